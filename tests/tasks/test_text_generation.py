@@ -26,7 +26,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
 from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
 from slimgate.tasks.parts.answer_similarity import similarities
-from slimgate.tasks.parts.generation import writing
+from slimgate.tasks.parts.generation import make_writing
 from slimgate.tasks.parts.objectives import NO_ANSWER
 from slimgate.tasks.parts.prompts import common_prefix, is_loop
 
@@ -274,7 +274,7 @@ def test_a_model_beside_itself_has_everything_in_common(model: Any, folder: Path
     assert (figures["changed_answers"]["teacher"], figures["changed_answers"]["variant"]) == (0, 0)
     assert figures["common_prefix"]["variant"] == 100
     assert figures["first_divergent_token"]["variant"] is None
-    assert find_faults(own, own, writing(PARAMS)) == []
+    assert find_faults(own, own, make_writing(PARAMS)) == []
 
 
 def test_the_first_divergent_token_by_hand(model: Any, folder: Path) -> None:
@@ -297,7 +297,7 @@ def test_another_chat_template_is_named(model: Any, tmp_path: Path) -> None:
         model.tokenizer.chat_template = template
         model.tokenizer.save_pretrained(tmp_path / name)
         both.append(compared(model, ROWS, tmp_path / name, chat))
-    (found,) = find_faults(*both, writing(chat))
+    (found,) = find_faults(*both, make_writing(chat))
     assert found.startswith("its chat template makes other prompts than the teacher's, of 4 of 4 rows")
     assert "'good film is'" in found
     assert "'good film was'" in found
@@ -310,7 +310,7 @@ def test_another_padding_side_is_named(model: Any, tmp_path: Path) -> None:
         config = tmp_path / side / "tokenizer_config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": side}))
         both.append(compared(model, ROWS, tmp_path / side))
-    (found,) = find_faults(*both, writing(PARAMS))
+    (found,) = find_faults(*both, make_writing(PARAMS))
     assert found.startswith("its tokenizer pads on the right, the teacher's on the left")
 
 
@@ -326,5 +326,5 @@ def test_a_model_that_reads_the_padding_is_named(model: Any, folder: Path) -> No
 
     model.network.forward = blind
     variant = compared(model, rows, folder)
-    (found,) = find_faults(teacher, variant, writing(PARAMS))
+    (found,) = find_faults(teacher, variant, make_writing(PARAMS))
     assert "answers change when a prompt is alone in its batch: the model reads the padding" in found

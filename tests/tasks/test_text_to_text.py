@@ -32,7 +32,7 @@ from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_to_text as task
 from slimgate.tasks.parts.answer_figures import find_faults
-from slimgate.tasks.parts.generation import writing
+from slimgate.tasks.parts.generation import make_writing
 from slimgate.tasks.parts.objectives import NO_ANSWER, objective_of, training_rows
 from slimgate.tasks.parts.text_pairs import START
 
@@ -330,7 +330,7 @@ def test_a_tokenizer_that_pads_on_the_left_is_named(tmp_path: Path) -> None:
         found = outcomes_of(predictor, model.tokenizer, rows)
         found = task.task.score_pair(PARAMS, found, found)
         both.append(Compared(predictor, encoded, tmp_path / side, "cpu", found))
-    (found,) = find_faults(*both, writing(PARAMS))
+    (found,) = find_faults(*both, make_writing(PARAMS))
     assert found.startswith("its tokenizer pads on the left, the teacher's on the right")
     assert "slimgate itself always pads on the right" in found
-    assert find_faults(both[0], both[0], writing(PARAMS)) == []
+    assert find_faults(both[0], both[0], make_writing(PARAMS)) == []

@@ -2,7 +2,7 @@
 
 In text_generation a decoder continues a prompt. In text_to_text an encoder-decoder writes an answer to a
 text. Both have scores of an answer, and metrics of how answers behave. With an encoder from the user,
-`similar_answers` compares the meaning of two answers: it is the cosine of their embeddings.
+`similar_answers` compares the meaning of two models' answers: it is the cosine of their embeddings.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ BETWEEN_ANSWERS = "\x1e"
 
 
 def _encoder_folder(value: object) -> object:
-    """The absolute path of an encoder's folder. Raises ValueError if there is no encoder."""
+    """The absolute path of an encoder's folder. Raises ValueError for a text that names no such folder."""
     if not isinstance(value, str):
         return value
     try:
@@ -101,20 +101,23 @@ class GenerationParams(Table):
         if any(not ending for ending in self.stop):
             raise ValueError('stop contains "", expected texts of one or more characters')
         try:
-            chosen = self.chosen
+            scores = self.chosen_scores
         except MissingExtra:  # not a mistake in the suite; the code that uses it says what to install
             raise
         except SlimgateError as error:
             raise ValueError(f"scores: {error}") from error
-        lacking = [score.name for score in chosen if score.score.needs_reference and self.reference is None]
-        if lacking:
+        without_reference = [
+            score.name for score in scores if score.score.needs_reference and self.reference is None
+        ]
+        if without_reference:
             raise ValueError(
-                f"score {lacking[0]} compares with a reference; set reference to the column of right answers"
+                f"score {without_reference[0]} compares with a reference; set reference to the column of "
+                "right answers"
             )
-        toolless = [score.name for score in chosen if score.score.compares_with == "tools"]
-        if toolless and getattr(self, "tools", None) is None:
+        of_tools = [score.name for score in scores if score.score.compares_with == "tools"]
+        if of_tools and getattr(self, "tools", None) is None:
             raise ValueError(
-                f"score {toolless[0]} reads the tools of a row; set tools of text_generation to the column "
+                f"score {of_tools[0]} reads the tools of a row; set tools of text_generation to the column "
                 "of the tools"
             )
         return self
@@ -125,13 +128,13 @@ class GenerationParams(Table):
         return () if self.reference is None else ("exact_match",)
 
     @property
-    def chosen(self) -> tuple[ChosenScore, ...]:
-        """The scores, each with its options."""
-        stated = self.default_scores if self.scores is None else self.scores
-        named: list[dict[str, dict[str, Any]]] = [
-            {score: {}} if isinstance(score, str) else score for score in stated
+    def chosen_scores(self) -> tuple[ChosenScore, ...]:
+        """The scores that the suite names, or else the default ones, each with its options."""
+        scores = self.default_scores if self.scores is None else self.scores
+        tables: list[dict[str, dict[str, Any]]] = [
+            {score: {}} if isinstance(score, str) else score for score in scores
         ]
-        return tuple(load_score(name, options) for table in named for name, options in table.items())
+        return tuple(load_score(name, options) for table in tables for name, options in table.items())
 
 
 G = TypeVar("G", bound=GenerationParams)
@@ -170,27 +173,28 @@ class GenerationTask(Task[G]):
     def provides_with(self, params: G) -> frozenset[str]:
         """The columns of its outcomes. RIGHT is one if the first score is right or wrong.
 
-        ACCEPTANCE_LENGTH is replaced by the two columns that it needs, which only models with a draft have.
+        ACCEPTANCE_LENGTH stands for VERIFIED_TOKENS and PASSES, which only models with a draft have.
         """
-        names = [score.name for score in params.chosen]
-        right = params.chosen and params.chosen[0].score.right_or_wrong
-        columns = {FAILED, TOKENS, ACCEPTANCE_LENGTH, *names, *([RIGHT] if right else ())}
+        scores = params.chosen_scores
+        columns = {FAILED, TOKENS, ACCEPTANCE_LENGTH, *(score.name for score in scores)}
+        if scores and scores[0].score.right_or_wrong:
+            columns.add(RIGHT)
         return frozenset(self._behaviour(params)) | columns
 
     def default_metrics_with(self, params: G) -> tuple[str, ...]:
         """The scores, then the metrics of how answers behave."""
-        return (*(score.name for score in params.chosen), *self._behaviour(params))
+        return (*(score.name for score in params.chosen_scores), *self._behaviour(params))
 
     def _behaviour(self, params: G) -> tuple[str, ...]:
         """The metrics that need no reference."""
         return self.default_metrics if params.encoder is None else (*self.default_metrics, SIMILAR_ANSWERS)
 
     def code_modules(self, params: G) -> tuple[str, ...]:
-        """The files of the scores."""
-        modules = (score.name.partition(":")[0] for score in params.chosen if ":" in score.name)
+        """The modules of the scores: first the user's, then those of slimgate."""
+        names = [score.name for score in params.chosen_scores]
         return (
-            *modules,
-            *(f"slimgate.judge.scores.{score.name}" for score in params.chosen if ":" not in score.name),
+            *(name.partition(":")[0] for name in names if ":" in name),
+            *(f"slimgate.judge.scores.{name}" for name in names if ":" not in name),
         )
 
     def facts(self, params: G, splits: Mapping[str, Rows]) -> TaskFacts:
@@ -206,13 +210,14 @@ class GenerationTask(Task[G]):
                         f'gate row {row} has no reference in column "{params.reference}"; give a reference, '
                         "or leave the row out"
                     )
-        for chosen in params.chosen:
+        for chosen in params.chosen_scores:
             for split in JUDGING:
                 if split in splits:
                     self._check_references(params, chosen, split, splits[split])
         return TaskFacts(())
 
     def _check_references(self, params: G, chosen: ChosenScore, split: str, rows: Rows) -> None:
+        """Raises DataError if a score cannot use what it compares the answers of a row with."""
         compared_texts = self.compared_texts(params, rows, chosen.score.compares_with)
         for row, texts in zip(rows.ids, compared_texts, strict=True):
             for text in texts:
@@ -223,7 +228,10 @@ class GenerationTask(Task[G]):
                     raise DataError(f'{split} row {row}, column "{column}": {error}') from error
 
     def compared_texts(self, params: G, rows: Rows, kind: str) -> list[list[str]]:
-        """The texts of each row that scores of this `compares_with` get; the best one counts."""
+        """The texts of each row that a score compares answers with. kind: the score's `compares_with`.
+
+        An answer counts by the text that fits it best.
+        """
         return references(params, rows)
 
     def texts(self, params: G, rows: Rows) -> list[str]:
@@ -262,15 +270,17 @@ class GenerationTask(Task[G]):
 
         if isinstance(predictor, EndpointPredictor):
             asked_prompts = cast("AskedPrompts", encoded)
-            return ask_for_answers(predictor, asked_prompts, writing(params), plan, repeats=params.repeats)
+            return ask_for_answers(
+                predictor, asked_prompts, make_writing(params), plan, repeats=params.repeats
+            )
         return write_to_prompts(
-            predictor, cast("Prompts", encoded), writing(params), plan, repeats=params.repeats
+            predictor, cast("Prompts", encoded), make_writing(params), plan, repeats=params.repeats
         )
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: G, group: str | None
     ) -> Outcomes:
-        """The scores of each row, as means over its answers. scores: (rows, repeats) of Written."""
+        """The columns of each row, as means over its answers. scores: (rows, repeats) answers, as Written."""
         from slimgate.tasks.parts.prompts import is_loop
 
         values = {
@@ -288,9 +298,9 @@ class GenerationTask(Task[G]):
             values[PASSES] = _means(scores, lambda answer: answer.verified[1])
         texts_by_kind = {
             kind: self.compared_texts(params, rows, kind)
-            for kind in {chosen.score.compares_with for chosen in params.chosen}
+            for kind in {chosen.score.compares_with for chosen in params.chosen_scores}
         }
-        for chosen in params.chosen:
+        for chosen in params.chosen_scores:
             compared_texts = texts_by_kind[chosen.score.compares_with]
             rates = [
                 np.mean(
@@ -300,20 +310,23 @@ class GenerationTask(Task[G]):
             ]
             values[chosen.name] = np.asarray(rates, dtype=np.float64)
         if RIGHT in self.provides_with(params):
-            values[RIGHT] = (values[params.chosen[0].name] >= 0.5).astype(np.float64)
-        texts = [
+            values[RIGHT] = (values[params.chosen_scores[0].name] >= 0.5).astype(np.float64)
+        joined_answers = [
             BETWEEN_ANSWERS.join(answer.text.replace(BETWEEN_ANSWERS, " ") for answer in answers)
             for answers in scores
         ]
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values=values,
-            answers=np.asarray(texts, dtype=np.str_),
+            answers=np.asarray(joined_answers, dtype=np.str_),
             groups=row_groups(rows, group),
         )
 
     def score_pair(self, params: G, variant: Outcomes, other_outcomes: Outcomes) -> Outcomes:
-        """Adds same_answers, the share of a row's answers that equal the other's; and similar_answers."""
+        """Adds columns that compare the answers of a row with the other model's.
+
+        same_answers: the share of equal answers; similar_answers, with an encoder: the mean cosine.
+        """
         first, second = (_answers(side) for side in (variant, other_outcomes))
         values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
         if params.encoder is not None:
@@ -340,12 +353,12 @@ class GenerationTask(Task[G]):
 
         return {
             "figures": answer_figures(teacher, variant),
-            "findings": find_faults(teacher, variant, writing(params)),
+            "findings": find_faults(teacher, variant, make_writing(params)),
         }
 
 
 def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
-    """The right answers of each row; an empty list for each row if the task has no such column.
+    """The right answers of each row, without empty ones; an empty list for each row without `reference`.
 
     An object, or a list of objects, is one answer: its JSON text.
     """
@@ -367,7 +380,7 @@ def first_references(params: GenerationParams, rows: Rows) -> list[str | None]:
     return [row_references[0] if row_references else None for row_references in references(params, rows)]
 
 
-def writing(params: GenerationParams) -> Writing:
+def make_writing(params: GenerationParams) -> Writing:
     """The options of writing an answer, such as its longest length."""
     from slimgate.models.write_answers import Writing
 
@@ -375,7 +388,7 @@ def writing(params: GenerationParams) -> Writing:
 
 
 def _means(answers: npt.NDArray[Any], value: Callable[[Any], float]) -> npt.NDArray[np.float64]:
-    """(rows,) the mean of value(answer) over the answers of each row."""
+    """(rows,) the mean of value(answer) over the answers of each row. answers: (rows, repeats)."""
     return np.asarray(
         [np.mean([value(answer) for answer in row_answers]) for row_answers in answers], dtype=np.float64
     )

@@ -1,6 +1,6 @@
-"""Shared options of the sentence-embedding tasks, and rows of texts that are encoded separately.
+"""Shared options of the sentence-embedding tasks, and rows whose texts are encoded separately.
 
-A row has a query and its document, or two sentences.
+A row has one text, or two: a query and its document, or two sentences.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class SentenceParams(Table, ABC):
 
     @field_validator("matryoshka")
     @classmethod
-    def _falling(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(more <= less for more, less in pairwise(value)):
+    def _check_falling(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(first <= second for first, second in pairwise(value)):
             raise ValueError(f"{list(value)} was given, expected falling numbers, such as [384, 256, 128]")
         return value
 
@@ -65,7 +65,10 @@ class EncodedPairs:
 
     first: EncodedTexts
     second: EncodedTexts
-    row_of: npt.NDArray[np.int64] | None = None
+
+    @property
+    def row_of(self) -> None:
+        """None: no row is split."""
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -86,7 +89,7 @@ class EncodedPairs:
     def columns(self) -> Mapping[str, Sequence[Sequence[int]]]:
         """The tokens of each row: those of both texts, one text after the other."""
         return {
-            name: [[*mine, *theirs] for mine, theirs in zip(rows, self.second.columns[name], strict=True)]
+            name: [[*first, *second] for first, second in zip(rows, self.second.columns[name], strict=True)]
             for name, rows in self.first.columns.items()
         }
 
@@ -96,7 +99,7 @@ class EncodedPairs:
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """Inputs (2 · rows, tokens) int64, padded to the longest text, or padded and cut to `tokens`."""
         width = tokens or int(max(self.lengths[i] for i in positions))
-        first, second = (pairs.batch(positions, width) for pairs in (self.first, self.second))
+        first, second = (texts.batch(positions, width) for texts in (self.first, self.second))
         return {name: np.concatenate([first[name], second[name]]) for name in first}
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
@@ -115,7 +118,7 @@ class EncodedPairs:
 def encode_sentences(
     params: SentenceParams, rows: Rows, tokenizer: PreTrainedTokenizerBase
 ) -> EncodedTexts | EncodedPairs:
-    """Tokenises the one or two texts of each row, after their prompts."""
+    """Tokenises the one or two texts of each row, each with the prompt of its column before it."""
     prompts = params.prompts or ("",) * len(params.texts)
     encoded = [
         encode_texts(

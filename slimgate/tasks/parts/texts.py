@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from transformers import PreTrainedTokenizerBase
 
-# Ends a snippet of export: the share of each label, from `shares` (texts, labels).
+# The last lines of a snippet of `slimgate export`, which print the `shares` (texts, labels).
 PRINT_SHARES = (
     "for text, row in zip(texts, shares):\n"
     "    print(text, {labels[k]: round(float(p), 4) for k, p in enumerate(row)})"
@@ -58,7 +58,7 @@ class TextTask(HeadTask[T]):
 
 
 def train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
-    """Every text of `train`. The rows are read only if a tokenizer is trained."""
+    """Every text of `train`, to train a tokenizer. The rows are read when the first text is asked for."""
     for column in params.text:
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
@@ -68,14 +68,14 @@ def head_data(
 ) -> tuple[HeadData, HeadData | None]:
     """The data for fitting a fresh head: features (rows, in_features) and targets of `train` and `selection`.
 
-    precision: of the features, as for heads.classifier_inputs.
+    The data of `selection` is None if that split has no rows. precision: as for heads.classifier_inputs.
     """
-    chosen = len(context.splits.get("selection", ()))
-    held_out = _features(loaded, context, "selection", precision) if chosen else None
-    return _features(loaded, context, "train", precision), held_out
+    has_selection = len(context.splits.get("selection", ())) > 0
+    selection = _read_head_data(loaded, context, "selection", precision) if has_selection else None
+    return _read_head_data(loaded, context, "train", precision), selection
 
 
-def _features(loaded: Loaded, context: BuildContext, split: str, precision: str) -> HeadData:
+def _read_head_data(loaded: Loaded, context: BuildContext, split: str, precision: str) -> HeadData:
     from slimgate.tasks.parts.heads import classifier_inputs
 
     rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows are in random order

@@ -7,6 +7,7 @@ If the disk is full by then, the kernel ends the process (SIGBUS) without an err
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +52,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     It is next to its final place, under a name that begins with a dot, and then moved.
     """
     folder = folder.resolve()
-    new, old = (folder.with_name(f".{folder.name}.{suffix}.{os.getpid()}") for suffix in ("new", "old"))
+    # In containers, the process that left such a folder often had the same process id.
+    mark = f"{os.getpid()}.{secrets.token_hex(4)}"
+    new, old = (folder.with_name(f".{folder.name}.{suffix}.{mark}") for suffix in ("new", "old"))
     try:
         new.mkdir(parents=True)
         yield new

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from slimgate._system.files import replacing, write_atomically
+from slimgate._system.files import replacing, replacing_folder, write_atomically
 
 
 def test_a_text_is_written_whole_with_the_folders_above(tmp_path: Path) -> None:
@@ -36,3 +37,11 @@ def test_what_failed_leaves_no_half_file_behind(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_half(path)
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_folder_of_a_killed_process_with_the_same_id_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / f".out.new.{os.getpid()}").mkdir()
+    with replacing_folder(tmp_path / "out") as new:
+        (new / "a").write_text("x")
+    assert (tmp_path / "out/a").read_text() == "x"
+    assert [path.name for path in tmp_path.glob(".out.*")] == [f".out.new.{os.getpid()}"]

@@ -118,13 +118,13 @@ def code_parts(module: str) -> dict[str, Any]:
 
 
 def imports_of_file(file: Path) -> frozenset[str]:
-    """The dotted names that a Python file imports, also inside of functions; empty for invalid code.
+    """The dotted names that a Python file imports, also inside of functions; empty if it cannot be parsed.
 
     `from a import b` gives a and a.b; `from . import b` gives b.
     """
     try:
         code = parse_source(file.read_bytes())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
         return frozenset()
     names = set(code.modules - {UNKNOWN})
     for _, module, name in code.names:

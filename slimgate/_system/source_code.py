@@ -40,7 +40,8 @@ class SourceCode:
 def parse_source(content: bytes) -> SourceCode:
     """Parses a Python file, without the top-level code under `if TYPE_CHECKING`, which never runs.
 
-    Raises SyntaxError and ValueError for a file that Python cannot read.
+    Raises SyntaxError and ValueError for a file that Python cannot read, RecursionError and MemoryError for
+    code that is nested too deeply.
     """
     tree = ast.parse(content)
     tree.body = [statement for node in tree.body for statement in _list_run_statements(node)]

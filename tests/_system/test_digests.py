@@ -18,6 +18,7 @@ from slimgate._system.digests import (
     file_sha256,
     folder_digest,
     forget,
+    imports_of_file,
     json_digest,
     versions,
 )
@@ -299,3 +300,9 @@ def test_a_file_that_a_module_only_writes_is_no_input_of_it(
     (tmp_path / "log.txt").write_text("pruned\n")
     forget()
     assert (code_digest("own_log") != before) is counts
+
+
+@pytest.mark.parametrize("code", ["import (", "x = 1\0", f"import json\nx = {'+'.join('1' * 5000)}\n"])
+def test_code_that_cannot_be_parsed_has_no_imports(tmp_path: Path, code: str) -> None:
+    (tmp_path / "own.py").write_text(code)
+    assert imports_of_file(tmp_path / "own.py") == frozenset()

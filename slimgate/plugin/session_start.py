@@ -360,7 +360,7 @@ class Stopping:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> None:
-        """Raises a KeyboardInterrupt that was lost again."""
+        """Raises again a KeyboardInterrupt that was lost."""
         if self._has_lost_interrupt:
             self._has_lost_interrupt = False
             raise KeyboardInterrupt

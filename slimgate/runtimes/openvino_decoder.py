@@ -163,7 +163,7 @@ class DecoderPredictor:
     def _tokens(self, ids: Ids, min_new_tokens: int) -> Iterator[Ids]:
         """The (rows,) ids of each next token. ids: (rows, tokens).
 
-        min_new_tokens: no end token is among the first new tokens, this many.
+        min_new_tokens: no end token is among this many first tokens.
         """
         ends, scores = sorted(self.end_tokens), self._read(ids)
         self._bind_next(len(ids))

@@ -347,7 +347,7 @@ def remove(path: Path) -> None:
 def make_scratch_folder(folder: Path) -> Iterator[Path]:
     """An empty folder for temporary files while an entry is made in `folder`, removed when the context ends.
 
-    After a kill, the next process removes both folders.
+    After a kill, the next process that opens the store removes both folders, if they are in its tmp/.
     """
     scratch = folder.with_name(f"{folder.name}.scratch")
     scratch.mkdir()

@@ -33,7 +33,7 @@ POOLED = "pooled"
 
 
 def read_demands(record: RunRecord) -> Demands:
-    """What the gate of a record demanded; for a record without demands, such as of logs, what it judged."""
+    """The demands of a record's gate; for a record without them, such as one of logs, what it judged."""
     demands = record.demands or read_judged_demands(record)
     teacher = record.variants[0]
     # The files of a trained teacher differ between machines by rounding, so its settings and rows are

@@ -39,7 +39,7 @@ def test_what_failed_leaves_no_half_file_behind(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_a_folder_of_a_killed_process_with_the_same_id_is_not_in_the_way(tmp_path: Path) -> None:
+def test_a_killed_process_of_the_same_id_is_not_in_the_way(tmp_path: Path) -> None:
     (tmp_path / f".out.new.{os.getpid()}").mkdir()
     with replacing_folder(tmp_path / "out") as new:
         (new / "a").write_text("x")

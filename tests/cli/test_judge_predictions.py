@@ -199,7 +199,7 @@ def test_several_targets_have_one_report(tmp_path: Path) -> None:
     assert [str(one.quality["accuracy"].verdict) for one in record.variants[1:]] == ["FAIL", "PASS"]
 
 
-def test_a_target_is_not_replaced_by_a_later_one_with_a_similar_name(
+def test_a_later_target_never_replaces_an_earlier_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     teacher, worse = turned(400, lost=60)

@@ -4,8 +4,8 @@
     ├── SuiteError      the suite file is wrong: schema, names, paths, budgets
     ├── DataError       rows are missing, unlabelled, too few, or used where they may not be
     ├── BuildError      a model could not be loaded or a step could not be applied
-    │   └── ProcessDied     a signal ended the process that built it
-    ├── MeasureError    outcomes, times or bytes could not be taken or are not finite
+    │   └── ProcessDied     a signal ended the process in which a step was tried
+    ├── MeasureError    answers, times or bytes could not be measured or are not finite
     └── MissingExtra    an optional package is needed; the message says what to install
 
 A message says where, what was given, what was expected and what to do, in one line.
@@ -23,10 +23,10 @@ class SlimgateError(Exception):
     log: str = ""
 
     def without_frames(self) -> SlimgateError:
-        """The same error without its frames, which hold models."""
-        other = type(self)(*self.args)
-        other.log = self.log
-        return other
+        """A copy of the error without its traceback, whose frames keep models in memory."""
+        copy = type(self)(*self.args)
+        copy.log = self.log
+        return copy
 
 
 class SuiteError(SlimgateError):
@@ -72,6 +72,7 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text or 'no message'}"
 
 
+# The most known names in a suggestion.
 MOST_NAMED = 100
 
 
@@ -82,14 +83,14 @@ def list_names(names: Sequence[str], limit: int) -> str:
 
 
 def format_suggestion(name: str, known: Iterable[str]) -> str:
-    """`. Did you mean X?` if a known name is close to `name`, else the known names, or some of many."""
+    """`. Did you mean X?` if a known name is close to `name`, else the known names, 100 at most."""
     known = sorted(known)
-    if meant := did_you_mean(name, known):
-        return meant
+    if hint := did_you_mean(name, known):
+        return hint
     return f"; known: {list_names(known, MOST_NAMED)}" if known else ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`. Did you mean X?` if a known name is close to `name`, else nothing."""
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.67)
-    return f". Did you mean {close[0]}?" if close else ""
+    """`. Did you mean X?` if a known name is close to `name`, else an empty text."""
+    matches = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.67)
+    return f". Did you mean {matches[0]}?" if matches else ""

@@ -32,10 +32,11 @@ SAME_ANSWERS, SIMILAR_ANSWERS = "same_answers", "similar_answers"
 VERIFIED_TOKENS, PASSES = "verified_tokens", "verification_passes"
 # Values of a row: the tokens of its answer, and the most that it may have.
 TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
-# Values that say how an answer was written, and not what it says. Servers count differently: vLLM counts the
+# Values that do not show whether an answer changed: comparisons with another answer, and the work of a draft.
+_NOT_COMPARED = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES})
+# Next to the texts of answers, counts of tokens show nothing more. Servers count differently: vLLM counts the
 # token that ends an answer, llama.cpp's server does not.
 _COUNTS = frozenset({TOKENS, MOST_TOKENS})
-_NO_ANSWER = frozenset({SAME_ANSWERS, SIMILAR_ANSWERS, VERIFIED_TOKENS, PASSES}) | _COUNTS
 # How a written answer fails, whatever it says.
 TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 # Two runs of one model may add in different orders; a row counts as changed only beyond this difference.
@@ -47,7 +48,7 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """One row a gate example, in the order of the gate split.
+    """One row for each gate example, in the order of the gate split.
 
     ids: (rows,) str; values: name -> (rows,) float64, finite; given: the names of values that belong to the
     rows, not to the model (a gold score, a count of tokens), hence the same for all models; answers: (rows,)
@@ -122,8 +123,8 @@ class Outcomes:
         """Marks the rows on which two models differ, in their answers or by more than rounding in a value.
 
         It compares what both have: `answers`, and values of the same name. A value differs if it is off by
-        more than 0.001, absolute plus relative. Comparisons with another model's answer do not count, nor,
-        next to `answers`, numbers of tokens.
+        more than 0.001, absolute plus relative. Ignored are comparisons with another model's answer, the
+        work of a draft model and, if both have `answers`, numbers of tokens.
 
         Args:
             other: the outcomes of the other model on the same rows.
@@ -131,12 +132,10 @@ class Outcomes:
         Returns:
             (rows,) bool.
         """
-        changed = np.zeros(len(self), dtype=np.bool_)
+        changed, ignored = np.zeros(len(self), dtype=np.bool_), _NOT_COMPARED
         if self.answers is not None and other.answers is not None:
             changed |= self.answers != other.answers
-        ignored = (
-            _NO_ANSWER if self.answers is not None and other.answers is not None else _NO_ANSWER - _COUNTS
-        )
+            ignored |= _COUNTS
         for name in (self.values.keys() & other.values.keys()) - ignored:
             mine, theirs = self.values[name], other.values[name]
             changed |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
@@ -334,7 +333,7 @@ def class_outcomes(
     """
     gold = _to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    names = _sorted_names(gold) if classes is None else _to_names("class", classes)
+    names = _sort_names(gold) if classes is None else _to_names("class", classes)
     _check_distinct("class", names)
     if chances is not None:
         _check_probabilities(chances, (len(gold), len(names)))
@@ -346,15 +345,15 @@ def class_outcomes(
         raise MeasureError("class_outcomes: give predictions, or probabilities and classes")
     row_ids = [str(number) for number in range(len(gold))] if ids is None else _to_names("id", ids)
     _check_distinct("id", row_ids)
-    place = {name: number for number, name in enumerate(names)}
-    strays = _sorted_names(set(predicted_names) - set(names))
+    strays = _sort_names(set(predicted_names) - set(names))
     _check_spelling(strays, names)
-    everything = {**place, **{name: len(names) + number for number, name in enumerate(strays)}}
+    label_numbers = {name: number for number, name in enumerate(names)}
+    class_numbers = {name: number for number, name in enumerate([*names, *strays])}
     return ClassOutcomes(
         np.asarray(row_ids, dtype=np.str_),
-        labels=_places(gold, place),
-        predictions=_places(predicted_names, everything),
-        classes=tuple(everything),
+        labels=_find_numbers(gold, label_numbers),
+        predictions=_find_numbers(predicted_names, class_numbers),
+        classes=tuple(class_numbers),
         probabilities=None if chances is None else np.pad(chances, ((0, 0), (0, len(strays)))),
         groups=None if groups is None else np.unique(_to_names("group", groups), return_inverse=True)[1],
         strays=len(strays),
@@ -366,11 +365,19 @@ def _to_names(column: str, values: Any) -> list[str]:
     """Values as text. Raises MeasureError for a value that is missing, or that is not a single value."""
     items = np.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
     for row, value in enumerate(items):
-        if value is None or isinstance(value, list | tuple | dict) or value != value:
+        if isinstance(value, list | tuple | dict) or _is_missing(value):
             raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected a name or a number")
     # Whole floats become integers: libraries turn labels into floats if some may be missing.
     integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in items)
     return [str(value) for value in integers]
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, or pandas' NA, whose comparisons are neither true nor false."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
 
 
 def plain_spelling(text: str) -> str:
@@ -381,27 +388,29 @@ def plain_spelling(text: str) -> str:
 
 
 def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
+    """Raises MeasureError if a stray differs from a label in its spelling only."""
     by_spelling = {plain_spelling(label): label for label in labels}
     for stray in strays:
-        if label := by_spelling.get(plain_spelling(stray)):
+        if (label := by_spelling.get(plain_spelling(stray))) is not None:
             raise MeasureError(
                 f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, so '
                 "slimgate cannot tell whether it is right; write both the same way"
             )
 
 
-def _sorted_names(names: Iterable[str]) -> list[str]:
-    """The names, each once and sorted: numbers by value, others as text."""
+def _sort_names(names: Iterable[str]) -> list[str]:
+    """The names, each once and sorted: by value if all are numbers, else as text."""
+    distinct = sorted(set(names))  # the order of a set changes from process to process
     try:
-        return sorted(set(names), key=float)
+        return sorted(distinct, key=float)  # stable: names of one value, such as 1 and 01, keep their order
     except ValueError:
-        return sorted(set(names))
+        return distinct
 
 
 def _check_distinct(column: str, names: Sequence[str]) -> None:
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise MeasureError(
-            f'class_outcomes: {column} "{twice[0]}" was given more than once, expected each once'
+            f'class_outcomes: {column} "{repeated[0]}" was given more than once, expected each once'
         )
 
 
@@ -416,7 +425,8 @@ def _check_probabilities(chances: Floats, shape: tuple[int, int]) -> None:
         )
 
 
-def _places(names: Sequence[str], place: Mapping[str, int]) -> Ints:
-    if unknown := [name for name in names if name not in place]:
-        raise MeasureError(f'class_outcomes: "{unknown[0]}" is not one of the classes {", ".join(place)}')
-    return np.asarray([place[name] for name in names], dtype=np.int64)
+def _find_numbers(names: Sequence[str], numbers: Mapping[str, int]) -> Ints:
+    """(names,) the number of each name. Raises MeasureError for a name without one."""
+    if unknown := [name for name in names if name not in numbers]:
+        raise MeasureError(f'class_outcomes: "{unknown[0]}" is not one of the classes {", ".join(numbers)}')
+    return np.asarray([numbers[name] for name in names], dtype=np.int64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows
+from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows, class_outcomes
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 
 IDS = np.array(["a", "b", "c"])
@@ -108,3 +108,8 @@ def test_a_tasks_value_never_takes_the_place_of_a_files_column(name: str, tmp_pa
     outcomes = Outcomes(np.array(["a"]), values={name: np.ones(1)})
     with pytest.raises(MeasureError, match=f"called {name}, "):
         write_outcomes(outcomes, tmp_path / "outcomes.parquet")
+
+
+def test_labels_of_one_value_have_the_same_order_in_every_process() -> None:
+    names = tuple("0" * count for count in range(1, 9))
+    assert class_outcomes(names[::-1], names).classes == names

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.lm_eval_logs import write_lm_eval
 
@@ -107,6 +108,7 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
             {"predictions": ["no", " Yes"]},
             'prediction " Yes" is the label "yes" in another spelling',
         ),
+        (["", "no"], {"predictions": [" ", "no"]}, 'prediction " " is the label "" in another spelling'),
         (
             [0, 1],
             {"predictions": [False, True]},
@@ -115,6 +117,7 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
         (["no", "yes"], {"predictions": ["no"]}, "predictions has shape"),
         (["no", None], {"predictions": ["no", "no"]}, "label 1 is None, expected a name or a number"),
         ([1.0, float("nan")], {"predictions": [1.0, 1.0]}, "label 1 is nan, expected"),
+        ([1, pd.NA], {"predictions": [1, 1]}, "label 1 is <NA>, expected"),
         ([[1, 0]], {"predictions": [[1, 0]]}, "label 0 is [1, 0], expected a name or a number"),
         (["no"], {"predictions": ["no"], "classes": ["no", "no"]}, 'class "no" was given more than once'),
         (["no", "no"], {"predictions": ["no", "no"], "ids": ["x", "x"]}, 'id "x" was given more than once'),

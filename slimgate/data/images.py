@@ -26,12 +26,15 @@ from slimgate.errors import DataError, MissingExtra, format_suggestion
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor
 
-# Up to this size, the pixels of all rows are computed once; beyond it, for each batch.
+# Up to this size, the pixels of all rows are computed once; above it, anew for each batch.
 CACHE_BYTES = 1 << 28
 
 
 def picture(value: Any) -> Any:
-    """The image as a Pillow image in RGB. Raises DataError if it is no image, MissingExtra without Pillow."""
+    """The image as a Pillow image in RGB.
+
+    Raises DataError if it is no image or too large for Pillow, MissingExtra without Pillow.
+    """
     try:
         from PIL import Image
     except ImportError as error:
@@ -43,15 +46,16 @@ def picture(value: Any) -> Any:
             return Image.open(io.BytesIO(value)).convert("RGB")
         if isinstance(value, str):
             return Image.open(value).convert("RGB")
-        return Image.fromarray(_to_bytes(value)).convert("RGB")
-    except (OSError, ValueError, TypeError) as error:
+        return Image.fromarray(_to_pixel_bytes(value)).convert("RGB")
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
         problem = " ".join(str(error).split())
         raise DataError(
             f"an image cannot be read: {problem}; expected a file, its bytes, or pixels as numbers"
         ) from error
 
 
-def _to_bytes(value: object) -> npt.NDArray[np.uint8]:
+def _to_pixel_bytes(value: object) -> npt.NDArray[np.uint8]:
+    """Pixels from 0 to 255, from integers of that range or fractions. Raises ValueError for other values."""
     pixels = np.asarray(value)
     if pixels.ndim not in (2, 3) or not np.issubdtype(pixels.dtype, np.number):
         raise ValueError(f"{type(value).__name__} of shape {pixels.shape} was given")
@@ -67,23 +71,24 @@ class Pixels:
     def __init__(self, images: Sequence[object], processor: BaseImageProcessor) -> None:
         """images: as rows hold them; processor: transformers' image processor."""
         self._images, self._processor = images, processor
-        self._kept: npt.NDArray[np.float32] | None = None
+        self._cached_pixels: npt.NDArray[np.float32] | None = None
         if images and len(images) * self._compute([0]).nbytes <= CACHE_BYTES:
-            self._kept = self._compute(range(len(images)))
+            self._cached_pixels = self._compute(range(len(images)))
 
     def __len__(self) -> int:
         return len(self._images)
 
     def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
-        """(rows, channels, height, width) float32."""
-        return self._compute(positions) if self._kept is None else self._kept[list(positions)]
+        """The pixels of the images at these positions: (rows, channels, height, width) float32."""
+        pixels = self._cached_pixels
+        return self._compute(positions) if pixels is None else pixels[list(positions)]
 
     def take(self, positions: Sequence[int]) -> Pixels:
         """Some of the images, in that order."""
         return Pixels([self._images[i] for i in positions], self._processor)
 
     def join(self, more: Pixels) -> Pixels:
-        """Appends more images."""
+        """These images, then those of `more`, for the processor of the first."""
         return Pixels([*self._images, *more._images], self._processor)
 
     def _compute(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,34 @@ def test_grey_pixels_become_three_channels() -> None:
 def test_what_is_no_image_is_an_error(value: Any, told: str) -> None:
     with pytest.raises(DataError, match=f"an image cannot be read: .*{told}"):
         picture(value)
+
+
+def broken_png() -> bytes:
+    """A file whose second chunk of pixels has no name."""
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "PNG")
+    content = stream.getvalue()
+    second = content.index(b"IDAT", content.index(b"IDAT") + 4)
+    return content[:second] + bytes(4) + content[second + 4 :]
+
+
+def huge_bitmap() -> bytes:
+    """A file of few bytes that claims to have 10 thousand million pixels."""
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS).save(stream, "BMP")
+    content = stream.getvalue()
+    return content[:18] + struct.pack("<ii", 100_000, 100_000) + content[26:]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(broken_png(), "broken PNG file"), (huge_bitmap(), "exceeds limit")],
+    ids=["png", "bmp"],
+)
+def test_a_file_that_pillow_refuses_is_an_error(content: bytes, problem: str) -> None:
+    with pytest.raises(DataError, match=f"an image cannot be read: .*{problem}"):
+        picture(content)
 
 
 def plain(pictures: list[Any], *, return_tensors: str) -> dict[str, Any]:

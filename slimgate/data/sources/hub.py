@@ -95,7 +95,10 @@ class Params(Table):
 
 class Hub(Source[Params]):
     def columns(self, params: Params) -> tuple[str, ...] | None:
-        """None, because only `read` knows the columns. Raises SuiteError if the folder is missing."""
+        """None, because only `read` knows the columns.
+
+        Raises SuiteError if a folder is missing or has a revision.
+        """
         if params.folder is not None and not params.folder.is_dir():
             raise SuiteError(f"{params.folder}: no such folder")
         if params.folder is not None and params.revision is not None:
@@ -133,9 +136,10 @@ class Hub(Source[Params]):
             tables = {
                 part: splits[name].data.table.replace_schema_metadata() for part, name in chosen.items()
             }
-        # If `id` numbers each split from 0, ids repeat across parts, so the column is renamed.
+        # If `id` numbers each split from 0, ids repeat across parts. Then the column is renamed, and slimgate
+        # numbers the rows.
         ids = [table["id"] for table in tables.values() if "id" in table.column_names]
-        if not any(column.null_count for column in ids) and not _has_repeats(ids):
+        if _can_be_ids(ids):
             return tables
         return {
             part: table.rename_columns(["hub_id" if name == "id" else name for name in table.column_names])
@@ -147,7 +151,7 @@ source = Hub()
 
 
 def cached_commit(params: Params) -> str | None:
-    """The commit that the local cache of the hub has for the revision; None if it has none."""
+    """The revision if it is a commit, else the commit that the local cache of the hub has for it, or None."""
     from huggingface_hub import constants
 
     revision = params.revision or "main"
@@ -229,7 +233,7 @@ def _choose_splits(params: Params, splits: DatasetDict) -> dict[str, str]:
 
 
 def _has_labels(rows: Dataset) -> bool:
-    """False if a column of class labels is -1 in all rows, as in splits whose labels the hub withholds."""
+    """False if a column of class labels is below 0 in all rows, as where the hub withholds the labels."""
     import datasets
     import pyarrow.compute as pc
 
@@ -238,12 +242,15 @@ def _has_labels(rows: Dataset) -> bool:
     return not any(pc.all(pc.less(table[name], 0)).as_py() for name in labels if len(table))
 
 
-def _has_repeats(columns: list[pa.ChunkedArray]) -> bool:
-    kinds = {column.type for column in columns}
-    if len(kinds) == 1 and (pa.types.is_string(*kinds) or pa.types.is_integer(*kinds)):
-        return find_duplicates([strings(column, "column id") for column in columns])[0] > 0
+def _can_be_ids(columns: list[pa.ChunkedArray]) -> bool:
+    """Whether each row of the columns has a value of its own, which is no list or object."""
+    types = {column.type for column in columns}
+    if any(column.null_count for column in columns) or any(map(pa.types.is_nested, types)):
+        return False
+    if len(types) == 1 and (pa.types.is_string(*types) or pa.types.is_integer(*types)):
+        return find_duplicates([strings(column, "column id") for column in columns])[0] == 0
     values = [value for column in columns for value in column.to_pylist()]
-    return len(set(values)) < len(values)
+    return len(set(values)) == len(values)
 
 
 def _format_not_cached(params: Params) -> str:

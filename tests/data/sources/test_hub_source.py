@@ -136,6 +136,12 @@ def test_an_id_that_starts_again_in_each_split_is_renamed(tmp_path: Path) -> Non
     assert read_tables["gate"].column_names == ["question1", "question2", "label", "hub_id"]
 
 
+def test_an_id_of_lists_is_renamed(tmp_path: Path) -> None:
+    tables = {"train": rows(2).append_column("id", pa.array([[0], [1]]))}
+    read_tables = read(tmp_path, id=str(write_dataset(tmp_path / "pairs", tables)))
+    assert read_tables["train"].column_names == ["question1", "question2", "label", "hub_id"]
+
+
 def test_an_id_of_the_whole_is_kept(tmp_path: Path) -> None:
     tables = {"train": rows(2).append_column("id", pa.array(["a", "b"]))}
     assert "id" in read(tmp_path, id=str(write_dataset(tmp_path / "pairs", tables)))["train"].column_names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, percent, significant, to_fixed
@@ -23,16 +23,16 @@ from slimgate.report.token_kl import kl_tables
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts, SliceGapFacts
 
-# All slices are in run.json; a report shows the slices that lost.
+# The most slices in the table of one variant, apart from those that fail; run.json has all.
 _MOST_SLICES = 8
-_LONGEST = 60
-# The most slices and lost rows in report.md, for each variant and in all; report.html has them by variant.
-_SLICES_EACH, _MOST_WORST, _ROWS_EACH, _MOST_ROWS = 2, 20, 3, 15
+# The most slices and rows in report.md, for each variant and in all; report.html has them by variant.
+_SLICES_EACH, _SLICES_IN_ALL, _ROWS_EACH, _ROWS_IN_ALL = 2, 20, 3, 15
+# The most slices in a table with a column for each; run.json has all.
+_MOST_COLUMNS = 12
+# The most characters of a slice's value, an id, a label or an answer in a cell, and of a value in a head.
+_LONGEST, _LONGEST_IN_HEAD = 60, 40
 
 VariantBehaviour = tuple[VariantRecord, BehaviourFacts]
-# A table of more slices than this is unreadable; run.json has them.
-_MOST_TABLED = 12
-_LONGEST_VALUE = 40
 _ABOUT_GAPS = """\
 A gap is the largest minus the smallest value over the slices of a column, in points, without slices of few
 rows. It is above 0 by chance too, in the teacher as in a variant; look at how far it moved."""
@@ -40,23 +40,23 @@ rows. It is above 0 by chance too, in the teacher as in a variant; look at how f
 
 def behaviour(record: RunRecord) -> str:
     """The whole section; empty if no behaviour was measured."""
-    behaviours, names = _find_behaviour(record), record.task.sides
+    behaviours, sides = _find_behaviour(record), record.task.sides
     return with_heading(
         "## Behaviour",
         blocks(
-            with_heading("### Answers that changed", _changes_table(behaviours, names)),
+            with_heading("### Answers that changed", _changes_table(behaviours, sides)),
             with_heading("### KL to the teacher, token by token", kl_tables(record)),
             with_heading("### Quality, and figures of this task alone", task_figures(record)),
             with_heading("### Slices, the largest drop first", blocks(*map(_slices, behaviours))),
             with_heading("### Slices of teacher and variants", slice_tables(behaviours)),
             with_heading(
-                "### Rows from right to wrong", blocks(*(_lost_rows(*pair, names) for pair in behaviours))
+                "### Rows from right to wrong", blocks(*(_lost_rows(*pair, sides) for pair in behaviours))
             ),
             with_heading(
-                "### Rows from wrong to right", blocks(*(_won_rows(*pair, names) for pair in behaviours))
+                "### Rows from wrong to right", blocks(*(_won_rows(*pair, sides) for pair in behaviours))
             ),
             with_heading(
-                "### Rows with another answer", blocks(*(_changed_rows(*pair, names) for pair in behaviours))
+                "### Rows with another answer", blocks(*(_changed_rows(*pair, sides) for pair in behaviours))
             ),
             with_heading("### Calibration", calibration_tables(behaviours)),
             with_heading(
@@ -68,12 +68,15 @@ def behaviour(record: RunRecord) -> str:
 
 
 def answers_changed(record: RunRecord) -> str:
-    """A line a variant: flips, agreement and calibration; empty if no behaviour was measured."""
+    """A line for each variant: flips, agreement and calibration; empty if no behaviour was measured."""
     return _changes_table(_find_behaviour(record), record.task.sides)
 
 
 def worst_slices(record: RunRecord) -> tuple[str, str]:
-    """How many of the slices that lost are shown, and a table: each variant's worst, and those that fail."""
+    """How many of the slices that lost or fail are shown, and their table.
+
+    It has the worst slices of each variant, and further ones that fail.
+    """
     by_drop = [
         (
             model,
@@ -88,8 +91,8 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
         (model, part)
         for model, lost in by_drop
         for place, part in enumerate(lost)
-        if place < _SLICES_EACH or part.verdict is Verdict.FAIL
-    ][:_MOST_WORST]
+        if place < _SLICES_EACH or part.worst is Verdict.FAIL
+    ][:_SLICES_IN_ALL]
     columns = [
         Column("variant", [escape(model.name) for model, _ in shown]),
         Column("slice", [_slice_name(part) for _, part in shown]),
@@ -121,16 +124,17 @@ def won_rows(record: RunRecord) -> str:
 
 
 def _rows_of_models(record: RunRecord, choose: Callable[[Flips], Sequence[QuotedRow]]) -> str:
-    by_gated = sorted(_find_behaviour(record), key=lambda pair: not pair[0].gated)
+    """A table of some quoted rows of each variant, those of gated variants first."""
+    gated_first = sorted(_find_behaviour(record), key=lambda pair: not pair[0].gated)
     quoted = [
         (model, row)
-        for model, facts in by_gated
+        for model, facts in gated_first
         for row in (choose(facts.flips) if facts.flips else [])[:_ROWS_EACH]
-    ][:_MOST_ROWS]
-    names = record.task.sides
+    ][:_ROWS_IN_ALL]
+    sides = record.task.sides
     columns = [
-        Column(names.other, [escape(model.name) for model, _ in quoted]),
-        *_row_columns([row for _, row in quoted], names),
+        Column(sides.other, [escape(model.name) for model, _ in quoted]),
+        *_row_columns([row for _, row in quoted], sides),
     ]
     columns.insert(
         -1, Column("its answer", [_answer(row.variant, row.variant_confidence) for _, row in quoted])
@@ -142,7 +146,7 @@ def _find_behaviour(record: RunRecord) -> list[VariantBehaviour]:
     return [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
 
 
-def _changes_table(behaviours: list[VariantBehaviour], names: Sides) -> str:
+def _changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str:
     def column(head: str, cell: Callable[[BehaviourFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, facts in behaviours], right=True)
 
@@ -150,14 +154,14 @@ def _changes_table(behaviours: list[VariantBehaviour], names: Sides) -> str:
         column("right to wrong", lambda facts: _flip_share(facts.flips)),
         column("wrong to right", lambda facts: count(facts.flips.wrong_to_right if facts.flips else None)),
         column("changed", lambda facts: count(facts.flips.changed if facts.flips else None)),
-        column(f"agree with {names.original}", lambda facts: percent(facts.agreement)),
+        column(f"agree with {sides.original}", lambda facts: percent(facts.agreement)),
         column("KL to teacher, nats", lambda facts: significant(facts.kl_to_teacher)),
         column("calibration error", lambda facts: _with_teacher(facts.ece, facts.ece_teacher)),
         column("Brier", lambda facts: _with_teacher(facts.brier, facts.brier_teacher)),
     ]
     known = without_empty(columns)
     return (
-        table([Column(names.other, [escape(model.name) for model, _ in behaviours]), *known]) if known else ""
+        table([Column(sides.other, [escape(model.name) for model, _ in behaviours]), *known]) if known else ""
     )
 
 
@@ -236,7 +240,8 @@ def _slice_verdict(part: SliceFacts) -> str:
     return f"**{part.worst}**" if part.worst is Verdict.FAIL else str(part.worst)
 
 
-def _lost_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:
+def _lost_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
+    """Rows that turned from right to wrong."""
     if facts.flips is None or not facts.flips.quoted:
         return ""
     rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
@@ -244,48 +249,48 @@ def _lost_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str
         *(["most confidently wrong first"] if has_confidence(rows) else []),
         *([f"{count(len(rows))} of {count(lost)}"] if len(rows) < lost else []),
     ]
-    return fold(model.name, "".join(f", {words}" for words in about), _answers_table(model, rows, names))
+    return fold(model.name, "".join(f", {words}" for words in about), _answers_table(model, rows, sides))
 
 
 def has_confidence(rows: Sequence[QuotedRow]) -> bool:
-    """Whether the rows have how sure the variant was; without it they are in the order of the file."""
+    """Whether a row has the variant's confidence. Without any, the rows are in the order of the file."""
     return any(row.variant_confidence is not None for row in rows)
 
 
-def _won_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:
+def _won_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
     """Rows that turned from wrong to right, if a budget limits a gain too."""
     if facts.flips is None or not facts.flips.quoted_better:
         return ""
     rows = facts.flips.quoted_better
     about = f", {count(len(rows))} of {count(facts.flips.wrong_to_right)} that its budget limits too"
-    return fold(model.name, about, _answers_table(model, rows, names))
+    return fold(model.name, about, _answers_table(model, rows, sides))
 
 
-def _answers_table(model: VariantRecord, rows: Sequence[QuotedRow], names: Sides) -> str:
-    columns = _row_columns(rows, names)
+def _answers_table(model: VariantRecord, rows: Sequence[QuotedRow], sides: Sides) -> str:
+    columns = _row_columns(rows, sides)
     columns.insert(
         -1, Column(escape(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
     )
     return table(without_empty(columns))
 
 
-def _changed_rows(model: VariantRecord, facts: BehaviourFacts, names: Sides) -> str:
+def _changed_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
     """The answers of both models on rows that are neither right nor wrong."""
     rows = facts.changed_answers
     if not rows:
         return ""
-    columns = _row_columns(rows, names)
+    columns = _row_columns(rows, sides)
     columns.insert(-1, Column(escape(model.name), [_answer(row.variant, None) for row in rows]))
     return fold(model.name, f", {count(len(rows))} of them", table(without_empty(columns)))
 
 
-def _row_columns(rows: Sequence[QuotedRow], names: Sides) -> list[Column]:
+def _row_columns(rows: Sequence[QuotedRow], sides: Sides) -> list[Column]:
     """Row, label, the answer of the teacher or base, and the text."""
     labels = [MISSING if row.label is None else escape(row.label, longest=_LONGEST) for row in rows]
     return [
         Column("row", [escape(row.id, longest=_LONGEST) for row in rows]),
         Column("label", labels),
-        Column(names.original, [_answer(row.teacher, row.teacher_confidence) for row in rows]),
+        Column(sides.original, [_answer(row.teacher, row.teacher_confidence) for row in rows]),
         Column("text", [_text(row) for row in rows]),
     ]
 
@@ -315,84 +320,83 @@ def _format_left_out(gap: SliceGapFacts) -> str:
 
 
 def slice_tables(behaviours: Sequence[VariantBehaviour]) -> str:
-    """A table for each metric and column of up to 12 slices: a line a model, the teacher's first."""
+    """A table for each metric and column of up to 12 slices: a line for each model, the teacher's first."""
     tables = [_models_by_slice(behaviours, metric, column) for metric, column in _sliced_columns(behaviours)]
     shown = [text for text in tables if text]
     return blocks(_ABOUT_GAPS, *shown) if shown else ""
 
 
 def _sliced_columns(behaviours: Sequence[VariantBehaviour]) -> list[tuple[str, str]]:
-    """Metrics and columns that have a gap, in the order met."""
+    """Metrics and columns that have a gap, in the order of the records."""
     pairs = [(gap.metric, gap.column) for _, facts in behaviours for gap in facts.slice_gaps or []]
     return list(dict.fromkeys(pairs))
 
 
 def _models_by_slice(behaviours: Sequence[VariantBehaviour], metric: str, column: str) -> str:
-    known = [
+    """The table of one metric and column; empty if it has too many slices."""
+    sliced = [
         (model, parts) for model, facts in behaviours if (parts := _slices_of_column(facts, metric, column))
     ]
-    first = known[0][1]
-    if len(first) > _MOST_TABLED:
+    first = sliced[0][1]
+    if len(first) > _MOST_COLUMNS:
         return ""
-    names = sorted(first, key=_natural)
-    gaps = dict(_gaps(behaviours, metric, column))
-    before = next(iter(gaps.values()), None)
+    names = sorted(first, key=_natural_key)
+    gaps = _gaps_by_model(behaviours, metric, column)
+    teacher_gap = next(iter(gaps.values())).teacher_points
     rows = [
-        (
-            "teacher",
-            [to_fixed(first[name].teacher, 3) for name in names],
-            _points(before, "teacher_points"),
-        ),
+        ("teacher", [to_fixed(first[name].teacher, 3) for name in names], to_fixed(teacher_gap, 1)),
         *(
-            (escape(model.name), [_value(parts, name) for name in names], _format_gap(gaps.get(model.name)))
-            for model, parts in known
+            (
+                escape(model.name),
+                [_format_value(parts, name) for name in names],
+                _format_gap(gaps.get(model.name)),
+            )
+            for model, parts in sliced
         ),
     ]
-    heads = [_head(first[name]) for name in names]
-    values = [Column(head, [row[1][k] for row in rows], right=True) for k, head in enumerate(heads)]
+    heads = [_format_head(first[name]) for name in names]
     columns = [
         Column("model", [row[0] for row in rows]),
-        *values,
+        *(Column(head, [row[1][k] for row in rows], right=True) for k, head in enumerate(heads)),
         Column("gap, points", [row[2] for row in rows], right=True),
     ]
     return blocks(f"**{escape(column)}**, {escape(metric)}:", table(columns))
 
 
 def _slices_of_column(facts: BehaviourFacts, metric: str, column: str) -> dict[str, SliceFacts]:
+    """The slices by the value that their rows have in the column."""
     return {part.value: part for part in facts.slices or [] if (part.metric, part.column) == (metric, column)}
 
 
-def _gaps(
+def _gaps_by_model(
     behaviours: Sequence[VariantBehaviour], metric: str, column: str
-) -> Iterator[tuple[str, SliceGapFacts]]:
-    for model, facts in behaviours:
-        for gap in facts.slice_gaps or []:
-            if (gap.metric, gap.column) == (metric, column):
-                yield model.name, gap
+) -> dict[str, SliceGapFacts]:
+    return {
+        model.name: gap
+        for model, facts in behaviours
+        for gap in facts.slice_gaps or []
+        if (gap.metric, gap.column) == (metric, column)
+    }
 
 
-def _head(part: SliceFacts) -> str:
+def _format_head(part: SliceFacts) -> str:
     rows = f"{count(part.n)} rows" + (", few" if part.few_rows else "")
-    return with_note(escape(part.value, longest=_LONGEST_VALUE), rows)
+    return with_note(escape(part.value, longest=_LONGEST_IN_HEAD), rows)
 
 
-def _value(slices: dict[str, SliceFacts], name: str) -> str:
+def _format_value(slices: dict[str, SliceFacts], name: str) -> str:
     return to_fixed(slices[name].variant, 3) if name in slices else MISSING
-
-
-def _points(gap: SliceGapFacts | None, name: str) -> str:
-    return MISSING if gap is None else to_fixed(getattr(gap, name), 1)
 
 
 def _format_gap(gap: SliceGapFacts | None) -> str:
     """A text such as `15.1 (+2.8)`."""
     if gap is None:
         return MISSING
-    return with_note(_points(gap, "variant_points"), f"{gap.variant_points - gap.teacher_points:+.1f}")
+    return with_note(to_fixed(gap.variant_points, 1), f"{gap.variant_points - gap.teacher_points:+.1f}")
 
 
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """`5 to 9 words` before `10 to 17 words`."""
+def _natural_key(name: str) -> list[tuple[bool, int, str]]:
+    """A sort key that puts `5 to 9 words` before `10 to 17 words`."""
     return [
         (not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)
     ]

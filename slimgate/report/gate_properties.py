@@ -26,12 +26,14 @@ from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.quality import QualityFacts
 
+# The name of a property and its value.
 Property = tuple[str, object]
 _GATES = frozenset(
     {QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, MEASUREMENT, SPEEDUP, LATENCY, LOAD_TEST, KL_LOG}
 )
-_OF_A_WORKLOAD = frozenset({SPEEDUP, LATENCY, LOAD_TEST})
-_UNITS = {
+_WORKLOAD_KINDS = frozenset({SPEEDUP, LATENCY, LOAD_TEST})
+# The field of the judged value, which also names its property.
+_VALUE_FIELDS = {
     QUALITY: "drop_points",
     SINCE: "drop_points",
     SIZE: "compression",
@@ -45,7 +47,7 @@ _FIGURE_PER_BUDGET = frozenset({LATENCY, LOAD_TEST, KL_LOG, MEASUREMENT})
 
 
 def list_gate_properties(variant: str, kind: str, name: str, facts: Facts) -> list[Property]:
-    """JUnit properties of a result; empty if nothing was compared, as for the teacher's size.
+    """The JUnit properties of a result; empty if nothing was compared, as for the teacher's size.
 
     kind, name: of the result's check, such as quality and accuracy.
     """
@@ -64,10 +66,10 @@ def _iter_properties(variant: str, kind: str, name: str, facts: JudgedFacts) -> 
         yield from ((key, getattr(facts, key)) for key in (*keys, "value", "n", "method"))
     if kind == MEASUREMENT:
         yield "measurement", name
-    if kind in _OF_A_WORKLOAD:
+    if kind in _WORKLOAD_KINDS:
         yield "workload", name
-    if kind in _UNITS:
-        yield _UNITS[kind], getattr(facts, _UNITS[kind])
+    if kind in _VALUE_FIELDS:
+        yield _VALUE_FIELDS[kind], getattr(facts, _VALUE_FIELDS[kind])
     yield "interval", _format_interval(_find_interval(facts))
     if isinstance(facts, BehaviourFacts) and facts.flips is not None:
         yield "flips_percent", facts.flips.percent

@@ -9,6 +9,7 @@ from support.report_sections import NASTY, all_sections, raw_tables, rendered, r
 from support.sample_record import FAIL, PASS, sample_record, sliced, variant
 
 from slimgate.record.run import RunRecord
+from slimgate.report.behaviour import worst_slices
 from slimgate.results.base import BudgetFacts
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, ReliabilityFacts, TradeoffFacts
 
@@ -60,6 +61,16 @@ def test_of_many_slices_the_worst_are_shown_and_those_that_fail() -> None:
     text = section(all_sections(record_of(BehaviourFacts(slices=slices))), "Slices, the largest drop first")
     assert "9 of the 15 slices that lost, of 15 in all</summary>" in text
     assert re.findall(r"label: (c\d+)", text) == [*(f"c{k}" for k in range(8)), "c12"]
+
+
+@pytest.mark.parametrize("field", ["verdict", "own_verdict"])
+def test_a_slice_that_fails_is_among_the_worst_of_report_md(field: str) -> None:
+    slices = [sliced("label", f"c{k}", 60, 20.0 - k, (1.0, 30.0)) for k in range(6)]
+    slices[4] = slices[4].model_copy(update={field: FAIL})
+    counts, text = worst_slices(record_of(BehaviourFacts(slices=slices)))
+    assert counts == "3 of 6"
+    assert re.findall(r"label: (c\d+)", text) == ["c0", "c1", "c4"]
+    assert text.count("**FAIL**") == 1
 
 
 def test_the_gates_line_is_among_the_verdicts_with_its_reason() -> None:

@@ -22,8 +22,8 @@ Fill = Callable[[Path], Json]
 Share = Callable[[str, Json, Fill], tuple[Path, bool]]
 
 
-def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
-    """Refuses to say which texts are held out. It is `are_held_out` of steps without `adds_rows`.
+def refuse_held_out(_texts: Sequence[str]) -> list[bool]:
+    """Refuses to say which texts are held out: the `are_held_out` of a step that does not add rows.
 
     Args:
         _texts: the texts that the step asked about.
@@ -52,7 +52,7 @@ class BuildContext:
     load_teacher: loads the model that the step learns from. more_teachers: further such models.
     are_held_out(texts): for each text (as `data.parts.collapse_texts` gives it) whether calibration,
         selection, confirm or gate has it. A step that adds rows must skip those.
-    share: keeps the folders of `shared_folder`, if there is a store.
+    share: keeps the folders of `shared_folder` in the store; None without a store, or without a teacher.
     log: what the step reports about itself; it goes into the record.
     extra_files: files to store next to the artifact, such as the log of another program.
     """
@@ -67,7 +67,7 @@ class BuildContext:
     threads: int
     scratch: Path
     progress: Progress = no_progress
-    are_held_out: Callable[[Sequence[str]], list[bool]] = adds_no_rows
+    are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out
     share: Share | None = None
     more_teachers: tuple[MoreTeacher, ...] = ()
     log: Json = field(default_factory=dict)
@@ -113,15 +113,16 @@ class BuildContext:
             stage: its name in the log.
         """
         spent: dict[str, float] = self.log.setdefault("seconds", {})
-        start, other_seconds = time.perf_counter(), sum(spent.values())
+        start, spent_before = time.perf_counter(), sum(spent.values())
         try:
             yield
         finally:
-            own_seconds = time.perf_counter() - start - (sum(spent.values()) - other_seconds)
-            spent[stage] = round(spent.get(stage, 0.0) + max(own_seconds, 0.0), 3)
+            inner_seconds = sum(spent.values()) - spent_before
+            seconds = max(time.perf_counter() - start - inner_seconds, 0.0)
+            spent[stage] = round(spent.get(stage, 0.0) + seconds, 3)
 
     def of_more_teachers(self) -> tuple[BuildContext, ...]:
-        """A context for each of more_teachers, in which that model is the teacher."""
+        """A context for each model of `more_teachers`, in which it is the teacher."""
         return tuple(
             replace(self, load_teacher=teacher.load, share=teacher.share, more_teachers=())
             for teacher in self.more_teachers

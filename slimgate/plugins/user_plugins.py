@@ -42,7 +42,7 @@ POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR
 
 
 def make_plugin(kind: str, candidate: object) -> Any:
-    """Makes a plug-in of a user's object. Raises SuiteError if it cannot.
+    """Makes a plug-in from a user's object. Raises SuiteError if it cannot.
 
     The object may be a plug-in, a class or a module with the members of a plug-in, or a function for a step.
     If a module has an object with the name of the kind (`step`, `task`, `source`, `runtime`, `measurement` or
@@ -64,13 +64,14 @@ def make_plugin(kind: str, candidate: object) -> Any:
     if base is Reader and not isinstance(plugin, Reader):
         raise SuiteError("it is not a Reader; see Reader in slimgate/plugins/reader.py")
     # a subclass may also lack an attribute, such as the `kinds` of a runtime
-    _check_complete(base, [name for name in _required_names(base) if not hasattr(plugin, name)])
+    _check_complete(base, [name for name in _list_required_names(base) if not hasattr(plugin, name)])
     if not isinstance(plugin, base):
         plugin = _with_defaults(base, plugin)
     return _check_plugin(kind, plugin)
 
 
 def _check_complete(base: type, missing: Sequence[str]) -> None:
+    """Raises SuiteError if members of the base class are missing."""
     if missing:
         raise SuiteError(
             f"it has no {', '.join(missing)}; see {base.__name__} in "
@@ -78,22 +79,23 @@ def _check_complete(base: type, missing: Sequence[str]) -> None:
         )
 
 
-def _required_names(base: ABCMeta) -> list[str]:
+def _list_required_names(base: ABCMeta) -> list[str]:
     """The members of a base class that have no default: attributes, then methods."""
-    undefined = [name for name in base.__annotations__ if name != "Params" and not hasattr(base, name)]
-    return [*undefined, *(name for name in vars(base) if name in base.__abstractmethods__)]
+    attributes = [name for name in base.__annotations__ if name != "Params" and not hasattr(base, name)]
+    return [*attributes, *(name for name in vars(base) if name in base.__abstractmethods__)]
 
 
 def _with_defaults(base: type, plugin: object) -> Any:
     """Makes a plug-in of the base class from the members of an object or a module."""
-    stated = (name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))
-    members = {name: getattr(plugin, name) for name in ("Params", *stated) if hasattr(plugin, name)}
-    completed = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
-    completed |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
-    return type(base.__name__, (base,), completed)()
+    names = (name for name in {**base.__annotations__, **vars(base)} if not name.startswith("_"))
+    members = {name: getattr(plugin, name) for name in ("Params", *names) if hasattr(plugin, name)}
+    attributes = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
+    attributes |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
+    return type(base.__name__, (base,), attributes)()
 
 
 def _check_plugin(kind: str, plugin: Plugin) -> Plugin:
+    """The plug-in itself. Raises SuiteError if an attribute of a step or a measurement is wrong."""
     if kind == "step":
         _check_declared(plugin)
     if kind == "measurement":
@@ -120,19 +122,20 @@ def _check_measurement(measurement: Any) -> None:
 
 def _check_declared(step: Any) -> None:
     """Raises SuiteError if `takes`, `claims` or `reads` of a step have a wrong type or value."""
-    for key, example in (("takes", 'frozenset({"torch"})'), ("reads", '("train",)')):
+    for key, example in (
+        ("takes", 'frozenset({"torch"})'),
+        ("reads", '("train",)'),
+        ("claims", '("smaller",)'),
+    ):
         value = getattr(step, key)
         if isinstance(value, str) or not isinstance(value, Collection):
             raise SuiteError(f"{key} is {value!r}, expected {example}")
-    claims = step.claims
-    if unknown := [
-        claim for claim in ([claims] if isinstance(claims, str) else claims) if claim not in CLAIMS
-    ]:
+    if unknown := [claim for claim in step.claims if claim not in CLAIMS]:
         raise SuiteError(f"claims {unknown[0]!r}; expected some of {', '.join(CLAIMS)}, in a tuple")
     for split in step.reads:
         if split not in READABLE:
-            actual = f"{split} rows are for verdicts only" if split in JUDGING else "no such split"
-            raise SuiteError(f'reads "{split}": {actual}; expected some of {", ".join(READABLE)}')
+            reason = f"{split} rows are for verdicts only" if split in JUDGING else "no such split"
+            raise SuiteError(f'reads "{split}": {reason}; expected some of {", ".join(READABLE)}')
 
 
 class FunctionStep(Step[Any]):
@@ -144,9 +147,9 @@ class FunctionStep(Step[Any]):
         { "mytools.rounding:round_weights" = { digits = 2 } }
 
     The function returns a model, or None if it changed the model in place. Its attributes are those of the
-    step, as in `round_weights.reads = ("train",)`; see step.py. Raises SuiteError if the
-    signature has options that are not keyword-only or have no type. The types of model, context and the
-    result are not read, so they may be imported under `if TYPE_CHECKING`.
+    step, as in `round_weights.reads = ("train",)`; see step.py. The types of model, context and the result
+    are not read, so they may be imported under `if TYPE_CHECKING`. Raises SuiteError if the signature has
+    options that are not keyword-only or have no type.
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
@@ -180,7 +183,7 @@ def make_params(function: Callable[..., object]) -> type[BaseModel]:
 
 
 def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
-    """(name, (annotation, default)) of each option."""
+    """(name, (annotation, default)) of each option. Raises SuiteError for a signature of another form."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) < 2 or any(parameter.kind not in POSITIONAL for parameter in parameters[:2]):
         raise SuiteError(f"it does not accept (model, context); {FORM}")
@@ -193,22 +196,24 @@ def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
         if parameter.name not in types:
             raise SuiteError(f"parameter {parameter.name} has no type; {FORM}")
         default = ... if parameter.default is parameter.empty else parameter.default
-        kind = types[parameter.name]
-        if (get_origin(kind) or kind) in (list, set, frozenset):
-            kind = Annotated[kind, Strict(False)]  # accepts a tuple too: arrays of TOML are read as tuples
-        yield parameter.name, (kind, default)
+        annotation = types[parameter.name]
+        if (get_origin(annotation) or annotation) in (list, set, frozenset):
+            # accepts a tuple too: arrays of TOML are read as tuples
+            annotation = Annotated[annotation, Strict(False)]
+        yield parameter.name, (annotation, default)
 
 
 def _read_types(function: Callable[..., object], options: Collection[str]) -> dict[str, Any]:
     """The types of the options. Those of model and context may be imported for type checkers only."""
 
-    def stated() -> None: ...
+    # get_type_hints would also read the types of model and context
+    def options_alone() -> None: ...
 
     annotations = getattr(function, "__annotations__", {})
-    stated.__annotations__ = {name: annotations[name] for name in annotations if name in options}
+    options_alone.__annotations__ = {name: annotations[name] for name in annotations if name in options}
     try:
         return get_type_hints(
-            stated, getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True
+            options_alone, getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True
         )
     except Exception as error:  # an annotation is any expression
         raise SuiteError(f"its types cannot be read: {type(error).__name__}: {error}") from error

@@ -18,7 +18,7 @@ from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import TORCH, model_config, model_weights
 from slimgate.models.quantized_files import CHECKPOINT
-from slimgate.plugins.context import BuildContext, adds_no_rows
+from slimgate.plugins.context import BuildContext, refuse_held_out
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.step import Step
 from slimgate.results.checks import TEACHER
@@ -271,7 +271,7 @@ class Builder:
             place=place,
             teachers=teachers,
             step=plugin,
-            are_held_out=are_held_out if step.adds_rows else adds_no_rows,
+            are_held_out=are_held_out if step.adds_rows else refuse_held_out,
         )
 
     def _build_teachers(self, where: str, step: SuiteStep, parent: Artifact) -> tuple[Artifact, ...]:
@@ -304,7 +304,7 @@ class Builder:
         place: _Place,
         teachers: tuple[Artifact, ...] = (),
         step: Step[Any] | None = None,
-        are_held_out: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
+        are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out,
         check: Callable[[], None] = lambda: None,
     ) -> Artifact:
         """Finds an artifact in the store, or makes it.

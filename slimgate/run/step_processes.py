@@ -22,7 +22,7 @@ from slimgate._system.forkserver import start_forkserver
 from slimgate.data.same_texts import HeldOutTexts
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.torch_model import TorchModel, load_torch_model, to_float32_
-from slimgate.plugins.context import BuildContext, MoreTeacher, Share, adds_no_rows
+from slimgate.plugins.context import BuildContext, MoreTeacher, Share, refuse_held_out
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes import eager
@@ -69,7 +69,7 @@ class StepJob:
             device="cpu",
             threads=self.threads,
             scratch=scratch,
-            are_held_out=self.held_out or adds_no_rows,
+            are_held_out=self.held_out or refuse_held_out,
             share=self.teachers[0][1] if self.teachers else None,
             more_teachers=tuple(
                 MoreTeacher(partial(_load_teacher_model, folder), share)

@@ -56,6 +56,13 @@ def on_a_string(model: Any, _context: Any) -> Any:
 on_a_string.reads = "train"  # type: ignore[attr-defined]
 
 
+def claiming_a_string(model: Any, _context: Any) -> Any:
+    return model
+
+
+claiming_a_string.claims = "smaller"  # type: ignore[attr-defined]
+
+
 def test_keyword_only_parameters_are_the_options() -> None:
     step = load("step", f"{__name__}:prune_my_way")
     params = step.Params.model_validate({"amount": 0.5, "blocks": (0, 2)})  # TOML's arrays come as tuples
@@ -108,9 +115,10 @@ def test_the_key_has_the_code_of_the_functions_module() -> None:
             "unlabelled",
         ),
         ("on_a_string", "reads is 'train', expected (\"train\",)"),
+        ("claiming_a_string", "claims is 'smaller', expected (\"smaller\",)"),
     ],
 )
-def test_reading_what_a_step_may_not_is_an_error(name: str, problem: str) -> None:
+def test_a_wrong_declaration_is_an_error(name: str, problem: str) -> None:
     with pytest.raises(SuiteError) as caught:
         load("step", f"{__name__}:{name}")
     assert str(caught.value) == f'step "{__name__}:{name}": {problem}'

@@ -49,7 +49,7 @@ def compare_settings(
             continue
         values, words = (before[setting], after[setting]), SETTING_WORDS.get(setting, setting)
         if setting == FILTERS:
-            values = _as_names_alone(*values)
+            values = _reduce_to_names(*values)
         shared_options = () if same_version else (*base.shared_options, *target.shared_options)
         if setting in shared_options and _has_same_steps(setting, *values):
             lone: list[str] = []
@@ -64,8 +64,11 @@ def compare_settings(
             differences.add(setting, name, f"{words} {texts}")
 
 
-def _as_names_alone(before: Any, after: Any) -> tuple[Any, Any]:
-    """Filters of which one log, such as a kept base of an older slimgate, has only the names in order."""
+def _reduce_to_names(before: Any, after: Any) -> tuple[Any, Any]:
+    """The filters of both as names in order, if one log, such as a base of an older slimgate, has only those.
+
+    Otherwise both are unchanged.
+    """
     if isinstance(before, list) and isinstance(after, dict):
         return before, _list_names(after)
     if isinstance(before, dict) and isinstance(after, list):
@@ -86,11 +89,16 @@ def _has_same_steps(setting: str, before: Any, after: Any) -> bool:
 
 
 def _keep_shared(before: Any, after: Any, at: str, lone: list[str]) -> tuple[Any, Any]:
-    """The options that both have, at every depth. lone: gets the options of one, unless they are empty."""
+    """The options that both have, at every depth.
+
+    at: the keys that lead here, each with a dot. lone: gets the options that only one has, unless they are
+    empty.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         for key, value in {**before, **after}.items():
             if not (key in before and key in after) and not _is_empty(value):
-                text = json.dumps(value, ensure_ascii=False)  # a long value is left out
+                text = json.dumps(value, ensure_ascii=False)
+                # a long value is left out
                 lone.append(f"{at}{key} = {text}" if len(text) <= LONGEST_QUOTE else f"{at}{key}")
         parts = {
             key: _keep_shared(before[key], after[key], f"{at}{key}.", lone) for key in before if key in after
@@ -117,5 +125,6 @@ def _keep_differing(before: object, after: object) -> tuple[object, object]:
 
 
 def _shorten(value: object) -> str:
+    """The value as text for a message, cut if it is long; `none` if it is empty."""
     text = as_text(value) or "none"
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"

@@ -65,6 +65,16 @@ def rows_of(path: Path, task: str) -> list[Row]:
     return list(read_log(path).tasks[task].rows())
 
 
+@pytest.mark.parametrize(
+    ("versions", "unknown"),
+    [({"arc": 1.0}, "shots"), (None, "shots and versions")],
+    ids=["versions", "neither"],
+)
+def test_a_note_names_the_settings_that_results_lack(tmp_path: Path, versions: Any, unknown: str) -> None:
+    folder = write_lm_eval(tmp_path / "logs", {"arc": [1.0]}, results={"n-shot": None, "versions": versions})
+    assert f"{folder}: its results file does not say {unknown}" in read_log(folder).notes
+
+
 def test_an_array_beside_results_json_is_read(tmp_path: Path) -> None:
     base = write_old(tmp_path / "base", [old_row(at, acc=1.0) for at in range(3)])
     target = write_old(tmp_path / "target", [old_row(at, acc=float(at > 0)) for at in range(3)])

@@ -56,9 +56,8 @@ class JudgedMetric:
 class JudgedPair:
     """The judgement of one target.
 
-    pair: the outcomes of both files. metrics: by name, in the order of the request.
-    warnings: about likely mistakes of the user. switched_off: the common budgets that the target does not
-    have.
+    pair: the outcomes of both files. metrics: by name, in the order of the request. warnings: about likely
+    mistakes of the user. switched_off: the common budgets that the target does not have.
     """
 
     pair: Pair
@@ -69,7 +68,7 @@ class JudgedPair:
 
     @property
     def all_warnings(self) -> list[str]:
-        """All warnings. One about few rows comes once, with the names of its metrics."""
+        """All warnings. One that several metrics have, such as of few rows, comes once, with their names."""
         metrics_by_warning: dict[str, list[str]] = {}
         for name, metric in self.metrics.items():
             for warning in metric.judged.warnings:
@@ -81,7 +80,8 @@ class JudgedPair:
 class JudgedPredictions(JudgedFiles):
     """The targets of prediction files.
 
-    pairs: by target. base: its file. targets: the file of each target. The record has them as given.
+    pairs: by target. base: the base's file. targets: the files of the targets. The record has the paths as
+    they were given.
     """
 
     def __init__(self, pairs: Mapping[str, JudgedPair], base: Path, targets: Iterable[Path]) -> None:
@@ -172,33 +172,38 @@ def judge_pair(
 ) -> JudgedPair:
     """Judges a target.
 
-    files: base and target, for messages. metrics: to measure in addition to metrics with a budget; accuracy
-    if there are neither. Raises SuiteError for a metric that does not read predictions and for a budget on a
-    slice of a label that does not exist, DataError for a metric that needs probabilities if a file has none.
+    files: base and target, for messages. metrics: names of metrics to judge in addition to those with a
+    budget; accuracy if there are none of either.
+
+    Raises SuiteError for a metric that does not read predictions and for a budget on a slice of a label that
+    does not exist, DataError for a metric that needs probabilities if a file has none.
     """
     quality, changes = budgets.limits.quality, budgets.limits.behaviour
-    measured = dict.fromkeys([*metrics, *quality]) or (DEFAULT_METRIC,)
-    loaded = {metric: load_metric(metric) for metric in measured}
+    names = dict.fromkeys([*metrics, *quality]) or (DEFAULT_METRIC,)
+    loaded = {key: load_metric(key) for key in names}
     _check_class_metrics(loaded)
-    needing = [key for key, metric in loaded.items() if metric.needs == "probabilities"]
+    probability_metrics = [key for key, metric in loaded.items() if metric.needs == "probabilities"]
     for path, outcomes in zip(files, (pair.teacher, pair.variant), strict=True):
-        if needing and outcomes.probabilities is None:
-            verb = "needs" if len(needing) == 1 else "need"
+        if probability_metrics and outcomes.probabilities is None:
+            verb = "needs" if len(probability_metrics) == 1 else "need"
             raise DataError(
-                f"{path}: {' and '.join(needing)} {verb} probabilities, but the file has only predictions; "
-                "add columns p_<class>"
+                f"{path}: {' and '.join(probability_metrics)} {verb} probabilities, but the file has only "
+                "predictions; add columns p_<class>"
             )
     _check_sliced_labels(changes, pair.teacher.label_set)
     judged: dict[str, JudgedMetric] = {}
     for key, metric in loaded.items():
         limits = quality.get(key, ())
-        of_metric = judge_quality(metric, pair.teacher, pair.variant, limits, seed=seed)
-        of_metric = withhold_sure_passes(metric, of_metric)
+        judgement = judge_quality(metric, pair.teacher, pair.variant, limits, seed=seed)
+        judgement = withhold_sure_passes(metric, judgement)
         actions = list_actions(limits, on_inconclusive)
-        judged[key] = JudgedMetric(of_metric, message(name, of_metric), actions)
-    doubt = describe_near_chance(pair.teacher)
-    # if the teacher is near chance, a drop of 0 means little
-    near_chance = f"the teacher is near chance: {doubt}; a variant that loses nothing may be just as useless"
+        judged[key] = JudgedMetric(judgement, message(name, judgement), actions)
+    near_chance = describe_near_chance(pair.teacher)
+    doubts = (
+        [f"the teacher is near chance: {near_chance}; a variant that loses nothing may be just as useless"]
+        if near_chance
+        else []
+    )
     gains = describe_large_gains(
         ((key, metric.judged) for key, metric in judged.items()), ("teacher", "variant")
     )
@@ -212,12 +217,13 @@ def judge_pair(
             on_inconclusive=on_inconclusive,
             quote_better=is_two_sided([budget for group in quality.values() for budget in group]),
         ),
-        warnings=(*budgets.notes, *pair.warnings, *([near_chance] if doubt else []), *gains),
+        warnings=(*budgets.notes, *pair.warnings, *doubts, *gains),
         switched_off=budgets.switched_off,
     )
 
 
 def _check_sliced_labels(budgets: BehaviourBudgets, labels: Sequence[str]) -> None:
+    """Raises SuiteError for a budget on the slice of a label that does not exist."""
     for name in budgets.named_slices:
         if name.value not in labels:
             raise SuiteError(
@@ -226,11 +232,13 @@ def _check_sliced_labels(budgets: BehaviourBudgets, labels: Sequence[str]) -> No
 
 
 def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:
-    fitting = [name for name in known_metrics() if load_metric(name).needs in _CLASS_COLUMNS]
+    """Raises SuiteError for a metric that does not read predictions."""
+    class_metrics = [name for name in known_metrics() if load_metric(name).needs in _CLASS_COLUMNS]
     for name, metric in metrics.items():
         if metric.needs not in _CLASS_COLUMNS:
             raise SuiteError(
-                f"metric {name}: not a metric of labels and predictions, expected one of {', '.join(fitting)}"
+                f"metric {name}: not a metric of labels and predictions, expected one of "
+                f"{', '.join(class_metrics)}"
             )
 
 

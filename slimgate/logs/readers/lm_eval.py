@@ -7,7 +7,7 @@ Source: lm_eval/result_schema.py (SampleResult) of version 0.4.13, and `main` of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,11 +55,11 @@ class LmEval(Reader):
             )
         if path.is_file():
             _, run = find_run_of(path)
-            return make_log("lm_eval", str(path), [_run(path, run)])
+            return make_log("lm_eval", str(path), [_make_run(path, run)])
         files = find_runs(path)
-        runs = [_run(path, run) for run in files]
+        runs = [_make_run(path, run) for run in files]
         if any(run.results is not None for run in files):
-            runs = [_check_settings_known(*pair) for pair in zip(runs, files, strict=True)]
+            runs = [_mark_unknown_settings(*pair) for pair in zip(runs, files, strict=True)]
         return make_log("lm_eval", str(path), runs)
 
 
@@ -72,8 +72,8 @@ def _is_results_file(path: Path) -> bool:
 _MEANS = frozenset({"acc", "acc_norm", "exact_match"})
 
 
-def _run(path: Path, files: RunFiles) -> Run:
-    """The run of one start time."""
+def _make_run(path: Path, files: RunFiles) -> Run:
+    """The run of one start time. path: the log as the user named it, for messages."""
     results, samples = files.results, files.samples
     notes: list[str] = []
     if results is None:
@@ -82,39 +82,54 @@ def _run(path: Path, files: RunFiles) -> Run:
             "template, limits and versions are not known, so they were not compared"
         )
     elif results.get("n-shot") is None:
-        notes.append(f"{path}: its results file does not say shots and versions")
-    stated = {task: task for task in samples}
+        unknown = "shots" if results.get("versions") else "shots and versions"
+        notes.append(f"{path}: its results file does not say {unknown}")
+    names_in_results = {task: task for task in samples}
     counts = (results or {}).get("n-samples")
-    lacking = sorted(set(counts) - set(samples)) if isinstance(counts, dict) else []
+    unsampled = sorted(set(counts) - set(samples)) if isinstance(counts, dict) else []
     configs = (results or {}).get("configs")
     has_config = isinstance(configs, dict) and bool(configs.keys() & samples.keys())
-    if len(samples) == len(lacking) == 1 and not has_config:
-        (task,), (other,) = samples, lacking
-        stated, lacking = {task: other}, []
-        notes.append(f"{path}: its results file calls the only task {other}, and its samples file {task}")
-    if samples and lacking:
+    if len(samples) == len(unsampled) == 1 and not has_config:
+        (task,), (name_in_results,) = samples, unsampled
+        names_in_results, unsampled = {task: name_in_results}, []
         notes.append(
-            f"{path}: its results file also has {list_names(lacking, _MOST_NAMED)}, of which there are no "
+            f"{path}: its results file calls the only task {name_in_results}, and its samples file {task}"
+        )
+    if samples and unsampled:
+        notes.append(
+            f"{path}: its results file also has {list_names(unsampled, _MOST_NAMED)}, of which there are no "
             "samples"
         )
     return Run(
         time=files.time,
-        tasks={task: _task(stated[task], file, results or {}) for task, file in sorted(samples.items())},
-        model=_model(results or {}),
+        tasks={
+            task: _make_task_log(names_in_results[task], file, results or {})
+            for task, file in sorted(samples.items())
+        },
+        model=_find_model_name(results or {}),
         notes=tuple(notes),
-        problem=None
-        if samples
-        else f"results without samples ({', '.join(lacking) or 'no task'}): run it again with --log_samples",
-        environment=_environment(results or {}),
+        problem=None if samples else _describe_no_samples(unsampled),
+        environment=_read_environment(results or {}),
     )
 
 
+def _describe_no_samples(tasks: Sequence[str]) -> str:
+    return f"results without samples ({', '.join(tasks) or 'no task'}): run it again with --log_samples"
+
+
+# Keys of `config` in the results file, then keys of the results file itself.
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
-_OF_MODEL = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
-_TOKENS = ("tokenizer_pad_token", "tokenizer_bos_token", "tokenizer_eos_token", "eot_token_id", "max_length")
+_MODEL_KEYS = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
+_TOKENIZER_KEYS = (
+    "tokenizer_pad_token",
+    "tokenizer_bos_token",
+    "tokenizer_eos_token",
+    "eot_token_id",
+    "max_length",
+)
 
 
-def _environment(results: Mapping[str, Any]) -> Environment:
+def _read_environment(results: Mapping[str, Any]) -> Environment:
     """The versions, settings and hardware in the results file."""
     config = results.get("config") or {}
     arguments = config.get("model_args")
@@ -135,8 +150,8 @@ def _environment(results: Mapping[str, Any]) -> Environment:
             sampling={name: config.get(name) for name in ("gen_kwargs", "limit", "use_cache", *_SEEDS)},
             model={
                 **{f"model_args.{name}": value for name, value in (arguments or {}).items()},
-                **{name: config.get(name) for name in _OF_MODEL},
-                **{name: results.get(name) for name in _TOKENS},
+                **{name: config.get(name) for name in _MODEL_KEYS},
+                **{name: results.get(name) for name in _TOKENIZER_KEYS},
             },
             engine={"backend": config.get("model"), "batch_size": config.get("batch_size")},
             harness={"lm-eval": results.get("lm_eval_version"), "git hash": results.get("git_hash")},
@@ -146,8 +161,8 @@ def _environment(results: Mapping[str, Any]) -> Environment:
     )
 
 
-def _check_settings_known(run: Run, files: RunFiles) -> Run:
-    """The run; next to runs with a results file, a run without one has unknown settings: not judged."""
+def _mark_unknown_settings(run: Run, files: RunFiles) -> Run:
+    """The run, with a problem if it has no results file. It is then not judged, as other runs have one."""
     if files.results is not None or run.problem:
         return run
     return replace(
@@ -157,7 +172,7 @@ def _check_settings_known(run: Run, files: RunFiles) -> Run:
     )
 
 
-def _model(results: Mapping[str, Any]) -> str | None:
+def _find_model_name(results: Mapping[str, Any]) -> str | None:
     config = results.get("config") or {}
     arguments = config.get("model_args")
     pretrained = arguments.get("pretrained") if isinstance(arguments, dict) else None
@@ -165,23 +180,27 @@ def _model(results: Mapping[str, Any]) -> str | None:
     return None if model is None else str(model)
 
 
-def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
-    def of(key: str) -> Any:
+def _make_task_log(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
+    """The log of one task. task: its name in the results file. file: its samples."""
+
+    def read_entry(key: str) -> Any:
         table = results.get(key)
         return table.get(task) if isinstance(table, dict) else None
 
-    config = of("configs") or {}
+    config = read_entry("configs") or {}
     aggregations = _read_aggregations(config)
     filters = config.get("filter_list")
     entries = filters if isinstance(filters, list) else []
-    names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
+    filter_names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
     return TaskLog(
-        rows=partial(read_rows, file, names, aggregations),
-        higher_is_better=_read_directions(of("higher_is_better") or {}, config),
-        settings=_settings(results, config, of("n-shot"), of("n-samples"), of("versions")),
-        samples=(of("n-samples") or {}).get("effective"),
-        means=_read_means(of("results") or {}, config),
-        filters=_list_stated_filters(of("results") or {}),
+        rows=partial(read_rows, file, filter_names, aggregations),
+        higher_is_better=_read_directions(read_entry("higher_is_better") or {}, config),
+        settings=_read_settings(
+            results, config, read_entry("n-shot"), read_entry("n-samples"), read_entry("versions")
+        ),
+        samples=(read_entry("n-samples") or {}).get("effective"),
+        means=_read_means(read_entry("results") or {}, config),
+        filters=_list_stated_filters(read_entry("results") or {}),
         corpus={
             metric: "rate" if aggregation == "bits_per_byte" else "perplexity"
             for metric, aggregation in aggregations.items()
@@ -191,12 +210,13 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
 
 
 def _list_metrics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entries of `metric_list` in a task's configuration that name a metric."""
     metrics = config.get("metric_list") or ()
     return [entry for entry in metrics if isinstance(entry, dict) and "metric" in entry]
 
 
 def _read_aggregations(config: Mapping[str, Any]) -> dict[str, Aggregation]:
-    """By metric, for figures that are not means of numbers: as the task states, else by its name."""
+    """The aggregation of each metric whose figure is no mean: as the task states, else by its name."""
     by_name = {name: name for name in AGGREGATIONS.values()}
     aggregations = dict(AGGREGATIONS)
     for entry in _list_metrics(config):
@@ -220,32 +240,36 @@ def _read_directions(better: Mapping[str, Any], config: Mapping[str, Any]) -> di
 
 
 def _list_stated_filters(results: Mapping[str, Any]) -> tuple[str, ...]:
-    """The filters with a figure in the results."""
-    names = [str(key).partition(",") for key in results if not str(key).partition(",")[0].endswith("_stderr")]
-    return tuple(dict.fromkeys(filter_name(name) for _, comma, name in names if comma))
+    """The filters with a figure in the results, whose keys are `METRIC,FILTER`."""
+    keys = [str(key).partition(",") for key in results]
+    return tuple(
+        dict.fromkeys(
+            filter_name(name) for metric, comma, name in keys if comma and not metric.endswith("_stderr")
+        )
+    )
 
 
 def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """The means that lm-eval states for metrics that are means over samples, by filter and metric."""
+    """The figures that lm-eval states, by filter and metric: means of _MEANS, and figures of a corpus."""
     stated = {entry["metric"]: entry.get("aggregation") for entry in _list_metrics(config)}
-    corpus = _read_aggregations(config)
+    corpus_metrics = _read_aggregations(config)
     means: dict[tuple[str, str], float] = {}
     for key, value in results.items():
         metric, comma, name = str(key).partition(",")
-        is_mean = stated.get(metric, "mean" if metric in _MEANS else None) in ("mean", None)
-        is_known = metric in corpus or (metric in _MEANS and is_mean)
-        if comma and is_known and isinstance(value, int | float):
+        is_mean = metric in _MEANS and stated.get(metric) in ("mean", None)
+        if comma and (is_mean or metric in corpus_metrics) and isinstance(value, int | float):
             means[filter_name(name), metric] = float(value)
     return means
 
 
-def _settings(
+def _read_settings(
     results: Mapping[str, Any], config: Mapping[str, Any], shots: Any, samples: Any, version: Any
 ) -> dict[str, Any]:
-    run = results.get("config") or {}
+    """The settings of a task that comparisons check. shots, samples, version: its entries in the results."""
+    run_config = results.get("config") or {}
     settings: dict[str, Any] = {}
     if shots is not None:
-        settings["shots"] = {"shots": shots} | ({"seed": run.get("fewshot_seed")} if shots else {})
+        settings["shots"] = {"shots": shots} | ({"seed": run_config.get("fewshot_seed")} if shots else {})
     if isinstance(samples, dict):
         # The counts alone do not show that there was no limit.
         original, effective = samples.get("original"), samples.get("effective")
@@ -260,7 +284,7 @@ def _settings(
     if config:
         settings["generation"] = {
             "generation_kwargs": config.get("generation_kwargs"),
-            "gen_kwargs": run.get("gen_kwargs"),
+            "gen_kwargs": run_config.get("gen_kwargs"),
             "repeats": config.get("repeats"),
         }
         settings["filters"] = config.get("filter_list")

@@ -29,8 +29,8 @@ ANSWER_LENGTH = "answer_length"
 _LENGTH_NAME = re.compile(rf"(?:.*/)?{ANSWER_LENGTH}(?:\[[^=]+=.*\])?", re.DOTALL)
 
 
-class Measured(Protocol):
-    """What a budget limits: a Metric, or a score of another kind of task."""
+class MetricProperties(Protocol):
+    """The properties of a `Metric` (judge/metrics/base.py) that budgets depend on."""
 
     @property
     def name(self) -> str:
@@ -111,7 +111,7 @@ class MetricBudgetKind(BudgetKind):
     above: float | None = 0.0
     below: float | None = None
     at_most: float | None = None
-    suits: Callable[[Measured], bool]
+    suits: Callable[[MetricProperties], bool]
     why_not: str
     allowed_drop: Callable[[float, float], float]
 
@@ -131,22 +131,22 @@ class MetricBudgetKind(BudgetKind):
         return "±" if self.two_sided else ""
 
 
-def is_in_points(metric: Measured) -> bool:
+def is_in_points(metric: MetricProperties) -> bool:
     """Whether the drop of a metric is in points. That of a perplexity is a factor."""
     return metric.unit == "points"
 
 
-def is_better_higher(metric: Measured) -> bool:
+def is_better_higher(metric: MetricProperties) -> bool:
     """Whether higher values of a metric are better."""
     return metric.higher_is_better
 
 
-def is_better_lower(metric: Measured) -> bool:
+def is_better_lower(metric: MetricProperties) -> bool:
     """Whether lower values of a metric are better."""
     return not metric.higher_is_better
 
 
-def has_error_rate(metric: Measured) -> bool:
+def has_error_rate(metric: MetricProperties) -> bool:
     """Whether 1 - value is an error rate."""
     return metric.higher_is_better and metric.value_range == (0.0, 1.0)
 
@@ -156,6 +156,6 @@ def is_length_name(name: str) -> bool:
     return _LENGTH_NAME.fullmatch(name) is not None
 
 
-def is_answer_length(metric: Measured) -> bool:
+def is_answer_length(metric: MetricProperties) -> bool:
     """Whether a metric is the length of answers. Neither longer nor shorter is better."""
     return is_length_name(metric.name)

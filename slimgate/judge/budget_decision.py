@@ -8,7 +8,7 @@ from math import ceil, isfinite
 
 import numpy as np
 
-from slimgate.budgets.base import Measured
+from slimgate.budgets.base import MetricProperties
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, is_in_points, is_two_sided_kind
@@ -36,7 +36,7 @@ _BISECTIONS = 12
 
 
 def judge_budget(
-    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
+    metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     """Judges a budget that `check_budget` has let pass.
 
@@ -56,7 +56,7 @@ def judge_budget(
 
 
 def judge_over_builds(
-    metric: Measured,
+    metric: MetricProperties,
     budget: QualityBudget,
     before: float,
     after: float,
@@ -89,7 +89,7 @@ def judge_over_builds(
     )
 
 
-def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, float]:
+def _contrast_of(metric: MetricProperties, budget: QualityBudget) -> tuple[Contrast, float]:
     """The contrast that a budget limits, and its limit as a fraction of the metric's unit."""
     if is_in_points(budget.kind):
         return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
@@ -101,7 +101,7 @@ def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, flo
 
 
 def _by_drop(
-    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
+    metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     margin = budget.limit / 100
     drop = before - after if metric.higher_is_better else after - before
@@ -110,7 +110,7 @@ def _by_drop(
 
 
 def _by_equivalence(
-    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
+    metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     """Judges by two one-sided tests: "the drop is at least the margin", "the gain is at least the margin".
 
@@ -156,7 +156,7 @@ def _nearer_limit(budget: QualityBudget, value: float, limit: float) -> float:
 
 
 def add_runs_needed(
-    metric: Measured, judged: BudgetFacts, budget: QualityBudget, runs: OverRuns
+    metric: MetricProperties, judged: BudgetFacts, budget: QualityBudget, runs: OverRuns
 ) -> BudgetFacts:
     """The runs that would decide an undecided budget, and the rows with as many runs."""
     if judged.verdict is not Verdict.INCONCLUSIVE:
@@ -204,7 +204,7 @@ def _bound_beyond(p_value: Callable[[float], float], bound: float, step: float, 
 
 
 def _by_fraction(
-    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
+    metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     if before < 0:
         raise MeasureError(
@@ -228,7 +228,7 @@ def _by_fraction(
 
 
 def _by_ratio(
-    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
+    metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     """variant / teacher, tested as a difference from the limit times the teacher's value."""
     check_ratio(metric, before)
@@ -247,7 +247,7 @@ def _by_ratio(
     )
 
 
-def check_ratio(metric: Measured, before: float) -> None:
+def check_ratio(metric: MetricProperties, before: float) -> None:
     """Raises MeasureError if the teacher's value is 0, because nothing is a multiple of 0."""
     if before <= 0:
         raise MeasureError(
@@ -255,13 +255,15 @@ def check_ratio(metric: Measured, before: float) -> None:
         )
 
 
-def _find_relative(metric: Measured, budget: QualityBudget) -> Relative:
+def _find_relative(metric: MetricProperties, budget: QualityBudget) -> Relative:
     if metric_kinds()[budget.kind].question == "share of errors":
         return relative_to_errors()
     return relative_to_value(higher_is_better=metric.higher_is_better)
 
 
-def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetFacts:
+def _by_own_value(
+    metric: MetricProperties, budget: QualityBudget, after: float, evidence: Evidence
+) -> BudgetFacts:
     paired, limit = require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
     inside, outside = p_values if metric_kinds()[budget.kind].least else p_values[::-1]

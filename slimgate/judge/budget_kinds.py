@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite, log1p
 from typing import Literal, Protocol
 
-from slimgate.budgets.base import Measured
+from slimgate.budgets.base import MetricProperties
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import SuiteError
 from slimgate.judge.capped import check_derived_share
@@ -40,7 +40,7 @@ class QualityBudget:
     above_cap_max: float | None = None
 
 
-def check_budget(metric: Measured, budget: QualityBudget) -> None:
+def check_budget(metric: MetricProperties, budget: QualityBudget) -> None:
     """Raises SuiteError if the metric cannot have this kind of budget, or this limit. Needs no rows."""
     if not metric.resampled:
         raise SuiteError(f"{metric.name} {metric.no_budget}")
@@ -75,7 +75,7 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         )
 
 
-def _check_cap(metric: Measured, budget: QualityBudget) -> None:
+def _check_cap(metric: MetricProperties, budget: QualityBudget) -> None:
     """Raises SuiteError if a cap, or a limit of the rows above it, has no meaning or no effect."""
     stated = [name for name in ("cap", "above_cap_max") if getattr(budget, name) is not None]
     if not stated:
@@ -173,6 +173,6 @@ def measure_harm(drop_points: float, budgets: Collection[Limited]) -> float:
     return abs(drop_points) if is_two_sided(budgets) else drop_points
 
 
-def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
+def suited_kinds(metric: MetricProperties) -> tuple[BudgetKind, ...]:
     """The kinds of budget that a metric can have."""
     return tuple(name for name, kind in metric_kinds().items() if kind.suits(metric))

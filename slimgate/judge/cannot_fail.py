@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from slimgate.budgets.base import Measured
+from slimgate.budgets.base import MetricProperties
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import list_names
 from slimgate.judge.metrics.base import Metric
@@ -26,7 +26,7 @@ _ROUNDING = 1e-9
 _MOST_NAMED = 3
 
 
-def withhold_sure_passes(metric: Measured, judged: QualityJudgement) -> QualityJudgement:
+def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> QualityJudgement:
     """The judgement in which no budget in points passes that allows the base to fall to the worst value.
 
     Only for metrics with a worst value, and for budgets that limit only the drop: a gain can break the
@@ -95,7 +95,7 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
     return replace(judged, slices=slices, budgets=tuple(budgets), verdict=verdict, withheld=withheld)
 
 
-def _cannot_fail(metric: Measured, base: float, limit: float) -> bool:
+def _cannot_fail(metric: MetricProperties, base: float, limit: float) -> bool:
     """Whether a fall from the base's value to the worst value is within a limit in points."""
     worst = _worst_value(metric)
     return isfinite(worst) and limit >= 100 * abs(base - worst) - _ROUNDING
@@ -110,6 +110,6 @@ def _describe_sure(metrics: Mapping[str, Metric], sure: Sequence[SliceFacts], li
     )
 
 
-def _worst_value(metric: Measured) -> float:
+def _worst_value(metric: MetricProperties) -> float:
     low, high = metric.value_range
     return low if metric.higher_is_better else high

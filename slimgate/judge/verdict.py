@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from slimgate.budgets.base import Measured, Unit
+from slimgate.budgets.base import MetricProperties, Unit
 from slimgate.budgets.registry import metric_kinds
 from slimgate.judge.budget_decision import (
     add_runs_needed,
@@ -66,7 +66,7 @@ class QualityJudgement:
 
 
 def judgement_of(
-    measured: Measured,
+    measured: MetricProperties,
     before: float,
     after: float,
     evidence: Evidence,
@@ -145,7 +145,7 @@ def most_rows(judged: Sequence[BudgetFacts]) -> int | None:
     return max(known, default=None) if len(known) == len(rows) else None
 
 
-def as_growth(measured: Measured, judged: QualityJudgement, evidence: Evidence) -> QualityJudgement:
+def as_growth(measured: MetricProperties, judged: QualityJudgement, evidence: Evidence) -> QualityJudgement:
     """The judgement of a metric that is compared as a multiple: drop and interval as percent of growth."""
     check_ratio(measured, judged.teacher)
     relative, paired = relative_to_value(higher_is_better=False), require_paired(evidence)

@@ -1,4 +1,4 @@
-"""Forms in which an index stores embeddings: fewer dimensions, 8 bits a number, one bit a number.
+"""Forms in which an index stores embeddings: fewer dimensions, 8 bits for a number, one bit for a number.
 
 A form returns the floats that its stored numbers represent, so that similarities are those of the index.
 With query = "same", queries take the form as well. With "float", they stay unchanged (asymmetric search), and
@@ -32,7 +32,11 @@ class LeadingDimensions(nn.Module):
 
 
 class StoredForm(nn.Module, ABC):
-    """The base of the forms. bits: the bits of a stored number."""
+    """The base of the forms. bits: the bits of a stored number.
+
+    forward: (rows, dims) vectors or (rows, 2, dims), the query's and the document's. See the module for the
+    result.
+    """
 
     bits: int
 

@@ -1,4 +1,4 @@
-"""Which weights stay: masks of the highest scores, with exact counts, and the note that keeps the zeros.
+"""Which weights stay: masks of the highest scores, with exact counts, and the note of layers with zeros.
 
     masks = keep_masks([weight.abs() for weight in weights], 0.5, "global")
     zero_(weights[0], masks[0])
@@ -23,14 +23,14 @@ Scope = Literal["global", "layer", "row"]
 
 
 def keep_masks(scores: Sequence[Tensor], sparsity: float, scope: Scope) -> list[Tensor]:
-    """Masks without the lowest share `sparsity` of all scores, of each matrix, or of each of its rows.
+    """Masks that leave out the lowest scores: the share `sparsity` of all, of each matrix, or of each row.
 
-    scores: (out_features, in_features) each.
+    scores: one (out_features, in_features) matrix for each layer. The masks have the same shapes.
     """
     if scope == "row":
-        return [_keep_highest(each, round((1 - sparsity) * each.shape[1])) for each in scores]
+        return [_keep_highest(matrix, round((1 - sparsity) * matrix.shape[1])) for matrix in scores]
     if scope == "layer":
-        return [_keep_overall([each], sparsity)[0] for each in scores]
+        return [_keep_overall([matrix], sparsity)[0] for matrix in scores]
     return _keep_overall(scores, sparsity)
 
 
@@ -51,12 +51,13 @@ def check_groups(columns: int, n: int, m: int) -> None:
 
 
 def _keep_overall(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
-    together = torch.cat([each.flatten() for each in scores])
-    lowest = torch.topk(together, round(sparsity * len(together)), largest=False, sorted=False).indices
-    keep = torch.ones_like(together, dtype=torch.bool)
+    """Masks without the lowest share `sparsity` of the scores of all matrices together."""
+    all_scores = torch.cat([matrix.flatten() for matrix in scores])
+    lowest = torch.topk(all_scores, round(sparsity * len(all_scores)), largest=False, sorted=False).indices
+    keep = torch.ones_like(all_scores, dtype=torch.bool)
     keep[lowest] = False
-    parts = torch.split(keep, [each.numel() for each in scores])
-    return [part.view_as(each) for part, each in zip(parts, scores, strict=True)]
+    parts = torch.split(keep, [matrix.numel() for matrix in scores])
+    return [part.view_as(matrix) for part, matrix in zip(parts, scores, strict=True)]
 
 
 def _keep_highest(scores: Tensor, count: int) -> Tensor:
@@ -79,7 +80,7 @@ def pruned_layers(model: TorchModel) -> frozenset[str]:
 def note_pruned_layers(
     model: TorchModel, step_name: str, layers: Mapping[str, nn.Linear]
 ) -> dict[str, float]:
-    """Notes which zeros later training keeps; returns matrices, weights, zeros and sparsity for the log."""
+    """Notes the layers whose zeros later training keeps. Returns counts and the sparsity for the log."""
     model.note(step_name, pruned=sorted(layers))
     weights = [layer.weight for layer in layers.values()]
     zeros = sum(int((weight == 0).sum()) for weight in weights)

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from slimgate.plugins.models import Predictor
 
 Ids = Sequence[int]
-# Generation settings in a model's files that its answers need: the first tokens, and tokens never written.
-_OF_THE_MODEL = ("decoder_start_token_id", "forced_bos_token_id", "bad_words_ids")
+# Settings in an encoder-decoder's files that its answers need: the first tokens, and tokens never written.
+_REQUIRED_SETTINGS = ("decoder_start_token_id", "forced_bos_token_id", "bad_words_ids")
 
 
 @dataclass(frozen=True)
 class Writing:
-    """How answers are written. temperature: 0 takes the likeliest token."""
+    """How answers are written. temperature: 0 takes the likeliest token. stop: texts that end an answer."""
 
     max_new_tokens: int
     temperature: float = 0.0
@@ -54,11 +54,12 @@ class Writing:
 
 @dataclass(frozen=True)
 class Written:
-    """One answer. text: up to the first stop string; ended: by an end token or a stop string, not by length.
+    """One answer.
 
-    ids: its tokens, without the end token; for a server's answer, numbers of its words, and `tokens` is the
-    server's count of tokens. failed: there is no answer, because the request failed for good. verified: for a
-    model with a draft, the number of tokens after the first, and of the main model's passes that gave them.
+    text: up to the first stop string. ids: its tokens, without the end token; for a server's answer, numbers
+    of its words. ended: by an end token or a stop string, not by length. tokens: a server's count of tokens.
+    failed: there is no answer, because the request failed for good. verified: for a model with a draft, the
+    number of tokens after the first, and of the main model's passes that gave them.
     """
 
     text: str
@@ -74,7 +75,10 @@ class Writer(Protocol):
     """A predictor of a runtime that generates by itself. It may have `end_tokens`, those of its files."""
 
     def write(self, prompts: Sequence[Ids], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with at least `least` each. Raises MeasureError if `how` draws."""
+        """The ids of the greedy answers, of at least `least` tokens each.
+
+        Raises MeasureError if `how` has a temperature above 0.
+        """
 
 
 @runtime_checkable
@@ -84,7 +88,7 @@ class DraftWriter(Protocol):
     draft: Any
 
     def begin_with_draft(self, prompt: Ids, count: int, ends: Collection[int] = ()) -> SpeculativeAnswer:
-        """An answer of `count` tokens, of which none is written. ends: tokens that end an answer."""
+        """An answer of `count` tokens, none of which is written yet. ends: after them nothing is proposed."""
 
 
 @torch.inference_mode()
@@ -111,11 +115,11 @@ def write_answers(
             for ids, passes in written
         ]
     if can_write(network):
-        answers = _by_generate(network, tokenizer, prompts, keys, how, ends)
+        answers = _write_by_generate(network, tokenizer, prompts, keys, how, ends)
     elif isinstance(predictor, Writer):
         answers = predictor.write(prompts, how)
     else:
-        answers = _by_forward(predictor, tokenizer, prompts, keys, how, ends)
+        answers = _write_by_forward(predictor, tokenizer, prompts, keys, how, ends)
     return [_read_answer(tokenizer, ids, ends, how) for ids in answers]
 
 
@@ -132,14 +136,14 @@ def write_tokens(
         pad_token_id=network.config.pad_token_id,
         eos_token_id=network.config.eos_token_id,
         use_cache=True,
-        **_of_the_model(network),
+        **_read_required_settings(network),
     )
     with _plain_generation(network):
         written: torch.Tensor = network.generate(
             input_ids=input_ids,
             attention_mask=attention_mask,
             generation_config=config,
-            **_cache_of(network),
+            **_make_cache_argument(network),
         )
     return written[:, 1:]
 
@@ -149,8 +153,8 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase, network: nn.Module | None = N
     configs = (getattr(network, "config", None), getattr(network, "generation_config", None))
     ends = {tokenizer.eos_token_id}
     for config in configs:
-        own_ends = getattr(config, "eos_token_id", None)
-        ends |= set(own_ends) if isinstance(own_ends, list | tuple) else {own_ends}
+        config_ends = getattr(config, "eos_token_id", None)
+        ends |= set(config_ends) if isinstance(config_ends, list | tuple) else {config_ends}
     return ends - {None}
 
 
@@ -161,26 +165,26 @@ def is_encoder_decoder(network: nn.Module) -> bool:
 
 def start_of_answers(network: PreTrainedModel) -> int:
     """The token that an encoder-decoder begins an answer with. Raises MeasureError if its files name none."""
-    start_token = _of_the_model(network).get("decoder_start_token_id")
+    start_token = _read_required_settings(network).get("decoder_start_token_id")
     if start_token is None:
         raise MeasureError(f"the files of {type(network).__name__} have no decoder_start_token_id")
     return int(start_token)
 
 
-def _of_the_model(network: PreTrainedModel) -> dict[str, Any]:
-    """The entries of an encoder-decoder's files that generation needs; empty for a decoder."""
+def _read_required_settings(network: PreTrainedModel) -> dict[str, Any]:
+    """The settings of an encoder-decoder that generation needs, each None if unknown; empty for a decoder."""
     if not is_encoder_decoder(network):
         return {}
-    places = (network.generation_config, network.config)
-    settings = {name: [getattr(place, name, None) for place in places] for name in _OF_THE_MODEL}
+    configs = (network.generation_config, network.config)
+    settings = {name: [getattr(config, name, None) for config in configs] for name in _REQUIRED_SETTINGS}
     return {
         name: next((value for value in values if value is not None), None)
         for name, values in settings.items()
     }
 
 
-def _cache_of(network: PreTrainedModel) -> dict[str, Any]:
-    """For an encoder-decoder, a cache sized by its decoder: transformers sizes T5's by its encoder."""
+def _make_cache_argument(network: PreTrainedModel) -> dict[str, Any]:
+    """For an encoder-decoder, a cache sized by its decoder: transformers sizes T5's cache by its encoder."""
     from transformers import DynamicCache, EncoderDecoderCache
 
     if not is_encoder_decoder(network):
@@ -188,7 +192,7 @@ def _cache_of(network: PreTrainedModel) -> dict[str, Any]:
     return cache_argument(network, EncoderDecoderCache(DynamicCache(), DynamicCache()))
 
 
-def _by_generate(
+def _write_by_generate(
     network: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Ids],
@@ -198,10 +202,13 @@ def _by_generate(
 ) -> list[list[int]]:
     from transformers import GenerationConfig
 
-    behind = not is_encoder_decoder(network)
-    padding = min(ends, default=tokenizer.pad_token_id or 0) if behind else tokenizer.pad_token_id or 0
-    ids, mask = _padded(prompts, padding, left=behind)
-    written_before = ids.shape[1] if behind else 1
+    """The ids of the answers, which `generate` of transformers writes."""
+    follows_prompt = not is_encoder_decoder(network)
+    padding = tokenizer.pad_token_id or 0
+    if follows_prompt:
+        padding = min(ends, default=padding)
+    ids, mask = _pad(prompts, padding, left=follows_prompt)
+    written_before = ids.shape[1] if follows_prompt else 1
     device = next(network.parameters()).device
     config = GenerationConfig(
         max_new_tokens=how.max_new_tokens,
@@ -209,7 +216,7 @@ def _by_generate(
         pad_token_id=padding,
         eos_token_id=sorted(ends) or None,
         use_cache=True,
-        **_of_the_model(network),
+        **_read_required_settings(network),
     )
     noise = [_Noise(keys, how, written_before)] if how.temperature else []
     with _plain_generation(network):
@@ -218,25 +225,25 @@ def _by_generate(
             attention_mask=mask.to(device),
             generation_config=config,
             logits_processor=noise,
-            **_cache_of(network),
+            **_make_cache_argument(network),
             stopping_criteria=[_Stops(tokenizer, how, written_before)] if how.stop else [],
         )
     return [list(row) for row in written[:, written_before:].tolist()]
 
 
-def _padded(prompts: Sequence[Ids], padding: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad(prompts: Sequence[Ids], padding: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """(rows, tokens) ids and attention mask."""
     width = max(map(len, prompts))
     ids, mask = np.full((len(prompts), width), padding, dtype=np.int64), np.zeros((len(prompts), width), int)
     for row, prompt in enumerate(prompts):
-        place = slice(width - len(prompt), width) if left else slice(len(prompt))
-        ids[row, place], mask[row, place] = prompt, 1
+        columns = slice(width - len(prompt), width) if left else slice(len(prompt))
+        ids[row, columns], mask[row, columns] = prompt, 1
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 @contextmanager
 def _plain_generation(network: PreTrainedModel) -> Any:
-    """A configuration without the model's own settings, such as a penalty: all models write the same way."""
+    """Hides the network's generation settings, such as a penalty, so that all models write the same way."""
     from transformers import GenerationConfig
 
     defaults = network.generation_config
@@ -248,7 +255,7 @@ def _plain_generation(network: PreTrainedModel) -> Any:
 
 
 class _Stops:
-    """A stopping criterion of transformers: whether a stop text is in the answer.
+    """A stopping criterion of transformers: whether a stop text is in the answer. width: tokens before it.
 
     transformers' own criterion reads each token's text from the vocabulary, which not every tokenizer has.
     """
@@ -263,26 +270,29 @@ class _Stops:
 
 
 class _Noise:
-    """A logits processor of transformers: logits / temperature, plus Gumbel noise."""
+    """A logits processor of transformers: logits / temperature, plus Gumbel noise.
+
+    keys: of the answers, as in `write_answers`. width: the tokens before an answer.
+    """
 
     def __init__(self, keys: Sequence[str], how: Writing, width: int) -> None:
         self._keys, self._how, self._width = keys, how, width
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        place = input_ids.shape[1] - self._width
-        noise = [gumbel(self._how.seed, key, place, scores.shape[1]) for key in self._keys]
+        position = input_ids.shape[1] - self._width
+        noise = [gumbel(self._how.seed, key, position, scores.shape[1]) for key in self._keys]
         return scores.float() / self._how.temperature + torch.from_numpy(np.stack(noise)).to(scores.device)
 
 
-def gumbel(seed: int, key: str, place: int, size: int) -> npt.NDArray[np.float32]:
-    """(size,) noise of one position of one answer."""
+def gumbel(seed: int, key: str, position: int, size: int) -> npt.NDArray[np.float32]:
+    """(size,) noise of one position of one answer, for each token of the vocabulary. key: of the answer."""
     generator = np.random.Generator(
-        np.random.Philox(key=[seed, zlib.crc32(key.encode())], counter=place << 32)
+        np.random.Philox(key=[seed, zlib.crc32(key.encode())], counter=position << 32)
     )
     return generator.gumbel(size=size).astype(np.float32)
 
 
-def _by_forward(
+def _write_by_forward(
     predictor: Predictor,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Ids],
@@ -290,52 +300,51 @@ def _by_forward(
     how: Writing,
     ends: set[int],
 ) -> list[list[int]]:
-    """Calls a model without a cache on the whole text, once for each token."""
+    """The ids of the answers of a model without a cache, which is called on the whole text for each token."""
     texts, written = [list(prompt) for prompt in prompts], [[] for _ in prompts]  # type: list[list[int]], list[list[int]]
-    going = list(range(len(prompts)))
-    for place in range(how.max_new_tokens):
-        logits = _next_logits(predictor, [texts[row] for row in going], tokenizer.pad_token_id or 0)
-        for row, scores in zip(going, logits, strict=True):
+    unfinished = list(range(len(prompts)))
+    for position in range(how.max_new_tokens):
+        logits = _predict_next(predictor, [texts[row] for row in unfinished], tokenizer.pad_token_id or 0)
+        for row, scores in zip(unfinished, logits, strict=True):
             if how.temperature:
-                scores = scores / how.temperature + gumbel(how.seed, keys[row], place, len(scores))
+                scores = scores / how.temperature + gumbel(how.seed, keys[row], position, len(scores))
             token = int(scores.argmax())
             texts[row].append(token)
             written[row].append(token)
-        going = [row for row in going if not has_ended(tokenizer, written[row], ends, how.stop)]
-        if not going:
+        unfinished = [row for row in unfinished if not has_ended(tokenizer, written[row], ends, how.stop)]
+        if not unfinished:
             break
     return written
 
 
-def _next_logits(predictor: Predictor, texts: Sequence[Ids], padding: int) -> list[npt.NDArray[np.float32]]:
-    """For each text the logits after its last token."""
-    width = max(map(len, texts))
-    ids = np.full((len(texts), width), padding, dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)], mask[row, : len(text)] = text, 1
+def _predict_next(predictor: Predictor, texts: Sequence[Ids], padding: int) -> list[npt.NDArray[np.float32]]:
+    """For each text the (tokens of the vocabulary,) logits after its last token."""
+    ids, mask = (tensor.numpy() for tensor in _pad(texts, padding, left=False))
     output = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": ids, "attention_mask": mask})))
     return [output[row, len(text) - 1] for row, text in enumerate(texts)]
 
 
 def _read_answer(tokenizer: PreTrainedTokenizerBase, ids: Ids, ends: set[int], how: Writing) -> Written:
     """An answer cut before the first end token, and its text before the first stop string."""
-    last = next((place for place, token in enumerate(ids) if token in ends), None)
-    answer_ids = tuple(ids[:last])
+    end = next((position for position, token in enumerate(ids) if token in ends), None)
+    answer_ids = tuple(ids[:end])
     text = decode_answer(tokenizer, answer_ids)
-    stops = [place for place in (text.find(stop) for stop in how.stop) if place >= 0]
-    ended = last is not None or bool(stops)
+    stops = [start for start in (text.find(stop) for stop in how.stop) if start >= 0]
+    ended = end is not None or bool(stops)
     return Written(text[: min(stops, default=len(text))], answer_ids, ended)
 
 
 def _check_positions(network: PreTrainedModel, prompts: Sequence[Ids], how: Writing) -> None:
-    """Checks the positions. In an encoder-decoder, prompts and answers each have all positions."""
+    """Raises MeasureError if a prompt and its answer do not fit into the model's positions.
+
+    In an encoder-decoder, prompts and answers each have all positions.
+    """
     longest, limit = max(map(len, prompts)), longest_text(network.config.to_dict())
-    behind = not is_encoder_decoder(network)
-    needed = longest + how.max_new_tokens if behind else max(longest, 1 + how.max_new_tokens)
+    follows_prompt = not is_encoder_decoder(network)
+    needed = longest + how.max_new_tokens if follows_prompt else max(longest, 1 + how.max_new_tokens)
     if limit is not None and needed > limit:
         raise MeasureError(
             f"a prompt has {longest} tokens and max_new_tokens is {how.max_new_tokens}, but "
             f"{type(network).__name__} has positions for {limit}; lower max_new_tokens or "
-            + ("leave it out" if behind else "max_tokens")
+            + ("leave it out" if follows_prompt else "max_tokens")
         )

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,15 @@ Observer = Literal["minmax", "percentile", "mse", "entropy"]
 Floats = npt.NDArray[np.float64]
 LEVELS = 256
 BINS = 2048
+# How many ends of a range are tried on each side.
 _CUTS = 128
+# The least probability of a bin after rounding, so that the divergence is finite.
 _UNLIKELY = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """A histogram of values.
-
-    counts: (bins,) of values in bins of equal width between low and high.
-    """
+    """A histogram. counts: (bins,) of values in bins of equal width from low to high, with 0 between them."""
 
     counts: Floats
     low: float
@@ -41,73 +40,77 @@ class Histogram:
 
     @property
     def edges(self) -> Floats:
+        """(bins + 1,) the ends of the bins."""
         return np.linspace(self.low, self.high, len(self.counts) + 1)
 
 
-def observe(observer: Observer, seen: Histogram, *, percentile: float = 99.99) -> tuple[float, float]:
-    """(low, high) inside the histogram's own range; percentile in (50, 100]."""
-    if observer == "minmax" or not seen.high > seen.low:
-        return seen.low, seen.high
+def observe(observer: Observer, histogram: Histogram, *, percentile: float = 99.99) -> tuple[float, float]:
+    """(low, high) of the range that the observer chooses. percentile: in (50, 100], for "percentile"."""
+    if observer == "minmax" or not histogram.high > histogram.low:
+        return histogram.low, histogram.high
     if observer == "percentile":
-        return _percentiles(seen, percentile)
-    return _least_squares(seen) if observer == "mse" else _least_divergence(seen)
+        return _find_percentiles(histogram, percentile)
+    return _find_least_squares(histogram) if observer == "mse" else _find_least_divergence(histogram)
 
 
-def _percentiles(seen: Histogram, percentile: float) -> tuple[float, float]:
-    share = np.concatenate([[0.0], np.cumsum(seen.counts)]) / seen.counts.sum()
-    low, high = np.interp([1 - percentile / 100, percentile / 100], share, seen.edges)
+def _find_percentiles(histogram: Histogram, percentile: float) -> tuple[float, float]:
+    shares = np.concatenate([[0.0], np.cumsum(histogram.counts)]) / histogram.counts.sum()
+    low, high = np.interp([1 - percentile / 100, percentile / 100], shares, histogram.edges)
     return float(low), float(high)
 
 
-def _least_squares(seen: Histogram) -> tuple[float, float]:
-    """The pair of cuts with the least clipping error plus rounding error."""
-    low_ends, high_ends = _cuts(seen.low), _cuts(seen.high)
-    centres = (seen.edges[1:] + seen.edges[:-1]) / 2
-    below, under = _clipping_error(low_ends, centres, seen.counts, side=-1)
-    above, over = _clipping_error(high_ends, centres, seen.counts, side=1)
+def _find_least_squares(histogram: Histogram) -> tuple[float, float]:
+    """The range with the least clipping error plus rounding error."""
+    counts, edges = histogram.counts, histogram.edges
+    low_ends, high_ends = _list_ends(histogram.low), _list_ends(histogram.high)
+    centres = (edges[1:] + edges[:-1]) / 2
+    count_below, error_below = _clipping_error(low_ends, centres, counts, side=-1)
+    count_above, error_above = _clipping_error(high_ends, centres, counts, side=1)
     steps = (high_ends[None, :] - low_ends[:, None]) / (LEVELS - 1)
-    inside = seen.counts.sum() - below[:, None] - above[None, :]
-    errors = under[:, None] + over[None, :] + inside * steps**2 / 12
+    inside = counts.sum() - count_below[:, None] - count_above[None, :]
+    errors = error_below[:, None] + error_above[None, :] + inside * steps**2 / 12
     best_low, best_high = np.unravel_index(np.argmin(errors), errors.shape)
     return float(low_ends[best_low]), float(high_ends[best_high])
 
 
-def _cuts(end: float) -> Floats:
-    """Ends of a range, from the whole of it down to nearly nothing; 0 if it does not pass 0."""
+def _list_ends(end: float) -> Floats:
+    """(_CUTS,) ends to try, in equal steps from `end` to nearly 0; 0 alone if `end` is 0."""
     return end * np.arange(_CUTS, 0, -1) / _CUTS if end else np.zeros(1)
 
 
 def _clipping_error(ends: Floats, centres: Floats, counts: Floats, *, side: int) -> tuple[Floats, Floats]:
-    """(how many values lie beyond each end, the sum of their squared distances to it)."""
+    """(ends,) how many values lie beyond each end, and the sums of their squared distances to it.
+
+    side: -1 for low ends, 1 for high ends.
+    """
     beyond = np.clip(side * (centres[None, :] - ends[:, None]), 0, None)
     return (beyond > 0) @ counts, beyond**2 @ counts
 
 
-def _least_divergence(seen: Histogram) -> tuple[float, float]:
-    """The symmetric cut, at about every eighth bin, with the least divergence in 256 levels."""
-    largest = max(abs(seen.low), abs(seen.high))
-    best: Any = None
-    for cut in largest * np.arange(_CUTS, 0, -1) / _CUTS:
-        low, high = max(seen.low, -cut), min(seen.high, cut)
-        first, last = np.searchsorted(seen.edges, [low, high], side="left")
+def _find_least_divergence(histogram: Histogram) -> tuple[float, float]:
+    """The range cut at one magnitude on both sides, of _CUTS, with the least divergence in 256 levels."""
+    best_divergence, best_range = np.inf, (histogram.low, histogram.high)
+    for cut in _list_ends(max(abs(histogram.low), abs(histogram.high))):
+        low, high = max(histogram.low, -cut), min(histogram.high, cut)
+        first, last = np.searchsorted(histogram.edges, [low, high], side="left")
         if last - first < LEVELS:
             break
-        divergence = _divergence(seen.counts, first, last)
-        if best is None or divergence < best[0]:
-            best = divergence, float(low), float(high)
-    return (seen.low, seen.high) if best is None else best[1:]
+        divergence = _divergence(histogram.counts, first, last)
+        if divergence < best_divergence:
+            best_divergence, best_range = divergence, (float(low), float(high))
+    return best_range
 
 
 def _divergence(counts: Floats, first: int, last: int) -> float:
-    """KL of the counts from first to last, with clipped counts at the ends, to the same in 256 levels."""
+    """KL of the counts of bins first to last - 1, with clipped counts at the ends, to their 256 levels."""
     inside = counts[first:last]
     target = inside.copy()
     target[0] += counts[:first].sum()
     target[-1] += counts[last:].sum()
     level = np.arange(len(inside)) * LEVELS // len(inside)
-    filled = inside > 0
-    mean = np.bincount(level, inside, LEVELS) / np.maximum(np.bincount(level, filled, LEVELS), 1)
-    got = np.where(filled, mean[level], 0)
-    p, q = target / target.sum(), np.maximum(got / max(got.sum(), 1), _UNLIKELY)
-    some = p > 0
-    return float(np.sum(p[some] * np.log(p[some] / q[some])))
+    is_filled = inside > 0
+    mean = np.bincount(level, inside, LEVELS) / np.maximum(np.bincount(level, is_filled, LEVELS), 1)
+    rounded = np.where(is_filled, mean[level], 0)
+    p, q = target / target.sum(), np.maximum(rounded / max(rounded.sum(), 1), _UNLIKELY)
+    is_positive = p > 0
+    return float(np.sum(p[is_positive] * np.log(p[is_positive] / q[is_positive])))

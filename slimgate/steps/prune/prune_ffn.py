@@ -74,7 +74,7 @@ class PruneFfn(Step[Params]):
         chosen = named_blocks(model.network, params.blocks)
         parts = [block.feed_forward for block in chosen if block.feed_forward.width]
         check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
-        scores = _scores(model, parts, params, context)
+        scores = _score_neurons(model, parts, params, context)
         kept_units = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
         setting = f"pruning_ratio = {params.pruning_ratio}, multiple_of = {params.multiple_of}"
         check_some_go(kept_units, scores, f"prune_ffn: {setting}")
@@ -95,7 +95,7 @@ class PruneFfn(Step[Params]):
 step = PruneFfn()
 
 
-def _scores(
+def _score_neurons(
     model: TorchModel, parts: Sequence[FeedForward], params: Params, context: BuildContext
 ) -> dict[str, Any]:
     """Name of the output layer -> a score for each neuron."""
@@ -111,9 +111,12 @@ def _scores(
     def weight(name: str) -> Any:
         return part_to_cut(model.network, name, nn.Linear).weight.detach().double()
 
-    rows = {
-        part.output: [w for name in dict.fromkeys(part.inputs) for w in weight(name).split(part.width)]
+    # by output layer, (neurons, …) parts; a layer that makes both halves of a gated unit has two
+    weight_parts = {
+        part.output: [rows for name in dict.fromkeys(part.inputs) for rows in weight(name).split(part.width)]
         + [weight(part.output).t()]
         for part in parts
     }
-    return {name: torch.cat(weights, dim=1).norm(dim=1).cpu().numpy() for name, weights in rows.items()}
+    return {
+        name: torch.cat(weights, dim=1).norm(dim=1).cpu().numpy() for name, weights in weight_parts.items()
+    }

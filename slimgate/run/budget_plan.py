@@ -147,9 +147,9 @@ class _Plan:
 def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> list[PlannedBudget]:
     """Plans each distinct budget on a drop, flips or tokens, by an earlier run of these rows or simulation.
 
-    Variants that are not gated are skipped. Budgets on an absolute value (floor, ceiling) depend on the
-    distance of the value and are not planned before a first run. Nor are relative budgets, but on perplexity,
-    and metrics that are not 0 or 1 for each row.
+    Variants that are not gated are skipped. Before a first run, the plan is "unknown" for three kinds of
+    budget: on an absolute value (floor, ceiling), relative ones except on perplexity, and on a metric that is
+    not 0 or 1 for each row.
     """
     variants_by_plan: dict[_Plan, list[str]] = {}
     for name, variant_budgets in suite.budgets.items():
@@ -157,7 +157,7 @@ def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> l
             continue
         changes = estimate_changes(suite, name)
         for metric, budgets in variant_budgets.quality.items():
-            known = _find_measured(earlier, name, metric)
+            known = _find_earlier_facts(earlier, name, metric)
             for budget in budgets:
                 for plan in _plan_budget(metric, metric, budget, gate, changes, known):
                     variants_by_plan.setdefault(plan, []).append(name)
@@ -177,27 +177,23 @@ def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> l
             for token_budget in limits:
                 variants_by_plan.setdefault(_plan_tokens(table, token_budget, gate), []).append(name)
     return [
-        PlannedBudget(**vars(planned), variants=tuple(names), gate=gate)
-        for planned, names in sorted(
+        PlannedBudget(**vars(plan), variants=tuple(names), gate=gate)
+        for plan, names in sorted(
             variants_by_plan.items(), key=lambda pair: (pair[0].metric, pair[0].kind, pair[0].limit)
         )
     ]
 
 
 def estimate_changes(suite: Suite, name: str) -> Changes:
-    """The range of the share of answers that an equally good variant changes; more if it is trained again."""
+    """The range of the share of answers that an equally good variant changes. Training changes more."""
     variant = suite.variants[name]
     if any("train" in step.reads for step in variant.steps):
         return TRAINED
-    if variant.cascade is not None:
-        parts = [name_of_part for name_of_part in variant.cascade.models if name_of_part in suite.variants]
-        return (
-            TRAINED
-            if TRAINED in [estimate_changes(suite, name_of_part) for name_of_part in parts]
-            else CONVERTED
-        )
-    parent = variant.parent
-    return estimate_changes(suite, parent) if parent is not None and parent in suite.variants else CONVERTED
+    sources = variant.cascade.models if variant.cascade is not None else (variant.parent,)
+    is_trained = any(
+        estimate_changes(suite, source) == TRAINED for source in sources if source in suite.variants
+    )
+    return TRAINED if is_trained else CONVERTED
 
 
 def _plan_budget(
@@ -208,9 +204,10 @@ def _plan_budget(
     changes: Changes,
     known: tuple[str, QualityFacts] | None,
 ) -> Iterator[_Plan]:
-    """The plan of a budget, if it can be planned.
+    """The plan of a budget; none if an earlier run says nothing about this limit.
 
-    The spread of builds is known only from a run that judged the budget over builds.
+    shown: the name of the metric in the plan. known: the result of `_find_earlier_facts`. The spread of
+    builds is known only from a run that judged the budget over builds.
     """
     if budget.kind == "increase_relative" and load_metric(metric).documents is not None:
         judged = None if known is None else _find_judged(budget, known[1])
@@ -279,7 +276,10 @@ def smallest_share(budget: QualityBudget) -> float:
 def _plan_share(
     shown: str, budget: QualityBudget | LimitBudget, share: float, gate: GateGroups, basis: str
 ) -> _Plan:
-    """Plans a budget by the rule of three: with fewer rows no variant can pass. share: to be excluded."""
+    """Plans a budget by the rule of three: with fewer rows no variant can pass.
+
+    share: the share of rows that the gate rows must exclude.
+    """
     rows = planned_rows(share, discordance=0.0, sizes=gate.group_sizes)
     word: Word = "may decide" if rows <= gate.rows else "cannot decide"
     return _Plan(shown, budget.kind, budget.limit, (rows,), word, basis)
@@ -293,14 +293,16 @@ def _count_rows_needed(
     used: Changes = (0.0, 0.0),
     two_sided: bool = False,
 ) -> tuple[int | None, ...]:
-    """Rows for few and for many changed answers. used: the part of the margin that an equally good variant
-    uses up in each case; a case that uses all of it gives None.
+    """The gate rows that a budget takes, for few and for many changed answers.
+
+    used: the part of the margin that an equally good variant uses up in each case. If that is all of it, the
+    rows are None.
     """
     return tuple(
-        planned_rows(margin - less, discordance=psi, sizes=gate.group_sizes, two_sided=two_sided)
-        if less < margin
+        planned_rows(margin - used_part, discordance=share, sizes=gate.group_sizes, two_sided=two_sided)
+        if used_part < margin
         else None
-        for psi, less in zip(changes, used, strict=True)
+        for share, used_part in zip(changes, used, strict=True)
     )
 
 
@@ -320,7 +322,9 @@ def _plan_by_earlier_run(
         low, high = known.interval
         drop = f"the run of {created} measured a drop of {known.drop_points:.1f} [{low:.1f}, {high:.1f}]"
         if any(low <= limit <= high for limit in list_point_limits([budget])):
-            needed = (_count_rows_left(margin, known.drop_points / 100, known.variance, two_sided=two_sided),)
+            needed = (
+                _count_rows_to_prove(margin, known.drop_points / 100, known.variance, two_sided=two_sided),
+            )
             yield _Plan(shown, budget.kind, budget.limit, needed, "cannot decide", drop)
             return
     # the measured variance includes the groups' effect; groups that were not sampled come on top
@@ -331,13 +335,13 @@ def _plan_by_earlier_run(
     yield _Plan(shown, budget.kind, budget.limit, (rows, rows), word, basis)
 
 
-def _count_rows_left(margin: float, drop: float, variance: float, *, two_sided: bool) -> int | None:
+def _count_rows_to_prove(margin: float, drop: float, variance: float, *, two_sided: bool) -> int | None:
     """Rows needed to show that the measured drop is within the margin; None if it is not."""
-    left = margin - (abs(drop) if two_sided else drop)
-    if left <= 0:
+    distance = margin - (abs(drop) if two_sided else drop)
+    if distance <= 0:
         return None
     stretch = (two_sided_stretch(drop, margin) or 1.0) if two_sided else 1.0
-    return ceil(planned_rows(left, discordance=variance) * stretch**2)
+    return ceil(planned_rows(distance, discordance=variance) * stretch**2)
 
 
 def _plan_from_record(shown: str, judged: BudgetFacts, gate: GateGroups, created: str) -> _Plan:
@@ -352,18 +356,19 @@ def _plan_from_record(shown: str, judged: BudgetFacts, gate: GateGroups, created
     return _Plan(shown, judged.kind, judged.limit, needed, "cannot decide", basis)
 
 
-def _find_measured(earlier: RunRecord | None, variant: str, metric: str) -> tuple[str, QualityFacts] | None:
-    """The time of the earlier run and its facts of this metric; None if they have no interval."""
-    for model in earlier.variants if earlier else ():
-        if model.name == variant:
-            facts = model.quality.get(metric)
-            return (earlier.created, facts) if earlier and facts and facts.interval is not None else None
-    return None
+def _find_earlier_facts(
+    earlier: RunRecord | None, variant: str, metric: str
+) -> tuple[str, QualityFacts] | None:
+    """The time of the earlier run and its facts of this metric; None without facts or their interval."""
+    if earlier is None:
+        return None
+    facts = next((model.quality.get(metric) for model in earlier.variants if model.name == variant), None)
+    return None if facts is None or facts.interval is None else (earlier.created, facts)
 
 
 def _find_margin(budget: QualityBudget, known: QualityFacts) -> float | None:
     """The largest drop that the budget allows, in the metric's unit; None for an absolute limit."""
     if budget.kind in ("floor", "ceiling"):
         return None
-    margin = allowed_drop(budget, known.teacher if not is_in_points(budget.kind) else nan)
+    margin = allowed_drop(budget, nan if is_in_points(budget.kind) else known.teacher)
     return None if margin <= 0 else margin

@@ -38,7 +38,7 @@ class Times:
 
 
 def choose_workload_rows(lengths: Sequence[int], batch: int) -> list[int]:
-    """Positions of `batch` rows with lengths spread evenly over the gate; the median length if it is one."""
+    """Positions of `batch` rows with lengths spread evenly over the gate; of one row, the median length."""
     order = np.argsort(np.asarray(lengths), kind="stable")
     places = (np.arange(batch) + 0.5) / batch * len(order)
     return [int(order[min(int(place), len(order) - 1)]) for place in places]
@@ -55,9 +55,9 @@ def choose_rows_of_length(lengths: Sequence[int], batch: int, tokens: int) -> li
 
 
 def draw_row_batches(rows: int, batch: int, seed: int) -> list[list[int]]:
-    """Random positions in batches of that size, without repetition: ROWS_BY_TURNS rows at most.
+    """Random positions in batches, without repetition: ROWS_BY_TURNS rows at most, or one larger batch.
 
-    There is at least one batch. It is smaller than `batch` if the split has fewer rows.
+    rows: the number of rows of the split. If it is smaller than `batch`, so is the only batch.
     """
     order = np.random.default_rng(seed).permutation(rows)
     count = max(1, min(rows, max(ROWS_BY_TURNS, batch)) // batch)
@@ -67,22 +67,22 @@ def draw_row_batches(rows: int, batch: int, seed: int) -> list[list[int]]:
 def plan_rounds(
     call: Callable[[], object], *, warmup: int, rounds: int, max_seconds: float, least: int = MIN_ROUNDS
 ) -> tuple[int, int]:
-    """Warms a call up and plans how many rounds fit: (warm-up calls, rounds).
+    """Warms a call up and plans how many rounds fit into `max_seconds`: (warm-up calls, rounds).
 
-    It makes at most `warmup` calls or takes a third of `max_seconds`, whichever is less, but makes at least
-    one call. least: rounds to make however long they take, if `rounds` allows them.
+    The warm-up ends after `warmup` calls or a third of `max_seconds`, but makes at least one call. rounds:
+    the most rounds. least: rounds to make however long they take, if `rounds` allows them.
     """
     start = time.perf_counter()
-    warmup_calls, last = 0, 0.0
+    warmup_calls, last_seconds = 0, 0.0
     while warmup_calls < max(warmup, 1) and (
         warmup_calls == 0 or time.perf_counter() - start < max_seconds / 3
     ):
         before = time.perf_counter()
         call()
-        last = time.perf_counter() - before
+        last_seconds = time.perf_counter() - before
         warmup_calls += 1
-    fit = int(max_seconds / max(last, 1e-9))
-    return warmup_calls, min(rounds, max(MIN_ROUNDS, least, fit))
+    rounds_in_time = int(max_seconds / max(last_seconds, 1e-9))
+    return warmup_calls, min(rounds, max(MIN_ROUNDS, least, rounds_in_time))
 
 
 def summarise_times(
@@ -107,11 +107,12 @@ def summarise_times(
 
 
 def _find_percentile(ms: npt.NDArray[np.float64], percent: int) -> float | None:
+    """The percentile; None if there are too few rounds for an upper bound of it."""
     return float(np.percentile(ms, percent)) if len(ms) >= ROUNDS_FOR[percent] else None
 
 
 def time_tokenizing(task: SuiteTask, rows: Rows, folder: Path, *, rounds: int = 5) -> float:
-    """Median time to tokenise the rows of a workload, in milliseconds."""
+    """Median time to tokenise the rows of a workload, in milliseconds. One more round warms up."""
     encode = make_row_encoder(task, folder)
     times = []
     for _ in range(rounds + 1):

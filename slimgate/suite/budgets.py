@@ -94,7 +94,7 @@ def list_variant_tables(
 
 
 def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
-    """Reads [budgets.teacher]: floors and ceilings of metrics, drops since the baseline. SuiteError."""
+    """Reads [budgets.teacher]: floors and ceilings, and drops since the baseline. Raises SuiteError."""
     prefix, table = ("budgets", "teacher"), data.get("budgets", {}).get("teacher", {})
     _check_is_table(table, "{ accuracy = { floor = 0.85 } }", prefix, data, file)
     quality: dict[str, tuple[QualityBudget, ...]] = {}
@@ -111,6 +111,7 @@ def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
 def _read_teacher_limits(
     key: str, table: Mapping[str, object], loc: Loc, data: object, file: str
 ) -> tuple[QualityBudget, ...]:
+    """The floor and the ceiling of a metric of the teacher. Raises SuiteError."""
     advice = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
     if key in EXAMPLES:
         raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {advice}")
@@ -280,20 +281,23 @@ def _read_slices(
     A key is a column if its value contains only tables, as in COLUMN.VALUE.METRIC, and otherwise a metric.
     `check_slice_columns` checks that the suite slices by these columns.
     """
-    budgets, named = dict[str, SliceBudget](), dict[SliceName, SliceBudget]()
+    slices: dict[str, SliceBudget] = {}
+    named_slices: dict[SliceName, SliceBudget] = {}
     for name, table in tables.items():
         loc = (*prefix, name)
         if not _has_only_tables(table):
-            budgets[name] = _read_slice_budget(name, table, loc, data, file)
+            slices[name] = _read_slice_budget(name, table, loc, data, file)
             continue
         for value, by_metric in table.items():
             if not _has_only_tables(by_metric):
                 problem = f"expected metrics of the slice {value}, as in {{ accuracy = {EXAMPLE} }}"
                 raise make_suite_error(file, (*loc, value), data, problem)
             for metric, limits in by_metric.items():
-                place = (*loc, value, metric)
-                named[SliceName(name, value, metric)] = _read_slice_budget(metric, limits, place, data, file)
-    return budgets, named
+                slice_loc = (*loc, value, metric)
+                named_slices[SliceName(name, value, metric)] = _read_slice_budget(
+                    metric, limits, slice_loc, data, file
+                )
+    return slices, named_slices
 
 
 def _has_only_tables(table: object) -> bool:
@@ -323,6 +327,7 @@ def list_per_row_metrics() -> tuple[str, ...]:
 
 
 def _check_table(key: str, table: Any, loc: Loc, data: object, file: str) -> None:
+    """Raises SuiteError if a key of [budgets] is unknown, or its value is no table of budgets."""
     if key not in EXAMPLES:
         _check_metric(key, loc, data, file, [*known_metrics(), *EXAMPLES])
     _check_is_table(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)
@@ -354,18 +359,19 @@ def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: object, file:
         raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
-def _check_metric(name: str, loc: Loc, data: object, file: str, near: Sequence[str]) -> None:
+def _check_metric(name: str, loc: Loc, data: object, file: str, known: Sequence[str]) -> None:
+    """Raises SuiteError if there is no such metric. known: the names that the error may suggest."""
     if ":" in name:
         try:
             load_metric(name)
         except SuiteError as error:
             raise make_suite_error(file, loc, data, str(error)) from error.__cause__
     elif name not in known_metrics():
-        raise make_suite_error(file, loc, data, f"no such metric{format_suggestion(name, near)}")
+        raise make_suite_error(file, loc, data, f"no such metric{format_suggestion(name, known)}")
 
 
 def _check_is_table(table: object, example: str, loc: Loc, data: object, file: str) -> None:
-    """Raises SuiteError if it is no table, or has a budget that is switched off."""
+    """Raises SuiteError if `table` is no table, or has a budget that is switched off."""
     if not isinstance(table, Mapping):
         raise make_suite_error(
             file, loc, data, f"{format_value(table)} was given, expected a table, such as {example}"

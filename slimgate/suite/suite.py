@@ -27,7 +27,11 @@ SELF = "self"
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """The task, the source of its rows, the sizes of the splits, and the columns to slice results by."""
+    """The task, the source of its rows, and the sizes of the splits.
+
+    group: the column whose values make rows dependent; None without one. slices: the columns to slice results
+    by.
+    """
 
     task: SuiteTask
     source: SuiteSource
@@ -38,7 +42,12 @@ class TaskSetup:
 
 @dataclass(frozen=True)
 class Variant:
-    """A model of a suite. It starts from `ref` (weights) or from `parent`, and its steps follow."""
+    """A model of a suite. It starts from `ref` (weights) or from `parent`, and its steps follow.
+
+    twin: a variant that is built without the teacher's answers, which the report compares with this one.
+    gated: whether its verdicts can fail the run; if not, reason says why. cascade: the models that it
+    consists of; None if it is no cascade.
+    """
 
     name: str
     parent: str | None
@@ -319,7 +328,7 @@ class Suite:
     @property
     def measurements(self) -> tuple[tuple[str, str], ...]:
         """The (variant, measurement) pairs with a budget, on models whose times are compared."""
-        return tuple((name, figure) for name in self.variants for figure in self.list_measurements(name))
+        return tuple((name, key) for name in self.variants for key in self.list_measurements(name))
 
     def list_measurements(self, name: str) -> tuple[str, ...]:
         """The measurements that are taken of a model.
@@ -366,9 +375,9 @@ class Suite:
             Their names, each once. A cascade depends on its models.
         """
         dependents: dict[str, None] = {}
-        for other, variant in self.variants.items():
+        for dependent, variant in self.variants.items():
             if name in (variant.parent, *variant.assistants):
-                dependents |= dict.fromkeys((other, *self.find_dependents(other)))
+                dependents |= dict.fromkeys((dependent, *self.find_dependents(dependent)))
         return tuple(dependents)
 
     def is_stochastic(self, name: str) -> bool:
@@ -387,12 +396,12 @@ class Suite:
         if variant is None:
             return False
         has_stochastic_step = any(step.object.stochastic for step in variant.steps)
-        sources = [name for name in (variant.parent, *variant.assistants) if name is not None]
-        return has_stochastic_step or any(self.is_stochastic(name) for name in sources)
+        sources = [source for source in (variant.parent, *variant.assistants) if source is not None]
+        return has_stochastic_step or any(map(self.is_stochastic, sources))
 
 
 def find_kind(variant: Variant, models: Mapping[str, Variant]) -> str:
-    """The kind of artifact after a variant's last step."""
+    """The kind of artifact that a variant is after its last step."""
     for step in reversed(variant.steps):
         if step.object.gives is not None:
             return str(step.object.gives)

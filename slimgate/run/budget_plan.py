@@ -191,7 +191,9 @@ def estimate_changes(suite: Suite, name: str) -> Changes:
         return TRAINED
     sources = variant.cascade.models if variant.cascade is not None else (variant.parent,)
     is_trained = any(
-        estimate_changes(suite, source) == TRAINED for source in sources if source in suite.variants
+        estimate_changes(suite, source) == TRAINED
+        for source in sources
+        if source is not None and source in suite.variants
     )
     return TRAINED if is_trained else CONVERTED
 

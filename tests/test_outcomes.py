@@ -110,6 +110,6 @@ def test_a_tasks_value_never_takes_the_place_of_a_files_column(name: str, tmp_pa
         write_outcomes(outcomes, tmp_path / "outcomes.parquet")
 
 
-def test_labels_of_one_value_have_the_same_order_in_every_process() -> None:
+def test_labels_of_one_value_always_have_one_order() -> None:
     names = tuple("0" * count for count in range(1, 9))
     assert class_outcomes(names[::-1], names).classes == names

@@ -152,12 +152,15 @@ def docstrings(source: str) -> Iterator[str]:
 
 
 def named_docstrings(source: str) -> Iterator[tuple[str, str]]:
-    """Yield `("Class.method", docstring)` in the order written; the module's own has the name ""."""
+    """Yield `("Class.method", docstring)` in the order written; the module's own has the name "".
+
+    Code that Python cannot parse has none.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
             tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
         return
     for name, node in documented_nodes(tree):
         text = ast.get_docstring(node, clean=False)

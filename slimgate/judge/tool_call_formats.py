@@ -252,7 +252,11 @@ def _read_python_call(call: ast.expr) -> ToolCall | None:
     try:
         arguments = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg is not None}
         return ToolCall(ast.unparse(call.func), json.loads(json.dumps(arguments)))
-    except (ValueError, TypeError):  # not a literal, or one that JSON lacks
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # not a literal, one that JSON lacks, or nested too deeply
         return None
 
 

@@ -171,3 +171,8 @@ def test_the_paragraphs_of_a_file(tmp_path: Path) -> None:
     assert next(file_paragraphs(tmp_path / "a.py", 5, 40, mask_names=False)).startswith("The pandas module")
     (tmp_path / "b.py").write_bytes(b'"""Bytes \xff that are no text."""\n')
     assert list(file_paragraphs(tmp_path / "b.py", 1, 40)) == []
+
+
+@pytest.mark.parametrize("code", ["def f(:", "y = " + "+".join(["1"] * 3000)], ids=["wrong", "nested"])
+def test_code_that_cannot_be_parsed_has_no_docstrings(code: str) -> None:
+    assert list(docstrings(f'"""What it does."""\n{code}\n')) == []

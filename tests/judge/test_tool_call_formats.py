@@ -191,6 +191,7 @@ def test_a_looping_answer_is_read_in_a_moment() -> None:
         "[weather('Paris')]",
         "[weather(city=name)]",
         "[weather(city={1, 2})]",
+        pytest.param(f"[{'a.' * 800}weather(city='Paris')]", id="nested name"),
         "<|tool_call>call:weather{city:Paris}<tool_call|>",
         "<|START_ACTION|>[]]<|END_ACTION|>",
     ],

@@ -21,7 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def keep_to_own_cores() -> None:
-    """Gives a worker of pytest-xdist, and the processes that it starts, cores that no other worker uses.
+    """Gives a worker of pytest-xdist, and the processes that it starts, a share of the cores.
+
+    No other worker has these cores, unless there are more workers than cores, or one replaces another that
+    crashed.
 
     Waiting threads of ONNX Runtime, OpenVINO and PyTorch spin: on cores that two workers shared, a test of 25
     seconds took 170.

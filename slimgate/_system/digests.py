@@ -124,7 +124,7 @@ def imports_of_file(file: Path) -> frozenset[str]:
     """
     try:
         code = parse_source(file.read_bytes())
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # Python cannot import such a file either
         return frozenset()
     names = set(code.modules - {UNKNOWN})
     for _, module, name in code.names:

@@ -7,7 +7,6 @@ It reads the headers of all distributions once per process, in about 0.1 s, and 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
 import json
@@ -15,7 +14,6 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from email import message_from_string
 from email.message import Message
 from functools import cache
@@ -23,6 +21,8 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from slimgate._system.source_code import plain_code
 
 # Distributions that move files, talk to servers, draw on terminals or install packages. All others count.
 NEVER_COMPUTE = frozenset(
@@ -154,9 +154,7 @@ def _digest_file(path: Path) -> str:
     """The digest of a file; for Python code that can be parsed, without comments and layout."""
     content = path.read_bytes()
     if path.suffix == ".py":
-        # RecursionError and MemoryError: the code is nested too deeply
-        with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-            content = ast.dump(ast.parse(content)).encode()
+        content = plain_code(content)
     return hashlib.sha256(content).hexdigest()
 
 

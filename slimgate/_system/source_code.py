@@ -12,9 +12,12 @@ from functools import cache
 VERSION = "slimgate_version"
 # Marks an import under a computed name.
 UNKNOWN = "?"
-# The conditions of blocks that only type checkers read.
-_TYPES_ALONE = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
+# The condition of blocks that only type checkers read.
+_TYPES_ALONE = "TYPE_CHECKING"
 _LONGEST_PATH = 256
+# Code that is nested more deeply counts by its bytes: ast.dump takes up to four of Python's 1,000 frames for
+# each level. The number is fixed, because the frames that are left depend on the caller.
+_MOST_LEVELS = 100
 _WRITERS = frozenset({"write_text", "write_bytes", "touch"})
 _WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
 
@@ -26,7 +29,8 @@ class SourceCode:
     modules: the names of `import NAME` and of calls such as import_module("NAME"); UNKNOWN for a computed
         name.
     names: (level, module, name) of `from MODULE import NAME`; the level counts the dots of a relative import.
-    digest: of the code without comments, layout, docstrings and strings under fields.
+    digest: of the code without comments, layout, docstrings and strings under fields; of the whole file if
+        its code has more than 100 levels.
     version: the value of VERSION, as Python would write it; None if the file does not assign it.
     """
 
@@ -41,22 +45,48 @@ def parse_source(content: bytes) -> SourceCode:
     """Parses a Python file, without the top-level code under `if TYPE_CHECKING`, which never runs.
 
     Raises SyntaxError and ValueError for a file that Python cannot read, RecursionError and MemoryError for
-    code that is nested too deeply.
+    code that is nested too deeply for Python, in thousands of levels.
     """
     tree = ast.parse(content)
     tree.body = [statement for node in tree.body for statement in _list_run_statements(node)]
     texts = _list_texts(tree)
     modules, names = set[str](), set[tuple[int, str, str]]()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            names.update((node.level, node.module or "", alias.name) for alias in node.names)
-        elif isinstance(node, ast.Call) and node.args:
-            modules.update(_imported_by_call(node, texts))
-        _remove_texts(node)
-    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    levels = 0
+    for level in _iterate_levels(tree):
+        levels += 1
+        for node in level:
+            if isinstance(node, ast.Import):
+                modules.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                names.update((node.level, node.module or "", alias.name) for alias in node.names)
+            elif isinstance(node, ast.Call) and node.args:
+                modules.update(_imported_by_call(node, texts))
+            _remove_texts(node)
+    code = ast.dump(tree).encode() if levels <= _MOST_LEVELS else content
+    digest = hashlib.sha256(code).hexdigest()
     return SourceCode(frozenset(modules), frozenset(names), digest, _read_version(tree))
+
+
+def _iterate_levels(tree: ast.AST) -> Iterator[list[ast.AST]]:
+    """The nodes of a tree by level. Children are listed before the caller changes the nodes of a level."""
+    level = [tree]
+    while level:
+        below = [child for node in level for child in ast.iter_child_nodes(node)]
+        yield level
+        level = below
+
+
+def plain_code(content: bytes) -> bytes:
+    """A Python file without comments and layout.
+
+    The content itself, if Python cannot parse it or if it has more than 100 levels.
+    """
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: thousands of levels
+        return content
+    levels = sum(1 for _ in _iterate_levels(tree))
+    return ast.dump(tree).encode() if levels <= _MOST_LEVELS else content
 
 
 def list_path_texts(content: bytes) -> set[str]:
@@ -141,9 +171,14 @@ def _read_version(tree: ast.Module) -> str | None:
 
 def _list_run_statements(node: ast.stmt) -> list[ast.stmt]:
     """The statement, or for `if TYPE_CHECKING` the else branch: the body is only for type checkers."""
-    if isinstance(node, ast.If) and ast.unparse(node.test) in _TYPES_ALONE:
-        return node.orelse
-    return [node]
+    return node.orelse if isinstance(node, ast.If) and _is_for_types(node.test) else [node]
+
+
+def _is_for_types(test: ast.expr) -> bool:
+    """Whether a condition is TYPE_CHECKING or typing.TYPE_CHECKING."""
+    if isinstance(test, ast.Attribute) and isinstance(test.value, ast.Name) and test.value.id == "typing":
+        return test.attr == _TYPES_ALONE
+    return isinstance(test, ast.Name) and test.id == _TYPES_ALONE
 
 
 def _remove_texts(node: ast.AST) -> None:

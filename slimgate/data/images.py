@@ -47,7 +47,10 @@ def picture(value: Any) -> Any:
         if isinstance(value, str):
             return Image.open(value).convert("RGB")
         return Image.fromarray(_to_pixel_bytes(value)).convert("RGB")
-    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+    except (
+        *(OSError, ValueError, TypeError, SyntaxError, RuntimeError),
+        *(Image.DecompressionBombError, Image.DecompressionBombWarning),  # a warning may be an error
+    ) as error:
         problem = " ".join(str(error).split())
         raise DataError(
             f"an image cannot be read: {problem}; expected a file, its bytes, or pixels as numbers"

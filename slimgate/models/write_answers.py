@@ -200,9 +200,9 @@ def _write_by_generate(
     how: Writing,
     ends: set[int],
 ) -> list[list[int]]:
+    """The ids of the answers, which `generate` of transformers writes."""
     from transformers import GenerationConfig
 
-    """The ids of the answers, which `generate` of transformers writes."""
     follows_prompt = not is_encoder_decoder(network)
     padding = tokenizer.pad_token_id or 0
     if follows_prompt:

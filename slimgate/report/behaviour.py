@@ -75,7 +75,7 @@ def answers_changed(record: RunRecord) -> str:
 def worst_slices(record: RunRecord) -> tuple[str, str]:
     """How many of the slices that lost or fail are shown, and their table.
 
-    It has the worst slices of each variant, and further ones that fail.
+    It has up to 20 slices: those that fail, and the worst of each variant.
     """
     by_drop = [
         (
@@ -87,12 +87,15 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
         )
         for model, facts in _find_behaviour(record)
     ]
-    shown = [
-        (model, part)
-        for model, lost in by_drop
+    candidates = [
+        (part.worst is not Verdict.FAIL, place, number)
+        for number, (_, lost) in enumerate(by_drop)
         for place, part in enumerate(lost)
         if place < _SLICES_EACH or part.worst is Verdict.FAIL
-    ][:_SLICES_IN_ALL]
+    ]
+    # Those that fail have priority, the worst of each variant first. The table is by variant.
+    chosen = sorted((number, place) for _, place, number in sorted(candidates)[:_SLICES_IN_ALL])
+    shown = [(by_drop[number][0], by_drop[number][1][place]) for number, place in chosen]
     columns = [
         Column("variant", [escape(model.name) for model, _ in shown]),
         Column("slice", [_slice_name(part) for _, part in shown]),

@@ -64,7 +64,7 @@ def hold(root: Path, name: str) -> None:
         if holder is None or not holder.file.exists():
             holder = _HOLDERS[root, os.getpid()] = _make_holder(root)
         with holder.file.open("a", encoding="utf-8") as stream:
-            stream.write(name + "\n")
+            stream.write(f"\n{name}\n")  # apart from a line that a full disk cut short
         holder.names.add(name)
 
 

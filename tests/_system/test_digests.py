@@ -22,6 +22,7 @@ from slimgate._system.digests import (
     json_digest,
     versions,
 )
+from slimgate._system.source_code import plain_code
 
 Digest = Callable[..., str]
 PLAIN = '"""Doc."""\nX = 1\n\n\ndef f(a):\n    """Doc."""\n    return a + X\n'
@@ -306,3 +307,30 @@ def test_a_file_that_a_module_only_writes_is_no_input_of_it(
 def test_code_that_cannot_be_parsed_has_no_imports(tmp_path: Path, code: str) -> None:
     (tmp_path / "own.py").write_text(code)
     assert imports_of_file(tmp_path / "own.py") == frozenset()
+
+
+DEEP = "import json\nif json: pass\n" + 300 * "elif json: pass\n"
+
+
+def test_code_of_many_levels_has_its_imports(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(DEEP)
+    assert imports_of_file(tmp_path / "own.py") == {"json"}
+
+
+def test_a_module_of_many_levels_counts_by_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_levels.py").write_text(DEEP)
+    forget()
+    before = code_digest("own_levels")
+    (tmp_path / "own_levels.py").write_text(f"{DEEP}else: pass\n")
+    forget()
+    assert code_digest("own_levels") != before
+
+
+def test_a_digest_does_not_depend_on_the_callers_frames() -> None:
+    def read_codes(frames: int) -> list[bytes]:
+        if frames:
+            return read_codes(frames - 1)
+        return [plain_code(b"if a: pass\n" + levels * b"elif a: pass\n") for levels in range(80, 300)]
+
+    assert read_codes(0) == read_codes(300)

@@ -83,7 +83,9 @@ def test_there_is_one_thread_at_least_and_no_more_than_cpus(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "threads"), [("1", 1), ("1,1", 1), ("4096", len(os.sched_getaffinity(0)))]
+    ("wanted", "threads"),
+    [("1", 1), ("1,1", 1), ("4096", len(os.sched_getaffinity(0)))],
+    ids=["one", "list", "all cores"],
 )
 def test_the_variable_of_openmp_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str, threads: int

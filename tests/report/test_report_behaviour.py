@@ -73,6 +73,15 @@ def test_a_slice_that_fails_is_among_the_worst_of_report_md(field: str) -> None:
     assert text.count("**FAIL**") == 1
 
 
+def test_slices_that_fail_come_before_the_worst_of_variants() -> None:
+    worst = [sliced("label", f"w{k}", 60, 30.0 - k, (1.0, 30.0)) for k in range(2)]
+    failing = [sliced("label", f"f{k}", 60, 20.0 - k / 2, (1.0, 30.0), verdict=FAIL) for k in range(19)]
+    counts, text = worst_slices(record_of(*[BehaviourFacts(slices=[*worst, *failing[:n]]) for n in (19, 3)]))
+    assert counts == "20 of 26"
+    names = re.findall(r"label: ([wf]\d+)", text)
+    assert names == [*(f"f{k}" for k in range(17)), "f0", "f1", "f2"]
+
+
 def test_the_gates_line_is_among_the_verdicts_with_its_reason() -> None:
     text = section(all_sections(sample_record()), "Verdicts")
     assert "- student: behaviour FAIL, quoted above" in text

@@ -244,7 +244,7 @@ def _has_labels(rows: Dataset) -> bool:
 
 def _can_be_ids(columns: list[pa.ChunkedArray]) -> bool:
     """Whether each row of the columns has a value of its own, which is no list or object."""
-    types = {column.type for column in columns}
+    types = {getattr(column.type, "storage_type", column.type) for column in columns}
     if any(column.null_count for column in columns) or any(map(pa.types.is_nested, types)):
         return False
     if len(types) == 1 and (pa.types.is_string(*types) or pa.types.is_integer(*types)):

@@ -136,10 +136,11 @@ def test_an_id_that_starts_again_in_each_split_is_renamed(tmp_path: Path) -> Non
     assert read_tables["gate"].column_names == ["question1", "question2", "label", "hub_id"]
 
 
-def test_an_id_of_lists_is_renamed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["[0]", '{"a": 0}'], ids=["list", "object"])
+def test_an_id_of_lists_or_objects_is_renamed(tmp_path: Path, value: str) -> None:
     folder = tmp_path / "pairs"
     folder.mkdir()
-    lines = ('{"id": [0], "text": "fine"}', '{"id": [1], "text": "bad"}')
+    lines = [f'{{"id": {value}, "text": "{text}"}}' for text in ("fine", "bad")]
     (folder / "train.jsonl").write_text("\n".join(lines), "utf-8")
     assert read(tmp_path, id=str(folder))["train"].column_names == ["hub_id", "text"]
 

@@ -67,19 +67,24 @@ def broken_png() -> bytes:
     return content[:second] + bytes(4) + content[second + 4 :]
 
 
-def huge_bitmap() -> bytes:
-    """A file of few bytes that claims to have 10 thousand million pixels."""
+def bitmap_of(side: int) -> bytes:
+    """A file of few bytes that claims to have side x side pixels."""
     stream = io.BytesIO()
     Image.fromarray(PIXELS).save(stream, "BMP")
     content = stream.getvalue()
-    return content[:18] + struct.pack("<ii", 100_000, 100_000) + content[26:]
+    return content[:18] + struct.pack("<ii", side, side) + content[26:]
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(broken_png(), "broken PNG file"), (huge_bitmap(), "exceeds limit")],
-    ids=["png", "bmp"],
+    [
+        (broken_png(), "broken PNG file"),
+        (bitmap_of(100_000), "exceeds limit"),
+        (bitmap_of(10_000), "exceeds limit"),
+    ],
+    ids=["png", "bmp", "warned of"],
 )
+@pytest.mark.filterwarnings("error")
 def test_a_file_that_pillow_refuses_is_an_error(content: bytes, problem: str) -> None:
     with pytest.raises(DataError, match=f"an image cannot be read: .*{problem}"):
         picture(content)

@@ -36,13 +36,18 @@ def write_atomically(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to, which then replaces `path`: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new = path.with_name(f".{path.name}.{_mark()}")
     try:
         yield new
         os.replace(new, path)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+def _mark() -> str:
+    """A part of a name that nothing else uses: in containers, processes often have the same id."""
+    return f"{os.getpid()}.{secrets.token_hex(4)}"
 
 
 @contextmanager
@@ -52,8 +57,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     It is next to its final place, under a name that begins with a dot, and then moved.
     """
     folder = folder.resolve()
-    # In containers, the process that left such a folder often had the same process id.
-    mark = f"{os.getpid()}.{secrets.token_hex(4)}"
+    mark = _mark()
     new, old = (folder.with_name(f".{folder.name}.{suffix}.{mark}") for suffix in ("new", "old"))
     try:
         new.mkdir(parents=True)

@@ -45,3 +45,12 @@ def test_a_killed_process_of_the_same_id_is_not_in_the_way(tmp_path: Path) -> No
         (new / "a").write_text("x")
     assert (tmp_path / "out/a").read_text() == "x"
     assert [path.name for path in tmp_path.glob(".out.*")] == [f".out.new.{os.getpid()}"]
+
+
+def test_two_writers_with_one_process_id_have_two_files(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"

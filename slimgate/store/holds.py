@@ -3,7 +3,7 @@
 `slimgate store prune` needs both: it removes no entry that a process uses, and the oldest entries first.
 
     holds/ID.lock       locked while a process lives; the kernel releases it however the process ends
-    holds/ID            the entries that the process uses, one a line
+    holds/ID            the entries that the process uses, one a line; blank lines stand for nothing
     used/KIND-KEY       an empty file whose modification time is the last use. Access times would not do,
                         because a disk may be mounted with noatime
 
@@ -92,7 +92,7 @@ def list_used_entries(root: Path) -> frozenset[str]:
                 lock.unlink(missing_ok=True)
         except (Timeout, PermissionError):  # the owner lives, or is another user's process and may live
             with suppress(FileNotFoundError):  # the owner has its lock, but has not written its file yet
-                names |= set(file.read_text("utf-8").splitlines())
+                names.update(line for line in file.read_text("utf-8").splitlines() if line)
     return frozenset(names)
 
 

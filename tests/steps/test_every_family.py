@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from steps.test_every_step import NEXT_TOKEN, applied, loaded, outputs, saved
+from steps.test_every_step import NEXT_TOKEN, applied, outputs, saved
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_artifact, load_tiny, tiny_context
 from fixtures.models.step_examples import EXAMPLES
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.families import check_family, family_of, refusal
@@ -88,6 +88,6 @@ def test_step(tmp_path: Path, hubs: dict[str, Path], architecture: str, name: st
     assert name in ("conv1d_to_linear", *TOO_SMALL) or not np.array_equal(given, usual)
     for claim in check_step_claims(name, step.claims, before, after):
         assert claim.held is not False or name in TOO_SMALL, claim
-    again = loaded(made.kind, tmp_path / "after")
+    again = load_artifact(made.kind, tmp_path / "after")
     assert np.array_equal(outputs(again, context), given)
     assert again.measure_size() == made.measure_size()

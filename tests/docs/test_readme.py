@@ -18,6 +18,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.suite.load import load_suite
+from tools.reference.suites import with_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -92,9 +93,10 @@ def test_every_task_and_its_metrics_are_listed() -> None:
         assert needs <= load("task", name).provides()
 
 
-def test_every_suite_is_listed() -> None:
+def test_every_suite_is_listed_with_its_first_sentence() -> None:
     suites = {path.name for path in (ROOT / "bench").glob("*.toml") if not path.name.startswith("_")}
     assert set(re.findall(r"^\| `(\w+\.toml)` \|", SUITES, re.MULTILINE)) == suites
+    assert with_table(SUITES) == SUITES, "run python -m tools.reference.suites"
 
 
 def test_every_step_is_listed() -> None:

@@ -66,7 +66,7 @@ class QualityJudgement:
 
 
 def judgement_of(
-    measured: MetricProperties,
+    metric: MetricProperties,
     before: float,
     after: float,
     evidence: Evidence,
@@ -81,17 +81,17 @@ def judgement_of(
     builds: what budgets over builds are judged by; None if the variant has one build. runs: what the
     evidence is of, if runs of both were judged.
     """
-    drop = before - after if measured.higher_is_better else after - before
+    drop = before - after if metric.higher_is_better else after - before
     judged = tuple(
-        judge_budget(measured, budget, before, after, evidence)
+        judge_budget(metric, budget, before, after, evidence)
         if budget.over == "rows"
-        else judge_over_builds(measured, budget, before, after, evidence, builds)
+        else judge_over_builds(metric, budget, before, after, evidence, builds)
         for budget in budgets
     )
     if runs is not None:
-        judged = tuple(add_runs_needed(measured, *pair, runs) for pair in zip(judged, budgets, strict=True))
+        judged = tuple(add_runs_needed(metric, *pair, runs) for pair in zip(judged, budgets, strict=True))
     return QualityJudgement(
-        metric=measured.name,
+        metric=metric.name,
         teacher=before,
         value=after,
         drop_points=100 * drop,
@@ -145,9 +145,9 @@ def most_rows(judged: Sequence[BudgetFacts]) -> int | None:
     return max(known, default=None) if len(known) == len(rows) else None
 
 
-def as_growth(measured: MetricProperties, judged: QualityJudgement, evidence: Evidence) -> QualityJudgement:
+def as_growth(metric: MetricProperties, judged: QualityJudgement, evidence: Evidence) -> QualityJudgement:
     """The judgement of a metric that is compared as a multiple: drop and interval as percent of growth."""
-    check_ratio(measured, judged.teacher)
+    check_ratio(metric, judged.teacher)
     relative, paired = relative_to_value(higher_is_better=False), require_paired(evidence)
     growth = judged.value / judged.teacher - 1
     of_ratio = [budget for budget in judged.budgets if metric_kinds()[budget.kind].question == "ratio"]
@@ -161,7 +161,7 @@ def as_growth(measured: MetricProperties, judged: QualityJudgement, evidence: Ev
         drop_points=100 * growth,
         interval=interval and (100 * interval[0], 100 * interval[1]),
         band=band(100 * growth),
-        unit=measured.unit,
+        unit=metric.unit,
         variance=None,
         p_at_least=lambda percent: paired.p_at_least(relative.excess(percent / 100), 0.0),
     )

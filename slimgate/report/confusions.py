@@ -25,7 +25,7 @@ VariantBehaviour = tuple[VariantRecord, BehaviourFacts]
 MOST_CLASSES = 8
 _MOST_PAIRS = 10
 # The most confusions in report.md, for each variant and in all.
-_PAIRS_EACH, _MOST_WORST = 3, 15
+_MOST_OF_VARIANT, _MOST_OF_ALL = 3, 15
 _LONGEST = 60
 
 Cell = tuple[int, int, int, int]
@@ -126,7 +126,7 @@ def worst_confusions(behaviours: Sequence[VariantBehaviour], classes: Sequence[s
         (model, sorted(new_mistakes(facts, len(names)), key=lambda cell: cell[2] - cell[3]))
         for model, facts in behaviours
     ]
-    shown = [(model, cell) for model, cells in grown for cell in cells[:_PAIRS_EACH]][:_MOST_WORST]
+    shown = [(model, cell) for model, cells in grown for cell in cells[:_MOST_OF_VARIANT]][:_MOST_OF_ALL]
     columns = [
         Column("variant", [escape(model.name) for model, _ in shown]),
         Column("label", [names[cell[0]] for _, cell in shown]),

@@ -7,6 +7,7 @@ import json
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate._system.number_text import MISSING
 from slimgate.plugins.environments import AREAS, EnvironmentChanges
 
 _LONGEST = 48
@@ -32,7 +33,7 @@ def format_environment(changes: EnvironmentChanges) -> str:
 
 def _shorten(value: object) -> str:
     if value is None:
-        return "–"
+        return MISSING
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = " ".join(text.split())
     return visible(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")

@@ -103,7 +103,7 @@ def format_drop(
 
 def format_limits(budgets: Sequence[Limited]) -> str:
     """`2, floor 0.8`, `±1` for a limit on both sides; a dash without a budget."""
-    return ", ".join(f"{format_kind(budget.kind)}{budget.limit:g}" for budget in budgets) or "–"
+    return ", ".join(f"{format_kind(budget.kind)}{budget.limit:g}" for budget in budgets) or MISSING
 
 
 def bounded_drop_words(

@@ -13,7 +13,7 @@ from html import escape
 from tabulate import tabulate
 
 from slimgate._system.escape import visible, without_references
-from slimgate._system.number_text import count
+from slimgate._system.number_text import MISSING, count
 
 # The most characters of the note on pieces that are left out.
 _NOTE = 400
@@ -87,7 +87,7 @@ class Column:
 
     @property
     def empty(self) -> bool:
-        return all(cell in ("", "–") for cell in self.cells)
+        return all(cell in ("", MISSING) for cell in self.cells)
 
 
 def table(columns: Sequence[Column]) -> str:

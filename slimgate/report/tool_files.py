@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, significant
+from slimgate._system.number_text import MISSING, count, significant
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run import RunRecord, VariantRecord
@@ -134,7 +134,7 @@ def _ms(value: float) -> str:
 
 def _ratio(facts: TimeRatioFacts, *, repeated: bool) -> str:
     low, high = facts.claimed_interval if repeated else facts.interval
-    ratio = f"{facts.ratio:.2f}" if isfinite(facts.ratio) else "–"
+    ratio = f"{facts.ratio:.2f}" if isfinite(facts.ratio) else MISSING
     if low <= 0 and not isfinite(high):
         return f"{ratio}, too few for bounds"
     return f"{ratio} [{low:.2f}, {high:.2f}]" if isfinite(high) else f"{ratio} [{low:.2f}, no bound]"

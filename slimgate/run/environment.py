@@ -33,7 +33,7 @@ LIBRARIES = (
     "pytest-benchmark",
 )
 # What reads and judges the files of other tools; no model is loaded for them.
-JUDGING = ("numpy", "pyarrow", "scipy")
+_JUDGING_PACKAGES = ("numpy", "pyarrow", "scipy")
 # Optional packages that quantize models; listed if installed, like the packages of runtimes.
 QUANTIZERS = ("nncf", "torchao")
 
@@ -60,7 +60,7 @@ def describe_machine(
         device=device,
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        libraries=_list_versions() if loads_models else dict(versions(JUDGING)),
+        libraries=_list_versions() if loads_models else dict(versions(_JUDGING_PACKAGES)),
         warnings=[*_describe_load(load), *_describe_threads(threads), *describe_clock_problems(CPUS)],
     )
 

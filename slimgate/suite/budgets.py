@@ -28,6 +28,7 @@ from slimgate.judge.correlation import NO_PASS
 from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.plugins.loading import load
+from slimgate.plugins.params import Table
 from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
 from slimgate.suite.switched_off import OFF, read_switched_off
@@ -51,6 +52,16 @@ HOLM: Family = "holm"
 OVER = "over"
 # Keys of [budgets] that are not budgets for all variants.
 NOT_COMMON = ("variants", "teacher", "family")
+
+
+class _SingleTables(Table):
+    """The keys of [budgets] whose value is one table of limits, without names of metrics."""
+
+    size: SizeBudgetTable | None = None
+    latency: LatencyBudgetTable | None = None
+    memory: MemoryBudget | None = None
+    flops: FlopsBudget | None = None
+    flips: FlipsBudget | None = None
 
 
 def resolve_budgets(
@@ -139,25 +150,15 @@ def read_budgets(
     tokens: dict[str, tuple[LimitBudget, ...]] = {}
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
     measurements: dict[str, tuple[LimitBudget, ...]] = {}
-    latency: LatencyBudgetTable | None = None
-    size: SizeBudgetTable | None = None
-    flips, memory, flops = None, None, None
+    single: dict[str, Any] = {}
     for key, table in budgets.items():
         loc = (*prefix, key)
         if key in NOT_COMMON and len(prefix) == 1:
             continue
         _check_table(key, table, loc, data, file)
         try:
-            if key == "size":
-                size = SizeBudgetTable.model_validate(table)
-            elif key == "latency":
-                latency = LatencyBudgetTable.model_validate(table)
-            elif key == "memory":
-                memory = MemoryBudget.model_validate(table)
-            elif key == "flops":
-                flops = FlopsBudget.model_validate(table)
-            elif key == "flips":
-                flips = FlipsBudget.model_validate(table)
+            if key in _SingleTables.model_fields:
+                single[key] = table
             elif key == "slices":
                 slices, named_slices = _read_slices(table, loc, data, file)
             elif key in TOKEN_TABLES:
@@ -173,15 +174,20 @@ def read_budgets(
                     _check_seeds(quality[key], loc, data, file)
         except ValidationError as error:
             raise to_suite_error(error, file, data, loc) from None
+    try:
+        tables = _SingleTables.model_validate(single)
+    except ValidationError as error:
+        raise to_suite_error(error, file, data, prefix) from None
+    size, latency = tables.size, tables.latency
     return VariantBudgets(
         quality,
         size.compression if size else None,
         latency.speed if latency else None,
-        BehaviourBudgets(flips, slices, tokens, named_slices),
-        memory,
+        BehaviourBudgets(tables.flips, slices, tokens, named_slices),
+        tables.memory,
         baseline,
         times=latency.times if latency else (),
-        flops=flops,
+        flops=tables.flops,
         part_speeds=latency.part_speeds if latency else (),
         quantized=size.quantized if size else None,
         measurements=measurements,

@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate._system.number_text import count, to_fixed
+from slimgate._system.number_text import MISSING, count, to_fixed
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.comparison_lines import format_comparison
@@ -108,7 +108,7 @@ def _table(comparisons: Sequence[Comparison]) -> str:
 def _changes(comparison: Comparison) -> dict[str, str]:
     """The share of samples whose score changed: in the target, and in a repeated base run."""
     shares = (
-        ("–", "–")
+        (MISSING, MISSING)
         if comparison.noise is None
         else (f"{100 * s:.1f} %" for s in (comparison.flips_share, comparison.noise.psi))
     )

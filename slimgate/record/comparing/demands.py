@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
+from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import judged_budgets
 from slimgate.record.comparing.setting_rules import (
     BASE_CONTENTS,
@@ -24,8 +25,6 @@ from slimgate.results.baseline import WaitingBudget
 from slimgate.results.checks import BASELINE
 
 _LOAD_MODEL = "load_model"
-# The splits that judge. The teacher may be trained on other splits.
-JUDGING = ("gate", "confirm")
 _SELF_TESTS = ("identical", "planted_fault", "planted_delay")
 ABOVE_CAP = "above_cap_max"
 # The comparison of all samples of logs.

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import clean_reason, is_looser
-from slimgate.record.comparing.demands import ABOVE_CAP, JUDGING
+from slimgate.record.comparing.demands import ABOVE_CAP
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.comparing.setting_rules import format_value, weaker_settings
 from slimgate.record.demands import DemandedBudget, Demands

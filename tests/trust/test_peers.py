@@ -138,3 +138,24 @@ def test_peers_tools_get_the_teacher_rows_and_workload_texts(tmp_path: Path) -> 
     low, high = student_tools.speedup(predict, predict, workloads[0]["texts"])[1:]
     assert low < 1.5
     assert high > 0.67
+
+
+def test_slimgates_graphs_answer_there_as_in_the_suite(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="runs a graph")
+    run = tiny_run(tmp_path, **{"[{ keep_layers = [0, 2] }]": "[{ keep_layers = [0, 2] }, { to_onnx = {} }]"})
+    folder = tmp_path / "given"
+    folder.mkdir()
+    student_peers.write_input(run, folder)
+    student_peers.write_graphs(run, folder / student_tools.GRAPHS)
+    [(name, make)] = student_tools.graphs_of(folder / student_tools.GRAPHS).items()
+    assert name == "slimgate-shorter"
+    (folder / name).mkdir()
+    predict = make(folder, folder / name, [])
+    texts = [row["text"] for row in student_tools.read_rows(folder / "judged.jsonl")]
+    outcomes: Any = run.outcomes("shorter")
+    assert predict(texts) == [run.rows.facts.classes[best] for best in outcomes.predictions]
+    steps = run.build("shorter").steps
+    seconds = sum(step.manifest["seconds"] for step in steps)
+    assert json.loads((folder / name / student_tools.SECONDS).read_text("utf-8")) == pytest.approx(seconds)
+    graph = (folder / name / "model.onnx").stat().st_size
+    assert graph <= student_tools.bytes_of(folder / name) < graph + 4096

@@ -1,23 +1,25 @@
-"""Small classifiers by tools of peers, on a suite's rows: model2vec, SetFit and optimum-intel.
+"""Small classifiers by tools of peers and by slimgate, on a suite's rows: model2vec, SetFit, optimum-intel.
 
     python -m tools.peers.student_peers SUITE PYTHON FOLDER [SPLIT] [NAME …]
 
 SUITE: a text classification of one text, without a cascade, whose teacher transformers can load. PYTHON: the
 interpreter of an environment that has the tools:
 
-    python -m venv peer && peer/bin/pip install torch==2.13.0 "model2vec[distill,train]" setfit "optimum-intel[openvino]"
+    python -m venv peer && peer/bin/pip install torch==2.13.0 "model2vec[distill,train]" setfit "optimum-intel[openvino]" onnxruntime
     peer/bin/pip uninstall torchvision
 
-SPLIT: the rows that are judged (default `gate`). NAME: the tools wanted (default: all). The teacher and the
-splits are those of the suite's own runs, in the store .slimgate. student_tools.py then makes, asks and times
-the small models; the table has their drop with its 90 % interval over groups, as slimgate judge finds it, and
-how many times as fast they are from text to answer as the teacher in eager PyTorch, with the quartiles of
-31 turns. FOLDER keeps all files. By hand, on a machine that does nothing else.
+SPLIT: the rows that are judged (default `gate`). NAME: the tools wanted (default: all); slimgate-VARIANT is a
+variant of the suite that is an ONNX graph. The teacher, the variants and the splits are those of the suite's
+own runs, in the store .slimgate. student_tools.py then makes the small models, and all models answer and are
+timed in one process. The table has their drop with its 90 % interval over groups, as slimgate judge finds it,
+and how many times as fast they are from text to answer as the teacher in eager PyTorch, with the quartiles of
+31 turns. FOLDER keeps all files. Run it by hand, on a machine that does nothing else.
 """  # noqa: E501
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -33,7 +35,9 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
+from slimgate.models.onnx_model import KIND
 from slimgate.models.stock import save_plain
+from slimgate.plugins.loading import load
 from slimgate.plugins.rows import GATE
 from slimgate.plugins.workloads import END_TO_END
 from slimgate.results.checks import TEACHER
@@ -53,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     input_folder = Path(folder).resolve()
     input_folder.mkdir(parents=True)
     size = write_input(run, input_folder)
+    write_graphs(run, input_folder / student_tools.GRAPHS)
     subprocess.run([python, student_tools.__file__, str(input_folder), *tools], check=True)
     tools_made = json.loads((input_folder / "tools.json").read_text("utf-8"))
     workloads = [
@@ -108,9 +113,28 @@ def write_input(run: SuiteRun, folder: Path) -> int:
         if workload.phase is None
     ]
     (folder / "workloads.json").write_text(json.dumps(workloads), "utf-8")
-    facts = {"max_tokens": max(workload.tokens or 0 for workload in run.suite.list_timed_workloads(TEACHER))}
+    max_tokens = max(workload.tokens or 0 for workload in run.suite.list_timed_workloads(TEACHER))
+    facts = {"max_tokens": max_tokens, "labels": names}
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
     return student_tools.bytes_of(folder / "teacher")
+
+
+def write_graphs(run: SuiteRun, folder: Path) -> None:
+    """Copies each variant that is an ONNX graph to FOLDER/NAME, with the seconds that its steps took."""
+    folder.mkdir()
+    for name, variant in run.suite.variants.items():
+        if not variant.steps or load("step", variant.steps[-1].name).gives != KIND:
+            continue
+        shutil.copytree(run.build(name).artifact.folder, folder / name)
+        (folder / name / student_tools.SECONDS).write_text(json.dumps(seconds_of(run, name)), "utf-8")
+
+
+def seconds_of(run: SuiteRun, name: str | None) -> float:
+    """How long the steps of a variant took, with those of the variants that it is made from."""
+    if name is None or name == TEACHER:
+        return 0.0
+    parent = run.suite.variants[name].parent
+    return sum(step.manifest["seconds"] for step in run.build(name).steps) + seconds_of(run, parent)
 
 
 def base_folder(run: SuiteRun) -> Path:

@@ -45,10 +45,10 @@ PLANTED_DELAYS = (0.10, 0.30, 1.00)
 # planted as 10 % is known to a few per cent.
 FINE = 0.20
 
-# If more threads of a model than this were ready to run and had no core, on average, another process computes
+# If other processes kept more threads of a model than this from running, on average, another process computes
 # most of the time. That slows runtimes by different factors, and the noise floor is that of one runtime.
-# Measured on two cores, for models of two threads: up to 0.27 without other processes, because the threads of
-# the previous turn spin for a moment; 0.69 to 0.99 beside one busy loop; 1.0 beside a second model.
+# Measured on two cores, for models of two threads, of the contender that lost the most: up to 0.37 without
+# other processes (0.6 in 1 of 32 duels), 0.74 to 0.99 beside one busy loop, 1.0 to 1.5 beside a second model.
 CROWDED_THREADS = 0.5
 
 Floats = npt.NDArray[np.float64]
@@ -61,8 +61,8 @@ class Speedup:
     interval: 95 %, before the noise floor is taken into account. of_minima: the ratio of the fastest calls.
     noise_floor: on the log scale, of the teacher compared with its copy: the ratio's distance from 1, plus
     that to its farther bound; LAYOUT if that is more. 0.03 says that 3 % up or down may be noise.
-    queued_threads: of the model that had the most, how many threads were ready to run and had no core, on
-    average; 0 if each model has one thread.
+    queued_threads: how many threads other processes kept from running, on average, of the model for which it
+    was the most; 0 if each model has one thread.
     """
 
     speedup: float

@@ -75,7 +75,7 @@ class Block:
     """One turn. seconds: of each call; waited: the part of them in which other processes had the core.
 
     turns: the number of batches that were called, one after another, each equally often. queued_threads: how
-    many of the process's threads were ready to run and had no core, on average over the turn.
+    many of the process's threads other processes kept from running, on average over the turn.
     """
 
     seconds: Sequence[float]

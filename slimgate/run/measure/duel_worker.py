@@ -10,7 +10,9 @@ command is a dict that names its contender; the answer is a dict:
                                                                                  "waited": [8 times],
                                                                                  "queued_threads": 0.0}
 
-turns: the inputs to call, one after another, each `calls` times. The inputs of the part e2e are Texts.
+turns: the inputs to call, one after another, each `calls` times. The inputs of the part e2e are Texts. After
+a turn, the process waits until its other threads sleep, because PyTorch's threads spin for milliseconds after
+a call and would take a core from the next contender.
 
 An error is answered by {"error": "…"}; a closed pipe ends the process.
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -36,6 +39,12 @@ from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_ca
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
+
+
+# The time between two looks at the threads after a turn, and the time after which the turn ends anyway.
+# libgomp's threads spin for about 8 ms. With OMP_WAIT_POLICY=active, they spin for ever.
+_LOOK_SECONDS, _MOST_SPINNING_SECONDS = 0.0005, 0.03
+_THREADS = Path("/proc/self/task")
 
 
 class QueueClock:
@@ -80,7 +89,7 @@ def _read_other_threads() -> float:
     return time.process_time() - time.thread_time()
 
 
-def read_queued_seconds(tasks: Path = Path("/proc/self/task")) -> float:
+def read_queued_seconds(tasks: Path = _THREADS) -> float:
     """How long all threads of this process, summed, were ready to run and had no core.
 
     On systems other than Linux, and if the kernel does not report it, it is 0.
@@ -90,6 +99,48 @@ def read_queued_seconds(tasks: Path = Path("/proc/self/task")) -> float:
         with suppress(OSError, ValueError, IndexError):  # a thread that has ended
             seconds += _parse_queued_seconds(file.read_bytes())
     return seconds
+
+
+def count_queued_threads(queued: float, used: float, seconds: float, cores: int) -> float:
+    """How many threads of a process other processes kept from running, on average over a time.
+
+    A model with more threads than there are cores makes its own threads wait, such as those of its tokenizer
+    beside those of its runtime. Then the process uses all cores. So no more threads count than there were
+    cores that the process did not use.
+
+    Args:
+        queued: seconds that the threads, summed, were ready to run and had no core.
+        used: seconds of the processor that the process used.
+        seconds: the length of the time.
+        cores: that the process may use.
+    """
+    return max(0.0, min(queued, cores * seconds - used) / seconds)
+
+
+def wait_until_threads_sleep(tasks: Path = _THREADS) -> None:
+    """Returns when no other thread of this process runs, at the latest after _MOST_SPINNING_SECONDS.
+
+    On systems other than Linux, it returns at once.
+    """
+    own, end = str(threading.get_native_id()), time.perf_counter() + _MOST_SPINNING_SECONDS
+    while count_running_threads(tasks, besides=own) and time.perf_counter() < end:
+        time.sleep(_LOOK_SECONDS)
+
+
+def count_running_threads(tasks: Path, *, besides: str) -> int:
+    """The threads of a process that run or wait for a core. besides: the ID of a thread not to count."""
+    running = 0
+    for file in tasks.glob("*/stat"):
+        if file.parent.name != besides:
+            with suppress(OSError, IndexError):  # a thread that has ended
+                # "ID (NAME) STATE …"; the name may have parentheses
+                running += file.read_bytes().rpartition(b")")[2].split()[0] == b"R"
+    return running
+
+
+def count_allowed_cores() -> int:
+    """The cores on which this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _parse_queued_seconds(schedstat: bytes) -> float:
@@ -135,11 +186,16 @@ class TimedModel:
         if "delay" in command:
             self._delay = command["delay"]
             return {"ready": True}
-        queued, began = read_queued_seconds(), time.perf_counter()
+        queued, used, began = read_queued_seconds(), time.process_time(), time.perf_counter()
         seconds, waited = self._time(command["calls"], command["discard"], command["turns"])
-        queued = read_queued_seconds() - queued
-        queued_threads = max(0.0, queued / (time.perf_counter() - began))
-        return {"seconds": seconds, "waited": waited, "queued_threads": queued_threads}
+        length = time.perf_counter() - began
+        queued, used = read_queued_seconds() - queued, time.process_time() - used
+        wait_until_threads_sleep()
+        return {
+            "seconds": seconds,
+            "waited": waited,
+            "queued_threads": count_queued_threads(queued, used, length, count_allowed_cores()),
+        }
 
     def _prepare(self, inputs: Sequence[CallInputs], part: TimedPart) -> dict[str, Any]:
         if isinstance(inputs[0], Texts):  # before the tokenizer starts its threads

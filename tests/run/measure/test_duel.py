@@ -34,7 +34,14 @@ from slimgate.run.measure.duel import (
     run_duel,
     time_call,
 )
-from slimgate.run.measure.duel_worker import QueueClock, delay_call, read_queued_seconds
+from slimgate.run.measure.duel_worker import (
+    QueueClock,
+    count_queued_threads,
+    count_running_threads,
+    delay_call,
+    read_queued_seconds,
+    wait_until_threads_sleep,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -285,6 +292,51 @@ def test_threads_without_a_core_are_counted() -> None:
         busily(0.3)
         share = (read_queued_seconds() - queued) / (time.perf_counter() - start)
     assert 0.25 < share < 0.9
+
+
+@pytest.mark.parametrize(
+    ("queued", "used", "expected"),
+    [
+        pytest.param(0.0, 1.9, 0.0, id="alone"),
+        pytest.param(1.0, 1.0, 1.0, id="another process has a core"),
+        pytest.param(1.2, 2.0, 0.0, id="more threads than cores"),
+        pytest.param(1.2, 1.6, 0.4, id="more threads than cores, and another process"),
+        pytest.param(0.3, 2.1, 0.0, id="a clock that runs ahead"),
+        pytest.param(-0.1, 0.5, 0.0, id="a thread that waited has ended"),
+    ],
+)
+def test_threads_that_wait_for_their_own_process_do_not_count(
+    queued: float, used: float, expected: float
+) -> None:
+    assert count_queued_threads(queued, used, 1.0, 2) == pytest.approx(expected)
+    assert count_queued_threads(3 * queued, 3 * used, 3.0, 2) == pytest.approx(expected)
+
+
+def test_no_thread_spins_after_a_turn(spec: ContenderSpec) -> None:
+    """PyTorch's threads spin for milliseconds after a call, unless the environment says otherwise."""
+    two = Contender(named(spec, "two", threads=2))
+    try:
+        two.prepare([{name: np.tile(values, (64, 4)) for name, values in INPUTS.items()}])
+        tasks = Path(f"/proc/{two._process.pid}/task")
+        for _ in range(3):
+            two.block(8, discard=1)
+            assert count_running_threads(tasks, besides=str(two._process.pid)) == 0
+        assert len(list(tasks.iterdir())) > 1
+    finally:
+        two.close()
+
+
+def test_a_turn_ends_though_threads_spin_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8" / "stat").write_text("8 (name) R) R 1 0 0")
+    start = time.perf_counter()
+    wait_until_threads_sleep(tmp_path)
+    assert 0.02 < time.perf_counter() - start < 1.0
+    (tmp_path / "8" / "stat").write_text("8 (name) R) S 1 0 0")
+    start = time.perf_counter()
+    wait_until_threads_sleep(tmp_path)
+    wait_until_threads_sleep(tmp_path / "none")
+    assert time.perf_counter() - start < 0.02
 
 
 def test_queued_threads_of_a_duel_are_the_median_of_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:

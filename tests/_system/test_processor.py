@@ -52,6 +52,21 @@ def test_a_system_without_cpuinfo_still_has_a_name(tmp_path: Path) -> None:
     assert cpu_instructions(tmp_path / "nowhere") == []
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("AMD EPYC", "AMD EPYC (family 25, model 17)"),
+        ("Intel Xeon (Skylake, IBRS)", "Intel Xeon (Skylake, IBRS) (family 25, model 17)"),
+        ("AMD EPYC 9R14", "AMD EPYC 9R14"),
+    ],
+)
+def test_a_name_without_a_number_gets_family_and_model(tmp_path: Path, name: str, shown: str) -> None:
+    """Two generations of EPYC had the same name and instructions, and int8 peaks of 1,967 and 890 GOP/s."""
+    lines = ("processor\t: 0", "cpu family\t: 25", "model\t\t: 17", f"model name\t: {name}")
+    (tmp_path / "cpuinfo").write_text("\n".join(lines))
+    assert cpu_name(tmp_path / "cpuinfo") == shown
+
+
 @pytest.mark.parametrize("name", LIMITS)
 def test_what_the_environment_forbids_the_processor_is_told(
     monkeypatch: pytest.MonkeyPatch, name: str

@@ -122,8 +122,8 @@ def wait_until_threads_sleep(tasks: Path = _THREADS) -> None:
 
     On systems other than Linux, it returns at once.
     """
-    own, end = str(threading.get_native_id()), time.perf_counter() + _MOST_SPINNING_SECONDS
-    while count_running_threads(tasks, besides=own) and time.perf_counter() < end:
+    this_thread, end = str(threading.get_native_id()), time.perf_counter() + _MOST_SPINNING_SECONDS
+    while count_running_threads(tasks, besides=this_thread) and time.perf_counter() < end:
         time.sleep(_LOOK_SECONDS)
 
 

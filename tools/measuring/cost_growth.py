@@ -19,7 +19,8 @@ import numpy as np
 
 from slimgate._system.timestamps import format_now
 from slimgate.judge import judge_quality
-from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.facts import quality_facts
@@ -121,10 +122,10 @@ def judge_variant(name: str, teacher: Outcomes, variant: Outcomes) -> list[GateR
         results.append(GateResult(QUALITY, name, metric, facts))
     measured = behaviour(teacher, variant, texts=lambda rows: [f"row {row}" for row in rows])
     metrics = {"accuracy": load_metric("accuracy")}
-    of_rows = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, columns={})
+    of_rows = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, columns=())
     line = behaviour_message(name, of_rows)
-    facts = behaviour_facts(measured, of_rows, line).replace(measured=format_now())
-    return [*results, GateResult(BEHAVIOUR, name, "", facts)]
+    changed = behaviour_facts(measured, of_rows, line).replace(measured=format_now())
+    return [*results, GateResult(BEHAVIOUR, name, "", changed)]
 
 
 def other_results(name: str) -> list[GateResult]:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +69,8 @@ def median_and_interval(values: Seconds) -> tuple[float, float, float]:
     """The interval is nan where six values or fewer cannot have one."""
     from scipy.stats import quantile_test
 
-    low, high = quantile_test(values, q=0, p=0.5).confidence_interval(0.95)
+    interval: Any = quantile_test(values, q=0, p=0.5).confidence_interval(0.95)
+    low, high = interval
     return float(np.median(values)), float(low), float(high)
 
 

@@ -54,7 +54,8 @@ def main(folder: Path) -> None:
 def round_weights(weights: Floats, bits: int) -> Floats:
     """(classes, features) weights, each class on steps of its own: 2^(bits - 1) - 1 on either side of 0."""
     step = np.abs(weights).max(1, keepdims=True) / (2 ** (bits - 1) - 1)
-    return step * np.round(weights / step)
+    rounded: Floats = step * np.round(weights / step)
+    return rounded
 
 
 def _texts(rows: Sequence[dict[str, str]]) -> list[str]:

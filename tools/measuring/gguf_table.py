@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,17 @@ def make_speed_row(run: SuiteRun, model: VariantRecord) -> dict[str, str]:
 def measure_speeds(run: SuiteRun, name: str, threads: int) -> dict[str, float]:
     """Tokens per second by column: `prompt 128`, `prompt 2048` and `answer`."""
     variant, folder = run.suite.model(name), run.build(name).artifact.folder
-    predictor = variant.runtime.object.load(folder, variant.runtime.params, device="cpu", threads=threads)
+    runtime = variant.runtime
+    predictor: Any = runtime.object.load(folder, runtime.params, device="cpu", threads=threads)
     ids = np.random.default_rng(0).integers(5, 2000, (1, max(PROMPTS)))
     speeds = {}
     for length in PROMPTS:
         prepared = predictor.prepare(_batch(ids[:, :length], new_tokens=1))
-        seconds = min(_time(lambda prepared=prepared: predictor.prefill(prepared)) for _ in range(CALLS))
+        seconds = min(_time(partial(predictor.prefill, prepared)) for _ in range(CALLS))
         speeds[f"prompt {length}"] = length / seconds
     prepared = predictor.prepare(_batch(ids[:, : PROMPTS[0]], new_tokens=NEW))
     states = (predictor.prefill(prepared) for _ in range(CALLS))
-    speeds["answer"] = (NEW - 1) / min(_time(lambda state=state: predictor.decode(state)) for state in states)
+    speeds["answer"] = (NEW - 1) / min(_time(partial(predictor.decode, state)) for state in states)
     predictor.close()
     return speeds
 

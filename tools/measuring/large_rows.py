@@ -170,7 +170,7 @@ def _line(kind: str, gate: str, path: Path, rows: int, floor: CutCost, took: Cut
 
 def measure(kind: str, gates: Sequence[str], rows: int, folder: Path, *, grouped: bool) -> Iterator[str]:
     """A line of the table for each gate."""
-    floors = {}
+    floors: dict[str, CutCost] = {}
     for count in (FLOOR, rows):
         path = write_rows(folder, kind, count)
         for gate in gates:

@@ -92,6 +92,7 @@ def _case(run: SuiteRun, rows: int, batch_size: int) -> Case:
     task, ref = run.suite.setup.task, run.suite.teacher.ref
     if ref is None or ref.folder is None or len(task.params.text) != 1:
         raise SlimgateError("the suite needs a teacher in a folder, and one column of text")
+    classification: Any = task.object
     gate = run.rows.gate.table.slice(0, rows)
     if len(gate) < rows:
         raise SlimgateError(f"{rows} rows were given, the gate has {len(gate)}")
@@ -104,7 +105,7 @@ def _case(run: SuiteRun, rows: int, batch_size: int) -> Case:
         network=network.eval(),
         tokenizer=AutoTokenizer.from_pretrained(ref.folder),
         texts=gate[task.params.text[0]].to_pylist(),
-        labels=task.object.label_indices(task.params, Rows(gate), run.rows.facts),
+        labels=classification.label_indices(task.params, Rows(gate), run.rows.facts),
         max_tokens=task.params.max_tokens,
         batch_size=batch_size,
     )
@@ -196,7 +197,7 @@ def measure(
     for name in (BARE, OURS):
         calls[name]()
     for _ in range(rounds):
-        for name in (*calls, *reversed(calls)):
+        for name in (*calls, *reversed(list(calls))):
             start = clock()
             answers[name] = calls[name]()
             seconds[name].append(clock() - start)

@@ -92,8 +92,9 @@ def main(arguments: Sequence[str]) -> int:
 def compare(run: SuiteRun, gate: Rows, scratch: Path, names: Sequence[str] = ()) -> list[Line]:
     """The teacher, then slimgate's models and those of other tools whose names contain a word of `names`."""
     artifact, task = run.build(TEACHER).artifact, run.suite.setup.task
-    encoded = task.object.encode_rows(task.params, gate, artifact.load("cpu").tokenizer)
-    labels = task.object.label_indices(task.params, gate, run.rows.facts)
+    classification: Any = task.object
+    encoded = classification.encode_rows(task.params, gate, artifact.load("cpu").tokenizer)
+    labels = classification.label_indices(task.params, gate, run.rows.facts)
 
     def attempt(name: str, make: Callable[[Case], Result]) -> Line:
         folder = scratch / str(len(list(scratch.iterdir())))

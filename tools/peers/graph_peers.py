@@ -149,8 +149,9 @@ def _compile(case: Case, model: Any) -> Callable[[dict[str, Any]], Scores]:
 def _validation(case: Case) -> tuple[list[dict[str, Any]], Callable[[Any, Any], tuple[float, list[float]]]]:
     """Rows of `selection`, one by one, and the accuracy of a compiled model on some of them."""
     context, rows = case.context, case.context.rows("selection")
-    encoded = context.task.encode_rows(context.task_params, rows, case.model.tokenizer)
-    labels = context.task.label_indices(context.task_params, rows, context.facts)
+    task: Any = context.task
+    encoded = task.encode_rows(context.task_params, rows, case.model.tokenizer)
+    labels = task.label_indices(context.task_params, rows, context.facts)
     items = [{**encoded.batch([i]), "label": labels[i]} for i in range(min(len(rows), 500))]
 
     def validate(compiled: Any, data: Any) -> tuple[float, list[float]]:

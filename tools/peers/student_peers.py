@@ -134,7 +134,8 @@ def seconds_of(run: SuiteRun, name: str | None) -> float:
     if name is None or name == TEACHER:
         return 0.0
     parent = run.suite.variants[name].parent
-    return sum(step.manifest["seconds"] for step in run.build(name).steps) + seconds_of(run, parent)
+    seconds = sum(float(step.manifest["seconds"]) for step in run.build(name).steps)
+    return seconds + seconds_of(run, parent)
 
 
 def base_folder(run: SuiteRun) -> Path:

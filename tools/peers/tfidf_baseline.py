@@ -31,12 +31,13 @@ def main(suite_file: str, store: str = ".slimgate") -> None:
     suite = load_suite(Path(suite_file).resolve())
     run = SuiteRun(suite, Store(Path(store)), device="cpu")
     task = suite.setup.task
-    data = {name: (_texts(rows, task), task.object.label_indices(task.params, rows, run.rows.facts))
+    classification: Any = task.object
+    data = {name: (_texts(rows, task), classification.label_indices(task.params, rows, run.rows.facts))
             for name, rows in run.rows.splits.items()}  # fmt: skip
     for name, options in FEATURES.items():
         accuracy, strength = baseline(data["train"], data["selection"], data["gate"], options)
         sys.stdout.write(f"TF-IDF {name}: {accuracy:.4f} (C = {strength:g})\n")
-    teacher = run.outcomes(TEACHER)
+    teacher: Any = run.outcomes(TEACHER)
     right = teacher.predictions == teacher.labels
     low, high = group_interval(right, teacher.groups)
     sys.stdout.write(f"teacher: {right.mean():.4f}, 95 % interval over groups [{low:.4f}, {high:.4f}]\n")

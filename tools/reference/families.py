@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from slimgate.models.families import FAMILIES, Family, refusal
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.plugins.step import Step
@@ -45,6 +48,6 @@ def families_page() -> str:
     return "\n\n".join([_HEAD, table(headers, rows), "Why not:", "\n".join(lines), _NOTES]) + "\n"
 
 
-def _row(family: Family, steps: dict[str, Step[object]]) -> tuple[str, ...]:
+def _row(family: Family, steps: Mapping[str, Step[Any]]) -> tuple[str, ...]:
     kinds = ", ".join(map(code, family.model_types))
     return (family.name, kinds, *("" if refusal(step, family) else "✓" for step in steps.values()))

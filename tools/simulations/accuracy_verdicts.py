@@ -60,7 +60,7 @@ def _cell(rng: np.random.Generator, n: int, psi: float, margin: float, *, reps: 
         n,
         psi,
         margin,
-        {rule.name: pass_chance(rule, n, psi, margin, margin) for rule in PAIRED} | at_margin,
+        {rule.name: pass_chance(rule, n, psi, margin, margin) for rule in PAIRED} | dict(at_margin),
         {rule.name: fail_chance(rule, n, psi, 0.0, margin) for rule in PAIRED}
         | {name: 1 - share for name, share in at_none.items()},
         fail_chance(TANGO, n, psi, margin, margin),

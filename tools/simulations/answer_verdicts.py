@@ -15,7 +15,7 @@ from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.budget_kinds import BudgetKind
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import Outcomes
-from tools.simulations.answers import Choices, Floats, Loss, Population, Written
+from tools.simulations.answers import CHOICE_METRICS, Choices, Floats, Loss, Population, Written
 from tools.simulations.grouped_verdicts import Shares
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
 from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
@@ -41,10 +41,7 @@ POPULATIONS: tuple[Population, ...] = (
         for kind in ("teacher never", "teacher 2 %", "teacher 5 %")
         for loss, drop, repeats in product((LITTLE, WHOLLY), (0.005, 0.02), (1, 8))
     ),
-    *(
-        Choices(metric, noise)
-        for metric, noise in product(("acc", "acc_norm", "acc_norm_tokens"), (1.15, 1.5))
-    ),
+    *(Choices(metric, noise) for metric, noise in product(CHOICE_METRICS, (1.15, 1.5))),
 )
 # Limits of the value itself, on some of the populations.
 OTHER_KINDS: tuple[tuple[BudgetKind, Population], ...] = (
@@ -111,7 +108,8 @@ class Cell:
         name, ids = self.population.metric, np.arange(len(before)).astype(np.str_)
         teacher, variant = (Outcomes(ids, values={name: values}) for values in (before, after))
         budget = QualityBudget(self.kind, self.limit)
-        return judge_quality(load_metric(name), teacher, variant, [budget]).verdict
+        [judged] = judge_quality(load_metric(name), teacher, variant, [budget]).budgets
+        return judged.verdict
 
 
 def cells(seed: int) -> Iterator[Cell]:

@@ -81,8 +81,8 @@ def judge_often(
             judgement.verdict is Verdict.FAIL,
             low <= 100 * drop <= high,
         )
-    judged_runs = max(reps - refused, 1)
-    return Shares(*(sums / judged_runs).tolist(), refused=refused / reps)
+    passed, failed, covered = (sums / max(reps - refused, 1)).tolist()
+    return Shares(passed, failed, covered, refused / reps)
 
 
 def judge_cells(

@@ -82,7 +82,8 @@ def _pool(answers: Answers) -> tuple[Floats, Floats]:
         damaged = (target * factor[:, None]).ravel()
     ends = answers.longest if answers.longest < inf else 4 * LONGEST
     shape = (prompts, answers.group)
-    return np.round(np.clip(base, 1, ends)), np.round(np.clip(damaged, 0, ends)).reshape(shape)
+    lengths, damaged_lengths = np.clip(base, 1, ends).round(), np.clip(damaged, 0, ends).round()
+    return lengths, damaged_lengths.reshape(shape)
 
 
 ANSWERS = (

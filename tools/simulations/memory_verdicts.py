@@ -29,7 +29,8 @@ def normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 def skewed_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """Exponential: some processes take much more."""
-    return 0.01 * (rng.exponential(size=shape) - np.log(2))
+    noise: np.ndarray = 0.01 * (rng.exponential(size=shape) - np.log(2))
+    return noise
 
 
 def two_sizes(low: float, high: float) -> Draw:

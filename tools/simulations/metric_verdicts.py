@@ -75,7 +75,8 @@ class Cell:
                 equal is Verdict.PASS,
                 equal is Verdict.FAIL,
             )
-        return Shares(*(sums / max(reps - refused, 1)).tolist(), refused=refused / reps)
+        passed, failed, equal_passed, equal_failed = (sums / max(reps - refused, 1)).tolist()
+        return Shares(passed, failed, equal_passed, equal_failed, refused / reps)
 
 
 @dataclass(frozen=True)

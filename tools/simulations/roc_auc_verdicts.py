@@ -6,6 +6,7 @@ python -m tools.simulations.roc_auc_verdicts [--reps N] [--seed S] [--out FILE]
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from tools.simulations.judging import HEADER, NOTE, Cell, judge_cells, line, nearly_identical, rates
 from tools.simulations.page import Options, errors_of, head, run, table
@@ -14,7 +15,7 @@ from tools.simulations.rounds import worst_cells
 
 NAME = "roc_auc_verdicts"
 POSITIVES = {"half positive": 0.5, "10 % positive": 0.1}
-MOVES = {
+MOVES: dict[str, dict[str, Any]] = {
     "1 % of the scores turned round": {"psi": 0.01},
     "2 % turned round": {"psi": 0.02},
     "5 % turned round": {"psi": 0.05},

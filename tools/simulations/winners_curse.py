@@ -143,7 +143,7 @@ def any_passes(options: Options, counts: Sequence[int] = COUNTS) -> list[tuple[i
             rng = np.random.default_rng([options.seed, count])
             p = draw(rng, Scene("", (MARGIN,) * count, shared), options.reps)
             shares.append(float((p.margin <= ALPHA).any(axis=1).mean()))
-        passes.append((count, *shares))
+        passes.append((count, shares[0], shares[1]))
     return passes
 
 

@@ -53,7 +53,7 @@ def number(cell: str) -> float:
 
 
 def _draw_svg(size: tuple[float, float], draw: Callable[[Figure, str], None], ink: str) -> bytes:
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=size, layout="constrained")
         draw(figure, ink)
         target = BytesIO()

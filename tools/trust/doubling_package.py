@@ -32,7 +32,8 @@ def main(folder: Path) -> None:
     with compile_in_process("the fixture", "cpu"):
         compile_network(Doubling(), {"columns": torch.rand(3, 4)}, folder / PACKAGE, 1)
     predictor = AotiPredictor(open_package(folder / PACKAGE), ("columns",), "cpu")
-    predictor.forward(predictor.prepare({"columns": np.ones((2, 2), np.float32)}))
+    inputs: Any = predictor.prepare({"columns": np.ones((2, 2), np.float32)})
+    predictor.forward(inputs)
 
 
 if __name__ == "__main__":

@@ -53,10 +53,10 @@ def cpu_name(cpuinfo: Path = CPUINFO) -> str:
     compute up to twice as many products a second. So a name without a number gets the family and the model.
     """
     name = _entry(cpuinfo, "model name") or platform.processor() or platform.machine()
-    family, model = _entry(cpuinfo, "cpu family"), _entry(cpuinfo, "model")
-    if family is None or model is None or any(character.isdigit() for character in name):
+    if any(character.isdigit() for character in name):
         return name
-    return f"{name} (family {family}, model {model})"
+    family, model = _entry(cpuinfo, "cpu family"), _entry(cpuinfo, "model")
+    return name if family is None or model is None else f"{name} (family {family}, model {model})"
 
 
 def cpu_instructions(cpuinfo: Path = CPUINFO) -> list[str]:

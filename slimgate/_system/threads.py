@@ -52,10 +52,15 @@ def default_spinning() -> Iterator[None]:
 
 def default_threads() -> int:
     """OMP_NUM_THREADS if it is set, else physical cores; at most what affinity and quota allow."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = count_allowed_cores()
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     threads = int(setting) if setting.isdecimal() else _count_cores() or allowed
     return max(1, min(threads, allowed, quota(CPU_MAX)))
+
+
+def count_allowed_cores() -> int:
+    """The cores on which this process may run, whatever the quota of its container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _count_cores() -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slimgate._system.digests import versions
 from slimgate._system.processor import cpu_instructions, cpu_name
-from slimgate._system.threads import CPU_MAX, quota
+from slimgate._system.threads import CPU_MAX, count_allowed_cores, quota
 from slimgate.plugins.loading import plugins
 from slimgate.record.machine import Machine
 
@@ -102,8 +102,7 @@ def _describe_load(load: float | None) -> Iterator[str]:
 
 
 def _describe_threads(threads: int) -> Iterator[str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = min(cores, quota(CPU_MAX))
+    cores = min(count_allowed_cores(), quota(CPU_MAX))
     if threads > cores:
         yield f"{threads} threads share {cores} of the machine's cores (affinity or container quota)"
 

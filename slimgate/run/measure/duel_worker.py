@@ -30,7 +30,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from slimgate._system.threads import tokenizer_settings
+from slimgate._system.threads import count_allowed_cores, tokenizer_settings
 from slimgate.errors import MeasureError
 from slimgate.plugins.workloads import TimedPart
 from slimgate.run.measure.device_clock import DeviceClock, WallClock, make_device_clock
@@ -136,11 +136,6 @@ def count_running_threads(tasks: Path, *, besides: str) -> int:
                 # "ID (NAME) STATE …"; the name may have parentheses
                 running += file.read_bytes().rpartition(b")")[2].split()[0] == b"R"
     return running
-
-
-def count_allowed_cores() -> int:
-    """The cores on which this process may run."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _parse_queued_seconds(schedstat: bytes) -> float:

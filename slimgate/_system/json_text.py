@@ -53,6 +53,6 @@ def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
     if (size := path.stat().st_size) > max_bytes:
         raise ValueError(f"{size} bytes were given, expected at most {max_bytes}")
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))  # editors on Windows write a byte order mark
     except NOT_JSON as error:
         raise ValueError(f"not JSON: {describe_json_error(error)}") from error

@@ -82,13 +82,13 @@ def read_answer_checks(tokenizer: Path | None = None, refusals: str | None = Non
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(
             f"--refusals {path}: {getattr(error, 'strerror', None) or error}; expected a file with a regular "
             'expression on each line, or "package.module:function"'
         ) from error
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _load_tokenizer(path: Path) -> Callable[[str], int]:
@@ -100,6 +100,9 @@ def _load_tokenizer(path: Path) -> Callable[[str], int]:
         tokenizer = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:
         raise SuiteError(f"--tokenizer {file}: {error}") from error
+    # A file often has the settings of a model's batches, which make all counts equal.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 

@@ -145,7 +145,7 @@ class Collected:
     slices: list[Comparison] = field(default_factory=list)
     names: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    undirected: list[str] = field(default_factory=list)
+    undirected: list[tuple[str, str]] = field(default_factory=list)
 
 
 def compare_task(
@@ -178,8 +178,8 @@ def compare_task(
     paired = add_directions(paired, measured, rules.directions)
     unknown = {metric: name for metric, name in measured.items() if metric not in paired.higher_is_better}
     if any(budgets.pooled or budgets.of(name, paired.task, metric) for metric, name in unknown.items()):
-        raise SuiteError(describe_unknown([*unknown.values()]))
-    collected.undirected += unknown.values()
+        raise SuiteError(describe_unknown([(name, metric) for metric, name in unknown.items()]))
+    collected.undirected += [(name, metric) for metric, name in unknown.items()]
     differences.notes += describe_contradictions(paired, measured, rules.directions)
     for metric, name in measured.items():
         if metric in unknown:

@@ -36,13 +36,13 @@ def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapp
         }
         if len(by_user) > 1:
             raise SuiteError(
-                f"{name}: both --higher-is-better and --lower-is-better match it; expected only one of them"
+                f"{name}: both higher_is_better and lower_is_better match it; expected only one of them"
             )
         for better in by_user:
             if paired.higher_is_better.get(metric, better) is not better:
                 up = "lower" if better else "higher"
                 raise SuiteError(
-                    f"{name}: the log says that it is better when {up}, but your option says the opposite"
+                    f"{name}: the log says that it is better when {up}, but you state the opposite"
                 )
             directions[metric] = better
     return replace(paired, higher_is_better=directions)
@@ -73,14 +73,14 @@ def _word(better_when_higher: bool) -> str:
     return "higher" if better_when_higher else "lower"
 
 
-def describe_unknown(names: Sequence[str]) -> str:
-    """Which comparisons have no direction, and what to write."""
-    names = list(dict.fromkeys(names))
-    metric = names[0].rpartition("/")[2]
+def describe_unknown(unknown: Sequence[tuple[str, str]]) -> str:
+    """Which comparisons have no direction, and what to write. unknown: the name and the metric of each."""
+    names = list(dict.fromkeys(name for name, _ in unknown))
+    metric = unknown[0][1]
     return (
         f"{list_names(names, _MOST_NAMED)}: neither the log nor the name says whether more is better; write "
-        f"--higher-is-better "
-        f'"{metric}" or --lower-is-better "{metric}" for each, or choose others by --metric'
+        f'--higher-is-better "{metric}" or --lower-is-better "{metric}" for each (in a suite: '
+        f'higher_is_better = ["{metric}"] in [logs]), or choose others by --metric'
     )
 
 
@@ -89,6 +89,4 @@ def check_directions_used(stated: Mapping[str, bool], names: Sequence[tuple[str,
     for pattern in stated:
         if not any(matches(pattern, *name) for name in names):
             near = format_suggestion(pattern, [name for name, _, _ in names])
-            raise SuiteError(
-                f'--higher-is-better or --lower-is-better: no comparison matches "{pattern}"{near}'
-            )
+            raise SuiteError(f'higher_is_better or lower_is_better: no comparison matches "{pattern}"{near}')

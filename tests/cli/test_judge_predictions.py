@@ -252,7 +252,7 @@ def test_a_direction_that_nobody_states_is_not_compared(
         (
             ("false", "false"),
             ("--higher-is-better", "tox"),
-            "the log says that it is better when lower, but your option",
+            "the log says that it is better when lower, but you state the opposite",
         ),
         (("false", "true"), (), "metric tox is better when lower in one log and not in the other"),
         (("never", "never"), (), 'column "higher_is_better" of tox has "never", expected true or false'),

@@ -81,6 +81,8 @@ def test_a_tokenizer_counts_what_the_log_does_not(tmp_path: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers", reason="tokenizers comes with the extra models")
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"word": 0, "?": 1}, unk_token="?"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=8)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     rules = Rules(checks=read_answer_checks(tmp_path))
     rows = make_rows([WORDS] * 60)
@@ -259,7 +261,7 @@ polite.higher_is_better = False  # type: ignore[attr-defined]
 
 def test_refusals_are_by_patterns_of_a_file_or_a_users_function(tmp_path: Path) -> None:
     file = tmp_path / "refusals.txt"
-    file.write_text("# ours\nno comment\n")
+    file.write_text("\ufeffno comment\n  # ours: please\n", "utf-8")
     rows = make_rows(["No comment."] * 30 + ["please ask"] * 30)
     for what, share in ((str(file), 0.5), (f"{__name__}:polite", 0.5), (None, 0.0)):
         rules = Rules(checks=read_answer_checks(refusals=what))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from pathlib import Path
@@ -76,6 +77,12 @@ def read_whole(path: Path) -> None:
         read_samples(name, task)
 
 
+def describe_log(path: Path) -> tuple[str, object]:
+    """The tool, and the rows or requests of the log."""
+    log = read_any_log(path)
+    return log.tool, only_rows(log) if log.tasks else only_load(path).requests
+
+
 def refused(path: Path, words: str) -> None:
     """A log that is read whole is refused in one line."""
     with pytest.raises(DataError, match=words) as caught:
@@ -94,6 +101,16 @@ def test_two_logs_are_compared_sample_by_sample(tmp_path: Path, reader: str) -> 
     assert (comparison.counts.judged, comparison.worse, comparison.better) == (8, 2, 1)
     assert (comparison.judged.teacher, comparison.judged.value) == (0.75, 0.625)
     assert comparison.zero_one
+
+
+@pytest.mark.parametrize("name", [*SCORED, *TIMED])
+def test_a_byte_order_mark_changes_nothing(tmp_path: Path, name: str) -> None:
+    write, values = (SCORED[name], BASE) if name in SCORED else (TIMED[name][1], TIMES)
+    path = write(tmp_path / "log", values)
+    before = describe_log(path)
+    for file in filter(Path.is_file, [path, *path.rglob("*")]):
+        file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    assert describe_log(path) == before
 
 
 @pytest.mark.parametrize("reader", sorted(SCORED.keys() - {"mlperf"}))
@@ -302,6 +319,10 @@ def test_a_sample_that_failed_has_no_score(tmp_path: Path) -> None:
     rows = only_rows(read_log(write_lines(tmp_path / "output-rs0.jsonl", [failed, cut])))
     assert [row.scores["symbolic_correct"] for row in rows] == [None, False]
     assert [row.truncated for row in rows] == [False, True]
+    silent = sgl_eval_line(0, 1.0)
+    silent.pop("finish_reason", None)
+    [row] = only_rows(read_log(write_lines(tmp_path / "output-rs0.jsonl", [silent])))
+    assert row.truncated is None
     unusable = evalscope_line(0, 0.0)
     unusable["sample_score"]["score"] |= {"status": "parse_error", "judge_summary": {"error": "no verdict"}}
     [row] = only_rows(read_log(write_lines(tmp_path / "sums.jsonl", [unusable])))

@@ -68,11 +68,14 @@ def _are_numbered(negative: str, positive: str) -> bool:
     return (negative[:-1], negative[-1:], positive[-1:]) == (positive[:-1], "0", "1")
 
 
+def positive_label(outcomes: ClassOutcomes) -> str | None:
+    """The positive label of two: as stated, else that of a conventional pair; None if it is not known."""
+    return conventional_positive(outcomes.label_set) if outcomes.positive is None else outcomes.positive
+
+
 def require_positive(metric: str, outcomes: ClassOutcomes) -> str:
     """The positive label of two. Raises SuiteError with the rows of each label if it is not known."""
-    positive = outcomes.positive
-    if positive is None:
-        positive = conventional_positive(outcomes.label_set)
+    positive = positive_label(outcomes)
     if positive is not None:
         return positive
     sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))

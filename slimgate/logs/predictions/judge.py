@@ -24,6 +24,7 @@ from slimgate.judge.cannot_fail import withhold_sure_passes, withhold_sure_slice
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import Metric, known_metrics, load_metric
+from slimgate.judge.metrics.classes import positive_label
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
@@ -118,7 +119,7 @@ class JudgedPredictions(JudgedFiles):
         sizes = np.bincount(teacher.labels, minlength=len(teacher.classes)).tolist()
         return TaskFactsRecord(
             kind=PREDICTIONS,
-            params={"labels": list(teacher.label_set), "positive": teacher.positive},
+            params={"labels": list(teacher.label_set), "positive": positive_label(teacher)},
             source={
                 "name": "prediction files",
                 "base": self._base,

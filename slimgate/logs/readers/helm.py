@@ -274,7 +274,7 @@ def _read_scores(
 
 def _list(file: Path) -> list[Any]:
     try:
-        value = json.loads(file.read_text("utf-8"))
+        value = json.loads(file.read_text("utf-8-sig"))
     except NOT_JSON as error:
         raise DataError(f"{file} is not JSON: {describe_json_error(error)}") from None
     if not isinstance(value, list):

@@ -104,7 +104,7 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
 
 def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
     """(test, mean tokens a second) of a csv or markdown file; empty for SQL."""
-    text = path.read_text("utf-8", "replace")
+    text = path.read_text("utf-8-sig", "replace")
     if start.startswith("build_commit,"):
         for row in csv.DictReader(text.splitlines()):
             yield f"{_name_test(row)} t/s", float(row["avg_ts"])

@@ -44,7 +44,7 @@ class LlamaPerplexity(Reader):
         quantiles: dict[str, float] = {}
         planned: int | None = None
         mean: float | None = None
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
             if match := _CHUNK.match(line):
                 if int(match[1]) != len(chunks) + 1:
                     raise DataError(

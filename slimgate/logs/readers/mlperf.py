@@ -69,7 +69,7 @@ def _read_labels(file: Path, answer_count: int) -> list[int]:
             "give a table with columns id and score"
         )
     numbers = []
-    for line, text in enumerate(labels.read_text("utf-8", "replace").splitlines(), 1):
+    for line, text in enumerate(labels.read_text("utf-8-sig", "replace").splitlines(), 1):
         words = text.split()
         if not words:
             continue

@@ -69,7 +69,7 @@ def _right(file: Path) -> Right:
             "with the columns query-id, corpus-id, score"
         )
     scores: dict[str, dict[str, float]] = defaultdict(dict)
-    with nearby.open(encoding="utf-8", newline="") as stream:
+    with nearby.open(encoding="utf-8-sig", newline="") as stream:
         for row in csv.DictReader(stream, delimiter="\t"):
             try:
                 scores[row["query-id"]][row["corpus-id"]] = float(row["score"])

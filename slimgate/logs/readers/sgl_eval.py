@@ -58,7 +58,10 @@ def _list_folders(path: Path) -> list[Path]:
 
 
 def _list_repeats(folder: Path) -> list[Path]:
-    """The files of the repeats, in order. Raises DataError if there are none, or too few."""
+    """The files of the repeats, in order.
+
+    Raises DataError if there are none, or if metrics.json states another number.
+    """
     files = {int(match[1]): file for file in folder.iterdir() if (match := _REPEAT.fullmatch(file.name))}
     summary = read_object(folder / _METRICS)
     if not files:
@@ -118,7 +121,7 @@ def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
                     keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                     cluster=name if len(files) > 1 else None,
                     error="finish_reason is error" if failed else None,
-                    truncated=bool(is_cut_off(ending)),
+                    truncated=is_cut_off(ending),
                     prompt=prompt,
                     answer=as_text(row["generation"]),
                     target=right,

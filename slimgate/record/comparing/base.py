@@ -9,7 +9,7 @@ from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.score_metric import ANSWER, CONTENTS
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.comparing.answers import same_gate_rows
-from slimgate.record.comparing.demands import POOLED, list_limited
+from slimgate.record.comparing.demands import POOLED, list_limited, read_positive
 from slimgate.record.comparing.metrics import known_metrics
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import Weakening
@@ -139,7 +139,7 @@ def _base_scores(record: RunRecord) -> dict[str, tuple[str, str]]:
 
 def _list_changes(old: RunRecord, new: RunRecord) -> Iterator[tuple[str, float, float]]:
     """Metric, old value and new value, for values of the same rows that are computed in the same way."""
-    positives = [(record.task.params or {}).get("positive") for record in (old, new)]
+    positives = [read_positive(record) for record in (old, new)]
     same_kind = old.task.is_of_files and old.task.kind == new.task.kind
     if not same_kind or not same_gate_rows(old, new) or positives[0] != positives[1]:
         return

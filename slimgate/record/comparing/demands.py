@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from slimgate.judge.metrics.classes import conventional_positive
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
 from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import judged_budgets
@@ -71,11 +72,20 @@ def read_judged_demands(record: RunRecord) -> Demands:
     )
 
 
+def read_positive(record: RunRecord) -> str | None:
+    """The positive label of judged predictions, as stated or by convention; None if it is not known."""
+    params = record.task.params or {}
+    if record.task.kind != PREDICTIONS or params.get("positive") is not None:
+        return params.get("positive")
+    return conventional_positive(params["labels"])
+
+
 def _read_log_settings(record: RunRecord) -> dict[str, object]:
     """The rules by which files were compared, as far as the record states them."""
     params = record.task.params or {}
     if record.task.kind == PREDICTIONS:
-        return {} if params.get("positive") is None else {f"{LOGS}positive": params["positive"]}
+        positive = read_positive(record)
+        return {} if positive is None else {f"{LOGS}positive": positive}
     if record.task.kind != RECORD_KIND:
         return {}
     settings = {f"{LOGS}{name}": value for name, value in params.get(RULES, {}).items()}

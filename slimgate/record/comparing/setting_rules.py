@@ -109,7 +109,10 @@ _RULES: Mapping[str, Rule] = {
 
 
 def weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
-    """The settings that demand less. A setting that the earlier record lacks was not demanded."""
+    """The settings that demand less. A setting that the earlier record lacks was not demanded.
+
+    Records of earlier versions have no settings: then nothing is known of them now.
+    """
     for key, old in before.items() if now else ():
         if _find_rule(key)(old, now.get(key)):
             yield Weakening(about="settings", change=_describe_setting(key, old, now.get(key)))

@@ -27,10 +27,10 @@ def write_scores(path: Path, metric: str, scores: list[float]) -> Path:
     return path
 
 
-def write_predictions(path: Path, wrong: int) -> Path:
-    """Half of the rows are fraud. wrong: how many of the first rows are predicted wrongly."""
-    labels = ["fraud" if at % 2 else "ok" for at in range(N)]
-    swapped = {"fraud": "ok", "ok": "fraud"}
+def write_predictions(path: Path, wrong: int, names: tuple[str, str] = ("ok", "fraud")) -> Path:
+    """Half of the rows have each label. wrong: how many of the first rows are predicted wrongly."""
+    labels = [names[at % 2] for at in range(N)]
+    swapped = dict(zip(names, names[::-1], strict=True))
     lines = (f"{at},{label},{swapped[label] if at < wrong else label}" for at, label in enumerate(labels))
     path.write_text("\n".join(["id,label,prediction", *lines]) + "\n", "utf-8")
     return path
@@ -137,6 +137,22 @@ def test_a_weaker_gate_of_judged_files_is_named(
         accept(new, baselines, "v2", reason=None, at="2026-01-02")
     accept(new, baselines, "v2", reason="the metric is another", at="2026-01-02")
     assert compare(old, old).weaker == []
+
+
+def test_a_positive_label_by_convention_counts_as_stated(tmp_path: Path) -> None:
+    files = [
+        write_predictions(tmp_path / f"{name}.csv", wrong, ("no", "yes"))
+        for name, wrong in (("f", 0), ("g", 2))
+    ]
+    recall = [*files, "--metric", "recall", "--drop-points", 10]
+    no, yes, unstated = (
+        judge_into(tmp_path / name / "int8", [*recall, *more])
+        for name, more in (("no", ["--positive", "no"]), ("yes", ["--positive", "yes"]), ("unstated", []))
+    )
+    for old, new in ((no, unstated), (unstated, no), (no, yes)):
+        [weakening] = compare(old, new).weaker
+        assert "[logs] positive was" in weakening.change
+    assert compare(unstated, yes).weaker == compare(yes, unstated).weaker == []
 
 
 def test_a_lower_share_above_the_cap_is_stricter(

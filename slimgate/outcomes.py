@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
+from numbers import Number
 from typing import Any, Self
 
 import numpy as np
@@ -357,19 +359,40 @@ def class_outcomes(
         probabilities=None if chances is None else np.pad(chances, ((0, 0), (0, len(strays)))),
         groups=None if groups is None else np.unique(_to_names("group", groups), return_inverse=True)[1],
         strays=len(strays),
-        positive=None if positive is None else str(positive),
+        positive=None if positive is None else _to_names("positive", [positive])[0],
     )
 
 
 def _to_names(column: str, values: Any) -> list[str]:
-    """Values as text. Raises MeasureError for a value that is missing, or that is not a single value."""
-    items = np.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
+    """Values as text. Raises MeasureError for a value that is missing, or that is no name or number.
+
+    Other objects are refused because the text of equal ones may differ: str of a tensor of 0 is "tensor(0)".
+    """
+    if getattr(values, "ndim", 1) != 1:
+        raise MeasureError(f"class_outcomes: {column} has {values.ndim} dimensions, expected one")
+    items = [_to_plain(value) for value in _to_plain(values)]
     for row, value in enumerate(items):
-        if isinstance(value, list | tuple | dict) or _is_missing(value):
+        if _is_missing(value) or not _is_name(column, value):
             raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected a name or a number")
     # Whole floats become integers: libraries turn labels into floats if some may be missing.
     integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in items)
     return [str(value) for value in integers]
+
+
+def _to_plain(value: Any) -> Any:
+    """An array, a tensor, a series, a member of an enum or a scalar of a library as a Python value."""
+    if isinstance(value, Enum):
+        return value.value
+    for method in ("tolist", "to_pylist", "as_py"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    return value
+
+
+def _is_name(column: str, value: object) -> bool:
+    """Whether the value is a name or a number; an id or a group may also be an object, such as a date."""
+    is_object = isinstance(value, Hashable) and not isinstance(value, tuple | bytes)
+    return isinstance(value, str | Number) or (column in ("id", "group") and is_object)
 
 
 def _is_missing(value: Any) -> bool:

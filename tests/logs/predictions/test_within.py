@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from support.lm_eval_logs import write_lm_eval
 
@@ -119,6 +125,10 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
         ([1.0, float("nan")], {"predictions": [1.0, 1.0]}, "label 1 is nan, expected"),
         ([1, pd.NA], {"predictions": [1, 1]}, "label 1 is <NA>, expected"),
         ([[1, 0]], {"predictions": [[1, 0]]}, "label 0 is [1, 0], expected a name or a number"),
+        ([b"a"], {"predictions": ["a"]}, "label 0 is b'a', expected a name or a number"),
+        (["a"], {"predictions": [{"a"}]}, "prediction 0 is {'a'}, expected a name or a number"),
+        (np.array([[1, 0]]), {"predictions": [[1, 0]]}, "label has 2 dimensions, expected one"),
+        (pd.DataFrame({"a": [1]}), {"predictions": [1]}, "label has 2 dimensions, expected one"),
         (["no"], {"predictions": ["no"], "classes": ["no", "no"]}, 'class "no" was given more than once'),
         (["no", "no"], {"predictions": ["no", "no"], "ids": ["x", "x"]}, 'id "x" was given more than once'),
         (["no"], {"probabilities": [0.5], "classes": ["no", "yes"]}, "shape (1,), expected (1, 2)"),
@@ -138,6 +148,57 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
 def test_outcomes_that_cannot_be_are_refused(labels: list[Any], given: dict[str, Any], message: str) -> None:
     with pytest.raises(MeasureError, match=re.escape(message)):
         class_outcomes(labels, **given)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        np.array,
+        pd.Series,
+        lambda values: [*np.array(values)],
+        lambda values: pytest.importorskip("torch").tensor(values),
+        lambda values: [*pytest.importorskip("torch").tensor(values)],
+        pa.array,
+        lambda values: pa.table({"label": values})["label"],
+        lambda values: [Decimal(int(value)) for value in values],
+    ],
+    ids=[
+        "array",
+        "series",
+        "list of scalars",
+        "tensor",
+        "list of tensors",
+        "arrow",
+        "column of a table",
+        "decimals",
+    ],
+)
+def test_arrays_tensors_and_series_give_the_same_outcomes(make: Callable[[list[float]], Any]) -> None:
+    stated = class_outcomes([0, 1, 0], [0, 1, 1], positive=1)
+    made = class_outcomes(make([0.0, 1.0, 0.0]), make([0, 1, 1]), positive=make([1.0])[0])
+    assert (made.classes, made.positive, made.labels.tolist(), made.predictions.tolist()) == (
+        stated.classes,
+        "1",
+        [0, 1, 0],
+        [0, 1, 1],
+    )
+
+
+def test_members_of_an_enum_are_their_values() -> None:
+    class Label(Enum):
+        COLD = "cold"
+        WARM = "warm"
+
+    outcomes = class_outcomes([Label.COLD, Label.WARM], ["cold", "cold"])
+    assert (outcomes.classes, outcomes.strays) == (("cold", "warm"), 0)
+
+
+def test_ids_and_groups_may_be_objects() -> None:
+    days, ids = [date(2026, 1, 1), date(2026, 1, 2)], [UUID(int=1), UUID(int=2)]
+    outcomes = class_outcomes(["no", "yes"], ["no", "no"], ids=ids, groups=days)
+    assert outcomes.ids.tolist() == [str(name) for name in ids]
+    assert outcomes.groups is not None
+    assert outcomes.groups.tolist() == [0, 1]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`

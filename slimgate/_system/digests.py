@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from slimgate import HOMES
+from slimgate._system.called_imports import UNKNOWN
 from slimgate._system.distributions import forget_distributions, is_distributed, package_states
-from slimgate._system.source_code import UNKNOWN, SourceCode, list_path_texts, parse_source
+from slimgate._system.source_code import SourceCode, list_path_texts, parse_source
 
 LENGTH = 32
 OWN_PACKAGE = "slimgate"
@@ -117,6 +118,14 @@ def code_parts(module: str) -> dict[str, Any]:
     }
 
 
+def list_sources(module: str) -> dict[str, Path]:
+    """The files of a user's module and of the user's modules that it imports; empty for an installed one."""
+    if not _is_users(module):
+        return {}
+    sources = {name: _source(name) for name in sorted(_closure(module)) if _is_users(name)}
+    return {name: file for name, file in sources.items() if file is not None}
+
+
 def imports_of_file(file: Path) -> frozenset[str]:
     """The dotted names that a Python file imports, also inside of functions; empty if it cannot be parsed.
 
@@ -129,7 +138,7 @@ def imports_of_file(file: Path) -> frozenset[str]:
     names = set(code.modules - {UNKNOWN})
     for _, module, name in code.names:
         origin = [module] if module else []
-        names.update([*origin, ".".join([*origin, name])])
+        names.update([*origin, ".".join([*origin, name])] if name else origin)
     return frozenset(names)
 
 
@@ -224,7 +233,7 @@ def _names(module: str) -> frozenset[str]:
         if origin == OWN_PACKAGE:
             names.add(HOMES.get(name, f"{OWN_PACKAGE}.{name}"))
         else:
-            names.update((origin, f"{origin}.{name}"))
+            names.update((origin, f"{origin}.{name}") if name else (origin,))
     if module.split(".")[0] != OWN_PACKAGE and UNKNOWN in names:
         names |= _list_siblings(module)
     if OWN_PACKAGE in names:  # `import slimgate` may use everything that it exports

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from slimgate._system.called_imports import list_called_imports
+
 # A user's module that assigns this name counts by its value, and not by its code.
 VERSION = "slimgate_version"
-# Marks an import under a computed name.
-UNKNOWN = "?"
 # The condition of blocks that only type checkers read.
 _TYPES_ALONE = "TYPE_CHECKING"
 _LONGEST_PATH = 256
@@ -26,9 +26,10 @@ _WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
 class SourceCode:
     """One file, parsed once.
 
-    modules: the names of `import NAME` and of calls such as import_module("NAME"); UNKNOWN for a computed
-        name.
+    modules: the names of `import NAME` and of calls such as import_module("NAME"); UNKNOWN for a computed or
+        a relative name.
     names: (level, module, name) of `from MODULE import NAME`; the level counts the dots of a relative import.
+        The name is empty for a call such as import_module(".MODULE", __package__).
     digest: of the code without comments, layout, docstrings and strings under fields; of the whole file if
         its code has more than 100 levels.
     version: the value of VERSION, as Python would write it; None if the file does not assign it.
@@ -49,8 +50,8 @@ def parse_source(content: bytes) -> SourceCode:
     """
     tree = ast.parse(content)
     tree.body = [statement for node in tree.body for statement in _list_run_statements(node)]
-    texts = _list_texts(tree)
-    modules, names = set[str](), set[tuple[int, str, str]]()
+    modules, relative = list_called_imports(tree, content)
+    names = {(level, name, "") for level, name in relative}
     levels = 0
     for level in _iterate_levels(tree):
         levels += 1
@@ -59,8 +60,6 @@ def parse_source(content: bytes) -> SourceCode:
                 modules.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 names.update((node.level, node.module or "", alias.name) for alias in node.names)
-            elif isinstance(node, ast.Call) and node.args:
-                modules.update(_imported_by_call(node, texts))
             _remove_texts(node)
     code = ast.dump(tree).encode() if levels <= _MOST_LEVELS else content
     digest = hashlib.sha256(code).hexdigest()
@@ -92,8 +91,9 @@ def plain_code(content: bytes) -> bytes:
 def list_path_texts(content: bytes) -> set[str]:
     """The strings of a Python file that may name a file, and strings that are joined in a path.
 
-    `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt. A string that
-    occurs only in calls that write a file is left out, because such a file is no input.
+    `folder / "data" / "words.txt"`, `join(folder, "data", "words.txt")` and
+    `Path("data").joinpath("words.txt")` name data/words.txt. A string that occurs only in calls that write a
+    file is left out, because such a file is no input.
     """
     texts = set[str]()
     nodes: list[ast.AST] = [ast.parse(content)]
@@ -102,11 +102,10 @@ def list_path_texts(content: bytes) -> set[str]:
         nodes += _list_read_parts(node)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.add(node.value)
-        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            texts.add("/".join(_tail(node)))
-        elif isinstance(node, ast.Call):
-            values = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-            texts.add("/".join(value for value in values if isinstance(value, str)))
+        elif isinstance(node, ast.Call) or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)):
+            parts = _tail(node)
+            # The first ones may belong to a call that returns another folder: files("mytools") / "words.txt"
+            texts.update("/".join(parts[start:]) for start in range(len(parts)))
     return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
 
 
@@ -129,35 +128,17 @@ def _is_writing_mode(values: list[ast.expr]) -> bool:
 
 
 def _tail(node: ast.expr) -> list[str]:
-    """The strings at the end of a / b / "c" / "d"."""
+    """The strings that a path ends with: c and d of a / b / "c" / "d", and of Path("c").joinpath("d")."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return [node.value]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         return [*_tail(node.left), *_tail(node.right)]
+    if isinstance(node, ast.Call):
+        parts: list[ast.expr] = [part for part in node.args if isinstance(part, ast.Constant)]
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "joinpath":
+            parts.insert(0, node.func.value)
+        return [text for part in parts for text in _tail(part)]
     return []
-
-
-def _list_texts(tree: ast.Module) -> dict[str, str]:
-    """Names at the top of a file -> the strings that are assigned to them."""
-    return {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-
-
-def _imported_by_call(node: ast.Call, texts: dict[str, str]) -> Iterator[str]:
-    """The module that a call imports, if its name says that it imports one."""
-    called = str(getattr(node.func, "attr", None) or getattr(node.func, "id", ""))
-    if "import" not in called:
-        return
-    first = node.args[0]
-    value = first.value if isinstance(first, ast.Constant) else texts.get(getattr(first, "id", ""))
-    yield value if isinstance(value, str) and value.replace(".", "").isidentifier() else UNKNOWN
 
 
 def _read_version(tree: ast.Module) -> str | None:

@@ -262,6 +262,90 @@ def test_a_users_module_counts_with_the_modules_beside_it(
     assert code_digest("mine_top") != before
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        'import_module("mytools.helper")',
+        'import_module(name="mytools.helper")',
+        'import_module(".helper", __package__)',
+        "import_module(NAME)",
+        "import_module(OTHER)",
+        "[import_module(OTHER) for OTHER in NAMES]",
+        'load("mytools.helper")',
+        'pkgutil.resolve_name("mytools.helper")',
+        'pkgutil.resolve_name("mytools.helper:K")',
+        'pkgutil.resolve_name("mytools.helper.K")',
+        "import_module(JSON)",
+        "import_module(BOUND)",
+        'list(map(import_module, ["mytools.helper"]))',
+        'getattr(importlib, "import_module")("mytools.helper")',
+        '__import__("mytools", fromlist=["helper"])',
+    ],
+)
+def test_a_module_that_a_call_imports_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    package = tmp_path / "mytools"
+    package.mkdir()
+    head = "import importlib, pkgutil\nfrom json import dumps as BOUND\n"
+    head += "from importlib import import_module, import_module as load\n"
+    names = 'NAME = "mytools.helper"\nNAMES = [NAME]\nJSON = "json"\nOTHER = "json"\nBOUND = "json"\n'
+    changed = 'if NAMES:\n    JSON = OTHER = "mytools.helper"\n'
+    (package / "step.py").write_text(f"{head}{names}{changed}def use():\n    return {code}\n")
+    (package / "helper.py").write_text("K = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    before = code_digest("mytools.step")
+    (package / "helper.py").write_text("K = 2\n")
+    forget()
+    assert code_digest("mytools.step") != before
+    forget()
+
+
+def test_a_module_of_another_package_counts_by_its_relative_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("mytools", "mytools/steps", "mytools/common"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+    call = 'import_module("..common.helper", __package__)'
+    code = f"from importlib import import_module\ndef use():\n    return {call}\n"
+    (tmp_path / "mytools/steps/own.py").write_text(code)
+    helper = tmp_path / "mytools/common/helper.py"
+    helper.write_text("K = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    before = code_digest("mytools.steps.own")
+    helper.write_text("K = 2\n")
+    forget()
+    assert code_digest("mytools.steps.own") != before
+    forget()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'Path("data").joinpath("words.txt")',
+        'Path("data") / "words.txt"',
+        'files("own_words") / "data" / "words.txt"',
+        'files("own_words").joinpath("data", "words.txt")',
+    ],
+)
+def test_a_file_that_a_module_names_in_parts_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/words.txt").write_text("one\n")
+    (tmp_path / "own_words.py").write_text(f"from pathlib import Path\nWORDS = {code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    forget()
+    before = code_digest("own_words")
+    (tmp_path / "data/words.txt").write_text("two words\n")
+    forget()
+    assert code_digest("own_words") != before
+
+
 def test_words_and_files_of_the_kernel_are_no_inputs_of_a_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

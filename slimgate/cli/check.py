@@ -67,53 +67,78 @@ def run(options: argparse.Namespace) -> int:
     )
     suites = format_count(count, "suite", "suites")
     sys.stdout.write(f"{suites} checked, no mistake found{questions}{left}\n")
-    if checked.no_suites:
-        listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
-        sys.stdout.write(visible(f"these files are not suites and were not checked: {listed}") + "\n")
+    for words, paths in (
+        ("these files are not suites and were not checked", checked.no_suites),
+        ("the files and packages of these opt-in suites were not checked", checked.without_data),
+        ("these opt-in suites need a missing package, so they were checked only in part", checked.partly),
+    ):
+        if paths:
+            listed = list_names([path.as_posix() for path in paths], _MOST_NAMED)
+            sys.stdout.write(visible(f"{words}: {listed}") + "\n")
+    if checked.without_data or checked.partly:
+        sys.stdout.write("to check an opt-in suite, name its file\n")
     return 0
 
 
 class Checked(NamedTuple):
     """The first problem of each file, the number of suites or parts of suites, and files that are no suite.
 
-    questions: about budgets that may be in a wrong unit, which a run prints too.
+    questions: about budgets that may be in a wrong unit, which a run prints too. without_data, partly: opt-in
+    suites whose files and packages were not checked, and those that lack a package.
     """
 
     problems: list[str]
     questions: list[str]
     suites: int
     no_suites: list[Path]
+    without_data: list[Path]
+    partly: list[Path]
+
+
+class _FileCheck(NamedTuple):
+    """The questions about the budgets of a suite, and whether checks were left out, as in Checked."""
+
+    questions: list[str]
+    is_without_data: bool = False
+    is_partial: bool = False
 
 
 def check_paths(paths: Sequence[Path], *, data: bool, without_budgets: bool = False) -> Checked:
     """Checks files, and the TOML files of folders. without_budgets: accepts suites that gate nothing."""
     problems: dict[str, None] = {}
-    questions: list[str] = []
+    checked: dict[Path, _FileCheck] = {}
     no_suites: list[Path] = []
-    count = 0
-    for path in paths:
-        before = count + len(problems)
-        for file in _toml_files(path) if path.is_dir() else [path]:
-            try:
-                suite_questions = check_file(
-                    file, named=file is path, data=data, without_budgets=without_budgets
-                )
-                if suite_questions is None:
-                    no_suites.append(file)
-                else:
-                    count += 1
-                    questions += suite_questions
-            except SlimgateError as error:
-                problems[str(error)] = None
-        if path.is_dir() and before == count + len(problems):
+    is_named = dict.fromkeys((file for path in paths for file in _list_files(path)), False)
+    is_named |= {path: True for path in paths if path in is_named}
+    wrong = set()
+    for file, named in is_named.items():
+        try:
+            result = _check_file(file, named=named, data=data, without_budgets=without_budgets)
+        except SlimgateError as error:
+            problems[str(error)] = None
+            wrong.add(file)
+            continue
+        if result is None:
+            no_suites.append(file)
+        else:
+            checked[file] = result
+    for folder in filter(Path.is_dir, paths):
+        if not any(file in checked or file in wrong for file in _list_files(folder)):
             problems[
-                f"{path.as_posix()}: no suite in this folder, expected a .toml file with [suite] or [logs]"
+                f"{folder.as_posix()}: no suite in this folder, expected a .toml file with [suite] or [logs]"
             ] = None
-    return Checked(list(problems), questions, count, no_suites)
+    return Checked(
+        problems=list(problems),
+        questions=[question for result in checked.values() for question in result.questions],
+        suites=len(checked),
+        no_suites=no_suites,
+        without_data=[file for file, result in checked.items() if result.is_without_data],
+        partly=[file for file, result in checked.items() if result.is_partial],
+    )
 
 
-def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = False) -> list[str] | None:
-    """The questions about the budgets of a suite; None if the file is none. If it is named, it must be one.
+def _check_file(file: Path, *, named: bool, data: bool, without_budgets: bool) -> _FileCheck | None:
+    """Checks a suite; None for a file that is none. If it is named, it must be one.
 
     named: on the command line, not by its folder. without_budgets: whether it may gate nothing. Raises
     SlimgateError for the first error in it.
@@ -127,14 +152,11 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
     shown = file.as_posix()
     if file.name.startswith("_"):  # a part of the suites that extend it, which may lack tables
         read_suite_text(file, shown)
-        return []
+        return _FileCheck([])
     if not is_suite(file, shown, expected=named):
         if has_logs(file):
-            return _check_log_suite(file, shown, data=data, without_budgets=without_budgets)
+            return _FileCheck(_check_log_suite(file, shown, data=data, without_budgets=without_budgets))
         return None
-    # pytest looks there for plug-ins next to the suite; last, so that the folder hides no other module
-    if (folder := str(file.parent.resolve())) not in sys.path:
-        sys.path.append(folder)
     is_named = named or not is_opt_in(file, shown)
     try:
         suite = load_suite(file, shown, check_data=data and is_named)
@@ -142,11 +164,12 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
         # Users who run an opt-in suite have to install what it needs.
         if is_named or not isinstance(error.__cause__, MissingExtra):
             raise
-        return []
+        return _FileCheck([], is_partial=True)
     # gated = false on every variant is stated on purpose, with its reason
     if not without_budgets and describe_ungated(suite) == NO_BUDGET:
         raise _describe_no_gate(shown)
-    return [f"{shown}: {line}" for line in find_doubtful_budgets(suite)]
+    questions = [f"{shown}: {line}" for line in find_doubtful_budgets(suite)]
+    return _FileCheck(questions, is_without_data=data and not is_named)
 
 
 def _describe_no_gate(shown: str) -> SuiteError:
@@ -180,9 +203,14 @@ def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: boo
     return list(dict.fromkeys(note for budgets in suite.budgets.values() for note in budgets.notes))
 
 
-def _toml_files(folder: Path) -> Iterator[Path]:
-    """The TOML files in a folder and below it; parts of suites are checked with those that extend them."""
-    for place, folders, names in os.walk(folder):
+def _list_files(path: Path) -> Iterator[Path]:
+    """The file itself, or the TOML files in a folder and below it.
+
+    Parts of suites are checked with the suites that extend them.
+    """
+    if not path.is_dir():
+        yield path
+    for place, folders, names in os.walk(path):
         base = Path(place)
         folders[:] = sorted(name for name in folders if not _is_skipped(base / name))
         yield from (

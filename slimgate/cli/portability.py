@@ -44,7 +44,6 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.store.store import Store
     from slimgate.suite.load import load_suite
 
-    sys.path.append(str(options.suite.absolute().parent))
     suite = load_suite(options.suite.absolute(), str(options.suite))
     name = options.variant
     if name not in suite.variants:

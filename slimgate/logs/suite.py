@@ -39,6 +39,7 @@ from slimgate.logs.runs import parse_choices
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
+from slimgate.plugins.suite_folders import import_from
 from slimgate.results.base import OnInconclusive
 from slimgate.results.checks import LATENCY
 from slimgate.suite.errors import make_suite_error, to_suite_error
@@ -174,7 +175,8 @@ class LogSuite:
 
 def load_log_suite(path: Path, shown: str) -> LogSuite:
     """Reads the suite file, and of the logs only whether the base holds predictions. Raises SuiteError."""
-    return read_log_suite(parse_toml(path, shown), path, shown)
+    with import_from(path.absolute().parent):
+        return read_log_suite(parse_toml(path, shown), path, shown)
 
 
 def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:

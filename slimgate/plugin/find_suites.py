@@ -44,13 +44,11 @@ def has_candidates(search: Search) -> bool:
 def find_suites(
     search: Search,
     *,
-    enter: Callable[[Path], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
     block: Callable[[Path, str], None] | None = None,
 ) -> dict[Path, Suite]:
     """Every suite of the run by its path, validated.
 
-    enter: called with the folder of a suite before it is read, so that plug-ins next to it can be imported.
     note: called with a line on each file that lies where suites do and is no suite. block: called with a
     suite for which a package is missing, and the line that says so, if nothing else is wrong; with None, a
     missing package is an error. An opt-in suite counts only if the command line names its file; otherwise
@@ -72,7 +70,6 @@ def find_suites(
                 if matches and not path.name.startswith("_") and not has_logs(path):
                     note(f"{shown}: neither [suite] nor [logs], not a suite")
                 continue
-            enter(path.parent)
             is_named = named or not is_opt_in(path, shown)
             suite = load_suite(path, shown, check_data=is_named)
         except SuiteError as error:

@@ -78,12 +78,9 @@ def _start_session(config: pytest.Config, search: Search) -> None:
     notes = config.stash[NOTES]
     try:
         blocked: dict[Path, str] = {}
-        suites = find_suites(
-            search,
-            enter=lambda folder: _add_import_folders(search.root, folder),
-            note=notes.append,
-            block=blocked.__setitem__,
-        )
+        if str(search.root) not in sys.path:
+            sys.path.append(str(search.root))
+        suites = find_suites(search, note=notes.append, block=blocked.__setitem__)
         logs = find_log_suites(search, suites)
         if blocked and (suites or not logs):  # with logs alone, they are reported as errors
             raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
@@ -158,11 +155,6 @@ def pytest_configure_node(node: XdistWorker) -> None:
         paths = (*state.suites, *state.logs.suites, *state.logs.blocked)
         node.workerinput["slimgate_suites"] = [str(path) for path in paths]
         node.workerinput["slimgate_rebuild_mark"] = state.rebuild_mark
-
-
-def _add_import_folders(*folders: Path) -> None:
-    """Lets a user's plug-ins be imported from the rootdir and from the folder of the suite."""
-    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
 
 
 def _make_search(config: pytest.Config) -> Search:

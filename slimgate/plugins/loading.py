@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.plugins.module_of import module_of
+from slimgate.plugins.suite_folders import check_sources
 
 if TYPE_CHECKING:
     from slimgate.plugins.runtime import Form, Runtime
@@ -208,12 +209,16 @@ def load_user_object(kind: str, name: str) -> Any:
 
 def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
     try:
-        return importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
+        check_sources(module_name)
+        return module
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise SuiteError(f'{kind} "{name}": importing {module_name} failed: {error}') from error
         where = "expected it in the rootdir, next to the suite, or installed"
         raise SuiteError(f'{kind} "{name}": no module {error.name}; {where}') from error
+    except SuiteError as error:
+        raise SuiteError(f'{kind} "{name}": {error}') from None
     except Exception as error:  # the user's module may raise anything; it becomes one line
         raise SuiteError(
             f'{kind} "{name}": importing {module_name} failed: {type(error).__name__}: {error}'

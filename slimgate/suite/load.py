@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slimgate.plugins.suite_folders import import_from
 from slimgate.suite.reader import read_suite
 from slimgate.suite.suite import Suite
 
 
 def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:
     """Reads a suite file. It is fast: it loads no model and no rows, and does not import torch.
+
+    Python can import modules beside the suite afterwards, such as its own plug-ins.
 
     Args:
         path: the file.
@@ -20,4 +23,5 @@ def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True)
     Raises:
         SuiteError: with a line for what is wrong.
     """
-    return read_suite(path, shown or str(path), check_data=check_data)
+    with import_from(path.absolute().parent):
+        return read_suite(path, shown or str(path), check_data=check_data)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.lm_eval_logs import write_lm_eval
 
+from slimgate._system.digests import forget
 from slimgate.cli.main import main
 
 LOGS = """\
@@ -19,6 +20,8 @@ targets = { int4 = "../logs/int4" }
 "*" = { drop_points = 2.0 }
 """
 NO_MISTAKE = "no mistake found; their files, models and packages were not checked (use --data)"
+WITHOUT_DATA = "the files and packages of these opt-in suites were not checked"
+PARTLY = "these opt-in suites need a missing package, so they were checked only in part"
 
 
 @pytest.fixture
@@ -285,6 +288,69 @@ def test_what_is_on_this_machine_is_checked_on_request(
     assert of_logs == "bench/logs.toml [logs] base: logs/base: no such file or folder"
 
 
+def test_what_an_opt_in_suite_needs_is_checked_if_it_is_named(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_mistake(repository, "reviews.toml", 'title = "tiny"', 'title = "tiny"\nopt_in = true')
+    (repository / "bench/logs.toml").unlink()
+    (repository / "bench/rows.csv").unlink()
+    code, told, _ = check(capsys, "bench", "--data")
+    assert code == 0
+    assert told.splitlines() == [
+        "1 suite checked, no mistake found",
+        f"{WITHOUT_DATA}: bench/reviews.toml",
+        "to check an opt-in suite, name its file",
+    ]
+    code, _, [error] = check(capsys, "bench", "bench/reviews.toml", "--data")
+    assert code == 4
+    assert "rows.csv: no such file" in error
+
+
+def test_a_folder_given_twice_is_checked_once(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(capsys, "bench", "bench", "bench/logs.toml")[1].startswith("2 suites checked")
+    with_mistake(repository, "reviews.toml", "keep_layers", "keep_layer")
+    (repository / "bench/logs.toml").unlink()
+    (repository / "empty").mkdir()
+    (repository / "bench/_part.toml").write_text("[suite]\n", "utf-8")
+    assert check(capsys, "empty", "bench/_part.toml")[0] == 4
+    code, _, [error] = check(capsys, ".", "bench", "bench")
+    assert code == 4
+    assert error.startswith("bench/reviews.toml [variants.student]")
+
+
+def test_modules_of_two_suites_may_not_have_one_name(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = (repository / "bench/reviews.toml").read_text("utf-8").replace("../model", "../../model")
+    suite = suite.replace('path = "rows.csv"', 'path = "../rows.csv"')
+    own = '{ "own_step_of_two:halve" = { share = 0.25 } }'
+    for name in ("first", "second"):
+        folder = repository / "bench" / name
+        folder.mkdir()
+        step = f"def halve(model, context, *, share: float):\n    return {name!r}\n"
+        (folder / "own_step_of_two.py").write_text(step)
+        (folder / "suite.toml").write_text(suite.replace("{ keep_layers = [0, 3] }", own), "utf-8")
+    monkeypatch.delitem(sys.modules, "own_step_of_two", raising=False)
+    assert check(capsys, "bench/first")[0] == 0
+    code, _, [error] = check(capsys, "bench/first", "bench/second")
+    assert code == 4
+    own = f"{repository}/bench/second/own_step_of_two.py"
+    assert f"{own} is not used: Python imports own_step_of_two from {repository}/bench/first/" in error
+    monkeypatch.delitem(sys.modules, "own_step_of_two")
+    sys.path.remove(f"{repository}/bench/first")
+    forget()
+    assert check(capsys, "bench/second")[0] == 0
+
+
+def test_a_suite_of_logs_finds_modules_beside_it(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates = "def polite(answer, reference):\n    return 'please' in answer\npolite.higher_is_better = False\n"
+    (repository / "bench/own_rates_for_check.py").write_text(rates, "utf-8")
+    with_mistake(repository, "logs.toml", "[logs]", '[logs]\nrefusals = "own_rates_for_check:polite"')
+    assert check(capsys, "bench/logs.toml")[0] == 0
+
+
 def sorted_lines(checked: tuple[int, str, list[str]]) -> tuple[int, str, list[str]]:
     """With the lines of errors from the last to the first."""
     return checked[0], checked[1], sorted(checked[2], reverse=True)
@@ -321,7 +387,9 @@ model = "../model"
 steps = [{ int8_dynamic = {} }]
 """
     (repository / "bench/written.toml").write_text(text, "utf-8")
-    assert check(capsys, "bench")[0] == 0
+    code, told, _ = check(capsys, "bench")
+    assert code == 0
+    assert told.splitlines()[1] == f"{PARTLY}: bench/written.toml"
     code, _, [error] = check(capsys, "bench/written.toml")
     assert code == 4
     assert error.startswith("bench/written.toml [task]")

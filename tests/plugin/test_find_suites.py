@@ -240,10 +240,3 @@ def test_every_wrong_suite_has_its_line(root: Path, suite_text: str) -> None:
         "bench/x.toml [suite]: unknown key titel. Did you mean title?",
         "bench/z.toml: unknown key measures. Did you mean measure?",
     ]
-
-
-def test_a_folder_is_entered_before_its_suite_is_read(root: Path) -> None:
-    entered: list[Path] = []
-    search = Search(root=root, paths=[root], patterns=["bench/*.toml"])
-    find_suites(search, enter=entered.append)
-    assert entered == [root / "bench", root / "bench"]

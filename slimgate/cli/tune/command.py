@@ -125,11 +125,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _suite(path: Path) -> Suite:
-    """The suite with its [tune]; users' plug-ins next to it are found, too."""
+    """The suite with its [tune]. Raises SuiteError if it has none."""
     from slimgate.suite.load import load_suite
 
-    if str(path.absolute().parent) not in sys.path:
-        sys.path.append(str(path.absolute().parent))
     suite = load_suite(path.absolute(), str(path))
     if suite.tuning is None:
         raise SuiteError(f"{path}: has no [tune] table, which says what to search; see docs/tune.md")

@@ -22,12 +22,13 @@ from typing import TypeVar
 
 from slimgate import errors
 from slimgate.errors import BuildError, SlimgateError
+from slimgate.plugins.base import Json
 from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import Task
 from slimgate.run.key_inputs import describe_software
 from slimgate.run.run import SuiteRun, list_own_stages
 from slimgate.store.holds import list_used_entries, lock_holds
-from slimgate.store.store import Entry, Json, Store
+from slimgate.store.store import Entry, Store
 from slimgate.suite.load import load_suite
 
 Key = tuple[str, str]
@@ -244,11 +245,8 @@ def _fetch_entries(
 def _open_run(job: Job, place: _Place) -> SuiteRun:
     if job.suite not in place.runs:
         path = _find_suite_file(job)
-        sys.path.extend(
-            folder
-            for folder in (str(job.root if path == job.suite else Path.cwd()), str(path.parent))
-            if folder not in sys.path
-        )
+        if (root := str(job.root if path == job.suite else Path.cwd())) not in sys.path:
+            sys.path.append(root)
         suite = replace(load_suite(path, job.shown), threads=job.threads)
         if suite.digest != job.digest:
             raise _make_error(f"has another {path}; use the same repository on all machines")

@@ -1,8 +1,8 @@
 """Compares and takes rows of tables that are larger than memory.
 
 Texts are compared by keys, so that they need not be in memory. A key is a BLAKE2b digest of 128 bits, in two
-parts. Nobody can make a file with two texts that have the same key. Keys joined by np.hstack are the keys of
-pairs.
+parts. Two texts with the same key would take about 2^64 attempts to find. Keys joined by np.hstack are
+the keys of pairs.
 
 `chosen_rows` reads only the chosen rows of a mapped table into memory. `Table.take` would first join all
 chunks of a text column, which is the full file.

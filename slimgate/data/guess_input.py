@@ -4,7 +4,8 @@
         texts = data.texts()
         return ({"text": texts, "score": "stars"}, "stars") if "stars" in data.columns else None
 
-This module has only the types. slimgate/cli/init/look.py guesses what each column holds.
+This module has the types and the usual names of label columns. slimgate/cli/init/look.py guesses what each
+column holds.
 """
 
 from __future__ import annotations

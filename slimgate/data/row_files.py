@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from pyarrow.csv import CSVStreamingReader
 
-_LONGEST = 16
+_RECOGNIZED_BYTES = 16  # bytes that a file of another kind is recognized by
 # The beginning of JSON; a header in braces, such as {id}, is none.
-_JSON_START, _LONGEST_START = re.compile(r'\s*(\[\s*(\{|$)|\{\s*("|$))'), 1_000
+_JSON_START = re.compile(r'\s*(\[\s*(\{|$)|\{\s*("|$))')
+_LONGEST_START = 1_000  # characters that JSON is recognized by
 # A csv is read in blocks of this many bytes, and a row (with its text columns) must fit into one.
 LONGEST_ROW = 16 * 2**20
 _KNOWN = (
@@ -73,15 +74,15 @@ SUFFIXES = {
 MOST_NAMED = 5  # files that an error names if the requested file does not exist
 MOST_BYTES = 4 * 2**30  # of a file that is read whole
 MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
-LONGEST_FIELD = 16 * 2**20
-AT_ONCE = 10_000
+LONGEST_LINE = 16 * 2**20  # characters
+AT_ONCE = 10_000  # rows that are read at once
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
 def foreign_format(path: Path) -> str | None:
     """The format of a file that is not text, by its first bytes; None for text and for unknown formats."""
     with path.open("rb") as stream:
-        start = stream.read(_LONGEST)
+        start = stream.read(_RECOGNIZED_BYTES)
     return next((name for pattern, name in _KNOWN if pattern.match(start)), None)
 
 
@@ -135,12 +136,16 @@ def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError,
     """The error with the position of the wrong byte. before: bytes of the file before `error.object`."""
     with path.open("rb") as stream:
         wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    likely = "utf-16" if wide else "latin-1"
-    return DataError(
-        f"{path}: byte {before + error.start} (0x{error.object[error.start]:02x}) is not {encoding}; add "
-        f'encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if the file is in that '
-        "encoding"
+    stated = codecs.lookup(encoding).name
+    likely = "utf-16" if wide else "latin-1" if stated in ("utf-8", "utf-8-sig") else "utf-8"
+    hint = (
+        "the file is damaged or incomplete"
+        if stated.startswith(likely)
+        else f'add encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if the file is '
+        "in that encoding"
     )
+    wrong = f"byte {before + error.start} (0x{error.object[error.start]:02x})"
+    return DataError(f"{path}: {wrong} is not {encoding}; {hint}")
 
 
 @dataclass(frozen=True)
@@ -248,9 +253,9 @@ def _refuse_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
     for block in blocks:
         for place, line in enumerate(block.split("\n")):
             number, length = (number + 1, len(line)) if place else (number, length + len(line))
-            if length > LONGEST_FIELD:
+            if length > LONGEST_LINE:
                 raise DataError(
-                    f"{file.path}: line {number} is longer than {LONGEST_FIELD:,} characters, expected rows "
+                    f"{file.path}: line {number} is longer than {LONGEST_LINE:,} characters, expected rows "
                     f"as {file.format}"
                 )
         yield block
@@ -374,7 +379,10 @@ def _copy_as_utf8(file: RowFile, scratch: Path) -> Path:
     handle, copy = tempfile.mkstemp(suffix=".csv", dir=scratch)
     with open(handle, "wb") as stream:
         for block in _refuse_endless_line(file, text_blocks(file.path, file.encoding)):
-            stream.write(block.encode())
+            try:
+                stream.write(block.encode())
+            except UnicodeEncodeError as error:  # half of a pair of surrogates, which utf-7 lets through
+                raise DataError(f"{file.path} is not {file.encoding}: {error}") from error
     return Path(copy)
 
 

@@ -18,11 +18,12 @@ import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.errors import BuildError
 from slimgate.models import saved_files
 from slimgate.models.graph import Graph
+from slimgate.plugins.base import Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -32,7 +33,6 @@ KIND = "torch_aoti"
 # The files that the compiler puts into a package, next to the archive's own notes, which have no suffix.
 CODE = frozenset({".so", ".cpp", ".json", ".h", ".cubin", ".o"})
 NOTES = frozenset({"archive_format", "archive_version", "byteorder", "version", "serialization_id"})
-Json = dict[str, Any]
 
 
 @dataclass

@@ -29,6 +29,7 @@ from slimgate.models.quantized_files import CHECKPOINT, method_of
 from slimgate.models.saved_files import save_tokenizer
 from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.models.torch_model import DESCRIPTION, TorchModel
+from slimgate.plugins.base import Json
 from slimgate.store.seal import MANIFEST
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ TRANSFORMERS = "transformers"
 _COMPANIONS = (".json", ".txt", ".model", ".jinja", ".spm", ".tiktoken")
 # The methods that transformers leaves to gptqmodel if it is installed.
 _OF_GPTQMODEL = ("awq", "gptq")
-Json = dict[str, Any]
 
 
 @dataclass

@@ -24,17 +24,20 @@ _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer", "encoder_layers", "num_la
 _DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
 
 
+def first_stated(config: Json, *names: str) -> Any:
+    """The value of the first of these keys that the configuration states; null is no value. Else None."""
+    return next((config[name] for name in names if config.get(name) is not None), None)
+
+
 def blocks_of(config: Json) -> int | None:
     """The number of blocks of a model with this configuration, under any name; None if it states none."""
-    blocks = next((config[key] for key in _BLOCKS if key in config), None)
+    blocks = first_stated(config, *_BLOCKS)
     return blocks if isinstance(blocks, int) else None
 
 
 def decoder_blocks_of(config: Json) -> int | None:
     """The number of an encoder-decoder's decoder blocks; T5's equals the encoder's if it is not stated."""
-    blocks = next(
-        (config[key] for key in _DECODER_BLOCKS if config.get(key) is not None), config.get("num_layers")
-    )
+    blocks = first_stated(config, *_DECODER_BLOCKS, "num_layers")
     return blocks if isinstance(blocks, int) else None
 
 
@@ -58,11 +61,12 @@ def longest_text(config: Json) -> int | None:
     """How many tokens a model of this config.json has positions for; None if it does not say."""
     if config.get("model_type") in RELATIVE_POSITIONS:
         return None
-    longest = config.get("max_position_embeddings", config.get("n_positions"))
+    longest = first_stated(config, "max_position_embeddings", "n_positions")
     if not isinstance(longest, int):
         return None
     if config.get("model_type") in OFFSET_POSITIONS:
-        longest -= int(config.get("pad_token_id", 1)) + 1
+        padding = config.get("pad_token_id")
+        longest -= (1 if padding is None else int(padding)) + 1
     return longest
 
 
@@ -87,7 +91,7 @@ def model_labels(config: Json) -> list[str]:
 
     Raises SuiteError if id2label is not a table of numbers and names.
     """
-    labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels", 2))}
+    labels = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels") or 2)}
     try:
         return [str(labels[key]) for key in sorted(labels, key=int)]
     except (TypeError, ValueError, IndexError):

@@ -87,6 +87,8 @@ def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str,
     logits = getattr(output, "logits", None)
     if logits is None:
         notes.append("its output has no logits")
+    if idle := [name for name in names if name not in seen.values]:
+        notes.append(f"these blocks did not run: {', '.join(idle)}")
     return {
         "inputs": {name: list(tensor.shape) for name, tensor in inputs.items()},
         "embeddings": _tensor(network, embedding, seen.values) if embedding else None,

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from slimgate.errors import BuildError
+from slimgate.plugins.base import Json
 from slimgate.plugins.loading import load_object
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
-
-Json = dict[str, Any]
 
 
 def replace_modules_(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
+from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ DESCRIPTION = "slimgate.json"
 # The kinds of artifacts that also hold a draft model (speculative_model.py, speculative_gguf.py).
 SPECULATIVE = "speculative"
 SPECULATIVE_GGUF = "speculative_gguf"
-Json = dict[str, Any]
 
 
 def has_tokenizer(folder: Path) -> bool:

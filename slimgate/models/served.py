@@ -16,7 +16,7 @@ import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate._system.json_text import read_json
 from slimgate.models.checkpoint import read_network
@@ -25,6 +25,7 @@ from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.pretrained import weights_of
 from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description
+from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 from slimgate.store.seal import MANIFEST
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 KIND = SERVED
 COUNTS = ("parameters", "nonzero_parameters")
-Json = dict[str, Any]
 
 
 @dataclass

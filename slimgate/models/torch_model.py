@@ -26,6 +26,7 @@ from slimgate._system import quiet
 from slimgate.errors import BuildError
 from slimgate.models.replace_modules import restore
 from slimgate.models.saved_files import save_config, save_tokenizer
+from slimgate.plugins.base import Json
 from slimgate.plugins.loading import load as load_plugin
 from slimgate.plugins.loading import load_object
 from slimgate.plugins.module_of import module_of
@@ -41,7 +42,6 @@ quiet.keep_back()
 DESCRIPTION = "slimgate.json"
 WEIGHTS = "model.safetensors"
 GENERATION = "generation_config.json"
-Json = dict[str, Any]
 
 
 @dataclass

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, Strict, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -54,6 +57,29 @@ def resolve_path(value: object) -> Any:
 SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
 
 
+def fit_arrays(value: Any, annotation: Any) -> Any:
+    """The value with lists and sets where the annotation has them, at any depth.
+
+    Arrays of TOML are read as tuples, because most tables have tuples, and the tables are strict.
+    """
+    kind, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is Annotated:
+        return fit_arrays(value, inner[0])
+    if kind is Union or kind is UnionType:
+        kinds = {get_origin(choice) or choice: choice for choice in inner}
+        array_types = (dict, Mapping) if isinstance(value, dict) else (tuple, list, Sequence, set, frozenset)
+        return fit_arrays(value, next((kinds[kind] for kind in array_types if kind in kinds), None))
+    if isinstance(value, dict) and kind in (dict, Mapping) and inner:
+        return {key: fit_arrays(item, inner[1]) for key, item in value.items()}
+    if not isinstance(value, tuple) or kind not in (tuple, list, Sequence, set, frozenset):
+        return value
+    annotations = [*inner] if kind is tuple and ... not in inner else [*inner[:1]] * len(value)
+    items = [fit_arrays(*pair) for pair in zip_longest(value, annotations[: len(value)])]
+    if kind in (set, frozenset) and all(isinstance(item, Hashable) for item in items):
+        return kind(items)
+    return items if kind is list else tuple(items)
+
+
 class Table(BaseModel):
     """A table of a suite, which suggests names for unknown keys. not_yet: planned keys, which raise an error.
 
@@ -81,7 +107,8 @@ class Table(BaseModel):
                 raise PydanticCustomError(
                     "unknown_key", "unknown key {key}{hint}", {"key": str(key), "hint": hint}
                 )
-        return data
+        kinds = {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
+        return {key: fit_arrays(value, kinds[key]) for key, value in data.items()}
 
     @classmethod
     def __get_pydantic_json_schema__(

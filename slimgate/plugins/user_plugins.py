@@ -7,9 +7,9 @@ import warnings
 from abc import ABCMeta
 from collections.abc import Callable, Collection, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, Strict, create_model
+from pydantic import BaseModel, create_model
 
 from slimgate.errors import SuiteError
 from slimgate.plugins.context import BuildContext
@@ -196,11 +196,7 @@ def _list_options(function: Callable[..., object]) -> Iterator[tuple[str, Any]]:
         if parameter.name not in types:
             raise SuiteError(f"parameter {parameter.name} has no type; {FORM}")
         default = ... if parameter.default is parameter.empty else parameter.default
-        annotation = types[parameter.name]
-        if (get_origin(annotation) or annotation) in (list, set, frozenset):
-            # accepts a tuple too: arrays of TOML are read as tuples
-            annotation = Annotated[annotation, Strict(False)]
-        yield parameter.name, (annotation, default)
+        yield parameter.name, (types[parameter.name], default)
 
 
 def _read_types(function: Callable[..., object], options: Collection[str]) -> dict[str, Any]:

@@ -25,7 +25,10 @@ RELATIVE = ("drop_relative", "error_increase_relative", "increase_relative")
 
 
 def find_doubtful_budgets(suite: Suite) -> list[str]:
-    """One line for each doubtful budget; it names all variants that have this budget."""
+    """One line for each doubtful budget on a metric, a speed or a size.
+
+    The line names all variants that have this budget.
+    """
     names_by_question: dict[tuple[str, str, float, str], list[str]] = {}
     for name, variant_budgets in suite.budgets.items():
         for metric, budgets in variant_budgets.quality.items():

@@ -24,7 +24,6 @@ from slimgate.judge.budget_tables import (
     SliceBudget,
     TeacherBudgetTable,
 )
-from slimgate.judge.correlation import NO_PASS
 from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.plugins.loading import load
@@ -271,7 +270,13 @@ def _check_suits_metric(
     """Raises SuiteError if the metric cannot have a budget of this kind or size."""
     metric = load_metric(name)
     if budgets and metric.correlated is not None and metric.correlated.kind == "pearson":
-        raise make_suite_error(file, loc, data, NO_PASS)
+        raise make_suite_error(
+            file,
+            loc,
+            data,
+            f"{name} takes no budget, which could never PASS: a few extreme answers can change pearson "
+            "without limit; put the budget on spearman",
+        )
     for budget in budgets:
         try:
             check_budget(metric, budget)

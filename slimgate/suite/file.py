@@ -107,10 +107,10 @@ def _read_merged(
             raise SuiteError(f"{shown} [suite] extends: {error}") from error
         if not base.is_file():
             suggestion = format_suggestion(
-                base.name, [p.name for p in path.parent.glob("*.toml") if p != path]
+                base.name, [file.name for file in base.parent.glob("*.toml") if file != path]
             )
             raise SuiteError(
-                f'{shown} [suite] extends: "{parent}": no such file in {path.parent.name}/{suggestion}'
+                f'{shown} [suite] extends: "{parent}": no such file in {base.parent.name}/{suggestion}'
             )
         base_shown = os.path.normpath(os.path.join(os.path.dirname(shown), parent))
         merged = _merge(merged, _read_merged(base, base_shown, digest, (*seen, path), files))

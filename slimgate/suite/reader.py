@@ -153,7 +153,7 @@ class Reader:
         if table.reference is None:
             return None
         try:
-            return table.reference.read_text("utf-8")
+            return table.reference.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             problem = f"{table.reference.name}: cannot be read as text: {reason}"

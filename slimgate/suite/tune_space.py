@@ -15,8 +15,7 @@ from typing import Any
 
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import SizeBudget
-
-Json = dict[str, Any]
+from slimgate.plugins.base import Json
 
 
 @dataclass(frozen=True)

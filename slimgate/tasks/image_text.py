@@ -156,7 +156,7 @@ class ImageText(Task[Params]):
             raise SuiteError(f"{ref.text} is of model_type {config.get('model_type')}, expected clip")
         check_tokenizer(ref)
         check_processor(ref)
-        longest = (config.get("text_config") or {}).get("max_position_embeddings", 77)
+        longest = (config.get("text_config") or {}).get("max_position_embeddings") or 77
         if params.max_tokens > longest:
             raise SuiteError(
                 f"max_tokens = {params.max_tokens}, but {ref.text} has positions for {longest} tokens"

@@ -215,5 +215,5 @@ def test_a_large_file_is_split_in_its_own_process(tmp_path: Path) -> None:
     path = write_large(tmp_path, "parquet", 30_000)
     found = cut_apart(write_suite(tmp_path, "parquet", "20000"))
     assert pq.read_metadata(path).num_rows == 30_000
-    assert set(found.digests) == {"train", "calibration", "selection", "gate"}
+    assert set(json.loads(found.output)) == {"train", "calibration", "selection", "gate"}
     assert found.anonymous_bytes < found.peak_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
@@ -12,6 +12,7 @@ from slimgate._system.digests import code_digest
 from slimgate.errors import SuiteError
 from slimgate.plugins.loading import load
 from slimgate.plugins.module_of import module_of
+from slimgate.plugins.params import Table
 from slimgate.plugins.user_plugins import FunctionStep
 
 if TYPE_CHECKING:
@@ -80,6 +81,68 @@ def test_keyword_only_parameters_are_the_options() -> None:
 def test_options_are_checked_as_strictly_as_slimgates_own(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         FunctionStep(prune_my_way).Params.model_validate(given)
+
+
+class ListsOfAClass(Table):
+    names: list[str] | None = None
+    grid: list[list[int]] = Field(default_factory=list)
+    shares: dict[str, list[float]] = Field(default_factory=dict)
+    tables: list[dict[str, set[int]]] = Field(default_factory=list)
+
+
+def lists_of_a_function(
+    _model: Any,
+    _context: Any,
+    *,
+    names: list[str] | None = None,
+    grid: list[list[int]] = [],  # noqa: B006
+    shares: dict[str, list[float]] = {},  # noqa: B006
+    tables: list[dict[str, set[int]]] = [],  # noqa: B006
+) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "table", [ListsOfAClass, FunctionStep(lists_of_a_function).Params], ids=["class", "function"]
+)
+def test_lists_at_any_depth_accept_the_arrays_of_a_suite(table: type[Table]) -> None:
+    arrays = {"names": ("a",), "grid": ((1, 2), (3,)), "shares": {"a": (0.5,)}, "tables": ({"b": (1, 1)},)}
+    given = table.model_validate(arrays)
+    assert given.model_dump() == {
+        "names": ["a"],
+        "grid": [[1, 2], [3]],
+        "shares": {"a": [0.5]},
+        "tables": [{"b": {1}}],
+    }
+    with pytest.raises(ValidationError, match=r"grid\.0\.0"):
+        table.model_validate({"grid": ((1.5,),)})
+
+
+class OtherArrays(Table):
+    later: list[Item] = Field(default_factory=list)
+    either: tuple[int, ...] | list[str] | None = None
+    inner: Sequence[list[int]] = ()
+    places: tuple[list[int], str] | None = None
+    strict: list[int] = Field(default_factory=list, strict=True)
+
+
+class Item(Table):
+    names: list[str]
+
+
+def test_only_lists_and_sets_are_made_of_arrays() -> None:
+    arrays = {
+        "later": ({"names": ("a",)},),
+        "either": (1, 2),
+        "inner": ((1,), (2,)),
+        "places": ((1,), "b"),
+        "strict": (1,),
+    }
+    given = OtherArrays.model_validate(arrays)
+    assert given.later == [Item(names=["a"])]
+    assert (given.either, given.inner, given.places, given.strict) == ((1, 2), ([1], [2]), ([1], "b"), [1])
+    for wrong in ({"either": "x"}, {"places": ((1,),)}, {"later": (1,)}):
+        with pytest.raises(ValidationError):
+            OtherArrays.model_validate(wrong)
 
 
 def test_an_unknown_option_suggests_the_nearest() -> None:

@@ -82,7 +82,7 @@ def loads(module: str) -> set[str]:
 
 def test_these_tests_see_what_a_module_loads() -> None:
     assert "torch" in loads("slimgate.models.torch_model")
-    assert "slimgate.judge.tango" in loads("slimgate.suite.reader")
+    assert "slimgate.judge.call_times" in loads("slimgate.suite.reader")
     assert "slimgate.steps.training.trainer" not in loads("slimgate.steps.finetune.fine_tune")
     assert "slimgate.steps.training.trainer" in anywhere("slimgate.steps.finetune.fine_tune")
 

@@ -119,6 +119,14 @@ def test_a_mistake_is_told_in_one_whole_line(bench: Path, suite_text: str, case:
             id="extends-missing",
         ),
         pytest.param(
+            "../shared/common.toml",
+            "[suite]\n",
+            '[suite]\nextends = "../shared/comon.toml"\n',
+            'x.toml [suite] extends: "../shared/comon.toml": no such file in shared/. '
+            "Did you mean common.toml?",
+            id="extends-missing-elsewhere",
+        ),
+        pytest.param(
             "_common.toml",
             "[suite]\nseed = \n",
             '[suite]\nextends = "_common.toml"\n',
@@ -137,6 +145,7 @@ def test_a_mistake_is_told_in_one_whole_line(bench: Path, suite_text: str, case:
 def test_a_mistake_that_another_file_shows_is_told(
     bench: Path, suite_text: str, beside: str, content: str, changes: str, message: str
 ) -> None:
+    (bench / beside).parent.mkdir(exist_ok=True)
     (bench / beside).write_text(content)
     assert problem(bench, merged(suite_text, changes)) == message
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from slimgate.errors import SuiteError
+from slimgate.models.config import first_stated
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -59,8 +60,8 @@ class PruneHidden(Step[Params]):
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError for a size that the model cannot have."""
-        width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
-        heads = config.get("num_attention_heads", config.get("n_heads", config.get("n_head")))
+        width = first_stated(config, "hidden_size", "dim", "n_embd")
+        heads = first_stated(config, "num_attention_heads", "n_heads", "n_head")
         if not isinstance(width, int) or not isinstance(heads, int):
             return config
         return {**config, "hidden_size": _new_width(params, width, heads)}

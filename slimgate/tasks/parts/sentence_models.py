@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from slimgate._system.number_text import MEGABYTE
 from slimgate.errors import SuiteError
-from slimgate.models.config import check_positions
+from slimgate.models.config import check_positions, first_stated
 from slimgate.models.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.sentence_layout import sentence_layout
@@ -51,7 +51,7 @@ def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) ->
         )
     check_positions(params.max_tokens, ref, config)
     check_tokenizer(ref)
-    width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
+    width = first_stated(config, "hidden_size", "dim", "n_embd")
     if isinstance(width, int) and params.matryoshka and params.matryoshka[0] > width:
         raise SuiteError(
             f"matryoshka = {list(params.matryoshka)}, but embeddings of {ref.text} have {width} dimensions"

@@ -290,6 +290,14 @@ def test_other_encodings_are_read_where_the_suite_names_them(tmp_path: Path) -> 
     assert read(tmp_path, path=wide, encoding="utf-16")["all"] == {"text": ["naïve"], "label": ["é"]}
     with pytest.raises(DataError, match='add encoding = "utf-16"'):
         read(tmp_path, path=wide)
+    utf_8 = write(tmp_path / "c.csv", "text,label\nnaïve,é\n".encode())
+    with pytest.raises(DataError, match='is not ascii; add encoding = "utf-8"'):
+        read(tmp_path, path=utf_8, encoding="ascii")
+    cut_off = write(tmp_path / "d.csv", "text,label\nnaïve,é\n".encode("utf-16")[:-1])
+    with pytest.raises(DataError, match="is not utf-16; the file is damaged or incomplete"):
+        read(tmp_path, path=cut_off, encoding="utf-16")
+    with pytest.raises(DataError, match=r"d\.csv is not utf-7: .* surrogates not allowed"):
+        read(tmp_path, path=write(tmp_path / "d.csv", b"text,label\n+2AA-,a\n"), encoding="utf-7")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])

@@ -18,7 +18,20 @@ from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 
-Kind = Literal["metric", "since_baseline", "behaviour", "size", "memory", "flops", "measurement", "latency"]
+Kind = Literal[
+    "metric",
+    "since_baseline",
+    "confirm",
+    "behaviour",
+    "size",
+    "memory",
+    "flops",
+    "measurement",
+    "latency",
+    "load_test",
+    "kl_log",
+    "error",
+]
 Bounds = tuple[float, float] | None
 
 
@@ -48,18 +61,23 @@ class Line(Facts):
     runtime: str | None = _column("the runtime that executes these files")
     kind: Kind = Field(
         description="the subject of the line: `metric`, `since_baseline` (a metric compared with the "
-        "baseline), `behaviour` (flips and agreement with the teacher), `size`, `memory`, "
-        "`flops`, `measurement` or `latency`"
+        "baseline), `confirm` (a metric on the confirm rows), `behaviour` (flips and agreement with the "
+        "teacher), `size`, `memory`, `flops`, `measurement`, `latency`, `load_test`, `kl_log`, or `error` "
+        "(the model could not be built or judged)"
     )
-    name: str | None = _column("the name of the metric or measurement, or the workload of a latency")
-    value: float | None = _column("the value of the metric or measurement")
+    name: str | None = _column(
+        "the name of the metric, measurement or figure of a KL log, the workload of a latency, or the load "
+        "of a load test; for a time of a load test, also the part of the answer and the percentile"
+    )
+    error: str | None = _column("why the model could not be built or judged")
+    value: float | None = _column("the value of the metric, measurement or figure of a KL log")
     beside: float | None = _column("the teacher's value; for since_baseline, the baseline's value")
     value_ratio: float | None = _column("variant / teacher of a measurement, the median over rounds")
     drop: float | None = _column("how much worse the model is, in `drop_unit`")
     drop_low: float | None = _column("lower bound of the drop's 90 % interval")
     drop_high: float | None = _column("upper bound of the drop's 90 % interval")
     drop_unit: Unit | None = _column("points, or percent of the teacher's value")
-    rows: int | None = _column("number of judged gate rows")
+    rows: int | None = _column("number of judged rows, of requests of a load test, or of chunks of a KL log")
     rows_needed: int | None = _column("number of gate rows that would decide an undecided budget")
     flips_percent: float | None = _column("per cent of rows that turned from right to wrong")
     agreement: float | None = _column("share of rows with the same answer as the teacher")
@@ -69,20 +87,21 @@ class Line(Facts):
     memory_ratio: float | None = _column("variant peak / teacher peak")
     flops: int | None = _column("floating-point operations of one row, two for each multiply-add")
     flops_ratio: float | None = _column("variant FLOPs / teacher FLOPs")
+    time_ms: float | None = _column("the percentile of the times of a load test that `name` states")
     p50_ms: float | None = _column("median time of a call")
     p95_ms: float | None = _column("95th percentile of the time of a call")
     mean_ms: float | None = _column("mean time of a call")
     throughput_per_s: float | None = _column("rows per second")
     tokens_per_s: float | None = _column("new tokens per second, over all rows of a call")
-    speedup: float | None = _column("teacher time / variant time, from their duel")
-    speedup_low: float | None = _column("lower bound of the speed-up's 95 % interval")
-    speedup_high: float | None = _column("upper bound of the speed-up's 95 % interval")
+    speedup: float | None = _column("teacher time / variant time, from their duel or their load tests")
+    speedup_low: float | None = _column("lower bound of the speed-up's 95 % interval; 90 % for load tests")
+    speedup_high: float | None = _column("upper bound of the speed-up's 95 % interval; 90 % for load tests")
     budgets: str | None = _column("kind=limit of each budget, separated by commas")
     verdict: Verdict | None = _column("PASS, FAIL, INCONCLUSIVE; null without a budget")
 
 
 def lines(record: RunRecord) -> Iterator[Line]:
-    """Lines by model, the teacher first: metrics, losses since the baseline, behaviour, size, times."""
+    """Lines by model, the teacher first: each result that a budget can judge, and the figures beside it."""
     for model in record.variants:
         same = _identity(record, model)
         for facts in _figures(model):
@@ -131,7 +150,34 @@ def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
         values = {"value": figure.value, "beside": figure.teacher, "value_ratio": figure.ratio}
         judged = _budgets_and_verdict(figure.budgets, figure.verdict)
         yield {"kind": "measurement", "name": name, **values, **judged}
+    for name, facts in model.confirm.items():
+        yield {"kind": "confirm", "name": name, "beside": facts.teacher, **_of_metric(facts)}
     yield from _times(model)
+    yield from _of_load_tests(model)
+    if (kl_log := model.kl_log) is not None:
+        judged = _budgets_and_verdict(kl_log.budgets, kl_log.verdict)
+        yield {"kind": "kl_log", "rows": kl_log.chunks, **judged}
+        for name, kl_figure in kl_log.figures.items():
+            yield {"kind": "kl_log", "name": name, "rows": kl_log.chunks, "value": kl_figure.value}
+    if model.error is not None:
+        yield {"kind": "error", "error": model.error}
+
+
+def _of_load_tests(model: VariantRecord) -> Iterator[dict[str, Any]]:
+    """For each load a line with its budgets and verdict, and a line for each time."""
+    for load, facts in model.load_tests.items():
+        line = {"kind": "load_test", "rows": facts.target.requests}
+        yield {**line, "name": load, **_budgets_and_verdict(facts.budgets, facts.verdict)}
+        for times in facts.times:
+            low, high = times.claimed_interval
+            yield {
+                **line,
+                "name": f"{load}/{times.part}/p{100 * times.quantile:g}",
+                "time_ms": times.target,
+                "speedup": times.ratio,
+                "speedup_low": low,
+                "speedup_high": high,
+            }
 
 
 def _of_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:

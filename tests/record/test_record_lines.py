@@ -7,7 +7,11 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support.judge_command import judge_into
+from support.kl_logs import write_kl_log
+from support.load_test_files import write_vllm
 from support.releases import SUITE, Model, write_release
 
 from slimgate.cli.main import main
@@ -65,6 +69,33 @@ def test_the_verdicts_of_the_lines_are_those_that_the_run_counts(tmp_path: Path)
     assert sum(len((one.budgets or "").split(",")) for one in gated) == 3
     told = record.verdict
     assert (told.passed, told.failed) == (2, 1)
+
+
+@pytest.mark.parametrize("what", ["load test", "KL log"])
+def test_judged_files_have_lines_with_their_verdicts(tmp_path: Path, what: str) -> None:
+    budgets = tmp_path / "budgets.toml"
+    if what == "load test":
+        base, target = write_vllm(tmp_path / "a.json", 1), write_vllm(tmp_path / "b.json", 2, slower=0.5)
+        files = [base, target, "--repeat", write_vllm(tmp_path / "c.json", 3)]
+        budgets.write_text("[budgets]\nlatency = { speedup_min = 1.1 }\n", "utf-8")
+    else:
+        files = [write_kl_log(tmp_path / "kl.txt", np.full(200, 0.01))]
+        budgets.write_text("[budgets]\nkl = { mean_max = 0.2 }\n", "utf-8")
+    record = judge_into(tmp_path / "report", [*files, "--budgets", budgets]).record
+    [model] = record.variants[1:]
+    [result] = model.results()
+    judged, *figures = [one for one in lines(record) if one.variant == model.name]
+    assert (judged.kind, judged.name or "", judged.verdict) == (result.kind, result.name, "PASS")
+    assert figures
+    assert {(one.kind, one.verdict) for one in figures} == {(judged.kind, None)}
+    assert all(one.time_ms if what == "load test" else one.value for one in figures)
+
+
+def test_a_model_with_an_error_has_a_line(tmp_path: Path) -> None:
+    record = read_record_file(write_release(tmp_path)).record
+    broken = record.variants[-1].model_copy(update={"error": "keep_layers: no such block"})
+    *_, last = lines(record.model_copy(update={"variants": [*record.variants[:-1], broken]}))
+    assert (last.kind, last.variant, last.error) == ("error", broken.name, "keep_layers: no such block")
 
 
 def test_the_page_names_every_column() -> None:

@@ -30,7 +30,7 @@ from slimgate.results.base import BudgetFacts, Verdict
 # leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups leave 9.5 % open: more than most budgets allow.
 _FEW_ROWS = 50
 _FEW_GROUPS = 30
-# A warning names each class of fewer rows with its recall: a single row is 10 points of it.
+# A warning names each class of fewer rows with its recall: a single row is 10 points of it, or more.
 _FEWEST_ROWS = 10
 _MOST_NAMED = 5
 UNCHANGED = "the same files, libraries and processor as then gave the same answers, so nothing can be lost"
@@ -63,7 +63,8 @@ def judge_quality(
             is a mean over rows.
 
     Raises:
-        MeasureError: if the metric is not defined on the rows.
+        MeasureError: if the metric is not defined on the rows, and for several runs of a metric that is not
+            a mean over rows.
         SuiteError: for a budget that cannot be judged.
     """
     for budget in budgets:
@@ -82,6 +83,9 @@ def judge_quality(
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     _check_alike(metric, teacher, variant)
+    has_runs = runs is not None and max(runs.counts) > 1
+    if has_runs and (metric.documents is not None or metric.correlated is not None):
+        raise _make_runs_error(metric)
     if metric.documents is not None:
         from slimgate.judge.perplexity import judge_perplexity
 
@@ -109,7 +113,7 @@ def judge_quality(
         over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
     warnings = _warnings(metric, teacher, variant, evidence, budgets)
     of_runs = None
-    if runs is not None and max(runs.counts) > 1:
+    if runs is not None and has_runs:
         evidence, of_runs = _over_runs(metric, teacher, variant, evidence, runs)
     judged = judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over, runs=of_runs)
     judged = replace(judged, strays=_count_strays(teacher, variant))
@@ -125,15 +129,19 @@ def judge_quality(
     return withhold_pass(judged, f"no gate row has the label {labels}, which counts as much as every other")
 
 
+def _make_runs_error(metric: Metric) -> MeasureError:
+    return MeasureError(
+        f"{metric.name}: it is not a mean over rows, so it cannot be judged over several runs"
+    )
+
+
 def _over_runs(
     metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Evidence, runs: RunScores
 ) -> tuple[Evidence, OverRuns]:
     """The evidence of rows and runs; if all runs are equal in every score, the evidence of the rows."""
     rows = pair_values(metric, teacher, variant, seed=0, resamples=None)
     if not isinstance(rows, PairedMeans):
-        raise MeasureError(
-            f"{metric.name}: it is not a mean over rows, so it cannot be judged over several runs"
-        )
+        raise _make_runs_error(metric)
     crossed = over_runs(rows, runs)
     if not crossed.varies:
         return evidence, crossed

@@ -28,9 +28,9 @@ class QualityJudgement:
     """One metric of one variant compared with its teacher's.
 
     teacher, value: in the metric's own unit. drop_points, interval: 100 times that unit (percentage points;
-    for log loss hundredths of a nat), positive if the variant is worse; if `unit` is "percent", by how
-    many percent of the teacher's the value has grown. interval: None for a metric that
-    is not resampled. verdict: None without a budget.
+    for log loss hundredths of a nat), positive if the variant is worse; if `unit` is "percent", how much
+    the value has grown, in percent of the teacher's value. interval: None for a metric that is not resampled.
+    verdict: None without a budget.
     variance: n times the squared standard error of the drop; None if it is not known.
     design_effect, changed: only if the method is Tango's.
     p_at_least(drop_points): the p-value of a true drop of at least this; None if it is not known.

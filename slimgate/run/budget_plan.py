@@ -145,7 +145,9 @@ class _Plan:
 
 
 def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> list[PlannedBudget]:
-    """Plans each distinct budget on a drop, flips or tokens, by an earlier run of these rows or simulation.
+    """Plans each distinct budget on a drop, flips or tokens.
+
+    The plan comes from an earlier run on these rows, if there is one, else from simulation.
 
     Variants that are not gated are skipped. Before a first run, the plan is "unknown" for three kinds of
     budget: on an absolute value (floor, ceiling), relative ones except on perplexity, and on a metric that is
@@ -329,6 +331,8 @@ def _plan_by_earlier_run(
             )
             yield _Plan(shown, budget.kind, budget.limit, needed, "cannot decide", drop)
             return
+        yield _Plan(shown, budget.kind, budget.limit, (gate.rows, gate.rows), "can decide", drop)
+        return
     # the measured variance includes the groups' effect; groups that were not sampled come on top
     unseen = planned_rows(margin, discordance=0.0, sizes=gate.group_sizes)
     rows = max(planned_rows(margin, discordance=known.variance, two_sided=two_sided), unseen)

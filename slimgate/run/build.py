@@ -18,6 +18,7 @@ from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import TORCH, model_config, model_weights
 from slimgate.models.quantized_files import CHECKPOINT
+from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext, refuse_held_out
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.step import Step
@@ -32,7 +33,7 @@ from slimgate.run.step_context import ContextMaker
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Json, Store, files_of, make_scratch_folder
+from slimgate.store.store import Entry, Store, files_of, make_scratch_folder
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, Suite, Variant, dump_params

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from slimgate._system.digests import file_sha256, files_below, folder_digest, imports_of_file, json_digest
 from slimgate._system.distributions import package_states
 from slimgate.errors import DataError
+from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
-from slimgate.store.store import Json, files_of
+from slimgate.store.store import files_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import slimgate
 from slimgate._system.digests import own_code_digest, versions
 from slimgate._system.processor import describe_processor
-from slimgate.store.store import Json
+from slimgate.plugins.base import Json
 from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from slimgate._system.digests import (
     versions,
 )
 from slimgate.models.saved_weights import find_main_dtype
-from slimgate.plugins.base import Arrays
+from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
@@ -41,7 +41,6 @@ from slimgate.run.key_inputs import (
 )
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Json
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import SuiteRuntime, SuiteStep, SuiteTask
 from slimgate.suite.suite import Suite, TaskSetup, Variant, dump_params

@@ -13,10 +13,11 @@ from statistics import median
 from typing import Any
 
 from slimgate._system.digests import json_digest
+from slimgate.plugins.base import Json
 from slimgate.record.run import RunRecord
 from slimgate.results.checks import TEACHER
 from slimgate.store.seal import MANIFEST
-from slimgate.store.store import Json, Store
+from slimgate.store.store import Store
 from slimgate.suite.suite import SELF, Suite, Variant, dump_params
 
 LOAD, CASCADE = "load_model", "cascade"
@@ -171,10 +172,16 @@ def _read_recorded_steps(suite: Suite, record: RunRecord | None) -> Iterator[_Pa
     for model in record.variants:
         if model.name not in ("teacher", *suite.variants) or model.error is not None:
             continue
-        digests = digest_steps(suite, suite.model(model.name))
+        variant = suite.model(model.name)
+        digests = digest_steps(suite, variant)
         if len(digests) != len(model.steps):
             continue
-        for recipe, step in zip(digests, model.steps, strict=True):
+        # Loading, and the answers of a cascade, are no steps of the suite.
+        planned = [None] * (len(digests) - len(variant.steps)) + [*variant.steps]
+        is_same = True
+        for digest, plan, step in zip(digests, planned, model.steps, strict=True):
+            is_same &= plan is None or (plan.name, dump_params(plan.params)) == (step.name, step.params)
+            recipe = digest if is_same else None
             rows = {"train": record.task.splits["train"].n} if step.name == LOAD else step.reads
             work = Work(recipe, step.name, step.params, rows, machine)
             yield _Past(work, step.seconds, record.created)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_jsonable_python
 
 from slimgate._system.digests import code_digest, file_sha256, json_digest, own_code_digest
+from slimgate.plugins.base import Json
 from slimgate.plugins.loading import installed_plugins, load
 from slimgate.plugins.module_of import module_of
 from slimgate.results.checks import CONFIRMED, MEASUREMENT, SELF_TEST, SINCE
 from slimgate.run.key_inputs import describe_arithmetic
-from slimgate.store.store import Json
 from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:

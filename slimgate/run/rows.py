@@ -13,11 +13,12 @@ from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import conventional_positive, refuse_positive
 from slimgate.models.model_ref import model_config
+from slimgate.plugins.base import Json
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
-from slimgate.store.store import Json, Store, make_scratch_folder
+from slimgate.store.store import Store, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteTask
 from slimgate.suite.suite import Suite, dump_params
 

@@ -11,14 +11,14 @@ from typing import Any
 from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import HeldOutTexts, normalize_row
 from slimgate.errors import BuildError
-from slimgate.plugins.base import Progress, no_progress
+from slimgate.plugins.base import Json, Progress, no_progress
 from slimgate.plugins.context import BuildContext, MoreTeacher
 from slimgate.plugins.rows import JUDGING
 from slimgate.plugins.step import Step
 from slimgate.run import keys
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Json, Store
+from slimgate.store.store import Store
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import Suite
 

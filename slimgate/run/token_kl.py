@@ -14,11 +14,12 @@ import numpy as np
 
 from slimgate.judge.token_kl import TokenKl
 from slimgate.models.predict import batches
+from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Encoded
 from slimgate.run import keys
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.run import SuiteRun
-from slimgate.store.store import Entry, Json
+from slimgate.store.store import Entry
 
 _FILE = "places.npz"
 

@@ -58,14 +58,19 @@ def lock_holds(root: Path) -> FileLock:
 def hold(root: Path, name: str) -> None:
     """Records that this process uses an entry until it ends. The entry need not exist. Raises OSError."""
     holder = _HOLDERS.get((root, os.getpid()))
-    if holder is not None and name in holder.names:
+    # Somebody may have removed the folder, or the locks in it.
+    is_listed = holder is not None and holder.file.exists() and Path(holder.alive.lock_file).exists()
+    if holder is not None and is_listed and name in holder.names:
         return
     with lock_holds(root):
-        if holder is None or not holder.file.exists():
+        new = {name}
+        if holder is None or not is_listed:
+            new |= set() if holder is None else holder.names
             holder = _HOLDERS[root, os.getpid()] = _make_holder(root)
         with holder.file.open("a", encoding="utf-8") as stream:
-            stream.write(f"\n{name}\n")  # apart from a line that a full disk cut short
-        holder.names.add(name)
+            # the first line break ends a line that a full disk cut short
+            stream.write("".join(f"\n{line}\n" for line in sorted(new)))
+        holder.names |= new
 
 
 def _make_holder(root: Path) -> _Holder:

@@ -18,9 +18,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from slimgate.errors import DataError
+from slimgate.plugins.base import Json
 from slimgate.store.holds import FOLDERS, forget_use, last_use, list_used_entries, lock_holds
 from slimgate.store.seal import Damaged, check_entry, read_manifest
-from slimgate.store.store import DAMAGED, UNFINISHED, Json, make_temporary_name, remove, writing
+from slimgate.store.store import DAMAGED, UNFINISHED, make_temporary_name, remove, writing
 
 # Folders of a store that hold no entries. record/looks_log.py writes looks.
 _OTHER_FOLDERS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)

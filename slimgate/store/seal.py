@@ -18,12 +18,11 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from slimgate._system.digests import file_sha256
 from slimgate.errors import BuildError
+from slimgate.plugins.base import Json
 
-Json = dict[str, Any]
 Files = dict[str, os.stat_result]
 MANIFEST = "manifest.json"
 # The error numbers of a file that is gone, that a disk cannot read, or that a network share has lost.

@@ -33,12 +33,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError
+from slimgate.plugins.base import Json
 from slimgate.store.holds import hold, list_used_entries, lock_holds, note_use
 from slimgate.store.seal import MANIFEST, Damaged, check_entry, seal
 
@@ -47,7 +47,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_IN_WORDS = re.compile(r"No space left on device|Disk quota exceeded|File too large \(os error")
 _ELSEWHERE = "name another by --slimgate-store DIR"
 _FREE = f"free some by `slimgate store prune --max-size SIZE`, or {_ELSEWHERE}"
-Json = dict[str, Any]
 
 DAMAGED, UNFINISHED = "damaged", "unfinished"
 # How long a folder of another machine stays in tmp/ although no process seems to hold its lock: locks do not

@@ -56,7 +56,7 @@ class TextToText(GenerationTask[Params]):
         "    written = model.generate(**source, max_new_tokens=64, do_sample=False)\n"
         "    print(tokenizer.decode(written[0], skip_special_tokens=True))"
     )
-    # BART and Marian count positions from the first token.
+    # BART and Marian count positions from the first token, so texts are padded on the right.
     tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "right"})
 
     guess_rank = 7

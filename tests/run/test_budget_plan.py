@@ -109,12 +109,20 @@ def earlier_run(*budgets: BudgetFacts, variance: float) -> RunRecord:
 
 
 def test_new_groups_count_beside_the_variance_a_run_measured(tmp_path: Path) -> None:
-    """2 points take log 0.05 / log 0.98 = 148.3 groups without a loss, whatever the rows vary."""
+    """2 % of 0.829 take log 0.05 / log 0.98342 = 179.2 groups without a loss, whatever the rows vary."""
     earlier = earlier_run(variance=0.001)
-    budget = "accuracy = { drop_points = 2.0 }"
-    assert "enough are about 149 " in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
+    budget = "accuracy = { drop_relative = 0.02 }"
+    assert "enough are about 180 " in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
     line = planned_line(tmp_path, budget, GateGroups((40,) * 50), earlier)
-    assert "2,000 gate rows in 50 groups CANNOT decide it; it takes about 5,960 (" in line
+    assert "2,000 gate rows in 50 groups CANNOT decide it; it takes about 7,200 (" in line
+
+
+@pytest.mark.parametrize("limit", [0.5, 5.0], ids=["will fail", "will pass"])
+def test_a_limit_outside_the_measured_interval_is_decided(tmp_path: Path, limit: float) -> None:
+    budget, gate = f"accuracy = {{ drop_points = {limit} }}", GateGroups((1,) * 2000)
+    line = planned_line(tmp_path, budget, gate, earlier_run(variance=0.1))
+    assert "2,000 gate rows can decide it; enough are about 2,000 (the run of" in line
+    assert line.endswith("measured a drop of 2.9 [2.3, 3.5])")
 
 
 def test_a_budget_that_no_number_of_rows_would_decide_has_none(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.store.store import Entry, Json, Store, files_of
+from slimgate.plugins.base import Json
+from slimgate.store.store import Entry, Store, files_of
 
 # Fields of a manifest that each store writes itself.
 _STORE_FIELDS = ("key", "created", "rebuild", "entry", "sizes", "sha256", "seal")

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from slimgate.errors import SlimgateError
-from slimgate.plugins.base import Arrays
+from slimgate.plugins.base import Arrays, Json
 from slimgate.run import keys
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Json, Store
+from slimgate.store.store import Store
 from slimgate.suite.named_plugin import SuiteRuntime
 
 FACTS = "operations"

@@ -18,7 +18,7 @@ from slimgate.data.same_texts import join_groups
 from slimgate.errors import DataError, MeasureError, SlimgateError, in_one_line
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import Ints, Outcomes
-from slimgate.plugins.base import Progress, no_progress
+from slimgate.plugins.base import Json, Progress, no_progress
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded, Rows
 from slimgate.plugins.task import AnswerPlan
@@ -31,7 +31,7 @@ from slimgate.run.rows import PreparedRows, check_task
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Json, Store
+from slimgate.store.store import Entry, Store
 from slimgate.suite.named_plugin import SuiteRuntime, SuiteTask
 from slimgate.suite.suite import Suite
 from slimgate.tasks.parts.encoding import EncodedTexts

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate.errors import SlimgateError
+from slimgate.plugins.base import Json
 from slimgate.record.run import RowShapes
 from slimgate.run import keys
 from slimgate.run.measure.quality import Encoder
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Json, Store
+from slimgate.store.store import Store
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -14,6 +14,7 @@ from sklearn import metrics as sklearn
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import Metric, known_metrics, load_metric, value_of
+from slimgate.judge.over_runs import RunScores
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Floats, Outcomes
 from slimgate.results.base import Verdict
@@ -124,6 +125,13 @@ def test_a_copy_passes_and_spoiled_rows_fail(metric: Metric) -> None:
         judge_quality(metric, teacher, task.with_planted_fault(teacher, rows), [budget]).verdict
         is Verdict.FAIL
     )
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman"])
+def test_a_correlation_is_not_judged_over_several_runs(name: str) -> None:
+    outcomes, runs = scores(20, 3), RunScores(np.zeros((2, 20)), np.ones((2, 20)))
+    with pytest.raises(MeasureError, match=f"{name}: it is not a mean over rows"):
+        judge_quality(load_metric(name), outcomes, outcomes, [], runs=runs)
 
 
 def weighted_correlation(a: Floats, b: Floats, weights: Floats) -> float:

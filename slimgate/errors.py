@@ -72,7 +72,7 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text or 'no message'}"
 
 
-# The most known names in a suggestion.
+# At most this many known names are listed in a suggestion.
 MOST_NAMED = 100
 
 

@@ -131,8 +131,8 @@ class MetricBudgetKind(BudgetKind):
         return "±" if self.two_sided else ""
 
 
-def is_in_points(metric: MetricProperties) -> bool:
-    """Whether the drop of a metric is in points. That of a perplexity is a factor."""
+def has_drop_in_points(metric: MetricProperties) -> bool:
+    """Whether the drop of a metric is in points, not in percent of the teacher's value."""
     return metric.unit == "points"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.budgets.base import MetricBudgetKind, is_in_points
+from slimgate.budgets.base import MetricBudgetKind, has_drop_in_points
 
 kind = MetricBudgetKind(
     name="drop_points",
@@ -11,7 +11,7 @@ kind = MetricBudgetKind(
     key="Percentage points that the metric may lose.",
     at_most=100.0,
     limit="drop at most {:g} points",
-    suits=is_in_points,
+    suits=has_drop_in_points,
     why_not="the metric grows by a factor and has no points",
     allowed_drop=lambda limit, _teacher: limit / 100,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import isfinite
 
-from slimgate.budgets.base import MetricBudgetKind, is_in_points
+from slimgate.budgets.base import MetricBudgetKind, has_drop_in_points
 
 kind = MetricBudgetKind(
     name="equivalent_points",
@@ -18,7 +18,7 @@ kind = MetricBudgetKind(
     at_most=100.0,
     limit="drop within ±{:g} points",
     # without a lowest and a highest value no sample shows how much a few rows can raise the mean
-    suits=lambda metric: is_in_points(metric) and all(map(isfinite, metric.value_range)),
+    suits=lambda metric: has_drop_in_points(metric) and all(map(isfinite, metric.value_range)),
     why_not="it needs a metric in points that has a lowest and a highest value",
     allowed_drop=lambda limit, _teacher: limit / 100,
 )

@@ -98,8 +98,8 @@ class LogRuns:
     def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
         """Writes record, outcomes and reports of every suite with a reported verdict.
 
-        It leaves out results whose tests did not run. A suite of logs that could not be judged has no record
-        then, because the record of an earlier run would look like its result.
+        It leaves out results whose tests did not run. If a suite of logs could not be judged, its earlier
+        record is renamed, because it would look like the result of this run.
         """
         for path, error in self._errors.items():
             if path in self.suites:
@@ -157,7 +157,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 class LogFile(pytest.File):
-    """A suite of logs. Each result is a test, so collecting the tests reads the logs."""
+    """A suite of logs, or a suite that could not be read.
+
+    Each result is a test, so collecting the tests reads the logs.
+    """
 
     @property
     def runs(self) -> LogRuns:

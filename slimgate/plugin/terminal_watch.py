@@ -113,7 +113,9 @@ def _has_size() -> bool:
 
 def _is_output_captured(config: pytest.Config) -> bool:
     """Whether tests' output is captured (not -s): otherwise it would be mixed with the live lines."""
-    live_logs = config.getini("log_cli") or config.getoption("log_cli_level", None) is not None
+    live_logs = config.pluginmanager.hasplugin("logging") and (
+        config.getini("log_cli") or config.getoption("log_cli_level") is not None
+    )
     return config.getoption("capture", "no") == "fd" and not live_logs
 
 

@@ -73,7 +73,7 @@ def answers_changed(record: RunRecord) -> str:
 
 
 def worst_slices(record: RunRecord) -> tuple[str, str]:
-    """How many of the slices that lost or fail are shown, and their table.
+    """How many of the slices that lost are shown, and their table.
 
     It has up to 20 slices: those that fail, and the worst of each variant.
     """
@@ -81,7 +81,7 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
         (
             model,
             sorted(
-                [part for part in facts.slices or [] if part.drop_points > 0 or part.worst is Verdict.FAIL],
+                [part for part in facts.slices or [] if part.drop_points > 0],
                 key=lambda part: -part.drop_points,
             ),
         )
@@ -395,11 +395,12 @@ def _format_gap(gap: SliceGapFacts | None) -> str:
     """A text such as `15.1 (+2.8)`."""
     if gap is None:
         return MISSING
-    return with_note(to_fixed(gap.variant_points, 1), f"{gap.variant_points - gap.teacher_points:+.1f}")
+    return with_note(to_fixed(gap.variant_points, 1), f"{gap.variant_points - gap.teacher_points:+z.1f}")
 
 
 def _natural_key(name: str) -> list[tuple[bool, int, str]]:
     """A sort key that puts `5 to 9 words` before `10 to 17 words`."""
     return [
-        (not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+        for part in re.split(r"(\d+)", name)
     ]

@@ -152,5 +152,5 @@ def _against(answer: AnswerFacts, teacher: AnswerFacts) -> str:
     elif answer.prediction is not None:
         clauses.append("the same answer")
     if answer.label_probability is not None and teacher.label_probability is not None:
-        clauses.append(f"p {answer.label_probability - teacher.label_probability:+.3f}")
+        clauses.append(f"p {answer.label_probability - teacher.label_probability:+z.3f}")
     return ", ".join(clauses) or MISSING

@@ -234,7 +234,7 @@ def _name(stage: StageFacts) -> str:
 def _changes(values: list[float | None]) -> list[str]:
     before = [None, *values[:-1]]
     return [
-        MISSING if old is None or new is None else f"{100 * (new - old):+.1f}"
+        MISSING if old is None or new is None else f"{100 * (new - old):+z.1f}"
         for old, new in zip(before, values, strict=True)
     ]
 
@@ -250,7 +250,7 @@ def _twin(record: RunRecord, model: VariantRecord) -> str:
         return ""
     clauses = [
         f"{escape(metric)} {to_fixed(facts.value, 4)} against {to_fixed(twin.quality[metric].value, 4)}"
-        f" ({100 * (facts.value - twin.quality[metric].value):+.1f} points)"
+        f" ({100 * (facts.value - twin.quality[metric].value):+z.1f} points)"
         for metric, facts in model.quality.items()
         if metric in twin.quality
     ]

@@ -110,7 +110,7 @@ def _compare_to_random(
     before, after = _mean_drop(random_results[0] if random_results else None), _mean_drop(facts)
     if log["strategy"] == RANDOM or before is None or after is None:
         return MISSING
-    return f"{before - after:+.1f}"
+    return f"{before - after:+z.1f}"
 
 
 def _rounds(logged: Sequence[LoggedModel]) -> str:

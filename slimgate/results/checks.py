@@ -86,5 +86,5 @@ class Result(NamedTuple):
 
     @property
     def title(self) -> str:
-        """`accuracy`, `latency b1`, `baseline f1_macro`: unique among the results of the model."""
+        """`accuracy`, `latency b1`, `baseline f1_macro`: unique among the results on the gate rows."""
         return self.subject if self.detail is None else f"{self.subject} {self.detail}"

@@ -187,7 +187,9 @@ class LlamaPredictor:
         if self._sentence is not None:
             masks = batch["attention_mask"].astype(bool)
             texts = [ids[mask] for ids, mask in zip(batch["input_ids"], masks, strict=True)]
-            self._room.make(MAX_ROWS, max(map(len, texts)))
+            longest = max(map(len, texts))
+            check_length(longest, 0, self._longest)
+            self._room.make(MAX_ROWS, longest)
             return _Texts(texts)
         prompts = read_prompts(batch, self._longest)
         rows, tokens = prompts.ids.shape

@@ -80,7 +80,10 @@ class RequestPredictor:
         self._bound: Prepared | None = None
 
     def prepare(self, batch: Arrays) -> Prepared:
-        """The inputs of the graph, without a copy. Raises BuildError if the batch lacks one."""
+        """The inputs of the graph, copied only for another type or layout.
+
+        Raises BuildError if the batch lacks one.
+        """
         from openvino import Tensor
 
         _check_inputs(self._inputs, batch)

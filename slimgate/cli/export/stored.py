@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
+from slimgate.plugins.base import Json
 from slimgate.record.demands import Demands
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
@@ -18,8 +19,6 @@ from slimgate.store.store import open_entry
 if TYPE_CHECKING:
     from slimgate.run.rows import PreparedRows
     from slimgate.suite.suite import Suite
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from slimgate.judge.budget_kinds import QualityBudget, suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
 from slimgate.judge.rows_needed import planned_rows
+from slimgate.plugins.base import Json
 from slimgate.plugins.task import Task
 from slimgate.run.budget_plan import GateGroups, smallest_share
 from slimgate.steps.convert.to_ctranslate2 import ENCODER_DECODERS
 
-Json = dict[str, Any]
 # More rows cost more time than they are worth; a suite may state more.
 MOST_TRAIN, MOST_GATE, MOST_NAMED_GATE = 20_000, 6_000, 10_000
 POINTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)

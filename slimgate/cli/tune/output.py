@@ -25,11 +25,12 @@ from slimgate.errors import DataError
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.verdict import QualityJudgement
+from slimgate.plugins.base import Json
 from slimgate.report.figures import drop_words
 from slimgate.results.checks import TEACHER
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite
-from slimgate.suite.tune_space import Json, Tier
+from slimgate.suite.tune_space import Tier
 
 HEADER = "# Written by slimgate tune"
 

@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.import_extra import import_extra
 from slimgate.cli.tune.trial import State, Trial
-from slimgate.suite.tune_space import (
-    Choice,
-    Dimension,
-    Drawn,
-    Json,
-    Space,
-    draw_steps,
-    iterate_step_lists,
-)
+from slimgate.plugins.base import Json
+from slimgate.suite.tune_space import Choice, Dimension, Drawn, Space, draw_steps, iterate_step_lists
 
 if TYPE_CHECKING:
     import optuna

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.suite.tune_space import Json, Space
+from slimgate.plugins.base import Json
+from slimgate.suite.tune_space import Space
 
 
 class State(StrEnum):

@@ -75,7 +75,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A model, with its cells after the name. kind: its state. shown: its name for readers."""
+    """A model, with its cells after the name.
+
+    shown: its name for readers. number: its place in the record, which its details have too. kind: its state.
+    """
 
     name: str
     shown: str

@@ -20,7 +20,7 @@ import numpy as np
 
 from slimgate._system.worker import end_with_parent
 from slimgate.errors import SlimgateError
-from slimgate.plugins.base import Arrays
+from slimgate.plugins.base import Arrays, Json
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 REQUEST, MODEL, BATCHES = "request.json", "model", "batches.npz"
 PACKAGE, SCORES, ANSWER = "model.pt2", "scores.npz", "answer.json"
-Json = dict[str, Any]
 
 
 def compile_and_predict(folder: Path, *, device: str, threads: int, precision: str) -> Json:

@@ -25,6 +25,7 @@ from slimgate._system.worker import end_with_parent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.llama_cpp_converter import load_converter
 from slimgate.models.llama_cpp_names import describe_unknown
+from slimgate.plugins.base import Json
 
 if TYPE_CHECKING:
     import gguf
@@ -36,7 +37,6 @@ FILE = "model.gguf"
 BLOCK = 32
 # Types that the converter writes itself; for the others slimgate sets the type of each tensor.
 OWN_TYPES = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "BF16": "MOSTLY_BF16", "Q8_0": "MOSTLY_Q8_0"}
-Json = dict[str, Any]
 
 
 def convert(folder: Path, kind: str) -> Json:

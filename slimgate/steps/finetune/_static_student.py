@@ -30,7 +30,7 @@ STEP = "static_student"
 BATCH_SIZE = 256
 # Score of the tokens around a text: their weight is so small that training does not change it.
 NEXT_TO_NONE = -40.0
-TOKENS = "tokens run alone"
+TOKENS = "vectors of single tokens"
 
 
 class StaticParams(Protocol):

@@ -20,13 +20,13 @@ from torch.nn import functional
 
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, MissingExtra
+from slimgate.plugins.base import Json
 from slimgate.steps.layers.int8_linear import frozen_parameter
 
 if TYPE_CHECKING:
     from torchao.core.config import AOBaseConfig
 
 Compute = Literal["float32", "bfloat16"]
-Json = dict[str, Any]
 
 
 def torchao_quantization() -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 
 from slimgate._system.worker import end_with_parent
 from slimgate.models.llama_cpp_converter import load_converter
+from slimgate.plugins.base import Json
 
 REQUEST, MODEL, SEQUENCES, WRITTEN, ANSWER = (
     "request.json",
@@ -34,7 +35,6 @@ FORMATS = {
     "compressed_tensors": "llm_compressor",
 }
 GGUF = {"W4A16": "gguf:q4_0", "W8A16": "gguf:q8_0"}
-Json = dict[str, Any]
 
 
 def round_model(folder: Path, request: Json) -> Json:

@@ -33,6 +33,7 @@ from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError
 from slimgate.models.llm_packages import require_package
 from slimgate.models.stock import save_plain
+from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -56,7 +57,6 @@ SCHEMES_OF = {
 GROUP_OF_32 = 32
 LIMIT_SECONDS = 7 * 24 * 3600.0
 CAUSAL = "AutoModelForCausalLM"
-Json = dict[str, Any]
 
 
 class Params(Table):
@@ -161,16 +161,19 @@ def round_apart(model: TorchModel, request: Json, rows: int, context: BuildConte
 
 
 def calibration_sequences(
-    tokenizer: PreTrainedTokenizerBase, context: BuildContext, max_tokens: int
+    tokenizer: PreTrainedTokenizerBase, context: BuildContext, most_sequences: int
 ) -> npt.NDArray[np.int64]:
     """The calibration rows' tokens one after the other, cut to the task's windows: (sequences, tokens).
 
     An incomplete window at the end is left out; with fewer tokens than a window there is one sequence.
+    Raises BuildError if no row has a token.
     """
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), tokenizer)
     ids: list[int] = []
     for place, length in enumerate(encoded.lengths.tolist()):
         ids.extend(encoded.batch([place])["input_ids"][0][:length].tolist())
+    if not ids:
+        raise BuildError("auto_round: no calibration row has a token")
     width = min(int(context.task_params.max_tokens), len(ids))
-    count = min(len(ids) // width, max_tokens)
+    count = min(len(ids) // width, most_sequences)
     return np.asarray(ids[: count * width], dtype=np.int64).reshape(count, width)

@@ -34,6 +34,7 @@ from slimgate.errors import BuildError
 from slimgate.models.llm_packages import require_package
 from slimgate.models.saved_files import save_tokenizer
 from slimgate.models.stock import not_stock
+from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 
 EXACT, OTHER_DTYPE, ROUNDED_ACTIVATIONS = 0.01, 0.1, 1.0
-Json = dict[str, Any]
 
 
 class Params(Table):

@@ -84,7 +84,7 @@ class Processes:
             pid = self._read_number()
             if not select.select([self._process.stdout], [], [], SECONDS)[0]:
                 with suppress(ProcessLookupError):  # it ended, and the server imports what it imported
-                    os.kill(pid, signal.SIGKILL)
+                    os.killpg(pid, signal.SIGKILL)  # with its workers
             code = self._read_number()
             text = out.read_text("utf-8", errors="replace") if out.exists() else ""
         return Done((module.removesuffix(".cli.main"), *arguments), code, text, time.monotonic() - began)
@@ -165,6 +165,7 @@ def _digest_slimgate() -> None:
 
 def _become(folder: str, variables: Mapping[str, str], out: str) -> None:
     """Makes this process what a shell would have started."""
+    os.setsid()  # so that it can be killed with its workers
     os.chdir(folder)
     for name in [name for name in os.environ if name.startswith(("PYTEST_", "SLIMGATE_"))]:
         del os.environ[name]

@@ -66,7 +66,7 @@ class Project:
             path.relative_to(self.folder).as_posix()
             for root in roots
             for path in root.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and "__pycache__" not in path.relative_to(self.folder).parts
         )
         return sorted(name for name in names if name.partition("/")[0] not in WRITTEN)
 

@@ -1,21 +1,17 @@
-"""Writes two large prediction files, lets `slimgate judge` read them, and tells its time and peak memory.
+"""Writes two large prediction files, lets `slimgate judge` read them, and prints its time and peak memory.
 
     python -m tools.measuring.big_predictions --rows 10000000 --folder /somewhere/with/space
 
 The files are alike in everything but their answers and their order: the variant's begins in the middle, so
-that rows have to be matched. Peak memory is what the kernel says of the process that judged.
+that rows have to be matched.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +21,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from tools.measuring.child_memory import ChildCost, run_child
+
 LABELS = ("negative", "neutral", "positive")
 FORMATS = ("parquet", "csv")
 CHUNK = 500_000
@@ -32,17 +30,6 @@ MEBIBYTE = 2**20
 # The share of rows that each model has right.
 RIGHT = {"teacher": 0.92, "variant": 0.915}
 JUDGE = ("--metric", "accuracy", "--metric", "f1_macro", "--drop-points", "1", "--json")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One call of `slimgate judge`: its exit code, what it printed, its time and peak memory."""
-
-    code: int
-    out: str
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
 
 
 def chunks(model: str, rows: int) -> Iterator[pa.Table]:
@@ -83,16 +70,10 @@ def write_predictions(path: Path, model: str, rows: int) -> Path:
     return path
 
 
-def judge(teacher: Path, variant: Path, *arguments: str) -> Judged:
+def judge(teacher: Path, variant: Path, *arguments: str) -> ChildCost:
     """`slimgate judge` in a process of its own."""
     command = [sys.executable, "-m", "slimgate.cli.main", "judge", str(teacher), str(variant), *arguments]
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        out = process.stdout.read() if process.stdout else ""
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    took, worked = time.perf_counter() - start, used.ru_utime + used.ru_stime
-    return Judged(process.returncode, out, took, worked, used.ru_maxrss * 1024)
+    return run_child(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

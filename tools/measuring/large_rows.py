@@ -1,31 +1,29 @@
-"""Cuts splits from large files of rows, and tells the time and the peak memory of it beside the file's bytes.
+"""Cuts splits from large files of rows, and prints its time and memory beside the size of the file.
 
     python -m tools.measuring.large_rows --rows 1000000 --formats parquet csv jsonl hub --gates 20000 rest
 
-Each cut is a process of its own. Peak memory is what the kernel says of it; of that, anonymous memory is
-what it holds (looked at fifty times a second), the rest are pages of mapped files, which the kernel takes
-back as it needs them. Bytes a row: anonymous memory above that of a file of 30,000 rows.
+Each cut is a process of its own. Anonymous memory is the part of its memory that is no mapped file: the
+kernel can take back pages of mapped files. Bytes a row: anonymous memory above that of a file of 30,000 rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from tools.measuring.child_memory import ChildCost
 
 LABELS = ("negative", "neutral", "positive")
 FORMATS = ("parquet", "csv", "jsonl", "hub")
@@ -55,19 +53,11 @@ shorter = {{ steps = [{{ keep_layers = [0] }}] }}
 """
 
 
-@dataclass(frozen=True)
-class CutCost:
-    """What one cut took; digests: of its splits."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-    anonymous_bytes: int
-    digests: dict[str, str]
-
-
 def chunks(rows: int) -> Iterator[pa.Table]:
-    """Texts of some 200 characters, three labels, ten rows a user; one text of a hundred stands twice."""
+    """Texts of some 200 characters, three labels, ten rows a user.
+
+    One row of a hundred has the first text of its chunk.
+    """
     corpus = " ".join(f"w{word:04d}" for word in np.random.default_rng(1).integers(0, 5000, CORPUS))
     for start in range(0, rows, CHUNK):
         random = np.random.default_rng([0, start])
@@ -122,32 +112,15 @@ def write_suite(folder: Path, kind: str, gate: str, *, grouped: bool = False) ->
     return path
 
 
-def cut(suite: Path) -> CutCost:
+def cut(suite: Path) -> ChildCost:
     """The splits of the suite in a process of its own and a store that is removed afterwards."""
-    start, anonymous = time.perf_counter(), 0
+    from tools.measuring.child_memory import run_child  # the child runs this file, and cannot import tools
+
     with TemporaryDirectory(dir=suite.parent) as store:
-        command = [sys.executable, __file__, "--cut", str(suite), store]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                anonymous = max(anonymous, _anonymous(process.pid))
-                time.sleep(0.02)
-            out = process.stdout.read() if process.stdout else ""
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-    took = time.perf_counter() - start
-    if process.returncode:
-        raise RuntimeError(f"{suite}: no splits, exit code {process.returncode}")
-    return CutCost(took, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, anonymous, json.loads(out))
-
-
-def _anonymous(process: int) -> int:
-    """Bytes that the process holds now; 0 where it has ended."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text("utf-8")
-    except OSError:
-        return 0
-    lines = (line.split() for line in status.splitlines())
-    return next((int(line[1]) * 1024 for line in lines if line[0] == "RssAnon:"), 0)
+        child = run_child([sys.executable, __file__, "--cut", str(suite), store])
+    if child.code:
+        raise RuntimeError(f"{suite}: no splits, exit code {child.code}")
+    return child
 
 
 def _cut_here(suite: Path, store: Path) -> None:
@@ -160,17 +133,21 @@ def _cut_here(suite: Path, store: Path) -> None:
     sys.stdout.write(json.dumps(digests))
 
 
-def _line(kind: str, gate: str, path: Path, rows: int, floor: CutCost, took: CutCost) -> str:
+def _line(kind: str, gate: str, path: Path, rows: int, floor: ChildCost, took: ChildCost) -> str:
     size = path.stat().st_size
     each = (took.anonymous_bytes - floor.anonymous_bytes) / max(1, rows - FLOOR)
     mebibytes = [f"{value / MEBIBYTE:,.0f}" for value in (size, took.peak_bytes, took.anonymous_bytes)]
     cells = [kind, gate, f"{rows:,}", mebibytes[0], f"{took.seconds:.1f}", f"{took.cpu_seconds:.1f}"]
-    return "| " + " | ".join([*cells, *mebibytes[1:], f"{each:,.0f}", took.digests["gate"][:8]]) + " |\n"
+    return (
+        "| "
+        + " | ".join([*cells, *mebibytes[1:], f"{each:,.0f}", json.loads(took.output)["gate"][:8]])
+        + " |\n"
+    )
 
 
 def measure(kind: str, gates: Sequence[str], rows: int, folder: Path, *, grouped: bool) -> Iterator[str]:
     """A line of the table for each gate."""
-    floors: dict[str, CutCost] = {}
+    floors: dict[str, ChildCost] = {}
     for count in (FLOOR, rows):
         path = write_rows(folder, kind, count)
         for gate in gates:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tools.measuring.big_predictions import MEBIBYTE, RIGHT, Judged, judge, write_predictions
+from tools.measuring.big_predictions import MEBIBYTE, RIGHT, judge, write_predictions
+from tools.measuring.child_memory import ChildCost
 
 TIME = "2026-01-02T03-04-05.000000"
 TASK = "made_up"
@@ -75,8 +76,8 @@ def _sample(place: int, is_right: bool) -> dict[str, Any]:
     }
 
 
-def _figures(judged: Judged) -> Seconds:
+def _figures(judged: ChildCost) -> Seconds:
     """Raises RuntimeError if the judge gave no verdict."""
     if judged.code not in (0, 1):
-        raise RuntimeError(f"slimgate judge ended with exit code {judged.code}: {judged.out[-500:]}")
+        raise RuntimeError(f"slimgate judge ended with exit code {judged.code}: {judged.output[-500:]}")
     return {"judge": judged.cpu_seconds, "peak MB": judged.peak_bytes / MEBIBYTE}

@@ -2,8 +2,9 @@
 
     python -m tools.measuring.step_table > reports/steps.md
 
-Each example of method_examples.py is applied to a random model of width 32 with a classification head. Its
-artifact is then loaded in a new process, which must give the same outputs to the bit.
+Each example of fixtures/models/step_examples.py is applied to a random model of width 32 with a
+classification head. Its artifact is then loaded in a new process, which must give the same outputs to the
+bit.
 """
 
 from __future__ import annotations
@@ -106,11 +107,11 @@ def rows(cases: Sequence[Case]) -> Iterator[list[str]]:
     same = dict(
         zip((case.folder for case in cases), reload_all([case.folder for case in cases]), strict=True)
     )
-    named: dict[tuple[str, str], list[Case]] = {}
+    cases_by_step: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
-        named.setdefault((case.step, json.dumps(case.options)), []).append(case)
-    for (step_name, options), step_facts in named.items():
-        yield [step_name, options[1:-1] or "–", *(_cell(case, same[case.folder]) for case in step_facts)]
+        cases_by_step.setdefault((case.step, json.dumps(case.options)), []).append(case)
+    for (step_name, options), own_cases in cases_by_step.items():
+        yield [step_name, options[1:-1] or "–", *(_cell(case, same[case.folder]) for case in own_cases)]
 
 
 def _cell(case: Case, same: bool) -> str:
@@ -151,7 +152,7 @@ _HEAD = """# Every step on every kind of transformer
 width 32, so only the sizes are meaningful. A cell gives:
 
 - the size of the weights file, in percent of its size before the step
-- the number of parameters, in percent of the number before the step, if the step changes it
+- the number of parameters, in percent of the number before the step, if the step removes some
 - the share of zeros among the parameters, if it is above 10 %
 - Δ, the largest change of a logit
 

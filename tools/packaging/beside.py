@@ -4,8 +4,8 @@
 
 It resolves the checkout with the newest version of each tool, once with the extra `models` and once without
 extras. If that version conflicts, the tables also have the newest version that resolves. Only the packages
-themselves constrain the versions: constraints.txt is not read. The exit code is 1 if uv gave no answer for a
-tool. A conflict is an answer.
+themselves constrain the versions: constraints.txt is not read. The exit code is 1 if uv gave no answer for
+the newest version of a tool. A conflict is an answer.
 """
 
 from __future__ import annotations
@@ -192,7 +192,10 @@ def describe_mend(tool: str, version: str, python: str, extra: str, limit_s: flo
         return f"Without slimgate's bounds: {answer.failure}."
     if answer.conflict:
         return "It does not resolve without slimgate's bounds either."
-    return f"The tool would resolve if slimgate allowed {describe_bounds(answer.versions, requirements)}."
+    bounds = describe_bounds(answer.versions, requirements)
+    if not bounds:
+        return "It resolves without slimgate's bounds, and no bound excludes the versions of that resolution."
+    return f"The tool would resolve if slimgate allowed {bounds}."
 
 
 def rows_of(tool: str, extra: str, limit_s: float) -> Iterator[Row]:
@@ -246,11 +249,13 @@ def format_section(tables: dict[str, Sequence[Row]], command: str) -> str:
     """The text between the markers, with them."""
     how = f"{datetime.now(UTC).date()} with uv {metadata.version('uv')} for Linux x86_64"
     head = f"Resolved on {how} by\n`{command}`."
-    parts = [
-        f"### {f'slimgate[{extra}]' if extra else 'slimgate without extras'}\n\n{format_table(rows)}"
-        for extra, rows in tables.items()
-    ]
+    parts = [f"### {name_extra(extra)}\n\n{format_table(rows)}" for extra, rows in tables.items()]
     return "\n\n".join([BEGIN, head, *parts, END])
+
+
+def name_extra(extra: str) -> str:
+    """The extra as a user installs it."""
+    return f"slimgate[{extra}]" if extra else "slimgate without extras"
 
 
 def write_section(page: Path, section: str) -> None:
@@ -269,6 +274,8 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="Seconds for each resolution")
     parser.add_argument("--write", type=Path, help="Page with the markers to write the tables between")
     options = parser.parse_args()
+    if options.write is not None and options.only != TOOLS:
+        parser.error("--write replaces the tables of all tools, so it cannot be used with --only")
     if find_spec("uv") is None:
         parser.error("uv is not installed: `tox -e beside` installs it, or `pip install uv`")
     tables: dict[str, Sequence[Row]] = {}
@@ -285,7 +292,7 @@ def main() -> int:
 
 def _rows_with_progress(tool: str, extra: str, limit_s: float) -> list[Row]:
     """Resolving takes minutes: stderr shows how far it is."""
-    sys.stderr.write(f"slimgate[{extra}] {tool}\n")
+    sys.stderr.write(f"{name_extra(extra)} {tool}\n")
     return list(rows_of(tool, extra, limit_s))
 
 

@@ -37,9 +37,11 @@ def metrics_page() -> str:
 
 
 def judging_method(metric: Metric) -> str:
-    """How a drop in it is judged, as judge/quality.py and evidence.py decide."""
+    """How a drop in it is judged, as suite/budgets.py, judge/quality.py and evidence.py decide."""
     if not metric.resampled:
         return "not judged"
+    if metric.correlated is not None and metric.correlated.kind == "pearson":
+        return "no budget"
     if metric.documents is not None:
         return perplexity.METHOD
     return "Tango" if metric.per_row is not None else contrast_method(metric)

@@ -50,8 +50,8 @@ def _row(path: Path) -> tuple[str, str, str]:
 
 def _head_comment(suite: str) -> list[str]:
     """The lines of a suite's head comment, without commands. Raises ValueError if there are none."""
-    _, *lines = suite.split("\n[", 1)[0].splitlines()
-    comments = [line.removeprefix("# ") for line in lines if line.startswith("# ") and line[2] != " "]
+    lines = suite.split("\n[", 1)[0].splitlines()
+    comments = [line.removeprefix("# ") for line in lines if line.startswith("# ") and line[2:3] != " "]
     if not comments:
         raise ValueError(f"a suite begins with {lines!r}, expected a comment that says what it is for")
     return comments

@@ -76,7 +76,7 @@ def _ids(n: int) -> np.ndarray:
 
 
 def two_classes(positives: float, how: str) -> Callable[[np.random.Generator, int, np.ndarray, bool], Pair]:
-    """Scores around +-2 for the two classes. how: what a changed row becomes.
+    """Scores around ±1.4 for the two classes. how: what a changed row becomes.
 
     "turned": the score times -1; "surely wrong": the right class has a probability of 1e-15; "wrong at
     0.999": of 0.001; "blurred": noise is added.

@@ -10,13 +10,16 @@ from tools.site.links import ROOT
 REPOSITORY = "https://github.com/slimgate/slimgate"
 _LONGEST = 155
 # Pages that answer few questions, and would come before those that do.
-_LAST = ("reports/", "source/", "changelog.md")
+_LAST = ("reports/", "changelog.md")
 _EXCLUDED = ("source/", "hostile_inputs.md", "reports/simulations/")
 _FIRST = ("how_many_rows.md", "faq.md", "run.md", "judge.md", "judge_logs.md", "install.md", "own_model.md")
 
 
 def search_rank(page: str) -> dict[str, object]:
-    """What the search is told of a page: guides come first, reports last; source files are left out."""
+    """What the search is told of a page: guides come first, reports last.
+
+    Source files, simulations and the page of hostile inputs are left out.
+    """
     if page.startswith(_EXCLUDED):
         return {"exclude": True}
     if page in _FIRST:
@@ -27,8 +30,8 @@ def search_rank(page: str) -> dict[str, object]:
 def describe_page(markdown: str) -> str:
     """The first paragraph of prose as plain text, cut at a sentence or a word."""
     for block in re.split(r"\n{2,}", re.sub(r"^```.*?^```", "", markdown, flags=re.DOTALL | re.MULTILINE)):
-        text = block.strip()
-        if text and not re.match(r"#|\||!\[|\[!\[|<|- |\d+\. |:::|    ", text):
+        text = block.strip("\n")
+        if text.strip() and not re.match(r"#|\||!\[|\[!\[|<|- |\d+\. |:::|    ", text):
             return _cut(_plain(text))
     return ""
 
@@ -56,9 +59,10 @@ def report_navigation(pages: Mapping[str, str]) -> list[object]:
     pages: path in the repository -> page of the site.
     """
     entries = sorted((page, path) for path, page in pages.items() if page.startswith("reports/"))
-    simulations = [{title: page} for title, page in _titled(entries) if "/simulations/" in page]
+    titled = list(_titled(entries))
+    simulations = [{title: page} for title, page in titled if "/simulations/" in page]
     simulations.sort(key=lambda entry: "README" not in str(entry))
-    reports: list[object] = [{title: page} for title, page in _titled(entries) if "/simulations/" not in page]
+    reports: list[object] = [{title: page} for title, page in titled if "/simulations/" not in page]
     return [*reports, {"Simulations": simulations}]
 
 

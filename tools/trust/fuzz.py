@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -49,11 +49,13 @@ def _in_process(name: str, seconds: int, keep: Path) -> bool:
     """Whether the target broke."""
     command = [sys.executable, "-m", "tools.trust.fuzz", "--one", name, "--seconds", str(seconds)]
     start = time.monotonic()
-    done = subprocess.run([*command, "--keep", str(keep)], check=False)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    sys.stdout.write(f"{name}: {time.monotonic() - start:.0f} s, peak {peak} MB, exit {done.returncode}\n")
+    with subprocess.Popen([*command, "--keep", str(keep)]) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    peak = used.ru_maxrss // 1024
+    sys.stdout.write(f"{name}: {time.monotonic() - start:.0f} s, peak {peak} MB, exit {process.returncode}\n")
     sys.stdout.flush()
-    return done.returncode != 0
+    return process.returncode != 0
 
 
 def _one(name: str, seconds: int, keep: Path) -> int:

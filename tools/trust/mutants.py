@@ -26,7 +26,8 @@ FOLDER = Path("mutants")
 # The smallest module: running its mutants makes those of all modules, and asks each test what it calls.
 SMALLEST = "slimgate.judge.size"
 KILLED, SURVIVED, UNTESTED, TIMEOUT = "killed", "survived", "no tests", "timeout"
-# Exit codes of a mutant's tests, as mutmut notes them: pytest's, its own, and those of a time limit.
+NOT_RUN = "not run"
+# Exit codes of a mutant's tests, as mutmut 3.8 notes them: pytest's, its own, and those of a time limit.
 OUTCOMES = {
     1: KILLED,
     3: KILLED,
@@ -34,18 +35,23 @@ OUTCOMES = {
     5: UNTESTED,
     33: UNTESTED,
     36: TIMEOUT,
+    37: KILLED,  # by the type checker
     24: TIMEOUT,
     -24: TIMEOUT,
+    152: TIMEOUT,
+    255: TIMEOUT,
 }
 
 
 def exit_codes(modules: Sequence[str]) -> dict[str, int | None]:
     """The exit code of every mutant of the modules, by name; None of one that has not run."""
     files = sorted(FOLDER.rglob("*.meta"))
-    processes = {
-        k: v for file in files for k, v in json.loads(file.read_text("utf-8"))["exit_code_by_key"].items()
+    codes = {
+        name: code
+        for file in files
+        for name, code in json.loads(file.read_text("utf-8"))["exit_code_by_key"].items()
     }
-    return {name: code for name, code in processes.items() if any(_is_of(name, module) for module in modules)}
+    return {name: code for name, code in codes.items() if any(_is_of(name, module) for module in modules)}
 
 
 def _is_of(name: str, module: str) -> bool:
@@ -62,7 +68,7 @@ def report(codes: dict[str, int | None]) -> str:
     """A line a module, then the names of the mutants that no test noticed."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, code in codes.items():
-        outcome = "not run" if code is None else OUTCOMES.get(code, f"exit code {code}")
+        outcome = NOT_RUN if code is None else OUTCOMES.get(code, f"exit code {code}")
         counts[name.rpartition(".")[0]][outcome] += 1
         counts["all"][outcome] += 1
     columns = list(counts["all"])
@@ -82,7 +88,7 @@ def report(codes: dict[str, int | None]) -> str:
 
 def _score(counts: Counter[str]) -> float:
     """Percent of the mutants that ran, for which a test failed or never ended."""
-    return 100 * (counts[KILLED] + counts[TIMEOUT]) / max(1, counts.total())
+    return 100 * (counts[KILLED] + counts[TIMEOUT]) / max(1, counts.total() - counts[NOT_RUN])
 
 
 def main() -> None:

@@ -55,9 +55,12 @@ def run_together(folder: Path, processes: int) -> Shared:
     reports = [f"{STORE}-reports-{number}" for number in range(processes)]
     runs = [kill_nine.start(folder, STORE, *UNTIMED, "--slimgate-report", report) for report in reports]
     codes = [run.wait(timeout=3600) for run in runs]
+    if any(codes):
+        return Shared(
+            Counter(), [f"exit code {code} of process {number}" for number, code in enumerate(codes) if code]
+        )
     made_entries = Counter((folder / "made.txt").read_text().split())
-    wrong = [f"exit code {code} of process {number}" for number, code in enumerate(codes) if code]
-    wrong += [f"made {count} times: {name}" for name, count in made_entries.items() if count > 1]
+    wrong = [f"made {count} times: {name}" for name, count in made_entries.items() if count > 1]
     wrong += [f"left in tmp: {path.name}" for path in (folder / STORE / "tmp").iterdir()]
     if len(made_entries) != kill_nine.ENTRIES:
         wrong.append(f"{len(made_entries)} entries were made, expected {kill_nine.ENTRIES}")

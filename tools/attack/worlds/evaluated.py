@@ -91,7 +91,7 @@ class Evaluated(TorchWorld):
             (("max_gen_toks: 4", "max_gen_toks: 2"), ('"{{q}}"', '"{{q}} "'), ("acc\n", "acc\n"))
         )
         self.project.write("bench/mine.yaml", TASK.replace("DOCUMENTS", self.gate).replace(old, new))
-        return f"bench/mine.yaml: {old!r} becomes {new!r}"
+        return f"bench/mine.yaml: {old!r} becomes {new!r}" if new != old else "bench/mine.yaml is restored"
 
     @action(2)
     def edit_metric(self, draw: random.Random) -> str:

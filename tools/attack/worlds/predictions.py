@@ -38,12 +38,11 @@ class Predictions(World):
         """Why a PASS is not true; None if it may be."""
         base, target = self._read(BASE), self._read(TARGET)
         for name, rows in ((BASE, base), (TARGET, target)):
-            counts = Counter(row[0] for row in rows)
-            differing = {row[0] for row in rows} - {row[0] for row in set(rows) if counts[row[0]] == 1}
-            if len(set(rows)) != len(counts):
-                return f"{len(differing)} ids of {name} have several rows that differ"
+            counts = Counter(row[0] for row in set(rows))
+            if differing := sum(count > 1 for count in counts.values()):
+                return f"{differing} ids of {name} have several rows that differ"
             if missing := sum(not row[2] for row in rows):
-                return f"{missing} rows of {name} have no prediction" if missing > len(rows) / 100 else None
+                return f"{missing} rows of {name} have no prediction"
         if {row[0]: row[1] for row in base} != {row[0]: row[1] for row in target}:
             return "the two files do not have the same rows with the same labels"
         drop = 100 * (_figure(metric, base) - _figure(metric, target))

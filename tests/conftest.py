@@ -48,6 +48,7 @@ NOT_ALWAYS_THERE = (
     "accelerate",
     "evaluate",
     "huggingface_hub",
+    "pandas",
     "statsmodels",
 )
 

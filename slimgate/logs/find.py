@@ -11,7 +11,7 @@ from math import isnan
 from pathlib import Path
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
-from slimgate.data.row_files import RowFile, columns_of, require
+from slimgate.data.row_files import RowFile, columns_of, refuse_utf_16, require
 from slimgate.errors import DataError, SlimgateError
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.plugins.loading import installed_plugins, known_plugins, list_modules, load
@@ -56,6 +56,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     """Reads a log of answers, a load test or a KL log; see `read_log`. Raises DataError."""
     if not path.is_dir():
         require(path)
+        refuse_utf_16(path)
     reader: Reader = find_reader(path) if name is None else load("log", name)
     if name in list_modules("log") and not reader.recognizes(path):
         _refuse_other_format(path, name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.judge_command import Judge
 from support.tool_logs import (
     SCORED,
     TIMED,
@@ -111,6 +112,24 @@ def test_a_byte_order_mark_changes_nothing(tmp_path: Path, name: str) -> None:
     for file in filter(Path.is_file, [path, *path.rglob("*")]):
         file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
     assert describe_log(path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.csv", "id,score,metric\na,1,acc\nb,0,acc\n"),
+        ("predictions.csv", "id,label,prediction\na,x,x\nb,y,y\n"),
+        ("predictions.jsonl", '{"id": "a", "label": "x", "prediction": "x"}\n'),
+        ("kl.txt", "chunk             PPL               ln(PPL(Q)/PPL(base))          KL Divergence\n"),
+    ],
+)
+def test_a_file_in_utf_16_is_told_so(tmp_path: Path, judge: Judge, name: str, text: str) -> None:
+    files = [tmp_path / name, tmp_path / f"other-{name}"]
+    for number, file in enumerate(files):
+        file.write_text(f"{text}{number}", "utf-16")
+    code, _, err = judge(*files, "--drop-points", 2)
+    assert code == 4
+    assert re.search(r"(log|predictions|kl)\.\w+ is in UTF-16, expected UTF-8", err)
 
 
 @pytest.mark.parametrize("reader", sorted(SCORED.keys() - {"mlperf"}))

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from slimgate._system.json_text import parse_texts
 from slimgate._system.toml import format_value as quoted
-from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, require
+from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, refuse_utf_16, require
 from slimgate.errors import DataError
 from slimgate.logs.predictions.codes import TEXT, by_id, encode_blocks, find_duplicates, is_empty
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
@@ -225,15 +225,11 @@ def _describe_ragged_line(path: Path, expected: str, actual: str, text: str) -> 
 def _row_file(path: Path) -> RowFile:
     known = FORMATS.get(path.suffix.lower())
     require(path)
+    refuse_utf_16(path)
     if known is None:
         actual = f'"{path.suffix}"' if path.suffix else "none"
         raise DataError(f"{path}: its extension is {actual}, expected one of {', '.join(FORMATS)}")
-    try:
-        with path.open("rb") as stream:
-            empty = not stream.read(1)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    if empty:
+    if not path.stat().st_size:
         raise DataError(f"{path} is empty, expected rows as {known}")
     return RowFile(path, known)
 

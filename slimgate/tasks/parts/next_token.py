@@ -72,10 +72,10 @@ def kl_from(
 ) -> tuple[Floats, npt.NDArray[np.bool_]] | None:
     """KL(teacher || model) in nats at every position, and whether both models find the same token likeliest.
 
-    None if the model scores another vocabulary.
+    NaN at a position that no batch has. None if the model scores another vocabulary.
     """
     begins = np.concatenate([[0], np.cumsum(place_counts(encoded))])
-    kl, same = np.zeros(len(teacher.rest)), np.zeros(len(teacher.rest), dtype=np.bool_)
+    kl, same = np.full(len(teacher.rest), np.nan), np.zeros(len(teacher.rest), dtype=np.bool_)
     for position, logits in _logits(predictor, encoded, batches, progress):
         if logits.shape[-1] != teacher.vocabulary:
             return None
@@ -115,11 +115,11 @@ def _chunks(logits: torch.Tensor) -> Iterator[slice]:
 def _top(logits: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     log_p = logits.log_softmax(-1)
     ids = log_p.topk(min(TOP, log_p.shape[-1]), dim=-1).indices
-    other_log = log_p.exp().scatter_(-1, ids, 0.0)
-    rest = other_log.sum(-1)
+    other_p = log_p.exp().scatter_(-1, ids, 0.0)
+    rest = other_p.sum(-1)
     # If no other token is left, any token will do, because its weight is 0.
-    other_log[rest <= _TINY] = 1.0
-    ids = torch.cat([ids, torch.multinomial(other_log, DRAWN, replacement=True, generator=generator)], dim=-1)
+    other_p[rest <= _TINY] = 1.0
+    ids = torch.cat([ids, torch.multinomial(other_p, DRAWN, replacement=True, generator=generator)], dim=-1)
     return ids.int(), log_p.gather(-1, ids), rest
 
 
@@ -136,7 +136,9 @@ def _kl(teacher: TopTokens, places: slice, logits: torch.Tensor) -> tuple[Floats
     shift = (rest.double().clamp_min(_TINY) / other_q.double().clamp_min(_TINY)).log()
     drawn = ratios[:, top:] - shift[:, None]
     among = (drawn - 1 + (-drawn).exp()).mean(-1)
-    divergences = (log_p[:, :top].double().exp() * ratios[:, :top]).sum(-1)
+    likeliest = log_p[:, :top].double().exp()
+    # A token that both models exclude has the ratio -inf - -inf.
+    divergences = torch.where(likeliest > 0, likeliest * ratios[:, :top], 0.0).sum(-1)
     divergences += torch.where(rest > _TINY, rest.double() * (shift + among), 0.0)
     # A tie counts as the same token; rounding may leave a KL of 0 a little below 0.
     same = logits.gather(-1, ids[:, :1])[:, 0] == logits.max(-1).values

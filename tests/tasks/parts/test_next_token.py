@@ -102,6 +102,18 @@ def test_the_others_are_estimated_without_bias(monkeypatch: pytest.MonkeyPatch, 
     assert found.min() >= 0
 
 
+def test_a_window_that_was_not_read_has_no_kl() -> None:
+    kept = top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
+    measured = kl_from(kept, Table(TEACHER), ROWS, iter(order(ROWS)[:1]))  # type: ignore[arg-type]
+    assert measured is not None
+    assert 0 < np.isnan(measured[0]).sum() < len(measured[0])
+
+
+def test_tokens_that_both_models_exclude_add_nothing() -> None:
+    excluded = np.where(np.arange(10) < 6, TEACHER, -np.inf)
+    assert kl(excluded, excluded, ROWS)[0] == pytest.approx(0, abs=1e-6)
+
+
 def test_another_vocabulary_is_not_compared() -> None:
     kept = top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
     wider = Table(np.zeros((10, 11)))

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from numbers import Number
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from slimgate._system.names import to_names
 from slimgate.errors import MeasureError
 
 Ints = npt.NDArray[np.int64]
@@ -333,19 +332,19 @@ def class_outcomes(
         MeasureError: for shapes that disagree, for a label that is none of the classes, and for a prediction
             that is a label in another spelling.
     """
-    gold = _to_names("label", labels)
+    gold = to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    names = _sort_names(gold) if classes is None else _to_names("class", classes)
+    names = _sort_names(gold) if classes is None else to_names("class", classes)
     _check_distinct("class", names)
     if chances is not None:
         _check_probabilities(chances, (len(gold), len(names)))
     if predictions is not None:
-        predicted_names = _to_names("prediction", predictions)
+        predicted_names = to_names("prediction", predictions)
     elif chances is not None and classes is not None:
         predicted_names = [names[k] for k in chances.argmax(axis=1)]
     else:
         raise MeasureError("class_outcomes: give predictions, or probabilities and classes")
-    row_ids = [str(number) for number in range(len(gold))] if ids is None else _to_names("id", ids)
+    row_ids = [str(number) for number in range(len(gold))] if ids is None else to_names("id", ids)
     _check_distinct("id", row_ids)
     strays = _sort_names(set(predicted_names) - set(names))
     _check_spelling(strays, names)
@@ -357,50 +356,10 @@ def class_outcomes(
         predictions=_find_numbers(predicted_names, class_numbers),
         classes=tuple(class_numbers),
         probabilities=None if chances is None else np.pad(chances, ((0, 0), (0, len(strays)))),
-        groups=None if groups is None else np.unique(_to_names("group", groups), return_inverse=True)[1],
+        groups=None if groups is None else np.unique(to_names("group", groups), return_inverse=True)[1],
         strays=len(strays),
-        positive=None if positive is None else _to_names("positive", [positive])[0],
+        positive=None if positive is None else to_names("positive", [positive])[0],
     )
-
-
-def _to_names(column: str, values: Any) -> list[str]:
-    """Values as text. Raises MeasureError for a value that is missing, or that is no name or number.
-
-    Other objects are refused because the text of equal ones may differ: str of a tensor of 0 is "tensor(0)".
-    """
-    if getattr(values, "ndim", 1) != 1:
-        raise MeasureError(f"class_outcomes: {column} has {values.ndim} dimensions, expected one")
-    items = [_to_plain(value) for value in _to_plain(values)]
-    for row, value in enumerate(items):
-        if _is_missing(value) or not _is_name(column, value):
-            raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected a name or a number")
-    # Whole floats become integers: libraries turn labels into floats if some may be missing.
-    integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in items)
-    return [str(value) for value in integers]
-
-
-def _to_plain(value: Any) -> Any:
-    """An array, a tensor, a series, a member of an enum or a scalar of a library as a Python value."""
-    if isinstance(value, Enum):
-        return value.value
-    for method in ("tolist", "to_pylist", "as_py"):
-        if hasattr(value, method):
-            return getattr(value, method)()
-    return value
-
-
-def _is_name(column: str, value: object) -> bool:
-    """Whether the value is a name or a number; an id or a group may also be an object, such as a date."""
-    is_object = isinstance(value, Hashable) and not isinstance(value, tuple | bytes)
-    return isinstance(value, str | Number) or (column in ("id", "group") and is_object)
-
-
-def _is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN, or pandas' NA, whose comparisons are neither true nor false."""
-    try:
-        return value is None or bool(value != value)
-    except TypeError:
-        return True
 
 
 def plain_spelling(text: str) -> str:

@@ -13,7 +13,6 @@ Source: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format 1.2, bzip2's and l
 
 from __future__ import annotations
 
-import codecs
 import csv
 import glob
 import itertools
@@ -37,6 +36,7 @@ from slimgate.data.json_rows import (
     spill_pieces,
     to_table,
 )
+from slimgate.data.text_files import lines_of, make_wrong_text_error, text_blocks
 from slimgate.errors import DataError, SuiteError, did_you_mean
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ _KNOWN = (
     (re.compile(rb"\x89HDF\r\n\x1a\n"), "HDF5"),
     (re.compile(rb"SQLite format 3\x00"), "a database of SQLite"),
 )
-BLOCK = 2**22  # bytes
 SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -86,68 +85,6 @@ def foreign_format(path: Path) -> str | None:
     return next((name for pattern, name in _KNOWN if pattern.match(start)), None)
 
 
-def text_blocks(path: Path, encoding: str) -> Iterator[str]:
-    """The text of a file in blocks, without a byte order mark. Raises DataError at the first wrong byte."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    read, begun = 0, False
-    with path.open("rb") as stream:
-        while True:
-            block = stream.read(BLOCK)
-            read += len(block)
-            try:
-                text = decoder.decode(block, final=not block)
-            except UnicodeError as error:
-                # utf-16 without the mark of its byte order: a UnicodeDecodeError from Python 3.13 on
-                if isinstance(error, UnicodeDecodeError) and "BOM" not in error.reason:
-                    raise _make_wrong_byte_error(path, encoding, error, read - len(error.object)) from None
-                raise make_wrong_text_error(path, encoding, error) from None
-            if text:
-                yield text if begun else text.removeprefix("\ufeff")
-                begun = True
-            if not block:
-                return
-
-
-def lines_of(blocks: Iterable[str]) -> Iterator[str]:
-    """The lines of a text, each with its line feed. No other character ends a line."""
-    begun: list[str] = []
-    for block in blocks:
-        *lines, rest = block.split("\n")
-        for line in lines:
-            yield "".join([*begun, line, "\n"])
-            begun = []
-        if rest:
-            begun.append(rest)
-    if begun:
-        yield "".join(begun)
-
-
-def make_wrong_text_error(path: Path, encoding: str, error: UnicodeError) -> DataError:
-    """The error for a decoder that does not name the wrong byte."""
-    hint = (
-        f"; if the encoding is right, state the byte order: {encoding}-le, or {encoding}-be"
-        if "BOM" in str(error)
-        else ""
-    )
-    return DataError(f"{path} is not {encoding}: {error}{hint}")
-
-
-def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError, before: int) -> DataError:
-    """The error with the position of the wrong byte. before: bytes of the file before `error.object`."""
-    with path.open("rb") as stream:
-        wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    stated = codecs.lookup(encoding).name
-    likely = "utf-16" if wide else "latin-1" if stated in ("utf-8", "utf-8-sig") else "utf-8"
-    hint = (
-        "the file is damaged or incomplete"
-        if stated.startswith(likely)
-        else f'add encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if the file is '
-        "in that encoding"
-    )
-    wrong = f"byte {before + error.start} (0x{error.object[error.start]:02x})"
-    return DataError(f"{path}: {wrong} is not {encoding}; {hint}")
-
-
 @dataclass(frozen=True)
 class RowFile:
     """A file and how it is read. `quotes`: whether a double quote of a csv or tsv may enclose a field."""
@@ -167,19 +104,6 @@ def require(path: Path) -> None:
     if not path.parent.is_dir():
         raise SuiteError(f"{path}: no such file, and no folder {path.parent}")
     raise SuiteError(f"{path}: no such file{_near_file(path)}")
-
-
-def refuse_utf_16(path: Path) -> None:
-    """Raises DataError for a text file in UTF-16, such as what PowerShell 5 writes with `>`."""
-    try:
-        with path.open("rb") as stream:
-            is_utf_16 = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    if is_utf_16:
-        raise DataError(
-            f"{path} is in UTF-16, expected UTF-8; convert it (PowerShell: Out-File -Encoding utf8)"
-        )
 
 
 def _near_file(path: Path) -> str:

@@ -11,7 +11,8 @@ from math import isnan
 from pathlib import Path
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
-from slimgate.data.row_files import RowFile, columns_of, refuse_utf_16, require
+from slimgate.data.row_files import RowFile, columns_of, require
+from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, SlimgateError
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.plugins.loading import installed_plugins, known_plugins, list_modules, load

@@ -16,9 +16,10 @@ import pytest
 from fixtures.models.tiny import write_rows
 from slimgate.data.arrow import chosen_rows, codes_of, find_duplicates, keys_of
 from slimgate.data.json_rows import AT_ONCE, to_table
-from slimgate.data.row_files import BLOCK, RowFile, lines_of, rows_of, text_blocks
+from slimgate.data.row_files import RowFile, rows_of
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut
+from slimgate.data.text_files import BLOCK, lines_of, text_blocks
 from slimgate.errors import DataError
 from tools.measuring.large_rows import cut as cut_apart
 from tools.measuring.large_rows import write_rows as write_large

@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 
 from slimgate._system.json_text import parse_texts
 from slimgate._system.toml import format_value as quoted
-from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, refuse_utf_16, require
+from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, require
+from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError
 from slimgate.logs.predictions.codes import TEXT, by_id, encode_blocks, find_duplicates, is_empty
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns

@@ -1,0 +1,50 @@
+"""Labels, predictions, ids and groups as text, whatever library holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from enum import Enum
+from numbers import Number
+from typing import Any
+
+from slimgate.errors import MeasureError
+
+
+def to_names(column: str, values: Any) -> list[str]:
+    """Values as text. Raises MeasureError for a value that is missing, or that is no name or number.
+
+    Other objects are refused because the text of equal ones may differ: str of a tensor of 0 is "tensor(0)".
+    """
+    if getattr(values, "ndim", 1) != 1:
+        raise MeasureError(f"class_outcomes: {column} has {values.ndim} dimensions, expected one")
+    items = [_to_plain(value) for value in _to_plain(values)]
+    for row, value in enumerate(items):
+        if _is_missing(value) or not _is_name(column, value):
+            raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected a name or a number")
+    # Whole floats become integers: libraries turn labels into floats if some may be missing.
+    integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in items)
+    return [str(value) for value in integers]
+
+
+def _to_plain(value: Any) -> Any:
+    """An array, a tensor, a series, a member of an enum or a scalar of a library as a Python value."""
+    if isinstance(value, Enum):
+        return value.value
+    for method in ("tolist", "to_pylist", "as_py"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    return value
+
+
+def _is_name(column: str, value: object) -> bool:
+    """Whether the value is a name or a number; an id or a group may also be an object, such as a date."""
+    is_object = isinstance(value, Hashable) and not isinstance(value, tuple | bytes)
+    return isinstance(value, str | Number) or (column in ("id", "group") and is_object)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, or pandas' NA, whose comparisons are neither true nor false."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True

@@ -8,6 +8,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+
+from slimgate.run.measure.memory_worker import read_status
 
 _SAMPLED_EVERY = 0.02
 
@@ -30,25 +33,18 @@ class ChildCost:
 
 
 def run_child(command: Sequence[str]) -> ChildCost:
-    """Runs a command whose output fits into a pipe."""
+    """Runs a command to its end."""
     start, peak, anonymous = time.perf_counter(), 0, 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # a full pipe would stop the child
+    with TemporaryFile("w+") as output, subprocess.Popen(command, stdout=output) as process:
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            peak = max(peak, _read_bytes(process.pid, "VmHWM:"))
-            anonymous = max(anonymous, _read_bytes(process.pid, "RssAnon:"))
+            status = Path(f"/proc/{process.pid}/status")
+            peak = max(peak, read_status("VmHWM", status) or 0)
+            anonymous = max(anonymous, read_status("RssAnon", status) or 0)
             time.sleep(_SAMPLED_EVERY)
-        output = process.stdout.read() if process.stdout else ""
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        _, ending, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(ending)
+        output.seek(0)
+        text = output.read()
     seconds = time.perf_counter() - start
-    return ChildCost(process.returncode, output, seconds, used.ru_utime + used.ru_stime, peak, anonymous)
-
-
-def _read_bytes(process: int, name: str) -> int:
-    """A line of /proc/PID/status, in bytes; 0 if the process has ended."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text("utf-8")
-    except OSError:
-        return 0
-    lines = (line.split() for line in status.splitlines())
-    return next((int(line[1]) * 1024 for line in lines if line[0] == name), 0)
+    return ChildCost(process.returncode, text, seconds, used.ru_utime + used.ru_stime, peak, anonymous)

@@ -138,11 +138,8 @@ def _line(kind: str, gate: str, path: Path, rows: int, floor: ChildCost, took: C
     each = (took.anonymous_bytes - floor.anonymous_bytes) / max(1, rows - FLOOR)
     mebibytes = [f"{value / MEBIBYTE:,.0f}" for value in (size, took.peak_bytes, took.anonymous_bytes)]
     cells = [kind, gate, f"{rows:,}", mebibytes[0], f"{took.seconds:.1f}", f"{took.cpu_seconds:.1f}"]
-    return (
-        "| "
-        + " | ".join([*cells, *mebibytes[1:], f"{each:,.0f}", json.loads(took.output)["gate"][:8]])
-        + " |\n"
-    )
+    digest = json.loads(took.output)["gate"][:8]
+    return "| " + " | ".join([*cells, *mebibytes[1:], f"{each:,.0f}", digest]) + " |\n"
 
 
 def measure(kind: str, gates: Sequence[str], rows: int, folder: Path, *, grouped: bool) -> Iterator[str]:

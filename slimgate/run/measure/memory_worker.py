@@ -37,7 +37,7 @@ def read_peak_bytes(status: Path = STATUS) -> int:
     libraries and memory-mapped weights. On Linux it is VmHWM, not ru_maxrss: that outlives exec, so a small
     process started by a large one would get its parent's peak. Other systems have only ru_maxrss.
     """
-    peak = _read_status("VmHWM", status)
+    peak = read_status("VmHWM", status)
     if peak is not None:
         return peak
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -46,10 +46,11 @@ def read_peak_bytes(status: Path = STATUS) -> int:
 
 def read_resident_bytes(status: Path = STATUS) -> int | None:
     """The current resident memory of this process, in bytes; None if the system does not report it."""
-    return _read_status("VmRSS", status)
+    return read_status("VmRSS", status)
 
 
-def _read_status(name: str, status: Path) -> int | None:
+def read_status(name: str, status: Path) -> int | None:
+    """A line of /proc/PID/status in bytes; None if there is no such file or line."""
     if not status.exists():
         return None
     lines = dict(line.split(":", 1) for line in status.read_text("utf-8").splitlines() if ":" in line)

@@ -17,7 +17,6 @@ from slimgate._system.digests import (
     code_digest,
     file_sha256,
     folder_digest,
-    forget,
     imports_of_file,
     json_digest,
     versions,
@@ -53,6 +52,17 @@ def _forget() -> None:
     """Digests are kept for a process, as are packages; a test writes the same file twice."""
     sys.modules.pop("slimgate_x", None)
     digests.forget()
+
+
+def changes_with(module: str, file: Path, text: str) -> bool:
+    """Whether the digest of a module changes when a file gets this text."""
+    _forget()
+    before = code_digest(module)
+    file.write_text(text)
+    _forget()
+    changed = code_digest(module) != before
+    _forget()
+    return changed
 
 
 def test_json_digest_does_not_depend_on_the_order_of_keys() -> None:
@@ -242,12 +252,7 @@ def test_a_users_module_counts_with_its_own_imports(
     (package / "helpers.py").write_text("half = 0.5\n")
     (package.parent / "rounding.py").write_text(f"{how}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    _forget()
-    before = code_digest("mytools.rounding")
-    (package / "helpers.py").write_text("half = 0.6\n")
-    _forget()
-    assert code_digest("mytools.rounding") != before
-    _forget()
+    assert changes_with("mytools.rounding", package / "helpers.py", "half = 0.6\n")
 
 
 def test_a_users_module_counts_with_the_modules_beside_it(
@@ -256,10 +261,7 @@ def test_a_users_module_counts_with_the_modules_beside_it(
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "mine_top.py").write_text("import json\nfrom mine_beside import K\n")
     (tmp_path / "mine_beside.py").write_text("K = 1\n")
-    before = code_digest("mine_top")
-    (tmp_path / "mine_beside.py").write_text("K = 2\n")
-    digests.forget()  # modules are read once a process
-    assert code_digest("mine_top") != before
+    assert changes_with("mine_top", tmp_path / "mine_beside.py", "K = 2\n")
 
 
 @pytest.mark.parametrize(
@@ -294,12 +296,7 @@ def test_a_module_that_a_call_imports_counts(
     (package / "step.py").write_text(f"{head}{names}{changed}def use():\n    return {code}\n")
     (package / "helper.py").write_text("K = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    forget()
-    before = code_digest("mytools.step")
-    (package / "helper.py").write_text("K = 2\n")
-    forget()
-    assert code_digest("mytools.step") != before
-    forget()
+    assert changes_with("mytools.step", package / "helper.py", "K = 2\n")
 
 
 def test_a_module_of_another_package_counts_by_its_relative_name(
@@ -314,12 +311,7 @@ def test_a_module_of_another_package_counts_by_its_relative_name(
     helper = tmp_path / "mytools/common/helper.py"
     helper.write_text("K = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    forget()
-    before = code_digest("mytools.steps.own")
-    helper.write_text("K = 2\n")
-    forget()
-    assert code_digest("mytools.steps.own") != before
-    forget()
+    assert changes_with("mytools.steps.own", helper, "K = 2\n")
 
 
 @pytest.mark.parametrize(
@@ -339,11 +331,7 @@ def test_a_file_that_a_module_names_in_parts_counts(
     (tmp_path / "own_words.py").write_text(f"from pathlib import Path\nWORDS = {code}\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    forget()
-    before = code_digest("own_words")
-    (tmp_path / "data/words.txt").write_text("two words\n")
-    forget()
-    assert code_digest("own_words") != before
+    assert changes_with("own_words", tmp_path / "data/words.txt", "two words\n")
 
 
 def test_words_and_files_of_the_kernel_are_no_inputs_of_a_module(
@@ -354,13 +342,8 @@ def test_words_and_files_of_the_kernel_are_no_inputs_of_a_module(
     (tmp_path / "words.txt").write_text("one\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    before = code_digest("own_notes")
-    (tmp_path / "built").write_text("one\n")
-    forget()
-    assert code_digest("own_notes") == before
-    (tmp_path / "words.txt").write_text("two words\n")
-    forget()
-    assert code_digest("own_notes") != before
+    assert not changes_with("own_notes", tmp_path / "built", "one\n")
+    assert changes_with("own_notes", tmp_path / "words.txt", "two words\n")
 
 
 @pytest.mark.parametrize(
@@ -380,11 +363,7 @@ def test_a_file_that_a_module_only_writes_is_no_input_of_it(
 ) -> None:
     (tmp_path / "own_log.py").write_text(f"def prune(HERE):\n    {code}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    forget()
-    before = code_digest("own_log")
-    (tmp_path / "log.txt").write_text("pruned\n")
-    forget()
-    assert (code_digest("own_log") != before) is counts
+    assert changes_with("own_log", tmp_path / "log.txt", "pruned\n") is counts
 
 
 @pytest.mark.parametrize("code", ["import (", "x = 1\0", f"import json\nx = {'+'.join('1' * 5000)}\n"])
@@ -404,11 +383,7 @@ def test_code_of_many_levels_has_its_imports(tmp_path: Path) -> None:
 def test_a_module_of_many_levels_counts_by_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "own_levels.py").write_text(DEEP)
-    forget()
-    before = code_digest("own_levels")
-    (tmp_path / "own_levels.py").write_text(f"{DEEP}else: pass\n")
-    forget()
-    assert code_digest("own_levels") != before
+    assert changes_with("own_levels", tmp_path / "own_levels.py", f"{DEEP}else: pass\n")
 
 
 def test_a_digest_does_not_depend_on_the_callers_frames() -> None:

@@ -108,5 +108,6 @@ def _list_imported(node: ast.Call, importers: frozenset[str], texts: Mapping[str
     yield name
     if function == "resolve_name" and "." in name:  # of an object in a module
         yield name.rpartition(".")[0]
-    if len(node.args) > 1 or any(keyword.arg == "fromlist" for keyword in node.keywords):
-        yield from [UNKNOWN] if function == "__import__" else []
+    has_more = len(node.args) > 1 or any(keyword.arg == "fromlist" for keyword in node.keywords)
+    if function == "__import__" and has_more:
+        yield UNKNOWN

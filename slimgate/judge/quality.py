@@ -83,8 +83,9 @@ def judge_quality(
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     _check_alike(metric, teacher, variant)
-    has_runs = runs is not None and max(runs.counts) > 1
-    if has_runs and (metric.documents is not None or metric.correlated is not None):
+    if runs is not None and max(runs.counts) == 1:
+        runs = None
+    if runs is not None and (metric.documents is not None or metric.correlated is not None):
         raise _make_runs_error(metric)
     if metric.documents is not None:
         from slimgate.judge.perplexity import judge_perplexity
@@ -113,7 +114,7 @@ def judge_quality(
         over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
     warnings = _warnings(metric, teacher, variant, evidence, budgets)
     of_runs = None
-    if runs is not None and has_runs:
+    if runs is not None:
         evidence, of_runs = _over_runs(metric, teacher, variant, evidence, runs)
     judged = judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over, runs=of_runs)
     judged = replace(judged, strays=_count_strays(teacher, variant))

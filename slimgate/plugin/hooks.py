@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -74,12 +73,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def _start_session(config: pytest.Config, search: Search) -> None:
     """Reads the suites of the run. Raises pytest.UsageError for a configuration error."""
     from slimgate.plugin.session_start import start_session
+    from slimgate.plugins.suite_folders import add_import_folder
 
     notes = config.stash[NOTES]
     try:
         blocked: dict[Path, str] = {}
-        if str(search.root) not in sys.path:
-            sys.path.append(str(search.root))
+        add_import_folder(search.root)
         suites = find_suites(search, note=notes.append, block=blocked.__setitem__)
         logs = find_log_suites(search, suites)
         if blocked and (suites or not logs):  # with logs alone, they are reported as errors

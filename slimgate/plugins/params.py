@@ -57,6 +57,10 @@ def resolve_path(value: object) -> Any:
 SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
 
 
+# A choice of types gets the first of these that it has.
+_ARRAYS, _TABLES = (tuple, list, Sequence, set, frozenset), (dict, Mapping)
+
+
 def fit_arrays(value: Any, annotation: Any) -> Any:
     """The value with lists and sets where the annotation has them, at any depth.
 
@@ -66,12 +70,12 @@ def fit_arrays(value: Any, annotation: Any) -> Any:
     if kind is Annotated:
         return fit_arrays(value, inner[0])
     if kind is Union or kind is UnionType:
-        kinds = {get_origin(choice) or choice: choice for choice in inner}
-        array_types = (dict, Mapping) if isinstance(value, dict) else (tuple, list, Sequence, set, frozenset)
-        return fit_arrays(value, next((kinds[kind] for kind in array_types if kind in kinds), None))
-    if isinstance(value, dict) and kind in (dict, Mapping) and inner:
+        choices = {get_origin(choice) or choice: choice for choice in inner}
+        fitting = _TABLES if isinstance(value, dict) else _ARRAYS
+        return fit_arrays(value, next((choices[kind] for kind in fitting if kind in choices), None))
+    if isinstance(value, dict) and kind in _TABLES and inner:
         return {key: fit_arrays(item, inner[1]) for key, item in value.items()}
-    if not isinstance(value, tuple) or kind not in (tuple, list, Sequence, set, frozenset):
+    if not isinstance(value, tuple) or kind not in _ARRAYS:
         return value
     annotations = [*inner] if kind is tuple and ... not in inner else [*inner[:1]] * len(value)
     items = [fit_arrays(*pair) for pair in zip_longest(value, annotations[: len(value)])]
@@ -95,20 +99,19 @@ class Table(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, data: object) -> object:
+    def _read(cls, data: object) -> object:
         if not isinstance(data, dict):
             return data
-        fields = {field.alias or name for name, field in cls.model_fields.items()}
+        annotations = {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
         for key in data:
             if key in cls.not_yet:
                 raise PydanticCustomError("not_yet", "{key} is not supported yet", {"key": str(key)})
-            if key not in fields:
-                hint = format_suggestion(str(key), fields - cls.not_yet)
+            if key not in annotations:
+                hint = format_suggestion(str(key), annotations.keys() - cls.not_yet)
                 raise PydanticCustomError(
                     "unknown_key", "unknown key {key}{hint}", {"key": str(key), "hint": hint}
                 )
-        kinds = {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
-        return {key: fit_arrays(value, kinds[key]) for key, value in data.items()}
+        return {key: fit_arrays(value, annotations[key]) for key, value in data.items()}
 
     @classmethod
     def __get_pydantic_json_schema__(

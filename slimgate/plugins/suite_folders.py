@@ -15,6 +15,12 @@ from slimgate.errors import SuiteError
 _folder: ContextVar[Path | None] = ContextVar("_folder", default=None)
 
 
+def add_import_folder(folder: Path) -> None:
+    """Lets the modules of a folder be imported; it is searched last."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
 @contextmanager
 def import_from(folder: Path) -> Iterator[None]:
     """Lets the modules beside a suite be imported, and checks in the block that they are those of this suite.
@@ -22,8 +28,7 @@ def import_from(folder: Path) -> Iterator[None]:
     Python searches the folder last, also after the block, so it hides no other module.
     """
     folder = folder.resolve()
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+    add_import_folder(folder)
     token = _folder.set(folder)
     try:
         yield

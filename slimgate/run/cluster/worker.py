@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import time
 import traceback
@@ -23,6 +22,7 @@ from typing import TypeVar
 from slimgate import errors
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Json
+from slimgate.plugins.suite_folders import add_import_folder
 from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import Task
 from slimgate.run.key_inputs import describe_software
@@ -245,8 +245,7 @@ def _fetch_entries(
 def _open_run(job: Job, place: _Place) -> SuiteRun:
     if job.suite not in place.runs:
         path = _find_suite_file(job)
-        if (root := str(job.root if path == job.suite else Path.cwd())) not in sys.path:
-            sys.path.append(root)
+        add_import_folder(job.root if path == job.suite else Path.cwd())
         suite = replace(load_suite(path, job.shown), threads=job.threads)
         if suite.digest != job.digest:
             raise _make_error(f"has another {path}; use the same repository on all machines")

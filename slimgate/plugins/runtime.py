@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 
+# In the lines of a Form: the lines that make the inputs of texts.
+BATCH = "{batch}"
+
+
 @dataclass(frozen=True)
 class Form:
     """The folder that `slimgate export` writes for a runtime's library, and how a program uses it.
@@ -26,7 +30,9 @@ class Form:
     package: what pip installs.
     imports, load, predict: lines of Python for the card of the export. `load` opens the folder ".". `predict`
         computes `scores`, an array, from `texts` and `tokenizer`. {auto} stands for transformers' Auto class,
-        {prefix} for an argument with the tokens that every answer begins with.
+        {prefix} for an argument with the tokens that every answer begins with. {batch} stands for lines that
+        make `batch`, the model's inputs as NumPy arrays by their names. Then `imports` leaves out the
+        tokenizer's import, and the card may use the library tokenizers in the place of transformers.
     tail: lines that print the result, if they are not those of the task.
     own_config: the library has its own config.json, so that of transformers is not written.
     files: the files of a graph. A folder with the first of them is a graph of this kind.

@@ -161,10 +161,9 @@ class OpenVino(Runtime[Params]):
     form = Form(
         name=KIND,
         package="openvino",
-        imports="import openvino\nfrom transformers import AutoConfig, AutoTokenizer\n",
+        imports="import openvino\n",
         load='model = openvino.compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})',
-        predict='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")\n'
-        "scores = model({i.any_name: batch[i.any_name] for i in model.inputs})[0]",
+        predict="{batch}\nscores = model({i.any_name: batch[i.any_name] for i in model.inputs})[0]",
         files=(MODEL, WEIGHTS),
         takes=frozenset({"torch"}),
         needs=("openvino",),

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from slimgate.cli.export.forms import TOLERANCE, Written, write_form
-from slimgate.cli.export.row_check import ROWS, RowCheck, answers_of, require_same_answers
-from slimgate.cli.export.snippets import lines_of
+from slimgate.cli.export.row_check import RowCheck, answers_of, require_same_answers
+from slimgate.cli.export.snippets import lines_of, packages_of
 from slimgate.cli.export.stored import GateRows
+from slimgate.cli.export.tokenizer_file import FILE as TOKENIZER
 from slimgate.errors import BuildError
 from slimgate.plugins.loading import find_form
-from slimgate.plugins.rows import Rows
 from slimgate.runtimes.cascade import FILE, Member, read_cascade
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
@@ -80,7 +80,6 @@ _OPEN = '''
 
 def open_{number}(folder):
     """{name}"""
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
 {load}
 
     def predict(texts):
@@ -118,8 +117,9 @@ class WrittenCascade:
     @property
     def packages(self) -> list[str]:
         """The packages that pip has to install."""
-        needed_packages = dict.fromkeys(find_form(model.form).package for model in self.written)
-        return ["numpy", *needed_packages, "transformers"]
+        packages = [packages_of(model, find_form(model.form)) for model in self.written]
+        libraries, tokenizers = zip(*packages, strict=True)
+        return list(dict.fromkeys(["numpy", *libraries, *tokenizers]))
 
     @property
     def tolerance(self) -> float:
@@ -182,7 +182,7 @@ def loader(cascade: WrittenCascade) -> str:
 
 def _inside_folder(load: str, model: Written) -> str:
     """The lines that open a model in ".", changed to open it in `folder`."""
-    for name in find_form(model.form).files:
+    for name in (*find_form(model.form).files, TOKENIZER):
         load = load.replace(json.dumps(name), f"str(folder / {json.dumps(name)})")
     return load.replace('"."', "str(folder)")
 
@@ -200,16 +200,14 @@ def check_cascade(
     artifact: Artifact, written_cascade: WrittenCascade, folder: Path, gate: GateRows
 ) -> RowCheck:
     """Compares the folder's cascade.py with the judged cascade on some gate rows. Raises OtherAnswers."""
-    suite, facts = gate.suite, gate.rows.facts
-    rows = Rows(gate.rows.gate.table.slice(0, ROWS))
-    task = suite.setup.task
-    columns = [rows.table[name].to_pylist() for name in task.object.text_columns(task.params)]
+    task = gate.suite.setup.task
+    columns = gate.text_columns()
     texts = columns[0] if len(columns) == 1 else [list(pair) for pair in zip(*columns, strict=True)]
     cascade = _import_loader(folder).Cascade(folder)
     starts = range(0, len(texts), BATCH)
     scores = np.concatenate([cascade.scores(texts[start : start + BATCH])[0] for start in starts])
-    exported = task.object.outcomes(facts, rows, scores, task.params, None)
-    judged, again = answers_of(gate, rows, artifact), answers_of(gate, rows, artifact, turned=True)
+    exported = task.object.outcomes(gate.rows.facts, gate.compared, scores, task.params, None)
+    judged, again = answers_of(gate, artifact), answers_of(gate, artifact, turned=True)
     return require_same_answers(judged, again, exported, tolerance=written_cascade.tolerance)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape, visible
 from slimgate._system.files import replacing_folder
 from slimgate._system.number_text import megabytes, significant
-from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
+from slimgate.cli.export.companions import write_companions
+from slimgate.cli.export.forms import Written, write_form
 from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of, start_commands
-from slimgate.cli.export.snippets import TEXTS, example_texts, snippet
+from slimgate.cli.export.snippets import TEXTS, example_texts, packages_of, snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
 from slimgate.plugins.loading import find_form, known_plugins, list_forms, load
 from slimgate.plugins.task import Task
 from slimgate.record.files import StoredRecord
@@ -94,11 +95,9 @@ def export(
             _print_stage(f"writing {model.name}")
             written = write_form(artifact, form, new, scratch)
             task = _task(run, gate)
-            _write_companions(written, task, params, new)
+            written = write_companions(written, task, params, _compared_texts(gate), new)
             if isinstance(gate, GateRows):
-                from slimgate.cli.export.row_check import ROWS
-
-                rows = min(ROWS, len(gate.rows.splits["gate"]))
+                rows = len(gate.compared)
                 _print_stage(f"comparing its answers with the judged model's on {rows:,} gate rows")
             checked = _describe_check(artifact, written, new, gate, scratch)
             use = _use(model, written, _lines(written, task, params), params, new, checked)
@@ -137,8 +136,11 @@ def _export_cascade(
     from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
 
     members, task = write_models(artifact, form, new, scratch), _task(run, gate)
-    for member, written in zip(members.members, members.written, strict=True):
-        _write_companions(written, task, params, new / member.folder)
+    written = [
+        write_companions(model, task, params, _compared_texts(gate), new / member.folder)
+        for member, model in zip(members.members, members.written, strict=True)
+    ]
+    members = replace(members, written=tuple(written))
     write_loader(members, run.record.task.classes, new)
     checked = f"not compared on the gate rows: {gate}"
     if isinstance(gate, GateRows):
@@ -176,6 +178,10 @@ def _describe_check(
     return check_rows(artifact, written, folder, gate, scratch).message
 
 
+def _compared_texts(gate: GateRows | str) -> list[list[Any]]:
+    return [list(TEXTS)] if isinstance(gate, str) else gate.text_columns()
+
+
 def _task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
     """The suite's task; without the suite, the base class stands for a task from a plug-in."""
     if isinstance(gate, GateRows):
@@ -186,28 +192,14 @@ def _task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Task[Any]
     )  # a record's dotted path is not imported
 
 
-def _write_companions(
-    written: Written, task: Task[Any] | type[Task[Any]], params: Json, folder: Path
-) -> None:
-    """Writes config.json for graphs without one, and a tokenizer that cuts where the task did."""
-    (folder / DESCRIPTION).unlink(missing_ok=True)
-    if written.form != TRANSFORMERS and not find_form(written.form).own_config:
-        written.config.save_pretrained(folder)
-    tokenizer = written.tokenizer
-    if params.get("max_tokens"):
-        tokenizer.model_max_length = int(params["max_tokens"])
-    for name, value in task.tokenizer_settings.items():
-        setattr(tokenizer, name, value)
-    save_tokenizer(tokenizer, folder)
-
-
 def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Json) -> tuple[str, str]:
     """The packages to install, and the lines that use the folder, as a block of markdown."""
     if layout_of(written) == ENCODER_FILE:
         return "llama.cpp", f'```console\n$ llama-embedding -m {written.gguf} -p "{TEXTS[0]}"\n```'
     packages = LAYOUTS[written.layout].packages if written.layout in LAYOUTS else ()
-    needs = " ".join(("pip install", find_form(written.form).package, "transformers", *packages))
-    return f"`{needs}`", f"```python\n{snippet(written, find_form(written.form), task, params)}\n```"
+    form = find_form(written.form)
+    needs = " ".join(("pip install", *packages_of(written, form, task), *packages))
+    return f"`{needs}`", f"```python\n{snippet(written, form, task, params)}\n```"
 
 
 def _use(

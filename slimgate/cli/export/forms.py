@@ -47,7 +47,8 @@ class Written:
     pairs: a row has two texts, which are encoded separately; layout: for a folder that was judged unchanged,
     the format of its weights, such as gptq, and its GGUF file; prefix: tokens that every answer begins with;
     compared: how far the form's answers differ from the model's (max_difference, tolerance, …) on made-up
-    token ids, empty for a copied graph; static: whether sentence-transformers also loads the folder.
+    token ids, empty for a copied graph; static: whether sentence-transformers also loads the folder;
+    tokenizer_is_enough: whether the library tokenizers gives the right tokens with tokenizer.json alone.
     """
 
     form: str
@@ -60,6 +61,7 @@ class Written:
     prefix: tuple[str, ...] = ()
     compared: dict[str, Any] = field(default_factory=dict)
     static: bool = False
+    tokenizer_is_enough: bool = False
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from slimgate.models.saved_files import DESCRIPTION
 from slimgate.models.served import copy_served
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.plugins.models import Predictor
-from slimgate.plugins.rows import Rows
 from slimgate.plugins.runtime import Runtime
 from slimgate.record.words import format_count
 from slimgate.run.measure.quality import Encoder, predict_outcomes
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
     from slimgate.plugins.base import Arrays
 
-ROWS = 500
 # The share of predictions that may change, and the largest change of a probability: by the last digits of
 # float32, and by the levels of int8. An int8 export changed 4 of 1,800 predictions, and moved one by 0.097.
 EXACT, ROUNDED = (0.002, 0.01), (0.01, 0.25)
@@ -79,18 +77,18 @@ class RowCheck:
 
 
 def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRows, scratch: Path) -> RowCheck:
-    """Compares both on the first 500 gate rows, which are in random order. Raises OtherAnswers."""
-    rows = Rows(gate.rows.gate.table.slice(0, ROWS))
-    judged, again = answers_of(gate, rows, artifact), answers_of(gate, rows, artifact, turned=True)
-    exported = _answers(gate, rows, _to_artifact(written, folder, scratch, artifact), texts=_texts(written))
+    """Compares both on some gate rows. Raises OtherAnswers."""
+    judged, again = answers_of(gate, artifact), answers_of(gate, artifact, turned=True)
+    exported = _answers(gate, _to_artifact(written, folder, scratch, artifact), texts=_texts(written))
     return require_same_answers(
         judged, again, exported, tolerance=written.compared.get("tolerance", TOLERANCE)
     )
 
 
-def answers_of(gate: GateRows, rows: Rows, artifact: Artifact, *, turned: bool = False) -> Outcomes:
-    """The judged model's answers to the rows. turned: in batches of another order."""
-    return _answers(gate, rows, artifact, order=np.arange(len(rows))[::-1].copy() if turned else None)
+def answers_of(gate: GateRows, artifact: Artifact, *, turned: bool = False) -> Outcomes:
+    """The judged model's answers to the compared rows. turned: in batches of another order."""
+    order = np.arange(len(gate.compared))[::-1].copy() if turned else None
+    return _answers(gate, artifact, order=order)
 
 
 def require_same_answers(
@@ -128,7 +126,6 @@ def _is_beyond_rounding(
 
 def _answers(
     gate: GateRows,
-    rows: Rows,
     artifact: Artifact,
     *,
     order: npt.NDArray[np.int64] | None = None,
@@ -140,7 +137,13 @@ def _answers(
     if texts == 1 and len(columns) == 2:
         runtime = Plugin(runtime.name, _PairedRuntime(runtime.object), runtime.params)
     return predict_outcomes(
-        gate.suite, gate.rows, artifact, runtime, Encoder(gate.suite, rows), device="cpu", order=order
+        gate.suite,
+        gate.rows,
+        artifact,
+        runtime,
+        Encoder(gate.suite, gate.compared),
+        device="cpu",
+        order=order,
     )
 
 

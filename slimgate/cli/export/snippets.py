@@ -3,44 +3,102 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slimgate.cli.export.forms import Written
 from slimgate.cli.export.servers import LAYOUTS
-from slimgate.plugins.runtime import Form
+from slimgate.cli.export.tokenizer_file import FILE as TOKENIZER
+from slimgate.plugins.runtime import BATCH, Form
 from slimgate.plugins.task import Task
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 TEXTS = ("Write a text of your own here.", "And another one.")
-_LABELS = 'labels = AutoConfig.from_pretrained(".").id2label'
+
+
+@dataclass(frozen=True)
+class _Tokenizing:
+    """The lines that make `tokenizer` and `labels`, and a `batch` of `texts`: arrays by the names of inputs.
+
+    package: what pip installs. imports: for forms whose lines have {batch}; the lines of other forms import
+    transformers themselves. labels_import: what only the line of labels needs.
+    """
+
+    package: str
+    imports: str
+    load: str
+    batch: str
+    labels_import: str
+    labels: str
+
+
+_BY_TRANSFORMERS = _Tokenizing(
+    package="transformers",
+    imports="from transformers import AutoConfig, AutoTokenizer\n",
+    load='tokenizer = AutoTokenizer.from_pretrained(".")',
+    batch='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")',
+    labels_import="",
+    labels='labels = AutoConfig.from_pretrained(".").id2label',
+)
+_BY_TOKENIZERS = _Tokenizing(
+    package="tokenizers",
+    imports="from tokenizers import Tokenizer\n",
+    load=f'tokenizer = Tokenizer.from_file("{TOKENIZER}")  # it cuts and pads texts',
+    batch="rows = tokenizer.encode_batch_fast(texts)\n"
+    "batch = {\n"
+    '    "input_ids": np.array([row.ids for row in rows]),\n'
+    '    "attention_mask": np.array([row.attention_mask for row in rows]),\n'
+    '    "token_type_ids": np.array([row.type_ids for row in rows]),\n'
+    "}",
+    labels_import="import json\nfrom pathlib import Path\n",
+    labels='stored = json.loads(Path("config.json").read_text("utf-8"))\n'
+    'labels = {int(i): name for i, name in stored["id2label"].items()}',
+)
 
 
 def snippet(written: Written, form: Form, task: Task[Any] | type[Task[Any]], params: Json) -> str:
     """Python that prints a model's answers to two texts. params: of the task."""
     form = _form_of_model(written, form)
-    imports, load, predict = _lines(written, form)
-    tail = form.tail or _tail(written, task)
-    wants_labels = "labels[" in tail
-    texts = json.dumps(example_texts(written, params), ensure_ascii=False)
-    lines = [
-        "# run in this folder",
-        ("import numpy as np\n" if "np." in tail else "") + _choose_imports(imports, wants_labels),
-        f"texts = {texts}",
-        'tokenizer = AutoTokenizer.from_pretrained(".")',
-        *([_LABELS] if wants_labels else []),
+    tail = _tail(written, form, task)
+    tokenizing = _choose_tokenizing(written, form, tail)
+    imports, load, predict = _lines(written, form, tokenizing)
+    labels = [tokenizing.labels] if _wants_labels(tail) else []
+    body = [
+        f"texts = {json.dumps(example_texts(written, params), ensure_ascii=False)}",
+        tokenizing.load,
+        *labels,
         load,
         predict,
         tail,
     ]
-    return "\n".join(lines)
+    imports = imports if labels else _without_labels(imports)
+    if any("np." in line for line in body):
+        imports = f"import numpy as np\n{imports}"
+    if labels:
+        imports = tokenizing.labels_import + imports
+    return "\n".join(["# run in this folder", imports, *body])
 
 
 def lines_of(written: Written, form: Form) -> tuple[str, str, str]:
     """The lines that import, that open the folder ".", and that compute `scores` of `texts`."""
-    imports, load, predict = _lines(written, _form_of_model(written, form))
-    return _choose_imports(imports, wants_labels=False), load, predict
+    form = _form_of_model(written, form)
+    tokenizing = _choose_tokenizing(written, form, tail="")
+    imports, load, predict = _lines(written, form, tokenizing)
+    return _without_labels(imports), f"{tokenizing.load}\n{load}", predict
+
+
+def packages_of(
+    written: Written, form: Form, task: Task[Any] | type[Task[Any]] | None = None
+) -> tuple[str, str]:
+    """The packages that the lines import: that of the form, and that of the tokenizer.
+
+    task: of `snippet`; None: for `lines_of`, which prints nothing.
+    """
+    form = _form_of_model(written, form)
+    tail = _tail(written, form, task) if task is not None else ""
+    return form.package, _choose_tokenizing(written, form, tail).package
 
 
 def _form_of_model(written: Written, form: Form) -> Form:
@@ -49,13 +107,39 @@ def _form_of_model(written: Written, form: Form) -> Form:
     return form.of_decoders if form.of_decoders is not None and decodes else form
 
 
-def _lines(written: Written, form: Form) -> tuple[str, str, str]:
-    """The lines that import, load and predict, with {auto} and {prefix} replaced."""
-    parts = (*_adapt_to_layout(written, form.imports, form.load), form.predict)
+def _choose_tokenizing(written: Written, form: Form, tail: str) -> _Tokenizing:
+    """`tokenizers` if its file is enough, and if all lines work with it.
+
+    config.json lacks labels that are LABEL_0 and LABEL_1, because these are transformers' default.
+    """
+    has_labels = not _wants_labels(tail) or "id2label" in written.config.to_diff_dict()
+    if written.tokenizer_is_enough and may_call_tokenizers(form, tail) and has_labels:
+        return _BY_TOKENIZERS
+    return _BY_TRANSFORMERS
+
+
+def may_call_tokenizers(form: Form, tail: str) -> bool:
+    """Whether all lines work with a tokenizer of `tokenizers`. tail: the lines that print `scores`."""
+    return BATCH in form.predict and "tokenizer" not in tail
+
+
+def _wants_labels(tail: str) -> bool:
+    return "labels[" in tail
+
+
+def _without_labels(imports: str) -> str:
+    """Without AutoConfig, which only the line of labels uses."""
+    return imports.replace("AutoConfig, ", "")
+
+
+def _lines(written: Written, form: Form, tokenizing: _Tokenizing) -> tuple[str, str, str]:
+    """The lines that import, load and predict, with {auto}, {batch} and {prefix} replaced."""
+    form_imports = form.imports + (tokenizing.imports if BATCH in form.predict else "")
+    parts = (*_adapt_to_layout(written, form_imports, form.load), form.predict)
     imports, load, predict = (part.replace("{auto}", str(written.auto)) for part in parts)
     # All answers of some models begin with the same tokens, such as BART's.
     prefix = f", target_prefix=[{list(written.prefix)}] * len(tokens)" if written.prefix else ""
-    return imports, load, predict.replace("{prefix}", prefix)
+    return imports, load, predict.replace("{prefix}", prefix).replace(BATCH, tokenizing.batch)
 
 
 def _adapt_to_layout(written: Written, imports: str, load: str) -> tuple[str, str]:
@@ -69,16 +153,15 @@ def _adapt_to_layout(written: Written, imports: str, load: str) -> tuple[str, st
     return imports, load.replace('(".")', f'(".", {options})')
 
 
-def _choose_imports(imports: str, wants_labels: bool) -> str:
-    """The import of AutoConfig reads the labels, so it is left out if no line uses them."""
-    return imports if wants_labels else imports.replace("AutoConfig, ", "")
+def _tail(written: Written, form: Form, task: Task[Any] | type[Task[Any]]) -> str:
+    """The lines that print `scores`: the form's or the task's.
 
-
-def _tail(written: Written, task: Task[Any] | type[Task[Any]]) -> str:
-    """The task's lines that print `scores`; for pairs, `scores` is put into the order of the texts."""
-    # The first half of the texts are the first texts of the pairs, the other half the second.
-    vectors = "scores.transpose(1, 0, 2)" if written.pairs else "scores"
-    return task.snippet_tail.replace("{scores}", vectors)
+    For pairs, `scores` is put into the order of the texts: their first half are the first texts of the pairs,
+    the other half the second.
+    """
+    if form.tail:
+        return form.tail
+    return task.snippet_tail.replace("{scores}", "scores.transpose(1, 0, 2)" if written.pairs else "scores")
 
 
 def example_texts(written: Written, params: Json) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
 from slimgate.plugins.base import Json
+from slimgate.plugins.rows import Rows
 from slimgate.record.demands import Demands
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from slimgate.run.rows import PreparedRows
     from slimgate.suite.suite import Suite
 
+COMPARED_ROWS = 500
+
 
 @dataclass(frozen=True)
 class GateRows:
@@ -27,6 +30,16 @@ class GateRows:
 
     suite: Suite
     rows: PreparedRows
+
+    @property
+    def compared(self) -> Rows:
+        """The rows on which an exported model is compared: the first ones, which are in random order."""
+        return Rows(self.rows.gate.table.slice(0, COMPARED_ROWS))
+
+    def text_columns(self) -> list[list[Any]]:
+        """The values of the compared rows: one list for each text column of the task."""
+        task = self.suite.setup.task
+        return [self.compared.table[name].to_pylist() for name in task.object.text_columns(task.params)]
 
 
 def find_artifact(run: StoredRecord, model: VariantRecord, store: Path) -> Artifact:

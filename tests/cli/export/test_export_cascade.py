@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from support.tiny_suite import tiny_run
 
 from fixtures.models.kept_models import predict_with_readme
 from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
+from slimgate.cli.export.companions import write_companions
 from slimgate.cli.export.row_check import OtherAnswers
 from slimgate.cli.export.stored import GateRows
 from slimgate.outcomes import ClassOutcomes
@@ -49,16 +51,23 @@ def exported(run: SuiteRun, folder: Path) -> Path:
     (folder / "scratch").mkdir(parents=True)
     target = folder / "out"
     target.mkdir()
-    artifact = run.build("fast").artifact
-    found = write_models(artifact, None, target, folder / "scratch")
-    for member, written in zip(found.members, found.written, strict=True):
-        if written.form != "transformers":
-            written.config.save_pretrained(target / member.folder)
-        written.tokenizer.model_max_length = 32
-        written.tokenizer.save_pretrained(target / member.folder)
-    write_loader(found, run.rows.facts.classes, target)
+    artifact, gate = run.build("fast").artifact, GateRows(run.suite, run.rows)
+    cascade = write_models(artifact, None, target, folder / "scratch")
+    written = [
+        write_companions(
+            model,
+            run.suite.setup.task.object,
+            {"max_tokens": 32},
+            gate.text_columns(),
+            target / member.folder,
+        )
+        for member, model in zip(cascade.members, cascade.written, strict=True)
+    ]
+    cascade = replace(cascade, written=tuple(written))
+    assert [model.tokenizer_is_enough for model in written] == [True, False, False], "only the graph calls it"
+    write_loader(cascade, run.rows.facts.classes, target)
     (target / "README.md").write_text(f"```python\n{use(['one', 'two'])}\n```\n", "utf-8")
-    checked = check_cascade(artifact, found, target, GateRows(run.suite, run.rows))
+    checked = check_cascade(artifact, cascade, target, gate)
     assert (checked.rows, checked.changed) == (len(run.rows.gate), 0)
     assert checked.largest < 1e-5
     return target

@@ -10,20 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from transformers import AutoConfig
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from fixtures.models.kept_models import StoredRun, predict_with_readme, store_run
 from slimgate._system import requirements
+from slimgate.cli.export.forms import Written
+from slimgate.cli.export.snippets import snippet
 from slimgate.cli.main import main
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import load
+from slimgate.plugins.loading import find_form, load
 from slimgate.plugins.module_of import module_of
 from slimgate.steps.agreement import predictor_of
 from slimgate.store.artifact import Artifact
-from slimgate.tasks import causal_lm
+from slimgate.tasks import causal_lm, text_classification
 
 pytestmark = pytest.mark.slow
 
@@ -166,6 +169,9 @@ def test_an_onnx_graph_is_the_file_that_was_judged(
 
     assert export(run)[0] == 0
 
+    readme = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "Needs `pip install onnxruntime tokenizers`" in readme
+    assert "from transformers" not in readme, "its import takes seconds"
     judged = run.store / "artifacts" / "key-of-small" / "model.onnx"
     assert (tmp_path / "out" / "model.onnx").read_bytes() == judged.read_bytes()
     assert (
@@ -173,6 +179,30 @@ def test_an_onnx_graph_is_the_file_that_was_judged(
         < ROUNDING
     )
     assert "use --format onnx" in export(run, "--format", "transformers", "--force")[2]
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_labels_keep_their_order(tmp_path: Path, form: str) -> None:
+    """config.json sorts its keys as texts: "10" is before "2"."""
+    names = tuple(f"label {number}" for number in range(12))
+    hub = write_tiny(tmp_path, "bert", labels=names)
+    config = AutoConfig.from_pretrained(hub)
+    written = Written(form, None, config, tokenizer_is_enough=True)
+    lines = snippet(written, find_form(form), text_classification.task, {}).splitlines()
+    first, second = (number for number, line in enumerate(lines) if line.startswith(("stored =", "labels =")))
+    space: dict[str, Any] = {"json": json, "Path": Path}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(hub)
+        exec("\n".join([lines[first], lines[second]]), space)
+    assert [space["labels"][number] for number in range(12)] == list(names)
+
+
+def test_default_labels_are_read_by_transformers(tmp_path: Path) -> None:
+    """transformers leaves LABEL_0 and LABEL_1 out of config.json."""
+    hub = write_tiny(tmp_path, "bert", labels=("LABEL_0", "LABEL_1"))
+    assert "id2label" not in json.loads((hub / "config.json").read_text("utf-8"))
+    written = Written("onnx", None, AutoConfig.from_pretrained(hub), tokenizer_is_enough=True)
+    assert "AutoConfig" in snippet(written, find_form("onnx"), text_classification.task, {})
 
 
 def test_an_openvino_graph_is_the_files_that_were_judged(

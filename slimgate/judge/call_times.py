@@ -6,8 +6,9 @@ and Nagaraja 2003, Order Statistics, section 7.1). Its upper bound for p95 takes
 
 That holds for independent rounds. Rounds of one process follow each other: a machine that is slow for one
 call is slow for the next. So n rounds count as n / (1 + 2 * the sum of their autocorrelations), which are
-those of their ranks, or of "is above the limit" if these are more (Geyer 1992, Stat. Sci. 7:473-483, initial
-positive sequence). No rule can account for slow moments that are too rare to occur in the timed seconds.
+those of their ranks, or of "is above the limit" if these are more. The sum is that of pairs of neighbours, as
+in Geyer 1992 (Stat. Sci. 7:473-483), but ends at the first pair that chance explains. No rule can account for
+slow moments that are too rare to occur in the timed seconds.
 
 Where a process lies in memory makes it some per cent faster or slower as long as it lives, and one process
 was timed. So the interval is LAYOUT wider on both sides, as that of a speed-up is at least (judge/speed.py).
@@ -45,10 +46,12 @@ QUANTILES: Mapping[str, float] = {
     E2E_P50: 0.50,
     E2E_P95: P95,
 }
-# What a budget of that kind limits, and its unit, in messages.
+# Kinds that limit a rate: its value and interval are those of the times, turned round.
 _RATES = frozenset({TOKENS_PER_SECOND, GOODPUT})
-# An autocorrelation counts if it exceeds this many standard errors, those of independent rounds.
+# A pair of autocorrelations counts if it exceeds this many standard errors, those of independent rounds.
 _SEEN = 1.0
+# How often the autocorrelations are corrected for the mean of a series that is not independent.
+_REFINEMENTS = 4
 
 
 def rounds_for(kind: str) -> int:
@@ -106,7 +109,7 @@ def _judge(
     undecided = verdict is Verdict.INCONCLUSIVE
     needed = rounds_needed(ms, in_ms, counted) if undecided else None
     if budget.kind in _RATES and tokens:
-        value, low, high = (1000 * tokens / seconds if seconds else inf for seconds in (value, high, low))
+        value, low, high = (1000 * tokens / time if time else inf for time in (value, high, low))
     return BudgetFacts(
         kind=budget.kind,
         limit=budget.limit,
@@ -164,21 +167,26 @@ def independent_rounds(ms: Floats, limit: float) -> int:
 def _correlation_time(series: Floats) -> float:
     """How many rounds of a series count as one: 1 + 2 * the sum of the autocorrelations, at least 1.
 
-    Summed in pairs up to the first that is not above its chance: what follows is noise.
+    Autocorrelations are summed in pairs, because their signs alternate if calls do, such as of two batches by
+    turns. The first pair that is not above its chance ends the sum, because what follows is noise.
     """
     centred = series - series.mean()
     n, spread = len(series), float(centred @ centred)
     if n < 4 or spread <= 0:
         return 1.0
     size = 1 << (2 * n - 1).bit_length()
-    correlation = np.fft.irfft(np.abs(np.fft.rfft(centred, size)) ** 2, size)[:n] / spread
-    correlation[1:] += 1.0 / n  # each is about that much too low, because the series itself gives the mean
-    if correlation[1] <= _SEEN / sqrt(n):
-        return 1.0
-    pairs = correlation[: n - n % 2].reshape(-1, 2).sum(axis=1)
-    noise = pairs <= _SEEN * sqrt(2 / n)
-    end = int(noise.argmax()) if noise.any() else len(pairs)
-    return float(max(1.0, 2.0 * pairs[:end].sum() - 1.0))
+    measured = np.fft.irfft(np.abs(np.fft.rfft(centred, size)) ** 2, size)[:n] / spread
+    rounds = 1.0
+    for _ in range(_REFINEMENTS):
+        correlation = measured.copy()
+        correlation[1:] += rounds / n  # each is about that much too low, because the series gives the mean
+        pairs = correlation[: n - n % 2].reshape(-1, 2).sum(axis=1)
+        noise = pairs <= _SEEN * sqrt(2 / n)
+        if correlation[1] <= _SEEN / sqrt(n) and noise[1]:
+            return 1.0
+        end = int(noise.argmax()) if noise.any() else len(pairs)
+        rounds = float(min(n, max(1.0, 2.0 * pairs[:end].sum() - 1.0)))
+    return rounds
 
 
 def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:

@@ -12,6 +12,8 @@ from math import isfinite
 
 import numpy as np
 
+from slimgate.budgets.base import MetricBudgetKind
+from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError, list_names
 from slimgate.judge.budget_kinds import QualityBudget, check_budget, list_point_limits
 from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
@@ -24,7 +26,7 @@ from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
 from slimgate.judge.verdict import QualityJudgement, as_growth, judgement_of, withhold_pass
 from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows
-from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 
 # Below these there is a warning, which changes no verdict. By the rule of three, 50 rows without a loss
 # leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups leave 9.5 % open: more than most budgets allow.
@@ -283,26 +285,33 @@ def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetFacts, .
 def judge_unchanged(judged: QualityJudgement) -> QualityJudgement:
     """The judgement if both sides are the same model and gave the same answer to every row.
 
-    Its true drop is 0. An interval for rows that were not drawn would say less than is known. Each budget
-    here limits a change, so each holds.
+    Its true drop is 0, and the ratio of its answers' lengths is 1. An interval for rows that were not drawn
+    would say less than is known.
     """
-    budgets = tuple(
-        replace(
-            budget,
-            verdict=Verdict.PASS,
-            interval=budget.interval and (0.0, 0.0),
-            n_needed=None,
-            p_value=0.0,
-            p_holds=1.0,
-        )
-        for budget in judged.budgets
-    )
+    budgets = tuple(map(_judge_no_change, judged.budgets))
     return replace(
         judged,
         interval=judged.interval and (0.0, 0.0),
         n_needed=None,
         budgets=budgets,
-        verdict=Verdict.PASS if budgets else None,
+        verdict=worst_verdict([budget.verdict for budget in budgets]),
         warnings=(*judged.warnings, UNCHANGED),
         withheld=None,
+    )
+
+
+def _judge_no_change(budget: BudgetFacts) -> BudgetFacts:
+    """The verdict if nothing changed. Only a limit that demands a change, such as a ratio of 0.8, fails."""
+    kind = find_kind(budget.kind)
+    assert isinstance(kind, MetricBudgetKind)
+    change = 1.0 if kind.question == "ratio" else 0.0
+    holds = change >= budget.limit if kind.least else change <= budget.limit
+    return replace(
+        budget,
+        verdict=Verdict.PASS if holds else Verdict.FAIL,
+        interval=budget.interval and (change, change),
+        fail_interval=budget.fail_interval and (change, change),
+        n_needed=None,
+        p_value=0.0 if holds else 1.0,
+        p_holds=1.0 if holds else 0.0,
     )

@@ -6,6 +6,7 @@ from math import exp
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from scipy.stats import binom
 
 from slimgate.errors import MeasureError
@@ -122,6 +123,15 @@ def test_rounds_that_follow_each_other_alike_count_as_fewer() -> None:
     drift = np.linspace(10.0, 12.0, 100)
     assert independent_rounds(drift, 11.0) < 10
     assert judge_call_times(drift, [p95(12.5)]).verdict is Verdict.INCONCLUSIVE
+
+
+def test_calls_by_turns_do_not_hide_a_drift() -> None:
+    """Their first autocorrelation is negative, although each batch is slow for many rounds."""
+    rng = np.random.default_rng(0)
+    drift = lfilter([1.0], [1.0, -0.95], rng.normal(size=400) * (1 - 0.95**2) ** 0.5)
+    ms = 10 * np.exp(0.15 * drift + 0.3 * (np.arange(400) % 2))
+    assert np.corrcoef(ms[1:], ms[:-1])[0, 1] < 0
+    assert independent_rounds(ms, float(np.median(ms))) < 60
 
 
 def test_slow_calls_in_one_burst_count_by_the_limit_they_break() -> None:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.evidence import by_contrast
-from slimgate.judge.extremes import usual_group_size
+from slimgate.judge.group_sizes import add_two_groups
+from slimgate.judge.metrics.weighted_correlation import ValuesUnder, by_rank, by_value, correlation
 from slimgate.judge.random_weights import METHOD, ROW_RESAMPLES, draw_weights
 from slimgate.judge.verdict import QualityJudgement, judgement_of
 from slimgate.outcomes import Floats, Ints
@@ -80,14 +80,12 @@ def judge_correlation(
     for name, scores in scores_by_name.items():
         if np.ptp(scores) == 0:
             raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, so there is no correlation")
-    unit_weights = np.ones((1, len(gold)))
-    before, after = _correlations(
-        [_column(kind, scores) for scores in scores_by_name.values()], unit_weights
-    )[:, 0]
+    prepare = by_rank if kind == "spearman" else by_value
+    before, after = _correlations(list(map(prepare, scores_by_name.values())), np.ones((1, len(gold))))[:, 0]
     if kind == "spearman":  # so that a rising transform changes nothing
         gold, teacher, variant = (rankdata(scores) for scores in scores_by_name.values())
     added, groups = add_extreme_pairs((gold, teacher, variant), groups, has_ends=kind == "spearman")
-    columns = [_column(kind, scores) for scores in added]
+    columns = list(map(prepare, added))
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
     units = int(member.max()) + 1
     weights = draw_weights(
@@ -125,10 +123,7 @@ def add_extreme_pairs(
     far above it, because nothing limits how wrong a score is.
     """
     gold, teacher, variant = columns
-    size = 1
-    if groups is not None:
-        size = usual_group_size(groups)
-        groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
+    groups, size = add_two_groups(groups)
     step = 1.0 if has_ends else 0.0
     far_off = 0.0 if has_ends else _FAR_OFF * variant.std()
     made_up = (
@@ -152,53 +147,10 @@ def _check_scores(name: str, columns: Mapping[str, Floats]) -> None:
             raise MeasureError(f"{name}: row {bad[0]} of {key} has a score of {column[bad[0]]}")
 
 
-@dataclass(frozen=True, eq=False)
-class _Column:
-    """One column of scores, centred.
-
-    For ranks: order sorts the scores. first, last: (pairs,) in that order, the first and the last position of
-    the scores that equal this one.
-    """
-
-    values: Floats
-    order: npt.NDArray[np.intp] | None = None
-    first: npt.NDArray[np.intp] | None = None
-    last: npt.NDArray[np.intp] | None = None
-
-    def of(self, weights: Floats) -> Floats:
-        """The values (pairs,), or their weighted mid-ranks (k, pairs). weights: (k, pairs)."""
-        if self.order is None:
-            return self.values
-        by_rank = weights[:, self.order]
-        upto = np.cumsum(by_rank, axis=1)
-        below = upto[:, self.first] - by_rank[:, self.first]
-        ranks = np.empty_like(weights)
-        ranks[:, self.order] = (below + upto[:, self.last]) / 2
-        return ranks
-
-
-def _column(kind: Correlation, scores: Floats) -> _Column:
-    values = scores - scores.mean()
-    if kind == "pearson":
-        return _Column(values)
-    order = np.argsort(values, kind="stable")
-    rising = values[order]
-    first = np.searchsorted(rising, rising, side="left")
-    return _Column(values, order, first, np.searchsorted(rising, rising, side="right") - 1)
-
-
-def _correlations(columns: Sequence[_Column], weights: Floats) -> Floats:
+def _correlations(columns: Sequence[ValuesUnder], weights: Floats) -> Floats:
     """(2, k) correlations of teacher and variant with gold, under each of k weightings.
 
     weights: (k, pairs). NaN if all values with a weight are equal.
     """
-    total = weights.sum(axis=1, keepdims=True)
-    gold, *models = (column.of(weights) for column in columns)
-    centred = gold - (weights * gold).sum(axis=1, keepdims=True) / total
-    spread = (weights * centred**2).sum(axis=1)
-    values = np.full((2, len(weights)), np.nan)
-    for line, scores in zip(values, models, strict=True):
-        deviations = scores - (weights * scores).sum(axis=1, keepdims=True) / total
-        product = spread * (weights * deviations**2).sum(axis=1)
-        np.divide((weights * centred * deviations).sum(axis=1), np.sqrt(product), out=line, where=product > 0)
-    return values
+    gold, *models = (column(weights) for column in columns)
+    return np.stack([correlation(gold, scores, weights) for scores in models])

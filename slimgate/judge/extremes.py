@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.group_sizes import unseen_size
+from slimgate.judge.group_sizes import add_two_groups
 from slimgate.judge.metrics.base import FromConfusion, Metric, value_of
 from slimgate.judge.metrics.confusion import confusion
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
@@ -116,11 +116,7 @@ def _stack(first: Floats | None, second: Floats | None) -> Floats | None:
 def _append_rows(
     outcomes: ClassOutcomes, label: int, predictions: Ints, scores: Floats | None
 ) -> ClassOutcomes:
-    groups = outcomes.groups
-    size = 1
-    if groups is not None:
-        size = usual_group_size(groups)
-        groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
+    groups, size = add_two_groups(outcomes.groups)
     predictions = np.repeat(predictions, size)
     probabilities = outcomes.probabilities
     if probabilities is not None and scores is not None:
@@ -137,11 +133,6 @@ def _append_rows(
     )
 
 
-def usual_group_size(groups: Ints) -> int:
-    """Rows of a made-up group: as in `mean_bound`."""
-    return max(1, round(unseen_size(np.unique(groups, return_counts=True)[1].astype(np.float64))))
-
-
 def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> tuple[Floats, Ints | None]:
     """(rows + 2, 2k) terms of both models and the groups, made-up rows (or whole groups) last.
 
@@ -154,10 +145,7 @@ def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> tuple
             "extremes, documents or correlated; see Metric in slimgate/judge/metrics/base.py"
         )
     ends = row_sums.extremes(teacher)
-    groups, size = teacher.groups, 1
-    if groups is not None:
-        size = usual_group_size(groups)
-        groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
+    groups, size = add_two_groups(teacher.groups)
     lost_and_gained = np.repeat(ends, size, axis=0), np.repeat(ends[::-1], size, axis=0)
     pairs = [
         np.concatenate([row_sums.terms(outcomes), made_up])

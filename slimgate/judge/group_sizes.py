@@ -1,10 +1,10 @@
-"""The size of a group of rows that the sample does not have."""
+"""Groups of rows that the sample does not have: their size, and how they are added."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from slimgate.outcomes import Floats
+from slimgate.outcomes import Floats, Ints
 
 
 def unseen_size(sizes: Floats, repeats: Floats | None = None) -> float:
@@ -15,3 +15,19 @@ def unseen_size(sizes: Floats, repeats: Floats | None = None) -> float:
     weights = np.ones(len(sizes)) if repeats is None else repeats
     scaled = sizes / sizes.max()
     return float(sizes.max() * (weights @ scaled**3) / (weights @ scaled**2))
+
+
+def add_two_groups(groups: Ints | None) -> tuple[Ints | None, int]:
+    """Adds two made-up groups of the usual size.
+
+    Args:
+        groups: (rows,) the group of each row, any numbers; None: each row is a unit, and so are the two.
+
+    Returns:
+        The groups, numbered from 0, with the rows of the two at the end; and the number of rows of each.
+    """
+    if groups is None:
+        return None, 1
+    _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    size = max(1, round(unseen_size(sizes.astype(np.float64))))
+    return np.append(numbers, len(sizes) + np.repeat([0, 1], size)), size

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import file_sha256, json_digest
 from slimgate._system.time_limit import OPTION, time_limit
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
@@ -259,6 +259,13 @@ class Builder:
             model.kind = plugin.gives or model.kind
             return model
 
+        def check_unchanged() -> None:
+            if step.row_files and list(map(file_sha256, step.row_files)) != key["files"]:
+                raise BuildError(
+                    "files of further rows changed while they were read; run again when no program writes "
+                    "to them"
+                )
+
         def are_held_out(texts: Sequence[str]) -> list[bool]:
             return self._contexts.read_held_out_texts()(texts)
 
@@ -273,6 +280,7 @@ class Builder:
             teachers=teachers,
             step=plugin,
             are_held_out=are_held_out if step.adds_rows else refuse_held_out,
+            check=check_unchanged,
         )
 
     def _build_teachers(self, where: str, step: SuiteStep, parent: Artifact) -> tuple[Artifact, ...]:

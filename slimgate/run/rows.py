@@ -53,7 +53,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     try:
         task, source = keys.make_task_key(suite.setup.task), keys.make_source_key(suite.setup)
         entry = store.make(
-            "splits", keys.make_splits_key(suite, source), lambda folder: _cut_splits(suite, folder)
+            "splits", keys.make_splits_key(suite, source), lambda folder: _cut_splits(suite, source, folder)
         )
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
@@ -116,12 +116,16 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
                 )
 
 
-def _cut_splits(suite: Suite, folder: Path) -> Json:
+def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
+    """Cuts and writes the splits. source: the data that their key stands for (keys.make_source_key).
+
+    Another run may have had the lock of the store since the key was made, so the data is compared twice.
+    """
     setup = suite.setup
-    before = setup.source.object.digest(setup.source.params)
+    before = keys.make_source_key(setup)
     with make_scratch_folder(folder) as scratch:
         parts = setup.source.object.read(setup.source.params, scratch=scratch)
-    if setup.source.object.digest(setup.source.params) != before:
+    if before != source or keys.make_source_key(setup) != source:
         raise DataError("the rows changed while they were read; run again when no program changes them")
     done = cut(
         parts,

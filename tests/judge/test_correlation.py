@@ -247,3 +247,26 @@ def test_the_column_of_a_score_that_is_no_number_is_named(column: str) -> None:
     columns[column][3] = np.nan
     with pytest.raises(MeasureError, match=f"pearson: row 3 of {column} has a score of nan"):
         judge_correlation("pearson", **columns, budgets=[])
+
+
+def test_small_scores_of_a_wide_range_are_no_ties() -> None:
+    """Subtracting the mean would round the likelihoods of most pairs to the same number."""
+    rng = np.random.default_rng(0)
+    gold = rng.normal(size=300)
+    teacher, variant = (np.exp(20 * (gold + rng.normal(0, noise, 300))) for noise in (0.3, 0.6))
+    judged = judge_correlation("spearman", gold, teacher, variant, [QualityBudget("drop_points", 20.0)])
+    assert judged.teacher == pytest.approx(stats.spearmanr(gold, teacher).statistic)
+    assert judged.value == pytest.approx(stats.spearmanr(gold, variant).statistic)
+
+
+def test_the_interval_does_not_depend_on_the_numbers_of_groups() -> None:
+    rng = np.random.default_rng(1)
+    gold, teacher, variant = scored_pairs(rng, 200)
+    groups = np.repeat(np.arange(40), 5)
+    budgets = [QualityBudget("drop_points", 20.0)]
+    large = groups + np.iinfo(np.int64).max - 39
+    intervals = [
+        judge_correlation("spearman", gold, teacher, variant, budgets, groups=numbers).interval
+        for numbers in (groups, large)
+    ]
+    assert intervals[0] == intervals[1]

@@ -31,7 +31,7 @@ def test_made_up_rows_of_grouped_rows_come_in_whole_groups() -> None:
     terms, members = made_up(np.array([5, 5, 5, 9]))
     assert terms == [[1, 1, 0, 1]] * 3 + [[0, 1, 1, 1]] * 3
     assert members is not None
-    assert members.tolist() == [5, 5, 5, 9, 10, 10, 10, 11, 11, 11]
+    assert members.tolist() == [0, 0, 0, 1, 2, 2, 2, 3, 3, 3]
 
 
 def test_best_and_worst_are_those_of_the_teachers_rows() -> None:

@@ -185,7 +185,7 @@ def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> N
     teacher, variant = counted(6, groups=np.array([4, 9, 9, 7, 7, 7]))
     more, other = with_pseudo_changes(load_metric("f1"), teacher, variant)
     assert more.groups is not None
-    assert more.groups.tolist() == [4, 9, 9, 7, 7, 7, 10, 10, 10, 11, 11, 11]
+    assert more.groups.tolist() == [0, 2, 2, 1, 1, 1, 3, 3, 3, 4, 4, 4]
     right = [outcomes.predictions[6:] == outcomes.labels[6:] for outcomes in (more, other)]
     assert [one.tolist() for one in right] == [[True] * 3 + [False] * 3, [False] * 3 + [True] * 3]
 

@@ -365,6 +365,25 @@ def test_a_transfer_set_and_what_it_may_not_hold_are_in_the_key(tmp_path: Path) 
     assert tiny.build("a", variants=variants) == {"a": [True, False]}
 
 
+def test_a_transfer_set_that_changes_in_a_step_is_an_error(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
+    more = tmp_path / "more.txt"
+    more.write_text("good nice film\n")
+    options = 'transfer = "more.txt", precision = "float32"'
+    suite = tiny.suite(variants=f'a = {{ model = "hub", steps = [{{ distill = {{ {options} }} }}] }}\n')
+
+    class LateStore(Store):
+        def make(self, kind: str, *arguments: Any) -> Any:
+            more.write_text(more.read_text("utf-8") + "bad plot\n", "utf-8")
+            return super().make(kind, *arguments)
+
+    store = LateStore(tmp_path / "store")
+    builder = Builder(suite, prepare_rows(suite, store), store, device="cpu")
+    with pytest.raises(BuildError, match="files of further rows changed while they were read"):
+        builder.build("a")
+
+
 def test_a_step_that_adds_no_rows_has_no_gate_in_its_key(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))

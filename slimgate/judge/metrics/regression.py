@@ -18,6 +18,7 @@ import numpy as np
 
 from slimgate.judge.metrics.base import Correlated, Metric, Statistic, check_weights
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
+from slimgate.judge.metrics.weighted_correlation import ValuesUnder, by_rank, by_value, correlation
 from slimgate.outcomes import Floats, Outcomes
 
 OfErrors = Callable[[Floats], Floats]
@@ -29,41 +30,19 @@ def gold_and_scores(outcomes: Outcomes) -> tuple[Floats, Floats]:
 
 
 def pearson(outcomes: Outcomes, weights: Floats) -> Floats:
-    """Weighted correlation: (…, rows) weights -> (…,)."""
-    check_weights(outcomes, weights)
-    gold, scores = gold_and_scores(outcomes)
-    return _correlation(gold - gold.mean(), scores - scores.mean(), weights)
+    """Weighted correlation: (…, rows) weights -> (…,); 0 if all values with a weight are equal."""
+    return _correlate(outcomes, weights, by_value)
 
 
 def spearman(outcomes: Outcomes, weights: Floats) -> Floats:
     """The same for ranks among the weighted rows; equal values share the middle of their ranks."""
+    return _correlate(outcomes, weights, by_rank)
+
+
+def _correlate(outcomes: Outcomes, weights: Floats, prepare: Callable[[Floats], ValuesUnder]) -> Floats:
     check_weights(outcomes, weights)
-    gold, scores = gold_and_scores(outcomes)
-    return _correlation(_ranks(gold, weights), _ranks(scores, weights), weights)
-
-
-def _ranks(values: Floats, weights: Floats) -> Floats:
-    """(…, rows) the middle of the places that a row's equal values take, from 0 to the sum of the weights."""
-    order = np.argsort(values, kind="stable")
-    rising = values[order]
-    first = np.searchsorted(rising, rising, side="left")
-    last = np.searchsorted(rising, rising, side="right") - 1
-    upto = np.cumsum(weights[..., order], axis=-1)
-    below = upto[..., first] - weights[..., order][..., first]
-    ranks = np.empty_like(upto)
-    ranks[..., order] = (below + upto[..., last]) / 2
-    return ranks
-
-
-def _correlation(first: Floats, second: Floats, weights: Floats) -> Floats:
-    """first, second: (rows,) or (…, rows)."""
-    total = weights.sum(axis=-1, keepdims=True)
-    a = first - (weights * first).sum(axis=-1, keepdims=True) / total
-    b = second - (weights * second).sum(axis=-1, keepdims=True) / total
-    product = (weights * a**2).sum(axis=-1) * (weights * b**2).sum(axis=-1)
-    correlation = np.zeros(product.shape)
-    np.divide((weights * a * b).sum(axis=-1), np.sqrt(product), out=correlation, where=product > 0)
-    return np.clip(correlation, -1.0, 1.0)
+    gold, scores = (prepare(column)(weights) for column in gold_and_scores(outcomes))
+    return np.asarray(np.nan_to_num(correlation(gold, scores, weights)))
 
 
 def _correlation_metric(correlated: Correlated, statistic: Statistic) -> Metric:

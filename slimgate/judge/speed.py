@@ -164,6 +164,11 @@ def clearance(visible: float | None) -> float | None:
     return visible if visible is None else 1.0 if visible <= FINE else 1.0 + visible
 
 
+def clearance_of(speedup: Speedup, visible: float | None) -> float | None:
+    """The same factor for a duel: none is enough if other processes needed its cores."""
+    return None if speedup.is_crowded else clearance(visible)
+
+
 def judge_speedup(
     speedup: Speedup,
     minimum: float,
@@ -179,7 +184,7 @@ def judge_speedup(
     everything is, and if other processes needed the cores at the same time.
     """
     low, high = speedup.claimed_interval
-    clear = None if speedup.is_crowded else clearance(visible)
+    clear = clearance_of(speedup, visible)
     verdict = Verdict.INCONCLUSIVE
     if clear is not None and low >= minimum * clear:
         verdict = Verdict.PASS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 from slimgate.budgets.registry import find_kind
@@ -81,9 +82,14 @@ def _value_and_interval(
 
 
 def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
-    """The interval of a speed-up, wider by the factor by which it must clear a budget."""
-    if times.speedup_interval is None or times.clearance is None:
-        return times.speedup_interval
+    """The interval of a speed-up, wider by the factor by which it must clear a budget.
+
+    It is without end if no factor is enough.
+    """
+    if times.speedup_interval is None:
+        return None
+    if times.clearance is None:
+        return 0.0, inf
     low, high = times.speedup_interval
     return low / times.clearance, high * times.clearance
 
@@ -141,6 +147,8 @@ def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
     recorded = judged.facts.verdict, _decide_by_figures(kind, judged.facts.limit, judged)
     if recorded[0] is Verdict.INCONCLUSIVE and recorded[1] is not recorded[0]:
         return None if verdict is None else Verdict.INCONCLUSIVE
+    if verdict is Verdict.PASS and judged.facts.p_value == 1.0:  # withheld: no limit passes
+        return Verdict.INCONCLUSIVE
     capped = judged.facts.capped
     if verdict is Verdict.PASS and capped is not None and capped.derived:
         has_passed = recorded[0] is Verdict.PASS and not is_looser(kind, judged.facts.limit, limit)

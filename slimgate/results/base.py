@@ -75,9 +75,9 @@ class BudgetFacts:
     teacher's value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling.
     None if the result has them already: a drop in points, a speed-up, a compression.
     on_inconclusive: whether the budget fails the run if it is undecided; None if it never is.
-    p_value: of "the budget does not hold"; None if the verdict has no p-value. p_holds: of "it holds", small
-    if the rows show that it does not. For a two-sided budget p_value is the larger of two one-sided p-values,
-    and p_holds twice the smaller of the other two.
+    p_value: of "the budget does not hold", 1 if no rows could show that it holds; None if the verdict has no
+    p-value. p_holds: of "it holds", small if the rows show that it does not. For a two-sided budget, p_value
+    is the larger of two one-sided p-values, and p_holds is twice the smaller of the other two.
     fail_interval: the 95 % interval of the drop, by which a two-sided budget FAILs.
     builds: for a budget over builds, how many were judged, 1 if all are equal; None for a budget over rows.
     n_needed: the rows that would decide an INCONCLUSIVE budget; None if none would. builds_needed: the

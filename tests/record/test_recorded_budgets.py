@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slimgate.judge.verdict import withhold_budget
 from slimgate.record.budgets import Judged, clean_reason, is_looser, judged_budgets, verdict_under
 from slimgate.record.run import VariantRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
@@ -75,6 +76,26 @@ def test_another_limit_of_a_speed_up_must_be_cleared_by_as_much(limit: float, ve
     )
     [one] = judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
     assert verdict_under("speedup_min", limit, one) is verdict
+
+
+@pytest.mark.parametrize("recorded", [1.2, 1.5, 1.55])
+def test_no_limit_of_a_speed_passes_if_no_delay_was_seen(recorded: float) -> None:
+    """Whether or not the recorded limit is inside the interval."""
+    facts = BudgetFacts(kind="speedup_min", limit=recorded, verdict=Verdict.INCONCLUSIVE)
+    times = LatencyFacts(
+        speedup=1.5, speedup_interval=(1.4, 1.6), clearance=None, budgets=[facts], measured="now"
+    )
+    [judged] = judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
+    assert verdict_under("speedup_min", 1.1, judged) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("recorded", [2.0, 3.0])
+def test_no_limit_passes_a_verdict_that_was_withheld(recorded: float) -> None:
+    facts = withhold_budget(
+        BudgetFacts(kind="drop_points", limit=recorded, verdict=Verdict.PASS, p_value=0.01)
+    )
+    judged = Judged("labels_f1_macro", None, facts, 0.5, (-1.5, 2.5))
+    assert verdict_under("drop_points", 4.0, judged) is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(("reason", "found"), [(None, None), ("", None), (" \n", None), (" why ", "why")])

@@ -25,7 +25,7 @@ from slimgate.judge.call_times import (
     rounds_for,
 )
 from slimgate.judge.facts import add_actions
-from slimgate.judge.speed import FINE, Speedup, clearance, judge_speedup, speed_message
+from slimgate.judge.speed import FINE, Speedup, clearance_of, judge_speedup, speed_message
 from slimgate.models.quantized_files import weight_format_of
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.planted_delay import find_delay
@@ -274,7 +274,7 @@ def test_speedup(
     )
     line = speed_message(variant.name, workload.id, speedup, judged, visible=visible)
     facts = make_speedup_facts(
-        speedup, judged, action, line, clearance=clearance(visible), threads=speedup.threads
+        speedup, judged, action, line, clearance=clearance_of(speedup, visible), threads=speedup.threads
     )
     report_result(GateResult(SPEEDUP, variant.name, workload.id, facts))
     add_speedup_to_benchmark(request.config, (suite.path, variant.name, workload.id), speedup)

@@ -113,3 +113,12 @@ def test_a_tasks_value_never_takes_the_place_of_a_files_column(name: str, tmp_pa
 def test_labels_of_one_value_always_have_one_order() -> None:
     names = tuple("0" * count for count in range(1, 9))
     assert class_outcomes(names[::-1], names).classes == names
+
+
+@pytest.mark.parametrize("column", ["id", "label", "prediction"])
+def test_a_nul_at_the_end_is_an_error(column: str) -> None:
+    """Arrays of text lose it, and two ids become one."""
+    columns = {"id": ["x", "y"], "label": ["a", "b"], "prediction": ["a", "b"]}
+    columns[column] = [columns[column][0], columns[column][0] + "\0"]
+    with pytest.raises(MeasureError, match=rf"{column} 1 is '.\\x00', expected no NUL at the end"):
+        class_outcomes(columns["label"], columns["prediction"], ids=columns["id"])

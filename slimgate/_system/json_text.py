@@ -15,6 +15,15 @@ NOT_JSON = (ValueError, RecursionError)
 MAX_BYTES = 100_000_000
 
 
+def parse_strict(text: str) -> Any:
+    """The value of a JSON text. Raises one of NOT_JSON, also for NaN and Infinity, which Python accepts."""
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
 def describe_json_error(error: Exception) -> str:
     """What is wrong, in a few words. error: one of NOT_JSON."""
     if isinstance(error, json.JSONDecodeError):

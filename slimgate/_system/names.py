@@ -21,6 +21,8 @@ def to_names(column: str, values: Any) -> list[str]:
     for row, value in enumerate(items):
         if _is_missing(value) or not _is_name(column, value):
             raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected a name or a number")
+        if isinstance(value, str) and value.endswith("\0"):
+            raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected no NUL at the end")
     # Whole floats become integers: libraries turn labels into floats if some may be missing.
     integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in items)
     return [str(value) for value in integers]

@@ -21,8 +21,9 @@ the gate rows as such a processor would, and judges them by the variant's budget
 limits the rows that turn wrong between this processor and the other. On a processor without VNNI, int8
 products of oneDNN (PyTorch) and ONNX Runtime saturate. PyTorch and OpenVINO models answer in a separate
 process with ONEDNN_MAX_CPU_ISA. ONNX Runtime has no such switch, so its models are built again with
-reduce_range. Models come from the store; missing models are built. Exit codes: 0 all budgets hold everywhere;
-1 a budget does not hold or cannot be decided; 4 wrong usage or input.
+reduce_range. Models of other runtimes cannot be checked. Models come from the store; missing models are
+built. Exit codes: 0 all budgets hold everywhere; 1 a budget does not hold or cannot be decided; 4 wrong usage
+or input.
 """
 
 

@@ -1,11 +1,9 @@
-"""Confusion counts of one model, and of two side by side if there are many classes.
+"""Figures on the answers of a classifier, for reports. No budget limits them.
 
-How far a variant's probabilities are from its teacher's.
-
-Precision and recall by a threshold on the confidence: a model may decline to answer below it.
-
-Expected calibration error, Brier score and reliability bins: how far a confidence is from the share of right
-answers.
+- confusion counts: of one model, or of two side by side if there are many classes
+- the divergence of a variant's probabilities from its teacher's
+- precision and recall by a threshold on the confidence, below which a model may decline to answer
+- calibration error, Brier score and reliability bins: confidence beside the share of right answers
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.judge.metrics.base import Metric, check_classes, value_of
+from slimgate.judge.metrics.classes import positive_label
 from slimgate.judge.metrics.probabilities import BINS, METRICS, bin_of
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
@@ -58,12 +57,14 @@ def kl_to_teacher(teacher: ClassOutcomes, variant: ClassOutcomes) -> float | Non
 
 
 def tradeoff(outcomes: ClassOutcomes) -> list[TradeoffFacts] | None:
-    """One point a threshold from 0.1 to 0.9; None without probabilities."""
+    """One point for each threshold from 0.1 to 0.9; None without probabilities."""
     sure = confidences(outcomes)
     if sure is None or outcomes.probabilities is None:
         return None
     if len(outcomes.classes) == 2:
-        score, target = outcomes.probabilities[:, 1], outcomes.labels == 1
+        positive = positive_label(outcomes)
+        column = 1 if positive is None else outcomes.classes.index(positive)
+        score, target = outcomes.probabilities[:, column], outcomes.labels == column
         to_find = int(target.sum())
     else:
         score, target = sure, outcomes.predictions == outcomes.labels

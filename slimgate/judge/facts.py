@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from math import isfinite
 
 import numpy as np
@@ -22,13 +21,11 @@ def quality_facts(
 ) -> QualityFacts:
     """A judged metric of a variant.
 
-    message: its line. on_undecided: what each budget does if it is undecided. measured: when.
+    message: its line. on_undecided: what each budget does if it is undecided; none: the record does not say.
+    measured: when.
     """
     figures = QualityFigures.model_validate(judged, from_attributes=True)
-    budgets = [
-        replace(budget, on_inconclusive=action)
-        for budget, action in zip_longest(judged.budgets, on_undecided)
-    ]
+    budgets = add_actions(judged.budgets, on_undecided or [None] * len(judged.budgets))
     return QualityFacts(**{**dict(figures), "budgets": budgets}, message=message, measured=measured)
 
 
@@ -50,7 +47,9 @@ def since_facts(
     )
 
 
-def add_actions(budgets: Sequence[BudgetFacts], on_undecided: Sequence[OnInconclusive]) -> list[BudgetFacts]:
+def add_actions(
+    budgets: Sequence[BudgetFacts], on_undecided: Sequence[OnInconclusive | None]
+) -> list[BudgetFacts]:
     """Judged budgets with what each does if it is undecided."""
     return [
         replace(budget, on_inconclusive=action) for budget, action in zip(budgets, on_undecided, strict=True)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from slimgate._system.json_text import NOT_JSON
+from slimgate._system.json_text import NOT_JSON, parse_strict
 from slimgate.judge.tool_calls import ToolCall, Untyped, to_call
 
 Calls = list[ToolCall] | None
@@ -74,7 +74,7 @@ def read_calls(answer: str) -> Calls:
 def _read_json_calls(text: str) -> Calls:
     """The calls of a JSON object, or of a list of them; None for anything else."""
     try:
-        value = json.loads(text)
+        value = parse_strict(text)
     except NOT_JSON:
         return None
     items = value if isinstance(value, list) else [value]
@@ -90,7 +90,7 @@ def _all(calls: Iterator[ToolCall | None]) -> Calls:
 def _make_call(name: str, arguments: str) -> ToolCall | None:
     """A call from the JSON text of its arguments; None if the text is not an object."""
     try:
-        value = json.loads(arguments)
+        value = parse_strict(arguments)
     except NOT_JSON:
         return None
     return ToolCall(name, value) if isinstance(value, dict) else None
@@ -200,7 +200,7 @@ def _read_invokes(text: str) -> Calls:
         for key, is_text, value in _INVOKE_PARAMETER.findall(body):
             try:
                 values[key] = (
-                    json.loads(value) if is_text == "false" else value if is_text else Untyped(value)
+                    parse_strict(value) if is_text == "false" else value if is_text else Untyped(value)
                 )
             except NOT_JSON:
                 return None
@@ -249,9 +249,11 @@ def _read_python_calls(text: str) -> Calls:
 def _read_python_call(call: ast.expr) -> ToolCall | None:
     if not isinstance(call, ast.Call) or call.args:
         return None
+    if any(word.arg is None for word in call.keywords):  # **more
+        return None
     try:
-        arguments = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg is not None}
-        return ToolCall(ast.unparse(call.func), json.loads(json.dumps(arguments)))
+        arguments = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        return ToolCall(ast.unparse(call.func), parse_strict(json.dumps(arguments)))
     except (
         ValueError,
         TypeError,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate._system.json_text import NOT_JSON, describe_json_error
+from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_strict
 from slimgate.plugins.base import Json
 
 _A_TOOL = '{"type": "function", "function": {"name", "description", "parameters"}}'
@@ -38,7 +38,7 @@ class Untyped(str):
     def values(self) -> list[Any]:
         """The values that it may be: the text, and what the text is as JSON or as a constant of Python."""
         try:
-            return [str(self), _CONSTANTS[self] if self in _CONSTANTS else json.loads(self)]
+            return [str(self), _CONSTANTS[self] if self in _CONSTANTS else parse_strict(self)]
         except NOT_JSON:
             return [str(self)]
 
@@ -61,7 +61,7 @@ def _parse_arguments(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return parse_strict(value)
     except NOT_JSON:
         return value
 
@@ -114,7 +114,7 @@ def read_tools(value: object) -> list[Json]:
     """
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_strict(value)
         except NOT_JSON as error:
             problem = f"not JSON ({describe_json_error(error)})"
             raise ValueError(f"{problem}, expected a list of tools: [{_A_TOOL}]") from error

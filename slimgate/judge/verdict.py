@@ -32,7 +32,7 @@ class QualityJudgement:
     the value has grown, in percent of the teacher's value. interval: None for a metric that is not resampled.
     verdict: None without a budget.
     variance: n times the squared standard error of the drop; None if it is not known.
-    design_effect, changed: only if the method is Tango's.
+    design_effect: for groups of rows that are right or wrong. changed: for rows that are right or wrong.
     p_at_least(drop_points): the p-value of a true drop of at least this; None if it is not known.
     family: why a budget that holds alone is no PASS in its family; None if it is a PASS.
     withheld: why no budget passes whatever the interval is, such as a label without rows; else None.

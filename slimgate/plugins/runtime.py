@@ -69,6 +69,8 @@ class Runtime(WithParams[P]):
     requires: minimum versions of packages above those of slimgate, as in a Step.
     any_processor: the kinds with the same answers on every processor, up to the rounding of float32. The
         store keeps the answers of other kinds for each processor.
+    obeys_onednn: whether the environment variable ONEDNN_MAX_CPU_ISA limits the instructions of all its
+        arithmetic, so that `slimgate portability` can compute the answers of another processor.
     counts_macs: whether it overrides `count_macs`.
     times_writing: whether its predictors are TimedWriters, so that workloads with new_tokens can be timed.
     form: the form in which `slimgate export` writes its models; None: it cannot be exported.
@@ -86,6 +88,7 @@ class Runtime(WithParams[P]):
     packages: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     any_processor: frozenset[str] = frozenset()
+    obeys_onednn: bool = False
     counts_macs: bool = False
     times_writing: bool = False
     form: Form | None = None

@@ -16,6 +16,6 @@ def moment(text: str) -> str:
     """`2026-11-20 08:15 UTC` for a time of a record. Any other text stays as it is, escaped."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if time.tzinfo else f"{time:%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):  # no time, or one before the year 1 in UTC
         return escape(text)
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if time.tzinfo else f"{time:%Y-%m-%d %H:%M}"

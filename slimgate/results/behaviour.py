@@ -36,7 +36,6 @@ class Flips(Facts):
     percent: float | None = None
     interval: tuple[float, float] | None = None
     groups: int | None = None
-    design_effect: float | None = None
     quoted: list[QuotedRow] = []
     quoted_better: list[QuotedRow] = []
 
@@ -57,9 +56,10 @@ class TradeoffFacts(Facts):
     coverage: the share of rows answered. precision: None if no row is answered. recall: None if no row has
     the class.
 
-    Two classes: a row is answered if class 1 has at least that probability; precision and recall are those of
-    class 1. More classes: a row is answered if the prediction has at least that probability; precision is the
-    share of right rows among the answered, recall among all rows.
+    Two classes: a row is answered if the positive class has at least that probability; precision and recall
+    are those of the positive class, or of the second class if none is known to be positive. More classes: a
+    row is answered if the prediction has at least that probability; precision is the share of right rows
+    among the answered, recall among all rows.
     """
 
     threshold: float

@@ -30,8 +30,8 @@ class QualityFigures(DropFigures):
 
     n: the number of rows. groups: the number of groups of rows; None if each row is a group. band: a word for
     the size of the drop, such as "negligible". design_effect: the factor by which groups raise the variance
-    of the drop, if the method uses it. runs: the numbers of runs of teacher and variant that were judged;
-    None if each has a single run.
+    of the drop, if rows are right or wrong. runs: the numbers of judged runs of teacher and variant; None if
+    each has a single run.
     """
 
     teacher: float

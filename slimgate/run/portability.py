@@ -1,9 +1,9 @@
 """Predicts a model's answers as another processor would give them, with some instructions missing.
 
 Without VNNI the int8 products of oneDNN and ONNX Runtime add pairs of products in 16 bits, which saturate
-(pytorch#103646, onnxruntime#6004, #5849). An environment variable makes oneDNN leave instructions out, so a
-separate process answers as another processor would. ONNX Runtime has no such switch: the model's int8 steps
-are built again with `reduce_range`, whose 7-bit weights cannot saturate.
+(pytorch#103646, onnxruntime#6004, #5849). An environment variable makes oneDNN leave instructions out. So for
+PyTorch and OpenVINO, a separate process answers as another processor would. ONNX Runtime has no such switch:
+the model's int8 steps are built again with `reduce_range`, whose 7-bit weights cannot saturate.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from slimgate.errors import DataError, MeasureError
 from slimgate.outcomes import Outcomes
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.run.run import SuiteRun
+from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.suite.suite import Suite, Variant
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ class Setting:
 def list_settings(run: SuiteRun, name: str, instructions: list[str] | None = None) -> list[Setting]:
     """The settings that are possible for a model. instructions: of the processor; None: of this one.
 
-    Raises DataError if there are none: the processor has only the lowest level, or the ONNX Runtime model
-    has no int8 step that can be built with 7-bit weights.
+    Raises DataError if there are none: the processor has only the lowest level, the ONNX Runtime model has no
+    int8 step that can be built with 7-bit weights, or another library computes the answers.
     """
+    runtime = run.suite.model(name).runtime
     if run.build(name).artifact.kind == "onnx":
         if not _narrow_variants(run.suite, name):
             raise DataError(
@@ -64,6 +66,12 @@ def list_settings(run: SuiteRun, name: str, instructions: list[str] | None = Non
                 f"{name} has {_REDUCE} = false, which a second build would set to true"
             )
         return [Setting(f"built again with {_REDUCE} = true", {}, reduced=True)]
+    if not runtime.object.obeys_onednn:
+        raise DataError(
+            f"{run.suite.shown}: {name}: its runtime {runtime.name} cannot leave instructions out, so this "
+            "processor cannot answer as another one does; run the suite on a machine of the other kind"
+            + ("; or check each model of the cascade" if runtime.name == CASCADE else "")
+        )
     has = set(cpu_instructions() if instructions is None else instructions)
     settings = [
         Setting(f"{words} (ONEDNN_MAX_CPU_ISA={level})", {"ONEDNN_MAX_CPU_ISA": level})

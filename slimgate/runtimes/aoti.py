@@ -85,6 +85,7 @@ def open_package(package: Path) -> Any:
 
 class Aoti(Runtime[Params]):
     kinds = frozenset({"torch_aoti"})
+    obeys_onednn = True
     default_for = kinds
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> AotiPredictor:

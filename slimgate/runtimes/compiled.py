@@ -227,6 +227,7 @@ class CompiledPredictor(EagerPredictor):
 
 class Compiled(Runtime[Params]):
     kinds = frozenset({"torch", "torch_quantized"})
+    obeys_onednn = True
     counts_macs = True
     times_writing = True
 

@@ -164,6 +164,7 @@ class EagerPredictor:
 
 class Eager(Runtime[Params]):
     kinds = frozenset({"torch", "torch_quantized", SPECULATIVE, SERVED, CHECKPOINT})
+    obeys_onednn = True
     formats = frozenset({"bitsandbytes", "torchao"})  # their kernels compute on a CPU too
     unpacks = True
     default_for = kinds

@@ -156,6 +156,7 @@ def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
 
 class OpenVino(Runtime[Params]):
     kinds = frozenset({KIND})
+    obeys_onednn = True
     default_for = kinds
     packages = ("openvino",)
     form = Form(

@@ -211,6 +211,7 @@ def _read_layer_type(node: ov.Node) -> str:
 
 class OpenVinoDecoder(Runtime[Params]):
     kinds = frozenset({DECODER})
+    obeys_onednn = True
     default_for = kinds
     packages = ("openvino",)
     times_writing = True

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
@@ -53,3 +55,8 @@ def test_two_classes_agree_with_scikit_learn(threshold: float) -> None:
 
 def test_without_probabilities_there_is_none() -> None:
     assert tradeoff(without_probabilities(FOUR)) is None
+
+
+def test_the_class_is_the_positive_one() -> None:
+    stated = points(replace(FOUR, positive=FOUR.classes[0]))
+    assert figures(stated[0.9]) == (0.9, 0.25, 1.0, 0.5), "class 0 has 0.9, 0.09, 0.4 and 0.3"

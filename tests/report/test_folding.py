@@ -21,8 +21,9 @@ def test_a_summary_is_harmless_html() -> None:
         ("2026-11-20T09:15:40+01:00", "2026-11-20 08:15 UTC"),
         ("2026-11-20T08:15", "2026-11-20 08:15"),
         ("now|", "now\\|"),
+        ("0001-01-01T00:00:00+05:00", "0001-01-01T00:00:00+05:00"),
     ],
-    ids=["utc", "another zone", "no zone", "no time"],
+    ids=["utc", "another zone", "no zone", "no time", "before the year 1"],
 )
 def test_a_time_is_written_for_people(text: str, shown: str) -> None:
     assert moment(text) == shown

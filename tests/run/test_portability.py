@@ -12,6 +12,7 @@ from slimgate._system.processor import cpu_instructions
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes
+from slimgate.plugins.loading import load
 from slimgate.run.portability import Setting, list_settings, predict_under
 
 PRUNED = "pruned = { steps"
@@ -52,6 +53,24 @@ def test_each_level_below_the_processor_is_asked(
 def test_a_processor_with_the_least_instructions_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no instructions that could be left out \(avx2 fma\)"):
         list_settings(tiny_run(tmp_path), "pruned", ["avx2", "fma"])
+
+
+def test_a_cascade_is_checked_by_its_models(tmp_path: Path) -> None:
+    cascade = 'fast = { cascade = { models = ["pruned", "teacher"], threshold = 0.5 } }\n'
+    run = tiny_run(tmp_path, **{"[measure]": f"{cascade}[measure]"})
+    with pytest.raises(DataError, match=r"runtime cascade cannot .* check each model of the cascade"):
+        list_settings(run, "fast", ["avx2", "avx512_vnni", "avx512f"])
+
+
+@pytest.mark.parametrize(
+    ("name", "obeys"),
+    [
+        *((name, True) for name in ("eager", "compiled", "aoti", "openvino", "openvino_decoder")),
+        *((name, False) for name in ("llama_cpp", "ctranslate2", "onnxruntime_genai", "endpoint")),
+    ],
+)
+def test_only_models_that_onednn_computes_get_its_switch(name: str, obeys: bool) -> None:
+    assert load("runtime", name).obeys_onednn is obeys
 
 
 @needs_vnni

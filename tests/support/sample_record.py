@@ -275,7 +275,6 @@ def _student_behaviour() -> BehaviourFacts:
             percent=6.02,
             interval=(5.39, 6.71),
             groups=2210,
-            design_effect=1.21,
             quoted=[
                 QuotedRow(
                     id="all/8012",

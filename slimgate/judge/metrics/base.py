@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics.classes import arrange_classes
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
@@ -17,7 +18,6 @@ Statistic = Callable[[Any, Floats], Floats]
 FromConfusion = Callable[[Floats], Floats]
 PerRow = Callable[[Any], Floats]
 Influence = Callable[[Any], Floats]
-Unit = Literal["points", "percent"]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from slimgate._system.json_text import NOT_JSON, parse_strict
 from slimgate.judge.scores._json_schema import describe_problem, is_valid, make_validator
 from slimgate.judge.scores.base import Score
 from slimgate.plugins.params import Table
@@ -31,8 +31,8 @@ class JsonValid(Score[Params]):
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 if the answer is valid, else 0."""
         try:
-            value = json.loads(answer)
-        except (ValueError, RecursionError):
+            value = parse_strict(answer)
+        except NOT_JSON:
             return 0.0
         if params.json_schema is None:
             return 1.0

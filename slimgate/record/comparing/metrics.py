@@ -26,7 +26,12 @@ def known_metrics(record: RunRecord) -> dict[str, Metric | None]:
     if record.task.kind == RECORD_KIND:
         of_logs = metrics_of_record((record.task.params or {}).get("comparisons", []))
         return {name: of_logs.get(name) for name in names}
-    return {name: None if name.startswith(_HUB) else load_or_none(name) for name in names}
+    return {name: load_if_light(name) for name in names}
+
+
+def load_if_light(name: str) -> Metric | None:
+    """The metric of that name, or None; also for a metric of the hub, which loads large packages."""
+    return None if name.startswith(_HUB) else load_or_none(name)
 
 
 def load_or_none(name: str) -> Metric | None:

@@ -9,12 +9,10 @@ from slimgate.errors import SlimgateError
 from slimgate.judge.metrics import value_of
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing.answers import Pair, pair_answers, same_answers
-from slimgate.record.comparing.metrics import load_or_none, same_value
+from slimgate.record.comparing.metrics import load_if_light, same_value
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import Machine
 from slimgate.record.run import VariantRecord
-
-_HUB = "hub:"
 
 
 class Since(NamedTuple):
@@ -85,7 +83,7 @@ def is_same_model(
 def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:
     """Why the answers cannot be those that the record judged: a metric of them differs; None if none does."""
     for name, facts in model.quality.items():
-        metric = None if name.startswith(_HUB) else load_or_none(name)
+        metric = load_if_light(name)
         if metric is None:
             continue
         value = value_of(metric, then)

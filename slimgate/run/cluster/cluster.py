@@ -10,13 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.run.cluster.needs import OPTION, Needs
-
-if TYPE_CHECKING:
-    pass
 
 ADDRESS = "--slimgate-ray-address"
 # How long an address may take to answer, and processes of our own cluster to end.

@@ -49,6 +49,8 @@ def rate(name: str, answer: str, reference: str | None, **options: Any) -> float
         ("json_valid", '{"city": "Paris"}', None, 1),
         ("json_valid", '```json\n{"city": "Paris"}\n```', None, 0),
         ("json_valid", "[" * 100_000, None, 0),
+        ("json_valid", '{"price": NaN}', None, 0),  # json.loads accepts it
+        ("json_valid", "[-Infinity]", None, 0),
         ("maths", r"$\frac{1}{2}$", "$0.5$", 1),
         ("maths", "the result is $x+1$", "$1+x$", 1),
         ("maths", "no formula", "$0.5$", 0),

@@ -50,6 +50,10 @@ RIGHT = call(city="Paris", days=3)
         (call("now"), 1, 0),  # another tool of the row
         (call("whether", city="Paris", days=3), 0, 0),
         (call(days=3), 0, 0),
+        ('{"name": "weather", "arguments": {"city": "Paris", "days": Infinity}}', 0, 0),  # not JSON
+        ('[weather(city="Paris", days=3)]', 1, 1),
+        ('[weather(**{"unit": "C"}, city="Paris", days=3)]', 0, 0),
+        ('[weather(**more, city="Paris", days=3)]', 0, 0),
         (call(city="Paris", days="3"), 0, 0),
         (call(city="Paris", days=True), 0, 0),
         ('{"name": "weather", "arguments": ["Paris", 3]}', 0, 0),

@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
@@ -119,7 +120,11 @@ def _near_file(path: Path) -> str:
 
 
 def columns_of(file: RowFile) -> tuple[str, ...]:
-    """The names of the columns, from the head of the file if its format allows that. Raises DataError."""
+    """The names of the columns. Raises DataError.
+
+    Any object of a json or jsonl file may have a key that the objects before it lack, so all are read. A file
+    that has not changed is read only once in a process.
+    """
     _check_start(file)
     if file.format == "text":
         return ("text",)
@@ -127,8 +132,17 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
         return tuple(open_parquet(file.path).schema_arrow.names)
     if file.format in SEPARATORS:
         return _header(file)
+    status = file.path.stat()
+    return _keys_of_objects(file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _keys_of_objects(file: RowFile, _changed: int, _size: int) -> tuple[str, ...]:
     objects = parse_lines(file.path, _lines(file)) if file.format == "jsonl" else _objects(file)
-    return tuple(dict.fromkeys(key for row in itertools.islice(objects, 100) for key in row))
+    keys: dict[str, object] = {}
+    for row in objects:
+        keys.update(row)
+    return tuple(keys)
 
 
 def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:

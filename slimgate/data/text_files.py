@@ -66,7 +66,7 @@ def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError,
         "the file is damaged or incomplete"
         if stated.startswith(likely)
         else f'add encoding = "{likely}" to the source (slimgate init: --encoding {likely}) if the file is '
-        "in that encoding"
+        "in that encoding, or save it as UTF-8 (slimgate judge reads only UTF-8)"
     )
     wrong = f"byte {before + error.start} (0x{error.object[error.start]:02x})"
     return DataError(f"{path}: {wrong} is not {encoding}; {hint}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import sqlite3
 import zipfile
@@ -82,3 +83,16 @@ def test_text_is_text_whatever_it_begins_with(tmp_path: Path, text: str) -> None
 def test_parquet_that_is_called_parquet_is_read(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(TABLE, tmp_path / "rows.parquet")
     assert columns_of(RowFile(tmp_path / "rows.parquet", "parquet")) == ("text", "label")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_the_key_of_the_last_object_is_a_column(tmp_path: Path, form: str) -> None:
+    rows = [{"text": f"{i}", "label": "pos"} for i in range(1_000)]
+    rows += [{"text": "last", "label": "neg", "document": "d"}]
+    path = tmp_path / f"rows.{form}"
+    lines = [json.dumps(row) for row in rows]
+    path.write_text("\n".join(lines) if form == "jsonl" else f"[{','.join(lines)}]")
+    assert columns_of(RowFile(path, form)) == ("text", "label", "document")
+    assert rows_of(RowFile(path, form), scratch=tmp_path).column_names == ["text", "label", "document"]
+    path.write_text("\n".join(lines[:-1]) if form == "jsonl" else f"[{','.join(lines[:-1])}]")
+    assert columns_of(RowFile(path, form)) == ("text", "label")

@@ -321,3 +321,22 @@ def test_a_row_without_its_model_is_an_error(tmp_path: Path) -> None:
     path.write_text(LONG + ",4,1\n", "utf-8")
     with pytest.raises(DataError, match='column "model" is empty in some rows, expected the model of each'):
         read_log(path)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["late", "first"])
+def test_a_key_of_later_rows_counts_in_any_order(tmp_path: Path, order: int) -> None:
+    rows: list[dict[str, Any]] = [{"id": i, "score": 0.5} for i in range(300)]
+    rows += [
+        {"id": i, "score": 0.5, "group": i // 10, "higher_is_better": False, "topic": "law"}
+        for i in range(300, 400)
+    ]
+    path = tmp_path / "scores.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[::order]))
+    task = read_log(path).tasks[""]
+    assert task.higher_is_better == {"score": False}
+    by_id = {row.id: row for row in task.rows()}
+    assert (by_id["5"].cluster, by_id["305"].cluster) == (None, "30")
+    assert (by_id["305"].fields or {})["topic"] == "law"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"id": 400, "score": 1, "model": "x"}]))
+    with pytest.raises(DataError, match='column "model" is empty in some rows'):
+        read_log(path)

@@ -281,7 +281,7 @@ def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasse
 
 _READERS: Mapping[str, Callable[[RowFile, ColumnNames], Read]] = {
     "parquet": _read_parquet,
-    "jsonl": lambda file, names: (*read_jsonl(file.path, names), None),
+    "jsonl": lambda file, names: (*read_jsonl(file, names), None),
 }
 
 

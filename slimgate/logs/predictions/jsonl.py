@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
+from slimgate.data.row_files import RowFile, columns_of
 from slimgate.errors import DataError
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
 
@@ -32,17 +33,17 @@ class _Column:
 
 
 def read_jsonl(
-    path: Path, names: ColumnNames
+    file: RowFile, names: ColumnNames
 ) -> tuple[list[str], dict[str, list[pa.Array]], dict[str, list[pa.Array]]]:
-    """(keys of the first object, role -> text, class -> probability). Raises DataError naming the line.
+    """(keys of all objects, role -> text, class -> probability). Raises DataError naming the line.
 
     A key that an object lacks is null; a class that a mapping of probabilities lacks is 0.
     """
+    path, columns = file.path, list(columns_of(file))
     lines = _objects(path)
     first = next(lines, None)
     if first is None:
         raise DataError(f"{path} has no rows, expected one JSON object per line")
-    columns = list(first[1])
     layout = find_columns(str(path), columns, names)
     texts = {role: _Column() for role in layout.roles}
     numbers: dict[str, _Column] = {}
@@ -123,7 +124,7 @@ def _probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -
             for name, column in layout.probabilities.items()
         }
     nested: list[Any] = [row.get(layout.nested) for _, row in block]
-    like: Any = first[layout.nested]
+    like: Any = first.get(layout.nested)
     for (line, _), value in zip(block, nested, strict=True):
         if not _is_alike(value, like):
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,28 @@ def test_every_format_says_the_same(tmp_path: Path, suffix: str) -> None:
     assert found.classes == ("x", "y")
     assert found.probabilities is not None
     assert found.probabilities.tolist() == [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
+
+
+@pytest.mark.parametrize("late", [{"group": "g"}, {"p_x": 0.5}, {"p_x": 0.5, "p_y": 0.5}], ids=str)
+def test_a_late_key_is_refused_in_any_order(tmp_path: Path, late: dict[str, Any]) -> None:
+    rows = [{"id": f"{i}", "label": "x", "prediction": "x"} for i in range(300)]
+    rows += [{"id": f"{i}", "label": "x", "prediction": "x", **late} for i in range(300, 302)]
+    messages = []
+    for name, ordered in (("first.jsonl", rows[::-1]), ("late.jsonl", rows)):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in ordered))
+        with pytest.raises(DataError, match="300 of 302 rows") as raised:
+            read_predictions(tmp_path / name, NAMES)
+        messages.append(re.sub(r".*\.jsonl|\(?ids.*", "", str(raised.value)))
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("row", [0, -1], ids=["first", "last"])
+def test_a_row_without_a_label_is_refused(tmp_path: Path, row: int) -> None:
+    rows = [{"id": f"{i}", "label": "x", "prediction": "x"} for i in range(300)]
+    del rows[row]["label"]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    with pytest.raises(DataError, match='column "label" has no value in 1 of 300 rows'):
+        read_predictions(tmp_path / "rows.jsonl", NAMES)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -335,7 +358,7 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
         "extension": (folder / "rows.xlsx", 'is ".xlsx", expected one of .csv, .tsv, .jsonl, .parquet'),
         "no-extension": (folder / "rows", "its extension is none, expected one of"),
         "not-parquet": (folder / "no.parquet", "is not parquet"),
-        "not-utf-8": (folder / "latin.jsonl", "is not UTF-8"),
+        "not-utf-8": (folder / "latin.jsonl", "byte 8 (0xe9) is not utf-8; "),
         "not-utf-8-csv": (folder / "latin.csv", "cannot be read as csv"),
         "ragged": (
             folder / "ragged.csv",

@@ -16,7 +16,6 @@ from math import exp, isfinite, isnan, nan
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
@@ -31,7 +30,8 @@ from slimgate.plugins.reader import (
     Digest,
     Row,
     TaskLog,
-    name_epoch,
+    name_further_epoch,
+    split_epoch,
 )
 
 # How many ids wait to become Arrow text.
@@ -41,8 +41,6 @@ _BLOCK = 50_000
 STATED, OWN_NAMES = 2**50, 2**51
 # The bits of a row while rows are read.
 _ERROR, _TRUNCATED, _OTHER_NAME = 1, 2, 4
-# The end of the id of a further answer to a sample, as readers write it.
-_EPOCH = r" (epoch|match|repeat|row|run|trial) \d+$"
 # The key of `Samples.empty` for the samples without a metric.
 NO_METRIC = ""
 # A stated perplexity may be rounded by this share of itself.
@@ -96,8 +94,7 @@ class Samples:
         """Whether several rows are answers to one sample. The rows of a group of samples are not."""
         if self.clusters is None or len(np.unique(self.clusters)) == len(self):
             return False
-        names = pc.replace_substring_regex(self.ids, pattern=_EPOCH, replacement="")
-        return int(pc.count_distinct(names).as_py()) < len(self)
+        return int(number_samples(self.ids.to_pylist()).max()) + 1 < len(self)
 
     def quote(self, numbers: Iterable[int]) -> dict[int, Row]:
         """The rows at some positions, read again."""
@@ -271,6 +268,12 @@ def _score(row: Row, name: str, value: float | None, shown: str) -> float:
     return number
 
 
+def number_samples(ids: Iterable[str]) -> Ints:
+    """(rows,) a number for each sample, from 0 in the order of the rows; its epochs share it."""
+    codes: dict[str, int] = {}
+    return np.array([codes.setdefault(split_epoch(name)[0], len(codes)) for name in ids], np.int64)
+
+
 def number_epochs(task: TaskLog) -> TaskLog:
     """The task whose rows of the same id and filter are epochs of one sample, in the order of the file."""
 
@@ -279,8 +282,11 @@ def number_epochs(task: TaskLog) -> TaskLog:
         for row in task.rows():
             key = row.filter, row.id
             seen[key] = epoch = seen.get(key, 0) + 1
-            name = row.id if epoch == 1 else name_epoch(row.id, epoch)
-            yield replace(row, id=name, cluster=row.id if row.cluster is None else row.cluster)
+            yield replace(
+                row,
+                id=name_further_epoch(row.id, epoch),
+                cluster=row.id if row.cluster is None else row.cluster,
+            )
 
     return replace(task, rows=rows)
 

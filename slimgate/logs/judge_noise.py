@@ -9,10 +9,9 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.logs.columns import Samples
+from slimgate.logs.columns import Samples, number_samples
 from slimgate.logs.pairs import PairedTask
-from slimgate.outcomes import Floats, Ints
-from slimgate.plugins.reader import split_epoch
+from slimgate.outcomes import Floats
 
 # Metrics with such names are scores of a judge model.
 _JUDGE_METRICS = ("*judge*", "*graded*", "*grader*", "*rubric*", "*geval*", "*g-eval*", "*g_eval*", "llm*")
@@ -67,7 +66,9 @@ def _measure_spread(samples: Samples, metric: str) -> JudgeSpread | None:
     values = samples.scores[metric]
     rows = np.flatnonzero(~np.isnan(values) & (samples.answers > 0))
     _, member = np.unique(
-        np.stack([number_samples(samples)[rows], samples.answers[rows]]), axis=1, return_inverse=True
+        np.stack([number_samples(samples.ids.to_pylist())[rows], samples.answers[rows]]),
+        axis=1,
+        return_inverse=True,
     )
     counts = np.bincount(member)
     again = counts > 1
@@ -90,13 +91,6 @@ def _spread_over_runs(scores: Floats, same_answers: npt.NDArray[np.bool_] | None
     if not scores.shape[1]:
         return None
     return JudgeSpread(sqrt(float(scores.var(axis=0, ddof=1).mean())), scores.shape[1])
-
-
-def number_samples(samples: Samples) -> Ints:
-    """(rows,) a number for each sample, from 0; its epochs share it."""
-    names = [split_epoch(name)[0] for name in samples.ids.to_pylist()]
-    codes: dict[str, int] = {}
-    return np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
 
 
 def describe_judge_noise(noise: JudgeNoise, *, judged: bool, several: bool) -> str | None:

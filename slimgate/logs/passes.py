@@ -9,7 +9,7 @@ import numpy as np
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.pass_k import Pass, pass_scores
-from slimgate.logs.columns import Samples
+from slimgate.logs.columns import Samples, number_samples
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Floats, Ints
@@ -50,9 +50,7 @@ def _number_samples(paired: PairedTask, scores: PairedScores) -> tuple[Ints, Int
     if paired.base.clusters is None:
         rows = np.arange(len(scores.base))
         return rows, rows
-    names = [split_epoch(_id_of(paired, scores, row))[0] for row in range(len(scores.base))]
-    codes: dict[str, int] = {}
-    member = np.array([codes.setdefault(sample, len(codes)) for sample in names], np.int64)
+    member = number_samples(_id_of(paired, scores, row) for row in range(len(scores.base)))
     return member, np.unique(member, return_index=True)[1]
 
 

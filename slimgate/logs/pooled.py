@@ -13,11 +13,11 @@ from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.score_ranges import SHARE
 from slimgate.logs.budgets import POOLED, LogBudgets
+from slimgate.logs.columns import number_samples
 from slimgate.logs.comparisons import Comparison, judge_scores, make_metric
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts
 from slimgate.outcomes import Floats, Ints, Texts
-from slimgate.plugins.reader import split_epoch
 
 
 def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
@@ -83,8 +83,8 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
 
 def _join_epochs(comparison: Comparison) -> Comparison:
     """The same with one row a sample: the mean over its epochs."""
-    samples = [split_epoch(str(row_id))[0] for row_id in comparison.ids]
-    ids, first, places = np.unique(np.asarray(samples), return_index=True, return_inverse=True)
+    places = number_samples(comparison.ids.tolist())
+    first = np.unique(places, return_index=True)[1]
     epochs = np.bincount(places)
 
     def average(scores: Floats) -> Floats:
@@ -96,7 +96,7 @@ def _join_epochs(comparison: Comparison) -> Comparison:
     base, target = average(comparison.base), average(comparison.target)
     return replace(
         comparison,
-        ids=cast("Texts", ids),
+        ids=comparison.ids[first],
         base=base,
         target=target,
         groups=None if comparison.groups is None else comparison.groups[first],

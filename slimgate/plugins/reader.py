@@ -19,7 +19,6 @@ A KL log, which holds a model and its base, has their differences instead of tas
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,25 +61,31 @@ class Digest(int):
     """48 bits of the digest of a text, which the copy of a base's log has in place of the text."""
 
 
-_EPOCH = re.compile(r"(.*) epoch ([1-9]\d*)", re.DOTALL)
+_EPOCH = " epoch "
 
 
-def name_epoch(sample: str, epoch: object) -> str:
-    """The id of a row that is one epoch of a sample."""
-    return f"{sample} epoch {epoch}"
+def name_epoch(sample: str, epoch: int) -> str:
+    """The id of a row that is one epoch of a sample. The first epoch may also have the id of the sample."""
+    return f"{sample}{_EPOCH}{epoch}"
+
+
+def name_further_epoch(sample: str, epoch: int) -> str:
+    """The id of an epoch, counted from 1: the first has the id of the sample."""
+    return sample if epoch == 1 else name_epoch(sample, epoch)
 
 
 def split_epoch(name: str) -> tuple[str, int]:
     """The sample and the epoch of an id; epoch 1 if the id names none."""
-    match = _EPOCH.fullmatch(name)
-    return (name, 1) if match is None else (match[1], int(match[2]))
+    sample, _, epoch = name.rpartition(_EPOCH)
+    return (sample, int(epoch)) if sample and epoch.isdecimal() else (name, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One sample as one filter of the tool scored it.
 
-    id: names the sample in its task, and is the same in both logs. The epoch of a repeated sample is in it.
+    id: names the sample in its task, and is the same in both logs. A further answer to a sample has the id
+        "SAMPLE epoch N", and the cluster SAMPLE.
     scores: metric -> score. None, or no entry: the tool has no score.
     keys: name in PER_SAMPLE -> text, hash or Digest that must be the same in both logs.
     cluster: the same for rows that depend on each other, such as the epochs of a sample; None: independent.

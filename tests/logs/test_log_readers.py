@@ -158,7 +158,7 @@ def test_helm_instances_have_a_mean_a_trial(tmp_path: Path) -> None:
     (folder / "per_instance_stats.json").write_text(json.dumps(stats), "utf-8")
     log = read_log(tmp_path)
     rows = rows_of(log, "mmlu:subject=anatomy")
-    assert [row.id for row in rows] == ["id0", "id1", "id0 trial 1", "id1 trial 1"]
+    assert [row.id for row in rows] == ["id0", "id1", "id0 epoch 2", "id1 epoch 2"]
     assert [row.scores["exact_match"] for row in rows] == [0, 1, 0, 1]
     assert rows[2].cluster == rows[0].cluster == "id0"
 

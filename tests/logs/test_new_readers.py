@@ -308,7 +308,7 @@ def test_runs_of_opencompass_are_clusters(tmp_path: Path) -> None:
     rows = only_rows(read_log(folder))
     assert [(row.id, row.cluster, row.scores["correct"], row.answer) for row in rows[:2]] == [
         ("sums_0", "sums_0", 1.0, "0"),
-        ("sums_0 run 1", "sums_0", 0.0, "b"),
+        ("sums_0 epoch 2", "sums_0", 0.0, "b"),
     ]
 
 
@@ -317,13 +317,18 @@ def test_repeats_of_evalscope_are_clusters(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "reviews/m/sums_main.jsonl", rows)
     log = read_log(path)
     assert log.model == "m"
-    assert [row.cluster for row in only_rows(log)] == ["0", "0", "1", "1"]
+    assert [(row.id, row.cluster) for row in only_rows(log)] == [
+        ("0", "0"),
+        ("0 epoch 2", "0"),
+        ("1", "1"),
+        ("1 epoch 2", "1"),
+    ]
 
 
 def test_matches_of_one_sample_of_openai_evals_are_a_cluster(tmp_path: Path) -> None:
     events = [openai_event(0, "match", correct=True), openai_event(0, "match", correct=False)]
     rows = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(0.5), *events])))
-    assert [(row.id, row.cluster) for row in rows] == [("sums.0", "sums.0"), ("sums.0 match 2", "sums.0")]
+    assert [(row.id, row.cluster) for row in rows] == [("sums.0", "sums.0"), ("sums.0 epoch 2", "sums.0")]
 
 
 # What has no score

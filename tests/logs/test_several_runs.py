@@ -125,9 +125,6 @@ def test_epochs_as_runs_are_those_runs(judge: Judge, tmp_path: Path, sides: Any)
             ("q0", "q0 typos", "q1"), ("q0", "q0", "q1"), False, id="perturbations, as HELM has them"
         ),
         pytest.param(("q0", "q0 epoch 2", "q1"), ("q0", "q0", "q1"), True, id="epochs"),
-        pytest.param(("q0", "q0 trial 1", "q1"), ("q0", "q0", "q1"), True, id="trials, as HELM has them"),
-        pytest.param(("q0", "q0 match 2", "q1"), ("q0", "q0", "q1"), True, id="matches of openai_evals"),
-        pytest.param(("q0", "q0 row 2", "q1"), ("q0", "q0", "q1"), True, id="rows of lighteval"),
         pytest.param(("q0", "q0 epoch 2", "q1"), ("u0", "u0", "u0"), True, id="epochs of samples in groups"),
     ],
 )
@@ -151,12 +148,12 @@ def test_ids_are_searched_for_epochs_once(monkeypatch: pytest.MonkeyPatch) -> No
 
     calls = []
 
-    def count(ids: Any, **options: Any) -> Any:
+    def count(ids: Any) -> Any:
         calls.append(ids)
-        return replace_substring(ids, **options)
+        return number_samples(ids)
 
-    replace_substring = columns.pc.replace_substring_regex
-    monkeypatch.setattr(columns.pc, "replace_substring_regex", count)
+    number_samples = columns.number_samples
+    monkeypatch.setattr(columns, "number_samples", count)
     sides = [Log("simulated", name, {"task": TaskLog(read)}) for name in ("a", "b")]
     directions = {f"m{at}": True for at in range(5)}
     judged = judge_logs(*sides, LogBudgets(), Rules(directions=directions))

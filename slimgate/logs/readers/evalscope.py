@@ -18,7 +18,7 @@ from slimgate.errors import DataError
 from slimgate.logs.figures import has_decimals_for
 from slimgate.logs.json_lines import as_text, first_keys, list_files_of_models, read_object, read_objects
 from slimgate.logs.runs import make_log
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
 
 _REVIEWS = "reviews"
 # States of a score that counts (evalscope.constants.ScoreStatus); other scores are left out.
@@ -58,12 +58,15 @@ def _holds_reviews(path: Path) -> bool:
 
 
 def _task(file: Path) -> TaskLog:
-    groups = [row["sample_score"].get("group_id") for _, row in read_objects(file)]
+    reviews = [(row["sample_score"].get("group_id"), row["index"]) for _, row in read_objects(file)]
+    firsts: dict[Any, int] = {}
+    for group, index in reviews:
+        firsts[group] = min(index, firsts.get(group, index))
     better: dict[str, bool] = {}
     ranges: dict[str, tuple[float, float]] = {}
     means: dict[tuple[str, str], float] = {}
-    for name, metric, mean in _read_means(file, len(groups)):
-        if has_decimals_for(mean, len(groups)):
+    for name, metric, mean in _read_means(file, len(reviews)):
+        if has_decimals_for(mean, len(reviews)):
             means["", name] = mean
         semantics = metric.get("semantics") or {}
         if semantics.get("direction") in _DIRECTIONS:
@@ -71,7 +74,7 @@ def _task(file: Path) -> TaskLog:
         if bounds := semantics.get("value_range"):
             low, high = bounds.get("min"), bounds.get("max")
             ranges[name] = (-inf if low is None else float(low), inf if high is None else float(high))
-    rows = partial(_rows, file, repeated=len(set(groups)) < len(groups))
+    rows = partial(_rows, file, firsts if len(firsts) < len(reviews) else None)
     return TaskLog(rows, better, ranges=ranges, means=means)
 
 
@@ -92,22 +95,27 @@ def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
                         yield str(identity["name"]), metric, subset["score"]
 
 
-def _rows(file: Path, *, repeated: bool) -> Iterator[Row]:
+def _rows(file: Path, firsts: Mapping[Any, int] | None) -> Iterator[Row]:
+    """The rows of a file. firsts: the first index of each group, if samples are repeated."""
     for line, row in read_objects(file):
         try:
             sample = row["sample_score"]
             score, group = sample["score"], sample.get("group_id")
             usable = score.get("status", "success") in _USABLE
             summary = score.get("judge_summary") or {}
+            name = str(row["index"])
+            cluster = None if firsts is None or group is None else str(group)
+            if firsts is not None and cluster is not None:
+                name = name_further_epoch(cluster, row["index"] - firsts[group] + 1)
             prompt, right = _read_prompt(row), as_text(row.get("target"))
             yield Row(
-                id=str(row["index"]),
+                id=name,
                 scores={
                     name: float(value) if usable and isinstance(value, int | float) else None
                     for name, value in score["value"].items()
                 },
                 keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
-                cluster=str(group) if repeated and group is not None else None,
+                cluster=cluster,
                 error=None if usable else str(summary.get("error") or score["status"]),
                 prompt=prompt,
                 answer=as_text(score.get("prediction")),

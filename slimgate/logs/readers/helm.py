@@ -24,7 +24,17 @@ from slimgate.logs.json_lines import as_text, beginning, read_array, read_object
 from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.readers._settings import number_names, plain_options
 from slimgate.plugins.environments import Environment, join_environments, make_environment
-from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, TASK_ARGS, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import (
+    PROMPT,
+    SCORERS,
+    TARGET,
+    TASK_ARGS,
+    Log,
+    Reader,
+    Row,
+    TaskLog,
+    name_further_epoch,
+)
 
 # The model in a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; the text after it stays.
 _MODEL = re.compile(r"[:,]model=([^,]*)")
@@ -231,7 +241,7 @@ def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
         key = place.instance, place.perturbation, place.trial
         prompt, answer, target, more = answers.get(key, (None, None, None, {}))
         yield Row(
-            id=place.instance if not place.trial else f"{place.instance} trial {place.trial}",
+            id=name_further_epoch(place.instance, place.trial + 1),
             scores=instances[place],
             filter=place.filter,
             keys={} if prompt is None else {PROMPT: prompt, TARGET: target or ""},

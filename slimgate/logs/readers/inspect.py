@@ -31,7 +31,7 @@ from slimgate.plugins.reader import (
     Row,
     Run,
     TaskLog,
-    name_epoch,
+    name_further_epoch,
 )
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
@@ -168,7 +168,7 @@ def _task(file: Path, header: Json) -> TaskLog:
     model_names = _list_own_names(spec)
     return TaskLog(
         rows=partial(_rows, file),
-        ids=tuple(_row_id(name, epoch) for epoch in range(1, epochs + 1) for name in names),
+        ids=tuple(name_further_epoch(str(name), epoch) for epoch in range(1, epochs + 1) for name in names),
         ranges=_RANGES,
         most_tokens=generation.get("max_tokens"),
         means=dict(_read_means(header)),
@@ -256,10 +256,6 @@ _NOT_ANSWERS = (
 _NOT_GRADES = (*_NOT_ANSWERS, "base_url")
 
 
-def _row_id(sample: Any, epoch: int) -> str:
-    return f"{sample}" if epoch == 1 else name_epoch(f"{sample}", epoch)
-
-
 def _rows(file: Path) -> Iterator[Row]:
     for sample in read_samples(file):
         text = _text_of(sample["input"])
@@ -270,7 +266,7 @@ def _rows(file: Path) -> Iterator[Row]:
         inputs = [text, target, *(sample.get(name) for name in ("choices", "files", "setup"))]
         stated = output.get("completion")
         yield Row(
-            id=_row_id(sample["id"], epoch),
+            id=name_further_epoch(str(sample["id"]), epoch),
             scores=(
                 {}
                 if sample.get("invalidation")

@@ -20,7 +20,17 @@ from slimgate.logs.figures import figures_alone, list_task_figures
 from slimgate.logs.json_lines import as_text, beginning, read_object
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, make_environment
-from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import (
+    DOCUMENT,
+    PROMPT,
+    TARGET,
+    Log,
+    Reader,
+    Row,
+    Run,
+    TaskLog,
+    name_further_epoch,
+)
 
 _DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.parquet")
 _COLUMNS = ("doc", "model_response", "metric")
@@ -252,7 +262,7 @@ def _row(
     # The task's fields of a document. Tables of one file have the keys of all rows, None if absent.
     specific = doc.get("specific")
     return Row(
-        id=key if count == 1 else f"{key} row {count}",
+        id=name_further_epoch(key, count),
         scores={name: value for name, value in metric.items() if _is_score(value)},
         not_numbers=tuple(name for name, value in metric.items() if not _is_score(value)),
         keys={

@@ -13,7 +13,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, first_keys, read_objects
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog, name_further_epoch
 
 _MATCH, _METRICS, _SAMPLING, _ERROR = "match", "metrics", "sampling", "error"
 Json = Mapping[str, Any]
@@ -94,11 +94,11 @@ def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
     numbers = {key: float(value) for key, value in stated.items() if isinstance(value, int | float)}
     sampling = next(iter(by_type.get(_SAMPLING, [])), {})
     error = next(iter(by_type.get(_ERROR, [])), None)
-    for number, match in enumerate(matches or [{}]):
+    for number, match in enumerate(matches or [{}], start=1):
         correct, right = match.get("correct"), as_text(match.get("expected"))
         prompt = as_text(sampling.get("prompt"))
         yield Row(
-            id=name if not number else f"{name} match {number + 1}",
+            id=name_further_epoch(name, number),
             scores={**({_MATCH: float(correct)} if correct is not None else {}), **numbers},
             keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
             cluster=name if len(matches) > 1 else None,

@@ -16,7 +16,7 @@ from slimgate.errors import DataError
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import as_text, beginning, list_files_of_models, read_object
 from slimgate.logs.runs import make_log
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
 
 _RESULTS, _PREDICTIONS = "results", "predictions"
 # The fields that say that an answer is right, what the answer is, and the right answer, by evaluator.
@@ -112,7 +112,7 @@ def _rows(file: Path) -> Iterator[Row]:
             completion, tokens = written.get("prediction"), written.get("res_length")
             right = as_text(target)
             yield Row(
-                id=name if not run else f"{name} run {run}",
+                id=name_further_epoch(name, run + 1),
                 scores={_METRIC: None if correct is None else float(correct)},
                 keys={k: text for k, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                 cluster=name if runs > 1 else None,

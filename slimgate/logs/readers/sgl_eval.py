@@ -17,7 +17,7 @@ from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import as_text, beginning, read_object, read_objects
 from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.runs import make_log
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
 
 _REPEAT = re.compile(r"output-rs(\d+)\.jsonl")
 _METRICS = "metrics.json"
@@ -109,14 +109,14 @@ def _find_metric(file: Path) -> str:
 
 
 def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
-    for number, file in enumerate(files):
+    for number, file in enumerate(files, start=1):
         for line, row in read_objects(file):
             try:
                 name, ending = str(row["id"]), row.get("finish_reason")
                 prompt, right = as_text(row.get("problem")) or None, as_text(row["expected_answer"])
                 failed = ending == "error"
                 yield Row(
-                    id=name if not number else f"{name} repeat {number}",
+                    id=name_further_epoch(name, number),
                     scores={metric: None if failed else row[metric]},
                     keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                     cluster=name if len(files) > 1 else None,

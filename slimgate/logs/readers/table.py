@@ -277,7 +277,7 @@ def _as_label(value: object) -> str | None:
 def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     if row["id"] is None or row["id"] == "":
         raise DataError(f"{path}: a row has no id, expected one in each")
-    name, epoch = str(row["id"]), row.get("epoch")
+    name, epoch = str(row["id"]), _read_epoch(path, row)
     group = row.get("group")
     target = as_text(row.get("target") if row.get("target") is not None else row.get("label"))
     keys = {key: text for key in (DOCUMENT, PROMPT) if (text := as_text(row.get(key))) is not None}
@@ -295,6 +295,16 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
         answer_tokens=None if (count := row.get("answer_tokens")) in (None, "") else float(count),
         truncated=_is_cut_off(path, row),
     )
+
+
+def _read_epoch(path: Path, row: Values) -> int | None:
+    """The epoch of a row; None if it has none. pandas writes whole numbers as floats, and NaN for none."""
+    text = _as_label(row.get("epoch"))
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise DataError(f'{path}: id {row["id"]}: epoch is "{text}", expected a whole number')
+    return int(text)
 
 
 def _is_cut_off(path: Path, row: Values) -> bool | None:

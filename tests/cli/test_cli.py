@@ -208,6 +208,24 @@ def test_budgets_of_a_file_go_by_the_name_of_the_variants_file(
     assert "has budgets for int8 but none for pruned" in out
 
 
+@pytest.mark.parametrize("table", ["int8", "int8-2"])
+def test_a_table_for_two_targets_of_one_name_is_refused(
+    judge: Judge, pair: tuple[Path, Path], tmp_path: Path, table: str
+) -> None:
+    (tmp_path / "old").mkdir()
+    old = tmp_path / "old" / pair[1].name
+    old.write_bytes(pair[1].read_bytes() + b"\n")
+    budgets = tmp_path / "x.toml"
+    budgets.write_text(BUDGETS.replace("variants.int8", f"variants.{table}"))
+    code, _, err = judge(pair[0], old, pair[1], "--budgets", budgets)
+    assert code == 4
+    assert f"x.toml [budgets.variants.{table}]: {old} and {pair[1]} have the same name int8, so" in err
+    budgets.write_text(BUDGETS.replace("variants.int8", "variants.int4"))
+    code, out, _ = judge(pair[0], old, pair[1], "--budgets", budgets)
+    assert code == 1
+    assert "int8-2: accuracy 0.970 vs 0.990" in out
+
+
 def test_a_budget_that_the_file_switches_off_has_its_reason(
     judge: Judge, pair: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from slimgate.cli.judge.options import name_target
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.logs.budgets import limits_of_each
@@ -20,11 +23,12 @@ from slimgate.suite.budgets import resolve_budgets
 
 
 def read_budgets_of_targets(
-    options: argparse.Namespace, kind: FileKind, targets: Collection[str]
+    options: argparse.Namespace, kind: FileKind, targets: Mapping[str, Path]
 ) -> Mapping[str, FileBudgets]:
-    """The budgets in the file of --budgets, by target; empty without that option.
+    """The budgets in the file of --budgets, by target; empty without that option. targets: by name.
 
-    Raises SuiteError for an invalid file, and if a budget is given by an option too.
+    Raises SuiteError for an invalid file, if a budget is given by an option too, and for a table in
+    [budgets.variants] that several targets could mean.
     """
     if options.budgets is None:
         return dict.fromkeys(targets, FileBudgets())
@@ -33,11 +37,29 @@ def read_budgets_of_targets(
         if getattr(options, flag):
             raise SuiteError(f"--{flag.replace('_', '-')} and --budgets were given, expected one of them")
     tables = read_budget_tables(options.budgets)
+    _check_names(tables, targets, str(options.budgets))
     return {name: read_file_budgets(tables, kind, name, str(options.budgets)) for name in targets}
 
 
+def _check_names(tables: Mapping[str, Any], targets: Mapping[str, Path], shown: str) -> None:
+    """Raises SuiteError for a table in [budgets.variants] with a name that several targets share."""
+    budgets = tables.get("budgets")
+    variants = budgets.get("variants") if isinstance(budgets, Mapping) else None
+    if not isinstance(variants, Mapping):
+        return
+    for name, path in targets.items():
+        shared = name_target(path)
+        for table in (shared, name):
+            if name != shared and table in variants:
+                paths = " and ".join(str(path) for path in targets.values() if name_target(path) == shared)
+                raise SuiteError(
+                    f"{shown} [budgets.variants.{table}]: {paths} have the same name {shared}, so the table "
+                    "does not say which it is for; give them different names, or judge them one by one"
+                )
+
+
 def read_prediction_budgets(
-    options: argparse.Namespace, targets: Collection[str]
+    options: argparse.Namespace, targets: Mapping[str, Path]
 ) -> Mapping[str, FileBudgets]:
     """The budgets on prediction files, by target. Raises SuiteError for an option that is not valid."""
     metrics: list[str] = options.metric or []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,8 @@ from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.environments import EnvironmentChanges
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from slimgate.logs.comparisons import Comparison
     from slimgate.suite.variant_budgets import SwitchedOff
 
@@ -153,7 +155,7 @@ class _Budgets(NamedTuple):
     list_switched_off: Callable[[Iterable[Comparison]], list[SwitchedOff]] = lambda _: []
 
 
-def _read_budgets(options: argparse.Namespace, targets: Collection[str]) -> Mapping[str, _Budgets]:
+def _read_budgets(options: argparse.Namespace, targets: Mapping[str, Path]) -> Mapping[str, _Budgets]:
     """By target: the budgets of the file, or those of the command line, with its metrics and ranges."""
     metrics = tuple(options.metric or ())
     ranges = range_options(options.range or [])

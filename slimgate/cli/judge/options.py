@@ -32,16 +32,23 @@ _DEFAULTS = {"missing": "fail", "same_id": "fail", "looks": 1}
 _FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
 
 
+def name_target(path: Path) -> str:
+    """The name of a file or folder, as a record can have it."""
+    stem = path.resolve().name if path.is_dir() else path.stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
+    return "target" if name == "teacher" else name
+
+
 def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
-    """The paths by their name in a record, in order. Raises DataError for a path that is given twice."""
+    """The paths by their name in a record, in order, with a number if an earlier target has this name.
+
+    Raises DataError for a path that is given twice.
+    """
     paths_by_name: dict[str, Path] = {}
     for path in paths:
         if path.resolve() in {earlier.resolve() for earlier in paths_by_name.values()}:
             raise DataError(f"{path}: this target was given twice, expected each target once; leave one out")
-        # The file's or folder's name, with a number if an earlier target has this name.
-        stem = path.resolve().name if path.is_dir() else path.stem
-        base_name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"
-        base_name = "target" if base_name == "teacher" else base_name
+        base_name = name_target(path)
         numbered_names = (f"{base_name}-{number}" for number in count(2))
         name = next(name for name in chain([base_name], numbered_names) if name not in paths_by_name)
         paths_by_name[name] = path

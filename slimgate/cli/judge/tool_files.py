@@ -49,8 +49,9 @@ def _blocks(judged: JudgedFiles, name: str, origin: str) -> Iterator[str]:
 def judge_kl_file(options: argparse.Namespace, log: Log) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     refuse_options(options, KL, "kl = { mean_max = 0.02 }")
-    [name] = name_targets([options.teacher])
-    budgets = read_budgets_of_targets(options, KL, [name])
+    paths = name_targets([options.teacher])
+    [name] = paths
+    budgets = read_budgets_of_targets(options, KL, paths)
     judged = JudgedKlLogs({name: log}, budgets, options.on_inconclusive)
     return finish(options, judged, lambda: as_text(judged, f", read as a KL log of {log.tool}"))
 

@@ -59,6 +59,9 @@ def inspect_log(path: Path, model: str, params: Mapping[str, Any] | None = None,
     return write(path, log)
 
 
+LIMITS = ("message_limit", "token_limit", "time_limit", "working_limit", "cost_limit")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "name", "words"),
     [
@@ -86,8 +89,23 @@ def inspect_log(path: Path, model: str, params: Mapping[str, Any] | None = None,
             "scorers",
             'scorers {"(model roles)": {"grader": {"model": "openai/judge"}}}',
         ),
+        *(
+            (
+                {"config": {limit: 30}},
+                {"config": {limit: 300}},
+                "generation",
+                f'generation settings {{"{limit}": 30}} and {{"{limit}": 300}}',
+            )
+            for limit in LIMITS
+        ),
+        (
+            {"config": {"message_limit": None}},
+            {"config": {"message_limit": 300}},
+            "generation",
+            'generation settings {"message_limit": null} and {"message_limit": 300}',
+        ),
     ],
-    ids=["solver", "task arguments", "grader", "grader as a role"],
+    ids=["solver", "task arguments", "grader", "grader as a role", *LIMITS, "limit of one log"],
 )
 def test_settings_of_inspect_are_compared(
     tmp_path: Path, before: Any, after: Any, name: str, words: str

@@ -163,6 +163,8 @@ def _task(file: Path, header: Json) -> TaskLog:
     spec, plan = header["eval"], header.get("plan") or {}
     config = spec.get("config") or {}
     generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
+    # message_limit, token_limit, time_limit, working_limit and others that cut an answer off
+    limits = {name: value for name, value in config.items() if name.endswith("_limit")}
     names = (spec.get("dataset") or {}).get("sample_ids") or ()
     epochs = config.get("epochs") or 1
     model_names = _list_own_names(spec)
@@ -177,7 +179,7 @@ def _task(file: Path, header: Json) -> TaskLog:
             "limit": {"limit": as_text(config.get("limit")), "epochs": config.get("epochs")},
             "generation": {
                 key: value
-                for key, value in generation.items()
+                for key, value in {**generation, **limits}.items()
                 if value is not None and key not in _NOT_ANSWERS
             },
             FILTERS: _read_solvers(plan, model_names) if plan else None,

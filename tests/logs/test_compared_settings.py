@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.lm_eval_logs import write_lm_eval
 
 from slimgate.errors import DataError
 from slimgate.logs.base_log import read_base_log, write_base_log
@@ -202,6 +203,67 @@ def test_a_kept_base_keeps_how_options_are_compared(tmp_path: Path) -> None:
     write_base_log(log, tmp_path / "base.parquet")
     kept = read_base_log(tmp_path / "base.parquet", "base").tasks["sums"]
     assert kept.shared_options == log.tasks["sums"].shared_options != ()
+
+
+# ---- lm-eval
+
+
+def lm_eval_log(folder: Path, arguments: object = None, **metric: Any) -> Path:
+    config = {"model": "vllm", "model_args": arguments, "gen_kwargs": None, "fewshot_seed": 1234}
+    listed = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True, **metric}]
+    results = {"config": config, "configs": {"sums": {"generation_kwargs": None, "metric_list": listed}}}
+    return write_lm_eval(folder, {"sums": [1.0, 0.0, 1.0]}, results=results)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({"max_gen_toks": 16}, {"max_gen_toks": 4096}, '{"max_gen_toks": "16"} and {"max_gen_toks": "4096"}'),
+        ({}, {"max_gen_toks": 4096}, '{"max_gen_toks": null} and {"max_gen_toks": "4096"}'),
+        (
+            {"max_model_len": 512},
+            "pretrained=x,max_length=8192",
+            '{"max_length": "512"} and {"max_length": "8192"}',
+        ),
+        (
+            {"think_end_token": "</think>"},
+            {"think_end_token": None},
+            '{"think_end_token": "</think>"} and {"think_end_token": null}',
+        ),
+        (
+            "pretrained=x,enable_thinking=False",
+            {"enable_thinking": True},
+            '{"enable_thinking": "False"} and {"enable_thinking": "True"}',
+        ),
+    ],
+    ids=["answers", "answers of one log", "context", "end of thinking", "thinking"],
+)
+def test_arguments_of_lm_eval_models_are_compared(
+    tmp_path: Path, before: object, after: object, words: str
+) -> None:
+    base, target = lm_eval_log(tmp_path / "base", before), lm_eval_log(tmp_path / "int4", after)
+    check_named(base, target, "generation", f"generation settings {words}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("pretrained=base,max_gen_toks=16", {"pretrained": "int4", "max_gen_toks": 16, "dtype": "auto"}),
+        ({"max_model_len": 512}, {"max_length": 512, "tensor_parallel_size": 2}),
+    ],
+    ids=["text", "another name"],
+)
+def test_equal_arguments_of_lm_eval_models_are_equal(tmp_path: Path, before: object, after: object) -> None:
+    base, target = lm_eval_log(tmp_path / "base", before), lm_eval_log(tmp_path / "int4", after)
+    assert judge(base, target).comparisons
+
+
+def test_options_of_lm_eval_metrics_are_compared(tmp_path: Path) -> None:
+    base = lm_eval_log(tmp_path / "base", ignore_case=False, regexes_to_ignore=[])
+    target = lm_eval_log(tmp_path / "int4", ignore_case=True, regexes_to_ignore=[","])
+    words = 'scorers {"acc": {}} and {"acc": {"ignore_case": true, "regexes_to_ignore": [","]}}'
+    check_named(base, target, "scorers", words)
+    assert judge(base, lm_eval_log(tmp_path / "w8")).comparisons
 
 
 # ---- deepeval

@@ -32,7 +32,7 @@ from slimgate.plugins.environments import (
     make_environment,
     read_collected_env,
 )
-from slimgate.plugins.reader import Log, Reader, Run, TaskLog
+from slimgate.plugins.reader import SCORERS, Log, Reader, Run, TaskLog
 
 _MOST_NAMED = 3
 
@@ -119,6 +119,15 @@ def _describe_no_samples(tasks: Sequence[str]) -> str:
 
 # Keys of `config` in the results file, then keys of the results file itself.
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+# Arguments of models that change the answers: limits, and how prompts and answers are made.
+_ANSWER_ARGS = (
+    *("max_gen_toks", "max_length", "truncation", "truncate", "truncation_side"),
+    *("enable_thinking", "think_end_token", "chat_template_args", "add_bos_token", "prefix_token_id"),
+)
+# The same limit in other models.
+_OTHER_NAMES = {"max_model_len": "max_length", "context_length": "max_length"}
+# Entries of a metric that are not its options.
+_NO_OPTIONS = ("metric", "aggregation", "higher_is_better")
 _MODEL_KEYS = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
 _TOKENIZER_KEYS = (
     "tokenizer_pad_token",
@@ -129,13 +138,24 @@ _TOKENIZER_KEYS = (
 )
 
 
+def _read_model_args(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the model by name; older versions write them as one text."""
+    arguments = (results.get("config") or {}).get("model_args")
+    if isinstance(arguments, str):
+        pairs = (part.partition("=") for part in arguments.split(","))
+        return {name.strip(): value for name, _, value in pairs}
+    return dict(arguments or {})
+
+
+def _read_answer_args(results: Mapping[str, Any]) -> dict[str, str]:
+    """The arguments of the model that change its answers, as texts, because older versions write texts."""
+    stated = {_OTHER_NAMES.get(name, name): value for name, value in _read_model_args(results).items()}
+    return {name: str(stated[name]) for name in _ANSWER_ARGS if stated.get(name) not in (None, "", "None")}
+
+
 def _read_environment(results: Mapping[str, Any]) -> Environment:
     """The versions, settings and hardware in the results file."""
     config = results.get("config") or {}
-    arguments = config.get("model_args")
-    if isinstance(arguments, str):
-        pairs = (part.partition("=") for part in arguments.split(","))
-        arguments = {name: value for name, _, value in pairs}
     collected = results.get("pretty_env_info")
     return join_environments(
         read_collected_env(collected) if isinstance(collected, str) else {},
@@ -149,7 +169,7 @@ def _read_environment(results: Mapping[str, Any]) -> Environment:
             },
             sampling={name: config.get(name) for name in ("gen_kwargs", "limit", "use_cache", *_SEEDS)},
             model={
-                **{f"model_args.{name}": value for name, value in (arguments or {}).items()},
+                **{f"model_args.{name}": value for name, value in _read_model_args(results).items()},
                 **{name: config.get(name) for name in _MODEL_KEYS},
                 **{name: results.get(name) for name in _TOKENIZER_KEYS},
             },
@@ -286,6 +306,13 @@ def _read_settings(
             "generation_kwargs": config.get("generation_kwargs"),
             "gen_kwargs": run_config.get("gen_kwargs"),
             "repeats": config.get("repeats"),
+            **_read_answer_args(results),
+        }
+        settings[SCORERS] = {
+            str(entry["metric"]): {
+                name: value for name, value in entry.items() if name not in _NO_OPTIONS and value
+            }
+            for entry in _list_metrics(config)
         }
         settings["filters"] = config.get("filter_list")
     return settings

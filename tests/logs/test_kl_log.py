@@ -256,6 +256,45 @@ def test_a_mean_that_the_chunks_do_not_have_is_refused(log: Path) -> None:
         read_any_log(log)
 
 
+def cut_off(path: Path, planned: int | None, lines: int) -> Path:
+    """The output of a run of 200 chunks that was interrupted."""
+    text = written(path, np.full(200, 0.01), lines=lines).read_text("utf-8")
+    head = "" if planned is None else f"kl_divergence: computing over {planned} chunks, n_ctx=512\n"
+    path.write_text(head + text.partition("\n====== Perplexity")[0], "utf-8")
+    return path
+
+
+CUT_OFF = [
+    pytest.param(200, 120, "it says that 200 chunks are computed, but has 120", id="chunks"),
+    pytest.param(None, 120, "it has 120 chunks, but no final statistics of the KL", id="no head"),
+    pytest.param(200, 200, "it has 200 chunks, but no final statistics of the KL", id="statistics"),
+]
+
+
+@pytest.mark.parametrize(("planned", "lines", "problem"), CUT_OFF)
+def test_the_output_of_an_interrupted_run_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], planned: int | None, lines: int, problem: str
+) -> None:
+    path = cut_off(tmp_path / "kl.txt", planned, lines)
+    assert main(["judge", str(path), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.5 }")]) == 4
+    out, err = capsys.readouterr()
+    assert (out, f"{path}: {problem}: the run was interrupted" in err) == ("", True)
+    suite = tmp_path / "kl.toml"
+    suite.write_text('[logs]\ntargets = { q4 = "kl.txt" }\n[budgets]\nkl = { mean_max = 0.5 }\n')
+    with pytest.raises(DataError, match=problem):
+        judge_log_suite(load_log_suite(suite, "kl.toml"))
+
+
+@pytest.mark.parametrize("planned", [200, None], ids=["head", "no head"])
+def test_the_whole_output_of_a_run_is_read(tmp_path: Path, planned: int | None) -> None:
+    path = written(tmp_path / "kl.txt", np.full(200, 0.01))
+    head = "" if planned is None else f"kl_divergence: computing over {planned} chunks, n_ctx=512\n"
+    path.write_text(head + path.read_text("utf-8"), "utf-8")
+    log = read_any_log(path)
+    assert log.kl is not None
+    assert (len(log.kl.kl), log.notes) == (200, ())
+
+
 def test_a_capped_mean_is_shown_with_the_mean_without_the_cap(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

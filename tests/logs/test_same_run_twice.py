@@ -9,17 +9,14 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from support.judge_command import Judge
-from support.kl_logs import write_kl_log
 from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
 
 from slimgate import assert_within
 from slimgate.errors import DataError
 from slimgate.logs.find import hold_same_rows, read_log
-from slimgate.logs.readers.llama_perplexity import reader
 from slimgate.plugins.reader import Log, Row, TaskLog
 
 SCORES = [float(at % 5 > 0) for at in range(400)]
@@ -142,23 +139,3 @@ def test_assert_within_warns_of_the_notes_on_logs(tmp_path: Path) -> None:
     assert warned[0].filename == __file__
     with pytest.raises(DataError, match="1 are only in the base's log"):
         assert_within(base, target, drop_points=5)
-
-
-@pytest.mark.parametrize(
-    ("planned", "lines", "has_end", "note"),
-    [
-        pytest.param(200, 200, True, None, id="whole"),
-        pytest.param(None, 200, True, None, id="without the head"),
-        pytest.param(200, 120, False, "it says that 200 chunks are computed, but has 120", id="cut off"),
-        pytest.param(None, 120, False, "it has no final statistics of the KL", id="no head and no end"),
-    ],
-)
-def test_a_kl_log_that_was_cut_off_has_a_note(
-    tmp_path: Path, planned: int | None, lines: int, has_end: bool, note: str | None
-) -> None:
-    path = write_kl_log(tmp_path / "kl.txt", np.full(200, 0.01), lines=lines)
-    text = path.read_text("utf-8")
-    head = "" if planned is None else f"kl_divergence: computing over {planned} chunks, n_ctx=512\n"
-    path.write_text(head + (text if has_end else text.partition("\n====== Perplexity")[0]), "utf-8")
-    notes = reader.read(path).notes
-    assert (len(notes) == 0) if note is None else (note in notes[0])

@@ -39,7 +39,7 @@ class LlamaPerplexity(Reader):
             return _HEAD.search(file.read(_BEGINNING)) is not None
 
     def read(self, path: Path) -> Log:
-        """Raises DataError if lines of chunks are missing or cut off."""
+        """Raises DataError if lines are missing, such as those of a run that was interrupted."""
         chunks: list[list[float]] = []
         quantiles: dict[str, float] = {}
         planned: int | None = None
@@ -68,25 +68,27 @@ class LlamaPerplexity(Reader):
                 f"with {chunks[-1][0]:.5f}: lines are missing, or of another run; give the whole output of "
                 "one run"
             )
+        _check_end(path, len(chunks), planned, has_statistics=mean is not None or bool(quantiles))
         # each chunk's own mean, from the means over all chunks so far
         sums = np.asarray(chunks).T * np.arange(1, len(chunks) + 1)
         kl, log_ratio, same_top = np.diff(sums, prepend=0.0)
         shares = np.clip(same_top / 100, 0.0, 1.0)
         kl_chunks = KlChunks(kl.tolist(), log_ratio.tolist(), shares.tolist(), quantiles)
-        notes = _describe_end(path, len(chunks), planned, is_complete=bool(quantiles))
-        return Log("llama_perplexity", str(path), {}, kl=kl_chunks, notes=notes)
+        return Log("llama_perplexity", str(path), {}, kl=kl_chunks)
 
 
-def _describe_end(path: Path, chunks: int, planned: int | None, *, is_complete: bool) -> tuple[str, ...]:
-    """A note if the log was cut off: the later part of the text may be the harder one."""
+def _check_end(path: Path, chunks: int, planned: int | None, *, has_statistics: bool) -> None:
+    """Raises DataError if the log was cut off: the later part of the text may be the harder one."""
     if planned is not None and chunks < planned:
-        return (
-            f"{path}: it says that {planned:,} chunks are computed, but has {chunks:,}: the log was cut off, "
-            "and the rest of the text is not judged",
+        raise DataError(
+            f"{path}: it says that {planned:,} chunks are computed, but has {chunks:,}: the run was "
+            "interrupted, or its output was cut off; finish the run, and give its whole output"
         )
-    if not is_complete:
-        return (f"{path}: it has no final statistics of the KL: the log may have been cut off",)
-    return ()
+    if not has_statistics:
+        raise DataError(
+            f"{path}: it has {chunks:,} chunks, but no final statistics of the KL: the run was interrupted, "
+            "or its output was cut off; finish the run, and give its whole output"
+        )
 
 
 reader = LlamaPerplexity()

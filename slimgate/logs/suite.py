@@ -186,6 +186,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         table = LogsTable.model_validate(data[LOGS])
         base_runs = [] if table.base is None else _to_relative_paths(path, table.base, shown)
         target_runs = {name: _to_relative_paths(path, texts, shown) for name, texts in table.targets.items()}
+        _check_distinct(target_runs)
         several = max(len(paths) for paths in (base_runs, *target_runs.values())) > 1
         base = base_runs[0] if base_runs else None
         kind = _find_kind(base, table, tables) if table.kind is None else _KINDS[table.kind]
@@ -245,6 +246,18 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         budgets=_read_budgets(tables, kind, [*target_runs], shown),
         rules=rules,
     )
+
+
+def _check_distinct(target_runs: Mapping[str, Sequence[Path]]) -> None:
+    """Raises SuiteError for a log of two targets. The base is compared with each target when it is read."""
+    names: dict[Path, str] = {}
+    for name, paths in target_runs.items():
+        for path in paths:
+            if (other := names.setdefault(path.resolve(), name)) != name:
+                raise SuiteError(
+                    f"targets.{name}: {path.as_posix()} is the log of targets.{other} too; give each "
+                    "target its own log"
+                )
 
 
 def _read_checks(table: LogsTable, path: Path, shown: str) -> AnswerChecks | None:

@@ -14,7 +14,7 @@ from support.kl_logs import write_kl_log as written
 
 from slimgate import assert_budgets
 from slimgate.cli.main import main
-from slimgate.errors import DataError
+from slimgate.errors import DataError, SuiteError
 from slimgate.logs.find import read_any_log
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
@@ -227,6 +227,15 @@ def test_a_kl_log_is_judged_alone(log: Path, tmp_path: Path, capsys: pytest.Capt
     )
     with pytest.raises(DataError, match=r"q3.txt: it is a KL log, .* leave \[logs\] base out"):
         judge_log_suite(load_log_suite(suite, "kl.toml"))
+
+
+def test_a_kl_log_of_two_targets_is_refused(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked.txt").symlink_to(log)
+    suite = tmp_path / "kl.toml"
+    text = '[logs]\ntargets = { q4 = "q4.txt", q3 = "linked.txt" }\n[budgets]\nkl = { mean_max = 0.5 }\n'
+    suite.write_text(text)
+    with pytest.raises(SuiteError, match=r"targets\.q3: .*/q4\.txt is the log of targets\.q4 too"):
+        load_log_suite(suite, "kl.toml")
 
 
 @pytest.mark.parametrize("action", ["warn", "fail"])

@@ -160,9 +160,14 @@ def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments:
             'targets = "../logs/good"',
             r'\[logs\] targets: "../logs/good" was given, expected a table of names and paths',
         ),
+        (
+            '"../logs/bad"',
+            '["../logs/more/../good"]',
+            r"\[logs\]: targets.bad: logs/good is the log of targets.good too; give each target its own log",
+        ),
         ("[budgets]", "[budget]", r"bench/logs.toml: no table \[budget\] here;.* Did you mean budgets\?"),
     ],
-    ids=["key", "budget", "name", "allow", "targets", "table"],
+    ids=["key", "budget", "name", "allow", "targets", "same log", "table"],
 )
 def test_a_suite_that_is_wrong_ends_the_run(repository: Path, old: str, new: str, problem: str) -> None:
     (repository / "bench/logs.toml").write_text(SUITE.replace(old, new, 1), "utf-8")

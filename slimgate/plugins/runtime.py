@@ -14,6 +14,8 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Macs, Predictor
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from slimgate.models.protocols import Model
     from slimgate.models.torch_model import TorchModel
 
@@ -28,11 +30,13 @@ class Form:
 
     name: the value of --format, and library_name on the hub. For a graph also the kind of its artifacts.
     package: what pip installs.
-    imports, load, predict: lines of Python for the card of the export. `load` opens the folder ".". `predict`
-        computes `scores`, an array, from `texts` and `tokenizer`. {auto} stands for transformers' Auto class,
-        {prefix} for an argument with the tokens that every answer begins with. {batch} stands for lines that
-        make `batch`, the model's inputs as NumPy arrays by their names. Then `imports` leaves out the
-        tokenizer's import, and the card may use the library tokenizers in the place of transformers.
+    imports, load, predict: lines of Python for the card of the export. `load` opens the folder ".". It is a
+        function of the runtime's Params if options change the answers. `predict` computes `scores`, an array,
+        from `texts` and `tokenizer`. {auto} stands for transformers' Auto class, {prefix} for an argument
+        with the tokens that every answer begins with. {batch} stands for lines that make `batch`, the model's
+        inputs as NumPy arrays by their names. Then `imports` leaves out the tokenizer's import, and the card
+        may use the library tokenizers in the place of transformers.
+    options: the names of the options that `load` sets.
     tail: lines that print the result, if they are not those of the task.
     own_config: the library has its own config.json, so that of transformers is not written.
     files: the files of a graph. A folder with the first of them is a graph of this kind.
@@ -44,8 +48,9 @@ class Form:
     name: str
     package: str
     imports: str
-    load: str
+    load: str | Callable[[Any], str]
     predict: str
+    options: tuple[str, ...] = ()
     tail: str = ""
     own_config: bool = False
     files: tuple[str, ...] = ()
@@ -53,6 +58,10 @@ class Form:
     takes: frozenset[str] = frozenset()
     needs: tuple[str, ...] = ()
     of_decoders: Form | None = None
+
+    def load_lines(self, params: BaseModel) -> str:
+        """The lines that open the folder. params: the options of the runtime."""
+        return self.load if isinstance(self.load, str) else self.load(params)
 
 
 class Runtime(WithParams[P]):

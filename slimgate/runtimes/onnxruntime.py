@@ -95,6 +95,24 @@ class OnnxPredictor:
         self._session = None
 
 
+def _load_lines(params: Params) -> str:
+    """The lines that open a graph with the options that change the answers."""
+    lines, argument = "", ""
+    if params.graph_optimization != "all":
+        level = LEVELS[params.graph_optimization]
+        lines = (
+            "options = onnxruntime.SessionOptions()\n"
+            f"options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.{level}\n"
+        )
+        argument = "options, "
+    return (
+        f"{lines}session = onnxruntime.InferenceSession(\n"
+        f'    "{MODEL}", {argument}providers=["CPUExecutionProvider"],\n'
+        f"    disabled_optimizers={json.dumps(params.left_out)},\n"
+        ")"
+    )
+
+
 class OnnxRuntime(Runtime[Params]):
     kinds = frozenset({KIND})
     default_for = kinds
@@ -104,9 +122,8 @@ class OnnxRuntime(Runtime[Params]):
         name=KIND,
         package="onnxruntime",
         imports="import onnxruntime\n",
-        load="session = onnxruntime.InferenceSession(\n"
-        f'    "model.onnx", providers=["CPUExecutionProvider"], disabled_optimizers=["{SLOW_FUSION}"]\n'
-        ")",
+        load=_load_lines,
+        options=("graph_optimization", "left_out"),
         predict="{batch}\n"
         # the type of an input is such as "tensor(int32)"
         "given = {i.name: batch[i.name].astype(i.type[7:-1]) for i in session.get_inputs()}\n"

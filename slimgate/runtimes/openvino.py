@@ -8,6 +8,7 @@ it. With static_shapes, it keeps the compiled graphs of the latest shapes.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -154,6 +155,12 @@ def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
         raise BuildError(f"the graph reads {missing[0]}, but a batch has only {', '.join(batch)}")
 
 
+def _load_lines(params: Params) -> str:
+    """The line that opens a graph with the options that change the answers."""
+    properties = json.dumps(make_answer_properties(params))
+    return f'settings = {properties}\nmodel = openvino.compile_model("model.xml", "CPU", settings)'
+
+
 class OpenVino(Runtime[Params]):
     kinds = frozenset({KIND})
     obeys_onednn = True
@@ -163,7 +170,8 @@ class OpenVino(Runtime[Params]):
         name=KIND,
         package="openvino",
         imports="import openvino\n",
-        load='model = openvino.compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})',
+        load=_load_lines,
+        options=("inference_precision", "dynamic_quantization_group_size", "execution_mode"),
         predict="{batch}\nscores = model({i.any_name: batch[i.any_name] for i in model.inputs})[0]",
         files=(MODEL, WEIGHTS),
         takes=frozenset({"torch"}),
@@ -234,14 +242,21 @@ def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
     hyper_threads = params.hyper_threading
     if hyper_threads is None:
         hyper_threads = threads > (psutil.cpu_count(logical=False) or threads)
-    properties: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": params.inference_precision,
+    return {
+        **make_answer_properties(params),
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": params.performance_hint,
         "SCHEDULING_CORE_TYPE": params.scheduling,
         "ENABLE_CPU_PINNING": params.cpu_pinning,
         "ENABLE_HYPER_THREADING": hyper_threads,
+    }
+
+
+def make_answer_properties(params: Params) -> dict[str, Any]:
+    """OpenVINO's properties that change the answers."""
+    properties: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": params.inference_precision,
         "EXECUTION_MODE_HINT": params.execution_mode,
     }
     if params.dynamic_quantization_group_size is not None:

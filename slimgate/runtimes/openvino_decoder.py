@@ -9,6 +9,7 @@ is padded.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Form, Runtime
+from slimgate.runtimes import openvino
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -69,7 +71,6 @@ class DecoderPredictor:
     def __init__(self, model: OpenVinoModel, params: Params, *, device: str, threads: int) -> None:
         """Raises BuildError for a device other than the CPU, or if kv_cache has no effect."""
         from slimgate.models.write_answers import end_tokens
-        from slimgate.runtimes.openvino import compile_graph
 
         end_ids = model.config.eos_token_id
         ends = set(end_ids) if isinstance(end_ids, list | tuple) else {end_ids} - {None}
@@ -77,7 +78,7 @@ class DecoderPredictor:
         self._longest = longest_text(model.config.to_dict())
         self._greedy = Greedy("openvino_decoder", model.tokenizer, self._longest, self.end_tokens)
         properties = make_properties(params, threads=threads)
-        compiled_model = compile_graph(model.graph, properties, device=device)
+        compiled_model = openvino.compile_graph(model.graph, properties, device=device)
         self._cache = properties["KV_CACHE_PRECISION"] if _fuses_cache(compiled_model) else "f32"
         if params.kv_cache not in (None, self._cache):
             raise BuildError(
@@ -180,15 +181,35 @@ class DecoderPredictor:
 
 
 def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
-    """OpenVINO's properties. They state the format of keys and values, because the default is 8 bits."""
-    from slimgate.runtimes import openvino
+    """OpenVINO's properties."""
+    shared = openvino.make_properties(_graph_params(params), threads=threads)
+    return {**shared, **make_answer_properties(params)}
 
-    shared = openvino.Params(
+
+def make_answer_properties(params: Params) -> dict[str, Any]:
+    """OpenVINO's properties that change the answers.
+
+    They state the format of keys and values, because the default is 8 bits.
+    """
+    cache = params.kv_cache or params.inference_precision
+    return {**openvino.make_answer_properties(_graph_params(params)), "KV_CACHE_PRECISION": cache}
+
+
+def _graph_params(params: Params) -> openvino.Params:
+    return openvino.Params(
         inference_precision=params.inference_precision,
         dynamic_quantization_group_size=params.dynamic_quantization_group_size,
     )
-    cache = params.kv_cache or params.inference_precision
-    return {**openvino.make_properties(shared, threads=threads), "KV_CACHE_PRECISION": cache}
+
+
+def _load_lines(params: Params) -> str:
+    """The lines that open a decoder with the options that change the answers."""
+    return (
+        f"settings = {json.dumps(make_answer_properties(params))}\n"
+        'model = openvino.compile_model("decoder.xml", "CPU", settings)\n'
+        "request, row = model.create_infer_request(), numpy.zeros(1, numpy.int32)\n"
+        'ends = json.load(open("config.json"))["eos_token_id"]'
+    )
 
 
 def _fuses_cache(compiled_model: ov.CompiledModel) -> bool:
@@ -219,10 +240,8 @@ class OpenVinoDecoder(Runtime[Params]):
         name=DECODER,
         package="openvino",
         imports="import json\nimport numpy\nimport openvino\nfrom transformers import AutoTokenizer\n",
-        load='settings = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}\n'
-        'model = openvino.compile_model("decoder.xml", "CPU", settings)\n'
-        "request, row = model.create_infer_request(), numpy.zeros(1, numpy.int32)\n"
-        'ends = json.load(open("config.json"))["eos_token_id"]',
+        load=_load_lines,
+        options=("inference_precision", "kv_cache", "dynamic_quantization_group_size"),
         predict="def answer(text):\n"
         "    request.reset_state()\n"
         '    ids, written = tokenizer(text)["input_ids"], []\n'

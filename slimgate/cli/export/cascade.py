@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.cli.export.forms import TOLERANCE, Written, write_form
+from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, with_options
 from slimgate.cli.export.row_check import RowCheck, answers_of, require_same_answers
 from slimgate.cli.export.snippets import lines_of, packages_of
 from slimgate.cli.export.stored import GateRows
@@ -28,6 +29,7 @@ from slimgate.plugins.loading import find_form
 from slimgate.runtimes.cascade import FILE, Member, read_cascade
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
+from slimgate.suite.named_plugin import SuiteRuntime
 
 LOADER = "cascade.py"
 BATCH = 64
@@ -115,6 +117,15 @@ class WrittenCascade:
     written: tuple[Written, ...]
 
     @property
+    def differences(self) -> list[str]:
+        """How the judged runtimes of its models differ from the lines of cascade.py."""
+        differences = {
+            member.name: describe_runtime(model, _judged(member))
+            for member, model in zip(self.members, self.written, strict=True)
+        }
+        return [f"{name}: {difference}" for name, difference in differences.items() if difference]
+
+    @property
     def packages(self) -> list[str]:
         """The packages that pip has to install."""
         packages = [packages_of(model, find_form(model.form)) for model in self.written]
@@ -149,8 +160,12 @@ def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Pa
                 f"{member.name}: its weights are in a layout for servers, which cannot be exported in a "
                 "cascade"
             )
-        written.append(exported)
+        written.append(with_options(exported, _judged(member)))
     return WrittenCascade(members, tuple(written))
+
+
+def _judged(member: Member) -> SuiteRuntime | str:
+    return read_judged_runtime(member.runtime, member.params)
 
 
 def write_loader(cascade: WrittenCascade, classes: Sequence[str], folder: Path) -> None:
@@ -197,7 +212,7 @@ def use(texts: Sequence[object]) -> str:
 
 
 def check_cascade(
-    artifact: Artifact, written_cascade: WrittenCascade, folder: Path, gate: GateRows
+    artifact: Artifact, judged: SuiteRuntime, written_cascade: WrittenCascade, folder: Path, gate: GateRows
 ) -> RowCheck:
     """Compares the folder's cascade.py with the judged cascade on some gate rows. Raises OtherAnswers."""
     task = gate.suite.setup.task
@@ -207,8 +222,14 @@ def check_cascade(
     starts = range(0, len(texts), BATCH)
     scores = np.concatenate([cascade.scores(texts[start : start + BATCH])[0] for start in starts])
     exported = task.object.outcomes(gate.rows.facts, gate.compared, scores, task.params, None)
-    judged, again = answers_of(gate, artifact), answers_of(gate, artifact, turned=True)
-    return require_same_answers(judged, again, exported, tolerance=written_cascade.tolerance)
+    first, again = answers_of(gate, artifact, judged), answers_of(gate, artifact, judged, turned=True)
+    return require_same_answers(
+        first,
+        again,
+        exported,
+        tolerance=written_cascade.tolerance,
+        runtime="; ".join(written_cascade.differences),
+    )
 
 
 def _import_loader(folder: Path) -> Any:

@@ -12,11 +12,12 @@ from slimgate._system.files import replacing_folder
 from slimgate._system.number_text import megabytes, significant
 from slimgate.cli.export.companions import write_companions
 from slimgate.cli.export.forms import Written, write_form
+from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, with_options
 from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of, start_commands
 from slimgate.cli.export.snippets import TEXTS, example_texts, packages_of, snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.plugins.loading import find_form, known_plugins, list_forms, load
+from slimgate.plugins.loading import find_form, known_plugins, load
 from slimgate.plugins.task import Task
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
@@ -26,6 +27,7 @@ from slimgate.report.tables import blocks, bullets
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import files_of, make_scratch_folder
+from slimgate.suite.named_plugin import SuiteRuntime
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
@@ -93,14 +95,15 @@ def export(
                     run, model, artifact, params, new, scratch, form=form, gate=gate, shipped=shipped
                 )
             _print_stage(f"writing {model.name}")
-            written = write_form(artifact, form, new, scratch)
+            judged = _read_judged(model)
+            written = with_options(write_form(artifact, form, new, scratch), judged)
             task = _task(run, gate)
             written = write_companions(written, task, params, _compared_texts(gate), new)
             if isinstance(gate, GateRows):
                 rows = len(gate.compared)
                 _print_stage(f"comparing its answers with the judged model's on {rows:,} gate rows")
-            checked = _describe_check(artifact, written, new, gate, scratch)
-            use = _use(model, written, _lines(written, task, params), params, new, checked)
+            checked = _describe_check(artifact, judged, written, new, gate, scratch)
+            use = _use(judged, written, _lines(written, task, params), params, new, checked)
             text = blocks(card(run.record, model, form=written.form, shipped=shipped), use)
             (new / README).write_text(text + "\n", "utf-8")
             for name in files_of(new):
@@ -135,6 +138,7 @@ def _export_cascade(
     """Writes the folder of a cascade: each of its models, and the code that calls them."""
     from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
 
+    judged = _read_judged(model)
     members, task = write_models(artifact, form, new, scratch), _task(run, gate)
     written = [
         write_companions(model, task, params, _compared_texts(gate), new / member.folder)
@@ -142,9 +146,10 @@ def _export_cascade(
     ]
     members = replace(members, written=tuple(written))
     write_loader(members, run.record.task.classes, new)
-    checked = f"not compared on the gate rows: {gate}"
-    if isinstance(gate, GateRows):
-        checked = check_cascade(artifact, members, new, gate).message
+    if isinstance(gate, str) or isinstance(judged, str):
+        checked = f"not compared on the gate rows: {gate if isinstance(gate, str) else judged}"
+    else:
+        checked = check_cascade(artifact, judged, members, new, gate).message
     size = sum((new / name).stat().st_size for name in files_of(new))
     text = blocks(
         card(run.record, model, shipped=shipped),
@@ -158,6 +163,7 @@ def _export_cascade(
                 "`cascade.json` lists the models in order. A model answers a row if its highest probability "
                 "reaches its threshold. The last model answers the rest. If a model has a weight below 1, "
                 "its scores count with that weight in a mean with the models before it.",
+                *(f"{escape(difference)}." for difference in members.differences),
             ]
         ),
     )
@@ -167,15 +173,26 @@ def _export_cascade(
     return Written(CASCADE, None, None), checked
 
 
+def _read_judged(model: VariantRecord) -> SuiteRuntime | str:
+    """The runtime that the model was judged in, or why it is not known."""
+    assert model.artifact is not None, "an artifact was found"
+    return read_judged_runtime(model.artifact.runtime, model.artifact.runtime_params)
+
+
 def _describe_check(
-    artifact: Artifact, written: Written, folder: Path, gate: GateRows | str, scratch: Path
+    artifact: Artifact,
+    judged: SuiteRuntime | str,
+    written: Written,
+    folder: Path,
+    gate: GateRows | str,
+    scratch: Path,
 ) -> str:
     """How the written folder answers, in words."""
-    if isinstance(gate, str):
-        return f"not compared on the gate rows: {gate}"
+    if isinstance(gate, str) or isinstance(judged, str):
+        return f"not compared on the gate rows: {gate if isinstance(gate, str) else judged}"
     from slimgate.cli.export.row_check import check_rows
 
-    return check_rows(artifact, written, folder, gate, scratch).message
+    return check_rows(artifact, judged, written, folder, gate, scratch).message
 
 
 def _compared_texts(gate: GateRows | str) -> list[list[Any]]:
@@ -203,7 +220,7 @@ def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Json) ->
 
 
 def _use(
-    model: VariantRecord,
+    judged: SuiteRuntime | str,
     written: Written,
     lines: tuple[str, str],
     params: Json,
@@ -216,7 +233,7 @@ def _use(
         f"Needs {lines[0]}; run it inside of this folder ({megabytes(size)} MB).",
         lines[1],
         *_serving(written),
-        bullets(_notes(model, written, params, checked)),
+        bullets(_notes(judged, written, params, checked)),
     )
 
 
@@ -228,11 +245,15 @@ def _serving(written: Written) -> list[str]:
     return ["To serve it, run one of these in this folder:", f"```console\n{lines}\n```"]
 
 
-def _notes(model: VariantRecord, written: Written, params: Json, checked: str) -> list[str]:
+def _notes(judged: SuiteRuntime | str, written: Written, params: Json, checked: str) -> list[str]:
     notes = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
-    judged_runtime = model.artifact.runtime if model.artifact else ""
     if written.layout is not None:
         notes.append("The files are those that were judged.")
+        if not isinstance(judged, str) and judged.name != written.runtime.name:
+            notes.append(
+                f"The answers were compared in the runtime {judged.name}. The lines above may use another "
+                "program, and their answers may differ."
+            )
         if servers := describe_servers(layout_of(written)):
             notes.append(f"{servers[0].upper()}{servers[1:]}.")
     elif written.compared:
@@ -244,10 +265,8 @@ def _notes(model: VariantRecord, written: Written, params: Json, checked: str) -
         )
     else:
         notes.append("The graph is the file that was judged.")
-    if judged_runtime != list_forms()[written.form][0]:
-        notes.append(
-            f"It was judged in the runtime {judged_runtime}: its times and bytes above are of that form."
-        )
+    if difference := describe_runtime(written, judged):
+        notes.append(f"{difference[0].upper()}{difference[1:]}; its times and bytes above are of that form.")
     if written.static:
         prompts_note = "; put the prompt before each text" if params.get("prompts") else ""
         notes.append(

@@ -28,6 +28,7 @@ from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
 from slimgate.steps.agreement import check_agreement, predictor_of, scores
 from slimgate.store.artifact import Artifact
+from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -48,7 +49,8 @@ class Written:
     the format of its weights, such as gptq, and its GGUF file; prefix: tokens that every answer begins with;
     compared: how far the form's answers differ from the model's (max_difference, tolerance, …) on made-up
     token ids, empty for a copied graph; static: whether sentence-transformers also loads the folder;
-    tokenizer_is_enough: whether the library tokenizers gives the right tokens with tokenizer.json alone.
+    tokenizer_is_enough: whether the library tokenizers gives the right tokens with tokenizer.json alone;
+    options: Params of the form's runtime that its lines set, None for the defaults.
     """
 
     form: str
@@ -62,6 +64,13 @@ class Written:
     compared: dict[str, Any] = field(default_factory=dict)
     static: bool = False
     tokenizer_is_enough: bool = False
+    options: Any = None
+
+    @property
+    def runtime(self) -> SuiteRuntime:
+        """The runtime that computes as the form's lines do, with the options that they set."""
+        name, runtime = list_forms()[self.form]
+        return Plugin(name, runtime, runtime.Params() if self.options is None else self.options)
 
 
 @dataclass(frozen=True)

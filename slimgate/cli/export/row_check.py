@@ -1,6 +1,8 @@
 """Does the written folder answer the gate rows like the judged model?
 
-The folder is loaded from its files. Both models answer the same rows in the same batches, each with its own
+The judged model answers in the runtime and with the options that it was judged with. The folder is loaded
+from its files, and computes as the lines of its README.md do. A folder for servers answers in the judged
+runtime, because its files are copies. Both models answer the same rows in the same batches, each with its own
 tokenizer. Rounding alone sometimes changes a prediction. So the judged model answers twice, the second time
 in batches of another order. The folder may change as much as that plus EXACT, or plus ROUNDED if layers
 compute in integers.
@@ -20,6 +22,7 @@ import numpy.typing as npt
 
 from slimgate._system.number_text import count, significant
 from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
+from slimgate.cli.export.judged_runtime import describe_runtime
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
 from slimgate.models.saved_files import DESCRIPTION
@@ -31,8 +34,7 @@ from slimgate.record.words import format_count
 from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
-from slimgate.suite.named_plugin import Plugin
-from slimgate.suite.runtime_choice import find_runtime
+from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -76,34 +78,51 @@ class RowCheck:
         return f"{rows}: {differ}, largest {number} difference {near}"
 
 
-def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRows, scratch: Path) -> RowCheck:
-    """Compares both on some gate rows. Raises OtherAnswers."""
-    judged, again = answers_of(gate, artifact), answers_of(gate, artifact, turned=True)
-    exported = _answers(gate, _to_artifact(written, folder, scratch, artifact), texts=_texts(written))
+def check_rows(
+    artifact: Artifact,
+    judged: SuiteRuntime,
+    written: Written,
+    folder: Path,
+    gate: GateRows,
+    scratch: Path,
+) -> RowCheck:
+    """Compares both on some gate rows. judged: the runtime of the judged model. Raises OtherAnswers."""
+    first, again = answers_of(gate, artifact, judged), answers_of(gate, artifact, judged, turned=True)
+    exported = _answers(
+        gate,
+        _to_artifact(written, folder, scratch, artifact),
+        written.runtime if written.layout is None else judged,
+        texts=_texts(written),
+    )
     return require_same_answers(
-        judged, again, exported, tolerance=written.compared.get("tolerance", TOLERANCE)
+        first,
+        again,
+        exported,
+        tolerance=written.compared.get("tolerance", TOLERANCE),
+        runtime=describe_runtime(written, judged),
     )
 
 
-def answers_of(gate: GateRows, artifact: Artifact, *, turned: bool = False) -> Outcomes:
+def answers_of(gate: GateRows, artifact: Artifact, judged: SuiteRuntime, *, turned: bool = False) -> Outcomes:
     """The judged model's answers to the compared rows. turned: in batches of another order."""
     order = np.arange(len(gate.compared))[::-1].copy() if turned else None
-    return _answers(gate, artifact, order=order)
+    return _answers(gate, artifact, judged, order=order)
 
 
 def require_same_answers(
-    judged: Outcomes, again: Outcomes, exported: Outcomes, *, tolerance: float
+    judged: Outcomes, again: Outcomes, exported: Outcomes, *, tolerance: float, runtime: str | None = None
 ) -> RowCheck:
     """How the written folder's answers differ from those of the judged model, which answered twice.
 
-    Raises OtherAnswers if they differ by more than rounding.
+    runtime: how the judged runtime differs from the folder's. Raises OtherAnswers if the answers differ by
+    more than rounding.
     """
     difference, own_difference = _compare(judged, exported), _compare(judged, again)
     if _is_beyond_rounding(difference, own_difference, judged, tolerance=tolerance):
         raise OtherAnswers(
             "the answers of the written folder differ from the judged model's, so the folder was deleted: "
             f"{difference.message} (when asked twice, the judged model changes "
-            f"{count(own_difference.changed)})"
+            f"{count(own_difference.changed)}){f'; {runtime}' if runtime else ''}"
         )
     return difference
 
@@ -127,12 +146,12 @@ def _is_beyond_rounding(
 def _answers(
     gate: GateRows,
     artifact: Artifact,
+    runtime: SuiteRuntime,
     *,
     order: npt.NDArray[np.int64] | None = None,
     texts: int | None = None,
 ) -> Outcomes:
-    """The answers of a graph. texts: how many texts per row it takes, if the task's rows differ."""
-    runtime = find_runtime(artifact.kind)
+    """The answers of an artifact. texts: how many texts per row it takes, if the task's rows differ."""
     columns = gate.suite.setup.task.object.text_columns(gate.suite.setup.task.params)
     if texts == 1 and len(columns) == 2:
         runtime = Plugin(runtime.name, _PairedRuntime(runtime.object), runtime.params)

@@ -135,7 +135,7 @@ def _without_labels(imports: str) -> str:
 def _lines(written: Written, form: Form, tokenizing: _Tokenizing) -> tuple[str, str, str]:
     """The lines that import, load and predict, with {auto}, {batch} and {prefix} replaced."""
     form_imports = form.imports + (tokenizing.imports if BATCH in form.predict else "")
-    parts = (*_adapt_to_layout(written, form_imports, form.load), form.predict)
+    parts = (*_adapt_to_layout(written, form_imports, form.load_lines(written.runtime.params)), form.predict)
     imports, load, predict = (part.replace("{auto}", str(written.auto)) for part in parts)
     # All answers of some models begin with the same tokens, such as BART's.
     prefix = f", target_prefix=[{list(written.prefix)}] * len(tokens)" if written.prefix else ""

@@ -19,11 +19,13 @@ from slimgate.cli.export.stored import GateRows
 from slimgate.outcomes import ClassOutcomes
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import FILE
+from slimgate.suite.runtime_choice import find_runtime
 
 pytestmark = pytest.mark.slow
 
 PRUNED = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n"
 GRAPH = 'graph = { from = "shorter", steps = [{ to_onnx = {} }] }\n'
+CASCADE = find_runtime("cascade")
 CALIBRATED = {"calibration = 0": "calibration = 8"}
 
 
@@ -67,7 +69,7 @@ def exported(run: SuiteRun, folder: Path) -> Path:
     assert [model.tokenizer_is_enough for model in written] == [True, False, False], "only the graph calls it"
     write_loader(cascade, run.rows.facts.classes, target)
     (target / "README.md").write_text(f"```python\n{use(['one', 'two'])}\n```\n", "utf-8")
-    checked = check_cascade(artifact, cascade, target, gate)
+    checked = check_cascade(artifact, CASCADE, cascade, target, gate)
     assert (checked.rows, checked.changed) == (len(run.rows.gate), 0)
     assert checked.largest < 1e-5
     return target
@@ -99,4 +101,4 @@ def test_a_folder_that_answers_otherwise_is_an_error(run: SuiteRun, tmp_path: Pa
         (tmp_path / name).mkdir()
     found = write_models(artifact, None, tmp_path / "again", tmp_path / "more")
     with pytest.raises(OtherAnswers, match=r"gate rows: .* predictions? differs?"):
-        check_cascade(artifact, found, target, GateRows(run.suite, run.rows))
+        check_cascade(artifact, CASCADE, found, target, GateRows(run.suite, run.rows))

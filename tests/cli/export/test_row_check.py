@@ -8,20 +8,33 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.cli.export.forms import Written, write_form
+from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, with_options
 from slimgate.cli.export.row_check import OtherAnswers, check_rows
 from slimgate.cli.export.stored import GateRows
 from slimgate.run.run import SuiteRun
+from slimgate.suite.named_plugin import SuiteRuntime
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
+    pruned = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
+    graph = 'graph = { from = "shorter", steps = [{ to_openvino = {} }] }'
     ruined = "ruined = { steps = [{ magnitude_prune = { sparsity = 0.98 } }] }"
     return tiny_run(
         tmp_path_factory.mktemp("suite"),
-        **{"pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }": ruined},
+        **{pruned: f"{ruined}\n{graph}", "calibration = 0": "calibration = 8"},
     )
+
+
+def runtime_with(name: str, **options: object) -> SuiteRuntime:
+    judged = read_judged_runtime(name, options)
+    assert not isinstance(judged, str)
+    return judged
+
+
+EAGER = runtime_with("eager", cache="dynamic")
 
 
 def written_as(run: SuiteRun, name: str, form: str | None, folder: Path) -> Written:
@@ -41,7 +54,7 @@ def test_an_export_answers_as_its_model(run: SuiteRun, tmp_path: Path, form: str
     written = written_as(run, "shorter", form, tmp_path)
     artifact = run.build("shorter").artifact
     gate = GateRows(run.suite, run.rows)
-    found = check_rows(artifact, written, tmp_path / "out", gate, tmp_path / "scratch")
+    found = check_rows(artifact, EAGER, written, tmp_path / "out", gate, tmp_path / "scratch")
     assert (found.rows, found.changed) == (len(run.rows.gate), 0)
     assert found.largest < 1e-5
     assert found.message.startswith(f"{found.rows} gate rows: 0 predictions differ, largest probability")
@@ -51,4 +64,31 @@ def test_an_export_of_another_model_is_an_error(run: SuiteRun, tmp_path: Path) -
     written = written_as(run, "ruined", "onnx", tmp_path)
     gate = GateRows(run.suite, run.rows)
     with pytest.raises(OtherAnswers, match=r"gate rows: \d+ predictions differ, .*asked twice"):
-        check_rows(run.build("shorter").artifact, written, tmp_path / "out", gate, tmp_path / "scratch")
+        check_rows(
+            run.build("shorter").artifact, EAGER, written, tmp_path / "out", gate, tmp_path / "scratch"
+        )
+
+
+def test_the_folder_computes_as_judged_if_its_lines_can(run: SuiteRun, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("OpenVINO computes in bfloat16 on other processors")
+    written = written_as(run, "graph", None, tmp_path)
+    judged = runtime_with("openvino", inference_precision="bf16")
+    places = (tmp_path / "out", GateRows(run.suite, run.rows), tmp_path / "scratch")
+
+    found = check_rows(run.build("graph").artifact, judged, with_options(written, judged), *places)
+    assert (found.changed, found.largest) == (0, 0.0)
+
+    found = check_rows(run.build("graph").artifact, judged, written, *places)
+    assert found.largest > 1e-5, "lines without the option compute in float32"
+
+
+def test_options_that_change_the_answers_refuse_the_export(run: SuiteRun, tmp_path: Path) -> None:
+    written = written_as(run, "ruined", None, tmp_path)
+    judged, own = runtime_with("compiled", precision="bfloat16"), run.build("shorter").artifact
+    with pytest.raises(OtherAnswers, match=r'in the runtime compiled with precision = "bfloat16", and the'):
+        check_rows(
+            own, judged, written, tmp_path / "out", GateRows(run.suite, run.rows), tmp_path / "scratch"
+        )
+    assert describe_runtime(written, judged)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 Arrays = Mapping[str, npt.NDArray[Any]]
 Json = dict[str, Any]
 P = TypeVar("P", bound=BaseModel)
+T = TypeVar("T")
 
 
 class WithParams(ABC, Generic[P]):
@@ -41,7 +42,7 @@ def no_progress(task: str, done: int, total: int) -> None:
     """
 
 
-def iter_batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Consecutive runs of `size` positions; the last may be shorter."""
+def iter_batches(order: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Consecutive runs of `size` positions or rows; the last may be shorter."""
     for start in range(0, len(order), size):
         yield order[start : start + size]

@@ -8,12 +8,15 @@ It measures how large the inputs of linear layers are on real tokens, and how th
     input_norms(model, layers, batches)["…query"]                 (in_features,)
     input_moments(model, layers, batches)["…query"].covariance    (in_features, in_features)
 
-Padding does not count.
+Padding does not count. The rows of a batch have the same length, so nothing is padded: a layer inside of a
+network often receives its tokens in another shape than the attention mask has, for example an expert, which
+receives only some of them. Only texts of a pair and texts beside images are padded, because they belong to
+one call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,13 +26,16 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
-from slimgate.plugins.base import iter_batches
+from slimgate.plugins.base import Arrays, iter_batches
 from slimgate.plugins.context import BuildContext
+from slimgate.tasks.parts.choice_scores import EncodedQuestions
+from slimgate.tasks.parts.encoding import EncodedTexts
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 Batch = dict[str, torch.Tensor]
+MASK = "attention_mask"
 See = Callable[[str, torch.Tensor], None]
 
 
@@ -38,11 +44,13 @@ def calibration_batches(
 ) -> list[Batch]:
     """Encodes a split's rows as the model's inputs, sorted by length, on the context's device.
 
+    Rows of one length are a batch, so there is no padding. Pairs of texts and images are padded.
+
     Args:
         model: gives the tokenizer.
         context: the context of the build.
         split: the split to read.
-        batch_size: rows of a batch.
+        batch_size: the largest number of rows of a batch.
 
     Returns:
         Batches of (rows, tokens) int64.
@@ -53,23 +61,64 @@ def calibration_batches(
     rows = context.rows(split)
     encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
     order = np.argsort(encoded.lengths, kind="stable").tolist()
+    if isinstance(encoded, EncodedTexts | EncodedQuestions):
+        alone = (row for position in order for row in _split_rows(encoded.batch([position])))
+        batches = join_equal_rows(alone, batch_size)
+    else:
+        batches = [encoded.batch(positions) for positions in iter_batches(order, batch_size)]
     return [
-        {
-            name: torch.from_numpy(values).to(context.device)
-            for name, values in encoded.batch(positions).items()
-        }
-        for positions in iter_batches(order, batch_size)
+        {name: torch.from_numpy(values).to(context.device) for name, values in batch.items()}
+        for batch in batches
+    ]
+
+
+def split_by_length(batches: Iterable[Arrays]) -> list[Arrays]:
+    """The same rows in batches without padding, which are as large as the largest given one at most.
+
+    batches: of arrays that all have the shape of the attention mask.
+    """
+    batches = list(batches)
+    largest = max((len(batch[MASK]) for batch in batches), default=1)
+    return join_equal_rows((row for batch in batches for row in _split_rows(batch)), largest)
+
+
+def _split_rows(batch: Arrays) -> list[Arrays]:
+    """Each row of a batch as a batch without padding. A single row has none."""
+    if len(batch[MASK]) == 1:
+        return [batch]
+    real = batch[MASK].astype(bool)
+    return [
+        {name: values[row : row + 1, real[row]] for name, values in batch.items()} for row in range(len(real))
+    ]
+
+
+def join_equal_rows(rows: Iterable[Arrays], batch_size: int) -> list[Arrays]:
+    """Joins rows of the same shapes to batches, in the order of their first rows."""
+    groups: dict[tuple[tuple[int, ...], ...], list[Arrays]] = {}
+    for row in rows:
+        groups.setdefault(tuple(values.shape for values in row.values()), []).append(row)
+    return [
+        {name: np.concatenate([row[name] for row in part]) for name in part[0]}
+        for group in groups.values()
+        for part in iter_batches(group, batch_size)
     ]
 
 
 def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: list[Batch], see: See) -> None:
     """Runs the network over the batches; calls see(name, tokens) with the inputs of each layer.
 
-    tokens: (tokens, in_features), without padding.
+    tokens: (tokens, in_features), without padding. Raises BuildError if padding cannot be left out.
     """
 
     def hook(name: str, batch: Batch) -> Callable[..., None]:
-        return lambda _module, inputs, _output: see(name, without_padding(inputs[0].detach(), batch))
+        def call(_module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: object) -> None:
+            try:
+                tokens = without_padding(inputs[0].detach(), batch)
+            except BuildError as error:
+                raise BuildError(f"{name}: {error}") from error
+            see(name, tokens)
+
+        return call
 
     model.network.eval()
     with torch.no_grad():
@@ -79,11 +128,22 @@ def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: li
 
 
 def without_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """(rows, tokens, features) -> (real tokens, features). If the mask does not fit, every vector counts."""
-    mask = batch.get("attention_mask")
-    if values.dim() != 3 or mask is None or mask.shape != values.shape[:2]:
-        return values.reshape(-1, values.shape[-1])
-    return values[mask.bool()]
+    """(rows, tokens, features) or (rows · tokens, features) -> (real tokens, features).
+
+    Vectors of whole rows and of images all count. Raises BuildError if a batch with padding gave some of its
+    tokens to a layer, as to an expert.
+    """
+    mask, vectors = batch.get(MASK), values.reshape(-1, values.shape[-1])
+    if mask is None or bool(mask.all()):
+        return vectors
+    if mask.shape == values.shape[:-1] or (values.dim() == 2 and len(values) == mask.numel()):
+        return vectors[mask.bool().flatten()]
+    if values.dim() == 2 and len(values) != len(mask) and "pixel_values" not in batch:
+        raise BuildError(
+            "this layer receives only some tokens of a batch, and those of padding are not known among them; "
+            "calibrate on a task whose rows have one text"
+        )
+    return vectors
 
 
 @contextmanager

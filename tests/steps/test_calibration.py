@@ -12,15 +12,20 @@ from torch import nn
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.encoder_decoders import tiny_pair_model
 from slimgate.errors import BuildError
 from slimgate.models.linear_layers import by_block, linear_layers
 from slimgate.steps.calibration import (
     Moments,
     calibration_batches,
+    input_moments,
     input_norms,
     inverse_factor,
     second_moments,
+    split_by_length,
+    without_padding,
 )
+from slimgate.tasks import causal_lm
 
 torch.set_num_threads(1)
 
@@ -56,6 +61,55 @@ def test_a_layer_that_receives_nothing_is_an_error_that_names_it(tmp_path: Path)
     model, context = built(tmp_path, "bert")
     with pytest.raises(BuildError, match=r"1 linear layers received nothing .*, first nowhere"):
         input_norms(model, {"nowhere": nn.Linear(2, 2)}, calibration_batches(model, context))
+
+
+def decoder(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
+    params = causal_lm.Params(text=("text",), max_tokens=24)
+    context = tiny_context(tmp_path / "rows", calibration=16, task=causal_lm.task, params=params)
+    return load_tiny(write_tiny(tmp_path / "hub", architecture, causal=True), context), context
+
+
+@pytest.mark.parametrize("architecture", ["bert", "opt", "mixtral", "t5"])
+def test_no_batch_has_padding(tmp_path: Path, architecture: str) -> None:
+    build = {"bert": built, "t5": tiny_pair_model}.get(architecture, decoder)
+    model, context = build(tmp_path, architecture)
+    layers = dict(linear_layers(model))
+    together = calibration_batches(model, context)
+    alone = calibration_batches(model, context, batch_size=1)
+    assert len(together) < len(alone)
+    assert all(bool(batch["attention_mask"].all()) for batch in together)
+    found, expected = input_moments(model, layers, together), input_moments(model, layers, alone)
+    for name in layers:
+        assert found[name].count == expected[name].count, name
+        torch.testing.assert_close(
+            found[name].second_moment, expected[name].second_moment, rtol=1e-4, atol=1e-6
+        )
+    if architecture == "t5":
+        encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
+        answers = sum(map(len, encoded.answers))
+        assert found["decoder.block.0.layer.0.SelfAttention.q"].count == answers
+
+
+def test_flattened_tokens_of_padded_rows_are_not_counted() -> None:
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    values = torch.arange(6.0).reshape(2, 3, 1)
+    for given in (values, values.reshape(6, 1)):
+        assert without_padding(given, {"attention_mask": mask}).flatten().tolist() == [0, 1, 3, 4, 5]
+    pooled = torch.ones(2, 4)
+    assert without_padding(pooled, {"attention_mask": mask}).shape == (2, 4)
+    with pytest.raises(BuildError, match="receives only some tokens of a batch"):
+        without_padding(values.reshape(6, 1)[:4], {"attention_mask": mask})
+
+
+def test_a_padded_batch_is_split_by_length() -> None:
+    batch = {
+        "input_ids": np.array([[5, 6, 0], [0, 7, 8], [1, 2, 3]]),
+        "attention_mask": np.array([[1, 1, 0], [0, 1, 1], [1, 1, 1]]),
+    }
+    first, second = split_by_length([batch])
+    assert first["input_ids"].tolist() == [[5, 6], [7, 8]]
+    assert second["input_ids"].tolist() == [[1, 2, 3]]
+    assert first["attention_mask"].all()
 
 
 @pytest.mark.parametrize("architecture", ["distilbert", "roberta", "electra", "gpt2", "llama"])

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from slimgate.plugins.base import Arrays
+from slimgate.steps.calibration import MASK, split_by_length
 
 Importance = dict[str, npt.NDArray[np.float32]]
 
@@ -24,12 +25,10 @@ class _Sums:
     def __init__(self) -> None:
         self.squares: dict[str, torch.Tensor] = {}
         self.tokens: dict[str, int] = {}
-        self.mask: torch.Tensor | None = None
 
     def add(self, name: str, inputs: torch.Tensor) -> None:
-        """inputs: (rows, tokens, features), without counting padding, or (tokens, features)."""
-        masked = self.mask is not None and inputs.shape[:-1] == self.mask.shape
-        values = (inputs[self.mask] if masked else inputs.flatten(0, -2)).double()
+        """inputs: (rows, tokens, features) or (tokens, features)."""
+        values = inputs.flatten(0, -2).double()
         squares = values.square().sum(0)
         self.squares[name] = self.squares[name] + squares if name in self.squares else squares
         self.tokens[name] = self.tokens.get(name, 0) + len(values)
@@ -51,10 +50,8 @@ def measure_importance(network: nn.Module, batches: Sequence[Arrays], device: st
     ]
     network.eval()
     try:
-        for batch in batches:
-            tensors = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
-            sums.mask = tensors["attention_mask"].bool() if "attention_mask" in tensors else None
-            network(**{name: tensors[name] for name in ("input_ids", "attention_mask") if name in tensors})
+        for batch in split_by_length(batches):
+            network(**{name: torch.from_numpy(batch[name]).to(device) for name in ("input_ids", MASK)})
     finally:
         for handle in handles:
             handle.remove()

@@ -12,9 +12,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from slimgate.models.onnx_model import OnnxModel
 from slimgate.plugins.base import Arrays
@@ -90,8 +91,14 @@ def _iter_tensor_values(
         feed = {name: batch[name].astype(kind) for name, kind in types.items()}
         mask = batch.get("attention_mask")
         for name, values in zip(names, session.run(list(names), feed), strict=True):
-            padded = mask is not None and values.ndim == 3 and values.shape[:2] == mask.shape
-            yield name, values[mask.astype(bool)] if padded and mask is not None else values
+            yield name, values if mask is None else _without_padding(values, mask.astype(bool))
+
+
+def _without_padding(values: npt.NDArray[Any], real: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """(rows, tokens, features) or (rows · tokens, features) -> (real tokens, features); others unchanged."""
+    if values.shape[:-1] == real.shape:
+        return values[real]
+    return values[real.ravel()] if values.ndim == 2 and len(values) == real.size else values
 
 
 def products_to_int8_(graph: Graph, products: Collection[str], ranges: Ranges, *, limit: int) -> None:

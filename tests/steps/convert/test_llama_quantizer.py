@@ -167,8 +167,13 @@ def test_importance_is_the_mean_square_of_real_tokens(tmp_path: Path) -> None:
         [{"input_ids": ids, "attention_mask": mask}, {"input_ids": ids[:1], "attention_mask": mask[:1]}],
         "cpu",
     )
+    assert sum(values.shape[:2].numel() for values in inputs) == 10, "no call has padding"
+    inputs.clear()
+    with torch.no_grad():
+        for row in (ids[:1], ids[1:, :2], ids[:1]):
+            model.network(input_ids=torch.from_numpy(row))
     handle.remove()
-    tokens = torch.cat([inputs[0][0], inputs[0][1, :2], inputs[1][0]])
+    tokens = torch.cat([values[0] for values in inputs])
     assert np.allclose(importance["model.layers.1.mlp.down_proj"], tokens.square().mean(0).numpy(), rtol=1e-5)
     assert set(importance) == {
         name for name, module in model.network.named_modules() if isinstance(module, torch.nn.Linear)

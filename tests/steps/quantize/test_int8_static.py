@@ -94,7 +94,10 @@ def test_the_hidden_padding_tokens_would_have_widened_a_range(tmp_path: Path) ->
     with torch.no_grad():
         model.network.get_submodule("bert.embeddings.LayerNorm").weight[5] = 4.0
         model.network.get_submodule("bert.embeddings.word_embeddings").weight[0, 5] = 100.0  # [PAD]
-    layers, batches = {QUERY: model.network.get_submodule(QUERY)}, calibration_batches(model, context)
+    encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
+    padded = encoded.batch(range(len(encoded)))
+    layers = {QUERY: model.network.get_submodule(QUERY)}
+    batches = [{name: torch.from_numpy(values) for name, values in padded.items()}]
     assert any(not bool(batch["attention_mask"].all()) for batch in batches)
     counted = channel_ranges(model, layers, batches)[QUERY]
     for batch in batches:

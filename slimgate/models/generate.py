@@ -9,6 +9,7 @@ import torch
 
 from slimgate.errors import BuildError
 from slimgate.models.config import longest_text
+from slimgate.models.end_tokens import end_tokens
 from slimgate.models.seeding import isolated_seed
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def continue_prompts(
             "transformers"
         )
     _check_room(network, prompts, sampling.tokens)
-    ends = _ends(tokenizer, network)
+    ends = end_tokens(tokenizer, network)
     answers: list[list[int]] = []
     with isolated_seed(seed):
         for start in range(0, len(prompts), AT_ONCE):
@@ -78,14 +79,6 @@ def _check_room(network: PreTrainedModel, prompts: Sequence[Sequence[int]], toke
             f"{tokens} new tokens after prompts of {longest}, but {type(network).__name__} has positions "
             f"for {max_positions} tokens; lower tokens or prompt_tokens"
         )
-
-
-def _ends(tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel) -> set[int]:
-    """The tokens that end a text; a configuration may name several."""
-    own_ends = network.config.eos_token_id
-    return {tokenizer.eos_token_id, *(own_ends if isinstance(own_ends, list | tuple) else (own_ends,))} - {
-        None
-    }
 
 
 def _some(

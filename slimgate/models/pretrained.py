@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError
+from slimgate.models.end_tokens import keep_end_tokens_
 from slimgate.models.gguf_file import link_alone
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.models.saved_weights import describe_names, find_main_dtype
@@ -98,6 +99,8 @@ def _without_pooler(names: list[str]) -> list[str]:
 def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options: object) -> Weights:
     """The network of a reference, and which weights its files lack or have in excess.
 
+    The configuration of a decoder gets the end tokens of its generation_config.json too.
+
     dtype: the network's dtype if the suite asks for none; None: that of its weights. options: of
     from_pretrained; for a fresh model, `config` is needed, and nothing is missing.
     """
@@ -113,6 +116,7 @@ def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options:
             )
         else:
             network, info = _read_folder(auto, ref, dtype, options)
+    keep_end_tokens_(network)
     # if they may be ignored, else from_pretrained raises
     mismatched = [name for name, *_ in info["mismatched_keys"]]
     return Weights(network, sorted({*info["missing_keys"], *mismatched}), sorted(info["unexpected_keys"]))

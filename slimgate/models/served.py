@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from slimgate._system.json_text import read_json
 from slimgate.models.checkpoint import read_network
+from slimgate.models.end_tokens import add_end_tokens_, list_ends
 from slimgate.models.gguf_encoder import ENCODER, load_gguf_encoder
 from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.pretrained import weights_of
@@ -146,6 +147,8 @@ def load_served_network(folder: Path, auto: str) -> PreTrainedModel:
     if quant_method(folder) is None:
         return weights_of(auto, ModelRef(str(folder), folder)).network
     network, _ = read_network(auto, folder, file=file.name if file else None, dtype=None, text=str(folder))
+    # a GGUF file names only one end token
+    add_end_tokens_(network, list_ends(read_json(folder / "config.json").get("eos_token_id")))
     return network
 
 

@@ -24,6 +24,7 @@ from torch import nn
 
 from slimgate._system import quiet
 from slimgate.errors import BuildError
+from slimgate.models.end_tokens import keep_end_tokens_
 from slimgate.models.replace_modules import restore
 from slimgate.models.saved_files import save_config, save_tokenizer
 from slimgate.plugins.base import Json
@@ -111,6 +112,7 @@ class TorchModel:
         ]
         if broken:
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken[0]}: it diverged")
+        keep_end_tokens_(self.network)
         save_config(self.config, folder)
         generation: Any = getattr(self.network, "generation_config", None)
         if generation is not None and getattr(self.config, "is_encoder_decoder", False):

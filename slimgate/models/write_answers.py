@@ -27,6 +27,7 @@ from slimgate.errors import MeasureError
 from slimgate.models.answer_text import decode_answer
 from slimgate.models.cache_argument import cache_argument
 from slimgate.models.config import longest_text
+from slimgate.models.end_tokens import end_tokens
 from slimgate.models.generate import can_write
 from slimgate.models.speculative import SpeculativeAnswer, write_with_draft
 from slimgate.models.write_by_length import has_ended
@@ -146,16 +147,6 @@ def write_tokens(
             **_make_cache_argument(network),
         )
     return written[:, 1:]
-
-
-def end_tokens(tokenizer: PreTrainedTokenizerBase, network: nn.Module | None = None) -> set[int]:
-    """The tokens that end an answer: a tokenizer and two configurations may name one or several each."""
-    configs = (getattr(network, "config", None), getattr(network, "generation_config", None))
-    ends = {tokenizer.eos_token_id}
-    for config in configs:
-        config_ends = getattr(config, "eos_token_id", None)
-        ends |= set(config_ends) if isinstance(config_ends, list | tuple) else {config_ends}
-    return ends - {None}
 
 
 def is_encoder_decoder(network: nn.Module) -> bool:

@@ -161,6 +161,7 @@ class LlamaPredictor:
             flash_attention=params.flash_attention,
             threads=threads,
         )
+        self._config = config
         self._sentence: Json | None = config.get("sentence")
         self._longest = params.context or self._model.longest
         self._load_tokenizer = load_tokenizer
@@ -177,10 +178,11 @@ class LlamaPredictor:
 
     @cached_property
     def end_tokens(self) -> frozenset[int]:
-        """The tokens that end an answer, for llama.cpp or for the tokenizer."""
-        from slimgate.models.write_answers import end_tokens
+        """The tokens that end an answer, for llama.cpp, the tokenizer or config.json."""
+        from slimgate.models.end_tokens import end_tokens, list_ends
 
-        return self._model.end_tokens() | end_tokens(self._tokenizer)
+        configured = list_ends(self._config.get("eos_token_id"))
+        return self._model.end_tokens() | end_tokens(self._tokenizer) | frozenset(configured)
 
     def prepare(self, batch: Arrays) -> object:
         """The ids of a batch, and a context with room for them."""

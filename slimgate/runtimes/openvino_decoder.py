@@ -70,11 +70,10 @@ class DecoderPredictor:
 
     def __init__(self, model: OpenVinoModel, params: Params, *, device: str, threads: int) -> None:
         """Raises BuildError for a device other than the CPU, or if kv_cache has no effect."""
-        from slimgate.models.write_answers import end_tokens
+        from slimgate.models.end_tokens import end_tokens, list_ends
 
-        end_ids = model.config.eos_token_id
-        ends = set(end_ids) if isinstance(end_ids, list | tuple) else {end_ids} - {None}
-        self.end_tokens = frozenset(ends | end_tokens(model.tokenizer))
+        ends = list_ends(model.config.eos_token_id)
+        self.end_tokens = frozenset(end_tokens(model.tokenizer).union(ends))
         self._longest = longest_text(model.config.to_dict())
         self._greedy = Greedy("openvino_decoder", model.tokenizer, self._longest, self.end_tokens)
         properties = make_properties(params, threads=threads)

@@ -14,7 +14,8 @@ import numpy as np
 
 from slimgate.errors import BuildError
 from slimgate.models.divergence import find_divergence
-from slimgate.models.write_answers import end_tokens, is_encoder_decoder, start_of_answers
+from slimgate.models.end_tokens import end_tokens
+from slimgate.models.write_answers import is_encoder_decoder, start_of_answers
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Predictor

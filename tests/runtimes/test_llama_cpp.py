@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,13 @@ def test_answers_to_prompts_of_any_length_end_right(llama: Converted) -> None:
         assert answer == (expected[: ends[0] + 1] if ends else expected)
     with pytest.raises(MeasureError, match=r"can only choose the most likely token; set temperature = 0"):
         predictor.write(prompts, Writing(max_new_tokens=7, temperature=1.0))
+
+
+def test_end_tokens_of_the_configuration_end_an_answer(llama: Converted, tmp_path: Path) -> None:
+    folder = shutil.copytree(llama.folder, tmp_path / "two")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": [2, 9]}), "utf-8")
+    assert open_(folder).end_tokens == open_(llama.folder).end_tokens | {2, 9}
 
 
 def test_a_text_beyond_the_context_is_one_line(llama: Converted) -> None:

@@ -12,9 +12,10 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.config import blocks_of, decoder_blocks_of, longest_text
 from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
+from slimgate.models.end_tokens import end_tokens
 from slimgate.models.generate import can_write
 from slimgate.models.stock import save_plain
-from slimgate.models.write_answers import end_tokens, is_encoder_decoder
+from slimgate.models.write_answers import is_encoder_decoder
 from slimgate.models.write_by_length import check_length
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext

@@ -132,7 +132,7 @@ def _correct_config(file: Path, model: TorchModel) -> int:
     which blocks have a sliding window, and gives none to a model whose blocks all have it. Returns the
     longest text, in tokens.
     """
-    from slimgate.models.write_answers import end_tokens
+    from slimgate.models.end_tokens import end_tokens
 
     content = read_json(file)
     content["model"]["eos_token_id"] = sorted(end_tokens(model.tokenizer, model.network))

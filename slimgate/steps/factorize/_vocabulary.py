@@ -78,10 +78,11 @@ def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) ->
     )
     config.vocab_size = len(kept_ids)
     _renumber(config, number)
-    if getattr(config, "is_encoder_decoder", False):
-        _renumber(network.generation_config, number)
-        if hasattr(network, "final_logits_bias"):  # BART and Marian: (1, vocabulary)
-            network.final_logits_bias = network.final_logits_bias[:, rows]
+    generation_config = getattr(network, "generation_config", None)
+    if generation_config is not None:
+        _renumber(generation_config, number)
+    if hasattr(network, "final_logits_bias"):  # BART and Marian: (1, vocabulary)
+        network.final_logits_bias = network.final_logits_bias[:, rows]
     return list(modules)
 
 
@@ -89,7 +90,8 @@ def _renumber(config: PreTrainedConfig, number: dict[int, int]) -> None:
     """Renumbers token ids in a configuration; lists of words that must not be written are lists of ids."""
     for key, value in config.to_dict().items():
         if key.endswith("_token_id") and value is not None:
-            setattr(config, key, [number[v] for v in value] if isinstance(value, list) else number.get(value))
+            numbers = [number[v] for v in value if v in number] if isinstance(value, list) else None
+            setattr(config, key, number.get(value) if numbers is None else numbers or None)
     if banned := getattr(config, "bad_words_ids", None):
         config.bad_words_ids = [
             [number[v] for v in word] for word in banned if all(v in number for v in word)

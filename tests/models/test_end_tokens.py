@@ -1,0 +1,72 @@
+"""slimgate.models.end_tokens: every artifact of a decoder stops at the end tokens of its first folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.models.end_tokens import end_tokens, keep_end_tokens_, list_ends
+from slimgate.models.torch_model import load_torch_model
+from slimgate.steps.factorize._vocabulary import _renumber
+from slimgate.tasks import causal_lm
+
+PARAMS = causal_lm.Params(text=("text",), max_tokens=16)
+
+
+def loaded(tmp_path: Path, ends: Any) -> Any:
+    """A decoder whose generation_config.json names these end tokens."""
+    hub = write_tiny(tmp_path / "hub", "llama", causal=True)
+    (hub / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}), "utf-8")
+    context = tiny_context(tmp_path / "rows", task=causal_lm.task, params=PARAMS)
+    return load_tiny(hub, context)
+
+
+def test_an_artifact_keeps_the_end_tokens_of_its_folder(tmp_path: Path) -> None:
+    model = loaded(tmp_path, [3, 7])
+    ends = end_tokens(model.tokenizer, model.network)
+    assert {3, 7} <= ends
+    assert {3, 7} <= set(model.config.eos_token_id)
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    again = load_torch_model(tmp_path / "saved")
+    assert end_tokens(again.tokenizer, again.network) == ends
+
+
+def test_end_tokens_that_a_step_sets_are_saved(tmp_path: Path) -> None:
+    model = loaded(tmp_path, 3)
+    model.network.generation_config.eos_token_id = [3, 9]
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    again = load_torch_model(tmp_path / "saved")
+    assert {3, 9} <= end_tokens(again.tokenizer, again.network)
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "expected"),
+    [(2, 2, 2), (2, [2, 7], [2, 7]), (None, 7, [7]), ([2, 7], [7], [2, 7]), (2, None, 2)],
+    ids=["same", "more", "no own", "fewer", "none"],
+)
+def test_only_new_end_tokens_change_a_configuration(config: Any, generation: Any, expected: Any) -> None:
+    network: Any = SimpleNamespace(
+        config=SimpleNamespace(eos_token_id=config),
+        generation_config=SimpleNamespace(eos_token_id=generation),
+    )
+    keep_end_tokens_(network)
+    assert network.config.eos_token_id == expected
+
+
+def test_one_or_several_end_tokens_are_a_list() -> None:
+    assert [list_ends(ends) for ends in (None, 0, [3, 7], (3,))] == [[], [0], [3, 7], [3]]
+
+
+def test_end_tokens_that_are_trimmed_are_left_out() -> None:
+    config: Any = SimpleNamespace(eos_token_id=[3, 7], pad_token_id=9, bos_token_id=[9])
+    config.to_dict = lambda: {key: value for key, value in vars(config).items() if key != "to_dict"}
+    _renumber(config, {3: 1})
+    assert (config.eos_token_id, config.pad_token_id, config.bos_token_id) == ([1], None, None)

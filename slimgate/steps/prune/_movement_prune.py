@@ -117,12 +117,11 @@ class MovementSchedule:
 
 
 def compute_final_masks(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]:
-    """The final masks, (out, in) bool each: they prune blocks, lowest scores first, up to that share."""
-    scores, sizes = _scores(group), torch.cat([mask.sizes().flatten() for mask in group])
+    """The final masks, (out, in) bool each: lowest scores first, they prune as many blocks as training."""
+    scores = _scores(group)
     order = torch.argsort(scores, stable=True)
-    before = torch.cumsum(sizes[order], 0) - sizes[order]
     keep_mask = torch.ones_like(scores, dtype=torch.bool)
-    keep_mask[order[before < round(sparsity * int(sizes.sum()))]] = False
+    keep_mask[order[: _count_pruned(group, order, sparsity)]] = False
     parts = torch.split(keep_mask, [mask.scores.numel() for mask in group])
     return [
         spread(part.view_as(mask.scores), mask.block, mask.shape)
@@ -145,13 +144,27 @@ def with_masks(layers: Mapping[str, nn.Linear], masks: Sequence[MaskedWeight]) -
 def _threshold(group: Sequence[MaskedWeight], sparsity: float) -> float:
     """The lowest score that is kept."""
     scores = _scores(group)
-    if len({mask.area for mask in group}) == 1 and group[0].area:
-        count = round(sparsity * len(scores))  # blocks of one size need no sorting, which is slow
-        return max(float(torch.kthvalue(scores, min(count + 1, len(scores))).values), _NO_THRESHOLD)
-    sizes = torch.cat([mask.sizes().flatten() for mask in group])
-    order = torch.argsort(scores)
-    count = int((torch.cumsum(sizes[order], 0) <= sparsity * int(sizes.sum())).sum())
-    return max(float(scores[order[min(count, len(order) - 1)]]), _NO_THRESHOLD)
+    # blocks of one size need no sorting, which is slow
+    order = None if _have_one_size(group) else torch.argsort(scores, stable=True)
+    count = min(_count_pruned(group, order, sparsity), len(scores) - 1)
+    lowest = torch.kthvalue(scores, count + 1).values if order is None else scores[order[count]]
+    return max(float(lowest), _NO_THRESHOLD)
+
+
+def _count_pruned(group: Sequence[MaskedWeight], order: Tensor | None, sparsity: float) -> int:
+    """How many blocks are pruned, so that the share of pruned weights is nearest to `sparsity`.
+
+    order: of the blocks, lowest scores first; None if all have one size.
+    """
+    if _have_one_size(group):
+        return round(sparsity * sum(mask.scores.numel() for mask in group))
+    sizes = torch.cat([mask.sizes().flatten() for mask in group])[order]
+    return int((torch.cumsum(sizes, 0) - sizes / 2 <= sparsity * int(sizes.sum())).sum())
+
+
+def _have_one_size(group: Sequence[MaskedWeight]) -> bool:
+    """Whether all blocks have the same number of weights."""
+    return group[0].area is not None and len({mask.area for mask in group}) == 1
 
 
 def _scores(group: Sequence[MaskedWeight]) -> Tensor:

@@ -5,9 +5,9 @@
 
 Each weight of the encoder blocks' linear layers has a score, learned through its mask: weights with the
 highest scores count. The sparsity rises by a cubic schedule from 0, after `warm_up`, to its final value at
-`cool_down`. Afterwards that share of the weights is zero: a later training step keeps the zeros. Zeros alone
-make a model neither smaller on disk nor faster. The loss is that of distill. Weights that an earlier step
-pruned stay zero and count.
+`cool_down`. Afterwards that share of the weights is zero, up to one block: a later training step keeps the
+zeros. Zeros alone make a model neither smaller on disk nor faster. The loss is that of distill. Weights that
+an earlier step pruned stay zero and count.
 
 With initial_scores "magnitude", training corrects the magnitudes. "zero" is the paper's, for tens of
 thousands of steps: after 188 on banking77, 0.857 at sparsity 0.85 against 0.787 at 0.5 (teacher 0.883).

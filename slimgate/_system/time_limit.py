@@ -38,7 +38,7 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
     Code that is running in C ends first. Only the main thread can be interrupted: other threads have no
     limit. If another timer (such as pytest-timeout's) rings earlier, it is not replaced.
     """
-    ringing = signal.getitimer(signal.ITIMER_REAL)[0]
+    ringing, interval = signal.getitimer(signal.ITIMER_REAL)
     mine = threading.current_thread() is threading.main_thread()
     if seconds is None or not mine or 0 < ringing < seconds:
         yield
@@ -56,7 +56,7 @@ def time_limit(seconds: float | None, reason: str) -> Iterator[None]:
         bell.stop()
         signal.signal(signal.SIGALRM, before)
         if ringing:
-            signal.setitimer(signal.ITIMER_REAL, max(ringing - (time.monotonic() - began), _SOON))
+            signal.setitimer(signal.ITIMER_REAL, max(ringing - (time.monotonic() - began), _SOON), interval)
 
 
 class _Bell:

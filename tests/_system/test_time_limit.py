@@ -80,6 +80,15 @@ def test_a_timer_of_somebody_elses_goes_on() -> None:
     assert rung == [1]
 
 
+def test_an_outer_limit_rings_again_after_an_inner_one() -> None:
+    with time_limit(100, "outer"):
+        repeated = signal.getitimer(signal.ITIMER_REAL)[1]
+        with time_limit(5, "inner"):
+            pass
+        assert signal.getitimer(signal.ITIMER_REAL)[1] == repeated > 0
+    assert not armed()
+
+
 def test_a_wait_in_a_context_manager_of_the_block_is_ended() -> None:
     began = time.perf_counter()
     with pytest.raises(BuildError, match="late"), time_limit(0.05, "late"), contextlib.ExitStack() as stack:

@@ -5,7 +5,8 @@ from its files, and computes as the lines of its README.md do. A folder for serv
 runtime, because its files are copies. Both models answer the same rows in the same batches, each with its own
 tokenizer. Rounding alone sometimes changes a prediction. So the judged model answers twice, the second time
 in batches of another order. The folder may change as much as that plus EXACT, or plus ROUNDED if layers
-compute in integers.
+compute in integers. An answer that is no class counts as changed if one of its values differs by more than
+the form's tolerance.
 """
 
 from __future__ import annotations
@@ -118,29 +119,30 @@ def require_same_answers(
     more than rounding.
     """
     difference, own_difference = _compare(judged, exported), _compare(judged, again)
-    if _is_beyond_rounding(difference, own_difference, judged, tolerance=tolerance):
+    share, apart = ROUNDED if tolerance > TOLERANCE else EXACT
+    if difference.of_classes:
+        changed, own_changed = difference.changed, own_difference.changed
+        is_far = difference.largest > max(2 * own_difference.largest, apart)
+    else:
+        spread = max((float(np.std(column)) for column in _values(judged).values()), default=0.0)
+        changed, own_changed = (_count_far(judged, each, tolerance * spread) for each in (exported, again))
+        is_far = False
+    if is_far or changed > own_changed + math.ceil(share * difference.rows):
         raise OtherAnswers(
             "the answers of the written folder differ from the judged model's, so the folder was deleted: "
             f"{difference.message} (when asked twice, the judged model changes "
-            f"{count(own_difference.changed)}){f'; {runtime}' if runtime else ''}"
+            f"{count(own_changed)}){f'; {runtime}' if runtime else ''}"
         )
     return difference
 
 
-def _is_beyond_rounding(
-    difference: RowCheck, own_difference: RowCheck, judged: Outcomes, *, tolerance: float
-) -> bool:
-    """Whether answers differ by more than rounding explains.
-
-    own_difference: how much the judged model changes when it answers twice; tolerance: of the form, in
-    standard deviations.
-    """
-    if not difference.of_classes:
-        spread = max((float(np.std(column)) for column in _values(judged).values()), default=0.0)
-        return difference.largest > max(2 * own_difference.largest, tolerance * spread)
-    turned, apart = ROUNDED if tolerance > TOLERANCE else EXACT
-    allowed = own_difference.changed + math.ceil(turned * difference.rows)
-    return difference.changed > allowed or difference.largest > max(2 * own_difference.largest, apart)
+def _count_far(outcomes: Outcomes, other: Outcomes, limit: float) -> int:
+    """The number of rows with a value that differs by more than the limit."""
+    far = np.zeros(len(outcomes), dtype=np.bool_)
+    theirs = _values(other)
+    for name, column in _values(outcomes).items():
+        far |= np.abs(column - theirs[name]) > limit
+    return int(far.sum())
 
 
 def _answers(

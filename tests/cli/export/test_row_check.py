@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.cli.export.forms import Written, write_form
 from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, with_options
-from slimgate.cli.export.row_check import OtherAnswers, check_rows
+from slimgate.cli.export.row_check import OtherAnswers, check_rows, require_same_answers
 from slimgate.cli.export.stored import GateRows
+from slimgate.outcomes import Outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.suite.named_plugin import SuiteRuntime
 
@@ -26,6 +29,35 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
         tmp_path_factory.mktemp("suite"),
         **{pruned: f"{ruined}\n{graph}", "calibration = 0": "calibration = 8"},
     )
+
+
+def ranked(values: npt.NDArray[np.float64]) -> Outcomes:
+    ids = np.array([str(number) for number in range(len(values))])
+    return Outcomes(ids, values={"reciprocal_rank": values})
+
+
+@pytest.mark.parametrize(
+    ("changed", "own", "tolerance", "allowed"),
+    [(1, 0, 0.01, True), (2, 0, 0.01, False), (2, 1, 0.01, True), (5, 0, 0.5, True), (6, 0, 0.5, False)],
+    ids=["0.2 %", "more", "more with own changes", "1 % of integers", "more of integers"],
+)
+def test_a_share_of_answers_that_are_no_classes_may_differ(
+    changed: int, own: int, tolerance: float, allowed: bool
+) -> None:
+    ranks = 1 / np.random.default_rng(0).integers(1, 4, 500)
+    first = np.flatnonzero(ranks == 1)
+
+    def moved(count: int) -> Outcomes:
+        values = ranks.copy()
+        values[first[:count]] = 0.5
+        return ranked(values)
+
+    arguments = (ranked(ranks), moved(own), moved(changed))
+    if allowed:
+        assert require_same_answers(*arguments, tolerance=tolerance).changed == changed
+    else:
+        with pytest.raises(OtherAnswers, match=f"500 gate rows: {changed} answers differ"):
+            require_same_answers(*arguments, tolerance=tolerance)
 
 
 def runtime_with(name: str, **options: object) -> SuiteRuntime:

@@ -174,7 +174,9 @@ def test_what_was_judged_is_exported_and_is_a_model_of_a_suite(
     written.config.save_pretrained(out)
     written.tokenizer.save_pretrained(out)
     assert written.form == "flat"
-    assert check_rows(artifact, written, out, GateRows(run.suite, run.rows), scratch).changed == 0
+    judged = run.suite.model("added").runtime
+    gate = GateRows(run.suite, run.rows)
+    assert check_rows(artifact, judged, written, out, gate, scratch).changed == 0
     assert parse_model_ref(str(out)).kind == "flat"
     monkeypatch.chdir(out)
     exec(snippet(written, loading.find_form("flat"), run.suite.setup.task.object, {"text": ["text"]}), {})

@@ -1,11 +1,13 @@
 """What the folder of a model may not contain, because loading it could run code or read other files.
 
-It may not ask for code of its own, files of other folders, or weights that are archive bombs.
+It may not ask for code of its own, files of other folders, or weights that are archive bombs. It may not
+contain pointers of Git LFS in the place of its files either.
 """
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 # The files in which transformers looks for the names of a folder's own classes (auto_map).
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 INDEX = "*.safetensors.index.json"
+_POINTER, _LONGEST_POINTER = b"version https://git-lfs", 1024
 
 
 def check_model_files(folder: Path, text: str) -> None:
@@ -25,10 +28,23 @@ def check_model_files(folder: Path, text: str) -> None:
 
     text: the model, as the suite names it. Only small files and a .bin's table of contents are read.
     """
+    check_no_pointers(folder.iterdir(), text)
     _no_own_code(folder, text)
     _no_shards_elsewhere(folder, text)
     for file in sorted(folder.glob("pytorch_model*.bin")):
         _no_bomb(file, text)
+
+
+def check_no_pointers(files: Iterable[Path], text: str) -> None:
+    """Raises SuiteError if a file is only a pointer of Git LFS, because its content was not fetched."""
+    for file in sorted(files):
+        if file.is_file() and file.stat().st_size < _LONGEST_POINTER:
+            with file.open("rb") as stream:
+                if stream.read(len(_POINTER)) == _POINTER:
+                    raise SuiteError(
+                        f'"{text}": {file.name} is a pointer of Git LFS, not the file itself; fetch the file '
+                        "with `git lfs pull`"
+                    )
 
 
 def _no_own_code(folder: Path, text: str) -> None:

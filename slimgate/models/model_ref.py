@@ -22,7 +22,7 @@ from typing import Any
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.models import gguf_file
-from slimgate.models.model_files import check_model_files
+from slimgate.models.model_files import check_model_files, check_no_pointers
 from slimgate.models.quantized_files import CHECKPOINT, Quantized, read_quantized
 from slimgate.models.saved_files import has_tokenizer
 from slimgate.plugins.loading import list_graph_forms
@@ -165,6 +165,7 @@ def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
     ref = replace(ref, folder=file.parent, file=file.name)
     if ref.sha256 is not None:
         _check_sha256(ref, _files_sha256(files))
+    check_no_pointers([file], ref.text)
     header = gguf_file.read_gguf_header(file, ref.text)
     if GGUF in kinds or (not header.is_of_transformers and importlib.util.find_spec("llama_cpp")):
         if ref.dtype:

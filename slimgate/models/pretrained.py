@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+BYTES = 256
 # The pooler comes after the encoder, and most heads do not use it.
 POOLER = "pooler"
 _DECODER = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
@@ -107,7 +108,7 @@ def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options:
     if ref.fresh:
         return Weights(fresh_network(auto, ref, options["config"]))
     assert ref.folder is not None
-    with numbers_alone(ref.text):
+    with numbers_alone(ref.text), whole_files(ref):
         if ref.stored is not None:
             from slimgate.models.checkpoint import read_network
 
@@ -154,6 +155,27 @@ def numbers_alone(text: str) -> Iterator[None]:
             f"{text}: its .bin file contains more than numbers, and loading it could run code, so it is "
             "not loaded; if you trust the file, save the model as safetensors yourself"
         ) from error
+
+
+@contextmanager
+def whole_files(ref: ModelRef) -> Iterator[None]:
+    """A context for loading safetensors. Raises BuildError that names the file that cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        yield
+    except SafetensorError as error:
+        assert ref.folder is not None
+        for file in sorted(ref.folder.glob("*.safetensors")):
+            try:
+                with safe_open(file, "np"):
+                    pass
+            except SafetensorError as problem:
+                raise BuildError(
+                    f"{ref.text}: {file.name} is not a complete safetensors file ({problem}); copy or "
+                    "download it again"
+                ) from error
+        raise BuildError(f"{ref.text}: its safetensors files cannot be read: {error}") from error
 
 
 @contextmanager
@@ -205,14 +227,14 @@ def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: PreTrainedConfig) 
 def fresh_network(auto: str, ref: ModelRef, config: PreTrainedConfig) -> Any:
     """A network of random weights, float32, by a transformers Auto class. The caller sets the seed.
 
-    Raises BuildError if the class does not fit the configuration.
+    Raises BuildError if the class does not fit the configuration, or no network has this configuration.
     """
     import torch
     import transformers
 
     try:
         return getattr(transformers, auto).from_config(config, trust_remote_code=False).to(torch.float32)
-    except (ValueError, KeyError) as error:
+    except (ValueError, LookupError, ArithmeticError, RuntimeError, TypeError, AttributeError) as error:
         problem = " ".join(str(error).split())
         raise BuildError(f"{ref.text}: transformers cannot make it as {auto}: {problem}") from error
 
@@ -221,7 +243,8 @@ def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
     """A fast byte-level BPE tokenizer of at most `size` tokens, the same for the same texts.
 
     family: a configuration's model_type. For decoders texts stay unchanged, for encoder-decoders they get an
-    end token, for others a start and an end token. Raises BuildError without texts.
+    end token, for others a start and an end token. Raises BuildError without texts, and for a size without
+    room for all bytes and the special tokens.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -231,6 +254,11 @@ def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
             "the train rows have no text to train a tokenizer on; put a tokenizer into the folder"
         )
     names = _special_tokens(family)
+    if size < (least := BYTES + len(set(names.values()))):
+        raise BuildError(
+            f"vocab_size = {size} in config.json, expected at least {least}: {BYTES} bytes and "
+            f"{least - BYTES} special tokens; raise it, or put a tokenizer into the folder"
+        )
     trained = _byte_level(filled, size, list(dict.fromkeys(names.values())))
     if names is not _DECODER:
         _frame(trained, names.get("bos_token"), names["eos_token"])

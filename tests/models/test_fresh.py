@@ -9,7 +9,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.models.pretrained import trained_tokenizer
+from slimgate.models.pretrained import config_of, fresh_network, trained_tokenizer
 
 SHAPES: dict[str, dict[str, Any]] = {
     "bert": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
@@ -63,3 +63,18 @@ def test_fresh_weights_need_a_configuration_and_have_no_digest(tmp_path: Path) -
         parse_model_ref(f"fresh:{tmp_path}")
     with pytest.raises(SuiteError, match="have no sha256"):
         parse_model_ref(f"fresh:{shape(tmp_path / 'shape', 'gpt2')}", sha256="00")
+
+
+def test_a_vocabulary_has_room_for_every_byte() -> None:
+    with pytest.raises(BuildError, match=r"vocab_size = 100 in .*, expected at least 260: 256 bytes"):
+        trained_tokenizer(TEXTS, family="bert", size=100)
+    assert len(trained_tokenizer(TEXTS, family="bert", size=260)) == 260
+
+
+def test_an_impossible_configuration_is_one_line(tmp_path: Path) -> None:
+    folder = shape(tmp_path / "shape", "bert")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "num_attention_heads": 0}), "utf-8")
+    ref = parse_model_ref(f"fresh:{folder}")
+    with pytest.raises(BuildError, match="transformers cannot make it as AutoModel: integer modulo by zero"):
+        fresh_network("AutoModel", ref, config_of(ref))

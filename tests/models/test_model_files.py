@@ -14,10 +14,11 @@ import pytest
 from safetensors.numpy import save_file
 from transformers import AutoConfig, BertConfig
 
+from fixtures.models.architectures import write_tiny
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import parse_model_ref, read_config
-from slimgate.models.pretrained import numbers_alone
+from slimgate.models.pretrained import numbers_alone, weights_of
 from slimgate.models.quantized_files import method_of, quantization_of, read_quantized
 from slimgate.models.sentence_layout import sentence_layout
 from tools.trust.hostile.models import Bomb
@@ -153,3 +154,37 @@ def test_no_way_of_quantizing_is_a_float_model(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, model_type="bert", quantization_config=None)
     (folder / "model.safetensors").touch()
     assert taken(folder)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("model.safetensors",),
+        ("model.safetensors", "tokenizer.json"),
+        ("pytorch_model.bin",),
+        ("model.onnx",),
+        ("model.xml", "model.bin"),
+        ("model.gguf",),
+    ],
+    ids=["safetensors", "tokenizer", "bin", "onnx", "openvino", "gguf"],
+)
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, names: tuple[str, ...]) -> None:
+    folder = folder_of(tmp_path, model_type="bert")
+    (folder / "tokenizer.json").write_text("{}", "utf-8")
+    for name in names:
+        (folder / name).touch()
+    (folder / names[-1]).write_text(POINTER, "utf-8")
+    with pytest.raises(SuiteError, match=f"{names[-1]} is a pointer of Git LFS.*`git lfs pull`"):
+        parse_model_ref(str(folder))
+
+
+def test_a_damaged_safetensors_file_is_named(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    ref = parse_model_ref(str(folder))
+    with pytest.raises(BuildError, match=r"model\.safetensors is not a complete safetensors file"):
+        weights_of("AutoModelForSequenceClassification", ref)

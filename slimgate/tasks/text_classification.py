@@ -258,7 +258,8 @@ class TextClassification(TextTask[C]):
             from slimgate.tasks.parts.heads import fit_head
 
             train, held_out = texts.head_data(loaded, context, precision="auto")
-            context.log.update(fit_head(loaded.layer, train, held_out, seed=context.seed))
+            log = fit_head(loaded.layer, train, held_out, seed=context.seed, classes=context.facts.classes)
+            context.log.update(log)
             return loaded.model
         from slimgate.tasks.parts.label_order import require_label_order
 

@@ -155,7 +155,14 @@ class TokenClassification(HeadTask[Params]):
                 training_rows(loaded.model, context),
                 labelled_rows(loaded.model, "selection", context),
             )
-            log = fit_token_head(loaded.model.network, loaded.layer, train, held_out, seed=context.seed)
+            log = fit_token_head(
+                loaded.model.network,
+                loaded.layer,
+                train,
+                held_out,
+                seed=context.seed,
+                classes=context.facts.classes,
+            )
             context.log.update(log)
         return loaded.model
 

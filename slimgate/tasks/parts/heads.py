@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from slimgate.errors import DataError
 from slimgate.models.precision import answer_precision, in_precision
 from slimgate.plugins.base import Progress, iter_batches, no_progress
 from slimgate.plugins.rows import Encoded
@@ -109,11 +110,21 @@ def fit_head(
     held_out: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None,
     *,
     seed: int,
+    classes: Sequence[str] = (),
+    examples: str = "train rows",
 ) -> dict[str, Any]:
     """Sets a layer's weights by logistic regression; the inverse regularisation is chosen on `held_out` rows.
 
-    train, held_out: features (rows, in_features), labels (rows,). Returns the log: C and accuracies.
+    train, held_out: features (rows, in_features), labels (rows,). classes: the names of the labels. examples:
+    what `train` has, for messages. Returns the log: C and accuracies. Raises DataError for one class alone.
     """
+    labels = np.unique(train[1])
+    if len(labels) < 2:
+        names = [classes[label] if classes else str(label) for label in labels]
+        raise DataError(
+            f"the {examples} have only the class {', '.join(names) or '(none)'}, and a new head needs two; "
+            "add train rows of other classes"
+        )
     strengths: Sequence[float] = STRENGTHS if held_out is not None else (USUAL,)
     has_bias = layer.bias is not None
     fitted = [logistic_regression(train, strength, seed, has_bias) for strength in strengths]
@@ -254,12 +265,20 @@ def _fit_ridge(data: HeadData, penalty: float, *, has_bias: bool) -> Any:
 
 
 def fit_token_head(
-    network: nn.Module, layer: nn.Linear, train: Labelled, held_out: Labelled | None, *, seed: int
+    network: nn.Module,
+    layer: nn.Linear,
+    train: Labelled,
+    held_out: Labelled | None,
+    *,
+    seed: int,
+    classes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Sets the layer's weights by logistic regression on at most 20,000 tokens; returns the log."""
     data = token_inputs(network, layer, train)
     chosen = None if held_out is None else token_inputs(network, layer, held_out)
-    return {**fit_head(layer, data, chosen, seed=seed), "tokens": len(data[1])}
+    examples = "train rows" if len(data[1]) < HEAD_ROWS else f"first {HEAD_ROWS:,} tokens of the train rows"
+    log = fit_head(layer, data, chosen, seed=seed, classes=classes, examples=examples)
+    return {**log, "tokens": len(data[1])}
 
 
 def token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> TokenData:

@@ -17,6 +17,7 @@ from torch import nn
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from slimgate.errors import DataError
 from slimgate.models.blocks import output_layer
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
@@ -174,3 +175,20 @@ def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: py
     context = tiny_context(tmp_path, train=48)
     load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
     assert context.log["rows"] == 20
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"classes": ("neg", "pos")}, "the train rows have only the class pos, and a new head needs two"),
+        (
+            {"examples": "first 20,000 tokens of the train rows"},
+            "first 20,000 tokens of the train rows have",
+        ),
+    ],
+    ids=["named", "tokens"],
+)
+def test_rows_of_one_class_are_an_error(more: dict[str, Any], message: str) -> None:
+    features = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    with pytest.raises(DataError, match=message):
+        fit_head(nn.Linear(8, 2), (features, np.ones(50, dtype=np.int64)), None, seed=0, **more)

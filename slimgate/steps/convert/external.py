@@ -9,7 +9,8 @@ llm-compressor and ModelOpt are such tools. The script gets one argument, a JSON
 
 `input` is the model as transformers saves it, with its tokenizer. `output` is empty: the script writes a
 folder there that transformers loads. `calibration` is a JSON Lines file with the texts of the calibration
-rows; gate rows are never given. What the script prints goes to external.log next to the artifact.
+rows: its keys are the text columns of the suite's [task]. Gate rows are never given. What the script prints
+goes to external.log next to the artifact.
 At the time limit, and on Ctrl-C, the script ends with all that it started. Libraries of Hugging Face do not
 use the network there, unless the environment variables HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE and
 HF_DATASETS_OFFLINE say otherwise.
@@ -25,7 +26,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import BeforeValidator, Field, Strict, field_validator
 
 from slimgate.errors import SuiteError
 from slimgate.plugins.base import Json
@@ -62,6 +63,19 @@ class Params(Table):
     are; "torch" is weights that are not quantized, which further steps can change."""
     timeout_minutes: float = Field(default=60.0, gt=0)
     """Time limit in minutes; slimgate stops a script that runs longer, with an error."""
+
+    @field_validator("options")
+    @classmethod
+    def _can_be_json(cls, options: Json) -> Json:
+        for name, value in options.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{name} = {value} cannot be written as JSON ({error}); use texts, numbers, booleans, "
+                    "lists and tables"
+                ) from error
+        return options
 
 
 class External(Step[Params]):
@@ -102,7 +116,7 @@ class External(Step[Params]):
         request = {
             "input": write_input(model, folder / "input"),
             "output": str(folder / "output"),
-            "options": json.loads(json.dumps(params.options)),
+            "options": params.options,
             "calibration": _write_rows(folder / "calibration.jsonl", context),
             "seed": context.seed,
             "device": context.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -312,3 +313,13 @@ def test_the_suites_script_needs_nothing_but_python(tmp_path: Path) -> None:
     assert torch.equal(after, after.bfloat16().float())
     assert torch.allclose(after, before, rtol=2**-7)
     assert not torch.equal(after, before)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [datetime.date(2024, 1, 1), {"since": datetime.time(1)}, float("nan")],
+    ids=["date", "inner", "nan"],
+)
+def test_options_that_json_cannot_hold_are_an_error_of_the_suite(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"since = .* cannot be written as JSON"):
+        options(tmp_path, "", options={"since": value})

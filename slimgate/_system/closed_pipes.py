@@ -1,6 +1,7 @@
 """Lets a command continue when the reader of its output has ended, as in `slimgate schema | head -1`.
 
-The exit code is then still that of the verdict, and reports are still written.
+The exit code is then still that of the verdict, and reports are still written. Output that cannot be written
+for another reason, such as a full disk, is dropped too, and the caller gets the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
 
 class _Output(io.FileIO):
-    """A file to which writing succeeds, even if it is a pipe without a reader, or a full one."""
+    """A file to which writing succeeds, even if it is a pipe without a reader, or a full one.
+
+    problems: gets the reason of any other failure, once.
+    """
+
+    def __init__(self, descriptor: int, problems: list[str]) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self._problems = problems
 
     def write(self, data: ReadableBuffer) -> int:
         try:
@@ -27,11 +35,18 @@ class _Output(io.FileIO):
             return written
         except BrokenPipeError:
             return memoryview(data).nbytes
+        except OSError as error:
+            self._problems[:] = [error.strerror or str(error)]
+            return memoryview(data).nbytes
 
 
 @contextmanager
-def ignore_closed_pipes() -> Iterator[None]:
-    """Drops output to a closed pipe, or to a stream that was closed before the process began."""
+def ignore_closed_pipes() -> Iterator[list[str]]:
+    """Drops output to a closed pipe, or to a stream that was closed before the process began.
+
+    Afterwards the list says why standard output could not be written; it is empty if it was written.
+    """
+    problems: list[str] = []
     with ExitStack() as stack:
         for redirect, stream, is_standard in (
             (redirect_stdout, sys.stdout, sys.stdout is sys.__stdout__),
@@ -40,17 +55,17 @@ def ignore_closed_pipes() -> Iterator[None]:
             if stream is None:
                 stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
             elif is_standard:  # another stream belongs to other code, such as pytest
-                reopened = _reopen(stream)
+                reopened = _reopen(stream, problems if stream is sys.stdout else [])
                 stack.enter_context(redirect(reopened))
                 stack.callback(reopened.flush)
-        yield
+        yield problems
 
 
-def _reopen(stream: TextIO) -> TextIO:
+def _reopen(stream: TextIO, problems: list[str]) -> TextIO:
     """The same file as a stream to which writing does not fail without a reader."""
     stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False)),
+        io.BufferedWriter(_Output(stream.fileno(), problems)),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.isatty() or stream is sys.stderr,

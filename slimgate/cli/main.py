@@ -80,14 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_whole_process = arguments is None
     if is_whole_process:
         limit_spinning()
-    with rare_collection() if is_whole_process else nullcontext(), ignore_closed_pipes():
+    with rare_collection() if is_whole_process else nullcontext(), ignore_closed_pipes() as problems:
         try:
-            return _run(arguments)
+            code = _run(arguments)
         except Exception:
             import traceback
 
             traceback.print_exc()
-            return INTERNAL_ERROR
+            code = INTERNAL_ERROR
+    if problems:
+        sys.stderr.write(f"slimgate: standard output cannot be written: {problems[0]}\n")
+        return INTERNAL_ERROR if code == INTERNAL_ERROR else WRONG_USAGE
+    return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -93,3 +93,13 @@ def test_a_stream_that_was_never_open_changes_no_exit_code(folder: Path, streams
     command = f"{sys.executable} -m slimgate.cli.main judge teacher.csv int8.csv --drop-points 1 {streams}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=folder, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_output_that_cannot_be_written_is_one_line(folder: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*SLIMGATE, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=folder, check=False
+        )
+    assert done.stderr == "slimgate: standard output cannot be written: No space left on device\n"
+    assert done.returncode == 4

@@ -128,8 +128,7 @@ def _without_notes(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelPr
         del node.metadata_props[:]
     for part in (proto, proto.graph, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
         del part.metadata_props[:]
-    outputs = set(names)
-    if unread := outputs - {node.name for node in proto.graph.input}:
+    if unread := set(names) - {node.name for node in proto.graph.input}:
         raise BuildError(f"the exported graph has no input {sorted(unread)[0]}")
     return proto
 

@@ -5,7 +5,7 @@
 A new shape is called once in `prepare`, so that no timed call compiles; `compile_seconds` is the total time
 of these calls. Each graph's output for its first batch is compared with the uncompiled network's (in
 float32), and a larger difference is an error, because compilers have bugs too. The runtime needs a C++
-compiler. If a graph is compiled again more than MOST_GRAPHS times, PyTorch would silently continue without
+compiler. If a graph is compiled again more than MAX_GRAPHS times, PyTorch would silently continue without
 compiling: here that is an error. For an answer (workloads with new_tokens) the later tokens are compiled,
 with a static cache, and the first one is not; its tokens are compared with those of the uncompiled network.
 Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.

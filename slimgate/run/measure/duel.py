@@ -183,7 +183,8 @@ def run_duel(
     All contenders make the same number of calls a block, except those over twice as fast as the mean, which
     fill a block of their own (`choose_block_sizes`). The order of turns is drawn for every second round and
     reversed for the round after it (ABBA). `enough` is called only at LOOKS, because a rule that is applied
-    after each round stops at its luckiest moment. Calls below 1 ms get twice the rounds.
+    after each round stops at its luckiest moment. If a call
+    takes below 1 ms, in the mean over all contenders, MIN_ROUNDS counts twice.
     """
     for contender in contenders:
         contender.prepare(inputs[contender.spec.name], part)

@@ -76,16 +76,14 @@ class _PlainSampling:
 
 def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
     """The figures: name -> what, teacher, variant; None for a model that PyTorch does not run."""
-    tokens = _count_tokens(teacher, variant)
+    tokens, rows = _count_tokens(teacher, variant), len(_choose_rows(teacher))
     teacher_figures, variant_figures = (
         _measure_diversity(teacher, tokens),
         _measure_diversity(variant, tokens),
     )
     return {
         name: {
-            "what": (
-                f"{label}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows"
-            ),
+            "what": (f"{label}, of text written behind the first {PROMPT_TOKENS} tokens of {rows} gate rows"),
             "teacher": teacher_figures.get(name),
             "variant": variant_figures.get(name),
         }
@@ -109,13 +107,22 @@ def _measure_diversity(model: Compared, tokens: int) -> Figures:
     if tokens < 1 or not can_write(network):
         return {}
     encoded: Any = model.encoded
-    firsts = np.unique(encoded.row_of, return_index=True)[1]
-    chosen = firsts[np.unique(np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int))]
-    prompts = tuple(tuple(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in chosen)
+    prompts = tuple(
+        tuple(encoded.columns["input_ids"][place][:PROMPT_TOKENS]) for place in _choose_rows(model)
+    )
     figures = _figures_of_networks.setdefault(network, {})
     if (prompts, tokens) not in figures:
         figures[prompts, tokens] = _write_and_measure(model, prompts, tokens)
     return figures[prompts, tokens]
+
+
+def _choose_rows(model: Compared) -> list[int]:
+    """The positions of the first parts of at most PROMPTS rows, which are spread over all rows."""
+    encoded: Any = model.encoded
+    firsts = np.unique(encoded.row_of, return_index=True)[1]
+    spread = np.linspace(0, len(firsts) - 1, min(PROMPTS, len(firsts))).round().astype(int)
+    places: list[int] = firsts[np.unique(spread)].tolist()
+    return places
 
 
 def _write_and_measure(model: Compared, prompts: Sequence[Sequence[int]], tokens: int) -> Figures:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 
-from slimgate.tasks.parts.text_diversity import distinct, diversity, repetition
+from slimgate.tasks.parts.text_diversity import distinct, diversity, repetition, written_figures
 
 
 def test_distinct_counts_ngrams_over_all_texts_together() -> None:
@@ -31,3 +35,12 @@ def test_texts_too_short_have_no_figure() -> None:
 def test_the_order_of_texts_changes_nothing() -> None:
     texts = ["the cat sat on the mat on the mat", "a dog", "the cat sat on a dog"]
     assert diversity(texts) == diversity(texts[::-1])
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, 3), (100, 64)], ids=["few", "many"])
+def test_the_figures_say_how_many_rows_there_were(count: int, expected: int) -> None:
+    rows = np.repeat(np.arange(count), 2)  # each row is split into two parts
+    encoded = SimpleNamespace(row_of=rows, columns={"input_ids": [[5, 6, 7]] * len(rows)})
+    model: Any = SimpleNamespace(predictor=SimpleNamespace(network=None), encoded=encoded, folder=None)
+    words = written_figures(model, model)["distinct_1"]["what"]
+    assert words.endswith(f"of text written behind the first 8 tokens of {expected} gate rows")

@@ -41,7 +41,7 @@ _FIXTURES = "slimgate.plugin.fixtures"
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collects a suite file as a test module, if the session has read it as a valid suite."""
     state = parent.config.stash.get(SESSION, None)
-    if state is None or file_path.resolve() not in state.suites:
+    if state is None or file_path.resolve() not in state.suites or not state.is_first_path(file_path):
         return None
     node: pytest.Collector = SuiteModule.from_parent(parent, path=file_path)
     return node

@@ -60,14 +60,14 @@ def find_suites(
     suites: dict[Path, Suite] = {}
     problems: list[str] = []
     blocked: dict[Path, str] = {}
-    for path, named in _candidates(search):
+    for path, place, named in _candidates(search):
         if path in suites:
             continue
-        shown, is_named = os.path.relpath(path, search.root), True
+        shown, is_named = _show(place, search), True
         try:
-            matches = _matches(path, search)
+            matches = _matches(place, search)
             if not is_suite(path, shown, expected=named and matches):
-                if matches and not path.name.startswith("_") and not has_logs(path):
+                if matches and not place.name.startswith("_") and not has_logs(path):
                     note(f"{shown}: neither [suite] nor [logs], not a suite")
                 continue
             is_named = named or not is_opt_in(path, shown)
@@ -99,11 +99,11 @@ def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, 
     from slimgate.suite.recognize import has_logs
 
     log_suites: dict[Path, LogSuite] = {}
-    for path, _ in _candidates(search):
+    for path, place, _ in _candidates(search):
         if path not in log_suites and has_logs(path):
             from slimgate.logs.suite import load_log_suite
 
-            log_suites[path] = load_log_suite(path, os.path.relpath(path, search.root))
+            log_suites[path] = load_log_suite(path, _show(place, search))
     _no_shared_stem({**suites, **log_suites})
     return log_suites
 
@@ -128,19 +128,19 @@ def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[s
 
 def _suites_in(search: Search, *, matched: bool) -> list[str]:
     """The files with the tables of a suite in the folders of the run, each once."""
-    files = [
-        path
-        for folder in search.paths
-        if folder.is_dir()
-        for path in _walk(folder, search, matched=matched)
-        if path not in search.paths and _mentions_suite(path)
-    ]
+    run = set() if matched else {path for path, _, _ in _candidates(search)}
+    files: dict[Path, Path] = {}
+    for folder in search.paths:
+        for place in _walk(folder, search, matched=matched) if folder.is_dir() else ():
+            path = _real_path(place)
+            if place not in search.paths and path not in run and _mentions_suite(path):
+                files.setdefault(path, place)
     if not files:
         return []
     from slimgate.suite.recognize import has_tables_of_a_suite, looks_like_suite
 
     suites = (path for path in files if looks_like_suite(path) and has_tables_of_a_suite(path))
-    return list(dict.fromkeys(Path(os.path.relpath(path, search.root)).as_posix() for path in suites))
+    return [Path(_show(files[path], search)).as_posix() for path in suites]
 
 
 def _mentions_suite(path: Path) -> bool:
@@ -152,38 +152,57 @@ def _mentions_suite(path: Path) -> bool:
         return False
 
 
-def _candidates(search: Search) -> Iterator[tuple[Path, bool]]:
+def _candidates(search: Search) -> Iterator[tuple[Path, Path, bool]]:
+    """The file, the path at which it was found, which may be a link, and whether the user named it."""
     for path in search.paths:
         if path.is_dir():
             for file in _walk(path, search):
-                yield file, False
+                yield _real_path(file), file, False
         elif path.suffix == ".toml" and path.is_file():
-            yield path.resolve(), True
+            yield path.resolve(), path, True
+
+
+def _show(path: Path, search: Search) -> str:
+    """The path as messages name it, from the root, which may be spelled with other links."""
+    shown = os.path.relpath(path, search.root)
+    return shown if not shown.startswith("..") else os.path.relpath(_real_path(path), search.root)
+
+
+def _real_path(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # resolve() raises for links in a circle
 
 
 def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Path]:
     """TOML files below a folder that a pattern matches, or those that no pattern matches."""
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, followlinks=True):
         base = Path(place)
         folders[:] = [] if search.shallow else sorted(f for f in folders if not _is_skipped(base / f, search))
         for name in sorted(files):
-            path = Path(os.path.realpath(base / name))  # resolve() raises for links in a circle
+            path = base / name
             is_suite_file = name.endswith(".toml") and not name.startswith("_")
             if is_suite_file and _matches(path, search) is matched and not _is_ignored(path, search):
                 yield path
 
 
 def _is_skipped(folder: Path, search: Search) -> bool:
+    if folder.is_symlink() and _real_path(folder.parent).is_relative_to(_real_path(folder)):
+        return True  # it leads back to a folder above
     by_name = any(fnmatch.fnmatch(folder.name, pattern) for pattern in search.skip)
-    return by_name or (folder / "pyvenv.cfg").exists() or _is_ignored(folder.resolve(), search)
+    return by_name or (folder / "pyvenv.cfg").exists() or _is_ignored(folder, search)
 
 
 def _is_ignored(path: Path, search: Search) -> bool:
-    return path in search.ignore or any(fnmatch.fnmatch(str(path), glob) for glob in search.ignore_globs)
+    """Whether pytest has to ignore a file or folder, at its path or at that of which it is a link."""
+    paths = path, _real_path(path)
+    return any(
+        each in search.ignore or any(fnmatch.fnmatch(str(each), glob) for glob in search.ignore_globs)
+        for each in paths
+    )
 
 
 def _matches(path: Path, search: Search) -> bool:
-    return any(path.match(pattern) for pattern in search.patterns)
+    """Whether a pattern matches the path, or that of which it is a link."""
+    return any(each.match(pattern) for pattern in search.patterns for each in (path, _real_path(path)))
 
 
 def _no_shared_stem(suites: Mapping[Path, Suite | LogSuite]) -> None:

@@ -152,6 +152,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     state = parent.config.stash.get(SESSION, None)
     if state is None or file_path.resolve() not in {**state.logs.suites, **state.logs.blocked}:
         return None
+    if not state.is_first_path(file_path):
+        return None
     node: pytest.Collector = LogFile.from_parent(parent, path=file_path)
     return node
 

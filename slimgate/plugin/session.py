@@ -89,6 +89,11 @@ class Session:
         self._command = command
         self._baselines = baselines or {}
         self._sessions: dict[Path, SuiteSession] = {}
+        self._collected: dict[Path, Path] = {}
+
+    def is_first_path(self, path: Path) -> bool:
+        """Whether a suite was not collected at another path. Links may lead to it, and it is tested once."""
+        return self._collected.setdefault(path.resolve(), path) == path
 
     def _session(self, path: Path) -> SuiteSession:
         """The SuiteSession of a path; a test's mark may add a suite after the session began."""

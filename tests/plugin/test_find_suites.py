@@ -31,6 +31,34 @@ def test_an_opt_in_suite_runs_only_when_named(root: Path) -> None:
     assert found(root, root / "bench", root / "bench/y.toml") == ["bench/x.toml", "bench/y.toml"]
 
 
+def test_a_link_to_a_suite_is_run(root: Path) -> None:
+    (root / "bench/y.toml").unlink()
+    (root / "bench").rename(root / "shared")
+    (root / "bench").mkdir()
+    (root / "bench/x.toml").symlink_to("../shared/x.toml")
+    (root / "bench/again.toml").symlink_to("../shared/x.toml")
+    for paths in ([root], [root / "bench"], [root / "bench/x.toml"]):
+        search = Search(root=root, paths=paths, patterns=["bench/*.toml"])
+        suites = find_suites(search)
+        assert [path.relative_to(root).as_posix() for path in suites] == ["shared/x.toml"]
+        assert list(suites_that_do_not_run(search)) == []
+    [suite] = suites.values()
+    assert suite.shown == "bench/x.toml"
+    (root / "bench/x.toml").unlink()
+    (root / "bench/again.toml").unlink()
+    search = Search(root=root, paths=[root], patterns=["bench/*.toml"])
+    [line] = suites_that_do_not_run(search)
+    assert line.startswith("not run: shared/x.toml: no pattern of slimgate_files")
+
+
+def test_a_linked_folder_of_suites_is_searched(root: Path) -> None:
+    (root / "bench").rename(root / "suites")
+    (root / "repository").mkdir()
+    (root / "repository/bench").symlink_to("../suites")
+    (root / "suites/back").symlink_to("..")  # a circle
+    assert found(root, root / "repository") == ["suites/x.toml"]
+
+
 def test_an_opt_in_suite_that_was_not_named_may_lack_its_data(root: Path) -> None:
     file = root / "bench/y.toml"
     file.write_text(file.read_text().replace("rows.csv", "elsewhere.csv").replace("../model", "../else"))

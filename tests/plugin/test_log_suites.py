@@ -670,6 +670,19 @@ def test_a_target_with_budgets_switched_off_is_not_recommended(repository: Path)
     assert "**Ship nothing**" in report
 
 
+def test_a_link_to_a_suite_of_logs_is_judged_once(repository: Path) -> None:
+    (repository / "shared").mkdir()
+    (repository / "bench/logs.toml").rename(repository / "shared/logs.toml")
+    (repository / "bench/logs.toml").symlink_to("../shared/logs.toml")
+    (repository / "bench/other.toml").symlink_to("../shared/logs.toml")
+    for place in ("bench", "bench/logs.toml", "."):
+        ran = pytest_in(repository, place)
+        assert ran.code == 1
+        assert any(line.startswith("bench/logs.toml: FAIL (") for line in ran.lines), ran.lines
+        assert sum(line.startswith("FAILED ") for line in ran.lines) == 1
+        assert not any("not run" in line for line in ran.lines)
+
+
 def test_a_base_is_no_target_of_itself(repository: Path) -> None:
     suite = SUITE.replace('"../logs/good"', '"../logs/base"')
     (repository / "bench/logs.toml").write_text(suite, "utf-8")

@@ -17,7 +17,7 @@ UNSTATED_SETTINGS = (
     "because the logs do not both state them: check that both runs had the same"
 )
 # Settings that change the answers of a model.
-_OF_ANSWERS = ("generation", "shots")
+_OF_ANSWERS = frozenset({"generation", "shots"})
 # The upper end of scores in percent.
 _PERCENT = 100.0
 
@@ -80,12 +80,22 @@ def describe_same_model(base: Log, target: Log) -> list[str]:
 
 
 def describe_unstated_settings(base: Log, target: Log) -> list[str]:
-    """A line if a difference in the settings of the answers cannot be seen. A table never states any."""
+    """A line if a difference in the settings of the answers cannot be seen, and of which tasks.
+
+    A table never states any settings.
+    """
     if "table" in (base.tool, target.tool):
         return []
-    shared = base.tasks.keys() & target.tasks.keys()
-    stated = (base.tasks[name].settings.keys() & target.tasks[name].settings.keys() for name in shared)
-    return [] if any(not keys.isdisjoint(_OF_ANSWERS) for keys in stated) else [UNSTATED_SETTINGS]
+    shared = [name for name in base.tasks if name in target.tasks]
+    unstated = [
+        name
+        for name in shared
+        if _OF_ANSWERS.isdisjoint(base.tasks[name].settings.keys() & target.tasks[name].settings.keys())
+    ]
+    if not unstated:
+        return []
+    names = "" if unstated == shared else f"{list_names(unstated, _MOST_NAMED)}: "
+    return [f"{names}{UNSTATED_SETTINGS}"]
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:

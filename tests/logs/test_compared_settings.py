@@ -266,6 +266,19 @@ def test_options_of_lm_eval_metrics_are_compared(tmp_path: Path) -> None:
     assert judge(base, lm_eval_log(tmp_path / "w8")).comparisons
 
 
+def test_each_task_without_stated_settings_is_named(tmp_path: Path) -> None:
+    base, target = (
+        write_lm_eval(
+            tmp_path / name,
+            {task: [1.0, 0.0, 1.0] for task in ("sums", "mine", "yours")},
+            results={"n-shot": {"sums": 0}, "configs": {"sums": {"generation_kwargs": None}}},
+        )
+        for name in ("base", "int4")
+    )
+    notes = [note for note in judge(base, target).notes if UNSTATED_SETTINGS in note]
+    assert notes == [f"mine, yours: {UNSTATED_SETTINGS}"]
+
+
 # ---- deepeval
 
 

@@ -1,7 +1,7 @@
 """The JSON of an Inspect log: members of a `.eval` file, which is a zip, or one `.json` file.
 
     header.json                      eval, plan, results, status; _journal/start.json of a run that goes on
-    samples/sum00_epoch_1.json       a sample and an epoch
+    samples/sum00_epoch_1.json       a sample and an epoch; an id may hold slashes
 Members are stored, deflated, or (since 2026) in Zstandard, which zipfile reads from Python 3.14 on.
 Source: inspect_ai/log/_recorders/eval.py. The package inspect-ai is not needed.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ ZSTD = 93
 _HEADER, _START, _SAMPLES = "header.json", "_journal/start.json", "samples/"
 # A member's local header: its length, and the places of the lengths of name and extra field.
 _LOCAL_HEADER, _NAME_LENGTH, _EXTRA_LENGTH = 30, slice(26, 28), slice(28, 30)
+# The end of the name of a sample's member. The id before it is as it is, also with slashes: HumanEval/0.
+_OF_SAMPLE = re.compile(r"_epoch_\d+\.json$")
 _ATTACHMENT = "attachment://"
 # The errors of zipfile and its decompressors; RuntimeError is for an encrypted member.
 _DAMAGED = (OSError, zipfile.BadZipFile, RuntimeError, zlib.error, lzma.LZMAError, EOFError)
@@ -59,8 +62,10 @@ def read_samples(file: Path) -> Iterator[Json]:
         yield from (_put_attachments(sample) for sample in samples)
         return
     with _open(file) as archive:
-        names = dict.fromkeys(name for name in archive.namelist() if name.startswith(_SAMPLES))
-        if chunked := [name for name in names if name.count("/") > 1]:
+        names = dict.fromkeys(
+            name for name in archive.namelist() if name.startswith(_SAMPLES) and not name.endswith("/")
+        )
+        if chunked := [name for name in names if name.count("/") > 1 and not _OF_SAMPLE.search(name)]:
             raise DataError(
                 f"{file}: {chunked[0]}: a sample is in several files, a layout that slimgate does not read; "
                 "convert the log to .json with `inspect log convert`"

@@ -101,6 +101,14 @@ def test_the_reader_recognizes_both_forms(tmp_path: Path) -> None:
     assert reader.recognizes(tmp_path)
 
 
+def test_ids_of_samples_may_have_slashes(tmp_path: Path) -> None:
+    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_STORED, [_sample(1), _sample(2, id="HumanEval/a/2")])
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("samples/HumanEval/", "")  # as other programs write folders
+    assert [sample["id"] for sample in read_samples(file)] == [1, "HumanEval/a/2"]
+    assert [row.id for row in read_log(file).tasks["t"].rows()] == ["1", "HumanEval/a/2"]
+
+
 def test_samples_in_several_files_are_refused_by_name(tmp_path: Path) -> None:
     file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_STORED, [_sample(1)])
     with zipfile.ZipFile(file, "a") as archive:

@@ -173,9 +173,17 @@ def _real_path(path: Path) -> Path:
 
 
 def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Path]:
-    """TOML files below a folder that a pattern matches, or those that no pattern matches."""
+    """TOML files below a folder that a pattern matches, or those that no pattern matches.
+
+    Each folder is read once, however many links lead to it, so links in a circle end.
+    """
+    seen: set[Path] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         base = Path(place)
+        if (real := _real_path(base)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [] if search.shallow else sorted(f for f in folders if not _is_skipped(base / f, search))
         for name in sorted(files):
             path = base / name
@@ -185,8 +193,6 @@ def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Pat
 
 
 def _is_skipped(folder: Path, search: Search) -> bool:
-    if folder.is_symlink() and _real_path(folder.parent).is_relative_to(_real_path(folder)):
-        return True  # it leads back to a folder above
     by_name = any(fnmatch.fnmatch(folder.name, pattern) for pattern in search.skip)
     return by_name or (folder / "pyvenv.cfg").exists() or _is_ignored(folder, search)
 

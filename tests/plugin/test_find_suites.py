@@ -59,6 +59,14 @@ def test_a_linked_folder_of_suites_is_searched(root: Path) -> None:
     assert found(root, root / "repository") == ["suites/x.toml"]
 
 
+def test_folders_that_link_to_each_other_are_read_once(root: Path) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        (root / name).mkdir()
+        for number in range(8):  # without a limit, there would be 8^40 paths
+            (root / name / f"to_{other}_{number}").symlink_to(f"../{other}")
+    assert found(root) == ["bench/x.toml"]
+
+
 def test_an_opt_in_suite_that_was_not_named_may_lack_its_data(root: Path) -> None:
     file = root / "bench/y.toml"
     file.write_text(file.read_text().replace("rows.csv", "elsewhere.csv").replace("../model", "../else"))

@@ -64,10 +64,11 @@ def step_facts(step: Step[BaseModel]) -> dict[str, str]:
 
     if type(step).resolve is not Step.resolve:
         return {"starts from": "this depends on its options, and so does what it leaves, reads and promises"}
+    more = "" if type(step).also_reads is Step.also_reads else "; its options add others"
     return {
         "starts from": ", ".join(sorted(step.takes)),
         "leaves": step.gives or "the same kind",
-        "reads": ", ".join(step.reads) or "no rows",
+        "reads": f"{', '.join(step.reads) or 'no rows'}{more}",
         "uses the teacher": "yes" if step.uses_teacher else "no",
         "depends on the seed": "yes" if step.stochastic else "no",
         "promises": ", ".join(step.claims) or "nothing",

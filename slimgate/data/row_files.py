@@ -133,11 +133,11 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
     if file.format in SEPARATORS:
         return _header(file)
     status = file.path.stat()
-    return _keys_of_objects(file, status.st_mtime_ns, status.st_size)
+    return _keys_of_objects(file, (status.st_ino, status.st_mtime_ns, status.st_size))
 
 
 @lru_cache(maxsize=64)
-def _keys_of_objects(file: RowFile, _changed: int, _size: int) -> tuple[str, ...]:
+def _keys_of_objects(file: RowFile, _state: tuple[int, ...]) -> tuple[str, ...]:
     objects = parse_lines(file.path, _lines(file)) if file.format == "jsonl" else _objects(file)
     keys: dict[str, object] = {}
     for row in objects:

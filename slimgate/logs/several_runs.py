@@ -6,7 +6,7 @@ one log (`--same-id runs`). Runs of a side must share the same settings as base 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -89,17 +89,31 @@ def join_logs(logs: Sequence[Log]) -> Log:
 
 
 def epochs_as_runs(log: Log) -> Log:
-    """The epochs of a log as separate runs. Raises DataError if each sample has only one epoch."""
+    """The epochs of a log as separate runs.
+
+    Raises DataError if each sample has only one epoch, and if a task lacks an epoch of another.
+    """
     if log.further:
         raise DataError(
             f"{log.shown}: --same-id runs is for one log per side, but several runs were given; leave it out"
         )
     tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
-    epochs = sorted({split_epoch(row.id)[1] for task in tasks.values() for row in task.rows()})
+    epochs_of = {name: {split_epoch(row.id)[1] for row in task.rows()} for name, task in tasks.items()}
+    epochs = sorted(set().union(*epochs_of.values()))
     if len(epochs) < 2:
         raise DataError(
             f"{log.shown}: --same-id runs was given, but no id occurs twice; expected a row for each "
             "sample and run"
+        )
+    tasks_by_epochs = sorted(epochs_of, key=lambda name: len(epochs_of[name]))
+    fewest = tasks_by_epochs[0]
+    if epochs_of[fewest] != set(epochs):
+        counts = " and ".join(
+            f"task {name} has {_count_epochs(epochs_of[name])}" for name in (fewest, tasks_by_epochs[-1])
+        )
+        raise DataError(
+            f"{log.shown}: --same-id runs was given, but {counts}; expected the same epochs in "
+            "every task, because each epoch is a run; leave --same-id out, or judge these tasks separately"
         )
     runs = [
         replace(
@@ -110,6 +124,10 @@ def epochs_as_runs(log: Log) -> Log:
         for epoch in epochs
     ]
     return replace(runs[0], further=tuple(runs[1:]))
+
+
+def _count_epochs(epochs: Collection[int]) -> str:
+    return f"{len(epochs)} {'epoch' if len(epochs) == 1 else 'epochs'}"
 
 
 def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:

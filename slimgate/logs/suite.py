@@ -42,7 +42,7 @@ from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
 from slimgate.plugins.suite_folders import import_from
 from slimgate.results.base import OnInconclusive
 from slimgate.results.checks import LATENCY
-from slimgate.suite.errors import make_suite_error, to_suite_error
+from slimgate.suite.errors import find_value, make_suite_error, to_suite_error
 from slimgate.suite.file import parse_toml
 
 LOGS = "logs"
@@ -207,7 +207,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
             checks=_read_checks(table, path, shown),
         )
     except ValidationError as error:
-        if isinstance(targets := data[LOGS].get("targets"), str):
+        if isinstance(targets := find_value(data, (LOGS, "targets")), str):
             problem = (
                 f'"{targets}" was given, expected a table of names and paths: targets = '
                 f'{{ int4 = "{targets}" }}'

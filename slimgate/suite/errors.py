@@ -42,6 +42,9 @@ PATTERNS: dict[str, str] = {
     VARIANT_NAME: "a name of letters, digits and . _ - that begins with a letter or digit",
 }
 
+# What pydantic writes into the place of an error in a value of several types.
+_TYPE = re.compile(r"(str|int|float|bool|dict|list|tuple|literal|constrained|function|nullable)([-\[].*)?")
+
 
 def format_table_path(loc: Loc, data: object) -> str:
     """`[variants.int8] steps[0].int8_dynamic` for ("variants", "int8", "steps", 0, "int8_dynamic")."""
@@ -68,15 +71,29 @@ def make_suite_error(file: str, loc: Loc, data: object, problem: str) -> SuiteEr
 
 def to_suite_error(error: ValidationError, file: str, data: object, prefix: Loc = ()) -> SuiteError:
     """The first problem of a pydantic error, in the suite's terms; the message counts the other problems."""
-    details = error.errors(include_url=False)
-    first = details[0]
-    loc = [*prefix, *(part for part in first["loc"] if not str(part).startswith("["))]
-    if first["type"] == "missing" and len(loc) == 1:
+    places = [(_find_place(detail, data, prefix), detail) for detail in error.errors(include_url=False)]
+    first = places[0][0]
+    # a value of several types has an error for each type; the deeper error is of the type that was meant
+    of_first = [(loc, detail) for loc, detail in places if loc[: len(first)] == first]
+    loc = max((loc for loc, _ in of_first), key=len)
+    details = [detail for place, detail in of_first if place == loc]
+    if details[0]["type"] == "missing" and len(loc) == 1:
         return make_suite_error(file, (), data, f"needs a table [{loc[0]}], which is missing")
-    problem = _format_problem(first)
-    if len(details) > 1:
-        problem += f" (and {len(details) - 1} more in this file)"
+    problem = _format_problem(details)
+    if more := len({tuple(place) for place, _ in places if place[: len(first)] != first}):
+        problem += f" (and {more} more in this file)"
     return make_suite_error(file, loc, data, problem)
+
+
+def _find_place(detail: ErrorDetails, data: object, prefix: Loc) -> list[int | str]:
+    """The place of an error in the data, without pydantic's names for the types of a value."""
+    loc = [*prefix, *(part for part in detail["loc"] if not str(part).startswith("["))]
+    place: list[int | str] = []
+    for number, part in enumerate(loc, 1):
+        is_missing = detail["type"] == "missing" and number == len(loc)
+        if is_missing or find_value(data, [*place, part]) is not None or not _TYPE.fullmatch(str(part)):
+            place.append(part)
+    return place
 
 
 def find_value(data: Any, loc: Loc) -> Any:
@@ -89,7 +106,9 @@ def find_value(data: Any, loc: Loc) -> Any:
     return data
 
 
-def _format_problem(detail: ErrorDetails) -> str:
+def _format_problem(details: Sequence[ErrorDetails]) -> str:
+    """details: of one value, for each of the types that it may have."""
+    detail = details[0]
     kind, message = detail["type"], str(detail["msg"])
     if kind == "missing":
         return "missing, it must be given"
@@ -100,8 +119,10 @@ def _format_problem(detail: ErrorDetails) -> str:
         own_words = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
         return message if own_words else f"{format_value(detail['input'])} was given, {message}"
     value = detail["input"]
-    expected = _format_expected(kind, message, detail.get("ctx", {}), value)
-    return f"{format_value(value)} was given, expected {expected}"
+    expected = dict.fromkeys(
+        _format_expected(each["type"], str(each["msg"]), each.get("ctx", {}), value) for each in details
+    )
+    return f"{format_value(value)} was given, expected {' or '.join(expected)}"
 
 
 def _suggest_literal(value: object, expected: str) -> str:
@@ -124,6 +145,8 @@ def _format_expected(kind: str, message: str, context: Mapping[str, Any], value:
     if kind in BOUNDS:
         key, words = BOUNDS[kind]
         limit = context[key]
+        if kind in ("too_short", "too_long") and isinstance(value, Mapping):
+            words = words.replace("a list", "a table")
         hint = _suggest_share(value, limit) if key in ("lt", "le") and isinstance(limit, float) else ""
         return words.format(f"{limit:g}" if isinstance(limit, float) else limit) + hint
     if kind == "literal_error":

@@ -346,10 +346,11 @@ def test_budgets_that_load_tests_do_not_answer_are_refused(
 
 def test_a_target_that_switches_a_budget_off_keeps_the_others(tmp_path: Path) -> None:
     files(tmp_path, slower=0.5)
+    (tmp_path / "old.json").write_bytes((tmp_path / "target.json").read_bytes())
     suite = tmp_path / "loads.toml"
     suite.write_text(
         '[logs]\nbase = "base.json"\nrepeat = "again.json"\n'
-        'targets = { fast = "target.json", old = "target.json" }\n'
+        'targets = { fast = "target.json", old = "old.json" }\n'
         "[budgets]\nlatency = { speedup_min = 1.5 }\n"
         '[budgets.variants.old]\nlatency = { speedup_min = "off", reason = "is replaced next week" }\n'
     )

@@ -54,6 +54,20 @@ def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.C
     assert "no rows" not in told
 
 
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        ("openvino_int8", "calibration; its options add others"),
+        ("distill", "train, selection; its options add others"),
+        ("gptq", "calibration"),
+    ],
+)
+def test_splits_that_options_add_are_told(capsys: pytest.CaptureFixture[str], name: str, reads: str) -> None:
+    assert main(["steps", name]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("reads ")]
+    assert line.removeprefix("reads").strip() == reads
+
+
 def test_a_method_of_a_users_own_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "fixtures.own.step:round_weights"]) == 0
     told = capsys.readouterr().out

@@ -11,8 +11,11 @@ from support.tiny_suite import tiny_run
 
 from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
+from slimgate.plugin.gates.reporting import report_build
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import SPLITS
+from slimgate.record.build import BuildFacts
+from slimgate.run.gate_results import GateResult
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +167,15 @@ def test_a_student_learns_from_it_beside_train(tmp_path: Path) -> None:
     log = run.build("shorter").steps[-1].manifest["log"]
     assert log["transfer"]["from_unlabelled"] == 20
     assert log["rows"] == 16 + log["transfer"]["rows"]
+
+
+def test_the_record_counts_its_rows_among_those_of_the_step(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
+    results: list[GateResult] = []
+    report_build(run.handle("shorter"), results.append)
+    [result] = results
+    assert isinstance(result.facts, BuildFacts)
+    assert result.facts.steps[-1].reads == {"train": 16, "selection": 16, "unlabelled": 20}
 
 
 def test_what_does_not_read_it_is_not_built_again_for_it(tmp_path: Path) -> None:

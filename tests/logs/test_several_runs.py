@@ -16,8 +16,9 @@ from slimgate import assert_budgets, assert_within
 from slimgate.errors import DataError, SuiteError
 from slimgate.logs import columns
 from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
-from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, join_logs
+from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, epochs_as_runs, join_logs
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
@@ -114,6 +115,15 @@ def test_epochs_as_runs_are_those_runs(judge: Judge, tmp_path: Path, sides: Any)
     _, out, _ = judge(*tables, "--drop-points", 5)
     assert "epochs of one run of each" in out
     assert f"n={3 * N} in {N} groups" in out
+
+
+def test_tasks_with_other_epochs_are_no_runs(tmp_path: Path) -> None:
+    rows = [f"big,q{at},1,1\n" for at in range(5)]
+    rows += [f"rep,q{at},{epoch},1\n" for at in range(5) for epoch in range(1, 17)]
+    path = tmp_path / "a.csv"
+    path.write_text("task,id,epoch,score\n" + "".join(rows))
+    with pytest.raises(DataError, match=r"a\.csv: .* but task big has 1 epoch and task rep has 16 epochs"):
+        epochs_as_runs(read_log(path))
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,17 @@ def test_a_suite_that_is_wrong_ends_the_run(repository: Path, old: str, new: str
     assert re.search(problem, "\n".join(ran.lines)), ran.lines
 
 
+@pytest.mark.parametrize("text", ["logs = 3\n", '[[logs]]\nbase = "b"\n'], ids=["number", "list"])
+def test_logs_that_are_no_table_are_one_line(repository: Path, text: str) -> None:
+    (repository / "bench/logs.toml").write_text(text, "utf-8")
+    ran = pytest_in(repository, "bench")
+    assert ran.code == 4
+    assert any(
+        re.match(r"ERROR: bench/logs.toml logs: .* given, expected a table$", line) for line in ran.lines
+    )
+    assert not any("Traceback" in line for line in ran.lines)
+
+
 def test_a_suite_of_models_may_not_have_the_same_name(repository: Path) -> None:
     (repository / "bench/more").mkdir()
     (repository / "bench/more/bench").mkdir()

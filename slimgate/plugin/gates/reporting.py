@@ -86,7 +86,7 @@ def _list_steps(model: ModelHandle) -> list[StepFacts]:
 def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
     """How many rows of each split the step received."""
     splits = model.run.rows.splits
-    return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
+    return {name: len(splits[name]) for name in step.reads if len(splits.get(name, ()))}
 
 
 def conclude(model: ModelHandle, *results: JudgedFacts) -> None:

@@ -27,7 +27,7 @@ def list_ends(eos_token_id: int | Sequence[int] | None) -> list[int]:
 def add_end_tokens_(network: nn.Module, more: Sequence[int]) -> None:
     """Adds end tokens to the network's configuration, which its artifacts and all conversions keep."""
     config = cast("PreTrainedModel", network).config
-    known = list_ends(config.eos_token_id)
+    known = list_ends(getattr(config, "eos_token_id", None))
     if added := [token for token in more if token not in known]:
         config.eos_token_id = [*known, *added]
 

@@ -8,7 +8,8 @@ step replaces them with a projection, or with a form of fewer bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,6 +58,20 @@ class SentenceEncoder(PooledEncoder):
             vectors = vectors.view(texts, -1, vectors.shape[-1]).transpose(0, 1)
         embeddings: torch.Tensor = self.form(vectors)
         return embeddings
+
+
+@contextmanager
+def one_text_a_row(network: nn.Module) -> Iterator[None]:
+    """Inside, each text is a row of its own. Does nothing for other networks."""
+    if not isinstance(network, SentenceEncoder):
+        yield
+        return
+    before = network.config.sentence
+    network.config.sentence = {**before, "texts": 1}
+    try:
+        yield
+    finally:
+        network.config.sentence = before
 
 
 def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:

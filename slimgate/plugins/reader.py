@@ -62,6 +62,7 @@ class Digest(int):
 
 
 _EPOCH = " epoch "
+_MOST_DIGITS = 9
 
 
 def name_epoch(sample: str, epoch: int) -> str:
@@ -77,7 +78,8 @@ def name_further_epoch(sample: str, epoch: int) -> str:
 def split_epoch(name: str) -> tuple[str, int]:
     """The sample and the epoch of an id; epoch 1 if the id names none."""
     sample, _, epoch = name.rpartition(_EPOCH)
-    return (sample, int(epoch)) if sample and epoch.isdecimal() else (name, 1)
+    is_epoch = sample and epoch.isdecimal() and len(epoch) <= _MOST_DIGITS
+    return (sample, int(epoch)) if is_epoch else (name, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,8 @@ def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
     recorded = judged.facts.verdict, _decide_by_figures(kind, judged.facts.limit, judged)
     if recorded[0] is Verdict.INCONCLUSIVE and recorded[1] is not recorded[0]:
         return None if verdict is None else Verdict.INCONCLUSIVE
-    if verdict is Verdict.PASS and judged.facts.p_value == 1.0:  # withheld: no limit passes
+    is_withheld = recorded[0] is Verdict.INCONCLUSIVE and judged.facts.p_value == 1.0
+    if verdict is Verdict.PASS and is_withheld:  # no rows could show that any limit holds
         return Verdict.INCONCLUSIVE
     capped = judged.facts.capped
     if verdict is Verdict.PASS and capped is not None and capped.derived:

@@ -40,7 +40,12 @@ See = Callable[[str, torch.Tensor], None]
 
 
 def calibration_batches(
-    model: TorchModel, context: BuildContext, *, split: str = "calibration", batch_size: int = 32
+    model: TorchModel,
+    context: BuildContext,
+    *,
+    split: str = "calibration",
+    batch_size: int = 32,
+    most_rows: int | None = None,
 ) -> list[Batch]:
     """Encodes a split's rows as the model's inputs, sorted by length, on the context's device.
 
@@ -51,6 +56,7 @@ def calibration_batches(
         context: the context of the build.
         split: the split to read.
         batch_size: the largest number of rows of a batch.
+        most_rows: about how many rows to encode, of all lengths; None: all.
 
     Returns:
         Batches of (rows, tokens) int64.
@@ -61,8 +67,10 @@ def calibration_batches(
     rows = context.rows(split)
     encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
     order = np.argsort(encoded.lengths, kind="stable").tolist()
+    if most_rows is not None:
+        order = order[:: max(1, len(order) // most_rows)]
     if isinstance(encoded, EncodedTexts | EncodedQuestions):
-        alone = (row for position in order for row in _split_rows(encoded.batch([position])))
+        alone = (row for position in order for row in split_rows(encoded.batch([position])))
         batches = join_equal_rows(alone, batch_size)
     else:
         batches = [encoded.batch(positions) for positions in iter_batches(order, batch_size)]
@@ -78,13 +86,13 @@ def split_by_length(batches: Iterable[Arrays]) -> list[Arrays]:
     batches: of arrays that all have the shape of the attention mask.
     """
     batches = list(batches)
-    largest = max((len(batch[MASK]) for batch in batches), default=1)
-    return join_equal_rows((row for batch in batches for row in _split_rows(batch)), largest)
+    largest = max((_count_rows(batch) for batch in batches), default=1)
+    return join_equal_rows((row for batch in batches for row in split_rows(batch)), largest)
 
 
-def _split_rows(batch: Arrays) -> list[Arrays]:
-    """Each row of a batch as a batch without padding. A single row has none."""
-    if len(batch[MASK]) == 1:
+def split_rows(batch: Arrays) -> list[Arrays]:
+    """Each row of a batch as a batch without padding. A batch of one row, or without a mask, has none."""
+    if _count_rows(batch) == 1 or MASK not in batch:
         return [batch]
     real = batch[MASK].astype(bool)
     return [
@@ -92,11 +100,19 @@ def _split_rows(batch: Arrays) -> list[Arrays]:
     ]
 
 
+def _count_rows(batch: Arrays) -> int:
+    return len(next(iter(batch.values())))
+
+
 def join_equal_rows(rows: Iterable[Arrays], batch_size: int) -> list[Arrays]:
-    """Joins rows of the same shapes to batches, in the order of their first rows."""
+    """Joins rows of the same shapes to batches, in the order of their first rows.
+
+    Rows without a token are left out: a network cannot compute them alone.
+    """
     groups: dict[tuple[tuple[int, ...], ...], list[Arrays]] = {}
     for row in rows:
-        groups.setdefault(tuple(values.shape for values in row.values()), []).append(row)
+        if all(values.size for values in row.values()):
+            groups.setdefault(tuple(values.shape for values in row.values()), []).append(row)
     return [
         {name: np.concatenate([row[name] for row in part]) for name in part[0]}
         for group in groups.values()

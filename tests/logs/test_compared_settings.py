@@ -250,8 +250,9 @@ def test_arguments_of_lm_eval_models_are_compared(
     [
         ("pretrained=base,max_gen_toks=16", {"pretrained": "int4", "max_gen_toks": 16, "dtype": "auto"}),
         ({"max_model_len": 512}, {"max_length": 512, "tensor_parallel_size": 2}),
+        ({"max_length": 512}, {"max_length": 512, "max_model_len": None}),
     ],
-    ids=["text", "another name"],
+    ids=["text", "another name", "a name without a value"],
 )
 def test_equal_arguments_of_lm_eval_models_are_equal(tmp_path: Path, before: object, after: object) -> None:
     base, target = lm_eval_log(tmp_path / "base", before), lm_eval_log(tmp_path / "int4", after)

@@ -26,6 +26,7 @@ from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
 from slimgate.logs.several_runs import epochs_as_runs
 from slimgate.logs.verdicts import judge_logs
+from slimgate.plugins.reader import split_epoch
 
 SAMPLES, REPEATS = 40, 3
 Repeats = Sequence[Sequence[float]]
@@ -147,7 +148,30 @@ def test_repeats_are_runs_if_the_user_says_so(sides: tuple[Path, Path]) -> None:
     assert right == [34, 36, 38]
 
 
-@pytest.mark.parametrize("epoch", ["first", -1, 1.5], ids=str)
+def test_csv_files_of_pandas_have_epochs_as_floats(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("id,epoch,score\nq,1.0,1\nq,2.0,0\nr,,0\n", "utf-8")
+    [task] = read_log(path).tasks.values()
+    assert [row.id for row in task.rows()] == ["q epoch 1", "q epoch 2", "r"]
+
+
+def test_repeats_are_the_same_if_rows_are_missing(tmp_path: Path) -> None:
+    """The repeat is the place of the index in the block of its sample."""
+    scores = np.ones((REPEATS, 3)).tolist()
+    path = write_evalscope_repeats(tmp_path, scores)
+    [file] = path.glob("*/reviews/m/*.jsonl")
+    lines = file.read_text("utf-8").splitlines()
+    file.write_text("\n".join([*lines[:3], *lines[4:]]) + "\n", "utf-8")  # the first answer to sample 1
+    [task] = read_log(path).tasks.values()
+    assert [row.id for row in task.rows()][3:5] == ["1 epoch 2", "1 epoch 3"]
+
+
+def test_an_id_with_many_digits_is_no_epoch() -> None:
+    name = "x epoch " + "9" * 5000
+    assert split_epoch(name) == (name, 1)
+
+
+@pytest.mark.parametrize("epoch", ["first", -1, 1.5, "01"], ids=str)
 def test_an_epoch_that_is_no_whole_number_is_refused(tmp_path: Path, epoch: object) -> None:
     path = write_table(tmp_path, [[1.0], [1.0]], epochs=(1, epoch))
     [task] = read_log(path).tasks.values()

@@ -61,6 +61,14 @@ def test_only_new_end_tokens_change_a_configuration(config: Any, generation: Any
     assert network.config.eos_token_id == expected
 
 
+def test_a_configuration_may_have_no_end_token() -> None:
+    network: Any = SimpleNamespace(
+        config=SimpleNamespace(), generation_config=SimpleNamespace(eos_token_id=None)
+    )
+    keep_end_tokens_(network)
+    assert vars(network.config) == {}
+
+
 def test_one_or_several_end_tokens_are_a_list() -> None:
     assert [list_ends(ends) for ends in (None, 0, [3, 7], (3,))] == [[], [0], [3, 7], [3]]
 

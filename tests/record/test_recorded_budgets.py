@@ -98,6 +98,13 @@ def test_no_limit_passes_a_verdict_that_was_withheld(recorded: float) -> None:
     assert verdict_under("drop_points", 4.0, judged) is Verdict.INCONCLUSIVE
 
 
+def test_a_failed_budget_passes_under_a_limit_that_holds() -> None:
+    """Its p-value is 1 too."""
+    facts = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.FAIL, p_value=1.0)
+    judged = Judged("accuracy", None, facts, 35.0, (33.6, 36.4))
+    assert verdict_under("drop_points", 50.0, judged) is Verdict.PASS
+
+
 @pytest.mark.parametrize(("reason", "found"), [(None, None), ("", None), (" \n", None), (" why ", "why")])
 def test_a_reason_of_blanks_is_none(reason: str | None, found: str | None) -> None:
     assert clean_reason(reason) == found

@@ -112,6 +112,24 @@ def test_a_padded_batch_is_split_by_length() -> None:
     assert first["attention_mask"].all()
 
 
+def test_rows_without_a_token_are_left_out() -> None:
+    batch = {"input_ids": np.array([[5, 6], [0, 0]]), "attention_mask": np.array([[1, 1], [0, 0]])}
+    assert [each["input_ids"].tolist() for each in split_by_length([batch])] == [[[5, 6]]]
+
+
+def test_a_batch_without_a_mask_has_no_padding() -> None:
+    batch = {"input_ids": np.array([[5, 6]])}
+    assert split_by_length([batch, batch])[0]["input_ids"].tolist() == [[5, 6]]
+
+
+def test_about_as_many_rows_as_asked_are_encoded(tmp_path: Path) -> None:
+    model, context = decoder(tmp_path, "gpt2")
+    batches = calibration_batches(model, context, most_rows=4)
+    assert sum(len(batch["input_ids"]) for batch in batches) == 4
+    lengths = [batch["input_ids"].shape[1] for batch in batches]
+    assert max(lengths) > min(lengths), "rows of all lengths"
+
+
 @pytest.mark.parametrize("architecture", ["distilbert", "roberta", "electra", "gpt2", "llama"])
 def test_layers_are_grouped_by_block_in_order(tmp_path: Path, architecture: str) -> None:
     model, _ = built(tmp_path, architecture)

@@ -266,7 +266,8 @@ def _notes(judged: SuiteRuntime | str, written: Written, params: Json, checked: 
     else:
         notes.append("The graph is the file that was judged.")
     if difference := describe_runtime(written, judged):
-        notes.append(f"{difference[0].upper()}{difference[1:]}; its times and bytes above are of that form.")
+        times = "" if isinstance(judged, str) else "; its times and bytes above are of that form"
+        notes.append(f"{difference[0].upper()}{difference[1:]}{times}.")
     if written.static:
         prompts_note = "; put the prompt before each text" if params.get("prompts") else ""
         notes.append(

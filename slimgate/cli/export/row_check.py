@@ -124,8 +124,7 @@ def require_same_answers(
         changed, own_changed = difference.changed, own_difference.changed
         is_far = difference.largest > max(2 * own_difference.largest, apart)
     else:
-        spread = max((float(np.std(column)) for column in _values(judged).values()), default=0.0)
-        changed, own_changed = (_count_far(judged, each, tolerance * spread) for each in (exported, again))
+        changed, own_changed = (_count_far(judged, each, tolerance) for each in (exported, again))
         is_far = False
     if is_far or changed > own_changed + math.ceil(share * difference.rows):
         raise OtherAnswers(
@@ -136,12 +135,15 @@ def require_same_answers(
     return difference
 
 
-def _count_far(outcomes: Outcomes, other: Outcomes, limit: float) -> int:
-    """The number of rows with a value that differs by more than the limit."""
+def _count_far(outcomes: Outcomes, other: Outcomes, tolerance: float) -> int:
+    """The number of rows with a value that differs by more than the tolerance.
+
+    tolerance: in standard deviations of the value.
+    """
     far = np.zeros(len(outcomes), dtype=np.bool_)
     theirs = _values(other)
     for name, column in _values(outcomes).items():
-        far |= np.abs(column - theirs[name]) > limit
+        far |= np.abs(column - theirs[name]) > tolerance * np.std(column)
     return int(far.sum())
 
 

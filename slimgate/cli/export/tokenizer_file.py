@@ -32,6 +32,8 @@ def store_length_rules(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None
     stored = Tokenizer.from_file(str(file))
     if tokenizer.model_max_length < LONGEST:
         stored.enable_truncation(tokenizer.model_max_length, direction=tokenizer.truncation_side)
+    else:
+        stored.no_truncation()
     stored.enable_padding(
         direction=tokenizer.padding_side,
         pad_id=tokenizer.pad_token_id,

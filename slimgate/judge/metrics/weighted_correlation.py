@@ -41,7 +41,7 @@ def by_rank(scores: Floats) -> ValuesUnder:
 
 
 def correlation(first: Floats, second: Floats, weights: Floats) -> Floats:
-    """(…,) the correlation under each weighting, NaN if all values with a weight are equal.
+    """(…,) the correlation under each weighting; NaN if one side does not vary.
 
     first, second: (rows,) or (…, rows); weights: (…, rows).
     """

@@ -8,7 +8,7 @@ instead of the messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -59,9 +59,6 @@ def _holds_reviews(path: Path) -> bool:
 
 def _task(file: Path) -> TaskLog:
     reviews = [(row["sample_score"].get("group_id"), row["index"]) for _, row in read_objects(file)]
-    firsts: dict[Any, int] = {}
-    for group, index in reviews:
-        firsts[group] = min(index, firsts.get(group, index))
     better: dict[str, bool] = {}
     ranges: dict[str, tuple[float, float]] = {}
     means: dict[tuple[str, str], float] = {}
@@ -74,8 +71,21 @@ def _task(file: Path) -> TaskLog:
         if bounds := semantics.get("value_range"):
             low, high = bounds.get("min"), bounds.get("max")
             ranges[name] = (-inf if low is None else float(low), inf if high is None else float(high))
-    rows = partial(_rows, file, firsts if len(firsts) < len(reviews) else None)
+    is_repeated = len({group for group, _ in reviews}) < len(reviews)
+    rows = partial(_rows, file, is_repeated=is_repeated, repeats=_count_repeats(reviews))
     return TaskLog(rows, better, ranges=ranges, means=means)
+
+
+def _count_repeats(reviews: Sequence[tuple[Any, Any]]) -> int | None:
+    """The repeats of each sample, if the answers to sample g have the indexes from g * repeats on.
+
+    reviews: (group, index) of each row; rows may be missing. None if groups and indexes are of another kind.
+    """
+    if not all(isinstance(number, int) for review in reviews for number in review):
+        return None
+    lower = max((index // (group + 1) + 1 for group, index in reviews), default=1)
+    upper = min((index // group for group, index in reviews if group), default=lower)
+    return lower if lower <= upper else None
 
 
 def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
@@ -95,8 +105,8 @@ def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
                         yield str(identity["name"]), metric, subset["score"]
 
 
-def _rows(file: Path, firsts: Mapping[Any, int] | None) -> Iterator[Row]:
-    """The rows of a file. firsts: the first index of each group, if samples are repeated."""
+def _rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterator[Row]:
+    """The rows of a file. repeats: of each sample; None: not known, so each row has the name of its index."""
     for line, row in read_objects(file):
         try:
             sample = row["sample_score"]
@@ -104,9 +114,9 @@ def _rows(file: Path, firsts: Mapping[Any, int] | None) -> Iterator[Row]:
             usable = score.get("status", "success") in _USABLE
             summary = score.get("judge_summary") or {}
             name = str(row["index"])
-            cluster = None if firsts is None or group is None else str(group)
-            if firsts is not None and cluster is not None:
-                name = name_further_epoch(cluster, row["index"] - firsts[group] + 1)
+            cluster = str(group) if is_repeated and group is not None else None
+            if cluster is not None and repeats is not None:
+                name = name_further_epoch(cluster, row["index"] % repeats + 1)
             prompt, right = _read_prompt(row), as_text(row.get("target"))
             yield Row(
                 id=name,

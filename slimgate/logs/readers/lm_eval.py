@@ -149,8 +149,12 @@ def _read_model_args(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_answer_args(results: Mapping[str, Any]) -> dict[str, str]:
     """The arguments of the model that change its answers, as texts, because older versions write texts."""
-    stated = {_OTHER_NAMES.get(name, name): value for name, value in _read_model_args(results).items()}
-    return {name: str(stated[name]) for name in _ANSWER_ARGS if stated.get(name) not in (None, "", "None")}
+    stated = {
+        _OTHER_NAMES.get(name, name): str(value)
+        for name, value in _read_model_args(results).items()
+        if value not in (None, "", "None")
+    }
+    return {name: stated[name] for name in _ANSWER_ARGS if name in stated}
 
 
 def _read_environment(results: Mapping[str, Any]) -> Environment:

@@ -298,11 +298,12 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
 
 
 def _read_epoch(path: Path, row: Values) -> int | None:
-    """The epoch of a row; None if it has none. pandas writes whole numbers as floats, and NaN for none."""
+    """The epoch of a row; None if it has none. pandas writes whole numbers as 1.0, and NaN for none."""
     text = _as_label(row.get("epoch"))
     if not text:
         return None
-    if not text.isdecimal():
+    text = text.removesuffix(".0")
+    if not text.isdecimal() or (text.startswith("0") and text != "0"):
         raise DataError(f'{path}: id {row["id"]}: epoch is "{text}", expected a whole number')
     return int(text)
 

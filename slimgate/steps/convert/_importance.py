@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from slimgate.models.sentence_encoder import one_text_a_row
 from slimgate.plugins.base import Arrays
 from slimgate.steps.calibration import MASK, split_by_length
 
@@ -50,8 +51,10 @@ def measure_importance(network: nn.Module, batches: Sequence[Arrays], device: st
     ]
     network.eval()
     try:
-        for batch in split_by_length(batches):
-            network(**{name: torch.from_numpy(batch[name]).to(device) for name in ("input_ids", MASK)})
+        with one_text_a_row(network):
+            for batch in split_by_length(batches):
+                inputs = {name: batch[name] for name in ("input_ids", MASK) if name in batch}
+                network(**{name: torch.from_numpy(values).to(device) for name, values in inputs.items()})
     finally:
         for handle in handles:
             handle.remove()

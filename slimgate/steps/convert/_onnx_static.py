@@ -41,7 +41,10 @@ def value_ranges(
     observer: Observer,
     percentile: float,
 ) -> Ranges:
-    """(low, high) of each named value of the graph, with 0 inside; values of padding do not count."""
+    """(low, high) of each named value of the graph, with 0 inside.
+
+    Values of padding do not count, except those that an expert of a mixture receives.
+    """
     if not names:
         return {}
     ends = dict.fromkeys(names, (0.0, 0.0))

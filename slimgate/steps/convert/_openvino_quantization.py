@@ -155,12 +155,20 @@ def quantize_model(
 
 
 def single_rows(model: OpenVinoModel, context: BuildContext, limit: int) -> list[Arrays]:
-    """At most `limit` calibration rows, each a separate batch, because padding would count as values."""
+    """At most `limit` calibration rows, each text a batch, because padding would count as values.
+
+    The texts of a pair stay together.
+    """
     from slimgate.models.openvino_decoder import decoder_inputs
     from slimgate.models.openvino_model import DECODER
+    from slimgate.steps.calibration import split_rows
+    from slimgate.tasks.parts.choice_scores import EncodedQuestions
+    from slimgate.tasks.parts.encoding import EncodedTexts
 
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
-    batches = [encoded.batch([row]) for row in range(min(limit, len(encoded.lengths)))]
+    rows = (encoded.batch([row]) for row in range(min(limit, len(encoded.lengths))))
+    is_text = isinstance(encoded, EncodedTexts | EncodedQuestions)
+    batches = [alone for row in rows for alone in (split_rows(row) if is_text else [row])]
     if model.kind != DECODER:
         return batches
     texts = [batch["input_ids"] for batch in batches]

@@ -146,7 +146,7 @@ def _threshold(group: Sequence[MaskedWeight], sparsity: float) -> float:
     scores = _scores(group)
     # blocks of one size need no sorting, which is slow
     order = None if _have_one_size(group) else torch.argsort(scores, stable=True)
-    count = min(_count_pruned(group, order, sparsity), len(scores) - 1)
+    count = _count_pruned(group, order, sparsity)
     lowest = torch.kthvalue(scores, count + 1).values if order is None else scores[order[count]]
     return max(float(lowest), _NO_THRESHOLD)
 
@@ -154,12 +154,16 @@ def _threshold(group: Sequence[MaskedWeight], sparsity: float) -> float:
 def _count_pruned(group: Sequence[MaskedWeight], order: Tensor | None, sparsity: float) -> int:
     """How many blocks are pruned, so that the share of pruned weights is nearest to `sparsity`.
 
+    At least one block is kept.
+
     order: of the blocks, lowest scores first; None if all have one size.
     """
     if _have_one_size(group):
-        return round(sparsity * sum(mask.scores.numel() for mask in group))
+        blocks = sum(mask.scores.numel() for mask in group)
+        return min(round(sparsity * blocks), blocks - 1)
     sizes = torch.cat([mask.sizes().flatten() for mask in group])[order]
-    return int((torch.cumsum(sizes, 0) - sizes / 2 <= sparsity * int(sizes.sum())).sum())
+    count = int((torch.cumsum(sizes, 0) - sizes / 2 <= sparsity * int(sizes.sum())).sum())
+    return min(count, len(sizes) - 1)
 
 
 def _have_one_size(group: Sequence[MaskedWeight]) -> bool:

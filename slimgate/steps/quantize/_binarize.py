@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 Latent = LatentLinear | LatentEmbedding
-THRESHOLD_BATCHES = 8
+THRESHOLD_ROWS = 256
 
 
 def put_latent_layers_(
@@ -50,8 +50,7 @@ def mean_inputs(
     model: TorchModel, layers: Mapping[str, nn.Linear], context: BuildContext
 ) -> dict[str, Tensor]:
     """The mean input of each layer over some train rows: name -> (in_features,) float32."""
-    batches = calibration_batches(model, context, split="train")
-    some = batches[:: max(1, len(batches) // THRESHOLD_BATCHES)]  # they are sorted by length
+    batches = calibration_batches(model, context, split="train", most_rows=THRESHOLD_ROWS)
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(layers, 0)
 
@@ -59,7 +58,7 @@ def mean_inputs(
         sums[name] = sums.get(name, 0) + tokens.double().sum(0)
         counts[name] += len(tokens)
 
-    watch_inputs(model, layers, some, see)
+    watch_inputs(model, layers, batches, see)
     return {name: (sums[name] / counts[name]).float() for name in layers}
 
 

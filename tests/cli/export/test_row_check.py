@@ -60,6 +60,16 @@ def test_a_share_of_answers_that_are_no_classes_may_differ(
             require_same_answers(*arguments, tolerance=tolerance)
 
 
+def test_the_limit_of_a_value_is_that_of_its_column() -> None:
+    rng = np.random.default_rng(0)
+    ids = np.arange(500).astype(str)
+    rank, ndcg = rng.integers(1, 5000, 500).astype(float), rng.random(500)
+    judged = Outcomes(ids, values={"rank": rank, "ndcg": ndcg})
+    exported = Outcomes(ids, values={"rank": rank, "ndcg": ndcg + 0.3})
+    with pytest.raises(OtherAnswers, match="500 answers differ"):
+        require_same_answers(judged, judged, exported, tolerance=0.01)
+
+
 def runtime_with(name: str, **options: object) -> SuiteRuntime:
     judged = read_judged_runtime(name, options)
     assert not isinstance(judged, str)

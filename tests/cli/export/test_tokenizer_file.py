@@ -61,6 +61,15 @@ def test_a_limit_is_stored_only_if_there_is_one(tmp_path: Path) -> None:
     assert len(stored.encode(TEXTS[1]).ids) > 16
 
 
+def test_an_old_limit_is_not_kept(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tmp_path, "bert", model_max_length=10**30)
+    stored = Tokenizer.from_file(str(tmp_path / FILE))
+    stored.enable_truncation(8)
+    stored.save(str(tmp_path / FILE))
+    store_length_rules(tokenizer, tmp_path)
+    assert Tokenizer.from_file(str(tmp_path / FILE)).truncation is None
+
+
 @pytest.mark.parametrize("name", ["no file", "special tokens are text", "another vocabulary"])
 def test_the_file_is_not_enough(tmp_path: Path, name: str) -> None:
     tokenizer = load_tokenizer(tmp_path, "bert")

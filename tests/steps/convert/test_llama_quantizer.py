@@ -11,12 +11,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 from support.versions import needs_llama_cpp
+from transformers import AutoConfig, AutoTokenizer
 
+from fixtures.models.architectures import write_tiny
 from fixtures.models.gguf_models import byte_level_llama, wide_llama
 from slimgate.errors import BuildError
+from slimgate.models.sentence_encoder import SentenceEncoder
 from slimgate.models.served import Served, load_served
 from slimgate.steps.convert import to_gguf
 from slimgate.steps.convert._importance import measure_importance
+from slimgate.tasks.parts.encoding import encode_texts
+from slimgate.tasks.parts.sentences import EncodedPairs
 
 gguf = pytest.importorskip("gguf")
 # the fixture of the module has a worker of its own
@@ -178,6 +183,18 @@ def test_importance_is_the_mean_square_of_real_tokens(tmp_path: Path) -> None:
     assert set(importance) == {
         name for name, module in model.network.named_modules() if isinstance(module, torch.nn.Linear)
     }
+
+
+def test_importance_of_an_encoder_of_pairs_is_that_of_its_texts(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(write_tiny(tmp_path / "hub", "bert"))
+    config = AutoConfig.from_pretrained(tmp_path / "hub")
+    config.sentence = {"texts": 2}
+    network = SentenceEncoder(config)
+    texts = [["hi", "hello there"], ["a longer document about", "word"]]
+    pairs = EncodedPairs(*(encode_texts(tokenizer, [column], max_tokens=16) for column in texts))
+    importance = measure_importance(network, [pairs.batch([0, 1])], "cpu")
+    assert "encoder.encoder.layer.0.output.dense" in importance
+    assert network.config.sentence["texts"] == 2
 
 
 @pytest.mark.parametrize(

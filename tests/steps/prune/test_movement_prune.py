@@ -160,8 +160,14 @@ def test_the_final_masks_are_exact_where_scores_are_equal() -> None:
 
 @pytest.mark.parametrize(
     ("block", "sparsity", "expected"),
-    [((64, 64), 0.55, 0.5), ((32, 32), 0.51, 0.5), ((1, 1), 0.3, 0.3), ((60, 128), 0.5, 60 / 128)],
-    ids=["two of four", "eight of sixteen", "weights", "cut blocks"],
+    [
+        ((64, 64), 0.55, 0.5),
+        ((32, 32), 0.51, 0.5),
+        ((1, 1), 0.3, 0.3),
+        ((60, 128), 0.5, 60 / 128),
+        ((64, 64), 0.95, 0.75),
+    ],
+    ids=["two of four", "eight of sixteen", "weights", "cut blocks", "one block is kept"],
 )
 def test_the_end_prunes_the_blocks_that_training_pruned(block: Any, sparsity: float, expected: float) -> None:
     weight = torch.randn(128, 128, generator=torch.Generator().manual_seed(0))

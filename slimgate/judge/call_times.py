@@ -49,9 +49,9 @@ QUANTILES: Mapping[str, float] = {
 # Kinds that limit a rate: its value and interval are those of the times, turned round.
 _RATES = frozenset({TOKENS_PER_SECOND, GOODPUT})
 # A pair of autocorrelations counts if it exceeds this many standard errors, those of independent rounds.
-_SEEN = 1.0
+_SEEN = 1.2
 # How often the autocorrelations are corrected for the mean of a series that is not independent.
-_REFINEMENTS = 4
+_REFINEMENTS = 2
 
 
 def rounds_for(kind: str) -> int:

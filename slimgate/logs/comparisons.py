@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,8 @@ from slimgate.plugins.reader import METRICS, CorpusKind
 # The most flipped samples of a comparison that are kept to quote.
 MAX_CHANGED_ROWS = 10
 Bools = npt.NDArray[np.bool_]
+# The positions of rows in base and in target.
+Places = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,49 +251,35 @@ def _comparison(
     ranges: tuple[Range | None, Range | None],
 ) -> Comparison:
     """Makes a comparison. ranges: of the metric, as the user declares it, and as the logs or its name do."""
-    better = paired.higher_is_better[metric]
+    higher_is_better = paired.higher_is_better[metric]
     ids = list_row_ids(paired, scores)
     corpus = None if scores.sizes is None else paired.corpus[metric]
-    is_right_or_wrong = corpus is None and all(is_zero_or_one(values) for _, values in list_scores(scores))
-    declared = ranges[0] or ranges[1]
     if corpus is None:
-        check_range(name, metric, ids, scores, ranges, better)
-    is_right_or_wrong = is_right_or_wrong and declared in (None, SHARE)
-    score_range = SHARE if is_right_or_wrong else declared if corpus is None else None
-    # means over runs may lie between
-    zero_one = is_right_or_wrong and is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
-    cap = known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
-    lost = scores.target < scores.base if better else scores.target > scores.base
-    won = scores.target > scores.base if better else scores.target < scores.base
-    # for several runs, the answers of the first run are quoted
-    first_lost, first_won = _turned_in_first_runs(scores, better=better)
-    worse = _first_positions(scores, lost & first_lost)
-    better_rows = _first_positions(scores, won & first_won)
-    if not is_two_sided(budgets):
-        better_rows = ()
-    if metric == ANSWER_LENGTH:  # a longer answer is not a worse one
-        worse, better_rows = (), ()
+        check_range(name, metric, ids, scores, ranges, higher_is_better)
+    scale = _find_scale(metric, scores, ranges[0] or ranges[1], of_corpus=corpus is not None)
+    lost, won = _find_turned(scores.base, scores.target, higher_is_better=higher_is_better)
+    quoted = _choose_quoted(scores, metric, higher_is_better=higher_is_better, budgets=budgets)
     groups = group_rows(scores.clusters, scores.documents)
-    if groups is not None and groups.max() + 1 < (
-        len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
-    ):
+    if _joins_samples(groups, scores):
         notes.append(_describe_groups(paired, groups))
     return Comparison(
         name=name,
         task=paired.task,
         filter=paired.filter,
         metric=metric,
-        higher_is_better=better,
-        zero_one=zero_one,
+        higher_is_better=higher_is_better,
+        zero_one=scale.zero_one,
         judged=judge_scores(
-            make_metric(name, better, score_range, cap, zero_one=zero_one, corpus=corpus),
+            make_metric(
+                name, higher_is_better, scale.range, scale.cap, zero_one=scale.zero_one, corpus=corpus
+            ),
             ids,
             scores.base,
             scores.target,
             groups,
             budgets,
             seed,
-            zero_one=zero_one,
+            zero_one=scale.zero_one,
             sizes=scores.sizes,
             runs=scores.runs,
         ),
@@ -299,16 +288,16 @@ def _comparison(
         worse=int(lost.sum()),
         better=int(won.sum()),
         changed=_answers_changed(paired, scores),
-        lost=worse,
-        won=better_rows,
+        lost=quoted[0],
+        won=quoted[1],
         base=scores.base,
         target=scores.target,
         ids=ids,
         groups=groups,
         documents=scores.documents,
-        samples=(_to_quote(paired.base), _to_quote(paired.target)) if worse or better_rows else None,
-        score_range=score_range,
-        cap=cap,
+        samples=(_to_quote(paired.base), _to_quote(paired.target)) if any(quoted) else None,
+        score_range=scale.range,
+        cap=scale.cap,
         sizes=scores.sizes,
         corpus=corpus,
         length_in=paired.length_in if metric == ANSWER_LENGTH else None,
@@ -319,16 +308,69 @@ def _comparison(
     )
 
 
-def _turned_in_first_runs(scores: PairedScores, *, better: bool) -> tuple[Bools, Bools]:
-    """(rows,) whether the score fell, and rose, from the first run of the base to that of the target."""
-    before, after = scores.base, scores.target
+@dataclass(frozen=True)
+class _Scale:
+    """The values that the scores of a metric can have.
+
+    zero_one: all scores are 0 or 1. range: None if it is not known, or for figures of a whole corpus.
+    cap: the most that a row counts for, if the range has an open end.
+    """
+
+    zero_one: bool
+    range: Range | None
+    cap: float | None
+
+
+def _find_scale(metric: str, scores: PairedScores, declared: Range | None, *, of_corpus: bool) -> _Scale:
+    if of_corpus:
+        return _Scale(zero_one=False, range=None, cap=None)
+    listed = (values for _, values in list_scores(scores))
+    is_right_or_wrong = declared in (None, SHARE) and all(map(is_zero_or_one, listed))
+    # means over runs may lie between
+    zero_one = is_right_or_wrong and is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
+    score_range = SHARE if is_right_or_wrong else declared
+    cap = known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
+    return _Scale(zero_one, score_range, cap)
+
+
+def _find_turned(base: Floats, target: Floats, *, higher_is_better: bool) -> tuple[Bools, Bools]:
+    """(rows,) whether the score became worse, and better."""
+    fell, rose = target < base, target > base
+    return (fell, rose) if higher_is_better else (rose, fell)
+
+
+def _choose_quoted(
+    scores: PairedScores, metric: str, *, higher_is_better: bool, budgets: Sequence[QualityBudget]
+) -> tuple[Places, Places]:
+    """The rows to quote: those that became worse; and those that became better, if a budget limits a gain.
+
+    For several runs, the answers of the first run are quoted. A longer answer is not a worse one.
+    """
+    if metric == ANSWER_LENGTH:
+        return (), ()
+    first = (scores.base, scores.target)
     if scores.runs is not None:
-        before, after = scores.runs.base[0], scores.runs.target[0]
-    fell, rose = after < before, after > before
-    return (fell, rose) if better else (rose, fell)
+        first = (scores.runs.base[0], scores.runs.target[0])
+    worse, better = (
+        _first_positions(scores, turned & turned_first)
+        for turned, turned_first in zip(
+            _find_turned(scores.base, scores.target, higher_is_better=higher_is_better),
+            _find_turned(*first, higher_is_better=higher_is_better),
+            strict=True,
+        )
+    )
+    return worse, better if is_two_sided(budgets) else ()
 
 
-def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, int], ...]:
+def _joins_samples(groups: Ints | None, scores: PairedScores) -> TypeGuard[Ints]:
+    """Whether a group has rows of several samples, because they have the same document."""
+    if groups is None:
+        return False
+    samples = len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
+    return int(groups.max()) + 1 < samples
+
+
+def _first_positions(scores: PairedScores, turned: Bools) -> Places:
     """The positions in base and in target of the first samples that turned."""
     rows = np.flatnonzero(turned)[:MAX_CHANGED_ROWS]
     return tuple((int(scores.base_rows[at]), int(scores.target_rows[at])) for at in rows)

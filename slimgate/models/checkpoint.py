@@ -26,7 +26,7 @@ from slimgate.errors import BuildError
 from slimgate.models.dequantize import dequantized_state
 from slimgate.models.integer_packing import Packing, packing_of
 from slimgate.models.quantized_files import CHECKPOINT, method_of
-from slimgate.models.saved_files import save_tokenizer
+from slimgate.models.saved_files import COPIED, save_tokenizer
 from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.models.torch_model import DESCRIPTION, TorchModel
 from slimgate.plugins.base import Json
@@ -94,7 +94,7 @@ class Checkpoint(TorchModel):
             "architecture": self.architecture,
             "kind": self.kind,
             "modifications": self.modifications,
-            "checkpoint": {"file": self.file, "dtype": self.dtype, "stored": self.stored},
+            COPIED: {"file": self.file, "dtype": self.dtype, "stored": self.stored},
         }
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
 
@@ -104,7 +104,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
     from transformers import AutoTokenizer
 
     description = read_json(folder / DESCRIPTION)
-    checkpoint = description["checkpoint"]
+    checkpoint = description[COPIED]
     auto = str(description["architecture"]).partition(":")[2]
     network, _ = read_network(
         auto, folder, file=checkpoint["file"], dtype=checkpoint["dtype"], text=str(folder)

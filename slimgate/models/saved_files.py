@@ -35,6 +35,8 @@ VOCABULARIES = (
 WITHOUT_VOCABULARY = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
 SETTINGS = "tokenizer_config.json"
 DESCRIPTION = "slimgate.json"
+# The entry of slimgate.json about a copied checkpoint of quantized weights (checkpoint.py).
+COPIED = "checkpoint"
 # The kinds of artifacts that also hold a draft model (speculative_model.py, speculative_gguf.py).
 SPECULATIVE = "speculative"
 SPECULATIVE_GGUF = "speculative_gguf"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from slimgate.errors import BuildError
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
-from slimgate.models.saved_files import SPECULATIVE, read_description
+from slimgate.models.saved_files import COPIED, SPECULATIVE, read_description
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import NEW_TOKENS, Macs
@@ -201,7 +201,7 @@ class Eager(Runtime[Params]):
     def load_model(self, folder: Path, device: str) -> TorchModel | Served:
         """The TorchModel of an artifact, or the Served."""
         description = read_description(folder)
-        if "checkpoint" in description:  # a copy of a quantized checkpoint
+        if COPIED in description:
             from slimgate.models.checkpoint import load_checkpoint
 
             return load_checkpoint(folder, device=device)

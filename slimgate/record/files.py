@@ -73,7 +73,7 @@ def read_run(file: Path) -> RunRecord:
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise DataError(f"{file}: not a run record of schema {SCHEMA}: {_first(error)}") from error
+        raise DataError(f"{file}: not a run record of schema {SCHEMA}: {_describe(error)}") from error
     names = [model.name for model in record.variants]
     if names[:1] != [TEACHER] or len(set(names)) < len(names):
         actual = ", ".join(names) or "none"
@@ -91,12 +91,14 @@ def _is_plain(name: str) -> bool:
     return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
-def _first(error: ValidationError) -> str:
-    """The place and the message of the first error."""
+def _describe(error: ValidationError) -> str:
+    """The place and the message of the first error. Other keys mean that another version wrote the record."""
     problems = error.errors()
     where = ".".join(map(str, problems[0]["loc"])) or "the file"
     more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-    return f"{where}: {problems[0]['msg']}{more}"
+    is_of_other_version = all(problem["type"] == "extra_forbidden" for problem in problems)
+    hint = "; another version of slimgate wrote it, so measure again" if is_of_other_version else ""
+    return f"{where}: {problems[0]['msg']}{more}{hint}"
 
 
 def read_record_file(path: Path) -> StoredRecord:

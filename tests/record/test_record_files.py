@@ -54,6 +54,17 @@ def test_a_baseline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         baselines_in(tmp_path, SUITE)
 
 
+def test_other_keys_mean_another_version(tmp_path: Path) -> None:
+    write_release(tmp_path)
+    file = tmp_path / "run.json"
+    record = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(record | {"new_key": 1}), "utf-8")
+    with pytest.raises(
+        DataError, match=r"new_key: .*; another version of slimgate wrote it, so measure again$"
+    ):
+        read_record_file(tmp_path)
+
+
 @pytest.mark.parametrize("names", [(), ("int8", "teacher"), ("teacher", "int8", "int8")])
 def test_a_record_without_teacher_first_or_a_doubled_name_fails(
     tmp_path: Path, names: tuple[str, ...]

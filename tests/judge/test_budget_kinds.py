@@ -9,6 +9,7 @@ from math import inf, nan
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from support.versions import needs
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budget, judge_quality
@@ -213,6 +214,7 @@ def test_the_floor_of_grouped_rows_has_fewer_rows_to_stand_on(counted: MakePair)
     assert budget.verdict is Verdict.INCONCLUSIVE
 
 
+@needs("scipy>=1.15")
 def test_a_resampled_floor_has_the_interval_of_its_bootstrap(drawn: MakePair) -> None:
     from scipy.stats import bootstrap
 

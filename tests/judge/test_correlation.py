@@ -94,6 +94,7 @@ def test_a_budget_that_does_not_suit_is_refused() -> None:
         judge_means(*pair, [QualityBudget("ceiling", 0.5)])
 
 
+@needs("scipy>=1.15")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
 def test_a_correlation_is_scipys_and_holds_its_interval(kind: Correlation) -> None:

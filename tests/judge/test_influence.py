@@ -8,6 +8,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from support.versions import needs
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast
@@ -122,6 +123,7 @@ def test_the_quantile_has_one_degree_of_freedom_below_the_groups(groups: int) ->
     assert t_quantile(groups - 1) == pytest.approx(t.ppf(0.95, groups - 1))
 
 
+@needs("scipy>=1.15")
 def test_a_long_upper_tail_moves_both_bounds_up_as_bca_does() -> None:
     """The mean of skewed rows, where BCa is second-order exact."""
     from scipy.stats import bootstrap

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.versions import needs
 
 from fixtures.models.kept_models import run_readme, store_run
 from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, tiny_decoder
@@ -16,7 +17,7 @@ from slimgate.steps.convert import openvino_weights
 from slimgate.steps.convert import to_openvino_decoder as step
 
 pytest.importorskip("openvino")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs("transformers>=5.18")]
 torch.set_num_threads(1)
 HOW = Writing(max_new_tokens=40)
 

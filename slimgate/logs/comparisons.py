@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
-from slimgate.judge.budget_kinds import QualityBudget, is_two_sided
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.metrics.base import Metric
@@ -40,19 +39,13 @@ from slimgate.logs.directions import (
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.passes import pass_of_samples
-from slimgate.logs.predictions.codes import AT_ONCE
 from slimgate.logs.row_ids import list_row_ids
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts, PairedScores, comparison_name, pair_scores
+from slimgate.logs.turned_rows import Places, choose_quoted, count_changed_answers, find_turned
 from slimgate.outcomes import Floats, Ints, Texts
 from slimgate.plugins.reader import METRICS, CorpusKind
-
-# The most flipped samples of a comparison that are kept to quote.
-MAX_CHANGED_ROWS = 10
-Bools = npt.NDArray[np.bool_]
-# The positions of rows in base and in target.
-Places = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,8 +250,10 @@ def _comparison(
     if corpus is None:
         check_range(name, metric, ids, scores, ranges, higher_is_better)
     scale = _find_scale(metric, scores, ranges[0] or ranges[1], of_corpus=corpus is not None)
-    lost, won = _find_turned(scores.base, scores.target, higher_is_better=higher_is_better)
-    quoted = _choose_quoted(scores, metric, higher_is_better=higher_is_better, budgets=budgets)
+    turned = find_turned(scores.base, scores.target, higher_is_better=higher_is_better)
+    quoted: tuple[Places, Places] = ((), ())
+    if metric != ANSWER_LENGTH:  # a longer answer is not a worse one
+        quoted = choose_quoted(scores, turned, higher_is_better=higher_is_better, budgets=budgets)
     groups = group_rows(scores.clusters, scores.documents)
     if _joins_samples(groups, scores):
         notes.append(_describe_groups(paired, groups))
@@ -285,9 +280,9 @@ def _comparison(
         ),
         budgets=tuple(budgets),
         counts=scores.counts,
-        worse=int(lost.sum()),
-        better=int(won.sum()),
-        changed=_answers_changed(paired, scores),
+        worse=int(turned[0].sum()),
+        better=int(turned[1].sum()),
+        changed=count_changed_answers(paired, scores),
         lost=quoted[0],
         won=quoted[1],
         base=scores.base,
@@ -333,47 +328,12 @@ def _find_scale(metric: str, scores: PairedScores, declared: Range | None, *, of
     return _Scale(zero_one, score_range, cap)
 
 
-def _find_turned(base: Floats, target: Floats, *, higher_is_better: bool) -> tuple[Bools, Bools]:
-    """(rows,) whether the score became worse, and better."""
-    fell, rose = target < base, target > base
-    return (fell, rose) if higher_is_better else (rose, fell)
-
-
-def _choose_quoted(
-    scores: PairedScores, metric: str, *, higher_is_better: bool, budgets: Sequence[QualityBudget]
-) -> tuple[Places, Places]:
-    """The rows to quote: those that became worse; and those that became better, if a budget limits a gain.
-
-    For several runs, the answers of the first run are quoted. A longer answer is not a worse one.
-    """
-    if metric == ANSWER_LENGTH:
-        return (), ()
-    first = (scores.base, scores.target)
-    if scores.runs is not None:
-        first = (scores.runs.base[0], scores.runs.target[0])
-    worse, better = (
-        _first_positions(scores, turned & turned_first)
-        for turned, turned_first in zip(
-            _find_turned(scores.base, scores.target, higher_is_better=higher_is_better),
-            _find_turned(*first, higher_is_better=higher_is_better),
-            strict=True,
-        )
-    )
-    return worse, better if is_two_sided(budgets) else ()
-
-
 def _joins_samples(groups: Ints | None, scores: PairedScores) -> TypeGuard[Ints]:
     """Whether a group has rows of several samples, because they have the same document."""
     if groups is None:
         return False
     samples = len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
     return int(groups.max()) + 1 < samples
-
-
-def _first_positions(scores: PairedScores, turned: Bools) -> Places:
-    """The positions in base and in target of the first samples that turned."""
-    rows = np.flatnonzero(turned)[:MAX_CHANGED_ROWS]
-    return tuple((int(scores.base_rows[at]), int(scores.target_rows[at])) for at in rows)
 
 
 def _describe_groups(paired: PairedTask, groups: Ints) -> str:
@@ -434,18 +394,3 @@ def judge_scores(
         hint = "" if is_bounded(metric) else f"; {metric.open_range}"
         raise SuiteError(f"{metric.name}: {error}{hint}") from error
     return withhold_sure_passes(metric, judged)
-
-
-def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
-    if paired.base.answers is None or paired.target.answers is None:
-        return None
-    changed = 0
-    for start in range(0, len(scores.base_rows), AT_ONCE):
-        rows, target_rows = (
-            rows_of_side[start : start + AT_ONCE] for rows_of_side in (scores.base_rows, scores.target_rows)
-        )
-        in_both = (rows >= 0) & (target_rows >= 0)
-        changed += int(
-            (paired.base.answers[rows[in_both]] != paired.target.answers[target_rows[in_both]]).sum()
-        )
-    return changed

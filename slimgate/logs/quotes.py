@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimgate.logs.comparisons import MAX_CHANGED_ROWS, Comparison
+from slimgate.logs.comparisons import Comparison
 from slimgate.logs.pooled import number_groups
+from slimgate.logs.turned_rows import MAX_CHANGED_ROWS
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Row

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Arrays, iter_batches
 from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.choice_scores import EncodedQuestions
 from slimgate.tasks.parts.encoding import EncodedTexts
 
@@ -69,15 +70,26 @@ def calibration_batches(
     order = np.argsort(encoded.lengths, kind="stable").tolist()
     if most_rows is not None:
         order = order[:: max(1, len(order) // most_rows)]
-    if isinstance(encoded, EncodedTexts | EncodedQuestions):
-        alone = (row for position in order for row in split_rows(encoded.batch([position])))
-        batches = join_equal_rows(alone, batch_size)
+    if _has_single_texts(encoded):
+        batches = join_equal_rows(texts_alone(encoded, order), batch_size)
     else:
         batches = [encoded.batch(positions) for positions in iter_batches(order, batch_size)]
     return [
         {name: torch.from_numpy(values).to(context.device) for name, values in batch.items()}
         for batch in batches
     ]
+
+
+def texts_alone(encoded: Encoded, positions: Iterable[int]) -> Iterator[Arrays]:
+    """Each text of these rows as a batch without padding; texts of a pair or an image stay together."""
+    for position in positions:
+        batch = encoded.batch([position])
+        yield from _split_rows(batch) if _has_single_texts(encoded) else [batch]
+
+
+def _has_single_texts(encoded: Encoded) -> bool:
+    """Whether each row of a batch is one text that a model can compute alone."""
+    return isinstance(encoded, EncodedTexts | EncodedQuestions)
 
 
 def split_by_length(batches: Iterable[Arrays]) -> list[Arrays]:
@@ -87,10 +99,10 @@ def split_by_length(batches: Iterable[Arrays]) -> list[Arrays]:
     """
     batches = list(batches)
     largest = max((_count_rows(batch) for batch in batches), default=1)
-    return join_equal_rows((row for batch in batches for row in split_rows(batch)), largest)
+    return join_equal_rows((row for batch in batches for row in _split_rows(batch)), largest)
 
 
-def split_rows(batch: Arrays) -> list[Arrays]:
+def _split_rows(batch: Arrays) -> list[Arrays]:
     """Each row of a batch as a batch without padding. A batch of one row, or without a mask, has none."""
     if _count_rows(batch) == 1 or MASK not in batch:
         return [batch]

@@ -161,14 +161,10 @@ def single_rows(model: OpenVinoModel, context: BuildContext, limit: int) -> list
     """
     from slimgate.models.openvino_decoder import decoder_inputs
     from slimgate.models.openvino_model import DECODER
-    from slimgate.steps.calibration import split_rows
-    from slimgate.tasks.parts.choice_scores import EncodedQuestions
-    from slimgate.tasks.parts.encoding import EncodedTexts
+    from slimgate.steps.calibration import texts_alone
 
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
-    rows = (encoded.batch([row]) for row in range(min(limit, len(encoded.lengths))))
-    is_text = isinstance(encoded, EncodedTexts | EncodedQuestions)
-    batches = [alone for row in rows for alone in (split_rows(row) if is_text else [row])]
+    batches = list(texts_alone(encoded, range(min(limit, len(encoded.lengths)))))
     if model.kind != DECODER:
         return batches
     texts = [batch["input_ids"] for batch in batches]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from slimgate.store.store import files_of, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteRuntime
 
 if TYPE_CHECKING:
+    from slimgate.cli.export.row_check import RowCheck
     from slimgate.plugins.base import Json
 
 README = "README.md"
@@ -102,12 +104,16 @@ def export(
             if isinstance(gate, GateRows):
                 rows = len(gate.compared)
                 _print_stage(f"comparing its answers with the judged model's on {rows:,} gate rows")
-            checked = _describe_check(artifact, judged, written, new, gate, scratch)
+
+            def check(rows: GateRows, runtime: SuiteRuntime) -> RowCheck:
+                from slimgate.cli.export.row_check import check_rows
+
+                return check_rows(artifact, runtime, written, new, rows, scratch)
+
+            checked = _describe_check(gate, judged, check)
             use = _use(judged, written, _lines(written, task, params), params, new, checked)
             text = blocks(card(run.record, model, form=written.form, shipped=shipped), use)
-            (new / README).write_text(text + "\n", "utf-8")
-            for name in files_of(new):
-                (new / name).chmod(READABLE)  # safetensors makes files that only their owner can read
+            _write_card(new, text)
     except SlimgateError as error:
         raise type(error)(f"{model.name}: {error}") from error
     except OSError as error:
@@ -146,10 +152,9 @@ def _export_cascade(
     ]
     members = replace(members, written=tuple(written))
     write_loader(members, run.record.task.classes, new)
-    if isinstance(gate, str) or isinstance(judged, str):
-        checked = f"not compared on the gate rows: {gate if isinstance(gate, str) else judged}"
-    else:
-        checked = check_cascade(artifact, judged, members, new, gate).message
+    checked = _describe_check(
+        gate, judged, lambda rows, runtime: check_cascade(artifact, runtime, members, new, rows)
+    )
     size = sum((new / name).stat().st_size for name in files_of(new))
     text = blocks(
         card(run.record, model, shipped=shipped),
@@ -167,9 +172,7 @@ def _export_cascade(
             ]
         ),
     )
-    (new / README).write_text(text + "\n", "utf-8")
-    for name in files_of(new):
-        (new / name).chmod(READABLE)
+    _write_card(new, text)
     return Written(CASCADE, None, None), checked
 
 
@@ -179,20 +182,22 @@ def _read_judged(model: VariantRecord) -> SuiteRuntime | str:
     return read_judged_runtime(model.artifact.runtime, model.artifact.runtime_params)
 
 
+def _write_card(folder: Path, text: str) -> None:
+    """Writes README.md, and lets everybody read the folder: safetensors writes for the owner alone."""
+    (folder / README).write_text(text + "\n", "utf-8")
+    for name in files_of(folder):
+        (folder / name).chmod(READABLE)
+
+
 def _describe_check(
-    artifact: Artifact,
-    judged: SuiteRuntime | str,
-    written: Written,
-    folder: Path,
     gate: GateRows | str,
-    scratch: Path,
+    judged: SuiteRuntime | str,
+    check: Callable[[GateRows, SuiteRuntime], RowCheck],
 ) -> str:
-    """How the written folder answers, in words."""
+    """How the written folder answers, in words. check: compares it with the judged model."""
     if isinstance(gate, str) or isinstance(judged, str):
         return f"not compared on the gate rows: {gate if isinstance(gate, str) else judged}"
-    from slimgate.cli.export.row_check import check_rows
-
-    return check_rows(artifact, judged, written, folder, gate, scratch).message
+    return check(gate, judged).message
 
 
 def _compared_texts(gate: GateRows | str) -> list[list[Any]]:

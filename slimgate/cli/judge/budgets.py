@@ -49,13 +49,13 @@ def _check_names(tables: Mapping[str, Any], targets: Mapping[str, Path], shown: 
         return
     for name, path in targets.items():
         shared = name_target(path)
-        for table in (shared, name):
-            if name != shared and table in variants:
-                paths = " and ".join(str(path) for path in targets.values() if name_target(path) == shared)
-                raise SuiteError(
-                    f"{shown} [budgets.variants.{table}]: {paths} have the same name {shared}, so the table "
-                    "does not say which it is for; give them different names, or judge them one by one"
-                )
+        table = next((table for table in (shared, name) if table in variants), None)
+        if name != shared and table is not None:
+            paths = " and ".join(str(path) for path in targets.values() if name_target(path) == shared)
+            raise SuiteError(
+                f"{shown} [budgets.variants.{table}]: {paths} have the same name {shared}, so the table "
+                "does not say which it is for; give them different names, or judge them one by one"
+            )
 
 
 def read_prediction_budgets(

@@ -6,7 +6,7 @@ one log (`--same-id runs`). Runs of a side must share the same settings as base 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -26,6 +26,7 @@ from slimgate.logs.row_groups import join_run_groups
 from slimgate.logs.sample_fields import Field
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
+from slimgate.record.words import format_count
 
 # Names of the seed of a generation; runs of one model differ in it.
 _SEEDS = ("seed", "seeds", "random_seed")
@@ -109,7 +110,8 @@ def epochs_as_runs(log: Log) -> Log:
     fewest = tasks_by_epochs[0]
     if epochs_of[fewest] != set(epochs):
         counts = " and ".join(
-            f"task {name} has {_count_epochs(epochs_of[name])}" for name in (fewest, tasks_by_epochs[-1])
+            f"task {name} has {format_count(len(epochs_of[name]), 'epoch', 'epochs')}"
+            for name in (fewest, tasks_by_epochs[-1])
         )
         raise DataError(
             f"{log.shown}: --same-id runs was given, but {counts}; expected the same epochs in "
@@ -124,10 +126,6 @@ def epochs_as_runs(log: Log) -> Log:
         for epoch in epochs
     ]
     return replace(runs[0], further=tuple(runs[1:]))
-
-
-def _count_epochs(epochs: Collection[int]) -> str:
-    return f"{len(epochs)} {'epoch' if len(epochs) == 1 else 'epochs'}"
 
 
 def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:

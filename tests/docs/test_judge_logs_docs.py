@@ -1,9 +1,11 @@
-"""docs/judge_logs.md: a table of the rows of one's own harness, and the list of all that got worse."""
+"""The pages about logs: a table of the rows of one's own harness, and the list of all that got worse."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.doc_blocks import blocks
@@ -12,10 +14,21 @@ from support.lm_eval_logs import write_lm_eval
 from slimgate.cli.main import main
 
 
+def _read_function(page: str, name: str) -> Callable[..., Any]:
+    """The function that a page's code defines."""
+    [code] = [block.text for block in blocks(page, "python") if f"def {name}(" in block.text]
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    function: Callable[..., Any] = scope[name]
+    return function
+
+
 def test_rows_of_a_harness_are_judged_by_metric_and_slice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [recipe] = [block.text for block in blocks("docs/judge_logs.md", "python") if "write_table" in block.text]
+    [recipe] = [
+        block.text for block in blocks("docs/log_formats.md", "python") if "write_table" in block.text
+    ]
     scope: dict[str, object] = {}
     exec(recipe, scope)
     write_table = scope["write_table"]
@@ -44,11 +57,7 @@ def test_rows_of_a_harness_are_judged_by_metric_and_slice(
 
 
 def test_all_samples_that_got_worse_are_listed(tmp_path: Path) -> None:
-    [recipe] = [block.text for block in blocks("docs/judge_logs.md", "python") if "list_worse" in block.text]
-    scope: dict[str, object] = {}
-    exec(recipe, scope)
-    list_worse = scope["list_worse"]
-    assert callable(list_worse)
+    list_worse = _read_function("docs/log_suites.md", "list_worse")
     right = [1.0] * 300 + [0.0] * 100
     write_lm_eval(tmp_path / "base", {"gsm8k": right, "arc": right})
     write_lm_eval(tmp_path / "int4", {"gsm8k": [0.0, *right[1:]], "arc": [*right[:-1], 1.0]})

@@ -128,7 +128,7 @@ def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
 def test_every_plot_has_a_light_and_a_dark_picture_on_a_page(made: dict[str, str | bytes]) -> None:
     drawn = {path: picture for path, picture in made.items() if isinstance(picture, bytes)}
     told = (
-        *("docs/statistics.md", "docs/judge_logs.md"),
+        *("docs/statistics.md", "docs/comparison.md"),
         *("reports/frontier.md", "reports/gguf.md", "reports/cost_growth.md"),
     )
     pages = "".join((links.ROOT / name).read_text("utf-8") for name in told)

@@ -75,7 +75,8 @@ def test_the_schemastore_entry_names_schema_and_pytests_files(bench: Path, suite
 
 LOG_SUITES = [
     text
-    for text in map(tomllib.loads, (block.text for block in blocks("docs/judge_logs.md", "toml")))
+    for page in ("judge_logs", "log_suites")
+    for text in map(tomllib.loads, (block.text for block in blocks(f"docs/{page}.md", "toml")))
     if "logs" in text
 ]
 

@@ -1,7 +1,7 @@
 """Logs of tools that are not installed here, made of scores or times that a test gives.
 
 Names, nesting and order of the fields are those of files that the tools wrote, or of their source where no
-such file was to be had (docs/judge_logs.md says of which). Every writer makes the log in a folder, which it
+such file was to be had (docs/log_formats.md says of which). Every writer makes the log in a folder, which it
 makes too, and returns the path that a user gives.
 """
 

@@ -9,21 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.peers.log_gates import (
-    CELLS,
-    SPOILED,
-    TOOLS,
-    WRITERS,
-    Cell,
-    Command,
-    count,
-    decide_slimgate,
-    draw_cell,
-    read_decision,
-    rows_of,
-    run_command,
-    write_page,
-)
+from tools.peers.log_gates.counting import TOOLS, count, run_command
+from tools.peers.log_gates.page import write_page
+from tools.peers.log_gates.pairs import CELLS, SPOILED, Cell, draw_cell, rows_of
+from tools.peers.log_gates.tool import Command, Tool
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
@@ -38,25 +27,25 @@ def test_the_command_decides_as_the_functions_do() -> None:
     cell = Cell("40 texts of 10 questions", 400, 0.08, changes=0.05, groups=40, follow=0.5)
     base, target = draw_cell(cell, 0, 1, 0, 0.0)
     rows = [rows_of(cell, side[0]) for side in (base, target)]
-    command = run_command(Path(sys.executable), "slimgate", cell, *rows)
-    assert [read_decision("slimgate", cell, command)] == [*decide_slimgate(cell, base[0], target[0]).values()]
+    slimgate = TOOLS["slimgate"]
+    command = run_command(slimgate, Path(sys.executable), cell, *rows)
+    assert [slimgate.read_decision(command)] == [*slimgate.decide(cell, base[0], target[0]).values()]
     assert command.seconds > 0
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_each_tool_gets_files_of_its_own(tool: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
+def test_each_tool_gets_files_of_its_own(tool: Tool, tmp_path: Path) -> None:
     cell = CELLS[3]
     rows = [rows_of(cell, np.ones((1, cell.rows)))[:20]] * 2
-    arguments = WRITERS[tool](tmp_path, cell, *rows)
+    arguments = tool.write(tmp_path, cell, *rows)
     assert {file.name for file in tmp_path.iterdir()} & {*arguments}
 
 
 def test_an_exit_code_is_read_as_a_decision() -> None:
-    cell = CELLS[0]
     loss = json.dumps({"ci_low": 0.01, "ci_high": 0.03})
-    assert read_decision("errorbars", cell, Command(0, loss, 0.1)) == "block"
-    assert read_decision("illate-parity", cell, Command(1, "Verdict: INCONCLUSIVE -> out", 0.1)) == "neither"
-    assert [read_decision("statgate", cell, Command(code, "", 0.1)) for code in range(3)] == [
+    assert TOOLS["errorbars"].read_decision(Command(0, loss, 0.1, 0.01)) == "block"
+    assert TOOLS["illate-parity"].read_decision(Command(1, "Verdict: INCONCLUSIVE", 0.1, 0.01)) == "neither"
+    assert [TOOLS["statgate"].read_decision(Command(code, "", 0.1, 0.01)) for code in range(3)] == [
         "ship",
         "block",
         "neither",

@@ -140,9 +140,18 @@ def test_peers_tools_get_the_teacher_rows_and_workload_texts(tmp_path: Path) -> 
     assert high > 0.67
 
 
-def test_slimgates_graphs_answer_there_as_in_the_suite(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="runs a graph")
-    graph = {"[{ keep_layers = [0, 2] }]": "[{ keep_layers = [0, 2] }, { to_onnx = {} }]"}
+@pytest.mark.parametrize(
+    ("package", "step", "files"),
+    [
+        pytest.param("onnxruntime", "to_onnx", ("model.onnx",), id="ONNX"),
+        pytest.param("openvino", "to_openvino", ("model.xml", "model.bin"), id="OpenVINO"),
+    ],
+)
+def test_slimgates_graphs_answer_there_as_in_the_suite(
+    tmp_path: Path, package: str, step: str, files: tuple[str, ...]
+) -> None:
+    pytest.importorskip(package, reason="runs a graph")
+    graph = {"[{ keep_layers = [0, 2] }]": f"[{{ keep_layers = [0, 2] }}, {{ {step} = {{}} }}]"}
     run = tiny_run(tmp_path, **graph, **{"calibration = 0": "calibration = 8"})
     folder = tmp_path / "given"
     folder.mkdir()
@@ -158,5 +167,5 @@ def test_slimgates_graphs_answer_there_as_in_the_suite(tmp_path: Path) -> None:
     steps = run.build("shorter").steps
     seconds = sum(step.manifest["seconds"] for step in steps)
     assert json.loads((folder / name / student_tools.SECONDS).read_text("utf-8")) == pytest.approx(seconds)
-    size = (folder / name / "model.onnx").stat().st_size
+    size = sum((folder / name / file).stat().st_size for file in files)
     assert size <= student_tools.bytes_of(folder / name) < size + 4096

@@ -9,7 +9,7 @@ interpreter of an environment that has the tools:
     peer/bin/pip uninstall torchvision
 
 SPLIT: the rows that are judged (default `gate`). NAME: the tools wanted (default: all); slimgate-VARIANT is a
-variant of the suite that is an ONNX graph. The teacher, the variants and the splits are those of the suite's
+variant of the suite that is an ONNX or an OpenVINO graph. The teacher, the variants and the splits are those of the suite's
 own runs, in the store .slimgate. student_tools.py then makes the small models, and all models answer and are
 timed in one process. The table has their drop with its 90 % interval over groups, as slimgate judge finds it,
 and how many times as fast they are from text to answer as the teacher in eager PyTorch, with the quartiles of
@@ -35,13 +35,14 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
-from slimgate.models.onnx_model import KIND
+from slimgate.models import onnx_model, openvino_model
 from slimgate.models.stock import save_plain
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import GATE
 from slimgate.plugins.workloads import END_TO_END
 from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
+from slimgate.runtimes.openvino import make_properties
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 from tools.peers import student_tools
@@ -120,13 +121,20 @@ def write_input(run: SuiteRun, folder: Path) -> int:
 
 
 def write_graphs(run: SuiteRun, folder: Path) -> None:
-    """Copies each variant that is an ONNX graph to FOLDER/NAME, with the seconds that its steps took."""
+    """Copies each variant that is an ONNX or an OpenVINO graph to FOLDER/NAME.
+
+    A copy also has the seconds that the variant's steps took, and for OpenVINO the properties of its runtime.
+    """
     folder.mkdir()
     for name, variant in run.suite.variants.items():
-        if not variant.steps or load("step", variant.steps[-1].name).gives != KIND:
+        kind = load("step", variant.steps[-1].name).gives if variant.steps else None
+        if kind not in (onnx_model.KIND, openvino_model.KIND):
             continue
         shutil.copytree(run.build(name).artifact.folder, folder / name)
         (folder / name / student_tools.SECONDS).write_text(json.dumps(seconds_of(run, name)), "utf-8")
+        if kind == openvino_model.KIND:
+            properties = make_properties(variant.runtime.params, threads=student_tools.THREADS)
+            (folder / name / student_tools.PROPERTIES).write_text(json.dumps(properties), "utf-8")
 
 
 def seconds_of(run: SuiteRun, name: str | None) -> float:

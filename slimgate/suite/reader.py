@@ -82,16 +82,32 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     reader = Reader(text, check_data)
     if check_data and (missing := describe_missing_models("a suite of models")):
         raise SuiteError(f"{text.shown}: {missing}") from MissingExtra(missing)
+    suite = _make_suite(path, shown, tables, reader)
+    _check_names(suite, reader)
+    models: dict[str, TeacherTable | VariantTable] = {TEACHER: tables.teacher, **tables.variants}
+    stated = frozenset(name for name, table in models.items() if table.runtime is not None)
+    suite = add_default_runtimes(suite, stated)
+    _check_options(suite, reader)
+    if tables.tune is None:
+        return suite
+    if suite.teacher.is_endpoint:
+        raise reader.make_error(("tune",), "its candidates start from the teacher, which is an endpoint here")
+    return replace(suite, tuning=read_tuning(reader, suite, tables.tune))
+
+
+def _make_suite(path: Path, shown: str, tables: SuiteFile, reader: Reader) -> Suite:
+    """The suite, before the checks that need more than one table. Raises SuiteError."""
+    data, files = reader.text.data, reader.text.shown
     setup = reader.read_task()
     teacher = reader.read_teacher(tables.teacher)
     variants = reader.read_variants(tables.variants)
-    budgets = resolve_budgets(text.data, tuple(variants), text.shown)
-    teacher_budgets = read_teacher_budgets(text.data, text.shown)
-    baseline = read_baseline_table(text.data, text.shown)
-    suite = Suite(
+    budgets = resolve_budgets(data, tuple(variants), files)
+    teacher_budgets = read_teacher_budgets(data, files)
+    baseline = read_baseline_table(data, files)
+    return Suite(
         path=path,
         shown=shown,
-        digest=text.digest,
+        digest=reader.text.digest,
         title=tables.suite.title,
         seeds=tables.suite.seeds or (tables.suite.seed,),
         opt_in=tables.suite.opt_in,
@@ -101,7 +117,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         variants=variants,
         budgets=budgets,
         teacher_budgets=teacher_budgets,
-        family=read_family(text.data, text.shown),
+        family=read_family(data, files),
         metrics=reader.read_metrics(
             tables.measure,
             {TEACHER: teacher_budgets, **budgets},
@@ -116,25 +132,27 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         baseline=baseline.file,
         weaker_reason=baseline.reason,
     )
+
+
+def _check_names(suite: Suite, reader: Reader) -> None:
+    """Raises SuiteError for a name of a column, a model or a metric that the suite cannot use there."""
     check_slice_columns(suite, reader.make_error)
-    check_teachers_exist(variants, reader.make_error)
+    check_teachers_exist(suite.variants, reader.make_error)
     check_cascades(suite, reader.make_error)
-    check_no_cycle(variants, reader.make_error)
-    models: dict[str, TeacherTable | VariantTable] = {TEACHER: tables.teacher, **tables.variants}
-    stated = frozenset(name for name, table in models.items() if table.runtime is not None)
+    check_no_cycle(suite.variants, reader.make_error)
     check_goodput(suite, reader.make_error)
     check_endpoints(suite, reader.make_error)
-    suite = add_default_runtimes(suite, stated)
+
+
+def _check_options(suite: Suite, reader: Reader) -> None:
+    """Raises SuiteError for options that do not fit each other, or the files and packages that are there."""
     check_rounds(suite, reader.make_error)
     check_writing(suite, reader.make_error)
     check_end_to_end(suite, reader.make_error)
-    check_models(suite, reader.make_error, folders=check_data)
-    if check_data:
+    check_models(suite, reader.make_error, folders=reader.check_data)
+    if reader.check_data:
         check_packages(suite, reader.make_error)
-        check_columns(setup, reader.make_error)
-    if tables.tune is not None and teacher.is_endpoint:
-        raise reader.make_error(("tune",), "its candidates start from the teacher, which is an endpoint here")
-    return suite if tables.tune is None else replace(suite, tuning=read_tuning(reader, suite, tables.tune))
+        check_columns(suite.setup, reader.make_error)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def test_extends_merges_tables_deeply_and_replaces_lists(bench: Path, suite_text
     assert (suite.setup.sizes.gate, suite.setup.sizes.train) == (50, 60)
     assert suite.metrics == ("mcc", "accuracy")
     assert list(suite.variants) == ["student", "int8"]
+    assert suite.shown == "bench/x.toml"  # records have this name, without the files that it extends
 
 
 def test_a_suite_may_extend_several_files_and_later_ones_win(bench: Path, suite_text: str) -> None:

@@ -14,15 +14,16 @@ from slimgate._system.digests import code_digest, file_sha256, json_digest, own_
 from slimgate.plugins.base import Json
 from slimgate.plugins.loading import installed_plugins, load
 from slimgate.plugins.module_of import module_of
-from slimgate.results.checks import CONFIRMED, MEASUREMENT, SELF_TEST, SINCE
+from slimgate.results.checks import CONFIRMED, MEASUREMENT, QUALITY, SELF_TEST, SINCE
 from slimgate.run.key_inputs import describe_arithmetic
 from slimgate.suite.suite import Suite
+from slimgate.suite.variant_budgets import VariantBudgets
 
 if TYPE_CHECKING:
     from slimgate.run.rows import PreparedRows
 
 KINDS = (
-    "quality",
+    QUALITY,
     SINCE,
     CONFIRMED,
     "behaviour",
@@ -69,7 +70,8 @@ def make_results_keys(
     - models: the keys of the model's and the teacher's answers; with correction over variants, of all models
     - the splits, slices, seeds and threads of the suite, all code of slimgate, and its distributions
     - for judged results: metrics by their code and versions; the task
-    - the settings of [measure] and the budgets that affect this kind of result
+    - the settings of [measure] and the budgets that affect this kind of result; with correction over
+      variants, for metrics the budgets of all gated variants
     """
     common = {
         "slimgate": [own_code_digest(), code_digest("slimgate.judge.quality")],
@@ -145,12 +147,21 @@ def _find_added_module(kind: str, name: str) -> str | None:
 def _select_settings(suite: Suite, name: str, kind: str) -> Json:
     """The settings of [measure] and of budgets that affect this kind of result."""
     budgets = suite.budgets if kind == SELF_TEST else {name: suite.find_budgets(name)}
-    return {
+    settings = {
         "measure": _select_relevant(suite.measure.model_dump(mode="json"), kind),
-        "budgets": {
-            variant: _select_relevant(to_jsonable_python(variant_budgets), kind)
-            for variant, variant_budgets in budgets.items()
-        },
+        "budgets": _select_budgets(budgets, kind),
+    }
+    if suite.family is not None and kind == QUALITY:  # whether a budget passes depends on all of them
+        gated = {other: suite.budgets[other] for other, variant in suite.variants.items() if variant.gated}
+        settings["family"] = _select_budgets(gated, kind)
+    return settings
+
+
+def _select_budgets(budgets: Mapping[str, VariantBudgets], kind: str) -> Json:
+    """By variant the budgets that affect this kind of result."""
+    return {
+        variant: _select_relevant(to_jsonable_python(variant_budgets), kind)
+        for variant, variant_budgets in budgets.items()
     }
 
 

@@ -249,6 +249,28 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "after",
+    [
+        'own = { steps = [{ "carried_methods:Same" = {} }], gated = false, reason = "to see" }',
+        'own = { steps = [{ "carried_methods:Same" = {} }] }\n[budgets.variants.own]\nmcc = { floor = 0.1 }',
+    ],
+    ids=["not-gated", "budget"],
+)
+def test_a_family_voids_metrics_when_another_budget_changes(files: Path, after: str) -> None:
+    line, *budgets = after.split("\n")
+    suite = SUITE.replace("[budgets]\n", '[budgets]\nfamily = "holm"\n')
+    (files / "s.toml").write_text(suite)
+    run(files, *results("int8"))
+    changed = "\n".join(
+        [suite.replace('own = { steps = [{ "carried_methods:Same" = {} }] }', line), *budgets]
+    )
+    assert changed != suite
+    (files / "s.toml").write_text(changed)
+    assert kept(run(files, gate_result("size", "own")), "int8") == ALL - {"quality"}
+
+
+@pytest.mark.slow
 def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
     text = SUITE + "\n[budgets.teacher]\naccuracy = { floor = 0.5 }\n"
     (folder / "s.toml").write_text(text)

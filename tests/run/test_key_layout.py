@@ -520,7 +520,8 @@ def make_judged_suite(family: str | None = None) -> Any:
         "switched_off": ["x"],
     }
     budgets: dict[str, Any] = {"v": table, "w": {"quality": {"mcc": 9}}}
-    suite = make_suite(budgets=budgets, find_budgets=budgets.__getitem__, family=family)
+    variants = dict.fromkeys(budgets, SimpleNamespace(gated=True))
+    suite = make_suite(budgets=budgets, find_budgets=budgets.__getitem__, family=family, variants=variants)
     suite.measure = Measure()
     return suite
 
@@ -584,6 +585,15 @@ def test_results() -> None:
 def test_results_of_a_family_depend_on_all_models() -> None:
     results: Any = result_keys.make_results_keys(make_judged_suite("holm"), make_rows(), "v", MODELS)
     assert results[result_keys.MODEL] == {**RESULTS, "family": ["holm", MODELS]}
+
+
+@pytest.mark.usefixtures("metrics")
+def test_metrics_of_a_family_depend_on_all_gated_budgets() -> None:
+    suite = make_judged_suite("holm")
+    suite.variants = {"v": SimpleNamespace(gated=False), "w": SimpleNamespace(gated=True)}
+    results: Any = result_keys.make_results_keys(suite, make_rows(), "v", MODELS)
+    assert results["quality"]["settings"]["family"] == {"w": {"quality": {"mcc": 9}}}
+    assert [kind for kind in SETTINGS if "family" in results[kind]["settings"]] == ["quality"]
 
 
 def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,6 +235,7 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     workload, load = params.get("workload"), params.get("load")
     keys: dict[str, tuple[str, str, str]] = {
         "test_quality": (checks.QUALITY, model, params.get("metric", "")),
+        "test_confirm": (checks.CONFIRMED, model, params.get("confirm_metric", "")),
         "test_baseline": (checks.SINCE, model, params.get("baseline_metric", "")),
         "test_behaviour": (checks.BEHAVIOUR, model, ""),
         "test_size": (checks.SIZE, model, ""),

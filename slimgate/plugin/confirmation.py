@@ -20,6 +20,7 @@ from slimgate.record.files import RECORD
 from slimgate.record.looks_log import LookLog, Looks, looks_at, model_id
 from slimgate.record.run import ConfirmFacts, RunRecord, VariantRecord, read_record_if_valid, to_json
 from slimgate.record.run_verdict import verdict
+from slimgate.record.verdicts import ErrorFacts
 from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
@@ -73,6 +74,8 @@ class Confirmation:
             for path, suite in session.suites.items()
         }
         self._verdicts: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
+        self._skipped: dict[Path, list[str]] = {}
+        self._errors: dict[Path, list[str]] = {}
         self._logs: dict[Path, LookLog] = {}
         self.records: dict[Path, RunRecord] = {}
 
@@ -91,8 +94,14 @@ class Confirmation:
         for result in results:
             if isinstance(result.facts, QualityFacts) and result.kind == CONFIRMED:
                 self._verdicts.setdefault(path, {})[result.variant, result.name] = result.facts
+            elif isinstance(result.facts, ErrorFacts):
+                self._errors.setdefault(path, []).append(result.facts.message)
         if path in self._verdicts:
             self._log_look(path)
+
+    def skip(self, path: Path, test: str) -> None:
+        """Notes a test that was selected and did not run."""
+        self._skipped.setdefault(path, []).append(test)
 
     def finish(self) -> None:
         """Writes the record and the reports of every suite that has verdicts."""
@@ -103,7 +112,13 @@ class Confirmation:
             self.records[path] = record
 
     def failures(self) -> Iterator[str]:
-        """A line for each suite with a budget that did not hold on these rows, so that the run fails."""
+        """Why the run fails, whatever the tests' results: budgets that do not hold on these rows, tests that
+        were skipped, and errors.
+        """
+        for path, tests in self._skipped.items():
+            yield f"{self._session.suites[path].shown}: skipped, so not confirmed: {', '.join(tests)}"
+        for path, messages in self._errors.items():
+            yield from (f"{self._session.suites[path].shown}: {message}" for message in messages)
         for path, results in self._verdicts.items():
             suite = self._session.suites[path]
             models = [

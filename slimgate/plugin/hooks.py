@@ -387,7 +387,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     if state is None:
         return
     errors = list(state.errors())
-    if not errors and not state.written_records:
+    failures = list(state.failures()) if exitstatus == pytest.ExitCode.OK else []
+    if not errors and not failures and not state.written_records:
         return
     terminalreporter.section("slimgate")
     for line in errors if exitstatus in _JUDGED else ():
@@ -396,9 +397,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         for line in state.confirmation.summary():
             terminalreporter.write_line(line)
     _write_lines(terminalreporter, state.summary(_width(terminalreporter)))
-    if exitstatus == pytest.ExitCode.OK:
-        for line in state.failures():
-            terminalreporter.write_line(_make_visible(f"exit code 1: {line}"))
+    for line in failures:
+        terminalreporter.write_line(_make_visible(f"exit code 1: {line}"))
     from slimgate.report.github import in_actions
 
     if in_actions(os.environ):

@@ -131,7 +131,10 @@ class Session:
 
     def skip(self, path: Path, test: str, check: Key) -> None:
         """Notes a test that was selected and did not run."""
-        self._session(path).skip(test, check)
+        if self.confirmation is not None:
+            self.confirmation.skip(path, test)
+        else:
+            self._session(path).skip(test, check)
 
     def failures(self) -> Iterator[str]:
         """Why this run does not pass by its records, whatever the tests' results: a line for each suite."""

@@ -207,6 +207,34 @@ def test_tests_by_hand_do_not_run_on_confirm_rows(confirmed: Ran) -> None:
     assert "1 passed, 3 deselected" in ran.lines[-1]
 
 
+CONFTEST = """
+import pytest
+from slimgate.errors import BuildError
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.{mark}(reason="not now"))
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    raise BuildError("same: the file is gone")
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [("skip", "skipped, so not confirmed: test_confirm[same-accuracy]"), ("xfail", "same: the file is gone")],
+    ids=["skip", "xfail"],
+)
+def test_a_mark_does_not_confirm_what_was_not_judged(confirmed: Ran, mark: str, why: str) -> None:
+    conftest = confirmed.folder / "conftest.py"
+    conftest.write_text(CONFTEST.replace("{mark}", mark))
+    ran = pytest_in(confirmed.folder, *CONFIRM)
+    conftest.unlink()
+    assert ran.code == 1
+    assert f"exit code 1: bench/mine.toml: {why}" in ran.lines
+
+
 @pytest.mark.parametrize(
     ("suite", "gate_first", "told"),
     [

@@ -29,7 +29,7 @@ from slimgate.results.checks import CONFIRMED, TEACHER
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest
 from slimgate.run.followed_rows import make_row_quoter
-from slimgate.run.gate_results import GateResult
+from slimgate.run.gate_results import GateResult, list_budgeted_checks
 from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
             f"({state}), so there is nothing to confirm; {again}"
         )
     inputs = session.inputs(suite)
-    changed = [name for name in metrics if not _is_unchanged(record.variant(name), inputs[name])]
+    changed = [name for name in metrics if not _is_unchanged(suite, record.variant(name), inputs[name])]
     if changed:
         raise SuiteError(
             f"{where}: model, code or budgets of {', '.join(changed)} changed since {shown} passed; {again}"
@@ -203,9 +203,10 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
     return Passed(record, metrics)
 
 
-def _is_unchanged(model: VariantRecord, inputs: Mapping[str, str]) -> bool:
-    """Whether everything that a variant's verdicts on metrics depend on is unchanged since the gate."""
-    return "quality" in inputs and model.inputs_digests.get("quality") == inputs["quality"]
+def _is_unchanged(suite: Suite, model: VariantRecord, inputs: Mapping[str, str]) -> bool:
+    """Whether everything that the verdicts on a variant's budgets depend on is unchanged since the gate."""
+    kinds = {kind for _, (kind, _, _) in list_budgeted_checks(suite, model.name)}
+    return all(kind in inputs and model.inputs_digests.get(kind) == inputs[kind] for kind in kinds)
 
 
 def _make_model_id(record: RunRecord, name: str) -> str:

@@ -317,7 +317,7 @@ class SuiteSession:
     @cached_property
     def inputs(self) -> Mapping[str, Digests]:
         """Digests of what each result depends on, by model and kind, taken at the first call."""
-        return digest_inputs(self.run)
+        return digest_inputs(self.run, threads=self.suite.threads)
 
     def _read_earlier(self) -> list[GateResult]:
         """The results of the last record that are still valid.

@@ -8,6 +8,7 @@ contains the digests of the models before; here it contains their keys, so nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
+from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
@@ -46,26 +48,30 @@ class Inputs(Builder):
         return Artifact(Entry(Path(digest), {"digest": digest, "kind": "unknown"}, False))
 
 
-def digest_inputs(run: SuiteRun) -> dict[str, Digests]:
-    """The digests of the teacher and every variant; empty if the model or the teacher cannot be built."""
-    models = _make_answer_keys(run)
+def digest_inputs(run: SuiteRun, *, threads: int) -> dict[str, Digests]:
+    """The digests of the teacher and every variant; empty if the model or the teacher cannot be built.
+
+    threads: the suite's. A process of xdist runs with a part of them, and its digests must be the same.
+    """
+    suite = replace(run.suite, threads=threads)
+    models = _make_answer_keys(suite, run)
     if TEACHER not in models:
-        return {name: {} for name in (TEACHER, *run.suite.variants)}
+        return {name: {} for name in suite.models}
     return {
-        name: make_results_keys(run.suite, run.rows, name, models) if name in models else {}
-        for name in (TEACHER, *run.suite.variants)
+        name: make_results_keys(suite, run.rows, name, models) if name in models else {}
+        for name in suite.models
     }
 
 
-def _make_answer_keys(run: SuiteRun) -> dict[str, str]:
+def _make_answer_keys(suite: Suite, run: SuiteRun) -> dict[str, str]:
     """For each model the key under which its answers to the gate rows would be stored."""
-    inputs = Inputs(run.suite, run.rows, run.store, device=run.device)
+    inputs = Inputs(suite, run.rows, run.store, device=run.device)
     answer_keys = {}
-    for name in (TEACHER, *run.suite.variants):
+    for name in suite.models:
         try:
             artifact = inputs.build(name).artifact
         except SlimgateError:  # its own tests say why
             continue
-        runtime = run.suite.model(name).runtime
-        answer_keys[name] = keys.make_answers_key(run.suite, run.rows, artifact, runtime, GATE, run.device)
+        runtime = suite.model(name).runtime
+        answer_keys[name] = keys.make_answers_key(suite, run.rows, artifact, runtime, GATE, run.device)
     return answer_keys

@@ -185,6 +185,23 @@ def test_a_step_that_changed_since_the_gate_is_refused(confirmed: Ran, tmp_path:
     assert ran.variant("mine", "same")["confirm"] == confirmed.variant("mine", "same")["confirm"]
 
 
+def test_another_kind_of_budget_since_the_gate_is_refused(confirmed: Ran, tmp_path: Path) -> None:
+    folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
+    write_suite(folder, SUITE + "flips = { flips_max_percent = 0.1 }\n")  # 400 rows cannot show so few
+    ran = pytest_in(folder, *CONFIRM)
+    assert ran.code == 4
+    assert "model, code or budgets of same changed since reports/latest/mine/run.json passed" in ran.out
+
+
+def test_workers_with_fewer_threads_confirm_the_same(confirmed: Ran, tmp_path: Path) -> None:
+    folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
+    write_suite(folder, SUITE.replace('extends = "_common.toml"', 'extends = "_common.toml"\nthreads = 2'))
+    pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
+    ran = pytest_in(folder, *CONFIRM, "-n", "2")
+    assert ran.code == 0
+    assert ran.variant("mine", "same")["confirm"]["accuracy"]["verdict"] == "PASS"
+
+
 def test_another_model_than_the_one_that_passed_is_refused(confirmed: Ran) -> None:
     record = read_record(confirmed.folder / "reports/latest/mine/run.json")
     passed = Passed(record, {"same": ("accuracy",)})

@@ -307,8 +307,9 @@ def all_keys(run: Any) -> dict[str, str]:
     """The keys of artifacts, of outcomes and of results, by what they are of."""
     from slimgate.run.inputs import _make_answer_keys, digest_inputs
 
-    found = {f"answers {name}": key for name, key in _make_answer_keys(run).items()}
-    found |= {f"{name} {kind}": key for name, one in digest_inputs(run).items() for kind, key in one.items()}
+    found = {f"answers {name}": key for name, key in _make_answer_keys(run.suite, run).items()}
+    digests_by_name = digest_inputs(run, threads=run.suite.threads)
+    found |= {f"{name} {kind}": key for name, one in digests_by_name.items() for kind, key in one.items()}
     return {"splits": keys.make_splits_key(run.suite), **found}
 
 

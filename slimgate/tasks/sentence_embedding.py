@@ -33,7 +33,7 @@ from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.plugins.base import Json
-from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
+from slimgate.plugins.rows import JUDGING, Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.retrieval import normalize_vectors, rank_documents
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
@@ -123,18 +123,18 @@ class SentenceEmbedding(SentenceTask[Params]):
         return frozenset({RIGHT, RANK, NDCG})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """The labels of all splits. Raises DataError if no label occurs twice in gate."""
+        """The labels of all splits. Raises DataError if no label occurs twice in a split that judges."""
         if params.label is None:
             return TaskFacts(())
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
-        gate = splits.get("gate")
-        if gate is not None and len(gate.table[params.label].unique()) == len(gate):
-            raise DataError(
-                f'column "{params.label}": no two gate rows share a label, so there is nothing to find; '
-                "give rows of which some share a label, or pair = [query column, document column]"
-            )
+        for split in (split for split in JUDGING if split in splits):
+            if len(splits[split].table[params.label].unique()) == len(splits[split]):
+                raise DataError(
+                    f'column "{params.label}": no two {split} rows share a label, so there is nothing to '
+                    "find; give rows of which some share a label, or pair = [query column, document column]"
+                )
         return TaskFacts(class_names(values))
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Ints:

@@ -62,8 +62,9 @@ def test_a_query_belongs_to_documents_equal_up_to_white_space() -> None:
 
 def test_labels_of_which_none_stands_twice_find_nothing() -> None:
     rows = rows_of(text=["a", "b"], label=["x", "y"])
-    with pytest.raises(DataError, match="no two gate rows share a label"):
-        task.task.facts(LABELS, {"gate": rows})
+    for split in ("gate", "confirm"):
+        with pytest.raises(DataError, match=f"no two {split} rows share a label"):
+            task.task.facts(LABELS, {split: rows})
     assert task.task.facts(LABELS, {"train": rows}).classes == ("x", "y")
     assert task.task.facts(PAIRS, {"gate": rows}).classes == ()
 

@@ -125,9 +125,17 @@ def test_a_template_that_refuses_a_row_says_so(model: Any, tmp_path: Path) -> No
         task.task.row_encoder(PARAMS.model_copy(update={"chat": True}), tmp_path)(ROWS)
 
 
-def test_gate_rows_need_references() -> None:
+@pytest.mark.parametrize("split", ["gate", "confirm"])
+@pytest.mark.parametrize("missing", [" ", None], ids=["blank", "null"])
+def test_rows_that_judge_need_references(split: str, missing: str | None) -> None:
+    whole, partly = rows_of(["c", "d"], ["x", "y"]), rows_of(["a", "b"], ["x", missing])
+    with pytest.raises(DataError, match=f'{split} row r1 has no reference in column "label"'):
+        task.task.facts(PARAMS, {"gate": whole, "confirm": whole, split: partly})
+
+
+def test_a_reference_that_is_nan_is_missing() -> None:
     with pytest.raises(DataError, match='gate row r1 has no reference in column "label"'):
-        task.task.facts(PARAMS, {"gate": rows_of(["a", "b"], ["x", " "])})
+        task.task.facts(PARAMS, {"gate": rows_of(["a", "b"], [4.0, float("nan")])})
 
 
 # --- options

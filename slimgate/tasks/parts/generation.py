@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
@@ -200,20 +201,18 @@ class GenerationTask(Task[G]):
     def facts(self, params: G, splits: Mapping[str, Rows]) -> TaskFacts:
         """No facts: the rows have no classes.
 
-        Raises DataError if a gate row has no reference, or a row that judges has one that a score cannot use.
+        Raises DataError if a row that judges has no reference, or one that a score cannot use.
         """
-        if params.reference is not None and "gate" in splits:
-            gate = splits["gate"]
-            for row, row_references in zip(gate.ids, references(params, gate), strict=True):
-                if not row_references:
+        for split in (split for split in JUDGING if split in splits):
+            rows = splits[split]
+            for row, row_references in zip(rows.ids, references(params, rows), strict=True):
+                if params.reference is not None and not row_references:
                     raise DataError(
-                        f'gate row {row} has no reference in column "{params.reference}"; give a reference, '
-                        "or leave the row out"
+                        f'{split} row {row} has no reference in column "{params.reference}"; give a '
+                        "reference, or leave the row out"
                     )
-        for chosen in params.chosen_scores:
-            for split in JUDGING:
-                if split in splits:
-                    self._check_references(params, chosen, split, splits[split])
+            for chosen in params.chosen_scores:
+                self._check_references(params, chosen, split, rows)
         return TaskFacts(())
 
     def _check_references(self, params: G, chosen: ChosenScore, split: str, rows: Rows) -> None:
@@ -358,7 +357,7 @@ class GenerationTask(Task[G]):
 
 
 def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
-    """The right answers of each row, without empty ones; an empty list for each row without `reference`.
+    """The right answers of each row, without empty ones and NaN; empty lists without `reference`.
 
     An object, or a list of objects, is one answer: its JSON text.
     """
@@ -370,9 +369,14 @@ def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
         values = [None if value is None else json_text(value) for value in values]
     listed = (value if isinstance(value, list) else [value] for value in values)
     return [
-        [str(reference) for reference in row_references if reference is not None and str(reference).strip()]
+        [str(reference) for reference in row_references if not _is_missing(reference)]
         for row_references in listed
     ]
+
+
+def _is_missing(reference: object) -> bool:
+    is_nan = isinstance(reference, float) and isnan(reference)
+    return reference is None or is_nan or not str(reference).strip()
 
 
 def first_references(params: GenerationParams, rows: Rows) -> list[str | None]:

@@ -4,7 +4,8 @@
     slices = ["length_bucket", "language"]
 
 `length_bucket` is made here, unless the rows have a column of that name: quartiles of the number of words
-(separated by white space) in a row's text columns together. Labels are always slices and need not be named.
+(separated by white space) in a row's text columns together, which must be text or lists of words. Labels are
+always slices and need not be named.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from slimgate._system.toml import toml_key
-from slimgate.data.parts import collapse_text, strings
+from slimgate.data.parts import collapse_text, is_image, strings
 from slimgate.errors import DataError, format_suggestion
 from slimgate.judge.behaviour_budgets import LABEL
 from slimgate.judge.slices import Slice
@@ -54,11 +55,11 @@ def find_gate_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
 
 
 def _find_label_slices(setup: TaskSetup, rows: Rows) -> Iterator[Slice]:
-    """Like the judge's `label_slices`, for rows without outcomes."""
+    """Like the judge's `label_slices`, for rows without outcomes: labels have the names of classes."""
     task = setup.task
     label = task.object.label_column(task.params)
     if "prediction" in task.object.provides() and label is not None and label in rows.table.column_names:
-        yield from _make_slices(LABEL, strings(rows.table[label], f"label {label}").to_pylist())
+        yield from _make_slices(LABEL, list(map(str, rows.table[label].to_pylist())))
 
 
 def check_budget_slices(suite: Suite, rows: Rows) -> None:
@@ -108,9 +109,17 @@ def _read_values(setup: TaskSetup, rows: Rows, name: str) -> list[str]:
 
 
 def make_length_buckets(rows: Rows, text_columns: Sequence[str]) -> list[str]:
-    """The bucket of each row, such as `5 to 9 words`: four of similar size, fewer if lengths repeat."""
+    """The bucket of each row, such as `5 to 9 words`: four of similar size, fewer if lengths repeat.
+
+    Raises DataError for a column without words, such as one of images or of messages.
+    """
     words = np.zeros(len(rows), dtype=np.int64)
     for column in text_columns:
+        if is_image(kind := rows.table[column].type):
+            raise DataError(
+                f'slices: {LENGTH_BUCKET} counts the words of texts, but column "{column}" has type {kind}; '
+                "name another column"
+            )
         words += np.array(
             [len(collapse_text(text).split()) for text in rows.table[column].to_pylist()], np.int64
         )

@@ -10,7 +10,7 @@ import pytest
 from slimgate.data.splits import SplitSizes
 from slimgate.errors import DataError
 from slimgate.plugins.rows import Rows
-from slimgate.run.slicing import find_column_slices, make_length_buckets
+from slimgate.run.slicing import find_column_slices, find_gate_slices, make_length_buckets
 from slimgate.suite.named_plugin import Plugin
 from slimgate.suite.suite import TaskSetup
 from slimgate.tasks import text_classification
@@ -62,6 +62,20 @@ def test_words_of_both_texts_count_and_equal_lengths_share_bins() -> None:
 
 def test_texts_of_one_length_are_one_bucket() -> None:
     assert set(make_length_buckets(rows(text=["a b", "c d", "e f"]), ("text",))) == {"2 words"}
+
+
+def test_lengths_of_messages_and_images_are_refused() -> None:
+    messages = [[{"role": "user", "content": "one two"}], [{"role": "user", "content": "one"}]]
+    for values in (messages, [b"PNG", b"JPEG"]):
+        with pytest.raises(DataError, match=r'slices: length_bucket counts the words .* column "text" has'):
+            make_length_buckets(rows(text=values), ("text",))
+
+
+@pytest.mark.parametrize("values", [[True, False], [1.0, 0.5], [1, 0], ["b", "a"]], ids=str)
+def test_slices_of_labels_have_the_names_of_classes(values: list[object]) -> None:
+    table = rows(text=["a", "b"], label=values)
+    classes = text_classification.task.facts(setup().task.params, {"gate": table}).classes
+    assert [part.value for part in find_gate_slices(setup(), table) if part.column == "label"] == [*classes]
 
 
 def test_a_column_called_length_bucket_is_the_rows_own() -> None:

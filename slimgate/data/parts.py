@@ -164,10 +164,10 @@ def _number_rows(part: str, rows: int) -> pa.Array:
 
 
 def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """The column as strings. Raises DataError for lists and objects."""
+    """The column as strings. Raises DataError for lists, objects, and bytes that are not UTF-8."""
     try:
         return column.cast(pa.string())
-    except pa.ArrowNotImplementedError:
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         raise DataError(f"{where} has type {column.type}, expected text or numbers") from None
 
 
@@ -303,19 +303,21 @@ def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
     first = f"{table['id'][row]}, {table[name][row].as_py()!r}"
     partly = "" if count == len(missing) else "partly "
     raise DataError(
-        f"part {part} is {partly}unlabelled: label column {name} is null, empty or -1 in {count} of "
+        f"part {part} is {partly}unlabelled: label column {name} is null, empty, nan or -1 in {count} of "
         f"{len(missing)} rows (first: {first}); name a labelled part, or remove these rows (a class that "
-        "is really called -1 needs another name)"
+        "is really called nan or -1 needs another name)"
     )
 
 
 def _group_keys(part: str, table: pa.Table, name: str) -> Keys:
-    column = strings(_column(part, table, name, "group"), f"part {part}: group column {name}")
-    keys = keys_of(value or "" for value in values_of(column))
+    column = _column(part, table, name, "group")
+    unknown = ("nan", "") if pa.types.is_floating(column.type) else ("",)  # a missing number
+    texts = values_of(strings(column, f"part {part}: group column {name}"))
+    keys = keys_of("" if text is None or text in unknown else text for text in texts)
     if (missing := is_empty_text(keys)).any():
         first = table["id"][int(missing.argmax())]
         raise DataError(
-            f"part {part}: group column {name} is null or empty in {int(missing.sum())} of {len(keys)} rows "
-            f"(first: {first})"
+            f"part {part}: group column {name} is null or empty in {int(missing.sum())} of {len(keys)} "
+            f"rows (first: {first})"
         )
     return keys

@@ -193,7 +193,10 @@ def test_no_strata_without_labels_or_with_measured_ones() -> None:
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        ([None, None], "part gate is unlabelled: label column label is null, empty or -1 in 2 of 2 rows"),
+        (
+            [None, None],
+            "part gate is unlabelled: label column label is null, empty, nan or -1 in 2 of 2 rows",
+        ),
         ([-1, -1], r"part gate is unlabelled: .*first: gate/0, -1"),
         (["-1", "-1"], "part gate is unlabelled"),
         ([1, None], r"part gate is partly unlabelled: .* in 1 of 2 rows \(first: gate/1, None\)"),
@@ -390,6 +393,20 @@ def test_groups_without_a_name_are_an_error() -> None:
         DataError, match=r"group column file is null or empty in 2 of 4 rows \(first: all/1\)"
     ):
         cut_of({"all": rows(4, file=["p", None, "", "q"])}, group="file")
+
+
+def test_groups_that_are_nan_are_missing() -> None:
+    table = rows(4, file=[1.0, float("nan"), float("nan"), 2.0])
+    with pytest.raises(DataError, match=r"group column file is null or empty in 2 of 4 rows .*all/1"):
+        cut_of({"all": table}, group="file")
+
+
+@pytest.mark.parametrize("column", ["id", "label", "file"])
+def test_bytes_that_are_no_text_are_one_line(column: str) -> None:
+    columns: dict[str, Any] = {"id": ["1", "2"], "text": ["a", "b"], "label": ["x", "y"], "file": ["f", "g"]}
+    table = pa.table({**columns, column: [b"\xff", b"\xfe"]})
+    with pytest.raises(DataError, match=rf"column {column}.* has type binary, expected text or numbers"):
+        cut_of({"all": table}, group="file")
 
 
 # --- ids

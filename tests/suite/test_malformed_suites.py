@@ -235,7 +235,7 @@ def test_a_run_ends_with_code_4_and_a_line_for_each_wrong_suite(
     ("rows", "labels", "message", "workers"),
     [
         (40, "pos", "too few rows for split train: part all has 40 rows", ("-n", "2")),
-        (400, "", "part all is unlabelled: label column label is null, empty or -1 in 400", ()),
+        (400, "", "part all is unlabelled: label column label is null, empty, nan or -1 in 400", ()),
     ],
     ids=["splits-too-large-n2", "unlabelled-serial"],
 )

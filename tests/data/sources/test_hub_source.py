@@ -94,7 +94,7 @@ def test_an_unlabelled_gate_split_is_one_clear_error(tmp_path: Path) -> None:
     stated = {"train": "train", "gate": "test"}
     tables = read(tmp_path, id=str(glue(tmp_path / "pairs")), config="qqp", splits=stated)
     with pytest.raises(
-        DataError, match=r"^part gate is unlabelled: label column label is null, empty or -1 in 3"
+        DataError, match=r"^part gate is unlabelled: label column label is null, empty, nan or -1 in 3"
     ):
         make_pools(tables, text_columns=("question1",), label_column="label", group_column=None)
 

@@ -146,11 +146,15 @@ def _first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
 def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
     """`0.826 (drop 0.3, at most 1.1 allowing for the choice among 4)`: value, drop and bound of a metric.
 
-    The bound is of the confirm rows if they were used once, because no variant was chosen by them.
+    The bound is of the confirm rows if they were used once, because no variant was chosen by them. A bound of
+    an earlier run, when the suite had fewer variants, is left out.
     """
     facts, where = model.quality[metric], ""
     if record.confirm is not None and record.confirm.looks == 1 and metric in model.confirm:
         facts, where = model.confirm[metric], f", on {count(record.confirm.n)} confirm rows"
+    elif facts.among is not None and facts.among < (choices := _count_choices(record, metric)):
+        note = f"not allowing for the choice among {count(choices)}: run the complete suite"
+        return quality_cell(facts, note=note)
     if facts.among in (None, 1) or facts.bound_among is None:
         return quality_cell(facts, note=where.removeprefix(", ") or None)
     limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)]
@@ -158,6 +162,15 @@ def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
     over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
     among = f"allowing for the choice among {count(facts.among)}"
     return with_note(value_words(facts.value), f"{drop} {among}{over}{where}")
+
+
+def _count_choices(record: RunRecord, metric: str) -> int:
+    """The number of gated variants that have a budget on a metric, judged or not."""
+    return sum(
+        model.gated
+        and (metric in model.awaited or (metric in model.quality and bool(model.quality[metric].budgets)))
+        for model in variants(record)
+    )
 
 
 Fast = dict[str | None, list[str]]

@@ -98,6 +98,18 @@ def test_what_could_ship_has_a_bound_that_holds_after_the_choice() -> None:
     )
 
 
+def test_a_bound_from_before_more_variants_is_left_out() -> None:
+    earlier = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, among=1, bound_among=0.9)
+    models = [
+        variant("teacher", artifact=artifact(100, 10)),
+        variant("int8", quality={"accuracy": earlier}, artifact=artifact(10, 10)),
+        variant("pruned", awaited=["accuracy"]),
+        variant("shown", awaited=["accuracy"], gated=False, reason="to see"),
+    ]
+    line = recommend(sample_record(variants=models))[0]
+    assert "(drop 0.4 [0.0, 0.9]; not allowing for the choice among 2: run the complete suite)" in line
+
+
 @pytest.mark.parametrize(
     ("looks", "among", "told"),
     [

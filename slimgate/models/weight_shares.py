@@ -36,7 +36,7 @@ KINDS_WITH_SHARES = frozenset({TORCH, "torch_quantized", SERVED, CHECKPOINT, GGU
 # Kind of layer -> parts of its name; the first match counts.
 _KINDS = {
     "embeddings": r"embe?d|wte\b|wpe\b|token_types|position_embd",
-    "output": r"(^|\.)(lm_head|output|embed_out|score|classifier|pooler)(\.|$)(?!dense)",
+    "output": r"(^|\.)(lm_head|output(?!\.dense)|embed_out|score|classifier|pooler)(\.|$)",
     "experts": r"experts|_exps\b|_shexp\b",
     "attention": r"attn|attention|(^|\.)[qkvo]_proj|c_attn|query|key|value|ssm|mixer",
     "mlp": r"mlp|ffn|feed_forward|fc\d|c_fc|intermediate|output\.dense|gate_proj|up_proj|down_proj",
@@ -55,6 +55,10 @@ _COMPANIONS = re.compile(
 # For a layer that a step of slimgate put in: the tensors next to its weights, and those with the weights.
 _COMPANIONS_OF_STEPS = frozenset({"gain", "input_zero_point", "pattern", "smoothing", "threshold"})
 _WEIGHTS_OF_STEPS = frozenset({"packed", "qdata", "values"})
+# Types of masks, positions and indices, which are no weights.
+_OF_NO_WEIGHTS = frozenset({"BOOL", "I64", "U64"})
+# The end of the names of MXFP4 weights (gpt-oss), which lie in blocks with a scale each.
+_BLOCKS = "_blocks"
 _BITS = 32
 _BITS_OF_INTEGERS = {"U8": 8, "I32": 32, "I64": 64}
 # Of a graph's weights, what the operator alone says.
@@ -203,9 +207,11 @@ def _of_folder(folder: Path, config: Json, replaced: Mapping[str, Json] | None =
         if options is not None and part in _WEIGHTS_OF_STEPS:
             precision, numbers = _weights_of_step(stored, options)
             dimensions = 2
+        elif _is_no_weight(part, stored):
+            continue
         else:
             module, precision, numbers = _weights_of(name, stored, quantization)
-            dimensions = len(stored.shape) if precision in _FLOATS.values() else 2
+            dimensions = _count_dimensions(part, stored, precision)
         counts[_kind_of(module, dimensions=dimensions)][precision] += numbers
         if precision not in _FLOATS.values():
             quantized.append(module)
@@ -215,6 +221,21 @@ def _of_folder(folder: Path, config: Json, replaced: Mapping[str, Json] | None =
     )
     claim = describe_quantization(quantization) if quantization else ""
     return WeightShares(_ordered(counts), claim, unmatched)
+
+
+def _is_no_weight(part: str, stored: Stored) -> bool:
+    """Whether a tensor is a mask or holds indices. Older checkpoints of GPT-2 and GPT-NeoX (Pythia) store the
+    mask of each attention as `bias`, (1, 1, tokens, tokens), in bytes or floats.
+    """
+    is_mask = part == "bias" and len(stored.shape) == 4
+    return is_mask or stored.dtype in _OF_NO_WEIGHTS
+
+
+def _count_dimensions(part: str, stored: Stored, precision: str) -> int:
+    """1 for biases and norms, also for the biases of all experts in one tensor."""
+    if part.endswith("bias"):
+        return 1
+    return len(stored.shape) if precision in _FLOATS.values() else 2
 
 
 def _options_of(module: str, replaced: Mapping[str, Json]) -> Json | None:
@@ -252,6 +273,8 @@ def _weights_of(name: str, stored: Stored, quantization: Json) -> tuple[str, str
             return module, "fp4", 2 * size
         bits = _group_bits(module, quantization)
         return module, f"int{bits}", size * _BITS // bits
+    if part.endswith(_BLOCKS) and stored.dtype == "U8":
+        return name.removesuffix(_BLOCKS), "fp4", 2 * size
     if part == "weight" and stored.dtype == "U8":  # bitsandbytes packs two numbers
         return module, str(quantization.get("bnb_4bit_quant_type", "fp4")), 2 * size
     precision = _FLOATS.get(stored.dtype) or _EIGHT_BITS.get(stored.dtype) or stored.dtype.lower()
@@ -295,4 +318,9 @@ def _names(pattern: str, module: str) -> bool:
     """Whether a pattern of a quantization_config names a module, or a parent of it."""
     if (marked := re.match(r"(re:|[+-]:)(.*)", pattern)) is not None:
         return re.search(marked[2], module) is not None
+    if "*" in pattern:  # transformers reads it as a regular expression: model.layers.*.self_attn
+        try:
+            return re.match(rf"(?:{pattern})(\.|$)", module) is not None
+        except re.error:
+            return False
     return pattern == module or f".{pattern}." in f".{module}."

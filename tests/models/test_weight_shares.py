@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from support.versions import needs
 
 from fixtures.models.quantized import QUANTIZED, WRITERS, by_gguf, write_tiny_llama
@@ -102,3 +105,57 @@ def test_a_recipe_that_matched_nothing_is_named_and_fails(
 def test_a_share_above_one_is_one_line(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", str(source), "--quantized-share-min", "95"]) == 4
     assert "--quantized-share-min 95: expected a share from 0 to 1" in capsys.readouterr().err
+
+
+def write_folder(folder: Path, tensors: dict[str, tuple[torch.dtype, tuple[int, ...]]], **config: Any) -> str:
+    """A folder of tensors of zeros, by their names."""
+    folder.mkdir()
+    zeros = {name: torch.zeros(shape, dtype=dtype) for name, (dtype, shape) in tensors.items()}
+    save_file(zeros, folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+@pytest.mark.parametrize("stored", [torch.bool, torch.uint8, torch.float32], ids=str)
+def test_masks_of_older_checkpoints_are_no_weights(tmp_path: Path, stored: torch.dtype) -> None:
+    block = "gpt_neox.layers.0"
+    tensors = {
+        "gpt_neox.embed_in.weight": (torch.float16, (64, 16)),
+        f"{block}.attention.bias": (stored, (1, 1, 128, 128)),
+        f"{block}.attention.masked_bias": (torch.float16, ()),
+        f"{block}.attention.query_key_value.weight": (torch.float16, (48, 16)),
+        f"{block}.mlp.dense_h_to_4h.weight": (torch.float16, (64, 16)),
+        f"{block}.attention.position_ids": (torch.int64, (1, 128)),
+    }
+    shares = read_weight_shares(write_folder(tmp_path / "pythia", tensors, model_type="gpt_neox"))
+    assert shares.quantized_share == 0.0
+    assert (shares.counts["attention"], shares.counts["mlp"]) == ({"float16": 768}, {"float16": 1024})
+
+
+def test_mxfp4_experts_have_two_weights_a_byte(tmp_path: Path) -> None:
+    block = "model.layers.0"
+    tensors = {
+        f"{block}.mlp.experts.gate_up_proj_blocks": (torch.uint8, (4, 256, 4, 16)),
+        f"{block}.mlp.experts.gate_up_proj_scales": (torch.uint8, (4, 256, 4)),
+        f"{block}.mlp.experts.gate_up_proj_bias": (torch.bfloat16, (4, 256)),
+        f"{block}.mlp.router.weight": (torch.bfloat16, (4, 128)),
+        f"{block}.self_attn.q_proj.weight": (torch.bfloat16, (128, 128)),
+    }
+    left_out = ["model.layers.*.self_attn", "model.layers.*.mlp.router", "lm_head"]
+    quantization = {"quant_method": "mxfp4", "modules_to_not_convert": left_out}
+    folder = write_folder(
+        tmp_path / "gpt-oss", tensors, model_type="gpt_oss", quantization_config=quantization
+    )
+    shares = read_weight_shares(folder)
+    assert shares.counts["experts"] == {"fp4": 4 * 256 * 128}
+    assert shares.counts["norms and biases"] == {"bfloat16": 4 * 256}
+    assert shares.quantized_share == pytest.approx(131_072 / (131_072 + 16_384 + 512))
+    assert shares.unmatched == ("lm_head",)
+
+
+def test_the_dense_layers_of_heads_are_no_blocks(tmp_path: Path) -> None:
+    square = (torch.float32, (16, 16))
+    names = ("bert.pooler.dense", "classifier.dense", "bert.encoder.layer.0.output.dense")
+    tensors = {f"{name}.weight": square for name in names}
+    shares = read_weight_shares(write_folder(tmp_path / "bert", tensors, model_type="bert"))
+    assert shares.counts == {"mlp": {"float32": 256}, "output": {"float32": 512}}

@@ -11,9 +11,11 @@ from slimgate.errors import BuildError
 from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import read_config, weights_sha256, with_stored_format
 from slimgate.models.quantized_files import read_quantized
+from slimgate.models.saved_files import VOCABULARIES
 from slimgate.plugins.models import ModelRef
 
-SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")
+# Settings and tokenizers. bpe.codes is a second file of a vocabulary (BERTweet, PhoBERT).
+SETTINGS = ("*.json", "*.txt", "*.jinja", "*.py", *VOCABULARIES, "bpe.codes")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import BuildError
-from slimgate.models.hub import fetch_model
+from slimgate.models.hub import SETTINGS, fetch_model
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.plugins.models import ModelRef
 
@@ -84,3 +84,21 @@ def test_a_local_folder_is_left_alone(tmp_path: Path) -> None:
     ref = ModelRef("model", folder)
     assert fetch_model(ref) is ref
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        ["source.spm", "target.spm", "vocab.json"],
+        ["bpe.codes", "vocab.txt"],
+        ["prophetnet.tokenizer"],
+        ["sentencepiece.bpe.model"],
+        ["qwen.tiktoken"],
+    ],
+    ids=["marian", "phobert", "prophetnet", "camembert", "qwen"],
+)
+def test_all_files_of_a_tokenizer_are_downloaded(tokenizer: list[str]) -> None:
+    from huggingface_hub.utils import filter_repo_objects
+
+    files = ["config.json", "chat_template.jinja", *tokenizer, "README.md", "tf_model.h5"]
+    assert list(filter_repo_objects(files, allow_patterns=list(SETTINGS))) == files[:-2]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from slimgate.models.blocks import Block, block_lists, block_names, blocks, encoder_layers
-from slimgate.models.config import check_numbers, with_blocks
+from slimgate.models.config import check_numbers, settings_by_block, with_blocks
 from slimgate.models.replace_modules import replace_modules_
 
 if TYPE_CHECKING:
@@ -145,7 +145,6 @@ def _new_name(name: str, root: str, numbers: dict[str, str]) -> str | None:
 
 def _shorten(config: PreTrainedConfig, before: int, remaining: Sequence[int]) -> None:
     """Shortens the settings that have a value for each block to the values of the kept blocks."""
-    for key, value in list(config.to_dict().items()):
-        if isinstance(value, list | tuple) and len(value) == before and key.startswith("layer"):
-            setattr(config, key, [value[i] for i in remaining])
+    for key, values in settings_by_block(config.to_dict(), before).items():
+        setattr(config, key, [values[i] for i in remaining])
     config.num_hidden_layers = len(remaining)

@@ -22,6 +22,8 @@ RELATIVE_POSITIONS = frozenset({"t5", "mt5", "umt5", "longt5"})
 # The names in T5's config.json, and in that of BART and Marian, whose num_hidden_layers is the encoder's too.
 _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer", "encoder_layers", "num_layers")
 _DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
+# Keys with a value for each block whose names do not begin with "layer", as layer_types does.
+_BY_BLOCK = frozenset({"mlp_layer_types", "no_rope_layers"})
 
 
 def first_stated(config: Json, *names: str) -> Any:
@@ -48,6 +50,17 @@ def with_blocks(config: Json, encoder: int | None, decoder: int | None) -> dict[
     stated = {key: sizes[key in _DECODER_BLOCKS] for key in names if config.get(key) is not None}
     more = {"num_decoder_layers": sizes[1]} if "num_layers" in stated else {}
     return {**config, **stated, **more}
+
+
+def settings_by_block(config: Json, blocks: int) -> dict[str, list[Any]]:
+    """The settings that have a value for each block, such as layer_types. blocks: of the configuration."""
+    return {
+        key: list(value)
+        for key, value in config.items()
+        if isinstance(value, list | tuple)
+        and len(value) == blocks
+        and (key.startswith("layer") or key in _BY_BLOCK)
+    }
 
 
 def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") -> None:

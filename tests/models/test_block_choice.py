@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
+from fixtures.models.architectures import tokenizer_of
 from fixtures.models.masking import logits, save_and_load, tiny_model
 from slimgate.models.block_choice import evenly_spread, keep_blocks_
 from slimgate.models.blocks import blocks
+from slimgate.models.torch_model import TorchModel
 from slimgate.steps.prune import magnitude_prune
 from slimgate.steps.quantize import int8_dynamic
 
@@ -63,4 +66,25 @@ def test_attention_scaled_by_a_blocks_number_keeps_its_scale(tmp_path: Path) -> 
     for one in (model, again):
         scales = [one.network.get_submodule(block.attention.module).scaling for block in blocks(one.network)]
         assert scales == [8**-0.5 / 2, 8**-0.5 / 4]
+    assert torch.equal(logits(again), logits(model))
+
+
+def test_blocks_without_rotary_positions_keep_that(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = SmolLM3Config(
+        vocab_size=30,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        no_rope_layers=[1, 1, 1, 0],
+        initializer_range=0.3,
+        pad_token_id=0,
+    )
+    network = SmolLM3ForCausalLM(config).eval()
+    model = TorchModel(network, tokenizer_of(tmp_path, "llama"), "transformers:AutoModelForCausalLM")
+    keep_blocks_(model, [0, 3])
+    assert model.config.no_rope_layers == [1, 0]
+    again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))

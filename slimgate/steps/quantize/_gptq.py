@@ -7,7 +7,8 @@ least. The grid of every group is fixed before ("static groups"), so that the co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from slimgate.models.linear_layers import by_block
 from slimgate.models.sparsity import pruned_layers
+from slimgate.models.token_embeddings import token_embeddings
 from slimgate.steps.calibration import Batch, Moments, input_moments, inverse_factor
 from slimgate.steps.layers.grid import Grid, Observer, Scheme, dequantize, fit_grid, quantize
 
@@ -47,6 +49,25 @@ class Rounded:
     grid: Grid
     nearest_error: float
     error: float
+
+
+@contextmanager
+def with_rounded_tables(model: TorchModel, rounded: Mapping[str, Tensor]) -> Iterator[None]:
+    """Inside, blocks see the rounded values of token tables. Afterwards all tables are as before.
+
+    rounded: name of a table -> values. Inside, no table shares its weight with an output layer: the layer
+    does not get the table's values, and the table is not rounded with the layer.
+    """
+    tables = token_embeddings(model.network)
+    weights = {name: (table.weight, table.weight.detach().clone()) for name, table in tables.items()}
+    for name, (_, values) in weights.items():
+        tables[name].weight = nn.Parameter(rounded.get(name, values).to(values), requires_grad=False)
+    try:
+        yield
+    finally:
+        for name, (weight, values) in weights.items():
+            weight.data.copy_(values)
+            tables[name].weight = weight
 
 
 def compensate_(

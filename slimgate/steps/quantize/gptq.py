@@ -14,7 +14,7 @@ reference code; bias correction: Nagel et al. 2019, section 4.2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -23,8 +23,6 @@ from slimgate.plugins.step import Step
 from slimgate.steps.quantize._params import PackedParams, WeightGridParams
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from slimgate.models.torch_model import TorchModel
 
 
@@ -48,16 +46,15 @@ class Gptq(Step[Params]):
         from slimgate.models.linear_layers import linear_layers
         from slimgate.steps.calibration import calibration_batches
         from slimgate.steps.layers.packed import PackedLinear
-        from slimgate.steps.quantize._gptq import Rounding, compensate_, mean_errors
+        from slimgate.steps.quantize._gptq import Rounding, compensate_, mean_errors, with_rounded_tables
         from slimgate.steps.quantize._packing import packed_embeddings, put_packed_layers_
 
         batches = calibration_batches(model, context)
         layers = linear_layers(model, inside="network", output=params.output_layer)
         embeddings = packed_embeddings(model, params.embeddings, params)
-        for name, table in embeddings.items():
-            cast("nn.Embedding", model.network.get_submodule(name)).weight.data.copy_(table.weight)
         rounding = Rounding(params.scheme(), params.observer, params.damping, params.bias_correction)
-        rounded = compensate_(model, layers, batches, rounding, context.progress)
+        with with_rounded_tables(model, {name: table.weight for name, table in embeddings.items()}):
+            rounded = compensate_(model, layers, batches, rounding, context.progress)
         linear = {
             name: PackedLinear.from_levels(
                 each.levels, each.grid, bias=layers[name].bias, activations=params.activations

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
+from fixtures.models.architectures import tokenizer_of, write_tiny
+from fixtures.models.building import tiny_context
+from slimgate.models.torch_model import TorchModel
 from slimgate.steps.calibration import Moments
 from slimgate.steps.layers.grid import Grid, Scheme, dequantize, fit_grid, quantize
+from slimgate.steps.layers.packed import PackedEmbedding, PackedLinear
+from slimgate.steps.quantize import gptq
 from slimgate.steps.quantize._gptq import output_error, round_with_compensation
 
 DAMPING = 0.01
@@ -102,3 +111,32 @@ def test_a_layer_that_sees_nothing_is_rounded_to_the_nearest() -> None:
     grid = fit_grid(weight, Scheme(3), importance=torch.zeros(32))
     levels = round_with_compensation(weight, grid, Moments.empty(32, weight.device).covariance, damping=0.1)
     assert torch.equal(levels, quantize(weight, grid))
+
+
+@pytest.mark.parametrize(("embeddings", "output_layer"), [(2, False), (2, True), (None, True)], ids=str)
+def test_a_shared_table_and_output_layer_are_rounded_apart(
+    tmp_path: Path, embeddings: int | None, output_layer: bool
+) -> None:
+    folder = write_tiny(tmp_path / "model", "gpt2", causal=True, initializer_range=0.3)
+    network = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = tokenizer_of(folder, "llama")
+    shared = copy.deepcopy(network.lm_head.weight.detach())
+    assert network.lm_head.weight is network.transformer.wte.weight
+    model = TorchModel(network, tokenizer, "transformers:AutoModelForCausalLM")
+    context = tiny_context(tmp_path / "rows", train=16, selection=8, calibration=12)
+    params = gptq.Params(bits=8, embeddings=embeddings, output_layer=output_layer)
+    gptq.step.apply(model, params, context)
+
+    table, head = network.transformer.wte, network.lm_head
+    if embeddings is None:
+        assert torch.equal(table.weight, shared)
+    else:
+        original = torch.nn.Embedding.from_pretrained(shared)
+        expected = PackedEmbedding.from_embedding(original, params.scheme(2))
+        assert torch.equal(table.weight, expected.weight)
+    if output_layer:
+        assert isinstance(head, PackedLinear)
+        torch.testing.assert_close(head.weight, shared, rtol=0, atol=0.02)
+    else:
+        assert torch.equal(head.weight, shared)
+    assert context.log["untied"] == ["transformer.wte", "lm_head"]

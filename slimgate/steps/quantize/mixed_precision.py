@@ -71,6 +71,11 @@ class NamedStep(Table):
         """The name of the step."""
         return next(name for name in STEPS if getattr(self, name) is not None)
 
+    @property
+    def changes_tables(self) -> bool:
+        """Whether the step also quantizes the token embeddings."""
+        return bool(getattr(self, self.name).embeddings)
+
 
 class Params(Table):
     drop_points: float = Field(ge=0, lt=100)
@@ -94,11 +99,13 @@ class MixedPrecision(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with narrow layers wherever they do no harm."""
-        from slimgate.models.plain_layers import to_plain_linear_
+        from slimgate.models.plain_layers import to_plain_linear_, to_plain_tables_
         from slimgate.models.replace_modules import replace_modules_
         from slimgate.steps.training.scoring import quality_on
 
         to_plain_linear_(model)
+        if params.narrow.changes_tables or (params.wide is not None and params.wide.changes_tables):
+            to_plain_tables_(model)  # so that the modules of the steps have the same names in the model
         reference = quality_on(model, context)
         narrow = _make_modules(model, params.narrow, "narrow", context)
         narrow_layers = {name: model.network.get_submodule(name) for name in narrow}

@@ -157,3 +157,15 @@ def test_static_int8_inside_has_its_own_options(tmp_path: Path) -> None:
 def test_options_that_say_nothing_clear_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         mixed_precision.Params.model_validate(options)
+
+
+@pytest.mark.parametrize("drop_points", [99.0, 0.0], ids=["narrow", "wide"])
+def test_tables_that_scale_their_output_are_quantized(tmp_path: Path, drop_points: float) -> None:
+    model, context = build(tmp_path, "gemma2")
+    narrow = {"weight_only": {"bits": 2, "granularity": "tensor", "embeddings": 2}}
+    apply(model, context, drop_points=drop_points, narrow=narrow)
+    tables = [m for m in model.network.modules() if isinstance(m, PackedEmbedding)]
+    assert len(tables) == int("encoder.embed_tokens.table" not in context.log["wide_layers"])
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), scores(model, context))

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, percent, significant, to_fixed
+from slimgate._system.number_text import MISSING, count, digits_apart, percent, significant, to_fixed
+from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import Sides
 from slimgate.report.confusions import (
@@ -154,7 +155,7 @@ def _changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str:
         return Column(head, [cell(facts) for _, facts in behaviours], right=True)
 
     columns = [
-        column("right to wrong", lambda facts: _flip_share(facts.flips)),
+        column("right to wrong", _flip_share),
         column("wrong to right", lambda facts: count(facts.flips.wrong_to_right if facts.flips else None)),
         column("changed", lambda facts: count(facts.flips.changed if facts.flips else None)),
         column(f"agree with {sides.original}", lambda facts: percent(facts.agreement)),
@@ -168,14 +169,17 @@ def _changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str:
     )
 
 
-def _flip_share(flips: Flips | None) -> str:
-    """A text such as `171 (2.9 % [2.5, 3.2])`."""
+def _flip_share(facts: BehaviourFacts) -> str:
+    """`171 (2.9 % [2.5, 3.2])`: one decimal, and more if one would round a number to its budget."""
+    flips = facts.flips
     if flips is None:
         return MISSING
     if flips.percent is None or flips.interval is None:
         return count(flips.right_to_wrong)
-    low, high = (to_fixed(bound, 1) for bound in flips.interval)
-    return with_note(count(flips.right_to_wrong), f"{percent(flips.percent / 100)} [{low}, {high}]")
+    limits = [budget.limit for budget in facts.budgets if budget.kind == FlipsBudget.kind]
+    digits = digits_apart((flips.percent, *flips.interval), limits, fewest=1)
+    value, low, high = (to_fixed(number, digits) for number in (flips.percent, *flips.interval))
+    return with_note(count(flips.right_to_wrong), f"{value} % [{low}, {high}]")
 
 
 def _with_teacher(value: float | None, teacher: float | None) -> str:

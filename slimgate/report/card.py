@@ -13,7 +13,7 @@ from slimgate.report.alarms import teacher_doubt
 from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
 from slimgate.report.cascades import format_passed_on
 from slimgate.report.confirm import look_cautions
-from slimgate.report.figures import as_fast, drop_words, flops_words, smaller
+from slimgate.report.figures import drop_words, duel_as_fast, flops_words, size_words
 from slimgate.report.stages import params_cell
 from slimgate.report.status import (
     format_switched_off,
@@ -155,7 +155,7 @@ def _speed(record: RunRecord, model: VariantRecord) -> str:
             ),
             Column(
                 "against the teacher",
-                [as_fast(facts.speedup, facts.speedup_interval) or MISSING for _, facts in timings],
+                [duel_as_fast(facts) or MISSING for _, facts in timings],
                 right=True,
             ),
             Column("verdict", [_verdict(model, facts.verdict) for _, facts in timings]),
@@ -186,7 +186,7 @@ def _size(model: VariantRecord) -> str:
     if artifact is None or artifact.bytes is None:
         return ""
     lines = [f"{megabytes(artifact.bytes)} MB of files (1 MB = 1024² bytes), kind {escape(artifact.kind)}"]
-    if model.size is not None and (words := smaller(model.size.compression)):
+    if words := size_words(model.size):
         lines.append(f"{words} than the teacher" if "×" in words else f"{words} as the teacher")
     lines.append(
         f"{count(artifact.parameters)} parameters, {count(artifact.nonzero_parameters)} other than 0"

@@ -21,7 +21,7 @@ from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
-from slimgate.report.figures import as_fast, with_note
+from slimgate.report.figures import duel_as_fast, with_note
 from slimgate.report.peaks import slow_runtimes
 from slimgate.report.servers import other_server_settings
 from slimgate.report.status import (
@@ -297,7 +297,7 @@ def _slower_on(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     for workload, facts in model.latency.items():
         before, after = median_ms(original, workload), facts.p50_ms
         if facts.speedup is not None and facts.speedup_interval is not None:
-            how = as_fast(facts.speedup, facts.speedup_interval) if facts.speedup_interval[1] < 1 else None
+            how = duel_as_fast(facts) if facts.speedup_interval[1] < 1 else None
         elif before is not None and after is not None and after > _SLOWER * before:
             how = f"{significant(after)} against {significant(before)} ms"
         else:

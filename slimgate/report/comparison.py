@@ -8,13 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, megabytes, percent, significant, to_fixed
+from slimgate._system.number_text import (
+    MISSING,
+    count,
+    digits_apart,
+    megabytes,
+    percent,
+    significant,
+    to_fixed,
+)
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
 from slimgate.judge.message import format_builds
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.cascades import format_passed_on
-from slimgate.report.figures import drop_words, smaller, times_words, with_bounds, with_note
+from slimgate.report.figures import drop_words, duel_times, size_words, with_bounds, with_note
 from slimgate.report.peaks import peak_ms, rates_of
 from slimgate.report.status import (
     budgeted_metrics,
@@ -111,14 +119,13 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
     """`22.7 (3.8× smaller)`, `320 (1.6× smaller; a shared table is stored twice)`."""
     if model.artifact is None or model.artifact.bytes is None:
         return MISSING
-    compression = None if model.size is None else model.size.compression
     shown = megabytes(model.artifact.bytes) + unit
     # The log of a step says if the step split a shared table (models/replace_modules.py).
     logs = [log for step in model.steps for log in (step.log, *step.log.values())]  # also of steps in a step
     untied = any(isinstance(log, Mapping) and "untied" in log for log in logs)
     return with_note(
         shown,
-        None if model.name == TEACHER else smaller(compression),
+        None if model.name == TEACHER else size_words(model.size),
         "a shared table is stored twice" if untied else None,
     )
 
@@ -151,7 +158,7 @@ def speed_cell(facts: LatencyFacts | None) -> str:
         return MISSING
     if facts.speedup is None:
         return MISSING if facts.p50_ms is None else f"{significant(facts.p50_ms)} ms"
-    return times_words(facts.speedup, facts.speedup_interval)
+    return duel_times(facts)
 
 
 def _metric_column(models: Sequence[VariantRecord], metric: str) -> Column:
@@ -251,7 +258,7 @@ def latency_table(record: RunRecord) -> str:
         column("tokens a second", lambda facts: significant(facts.tokens_per_s)),
         column("cache MB", lambda facts: megabytes(facts.cache_bytes)),
         column("tokenize ms", lambda facts: significant(facts.tokenize_ms)),
-        column("speed-up", lambda facts: times_words(facts.speedup, facts.speedup_interval)),
+        column("speed-up", duel_times),
         column("noise floor", lambda facts: significant(facts.noise_floor)),
     ]
     return table(without_empty(columns)) if rows else ""
@@ -311,9 +318,10 @@ def _ratio(facts: MemoryFacts) -> str:
     """`0.61 [0.60, 0.62]`: with the least and the most that the readings allow."""
     if facts.ratio is None:
         return MISSING
-    if facts.spread is None:
-        return to_fixed(facts.ratio, 3)
-    return f"{to_fixed(facts.ratio, 3)} [{to_fixed(facts.spread[0], 3)}, {to_fixed(facts.spread[1], 3)}]"
+    numbers = (facts.ratio, *(facts.spread or ()))
+    digits = digits_apart(numbers, [budget.limit for budget in facts.budgets], fewest=3)
+    ratio, *ends = (to_fixed(number, digits) for number in numbers)
+    return f"{ratio} [{', '.join(ends)}]" if ends else ratio
 
 
 def _workload(facts: MemoryFacts) -> str:

@@ -8,38 +8,64 @@ from typing import Protocol
 
 from slimgate._system.number_text import MISSING, count, digits_apart, significant, to_fixed
 from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
+from slimgate.judge.budget_tables import SizeBudget
+from slimgate.results.latency import SpeedupFacts
+from slimgate.results.size import SizeFacts
 
 _GIGA = 10**9
 
 
-def smaller(compression: float | None) -> str | None:
-    """teacher / variant in words, None if it is not known."""
+def smaller(compression: float | None, limits: Sequence[float] = ()) -> str | None:
+    """teacher / variant in words, None if it is not known: one decimal, and more beside a budget."""
     if compression is None or not isfinite(compression) or compression <= 0:
         return None
     if 0.99 < compression < 1.01:
         return "same size"
     if compression > 1:
-        return f"{_times(compression)}× smaller"
+        return f"{_times(compression, limits)}× smaller"
     return f"{_times(1 / compression)}× larger"
 
 
-def as_fast(speedup: float | None, interval: tuple[float, float] | None = None) -> str | None:
+def size_words(size: SizeFacts | None) -> str | None:
+    """How much smaller a variant is, apart from its budget; None if it is not known."""
+    if size is None:
+        return None
+    limits = [budget.limit for budget in size.budgets if budget.kind == SizeBudget.kind]
+    return smaller(size.compression, limits)
+
+
+def as_fast(
+    speedup: float | None, interval: tuple[float, float] | None = None, limits: Sequence[float] = ()
+) -> str | None:
     """teacher / variant in words, None if it is not known."""
-    shown = times_words(speedup, interval)
+    shown = times_words(speedup, interval, limits)
     return None if shown == MISSING else f"{shown} as fast"
 
 
-def times_words(speedup: float | None, interval: tuple[float, float] | None = None) -> str:
-    """A text such as `1.93× [1.56, 2.57]`."""
+def duel_as_fast(facts: SpeedupFacts) -> str | None:
+    """The speed-up of a duel in words, apart from its budget; None if it is not known."""
+    return as_fast(facts.speedup, facts.speedup_interval, [budget.limit for budget in facts.budgets])
+
+
+def duel_times(facts: SpeedupFacts) -> str:
+    """The speed-up of a duel, apart from its budget: `1.93× [1.56, 2.57]`."""
+    return times_words(facts.speedup, facts.speedup_interval, [budget.limit for budget in facts.budgets])
+
+
+def times_words(
+    speedup: float | None, interval: tuple[float, float] | None = None, limits: Sequence[float] = ()
+) -> str:
+    """`1.93× [1.56, 2.57]`: three digits, and more for a number that would be rounded to its budget."""
     if speedup is None or not isfinite(speedup):
         return MISSING
-    bounds = "" if interval is None else f" [{', '.join(map(_speed_digits, interval))}]"
-    return f"{_speed_digits(speedup)}×{bounds}"
+    ends = ", ".join(_speed_digits(end, limits) for end in interval or ())
+    return f"{_speed_digits(speedup, limits)}×{f' [{ends}]' if ends else ''}"
 
 
-def _speed_digits(value: float) -> str:
+def _speed_digits(value: float, limits: Sequence[float]) -> str:
     """1.93, 26.2, 131: a duel is not surer than three digits."""
-    return to_fixed(value, 2 if value < 10 else 1 if value < 100 else 0)
+    fewest = 2 if value < 10 else 1 if value < 100 else 0
+    return to_fixed(value, digits_apart([value], limits, fewest=fewest))
 
 
 class Counted(Protocol):
@@ -123,6 +149,6 @@ def with_note(value: str, *notes: str | None) -> str:
     return f"{value} ({'; '.join(known)})" if known else value
 
 
-def _times(ratio: float) -> str:
+def _times(ratio: float, limits: Sequence[float] = ()) -> str:
     """One decimal, or two if one decimal would give 1.0."""
-    return to_fixed(ratio, 1 if ratio >= 1.05 else 2)
+    return to_fixed(ratio, digits_apart([ratio], limits, fewest=1 if ratio >= 1.05 else 2))

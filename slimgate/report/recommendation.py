@@ -10,7 +10,7 @@ from slimgate.judge.budget_kinds import is_in_points
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.comparison import quality_cell, size_cell, value_words
-from slimgate.report.figures import as_fast, bounded_drop_words, with_note
+from slimgate.report.figures import bounded_drop_words, duel_as_fast, with_note
 from slimgate.report.status import (
     MOST_WORKLOADS,
     budgeted_metrics,
@@ -205,7 +205,7 @@ def _speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
     """`1.93× [1.56, 2.57] as fast on batch 1`; without a duel `4.80 ms on batch 1 (teacher 12.7 ms)`."""
     facts, where = model.latency[workload], workload_words(workload)
     if facts.speedup is not None:
-        return f"{as_fast(facts.speedup, facts.speedup_interval)} on {where}"
+        return f"{duel_as_fast(facts)} on {where}"
     before = significant(median_ms(teacher(record), workload))
     return f"{significant(facts.p50_ms)} ms on {where} (teacher {before} ms)"
 

@@ -378,7 +378,7 @@ def test_many_workloads_are_counted_instead_of_named() -> None:
     assert "batch 4 (0.80×" not in told.partition("## Variants")[0]
     head, _, _, line = map(to_text, summary_table(record, ""))
     assert "speed-up (b1 / b32x32)" in head
-    assert "0.800× [0.700, 0.900] / 3 more" in line
+    assert "0.80× [0.70, 0.90] / 3 more" in line
 
 
 def test_tables_show_the_workloads_with_budgets_before_others() -> None:

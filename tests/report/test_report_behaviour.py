@@ -10,7 +10,7 @@ from support.sample_record import FAIL, PASS, sample_record, sliced, variant
 
 from slimgate.record.run import RunRecord
 from slimgate.report.behaviour import worst_slices
-from slimgate.results.base import BudgetFacts
+from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, ReliabilityFacts, TradeoffFacts
 
 
@@ -37,6 +37,14 @@ def test_changed_answers_stand_beside_the_teachers_calibration() -> None:
     ]
     assert "| distilled |" in text
     assert "| int8" not in text
+
+
+def test_a_share_of_lost_rows_is_not_rounded_to_its_budget() -> None:
+    lost = Flips(right_to_wrong=29, wrong_to_right=0, changed=29, percent=2.9, interval=(2.5, 4.04))
+    budget = BudgetFacts(kind="flips_max_percent", limit=4.0, verdict=Verdict.INCONCLUSIVE)
+    facts = BehaviourFacts(flips=lost, budgets=[budget])
+    text = section(all_sections(record_of(facts)), "Answers that changed")
+    assert "29 (2.90 % [2.50, 4.04])" in text
 
 
 def test_slices_that_lost_are_listed_and_few_rows_marked() -> None:

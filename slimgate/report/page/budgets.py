@@ -86,7 +86,8 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             words = f"{percent(budget.value)} of the blocks' weights"
             return _line("quantized weights", words, budget, budget.value, None)
         case SizeFacts(compression=ratio):
-            return _line(result.subject, smaller(ratio) or MISSING, budget, ratio, None, zero=1.0)
+            words = smaller(ratio, [budget.limit]) or MISSING
+            return _line(result.subject, words, budget, ratio, None, zero=1.0)
         case MemoryFacts(ratio=ratio, spread=spread):
             words = MISSING if ratio is None else f"{with_bounds(ratio, spread)} of the teacher's"
             return _line(result.subject, words, budget, ratio, spread, zero=1.0)
@@ -100,7 +101,8 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             return _line(of, words, budget, budget.value, budget.interval, zero=zero)
         case SpeedupFacts(speedup=speedup, speedup_interval=interval):
             of = f"{result.subject}, {workload_words(result.name)}"
-            return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
+            words = as_fast(speedup, interval, [budget.limit]) or MISSING
+            return _line(of, words, budget, speedup, interval, zero=1.0)
         case TimeLimitFacts():
             of = f"{result.subject}, {workload_words(result.name)}, {budget_words(budget.kind)}"
             known = find_kind(budget.kind)
@@ -142,7 +144,8 @@ def behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> Budget:
         # a slice that has the budget's verdict: a small slice may have lost more by chance
         worst = max(sliced, key=lambda part: (part.verdict is budget.verdict, part.drop_points))
         value, interval = worst.drop_points, worst.interval
-        words = f"{drop_words(value, interval)} in {visible(worst.column)} {shorten(worst.value, LONGEST)}"
+        drop = drop_words(value, interval, [budget.limit])
+        words = f"{drop} in {visible(worst.column)} {shorten(worst.value, LONGEST)}"
     return _line(budget_words(budget.kind), words, budget, value, interval)
 
 

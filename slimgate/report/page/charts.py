@@ -9,7 +9,7 @@ from typing import Any
 from slimgate._system.number_text import MISSING, megabytes, significant
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import as_fast, drop_words, smaller
+from slimgate.report.figures import as_fast, drop_words, duel_as_fast, size_words, smaller
 from slimgate.report.history import gated_metrics, metric_value, model_names
 from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number
@@ -94,13 +94,14 @@ def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str
     }
     if artifact is not None and artifact.bytes is not None:
         compression = model.size.compression if model.size else None
+        smaller_words = size_words(model.size)
         if model.name == TEACHER:
-            compression = 1.0
+            compression, smaller_words = 1.0, smaller(1.0)
         entry |= {
             "bytes": artifact.bytes,
             "size": f"{megabytes(artifact.bytes)} MB",
             "compression": number(compression),
-            "smaller": smaller(compression) or MISSING,
+            "smaller": smaller_words or MISSING,
             "bits": number(8 * artifact.bytes / artifact.parameters if artifact.parameters else None, 4),
             "sparsity": number(_sparsity(artifact.parameters, artifact.nonzero_parameters), 4),
         }
@@ -125,7 +126,7 @@ def _speed(original: VariantRecord | None, model: VariantRecord, workload: str) 
         return [1.0, 1.0, "reference"]
     facts = model.latency.get(workload)
     if facts is not None and facts.speedup is not None and facts.speedup_interval is not None:
-        words = as_fast(facts.speedup, facts.speedup_interval)
+        words = duel_as_fast(facts)
         return [number(facts.speedup), number(facts.speedup_interval[0]), words]
     before, after = median_ms(original, workload), median_ms(model, workload)
     if before is None or not after:

@@ -10,7 +10,7 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, duration, megabytes, percent, significant, to_fixed
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import as_fast, drop_words, flops_words
+from slimgate.report.figures import drop_words, duel_as_fast, flops_words
 from slimgate.report.page.budgets import Budget, budgets
 from slimgate.report.page.diagrams import (
     Confusion,
@@ -187,6 +187,6 @@ def _make_times(record: RunRecord, model: VariantRecord, workload: str, facts: L
     return Times(
         workload_words(workload),
         [significant(value) for value in values],
-        as_fast(facts.speedup, facts.speedup_interval) or MISSING,
+        duel_as_fast(facts) or MISSING,
         draw_bar(scale, facts.p50_ms, ends),
     )

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate._system.number_text import MEGABYTE, MISSING, significant
+from slimgate._system.number_text import MEGABYTE, MISSING, digits_apart
+from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
+from slimgate.report.figures import duel_times
 from slimgate.report.head import broken_lines
 from slimgate.report.status import (
     budgeted_metrics,
@@ -235,17 +237,9 @@ def _size(model: VariantRecord) -> str:
 def _speed(model: VariantRecord, shown: Sequence[str]) -> str:
     """The speed-ups on the shown workloads, and how many more there are."""
     speedups = {name: facts for name, facts in model.latency.items() if facts.speedup}
-    cells = [
-        _times(speedups[name].speedup, speedups[name].speedup_interval) for name in shown if name in speedups
-    ]
+    cells = [duel_times(speedups[name]) for name in shown if name in speedups]
     left = len(speedups) - len(cells)
     return " / ".join([*cells, f"{left} more"] if left else cells) or MISSING
-
-
-def _times(speedup: float | None, interval: tuple[float, float] | None) -> str:
-    """`20.9× [5.83, 29.5]`, to three digits: the table has to fit a terminal."""
-    ends = "" if interval is None else f" [{', '.join(map(significant, interval))}]"
-    return f"{significant(speedup)}×{ends}"
 
 
 def _is_growth(record: RunRecord, metric: str) -> bool:
@@ -258,5 +252,7 @@ def _is_growth(record: RunRecord, metric: str) -> bool:
 def _drop(facts: QualityFacts | None) -> str:
     if facts is None or facts.drop_points is None or facts.interval is None:
         return MISSING
-    low, high = facts.interval
-    return f"{facts.drop_points:z.1f} [{low:z.1f}, {high:z.1f}]"
+    numbers = (facts.drop_points, *facts.interval)
+    digits = digits_apart(numbers, list_point_limits(facts.budgets), fewest=1)
+    value, low, high = (f"{number:z.{digits}f}" for number in numbers)
+    return f"{value} [{low}, {high}]"

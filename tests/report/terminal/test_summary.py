@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support.sample_record import sample_record, variant
+from support.sample_record import latency, quality, sample_record, variant
 
 from slimgate.record.run import RunRecord
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
 from slimgate.record.verdicts import CarriedResult
 from slimgate.report.terminal.summary import MOST, summary_lines, summary_table, terminal_table, to_text
-from slimgate.results.base import Verdict
+from slimgate.results.base import BudgetFacts, Verdict
 
 WHERE = "reports/latest/x/report.md"
 
@@ -132,3 +132,14 @@ def test_a_table_that_fits_stays_a_table() -> None:
     rows = [{"model": "a", "state": "PASS"}]
     assert terminal_table(rows, ["green"], width=20)[-1] == [("a        ", ""), ("PASS", "green")]
     assert terminal_table(rows, ["green"], width=10) == [[("a: ", ""), ("PASS", "green")]]
+
+
+def test_no_figure_of_the_table_is_rounded_to_its_budget() -> None:
+    accuracy = quality("x", "accuracy", 1.2, (0.5, 2.04), Verdict.INCONCLUSIVE)
+    budget = BudgetFacts(kind="speedup_min", limit=1.5, verdict=Verdict.INCONCLUSIVE)
+    times = latency(5.0, speedup=1.62, speedup_interval=(1.497, 1.75), budgets=[budget])
+    found = variant("x", quality={"accuracy": accuracy}, latency={"b1": times})
+    record = sample_record(variants=[sample_record().variants[0], found])
+    row = to_text(summary_table(record, WHERE)[-1])
+    assert "1.20 [0.50, 2.04]" in row
+    assert "1.62× [1.497, 1.75]" in row

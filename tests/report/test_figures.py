@@ -1,0 +1,74 @@
+"""Figures beside their budgets: none is rounded to the limit that it is compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.sample_record import artifact, latency, sample_record, sliced, variant
+
+from slimgate.record.run import VariantRecord
+from slimgate.report.comparison import memory_table, size_cell, speed_cell
+from slimgate.report.page.budgets import budgets
+from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.behaviour import BehaviourFacts
+from slimgate.results.memory import MemoryFacts
+from slimgate.results.size import SizeFacts
+
+
+def limit(kind: str, value: float) -> dict[str, Any]:
+    """Fields of a result that its budget does not decide."""
+    budget = BudgetFacts(kind=kind, limit=value, verdict=Verdict.INCONCLUSIVE)
+    return {"budgets": [budget], "verdict": budget.verdict}
+
+
+def page_words(model: VariantRecord) -> str:
+    """The figure in the page's line of the only budget."""
+    [budget] = budgets(model)
+    return budget.measured
+
+
+@pytest.mark.parametrize(
+    ("speedup", "interval", "minimum", "shown"),
+    [
+        (1.62, (1.497, 1.75), 1.5, "1.62× [1.497, 1.75]"),
+        (1.5, (1.4, 1.6), 1.5, "1.50× [1.40, 1.60]"),
+        (31.0, (29.98, 33.0), 30.0, "31.0× [29.98, 33.0]"),
+    ],
+    ids=["a bound below", "a figure at it", "a bound below a large one"],
+)
+def test_a_speed_up_is_not_rounded_to_its_budget(
+    speedup: float, interval: tuple[float, float], minimum: float, shown: str
+) -> None:
+    facts = latency(
+        5.0, speedup=speedup, speedup_interval=interval, duel_measured="now", **limit("speedup_min", minimum)
+    )
+    assert speed_cell(facts) == shown
+    assert page_words(variant("x", latency={"b1": facts})) == f"{shown} as fast"
+
+
+@pytest.mark.parametrize(
+    ("compression", "shown"),
+    [(3.96, "3.96× smaller"), (4.0, "4.0× smaller"), (4.2, "4.2× smaller"), (0.26, "3.8× larger")],
+    ids=["just too large", "at its budget", "smaller", "larger"],
+)
+def test_a_size_is_not_rounded_to_its_budget(compression: float, shown: str) -> None:
+    size = SizeFacts(compression=compression, measured="now", **limit("compression_min", 4.0))
+    model = variant("x", size=size, artifact=artifact(1_000_000, 250_000))
+    assert f"({shown})" in size_cell(model)
+    assert page_words(model) == shown
+
+
+def test_peak_memory_is_not_rounded_to_its_budget() -> None:
+    facts = MemoryFacts(
+        peak_bytes=1, ratio=0.59, spread=(0.58, 0.6002), measured="now", **limit("memory_ratio_max", 0.6)
+    )
+    model = variant("x", memory=facts)
+    record = sample_record(variants=[sample_record().variants[0], model])
+    assert "0.5900 [0.5800, 0.6002]" in memory_table(record)
+
+
+def test_a_drop_of_a_slice_is_not_rounded_to_its_budget() -> None:
+    part = sliced("language", "de", 300, 1.2, (0.5, 2.04))
+    facts = BehaviourFacts(slices=[part], measured="now", **limit("slices.accuracy", 2.0))
+    assert page_words(variant("x", behaviour=facts)).startswith("drop 1.20 [0.50, 2.04] in language")

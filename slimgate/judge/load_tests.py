@@ -21,6 +21,7 @@ from math import exp, inf, isfinite, log
 
 import numpy as np
 
+from slimgate._system.number_text import digits_apart
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import P95, independent_rounds, quantile_interval, sample_quantile
 from slimgate.judge.contrast import Interval
@@ -155,16 +156,17 @@ def ratio_message(
     undecided: why it is INCONCLUSIVE, if not by its times.
     """
     part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[comparison.part]
+    low, high = comparison.interval
+    claimed = comparison.interval if comparison.noise_floor is None else comparison.claimed_interval
+    digits = digits_apart((comparison.ratio, *claimed), [judged.limit], fewest=2)
     line = (
-        f"{name}{part} {comparison.ratio:.2f}× the base's speed {_format_claim(comparison)}, "
-        f"budget {judged.limit:g}×: "
+        f"{name}{part} {comparison.ratio:.{digits}f}× the base's speed {_format_claim(comparison, digits)}, "
+        f"budget {judged.limit:g}×: {judged.verdict}"
     )
-    line += str(judged.verdict)
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return line
     if undecided is not None:
         return f"{line}, {undecided}"
-    low, high = comparison.interval
     if comparison.noise_floor is None:
         return f"{line}, {ONE_RUN}"
     if not isfinite(comparison.noise_floor):
@@ -174,9 +176,10 @@ def ratio_message(
     return f"{line}, more requests would decide"
 
 
-def _format_claim(comparison: TimeRatio) -> str:
+def _format_claim(comparison: TimeRatio, digits: int) -> str:
     low, high = comparison.interval if comparison.noise_floor is None else comparison.claimed_interval
-    bounds = f"[{low:.2f}, {high:.2f}]" if isfinite(high) else f"[{low:.2f}, no bound]"
+    ends = f"{low:.{digits}f}, " + (f"{high:.{digits}f}" if isfinite(high) else "no bound")
+    bounds = f"[{ends}]"
     if comparison.noise_floor is None:
         return f"{bounds} by its requests alone"
     return f"{bounds} ({format_noise_floor(comparison.noise_floor)})"

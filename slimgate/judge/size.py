@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from slimgate._system.number_text import MEGABYTE
+from slimgate._system.number_text import MEGABYTE, digits_apart
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, QuantizedBudget, SizeBudget
 from slimgate.judge.decision import to_verdict
@@ -36,6 +36,15 @@ def judge_compression(
 ) -> BudgetFacts:
     """PASS if teacher / variant is at least `minimum`. Bytes are those of the files needed to predict."""
     return _judge_exact(SizeBudget.kind, minimum, reason, holds=teacher_bytes >= minimum * variant_bytes)
+
+
+def size_message(name: str, teacher_bytes: int, variant_bytes: int, budget: BudgetFacts | None) -> str:
+    """The line of the gate."""
+    compression = teacher_bytes / variant_bytes
+    digits = digits_apart([compression], [] if budget is None else [budget.limit], fewest=2)
+    sizes = f"{variant_bytes / MEGABYTE:.1f} vs {teacher_bytes / MEGABYTE:.1f} MB"
+    line = f"{name}: size {sizes}, {compression:.{digits}f}× smaller"
+    return line if budget is None else f"{line}, budget {budget.limit:g}×: {budget.verdict}"
 
 
 def judge_quantized(share: float, minimum: float, reason: str | None) -> BudgetFacts:
@@ -100,9 +109,12 @@ def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> Budge
 def memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | None) -> str:
     """The line of the gate."""
     sizes = f"{memory.variant / MEGABYTE:.1f} vs {memory.teacher / MEGABYTE:.1f} MB"
-    line = f"{name}: peak memory {sizes}, {memory.ratio:.3f} of the teacher's"
+    numbers = (memory.ratio, *memory.spread)
+    digits = digits_apart(numbers, [] if budget is None else [budget.limit], fewest=3)
+    ratio, low, high = (f"{number:.{digits}f}" for number in numbers)
+    line = f"{name}: peak memory {sizes}, {ratio} of the teacher's"
     if memory.readings > 1:
-        line += f" [{memory.spread[0]:.3f}, {memory.spread[1]:.3f}] (n={memory.readings} processes)"
+        line += f" [{low}, {high}] (n={memory.readings} processes)"
     if budget is not None:
         line += f", budget {budget.limit:g}: {budget.verdict}"
     if budget is not None and budget.verdict is Verdict.INCONCLUSIVE:

@@ -76,3 +76,9 @@ def test_a_limit_that_the_readings_just_reach_is_not_decided() -> None:
     assert judge_memory(ratio, 0.5, None).verdict is Verdict.INCONCLUSIVE
     assert judge_memory(ratio, 0.7, None).verdict is Verdict.PASS
     assert judge_memory(ratio, 0.49, None).verdict is Verdict.FAIL
+
+
+def test_the_line_does_not_round_a_reading_to_its_budget() -> None:
+    found = memory_ratio([10_000] * READINGS, [5_900, *[5_950] * (READINGS - 2), 6_002])
+    line = memory_message("int8", found, judge_memory(found, 0.6, None))
+    assert "0.5950 of the teacher's [0.5900, 0.6002] (n=6 processes), budget 0.6: INCONCLUSIVE" in line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.size import judge_compression
+from slimgate.judge.size import judge_compression, size_message
 from slimgate.results.base import BudgetFacts, Verdict
 
 
@@ -13,3 +13,15 @@ def test_a_size_is_exact_so_its_budget_is_always_decided(size: int, verdict: Ver
     assert judge_compression(size, 100, 4.0, "phones") == BudgetFacts(
         kind="compression_min", limit=4.0, verdict=verdict, reason="phones", n_needed=None
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [(399.9, "3.999× smaller, budget 4×: FAIL"), (400, "4.00× smaller, budget 4×: PASS")],
+    ids=["just too large", "at its budget"],
+)
+def test_the_line_does_not_round_a_size_to_its_budget(size: float, told: str) -> None:
+    sizes = round(size * 10 * 1024**2), 1000 * 1024**2
+    line = size_message("int8", *sizes, judge_compression(*sizes, 4.0, None))
+    assert line == f"int8: size 1000.0 vs {10 * size:.1f} MB, {told}"
+    assert size_message("int8", 200, 100, None).endswith(" MB, 2.00× smaller")

@@ -211,6 +211,12 @@ def test_the_message_says_what_would_decide() -> None:
     )
 
 
+def test_the_message_does_not_round_a_bound_to_its_budget() -> None:
+    found = Speedup(1.62, (1.497, 1.75), 1.62, 0.0, 20)
+    line = speed_message("int8", "b1", found, judge_speedup(found, 1.5, None))
+    assert line.startswith("int8: b1 1.620× the teacher's speed [1.497, 1.750] ")
+
+
 @pytest.mark.parametrize("minimum", [1.0, 50.0])
 def test_nothing_is_decided_where_another_process_has_the_cores(minimum: float) -> None:
     """On two cores beside another model, a true speed-up of 10 was 63 [60, 73], with a noise floor of 3 %."""

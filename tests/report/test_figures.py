@@ -59,6 +59,12 @@ def test_a_size_is_not_rounded_to_its_budget(compression: float, shown: str) -> 
     assert page_words(model) == shown
 
 
+def test_a_share_of_weights_is_not_rounded_to_its_budget() -> None:
+    budget = BudgetFacts(kind="quantized_share_min", limit=0.95, verdict=Verdict.FAIL, value=0.9496)
+    size = SizeFacts(compression=3.0, budgets=[budget], verdict=Verdict.FAIL, measured="now")
+    assert page_words(variant("x", size=size)) == "94.96 % of the blocks' weights"
+
+
 def test_peak_memory_is_not_rounded_to_its_budget() -> None:
     facts = MemoryFacts(
         peak_bytes=1, ratio=0.59, spread=(0.58, 0.6002), measured="now", **limit("memory_ratio_max", 0.6)

@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from slimgate._system.number_text import MEGABYTE
+from slimgate._system.number_text import digits_apart, format_apart
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, QuantizedBudget
@@ -20,6 +20,7 @@ from slimgate.judge.size import (
     judge_quantized,
     memory_message,
     memory_ratio,
+    size_message,
 )
 from slimgate.models.weight_shares import WeightShares, explain_missing_shares, read_artifact_shares
 from slimgate.plugin.gates.latency import describe_unpacked_weights
@@ -49,11 +50,9 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_r
     report_build(variant, report_result)
     before, after = teacher.built.artifact.manifest["bytes"], variant.built.artifact.manifest["bytes"]
     budgets, judged = suite.budgets[variant.name], list[BudgetFacts]()
-    sizes = f"{after / MEGABYTE:.1f} vs {before / MEGABYTE:.1f} MB"
-    line = f"{variant.name}: size {sizes}, {before / after:.2f}× smaller"
     if (budget := budgets.size) is not None:
         judged.append(judge_compression(before, after, budget.limit, budget.reason))
-        line += f", budget {budget.limit:g}×: {judged[-1].verdict}"
+    line = size_message(variant.name, before, after, judged[-1] if judged else None)
     if (of_weights := budgets.quantized) is not None:
         artifact = variant.built.artifact
         shares = read_artifact_shares(artifact.kind, artifact.folder)
@@ -96,8 +95,10 @@ def _describe_quantized(shares: WeightShares, judged: BudgetFacts) -> str:
     Example: `; 0.0 % of the weights of its blocks have fewer than 16 bits (claimed: gptq), budget 95 %`.
     """
     claimed = f" (claimed: {shares.claim})" if shares.claim else ""
-    share = f"{100 * shares.quantized_share:.1f} % of the weights of its blocks"
-    return f"; {share} have fewer than 16 bits{claimed}, budget {100 * judged.limit:g} %: {judged.verdict}"
+    limit = 100 * judged.limit
+    [share] = format_apart([100 * shares.quantized_share], limit)
+    of_weights = f"{share} % of the weights of its blocks"
+    return f"; {of_weights} have fewer than 16 bits{claimed}, budget {limit:g} %: {judged.verdict}"
 
 
 def describe_not_sized(suite: Suite, name: str) -> str | None:
@@ -131,7 +132,9 @@ def _report_flops(
         return facts
     ratio = after.macs / before.macs
     judged = judge_flops(before.macs, after.macs, budget.limit, budget.reason) if budget else None
-    line = f"{variant.name}: {_giga(after)} vs {_giga(before)} GFLOPs a row, {ratio:.3f} of the teacher's"
+    digits = digits_apart([ratio], [judged.limit] if judged else [], fewest=3)
+    share = f"{ratio:.{digits}f} of the teacher's"
+    line = f"{variant.name}: {_giga(after)} vs {_giga(before)} GFLOPs a row, {share}"
     if judged:
         line += f", budget {judged.limit:g}: {judged.verdict}"
     fields = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape, visible
-from slimgate._system.number_text import MISSING, percent, significant
+from slimgate._system.number_text import MISSING, format_apart, significant
 from slimgate.budgets.base import MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST, shorten
@@ -83,7 +83,7 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
         case BehaviourFacts() as behaviour:
             return behaviour_budget(behaviour, budget)
         case SizeFacts() if budget.kind == QuantizedBudget.kind:
-            words = f"{percent(budget.value)} of the blocks' weights"
+            words = f"{_quantized_percent(budget)} of the blocks' weights"
             return _line("quantized weights", words, budget, budget.value, None)
         case SizeFacts(compression=ratio):
             words = smaller(ratio, [budget.limit]) or MISSING
@@ -113,6 +113,13 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             words = with_bounds(budget.value, budget.interval)
             of = f"{result.title}, {budget_words(budget.kind)}"
             return _line(escape(of), words, budget, budget.value, budget.interval)
+
+
+def _quantized_percent(budget: BudgetFacts) -> str:
+    if budget.value is None:
+        return MISSING
+    [share] = format_apart([100 * budget.value], 100 * budget.limit)
+    return f"{share} %"
 
 
 def _quality(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:

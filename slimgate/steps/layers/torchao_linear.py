@@ -113,6 +113,15 @@ class TorchaoLinear(nn.Module):
         bias = None if self.bias is None else self.bias.to(dtype)
         return functional.linear(inputs.to(dtype), self._weight, bias).to(inputs.dtype)
 
+    def dequantized(self) -> Tensor:
+        """(out_features, in_features) float32 that W stands for. Raises BuildError if torchao cannot tell."""
+        weight = self._wrap_weight()
+        if type(weight).dequantize is Tensor.dequantize:
+            kind = type(weight).__name__
+            raise BuildError(f"torchao's {kind} does not say what its integers stand for")
+        floats: Tensor = weight.dequantize()
+        return floats.float()
+
     def _wrap_weight(self) -> Any:
         torchao_quantization()
         with silent(logging.WARNING):

@@ -19,6 +19,9 @@ from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.compiled import CompiledPredictor
 from slimgate.runtimes.compiled import Params as CompiledParams
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.finetune import lora
+from slimgate.steps.layers.lora_linear import LoraLinear
+from slimgate.steps.layers.straight_through import gradients_through
 from slimgate.steps.layers.torchao_linear import TorchaoLinear
 from slimgate.steps.quantize import torchao_quantize
 from slimgate.steps.quantize.torchao_quantize import Params
@@ -85,6 +88,38 @@ def test_levels_and_scales_are_those_of_a_rows_largest_weight() -> None:
     assert layer.qdata.tolist() == [[127, -50, 0, 25], [0, 0, -128, 50]]
     rows = torch.eye(4)
     assert torch.allclose(layer(rows), layer.qdata.float().t() * layer.get_buffer("scale").flatten())
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_gradients_pass_the_floats_of_its_integers(config: Any) -> None:
+    linear = torch.nn.Linear(32, 16)
+    chosen = torchao_quantize.configuration(Params(config=config), "cpu")
+    layer = TorchaoLinear.from_linear(linear, chosen, compute="float32")
+    network, rows = torch.nn.Sequential(layer), torch.randn(4, 32, requires_grad=True)
+    with gradients_through(network):
+        network(rows).sum().backward()
+    floats = layer.qdata.float() * layer.get_buffer("scale").view(-1, 1)
+    assert rows.grad is not None
+    torch.testing.assert_close(rows.grad, floats.sum(0).expand(4, -1))
+
+
+def test_weights_that_torchao_cannot_unpack_are_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = torchao_quantize.configuration(Params(config="int8_weight_only"), "cpu")
+    layer = TorchaoLinear.from_linear(torch.nn.Linear(32, 16), config, compute="float32")
+    monkeypatch.setattr(layer, "_wrap_weight", lambda: torch.nn.Parameter(torch.zeros(16, 32)))
+    with pytest.raises(BuildError, match="Parameter does not say what its integers stand for"):
+        layer.dequantized()
+
+
+@pytest.mark.slow
+def test_adapters_learn_next_to_its_layers(tmp_path: Path, folder: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = torchao_quantize.step.apply(load_tiny(folder, context), Params(config="int8_dynamic"), context)
+    lora.step.apply(model, lora.Params(epochs=1, precision="float32", r=2, merge=False), context)
+    layers = [module for module in model.network.modules() if isinstance(module, LoraLinear)]
+    assert len(layers) == 2 * 6
+    assert all(isinstance(layer.base, TorchaoLinear) for layer in layers)
+    assert all(int(torch.count_nonzero(layer.lora_b)) for layer in layers)
 
 
 @pytest.mark.slow

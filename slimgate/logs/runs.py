@@ -1,14 +1,15 @@
 """A log is one run; chooses the run of a log that holds several.
 
 A folder may hold a run of January and another of February. The newest run is judged if it has every task that
-the other log has. Runs of one model without a task in common are judged together. Otherwise the command
-refuses and lists the runs, and `--run` chooses.
+the other log has, and if all runs are of one model. Runs of one model without a task in common are judged
+together. Otherwise the command refuses and lists the runs, and `--run` chooses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from slimgate._system.json_text import plain_json
 from slimgate.errors import DataError, list_names
@@ -26,12 +27,31 @@ _MOST_RUNS = 6
 
 def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
     """The log of a file or folder. Raises DataError if its only run cannot be judged."""
-    runs = sorted(runs, key=lambda run: run.time)
+    runs = sorted(runs, key=lambda run: to_utc(run.time))
     if len(runs) > 1:
         return Log(tool, shown, {}, runs=tuple(runs))
     if not runs or runs[0].problem:
         raise DataError(f"{shown}: {runs[0].problem if runs else 'it has no run'}")
     return _take_run(Log(tool, shown, {}), runs[0])
+
+
+def to_utc(time: str) -> str:
+    """A time with a UTC offset in UTC, so that times of several time zones sort; any other text as it is."""
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        return time
+    return time if moment.tzinfo is None else moment.astimezone(UTC).isoformat()
+
+
+def check_one_model(logs: Sequence[Log]) -> None:
+    """Raises DataError for runs of one side that are of two models."""
+    models = list(dict.fromkeys(log.model for log in logs if log.model is not None))
+    if len(models) > 1:
+        raise DataError(
+            f"{' and '.join(log.shown for log in logs)}: the runs of one side must be of one model, but "
+            f"these are of {' and '.join(models)}; give each model a separate --target"
+        )
 
 
 def parse_choices(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
@@ -112,6 +132,7 @@ def _choose_further(log: Log, side: str, choices: Mapping[str, str]) -> Log:
             raise DataError("; and ".join(problems))
         chosen = chosen or _pick(folder, side, folder.runs[-1])
         further += [replace(chosen, further=()), *chosen.further]
+    check_one_model([log, *further])
     return replace(log, further=tuple(further))
 
 
@@ -141,6 +162,7 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
     if choice == EACH_TASK:
         return _join_newest(log)
     if choice == ALL:
+        _require_one_model(log, log.runs, ALL)
         first, *rest = (_pick(log, side, run) for run in log.runs)
         further = tuple(replace(run, notes=(), further=()) for run in rest)
         return replace(first, notes=log.notes, further=(*further, *log.further))
@@ -205,13 +227,20 @@ def _join_disjoint(log: Log, other: Log) -> Log | None:
 
 
 def _find_problems(log: Log, side: str, other: Log) -> list[str]:
-    """Why the newest run is not judged without a choice: it is unusable, or lacks a task of the other log."""
-    newest = log.runs[-1]
+    """Why the newest run is not judged without a choice.
+
+    It is unusable, it lacks a task of the other log, or the runs are of several models.
+    """
+    newest, models = log.runs[-1], _list_models(log.runs)
     lacking = [task for task in _list_all_tasks(other) if task not in newest.tasks]
-    if not newest.problem and not lacking:
+    if not newest.problem and not lacking and len(models) < 2:
         return []
-    why = newest.problem or f"the newest lacks {_list_tasks(lacking)}, which {other.shown} has"
-    each = any(run.tasks.keys() - newest.tasks.keys() for run in log.runs)
+    why = newest.problem or (
+        f"they are of {len(models)} models"
+        if len(models) > 1
+        else f"the newest lacks {_list_tasks(lacking)}, which {other.shown} has"
+    )
+    each = len(models) < 2 and any(run.tasks.keys() - newest.tasks.keys() for run in log.runs)
     judgeable = [run for run in log.runs if not run.problem]
     return [
         f"{log.shown} holds {len(log.runs)} runs: {_list_runs(log.runs, settings=True)}; {why}: choose one "
@@ -234,46 +263,64 @@ def _join_newest(log: Log) -> Log:
     judgeable = [run for run in log.runs if not run.problem]
     if not judgeable:
         raise DataError(f"{log.shown}: {log.runs[-1].problem}")
-    models = sorted({run.model for run in judgeable if run.model is not None})
+    model = _require_one_model(log, judgeable, EACH_TASK)
     newest = {task: run for run in judgeable for task in run.tasks}
-    if len(models) > 1:
-        raise DataError(
-            f"{log.shown}: its runs are of {len(models)} models ({', '.join(models[:EXAMPLES])}), and "
-            f"--run {EACH_TASK} joins only runs of one model; choose one run by --run"
-        )
     tasks = {task: newest[task].tasks[task] for task in sorted(newest)}
     by_run: dict[str, list[str]] = {}
     for task in tasks:
         by_run.setdefault(newest[task].time, []).append(task)
-    times = "; ".join(f"{_list_tasks(by_run[time])} of {time}" for time in sorted(by_run))
+    in_order = sorted(by_run, key=to_utc)
+    times = "; ".join(f"{_list_tasks(by_run[time])} of {time}" for time in in_order)
     notes = [f"{log.shown}: tasks of {len(by_run)} runs are judged: {times}"]
     notes += [f"{log.shown}: run {run.time} is left out: {run.problem}" for run in log.runs if run.problem]
     notes += [note for run in judgeable if run.time in by_run for note in run.notes]
     return replace(
         log,
-        shown=f"{log.shown} (runs {', '.join(sorted(by_run))})",
+        shown=f"{log.shown} (runs {', '.join(in_order)})",
         tasks=tasks,
-        model=models[0] if models else None,
+        model=model,
         notes=(*log.notes, *notes),
-        time=max(by_run),
+        time=in_order[-1],
         runs=(),
         environment=join_environments(*(run.environment for run in judgeable if run.time in by_run)),
     )
 
 
+def _list_models(runs: Sequence[Run]) -> list[str]:
+    return sorted({run.model for run in runs if run.model is not None})
+
+
+def _require_one_model(log: Log, runs: Sequence[Run], choice: str) -> str | None:
+    """The model of the runs; None if they do not name it. Raises DataError if they are of several models."""
+    models = _list_models(runs)
+    if len(models) > 1:
+        raise DataError(
+            f"{log.shown}: its runs are of {len(models)} models ({', '.join(models[:EXAMPLES])}), and "
+            f"--run {choice} joins only runs of one model; choose one run by --run"
+        )
+    return models[0] if models else None
+
+
 def _list_runs(runs: Sequence[Run], *, settings: bool = False) -> str:
-    """A text such as `2026-01-01T… (arc_easy, gsm8k), 2026-02-01T… (gsm8k; another chat template)`."""
+    """A text such as `2026-01-01T… (arc_easy, gsm8k), 2026-02-01T… (gsm8k; another chat template)`.
+
+    settings: name the settings that changed, and the models if there are several.
+    """
     shown = runs[-_MOST_RUNS:]
-    words = [_describe_run(run, runs[: runs.index(run)] if settings else ()) for run in shown]
+    has_models = settings and len(_list_models(runs)) > 1
+    words = [
+        _describe_run(run, runs[: runs.index(run)] if settings else (), run.model if has_models else None)
+        for run in shown
+    ]
     more = len(runs) - len(shown)
     return (f"{more} older and " if more else "") + ", ".join(words)
 
 
-def _describe_run(run: Run, older: Sequence[Run]) -> str:
-    if run.problem and not run.tasks:
-        return f"{run.time} (no samples)"
-    changed = _describe_changed(run, older)
-    return f"{run.time} ({'; '.join([_list_tasks(list(run.tasks)), *changed])})"
+def _describe_run(run: Run, older: Sequence[Run], model: str | None) -> str:
+    parts = ["no samples"]
+    if run.tasks or not run.problem:
+        parts = [_list_tasks(list(run.tasks)), *_describe_changed(run, older)]
+    return f"{run.time} ({'; '.join([*parts, *([] if model is None else [f'model {model}'])])})"
 
 
 def _describe_changed(run: Run, older: Sequence[Run]) -> list[str]:

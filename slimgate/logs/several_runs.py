@@ -23,6 +23,7 @@ from slimgate.logs.find import hold_same_rows, is_copy, read_log
 from slimgate.logs.predictions.codes import by_id
 from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.logs.row_groups import join_run_groups
+from slimgate.logs.runs import check_one_model
 from slimgate.logs.sample_fields import Field
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
@@ -79,12 +80,7 @@ def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
 
 def join_logs(logs: Sequence[Log]) -> Log:
     """The first log, with the others as its further runs. Raises DataError for two models."""
-    models = list(dict.fromkeys(log.model for log in logs if log.model is not None))
-    if len(models) > 1:
-        raise DataError(
-            f"{' and '.join(log.shown for log in logs)}: the runs of one side must be of one model, but "
-            f"these are of {' and '.join(models)}; give each model a separate --target"
-        )
+    check_one_model(logs)
     further = [run for log in logs[1:] for run in (replace(log, further=()), *log.further)]
     return replace(logs[0], further=(*logs[0].further, *further))
 

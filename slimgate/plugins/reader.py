@@ -262,7 +262,7 @@ class KlChunks:
 class Run:
     """One run in a log that holds several. tasks, model, notes and environment are those of a Log.
 
-    time: when it ran, as the tool writes it. It must sort by time.
+    time: when it ran, as the tool writes it. It must sort by time as text, or have its UTC offset.
     problem: why the run cannot be judged; None if it can.
     """
 

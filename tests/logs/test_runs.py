@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,45 @@ def test_tasks_of_two_models_are_not_joined() -> None:
     log = log_of("x", run_of("2026-01", ["a"], model="m"), run_of("2026-02", ["b"], model="other"))
     assert "its runs are of 2 models (m, other), and --run each-task joins only runs of one" in error_of(
         BASE, log, "each-task"
+    )
+
+
+TWO_MODELS = log_of("x", run_of("2026-01", ["a", "b"], model="m"), run_of("2026-02", ["a", "b"], model="n"))
+
+
+def test_runs_of_two_models_need_a_choice() -> None:
+    assert error_of(BASE, TWO_MODELS) == (
+        "x holds 2 runs: 2026-01 (a, b; model m), 2026-02 (a, b; model n); they are of 2 models: choose one "
+        "by --run target=2026-02 or --run target=2026-01"
+    )
+    with pytest.raises(DataError, match="they are of 2 models: choose one by --run repeat=2026-02"):
+        choose_repeat(TWO_MODELS, BASE, {})
+    for choice, model in (("latest", "n"), ("2026-01", "m")):
+        assert choose_runs(BASE, TWO_MODELS, parse_choices(choice))[1].model == model
+
+
+def test_all_runs_of_a_side_are_of_one_model() -> None:
+    assert error_of(BASE, TWO_MODELS, "target=all") == (
+        "x: its runs are of 2 models (m, n), and --run all joins only runs of one model; choose one run by "
+        "--run"
+    )
+    further = log_of("y", run_of("2026-03", ["a"], model="m"), run_of("2026-04", ["a"], model="m"))
+    joined = replace(log_of("z", run_of("2026-05", ["a"], model="n")), further=(further,))
+    assert error_of(joined, BASE, "base=latest").startswith(
+        "z and y (run 2026-04): the runs of one side must be of one model, but these are of n and m"
+    )
+
+
+def test_the_newest_run_is_by_the_moment_and_not_the_clock() -> None:
+    noon_in_berlin, half_an_hour_later = "2026-03-01T12:00:00+02:00", "2026-03-01T10:30:00+00:00"
+    log = log_of("x", run_of(half_an_hour_later, ["a"]), run_of(noon_in_berlin, ["a"]))
+    assert [run.time for run in log.runs] == [noon_in_berlin, half_an_hour_later]
+    assert choose_runs(BASE, log, parse_choices("target=latest"))[1].time == half_an_hour_later
+    tasks = log_of("x", run_of(half_an_hour_later, ["a"]), run_of(noon_in_berlin, ["a", "b"]))
+    _, joined = choose_runs(BASE, tasks, parse_choices("target=each-task"))
+    assert joined.time == half_an_hour_later
+    assert joined.notes == (
+        f"x: tasks of 2 runs are judged: b of {noon_in_berlin}; a of {half_an_hour_later}",
     )
 
 

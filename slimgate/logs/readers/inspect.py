@@ -17,7 +17,7 @@ from slimgate.logs.inspect_files import Json, has_samples, read_header, read_sam
 from slimgate.logs.json_lines import as_text, beginning
 from slimgate.logs.readers._finish_reasons import is_cut_off
 from slimgate.logs.readers._settings import number_names, plain_options
-from slimgate.logs.runs import make_log
+from slimgate.logs.runs import make_log, to_utc
 from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
 from slimgate.plugins.reader import (
     DOCUMENT,
@@ -83,7 +83,7 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
         raise DataError(
             f"{path}: logs of several models ({', '.join(sorted(models))}); give those of one model"
         )
-    time = min(str(header["eval"]["created"]) for _, header in logs)
+    time = min((str(header["eval"]["created"]) for _, header in logs), key=to_utc)
     problem = "; ".join(problems) or None
     environment = join_environments(*(_environment(header) for _, header in logs))
     return Run(

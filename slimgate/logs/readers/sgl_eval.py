@@ -16,7 +16,7 @@ from slimgate.errors import DataError
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import as_text, beginning, read_object, read_objects
 from slimgate.logs.readers._finish_reasons import is_cut_off
-from slimgate.logs.runs import make_log
+from slimgate.logs.runs import make_log, to_utc
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
 
 _REPEAT = re.compile(r"output-rs(\d+)\.jsonl")
@@ -47,7 +47,8 @@ class SglEval(Reader):
             )
         tasks = {name: task for run in runs for name, task in run.tasks.items()}
         if len(tasks) == len(runs):  # sgl-eval writes each task into a folder
-            return Log("sgl_eval", str(path), tasks, runs[0].model, time=max(run.time for run in runs))
+            time = max((run.time for run in runs), key=to_utc)
+            return Log("sgl_eval", str(path), tasks, runs[0].model, time=time)
         return make_log("sgl_eval", str(path), runs)
 
 

@@ -180,14 +180,14 @@ def compare_task(
     for metric, name in measured.items():
         if metric in unknown:
             continue
-        scores = pair_scores(paired, metric, rules, differences)
+        declared = budgets.range_of(name, paired.task, metric)
+        known = ranges.get(metric) or paired.ranges.get(metric) or known_range(metric)
+        scores = pair_scores(paired, metric, rules, differences, declared or known)
         if scores is None or differences.refused:
             continue
         own_budgets = budgets.of(name, paired.task, metric)
         if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
             own_budgets = as_growth(name, own_budgets, differences.notes)
-        declared = budgets.range_of(name, paired.task, metric)
-        known = ranges.get(metric) or paired.ranges.get(metric) or known_range(metric)
         comparison = _comparison(
             name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
         )

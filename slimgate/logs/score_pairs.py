@@ -10,7 +10,7 @@ samples then do not count as missing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import nan
+from math import isfinite, nan
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
+from slimgate.judge.score_ranges import Range, format_range, known_cap
 from slimgate.logs.columns import NO_METRIC, Samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
@@ -89,10 +90,11 @@ class PairedScores:
 
 
 def pair_scores(
-    paired: PairedTask, metric: str, rules: Rules, differences: Differences
+    paired: PairedTask, metric: str, rules: Rules, differences: Differences, ends: Range | None = None
 ) -> PairedScores | None:
     """The scores of a metric on all samples that count; None if some are missing and the rules refuse that.
 
+    ends: the range of the metric; None if it is not known.
     Raises DataError if no sample has a score in both logs, or if the scores have no worst value.
     """
     base = paired.base.scores[metric][paired.base_rows]
@@ -128,7 +130,7 @@ def pair_scores(
         done = _DONE[rules.missing]
         differences.note_missing(where, f"{text}: {done} (--missing {rules.missing})")
         if rules.missing == "as-wrong":
-            return _score_missing_as_wrong(where, paired, metric, counts, not_of_metric)
+            return _score_missing_as_wrong(where, paired, metric, counts, not_of_metric, ends)
     scored = ~(no_base | no_target)
     if scored.all():  # copies of millions of rows are left out
         scores = _make_scores(paired, metric, base, target, paired.base_rows, paired.target_rows, counts)
@@ -251,7 +253,12 @@ def _describe_first_error(paired: PairedTask) -> str:
 
 
 def _score_missing_as_wrong(
-    where: str, paired: PairedTask, metric: str, counts: Counts, not_of_metric: npt.NDArray[np.bool_]
+    where: str,
+    paired: PairedTask,
+    metric: str,
+    counts: Counts,
+    not_of_metric: npt.NDArray[np.bool_],
+    ends: Range | None,
 ) -> PairedScores:
     """Every sample that the base scored; wrong in the target if it has no score there.
 
@@ -271,6 +278,13 @@ def _score_missing_as_wrong(
             "--missing as-wrong needs scores from 0 to 1"
         )
     wrong = 0.0 if paired.higher_is_better[metric] else 1.0
+    worst = wrong if ends is None else _find_worst(metric, ends, higher_is_better=wrong == 0)
+    if ends is not None and worst != wrong:
+        raise DataError(
+            f"{where}: scores from {format_range(ends)} have another worst value than {wrong:g}; --missing "
+            "as-wrong needs scores from 0 to 1; leave these samples out with --missing drop, or write their "
+            "worst score into the log"
+        )
     scored = ~np.isnan(base_scores)
     shared = scored[paired.base_rows] & ~not_of_metric
     lone = np.setdiff1d(np.flatnonzero(scored), paired.base_rows)
@@ -283,6 +297,13 @@ def _score_missing_as_wrong(
     target = np.where(target_rows >= 0, target_scores[target_rows], nan)
     target = np.where(np.isnan(target), wrong, target)
     return _make_scores(paired, metric, base_scores[base_rows], target, base_rows, target_rows, counts, wrong)
+
+
+def _find_worst(metric: str, ends: Range, *, higher_is_better: bool) -> float | None:
+    """The worst score of a sample, which is the cap of a metric without an upper end; None without a cap."""
+    if higher_is_better:
+        return ends[0]
+    return ends[1] if isfinite(ends[1]) else known_cap(metric)
 
 
 def comparison_name(task: str, filter_: str, metric: str) -> str:

@@ -63,6 +63,24 @@ def test_a_range_of_the_user_decides(judge: Judge, tmp_path: Path) -> None:
     assert judge(*logs, "--budgets", file)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("metric", "option", "worst"),
+    [
+        pytest.param("similarity", ["--range", "similarity=-1:1"], "-1 to 1", id="of-the-user"),
+        pytest.param("cosine_similarity", [], "-1 to 1", id="of-its-name"),
+    ],
+)
+def test_missing_as_wrong_needs_0_to_be_the_worst(
+    judge: Judge, tmp_path: Path, metric: str, option: list[str], worst: str
+) -> None:
+    shares = np.full(N, 0.75)
+    logs = pair(tmp_path, shares, shares[: N - 12], metric)  # the target lacks 2 %
+    code, _, err = judge(*logs, "--drop-points", 2.7, "--missing", "as-wrong", *option)
+    assert (code, f"{metric}: scores from {worst} have another worst value than 0" in err) == (4, True)
+    code, out, _ = judge(*logs, "--drop-points", 2.7, "--missing", "as-wrong", "--range", f"{metric}=0:1")
+    assert (code, "drop 1.5 points" in out) == (0, True)
+
+
 def test_a_score_outside_of_its_range_is_named(judge: Judge, tmp_path: Path) -> None:
     logs = pair(tmp_path, GRADES, damaged(1, 11.0))
     code, _, err = judge(*logs, "--drop-points", 5, "--range", "grade=1:10")

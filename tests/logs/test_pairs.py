@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
 import pytest
 
 from slimgate.errors import DataError
+from slimgate.judge.score_ranges import Range
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.differences import Differences
 from slimgate.logs.pairs import PairedTask, pair_task, shared_tasks
@@ -496,6 +499,41 @@ def test_of_an_error_the_worst_value_is_one() -> None:
     scores = pair_scores(paired_of(*rows), "wer", rules, differences)
     assert scores is not None
     assert (scores.base.tolist(), scores.target.tolist()) == ([0.2], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("metric", "ends", "wrong"),
+    [
+        pytest.param("em", (-1.0, 1.0), 0, id="better-when-higher"),
+        pytest.param("wer", (0.0, 2.0), 1, id="better-when-lower"),
+        pytest.param("loss", (0.0, inf), 1, id="without-an-upper-end"),
+    ],
+)
+def test_a_range_with_another_worst_value_is_refused(metric: str, ends: Range, wrong: int) -> None:
+    """Else a missing sample counts for less than the worst score, and the target may pass with it."""
+    rows = [rows_of(scores, metric=metric) for scores in ([0.2, 0.3], [None, 0.3])]
+    paired = replace(paired_of(*rows), higher_is_better={metric: metric == "em"})
+    expected = re.escape(
+        f"gsm8k/{metric}: scores from {ends[0]:g} to {ends[1]:g} have another worst value than {wrong}"
+    )
+    with pytest.raises(DataError, match=f"^{expected}; --missing as-wrong needs scores from 0 to 1; leave"):
+        pair_scores(paired, metric, Rules(missing="as-wrong"), differences_of(), ends)
+
+
+@pytest.mark.parametrize(
+    ("metric", "ends", "wrong"),
+    [
+        pytest.param("em", (0.0, 5.0), 0.0, id="from-0"),
+        pytest.param("wer", (0.0, inf), 1.0, id="with-a-cap-of-1"),
+        pytest.param("loss", (-1.0, 1.0), 1.0, id="up-to-1"),
+    ],
+)
+def test_a_range_with_the_same_worst_value_is_judged(metric: str, ends: Range, wrong: float) -> None:
+    rows = [rows_of(scores, metric=metric) for scores in ([0.2, 0.3], [None, 0.3])]
+    paired = replace(paired_of(*rows), higher_is_better={metric: metric == "em"})
+    scores = pair_scores(paired, metric, Rules(missing="as-wrong"), differences_of(), ends)
+    assert scores is not None
+    assert scores.target.tolist() == [wrong, 0.3]
 
 
 def test_samples_of_one_log_alone_are_counted_with_examples() -> None:

@@ -86,16 +86,21 @@ def join_logs(logs: Sequence[Log]) -> Log:
 
 
 def epochs_as_runs(log: Log) -> Log:
-    """The epochs of a log as separate runs.
+    """The epochs of a log as separate runs. A side of several runs, such as a kept base, stays as it is.
 
-    Raises DataError if each sample has only one epoch, and if a task lacks an epoch of another.
+    Raises DataError if each sample has only one epoch, if a task lacks an epoch of another, and for epochs
+    in a side of several runs.
     """
     if log.further:
-        raise DataError(
-            f"{log.shown}: --same-id runs is for one log per side, but several runs were given; leave it out"
-        )
-    tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
-    epochs_of = {name: {split_epoch(row.id)[1] for row in task.rows()} for name, task in tasks.items()}
+        for run in (log, *log.further):
+            if any(len(epochs) > 1 for epochs in _list_epochs(_number_all(run)).values()):
+                raise DataError(
+                    f"{run.shown}: --same-id runs reads the rows of one log as runs, but several runs were "
+                    "given for this side; give one log"
+                )
+        return log
+    tasks = _number_all(log)
+    epochs_of = _list_epochs(tasks)
     epochs = sorted(set().union(*epochs_of.values()))
     if len(epochs) < 2:
         raise DataError(
@@ -124,6 +129,15 @@ def epochs_as_runs(log: Log) -> Log:
     return replace(runs[0], further=tuple(runs[1:]))
 
 
+def _number_all(log: Log) -> dict[str, TaskLog]:
+    return {name: number_epochs(task) for name, task in log.tasks.items()}
+
+
+def _list_epochs(tasks: Mapping[str, TaskLog]) -> dict[str, set[int]]:
+    """The numbers of the epochs of each task."""
+    return {name: {split_epoch(row.id)[1] for row in task.rows()} for name, task in tasks.items()}
+
+
 def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:
     def rows() -> Iterator[Row]:
         for row in task.rows():
@@ -131,8 +145,9 @@ def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:
             if number == epoch:
                 yield replace(row, id=sample, cluster=None if row.cluster == sample else row.cluster)
 
+    samples = dict.fromkeys(sample for sample, number in map(split_epoch, task.ids) if number == epoch)
     # the tool's count and means are over all epochs
-    return replace(task, rows=rows, samples=None, means={})
+    return replace(task, rows=rows, samples=None, means={}, ids=tuple(samples))
 
 
 def list_tasks(names: Sequence[str]) -> str:

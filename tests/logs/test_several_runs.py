@@ -22,7 +22,7 @@ from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, epochs_as_run
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
-from slimgate.plugins.reader import Log, Row, TaskLog
+from slimgate.plugins.reader import Log, Row, TaskLog, name_further_epoch
 
 N = 200
 
@@ -124,6 +124,46 @@ def test_tasks_with_other_epochs_are_no_runs(tmp_path: Path) -> None:
     path.write_text("task,id,epoch,score\n" + "".join(rows))
     with pytest.raises(DataError, match=r"a\.csv: .* but task big has 1 epoch and task rep has 16 epochs"):
         epochs_as_runs(read_log(path))
+
+
+def log_with_listed_ids(name: str, epochs: int, *, without: str = "") -> Log:
+    """A log as the reader of Inspect gives it, whose header lists its samples."""
+
+    def read() -> Iterator[Row]:
+        for epoch in range(1, epochs + 1):
+            for at in range(4):
+                if (row := name_further_epoch(f"q{at}", epoch)) != without:
+                    yield Row(row, {"acc": float(at > 0)}, cluster=f"q{at}")
+
+    ids = [name_further_epoch(f"q{at}", epoch) for epoch in range(1, epochs + 1) for at in range(4)]
+    return Log("simulated", name, {"task": TaskLog(read, ids=tuple(ids))})
+
+
+def test_listed_samples_of_each_epoch_are_of_its_run() -> None:
+    rules = Rules(same_id="runs")
+    sides = log_with_listed_ids("a", 2), log_with_listed_ids("b", 2)
+    (judged,) = judge_logs(*sides, LogBudgets(), rules).comparisons
+    assert judged.counts.judged == 4
+    assert judged.runs is not None
+    assert judged.runs.base.shape == (2, 4)
+    lacking = [log_with_listed_ids(name, 2, without="q1 epoch 2") for name in ("a", "b")]
+    expected = r'task: a \(epoch 2\) lists 1 samples that it does not contain \("q1"\)'
+    with pytest.raises(DataError, match=expected):
+        judge_logs(lacking[0], lacking[1], LogBudgets(), rules)
+
+
+def test_a_kept_base_of_epochs_is_runs_again(judge: Judge, tmp_path: Path) -> None:
+    tables = []
+    for name, runs in (("a", draw(0, 3)), ("b", draw(1, 3)), ("c", draw(2, 3))):
+        tables.append(tmp_path / f"{name}.csv")
+        rows = (f"q{at},{score}\n" for run in runs for at, score in enumerate(run))
+        tables[-1].write_text("id,score\n" + "".join(rows))
+    options = "--same-id", "runs", "--drop-points", 20
+    judge(*tables[:2], *options, "--report", tmp_path / "kept")
+    expected = quality(judge(tables[0], tables[2], *options, "--json")[1])
+    assert quality(judge(tmp_path / "kept", tables[2], *options, "--json")[1]) == expected
+    code, _, err = judge("--base", *tables[:2], "--target", tables[2], *options)
+    assert (code, "a.csv: --same-id runs reads the rows of one log as runs, but several" in err) == (4, True)
 
 
 @pytest.mark.parametrize(

@@ -86,18 +86,30 @@ def assert_within(
     Raises:
         AssertionError: with the verdict's line, for FAIL and for INCONCLUSIVE (too few rows; the line says
             how many would be enough).
-        SuiteError: for a budget or a metric that does not exist.
+        SuiteError: for a budget or a metric that does not exist, and for an option of other files.
         DataError: for files that do not match.
         MeasureError: for outcomes of other rows.
     """
     __tracebackhide__ = True
     equivalent = [] if equivalent_points is None else [equivalent_points]
     points = [1.0] if drop_points is None and not equivalent else [] if drop_points is None else [drop_points]
+    of_logs = {
+        "missing": missing if missing != "fail" else None,
+        "allow": allow,
+        "higher_is_better": higher_is_better,
+        "lower_is_better": lower_is_better,
+        "run": run,
+        "model": model,
+        "same_id": same_id if same_id != "fail" else None,
+        "ranges": ranges,
+    }
+    of_predictions = {"labels": labels, "positive": positive}
     if not (isinstance(teacher, Outcomes) or isinstance(variant, Outcomes)):
         runs = _list_runs(teacher), _list_runs(variant)
         sides = runs[0][0], runs[1][0]
         several = max(map(len, runs)) > 1
         if several or not all(holds_predictions(path) for path in sides):
+            _refuse_options(of_predictions, "prediction files")
             check_options(allow)
             rules = Rules(
                 frozenset(allow),
@@ -108,17 +120,15 @@ def assert_within(
                 same_id=same_id,
             )
             return _assert_logs_within(*runs, metric, points, equivalent, seed, rules, ranges or {})
-        if missing != "fail":
-            raise SuiteError(
-                f"assert_within: missing={missing!r} is only for logs; give both files the same ids"
-            )
+        _refuse_options(of_logs, "logs")
         pair = read_pair(*sides, ColumnNames(), labels=labels, positive=positive)
         teacher, variant = pair.teacher, pair.variant
         doubt = describe_near_chance(pair.teacher)
         for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
             warnings.warn(text, stacklevel=2)
-    if ranges:
-        raise SuiteError("assert_within: ranges are only for logs; leave them out")
+    else:
+        _refuse_options(of_logs, "logs")
+        _refuse_options(of_predictions, "prediction files")
     if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
         actual = f"{type(teacher).__name__} and {type(variant).__name__}"
         raise SuiteError(f"assert_within: {actual} was given, expected two Outcomes or two paths")
@@ -134,6 +144,13 @@ def assert_within(
     if judged.verdict is not Verdict.PASS:
         raise AssertionError(message("variant", judged))
     return judged
+
+
+def _refuse_options(options: Mapping[str, object], kind: str) -> None:
+    """Raises SuiteError for an option with a value. kind: of the files that alone have such options."""
+    for name, value in options.items():
+        if value:
+            raise SuiteError(f"assert_within: {name}={value!r} is only for {kind}; leave it out")
 
 
 def assert_budgets(

@@ -71,6 +71,44 @@ def test_a_file_is_not_held_against_itself(tmp_path: Path) -> None:
         assert_within(tmp_path / "one.csv", tmp_path / "one.csv")
 
 
+OF_LOGS: list[dict[str, Any]] = [
+    {"missing": "drop"},
+    {"allow": ["prompt"]},
+    {"higher_is_better": ["accuracy"]},
+    {"lower_is_better": ["accuracy"]},
+    {"run": "latest"},
+    {"model": "small"},
+    {"same_id": "epochs"},
+    {"ranges": {"accuracy": (0, 1)}},
+]
+OF_PREDICTIONS: list[dict[str, Any]] = [{"labels": ["cold", "warm"]}, {"positive": "warm"}]
+
+
+def name_option(option: dict[str, Any]) -> str:
+    return next(iter(option))
+
+
+@pytest.mark.parametrize("option", OF_LOGS, ids=name_option)
+def test_options_of_logs_are_not_ignored(tmp_path: Path, option: dict[str, Any]) -> None:
+    for name in ("teacher", "student"):
+        rows = "".join(f"{number},{label},{label}\n" for number, label in enumerate(LABELS))
+        (tmp_path / f"{name}.csv").write_text("id,label,prediction\n" + rows)
+    expected = f"^assert_within: {name_option(option)}=.* is only for logs; leave it out$"
+    for pair in ((tmp_path / "teacher.csv", tmp_path / "student.csv"), (answers(1), answers(1))):
+        with pytest.raises(SuiteError, match=expected):
+            assert_within(*pair, **option)
+
+
+@pytest.mark.parametrize("option", OF_PREDICTIONS, ids=name_option)
+def test_options_of_predictions_are_not_ignored(tmp_path: Path, option: dict[str, Any]) -> None:
+    for name, score in (("base", 1), ("target", 0)):
+        (tmp_path / f"{name}.csv").write_text(f"id,score\n0,{score}\n1,1\n")
+    expected = f"^assert_within: {name_option(option)}=.* is only for prediction files; leave it out$"
+    for pair in ((tmp_path / "base.csv", tmp_path / "target.csv"), (answers(1), answers(1))):
+        with pytest.raises(SuiteError, match=expected):
+            assert_within(*pair, **option)
+
+
 def test_wrong_use_is_told() -> None:
     with pytest.raises(SuiteError, match="expected two Outcomes or two paths"):
         assert_within(answers(0), "student.csv")

@@ -203,11 +203,19 @@ def _make_scores(
     # paired samples have groups in both logs or in neither
     if paired.base.clusters is not None and paired.target.clusters is not None:
         clusters = paired.base.clusters[base_rows]
-    documents = -1 - np.arange(len(base))
-    if paired.base.documents is not None and paired.target.documents is not None:
-        documents = paired.base.documents[base_rows]
+    documents = _read_documents(paired, base_rows, target_rows)
     counts = replace(counts, judged=len(base))
     return PairedScores(base, target, base_rows, target_rows, clusters, documents, counts, runs=runs)
+
+
+def _read_documents(paired: PairedTask, base_rows: Ints, target_rows: Ints) -> Ints:
+    """(rows,) digests of the documents, of the base's log if it has them; negative if neither log has one."""
+    documents = -1 - np.arange(len(base_rows))
+    for samples, rows in ((paired.target, target_rows), (paired.base, base_rows)):
+        if samples.documents is not None:
+            of_log = np.where(rows >= 0, samples.documents[rows], -1)
+            documents = np.where(of_log >= 0, of_log, documents)
+    return documents
 
 
 def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) -> Floats:

@@ -203,7 +203,6 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         return runs[0]
     ids, firsts = _join_ids(runs)
     places = [_places(ids, run) for run in runs]
-    first_of = np.concatenate([np.full(count, at) for at, count in enumerate(firsts)])
     metrics = dict.fromkeys(metric for run in runs for metric in run.scores)
     scores = {
         metric: np.stack([_line(run, metric, at) for run, at in zip(runs, places, strict=True)])
@@ -219,17 +218,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
                     known.add(row.id)
                     yield row
 
-    def first(columns: Sequence[Ints | None]) -> Ints | None:
-        """For each sample, the value of the first run that has it."""
-        if any(column is None for column in columns):
-            return None
-        joined = np.empty(len(ids), np.int64)
-        for number, (column, at) in enumerate(zip(columns, places, strict=True)):
-            new = first_of == number
-            joined[new] = np.asarray(column)[at[new]]
-        return joined
-
-    keys = {name: first([run.keys.get(name) for run in runs]) for name in runs[0].keys}
+    keys = dict.fromkeys(name for run in runs for name in run.keys)
     flags = {
         name: np.sum(
             [np.where(at >= 0, getattr(run, name)[at], 0) for run, at in zip(runs, places, strict=True)],
@@ -242,7 +231,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         order=by_id(ids),
         scores={metric: lines.mean(axis=0) for metric, lines in scores.items()},
         empty=_join_empty(runs, ids),
-        keys={name: values for name, values in keys.items() if values is not None},
+        keys={name: _join_keys([run.keys.get(name) for run in runs], places) for name in keys},
         answers=None,
         clusters=join_run_groups([run.clusters for run in runs], places),
         errors=flags["errors"].astype(np.uint8),
@@ -279,6 +268,15 @@ def _places(ids: pa.Array, run: Samples) -> Ints:
     """(ids,) the row of each in a run; -1 if the run lacks the sample."""
     places: Ints = pc.fill_null(pc.index_in(ids, value_set=run.ids), -1).to_numpy().astype(np.int64)
     return places
+
+
+def _join_keys(columns: Sequence[Ints | None], places: Sequence[Ints]) -> Ints:
+    """(samples,) the digest of the first run that has one, 0 if none has. columns: None for a run without."""
+    joined = np.zeros(len(places[0]), np.int64)
+    for column, at in zip(columns, places, strict=True):
+        if column is not None:
+            joined = np.where((joined == 0) & (at >= 0), column[at], joined)
+    return joined
 
 
 def _line(run: Samples, metric: str, places: Ints) -> Floats:

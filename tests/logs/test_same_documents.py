@@ -135,6 +135,16 @@ def test_repeats_of_a_document_under_other_ids_are_one_group() -> None:
     assert "a: some of 1,000 samples ask the same as others, so they count as 50 groups" in verdicts.notes
 
 
+@pytest.mark.parametrize("side", ["base", "target"])
+def test_the_documents_of_either_log_count(side: str) -> None:
+    """A question belongs to the sample and not to a model, as a group does."""
+    bare = {"a": [row(at) for at in range(1000)]}
+    stated = {"a": [row(at, document=f"d{at % 50}") for at in range(1000)]}
+    logs = (stated, bare) if side == "base" else (bare, stated)
+    (comparison,) = judged(*logs, drop_budgets([], [2.0], None)).comparisons
+    assert comparison.judged.groups == 50
+
+
 def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
     rows = [Row(str(at), {"pass": 1.0, "score": 1.0, "correctness": at / 9}) for at in range(9)]
     verdicts = judged({"": rows}, {"": rows}, drop_budgets([], [2.0], None))

@@ -271,6 +271,23 @@ def test_runs_of_a_side_must_ask_the_same(judge: Judge, tmp_path: Path) -> None:
     assert "a1.csv beside" in err
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first", "second"])
+def test_prompts_of_one_run_are_those_of_its_side(
+    judge: Judge, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    """A run without prompts does not switch off the comparison of prompts, nor the groups of equal ones."""
+    runs, asked = draw(0, 3), [f"what is {at % 40}?" for at in range(N)]
+    with_prompts = write_run(tmp_path, "a0", runs[0], prompt=asked)
+    base = [with_prompts, write_run(tmp_path, "a1", runs[1])]
+    same = write_run(tmp_path, "b0", runs[2], prompt=asked)
+    other = write_run(tmp_path, "b1", runs[2], prompt=[f"{text}!" for text in asked])
+    sides = "--base", *(base[at] for at in order), "--target"
+    _, out, _ = judge(*sides, same, "--drop-points", 20, "--json")
+    assert quality(out)["groups"] == 40
+    code, _, err = judge(*sides, other, "--drop-points", 20)
+    assert (code, "prompts differ in 200 of 200 samples" in err) == (4, True)
+
+
 def test_runs_of_two_models_are_no_side() -> None:
     logs = [Log("tool", name, {}, model=name) for name in ("a", "b")]
     with pytest.raises(DataError, match="the runs of one side must be of one model"):

@@ -89,6 +89,15 @@ def test_an_array_beside_results_json_is_read(tmp_path: Path) -> None:
     assert read_log(next(base.glob("*.jsonl"))).tasks.keys() == {"sums"}
 
 
+def test_old_samples_of_two_models_are_refused(tmp_path: Path) -> None:
+    """lm-eval 0.4.2 replaced results.json, and left the samples of the earlier model in the folder."""
+    folder = write_old(tmp_path / "out", [old_row(at, acc=float(at > 1)) for at in range(3)])
+    (folder / "pretrained__zeta_sums.jsonl").write_text(json.dumps([old_row(0, acc=1.0)]), "utf-8")
+    expected = "pretrained__tiny_sums.jsonl and pretrained__zeta_sums.jsonl are both samples of the task sums"
+    with pytest.raises(DataError, match=expected):
+        read_log(folder)
+
+
 def test_old_rows_of_one_document_are_of_the_filters_in_order(tmp_path: Path) -> None:
     config = {"filter_list": [{"name": "strict"}, {"name": "none"}]}
     rows = [*(old_row(at, acc=0.0) for at in range(2)), *(old_row(at, acc=1.0) for at in range(2))]

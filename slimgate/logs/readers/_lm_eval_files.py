@@ -7,8 +7,7 @@
 | 0.4.0 - 0.4.2 | `<arguments of the model>_<task>.jsonl` | `results.json`        |
 
 One call writes one folder; programs that call it for each task leave a folder for each task. Runs of one
-model in
-several folders are runs of one log.
+model in several folders are runs of one log.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def find_run_of(file: Path) -> tuple[str, RunFiles]:
 
 
 def find_runs(path: Path) -> list[RunFiles]:
-    """Every run below a folder. Raises DataError if they are of several models."""
+    """Every run below a folder. Raises DataError for several models, and for two files of a task."""
     runs: dict[tuple[Path, str], RunFiles] = {}
 
     def of(folder: Path, time: str) -> RunFiles:
@@ -93,7 +92,7 @@ def find_runs(path: Path) -> list[RunFiles]:
         match = _SAMPLES.fullmatch(file.name)
         if match or file.suffix == ".jsonl" or is_samples(file):
             task = match["task"] if match else file.stem.removeprefix("samples_")
-            of(file.parent, match["time"] if match else "").samples[task] = file
+            _add_samples(of(file.parent, match["time"] if match else ""), task, file)
     folders = {folder for folder, _ in runs}
     for file in sorted(path.glob("**/results_*.json")):
         time = file.stem.removeprefix("results_")
@@ -105,9 +104,20 @@ def find_runs(path: Path) -> list[RunFiles]:
         if (results := _read_results(file)) is not None:
             run = of(file.parent, "")
             run.results_file, run.results = file, results
-            run.samples |= dict(_find_old_samples(file.parent, results))
+            for task, samples in _find_old_samples(file.parent, results):
+                _add_samples(run, task, samples)
     _check_one_model(path, runs)
     return [*runs.values()]
+
+
+def _add_samples(run: RunFiles, task: str, file: Path) -> None:
+    """Raises DataError for two files of a task: an old lm-eval replaced the results of an earlier model."""
+    earlier = run.samples.setdefault(task, file)
+    if earlier != file:
+        raise DataError(
+            f"{file.parent}: {earlier.name} and {file.name} are both samples of the task {task}, and only "
+            "one of them belongs to the results file; expected the samples of one model in a folder"
+        )
 
 
 def _read_results(file: Path) -> dict[str, Any] | None:

@@ -97,7 +97,7 @@ def _to_number(value: Value) -> float | None:
 
 
 def _to_text(value: Value) -> Value:
-    return f"{value:g}" if isinstance(value, float) else value
+    return f"{value:.15g}" if isinstance(value, float) else value
 
 
 def list_fields(tasks: Iterable[TaskLog]) -> list[str]:

@@ -68,6 +68,19 @@ def test_a_slice_is_judged_on_its_own_samples() -> None:
     assert {part.counts.judged for part in judge(RIGHT, LOST, "category").slices} == {200}
 
 
+def test_long_numbers_next_to_a_text_stay_distinct() -> None:
+    def customer(at: int) -> dict[str, Any]:
+        return {"customer": 1234561 + at % 4 if at % 4 else "unknown"}
+
+    slices = judge(RIGHT, LOST, "customer", fields=customer).slices
+    assert {part.name: part.judged.value for part in slices} == {
+        "task/acc[customer=1234562]": 1.0,
+        "task/acc[customer=1234563]": 0.5,
+        "task/acc[customer=1234564]": 1.0,
+        "task/acc[customer=unknown]": 1.0,
+    }
+
+
 def test_a_named_slice_has_its_budget_in_place_of_every_slices() -> None:
     budgets = {
         "slices": {"acc": {"drop_points": 5.0}, "category": {"medical": {"acc": {"drop_points": 70.0}}}}

@@ -37,6 +37,7 @@ from slimgate.logs.directions import (
     describe_unknown,
 )
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
+from slimgate.logs.pair_notes import format_place
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.passes import pass_of_samples
 from slimgate.logs.row_ids import list_row_ids
@@ -337,7 +338,7 @@ def _joins_samples(groups: Ints | None, scores: PairedScores) -> TypeGuard[Ints]
 
 
 def _describe_groups(paired: PairedTask, groups: Ints) -> str:
-    where = f"{paired.task} ({paired.filter})" if paired.filter else paired.task
+    where = format_place(paired.task, paired.filter)
     place = f"{where}: " if where else ""
     return (
         f"{place}some of {len(groups):,} samples ask the same as others, so they count as "

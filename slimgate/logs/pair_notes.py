@@ -52,7 +52,8 @@ def describe_lacking(log: Log, task: TaskLog, samples: Samples) -> list[str]:
 
 
 def format_place(task: str, filter_: str) -> str:
-    return f"{task} ({filter_})" if filter_ else task
+    """`gsm8k (strict)`; a log without tasks has only the filter."""
+    return f"{task} ({filter_})".lstrip() if filter_ else task
 
 
 def describe_all_failed(base: Samples, target: Samples, shown: tuple[str, str]) -> str:

@@ -210,6 +210,31 @@ def test_a_whole_float_of_pandas_is_its_number(tmp_path: Path) -> None:
     assert [row.scores["accuracy"] for row in rows] == [1.0, 0.0, None]
 
 
+@pytest.mark.parametrize("absent", [None, float("nan"), ""], ids=["null", "NaN", "empty"])
+def test_a_value_that_is_absent_is_no_group_and_no_error(tmp_path: Path, absent: Any) -> None:
+    """pandas writes NaN into lines of JSON, and other programs write an empty text."""
+    path = tmp_path / "table.jsonl"
+    rows = [{"id": "a", "group": "g", "error": "time-out"}, *({"id": name} for name in "bc")]
+    unset = dict.fromkeys(("group", "error", "filter", "epoch"), absent)
+    lines = (json.dumps({"score": 1.0, **unset, **row}) + "\n" for row in rows)
+    path.write_text("".join(lines), "utf-8")
+    read = [(row.id, row.filter, row.cluster, row.error) for row in read_log(path).tasks[""].rows()]
+    assert read == [("a", "", "g", "time-out"), ("b", "", None, None), ("c", "", None, None)]
+
+
+def test_a_group_that_pandas_wrote_as_a_float_is_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    groups = [1.0, 1.0, float("nan")]
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "score": [1.0] * 3, "group": groups}), path)
+    assert [row.cluster for row in read_log(path).tasks[""].rows()] == ["1", "1", None]
+
+
+def test_a_stated_direction_is_of_the_accuracy_of_labels(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("id,label,prediction,higher_is_better\na,x,x,true\n", "utf-8")
+    assert read_log(path, "table").tasks[""].higher_is_better == {"accuracy": True}
+
+
 def test_labels_that_are_lists_are_checked_by_rows(tmp_path: Path) -> None:
     answers = {"id": ["a", "b"], "label": [["x"], ["y"]], "prediction": [["x"], ["Y"]]}
     path = tmp_path / "table.parquet"

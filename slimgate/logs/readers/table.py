@@ -12,7 +12,6 @@ import itertools
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -102,18 +101,23 @@ def _columns(path: Path) -> list[str]:
 
 
 def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """The values of some columns, row by row, from a file that is read in blocks."""
+    """The values of some columns, row by row, from a file that is read in blocks. NaN is no value."""
     names = list(columns)
     if FORMATS[path.suffix.lower()] == "jsonl":
-        yield from (tuple(row.get(name) for name in names) for _, row in read_objects(path))
+        yield from (tuple(_without_nan(row.get(name) for name in names)) for _, row in read_objects(path))
         return
     try:
         for batch in _batches(path, names):
             for start in range(0, len(batch), _ROWS_AT_ONCE):
                 part = batch.slice(start, _ROWS_AT_ONCE)
-                yield from zip(*(part.column(name).to_pylist() for name in names), strict=True)
+                yield from zip(*(_without_nan(part.column(name).to_pylist()) for name in names), strict=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _without_nan(values: Iterable[Any]) -> list[Any]:
+    """The values, with None for NaN, which pandas writes for a missing value. NaN differs from itself."""
+    return [value if value == value else None for value in values]
 
 
 def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -153,11 +157,12 @@ def _tasks(path: Path, columns: list[str], part: Part) -> tuple[list[str], dict[
     tasks, better = dict.fromkeys([] if "task" in named else [""]), dict[str, bool]()
     if named == [] or named == ["metric"]:
         return list(tasks), {}
+    unnamed = "score" if "score" in columns else "accuracy"
     for row in _read_part(path, [*named, *part], part):
         if "task" in row:
             tasks[str(row["task"])] = None
         if row.get("higher_is_better") is not None:
-            _add_direction(path, better, str(row.get("metric") or "score"), str(row["higher_is_better"]))
+            _add_direction(path, better, str(row.get("metric") or unnamed), str(row["higher_is_better"]))
     return list(tasks), better
 
 
@@ -268,17 +273,15 @@ def _score_prediction(path: Path, row: Values) -> float | None:
 
 
 def _as_label(value: object) -> str | None:
-    """The text of a label; pandas writes whole numbers as floats, and NaN for none."""
-    if isinstance(value, float):
-        return None if isnan(value) else as_text(int(value) if value.is_integer() else value)
-    return as_text(value)
+    """The text of a label; pandas writes whole numbers as floats if some rows have no value."""
+    return as_text(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     if row["id"] is None or row["id"] == "":
         raise DataError(f"{path}: a row has no id, expected one in each")
     name, epoch = str(row["id"]), _read_epoch(path, row)
-    group = row.get("group")
+    group = _as_label(row.get("group")) or None
     target = as_text(row.get("target") if row.get("target") is not None else row.get("label"))
     keys = {key: text for key in (DOCUMENT, PROMPT) if (text := as_text(row.get(key))) is not None}
     return Row(
@@ -286,8 +289,8 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
         scores=scores,
         filter=str(row.get("filter") or ""),
         keys=keys if target is None else {**keys, TARGET: target},
-        cluster=str(group) if group is not None else None if epoch is None else name,
-        error=as_text(row.get("error")),
+        cluster=group if group is not None else None if epoch is None else name,
+        error=as_text(row.get("error")) or None,
         prompt=as_text(row.get("prompt")),
         answer=as_text(row.get("answer") if row.get("answer") is not None else row.get("prediction")),
         target=target,
@@ -298,7 +301,7 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
 
 
 def _read_epoch(path: Path, row: Values) -> int | None:
-    """The epoch of a row; None if it has none. pandas writes whole numbers as 1.0, and NaN for none."""
+    """The epoch of a row; None if it has none. pandas writes whole numbers as 1.0."""
     text = _as_label(row.get("epoch"))
     if not text:
         return None
@@ -314,7 +317,7 @@ def _is_cut_off(path: Path, row: Values) -> bool | None:
     Raises DataError for a value that is neither true nor false, nor a known reason why an answer ended.
     """
     value = row.get("truncated")
-    text = "" if value is None or value != value else str(value).strip()  # NaN differs from itself
+    text = "" if value is None else str(value).strip()
     if not text:
         return None
     if text.lower() not in _CUT_OFF:

@@ -35,16 +35,21 @@ def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Cho
     """For each budget, the fastest trials within it; trials of the front come first. Each trial counts once.
 
     If no trial is within a budget, it takes the nearest one, which may still hold on the gate: it has more
-    rows.
+    rows. A trial that is within another budget is kept for that one.
     """
     front = pareto_front(trials)
     ranked = [*front, *sorted((t for t in trials if t not in front), key=lambda t: (-t.speed, t.number))]
+    inside = {
+        tier: [t for t in ranked if t.state is State.TIMED and t.figures and t.figures.inside[tier]][:keep]
+        for tier in range(tiers)
+    }
+    picks = [Chosen(trial, tier, True) for tier, picked in inside.items() for trial in picked]
+    picks += [pick for tier in range(tiers) if not inside[tier] for pick in _nearest_trials(trials, tier)]
     chosen: list[Chosen] = []
-    for tier in range(tiers):
-        inside = [t for t in ranked if t.state is State.TIMED and t.figures and t.figures.inside[tier]]
-        picks = [Chosen(trial, tier, True) for trial in inside[:keep]] or _nearest_trials(trials, tier)
-        chosen += [pick for pick in picks if pick.trial not in [other.trial for other in chosen]]
-    return chosen
+    for pick in picks:
+        if pick.trial not in [other.trial for other in chosen]:
+            chosen.append(pick)
+    return sorted(chosen, key=lambda choice: choice.tier)
 
 
 def holds_by_budget(chosen: Sequence[Chosen], *, tiers: int) -> list[bool]:

@@ -76,3 +76,16 @@ def test_where_none_is_inside_the_nearest_is_kept_and_called_so() -> None:
     assert holds_by_budget(found, tiers=1) == [False]
     assert [one.trial.number for one in choose_trials(trials[:1], tiers=1, keep=3)] == [1]
     assert choose_trials([trial(1, 1.0, state=State.FAILED)], tiers=1, keep=3) == []
+
+
+def test_the_nearest_trial_is_kept_for_the_budget_that_it_holds() -> None:
+    trials = [trial(1, 3.0, 1.5, 0.9), trial(2, 2.0, 1.6, 0.8)]
+    chosen = choose_trials(trials, tiers=2, keep=1)
+    assert [(choice.trial.number, choice.tier, choice.inside) for choice in chosen] == [(1, 1, True)]
+    assert holds_by_budget(chosen, tiers=2) == [False, True]
+    strict_last = [trial(1, 3.0, 0.9, 1.5), trial(2, 2.0, 0.8, 1.2)]
+    chosen = choose_trials(strict_last, tiers=2, keep=1)
+    assert [(choice.trial.number, choice.tier, choice.inside) for choice in chosen] == [
+        (1, 0, True),
+        (2, 1, False),
+    ]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from slimgate import __version__
 from slimgate._system.digests import json_digest
-from slimgate._system.files import write_atomically
+from slimgate._system.files import replacing, write_atomically
 from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
 from slimgate.judge.score_metric import CONTENTS
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.judged import JudgedFiles
-from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
+from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS, Log
 from slimgate.record.budgets import judged_budgets
 from slimgate.record.comparing.demands import read_judged_demands
 from slimgate.record.files import OUTCOMES, RECORD
@@ -64,13 +65,24 @@ def write_record(
     for name, outcomes in judged.outcomes().items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
     write_atomically(folder / RECORD, to_json(record))
-    if judged.base_log is not None:
-        for stale in folder.glob(FURTHER_BASE_LOGS):
-            stale.unlink()
-        write_base_log(judged.base_log, folder / BASE_LOG)
-        for number, run in enumerate(judged.base_log.further, 2):
-            write_base_log(run, folder / FURTHER_BASE_LOGS.replace("*", f"{number:04}"))
+    _replace_base_logs(judged.base_log, folder)
     return record
+
+
+def _replace_base_logs(base: Log | None, folder: Path) -> None:
+    """Writes the logs of a base and of its further runs, and removes those of an earlier record.
+
+    The base may be read from these files, so all are written before any is replaced or removed.
+    """
+    runs = {} if base is None else {BASE_LOG: base}
+    for number, run in enumerate([] if base is None else base.further, 2):
+        runs[FURTHER_BASE_LOGS.replace("*", f"{number:04}")] = run
+    with ExitStack() as stack:
+        for name, run in runs.items():
+            write_base_log(run, stack.enter_context(replacing(folder / name)))
+    for file in (folder / BASE_LOG, *folder.glob(FURTHER_BASE_LOGS)):
+        if file.name not in runs:
+            file.unlink(missing_ok=True)
 
 
 def make_record(

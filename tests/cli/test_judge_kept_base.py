@@ -82,6 +82,41 @@ def test_a_kept_base_is_kept_again_as_it_is(judge: Judge, tmp_path: Path) -> Non
     }
 
 
+def write_scores(file: Path, wrong: int) -> Path:
+    file.write_text("".join(f'{{"id": {at}, "score": {int(at >= wrong)}}}\n' for at in range(50)), "utf-8")
+    return file
+
+
+def read_kept(folder: Path) -> list[float]:
+    """The number of wrong answers in each kept run of the base."""
+    log = read_log(folder)
+    runs = [run.tasks[""].rows() for run in (log, *log.further)]
+    return [sum(1 - (row.scores["score"] or 0) for row in rows) for rows in runs]
+
+
+def test_a_kept_base_may_be_replaced_by_itself(judge: Judge, tmp_path: Path) -> None:
+    files = [write_scores(tmp_path / f"{wrong}.jsonl", wrong) for wrong in range(6)]
+    report = "--report", tmp_path / "kept"
+    judge("--base", *files[:2], "--target", *files[2:4], *report)
+    assert judge("--base", tmp_path / "kept", "--target", *files[3:5], *report)[0] == 0
+    assert read_kept(tmp_path / "kept") == [0, 1]
+    assert judge("--base", files[5], tmp_path / "kept", "--target", *files[3:5], *report)[0] == 0
+    assert read_kept(tmp_path / "kept") == [5, 0, 1]
+    judge(*files[:2], *report)
+    assert read_kept(tmp_path / "kept") == [0]
+
+
+def test_a_record_without_a_base_log_removes_an_earlier_one(judge: Judge, tmp_path: Path) -> None:
+    files = [write_scores(tmp_path / f"{wrong}.jsonl", wrong) for wrong in (0, 1)]
+    judge(*files, "--report", tmp_path / "kept")
+    for name, last in (("base", "a"), ("target", "b")):
+        answers = "".join(f"{at},{'ab'[at % 2]},{'ab'[at % 2]}\n" for at in range(99))
+        (tmp_path / f"{name}.csv").write_text(f"id,label,prediction\n{answers}99,a,{last}\n", "utf-8")
+    judge(tmp_path / "base.csv", tmp_path / "target.csv", "--report", tmp_path / "kept")
+    with pytest.raises(DataError, match="its record has no base log"):
+        read_log(tmp_path / "kept")
+
+
 def test_all_that_a_log_says_of_samples_and_tasks_is_kept(tmp_path: Path) -> None:
     rows = [
         Row("a", {"f1": 0.25, "em": None}, "strict", {"prompt": "p" * 900}, "doc", prompt="p" * 900 + "end"),

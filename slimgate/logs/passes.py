@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from slimgate.errors import DataError
@@ -40,7 +38,7 @@ def pass_of_samples(name: str, metric: Pass, paired: PairedTask, scores: PairedS
         target_rows=scores.target_rows[first],
         clusters=None if scores.clusters is None else scores.clusters[first],
         documents=scores.documents[first],
-        counts=replace(scores.counts, judged=len(first)),
+        counts=scores.counts.with_samples(len(first)),
         runs=None if scores.runs is None else RunScores(moves[0], moves[1]),
     )
 

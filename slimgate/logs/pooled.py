@@ -97,6 +97,7 @@ def _join_epochs(comparison: Comparison) -> Comparison:
     return replace(
         comparison,
         ids=comparison.ids[first],
+        counts=comparison.counts.with_samples(len(first)),
         base=base,
         target=target,
         groups=None if comparison.groups is None else comparison.groups[first],

@@ -67,6 +67,10 @@ class Counts:
             self.only_base + self.only_target + self.unscored_base + self.unscored_target + self.unscored_both
         )
 
+    def with_samples(self, samples: int) -> Counts:
+        """A copy that counts judged samples instead of their epochs, and in proportion those not yet run."""
+        return replace(self, judged=samples, not_run=-(-self.not_run * samples // self.judged))
+
 
 @dataclass(frozen=True, eq=False)
 class PairedScores:

@@ -70,6 +70,20 @@ def test_samples_that_were_not_run_are_not_counted_as_wrong(judge: Judge) -> Non
     assert "look 2 of 4 at 500 of 1,000" in out
 
 
+def test_looks_at_epochs_count_samples_in_the_pool(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """400 samples of 4 epochs, of which the target has run 220: the first of two looks is due."""
+    for name, samples in (("base", 400), ("target", 220)):
+        rows = [f"{at},{epoch},{int(at % 9 > 0)}\n" for at in range(samples) for epoch in (1, 2, 3, 4)]
+        (tmp_path / f"{name}.csv").write_text("id,epoch,score\n" + "".join(rows), "utf-8")
+    files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
+    options = {"pooled": ["--pooled-points"], "score/pass@2": ["--metric", "pass@2", "--drop-points"]}
+    for metric, option in options.items():
+        assert main(["judge", *files, *option, "20", "--looks", "2"]) == 0
+        assert f"look 1 of 2 at 220 of 400 samples of {metric}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("looks", [0, 21])
 def test_looks_out_of_range_are_refused(judge: Judge, looks: int) -> None:
     code, out = judge(N, 0, "--looks", looks)

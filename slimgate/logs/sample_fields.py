@@ -49,11 +49,11 @@ class FieldColumn:
         self.codes.append(_ABSENT if value is None else self.places.setdefault(value, len(self.places)))
 
     def finish(self) -> Field:
-        """The column. Texts that are all numbers, as in a csv, are numbers."""
+        """The column. Texts that are all numbers, as in a csv, are numbers, unless two are of one number."""
         values: list[Value] = [*self.places]
         numbers = [_to_number(value) for value in values]
         known = [number for number in numbers if number is not None]
-        are_numbers = len(known) == len(values)
+        are_numbers = len(set(known)) == len(values)  # the sections 1.1 and 1.10 are two texts
         return Field(np.frombuffer(self.codes, np.int64), known if are_numbers else [*map(_to_text, values)])
 
 

@@ -81,6 +81,19 @@ def test_long_numbers_next_to_a_text_stay_distinct() -> None:
     }
 
 
+def test_texts_of_the_same_number_stay_distinct() -> None:
+    def section(at: int) -> dict[str, Any]:
+        return {"section": ("1.1", "2", "1.10", "3")[at % 4]}
+
+    slices = judge(RIGHT, LOST, "section", fields=section).slices
+    assert {part.name: part.judged.value for part in slices} == {
+        "task/acc[section=1.1]": 1.0,
+        "task/acc[section=1.10]": 0.5,
+        "task/acc[section=2]": 1.0,
+        "task/acc[section=3]": 1.0,
+    }
+
+
 def test_a_named_slice_has_its_budget_in_place_of_every_slices() -> None:
     budgets = {
         "slices": {"acc": {"drop_points": 5.0}, "category": {"medical": {"acc": {"drop_points": 70.0}}}}

@@ -210,11 +210,11 @@ def _compare_passes(
             name = f"{comparison_name(paired.task, paired.filter, metric)}/{of.name}"
             if not budgets.is_measured(name, paired.task, of.name):
                 continue
-            better = add_directions(paired, {metric: name}, rules.directions).higher_is_better.get(metric)
-            if not better or not _is_right_or_wrong(paired, metric):
+            known = add_directions(paired, {metric: name}, rules.directions)
+            if not known.higher_is_better.get(metric) or not _is_right_or_wrong(paired, metric):
                 continue
             collected.names.append((name, paired.task, of.name))
-            answers = pair_scores(paired, metric, rules, differences)
+            answers = pair_scores(known, metric, rules, differences)
             if answers is None or differences.refused:
                 continue
             directed = replace(paired, higher_is_better={of.name: True})

@@ -369,7 +369,7 @@ def _compare_keys(
 
 def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
     """Positions in the shared rows. It compares a part at a time, because copies of all rows take memory."""
-    differing = []
+    differing = [np.empty(0, np.int64)]  # two runs of a side may share no sample
     for start in range(0, len(base_rows), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         differing.append(start + np.flatnonzero(before[base_rows[part]] != after[target_rows[part]]))

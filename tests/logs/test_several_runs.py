@@ -255,6 +255,16 @@ def test_a_sample_that_one_run_lacks_is_missing(judge: Judge, sides: Any) -> Non
     assert quality(out)["teacher"] == pytest.approx(np.array(draw(0, 3))[:, :-1].mean())
 
 
+def test_runs_without_a_common_sample_are_missing_all(judge: Judge, tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.csv" for name in ("a0", "a1", "b0")]
+    for file, first in zip(files, (0, 10, 0), strict=True):
+        rows = "".join(f"q{at},1,what is {at}?\n" for at in range(first, first + 10))
+        file.write_text(f"id,score,prompt\n{rows}", "utf-8")
+    code, _, err = judge("--base", *files[:2], "--target", files[2], "--drop-points", 20)
+    assert code == 4
+    assert "of 20 samples 10 are only in the base's log, 10 have no score in the base's log" in err
+
+
 def test_runs_of_a_side_must_ask_the_same(judge: Judge, tmp_path: Path) -> None:
     prompts = [f"what is {at}?" for at in range(N)]
     files = [
@@ -306,6 +316,17 @@ def test_runs_of_two_models_are_no_side() -> None:
 def test_sides_come_one_way(judge: Judge, arguments: list[str], words: str) -> None:
     code, _, err = judge(*arguments)
     assert (code, words in err) == (4, True)
+
+
+def test_passes_count_missing_answers_as_wrong(judge: Judge, tmp_path: Path) -> None:
+    """Of the metric that is not measured itself, the direction is still needed."""
+    for name, last in (("base", 20), ("target", 19)):
+        rows = [f"q{at},{epoch},1\n" for at in range(20) for epoch in (1, 2)][: 2 * last]
+        (tmp_path / f"{name}.csv").write_text("id,epoch,score\n" + "".join(rows), "utf-8")
+    logs = tmp_path / "base.csv", tmp_path / "target.csv"
+    options = "--metric", "pass^2", "--drop-points", 40, "--missing", "as-wrong", "--json"
+    facts = quality(judge(*logs, *options)[1], "score/pass^2")
+    assert (facts["n"], facts["teacher"], facts["value"]) == (20, 1.0, 0.95)
 
 
 def test_passes_are_means_over_all_choices(judge: Judge, sides: Any) -> None:

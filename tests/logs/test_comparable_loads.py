@@ -335,6 +335,26 @@ def test_prompt_tests_of_llama_bench_have_no_answers(tmp_path: Path, judge: Any)
     assert judge("speedup_min = 1.2", *runs)[0] == 0
 
 
+def test_settings_of_newer_builds_of_llama_bench_are_compared(tmp_path: Path, judge: Any) -> None:
+    """Experts on the CPU make a model slow. An older build does not write the option, whose default is 0."""
+    times = {"base": 100.0, "target": 50.0, "again": 100.1}
+
+    def write(**settings: dict[str, Any]) -> list[Path]:
+        return [
+            write_json(
+                tmp_path / f"{name}.json",
+                [llama_bench_entry([time + at % 3 for at in range(40)], **settings.get(name, {}))],
+            )
+            for name, time in times.items()
+        ]
+
+    slow = {"n_cpu_moe": 30, "no_host": False}
+    code, output = judge("speedup_min = 1.2", *write(base=slow, target={"n_cpu_moe": 0}, again=slow))
+    assert (code, "another load than" in output, "n_cpu_moe None for 30" in output) == (4, True, True)
+    newer = {"n_cpu_moe": 0, "no_host": False, "tensor_split": "0.00", "no_op_offload": 0}
+    assert judge("speedup_min = 1.2", *write(target=newer))[0] == 0
+
+
 @pytest.mark.parametrize("budget", ["speedup_min = 1.2", "p50_ms_max = 100.0", "ttft_p95_ms_max = 100.0"])
 def test_no_budget_passes_by_short_answers(tmp_path: Path, judge: Any, budget: str) -> None:
     runs = vllm_runs(tmp_path, {"tokens": 128}, {"tokens": 10})

@@ -36,6 +36,21 @@ _SETTINGS = (
     "no_kv_offload",
     "flash_attn",
 )
+# Further such settings, of which older builds write only some. At their default, files with and without them
+# are alike.
+_DEFAULTS = {
+    "cpu_mask": "0x0",
+    "cpu_strict": "0",
+    "poll": "50",
+    "main_gpu": "0",
+    "devices": "auto",
+    "tensor_split": "0.00",
+    "tensor_buft_overrides": "none",
+    "n_cpu_moe": "0",
+    "embeddings": "0",
+    "no_op_offload": "0",
+    "no_host": "0",
+}
 _MARKDOWN = re.compile(r"^\|\s*model\s*\|.*\|\s*t/s\s*\|\s*$", re.MULTILINE)
 _REMEDY = "run llama-bench -o json"
 _NEEDED = "the time of each repetition"
@@ -65,7 +80,9 @@ class LlamaBench(Reader):
         varied = (
             []
             if max(Counter(map(_name_test, entries)).values()) == 1
-            else [key for key in _SETTINGS if len({str(entry.get(key)) for entry in entries}) > 1]
+            else [
+                key for key in (*_SETTINGS, *_DEFAULTS) if len({str(entry.get(key)) for entry in entries}) > 1
+            ]
         )
         loads: dict[str, LoadRun] = {}
         notes = []
@@ -131,9 +148,15 @@ def _make_load_run(path: Path, name: str, entry: Entry) -> LoadRun:
             f"{path}: test {name} has {len(times)} samples_ns and {len(entry['samples_ts'])} samples_ts, "
             "expected one of each per repetition"
         )
-    settings = {key: str(entry[key]).strip() for key in _SETTINGS if key in entry}
     requests = (LoadRequest(total=time / 1e6, prompt_tokens=prompt, tokens=answer) for time in times)
-    return LoadRun(tuple(requests), settings, sum(times) / 1e9, users=1, generates=answer > 0)
+    return LoadRun(tuple(requests), _read_settings(entry), sum(times) / 1e9, users=1, generates=answer > 0)
+
+
+def _read_settings(entry: Entry) -> dict[str, str]:
+    settings = {key: str(entry[key]).strip() for key in _SETTINGS if key in entry}
+    stated = {key: entry[key] for key in _DEFAULTS if key in entry}
+    texts = {key: str(int(value) if isinstance(value, bool) else value) for key, value in stated.items()}
+    return settings | {key: text for key, text in texts.items() if text != _DEFAULTS[key]}
 
 
 reader = LlamaBench()

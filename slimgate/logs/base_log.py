@@ -82,8 +82,15 @@ def write_base_log(log: Log, path: Path) -> None:
                 "written": task.written,
                 "shared_options": task.shared_options,
             }
-        about = {"tool": log.tool, "log": log.shown, "model": log.model, "notes": log.notes, "tasks": tasks}
-        writer.add_key_value_metadata({_ABOUT: json.dumps(about, ensure_ascii=False).encode()})
+        about = {
+            "tool": log.tool,
+            "log": log.shown,
+            "model": log.model,
+            "notes": log.notes,
+            "environment": plain_json(log.environment),
+            "tasks": tasks,
+        }
+        writer.add_key_value_metadata({_ABOUT: json.dumps(about).encode()})
 
 
 def _columns_of(row: Row) -> dict[str, Any]:
@@ -150,7 +157,8 @@ def read_base_log(file: Path, shown: str) -> Log:
         for name, task in about["tasks"].items()
     }
     notes = (f"{shown}: the base is the kept log of {about['log']}", *about["notes"])
-    return Log(about["tool"], shown, tasks, about["model"], notes)
+    environment = about.get("environment", {})
+    return Log(about["tool"], shown, tasks, about["model"], notes, environment=environment)
 
 
 def _is_guess(tool: str, task: Json) -> bool:

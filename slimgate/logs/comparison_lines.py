@@ -69,7 +69,7 @@ def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
 def describe_same_model(base: Log, target: Log) -> list[str]:
     """A line if two logs state one model with the same settings: the target may be the base again.
 
-    A log without settings, such as a kept base, is compared by the name of its model alone.
+    A log without settings of its model, such as a table, is compared by the name of the model alone.
     """
     if base.model is None or base.model != target.model:
         return []

@@ -82,6 +82,25 @@ def test_a_kept_base_is_kept_again_as_it_is(judge: Judge, tmp_path: Path) -> Non
     }
 
 
+def test_a_kept_base_states_the_version_of_its_tool(tmp_path: Path) -> None:
+    """One version writes the same options into both logs, so an option in one of them is a difference."""
+
+    def log_of(name: str, options: dict[str, Any]) -> Log:
+        row, settings = Row("0", {"acc": 1.0}), {"task_args": options}
+        task = TaskLog(lambda: iter([row]), settings=settings, shared_options=("task_args",))
+        return Log("tool", name, {"sums": task}, environment={"harness": {"tool": "1.2"}})
+
+    base, target = log_of("base", {}), log_of("target", {"hint": "half \ud800 of a pair"})
+    write_base_log(base, tmp_path / "base.parquet")
+    kept = read_log(tmp_path / "base.parquet")
+    assert kept.environment == base.environment
+    for log in (base, kept):
+        with pytest.raises(DataError, match="are not comparable: sums: task arguments"):
+            judge_logs(log, target, LogBudgets(), Rules())
+    write_base_log(target, tmp_path / "base.parquet")
+    assert read_log(tmp_path / "base.parquet").tasks["sums"].settings == target.tasks["sums"].settings
+
+
 def write_scores(file: Path, wrong: int) -> Path:
     file.write_text("".join(f'{{"id": {at}, "score": {int(at >= wrong)}}}\n' for at in range(50)), "utf-8")
     return file

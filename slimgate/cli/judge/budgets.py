@@ -34,7 +34,7 @@ def read_budgets_of_targets(
         return dict.fromkeys(targets, FileBudgets())
     flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
     for flag in (*flags, "length_ratio_max", "length_ratio_min"):
-        if getattr(options, flag):
+        if getattr(options, flag) is not None:
             raise SuiteError(f"--{flag.replace('_', '-')} and --budgets were given, expected one of them")
     tables = read_budget_tables(options.budgets)
     _check_names(tables, targets, str(options.budgets))

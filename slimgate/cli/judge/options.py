@@ -61,10 +61,11 @@ def flag_of(name: str) -> str:
 
 
 def list_changed(options: argparse.Namespace, names: Iterable[str]) -> Iterator[str]:
-    """The options among `names` whose value differs from their default."""
+    """The options among `names` whose value differs from their default. A limit of 0 does."""
     for name in names:
         value = getattr(options, name)
-        if value and value != _DEFAULTS.get(name):
+        is_set = value is not None and value is not False and value != []
+        if is_set and value != _DEFAULTS.get(name):
             yield name
 
 

@@ -22,6 +22,7 @@ from slimgate.judge.answer_figures import (
 )
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, slices_kind
 from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.cannot_fail import withhold_sure_flips, withhold_sure_slices
 from slimgate.judge.flips import (
     MOST_QUOTED,
     FlipShare,
@@ -56,7 +57,7 @@ class BehaviourJudgement:
     flips: None if rows are neither right nor wrong. slices: of each metric, the largest drop first.
 
     tokens: what budgets on tokens were judged by; None if it was not measured. verdict: None without a
-    budget. withheld: by the kind of a budget on slices, why it gives no PASS.
+    budget. withheld: by the kind of a budget on flips or slices, why it gives no PASS.
     """
 
     flips: FlipShare | None
@@ -77,6 +78,8 @@ def judge_behaviour(
     tokens: TokenKl | None = None,
 ) -> BehaviourJudgement:
     """Judges flips, tokens, and each of the metrics on every label and on the slices of `columns`.
+
+    A budget that no variant can break does not pass (`cannot_fail`).
 
     metrics: of 0/1 per row, by the names that budgets know them by; those with a budget on slices must be
     among them. tokens: None if the two models do not read the same tokens. Raises MeasureError if the
@@ -109,7 +112,10 @@ def judge_behaviour(
             named_slice_verdict(key, parts_judged, judged_budget) for key, judged_budget in named.items()
         ]
     verdict = worst_verdict([judged_budget.verdict for judged_budget in judged])
-    return BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
+    judgement = BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
+    if teacher.right is not None:
+        judgement = withhold_sure_flips(judgement, float((teacher.right > 0).mean()))
+    return withhold_sure_slices(metrics, judgement)
 
 
 def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tuple[BudgetFacts, ...]:

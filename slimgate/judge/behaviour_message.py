@@ -34,7 +34,10 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     name: the variant. Slices have their clause only if they have a budget.
     """
     by_kind = {budget.kind: budget for budget in judged.budgets}
-    clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(FlipsBudget.kind))]
+    clauses = []
+    if judged.flips is not None:
+        kind = FlipsBudget.kind
+        clauses.append(_flips(judged.flips, by_kind.get(kind), judged.withheld.get(kind)))
     clauses += [
         _slice_clause(judged.slices, budget, judged.withheld.get(budget.kind))
         for budget in judged.budgets
@@ -75,13 +78,16 @@ def _significant(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _flips(flips: FlipShare, budget: BudgetFacts | None) -> str:
+def _flips(flips: FlipShare, budget: BudgetFacts | None, withheld: str | None) -> str:
+    """withheld: why the budget gives no PASS; None if it may."""
     percent = [100 * value for value in (flips.share, *flips.interval)]
     digits = digits_apart(percent, [] if budget is None else [budget.limit], fewest=1)
     share, low, high = (f"{value:.{digits}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
     rows = format_rows(flips.n, flips.groups)
     outcome = "not gated" if budget is None else _behaviour_outcome(budget, flips.n)
+    if withheld is not None:
+        outcome = f"INCONCLUSIVE, {withheld}"
     return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}): {outcome}"
 
 

@@ -24,19 +24,22 @@ if TYPE_CHECKING:
 # Rounding of a mean; a limit that equals the distance cannot be exceeded either.
 _ROUNDING = 1e-9
 _MOST_NAMED = 3
+# What the budgets that limit only the drop decide about.
+_OF_DROP = ("drop", "share of value", "share of errors")
 
 
 def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> QualityJudgement:
-    """The judgement in which no budget in points passes that allows the base to fall to the worst value.
+    """The judgement in which no budget on the drop passes that allows the base to fall to the worst value.
 
-    Only for metrics with a worst value, and for budgets that limit only the drop: a gain can break the
-    others.
+    Only for metrics with a worst value, and for budgets that limit only the drop, in points or as a share: a
+    gain can break the others.
     """
+    allowed = [_allowed_points(budget, judged.teacher) for budget in judged.budgets]
     sure = [
         budget.verdict is not Verdict.FAIL
-        and metric_kinds()[budget.kind].question == "drop"
-        and _cannot_fail(metric, judged.teacher, budget.limit)
-        for budget in judged.budgets
+        and metric_kinds()[budget.kind].question in _OF_DROP
+        and _cannot_fail(metric, judged.teacher, points)
+        for budget, points in zip(judged.budgets, allowed, strict=True)
     ]
     if not any(sure):
         return judged
@@ -46,10 +49,10 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
     )
     worst = _worst_value(metric)
     distance = 100 * abs(judged.teacher - worst)
-    limit = max(budget.limit for budget, is_sure in zip(judged.budgets, sure, strict=True) if is_sure)
+    limit = max(points for points, is_sure in zip(allowed, sure, strict=True) if is_sure)
     why = (
         f"the base is {judged.teacher:.3g} and the worst value is {worst:g}, so a model can lose at most "
-        f"{distance:.3g} points, and the budget allows {limit:g}: a budget that cannot fail shows nothing; "
+        f"{distance:.3g} points, and the budget allows {limit:.4g}: a budget that cannot fail shows nothing; "
         "choose "
         f"{'another metric' if distance <= _ROUNDING else 'a smaller limit or another metric'}"
     )
@@ -60,6 +63,34 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
         n_needed=most_rows(budgets),
         withheld=judged.withheld or why,
     )
+
+
+def withhold_sure_flips(judged: BehaviourJudgement, right: float) -> BehaviourJudgement:
+    """The judgement in which a budget on flips does not pass if all right rows of the base may be lost.
+
+    right: the share of rows that the base has right.
+    """
+    # here, because judging scores does not need what this module imports
+    from slimgate.judge.budget_tables import FlipsBudget
+
+    sure = [
+        budget
+        for budget in judged.budgets
+        if budget.kind == FlipsBudget.kind
+        and budget.verdict is not Verdict.FAIL
+        and budget.limit >= 100 * right - _ROUNDING
+    ]
+    if not sure:
+        return judged
+    why = (
+        f"the base has {100 * right:.3g} % of the rows right, so no more can turn wrong, and the budget "
+        f"allows {sure[0].limit:g} %: a budget that cannot fail shows nothing; choose a smaller limit or "
+        "another budget"
+    )
+    budgets = tuple(withhold_budget(budget) if budget in sure else budget for budget in judged.budgets)
+    verdict = worst_verdict([budget.verdict for budget in budgets])
+    withheld = {**judged.withheld, FlipsBudget.kind: why}
+    return replace(judged, budgets=budgets, verdict=verdict, withheld=withheld)
 
 
 def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgement) -> BehaviourJudgement:
@@ -92,7 +123,13 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
     if not withheld:
         return judged
     verdict = worst_verdict([budget.verdict for budget in budgets])
+    withheld = {**judged.withheld, **withheld}
     return replace(judged, slices=slices, budgets=tuple(budgets), verdict=verdict, withheld=withheld)
+
+
+def _allowed_points(budget: BudgetFacts, base: float) -> float:
+    """The drop that a budget allows, in points."""
+    return 100 * metric_kinds()[budget.kind].allowed_drop(budget.limit, base)
 
 
 def _cannot_fail(metric: MetricProperties, base: float, limit: float) -> bool:

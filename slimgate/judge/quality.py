@@ -16,6 +16,7 @@ from slimgate.budgets.base import MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError, list_names
 from slimgate.judge.budget_kinds import QualityBudget, check_budget, list_point_limits
+from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
@@ -51,6 +52,8 @@ def judge_quality(
 ) -> QualityJudgement:
     """Judges one metric against its budgets, all of which must hold.
 
+    A budget that no variant can break does not pass (`cannot_fail`).
+
     Args:
         metric: measures the answers.
         teacher: its answers.
@@ -71,6 +74,24 @@ def judge_quality(
     """
     for budget in budgets:
         check_budget(metric, budget)
+    judged = _judge_rows(
+        metric, teacher, variant, budgets, builds=builds, seed=seed, resamples=resamples, runs=runs
+    )
+    return withhold_sure_passes(metric, judged)
+
+
+def _judge_rows(
+    metric: Metric,
+    teacher: Outcomes,
+    variant: Outcomes,
+    budgets: Sequence[QualityBudget],
+    *,
+    builds: Sequence[Outcomes] | None,
+    seed: int,
+    resamples: int | None,
+    runs: RunScores | None,
+) -> QualityJudgement:
+    """As `judge_quality`, also for budgets that no variant can break."""
     if builds is None:
         budgets, builds = [replace(budget, over="rows") for budget in budgets], ()
     check_same_rows(teacher, variant)

@@ -12,7 +12,6 @@ import pyarrow as pa
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.over_runs import RunScores
@@ -390,8 +389,7 @@ def judge_scores(
         for scores_of_side in (base, target)
     )
     try:
-        judged = judge_quality(metric, before, after, budgets, seed=seed, runs=runs)
+        return judge_quality(metric, before, after, budgets, seed=seed, runs=runs)
     except SuiteError as error:
         hint = "" if is_bounded(metric) else f"; {metric.open_range}"
         raise SuiteError(f"{metric.name}: {error}{hint}") from error
-    return withhold_sure_passes(metric, judged)

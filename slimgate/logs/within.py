@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
@@ -140,7 +139,6 @@ def assert_within(
     ]
     loaded = load_metric(metric or "accuracy")
     judged = judge_quality(loaded, teacher, variant, budgets, seed=seed)
-    judged = withhold_sure_passes(loaded, judged)
     if judged.verdict is not Verdict.PASS:
         raise AssertionError(message("variant", judged))
     return judged

@@ -11,8 +11,7 @@ from support.prediction_rows import write_predictions
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
-from slimgate.judge.budget_tables import SliceBudget
-from slimgate.judge.cannot_fail import withhold_sure_passes
+from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.predictions.columns import ColumnNames
@@ -27,7 +26,7 @@ def judge(
     metric = score_metric("m", higher_is_better=better, zero_one=False, score_range=(0.0, 1.0))
     ids = np.array([str(at) for at in range(len(base))])
     sides = [score_outcomes(ids, np.array(scores), None, right=False) for scores in (base, target)]
-    return withhold_sure_passes(metric, judge_quality(metric, sides[0], sides[1], budgets))
+    return judge_quality(metric, sides[0], sides[1], budgets)
 
 
 @pytest.mark.parametrize("better", [True, False])
@@ -54,6 +53,24 @@ def test_a_two_sided_budget_can_still_fail() -> None:
     assert judge(scores, scores, two_sided).verdict is Verdict.PASS
     judged = judge(scores, [1.0] * 100 + [0.0] * 1900, two_sided)
     assert judged.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("better", "kind", "limit", "allowed"),
+    [(True, "error_increase_relative", 0.5, "37.5"), (False, "increase_relative", 0.5, "37.5")],
+    ids=["errors", "value"],
+)
+def test_a_share_that_the_worst_model_keeps_is_inconclusive(
+    better: bool, kind: str, limit: float, allowed: str
+) -> None:
+    base = [float(better)] * 500 + [float(not better)] * 1500
+    worst = [float(not better)] * 2000
+    judged = judge(base, worst, QualityBudget(kind, limit), better=better)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert f"a model can lose at most 25 points, and the budget allows {allowed}:" in str(judged.withheld)
+    assert judged.budgets[0].p_value == 1.0
+    smaller = judge(base, worst, QualityBudget(kind, 0.3), better=better)
+    assert (smaller.verdict, smaller.withheld) == (Verdict.FAIL, None)
 
 
 def test_only_the_budget_that_cannot_fail_is_withheld() -> None:
@@ -84,6 +101,19 @@ SURE = (
     "the base is 0.004 for label c, and the worst value is 0, so no model can lose more than 3 points there: "
     "a budget that cannot fail shows nothing"
 )
+
+
+def test_flips_of_fewer_right_rows_than_the_budget_are_undecided(tmp_path: Path) -> None:
+    budgets = BehaviourBudgets(flips=FlipsBudget(flips_max_percent=5.0))
+    facts = judge_labels(tmp_path, budgets, {"a": (40, 0), "b": (40, 0)})
+    assert facts.verdict is Verdict.INCONCLUSIVE
+    assert facts.message.endswith(
+        "budget 5 % (n=2000): INCONCLUSIVE, the base has 4 % of the rows right, so no more can turn wrong, "
+        "and the budget allows 5 %: a budget that cannot fail shows nothing; choose a smaller limit or "
+        "another budget"
+    )
+    kept = judge_labels(tmp_path, budgets, {"a": (60, 60), "b": (60, 60)})
+    assert (kept.verdict, "cannot fail" in kept.message) == (Verdict.PASS, False)
 
 
 def test_a_named_slice_near_the_worst_value_is_inconclusive(tmp_path: Path) -> None:

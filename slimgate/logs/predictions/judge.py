@@ -20,7 +20,6 @@ from slimgate.judge.behaviour import (
 from slimgate.judge.behaviour_budgets import LABEL, SLICED, BehaviourBudgets
 from slimgate.judge.behaviour_message import behaviour_message
 from slimgate.judge.budget_kinds import is_two_sided, list_actions
-from slimgate.judge.cannot_fail import withhold_sure_passes, withhold_sure_slices
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import Metric, known_metrics, load_metric
@@ -154,7 +153,6 @@ def judge_changes(
     """
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.sliced_metrics)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
-    judged = withhold_sure_slices(metrics, judged)
     line = behaviour_message(name, judged)
     measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
     facts = behaviour_facts(measured, judged, line, actions_by_kind(budgets, on_inconclusive))
@@ -196,7 +194,6 @@ def judge_pair(
     for key, metric in loaded.items():
         limits = quality.get(key, ())
         judgement = judge_quality(metric, pair.teacher, pair.variant, limits, seed=seed)
-        judgement = withhold_sure_passes(metric, judgement)
         actions = list_actions(limits, on_inconclusive)
         judged[key] = JudgedMetric(judgement, message(name, judgement), actions)
     near_chance = describe_near_chance(pair.teacher)

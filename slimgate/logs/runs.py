@@ -166,7 +166,8 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
         first, *rest = (_pick(log, side, run) for run in log.runs)
         further = tuple(replace(run, notes=(), further=()) for run in rest)
         return replace(first, notes=log.notes, further=(*further, *log.further))
-    fitting = [run for run in log.runs if _plain_time(run.time).startswith(_plain_time(choice))]
+    exact = [run for run in log.runs if _plain_time(run.time) == _plain_time(choice)]
+    fitting = exact or [run for run in log.runs if _plain_time(run.time).startswith(_plain_time(choice))]
     if len(fitting) != 1:
         count = f"{len(fitting)} runs begin with this time" if fitting else "no run begins with this time"
         raise DataError(f"--run {choice}: {count} in {log.shown}; it has {_list_runs(log.runs)}")

@@ -183,6 +183,13 @@ def test_times_with_colons_are_found_by_dashes() -> None:
     assert after.time == "2026-01-01T03:04:05"
 
 
+def test_a_run_may_be_named_by_its_whole_time() -> None:
+    """EvalScope's runs have the names of their folders, such as run and run-2."""
+    log = log_of("x", run_of("run", ["a"]), run_of("run-2", ["a"]))
+    assert choose_runs(BASE, log, parse_choices("target=run"))[1].time == "run"
+    assert error_of(BASE, log, "target=ru").startswith("--run ru: 2 runs begin with this time in x")
+
+
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [

@@ -123,11 +123,8 @@ def _refuse_differences(
 ) -> None:
     if LOAD not in allowed and base.settings != other.settings:
         keys = sorted({*base.settings, *other.settings})
-        differ = [
-            f"{key} {other.settings.get(key)} for {base.settings.get(key)}"
-            for key in keys
-            if base.settings.get(key) != other.settings.get(key)
-        ]
+        pairs = {key: [run.settings.get(key, "not stated") for run in (other, base)] for key in keys}
+        differ = [f"{key} {now}, {was} in the base" for key, (now, was) in pairs.items() if now != was]
         raise DataError(
             f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow "
             f"{LOAD} compares them anyway"

@@ -158,7 +158,7 @@ def read_base_log(file: Path, shown: str) -> Log:
     }
     notes = (f"{shown}: the base is the kept log of {about['log']}", *about["notes"])
     environment = about.get("environment", {})
-    return Log(about["tool"], shown, tasks, about["model"], notes, environment=environment)
+    return Log(about["tool"], shown, tasks, about["model"], notes, environment=environment, path=file)
 
 
 def _is_guess(tool: str, task: Json) -> bool:

@@ -24,7 +24,7 @@ from slimgate.logs.predictions.codes import by_id
 from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.logs.row_groups import join_run_groups
 from slimgate.logs.runs import check_one_model
-from slimgate.logs.sample_fields import Field
+from slimgate.logs.sample_fields import Field, Value
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
 from slimgate.record.words import format_count
@@ -244,10 +244,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
             for run, at in zip(runs, places, strict=True)
             for metric, sizes in run.sizes.items()
         },
-        fields={
-            name: Field(np.where(places[0] >= 0, of_first.codes[places[0]], -1), of_first.values)
-            for name, of_first in runs[0].fields.items()
-        },
+        fields={name: _join_field([run.fields[name] for run in runs], places) for name in runs[0].fields},
         runs=scores,
         same_answers=_same_answers(runs, places),
     )
@@ -277,6 +274,16 @@ def _join_keys(columns: Sequence[Ints | None], places: Sequence[Ints]) -> Ints:
         if column is not None:
             joined = np.where((joined == 0) & (at >= 0), column[at], joined)
     return joined
+
+
+def _join_field(columns: Sequence[Field], places: Sequence[Ints]) -> Field:
+    """A field with the value of the first run that has one. columns: the field in each run."""
+    codes, values = np.full(len(places[0]), -1), list[Value]()
+    for column, at in zip(columns, places, strict=True):
+        of_run = np.where(at >= 0, column.codes[at], -1)
+        codes = np.where((codes < 0) & (of_run >= 0), of_run + len(values), codes)
+        values += column.values
+    return Field(codes, values)
 
 
 def _line(run: Samples, metric: str, places: Ints) -> Floats:

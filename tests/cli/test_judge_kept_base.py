@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from slimgate._system.digests import file_sha256
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.judge import QualityBudget, Verdict
@@ -22,6 +23,7 @@ from slimgate.logs.pairs import shared_tasks
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import SETTINGS, Log, Row, TaskLog
+from slimgate.record.run import read_record
 
 WRITTEN = Path(__file__).parents[1] / "logs/written_by_tools"
 # The logs of lm-eval there hold 10 samples of 300.
@@ -117,8 +119,11 @@ def test_a_kept_base_may_be_replaced_by_itself(judge: Judge, tmp_path: Path) -> 
     files = [write_scores(tmp_path / f"{wrong}.jsonl", wrong) for wrong in range(6)]
     report = "--report", tmp_path / "kept"
     judge("--base", *files[:2], "--target", *files[2:4], *report)
+    further = file_sha256(tmp_path / "kept/base-0002.parquet")
     assert judge("--base", tmp_path / "kept", "--target", *files[3:5], *report)[0] == 0
     assert read_kept(tmp_path / "kept") == [0, 1]
+    digests = read_record(tmp_path / "kept/run.json").task.source["files"]
+    assert digests[f"{tmp_path / 'kept'} (base-0002.parquet)"] == further
     assert judge("--base", files[5], tmp_path / "kept", "--target", *files[3:5], *report)[0] == 0
     assert read_kept(tmp_path / "kept") == [5, 0, 1]
     judge(*files[:2], *report)

@@ -298,6 +298,19 @@ def test_prompts_of_one_run_are_those_of_its_side(
     assert (code, "prompts differ in 200 of 200 samples" in err) == (4, True)
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first", "second"])
+def test_a_field_that_one_run_has_is_that_of_its_side(
+    judge: Judge, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    runs, topics = draw(0, 3), ["law" if at % 4 else "maths" for at in range(N)]
+    base = [write_run(tmp_path, "a0", runs[0], topic=topics), write_run(tmp_path, "a1", runs[1])]
+    target = write_run(tmp_path, "b0", runs[2])
+    sides = "--base", *(base[at] for at in order), "--target", target
+    _, out, _ = judge(*sides, "--slice", "topic", "--drop-points", 20, "--json")
+    counts = [quality(out, f"score[topic={topic}]")["n"] for topic in ("law", "maths")]
+    assert counts == [150, 50]
+
+
 def test_runs_of_two_models_are_no_side() -> None:
     logs = [Log("tool", name, {}, model=name) for name in ("a", "b")]
     with pytest.raises(DataError, match="the runs of one side must be of one model"):

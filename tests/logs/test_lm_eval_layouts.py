@@ -94,8 +94,9 @@ def test_old_samples_of_two_models_are_refused(tmp_path: Path) -> None:
     folder = write_old(tmp_path / "out", [old_row(at, acc=float(at > 1)) for at in range(3)])
     (folder / "pretrained__zeta_sums.jsonl").write_text(json.dumps([old_row(0, acc=1.0)]), "utf-8")
     expected = "pretrained__tiny_sums.jsonl and pretrained__zeta_sums.jsonl are both samples of the task sums"
-    with pytest.raises(DataError, match=expected):
-        read_log(folder)
+    for path in (folder, folder / "pretrained__zeta_sums.jsonl"):
+        with pytest.raises(DataError, match=expected):
+            read_log(path)
 
 
 def test_old_rows_of_one_document_are_of_the_filters_in_order(tmp_path: Path) -> None:

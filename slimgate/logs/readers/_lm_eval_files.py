@@ -68,13 +68,18 @@ def holds_runs(folder: Path) -> bool:
 
 
 def find_run_of(file: Path) -> tuple[str, RunFiles]:
-    """The task of one samples file, and its run: that task alone, with the results file in its folder."""
+    """The task of one samples file, and its run: that task alone, with the results file in its folder.
+
+    Raises DataError if the results file may belong to other samples of the task.
+    """
     match = _SAMPLES.fullmatch(file.name)
     name = f"results_{match['time']}.json" if match else _OLD_RESULTS
     nearby = file.with_name(name)
     run = RunFiles(match["time"] if match else "")
     if nearby.is_file() and (match or is_results(nearby)):
         run.results_file, run.results = nearby, read_object(nearby)
+        if not match:
+            _add_old_samples(RunFiles(""), file.parent, run.results)
     named = match["task"] if match else _find_task(file, run.results) or file.stem.removeprefix("samples_")
     run.samples[named] = file
     return named, run
@@ -104,8 +109,7 @@ def find_runs(path: Path) -> list[RunFiles]:
         if (results := _read_results(file)) is not None:
             run = of(file.parent, "")
             run.results_file, run.results = file, results
-            for task, samples in _find_old_samples(file.parent, results):
-                _add_samples(run, task, samples)
+            _add_old_samples(run, file.parent, results)
     _check_one_model(path, runs)
     return [*runs.values()]
 
@@ -126,6 +130,11 @@ def _read_results(file: Path) -> dict[str, Any] | None:
         if isinstance(results.get("n-shot") or results.get("configs"), dict):
             return results
     return None
+
+
+def _add_old_samples(run: RunFiles, folder: Path, results: dict[str, Any]) -> None:
+    for task, file in _find_old_samples(folder, results):
+        _add_samples(run, task, file)
 
 
 def _find_old_samples(folder: Path, results: dict[str, Any]) -> Iterator[tuple[str, Path]]:

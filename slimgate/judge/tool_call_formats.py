@@ -118,7 +118,8 @@ def _after(*marks: str) -> tuple[re.Pattern[str], Reader]:
 _BLOCK = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _FUNCTION = re.compile(r"<function=([^>]+)>(.*?)(?:</function>|\Z)", re.DOTALL)
 _PARAMETER = re.compile(r"<parameter=([^>]+)>(.*?)</parameter>", re.DOTALL)
-_GLM_CALL = re.compile(r"\s*([\w.-]+)\s*(?:<arg_key>.*</arg_value>)\s*", re.DOTALL)
+# Without arguments, only the line break shows that the name is complete.
+_GLM_CALL = re.compile(r"\s*([\w.-]+)(?:\s*<arg_key>.*</arg_value>\s*|[ \t]*\n\s*)", re.DOTALL)
 _GLM_ARGUMENT = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 
 

@@ -100,6 +100,22 @@ def test_two_calls_of_a_format_are_the_expected_calls(answer: str) -> None:
     assert valid.rate(ValidParams(), answer, TOOLS) == 1.0
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<tool_call>now\n</tool_call>",
+        "<tool_call>\n<function=now>\n</function>\n</tool_call>",
+        '<minimax:tool_call>\n<invoke name="now">\n</invoke>\n</minimax:tool_call>',
+        "[TOOL_CALLS]now[ARGS]{}",
+        "<|tool_call>call:now{}<tool_call|>",
+    ],
+    ids=["GLM", "Qwen3-Coder", "MiniMax", "Mistral", "Gemma 4"],
+)
+def test_a_call_may_have_no_arguments(answer: str) -> None:
+    assert exact.rate(ExactParams(), answer, '[{"name": "now", "arguments": {}}]') == 1.0
+    assert exact.rate(ExactParams(), answer, '[{"name": "now", "arguments": {"zone": "UTC"}}]') == 0.0
+
+
 @pytest.mark.parametrize("answer", TWO_CALLS.values(), ids=TWO_CALLS)
 def test_a_changed_argument_is_seen_in_every_format(answer: str) -> None:
     changed = answer.replace("3", "4")

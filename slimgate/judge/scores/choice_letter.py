@@ -7,12 +7,15 @@ import re
 from slimgate.judge.scores.base import Score
 from slimgate.plugins.params import Table
 
-# Words that announce the answer come first; then a letter by itself.
+# What may be between the word "answer" and the letter: **Answer:** **(B)**.
+_GAP = r"[\s:*(]*"
+# Words that announce the answer come first; then a letter by itself. "Option B" may also be a wrong one.
 _PATTERNS = tuple(
     map(
         re.compile,
         (
-            r"(?i:answer|choice|option)(?i:\s+is)?\s*:?\s*\(?\**([A-Z])\b",
+            rf"(?i:answer)(?:{_GAP}(?i:is))?{_GAP}([A-Z])\b",
+            rf"(?i:choice|option)(?:{_GAP}(?i:is))?{_GAP}([A-Z])\b",
             r"^\s*\(?\**([A-Za-z])(?:[).:,*]|\s*$)",
             r"(?<![\w'])([B-HJ-Z]|A(?=[).:,]|\s*$))(?![\w'])",
         ),

@@ -1,5 +1,8 @@
 """Normalized match: exact match without case, punctuation, articles and runs of white space.
 
+A reference such as "A" or "+" keeps its articles and, without a letter or digit, its punctuation.
+Otherwise nothing would be left of it, and an empty answer would be right.
+
 Source: the evaluation script of SQuAD (Rajpurkar et al. 2016), `normalize_answer`.
 """
 
@@ -24,7 +27,10 @@ class NormalizedMatch(Score[Params]):
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
-        return float(normalize_answer(answer) == normalize_answer(reference or ""))
+        for normalize in (normalize_answer, _remove_punctuation, _fold):
+            if expected := normalize(reference or ""):
+                return float(normalize(answer) == expected)
+        return float(not normalize_answer(answer))
 
 
 score = NormalizedMatch()
@@ -32,4 +38,13 @@ score = NormalizedMatch()
 
 def normalize_answer(text: str) -> str:
     """Lower case; without punctuation, then without articles; single blanks."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    return _fold(_ARTICLES.sub(" ", _remove_punctuation(text)))
+
+
+def _remove_punctuation(text: str) -> str:
+    return _fold(text.lower().translate(_PUNCTUATION))
+
+
+def _fold(text: str) -> str:
+    """Lower case; single blanks."""
+    return " ".join(text.lower().split())

@@ -1,6 +1,7 @@
 """Numeric: the last number of the answer is the last number of the reference.
 
-`1,234`, `-0.5`, `3e8` and `$42` are numbers. An answer without a number is wrong.
+`1,234`, `-0.5`, `3e8`, `$42` and `-$42` are numbers; the minus may also be U+2212. An answer without a
+number is wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from slimgate.judge.scores.base import Score
 from slimgate.plugins.params import Table
 
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|(?<![\w.])-?\.\d+")
+
+# A minus sign of any kind before a number, and the sign of a currency between them.
+_MINUS = re.compile(r"[-\N{MINUS SIGN}](?:[$€£¥](?=[\d.]))?")
 
 
 class Params(Table):
@@ -38,5 +42,5 @@ score = Numeric()
 
 def last_number(text: str) -> float | None:
     """The last number of a text."""
-    numbers = _NUMBER.findall(text)
+    numbers = _NUMBER.findall(_MINUS.sub("-", text))
     return float(numbers[-1].replace(",", "")) if numbers else None

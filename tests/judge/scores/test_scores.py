@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,21 @@ def rate(name: str, answer: str, reference: str | None, **options: Any) -> float
         ("normalized_match", "The  Eiffel-Tower!", "eiffeltower", 1),
         ("normalized_match", "an apple", "apple", 1),
         ("normalized_match", "theatre", "atre", 0),
+        ("normalized_match", "", "A", 0),  # a letter of a choice is no article
+        ("normalized_match", "The", "A", 0),
+        ("normalized_match", "a.", "A", 1),
+        ("normalized_match", "-", "+", 0),
+        ("normalized_match", " + ", "+", 1),
+        ("normalized_match", "The .", "", 1),
         ("numeric", "so it is 1,234.0 in all", "#### 1234", 1),
         ("numeric", "3 + 4 = 7", "7", 1),
         ("numeric", "5-3", "3", 1),  # a minus between numbers is no sign
         ("numeric", "it is -3.", "-3", 1),
+        ("numeric", "it is \N{MINUS SIGN}3.", "3", 0),
+        ("numeric", "it is \N{MINUS SIGN}3.", "-3", 1),
+        ("numeric", "5\N{MINUS SIGN}3", "3", 1),
+        ("numeric", "a loss of -$1,200", "1200", 0),
+        ("numeric", "a loss of -$1,200", "-1200", 1),
         ("numeric", "$.50", "0.5", 1),
         ("numeric", "2e3", "2000", 1),
         ("numeric", "x3", "3", 0),  # a name
@@ -45,6 +57,10 @@ def rate(name: str, answer: str, reference: str | None, **options: Any) -> float
         ("choice_letter", "(b) Paris", "B", 1),
         ("choice_letter", "A good question. The answer is **C**.", "C", 1),
         ("choice_letter", "I think that D", "D", 1),
+        ("choice_letter", "Answer: **(C)**. Option B is wrong.", "C", 1),
+        ("choice_letter", "Option B is wrong. The answer is C.", "C", 1),
+        ("choice_letter", "Compare B and D. **Answer:** C", "C", 1),
+        ("choice_letter", "I choose option **(D)**", "D", 1),
         ("choice_letter", "Paris", "P", 0),
         ("json_valid", '{"city": "Paris"}', None, 1),
         ("json_valid", '```json\n{"city": "Paris"}\n```', None, 0),
@@ -123,6 +139,16 @@ def test_overlaps_are_those_of_the_packages_that_define_them() -> None:
 
 def test_a_formula_that_would_take_for_ever_is_wrong() -> None:
     assert rate("maths", "$9^{9^{9^9}}$", "$3$") == 0
+
+
+def test_the_import_of_math_verify_is_not_part_of_the_limit() -> None:
+    program = (
+        "from slimgate.judge.scores import load_score, maths\n"
+        "maths._SECONDS = 1.0\n"
+        "print(load_score('maths', {}).rate('$x+1$', '$1+x$'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1.0"]
 
 
 def test_the_best_reference_counts() -> None:

@@ -4,8 +4,8 @@ A made-up pair represents damage that the sample does not contain (random_weight
 exactly right, and the variant as badly as it can. In a second made-up pair they are swapped.
 
 For Spearman the worst answer is the last rank in place of the first. For Pearson there is no worst answer: a
-single answer that is far off can cost all of the correlation, and no sample excludes it. So a drop of
-Pearson's correlation can FAIL and never PASS. A drop of Spearman's can do both.
+single answer that is far off can cost all of the correlation, and no sample excludes it. So a budget on
+Pearson's correlation can FAIL and never PASS. A budget on Spearman's can do both.
 
 reports/simulations/metric_verdicts.md has the error rates.
 """
@@ -13,7 +13,7 @@ reports/simulations/metric_verdicts.md has the error rates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from slimgate.judge.evidence import by_contrast
 from slimgate.judge.group_sizes import add_two_groups
 from slimgate.judge.metrics.weighted_correlation import ValuesUnder, by_rank, by_value, correlation
 from slimgate.judge.random_weights import METHOD, ROW_RESAMPLES, draw_weights
-from slimgate.judge.verdict import QualityJudgement, judgement_of
+from slimgate.judge.verdict import QualityJudgement, judgement_of, withhold_pass
 from slimgate.outcomes import Floats, Ints
 
 Correlation = Literal["pearson", "spearman"]
@@ -105,9 +105,10 @@ def judge_correlation(
         groups=None if groups is None else units - 2,
     )
     warnings = (f"{n} rows, under {_FEW}",) if n < _FEW else ()
-    if kind == "pearson" and budgets:
-        warnings = (*warnings, NO_PASS)
-    return judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
+    judged = judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
+    if kind == "spearman" or not budgets:
+        return judged
+    return replace(withhold_pass(judged, NO_PASS), warnings=(*warnings, NO_PASS))
 
 
 def add_extreme_pairs(

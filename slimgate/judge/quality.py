@@ -123,9 +123,10 @@ def _judge_rows(
         (gold, scores), (_, variant_scores) = metric.correlated.of(teacher), metric.correlated.of(variant)
         groups, count = shared_groups(teacher, variant), resamples or ROW_RESAMPLES
         kind = metric.correlated.kind
-        return judge_correlation(
+        judged = judge_correlation(
             kind, gold, scores, variant_scores, budgets, seed=seed, resamples=count, groups=groups
         )
+        return replace(judged, metric=metric.name)
     metric = with_range_of_rows(metric, teacher, variant)
     bounded = is_bounded(metric) or not metric.resampled
     if not bounded:

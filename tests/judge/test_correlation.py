@@ -14,6 +14,8 @@ from support.versions import needs
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quality
 from slimgate.judge.correlation import NO_PASS, Correlation, add_extreme_pairs, judge_correlation
+from slimgate.judge.message import message
+from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
@@ -155,6 +157,27 @@ def test_pearson_names_the_correlation_that_can_pass() -> None:
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert judged.warnings == (NO_PASS,)
     assert "spearman" in NO_PASS
+    assert (judged.n_needed, judged.withheld) == (None, NO_PASS)
+    assert message("int8", judged).endswith(f"INCONCLUSIVE, {NO_PASS}")
+
+
+def test_pearson_of_a_weak_teacher_gives_no_pass() -> None:
+    """The interval of a correlation near 0 ends below the budget, but not what one answer can cost."""
+    rng = np.random.default_rng(1)
+    gold = rng.normal(size=2000)
+    teacher = 0.1 * gold + rng.normal(size=2000)
+    judged = judge_correlation("pearson", gold, teacher, teacher, [QualityBudget("drop_points", 30.0)])
+    assert judged.interval is not None
+    assert judged.interval[1] < 30
+    assert judged.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_correlation_keeps_the_name_of_its_metric() -> None:
+    gold, teacher, variant = scored_pairs(np.random.default_rng(0), 60)
+    ids = np.arange(60).astype(np.str_)
+    sides = [Outcomes(ids, values={"gold": gold, "score": scores}) for scores in (teacher, variant)]
+    metric = replace(load_metric("spearman"), name="mine")
+    assert judge_quality(metric, *sides, [], resamples=50).metric == "mine"
 
 
 @pytest.mark.slow

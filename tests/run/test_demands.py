@@ -23,7 +23,7 @@ from slimgate.judge.budget_tables import (
 from slimgate.judge.latency_budgets import LatencyBudgetTable
 from slimgate.record.comparing.setting_rules import _RULES, CODE
 from slimgate.record.comparing.weakenings import find_weakenings
-from slimgate.record.demands import Demands
+from slimgate.record.demands import DemandedBudget, Demands
 from slimgate.record.verdicts import Weakening
 from slimgate.run.demands import NO_DEMAND, make_demands
 from slimgate.suite.budgets import EXAMPLES, NOT_COMMON, resolve_budgets
@@ -196,6 +196,31 @@ def test_a_budget_over_builds_that_is_over_rows_is_a_weaker_gate() -> None:
     (found,) = find_weakenings(demanded(over), demanded({"accuracy": {"drop_points": 2.0}}))
     assert found.change == ('int8, accuracy: drop_points was with {"over": "builds"} and is with not set')
     assert find_weakenings(demanded({"accuracy": {"drop_points": 2.0}}), demanded(over)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_weaker"),
+    [
+        ({"cap": 2.0}, {"cap": 2.0, "over": "builds"}, False),
+        ({"above_cap_max": 0.01}, {"above_cap_max": 0.001, "over": "builds"}, False),
+        ({"cap": 2.0, "above_cap_max": 0.01}, {"over": "builds"}, True),
+        ({"over": "builds"}, {"above_cap_max": 0.01}, True),
+    ],
+    ids=["builds", "builds and share", "builds without the cap", "share without builds"],
+)
+def test_each_changed_option_must_be_stricter(
+    before: dict[str, Any], now: dict[str, Any], is_weaker: bool
+) -> None:
+    gates = [
+        Demands(
+            budgets=[
+                DemandedBudget(variant="int8", budget="mse", kind="drop_points", limit=2.0, options=options)
+            ],
+            gated={"int8": True},
+        )
+        for options in (before, now)
+    ]
+    assert bool(find_weakenings(*gates)) == is_weaker
 
 
 def test_more_rows_above_the_cap_are_a_weaker_gate() -> None:

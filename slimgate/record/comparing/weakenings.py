@@ -17,8 +17,8 @@ from slimgate.record.demands import DemandedBudget, Demands
 from slimgate.record.verdicts import ONLY_WARNS, Weakening
 from slimgate.results.checks import TEACHER
 
-# Options that make a limit stricter. `over = "builds"` covers all builds, not only the rows of one build.
-_STRICTER_OPTIONS = ({"over": "builds"},)
+# The option `over` with this value covers all builds, not only the rows of one build.
+_OVER, _ALL_BUILDS = "over", "builds"
 
 
 def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = None) -> list[Weakening]:
@@ -149,16 +149,15 @@ def _compare_budgets(old: DemandedBudget, new: DemandedBudget, common: str | Non
 
 
 def _is_stricter(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether changed options of a budget are known to make it stricter."""
-    if now in _STRICTER_OPTIONS:
-        return True
+    """Whether each changed option of a budget is known to make it stricter."""
     changed = {name for name in {**before, **now} if before.get(name) != now.get(name)}
-    return (
-        changed == {ABOVE_CAP}
-        and ABOVE_CAP in before
-        and ABOVE_CAP in now
-        and now[ABOVE_CAP] < before[ABOVE_CAP]
-    )
+    return all(_is_stricter_option(name, before.get(name), now.get(name)) for name in changed)
+
+
+def _is_stricter_option(name: str, before: Any, now: Any) -> bool:
+    if name == _OVER:
+        return bool(now == _ALL_BUILDS)
+    return name == ABOVE_CAP and None not in (before, now) and now < before
 
 
 def _describe_change(change: BudgetChange) -> str:

@@ -280,6 +280,12 @@ class ClassOutcomes(Outcomes):
         return np.asarray(self.predictions != other.predictions)
 
 
+def over_same_strays(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
+    """Both over the strays of both. Their labels must be the same."""
+    strays = sorted({*teacher.classes, *variant.classes} - set(teacher.label_set))
+    return teacher.with_strays(strays), variant.with_strays(strays)
+
+
 def check_same_rows(teacher: Outcomes, variant: Outcomes) -> None:
     """Raises MeasureError unless both hold the same rows with the same labels, in the same order."""
     if len(teacher) != len(variant) or not np.array_equal(teacher.ids, variant.ids):

@@ -29,7 +29,7 @@ from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, check_sides, 
 from slimgate.logs.suite import LOGS, read_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
-from slimgate.outcomes import ClassOutcomes, Outcomes
+from slimgate.outcomes import ClassOutcomes, Outcomes, over_same_strays
 from slimgate.record.run import VariantRecord
 from slimgate.results.base import Verdict, any_ends_run
 
@@ -259,9 +259,6 @@ def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[
     stated = {outcomes.positive for outcomes in (teacher, variant)} - {None}
     if len(stated) > 1:
         raise MeasureError("assert_within: the two have different positive labels; give both the same")
-    strays = sorted({*teacher.classes, *variant.classes} - set(teacher.label_set))
-    before, after = (
-        replace(outcomes.with_strays(strays), positive=next(iter(stated), None))
-        for outcomes in (teacher, variant)
-    )
-    return before, after
+    positive = next(iter(stated), None)
+    before, after = over_same_strays(teacher, variant)
+    return replace(before, positive=positive), replace(after, positive=positive)

@@ -114,7 +114,7 @@ class JudgedPredictions(JudgedFiles):
     def task_facts(self) -> TaskFactsRecord:
         teacher = self._first.pair.teacher
         by_id = np.argsort(teacher.ids, kind="stable")
-        rows = [teacher.ids[by_id].tolist(), teacher.labels[by_id].tolist(), teacher.classes]
+        rows = [teacher.ids[by_id].tolist(), teacher.labels[by_id].tolist(), teacher.label_set]
         sizes = np.bincount(teacher.labels, minlength=len(teacher.classes)).tolist()
         return TaskFactsRecord(
             kind=PREDICTIONS,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.errors import MeasureError, SlimgateError
-from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows
+from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows, over_same_strays
 from slimgate.record.files import StoredRecord
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord
@@ -38,8 +38,9 @@ def same_answers(old: Outcomes, new: Outcomes) -> bool:
 def pair_answers(file: Path, new: Outcomes) -> Pair:
     """The kept answers of a release, and newer answers. Raises MeasureError if the rows differ.
 
-    The old rows get the order of the new ones. Groups are of the rows, not of the answers. An older slimgate
-    may have grouped rows differently, so the newer groups count.
+    The old rows get the order of the new ones. Predictions that are no label of the task may differ in the
+    two releases. Groups are of the rows, not of the answers. An older slimgate may have grouped rows
+    differently, so the newer groups count.
     """
     old = read_outcomes(file)
     if type(old) is not type(new):
@@ -49,6 +50,8 @@ def pair_answers(file: Path, new: Outcomes) -> Pair:
         old_order, new_order = np.argsort(old.ids, kind="stable"), np.argsort(new.ids, kind="stable")
         if np.array_equal(old.ids[old_order], new.ids[new_order]):
             old = old.take(old_order[np.argsort(new_order, kind="stable")])
+    if isinstance(old, ClassOutcomes) and isinstance(new, ClassOutcomes) and old.label_set == new.label_set:
+        old, new = over_same_strays(old, new)
     check_same_rows(old, new)
     return replace(old, groups=new.groups), new
 

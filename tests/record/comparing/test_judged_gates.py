@@ -155,6 +155,23 @@ def test_a_positive_label_by_convention_counts_as_stated(tmp_path: Path) -> None
     assert compare(unstated, yes).weaker == compare(yes, unstated).weaker == []
 
 
+def test_predictions_that_are_no_label_do_not_change_the_rows(tmp_path: Path) -> None:
+    base = write_predictions(tmp_path / "base.csv", 0)
+    records = []
+    for stray, count in (("unsure", 1), ("unknown", 4)):
+        target = write_predictions(tmp_path / "int8.csv", 0)
+        lines = target.read_text("utf-8").splitlines()
+        changed = [",".join([*line.split(",")[:2], stray]) for line in lines[1 : count + 1]]
+        target.write_text("\n".join([lines[0], *changed, *lines[count + 1 :]]) + "\n", "utf-8")
+        records.append(judge_into(tmp_path / stray / "int8", [base, target, "--drop-points", 5]))
+    comparison = compare(*records)
+    assert comparison.same_rows
+    assert (comparison.weaker, comparison.notes) == ([], [])
+    (accuracy,) = comparison.variants[0].metrics
+    assert (accuracy.right_to_wrong, accuracy.wrong_to_right) == (3, 0)
+    assert accuracy.interval is not None
+
+
 def test_a_lower_share_above_the_cap_is_stricter(
     gates: dict[str, tuple[list[object], list[object], str]], tmp_path: Path
 ) -> None:

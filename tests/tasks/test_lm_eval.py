@@ -30,7 +30,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.convert import to_onnx
 from slimgate.steps.finetune import fine_tune
 from slimgate.tasks import lm_eval as task
-from slimgate.tasks.parts.lm_eval_documents import load_documents
+from slimgate.tasks.parts.lm_eval_documents import load_documents, score_documents
 
 pytest.importorskip("lm_eval")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -77,6 +77,21 @@ TASKS: dict[str, dict[str, Any]] = {
         "metric_list": [{"metric": "word_perplexity"}, {"metric": "bits_per_byte"}],
     },
 }
+
+
+ERRORS = """
+task: errors
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {folder}/test.jsonl}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{question}}}}"
+doc_to_target: "{{{{answer}}}}"
+process_results: !function rates.rate
+metric_list:
+  - metric: error_rate
+    aggregation: mean{direction}
+"""
 
 
 def write_tasks(folder: Path, documents: int = 40) -> dict[str, str]:
@@ -411,6 +426,29 @@ def test_a_score_of_a_task_that_is_not_there_is_named(paths: dict[str, str]) -> 
     rows = Rows(pa.table({"id": ["plain/0"], "task": ["plain"]}))
     with pytest.raises(DataError, match='score names "plane", and the tasks are plain'):
         task.task.facts(params, {"gate": rows})
+
+
+@pytest.mark.parametrize(
+    ("direction", "problem"),
+    [
+        ("\n    higher_is_better: false", "error_rate of task errors is better if it is lower, expected"),
+        ("", "error_rate of task errors has no higher_is_better, expected a score with"),
+        ("\n    higher_is_better: true", None),
+    ],
+    ids=["lower", "unknown", "higher"],
+)
+def test_a_score_must_be_better_if_it_is_higher(tmp_path: Path, direction: str, problem: str | None) -> None:
+    (tmp_path / "test.jsonl").write_text('{"question": "film", "answer": "good"}\n', "utf-8")
+    (tmp_path / "rates.py").write_text("def rate(doc, results):\n    return {'error_rate': 1.0}\n", "utf-8")
+    path = tmp_path / "errors.yaml"
+    path.write_text(ERRORS.format(folder=tmp_path, direction=direction), "utf-8")
+    documents = load_documents(task.Params(tasks=(str(path),)).request)
+    answered = score_documents(documents, ["errors/0"], lambda _kind, requests: ["bad"] * len(requests))
+    if problem is None:
+        assert answered["errors/0"].score(None, "errors") == 1.0
+    else:
+        with pytest.raises(MeasureError, match=problem):
+            answered["errors/0"].score(None, "errors")
 
 
 def test_a_broken_task_file_is_one_clear_error(tmp_path: Path) -> None:

@@ -64,13 +64,18 @@ class Answered:
     """The answer to a document, and its values.
 
     values: by metric of the first filter that has it, and by "METRIC,FILTER"; answer: the text.
+    directions: by metric, whether a higher value is better; None if the task does not say it.
     """
 
     values: Mapping[str, float]
     answer: str
+    directions: Mapping[str, bool | None] = field(default_factory=dict)
 
     def score(self, name: str | None, task: str) -> float:
-        """The score with that name, or the first score. Raises MeasureError if it is not from 0 to 1."""
+        """The score with that name, or the first score.
+
+        Raises MeasureError if it is not from 0 to 1, or if it is not known that higher values are better.
+        """
         if name is not None and name not in self.values:
             raise MeasureError(
                 f'task {task} has no score "{name}"; it has {", ".join(self.values) or "none"}'
@@ -82,6 +87,14 @@ class Answered:
             raise MeasureError(
                 f"{chosen} of task {task} is {self.values[chosen]:g}, expected a score from 0 to 1; choose "
                 f'another by [task] score = {{ {task} = "…" }}: {", ".join(self.values)}'
+            )
+        metric = chosen.partition(",")[0]
+        if (is_higher_better := self.directions.get(metric)) is not True:
+            problem = "is better if it is lower" if is_higher_better is False else "has no higher_is_better"
+            raise MeasureError(
+                f"{metric} of task {task} {problem}, expected a score with higher_is_better: true in the "
+                f'task\'s metric_list; choose another by [task] score = {{ {task} = "…" }}: '
+                f"{', '.join(self.values)}"
             )
         return self.values[chosen]
 
@@ -383,7 +396,8 @@ def _score_task(task: LmEvalTask, by_row: Mapping[str, list[Instance]]) -> dict[
         task.apply_filters()
     finally:
         task._instances = every
-    return {row: Answered(_values(task, some), _answer(some)) for row, some in by_row.items()}
+    directions = dict(task.higher_is_better())
+    return {row: Answered(_values(task, some), _answer(some), directions) for row, some in by_row.items()}
 
 
 def _values(task: LmEvalTask, requests: Sequence[Instance]) -> dict[str, float]:

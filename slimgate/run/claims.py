@@ -25,20 +25,24 @@ _COUNTED = {
 
 
 def check_step_claims(
-    step: str, claims: Iterable[str], before: Mapping[str, int], after: Mapping[str, int]
+    step: str, claims: Iterable[str], before: Mapping[str, int | None], after: Mapping[str, int | None]
 ) -> list[ClaimFacts]:
     """Whether each claim holds. before, after: manifests of the two artifacts.
 
-    For "faster", held is None until the variant has been timed.
+    held is None if a number is not known; for "faster", until the variant has been timed.
     """
     return [_check_count(step, claim, before, after) for claim in CLAIMS if claim in claims]
 
 
-def _check_count(step: str, claim: str, before: Mapping[str, int], after: Mapping[str, int]) -> ClaimFacts:
+def _check_count(
+    step: str, claim: str, before: Mapping[str, int | None], after: Mapping[str, int | None]
+) -> ClaimFacts:
     if claim not in _COUNTED:
         return ClaimFacts(step=step, claim=claim, held=None, message="not timed yet")
     key, unit = _COUNTED[claim]
     was, now = before[key], after[key]
+    if was is None or now is None:
+        return ClaimFacts(step=step, claim=claim, held=None, message=f"{unit}: not known")
     return ClaimFacts(step=step, claim=claim, held=now < was, message=f"{was:,} -> {now:,} {unit}")
 
 

@@ -41,9 +41,12 @@ wrong_claims.claims = ("tiny",)  # type: ignore[attr-defined]
         ("sparser", {**BEFORE, "nonzero_parameters": 79}, True),
         ("sparser", BEFORE, False),
         ("faster", {**BEFORE, "bytes": 10}, None),
+        ("sparser", {**BEFORE, "nonzero_parameters": None}, None),
     ],
 )
-def test_a_claim_is_held_against_its_own_figure(claim: str, after: dict[str, int], held: bool | None) -> None:
+def test_a_claim_is_held_against_its_own_figure(
+    claim: str, after: dict[str, int | None], held: bool | None
+) -> None:
     [found] = check_step_claims("x", [claim], BEFORE, after)
     assert (found.step, found.claim, found.held) == ("x", claim, held)
 

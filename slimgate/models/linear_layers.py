@@ -30,14 +30,15 @@ def linear_layers(
     *,
     inside: Literal["blocks", "network"] = "blocks",
     output: bool = False,
-    with_head: bool = True,
+    check_reach: bool = True,
     further: Sized = (),
 ) -> dict[str, nn.Linear]:
     """Name -> layer, in the network's order, after all have become nn.Linear.
 
     inside: only the transformer blocks, or the whole network; output: with the layer that gives the logits.
     Raises BuildError if the layers hold less than 90 % of the blocks' float matrices. Raises it also if the
-    blocks have none and the step has nothing else to change, neither a layer nor a table in `further`.
+    blocks have none and the step has nothing else to change, neither a layer nor a table in `further`. With
+    check_reach = False it raises neither.
     """
     to_plain_linear_(model)
     network = model.network
@@ -50,7 +51,7 @@ def linear_layers(
         and module is not last
         and (inside == "network" or id(module) in in_blocks)
     }
-    if with_head:
+    if check_reach:
         reached = [module for module in layers.values() if id(module) in in_blocks]
         _check_reach(network, reached, idle=not layers and not further)
     return layers

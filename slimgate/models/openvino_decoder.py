@@ -108,8 +108,7 @@ def _repeat_heads_by_products(graph: openvino.Model) -> None:
     """Repeats keys and values that heads share by a product with ones, instead of a broadcast.
 
     OpenVINO's CPU plugin computes attention and cache in one operator, which `kv_cache` needs, if the graph
-    has such a pattern. The exporter's broadcasts to computed shapes do not
-    in such a pattern. The exporter's broadcasts to computed shapes do not
+    repeats heads in such a pattern. The exporter's broadcasts to computed shapes are none
     (src/plugins/intel_cpu/src/transformations/cpu_opset/common/pass/stateful_sdpa_fusion.cpp of OpenVINO).
     """
     import openvino.opset14 as operators

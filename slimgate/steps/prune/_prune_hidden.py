@@ -178,9 +178,8 @@ def rescale_norms_(
     """Corrects norms, on the average `calibration` token, for statistics over fewer features.
 
     Call it before the features are removed. With mean m and deviation s over all features, m' and s' over
-    those
-    that stay, (x - m) / s is (x - m') / s' · s'/s + (m' - m) / s: weights are multiplied by the mean of s'/s,
-    and the mean of (m' - m) / s times the weight is added to biases. An RMSNorm has no m.
+    those that stay, (x - m) / s is (x - m') / s' · s'/s + (m' - m) / s: weights are multiplied by the mean of
+    s'/s, and the mean of (m' - m) / s times the weight is added to biases. An RMSNorm has no m.
     """
     norms = {name: model.network.get_submodule(name) for name in stream.norms}
     family = family_of(model.config)

@@ -4,8 +4,7 @@
 
 A weight's score is |w| · ‖x‖: its magnitude times the norm of its input over the tokens of the `calibration`
 rows. It goes block by block, so that a block sees the outputs of the pruned blocks before it. Nothing is
-trained, and
-the weights that stay are not changed. Source: Sun et al. 2023 (Wanda), section 3.
+trained, and the weights that stay are not changed. Source: Sun et al. 2023 (Wanda), section 3.
 """
 
 from __future__ import annotations

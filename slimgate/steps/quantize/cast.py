@@ -58,7 +58,7 @@ class Cast(Step[Params]):
         from slimgate.steps.layers.half_linear import HalfEmbedding, HalfLinear
 
         compute = computes_in(params, context.device)
-        linear = linear_layers(model, inside="network", with_head=False)
+        linear = linear_layers(model, inside="network", check_reach=False)
         to_plain_tables_(model)
         tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
         tied = tied_heads(model.network, tables)

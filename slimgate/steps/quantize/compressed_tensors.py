@@ -133,7 +133,7 @@ def to_rounded_network(model: TorchModel, params: Params) -> dict[str, Rounded]:
         rounded[name] = _stored(name, layer)
         model.network.set_submodule(name, to_float_layer(layer))
     if params.scheme is not None:
-        float_layers = linear_layers(model, inside="blocks", with_head=not rounded)
+        float_layers = linear_layers(model, inside="blocks", check_reach=not rounded)
         for name, linear in float_layers.items():
             if name not in rounded:
                 with torch.no_grad():

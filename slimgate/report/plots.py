@@ -67,7 +67,7 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
             "teacher-labels": (
                 "rows that the teacher labelled",
                 [
-                    _point(model, metric, float(log["asked"]))
+                    _point(record, model, metric, float(log["asked"]))
                     for model in models(record)
                     if metric in model.quality and (log := active_log(model)) is not None
                 ],
@@ -88,7 +88,7 @@ def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
     for model in models(record):
         size = model.artifact.bytes if model.artifact else None
         if size is not None and metric in model.quality:
-            yield _point(model, metric, size / MEGABYTE)
+            yield _point(record, model, metric, size / MEGABYTE)
 
 
 def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:
@@ -96,18 +96,33 @@ def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:
         if metric not in model.quality:
             continue
         if model.name == TEACHER:
-            yield _point(model, metric, 1.0)
+            yield _point(record, model, metric, 1.0)
         elif workload in model.latency and model.latency[workload].speedup is not None:
-            yield _point(model, metric, float(model.latency[workload].speedup or 0.0))
+            yield _point(record, model, metric, float(model.latency[workload].speedup or 0.0))
 
 
-def _point(model: VariantRecord, metric: str, x: float) -> Point:
+def _point(record: RunRecord, model: VariantRecord, metric: str, x: float) -> Point:
     facts = model.quality[metric]
     error = None
     if facts.interval is not None and facts.drop_points is not None:
-        low, high = facts.interval
-        error = (abs(high - facts.drop_points) / 100, abs(facts.drop_points - low) / 100)
+        change = _change_of_drop(record, metric)
+        below, above = sorted(change * (end - facts.drop_points) for end in facts.interval)
+        error = (abs(below), abs(above))
     return Point(model.name, x, facts.value, error, model.gated)
+
+
+def _change_of_drop(record: RunRecord, metric: str) -> float:
+    """How far the metric's value moves, in its own unit, for a drop of 1: down by 0.01 for an accuracy.
+
+    It moves up if lower is better, which a variant with a drop shows; a perplexity by a percent of the
+    teacher's.
+    """
+    judged = [model.quality[metric] for model in record.variants if metric in model.quality]
+    for facts in judged:
+        if facts.unit == "percent":
+            return facts.teacher / 100
+    moves = [(facts.value - facts.teacher) * (facts.drop_points or 0.0) for facts in judged]
+    return 0.01 if any(move > 0 for move in moves) else -0.01
 
 
 def _draw(record: RunRecord, metric: str, points: list[Point], axis_words: str, path: Path) -> Path:
@@ -143,8 +158,9 @@ def _limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]) -> 
     ]
     if limits:
         kind, common = max(dict.fromkeys(limits), key=limits.count)
-        for side in (-1, 1) if is_two_sided_kind(kind) else (-1,):
-            axes.axhline(teacher + side * common / 100, color="grey", linewidth=1, linestyle="--")
+        for side in (-1, 1) if is_two_sided_kind(kind) else (1,):
+            end = teacher + side * common * _change_of_drop(record, metric)
+            axes.axhline(end, color="grey", linewidth=1, linestyle="--")
 
 
 def series_name(name: str) -> str:

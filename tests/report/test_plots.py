@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -12,7 +13,9 @@ from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord
 from slimgate.report import suite_report
 from slimgate.report.budget_plot import draw_budgets
-from slimgate.report.plots import Point, _labels_below, write_plots
+from slimgate.report.plots import Point, _by_size, _labels_below, _limits, write_plots
+from slimgate.results.base import BudgetFacts
+from slimgate.results.quality import QualityFacts
 
 pytest.importorskip("matplotlib")
 
@@ -63,6 +66,42 @@ def test_the_same_record_gives_the_same_picture(tmp_path: Path) -> None:
 
 def test_one_model_makes_no_plot(tmp_path: Path) -> None:
     assert write_plots(record_of(), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("teacher", "value", "drop", "interval", "unit", "ends"),
+    [
+        (0.9, 0.88, 2.0, (1.0, 5.0), "points", (0.85, 0.89)),
+        (0.2, 0.21, 1.0, (0.5, 1.9), "points", (0.205, 0.219)),
+        (20.0, 21.0, 5.0, (4.0, 7.0), "percent", (20.8, 21.4)),
+    ],
+    ids=["higher is better", "lower is better", "perplexity"],
+)
+def test_a_bar_is_the_interval_in_the_metrics_unit(
+    teacher: float, value: float, drop: float, interval: tuple[float, float], unit: Any, ends: Any
+) -> None:
+    common: dict[str, Any] = {"teacher": teacher, "n": 100, "measured": "now"}
+    facts = QualityFacts(value=value, drop_points=drop, interval=interval, unit=unit, **common)
+    model = variant("x", quality={"metric": facts}, artifact=artifact(1.0))
+    [point] = _by_size(sample_record(variants=[model]), "metric")
+    assert point.error is not None
+    assert (value - point.error[0], value + point.error[1]) == pytest.approx(ends)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.19, 0.18), (0.21, 0.22)], ids=["accuracy", "error"])
+def test_the_line_of_a_budget_is_on_its_worse_side(value: float, shown: float) -> None:
+    from matplotlib.figure import Figure
+
+    budget = BudgetFacts(kind="drop_points", limit=2.0, verdict=PASS)
+    common: dict[str, Any] = {"teacher": 0.2, "n": 100, "measured": "now"}
+    facts = QualityFacts(value=value, drop_points=1.0, interval=(0.5, 1.9), budgets=[budget], **common)
+    models = [
+        variant("teacher", quality={"metric": QualityFacts(value=0.2, **common)}, artifact=artifact(9.0)),
+        variant("x", quality={"metric": facts}, artifact=artifact(1.0)),
+    ]
+    record, axes = sample_record(variants=models), Figure().add_subplot()
+    _limits(axes, record, "metric", list(_by_size(record, "metric")))
+    assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx([0.2, shown])
 
 
 @pytest.mark.parametrize("plots", [[], ["plots/accuracy-size.svg"]], ids=["none", "one"])

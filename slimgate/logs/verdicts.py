@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from slimgate.errors import DataError, SuiteError, list_names
 from slimgate.judge.budget_kinds import measure_harm
-from slimgate.judge.family import fails_within_family
 from slimgate.judge.group_sequential import Look, look_at, look_rows
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
@@ -27,6 +22,7 @@ from slimgate.logs.comparison_lines import (
     describe_unstated_settings,
 )
 from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task
+from slimgate.logs.correction import correct_failures, correct_slices, name_comparisons
 from slimgate.logs.declared_ranges import find_declared_ranges
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import (
@@ -44,8 +40,6 @@ from slimgate.logs.several_runs import describe_runs, epochs_as_runs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
 from slimgate.plugins.reader import Log
-
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +119,56 @@ def _judge_runs(
     if rules.same_id == "epochs":
         base, target = _number_log_epochs(base), _number_log_epochs(target)
         repeat = None if repeat is None else _number_log_epochs(repeat)
-    named = [limits.field for limits in budgets.slices if limits.field is not None]
+    rules = _complete_rules(base, target, budgets, rules)
+    collected = _compare_logs(base, target, budgets, rules, seed)
+    pooled = None
+    if budgets.pooled:
+        parts = _choose_main(collected.comparisons)
+        collected.notes.append(
+            f"{POOLED}: {name_comparisons(parts)}, of each task its first metric in the log"
+        )
+        pooled = pool_comparisons(parts, budgets, seed)
+    together = [*collected.comparisons, *([pooled] if pooled else [])]
+    looks = [_look_at(comparison, rules.looks) for comparison in together]
+    corrected, tests = correct_failures(together, looks, collected.notes)
+    slices = correct_slices(collected.slices)
+    collected.notes += _describe_looks(together, looks)
+    if repeat is not None:
+        noise = _noise_of(base, repeat, rules, {comparison.name for comparison in corrected}, seed, budgets)
+        corrected = [replace(comparison, noise=noise.get(comparison.name)) for comparison in corrected]
+        collected.notes += [f"base again: {repeat.shown}", *repeat.notes]
+    alone = corrected[: len(collected.comparisons)]
+    notes = [*collected.notes, *_describe_comparisons(base, target, alone, slices)]
+    return LogVerdicts(
+        base=base,
+        target=target,
+        comparisons=_order_by_harm(alone),
+        pooled=corrected[-1] if pooled else None,
+        notes=tuple(dict.fromkeys(notes)),
+        tests=tests,
+        slices=_order_by_harm(slices),
+        rules=rules,
+    )
+
+
+def _complete_rules(base: Log, target: Log, budgets: LogBudgets, rules: Rules) -> Rules:
+    """The rules with the slices and the checks of answers that budgets need. Raises SuiteError."""
     checks = read_answer_checks() if rules.checks is None and budgets.names_answers else rules.checks
     if checks is not None and (base.further or target.further):
         raise SuiteError(
             "budgets on the length and faults of answers need one run of each side, but several were "
             "given; leave these budgets out, or give one run of each"
         )
-    rules = replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
+    named = [limits.field for limits in budgets.slices if limits.field is not None]
+    return replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
+
+
+def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, seed: int) -> Collected:
+    """Every task, filter, metric and slice, judged alone.
+
+    Raises DataError if the logs do not compare or have nothing to judge, SuiteError for an option or a budget
+    that nothing uses.
+    """
     differences = Differences(
         (base.shown, target.shown), rules.allow, [*base.notes, *target.notes], (base.tool, target.tool)
     )
@@ -158,42 +194,22 @@ def _judge_runs(
         collected.notes.append(f"not compared: {unknown}")
     if not collected.comparisons:
         raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
-    pooled = None
-    if budgets.pooled:
-        parts = _choose_main(collected.comparisons)
-        collected.notes.append(f"{POOLED}: {_list_names(parts)}, of each task its first metric in the log")
-        pooled = pool_comparisons(parts, budgets, seed)
-    together = [*collected.comparisons, *([pooled] if pooled else [])]
-    looks = [_look_at(comparison, rules.looks) for comparison in together]
-    corrected, tests = _correct_failures(together, looks, collected.notes)
-    slices = _correct_slices(collected.slices)
-    collected.notes += _describe_looks(together, looks)
-    if repeat is not None:
-        noise = _noise_of(base, repeat, rules, {comparison.name for comparison in corrected}, seed, budgets)
-        corrected = [replace(comparison, noise=noise.get(comparison.name)) for comparison in corrected]
-        collected.notes += [f"base again: {repeat.shown}", *repeat.notes]
-    alone = corrected[: len(collected.comparisons)]
-    collected.notes += [
+    return collected
+
+
+def _describe_comparisons(
+    base: Log, target: Log, alone: Sequence[Comparison], slices: Sequence[Comparison]
+) -> list[str]:
+    """Notes about what the verdicts do and do not show."""
+    return [
         describe_runs(base, target, has_epochs=any(comparison.has_epochs for comparison in alone)),
         *describe_judges(alone, (base, target)),
-    ]
-    collected.notes += [
         *describe_equal_answers(alone),
         *describe_same_model(base, target),
         *describe_unstated_settings(base, target),
         *describe_large_gains((part.name, part.judged) for part in (*alone, *slices)),
         *describe_percent(alone),
     ]
-    return LogVerdicts(
-        base=base,
-        target=target,
-        comparisons=_order_by_harm(alone),
-        pooled=corrected[-1] if pooled else None,
-        notes=tuple(dict.fromkeys(collected.notes)),
-        tests=tests,
-        slices=_order_by_harm(slices),
-        rules=rules,
-    )
 
 
 def _order_by_harm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
@@ -201,89 +217,9 @@ def _order_by_harm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     return tuple(sorted(comparisons, key=lambda part: -measure_harm(part.judged.drop_points, part.budgets)))
 
 
-def _correct_slices(slices: Sequence[Comparison]) -> list[Comparison]:
-    """The slices after Holm's correction: as in suites, slices that a budget names are a second family."""
-    corrected: list[Comparison] = []
-    for is_named in (False, True):
-        family = [part for part in slices if part.slice_of and part.slice_of.is_named is is_named]
-        corrected += _correct_failures(family, [None] * len(family), [])[0]
-    # no note names equal slices, so each is shown
-    return [replace(part, same_as=None) for part in corrected]
-
-
 def _number_log_epochs(log: Log) -> Log:
     tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
     return replace(log, tasks=tasks, further=tuple(map(_number_log_epochs, log.further)))
-
-
-def _correct_failures(
-    comparisons: Sequence[Comparison], looks: Sequence[Look | None], notes: list[str]
-) -> tuple[list[Comparison], int]:
-    """The comparisons after Holm's correction, and the number of budgets that it counts.
-
-    Two metrics of a task with the same scores in both logs and the same budgets are one hypothesis: both get
-    the verdict of the first, and the second names the first as `same_as`. notes: gets their names.
-    """
-    first_of = _find_first_same(comparisons)
-    distinct = [at for at, first in enumerate(first_of) if at == first]
-    judged = fails_within_family([comparisons[at].judged for at in distinct], [looks[at] for at in distinct])
-    by_place = dict(zip(distinct, judged, strict=True))
-    for first in dict.fromkeys(first for at, first in enumerate(first_of) if at != first):
-        same = [comparisons[at] for at, place in enumerate(first_of) if place == first != at]
-        notes.append(
-            f"{_list_names([comparisons[first], *same])} have the same scores in both logs, so Holm's "
-            "correction and the totals count them once"
-        )
-    corrected = []
-    for comparison, first in zip(comparisons, first_of, strict=True):
-        judgement, same_as = by_place[first], None
-        if comparison is not comparisons[first]:
-            same_as = comparisons[first].name
-            judgement = replace(judgement, metric=comparison.judged.metric)
-        corrected.append(replace(comparison, judged=judgement, same_as=same_as))
-    return corrected, sum(len(judgement.budgets) for judgement in judged)
-
-
-def _find_first_same(comparisons: Sequence[Comparison]) -> list[int]:
-    """(comparisons,) the place of the first one with the same hypothesis, which may be its own place."""
-    first_of: list[int] = []
-    for at, comparison in enumerate(comparisons):
-        same = (
-            first
-            for first, earlier in enumerate(comparisons[:at])
-            if earlier.task == comparison.task and _is_same_hypothesis(earlier, comparison)
-        )
-        # of many slices without a budget, nothing depends on which are the same
-        is_needed = comparison.budgets or comparison.slice_of is None
-        first_of.append(next(same, at) if is_needed else at)
-    return first_of
-
-
-def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
-    """Whether the verdicts of both depend on the same scores, budgets, direction and range."""
-    return (
-        earlier.budgets == later.budgets
-        and earlier.higher_is_better is later.higher_is_better
-        and (earlier.score_range, earlier.cap, earlier.corpus) == (later.score_range, later.cap, later.corpus)
-        and all(map(_are_equal, _list_arrays(earlier), _list_arrays(later)))
-    )
-
-
-def _list_arrays(comparison: Comparison) -> list[npt.NDArray[Any] | None]:
-    """The ids and scores, with the sizes and the scores of each run where there are any."""
-    runs = comparison.runs
-    arrays = [comparison.ids, comparison.base, comparison.target, comparison.sizes]
-    return [*arrays, *((None, None) if runs is None else (runs.base, runs.target))]
-
-
-def _are_equal(first: npt.NDArray[Any] | None, second: npt.NDArray[Any] | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return np.array_equal(first, second)
-
-
-def _list_names(comparisons: Sequence[Comparison]) -> str:
-    return list_names([comparison.name for comparison in comparisons], _MOST_NAMED)
 
 
 def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -598,7 +598,7 @@ def test_other_hardware_is_another_load(tmp_path: Path, capsys: pytest.CaptureFi
     base = write_llama_bench(tmp_path / "base", TIMES)
     target = write_json(tmp_path / "target.json", [llama_bench_entry(TIMES, gpu_info="GPU 80GB")])
     assert main(["judge", str(base), str(target)]) == 4
-    assert "gpu_info GPU 80GB for GPU 16GB; --allow load" in capsys.readouterr().err
+    assert "gpu_info GPU 80GB, GPU 16GB in the base; --allow load" in capsys.readouterr().err
 
 
 def test_requests_of_sglang_that_failed_are_counted(tmp_path: Path) -> None:

@@ -52,51 +52,50 @@ def _has_several_runs(options: argparse.Namespace) -> bool:
 
 def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
-    from slimgate.cli.judge.ending import finish
-    from slimgate.cli.judge.log_output import as_text, list_details
-    from slimgate.logs.answers import JudgedAnswers
-
-    stated = list(list_changed(options, OF_PREDICTIONS))
-    if stated:
-        of_logs = list(list_changed(options, OF_LOGS))
-        if of_logs and all(
-            holds_predictions(path, stated=True) for path in (options.teacher, *options.variants)
-        ):
-            if "slices" in of_logs:
-                raise SuiteError(
-                    f"--slice and {flag_of(stated[0])} were given: with --slice, prediction files are read "
-                    "as tables, whose columns have the names id, label, prediction and group; rename the "
-                    f"columns in the files, and leave {flag_of(stated[0])} out"
-                )
-            raise SuiteError(
-                f"{flag_of(of_logs[0])} was given with prediction files, but is only for logs; leave it out"
-            )
-        raise SuiteError(
-            f"{flag_of(stated[0])} was given with logs, but is only for prediction files; leave it out"
-        )
+    _refuse_prediction_options(options)
     base = read_any_log(options.teacher, options.format)
-    if base.loads and _has_several_runs(options):
+    if not base.loads:
+        return _judge_answers(options)
+    if _has_several_runs(options):
         raise SuiteError(
             f"{options.teacher} is a load test, which can only be judged with one run per side; give a "
             "second run of the base with --repeat"
         )
-    if base.loads:
-        from slimgate.cli.judge.tool_files import judge_load_files
+    from slimgate.cli.judge.tool_files import judge_load_files
 
-        return judge_load_files(options, base)
-    base = read_side(options.base_runs, options.format)
-    check_options(options.allow or ())
-    rules = Rules(
-        frozenset(options.allow or ()),
-        options.missing,
-        _looks(options.looks),
-        read_directions(options.higher_is_better, options.lower_is_better),
-        parse_choices(options.runs),
-        options.same_id,
-        models=parse_models(options.models),
-        slices=read_slices(options.slices or (), options.looks),
-        checks=_read_checks(options),
+    return judge_load_files(options, base)
+
+
+def _refuse_prediction_options(options: argparse.Namespace) -> None:
+    """Raises SuiteError if an option was given that only prediction files have."""
+    stated = list(list_changed(options, OF_PREDICTIONS))
+    if not stated:
+        return
+    of_logs = list(list_changed(options, OF_LOGS))
+    files = (options.teacher, *options.variants)
+    if not of_logs or not all(holds_predictions(path, stated=True) for path in files):
+        raise SuiteError(
+            f"{flag_of(stated[0])} was given with logs, but is only for prediction files; leave it out"
+        )
+    if "slices" in of_logs:
+        raise SuiteError(
+            f"--slice and {flag_of(stated[0])} were given: with --slice, prediction files are read "
+            "as tables, whose columns have the names id, label, prediction and group; rename the "
+            f"columns in the files, and leave {flag_of(stated[0])} out"
+        )
+    raise SuiteError(
+        f"{flag_of(of_logs[0])} was given with prediction files, but is only for logs; leave it out"
     )
+
+
+def _judge_answers(options: argparse.Namespace) -> int:
+    """Judges logs of answers."""
+    from slimgate.cli.judge.ending import finish
+    from slimgate.cli.judge.log_output import as_text, list_details
+    from slimgate.logs.answers import JudgedAnswers
+
+    base = read_side(options.base_runs, options.format)
+    rules = _read_rules(options)
     names = name_targets(options.variants)
     budgets = _read_budgets(options, names)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
@@ -128,6 +127,22 @@ def judge_log_files(options: argparse.Namespace) -> int:
     if options.explain_environment:
         details = add_environments(details, changes)
     return finish(options, files, lambda: as_text(files), details)
+
+
+def _read_rules(options: argparse.Namespace) -> Rules:
+    """How the logs are paired and compared. Raises SuiteError or DataError for a wrong option."""
+    check_options(options.allow or ())
+    return Rules(
+        frozenset(options.allow or ()),
+        options.missing,
+        _looks(options.looks),
+        read_directions(options.higher_is_better, options.lower_is_better),
+        parse_choices(options.runs),
+        options.same_id,
+        models=parse_models(options.models),
+        slices=read_slices(options.slices or (), options.looks),
+        checks=_read_checks(options),
+    )
 
 
 def _read_checks(options: argparse.Namespace) -> AnswerChecks | None:

@@ -7,6 +7,7 @@ together. Otherwise the command refuses and lists the runs, and `--run` chooses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ SIDES = (BASE, TARGET, REPEAT)
 # The side of a choice that does not name one.
 ANY = ""
 _MOST_RUNS = 6
+# Of 2026-01-01T05:00:00-04:00, but not of the name 2026-01-01T05-04.
+_WITH_OFFSET = re.compile(r"T\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)$")
 
 
 def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
@@ -37,11 +40,12 @@ def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
 
 def to_utc(time: str) -> str:
     """A time with a UTC offset in UTC, so that times of several time zones sort; any other text as it is."""
-    try:
-        moment = datetime.fromisoformat(time)
-    except ValueError:
+    if _WITH_OFFSET.search(time) is None:
         return time
-    return time if moment.tzinfo is None else moment.astimezone(UTC).isoformat()
+    try:
+        return datetime.fromisoformat(time).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        return time
 
 
 def check_one_model(logs: Sequence[Log]) -> None:

@@ -169,6 +169,8 @@ def test_the_newest_run_is_by_the_moment_and_not_the_clock() -> None:
     log = log_of("x", run_of(half_an_hour_later, ["a"]), run_of(noon_in_berlin, ["a"]))
     assert [run.time for run in log.runs] == [noon_in_berlin, half_an_hour_later]
     assert choose_runs(BASE, log, parse_choices("target=latest"))[1].time == half_an_hour_later
+    names = ["2026-03-01T04-02", "2026-03-01T05-00"]  # 4:02 and 5:00, and no offsets
+    assert [run.time for run in log_of("x", *(run_of(name, ["a"]) for name in names[::-1])).runs] == names
     tasks = log_of("x", run_of(half_an_hour_later, ["a"]), run_of(noon_in_berlin, ["a", "b"]))
     _, joined = choose_runs(BASE, tasks, parse_choices("target=each-task"))
     assert joined.time == half_an_hour_later

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from slimgate.judge.budget_kinds import QualityBudget, is_in_points
 
 if TYPE_CHECKING:
-    from slimgate.judge.budget_tables import LimitBudget
+    from slimgate.judge.budget_tables import Budget, LimitBudget
+    from slimgate.judge.decision import StatedBudget
     from slimgate.judge.latency_budgets import SpeedBudget
     from slimgate.suite.suite import Suite
+    from slimgate.suite.variant_budgets import VariantBudgets
 
 # A drop of a tenth of a point: no gate split of a usual size can decide it.
 SMALL = 0.1
@@ -21,11 +23,14 @@ SMALL = 0.1
 SMALL_SHARE = 0.001
 # A target that may take more than twice the time.
 SLOW = 0.5
+# A variant that may take this many times as much as the teacher: 80 is more often meant as 80 %.
+LARGE_RATIO = 5.0
+_RATIO_OF_LENGTHS = "length_ratio_max"
 RELATIVE = ("drop_relative", "error_increase_relative", "increase_relative")
 
 
 def find_doubtful_budgets(suite: Suite) -> list[str]:
-    """One line for each doubtful budget on a metric, a speed or a size.
+    """One line for each doubtful budget on a metric, a speed, a size or a ratio.
 
     The line names all variants that have this budget.
     """
@@ -47,6 +52,9 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
                 f"Did you mean {size.kind} = {1 / size.limit:.3g}?"
             )
             names_by_question.setdefault(("size", size.kind, size.limit, question), []).append(name)
+        for table, ratio in _list_ratios(variant_budgets):
+            for question in _ask_about_ratio(ratio):
+                names_by_question.setdefault((table, ratio.kind, ratio.limit, question), []).append(name)
     return [
         f"budget {target} {kind} {limit:g} ({', '.join(names)}): {question}"
         for (target, kind, limit, question), names in names_by_question.items()
@@ -63,6 +71,31 @@ def ask_about_quality(budget: QualityBudget) -> Iterator[str]:
     elif budget.reason is None and kind == "error_increase_relative" and limit >= 1:
         yield (
             f"it is a share, so {limit:g} allows {1 + limit:g} times the teacher's errors. "
+            f"Did you mean {kind} = {limit / 100:g}?"
+        )
+
+    elif kind == _RATIO_OF_LENGTHS:
+        yield from _ask_about_ratio(budget)
+
+
+def _list_ratios(budgets: VariantBudgets) -> Iterator[tuple[str, Budget | LimitBudget]]:
+    """The budgets on variant / teacher, each with the name of its table."""
+    from slimgate.judge.budget_tables import VALUE_RATIO  # not above: `judge` of two logs needs no pydantic
+
+    if budgets.memory is not None:
+        yield "memory", budgets.memory
+    if budgets.flops is not None:
+        yield "flops", budgets.flops
+    for name, limits in budgets.measurements.items():
+        yield from ((f"measurements.{name}", limit) for limit in limits if limit.kind == VALUE_RATIO)
+
+
+def _ask_about_ratio(budget: StatedBudget) -> Iterator[str]:
+    """The question about a large ratio; one with a reason is not questioned."""
+    kind, limit = budget.kind, budget.limit
+    if budget.reason is None and limit >= LARGE_RATIO:
+        yield (
+            f"it is variant / teacher, so {limit:g} allows {limit:g} times the teacher's value. "
             f"Did you mean {kind} = {limit / 100:g}?"
         )
 

@@ -89,8 +89,23 @@ def test_a_budget_that_looks_like_a_fraction_is_asked_about(tmp_path: Path) -> N
             "size compression_min 0.5 (shorter, pruned): it is teacher bytes / variant bytes, so the variant "
             "may be larger than the teacher. Did you mean compression_min = 2?",
         ),
+        (
+            "memory = { memory_ratio_max = 80 }",
+            "memory memory_ratio_max 80 (shorter, pruned): it is variant / teacher, so 80 allows 80 times "
+            "the teacher's value. Did you mean memory_ratio_max = 0.8?",
+        ),
+        (
+            "flops = { ratio_max = 50 }",
+            "flops ratio_max 50 (shorter, pruned): it is variant / teacher, so 50 allows 50 times the "
+            "teacher's value. Did you mean ratio_max = 0.5?",
+        ),
+        (
+            "measurements.load_time = { value_ratio_max = 110 }",
+            "measurements.load_time value_ratio_max 110 (shorter, pruned): it is variant / teacher, so 110 "
+            "allows 110 times the teacher's value. Did you mean value_ratio_max = 1.1?",
+        ),
     ],
-    ids=["a share of a share", "percent", "a share of the size"],
+    ids=["a share of a share", "percent", "a share of the size", "memory", "operations", "a measurement"],
 )
 def test_so_is_one_in_another_unit_unless_it_says_why(tmp_path: Path, budget: str, question: str) -> None:
     assert questions(tmp_path, budget) == [f"budget {question}"]

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, inf
+from math import ceil, inf, isfinite
 
 import numpy as np
 
@@ -78,8 +78,8 @@ class CappedRows:
 
     @cached_property
     def capped(self) -> UnitLosses:
-        """The loss of each unit, each row at most the cap; gains too."""
-        return self._units(np.clip(self._rates, -self.cap, self.cap), self._best, self.cap)
+        """The loss of each unit, each row at most the cap; gains too, unless they have an end."""
+        return self._units(np.clip(self._rates, self._best, self.cap), self._best, self.cap)
 
     @cached_property
     def above(self) -> UnitLosses:
@@ -88,13 +88,14 @@ class CappedRows:
 
     @cached_property
     def up_to_worst(self) -> UnitLosses:
-        """The loss of each unit, up to WORST caps a row or the largest of the sample; gains at most a cap."""
+        """As `capped`, with each row at most WORST caps, or the largest of the sample."""
         worst = max(WORST * self.cap, float(self._rates.max()))
-        return self._units(np.maximum(self._rates, -self.cap), self._best, worst)
+        return self._units(np.maximum(self._rates, self._best), self._best, worst)
 
     @property
     def _best(self) -> float:
-        return max(-self.cap, self.lowest)
+        """The lowest rate that counts. Low values are what a floor is about, so their own end is no cap."""
+        return self.lowest if isfinite(self.lowest) else -self.cap
 
     @cached_property
     def _rates(self) -> Floats:

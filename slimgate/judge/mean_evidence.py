@@ -27,6 +27,8 @@ class PairedMeans:
     before, after, sizes: (rows,); groups: (rows,) ids, or None. ends: the lowest and the highest amount per
     unit of size; most_lost: by how much a row can change, at most from end to end.
     cap: of amounts without an end, the most that the contrast of a row counts for; else None.
+    uncapped: the ends of the variant's own amounts if a floor may limit them, which has no use for a cap: the
+    lowest amount is known. The highest is that of the sample, for FAIL alone.
     """
 
     before: Floats
@@ -36,12 +38,14 @@ class PairedMeans:
     ends: tuple[float, float]
     most_lost: float
     cap: float | None = None
+    uncapped: tuple[float, float] | None = None
 
     def losses(self, contrast: Contrast) -> UnitLosses:
         """The contrast of each unit, as a loss."""
-        if self.cap is not None:
+        ends = self.uncapped if contrast == OWN_VALUE else None
+        if self.cap is not None and ends is None:
             return self.capped_rows(contrast, self.cap).capped
-        best, worst = self._range(contrast)
+        best, worst = ends or self._range(contrast)
         return unit_losses(self.values(contrast), self.sizes, self.groups, best=best, worst=worst)
 
     def values(self, contrast: Contrast) -> Floats:
@@ -113,10 +117,17 @@ def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: 
     cap = None if row_mean.cap is None else row_mean.cap(teacher, variant)
     for name, outcomes, amounts in (("teacher", teacher, before), ("variant", variant, after)):
         _check_ends(metric, name, outcomes, amounts, sizes, ends)
-    if not np.isfinite(ends).all() and cap is None:
-        ends = _sample_ends(ends, before, after, sizes)
+    uncapped = None
+    if not np.isfinite(ends).all():
+        of_sample = _sample_ends(ends, before, after, sizes)
+        if cap is None:
+            ends = of_sample
+        elif metric.higher_is_better and np.isfinite(ends[0]):
+            uncapped = of_sample
     largest_loss = ends[1] - ends[0] if row_mean.most_lost is None else row_mean.most_lost(teacher, variant)
-    return PairedMeans(before, after, sizes.astype(np.float64), teacher.groups, ends, largest_loss, cap)
+    return PairedMeans(
+        before, after, sizes.astype(np.float64), teacher.groups, ends, largest_loss, cap, uncapped
+    )
 
 
 def _check_ends(

@@ -185,10 +185,17 @@ def over_builds(
 
 def _mean_of(pairs: Sequence[PairedMeans]) -> PairedMeans:
     """Teacher and the builds' mean, row by row."""
-    lows, highs = zip(*(pair.ends for pair in pairs), strict=True)
+    uncapped = [pair.uncapped for pair in pairs if pair.uncapped is not None]
     return replace(
         pairs[0],
         after=np.mean([pair.after for pair in pairs], axis=0),
-        ends=(min(lows), max(highs)),
+        ends=_widest([pair.ends for pair in pairs]),
+        uncapped=_widest(uncapped) if uncapped else None,
         most_lost=max(pair.most_lost for pair in pairs),
     )
+
+
+def _widest(ends: Sequence[Interval]) -> Interval:
+    """From the lowest to the highest end."""
+    lows, highs = zip(*ends, strict=True)
+    return min(lows), max(highs)

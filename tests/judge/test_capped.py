@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import log
+from math import inf, log
 
 import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, judge_quality
-from slimgate.judge.budget_kinds import BudgetKind
+from slimgate.judge.budget_kinds import BudgetKind, Over
 from slimgate.judge.budget_tables import KlBudgetTable, LimitBudget, QualityBudgetTable
 from slimgate.judge.capped import CappedRows, cap_for
 from slimgate.judge.message import message
@@ -154,6 +154,30 @@ def test_every_kind_of_budget_looks_at_the_share_above(kind: BudgetKind) -> None
     [budget] = judged.budgets
     assert budget.capped is not None
     assert budget.capped.above == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("over", ["rows", "builds"])
+@pytest.mark.parametrize(
+    ("low", "values", "floor", "expected"),
+    [
+        (-5.0, (2.5,) * 7 + (-5.0,) * 3, 0.5, Verdict.FAIL),  # 0.25, and 0.8 with -2 in place of -5
+        (-5.0, (2.5,) * 7 + (-5.0,) * 3, 0.1, Verdict.PASS),
+        (0.0, (10.0,) * 10, 5.0, Verdict.PASS),  # 2 with a cap of 2
+        (0.0, (10.0,) * 3 + (0.0,) * 7, 5.0, Verdict.FAIL),
+    ],
+    ids=["low rows", "inside with low rows", "high rows", "low share of high rows"],
+)
+def test_a_floor_has_no_use_for_the_cap(
+    over: Over, low: float, values: tuple[float, ...], floor: float, expected: Verdict
+) -> None:
+    metric = score_metric("reward", higher_is_better=True, zero_one=False, score_range=(low, inf), cap=2.0)
+    answers = scores(np.tile(np.array(values), 2000))
+    budget = QualityBudget("floor", floor, cap=2.0, over=over)
+    judged = judge_quality(metric, answers, answers, [budget], builds=[answers])
+    assert judged.verdict is expected
+    interval = judged.budgets[0].interval
+    assert interval is not None
+    assert interval[0] <= np.mean(values) <= interval[1]
 
 
 def test_a_score_of_unknown_range_fails_but_never_passes() -> None:

@@ -97,11 +97,15 @@ def _check_cap(metric: MetricProperties, budget: QualityBudget) -> None:
     smallest = {"drop_points": budget.limit / 100, "increase_relative": log1p(budget.limit)}
     if budget.cap is not None and metric.unit == "points":
         smallest["increase_relative"] = 0.0  # the teacher's value, which it multiplies, is not known yet
-    if budget.cap is not None and budget.cap <= smallest.get(budget.kind, 0.0):
+        if budget.above_cap_max is not None:  # else the mean up to 8 caps is judged too
+            smallest["ceiling"] = budget.limit
+    least = smallest.get(budget.kind, 0.0)
+    if budget.cap is not None and budget.cap <= least:
+        allowed = "a mean" if budget.kind == "ceiling" else "a mean loss"
         raise SuiteError(
-            f"budget cap is {budget.cap:g}, but {budget.kind} = {budget.limit:g} allows a mean loss of "
-            f"{smallest[budget.kind]:g}. A row counts for at most the cap, so the budget would always hold; "
-            f"expected a cap above {smallest[budget.kind]:g}"
+            f"budget cap is {budget.cap:g}, but {budget.kind} = {budget.limit:g} allows {allowed} of "
+            f"{least:g}. A row counts for at most the cap, so the budget would always hold; expected a cap "
+            f"above {least:g}"
         )
 
 

@@ -266,6 +266,11 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
             QualityBudget("drop_points", 50.0, cap=0.4),
             "cap is 0.4, but drop_points = 50 allows a mean loss of 0.5",
         ),
+        (
+            "mae",
+            QualityBudget("ceiling", 1.0, cap=1.0, above_cap_max=0.4),
+            "cap is 1, but ceiling = 1 allows a mean of 1. A row counts for at most the cap",
+        ),
         ("mae", QualityBudget("drop_points", 1.0, above_cap_max=2.0), "expected a share between 0 and 1"),
         (
             "perplexity",
@@ -284,6 +289,15 @@ def test_a_cap_without_an_effect_is_refused(metric: str, budget: QualityBudget, 
 
     with pytest.raises(SuiteError, match=said):
         check_budget(load_metric(metric), budget)
+
+
+def test_a_ceiling_above_the_cap_is_judged_by_the_mean_up_to_8_caps() -> None:
+    """Without above_cap_max: a capped mean of at most 0.9 alone would always hold."""
+    budget = QualityBudget("ceiling", 1.0, cap=0.9)
+    metric = score_metric("m", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=0.9)
+    for share, expected in ((0.001, Verdict.PASS), (0.3, Verdict.FAIL)):
+        rows = scores(np.where(np.arange(2000) < 2000 * share, 8.0, 0.2))
+        assert judge_quality(metric, rows, rows, [budget]).verdict is expected
 
 
 def test_a_small_cap_would_make_the_worst_row_too_good() -> None:

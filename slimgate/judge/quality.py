@@ -208,6 +208,8 @@ def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
                 f"of {len(teacher)} rows, so it cannot compare the two models; use another metric, such as "
                 "bits_per_byte"
             )
+    if metric.why_incomparable is not None and (why := metric.why_incomparable(teacher, variant)):
+        raise MeasureError(f"{metric.name}: {why}")
 
 
 def _value(metric: Metric, outcomes: Outcomes) -> float:

@@ -11,12 +11,14 @@ add_eos = true       # an end token after it, predicted like any other token
 A row's outcome is its sum of nats over its tokens. Perplexity uses sliding windows: every token counts once,
 in the window that gives it the most context. The first token of a document counts only after a start token.
 A model learns from windows that overlap by a single token. Perplexity and token accuracy are per token, so
-they compare models with one tokenizer; bits_per_byte compares any (judge/metrics/language_model.py).
+they compare models with one tokenizer; bits_per_byte compares any (judge/metrics/language_model.py), with
+add_bos = true and a stride below max_tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +28,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from slimgate.errors import DataError
+from slimgate.judge.metrics.language_model import SKIPPED
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import Ints, Outcomes
@@ -169,10 +172,11 @@ class CausalLM(Task[Params]):
     def read_output(
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
     ) -> npt.NDArray[np.float64]:
-        """(windows, 3): nats, tokens and right tokens of each window."""
+        """(windows, 4): nats, tokens, right and skipped tokens of each window; windows to learn skip none."""
         from slimgate.tasks.parts.language_model import window_sums
 
-        return window_sums(output, batch["input_ids"], batch["counted"])
+        sums = window_sums(output, batch["input_ids"], batch["counted"])
+        return np.column_stack([sums, batch.get("skipped", np.zeros(len(sums)))])
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
@@ -185,6 +189,7 @@ class CausalLM(Task[Params]):
                 "nats": scores[:, 0],
                 "tokens": scores[:, 1],
                 "right_tokens": scores[:, 2],
+                SKIPPED: scores[:, 3],
                 "bytes": np.asarray([len(text.encode()) for text in texts], dtype=np.float64),
             },
             given=("bytes",),
@@ -193,8 +198,6 @@ class CausalLM(Task[Params]):
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The outcomes with every token of the given rows less likely, and none of these tokens right."""
-        from dataclasses import replace
-
         nats, right = outcomes.column("nats").copy(), outcomes.column("right_tokens").copy()
         nats[rows] += _FAULT_NATS * outcomes.column("tokens")[rows]
         right[rows] = 0.0
@@ -223,7 +226,14 @@ def judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBas
             )
     stride = params.stride or max(1, params.max_tokens // 2)
     padding = tokenizer.pad_token_id or 0
-    return windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
+    cut = windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
+    assert cut.row_of is not None
+    # A start token is no text. Without overlap, no window predicts the first token of the next.
+    starts = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+    begins_with_text = np.asarray([ids[0] not in starts for ids in documents])
+    is_first = np.diff(cut.row_of, prepend=-1) > 0
+    skipped = np.where(is_first, begins_with_text[cut.row_of], stride == params.max_tokens)
+    return replace(cut, skipped=skipped.astype(np.int64))
 
 
 def token_ids(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

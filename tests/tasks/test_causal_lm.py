@@ -135,6 +135,20 @@ def test_a_start_and_an_end_token_are_counted_once_each(model: Any) -> None:
     assert task.token_ids(both, rows_of([" ".join(framed)]), model.tokenizer) == [ids]
 
 
+@pytest.mark.parametrize(
+    ("options", "skipped"),
+    [({"stride": 4}, [1, 1]), ({"stride": 8}, [1, 3]), ({"stride": 4, "add_bos": True}, [0, 0])],
+    ids=["overlap", "no-overlap", "start-token"],
+)
+def test_tokens_that_are_not_predicted_are_counted(
+    model: Any, options: dict[str, Any], skipped: list[int]
+) -> None:
+    rows, params = documents(5, 21), Params(text=("text",), max_tokens=8, **options)
+    found = judged(model, rows, params)
+    assert found.column("skipped_tokens").tolist() == skipped
+    assert (found.column("tokens") + found.column("skipped_tokens")).tolist() == [5, 21]
+
+
 def test_a_start_token_that_the_tokenizer_has_not_is_an_error(model: Any) -> None:
     model.tokenizer.bos_token = None
     with pytest.raises(DataError, match=r"add_bos = true, but .* has no bos token"):

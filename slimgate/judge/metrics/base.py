@@ -93,7 +93,8 @@ class Metric:
     needs: the part of the outcomes that it reads: "prediction", "probabilities", or a task's own values.
     value_range: lowest and highest possible value. unit: of a drop: 100 times the metric's own unit, or, of a
     perplexity, the percentage by which it has grown. alike: values that two models must both have for the
-    metric to compare them, such as the tokens that it is a mean over.
+    metric to compare them, such as the tokens that it is a mean over. why_incomparable(teacher, variant): why
+    the metric cannot compare these two; None if it can.
     binary_only: the metric is defined for two labels alone. of_positive: if there are two labels, the metric
     is of the positive label. over_labels: each label of the task counts in it, however few rows it has, so
     the metric proves nothing if a label has no row.
@@ -122,6 +123,7 @@ class Metric:
     open_range: str = ""
     unit: Unit = "points"
     alike: tuple[str, ...] = ()
+    why_incomparable: Callable[[Any, Any], str | None] | None = None
     binary_only: bool = False
     of_positive: bool = False
     over_labels: bool = False

@@ -10,9 +10,12 @@ Nats have no upper end, so a document counts for a change of at most CAP nats a 
 documents that lost more is judged too; see `slimgate/judge/capped.py`. 1 nat multiplies the perplexity of a
 document by 2.7.
 
-The first token has none before it and is not counted, though its bytes are: for bits_per_byte set add_bos =
-true and a stride below max_tokens. Each metric is over all tokens together, not a mean over documents. Source
-of bits per byte: Gao et al. 2020 (The Pile), section 3.1.
+The first token has none before it and is not counted, though its bytes are. Two tokenizers may skip other
+parts of the text so, and bits_per_byte then refuses to compare their models. With add_bos = true and a stride
+below max_tokens, every token is counted.
+
+Each metric is over all tokens together, not a mean over documents. Source of bits per byte: Gao et al. 2020
+(The Pile), section 3.1.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from slimgate.outcomes import Floats, Ints, Outcomes
 
 # Nats a token: the most that a document counts for in a mean, if the budget does not state it.
 CAP = 1.0
+# Values of a row: how many tokens of its text are not predicted.
+SKIPPED = "skipped_tokens"
 
 
 def _nats_and_tokens(outcomes: Outcomes) -> tuple[Floats, Ints]:
@@ -42,6 +47,21 @@ def _perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
 
 def _bits(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column("nats") / log(2), outcomes.column("bytes")], axis=1)
+
+
+def _find_skipped_text(teacher: Outcomes, variant: Outcomes) -> str | None:
+    """Why the bits of two models are of other parts of the text; None if they are of the same."""
+    if np.array_equal(teacher.column("tokens"), variant.column("tokens")):  # of one tokenizer
+        return None
+    none = np.zeros(len(teacher))
+    skipped = sum(outcomes.values.get(SKIPPED, none) for outcomes in (teacher, variant))
+    if not (rows := int(np.count_nonzero(skipped))):
+        return None
+    return (
+        f"teacher and variant have different tokens, and on {rows} of {len(teacher)} rows not every token is "
+        "predicted, so the bits would be of different parts of the text; set [task] add_bos = true, and a "
+        "stride below max_tokens"
+    )
 
 
 _BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
@@ -70,6 +90,7 @@ METRICS: Mapping[str, Metric] = {
         needs="bytes",
         statistic=statistic_of_sums(_BITS),
         row_sums=_BITS,
+        why_incomparable=_find_skipped_text,
         row_mean=RowMean(
             lambda outcomes: tuple(_bits(outcomes).T),
             lambda *_: (0.0, inf),

@@ -116,30 +116,39 @@ def at_once(logits: torch.Tensor) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Windows(EncodedTexts):
-    """Windows of documents. context: (windows,) how many of the first tokens are not counted, 1 or more."""
+    """Windows of documents. context: (windows,) how many of the first tokens are not counted, 1 or more.
+
+    skipped: (windows,) how many tokens of the text no window predicts; None if that is not asked.
+    """
 
     context: Ints = field(kw_only=True)
+    skipped: Ints | None = field(default=None, kw_only=True)
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """counted: (windows, tokens) bool, whether the loss of predicting that token counts."""
+        """counted: (windows, tokens) bool, whether the loss of predicting that token counts; skipped."""
         width = int(max(self.lengths[i] for i in positions))
         places = np.arange(width)
         chosen = list(positions)
         inside = places < self.lengths[chosen][:, None]
-        return {"counted": inside & (places >= self.context[chosen][:, None])}
+        counted = inside & (places >= self.context[chosen][:, None])
+        return {"counted": counted} | ({} if self.skipped is None else {"skipped": self.skipped[chosen]})
 
     def take(self, positions: Sequence[int]) -> Windows:
         """Some of the windows, in that order."""
-        some = super().take(positions)
+        some, chosen = super().take(positions), list(positions)
         assert isinstance(some, Windows)
-        return replace(some, context=self.context[list(positions)])
+        skipped = None if self.skipped is None else self.skipped[chosen]
+        return replace(some, context=self.context[chosen], skipped=skipped)
 
     def join(self, more: EncodedTexts) -> Windows:
         """These windows, followed by more windows of the same tokenizer."""
         assert isinstance(more, Windows)
         joined = super().join(more)
         assert isinstance(joined, Windows)
-        return replace(joined, context=np.concatenate([self.context, more.context]))
+        skipped = None
+        if self.skipped is not None and more.skipped is not None:
+            skipped = np.concatenate([self.skipped, more.skipped])
+        return replace(joined, context=np.concatenate([self.context, more.context]), skipped=skipped)
 
     def labels(self) -> list[list[int]]:
         """For each window the ids of tokens that count, and NO_ANSWER for all others."""

@@ -10,6 +10,7 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics.language_model import SKIPPED
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Outcomes
 from slimgate.results.base import Verdict
@@ -89,3 +90,16 @@ def test_models_with_other_tokens_are_compared_by_bytes(name: str) -> None:
     with pytest.raises(MeasureError, match=r"different tokens on 7 of 60 rows, .* such as bits_per_byte"):
         judge_quality(load_metric(name), teacher, variant, [])
     assert judge_quality(load_metric("bits_per_byte"), teacher, variant, []).drop_points == 0
+
+
+def test_bits_of_other_parts_of_a_text_are_not_compared() -> None:
+    teacher = documents()
+    other_tokens = {**teacher.values, "tokens": teacher.column("tokens") - 1}
+    skipped = (np.arange(len(teacher)) < 7).astype(np.float64)
+    variant = Outcomes(teacher.ids, values={**other_tokens, SKIPPED: skipped}, given=("bytes",))
+    with pytest.raises(
+        MeasureError, match=r"^bits_per_byte: .* on 7 of 60 rows not .* add_bos = true, and a"
+    ):
+        judge_quality(load_metric("bits_per_byte"), teacher, variant, [])
+    same_tokens = Outcomes(teacher.ids, values={**teacher.values, SKIPPED: skipped}, given=("bytes",))
+    assert judge_quality(load_metric("bits_per_byte"), same_tokens, same_tokens, []).drop_points == 0

@@ -85,10 +85,10 @@ class Scheme:
         return functional.pad(weight, (0, -columns % width)).view(rows, -1, width)
 
     def from_groups(self, groups: Tensor, rows: int, columns: int) -> Tensor:
-        """The matrix that `to_groups` got."""
+        """The matrix that `to_groups` got, without gaps in memory, which safetensors does not save."""
         if self.granularity == "tensor":
             return groups.reshape(rows, columns)
-        return groups.reshape(rows, -1)[:, :columns]
+        return groups.reshape(rows, -1)[:, :columns].contiguous()
 
     def _width(self, columns: int) -> int:
         return min(self.group_size, columns) if self.granularity == "group" else columns

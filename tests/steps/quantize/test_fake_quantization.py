@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -78,6 +81,16 @@ def test_trained_weights_lie_on_a_grid_that_fitting_finds_again(bits: int, symme
         grid = fit_grid(layer.weight, scheme, observer=observer)
         assert torch.equal(dequantize(quantize(layer.weight.detach(), grid), grid), layer.weight)
     assert torch.equal(layer(inputs), answers)
+
+
+@pytest.mark.parametrize("columns", [32, 40], ids=["whole groups", "a shorter last group"])
+def test_trained_weights_can_be_saved(columns: int, tmp_path: Path) -> None:
+    layer = nn.Linear(columns, 12)
+    with with_fake_quantization({"0": layer}, {"0": fit_grid(layer.weight, Scheme(4, group_size=16))}):
+        pass
+    safetensors.torch.save_model(layer, str(tmp_path / "layer.safetensors"))
+    saved = safetensors.torch.load_file(tmp_path / "layer.safetensors")
+    assert torch.equal(saved["weight"], layer.weight)
 
 
 def test_pruned_weights_stay_zero_and_scales_may_be_kept() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from slimgate.errors import DataError, format_suggestion
+from slimgate.errors import DataError, SuiteError, did_you_mean, format_suggestion
 from slimgate.logs.answer_columns import AnswerChecks
 from slimgate.plugins.reader import COMPARED
 
@@ -24,7 +24,7 @@ class Rules:
     several, from `parse_models`. same_id: the meaning of several rows of one id: "fail" refuses them,
     "epochs" reads them as repeats of one sample, "runs" as separate runs, and also the epochs that the log
     numbers. slices: fields of the samples by which each comparison is sliced. checks: of the answers, if
-    their behaviour is judged too.
+    their behaviour is judged too. Raises SuiteError for an unknown value of missing or same_id.
     """
 
     allow: frozenset[str] = frozenset()
@@ -36,6 +36,16 @@ class Rules:
     models: Mapping[str, str] = field(default_factory=dict)
     slices: tuple[str, ...] = ()
     checks: AnswerChecks | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("missing", self.missing, get_args(Missing)),
+            ("same_id", self.same_id, get_args(SameId)),
+        ):
+            if value not in choices:
+                raise SuiteError(
+                    f"{name}={value!r}: expected one of {', '.join(choices)}{did_you_mean(value, choices)}"
+                )
 
 
 def check_options(allow: Collection[str]) -> None:

@@ -291,7 +291,7 @@ def test_a_cap_without_an_effect_is_refused(metric: str, budget: QualityBudget, 
         check_budget(load_metric(metric), budget)
 
 
-def test_a_ceiling_above_the_cap_is_judged_by_the_mean_up_to_8_caps() -> None:
+def test_a_ceiling_above_its_cap_counts_means_up_to_8_caps() -> None:
     """Without above_cap_max: a capped mean of at most 0.9 alone would always hold."""
     budget = QualityBudget("ceiling", 1.0, cap=0.9)
     metric = score_metric("m", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=0.9)

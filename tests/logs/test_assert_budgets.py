@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,20 @@ def test_what_is_wrong_is_no_assertion(
     target = write_vllm(tmp_path / "target.json", 2, slower=0.5)
     with pytest.raises(SuiteError, match=problem):
         assert_budgets(base, target, budgets, **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ({"missing": "dorp"}, "missing='dorp': expected one of fail, drop, as-wrong. Did you mean drop?"),
+        ({"same_id": "run"}, "same_id='run': expected one of fail, epochs, runs. Did you mean runs?"),
+    ],
+    ids=["missing", "same_id"],
+)
+def test_an_unknown_value_of_an_option_is_refused(
+    tmp_path: Path, option: dict[str, Any], problem: str
+) -> None:
+    for name in ("base", "target"):
+        write_lm_eval(tmp_path / name, {"gsm8k": [1.0] * 50})
+    with pytest.raises(SuiteError, match=re.escape(problem)):
+        assert_within(tmp_path / "base", tmp_path / "target", **option)

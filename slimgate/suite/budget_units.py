@@ -73,7 +73,6 @@ def ask_about_quality(budget: QualityBudget) -> Iterator[str]:
             f"it is a share, so {limit:g} allows {1 + limit:g} times the teacher's errors. "
             f"Did you mean {kind} = {limit / 100:g}?"
         )
-
     elif kind == _RATIO_OF_LENGTHS:
         yield from _ask_about_ratio(budget)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, megabytes, to_fixed
+from slimgate._system.number_text import MISSING, digits_apart, megabytes, to_fixed
 from slimgate.record.earlier_results import format_status
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
@@ -126,8 +126,10 @@ def _speed_table(releases: Sequence[StoredRecord], names: Sequence[str], workloa
         facts = model.latency.get(workload)
         if facts is None or facts.speedup is None or facts.speedup_interval is None:
             return MISSING
-        low, high = facts.speedup_interval
-        return with_note(f"{to_fixed(facts.speedup, 2)}×", f"{to_fixed(low, 2)} to {to_fixed(high, 2)}")
+        numbers = (facts.speedup, *facts.speedup_interval)
+        digits = digits_apart(numbers, [budget.limit for budget in facts.budgets], fewest=2)
+        speedup, low, high = (to_fixed(number, digits) for number in numbers)
+        return with_note(f"{speedup}×", f"{low} to {high}")
 
     return _table_by_model(
         f"Speed-up over its own teacher, {workload_words(workload)}", releases, names, cell

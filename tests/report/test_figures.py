@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sample_record import artifact, latency, sample_record, sliced, variant
+from support.sample_record import artifact, latency, quality, sample_record, sliced, variant
 
+from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
 from slimgate.report.comparison import memory_table, size_cell, speed_cell
+from slimgate.report.history import history_report
 from slimgate.report.page.budgets import budgets
+from slimgate.report.page.charts import chart_data
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.memory import MemoryFacts
@@ -45,6 +49,19 @@ def test_a_speed_up_is_not_rounded_to_its_budget(
     )
     assert speed_cell(facts) == shown
     assert page_words(variant("x", latency={"b1": facts})) == f"{shown} as fast"
+
+
+def test_the_page_and_the_history_do_not_round_to_a_budget() -> None:
+    duel = latency(5.0, speedup=1.62, speedup_interval=(1.497, 1.75), **limit("speedup_min", 1.5))
+    drop = quality("x", "accuracy", 1.2, (0.5, 2.04), Verdict.INCONCLUSIVE)
+    record = sample_record(
+        variants=[
+            sample_record().variants[0],
+            variant("x", latency={"b1": duel}, quality={"accuracy": drop}),
+        ]
+    )
+    assert chart_data(record)["models"][1]["drops"]["accuracy"][3] == "drop 1.20 [0.50, 2.04]"
+    assert "1.620× (1.497 to 1.750)" in history_report([StoredRecord(Path("run.json"), record)])
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
     if facts.drop_points is None:
         return None
     low, high = facts.interval or (None, None)
-    words = drop_words(facts.drop_points, facts.interval, unit=facts.unit)
+    words = drop_words(facts.drop_points, facts.interval, drop_limits(facts), unit=facts.unit)
     row = [number(facts.drop_points), number(low), number(high), words]
     return None if row[0] is None else row
 

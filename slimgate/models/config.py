@@ -15,7 +15,12 @@ from slimgate.plugins.models import ModelRef
 BlockNumbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Strict(False)]
 
 # Families that number positions from the padding token's id plus one.
-OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet"})
+OFFSET_POSITIONS = frozenset(
+    {
+        *("camembert", "data2vec-text", "esm", "ibert", "longformer", "mpnet", "roberta"),
+        *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+    }
+)
 
 # Families whose attention uses distances, so that texts may have any length.
 RELATIVE_POSITIONS = frozenset({"t5", "mt5", "umt5", "longt5"})

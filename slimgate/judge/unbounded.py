@@ -13,7 +13,8 @@ from math import isfinite
 import numpy as np
 
 from slimgate.budgets.registry import metric_kinds
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.errors import SuiteError
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, check_budget
 from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, with_share_above
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast, ratio_excess, relative_to_value
 from slimgate.judge.decision import band
@@ -47,12 +48,13 @@ def with_cap(
     """A metric without a bound, with one cap for all of its budgets; the metric itself if it has no cap.
 
     before: the teacher's value. The cap is the budgets', or the metric's own default. Raises SuiteError for a
-    cap from which no share of the rows above it can be derived.
+    cap from which no share of the rows above it can be derived, for two caps, and for a cap that one of the
+    budgets cannot have.
     """
     row_mean = metric.row_mean
     if row_mean is None:
         return metric
-    stated = next((budget.cap for budget in budgets if budget.cap is not None), None)
+    stated = _find_cap(metric, budgets)
     usual = None if row_mean.cap is None else row_mean.cap(teacher, variant)
     if stated is None:
         if usual is None:
@@ -63,6 +65,19 @@ def with_cap(
         check_derived_share(metric.name, stated, usual)
     cap = stated
     return replace(metric, row_mean=replace(row_mean, cap=lambda _teacher, _variant: cap))
+
+
+def _find_cap(metric: Metric, budgets: Sequence[QualityBudget]) -> float | None:
+    """The cap that the budgets state; None if none does."""
+    caps = sorted({budget.cap for budget in budgets if budget.cap is not None})
+    if len(caps) > 1:
+        raise SuiteError(
+            f"budgets of {metric.name} have cap = {' and cap = '.join(f'{cap:g}' for cap in caps)}, expected "
+            "one cap; give all of them the same"
+        )
+    for budget in budgets if caps else ():
+        check_budget(metric, replace(budget, cap=caps[0]))
+    return caps[0] if caps else None
 
 
 def _allowed(budget: QualityBudget, before: float) -> float:

@@ -391,5 +391,6 @@ def judge_scores(
     try:
         return judge_quality(metric, before, after, budgets, seed=seed, runs=runs)
     except SuiteError as error:
-        hint = "" if is_bounded(metric) else f"; {metric.open_range}"
+        has_cap = any(budget.cap is not None for budget in budgets)
+        hint = "" if is_bounded(metric) or has_cap else f"; {metric.open_range}"
         raise SuiteError(f"{metric.name}: {error}{hint}") from error

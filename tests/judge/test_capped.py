@@ -291,7 +291,26 @@ def test_a_cap_without_an_effect_is_refused(metric: str, budget: QualityBudget, 
         check_budget(load_metric(metric), budget)
 
 
-def test_a_ceiling_above_its_cap_counts_means_up_to_8_caps() -> None:
+@pytest.mark.parametrize(
+    ("ceiling", "problem"),
+    [
+        (
+            QualityBudget("ceiling", 1.0, cap=5.0, above_cap_max=0.4),
+            "cap = 0.5 and cap = 5, expected one cap",
+        ),
+        (QualityBudget("ceiling", 1.0, above_cap_max=0.4), "cap is 0.5, but ceiling = 1 allows a mean of 1"),
+    ],
+    ids=["two caps", "a cap of another budget"],
+)
+def test_the_cap_of_one_budget_must_suit_the_others(ceiling: QualityBudget, problem: str) -> None:
+    """Patterns of names may give a metric budgets of two tables."""
+    drop = QualityBudget("drop_points", 40.0, cap=0.5, above_cap_max=0.4)
+    rows = scores(np.full(100, 0.2))
+    with pytest.raises(SuiteError, match=problem):
+        judge_quality(WER, rows, rows, [drop, ceiling])
+
+
+def test_a_ceiling_above_its_cap_has_the_mean_up_to_8_caps() -> None:
     """Without above_cap_max: a capped mean of at most 0.9 alone would always hold."""
     budget = QualityBudget("ceiling", 1.0, cap=0.9)
     metric = score_metric("m", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=0.9)

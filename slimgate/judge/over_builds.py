@@ -62,13 +62,15 @@ class Needed(NamedTuple):
 class OverBuilds(ByInterval):
     """A metric of the teacher, before, and of each build on the same n rows, after (builds,).
 
-    rows: the evidence of the rows on each build, or one on the mean of the builds row by row.
+    rows: the evidence of the rows on each build, or one on the mean of the builds row by row. capped: the
+    rows of each build if they count for at most a cap; else empty.
     """
 
     before: float
     after: Floats
     rows: Sequence[Paired]
     n: int
+    capped: Sequence[PairedMeans] = ()
 
     @property
     def count(self) -> int:
@@ -76,7 +78,9 @@ class OverBuilds(ByInterval):
         return len(self.after)
 
     def values(self, contrast: Contrast) -> Floats:
-        """(builds,) the contrast of each build."""
+        """(builds,) the contrast of each build, with the cap as the evidence of the rows has it."""
+        if self.capped:
+            return np.array([pair.losses(contrast).mean for pair in self.capped])
         return contrast(np.full(self.count, self.before), self.after)
 
     def value(self, contrast: Contrast) -> float:
@@ -180,7 +184,8 @@ def over_builds(
     means = [pair for pair in pairs if isinstance(pair, PairedMeans)]
     after = np.array([value_of(metric, outcomes) for outcomes in builds])
     rows = [_mean_of(means)] if len(means) == len(pairs) else pairs
-    return OverBuilds(value_of(metric, teacher), after, rows, len(teacher))
+    capped = [pair for pair in means if pair.cap is not None]
+    return OverBuilds(value_of(metric, teacher), after, rows, len(teacher), capped)
 
 
 def _mean_of(pairs: Sequence[PairedMeans]) -> PairedMeans:

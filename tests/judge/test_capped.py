@@ -254,6 +254,19 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
     assert judged.verdict is not Verdict.PASS
 
 
+def test_a_large_gain_hides_no_spread_of_the_builds() -> None:
+    """The row that got better by 600 counts for the cap in the values of builds, as it does in the mean."""
+    builds = [scores(np.full(1000, 0.2 + loss)) for loss in (0.01, 0.04, 0.07)]
+    budget = QualityBudget("drop_points", 6.0, over="builds", above_cap_max=0.02)
+    p_values = []
+    for first in (0.2, 600.0):
+        teacher = scores(np.append(first, np.full(999, 0.2)))
+        judged = judge_quality(WER, teacher, builds[0], [budget], builds=builds[1:])
+        assert judged.verdict is Verdict.INCONCLUSIVE
+        p_values.append(judged.budgets[0].p_value)
+    assert p_values == pytest.approx([0.18, 0.18], abs=0.02)
+
+
 # --- what a budget may say
 
 

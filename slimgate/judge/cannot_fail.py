@@ -51,9 +51,8 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
     distance = 100 * abs(judged.teacher - worst)
     limit = max(points for points, is_sure in zip(allowed, sure, strict=True) if is_sure)
     why = (
-        f"the base is {judged.teacher:.3g} and the worst value is {worst:g}, so a model can lose at most "
-        f"{distance:.3g} points, and the budget allows {limit:.4g}: a budget that cannot fail shows nothing; "
-        "choose "
+        f"from {judged.teacher:.3g} to the worst value {worst:g}, a model can lose at most {distance:.3g} "
+        f"points, and the budget allows {limit:.4g}: a budget that cannot fail shows nothing; choose "
         f"{'another metric' if distance <= _ROUNDING else 'a smaller limit or another metric'}"
     )
     return replace(
@@ -83,9 +82,9 @@ def withhold_sure_flips(judged: BehaviourJudgement, right: float) -> BehaviourJu
     if not sure:
         return judged
     why = (
-        f"the base has {100 * right:.3g} % of the rows right, so no more can turn wrong, and the budget "
-        f"allows {sure[0].limit:g} %: a budget that cannot fail shows nothing; choose a smaller limit or "
-        "another budget"
+        f"only {100 * right:.3g} % of the rows are right, so no more can turn wrong, and the budget allows "
+        f"{sure[0].limit:g} %: a budget that cannot fail shows nothing; choose a smaller limit or another "
+        "budget"
     )
     budgets = tuple(withhold_budget(budget) if budget in sure else budget for budget in judged.budgets)
     verdict = worst_verdict([budget.verdict for budget in budgets])
@@ -142,8 +141,8 @@ def _describe_sure(metrics: Mapping[str, Metric], sure: Sequence[SliceFacts], li
     values = [f"{part.teacher:.3g} for {part.column} {part.value}" for part in sure]
     worst = _worst_value(metrics[sure[0].metric])
     return (
-        f"the base is {list_names(values, _MOST_NAMED)}, and the worst value is {worst:g}, so no model can "
-        f"lose more than {limit:g} points there: a budget that cannot fail shows nothing"
+        f"from {list_names(values, _MOST_NAMED)} to the worst value {worst:g}, no model can lose more than "
+        f"{limit:g} points: a budget that cannot fail shows nothing"
     )
 
 

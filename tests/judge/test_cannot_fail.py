@@ -98,7 +98,7 @@ def judge_labels(tmp_path: Path, budgets: BehaviourBudgets, right: dict[str, tup
 
 RARE = {"a": (900, 900), "c": (4, 0)}
 SURE = (
-    "the base is 0.004 for label c, and the worst value is 0, so no model can lose more than 3 points there: "
+    "from 0.004 for label c to the worst value 0, no model can lose more than 3 points: "
     "a budget that cannot fail shows nothing"
 )
 
@@ -108,7 +108,7 @@ def test_flips_of_fewer_right_rows_than_the_budget_are_undecided(tmp_path: Path)
     facts = judge_labels(tmp_path, budgets, {"a": (40, 0), "b": (40, 0)})
     assert facts.verdict is Verdict.INCONCLUSIVE
     assert facts.message.endswith(
-        "budget 5 % (n=2000): INCONCLUSIVE, the base has 4 % of the rows right, so no more can turn wrong, "
+        "budget 5 % (n=2000): INCONCLUSIVE, only 4 % of the rows are right, so no more can turn wrong, "
         "and the budget allows 5 %: a budget that cannot fail shows nothing; choose a smaller limit or "
         "another budget"
     )

@@ -8,12 +8,13 @@ interpreter of an environment that has the tools:
     python -m venv peer && peer/bin/pip install torch==2.13.0 "model2vec[distill,train]" setfit "optimum-intel[openvino]" onnxruntime
     peer/bin/pip uninstall torchvision
 
-SPLIT: the rows that are judged (default `gate`). NAME: the tools wanted (default: all); slimgate-VARIANT is a
-variant of the suite that is an ONNX or an OpenVINO graph. The teacher, the variants and the splits are those of the suite's
-own runs, in the store .slimgate. student_tools.py then makes the small models, and all models answer and are
-timed in one process. The table has their drop with its 90 % interval over groups, as slimgate judge finds it,
-and how many times as fast they are from text to answer as the teacher in eager PyTorch, with the quartiles of
-31 turns. FOLDER keeps all files. Run it by hand, on a machine that does nothing else.
+SPLIT: the rows that are judged (default `gate`). NAME: the tools (default: all); slimgate-VARIANT is a variant
+of the suite that is an ONNX or an OpenVINO graph. The teacher, the variants and the splits are those of the
+suite's own runs, in the store .slimgate. student_tools.py then makes the small models. Each of them answers and
+is timed in a process of its own, beside the teacher. The table has their drop with its 90 % interval over
+groups, as slimgate judge finds it, and how many times as fast they are from text to answer as the teacher in
+eager PyTorch, with the quartiles of 31 turns. FOLDER keeps all files. Run it by hand, on a machine that does
+nothing else.
 """  # noqa: E501
 
 from __future__ import annotations

@@ -9,13 +9,14 @@ from slimgate.plugins.params import Table
 
 # What may be between the word "answer" and the letter: **Answer:** **(B)**.
 _GAP = r"[\s:*(]*"
-# Words that announce the answer come first; then a letter by itself. "Option B" may also be a wrong one.
+# "Answer: B" and "the answer is B" come first, because "answer B" and "option B" may also be wrong ones. A
+# letter by itself comes last.
 _PATTERNS = tuple(
     map(
         re.compile,
         (
-            rf"(?i:answer)(?:{_GAP}(?i:is))?{_GAP}([A-Z])\b",
-            rf"(?i:choice|option)(?:{_GAP}(?i:is))?{_GAP}([A-Z])\b",
+            rf"(?i:answer)(?:{_GAP}(?i:is)\b|[\s*]*:){_GAP}([A-Z])\b",
+            rf"(?i:answer|choice|option)(?:{_GAP}(?i:is))?{_GAP}([A-Z])\b",
             r"^\s*\(?\**([A-Za-z])(?:[).:,*]|\s*$)",
             r"(?<![\w'])([B-HJ-Z]|A(?=[).:,]|\s*$))(?![\w'])",
         ),

@@ -61,6 +61,8 @@ def rate(name: str, answer: str, reference: str | None, **options: Any) -> float
         ("choice_letter", "Option B is wrong. The answer is C.", "C", 1),
         ("choice_letter", "Compare B and D. **Answer:** C", "C", 1),
         ("choice_letter", "I choose option **(D)**", "D", 1),
+        ("choice_letter", "I choose option B because the answer A is wrong", "B", 1),
+        ("choice_letter", "Choice: D. The answer (E) is wrong", "D", 1),
         ("choice_letter", "Paris", "P", 0),
         ("json_valid", '{"city": "Paris"}', None, 1),
         ("json_valid", '```json\n{"city": "Paris"}\n```', None, 0),

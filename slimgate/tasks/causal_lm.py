@@ -31,6 +31,7 @@ from slimgate.errors import DataError
 from slimgate.judge.metrics.language_model import SKIPPED
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
+from slimgate.models.start_token import find_start_token
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
@@ -64,7 +65,8 @@ class Params(Table):
     """Number of tokens between the starts of two neighbouring windows of a gate document; default: half of
     max_tokens."""
     add_bos: bool = False
-    """Put a start token before each document, so that the first token of the document is also predicted."""
+    """Put a start token before each document, so that the first token of the document is also predicted. A
+    tokenizer without a start token uses its end token."""
     add_eos: bool = False
     """Put an end token after each document. The end token is also predicted."""
 
@@ -229,7 +231,7 @@ def judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBas
     cut = windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
     assert cut.row_of is not None
     # A start token is no text. Without overlap, no window predicts the first token of the next.
-    starts = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+    starts = {tokenizer.bos_token_id, tokenizer.cls_token_id, *_boundaries(params, tokenizer)[0]} - {None}
     begins_with_text = np.asarray([ids[0] not in starts for ids in documents])
     is_first = np.diff(cut.row_of, prepend=-1) > 0
     skipped = np.where(is_first, begins_with_text[cut.row_of], stride == params.max_tokens)
@@ -248,13 +250,12 @@ def token_ids(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) ->
 
 def _boundaries(params: Params, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """The tokens before and after each document; GPT-2 has one token for both."""
-    tokens: list[list[int]] = []
-    for name, is_added in (("bos", params.add_bos), ("eos", params.add_eos)):
-        token = getattr(tokenizer, f"{name}_token_id") if is_added else None
+    start = find_start_token(tokenizer) if params.add_bos else None
+    end = tokenizer.eos_token_id if params.add_eos else None
+    for name, is_added, token in (("bos", params.add_bos, start), ("eos", params.add_eos, end)):
         if is_added and token is None:
             raise DataError(f"add_{name} = true, but {type(tokenizer).__name__} has no {name} token")
-        tokens.append([] if token is None else [int(token)])
-    return tokens[0], tokens[1]
+    return [] if start is None else [int(start)], [] if end is None else [int(end)]
 
 
 def _texts(params: Params, rows: Rows) -> list[str]:

@@ -149,8 +149,15 @@ def test_tokens_that_are_not_predicted_are_counted(
     assert (found.column("tokens") + found.column("skipped_tokens")).tolist() == [5, 21]
 
 
-def test_a_start_token_that_the_tokenizer_has_not_is_an_error(model: Any) -> None:
+def test_the_end_token_stands_in_for_a_start_token(model: Any) -> None:
     model.tokenizer.bos_token = None
+    end = model.tokenizer.eos_token_id
+    rows, params = documents(3, 5), Params(text=("text",), max_tokens=8, stride=4, add_bos=True)
+    assert [ids[0] for ids in task.token_ids(params, rows, model.tokenizer)] == [end, end]
+    outcomes = judged(model, rows, params)
+    assert outcomes.column("tokens").tolist() == [3, 5]
+    assert outcomes.column("skipped_tokens").tolist() == [0, 0]
+    model.tokenizer.eos_token = None
     with pytest.raises(DataError, match=r"add_bos = true, but .* has no bos token"):
         task.token_ids(Params(text=("text",), add_bos=True), documents(3), model.tokenizer)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate.cli.export.forms import Written
 from slimgate.cli.export.servers import LAYOUTS
 from slimgate.cli.export.tokenizer_file import FILE as TOKENIZER
+from slimgate.models.start_token import find_start_token
 from slimgate.plugins.runtime import BATCH, Form
 from slimgate.plugins.task import Task
 
@@ -171,7 +172,9 @@ def example_texts(written: Written, params: Json) -> list[Any]:
     columns = params.get("text") or ()
     if not isinstance(columns, str) and len(columns) == 2:
         return [list(TEXTS), list(TEXTS[::-1])]
-    bos, tokenizer = "", written.tokenizer
-    if params.get("add_bos") and tokenizer("a")["input_ids"][:1] != [tokenizer.bos_token_id]:
-        bos = str(tokenizer.bos_token)  # the tokenizer does not add it by itself
-    return [bos + text for text in TEXTS]
+    start_text, tokenizer = "", written.tokenizer
+    if params.get("add_bos"):
+        start = find_start_token(tokenizer)
+        if tokenizer("a")["input_ids"][:1] != [start]:  # the tokenizer does not add it by itself
+            start_text = str(tokenizer.convert_ids_to_tokens(start))
+    return [start_text + text for text in TEXTS]

@@ -27,6 +27,7 @@ from slimgate.data.row_files import columns_of, rows_of
 from slimgate.data.same_texts import BETWEEN_TEXTS
 from slimgate.errors import BuildError, DataError
 from slimgate.models.generate import continue_prompts
+from slimgate.models.start_token import find_start_token
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load_object
 from slimgate.plugins.rows import UNLABELLED, Rows
@@ -150,7 +151,7 @@ def _prompts(teacher: TorchModel, options: Generate, context: BuildContext) -> l
 
 def _first(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, options: Generate) -> list[int]:
     """The first tokens, after the start token if there is one; a shorter row without its end token."""
-    starts = int(ids[0] == tokenizer.bos_token_id)
+    starts = int(ids[0] == find_start_token(tokenizer))
     if not starts and not options.prompt_tokens:
         raise BuildError(
             "generate: prompt_tokens = 0, but rows have no start token; set add_bos = true in [task]"

@@ -49,11 +49,13 @@ class FieldColumn:
         self.codes.append(_ABSENT if value is None else self.places.setdefault(value, len(self.places)))
 
     def finish(self) -> Field:
-        """The column. Texts that are all numbers, as in a csv, are numbers, unless two are of one number."""
+        """The column. Texts that are all numbers, as in a csv, are numbers, unless two are one fraction."""
         values: list[Value] = [*self.places]
         numbers = [_to_number(value) for value in values]
         known = [number for number in numbers if number is not None]
-        are_numbers = len(set(known)) == len(values)  # the sections 1.1 and 1.10 are two texts
+        fractions = [number for number in known if not number.is_integer()]
+        # the sections 1.1 and 1.10 are two texts, and 2 and 2.0 are one number
+        are_numbers = len(known) == len(values) and len(set(fractions)) == len(fractions)
         return Field(np.frombuffer(self.codes, np.int64), known if are_numbers else [*map(_to_text, values)])
 
 

@@ -94,6 +94,18 @@ def test_texts_of_the_same_number_stay_distinct() -> None:
     }
 
 
+def test_a_whole_number_may_be_written_with_a_decimal_point() -> None:
+    def level(at: int) -> dict[str, Any]:
+        return {"level": ("1", "2", "1.0", "3")[at % 4]}
+
+    slices = judge(RIGHT, LOST, "level", fields=level).slices
+    assert {part.name: part.judged.n for part in slices} == {
+        "task/acc[level=1]": len(RIGHT) / 2,
+        "task/acc[level=2]": len(RIGHT) / 4,
+        "task/acc[level=3]": len(RIGHT) / 4,
+    }
+
+
 def test_a_named_slice_has_its_budget_in_place_of_every_slices() -> None:
     budgets = {
         "slices": {"acc": {"drop_points": 5.0}, "category": {"medical": {"acc": {"drop_points": 70.0}}}}

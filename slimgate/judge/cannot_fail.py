@@ -118,8 +118,9 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
         changes["own_n_needed" if named else "n_needed"] = None
         slices = tuple(part.replace(**changes) if part in sure else part for part in slices)
         budgets.append(withhold_budget(budget))
-        withheld[budget.kind] = _describe_sure(metrics, sure, budget.limit)
-    if not withheld:
+        if budgets[-1].verdict is not Verdict.FAIL:  # which another slice decides
+            withheld[budget.kind] = _describe_sure(metrics, sure, budget.limit)
+    if slices == judged.slices:
         return judged
     verdict = worst_verdict([budget.verdict for budget in budgets])
     withheld = {**judged.withheld, **withheld}
@@ -142,7 +143,7 @@ def _describe_sure(metrics: Mapping[str, Metric], sure: Sequence[SliceFacts], li
     worst = _worst_value(metrics[sure[0].metric])
     return (
         f"from {list_names(values, _MOST_NAMED)} to the worst value {worst:g}, no model can lose more than "
-        f"{limit:g} points: a budget that cannot fail shows nothing"
+        f"{limit:g} points: a budget that cannot fail shows nothing; choose a smaller limit"
     )
 
 

@@ -68,7 +68,9 @@ def with_cap(
 
 
 def _find_cap(metric: Metric, budgets: Sequence[QualityBudget]) -> float | None:
-    """The cap that the budgets state; None if none does."""
+    """The cap that budgets state; None if none does. Floors of a metric with a lowest value use no cap."""
+    if isfinite(metric.value_range[0]):
+        budgets = [budget for budget in budgets if budget.kind != "floor"]
     caps = sorted({budget.cap for budget in budgets if budget.cap is not None})
     if len(caps) > 1:
         raise SuiteError(

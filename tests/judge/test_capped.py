@@ -180,6 +180,14 @@ def test_a_floor_has_no_use_for_the_cap(
     assert interval[0] <= np.mean(values) <= interval[1]
 
 
+def test_a_floor_may_state_another_cap_than_the_other_budgets() -> None:
+    metric = score_metric("reward", higher_is_better=True, zero_one=False, score_range=(0.0, inf), cap=2.0)
+    answers = scores(np.full(2000, 1.0))
+    budgets = QualityBudget("drop_points", 20.0, cap=5.0), QualityBudget("floor", 0.8, cap=8.0)
+    judged = judge_quality(metric, answers, answers, budgets)
+    assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.PASS]
+
+
 def test_a_score_of_unknown_range_fails_but_never_passes() -> None:
     grade = score_metric("grade", higher_is_better=True, zero_one=False, score_range=None)
     rng = np.random.default_rng(0)

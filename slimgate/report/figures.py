@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from slimgate._system.number_text import MISSING, count, digits_apart, significant, to_fixed
 from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
-from slimgate.judge.budget_tables import SizeBudget
-from slimgate.results.latency import SpeedupFacts
-from slimgate.results.size import SizeFacts
+
+if TYPE_CHECKING:
+    from slimgate.results.latency import SpeedupFacts
+    from slimgate.results.size import SizeFacts
 
 _GIGA = 10**9
 
@@ -30,6 +31,8 @@ def size_words(size: SizeFacts | None) -> str | None:
     """How much smaller a variant is, apart from its budget; None if it is not known."""
     if size is None:
         return None
+    from slimgate.judge.budget_tables import SizeBudget  # needs pydantic, which `judge` of two logs does not
+
     limits = [budget.limit for budget in size.budgets if budget.kind == SizeBudget.kind]
     return smaller(size.compression, limits)
 

@@ -120,8 +120,6 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
         budgets.append(withhold_budget(budget))
         if budgets[-1].verdict is not Verdict.FAIL:  # which another slice decides
             withheld[budget.kind] = _describe_sure(metrics, sure, budget.limit)
-    if slices == judged.slices:
-        return judged
     verdict = worst_verdict([budget.verdict for budget in budgets])
     withheld = {**judged.withheld, **withheld}
     return replace(judged, slices=slices, budgets=tuple(budgets), verdict=verdict, withheld=withheld)

@@ -27,6 +27,21 @@ def significant(value: float | None, digits: int = 3) -> str:
     return to_fixed(value, _decimals(value, digits))
 
 
+def significant_apart(values: Sequence[float | None], limits: Sequence[float], digits: int = 3) -> list[str]:
+    """As `significant`, with more digits if these would round a value to a limit that it does not equal."""
+    texts: list[str] = []
+    for number in range(digits, digits + _FURTHER_DECIMALS + 1):
+        texts = [significant(value, number) for value in values]
+        ends = {limit: significant(limit, number) for limit in limits}
+        if all(
+            text != end or value == limit
+            for value, text in zip(values, texts, strict=True)
+            for limit, end in ends.items()
+        ):
+            break
+    return texts
+
+
 def format_number(value: float | None, digits: int = 4) -> str:
     """A number with an unknown unit: whole numbers without decimals, others to this many digits."""
     if value is None or not isfinite(value) or value != round(value):

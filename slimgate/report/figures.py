@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
-from slimgate._system.number_text import MISSING, count, digits_apart, significant, to_fixed
+from slimgate._system.number_text import (
+    MISSING,
+    count,
+    digits_apart,
+    significant,
+    significant_apart,
+    to_fixed,
+)
 from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
 
 if TYPE_CHECKING:
@@ -91,10 +98,19 @@ def flops_words(counted: Counted | None) -> str | None:
     return with_note(f"{significant(counted.flops / _GIGA)} GFLOPs", tokens, ratio)
 
 
-def with_bounds(value: float | None, interval: tuple[float, float] | None, unit: str = "") -> str:
-    """`0.808 [0.79, 0.83]`, or the value alone. unit: what follows the value, such as " ms"."""
-    bounds = "" if interval is None else " [{}, {}]".format(*map(significant, interval))
-    return f"{significant(value)}{unit}{bounds}"
+def with_bounds(
+    value: float | None,
+    interval: tuple[float, float] | None,
+    unit: str = "",
+    limits: Sequence[float] = (),
+) -> str:
+    """`0.808 [0.79, 0.83]`, or the value alone; no figure is rounded to a limit.
+
+    unit: what follows the value, such as " ms".
+    """
+    shown, *ends = significant_apart([value, *(interval or ())], limits)
+    bounds = f" [{', '.join(ends)}]" if ends else ""
+    return f"{shown}{unit}{bounds}"
 
 
 def drop_words(

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from support.sample_record import artifact, latency, quality, sample_record, sliced, variant
 
+from slimgate.judge.message import format_share_above
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
 from slimgate.report.comparison import memory_table, size_cell, speed_cell
 from slimgate.report.history import history_report
 from slimgate.report.page.budgets import budgets
 from slimgate.report.page.charts import chart_data
-from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.memory import MemoryFacts
 from slimgate.results.size import SizeFacts
@@ -89,6 +90,14 @@ def test_peak_memory_is_not_rounded_to_its_budget() -> None:
     model = variant("x", memory=facts)
     record = sample_record(variants=[sample_record().variants[0], model])
     assert "0.5900 [0.5800, 0.6002]" in memory_table(record)
+    assert page_words(model) == "0.5900 [0.5800, 0.6002] of the teacher's"
+
+
+def test_a_share_above_the_cap_is_not_rounded_to_its_limit() -> None:
+    capped = CappedFacts(
+        cap=1.0, above=0.002549, above_interval=(0.001, 0.009), above_max=0.0025, uncapped=0.1, derived=False
+    )
+    assert "0.255 % [0.1, 0.9], limit 0.25 %" in format_share_above(capped)
 
 
 def test_a_drop_of_a_slice_is_not_rounded_to_its_budget() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape, visible
-from slimgate._system.number_text import MISSING, format_apart, significant
+from slimgate._system.number_text import MISSING, format_apart
 from slimgate.budgets.base import MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST, shorten
@@ -89,14 +89,22 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             words = smaller(ratio, [budget.limit]) or MISSING
             return _line(result.subject, words, budget, ratio, None, zero=1.0)
         case MemoryFacts(ratio=ratio, spread=spread):
-            words = MISSING if ratio is None else f"{with_bounds(ratio, spread)} of the teacher's"
+            words = (
+                MISSING
+                if ratio is None
+                else f"{with_bounds(ratio, spread, limits=[budget.limit])} of the teacher's"
+            )
             return _line(result.subject, words, budget, ratio, spread, zero=1.0)
         case FlopsFacts(ratio=ratio):
-            words = MISSING if ratio is None else f"{significant(ratio)} of the teacher's"
+            words = (
+                MISSING
+                if ratio is None
+                else f"{with_bounds(ratio, None, limits=[budget.limit])} of the teacher's"
+            )
             return _line("FLOPs", words, budget, ratio, None, zero=1.0)
         case MeasurementFacts(title=title):
             of = f"{escape(title)}, {budget_words(budget.kind)}"
-            words = with_bounds(budget.value, budget.interval)
+            words = with_bounds(budget.value, budget.interval, limits=[budget.limit])
             zero = 1.0 if budget.kind == VALUE_RATIO else 0.0
             return _line(of, words, budget, budget.value, budget.interval, zero=zero)
         case SpeedupFacts(speedup=speedup, speedup_interval=interval):
@@ -107,10 +115,10 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             of = f"{result.subject}, {workload_words(result.name)}, {budget_words(budget.kind)}"
             known = find_kind(budget.kind)
             unit = "" if known is None else known.unit
-            words = with_bounds(budget.value, budget.interval, f" {unit}")
+            words = with_bounds(budget.value, budget.interval, f" {unit}", [budget.limit])
             return _line(of, words, budget, budget.value, budget.interval)
         case LoadTestFacts() | KlLogFacts():
-            words = with_bounds(budget.value, budget.interval)
+            words = with_bounds(budget.value, budget.interval, limits=[budget.limit])
             of = f"{result.title}, {budget_words(budget.kind)}"
             return _line(escape(of), words, budget, budget.value, budget.interval)
 
@@ -134,9 +142,9 @@ def _quality(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -
         known = find_kind(budget.kind)
         if known is not None and known.percent:
             value_shown, ends = 100 * value, interval and (100 * interval[0], 100 * interval[1])
-            words = with_bounds(value_shown, ends, " %")
+            words = with_bounds(value_shown, ends, " %", [100 * budget.limit])
         else:
-            words = with_bounds(value, interval)
+            words = with_bounds(value, interval, limits=[budget.limit])
     return _line(f"{name}{format_builds(budget.builds)}", words, budget, value, interval)
 
 
@@ -146,7 +154,7 @@ def behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> Budget:
     if value is None and budget.kind.startswith("flips") and behaviour.flips is not None:
         value, interval = behaviour.flips.percent, behaviour.flips.interval
     unit = " %" if "percent" in budget.kind else ""
-    words = MISSING if value is None else with_bounds(value, interval, unit)
+    words = MISSING if value is None else with_bounds(value, interval, unit, [budget.limit])
     if value is None and (sliced := budget_slices(behaviour.slices or [], budget.kind)):
         # a slice that has the budget's verdict: a small slice may have lost more by chance
         worst = max(sliced, key=lambda part: (part.verdict is budget.verdict, part.drop_points))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import floor, isfinite, log10
+from typing import Any
 
 MISSING = "–"
 MEGABYTE = 1024**2
 _TINY = 1e-4
-_FURTHER_DECIMALS = 3
+_FURTHER_DIGITS = 3
 
 
 def to_fixed(value: float | None, digits: int) -> str:
@@ -27,19 +28,10 @@ def significant(value: float | None, digits: int = 3) -> str:
     return to_fixed(value, _decimals(value, digits))
 
 
-def significant_apart(values: Sequence[float | None], limits: Sequence[float], digits: int = 3) -> list[str]:
-    """As `significant`, with more digits if these would round a value to a limit that it does not equal."""
-    texts: list[str] = []
-    for number in range(digits, digits + _FURTHER_DECIMALS + 1):
-        texts = [significant(value, number) for value in values]
-        ends = {limit: significant(limit, number) for limit in limits}
-        if all(
-            text != end or value == limit
-            for value, text in zip(values, texts, strict=True)
-            for limit, end in ends.items()
-        ):
-            break
-    return texts
+def significant_apart(values: Sequence[float | None], limits: Sequence[float]) -> list[str]:
+    """As `significant`, with more digits if three would round a value to a limit that it does not equal."""
+    digits = digits_apart(values, limits, fewest=3, show=significant)
+    return [significant(value, digits) for value in values]
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
@@ -80,12 +72,21 @@ def _decimals(value: float, digits: int) -> int:
     return digits - 1 if value == 0 else max(0, digits - 1 - floor(log10(abs(value))))
 
 
-def digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
-    """The fewest decimals that round no number to a limit that it does not equal."""
-    most_digits = fewest + _FURTHER_DECIMALS
+def digits_apart(
+    shown: Sequence[float | None],
+    limits: Sequence[float],
+    *,
+    fewest: int,
+    show: Callable[[Any, int], object] = round,
+) -> int:
+    """The fewest digits with which no number looks like a limit that it does not equal.
+
+    show: makes a number look as it will be shown; by default digits are decimals.
+    """
+    most_digits = fewest + _FURTHER_DIGITS
     for digits in range(fewest, most_digits):
         if all(
-            round(value, digits) != round(limit, digits) or value == limit
+            show(value, digits) != show(limit, digits) or value == limit
             for value in shown
             for limit in limits
         ):

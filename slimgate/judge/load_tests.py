@@ -159,8 +159,9 @@ def ratio_message(
     low, high = comparison.interval
     claimed = comparison.interval if comparison.noise_floor is None else comparison.claimed_interval
     digits = digits_apart((comparison.ratio, *claimed), [judged.limit], fewest=2)
+    claim = _format_claim(comparison, claimed, digits)
     line = (
-        f"{name}{part} {comparison.ratio:.{digits}f}× the base's speed {_format_claim(comparison, digits)}, "
+        f"{name}{part} {comparison.ratio:.{digits}f}× the base's speed {claim}, "
         f"budget {judged.limit:g}×: {judged.verdict}"
     )
     if judged.verdict is not Verdict.INCONCLUSIVE:
@@ -176,8 +177,8 @@ def ratio_message(
     return f"{line}, more requests would decide"
 
 
-def _format_claim(comparison: TimeRatio, digits: int) -> str:
-    low, high = comparison.interval if comparison.noise_floor is None else comparison.claimed_interval
+def _format_claim(comparison: TimeRatio, claimed: Interval, digits: int) -> str:
+    low, high = claimed
     ends = f"{low:.{digits}f}, " + (f"{high:.{digits}f}" if isfinite(high) else "no bound")
     bounds = f"[{ends}]"
     if comparison.noise_floor is None:

@@ -14,8 +14,6 @@ from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 
 # factor on the rows of the run, above which a message suggests no number: labelling is too much work
 _OUT_OF_REACH = 100
-# of a share beside its limit
-_MOST_DIGITS = 6
 
 
 def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
@@ -103,23 +101,16 @@ def _budget(budget: BudgetFacts, digits: int) -> str:
 
 def format_share_above(capped: CappedFacts) -> str:
     """`above the cap of 1: 0.3 % [0.1, 0.9], limit 0.25 %`, with the uncapped mean if a row is above."""
-    numbers = [100 * share for share in (capped.above_max, capped.above, *capped.above_interval)]
-    limit, share, low, high = _format_shares(numbers)
+    percent = [100 * share for share in (capped.above_max, capped.above, *capped.above_interval)]
+    digits = digits_apart(percent[1:], percent[:1], fewest=2, show=_to_digits)
+    limit, share, low, high = (_to_digits(number, digits) for number in percent)
     uncapped = f", {significant(capped.uncapped)} without the cap" if capped.above > 0 else ""
     cap = f"{capped.cap:,.0f}" if capped.cap >= 100 else f"{capped.cap:.3g}"
     return f"above the cap of {cap}: {share} % [{low}, {high}], limit {limit} %{uncapped}"
 
 
-def _format_shares(numbers: Sequence[float]) -> list[str]:
-    """Two digits each, or more if these would round a number to the first one, its limit."""
-    for digits in range(2, _MOST_DIGITS):
-        texts = [f"{number:.{digits}g}" for number in numbers]
-        if all(
-            text != texts[0] or number == numbers[0]
-            for text, number in zip(texts[1:], numbers[1:], strict=True)
-        ):
-            return texts
-    return [f"{number:.{_MOST_DIGITS}g}" for number in numbers]
+def _to_digits(number: float, digits: int) -> str:
+    return f"{number:.{digits}g}"
 
 
 def _sign_of(kind: str) -> str:

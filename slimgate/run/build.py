@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +68,36 @@ class _Place:
     model: str
     label: str
     recipe: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What makes one artifact.
+
+    where: the variant and the step, for messages. key: the artifact's key in the store. reads: the splits
+    that `make` may read. teachers: the artifacts that it may load. place: for progress and time limits.
+    check: called after the model is saved; raises if its sources are no longer those that `key` names.
+    """
+
+    where: str
+    step_name: str
+    params: object
+    key: Json
+    reads: tuple[str, ...]
+    make: Callable[[BuildContext], Saved]
+    place: _Place
+    teachers: tuple[Artifact, ...] = ()
+    step: Step[Any] | None = None
+    are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out
+    check: Callable[[], None] = lambda: None
+
+    def list_parents(self) -> list[str]:
+        """The keys of the artifacts that it is made from."""
+        return [
+            *(self.key[name] for name in ("parent", "teacher") if self.key.get(name)),
+            *self.key.get("more_teachers", ()),
+            *self.key.get("models", ()),
+        ]
 
 
 class Builder:
@@ -144,11 +174,20 @@ class Builder:
     def _make_endpoint(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
         key = keys.make_endpoint_key(variant, self._suite.path.parent)
         model = EndpointModel(variant.runtime.params, key["served"])
-        where = f"{self._format_variant(variant)}: endpoint {ref.text}"
-        return self._make_artifact(where, LOAD, str(ref.text), key, (), lambda _: model, place=place)
+        return self._make_artifact(
+            Job(
+                where=f"{self._format_variant(variant)}: endpoint {ref.text}",
+                step_name=LOAD,
+                params=str(ref.text),
+                key=key,
+                reads=(),
+                make=lambda _: model,
+                place=place,
+            )
+        )
 
     def _make_cascade(self, variant: Variant, table: CascadeTable, place: _Place) -> Artifact:
-        where, suite = f"{self._format_variant(variant)}: cascade", self._suite
+        suite = self._suite
         artifacts = tuple(self.build(name).artifact for name in table.models)
         reads = (SELECTION,) if table.reads_selection else ()
         key = keys.make_cascade_key(suite, self._rows, table, artifacts, reads=reads, device=self._device)
@@ -156,30 +195,28 @@ class Builder:
         def make(context: BuildContext) -> Any:
             return make_cascade(suite, variant, artifacts, context)
 
-        return self._make_artifact(where, CASCADE, dump_params(table), key, reads, make, place=place)
+        return self._make_artifact(
+            Job(
+                where=f"{self._format_variant(variant)}: cascade",
+                step_name=CASCADE,
+                params=dump_params(table),
+                key=key,
+                reads=reads,
+                make=make,
+                place=place,
+            )
+        )
 
     def _load_model(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
         if variant.is_endpoint:
             return self._make_endpoint(variant, ref, place)
         if variant.cascade is not None:
             return self._make_cascade(variant, variant.cascade, place)
-        task = self._suite.setup.task
         where = f"{self._format_variant(variant)}: model {ref.text}"
         with _explain_errors(where):
             ref = fetch_model(ref)
-            assert ref.folder is not None
-            config = model_config(ref)
-            task.object.check_model(task.params, ref, config, self._rows.facts)
-            graph = ref.kind not in (TORCH, CHECKPOINT)
-            if graph:
-                graph_loading.check_graph(ref, config, task.object, task.params, self._rows.facts)
-            reads = (
-                ()
-                if graph
-                else task.object.load_reads(task.params, without_head(config) if ref.new_head else config)
-            )
-            if ref.fresh:  # its tokenizer is trained on them
-                reads = tuple(dict.fromkeys(("train", *reads)))
+            reads = self._check_source(ref)
+        graph = _is_graph(ref)
         key = keys.make_load_key(
             self._rows,
             ref,
@@ -190,36 +227,44 @@ class Builder:
             device=self._device,
             precision=self._resolve_precision("auto"),
         )
-
-        def check_unchanged() -> None:
-            assert ref.folder is not None
-            if contents.digest_model_files(ref) != key["load"]:
-                raise BuildError(
-                    f"files of {ref.folder} changed while they were read; run again when no program "
-                    "writes to this folder"
-                )
-
-        def load(context: BuildContext) -> Any:
-            if graph:
-                return graph_loading.load_graph(ref, context)
-            weights = model_weights(ref)
-            if any(file.suffix == ".bin" for file in weights):
-                context.log["weights"] = (
-                    f"{weights[0].name}, read by weights_only: safetensors there are none"
-                )
-            model = task.object.load_model(task.params, ref, context)
-            return model if ref.stored is None else _to_checkpoint(model, ref, context)
-
         return self._make_artifact(
-            where,
-            LOAD,
-            str(ref.text),
-            key,
-            reads,
-            load,
-            place=place,
-            check=check_unchanged,
+            Job(
+                where=where,
+                step_name=LOAD,
+                params=str(ref.text),
+                key=key,
+                reads=reads,
+                make=lambda context: self._read_model(ref, context),
+                place=place,
+                check=lambda: _check_unchanged(ref, key["load"]),
+            )
         )
+
+    def _check_source(self, ref: ModelRef) -> tuple[str, ...]:
+        """Checks that the model fits the task. Returns the splits that loading it reads."""
+        task, facts = self._suite.setup.task, self._rows.facts
+        config = model_config(ref)
+        task.object.check_model(task.params, ref, config, facts)
+        reads: tuple[str, ...] = ()
+        if _is_graph(ref):
+            graph_loading.check_graph(ref, config, task.object, task.params, facts)
+        else:
+            reads = task.object.load_reads(task.params, without_head(config) if ref.new_head else config)
+        if ref.fresh:  # its tokenizer is trained on them
+            reads = tuple(dict.fromkeys(("train", *reads)))
+        return reads
+
+    def _read_model(self, ref: ModelRef, context: BuildContext) -> Any:
+        if _is_graph(ref):
+            return graph_loading.load_graph(ref, context)
+        weights = model_weights(ref)
+        if any(file.suffix == ".bin" for file in weights):
+            context.log["weights"] = (
+                f"{weights[0].name}, read with weights_only, because there is no safetensors file"
+            )
+        task = self._suite.setup.task
+        model = task.object.load_model(task.params, ref, context)
+        return model if ref.stored is None else _to_checkpoint(model, ref, context)
 
     def _apply_step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
         plugin = step.object
@@ -229,7 +274,6 @@ class Builder:
                 f"{where}: this step cannot start from an already quantized model ({parent.kind})"
             )
         teachers = self._build_teachers(where, step, parent)
-        params = dump_params(step.params)
         with _explain_errors(where):
             environment = plugin.environment(step.params)
         precision = getattr(step.params, "precision", None)
@@ -245,43 +289,39 @@ class Builder:
             precision=None if precision is None else self._resolve_precision(precision),
         )
 
-        def apply(context: BuildContext) -> Any:
-            if getattr(step.params, "processes", 1) > 1:
-                model = self._contexts.apply_in_processes(step, parent, teachers, context)
-            else:
-                with context.time_stage("load"):
-                    model = self._contexts.load_model(parent, plugin)
-                model = plugin.apply(model, step.params, context)
-            if not hasattr(model, "save"):
-                raise BuildError(
-                    f"apply gave {type(model).__name__} back, expected the model that it was given"
-                )
-            model.kind = plugin.gives or model.kind
-            return model
-
-        def check_unchanged() -> None:
-            if step.row_files and list(map(file_sha256, step.row_files)) != key["files"]:
-                raise BuildError(
-                    "files of further rows changed while they were read; run again when no program writes "
-                    "to them"
-                )
-
         def are_held_out(texts: Sequence[str]) -> list[bool]:
             return self._contexts.read_held_out_texts()(texts)
 
         return self._make_artifact(
-            where,
-            step.name,
-            params,
-            key,
-            step.reads,
-            apply,
-            place=place,
-            teachers=teachers,
-            step=plugin,
-            are_held_out=are_held_out if step.adds_rows else refuse_held_out,
-            check=check_unchanged,
+            Job(
+                where=where,
+                step_name=step.name,
+                params=dump_params(step.params),
+                key=key,
+                reads=step.reads,
+                make=lambda context: self._run_step(step, parent, teachers, context),
+                place=place,
+                teachers=teachers,
+                step=plugin,
+                are_held_out=are_held_out if step.adds_rows else refuse_held_out,
+                check=lambda: _check_rows_unchanged(step, key),
+            )
         )
+
+    def _run_step(
+        self, step: SuiteStep, parent: Artifact, teachers: tuple[Artifact, ...], context: BuildContext
+    ) -> Any:
+        plugin = step.object
+        if getattr(step.params, "processes", 1) > 1:
+            model = self._contexts.apply_in_processes(step, parent, teachers, context)
+        else:
+            with context.time_stage("load"):
+                model = self._contexts.load_model(parent, plugin)
+            model = plugin.apply(model, step.params, context)
+        if not hasattr(model, "save"):
+            raise BuildError(f"apply gave {type(model).__name__} back, expected the model that it was given")
+        model.kind = plugin.gives or model.kind
+        return model
 
     def _build_teachers(self, where: str, step: SuiteStep, parent: Artifact) -> tuple[Artifact, ...]:
         """Builds the step's teachers. Raises BuildError if two of them are the same model."""
@@ -301,80 +341,61 @@ class Builder:
 
         return resolve_precision(precision, self._device)
 
-    def _make_artifact(
-        self,
-        where: str,
-        step_name: str,
-        params: object,
-        key: Json,
-        reads: tuple[str, ...],
-        make: Callable[[BuildContext], Saved],
-        *,
-        place: _Place,
-        teachers: tuple[Artifact, ...] = (),
-        step: Step[Any] | None = None,
-        are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out,
-        check: Callable[[], None] = lambda: None,
-    ) -> Artifact:
-        """Finds an artifact in the store, or makes it.
-
-        where: the variant and the step, for messages. key: the artifact's key in the store. reads: the splits
-        that `make` may read. place: for progress and time limits. check: called after the model is saved;
-        raises if its sources are no longer those that `key` names.
-        """
-
-        def fill(folder: Path) -> Json:
-            import torch
-
-            quiet.keep_back()
-            torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
-            with (
-                make_scratch_folder(folder) as scratch,
-                self._watch.stage(
-                    f"{place.label}: {step_name}", expected=self._estimate_seconds(work)
-                ) as progress,
-            ):
-                last_progress = LastProgress(progress)
-                context = self._contexts.make(reads, teachers, scratch, last_progress, step)
-                context.are_held_out = are_held_out
-                start = time.perf_counter()
-                try:
-                    with _explain_errors(where), self._limit_time(place.model):
-                        model = make(context)
-                        with context.time_stage("save"):
-                            model.save(folder)
-                        check()
-                        for file in context.extra_files:
-                            shutil.copyfile(file, folder / file.name)
-                except SlimgateError as error:
-                    seconds = time.perf_counter() - start
-                    error.log = format_step_log(
-                        error,
-                        step_name=step_name,
-                        params=params,
-                        seconds=seconds,
-                        last_progress=last_progress.last,
-                        noted=context.log,
-                    )
-                    raise
-                seconds = time.perf_counter() - start
-            return {
-                **_make_manifest(
-                    folder, model, step_name, params, seconds, context.log, extra_files=context.extra_files
-                ),
-                "made": work.to_manifest,
-                "told": place.label,
-                "parents": [
-                    *(key[name] for name in ("parent", "teacher") if key.get(name)),
-                    *key.get("more_teachers", ()),
-                    *key.get("models", ()),
-                ],
-            }
-
-        work = self.describe_work(step_name, params, place.recipe, reads)
-        digest = json_digest(key)
-        entry: Entry = self._store.make("artifacts", digest, fill)
+    def _make_artifact(self, job: Job) -> Artifact:
+        """Finds the artifact in the store, or makes it."""
+        digest = json_digest(job.key)
+        entry: Entry = self._store.make("artifacts", digest, lambda folder: self._fill(folder, job))
         return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
+
+    def _fill(self, folder: Path, job: Job) -> Json:
+        """Makes the model, saves it in the folder and returns the artifact's manifest."""
+        import torch
+
+        quiet.keep_back()
+        torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
+        work = self.describe_work(job.step_name, job.params, job.place.recipe, job.reads)
+        stage = f"{job.place.label}: {job.step_name}"
+        with (
+            make_scratch_folder(folder) as scratch,
+            self._watch.stage(stage, expected=self._estimate_seconds(work)) as progress,
+        ):
+            last_progress = LastProgress(progress)
+            context = self._contexts.make(job.reads, job.teachers, scratch, last_progress, job.step)
+            context.are_held_out = job.are_held_out
+            start = time.perf_counter()
+            try:
+                model = self._make_and_save(folder, job, context)
+            except SlimgateError as error:
+                error.log = format_step_log(
+                    error,
+                    step_name=job.step_name,
+                    params=job.params,
+                    seconds=time.perf_counter() - start,
+                    last_progress=last_progress.last,
+                    noted=context.log,
+                )
+                raise
+            seconds = time.perf_counter() - start
+        return {
+            **_make_manifest(folder, model, extra_files=context.extra_files),
+            "step": job.step_name,
+            "params": job.params,
+            "seconds": round(seconds, 3),
+            "log": dict(context.log),
+            "made": work.to_manifest,
+            "told": job.place.label,
+            "parents": job.list_parents(),
+        }
+
+    def _make_and_save(self, folder: Path, job: Job, context: BuildContext) -> Saved:
+        with _explain_errors(job.where), self._limit_time(job.place.model):
+            model = job.make(context)
+            with context.time_stage("save"):
+                model.save(folder)
+            job.check()
+            for file in context.extra_files:
+                shutil.copyfile(file, folder / file.name)
+        return model
 
     @contextmanager
     def _limit_time(self, model: str) -> Iterator[None]:
@@ -420,17 +441,11 @@ def _join_message(where: str, message: str) -> str:
     return f"{where}: {problem if is_repeated else message}"
 
 
-def _make_manifest(
-    folder: Path,
-    model: Saved,
-    step_name: str,
-    params: object,
-    seconds: float,
-    log: Mapping[str, object],
-    *,
-    extra_files: Sequence[Path],
-) -> Json:
-    """The manifest of an artifact. extra_files: files stored next to the artifact that are not part of it."""
+def _make_manifest(folder: Path, model: Saved, *, extra_files: Sequence[Path]) -> Json:
+    """What an artifact's manifest says of the saved model.
+
+    extra_files: files stored next to the artifact that are not part of it.
+    """
     files = [file for file in files_of(folder) if file not in {path.name for path in extra_files}]
     counted = model.counted_files(files) if hasattr(model, "counted_files") else files
     return {
@@ -439,11 +454,30 @@ def _make_manifest(
         "bytes": sum((folder / file).stat().st_size for file in counted),
         **model.measure_size(),
         **({"stored": stored} if (stored := getattr(model, "stored", None)) else {}),
-        "step": step_name,
-        "params": params,
-        "seconds": round(seconds, 3),
-        "log": dict(log),
     }
+
+
+def _is_graph(ref: ModelRef) -> bool:
+    """Whether the model is a graph of another runtime, not a network of torch."""
+    return ref.kind not in (TORCH, CHECKPOINT)
+
+
+def _check_unchanged(ref: ModelRef, digest: str) -> None:
+    """Raises BuildError if the model's files are no longer those with this digest."""
+    assert ref.folder is not None
+    if contents.digest_model_files(ref) != digest:
+        raise BuildError(
+            f"files of {ref.folder} changed while they were read; run again when no program writes to this "
+            "folder"
+        )
+
+
+def _check_rows_unchanged(step: SuiteStep, key: Json) -> None:
+    """Raises BuildError if the step's files of further rows are no longer those that its key names."""
+    if step.row_files and list(map(file_sha256, step.row_files)) != key["files"]:
+        raise BuildError(
+            "files of further rows changed while they were read; run again when no program writes to them"
+        )
 
 
 def _to_checkpoint(model: TorchModel, ref: ModelRef, context: BuildContext) -> Any:

@@ -10,22 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
-from slimgate.run.build import Builder
+from slimgate.run.build import Builder, Job
 from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 from slimgate.suite.suite import Suite
-
-if TYPE_CHECKING:
-    from slimgate.plugins.base import Json
 
 # By kind of result. A variant that cannot be built has no digest, so none of its results are carried over.
 Digests = Mapping[str, str]
@@ -34,16 +30,8 @@ Digests = Mapping[str, str]
 class Inputs(Builder):
     """A builder that builds nothing: it digests an artifact's inputs in place of the artifact."""
 
-    def _make_artifact(
-        self,
-        where: str,  # noqa: ARG002
-        step_name: str,  # noqa: ARG002
-        params: object,  # noqa: ARG002
-        key: Json,
-        *rest: object,  # noqa: ARG002
-        **more: object,  # noqa: ARG002
-    ) -> Artifact:
-        digest = json_digest(key)
+    def _make_artifact(self, job: Job) -> Artifact:
+        digest = json_digest(job.key)
         # answers of an unknown kind count as this processor's, and so do the results of a record
         return Artifact(Entry(Path(digest), {"digest": digest, "kind": "unknown"}, False))
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
-from slimgate.run.build import Builder
+from slimgate.run.build import Builder, Job
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import Variant, dump_params
-
-if TYPE_CHECKING:
-    from slimgate.plugins.base import Json
 
 
 @dataclass(frozen=True)
@@ -70,20 +66,12 @@ class Lookup(Builder):
         super().__init__(run.suite, run.rows, run.store, device=run.device, seed=seed, teacher=teacher)
         self.artifacts: dict[str, Artifact] = {}
 
-    def _make_artifact(
-        self,
-        where: str,
-        step_name: str,  # noqa: ARG002
-        params: object,  # noqa: ARG002
-        key: Json,
-        *rest: object,  # noqa: ARG002
-        **more: Any,
-    ) -> Artifact:
-        entry = self._store.find("artifacts", json_digest(key))
+    def _make_artifact(self, job: Job) -> Artifact:
+        entry = self._store.find("artifacts", json_digest(job.key))
         if entry is None:
-            raise NotStored(where)
-        self.artifacts[more["place"].recipe] = Artifact(entry)
-        return self.artifacts[more["place"].recipe]
+            raise NotStored(job.where)
+        artifact = self.artifacts[job.place.recipe] = Artifact(entry)
+        return artifact
 
 
 def plan_models(run: SuiteRun) -> list[PlannedModel]:

@@ -74,10 +74,70 @@ def judge_quality(
     """
     for budget in budgets:
         check_budget(metric, budget)
-    judged = _judge_rows(
-        metric, teacher, variant, budgets, builds=builds, seed=seed, resamples=resamples, runs=runs
-    )
+    if builds is None:
+        budgets, builds = [replace(budget, over="rows") for budget in budgets], ()
+    teacher, variant, *builds = _select_rows(metric, (teacher, variant, *builds))
+    _check_alike(metric, teacher, variant)
+    if runs is not None and max(runs.counts) == 1:
+        runs = None
+    if metric.documents is not None or metric.correlated is not None:
+        if runs is not None:
+            raise _make_runs_error(metric)
+        judged = _judge_whole(metric, teacher, variant, budgets, seed=seed, resamples=resamples)
+    else:
+        judged = _judge_rows(
+            replace(metric, rows=None),
+            teacher,
+            variant,
+            budgets,
+            builds=builds,
+            seed=seed,
+            resamples=resamples,
+            runs=runs,
+        )
     return withhold_sure_passes(metric, judged)
+
+
+def _select_rows(metric: Metric, models: Sequence[Outcomes]) -> list[Outcomes]:
+    """The rows that the metric measures, of each model. Raises MeasureError if there are none."""
+    check_same_rows(models[0], models[1])
+    if metric.rows is not None:
+        models = [own_rows(metric, outcomes) for outcomes in models]
+    models = [arranged(metric, outcomes) for outcomes in models]
+    for outcomes in models:
+        outcomes.check_finite()
+    if not len(models[0]):
+        raise MeasureError(f"{metric.name}: there are no gate rows to judge")
+    return models
+
+
+def _judge_whole(
+    metric: Metric,
+    teacher: Outcomes,
+    variant: Outcomes,
+    budgets: Sequence[QualityBudget],
+    *,
+    seed: int,
+    resamples: int | None,
+) -> QualityJudgement:
+    """Judges a figure of all rows together: perplexity or a correlation."""
+    groups = shared_groups(teacher, variant)
+    if metric.documents is not None:
+        from slimgate.judge.perplexity import judge_perplexity
+
+        (nats, tokens), (after, _) = metric.documents.of(teacher), metric.documents.of(variant)
+        cap = metric.documents.cap
+        judged = judge_perplexity(nats, after, tokens, budgets, groups=groups, cap=cap)
+    else:
+        from slimgate.judge.correlation import judge_correlation
+
+        assert metric.correlated is not None
+        (gold, scores), (_, variant_scores) = metric.correlated.of(teacher), metric.correlated.of(variant)
+        kind, count = metric.correlated.kind, resamples or ROW_RESAMPLES
+        judged = judge_correlation(
+            kind, gold, scores, variant_scores, budgets, seed=seed, resamples=count, groups=groups
+        )
+    return replace(judged, metric=metric.name)
 
 
 def _judge_rows(
@@ -86,47 +146,12 @@ def _judge_rows(
     variant: Outcomes,
     budgets: Sequence[QualityBudget],
     *,
-    builds: Sequence[Outcomes] | None,
+    builds: Sequence[Outcomes],
     seed: int,
     resamples: int | None,
     runs: RunScores | None,
 ) -> QualityJudgement:
-    """As `judge_quality`, also for budgets that no variant can break."""
-    if builds is None:
-        budgets, builds = [replace(budget, over="rows") for budget in budgets], ()
-    check_same_rows(teacher, variant)
-    if metric.rows is not None:
-        teacher, variant = own_rows(metric, teacher), own_rows(metric, variant)
-        builds = [own_rows(metric, outcomes) for outcomes in builds]
-        metric = replace(metric, rows=None)
-    teacher, variant = arranged(metric, teacher), arranged(metric, variant)
-    builds = [arranged(metric, build) for build in builds]
-    for outcomes in (teacher, variant, *builds):
-        outcomes.check_finite()
-    if not len(teacher):
-        raise MeasureError(f"{metric.name}: there are no gate rows to judge")
-    _check_alike(metric, teacher, variant)
-    if runs is not None and max(runs.counts) == 1:
-        runs = None
-    if runs is not None and (metric.documents is not None or metric.correlated is not None):
-        raise _make_runs_error(metric)
-    if metric.documents is not None:
-        from slimgate.judge.perplexity import judge_perplexity
-
-        (nats, tokens), (after, _) = metric.documents.of(teacher), metric.documents.of(variant)
-        groups, cap = shared_groups(teacher, variant), metric.documents.cap
-        judged = judge_perplexity(nats, after, tokens, budgets, groups=groups, cap=cap)
-        return replace(judged, metric=metric.name)
-    if metric.correlated is not None:
-        from slimgate.judge.correlation import judge_correlation
-
-        (gold, scores), (_, variant_scores) = metric.correlated.of(teacher), metric.correlated.of(variant)
-        groups, count = shared_groups(teacher, variant), resamples or ROW_RESAMPLES
-        kind = metric.correlated.kind
-        judged = judge_correlation(
-            kind, gold, scores, variant_scores, budgets, seed=seed, resamples=count, groups=groups
-        )
-        return replace(judged, metric=metric.name)
+    """Judges a mean over rows, or a figure that is computed again for each resample of the rows."""
     metric = with_range_of_rows(metric, teacher, variant)
     bounded = is_bounded(metric) or not metric.resampled
     if not bounded:
@@ -147,11 +172,11 @@ def _judge_rows(
         judged = judge_rows_above(metric, judged, pairs, budgets)
     if metric.unit == "percent":
         judged = as_growth(metric, judged, evidence)
-    absent = absent_labels(teacher) if metric.over_labels else []
-    if not absent:
-        return judged
-    labels = list_names(absent, _MOST_NAMED)
-    return withhold_pass(judged, f"no gate row has the label {labels}, which counts as much as every other")
+    if absent := absent_labels(teacher) if metric.over_labels else []:
+        labels = list_names(absent, _MOST_NAMED)
+        reason = f"no gate row has the label {labels}, which counts as much as every other"
+        judged = withhold_pass(judged, reason)
+    return judged
 
 
 def _make_runs_error(metric: Metric) -> MeasureError:

@@ -103,45 +103,29 @@ def assert_within(
         "ranges": ranges,
     }
     of_predictions = {"labels": labels, "positive": positive}
-    if not (isinstance(teacher, Outcomes) or isinstance(variant, Outcomes)):
-        runs = _list_runs(teacher), _list_runs(variant)
-        sides = runs[0][0], runs[1][0]
-        several = max(map(len, runs)) > 1
-        if several or not all(holds_predictions(path) for path in sides):
-            _refuse_options(of_predictions, "prediction files")
-            check_options(allow)
-            rules = Rules(
-                frozenset(allow),
-                missing,
-                directions=read_directions(higher_is_better, lower_is_better),
-                runs=parse_choices(run),
-                models=parse_models(model),
-                same_id=same_id,
-            )
-            return _assert_logs_within(*runs, metric, points, equivalent, seed, rules, ranges or {})
+    if isinstance(teacher, Outcomes) or isinstance(variant, Outcomes):
         _refuse_options(of_logs, "logs")
-        pair = read_pair(*sides, ColumnNames(), labels=labels, positive=positive)
-        teacher, variant = pair.teacher, pair.variant
+        _refuse_options(of_predictions, "prediction files")
+        return _assert_outcomes_within(teacher, variant, metric, points, equivalent, seed)
+    runs = _list_runs(teacher), _list_runs(variant)
+    if max(map(len, runs)) == 1 and all(holds_predictions(paths[0]) for paths in runs):
+        _refuse_options(of_logs, "logs")
+        pair = read_pair(runs[0][0], runs[1][0], ColumnNames(), labels=labels, positive=positive)
         doubt = describe_near_chance(pair.teacher)
         for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
             warnings.warn(text, stacklevel=2)
-    else:
-        _refuse_options(of_logs, "logs")
-        _refuse_options(of_predictions, "prediction files")
-    if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
-        actual = f"{type(teacher).__name__} and {type(variant).__name__}"
-        raise SuiteError(f"assert_within: {actual} was given, expected two Outcomes or two paths")
-    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
-        teacher, variant = _with_same_classes(teacher, variant)
-    budgets = [
-        *(QualityBudget("drop_points", limit) for limit in points),
-        *(QualityBudget("equivalent_points", limit) for limit in equivalent),
-    ]
-    loaded = load_metric(metric or "accuracy")
-    judged = judge_quality(loaded, teacher, variant, budgets, seed=seed)
-    if judged.verdict is not Verdict.PASS:
-        raise AssertionError(message("variant", judged))
-    return judged
+        return _assert_outcomes_within(pair.teacher, pair.variant, metric, points, equivalent, seed)
+    _refuse_options(of_predictions, "prediction files")
+    check_options(allow)
+    rules = Rules(
+        frozenset(allow),
+        missing,
+        directions=read_directions(higher_is_better, lower_is_better),
+        runs=parse_choices(run),
+        models=parse_models(model),
+        same_id=same_id,
+    )
+    return _assert_logs_within(*runs, metric, points, equivalent, seed, rules, ranges or {})
 
 
 def _refuse_options(options: Mapping[str, object], kind: str) -> None:
@@ -224,6 +208,30 @@ def _list_runs(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     return runs
 
 
+def _assert_outcomes_within(
+    teacher: object,
+    variant: object,
+    metric: str | None,
+    points: Sequence[float],
+    equivalent: Sequence[float],
+    seed: int,
+) -> QualityJudgement:
+    __tracebackhide__ = True
+    if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
+        actual = f"{type(teacher).__name__} and {type(variant).__name__}"
+        raise SuiteError(f"assert_within: {actual} was given, expected two Outcomes or two paths")
+    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
+        teacher, variant = _with_same_classes(teacher, variant)
+    budgets = [
+        *(QualityBudget("drop_points", limit) for limit in points),
+        *(QualityBudget("equivalent_points", limit) for limit in equivalent),
+    ]
+    judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, budgets, seed=seed)
+    if judged.verdict is not Verdict.PASS:
+        raise AssertionError(message("variant", judged))
+    return judged
+
+
 def _assert_logs_within(
     base: Sequence[Path],
     target: Sequence[Path],
@@ -234,6 +242,7 @@ def _assert_logs_within(
     rules: Rules,
     ranges: Mapping[str, Sequence[float]],
 ) -> QualityJudgement:
+    __tracebackhide__ = True
     budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
     budgets = replace(budgets, ranges=read_ranges({RANGES: ranges}, "assert_within"))
     sides = read_side(base), read_side(target)

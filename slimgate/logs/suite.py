@@ -41,7 +41,7 @@ from slimgate.plugins.loading import load
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
 from slimgate.plugins.suite_folders import import_from
 from slimgate.results.base import OnInconclusive
-from slimgate.results.checks import LATENCY
+from slimgate.results.checks import LATENCY, TEACHER
 from slimgate.suite.errors import find_value, make_suite_error, to_suite_error
 from slimgate.suite.file import parse_toml
 
@@ -182,58 +182,23 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
 def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     """The suite described by data, the content of the file; see `load_log_suite`. Raises SuiteError."""
     tables = {key: value for key, value in data.items() if key != LOGS}
+    table = _read_table(data, shown)
     try:
-        table = LogsTable.model_validate(data[LOGS])
         base_runs = [] if table.base is None else _to_relative_paths(path, table.base, shown)
         target_runs = {name: _to_relative_paths(path, texts, shown) for name, texts in table.targets.items()}
         _check_distinct(target_runs)
         several = max(len(paths) for paths in (base_runs, *target_runs.values())) > 1
-        base = base_runs[0] if base_runs else None
-        kind = _find_kind(base, table, tables) if table.kind is None else _KINDS[table.kind]
-        if several and kind == PREDICTIONS and table.kind is None:
-            kind = ANSWERS  # a table of predictions is a log of accuracy
-        _check_base(base, kind)
+        kind = _find_kind(base_runs, table, tables, several=several)
+        _check_base(base_runs, kind)
         if table.format is not None:
             load("log", table.format)
         (check_load_options if kind == LOADS else check_options)(table.allow)
-        rules = Rules(
-            frozenset(table.allow),
-            table.missing,
-            directions=read_directions(table.higher_is_better, table.lower_is_better),
-            runs=parse_choices(table.run),
-            models=parse_models(table.model),
-            same_id=table.same_id,
-            slices=read_slices(table.slices),
-            checks=_read_checks(table, path, shown),
-        )
-    except ValidationError as error:
-        if isinstance(targets := find_value(data, (LOGS, "targets")), str):
-            problem = (
-                f'"{targets}" was given, expected a table of names and paths: targets = '
-                f'{{ int4 = "{targets}" }}'
-            )
-            raise make_suite_error(shown, (LOGS, "targets"), data, problem) from None
-        raise to_suite_error(error, shown, data, (LOGS,)) from None
+        rules = _read_rules(table, path, shown)
     except DataError as error:
         raise SuiteError(f"{shown} [logs] {str(error).removeprefix('--')}") from None
     except SuiteError as error:
         raise SuiteError(f"{shown} [logs]: {error}") from None
-    if "teacher" in table.targets:
-        raise SuiteError(
-            f"{shown} [logs] targets.teacher: the report uses this name for the base; give another name"
-        )
-    of_answers = kind == ANSWERS
-    stated = sorted(_PREDICTION_KEYS & table.model_fields_set)
-    if of_answers and stated:
-        raise SuiteError(
-            f"{shown} [logs] {stated[0]}: this key is for prediction files, but the base is a log"
-        )
-    if not of_answers and several:
-        raise SuiteError(
-            f"{shown} [logs]: several runs of a side were given; {kind} are judged with one run per side"
-        )
-    if not of_answers:
-        _check_keys(table, kind, shown)
+    _check_keys(table, kind, shown, several=several)
     return LogSuite(
         path=path,
         shown=shown,
@@ -245,6 +210,37 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         tables=tables,
         budgets=_read_budgets(tables, kind, [*target_runs], shown),
         rules=rules,
+    )
+
+
+def _read_table(data: Mapping[str, Any], shown: str) -> LogsTable:
+    try:
+        table = LogsTable.model_validate(data[LOGS])
+    except ValidationError as error:
+        if isinstance(targets := find_value(data, (LOGS, "targets")), str):
+            problem = (
+                f'"{targets}" was given, expected a table of names and paths: targets = '
+                f'{{ int4 = "{targets}" }}'
+            )
+            raise make_suite_error(shown, (LOGS, "targets"), data, problem) from None
+        raise to_suite_error(error, shown, data, (LOGS,)) from None
+    if TEACHER in table.targets:
+        raise SuiteError(
+            f"{shown} [logs] targets.{TEACHER}: the report uses this name for the base; give another name"
+        )
+    return table
+
+
+def _read_rules(table: LogsTable, path: Path, shown: str) -> Rules:
+    return Rules(
+        frozenset(table.allow),
+        table.missing,
+        directions=read_directions(table.higher_is_better, table.lower_is_better),
+        runs=parse_choices(table.run),
+        models=parse_models(table.model),
+        same_id=table.same_id,
+        slices=read_slices(table.slices),
+        checks=_read_checks(table, path, shown),
     )
 
 
@@ -271,20 +267,26 @@ def _read_checks(table: LogsTable, path: Path, shown: str) -> AnswerChecks | Non
     return read_answer_checks(tokenizer, refusals)
 
 
-def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, object]) -> FileKind:
-    """KL logs have no base. Load tests have budgets on times; prediction files are known by their columns.
+def _find_kind(
+    base_runs: Sequence[Path], table: LogsTable, tables: Mapping[str, object], *, several: bool
+) -> FileKind:
+    """What the table says, or what the base and the budgets show.
 
-    For a base that does not exist yet, its keys and its suffix decide: JSON Lines may be either, and count as
-    logs.
+    KL logs have no base. Load tests have budgets on times; prediction files are known by their columns. For a
+    base that does not exist yet, its keys and its suffix decide: JSON Lines may be either, and count as logs.
+    several: whether a side has several runs; then a table of predictions is a log of accuracy.
     """
-    if base is None:
+    if table.kind is not None:
+        return _KINDS[table.kind]
+    if not base_runs:
         return KL
+    base = base_runs[0]
     if table.format is None:
         is_there = base.is_file() and holds_predictions(base, stated=table.states_columns)
         if is_there or (
             not base.exists() and (table.states_columns or base.suffix in (".csv", ".tsv", ".parquet"))
         ):
-            return PREDICTIONS
+            return ANSWERS if several else PREDICTIONS
     stated = tables.get("budgets", {})
     of_targets = stated.get("variants", {}) if isinstance(stated, Mapping) else {}
     budgets = [stated, *(of_targets.values() if isinstance(of_targets, Mapping) else ())]
@@ -294,15 +296,26 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, object]
     return ANSWERS
 
 
-def _check_base(base: Path | None, kind: FileKind) -> None:
+def _check_base(base_runs: Sequence[Path], kind: FileKind) -> None:
     """Raises SuiteError if KL logs have a base, or other files have none."""
-    if (base is None) != (kind == KL):
-        key, hint = ("base", "leave it out") if base is not None else ("no base", "name the log of the base")
+    if bool(base_runs) == (kind == KL):
+        key, hint = ("base", "leave it out") if base_runs else ("no base", "name the log of the base")
         raise SuiteError(f'{key} was given with kind = "{_NAMES[kind]}"; {hint}')
 
 
-def _check_keys(table: LogsTable, kind: FileKind, shown: str) -> None:
-    """Raises SuiteError for a key of [logs] that does not go with the kind of file."""
+def _check_keys(table: LogsTable, kind: FileKind, shown: str, *, several: bool) -> None:
+    """Raises SuiteError for a key of [logs] that does not go with the kind of file.
+
+    several: whether a side has several runs.
+    """
+    if kind == ANSWERS:
+        for key in sorted(_PREDICTION_KEYS & table.model_fields_set):
+            raise SuiteError(f"{shown} [logs] {key}: this key is for prediction files, but the base is a log")
+        return
+    if several:
+        raise SuiteError(
+            f"{shown} [logs]: several runs of a side were given; {kind} are judged with one run per side"
+        )
     for key in LogsTable.model_fields:
         if key in table.model_fields_set - _KEYS[kind]:
             hint = ', or set format = "table" to slice by a column' if key == "slices" else ""

@@ -94,7 +94,7 @@ def digits_apart(
     return most_digits
 
 
-def format_apart(shown: Sequence[float], limit: float) -> list[str]:
-    """The numbers with one decimal, or with more if one would round a number to the limit."""
-    digits = digits_apart(shown, [limit], fewest=1)
-    return [f"{value:z.{digits}f}" for value in shown]
+def format_apart(values: Sequence[float | None], limits: Sequence[float], *, fewest: int = 1) -> list[str]:
+    """As `to_fixed`, with more decimals if these would round a value to a limit that it does not equal."""
+    digits = digits_apart(values, limits, fewest=fewest)
+    return [to_fixed(value, digits) for value in values]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimgate._system.number_text import digits_apart, format_apart
+from slimgate._system.number_text import format_apart
 from slimgate.budgets.registry import find_kind
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
@@ -81,8 +81,7 @@ def _significant(value: float) -> str:
 def _flips(flips: FlipShare, budget: BudgetFacts | None, withheld: str | None) -> str:
     """withheld: why the budget gives no PASS; None if it may."""
     percent = [100 * value for value in (flips.share, *flips.interval)]
-    digits = digits_apart(percent, [] if budget is None else [budget.limit], fewest=1)
-    share, low, high = (f"{value:.{digits}f}" for value in percent)
+    share, low, high = format_apart(percent, [] if budget is None else [budget.limit])
     limit = "" if budget is None else f", budget {budget.limit:g} %"
     rows = format_rows(flips.n, flips.groups)
     outcome = "not gated" if budget is None else _behaviour_outcome(budget, flips.n)
@@ -130,7 +129,7 @@ def _named_slice(part: SliceFacts, budget: BudgetFacts, withheld: str | None) ->
 
     Example: `accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`.
     """
-    drop, low, high = format_apart((part.drop_points, *part.interval), budget.limit)
+    drop, low, high = format_apart((part.drop_points, *part.interval), [budget.limit])
     drop = f"drop {drop} points [{low}, {high}], budget {budget.limit:g}"
     outcome = str(budget.verdict)
     if budget.verdict is Verdict.INCONCLUSIVE:
@@ -141,5 +140,5 @@ def _named_slice(part: SliceFacts, budget: BudgetFacts, withheld: str | None) ->
 
 
 def _slice(part: SliceFacts, limit: float) -> str:
-    drop, low, high = format_apart((part.drop_points, *part.interval), limit)
+    drop, low, high = format_apart((part.drop_points, *part.interval), [limit])
     return f"{part.column} {part.value} (drop {drop} points [{low}, {high}], n={part.n})"

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from slimgate._system.number_text import MEGABYTE, digits_apart
+from slimgate._system.number_text import MEGABYTE, format_apart
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, QuantizedBudget, SizeBudget
 from slimgate.judge.decision import to_verdict
@@ -40,10 +40,10 @@ def judge_compression(
 
 def size_message(name: str, teacher_bytes: int, variant_bytes: int, budget: BudgetFacts | None) -> str:
     """The line of the gate."""
-    compression = teacher_bytes / variant_bytes
-    digits = digits_apart([compression], [] if budget is None else [budget.limit], fewest=2)
+    limits = [] if budget is None else [budget.limit]
+    [compression] = format_apart([teacher_bytes / variant_bytes], limits, fewest=2)
     sizes = f"{variant_bytes / MEGABYTE:.1f} vs {teacher_bytes / MEGABYTE:.1f} MB"
-    line = f"{name}: size {sizes}, {compression:.{digits}f}× smaller"
+    line = f"{name}: size {sizes}, {compression}× smaller"
     return line if budget is None else f"{line}, budget {budget.limit:g}×: {budget.verdict}"
 
 
@@ -109,9 +109,8 @@ def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> Budge
 def memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | None) -> str:
     """The line of the gate."""
     sizes = f"{memory.variant / MEGABYTE:.1f} vs {memory.teacher / MEGABYTE:.1f} MB"
-    numbers = (memory.ratio, *memory.spread)
-    digits = digits_apart(numbers, [] if budget is None else [budget.limit], fewest=3)
-    ratio, low, high = (f"{number:.{digits}f}" for number in numbers)
+    limits = [] if budget is None else [budget.limit]
+    ratio, low, high = format_apart((memory.ratio, *memory.spread), limits, fewest=3)
     line = f"{name}: peak memory {sizes}, {ratio} of the teacher's"
     if memory.readings > 1:
         line += f" [{low}, {high}] (n={memory.readings} processes)"

@@ -60,7 +60,7 @@ def slice_counts(slices: Sequence[SliceFacts], limit: float) -> str:
         return f"all {len(slices)} inside"
     worst = max(undecided, key=lambda part: (part.drop_points, -part.n))
     inside = sum(part.verdict is Verdict.PASS for part in slices)
-    drop, low, high = format_apart((worst.drop_points, *worst.interval), limit)
+    drop, low, high = format_apart((worst.drop_points, *worst.interval), [limit])
     where = f"worst: {worst.column} {worst.value}, drop {drop} [{low}, {high}], n={worst.n:,}"
     return f"{inside} inside, {len(undecided)} undecided ({where})"
 

@@ -23,7 +23,7 @@ from math import inf, isfinite
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.number_text import digits_apart
+from slimgate._system.number_text import format_apart
 from slimgate.errors import MeasureError
 from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.results.base import BudgetFacts, Verdict
@@ -210,10 +210,9 @@ def speed_message(
     more: str = "max_seconds",
 ) -> str:
     """The line of the gate. visible: as in `judge_speedup`. more: what would decide the budget."""
+    limits = [] if budget is None else [budget.limit]
     low, high = speedup.claimed_interval
-    numbers = (speedup.speedup, low, high)
-    digits = digits_apart(numbers, [] if budget is None else [budget.limit], fewest=2)
-    shown, *ends = (f"{number:.{digits}f}" for number in numbers)
+    shown, *ends = format_apart((speedup.speedup, low, high), limits, fewest=2)
     line = (
         f"{name}: {workload} {shown}× the teacher's speed [{', '.join(ends)}]"
         f" ({format_noise_floor(speedup.noise_floor)}, {speedup.rounds} rounds)"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, digits_apart, percent, significant, to_fixed
+from slimgate._system.number_text import MISSING, count, format_apart, percent, significant, to_fixed
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import Sides
@@ -177,8 +177,7 @@ def _flip_share(facts: BehaviourFacts) -> str:
     if flips.percent is None or flips.interval is None:
         return count(flips.right_to_wrong)
     limits = [budget.limit for budget in facts.budgets if budget.kind == FlipsBudget.kind]
-    digits = digits_apart((flips.percent, *flips.interval), limits, fewest=1)
-    value, low, high = (to_fixed(number, digits) for number in (flips.percent, *flips.interval))
+    value, low, high = format_apart((flips.percent, *flips.interval), limits)
     return with_note(count(flips.right_to_wrong), f"{value} % [{low}, {high}]")
 
 

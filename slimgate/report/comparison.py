@@ -11,7 +11,7 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import (
     MISSING,
     count,
-    digits_apart,
+    format_apart,
     megabytes,
     percent,
     significant,
@@ -319,8 +319,7 @@ def _ratio(facts: MemoryFacts) -> str:
     if facts.ratio is None:
         return MISSING
     numbers = (facts.ratio, *(facts.spread or ()))
-    digits = digits_apart(numbers, [budget.limit for budget in facts.budgets], fewest=3)
-    ratio, *ends = (to_fixed(number, digits) for number in numbers)
+    ratio, *ends = format_apart(numbers, [budget.limit for budget in facts.budgets], fewest=3)
     return f"{ratio} [{', '.join(ends)}]" if ends else ratio
 
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from slimgate._system.number_text import (
     MISSING,
     count,
-    digits_apart,
+    format_apart,
     significant,
     significant_apart,
-    to_fixed,
 )
 from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
 
@@ -75,7 +74,7 @@ def times_words(
 def _speed_digits(value: float, limits: Sequence[float]) -> str:
     """1.93, 26.2, 131: a duel is not surer than three digits."""
     fewest = 2 if value < 10 else 1 if value < 100 else 0
-    return to_fixed(value, digits_apart([value], limits, fewest=fewest))
+    return format_apart([value], limits, fewest=fewest)[0]
 
 
 class Counted(Protocol):
@@ -127,12 +126,9 @@ def drop_words(
     if points is None or not isfinite(points):
         return None
     bounds = () if interval is None or not all(map(isfinite, interval)) else interval
-    digits = digits_apart((points, *bounds), limits, fewest=1)
-    shown = f"grown {to_fixed(points, digits)} %" if unit == "percent" else f"drop {to_fixed(points, digits)}"
-    if not bounds:
-        return shown
-    low, high = (to_fixed(bound, digits) for bound in bounds)
-    return f"{shown} [{low}, {high}]"
+    value, *ends = format_apart((points, *bounds), limits)
+    shown = f"grown {value} %" if unit == "percent" else f"drop {value}"
+    return f"{shown} [{', '.join(ends)}]" if ends else shown
 
 
 def format_drop(
@@ -157,9 +153,9 @@ def bounded_drop_words(
     """`drop 0.3, at most 1.1`: one decimal, and more for a number that would be rounded to its budget."""
     if points is None or not isfinite(points):
         return None
-    drop = to_fixed(points, digits_apart([points], limits, fewest=1))
+    [drop], [highest] = format_apart([points], limits), format_apart([bound], limits)
     shown = f"grown {drop} %" if unit == "percent" else f"drop {drop}"
-    return f"{shown}, at most {to_fixed(bound, digits_apart([bound], limits, fewest=1))}"
+    return f"{shown}, at most {highest}"
 
 
 def with_note(value: str, *notes: str | None) -> str:
@@ -170,4 +166,4 @@ def with_note(value: str, *notes: str | None) -> str:
 
 def _times(ratio: float, limits: Sequence[float] = ()) -> str:
     """One decimal, or two if one decimal would give 1.0."""
-    return to_fixed(ratio, digits_apart([ratio], limits, fewest=1 if ratio >= 1.05 else 2))
+    return format_apart([ratio], limits, fewest=1 if ratio >= 1.05 else 2)[0]

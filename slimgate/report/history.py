@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, digits_apart, megabytes, to_fixed
+from slimgate._system.number_text import MISSING, format_apart, megabytes
 from slimgate.record.earlier_results import format_status
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
@@ -127,8 +127,7 @@ def _speed_table(releases: Sequence[StoredRecord], names: Sequence[str], workloa
         if facts is None or facts.speedup is None or facts.speedup_interval is None:
             return MISSING
         numbers = (facts.speedup, *facts.speedup_interval)
-        digits = digits_apart(numbers, [budget.limit for budget in facts.budgets], fewest=2)
-        speedup, low, high = (to_fixed(number, digits) for number in numbers)
+        speedup, low, high = format_apart(numbers, [budget.limit for budget in facts.budgets], fewest=2)
         return with_note(f"{speedup}×", f"{low} to {high}")
 
     return _table_by_model(

@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from slimgate._system.number_text import digits_apart, format_apart
+from slimgate._system.number_text import format_apart
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, QuantizedBudget
@@ -96,7 +96,7 @@ def _describe_quantized(shares: WeightShares, judged: BudgetFacts) -> str:
     """
     claimed = f" (claimed: {shares.claim})" if shares.claim else ""
     limit = 100 * judged.limit
-    [share] = format_apart([100 * shares.quantized_share], limit)
+    [share] = format_apart([100 * shares.quantized_share], [limit])
     of_weights = f"{share} % of the weights of its blocks"
     return f"; {of_weights} have fewer than 16 bits{claimed}, budget {limit:g} %: {judged.verdict}"
 
@@ -132,9 +132,8 @@ def _report_flops(
         return facts
     ratio = after.macs / before.macs
     judged = judge_flops(before.macs, after.macs, budget.limit, budget.reason) if budget else None
-    digits = digits_apart([ratio], [judged.limit] if judged else [], fewest=3)
-    share = f"{ratio:.{digits}f} of the teacher's"
-    line = f"{variant.name}: {_giga(after)} vs {_giga(before)} GFLOPs a row, {share}"
+    [share] = format_apart([ratio], [judged.limit] if judged else [], fewest=3)
+    line = f"{variant.name}: {_giga(after)} vs {_giga(before)} GFLOPs a row, {share} of the teacher's"
     if judged:
         line += f", budget {judged.limit:g}: {judged.verdict}"
     fields = {

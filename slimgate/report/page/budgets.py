@@ -126,7 +126,7 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
 def _quantized_percent(budget: BudgetFacts) -> str:
     if budget.value is None:
         return MISSING
-    [share] = format_apart([100 * budget.value], 100 * budget.limit)
+    [share] = format_apart([100 * budget.value], [100 * budget.limit])
     return f"{share} %"
 
 

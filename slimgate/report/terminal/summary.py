@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate._system.number_text import MEGABYTE, MISSING, digits_apart
+from slimgate._system.number_text import MEGABYTE, MISSING, format_apart
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
@@ -253,6 +253,5 @@ def _drop(facts: QualityFacts | None) -> str:
     if facts is None or facts.drop_points is None or facts.interval is None:
         return MISSING
     numbers = (facts.drop_points, *facts.interval)
-    digits = digits_apart(numbers, list_point_limits(facts.budgets), fewest=1)
-    value, low, high = (f"{number:z.{digits}f}" for number in numbers)
+    value, low, high = format_apart(numbers, list_point_limits(facts.budgets))
     return f"{value} [{low}, {high}]"

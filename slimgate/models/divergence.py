@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from math import inf, isnan
 from typing import Literal
 
 import numpy as np
@@ -66,5 +67,15 @@ def find_divergence(
         float(scores[sorted(ends)].max() if token is None else scores[token])
         for token in (expected_token, own_token)
     )
-    size = scores.std() if scale == "standard deviation" else np.sqrt(np.square(scores).mean())
-    return Divergence(row, place, own_token, expected_token, (high - low) / float(size), scale)
+    return Divergence(row, place, own_token, expected_token, _gap(high, low, scores, scale), scale)
+
+
+def _gap(high: float, low: float, scores: npt.NDArray[np.float32], scale: Scale) -> float:
+    """(high - low) / scale of the finite scores, as a model may exclude tokens by -inf. Infinite for NaN."""
+    if high == low:
+        return 0.0
+    finite = scores[np.isfinite(scores)]
+    if isnan(high) or isnan(low) or not finite.size:
+        return inf
+    size = float(finite.std() if scale == "standard deviation" else np.sqrt(np.square(finite).mean()))
+    return (high - low) / size if size else inf

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def _check_written(
         "token": first.place + 1,
         "written": format_token(first.written),
         "expected": format_token(first.expected),
-        "gap": round(first.gap, 4),
+        "gap": round(first.gap, 4) if isfinite(first.gap) else None,
     }
     if tolerance is not None and worst.gap > tolerance:
         raise BuildError(

@@ -18,3 +18,19 @@ def test_a_gap_is_a_multiple_of_the_scale_that_the_caller_names(scale: Scale, ga
     assert found is not None
     assert (found.place, found.gap) == (1, pytest.approx(gap))
     assert f"times the {scale} of the scores; expected" in found.describe("row", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("scores", "gap"),
+    [
+        pytest.param([4.0, 6.0, -np.inf, 2.0], 2 / (8 / 3) ** 0.5, id="-inf for another token"),
+        pytest.param([-np.inf, 6.0, 4.0, 4.0], np.inf, id="-inf for the written token"),
+        pytest.param([np.nan, 6.0, 4.0, 4.0], np.inf, id="NaN"),
+        pytest.param([6.0, 6.0, 4.0, 4.0], 0.0, id="tie"),
+        pytest.param([4.0, 4.0, 4.0, 4.0], 0.0, id="all equal"),
+    ],
+)
+def test_a_gap_is_never_nan_which_no_tolerance_refuses(scores: list[float], gap: float) -> None:
+    divergence = find_divergence("1", [1], [0], lambda _: np.array(scores, np.float32))
+    assert divergence is not None
+    assert divergence.gap == pytest.approx(gap)

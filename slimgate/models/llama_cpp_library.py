@@ -100,11 +100,6 @@ class LlamaModel:
         """The number of tokens that the model was trained to read at most."""
         return int(self.library.llama_model_n_ctx_train(self.handle))
 
-    @property
-    def adds_start_token(self) -> bool:
-        """Whether llama.cpp puts a start token before each text that it reads."""
-        return bool(self.library.llama_vocab_get_add_bos(self._vocabulary))
-
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text. Special tokens in the text are recognized; none are added."""
         raw = text.encode("utf-8")

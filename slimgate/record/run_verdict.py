@@ -2,14 +2,13 @@
 
 verdict(variants, self_test, missing)              the state of the whole record
 verdict_of_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
-verdict_of_budgets(judged)                         for a command that judges budgets without a record
 
 The status of a run is decided in results/counts.py alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from slimgate.record.run import VariantRecord
 from slimgate.record.verdicts import RunVerdict
@@ -55,13 +54,6 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
     unmade = missing + sum(kind != ERROR for kind, _, _ in carried)
     counts.is_complete = bool(counts.passed) or not unmade
     return _to_verdict(counts, unmade, 0)
-
-
-def verdict_of_budgets(judged: Iterable[tuple[Verdict, OnInconclusive | None]]) -> RunVerdict:
-    """The verdict on budgets without a record, such as those on load tests, each with its on_inconclusive."""
-    counts = BudgetCounts()
-    counts.add_budgets(judged)
-    return _to_verdict(counts, 0, 0)
 
 
 def _add_facts(counts: BudgetCounts, facts: JudgedFacts) -> None:

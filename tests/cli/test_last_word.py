@@ -18,7 +18,7 @@ from slimgate.cli.main import main
 from slimgate.record.earlier_results import format_status
 from slimgate.record.lines import lines
 from slimgate.record.run import RunRecord, VariantRecord, to_json
-from slimgate.record.run_verdict import verdict, verdict_of_budgets
+from slimgate.record.run_verdict import verdict
 from slimgate.report.github import budget_annotations
 from slimgate.report.head import verdict_line
 from slimgate.report.pr_comment import pr_comment
@@ -87,8 +87,8 @@ def record_of(judged: Judged) -> RunRecord:
 
 @pytest.mark.parametrize(("judged", "word", "line", "fails"), CASES.values(), ids=CASES)
 def test_every_place_has_the_same_word(judged: Judged, word: str, line: str, fails: bool) -> None:
-    record, found = record_of(judged), verdict_of_budgets(judged)
-    assert (found.status, found.fails) == (record.verdict.status, record.verdict.fails) == (word, fails)
+    record = record_of(judged)
+    assert (record.verdict.status, record.verdict.fails) == (word, fails)
     assert format_status(record) == word
     assert verdict_line(record).startswith(f"**{word}**")
     assert {row.status for row in lines(record)} == {word}
@@ -101,7 +101,7 @@ def test_every_place_has_the_same_word(judged: Judged, word: str, line: str, fai
         assert word == "PASS" or "**PASS**" not in text
     marked = {one.split(" ", 1)[0] for one in budget_annotations(record, "x.toml")}
     assert marked == ({"::error"} if F in dict(judged) else {"::warning"} if U in dict(judged) else set())
-    assert format_verdict(found) == line
+    assert format_verdict(record.verdict) == line
 
 
 def predictions(folder: Path) -> list[str]:

@@ -63,18 +63,10 @@ def make_device_clock(device: str) -> DeviceClock:
     return CudaClock(device) if device.startswith("cuda") else WallClock()
 
 
-def reset_device_peak(device: str) -> None:
-    """Resets the peak of the device's memory; on the CPU it does nothing."""
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(device)
-
-
 def read_device_peak(device: str) -> int | None:
     """The peak bytes of GPU memory that this process's tensors used; None on the CPU.
 
-    Since the process began, or since reset_device_peak. CUDA's own memory is not included.
+    Since the process began, also of freed memory. CUDA's own memory is not included.
     """
     if not device.startswith("cuda"):
         return None

@@ -37,7 +37,7 @@ class LimitsTable(_Limits):
     """Base of the tables of limits on a metric: one kind of budget a key, and at least one of them."""
 
     @model_validator(mode="after")
-    def _limits_something(self) -> Self:
+    def _check_limits(self) -> Self:
         if not self.budgets():
             kinds = [kind for kind in KINDS if kind in type(self).model_fields]
             example = "drop_points = 2.0" if "drop_points" in kinds else "floor = 0.85"
@@ -69,7 +69,7 @@ class _CappedLimits(LimitsTable):
 
     @field_validator("*")
     @classmethod
-    def _is_a_share(cls, limit: float, info: ValidationInfo) -> Any:
+    def _check_share(cls, limit: float, info: ValidationInfo) -> Any:
         """Refuses a fraction above its range: 3 is more often meant as 3 % than as four times the loss."""
         if info.field_name != "increase_relative":
             return limit
@@ -244,7 +244,7 @@ class SizeBudgetTable(Table):
 
     @field_validator("compression_min")
     @classmethod
-    def _is_no_share(cls, limit: float | None, info: ValidationInfo) -> float | None:
+    def _check_not_share(cls, limit: float | None, info: ValidationInfo) -> float | None:
         """Refuses a fraction: 0.25 more often means a quarter of the size than four times the size."""
         if limit is not None and limit < LEAST_COMPRESSION and not info.data.get("reason"):
             raise PydanticCustomError(
@@ -258,7 +258,7 @@ class SizeBudgetTable(Table):
         return limit
 
     @model_validator(mode="after")
-    def _limits_something(self) -> Self:
+    def _check_limits(self) -> Self:
         if self.compression is None and self.quantized is None:
             kinds = f"{SizeBudget.kind}, {QuantizedBudget.kind}"
             raise ValueError(f"expected at least one of {kinds}, as in {{ compression_min = 1.5 }}")
@@ -284,7 +284,7 @@ class LimitBudgets(_Limits):
     example: ClassVar[str]
 
     @model_validator(mode="after")
-    def _limits_something(self) -> Self:
+    def _check_limits(self) -> Self:
         if not self.budgets():
             raise ValueError(f"expected at least one of {', '.join(self.kinds)}, as in {self.example}")
         return self
@@ -320,7 +320,7 @@ class KlBudgetTable(LimitBudgets):
     documents."""
 
     @model_validator(mode="after")
-    def _caps_a_mean(self) -> Self:
+    def _check_cap(self) -> Self:
         for name in ("cap", "above_cap_max"):
             if getattr(self, name) is not None and self.mean_max is None:
                 raise ValueError(f"{name} needs mean_max; add mean_max, or leave {name} out")

@@ -71,7 +71,7 @@ class Params(Table):
     """Put an end token after each document. The end token is also predicted."""
 
     @model_validator(mode="after")
-    def _every_token(self) -> Self:
+    def _check_stride(self) -> Self:
         if self.stride is not None and self.stride > self.max_tokens:
             raise ValueError(
                 f"stride = {self.stride} skips tokens between windows of max_tokens = {self.max_tokens}"

@@ -73,7 +73,7 @@ class Params(Table):
 
     @field_validator("prompt")
     @classmethod
-    def _has_a_place(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    def _check_prompts(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for prompt in (value,) if isinstance(value, str) else value:
             if prompt.count("{label}") != 1 or set("{}") & set(prompt.replace("{label}", "")):
                 raise ValueError(

@@ -94,7 +94,7 @@ class Params(Table):
     """Largest number of tokens of a prompt and a choice; longer prompts are cut on the left."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_options(self) -> Self:
         if not isinstance(self.choices, str) and len(self.choices) < 2:
             raise ValueError(
                 "choices: a list of one column was given; write the column of lists as a string, or name a "

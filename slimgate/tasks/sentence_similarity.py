@@ -52,7 +52,7 @@ class Params(SentenceParams):
         return self.pair
 
     @model_validator(mode="after")
-    def _fits(self) -> Params:
+    def _check_options(self) -> Params:
         if self.score_range[0] >= self.score_range[1]:
             raise ValueError(f"score_range = {list(self.score_range)} was given, expected [lowest, highest]")
         if len(self.prompts) not in (0, 2):

@@ -77,7 +77,7 @@ class Params(Table):
     """false: the rows were made up, and reports say so."""
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Params:
+    def _check_one_kind(self) -> Params:
         named = [name for name in NAMED if getattr(self, name)]
         stated = ["path"] * bool(self.path) + named[:1] + ["by_label"] * bool(self.by_label is not None)
         if len(stated) != 1:

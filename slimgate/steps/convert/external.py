@@ -66,7 +66,7 @@ class Params(Table):
 
     @field_validator("options")
     @classmethod
-    def _can_be_json(cls, options: Json) -> Json:
+    def _check_json(cls, options: Json) -> Json:
         for name, value in options.items():
             try:
                 json.dumps(value, allow_nan=False)

@@ -43,7 +43,7 @@ class Params(Table):
     """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
     @model_validator(mode="after")
-    def _percentile_has_its_observer(self) -> Params:
+    def _check_percentile(self) -> Params:
         if self.percentile is not None and self.observer != "percentile":
             raise ValueError(f'percentile needs observer = "percentile", but "{self.observer}" was given')
         return self

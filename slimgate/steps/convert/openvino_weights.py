@@ -48,7 +48,7 @@ class Params(Table):
     """Largest allowed change of the answers by this step, in standard deviations of the scores."""
 
     @model_validator(mode="after")
-    def _fits_the_mode(self) -> Params:
+    def _check_mode(self) -> Params:
         stated = [name for name in INT4_ONLY if getattr(self, name) is not None]
         if stated and self.mode.startswith("int8"):
             raise ValueError(f'{stated[0]} is for int4 modes, but mode = "{self.mode}" was given')

@@ -44,7 +44,7 @@ class Params(Table):
     score at the first token that changes in an answer to a calibration row."""
 
     @model_validator(mode="after")
-    def _another_model(self) -> Self:
+    def _check_other_model(self) -> Self:
         if self.draft in ("teacher", "self"):
             raise ValueError(
                 f'draft = "{self.draft}" was given, expected a variant that is smaller than the model'

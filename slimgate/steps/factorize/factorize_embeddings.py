@@ -44,7 +44,7 @@ class Params(Table):
     """Subtract the mean vector before the directions are computed; the projection adds the mean again."""
 
     @model_validator(mode="after")
-    def _one_choice(self) -> Params:
+    def _check_one_choice(self) -> Params:
         if (self.rank is None) == (self.energy is None):
             actual = "neither" if self.rank is None else "both"
             raise ValueError(f"{actual} given, expected exactly one of rank, energy")

@@ -50,7 +50,7 @@ class Params(Table):
     feed-forward part."""
 
     @model_validator(mode="after")
-    def _one_choice(self) -> Params:
+    def _check_one_choice(self) -> Params:
         stated = [name for name in CHOICES if getattr(self, name) is not None]
         if len(stated) != 1:
             actual = " and ".join(stated) or "none of them"

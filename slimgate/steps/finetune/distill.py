@@ -64,7 +64,7 @@ class Params(OneTeacherParams):
     answers before the temperature is applied."""
 
     @model_validator(mode="after")
-    def _an_ensemble(self) -> Params:
+    def _check_teachers(self) -> Params:
         if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
             raise ValueError(
                 f'more_teachers: "{repeated[0]}" was given twice (the model of `teacher` is already one of '

@@ -50,7 +50,7 @@ class Params(Table):
     reduced by PCA ("pca")."""
 
     @model_validator(mode="after")
-    def _smaller_somehow(self) -> Params:
+    def _check_shape(self) -> Params:
         if self.layers is None and self.hidden is None:
             raise ValueError("expected layers or hidden, as in { layers = 2, hidden = 192 }")
         if self.hidden is not None and self.heads is not None and self.hidden % self.heads:

@@ -53,7 +53,7 @@ class Params(TrainingParams):
     """Temperature at which the student draws tokens; at 0 the student writes the most likely token."""
 
     @model_validator(mode="after")
-    def _one_process(self) -> Self:
+    def _check_processes(self) -> Self:
         if self.processes > 1:
             raise ValueError(
                 f"processes = {self.processes} split a batch by the tokens of its references, but the "

@@ -18,7 +18,7 @@ class GradualParams(AnswerParams):
     that end in this part."""
 
     @model_validator(mode="after")
-    def _time_to_prune(self) -> GradualParams:
+    def _check_schedule(self) -> GradualParams:
         if self.warm_up + self.cool_down >= 1:
             raise PydanticCustomError(
                 "schedule",

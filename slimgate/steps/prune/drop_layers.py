@@ -47,7 +47,7 @@ class Params(Table):
     states ("influence") or the loss ("loss")."""
 
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
+    def _check_one_size(self) -> Self:
         if (self.pruning_ratio is None) == (self.layers is None):
             raise ValueError("expected either layers or pruning_ratio, such as layers = 3")
         return self

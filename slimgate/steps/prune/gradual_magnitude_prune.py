@@ -43,7 +43,7 @@ class Params(distill.Params):
     """Number of training steps from one pruning to the next."""
 
     @model_validator(mode="after")
-    def _rising(self) -> Params:
+    def _check_rising(self) -> Params:
         if self.begin >= self.end:
             raise ValueError(f"begin = {self.begin}, end = {self.end} were given, expected begin before end")
         if self.initial_sparsity > self.sparsity:

@@ -33,7 +33,7 @@ class Lists(Table):
     """Indices (from 0) of the decoder's blocks to keep; default: all blocks."""
 
     @model_validator(mode="after")
-    def _some(self) -> Self:
+    def _check_stated(self) -> Self:
         stated = [numbers for numbers in (self.encoder, self.decoder) if numbers is not None]
         if not stated:
             raise ValueError("expected encoder, decoder or both, such as { decoder = [0, 5] }")
@@ -57,7 +57,7 @@ class Params(
     """The numbers of the blocks that stay."""
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
+    def _check_blocks(self) -> Self:
         if not isinstance(self.root, Lists):
             _check_distinct(self.root)
         return self

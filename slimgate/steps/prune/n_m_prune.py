@@ -32,7 +32,7 @@ class Params(Table):
     `calibration` rows ("wanda")."""
 
     @model_validator(mode="after")
-    def _some_go(self) -> Params:
+    def _check_pattern(self) -> Params:
         if self.n >= self.m:
             raise ValueError(
                 f"n = {self.n}, m = {self.m} were given, expected n below m, such as n = 2, m = 4"

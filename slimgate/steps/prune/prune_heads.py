@@ -50,7 +50,7 @@ class Params(Table):
     """Indices (from 0) of the blocks whose heads may be removed; default: all."""
 
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
+    def _check_one_size(self) -> Self:
         if (self.pruning_ratio is None) == (self.heads is None):
             raise ValueError("expected either pruning_ratio or heads, such as pruning_ratio = 0.5")
         return self

@@ -47,7 +47,7 @@ class Params(Table):
     """Scale the normalization layers to compensate for what the average token of `calibration` loses."""
 
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
+    def _check_one_size(self) -> Self:
         if (self.pruning_ratio is None) == (self.hidden_size is None):
             raise ValueError("expected either pruning_ratio or hidden_size, such as pruning_ratio = 0.25")
         return self

@@ -39,7 +39,7 @@ class Params(Table):
     inverted."""
 
     @model_validator(mode="after")
-    def _one_pattern(self) -> Params:
+    def _check_one_pattern(self) -> Params:
         setting = f"sparsity = {self.sparsity}, n = {self.n}, m = {self.m} were given"
         if (self.n is None) != (self.m is None) or (self.sparsity is None) == (self.n is None):
             raise ValueError(f"{setting}, expected either sparsity, or n and m")

@@ -81,7 +81,7 @@ class Params(Table):
     change."""
 
     @model_validator(mode="after")
-    def _fits_the_layout(self) -> Params:
+    def _check_layout(self) -> Params:
         if self.scheme not in SCHEMES_OF[self.layout]:
             schemes = ", ".join(SCHEMES_OF[self.layout])
             raise ValueError(

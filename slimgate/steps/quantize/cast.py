@@ -34,7 +34,7 @@ class Params(Table):
     natively, else float32."""
 
     @model_validator(mode="after")
-    def _computes_in_the_same_or_in_float32(self) -> Params:
+    def _check_precision(self) -> Params:
         if self.precision not in ("auto", "float32", self.dtype):
             raise ValueError(
                 f'precision = "{self.precision}" was given, expected "auto", "float32" or "{self.dtype}"'

@@ -62,7 +62,7 @@ class Params(Table):
     """Also quantize the output layer, which gives the logits."""
 
     @model_validator(mode="after")
-    def _percentile_has_its_observer(self) -> Params:
+    def _check_percentile(self) -> Params:
         if self.percentile is not None and self.observer != "percentile":
             raise ValueError(f'percentile needs observer = "percentile", but "{self.observer}" was given')
         return self

@@ -44,7 +44,7 @@ class TrainingParams(Table):
     of the answers agrees with float32."""
 
     @model_validator(mode="after")
-    def _a_row_for_each_process(self) -> Self:
+    def _check_batch_size(self) -> Self:
         if self.batch_size < self.processes:
             raise ValueError(
                 f"processes = {self.processes} cannot share batches of {self.batch_size} rows; raise "

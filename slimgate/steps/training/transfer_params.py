@@ -79,7 +79,7 @@ class Augment(Table):
         return bool(self.word_dropout or self.word_swap or self.word_mask or self.word_replace)
 
     @model_validator(mode="after")
-    def _changes_something(self) -> Augment:
+    def _check_changes(self) -> Augment:
         if not (self.changes_words or self.translator):
             raise ValueError(
                 "expected a chance above 0 of word_dropout, word_swap, word_mask or word_replace, "
@@ -121,7 +121,7 @@ class TransferParams(Table):
         return bool(self.transfer or self.augment or self.unlabelled or self.generate)
 
     @model_validator(mode="after")
-    def _something_to_learn_from(self) -> TransferParams:
+    def _check_rows(self) -> TransferParams:
         if self.only_transfer and not self.adds_rows:
             raise ValueError("only_transfer leaves no rows: give transfer, unlabelled, augment or generate")
         return self

@@ -28,9 +28,8 @@ from slimgate.models.end_tokens import keep_end_tokens_
 from slimgate.models.replace_modules import restore
 from slimgate.models.saved_files import save_config, save_tokenizer
 from slimgate.plugins.base import Json
+from slimgate.plugins.loading import list_code_modules, load_object
 from slimgate.plugins.loading import load as load_plugin
-from slimgate.plugins.loading import load_object
-from slimgate.plugins.module_of import module_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -77,7 +76,9 @@ class TorchModel:
 
     def code_modules(self) -> list[str]:
         """The modules whose code runs when the saved model predicts, in addition to transformers'."""
-        modules = {module_of(load_plugin("step", change["step"])) for change in self.modifications}
+        modules: set[str] = set()
+        for name in {change["step"] for change in self.modifications}:
+            modules.update(list_code_modules("step", name, load_plugin("step", name)))
         return sorted(modules | {self.architecture.partition(":")[0]} - {"transformers"})
 
     def measure_size(self) -> dict[str, int]:

@@ -175,6 +175,30 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
     return installed_plugins(kind)[name][0].value if installed else None
 
 
+def list_named_modules(kind: str, name: str) -> tuple[str, ...]:
+    """The modules that the name of a plug-in states, by itself or by an entry point; none for slimgate's own.
+
+    "package:module" states two. kind: may be "metric".
+    """
+    path = name
+    if ":" not in name or name.startswith("hub:"):
+        entries = installed_plugins(kind).get(name)
+        if entries is None:
+            return ()
+        path = entries[0].value
+    module, _, attribute = path.partition(":")
+    inner = f"{module}.{attribute}"
+    return (module, inner) if inner in sys.modules else (module,)
+
+
+def list_code_modules(kind: str, name: str, plugin: object) -> tuple[str, ...]:
+    """The modules with the code of a plug-in: that of its class or function, and those that its name states.
+
+    They differ if a user's module makes an instance of a class of another module, or decorates a function.
+    """
+    return tuple(dict.fromkeys((module_of(plugin), *list_named_modules(kind, name))))
+
+
 def load_object(name: str) -> Any:
     """The object that "module:object" names."""
     module, _, attribute = name.partition(":")

@@ -27,8 +27,7 @@ from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import load
-from slimgate.plugins.module_of import module_of
+from slimgate.plugins.loading import list_code_modules, load
 from slimgate.record.build import CascadeFacts
 from slimgate.run.contents import digest_tokenizer
 from slimgate.runtimes.cascade import (
@@ -96,8 +95,12 @@ class CascadeModel:
 
     def code_modules(self) -> list[str]:
         """The modules that execute it."""
-        runtimes = dict.fromkeys(member.runtime for member in self.cascade.members)
-        return ["slimgate.runtimes.cascade", *(module_of(load("runtime", name)) for name in runtimes)]
+        modules = dict.fromkeys(
+            module
+            for member in self.cascade.members
+            for module in list_code_modules("runtime", member.runtime, load("runtime", member.runtime))
+        )
+        return ["slimgate.runtimes.cascade", *modules]
 
 
 def make_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifact]) -> tuple[Member, ...]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import (
     code_digest,
@@ -28,6 +28,7 @@ from slimgate._system.digests import (
 )
 from slimgate.models.saved_weights import find_main_dtype
 from slimgate.plugins.base import Arrays, Json
+from slimgate.plugins.loading import list_code_modules
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.rows import CONFIRM, GATE
@@ -42,7 +43,7 @@ from slimgate.run.key_inputs import (
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.store.artifact import Artifact
 from slimgate.suite.cascade_table import CascadeTable
-from slimgate.suite.named_plugin import SuiteRuntime, SuiteStep, SuiteTask
+from slimgate.suite.named_plugin import Plugin, SuiteRuntime, SuiteStep, SuiteTask
 from slimgate.suite.suite import Suite, TaskSetup, Variant, dump_params
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def make_source_key(setup: TaskSetup) -> Json:
         "rows": source.object.digest(source.params),
         "text": task.object.text_columns(task.params),
         "label": task.object.label_column(task.params),
-        "code": code_digest(module_of(source.object)),
+        "code": _digest_code("source", source),
     }
 
 
@@ -99,12 +100,13 @@ def make_task_key(task: SuiteTask) -> Json:
     """The part of a task that all models share. Made once in a run (PreparedRows.task).
 
     - its name, its options, the contents of files that they name
-    - its code, and that of the modules that its options name: scores, a user's own functions
+    - its code (`list_code_modules`), and that of the modules that its options name: scores, a user's own
+      functions
     - for lm-eval's tasks all files in the folders of their YAML files and of included files (Task.folders),
       with the versions of their Python files' imports; their resolved configuration, lm-eval's version
       (Task.environment)
     """
-    names = (module_of(task.object), *task.object.code_modules(task.params))
+    names = (*list_code_modules("task", task.name, task.object), *task.object.code_modules(task.params))
     return {
         "name": task.name,
         "params": dump_params(task.params),
@@ -224,15 +226,15 @@ def make_step_key(
     """The artifact after a step.
 
     - the artifact before it, those of the models that it learns from
-    - the step: its name, its options, the contents of files that they name, its code and that of the modules
-      and functions that it names
+    - the step: its name, its options, the contents of files that they name, its code
+      (`list_code_modules`) and that of the modules and functions that it names
     - the rows that it reads, files of further rows, the held-out splits if it adds rows; then the task
     - environment: the inputs outside of slimgate that it declares, such as a script (Step.environment)
     - the seed if it is stochastic, the precision, the processor if it declares that
     - the device, versions of libraries (also those that it declares), settings of arithmetic
     """
     plugin, params = step.object, dump_params(step.params)
-    modules = (module_of(plugin), *plugin.code_modules)
+    modules = (*list_code_modules("step", step.name, plugin), *plugin.code_modules)
     key = {
         "parent": parent.digest,
         "step": step.name,
@@ -419,9 +421,15 @@ def _make_runtime_key(runtime: SuiteRuntime) -> Json:
         "name": runtime.name,
         "params": params,
         "files": contents.digest_option_files(params),
-        "code": code_digest(module_of(runtime.object)),
+        "code": _digest_code("runtime", runtime),
         "versions": dict(versions(runtime.object.packages)),
     }
+
+
+def _digest_code(kind: str, plugin: Plugin[Any]) -> str | list[str]:
+    """The code of a plug-in: a digest, or one for each of its modules if it has several."""
+    digests = [code_digest(module) for module in list_code_modules(kind, plugin.name, plugin.object)]
+    return digests[0] if len(digests) == 1 else digests
 
 
 def _make_format_key(ref: ModelRef, *, fitted: bool) -> Json:

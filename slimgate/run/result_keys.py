@@ -12,8 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from slimgate._system.digests import code_digest, file_sha256, json_digest, own_code_digest
 from slimgate.plugins.base import Json
-from slimgate.plugins.loading import installed_plugins, load
-from slimgate.plugins.module_of import module_of
+from slimgate.plugins.loading import list_code_modules, list_named_modules, load
 from slimgate.results.checks import CONFIRMED, MEASUREMENT, QUALITY, SELF_TEST, SINCE
 from slimgate.run.key_inputs import describe_arithmetic
 from slimgate.suite.suite import Suite
@@ -96,10 +95,12 @@ def make_results_keys(
 
 def _digest_measurements(suite: Suite, name: str) -> dict[str, str]:
     """The code of the measurements that a model has budgets on, by module: what is named, and its class."""
-    figures = suite.find_budgets(name).measurements
-    named = [module for figure in figures if (module := _find_added_module("measurement", figure))]
-    classes = [module_of(load("measurement", figure)) for figure in figures]
-    return {module: code_digest(module) for module in dict.fromkeys([*named, *classes])}
+    modules = dict.fromkeys(
+        module
+        for figure in suite.find_budgets(name).measurements
+        for module in list_code_modules("measurement", figure, load("measurement", figure))
+    )
+    return {module: code_digest(module) for module in modules}
 
 
 def make_metrics_key(suite: Suite) -> dict[str, str]:
@@ -115,12 +116,16 @@ def make_metrics_key(suite: Suite) -> dict[str, str]:
         for budgets in tables
         for metric in (*budgets.quality, *budgets.behaviour.sliced_metrics, *budgets.baseline)
     ]
-    modules = {name: _find_added_module("metric", name) for name in (*suite.metrics, *budgeted)}
+    named = {
+        name: modules
+        for name in (*suite.metrics, *budgeted)
+        if (modules := list_named_modules("metric", name))
+    }
     package = "slimgate.judge.metrics"
     files = sorted(module_info.name for module_info in pkgutil.iter_modules(import_module(package).__path__))
     return {
         package: json_digest([code_digest(f"{package}.{name}") for name in files]),
-        **{name: code_digest(module) for name, module in modules.items() if module is not None},
+        **{name: code_digest(module) for name, (module, *_) in named.items()},
     }
 
 
@@ -134,14 +139,6 @@ def make_separation_key(metric: str, answers: Mapping[str, tuple[str | None, Pat
         return None
     files = {name: file_sha256(file) if file.is_file() else None for name, (_, file) in answers.items()}
     return json_digest([metric, {name: [inputs, files[name]] for name, (inputs, _) in answers.items()}])
-
-
-def _find_added_module(kind: str, name: str) -> str | None:
-    """The module that a suite or an entry point names for a plug-in of a kind; None for slimgate's own."""
-    if ":" in name and not name.startswith("hub:"):
-        return name.partition(":")[0]
-    entries = installed_plugins(kind).get(name)
-    return entries[0].value.partition(":")[0] if entries else None
 
 
 def _select_settings(suite: Suite, name: str, kind: str) -> Json:

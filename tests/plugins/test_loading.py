@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from slimgate.errors import SuiteError
-from slimgate.plugins.loading import known_plugins, load, load_object, read_docstring
+from slimgate.plugins.loading import known_plugins, list_code_modules, load, load_object, read_docstring
 from slimgate.plugins.module_of import module_of
 from slimgate.plugins.step import Step
 from slimgate.plugins.user_plugins import BASES
@@ -141,3 +141,38 @@ def test_an_object_is_loaded_by_module_and_name() -> None:
 def test_what_is_not_a_dotted_name_is_not_imported(name: str) -> None:
     with pytest.raises(SuiteError, match="no such step"):
         load("step", name)
+
+
+def test_a_plug_in_counts_by_its_class_and_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's module makes an instance of a class of another module, with numbers of its own."""
+    (tmp_path / "counted_base.py").write_text(
+        "from pydantic import BaseModel\n"
+        "class Rounder:\n"
+        "    class Params(BaseModel): pass\n"
+        "    def __init__(self, digits): self.digits = digits\n"
+        "    def apply(self, model, params, context): return round(model, self.digits)\n"
+        "def logged(function):\n"
+        "    def call(model, context): return function(model, context)\n"
+        "    return call\n"
+    )
+    (tmp_path / "counted_steps.py").write_text(
+        "from counted_base import Rounder, logged\n"
+        "rounder = Rounder(3)\n"
+        "@logged\n"
+        "def round_up(model, context): return model + 1\n"
+    )
+    package = tmp_path / "counted_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "inner.py").write_text("from counted_base import Rounder\nstep = Rounder(1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = {
+        name: list_code_modules("step", name, load("step", name))
+        for name in ("counted_steps:rounder", "counted_steps:round_up", "counted_package:inner", "prune_ffn")
+    }
+    assert modules == {
+        "counted_steps:rounder": ("counted_base", "counted_steps"),
+        "counted_steps:round_up": ("counted_base", "counted_steps"),
+        "counted_package:inner": ("counted_base", "counted_package", "counted_package.inner"),
+        "prune_ffn": ("slimgate.steps.prune.prune_ffn",),
+    }

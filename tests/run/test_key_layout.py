@@ -22,6 +22,8 @@ import torch
 from pydantic import BaseModel
 
 import slimgate
+from slimgate.plugins import loading
+from slimgate.plugins.loading import list_named_modules
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import CONFIRMED, MEASUREMENT, SELF_TEST, SINCE
@@ -92,6 +94,10 @@ def named_digests(monkeypatch: pytest.MonkeyPatch) -> None:
         "versions": lambda names: dict.fromkeys(names, "1.0"),
         "describe_processor": lambda device, threads: f"{device} with {threads} threads",
         "module_of": lambda plug: f"module of {type(plug).__name__}",
+        "list_code_modules": lambda kind, name, plug: (
+            f"module of {type(plug).__name__}",
+            *list_named_modules(kind, name),
+        ),
         "describe_arithmetic": lambda: {"bits": "all"},
     }
     for name, function in replaced.items():
@@ -174,7 +180,12 @@ def test_source() -> None:
     assert keys.make_source_key(make_suite().setup) == SOURCE_KEY
     suite = make_suite()
     suite.setup.source = named("mine:Source", Plug())
-    assert keys.make_source_key(suite.setup) == {**SOURCE_KEY, "source": "mine:Source", "params": PARAMS}
+    assert keys.make_source_key(suite.setup) == {
+        **SOURCE_KEY,
+        "source": "mine:Source",
+        "params": PARAMS,
+        "code": ["code of module of Plug", "code of mine"],
+    }
 
 
 def test_splits() -> None:
@@ -347,6 +358,14 @@ BUILT = {
 
 def test_a_step() -> None:
     assert built(step()) == BUILT
+
+
+def test_a_step_with_a_name_of_its_own_module() -> None:
+    planned = step()
+    planned.name = "mine.steps:prune"
+    code = {"module of Plug": "code of module of Plug", "mine.steps": "code of mine.steps"}
+    named = {"step": "mine.steps:prune", "code": {**code, "helper": "code of helper"}}
+    assert built(planned) == {**BUILT, **named}
 
 
 def test_a_step_that_draws_nothing() -> None:
@@ -601,7 +620,7 @@ def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pkgutil, "iter_modules", lambda _path: modules)
     entry = SimpleNamespace(value="theirs.metrics:Wer:x")
     monkeypatch.setattr(
-        result_keys, "installed_plugins", lambda kind: {"wer": [entry]} if kind == "metric" else {}
+        loading, "installed_plugins", lambda kind: {"wer": [entry]} if kind == "metric" else {}
     )
 
     def budgets(*names: str) -> Any:

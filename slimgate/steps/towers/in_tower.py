@@ -24,8 +24,7 @@ from slimgate.models.families import check_family
 from slimgate.models.image_text_processor import ImageTextProcessor
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import load
-from slimgate.plugins.module_of import module_of
+from slimgate.plugins.loading import list_code_modules, load
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 
@@ -159,7 +158,9 @@ class TowerSteps(Step[Params]):
         self.stochastic = any(plugin.stochastic for plugin in plugins)
         self.claims = tuple(dict.fromkeys(c for plugin in plugins for c in plugin.claims))
         self.packages = tuple(dict.fromkeys(p for m in plugins for p in m.packages))
-        self.code_modules = tuple(module_of(plugin) for plugin in plugins)
+        self.code_modules = tuple(
+            module for s in steps for module in list_code_modules("step", s.name, s.plugin)
+        )
 
     def learns_from(self, params: Params) -> str:
         """The model that the steps learn from; `inner_steps` has checked that there is only one."""

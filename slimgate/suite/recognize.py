@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,11 +95,17 @@ def has_tables_of_a_suite(path: Path) -> bool:
 
 
 def looks_like_suite(path: Path) -> bool:
-    """Whether a line of the file, TOML or not, begins a table of a suite."""
+    """Whether a line of the file, TOML or not, begins a table of a suite.
+
+    Editors on Windows may write a byte order mark, or UTF-16, which is not TOML.
+    """
     try:
-        return SUITE_TABLE.search(path.read_bytes()) is not None
+        content = path.read_bytes()
     except OSError:
         return False
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16", errors="replace").encode(errors="replace")
+    return SUITE_TABLE.search(content.removeprefix(codecs.BOM_UTF8)) is not None
 
 
 def is_opt_in(path: Path, shown: str) -> bool:

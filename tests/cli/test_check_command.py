@@ -185,6 +185,22 @@ def test_files_of_a_folder_that_are_no_suites_are_named(
     assert (code, error) == (4, "bench/*.tml: cannot be read: No such file or directory")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "problem"),
+    [
+        ("utf-8-sig", "line 2: not TOML: Illegal character '\\n' in column 14: title = \"tiny"),
+        ("utf-16", "not UTF-8 at byte 0; a TOML file is UTF-8"),
+    ],
+    ids=["byte-order-mark", "utf-16"],
+)
+def test_a_broken_suite_of_a_windows_editor_is_told(
+    repository: Path, capsys: pytest.CaptureFixture[str], encoding: str, problem: str
+) -> None:
+    (repository / "bench/windows.toml").write_bytes('[suite]\ntitle = "tiny\n'.encode(encoding))
+    code, _, [error] = check(capsys, "bench")
+    assert (code, error) == (4, f"bench/windows.toml{' ' if 'line' in problem else ': '}{problem}")
+
+
 def test_a_suite_without_a_budget_gates_nothing(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = repository / "bench/reviews.toml"
     file.write_text(file.read_text("utf-8").partition("[budgets]")[0], "utf-8")

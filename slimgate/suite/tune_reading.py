@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.errors import Loc, to_suite_error
 from slimgate.suite.tune_candidate import find_free_name, make_candidate
 from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, iterate_step_lists
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 # Step lists that are checked before the search; each is checked again when the search draws it.
 _LOOKED_AT = 256
-# The tables of budgets that a search does not judge.
-_UNSEARCHED = ("latency", "flops", "flips", "slices", MEASUREMENTS)
 
 
 def read_tuning(reader: Reader, suite: Suite, table: TuneTable) -> Tuning:
@@ -169,7 +166,7 @@ def _read_tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc,
         if load_metric(name).needs not in provided:
             problem = f'"{name}" does not fit the outcomes of task {suite.setup.task.name}'
             raise reader.make_error((*loc, name), problem)
-    unsearched: list[Loc] = [(key,) for key in table if key in _UNSEARCHED]
+    unsearched: list[Loc] = [(key,) for key in table if key not in (*budgets.quality, SIZE)]
     if budgets.quantized is not None:
         unsearched.append((SIZE, budgets.quantized.kind))
     if stated and unsearched:

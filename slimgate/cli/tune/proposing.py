@@ -11,12 +11,13 @@ import json
 import random
 from collections.abc import Sequence
 from itertools import chain, islice
+from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.import_extra import import_extra
 from slimgate.cli.tune.trial import State, Trial
 from slimgate.plugins.base import Json
-from slimgate.suite.tune_space import Choice, Dimension, Drawn, Space, draw_steps, iterate_step_lists
+from slimgate.suite.tune_space import Choice, Dimension, Drawn, Range, Space, draw_steps, iterate_step_lists
 
 if TYPE_CHECKING:
     import optuna
@@ -83,7 +84,7 @@ class Proposer:
 
 
 def _suggest(question: optuna.Trial, dimension: Dimension) -> Any:
-    """A pick; numbers get three significant digits, so that a suite with them is readable."""
+    """A pick; numbers of a range without a step are rounded, so that a suite with them is readable."""
     if isinstance(dimension, Choice):
         last = len(dimension.options) - 1
         if dimension.is_ordered and last:
@@ -96,7 +97,20 @@ def _suggest(question: optuna.Trial, dimension: Dimension) -> Any:
     drawn_value = question.suggest_float(
         dimension.name, dimension.low, dimension.high, log=dimension.log, step=dimension.step
     )
-    return min(max(float(f"{drawn_value:.3g}"), dimension.low), dimension.high)
+    return _round_within(drawn_value, dimension)
+
+
+def _round_within(value: float, within: Range) -> float:
+    """The number with three significant digits, or with more in a range that is narrow for its numbers.
+
+    A multiple of a step only loses the rounding errors of its sum.
+    """
+    if within.step is not None:
+        return float(f"{value:.12g}")
+    decimals = 2 - floor(log10(within.high - within.low))
+    if value:
+        decimals = max(decimals, 2 - floor(log10(abs(value))))
+    return min(max(round(value, decimals), within.low), within.high)
 
 
 def format_steps(steps: Sequence[Json]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from slimgate.cli.tune.proposing import Proposer, format_steps
 from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.judge.speed import Speedup
@@ -86,3 +88,27 @@ def test_numbers_are_inside_their_range_and_can_be_read() -> None:
 def test_a_step_list_in_short() -> None:
     steps = [{"keep_layers": (0, 2)}, {"distill": {"epochs": 2, "learning_rate": 0.000234}}, {"cast": {}}]
     assert format_steps(steps) == "keep_layers [0, 2] · distill epochs 2 learning_rate 0.000234 · cast"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step", "expected"),
+    [
+        (0.999, 0.9999, None, None),
+        (100.0, 102.0, 0.5, {100.0, 100.5, 101.0, 101.5, 102.0}),
+        (0.1, 0.3, 0.1, {0.1, 0.2, 0.3}),
+        (1000.0, 1010.0, 2.5, {1000.0, 1002.5, 1005.0, 1007.5, 1010.0}),
+    ],
+    ids=["narrow", "half-steps", "tenths", "thousands"],
+)
+def test_all_numbers_of_a_range_are_tried(
+    low: float, high: float, step: float | None, expected: set[float] | None
+) -> None:
+    decay = Range("decay", low, high, False, step, False)
+    space = Space(0, "decay", "teacher", (StepTemplate({"own": {"decay": decay}}, None),), None)
+    drawn = proposals(space, 20, 0, failed)
+    decays = {step_list.picks["decay"] for step_list in drawn}
+    if expected is None:
+        assert len(decays) == 20
+        assert all(low <= decay <= high and decay == round(decay, 6) for decay in decays)
+    else:
+        assert decays == expected

@@ -153,6 +153,19 @@ MISTAKES = [
         "accuracy = { drop_points = 1.0 }, latency = { speedup_min = 2.0 } }\n[[",
         "a search judges only metrics and size; the gate judges the rest",
     ),
+    *(
+        (
+            "accuracy = { drop_points = 1.0 } }\n[[",
+            f"accuracy = {{ drop_points = 1.0 }}, {table} }}\n[[",
+            f"[tune.budget.{table.partition(' ')[0]}]: a search judges only metrics and size",
+        )
+        for table in (
+            "memory = { memory_ratio_max = 0.5 }",
+            "kl = { mean_max = 0.01 }",
+            "top1_agreement = { floor = 0.9 }",
+            "baseline = { accuracy = { drop_points = 1.0 } }",
+        )
+    ),
     (
         "selection = 24",
         "selection = 0",

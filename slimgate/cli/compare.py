@@ -75,19 +75,22 @@ def run(options: argparse.Namespace) -> int:
 
     new = read_record_file(options.new)
     older = _read_older(options.old, new)
-    comparison = compare(older[-1], new)
+    compared = _choose_compared(older, new)
+    comparison = compare(compared, new)
     environment = None
     if options.explain_environment:
         from slimgate.record.comparing.environment import compare_records
 
-        environment = compare_records(older[-1].record, new.record)
-    if options.json:
-        sys.stdout.write(_to_json(comparison, environment) + "\n")
-    else:
+        environment = compare_records(compared.record, new.record)
+    text = ""
+    if options.out is not None or not options.json:
         try:
             text = _text(comparison, [*older, new], options.out)
         except OSError as error:
             raise DataError(f"--out {options.out}: cannot be written: {error.strerror}") from error
+    if options.json:
+        sys.stdout.write(_to_json(comparison, environment) + "\n")
+    else:
         if sys.stdout.isatty():
             text = unescape_markdown(text)
         if environment is not None:  # never escaped
@@ -129,6 +132,12 @@ def _read_older(paths: Sequence[Path], new: StoredRecord) -> list[StoredRecord]:
     if not older:
         raise DataError(f"{new.file}: the same record was given as OLD and as NEW, expected two records")
     return sorted(older, key=lambda baseline: baseline.at)
+
+
+def _choose_compared(older: Sequence[StoredRecord], new: StoredRecord) -> StoredRecord:
+    """The newest record of NEW's suite; the newest of all if none is of that suite, as after a renaming."""
+    of_suite = [record for record in older if record.record.suite.path == new.record.suite.path]
+    return (of_suite or older)[-1]
 
 
 def _text(comparison: Comparison, releases: Sequence[StoredRecord], out: Path | None) -> str:

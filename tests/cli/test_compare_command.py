@@ -109,6 +109,15 @@ def test_json_has_the_same(compare: Run, old: Path, tmp_path: Path) -> None:
     assert found["variants"][0]["metrics"][0]["right_to_wrong"] == 285
 
 
+def test_json_also_writes_the_files_of_out(compare: Run, old: Path, tmp_path: Path) -> None:
+    new = write_release(tmp_path / "new", models={"int8": FAILS})
+    _, text, _ = compare(old, new)
+    code, out, _ = compare(old, new, "--json", "--out", tmp_path / "out")
+    assert (code, json.loads(out)["schema"]) == (0, "slimgate.compare/1")
+    assert (tmp_path / "out/plots/history.svg").is_file()
+    assert (tmp_path / "out/compare.md").read_text("utf-8").startswith(text)
+
+
 def baselines(folder: Path) -> Path:
     for number in (1, 2, 3):
         accepted = AcceptedFacts(name=f"v{number}", at=f"2026-11-0{number}T00:00:00+00:00")
@@ -146,6 +155,20 @@ def test_several_old_records_are_put_in_order_of_time(compare: Run, tmp_path: Pa
     early = write_release(tmp_path / "early", created="2026-11-02")
     _, out, _ = compare(late, early, write_release(tmp_path / "new", created="2026-11-10"))
     assert out.startswith(f"# {tmp_path}/late/run.json → ")
+
+
+def test_a_newer_record_of_another_suite_is_not_compared(compare: Run, tmp_path: Path) -> None:
+    """NEW is compared with the newest record of its suite, in whatever order the records are given."""
+    early = write_release(tmp_path / "early", created="2026-11-02", models={"int8": LOOSE})
+    other = SuiteFacts(path="bench/other.toml", title="", digest="", seeds=[0])
+    late = write_release(tmp_path / "late", created="2026-11-09", suite=other)
+    new = write_release(tmp_path / "new", created="2026-11-10")
+    for records in ((early, late), (late, early)):
+        _, out, _ = compare(*records, new)
+        assert out.startswith(f"# {tmp_path}/early/run.json → ")
+    _, out, _ = compare(late, new)
+    assert out.startswith(f"# {tmp_path}/late/run.json → ")
+    assert "The records are of two different suites" in out
 
 
 @pytest.mark.parametrize("what", ["missing", "no record", "no baseline", "itself"])

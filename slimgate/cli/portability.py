@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate.cli.options import add_store, store_root
+from slimgate.results.checks import BASELINE
 
 if TYPE_CHECKING:
     from slimgate.judge.behaviour import BehaviourJudgement
@@ -22,8 +23,8 @@ limits the rows that turn wrong between this processor and the other. On a proce
 products of oneDNN (PyTorch) and ONNX Runtime saturate. PyTorch and OpenVINO models answer in a separate
 process with ONEDNN_MAX_CPU_ISA. ONNX Runtime has no such switch, so its models are built again with
 reduce_range. Models of other runtimes cannot be checked. Models come from the store; missing models are
-built. Exit codes: 0 all budgets hold everywhere; 1 a budget does not hold or cannot be decided; 4 wrong usage
-or input.
+built. Exit codes: 0 all budgets that can be judged here hold everywhere; 1 one does not hold or cannot be
+decided, or there is none; 4 wrong usage or input.
 """
 
 
@@ -63,8 +64,9 @@ def run(options: argparse.Namespace) -> int:
         lines, holds = _judge(suite_run, name, other_outcomes)
         _say("", setting.name, *changes, *lines)
         failed += [] if is_kept and holds else [setting.name]
-    _say("", _conclusion(suite_run, name, failed))
-    return 1 if failed else 0
+    is_judged = _has_budgets(suite_run, name)
+    _say("", _conclusion(name, failed, is_judged=is_judged))
+    return 1 if failed or not is_judged else 0
 
 
 def _say(*lines: str) -> None:
@@ -76,12 +78,15 @@ def _say(*lines: str) -> None:
 
 def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
     budgets, over_builds = suite_run.suite.budgets[name].drop_over_builds()
-    tokens = budgets.behaviour.tokens
     names_by_reason = {
-        "because they need the probabilities of all tokens": tokens,
+        "because they need the probabilities of all tokens": budgets.behaviour.tokens,
         'because over = "builds" needs several builds': over_builds,
+        "because no baseline is read": [f"{BASELINE} {metric}" for metric in budgets.baseline],
     }
-    return [f"not judged here: {', '.join(names)}, {why}" for why, names in names_by_reason.items() if names]
+    lines = [f"not judged here: {', '.join(names)}, {why}" for why, names in names_by_reason.items() if names]
+    if suite_run.suite.family is not None and budgets.quality:
+        lines.append("each budget is judged alone, without the correction over variants of [budgets] family")
+    return lines
 
 
 def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
@@ -134,12 +139,17 @@ def _compare(
     return lines, judged.verdict in (None, Verdict.PASS)
 
 
-def _conclusion(suite_run: SuiteRun, name: str, failed: list[str]) -> str:
+def _has_budgets(suite_run: SuiteRun, name: str) -> bool:
+    """Whether a budget on the answers can be judged here."""
     from slimgate.judge.behaviour_budgets import BehaviourBudgets
 
     budgets, _ = suite_run.suite.budgets[name].drop_over_builds()
-    if not budgets.quality and budgets.behaviour == BehaviourBudgets(tokens=budgets.behaviour.tokens):
-        return f"{name} has no budget on its answers, so nothing is judged"
+    return bool(budgets.quality) or budgets.behaviour != BehaviourBudgets(tokens=budgets.behaviour.tokens)
+
+
+def _conclusion(name: str, failed: list[str], *, is_judged: bool) -> str:
+    if not is_judged:
+        return f"{name} has no budget on its answers that can be judged here, so nothing is judged"
     if not failed:
-        return f"{name}: all budgets hold under each setting"
+        return f"{name}: all judged budgets hold under each setting"
     return f"{name}: a budget does not hold, or is not decided: {'; '.join(failed)}"

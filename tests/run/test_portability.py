@@ -99,6 +99,9 @@ def test_an_onnx_runtime_model_is_built_with_narrow_weights(tmp_path: Path) -> N
         list_settings(again, "onnx")
 
 
+NOTHING = "onnx has no budget on its answers that can be judged here, so nothing is judged"
+
+
 def ask(folder: Path, capsys: pytest.CaptureFixture[str], budgets: str) -> tuple[int, list[str]]:
     """Exit code and printed lines of the command on the model of ONNX Runtime."""
     seeds = {"threads = 1": "threads = 1\nseeds = [0, 1]"} if "builds" in budgets else {}
@@ -123,7 +126,7 @@ def test_the_command_judges_both_answers_by_the_budgets(
     assert accuracy.startswith("  onnx: accuracy ")
     assert flips.startswith("  onnx: ")
     assert [line.split("]")[1] for line in own] == [line.split("]")[1] for line in (accuracy, flips)]
-    assert end == "onnx: all budgets hold under each setting"
+    assert end == "onnx: all judged budgets hold under each setting"
     assert code == 0
 
 
@@ -141,8 +144,8 @@ def test_the_command_says_that_no_budget_means_nothing_is_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, lines = ask(tmp_path, capsys, "")
-    assert lines[-1] == "onnx has no budget on its answers, so nothing is judged"
-    assert code == 0
+    assert lines[-1] == NOTHING
+    assert code == 1
 
 
 def test_a_budget_over_builds_is_left_out_and_said_to_be(
@@ -152,7 +155,21 @@ def test_a_budget_over_builds_is_left_out_and_said_to_be(
     code, lines = ask(tmp_path, capsys, budgets)
     assert lines[1] == 'not judged here: accuracy, because over = "builds" needs several builds'
     assert not any("all builds are equal" in line for line in lines)
-    assert lines[-1] == "onnx has no budget on its answers, so nothing is judged"
+    assert lines[-1] == NOTHING
+    assert code == 1
+
+
+def test_what_the_command_cannot_judge_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    budgets = """[budgets]
+family = "holm"
+accuracy = { drop_points = 60.0 }
+baseline = { f1_macro = { drop_points = 5.0 } }"""
+    code, lines = ask(tmp_path, capsys, budgets)
+    assert lines[1:3] == [
+        "not judged here: baseline f1_macro, because no baseline is read",
+        "each budget is judged alone, without the correction over variants of [budgets] family",
+    ]
+    assert lines[-1] == "onnx: all judged budgets hold under each setting"
     assert code == 0
 
 

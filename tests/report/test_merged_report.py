@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from support.sample_record import sample_record
 
-from slimgate.cli.merge.shards import _copy_logs, merge_records
+from slimgate.cli.merge.shards import _copy_logs, merge_records, sort_shards
+from slimgate.errors import DataError
+from slimgate.record.comparing.setting_rules import CODE
+from slimgate.record.demands import Demands
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import PeakRates
 from slimgate.record.run import ShardFacts
@@ -137,3 +140,22 @@ def test_a_merged_report_links_no_comparison_that_nobody_wrote(tmp_path: Path) -
     both = one.model_copy(update={"shards": [*one.shards, *one.shards]})
     assert "compare.md" not in since_baseline(both)
     assert "`slimgate compare` tells it" in since_baseline(both)
+
+
+def test_shards_with_other_code_of_the_user_are_refused(tmp_path: Path) -> None:
+    """A shard was run again after the user's metric had changed: its verdicts are of another metric."""
+    names = [model.name for model in sample_record().variants[1:]]
+
+    def shards(*digests: str) -> list[StoredRecord]:
+        runs = []
+        for number, digest in enumerate(digests, 1):
+            run = shard_of(tmp_path / f"{digests}", number, names[0], "")
+            facts = run.record.shards[0].model_copy(update={"variants": names[number - 1 :: 2]})
+            demands = Demands(settings={f"{CODE}mine:agree": digest, "task.kind": "text_classification"})
+            update = {"shards": [facts], "demands": demands}
+            runs.append(StoredRecord(run.file, run.record.model_copy(update=update)))
+        return runs
+
+    assert [run.record.shards[0].number for run in sort_shards(shards("a", "a"))] == [1, 2]
+    with pytest.raises(DataError, match="different settings, or a user's files or code"):
+        sort_shards(shards("a", "b"))

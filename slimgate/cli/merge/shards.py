@@ -1,8 +1,9 @@
 """Merges the shards of a run into one record, with its verdict, outcomes and reports.
 
 Each variant was judged in its own shard, with the teacher of that machine. No verdict depends on several
-variants (Holm's correction is over the slices of one variant), so verdicts stay as they are. Everything that
-covers all variants, such as counts, the recommendation and plots, is computed again.
+variants (Holm's correction is over the slices of one variant; a suite with [budgets] family refuses shards),
+so verdicts stay as they are. Everything that covers all variants, such as counts, the recommendation and
+plots, is computed again.
 
 It first checks that the records are shards of one run: each exactly once, with the same suite, rows, code and
 teacher.
@@ -49,6 +50,7 @@ _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
     ("device", lambda record: record.machine.device),
     ("gate digest", lambda record: getattr(record.task.splits.get("gate"), "digest", None)),
     ("rows or task", lambda record: record.task),
+    ("settings, or a user's files or code", lambda record: record.demands and record.demands.settings),
     ("baseline", lambda record: record.baseline),
 )
 

@@ -14,10 +14,12 @@ from slimgate.record.budgets import (
     verdict_under,
 )
 from slimgate.record.comparing import weakenings
+from slimgate.record.comparing.answers import same_gate_rows
 from slimgate.record.comparing.base import find_worse_base
 from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.facts import BudgetChange, Outcome, VerdictChange
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.task import Sides
 from slimgate.record.verdicts import Weakening
 from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 from slimgate.results.quality import QualityFacts
@@ -89,17 +91,23 @@ def list_missing_gates(old: RunRecord, names: Container[str]) -> list[str]:
 
 
 def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Lines on budgets with the same limit that judge less now: without groups, builds or sliced columns.
+    """Lines on budgets with the same limit that judge less now: by groups, runs, builds or sliced columns.
 
-    They are found from the results, for records without the demands of a suite. Without groups rows count as
-    independent, so intervals get narrower. The demands of judged files include the caps.
+    They are found from the results, for records without the demands of a suite. Rows of different groups
+    count as independent, so smaller groups make intervals narrower. The demands of judged files include the
+    caps.
     """
     weaker: dict[str, None] = {}
+    same_rows, of_files = same_gate_rows(old, new), new.task.is_of_files
     for before, after in _pair_models(old, new):
         for name, facts in after.quality.items() if after.gated else ():
             was = before.quality.get(name)
             if was is not None and facts.budgets:
-                weaker |= dict.fromkeys(_weaker_metric(name, was, facts, of_files=new.task.is_of_files))
+                weaker |= dict.fromkeys(_weaker_groups(name, was, facts, same_rows=same_rows))
+                weaker |= dict.fromkeys(_weaker_runs(name, was, facts, new.task.sides))
+                weaker |= dict.fromkeys(_weaker_builds(name, was, facts))
+                if not of_files:
+                    weaker |= dict.fromkeys(_weaker_caps(name, was.budgets, facts.budgets))
         if after.gated and before.behaviour is not None and after.behaviour is not None:
             weaker |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
         for column in (
@@ -112,15 +120,29 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
     return list(weaker)
 
 
-def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts, *, of_files: bool) -> Iterator[str]:
-    if was.groups and now.groups is None:
-        yield f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"
+def _weaker_groups(name: str, was: QualityFacts, now: QualityFacts, *, same_rows: bool) -> Iterator[str]:
+    """No groups any more, or smaller groups of the same rows."""
+    if was.groups is None:
+        return
+    before = f"{name} was judged in {was.groups:,} groups of rows"
+    if now.groups is None:
+        yield f"{before} and is judged row by row now"
+    elif same_rows and now.groups > was.groups:
+        yield f"{before} and is judged in {now.groups:,} smaller groups now"
+
+
+def _weaker_runs(name: str, was: QualityFacts, now: QualityFacts, sides: Sides) -> Iterator[str]:
+    """One run of a side in place of several, so that the interval lacks what changes from run to run."""
+    for side, before, after in zip(sides, was.runs or (1, 1), now.runs or (1, 1), strict=True):
+        if before > 1 and after == 1:
+            yield f"{name} was judged over {before} runs of the {side} and is judged on one run now"
+
+
+def _weaker_builds(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[str]:
     builds = max((budget.builds or 1 for budget in was.budgets), default=1)
     # A budget over 1 build is still over builds, which are all equal because no step is random now.
     if builds > 1 and all(budget.builds is None for budget in now.budgets):
         yield f"{name} was judged over {builds} builds and is judged on one build now"
-    if not of_files:
-        yield from _weaker_caps(name, was.budgets, now.budgets)
 
 
 def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:

@@ -36,6 +36,14 @@ def write_predictions(path: Path, wrong: int, names: tuple[str, str] = ("ok", "f
     return path
 
 
+def write_grouped(path: Path, wrong: int) -> Path:
+    """Predictions of rows in documents of 20 and pages of 2."""
+    head, *lines = write_predictions(path, wrong).read_text("utf-8").splitlines()
+    grouped = [f"{line},{at // 20},{at // 2}" for at, line in enumerate(lines)]
+    path.write_text("\n".join([f"{head},document,page", *grouped]) + "\n", "utf-8")
+    return path
+
+
 def write_budgets(path: Path, text: str) -> Path:
     path.write_text(f"[budgets]\n{text}\n", "utf-8")
     return path
@@ -72,7 +80,20 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
     grades = [base["grade"], target["grade"], "--higher-is-better", "grade", *points, "--range"]
     toxicity = [base["toxicity"], target["toxicity"], *points]
     toxicity_up = [*toxicity, "--higher-is-better", "toxicity"]
+    pages = [write_grouped(tmp_path / "p.csv", 0), write_grouped(tmp_path / "p-int8.csv", 2)]
+    second_run = write_scores(tmp_path / "toxicity-2.csv", "toxicity", [0.0, *toxic[1:]])
+    runs = [*points, "--higher-is-better", "toxicity", "--target", target["toxicity"], "--base"]
     return {
+        "groups": (
+            [*pages, *points, "--group", "document"],
+            [*pages, *points, "--group", "page"],
+            "accuracy was judged in 40 groups of rows and is judged in 400 smaller groups now",
+        ),
+        "runs": (
+            [*runs, base["toxicity"], second_run],
+            [*runs, base["toxicity"]],
+            "toxicity was judged over 2 runs of the base and is judged on one run now",
+        ),
         "direction": (
             [*toxicity, "--lower-is-better", "toxicity"],
             [*toxicity, "--higher-is-better", "toxicity"],
@@ -104,6 +125,8 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
 
 
 GATES = (
+    "groups",
+    "runs",
     "direction",
     "range",
     "looks",
@@ -137,6 +160,15 @@ def test_a_weaker_gate_of_judged_files_is_named(
         accept(new, baselines, "v2", reason=None, at="2026-01-02")
     accept(new, baselines, "v2", reason="the metric is another", at="2026-01-02")
     assert compare(old, old).weaker == []
+
+
+@pytest.mark.parametrize("name", ["groups", "runs"])
+def test_larger_groups_and_more_runs_are_no_weaker_gate(
+    gates: dict[str, tuple[list[object], list[object], str]], tmp_path: Path, name: str
+) -> None:
+    more, fewer, _ = gates[name]
+    old, new = judge_into(tmp_path / "old" / "int8", fewer), judge_into(tmp_path / "new" / "int8", more)
+    assert compare(old, new).weaker == []
 
 
 def test_a_positive_label_by_convention_counts_as_stated(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Judged(NamedTuple):
     detail: the workload of a latency, or the metric that is compared with the baseline.
     measured: the value that the limit is compared with, in the unit of the limit.
     interval: the interval of the value; None if the value is exact.
+    message: the gate's line on the result that has the budget.
     """
 
     subject: str
@@ -34,6 +35,7 @@ class Judged(NamedTuple):
     facts: BudgetFacts
     measured: float | None
     interval: tuple[float, float] | None
+    message: str | None = None
 
     @property
     def name(self) -> str:
@@ -44,12 +46,23 @@ class Judged(NamedTuple):
 def judged_budgets(model: VariantRecord) -> list[Judged]:
     """Every budget of a variant, in the record's order."""
     return [
-        Judged(
-            _name_limited(result, budget), result.detail, budget, *_value_and_interval(result.facts, budget)
-        )
+        _make_judged(_name_limited(result, budget), result.detail, result.facts, budget)
         for result in model.results()
         for budget in result.facts.budgets
     ]
+
+
+def confirmed_budgets(model: VariantRecord) -> list[Judged]:
+    """The budgets that were judged again on the confirm rows, named as those on the gate rows."""
+    return [
+        _make_judged(metric, None, facts, budget)
+        for metric, facts in model.confirm.items()
+        for budget in facts.budgets
+    ]
+
+
+def _make_judged(subject: str, detail: str | None, facts: JudgedFacts, budget: BudgetFacts) -> Judged:
+    return Judged(subject, detail, budget, *_value_and_interval(facts, budget), facts.message)
 
 
 def _name_limited(result: Result, budget: BudgetFacts) -> str:
@@ -97,7 +110,7 @@ def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
 def undecided_fails(record: RunRecord) -> bool:
     """Whether an undecided budget ends the run, on the gate rows or on the confirm rows."""
     gated = [model for model in record.variants if model.gated]
-    confirmed = [budget for model in gated for facts in model.confirm.values() for budget in facts.budgets]
+    confirmed = [budget.facts for model in gated for budget in confirmed_budgets(model)]
     return any(map(undecided_failing, record.variants)) or any(map(_is_undecided_failing, confirmed))
 
 
@@ -195,11 +208,3 @@ def _decide_two_sided(
         return None
     low, high = fail_interval
     return Verdict.FAIL if low > limit or high < -limit else Verdict.INCONCLUSIVE
-
-
-def message_of(model: VariantRecord, budget: str, kind: str) -> str | None:
-    """The line of the gate on a budget of that name and kind; None if the record has none."""
-    title = BEHAVIOUR if budget in ("flips", "slices", *TOKEN_TABLES) else budget
-    facts_of_title = [result.facts for result in model.results() if result.title == title]
-    judging = [facts for facts in facts_of_title if any(judged.kind == kind for judged in facts.budgets)]
-    return next((facts.message for facts in [*judging, *facts_of_title]), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from slimgate.record.budgets import judged_budgets
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.run import RunRecord, VariantRecord
+from slimgate.record.run_verdict import results
 from slimgate.results.base import Verdict, worst_verdict
 from slimgate.results.checks import TEACHER
 
@@ -60,6 +61,6 @@ def why_not_shipped(record: RunRecord, model: VariantRecord) -> str | None:
 
 def _first_message(model: VariantRecord, verdict: Verdict) -> str:
     """The gate's line on the budget that does not hold."""
-    facts = [result.facts for result in model.results() if result.facts.verdict is verdict]
+    facts = [result.facts for result in results(model) if result.facts.verdict is verdict]
     message = next((judged.message for judged in facts if judged.message), None)
     return "" if message is None else f" ({message.removeprefix(f'{model.name}: ')})"

@@ -58,7 +58,8 @@ def _outcome(outcome: Outcome | None) -> str:
 
 def _format_message(variant: str, message: str) -> str:
     """A gate's line names its variant; an error may not."""
-    return escape(message if message.startswith(f"{variant}:") else f"{variant}: {message}")
+    names = f"{variant}:", f"confirm: {variant}:"
+    return escape(message if message.startswith(names) else f"{variant}: {message}")
 
 
 def _format_budget(budget: str, kind: str) -> str:

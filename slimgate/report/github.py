@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from slimgate._system.escape import visible
-from slimgate.record.budgets import judged_budgets, message_of
+from slimgate.record.budgets import judged_budgets
 from slimgate.record.earlier_results import date_carried_messages
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import Verdict
@@ -68,10 +68,7 @@ def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
         if judged.facts.verdict is Verdict.PASS:
             continue
         level = _LEVELS[judged.facts.verdict]
-        message = (
-            message_of(model, judged.name, judged.facts.kind)
-            or f"{judged.facts.kind} {judged.facts.limit:g}: {judged.facts.verdict}"
-        )
+        message = judged.message or f"{judged.facts.kind} {judged.facts.limit:g}: {judged.facts.verdict}"
         if message not in annotations or _WORST_FIRST.index(level) < _WORST_FIRST.index(
             annotations[message][0]
         ):

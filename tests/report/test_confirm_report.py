@@ -11,6 +11,7 @@ from support.sample_record import MEASURED, artifact, quality, sample_record, va
 from slimgate.record.budgets import undecided_fails
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, TimingFacts
 from slimgate.record.run_verdict import verdict
+from slimgate.record.shipping import why_not_shipped
 from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.confirm import confirm_section
@@ -36,6 +37,12 @@ def judged_again(outcome: Verdict) -> RunRecord:
     again = passed.model_copy(update={"budgets": [budget], "verdict": outcome, "message": message})
     models = [variant("int8", quality={"accuracy": passed}, confirm={"accuracy": again})]
     return sample_record(variants=models, confirm=ROWS, verdict=verdict(models, SelfTest(), 0))
+
+
+def test_a_model_that_fails_on_the_confirm_rows_is_not_shipped() -> None:
+    record = judged_again(Verdict.FAIL)
+    reason = "is FAIL in this run (confirm: int8: accuracy, drop 0.4: FAIL)"
+    assert why_not_shipped(record, record.variant("int8")) == reason
 
 
 def test_one_look_is_not_worth_a_line() -> None:

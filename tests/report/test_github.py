@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support.kl_logs import write_kl_log
 from support.releases import INT8, Model, write_release
 
+from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.record.run import RunRecord, read_record
@@ -75,6 +78,19 @@ def test_flips_over_their_budget_are_told_by_their_own_line(tmp_path: Path) -> N
     (line,) = budget_annotations(found, "x.toml")
     assert parsed(line)[2] == "slimgate: int8, flips"
     assert "right to wrong" in parsed(line)[3]
+
+
+def test_a_kl_log_over_its_budget_has_the_line_of_the_log(tmp_path: Path) -> None:
+    log = write_kl_log(tmp_path / "q4.log", np.full(200, 0.05))
+    budgets = tmp_path / "b.toml"
+    budgets.write_text("[budgets]\nkl = { mean_max = 0.02 }\n", "utf-8")
+    assert main(["judge", str(log), "--budgets", str(budgets), "--report", str(tmp_path / "out")]) == 1
+    judged = read_record(tmp_path / "out/run.json")
+    (line,) = budget_annotations(judged, "x.toml")
+    level, _, title, message = parsed(line)
+    assert (level, title) == ("error", "slimgate: q4, kl")
+    assert message.startswith("q4: mean KL, nats a token 0.05 [")
+    assert message.endswith(": FAIL")
 
 
 def test_what_is_not_gated_is_not_annotated(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
+    confirmed_budgets,
     is_looser,
     judged_budgets,
-    message_of,
     verdict_under,
 )
 from slimgate.record.comparing import weakenings
@@ -51,9 +51,10 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
     before, after = change.before, change.after
     if before is None or after is None or not is_looser(change.kind, after, before):
         return change
+    model = record.variant(change.variant)
     judged = [
         budget
-        for budget in judged_budgets(record.variant(change.variant))
+        for budget in [*judged_budgets(model), *confirmed_budgets(model)]
         if change.budget in (budget.subject, budget.name) and budget.facts.kind == change.kind
     ]
     verdicts = [verdict_under(change.kind, before, budget) for budget in judged]
@@ -174,10 +175,19 @@ def _pair_models(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, Va
 
 
 def _map_gating_budgets(model: VariantRecord) -> dict[Key, Judged]:
-    """(budget, kind) -> judged budget; empty for a variant that is shown and not gated."""
-    return (
-        {(judged.name, judged.facts.kind): judged for judged in judged_budgets(model)} if model.gated else {}
-    )
+    """(budget, kind) -> judged budget; empty for a variant that is shown and not gated.
+
+    A budget that passed on the gate rows, and does not pass on the confirm rows, has the latter verdict.
+    """
+    if not model.gated:
+        return {}
+    budgets = {(judged.name, judged.facts.kind): judged for judged in judged_budgets(model)}
+    for judged in confirmed_budgets(model):
+        key = judged.name, judged.facts.kind
+        on_gate = budgets.get(key, judged)
+        if worst_verdict([on_gate.facts.verdict, judged.facts.verdict]) is not on_gate.facts.verdict:
+            budgets[key] = judged
+    return budgets
 
 
 def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
@@ -201,7 +211,7 @@ def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[V
             regressed=not _only_warns(news.get(key))
             and _is_regression(was, _by_former_limit(now, news.get(key), limits)),
             limits=limits,
-            message=after.error if now == "error" else message_of(after, *key),
+            message=after.error if now == "error" else new and new.message,
         )
 
 

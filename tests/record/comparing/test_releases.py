@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -172,6 +173,38 @@ def test_a_budget_that_held_and_fails_has_regressed(
         (change,) = found.verdicts
         assert (change.before, change.after) == (Verdict.PASS, verdict)
         assert "int8: accuracy" in str(change.message)
+
+
+def confirm(folder: Path, outcome: Verdict) -> StoredRecord:
+    """A release whose variant passed on the gate rows, with that verdict on the confirm rows."""
+    stored = read_record_file(write_release(folder))
+    teacher, int8 = stored.record.variants
+    passed = int8.quality["accuracy"]
+    budgets = [replace(budget, verdict=outcome) for budget in passed.budgets]
+    message = f"confirm: int8: accuracy: {outcome}"
+    again = passed.model_copy(update={"budgets": budgets, "verdict": outcome, "message": message})
+    models = [teacher, int8.model_copy(update={"confirm": {"accuracy": again}})]
+    return stored._replace(record=stored.record.model_copy(update={"variants": models}))
+
+
+@pytest.mark.parametrize("before", [Verdict.PASS, None], ids=["confirmed", "not confirmed"])
+def test_a_budget_that_fails_on_the_confirm_rows_has_regressed(
+    tmp_path: Path, before: Verdict | None
+) -> None:
+    folder = tmp_path / "old"
+    old = read_record_file(write_release(folder)) if before is None else confirm(folder, before)
+    comparison = compare(old, confirm(tmp_path / "new", Verdict.FAIL))
+    (change,) = comparison.regressed
+    assert (change.budget, change.kind) == ("accuracy", "drop_points")
+    assert (change.before, change.after) == (Verdict.PASS, Verdict.FAIL)
+    text = compare_report(comparison)
+    assert "1 budget held and does not hold now" in text
+    assert "\n- confirm: int8: accuracy: FAIL\n" in text
+
+
+def test_a_budget_that_holds_on_both_splits_is_unchanged(tmp_path: Path) -> None:
+    old = read_record_file(write_release(tmp_path / "old"))
+    assert compare(old, confirm(tmp_path / "new", Verdict.PASS)).verdicts == []
 
 
 def test_a_variant_that_broke_has_regressed(tmp_path: Path) -> None:

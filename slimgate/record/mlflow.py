@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from slimgate._system.digests import file_sha256
+from slimgate._system.digests import file_sha256, json_digest
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError
 from slimgate.record.files import StoredRecord
@@ -169,14 +170,15 @@ def _model_run(record: RunRecord, model: VariantRecord, figures: list[Line]) -> 
         "artifact_digest": model.artifact.digest if model.artifact else None,
         "runtime": model.artifact.runtime if model.artifact else None,
     }
+    placed = list(zip(_find_places(figures), figures, strict=True))
     tags = {
         "slimgate.gated": str(model.gated).lower(),
         "slimgate.verdict": model_status(record, model),
         "slimgate.error": model.error,
-        **{f"slimgate.verdict.{_place(line)}": line.verdict for line in figures},
-        **{f"slimgate.budgets.{_place(line)}": line.budgets for line in figures},
+        **{f"slimgate.verdict.{place}": line.verdict for place, line in placed},
+        **{f"slimgate.budgets.{place}": line.budgets for place, line in placed},
     }
-    metrics = {name: value for line in figures for name, value in _metrics(line).items()}
+    metrics = {name: value for place, line in placed for name, value in _metrics(place, line).items()}
     return LoggedRun(model.name, _texts(params), metrics, _texts(tags), failed=model.error is not None)
 
 
@@ -192,11 +194,11 @@ def _steps(model: VariantRecord) -> str:
     return json.dumps(steps, ensure_ascii=False)
 
 
-def _metrics(line: Line) -> dict[str, float]:
+def _metrics(place: str, line: Line) -> dict[str, float]:
     """The line's figures. `drop_low` in points becomes `metric/accuracy/drop_points_low`."""
     values = line.model_dump()
     return {
-        f"{_place(line)}/{_column(name, line)}": float(value)
+        f"{place}/{_column(name, line)}": float(value)
         for name, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
@@ -206,10 +208,23 @@ def _column(name: str, line: Line) -> str:
     return name.replace("drop", f"drop_{line.drop_unit}") if name in _DROPS else name
 
 
-def _place(line: Line) -> str:
-    """The kind and name of a line, such as `latency/b32x64`, in characters that MLflow allows everywhere."""
-    named = [line.kind] if line.name is None else [line.kind, line.name]
-    return "/".join(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in named)
+def _find_places(figures: Sequence[Line]) -> list[str]:
+    """The place of each line, such as `latency/b32x64`. Two lines with the same place get a digest each.
+
+    Names such as those of slices may differ only in characters that MLflow does not allow.
+    """
+    places = [_make_place(line) for line in figures]
+    shared = {place for place, lines in Counter(places).items() if lines > 1}
+    return [
+        f"{place}-{json_digest([line.kind, line.name])[:8]}" if place in shared else place
+        for place, line in zip(places, figures, strict=True)
+    ]
+
+
+def _make_place(line: Line) -> str:
+    """The kind and name of a line in characters that MLflow allows everywhere."""
+    parts = [line.kind] if line.name is None else [line.kind, line.name]
+    return "/".join(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in parts)
 
 
 def _texts(values: Mapping[str, str | None]) -> dict[str, str]:

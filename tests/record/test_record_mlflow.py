@@ -11,6 +11,7 @@ from support.releases import write_release
 from slimgate.record.build import StepFacts
 from slimgate.record.files import read_record_file
 from slimgate.record.mlflow import model_runs, suite_run
+from slimgate.results.base import Verdict
 from slimgate.results.quality import QualityFacts
 
 # What MLflow takes as a name, on every system.
@@ -37,6 +38,23 @@ def test_names_hold_only_what_mlflow_takes_and_drops_have_units(tmp_path: Path) 
     _, logged = model_runs(record.model_copy(update={"variants": [teacher, named]}))
     assert logged.metrics["metric/own.metrics_h_ufig_mean/drop_percent"] == 10.0
     assert all(ALLOWED.fullmatch(name) for name in (*logged.metrics, *logged.tags, *logged.params))
+
+
+def test_names_that_become_equal_keep_their_verdicts(tmp_path: Path) -> None:
+    """Two slices whose names have no character that MLflow allows: one FAILs."""
+    record = read_record_file(write_release(tmp_path)).record
+    teacher, int8 = record.variants
+    passed = int8.quality["accuracy"]
+    lost = passed.model_copy(update={"verdict": Verdict.FAIL, "drop_points": 9.0})
+    named = int8.model_copy(update={"quality": {"日本": lost, "中国": passed, "accuracy": passed}})
+    _, logged = model_runs(record.model_copy(update={"variants": [teacher, named]}))
+    tags = {name: value for name, value in logged.tags.items() if ".verdict.metric/" in name}
+    assert sorted(tags.values()) == ["FAIL", "PASS", "PASS"]
+    assert tags["slimgate.verdict.metric/accuracy"] == "PASS"
+    drops = {name: value for name, value in logged.metrics.items() if name.endswith("/drop_points")}
+    [place] = [name.removeprefix("slimgate.verdict.") for name, value in tags.items() if value == "FAIL"]
+    assert (len(drops), drops[f"{place}/drop_points"]) == (3, 9.0)
+    assert all(ALLOWED.fullmatch(name) for name in (*logged.metrics, *logged.tags))
 
 
 def test_a_text_is_cut_to_what_mlflow_takes(tmp_path: Path) -> None:

@@ -102,7 +102,10 @@ def _release_table(releases: Sequence[StoredRecord]) -> str:
 
 
 def _format_gate_rows(releases: Sequence[StoredRecord]) -> list[str]:
-    """`3,080 (A)`: how many gate rows. Releases with the same rows share a letter, and can be compared."""
+    """`3,080 (A)`: how many gate rows. Releases with the same rows share a letter, and can be compared.
+
+    After A to Z come A2 to Z2.
+    """
     letters: dict[str, str] = {}
     shown = []
     for release in releases:
@@ -110,7 +113,8 @@ def _format_gate_rows(releases: Sequence[StoredRecord]) -> list[str]:
         if gate is None:
             shown.append(MISSING)
             continue
-        letter = letters.setdefault(gate.digest, chr(ord("A") + len(letters) % 26))
+        turn, place = divmod(len(letters), 26)
+        letter = letters.setdefault(gate.digest, f"{chr(ord('A') + place)}{turn + 1 if turn else ''}")
         shown.append(f"{gate.n:,} ({letter})")
     return shown
 
@@ -165,9 +169,8 @@ def draw_history(releases: Sequence[StoredRecord], path: Path) -> Path:
         axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
         for row, metric in zip(axes, panels, strict=True):
             _draw_panel(row[0], releases, metric)
-        # a folder's name may hold "$", which would begin a formula
         names = [release.name for release in releases]
-        axes[-1][0].set_xticks(range(len(releases)), names, rotation=20, ha="right", parse_math=False)
+        axes[-1][0].set_xticks(range(len(releases)), names, rotation=20, ha="right")
         if len({release.record.task.find_digest("gate") for release in releases}) > 1:
             axes[0][0].plot([], [], label="other gate rows", color="gray", linestyle="none", **_HOLLOW)
         axes[0][0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
@@ -190,7 +193,7 @@ def _draw_panel(axes: Axes, releases: Sequence[StoredRecord], metric: str) -> No
             axes.plot(place, value, linestyle="none", **mark, **style)
         if points:
             axes.plot([], [], label=name, **_FULL, **style)
-    axes.set_ylabel(metric, parse_math=False)
+    axes.set_ylabel(metric)
     axes.grid(visible=True, axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 

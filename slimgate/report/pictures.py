@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,13 @@ def picture(path: Path, size: tuple[float, float]) -> Iterator[Any]:
     """An empty figure of that width and height in inches, which is saved when the block ends."""
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "slimgate", "svg.fonttype": "none"}):
+    # parse_math: names of labels, slices and folders may hold "$", which would begin a formula
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "slimgate", "svg.fonttype": "none", "text.parse_math": False}),
+        warnings.catch_warnings(),
+    ):
+        # the SVG holds the text, so the viewer's font draws what matplotlib's font lacks
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=size, layout="constrained")

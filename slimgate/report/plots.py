@@ -78,7 +78,8 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
             against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload_words(workload)}", speeds)
         for name, (axis_words, points) in against.items():
             if len(points) > 1:
-                written.append(_draw(record, metric, points, axis_words, folder / f"{metric}-{name}.svg"))
+                file = f"{metric.replace('/', '_')}-{name}.svg"  # hub:OWNER/NAME
+                written.append(_draw(record, metric, points, axis_words, folder / file))
     written += draw_behaviour(record, folder)
     epochs = draw_epochs(record, folder)
     return written if epochs is None else [*written, epochs]

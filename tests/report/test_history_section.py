@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from support.releases import write_release
 
 from slimgate.cli.main import main
-from slimgate.record.files import earlier_releases, read_run
+from slimgate.record.files import earlier_releases, read_record_file, read_run
 from slimgate.record.verdicts import AcceptedFacts, BaselineFacts
+from slimgate.report.history import history_report
 
 NAMES = ("v1", "v2")
 
@@ -79,3 +81,13 @@ def test_what_cannot_be_read_is_no_history(tmp_path: Path, damage: str) -> None:
     else:
         baseline.unlink()
     assert earlier_releases(record, baseline) == []
+
+
+def test_more_gates_than_letters_keep_names_of_their_own(tmp_path: Path) -> None:
+    """The gate rows change with each of 28 releases, and the first rows come back."""
+    releases = [
+        read_record_file(write_release(tmp_path / f"v{number}", gate_digest=f"gate-{number % 28}"))
+        for number in range(29)
+    ]
+    first, *others = re.findall(r"8,000 \((\w+)\)", history_report(releases))
+    assert others == [*"BCDEFGHIJKLMNOPQRSTUVWXYZ", "A2", "B2", first]

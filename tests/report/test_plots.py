@@ -13,8 +13,16 @@ from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord
 from slimgate.report import suite_report
 from slimgate.report.budget_plot import draw_budgets
-from slimgate.report.plots import Point, _by_size, _labels_below, _limits, write_plots
+from slimgate.report.plots import (
+    Point,
+    _by_size,
+    _labels_below,
+    _limits,
+    draw_behaviour,
+    write_plots,
+)
 from slimgate.results.base import BudgetFacts
+from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.quality import QualityFacts
 
 pytest.importorskip("matplotlib")
@@ -50,6 +58,28 @@ def test_every_model_with_a_size_and_a_metric_is_a_point(tmp_path: Path) -> None
     assert path.name == "accuracy-size.svg"
     shown = texts(path)
     assert {"teacher", "gptq-4", "gptq-3", "plain", "files needed to predict, MB"} <= set(shown)
+
+
+def test_labels_with_dollars_and_any_script_are_drawn_as_text(tmp_path: Path) -> None:
+    """`$10_$` would be an invalid formula, and matplotlib's font has no Chinese characters."""
+    labels = ["$10_$50", "$50_$100", "猫"]
+    cells = [(0, 0, 50, 40), (0, 1, 0, 10), (1, 1, 50, 50), (2, 2, 50, 50)]
+    behaviour = BehaviourFacts(confusion_cells=cells)
+    sample = sample_record(variants=[sample_record().variants[0], variant("int8", behaviour=behaviour)])
+    record = sample.model_copy(update={"task": sample.task.model_copy(update={"classes": labels})})
+    [path] = draw_behaviour(record, tmp_path)
+    assert set(labels) <= set(texts(path))
+
+
+def test_a_metric_of_the_hub_is_a_file_in_the_folder_of_plots(tmp_path: Path) -> None:
+    record = record_of("gptq-4", "gptq-3")
+    named = [
+        model.model_copy(update={"quality": {"hub:owner/kappa": model.quality["accuracy"]}})
+        for model in record.variants
+    ]
+    [path] = write_plots(record.model_copy(update={"variants": named}), tmp_path)
+    assert path == tmp_path / "hub:owner_kappa-size.svg"
+    assert path.is_file()
 
 
 def test_every_gated_budget_is_a_line_of_the_chart_of_budgets(tmp_path: Path) -> None:

@@ -235,11 +235,13 @@ def _size(model: VariantRecord) -> str:
 
 
 def _speed(model: VariantRecord, shown: Sequence[str]) -> str:
-    """The speed-ups on the shown workloads, and how many more there are."""
+    """The speed-ups on the shown workloads, in their order, and how many more there are."""
     speedups = {name: facts for name, facts in model.latency.items() if facts.speedup}
-    cells = [duel_times(speedups[name]) for name in shown if name in speedups]
-    left = len(speedups) - len(cells)
-    return " / ".join([*cells, f"{left} more"] if left else cells) or MISSING
+    if not speedups:
+        return MISSING
+    cells = [duel_times(speedups[name]) if name in speedups else MISSING for name in shown]
+    left = len(speedups.keys() - set(shown))
+    return " / ".join([*cells, f"{left} more"] if left else cells)
 
 
 def _is_growth(record: RunRecord, metric: str) -> bool:

@@ -50,6 +50,21 @@ def test_every_variant_has_its_own_figures_in_the_table() -> None:
         assert not any(f"{other}" in cells.partition(text)[0] for other in others), name
 
 
+def test_a_speed_up_is_in_the_place_of_its_workload() -> None:
+    """The second variant was timed on the second workload only."""
+    first = latency(5.0, speedup=2.0, speedup_interval=(1.9, 2.1))
+    second = latency(20.0, speedup=3.0, speedup_interval=(2.9, 3.1))
+    models = [
+        sample_record().variants[0].model_copy(update={"latency": {}}),
+        variant("int8", latency={"b1": first, "b32": second}),
+        variant("pruned", latency={"b32": second}),
+    ]
+    lines = map(to_text, summary_table(sample_record(variants=models), WHERE))
+    rows = {line.split()[0]: line for line in lines}
+    assert "2.00× [1.90, 2.10] / 3.00× [2.90, 3.10]" in rows["int8"]
+    assert "– / 3.00× [2.90, 3.10]" in rows["pruned"]
+
+
 CARRIED = [CarriedResult(kind="quality", name="accuracy", measured="2026-11-20T14:02:03+00:00")]
 
 

@@ -86,10 +86,7 @@ def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) ->
     _, other = records[0].task.sides
     if unjudged:
         return f"**Ship nothing yet**: {format_count(unjudged, 'suite', 'suites')} could not be judged."
-    able = [
-        set() if record.self_test.failures else {model.name for model in could_ship(record)}
-        for record in records
-    ]
+    able = [{model.name for model in could_ship(record)} for record in records]
     names = [f"**{escape(name)}**" for name in shared if all(name in suite for suite in able)]
     exempt = any(exceeds_switched_off(model) for record in records for model in variants(record))
     if not names and not exempt and not any(record.verdict.fails for record in records):

@@ -214,7 +214,12 @@ def inside_budgets(record: RunRecord) -> list[VariantRecord]:
 
 
 def could_ship(record: RunRecord) -> list[VariantRecord]:
-    """The models inside their budgets, without those that a switched-off budget would have failed."""
+    """The models inside their budgets, without those that a switched-off budget would have failed.
+
+    Empty if the gate failed its self-test, because no verdict can be trusted then.
+    """
+    if record.self_test.failures:
+        return []
     return [model for model in inside_budgets(record) if not exceeds_switched_off(model)]
 
 

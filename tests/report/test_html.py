@@ -374,6 +374,18 @@ def test_a_gate_that_failed_its_own_test_says_so() -> None:
     assert page.text.count("The gate cannot be trusted") == 2
 
 
+def test_nothing_to_ship_is_not_shown_as_passed() -> None:
+    """A variant holds its budgets, and the gate failed its self-test."""
+    passed = variant("int8", quality={"accuracy": quality("int8", "accuracy", 0.4, (0.0, 0.8), PASS)})
+    fault = SelfTestFacts(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
+    models = [sample_record().variants[0], passed]
+    for self_test, ships in ((SelfTest(), True), (SelfTest(planted_fault=fault), False)):
+        text = html_report(sample_record(variants=models, self_test=self_test))
+        assert ('<section class="card PASS">\n<h2>What to ship</h2>' in text) is ships
+        [_, int8] = carried(read_page(text), "data")["models"]
+        assert int8["inside"] is ships
+
+
 def test_the_page_over_all_suites_links_to_each() -> None:
     passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
     suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])

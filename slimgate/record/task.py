@@ -59,7 +59,8 @@ class SplitFacts(Facts):
 class TaskFactsRecord(Facts):
     """The facts about a task in a record.
 
-    params: [task] as the task has it; None for a record of an earlier slimgate.
+    params: [task] as the task has it; None for a record of an earlier slimgate. classes: the labels; for
+    prediction files, then the predictions that are no label.
     """
 
     kind: str
@@ -73,6 +74,12 @@ class TaskFactsRecord(Facts):
     def is_of_files(self) -> bool:
         """Whether files of other tools were judged: slimgate has built no model of them."""
         return self.kind in (RECORD_KIND, PREDICTIONS) or not self.has_rows
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes that a row can have as its label."""
+        stated = (self.params or {}).get("labels") if self.kind == PREDICTIONS else None
+        return self.classes if stated is None else list(stated)
 
     @property
     def sides(self) -> Sides:

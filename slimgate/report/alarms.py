@@ -23,7 +23,7 @@ def alarms(record: RunRecord) -> Iterator[str]:
     # For rows that are known by label.
     gate = record.task.splits.get("gate")
     counts = gate.label_counts if gate is not None else None
-    known = record.task.classes
+    known = record.task.labels
     lacking = [name for name in known if not counts.get(name)] if counts and set(counts) <= set(known) else []
     if lacking:
         yield f"**No gate row has the label {_join(lacking)}**: what a variant loses there is not judged."

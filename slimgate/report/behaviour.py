@@ -60,9 +60,7 @@ def behaviour(record: RunRecord) -> str:
                 "### Rows with another answer", blocks(*(_changed_rows(*pair, sides) for pair in behaviours))
             ),
             with_heading("### Calibration", calibration_tables(behaviours)),
-            with_heading(
-                "### Precision and recall at thresholds", tradeoff_tables(behaviours, record.task.classes)
-            ),
+            with_heading("### Precision and recall at thresholds", tradeoff_tables(behaviours, record.task)),
             with_heading("### Confusion", confusion_tables(behaviours, record.task.classes)),
         ),
     )

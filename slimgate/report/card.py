@@ -220,7 +220,7 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
         if budget.variant == model.name:
             was = f"{escape(budget.kind)} {budget.before:g}"
             why = escape(budget.reason or "no reason is given")
-            moved = f"was {was} in the last release, now {budget.now}"
+            moved = f"had {was} in the last release and {budget.now}"
             yield f"**Loosened**: {escape(budget.budget)} {moved}: {why}"
     if model.error is not None:
         yield f"It could not be built or measured whole: {escape(model.error)}"

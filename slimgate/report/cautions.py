@@ -245,7 +245,11 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
             further = f" {more} lost more than the budget for all rows allows." if len(fallen) > 1 else ""
             of = f"{escape(worst.metric)} on {where} ({format_count(worst.n, 'row', 'rows')})"
             loss = f"{escape(model.name)} lost {drop} of {of}"
-            rest = f"its largest loss on {count(len(free))} slices. No budget covers slices."
+            on = format_count(len(free), "slice", "slices")
+            is_all = len(free) == len(slices or ())
+            rest = (
+                f"its largest loss on {on}{'. No budget covers slices.' if is_all else ' without a budget.'}"
+            )
             yield f"**{loss}**, {rest}{further}"
 
 

@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, percent, to_fixed
+from slimgate.judge.metrics.classes import conventional_positive
 from slimgate.record.run import VariantRecord
+from slimgate.record.task import TaskFactsRecord
 from slimgate.report.figures import with_note
 from slimgate.report.tables import Column, blocks, table
 from slimgate.results.behaviour import BehaviourFacts, ReliabilityFacts, TradeoffFacts
@@ -46,7 +48,7 @@ def calibration_tables(behaviours: Sequence[VariantBehaviour]) -> str:
     return blocks(note, *_split_wide(Column("confidence", heads), columns))
 
 
-def tradeoff_tables(behaviours: Sequence[VariantBehaviour], classes: Sequence[str]) -> str:
+def tradeoff_tables(behaviours: Sequence[VariantBehaviour], task: TaskFactsRecord) -> str:
     """Precision, recall and coverage at each threshold."""
     models = [(escape(name), points) for name, points in tradeoffs(behaviours)]
     if not models:
@@ -66,12 +68,19 @@ def tradeoff_tables(behaviours: Sequence[VariantBehaviour], classes: Sequence[st
         )
         for name, points in models
     ]
-    if len(classes) == 2:
-        basis = f"of {escape(classes[1])}, answered where its probability reaches the threshold"
+    if len(task.classes) == 2:
+        name = escape(_find_positive(task))
+        basis = f"of {name}, answered where its probability reaches the threshold"
     else:
         basis = "over all classes, answered where the confidence reaches the threshold"
     note = f"Precision / recall (share of rows answered) {basis}."
     return blocks(note, *_split_wide(Column("threshold", heads, right=True), columns))
+
+
+def _find_positive(task: TaskFactsRecord) -> str:
+    """The one of two classes whose precision and recall TradeoffFacts has."""
+    stated = (task.params or {}).get("positive")
+    return stated or conventional_positive(task.classes) or task.classes[1]
 
 
 def tradeoffs(behaviours: Sequence[VariantBehaviour]) -> list[tuple[str, list[TradeoffFacts]]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count
 from slimgate.record.run import RunRecord
+from slimgate.record.words import format_count
 
 _SHA256_DIGITS = 64
 
@@ -28,5 +28,5 @@ def describe_source(record: RunRecord) -> str:
     if not files:
         targets = (f"target {escape(target)}" for target in source.get("targets", []))
         files = [f"base {escape(source.get('base', 'not named'))}", *targets]
-    classes = f" {count(len(task.classes))} classes." if task.classes else ""
+    classes = f" {format_count(len(task.labels), 'class', 'classes')}." if task.labels else ""
     return f"Judged from {name}: {', '.join(files)}.{classes}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from support.judge_command import judge_into
 from support.sample_record import MEASURED, sample_record, variant
 
 from slimgate.record.run import RunRecord
@@ -10,10 +13,19 @@ from slimgate.record.verdicts import BaselineFacts, Weakening
 from slimgate.report.alarms import alarms
 from slimgate.report.head import head
 from slimgate.report.html import html_report
+from slimgate.report.judged_files import describe_source
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.terminal.summary import summary_lines, to_text
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.quality import QualityFacts
+
+
+def write_predictions(path: Path, rows: list[tuple[str, str]]) -> Path:
+    """rows: of each, the label and the prediction."""
+    lines = [f"{at},{label},{prediction}" for at, (label, prediction) in enumerate(rows)]
+    path.write_text("\n".join(["id,label,prediction", *lines]) + "\n", "utf-8")
+    return path
+
 
 CHANCE = "its accuracy 0.510 [0.470, 0.550] is not shown to be above 0.520, the share of the label (a|b)"
 
@@ -68,3 +80,15 @@ def test_a_label_that_no_gate_row_has_is_told() -> None:
     assert list(alarms(record.model_copy(update={"task": task}))) == [told]
     others = task.model_copy(update={"classes": ["x", "y"]})  # tasks whose classes are not the labels
     assert list(alarms(record.model_copy(update={"task": others}))) == []
+
+
+def test_a_prediction_that_is_no_label_is_not_missed(tmp_path: Path) -> None:
+    rows = [("a", "a"), ("b", "b")] * 60
+    base, target = (
+        write_predictions(tmp_path / name, lines)
+        for name, lines in (("base.csv", rows), ("int8.csv", [*rows[:-1], ("b", "I cannot say")]))
+    )
+    judged = judge_into(tmp_path / "out", [base, target, "--drop-points", 20])
+    assert judged.record.task.classes == ["a", "b", "I cannot say"]
+    assert list(alarms(judged.record)) == []
+    assert describe_source(judged.record).endswith(" 2 classes.")

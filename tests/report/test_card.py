@@ -12,12 +12,13 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from support.releases import Model, machine, write_release
-from support.sample_record import sample_record
+from support.sample_record import REAL, sample_record, variant
 
 from slimgate.cli.main import main
 from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.task import TaskFactsRecord
+from slimgate.record.verdicts import BaselineFacts, LoosenedBudget
 from slimgate.report.card import card
 from slimgate.report.card_metadata import base_model
 from slimgate.results.base import Verdict
@@ -179,3 +180,14 @@ def test_a_card_loads_no_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", told, "card", str(folder), "int8"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_loosened_budget_is_told_with_both_limits() -> None:
+    loosened = LoosenedBudget(
+        variant="int8", budget="accuracy", kind="drop_points", before=1.0, limit=2.0, reason=None
+    )
+    baseline = BaselineFacts(path="b.json", created="2026-11-01", loosened=[loosened])
+    int8 = variant("int8")
+    text = card(sample_record(variants=[REAL["teacher"], int8], baseline=baseline), int8)
+    line = "accuracy had drop_points 1 in the last release and is 2 now: no reason is given"
+    assert f"- **Loosened**: {line}\n" in text

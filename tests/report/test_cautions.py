@@ -44,6 +44,13 @@ def test_a_slice_that_lost_too_much_is_told_without_a_budget() -> None:
     assert f"{line}, {more}" in told(SMALLER, LOST, WITHIN)
 
 
+def test_a_slice_without_a_budget_is_told_beside_one_with() -> None:
+    named = WITHIN.model_copy(update={"own_verdict": Verdict.PASS})
+    line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
+    assert f"{line}, its largest loss on 1 slice without a budget." in told(LOST, named)
+    assert "No budget covers slices" not in told(LOST, named)
+
+
 @pytest.mark.parametrize(
     "one",
     [

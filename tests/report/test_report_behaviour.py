@@ -8,6 +8,8 @@ import pytest
 from support.report_sections import NASTY, all_sections, raw_tables, rendered, rendered_tables, section
 from support.sample_record import FAIL, PASS, sample_record, sliced, variant
 
+from slimgate.judge.answer_figures import tradeoff
+from slimgate.outcomes import class_outcomes
 from slimgate.record.run import RunRecord
 from slimgate.report.behaviour import worst_slices
 from slimgate.results.base import BudgetFacts, Verdict
@@ -141,6 +143,34 @@ def test_the_trade_off_says_of_what(classes: list[str], words: str) -> None:
     text = section(all_sections(record_of(facts, classes=classes)), "Precision and recall at thresholds")
     assert words in text
     assert re.search(r"\|\s*0\.5 \| 0\.820 / – \(94 %\) \| 0\.820 / – \(94 %\) \|", text)
+
+
+@pytest.mark.parametrize(
+    ("classes", "stated", "positive"),
+    [
+        pytest.param(["toxic", "clean"], "toxic", "toxic", id="stated"),
+        pytest.param(["yes", "no"], None, "yes", id="by convention"),
+        pytest.param(["a", "b"], None, "b", id="not known"),
+    ],
+)
+def test_the_trade_off_is_of_the_positive_class(
+    classes: list[str], stated: str | None, positive: str
+) -> None:
+    """The words name the class whose precision and recall the judge computed."""
+    outcomes = class_outcomes(
+        [classes[0], *[classes[1]] * 3],
+        classes=classes,
+        probabilities=[[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [0.2, 0.8]],
+        positive=stated,
+    )
+    points = tradeoff(outcomes)
+    assert points is not None
+    assert points[-1].coverage == (0.25 if positive == classes[0] else 0.0)  # of the threshold 0.9
+    record = record_of(BehaviourFacts(tradeoff=points, tradeoff_teacher=points), classes=classes)
+    task = record.task.model_copy(update={"params": {"positive": stated}})
+    sections = all_sections(record.model_copy(update={"task": task}))
+    words = f"of {positive}, answered where its probability"
+    assert words in section(sections, "Precision and recall at thresholds")
 
 
 def test_more_models_than_fit_stand_in_a_second_table() -> None:

@@ -14,6 +14,7 @@ import os
 import platform
 from collections.abc import Collection
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -36,14 +37,20 @@ LIMITS = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
 )
+_NO_GPU = "a GPU that is not here"
 
 
 def describe_processor(device: str, *, threads: int) -> str:
     """The model, its instructions without those that the environment forbids, and the threads."""
-    kind, _, number = device.partition(":")
-    described = _gpu(int(number or 0)) if kind == "cuda" else _cpu()
+    described = describe_gpu(device) or _cpu()
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
     return ", ".join([described, *limits, f"{threads} {'thread' if threads == 1 else 'threads'}"])
+
+
+def describe_gpu(device: str) -> str | None:
+    """The GPU of a device such as cuda:1: `NVIDIA H200 (compute capability 9.0)`; None for the CPU."""
+    kind, _, number = device.partition(":")
+    return _gpu(int(number or 0)) if kind == "cuda" else None
 
 
 def cpu_name(cpuinfo: Path = CPUINFO) -> str:
@@ -80,10 +87,13 @@ def _cpu() -> str:
 
 @cache
 def _gpu(number: int) -> str:
+    # A run whose models answer on other machines needs neither torch nor a GPU.
+    if find_spec("torch") is None:
+        return _NO_GPU
     import torch
 
-    if not torch.cuda.is_available():  # a run whose models answer on other machines
-        return "a GPU that is not here"
+    if not torch.cuda.is_available():
+        return _NO_GPU
     major, minor = torch.cuda.get_device_capability(number)
     return f"{torch.cuda.get_device_name(number)} (compute capability {major}.{minor})"
 

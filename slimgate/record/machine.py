@@ -47,8 +47,8 @@ class Machine(Facts):
     """The machine of a run.
 
     instructions: of the processor, those by which libraries choose kernels, such as avx512_vnni; warnings:
-    what made its times less steady than possible, at the start of the run. peak_rates: of the CPU; None if no
-    model was timed on it.
+    what made its times less steady than possible, at the start of the run. gpu: of the device; None on the
+    CPU, and in a record from before this field. peak_rates: of the CPU; None if no model was timed on it.
     """
 
     cpu: str
@@ -57,6 +57,7 @@ class Machine(Facts):
     threads: int
     memory_bytes: int
     device: str
+    gpu: str | None = None
     os: str
     python: str
     libraries: dict[str, str | None]
@@ -64,6 +65,11 @@ class Machine(Facts):
     peak_rates: PeakRates | None = None
 
     @property
-    def hardware(self) -> tuple[str, tuple[str, ...], int, int, str]:
+    def hardware(self) -> tuple[str, tuple[str, ...], int, int, str, str | None]:
         """What identifies a machine if times are compared. Memory is not included: it changes no time."""
-        return (self.cpu, tuple(self.instructions), self.cores, self.threads, self.device)
+        return (self.cpu, tuple(self.instructions), self.cores, self.threads, self.device, self.gpu)
+
+    @property
+    def device_and_gpu(self) -> str:
+        """`cpu`, `cuda (NVIDIA H200 (compute capability 9.0))`."""
+        return self.device if self.gpu is None else f"{self.device} ({self.gpu})"

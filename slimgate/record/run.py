@@ -59,7 +59,7 @@ class ShardFacts(Facts):
     """Shard `number` of `of`, and the variants that belong to it; code: digest of slimgate's own source.
 
     missing: checks of its share that no run has made yet; `verdict.missing` includes them. machine: the
-    processor and its cores; with the times it distinguishes the shards of a merged record.
+    processor, its cores and the GPU; with the times it distinguishes the shards of a merged record.
     """
 
     number: int

@@ -15,6 +15,7 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, format_apart, megabytes
 from slimgate.record.earlier_results import format_status
 from slimgate.record.files import StoredRecord
+from slimgate.record.machine import Machine
 from slimgate.record.run import VariantRecord
 from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import with_note
@@ -89,7 +90,7 @@ def _release_table(releases: Sequence[StoredRecord]) -> str:
             right=True,
         ),
         Column("gate rows", _format_gate_rows(releases)),
-        Column("machine", [escape(record.machine.cpu, longest=60) for record in records]),
+        Column("machine", [escape(_format_processor(record.machine), longest=100) for record in records]),
         Column(
             "accepted because",
             [
@@ -99,6 +100,11 @@ def _release_table(releases: Sequence[StoredRecord]) -> str:
         ),
     ]
     return table(without_empty(columns))
+
+
+def _format_processor(machine: Machine) -> str:
+    """The processor, after the GPU if it computed: the GPU decides the times."""
+    return machine.cpu if machine.gpu is None else f"{machine.gpu}, {machine.cpu}"
 
 
 def _format_gate_rows(releases: Sequence[StoredRecord]) -> list[str]:

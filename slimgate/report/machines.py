@@ -115,7 +115,10 @@ def _machine_table(runs: Sequence[StoredRecord], letters: Sequence[str]) -> str:
         Column("instructions", [escape(" ".join(machine.instructions)) for machine in machines]),
         Column("cores", [str(machine.cores) for machine in machines], right=True),
         Column("threads", [str(machine.threads) for machine in machines], right=True),
-        Column("device", ["" if machine.device == "cpu" else escape(machine.device) for machine in machines]),
+        Column(
+            "device",
+            ["" if machine.device == "cpu" else escape(machine.device_and_gpu) for machine in machines],
+        ),
         *(
             Column(f"{words}, {unit}", [_format_rate(machine, field) for machine in machines], right=True)
             for field, (words, unit) in RATE_WORDS.items()

@@ -48,7 +48,7 @@ def _describe_run(record: RunRecord) -> Iterator[str]:
         yield f"Teacher{source}{digest}"
     machine = record.machine
     cores = format_count(machine.cores, "core", "cores")
-    device = "" if machine.device == "cpu" else f", device {escape(machine.device)}"
+    device = "" if machine.device == "cpu" else f", device {escape(machine.device_and_gpu)}"
     yield f"{escape(machine.cpu)}, {cores}{device}"
     yield f"baseline {baseline_name(record) or 'none'}"
     yield f"self-test {_count_self_tests(record.self_test)}"

@@ -99,7 +99,7 @@ def machine_lines(machine: Machine) -> Iterator[str]:
     cores = f"{count(machine.cores)} cores, {count(machine.threads)} threads used"
     memory = f"{to_fixed(machine.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
     able = f" ({escape(' '.join(machine.instructions))})" if machine.instructions else ""
-    yield f"{escape(machine.cpu)}{able}, {cores}, {memory}, device {escape(machine.device)}"
+    yield f"{escape(machine.cpu)}{able}, {cores}, {memory}, device {escape(machine.device_and_gpu)}"
     yield from rate_lines(machine)
     yield from _version_lines(machine)
     yield from (f"**times may be off**: {escape(warning)}" for warning in machine.warnings)

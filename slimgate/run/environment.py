@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slimgate._system.digests import versions
-from slimgate._system.processor import cpu_instructions, cpu_name
+from slimgate._system.processor import cpu_instructions, cpu_name, describe_gpu
 from slimgate._system.threads import CPU_MAX, count_allowed_cores, quota
 from slimgate.plugins.loading import plugins
 from slimgate.record.machine import Machine
@@ -58,6 +58,7 @@ def describe_machine(
         if hasattr(os, "sysconf")
         else 0,
         device=device,
+        gpu=describe_gpu(device),
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         libraries=_list_versions() if loads_models else dict(versions(_JUDGING_PACKAGES)),

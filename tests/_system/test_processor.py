@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from slimgate._system import processor
 from slimgate._system.processor import (
     LIMITS,
     cpu_instructions,
     cpu_name,
+    describe_gpu,
     describe_processor,
     sums_saturate,
 )
@@ -43,6 +45,15 @@ def test_instructions_are_those_that_choose_kernels(
 )
 def test_int8_sums_saturate_on_x86_without_vnni(instructions: list[str], saturate: bool) -> None:
     assert sums_saturate(instructions) is saturate
+
+
+def test_a_gpu_without_torch_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models behind endpoints need no torch."""
+    monkeypatch.setattr(processor, "find_spec", lambda name: None)
+    processor._gpu.cache_clear()
+    assert describe_gpu("cuda:1") == "a GPU that is not here"
+    processor._gpu.cache_clear()
+    assert describe_gpu("cpu") is None
 
 
 def test_a_system_without_cpuinfo_still_has_a_name(tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def cells(text: str, first: str) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
+def test_two_gpus_beside_one_processor_are_two_machines(machines: Run, tmp_path: Path) -> None:
+    runs = [
+        write_release(tmp_path / gpu, machine=machine(device="cuda", gpu=f"Tesla {gpu}"))
+        for gpu in ("T4", "V100")
+    ]
+    code, out, _ = machines(*runs)
+    assert (code, out.partition(":")[0]) == (0, "# Speed-ups on 2 machines")
+    assert "cuda (Tesla T4)" in cells(out, "A")
+    assert "cuda (Tesla V100)" in cells(out, "B")
+
+
 def test_a_variant_has_its_speed_and_bound_on_each_machine(
     machines: Run, plain: Path, tmp_path: Path
 ) -> None:

@@ -300,7 +300,11 @@ def test_other_values_of_a_sliced_column_void_all_results(folder: Path) -> None:
     assert run(folder, SIZE).carried_results == []
 
 
-@pytest.mark.parametrize("changed", [{"cpu": "another"}, {"threads": 7}, {"libraries": {"torch": "0.1"}}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"cpu": "another"}, {"gpu": "another"}, {"threads": 7}, {"libraries": {"torch": "0.1"}}],
+    ids=["cpu", "gpu", "threads", "library"],
+)
 def test_results_of_another_machine_are_void(
     folder: Path, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,22 @@ def test_a_machine_is_the_same_however_busy_it_is() -> None:
     assert describe_machine_change(one, two_threads) == "threads 1 → 2"
 
 
+def test_the_gpu_is_named_and_another_is_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = {"cuda": "Tesla T4", "cuda:1": "Tesla V100"}
+    monkeypatch.setattr(environment, "describe_gpu", gpus.get)
+    first, second = (describe_machine(threads=1, device=device) for device in gpus)
+    assert (first.gpu, second.gpu) == ("Tesla T4", "Tesla V100")
+    assert describe_machine_change(first, first) is None
+    moved = first.model_copy(update={"gpu": second.gpu})  # the same device of another machine
+    assert describe_machine_change(first, moved) == "gpu Tesla T4 → Tesla V100"
+    assert first.hardware != moved.hardware
+
+
+def test_a_machine_without_a_gpu_names_none() -> None:
+    described = describe_machine(threads=1, device="cpu")
+    assert (described.gpu, described.device_and_gpu) == (None, "cpu")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "change"),
     [

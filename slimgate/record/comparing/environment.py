@@ -86,6 +86,7 @@ def environment_of_record(record: RunRecord) -> dict[str, dict[str, Any]]:
                 "cores": machine.cores,
                 "memory": machine.memory_bytes,
                 "device": machine.device,
+                "GPU": machine.gpu,
             },
             system={"OS": machine.os, "Python": machine.python},
         ),

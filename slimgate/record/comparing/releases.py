@@ -202,7 +202,7 @@ def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
 
 
 def _machine(machine: Machine, with_instructions: bool) -> str:
-    words = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.device}"
+    words = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.device_and_gpu}"
     return (
         f"{words}, {' '.join(machine.instructions) or 'unknown instructions'}" if with_instructions else words
     )

@@ -345,6 +345,18 @@ def test_a_processor_with_other_instructions_is_another_machine(tmp_path: Path) 
     assert "cpu, unknown instructions and" in unknown.notes[0]
 
 
+def test_another_gpu_at_the_same_processor_is_another_machine(tmp_path: Path) -> None:
+    """A virtual machine keeps its processor if another type of GPU is attached."""
+    on = [machine(device="cuda", gpu=gpu) for gpu in ("Tesla T4", "Tesla V100")]
+    write_release(tmp_path / "old", machine=on[0])
+    new = write_release(tmp_path / "new", models={"int8": Model(speedup=(1.4, 1.3, 1.5))}, machine=on[1])
+    comparison = compared(tmp_path / "old", new)
+    assert not comparison.same_machine
+    [note] = [note for note in comparison.notes if note.startswith("The machines differ")]
+    assert "cuda (Tesla T4) and a cpu" in note
+    assert comparison.variants[0].latency[0].change is None
+
+
 def test_other_libraries_are_the_same_machine_and_are_noted(tmp_path: Path) -> None:
     found = releases(tmp_path, machine=machine(libraries={"torch": "2.14.0"}))
     assert found.same_machine

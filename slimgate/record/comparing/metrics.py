@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from math import isclose
 
 from slimgate.errors import MeasureError, SlimgateError
@@ -148,7 +148,8 @@ def _the_same(facts: QualityFacts, metric: Metric | None) -> Moved:
 
 def _compare_values(before: QualityFacts, after: QualityFacts, metric: Metric | None) -> Moved:
     """The change of the values alone."""
-    better_up = metric.higher_is_better if metric else _higher_is_better(before, after)
+    recorded = [(facts.drop_points, facts.value, facts.teacher) for facts in (before, after)]
+    better_up = metric.higher_is_better if metric else find_direction(recorded)
     change = None
     if better_up is not None:
         lost = before.value - after.value if better_up else after.value - before.value
@@ -156,11 +157,14 @@ def _compare_values(before: QualityFacts, after: QualityFacts, metric: Metric | 
     return Moved(old=before.value, new=after.value, drop_points=change, unit=after.unit)
 
 
-def _higher_is_better(*recorded: QualityFacts) -> bool | None:
-    """The direction that a recorded drop shows; None if none was recorded, or nothing dropped."""
-    for facts in recorded:
-        if facts.drop_points and facts.value != facts.teacher:
-            return (facts.drop_points > 0) == (facts.value < facts.teacher)
+def find_direction(recorded: Iterable[tuple[float | None, float, float]]) -> bool | None:
+    """Whether higher is better, as recorded drops show; None if none was recorded, or nothing dropped.
+
+    recorded: the drop, the variant's value and the teacher's value of each result of one metric.
+    """
+    for drop, value, teacher in recorded:
+        if drop and value != teacher:
+            return (drop > 0) == (value < teacher)
     return None
 
 

@@ -33,8 +33,9 @@ from slimgate.record.comparing.facts import (
     SliceChange,
 )
 from slimgate.record.comparing.metrics import (
+    find_direction,
     known_metrics,
-    load_or_none,
+    load_if_light,
     metric_changes,
     pair_if_judged,
     reading,
@@ -130,7 +131,7 @@ def _slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
         for part in model.behaviour.slices or ()
     }
     named = {name for model in record.variants for name in model.quality}
-    return {name: load_or_none(name) for name in sorted(names - named) if ":" not in name}
+    return {name: load_if_light(name) for name in sorted(names - named)}
 
 
 def _read(model: ModelChange, teacher: ModelChange, original: str) -> ModelChange:
@@ -310,7 +311,11 @@ def slice_changes(
             continue
         was, test = before[key], tested.get(key)
         metric = metrics.get(key.metric)
-        sign = 1 if metric is None or metric.higher_is_better else -1
+        if metric is None:
+            better_up = _find_recorded_direction(key.metric, old[0], new[0])
+        else:
+            better_up = metric.higher_is_better
+        lost = was.value - now.value if better_up else now.value - was.value
         changes.append(
             SliceChange(
                 metric=key.metric,
@@ -319,7 +324,7 @@ def slice_changes(
                 rows=now.rows,
                 old=was.value,
                 new=now.value,
-                drop_points=sign * 100 * (was.value - now.value),
+                drop_points=None if better_up is None else 100 * lost,
                 interval=test and test.interval,
                 method=test and test.method,
                 n=test and test.n,
@@ -331,6 +336,17 @@ def slice_changes(
     return sorted(
         changes,
         key=lambda change: (1.0 if change.p_holm is None else change.p_holm, -(change.drop_points or 0)),
+    )
+
+
+def _find_recorded_direction(metric: str, *records: RunRecord) -> bool | None:
+    """Whether higher is better, as the slices of the records show."""
+    return find_direction(
+        (part.drop_points, part.variant, part.teacher)
+        for record in records
+        for model in record.variants[1:]
+        for part in _facts(model)
+        if part.metric == metric
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from support.releases import CLASSES, INT8, Model, machine, write_release
 
 from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.exact_paired import paired_interval
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing import Comparison, compare
@@ -430,6 +431,28 @@ def test_a_slice_of_a_missing_metric_is_compared_by_its_values(tmp_path: Path) -
         _sliced_by(write_release(tmp_path / name), "gone")
     found = compared(tmp_path / "old", tmp_path / "new")
     assert {(part.metric, part.p_holm) for part in found.variants[0].slices} == {("gone", None)}
+
+
+def test_a_slice_of_a_missing_error_metric_is_worse_if_higher(tmp_path: Path) -> None:
+    """The recorded drops show that a lower share of errors is better."""
+    stored = []
+    for name, wrong in (("old", INT8), ("new", {**INT8, "loan": range(500)})):
+        sliced = Model(wrong=wrong, slices=SliceBudget(drop_points=5.0))
+        release = read_record_file(write_release(tmp_path / name, models={"int8": sliced}))
+        teacher, int8 = release.record.variants
+        assert int8.behaviour is not None
+        parts = [
+            part.model_copy(
+                update={"metric": "gone:ERRORS", "teacher": 1 - part.teacher, "variant": 1 - part.variant}
+            )
+            for part in int8.behaviour.slices or ()
+        ]
+        behaviour = int8.behaviour.model_copy(update={"slices": parts})
+        models = [teacher, int8.model_copy(update={"behaviour": behaviour})]
+        stored.append(release._replace(record=release.record.model_copy(update={"variants": models})))
+    first, *others = compare(*stored).variants[0].slices
+    assert (first.value, first.drop_points) == ("loan", pytest.approx(19.25))
+    assert {part.drop_points for part in others} == {0.0}
 
 
 def _sliced_by(folder: Path, metric: str) -> None:

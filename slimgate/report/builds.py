@@ -55,21 +55,25 @@ def builds(record: RunRecord) -> str:
 def unlucky_builds(record: RunRecord) -> Iterator[str]:
     """Lines on variants with another seed's build whose drop exceeds a budget on the first build."""
     for model, metric, spread in _built_often(record):
-        budgets = [
+        drops = list(zip(spread.seeds[1:], spread.drops_points[1:], strict=True))
+        exceeded = [
             budget
             for budget in model.quality[metric].budgets
-            if is_in_points(budget.kind) and budget.builds is None
+            if is_in_points(budget.kind)
+            and budget.builds is None
+            and any(measure_harm(drop, [budget]) > budget.limit for _, drop in drops)
         ]
-        limit = min((budget.limit for budget in budgets), default=None)
-        over = [
-            f"seed {seed} by {to_fixed(drop, 1)}"
-            for seed, drop in zip(spread.seeds[1:], spread.drops_points[1:], strict=True)
-            if limit is not None and measure_harm(drop, budgets) > limit
-        ]
-        if over:
+        if exceeded:
+            strictest = min(exceeded, key=lambda budget: budget.limit)
+            over = [
+                f"seed {seed} by {to_fixed(drop, 1)}"
+                for seed, drop in drops
+                if measure_harm(drop, [strictest]) > strictest.limit
+            ]
             named = f"{escape(model.name)}, {escape(metric)}: builds by other seeds"
-            verb = "differ" if is_two_sided(budgets) else "drop"
-            yield f"{named} {verb} by more than the budget of {limit:g} points ({', '.join(over)})."
+            verb = "differ" if is_two_sided([strictest]) else "drop"
+            limit = f"the budget of {strictest.limit:g} points"
+            yield f"{named} {verb} by more than {limit} ({', '.join(over)})."
 
 
 def _built_often(record: RunRecord) -> Iterator[tuple[VariantRecord, str, BuildsFacts]]:

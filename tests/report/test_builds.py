@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from support.sample_record import PASS, quality, sample_record, variant
 
 from slimgate.report import suite_report
+from slimgate.report.builds import unlucky_builds
 from slimgate.results.base import BudgetFacts
 from slimgate.results.quality import BuildsFacts
 
@@ -40,6 +42,27 @@ def test_a_build_beyond_the_budget_is_told_at_the_top() -> None:
     assert told in report_with(BUILDS)
     inside = BUILDS.model_copy(update={"drops_points": [0.4, 1.6, -0.3]})
     assert "builds by other seeds" not in report_with(inside)
+
+
+@pytest.mark.parametrize(
+    ("drop", "words"),
+    [
+        pytest.param(-2.0, None, id="a gain inside both"),
+        pytest.param(1.5, "drop by more than the budget of 1 points (seed 1 by 1.5)", id="a loss"),
+        pytest.param(-6.0, "differ by more than the budget of 5 points (seed 1 by -6.0)", id="a large gain"),
+    ],
+)
+def test_each_budget_limits_the_builds_in_its_own_direction(drop: float, words: str | None) -> None:
+    """The variant may lose a point, and may differ by five."""
+    budgets = [
+        BudgetFacts(kind=kind, limit=limit, verdict=PASS)
+        for kind, limit in (("drop_points", 1.0), ("equivalent_points", 5.0))
+    ]
+    builds = BUILDS.model_copy(update={"drops_points": [0.4, drop, 0.1]})
+    facts = quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=builds)
+    model = variant("x", quality={"accuracy": facts.model_copy(update={"budgets": budgets})})
+    lines = list(unlucky_builds(sample_record(variants=[sample_record().variants[0], model])))
+    assert lines == ([] if words is None else [f"x, accuracy: builds by other seeds {words}."])
 
 
 def test_a_floor_over_builds_is_said_to_be_about_all_of_them() -> None:

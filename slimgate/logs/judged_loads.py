@@ -22,6 +22,7 @@ from slimgate.judge.load_tests import (
     part_ms,
     ratio_message,
 )
+from slimgate.judge.score_metric import RULES
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
 from slimgate.logs.find import check_repeat_rows, hold_same_rows
 from slimgate.logs.judged import JudgedFiles, digest_logs
@@ -47,7 +48,7 @@ class JudgedLoadTests(JudgedFiles):
     """The judged load tests of a base and its targets.
 
     targets: by name, each with its judged loads. logs: the logs of the targets. repeat: the second run of the
-    base, or None.
+    base, or None. allow: names of settings that may differ.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class JudgedLoadTests(JudgedFiles):
         targets: Mapping[str, VariantRecord],
         logs: Sequence[Log],
         repeat: Log | None = None,
+        allow: Sequence[str] = (),
     ) -> None:
         self.base, self.targets, self._logs, self._repeat = base, targets, logs, repeat
+        self._allow = allow
 
     @property
     def base_name(self) -> str:
@@ -69,7 +72,7 @@ class JudgedLoadTests(JudgedFiles):
     def task_facts(self) -> TaskFactsRecord:
         return TaskFactsRecord(
             kind=LOAD_TESTS,
-            params={"loads": sorted(self.base.loads)},
+            params={"loads": sorted(self.base.loads), RULES: {"allow": sorted(self._allow)}},
             source={
                 "name": self.base.tool,
                 "base": self.base.shown,
@@ -128,6 +131,7 @@ def judge_load_tests(
         },
         list(targets.values()),
         repeat,
+        allow,
     )
 
 

@@ -12,6 +12,7 @@ from slimgate.record.budgets import judged_budgets
 from slimgate.record.comparing.setting_rules import (
     BASE_CONTENTS,
     DIRECTION,
+    LOADS,
     LOGS,
     NOT_DECLARED,
     RANGE,
@@ -20,7 +21,7 @@ from slimgate.record.comparing.setting_rules import (
 )
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.task import PREDICTIONS
+from slimgate.record.task import LOAD_TESTS, PREDICTIONS
 from slimgate.results.base import BudgetFacts
 from slimgate.results.baseline import WaitingBudget
 from slimgate.results.checks import BASELINE
@@ -86,9 +87,11 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
     if record.task.kind == PREDICTIONS:
         positive = read_positive(record)
         return {} if positive is None else {f"{LOGS}positive": positive}
+    settings: dict[str, object] = {f"{LOGS}{name}": value for name, value in params.get(RULES, {}).items()}
+    if record.task.kind == LOAD_TESTS:
+        return {**settings, LOADS: _list_judged_loads(record)}
     if record.task.kind != RECORD_KIND:
         return {}
-    settings = {f"{LOGS}{name}": value for name, value in params.get(RULES, {}).items()}
     limited = list_limited(record)
     for comparison in params.get("comparisons", []):
         name = comparison["name"]
@@ -115,6 +118,12 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
         if name in with_budget and "samples" in part
     }
     return settings
+
+
+def _list_judged_loads(record: RunRecord) -> list[str]:
+    """The loads at which a budget of any target is judged."""
+    loads = {load for model in record.variants for load, facts in model.load_tests.items() if facts.budgets}
+    return sorted(loads)
 
 
 def _list_with_budget(record: RunRecord) -> set[str]:

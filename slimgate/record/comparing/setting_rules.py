@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CODE = "code."
 # Keys of the settings of judged files. Those of a comparison end in its name.
 LOGS = "logs."
-_COMPARED = f"{LOGS}compared"
+_COMPARED, LOADS = f"{LOGS}compared", f"{LOGS}loads"
 DIRECTION, RANGE, UNIT = f"{LOGS}higher_is_better of ", f"{LOGS}range of ", f"{LOGS}unit of "
 # Prefix of the keys that hold a digest of the base's documents, prompts or targets.
 BASE_CONTENTS = "contents."
@@ -96,6 +96,7 @@ _RULES: Mapping[str, Rule] = {
     "logs.missing": _is_laxer,
     "logs.allow": _allows_more,
     _COMPARED: _lacks_item,
+    LOADS: _lacks_item,
     "logs.positive": _is_other,
     "logs.looks": _is_fewer,
     "measure.metrics": _lacks_item,

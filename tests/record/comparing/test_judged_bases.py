@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.judge_command import judge_into
 from support.lm_eval_logs import write_lm_eval
-from support.load_test_files import write_vllm
+from support.load_test_files import vllm_result, write_vllm
 
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.budgets import LogBudgets
@@ -329,3 +329,27 @@ def test_a_slower_base_of_load_tests_weakens_the_gate(
     source = new.record.task.source
     assert source["repeat"].endswith("again.json")
     assert any(name.endswith("again.json") for name in source["files"])
+
+
+def judge_loads(folder: Path, users: Sequence[int], *options: str, prompt: int = 20) -> StoredRecord:
+    """The record of a base, its second run and a target at these loads. prompt: tokens of the target's."""
+    folder.mkdir()
+    files = [folder / f"{name}.json" for name in ("base", "again", "int8")]
+    for number, file in enumerate(files):
+        of_side = {"slower": 0.5, "prompt": prompt} if file.stem == "int8" else {}
+        draws = np.random.default_rng(number)
+        results = [vllm_result(draws, concurrency=load, **of_side) for load in users]
+        file.write_text("\n".join(map(json.dumps, results)), "utf-8")  # as with --append-result
+    budgets = folder / "speed.toml"
+    budgets.write_text("[budgets]\nlatency = { speedup_min = 1.2 }\n", "utf-8")
+    chosen = [files[0], files[2], "--repeat", files[1], "--budgets", budgets]
+    return judge_into(folder / "report" / "int8", [*chosen, *options])
+
+
+def test_fewer_loads_and_allowed_differences_weaken_the_gate(tmp_path: Path) -> None:
+    old = judge_loads(tmp_path / "v1", (1, 8))
+    fewer = judge_loads(tmp_path / "v2", (8,))
+    shorter = judge_loads(tmp_path / "v3", (1, 8), "--allow", "prompt", prompt=5)
+    assert changes(old, fewer) == ['[logs] loads was ["c1", "c8"] and is ["c8"]']
+    assert changes(old, shorter) == ['[logs] allow was [] and is ["prompt"]']
+    assert changes(fewer, old) == changes(shorter, old) == changes(old, old) == []

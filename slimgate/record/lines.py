@@ -12,7 +12,7 @@ from pydantic import Field
 
 from slimgate.budgets.base import Unit
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.facts import Facts
 from slimgate.results.latency import LatencyFacts
@@ -213,11 +213,8 @@ def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
 
 def _of_time(times: LatencyFacts) -> dict[str, Any]:
     """The budgets of the duel and the budgets on milliseconds, with the worst verdict."""
-    limits = times.limits
-    if limits is None:
-        return _budgets_and_verdict(times.budgets, times.verdict)
-    worst = worst_verdict([verdict for verdict in (times.verdict, limits.verdict) if verdict is not None])
-    return _budgets_and_verdict([*times.budgets, *limits.budgets], worst)
+    in_ms = [] if times.limits is None else times.limits.budgets
+    return _budgets_and_verdict([*times.budgets, *in_ms], times.worst)
 
 
 def _budgets_and_verdict(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _speed(record: RunRecord, model: VariantRecord) -> str:
                 [duel_as_fast(facts) or MISSING for _, facts in timings],
                 right=True,
             ),
-            Column("verdict", [_verdict(model, facts.verdict) for _, facts in timings]),
+            Column("verdict", [_verdict(model, facts.worst) for _, facts in timings]),
         ]
     return table(without_empty(columns)) if timings else ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 from slimgate.results.facts import Facts
 
 
@@ -90,6 +90,12 @@ class LatencyFacts(SpeedupFacts, TimesFacts):
     budgets, verdict, message: of the duel.
     measured: when the calls were timed, or else when the duel was; duel_measured: when the duel was.
     """
+
+    @property
+    def worst(self) -> Verdict | None:
+        """The worse verdict of the duel and of the limits in milliseconds; None without a budget."""
+        limits = None if self.limits is None else self.limits.verdict
+        return worst_verdict([verdict for verdict in (self.verdict, limits) if verdict is not None])
 
     @classmethod
     def merge(cls, times: TimesFacts | None, duel: SpeedupFacts | None) -> LatencyFacts:

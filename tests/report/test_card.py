@@ -12,7 +12,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from support.releases import Model, machine, write_release
-from support.sample_record import REAL, sample_record, variant
+from support.sample_record import REAL, latency, sample_record, variant
 
 from slimgate.cli.main import main
 from slimgate.record.build import StepFacts
@@ -22,6 +22,7 @@ from slimgate.record.verdicts import BaselineFacts, LoosenedBudget
 from slimgate.report.card import card
 from slimgate.report.card_metadata import base_model
 from slimgate.results.base import Verdict
+from slimgate.results.latency import TimeLimitFacts
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTestFacts
 
@@ -191,3 +192,12 @@ def test_a_loosened_budget_is_told_with_both_limits() -> None:
     text = card(sample_record(variants=[REAL["teacher"], int8], baseline=baseline), int8)
     line = "accuracy had drop_points 1 in the last release and is 2 now: no reason is given"
     assert f"- **Loosened**: {line}\n" in text
+
+
+def test_a_time_over_its_limit_fails_beside_a_speed_up_that_holds() -> None:
+    limits = TimeLimitFacts(rounds=100, counted=100, verdict=Verdict.FAIL, message="late", measured="")
+    times = latency(5.0, speedup=2.0, speedup_interval=(1.9, 2.1), verdict=Verdict.PASS, limits=limits)
+    int8 = variant("int8", latency={"b1": times})
+    text = card(sample_record(variants=[REAL["teacher"], int8]), int8)
+    [row] = [line for line in text.splitlines() if line.startswith("| batch 1 ")]
+    assert row.rstrip("| ").endswith("FAIL")

@@ -3,7 +3,8 @@
     async with open_client(endpoint, connections=8) as client:
         timed = await send_closed_loop(client, endpoint, requests, users=8)
 
-Nothing is sent twice: a request that fails has no time.
+A request that fails has no time. Nothing is sent twice, with one exception: a request asks for the number of
+tokens, and is sent again without this if the server does not accept it.
 """
 
 from __future__ import annotations
@@ -17,17 +18,27 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from slimgate.errors import MeasureError
 from slimgate.models.ask import Endpoint, Request, encode_request
 from slimgate.models.retries import lost_connections
-from slimgate.models.server_errors import describe, message_of
+from slimgate.models.server_errors import body_of, describe, message_of
 
 if TYPE_CHECKING:
     import httpx2
 
+    from slimgate.plugins.base import Json
+
 _END = b"[DONE]"
-_TEXTS = ("content", "reasoning_content", "tool_calls")
+# Fields with the text of a chat. A server has one of two names for what a model thinks.
+_THOUGHTS = ("reasoning_content", "reasoning")
+_TEXTS = ("content", "tool_calls", *_THOUGHTS)
+# Most servers count the tokens of a stream only if they are asked to.
+_ASK_FOR_COUNT = {"stream_options": {"include_usage": True}}
+# The status if a server does not know a field. Mistral's server does so, and counts without being asked.
+_INVALID = frozenset({400, 422})
+_NOT_ASKED: WeakSet[httpx2.AsyncClient] = WeakSet()  # clients of servers that do not know the field
 _LAST_BYTES = 1.0  # the longest time in seconds that a server may take to end a stream after its last event
 
 
@@ -79,16 +90,32 @@ async def send(client: httpx2.AsyncClient, endpoint: Endpoint, request: Request)
     import httpx2
 
     try:
-        url, content = encode_request(endpoint, request, stream=True)
-        sent = time.perf_counter()
-        async with client.stream("POST", url, content=content) as response:
-            if response.status_code != 200:
-                return Timed(failed=f"status {response.status_code}")
-            return await _read(response, sent)
+        if client not in _NOT_ASKED:
+            status, timed = await _send_once(client, endpoint, request, _ASK_FOR_COUNT)
+            if status not in _INVALID:
+                return timed
+        status, timed = await _send_once(client, endpoint, request, {})
+        if status == 200:
+            _NOT_ASKED.add(client)
+        return timed
     except httpx2.TimeoutException:
         return Timed(failed=f"no answer within {endpoint.timeout:g} s")
     except _failures() as error:
         return Timed(failed=describe(error, endpoint.read_key()))
+
+
+async def _send_once(
+    client: httpx2.AsyncClient, endpoint: Endpoint, request: Request, more: Json
+) -> tuple[int, Timed]:
+    """The status and the times. Raises one of _failures()."""
+    url, content = encode_request(endpoint, request, stream=True, **more)
+    sent = time.perf_counter()
+    async with client.stream("POST", url, content=content) as response:
+        if response.status_code == 200:
+            return 200, await _read(response, sent)
+        await response.aread()
+        why = describe(body_of(response), endpoint.read_key())
+        return response.status_code, Timed(failed=f"status {response.status_code}: {why}")
 
 
 @cache
@@ -110,7 +137,8 @@ def _failures() -> tuple[type[Exception], ...]:
 async def _read(response: httpx2.Response, sent: float) -> Timed:
     """The times of a stream that has begun. Raises one of _failures()."""
     first = last = 0.0
-    pieces, tokens, is_complete = 0, 0, False
+    pieces, is_complete, shows_thoughts = 0, False, False
+    usage: Json = {}
     async with aclosing(_events(response)) as events:
         async for data in events:
             now = time.perf_counter()
@@ -120,22 +148,31 @@ async def _read(response: httpx2.Response, sent: float) -> Timed:
             event = json.loads(data)
             if "error" in event:
                 raise ValueError(f"the server says {message_of(event)}")
-            if usage := event.get("usage"):
-                tokens = int(usage.get("completion_tokens") or 0)
+            usage = event.get("usage") or usage
             for choice in event.get("choices") or ():
                 is_complete = is_complete or choice.get("finish_reason") is not None
                 # text of completions, or of a chat, in which a model may think or call tools
                 delta = choice.get("delta") or {}
                 if choice.get("text") or any(delta.get(name) for name in _TEXTS):
                     first, last, pieces = first or now, now, pieces + 1
+                shows_thoughts = shows_thoughts or any(delta.get(name) for name in _THOUGHTS)
         end = time.perf_counter()
         await _drain(events)
     if not is_complete:
         return Timed(failed="the answer was cut off")
     first, last = first or end, last or end
-    count = max(tokens, pieces)
+    count = max(_count_tokens(usage, shows_thoughts=shows_thoughts), pieces)
     between = (last - first) / (count - 1) if count > 1 and last > first else None
     return Timed(first - sent, end - sent, between, count)
+
+
+def _count_tokens(usage: Json, *, shows_thoughts: bool) -> int:
+    """The tokens of the streamed text by the server's count, or 0. Thoughts count only if they are shown."""
+    tokens = int(usage.get("completion_tokens") or 0)
+    if shows_thoughts:
+        return tokens
+    details = usage.get("completion_tokens_details") or {}
+    return tokens - int(details.get("reasoning_tokens") or 0)
 
 
 async def _drain(events: AsyncIterator[bytes]) -> None:

@@ -29,7 +29,10 @@ def send(server: AnswerServer, prompts: Sequence[object], **how: float) -> list[
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("answer", ["completions", "chat", "calls"])
+CHATS = ["chat", "calls", "thoughts reasoning_content", "thoughts reasoning", "thinks unseen", "in pairs"]
+
+
+@pytest.mark.parametrize("answer", ["completions", *CHATS])
 def test_first_token_and_tokens_are_timed(answer: str) -> None:
     chat = answer != "completions"
     prompt = [{"role": "user", "content": "say abcd"}] if chat else "say abcd"
@@ -42,7 +45,16 @@ def test_first_token_and_tokens_are_timed(answer: str) -> None:
     assert timed.failed is None
     assert timed.tokens == 4
     assert DELAY / 4 <= timed.first < DELAY <= timed.total < 5 * DELAY
-    assert timed.between == pytest.approx(DELAY / 4, rel=0.8)
+    gaps = DELAY / 2 if answer == "in pairs" else 3 * DELAY / 4
+    assert timed.between == pytest.approx(gaps / 3, rel=0.8)
+
+
+def test_a_server_that_refuses_stream_options_gets_them_once() -> None:
+    with serving(lambda *_: "strict") as server:
+        answers = send(server, ["say abcd"] * 3, users=1)
+        asked = ["stream_options" in body for body in server.bodies]
+    assert [(timed.failed, timed.tokens) for timed in answers] == [(None, 4)] * 3
+    assert asked == [True, False, False, False]
 
 
 def test_users_wait_for_their_answers_and_arrivals_do_not() -> None:
@@ -63,7 +75,8 @@ def test_a_piece_may_hold_any_character_that_json_may() -> None:
 
 
 FAULTS = [
-    ("status 500", "status 500"),
+    ("status 500", "status 500: refused, Bearer \\*\\*\\*"),
+    ("status 400", "status 400: refused"),
     (
         "status 302 Location: /v2/completions",
         "302: the server redirects to http://127.0.0.1:[0-9]+/v2; write",

@@ -13,7 +13,9 @@ from typing import Any
 
 # What becomes of a request, by its prompt and how often it came: "answer", or a name of FAULTS. A status may
 # have a header: "status 429 Retry-After: 2"; "body BYTES" is a status 500 that says this; "calls JSON" is an
-# answer with these tool_calls, a list of {name, arguments}; "calls" streams the word as arguments of a call.
+# answer with these tool_calls, a list of {name, arguments}; "calls" streams the word as arguments of a call,
+# "thoughts FIELD" as what the model thinks; "in pairs" streams two letters at a time, "thinks unseen" without
+# the two tokens that come before the word; "strict" refuses stream_options. A letter is a token.
 Plan = Callable[[str, int], str]
 FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
 HANG_SECONDS = 1.5
@@ -85,6 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         self._stream, self._echo = bool(body.get("stream")), bool(body.get("echo"))
+        self._options = body.get("stream_options")
         try:
             self._answer(server.plan(prompt, came), prompt, chat="messages" in body)
         finally:
@@ -111,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, "not an answer")
         elif self._echo:
             self._send(200, echo_json(prompt, logprobs=text != "no logprobs"))
+        elif text == "strict" and self._options is not None:
+            self._send(422, {"detail": [{"loc": ["body", "stream_options"], "type": "extra_forbidden"}]})
         elif self._stream:
             self._send_pieces(prompt, text, chat=chat)
         elif text.startswith("calls "):
@@ -126,23 +131,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         word = prompt.split(" ")[-1]
-        for letter in word:
-            time.sleep(self.server.delay / len(word))
+        size = 2 if text == "in pairs" else 1
+        for letters in (word[start : start + size] for start in range(0, len(word), size)):
+            time.sleep(self.server.delay * len(letters) / len(word))
             if text == "calls":
-                self._send_piece({"delta": {"tool_calls": [{"function": {"arguments": letter}}]}})
+                self._send_piece({"delta": {"tool_calls": [{"function": {"arguments": letters}}]}})
+            elif text.startswith("thoughts "):
+                self._send_piece({"delta": {text.removeprefix("thoughts "): letters}})
             else:
-                self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
+                self._send_piece({"delta": {"content": letters}} if chat else {"text": letters})
         if text == "error":
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             self._send_chunk(f"data: {json.dumps({'error': {'message': None, 'key': key}})}\n\n")
         if text != "break off":
             self._send_piece({"delta": {}} if chat else {"text": ""}, finish="stop")
+            if (self._options or {}).get("include_usage"):
+                self._send_event({"choices": [], "usage": usage_json(text, word)})
             self._send_chunk("data: [DONE]\n\n")
         self._send_chunk("")
 
     def _send_piece(self, content: dict[str, Any], finish: str | None = None) -> None:
-        piece = {"choices": [{"index": 0, "finish_reason": finish, **content}]}
-        self._send_chunk(f"data: {json.dumps(piece, ensure_ascii=False)}\n\n")
+        self._send_event({"choices": [{"index": 0, "finish_reason": finish, **content}]})
+
+    def _send_event(self, value: dict[str, Any]) -> None:
+        self._send_chunk(f"data: {json.dumps(value, ensure_ascii=False)}\n\n")
 
     def _send_chunk(self, text: str) -> None:
         """An empty one ends the answer."""
@@ -164,6 +176,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
+
+
+def usage_json(text: str, word: str) -> dict[str, Any]:
+    """The count of a streamed word's tokens, with two that are thought before it if the plan says so."""
+    unseen = 2 * (text == "thinks unseen")
+    usage = {"prompt_tokens": 3, "completion_tokens": len(word) + unseen}
+    if text in ("thinks unseen", "thoughts reasoning"):
+        return {**usage, "completion_tokens_details": {"reasoning_tokens": unseen or len(word)}}
+    return usage
 
 
 def answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[str, Any]:

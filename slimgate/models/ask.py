@@ -217,10 +217,17 @@ def _read_reply(request: Request, reply: Json) -> Reply:
         text = choice["text"]
     else:  # tool calls in their canonical form, without text next to them
         calls = choice["message"].get("tool_calls")
-        text = write_calls(calls) if calls else choice["message"].get("content")
+        text = write_calls(calls) if calls else _read_content(choice["message"].get("content"))
     usage = reply.get("usage")
     tokens = None if usage is None else int(usage["completion_tokens"])
     return Reply(str(text or ""), choice.get("finish_reason"), tokens)
+
+
+def _read_content(content: str | Sequence[Json] | None) -> str | None:
+    """The text of a message. Some servers write it in parts, in which a model's thoughts are no text."""
+    if content is None or isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part["type"] == "text")
 
 
 def _read_logprobs(choice: Json, usage: Mapping[str, int] | None) -> Reply:

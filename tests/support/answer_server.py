@@ -16,6 +16,7 @@ from typing import Any
 # answer with these tool_calls, a list of {name, arguments}; "calls" streams the word as arguments of a call,
 # "thoughts FIELD" as what the model thinks; "in pairs" streams two letters at a time, "thinks unseen" without
 # the two tokens that come before the word; "strict" refuses stream_options. A letter is a token.
+# "parts" answers with the word as the text after a thought.
 Plan = Callable[[str, int], str]
 FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
 HANG_SECONDS = 1.5
@@ -120,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_pieces(prompt, text, chat=chat)
         elif text.startswith("calls "):
             self._send(200, calls_json(json.loads(text.removeprefix("calls "))))
+        elif text == "parts":
+            self._send(200, parts_json(prompt))
         else:
             time.sleep(self.server.delay)
             self._send(200, answer_json(prompt, cut=text == "cut", chat=chat))
@@ -196,6 +199,15 @@ def answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[s
     kind = "chat.completion" if chat else "text_completion"
     usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
     return {"id": "1", "object": kind, "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+def parts_json(prompt: str) -> dict[str, Any]:
+    """An answer of a chat as Mistral's thinking models write it: a thought, and the text in two parts."""
+    answer, word = answer_json("x", chat=True), prompt.split()[-1]
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    texts = [{"type": "text", "text": part} for part in (word[:1], word[1:])]
+    message = {"role": "assistant", "content": [thought, *texts]}
+    return {**answer, "choices": [{**answer["choices"][0], "message": message}]}
 
 
 def calls_json(calls: list[dict[str, Any]]) -> dict[str, Any]:

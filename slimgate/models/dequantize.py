@@ -71,8 +71,11 @@ def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
                 f"AWQ weights of {packing.bits or 'several'} bits, version {packing.version}, were given, "
                 "expected 4 bits in the version gemm; install gptqmodel, or save the weights in that version"
             )
-        return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"])
-    return gptq_weight(**tensors, bits=packing.bits or _bits_by_shape(tensors), first_zero=packing.first_zero)
+        size = packing.group_of(len(tensors["qweight"]), len(tensors["scales"]))
+        return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"], size)
+    bits = packing.bits or _bits_by_shape(tensors)
+    size = packing.group_of(len(tensors["qweight"]) * WORD // bits, len(tensors["scales"]))
+    return gptq_weight(**tensors, bits=bits, size=size, first_zero=packing.first_zero)
 
 
 def _bits_by_shape(tensors: Tensors) -> int:
@@ -87,22 +90,22 @@ def gptq_weight(
     g_idx: torch.Tensor | None = None,
     *,
     bits: int,
+    size: int,
     first_zero: int = 1,
 ) -> torch.Tensor:
-    """(outputs, inputs), in the dtype of the scales. first_zero: the offset to add to stored zero points."""
+    """(outputs, inputs), in the dtype of the scales. size: of a group, if g_idx does not give the groups;
+    first_zero: the offset to add to stored zero points."""
     inputs = qweight.shape[0] * WORD // bits
     levels = unpack(qweight, bits)
     zeros = unpack(qzeros.T.contiguous(), bits).T[:, : scales.shape[1]] + first_zero
     if g_idx is None:
-        size = -(-inputs // scales.shape[0])
         g_idx = torch.arange(inputs) // size
     return _scaled(levels, zeros, scales, g_idx.long())
 
 
-def awq_weight(qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """(outputs, inputs), in the dtype of the scales."""
+def awq_weight(qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor, size: int) -> torch.Tensor:
+    """(outputs, inputs), in the dtype of the scales. size: of a group."""
     levels, zeros = (_in_order(unpack(packed.T.contiguous(), 4).T) for packed in (qweight, qzeros))
-    size = -(-len(levels) // len(scales))
     return _scaled(levels, zeros, scales, torch.arange(len(levels)) // size)
 
 

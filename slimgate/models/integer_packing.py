@@ -28,29 +28,38 @@ class Packing:
     """How the layers of a folder are packed.
 
     bits: of each weight; None if layers differ, which their shapes show. first_zero: the offset to add to a
-    stored zero point. version: of AWQ.
+    stored zero point. version: of AWQ. group_size: how many inputs of most layers share a scale, if stated.
     """
 
     order: Literal["gptq", "awq"]
     bits: int | None
     first_zero: int = 0
     version: str = "gemm"
+    group_size: int | None = None
+
+    def group_of(self, inputs: int, groups: int) -> int:
+        """The size of the groups of a layer, of which the last may be smaller."""
+        if self.group_size is not None and -(-inputs // self.group_size) == groups:
+            return self.group_size
+        return -(-inputs // groups)
 
 
 def packing_of(method: str, quantization: Json) -> Packing | None:
     """The packing of a quantization_config; None for weights that are stored in other ways."""
     stated = quantization.get("bits", quantization.get("w_bit"))
     bits = stated if isinstance(stated, int) and stated > 0 else 4
+    size = quantization.get("group_size", quantization.get("q_group_size"))
+    size = size if isinstance(size, int) and size > 0 else None
     if method == "awq":
-        return Packing("awq", bits, version=str(quantization.get("version", "gemm")).lower())
+        return Packing("awq", bits, version=str(quantization.get("version", "gemm")).lower(), group_size=size)
     if method == "gptq":
         first = 0 if quantization.get("checkpoint_format") == "gptq_v2" else 1
-        return Packing("gptq", None if quantization.get("dynamic") else bits, first)
+        return Packing("gptq", None if quantization.get("dynamic") else bits, first, group_size=size)
     packing = _AUTO_ROUND.get(str(quantization.get("packing_format", "auto_round:auto_gptq")))
     if method != "auto-round" or packing is None or not _is_integer(quantization):
         return None
     order, first = packing
-    return Packing(order, None if _own_settings(quantization) else bits, first)
+    return Packing(order, None if _own_settings(quantization) else bits, first, group_size=size)
 
 
 def _is_integer(quantization: Json) -> bool:

@@ -302,11 +302,11 @@ def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored
             "be read; save the quantized model again"
         )
     size = _DESCRIBE.get(method, _describe_bits)(quantization).group_size
-    for name, actual in _group_sizes(method, packing, quantization, tensors):
-        if size is not None and actual != size:
+    for name, inputs, groups in _grouped_layers(method, packing, quantization, tensors):
+        if size is not None and groups != -(-inputs // size):
             raise SuiteError(
                 f'"{text}": config.json says group_size = {size}, but the scales of {name} are for groups of '
-                f"{actual}; correct quantization_config, or save the quantized model again"
+                f"{-(-inputs // groups)}; correct quantization_config, or save the quantized model again"
             )
 
 
@@ -323,12 +323,12 @@ def _missing_parts(method: str, packing: Packing | None, tensors: Mapping[str, S
         yield from (f"{layer}.{other}" for other in needed if f"{layer}.{other}" not in tensors)
 
 
-def _group_sizes(
+def _grouped_layers(
     method: str, packing: Packing | None, quantization: Json, tensors: Mapping[str, Stored]
-) -> Iterator[tuple[str, int]]:
-    """(layer, how many inputs share a scale) of each packed layer, from the shapes of its tensors.
+) -> Iterator[tuple[str, int, int]]:
+    """(layer, inputs, groups that share a scale) of each packed layer, from the shapes of its tensors.
 
-    Layers whose widths differ are left out.
+    The last group may be smaller. Layers whose widths differ are left out.
 
     gptq: qweight (inputs / values in a word, outputs), scales (groups, outputs). awq: qweight (inputs,
     outputs / values in a word). compressed-tensors: weight_packed (outputs, inputs / values in a word),
@@ -350,7 +350,7 @@ def _group_sizes(
         else:
             continue
         if groups > 1:
-            yield layer, -(-inputs // groups)
+            yield layer, inputs, groups
 
 
 def _packed_inputs(quantization: Json, tensor: Stored) -> int | None:

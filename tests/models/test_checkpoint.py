@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support.versions import needs
 
 from fixtures.models.architectures import write_tiny
@@ -163,6 +164,24 @@ def test_integers_are_unpacked_as_auto_round_does_at_each_call(
         with torch.no_grad():
             expected = theirs.get_submodule(layer)(torch.eye(weight.shape[1], dtype=weight.dtype)).T
         assert torch.equal(weight, expected), layer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["auto_round", "auto_gptq"])
+def test_the_last_group_of_a_layer_may_be_smaller(layout: str, tmp_path: Path) -> None:
+    """96 and 160 inputs are one and two groups of 64, and one of 32."""
+    shape = {"hidden_size": 96, "intermediate_size": 160, "num_key_value_heads": 4}
+    source = write_tiny_llama(tmp_path / "source", **shape)
+    folder = by_auto_round(source, tmp_path / layout, layout, group_size=64)
+    own, plain = (load(path, tmp_path / f"rows-{path.name}").network for path in (folder, source))
+    [file] = folder.glob("*.safetensors")
+    without = {name: tensor for name, tensor in load_file(file).items() if not name.endswith(".g_idx")}
+    save_file(without, file, metadata={"format": "pt"})
+    in_order = load(folder, tmp_path / "rows").network
+    for layer in (f"model.layers.{block}.{part}" for block in range(BLOCKS) for part in LAYERS):
+        weight, rounded = (network.get_submodule(layer).weight for network in (plain, own))
+        assert 0 < (rounded - weight).norm() <= 0.15 * weight.norm(), layer
+        assert torch.equal(in_order.get_submodule(layer).weight, rounded), layer
 
 
 @pytest.mark.slow

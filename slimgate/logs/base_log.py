@@ -81,6 +81,7 @@ def write_base_log(log: Log, path: Path) -> None:
                 "most_tokens": task.most_tokens,
                 "written": task.written,
                 "shared_options": task.shared_options,
+                "partial_settings": task.partial_settings,
             }
         about = {
             "tool": log.tool,
@@ -153,6 +154,7 @@ def read_base_log(file: Path, shown: str) -> Log:
             most_tokens=task.get("most_tokens"),
             written=task.get("written", True),
             shared_options=tuple(task.get("shared_options", ())),
+            partial_settings=tuple(task.get("partial_settings", ())),
         )
         for name, task in about["tasks"].items()
     }

@@ -50,6 +50,8 @@ def compare_settings(
         values, words = (before[setting], after[setting]), SETTING_WORDS.get(setting, setting)
         if setting == FILTERS:
             values = _reduce_to_names(*values)
+        if setting in (*base.partial_settings, *target.partial_settings):
+            values = _keep_stated(*values)
         shared_options = () if same_version else (*base.shared_options, *target.shared_options)
         if setting in shared_options and _has_same_steps(setting, *values):
             lone: list[str] = []
@@ -79,6 +81,12 @@ def _reduce_to_names(before: Any, after: Any) -> tuple[Any, Any]:
 def _list_names(steps: dict[str, Any]) -> list[str]:
     """The names in the keys `1 system_message`, `2 generate`."""
     return [key.partition(" ")[2] for key in steps]
+
+
+def _keep_stated(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of both, the options that both logs state. The value of an option is kept whole."""
+    shared = [key for key in before if before[key] is not None and after.get(key) is not None]
+    return {key: before[key] for key in shared}, {key: after[key] for key in shared}
 
 
 def _has_same_steps(setting: str, before: Any, after: Any) -> bool:

@@ -30,13 +30,13 @@ from slimgate.plugins.environments import Environment
 # What two logs must share to be compared; `--allow NAME` accepts a difference.
 DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
 PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
-FILTERS, TASK_ARGS, SCORERS = "filters", "task_args", "scorers"
-SETTINGS = ("shots", "limit", "chat_template", "version", "generation", FILTERS, TASK_ARGS, SCORERS)
+GENERATION, FILTERS, TASK_ARGS, SCORERS = "generation", "filters", "task_args", "scorers"
+SETTINGS = ("shots", "limit", "chat_template", "version", GENERATION, FILTERS, TASK_ARGS, SCORERS)
 # Words for messages.
 SETTING_WORDS = {
     "chat_template": "chat template",
     "version": "task version",
-    "generation": "generation settings",
+    GENERATION: "generation settings",
     TASK_ARGS: "task arguments",
 }
 TASKS, METRICS = "tasks", "metrics"
@@ -174,6 +174,8 @@ class TaskLog:
     written: whether the model wrote the answers, instead of choosing among given ones.
     shared_options: the settings of which only the options that both logs have are compared, because another
         version of the tool may write more of them, with their defaults.
+    partial_settings: the settings of which the log states only some options. Only those that both logs state
+        are compared.
     """
 
     rows: Callable[[], Iterator[Row]]
@@ -190,6 +192,7 @@ class TaskLog:
     written: bool = True
     known_directions: Mapping[str, bool] = field(default_factory=dict)
     shared_options: tuple[str, ...] = ()
+    partial_settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,6 +259,38 @@ def test_equal_arguments_of_lm_eval_models_are_equal(tmp_path: Path, before: obj
     assert judge(base, target).comparisons
 
 
+def samples_alone(folder: Path, config: Mapping[str, Any] | None = None, **settings: Any) -> Path:
+    """Samples with these generation settings; without `config`, they have no results file."""
+    kwargs = {"until": ["\n"], "do_sample": False, **settings}
+    rows = {"arguments": {"gen_args_0": {"arg_0": "1+1=", "arg_1": kwargs}}}
+    results = {"configs": {"sums": {"generation_kwargs": kwargs, **(config or {})}}}
+    write_lm_eval(folder, {"sums": [1.0, 0.0, 1.0]}, rows=rows, results=results)
+    if config is None:
+        for file in folder.glob("results_*.json"):
+            file.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("config", [None, {}], ids=["two without results", "one without results"])
+def test_generation_settings_in_samples_are_compared(
+    tmp_path: Path, config: Mapping[str, Any] | None
+) -> None:
+    base = samples_alone(tmp_path / "base")
+    target = samples_alone(tmp_path / "int4", config, do_sample=True, temperature=0.8)
+    check_named(base, target, "generation", '"do_sample": false')
+    assert judge(base, samples_alone(tmp_path / "w8", config)).comparisons
+
+
+def test_samples_without_results_state_only_some_settings(tmp_path: Path) -> None:
+    base = samples_alone(tmp_path / "base")
+    target = samples_alone(tmp_path / "int4", {"repeats": 1})  # the samples do not state repeats
+    write_base_log(read_log(base), tmp_path / "base.parquet")
+    kept = read_base_log(tmp_path / "base.parquet", "base.parquet")
+    assert judge_logs(kept, read_log(target), LogBudgets(), Rules()).comparisons
+    unstated = samples_alone(tmp_path / "w8", {"generation_kwargs": None})
+    assert judge(base, unstated).comparisons
+
+
 def test_options_of_lm_eval_metrics_are_compared(tmp_path: Path) -> None:
     base = lm_eval_log(tmp_path / "base", ignore_case=False, regexes_to_ignore=[])
     target = lm_eval_log(tmp_path / "int4", ignore_case=True, regexes_to_ignore=[","])
@@ -273,6 +305,7 @@ def test_each_task_without_stated_settings_is_named(tmp_path: Path) -> None:
             tmp_path / name,
             {task: [1.0, 0.0, 1.0] for task in ("sums", "mine", "yours")},
             results={"n-shot": {"sums": 0}, "configs": {"sums": {"generation_kwargs": None}}},
+            rows={"arguments": {"gen_args_0": {"arg_0": "1+1=", "arg_1": " 2"}}},  # a choice has no settings
         )
         for name in ("base", "int4")
     )

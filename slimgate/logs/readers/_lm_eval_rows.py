@@ -72,6 +72,15 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
         raise DataError(f"{file}: no samples, expected at least one; run the benchmark again")
 
 
+def read_generation_kwargs(file: Path) -> dict[str, Any] | None:
+    """The generation settings that the first sample states; None for a choice. Raises DataError."""
+    for _, row in _entries(file):
+        request = next(iter(_arguments(row.get("arguments"))), None)
+        settings = request[1] if isinstance(request, list) and len(request) > 1 else None
+        return settings if isinstance(settings, dict) else None
+    return None
+
+
 def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, row) of each sample, from lines or from an array."""
     if beginning(file, 100).startswith("["):

@@ -24,7 +24,13 @@ from slimgate.logs.readers._lm_eval_files import (
     is_results,
     is_samples,
 )
-from slimgate.logs.readers._lm_eval_rows import AGGREGATIONS, Aggregation, filter_name, read_rows
+from slimgate.logs.readers._lm_eval_rows import (
+    AGGREGATIONS,
+    Aggregation,
+    filter_name,
+    read_generation_kwargs,
+    read_rows,
+)
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import (
     Environment,
@@ -32,7 +38,7 @@ from slimgate.plugins.environments import (
     make_environment,
     read_collected_env,
 )
-from slimgate.plugins.reader import SCORERS, Log, Reader, Run, TaskLog
+from slimgate.plugins.reader import GENERATION, SCORERS, Log, Reader, Run, TaskLog
 
 _MOST_NAMED = 3
 
@@ -126,6 +132,8 @@ _ANSWER_ARGS = (
 )
 # The same limit in other models.
 _OTHER_NAMES = {"max_model_len": "max_length", "context_length": "max_length"}
+# The generation settings of a task, in its configuration. The samples have the same settings.
+_GENERATION_KWARGS = "generation_kwargs"
 # Entries of a metric that are not its options.
 _NO_OPTIONS = ("metric", "aggregation", "higher_is_better")
 _MODEL_KEYS = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
@@ -216,12 +224,19 @@ def _make_task_log(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog
     filters = config.get("filter_list")
     entries = filters if isinstance(filters, list) else []
     filter_names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
+    settings = _read_settings(
+        results, config, read_entry("n-shot"), read_entry("n-samples"), read_entry("versions")
+    )
+    partial_settings: tuple[str, ...] = ()
+    if not config and (generation := read_generation_kwargs(file)) is not None:
+        # the samples do not state the model's arguments, such as max_gen_toks
+        settings[GENERATION] = {_GENERATION_KWARGS: generation}
+        partial_settings = (GENERATION,)
     return TaskLog(
         rows=partial(read_rows, file, filter_names, aggregations),
         higher_is_better=_read_directions(read_entry("higher_is_better") or {}, config),
-        settings=_read_settings(
-            results, config, read_entry("n-shot"), read_entry("n-samples"), read_entry("versions")
-        ),
+        settings=settings,
+        partial_settings=partial_settings,
         samples=(read_entry("n-samples") or {}).get("effective"),
         means=_read_means(read_entry("results") or {}, config),
         filters=_list_stated_filters(read_entry("results") or {}),
@@ -306,8 +321,8 @@ def _read_settings(
         names = ("chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn")
         settings["chat_template"] = {name: results.get(name) for name in names}
     if config:
-        settings["generation"] = {
-            "generation_kwargs": config.get("generation_kwargs"),
+        settings[GENERATION] = {
+            _GENERATION_KWARGS: config.get(_GENERATION_KWARGS),
             "gen_kwargs": run_config.get("gen_kwargs"),
             "repeats": config.get("repeats"),
             **_read_answer_args(results),

@@ -36,6 +36,8 @@ _FEW_GROUPS = 30
 # A warning names each class of fewer rows with its recall: a single row is 10 points of it, or more.
 _FEWEST_ROWS = 10
 _MOST_NAMED = 5
+# By which a value may be outside of its range, as a share of the value.
+_ROUNDING = 1e-6
 UNCHANGED = "the same files, libraries and processor as then gave the same answers, so nothing can be lost"
 
 
@@ -152,12 +154,13 @@ def _judge_rows(
     runs: RunScores | None,
 ) -> QualityJudgement:
     """Judges a mean over rows, or a figure that is computed again for each resample of the rows."""
+    declared = metric
     metric = with_range_of_rows(metric, teacher, variant)
     bounded = is_bounded(metric) or not metric.resampled
     if not bounded:
         metric = with_cap(metric, teacher, variant, budgets, _value(metric, teacher))
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
-    values = _value(metric, teacher), _value(metric, variant)
+    values = _value(declared, teacher), _value(declared, variant)
     over = None
     if builds and any(budget.over == "builds" for budget in budgets):
         over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
@@ -241,6 +244,13 @@ def _value(metric: Metric, outcomes: Outcomes) -> float:
     value = value_of(metric, outcomes)
     if not isfinite(value):
         raise MeasureError(f"{metric.name} is {value}, so nothing can be judged")
+    low, high = metric.value_range
+    rounding = _ROUNDING * max(1.0, abs(value))
+    if not low - rounding <= value <= high + rounding:
+        raise MeasureError(
+            f"{metric.name} is {value:.6g}, outside of its value_range {low:g} to {high:g}; correct its "
+            "statistic or its value_range"
+        )
     return value
 
 

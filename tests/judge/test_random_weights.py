@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
@@ -228,6 +229,37 @@ def test_a_metric_that_does_not_follow_its_weights_is_refused(
     own = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
     with pytest.raises(MeasureError, match=r"own does not follow its weights: .* see `statistic` in"):
         weigh_rows(own, *counted(200, 20, 5), seed=0, resamples=100)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "shape"),
+    [
+        (lambda outcomes, _weights: _right(outcomes).mean(), "()"),
+        (lambda outcomes, weights: weights * _right(outcomes), "(2, 200)"),
+    ],
+    ids=["one-value", "a-value-for-each-row"],
+)
+def test_a_statistic_of_another_shape_is_refused(
+    statistic: Callable[[ClassOutcomes, Floats], Floats], shape: str, counted: MakePair
+) -> None:
+    own = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
+    words = (
+        f"own: its statistic returned the shape {shape} for weights of the shape (2, 200), expected (2,), "
+    )
+    with pytest.raises(MeasureError, match=re.escape(words)):
+        weigh_rows(own, *counted(200, 20, 5), seed=0, resamples=100)
+
+
+@pytest.mark.parametrize("scale", [-1.0, 100.0], ids=["below", "above"])
+def test_a_value_outside_of_its_range_is_refused(scale: float, counted: MakePair) -> None:
+    f1 = load_metric("f1_macro")
+
+    def scaled(outcomes: ClassOutcomes, weights: Floats) -> Floats:
+        return np.asarray(scale * f1.statistic(outcomes, weights))
+
+    percent = replace(f1, statistic=scaled, from_confusion=None)
+    with pytest.raises(MeasureError, match=r"f1_macro is -?\d.*, outside of its value_range 0 to 1; correct"):
+        judge_quality(percent, *counted(200, 20, 5), [QualityBudget("drop_points", 2.0)], resamples=100)
 
 
 def test_a_lone_statistic_has_the_wider_of_two_quantiles() -> None:

@@ -143,7 +143,19 @@ def value_of(metric: Metric, outcomes: Outcomes) -> float:
     Raises SuiteError if it is of the positive label and no label is known to be positive.
     """
     outcomes = arranged(metric, own_rows(metric, outcomes))
-    return float(metric.statistic(outcomes, np.ones(len(outcomes))))
+    return float(_call_statistic(metric, outcomes, np.ones(len(outcomes))))
+
+
+def _call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floats:
+    """The statistic's values. Raises MeasureError if their shape is not that of the weights without rows."""
+    values = np.asarray(metric.statistic(outcomes, weights))
+    if values.shape != weights.shape[:-1]:
+        raise MeasureError(
+            f"{metric.name}: its statistic returned the shape {values.shape} for weights of the shape "
+            f"{weights.shape}, expected {weights.shape[:-1]}, one value for each set of row weights; see "
+            "`statistic` in slimgate/judge/metrics/base.py"
+        )
+    return values
 
 
 def own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:
@@ -165,7 +177,7 @@ def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
     0.
     """
     times = 1 + np.random.default_rng(0).integers(0, 2, size=len(outcomes))
-    weighted = float(metric.statistic(outcomes, np.stack([times, times]).astype(np.float64))[1])
+    weighted = float(_call_statistic(metric, outcomes, np.stack([times, times]).astype(np.float64))[1])
     copied = value_of(metric, outcomes.take(np.repeat(np.arange(len(outcomes)), times)))
     if not np.isclose(weighted, copied, rtol=1e-6, atol=1e-9, equal_nan=True):
         raise MeasureError(

@@ -43,7 +43,9 @@ PART_OF_SPEEDUP: dict[str, LoadPart] = {
 }
 AS_NOISY = "the requests do not rule out that two runs of the base differ by as much; send more requests"
 TOO_FEW = "the two runs of the base have too few requests to tell how much they differ; give longer runs"
-ONE_RUN = "one run of each does not tell how much two runs of one server differ; give --repeat BASE2"
+ONE_RUN = (
+    "one run of each does not tell how much two runs of one server differ; give --repeat ([logs] repeat)"
+)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def _why_no_pass(name: str, score_range: Range | None) -> str:
         )
     return (
         f"{metric} has no bound ({format_range(score_range)}), so rare damage cannot be ruled out: add "
-        f"cap = … to its budget, or declare a range by --range {metric}=LOW:HIGH"
+        f"cap = … to its budget, or declare a range by --range {metric}=LOW:HIGH ([ranges] in a file)"
     )
 
 

@@ -24,6 +24,19 @@ from slimgate.logs.suite import LogSuite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log
 
+# What `slimgate judge` calls an option -> its key in a suite. An option with a value comes before the option.
+_KEYS_OF_OPTIONS = {
+    r'--(run|model) (base|target|repeat)="?([^\s",;]+)"?': r'[logs] \1 = { \2 = "\3" }',
+    r"--run (latest|each-task|all|\d[\w:.+-]*)": r'[logs] run = "\1"',
+    r"--missing (drop|as-wrong|fail)\b": r'[logs] missing = "\1"',
+    r"--same-id (epochs|runs)\b": r'[logs] same_id = "\1"',
+    r"--range ([^\s=]+)=LOW:HIGH": r"[ranges] \1 = [LOW, HIGH]",
+    r"say --(\w+) COLUMN to slimgate judge": r'write [logs] columns = { \1 = "COLUMN" }',
+    r"--(id|label|prediction|group) COLUMN": r'[logs] columns = { \1 = "COLUMN" }',
+    r"--same-id\b": "[logs] same_id",
+    r"--(run|model|repeat|format|missing)\b": r"[logs] \1",
+}
+
 
 def judge_log_suite(suite: LogSuite) -> JudgedFiles:
     """Judges a suite. Raises DataError for missing or incomparable files, SuiteError for other budgets."""
@@ -41,7 +54,9 @@ def name_suite_keys(message: str) -> str:
         return f"[logs] allow = [{names}]"
 
     message = re.sub(r"--allow \w+( --allow \w+)*", list_values, message)
-    return re.sub(r"--missing ([\w-]+)", r'[logs] missing = "\1"', message)
+    for option, key in _KEYS_OF_OPTIONS.items():
+        message = re.sub(option, key, message)
+    return message
 
 
 def _judge(suite: LogSuite) -> JudgedFiles:

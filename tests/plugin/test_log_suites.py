@@ -724,11 +724,53 @@ def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) 
     assert "Traceback" not in ran.out
 
 
-def test_messages_of_suites_name_their_keys() -> None:
-    assert name_suite_keys("accept them by --allow tasks --allow shots") == (
-        'accept them by [logs] allow = ["tasks", "shots"]'
-    )
-    assert name_suite_keys("--missing as-wrong counts those") == '[logs] missing = "as-wrong" counts those'
+@pytest.mark.parametrize(
+    ("of_command", "of_suite"),
+    [
+        ("accept them by --allow tasks --allow shots", 'accept them by [logs] allow = ["tasks", "shots"]'),
+        ("--missing as-wrong counts those", '[logs] missing = "as-wrong" counts those'),
+        ("--missing drop, or write", '[logs] missing = "drop", or write'),
+        (
+            "by --run target=2026-02-02T10-00-00 or --run target=2026-02-01T1",
+            'by [logs] run = { target = "2026-02-02T10-00-00" } or [logs] run = { target = "2026-02-01T1" }',
+        ),
+        ("of each task by --run base=each-task", 'of each task by [logs] run = { base = "each-task" }'),
+        (
+            "--run each-task joins only runs; choose by --run",
+            '[logs] run = "each-task" joins only runs; choose by [logs] run',
+        ),
+        (
+            'choose by --model base="large" --model target="small"; rename',
+            'choose by [logs] model = { base = "large" } [logs] model = { target = "small" }; rename',
+        ),
+        (
+            "pass --same-id epochs (--same-id runs if each row",
+            'pass [logs] same_id = "epochs" ([logs] same_id = "runs" if each row',
+        ),
+        ("is a run; leave --same-id out", "is a run; leave [logs] same_id out"),
+        ("write --range grade=LOW:HIGH", "write [ranges] grade = [LOW, HIGH]"),
+        ("or say --id COLUMN to slimgate judge, or", 'or write [logs] columns = { id = "COLUMN" }, or'),
+        ("answers with --label COLUMN", 'answers with [logs] columns = { label = "COLUMN" }'),
+        ("--repeat logs/a.json: it is", "[logs] repeat logs/a.json: it is"),
+    ],
+    ids=[
+        "allow",
+        "wrong",
+        "drop",
+        "times",
+        "side",
+        "run",
+        "model",
+        "same-id",
+        "bare",
+        "range",
+        "id",
+        "label",
+        "repeat",
+    ],
+)
+def test_messages_of_suites_name_their_keys(of_command: str, of_suite: str) -> None:
+    assert name_suite_keys(of_command) == of_suite
 
 
 @pytest.mark.parametrize(

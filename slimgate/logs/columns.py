@@ -129,6 +129,8 @@ class _Column:
 
     def add(self, row: Row, shown: str) -> None:
         before = len(self.flags)
+        if not isinstance(row.id, str):
+            raise TypeError(f"the id {row.id!r} of a row is no text")
         self.waiting.append(row.id)
         if len(self.waiting) >= _BLOCK:
             self.flush()

@@ -66,6 +66,8 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} does not have the log format of its tool ({problem})") from error
+    if not isinstance(log, Log):
+        raise DataError(f"{path}: its reader returned {type(log).__name__}, expected a slimgate.Log")
     if not (log.tasks or log.loads or log.runs or log.models or log.kl):
         raise DataError(f"{path}: the log has no task")
     return replace(log, path=path, models=tuple(replace(model, path=path) for model in log.models))

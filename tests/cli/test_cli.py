@@ -335,7 +335,7 @@ WRONG = {
     ),
     "not-a-table": (["--budgets", "flat.toml"], "flat.toml budgets: 1 was given, expected a table [budgets]"),
     "column": (["--label", "gold"], 'no column "gold"'),
-    "group": (["--group", "doc"], 'neither has a column "doc"'),
+    "group": (["--group", "doc"], 'neither has a column "doc"; known: id, label, prediction\n'),
     "same-column": (["--label", "id"], 'column "id" is meant as id and label'),
     "seed": (["--seed", "-1"], "invalid"),
     "on-inconclusive": (["--on-inconclusive", "pass"], "invalid choice: 'pass'"),

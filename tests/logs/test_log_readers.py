@@ -215,6 +215,8 @@ def test_tables_have_a_number_a_row(tmp_path: Path, suffix: str) -> None:
     [
         ("id,scor\n1,1\n", 'no column "score", and no label and prediction.*Did you mean scor'),
         ("id,acc\n1,1\n", "no label and prediction: rename the column of scores to score; known: acc, id"),
+        ("id,label,p_a,p_b\n1,a,1,0\n", 'it has probabilities and no column "prediction", which slices'),
+        ("id,label,probabilities\n1,a,0.5\n", 'it has probabilities and no column "prediction"'),
         ("idd,score\n1,1\n", 'no column "id".*Did you mean idd'),
         (
             "case,score\n1,1\n",
@@ -251,6 +253,24 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
         assert [row.scores for row in rows_of(log, "task")] == [{"points": 0.0}, {"points": 1.0}]
     with pytest.raises(DataError, match="no reader knows this file"):
         read_log(tmp_path / "x.own")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("LogRow(line,", "LogRow(k,", r"x\.own task: .*the id 0 of a row is no text"),
+        ('return Log("own"', 'return ("own"', r"x\.own: its reader returned tuple, expected a slimgate\.Log"),
+    ],
+    ids=["number-as-id", "no-log"],
+)
+def test_a_wrong_reader_is_one_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    (tmp_path / "x.own").write_text("a b", "utf-8")
+    code = CODE.replace(old, new)
+    with (
+        add_package(tmp_path / "site", "own_logs", code, "[slimgate.logs]\nown = own_logs:reader\n"),
+        pytest.raises(DataError, match=expected),
+    ):
+        read_samples("x.own task", read_log(tmp_path / "x.own").tasks["task"])
 
 
 def test_a_file_that_breaks_off_is_named_with_the_line(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def read_pair(
     if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
         raise DataError(f"{teacher} and {variant} are the same file, expected the predictions of two models")
     files = [read_predictions(path, names) for path in (teacher, variant)]
-    columns = [column for file in files for column in file.columns]
+    columns = list(dict.fromkeys(column for file in files for column in file.columns))
     has_groups = any(file.groups is not None for file in files)
     require_group(names, [file.shown for file in files], columns, has_groups=has_groups)
     # The list gives up the files, so that nothing else references them and they can be freed.

@@ -22,6 +22,7 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import as_text, read_objects
+from slimgate.logs.predictions.columns import NESTED, PREFIXES
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._finish_reasons import CUT_OFF, ENDED
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
@@ -61,6 +62,11 @@ class Table(Reader):
                 f"score, and metric if it has several scores; rename them{format_suggestion('id', columns)}"
             )
         if "score" not in columns and not {"label", "prediction"} <= set(columns):
+            if "label" in columns and any(name == NESTED or name.startswith(PREFIXES) for name in columns):
+                raise DataError(
+                    f'{path}: it has probabilities and no column "prediction", which slices and several runs '
+                    "need; add it, with the most probable label of each row"
+                )
             raise DataError(
                 f'{path}: no column "score", and no label and prediction: rename the column of scores '
                 "to score"

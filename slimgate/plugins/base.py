@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar, get_args
 import numpy.typing as npt
 from pydantic import BaseModel
 
+from slimgate.plugins.params import Table
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 Json = dict[str, Any]
 P = TypeVar("P", bound=BaseModel)
@@ -16,7 +18,10 @@ T = TypeVar("T")
 
 
 class WithParams(ABC, Generic[P]):
-    """A plug-in with options. `Params` is the type in brackets, or a class inside of the plug-in."""
+    """A plug-in with options. `Params` is the type in brackets, or a class inside of the plug-in.
+
+    Without both, the plug-in has no options.
+    """
 
     Params: type[P]
 
@@ -26,7 +31,7 @@ class WithParams(ABC, Generic[P]):
             for parameter in get_args(base):
                 table = parameter.__bound__ if isinstance(parameter, TypeVar) else parameter
                 if isinstance(table, type) and issubclass(table, BaseModel):
-                    cls.Params = table  # type: ignore[assignment]
+                    cls.Params = Table if table is BaseModel else table  # type: ignore[assignment]
 
 
 Progress = Callable[[str, int, int], None]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from slimgate.errors import SuiteError
 from slimgate.plugins.loading import known_plugins, list_code_modules, load, load_object, read_docstring
@@ -31,6 +31,14 @@ def test_every_plug_in_has_the_base_class_of_its_kind(kind: str) -> None:
         assert isinstance(plugin, BASES[kind]), name
         assert issubclass(plugin.Params, BaseModel), name
         assert read_docstring(plugin), name
+
+
+@pytest.mark.parametrize("kind", ["source", "task", "step", "runtime"])
+def test_a_plug_in_without_brackets_has_no_options(kind: str) -> None:
+    plugin = type("Plain", (BASES[kind],), {})
+    assert plugin.Params.model_validate({}).model_dump() == {}
+    with pytest.raises(ValidationError, match="unknown key x"):
+        plugin.Params.model_validate({"x": 1})
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

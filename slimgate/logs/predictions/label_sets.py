@@ -140,6 +140,12 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
     named_so = file.names.prediction.lower() in SCORE_NAMES
     if (named_so or scores) and {value.lower() for value in predicted} <= SCORES:
         hint = "these look like scores of the answers"
+    elif not predicted & known and all(map(_is_number, [*predicted, *known])):
+        raise DataError(
+            f"{_describe_values(file)}: no prediction is one of the labels, and all are numbers; for a "
+            "regression, give tables with the columns id, score (the error of the row) and metric (such as "
+            "mae); for labels, write the predictions like the labels"
+        )
     elif not predicted & known:
         hint = "no prediction is one of the labels"
     else:
@@ -149,6 +155,14 @@ def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
         "column of the answers with --prediction COLUMN, and the column of the right answers with --label "
         "COLUMN"
     )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _answers(file: Predictions) -> set[str]:

@@ -448,6 +448,11 @@ NO_ANSWERS = {
         "prediction",
         "no prediction is one of the labels; expected answers that are written like the labels",
     ),
+    "numbers": (
+        {**FOUR, "label": [1.5, 2.5, 0.1, 4.0], "prediction": [1.4, 2.6, 0.2, 4.1]},
+        "prediction",
+        "no prediction is one of the labels, and all are numbers; for a regression, give tables with",
+    ),
 }
 
 

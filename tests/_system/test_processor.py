@@ -49,7 +49,7 @@ def test_int8_sums_saturate_on_x86_without_vnni(instructions: list[str], saturat
 
 def test_a_gpu_without_torch_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models behind endpoints need no torch."""
-    monkeypatch.setattr(processor, "find_spec", lambda name: None)
+    monkeypatch.setattr(processor, "find_spec", lambda _: None)
     processor._gpu.cache_clear()
     assert describe_gpu("cuda:1") == "a GPU that is not here"
     processor._gpu.cache_clear()

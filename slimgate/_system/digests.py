@@ -8,14 +8,16 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import sys
 import sysconfig
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ OWN_PACKAGE = "slimgate"
 # This long after a file's last change, its times show whether it was changed again.
 _SETTLED_NS = 2_000_000_000
 _READ: dict[tuple[int, ...], str] = {}
+_SUFFIX = re.compile(r"\.\w+")
 
 
 def json_digest(value: object) -> str:
@@ -92,11 +95,13 @@ def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
 def code_digest(module: str) -> str:
     """Digest of a module's code and of all its imports, direct or indirect, also inside of functions.
 
-    - By its code: each module of slimgate, of its own package, and of a user's folders.
+    - By its code: each module of slimgate, of its own package, and of a user's folders, with the __init__.py
+      of the user's packages around it.
     - By its version: each installed distribution, with what that requires (not its extras), and Python's.
       A distribution that was installed from a folder, an archive or a repository also counts by its files.
     - By its bytes: each file that a string of a user's module names with its suffix or folder, from the
-      module's folder or the current one, such as a list of words.
+      module's folder or the current one, such as a list of words; also the file that differs from the module
+      only in a suffix that a string names.
 
     Comments, formatting, docstrings, strings under fields and imports for types alone do not count. A
     user's module may declare `slimgate_version = "…"`, which then counts instead of its code.
@@ -238,7 +243,16 @@ def _names(module: str) -> frozenset[str]:
         names |= _list_siblings(module)
     if OWN_PACKAGE in names:  # `import slimgate` may use everything that it exports
         names.update(HOMES.values())
-    return frozenset(name.partition(":")[0] for name in names - {OWN_PACKAGE, UNKNOWN, ""})
+    plain = {name.partition(":")[0] for name in names - {OWN_PACKAGE, UNKNOWN, ""}}
+    if module.split(".")[0] != OWN_PACKAGE:
+        users = [name for name in (module, *plain) if name.split(".")[0] != OWN_PACKAGE]
+        plain.update(package for name in users for package in _list_packages(name))
+    return frozenset(plain)
+
+
+def _list_packages(name: str) -> Iterator[str]:
+    """The packages around a module, whose __init__.py Python executes too: a and a.b for a.b.c."""
+    return accumulate(name.split(".")[:-1], lambda package, part: f"{package}.{part}")
 
 
 def _list_siblings(module: str) -> set[str]:
@@ -288,17 +302,24 @@ def _own_digest(module: str) -> str:
     return json_digest([code.digest, named_files] if named_files else code.digest)
 
 
+def _list_paths(file: Path, name: str) -> tuple[Path, ...]:
+    """The paths that a string of a module may mean; none if it is no file name. file: of the module."""
+    if _SUFFIX.fullmatch(name):
+        return () if name == file.suffix else (file.with_suffix(name),)
+    is_name = "/" in name or "." in name.strip(".")
+    return (file.parent / name, Path.cwd() / name) if is_name else ()
+
+
 def _digest_named_files(file: Path) -> dict[str, str]:
     """sha256 of the files that strings of a module name, from its folder or the current one.
 
     A word without a suffix or a folder is no file name: a module that writes a file "done" would change its
-    own key.
+    own key. A suffix alone names the file beside the module, as in Path(__file__).with_suffix(".json").
     """
     digests: dict[str, str] = {}
-    names = (name for name in list_path_texts(file.read_bytes()) if "/" in name or "." in name.strip("."))
-    for name in sorted(names):
+    for name in sorted(list_path_texts(file.read_bytes())):
         with suppress(OSError, ValueError):  # too long, or not a path
-            for path in (file.parent / name, Path.cwd() / name):
+            for path in _list_paths(file, name):
                 if path.is_file():
                     # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time
                     digests[name] = file_sha256(path) if path.stat().st_size else "empty"

@@ -393,3 +393,25 @@ def test_a_digest_does_not_depend_on_the_callers_frames() -> None:
         return [plain_code(b"if a: pass\n" + levels * b"elif a: pass\n") for levels in range(80, 300)]
 
     assert read_codes(0) == read_codes(300)
+
+
+def test_the_packages_around_a_module_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python executes their __init__.py, and `import a.b` also binds a."""
+    for folder in ("around_own", "around_other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").write_text("LIMIT = 1\n")
+    (tmp_path / "around_own/step.py").write_text(
+        "import around_other.words\ndef use(): return around_other.LIMIT\n"
+    )
+    (tmp_path / "around_other/words.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for folder in ("around_own", "around_other"):
+        assert changes_with("around_own.step", tmp_path / folder / "__init__.py", "LIMIT = 2\n")
+
+
+def test_a_file_named_by_its_suffix_alone_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = 'from pathlib import Path\nWORDS = Path(__file__).with_suffix(".json").read_text()\n'
+    (tmp_path / "suffix_own.py").write_text(code)
+    (tmp_path / "suffix_own.json").write_text("[1]")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert changes_with("suffix_own", tmp_path / "suffix_own.json", "[2]")

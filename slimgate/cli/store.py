@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="RECORD",
         help="Keep the models of these records when pruning: a run.json, its folder or a folder of "
-        f"baselines. The models of {BASELINES.as_posix()} are always kept",
+        f"baselines. The models of {BASELINES.as_posix()}, in the current folder and next to the store, are "
+        "always kept",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="List what prune would remove, and remove nothing"
@@ -148,7 +149,8 @@ def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -
     from slimgate.store.store import Store
 
     size = None if options.max_size is None else parse_size(options.max_size)
-    paths = [*([BASELINES] if any(BASELINES.rglob("run.json")) else ()), *(options.keep or ())]
+    folders = dict.fromkeys(folder.resolve() for folder in (BASELINES, root.resolve().parent / BASELINES))
+    paths = [*(folder for folder in folders if any(folder.rglob("run.json"))), *(options.keep or ())]
     referred = find_referred([record.record for record in read_baselines(paths)], entries)
     if not options.dry_run:
         Store(root)  # this removes files of killed processes

@@ -152,6 +152,23 @@ def test_entries_of_a_baseline_stay_with_their_parents(told: Told, store: Path) 
     assert names(store) == set()
 
 
+def test_baselines_next_to_the_store_count_in_every_folder(
+    told: Told, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a nightly job: cd / && slimgate store prune --store /srv/repository/.slimgate."""
+    record = sample_record()
+    artifact = record.variants[1].artifact
+    assert artifact is not None
+    variant = record.variants[1].model_copy(update={"artifact": artifact.model_copy(update={"digest": "d1"})})
+    file = store.parent / "reports/baselines/v1/x/run.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], variant]})))
+    (store.parent / "jobs").mkdir()
+    monkeypatch.chdir(store.parent / "jobs")
+    out = told("prune", "--max-size", "0")[1]
+    assert "3 entries, 3.0 MB, stay: a baseline refers to it" in out
+
+
 def test_splits_of_a_baseline_stay(told: Told, tmp_path: Path) -> None:
     record = sample_record()
     digest = record.task.splits["gate"].digest

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from slimgate._system.number_text import digits_apart
 from slimgate.errors import DataError
 
 if TYPE_CHECKING:
@@ -84,7 +85,11 @@ def describe_problem(shares: WeightShares, least: float | None) -> str | None:
     """Why the weights do not match the claim or the requested share; None if they do."""
     share = shares.quantized_share
     if least is not None and share < least:
-        return f"FAIL: {share:.1%} of the blocks' matrices are quantized, expected at least {least:.1%}"
+        digits = digits_apart([100 * share], [100 * least], fewest=1)
+        return (
+            f"FAIL: {share:.{digits}%} of the blocks' matrices are quantized, expected at least "
+            f"{least:.{digits}%}"
+        )
     if shares.claim and not share:
         return f"FAIL: the configuration claims {shares.claim}, and no weight of the blocks is quantized"
     return None

@@ -13,8 +13,9 @@ from support.versions import needs
 
 from fixtures.models.quantized import QUANTIZED, WRITERS, by_gguf, write_tiny_llama
 from slimgate.cli.main import main
+from slimgate.cli.weights import describe_problem
 from slimgate.errors import SuiteError
-from slimgate.models.weight_shares import read_weight_shares
+from slimgate.models.weight_shares import WeightShares, read_weight_shares
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,13 @@ def test_a_recipe_that_matched_nothing_is_named_and_fails(
     printed = capsys.readouterr().out
     assert "FAIL: 0.0% of the blocks' matrices are quantized, expected at least 50.0%" in printed
     assert main(["weights", str(source)]) == 0
+
+
+def test_a_share_just_below_the_least_is_not_rounded_to_it() -> None:
+    shares = WeightShares({"mlp": {"int8": 9496, "float16": 504}}, "")
+    assert describe_problem(shares, 0.95) == (
+        "FAIL: 94.96% of the blocks' matrices are quantized, expected at least 95.00%"
+    )
 
 
 def test_a_share_above_one_is_one_line(source: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,8 +159,9 @@ def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
     For a two-sided budget it uses the bound that is farther from 0.
     """
     assert judged.interval is not None, "a budget is on a metric that is resampled"
-    percent = judged.unit == "percent"
-    allowed = 100 * (budget.limit if percent else allowed_drop(budget, judged.teacher))
+    allowed = 100 * allowed_drop(budget, judged.teacher)
+    if judged.unit == "percent":  # of the teacher's value
+        allowed /= judged.teacher
     low, high = judged.interval
     bound = max(high, -low) if is_two_sided_kind(budget.kind) else high
     return bound / allowed if allowed > 0 else float("inf")

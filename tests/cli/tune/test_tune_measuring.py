@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from slimgate.cli.tune.clock import Clock
-from slimgate.cli.tune.measuring import Bench
+from slimgate.cli.tune.measuring import Bench, _share
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.speed import Speedup
 from slimgate.plugins.workloads import Workload
 from slimgate.store.store import Store
@@ -43,3 +44,14 @@ def test_a_duel_that_was_cut_short_is_taken_again(tmp_path: Path, monkeypatch: p
     found = [bench._speedup(variant, workload) for bench in (short, whole, late)]
     assert [bench._arena.given for bench in (short, whole, late)] == [[0.5], [2.0], []]
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "expected"),
+    [("increase_relative", 0.1, 3.0), ("ceiling", 24.0, 1.5), ("ceiling", 30.0, 0.6)],
+    ids=["relative", "ceiling-missed", "ceiling-held"],
+)
+def test_the_share_of_a_budget_on_growth(kind: str, limit: float, expected: float) -> None:
+    """The perplexity of the teacher is 20, and that of the variant has grown by up to 30 %."""
+    judged: Any = SimpleNamespace(interval=(-1.0, 30.0), unit="percent", teacher=20.0)
+    assert _share(judged, QualityBudget(kind, limit)) == pytest.approx(expected)

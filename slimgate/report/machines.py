@@ -83,7 +83,7 @@ def _name_runs(records: Sequence[RunRecord]) -> list[str]:
 def _list_cautions(
     records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str]
 ) -> list[str]:
-    """Sentences on runs that did not see a planted delay, and on models whose files differ."""
+    """Sentences on runs that did not see a planted delay, on other rows, and on models whose files differ."""
     delays = [record.self_test.planted_delay for record in records]
     blind = [
         letter for letter, delay in zip(letters, delays, strict=True) if delay is not None and not delay.seen
@@ -92,6 +92,8 @@ def _list_cautions(
     lines = []
     if blind:
         lines.append(f"**Too noisy**: the planted delay was not seen on {', '.join(blind)}.")
+    if len({getattr(record.task.splits.get("gate"), "digest", None) for record in records}) > 1:
+        lines.append("**The runs have other gate rows**, so their calls had other lengths.")
     if differ:
         shown = ", ".join(map(escape, differ))
         lines.append(f"Each machine built its own files, which differ: {shown}.")

@@ -102,6 +102,13 @@ def test_what_keeps_machines_from_being_compared_is_said(machines: Run, plain: P
     assert "Each machine built its own files, which differ: int8." in out
 
 
+def test_runs_on_other_rows_are_said_to_be(machines: Run, plain: Path, tmp_path: Path) -> None:
+    same = write_release(tmp_path / "same", machine=FAST)
+    other = write_release(tmp_path / "other", machine=FAST, gate_digest="gate-2")
+    assert "other gate rows" not in machines(plain, same)[1]
+    assert "**The runs have other gate rows**, so their calls had other lengths." in machines(plain, other)[1]
+
+
 def test_runs_of_different_suites_are_refused(machines: Run, plain: Path, tmp_path: Path) -> None:
     other = write_release(tmp_path / "other", models={"pruned": Model()})
     code, out, err = machines(plain, other)

@@ -15,7 +15,7 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.plugins.workloads import Workload
-from slimgate.results.base import Verdict
+from slimgate.results.base import Verdict, worst_verdict
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.duels import Duels
@@ -81,14 +81,19 @@ class Bench:
         teacher_bytes = int(self._run.build(TEACHER).artifact.manifest["bytes"])
         size = int(built.artifact.manifest["bytes"])
         seed = self._run.suite.seed
-        drops = {
-            name: judge_quality(load_metric(name), teacher, outcomes, budgets, seed=seed)
-            for name, budgets in _by_metric(self._tiers).items()
-        }
+        # each tier by itself, as the gate judges it: the budgets of a metric share a cap
+        by_tier = [
+            {
+                name: judge_quality(load_metric(name), teacher, outcomes, budgets, seed=seed)
+                for name, budgets in tier.quality.items()
+            }
+            for tier in self._tiers
+        ]
+        pairs = list(zip(self._tiers, by_tier, strict=True))
         return Measurements(
-            drops=drops,
-            strains=tuple(_strain(tier, drops, teacher_bytes / size) for tier in self._tiers),
-            inside=tuple(_inside(tier, drops, teacher_bytes / size) for tier in self._tiers),
+            drops=_join_tiers(by_tier),
+            strains=tuple(_strain(tier, drops, teacher_bytes / size) for tier, drops in pairs),
+            inside=tuple(_inside(tier, drops, teacher_bytes / size) for tier, drops in pairs),
             speedups={},
             bytes=size,
             compression=teacher_bytes / size,
@@ -136,14 +141,16 @@ class Bench:
         )
 
 
-def _by_metric(tiers: Sequence[Tier]) -> dict[str, list[QualityBudget]]:
-    """Every tier's budgets on a metric, each once."""
-    budgets_by_metric: dict[str, list[QualityBudget]] = {}
-    for tier in tiers:
-        for name, budgets in tier.quality.items():
-            known = budgets_by_metric.setdefault(name, [])
-            known += [budget for budget in budgets if budget not in known]
-    return budgets_by_metric
+def _join_tiers(by_tier: Sequence[Mapping[str, QualityJudgement]]) -> dict[str, QualityJudgement]:
+    """The judgement of each metric in the first tier that has it, with the budgets of all tiers."""
+    joined: dict[str, QualityJudgement] = {}
+    for drops in by_tier:
+        for name, judged in drops.items():
+            first = joined.setdefault(name, judged)
+            budgets = tuple(dict.fromkeys((*first.budgets, *judged.budgets)))
+            verdict = worst_verdict([budget.verdict for budget in budgets])
+            joined[name] = replace(first, budgets=budgets, verdict=verdict)
+    return joined
 
 
 def _strain(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> float:
@@ -169,11 +176,6 @@ def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
 
 def _inside(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> bool:
     """Whether the judge passes every budget of the tier."""
-    verdicts = [
-        verdict.verdict
-        for name, budgets in tier.quality.items()
-        for verdict in drops[name].budgets
-        if any((budget.kind, budget.limit) == (verdict.kind, verdict.limit) for budget in budgets)
-    ]
+    verdicts = [budget.verdict for judged in drops.values() for budget in judged.budgets]
     small_enough = tier.size is None or compression >= tier.size.compression_min
     return small_enough and all(verdict is Verdict.PASS for verdict in verdicts)

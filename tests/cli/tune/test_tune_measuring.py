@@ -6,14 +6,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from slimgate.cli.tune.clock import Clock
 from slimgate.cli.tune.measuring import Bench, _share
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.speed import Speedup
+from slimgate.outcomes import Outcomes
 from slimgate.plugins.workloads import Workload
+from slimgate.results.base import Verdict
+from slimgate.results.checks import TEACHER
 from slimgate.store.store import Store
+from slimgate.suite.tune_space import Tier
 
 
 class Arena:
@@ -55,3 +60,31 @@ def test_the_share_of_a_budget_on_growth(kind: str, limit: float, expected: floa
     """The perplexity of the teacher is 20, and that of the variant has grown by up to 30 %."""
     judged: Any = SimpleNamespace(interval=(-1.0, 30.0), unit="percent", teacher=20.0)
     assert _share(judged, QualityBudget(kind, limit)) == pytest.approx(expected)
+
+
+def test_each_tier_is_judged_by_its_own_cap() -> None:
+    """The error of the variant is 2.7 % larger: within both budgets, whose caps differ."""
+    random, rows = np.random.default_rng(0), 3000
+    gold = random.normal(0, 1, rows)
+
+    def answers(spread: float) -> Outcomes:
+        values = {"gold": gold, "score": gold + random.normal(0, spread, rows)}
+        return Outcomes(np.arange(rows).astype(str), values=values, given=("gold",))
+
+    by_name = {TEACHER: answers(0.5), "trial-1": answers(0.505)}
+    budgets = [
+        QualityBudget("increase_relative", limit, cap=cap, above_cap_max=0.05)
+        for limit, cap in ((0.1, 2.0), (0.3, 4.0), (0.001, 2.0))
+    ]
+    bench: Any = object.__new__(Bench)
+    bench._tiers = tuple(Tier({"mae": (budget,)}, None, {}) for budget in budgets)
+    bench._variants, bench._clock = {}, Clock(60, now=lambda: 0.0)
+    built = SimpleNamespace(artifact=SimpleNamespace(manifest={"bytes": 9}), steps=(), from_store=False)
+    suite = SimpleNamespace(seed=0)
+    bench._run = SimpleNamespace(build=lambda _: built, outcomes=by_name.__getitem__, suite=suite)
+    figures = bench.judge(SimpleNamespace(name="trial-1"))
+    assert figures.inside == (True, True, False)
+    assert [strain < 1 for strain in figures.strains] == [True, True, False]
+    verdicts = [(budget.limit, budget.capped.cap) for budget in figures.drops["mae"].budgets]
+    assert verdicts == [(0.1, 2.0), (0.3, 4.0), (0.001, 2.0)]
+    assert figures.drops["mae"].verdict is Verdict.INCONCLUSIVE

@@ -58,9 +58,8 @@ def run(options: argparse.Namespace) -> int:
 
     root = store_root(options)
     limits = ("--max-size", options.max_size), ("--older-than", options.older_than)
-    stated = [
-        name for name, value in (*limits, ("--keep", options.keep), ("--dry-run", options.dry_run)) if value
-    ]
+    stated = [name for name, value in (*limits, ("--keep", options.keep)) if value is not None]
+    stated += ["--dry-run"] if options.dry_run else []
     _check_options(options, stated)
     entries = list_entries(root)
     if options.action == "ls":

@@ -244,6 +244,7 @@ def test_what_was_set_aside_is_listed_and_pruned(told: Told, store: Path) -> Non
     [
         (["prune"], "prune: expected --max-size SIZE, --older-than DAYS, or both"),
         (["ls", "--dry-run"], "--dry-run is only for prune, not for ls"),
+        (["ls", "--older-than", "0"], "--older-than is only for prune, not for ls"),
         (["verify", "--max-size", "5GB"], "--max-size is only for prune, not for verify"),
         (["prune", "--max-size", "big"], '--max-size "big": expected a size such as 5GB, 500MB or 4096'),
         (["prune", "--older-than", "-1"], "--older-than -1.0: expected days, 0 or more"),

@@ -73,3 +73,8 @@ class Machine(Facts):
     def device_and_gpu(self) -> str:
         """`cpu`, `cuda (NVIDIA H200 (compute capability 9.0))`."""
         return self.device if self.gpu is None else f"{self.device} ({self.gpu})"
+
+    @property
+    def kind(self) -> str:
+        """The processor, its cores and the GPU: `AMD EPYC 9654, 96 cores, NVIDIA H200 …`."""
+        return ", ".join([self.cpu, f"{self.cores} cores", *([self.gpu] if self.gpu else [])])

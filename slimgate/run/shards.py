@@ -148,7 +148,7 @@ def make_shard_facts(
         variants=list(variants),
         missing=[" ".join(filter(None, key)) for key in checks if not results.has(key)],
         code=own_code_digest(),
-        machine=", ".join([machine.cpu, f"{machine.cores} cores", *([machine.gpu] if machine.gpu else [])]),
+        machine=machine.kind,
         created=created,
         seconds=round(seconds, 1),
     )

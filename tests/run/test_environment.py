@@ -113,11 +113,13 @@ def test_the_gpu_is_named_and_another_is_a_change(monkeypatch: pytest.MonkeyPatc
     moved = first.model_copy(update={"gpu": second.gpu})  # the same device of another machine
     assert describe_machine_change(first, moved) == "gpu Tesla T4 → Tesla V100"
     assert first.hardware != moved.hardware
+    assert moved.kind == f"{first.cpu}, {first.cores} cores, Tesla V100"
 
 
 def test_a_machine_without_a_gpu_names_none() -> None:
     described = describe_machine(threads=1, device="cpu")
     assert (described.gpu, described.device_and_gpu) == (None, "cpu")
+    assert described.kind == f"{described.cpu}, {described.cores} cores"
 
 
 @pytest.mark.parametrize(

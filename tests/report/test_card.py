@@ -194,7 +194,7 @@ def test_a_loosened_budget_is_told_with_both_limits() -> None:
     assert f"- **Loosened**: {line}\n" in text
 
 
-def test_a_time_over_its_limit_fails_beside_a_speed_up_that_holds() -> None:
+def test_a_time_over_its_limit_fails_beside_a_held_speed_up() -> None:
     limits = TimeLimitFacts(rounds=100, counted=100, verdict=Verdict.FAIL, message="late", measured="")
     times = latency(5.0, speedup=2.0, speedup_interval=(1.9, 2.1), verdict=Verdict.PASS, limits=limits)
     int8 = variant("int8", latency={"b1": times})

@@ -214,16 +214,17 @@ def _twin_line(record: RunRecord, model: VariantRecord) -> str | None:
     if not gains:
         return None
     pair = f"{escape(model.name)} over its twin {escape(twin.name)}"
-    return f"{pair}: {', '.join(gains)} points (+ is better; without an interval)"
+    return f"{pair}: {', '.join(gains)} (+ is better; without an interval)"
 
 
 def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
-    """Positive if the model is better than its twin, whatever the metric."""
+    """`accuracy +2.6 points`: positive if the model is better than its twin, whatever the metric."""
     drops = [run.quality[metric].drop_points for run in (model, twin) if metric in run.quality]
     if len(drops) != 2 or drops[0] is None or drops[1] is None:
         return None
     gain = to_fixed(drops[1] - drops[0], 1)
-    return f"{escape(metric)} {gain if gain.startswith(('-', MISSING)) else f'+{gain}'}"
+    unit = "%" if model.quality[metric].unit == "percent" else "points"
+    return f"{escape(metric)} {gain if gain.startswith(('-', MISSING)) else f'+{gain}'} {unit}"
 
 
 def latency_table(record: RunRecord) -> str:

@@ -19,6 +19,7 @@ from slimgate.report.epochs import epoch_table, epochs_of, logged_count, seconds
 from slimgate.report.figures import with_note
 from slimgate.report.status import models, variants
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading, without_empty
+from slimgate.results.quality import QualityFacts
 
 _ORIGIN = {True: "from the store", False: "built", None: MISSING}
 # The parts of the log that the trace and the table of epochs show already.
@@ -250,11 +251,18 @@ def _twin(record: RunRecord, model: VariantRecord) -> str:
         return ""
     clauses = [
         f"{escape(metric)} {to_fixed(facts.value, 4)} against {to_fixed(twin.quality[metric].value, 4)}"
-        f" ({100 * (facts.value - twin.quality[metric].value):+z.1f} points)"
+        f" ({_format_change(facts, twin.quality[metric].value)})"
         for metric, facts in model.quality.items()
         if metric in twin.quality
     ]
     return f"Its twin {escape(twin.name)}, on the gate rows: {'; '.join(clauses)}." if clauses else ""
+
+
+def _format_change(facts: QualityFacts, before: float) -> str:
+    """`+4.2 points`; `-1.3 %` for a metric whose drop is a share of the teacher's value."""
+    if facts.unit == "percent":
+        return f"{100 * (facts.value / before - 1):+z.1f} %" if before else MISSING
+    return f"{100 * (facts.value - before):+z.1f} points"
 
 
 def trace(record: RunRecord) -> str:

@@ -63,10 +63,7 @@ def _table(logged: Sequence[LoggedModel], named: Sequence[str]) -> str:
         Column("variant", [escape(model.name) for model, _ in logged]),
     ]
     for metric, facts in zip(named, quality, strict=True):
-        spared = [
-            _compare_to_random(result, log, metric, logged)
-            for result, (_, log) in zip(facts, logged, strict=True)
-        ]
+        spared = [_compare_to_random(chosen, metric, logged) for chosen in logged]
         columns += [
             Column(
                 metric,
@@ -98,19 +95,29 @@ def _mean_drop(facts: QualityFacts | None) -> float | None:
     return facts.drop_points if facts.builds is None else facts.builds.mean_points
 
 
-def _compare_to_random(
-    facts: QualityFacts | None, log: Log, metric: str, logged: Sequence[LoggedModel]
-) -> str:
-    """The drop of the variant with as many random rows minus this drop, in points."""
+def _compare_to_random(chosen: LoggedModel, metric: str, logged: Sequence[LoggedModel]) -> str:
+    """The drop of the variant with as many random rows minus this drop, in points.
+
+    Both must have the same parent and the same steps apart from the one that chose rows.
+    """
+    model, log = chosen
     random_results = [
-        model.quality.get(metric)
-        for model, other in logged
-        if other["strategy"] == RANDOM and other["asked"] == log["asked"]
+        other.quality.get(metric)
+        for other, other_log in logged
+        if (other_log["strategy"], other_log["asked"]) == (RANDOM, log["asked"])
+        and _list_other_steps(other) == _list_other_steps(model)
+        and other.parent == model.parent
     ]
-    before, after = _mean_drop(random_results[0] if random_results else None), _mean_drop(facts)
+    before = _mean_drop(random_results[0] if random_results else None)
+    after = _mean_drop(model.quality.get(metric))
     if log["strategy"] == RANDOM or before is None or after is None:
         return MISSING
     return f"{before - after:+z.1f}"
+
+
+def _list_other_steps(model: VariantRecord) -> list[tuple[str, Any]]:
+    """The names and options of the steps that chose no rows."""
+    return [(step.name, step.params) for step in model.steps if "active" not in step.log]
 
 
 def _rounds(logged: Sequence[LoggedModel]) -> str:

@@ -49,6 +49,7 @@ from slimgate.report.pr_comment import pr_comment
 from slimgate.report.status import choose_workloads
 from slimgate.report.terminal.summary import machine_lines, summary_table, to_text
 from slimgate.results.base import BudgetFacts, Verdict
+from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 from slimgate.results.size import SizeFacts
 
@@ -320,7 +321,19 @@ def test_a_bound_is_never_rounded_onto_its_budget() -> None:
 
 def test_the_gain_of_distillation_is_in_points() -> None:
     report = suite_report(sample_record())
-    assert "- distilled over its twin student: accuracy +2.6, f1_macro +2.6, roc_auc +0.7 points" in report
+    gains = "accuracy +2.6 points, f1_macro +2.6 points, roc_auc +0.7 points"
+    assert f"- distilled over its twin student: {gains} (+ is better" in report
+
+
+def test_the_gain_in_perplexity_is_in_percent() -> None:
+    models = [sample_record().variants[0]]
+    for name, grown in (("student", 4.0), ("distilled", 1.5)):
+        facts = QualityFacts(
+            teacher=20.0, value=20 + grown / 5, drop_points=grown, unit="percent", n=9, measured=""
+        )
+        models.append(variant(name, quality={"perplexity": facts}, twin="student"))
+    report = suite_report(sample_record(variants=models))
+    assert "- distilled over its twin student: perplexity +2.5 % (+ is better" in report
 
 
 def test_the_smallest_and_fastest_passing_models_are_named() -> None:
@@ -378,7 +391,7 @@ def test_many_workloads_are_counted_instead_of_named() -> None:
     assert "batch 4 (0.80×" not in told.partition("## Variants")[0]
     head, _, _, line = map(to_text, summary_table(record, ""))
     assert "speed-up (b1 / b32x32)" in head
-    assert "0.80× [0.70, 0.90] / 3 more" in line
+    assert "0.80× [0.70, 0.90] / – / 3 more" in line
 
 
 def test_tables_show_the_workloads_with_budgets_before_others() -> None:

@@ -8,6 +8,7 @@ from support.report_sections import all_sections
 from support.sample_record import PASS, quality, sample_record, variant
 
 from slimgate.record.build import StageFacts
+from slimgate.results.quality import QualityFacts
 
 
 def stage(owner: str, step: str | None, size: int, accuracy: float | None, **fields: Any) -> StageFacts:
@@ -59,6 +60,22 @@ def test_the_twin_tells_what_the_step_that_it_lacks_was_worth() -> None:
     own = {"accuracy": quality("tiny", "accuracy", -6.3, (-7, -5), PASS)}
     report = report_with(STAGES, twin="plain", quality=own)
     assert "Its twin plain, on the gate rows: accuracy 0.8920 against 0.8500 (+4.2 points)." in report
+
+
+def test_the_twin_of_a_language_model_is_compared_in_percent() -> None:
+    """A perplexity is not a share, so its difference is not in points."""
+    plain, tiny = (
+        QualityFacts(teacher=20.0, value=value, drop_points=value, unit="percent", n=9, measured="")
+        for value in (25.0, 24.0)
+    )
+    models = [
+        sample_record().variants[0],
+        variant("plain", quality={"perplexity": plain}),
+        variant("tiny", quality={"perplexity": tiny}, twin="plain", stages=STAGES),
+    ]
+    report = all_sections(sample_record(variants=models))
+    line = "Its twin plain, on the gate rows: perplexity 24.0000 against 25.0000 (-4.0 %)."
+    assert line in report
 
 
 def test_variants_of_one_step_have_no_section() -> None:

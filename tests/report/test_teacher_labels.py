@@ -58,6 +58,21 @@ def test_variants_stand_by_their_rows_with_what_the_choice_saved() -> None:
     assert rows[3][-1] == "–"
 
 
+@pytest.mark.parametrize("other", ["parent", "step"])
+def test_only_a_random_choice_for_the_same_student_is_compared(other: str) -> None:
+    """Another student is larger, so what it lost says nothing about the choice of rows."""
+    larger = chose("random-large", "random", 80, 1.0)
+    if other == "parent":
+        larger = larger.model_copy(update={"parent": "large"})
+    else:
+        deep = StepFacts(name="keep_layers", params={"layers": [0, 3, 6, 9]}, seconds=1.0, log={})
+        larger = larger.model_copy(update={"steps": [deep, *larger.steps]})
+    models = [larger, chose("random-80", "random", 80, 7.0), chose("margin-80", "margin", 80, 3.0)]
+    rows = rows_of(section(suite_report(record_of(*models)), "What the teacher labelled"))
+    [margin] = [row for row in rows if row[3:4] == ["margin-80"]]
+    assert margin[-1] == "+4.0"
+
+
 def test_of_several_builds_the_means_are_compared() -> None:
     record = record_of(
         chose("random", "random", 40, 1.0, [1.0, 9.0]), chose("margin", "margin", 40, 2.0, [2.0, 4.0])

@@ -167,6 +167,8 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
         if record.verdict.carried:
             note = f"{record.verdict.carried} of its results come from an earlier run"
             yield f"The {side} release is partial: {note}."
+    if old.confirm is not None and new.confirm is None:
+        yield "The old release was judged on the confirm rows, and the new one was not."
     if new.verdict.missing:
         yield f"The new release is incomplete: {new.verdict.missing} checks of its suite did not run."
     if old.verdict.missing:

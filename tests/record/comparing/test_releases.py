@@ -19,7 +19,7 @@ from slimgate.record.comparing import Comparison, compare
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
-from slimgate.record.run import RunRecord, to_json
+from slimgate.record.run import ConfirmFacts, RunRecord, to_json
 from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
 from slimgate.report.compare import compare_report, slice_table
 from slimgate.results.base import Verdict
@@ -185,7 +185,9 @@ def confirm(folder: Path, outcome: Verdict) -> StoredRecord:
     message = f"confirm: int8: accuracy: {outcome}"
     again = passed.model_copy(update={"budgets": budgets, "verdict": outcome, "message": message})
     models = [teacher, int8.model_copy(update={"confirm": {"accuracy": again}})]
-    return stored._replace(record=stored.record.model_copy(update={"variants": models}))
+    rows = ConfirmFacts(digest="c", n=8000, looks=1, models=1, measured="")
+    changed = stored.record.model_copy(update={"variants": models, "confirm": rows})
+    return stored._replace(record=changed)
 
 
 @pytest.mark.parametrize("before", [Verdict.PASS, None], ids=["confirmed", "not confirmed"])
@@ -201,6 +203,14 @@ def test_a_budget_that_fails_on_the_confirm_rows_has_regressed(
     text = compare_report(comparison)
     assert "1 budget held and does not hold now" in text
     assert "\n- confirm: int8: accuracy: FAIL\n" in text
+
+
+def test_a_release_without_a_look_at_the_confirm_rows_is_noted(tmp_path: Path) -> None:
+    old = confirm(tmp_path / "old", Verdict.FAIL)
+    new = read_record_file(write_release(tmp_path / "new"))
+    note = "The old release was judged on the confirm rows, and the new one was not."
+    assert note in compare(old, new).notes
+    assert note not in compare(new, old).notes + compare(old, old).notes
 
 
 def test_a_budget_that_holds_on_both_splits_is_unchanged(tmp_path: Path) -> None:

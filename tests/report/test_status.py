@@ -13,6 +13,7 @@ from slimgate.record.verdicts import CarriedResult
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import size_cell
 from slimgate.report.page.budgets import budgets
+from slimgate.report.page.table import kind_of
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, standing
 from slimgate.report.terminal.summary import summary_table
@@ -152,3 +153,11 @@ def test_growth_is_told_in_percent_as_its_limit_is() -> None:
     assert (line.measured, line.limit) == ("0.0700 % [-0.200, 0.330]", "grows by at most 2 %")
     record = sample_record(variants=[sample_record().variants[0], model])
     assert any("perplexity growth, %" in text for row in summary_table(record, "x") for text, _ in row)
+
+
+def test_a_teacher_that_waits_for_its_verdict_is_unfinished() -> None:
+    record = sample_record(variants=[variant("teacher", awaited=["latency b1"])])
+    assert standing(record, record.variants[0]) == "not judged yet"
+    assert kind_of(record, record.variants[0]) == "unfinished"
+    reference = sample_record(variants=[variant("teacher")])
+    assert kind_of(reference, reference.variants[0]) == "reference"

@@ -159,7 +159,7 @@ def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
     """The state of a model in a word; unfinished: a budget has not been judged yet."""
     if model.error is not None:
         return "error"
-    if model.name == TEACHER and not verdicts(model):
+    if model.name == TEACHER and not (verdicts(model) or model.awaited):
         return "reference"
     if not model.gated:
         return "not gated"

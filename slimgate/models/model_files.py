@@ -1,7 +1,7 @@
 """What the folder of a model may not contain, because loading it could run code or read other files.
 
-It may not ask for code of its own, files of other folders, or weights that are archive bombs. It may not
-contain pointers of Git LFS in the place of its files either.
+It may not ask for code of its own, files of other folders, an adapter on its weights, or weights that are
+archive bombs. It may not contain pointers of Git LFS in the place of its files either.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # The files in which transformers looks for the names of a folder's own classes (auto_map).
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+ADAPTER = "adapter_config.json"
 INDEX = "*.safetensors.index.json"
 _POINTER, _LONGEST_POINTER = b"version https://git-lfs", 1024
 
@@ -30,6 +31,7 @@ def check_model_files(folder: Path, text: str) -> None:
     """
     check_no_pointers(folder.iterdir(), text)
     _no_own_code(folder, text)
+    _no_adapter(folder, text)
     _no_shards_elsewhere(folder, text)
     for file in sorted(folder.glob("pytorch_model*.bin")):
         _no_bomb(file, text)
@@ -81,6 +83,17 @@ def _has_class_of_transformers(name: str, settings: Json) -> bool:
         return settings.get("model_type") in CONFIG_MAPPING_NAMES
     keys = ("tokenizer_class", "processor_class", "image_processor_type", "feature_extractor_type")
     return any(isinstance(settings.get(key), str) and hasattr(transformers, settings[key]) for key in keys)
+
+
+def _no_adapter(folder: Path, text: str) -> None:
+    """Raises SuiteError for an adapter of peft. transformers adds it to the weights if peft is installed,
+    although they may contain it. Its settings can name other weights, too."""
+    if (folder / ADAPTER).is_file():
+        raise SuiteError(
+            f'"{text}": {ADAPTER} asks for an adapter on the weights, which slimgate does not load; merge it '
+            "and save the model in another folder, or if the weights contain it, remove "
+            f"{ADAPTER} and adapter_model.safetensors"
+        )
 
 
 def _no_shards_elsewhere(folder: Path, text: str) -> None:

@@ -65,6 +65,15 @@ def test_code_of_its_own_is_refused_where_nothing_else_would_do(tmp_path: Path) 
         check_model_files(folder, "m")
 
 
+def test_an_adapter_next_to_the_weights_is_refused(tmp_path: Path) -> None:
+    """transformers would add it to weights in which it is merged."""
+    folder = folder_of(tmp_path, model_type="bert")
+    (folder / "model.safetensors").touch()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(SuiteError, match=r'^"m": adapter_config\.json asks for .* save the model in another'):
+        check_model_files(folder, "m")
+
+
 @pytest.mark.parametrize(
     "shard", ["../a.safetensors", "/a.safetensors", "inner/a.safetensors", "gone.safetensors"]
 )

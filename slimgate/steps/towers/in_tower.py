@@ -93,6 +93,7 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
         except SlimgateError as error:
             raise ValueError(f"steps[{i}]: {error}") from None
         params = _params(f"steps[{i}] {name}", plugin, options)
+        plugin = plugin.resolve(params)
         if (processes := getattr(params, "processes", 1)) > 1:
             raise ValueError(
                 f"steps[{i}] {name}: processes = {processes} was given, but a tower trains in one"
@@ -158,9 +159,13 @@ class TowerSteps(Step[Params]):
         self.stochastic = any(plugin.stochastic for plugin in plugins)
         self.claims = tuple(dict.fromkeys(c for plugin in plugins for c in plugin.claims))
         self.packages = tuple(dict.fromkeys(p for m in plugins for p in m.packages))
-        self.code_modules = tuple(
-            module for s in steps for module in list_code_modules("step", s.name, s.plugin)
+        self.requires = tuple(dict.fromkeys(r for plugin in plugins for r in plugin.requires))
+        modules = (
+            module
+            for s in steps
+            for module in (*list_code_modules("step", s.name, s.plugin), *s.plugin.code_modules)
         )
+        self.code_modules = tuple(dict.fromkeys(modules))
 
     def learns_from(self, params: Params) -> str:
         """The model that the steps learn from; `inner_steps` has checked that there is only one."""

@@ -120,6 +120,9 @@ def test_the_method_reads_and_gives_what_its_steps_do() -> None:
 
 
 class Measured(Step[Table]):
+    requires = ("transformers>=5.18",)
+    code_modules = ("slimgate.models.blocks",)
+
     def environment(self, params: Table) -> dict[str, Any]:  # noqa: ARG002
         return {"script": "a digest"}
 
@@ -137,8 +140,16 @@ def test_what_the_keys_of_its_steps_have_is_in_its_key() -> None:
     both = in_tower.TowerSteps("both", [plain, measured])
     assert both.environment(params) == {"1 measured": {"script": "a digest"}}
     assert both.by_processor(params)
+    assert both.requires == Measured.requires
+    assert both.code_modules == ("slimgate.steps.prune.keep_layers", __name__, "slimgate.models.blocks")
     alone = in_tower.TowerSteps("vision", [plain])
     assert (alone.environment(params), alone.by_processor(params)) == ({}, False)
+
+
+def test_its_steps_are_those_that_do_the_work(base: TorchModel, tmp_path: Path) -> None:
+    """keep_layers of two lists is another step than keep_layers of one list, which a tower has."""
+    with pytest.raises(BuildError, match=r"one list of blocks; write keep_layers = \[0, 2\]"):
+        apply(base, tmp_path, "vision", {"keep_layers": {"encoder": [0, 2]}})
 
 
 def test_a_configuration_is_checked_tower_by_tower() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.worker import describe_end
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, SuiteError
+from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import weight_files
 from slimgate.models.pretrained import require_weights, weights_of
 from slimgate.models.served import Served, copy_served, gguf_file, load_written, quant_method
@@ -23,6 +24,8 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from slimgate.steps.convert.external import Params
 
 LOG = "external.log"
@@ -130,6 +133,10 @@ def read_result(model: TorchModel | Served, folder: Path, params: Params, contex
     if gguf_file(folder) is None and not (folder / "config.json").is_file():
         raise BuildError(f"{name} wrote weights without config.json; save the model with save_pretrained")
     _copy_missing(model, folder)
+    try:
+        check_model_files(folder, f"output of {name}")
+    except SuiteError as error:
+        raise BuildError(str(error)) from error
     method = quant_method(folder)
     if params.gives == "torch":
         if method is not None:
@@ -159,4 +166,19 @@ def _read_floats(model: TorchModel | Served, folder: Path, name: str, context: B
     ref = ModelRef(name, folder, new_head=False)
     weights = weights_of(auto_class(model), ref)
     require_weights(ref, weights, context)
-    return TorchModel(weights.network.to(context.device).eval(), model.tokenizer, model.architecture)
+    tokenizer = _read_tokenizer(folder, name)
+    return TorchModel(weights.network.to(context.device).eval(), tokenizer, model.architecture)
+
+
+def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    """The script's tokenizer, because a script may change the numbers of tokens; else that of the input."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise BuildError(f"{name} wrote a tokenizer that transformers cannot load: {problem}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

@@ -8,9 +8,9 @@ llm-compressor and ModelOpt are such tools. The script gets one argument, a JSON
      "device": "cpu"}
 
 `input` is the model as transformers saves it, with its tokenizer. `output` is empty: the script writes a
-folder there that transformers loads. `calibration` is a JSON Lines file with the texts of the calibration
-rows: its keys are the text columns of the suite's [task]. Gate rows are never given. What the script prints
-goes to external.log next to the artifact.
+folder there that transformers loads. Without a tokenizer, it gets that of `input`. `calibration` is a JSON
+Lines file with the texts of the calibration rows: its keys are the text columns of the suite's [task]. Gate
+rows are never given. What the script prints goes to external.log next to the artifact.
 At the time limit, and on Ctrl-C, the script ends with all that it started. Libraries of Hugging Face do not
 use the network there, unless the environment variables HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE and
 HF_DATASETS_OFFLINE say otherwise.

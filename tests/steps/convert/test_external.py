@@ -44,6 +44,26 @@ shutil.copy(source / "config.json", output)
 print("halved", len(open(request["calibration"]).readlines()), "rows")
 """
 )
+# Gives two tokens each other's numbers, in the weights and in the tokenizer.
+RENUMBER = (
+    START
+    + """
+import safetensors.torch, shutil
+state = safetensors.torch.load_file(source / "model.safetensors")
+rows = list(range(len(state["lm_head.weight"])))
+rows[7], rows[9] = 9, 7
+for name in ("model.embed_tokens.weight", "lm_head.weight"):
+    state[name] = state[name][rows].clone()
+safetensors.torch.save_file(state, output / "model.safetensors", {"format": "pt"})
+for name in ("config.json", "tokenizer_config.json"):
+    shutil.copy(source / name, output)
+tokenizer = json.loads((source / "tokenizer.json").read_text())
+vocabulary = tokenizer["model"]["vocab"]
+words = {number: word for word, number in vocabulary.items()}
+vocabulary[words[7]], vocabulary[words[9]] = 9, 7
+(output / "tokenizer.json").write_text(json.dumps(tokenizer))
+"""
+)
 # Writes int4 in the layout of compressed-tensors, by that package alone.
 QUANTIZE = (
     START
@@ -93,6 +113,20 @@ def test_floats_come_back_as_a_model_for_further_steps(tmp_path: Path) -> None:
     assert made.kind == "torch"
     [log] = context.extra_files
     assert log.read_text() == "halved 8 rows\n"
+
+
+def test_a_script_may_change_the_numbers_of_tokens(tmp_path: Path) -> None:
+    made, context, _ = applied(tmp_path, RENUMBER, gives="torch")
+    before = load_tiny(tmp_path / "hub", context)
+    text = before.tokenizer.decode([7, 5, 9, 8])
+    ids = [model.tokenizer(text, return_tensors="pt")["input_ids"] for model in (before, made)]
+    swapped = {7: 9, 9: 7}
+    assert ids[1].tolist() == [[swapped.get(number, number) for number in ids[0][0].tolist()]]
+    assert {7, 9} <= set(ids[0][0].tolist())
+    with torch.inference_mode():
+        old, new = (m.network.eval()(x).logits[0] for m, x in zip((before, made), ids, strict=True))
+    columns = [swapped.get(number, number) for number in range(old.shape[-1])]
+    assert torch.equal(new, old[:, columns])
 
 
 def test_the_script_gets_calibration_texts_and_its_options(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from slimgate._system.digests import files_below, folder_digest
+
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
-_ROOT = "LLAMA_CPP_ROOT"
+_ROOT, _PACKAGE = "LLAMA_CPP_ROOT", "conversion"
 
 
 class KnownTokenizers(NamedTuple):
@@ -78,10 +80,20 @@ def read_tokenizers() -> KnownTokenizers | None:
     return KnownTokenizers(ast.literal_eval(text[1]), frozenset(digests))
 
 
+def digest_checkout() -> dict[str, str]:
+    """The digest of the checkout's converter; empty if LLAMA_CPP_ROOT names none, because the version of
+    auto-round says what its converter is."""
+    root = os.environ.get(_ROOT)
+    folder = Path(root).expanduser() / _PACKAGE if root else None
+    if folder is None or not folder.is_dir():
+        return {}
+    return {"llama.cpp": folder_digest(folder, files_below(folder, leave_out=("__pycache__",)))}
+
+
 def _read_source(name: str) -> str | None:
     """A module of the converter's package `conversion`."""
     folder = _find_converter()
-    file = None if folder is None else folder / "conversion" / name
+    file = None if folder is None else folder / _PACKAGE / name
     return file.read_text("utf-8") if file is not None and file.is_file() else None
 
 

@@ -13,6 +13,7 @@ from slimgate.errors import SuiteError
 from slimgate.models.llama_cpp_converter import check_tokenizer
 from slimgate.models.llama_cpp_names import read_architectures, read_tokenizers
 from slimgate.steps.convert import to_gguf
+from slimgate.steps.quantize import auto_round
 
 TEXT = "a b 12"
 MAP = """
@@ -107,6 +108,17 @@ def test_without_the_converter_nothing_is_refused(converter: Path, tmp_path: Pat
     check_tokenizer(tmp_path / "model")
     config = {"architectures": ["OPTForCausalLM"]}
     assert to_gguf.step.check(to_gguf.Params(), config) == config
+
+
+def test_another_checkout_is_another_environment(converter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = auto_round.Params(layout="gguf")
+    first = to_gguf.step.environment(to_gguf.Params())
+    assert auto_round.step.environment(params) == first != {}
+    assert auto_round.step.environment(auto_round.Params()) == {}
+    write_known(converter, [1, 2])
+    assert to_gguf.step.environment(to_gguf.Params()) != first
+    monkeypatch.delenv("LLAMA_CPP_ROOT")
+    assert to_gguf.step.environment(to_gguf.Params()) == {}
 
 
 def test_the_bundled_converter_can_be_read() -> None:

@@ -45,7 +45,7 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.llama_cpp_converter import check_tokenizer
 from slimgate.models.llama_cpp_library import DISTRIBUTION, load_library
-from slimgate.models.llama_cpp_names import find_unknown_architecture
+from slimgate.models.llama_cpp_names import digest_checkout, find_unknown_architecture
 from slimgate.models.llm_packages import require_package
 from slimgate.models.quantized_files import SERVED
 from slimgate.models.stock import save_plain
@@ -152,6 +152,10 @@ class ToGguf(Step[Params]):
     def weight_format(self, params: Params) -> str:
         """The format of all types."""
         return "gguf"
+
+    def environment(self, params: Params) -> dict[str, str]:
+        """The converter, if it is a checkout of llama.cpp."""
+        return digest_checkout()
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """Returns the configuration. Raises SuiteError for a language model that llama.cpp does not know."""

@@ -31,6 +31,7 @@ from pydantic import Field, model_validator
 
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError
+from slimgate.models.llama_cpp_names import digest_checkout
 from slimgate.models.llm_packages import require_package
 from slimgate.models.stock import save_plain
 from slimgate.plugins.base import Json
@@ -117,6 +118,10 @@ class AutoRound(Step[Params]):
     def weight_format(self, params: Params) -> str:
         """The layout, as transformers calls it."""
         return params.layout.replace("_", "-")
+
+    def environment(self, params: Params) -> Json:
+        """The converter that writes a GGUF file, if it is a checkout of llama.cpp."""
+        return digest_checkout() if params.layout == "gguf" else {}
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""

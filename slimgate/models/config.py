@@ -28,7 +28,7 @@ RELATIVE_POSITIONS = frozenset({"t5", "mt5", "umt5", "longt5"})
 _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer", "encoder_layers", "num_layers")
 _DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
 # Keys with a value for each block whose names do not begin with "layer", as layer_types does.
-_BY_BLOCK = frozenset({"mlp_layer_types", "no_rope_layers"})
+_BY_BLOCK = frozenset({"attention_window", "mlp_layer_types", "no_rope_layers"})
 
 
 def first_stated(config: Json, *names: str) -> Any:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import SmolLM3Config, SmolLM3ForCausalLM
+from transformers import (
+    LongformerConfig,
+    LongformerForSequenceClassification,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+)
 
 from fixtures.models.architectures import tokenizer_of
 from fixtures.models.masking import logits, save_and_load, tiny_model
@@ -86,5 +91,27 @@ def test_blocks_without_rotary_positions_keep_that(tmp_path: Path) -> None:
     model = TorchModel(network, tokenizer_of(tmp_path, "llama"), "transformers:AutoModelForCausalLM")
     keep_blocks_(model, [0, 3])
     assert model.config.no_rope_layers == [1, 0]
+    again = save_and_load(model, tmp_path / "saved")
+    assert torch.equal(logits(again), logits(model))
+
+
+def test_each_block_keeps_its_attention_window(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = LongformerConfig(
+        vocab_size=30,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        attention_window=[2, 4, 8, 16],
+        max_position_embeddings=66,
+        initializer_range=0.3,
+        pad_token_id=0,
+    )
+    network = LongformerForSequenceClassification(config).eval()
+    tokenizer = tokenizer_of(tmp_path, "bert")
+    model = TorchModel(network, tokenizer, "transformers:AutoModelForSequenceClassification")
+    keep_blocks_(model, [1, 3])
+    assert model.config.attention_window == [4, 16]
     again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))

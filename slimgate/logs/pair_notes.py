@@ -91,6 +91,18 @@ def list_metrics(samples: Samples) -> str:
     return ", ".join(samples.scores) or f"none{reason}"
 
 
+def describe_truncated(where: str, base: Samples, target: Samples) -> list[str]:
+    """A line if answers were cut off: they are judged by their score."""
+    counts = [int(np.count_nonzero(samples.truncated)) for samples in (base, target)]
+    if not any(counts):
+        return []
+    place = f"{where}: " if where else ""
+    return [
+        f"{place}{counts[0]:,} answers of the base and {counts[1]:,} of the target were cut off at their "
+        "length limit; they are judged by their score, and a budget on truncated limits their share"
+    ]
+
+
 def describe_scored_errors(where: str, base: Samples, target: Samples) -> list[str]:
     """A line if samples ended in an error and have every score anyway: they are judged."""
     counts = []

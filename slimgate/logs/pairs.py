@@ -23,6 +23,7 @@ from slimgate.logs.pair_notes import (
     describe_not_numbers,
     describe_results,
     describe_scored_errors,
+    describe_truncated,
     format_place,
     list_metrics,
 )
@@ -292,6 +293,7 @@ def _pair_samples(
     differences.notes += [
         *describe_not_numbers(where, base, target),
         *describe_scored_errors(where, base, target),
+        *describe_truncated(where, base, target),
     ]
     only_base = len(base) - len(base_rows)
     return PairedTask(

@@ -105,8 +105,14 @@ LIMITS = ("message_limit", "token_limit", "time_limit", "working_limit", "cost_l
             "generation",
             'generation settings {"message_limit": null} and {"message_limit": 300}',
         ),
+        (
+            {"model_args": {"gpu_memory_utilization": 0.9}},
+            {"model_args": {"gpu_memory_utilization": 0.5, "max_model_len": 512}},
+            "generation",
+            'generation settings {"max_length": null} and {"max_length": "512"}',
+        ),
     ],
-    ids=["solver", "task arguments", "grader", "grader as a role", *LIMITS, "limit of one log"],
+    ids=["solver", "task arguments", "grader", "grader as a role", *LIMITS, "limit of one log", "model"],
 )
 def test_settings_of_inspect_are_compared(
     tmp_path: Path, before: Any, after: Any, name: str, words: str

@@ -381,6 +381,18 @@ def test_samples_with_an_error_and_a_score_are_judged_and_said(tmp_path: Path) -
     ) in verdicts.notes
 
 
+def test_answers_that_were_cut_off_are_judged_and_said(tmp_path: Path) -> None:
+    cut = {"output": {"choices": [{"message": {"content": "1"}, "stop_reason": "max_tokens"}]}}
+    base = write_inspect(tmp_path / "base.json", [sample(1, "C"), sample(2, "C")])
+    target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "C", **cut)])
+    words = (
+        "sums: 0 answers of the base and 1 of the target were cut off at their length limit; they are judged"
+    )
+    notes = judge(base, target, directions={"grade": True}).notes
+    assert [note for note in notes if note.startswith(words)]
+    assert not any("were cut off" in note for note in judge(base, base, directions={"grade": True}).notes)
+
+
 def test_a_scorer_of_texts_alone_is_named(tmp_path: Path) -> None:
     base = write_inspect(tmp_path / "base.json", [sample(1, "good"), sample(2, "fair")])
     target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "I")])

@@ -312,7 +312,7 @@ def test_lm_eval_names_tasks_of_which_there_are_no_samples(tmp_path: Path) -> No
 
 
 def write_lighteval(
-    folder: Path, tasks: Mapping[str, Sequence[float]], time: str, temperature: float
+    folder: Path, tasks: Mapping[str, Sequence[float]], time: str, temperature: float, **model: Any
 ) -> Path:
     """The details of a run and its results file."""
     details = folder / "details/owner/tiny" / time
@@ -330,13 +330,22 @@ def write_lighteval(
     results = {
         "config_general": {
             "max_samples": None,
-            "model_config": {"generation_parameters": {"t": temperature}},
+            "model_config": {"generation_parameters": {"t": temperature}, **model},
         },
         "config_tasks": {task: {"num_fewshots": 0, "version": 1} for task in tasks},
     }
     (folder / "results/owner/tiny").mkdir(parents=True, exist_ok=True)
     (folder / f"results/owner/tiny/results_{time}.json").write_text(json.dumps(results), "utf-8")
     return folder
+
+
+def test_lighteval_compares_the_limits_of_its_models(tmp_path: Path) -> None:
+    base = write_lighteval(tmp_path / "base", {"arc": RIGHT}, JANUARY, 0, max_model_length=None)
+    target = write_lighteval(tmp_path / "int4", {"arc": RIGHT}, JANUARY, 0, max_model_length=512)
+    with pytest.raises(
+        DataError, match=r'settings {"max_length": null} and {"max_length": "512"}; accept it'
+    ):
+        judge_logs(read_log(base), read_log(target), LogBudgets(), Rules())
 
 
 def test_lighteval_compares_the_settings_of_each_run(tmp_path: Path) -> None:

@@ -7,6 +7,23 @@ from typing import Any
 
 # In place of the name or path of the model itself, which always differs between two logs.
 OWN_MODEL = "(the model)"
+# Arguments of models that change the answers: limits, and how prompts and answers are made.
+_ANSWER_ARGS = (
+    *("max_gen_toks", "max_length", "truncation", "truncate", "truncation_side"),
+    *("enable_thinking", "think_end_token", "chat_template_args", "add_bos_token", "prefix_token_id"),
+)
+# The same limit in other tools and models.
+_OTHER_NAMES = dict.fromkeys(("max_model_len", "max_model_length", "context_length"), "max_length")
+
+
+def read_answer_args(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The arguments of a model that change its answers, as texts, because older versions write texts."""
+    stated = {
+        _OTHER_NAMES.get(name, name): str(value)
+        for name, value in arguments.items()
+        if value not in (None, "", "None")
+    }
+    return {name: stated[name] for name in _ANSWER_ARGS if name in stated}
 
 
 def plain_options(value: Any, *, model_names: Collection[str] = (), ignored: Collection[str] = ()) -> Any:

@@ -16,7 +16,7 @@ from slimgate.errors import DataError
 from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.json_lines import as_text, beginning
 from slimgate.logs.readers._finish_reasons import is_cut_off
-from slimgate.logs.readers._settings import number_names, plain_options
+from slimgate.logs.readers._settings import number_names, plain_options, read_answer_args
 from slimgate.logs.runs import make_log, to_utc
 from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
 from slimgate.plugins.reader import (
@@ -163,6 +163,7 @@ def _task(file: Path, header: Json) -> TaskLog:
     spec, plan = header["eval"], header.get("plan") or {}
     config = spec.get("config") or {}
     generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
+    arguments = read_answer_args(spec.get("model_args") or {})
     # message_limit, token_limit, time_limit, working_limit and others that cut an answer off
     limits = {name: value for name, value in config.items() if name.endswith("_limit")}
     names = (spec.get("dataset") or {}).get("sample_ids") or ()
@@ -179,7 +180,7 @@ def _task(file: Path, header: Json) -> TaskLog:
             "limit": {"limit": as_text(config.get("limit")), "epochs": config.get("epochs")},
             "generation": {
                 key: value
-                for key, value in {**generation, **limits}.items()
+                for key, value in {**arguments, **generation, **limits}.items()
                 if value is not None and key not in _NOT_ANSWERS
             },
             FILTERS: _read_solvers(plan, model_names) if plan else None,

@@ -18,6 +18,7 @@ from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.logs.figures import figures_alone, list_task_figures
 from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.readers._settings import read_answer_args
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import (
@@ -195,6 +196,7 @@ def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
         "generation": {
             "generation_parameters": model.get("generation_parameters"),
             **{name: config.get(name) for name in ("generation_size", "stop_sequence")},
+            **read_answer_args(model),
         },
         **{name: config[key] for name, key in _OF_TASK.items() if key in config},
     }

@@ -31,6 +31,7 @@ from slimgate.logs.readers._lm_eval_rows import (
     read_generation_kwargs,
     read_rows,
 )
+from slimgate.logs.readers._settings import read_answer_args
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import (
     Environment,
@@ -125,13 +126,6 @@ def _describe_no_samples(tasks: Sequence[str]) -> str:
 
 # Keys of `config` in the results file, then keys of the results file itself.
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
-# Arguments of models that change the answers: limits, and how prompts and answers are made.
-_ANSWER_ARGS = (
-    *("max_gen_toks", "max_length", "truncation", "truncate", "truncation_side"),
-    *("enable_thinking", "think_end_token", "chat_template_args", "add_bos_token", "prefix_token_id"),
-)
-# The same limit in other models.
-_OTHER_NAMES = {"max_model_len": "max_length", "context_length": "max_length"}
 # The generation settings of a task, in its configuration. The samples have the same settings.
 _GENERATION_KWARGS = "generation_kwargs"
 # Entries of a metric that are not its options.
@@ -153,16 +147,6 @@ def _read_model_args(results: Mapping[str, Any]) -> dict[str, Any]:
         pairs = (part.partition("=") for part in arguments.split(","))
         return {name.strip(): value for name, _, value in pairs}
     return dict(arguments or {})
-
-
-def _read_answer_args(results: Mapping[str, Any]) -> dict[str, str]:
-    """The arguments of the model that change its answers, as texts, because older versions write texts."""
-    stated = {
-        _OTHER_NAMES.get(name, name): str(value)
-        for name, value in _read_model_args(results).items()
-        if value not in (None, "", "None")
-    }
-    return {name: stated[name] for name in _ANSWER_ARGS if name in stated}
 
 
 def _read_environment(results: Mapping[str, Any]) -> Environment:
@@ -325,7 +309,7 @@ def _read_settings(
             _GENERATION_KWARGS: config.get(_GENERATION_KWARGS),
             "gen_kwargs": run_config.get("gen_kwargs"),
             "repeats": config.get("repeats"),
-            **_read_answer_args(results),
+            **read_answer_args(_read_model_args(results)),
         }
         settings[SCORERS] = {
             str(entry["metric"]): {

@@ -98,8 +98,8 @@ def describe_truncated(where: str, base: Samples, target: Samples) -> list[str]:
         return []
     place = f"{where}: " if where else ""
     return [
-        f"{place}{counts[0]:,} answers of the base and {counts[1]:,} of the target were cut off at their "
-        "length limit; they are judged by their score, and a budget on truncated limits their share"
+        f"{place}{counts[0]:,} answers of the base and {counts[1]:,} of the target were cut off at a "
+        "limit; they are judged by their score, and a budget on truncated limits their share"
     ]
 
 

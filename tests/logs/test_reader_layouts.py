@@ -381,13 +381,19 @@ def test_samples_with_an_error_and_a_score_are_judged_and_said(tmp_path: Path) -
     ) in verdicts.notes
 
 
-def test_answers_that_were_cut_off_are_judged_and_said(tmp_path: Path) -> None:
-    cut = {"output": {"choices": [{"message": {"content": "1"}, "stop_reason": "max_tokens"}]}}
+@pytest.mark.parametrize(
+    "cut",
+    [
+        {"output": {"choices": [{"message": {"content": "1"}, "stop_reason": "max_tokens"}]}},
+        {"limit": {"type": "token", "limit": 100}},
+        {"limit": {"type": "message", "limit": 5}},
+    ],
+    ids=["stop reason", "limit on tokens", "limit on messages"],
+)
+def test_answers_that_were_cut_off_are_judged_and_said(tmp_path: Path, cut: dict[str, Any]) -> None:
     base = write_inspect(tmp_path / "base.json", [sample(1, "C"), sample(2, "C")])
     target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "C", **cut)])
-    words = (
-        "sums: 0 answers of the base and 1 of the target were cut off at their length limit; they are judged"
-    )
+    words = "sums: 0 answers of the base and 1 of the target were cut off at a limit; they are judged"
     notes = judge(base, target, directions={"grade": True}).notes
     assert [note for note in notes if note.startswith(words)]
     assert not any("were cut off" in note for note in judge(base, base, directions={"grade": True}).notes)

@@ -279,13 +279,19 @@ def _rows(file: Path) -> Iterator[Row]:
             keys={DOCUMENT: as_text(inputs) or "", PROMPT: text, TARGET: as_text(target) or ""},
             cluster=str(sample["id"]),
             error=None if error is None else str(error.get("message")),
-            truncated=is_cut_off(choices[0].get("stop_reason")),
+            truncated=_is_at_limit(sample) or is_cut_off(choices[0].get("stop_reason")),
             prompt=text,
             answer=str(stated) if stated else _content_text((choices[0].get("message") or {}).get("content")),
             target=as_text(target),
             fields=sample.get("metadata") or None,
             answer_tokens=(output.get("usage") or {}).get("output_tokens"),
         )
+
+
+def _is_at_limit(sample: Json) -> bool:
+    """Whether a limit on messages, tokens, time or cost ended the sample; not a person or a scorer."""
+    limit = sample.get("limit")
+    return bool(limit) and limit.get("type") not in ("operator", "custom")
 
 
 def _text_of(prompt: str | Sequence[Json]) -> str:

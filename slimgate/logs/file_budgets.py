@@ -290,6 +290,7 @@ def _list_unjudged(kind: FileKind, limits: VariantBudgets) -> Iterator[tuple[str
     for name in limits.behaviour.named_slices:
         if name.column != LABEL:
             yield (
-                f'prediction files are sliced by {LABEL} (format = "table" slices by a column)',
+                f"prediction files are sliced by {LABEL} (--slice {name.column} slices by this column; in a "
+                'suite, format = "table" does)',
                 f"{SLICES}.{name.column}",
             )

@@ -51,7 +51,7 @@ OF_OTHERS = [
     (
         PREDICTIONS,
         "slices.language.de = { accuracy = { drop_points = 1.0 } }",
-        r"slices.language .* by label",
+        r"slices.language .* by label \(--slice language slices by this column",
     ),
     (PREDICTIONS, "[pooled]\ndrop_points = 1.0", r"\[pooled\]"),
     (LOADS, "size = { compression_min = 2.0 }", r"\[budgets.size\]"),

@@ -291,7 +291,7 @@ def _rows(file: Path) -> Iterator[Row]:
 def _is_at_limit(sample: Json) -> bool:
     """Whether a limit on messages, tokens, time or cost ended the sample; not a person or a scorer."""
     limit = sample.get("limit")
-    return bool(limit) and limit.get("type") not in ("operator", "custom")
+    return bool(limit and limit.get("type") not in ("operator", "custom"))
 
 
 def _text_of(prompt: str | Sequence[Json]) -> str:

@@ -25,15 +25,15 @@ def ranked(*ranks: float) -> Outcomes:
 def test_a_file_gives_every_column_back(tmp_path: Path) -> None:
     written = ranked(1, 2, 7)
     write_outcomes(written, tmp_path / "rows.parquet")
-    found = read_outcomes(tmp_path / "rows.parquet")
-    assert type(found) is Outcomes
-    assert found.given == ("tokens",)
-    assert list(found.values) == ["rank", "tokens"]
-    assert found.column("rank").tolist() == [1, 2, 7]
-    assert found.answers is not None
-    assert found.answers.tolist() == ["x", "y", "z"]
-    assert found.groups is not None
-    assert found.groups.tolist() == [0, 0, 1]
+    outcomes = read_outcomes(tmp_path / "rows.parquet")
+    assert type(outcomes) is Outcomes
+    assert outcomes.given == ("tokens",)
+    assert list(outcomes.values) == ["rank", "tokens"]
+    assert outcomes.column("rank").tolist() == [1, 2, 7]
+    assert outcomes.answers is not None
+    assert outcomes.answers.tolist() == ["x", "y", "z"]
+    assert outcomes.groups is not None
+    assert outcomes.groups.tolist() == [0, 0, 1]
 
 
 def test_a_classification_may_have_values_beside_probabilities(tmp_path: Path) -> None:
@@ -42,21 +42,21 @@ def test_a_classification_may_have_values_beside_probabilities(tmp_path: Path) -
         IDS, np.array([0, 1, 1]), np.array([0, 0, 1]), ("n", "y"), scores, values={"p_rank": np.arange(3.0)}
     )
     write_outcomes(written, tmp_path / "rows.parquet")
-    found = read_outcomes(tmp_path / "rows.parquet")
-    assert isinstance(found, ClassOutcomes)
-    assert found.classes == ("n", "y")
-    assert found.probabilities is not None
-    assert found.probabilities.tolist() == scores.tolist()
-    assert found.column("p_rank").tolist() == [0, 1, 2]
-    assert found.right.tolist() == [1, 0, 1]
+    outcomes = read_outcomes(tmp_path / "rows.parquet")
+    assert isinstance(outcomes, ClassOutcomes)
+    assert outcomes.classes == ("n", "y")
+    assert outcomes.probabilities is not None
+    assert outcomes.probabilities.tolist() == scores.tolist()
+    assert outcomes.column("p_rank").tolist() == [0, 1, 2]
+    assert outcomes.right.tolist() == [1, 0, 1]
 
 
 def test_rows_are_taken_with_all_that_stands_beside_them() -> None:
-    found = ranked(1, 2, 7).take(np.array([2, 0]))
-    assert found.ids.tolist() == ["c", "a"]
-    assert found.column("rank").tolist() == [7, 1]
-    assert found.groups is not None
-    assert found.groups.tolist() == [1, 0]
+    outcomes = ranked(1, 2, 7).take(np.array([2, 0]))
+    assert outcomes.ids.tolist() == ["c", "a"]
+    assert outcomes.column("rank").tolist() == [7, 1]
+    assert outcomes.groups is not None
+    assert outcomes.groups.tolist() == [1, 0]
 
 
 def test_a_row_changed_if_words_or_values_did_beyond_rounding() -> None:

@@ -25,9 +25,9 @@ def test_importing_it_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", sorted(slimgate.HOMES))
 def test_every_name_is_there_and_documented(name: str) -> None:
-    found = getattr(slimgate, name)
-    if callable(found):
-        assert found.__doc__ or sys.modules[found.__module__].__doc__, name
+    exported = getattr(slimgate, name)
+    if callable(exported):
+        assert exported.__doc__ or sys.modules[exported.__module__].__doc__, name
     assert name in dir(slimgate)
 
 
@@ -49,8 +49,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def _imports(source: str) -> set[str]:
-    found = re.findall(r"^\s*(?:from (slimgate[\w.]*) import|import (slimgate[\w.]*))", source, re.MULTILINE)
-    return {one or other for one, other in found}
+    imports = re.findall(
+        r"^\s*(?:from (slimgate[\w.]*) import|import (slimgate[\w.]*))", source, re.MULTILINE
+    )
+    return {module or other for module, other in imports}
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ PLAIN = '"""Doc."""\nX = 1\n\n\ndef f(a):\n    """Doc."""\n    return a + X\n'
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
-    """own(source, helper): the digest of slimgate_x/mine.py as it would be with these two files.
+def of_slimgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
+    """of_slimgate(source, helper): the digest of slimgate_x/mine.py as it would be with these two files.
 
     slimgate_x counts as slimgate's own package here, so that slimgate itself is not edited.
     """
@@ -91,9 +91,9 @@ def test_folder_digest_counts_names_and_bytes(tmp_path: Path) -> None:
 
 
 def test_versions_are_those_installed_or_none() -> None:
-    found = versions(["numpy", "no-such-package-of-ours"])
-    assert found["no-such-package-of-ours"] is None
-    assert (found["numpy"] or "")[:1].isdigit()
+    installed = versions(["numpy", "no-such-package-of-ours"])
+    assert installed["no-such-package-of-ours"] is None
+    assert (installed["numpy"] or "")[:1].isdigit()
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_versions_are_those_installed_or_none() -> None:
     ],
     ids=["docstring", "formatting", "comment"],
 )
-def test_code_digest_does_not_change_with_what_is_not_code(own: Digest, same: str) -> None:
-    assert own(same) == own(PLAIN)
+def test_code_digest_does_not_change_with_what_is_not_code(of_slimgate: Digest, same: str) -> None:
+    assert of_slimgate(same) == of_slimgate(PLAIN)
 
 
 OPTIONS = '''
@@ -121,19 +121,21 @@ if Params:
 '''
 
 
-def test_code_digest_ignores_the_string_under_a_field(own: Digest) -> None:
+def test_code_digest_ignores_the_string_under_a_field(of_slimgate: Digest) -> None:
     better = OPTIONS.replace("Bits of a weight", "Bits of a weight in linear layers").replace(
         '"why"', '"how"'
     )
-    assert own(better) == own(OPTIONS)
-    assert own(OPTIONS.replace('    """Bits of a weight."""\n', "")) == own(OPTIONS)
-    assert own(OPTIONS.replace("int = 4", "int = 8")) != own(OPTIONS)
-    assert own(OPTIONS.replace("Y = 2", 'Y = "2"')) != own(OPTIONS.replace("Y = 2", 'Y = "3"'))
+    assert of_slimgate(better) == of_slimgate(OPTIONS)
+    assert of_slimgate(OPTIONS.replace('    """Bits of a weight."""\n', "")) == of_slimgate(OPTIONS)
+    assert of_slimgate(OPTIONS.replace("int = 4", "int = 8")) != of_slimgate(OPTIONS)
+    assert of_slimgate(OPTIONS.replace("Y = 2", 'Y = "2"')) != of_slimgate(
+        OPTIONS.replace("Y = 2", 'Y = "3"')
+    )
 
 
 @pytest.mark.parametrize("other", ["return a - X", "return X + a", "return a + X + 0"])
-def test_code_digest_changes_with_code(own: Digest, other: str) -> None:
-    assert own(PLAIN.replace("return a + X", other)) != own(PLAIN)
+def test_code_digest_changes_with_code(of_slimgate: Digest, other: str) -> None:
+    assert of_slimgate(PLAIN.replace("return a + X", other)) != of_slimgate(PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -145,19 +147,19 @@ def test_code_digest_changes_with_code(own: Digest, other: str) -> None:
     ],
     ids=["inside a function", "import", "from package"],
 )
-def test_code_digest_has_the_imported_modules_of_slimgate(own: Digest, source: str) -> None:
-    assert own(source, "Y = 1\n") == own(source, "Y = 1  # one\n")
-    assert own(source, "Y = 1\n") != own(source, "Y = 2\n")
-    assert own("import json\n", "Y = 1\n") == own("import json\n", "Y = 2\n")
+def test_code_digest_has_the_imported_modules_of_slimgate(of_slimgate: Digest, source: str) -> None:
+    assert of_slimgate(source, "Y = 1\n") == of_slimgate(source, "Y = 1  # one\n")
+    assert of_slimgate(source, "Y = 1\n") != of_slimgate(source, "Y = 2\n")
+    assert of_slimgate("import json\n", "Y = 1\n") == of_slimgate("import json\n", "Y = 2\n")
 
 
 @pytest.mark.parametrize("test", ["TYPE_CHECKING", "typing.TYPE_CHECKING"])
-def test_code_digest_leaves_out_imports_for_types(own: Digest, test: str) -> None:
+def test_code_digest_leaves_out_imports_for_types(of_slimgate: Digest, test: str) -> None:
     typed = f"import typing\nfrom typing import TYPE_CHECKING\n\nif {test}:\n    import slimgate_x.helper\n"
-    assert own(typed, "Y = 1\n") == own(typed, "Y = 2\n")
-    assert own(typed, "Y = 1\n") == own(typed.replace("x.helper", "x.other"), "Y = 1\n")
+    assert of_slimgate(typed, "Y = 1\n") == of_slimgate(typed, "Y = 2\n")
+    assert of_slimgate(typed, "Y = 1\n") == of_slimgate(typed.replace("x.helper", "x.other"), "Y = 1\n")
     runs = f"{typed}else:\n    import slimgate_x.helper\n"
-    assert own(runs, "Y = 1\n") != own(runs, "Y = 2\n")
+    assert of_slimgate(runs, "Y = 1\n") != of_slimgate(runs, "Y = 2\n")
 
 
 def test_code_of_an_imported_module_counts_through_others() -> None:
@@ -171,7 +173,9 @@ def test_code_of_an_imported_module_counts_through_others() -> None:
 
 
 STEPS = sorted(
-    one.name for one in pkgutil.walk_packages(slimgate.steps.__path__, "slimgate.steps.") if not one.ispkg
+    module.name
+    for module in pkgutil.walk_packages(slimgate.steps.__path__, "slimgate.steps.")
+    if not module.ispkg
 )
 
 
@@ -208,10 +212,10 @@ def of_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]
 
 
 def test_a_declared_version_replaces_the_code_of_a_module(of_user: Digest) -> None:
-    one = 'slimgate_version = "1"\n'
-    assert of_user(f"{one}def f():\n    return 1\n") == of_user(f"{one}def f():\n    return 2\n")
-    assert of_user(one) != of_user('slimgate_version = "2"\n')
-    assert of_user('slimgate_version: str = "1"\nX = 1\n') == of_user(f"{one}X = 2\n")
+    version = 'slimgate_version = "1"\n'
+    assert of_user(f"{version}def f():\n    return 1\n") == of_user(f"{version}def f():\n    return 2\n")
+    assert of_user(version) != of_user('slimgate_version = "2"\n')
+    assert of_user('slimgate_version: str = "1"\nX = 1\n') == of_user(f"{version}X = 2\n")
     assert of_user("def f():\n    slimgate_version = 1\n") != of_user(
         "def f():\n    slimgate_version = 2 - 1\n"
     )
@@ -234,8 +238,8 @@ def test_the_version_of_one_module_leaves_the_code_of_another(of_user: Digest) -
 
 
 @pytest.mark.parametrize("name", ["version", "slimgate_version"])
-def test_slimgates_own_modules_always_count_by_their_code(own: Digest, name: str) -> None:
-    assert own(f'{name} = "1"\nX = 1\n') != own(f'{name} = "1"\nX = 2\n')
+def test_slimgates_own_modules_always_count_by_their_code(of_slimgate: Digest, name: str) -> None:
+    assert of_slimgate(f'{name} = "1"\nX = 1\n') != of_slimgate(f'{name} = "1"\nX = 2\n')
 
 
 def test_the_digest_of_a_module_that_is_installed_is_stable() -> None:

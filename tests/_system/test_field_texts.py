@@ -82,9 +82,9 @@ def test_a_class_without_a_source_has_no_texts(monkeypatch: pytest.MonkeyPatch) 
     names: dict[str, object] = {"Table": Table, "__name__": "made_here"}
     monkeypatch.setitem(sys.modules, "made_here", ModuleType("made_here"))
     exec('class Made(Table):\n    bits: int = 2\n    "Bits."\n', names)
-    made = names["Made"]
-    assert isinstance(made, type)
-    assert field_texts(made, Table) == {}
+    subclass = names["Made"]
+    assert isinstance(subclass, type)
+    assert field_texts(subclass, Table) == {}
 
 
 def test_texts_come_with_modules_inside_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,19 +65,19 @@ def test_it_sees_no_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_it_changes_no_file_outside_its_folder(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    kept.write_text("before")
+    file = tmp_path / "kept"
+    file.write_text("before")
     (tmp_path / "folder").mkdir()
     for program in (
-        f"open({str(kept)!r}, 'w').write('after')",
-        f"import os; os.remove({str(kept)!r})",
-        f"import os; os.symlink({str(kept)!r}, 'link'); open('link', 'a').write('after')",
+        f"open({str(file)!r}, 'w').write('after')",
+        f"import os; os.remove({str(file)!r})",
+        f"import os; os.symlink({str(file)!r}, 'link'); open('link', 'a').write('after')",
         f"import shutil; shutil.rmtree({str(tmp_path)!r})",
         f"import pathlib; pathlib.Path({str(tmp_path / 'new')!r}).touch()",
     ):
         assert not runs(program)
     assert sorted(os.listdir(tmp_path)) == ["folder", "kept"]
-    assert kept.read_text() == "before"
+    assert file.read_text() == "before"
 
 
 def test_it_has_no_network() -> None:

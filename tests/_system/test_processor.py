@@ -82,8 +82,8 @@ def test_a_name_without_a_number_gets_family_and_model(tmp_path: Path, name: str
 def test_what_the_environment_forbids_the_processor_is_told(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for one in LIMITS:
-        monkeypatch.delenv(one, raising=False)
+    for limit in LIMITS:
+        monkeypatch.delenv(limit, raising=False)
     plain = describe_processor("cpu", threads=1)
     assert plain.startswith(f"{cpu_name()} (")
     assert plain.endswith("), 1 thread")

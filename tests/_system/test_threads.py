@@ -73,26 +73,26 @@ def test_a_run_of_suites_sets_it_before_torch_is_loaded(
     assert expected in done.stdout.splitlines(), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("wanted", [None, "", "many", "0"])
+@pytest.mark.parametrize("setting", [None, "", "many", "0"])
 def test_there_is_one_thread_at_least_and_no_more_than_cpus(
-    monkeypatch: pytest.MonkeyPatch, wanted: str | None
+    monkeypatch: pytest.MonkeyPatch, setting: str | None
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if wanted is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    if setting is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", setting)
     assert 1 <= default_threads() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "threads"),
+    ("setting", "threads"),
     [("1", 1), ("1,1", 1), ("4096", len(os.sched_getaffinity(0)))],
     ids=["one", "list", "all cores"],
 )
 def test_the_variable_of_openmp_counts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str, threads: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str, threads: int
 ) -> None:
     monkeypatch.setattr("slimgate._system.threads.CPU_MAX", tmp_path / "none")
-    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    monkeypatch.setenv("OMP_NUM_THREADS", setting)
     assert default_threads() == threads
 
 

@@ -27,9 +27,9 @@ from slimgate._system.toml import toml_key, toml_value
     ids=repr,
 )
 def test_what_is_written_is_read_as_the_same(value: Any) -> None:
-    found = tomllib.loads(f"{toml_key('a key')} = {toml_value(value)}")["a key"]
-    assert found == value
-    assert type(found) is type(value)
+    parsed = tomllib.loads(f"{toml_key('a key')} = {toml_value(value)}")["a key"]
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 def test_tables_and_tuples_are_on_one_line() -> None:

@@ -35,7 +35,7 @@ def accept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     return run
 
 
-def kept(folder: Path, name: str) -> RunRecord:
+def read_baseline(folder: Path, name: str) -> RunRecord:
     return read_record(folder / "baselines" / name / "support" / "run.json")
 
 
@@ -48,7 +48,7 @@ def test_record_and_outcomes_are_kept_under_the_name(accept: Run, tmp_path: Path
     code, out, err = accept(run / "run.json", "v1.2")
     assert (code, err) == (0, "")
     assert out == f"{tmp_path}/baselines/v1.2/support: PASS, of 2026-11-01T08:00:00+00:00\n"
-    record = kept(tmp_path, "v1.2")
+    record = read_baseline(tmp_path, "v1.2")
     assert record.accepted is not None
     assert (record.accepted.name, record.accepted.reason, record.accepted.against) == ("v1.2", None, None)
     assert record.model_copy(update={"accepted": None}) == read_record(run / "run.json")
@@ -68,12 +68,12 @@ def test_a_name_that_is_taken_is_refused_unless_forced(accept: Run, tmp_path: Pa
     code, _, err = accept(again, "v1")
     assert code == 4
     assert "this baseline already exists" in err
-    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    assert read_baseline(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
     (again / "outcomes/teacher.parquet").unlink()
     assert accept(again, "v1", "--force")[0] == 4
-    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    assert read_baseline(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
     assert accept(write_release(again, created="2026-11-02"), "v1", "--force")[0] == 0
-    assert kept(tmp_path, "v1").created == "2026-11-02"
+    assert read_baseline(tmp_path, "v1").created == "2026-11-02"
     assert sorted(os.listdir(tmp_path / "baselines/v1")) == ["support"]
 
 
@@ -85,7 +85,7 @@ def test_a_name_is_no_path(accept: Run, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"models": {"int8": FAILS}}, "the run is FAIL (int8: accuracy"),
         ({"missing": 3}, "the run is partial: 3 checks not run"),
@@ -94,15 +94,15 @@ def test_a_name_is_no_path(accept: Run, tmp_path: Path, name: str) -> None:
     ids=["FAIL", "partial", "undecided, and so not passed"],
 )  # fmt: skip
 def test_a_run_that_is_not_passed_or_is_partial_needs_a_reason(
-    accept: Run, tmp_path: Path, changes: dict[str, object], said: str
+    accept: Run, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     run = write_release(tmp_path / "run", **changes)  # type: ignore[arg-type]
     code, _, err = accept(run, "v1")
     assert (code, err.count("\n"), (tmp_path / "baselines").exists()) == (4, 1, False)
-    assert said in err
+    assert message in err
     assert accept(run, "v1", "--reason", " ")[0] == 4
     assert accept(run, "v1", "--reason", "a hotfix")[0] == 0
-    accepted = kept(tmp_path, "v1").accepted
+    accepted = read_baseline(tmp_path, "v1").accepted
     assert accepted is not None
     assert accepted.reason == "a hotfix"
 
@@ -119,7 +119,7 @@ SEEDS = SuiteFacts(path="bench/support.toml", title="", digest="", seeds=[7])
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"gate_digest": "gate-2"}, "the gate rows have changed (8,000 rows then, 8,000 now)"),
         ({"models": {"int8": SHOWN}}, "int8 is not gated now: it fails no run"),
@@ -130,18 +130,18 @@ SEEDS = SuiteFacts(path="bench/support.toml", title="", digest="", seeds=[7])
     ids=["rows", "informational", "variant", "budget", "seeds"],
 )
 def test_a_gate_that_demands_less_needs_a_reason_to_be_accepted(
-    accept: Run, tmp_path: Path, changes: dict[str, Any], told: str
+    accept: Run, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     accept(write_release(tmp_path / "v1"), "v1")
     weaker = write_release(tmp_path / "v2", **changes)
     compared = ["compare", str(tmp_path / "baselines"), str(weaker)]
     assert main(compared) == 1
     code, _, err = accept(weaker, "v2")
-    assert (code, f"the gate demands less than the baseline v1: {told}; say why" in err) == (4, True)
+    assert (code, f"the gate demands less than the baseline v1: {message}; say why" in err) == (4, True)
     code, out, _ = accept(weaker, "v2", "--reason", "agreed")
-    assert (code, f"weaker: {told}: agreed\n" in out) == (0, True)
-    both = [str(tmp_path / "baselines" / name / "support") for name in ("v1", "v2")]
-    assert main(["compare", *both]) == 0  # the release was accepted with a reason
+    assert (code, f"weaker: {message}: agreed\n" in out) == (0, True)
+    baselines = [str(tmp_path / "baselines" / name / "support") for name in ("v1", "v2")]
+    assert main(["compare", *baselines]) == 0  # the release was accepted with a reason
 
 
 def test_a_looser_budget_needs_a_reason_which_is_kept(accept: Run, tmp_path: Path) -> None:
@@ -153,9 +153,12 @@ def test_a_looser_budget_needs_a_reason_which_is_kept(accept: Run, tmp_path: Pat
     code, out, _ = accept(looser, "v2", "--reason", "agreed with support")
     assert code == 0
     assert "weaker: int8, accuracy: drop_points was 1 and is 2: agreed with support\n" in out
-    accepted = kept(tmp_path, "v2").accepted
+    accepted = read_baseline(tmp_path, "v2").accepted
     assert accepted is not None
-    assert (accepted.against, [one.reason for one in accepted.loosened]) == ("v1", ["agreed with support"])
+    assert (accepted.against, [loosened.reason for loosened in accepted.loosened]) == (
+        "v1",
+        ["agreed with support"],
+    )
 
 
 def test_a_budget_with_a_new_reason_of_its_own_needs_no_other(accept: Run, tmp_path: Path) -> None:
@@ -204,7 +207,7 @@ def test_a_disk_that_fails_leaves_the_old_baseline(
     code, _, err = accept(write_release(tmp_path / "new", created="2026-11-02"), "v1", "--force")
     assert code == 4
     assert "No space left on device" in err
-    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    assert read_baseline(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
     assert os.listdir(tmp_path / "baselines/v1") == ["support"]
 
 
@@ -216,7 +219,7 @@ def test_a_baseline_replaced_by_a_looser_one_needs_a_reason(accept: Run, tmp_pat
     assert "drop_points was 1 and is 2; say why" in err
     code, out, _ = accept(looser, "v1", "--force", "--reason", "agreed")
     assert (code, "weaker: int8, accuracy: drop_points was 1 and is 2: agreed\n" in out) == (0, True)
-    assert (kept(tmp_path, "v1").accepted or pytest.fail("none")).against == "v1"
+    assert (read_baseline(tmp_path, "v1").accepted or pytest.fail("none")).against == "v1"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -242,5 +245,5 @@ def test_an_interrupted_replacement_leaves_the_old_baseline(
     monkeypatch.setattr(os, "replace", interrupted_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         accept(write_release(tmp_path / "new", created="2026-11-02"), "v1", "--force")
-    assert kept(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
+    assert read_baseline(tmp_path, "v1").created == "2026-11-01T08:00:00+00:00"
     assert os.listdir(tmp_path / "baselines/v1") == ["support"]

@@ -310,9 +310,9 @@ def test_what_an_opt_in_suite_needs_is_checked_if_it_is_named(
     with_mistake(repository, "reviews.toml", 'title = "tiny"', 'title = "tiny"\nopt_in = true')
     (repository / "bench/logs.toml").unlink()
     (repository / "bench/rows.csv").unlink()
-    code, told, _ = check(capsys, "bench", "--data")
+    code, printed, _ = check(capsys, "bench", "--data")
     assert code == 0
-    assert told.splitlines() == [
+    assert printed.splitlines() == [
         "1 suite checked, no mistake found",
         f"{WITHOUT_DATA}: bench/reviews.toml",
         "to check an opt-in suite, name its file",
@@ -339,19 +339,19 @@ def test_modules_of_two_suites_may_not_have_one_name(
 ) -> None:
     suite = (repository / "bench/reviews.toml").read_text("utf-8").replace("../model", "../../model")
     suite = suite.replace('path = "rows.csv"', 'path = "../rows.csv"')
-    own = '{ "own_step_of_two:halve" = { share = 0.25 } }'
+    own_step = '{ "own_step_of_two:halve" = { share = 0.25 } }'
     for name in ("first", "second"):
         folder = repository / "bench" / name
         folder.mkdir()
         step = f"def halve(model, context, *, share: float):\n    return {name!r}\n"
         (folder / "own_step_of_two.py").write_text(step)
-        (folder / "suite.toml").write_text(suite.replace("{ keep_layers = [0, 3] }", own), "utf-8")
+        (folder / "suite.toml").write_text(suite.replace("{ keep_layers = [0, 3] }", own_step), "utf-8")
     monkeypatch.delitem(sys.modules, "own_step_of_two", raising=False)
     assert check(capsys, "bench/first")[0] == 0
     code, _, [error] = check(capsys, "bench/first", "bench/second")
     assert code == 4
-    own = f"{repository}/bench/second/own_step_of_two.py"
-    assert f"{own} is not used: Python imports own_step_of_two from {repository}/bench/first/" in error
+    own_step = f"{repository}/bench/second/own_step_of_two.py"
+    assert f"{own_step} is not used: Python imports own_step_of_two from {repository}/bench/first/" in error
     monkeypatch.delitem(sys.modules, "own_step_of_two")
     sys.path.remove(f"{repository}/bench/first")
     forget()
@@ -375,8 +375,8 @@ def sorted_lines(checked: tuple[int, str, list[str]]) -> tuple[int, str, list[st
 def test_an_own_step_is_found_beside_the_suite(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     step = "def halve(model, context, *, share: float = 0.5):\n    pass\n"
     (repository / "bench/own_step_for_check.py").write_text(step, "utf-8")
-    own = '"own_step_for_check:halve" = { share = 0.25 }'
-    with_mistake(repository, "reviews.toml", "{ keep_layers = [0, 3] }", f"{{ {own} }}")
+    own_step = '"own_step_for_check:halve" = { share = 0.25 }'
+    with_mistake(repository, "reviews.toml", "{ keep_layers = [0, 3] }", f"{{ {own_step} }}")
     assert check(capsys, "bench")[0] == 0
     with_mistake(repository, "reviews.toml", "share", "shar")
     code, _, [error] = check(capsys, "bench")
@@ -403,9 +403,9 @@ model = "../model"
 steps = [{ int8_dynamic = {} }]
 """
     (repository / "bench/written.toml").write_text(text, "utf-8")
-    code, told, _ = check(capsys, "bench")
+    code, printed, _ = check(capsys, "bench")
     assert code == 0
-    assert told.splitlines()[1] == f"{PARTLY}: bench/written.toml"
+    assert printed.splitlines()[1] == f"{PARTLY}: bench/written.toml"
     code, _, [error] = check(capsys, "bench/written.toml")
     assert code == 4
     assert error.startswith("bench/written.toml [task]")

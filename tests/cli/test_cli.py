@@ -33,8 +33,8 @@ def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
     return run
 
 
-def files(folder: Path, both: tuple[Columns, Columns], suffix: str = ".csv") -> tuple[Path, Path]:
-    teacher, variant = both
+def files(folder: Path, tables: tuple[Columns, Columns], suffix: str = ".csv") -> tuple[Path, Path]:
+    teacher, variant = tables
     return (
         write_predictions(folder / f"teacher{suffix}", teacher),
         write_predictions(folder / f"int8{suffix}", shuffled(variant)),
@@ -56,8 +56,8 @@ LOW, HIGH = (100 * bound for bound in paired_interval(30, 10, 1000))
 def test_the_exit_code_is_the_verdict(
     judge: Judge, pair: tuple[Path, Path], limit: float, code: int, verdict: str
 ) -> None:
-    found, out, err = judge(*pair, "--drop-points", limit)
-    assert (found, err) == (code, "")
+    exit_code, out, err = judge(*pair, "--drop-points", limit)
+    assert (exit_code, err) == (code, "")
     cells = rf"accuracy +0\.990 +0\.970 +2\.0 \[{LOW:.1f}, {HIGH:.1f}\] +{limit:g} +{verdict}\n"
     assert re.search(cells, out)
     assert (
@@ -109,29 +109,29 @@ def test_without_a_budget_nothing_is_gated(judge: Judge, pair: tuple[Path, Path]
 
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl", ".parquet"])
 def test_every_format_gives_the_same_verdict(judge: Judge, tmp_path: Path, suffix: str) -> None:
-    both = turned(1000, lost=30, won=10)
+    tables = turned(1000, lost=30, won=10)
     arguments = ("--metric", "accuracy", "--metric", "f1_macro", "--drop-points", 4)
-    texts = judge(*files(tmp_path, both), *arguments)
-    assert judge(*files(tmp_path, both, suffix), *arguments) == texts
+    texts = judge(*files(tmp_path, tables), *arguments)
+    assert judge(*files(tmp_path, tables, suffix), *arguments) == texts
     assert judge(tmp_path / "teacher.csv", tmp_path / f"int8{suffix}", *arguments) == texts
 
 
 def test_json_is_as_in_the_record(judge: Judge, pair: tuple[Path, Path]) -> None:
     arguments = ("--metric", "accuracy", "--metric", "f1_macro", "--drop-points", 4, "--drop-points", 0.5)
     code, out, _ = judge(*pair, *arguments, "--json")
-    (found,) = json.loads(out).values()
+    (target,) = json.loads(out).values()
     assert code == 1
-    assert set(found) == {"quality", "behaviour", "notes", "verdict"}
-    quality = {name: QualityFacts.model_validate_json(json.dumps(f)) for name, f in found["quality"].items()}
+    assert set(target) == {"quality", "behaviour", "notes", "verdict"}
+    quality = {name: QualityFacts.model_validate_json(json.dumps(f)) for name, f in target["quality"].items()}
     assert [*quality] == ["accuracy", "f1_macro"]
     assert quality["accuracy"].drop_points == pytest.approx(2.0)
     assert quality["accuracy"].interval == pytest.approx((LOW, HIGH))
     assert [budget.limit for facts in quality.values() for budget in facts.budgets] == [4.0, 0.5]
     assert [facts.verdict for facts in quality.values()] == ["PASS", "FAIL"]
-    assert found["behaviour"]["flips"]["right_to_wrong"] == 30
-    assert found["behaviour"]["agreement"] == pytest.approx(0.96)
+    assert target["behaviour"]["flips"]["right_to_wrong"] == 30
+    assert target["behaviour"]["agreement"] == pytest.approx(0.96)
     assert {
-        key: found["verdict"][key] for key in ("status", "passed", "failed", "inconclusive", "not_gated")
+        key: target["verdict"][key] for key in ("status", "passed", "failed", "inconclusive", "not_gated")
     } == {
         "status": "FAIL",
         "passed": 1,
@@ -139,7 +139,7 @@ def test_json_is_as_in_the_record(judge: Judge, pair: tuple[Path, Path]) -> None
         "inconclusive": 0,
         "not_gated": 0,
     }
-    assert found["verdict"]["messages"] == [quality["f1_macro"].message]
+    assert target["verdict"]["messages"] == [quality["f1_macro"].message]
 
 
 def test_values_are_those_of_scikit_learn(judge: Judge, tmp_path: Path) -> None:
@@ -152,16 +152,16 @@ def test_values_are_those_of_scikit_learn(judge: Judge, tmp_path: Path) -> None:
         scores[name] = raw / raw.sum(axis=1, keepdims=True)
     tables = [
         {"id": [*range(400)], "label": names[labels].tolist()}
-        | {f"prob_{n}": scores[one][:, k].tolist() for k, n in enumerate(names)}
-        for one in scores
+        | {f"prob_{n}": scores[model][:, k].tolist() for k, n in enumerate(names)}
+        for model in scores
     ]
     paths = files(tmp_path, (tables[0], tables[1]))
     _, out, _ = judge(*paths, "--metric", "f1_macro", "--metric", "log_loss", "--json")
-    found = json.loads(out)["int8"]["quality"]
-    for key, one in (("teacher", "teacher"), ("value", "int8")):
-        answers = scores[one].argmax(axis=1)
-        assert found["f1_macro"][key] == pytest.approx(f1_score(labels, answers, average="macro"))
-        assert found["log_loss"][key] == pytest.approx(log_loss(labels, scores[one]))
+    quality = json.loads(out)["int8"]["quality"]
+    for key, model in (("teacher", "teacher"), ("value", "int8")):
+        answers = scores[model].argmax(axis=1)
+        assert quality["f1_macro"][key] == pytest.approx(f1_score(labels, answers, average="macro"))
+        assert quality["log_loss"][key] == pytest.approx(log_loss(labels, scores[model]))
 
 
 def test_the_seed_is_that_of_the_bootstrap(judge: Judge, pair: tuple[Path, Path]) -> None:
@@ -176,8 +176,8 @@ def test_groups_widen_the_interval(judge: Judge, tmp_path: Path) -> None:
     teacher, variant = turned(1000, lost=30)
     groups = [f"d{i // 10}" for i in range(1000)]
     apart = judge(*files(tmp_path, (teacher, variant)), "--json")[1]
-    both = ({**teacher, "doc": groups}, variant)
-    together = judge(*files(tmp_path, both), "--group", "doc", "--json")[1]
+    tables = ({**teacher, "doc": groups}, variant)
+    together = judge(*files(tmp_path, tables), "--group", "doc", "--json")[1]
     alone, grouped = (json.loads(out)["int8"]["quality"]["accuracy"] for out in (apart, together))
     assert grouped["groups"] == 100
     assert grouped["design_effect"] > 1
@@ -260,11 +260,11 @@ def test_a_budget_that_only_warns_does_not_make_others_warn(
     judge: Judge, pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Both are undecided: the common one fails, the variant's own only warns."""
-    own = '[budgets.variants.int8]\naccuracy = { floor = 0.97, on_inconclusive = "warn" }\n'
-    (tmp_path / "x.toml").write_text(f"[budgets]\naccuracy = {{ drop_points = 2.5 }}\n{own}")
+    variant_budget = '[budgets.variants.int8]\naccuracy = { floor = 0.97, on_inconclusive = "warn" }\n'
+    (tmp_path / "x.toml").write_text(f"[budgets]\naccuracy = {{ drop_points = 2.5 }}\n{variant_budget}")
     code, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml")
     assert (code, "0 PASS, 0 FAIL, 2 INCONCLUSIVE" in out) == (1, True)
-    (tmp_path / "x.toml").write_text(f"[budgets]\nmcc = {{ drop_points = 50.0 }}\n{own}")
+    (tmp_path / "x.toml").write_text(f"[budgets]\nmcc = {{ drop_points = 50.0 }}\n{variant_budget}")
     assert judge(*pair, "--budgets", tmp_path / "x.toml")[0] == 0
 
 
@@ -279,12 +279,12 @@ def test_flips_and_slices_are_judged_from_a_file_of_budgets(
         f"[budgets]\nflips = {{ flips_max_percent = {limit} }}\n"
         "[budgets.slices]\naccuracy = { drop_points = 30.0 }\n"
     )
-    found, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml", "--json")
-    assert found == code
+    exit_code, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml", "--json")
+    assert exit_code == code
     behaviour = json.loads(out)["int8"]["behaviour"]
     flips = behaviour["budgets"][0]
     assert (flips["kind"], flips["verdict"]) == ("flips_max_percent", verdict)
-    assert {one["column"] for one in behaviour["slices"]} == {"label"}
+    assert {facts["column"] for facts in behaviour["slices"]} == {"label"}
     assert json.loads(out)["int8"]["verdict"]["status"] == verdict
     assert judge(*pair, "--budgets", tmp_path / "x.toml")[1].count(f"{verdict}") >= 1
 

@@ -42,7 +42,7 @@ def old(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("model", "wanted", "code"),
+    ("model", "options", "code"),
     [
         (FAILS, (), 0),
         (FAILS, ("--fail-on", "regressed"), 1),
@@ -55,10 +55,10 @@ def old(tmp_path: Path) -> Path:
     ],
 )
 def test_a_weaker_gate_fails_and_what_moved_only_where_told_to(
-    compare: Run, old: Path, tmp_path: Path, model: Model, wanted: tuple[str, ...], code: int
+    compare: Run, old: Path, tmp_path: Path, model: Model, options: tuple[str, ...], code: int
 ) -> None:
     new = write_release(tmp_path / "new", models={"int8": model})
-    assert compare(old / "run.json", new / "run.json", *wanted)[0] == code
+    assert compare(old / "run.json", new / "run.json", *options)[0] == code
 
 
 def test_the_text_says_first_what_held_and_fails(compare: Run, old: Path, tmp_path: Path) -> None:
@@ -90,23 +90,23 @@ def test_a_loosened_budget_has_its_reason_or_is_said_to_lack_one(
     compare: Run, old: Path, tmp_path: Path
 ) -> None:
     new = write_release(tmp_path / "new", models={"int8": LOOSE})
-    said = "- **Loosened**: int8, accuracy, drop_points 1 → 2: "
-    assert f"{said}no reason given; this release holds 1 too" in compare(old, new)[1]
-    kept = write_release(
+    line = "- **Loosened**: int8, accuracy, drop_points 1 → 2: "
+    assert f"{line}no reason given; this release holds 1 too" in compare(old, new)[1]
+    accepted = write_release(
         tmp_path / "kept",
         models={"int8": LOOSE},
         accepted=AcceptedFacts(name="v2", at="2026-12-01", reason="agreed | with support"),
     )
-    assert f"{said}agreed \\| with support; this" in compare(old, kept)[1]
+    assert f"{line}agreed \\| with support; this" in compare(old, accepted)[1]
 
 
 def test_json_has_the_same(compare: Run, old: Path, tmp_path: Path) -> None:
     new = write_release(tmp_path / "new", models={"int8": FAILS})
     code, out, _ = compare(old, new, "--json", "--fail-on", "regressed")
-    found = json.loads(out)
-    assert (code, found["schema"]) == (1, "slimgate.compare/1")
-    assert [one["after"] for one in found["verdicts"]] == ["FAIL"]
-    assert found["variants"][0]["metrics"][0]["right_to_wrong"] == 285
+    comparison = json.loads(out)
+    assert (code, comparison["schema"]) == (1, "slimgate.compare/1")
+    assert [verdict["after"] for verdict in comparison["verdicts"]] == ["FAIL"]
+    assert comparison["variants"][0]["metrics"][0]["right_to_wrong"] == 285
 
 
 def test_json_also_writes_the_files_of_out(compare: Run, old: Path, tmp_path: Path) -> None:
@@ -171,20 +171,20 @@ def test_a_newer_record_of_another_suite_is_not_compared(compare: Run, tmp_path:
     assert "The records are of two different suites" in out
 
 
-@pytest.mark.parametrize("what", ["missing", "no record", "no baseline", "itself"])
-def test_wrong_input_is_one_line_and_exit_code_4(compare: Run, old: Path, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", ["missing", "no record", "no baseline", "itself"])
+def test_wrong_input_is_one_line_and_exit_code_4(compare: Run, old: Path, tmp_path: Path, case: str) -> None:
     (tmp_path / "bad.json").write_text("{}")
     (tmp_path / "empty").mkdir()
-    given = {
+    cases = {
         "missing": (tmp_path / "gone.json", "expected a run.json"),
         "no record": (tmp_path / "bad.json", "not a run record of schema slimgate.run/2"),
         "no baseline": (tmp_path / "empty", "no baseline of bench/support.toml"),
         "itself": (old, "the same record was given as OLD and as NEW"),
     }
-    path, said = given[what]
+    path, message = cases[case]
     code, out, err = compare(path, old)
     assert (code, out, err.count("\n")) == (4, "", 1)
-    assert said in err
+    assert message in err
 
 
 @pytest.mark.slow
@@ -212,8 +212,8 @@ def test_a_gated_variant_that_is_gone_is_named_first_and_fails(
 def test_a_teacher_that_fell_fails_where_it_is_asked_for(compare: Run, old: Path, tmp_path: Path) -> None:
     fewer = {name: range(110) for name in CLASSES}
     new = write_release(tmp_path / "new", created="2026-11-02T08:00:00+00:00", teacher=fewer)
-    others = ("--fail-on", "regressed", "--fail-on", "loosened", "--fail-on", "removed")
-    assert compare(old, new, *others)[0] == 0
+    options = ("--fail-on", "regressed", "--fail-on", "loosened", "--fail-on", "removed")
+    assert compare(old, new, *options)[0] == 0
     code, out, _ = compare(old, new, "--fail-on", "fell")
     assert (code, "1 metric got worse" in out) == (1, True)
     assert compare(old, write_release(tmp_path / "same"), "--fail-on", "fell")[0] == 0
@@ -236,7 +236,7 @@ def test_a_release_without_metrics_or_with_an_odd_name_is_told(
     assert "$a_{$" in (tmp_path / "out/plots/history.svg").read_text()
     for folder in (odd, old):
         record = read_record_file(folder).record
-        bare = [one.model_copy(update={"quality": {}, "behaviour": None}) for one in record.variants]
+        bare = [variant.model_copy(update={"quality": {}, "behaviour": None}) for variant in record.variants]
         (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": bare})))
     code, out, err = compare(odd, old, "--out", tmp_path / "bare")
     assert (code, err, "![history]" in out) == (0, "", False)

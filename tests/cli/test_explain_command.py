@@ -155,10 +155,10 @@ def test_a_row_of_judged_files_is_in_the_file_of_the_base(
 
 
 def test_json_has_the_answers_as_the_record_has_them(explain: Explain, run: Path) -> None:
-    found = json.loads(explain(run, "r0", "--json")[1])
-    assert [found[key] for key in ("id", "number", "label", "text")] == ["r0", 0, "cat", "a purring pet"]
-    answers = [AnswerFacts.model_validate_json(json.dumps(one)) for one in found["answers"]]
-    assert [(one.model, one.prediction, one.right) for one in answers] == [
+    row = json.loads(explain(run, "r0", "--json")[1])
+    assert [row[key] for key in ("id", "number", "label", "text")] == ["r0", 0, "cat", "a purring pet"]
+    answers = [AnswerFacts.model_validate_json(json.dumps(answer)) for answer in row["answers"]]
+    assert [(answer.model, answer.prediction, answer.right) for answer in answers] == [
         ("teacher", "cat", True),
         ("student", "dog", False),
     ]
@@ -229,9 +229,9 @@ def test_what_explains_is_read_without_torch() -> None:
 def test_a_number_that_ends_another_rows_id_asks_which_was_meant(run: Path, explain: Explain) -> None:
     for name, shares in (("teacher", TEACHER), ("student", STUDENT)):
         write_class_answers(run / "outcomes" / f"{name}.parquet", LABELS, shares, ids=["gate/1", "gate/7"])
-    asked = "Did you mean gate/1? A number means a position in the gate, not a part of an id."
+    hint = "Did you mean gate/1? A number means a position in the gate, not a part of an id."
     code, out, _ = explain(run / "run.json", "1")
     assert code == 0
     assert out.startswith("row gate/7, number 1 of 2")
-    assert asked in out
-    assert asked not in explain(run / "run.json", "gate/1")[1]
+    assert hint in out
+    assert hint not in explain(run / "run.json", "gate/1")[1]

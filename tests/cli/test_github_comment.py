@@ -28,23 +28,23 @@ def file(tmp_path: Path) -> Path:
 
 
 def post(file: Path, **environment: str) -> int:
-    given = {"GITHUB_REPOSITORY": "a/b", "SLIMGATE_PULL_REQUEST": "7", **environment}
-    return main([str(file)], given)
+    variables = {"GITHUB_REPOSITORY": "a/b", "SLIMGATE_PULL_REQUEST": "7", **environment}
+    return main([str(file)], variables)
 
 
 def test_the_first_run_posts_and_the_next_updates(gh: FakeGh, file: Path) -> None:
     assert post(file) == 0
     assert gh.calls[-1] == ("POST", "repos/a/b/issues/7/comments")
-    assert [one["body"] for one in gh.comments] == [f"{MARKER}\n\n**FAIL** ü\n"]
+    assert [comment["body"] for comment in gh.comments] == [f"{MARKER}\n\n**FAIL** ü\n"]
     file.write_text(f"{MARKER}\n\n**PASS**\n")
     assert post(file) == 0
     assert gh.calls[-1] == ("PATCH", "repos/a/b/issues/comments/1")
-    assert [one["body"] for one in gh.comments] == [f"{MARKER}\n\n**PASS**\n"]
+    assert [comment["body"] for comment in gh.comments] == [f"{MARKER}\n\n**PASS**\n"]
 
 
 def test_a_comment_on_the_second_page_is_found(gh: FakeGh, file: Path) -> None:
-    others = [{"id": n, "user": BOT, "body": "another tool"} for n in range(1, 131)]
-    gh.write([*others, {"id": 131, "user": BOT, "body": f"{MARKER}\r\n\r\nold"}])
+    comments = [{"id": n, "user": BOT, "body": "another tool"} for n in range(1, 131)]
+    gh.write([*comments, {"id": 131, "user": BOT, "body": f"{MARKER}\r\n\r\nold"}])
     assert post(file) == 0
     assert [method for method, _ in gh.calls] == ["GET", "GET", "PATCH"]
     assert len(gh.comments) == 131
@@ -70,7 +70,7 @@ def test_other_comments_are_never_changed(gh: FakeGh, file: Path, comment: dict[
 def test_jobs_with_a_key_have_a_comment_each(gh: FakeGh, file: Path) -> None:
     for key in ("small", "large", "small", ""):
         assert post(file, SLIMGATE_COMMENT_KEY=key) == 0
-    assert [one["body"].splitlines()[0] for one in gh.comments] == [
+    assert [comment["body"].splitlines()[0] for comment in gh.comments] == [
         "<!-- slimgate:comment small -->",
         "<!-- slimgate:comment large -->",
         MARKER,
@@ -108,7 +108,7 @@ def test_without_gh_it_says_so(
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "message"),
     [
         ({"GITHUB_REPOSITORY": "a/b/../../c"}, "expected owner/name"),
         ({"SLIMGATE_PULL_REQUEST": ""}, "expected the number of a pull request"),
@@ -117,10 +117,10 @@ def test_without_gh_it_says_so(
     ],
 )
 def test_what_would_go_elsewhere_is_refused(
-    gh: FakeGh, file: Path, environment: dict[str, str], said: str, capsys: pytest.CaptureFixture[str]
+    gh: FakeGh, file: Path, environment: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert post(file, **environment) == 4
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert gh.calls == []
 
 

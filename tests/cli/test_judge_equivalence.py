@@ -47,12 +47,12 @@ def test_the_rows_that_got_better_are_quoted_in_json(judge: Judge, tmp_path: Pat
     base = write_answers(tmp_path / "base.csv", range(300))
     better = write_answers(tmp_path / "better.csv", range(180))
     _, out, _ = judge(base, better, "--equivalent-points", 1, "--json")
-    found = json.loads(out)["better"]
-    assert [row["id"] for row in found["behaviour"]["flips"]["quoted_better"][:2]] == ["180", "181"]
-    (budget,) = found["quality"]["accuracy"]["budgets"]
+    target = json.loads(out)["better"]
+    assert [row["id"] for row in target["behaviour"]["flips"]["quoted_better"][:2]] == ["180", "181"]
+    (budget,) = target["quality"]["accuracy"]["budgets"]
     assert (budget["kind"], budget["verdict"]) == ("equivalent_points", "FAIL")
     assert budget["fail_interval"] == pytest.approx([-7.1, -5.0], abs=0.15)
-    assert found["quality"]["accuracy"]["band"] == "gain"
+    assert target["quality"]["accuracy"]["band"] == "gain"
     _, out, _ = judge(base, better, "--drop-points", 1, "--json")
     assert not json.loads(out)["better"]["behaviour"]["flips"]["quoted_better"]
 

@@ -43,9 +43,9 @@ def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
     return run
 
 
-def without_times(found: Any) -> Any:
+def without_times(printed: Any) -> Any:
     """What --json prints of one target, without when it was measured and where the base was read."""
-    (target,) = found.values()
+    (target,) = printed.values()
     for facts in (*target["quality"].values(), target["behaviour"]):
         del facts["measured"]
     return {key: value for key, value in target.items() if key != "notes"}
@@ -67,11 +67,11 @@ def test_a_kept_base_gives_its_logs_verdict_to_the_last_digit(
     accept = ["accept", str(tmp_path / "report"), "--name", "v1", "--baselines", str(tmp_path / "kept")]
     assert main([*accept, "--reason", "a test"]) == 0
     shutil.rmtree(tmp_path / "report")
-    wanted = without_times(expected)
-    for kept in ("kept/v1", "kept/v1/report", "kept/v1/report/base.parquet"):
-        found = judge(tmp_path / kept, logs[1], *options)
-        assert found[0] == code, found[2]
-        assert without_times(found[1]) == wanted
+    facts = without_times(expected)
+    for path in ("kept/v1", "kept/v1/report", "kept/v1/report/base.parquet"):
+        judged = judge(tmp_path / path, logs[1], *options)
+        assert judged[0] == code, judged[2]
+        assert without_times(judged[1]) == facts
 
 
 def test_a_kept_base_is_kept_again_as_it_is(judge: Judge, tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_a_kept_base_states_the_version_of_its_tool(tmp_path: Path) -> None:
 
     base, target = log_of("base", {}), log_of("target", {"hint": "half \ud800 of a pair"})
     write_base_log(base, tmp_path / "base.parquet")
-    kept = read_log(tmp_path / "base.parquet")
-    assert kept.environment == base.environment
-    for log in (base, kept):
+    stored = read_log(tmp_path / "base.parquet")
+    assert stored.environment == base.environment
+    for log in (base, stored):
         with pytest.raises(DataError, match="are not comparable: sums: task arguments"):
             judge_logs(log, target, LogBudgets(), Rules())
     write_base_log(target, tmp_path / "base.parquet")
@@ -150,19 +150,22 @@ def test_all_that_a_log_says_of_samples_and_tasks_is_kept(tmp_path: Path) -> Non
     settings = {name: {"given": (1, None, "ü")} for name in SETTINGS}
     log = Log("mine", "logs", {"one": TaskLog(lambda: iter(rows), {"f1": False}, settings)}, "m", ("note",))
     write_base_log(log, tmp_path / "base.parquet")
-    kept = read_log(tmp_path / "base.parquet")
-    found = list(kept.tasks["one"].rows())
-    assert (kept.tool, kept.model, kept.notes[1:]) == ("mine", "m", ("note",))
-    assert kept.tasks["one"].higher_is_better == {"f1": False}
-    for before, after in zip(rows, found, strict=True):
+    stored = read_log(tmp_path / "base.parquet")
+    stored_rows = list(stored.tasks["one"].rows())
+    assert (stored.tool, stored.model, stored.notes[1:]) == ("mine", "m", ("note",))
+    assert stored.tasks["one"].higher_is_better == {"f1": False}
+    for before, after in zip(rows, stored_rows, strict=True):
         for name in ("id", "scores", "filter", "cluster", "error", "truncated", "not_numbers"):
             assert getattr(before, name) == getattr(after, name)
-    assert (found[0].prompt or "").endswith("end")
-    assert (len(found[0].prompt or ""), len(found[1].answer or "")) == (400, 400)
-    assert kept.tasks["one"].optional_metrics is False
-    assert shared_tasks(log, kept, Differences(("log", "kept"))) == ["one"]
-    judged = judge_logs(kept, log, LogBudgets(measured=("f1",)), RULES)
-    assert {one.filter: one.changed for one in judged.comparisons} == {"": 0, "strict": None}
+    assert (stored_rows[0].prompt or "").endswith("end")
+    assert (len(stored_rows[0].prompt or ""), len(stored_rows[1].answer or "")) == (400, 400)
+    assert stored.tasks["one"].optional_metrics is False
+    assert shared_tasks(log, stored, Differences(("log", "kept"))) == ["one"]
+    judged = judge_logs(stored, log, LogBudgets(measured=("f1",)), RULES)
+    assert {comparison.filter: comparison.changed for comparison in judged.comparisons} == {
+        "": 0,
+        "strict": None,
+    }
 
 
 def test_a_record_without_the_log_of_a_base_is_refused(tmp_path: Path) -> None:
@@ -194,8 +197,8 @@ def test_directions_an_old_base_of_helm_guessed_are_dropped(
     about = read_about(tmp_path / "base.parquet")
     del about["tasks"]["speech"]["known_directions"]
     monkeypatch.setattr(base_log, "read_about", lambda _: about)
-    kept = base_log.read_base_log(tmp_path / "base.parquet", "base")
-    assert kept.tasks["speech"].higher_is_better == stated
+    stored = base_log.read_base_log(tmp_path / "base.parquet", "base")
+    assert stored.tasks["speech"].higher_is_better == stated
 
 
 def test_an_old_base_of_helm_takes_the_targets_directions(
@@ -213,9 +216,9 @@ def test_an_old_base_of_helm_takes_the_targets_directions(
     about = read_about(tmp_path / "base.parquet")
     del about["tasks"]["speech"]["known_directions"]
     monkeypatch.setattr(base_log, "read_about", lambda _: about)
-    kept = base_log.read_base_log(tmp_path / "base.parquet", "base")
+    stored = base_log.read_base_log(tmp_path / "base.parquet", "base")
     budgets = LogBudgets((("*", (QualityBudget("drop_points", 2.0),)),))
-    judged = judge_logs(kept, make_log(0.4, known_directions={"wer_score": False}), budgets, RULES)
+    judged = judge_logs(stored, make_log(0.4, known_directions={"wer_score": False}), budgets, RULES)
     (comparison,) = judged.comparisons
     assert comparison.judged.verdict is Verdict.FAIL
     assert not comparison.higher_is_better

@@ -91,10 +91,12 @@ def test_limits_on_milliseconds_are_of_the_targets_own_requests(
     limits = tmp_path / "limits.toml"
     limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 40.0, p50_ms_max = 30.0 }\n")
     assert main(["judge", base, target, "--budgets", str(limits), "--json"]) == 1
-    [found] = json.loads(capsys.readouterr().out).values()
-    verdicts = {one["kind"]: one["verdict"] for one in found["load_tests"]["c8"]["budgets"]}
+    [printed] = json.loads(capsys.readouterr().out).values()
+    verdicts = {budget["kind"]: budget["verdict"] for budget in printed["load_tests"]["c8"]["budgets"]}
     assert verdicts == {"ttft_p95_ms_max": "PASS", "p50_ms_max": "FAIL"}  # 20 ms to the first, 60 in all
-    parts = {(one["part"], one["quantile"]): one["base"] for one in found["load_tests"]["c8"]["times"]}
+    parts = {
+        (ratio["part"], ratio["quantile"]): ratio["base"] for ratio in printed["load_tests"]["c8"]["times"]
+    }
     assert parts["answer", 0.5] == pytest.approx(60, rel=0.1)
     assert parts["ttft", 0.5] == pytest.approx(20, rel=0.1)
     assert parts["tpot", 0.5] == pytest.approx(10, rel=0.1)
@@ -107,11 +109,11 @@ def test_failed_requests_are_counted_and_slower_than_all_others(
     assert main(["judge", base, target]) == 0
     assert "target 200 requests, 8 failed" in capsys.readouterr().out
     requests = read_any_log(Path(target)).loads["c8"].requests
-    assert sum(one.failed is not None for one in requests) == 8
-    whole = compare_times(requests, requests, None, "answer", 0.95)
-    assert whole is not None
-    answered = sorted(one.total for one in requests if one.total is not None)
-    assert whole.target == answered[round(0.95 * 200) - 1]
+    assert sum(request.failed is not None for request in requests) == 8
+    ratio = compare_times(requests, requests, None, "answer", 0.95)
+    assert ratio is not None
+    answered = sorted(request.total for request in requests if request.total is not None)
+    assert ratio.target == answered[round(0.95 * 200) - 1]
 
 
 def test_too_many_failed_requests_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +125,7 @@ def test_too_many_failed_requests_are_refused(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("options", "said", "allow"),
+    ("options", "message", "allow"),
     [
         ({"prompt": 40}, "prompts of load c8 have 40.0 tokens on average, and 20.0 in", "prompt"),
         ({"rate": 5.0}, "has the loads r5-c8, expected those of", None),
@@ -132,14 +134,14 @@ def test_too_many_failed_requests_are_refused(tmp_path: Path, capsys: pytest.Cap
 )
 def test_tests_that_differ_are_refused(
     options: dict[str, Any],
-    said: str,
+    message: str,
     allow: str | None,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     base, _, target = files(tmp_path, **options)
     assert main(["judge", base, target]) == 4
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     if allow is not None:
         assert main(["judge", base, target, "--allow", allow]) == 0
 
@@ -148,9 +150,9 @@ def test_a_file_without_details_says_how_to_write_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, _, target = files(tmp_path)
-    found = json.loads(Path(target).read_text())
-    del found["ttfts"]
-    Path(target).write_text(json.dumps(found))
+    log = json.loads(Path(target).read_text())
+    del log["ttfts"]
+    Path(target).write_text(json.dumps(log))
     assert main(["judge", base, target]) == 4
     assert "--save-detailed" in capsys.readouterr().err
 
@@ -167,7 +169,7 @@ def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--drop-points", "2"], "--drop-points cannot be used with load tests"),
         (["--looks", "2"], "--looks cannot be used with load tests"),
@@ -179,11 +181,11 @@ def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.Captu
     ids=["points", "looks", "allow", "length", "slice", "missing"],
 )
 def test_options_of_logs_of_answers_are_refused(
-    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, _, target = files(tmp_path)
     assert main(["judge", base, target, *options]) == 4
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_load_test_beside_a_log_of_answers_is_refused(
@@ -203,7 +205,7 @@ def simulate(draws: np.random.Generator, slower: float) -> list[LoadRequest]:
     noise, run = draws.standard_normal(200), np.exp(0.03 * draws.standard_normal())
     for at in range(1, len(noise)):
         noise[at] = 0.6 * noise[at - 1] + 0.8 * noise[at]
-    return [LoadRequest(total=float(100 * slower * run * np.exp(0.2 * one))) for one in noise]
+    return [LoadRequest(total=float(100 * slower * run * np.exp(0.2 * deviation))) for deviation in noise]
 
 
 def test_at_the_budget_and_below_it_few_targets_pass() -> None:
@@ -211,10 +213,10 @@ def test_at_the_budget_and_below_it_few_targets_pass() -> None:
     passed = dict.fromkeys((1 / 1.1, 1.0, 0.5), 0)
     for share in passed:
         for _ in range(300):
-            base, again, target = (simulate(draws, one) for one in (1.0, 1.0, share))
-            found = compare_times(base, target, again, "answer", 0.5)
-            assert found is not None
-            passed[share] += judge_ratio(found, FASTER).verdict is Verdict.PASS
+            base, again, target = (simulate(draws, slower) for slower in (1.0, 1.0, share))
+            ratio = compare_times(base, target, again, "answer", 0.5)
+            assert ratio is not None
+            passed[share] += judge_ratio(ratio, FASTER).verdict is Verdict.PASS
     assert passed[1 / 1.1] <= 0.05 * 300  # exactly as fast as the budget wants
     assert passed[1.0] == 0
     assert passed[0.5] >= 0.95 * 300  # twice as fast
@@ -247,13 +249,13 @@ def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
     assert "budget 1.5×: PASS" in report
     assert "first token p50" in (folder / "report.html").read_text("utf-8")
     failures, cases = read_junit(folder / "junit.xml")
-    found = cases["latency c8"].properties
-    assert (failures, found["slimgate.variant"], found["slimgate.workload"]) == (0, "target", "c8")
-    assert (found["slimgate.budget.speedup_min"], found["slimgate.verdict"]) == ("1.5", "PASS")
+    properties = cases["latency c8"].properties
+    assert (failures, properties["slimgate.variant"], properties["slimgate.workload"]) == (0, "target", "c8")
+    assert (properties["slimgate.budget.speedup_min"], properties["slimgate.verdict"]) == ("1.5", "PASS")
     [judged_budget] = record.variants[1].load_tests["c8"].budgets
-    assert float(found["slimgate.value.speedup_min"]) == judged_budget.value
+    assert float(properties["slimgate.value.speedup_min"]) == judged_budget.value
     assert judged_budget.interval is not None
-    assert found["slimgate.interval.speedup_min"] == "[{:.6g}, {:.6g}]".format(*judged_budget.interval)
+    assert properties["slimgate.interval.speedup_min"] == "[{:.6g}, {:.6g}]".format(*judged_budget.interval)
     assert "read as load tests of vllm" in capsys.readouterr().out
     suite = tmp_path / "loads.toml"
     suite.write_text(

@@ -29,8 +29,8 @@ def scores(seed: int, wrong: float) -> list[float]:
 def lost(before: list[float], count: int) -> list[float]:
     """The first right answers wrong."""
     after, left = list(before), count
-    for at, one in enumerate(before):
-        if one and left:
+    for at, score in enumerate(before):
+        if score and left:
             after[at], left = 0.0, left - 1
     return after
 
@@ -50,8 +50,8 @@ def pair_of(folder: Path, base: list[float], target: list[float], **more: Any) -
 def figures(out: str) -> dict[str, Any]:
     """The figures of the only comparison, without what differs by its name or time."""
     (target,) = json.loads(out).values()
-    (one,) = target["quality"].values()
-    return {key: value for key, value in one.items() if key not in ("message", "measured", "warnings")}
+    (facts,) = target["quality"].values()
+    return {key: value for key, value in facts.items() if key not in ("message", "measured", "warnings")}
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -67,25 +67,29 @@ def test_the_verdict_is_that_of_the_same_outcomes_as_csv(
     target = lost(base, 12)
     logs = pair_of(tmp_path, base, target)
     tables = [
-        write_table(tmp_path / f"{name}.csv", [{"id": k, "score": one} for k, one in enumerate(column)])
+        write_table(tmp_path / f"{name}.csv", [{"id": k, "score": score} for k, score in enumerate(column)])
         for name, column in (("b", base), ("t", target))
     ]
     answers = [
         write_table(
             tmp_path / f"{name}-answers.csv",
             [
-                {"id": k, "label": ("no", "yes")[k % 2], "prediction": ("no", "yes")[(k + 1 - int(one)) % 2]}
-                for k, one in enumerate(column)
+                {
+                    "id": k,
+                    "label": ("no", "yes")[k % 2],
+                    "prediction": ("no", "yes")[(k + 1 - int(score)) % 2],
+                }
+                for k, score in enumerate(column)
             ],
         )
         for name, column in (("b", base), ("t", target))
     ]
-    found = [figures(judge(*both, "--drop-points", 2, "--json")[1]) for both in (logs, tables)]
+    judged = [figures(judge(*pair, "--drop-points", 2, "--json")[1]) for pair in (logs, tables)]
     (classified,) = json.loads(judge(*answers, "--drop-points", 2, "--json")[1]).values()
     classic = classified["quality"]["accuracy"]
-    assert found[0] == found[1]
-    assert {key: classic[key] for key in found[0] if key in classic} == found[0]
-    assert found[0]["drop_points"] == pytest.approx(3.0)
+    assert judged[0] == judged[1]
+    assert {key: classic[key] for key in judged[0] if key in classic} == judged[0]
+    assert judged[0]["drop_points"] == pytest.approx(3.0)
 
 
 def test_scores_of_any_range_are_judged_as_a_mean(judge: Judge, tmp_path: Path) -> None:
@@ -95,7 +99,7 @@ def test_scores_of_any_range_are_judged_as_a_mean(judge: Judge, tmp_path: Path) 
     base, near, far = (
         write_table(
             tmp_path / f"{name}.csv",
-            [{"id": k, "metric": "chrf", "score": float(one)} for k, one in enumerate(column)],
+            [{"id": k, "metric": "chrf", "score": float(score)} for k, score in enumerate(column)],
         )
         for name, column in zip(("base", "near", "far"), rows, strict=True)
     )
@@ -106,14 +110,14 @@ def test_scores_of_any_range_are_judged_as_a_mean(judge: Judge, tmp_path: Path) 
 
 
 def test_a_lower_score_may_be_the_better_one(judge: Judge, tmp_path: Path) -> None:
-    both = [
+    tables = [
         write_table(
             tmp_path / f"{name}.csv",
             [{"id": k, "metric": "wer", "higher_is_better": "false", "score": score} for k in range(N)],
         )
         for name, score in (("base", 0.2), ("target", 0.4))
     ]
-    _, out, _ = judge(*both, "--drop-points", 5, "--json")
+    _, out, _ = judge(*tables, "--drop-points", 5, "--json")
     assert figures(out)["drop_points"] == pytest.approx(20)
     assert figures(out)["verdict"] == "FAIL"
 
@@ -158,11 +162,11 @@ def test_budgets_are_by_pattern_and_pooled(judge: Judge, tmp_path: Path, base: l
         "utf-8",
     )
     code, out, _ = judge(tmp_path / "base", tmp_path / "target", "--budgets", file, "--json")
-    found = json.loads(out)["target"]["quality"]
-    limits = {name: one["budgets"][0]["limit"] for name, one in found.items()}
+    quality = json.loads(out)["target"]["quality"]
+    limits = {name: facts["budgets"][0]["limit"] for name, facts in quality.items()}
     assert (code, limits) == (0, {"pooled": 4.0, "gsm8k/acc": 9.0, "arc/acc": 2.0})
-    assert found["pooled"]["drop_points"] == pytest.approx(2.5)
-    assert found["pooled"]["n"] == 800
+    assert quality["pooled"]["drop_points"] == pytest.approx(2.5)
+    assert quality["pooled"]["n"] == 800
     code, _, err = judge(tmp_path / "base", tmp_path / "target", "--metric", "gsm9k", "--drop-points", 2)
     assert code == 4
     assert 'no comparison matches "gsm9k"; available: ' in err
@@ -187,7 +191,7 @@ def test_several_targets_are_judged_in_one_call(judge: Judge, tmp_path: Path, ba
 def test_repeated_runs_of_the_base_show_its_own_noise(
     judge: Judge, tmp_path: Path, base: list[float]
 ) -> None:
-    again = [1 - one if k % 20 == 0 else one for k, one in enumerate(base)]
+    again = [1 - score if k % 20 == 0 else score for k, score in enumerate(base)]
     write_lm_eval(tmp_path / "base", {"gsm8k": base})
     write_lm_eval(tmp_path / "base2", {"gsm8k": again})
     write_lm_eval(tmp_path / "target", {"gsm8k": lost(base, 4)})
@@ -207,12 +211,14 @@ def test_samples_without_a_score_are_never_dropped_in_silence(
     judge: Judge, tmp_path: Path, base: list[float], missing: str, code: int, drop: float | None
 ) -> None:
     holes: list[float | None] = [*base]
-    for at in [k for k, one in enumerate(base) if one][:2]:
+    for at in [k for k, score in enumerate(base) if score][:2]:
         holes[at] = None
     write_lm_eval(tmp_path / "base", {"gsm8k": base})
     write_lm_eval(tmp_path / "target", {"gsm8k": holes})  # type: ignore[dict-item]
-    found, out, err = judge(tmp_path / "base", tmp_path / "target", "--drop-points", 5, "--missing", missing)
-    assert found == code
+    exit_code, out, err = judge(
+        tmp_path / "base", tmp_path / "target", "--drop-points", 5, "--missing", missing
+    )
+    assert exit_code == code
     if drop is None:
         assert "2 have no score in the target's log" in err
         assert "--missing as-wrong counts those that only the target lacks as wrong" in err
@@ -310,9 +316,9 @@ def test_logs_that_do_not_compare_are_refused_in_one_line(
     code, out, err = judge(*logs, "--drop-points", 3)
     assert (code, out, err.count("\n")) == (4, "", 1)
     assert re.search(expected, err), err
-    kept = tmp_path / "base.parquet"
-    write_base_log(read_log(logs[0]), kept)
-    assert judge(kept, logs[1], "--drop-points", 3)[2] == err.replace(str(logs[0]), str(kept))
+    base_file = tmp_path / "base.parquet"
+    write_base_log(read_log(logs[0]), base_file)
+    assert judge(base_file, logs[1], "--drop-points", 3)[2] == err.replace(str(logs[0]), str(base_file))
     if allow is not None:
         code, out, _ = judge(*logs, "--drop-points", 3, "--allow", allow)
         assert code == 0
@@ -487,10 +493,10 @@ def test_a_report_is_accepted_and_compared_as_that_of_a_run(
         assert "gsm8k/acc" in (folders[1] / name).read_text("utf-8")
     failures, cases = read_junit(folders[1] / "junit.xml")
     assert failures == 1
-    found = cases["gsm8k/acc"].properties
-    assert (found["slimgate.metric"], found["slimgate.verdict"]) == ("gsm8k/acc", "FAIL")
-    assert float(found["slimgate.drop_points"]) == pytest.approx(15)
-    assert found["slimgate.budget.drop_points"] == "4.0"
+    properties = cases["gsm8k/acc"].properties
+    assert (properties["slimgate.metric"], properties["slimgate.verdict"]) == ("gsm8k/acc", "FAIL")
+    assert float(properties["slimgate.drop_points"]) == pytest.approx(15)
+    assert properties["slimgate.budget.drop_points"] == "4.0"
     passed = (folders[0] / "report.md").read_text("utf-8")
     assert "Ship **target**: inside all budgets." in passed  # no size is known
     assert "self-test" not in passed

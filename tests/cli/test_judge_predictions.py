@@ -27,16 +27,16 @@ def files(folder: Path, **columns: dict[str, Any]) -> list[str]:
 def frauds(folder: Path) -> list[str]:
     """A teacher that finds each fraud, and a variant that finds none."""
     rows = {"teacher": FRAUD["label"], "never": ["ok"] * 600}
-    return files(folder, **{name: {**FRAUD, "prediction": said} for name, said in rows.items()})
+    return files(folder, **{name: {**FRAUD, "prediction": predictions} for name, predictions in rows.items()})
 
 
 def test_the_positive_label_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["judge", *frauds(tmp_path), "--metric", "recall", "--drop-points", "1"]
     assert main(arguments) == 4
-    told = capsys.readouterr().err
+    error = capsys.readouterr().err
     assert (
         'recall needs the positive label, and it is not known which of "fraud" (30 rows) and "ok" (570'
-        in told
+        in error
     )
     assert main([*arguments, "--positive", "fraud"]) == 1
     assert "never: recall 0.000 vs 1.000, drop 100.0 points" in capsys.readouterr().out
@@ -66,8 +66,8 @@ def test_missing_rows_are_left_out_of_tables_alone(
 
 def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher, variant = turned(500, lost=100)
-    said = ["unknown"] * 6 + list(teacher["prediction"])[6:]
-    pair = files(tmp_path, t={**teacher, "prediction": said}, v=variant)
+    predictions = ["unknown"] * 6 + list(teacher["prediction"])[6:]
+    pair = files(tmp_path, t={**teacher, "prediction": predictions}, v=variant)
     arguments = ["judge", *pair, "--metric", "f1_macro", "--drop-points", "2"]
     assert main(arguments) == 1
     out = capsys.readouterr().out
@@ -123,7 +123,7 @@ def test_a_report_of_predictions_has_what_every_report_has(
     assert (record.task.kind, record.task.classes, record.suite.seeds) == ("predictions", ["no", "yes"], [7])
     assert record.verdict.status == "FAIL"
     assert record.variant("small").quality["f1_macro"].teacher == 1.0
-    assert {one.name for one in (folder / "outcomes").iterdir()} == {"teacher.parquet", "small.parquet"}
+    assert {path.name for path in (folder / "outcomes").iterdir()} == {"teacher.parquet", "small.parquet"}
     text = (folder / "report.md").read_text()
     assert "small: f1_macro 0.850 vs 1.000" in text
     digest = hashlib.sha256((tmp_path / "small.csv").read_bytes()).hexdigest()[:12]
@@ -196,7 +196,7 @@ def test_several_targets_have_one_report(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     assert main(["judge", *trio, "--drop-points", "5", "--report", str(folder)]) == 1
     record = read_record(folder / "run.json")
-    assert [str(one.quality["accuracy"].verdict) for one in record.variants[1:]] == ["FAIL", "PASS"]
+    assert [str(variant.quality["accuracy"].verdict) for variant in record.variants[1:]] == ["FAIL", "PASS"]
 
 
 def test_a_later_target_never_replaces_an_earlier_one(
@@ -226,9 +226,9 @@ def test_a_metric_without_a_direction_is_refused(
 ) -> None:
     pair = [table(tmp_path / "b.csv", metric, 0.1), table(tmp_path / "t.csv", metric, 0.2)]
     assert main(["judge", *pair, "--drop-points", "2"]) == 4
-    told = capsys.readouterr().err
-    assert f"{metric}: neither the log nor the name says whether more is better" in told
-    assert f'--higher-is-better "{metric}" or --lower-is-better "{metric}"' in told
+    error = capsys.readouterr().err
+    assert f"{metric}: neither the log nor the name says whether more is better" in error
+    assert f'--higher-is-better "{metric}" or --lower-is-better "{metric}"' in error
     budget = ("--drop-points", "2", "--range", f"{metric}=0:1")
     assert main(["judge", *pair, *budget, "--lower-is-better", metric]) == 1
     assert main(["judge", *pair, *budget, "--higher-is-better", metric[:4] + "*"]) == 0

@@ -159,9 +159,9 @@ def test_a_budget_on_both_sides_asks_for_the_range(judge: Judge, tmp_path: Path)
 
 def test_a_range_that_is_none_is_refused(judge: Judge, tmp_path: Path) -> None:
     logs = pair(tmp_path, GRADES, GRADES)
-    for option, said in (("grade", "expected NAME=LOW:HIGH"), ("grad=1:10", "Did you mean grade?")):
+    for option, message in (("grade", "expected NAME=LOW:HIGH"), ("grad=1:10", "Did you mean grade?")):
         code, _, err = judge(*logs, "--drop-points", 5, "--range", option)
-        assert (code, said in err) == (4, True)
+        assert (code, message in err) == (4, True)
     file = tmp_path / "budgets.toml"
     file.write_text('[budgets]\n"*" = { drop_points = 5.0 }\n[ranges]\ngrade = [10, 1]\n', "utf-8")
     code, _, err = judge(*logs, "--budgets", file)

@@ -55,10 +55,10 @@ def test_repeats_of_an_id_are_refused_or_read_as_epochs(judge: Judge, table: Tab
 
 def test_epochs_without_their_number_are_those_with_it(judge: Judge, table: Table) -> None:
     def figures(*arguments: object) -> Any:
-        (found,) = json.loads(judge(*arguments, "--json")[1]).values()
+        (target,) = json.loads(judge(*arguments, "--json")[1]).values()
         return {
             key: value
-            for key, value in found["quality"]["score"].items()
+            for key, value in target["quality"]["score"].items()
             if key not in ("message", "measured")
         }
 
@@ -86,9 +86,12 @@ def test_the_rows_of_a_table_may_stand_in_any_order(judge: Judge, table: Table) 
             table(f"{name}{number}", "id metric score", sorted(scores(lost), key=key))
             for name, lost in (("base", 0), ("target", 30))
         ]
-        found = json.loads(judge(*files, "--json")[1])[f"target{number}"]
+        target = json.loads(judge(*files, "--json")[1])[f"target{number}"]
         outputs.append(
-            {name: (one["n"], one["drop_points"], one["verdict"]) for name, one in found["quality"].items()}
+            {
+                name: (facts["n"], facts["drop_points"], facts["verdict"])
+                for name, facts in target["quality"].items()
+            }
         )
     assert (
         outputs == [{"em": (300, pytest.approx(10.0), "FAIL"), "f1": (300, pytest.approx(10.0), "FAIL")}] * 3
@@ -114,8 +117,8 @@ def test_rows_without_a_score_in_both_logs_are_missing(judge: Judge, table: Tabl
     assert "400 samples have no score" in (facts.quality["score"].message or "")
     assert "400 have no score in either log" in facts.notes[0]
     assert "400 have no score in either log" in (report / "report.md").read_text("utf-8")
-    found = json.loads(judge(*files, "--missing", "drop", "--json")[1])["target"]
-    assert found["samples"]["score"]["unscored_both"] == 400
+    target = json.loads(judge(*files, "--missing", "drop", "--json")[1])["target"]
+    assert target["samples"]["score"]["unscored_both"] == 400
 
 
 def test_a_metric_that_some_rows_of_a_table_lack_is_missing(judge: Judge, table: Table) -> None:
@@ -153,8 +156,8 @@ def test_an_assertion_that_a_test_has_is_missing_without_a_value(judge: Judge, t
     code, _, err = judge(*(promptfoo(tmp_path / f"{name}.json", rows) for name in ("base", "target")))
     assert code == 4
     assert 'correctness: of 100 samples 40 have no score in either log ("10", "11", "12" and 37 more)' in err
-    whole = [{}] * 10 + [with_value] * 190
-    code, out, _ = judge(*(promptfoo(tmp_path / f"{name}.json", whole) for name in ("base", "target")))
+    complete = [{}] * 10 + [with_value] * 190
+    code, out, _ = judge(*(promptfoo(tmp_path / f"{name}.json", complete) for name in ("base", "target")))
     assert code == 0
     assert "; a metric does not apply to 10 samples" in out
 

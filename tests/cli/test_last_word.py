@@ -66,7 +66,8 @@ CASES: dict[str, tuple[Judged, str, str, bool]] = {
 
 def record_of(judged: Judged) -> RunRecord:
     budgets = [
-        BudgetFacts(kind="floor", limit=0.5, verdict=one, on_inconclusive=wish) for one, wish in judged
+        BudgetFacts(kind="floor", limit=0.5, verdict=status, on_inconclusive=on_inconclusive)
+        for status, on_inconclusive in judged
     ]
     facts = QualityFacts(
         teacher=0.9,
@@ -74,14 +75,19 @@ def record_of(judged: Judged) -> RunRecord:
         drop_points=1.0,
         n=90,
         budgets=budgets,
-        verdict=worst_verdict([one for one, _ in judged]),
+        verdict=worst_verdict([status for status, _ in judged]),
         message="a: accuracy",
         measured="2026-11-20T08:14:02Z",
     )
     variant = VariantRecord(name="a", parent=TEACHER, quality={"accuracy": facts})
-    found = verdict([variant], SelfTest(), 0)
+    run_verdict = verdict([variant], SelfTest(), 0)
     return sample_record(
-        variants=[variant], verdict=found, this_run=found, followed=[], self_test=SelfTest(), looks=None
+        variants=[variant],
+        verdict=run_verdict,
+        this_run=run_verdict,
+        followed=[],
+        self_test=SelfTest(),
+        looks=None,
     )
 
 
@@ -93,13 +99,13 @@ def test_every_place_has_the_same_word(judged: Judged, word: str, line: str, fai
     assert verdict_line(record).startswith(f"**{word}**")
     assert {row.status for row in lines(record)} == {word}
     assert json.loads(to_json(record))["verdict"]["status"] == word
-    terminal = [to_text(one) for one in summary_lines(record, "report.md")]
-    assert any(one.startswith(f"{record.suite.path}: {word} (") for one in terminal)
+    terminal = [to_text(styled) for styled in summary_lines(record, "report.md")]
+    assert any(printed.startswith(f"{record.suite.path}: {word} (") for printed in terminal)
     comment = pr_comment([record])
     assert f"**{word}**" in comment
     for text in (verdict_line(record), comment, terminal[-1]):
         assert word == "PASS" or "**PASS**" not in text
-    marked = {one.split(" ", 1)[0] for one in budget_annotations(record, "x.toml")}
+    marked = {annotation.split(" ", 1)[0] for annotation in budget_annotations(record, "x.toml")}
     assert marked == ({"::error"} if F in dict(judged) else {"::warning"} if U in dict(judged) else set())
     assert format_verdict(record.verdict) == line
 

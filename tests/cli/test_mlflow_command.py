@@ -29,15 +29,15 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def parents(client: Any, experiment: str = "slimgate") -> list[Any]:
-    found = client.get_experiment_by_name(experiment)
-    every = client.search_runs([found.experiment_id])
+    logged = client.get_experiment_by_name(experiment)
+    every = client.search_runs([logged.experiment_id])
     return [run for run in every if "mlflow.parentRunId" not in run.data.tags]
 
 
 def children(client: Any, parent: Any) -> dict[str, Any]:
-    wanted = RUNS.format(parent.info.run_id)
-    found = client.search_runs([parent.info.experiment_id], filter_string=wanted)
-    return {run.info.run_name: run for run in found}
+    query = RUNS.format(parent.info.run_id)
+    runs = client.search_runs([parent.info.experiment_id], filter_string=query)
+    return {run.info.run_name: run for run in runs}
 
 
 def test_a_record_becomes_a_run_with_one_run_for_each_model(client: Any, tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_a_record_becomes_a_run_with_one_run_for_each_model(client: Any, tmp_pat
     assert (parent.info.run_name, parent.info.status) == (SUITE, "FINISHED")
     assert (parent.data.tags["slimgate.status"], parent.data.metrics["budgets/passed"]) == ("PASS", 1)
     assert parent.info.end_time == 1793520000000  # 2026-11-01T08:00:00+00:00
-    kept = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert kept == {"run.json", "report.md"}
+    artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert artifacts == {"run.json", "report.md"}
     back = Path(client.download_artifacts(parent.info.run_id, "run.json", str(tmp_path)))
     assert back.read_bytes() == (folder / "run.json").read_bytes()
     assert children(client, parent).keys() == {"teacher", "int8"}
@@ -62,8 +62,8 @@ def test_figures_are_metrics_and_verdicts_are_tags(client: Any, tmp_path: Path) 
     }
     assert main(["mlflow", str(write_release(tmp_path / "support", models=models))]) == 0
     (parent,) = parents(client)
-    found = children(client, parent)
-    int8 = found["int8"].data
+    runs = children(client, parent)
+    int8 = runs["int8"].data
     assert int8.metrics["metric/accuracy/value"] == 0.9425
     assert int8.metrics["metric/accuracy/drop_points"] == pytest.approx(0.75)
     low, high = (int8.metrics[f"metric/accuracy/drop_points_{end}"] for end in ("low", "high"))
@@ -84,9 +84,9 @@ def test_figures_are_metrics_and_verdicts_are_tags(client: Any, tmp_path: Path) 
     assert int8.tags["slimgate.budgets.metric/accuracy"] == "drop_points=1"
     assert int8.tags["slimgate.verdict.behaviour"] == "FAIL"
     assert "slimgate.verdict.latency/b1" not in int8.tags
-    broken = found["broken"]
+    broken = runs["broken"]
     assert (broken.info.status, broken.data.tags["slimgate.error"]) == ("FAILED", "no such kernel")
-    assert "parent" not in found["teacher"].data.params
+    assert "parent" not in runs["teacher"].data.params
 
 
 def test_the_same_record_is_logged_once_unless_asked_again(
@@ -110,9 +110,9 @@ def test_the_same_record_is_logged_once_unless_asked_again(
 def test_what_was_logged_in_part_is_logged_again(client: Any, tmp_path: Path) -> None:
     folder = write_release(tmp_path / "support")
     assert main(["mlflow", str(folder)]) == 0
-    (whole,) = parents(client)
+    (parent,) = parents(client)
     # the tag is set last: of a run that was interrupted it is not there
-    client.delete_tag(whole.info.run_id, "slimgate.record")
+    client.delete_tag(parent.info.run_id, "slimgate.record")
     assert main(["mlflow", str(folder)]) == 0
     assert len(parents(client)) == 2
 
@@ -137,9 +137,9 @@ def test_what_mlflow_refuses_is_one_line(
     client.delete_experiment(client.create_experiment("gone"))
     capsys.readouterr()
     assert main(["mlflow", str(folder), "--experiment", "gone"]) == 4
-    told = capsys.readouterr()
-    assert (told.out, len(told.err.splitlines())) == ("", 1)
-    assert told.err.startswith("slimgate mlflow: MLflow: ")
+    captured = capsys.readouterr()
+    assert (captured.out, len(captured.err.splitlines())) == ("", 1)
+    assert captured.err.startswith("slimgate mlflow: MLflow: ")
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ class Params(Table):
 
 
 def test_options_have_kinds_ranges_and_defaults_as_in_toml() -> None:
-    own, _ = option_tables(Params.model_json_schema())
-    assert own.names == ()
-    assert [(option.name, option.kind, option.default) for option in own.options] == [
+    table, _ = option_tables(Params.model_json_schema())
+    assert table.names == ()
+    assert [(option.name, option.kind, option.default) for option in table.options] == [
         ("share", "number, > 0, < 1", "required"),
         ("scope", '"global" | "layer"', '"global"'),
         ("block", '[integer, integer] or "row"', "[1, 1]"),
@@ -39,7 +39,7 @@ def test_options_have_kinds_ranges_and_defaults_as_in_toml() -> None:
         ("augment", "table", "–"),
         ("further", "array of table", "[]"),
     ]
-    assert own.options[0].about == "Of the neurons, those that go."
+    assert table.options[0].about == "Of the neurons, those that go."
 
 
 def test_a_table_that_two_options_hold_is_shown_once_for_both() -> None:

@@ -23,13 +23,13 @@ def test_few_rows_cannot_decide_and_many_can(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_model_at_the_budget_passes_one_time_in_twenty() -> None:
-    found = plan(1319, 0.08, 0.01)
-    assert found.at_budget is not None
-    assert 0.04 < found.at_budget.passes < 0.06
-    assert 0.04 < found.at_budget.fails < 0.06
-    assert 0.45 < found.at_budget.point_passes < 0.56
-    assert found.equal.fails < 0.01
-    assert found.equal.undecided == pytest.approx(1 - found.equal.passes - found.equal.fails)
+    planned = plan(1319, 0.08, 0.01)
+    assert planned.at_budget is not None
+    assert 0.04 < planned.at_budget.passes < 0.06
+    assert 0.04 < planned.at_budget.fails < 0.06
+    assert 0.45 < planned.at_budget.point_passes < 0.56
+    assert planned.equal.fails < 0.01
+    assert planned.equal.undecided == pytest.approx(1 - planned.equal.passes - planned.equal.fails)
 
 
 @pytest.mark.parametrize(("rows", "flips", "margin"), [(100, 0.2, 0.0005), (1000, 0.01, 0.00005)])
@@ -61,9 +61,9 @@ def test_shares_are_those_of_the_test_that_judges_logs() -> None:
 
 
 def test_a_drop_larger_than_the_flips_is_not_simulated() -> None:
-    found = plan(500, 0.015, 0.01)
-    assert found.at_budget is not None
-    assert found.twice is None
+    planned = plan(500, 0.015, 0.01)
+    assert planned.at_budget is not None
+    assert planned.twice is None
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def heavy(modules: set[str]) -> set[str]:
     return {module for module in modules if module in HEAVY}
 
 
-def own(modules: set[str]) -> set[str]:
+def list_packages(modules: set[str]) -> set[str]:
     """The packages of slimgate among them, `slimgate.logs` of slimgate.logs.pairs."""
     return {".".join(name.split(".")[:2]) for name in modules if name.startswith("slimgate.")}
 
@@ -53,7 +53,7 @@ def own(modules: set[str]) -> set[str]:
 def test_the_version_imports_no_command() -> None:
     modules = imports_of("slimgate.cli.main", "--version")
     assert heavy(modules) == set()
-    assert own(modules) <= {"slimgate._system", "slimgate.cli", "slimgate.errors"}
+    assert list_packages(modules) <= {"slimgate._system", "slimgate.cli", "slimgate.errors"}
     commands = {name for name in modules if name.startswith("slimgate.cli.")}
     assert commands <= {"slimgate.cli.main", "slimgate.cli.parser"}
 
@@ -63,7 +63,7 @@ def test_the_version_imports_no_command() -> None:
 def test_the_help_of_a_command_imports_its_arguments_alone(command: str) -> None:
     modules = imports_of("slimgate.cli.main", command, "--help")
     assert heavy(modules) == set()
-    assert own(modules) <= {"slimgate.cli", "slimgate.errors", "slimgate._system"}
+    assert list_packages(modules) <= {"slimgate.cli", "slimgate.errors", "slimgate._system"}
 
 
 def write_table(path: Path, scores: Iterable[bool]) -> None:
@@ -82,7 +82,7 @@ def test_a_verdict_on_tables_of_scores_imports_what_it_uses(period: int, tmp_pat
     assert "scipy.special._ufuncs" in modules
     assert "scipy.special" not in modules
     assert not {"scipy.stats", "scipy.optimize", "pyarrow.parquet", "jinja2", "markdown_it"} & modules
-    assert own(modules) <= {
+    assert list_packages(modules) <= {
         *("slimgate._system", "slimgate.budgets", "slimgate.cli", "slimgate.data", "slimgate.errors"),
         *("slimgate.judge", "slimgate.logs", "slimgate.outcomes", "slimgate.plugins", "slimgate.results"),
         # of the last three only what names units, counts and figures
@@ -120,7 +120,7 @@ def test_collecting_a_suite_imports_no_models_runs_or_reports() -> None:
     # pyarrow, as sources of rows are of tables
     assert heavy(modules) == {"numpy", "pyarrow", "pydantic"}
     assert not {"nltk", "sacrebleu", "pyarrow.compute", "pyarrow.parquet", "pyarrow.csv"} & modules
-    assert not {"slimgate.logs", "slimgate.record", "slimgate.store"} & own(modules)
+    assert not {"slimgate.logs", "slimgate.record", "slimgate.store"} & list_packages(modules)
     runs = {name for name in modules if name.startswith(("slimgate.run.", "slimgate.plugin.gates."))}
     assert runs == {"slimgate.run.other_load", "slimgate.run.progress"}
     reports = {name for name in modules if name.startswith("slimgate.report.")}

@@ -22,16 +22,16 @@ def test_every_step_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixt
 
 def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "magnitude_prune"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("Sets the smallest weights")
-    [sparsity] = [line.split() for line in told.splitlines() if line.startswith("sparsity ")]
+    printed = capsys.readouterr().out
+    assert printed.startswith("Sets the smallest weights")
+    [sparsity] = [line.split() for line in printed.splitlines() if line.startswith("sparsity ")]
     assert " ".join(sparsity).startswith(
         "sparsity number, > 0, < 1 required Share of the weights in the blocks' linear layers"
     )
-    [scope] = [line for line in told.splitlines() if line.startswith("scope ")]
+    [scope] = [line for line in printed.splitlines() if line.startswith("scope ")]
     assert '"global" | "layer"' in scope
     assert '"row"  "global"   Which weights' in scope
-    assert "promises             sparser" in told
+    assert "promises             sparser" in printed
 
 
 @pytest.mark.parametrize("name", known_plugins("step"))
@@ -42,16 +42,16 @@ def test_every_step_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_options_of_inner_tables_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "mixed_precision"]) == 0
-    told = capsys.readouterr().out
-    assert told.count("narrow.gptq = { … }\nwide.gptq = { … }\n\noption ") == 1
-    assert told.count("\ndamping ") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("narrow.gptq = { … }\nwide.gptq = { … }\n\noption ") == 1
+    assert printed.count("\ndamping ") == 1
 
 
 def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "in_tower"]) == 0
-    told = capsys.readouterr().out
-    assert "this depends on its options" in told
-    assert "no rows" not in told
+    printed = capsys.readouterr().out
+    assert "this depends on its options" in printed
+    assert "no rows" not in printed
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_splits_that_options_add_are_told(capsys: pytest.CaptureFixture[str], na
 
 def test_a_method_of_a_users_own_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "fixtures.own.step:round_weights"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("Rounds every weight to so many decimal places.\n\noption ")
-    assert "digits" in told
+    printed = capsys.readouterr().out
+    assert printed.startswith("Rounds every weight to so many decimal places.\n\noption ")
+    assert "digits" in printed
 
 
 def test_an_unknown_name_is_exit_code_4_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

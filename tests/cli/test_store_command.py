@@ -22,11 +22,11 @@ from slimgate.store.store import DamagedEntry, Store
 
 DAY = 24 * 60 * 60
 MEGABYTE = 1024**2
-Told = Callable[..., tuple[int, str, str]]
+RunStore = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Told:
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunStore:
     """Runs `slimgate store` on tmp_path/s: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
 
@@ -38,7 +38,7 @@ def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     return run
 
 
-def made(root: Path, kind: str, key: str, *, days: float, size: int = MEGABYTE, **facts: Any) -> Path:
+def make_entry(root: Path, kind: str, key: str, *, days: float, size: int = MEGABYTE, **facts: Any) -> Path:
     """An entry that a process, which has ended, used so many days ago."""
     code = f"""
 import os, sys
@@ -62,10 +62,12 @@ def used(root: Path, name: str, days: float) -> None:
 def store(tmp_path: Path) -> Path:
     """A variant, what it was built from, their outcomes, splits; the variant was used last."""
     root = tmp_path / "s"
-    made(root, "artifacts", "parent", days=5, digest="d0", step="fine_tune", told="teacher · step 2 of 2")
-    made(root, "artifacts", "child", days=1, digest="d1", step="prune", told="student", parents=["d0"])
-    made(root, "outcomes", "answers", days=3, artifact="d1", rows=60)
-    made(root, "splits", "rows", days=4, source="files", rows={"train": 60, "gate": 30})
+    make_entry(
+        root, "artifacts", "parent", days=5, digest="d0", step="fine_tune", told="teacher · step 2 of 2"
+    )
+    make_entry(root, "artifacts", "child", days=1, digest="d1", step="prune", told="student", parents=["d0"])
+    make_entry(root, "outcomes", "answers", days=3, artifact="d1", rows=60)
+    make_entry(root, "splits", "rows", days=4, source="files", rows={"train": 60, "gate": 30})
     return root
 
 
@@ -73,9 +75,9 @@ def names(root: Path) -> set[str]:
     return {path.parent.name for path in root.glob("*/*/manifest.json")}
 
 
-def test_ls_shows_content_size_and_last_use_of_each_entry(told: Told, store: Path) -> None:
+def test_ls_shows_content_size_and_last_use_of_each_entry(command: RunStore, store: Path) -> None:
     os.utime(store / "used/artifacts-child", (1_700_000_000,) * 2)
-    code, out, _ = told("ls")
+    code, out, _ = command("ls")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert code == 0
     assert lines[0] == "kind key of size last use (UTC)"
@@ -93,11 +95,11 @@ def test_finding_an_entry_is_a_use_of_it(store: Path) -> None:
     assert (last_use(store, "artifacts/parent") or 0) > before + 4 * DAY
 
 
-def test_verify_names_what_is_damaged(told: Told, store: Path) -> None:
-    assert told("verify") == (0, "4 entries, 4.0 MB: none damaged\n", "")
+def test_verify_names_what_is_damaged(command: RunStore, store: Path) -> None:
+    assert command("verify") == (0, "4 entries, 4.0 MB: none damaged\n", "")
     (store / "artifacts/child/a.bin").write_bytes(bytes(MEGABYTE - 1) + b"\1")
     (store / "splits/rows/manifest.json").unlink()
-    code, out, _ = told("verify")
+    code, out, _ = command("verify")
     assert code == 1
     child, rows, last = out.splitlines()
     assert child.startswith(f"{store}/artifacts/child: a.bin: sha256 ")
@@ -105,55 +107,57 @@ def test_verify_names_what_is_damaged(told: Told, store: Path) -> None:
     assert last.endswith(": 2 damaged")
 
 
-def test_prune_removes_the_oldest_until_the_rest_fits(told: Told, store: Path) -> None:
-    code, out, _ = told("prune", "--max-size", "2.5MB", "--dry-run")
+def test_prune_removes_the_oldest_until_the_rest_fits(command: RunStore, store: Path) -> None:
+    code, out, _ = command("prune", "--max-size", "2.5MB", "--dry-run")
     assert code == 0
     assert out.splitlines()[-1] == "2 entries, 2.0 MB, would be removed; left: 2 entries, 2.0 MB"
     assert len(names(store)) == 4
-    code, out, _ = told("prune", "--max-size", "2.5MB")
+    code, out, _ = command("prune", "--max-size", "2.5MB")
     assert code == 0
     assert out.splitlines()[-1] == "2 entries, 2.0 MB, removed; left: 2 entries, 2.0 MB"
     assert names(store) == {"answers", "child"}
     assert last_use(store, "artifacts/parent") is None
     assert list((store / "tmp").iterdir()) == []
-    assert told("prune", "--max-size", "2.5MB")[1] == "0 entries, 0.0 MB, removed; left: 2 entries, 2.0 MB\n"
+    assert (
+        command("prune", "--max-size", "2.5MB")[1] == "0 entries, 0.0 MB, removed; left: 2 entries, 2.0 MB\n"
+    )
 
 
-def test_prune_removes_what_was_not_used_for_so_many_days(told: Told, store: Path) -> None:
-    assert told("prune", "--older-than", "3.5")[0] == 0
+def test_prune_removes_what_was_not_used_for_so_many_days(command: RunStore, store: Path) -> None:
+    assert command("prune", "--older-than", "3.5")[0] == 0
     assert names(store) == {"answers", "child"}
 
 
-def test_a_clock_that_was_set_back_makes_nothing_old(told: Told, store: Path) -> None:
+def test_a_clock_that_was_set_back_makes_nothing_old(command: RunStore, store: Path) -> None:
     used(store, "artifacts-parent", -300)
-    assert told("prune", "--older-than", "2")[0] == 0
+    assert command("prune", "--older-than", "2")[0] == 0
     assert names(store) == {"parent", "child"}
     note_use(store, "artifacts/parent")
     assert abs((last_use(store, "artifacts/parent") or 0) - time.time()) < 60
 
 
-def test_entries_of_a_baseline_stay_with_their_parents(told: Told, store: Path) -> None:
+def test_entries_of_a_baseline_stay_with_their_parents(command: RunStore, store: Path) -> None:
     record = sample_record()
     artifact = record.variants[1].artifact
     assert artifact is not None
     variant = record.variants[1].model_copy(update={"artifact": artifact.model_copy(update={"digest": "d1"})})
-    kept = record.model_copy(update={"variants": [record.variants[0], variant]})
+    baseline = record.model_copy(update={"variants": [record.variants[0], variant]})
     file = store.parent / "reports/baselines/v1/x/run.json"
     file.parent.mkdir(parents=True)
-    file.write_text(to_json(kept))
-    code, out, _ = told("prune", "--max-size", "0", "--dry-run")
+    file.write_text(to_json(baseline))
+    code, out, _ = command("prune", "--max-size", "0", "--dry-run")
     assert (code, out.splitlines()[-1]) == (0, "1 entry, 1.0 MB, would be removed; left: 3 entries, 3.0 MB")
     elsewhere = store.parent / "elsewhere"
     file.parent.rename(elsewhere)
     for path in (elsewhere, elsewhere / "run.json", store.parent):
-        assert told("prune", "--max-size", "0", "--dry-run", "--keep", str(path))[1] == out
+        assert command("prune", "--max-size", "0", "--dry-run", "--keep", str(path))[1] == out
     assert "3 entries, 3.0 MB, stay: a baseline refers to it" in out
-    assert told("prune", "--max-size", "0")[0] == 0
+    assert command("prune", "--max-size", "0")[0] == 0
     assert names(store) == set()
 
 
 def test_baselines_next_to_the_store_count_in_every_folder(
-    told: Told, store: Path, monkeypatch: pytest.MonkeyPatch
+    command: RunStore, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a nightly job: cd / && slimgate store prune --store /srv/repository/.slimgate."""
     record = sample_record()
@@ -165,11 +169,11 @@ def test_baselines_next_to_the_store_count_in_every_folder(
     file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], variant]})))
     (store.parent / "jobs").mkdir()
     monkeypatch.chdir(store.parent / "jobs")
-    out = told("prune", "--max-size", "0")[1]
+    out = command("prune", "--max-size", "0")[1]
     assert "3 entries, 3.0 MB, stay: a baseline refers to it" in out
 
 
-def test_splits_of_a_baseline_stay(told: Told, tmp_path: Path) -> None:
+def test_splits_of_a_baseline_stay(command: RunStore, tmp_path: Path) -> None:
     record = sample_record()
     digest = record.task.splits["gate"].digest
     folder = Path("rows")
@@ -182,13 +186,13 @@ def test_splits_of_a_baseline_stay(told: Told, tmp_path: Path) -> None:
     Store(tmp_path / "s")
     (tmp_path / "t/splits").rename(tmp_path / "s/splits")
     (tmp_path / "run.json").write_text(to_json(record))
-    assert "1 entry" in told("prune", "--max-size", "0", "--keep", "run.json")[1]
+    assert "1 entry" in command("prune", "--max-size", "0", "--keep", "run.json")[1]
     assert names(tmp_path / "s") == {"rows"}
 
 
-def test_an_unreadable_baseline_stops_a_prune_at_the_start(told: Told, store: Path) -> None:
+def test_an_unreadable_baseline_stops_a_prune_at_the_start(command: RunStore, store: Path) -> None:
     (store.parent / "run.json").write_text("{}")
-    code, _, error = told("prune", "--max-size", "0", "--keep", "run.json")
+    code, _, error = command("prune", "--max-size", "0", "--keep", "run.json")
     assert code == 4
     assert error.startswith("slimgate store: run.json: not a run record")
     assert len(names(store)) == 4
@@ -204,19 +208,19 @@ time.sleep(60)
 """
 
 
-def test_what_a_running_process_uses_stays_until_it_ends_or_dies(told: Told, store: Path) -> None:
+def test_what_a_running_process_uses_stays_until_it_ends_or_dies(command: RunStore, store: Path) -> None:
     user = subprocess.Popen([sys.executable, "-c", USER, str(store)], stdout=subprocess.PIPE, text=True)
     assert user.stdout is not None
     assert user.stdout.readline() == "found\n"
     try:
-        out = told("prune", "--max-size", "0")[1]
+        out = command("prune", "--max-size", "0")[1]
         assert "1 entry, 1.0 MB, stay: a running process uses it" in out
         assert names(store) == {"parent"}
         assert list_used_entries(store) == {"artifacts/parent"}
     finally:
         user.kill()
         user.communicate()
-    assert told("prune", "--max-size", "0")[0] == 0
+    assert command("prune", "--max-size", "0")[0] == 0
     assert names(store) == set()
     assert list((store / "holds").iterdir()) == []
     assert list_used_entries(store) == frozenset()
@@ -226,15 +230,15 @@ def test_a_process_that_ends_leaves_no_hold(store: Path) -> None:
     assert list((store / "holds").iterdir()) == []
 
 
-def test_what_was_set_aside_is_listed_and_pruned(told: Told, store: Path) -> None:
+def test_what_was_set_aside_is_listed_and_pruned(command: RunStore, store: Path) -> None:
     (store / "artifacts/child/a.bin").unlink()
     with pytest.warns(DamagedEntry):
         Store(store).make("artifacts", "child", lambda _: {"digest": "d1"})
-    assert "damaged" in told("ls")[1]
-    assert told("verify")[1].endswith("4 entries, 3.0 MB: none damaged; 1 set aside before\n")
+    assert "damaged" in command("ls")[1]
+    assert command("verify")[1].endswith("4 entries, 3.0 MB: none damaged; 1 set aside before\n")
     [aside] = (store / "damaged").iterdir()
     used(store, f"damaged-{aside.name}", 9)
-    told("prune", "--older-than", "8")
+    command("prune", "--older-than", "8")
     assert list((store / "damaged").iterdir()) == []
     assert not list((store / "locks").glob("damaged-*"))
 
@@ -251,19 +255,21 @@ def test_what_was_set_aside_is_listed_and_pruned(told: Told, store: Path) -> Non
         (["prune", "--older-than", "nan"], "--older-than nan: expected days, 0 or more"),
         (["prune", "--max-size", "1", "--keep", "no.json"], "no.json: no such file, expected a run.json or"),
     ],
-    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_usage_is_one_line(told: Told, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_wrong_usage_is_one_line(
+    command: RunStore, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     Store(tmp_path / "s")
-    code, out, error = told(*arguments)
+    code, out, error = command(*arguments)
     assert (code, out, error.count("\n")) == (4, "", 1)
     assert error.startswith(f"slimgate store: {message}")
 
 
 @pytest.mark.parametrize("action", ["ls", "verify", "prune"])
-def test_a_folder_that_is_no_store_is_left_alone(told: Told, tmp_path: Path, action: str) -> None:
+def test_a_folder_that_is_no_store_is_left_alone(command: RunStore, tmp_path: Path, action: str) -> None:
     (tmp_path / "s/letters/old").mkdir(parents=True)
-    code, _, error = told(action, *(["--max-size", "0"] if action == "prune" else []))
+    code, _, error = command(action, *(["--max-size", "0"] if action == "prune" else []))
     assert code == 4
     assert "there is no store, expected a folder that slimgate made" in error
     assert [path.name for path in (tmp_path / "s").rglob("*")] == ["letters", "old"]

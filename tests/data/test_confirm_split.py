@@ -65,9 +65,9 @@ def test_no_text_and_no_group_is_in_confirm_and_elsewhere(group: str | None) -> 
     result = cut_of({"all": twice}, group, train=40, calibration=8, selection=10, gate=30, confirm=20)
     assert result.reports[CONFIRM].n == 20
     for column in ("text", *([group] if group else [])):
-        found = values(result, column)
-        others = set().union(*(found[name] for name in SPLITS))
-        assert not found[CONFIRM] & others
+        by_split = values(result, column)
+        rest = set().union(*(by_split[name] for name in SPLITS))
+        assert not by_split[CONFIRM] & rest
 
 
 def test_labels_are_drawn_in_the_shares_of_their_part() -> None:
@@ -81,12 +81,12 @@ def test_a_named_part_is_complete_but_for_gate_rows() -> None:
         "confirm": pa.concat_tables([table(20, start=200), table(3, start=100), table(4, start=0)]),
     }
     result = cut_of(parts, selection=8, calibration=0)
-    found = values(result, "text")
+    by_split = values(result, "text")
     assert result.reports["gate"].n == 20
     assert result.reports[CONFIRM].n == 24  # three of its texts are the gate's
     assert result.reports[CONFIRM].dropped_overlap == 3
-    assert {f"text {k}" for k in range(4)} <= found[CONFIRM]  # the train rows of these texts went
-    assert not found[CONFIRM] & set().union(*(found[name] for name in SPLITS))
+    assert {f"text {k}" for k in range(4)} <= by_split[CONFIRM]  # the train rows of these texts went
+    assert not by_split[CONFIRM] & set().union(*(by_split[name] for name in SPLITS))
 
 
 def test_gate_rest_leaves_the_stated_rows_to_confirm() -> None:
@@ -121,13 +121,13 @@ reads_confirm.reads = ("train", "confirm")  # type: ignore[attr-defined]
 
 def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
     step = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
-    own = 'shorter = { steps = [{ "tests.data.test_confirm_split:reads_confirm" = {} }] }'
+    replacement = 'shorter = { steps = [{ "tests.data.test_confirm_split:reads_confirm" = {} }] }'
     with pytest.raises(SuiteError, match='reads "confirm": confirm rows are for verdicts only'):
-        tiny_run(tmp_path, **{SIZES: MORE, step: own})
+        tiny_run(tmp_path, **{SIZES: MORE, step: replacement})
 
 
 @pytest.mark.parametrize(
-    ("points", "told"),
+    ("points", "message"),
     [
         (
             "0.5",
@@ -136,15 +136,15 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
         ("90.0", "confirm: 12 rows in 3 groups can decide every planned budget on a drop"),
     ],
 )
-def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, told: str) -> None:
+def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, message: str) -> None:
     budgets = f"[budgets]\naccuracy = {{ drop_points = {points} }}\nflips = {{ flips_max_percent = 1.0 }}\n"
     run = tiny_run(tmp_path, **{SIZES: MORE, "[measure]": budgets + "[measure]"})
     lines = [to_text(line) for line in plan_lines(run, None)]
     assert "confirm 12" in next(line for line in lines if line.startswith("rows: "))
-    found = [line for line in lines if line.startswith("confirm: ")]
-    assert len(found) == 1
-    assert found[0].startswith(told)
-    assert ("CANNOT" in found[0]) == (points == "0.5")
+    confirm_lines = [line for line in lines if line.startswith("confirm: ")]
+    assert len(confirm_lines) == 1
+    assert confirm_lines[0].startswith(message)
+    assert ("CANNOT" in confirm_lines[0]) == (points == "0.5")
 
 
 def test_a_run_on_the_gate_cannot_ask_for_its_rows(tmp_path: Path) -> None:

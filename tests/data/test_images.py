@@ -38,13 +38,13 @@ def test_an_image_is_the_same_in_every_form(tmp_path: Path) -> None:
 
 
 def test_grey_pixels_become_three_channels() -> None:
-    found = np.asarray(picture([[0, 255], [128, 64]]))
-    assert found.shape == (2, 2, 3)
-    assert found[1, 0].tolist() == [128, 128, 128]
+    pixels = np.asarray(picture([[0, 255], [128, 64]]))
+    assert pixels.shape == (2, 2, 3)
+    assert pixels[1, 0].tolist() == [128, 128, 128]
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (b"no image", "cannot identify"),
         ([[300, 0]], "pixels from 0 to 300 were given"),
@@ -52,8 +52,8 @@ def test_grey_pixels_become_three_channels() -> None:
     ],
     ids=["bytes", "range", "shape"],
 )
-def test_what_is_no_image_is_an_error(value: Any, told: str) -> None:
-    with pytest.raises(DataError, match=f"an image cannot be read: .*{told}"):
+def test_what_is_no_image_is_an_error(value: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"an image cannot be read: .*{message}"):
         picture(value)
 
 
@@ -92,17 +92,17 @@ def test_a_file_that_pillow_refuses_is_an_error(content: bytes, problem: str) ->
 
 def plain(pictures: list[Any], *, return_tensors: str) -> dict[str, Any]:
     assert return_tensors == "np"
-    return {"pixel_values": np.stack([np.asarray(one, dtype=np.float32) for one in pictures])}
+    return {"pixel_values": np.stack([np.asarray(image, dtype=np.float32) for image in pictures])}
 
 
 def test_many_images_are_processed_when_a_batch_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [[[k, 0], [0, 0]] for k in range(5)]
-    few = Pixels(images, plain).of([3, 1])
+    pixels = Pixels(images, plain).of([3, 1])
     monkeypatch.setattr("slimgate.data.images.CACHE_BYTES", 0)
-    many = Pixels(images, plain)
-    np.testing.assert_array_equal(many.of([3, 1]), few)
-    assert few[:, 0, 0, 0].tolist() == [3, 1]
-    assert len(many.join(Pixels(images, plain))) == 10
+    uncached = Pixels(images, plain)
+    np.testing.assert_array_equal(uncached.of([3, 1]), pixels)
+    assert pixels[:, 0, 0, 0].tolist() == [3, 1]
+    assert len(uncached.join(Pixels(images, plain))) == 10
 
 
 def test_an_image_in_two_splits_is_found_by_its_content() -> None:

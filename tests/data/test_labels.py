@@ -61,10 +61,10 @@ def test_labels_that_do_not_fit_are_an_error_that_shows_both(
 ) -> None:
     with pytest.raises(SuiteError) as caught:
         output_order(model, classes, stated, "../m")
-    said = str(caught.value)
-    assert said.startswith("../m: the model's labels do not fit the data's labels. Model: 0=" + model[0])
-    assert "data: " + ", ".join(f"{i}={name}" for i, name in enumerate(classes)) in said
-    assert "[task] labels" in said
+    message = str(caught.value)
+    assert message.startswith("../m: the model's labels do not fit the data's labels. Model: 0=" + model[0])
+    assert "data: " + ", ".join(f"{i}={name}" for i, name in enumerate(classes)) in message
+    assert "[task] labels" in message
 
 
 def test_many_labels_are_shown_in_part() -> None:

@@ -38,7 +38,7 @@ def write_sqlite(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("write", "told"),
+    ("write", "kind"),
     [
         (lambda path: path.write_bytes(gzip.compress(TEXT.encode())), "compressed by gzip"),
         (
@@ -60,15 +60,15 @@ def write_sqlite(path: Path) -> None:
 )
 @pytest.mark.parametrize("form", ["csv", "jsonl", "text", "json"])
 def test_what_a_file_is_in_truth_is_told(
-    tmp_path: Path, write: Callable[[Path], None], told: str, form: str
+    tmp_path: Path, write: Callable[[Path], None], kind: str, form: str
 ) -> None:
     path = tmp_path / f"rows.{form}"
     write(path)
-    assert foreign_format(path) == told
+    assert foreign_format(path) == kind
     for read in (columns_of, lambda file: rows_of(file, scratch=tmp_path)):
         with pytest.raises(DataError) as raised:
             read(RowFile(path, form))
-        assert str(raised.value) == f"{path} is {told}, expected rows as {form}; unpack or rename it"
+        assert str(raised.value) == f"{path} is {kind}, expected rows as {form}; unpack or rename it"
 
 
 @pytest.mark.parametrize(

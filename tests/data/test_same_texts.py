@@ -41,9 +41,9 @@ def test_other_words_and_symbols_make_another_text(text: str, other: str) -> Non
 
 
 def test_a_pair_is_compared_without_its_order() -> None:
-    one, turned = BETWEEN_TEXTS.join(("A.", "b")), BETWEEN_TEXTS.join(("B", "a"))
-    assert normalize_row(one) == normalize_row(turned)
-    assert normalize_row(one) != normalize_row(BETWEEN_TEXTS.join(("a", "a")))
+    pair, turned = BETWEEN_TEXTS.join(("A.", "b")), BETWEEN_TEXTS.join(("B", "a"))
+    assert normalize_row(pair) == normalize_row(turned)
+    assert normalize_row(pair) != normalize_row(BETWEEN_TEXTS.join(("a", "a")))
 
 
 def test_keys_without_order_are_equal_for_equal_texts() -> None:
@@ -69,30 +69,30 @@ def test_groups_are_left_as_they_are_where_no_text_repeats() -> None:
 
 
 def test_rows_of_one_text_are_one_group() -> None:
-    found = join_groups(None, np.array([0, 1, 0, 2]))
-    assert found is not None
-    assert found.tolist() == [0, 1, 0, 2]
+    joined = join_groups(None, np.array([0, 1, 0, 2]))
+    assert joined is not None
+    assert joined.tolist() == [0, 1, 0, 2]
 
 
 def test_groups_that_share_texts_are_joined_one_by_one() -> None:
     #   5 and 9 share text 0, 9 and 2 share text 3: all three are one; 4 stays alone.
     groups, texts = np.array([5, 5, 9, 9, 2, 4, 4]), np.array([0, 1, 0, 3, 3, 4, 5])
-    found = join_groups(groups, texts)
-    assert found is not None
-    assert found.dtype == np.int64
-    assert len(set(found[:5].tolist())) == 1
-    assert len(set(found[5:].tolist())) == 1
-    assert found[0] != found[5]
+    joined = join_groups(groups, texts)
+    assert joined is not None
+    assert joined.dtype == np.int64
+    assert len(set(joined[:5].tolist())) == 1
+    assert len(set(joined[5:].tolist())) == 1
+    assert joined[0] != joined[5]
 
 
 def test_joined_groups_are_those_of_a_slow_search() -> None:
     random = np.random.default_rng(1)
     for _ in range(20):
         groups, texts = random.integers(0, 30, 60), random.integers(0, 50, 60)
-        found = join_groups(groups, texts)
-        assert found is not None
+        joined = join_groups(groups, texts)
+        assert joined is not None
         slow = groups.copy()
         for _ in range(60):
             for text in np.unique(texts):
                 slow[np.isin(slow, slow[texts == text])] = slow[texts == text].min()
-        assert np.array_equal(found[:, None] == found, slow[:, None] == slow)
+        assert np.array_equal(joined[:, None] == joined, slow[:, None] == slow)

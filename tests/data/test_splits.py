@@ -57,7 +57,7 @@ def ids_of(result: Cut, split: str) -> list[str]:
     return list(result.splits[split]["id"].to_pylist())
 
 
-def kept(before: Cut, after: Cut, split: str) -> float:
+def measure_overlap(before: Cut, after: Cut, split: str) -> float:
     """The share of a split's rows that it still has."""
     old, new = set(ids_of(before, split)), set(ids_of(after, split))
     return len(old & new) / min(len(old), len(new))
@@ -149,7 +149,7 @@ def test_unknown_parts_are_refused(names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "weights", "limits", "given"),
+    ("total", "weights", "limits", "expected"),
     [
         (10, [0.5, 0.3, 0.2], [9, 9, 9], [5, 3, 2]),
         (10, [0.5, 0.3, 0.2], [3, 9, 9], [3, 4, 3]),
@@ -159,9 +159,9 @@ def test_unknown_parts_are_refused(names: list[str]) -> None:
     ],
 )
 def test_quotas_follow_the_shares_as_far_as_there_are_rows(
-    total: int, weights: list[float], limits: list[int], given: list[int]
+    total: int, weights: list[float], limits: list[int], expected: list[int]
 ) -> None:
-    assert allot(total, np.array(weights), np.array(limits)).tolist() == given
+    assert allot(total, np.array(weights), np.array(limits)).tolist() == expected
 
 
 def test_every_split_has_the_labels_of_its_part_in_their_shares() -> None:
@@ -191,7 +191,7 @@ def test_no_strata_without_labels_or_with_measured_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         (
             [None, None],
@@ -205,8 +205,8 @@ def test_no_strata_without_labels_or_with_measured_ones() -> None:
         ([0.5, float("nan")], "part gate is partly unlabelled"),
     ],
 )
-def test_an_unlabelled_gate_is_an_error_that_says_so(labels: list[Any], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_an_unlabelled_gate_is_an_error_that_says_so(labels: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         cut_of({"gate": pa.table({"text": ["x", "y"], "label": labels})})
 
 
@@ -415,8 +415,8 @@ def test_bytes_that_are_no_text_are_one_line(column: str) -> None:
 def test_ids_are_part_and_row_and_come_first() -> None:
     result = cut_of({"all": rows(10)})
     assert result.splits["gate"].column_names == ["id", "text", "label"]
-    taken = result.splits["gate"].to_pylist()
-    assert all(row["text"] == f"text {row['id'].removeprefix('all/')}" for row in taken)
+    gate_rows = result.splits["gate"].to_pylist()
+    assert all(row["text"] == f"text {row['id'].removeprefix('all/')}" for row in gate_rows)
 
 
 def test_an_id_of_the_source_is_kept_as_text() -> None:
@@ -453,15 +453,15 @@ def test_the_size_of_a_split_hardly_moves_the_others(changed: str, group: str | 
     sizes = {"train": 1500, "calibration": 200, "selection": 300, "gate": 1000}
     before = cut_of({"all": table}, sizes, group=group)
     after = cut_of({"all": table}, {**sizes, changed: sizes[changed] + 100}, group=group)
-    assert kept(before, after, changed) > 0.99
-    assert min(kept(before, after, name) for name in SPLITS) > 0.85
+    assert measure_overlap(before, after, changed) > 0.99
+    assert min(measure_overlap(before, after, name) for name in SPLITS) > 0.85
 
 
 def test_train_does_not_depend_on_the_size_of_a_named_gate() -> None:
     parts = {"train": rows(100), "gate": rows(40, start=95)}
-    few, many = cut_of(parts, {"gate": 5}), cut_of(parts, {"gate": 30})
-    assert few.splits["train"] == many.splits["train"]
-    assert set(ids_of(few, "gate")) < set(ids_of(many, "gate"))
+    small, large = cut_of(parts, {"gate": 5}), cut_of(parts, {"gate": 30})
+    assert small.splits["train"] == large.splits["train"]
+    assert set(ids_of(small, "gate")) < set(ids_of(large, "gate"))
 
 
 def test_the_digest_is_of_ids_texts_and_labels_in_order() -> None:
@@ -588,7 +588,7 @@ def test_banking77_keeps_its_77_labels_in_every_split() -> None:
 
 def test_the_digest_covers_what_else_the_task_reads() -> None:
     def digest(scores: list[float]) -> str:
-        found = cut(
+        scored = cut(
             {"all": rows(4, score=scores)},
             SplitSizes(train=2, calibration=0, selection=0, gate=2),
             text_columns=("text",),
@@ -597,7 +597,7 @@ def test_the_digest_covers_what_else_the_task_reads() -> None:
             seed=0,
             read_columns=("text", "score"),
         )
-        return found.reports["train"].digest + found.reports["gate"].digest
+        return scored.reports["train"].digest + scored.reports["gate"].digest
 
     assert digest([1.0, 2.0, 3.0, 4.0]) == digest([1.0, 2.0, 3.0, 4.0])
     assert digest([1.0, 2.0, 3.0, 4.0]) != digest([1.0, 2.0, 3.0, 5.0])

@@ -87,23 +87,23 @@ def write_pairs(folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_splits_are_those_of_the_code_that_read_files_whole(tmp_path: Path, name: str) -> None:
-    found = golden(tmp_path, name)
+    golden_cut = golden(tmp_path, name)
     assert {
-        split: [report.digest[:16], *found.splits[split]["id"].to_pylist()[:2]]
-        for split, report in found.reports.items()
+        split: [report.digest[:16], *golden_cut.splits[split]["id"].to_pylist()[:2]]
+        for split, report in golden_cut.reports.items()
     } == FROZEN[name]
 
 
 def test_chunks_of_a_table_change_nothing(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.csv", 300)
-    whole = files.source.read(files.Params.model_validate({"path": path}), scratch=tmp_path)["all"]
+    full_table = files.source.read(files.Params.model_validate({"path": path}), scratch=tmp_path)["all"]
     options: dict[str, Any] = {"text_columns": ("text",), "label_column": "label", "group_column": "file"}
-    one, many = (
+    plain, chunked = (
         cut({"all": table}, SplitSizes(gate=60), **options, seed=0)
-        for table in (whole, pa.concat_tables([whole.slice(k, 7) for k in range(0, 300, 7)]))
+        for table in (full_table, pa.concat_tables([full_table.slice(k, 7) for k in range(0, 300, 7)]))
     )
-    assert one.reports == many.reports
-    assert all(one.splits[name].equals(many.splits[name]) for name in one.splits)
+    assert plain.reports == chunked.reports
+    assert all(plain.splits[name].equals(chunked.splits[name]) for name in plain.splits)
 
 
 # --- rows by their keys
@@ -184,9 +184,9 @@ def test_lines_read_in_batches_have_the_types_of_the_whole(tmp_path: Path, name:
     rows += [{}, {"late": "x"}]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    found, expected = rows_of(RowFile(path, "jsonl"), scratch=tmp_path), to_table(rows, where="")
-    assert found.schema == expected.schema
-    assert found.equals(expected)
+    streamed, expected = rows_of(RowFile(path, "jsonl"), scratch=tmp_path), to_table(rows, where="")
+    assert streamed.schema == expected.schema
+    assert streamed.equals(expected)
 
 
 def test_rows_stay_readable_after_their_scratch_folder_is_gone(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_files_are_mapped_and_not_held(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_large_file_is_split_in_its_own_process(tmp_path: Path) -> None:
     path = write_large(tmp_path, "parquet", 30_000)
-    found = cut_apart(write_suite(tmp_path, "parquet", "20000"))
+    process = cut_apart(write_suite(tmp_path, "parquet", "20000"))
     assert pq.read_metadata(path).num_rows == 30_000
-    assert set(json.loads(found.output)) == {"train", "calibration", "selection", "gate"}
-    assert found.anonymous_bytes < found.peak_bytes
+    assert set(json.loads(process.output)) == {"train", "calibration", "selection", "gate"}
+    assert process.anonymous_bytes < process.peak_bytes

@@ -71,8 +71,8 @@ def test_its_rows_have_no_label_and_the_report_counts_none() -> None:
 def test_it_shares_no_row_and_no_group_with_any_other_split(group: str | None) -> None:
     result = cut_of(table(200), group, train=40, selection=10, gate=50, unlabelled="rest")
     for column in ("id", "file") if group else ("id",):
-        found = [set(result.splits[name][column].to_pylist()) for name in result.splits]
-        assert sum(map(len, found)) == len(set().union(*found))
+        values = [set(result.splits[name][column].to_pylist()) for name in result.splits]
+        assert sum(map(len, values)) == len(set().union(*values))
 
 
 def test_it_takes_no_row_from_the_splits_that_were_there_before() -> None:
@@ -110,9 +110,9 @@ def named(more: pa.Table, group: str | None = None, **parts: pa.Table) -> Cut:
 def test_it_is_drawn_from_the_sources_part_of_that_name() -> None:
     more = pa.table({"text": [f"text {k}" for k in range(60)]})
     result = named(more, all=table(40))
-    texts = {name: set(found["text"].to_pylist()) for name, found in result.splits.items()}
-    others = set().union(*(texts[name] for name in SPLITS))
-    assert texts["unlabelled"] == set(more["text"].to_pylist()) - others
+    texts = {name: set(split["text"].to_pylist()) for name, split in result.splits.items()}
+    labelled = set().union(*(texts[name] for name in SPLITS))
+    assert texts["unlabelled"] == set(more["text"].to_pylist()) - labelled
     report = result.reports["unlabelled"]
     assert (report.part, report.n, report.dropped_overlap, report.label_counts) == ("unlabelled", 20, 40, {})
     assert result.reports["gate"].label_counts == {"a": 5, "b": 5}
@@ -124,7 +124,7 @@ def test_it_is_drawn_from_the_sources_part_of_that_name() -> None:
 def test_that_part_may_share_groups_with_train_only() -> None:
     more = pa.table({"text": [f"more {k}" for k in range(40)], "file": [f"f{k // 2}" for k in range(40)]})
     result = named(more, "file", all=table(40))
-    files = {name: set(found["file"].to_pylist()) for name, found in result.splits.items()}
+    files = {name: set(split["file"].to_pylist()) for name, split in result.splits.items()}
     held_out = files["calibration"] | files["selection"] | files["gate"]
     assert files["unlabelled"] == {f"f{k}" for k in range(20)} - held_out
     assert files["train"] <= files["unlabelled"]
@@ -148,8 +148,8 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_only_steps_that_read_it_get_its_rows_without_labels(tmp_path: Path) -> None:
-    own = 'shorter = { steps = [{ "tests.data.test_unlabelled_split:looks" = {} }] }'
-    run = tiny_run(tmp_path, **{SIZES: MORE, VARIANT: own})
+    replacement = 'shorter = { steps = [{ "tests.data.test_unlabelled_split:looks" = {} }] }'
+    run = tiny_run(tmp_path, **{SIZES: MORE, VARIANT: replacement})
     SEEN.clear()
     run.build("shorter")
     assert SEEN == [(("train", "unlabelled"), ["id", "text", "file"])]
@@ -188,8 +188,8 @@ def test_what_does_not_read_it_is_not_built_again_for_it(tmp_path: Path) -> None
 
 def test_a_step_that_reads_a_missing_split_ends_the_run(tmp_path: Path) -> None:
     problem = "reads the split unlabelled, which the suite does not have; set"
-    said = rf"\[variants.shorter\] steps\[0\].distill: {problem}"
-    with pytest.raises(SuiteError, match=said):
+    message = rf"\[variants.shorter\] steps\[0\].distill: {problem}"
+    with pytest.raises(SuiteError, match=message):
         tiny_run(tmp_path, **distilled("unlabelled = true"))
 
 
@@ -210,7 +210,7 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("tests.data.test_unlabelled_split:lauder", "has no lauder. Did you mean louder?"),
         ("no_such_module_of_ours:back", "no module no_such_module_of_ours; expected it in the rootdir"),
@@ -218,6 +218,6 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
         ("tests.data.test_unlabelled_split:SEEN", "is list, expected a function"),
     ],
 )
-def test_a_missing_translator_is_an_early_error(tmp_path: Path, name: str, said: str) -> None:
-    with pytest.raises(SuiteError, match=said):
+def test_a_missing_translator_is_an_early_error(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
         tiny_run(tmp_path, **distilled(f'augment = {{ translator = "{name}" }}'))

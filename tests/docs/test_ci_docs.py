@@ -36,9 +36,9 @@ def test_the_table_names_every_input_with_its_default() -> None:
     rows = re.findall(
         r"^\| (`[^|]+`) \|([^|]*)\|", PAGE.split("these inputs:")[1].split("The outputs")[0], re.M
     )
-    told = {name: defaults for names, defaults in rows for name in re.findall(r"`([\w-]+)`", names)}
-    assert set(told) == set(INPUTS)
-    for name, defaults in told.items():
+    documented = {name: defaults for names, defaults in rows for name in re.findall(r"`([\w-]+)`", names)}
+    assert set(documented) == set(INPUTS)
+    for name, defaults in documented.items():
         default = str(INPUTS[name]["default"])
         if defaults.strip().startswith("`") and not default.startswith("${{"):
             assert f"`{default}`" in defaults, name

@@ -55,11 +55,11 @@ def _write(path: Path, rows: list[dict[str, str]]) -> None:
 
 def _mail(generator: random.Random) -> dict[str, str]:
     """The quoted lines say the contrary."""
-    own, other = generator.sample((GOOD, BAD), 2)
-    said, quoted = (" ".join(generator.choice(words) for _ in range(4)) for words in (own, other))
+    reply_words, other = generator.sample((GOOD, BAD), 2)
+    reply, quoted = (" ".join(generator.choice(words) for _ in range(4)) for words in (reply_words, other))
     filling = " ".join(generator.choice(OTHER) for _ in range(6))
-    label = "yes" if own is GOOD else "no"
-    return {"mail": f"{said} {filling}\n| {quoted} {quoted}\n-- \n{quoted}", "label": label}
+    label = "yes" if reply_words is GOOD else "no"
+    return {"mail": f"{reply} {filling}\n| {quoted} {quoted}\n-- \n{quoted}", "label": label}
 
 
 def _preference(generator: random.Random) -> dict[str, str]:
@@ -85,8 +85,8 @@ def test_the_task_that_delegates_reads_mails_without_quotes(repository: Path) ->
     task = run.suite.setup.task
     tokenizer = run.build("teacher").artifact.load("cpu").tokenizer
     encoded = task.object.encode_rows(task.params, Rows(run.rows.gate.table.slice(0, 1)), tokenizer)
-    own = run.rows.gate.table["mail"][0].as_py().split("\n")[0]
-    assert tokenizer.decode(encoded.columns["input_ids"][0]) == f"[CLS] {own} [SEP]"
+    line = run.rows.gate.table["mail"][0].as_py().split("\n")[0]
+    assert tokenizer.decode(encoded.columns["input_ids"][0]) == f"[CLS] {line} [SEP]"
     assert value_of(load_metric("accuracy"), run.outcomes("teacher")) > 0.8
     verdict = judge_quality(
         load_metric("accuracy"),
@@ -104,9 +104,9 @@ def test_init_writes_a_suite_for_it_if_named_and_if_installed(
     monkeypatch.chdir(repository)
     name = "preferences" if installed else "mytools.preferences:Preferences"
     entry = "[slimgate.tasks]\npreferences = mytools.preferences:Preferences\n" if installed else ""
-    given = ["--model", "model", "--data", "bench/preferences.jsonl", "--name", "mine"]
+    options = ["--model", "model", "--data", "bench/preferences.jsonl", "--name", "mine"]
     with add_package(tmp_path / "packages", "mytools_added", "", entry):
-        assert main(["init", "--yes", *given, *([] if installed else ["--task", name])]) == 0
+        assert main(["init", "--yes", *options, *([] if installed else ["--task", name])]) == 0
         suite = tomllib.loads((repository / "bench/mine.toml").read_text("utf-8"))
         task = suite["task"]
         assert (task["kind"], task["better"], task["worse"]) == (name, "chosen", "rejected")

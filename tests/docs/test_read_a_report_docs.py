@@ -38,9 +38,9 @@ def test_the_line_of_another_run_is_the_readmes() -> None:
     assert flat(line) in (DOCS.parent / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("path", "told"), PLACES, ids=[path for path, _ in PLACES])
-def test_a_figure_stands_in_the_record_where_the_page_says(path: str, told: str) -> None:
-    assert rounded(at(json.loads(RECORD.read_text("utf-8")), path)) == json.loads(told)
+@pytest.mark.parametrize(("path", "figure"), PLACES, ids=[path for path, _ in PLACES])
+def test_a_figure_stands_in_the_record_where_the_page_says(path: str, figure: str) -> None:
+    assert rounded(at(json.loads(RECORD.read_text("utf-8")), path)) == json.loads(figure)
 
 
 def at(value: Any, path: str) -> Any:
@@ -52,7 +52,7 @@ def at(value: Any, path: str) -> Any:
 
 def rounded(value: Any) -> Any:
     if isinstance(value, list):
-        return [rounded(one) for one in value]
+        return [rounded(element) for element in value]
     return round(value, 4) if isinstance(value, float) else value
 
 
@@ -64,7 +64,7 @@ def test_the_figures_of_its_sentences_are_the_records() -> None:
     assert flips is not None
     assert (flips.right_to_wrong - flips.wrong_to_right) / 6000 == pytest.approx(0.005, abs=5e-4)
     assert str(student.quality["accuracy"].verdict) == "PASS"
-    by_label = {one.value: one.drop_points for one in slices if one.column == "label"}
+    by_label = {facts.value: facts.drop_points for facts in slices if facts.column == "label"}
     assert by_label["sympy"] < 0
     assert f"{student.quality['accuracy'].design_effect:.2f}" == "1.79"
     assert "drop 2.01 points" in str(pruned.quality["f1_macro"].message)

@@ -70,7 +70,7 @@ def test_every_command_and_option_is_told_with_its_help() -> None:
 
 
 def test_a_docstring_becomes_prose_code_and_tables() -> None:
-    told = prose(
+    text = prose(
         """Keeps <some> of `a_b`.
 
             { keep = [0, 2] }
@@ -87,7 +87,7 @@ def test_a_docstring_becomes_prose_code_and_tables() -> None:
         |      | text |
         """
     )
-    assert told == (
+    assert text == (
         "Keeps &lt;some&gt; of `a_b`.\n\n"
         '```toml\n{ keep = [0, 2] }\n\n[task]\nkind = "x"\n```\n\n'
         "```text\nloss = a\n     + b\n```\n\n"

@@ -84,13 +84,15 @@ def test_the_commands_of_the_page_print_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SLIMGATE_STORE", raising=False)
-    shell, told = Shell(tmp_path, capsys), PAGE.read_text()
+    shell, page = Shell(tmp_path, capsys), PAGE.read_text()
     for block in blocks("docs/release.md", "console"):
         commands = [line.removeprefix("$ ") for line in block.text.splitlines() if line.startswith("$ ")]
-        told = told.replace(block.text, "".join(f"$ {one}\n{shell.run(one)}" for one in commands), 1)
+        page = page.replace(
+            block.text, "".join(f"$ {command}\n{shell.run(command)}" for command in commands), 1
+        )
     if os.environ.get("SLIMGATE_REFRESH_GOLDEN"):
-        PAGE.write_text(told)
-    assert told == PAGE.read_text()
+        PAGE.write_text(page)
+    assert page == PAGE.read_text()
     assert list(shell.codes.values()) == [0, 1, 4, 0, 0, 0, 0]
-    assert "label loan" in told
-    assert "loans get a model of their own in v3" in told.split("## Did the gate get weaker?")[0]
+    assert "label loan" in page
+    assert "loans get a model of their own in v3" in page.split("## Did the gate get weaker?")[0]

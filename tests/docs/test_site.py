@@ -32,7 +32,7 @@ _Loader.add_multi_constructor("!", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, str | bytes]:
+def files() -> dict[str, str | bytes]:
     """The pages and files that the build makes, by their path on the site."""
     return dict(generate_pages())
 
@@ -73,8 +73,8 @@ def test_code_addresses_and_anchors_stay_as_they_are() -> None:
 
 
 def test_a_file_that_a_page_links_to_is_shown_with_its_text() -> None:
-    found = links.linked_files({"README.md": "index.md", "docs/own_step.md": "own_step.md"})
-    assert found["slimgate/plugins/context.py"] == "source/slimgate/plugins/context.py.md"
+    linked = links.linked_files({"README.md": "index.md", "docs/own_step.md": "own_step.md"})
+    assert linked["slimgate/plugins/context.py"] == "source/slimgate/plugins/context.py.md"
     assert "class BuildContext:" in links.source_page("slimgate/plugins/context.py")
     assert "````python\n" in links.source_page("slimgate/plugins/context.py")
 
@@ -92,7 +92,7 @@ def test_every_exported_name_is_on_the_page_of_the_python_api() -> None:
     assert "::: slimgate.plugins.step.Step\n" in text
     assert "::: slimgate.tasks.text_classification.Params\n    options:\n      heading: Text" in text
     for name in named:
-        [page] = [page for page, made in api_pages().items() if f"      heading: {name}\n" in made]
+        [page] = [page for page, content in api_pages().items() if f"      heading: {name}\n" in content]
         link = f"({page.removeprefix('reference/')}#{home(name)})"
         assert f"[`{name}`]{link}" in api_pages()["reference/python.md"]
 
@@ -115,9 +115,9 @@ def test_a_formula_is_mathml() -> None:
 )
 def test_what_loads_from_another_host_is_found(tmp_path: Path, loaded: str) -> None:
     (tmp_path / "page.html").write_text(f'<a href="https://example.org">a link may</a>{loaded}')
-    [found] = outside_addresses(tmp_path)
-    assert found.startswith("page.html: ")
-    assert "example.org" in found
+    [address] = outside_addresses(tmp_path)
+    assert address.startswith("page.html: ")
+    assert "example.org" in address
 
 
 def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
@@ -125,13 +125,13 @@ def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
     assert outside_addresses(tmp_path) == []
 
 
-def test_every_plot_has_a_light_and_a_dark_picture_on_a_page(made: dict[str, str | bytes]) -> None:
-    drawn = {path: picture for path, picture in made.items() if isinstance(picture, bytes)}
-    told = (
+def test_every_plot_has_a_light_and_a_dark_picture_on_a_page(files: dict[str, str | bytes]) -> None:
+    drawn = {path: picture for path, picture in files.items() if isinstance(picture, bytes)}
+    documents = (
         *("docs/statistics.md", "docs/comparison.md"),
         *("reports/frontier.md", "reports/gguf.md", "reports/cost_growth.md"),
     )
-    pages = "".join((links.ROOT / name).read_text("utf-8") for name in told)
+    pages = "".join((links.ROOT / name).read_text("utf-8") for name in documents)
     assert list(drawn) == [f"plots/{name}-{scheme}.svg" for name in PLOTS for scheme in ("light", "dark")]
     for name, svg in drawn.items():
         scheme = name.removesuffix(".svg").rpartition("-")[2]
@@ -139,12 +139,12 @@ def test_every_plot_has_a_light_and_a_dark_picture_on_a_page(made: dict[str, str
         assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
 
 
-def test_the_site_has_the_reference_and_each_schema_at_its_id(made: dict[str, str | bytes]) -> None:
+def test_the_site_has_the_reference_and_each_schema_at_its_id(files: dict[str, str | bytes]) -> None:
     site = yaml.load((links.ROOT / "mkdocs.yml").read_text("utf-8"), yaml.BaseLoader)["site_url"]
     for kind in KINDS:
         schema = make_schema(kind)
-        assert json.loads(made[schema["$id"].removeprefix(site)]) == schema
-    assert {"reference/README.md", "reference/steps.md", "reference/python.md"} <= set(made)
+        assert json.loads(files[schema["$id"].removeprefix(site)]) == schema
+    assert {"reference/README.md", "reference/steps.md", "reference/python.md"} <= set(files)
 
 
 def test_search_finds_guides_before_reports_and_no_source_files() -> None:
@@ -159,9 +159,9 @@ def test_search_finds_guides_before_reports_and_no_source_files() -> None:
     assert float(str(search_rank("how_many_rows.md")["boost"])) > float(str(guide["boost"]))
 
 
-def test_the_gallery_has_a_report_a_verdict_and_a_comparison(made: dict[str, str | bytes]) -> None:
+def test_the_gallery_has_a_report_a_verdict_and_a_comparison(files: dict[str, str | bytes]) -> None:
     page = (links.ROOT / "docs/gallery.md").read_text("utf-8")
-    shown = {path: str(text) for path, text in made.items() if path.startswith("gallery/")}
+    shown = {path: str(text) for path, text in files.items() if path.startswith("gallery/")}
     assert set(re.findall(r"\((gallery/[\w.]+)\)", page)) == {path for path in shown if "plots/" not in path}
     pictures = set(re.findall(r"\]\((plots/[\w.]+)\)", shown["gallery/compare.md"]))
     assert {f"gallery/{picture}" for picture in pictures} <= set(shown)

@@ -30,8 +30,8 @@ def repository(tmp_path: Path) -> Path:
     bench.mkdir()
     write_rows(bench / "train.csv", 400, seed=1)
     rows = write_rows(bench / "gate.csv", 120, seed=2).read_text("utf-8").splitlines()
-    own = [line.replace(",", f" {'the ' * (i % 7 + 1)},", 1) for i, line in enumerate(rows[1:])]
-    (bench / "gate.csv").write_text("\n".join([rows[0], *own]) + "\n", "utf-8")
+    gate_rows = [line.replace(",", f" {'the ' * (i % 7 + 1)},", 1) for i, line in enumerate(rows[1:])]
+    (bench / "gate.csv").write_text("\n".join([rows[0], *gate_rows]) + "\n", "utf-8")
     (bench / "reviews.toml").write_text(SUITE.text, "utf-8")
     return tmp_path
 

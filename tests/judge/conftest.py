@@ -33,8 +33,8 @@ def counted() -> Callable[..., Pair]:
         teacher, variant = labels.copy(), labels.copy()
         variant[:b] = wrong[:b]
         teacher[b : b + c] = wrong[b : b + c]
-        both = slice(b + c, b + c + both_wrong)
-        teacher[both] = variant[both] = wrong[both]
+        rows = slice(b + c, b + c + both_wrong)
+        teacher[rows] = variant[rows] = wrong[rows]
         return outcomes(labels, teacher, classes, 0.8, groups), outcomes(
             labels, variant, classes, 0.8, groups
         )

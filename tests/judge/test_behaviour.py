@@ -31,18 +31,18 @@ def judged_line(pair: tuple[ClassOutcomes, ClassOutcomes], budgets: BehaviourBud
 
 def test_flips_are_counted_and_lost_rows_quoted(counted: Make) -> None:
     teacher, variant = counted(40, 12, 3, both_wrong=2)
-    asked = []
+    requests = []
 
     def texts(rows: object) -> list[str]:
-        asked.append(list(rows))  # type: ignore[call-overload]
-        return [f"text {row}" for row in asked[0]]
+        requests.append(list(rows))  # type: ignore[call-overload]
+        return [f"text {row}" for row in requests[0]]
 
-    found = behaviour(teacher, variant, texts=texts)
-    flips = found.flips
+    facts = behaviour(teacher, variant, texts=texts)
+    flips = facts.flips
     assert flips is not None
     assert (flips.right_to_wrong, flips.wrong_to_right, flips.changed) == (12, 3, 15)
-    assert found.agreement == 1 - 15 / 40
-    assert asked == [list(range(10))]
+    assert facts.agreement == 1 - 15 / 40
+    assert requests == [list(range(10))]
     assert flips.quoted[1].model_dump() == {
         "id": "1",
         "label": "c1",
@@ -56,36 +56,36 @@ def test_flips_are_counted_and_lost_rows_quoted(counted: Make) -> None:
 
 def test_every_figure_of_both_models_is_there(drawn: Make) -> None:
     teacher, variant = drawn(300, prior=[0.5, 0.3, 0.2], lost=0.05, won=0.02)
-    found = behaviour(teacher, variant)
-    assert np.array(found.confusion).sum() == np.array(found.confusion_teacher).sum() == 300
-    assert np.trace(found.confusion) == (variant.predictions == variant.labels).sum()
-    assert [len(getattr(found, name)) for name in ("reliability", "reliability_teacher", "tradeoff")] == [
+    facts = behaviour(teacher, variant)
+    assert np.array(facts.confusion).sum() == np.array(facts.confusion_teacher).sum() == 300
+    assert np.trace(facts.confusion) == (variant.predictions == variant.labels).sum()
+    assert [len(getattr(facts, name)) for name in ("reliability", "reliability_teacher", "tradeoff")] == [
         15,
         15,
         9,
     ]
-    assert found.kl_to_teacher > 0
-    assert found.ece == pytest.approx(abs(0.7 - np.mean(variant.predictions == variant.labels)))
-    assert 0 < found.brier_teacher < 2
+    assert facts.kl_to_teacher > 0
+    assert facts.ece == pytest.approx(abs(0.7 - np.mean(variant.predictions == variant.labels)))
+    assert 0 < facts.brier_teacher < 2
 
 
 def test_without_probabilities_only_their_figures_are_none(counted: Make) -> None:
     bare = [ClassOutcomes(o.ids, o.labels, o.predictions, o.classes) for o in counted(40, 3, 1)]
-    found = behaviour(*bare)
-    assert {name for name, value in found if value is None} == {
+    facts = behaviour(*bare)
+    assert {name for name, value in facts if value is None} == {
         *("kl_to_teacher", "ece", "ece_teacher", "brier", "brier_teacher"),
         *("reliability", "reliability_teacher", "tradeoff", "tradeoff_teacher"),
         *("kl", "fault_location", "confusion_cells", "slices", "slice_gaps"),
         *("verdict", "message", "measured"),
     }
-    assert found.flips is not None
-    assert (found.flips.quoted[0].variant_confidence, found.flips.quoted[0].text) == (None, None)
+    assert facts.flips is not None
+    assert (facts.flips.quoted[0].variant_confidence, facts.flips.quoted[0].text) == (None, None)
 
 
 def test_many_classes_have_their_confusion_in_cells(counted: Make) -> None:
-    found = behaviour(*counted(200, 5, 0, classes=31))
-    assert found.confusion is None
-    assert sum(cell[2] for cell in found.confusion_cells) == 200
+    facts = behaviour(*counted(200, 5, 0, classes=31))
+    assert facts.confusion is None
+    assert sum(cell[2] for cell in facts.confusion_cells) == 200
     assert behaviour(*counted(200, 5, 0, classes=30)).confusion is not None
 
 
@@ -122,7 +122,7 @@ def test_a_metric_is_known_by_the_name_that_its_budget_has(counted: Make) -> Non
     metrics = {"ours.metrics:right": load_metric("accuracy")}
     budgets = BehaviourBudgets(slices={"ours.metrics:right": SliceBudget(drop_points=5.0)})
     judged = judge_behaviour(*counted(400, 60, 2), budgets, metrics=metrics)
-    assert [one.kind for one in judged.budgets] == ["slices.ours.metrics:right"]
+    assert [budget.kind for budget in judged.budgets] == ["slices.ours.metrics:right"]
     assert judged.verdict is Verdict.FAIL
     assert "; ours.metrics:right on 2 slices, budget 5 points" in behaviour_message("int8", judged)
 
@@ -142,8 +142,8 @@ def test_the_line_of_grouped_rows_counts_the_groups(counted: Make) -> None:
 
 
 def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
-    told = judged_line(counted(400, 60, 2), BOTH)
-    assert told == (
+    line = judged_line(counted(400, 60, 2), BOTH)
+    assert line == (
         "int8: 15.0 % of rows right to wrong [12.1, 18.3], budget 1 % (n=400): FAIL; "
         "accuracy on 2 slices, budget 5 points: FAIL in label c0 (drop 14.5 points "
         "[10.5, 19.3], n=200), label c1 (drop 14.5 points [10.5, 19.3], n=200)"
@@ -151,27 +151,27 @@ def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
 
 
 def test_three_slices_that_lost_are_all_named(counted: Make) -> None:
-    told = judged_line(counted(900, 400, 0, classes=3), BehaviourBudgets(slices=BOTH.slices))
-    assert told.count("(drop ") == 3
-    assert "more" not in told
+    line = judged_line(counted(900, 400, 0, classes=3), BehaviourBudgets(slices=BOTH.slices))
+    assert line.count("(drop ") == 3
+    assert "more" not in line
 
 
 def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
-    told = judged_line(counted(1000, 400, 0, classes=5), BehaviourBudgets(slices=BOTH.slices))
-    assert told.endswith(", 2 more")
-    assert "right to wrong [37.4, 42.6] (n=1000): not gated; accuracy on 5 slices" in told
+    line = judged_line(counted(1000, 400, 0, classes=5), BehaviourBudgets(slices=BOTH.slices))
+    assert line.endswith(", 2 more")
+    assert "right to wrong [37.4, 42.6] (n=1000): not gated; accuracy on 5 slices" in line
 
 
 def test_undecided_flips_say_how_many_rows_would_decide(counted: Make) -> None:
-    told = judged_line(counted(90, 0, 0), BOTH)
-    assert told == (
+    line = judged_line(counted(90, 0, 0), BOTH)
+    assert line == (
         "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 500 "
         "rows would decide; accuracy on 2 slices, budget 5 points: INCONCLUSIVE, 0 "
         "inside, 2 undecided (worst: label c0, drop 0.0 [-6.6, 6.6], n=45), about 240 rows would decide"
     )
     judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert [one.verdict for one in judged.budgets] == [Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
+    assert [budget.verdict for budget in judged.budgets] == [Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
 
 
 def test_flips_that_hold_make_no_pass_of_undecided_slices(counted: Make) -> None:
@@ -180,18 +180,18 @@ def test_flips_that_hold_make_no_pass_of_undecided_slices(counted: Make) -> None
         BehaviourBudgets(FlipsBudget(flips_max_percent=5.0), BOTH.slices),
         metrics=ACCURACY,
     )
-    assert [one.verdict for one in judged.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE]
+    assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE]
     assert judged.verdict is Verdict.INCONCLUSIVE
 
 
 def test_no_number_of_rows_decides_a_share_at_its_budget(counted: Make) -> None:
-    told = judged_line(counted(1000, 10, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=1.0)))
-    assert told.endswith("INCONCLUSIVE, the share equals its budget: no number of rows would decide")
+    line = judged_line(counted(1000, 10, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=1.0)))
+    assert line.endswith("INCONCLUSIVE, the share equals its budget: no number of rows would decide")
 
 
 def test_a_bound_is_never_rounded_onto_the_budget(counted: Make) -> None:
-    told = judged_line(counted(1000, 3, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=0.8)))
-    assert "0.30 % of rows right to wrong [0.08, 0.77], budget 0.8 %" in told
+    line = judged_line(counted(1000, 3, 0), BehaviourBudgets(FlipsBudget(flips_max_percent=0.8)))
+    assert "0.30 % of rows right to wrong [0.08, 0.77], budget 0.8 %" in line
 
 
 def test_rows_that_are_not_paired_or_none_are_an_error(counted: Make) -> None:

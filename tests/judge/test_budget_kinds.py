@@ -53,7 +53,7 @@ def test_each_metric_takes_the_kinds_that_mean_something_for_it(name: str, kinds
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "limit", "said"),
+    ("name", "kind", "limit", "message"),
     [
         (
             "log_loss",
@@ -91,9 +91,9 @@ def test_each_metric_takes_the_kinds_that_mean_something_for_it(name: str, kinds
     ],
 )
 def test_a_budget_that_cannot_be_judged_is_refused_without_rows(
-    name: str, kind: BudgetKind, limit: float, said: str
+    name: str, kind: BudgetKind, limit: float, message: str
 ) -> None:
-    with pytest.raises(SuiteError, match=said):
+    with pytest.raises(SuiteError, match=message):
         check_budget(load_metric(name), QualityBudget(kind, limit))
 
 
@@ -132,7 +132,7 @@ def test_a_relative_budget_is_the_fraction_that_it_says(
 def test_the_interval_of_a_fraction_is_that_of_the_ratio(counted: MakePair, kind: BudgetKind) -> None:
     """By the delta method for a ratio of means, which is close at 4,000 rows."""
     pair = counted(4000, 240, 80, both_wrong=720)
-    teacher, variant = ((one.predictions == one.labels) * 1.0 for one in pair)
+    teacher, variant = ((outcomes.predictions == outcomes.labels) * 1.0 for outcomes in pair)
     base = teacher if kind == "drop_relative" else 1 - teacher
     ratio = (teacher - variant).mean() / base.mean()
     spread = 1.6449 * ((teacher - variant) - ratio * base).std() / base.mean() / np.sqrt(4000)
@@ -222,8 +222,8 @@ def test_a_resampled_floor_has_the_interval_of_its_bootstrap(drawn: MakePair) ->
     budget = judged("f1", (teacher, variant), "floor", 0.8).budgets[0]
 
     def f1(labels: object, predictions: object, axis: int = -1) -> object:
-        both = np.asarray(labels) * np.asarray(predictions)
-        return 2 * both.sum(axis=axis) / (np.asarray(labels) + np.asarray(predictions)).sum(axis=axis)
+        hits = np.asarray(labels) * np.asarray(predictions)
+        return 2 * hits.sum(axis=axis) / (np.asarray(labels) + np.asarray(predictions)).sum(axis=axis)
 
     theirs = bootstrap(
         (variant.labels, variant.predictions), f1, paired=True, vectorized=True, n_resamples=5000,
@@ -243,13 +243,13 @@ def test_each_budget_has_its_own_verdict_and_rows(counted: MakePair) -> None:
     ]
     judgement = judge_quality(load_metric("accuracy"), *pair, budgets)
     # accuracy 0.81 -> 0.80
-    verdicts = [one.verdict for one in judgement.budgets]
+    verdicts = [budget.verdict for budget in judgement.budgets]
     assert verdicts == [Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.FAIL]
-    assert [one.n_needed is None for one in judgement.budgets] == [False, False, True, True]
+    assert [budget.n_needed is None for budget in judgement.budgets] == [False, False, True, True]
     assert judgement.budgets[1].reason == "the release notes say so"
     # (1.6449 + 0.8416)² × about 0.05 / (0.02 × 0.81 - 0.01)²
     assert judgement.budgets[1].n_needed == pytest.approx(6.18 * 0.05 / 0.0062**2, rel=0.1)
-    assert judgement.n_needed == max(one.n_needed or 0 for one in judgement.budgets)
+    assert judgement.n_needed == max(budget.n_needed or 0 for budget in judgement.budgets)
 
 
 def test_rows_needed_for_a_fraction_do_tell(drawn: MakePair) -> None:

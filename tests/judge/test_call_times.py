@@ -35,7 +35,7 @@ def p50(limit: float) -> LimitBudget:
 def shuffled(ms: Floats) -> Floats:
     """In an order without autocorrelation."""
     orders = (ms[np.random.default_rng(seed).permutation(len(ms))] for seed in range(20))
-    return next(one for one in orders if independent_rounds(one, float(np.median(ms))) == len(ms))
+    return next(order for order in orders if independent_rounds(order, float(np.median(ms))) == len(ms))
 
 
 def test_the_95th_percentile_takes_59_rounds_and_the_median_5() -> None:
@@ -71,35 +71,35 @@ def test_rounds_that_count_as_fewer_widen_the_interval() -> None:
 
 def test_equal_times_below_the_limit_pass_and_above_it_fail() -> None:
     times = np.full(59, 10.0)
-    found = judge_call_times(times, [p50(10.4), p95(10.4), p50(9.6)])
-    assert [one.verdict for one in found.budgets] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
-    assert found.verdict is Verdict.FAIL
-    assert found.budgets[0].interval == pytest.approx((10 * np.exp(-LAYOUT), 10 * np.exp(LAYOUT)))
-    assert found.budgets[0].value == 10.0
+    judged = judge_call_times(times, [p50(10.4), p95(10.4), p50(9.6)])
+    assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
+    assert judged.verdict is Verdict.FAIL
+    assert judged.budgets[0].interval == pytest.approx((10 * np.exp(-LAYOUT), 10 * np.exp(LAYOUT)))
+    assert judged.budgets[0].value == 10.0
 
 
 def test_58_rounds_far_below_the_limit_pass_no_95th_percentile() -> None:
-    (one,) = judge_call_times(np.full(58, 1.0), [p95(100.0)]).budgets
-    assert one.verdict is Verdict.INCONCLUSIVE
-    assert one.n_needed == 59
+    (budget,) = judge_call_times(np.full(58, 1.0), [p95(100.0)]).budgets
+    assert budget.verdict is Verdict.INCONCLUSIVE
+    assert budget.n_needed == 59
 
 
 def test_one_slow_call_of_59_leaves_only_the_95th_undecided() -> None:
     times = np.full(59, 5.0)
     times[30] = 50.0
-    found = judge_call_times(times, [p50(8.0), p95(20.0)])
-    assert [one.verdict for one in found.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE]
-    assert found.counted == 59
-    assert found.budgets[1].n_needed is not None
-    assert found.budgets[1].n_needed > 59
+    judged = judge_call_times(times, [p50(8.0), p95(20.0)])
+    assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE]
+    assert judged.counted == 59
+    assert judged.budgets[1].n_needed is not None
+    assert judged.budgets[1].n_needed > 59
 
 
 def test_a_quantile_within_3_percent_of_its_limit_is_undecided() -> None:
     times = shuffled(np.linspace(9.99, 10.01, 10_000))
-    found = judge_call_times(times, [p50(10.1)])
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.budgets[0].n_needed is None
-    assert "within 3 % of the limit" in call_times_message("int8", "b1", found)
+    judged = judge_call_times(times, [p50(10.1)])
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.budgets[0].n_needed is None
+    assert "within 3 % of the limit" in call_times_message("int8", "b1", judged)
 
 
 def test_the_named_number_of_rounds_passes_it_most_times() -> None:
@@ -145,13 +145,13 @@ def test_slow_calls_in_one_burst_count_by_the_limit_they_break() -> None:
 
 
 def test_the_message_has_quantiles_limits_and_counted_rounds() -> None:
-    found = judge_call_times(np.repeat(shuffled(np.linspace(9.0, 10.0, 100)), 2), [p50(20.0), p95(8.0)])
-    line = call_times_message("int8", "b1", found)
+    judged = judge_call_times(np.repeat(shuffled(np.linspace(9.0, 10.0, 100)), 2), [p50(20.0), p95(8.0)])
+    line = call_times_message("int8", "b1", judged)
     assert line.startswith("int8: b1 p50 9.50 ms [")
     assert "], budget 20: PASS; p95 9.95 ms [" in line
     assert "], budget 8: FAIL (200 rounds" in line
-    assert line.endswith(f", which count as {found.counted})")
-    assert found.counted < 130
+    assert line.endswith(f", which count as {judged.counted})")
+    assert judged.counted < 130
     slow = judge_call_times(shuffled(np.linspace(3400.0, 3600.0, 200)), [p50(20.0)])
     assert call_times_message("int8", "b1", slow).startswith("int8: b1 p50 3,500 ms [3,")
 
@@ -165,13 +165,13 @@ def test_tokens_a_second_are_judged_by_the_median_answer() -> None:
     """Answers of 64 tokens in 100 ms are 640 tokens a second, 3 % up or down."""
     ms = np.full(100, 100.0)
     low, high = (LimitBudget(TOKENS_PER_SECOND, limit) for limit in (600.0, 700.0))
-    found = judge_call_times(ms, [low, high], tokens=64)
-    assert [one.verdict for one in found.budgets] == [Verdict.PASS, Verdict.FAIL]
-    assert found.budgets[0].value == pytest.approx(640)
-    assert found.budgets[0].interval == pytest.approx((640 * exp(-LAYOUT), 640 * exp(LAYOUT)))
+    judged = judge_call_times(ms, [low, high], tokens=64)
+    assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.FAIL]
+    assert judged.budgets[0].value == pytest.approx(640)
+    assert judged.budgets[0].interval == pytest.approx((640 * exp(-LAYOUT), 640 * exp(LAYOUT)))
     near = judge_call_times(ms, [LimitBudget(TOKENS_PER_SECOND, 630.0)], tokens=64)
     assert near.verdict is Verdict.INCONCLUSIVE
-    message = call_times_message("int8", "p128n64b1", found)
+    message = call_times_message("int8", "p128n64b1", judged)
     assert "median 640 tokens/s [621, 659], budget 600: PASS; median 640 tokens/s" in message
     with pytest.raises(MeasureError, match="calls that generate tokens, and these generate none"):
         judge_call_times(ms, [low])
@@ -179,6 +179,6 @@ def test_tokens_a_second_are_judged_by_the_median_answer() -> None:
 
 def test_the_first_token_is_judged_by_its_95th_percentile() -> None:
     ms = np.concatenate([np.full(190, 10.0), np.full(10, 50.0)])[np.random.default_rng(0).permutation(200)]
-    found = judge_call_times(ms, [LimitBudget(TTFT_P95, 60.0), LimitBudget(TTFT_P95, 9.0)])
-    assert [one.verdict for one in found.budgets] == [Verdict.PASS, Verdict.FAIL]
-    assert "first token p95" in call_times_message("int8", "p128n64b1-ttft", found)
+    judged = judge_call_times(ms, [LimitBudget(TTFT_P95, 60.0), LimitBudget(TTFT_P95, 9.0)])
+    assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.FAIL]
+    assert "first token p95" in call_times_message("int8", "p128n64b1-ttft", judged)

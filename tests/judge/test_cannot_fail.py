@@ -112,8 +112,8 @@ def test_flips_of_fewer_right_rows_than_the_budget_are_undecided(tmp_path: Path)
         "and the budget allows 5 %: a budget that cannot fail shows nothing; choose a smaller limit or "
         "another budget"
     )
-    kept = judge_labels(tmp_path, budgets, {"a": (60, 60), "b": (60, 60)})
-    assert (kept.verdict, "cannot fail" in kept.message) == (Verdict.PASS, False)
+    passing = judge_labels(tmp_path, budgets, {"a": (60, 60), "b": (60, 60)})
+    assert (passing.verdict, "cannot fail" in passing.message) == (Verdict.PASS, False)
 
 
 def test_a_named_slice_near_the_worst_value_is_inconclusive(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_slice_that_cannot_fail_is_not_shown_inside(tmp_path: Path) -> None:
     assert facts.verdict is Verdict.INCONCLUSIVE
     assert "INCONCLUSIVE, 1 inside, 1 undecided (worst: label c" in facts.message
     assert facts.message.endswith(SURE)
-    others = judge_labels(tmp_path, budgets, {"a": (900, 900), "b": (500, 500)})
-    assert (others.verdict, "cannot fail" in others.message) == (Verdict.PASS, False)
+    passing = judge_labels(tmp_path, budgets, {"a": (900, 900), "b": (500, 500)})
+    assert (passing.verdict, "cannot fail" in passing.message) == (Verdict.PASS, False)
     lost = judge_labels(tmp_path, budgets, {**RARE, "a": (900, 700)})
     assert (lost.verdict, "cannot fail" in lost.message) == (Verdict.FAIL, False)

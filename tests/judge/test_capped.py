@@ -28,8 +28,8 @@ def damaged(n: int, rows: int, nats: float, *, everywhere: float = 0.0) -> Token
     return TokenKl(np.where(np.arange(n) < rows, nats, everywhere), np.ones(n, dtype=np.bool_), np.arange(n))
 
 
-def kl_verdict(found: TokenKl, limit: float, **options: float) -> Verdict:
-    [judged] = judge_tokens(found, [LimitBudget("mean_max", limit, **options)])
+def kl_verdict(tokens: TokenKl, limit: float, **options: float) -> Verdict:
+    [judged] = judge_tokens(tokens, [LimitBudget("mean_max", limit, **options)])
     return judged.verdict
 
 
@@ -79,10 +79,10 @@ def test_rows_above_the_cap_fail_though_the_capped_mean_holds() -> None:
 
 def test_half_in_small_losses_and_half_in_large_ones_is_no_pass() -> None:
     """Each limit holds alone: 0.011 of 0.02 capped, 0.125 % of 0.25 % above; the true mean is 0.02."""
-    found = damaged(8000, 10, 8.0, everywhere=0.01)
-    assert found.kl.mean() == pytest.approx(0.02, rel=0.01)
-    assert kl_verdict(found, 0.02) is Verdict.INCONCLUSIVE
-    assert kl_verdict(found, 0.02, above_cap_max=0.0025) is Verdict.PASS
+    tokens = damaged(8000, 10, 8.0, everywhere=0.01)
+    assert tokens.kl.mean() == pytest.approx(0.02, rel=0.01)
+    assert kl_verdict(tokens, 0.02) is Verdict.INCONCLUSIVE
+    assert kl_verdict(tokens, 0.02, above_cap_max=0.0025) is Verdict.PASS
 
 
 def test_a_perplexity_whose_damage_is_rare_is_undecided() -> None:
@@ -256,9 +256,9 @@ def test_over_builds_one_damaged_build_is_seen() -> None:
     budget = QualityBudget("drop_points", 8.0, over="builds")
     assert judge_quality(WER, same, same, [budget], builds=[same, same]).verdict is Verdict.PASS
     judged = judge_quality(WER, same, same, [budget], builds=[loops, same])
-    [found] = judged.budgets
-    assert found.capped is not None
-    assert found.capped.above == pytest.approx(0.05 / 3)
+    [facts] = judged.budgets
+    assert facts.capped is not None
+    assert facts.capped.above == pytest.approx(0.05 / 3)
     assert judged.verdict is not Verdict.PASS
 
 
@@ -279,7 +279,7 @@ def test_a_large_gain_hides_no_spread_of_the_builds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "budget", "said"),
+    ("metric", "budget", "message"),
     [
         ("accuracy", QualityBudget("drop_points", 1.0, cap=0.5), "the value of a row is from 0 to 1"),
         (
@@ -305,10 +305,10 @@ def test_a_large_gain_hides_no_spread_of_the_builds() -> None:
         ),
     ],
 )
-def test_a_cap_without_an_effect_is_refused(metric: str, budget: QualityBudget, said: str) -> None:
+def test_a_cap_without_an_effect_is_refused(metric: str, budget: QualityBudget, message: str) -> None:
     from slimgate.judge.budget_kinds import check_budget
 
-    with pytest.raises(SuiteError, match=said):
+    with pytest.raises(SuiteError, match=message):
         check_budget(load_metric(metric), budget)
 
 
@@ -356,7 +356,7 @@ def test_tables_hold_caps() -> None:
     ).budgets()
     assert (budget.cap, budget.above_cap_max) == (2.0, 0.05)
     table = KlBudgetTable.model_validate({"mean_max": 0.02, "p99_max": 0.5, "above_cap_max": 0.05})
-    assert [(one.kind, one.above_cap_max) for one in table.budgets()] == [
+    assert [(limit.kind, limit.above_cap_max) for limit in table.budgets()] == [
         ("mean_max", 0.05),
         ("p99_max", None),
     ]
@@ -388,7 +388,7 @@ def test_rare_damage_at_the_budget_passes_in_at_most_6_percent(
     rng, passed = np.random.default_rng(0), 0
     for _ in range(400):
         kl = everywhere + np.where(rng.random(n) < share, nats, 0.0)
-        found = TokenKl(kl, np.ones(n, dtype=np.bool_), np.arange(n))
-        passed += kl_verdict(found, share * nats + everywhere) is Verdict.PASS
+        tokens = TokenKl(kl, np.ones(n, dtype=np.bool_), np.arange(n))
+        passed += kl_verdict(tokens, share * nats + everywhere) is Verdict.PASS
     # 6 % and two standard errors of 400 runs
     assert passed / 400 <= 0.06 + 0.024

@@ -29,7 +29,7 @@ MRR = Metric("mrr", True, (0.0, 1.0), "score", statistic_of_sums(SUMS), row_sums
 
 def judge_means(before: Floats, after: Floats, budgets: list[QualityBudget]) -> QualityJudgement:
     ids = np.arange(len(before)).astype(np.str_)
-    return judge_quality(MRR, *(Outcomes(ids, values={"score": one}) for one in (before, after)), budgets)
+    return judge_quality(MRR, *(Outcomes(ids, values={"score": ranks}) for ranks in (before, after)), budgets)
 
 
 def reciprocal_ranks(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
@@ -58,13 +58,13 @@ def bootstrapped(columns: tuple[Floats, ...], statistic: Callable[..., Any]) -> 
 def test_the_interval_of_a_mean_holds_scipys() -> None:
     """The made-up row that lost everything moves the upper bound out by about 1 / n."""
     before, after = reciprocal_ranks(np.random.default_rng(0), 1500)
-    found = judge_means(before, after, [QualityBudget("drop_points", 50.0)])
+    judged = judge_means(before, after, [QualityBudget("drop_points", 50.0)])
     low, high = bootstrapped((before - after,), np.mean)
-    assert found.interval is not None
-    assert found.interval[0] / 100 == pytest.approx(low - 0.75 / 1500, abs=1.0 / 1500)
-    assert found.interval[1] / 100 == pytest.approx(high + 0.75 / 1500, abs=1.0 / 1500)
-    assert (found.teacher, found.value) == pytest.approx((before.mean(), after.mean()))
-    assert (found.n, found.method, found.verdict) == (1500, "paired random weights", Verdict.PASS)
+    assert judged.interval is not None
+    assert judged.interval[0] / 100 == pytest.approx(low - 0.75 / 1500, abs=1.0 / 1500)
+    assert judged.interval[1] / 100 == pytest.approx(high + 0.75 / 1500, abs=1.0 / 1500)
+    assert (judged.teacher, judged.value) == pytest.approx((before.mean(), after.mean()))
+    assert (judged.n, judged.method, judged.verdict) == (1500, "paired random weights", Verdict.PASS)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_an_equal_model_passes_on_many_queries_and_not_on_20() -> None:
     before, _ = reciprocal_ranks(np.random.default_rng(0), 2000)
     budgets = [QualityBudget("drop_points", 1.0)]
     assert judge_means(before, before, budgets).verdict is Verdict.PASS
-    few = judge_means(before[:20], before[:20], budgets)
-    assert few.verdict is Verdict.INCONCLUSIVE
-    assert few.warnings == ("20 rows, under 50",)
+    judged = judge_means(before[:20], before[:20], budgets)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.warnings == ("20 rows, under 50",)
 
 
 def test_a_budget_that_does_not_suit_is_refused() -> None:
@@ -102,17 +102,17 @@ def test_a_budget_that_does_not_suit_is_refused() -> None:
 def test_a_correlation_is_scipys_and_holds_its_interval(kind: Correlation) -> None:
     gold, teacher, variant = scored_pairs(np.random.default_rng(0), 300, noise=0.8)
     of = stats.pearsonr if kind == "pearson" else stats.spearmanr
-    found = judge_correlation(kind, gold, teacher, variant, [])
-    assert found.teacher == pytest.approx(of(gold, teacher).statistic, abs=1e-12)
-    assert found.value == pytest.approx(of(gold, variant).statistic, abs=1e-12)
+    judged = judge_correlation(kind, gold, teacher, variant, [])
+    assert judged.teacher == pytest.approx(of(gold, teacher).statistic, abs=1e-12)
+    assert judged.value == pytest.approx(of(gold, variant).statistic, abs=1e-12)
 
     def drop(people: Floats, before: Floats, after: Floats) -> float:
         return float(of(people, before).statistic - of(people, after).statistic)
 
     low, _ = bootstrapped((gold, teacher, variant), drop)
-    assert found.interval is not None
+    assert judged.interval is not None
     # the lower bound also has a made-up pair that the variant alone gets right
-    assert 100 * low - 10.0 < found.interval[0] < 100 * low
+    assert 100 * low - 10.0 < judged.interval[0] < 100 * low
 
 
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
@@ -207,8 +207,8 @@ def test_a_fall_by_the_margin_passes_in_at_most_6_percent(kind: Correlation) -> 
     rng, runs, passed = np.random.default_rng(10), 300, 0
     for seed in range(runs):
         budgets = [QualityBudget("drop_points", true)]
-        found = judge_correlation(kind, *scored_pairs(rng, 250, 0.6), budgets, seed=seed, resamples=500)
-        passed += found.verdict is Verdict.PASS
+        judged = judge_correlation(kind, *scored_pairs(rng, 250, 0.6), budgets, seed=seed, resamples=500)
+        passed += judged.verdict is Verdict.PASS
     assert passed / runs <= 0.06 + 0.027
 
 
@@ -224,19 +224,19 @@ def test_many_pairs_give_fishers_interval_of_a_correlation() -> None:
     gold = rng.normal(size=6000)
     teacher, variant = (gold + rng.normal(0, spread, 6000) for spread in (0.3, 1.0))
     floor = QualityBudget("floor", 0.5)
-    found = judge_correlation("spearman", gold, teacher, variant, [floor], resamples=300)
-    assert found.method == "paired random weights"
-    r = found.value
+    judged = judge_correlation("spearman", gold, teacher, variant, [floor], resamples=300)
+    assert judged.method == "paired random weights"
+    r = judged.value
     bounds = np.tanh(np.arctanh(r) + np.array([-1, 1]) * 1.6449 / 6000**0.5)
-    assert found.budgets[0].interval == pytest.approx(tuple(bounds), abs=0.004)
+    assert judged.budgets[0].interval == pytest.approx(tuple(bounds), abs=0.004)
 
 
 def test_a_correlation_of_groups_says_so() -> None:
     rng = np.random.default_rng(6)
     gold = rng.normal(size=200)
     scores = [gold + rng.normal(0, 0.5, 200) for _ in range(2)]
-    found = judge_correlation("pearson", gold, *scores, [], groups=np.arange(200) // 4, resamples=200)
-    assert (found.method, found.groups) == ("paired random weights, grouped", 50)
+    judged = judge_correlation("pearson", gold, *scores, [], groups=np.arange(200) // 4, resamples=200)
+    assert (judged.method, judged.groups) == ("paired random weights, grouped", 50)
 
 
 def test_the_made_up_pairs_of_ranks_go_from_one_end_to_the_other() -> None:
@@ -260,9 +260,9 @@ def test_the_made_up_pair_of_scores_without_ends_is_far_off() -> None:
 
 def test_few_pairs_are_a_warning() -> None:
     gold = np.random.default_rng(7).normal(size=40)
-    few = judge_correlation("pearson", gold[:20], gold[:20] ** 3, gold[:20] ** 3, [], resamples=100)
-    assert len(few.warnings) == 1
-    assert few.warnings[0].startswith("20 rows, under ")
+    judged = judge_correlation("pearson", gold[:20], gold[:20] ** 3, gold[:20] ** 3, [], resamples=100)
+    assert len(judged.warnings) == 1
+    assert judged.warnings[0].startswith("20 rows, under ")
 
 
 @pytest.mark.parametrize("column", ["gold", "teacher", "variant"])

@@ -22,8 +22,8 @@ def test_it_is_that_of_scipy_in_whatever_blocks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(answer_figures, "_ROWS_AT_ONCE", 7)
     rng = np.random.default_rng(0)
     before, after = rng.dirichlet(np.ones(6), 40), rng.dirichlet(np.ones(6), 40)
-    found = kl_to_teacher(answered([0] * 40, before), answered([0] * 40, after))
-    assert found == pytest.approx(entropy(before, after, axis=1).mean())
+    divergence = kl_to_teacher(answered([0] * 40, before), answered([0] * 40, after))
+    assert divergence == pytest.approx(entropy(before, after, axis=1).mean())
 
 
 def test_a_copy_is_at_zero_and_an_impossible_class_stays_finite() -> None:

@@ -61,10 +61,10 @@ def test_an_equal_model_passes_on_enough_rows(counted: Counted, lost: int, won: 
 
 def test_too_few_rows_are_inconclusive_and_say_how_many_would_do(counted: Counted) -> None:
     """6 rows lost and 6 won of 400: both sides pass 80 % of the time on (1.645 + 1.282)² 0.03 / 0.01²."""
-    found = judged(counted(400, 6, 6), 1.0)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.n_needed == pytest.approx(8.564 * 0.03 / 0.0001, rel=0.1)
-    line = message("int8", found)
+    judgement = judged(counted(400, 6, 6), 1.0)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.n_needed == pytest.approx(8.564 * 0.03 / 0.0001, rel=0.1)
+    line = message("int8", judgement)
     assert "drop 0.0 points [-1.6, 1.6], budget ±1.0 (n=400): INCONCLUSIVE, about 2," in line
 
 
@@ -73,10 +73,10 @@ def test_too_few_rows_are_inconclusive_and_say_how_many_would_do(counted: Counte
 def test_both_sides_are_treated_alike(counted: Counted, metric: str, lost: int, won: int) -> None:
     """The same pair with both models exchanged has the same verdict and about the same p-values."""
     pair = counted(1000, lost, won, both_wrong=100)
-    (there,), (back,) = (judged(both, 2.0, metric).budgets for both in (pair, pair[::-1]))
-    assert there.verdict is back.verdict
-    assert there.p_value == pytest.approx(back.p_value, abs=0.02)
-    assert there.p_holds == pytest.approx(back.p_holds, abs=0.04)
+    (forward,), (back,) = (judged(models, 2.0, metric).budgets for models in (pair, pair[::-1]))
+    assert forward.verdict is back.verdict
+    assert forward.p_value == pytest.approx(back.p_value, abs=0.02)
+    assert forward.p_holds == pytest.approx(back.p_holds, abs=0.04)
 
 
 def test_p_values_are_the_larger_and_twice_the_smaller(counted: Counted) -> None:
@@ -138,23 +138,23 @@ def test_the_own_limit_makes_the_own_verdict(
     pair = counted(1000, lost, won, both_wrong=100)
     for limit in (0.02, 0.3, 0.85):
         scaled = 100 * limit if kind in ("drop_points", EQUIVALENT_POINTS) else limit
-        found = judged(pair, scaled, metric, kind)
-        facts = quality_facts(found, "line", measured="now")
-        (one,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={metric: facts}))
-        assert verdict_under(kind, scaled, one) is found.verdict
+        judgement = judged(pair, scaled, metric, kind)
+        facts = quality_facts(judgement, "line", measured="now")
+        (budget,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={metric: facts}))
+        assert verdict_under(kind, scaled, budget) is judgement.verdict
         near = judged(pair, 1.001 * scaled, metric, kind).verdict
-        if near is found.verdict:
-            assert verdict_under(kind, 1.001 * scaled, one) is near
+        if near is judgement.verdict:
+            assert verdict_under(kind, 1.001 * scaled, budget) is near
 
 
 def test_another_limit_is_read_off_both_intervals(counted: Counted) -> None:
     pair = counted(3000, 60, 240)
-    found = judged(pair, 1.0)
-    facts = quality_facts(found, "line", measured="now")
-    (one,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={"accuracy": facts}))
+    judgement = judged(pair, 1.0)
+    facts = quality_facts(judgement, "line", measured="now")
+    (budget,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={"accuracy": facts}))
     for limit in (0.5, 2.0, 4.8, 5.0, 6.0, 7.0, 7.1, 9.0):
-        assert verdict_under(EQUIVALENT_POINTS, limit, one) is judged(pair, limit).verdict, limit
-    old = one._replace(facts=replace(one.facts, fail_interval=None))
+        assert verdict_under(EQUIVALENT_POINTS, limit, budget) is judged(pair, limit).verdict, limit
+    old = budget._replace(facts=replace(budget.facts, fail_interval=None))
     assert verdict_under(EQUIVALENT_POINTS, 2.0, old) is None
     assert verdict_under(EQUIVALENT_POINTS, 9.0, old) is Verdict.PASS
 
@@ -165,23 +165,23 @@ def test_a_family_corrects_pass_and_fail(counted: Counted) -> None:
     assert budget.p_holds is not None
     assert 0.025 < budget.p_holds < 0.05
     assert within_family(passed, [0.06], 2).verdict is Verdict.INCONCLUSIVE
-    assert [one.verdict for one in fails_within_family([failed])] == [Verdict.FAIL]
+    assert [judgement.verdict for judgement in fails_within_family([failed])] == [Verdict.FAIL]
     # Holm: of two budgets the smaller p-value must be at most 2.5 %
-    assert [one.verdict for one in fails_within_family([failed, passed])] == [
+    assert [judgement.verdict for judgement in fails_within_family([failed, passed])] == [
         Verdict.INCONCLUSIVE,
         Verdict.PASS,
     ]
 
 
 def test_an_early_look_takes_both_sides_at_its_level(counted: Counted) -> None:
-    found = judged(counted(3000, 45, 45), 0.7)
-    (budget,) = found.budgets
-    assert found.verdict is Verdict.PASS
+    judgement = judged(counted(3000, 45, 45), 0.7)
+    (budget,) = judgement.budgets
+    assert judgement.verdict is Verdict.PASS
     assert budget.p_value is not None
     early = Look(1, 4, 3000, 12_000)
     assert early.level() < budget.p_value
-    assert fails_within_family([found], [early])[0].verdict is Verdict.INCONCLUSIVE
-    assert fails_within_family([found], [Look(4, 4, 3000, 3000)])[0].verdict is Verdict.PASS
+    assert fails_within_family([judgement], [early])[0].verdict is Verdict.INCONCLUSIVE
+    assert fails_within_family([judgement], [Look(4, 4, 3000, 3000)])[0].verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -195,14 +195,14 @@ def test_over_builds_a_gain_counts_too(counted: Counted, won: list[int], verdict
         for count in won
     ]
     budget = QualityBudget(EQUIVALENT_POINTS, 3.0, over="builds")
-    (found,) = judge_quality(
+    (facts,) = judge_quality(
         load_metric("accuracy"), teacher, builds[0], [budget], builds=builds[1:], resamples=500
     ).budgets
-    assert found.builds == 3
-    assert found.value == pytest.approx(-100 * sum(won) / 3000)
-    assert found.verdict is (verdict or Verdict.INCONCLUSIVE)
+    assert facts.builds == 3
+    assert facts.value == pytest.approx(-100 * sum(won) / 3000)
+    assert facts.verdict is (verdict or Verdict.INCONCLUSIVE)
     if verdict is None:
-        assert found.builds_needed is not None or found.n_needed is not None
+        assert facts.builds_needed is not None or facts.n_needed is not None
 
 
 @pytest.mark.parametrize(
@@ -220,17 +220,17 @@ def test_the_stretch_of_both_sides_worked_by_hand(drop: float, expected: float) 
 
 def test_at_the_limit_no_number_of_rows_tells(counted: Counted) -> None:
     assert two_sided_stretch(-0.01, 0.01) is None
-    found = judged(counted(1000, 20, 30), 1.0)
-    assert (found.verdict, found.n_needed) == (Verdict.INCONCLUSIVE, None)
-    assert message("int8", found).endswith("the drop equals its budget: no number of rows would decide")
+    judgement = judged(counted(1000, 20, 30), 1.0)
+    assert (judgement.verdict, judgement.n_needed) == (Verdict.INCONCLUSIVE, None)
+    assert message("int8", judgement).endswith("the drop equals its budget: no number of rows would decide")
 
 
 @pytest.mark.parametrize(("lost", "won"), [(30, 30), (36, 30), (30, 36), (50, 30), (30, 50)])
 def test_as_many_rows_as_needed_decide_in_four_of_five(counted: Counted, lost: int, won: int) -> None:
-    found = judged(counted(1500, lost, won), 0.8)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.n_needed is not None
-    rng, n, runs = np.random.default_rng(3), found.n_needed, 1500
+    judgement = judged(counted(1500, lost, won), 0.8)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.n_needed is not None
+    rng, n, runs = np.random.default_rng(3), judgement.n_needed, 1500
     counts = rng.multinomial(n, [lost / 1500, won / 1500, 1 - (lost + won) / 1500], size=runs)
     upper = np.array([tango_z(b, c, n, 0.008) for b, c, _ in counts])
     lower = np.array([tango_z(b, c, n, -0.008) for b, c, _ in counts])
@@ -243,31 +243,31 @@ def test_as_many_rows_as_needed_decide_in_four_of_five(counted: Counted, lost: i
 def test_planned_rows_pass_an_equal_model_in_four_of_five() -> None:
     """(1.6449 + 1.2816)² 0.05 / 0.01² + 3 / 0.05 = 4,342, where one side takes 3,132."""
     assert planned_rows(0.01, discordance=0.05, two_sided=True) == 4342
-    found = plan(4342, 0.05, 0.01, two_sided=True)
-    assert found.rows_needed == 4342
-    assert found.equal.passes == pytest.approx(0.8, abs=0.02)
-    assert found.at_budget is not None
-    assert found.at_budget.passes < 0.06
-    assert found.at_budget.fails < 0.06
+    planned = plan(4342, 0.05, 0.01, two_sided=True)
+    assert planned.rows_needed == 4342
+    assert planned.equal.passes == pytest.approx(0.8, abs=0.02)
+    assert planned.at_budget is not None
+    assert planned.at_budget.passes < 0.06
+    assert planned.at_budget.fails < 0.06
     assert plan(4342, 0.05, 0.01).equal.passes > 0.87
 
 
 def test_looks_at_both_sides_keep_their_error_rates() -> None:
-    found = plan(4342, 0.05, 0.01, looks=4, two_sided=True)
-    assert found.at_budget is not None
-    assert found.at_budget.passes < 0.06
-    assert found.equal.fails < 0.06
-    assert found.equal.rows < 4342
+    planned = plan(4342, 0.05, 0.01, looks=4, two_sided=True)
+    assert planned.at_budget is not None
+    assert planned.at_budget.passes < 0.06
+    assert planned.equal.fails < 0.06
+    assert planned.equal.rows < 4342
 
 
 def test_the_outlook_of_both_sides_is_never_better() -> None:
     for rows, margin in pairwise([1000, 0.02, 2000, 0.01, 400, 0.03]):
         if rows > 1:
-            one, both = (
+            one_sided, two_sided = (
                 drop_outlook((1,) * int(rows), margin, CONVERTED, two_sided=two) for two in (False, True)
             )
-            assert both.at_many <= one.at_many
-            assert both.at_few <= one.at_few
+            assert two_sided.at_many <= one_sided.at_many
+            assert two_sided.at_few <= one_sided.at_few
 
 
 def test_a_limit_that_always_holds_is_refused() -> None:
@@ -282,11 +282,11 @@ def test_a_limit_that_always_holds_is_refused() -> None:
 
 
 def test_results_are_ordered_by_the_size_of_a_limited_gain() -> None:
-    drop, both = QualityBudget("drop_points", 2.0), QualityBudget(EQUIVALENT_POINTS, 1.0)
+    drop, equivalent = QualityBudget("drop_points", 2.0), QualityBudget(EQUIVALENT_POINTS, 1.0)
     assert measure_harm(-6.0, [drop]) == -6.0
     assert measure_harm(-6.0, []) == -6.0
-    assert measure_harm(-6.0, [drop, both]) == 6.0
-    assert list_point_limits([drop, both, QualityBudget("floor", 0.5)]) == [2.0, 1.0, -1.0]
+    assert measure_harm(-6.0, [drop, equivalent]) == 6.0
+    assert list_point_limits([drop, equivalent, QualityBudget("floor", 0.5)]) == [2.0, 1.0, -1.0]
 
 
 def test_a_gain_has_a_band_of_its_own(counted: Counted) -> None:

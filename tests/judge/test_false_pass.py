@@ -120,12 +120,12 @@ def reversed_rows(rng: np.random.Generator, rows: int, share: float, sure: float
     sure: of the wrong answer; None for that of the right one before.
     """
     labels = np.arange(rows) % 2
-    own = 1 / (1 + np.exp(-rng.normal(3.0, 1.3, rows)))
-    wrong = 1 - own if sure is None else 1 - sure
-    after = np.where(rng.random(rows) < share, wrong, own)
+    before = 1 / (1 + np.exp(-rng.normal(3.0, 1.3, rows)))
+    wrong = 1 - before if sure is None else 1 - sure
+    after = np.where(rng.random(rows) < share, wrong, before)
     ids = np.zeros(rows, dtype=np.str_)
     pair = []
-    for p in (own, after):
+    for p in (before, after):
         scores = np.where(labels[:, None] == np.arange(2), p[:, None], 1 - p[:, None])
         pair.append(ClassOutcomes(ids, labels, scores.argmax(axis=1), ("a", "b"), scores))
     return pair[0], pair[1]
@@ -140,20 +140,20 @@ def test_few_rows_that_turn_confidently_wrong_do_not_pass_unseen(
     """500 rows, of which 22 to 37 % of the samples have not turned one."""
     metric = load_metric(name)
     before, after = (
-        value_of(metric, one) for one in reversed_rows(np.random.default_rng(1), 10**6, share, sure)
+        value_of(metric, outcomes) for outcomes in reversed_rows(np.random.default_rng(1), 10**6, share, sure)
     )
     budget = QualityBudget("drop_points", 100 * (after - before))
     rng, passed, runs = np.random.default_rng(2), 0, 200
     for _ in range(runs):
-        found = judge_quality(metric, *reversed_rows(rng, 500, share, sure), [budget])
-        passed += found.verdict is Verdict.PASS
+        judged = judge_quality(metric, *reversed_rows(rng, 500, share, sure), [budget])
+        passed += judged.verdict is Verdict.PASS
     assert passed / runs <= 0.08
 
 
 def test_the_bound_of_log_loss_is_narrow_enough_to_pass() -> None:
     pair = reversed_rows(np.random.default_rng(3), 6000, 0.0, None)
-    found = judge_quality(load_metric("log_loss"), *pair, [QualityBudget("drop_points", 1.0)])
-    assert found.verdict is Verdict.PASS
+    judged = judge_quality(load_metric("log_loss"), *pair, [QualityBudget("drop_points", 1.0)])
+    assert judged.verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("documents", [50, 200, 1000])
@@ -164,6 +164,6 @@ def test_a_few_documents_that_lose_much_do_not_pass_unseen(documents: int) -> No
     rng, passed, runs = np.random.default_rng(4), 0, 200
     for _ in range(runs):
         drawn = population.draw(rng, documents)
-        found = judge_perplexity(drawn.teacher, drawn.variant, drawn.tokens, [budget])
-        passed += found.verdict is Verdict.PASS
+        judged = judge_perplexity(drawn.teacher, drawn.variant, drawn.tokens, [budget])
+        passed += judged.verdict is Verdict.PASS
     assert passed / runs <= 0.08

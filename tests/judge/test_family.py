@@ -29,9 +29,9 @@ def judged(counted: Counted, metric: str = "accuracy", limit: float = 2.0) -> Qu
 
 
 def test_the_bound_of_one_is_that_of_its_interval(counted: Counted) -> None:
-    found = judged(counted)
-    assert found.interval is not None
-    assert bound_among(found, 1) == found.interval[1]
+    judgement = judged(counted)
+    assert judgement.interval is not None
+    assert bound_among(judgement, 1) == judgement.interval[1]
 
 
 @pytest.mark.parametrize("count", [2, 5, 20, 500])
@@ -44,8 +44,8 @@ def test_the_bound_among_several_is_tangos_at_a_shared_level(counted: Counted, c
 def test_every_kind_of_evidence_has_a_bound_that_grows(counted: Counted) -> None:
     nats = np.random.default_rng(0).gamma(2.0, 10.0, 200)
     perplexity = judge_perplexity(nats, nats * 1.01, np.full(200, 20), [])
-    for found in (judged(counted, "f1_macro"), judged(counted, "log_loss"), perplexity):
-        bounds = [bound_among(found, count) for count in (1, 3, 20)]
+    for judgement in (judged(counted, "f1_macro"), judged(counted, "log_loss"), perplexity):
+        bounds = [bound_among(judgement, count) for count in (1, 3, 20)]
         assert None not in bounds
         assert bounds == sorted(bounds, key=float)  # type: ignore[arg-type]
         assert len(set(bounds)) == 3
@@ -63,17 +63,17 @@ def test_a_budget_has_the_p_value_that_decides_it(counted: Counted) -> None:
 
 
 def test_a_budget_that_holds_only_alone_is_undecided_in_a_family(counted: Counted) -> None:
-    found = judged(counted)
-    assert found.verdict is Verdict.PASS
-    assert within_family(found, [0.05], 12) is found
-    corrected = within_family(found, [0.06], 12)
+    judgement = judged(counted)
+    assert judgement.verdict is Verdict.PASS
+    assert within_family(judgement, [0.05], 12) is judgement
+    corrected = within_family(judgement, [0.06], 12)
     assert corrected.verdict is Verdict.INCONCLUSIVE
-    told = "would PASS alone, but not as one of 12 budgets of all variants (Holm's correction)"
-    assert message("int8", corrected).endswith(f": INCONCLUSIVE, {told}")
+    reason = "would PASS alone, but not as one of 12 budgets of all variants (Holm's correction)"
+    assert message("int8", corrected).endswith(f": INCONCLUSIVE, {reason}")
 
 
 def test_a_budget_that_fails_alone_fails_in_its_family(counted: Counted) -> None:
-    found = judge_quality(
+    judgement = judge_quality(
         load_metric("accuracy"), *counted(4000, 400, 50), [QualityBudget("drop_points", 2.0)]
     )
-    assert within_family(found, [1.0], 12).verdict is Verdict.FAIL
+    assert within_family(judgement, [1.0], 12).verdict is Verdict.FAIL

@@ -21,8 +21,8 @@ Make = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 def outcomes(labels: list[int], scores: list[list[float]] | None, predictions: list[int]) -> ClassOutcomes:
     ids = np.array([f"r{k}" for k in range(len(labels))])
-    found = None if scores is None else np.array(scores)
-    return ClassOutcomes(ids, np.array(labels), np.array(predictions), ("a", "b"), found)
+    probabilities = None if scores is None else np.array(scores)
+    return ClassOutcomes(ids, np.array(labels), np.array(predictions), ("a", "b"), probabilities)
 
 
 def test_rows_that_turned_are_found_both_ways(counted: Make) -> None:
@@ -37,8 +37,8 @@ VARIANT = outcomes([0, 0, 0, 1], [[0.4, 0.6], [0.1, 0.9], [0.7, 0.3], [0.2, 0.8]
 ALL_LOST = outcomes([0, 0, 0, 1], [[0.4, 0.6], [0.1, 0.9], [0.4, 0.6], [0.7, 0.3]], [1, 1, 1, 0])
 
 
-def bare(one: ClassOutcomes) -> ClassOutcomes:
-    return ClassOutcomes(one.ids, one.labels, one.predictions, one.classes)
+def bare(model: ClassOutcomes) -> ClassOutcomes:
+    return ClassOutcomes(model.ids, model.labels, model.predictions, model.classes)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_equally_sure_answers_stand_in_the_order_of_the_rows(counted: Make) -> N
     sure = np.where(np.arange(200) % 3 == 0, 0.9, 0.6)  # two kinds of rows, in turn
     scores = np.stack([1 - sure, sure], axis=1)
     ids = np.arange(200).astype(np.str_)
-    both = (ClassOutcomes(ids, labels, one, ("a", "b"), scores) for one in (labels, wrong))
-    assert surest_lost_rows(*both, limit=200).tolist() == [
+    models = (ClassOutcomes(ids, labels, predictions, ("a", "b"), scores) for predictions in (labels, wrong))
+    assert surest_lost_rows(*models, limit=200).tolist() == [
         *range(0, 200, 3),
         *(k for k in range(200) if k % 3),
     ]
@@ -79,9 +79,9 @@ def test_equally_sure_answers_stand_in_the_order_of_the_rows(counted: Make) -> N
     [(0, Verdict.PASS), (4, Verdict.PASS), (10, Verdict.INCONCLUSIVE), (40, Verdict.FAIL)],
 )
 def test_the_share_is_held_against_its_budget(counted: Make, lost: int, verdict: Verdict) -> None:
-    found = flip_share(*counted(1000, lost, 500))
-    judged = judge_flips(found, 1.0, "customers notice")
-    assert (found.share, found.n, found.groups) == (lost / 1000, 1000, None)
+    flips = flip_share(*counted(1000, lost, 500))
+    judged = judge_flips(flips, 1.0, "customers notice")
+    assert (flips.share, flips.n, flips.groups) == (lost / 1000, 1000, None)
     assert (judged.kind, judged.limit, judged.verdict) == ("flips_max_percent", 1.0, verdict)
     assert judged.reason == "customers notice"
 
@@ -97,8 +97,8 @@ def test_undecided_says_how_many_rows_would_decide(counted: Make) -> None:
     rows = judged.n_needed
     assert rows is not None
     # exact: of so many rows, how often do the flips of a share of 0.8 % rule out 1 %
-    most = max(k for k in range(rows // 50) if binom.cdf(k, rows, 0.01) <= 0.05)
-    assert binom.cdf(most, rows, 0.008) == pytest.approx(0.8, abs=0.03)
+    largest = max(k for k in range(rows // 50) if binom.cdf(k, rows, 0.01) <= 0.05)
+    assert binom.cdf(largest, rows, 0.008) == pytest.approx(0.8, abs=0.03)
     assert judge_flips(flip_share(*counted(1000, 10, 0)), 1.0).n_needed is None
 
 
@@ -136,8 +136,8 @@ def test_groups_of_one_row_each_are_no_groups(counted: Make) -> None:
 
 
 def test_flips_take_two_models_that_are_right_or_wrong(counted: Make) -> None:
-    both = counted(20, 3, 1)
-    ranked = Outcomes(both[0].ids, values={"rank": np.ones(20)})
-    for pair in ((both[0], ranked), (ranked, both[1])):
+    models = counted(20, 3, 1)
+    ranked = Outcomes(models[0].ids, values={"rank": np.ones(20)})
+    for pair in ((models[0], ranked), (ranked, models[1])):
         with pytest.raises(MeasureError, match="flips: the rows of this task are neither right nor wrong"):
             flipped_rows(*pair)

@@ -54,7 +54,7 @@ def test_a_number_of_looks_out_of_range_is_refused(looks: int) -> None:
 def test_a_look_is_due_from_its_share_of_the_rows_on() -> None:
     assert look_rows(1319, 4) == (330, 660, 990, 1319)
     due = [look_at(rows, 1319, 4) for rows in (329, 330, 659, 660, 1318, 1319)]
-    assert [one and one.number for one in due] == [None, 1, 1, 2, 3, 4]
+    assert [look and look.number for look in due] == [None, 1, 1, 2, 3, 4]
 
 
 def judgement(p_value: float, p_holds: float) -> QualityJudgement:
@@ -81,23 +81,25 @@ def judgement(p_value: float, p_holds: float) -> QualityJudgement:
 def test_a_verdict_must_hold_at_the_level_of_its_look(
     p_value: float, p_holds: float, number: int, expected: str
 ) -> None:
-    [found] = fails_within_family([judgement(p_value, p_holds)], [Look(number, 4, 25 * number, 100)])
-    assert found.verdict == expected
+    [judged] = fails_within_family([judgement(p_value, p_holds)], [Look(number, 4, 25 * number, 100)])
+    assert judged.verdict == expected
     if expected == "INCONCLUSIVE" and min(p_value, p_holds) < 0.05:
-        assert f"but not at look {number} of 4 (level " in (found.family or "")
+        assert f"but not at look {number} of 4 (level " in (judged.family or "")
 
 
 def test_fails_of_many_budgets_share_the_level_of_their_look() -> None:
     """Of two budgets the first falls at half of the level, the other then at the whole."""
-    whole, half = look_levels(4)[1], look_levels(4, 0.025)[1]
-    assert half < whole / 2
+    full, half = look_levels(4)[1], look_levels(4, 0.025)[1]
+    assert half < full / 2
     look = Look(2, 4, 50, 100)
     just_over = judgement(0.99, half * 1.01)
     passing = judgement(0.001, 0.999)
-    one, _ = fails_within_family([just_over, passing], [look, look])
-    assert (one.verdict, "Holm's correction" in (one.family or "")) == ("INCONCLUSIVE", True)
+    first, _ = fails_within_family([just_over, passing], [look, look])
+    assert (first.verdict, "Holm's correction" in (first.family or "")) == ("INCONCLUSIVE", True)
     under = judgement(0.99, half * 0.99)
-    assert [found.verdict for found in fails_within_family([under, just_over], [look, look])] == ["FAIL"] * 2
+    assert [judged.verdict for judged in fails_within_family([under, just_over], [look, look])] == [
+        "FAIL"
+    ] * 2
 
 
 def test_looks_save_rows_and_cost_little_power() -> None:

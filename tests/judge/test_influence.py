@@ -43,12 +43,12 @@ def noisy_pair(
     before[np.arange(n), labels] += 1.5
     after = before + rng.normal(0, noise, (n, classes))
     ids = np.arange(n).astype(np.str_)
-    found = []
+    pair = []
     for scores in (before, after):
         p = np.exp(scores)
         p = np.round(p / p.sum(axis=1, keepdims=True), digits)
-        found.append(ClassOutcomes(ids, labels, p.argmax(axis=1), tuple("abcdefg")[:classes], p))
-    return found[0], found[1]
+        pair.append(ClassOutcomes(ids, labels, p.argmax(axis=1), tuple("abcdefg")[:classes], p))
+    return pair[0], pair[1]
 
 
 def textbook_delong(labels: Ints, teacher: Floats, variant: Floats) -> tuple[Floats, Floats]:
@@ -65,26 +65,26 @@ def textbook_delong(labels: Ints, teacher: Floats, variant: Floats) -> tuple[Flo
 @pytest.mark.parametrize("digits", [9, 1], ids=["no ties", "many ties"])
 def test_the_error_of_a_drop_is_the_textbooks(digits: int) -> None:
     teacher, variant = noisy_pair(np.random.default_rng(0), 150, digits=digits)
-    found = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
+    paired = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
     before, after = with_pseudo_changes(ROC_AUC, teacher, variant)
     areas, covariance = textbook_delong(before.labels, before.probabilities[:, 1], after.probabilities[:, 1])
-    assert found.sample == pytest.approx(areas, abs=1e-12)
+    assert paired.sample == pytest.approx(areas, abs=1e-12)
     for contrast in (DROP, Contrast(0.98, -1.0), OWN_VALUE, Contrast(1.0, 0.0)):
         weights = np.array([contrast.teacher, contrast.variant])
         expected = sqrt(weights @ covariance @ weights)
-        assert found.standard_error(contrast) == pytest.approx(expected, rel=1e-12)
+        assert paired.standard_error(contrast) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("name", "classes"), [("roc_auc", 2), ("roc_auc", 4)])
 def test_the_interval_is_nearly_the_bootstraps(name: str, classes: int) -> None:
     metric = load_metric(name)
     teacher, variant = noisy_pair(np.random.default_rng(1), 1500, classes=classes)
-    found = paired_influence(metric, metric.influence, teacher, variant)
+    paired = paired_influence(metric, metric.influence, teacher, variant)
     drawn = weigh_rows(metric, teacher, variant, seed=0, resamples=1500)
     for contrast in (DROP, OWN_VALUE):
         low, high = drawn.interval(contrast)
-        assert found.standard_error(contrast) == pytest.approx(drawn.standard_error(contrast), rel=0.07)
-        assert found.interval(contrast) == pytest.approx((low, high), abs=0.08 * (high - low))
+        assert paired.standard_error(contrast) == pytest.approx(drawn.standard_error(contrast), rel=0.07)
+        assert paired.interval(contrast) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
 def test_groups_widen_the_interval_by_the_root_of_their_size() -> None:
@@ -115,9 +115,9 @@ def test_the_quantile_has_one_degree_of_freedom_below_the_groups(groups: int) ->
 
     influence = np.zeros((2, groups))
     influence[0, :2] = 1.0, -1.0
-    found = PairedInfluence(np.array([0.9, 0.8]), influence, rows=40, grouped=True)
+    paired = PairedInfluence(np.array([0.9, 0.8]), influence, rows=40, grouped=True)
     for level in (0.05, 0.01):
-        low, high = found.bounds(DROP, level)
+        low, high = paired.bounds(DROP, level)
         half = t.ppf(1 - level, groups - 1) * sqrt(2 * groups / (groups - 1)) / 40
         assert (low, high) == pytest.approx((0.1 - half, 0.1 + half), rel=1e-9)
     assert t_quantile(groups - 1) == pytest.approx(t.ppf(0.95, groups - 1))
@@ -129,14 +129,14 @@ def test_a_long_upper_tail_moves_both_bounds_up_as_bca_does() -> None:
     from scipy.stats import bootstrap
 
     rows = np.random.default_rng(3).exponential(size=120)
-    found = PairedInfluence(
+    paired = PairedInfluence(
         np.array([rows.mean(), 0.0]), np.stack([rows - rows.mean(), np.zeros(120)]), rows=120, grouped=False
     )
     theirs = bootstrap(
         (rows,), np.mean, n_resamples=20_000, confidence_level=0.9, method="BCa", rng=np.random.default_rng(1)
     ).confidence_interval
     width = theirs.high - theirs.low
-    ours = found.interval(Contrast(1.0, 0.0))
+    ours = paired.interval(Contrast(1.0, 0.0))
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.02 * width)
     assert ours[0] + ours[1] > 2 * rows.mean() + 0.03 * width
 
@@ -148,7 +148,7 @@ def test_a_judgement_names_delong_and_takes_no_resamples() -> None:
     again = judge_quality(ROC_AUC, teacher, variant, budgets, seed=1)
     assert (judged.method, judged.verdict) == ("paired DeLong", Verdict.PASS)
     assert judged.interval == again.interval
-    grouped = (replace(one, groups=np.arange(800) // 8) for one in (teacher, variant))
+    grouped = (replace(outcomes, groups=np.arange(800) // 8) for outcomes in (teacher, variant))
     assert judge_quality(ROC_AUC, *grouped, []).method == "paired DeLong, grouped"
 
 
@@ -189,15 +189,15 @@ def test_rows_that_turn_at_the_margin_pass_in_at_most_6_percent(
 ) -> None:
     """The plain DeLong interval passes 8 to 26 % of these."""
     metric = load_metric(name)
-    many = turned_pair(np.random.default_rng(1), 1_000_000, turned)
-    before, after = (float(metric.statistic(one, np.ones(len(one)))) for one in many)
+    population = turned_pair(np.random.default_rng(1), 1_000_000, turned)
+    before, after = (float(metric.statistic(outcomes, np.ones(len(outcomes)))) for outcomes in population)
     rng, runs, passed = np.random.default_rng(2), 400, 0
     for _ in range(runs):
         pair = turned_pair(rng, n, turned, size)
         if size == 1:
             pair = (replace(pair[0], groups=None), replace(pair[1], groups=None))
-        found = paired_influence(metric, metric.influence, *pair)
-        passed += found.interval(DROP)[1] < before - after
+        paired = paired_influence(metric, metric.influence, *pair)
+        passed += paired.interval(DROP)[1] < before - after
     # 6 % and two standard errors of 400 runs
     assert passed / runs <= 0.06 + 0.024
 
@@ -208,20 +208,20 @@ def test_the_bounds_of_skewed_values_are_halls(alpha: float) -> None:
     from scipy.stats import norm, skew
 
     rows = np.random.default_rng(8).exponential(size=80)
-    found = PairedInfluence(
+    paired = PairedInfluence(
         np.array([rows.mean(), 0.0]), np.stack([rows - rows.mean(), np.zeros(80)]), rows=80, grouped=False
     )
     z, error = norm.isf(alpha), rows.std() / sqrt(80)
     shift = skew(rows) / (6 * sqrt(80)) * (2 * z**2 + 1)
     expected = rows.mean() + (shift - z) * error, rows.mean() + (shift + z) * error
-    assert found.bounds(Contrast(1.0, 0.0), alpha) == pytest.approx(expected)
+    assert paired.bounds(Contrast(1.0, 0.0), alpha) == pytest.approx(expected)
 
 
 def test_an_interval_that_ends_at_the_limit_does_not_exclude_it() -> None:
     """No row moved anything, so both bounds are the value itself."""
-    found = PairedInfluence(np.array([0.9, 0.8]), np.zeros((2, 40)), rows=40, grouped=False)
-    value = found.value(DROP)
-    assert found.interval(DROP) == (value, value)
-    assert (found.p_at_least(DROP, value), found.p_at_most(DROP, value)) == (1.0, 1.0)
-    assert found.p_at_least(DROP, value + 0.01) < 0.001
-    assert found.p_at_most(DROP, value - 0.01) < 0.001
+    paired = PairedInfluence(np.array([0.9, 0.8]), np.zeros((2, 40)), rows=40, grouped=False)
+    value = paired.value(DROP)
+    assert paired.interval(DROP) == (value, value)
+    assert (paired.p_at_least(DROP, value), paired.p_at_most(DROP, value)) == (1.0, 1.0)
+    assert paired.p_at_least(DROP, value + 0.01) < 0.001
+    assert paired.p_at_most(DROP, value - 0.01) < 0.001

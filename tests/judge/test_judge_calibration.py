@@ -27,31 +27,33 @@ def test_the_brier_score_of_four_rows_by_hand() -> None:
 
 
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
-    found = reliability(answered([0, 0], [[0.6, 0.4], [1.0, 0.0]]))
-    assert found is not None
-    assert [k for k, one in enumerate(found) if one.count] == [8, 14]
-    assert (found[8].high, found[14].high) == (pytest.approx(0.6), 1.0)
+    bins = reliability(answered([0, 0], [[0.6, 0.4], [1.0, 0.0]]))
+    assert bins is not None
+    assert [k for k, facts in enumerate(bins) if facts.count] == [8, 14]
+    assert (bins[8].high, bins[14].high) == (pytest.approx(0.6), 1.0)
 
 
 def test_the_bins_of_four_rows_by_hand() -> None:
-    found = reliability(FOUR)
-    assert found is not None
-    filled = {k: (one.count, one.confidence, one.accuracy) for k, one in enumerate(found) if one.count}
+    bins = reliability(FOUR)
+    assert bins is not None
+    filled = {
+        k: (facts.count, facts.confidence, facts.accuracy) for k, facts in enumerate(bins) if facts.count
+    }
     assert filled == {
         8: (1, pytest.approx(0.6), 1.0),
         10: (1, pytest.approx(0.7), 1.0),
         13: (2, pytest.approx(0.905), 0.5),
     }
-    assert (found[0].low, found[0].high) == (0.0, 1 / 15)
-    assert (found[0].confidence, found[0].accuracy) == (None, None)
+    assert (bins[0].low, bins[0].high) == (0.0, 1 / 15)
+    assert (bins[0].confidence, bins[0].accuracy) == (None, None)
 
 
 def test_the_bins_hold_every_row_once_and_give_the_error() -> None:
     rng = np.random.default_rng(0)
     outcomes = answered(rng.integers(0, 5, 2000).tolist(), rng.dirichlet(np.full(5, 0.5), 2000))
-    found = reliability(outcomes)
-    assert found is not None
-    assert sum(one.count for one in found) == 2000
+    bins = reliability(outcomes)
+    assert bins is not None
+    assert sum(facts.count for facts in bins) == 2000
     sure, right = confidences(outcomes), outcomes.predictions == outcomes.labels
     assert sure is not None
     expected = 0.0

@@ -14,10 +14,10 @@ VARIANT = [60 * MB, 59 * MB, 61 * MB, 60 * MB, 60 * MB, 60 * MB]
 
 
 def test_a_ratio_is_of_medians_and_its_spread_of_all_readings() -> None:
-    found = memory_ratio(TEACHER, VARIANT)
-    assert found.ratio == 60 / 101
-    assert found.spread == (59 / 102, 61 / 100)
-    assert found.readings == 6
+    memory = memory_ratio(TEACHER, VARIANT)
+    assert memory.ratio == 60 / 101
+    assert memory.spread == (59 / 102, 61 / 100)
+    assert memory.readings == 6
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_the_order_of_the_readings_changes_nothing() -> None:
 @pytest.mark.parametrize("limit", [0.1, 10.0])
 @pytest.mark.parametrize("readings", [1, 2, 5])
 def test_too_few_readings_of_one_model_decide_nothing(limit: float, readings: int) -> None:
-    found = memory_ratio(TEACHER, VARIANT[:readings])
-    judged = judge_memory(found, limit, None)
+    memory = memory_ratio(TEACHER, VARIANT[:readings])
+    judged = judge_memory(memory, limit, None)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert memory_message("int8", found, judged).endswith("INCONCLUSIVE, it takes 6 readings")
+    assert memory_message("int8", memory, judged).endswith("INCONCLUSIVE, it takes 6 readings")
 
 
 @pytest.mark.parametrize(("teacher", "variant"), [([], VARIANT), (TEACHER, []), ([0], VARIANT)])
@@ -60,12 +60,12 @@ def test_peaks_that_are_missing_or_nothing_are_refused(teacher: list[int], varia
 
 
 def test_the_line_says_what_was_measured_and_what_it_means() -> None:
-    found = memory_ratio(TEACHER, VARIANT)
-    assert memory_message("int8", found, judge_memory(found, 0.8, None)) == (
+    memory = memory_ratio(TEACHER, VARIANT)
+    assert memory_message("int8", memory, judge_memory(memory, 0.8, None)) == (
         "int8: peak memory 60.0 vs 101.0 MB, 0.594 of the teacher's [0.578, 0.610] (n=6 processes), "
         "budget 0.8: PASS"
     )
-    undecided = memory_message("int8", found, judge_memory(found, 0.6, None))
+    undecided = memory_message("int8", memory, judge_memory(memory, 0.6, None))
     assert undecided.endswith("budget 0.6: INCONCLUSIVE, the readings lie on both sides of it")
     once = memory_ratio(TEACHER[:1], VARIANT[:1])
     assert memory_message("a", once, None) == "a: peak memory 60.0 vs 100.0 MB, 0.600 of the teacher's"
@@ -79,6 +79,6 @@ def test_a_limit_that_the_readings_just_reach_is_not_decided() -> None:
 
 
 def test_the_line_does_not_round_a_reading_to_its_budget() -> None:
-    found = memory_ratio([10_000] * READINGS, [5_900, *[5_950] * (READINGS - 2), 6_002])
-    line = memory_message("int8", found, judge_memory(found, 0.6, None))
+    memory = memory_ratio([10_000] * READINGS, [5_900, *[5_950] * (READINGS - 2), 6_002])
+    line = memory_message("int8", memory, judge_memory(memory, 0.6, None))
     assert "0.5950 of the teacher's [0.5900, 0.6002] (n=6 processes), budget 0.6: INCONCLUSIVE" in line

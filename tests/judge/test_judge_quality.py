@@ -73,8 +73,8 @@ def test_a_mean_of_ranks_is_judged_by_weights_with_made_up_rows() -> None:
     assert judged.method == "paired random weights"
     assert judged.interval is not None
     assert judged.interval[0] < 0 < judged.interval[1]
-    few = rows(rank=np.ones(20))
-    assert judge_quality(MRR, few, few, POINTS).verdict is Verdict.INCONCLUSIVE
+    sample = rows(rank=np.ones(20))
+    assert judge_quality(MRR, sample, sample, POINTS).verdict is Verdict.INCONCLUSIVE
 
 
 def test_zero_or_one_a_row_is_judged_by_tango() -> None:
@@ -95,8 +95,8 @@ def test_perplexity_is_judged_on_the_log_scale_in_percent() -> None:
     assert judged.verdict is Verdict.FAIL
     assert judged.unit == "percent"
     assert judged.drop_points == pytest.approx(5.0)
-    ones = np.ones(200)
-    assert judged.value == pytest.approx(float(PERPLEXITY.statistic(worse, ones)))
+    weights = np.ones(200)
+    assert judged.value == pytest.approx(float(PERPLEXITY.statistic(worse, weights)))
     with pytest.raises(SuiteError, match="drop_points does not suit perplexity"):
         judge_quality(PERPLEXITY, teacher, worse, POINTS)
 
@@ -110,16 +110,16 @@ def test_documents_of_a_group_count_as_one() -> None:
         rows(groups=groups, nats=teacher.column("nats") + shift, tokens=teacher.column("tokens"))
         for shift in (np.zeros(1000), noise)
     ]
-    whole = [
-        rows(**{name: one.column(name).reshape(200, 5).sum(axis=1) for name in ("nats", "tokens")})
-        for one in apart
+    merged = [
+        rows(**{name: outcomes.column(name).reshape(200, 5).sum(axis=1) for name in ("nats", "tokens")})
+        for outcomes in apart
     ]
     budget = [QualityBudget("increase_relative", 0.02)]
-    found, summed = judge_quality(PERPLEXITY, *apart, budget), judge_quality(PERPLEXITY, *whole, budget)
-    assert (found.groups, found.n) == (200, 1000)
-    assert found.interval == pytest.approx(summed.interval)
-    assert found.verdict is summed.verdict
-    assert found.variance == pytest.approx(5 * summed.variance)
+    judged, summed = judge_quality(PERPLEXITY, *apart, budget), judge_quality(PERPLEXITY, *merged, budget)
+    assert (judged.groups, judged.n) == (200, 1000)
+    assert judged.interval == pytest.approx(summed.interval)
+    assert judged.verdict is summed.verdict
+    assert judged.variance == pytest.approx(5 * summed.variance)
 
 
 @pytest.mark.slow
@@ -129,8 +129,8 @@ def test_groups_widen_the_interval_of_a_correlation() -> None:
     gold, score, other = (np.repeat(base + rng.normal(size=100), 4) for _ in range(3))
     groups = np.repeat(np.arange(100), 4)
     widths = []
-    for given in (None, groups):
-        pair = (rows(groups=given, gold=gold, score=one) for one in (score, other))
+    for grouping in (None, groups):
+        pair = (rows(groups=grouping, gold=gold, score=scores) for scores in (score, other))
         interval = judge_quality(SPEARMAN, *pair, POINTS).interval
         assert interval is not None
         widths.append(interval[1] - interval[0])
@@ -189,7 +189,7 @@ def test_a_mean_can_change_from_end_to_end_of_its_values(
 ) -> None:
     """mse and mae: as far as the gold scores lie apart, 2: the cap."""
     metric = load_metric(name)
-    pair = [rows(**{key: np.array(both[k]) for key, both in columns.items()}) for k in (0, 1)]
+    pair = [rows(**{key: np.array(column[k]) for key, column in columns.items()}) for k in (0, 1)]
     assert metric.row_mean is not None
     paired = paired_means(metric, metric.row_mean, *pair)
     losses = paired.losses(drop_contrast(higher_is_better=metric.higher_is_better))
@@ -207,13 +207,13 @@ def test_a_log_loss_can_be_as_bad_as_float32_allows() -> None:
 def test_bits_per_byte_counts_at_most_one_nat_a_token() -> None:
     size = {"tokens": np.array([10.0, 5.0]), "bytes": np.array([40.0, 20.0])}
     teacher = rows(nats=np.array([20.0, 10.0]), **size)
-    much = rows(nats=np.array([20.0, 40.0]), **size)
+    variant = rows(nats=np.array([20.0, 40.0]), **size)
     metric = load_metric("bits_per_byte")
     assert metric.row_mean is not None
     assert metric.row_mean.cap is not None
     # a token has 4 bytes
-    assert metric.row_mean.cap(teacher, much) == pytest.approx(1 / 4 / log(2))
-    judged = judge_quality(metric, teacher, much, [QualityBudget("increase_relative", 0.05)])
+    assert metric.row_mean.cap(teacher, variant) == pytest.approx(1 / 4 / log(2))
+    judged = judge_quality(metric, teacher, variant, [QualityBudget("increase_relative", 0.05)])
     # the second row, a third of the bytes, counts for the cap: it has 30 nats in 20 bytes more
     assert judged.drop_points == pytest.approx(100 * (1 / 3) * (1 / 4 / log(2)))
     [capped] = [budget.capped for budget in judged.budgets]
@@ -227,16 +227,16 @@ def test_a_row_can_lose_no_more_than_the_metric_says() -> None:
     """100 rows that lost nothing: what one more could lose sets the bound, 1 - 0.05^(1 / 100) of it."""
     terms = mean_of(lambda outcomes: outcomes.column("score"))
     ends = row_mean(lambda outcomes: outcomes.column("score"), lambda _before, _after: (0.0, 10.0))
-    for most in (None, 2.0):
+    for limit in (None, 2.0):
         metric = Metric(
             "cost",
             False,
             (0.0, 10.0),
             "score",
             statistic_of_sums(terms),
-            row_mean=ends if most is None else replace(ends, most_lost=lambda _before, _after: 2.0),
+            row_mean=ends if limit is None else replace(ends, most_lost=lambda _before, _after: 2.0),
         )
         same = rows(score=np.full(100, 4.0))
         judged = judge_quality(metric, same, same, [])
         assert judged.interval is not None
-        assert judged.interval[1] == pytest.approx(100 * (most or 10.0) * (1 - 0.05**0.01), rel=1e-6)
+        assert judged.interval[1] == pytest.approx(100 * (limit or 10.0) * (1 - 0.05**0.01), rel=1e-6)

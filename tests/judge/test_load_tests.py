@@ -130,11 +130,11 @@ def test_a_speed_up_is_claimed_beyond_the_noise_alone(
 
 
 @pytest.mark.parametrize(
-    ("interval", "told"),
+    ("interval", "bounds"),
     [((1.497, 1.75), "[1.497, 1.750] ("), ((1.497, inf), "[1.497, no bound] (")],
     ids=["both bounds", "one bound"],
 )
-def test_a_bound_is_not_rounded_to_its_budget(interval: tuple[float, float], told: str) -> None:
+def test_a_bound_is_not_rounded_to_its_budget(interval: tuple[float, float], bounds: str) -> None:
     ratio = TimeRatio("answer", MEDIAN, 100.0, 60.0, 1.62, interval, 0.0, (400, 400))
     line = ratio_message("c8", ratio, judge_ratio(ratio, SpeedBudget(speedup_min=1.5)))
-    assert line.startswith(f"c8 1.620× the base's speed {told}")
+    assert line.startswith(f"c8 1.620× the base's speed {bounds}")

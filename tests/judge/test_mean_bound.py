@@ -96,8 +96,8 @@ def test_groups_without_a_loss_show_what_the_rule_of_three_says(
 
 @pytest.mark.parametrize("lost", [0, 1, 5])
 def test_groups_lost_as_a_whole_tell_as_much_as_single_rows(lost: int) -> None:
-    whole, single = equal_groups(80, 25, lost), zero_or_one(lost, 80)
-    assert whole.interval() == pytest.approx(single.interval(), abs=1e-9)
+    grouped, single = equal_groups(80, 25, lost), zero_or_one(lost, 80)
+    assert grouped.interval() == pytest.approx(single.interval(), abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["changes", "rates", "rare"])
@@ -120,9 +120,9 @@ def test_it_is_the_share_of_weightings_drawn_at_random(seed: int, kind: str) -> 
 @pytest.mark.parametrize("terms", [3, 5, 40])
 def test_a_gamma_sum_of_two_values_is_a_beta_by_the_saddlepoint(terms: int) -> None:
     """A third value of next to nothing takes the sum from the exact branch to the formula."""
-    for others in (1.0, 2.0, 3.5):
-        exact = share_above_zero(np.array([1.0, -others]), np.array([2.0, float(terms)]))
-        near = share_above_zero(np.array([1.0, -others, 1e-9]), np.array([2.0, float(terms), 1.0]))
+    for loss in (1.0, 2.0, 3.5):
+        exact = share_above_zero(np.array([1.0, -loss]), np.array([2.0, float(terms)]))
+        near = share_above_zero(np.array([1.0, -loss, 1e-9]), np.array([2.0, float(terms), 1.0]))
         assert near == pytest.approx(exact, rel=0.02)
 
 
@@ -135,11 +135,11 @@ def test_row_order_and_group_names_change_nothing() -> None:
     )
     losses *= sizes
     order, names = rng.permutation(300), rng.permutation(1000)[:60]
-    one = unit_losses(losses, sizes, groups, best=0.0, worst=1.0)
+    first = unit_losses(losses, sizes, groups, best=0.0, worst=1.0)
     other = unit_losses(losses[order], sizes[order], names[groups][order], best=0.0, worst=1.0)
     for margin in (0.4, 0.5, 0.6):
-        assert other.p_at_least(margin) == pytest.approx(one.p_at_least(margin), rel=1e-9)
-        assert other.p_at_most(margin) == pytest.approx(one.p_at_most(margin), rel=1e-9)
+        assert other.p_at_least(margin) == pytest.approx(first.p_at_least(margin), rel=1e-9)
+        assert other.p_at_most(margin) == pytest.approx(first.p_at_most(margin), rel=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e-3, 1e4, 1e9])
@@ -291,8 +291,8 @@ def test_the_copies_needed_decide_four_times_of_five() -> None:
     copies = zero_or_one(10, 1000).copies_needed(0.02)
     assert copies is not None
     n = ceil(1000 * copies)
-    most = next(k for k in range(n) if zero_or_one(k, n).p_at_least(0.02) > ALPHA) - 1
-    assert binom.cdf(most, n, 0.01) == pytest.approx(POWER, abs=0.04)
+    largest = next(k for k in range(n) if zero_or_one(k, n).p_at_least(0.02) > ALPHA) - 1
+    assert binom.cdf(largest, n, 0.01) == pytest.approx(POWER, abs=0.04)
 
 
 def test_no_number_of_copies_decides_a_mean_at_the_margin() -> None:

@@ -168,10 +168,10 @@ def test_a_budget_is_shown_as_it_was_set() -> None:
 
 
 def test_the_line_of_a_teacher_has_its_own_value_and_rows() -> None:
-    held = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),), verdict=Verdict.PASS)
+    passed = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),), verdict=Verdict.PASS)
     line = "teacher: accuracy, floor 0.90: 0.884 [0.865, 0.901] (n=872): PASS"
-    assert teacher_message(held) == line
-    assert teacher_message(replace(held, groups=109)) == line.replace("n=872", "n=872 in 109 groups")
+    assert teacher_message(passed) == line
+    assert teacher_message(replace(passed, groups=109)) == line.replace("n=872", "n=872 in 109 groups")
 
 
 def test_beside_a_baseline_the_line_names_it() -> None:

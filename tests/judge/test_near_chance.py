@@ -21,11 +21,11 @@ def answers(labels: list[int], right: int, classes: tuple[str, ...] = ("neg", "p
 @pytest.mark.parametrize(("right", "near"), [(400, False), (330, False), (310, True), (200, True), (0, True)])
 def test_accuracy_must_be_shown_to_be_above_the_largest_label(right: int, near: bool) -> None:
     """300 of 400 rows are neg: 330 right (82.5 %) are shown to be above 75 %, 310 (77.5 %) are not."""
-    told = describe_near_chance(answers([0] * 300 + [1] * 100, right))
-    assert (told is not None) is near
-    if told is not None:
-        assert f"its accuracy {right / 400:.3f} [" in told
-        assert told.endswith("not shown to be above 0.750, the share of the most frequent label (neg)")
+    message = describe_near_chance(answers([0] * 300 + [1] * 100, right))
+    assert (message is not None) is near
+    if message is not None:
+        assert f"its accuracy {right / 400:.3f} [" in message
+        assert message.endswith("not shown to be above 0.750, the share of the most frequent label (neg)")
 
 
 def test_chance_of_balanced_labels_is_the_same_rule() -> None:

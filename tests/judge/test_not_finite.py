@@ -49,11 +49,11 @@ def outcomes_for(metric: Metric, seed: int = 0) -> Outcomes:
         draw = np.random.default_rng(seed)
         names = [*(f"{of}{label}" for of in (GOLD, PREDICTED) for label in "ab"), WRONG, RIGHT]
         return Outcomes(ids, values={name: draw.integers(0, 2, ROWS).astype(np.float64) for name in names})
-    found = Outcomes(ids)
-    object.__setattr__(found, "values", Columns(seed))
+    outcomes = Outcomes(ids)
+    object.__setattr__(outcomes, "values", Columns(seed))
     with suppress(SlimgateError):  # asks for the columns that it needs
-        metric.statistic(found, np.ones(ROWS))
-    return Outcomes(ids, values=dict(found.values))
+        metric.statistic(outcomes, np.ones(ROWS))
+    return Outcomes(ids, values=dict(outcomes.values))
 
 
 @pytest.mark.parametrize("name", known_metrics())
@@ -69,14 +69,14 @@ def test_one_row_that_is_not_finite_is_an_error_or_a_fail(name: str, bad: float)
         assert array is not None
         if isinstance(variant, ClassOutcomes) and metric.needs == "prediction":
             continue  # a prediction is a whole number
-        kept = array[7].copy()
+        original = array[7].copy()
         array[7] = bad  # behind the door: outcomes are checked when they are made
         try:
             verdict = judge_quality(metric, teacher, variant, budgets, resamples=99).verdict
         except SlimgateError:
             continue
         finally:
-            array[7] = kept
+            array[7] = original
         assert verdict is not Verdict.PASS, (name, place)
 
 

@@ -31,8 +31,8 @@ def test_the_word_is_that_of_the_shares_that_pass(at_few: float, at_many: float,
 
 
 def test_the_basis_names_changes_and_shares() -> None:
-    both = "if 0.5 to 3 % of the answers change, an equal variant passes in 98 to 71 % of simulations"
-    assert Outlook(CONVERTED, 0.98, 0.71).basis == both
+    expected = "if 0.5 to 3 % of the answers change, an equal variant passes in 98 to 71 % of simulations"
+    assert Outlook(CONVERTED, 0.98, 0.71).basis == expected
     assert "an equal variant passes in 50 % of simulations" in Outlook(CONVERTED, 0.5, 0.5).basis
 
 
@@ -67,9 +67,9 @@ def test_the_shares_are_those_of_the_normal_approximation(rows: int) -> None:
 
 def test_a_budget_on_both_sides_takes_more_rows() -> None:
     sizes, changes = (1,) * 1_500, (0.03, 0.05)
-    one, both = (drop_outlook(sizes, 0.01, changes, two_sided=two) for two in (False, True))
-    assert drop_outlook(sizes, 0.01, changes) == one
-    assert (both.at_few, both.at_many) < (one.at_few, one.at_many)
+    one_sided, two_sided = (drop_outlook(sizes, 0.01, changes, two_sided=two) for two in (False, True))
+    assert drop_outlook(sizes, 0.01, changes) == one_sided
+    assert (two_sided.at_few, two_sided.at_many) < (one_sided.at_few, one_sided.at_many)
 
 
 def test_grouped_rows_decide_less_than_single_ones() -> None:

@@ -34,8 +34,8 @@ def builds_of(counted: Counted, n: int, lost: Sequence[int]) -> list[ClassOutcom
 def judged(
     counted: Counted, n: int, lost: Sequence[int], *budgets: QualityBudget, metric: str = "accuracy"
 ) -> QualityJudgement:
-    teacher, first, *others = builds_of(counted, n, lost)
-    return judge_quality(load_metric(metric), teacher, first, budgets, builds=others, resamples=500)
+    teacher, first, *rest = builds_of(counted, n, lost)
+    return judge_quality(load_metric(metric), teacher, first, budgets, builds=rest, resamples=500)
 
 
 def over(limit: float, kind: str = "drop_points") -> QualityBudget:
@@ -45,19 +45,19 @@ def over(limit: float, kind: str = "drop_points") -> QualityBudget:
 def test_the_bound_adds_up_rows_and_builds(counted: Counted) -> None:
     # drops of 1, 2 and 3 points: a standard deviation of 1 point, by t with two degrees of freedom
     teacher, *builds = builds_of(counted, 1000, [10, 20, 30])
-    found = over_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
+    combined = over_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
     between = t.ppf(0.95, 2) * 0.01 / sqrt(3)
-    (rows,) = (one.interval(DROP) for one in found.rows)
-    assert found.value(DROP) == pytest.approx(0.02)
-    assert found.interval(DROP)[1] == pytest.approx(0.02 + hypot(rows[1] - 0.02, between))
-    assert found.interval(DROP)[0] == pytest.approx(0.02 - hypot(0.02 - rows[0], between))
+    (rows,) = (evidence.interval(DROP) for evidence in combined.rows)
+    assert combined.value(DROP) == pytest.approx(0.02)
+    assert combined.interval(DROP)[1] == pytest.approx(0.02 + hypot(rows[1] - 0.02, between))
+    assert combined.interval(DROP)[0] == pytest.approx(0.02 - hypot(0.02 - rows[0], between))
 
 
 def test_equal_builds_leave_the_rows_alone(counted: Counted) -> None:
     teacher, *builds = builds_of(counted, 1000, [10, 10])
-    found = over_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
-    alone = found.rows[0].interval(DROP)
-    assert found.interval(DROP) == pytest.approx(alone, abs=1e-9)
+    combined = over_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
+    alone = combined.rows[0].interval(DROP)
+    assert combined.interval(DROP) == pytest.approx(alone, abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss", "f1_macro", "roc_auc"])
@@ -68,9 +68,9 @@ def test_verdict_interval_and_p_value_agree(counted: Counted, metric: str) -> No
     for end, outside in ((0, Verdict.FAIL), (1, Verdict.PASS)):
         for step, verdict in ((-0.02, Verdict.INCONCLUSIVE), (0.02, outside)):
             limit = middle.interval[end] + (step if end else -step)
-            (one,) = judged(counted, 1000, [200, 210, 220], over(limit), metric=metric).budgets
-            assert one.verdict is verdict
-            p_value = one.p_value if end else one.p_holds
+            (budget,) = judged(counted, 1000, [200, 210, 220], over(limit), metric=metric).budgets
+            assert budget.verdict is verdict
+            p_value = budget.p_value if end else budget.p_holds
             assert p_value is not None
             assert (p_value <= 0.05) == (verdict is not Verdict.INCONCLUSIVE)
 
@@ -85,50 +85,50 @@ def test_every_kind_of_limit_is_on_the_mean_of_the_builds(counted: Counted) -> N
 
 
 def undecided(counted: Counted, n: int, lost: Sequence[int], limit: float) -> tuple[BudgetFacts, str]:
-    found = judged(counted, n, lost, over(limit))
-    (one,) = found.budgets
-    assert one.verdict is Verdict.INCONCLUSIVE
-    return one, message("x", found).partition("INCONCLUSIVE, ")[2]
+    judgement = judged(counted, n, lost, over(limit))
+    (budget,) = judgement.budgets
+    assert budget.verdict is Verdict.INCONCLUSIVE
+    return budget, message("x", judgement).partition("INCONCLUSIVE, ")[2]
 
 
 def test_builds_that_differ_ask_for_builds(counted: Counted) -> None:
-    one, said = undecided(counted, 20_000, [0, 100, 200], 1.3)
-    assert (one.n_needed, one.needs_both) == (None, False)
-    assert one.builds_needed is not None
-    assert said == f"{one.builds_needed} builds in place of 3 would decide; more rows alone would not"
+    budget, reason = undecided(counted, 20_000, [0, 100, 200], 1.3)
+    assert (budget.n_needed, budget.needs_both) == (None, False)
+    assert budget.builds_needed is not None
+    assert reason == f"{budget.builds_needed} builds in place of 3 would decide; more rows alone would not"
 
 
 def test_few_rows_ask_for_rows(counted: Counted) -> None:
-    one, said = undecided(counted, 100, [2, 2, 2], 3.0)
-    assert one.builds_needed is None
-    assert one.n_needed is not None
-    assert one.n_needed > 100
-    assert said.endswith("rows would decide; more builds alone would not")
+    budget, reason = undecided(counted, 100, [2, 2, 2], 3.0)
+    assert budget.builds_needed is None
+    assert budget.n_needed is not None
+    assert budget.n_needed > 100
+    assert reason.endswith("rows would decide; more builds alone would not")
     # so many rows of the same kind do tell
-    copies = -(-one.n_needed // 100)
+    copies = -(-budget.n_needed // 100)
     assert judged(counted, 100 * copies, [2 * copies] * 3, over(3.0)).verdict is Verdict.PASS
 
 
 def test_where_neither_is_enough_both_are_asked_for(counted: Counted) -> None:
-    one, said = undecided(counted, 300, [2, 6], 2.5)
-    assert one.needs_both
-    assert said.startswith(f"{one.builds_needed} builds in place of 2 together with about ")
+    budget, reason = undecided(counted, 300, [2, 6], 2.5)
+    assert budget.needs_both
+    assert reason.startswith(f"{budget.builds_needed} builds in place of 2 together with about ")
 
 
 def test_a_drop_at_its_budget_asks_for_nothing(counted: Counted) -> None:
-    one, said = undecided(counted, 1000, [10, 20, 30], 2.0)
-    assert (one.n_needed, one.builds_needed) == (None, None)
-    assert said == "too close to its budget: no number of rows, nor 20 builds, would decide"
+    budget, reason = undecided(counted, 1000, [10, 20, 30], 2.0)
+    assert (budget.n_needed, budget.builds_needed) == (None, None)
+    assert reason == "too close to its budget: no number of rows, nor 20 builds, would decide"
 
 
 def test_each_undecided_budget_says_what_would_decide_it(counted: Counted) -> None:
     budgets = [QualityBudget("drop_points", 1.0), over(0.985, "floor"), over(0.2, "drop_relative")]
-    found = judged(counted, 300, [2, 6], *budgets)
-    first, floor, relative = found.budgets
+    judgement = judged(counted, 300, [2, 6], *budgets)
+    first, floor, relative = judgement.budgets
     assert (first.verdict, floor.verdict) == (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE)
     assert relative.verdict is Verdict.PASS
-    said = message("x", found).partition("INCONCLUSIVE, ")[2]
-    of_first, _, of_floor = said.partition("; floor 0.985 over 2 builds: ")
+    reason = message("x", judgement).partition("INCONCLUSIVE, ")[2]
+    of_first, _, of_floor = reason.partition("; floor 0.985 over 2 builds: ")
     assert of_first.startswith("budget 1: about ")
     assert of_first.endswith(" rows would decide")
     assert of_floor.endswith(" would decide")
@@ -141,11 +141,11 @@ def test_the_line_has_the_mean_of_the_builds_beside_the_first(counted: Counted) 
 
 
 def test_a_variant_of_one_build_is_judged_over_the_rows(counted: Counted) -> None:
-    found, plain = (
-        judged(counted, 3000, [30], one) for one in (over(2.0), QualityBudget("drop_points", 2.0))
+    judgement, plain = (
+        judged(counted, 3000, [30], budget) for budget in (over(2.0), QualityBudget("drop_points", 2.0))
     )
-    assert found.budgets[0] == replace(plain.budgets[0], builds=1)
-    assert "budget 2.0 (all builds are equal) (n=3000): PASS" in message("x", found)
+    assert judgement.budgets[0] == replace(plain.budgets[0], builds=1)
+    assert "budget 2.0 (all builds are equal) (n=3000): PASS" in message("x", judgement)
     # where the caller knows of no other build, nothing is said of them
     unknown = judge_quality(ACCURACY, *counted(3000, 30), [over(2.0)])
     assert unknown.budgets == plain.budgets
@@ -169,13 +169,13 @@ def test_metrics_that_are_not_judged_over_builds_refuse_it(counted: Counted, met
     ids=lambda cell: cell.words,
 )
 def test_recipes_at_budget_seldom_pass_equal_ones_seldom_fail(cell: Cell) -> None:
-    found = simulate(cell, seed=0, runs=400, number=9)
+    rates = simulate(cell, seed=0, runs=400, number=9)
     noise = 2 * np.sqrt(TARGET * (1 - TARGET) / 400)
-    assert found.at_budget <= TARGET + noise
-    assert found.equal_fails <= TARGET + noise
+    assert rates.at_budget <= TARGET + noise
+    assert rates.equal_fails <= TARGET + noise
 
 
 def test_one_lucky_build_passes_far_more_often_than_the_recipe() -> None:
-    found = simulate(Cell(5, 1.0, 0.8, 3_000, 1.0), seed=0, runs=400, number=9)
-    assert found.first_at_budget > 0.15
-    assert found.at_budget <= 0.075
+    rates = simulate(Cell(5, 1.0, 0.8, 3_000, 1.0), seed=0, runs=400, number=9)
+    assert rates.first_at_budget > 0.15
+    assert rates.at_budget <= 0.075

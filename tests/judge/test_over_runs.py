@@ -94,8 +94,8 @@ def test_chance_on_single_samples_is_not_counted_twice() -> None:
     rng = np.random.default_rng(1)
     base, target = ((rng.random((40, N)) < 0.6).astype(float) for _ in range(2))
     runs = crossed(base, target)
-    alone, both = runs.rows.interval(DROP), runs.interval(DROP)
-    assert both[1] - both[0] < 1.35 * (alone[1] - alone[0])
+    alone, combined = runs.rows.interval(DROP), runs.interval(DROP)
+    assert combined[1] - combined[0] < 1.35 * (alone[1] - alone[0])
     assert runs.base.chance == pytest.approx(0.24 / N, rel=0.05)
 
 

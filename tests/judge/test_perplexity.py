@@ -33,14 +33,14 @@ def judged(
 def test_values_are_perplexities_and_the_drop_is_percent() -> None:
     teacher, variant = np.array([30.0, 10.0] * 10), np.array([32.0, 11.0] * 10)
     tokens = np.array([10, 5] * 10)
-    found = judged((teacher, variant, tokens), 0.5)
-    assert found.teacher == pytest.approx(exp(40 / 15))
-    assert found.value == pytest.approx(exp(43 / 15))
+    judgement = judged((teacher, variant, tokens), 0.5)
+    assert judgement.teacher == pytest.approx(exp(40 / 15))
+    assert judgement.value == pytest.approx(exp(43 / 15))
     # the log ratio is 3 / 15
-    assert found.drop_points == pytest.approx(100 * (exp(0.2) - 1))
-    assert found.budgets[0].value == pytest.approx(exp(0.2) - 1)
-    assert found.n == 20
-    assert found.method == "Gaffke's bound over documents"
+    assert judgement.drop_points == pytest.approx(100 * (exp(0.2) - 1))
+    assert judgement.budgets[0].value == pytest.approx(exp(0.2) - 1)
+    assert judgement.n == 20
+    assert judgement.method == "Gaffke's bound over documents"
 
 
 def test_the_bounds_are_where_5_percent_of_weightings_go_beyond() -> None:
@@ -63,14 +63,14 @@ def test_an_interval_of_many_documents_is_the_moved_normal_one() -> None:
     teacher, variant, tokens = documents(np.random.default_rng(0), 100_000, log_ratio=0.02)
     ratio = (variant - teacher).sum() / tokens.sum()
     error = np.sqrt(((variant - teacher - ratio * tokens) ** 2).sum()) / tokens.sum()
-    found = judge_perplexity(teacher, variant, tokens, [])
-    ours = [log(1 + bound / 100) for bound in found.interval or ()]
+    judgement = judge_perplexity(teacher, variant, tokens, [])
+    ours = [log(1 + bound / 100) for bound in judgement.interval or ()]
     # by 1 nat for each of its tokens, over all tokens; its weight varies by as much
     moved = (tokens**3.0).sum() / (tokens**2.0).sum() / tokens.sum()
     half = 1.6449 * np.hypot(error, moved) + moved
     assert ours == pytest.approx([ratio - half, ratio + half], abs=0.03 * error)
-    assert found.verdict is None
-    assert found.variance == pytest.approx(100_000 * error**2)
+    assert judgement.verdict is None
+    assert judgement.variance == pytest.approx(100_000 * error**2)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_an_interval_of_many_documents_is_the_moved_normal_one() -> None:
     [(0.0, Verdict.PASS), (0.021, Verdict.INCONCLUSIVE), (0.06, Verdict.FAIL)],
 )
 def test_three_verdicts(log_ratio: float, verdict: Verdict) -> None:
-    found = judged(documents(np.random.default_rng(2), 9000, log_ratio=log_ratio), 0.02)
-    assert found.verdict is verdict
-    assert (found.n_needed is not None) == (verdict is Verdict.INCONCLUSIVE)
+    judgement = judged(documents(np.random.default_rng(2), 9000, log_ratio=log_ratio), 0.02)
+    assert judgement.verdict is verdict
+    assert (judgement.n_needed is not None) == (verdict is Verdict.INCONCLUSIVE)
 
 
 def test_the_documents_needed_decide() -> None:
@@ -122,9 +122,9 @@ def test_one_long_document_is_nearly_all_that_there_is() -> None:
     """However many short ones stand beside it: made-up documents are as long as it, and its weight is one."""
     tokens = np.append(np.full(1000, 10), 100_000)
     nats = 3.0 * tokens
-    found = judged((nats, nats, tokens), 0.02)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.interval[1] > 100
+    judgement = judged((nats, nats, tokens), 0.02)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.interval[1] > 100
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
@@ -132,14 +132,14 @@ def test_a_handful_of_documents_decides_nothing(n: int) -> None:
     """Of n documents with one fate, and one made up with the other, a weighting turns 1 in 2^n times."""
     nats, tokens = np.full(n, 900.0), np.full(n, 300)
     for worse in (nats, 1.25 * nats):
-        found = judged((nats, worse, tokens), 0.01)
-        assert found.verdict is Verdict.INCONCLUSIVE
-        assert found.n_needed is not None
-        assert found.n_needed > n
+        judgement = judged((nats, worse, tokens), 0.01)
+        assert judgement.verdict is Verdict.INCONCLUSIVE
+        assert judgement.n_needed is not None
+        assert judgement.n_needed > n
 
 
 @pytest.mark.parametrize(
-    ("kind", "limit", "said"),
+    ("kind", "limit", "message"),
     [
         ("drop_points", 1.0, "has no points; perplexity takes increase_relative, ceiling"),
         ("floor", 1.0, "floor does not suit perplexity: .* higher is better"),
@@ -147,8 +147,8 @@ def test_a_handful_of_documents_decides_nothing(n: int) -> None:
         ("ceiling", 0.5, "ceiling is 0.5, expected a value of perplexity, between 1 and inf"),
     ],
 )
-def test_a_budget_that_does_not_suit_is_refused(kind: BudgetKind, limit: float, said: str) -> None:
-    with pytest.raises(SuiteError, match=said):
+def test_a_budget_that_does_not_suit_is_refused(kind: BudgetKind, limit: float, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
         judged(documents(np.random.default_rng(0), 20), limit, kind)
 
 
@@ -169,15 +169,15 @@ def test_columns_that_do_not_fit_are_named() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 100])
 def test_a_growth_at_its_limit_passes_in_at_most_6_percent(n: int) -> None:
-    many = documents(np.random.default_rng(7), 2_000_000, log_ratio=0.03)
-    true = exp((many[1].sum() - many[0].sum()) / many[2].sum()) - 1
+    population = documents(np.random.default_rng(7), 2_000_000, log_ratio=0.03)
+    true = exp((population[1].sum() - population[0].sum()) / population[2].sum()) - 1
     rng, runs, passed, failed = np.random.default_rng(8), 800, 0, 0
     for _ in range(runs):
         columns = documents(rng, n, log_ratio=0.03)
         budget = QualityBudget("increase_relative", true)
-        found = judge_perplexity(*columns, [budget]).verdict
-        passed += found is Verdict.PASS
-        failed += found is Verdict.FAIL
+        verdict = judge_perplexity(*columns, [budget]).verdict
+        passed += verdict is Verdict.PASS
+        failed += verdict is Verdict.FAIL
     # 6 % and two standard errors of 800 runs
     assert passed / runs <= 0.06 + 0.017
     assert failed / runs <= 0.06 + 0.017
@@ -185,10 +185,10 @@ def test_a_growth_at_its_limit_passes_in_at_most_6_percent(n: int) -> None:
 
 def test_a_perplexity_below_one_nat_a_token_is_in_its_bounds() -> None:
     tokens = np.full(60, 10)
-    found = judged((5.0 + np.arange(60) / 100, 5.0 + np.arange(60) / 100, tokens), 2.0, "ceiling")
-    low, high = found.budgets[0].interval or (nan, nan)
+    judgement = judged((5.0 + np.arange(60) / 100, 5.0 + np.arange(60) / 100, tokens), 2.0, "ceiling")
+    low, high = judgement.budgets[0].interval or (nan, nan)
     assert 1 < low < exp(0.5295) < high
-    assert found.budgets[0].value == pytest.approx(exp(0.5295))
+    assert judgement.budgets[0].value == pytest.approx(exp(0.5295))
 
 
 def test_rows_needed_are_only_of_what_is_undecided() -> None:
@@ -199,10 +199,10 @@ def test_rows_needed_are_only_of_what_is_undecided() -> None:
 
 
 def test_at_the_upper_bound_the_p_value_is_5_percent() -> None:
-    found = judge_perplexity(*documents(np.random.default_rng(4), 200, log_ratio=0.2), [])
-    assert found.interval is not None
-    assert found.p_at_least is not None
-    assert found.p_at_least(found.interval[1]) == pytest.approx(0.05, abs=1e-6)
+    judgement = judge_perplexity(*documents(np.random.default_rng(4), 200, log_ratio=0.2), [])
+    assert judgement.interval is not None
+    assert judgement.p_at_least is not None
+    assert judgement.p_at_least(judgement.interval[1]) == pytest.approx(0.05, abs=1e-6)
 
 
 def test_the_line_says_that_only_the_share_is_undecided() -> None:

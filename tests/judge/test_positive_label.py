@@ -23,10 +23,10 @@ OF_POSITIVE = ("precision", "recall", "f1", "pr_auc")
 FRAUD = ["fraud"] * 30 + ["ok"] * 970
 
 
-def answers(found: int, *, positive: str | None = None) -> ClassOutcomes:
-    """The first `found` frauds found, and no false alarm."""
-    predictions = ["fraud"] * found + ["ok"] * (1000 - found)
-    sure = np.array([[0.9, 0.1] if one == "fraud" else [0.2, 0.8] for one in predictions])
+def answers(hits: int, *, positive: str | None = None) -> ClassOutcomes:
+    """The first `hits` frauds found, and no false alarm."""
+    predictions = ["fraud"] * hits + ["ok"] * (1000 - hits)
+    sure = np.array([[0.9, 0.1] if prediction == "fraud" else [0.2, 0.8] for prediction in predictions])
     return class_outcomes(FRAUD, predictions, probabilities=sure, classes=["fraud", "ok"], positive=positive)
 
 
@@ -92,16 +92,18 @@ def test_the_other_label_is_another_value() -> None:
 )
 def test_every_other_metric_is_the_same_for_either(name: str) -> None:
     teacher = answers(20)
-    values = [value_of(load_metric(name), replace(teacher, positive=one)) for one in (None, "fraud", "ok")]
+    values = [
+        value_of(load_metric(name), replace(teacher, positive=label)) for label in (None, "fraud", "ok")
+    ]
     assert values == pytest.approx([values[0]] * 3)
 
 
 def test_outcomes_on_disk_keep_it_and_their_strays(tmp_path: Path) -> None:
     written = class_outcomes(FRAUD, ["unknown", *FRAUD[1:]], positive="fraud")
     write_outcomes(written, tmp_path / "one.parquet")
-    found = read_outcomes(tmp_path / "one.parquet")
-    assert isinstance(found, ClassOutcomes)
-    assert (found.positive, found.strays, found.classes) == ("fraud", 1, ("fraud", "ok", "unknown"))
+    outcomes = read_outcomes(tmp_path / "one.parquet")
+    assert isinstance(outcomes, ClassOutcomes)
+    assert (outcomes.positive, outcomes.strays, outcomes.classes) == ("fraud", 1, ("fraud", "ok", "unknown"))
 
 
 def test_a_positive_label_that_is_none_is_refused() -> None:
@@ -111,8 +113,8 @@ def test_a_positive_label_that_is_none_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["f1", "mcc", "f1_macro", "balanced_accuracy", "precision"])
 def test_rows_of_one_label_pass_nothing(name: str) -> None:
-    one = class_outcomes(["no"] * 500, ["no"] * 500, classes=["no", "yes"])
-    judged = judge_quality(load_metric(name), one, one, [QualityBudget("drop_points", 5)])
+    outcomes = class_outcomes(["no"] * 500, ["no"] * 500, classes=["no", "yes"])
+    judged = judge_quality(load_metric(name), outcomes, outcomes, [QualityBudget("drop_points", 5)])
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert judged.withheld == "no gate row has the label yes, which counts as much as every other"
 

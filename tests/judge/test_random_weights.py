@@ -188,7 +188,7 @@ def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> N
     assert more.groups is not None
     assert more.groups.tolist() == [0, 2, 2, 1, 1, 1, 3, 3, 3, 4, 4, 4]
     right = [outcomes.predictions[6:] == outcomes.labels[6:] for outcomes in (more, other)]
-    assert [one.tolist() for one in right] == [[True] * 3 + [False] * 3, [False] * 3 + [True] * 3]
+    assert [flags.tolist() for flags in right] == [[True] * 3 + [False] * 3, [False] * 3 + [True] * 3]
 
 
 def test_pseudo_changes_turn_a_row_the_teacher_was_sure_of(counted: MakePair) -> None:
@@ -226,9 +226,9 @@ def _right(outcomes: ClassOutcomes) -> Floats:
 def test_a_metric_that_does_not_follow_its_weights_is_refused(
     statistic: Callable[[ClassOutcomes, Floats], Floats], counted: MakePair
 ) -> None:
-    own = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
+    metric = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
     with pytest.raises(MeasureError, match=r"own does not follow its weights: .* see `statistic` in"):
-        weigh_rows(own, *counted(200, 20, 5), seed=0, resamples=100)
+        weigh_rows(metric, *counted(200, 20, 5), seed=0, resamples=100)
 
 
 @pytest.mark.parametrize(
@@ -242,12 +242,12 @@ def test_a_metric_that_does_not_follow_its_weights_is_refused(
 def test_a_statistic_of_another_shape_is_refused(
     statistic: Callable[[ClassOutcomes, Floats], Floats], shape: str, counted: MakePair
 ) -> None:
-    own = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
+    metric = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
     words = (
         f"own: its statistic returned the shape {shape} for weights of the shape (2, 200), expected (2,), "
     )
     with pytest.raises(MeasureError, match=re.escape(words)):
-        weigh_rows(own, *counted(200, 20, 5), seed=0, resamples=100)
+        weigh_rows(metric, *counted(200, 20, 5), seed=0, resamples=100)
 
 
 @pytest.mark.parametrize("scale", [-1.0, 100.0], ids=["below", "above"])

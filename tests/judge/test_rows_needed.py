@@ -55,14 +55,14 @@ def test_rows_of_groups_take_more_groups() -> None:
 @pytest.mark.parametrize("z", [0.3, 1.0, 2.0])
 def test_copies_multiply_the_rows_until_z_has_its_power(z: float) -> None:
     """A normal test, whose z grows with the root of the rows, is to reach 1.6449 + 0.8416."""
-    found = copies_until(lambda copies: float(norm.sf(z * copies**0.5)), 0.01, 0.02)
-    assert found == pytest.approx((2.4865 / z) ** 2, rel=0.006)
+    needed = copies_until(lambda copies: float(norm.sf(z * copies**0.5)), 0.01, 0.02)
+    assert needed == pytest.approx((2.4865 / z) ** 2, rel=0.006)
 
 
 def test_copies_of_rows_that_lost_nothing_follow_their_power() -> None:
     """0.98^n falls to 0.645 % at 249.6 rows."""
-    found = copies_until(lambda copies: exp(50 * copies * log(0.98)), 0.0, 0.02)
-    assert found == pytest.approx(249.6 / 50, rel=0.006)
+    needed = copies_until(lambda copies: exp(50 * copies * log(0.98)), 0.0, 0.02)
+    assert needed == pytest.approx(249.6 / 50, rel=0.006)
 
 
 def test_no_copies_decide_what_is_at_the_limit_or_out_of_reach() -> None:

@@ -50,7 +50,7 @@ def test_word_errors_count_for_one_at_most() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("1", "expected LOW:HIGH"),
         ("10:1", "the lower first"),
@@ -58,8 +58,8 @@ def test_word_errors_count_for_one_at_most() -> None:
         ("nan:1", "two numbers"),
     ],
 )
-def test_what_is_no_range_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_is_no_range_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_range(text)
 
 

@@ -45,11 +45,11 @@ def test_a_group_is_a_largest_set_without_a_pair_apart(
 
 def test_a_better_variant_is_said_to_be_and_by_how_much(counted: Counted) -> None:
     _, worse = counted(2000, 80)
-    found = separate(ACCURACY, {"worse": worse, "even": counted(2000, 1)[1], "best": counted(2000)[1]})
-    assert found is not None
-    assert list(found.values) == ["best", "even", "worse"]
-    assert found.groups == [["best", "even"], ["worse"]]
-    first, second, _ = found.pairs
+    separation = separate(ACCURACY, {"worse": worse, "even": counted(2000, 1)[1], "best": counted(2000)[1]})
+    assert separation is not None
+    assert list(separation.values) == ["best", "even", "worse"]
+    assert separation.groups == [["best", "even"], ["worse"]]
+    first, second, _ = separation.pairs
     assert (first.better, first.worse, first.separable) == ("best", "even", False)
     assert (second.better, second.worse, second.separable) == ("best", "worse", True)
     assert second.by_points == pytest.approx(4.0)
@@ -62,11 +62,11 @@ def test_a_better_variant_is_said_to_be_and_by_how_much(counted: Counted) -> Non
 def test_of_a_loss_less_is_better() -> None:
     right = np.ones(500, dtype=bool)
     surer, less_sure = answers(right, 0.9), answers(right, 0.6)
-    found = separate(load_metric("log_loss"), {"less sure": less_sure, "surer": surer})
-    assert found is not None
-    assert list(found.values) == ["surer", "less sure"]
-    assert found.pairs[0].separable
-    assert found.pairs[0].by_points > 0
+    separation = separate(load_metric("log_loss"), {"less sure": less_sure, "surer": surer})
+    assert separation is not None
+    assert list(separation.values) == ["surer", "less sure"]
+    assert separation.pairs[0].separable
+    assert separation.pairs[0].by_points > 0
 
 
 def test_a_metric_without_an_interval_tells_nothing_apart(counted: Counted) -> None:
@@ -81,11 +81,11 @@ def test_a_perplexity_twice_as_high_is_worse_by_100_percent() -> None:
         Outcomes(ids, values={"nats": 10 * np.log(ppl) + noise * ppl / 20, "tokens": np.full(60, 10.0)})
         for ppl in (20.0, 40.0)
     )
-    found = separate(load_metric("perplexity"), {"high": high, "low": low})
-    assert found is not None
-    (pair,) = found.pairs
+    separation = separate(load_metric("perplexity"), {"high": high, "low": low})
+    assert separation is not None
+    (pair,) = separation.pairs
     assert (pair.better, pair.worse, pair.separable) == ("low", "high", True)
-    growth = 100 * (found.values["high"] / found.values["low"] - 1)
+    growth = 100 * (separation.values["high"] / separation.values["low"] - 1)
     assert pair.by_points == pytest.approx(growth) == pytest.approx(100, abs=1)
     assert 0 < pair.interval[0] < pair.by_points < pair.interval[1]
 
@@ -94,16 +94,18 @@ def test_variants_of_a_resampled_metric_compare_with_the_best(
     counted: Counted,
 ) -> None:
     losses = {"a": 0, "b": 1, "c": 200, "d": 210}
-    found = separate(load_metric("f1_macro"), {name: counted(2000, lost)[1] for name, lost in losses.items()})
-    assert found is not None
-    assert [(one.better, one.worse, one.separable) for one in found.pairs] == [
+    separation = separate(
+        load_metric("f1_macro"), {name: counted(2000, lost)[1] for name, lost in losses.items()}
+    )
+    assert separation is not None
+    assert [(pair.better, pair.worse, pair.separable) for pair in separation.pairs] == [
         ("a", "b", False),
         ("a", "c", True),
         ("a", "d", True),
     ]
-    assert found.groups == []
+    assert separation.groups == []
     # without a crossing the p-value is at least 1 / 10,001; twice that, times six pairs
-    assert min(one.p_holm for one in found.pairs) >= 2 * 6 / 10_001
+    assert min(pair.p_holm for pair in separation.pairs) >= 2 * 6 / 10_001
 
 
 def test_few_resamples_resolve_fewer_pairs() -> None:
@@ -117,9 +119,11 @@ def test_equal_variants_are_grouped_and_a_planted_one_is_not() -> None:
         chances = {"a": 0.03, "b": 0.03, "c": 0.03, "worse": 0.03}
         models = {name: base ^ (rng.random(1500) < chance) for name, chance in chances.items()}
         models["worse"] = models["worse"] & (rng.random(1500) >= 0.06)
-        found = separate(ACCURACY, {name: answers(right) for name, right in models.items()})
-        assert found is not None
-        together += not any(one.separable for one in found.pairs if "worse" not in (one.better, one.worse))
-        planted += all(one.separable for one in found.pairs if one.worse == "worse")
+        separation = separate(ACCURACY, {name: answers(right) for name, right in models.items()})
+        assert separation is not None
+        together += not any(
+            pair.separable for pair in separation.pairs if "worse" not in (pair.better, pair.worse)
+        )
+        planted += all(pair.separable for pair in separation.pairs if pair.worse == "worse")
     assert together / runs >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / runs)
     assert planted / runs > 0.9

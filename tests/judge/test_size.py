@@ -16,12 +16,12 @@ def test_a_size_is_exact_so_its_budget_is_always_decided(size: int, verdict: Ver
 
 
 @pytest.mark.parametrize(
-    ("size", "told"),
+    ("size", "expected"),
     [(399.9, "3.999× smaller, budget 4×: FAIL"), (400, "4.00× smaller, budget 4×: PASS")],
     ids=["just too large", "at its budget"],
 )
-def test_the_line_does_not_round_a_size_to_its_budget(size: float, told: str) -> None:
+def test_the_line_does_not_round_a_size_to_its_budget(size: float, expected: str) -> None:
     sizes = round(size * 10 * 1024**2), 1000 * 1024**2
     line = size_message("int8", *sizes, judge_compression(*sizes, 4.0, None))
-    assert line == f"int8: size 1000.0 vs {10 * size:.1f} MB, {told}"
+    assert line == f"int8: size 1000.0 vs {10 * size:.1f} MB, {expected}"
     assert size_message("int8", 200, 100, None).endswith(" MB, 2.00× smaller")

@@ -13,12 +13,12 @@ from slimgate.results.behaviour import SliceFacts
 def judged(column: str, value: str, teacher: float, variant: float, **fields: Any) -> SliceFacts:
     common = {"metric": "accuracy", "n": 100, "interval": (0.0, 0.0), "method": "Tango", "groups": None}
     drop = 100 * (teacher - variant)
-    own = {"column": column, "value": value, "teacher": teacher, "variant": variant, "drop_points": drop}
-    return SliceFacts(**{**common, "few_rows": False, **own, **fields})
+    figures = {"column": column, "value": value, "teacher": teacher, "variant": variant, "drop_points": drop}
+    return SliceFacts(**{**common, "few_rows": False, **figures, **fields})
 
 
 def test_a_gap_is_the_largest_minus_the_smallest_in_each_model() -> None:
-    [found] = slice_gaps(
+    [gap] = slice_gaps(
         [
             judged("length", "short", 0.80, 0.70),
             judged("length", "middle", 0.90, 0.88),
@@ -26,8 +26,8 @@ def test_a_gap_is_the_largest_minus_the_smallest_in_each_model() -> None:
         ]
     )
     # 0.90 - 0.80, and 0.88 - 0.60: the worst slice of the one is not that of the other
-    assert (found.metric, found.column, found.slices, found.few_rows) == ("accuracy", "length", 3, 0)
-    assert (found.teacher_points, found.variant_points) == pytest.approx((10.0, 28.0))
+    assert (gap.metric, gap.column, gap.slices, gap.few_rows) == ("accuracy", "length", 3, 0)
+    assert (gap.teacher_points, gap.variant_points) == pytest.approx((10.0, 28.0))
 
 
 def test_slices_of_few_rows_are_left_out_and_counted() -> None:
@@ -41,9 +41,9 @@ def test_slices_of_few_rows_are_left_out_and_counted() -> None:
     assert gap.variant_points == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize("few", [[False], [False, True], []])
-def test_less_than_two_slices_have_no_gap(few: list[bool]) -> None:
-    assert slice_gaps([judged("c", str(k), 0.8, 0.8, few_rows=one) for k, one in enumerate(few)]) == ()
+@pytest.mark.parametrize("flags", [[False], [False, True], []])
+def test_less_than_two_slices_have_no_gap(flags: list[bool]) -> None:
+    assert slice_gaps([judged("c", str(k), 0.8, 0.8, few_rows=flag) for k, flag in enumerate(flags)]) == ()
 
 
 def test_each_metric_and_column_has_its_own_and_labels_come_last() -> None:
@@ -65,6 +65,6 @@ def test_each_metric_and_column_has_its_own_and_labels_come_last() -> None:
 
 def test_equal_models_have_equal_gaps_whatever_the_order() -> None:
     slices = [judged("c", str(k), value, value) for k, value in enumerate((0.5, 0.9, 0.7))]
-    [one], [other] = slice_gaps(slices), slice_gaps(slices[::-1])
-    assert one == other
-    assert one.teacher_points == one.variant_points == pytest.approx(40.0)
+    [gap], [other] = slice_gaps(slices), slice_gaps(slices[::-1])
+    assert gap == other
+    assert gap.teacher_points == gap.variant_points == pytest.approx(40.0)

@@ -44,38 +44,38 @@ def pair(
         slices.append(Slice("part", f"p{k}", np.arange(start, start + n)))
         start += n
     ids, labels = np.arange(start).astype(np.str_), np.zeros(start, np.int64)
-    both = (
-        ClassOutcomes(ids, labels, np.concatenate(one), ("a", "b"), groups=groups)
-        for one in (teacher, variant)
+    models = (
+        ClassOutcomes(ids, labels, np.concatenate(predictions), ("a", "b"), groups=groups)
+        for predictions in (teacher, variant)
     )
-    return (*both, slices)
+    return (*models, slices)
 
 
 def test_slices_are_judged_apart_and_the_worst_stands_first() -> None:
     teacher, variant, slices = pair((100, 2, 1), (60, 12, 0), (40, 0, 3))
-    found = judge_slices(ACCURACY, teacher, variant, slices)
-    assert [(one.value, one.n) for one in found] == [("p1", 60), ("p0", 100), ("p2", 40)]
-    assert [one.drop_points for one in found] == pytest.approx([20.0, 1.0, -7.5])
-    assert (found[0].teacher, found[0].variant) == (1.0, pytest.approx(0.8))
-    assert found[0].interval == pytest.approx([100 * x for x in paired_interval(12, 0, 60)])
-    assert [one.few_rows for one in found] == [False, False, True]
-    assert {one.verdict for one in found} == {None}
-    assert found[0].p_holm is None
+    facts = judge_slices(ACCURACY, teacher, variant, slices)
+    assert [(fact.value, fact.n) for fact in facts] == [("p1", 60), ("p0", 100), ("p2", 40)]
+    assert [fact.drop_points for fact in facts] == pytest.approx([20.0, 1.0, -7.5])
+    assert (facts[0].teacher, facts[0].variant) == (1.0, pytest.approx(0.8))
+    assert facts[0].interval == pytest.approx([100 * x for x in paired_interval(12, 0, 60)])
+    assert [fact.few_rows for fact in facts] == [False, False, True]
+    assert {fact.verdict for fact in facts} == {None}
+    assert facts[0].p_holm is None
 
 
 def test_slices_of_the_labels_sum_up_to_the_whole(drawn: Make) -> None:
     teacher, variant = drawn(900, prior=[0.6, 0.3, 0.1], lost=0.08, won=0.03)
     slices = label_slices(teacher)
-    assert [one.value for one in slices] == ["c0", "c1", "c2"]
-    assert sorted(np.concatenate([one.rows for one in slices]).tolist()) == list(range(900))
-    found = judge_slices(ACCURACY, teacher, variant, slices)
-    whole = np.mean(teacher.predictions == teacher.labels) - np.mean(variant.predictions == variant.labels)
-    assert sum(one.n * one.drop_points for one in found) / 900 == pytest.approx(100 * whole)
+    assert [label_slice.value for label_slice in slices] == ["c0", "c1", "c2"]
+    assert sorted(np.concatenate([label_slice.rows for label_slice in slices]).tolist()) == list(range(900))
+    facts = judge_slices(ACCURACY, teacher, variant, slices)
+    drop = np.mean(teacher.predictions == teacher.labels) - np.mean(variant.predictions == variant.labels)
+    assert sum(fact.n * fact.drop_points for fact in facts) / 900 == pytest.approx(100 * drop)
 
 
 def test_a_label_without_rows_is_no_slice() -> None:
     teacher, _, _ = pair((3, 0, 0))
-    assert [one.value for one in label_slices(teacher)] == ["a"]
+    assert [label_slice.value for label_slice in label_slices(teacher)] == ["a"]
 
 
 def test_p_values_are_those_of_the_paired_test_at_the_budget() -> None:
@@ -98,8 +98,8 @@ def test_grouped_rows_have_a_wider_interval_and_a_larger_p_value() -> None:
     # six of 30 groups of four turn as one, and a made-up one is won: the share of random weightings in which
     # the mean drop is under the budget
     draw = np.random.default_rng(0).standard_gamma
-    kept, lost, won = draw(24, 1_000_000), draw(6, 1_000_000), draw(1, 1_000_000)
-    share = np.mean(0.95 * lost - 0.05 * kept - 1.05 * won < 0)
+    unchanged, lost, won = draw(24, 1_000_000), draw(6, 1_000_000), draw(1, 1_000_000)
+    share = np.mean(0.95 * lost - 0.05 * unchanged - 1.05 * won < 0)
     assert grouped.p_value == pytest.approx(share, rel=0.03)
 
 
@@ -114,31 +114,31 @@ def test_what_one_slice_shows_alone_is_no_proof_among_many() -> None:
 
 
 def test_a_large_loss_fails_among_many_and_names_the_budget() -> None:
-    found = judge_slices(ACCURACY, *pair((40, 20, 0), *[(40, 0, 0)] * 30), BUDGET)
-    assert [one.verdict for one in found][:2] == [Verdict.FAIL, Verdict.INCONCLUSIVE]
-    judged = slices_verdict("accuracy", found, BUDGET)
+    facts = judge_slices(ACCURACY, *pair((40, 20, 0), *[(40, 0, 0)] * 30), BUDGET)
+    assert [fact.verdict for fact in facts][:2] == [Verdict.FAIL, Verdict.INCONCLUSIVE]
+    judged = slices_verdict("accuracy", facts, BUDGET)
     assert (judged.kind, judged.limit, judged.verdict) == ("slices.accuracy", 5.0, Verdict.FAIL)
 
 
 def test_a_budget_with_an_undecided_slice_is_inconclusive() -> None:
-    found = judge_slices(ACCURACY, *pair((10, 2, 0), (500, 2, 2)), BUDGET)
-    assert [one.verdict for one in found] == [Verdict.INCONCLUSIVE, Verdict.PASS]
-    assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.INCONCLUSIVE
+    facts = judge_slices(ACCURACY, *pair((10, 2, 0), (500, 2, 2)), BUDGET)
+    assert [fact.verdict for fact in facts] == [Verdict.INCONCLUSIVE, Verdict.PASS]
+    assert slices_verdict("accuracy", facts, BUDGET).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_budget_passes_only_if_every_slice_is_shown_inside() -> None:
-    found = judge_slices(ACCURACY, *pair((500, 2, 2), (400, 1, 0)), BUDGET)
-    assert [one.verdict for one in found] == [Verdict.PASS, Verdict.PASS]
-    assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.PASS
+    facts = judge_slices(ACCURACY, *pair((500, 2, 2), (400, 1, 0)), BUDGET)
+    assert [fact.verdict for fact in facts] == [Verdict.PASS, Verdict.PASS]
+    assert slices_verdict("accuracy", facts, BUDGET).verdict is Verdict.PASS
 
 
 def test_a_label_that_lost_12_of_40_rows_among_77_is_no_pass() -> None:
     """Holm's correction makes no FAIL of it; before, that was a PASS."""
-    found = judge_slices(ACCURACY, *pair((40, 12, 0), *[(40, 0, 0)] * 76), BUDGET)
-    assert found[0].drop_points == pytest.approx(30)
-    assert {one.verdict for one in found} == {Verdict.INCONCLUSIVE}
-    assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.INCONCLUSIVE
-    assert slice_counts(found, 5.0) == "0 inside, 77 undecided (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
+    facts = judge_slices(ACCURACY, *pair((40, 12, 0), *[(40, 0, 0)] * 76), BUDGET)
+    assert facts[0].drop_points == pytest.approx(30)
+    assert {fact.verdict for fact in facts} == {Verdict.INCONCLUSIVE}
+    assert slices_verdict("accuracy", facts, BUDGET).verdict is Verdict.INCONCLUSIVE
+    assert slice_counts(facts, 5.0) == "0 inside, 77 undecided (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
 
 
 def test_an_undecided_slice_says_the_rows_that_would_decide_it() -> None:
@@ -188,9 +188,9 @@ def test_slices_with_one_at_its_budget_pass_in_5_percent_at_most(
     generator, passed, runs = np.random.default_rng(11), 0, 400
     for _ in range(runs):
         at_limit = (300, *_drawn(generator, 300, lost=0.06, won=0.01))
-        others = [(300, *_drawn(generator, 300, lost=0.0, won=0.0)) for _ in range(slices - 1)]
-        found = judge_slices(ACCURACY, *pair(at_limit, *others), BUDGET)
-        passed += slices_verdict("accuracy", found, BUDGET).verdict is Verdict.PASS
+        intact = [(300, *_drawn(generator, 300, lost=0.0, won=0.0)) for _ in range(slices - 1)]
+        facts = judge_slices(ACCURACY, *pair(at_limit, *intact), BUDGET)
+        passed += slices_verdict("accuracy", facts, BUDGET).verdict is Verdict.PASS
     assert passed <= binom.ppf(0.999, runs, 0.06)
 
 
@@ -201,8 +201,8 @@ def _drawn(generator: np.random.Generator, rows: int, *, lost: float, won: float
 
 
 def test_a_budget_of_everything_is_never_broken() -> None:
-    found = judge_slices(ACCURACY, *pair((40, 40, 0)), 100.0)
-    assert (found[0].p_value, found[0].verdict) == (1.0, Verdict.PASS)
+    facts = judge_slices(ACCURACY, *pair((40, 40, 0)), 100.0)
+    assert (facts[0].p_value, facts[0].verdict) == (1.0, Verdict.PASS)
 
 
 def test_a_metric_that_is_better_when_lower_turns_the_sign() -> None:
@@ -210,12 +210,12 @@ def test_a_metric_that_is_better_when_lower_turns_the_sign() -> None:
         ACCURACY,
         name="error",
         higher_is_better=False,
-        per_row=lambda one: (one.predictions != one.labels).astype(np.float64),
+        per_row=lambda outcomes: (outcomes.predictions != outcomes.labels).astype(np.float64),
     )
-    found = judge_slices(error, *pair((60, 12, 0)), BUDGET)[0]
+    fact = judge_slices(error, *pair((60, 12, 0)), BUDGET)[0]
     same = judge_slices(ACCURACY, *pair((60, 12, 0)), BUDGET)[0]
-    assert (found.teacher, found.variant) == (0.0, pytest.approx(0.2))
-    assert (found.drop_points, found.interval, found.p_value) == (
+    assert (fact.teacher, fact.variant) == (0.0, pytest.approx(0.2))
+    assert (fact.drop_points, fact.interval, fact.p_value) == (
         pytest.approx(20.0),
         same.interval,
         same.p_value,
@@ -243,39 +243,42 @@ def test_slices_all_at_their_budget_fail_in_5_percent_at_most(won: float, togeth
     for _ in range(runs):
         fate = np.where(rng.random(3000) < 0.6, rng.random(3000)[group], rng.random(3000))
         before, after = (fate > 1 - won).astype(np.int64), (fate < won + 0.05).astype(np.int64)
-        both = (ClassOutcomes(ids, labels, one, ("a", "b"), groups=groups) for one in (before, after))
-        found = judge_slices(ACCURACY, *both, slices, BUDGET)
-        failed += any(one.verdict is Verdict.FAIL for one in found)
+        models = (
+            ClassOutcomes(ids, labels, predictions, ("a", "b"), groups=groups)
+            for predictions in (before, after)
+        )
+        facts = judge_slices(ACCURACY, *models, slices, BUDGET)
+        failed += any(fact.verdict is Verdict.FAIL for fact in facts)
     # 5 % of 120 is 6, with a standard deviation of 2.4
     assert failed <= 12
 
 
 def test_parts_of_a_metric_without_an_interval_have_none(counted: Make) -> None:
     bare = replace(ACCURACY, resampled=False)
-    (found,) = gather_parts(bare, *counted(100, 5, 1), [np.arange(50)])
-    assert (found.n, found.interval) == (50, None)
-    assert (found.p_at_least(0.5), found.p_at_most(0.5), found.needed(0.5, 0.1)) == (1.0, 1.0, None)
+    (part,) = gather_parts(bare, *counted(100, 5, 1), [np.arange(50)])
+    assert (part.n, part.interval) == (50, None)
+    assert (part.p_at_least(0.5), part.p_at_most(0.5), part.needed(0.5, 0.1)) == (1.0, 1.0, None)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_parts_are_judged_as_rows_that_were_taken_out(drawn: Make, *, grouped: bool) -> None:
     groups = np.arange(600) // 7 if grouped else None
     teacher, variant = drawn(600, prior=[0.5, 0.3, 0.2], lost=0.06, won=0.02, groups=groups)
-    parts = [one.rows for one in label_slices(teacher)] + [np.arange(0, 600, 7)]
-    found = gather_parts(ACCURACY, teacher, variant, parts)
-    for rows, part in zip(parts, found, strict=True):
-        own = gather(ACCURACY, teacher.take(rows), variant.take(rows), seed=0, resamples=None)
+    parts = [label_slice.rows for label_slice in label_slices(teacher)] + [np.arange(0, 600, 7)]
+    gathered = gather_parts(ACCURACY, teacher, variant, parts)
+    for rows, part in zip(parts, gathered, strict=True):
+        alone = gather(ACCURACY, teacher.take(rows), variant.take(rows), seed=0, resamples=None)
         assert (part.n, part.interval, part.method, part.groups) == (
-            own.n,
-            own.interval,
-            own.method,
-            own.groups,
+            alone.n,
+            alone.interval,
+            alone.method,
+            alone.groups,
         )
-        assert part.shows_below(0.05) == own.shows_below(0.05)
+        assert part.shows_below(0.05) == alone.shows_below(0.05)
 
 
 def test_a_slice_of_a_metric_without_interval_may_be_anything() -> None:
     teacher, variant, slices = pair((100, 2, 1))
     bare = replace(ACCURACY, resampled=False)
-    found = judge_slices(bare, teacher, variant, slices)[0]
-    assert (found.interval, found.method, found.n) == ((-100.0, 100.0), "no interval", 100)
+    fact = judge_slices(bare, teacher, variant, slices)[0]
+    assert (fact.interval, fact.method, fact.n) == ((-100.0, 100.0), "no interval", 100)

@@ -39,8 +39,8 @@ def test_drift_that_both_share_does_not_count() -> None:
 
 
 def test_the_claim_is_the_interval_widened_by_the_noise_floor() -> None:
-    found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
-    assert found.claimed_interval == pytest.approx((1.9 / 1.1, 2.1 * 1.1))
+    measured = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
+    assert measured.claimed_interval == pytest.approx((1.9 / 1.1, 2.1 * 1.1))
 
 
 @pytest.mark.parametrize(
@@ -48,23 +48,23 @@ def test_the_claim_is_the_interval_widened_by_the_noise_floor() -> None:
     [(1.7, Verdict.PASS), (1.8, Verdict.INCONCLUSIVE), (2.2, Verdict.INCONCLUSIVE), (2.4, Verdict.FAIL)],
 )
 def test_a_budget_is_decided_by_the_widened_interval(minimum: float, verdict: Verdict) -> None:
-    found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
-    assert judge_speedup(found, minimum, None).verdict is verdict
+    measured = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
+    assert judge_speedup(measured, minimum, None).verdict is verdict
 
 
 def test_equal_models_are_seldom_called_faster_than_the_floor() -> None:
     above = 0
     for seed in range(200):
-        found = estimate_speedup(
+        measured = estimate_speedup(
             times(seed, 1.0), times(seed + 1000, 1.0), times(seed + 2000, 1.0), of_minima=1.0
         )
-        above += found.claimed_interval[0] > 1.0
+        above += measured.claimed_interval[0] > 1.0
     assert above <= 2
 
 
 def test_a_slower_variant_fails_a_budget_of_one() -> None:
-    found = estimate_speedup(times(0, 1.0), times(1, 1.0), times(2, 1.3), of_minima=0.77)
-    assert judge_speedup(found, 1.0, None).verdict is Verdict.FAIL
+    measured = estimate_speedup(times(0, 1.0), times(1, 1.0), times(2, 1.3), of_minima=0.77)
+    assert judge_speedup(measured, 1.0, None).verdict is Verdict.FAIL
 
 
 def test_a_duel_goes_on_until_both_intervals_are_narrow() -> None:
@@ -100,8 +100,8 @@ def even_duel(seed: int, *, naive: bool) -> tuple[bool, bool]:
         low, high = log_ratio_interval(teacher[:rounds], variant[:rounds])[1:]
         if low > 0 or high < 0 if naive else is_settled(*so_far, minimum=1.0):
             break
-    found = estimate_speedup(*so_far, of_minima=1.0)
-    apart = [not low <= 1.0 <= high for low, high in (found.interval, found.claimed_interval)]
+    measured = estimate_speedup(*so_far, of_minima=1.0)
+    apart = [not low <= 1.0 <= high for low, high in (measured.interval, measured.claimed_interval)]
     return apart[0], apart[1]
 
 
@@ -117,17 +117,17 @@ def test_looking_early_does_not_make_false_claims_likelier() -> None:
 
 
 def test_a_claim_at_its_budget_is_too_near_if_delays_are_unseen() -> None:
-    found = Speedup(2.2, (2.0, 2.5), 2.2, 0.0, 20)
-    judged = judge_speedup(found, 2.0, None, visible=0.3)
-    assert speed_message("int8", "b1", found, judged, visible=0.3).endswith(NEAR)
+    measured = Speedup(2.2, (2.0, 2.5), 2.2, 0.0, 20)
+    judged = judge_speedup(measured, 2.0, None, visible=0.3)
+    assert speed_message("int8", "b1", measured, judged, visible=0.3).endswith(NEAR)
 
 
 @pytest.mark.parametrize("minimum", [1.7, 2.4])
 def test_nothing_is_decided_where_the_machine_hides_a_delay(minimum: float) -> None:
-    found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
-    judged = judge_speedup(found, minimum, None, visible=None)
+    measured = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
+    judged = judge_speedup(measured, minimum, None, visible=None)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert speed_message("int8", "b1", found, judged, visible=None).endswith(
+    assert speed_message("int8", "b1", measured, judged, visible=None).endswith(
         f"budget {minimum:g}×: INCONCLUSIVE, this machine hides every planted delay (self-test)"
     )
 
@@ -140,18 +140,18 @@ UNDECIDED = "INCONCLUSIVE, a quieter machine or more max_seconds would decide"
 
 
 @pytest.mark.parametrize(
-    ("minimum", "told"),
+    ("minimum", "expected"),
     [(1.3, "PASS"), (1.5, NEAR), (2.0, UNDECIDED), (2.5, NEAR), (3.1, "FAIL")],
 )
-def test_only_what_is_past_the_budget_by_the_delay_is_decided(minimum: float, told: str) -> None:
+def test_only_what_is_past_the_budget_by_the_delay_is_decided(minimum: float, expected: str) -> None:
     """The claim is 1.73 to 2.31 times: 1.73 / 1.3 = 1.33, and 2.31 * 1.3 = 3.003."""
-    found = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
-    judged = judge_speedup(found, minimum, None, visible=0.3)
-    assert judged.verdict is Verdict(told.split(",")[0])
-    assert speed_message("int8", "b1", found, judged, visible=0.3).endswith(f": {told}")
+    measured = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
+    judged = judge_speedup(measured, minimum, None, visible=0.3)
+    assert judged.verdict is Verdict(expected.split(",")[0])
+    assert speed_message("int8", "b1", measured, judged, visible=0.3).endswith(f": {expected}")
     decided = Verdict.PASS if minimum < 2 else Verdict.FAIL
-    smallest = judge_speedup(found, minimum, None, visible=PLANTED_DELAYS[0])
-    assert smallest.verdict is (Verdict.INCONCLUSIVE if told == UNDECIDED else decided)
+    smallest = judge_speedup(measured, minimum, None, visible=PLANTED_DELAYS[0])
+    assert smallest.verdict is (Verdict.INCONCLUSIVE if expected == UNDECIDED else decided)
 
 
 def test_a_duel_does_not_end_at_a_verdict_that_a_delay_undoes() -> None:
@@ -169,12 +169,12 @@ def test_a_duel_does_not_end_at_a_verdict_that_a_delay_undoes() -> None:
 def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
     interval: tuple[float, float], seen: bool
 ) -> None:
-    found = Speedup(0.91, interval, 0.91, 0.05, 24)
-    assert is_delay_detected(found) is seen
-    assert delay_message("b1", found, 0.1).endswith(
+    measured = Speedup(0.91, interval, 0.91, 0.05, 24)
+    assert is_delay_detected(measured) is seen
+    assert delay_message("b1", measured, 0.1).endswith(
         "(noise floor 5.0 %, 24 rounds): seen" if seen else "this run's speed-up verdicts are INCONCLUSIVE"
     )
-    assert delay_message("b1", found, 0.3).endswith(
+    assert delay_message("b1", measured, 0.3).endswith(
         "seen, none smaller, so speed-ups within 30 % of their budget are INCONCLUSIVE"
         if seen
         else "this run's speed-up verdicts are INCONCLUSIVE"
@@ -183,9 +183,11 @@ def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
 
 @pytest.mark.parametrize(("speedup", "visible"), [(0.91, 0.1), (0.93, 0.1), (0.6, 0.667)])
 def test_more_than_was_meant_may_have_been_planted(speedup: float, visible: float) -> None:
-    found = Speedup(speedup, (speedup - 0.02, speedup + 0.01), speedup, 0.01, 24)
-    assert visible_delay(found, 0.1) == pytest.approx(visible, abs=1e-3)
-    assert clearance(visible_delay(found, 0.1)) == pytest.approx(1.0 if visible == 0.1 else 1.667, abs=1e-3)
+    measured = Speedup(speedup, (speedup - 0.02, speedup + 0.01), speedup, 0.01, 24)
+    assert visible_delay(measured, 0.1) == pytest.approx(visible, abs=1e-3)
+    assert clearance(visible_delay(measured, 0.1)) == pytest.approx(
+        1.0 if visible == 0.1 else 1.667, abs=1e-3
+    )
 
 
 def test_times_that_are_not_positive_are_refused() -> None:
@@ -203,8 +205,8 @@ def test_rounds_must_pair() -> None:
 
 
 def test_the_message_says_what_would_decide() -> None:
-    found = Speedup(2.0, (1.9, 2.1), 2.0, 0.03, 20)
-    line = speed_message("int8", "b1", found, judge_speedup(found, 2.0, None))
+    measured = Speedup(2.0, (1.9, 2.1), 2.0, 0.03, 20)
+    line = speed_message("int8", "b1", measured, judge_speedup(measured, 2.0, None))
     assert line == (
         "int8: b1 2.00× the teacher's speed [1.84, 2.16] (noise floor 3.0 %, 20 rounds), budget 2×: "
         "INCONCLUSIVE, a quieter machine or more max_seconds would decide"
@@ -212,8 +214,8 @@ def test_the_message_says_what_would_decide() -> None:
 
 
 def test_the_message_does_not_round_a_bound_to_its_budget() -> None:
-    found = Speedup(1.62, (1.497, 1.75), 1.62, 0.0, 20)
-    line = speed_message("int8", "b1", found, judge_speedup(found, 1.5, None))
+    measured = Speedup(1.62, (1.497, 1.75), 1.62, 0.0, 20)
+    line = speed_message("int8", "b1", measured, judge_speedup(measured, 1.5, None))
     assert line.startswith("int8: b1 1.620× the teacher's speed [1.497, 1.750] ")
 
 
@@ -234,11 +236,11 @@ def test_nothing_is_decided_where_another_process_has_the_cores(minimum: float) 
 
 
 def test_the_messages_of_a_planted_delay() -> None:
-    found = Speedup(0.91, (0.88, 0.93), 0.91, 0.01, 24)
-    told = "b1 0.91× the teacher's speed [0.87, 0.94] (noise floor 1.0 %, 24 rounds): "
-    assert delay_message("b1", found, 0.1) == f"self-test, planted delay of 10 %: {told}seen"
-    assert delay_message("b1", found, 0.3) == (
-        f"self-test, planted delay of 30 %: {told}seen, none smaller, so speed-ups within 30 % of their "
+    measured = Speedup(0.91, (0.88, 0.93), 0.91, 0.01, 24)
+    claim = "b1 0.91× the teacher's speed [0.87, 0.94] (noise floor 1.0 %, 24 rounds): "
+    assert delay_message("b1", measured, 0.1) == f"self-test, planted delay of 10 %: {claim}seen"
+    assert delay_message("b1", measured, 0.3) == (
+        f"self-test, planted delay of 30 %: {claim}seen, none smaller, so speed-ups within 30 % of their "
         "budget are INCONCLUSIVE"
     )
     hidden = Speedup(0.99, (0.95, 1.05), 0.99, 0.12, 24)
@@ -260,10 +262,10 @@ def test_the_messages_of_a_planted_delay() -> None:
     ],
 )
 def test_the_message_says_why_a_fast_speed_up_is_undecided(visible: float | None, why: str) -> None:
-    found = Speedup(2.0, (1.9, 2.1), 2.0, 0.0, 20)
+    measured = Speedup(2.0, (1.9, 2.1), 2.0, 0.0, 20)
     minimum = 1.8 if visible != 0.2 else 2.0
     line = speed_message(
-        "int8", "b1", found, judge_speedup(found, minimum, None, visible=visible), visible=visible
+        "int8", "b1", measured, judge_speedup(measured, minimum, None, visible=visible), visible=visible
     )
     assert line.endswith(f", budget {minimum:g}×: INCONCLUSIVE, {why}")
     slow = Speedup(2.0, (1.9, 2.1), 2.0, 0.0, 20)
@@ -273,11 +275,14 @@ def test_the_message_says_why_a_fast_speed_up_is_undecided(visible: float | None
 
 
 def test_a_line_without_budget_or_with_a_verdict_has_no_reason() -> None:
-    found = Speedup(2.0, (1.9, 2.1), 2.0, 0.12, 20)
+    measured = Speedup(2.0, (1.9, 2.1), 2.0, 0.12, 20)
     line = "int8: b1 2.00× the teacher's speed [1.69, 2.37] (noise floor 12.0 %, 20 rounds)"
-    assert speed_message("int8", "b1", found, None) == line
-    assert speed_message("int8", "b1", found, judge_speedup(found, 1.5, "r")) == f"{line}, budget 1.5×: PASS"
-    judged = judge_speedup(found, 1.5, "r")
+    assert speed_message("int8", "b1", measured, None) == line
+    assert (
+        speed_message("int8", "b1", measured, judge_speedup(measured, 1.5, "r"))
+        == f"{line}, budget 1.5×: PASS"
+    )
+    judged = judge_speedup(measured, 1.5, "r")
     assert (judged.kind, judged.limit, judged.reason, judged.n_needed) == ("speedup_min", 1.5, "r", None)
 
 
@@ -302,15 +307,15 @@ def test_too_few_rounds_bound_nothing(rounds: int, level: float) -> None:
 
 
 def test_a_claim_passes_at_its_low_end_and_not_at_its_high_end() -> None:
-    found = Speedup(2.0, (1.5, 2.5), 2.0, 0.0, 20)
-    verdicts = [judge_speedup(found, minimum, None).verdict for minimum in (1.5, 2.5, 2.5000001)]
+    measured = Speedup(2.0, (1.5, 2.5), 2.0, 0.0, 20)
+    verdicts = [judge_speedup(measured, minimum, None).verdict for minimum in (1.5, 2.5, 2.5000001)]
     assert verdicts == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
 
 
 def test_an_estimate_is_the_median_of_the_rounds_ratios() -> None:
     teacher = np.tile([1.0, 1.0, 1.2, 1.0], 3)
     variant = np.tile([0.5, 0.4, 0.6, 0.5], 3)
-    found = estimate_speedup(teacher, teacher, variant, of_minima=2.1, threads=3)
-    assert (found.speedup, found.threads) == (pytest.approx(2.0), 3)
-    assert found.interval[0] <= 2.0 <= found.interval[1]
-    assert (found.of_minima, found.noise_floor, found.rounds) == (2.1, LAYOUT, 12)
+    measured = estimate_speedup(teacher, teacher, variant, of_minima=2.1, threads=3)
+    assert (measured.speedup, measured.threads) == (pytest.approx(2.0), 3)
+    assert measured.interval[0] <= 2.0 <= measured.interval[1]
+    assert (measured.of_minima, measured.noise_floor, measured.rounds) == (2.1, LAYOUT, 12)

@@ -44,7 +44,7 @@ def test_a_metric_without_an_interval_has_no_sampling_error(counted: MakePair) -
 
 
 @pytest.mark.parametrize(
-    ("seeds", "drops", "said"),
+    ("seeds", "drops", "message"),
     [
         ([0, 1], [1.0], "2 seeds and 1 drops, expected the same number"),
         ([], [], "0 seeds and 0 drops"),
@@ -52,6 +52,6 @@ def test_a_metric_without_an_interval_has_no_sampling_error(counted: MakePair) -
         ([0, 1], [1.0, inf], "not all finite"),
     ],
 )
-def test_what_is_no_spread_is_an_error(seeds: list[int], drops: list[float], said: str) -> None:
-    with pytest.raises(MeasureError, match=said):
+def test_what_is_no_spread_is_an_error(seeds: list[int], drops: list[float], message: str) -> None:
+    with pytest.raises(MeasureError, match=message):
         build_spread(seeds, drops, sampling_se_points=None)

@@ -69,10 +69,10 @@ def score_by_information(b: int, c: int, n: int, margin: float) -> float:
         return b / (won + margin) + c / won - 2 * same / (1 - 2 * won - margin)
 
     won = brentq(slope, 1e-15, (1 - margin) / 2 - 1e-15, xtol=1e-16, rtol=1e-15, maxiter=500)
-    lost, kept = won + margin, 1 - 2 * won - margin
-    towards_drop = b / lost - same / kept
-    drop_drop, won_won = 1 / lost + 1 / kept, 1 / lost + 1 / won + 4 / kept
-    information = n * (drop_drop - (1 / lost + 2 / kept) ** 2 / won_won)
+    lost, unchanged = won + margin, 1 - 2 * won - margin
+    towards_drop = b / lost - same / unchanged
+    drop_drop, won_won = 1 / lost + 1 / unchanged, 1 / lost + 1 / won + 4 / unchanged
+    information = n * (drop_drop - (1 / lost + 2 / unchanged) ** 2 / won_won)
     return float(towards_drop / sqrt(information))
 
 

@@ -25,9 +25,9 @@ from slimgate.results.behaviour import BehaviourFacts
 
 def documents(*kl: list[float], groups: list[int] | None = None, other_top_token: int = 0) -> TokenKl:
     """Documents of tokens; the first `other_top_token` tokens have another likeliest token."""
-    values = np.concatenate([np.asarray(one, dtype=np.float64) for one in kl])
+    values = np.concatenate([np.asarray(document, dtype=np.float64) for document in kl])
     same = np.arange(len(values)) >= other_top_token
-    row_of = np.repeat(np.arange(len(kl)), [len(one) for one in kl])
+    row_of = np.repeat(np.arange(len(kl)), [len(document) for document in kl])
     return TokenKl(values, same, row_of, None if groups is None else np.asarray(groups))
 
 
@@ -35,18 +35,18 @@ def single_tokens(values: np.ndarray) -> TokenKl:
     return TokenKl(values, np.ones(len(values), dtype=np.bool_), np.arange(len(values)))
 
 
-def verdict(found: TokenKl, kind: str, limit: float, above_max: float | None = None) -> Verdict:
-    return judge_tokens(found, [LimitBudget(kind, limit, above_cap_max=above_max)])[0].verdict
+def verdict(tokens: TokenKl, kind: str, limit: float, above_max: float | None = None) -> Verdict:
+    return judge_tokens(tokens, [LimitBudget(kind, limit, above_cap_max=above_max)])[0].verdict
 
 
 def test_figures_are_those_of_all_tokens_together() -> None:
-    found = kl_facts(documents([0.1, 0.2, 0.3], [0.4], other_top_token=1))
-    assert found.mean == pytest.approx(0.25)
-    assert found.median == 0.2
-    assert (found.p99, found.p999, found.maximum) == (0.4, 0.4, 0.4)
-    assert found.same_top1 == 0.75
-    assert (found.tokens, found.documents, found.groups) == (4, 2, None)
-    low, high = found.mean_interval
+    facts = kl_facts(documents([0.1, 0.2, 0.3], [0.4], other_top_token=1))
+    assert facts.mean == pytest.approx(0.25)
+    assert facts.median == 0.2
+    assert (facts.p99, facts.p999, facts.maximum) == (0.4, 0.4, 0.4)
+    assert facts.same_top1 == 0.75
+    assert (facts.tokens, facts.documents, facts.groups) == (4, 2, None)
+    low, high = facts.mean_interval
     assert 0 <= low < 0.25 < high
 
 
@@ -86,9 +86,9 @@ def test_tokens_of_one_document_are_no_evidence_of_their_own() -> None:
 
 
 def test_groups_of_one_row_each_are_no_groups() -> None:
-    found = documents([0.1, 0.2], [0.3], groups=[4, 9])
-    assert kl_facts(found).groups is None
-    assert kl_facts(found) == kl_facts(documents([0.1, 0.2], [0.3]))
+    tokens = documents([0.1, 0.2], [0.3], groups=[4, 9])
+    assert kl_facts(tokens).groups is None
+    assert kl_facts(tokens) == kl_facts(documents([0.1, 0.2], [0.3]))
 
 
 @pytest.mark.parametrize(
@@ -97,22 +97,22 @@ def test_groups_of_one_row_each_are_no_groups() -> None:
 )
 def test_a_clear_budget_passes_or_fails(kind: str, passes: float, fails: float) -> None:
     rng = np.random.default_rng(1)
-    found = TokenKl(rng.exponential(0.02, 12_000), rng.random(12_000) < 0.98, np.repeat(np.arange(4000), 3))
-    assert verdict(found, kind, passes) is Verdict.PASS
-    assert verdict(found, kind, fails) is Verdict.FAIL
+    tokens = TokenKl(rng.exponential(0.02, 12_000), rng.random(12_000) < 0.98, np.repeat(np.arange(4000), 3))
+    assert verdict(tokens, kind, passes) is Verdict.PASS
+    assert verdict(tokens, kind, fails) is Verdict.FAIL
 
 
 def test_a_verdict_agrees_with_its_interval() -> None:
     rng = np.random.default_rng(2)
-    found = TokenKl(rng.exponential(0.02, 9000), rng.random(9000) < 0.98, np.repeat(np.arange(3000), 3))
+    tokens = TokenKl(rng.exponential(0.02, 9000), rng.random(9000) < 0.98, np.repeat(np.arange(3000), 3))
     for kind in ("mean_max", "p99_max", "p999_max"):
-        [judged] = judge_tokens(found, [LimitBudget(kind, 0.4)])
+        [judged] = judge_tokens(tokens, [LimitBudget(kind, 0.4)])
         assert judged.interval is not None
         low, high = judged.interval
         assert low < (judged.value or 0) < high
-        assert verdict(found, kind, 0.999 * low) is Verdict.FAIL
-        assert verdict(found, kind, 1.001 * high, 0.01) is Verdict.PASS
-        assert verdict(found, kind, judged.value or 0) is Verdict.INCONCLUSIVE
+        assert verdict(tokens, kind, 0.999 * low) is Verdict.FAIL
+        assert verdict(tokens, kind, 1.001 * high, 0.01) is Verdict.PASS
+        assert verdict(tokens, kind, judged.value or 0) is Verdict.INCONCLUSIVE
 
 
 def test_no_order_of_the_documents_changes_a_figure() -> None:
@@ -126,11 +126,11 @@ def test_no_order_of_the_documents_changes_a_figure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kl", "said"),
+    ("kl", "message"),
     [([], "no tokens"), ([0.1, float("nan")], "nan nats at token 1"), ([-0.1], "-0.1 nats at token 0")],
 )
-def test_what_is_no_kl_is_an_error(kl: list[float], said: str) -> None:
-    with pytest.raises(MeasureError, match=said):
+def test_what_is_no_kl_is_an_error(kl: list[float], message: str) -> None:
+    with pytest.raises(MeasureError, match=message):
         documents(kl)
 
 
@@ -141,11 +141,11 @@ OUTCOMES = Outcomes(np.asarray([f"{row}" for row in range(ROWS)]), values={"nats
 MEAN = LimitBudget("mean_max", 0.02)
 
 
-def judged(found: TokenKl | None, *budgets: LimitBudget) -> tuple[str, BehaviourFacts]:
-    own = BehaviourBudgets(tokens={"kl": budgets})
-    result = judge_behaviour(OUTCOMES, OUTCOMES, own, metrics={}, tokens=found)
+def judged(tokens: TokenKl | None, *budgets: LimitBudget) -> tuple[str, BehaviourFacts]:
+    limits = BehaviourBudgets(tokens={"kl": budgets})
+    result = judge_behaviour(OUTCOMES, OUTCOMES, limits, metrics={}, tokens=tokens)
     line = behaviour_message("int8", result)
-    return line, behaviour_facts(BehaviourFacts(n=ROWS), result, line, actions_by_kind(own, "fail"))
+    return line, behaviour_facts(BehaviourFacts(n=ROWS), result, line, actions_by_kind(limits, "fail"))
 
 
 def test_the_line_says_mean_interval_budget_and_verdict() -> None:
@@ -156,9 +156,9 @@ def test_the_line_says_mean_interval_budget_and_verdict() -> None:
 
 
 def test_a_warning_budget_does_not_fail_where_it_is_undecided() -> None:
-    few = documents([0.001], [0.002])
+    tokens = documents([0.001], [0.002])
     for action in ("fail", "warn"):
-        line, facts = judged(few, LimitBudget("mean_max", 0.02, None, action))  # type: ignore[arg-type]
+        line, facts = judged(tokens, LimitBudget("mean_max", 0.02, None, action))  # type: ignore[arg-type]
         assert facts.verdict == "INCONCLUSIVE"
         assert "rows would decide" in line
         assert [budget.on_inconclusive for budget in facts.budgets] == [action]

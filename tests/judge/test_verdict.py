@@ -72,7 +72,11 @@ def test_the_interval_agrees_with_the_verdict(counted: MakePair, name: str, b: i
 
 def test_all_budgets_must_pass_and_the_worst_is_the_verdict(counted: MakePair) -> None:
     judgement = judged(counted(872, 32, 8), 8.0, 3.0, 1.0)
-    assert [one.verdict for one in judgement.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+    assert [budget.verdict for budget in judgement.budgets] == [
+        Verdict.PASS,
+        Verdict.INCONCLUSIVE,
+        Verdict.FAIL,
+    ]
     assert judgement.verdict is Verdict.FAIL
     assert worst_verdict([Verdict.PASS, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
 
@@ -124,9 +128,9 @@ def test_a_0_1_metric_where_less_is_better_counts_the_other_way(counted: MakePai
 @pytest.mark.parametrize("name", RESAMPLED)
 def test_an_equal_model_passes_on_6000_rows_and_not_on_20(counted: MakePair, name: str) -> None:
     metric = load_metric(name)
-    many = judged(counted(6000, both_wrong=600), 1.0, metric=metric)
-    assert many.verdict is Verdict.PASS
-    assert many.interval[0] < 0 < many.interval[1]
+    judgement = judged(counted(6000, both_wrong=600), 1.0, metric=metric)
+    assert judgement.verdict is Verdict.PASS
+    assert judgement.interval[0] < 0 < judgement.interval[1]
     assert judged(counted(20, both_wrong=2), 2.0, metric=metric).verdict is Verdict.INCONCLUSIVE
 
 

@@ -247,9 +247,9 @@ def test_a_base_of_empty_answers_is_an_error_in_one_line() -> None:
 def test_a_kept_base_has_the_lengths_of_whole_answers(tmp_path: Path) -> None:
     base, target = make_log("a", make_rows([WORDS * 9] * 60)), make_log("b", make_rows([WORDS * 9] * 60))
     write_base_log(base, tmp_path / "base.parquet")
-    kept = judge(read_base_log(tmp_path / "base.parquet", "kept"), target)
-    assert kept["answer_length"].judged.teacher == 900
-    assert kept["answer_length"].judged.drop_points == 0
+    comparisons = judge(read_base_log(tmp_path / "base.parquet", "kept"), target)
+    assert comparisons["answer_length"].judged.teacher == 900
+    assert comparisons["answer_length"].judged.drop_points == 0
 
 
 def polite(answer: str, _reference: str | None) -> float:
@@ -263,8 +263,8 @@ def test_refusals_are_by_patterns_of_a_file_or_a_users_function(tmp_path: Path) 
     file = tmp_path / "refusals.txt"
     file.write_text("\ufeffno comment\n  # ours: please\n", "utf-8")
     rows = make_rows(["No comment."] * 30 + ["please ask"] * 30)
-    for what, share in ((str(file), 0.5), (f"{__name__}:polite", 0.5), (None, 0.0)):
-        rules = Rules(checks=read_answer_checks(refusals=what))
+    for refusals, share in ((str(file), 0.5), (f"{__name__}:polite", 0.5), (None, 0.0)):
+        rules = Rules(checks=read_answer_checks(refusals=refusals))
         assert judge(make_log("a", rows), make_log("b", rows), rules=rules)["refused"].judged.value == share
     file.write_text("(\n")
     with pytest.raises(SuiteError, match="is not a regular expression"):

@@ -238,7 +238,7 @@ def test_another_ramp_of_vllm_is_another_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "whole", "work"),
+    ("before", "after", "alike", "work"),
     [
         ([128] * 100, [128] * 64, True, True),
         ([128] * 100, [1] * 90 + [1271] * 10, False, False),
@@ -254,11 +254,11 @@ def test_another_ramp_of_vllm_is_another_load(tmp_path: Path) -> None:
     ],
 )
 def test_lengths_are_compared_rank_by_rank(
-    before: list[int], after: list[int], whole: bool, work: bool
+    before: list[int], after: list[int], alike: bool, work: bool
 ) -> None:
     lengths = np.asarray(before, np.float64), np.asarray(after, np.float64)
-    assert is_alike(*lengths) is whole
-    assert is_alike(*lengths[::-1]) is whole
+    assert is_alike(*lengths) is alike
+    assert is_alike(*lengths[::-1]) is alike
     assert is_alike(*lengths, median=False) is work
 
 
@@ -316,15 +316,15 @@ def write_answers(folder: Path, reader: str, lengths: list[int]) -> Path:
 @pytest.mark.parametrize("reader", ["vllm", "sglang", "aiperf", "guidellm"])
 def test_an_empty_answer_is_a_failed_request(tmp_path: Path, reader: str) -> None:
     base = read_any_log(write_answers(tmp_path / "base", reader, [10] * 200))
-    few = read_any_log(write_answers(tmp_path / "few", reader, [0] * 10 + [10] * 190))
-    many = read_any_log(write_answers(tmp_path / "many", reader, [0] * 11 + [10] * 189))
-    [pair] = pair_loads(base, few, None, ())
+    allowed = read_any_log(write_answers(tmp_path / "few", reader, [0] * 10 + [10] * 190))
+    refused = read_any_log(write_answers(tmp_path / "many", reader, [0] * 11 + [10] * 189))
+    [pair] = pair_loads(base, allowed, None, ())
     assert [request.failed for request in pair.target.requests[:11]] == ["an answer of 0 tokens"] * 10 + [
         None
     ]
     assert pair.target.requests[0].total is None
     with pytest.raises(DataError, match=r"11 of 200 requests of load \S+ failed \(an answer of 0 tokens\)"):
-        pair_loads(base, many, None, ())
+        pair_loads(base, refused, None, ())
 
 
 def test_prompt_tests_of_llama_bench_have_no_answers(tmp_path: Path, judge: Any) -> None:
@@ -390,8 +390,8 @@ def test_answers_of_unknown_length_do_not_pass(tmp_path: Path, judge: Any) -> No
 
 def test_a_part_needs_a_time_of_almost_all_answers(tmp_path: Path, judge: Any) -> None:
     base, target, again = vllm_runs(tmp_path, {}, {})
-    few = [5 if at % 12 == 0 else 1 for at in range(200)]
-    code, output = judge("tpot_speedup_min = 1.2", base, change(target, output_lens=few), again)
+    lengths = [5 if at % 12 == 0 else 1 for at in range(200)]
+    code, output = judge("tpot_speedup_min = 1.2", base, change(target, output_lens=lengths), again)
     assert code == 1
     words = "INCONCLUSIVE, only 17 of 200 answers of the target have this time, expected at least 95 %"
     assert words in output
@@ -400,6 +400,6 @@ def test_a_part_needs_a_time_of_almost_all_answers(tmp_path: Path, judge: Any) -
     assert "FAIL" in judge("tpot_speedup_min = 9.0", base, target, again)[1]
     change(target, output_lens=[1] * 10 + [5] * 190)
     assert judge("tpot_speedup_min = 1.2", base, target, again)[0] == 0
-    change(again, output_lens=few)
+    change(again, output_lens=lengths)
     output = judge("tpot_speedup_min = 1.2", base, target, again)[1]
     assert "17 of 200 answers of the second run of the base have this time" in output

@@ -194,21 +194,21 @@ def test_a_kept_base_with_names_of_solvers_is_compared(tmp_path: Path) -> None:
     settings = {**log.tasks["sums"].settings, "filters": ["system_message"]}  # as older versions wrote it
     old = replace(log, tasks={"sums": replace(log.tasks["sums"], settings=settings, shared_options=())})
     write_base_log(old, tmp_path / "base.parquet")
-    kept = read_base_log(tmp_path / "base.parquet", "base")
+    base = read_base_log(tmp_path / "base.parquet", "base")
     target = read_log(inspect_log(tmp_path / "int4.json", "a/c", {"template": "Be short."}))
-    for logs in ((kept, target), (target, kept)):
+    for logs in ((base, target), (target, base)):
         assert judge_logs(*logs, LogBudgets(), Rules()).comparisons
     steps = {"filters": {"1 generate": {}}}
     other = replace(target, tasks={"sums": replace(target.tasks["sums"], settings=steps)})
     with pytest.raises(DataError, match=r'filters \["system_message"\] and \["generate"\]'):
-        judge_logs(kept, other, LogBudgets(), Rules())
+        judge_logs(base, other, LogBudgets(), Rules())
 
 
 def test_a_kept_base_keeps_how_options_are_compared(tmp_path: Path) -> None:
     log = read_log(inspect_log(tmp_path / "base.json", "a/b"))
     write_base_log(log, tmp_path / "base.parquet")
-    kept = read_base_log(tmp_path / "base.parquet", "base").tasks["sums"]
-    assert kept.shared_options == log.tasks["sums"].shared_options != ()
+    task = read_base_log(tmp_path / "base.parquet", "base").tasks["sums"]
+    assert task.shared_options == log.tasks["sums"].shared_options != ()
 
 
 # ---- lm-eval
@@ -291,8 +291,8 @@ def test_samples_without_results_state_only_some_settings(tmp_path: Path) -> Non
     base = samples_alone(tmp_path / "base")
     target = samples_alone(tmp_path / "int4", {"repeats": 1})  # the samples do not state repeats
     write_base_log(read_log(base), tmp_path / "base.parquet")
-    kept = read_base_log(tmp_path / "base.parquet", "base.parquet")
-    assert judge_logs(kept, read_log(target), LogBudgets(), Rules()).comparisons
+    stored = read_base_log(tmp_path / "base.parquet", "base.parquet")
+    assert judge_logs(stored, read_log(target), LogBudgets(), Rules()).comparisons
     unstated = samples_alone(tmp_path / "w8", {"generation_kwargs": None})
     assert judge(base, unstated).comparisons
 

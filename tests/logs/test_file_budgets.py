@@ -91,9 +91,9 @@ def test_a_budget_that_the_files_do_not_decide_is_refused(
 @pytest.mark.parametrize("kind", OWN)
 def test_a_target_may_have_other_limits(tmp_path: Path, kind: FileKind) -> None:
     """Those of models that are not judged now may be anything a suite takes."""
-    others = "[budgets.variants.other]\nsize = { compression_min = 2.0 }\n"
-    own = OWN[kind].replace("2", "3").replace("0.03", "0.3")
-    path = _write(tmp_path, f"{OWN[kind]}[budgets.variants.target]\n{own}{others}")
+    other_budgets = "[budgets.variants.other]\nsize = { compression_min = 2.0 }\n"
+    target_budgets = OWN[kind].replace("2", "3").replace("0.03", "0.3")
+    path = _write(tmp_path, f"{OWN[kind]}[budgets.variants.target]\n{target_budgets}{other_budgets}")
     tables = read_budget_tables(path)
     limits = [_limits(kind, path, name) for name in ("target", "other-one")]
     assert (

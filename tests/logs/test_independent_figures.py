@@ -105,13 +105,13 @@ def test_an_interval_of_clusters_is_that_of_the_drawn_weights(judge: Judge, tmp_
 
 
 def draw_bound(
-    sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], most: float, draws: int = 100_000
+    sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], max_loss: float, draws: int = 100_000
 ) -> float:
     """The 95 % quantile of a mean with exponential weights and one more unit that lost all."""
     rng = np.random.default_rng(0)
     more = (sizes**3).sum() / (sizes**2).sum()
     weights = rng.exponential(size=(draws, len(sizes) + 1)).astype(np.float32)
-    losses = weights @ np.append(sums, more * most).astype(np.float32)
+    losses = weights @ np.append(sums, more * max_loss).astype(np.float32)
     return float(np.quantile(losses / (weights @ np.append(sizes, more).astype(np.float32)), 0.95))
 
 

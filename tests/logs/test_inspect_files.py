@@ -141,8 +141,8 @@ def test_json_that_is_none_is_one_line(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("missing", ["fail", "as-wrong", "drop"])
 def test_a_scorer_that_failed_in_every_sample_does_not_pass(tmp_path: Path, missing: str) -> None:
-    both = {"match": {"value": "C"}, "choice": {"value": "C"}}
-    for name, scores in (("base", both), ("target", {"match": {"value": "C"}})):
+    base_scores = {"match": {"value": "C"}, "choice": {"value": "C"}}
+    for name, scores in (("base", base_scores), ("target", {"match": {"value": "C"}})):
         samples = [_sample(k, scores=scores, input=f"question {k}") for k in range(300)]
         _write_eval(tmp_path / f"{name}.eval", zipfile.ZIP_DEFLATED, samples)
     files = [str(tmp_path / f"{name}.eval") for name in ("base", "target")]

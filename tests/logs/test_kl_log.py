@@ -63,10 +63,10 @@ perplexity = { increase_relative = 0.05, above_cap_max = 0.01 }"""
     strict = budgets(tmp_path, "kl = { mean_max = 0.005 }")
     assert main(["judge", str(log), "--budgets", strict, "--json"]) == 1
     (target,) = json.loads(capsys.readouterr().out).values()
-    found = target["kl_log"]
-    assert [one["verdict"] for one in found["budgets"]] == ["FAIL"]
-    low, high = found["figures"]["mean_max"]["interval"]
-    assert 0.005 < low < found["figures"]["mean_max"]["value"] < high < 0.03
+    facts = target["kl_log"]
+    assert [budget["verdict"] for budget in facts["budgets"]] == ["FAIL"]
+    low, high = facts["figures"]["mean_max"]["interval"]
+    assert 0.005 < low < facts["figures"]["mean_max"]["value"] < high < 0.03
 
 
 def test_a_quantile_has_no_interval_and_is_not_decided(
@@ -248,11 +248,17 @@ def test_junit_of_a_kl_log_fails_as_the_exit_code(log: Path, tmp_path: Path, act
     case = cases["kl_log"]
     assert (code, failures) == ((0, 0) if action == "warn" else (1, 1))
     assert "INCONCLUSIVE" in str(case.output if action == "warn" else case.failure)
-    found = case.properties
-    assert (found["slimgate.value.p99_max"], found["slimgate.budget.p99_max"]) == ("0.123456", "0.2")
-    assert "slimgate.interval.p99_max" not in found
-    assert (found["slimgate.verdict.p99_max"], found["slimgate.verdict.floor"]) == ("INCONCLUSIVE", "PASS")
-    assert found["slimgate.verdict"] == "INCONCLUSIVE"
+    properties = case.properties
+    assert (properties["slimgate.value.p99_max"], properties["slimgate.budget.p99_max"]) == (
+        "0.123456",
+        "0.2",
+    )
+    assert "slimgate.interval.p99_max" not in properties
+    assert (properties["slimgate.verdict.p99_max"], properties["slimgate.verdict.floor"]) == (
+        "INCONCLUSIVE",
+        "PASS",
+    )
+    assert properties["slimgate.verdict"] == "INCONCLUSIVE"
 
 
 def test_a_mean_that_the_chunks_do_not_have_is_refused(log: Path) -> None:

@@ -290,11 +290,11 @@ def test_a_kept_base_and_its_report_have_the_same_figures(tmp_path: Path) -> Non
     base = write_corpus(tmp_path / "base", NATS, WORDS)
     target = write_corpus(tmp_path / "int4", NATS * 1.01, WORDS)
     write_base_log(read_log(base), tmp_path / "base.parquet")
-    kept = judge_logs(
+    stored = judge_logs(
         read_base_log(tmp_path / "base.parquet", "base"), read_log(target), LogBudgets(), Rules()
     )
     fresh = judge(base, target)
-    assert [row.judged.interval for row in kept.comparisons] == [
+    assert [row.judged.interval for row in stored.comparisons] == [
         row.judged.interval for row in fresh.comparisons
     ]
     reports = [str(tmp_path / name) for name in ("first", "second")]
@@ -324,8 +324,8 @@ def test_a_perplexity_that_the_task_averages_is_a_number(tmp_path: Path) -> None
     ]
 
 
-def filtered_row(at: int, response: str, taken: str) -> dict[str, Any]:
-    return {**old_row(at, exact_match=1.0), "resps": [[response]], "filtered_resps": [taken]}
+def filtered_row(at: int, response: str, filtered: str) -> dict[str, Any]:
+    return {**old_row(at, exact_match=1.0), "resps": [[response]], "filtered_resps": [filtered]}
 
 
 def test_a_length_is_of_all_that_the_model_wrote(tmp_path: Path) -> None:

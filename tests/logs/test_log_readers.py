@@ -42,7 +42,7 @@ def test_lm_eval_rows_are_those_of_its_samples_files() -> None:
     assert settings["shots"] == {"shots": 0}
     assert settings["limit"] == "none (300 samples)"
     assert settings["generation"]["generation_kwargs"]["max_gen_toks"] == 6
-    assert [one["name"] for one in settings["filters"]] == ["strict", "flexible"]
+    assert [entry["name"] for entry in settings["filters"]] == ["strict", "flexible"]
     assert log.tasks["sums_choice"].higher_is_better == {"acc": True, "acc_norm": True}
 
 
@@ -79,9 +79,9 @@ def test_promptfoo_gives_pass_score_and_named_scores() -> None:
 
 
 def test_promptfoo_rows_that_failed_have_no_score(tmp_path: Path) -> None:
-    found = json.loads((WRITTEN / "promptfoo/base.json").read_text("utf-8"))
-    found["results"]["results"][0] |= {"failureReason": 2, "error": "API error"}
-    (tmp_path / "failed.json").write_text(json.dumps(found), "utf-8")
+    content = json.loads((WRITTEN / "promptfoo/base.json").read_text("utf-8"))
+    content["results"]["results"][0] |= {"failureReason": 2, "error": "API error"}
+    (tmp_path / "failed.json").write_text(json.dumps(content), "utf-8")
     first = rows_of(read_log(tmp_path / "failed.json"), "")[0]
     assert first.error == "API error"
     assert set(first.scores.values()) == {None}
@@ -164,11 +164,11 @@ def test_helm_instances_have_a_mean_a_trial(tmp_path: Path) -> None:
 
 
 def test_mteb_predictions_are_scored_by_documents_beside_them(tmp_path: Path) -> None:
-    found = {
+    predictions = {
         "mteb_model_meta": {"model_name": "tiny"},
         "default": {"test": {"q1": {"d1": 0.2, "d2": 0.9}, "q2": {"d9": 1.0}, "q3": {"d1": 1.0}}},
     }
-    (tmp_path / "NFCorpus_predictions.json").write_text(json.dumps(found), "utf-8")
+    (tmp_path / "NFCorpus_predictions.json").write_text(json.dumps(predictions), "utf-8")
     with pytest.raises(DataError, match=r"put qrels\.tsv next to it"):
         read_log(tmp_path)
     qrels = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td3\t2\n"

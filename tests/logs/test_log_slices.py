@@ -146,13 +146,13 @@ def test_one_slice_of_many_fails_only_by_holms_correction() -> None:
     p_alone = by_tango(np.ones(60), np.repeat([0.0, 1.0], [9, 51]), higher_is_better=True).p_at_most(0.05)
     assert p_alone <= 0.05 < adjust_by_holm(np.array([p_alone, *[1.0] * (kinds - 1)]))[0]
 
-    def many(at: int) -> dict[str, Any]:
+    def make_fields(at: int) -> dict[str, Any]:
         return {"kind": f"k{at % kinds}"}
 
     def worst(*names: str) -> Verdict | None:
         table = {"kind": {name: {"acc": {"drop_points": 5.0}} for name in names}}
         budgets = {"slices": table if names else {"acc": {"drop_points": 5.0}}}
-        return by_name(judge(scores, lost, "kind", budgets=budgets, fields=many))["task/acc[kind=k0]"]
+        return by_name(judge(scores, lost, "kind", budgets=budgets, fields=make_fields))["task/acc[kind=k0]"]
 
     assert worst() is Verdict.INCONCLUSIVE
     # of one named slice nothing is corrected
@@ -269,9 +269,9 @@ def test_looks_and_slices_do_not_go_together() -> None:
 def test_a_kept_base_has_its_fields(tmp_path: Path) -> None:
     base, target = make_log("base", RIGHT), make_log("target", LOST)
     write_base_log(base, tmp_path / "base.parquet")
-    kept = read_base_log(tmp_path / "base.parquet", "kept")
+    stored = read_base_log(tmp_path / "base.parquet", "kept")
     rules = Rules(slices=("category", "prompt_length"))
-    of_log, of_kept = (judge_logs(side, target, LogBudgets(), rules).slices for side in (base, kept))
+    of_log, of_kept = (judge_logs(side, target, LogBudgets(), rules).slices for side in (base, stored))
     assert [(part.name, part.judged) for part in of_log] == [(part.name, part.judged) for part in of_kept]
 
 

@@ -47,7 +47,7 @@ def write_promptfoo(path: Path, results: list[dict[str, Any]], columns: int = 4)
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Path:
+def log_file(tmp_path: Path) -> Path:
     """Two models on 4 tests under 2 prompts; large passes all, small fails the second prompt of test 3."""
     results = [
         result_of(test, prompt, 2 * number + prompt, model, (model, test, prompt) != ("small", 3, 1))
@@ -62,31 +62,31 @@ def judge(base: Log, target: Log, /, **models: str) -> LogVerdicts:
     return judge_logs(base, target, LogBudgets(), Rules(models=models))
 
 
-def test_two_models_of_one_file_are_judged(both: Path) -> None:
-    log = read_log(both)
-    verdicts = judge(log, read_log(both), base="large", target="small")
+def test_two_models_of_one_file_are_judged(log_file: Path) -> None:
+    log = read_log(log_file)
+    verdicts = judge(log, read_log(log_file), base="large", target="small")
     figures = {row.metric: (row.counts.judged, row.worse, row.better) for row in verdicts.comparisons}
     assert figures == {"pass": (8, 1, 0), "score": (8, 1, 0)}
     assert (verdicts.base.model, verdicts.target.model) == ("large", "small")
     assert [row.id for row in verdicts.base.tasks[""].rows()][:4] == ["0", "0.1", "1", "1.1"]
 
 
-def test_a_file_of_one_model_is_matched_by_its_prompts_texts(both: Path, tmp_path: Path) -> None:
+def test_a_file_of_one_model_is_matched_by_its_prompts_texts(log_file: Path, tmp_path: Path) -> None:
     # split by a program: the columns are still those of both models
-    rows = json.loads(both.read_text("utf-8"))["results"]["results"]
+    rows = json.loads(log_file.read_text("utf-8"))["results"]["results"]
     small = write_promptfoo(tmp_path / "small.json", [row for row in rows if row["promptIdx"] < 2])
     large = write_promptfoo(tmp_path / "large.json", [row for row in rows if row["promptIdx"] >= 2])
     assert read_log(large).model == "large"
     assert {row.counts.judged for row in judge(read_log(large), read_log(small)).comparisons} == {8}
-    assert {row.worse for row in judge(read_log(both), read_log(small), base="large").comparisons} == {1}
+    assert {row.worse for row in judge(read_log(log_file), read_log(small), base="large").comparisons} == {1}
 
 
-def test_a_model_that_is_not_chosen_is_asked_for(both: Path) -> None:
-    log = read_log(both)
+def test_a_model_that_is_not_chosen_is_asked_for(log_file: Path) -> None:
+    log = read_log(log_file)
     with pytest.raises(DataError) as error:
         judge(log, log, base="large")
     assert str(error.value) == (
-        f'{both} has answers of 2 models (large, small): choose by --model target="small"'
+        f'{log_file} has answers of 2 models (large, small): choose by --model target="small"'
     )
     with pytest.raises(DataError, match=r"both\.json: base and target are both large; choose two models by"):
         judge(log, log, **{"": "large"})
@@ -102,15 +102,17 @@ def test_a_model_that_is_not_chosen_is_asked_for(both: Path) -> None:
         ({"": "medium"}, "--model medium: no such model in .*; it has large, small$"),
     ],
 )
-def test_a_choice_that_fits_no_model_is_refused(both: Path, choices: dict[str, str], expected: str) -> None:
+def test_a_choice_that_fits_no_model_is_refused(
+    log_file: Path, choices: dict[str, str], expected: str
+) -> None:
     with pytest.raises(DataError, match=expected):
-        judge(read_log(both), read_log(both), **choices)
+        judge(read_log(log_file), read_log(log_file), **choices)
 
 
-def test_a_choice_of_a_log_of_one_model_must_be_it(both: Path, tmp_path: Path) -> None:
-    one = write_promptfoo(tmp_path / "one.json", [result_of(0, 0, 0, "small", True)], columns=1)
+def test_a_choice_of_a_log_of_one_model_must_be_it(log_file: Path, tmp_path: Path) -> None:
+    single = write_promptfoo(tmp_path / "one.json", [result_of(0, 0, 0, "small", True)], columns=1)
     with pytest.raises(DataError, match=r"--model target=large: .*one\.json is a log of small"):
-        judge(read_log(both), read_log(one), base="large", target="large")
+        judge(read_log(log_file), read_log(single), base="large", target="large")
 
 
 @pytest.mark.parametrize(
@@ -131,30 +133,35 @@ def test_names_of_models_may_have_an_equals_sign() -> None:
     assert parse_models(None) == {}
 
 
-def test_the_command_takes_one_file(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_takes_one_file(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model", "base=large", "--model", "target=small", "--metric", "pass"]
-    assert main(["judge", str(both), *options]) == 0
+    assert main(["judge", str(log_file), *options]) == 0
     assert "both: small against large, read as logs of promptfoo" in capsys.readouterr().out
-    assert main(["judge", str(both), str(both)]) == 4
+    assert main(["judge", str(log_file), str(log_file)]) == 4
     assert capsys.readouterr().err.count("large, small") == 1
-    assert main(["judge", str(both), str(both)]) == 4
+    assert main(["judge", str(log_file), str(log_file)]) == 4
     assert 'choose by --model base="large" --model target="small"' in capsys.readouterr().err
-    assert main(["judge", str(both), str(both.parent / ".." / both.parent.name / both.name)]) == 4
+    assert (
+        main(["judge", str(log_file), str(log_file.parent / ".." / log_file.parent.name / log_file.name)])
+        == 4
+    )
     assert 'choose by --model base="large" --model target="small"' in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the notes of `slimgate judge`
-def test_a_test_takes_the_choice(both: Path) -> None:
+def test_a_test_takes_the_choice(log_file: Path) -> None:
     with pytest.raises(AssertionError, match=r"pass 0\.875 vs 1\.000"):
-        assert_within(both, both, metric="pass", model={"base": "large", "target": "small"})
+        assert_within(log_file, log_file, metric="pass", model={"base": "large", "target": "small"})
 
 
-def test_a_suite_takes_the_choice(both: Path) -> None:
+def test_a_suite_takes_the_choice(log_file: Path) -> None:
     from slimgate.logs.suite import read_log_suite
 
     table = {"base": "both.json", "targets": {"small": "both.json"}, "model": {"base": "large"}}
     data = {"logs": table, "budgets": {"pass": {"drop_points": 2.0}}}
-    assert read_log_suite(data, both.with_name("suite.toml"), "suite.toml").rules.models == {"base": "large"}
+    assert read_log_suite(data, log_file.with_name("suite.toml"), "suite.toml").rules.models == {
+        "base": "large"
+    }
 
 
 def test_a_file_in_which_every_row_failed_quotes_the_error(tmp_path: Path) -> None:
@@ -173,14 +180,14 @@ def test_a_file_in_which_every_row_failed_quotes_the_error(tmp_path: Path) -> No
     )
 
 
-def test_fewer_results_than_promptfoo_counts_are_refused(both: Path, tmp_path: Path) -> None:
-    written = json.loads(both.read_text("utf-8"))
+def test_fewer_results_than_promptfoo_counts_are_refused(log_file: Path, tmp_path: Path) -> None:
+    written = json.loads(log_file.read_text("utf-8"))
     table = written["results"]
     for at, prompt in enumerate(table["prompts"]):
         counts = {"testPassCount": 3, "testFailCount": 1, "testErrorCount": 0}
         prompt |= {"provider": ("small", "large")[at // 2], "metrics": counts}
-    both.write_text(json.dumps(written), "utf-8")
-    assert judge(read_log(both), read_log(both), base="large", target="small").notes
+    log_file.write_text(json.dumps(written), "utf-8")
+    assert judge(read_log(log_file), read_log(log_file), base="large", target="small").notes
     table["results"] = [row for row in table["results"] if row["testIdx"] < 2]
     half = tmp_path / "half.json"
     half.write_text(json.dumps(written), "utf-8")
@@ -213,16 +220,16 @@ def test_assertions_that_pass_or_fail_are_better_when_higher(tmp_path: Path, kin
     assert (errors.worse if better else errors.better, errors.higher_is_better) == (21, better)
 
 
-def test_two_providers_with_one_name_are_refused(both: Path) -> None:
-    written = json.loads(both.read_text("utf-8"))
+def test_two_providers_with_one_name_are_refused(log_file: Path) -> None:
+    written = json.loads(log_file.read_text("utf-8"))
     for prompt in written["results"]["prompts"]:
         prompt["provider"] = "openai:chat"
-    both.write_text(json.dumps(written), "utf-8")
+    log_file.write_text(json.dumps(written), "utf-8")
     with pytest.raises(DataError, match="two providers are called openai:chat; give each a label"):
-        read_log(both)
+        read_log(log_file)
 
 
-def test_the_models_of_one_file_are_named(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["judge", str(both), "--model", "base=large", "--model", "target=small", "--drop-points", "50"])
+def test_the_models_of_one_file_are_named(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["judge", str(log_file), "--model", "base=large", "--model", "target=small", "--drop-points", "50"])
     out = capsys.readouterr().out
-    assert f"note: base: large of {both}; target: small of {both}" in out
+    assert f"note: base: large of {log_file}; target: small of {log_file}" in out

@@ -157,10 +157,10 @@ def settings_of(
     ],
 )
 def test_settings_that_differ_are_refused_or_noted(name: str, before: Any, after: Any, words: str) -> None:
-    found = refused(settings_of({name: before}, {name: after}))
+    message = refused(settings_of({name: before}, {name: after}))
     words = words.replace('{"shots": 0, "seed": null}', '{"seed": null, "shots": 0}')
     words = words.replace('{"shots": 5, "seed": 1}', '{"seed": 1, "shots": 5}')
-    assert found == f"base and target are not comparable: gsm8k: {words}; accept it by --allow {name}"
+    assert message == f"base and target are not comparable: gsm8k: {words}; accept it by --allow {name}"
     allowed = settings_of({name: before}, {name: after}, name)
     assert allowed.notes == [f"gsm8k: {words}"]
     allowed.check()
@@ -186,8 +186,8 @@ def test_a_log_that_grows_may_have_another_limit() -> None:
 
 
 def test_long_settings_are_cut() -> None:
-    found = refused(settings_of({"filters": "a" * 121}, {"filters": "b" * 120}))
-    assert f"filters {'a' * 120}… and {'b' * 120}; accept" in found
+    message = refused(settings_of({"filters": "a" * 121}, {"filters": "b" * 120}))
+    assert f"filters {'a' * 120}… and {'b' * 120}; accept" in message
 
 
 def test_a_direction_that_differs_cannot_be_allowed() -> None:
@@ -371,9 +371,9 @@ def test_texts_that_are_not_there_are_not_quoted() -> None:
 
 def test_a_kept_prompt_is_compared_by_the_end_that_is_kept() -> None:
     long = "x" * 900
-    kept = Row("0", {"em": 1.0}, keys={"prompt": Digest(7)}, prompt=f"{long}2+3="[-400:])
+    row = Row("0", {"em": 1.0}, keys={"prompt": Digest(7)}, prompt=f"{long}2+3="[-400:])
     differences = differences_of()
-    paired_of([kept], [prompted(f"{long}2+4=")], differences=differences)
+    paired_of([row], [prompted(f"{long}2+4=")], differences=differences)
     assert f'first "…{"x" * 18}2+3=" and "…{"x" * 18}2+4="' in refused(differences)
 
 
@@ -414,9 +414,9 @@ def test_a_long_list_of_differences_ends() -> None:
     for at in range(10):
         differences.add("prompt", f"task{at}", f"prompts differ in {at} samples")
     differences.refuse("task9", "no metric in common")
-    found = refused(differences)
-    assert found.count("prompts differ") == 8
-    assert found.endswith("; and 3 more like these; accept the rest by --allow prompt")
+    message = refused(differences)
+    assert message.count("prompts differ") == 8
+    assert message.endswith("; and 3 more like these; accept the rest by --allow prompt")
 
 
 # ---- scores that are missing
@@ -757,10 +757,10 @@ def test_a_kept_base_has_the_same_holes(tmp_path: Any) -> None:
     rows = [Row("0", {"em": 1.0}), Row("1", {"em": None}), Row("2", {"f": 1.0}), Row("3", {})]
     log = log_of("base", {"gsm8k": rows}, optional_metrics=True, samples=9)
     write_base_log(log, tmp_path / "base.parquet")
-    kept = read_base_log(tmp_path / "base.parquet", "kept")
-    assert (kept.tasks["gsm8k"].optional_metrics, kept.tasks["gsm8k"].samples) == (True, 9)
+    stored = read_base_log(tmp_path / "base.parquet", "kept")
+    assert (stored.tasks["gsm8k"].optional_metrics, stored.tasks["gsm8k"].samples) == (True, 9)
     counts = []
-    for base in (log, kept):
+    for base in (log, stored):
         (paired,) = pair_task("gsm8k", base, log, Rules(), differences_of())
         scores = pair_scores(paired, "em", Rules(missing="drop"), differences_of())
         assert scores is not None

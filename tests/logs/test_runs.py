@@ -80,10 +80,10 @@ def test_a_newest_run_that_lacks_a_task_is_refused_with_all_runs() -> None:
 
 
 def test_a_task_that_only_older_runs_of_both_have_is_noticed() -> None:
-    found = error_of(TWO, TWO)
-    assert found.count("the newest lacks a, which two has") == 2
-    assert "--run base=2026-02" in found
-    assert "--run target=2026-02" in found
+    message = error_of(TWO, TWO)
+    assert message.count("the newest lacks a, which two has") == 2
+    assert "--run base=2026-02" in message
+    assert "--run target=2026-02" in message
 
 
 def test_the_newest_run_is_judged_where_it_has_every_task() -> None:
@@ -246,9 +246,9 @@ def test_no_choice_is_none() -> None:
 def test_a_long_list_of_runs_and_tasks_ends() -> None:
     tasks = ["a", "b", "c", "d", "e"]
     log = log_of("x", *(run_of(f"2026-{month:02}", tasks) for month in range(1, 9)), run_of("2026-10", []))
-    found = error_of(BASE, log)
-    assert found.startswith("x holds 9 runs: 3 older and 2026-04 (a, b, c and 2 more), ")
-    assert "choose one by --run target=2026-10 or --run target=2026-08 or --run target=2026-07, or" in found
+    message = error_of(BASE, log)
+    assert message.startswith("x holds 9 runs: 3 older and 2026-04 (a, b, c and 2 more), ")
+    assert "choose one by --run target=2026-10 or --run target=2026-08 or --run target=2026-07, or" in message
 
 
 # ---- the readers

@@ -32,18 +32,18 @@ def row(at: int, **keys: str) -> Row:
 
 
 def test_a_row_asks_its_document() -> None:
-    found = documents(
+    digests = documents(
         [row(0, document="a", prompt="p"), row(1, document="b", prompt="p"), row(2, document="a")]
     )
-    assert found == [digest("a"), digest("b"), digest("a")]
+    assert digests == [digest("a"), digest("b"), digest("a")]
 
 
 def test_without_documents_a_row_asks_its_prompt_and_target() -> None:
-    found = documents(
+    digests = documents(
         [row(k, prompt=p, target=t) for k, (p, t) in enumerate([("p", "t"), ("p", "u"), ("p", "t")])]
     )
-    assert found[0] == found[2] != found[1]
-    assert min(found) >= 0
+    assert digests[0] == digests[2] != digests[1]
+    assert min(digests) >= 0
     assert documents([row(0, prompt="p"), row(1, prompt="p")]) == [digest("p")] * 2
 
 
@@ -59,15 +59,15 @@ def test_rows_that_stand_alone_have_no_groups() -> None:
 
 
 def test_rows_that_share_a_cluster_or_a_document_are_one_group() -> None:
-    found = group_rows(np.array([7, 7, 8, 9]), np.array([1, 2, 2, -1]))
-    assert found is not None
-    assert found.tolist() == [0, 0, 0, 1]
-    found = group_rows(np.array([7, 7, 8, 9]), NONE)
-    assert found is not None
-    assert found.tolist() == [0, 0, 1, 2]
-    found = group_rows(np.array([7, 8, 9, 10]), np.array([3, 3, 4, 4]))
-    assert found is not None
-    assert found.tolist() == [0, 0, 1, 1]
+    groups = group_rows(np.array([7, 7, 8, 9]), np.array([1, 2, 2, -1]))
+    assert groups is not None
+    assert groups.tolist() == [0, 0, 0, 1]
+    groups = group_rows(np.array([7, 7, 8, 9]), NONE)
+    assert groups is not None
+    assert groups.tolist() == [0, 0, 1, 2]
+    groups = group_rows(np.array([7, 8, 9, 10]), np.array([3, 3, 4, 4]))
+    assert groups is not None
+    assert groups.tolist() == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize(("repeated", "grouped"), [(11, False), (12, True)])
@@ -88,7 +88,7 @@ def judged(
     return judge_logs(log_of("base", before), log_of("target", after), budgets, Rules())
 
 
-def asked(scores: Sequence[float], document: str, metric: str = "em") -> list[Row]:
+def make_rows(scores: Sequence[float], document: str, metric: str = "em") -> list[Row]:
     return [
         Row(str(at), {metric: score}, keys={"document": document.format(at)})
         for at, score in enumerate(scores)
@@ -102,8 +102,8 @@ RIGHT, LOST = [1.0] * 300, [0.0] * 3 + [1.0] * 297
 def test_pooled_tasks_with_equal_documents_are_one_group_each(
     names: tuple[str, str], groups: int | None
 ) -> None:
-    before = {task: asked(RIGHT, name) for task, name in zip("ab", names, strict=True)}
-    after = {task: asked(LOST, name) for task, name in zip("ab", names, strict=True)}
+    before = {task: make_rows(RIGHT, name) for task, name in zip("ab", names, strict=True)}
+    after = {task: make_rows(LOST, name) for task, name in zip("ab", names, strict=True)}
     pooled = judged(before, after, POOLED).pooled
     assert pooled is not None
     assert (pooled.counts.judged, pooled.judged.groups) == (600, groups)
@@ -113,7 +113,7 @@ def test_pooled_tasks_with_equal_documents_are_one_group_each(
 def test_the_pool_has_the_first_metric_of_each_task() -> None:
     before = {
         "a": [Row(str(at), {"acc": 1.0, "acc_norm": 0.0}) for at in range(9)],
-        "b": asked([1.0] * 9, "{}"),
+        "b": make_rows([1.0] * 9, "{}"),
     }
     verdicts = judged(before, before, POOLED)
     assert verdicts.pooled is not None
@@ -171,11 +171,11 @@ def test_equal_scores_of_two_ranges_are_two_hypotheses() -> None:
     rows = [Row(str(at), {"q1": at / 400, "q2": at / 400}) for at in range(400)]
     budgets = replace(drop_budgets([], [2.0], None), ranges=(("q1", (0.0, 1.0)), ("q2", (0.0, 50.0))))
     logs = log_of("base", {"": rows}), log_of("target", {"": rows})
-    both = {
+    comparisons = {
         part.name: part for part in judge_logs(*logs, budgets, Rules(directions={"q*": True})).comparisons
     }
-    assert [part.same_as for part in both.values()] == [None, None]
-    assert (both["q1"].judged.verdict, both["q2"].judged.verdict) == ("PASS", "INCONCLUSIVE")
+    assert [part.same_as for part in comparisons.values()] == [None, None]
+    assert (comparisons["q1"].judged.verdict, comparisons["q2"].judged.verdict) == ("PASS", "INCONCLUSIVE")
 
 
 def test_equal_means_of_other_runs_are_two_hypotheses() -> None:
@@ -187,12 +187,12 @@ def test_equal_means_of_other_runs_are_two_hypotheses() -> None:
     logs = [log_of(f"run{number}", tasks) for number, tasks in enumerate([*runs, *runs])]
     sides = (replace(logs[0], further=(logs[1],)), replace(logs[2], further=(logs[3],)))
     budgets = drop_budgets([], [2.0], None)
-    both = {
+    comparisons = {
         part.name: part for part in judge_logs(*sides, budgets, Rules(directions={"m*": True})).comparisons
     }
-    assert np.array_equal(both["m1"].base, both["m2"].base)
-    assert both["m2"].same_as is None
-    assert (both["m1"].judged.verdict, both["m2"].judged.verdict) == ("PASS", "INCONCLUSIVE")
+    assert np.array_equal(comparisons["m1"].base, comparisons["m2"].base)
+    assert comparisons["m2"].same_as is None
+    assert (comparisons["m1"].judged.verdict, comparisons["m2"].judged.verdict) == ("PASS", "INCONCLUSIVE")
 
 
 def test_equal_slices_both_have_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,4 +226,6 @@ def test_equal_answers_are_noted() -> None:
     after = [Row("0", {"em": 1.0}, answer="a"), Row("1", {"em": 1.0}, answer="c")]
     assert line in judged({"a": before}, {"a": before}, LogBudgets()).notes
     assert line not in judged({"a": before}, {"a": after}, LogBudgets()).notes
-    assert line not in judged({"a": asked(RIGHT, "{}")}, {"a": asked(RIGHT, "{}")}, LogBudgets()).notes
+    assert (
+        line not in judged({"a": make_rows(RIGHT, "{}")}, {"a": make_rows(RIGHT, "{}")}, LogBudgets()).notes
+    )

@@ -286,11 +286,11 @@ def test_prompts_of_one_run_are_those_of_its_side(
     judge: Judge, tmp_path: Path, order: tuple[int, int]
 ) -> None:
     """A run without prompts does not switch off the comparison of prompts, nor the groups of equal ones."""
-    runs, asked = draw(0, 3), [f"what is {at % 40}?" for at in range(N)]
-    with_prompts = write_run(tmp_path, "a0", runs[0], prompt=asked)
+    runs, prompts = draw(0, 3), [f"what is {at % 40}?" for at in range(N)]
+    with_prompts = write_run(tmp_path, "a0", runs[0], prompt=prompts)
     base = [with_prompts, write_run(tmp_path, "a1", runs[1])]
-    same = write_run(tmp_path, "b0", runs[2], prompt=asked)
-    other = write_run(tmp_path, "b1", runs[2], prompt=[f"{text}!" for text in asked])
+    same = write_run(tmp_path, "b0", runs[2], prompt=prompts)
+    other = write_run(tmp_path, "b1", runs[2], prompt=[f"{text}!" for text in prompts])
     sides = "--base", *(base[at] for at in order), "--target"
     _, out, _ = judge(*sides, same, "--drop-points", 20, "--json")
     assert quality(out)["groups"] == 40
@@ -400,9 +400,9 @@ def test_slices_hold_the_runs_of_their_samples(judge: Judge, tmp_path: Path) -> 
     common = "--drop-points", 20, "--json"
     _, out, _ = judge("--base", *sides[0], "--target", *sides[1], "--slice", "kind", *common)
     _, alone, _ = judge("--base", *halves[0], "--target", *halves[1], *common)
-    whole, part = quality(out, "score[kind=even]"), quality(alone)
-    assert (whole["runs"], whole["n"]) == ([3, 3], N // 2)
-    assert whole["interval"] == part["interval"]
+    sliced, part = quality(out, "score[kind=even]"), quality(alone)
+    assert (sliced["runs"], sliced["n"]) == ([3, 3], N // 2)
+    assert sliced["interval"] == part["interval"]
 
 
 def test_answers_are_judged_by_one_run(judge: Judge, sides: Any) -> None:
@@ -442,11 +442,11 @@ def test_a_kept_base_has_all_its_runs(judge: Judge, tmp_path: Path, sides: Any) 
     report = tmp_path / "report"
     arguments = "--target", *target, "--drop-points", 20
     _, out, _ = judge("--base", *base, *arguments, "--json", "--report", report)
-    _, kept, _ = judge("--base", report, *arguments, "--json")
-    assert quality(kept) == quality(out)
+    _, printed, _ = judge("--base", report, *arguments, "--json")
+    assert quality(printed) == quality(out)
     judge("--base", base[0], *arguments, "--report", report)
-    _, kept, _ = judge("--base", report, *arguments, "--json")
-    assert quality(kept)["runs"] == [1, 3]
+    _, printed, _ = judge("--base", report, *arguments, "--json")
+    assert quality(printed)["runs"] == [1, 3]
 
 
 def graded(tmp_path: Path, name: str, seed: int, answers: Sequence[str]) -> Path:

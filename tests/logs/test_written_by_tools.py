@@ -24,22 +24,22 @@ def judged(base: str, target: str, **higher: bool) -> LogVerdicts:
 
 
 def test_deepeval_compares_scores_and_successes() -> None:
-    found = {
-        one.name: one
-        for one in judged("deepeval/base.json", "deepeval/target.json", Brevity=True).comparisons
+    comparisons = {
+        comparison.name: comparison
+        for comparison in judged("deepeval/base.json", "deepeval/target.json", Brevity=True).comparisons
     }
-    assert found.keys() == {"Exact Match", "Exact Match.success", "Brevity", "Brevity.success"}
-    exact = found["Exact Match"]
+    assert comparisons.keys() == {"Exact Match", "Exact Match.success", "Brevity", "Brevity.success"}
+    exact = comparisons["Exact Match"]
     assert (exact.counts.judged, exact.worse, exact.better, exact.changed) == (10, 2, 0, 2)
     assert exact.judged.teacher == 1.0
-    assert not found["Brevity"].zero_one
+    assert not comparisons["Brevity"].zero_one
 
 
 def test_inspect_counts_grades_and_numbers_and_names_texts() -> None:
     verdicts = judged("inspect/base.eval", "inspect/target.eval", **{"length.characters": False})
-    found = {one.name: one for one in verdicts.comparisons}
-    assert found.keys() == {"sums/match", "sums/includes", "sums/length.characters"}
-    match = found["sums/match"]
+    comparisons = {comparison.name: comparison for comparison in verdicts.comparisons}
+    assert comparisons.keys() == {"sums/match", "sums/includes", "sums/length.characters"}
+    match = comparisons["sums/match"]
     # 6 samples in 2 epochs: the base got each 9th wrong, the target each 4th
     assert match.counts.judged == 12
     assert (match.judged.teacher, match.judged.value) == pytest.approx((11 / 12, 9 / 12))
@@ -69,7 +69,7 @@ def test_guidellm_has_times_of_each_request_in_order_of_sending() -> None:
 
 def test_guidellm_keeps_requests_that_failed_and_names_the_load() -> None:
     run = read_any_log(WRITTEN / "guidellm/flaky.json").loads["r20"]
-    failed = [one.failed for one in run.requests if one.failed is not None]
+    failed = [request.failed for request in run.requests if request.failed is not None]
     assert (len(run.requests), len(failed)) == (30, 3)
     assert "500 Internal Server Error" in failed[0]
 
@@ -81,10 +81,10 @@ def test_guidellm_runs_are_compared_with_a_second_base_run(
     budgets.write_text("[budgets]\nlatency = { ttft_speedup_min = 1.05, p50_ms_max = 100 }\n")
     base, target, again = (str(WRITTEN / f"guidellm/{name}.json") for name in ("base", "int4", "again"))
     main(["judge", base, target, "--repeat", again, "--budgets", str(budgets), "--json"])
-    [found] = json.loads(capsys.readouterr().out).values()
-    load = found["load_tests"]["c2"]
+    [record] = json.loads(capsys.readouterr().out).values()
+    load = record["load_tests"]["c2"]
     assert load["target"] == {**load["base"], "seconds": load["target"]["seconds"]}
-    times = {(one["part"], one["quantile"]): one for one in load["times"]}
+    times = {(time["part"], time["quantile"]): time for time in load["times"]}
     assert times["ttft", 0.5]["base"] > times["ttft", 0.5]["target"] > 12
     assert times["tpot", 0.5]["base"] > 4
     assert times["ttft", 0.5]["noise_floor"] >= 0.03
@@ -95,10 +95,10 @@ def test_guidellm_runs_are_compared_with_a_second_base_run(
 def test_mteb_gets_the_ndcg_and_recall_that_mteb_printed() -> None:
     verdicts = judged("mteb/base", "mteb/target")
     assert (verdicts.base.model, verdicts.target.model) == ("demo/base", "demo/target")
-    found = {one.metric: one.judged for one in verdicts.comparisons}
-    assert (found["ndcg_at_10"].teacher, found["recall_at_10"].teacher) == (1.0, 1.0)
-    assert found["ndcg_at_10"].value == pytest.approx(0.83376, abs=5e-6)
-    assert found["recall_at_10"].value == 1.0
+    judgements = {comparison.metric: comparison.judged for comparison in verdicts.comparisons}
+    assert (judgements["ndcg_at_10"].teacher, judgements["recall_at_10"].teacher) == (1.0, 1.0)
+    assert judgements["ndcg_at_10"].value == pytest.approx(0.83376, abs=5e-6)
+    assert judgements["recall_at_10"].value == 1.0
 
 
 def test_mteb_predictions_of_two_models_are_refused(tmp_path: Path) -> None:

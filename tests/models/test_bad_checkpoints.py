@@ -50,10 +50,10 @@ def with_wrong_group_size(folder: Path) -> None:
 
 def without_scales(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
-    kept = {
+    remaining = {
         name: weight for name, weight in weights.items() if "layers.1.mlp.up_proj.weight_scale" not in name
     }
-    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(remaining, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def of_unknown_format(folder: Path) -> None:
@@ -99,11 +99,11 @@ def test_a_bad_folder_is_one_line(packed_folder: Path, name: str, tmp_path: Path
 
 
 @needs("transformers>=5.18")
-@pytest.mark.parametrize("kept", [0.5, 0.98, 0.01], ids=["half", "all_but_the_last_blocks", "header"])
-def test_a_truncated_gguf_file_is_one_line(float_folder: Path, kept: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [0.5, 0.98, 0.01], ids=["half", "all_but_the_last_blocks", "header"])
+def test_a_truncated_gguf_file_is_one_line(float_folder: Path, share: float, tmp_path: Path) -> None:
     file = by_gguf(float_folder, tmp_path / "llama.gguf")
-    whole = file.read_bytes()
-    file.write_bytes(whole[: int(kept * len(whole))])
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
     with pytest.raises(
         SuiteError, match=r"llama\.gguf is not a complete GGUF file .* download it again"
     ) as raised:

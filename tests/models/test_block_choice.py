@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(
-    ("total", "count", "kept"),
+    ("total", "count", "expected"),
     [
         (12, 6, [0, 2, 4, 7, 9, 11]),  # DistilBERT's start, Sanh et al. 2019
         (6, 3, [0, 2, 5]),
@@ -36,8 +36,10 @@ torch.set_num_threads(1)
     ],
     ids=str,
 )
-def test_blocks_are_spread_evenly_from_the_first_to_the_last(total: int, count: int, kept: list[int]) -> None:
-    assert evenly_spread(total, count) == kept
+def test_blocks_are_spread_evenly_from_the_first_to_the_last(
+    total: int, count: int, expected: list[int]
+) -> None:
+    assert evenly_spread(total, count) == expected
 
 
 def test_evenly_spread_blocks_are_distinct_for_every_count() -> None:
@@ -68,8 +70,10 @@ def test_attention_scaled_by_a_blocks_number_keeps_its_scale(tmp_path: Path) -> 
     model, _ = tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
     keep_blocks_(model, [1, 3])
     again = save_and_load(model, tmp_path / "saved")
-    for one in (model, again):
-        scales = [one.network.get_submodule(block.attention.module).scaling for block in blocks(one.network)]
+    for side in (model, again):
+        scales = [
+            side.network.get_submodule(block.attention.module).scaling for block in blocks(side.network)
+        ]
         assert scales == [8**-0.5 / 2, 8**-0.5 / 4]
     assert torch.equal(logits(again), logits(model))
 

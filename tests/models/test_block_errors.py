@@ -34,12 +34,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def rounded(network: Any, bits: int) -> Any:
     """All linear layers of the blocks on a grid of one scale a row."""
-    found = deepcopy(network)
-    for name, module in found.named_modules():
+    copy = deepcopy(network)
+    for name, module in copy.named_modules():
         if isinstance(module, torch.nn.Linear) and "layers" in name:
             scale = module.weight.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
             module.weight.data = (module.weight / scale).round() * scale
-    return found
+    return copy
 
 
 def scale_wrongly(network: Any) -> None:
@@ -65,31 +65,31 @@ FAULTS = [scale_wrongly, shift_the_zero_point, transpose]
 def test_the_block_of_a_fault_stands_out_of_a_quantized_model(llama: Any, fault: Any, bits: int) -> None:
     variant = rounded(llama, bits)
     fault(variant)
-    found = block_errors(llama, variant, INPUTS)
-    assert (found.worst.name, found.stands_out) == ("model.layers.3", True), found
+    errors = block_errors(llama, variant, INPUTS)
+    assert (errors.worst.name, errors.stands_out) == ("model.layers.3", True), errors
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_no_block_stands_out_where_the_error_is_everywhere(llama: Any, bits: int) -> None:
-    found = block_errors(llama, rounded(llama, bits), INPUTS)
-    assert not found.stands_out, found
+    errors = block_errors(llama, rounded(llama, bits), INPUTS)
+    assert not errors.stands_out, errors
 
 
 def test_parts_are_in_order_and_a_copy_has_no_error(llama: Any) -> None:
-    found = block_errors(llama, deepcopy(llama), INPUTS)
+    errors = block_errors(llama, deepcopy(llama), INPUTS)
     names = [EMBEDDINGS, *(f"model.layers.{block}" for block in range(6)), OUTPUT]
-    assert [one.name for one in found.parts] == names
-    assert all(one.own == one.after == 0 for one in found.parts)
-    assert not found.stands_out
+    assert [part.name for part in errors.parts] == names
+    assert all(part.own == part.after == 0 for part in errors.parts)
+    assert not errors.stands_out
 
 
 def test_an_error_goes_on_behind_its_block_and_is_not_before_it(llama: Any) -> None:
     variant = deepcopy(llama)
     transpose(variant)
-    found = {one.name: one for one in block_errors(llama, variant, INPUTS).parts}
-    assert found["model.layers.2"].after == 0
-    assert found["model.layers.3"].after > 0 < found["model.layers.5"].after
-    assert found["model.layers.5"].own == 0
+    parts = {part.name: part for part in block_errors(llama, variant, INPUTS).parts}
+    assert parts["model.layers.2"].after == 0
+    assert parts["model.layers.3"].after > 0 < parts["model.layers.5"].after
+    assert parts["model.layers.5"].own == 0
 
 
 @pytest.mark.parametrize(
@@ -99,16 +99,16 @@ def test_a_fault_outside_the_blocks_is_named(llama: Any, part: str, layer: str) 
     variant = rounded(llama, 8)
     table = variant.get_submodule(layer)
     table.weight = torch.nn.Parameter(table.weight * 3)
-    found = block_errors(llama, variant, INPUTS)
-    assert (found.worst.name, found.stands_out) == (part, True)
+    errors = block_errors(llama, variant, INPUTS)
+    assert (errors.worst.name, errors.stands_out) == (part, True)
 
 
 def test_another_family_is_followed_too(tmp_path: Path) -> None:
     teacher = network_of(tmp_path, "gpt2", n_layer=4)
     variant = deepcopy(teacher)
     variant.transformer.h[1].mlp.c_proj.weight.data *= 3
-    found = block_errors(teacher, variant, INPUTS)
-    assert (found.worst.name, found.stands_out) == ("transformer.h.1", True)
+    errors = block_errors(teacher, variant, INPUTS)
+    assert (errors.worst.name, errors.stands_out) == ("transformer.h.1", True)
 
 
 def test_networks_of_other_blocks_are_refused(llama: Any, tmp_path: Path) -> None:

@@ -124,10 +124,10 @@ def test_answers_are_those_of_transformers_alone(written: Any, name: str, tmp_pa
 def test_unpacked_weights_answer_as_auto_rounds_own_layers(written: Any, name: str, tmp_path: Path) -> None:
     from transformers import AutoRoundConfig
 
-    own = answers(load(written(name), tmp_path).network)
+    ours = answers(load(written(name), tmp_path).network)
     options = {"quantization_config": AutoRoundConfig()} if name == "gptq" else {}
     theirs = by_transformers(written(name), **options)
-    assert (own - theirs).abs().max() <= 2e-3 * theirs.abs().max()  # sums of 16 bits in another order
+    assert (ours - theirs).abs().max() <= 2e-3 * theirs.abs().max()  # sums of 16 bits in another order
 
 
 PACKINGS = {
@@ -156,11 +156,11 @@ def test_integers_are_unpacked_as_auto_round_does_at_each_call(
     folder = by_auto_round(source, tmp_path / "written", "auto_round", name.partition(" ")[0], **options)
     stated = json.loads((folder / "config.json").read_text("utf-8"))["quantization_config"]
     assert stated["packing_format"] == packing
-    own = load(folder, tmp_path / "rows").network
+    ours = load(folder, tmp_path / "rows").network
     with silent():
         theirs = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
     for layer in (f"model.layers.{block}.{part}" for block in range(BLOCKS) for part in LAYERS):
-        weight = own.get_submodule(layer).weight
+        weight = ours.get_submodule(layer).weight
         with torch.no_grad():
             expected = theirs.get_submodule(layer)(torch.eye(weight.shape[1], dtype=weight.dtype)).T
         assert torch.equal(weight, expected), layer
@@ -173,13 +173,13 @@ def test_the_last_group_of_a_layer_may_be_smaller(layout: str, tmp_path: Path) -
     shape = {"hidden_size": 96, "intermediate_size": 160, "num_key_value_heads": 4}
     source = write_tiny_llama(tmp_path / "source", **shape)
     folder = by_auto_round(source, tmp_path / layout, layout, group_size=64)
-    own, plain = (load(path, tmp_path / f"rows-{path.name}").network for path in (folder, source))
+    quantized, plain = (load(path, tmp_path / f"rows-{path.name}").network for path in (folder, source))
     [file] = folder.glob("*.safetensors")
     without = {name: tensor for name, tensor in load_file(file).items() if not name.endswith(".g_idx")}
     save_file(without, file, metadata={"format": "pt"})
     in_order = load(folder, tmp_path / "rows").network
     for layer in (f"model.layers.{block}.{part}" for block in range(BLOCKS) for part in LAYERS):
-        weight, rounded = (network.get_submodule(layer).weight for network in (plain, own))
+        weight, rounded = (network.get_submodule(layer).weight for network in (plain, quantized))
         assert 0 < (rounded - weight).norm() <= 0.15 * weight.norm(), layer
         assert torch.equal(in_order.get_submodule(layer).weight, rounded), layer
 
@@ -193,12 +193,12 @@ def test_auto_rounds_own_layout_of_awq_holds_the_levels_of_gptq(source: Path, tm
     }
     stated = json.loads((folders["auto_round"] / "config.json").read_text("utf-8"))["quantization_config"]
     assert stated["packing_format"] == "auto_round:auto_awq"
-    own, gptq = (
+    awq, gptq = (
         load(folder, tmp_path / f"rows-{layout}", dtype="float16").network
         for layout, folder in folders.items()
     )
     for layer in (f"model.layers.{block}.{part}" for block in range(BLOCKS) for part in LAYERS):
-        assert torch.equal(own.get_submodule(layer).weight, gptq.get_submodule(layer).weight), layer
+        assert torch.equal(awq.get_submodule(layer).weight, gptq.get_submodule(layer).weight), layer
 
 
 FAMILIES = {
@@ -216,8 +216,8 @@ def test_families_with_other_layers_answer_as_transformers_alone(
     shape, tolerance = FAMILIES[family]
     source = write_tiny(tmp_path / "source", family, causal=True, initializer_range=0.2, **shape)
     folder = by_auto_round(source, tmp_path / "quantized", "auto_round")
-    own, theirs = answers(load(folder, tmp_path / "rows").network), by_transformers(folder)
-    assert (own - theirs).abs().max() <= tolerance * theirs.abs().max()
+    ours, theirs = answers(load(folder, tmp_path / "rows").network), by_transformers(folder)
+    assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
 
 
 def test_the_same_levels_in_two_layouts_answer_the_same(written: Any, tmp_path: Path) -> None:
@@ -259,12 +259,12 @@ WIDTH = {"I64": 8, "I32": 4, "F32": 4, "BF16": 2, "F16": 2, "I8": 1, "U8": 1, "F
 def test_bytes_of_the_quantized_layers(written: Any, name: str) -> None:
     tensors = read_stored_tensors(written(name))
     assert tensors is not None
-    found = sum(
+    size = sum(
         WIDTH[tensor.dtype] * torch.Size(tensor.shape).numel()
         for key, tensor in tensors.items()
         if "_proj." in key
     )
-    assert found == BYTES[name]
+    assert size == BYTES[name]
 
 
 def test_counted_bytes_are_those_of_the_files(written: Any, tmp_path: Path) -> None:
@@ -391,9 +391,9 @@ def _shard(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     names = sorted(weights)
     parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
-    for file, own in parts.items():
-        save_file({name: weights[name] for name in own}, folder / file, metadata={"format": "pt"})
-    index = {"metadata": {}, "weight_map": {name: file for file, own in parts.items() for name in own}}
+    for file, keys in parts.items():
+        save_file({name: weights[name] for name in keys}, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, keys in parts.items() for name in keys}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
     (folder / "model.safetensors").unlink()
 

@@ -38,8 +38,8 @@ def answers(model: Any) -> torch.Tensor:
     if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = torch.tensor([[3, 5, 6], [3, 7, 8], [3, 9, 1]])
     with torch.inference_mode():
-        found: torch.Tensor = model.network(**inputs).logits
-    return found
+        logits: torch.Tensor = model.network(**inputs).logits
+    return logits
 
 
 def test_every_family_has_a_tiny_model_and_stands_once() -> None:
@@ -87,9 +87,9 @@ def test_a_table_in_few_bits_keeps_the_answers(
 ) -> None:
     model = language_model(tmp_path, architecture)
     before, step = answers(model), load("step", name)
-    made = step.apply(model, step.Params(**options), _Logging())
-    assert (answers(made) - before).abs().mean() < 0.05 * before.std()
-    assert torch.equal(answers(save_and_load(made, tmp_path / "saved")), answers(made))
+    variant = step.apply(model, step.Params(**options), _Logging())
+    assert (answers(variant) - before).abs().mean() < 0.05 * before.std()
+    assert torch.equal(answers(save_and_load(variant, tmp_path / "saved")), answers(variant))
 
 
 @pytest.mark.parametrize("architecture", ENCODER_DECODERS)
@@ -108,17 +108,17 @@ def test_steps_without_rows_change_encoder_and_decoder(
     model = language_model(tmp_path, architecture)
     weights = [dict(network_block(model, name)) for name in block_names(model.network)]
     before, step = answers(model), load("step", name)
-    made = step.apply(model, step.Params(**options), _Logging())
+    variant = step.apply(model, step.Params(**options), _Logging())
     assert len(weights) == 4
-    difference = (answers(made) - before).abs().mean()
+    difference = (answers(variant) - before).abs().mean()
     assert 0 < difference < (0.05 if name in ("weight_only", "int8_dynamic") else 1.0) * before.std()
-    for number, block in enumerate(block_names(made.network)):
-        after = dict(network_block(made, block))
+    for number, block in enumerate(block_names(variant.network)):
+        after = dict(network_block(variant, block))
         assert after.keys() != weights[number].keys() or any(
             tensor.shape != weights[number][key].shape or not torch.equal(tensor, weights[number][key])
             for key, tensor in after.items()
         )
-    assert torch.equal(answers(save_and_load(made, tmp_path / "saved")), answers(made))
+    assert torch.equal(answers(save_and_load(variant, tmp_path / "saved")), answers(variant))
 
 
 def network_block(model: Any, name: str) -> dict[str, torch.Tensor]:

@@ -28,10 +28,10 @@ def shape(folder: Path, family: str) -> Path:
 @pytest.mark.parametrize("family", SHAPES)
 def test_a_fresh_model_starts_from_the_seed_with_a_new_tokenizer(tmp_path: Path, family: str) -> None:
     shape(tmp_path / "shape", family)
-    given = {'model = "hub"': 'model = "fresh:shape"', "keep_layers = [0, 2]": "keep_layers = [0]"}
-    run = tiny_run(tmp_path, **given)
+    replaced = {'model = "hub"': 'model = "fresh:shape"', "keep_layers = [0, 2]": "keep_layers = [0]"}
+    run = tiny_run(tmp_path, **replaced)
     artifact = run.build("teacher").artifact
-    again = tiny_run(tmp_path, store="other", **given).build("teacher").artifact
+    again = tiny_run(tmp_path, store="other", **replaced).build("teacher").artifact
     assert artifact.digest == again.digest
     model = artifact.load("cpu")
     assert model.config.vocab_size == len(model.tokenizer) <= 300

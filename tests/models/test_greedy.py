@@ -67,7 +67,7 @@ def test_a_static_cache_writes_the_same_again_at_its_whole_size(tmp_path: Path) 
     for _ in range(3):
         cache = caches.empty(2, 8 + NEW)
         written.append(go_on(network, begin_answer(network, IDS, NEW, cache)))
-    assert all(torch.equal(one, expected) for one in written)
+    assert all(torch.equal(answer, expected) for answer in written)
     growing = begin_answer(network, IDS, NEW, new_cache(network))
     assert cache_bytes(growing.cache) * (8 + NEW) == cache_bytes(cache) * 8
     assert caches.empty(2, 8 + NEW) is cache
@@ -102,9 +102,14 @@ def test_the_first_divergent_token_is_named(tmp_path: Path) -> None:
         BuildError, match=f"it writes .* token 3 of row 2 is {wrong}, expected {right}, whose"
     ):
         check_answers(network, IDS, written, "it", tolerance=0.01)
-    (found,) = check_answers(network, IDS, written, "it", tolerance=1e9)
-    assert (found.row, found.place, found.written, found.expected) == ("2", 2, wrong, right)
-    assert found.gap > 0
+    (divergence,) = check_answers(network, IDS, written, "it", tolerance=1e9)
+    assert (divergence.row, divergence.place, divergence.written, divergence.expected) == (
+        "2",
+        2,
+        wrong,
+        right,
+    )
+    assert divergence.gap > 0
 
 
 def batch(new_tokens: int) -> dict[str, Any]:

@@ -58,8 +58,8 @@ def test_experts_that_a_token_does_not_go_to_are_not_counted(tmp_path: Path) -> 
     write_tiny(tmp_path / "m", "mixtral")  # 4 experts, of which each token goes to 2
     network = AutoModel.from_pretrained(tmp_path / "m").eval()
     router = TOKENS * WIDTH * 4
-    own = block_macs(key_value=WIDTH // 2, matrices=6)
-    assert count_macs(network, IDS).total == ROTARY + LAYERS * (own + router)
+    block = block_macs(key_value=WIDTH // 2, matrices=6)
+    assert count_macs(network, IDS).total == ROTARY + LAYERS * (block + router)
 
 
 def test_a_convolution_counts_its_kernel_at_every_place() -> None:
@@ -73,9 +73,9 @@ def test_an_int8_layer_counts_as_its_layer_and_a_row_of_ones(rows: int) -> None:
 
     layer = torch.nn.Linear(16, 24)
     small = Int8Linear.from_linear(layer).eval()
-    found = count_macs(small, {"inputs": torch.zeros(rows, 16)})
+    macs = count_macs(small, {"inputs": torch.zeros(rows, 16)})
     kind = "int8" if int_mm_pays() else "float32"  # as the processor computes it
-    assert found.by_type == {kind: (rows + 1) * 16 * 24}
+    assert macs.by_type == {kind: (rows + 1) * 16 * 24}
 
 
 class OfAnotherLibrary(torch.nn.Module):
@@ -121,7 +121,7 @@ def ran(operator: str, inputs: list[list[int]], output: list[int], kind: str = "
         (ran("MultiHeadAttention", [[1, 5, 8], [1, 7, 8], [1, 7, 8]], [1, 5, 8]), 2 * 5 * 7 * 8),
         (ran("Add", [[5, 8], [5, 8]], [5, 8]), 0),
     ],
-    ids=lambda one: one["args"]["op_name"] if isinstance(one, dict) else "",
+    ids=lambda value: value["args"]["op_name"] if isinstance(value, dict) else "",
 )
 def test_an_operators_macs_come_from_the_shapes_that_it_ran_with(event: dict[str, Any], macs: int) -> None:
     assert onnx_macs.count_macs([{"cat": "Session"}, event]).total == macs
@@ -143,9 +143,9 @@ def test_multiply_adds_are_split_by_what_the_operator_multiplies(event: dict[str
 
 def test_products_of_pytorch_are_told_apart_by_their_number_type() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(16, 24), _ToHalf(), torch.nn.Linear(24, 8).bfloat16())
-    found = count_macs(network.eval(), {"input": torch.zeros(3, 16)})
+    macs = count_macs(network.eval(), {"input": torch.zeros(3, 16)})
     # one operation on two types: a peak of one of them would not fit the other
-    assert found.by_type == {"mixed": 3 * 16 * 24 + 3 * 24 * 8}
+    assert macs.by_type == {"mixed": 3 * 16 * 24 + 3 * 24 * 8}
     half = torch.nn.Linear(16, 24).bfloat16().eval()
     assert count_macs(half, {"input": torch.zeros(3, 16).bfloat16()}).by_type == {"bfloat16": 3 * 16 * 24}
 
@@ -175,19 +175,19 @@ def test_a_graph_and_its_int8_twin_compute_what_the_network_does(tmp_path: Path)
 
     write_tiny(tmp_path / "m", "bert")
     network = AutoModelForSequenceClassification.from_pretrained(tmp_path / "m").eval()
-    given = {name: values.numpy() for name, values in IDS.items()}
-    given["token_type_ids"] = np.zeros_like(given["input_ids"])
-    short = {name: np.repeat(values[:, :6], 2, axis=0) for name, values in given.items()}
+    batch = {name: values.numpy() for name, values in IDS.items()}
+    batch["token_type_ids"] = np.zeros_like(batch["input_ids"])
+    short = {name: np.repeat(values[:, :6], 2, axis=0) for name, values in batch.items()}
     folder = tmp_path / "float"
     folder.mkdir()
     import onnx
 
-    onnx.save(export_onnx(network, (given, short), opset=onnxruntime.OPSET), folder / "model.onnx")
-    expected = count_macs(network, {name: torch.from_numpy(values) for name, values in given.items()})
-    assert onnxruntime.runtime.count_macs(folder, given, device="cpu") == expected
+    onnx.save(export_onnx(network, (batch, short), opset=onnxruntime.OPSET), folder / "model.onnx")
+    expected = count_macs(network, {name: torch.from_numpy(values) for name, values in batch.items()})
+    assert onnxruntime.runtime.count_macs(folder, batch, device="cpu") == expected
     (tmp_path / "int8").mkdir()
     quantize_dynamic(folder / "model.onnx", tmp_path / "int8" / "model.onnx")
-    small = onnxruntime.runtime.count_macs(tmp_path / "int8", given, device="cpu")
+    small = onnxruntime.runtime.count_macs(tmp_path / "int8", batch, device="cpu")
     assert small.total == expected.total
     # the products of two activations stay in float
     assert small.by_type["float32"] == LAYERS * 2 * TOKENS * TOKENS * WIDTH

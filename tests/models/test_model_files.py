@@ -30,7 +30,7 @@ def folder_of(path: Path, **config: Any) -> Path:
     return path
 
 
-def taken(folder: Path) -> bool:
+def is_accepted(folder: Path) -> bool:
     """Whether a suite may name the folder as a model. Raises SuiteError where it may not."""
     return parse_model_ref(str(folder)).folder == folder
 
@@ -42,19 +42,19 @@ def test_a_sound_folder_is_taken(tmp_path: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(
         '{"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}'
     )
-    assert taken(folder)
+    assert is_accepted(folder)
 
 
 def test_a_models_code_is_left_alone_if_transformers_has_classes(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, model_type="bert", auto_map={"AutoConfig": "own.Config"})
     (folder / "model.safetensors").touch()
     (folder / "own.py").write_text("raise AssertionError('this code ran')\n")
-    assert taken(folder)
+    assert is_accepted(folder)
     assert type(AutoConfig.from_pretrained(folder)) is BertConfig
     (folder / "tokenizer_config.json").write_text(
         '{"tokenizer_class": "BertTokenizerFast", "auto_map": {"AutoTokenizer": ["own.Tokenizer", null]}}'
     )
-    assert taken(folder)
+    assert is_accepted(folder)
 
 
 def test_code_of_its_own_is_refused_where_nothing_else_would_do(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_what_torch_saves_is_not_taken_for_a_bomb(tmp_path: Path) -> None:
 
     folder = folder_of(tmp_path, model_type="bert")
     torch.save({"x": torch.ones(1000)}, folder / "pytorch_model.bin")
-    assert taken(folder)
+    assert is_accepted(folder)
     with numbers_alone("m"):
         assert torch.load(folder / "pytorch_model.bin", weights_only=True)["x"].sum() == 1000
 
@@ -145,24 +145,24 @@ def test_bitsandbytes_is_known_by_its_own_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stated", "said"),
+    ("stated", "message"),
     [
         ({"quant_method": "own"}, "quant_method 'own', which transformers does not read; known: aqlm, "),
         ({}, "a quantization_config without quant_method, which transformers does not read"),
         (3, "quantization_config = '3', expected an object with quant_method"),
     ],
 )
-def test_other_ways_of_quantizing_are_one_line(tmp_path: Path, stated: Any, said: str) -> None:
+def test_other_ways_of_quantizing_are_one_line(tmp_path: Path, stated: Any, message: str) -> None:
     folder = folder_of(tmp_path, model_type="bert", quantization_config=stated)
     (folder / "model.safetensors").touch()
-    with pytest.raises(SuiteError, match=said):
+    with pytest.raises(SuiteError, match=message):
         parse_model_ref(str(folder))
 
 
 def test_no_way_of_quantizing_is_a_float_model(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, model_type="bert", quantization_config=None)
     (folder / "model.safetensors").touch()
-    assert taken(folder)
+    assert is_accepted(folder)
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"

@@ -116,11 +116,11 @@ def test_a_path_with_a_mistake_is_no_model_of_the_hub(tmp_path: Path, text: str,
     bench = tmp_path / "bench"
     with pytest.raises(SuiteError) as caught:
         parse_model_ref(Located.at(text, bench))
-    said = str(caught.value)
-    assert said.startswith(
+    message = str(caught.value)
+    assert message.startswith(
         f'"{text}": no such folder {bench / text}; for the hub model of this name, write "{text}@main"'
     )
-    assert re.search(hint, said)
+    assert re.search(hint, message)
     assert parse_model_ref(Located.at(f"{text}@main", bench)).hub_id == text
 
 

@@ -36,15 +36,15 @@ def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
     again = Artifact(Entry(folder, {"kind": "onnx"}, False)).load("cpu")
     assert again.proto == model.proto
     predictor = predictor_of(again, context)
-    given = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": IDS})))
-    np.testing.assert_allclose(given, tiny_answers(IDS), rtol=1e-6)
+    answers = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": IDS})))
+    np.testing.assert_allclose(answers, tiny_answers(IDS), rtol=1e-6)
 
 
 def test_it_weighs_what_its_matrices_hold(tmp_path: Path) -> None:
-    found = tiny_onnx_model(tmp_path).measure_size()
-    assert found["parameters"] == 96 + 8  # not the axis
-    assert found["nonzero_parameters"] == 95 + np.count_nonzero(MATRIX)
-    assert found["state_bytes"] == TABLE.nbytes + MATRIX.nbytes + 8
+    size = tiny_onnx_model(tmp_path).measure_size()
+    assert size["parameters"] == 96 + 8  # not the axis
+    assert size["nonzero_parameters"] == 95 + np.count_nonzero(MATRIX)
+    assert size["state_bytes"] == TABLE.nbytes + MATRIX.nbytes + 8
 
 
 def test_a_mask_is_no_weight(tmp_path: Path) -> None:

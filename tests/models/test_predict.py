@@ -74,7 +74,7 @@ def test_the_longest_rows_come_first_answers_in_the_rows_order() -> None:
         recorder,
         encoded_of(rows),
         batch_size=3,
-        progress=lambda what, done, total: seen.append((what, done, total)),
+        progress=lambda task, done, total: seen.append((task, done, total)),
     )
     assert recorder.widths == [4, 1]
     assert scores.tolist() == [[10], [11], [12], [13]]

@@ -58,7 +58,7 @@ def test_the_pause_until_a_date_that_a_server_names() -> None:
 
 
 def test_pauses_grow_up_to_the_longest_one() -> None:
-    for tried, whole in enumerate([FIRST_PAUSE, 1.0, 2.0, 4.0, LONGEST_PAUSE, LONGEST_PAUSE]):
+    for tried, longest in enumerate([FIRST_PAUSE, 1.0, 2.0, 4.0, LONGEST_PAUSE, LONGEST_PAUSE]):
         drawn = [pause(tried) for _ in range(100)]
-        assert 0.75 * whole <= min(drawn) < max(drawn) <= whole
+        assert 0.75 * longest <= min(drawn) < max(drawn) <= longest
     assert pause(5000) <= LONGEST_PAUSE

@@ -67,9 +67,9 @@ def test_the_texts_of_a_row_come_as_one_answer() -> None:
 
 def test_signs_have_the_cosines_of_their_hamming_distance() -> None:
     vectors = torch.tensor([[0.3, -0.1, 0.2, 0.5], [0.3, 0.1, -0.2, 0.5]])
-    kept = BinaryForm(4)(vectors)
-    torch.testing.assert_close(kept, torch.tensor([[0.5, -0.5, 0.5, 0.5], [0.5, 0.5, -0.5, 0.5]]))
-    assert float(kept[0] @ kept[1]) == pytest.approx(1 - 2 * 2 / 4)
+    signs = BinaryForm(4)(vectors)
+    torch.testing.assert_close(signs, torch.tensor([[0.5, -0.5, 0.5, 0.5], [0.5, 0.5, -0.5, 0.5]]))
+    assert float(signs[0] @ signs[1]) == pytest.approx(1 - 2 * 2 / 4)
 
 
 def test_levels_lie_between_the_extremes_of_each_dimension() -> None:
@@ -88,10 +88,10 @@ def test_a_dimension_that_never_changes_is_kept() -> None:
 
 def test_float_queries_stand_beside_stored_documents() -> None:
     vectors = torch.tensor([[0.3, -0.1], [0.2, 0.4]])
-    found = BinaryForm(2, "float")(vectors)
-    assert found.shape == (2, 2, 2)
-    torch.testing.assert_close(found[:, 0], vectors)
-    torch.testing.assert_close(found[:, 1], BinaryForm(2)(vectors))
+    forms = BinaryForm(2, "float")(vectors)
+    assert forms.shape == (2, 2, 2)
+    torch.testing.assert_close(forms[:, 0], vectors)
+    torch.testing.assert_close(forms[:, 1], BinaryForm(2)(vectors))
     pairs = vectors.unsqueeze(0)
     torch.testing.assert_close(BinaryForm(2, "float")(pairs)[0, 0], vectors[0])
     torch.testing.assert_close(BinaryForm(2, "float")(pairs)[0, 1], BinaryForm(2)(vectors)[1])

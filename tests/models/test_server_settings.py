@@ -177,19 +177,19 @@ def test_numbers_are_those_that_a_float32_prints_as() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "asked"),
+    ("path", "pages"),
     [
         ("/v1", ["/v1/models", "/props", "/version"]),
         ("/team/v1", ["/team/v1/models", "/team/props", "/team/version"]),
         ("/api", ["/api/models"]),
     ],
 )
-def test_only_pages_of_this_server_are_asked(path: str, asked: list[str]) -> None:
+def test_only_pages_of_this_server_are_asked(path: str, pages: list[str]) -> None:
     """The root of the host may be another service, which must not get the key."""
     with serving() as server:
-        server.pages = {place: {"data": []} for place in asked}
+        server.pages = {place: {"data": []} for place in pages}
         read_server_settings(EndpointTable(url=server.url.removesuffix("/v1") + path, model="tiny"))
-        assert server.got == asked
+        assert server.got == pages
 
 
 def test_a_server_that_drips_states_nothing_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,9 +26,9 @@ URL = "http://127.0.0.1:{port}/v1"
 
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Servers]:
-    found = Servers(tmp_path / "logs")
-    yield found
-    found.stop()
+    pool = Servers(tmp_path / "logs")
+    yield pool
+    pool.stop()
 
 
 @pytest.fixture
@@ -48,16 +48,16 @@ def endpoint(servers: Servers, *mode: str, **options: object) -> StartedEndpoint
 
 def test_a_server_is_started_when_it_is_asked_and_answers(servers: Servers, tmp_path: Path) -> None:
     replies: dict[int, Reply] = {}
-    said: list[str] = []
+    tasks: list[str] = []
     predictor = EndpointPredictor(endpoint(servers))
     assert not (tmp_path / "logs").exists()
     predictor.ask(
         [Request("say one", {}), Request("say two", {})],
         replies.__setitem__,
-        lambda what, _done, _total: said.append(what),
+        lambda task, _done, _total: tasks.append(task),
     )
     assert [replies[place].text for place in (0, 1)] == ["one", "two"]
-    assert set(said) == {"wait for the server"}
+    assert set(tasks) == {"wait for the server"}
     assert "mode ''" in (tmp_path / "logs/served.log").read_text()
 
 

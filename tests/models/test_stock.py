@@ -21,7 +21,7 @@ def test_a_model_as_it_was_loaded_is_held(tmp_path: Path, architecture: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("step", "options", "told"),
+    ("step", "options", "message"),
     [
         ("low_rank", {"rank": 4}, "LowRankLinear"),
         ("prune_heads", {"pruning_ratio": 0.5}, "and config.json says"),
@@ -29,9 +29,9 @@ def test_a_model_as_it_was_loaded_is_held(tmp_path: Path, architecture: str) -> 
         ("int8_dynamic", {}, "Int8"),
     ],
 )
-def test_what_no_class_holds_is_named(tmp_path: Path, step: str, options: Any, told: str) -> None:
+def test_what_no_class_holds_is_named(tmp_path: Path, step: str, options: Any, message: str) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     method = load("step", step)
-    found = not_stock(method.apply(model, method.Params(**options), context))
-    assert told in str(found)
+    reason = not_stock(method.apply(model, method.Params(**options), context))
+    assert message in str(reason)

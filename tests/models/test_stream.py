@@ -52,9 +52,9 @@ def test_first_token_and_tokens_are_timed(answer: str) -> None:
 def test_a_server_that_refuses_stream_options_gets_them_once() -> None:
     with serving(lambda *_: "strict") as server:
         answers = send(server, ["say abcd"] * 3, users=1)
-        asked = ["stream_options" in body for body in server.bodies]
+        with_options = ["stream_options" in body for body in server.bodies]
     assert [(timed.failed, timed.tokens) for timed in answers] == [(None, 4)] * 3
-    assert asked == [True, False, False, False]
+    assert with_options == [True, False, False, False]
 
 
 def test_users_wait_for_their_answers_and_arrivals_do_not() -> None:
@@ -65,7 +65,7 @@ def test_users_wait_for_their_answers_and_arrivals_do_not() -> None:
         server.most_at_once = 0
         arriving = send(server, ["say abcd"] * 12, rate=200.0)
         assert server.most_at_once > 4
-    assert [one.failed for one in (*closed, *arriving)] == [None] * 18
+    assert [timed.failed for timed in (*closed, *arriving)] == [None] * 18
 
 
 def test_a_piece_may_hold_any_character_that_json_may() -> None:

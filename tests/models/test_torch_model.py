@@ -31,8 +31,8 @@ MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, 
 
 def logits(model: TorchModel) -> torch.Tensor:
     with torch.inference_mode():
-        found: torch.Tensor = model.network(**INPUTS).logits
-    return found
+        scores: torch.Tensor = model.network(**INPUTS).logits
+    return scores
 
 
 def saved_again(model: TorchModel, folder: Path) -> TorchModel:
@@ -150,19 +150,19 @@ def test_size_by_hand() -> None:
     with torch.no_grad():
         network[0].weight.copy_(torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]]))
         network[0].bias.copy_(torch.tensor([0.0, 5.0]))
-    found = measure_size(network)
-    assert found["parameters"] == 6 + 2 + 4
-    assert found["nonzero_parameters"] == 3 + 1 + 3
-    header = found["state_bytes"] - (8 * 4 + 4)  # 8 float32 numbers and 4 int8 numbers
+    size = measure_size(network)
+    assert size["parameters"] == 6 + 2 + 4
+    assert size["nonzero_parameters"] == 3 + 1 + 3
+    header = size["state_bytes"] - (8 * 4 + 4)  # 8 float32 numbers and 4 int8 numbers
     assert 8 < header < 300
 
 
 def test_size_counts_a_shared_weight_once() -> None:
     first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
     second.weight = first.weight
-    found = measure_size(nn.Sequential(first, second))
-    assert found["parameters"] == 16
-    assert 64 < found["state_bytes"] < 128 + 64
+    size = measure_size(nn.Sequential(first, second))
+    assert size["parameters"] == 16
+    assert 64 < size["state_bytes"] < 128 + 64
 
 
 @pytest.mark.parametrize("architecture", [name for name in SHAPES if name not in ENCODER_DECODERS])
@@ -170,9 +170,9 @@ def test_blocks_and_the_output_layer_are_found(tmp_path: Path, architecture: str
     folder = write_tiny(tmp_path / "hub", architecture, labels=("a", "b", "c"))
     network = load_tiny(folder, tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)).network
     assert len(encoder_layers(network)) == 4
-    found = output_layer(network, 3)
+    layer = output_layer(network, 3)
     seen = []
-    found.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     answer = network(**INPUTS).logits
     assert any(torch.equal(answer[0], row) for row in seen[0].reshape(-1, 3))
 

@@ -25,14 +25,14 @@ def network() -> TwoTowers:
 
 
 def test_every_parameter_but_the_scale_is_of_one_tower(network: TwoTowers) -> None:
-    whole = {name for name, _ in network.named_parameters()}
+    parameters = {name for name, _ in network.named_parameters()}
     parts: list[set[str]] = []
     for tower in TOWERS:
         with network.view_as(tower):
             parts.append({name for name, _ in network.named_parameters()})
     assert parts[0].isdisjoint(parts[1])
-    assert whole - parts[0] - parts[1] == {"clip.logit_scale"}
-    assert {name for name, _ in network.named_parameters()} == whole
+    assert parameters - parts[0] - parts[1] == {"clip.logit_scale"}
+    assert {name for name, _ in network.named_parameters()} == parameters
 
 
 @pytest.mark.parametrize(("tower", "count"), [("vision", 4), ("text", 2)])
@@ -40,12 +40,12 @@ def test_blocks_are_the_towers_under_their_names_in_the_whole(
     network: TwoTowers, tower: Tower, count: int
 ) -> None:
     with network.view_as(tower):
-        found = block_names(network)
+        names = block_names(network)
         assert network.config.num_hidden_layers == count
         assert [block.attention.heads for block in blocks(network)] == [4] * count
         assert len(network.state_dict()) > len(list(network.named_parameters()))
-    assert found == [f"clip.{tower}_model.encoder.layers.{number}" for number in range(count)]
-    assert all(network.get_submodule(name) is not None for name in found)
+    assert names == [f"clip.{tower}_model.encoder.layers.{number}" for number in range(count)]
+    assert all(network.get_submodule(name) is not None for name in names)
 
 
 def test_an_image_s_answers_do_not_depend_on_the_batch(network: TwoTowers) -> None:

@@ -35,25 +35,25 @@ def tiny_gpt2() -> nn.Module:
 
 
 def test_an_encoder_gives_vectors_a_token_and_a_score_a_class() -> None:
-    found = follow_row(tiny_bert(), {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)})
+    facts = follow_row(tiny_bert(), {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)})
     flow = {"shape": [1, 5, 8], "dtype": "float32", "weights": "float32"}
-    assert found["inputs"] == {"input_ids": [1, 5], "attention_mask": [1, 5]}
-    assert found["embeddings"] == flow
-    assert found["blocks"] == [flow, flow]
-    assert found["logits"] == {"shape": [1, 3], "dtype": "float32"}
-    assert found["next_tokens"] == []
-    assert found["note"] is None
+    assert facts["inputs"] == {"input_ids": [1, 5], "attention_mask": [1, 5]}
+    assert facts["embeddings"] == flow
+    assert facts["blocks"] == [flow, flow]
+    assert facts["logits"] == {"shape": [1, 3], "dtype": "float32"}
+    assert facts["next_tokens"] == []
+    assert facts["note"] is None
 
 
 def test_a_language_model_says_what_comes_next() -> None:
     network = tiny_gpt2()
-    found = follow_row(network, {"input_ids": IDS})
-    assert found["logits"]["shape"] == [1, 5, 11]
-    assert len(found["blocks"]) == 3
+    facts = follow_row(network, {"input_ids": IDS})
+    assert facts["logits"]["shape"] == [1, 5, 11]
+    assert len(facts["blocks"]) == 3
     with torch.no_grad():
         shares = torch.softmax(network(input_ids=IDS).logits[0, -1], dim=-1)
-    assert [token for token, _ in found["next_tokens"]] == shares.topk(3).indices.tolist()
-    assert [share for _, share in found["next_tokens"]] == pytest.approx(shares.topk(3).values.tolist())
+    assert [token for token, _ in facts["next_tokens"]] == shares.topk(3).indices.tolist()
+    assert [share for _, share in facts["next_tokens"]] == pytest.approx(shares.topk(3).values.tolist())
 
 
 class Strange(nn.Module):
@@ -69,11 +69,11 @@ class Strange(nn.Module):
 
 
 def test_parts_that_are_not_known_are_said_and_fail_nothing() -> None:
-    found = follow_row(Strange(), {"input_ids": IDS})
-    assert (found["embeddings"], found["blocks"], found["logits"]) == (None, [], None)
-    assert "its blocks are not known" in found["note"]
-    assert "its token embeddings are not known" in found["note"]
-    assert "its output has no logits" in found["note"]
+    facts = follow_row(Strange(), {"input_ids": IDS})
+    assert (facts["embeddings"], facts["blocks"], facts["logits"]) == (None, [], None)
+    assert "its blocks are not known" in facts["note"]
+    assert "its token embeddings are not known" in facts["note"]
+    assert "its output has no logits" in facts["note"]
 
 
 INT8 = "[variants]\nint8 = { steps = [{ int8_dynamic = { embeddings = true } }] }\n"
@@ -112,6 +112,6 @@ def test_a_network_that_cannot_be_followed_leaves_a_note(
 
     monkeypatch.setattr("slimgate.models.module_outputs.follow_row", broken)
     run = tiny_run(tmp_path)
-    found = shape_facts(run.handle("teacher"), run.handle("teacher"))
-    assert found is not None
-    assert found.note == "not known: no such thing"
+    facts = shape_facts(run.handle("teacher"), run.handle("teacher"))
+    assert facts is not None
+    assert facts.note == "not known: no such thing"

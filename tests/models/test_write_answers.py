@@ -39,24 +39,24 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def written(
-    model: tuple[PreTrainedModel, Any], how: Writing, which: list[int] | None = None
+    model: tuple[PreTrainedModel, Any], how: Writing, places: list[int] | None = None
 ) -> list[Written]:
     network, tokenizer = model
-    chosen = list(range(3)) if which is None else which
+    chosen = list(range(3)) if places is None else places
     ids, keys = [PROMPTS[k] for k in chosen], [KEYS[k] for k in chosen]
     return write_answers(EagerPredictor(network, "cpu"), tokenizer, ids, keys, how)
 
 
 def test_greedy_answers_are_transformers_of_one_prompt_alone(model: tuple[Any, Any]) -> None:
     network, tokenizer = model
-    for prompt, own in zip(PROMPTS, written(model, GREEDY), strict=True):
+    for prompt, answer in zip(PROMPTS, written(model, GREEDY), strict=True):
         ids = torch.tensor([prompt])
         alone = network.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False, pad_token_id=3
         )[0, len(prompt) :].tolist()
         ended = tokenizer.eos_token_id in alone
         expected = alone[: alone.index(tokenizer.eos_token_id)] if ended else alone
-        assert (list(own.ids), own.ended) == (expected, ended)
+        assert (list(answer.ids), answer.ended) == (expected, ended)
 
 
 @pytest.mark.parametrize("how", [GREEDY, DRAWN], ids=["greedy", "drawn"])
@@ -90,14 +90,14 @@ def test_the_noise_draws_from_the_softmax() -> None:
 
 
 def test_an_answer_ends_before_a_stop_text(model: tuple[Any, Any]) -> None:
-    whole = written(model, GREEDY)[0]
-    stop = whole.text.split()[2]
+    answer = written(model, GREEDY)[0]
+    stop = answer.text.split()[2]
     cut = written(model, Writing(8, stop=(stop,)))[0]
     assert cut.ended
-    assert cut.text == whole.text[: whole.text.index(stop)]
+    assert cut.text == answer.text[: answer.text.index(stop)]
     network, tokenizer = model
-    found = write_answers(WithoutNetwork(network), tokenizer, PROMPTS, KEYS, Writing(8, stop=(stop,)))
-    assert found[0].text == cut.text
+    answers = write_answers(WithoutNetwork(network), tokenizer, PROMPTS, KEYS, Writing(8, stop=(stop,)))
+    assert answers[0].text == cut.text
 
 
 def test_what_a_folder_says_of_generation_changes_nothing(model: tuple[Any, Any]) -> None:

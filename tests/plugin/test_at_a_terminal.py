@@ -42,7 +42,7 @@ def test_a_run_shows_what_it_builds_and_spares_pytests_output(narrow: SessionOut
     training = "\n".join(narrow.live("train rows "))
     assert re.search(r"[\d,]+/4,000 · [\d,.]+/s", training)
     assert narrow.live("same · rounds of b1 · timed, so nothing")
-    assert not any(told in narrow.last for told in ("so far", "train rows", "timed, so"))
+    assert not any(text in narrow.last for text in ("so far", "train rows", "timed, so"))
     [tests] = [line for line in narrow.last.splitlines() if line.startswith("bench/two.toml .")]
     assert re.fullmatch(r"bench/two.toml \.+ +\[100%\]", tests)
     assert not narrow.unknown
@@ -51,9 +51,9 @@ def test_a_run_shows_what_it_builds_and_spares_pytests_output(narrow: SessionOut
 def test_the_narrow_summary_is_blocks_in_colour(narrow: SessionOutput) -> None:
     assert "\x1b[32mPASS" in narrow.raw
     assert "\x1b[33mINCONCLUSIVE" in narrow.raw
-    own = narrow.last.partition(" slimgate ")[2].splitlines()
-    assert any(line.startswith("same: ") for line in own)
-    assert any(line.startswith("  accuracy drop ") for line in own)
+    lines = narrow.last.partition(" slimgate ")[2].splitlines()
+    assert any(line.startswith("same: ") for line in lines)
+    assert any(line.startswith("  accuracy drop ") for line in lines)
 
 
 def test_no_color_keeps_the_lines_and_leaves_out_the_colours(
@@ -83,8 +83,8 @@ def test_no_color_keeps_the_lines_and_leaves_out_the_colours(
 def test_moving_lines_that_would_spoil_are_one_a_step_or_none(
     trained: Path, more: tuple[str, ...], environment: dict[str, str], plain: int
 ) -> None:
-    wanted = ("bench/brief.toml", "-k", "size and same", "--slimgate-rebuild", *more)
-    seen = pytest_at_a_terminal(trained, *wanted, **environment)
+    arguments = ("bench/brief.toml", "-k", "size and same", "--slimgate-rebuild", *more)
+    seen = pytest_at_a_terminal(trained, *arguments, **environment)
     assert seen.code == 0, seen.last
     assert (
         seen.raw.count("slimgate: same · step 2 of 2: fine_tune, ") == seen.raw.count("step 2 of 2") == plain

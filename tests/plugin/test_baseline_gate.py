@@ -42,8 +42,8 @@ def released(repository: Path) -> Path:
     """A repository whose first release is a baseline."""
     assert run(repository, SUITE).code == 0
     latest, baselines = repository / "reports/latest/three", repository / "reports/baselines"
-    told = ["accept", str(latest), "--name", "v1", "--baselines", str(baselines), "--reason", "quality alone"]
-    assert main(told) == 0
+    argv = ["accept", str(latest), "--name", "v1", "--baselines", str(baselines), "--reason", "quality alone"]
+    assert main(argv) == 0
     return repository
 
 
@@ -92,9 +92,9 @@ OF_TEACHER = "[budgets.teacher.baseline]\naccuracy = { drop_points = 5.0 }\n"
 
 
 def test_a_teacher_that_lost_too_much_since_then_fails(released: Path) -> None:
-    held = run(released, SUITE + SINCE + OF_TEACHER)
-    assert held.code == 0
-    assert held.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "PASSED"
+    passing = run(released, SUITE + SINCE + OF_TEACHER)
+    assert passing.code == 0
+    assert passing.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "PASSED"
     worse = '[teacher]\nsteps = [{ "own_methods:Invert" = {} }]\n'
     refused = run(released, SUITE + worse + SINCE + OF_TEACHER)
     assert (refused.code, "[teacher] steps was [] and is" in refused.out) == (4, True)

@@ -52,9 +52,9 @@ def test_budgets_against_a_baseline(with_baseline: Path) -> None:
     assert 'give the budget a reason = "' in loose.out
     assert "Traceback" not in loose.out
 
-    told = with_suite(with_baseline, "drop_points = 0.1", 'drop_points = 0.2, reason = "new | data"')
-    assert told.code == 0
-    assert told.record("two")["baseline"]["loosened"] == [
+    agreed = with_suite(with_baseline, "drop_points = 0.1", 'drop_points = 0.2, reason = "new | data"')
+    assert agreed.code == 0
+    assert agreed.record("two")["baseline"]["loosened"] == [
         {
             "variant": "unsure",
             "budget": "accuracy",
@@ -77,10 +77,12 @@ def test_budgets_against_a_baseline(with_baseline: Path) -> None:
     for name in ("same", "int8", "unsure"):
         assert f"  {name}, size: compression_min was 0.5 and is gone" in gone.lines
     reason = '[budgets.baseline]\nreason = "files are free"'
-    told = with_suite(with_baseline, size, reason)
-    assert told.code == 0
-    weaker = told.record("two")["baseline"]["weaker"]
-    assert {(one["about"], one["reason"]) for one in weaker} == {("budgets", "files are free")}
+    agreed = with_suite(with_baseline, size, reason)
+    assert agreed.code == 0
+    weaker = agreed.record("two")["baseline"]["weaker"]
+    assert {(weakening["about"], weakening["reason"]) for weakening in weaker} == {
+        ("budgets", "files are free")
+    }
 
 
 def test_a_baseline_that_is_none_is_told_in_one_line(repository: Path) -> None:

@@ -64,13 +64,13 @@ def test_a_variant_that_turns_rows_fails_alone_in_one_line(ran: Ran) -> None:
 
 
 def test_verdicts_of_the_run_count_them(ran: Ran) -> None:
-    found = ran.record("rows")["verdict"]
-    assert found["status"] == "FAIL"
-    counts = {key: found[key] for key in ("passed", "failed", "inconclusive")}
+    verdict = ran.record("rows")["verdict"]
+    assert verdict["status"] == "FAIL"
+    counts = {key: verdict[key] for key in ("passed", "failed", "inconclusive")}
     # same: both; damaged: both; unsure: slices hold, flips are undecided; fine: flips hold
     assert counts == {"passed": 4, "failed": 2, "inconclusive": 2}
-    told = [ran.variant("rows", name)["behaviour"]["message"] for name in ("damaged", "unsure", "fine")]
-    assert found["messages"] == told
+    messages = [ran.variant("rows", name)["behaviour"]["message"] for name in ("damaged", "unsure", "fine")]
+    assert verdict["messages"] == messages
     rows = {
         line.split()[0]: line
         for line in ran.lines
@@ -83,15 +83,15 @@ def test_verdicts_of_the_run_count_them(ran: Ran) -> None:
 
 
 def test_undecided_slices_are_inconclusive_in_all_outputs(ran: Ran) -> None:
-    found = ran.variant("rows", "fine")["behaviour"]
-    assert {one["verdict"] for one in found["slices"]} == {"INCONCLUSIVE"}
-    assert [one["verdict"] for one in found["budgets"]] == ["PASS", "INCONCLUSIVE"]
-    assert [one["on_inconclusive"] for one in found["budgets"]] == ["fail", "fail"]
+    behaviour = ran.variant("rows", "fine")["behaviour"]
+    assert {part["verdict"] for part in behaviour["slices"]} == {"INCONCLUSIVE"}
+    assert [budget["verdict"] for budget in behaviour["budgets"]] == ["PASS", "INCONCLUSIVE"]
+    assert [budget["on_inconclusive"] for budget in behaviour["budgets"]] == ["fail", "fail"]
     assert re.search(
         r"INCONCLUSIVE, 0 inside, 6 undecided \(worst: length_bucket .*, n=\d+\), about [\d,]+ rows",
-        found["message"],
+        behaviour["message"],
     )
-    properties = properties_of(gate_result("behaviour", "fine", **found))
+    properties = properties_of(gate_result("behaviour", "fine", **behaviour))
     assert properties["slimgate.verdict.slices.accuracy"] == "INCONCLUSIVE"
     assert properties["slimgate.verdict.flips_max_percent"] == "PASS"
     report = (ran.folder / "reports/latest/rows/report.md").read_text()
@@ -113,14 +113,14 @@ accuracy = { drop_points = 0.5, on_inconclusive = "warn" }
     (ran.folder / "bench/named.toml").write_text(text)
     done = pytest_in(ran.folder, "bench/named.toml", "-k", "behaviour and same")
     assert done.code == 0
-    found = done.variant("named", "same")["behaviour"]
-    verdicts = {one["kind"]: one["verdict"] for one in found["budgets"]}
+    behaviour = done.variant("named", "same")["behaviour"]
+    verdicts = {budget["kind"]: budget["verdict"] for budget in behaviour["budgets"]}
     assert verdicts["slices.accuracy[label=pos]"] == "PASS"
     assert verdicts["slices.accuracy[label=neg]"] == "INCONCLUSIVE"
     assert re.search(
         r"accuracy of label neg: drop 0.0 points .* budget 0.5 \(n=\d+\): INCONCLUSIVE, about [\d,]+ "
         "rows of it would decide",
-        found["message"],
+        behaviour["message"],
     )
     plan = pytest_in(ran.folder, "bench/named.toml", "--slimgate-plan").out
     assert re.search(r"slices by label neg, accuracy: 0 of 1 can be decided at 0.5 points .*only warn", plan)
@@ -133,18 +133,18 @@ accuracy = { drop_points = 0.5, on_inconclusive = "warn" }
 def test_the_record_holds_what_the_outcomes_say(ran: Ran) -> None:
     folder = ran.folder / "reports/latest/rows/outcomes"
     teacher, variant = (read_outcomes(folder / f"{name}.parquet") for name in ("teacher", "damaged"))
-    found = ran.variant("rows", "damaged")["behaviour"]
+    behaviour = ran.variant("rows", "damaged")["behaviour"]
     lost = (teacher.predictions == teacher.labels) & (variant.predictions != variant.labels)
-    assert found["flips"]["right_to_wrong"] == lost.sum()
-    assert found["kl_to_teacher"] > 0.1
-    confusion = found["confusion"]
-    assert sum(map(sum, confusion)) == found["n"] == 400
+    assert behaviour["flips"]["right_to_wrong"] == lost.sum()
+    assert behaviour["kl_to_teacher"] > 0.1
+    confusion = behaviour["confusion"]
+    assert sum(map(sum, confusion)) == behaviour["n"] == 400
     assert confusion[0][1] == ((variant.labels == 0) & (variant.predictions == 1)).sum()
     by_column: dict[str, int] = {}
-    for one in found["slices"]:
-        by_column[one["column"]] = by_column.get(one["column"], 0) + one["n"]
+    for part in behaviour["slices"]:
+        by_column[part["column"]] = by_column.get(part["column"], 0) + part["n"]
     assert by_column == {"label": 400, "length_bucket": 400}
-    drops = [one["drop_points"] for one in found["slices"]]
+    drops = [part["drop_points"] for part in behaviour["slices"]]
     assert drops == sorted(drops, reverse=True)
 
 

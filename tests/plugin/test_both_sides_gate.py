@@ -42,9 +42,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def test_the_gate_judges_by_both_sides(ran: Ran) -> None:
     assert ran.code == 1, ran.out
     budgets = ran.variant("both", "forget_class")["quality"]["accuracy"]["budgets"]
-    (both,) = [one for one in budgets if one["kind"] == "equivalent_points"]
-    assert both["verdict"] == "FAIL"
-    assert both["fail_interval"][0] > 3.0
+    (two_sided,) = [budget for budget in budgets if budget["kind"] == "equivalent_points"]
+    assert two_sided["verdict"] == "FAIL"
+    assert two_sided["fail_interval"][0] > 3.0
     assert "budget ±3.0" in "\n".join(ran.lines)
 
 

@@ -111,9 +111,9 @@ def results(variant: str, measured: str = EARLIER) -> list[GateResult]:
     }
     parts = [
         gate_result(
-            kind, variant, name, **one, **{"duel_measured" if kind == "speedup" else "measured": measured}
+            kind, variant, name, **fields, **{"duel_measured" if kind == "speedup" else "measured": measured}
         )
-        for (kind, name), one in facts.items()
+        for (kind, name), fields in facts.items()
     ]
     return [built("teacher"), built(variant), *parts]
 
@@ -138,7 +138,7 @@ def run(folder: Path, *parts: GateResult) -> RunRecord:
 @pytest.fixture
 def folder(files: Path) -> Path:
     """The folder, after an earlier run of everything but the self-test."""
-    run(files, *(one for name in VARIANTS for one in results(name)))
+    run(files, *(part for name in VARIANTS for part in results(name)))
     return files
 
 
@@ -148,9 +148,9 @@ def earlier(folder: Path) -> RunRecord:
     return read_record(folder / "reports/s/run.json")
 
 
-def kept(record: RunRecord, variant: str) -> set[str]:
+def list_carried(record: RunRecord, variant: str) -> set[str]:
     """The kinds of results of a variant that are of an earlier run."""
-    return {one.kind for one in record.variant(variant).carried}
+    return {carried.kind for carried in record.variant(variant).carried}
 
 
 ALL = {"quality", "behaviour", "size", "latency", "speedup"}
@@ -160,9 +160,9 @@ SIZE = gate_result("size", "int8", measured="2026-11-22T09:00:00+00:00")
 def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earlier: RunRecord) -> None:
     assert earlier.carried_results == []
     after = run(folder, SIZE)
-    assert kept(after, "int8") == ALL - {"size"}
-    assert kept(after, "released") == ALL
-    assert {one.measured for one in after.carried_results} == {EARLIER}
+    assert list_carried(after, "int8") == ALL - {"size"}
+    assert list_carried(after, "released") == ALL
+    assert {carried.measured for carried in after.carried_results} == {EARLIER}
     times = after.variant("int8").latency["b1"]
     assert times == earlier.variant("int8").latency["b1"]
     assert (times.measured, times.duel_measured, times.clearance) == (EARLIER, EARLIER, 1.3)
@@ -187,10 +187,10 @@ def change_weights(folder: Path, model: str) -> None:
 def test_results_of_a_model_whose_files_changed_are_void(folder: Path) -> None:
     change_weights(folder, "student")
     after = run(folder, SIZE)
-    assert kept(after, "released") == set()
+    assert list_carried(after, "released") == set()
     assert after.variant("released").quality == {}
     assert after.variant("released").awaited == ["accuracy"]
-    assert kept(after, "own") == ALL
+    assert list_carried(after, "own") == ALL
 
 
 def test_another_teacher_voids_all_results(folder: Path) -> None:
@@ -203,7 +203,7 @@ def test_another_teacher_voids_all_results(folder: Path) -> None:
 @pytest.mark.slow
 def test_results_of_a_model_whose_settings_changed_are_void(folder: Path) -> None:
     (folder / "student/config.json").write_text('{"num_hidden_layers": 3, "max_position_embeddings": 64}')
-    assert kept(run(folder, SIZE), "released") == set()
+    assert list_carried(run(folder, SIZE), "released") == set()
 
 
 @pytest.mark.slow
@@ -212,14 +212,14 @@ def test_a_changed_module_voids_results_of_what_it_builds(folder: Path, module: 
     file = folder / f"carried_{module}.py"
     file.write_text(file.read_text() + "\nCHANGED = True\n")
     after = run(folder, SIZE)
-    assert kept(after, "own") == set()
-    assert kept(after, "released") == ALL
+    assert list_carried(after, "own") == set()
+    assert list_carried(after, "released") == ALL
 
 
 def test_a_changed_metric_voids_what_metrics_judge(folder: Path) -> None:
     file = folder / "carried_metrics.py"
     file.write_text(file.read_text() + "\nCHANGED = True\n")
-    assert kept(run(folder, SIZE), "released") == {"size", "latency", "speedup"}
+    assert list_carried(run(folder, SIZE), "released") == {"size", "latency", "speedup"}
 
 
 @pytest.mark.slow
@@ -245,7 +245,7 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
     assert text != SUITE
     (folder / "s.toml").write_text(text)
     after = run(folder, gate_result("size", "own"))
-    assert kept(after, "int8") == valid
+    assert list_carried(after, "int8") == valid
 
 
 @pytest.mark.slow
@@ -267,7 +267,7 @@ def test_a_family_voids_metrics_when_another_budget_changes(files: Path, after: 
     )
     assert changed != suite
     (files / "s.toml").write_text(changed)
-    assert kept(run(files, gate_result("size", "own")), "int8") == ALL - {"quality"}
+    assert list_carried(run(files, gate_result("size", "own")), "int8") == ALL - {"quality"}
 
 
 @pytest.mark.slow
@@ -279,19 +279,19 @@ def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
         "budgets": [{"kind": "floor", "limit": 0.5, "verdict": "PASS"}],
         "measured": EARLIER,
     }
-    assert kept(run(folder, gate_result("quality", "teacher", "accuracy", **judged)), "int8") == ALL
+    assert list_carried(run(folder, gate_result("quality", "teacher", "accuracy", **judged)), "int8") == ALL
     after = run(folder, SIZE)
-    assert kept(after, "teacher") == {"quality"}
+    assert list_carried(after, "teacher") == {"quality"}
     assert after.this_run is not None
     assert (after.verdict.passed, after.this_run.passed) == (7, 0)
     (folder / "s.toml").write_text(text.replace("floor = 0.5", "floor = 0.6"))
-    assert kept(run(folder, SIZE), "teacher") == set()
+    assert list_carried(run(folder, SIZE), "teacher") == set()
 
 
 def test_another_options_of_a_step_void_its_variant(folder: Path) -> None:
     (folder / "s.toml").write_text(SUITE.replace("int8_dynamic = {}", "magnitude_prune = { sparsity = 0.5 }"))
     after = run(folder, gate_result("size", "own"))
-    assert (kept(after, "int8"), kept(after, "released")) == (set(), ALL)
+    assert (list_carried(after, "int8"), list_carried(after, "released")) == (set(), ALL)
 
 
 def test_other_values_of_a_sliced_column_void_all_results(folder: Path) -> None:
@@ -308,9 +308,9 @@ def test_other_values_of_a_sliced_column_void_all_results(folder: Path) -> None:
 def test_results_of_another_machine_are_void(
     folder: Path, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = suite_session.describe_machine
+    describe = suite_session.describe_machine
     monkeypatch.setattr(
-        suite_session, "describe_machine", lambda **given: here(**given).model_copy(update=changed)
+        suite_session, "describe_machine", lambda **options: describe(**options).model_copy(update=changed)
     )
     assert run(folder, SIZE).carried_results == []
 
@@ -323,17 +323,17 @@ def test_peak_rates_stay_with_the_times_that_they_explain(folder: Path) -> None:
     path.write_text(to_json(record.model_copy(update={"machine": measured})))
     after = run(folder, SIZE)
     assert after.machine.peak_rates == rates
-    assert kept(after, "int8") == ALL - {"size"}
+    assert list_carried(after, "int8") == ALL - {"size"}
 
 
 def test_a_busier_machine_is_the_same_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = suite_session.describe_machine
+    describe = suite_session.describe_machine
     monkeypatch.setattr(
         suite_session,
         "describe_machine",
-        lambda **given: here(**given).model_copy(update={"warnings": ["busy"]}),
+        lambda **options: describe(**options).model_copy(update={"warnings": ["busy"]}),
     )
-    assert kept(run(folder, SIZE), "released") == ALL
+    assert list_carried(run(folder, SIZE), "released") == ALL
 
 
 def test_a_record_without_digests_is_not_carried_over(folder: Path, earlier: RunRecord) -> None:

@@ -46,12 +46,14 @@ def write_model(folder: Path, source: Path, *, broken: bool) -> None:
 
 def ran(folder: Path, *arguments: str) -> Ran:
     """A run, with its record as it was afterwards."""
-    found = pytest_in(folder, SUITE_FILE, "-q", *arguments)
-    return Ran(found.code, found.out, found.seconds, folder, found.lines, {"s": found.record("elsewhere")})
+    session = pytest_in(folder, SUITE_FILE, "-q", *arguments)
+    return Ran(
+        session.code, session.out, session.seconds, folder, session.lines, {"s": session.record("elsewhere")}
+    )
 
 
 @pytest.fixture(scope="module")
-def whole(repository: Path) -> Ran:
+def full_run(repository: Path) -> Ran:
     """All tests but those that take times."""
     write_tiny_bert(repository / "model", initializer_range=0.2)
     (repository / SUITE_FILE).write_text(SUITE)
@@ -60,10 +62,10 @@ def whole(repository: Path) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def replaced(whole: Ran) -> Ran:
+def replaced(full_run: Ran) -> Ran:
     """One variant's tests, after the weights of the other were replaced by broken ones."""
-    write_model(whole.folder, whole.folder / "model", broken=True)
-    return ran(whole.folder, "-k", "same and accuracy")
+    write_model(full_run.folder, full_run.folder / "model", broken=True)
+    return ran(full_run.folder, "-k", "same and accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +88,8 @@ def status_lines(run: Ran) -> list[str]:
     return [line.partition(" reports/")[0].removesuffix(":") for line in run.lines[at : at + 2]]
 
 
-def test_a_replaced_model_has_no_verdict_until_judged_again(whole: Ran, replaced: Ran) -> None:
-    assert whole.variant("s", "released")["quality"]["accuracy"]["verdict"] == "PASS"
+def test_a_replaced_model_has_no_verdict_until_judged_again(full_run: Ran, replaced: Ran) -> None:
+    assert full_run.variant("s", "released")["quality"]["accuracy"]["verdict"] == "PASS"
     assert replaced.code == 0
     assert replaced.variant("s", "released")["quality"] == {}
     assert replaced.variant("s", "released")["awaited"] == ["accuracy"]

@@ -47,14 +47,14 @@ def test_a_suite_has_its_gates_as_tests(root: Path) -> None:
 def test_memory_stands_behind_the_size_where_a_suite_asks_for_it(root: Path, suite_text: str) -> None:
     budget = "[budgets.variants.int8]\nmemory = { memory_ratio_max = 0.9 }\n\n[measure]"
     (root / "bench/x.toml").write_text(suite_text.replace("[measure]", budget))
-    found = [line.partition("::")[2] for line in collected(root, "bench")]
-    place = found.index("test_memory[int8]")
-    assert found[place - 1 : place + 2] == [
+    tests = [line.partition("::")[2] for line in collected(root, "bench")]
+    place = tests.index("test_memory[int8]")
+    assert tests[place - 1 : place + 2] == [
         "test_size[int8]",
         "test_memory[int8]",
         "test_selftest[identical]",
     ]
-    assert "test_memory[student]" not in found
+    assert "test_memory[student]" not in tests
 
 
 def test_a_node_id_and_k_select(root: Path) -> None:
@@ -74,9 +74,9 @@ def test_pytest_alone_runs_no_suite_below_the_root(root: Path, ini: str) -> None
 def test_pytest_alone_in_the_folder_of_suites_runs_them(root: Path, ini: str) -> None:
     if ini:
         (root / "pytest.ini").write_text(ini)
-    found = collected(root / "bench")
-    assert len(found) == 14
-    assert found[0].endswith("x.toml::test_quality[student-accuracy]")
+    tests = collected(root / "bench")
+    assert len(tests) == 14
+    assert tests[0].endswith("x.toml::test_quality[student-accuracy]")
 
 
 def test_testpaths_may_name_the_folder_of_suites(root: Path) -> None:
@@ -132,9 +132,9 @@ def test_pytest_alone_names_the_suites_below_if_it_has_no_test(root: Path) -> No
 
 def test_python_tests_beside_suites_run_as_ever(root: Path) -> None:
     (root / "bench/test_beside.py").write_text("def test_beside(): pass\n")
-    found = collected(root, "bench")
-    assert len(found) == 15
-    assert "bench/test_beside.py::test_beside" in found
+    tests = collected(root, "bench")
+    assert len(tests) == 15
+    assert "bench/test_beside.py::test_beside" in tests
 
 
 def test_a_suite_without_variants_has_the_teachers_tests_only(root: Path) -> None:

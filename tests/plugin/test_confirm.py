@@ -38,7 +38,7 @@ def write_suite(folder: Path, text: str = SUITE, name: str = "mine") -> None:
     (folder / f"bench/{name}.toml").write_text(text)
 
 
-def kept(ran: Ran, suite: str = "mine") -> Ran:
+def keep_record(ran: Ran, suite: str = "mine") -> Ran:
     """The run with the record as it stood afterwards."""
     return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {suite: ran.record(suite)})
 
@@ -47,12 +47,12 @@ def kept(ran: Ran, suite: str = "mine") -> Ran:
 def gate(repository: Path) -> Ran:
     """The gate alone: one variant passes, one fails."""
     write_suite(repository)
-    return kept(pytest_in(repository, "bench/mine.toml", *ONLY_QUALITY))
+    return keep_record(pytest_in(repository, "bench/mine.toml", *ONLY_QUALITY))
 
 
 @pytest.fixture(scope="module")
 def confirmed(gate: Ran) -> Ran:
-    return kept(pytest_in(gate.folder, *CONFIRM))
+    return keep_record(pytest_in(gate.folder, *CONFIRM))
 
 
 def test_only_what_passed_is_judged_on_the_confirm_rows(gate: Ran, confirmed: Ran) -> None:
@@ -109,8 +109,8 @@ def test_another_model_is_a_second_look(confirmed: Ran, tmp_path: Path) -> None:
     )
     ran = pytest_in(folder, *CONFIRM)
     assert ran.code == 0
-    told = "confirms same on 300 rows, which 1 earlier run looked at: the first look counts"
-    assert f"bench/mine.toml: {told}" in ran.lines
+    message = "confirms same on 300 rows, which 1 earlier run looked at: the first look counts"
+    assert f"bench/mine.toml: {message}" in ran.lines
     assert ran.record("mine")["confirm"]["looks"] == 2
     assert "the 300 confirm rows were looked at 2 times, by 2 models; the first look counts" in ran.lines
 
@@ -154,7 +154,7 @@ def test_a_variant_that_fails_on_the_confirm_rows_fails_the_run(confirmed: Ran, 
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     (folder / "own_methods.py").write_text((folder / "own_methods.py").read_text() + SWAP)
     write_parts(folder / "bench")
-    common, files = folder / "bench/_common.toml", [f'{one} = "{one}.csv"' for one in ("gate", "confirm")]
+    common, files = folder / "bench/_common.toml", [f'{part} = "{part}.csv"' for part in ("gate", "confirm")]
     common.write_text(
         common.read_text().replace('path = "rows.csv"', f'train = "train.csv", {", ".join(files)}')
     )
@@ -253,7 +253,7 @@ def test_a_mark_does_not_confirm_what_was_not_judged(confirmed: Ran, mark: str, 
 
 
 @pytest.mark.parametrize(
-    ("suite", "gate_first", "told"),
+    ("suite", "gate_first", "message"),
     [
         (
             SUITE.replace(", confirm = 300", ""),
@@ -279,7 +279,7 @@ def test_a_mark_does_not_confirm_what_was_not_judged(confirmed: Ran, mark: str, 
     ids=["no-split", "no-record", "nothing-passed"],
 )
 def test_what_cannot_be_confirmed_is_one_line_and_code_4(
-    confirmed: Ran, suite: str, gate_first: bool, told: str
+    confirmed: Ran, suite: str, gate_first: bool, message: str
 ) -> None:
     folder = confirmed.folder
     shutil.rmtree(folder / "reports/latest/other", ignore_errors=True)
@@ -291,7 +291,7 @@ def test_what_cannot_be_confirmed_is_one_line_and_code_4(
     assert ran.code == 4
     lines = [line for line in ran.lines if line.startswith("ERROR")]
     assert len(lines) == 1
-    assert told in lines[0].replace(": --", " --", 1).replace("bench/other.toml --", "--", 1)
+    assert message in lines[0].replace(": --", " --", 1).replace("bench/other.toml --", "--", 1)
 
 
 def test_it_goes_without_a_shard(confirmed: Ran) -> None:

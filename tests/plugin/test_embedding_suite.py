@@ -63,12 +63,12 @@ def test_every_model_is_judged_by_what_its_queries_find(ran: Ran) -> None:
 
 
 def test_a_copy_finds_the_same_and_a_planted_fault_is_seen(ran: Ran) -> None:
-    found = ran.record("words")["self_test"]
-    assert found["identical"]["verdict"] != "FAIL"
+    self_test = ran.record("words")["self_test"]
+    assert self_test["identical"]["verdict"] != "FAIL"
     assert (
-        found["identical"]["changed"] <= 6
+        self_test["identical"]["changed"] <= 6
     )  # among fewer documents most queries would find another one first
-    assert found["planted_fault"]["verdict"] != "PASS"
+    assert self_test["planted_fault"]["verdict"] != "PASS"
 
 
 def test_what_an_index_takes_stands_among_the_figures(ran: Ran) -> None:

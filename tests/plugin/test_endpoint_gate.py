@@ -66,9 +66,9 @@ def test_two_servers_are_judged_by_their_answers(repository: Path, monkeypatch: 
             server.pages["/props"] = {"default_generation_settings": {"n_ctx": context}, "total_slots": 2}
         suite.write_text(SUITE.format(teacher=teacher.url, variant=variant.url))
         ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
-        asked = variant.asked.total()
+        requests = variant.asked.total()
         again = pytest_in(repository, "bench/words.toml", "-v", "-p", "no:xdist")
-        assert variant.asked.total() == asked == 200  # answers come from the store
+        assert variant.asked.total() == requests == 200  # answers come from the store
     assert ran.code == 1, ran.out
     record = ran.record("words")
     [_, served] = record["variants"]
@@ -136,7 +136,7 @@ def test_a_server_that_crashes_fails_the_run_with_its_log(repository: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda value: value.name)
 def test_no_server_is_left_when_the_run_is_stopped(
     by: signal.Signals, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,8 +180,8 @@ def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> N
     assert base["latency"]["c4"]["goodput_per_s"] == pytest.approx(
         base["latency"]["c4"]["throughput_per_s"], rel=0.1
     )
-    limits = {one["kind"]: one for one in served["latency"]["c4"]["limits"]["budgets"]}
-    assert {kind: one["verdict"] for kind, one in limits.items()} == {
+    limits = {budget["kind"]: budget for budget in served["latency"]["c4"]["limits"]["budgets"]}
+    assert {kind: budget["verdict"] for kind, budget in limits.items()} == {
         "p50_ms_max": "PASS",
         "goodput_min": "FAIL",
     }
@@ -228,9 +228,9 @@ def test_two_shards_time_their_variants_beside_a_teacher_server(repository: Path
             assert ran.code == 0, ran.out
             timed = [name for name in ("served", "other") if f"test_load[{name}-c4]" in ran.out]
             record = json.loads((repository / shard / "words/run.json").read_text())
-            found = {one["name"]: set(one["latency"]) for one in record["variants"]}
+            workloads = {model["name"]: set(model["latency"]) for model in record["variants"]}
             assert len(timed) == 1
-            assert found[timed[0]] == found["teacher"] == {"c4", "c4-ttft", "c4-tpot"}
+            assert workloads[timed[0]] == workloads["teacher"] == {"c4", "c4-ttft", "c4-tpot"}
 
 
 @pytest.mark.slow

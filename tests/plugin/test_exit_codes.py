@@ -72,8 +72,8 @@ def test_undecided_slices_are_no_success_unless_they_only_warn(repository: Path)
     warned = run(repository, text.replace("WISH", '"warn"'), "-k", "behaviour")
     assert warned.code == 0
     assert "bench/mine.toml: INCONCLUSIVE (0 PASS, 0 FAIL, 1 INCONCLUSIVE, which only warns" in warned.out
-    own = ONLY_SLICES.replace("1.0 }", '1.0, on_inconclusive = "warn" }')
-    assert run(repository, own, "-k", "behaviour").code == 0
+    suite = ONLY_SLICES.replace("1.0 }", '1.0, on_inconclusive = "warn" }')
+    assert run(repository, suite, "-k", "behaviour").code == 0
 
 
 def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> None:

@@ -35,11 +35,11 @@ def test_what_passes_alone_fails_to_pass_beside_uncertain_others(repository: Pat
         # 400 rows without a change: p = 0.028, twice that is above 5 %
         assert (alone["verdict"], alone["among"]) == ("PASS", 2)
         assert alone["bound_among"] > 0.9 > alone["interval"][1]
-        told = ran.variant("holm", name)["quality"]["accuracy"]
-        assert told["verdict"] == "INCONCLUSIVE"
+        accuracy = ran.variant("holm", name)["quality"]["accuracy"]
+        assert accuracy["verdict"] == "INCONCLUSIVE"
         assert (
             "would PASS alone, but not as one of 2 budgets of all variants (Holm's correction)"
-            in told["message"]
+            in accuracy["message"]
         )
 
 

@@ -108,8 +108,8 @@ SLOW = "slow: step own_faults:Slow: building slow took longer than --slimgate-ti
 def keep(ran: Ran, name: str) -> Ran:
     """Keeps a copy of the run's report, since later runs write theirs, and its record."""
     shutil.copytree(ran.folder / "reports/latest/faults", ran.folder / name)
-    kept = {"faults": ran.record("faults")}
-    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, kept)
+    records = {"faults": ran.record("faults")}
+    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, records)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +132,8 @@ def model(ran: Ran, name: str) -> VariantRecord:
     return VariantRecord.model_validate_json(VariantRecord(**ran.variant("faults", name)).model_dump_json())
 
 
-def log(kept: Path, name: str) -> str:
-    return (kept / f"logs/{name}.log").read_text()
+def log(folder: Path, name: str) -> str:
+    return (folder / f"logs/{name}.log").read_text()
 
 
 def test_every_fault_is_one_line_with_variant_step_and_reason(failed: Ran) -> None:
@@ -166,8 +166,10 @@ def test_a_variant_that_fails_takes_no_other_along(failed: Ran) -> None:
 def test_a_variant_beyond_its_time_is_given_up_a_teacher_never(slow: Ran) -> None:
     assert slow.code == 1
     assert slow.variant("faults", "slow")["error"] == SLOW
-    [told] = [line for line in slow.lines if line.startswith("slimgate: slow · step 1 of 1: own_faults:Slow")]
-    assert "gave up after " in told
+    [message] = [
+        line for line in slow.lines if line.startswith("slimgate: slow · step 1 of 1: own_faults:Slow")
+    ]
+    assert "gave up after " in message
     assert "time.sleep(120)" in log(slow.folder / "slow", "slow")
     assert slow.variant("faults", "broken")["error"] == REASONS["broken"]
 
@@ -182,33 +184,33 @@ def test_the_report_says_what_was_not_built_and_how_to_retry(failed: Ran) -> Non
     assert any(line.startswith("- dying was not measured whole: ") for line in report.splitlines())
     assert 'href="logs/broken.log"' in page
     assert "pytest bench/faults.toml -k broken" in page
-    [told] = [line for line in failed.lines if line.startswith("broken was not built, ")]
-    assert "reports/latest/faults/logs/broken.log; again: pytest bench/faults.toml -k broken" in told
+    [message] = [line for line in failed.lines if line.startswith("broken was not built, ")]
+    assert "reports/latest/faults/logs/broken.log; again: pytest bench/faults.toml -k broken" in message
 
 
 def test_a_steps_log_says_how_far_it_was_and_where_it_broke(failed: Ran) -> None:
-    told = log(failed.folder / "failed", "broken")
-    assert told.startswith(REASONS["broken"])
-    assert "layers, 1 of 3" in told
-    assert "'layers': 3}" in told
-    assert 'own_faults.py", line' in told
-    assert told.rstrip().endswith("RuntimeError: the wheel came off")
+    text = log(failed.folder / "failed", "broken")
+    assert text.startswith(REASONS["broken"])
+    assert "layers, 1 of 3" in text
+    assert "'layers': 3}" in text
+    assert 'own_faults.py", line' in text
+    assert text.rstrip().endswith("RuntimeError: the wheel came off")
     assert "train rows" not in log(failed.folder / "failed", "diverging")
 
 
 def test_a_run_whose_output_is_a_file_tells_each_ended_stage(failed: Ran) -> None:
-    told = [line for line in failed.lines if line.startswith("slimgate: ")]
-    assert any(line.startswith("slimgate: teacher · step 1 of 1: load_model, ") for line in told)
-    assert any(line.startswith("slimgate: same · step 1 of 1: own_methods:Same, ") for line in told)
-    assert any("broken · step 1 of 1: own_faults:Broken, gave up after " in line for line in told)
-    assert not any("duel" in line or "rounds of" in line for line in told)
+    lines = [line for line in failed.lines if line.startswith("slimgate: ")]
+    assert any(line.startswith("slimgate: teacher · step 1 of 1: load_model, ") for line in lines)
+    assert any(line.startswith("slimgate: same · step 1 of 1: own_methods:Same, ") for line in lines)
+    assert any("broken · step 1 of 1: own_faults:Broken, gave up after " in line for line in lines)
+    assert not any("duel" in line or "rounds of" in line for line in lines)
 
 
 def test_a_failed_test_says_why_at_once_and_each_reason_once(failed: Ran) -> None:
-    told = [line for line in failed.lines if line.startswith(f"slimgate: {REASONS['broken']}")]
-    assert len(told) == 1
+    messages = [line for line in failed.lines if line.startswith(f"slimgate: {REASONS['broken']}")]
+    assert len(messages) == 1
     before_summary = failed.lines[: next(i for i, line in enumerate(failed.lines) if "= FAILURES =" in line)]
-    assert told[0] in before_summary
+    assert messages[0] in before_summary
 
 
 def test_a_mended_variant_is_whole_again_and_its_log_is_gone(slow: Ran) -> None:
@@ -218,9 +220,9 @@ def test_a_mended_variant_is_whole_again_and_its_log_is_gone(slow: Ran) -> None:
     assert record.variant("broken").error is None, ran.out
     assert record.variant("broken-int8").error is None
     assert record.variant("slow").error == SLOW
-    kept = {path.name for path in (slow.folder / "reports/latest/faults/logs").iterdir()}
-    assert "broken.log" not in kept
-    assert "slow.log" in kept
+    logs = {path.name for path in (slow.folder / "reports/latest/faults/logs").iterdir()}
+    assert "broken.log" not in logs
+    assert "slow.log" in logs
 
 
 def test_a_worker_of_xdist_that_dies_is_the_error_of_its_variant(failed: Ran) -> None:
@@ -245,8 +247,8 @@ deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
     assert ran.record("deadly")["verdict"]["status"] == "FAIL"
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "ten minutes"])
-def test_a_time_that_is_none_is_exit_code_4(tmp_path: Path, given: str) -> None:
-    ran = pytest_in(tmp_path, f"--slimgate-time-limit={given}")
+@pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "ten minutes"])
+def test_a_time_that_is_none_is_exit_code_4(tmp_path: Path, limit: str) -> None:
+    ran = pytest_in(tmp_path, f"--slimgate-time-limit={limit}")
     assert ran.code == 4
     assert "expected a number of seconds above 0" in ran.out

@@ -11,7 +11,7 @@ from slimgate.errors import SuiteError
 from slimgate.plugin.find_suites import Search, find_suites, suites_that_do_not_run
 
 
-def found(root: Path, *paths: Path, **options: object) -> list[str]:
+def list_suites(root: Path, *paths: Path, **options: object) -> list[str]:
     """The suites of a run over these paths (all of root where there are none), relative to root."""
     search = Search(root=root, paths=paths or [root], patterns=["bench/*.toml"], **options)  # type: ignore[arg-type]
     return [path.relative_to(root).as_posix() for path in find_suites(search)]
@@ -26,9 +26,9 @@ def root(bench: Path, suite_text: str) -> Path:
 
 
 def test_an_opt_in_suite_runs_only_when_named(root: Path) -> None:
-    assert found(root) == ["bench/x.toml"]
-    assert found(root, root / "bench/y.toml") == ["bench/y.toml"]
-    assert found(root, root / "bench", root / "bench/y.toml") == ["bench/x.toml", "bench/y.toml"]
+    assert list_suites(root) == ["bench/x.toml"]
+    assert list_suites(root, root / "bench/y.toml") == ["bench/y.toml"]
+    assert list_suites(root, root / "bench", root / "bench/y.toml") == ["bench/x.toml", "bench/y.toml"]
 
 
 def test_a_link_to_a_suite_is_run(root: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_linked_folder_of_suites_is_searched(root: Path) -> None:
     (root / "repository").mkdir()
     (root / "repository/bench").symlink_to("../suites")
     (root / "suites/back").symlink_to("..")  # a circle
-    assert found(root, root / "repository") == ["suites/x.toml"]
+    assert list_suites(root, root / "repository") == ["suites/x.toml"]
 
 
 def test_folders_that_link_to_each_other_are_read_once(root: Path) -> None:
@@ -64,15 +64,15 @@ def test_folders_that_link_to_each_other_are_read_once(root: Path) -> None:
         (root / name).mkdir()
         for number in range(8):  # without a limit, there would be 8^40 paths
             (root / name / f"to_{other}_{number}").symlink_to(f"../{other}")
-    assert found(root) == ["bench/x.toml"]
+    assert list_suites(root) == ["bench/x.toml"]
 
 
 def test_an_opt_in_suite_that_was_not_named_may_lack_its_data(root: Path) -> None:
     file = root / "bench/y.toml"
     file.write_text(file.read_text().replace("rows.csv", "elsewhere.csv").replace("../model", "../else"))
-    assert found(root) == ["bench/x.toml"]
+    assert list_suites(root) == ["bench/x.toml"]
     with pytest.raises(SuiteError, match=r"bench/y.toml \[teacher\] model"):
-        found(root, file)
+        list_suites(root, file)
 
 
 def test_an_opt_in_suite_that_was_not_named_may_lack_an_extra(
@@ -96,13 +96,13 @@ model = "../model"
 steps = [{ int8_dynamic = {} }]
 """
     (root / "bench/y.toml").write_text(text)
-    assert found(root) == ["bench/x.toml"]
+    assert list_suites(root) == ["bench/x.toml"]
     lacking = r'^bench/y.toml \[task\]: score rouge needs an extra: pip install "slimgate\[answers\]"$'
     with pytest.raises(SuiteError, match=lacking):
-        found(root, root / "bench/y.toml")
+        list_suites(root, root / "bench/y.toml")
     (root / "bench/y.toml").write_text(text.replace("opt_in = true", ""))
     with pytest.raises(SuiteError, match=lacking):
-        found(root)
+        list_suites(root)
 
 
 @pytest.mark.parametrize(
@@ -112,15 +112,15 @@ def test_an_opt_in_suite_that_is_malformed_stops_every_run(root: Path, old: str,
     file = root / "bench/y.toml"
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(SuiteError, match=r"^bench/y.toml "):
-        found(root)
+        list_suites(root)
 
 
 def test_a_foreign_toml_is_left_alone(root: Path) -> None:
     (root / "bench/settings.toml").write_text("[tool]\nx = 1\n")
     (root / "bench/broken.toml").write_text("[tool\n")
     (root / "pyproject.toml").write_text("[tool]\n")
-    assert found(root) == ["bench/x.toml"]
-    assert found(root, root / "pyproject.toml") == []
+    assert list_suites(root) == ["bench/x.toml"]
+    assert list_suites(root, root / "pyproject.toml") == []
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_file_that_was_meant_as_a_suite_ends_the_run(root: Path, text: str, pr
     (root / "bench/z.toml").write_text((root / "bench/x.toml").read_text())
     (root / "bench/x.toml").write_text(text)
     with pytest.raises(SuiteError, match=problem):
-        found(root)
+        list_suites(root)
 
 
 def test_a_foreign_toml_where_suites_lie_has_its_line(root: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_suite_without_its_head_ends_the_run(root: Path, text: str, came: str,
     file.write_text(text)
     problem = rf"bench/preds\.toml: neither \[suite\] nor \[logs\], so nothing in it would be judged; {came}"
     with pytest.raises(SuiteError, match=problem):
-        found(root, *([file] if named else []))
+        list_suites(root, *([file] if named else []))
 
 
 def not_run(root: Path, *paths: Path, below: bool = False, **options: object) -> list[str]:
@@ -208,7 +208,7 @@ def test_a_named_file_where_suites_lie_is_told_what_it_lacks(root: Path) -> None
     file = root / "bench/settings.toml"
     file.write_text("[tool]\nx = 1\n")
     with pytest.raises(SuiteError) as error:
-        found(root, file)
+        list_suites(root, file)
     assert (
         str(error.value)
         == "bench/settings.toml: has neither [suite] nor [logs], so it is not a suite of slimgate"
@@ -218,15 +218,15 @@ def test_a_named_file_where_suites_lie_is_told_what_it_lacks(root: Path) -> None
 def test_a_suite_with_a_broken_first_line_is_no_foreign_file(root: Path) -> None:
     (root / "bench/x.toml").write_text('[suite\ntitle = "x"\n')
     with pytest.raises(SuiteError, match=r"bench/x.toml line 1: not TOML"):
-        found(root)
+        list_suites(root)
 
 
 def test_names_that_begin_with_an_underscore_never_run(root: Path, suite_text: str) -> None:
     common = root / "bench/_common.toml"
     common.write_text(suite_text)
-    assert found(root) == ["bench/x.toml"]
+    assert list_suites(root) == ["bench/x.toml"]
     with pytest.raises(SuiteError, match="names that begin with _"):
-        found(root, common)
+        list_suites(root, common)
 
 
 def test_a_named_suite_may_lie_anywhere(root: Path) -> None:
@@ -234,8 +234,8 @@ def test_a_named_suite_may_lie_anywhere(root: Path) -> None:
     elsewhere.parent.mkdir()
     text = (root / "bench/x.toml").read_text()
     elsewhere.write_text(text.replace("rows.csv", "../bench/rows.csv"))
-    assert found(root) == ["bench/x.toml"]
-    assert found(root, elsewhere) == ["deep/a.toml"]
+    assert list_suites(root) == ["bench/x.toml"]
+    assert list_suites(root, elsewhere) == ["deep/a.toml"]
 
 
 def test_a_pattern_matches_the_end_of_a_path_and_nothing_deeper(root: Path, suite_text: str) -> None:
@@ -243,20 +243,20 @@ def test_a_pattern_matches_the_end_of_a_path_and_nothing_deeper(root: Path, suit
         (root / folder).mkdir(parents=True)
         text = suite_text.replace("rows.csv", f"{root}/bench/rows.csv").replace("../model", f"{root}/model")
         (root / folder / "z.toml").write_text(text)
-    assert found(root) == ["bench/x.toml", "pkg/bench/z.toml"]
+    assert list_suites(root) == ["bench/x.toml", "pkg/bench/z.toml"]
 
 
 def test_shallow_looks_at_direct_children_only(root: Path) -> None:
-    assert found(root, shallow=True) == []
-    assert found(root, root / "bench", shallow=True) == ["bench/x.toml"]
+    assert list_suites(root, shallow=True) == []
+    assert list_suites(root, root / "bench", shallow=True) == ["bench/x.toml"]
 
 
 def test_ignored_paths_are_not_even_read(root: Path) -> None:
     (root / "bench/x.toml").write_text("[suite\n")
-    assert found(root, ignore=[root / "bench/x.toml"]) == []
-    assert found(root, ignore=[root / "bench"]) == []
-    assert found(root, ignore_globs=[f"{root}/bench/x*"]) == []
-    assert found(root, skip=["ben*"]) == []
+    assert list_suites(root, ignore=[root / "bench/x.toml"]) == []
+    assert list_suites(root, ignore=[root / "bench"]) == []
+    assert list_suites(root, ignore_globs=[f"{root}/bench/x*"]) == []
+    assert list_suites(root, skip=["ben*"]) == []
 
 
 def test_two_suites_of_one_name_are_refused(root: Path, suite_text: str) -> None:
@@ -264,14 +264,14 @@ def test_two_suites_of_one_name_are_refused(root: Path, suite_text: str) -> None
     text = suite_text.replace("rows.csv", f"{root}/bench/rows.csv").replace("../model", f"{root}/model")
     (root / "a/bench/x.toml").write_text(text)
     with pytest.raises(SuiteError, match=r"bench/x.toml and a/bench/x.toml have the same name"):
-        found(root)
+        list_suites(root)
 
 
 def test_every_wrong_suite_has_its_line(root: Path, suite_text: str) -> None:
     (root / "bench/x.toml").write_text(suite_text.replace("title", "titel"))
     (root / "bench/z.toml").write_text(suite_text.replace("[measure]", "[measures]"))
     with pytest.raises(SuiteError) as error:
-        found(root)
+        list_suites(root)
     assert str(error.value).splitlines() == [
         "bench/x.toml [suite]: unknown key titel. Did you mean title?",
         "bench/z.toml: unknown key measures. Did you mean measure?",

@@ -96,28 +96,28 @@ WORDS = [word for word in (*GOOD, *BAD, *OTHER) if word not in ("is", "was")]
 
 def questions(rows: int) -> pa.Table:
     """The answer is the word that follows the last one in the list."""
-    draws, found = random.Random(0), dict[str, str]()
-    while len(found) < rows:
+    draws, answers = random.Random(0), dict[str, str]()
+    while len(answers) < rows:
         prompt = [draws.choice(WORDS) for _ in range(draws.randint(2, 6))]
-        found[" ".join(prompt)] = WORDS[(WORDS.index(prompt[-1]) + 1) % len(WORDS)]
-    return pa.table({"prompt": list(found), "answer": list(found.values())})
+        answers[" ".join(prompt)] = WORDS[(WORDS.index(prompt[-1]) + 1) % len(WORDS)]
+    return pa.table({"prompt": list(answers), "answer": list(answers.values())})
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import AutoTokenizer
 
-    found = tmp_path_factory.mktemp("generation")
-    (found / "bench").mkdir()
-    (found / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
-    (found / "faults.py").write_text(FAULTS)
-    (found / "bench/answers.toml").write_text(SUITE)
-    csv.write_csv(questions(2200), found / "bench/rows.csv")
-    write_tiny(found / "model", "llama", causal=True, intermediate_size=32)
-    tokenizer = AutoTokenizer.from_pretrained(found / "model", padding_side="left")
+    folder = tmp_path_factory.mktemp("generation")
+    (folder / "bench").mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    (folder / "faults.py").write_text(FAULTS)
+    (folder / "bench/answers.toml").write_text(SUITE)
+    csv.write_csv(questions(2200), folder / "bench/rows.csv")
+    write_tiny(folder / "model", "llama", causal=True, intermediate_size=32)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model", padding_side="left")
     tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(found / "model")
-    return found
+    tokenizer.save_pretrained(folder / "model")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -148,17 +148,17 @@ def test_int8_passes_beside_the_noise_floor(ran: Ran) -> None:
 
 
 def test_an_answer_that_never_ends_is_named(ran: Ran) -> None:
-    found = verdicts(ran, "never_ends")
-    assert found["truncated"] == found["exact_match"] == found["same_answers"] == "FAIL"
-    assert found["faults:one_word"] == "FAIL"
+    by_metric = verdicts(ran, "never_ends")
+    assert by_metric["truncated"] == by_metric["exact_match"] == by_metric["same_answers"] == "FAIL"
+    assert by_metric["faults:one_word"] == "FAIL"
     line = ran.variant("answers", "never_ends")["quality"]["truncated"]["message"]
     assert line.startswith("never_ends: truncated ")
     assert ran.outcome("bench/answers.toml::test_quality[never_ends-truncated]") == "FAILED"
 
 
 def test_a_loop_is_named(ran: Ran) -> None:
-    found = verdicts(ran, "loops")
-    assert found["looping"] == "FAIL"
+    by_metric = verdicts(ran, "loops")
+    assert by_metric["looping"] == "FAIL"
     assert ran.variant("answers", "loops")["quality"]["looping"]["value"] > 0.9
 
 
@@ -197,10 +197,10 @@ def test_the_report_quotes_both_answers(ran: Ran) -> None:
 
 
 def test_the_self_test_holds(ran: Ran) -> None:
-    found = ran.record("answers")["self_test"]
-    assert found["identical"]["verdict"] == "PASS"
+    self_test = ran.record("answers")["self_test"]
+    assert self_test["identical"]["verdict"] == "PASS"
     # that a damaged layer shows is a matter of the model, and this one hardly needs its attention
     assert (
         "answers exchanged: exact_match drop 10.0 points of a budget of 5, 300 rows: FAIL"
-        in (found["planted_fault"]["message"])
+        in (self_test["planted_fault"]["message"])
     )

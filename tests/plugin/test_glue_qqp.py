@@ -172,7 +172,9 @@ def test_without_the_cache_the_suite_is_one_clear_error(tmp_path: Path) -> None:
     repository.mkdir()
     ran = _ran(repository, CACHE, None, home)
     assert ran.code == 4, ran.out
-    said = "[teacher] model: textattack/bert-base-uncased-QQP: there is no folder "
-    [line] = [line for line in ran.out.splitlines() if said in line]
-    assert f"{said}{SUITE.parent}/textattack/bert-base-uncased-QQP; not in the local cache of the hub" in line
+    message = "[teacher] model: textattack/bert-base-uncased-QQP: there is no folder "
+    [line] = [line for line in ran.out.splitlines() if message in line]
+    assert (
+        f"{message}{SUITE.parent}/textattack/bert-base-uncased-QQP; not in the local cache of the hub" in line
+    )
     assert "Traceback" not in ran.out

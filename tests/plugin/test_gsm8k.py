@@ -42,11 +42,11 @@ CHAT = "{% for one in messages %}{{ one['content'] }}{% endfor %}{% if add_gener
 def problems(rows: int, seed: int) -> pa.Table:
     """Questions that end with a word; the answer has that word's number as its last one, as GSM8K does."""
     draws = random.Random(seed)
-    asked = [[draws.choice(OTHER), draws.choice(OTHER), draws.choice(GOOD)] for _ in range(rows)]
+    questions = [[draws.choice(OTHER), draws.choice(OTHER), draws.choice(GOOD)] for _ in range(rows)]
     return pa.table(
         {
-            "question": [" ".join(words) for words in asked],
-            "answer": [f"7 so\n#### {GOOD.index(words[-1]) + 2}" for words in asked],
+            "question": [" ".join(words) for words in questions],
+            "answer": [f"7 so\n#### {GOOD.index(words[-1]) + 2}" for words in questions],
         }
     )
 

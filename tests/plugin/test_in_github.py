@@ -37,12 +37,12 @@ def test_a_failing_gate_is_told_where_reviewers_look(
 
     cases = {case.get("name"): case for case in ElementTree.parse(repository / "junit.xml").iter("testcase")}
     damaged = cases["test_quality[damaged-accuracy]"]
-    told = {one.get("name"): one.get("value") for one in damaged.iter("property")}
-    assert (told["slimgate.metric"], told["slimgate.verdict"]) == ("accuracy", "FAIL")
-    assert told["slimgate.budget.drop_points"] == "5.0"
-    assert float(str(told["slimgate.drop_points"])) > 5
-    low, high = map(float, str(told["slimgate.interval"]).strip("[]").split(", "))
-    assert low < float(str(told["slimgate.drop_points"])) < high
+    properties = {element.get("name"): element.get("value") for element in damaged.iter("property")}
+    assert (properties["slimgate.metric"], properties["slimgate.verdict"]) == ("accuracy", "FAIL")
+    assert properties["slimgate.budget.drop_points"] == "5.0"
+    assert float(str(properties["slimgate.drop_points"])) > 5
+    low, high = map(float, str(properties["slimgate.interval"]).strip("[]").split(", "))
+    assert low < float(str(properties["slimgate.drop_points"])) < high
 
 
 def test_elsewhere_nothing_is_annotated(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,8 +88,8 @@ def stopped(folder: Path, phase: str, by: signal.Signals) -> tuple[int, list[str
     streams = (os.devnull, str(out), str(out))
     process = start_module("pytest", ALL, folder, user_environment(), streams, new_session=True)
     try:
-        until, there = time.monotonic() + 250, reached(folder, phase)
-        while not there(process.pid) and process.poll() is None and time.monotonic() < until:
+        until, is_reached = time.monotonic() + 250, reached(folder, phase)
+        while not is_reached(process.pid) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
         os.kill(process.pid, by)
         code = process.wait(timeout=200)
@@ -123,8 +123,8 @@ def test_a_stopped_run_leaves_a_record_and_says_what_it_kept(
     assert all((waiting / RECORD).with_name(name).is_file() for name in ("report.md", "report.html"))
     assert bool(record.variant("waits").quality) is (phase == "latency")
     named = "SIGTERM" if by is signal.SIGTERM else "Ctrl-C"
-    kept, checks, again = lines[-3:]
-    assert kept == f"slimgate: stopped by {named}. Kept: finished steps and answers, in .slimgate"
+    message, checks, again = lines[-3:]
+    assert message == f"slimgate: stopped by {named}. Kept: finished steps and answers, in .slimgate"
     assert checks.endswith(f" checks of bench/stopped.toml are in {RECORD}")
     assert again.startswith("slimgate: run the same command again, it continues from there")
     assert list((waiting / ".slimgate/tmp").iterdir()) == []

@@ -72,16 +72,16 @@ workloads = [{ batch = 1 }]
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("kl")
-    (found / "bench").mkdir()
-    (found / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
-    (found / "faults.py").write_text(FAULTS)
-    (found / "bench/kl.toml").write_text(SUITE)
-    csv.write_csv(sentences(640), found / "bench/rows.csv")
+    folder = tmp_path_factory.mktemp("kl")
+    (folder / "bench").mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    (folder / "faults.py").write_text(FAULTS)
+    (folder / "bench/kl.toml").write_text(SUITE)
+    csv.write_csv(sentences(640), folder / "bench/rows.csv")
     # of weights so large that every block matters
     shape = {"num_hidden_layers": 4, "intermediate_size": 32, "initializer_range": 0.2}
-    write_tiny(found / "model", "llama", causal=True, **shape)
-    return found
+    write_tiny(folder / "model", "llama", causal=True, **shape)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -90,27 +90,27 @@ def ran(repository: Path) -> Ran:
 
 
 def test_int8_passes_and_says_what_was_measured(ran: Ran) -> None:
-    found = ran.variant("kl", "int8")["behaviour"]
-    assert {one["kind"]: one["verdict"] for one in found["budgets"]} == {
+    behaviour = ran.variant("kl", "int8")["behaviour"]
+    assert {budget["kind"]: budget["verdict"] for budget in behaviour["budgets"]} == {
         "mean_max": "PASS",
         "p99_max": "PASS",
         "floor": "PASS",
-    }, found["message"]
-    kl = found["kl"]
+    }, behaviour["message"]
+    kl = behaviour["kl"]
     assert 0 < kl["median"] < kl["mean"] < kl["p99"] <= kl["p999"] <= kl["maximum"]
     assert kl["mean_interval"][0] <= kl["mean"] <= kl["mean_interval"][1] < 0.02
     assert kl["documents"] == 400
     assert kl["rest"] == 0  # the whole vocabulary is kept
-    assert found["kl_to_teacher"] == kl["mean"]
-    assert found["agreement"] == kl["same_top1"]
-    assert found["fault_location"] is None
+    assert behaviour["kl_to_teacher"] == kl["mean"]
+    assert behaviour["agreement"] == kl["same_top1"]
+    assert behaviour["fault_location"] is None
     low, high = kl["log_perplexity_ratio_interval"]
     assert low <= kl["log_perplexity_ratio"] <= high
 
 
 def test_400_documents_do_not_decide_the_largest_thousandth(ran: Ran) -> None:
-    found = ran.variant("kl", "undecided")["behaviour"]
-    by_kind = {one["kind"]: one for one in found["budgets"]}
+    behaviour = ran.variant("kl", "undecided")["behaviour"]
+    by_kind = {budget["kind"]: budget for budget in behaviour["budgets"]}
     assert set(by_kind) == {"mean_max", "p99_max", "p999_max", "floor"}
     assert by_kind["p999_max"]["verdict"] == "INCONCLUSIVE"
     assert by_kind["p999_max"]["n_needed"] > 2000
@@ -119,12 +119,12 @@ def test_400_documents_do_not_decide_the_largest_thousandth(ran: Ran) -> None:
 
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_fails_and_its_block_is_named(ran: Ran, fault: str) -> None:
-    found = ran.variant("kl", fault)["behaviour"]
-    assert found["verdict"] == "FAIL", found["message"]
+    behaviour = ran.variant("kl", fault)["behaviour"]
+    assert behaviour["verdict"] == "FAIL", behaviour["message"]
     assert ran.outcome(f"bench/kl.toml::test_behaviour[{fault}]") == "FAILED"
-    location = found["fault_location"]
+    location = behaviour["fault_location"]
     assert (location["worst"], location["stands_out"]) == ("model.layers.2", True)
-    assert "model.layers.2" in found["message"]
+    assert "model.layers.2" in behaviour["message"]
 
 
 def test_the_report_has_the_table_and_the_block(ran: Ran) -> None:
@@ -137,10 +137,10 @@ def test_the_report_has_the_table_and_the_block(ran: Ran) -> None:
 
 def test_the_teacher_answers_once_for_all_variants_and_runs(ran: Ran, repository: Path) -> None:
     assert ran.out
-    kept = sorted((repository / ".slimgate/teacher_tokens").iterdir())
-    assert len(kept) == 1
-    measured = {one.name: one.stat().st_mtime for one in (repository / ".slimgate/token_kl").iterdir()}
+    files = sorted((repository / ".slimgate/teacher_tokens").iterdir())
+    assert len(files) == 1
+    measured = {file.name: file.stat().st_mtime for file in (repository / ".slimgate/token_kl").iterdir()}
     assert len(measured) == 4  # two variants are the same model
     pytest_in(repository, "bench/kl.toml", "-k", "behaviour and int8", "-p", "no:xdist")
-    after = {one.name: one.stat().st_mtime for one in (repository / ".slimgate/token_kl").iterdir()}
+    after = {file.name: file.stat().st_mtime for file in (repository / ".slimgate/token_kl").iterdir()}
     assert set(after) == set(measured)

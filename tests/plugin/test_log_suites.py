@@ -60,7 +60,7 @@ def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tupl
     assert re.search(r"bench/logs\.toml: FAIL \(.*\) reports/latest/logs/report\.md", text)
     folder = repository / "reports/latest"
     record = read_record(folder / "logs/run.json")
-    assert [one.name for one in record.variants] == ["teacher", "good", "bad"]
+    assert [model.name for model in record.variants] == ["teacher", "good", "bad"]
     assert record.suite.path == "bench/logs.toml"
     assert record.suite.title == "good, bad against base"
     for name in ("report.md", "report.html", "pr-comment.md"):
@@ -216,12 +216,12 @@ def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path)
 def test_a_suite_of_logs_is_found_in_bench_or_by_its_name(repository: Path) -> None:
     (repository / "other.toml").write_text(SUITE.replace("../", ""), "utf-8")
 
-    def found(*paths: Path) -> list[str]:
+    def list_suites(*paths: Path) -> list[str]:
         search = Search(root=repository, paths=paths, patterns=["bench/*.toml"])
         return [suite.shown for suite in find_log_suites(search, {}).values()]
 
-    assert found(repository) == ["bench/logs.toml"]
-    assert found(repository / "other.toml") == ["other.toml"]
+    assert list_suites(repository) == ["bench/logs.toml"]
+    assert list_suites(repository / "other.toml") == ["other.toml"]
 
 
 def test_a_plan_says_what_plans_rows_of_logs(repository: Path) -> None:
@@ -561,17 +561,20 @@ def test_junit_of_kl_logs_and_load_tests_has_figures(repository: Path) -> None:
     ran = pytest_in(repository, "bench/kl.toml", "bench/loads.toml", "--junitxml", "junit.xml")
     failures, cases = read_junit(repository / "junit.xml")
     assert (ran.code, failures) == (1, 1)
-    found = cases["test_logs[q4-kl_log]"].properties
-    assert float(found["slimgate.value.mean_max"]) == pytest.approx(kl.mean(), abs=1e-4)
-    low, high = map(float, found["slimgate.interval.mean_max"].strip("[]").split(", "))
+    properties = cases["test_logs[q4-kl_log]"].properties
+    assert float(properties["slimgate.value.mean_max"]) == pytest.approx(kl.mean(), abs=1e-4)
+    low, high = map(float, properties["slimgate.interval.mean_max"].strip("[]").split(", "))
     assert 0.005 < low < kl.mean() < high
-    assert (found["slimgate.budget.mean_max"], found["slimgate.verdict.mean_max"]) == ("0.005", "FAIL")
-    assert (found["slimgate.budget.floor"], found["slimgate.verdict.floor"]) == ("0.97", "PASS")
-    assert (found["slimgate.variant"], found["slimgate.verdict"]) == ("q4", "FAIL")
-    found = cases["test_logs[new-latency c8]"].properties
-    assert (found["slimgate.variant"], found["slimgate.workload"]) == ("new", "c8")
-    assert float(found["slimgate.value.speedup_min"]) == pytest.approx(2, rel=0.1)
-    assert (found["slimgate.budget.speedup_min"], found["slimgate.verdict"]) == ("1.5", "PASS")
+    assert (properties["slimgate.budget.mean_max"], properties["slimgate.verdict.mean_max"]) == (
+        "0.005",
+        "FAIL",
+    )
+    assert (properties["slimgate.budget.floor"], properties["slimgate.verdict.floor"]) == ("0.97", "PASS")
+    assert (properties["slimgate.variant"], properties["slimgate.verdict"]) == ("q4", "FAIL")
+    properties = cases["test_logs[new-latency c8]"].properties
+    assert (properties["slimgate.variant"], properties["slimgate.workload"]) == ("new", "c8")
+    assert float(properties["slimgate.value.speedup_min"]) == pytest.approx(2, rel=0.1)
+    assert (properties["slimgate.budget.speedup_min"], properties["slimgate.verdict"]) == ("1.5", "PASS")
 
 
 def test_a_suite_of_switched_off_budgets_is_named_or_refused(predictions: Path) -> None:

@@ -212,6 +212,6 @@ def test_a_runtime_without_a_form_is_refused_in_one_line(tmp_path: Path) -> None
 
 def test_the_file_is_light_at_its_top(tmp_path: Path) -> None:
     (tmp_path / "flat_runtime.py").write_text(CODE, "utf-8")
-    told = "import flat_runtime as b, sys; b.Flat(); print({'torch', 'transformers'} & sys.modules.keys())"
-    done = subprocess.run([sys.executable, "-c", told], cwd=tmp_path, capture_output=True, text=True)
+    program = "import flat_runtime as b, sys; b.Flat(); print({'torch', 'transformers'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("set()\n", 0), done.stderr

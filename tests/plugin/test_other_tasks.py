@@ -126,8 +126,8 @@ def test_a_regression_is_judged_by_correlation_and_errors(ran: Ran) -> None:
     teacher = ran.variant("regression", "teacher")["quality"]
     assert teacher["pearson"]["value"] > 0.3
     assert set(teacher) == {"pearson", "spearman", "mse"}
-    found = read_outcomes(ran.folder / "reports/latest/regression/outcomes/int8.parquet")
-    gold, score = found.column("gold"), found.column("score")
+    outcomes = read_outcomes(ran.folder / "reports/latest/regression/outcomes/int8.parquet")
+    gold, score = outcomes.column("gold"), outcomes.column("score")
     assert ran.variant("regression", "int8")["quality"]["mse"]["value"] == pytest.approx(
         float(np.mean((gold - score) ** 2))
     )
@@ -137,9 +137,9 @@ def test_a_regression_is_judged_by_correlation_and_errors(ran: Ran) -> None:
 def test_sets_of_labels_are_told_in_words_and_flip(ran: Ran) -> None:
     assert ran.variant("labels", "teacher")["quality"]["labels_f1_micro"]["value"] > 0.5
     assert ran.variant("labels", "int8")["behaviour"]["flips"]["changed"] >= 0
-    found = read_outcomes(ran.folder / "reports/latest/labels/outcomes/teacher.parquet")
-    assert found.answers is not None
-    assert set(", ".join(found.answers).split(", ")) <= {"film", "plot", "actor", "(none)"}
+    outcomes = read_outcomes(ran.folder / "reports/latest/labels/outcomes/teacher.parquet")
+    assert outcomes.answers is not None
+    assert set(", ".join(outcomes.answers).split(", ")) <= {"film", "plot", "actor", "(none)"}
 
 
 def test_tags_are_judged_by_spans_and_by_slices_of_the_length(ran: Ran) -> None:

@@ -72,9 +72,9 @@ def test_the_metric_is_gated_like_any_other(ran: Ran) -> None:
 
 
 def test_the_metric_counts_a_mistake_on_a_refund_five_times(ran: Ran) -> None:
-    found = read_outcomes(ran.folder / "reports/latest/small/outcomes/coarse.parquet")
-    costs = np.where(found.labels == found.classes.index("refund"), 5, 1)
-    saved = costs[found.predictions == found.labels].sum() / costs.sum()
+    outcomes = read_outcomes(ran.folder / "reports/latest/small/outcomes/coarse.parquet")
+    costs = np.where(outcomes.labels == outcomes.classes.index("refund"), 5, 1)
+    saved = costs[outcomes.predictions == outcomes.labels].sum() / costs.sum()
     assert ran.variant("small", "coarse")["quality"][METRIC]["value"] == pytest.approx(saved)
 
 

@@ -64,9 +64,9 @@ def of_suite(repository: Path, suite: str) -> dict[str, dict[str, Any]]:
 
 
 def test_the_page_holds_the_files_that_it_lists() -> None:
-    told = re.findall(r"\w+\.(?:py|toml)", TEXTS[0])
+    names = re.findall(r"\w+\.(?:py|toml)", TEXTS[0])
     assert {Path(name).name for name in FILES} == {
-        *told,
+        *names,
         "heard.toml",
         "worst_class.toml",
         "database.toml",
@@ -90,21 +90,21 @@ def test_the_steps_own_tests_run_on_every_variant(ran: dict[str, Ran]) -> None:
 
 def test_the_step_takes_neurons_out_and_says_so(ran: dict[str, Ran], repository: Path) -> None:
     assert ran
-    found = of_suite(repository, "neurons")
-    for name, kept in (("fewer-neurons", 48), ("half", 32)):
-        step, claims = found[name]["steps"][0], found[name]["claims"]
+    models = of_suite(repository, "neurons")
+    for name, neurons in (("fewer-neurons", 48), ("half", 32)):
+        step, claims = models[name]["steps"][0], models[name]["claims"]
         assert step["name"] == METHOD
-        assert step["log"]["neurons_kept"] == [kept] * 4
+        assert step["log"]["neurons_kept"] == [neurons] * 4
         assert [claim["held"] for claim in claims if claim["step"] == METHOD] == [True, True]
 
 
 def test_the_step_that_looks_at_rows_chooses_other_neurons(ran: dict[str, Ran], repository: Path) -> None:
     assert ran
-    found = of_suite(repository, "heard")
-    step = found["unheard-half"]["steps"][0]
+    models = of_suite(repository, "heard")
+    step = models["unheard-half"]["steps"][0]
     assert step["log"]["neurons_kept"] == [32] * 4
-    assert found["unheard-half"]["artifact"]["digest"] != found["half"]["artifact"]["digest"]
-    assert found["unheard-half"]["artifact"]["bytes"] == found["half"]["artifact"]["bytes"]
+    assert models["unheard-half"]["artifact"]["digest"] != models["half"]["artifact"]["digest"]
+    assert models["unheard-half"]["artifact"]["bytes"] == models["half"]["artifact"]["bytes"]
 
 
 def test_slimgate_methods_tells_of_it(repository: Path) -> None:
@@ -123,12 +123,12 @@ def test_slimgate_methods_tells_of_it(repository: Path) -> None:
 
 def test_the_metric_has_a_verdict_and_is_the_worst_recall(ran: dict[str, Ran], repository: Path) -> None:
     assert ran
-    found = of_suite(repository, "worst_class")["half"]
-    own = found["quality"]["mytools.worst_class:worst_class_recall"]
-    assert own["verdict"] == "PASS"
+    model = of_suite(repository, "worst_class")["half"]
+    facts = model["quality"]["mytools.worst_class:worst_class_recall"]
+    assert facts["verdict"] == "PASS"
     outcomes = read_outcomes(repository / "reports/latest/worst_class/outcomes/half.parquet")
     recalls = [outcomes.right[outcomes.labels == label].mean() for label in range(2)]
-    assert own["value"] == pytest.approx(min(recalls))
+    assert facts["value"] == pytest.approx(min(recalls))
 
 
 def test_the_source_reads_the_rows_of_the_database(ran: dict[str, Ran]) -> None:
@@ -148,12 +148,12 @@ def test_a_query_that_sqlite_refuses_is_one_line(repository: Path) -> None:
 
 def test_the_runtime_executes_its_variant_alone(ran: dict[str, Ran], repository: Path) -> None:
     assert ran
-    found = of_suite(repository, "half")
-    assert found["bfloat16"]["artifact"]["runtime"] == "mytools.half:Half"
-    assert found["bfloat16"]["artifact"]["runtime_params"] == {"dtype": "bfloat16"}
-    assert found["teacher"]["artifact"]["runtime"] == "eager"
-    assert found["bfloat16"]["quality"]["accuracy"]["verdict"] == "PASS"
-    assert found["bfloat16"]["latency"]["b1"]["p50_ms"] > 0
+    models = of_suite(repository, "half")
+    assert models["bfloat16"]["artifact"]["runtime"] == "mytools.half:Half"
+    assert models["bfloat16"]["artifact"]["runtime_params"] == {"dtype": "bfloat16"}
+    assert models["teacher"]["artifact"]["runtime"] == "eager"
+    assert models["bfloat16"]["quality"]["accuracy"]["verdict"] == "PASS"
+    assert models["bfloat16"]["latency"]["b1"]["p50_ms"] > 0
 
 
 MISTAKES = TEXTS[1].splitlines()
@@ -192,9 +192,9 @@ def stored(repository: Path) -> set[str]:
 def test_only_what_changed_is_built_anew(ran: dict[str, Ran], repository: Path) -> None:
     assert ran
     code, suite = repository / "mytools/neurons.py", repository / "bench/neurons.toml"
-    as_told, both = code.read_text(), {"fewer-neurons", "half"}
+    as_told, names = code.read_text(), {"fewer-neurons", "half"}
     code.write_text(as_told.replace("# as suites write it", "# as every suite writes it"))
-    assert stored(repository) == both
+    assert stored(repository) == names
     code.write_text(as_told.replace("max(1, round(", "max(2, round("))
     assert stored(repository) == set()
     code.write_text(as_told)

@@ -86,13 +86,16 @@ def test_benchmark_only_runs_latency_and_fills_it_in(spread: Ran, benchmarks: Ra
 def test_benchmark_json_says_what_was_timed_and_how_much_faster(benchmarks: Ran) -> None:
     text = (benchmarks.folder / TIMES).read_text("utf-8")
     assert "UNSERIALIZABLE" not in text
-    entries = {one["extra_info"]["variant"]: one for one in json.loads(text)["benchmarks"]}
+    entries = {entry["extra_info"]["variant"]: entry for entry in json.loads(text)["benchmarks"]}
     assert set(entries) == {"teacher", "same", "int8", "unsure"}
-    assert {one["group"] for one in entries.values()} == {f"{TWO} b1"}
+    assert {entry["group"] for entry in entries.values()} == {f"{TWO} b1"}
     assert entries["int8"]["params"] == {"variant": "int8", "workload": "b1"}
-    told, measured = entries["int8"]["extra_info"], benchmarks.variant("two", "int8")["latency"]["b1"]
-    assert (told["suite"], told["workload"]) == (TWO, "b1")
-    assert (told["speedup"], told["speedup_interval"]) == (measured["speedup"], measured["speedup_interval"])
+    extra, measured = entries["int8"]["extra_info"], benchmarks.variant("two", "int8")["latency"]["b1"]
+    assert (extra["suite"], extra["workload"]) == (TWO, "b1")
+    assert (extra["speedup"], extra["speedup_interval"]) == (
+        measured["speedup"],
+        measured["speedup_interval"],
+    )
     assert "speedup" not in entries["teacher"]["extra_info"]
 
 
@@ -181,7 +184,7 @@ def test_a_speed_not_measured_again_is_dated_and_the_run_fails(benchmarks: Ran) 
     ran = pytest_in(benchmarks.folder, speed, "--benchmark-skip")
     assert ran.code == 1
     int8, verdict = ran.variant("again", "int8"), ran.record("again")["verdict"]
-    assert [one["kind"] for one in int8["carried"]] == ["speedup"]
+    assert [carried["kind"] for carried in int8["carried"]] == ["speedup"]
     assert int8["latency"]["b1"] == before
     # the speed-up and the planted delay that it was judged by
     assert (verdict["status"], verdict["errors"], verdict["carried"]) == ("FAIL", 1, 2)

@@ -50,8 +50,8 @@ def test_the_plan_builds_nothing_and_says_what_the_store_has(fresh_repository: P
 
 def test_a_run_names_first_the_budgets_its_rows_cannot_decide(fresh_repository: Path) -> None:
     """By simulation first, then by what an earlier run said of the same rows."""
-    wanted = ("bench/two.toml", "-k", "quality and unsure and accuracy")
-    first, again = pytest_in(fresh_repository, *wanted), pytest_in(fresh_repository, *wanted)
+    arguments = ("bench/two.toml", "-k", "quality and unsure and accuracy")
+    first, again = pytest_in(fresh_repository, *arguments), pytest_in(fresh_repository, *arguments)
     budget = "bench/two.toml: budget accuracy drop_points 0.1 (unsure)"
     needed = f"{budget}: 400 gate rows CANNOT decide it; it takes about "
     assumed = r"[\d,]+ to [\d,]+ \(if .* an equal variant passes in .* % of simulations\)"
@@ -60,15 +60,15 @@ def test_a_run_names_first_the_budgets_its_rows_cannot_decide(fresh_repository: 
     (rows,) = re.findall(re.escape(needed) + r"([\d,]+) \(as the run of \S+ measured\)", again.out)
     facts = again.variant("two", "unsure")["quality"]["accuracy"]["budgets"][0]
     assert int(rows.replace(",", "")) == facts["n_needed"]  # head and foot of a run agree
-    assert needed in pytest_in(fresh_repository, *wanted, "-q").out
+    assert needed in pytest_in(fresh_repository, *arguments, "-q").out
 
 
 def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(fresh_repository: Path) -> None:
     suite = fresh_repository / "bench" / "two.toml"
     suite.write_text(suite.read_text().replace("drop_points = 0.1", "drop_points = 9.0"))
-    wanted = ("bench/two.toml", "-k", "size and unsure")
-    told = (
+    arguments = ("bench/two.toml", "-k", "size and unsure")
+    message = (
         "the 400 gate rows can decide every budget on drops and flips, for a variant as good as the teacher"
     )
-    assert f"bench/two.toml: {told}" in pytest_in(fresh_repository, *wanted).out
-    assert "can decide" not in pytest_in(fresh_repository, *wanted, "-q").out
+    assert f"bench/two.toml: {message}" in pytest_in(fresh_repository, *arguments).out
+    assert "can decide" not in pytest_in(fresh_repository, *arguments, "-q").out

@@ -47,18 +47,18 @@ def ran(repository: Path) -> Ran:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.variant)
 def test_the_kl_budget_fails_broken_files_alone(ran: Ran, case: Case) -> None:
-    found = ran.variant("faults", case.variant)["behaviour"]
+    behaviour = ran.variant("faults", case.variant)["behaviour"]
     if case.fault is None:
-        assert found["verdict"] != "FAIL", found["message"]
-        assert found["fault_location"] is None
+        assert behaviour["verdict"] != "FAIL", behaviour["message"]
+        assert behaviour["fault_location"] is None
         return
-    assert found["verdict"] == "FAIL", found["message"]
-    location = found["fault_location"]
+    assert behaviour["verdict"] == "FAIL", behaviour["message"]
+    location = behaviour["fault_location"]
     assert (location["worst"], location["stands_out"]) == (NAMED, case.variant not in WEAK)
-    assert said(case) in found["message"]
+    assert describe_fault(case) in behaviour["message"]
 
 
-def said(case: Case) -> str:
+def describe_fault(case: Case) -> str:
     return f"no block stands out: {NAMED} has" if case.variant in WEAK else f"the fault is in {NAMED}"
 
 
@@ -66,7 +66,7 @@ def said(case: Case) -> str:
 def test_the_report_names_the_block_of_every_broken_variant(ran: Ran) -> None:
     report = (ran.folder / "reports/latest/faults/report.md").read_text("utf-8")
     for case in CASES:
-        assert (f"**{case.variant}**: {said(case)}" in report) == (case.fault is not None)
+        assert (f"**{case.variant}**: {describe_fault(case)}" in report) == (case.fault is not None)
 
 
 @pytest.mark.slow
@@ -95,7 +95,8 @@ def _tensors(file: Path) -> dict[str, bytes]:
     from safetensors.torch import load_file
 
     if file.suffix == ".gguf":
-        return {one.name: one.data.tobytes() for one in GGUFReader(file).tensors}
+        return {tensor.name: tensor.data.tobytes() for tensor in GGUFReader(file).tensors}
     return {
-        name: one.contiguous().view(torch.uint8).numpy().tobytes() for name, one in load_file(file).items()
+        name: tensor.contiguous().view(torch.uint8).numpy().tobytes()
+        for name, tensor in load_file(file).items()
     }

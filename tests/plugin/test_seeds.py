@@ -65,7 +65,7 @@ def test_a_budget_over_builds_is_judged_on_their_mean(ran: Ran) -> None:
 
 def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None:
     facts = ran.variant("builds", "tuned")["quality"]["accuracy"]
-    assert [(one["kind"], one["verdict"]) for one in facts["budgets"]] == [
+    assert [(budget["kind"], budget["verdict"]) for budget in facts["budgets"]] == [
         ("drop_points", "PASS"),
         ("drop_relative", "PASS"),
         ("floor", "PASS"),
@@ -81,7 +81,7 @@ def test_a_second_run_builds_nothing(ran: Ran) -> None:
     again = pytest_in(ran.folder, "bench/builds.toml", "-k", "quality")
     assert again.code == 0
     for name in ("tuned", "int8"):
-        facts = [found.variant("builds", name)["quality"]["accuracy"]["builds"] for found in (ran, again)]
+        facts = [run.variant("builds", name)["quality"]["accuracy"]["builds"] for run in (ran, again)]
         assert facts[0] == facts[1]
         assert again.variant("builds", name)["from_store"] is True
 
@@ -95,9 +95,9 @@ def test_a_budget_over_builds_has_confirm_answers_of_every_build(ran: Ran) -> No
 
 
 def test_separable_gated_variants_are_in_record_and_report(ran: Ran) -> None:
-    found = ran.record("builds")["separation"]
-    assert (found["metric"], found["n"], found["left_out"]) == ("accuracy", 400, [])
-    assert sorted(found["values"]) == ["int8", "pruned", "tuned"]
-    assert len(found["pairs"]) == 3
+    separation = ran.record("builds")["separation"]
+    assert (separation["metric"], separation["n"], separation["left_out"]) == ("accuracy", 400, [])
+    assert sorted(separation["values"]) == ["int8", "pruned", "tuned"]
+    assert len(separation["pairs"]) == 3
     report = (ran.folder / "reports/latest/builds/report.md").read_text()
     assert report.count("## Which variants can be told apart") == 1

@@ -35,24 +35,26 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
 def test_each_variant_is_in_exactly_one_shard(suite: Suite, of: int) -> None:
     shares = assign_variants(suite, of)
     assert len(shares) == of
-    assert sorted(name for own in shares for name in own) == sorted(suite.variants)
+    assert sorted(name for share in shares for name in share) == sorted(suite.variants)
     assert shares == assign_variants(suite, of)
     assert list_shard_variants(suite, Shard(of, of)) == shares[-1]
 
 
 @pytest.mark.parametrize("of", [2, 3])
 def test_what_is_made_from_a_trained_variant_stays_with_it(suite: Suite, of: int) -> None:
-    assert sum({"distilled", "distilled-int8"} <= set(own) for own in assign_variants(suite, of)) == 1
+    assert sum({"distilled", "distilled-int8"} <= set(share) for share in assign_variants(suite, of)) == 1
 
 
 def test_what_is_trained_is_spread(suite: Suite) -> None:
-    assert not any({"student", "distilled"} <= set(own) for own in assign_variants(suite, 2))
+    assert not any({"student", "distilled"} <= set(share) for share in assign_variants(suite, 2))
 
 
 def test_a_long_chain_is_cut_where_retraining_beats_waiting(tmp_path: Path) -> None:
-    many = "\n".join(f'v{k} = {{ from = "first", steps = [{{ int8_dynamic = {{}} }}] }}' for k in range(40))
+    variants = "\n".join(
+        f'v{k} = {{ from = "first", steps = [{{ int8_dynamic = {{}} }}] }}' for k in range(40)
+    )
     trained = "first = { steps = [{ fine_tune = { epochs = 1 } }] }"
-    (tmp_path / "many.toml").write_text(f"{HEAD}[variants]\n{trained}\n{many}\n")
+    (tmp_path / "many.toml").write_text(f"{HEAD}[variants]\n{trained}\n{variants}\n")
     chain = load_suite(tmp_path / "many.toml", check_data=False)
     sizes = sorted(map(len, assign_variants(chain, 4)))
     assert sum(sizes) == 41

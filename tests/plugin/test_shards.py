@@ -49,19 +49,19 @@ APART |= {"this_run", "duel_measured", "error_measured", "looks", "answered_on",
 def comparable(value: Any) -> Any:
     """A record, or a part of it, without times."""
     if isinstance(value, list):
-        return [comparable(one) for one in value]
+        return [comparable(part) for part in value]
     if not isinstance(value, dict):
         return value
-    kept = {key: comparable(one) for key, one in value.items() if key not in APART}
-    if "latency" in kept:
-        kept["latency"] = sorted(kept["latency"])
-    if "claims" in kept:
-        kept["claims"] = [one for one in kept["claims"] if one["claim"] != "faster"]
-    if "planted_delay" in kept:
-        kept["planted_delay"] = kept["planted_delay"] is not None
-    if "messages" in kept:
-        kept["messages"] = [line for line in kept["messages"] if "planted delay" not in line]
-    return kept
+    fields = {key: comparable(part) for key, part in value.items() if key not in APART}
+    if "latency" in fields:
+        fields["latency"] = sorted(fields["latency"])
+    if "claims" in fields:
+        fields["claims"] = [claim for claim in fields["claims"] if claim["claim"] != "faster"]
+    if "planted_delay" in fields:
+        fields["planted_delay"] = fields["planted_delay"] is not None
+    if "messages" in fields:
+        fields["messages"] = [line for line in fields["messages"] if "planted delay" not in line]
+    return fields
 
 
 def record_of(folder: Path) -> dict[str, Any]:
@@ -74,28 +74,28 @@ def shard(repository: Path, number: int, of: int, *more: str) -> Path:
     ran = pytest_in(
         repository, BENCH, f"--slimgate-shard={number}/{of}", f"--slimgate-report={report}", UNTIMED, *more
     )
-    own = record_of(report / "four")["shards"][0]["variants"]
-    assert ran.code == int({"damaged", "broken"} & set(own) != set()), ran.out
+    variants = record_of(report / "four")["shards"][0]["variants"]
+    assert ran.code == int({"damaged", "broken"} & set(variants) != set()), ran.out
     return report / "four"
 
 
 @pytest.fixture(scope="module")
-def whole(repository: Path) -> Ran:
+def full_run(repository: Path) -> Ran:
     """The suite in one run."""
     (repository / BENCH).write_text(SUITE)
     return pytest_in(repository, BENCH, UNTIMED)
 
 
 @pytest.fixture(scope="module")
-def two(whole: Ran) -> list[Path]:
+def two(full_run: Ran) -> list[Path]:
     """Two shards, each with a store of its own, as on two machines."""
-    return [shard(whole.folder, number, 2, f"--slimgate-store=store-{number}") for number in (1, 2)]
+    return [shard(full_run.folder, number, 2, f"--slimgate-store=store-{number}") for number in (1, 2)]
 
 
 @pytest.fixture(scope="module")
-def five(whole: Ran) -> list[Path]:
+def five(full_run: Ran) -> list[Path]:
     """Five shards over one store; there are four variants."""
-    return [shard(whole.folder, number, 5) for number in range(1, 6)]
+    return [shard(full_run.folder, number, 5) for number in range(1, 6)]
 
 
 def merged(shards: list[Path], out: Path) -> tuple[int, dict[str, Any]]:
@@ -107,25 +107,25 @@ def test_a_shard_says_which_it_is_and_measures_its_variants_only(two: list[Path]
     records = [record_of(folder) for folder in two]
     owned = [record["shards"][0]["variants"] for record in records]
     assert sorted(owned[0] + owned[1]) == ["broken", "damaged", "int8", "tuned"]
-    assert any({"tuned", "int8"} <= set(own) for own in owned)
-    for record, own in zip(records, owned, strict=True):
+    assert any({"tuned", "int8"} <= set(names) for names in owned)
+    for record, names in zip(records, owned, strict=True):
         assert (record["shards"][0]["of"], record["verdict"]["missing"] > 0) == (2, True)
         measured = {model["name"] for model in record["variants"][1:] if model["quality"] or model["error"]}
-        assert measured == set(own)
+        assert measured == set(names)
         assert record["self_test"]["identical"] is not None
 
 
 @pytest.mark.parametrize("of", [2, 5])
 def test_merged_shards_are_a_whole_runs_record_apart_from_times(
-    whole: Ran, request: pytest.FixtureRequest, tmp_path: Path, of: int
+    full_run: Ran, request: pytest.FixtureRequest, tmp_path: Path, of: int
 ) -> None:
     shards = request.getfixturevalue({2: "two", 5: "five"}[of])
     code, record = merged(list(reversed(shards)), tmp_path / "out")
-    assert (code, whole.code) == (1, 1)
-    assert comparable(record) == comparable(whole.record("four"))
-    assert [one["number"] for one in record["shards"]] == list(range(1, of + 1))
+    assert (code, full_run.code) == (1, 1)
+    assert comparable(record) == comparable(full_run.record("four"))
+    assert [facts["number"] for facts in record["shards"]] == list(range(1, of + 1))
     assert record["verdict"]["status"] == "FAIL"
-    ours = whole.folder / "reports/latest/four"
+    ours = full_run.folder / "reports/latest/four"
     outcomes = sorted(path.name for path in (ours / "outcomes").iterdir())
     assert sorted(path.name for path in (tmp_path / "out/outcomes").iterdir()) == outcomes
     for name in outcomes:
@@ -134,10 +134,10 @@ def test_merged_shards_are_a_whole_runs_record_apart_from_times(
 
 
 def test_missing_doubled_and_foreign_shards_are_refused(
-    whole: Ran, two: list[Path], five: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    full_run: Ran, two: list[Path], five: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole_folder = whole.folder / "reports/latest/four"
-    for records, said in (
+    whole_folder = full_run.folder / "reports/latest/four"
+    for records, message in (
         (two[:1], "shard 2 of 2 missing; found 1"),
         ([*two, two[0]], "shard 1/2 was given 2 times"),
         ([two[0], five[1]], "different number of shards: 2 and 5"),
@@ -145,7 +145,7 @@ def test_missing_doubled_and_foreign_shards_are_refused(
     ):
         assert main(["merge", *map(str, records), "--out", str(tmp_path / "out")]) == 4
         error = capsys.readouterr().err
-        assert said in error
+        assert message in error
         assert error.count("\n") == 1
     assert main(["merge", *map(str, two), "--out", str(two[0])]) == 4
     assert "is the folder of a shard" in capsys.readouterr().err
@@ -169,22 +169,22 @@ def test_a_merge_fails_for_what_is_undecided_or_was_not_measured(two: list[Path]
         }
     )
     assert list_failures(good) == []
-    for changes, said in (
+    for changes, expected in (
         ({"awaited": ["accuracy"]}, ["tuned: not judged: accuracy"]),
         ({"awaited": ["accuracy"], "gated": False}, []),
         ({"quality": {"accuracy": undecided(tuned, "fail")}}, ["tuned: accuracy is undecided"]),
         ({"quality": {"accuracy": undecided(tuned, "warn")}}, []),
     ):
         other = good.model_copy(update={"variants": [good.variants[0], tuned.model_copy(update=changes)]})
-        assert list_failures(other) == said
+        assert list_failures(other) == expected
     untested = good.self_test.model_copy(update={"planted_fault": None})
     assert list_failures(good.model_copy(update={"self_test": untested})) == [
         "the gate's self-test has not run"
     ]
 
 
-def undecided(model: VariantRecord, wish: str) -> QualityFacts:
+def undecided(model: VariantRecord, action: str) -> QualityFacts:
     """Its accuracy, as if its budget could not be decided."""
     facts = model.quality["accuracy"]
-    budget = {"verdict": Verdict.INCONCLUSIVE, "on_inconclusive": wish}
-    return facts.model_copy(update={"budgets": [replace(one, **budget) for one in facts.budgets]})
+    budget = {"verdict": Verdict.INCONCLUSIVE, "on_inconclusive": action}
+    return facts.model_copy(update={"budgets": [replace(decided, **budget) for decided in facts.budgets]})

@@ -58,14 +58,14 @@ on_inconclusive = "warn"
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("text_to_text")
-    (found / "bench").mkdir()
-    (found / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
-    (found / "bench/answers.toml").write_text(SUITE)
+    folder = tmp_path_factory.mktemp("text_to_text")
+    (folder / "bench").mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    (folder / "bench/answers.toml").write_text(SUITE)
     table = last_words(2600, seed=1, limit=6).table.drop_columns(["id"])
-    csv.write_csv(table.group_by(["text", "answer"]).aggregate([]), found / "bench/rows.csv")
-    write_tiny(found / "model", "t5", causal=True)
-    return found
+    csv.write_csv(table.group_by(["text", "answer"]).aggregate([]), folder / "bench/rows.csv")
+    write_tiny(folder / "model", "t5", causal=True)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_a_converted_model_passes_and_answers_as_the_teacher(ran: Ran) -> None:
 
 
 def test_blocks_that_are_missed_are_found(ran: Ran) -> None:
-    found = verdicts(ran, "damaged")
-    assert found["exact_match"] == found["same_answers"] == "FAIL"
+    by_metric = verdicts(ran, "damaged")
+    assert by_metric["exact_match"] == by_metric["same_answers"] == "FAIL"
     shallow = ran.variant("answers", "shallow")["quality"]["exact_match"]["value"]
     assert shallow > ran.variant("answers", "damaged")["quality"]["exact_match"]["value"]
 

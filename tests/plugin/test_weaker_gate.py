@@ -41,7 +41,7 @@ Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
-def kept(repository: Path) -> Path:
+def released(repository: Path) -> Path:
     """A repository whose first run is the baseline v1."""
     (repository / "bench/s.toml").write_text(SUITE)
     assert pytest_in(repository, *CHECKS).code == 0
@@ -50,10 +50,10 @@ def kept(repository: Path) -> Path:
 
 @pytest.fixture
 def slimgate(
-    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    released: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """Runs a command in the repository, whose baseline is there: exit code, output."""
-    monkeypatch.chdir(kept)
+    monkeypatch.chdir(released)
 
     def run(*arguments: str) -> tuple[int, str]:
         capsys.readouterr()
@@ -61,22 +61,22 @@ def slimgate(
         captured = capsys.readouterr()
         return code, captured.out + captured.err
 
-    if not (kept / "reports/baselines").exists():
+    if not (released / "reports/baselines").exists():
         assert run("accept", "reports/latest/s", "--name", "v1", "--reason", "the first one")[0] == 0
     yield run
-    (kept / "bench/s.toml").write_text(SUITE)
+    (released / "bench/s.toml").write_text(SUITE)
 
 
-def changed(kept: Path, *replaced: tuple[str, str]) -> None:
+def changed(released: Path, *replaced: tuple[str, str]) -> None:
     text = SUITE
     for old, new in replaced:
         assert old in text
         text = text.replace(old, new)
-    (kept / "bench/s.toml").write_text(text)
+    (released / "bench/s.toml").write_text(text)
 
 
-def ran(kept: Path, *arguments: str) -> Ran:
-    return pytest_in(kept, *CHECKS, *arguments)
+def ran(released: Path, *arguments: str) -> Ran:
+    return pytest_in(released, *CHECKS, *arguments)
 
 
 WEAKER = {
@@ -96,15 +96,17 @@ WEAKER = {
 }
 
 
-@pytest.mark.parametrize("what", WEAKER)
-def test_a_weaker_suite_is_red_in_pytest_compare_and_accept(kept: Path, slimgate: Command, what: str) -> None:
-    replaced, told = WEAKER[what]
-    changed(kept, replaced)
-    refused = ran(kept, *BASELINE)
-    assert (refused.code, f"  {told}" in refused.lines) == (4, True)
-    comment = (kept / "reports/latest/pr-comment.md").read_text().splitlines()
+@pytest.mark.parametrize("case", WEAKER)
+def test_a_weaker_suite_is_red_in_pytest_compare_and_accept(
+    released: Path, slimgate: Command, case: str
+) -> None:
+    replaced, message = WEAKER[case]
+    changed(released, replaced)
+    refused = ran(released, *BASELINE)
+    assert (refused.code, f"  {message}" in refused.lines) == (4, True)
+    comment = (released / "reports/latest/pr-comment.md").read_text().splitlines()
     assert comment[2].startswith("**The gate demands less than the baseline v1**: 1 change, 1 without a reas")
-    assert ran(kept).code == 0
+    assert ran(released).code == 0
     code, out = slimgate("compare", "reports/baselines", "reports/latest/s")
     assert (code, out.splitlines()[2].startswith("**The gate demands less than v1**: ")) == (1, True)
     assert slimgate("compare", "reports/baselines", "reports/latest/s", "--fail-on", "nothing")[0] == 0
@@ -112,37 +114,39 @@ def test_a_weaker_suite_is_red_in_pytest_compare_and_accept(kept: Path, slimgate
     assert code == 4
 
     reason = ("[budgets]\n", '[budgets.baseline]\nreason = "agreed with support"\n[budgets]\n')
-    changed(kept, reason, replaced)
-    accepted = ran(kept, *BASELINE)
+    changed(released, reason, replaced)
+    accepted = ran(released, *BASELINE)
     assert accepted.code == 0
     weaker = accepted.record("s")["baseline"]["weaker"]
-    assert [(found["change"], found["reason"]) for found in weaker] == [(told, "agreed with support")]
-    first = (kept / "reports/latest/pr-comment.md").read_text().splitlines()[2]
+    assert [(weakening["change"], weakening["reason"]) for weakening in weaker] == [
+        (message, "agreed with support")
+    ]
+    first = (released / "reports/latest/pr-comment.md").read_text().splitlines()[2]
     assert first == "**The gate demands less than the baseline v1**: 1 change, each with a reason"
     assert slimgate("compare", "reports/baselines", "reports/latest/s")[0] == 0
 
 
-def test_rows_that_were_taken_out_are_red(kept: Path, slimgate: Command) -> None:
-    rows = kept / "bench/rows.csv"
+def test_rows_that_were_taken_out_are_red(released: Path, slimgate: Command) -> None:
+    rows = released / "bench/rows.csv"
     text = rows.read_text()
-    head, *others = text.splitlines()
-    rows.write_text("\n".join([head, *others[40:]]) + "\n")
-    refused = ran(kept, *BASELINE)
+    head, *lines = text.splitlines()
+    rows.write_text("\n".join([head, *lines[40:]]) + "\n")
+    refused = ran(released, *BASELINE)
     assert refused.code == 4
     assert "  the gate rows have changed (400 rows then, 400 now)" in refused.lines
-    assert ran(kept).code == 0
+    assert ran(released).code == 0
     code, out = slimgate("compare", "reports/baselines", "reports/latest/s")
     assert (code, "the gate rows have changed" in out.splitlines()[4]) == (1, True)
     rows.write_text(text)
 
 
-def test_a_teacher_whose_files_were_replaced_is_red(kept: Path, slimgate: Command) -> None:
-    weights = kept / "model/model.safetensors"
+def test_a_teacher_whose_files_were_replaced_is_red(released: Path, slimgate: Command) -> None:
+    weights = released / "model/model.safetensors"
     before = weights.read_bytes()
     weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     try:
-        refused = ran(kept, *BASELINE)
-        assert ran(kept).code == 0
+        refused = ran(released, *BASELINE)
+        assert ran(released).code == 0
     finally:
         weights.write_bytes(before)
     assert (refused.code, "  the teacher is another model: its files differ" in refused.lines) == (4, True)
@@ -150,60 +154,60 @@ def test_a_teacher_whose_files_were_replaced_is_red(kept: Path, slimgate: Comman
     assert (code, "the teacher is another model: its files differ" in out) == (1, True)
 
 
-def test_a_self_test_that_was_left_out_is_red(kept: Path, slimgate: Command) -> None:
-    shutil.rmtree(kept / "reports/latest")
-    assert pytest_in(kept, *CHECKS[:2], "-k", "quality or behaviour", *BASELINE).code == 0
+def test_a_self_test_that_was_left_out_is_red(released: Path, slimgate: Command) -> None:
+    shutil.rmtree(released / "reports/latest")
+    assert pytest_in(released, *CHECKS[:2], "-k", "quality or behaviour", *BASELINE).code == 0
     code, out = slimgate("compare", "reports/baselines", "reports/latest/s")
     assert (code, "the self-test planted_fault has not run" in out) == (1, True)
 
 
-def test_the_same_gate_again_is_no_weaker(kept: Path, slimgate: Command) -> None:
-    again = ran(kept, *BASELINE)
+def test_the_same_gate_again_is_no_weaker(released: Path, slimgate: Command) -> None:
+    again = ran(released, *BASELINE)
     assert (again.code, again.record("s")["baseline"]["weaker"]) == (0, [])
     assert slimgate("compare", "reports/baselines", "reports/latest/s")[0] == 0
-    record = read_record_file(kept / "reports/latest/s").record
-    found = read_demands(record)
-    assert found.rows["gate"].n == 400
-    assert found.self_tests == ["identical", "planted_fault"]
-    assert not set(found.settings) & set(NO_DEMAND)
-    assert str(kept) not in json.dumps(found.model_dump(mode="json"))
+    record = read_record_file(released / "reports/latest/s").record
+    demands = read_demands(record)
+    assert demands.rows["gate"].n == 400
+    assert demands.self_tests == ["identical", "planted_fault"]
+    assert not set(demands.settings) & set(NO_DEMAND)
+    assert str(released) not in json.dumps(demands.model_dump(mode="json"))
 
 
-def test_export_wants_a_reason_for_what_does_not_pass(kept: Path, slimgate: Command) -> None:
+def test_export_wants_a_reason_for_what_does_not_pass(released: Path, slimgate: Command) -> None:
     """A partial record, then an informational variant, one that fails, and a suite that has changed."""
-    changed(kept)
-    assert ran(kept).code == 0
+    changed(released)
+    assert ran(released).code == 0
     for name, why in (
         ("same", "same comes from a record that is partial: "),
         ("bad", "bad is not gated in this run (to see it): no budget gates it; say why it is shipped"),
     ):
         code, out = slimgate("export", "reports/latest/s", name, "out")
         assert (code, out.startswith(f"slimgate export: {why}"), out.count("\n")) == (1, True, 1)
-        assert not (kept / "out").exists()
+        assert not (released / "out").exists()
     failing = (', gated = false, reason = "to see it"', "")
-    changed(kept, failing)
-    assert ran(kept).code == 1
+    changed(released, failing)
+    assert ran(released).code == 1
     code, out = slimgate("export", "reports/latest/s", "bad", "out")
     assert (code, "slimgate export: bad is FAIL in this run (accuracy" in out) == (1, True)
     code, out = slimgate("export", "reports/latest/s", "bad", "out", "--reason", "to look at | it")
     assert code == 0
-    readme = (kept / "out/README.md").read_text()
+    readme = (released / "out/README.md").read_text()
     assert "slimgate_verdict: FAIL, partial\n" in readme
     assert "**Exported with a reason**: to look at \\| it (bad is FAIL in this run" in readme
     assert slimgate("card", "reports/latest/s", "bad")[1].count("verdict: FAIL, partial") >= 2
 
 
-def test_export_of_a_record_with_a_changed_suite_wants_a_reason(kept: Path, slimgate: Command) -> None:
-    whole = pytest_in(kept, "bench/s.toml", "-q")
-    assert whole.record("s")["verdict"]["missing"] == 0
-    latest = kept / "reports/latest/s/run.json"
+def test_export_of_a_record_with_a_changed_suite_wants_a_reason(released: Path, slimgate: Command) -> None:
+    full_run = pytest_in(released, "bench/s.toml", "-q")
+    assert full_run.record("s")["verdict"]["missing"] == 0
+    latest = released / "reports/latest/s/run.json"
     record = json.loads(latest.read_text())
     for model in record["variants"]:
         model["carried"] = []
     latest.write_text(json.dumps(record))
-    changed(kept, ("drop_points = 5.0", "drop_points = 0.5"))
+    changed(released, ("drop_points = 5.0", "drop_points = 0.5"))
     code, out = slimgate("export", "reports/latest/s", "same", "fresh")
     assert (code, "same comes from a record whose suite has changed" in out) == (1, True)
-    changed(kept)
+    changed(released)
     assert slimgate("export", "reports/latest/s", "same", "fresh")[0] == 0
-    assert "slimgate_verdict: PASS\n" in (kept / "fresh/README.md").read_text()
+    assert "slimgate_verdict: PASS\n" in (released / "fresh/README.md").read_text()

@@ -25,8 +25,8 @@ BROKEN = "broken: step own_methods:Broken: RuntimeError: the wheel came off"
 def first(repository: Path) -> Ran:
     """Nothing is in the store."""
     ran = pytest_in(repository, "bench", "-v", "-rA", "--junitxml=junit.xml", "-p", "no:xdist")
-    kept = {name: ran.record(name) for name in ("one", "two")}
-    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, kept)
+    records = {name: ran.record(name) for name in ("one", "two")}
+    return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, records)
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,10 @@ def changed(second: Ran) -> Ran:
 
 def test_tests_run_by_suite_then_phase_then_variant_then_metric(first: Ran) -> None:
     ran = [line.split()[0] for line in first.lines if line.startswith("bench/") and "%]" in line]
-    one, two = ("same", "damaged", "unsure", "shown", "broken"), ("same", "int8", "unsure")
+    of_one, of_two = ("same", "damaged", "unsure", "shown", "broken"), ("same", "int8", "unsure")
     assert ran == [
         f"bench/{suite}.toml::{test}"
-        for suite, variants in (("one", one), ("two", two))
+        for suite, variants in (("one", of_one), ("two", of_two))
         for test in (
             *(f"test_quality[{name}-{metric}]" for name in variants for metric in ("accuracy", "mcc")),
             *(f"test_behaviour[{name}]" for name in variants),
@@ -103,7 +103,7 @@ def test_the_terminal_says_what_fails_and_what_it_cannot_tell(first: Ran) -> Non
     # lines about a busy machine come and go with it
     busy = ("times may be off", "self-test, planted delay")
     shown = [line for line in first.lines[at + 1 :] if not line.startswith(busy)]
-    table, [damaged, broken, unsure, again, one, whole] = shown[:8], shown[9:15]
+    table, [damaged, broken, unsure, again, line, record] = shown[:8], shown[9:15]
     second_table, [unsure_too, two] = shown[15:21], shown[22:24]
     assert table[0].split() == ["variant", "MB", "speed-up", "accuracy", "drop", "verdict"]
     assert [row.split()[0] for row in table[2:]] == [
@@ -121,8 +121,8 @@ def test_the_terminal_says_what_fails_and_what_it_cannot_tell(first: Ran) -> Non
     assert again.startswith(
         "broken was not built, its log: reports/latest/one/logs/broken.log; again: pytest "
     )
-    assert one.startswith("bench/one.toml: FAIL (1 PASS, 1 FAIL, 1 error, 1 INCONCLUSIVE")
-    assert whole.startswith("  whole record: FAIL (1 PASS, 1 FAIL, 1 error, 1 INCONCLUSIVE")
+    assert line.startswith("bench/one.toml: FAIL (1 PASS, 1 FAIL, 1 error, 1 INCONCLUSIVE")
+    assert record.startswith("  whole record: FAIL (1 PASS, 1 FAIL, 1 error, 1 INCONCLUSIVE")
     assert unsure_too.startswith("unsure: accuracy 0.")
     assert "INCONCLUSIVE, about" in unsure_too
     assert two.startswith("bench/two.toml: INCONCLUSIVE (3 PASS, 0 FAIL, 1 INCONCLUSIVE")
@@ -147,10 +147,10 @@ def test_a_model_that_cannot_be_built_fails_its_own_tests_only(first: Ran) -> No
 
 
 def test_equal_names_in_two_suites_never_mix(first: Ran) -> None:
-    one, two = first.variant("one", "same"), first.variant("two", "same")
-    assert [step["name"] for step in one["steps"]] == ["own_methods:Same"]
-    assert [step["name"] for step in two["steps"]] == ["keep_layers", "fine_tune"]
-    assert one["artifact"]["parameters"] > two["artifact"]["parameters"]
+    of_one, of_two = first.variant("one", "same"), first.variant("two", "same")
+    assert [step["name"] for step in of_one["steps"]] == ["own_methods:Same"]
+    assert [step["name"] for step in of_two["steps"]] == ["keep_layers", "fine_tune"]
+    assert of_one["artifact"]["parameters"] > of_two["artifact"]["parameters"]
 
 
 def test_records_outcomes_and_reports_are_written(first: Ran) -> None:
@@ -164,8 +164,8 @@ def test_records_outcomes_and_reports_are_written(first: Ran) -> None:
         assert (latest / suite / "report.md").is_file()
         page = (latest / suite / "report.html").read_text()
         assert all(f'data-name="{name}"' in page for name in names)
-        found = {file.stem for file in (latest / suite / "outcomes").iterdir()}
-        assert found == {"teacher", *names}
+        models = {file.stem for file in (latest / suite / "outcomes").iterdir()}
+        assert models == {"teacher", *names}
 
 
 def test_the_page_quotes_the_gate_rows_that_a_variant_lost(first: Ran) -> None:
@@ -192,7 +192,7 @@ def test_rows_are_followed_through_every_model_that_answered(first: Ran) -> None
     record = first.record("one")
     answered = ["teacher", "same", "damaged", "unsure", "shown"]
     assert 2 <= len(record["followed"]) <= 3  # one row may be chosen for two reasons
-    assert all([one["model"] for one in row["answers"]] == answered for row in record["followed"])
+    assert all([answer["model"] for answer in row["answers"]] == answered for row in record["followed"])
     assert all(row["text"] for row in record["followed"])
     unsure = next(row for row in record["followed"] if "the teacher is least sure of it" in row["why"])
     ways = [v["shapes"] for v in record["variants"] if v["name"] in answered]

@@ -48,9 +48,9 @@ def test_a_run_without_suites_loads_a_few_small_modules(plain: Path) -> None:
     ran = pytest_in(plain, *OTHERS, *PLUGIN)
     assert ran.code == without.code == 0
     assert "loaded []" in ran.lines
-    own, every = modules(ran)
-    assert own <= 10
-    assert every - modules(without)[1] <= own + 8  # of the standard library
+    ours, every = modules(ran)
+    assert ours <= 10
+    assert every - modules(without)[1] <= ours + 8  # of the standard library
 
 
 def test_collecting_suites_loads_no_torch(bench: Path, suite_text: str) -> None:

@@ -47,7 +47,7 @@ def write_folder(folder: Path, **config: object) -> None:
 
 @pytest.mark.parametrize("options", [["--slimgate-plan"], ["-k", "shorter"]], ids=["plan", "run"])
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "pattern"),
     [
         (
             "models/teacher",
@@ -59,7 +59,7 @@ def write_folder(folder: Path, **config: object) -> None:
     ids=["wrong path", "unknown name", "quantized"],
 )
 def test_a_model_that_cannot_be_had_is_one_line(
-    repository: Path, tmp_path: Path, model: str, said: str, options: list[str]
+    repository: Path, tmp_path: Path, model: str, pattern: str, options: list[str]
 ) -> None:
     bench = repository / "bench"
     text = COMMON.replace('pooling = "mean"\n', "").replace('"../model"', f'"{model}"')
@@ -68,5 +68,5 @@ def test_a_model_that_cannot_be_had_is_one_line(
         ran = pytest_in(repository, "bench", *options)
     assert ran.code == 4, ran.out
     [line] = [line for line in ran.lines if line.startswith("ERROR: bench/reviews.toml ")]
-    assert re.search(said.format(bench=bench), line)
+    assert re.search(pattern.format(bench=bench), line)
     assert not (repository / "reports").exists()

@@ -74,13 +74,13 @@ def test_keyword_only_parameters_are_the_options() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [{}, {"blocks": (0,), "amount": 0}, {"blocks": (0,), "amount": "0.5"}, {"blocks": (0,), "scope": "none"}],
     ids=["missing", "out of range", "another type", "no choice"],
 )
-def test_options_are_checked_as_strictly_as_slimgates_own(given: dict[str, Any]) -> None:
+def test_options_are_checked_as_strictly_as_slimgates_own(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        FunctionStep(prune_my_way).Params.model_validate(given)
+        FunctionStep(prune_my_way).Params.model_validate(options)
 
 
 class ListsOfAClass(Table):
@@ -106,8 +106,8 @@ def lists_of_a_function(
 )
 def test_lists_at_any_depth_accept_the_arrays_of_a_suite(table: type[Table]) -> None:
     arrays = {"names": ("a",), "grid": ((1, 2), (3,)), "shares": {"a": (0.5,)}, "tables": ({"b": (1, 1)},)}
-    given = table.model_validate(arrays)
-    assert given.model_dump() == {
+    params = table.model_validate(arrays)
+    assert params.model_dump() == {
         "names": ["a"],
         "grid": [[1, 2], [3]],
         "shares": {"a": [0.5]},
@@ -137,9 +137,14 @@ def test_only_lists_and_sets_are_made_of_arrays() -> None:
         "places": ((1,), "b"),
         "strict": (1,),
     }
-    given = OtherArrays.model_validate(arrays)
-    assert given.later == [Item(names=["a"])]
-    assert (given.either, given.inner, given.places, given.strict) == ((1, 2), ([1], [2]), ([1], "b"), [1])
+    params = OtherArrays.model_validate(arrays)
+    assert params.later == [Item(names=["a"])]
+    assert (params.either, params.inner, params.places, params.strict) == (
+        (1, 2),
+        ([1], [2]),
+        ([1], "b"),
+        [1],
+    )
     for wrong in ({"either": "x"}, {"places": ((1,),)}, {"later": (1,)}):
         with pytest.raises(ValidationError):
             OtherArrays.model_validate(wrong)
@@ -156,11 +161,15 @@ def test_a_function_that_returns_none_changed_its_model() -> None:
 
 
 def test_what_else_a_method_declares_stands_on_the_function() -> None:
-    plain, told = load("step", f"{__name__}:in_place"), load("step", f"{__name__}:on_rows")
+    plain, declared = load("step", f"{__name__}:in_place"), load("step", f"{__name__}:on_rows")
     assert (plain.takes, plain.gives, plain.reads) == ({"torch"}, None, ())
     assert (plain.uses_teacher, plain.stochastic) == (False, False)
-    assert (told.takes, told.gives) == ({"torch", "torch_quantized"}, "torch")
-    assert (told.reads, told.uses_teacher, told.stochastic) == (("train", "selection"), False, True)
+    assert (declared.takes, declared.gives) == ({"torch", "torch_quantized"}, "torch")
+    assert (declared.reads, declared.uses_teacher, declared.stochastic) == (
+        ("train", "selection"),
+        False,
+        True,
+    )
 
 
 def test_the_key_has_the_code_of_the_functions_module() -> None:

@@ -55,7 +55,7 @@ def test_an_unlike_name_gets_all_known_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "hint"),
     [
         ("classification", ". Did you mean text_classification or token_classification?"),
         ("ner", ". Did you mean token_classification?"),
@@ -67,10 +67,10 @@ def test_an_unlike_name_gets_all_known_names() -> None:
         ("causal_ml", ". Did you mean causal_lm?"),
     ],
 )
-def test_what_people_call_a_task_is_answered_with_its_name(name: str, said: str) -> None:
+def test_what_people_call_a_task_is_answered_with_its_name(name: str, hint: str) -> None:
     with pytest.raises(SuiteError) as error:
         load("task", name)
-    assert str(error.value) == f'"{name}": no such task{said}'
+    assert str(error.value) == f'"{name}": no such task{hint}'
 
 
 def test_a_dotted_name_means_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,8 +57,8 @@ def test_predictions_without_probabilities_have_no_shares(tmp_path: Path) -> Non
         ids=np.array(["a"]), labels=np.array([1]), predictions=np.array([0]), classes=("no", "yes")
     )
     write_outcomes(outcomes, tmp_path / "x.parquet")
-    found = read_answers(tmp_path / "x.parquet").of(0)
-    assert (found.prediction, found.right, found.label_probability, found.top) == ("no", False, None, [])
+    answer = read_answers(tmp_path / "x.parquet").of(0)
+    assert (answer.prediction, answer.right, answer.label_probability, answer.top) == ("no", False, None, [])
 
 
 def test_the_numbers_of_another_task_stand_under_their_own_names(tmp_path: Path) -> None:
@@ -72,12 +72,12 @@ def test_the_numbers_of_another_task_stand_under_their_own_names(tmp_path: Path)
 
 def test_a_task_in_words_that_says_which_rows_are_right_has_both(tmp_path: Path) -> None:
     path = write_values(tmp_path / "x.parquet", right=[1.0, 0.0], answer=["a lamp", "a boat"])
-    found = read_answers(path)
-    assert [(one.prediction, one.right) for one in map(found.of, (0, 1))] == [
+    answers = read_answers(path)
+    assert [(answer.prediction, answer.right) for answer in map(answers.of, (0, 1))] == [
         ("a lamp", True),
         ("a boat", False),
     ]
-    assert found.values == ()
+    assert answers.values == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"not parquet"], ids=["empty", "other"])

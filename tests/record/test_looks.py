@@ -82,15 +82,15 @@ def test_what_a_deleted_store_forgot_the_last_record_still_knows(root: Path) -> 
     before = look_facts(looks_at(root, "rows"), {}, run="2")
     (root / "looks/rows.jsonl").unlink()
     LookLog(root, "rows", "3").note(["t/2", "t/3"])
-    found = looks_at(root, "rows").with_log(before.log)
-    assert (found.runs, found.count) == (3, 3)
-    assert found.log == {"1": ["t/1"], "2": ["t/2"], "3": ["t/3"]}
-    assert found.with_log(found.log) == found
+    looks = looks_at(root, "rows").with_log(before.log)
+    assert (looks.runs, looks.count) == (3, 3)
+    assert looks.log == {"1": ["t/1"], "2": ["t/2"], "3": ["t/3"]}
+    assert looks.with_log(looks.log) == looks
 
 
-def shard(own: str, **log: list[str]) -> LookFacts:
-    """The looks that a shard's store knows of; own: the run of the shard."""
-    return look_facts(Looks({run: frozenset(models) for run, models in log.items()}), {}, run=own)
+def shard(run_id: str, **log: list[str]) -> LookFacts:
+    """The looks that a shard's store knows of; run_id: the run of the shard."""
+    return look_facts(Looks({run: frozenset(models) for run, models in log.items()}), {}, run=run_id)
 
 
 def test_shards_of_a_run_are_one_look_and_all_stores_count() -> None:
@@ -109,8 +109,8 @@ def test_shards_that_share_a_store_count_each_run_once() -> None:
 
 def test_merged_timings_are_those_of_the_store_that_timed_most() -> None:
     facts = {"variant": "int8", "workload": "b1", "passed": 1}
-    few, many = (LookFacts(runs=1, models=1, timings=[TimingFacts(times=n, **facts)]) for n in (2, 5))
-    merged = merge_looks([many, few])
+    smaller, larger = (LookFacts(runs=1, models=1, timings=[TimingFacts(times=n, **facts)]) for n in (2, 5))
+    merged = merge_looks([larger, smaller])
     assert merged is not None
-    assert [one.times for one in merged.timings] == [5]
+    assert [timing.times for timing in merged.timings] == [5]
     assert merge_looks([]) is None

@@ -19,7 +19,7 @@ from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
 
 
-def kept(folder: Path, name: str, at: str, suite: str = SUITE) -> None:
+def write_baseline(folder: Path, name: str, at: str, suite: str = SUITE) -> None:
     facts = SuiteFacts(path=suite, title="", digest="", seeds=[0])
     write_release(folder, suite=facts, accepted=AcceptedFacts(name=name, at=at))
 
@@ -39,16 +39,16 @@ def test_a_folder_above_runs_names_those_below(tmp_path: Path) -> None:
 
 
 def test_baselines_come_by_the_time_they_were_accepted(tmp_path: Path) -> None:
-    kept(tmp_path / "a" / "support", "a", "2026-11-03")
-    kept(tmp_path / "b" / "support", "b", "2026-11-01")
-    kept(tmp_path / "by-hand", "c", "2026-11-02")
-    kept(tmp_path / "a" / "other", "a", "2026-11-09", suite="bench/other.toml")
-    kept(tmp_path / "a" / ".support.new.7", "half", "2026-11-09")
-    assert [one.name for one in baselines_in(tmp_path, SUITE)] == ["b", "c", "a"]
+    write_baseline(tmp_path / "a" / "support", "a", "2026-11-03")
+    write_baseline(tmp_path / "b" / "support", "b", "2026-11-01")
+    write_baseline(tmp_path / "by-hand", "c", "2026-11-02")
+    write_baseline(tmp_path / "a" / "other", "a", "2026-11-09", suite="bench/other.toml")
+    write_baseline(tmp_path / "a" / ".support.new.7", "half", "2026-11-09")
+    assert [baseline.name for baseline in baselines_in(tmp_path, SUITE)] == ["b", "c", "a"]
 
 
 def test_a_baseline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    kept(tmp_path / "a" / "support", "a", "2026-11-03")
+    write_baseline(tmp_path / "a" / "support", "a", "2026-11-03")
     (tmp_path / "a/support/run.json").write_text("half")
     with pytest.raises(DataError, match=r"a/support/run\.json: not a run record of schema slimgate\.run/2"):
         baselines_in(tmp_path, SUITE)
@@ -85,10 +85,10 @@ def test_a_figure_that_is_not_finite_is_read_back_as_written(tmp_path: Path) -> 
     int8 = record.variant("int8").model_copy(update={"latency": {"b1": times}, "quality": metrics})
     text = to_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
     (tmp_path / "run.json").write_text(text)
-    found = read_record_file(tmp_path).record.variant("int8")
-    assert found.latency["b1"].speedup_interval == (0.5, inf)
-    assert (found.quality["loss"].value, found.quality["loss"].drop_points) == (inf, inf)
-    assert found.quality["loss"].interval is None
+    model = read_record_file(tmp_path).record.variant("int8")
+    assert model.latency["b1"].speedup_interval == (0.5, inf)
+    assert (model.quality["loss"].value, model.quality["loss"].drop_points) == (inf, inf)
+    assert model.quality["loss"].interval is None
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 

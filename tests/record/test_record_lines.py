@@ -28,19 +28,22 @@ def printed(capsys: pytest.CaptureFixture[str], *folders: Path) -> list[dict[str
 
 
 def test_every_line_has_every_column_and_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = printed(
+    printed_lines = printed(
         capsys, write_release(tmp_path / "a"), write_release(tmp_path / "b", created="2026-12-01")
     )
-    assert {tuple(line) for line in found} == {tuple(Line.model_fields)}
-    assert Counter(str(line["run"]) for line in found) == {"2026-11-01T08:00:00+00:00": 7, "2026-12-01": 7}
-    assert {line["suite"] for line in found} == {SUITE}
+    assert {tuple(line) for line in printed_lines} == {tuple(Line.model_fields)}
+    assert Counter(str(line["run"]) for line in printed_lines) == {
+        "2026-11-01T08:00:00+00:00": 7,
+        "2026-12-01": 7,
+    }
+    assert {line["suite"] for line in printed_lines} == {SUITE}
 
 
 def test_figures_have_columns_and_what_was_not_measured_is_null(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = {(one["variant"], one["kind"]): one for one in printed(capsys, write_release(tmp_path))}
-    accuracy = found["int8", "metric"]
+    by_kind = {(line["variant"], line["kind"]): line for line in printed(capsys, write_release(tmp_path))}
+    accuracy = by_kind["int8", "metric"]
     assert (accuracy["name"], accuracy["value"], accuracy["beside"], accuracy["rows"]) == (
         "accuracy",
         0.9425,
@@ -50,11 +53,11 @@ def test_figures_have_columns_and_what_was_not_measured_is_null(
     assert accuracy["drop"] == pytest.approx(0.75)
     assert (accuracy["budgets"], accuracy["verdict"]) == ("drop_points=1", "PASS")
     assert accuracy["p50_ms"] is None
-    latency = found["int8", "latency"]
-    told = [latency[key] for key in ("name", "p50_ms", "speedup", "speedup_low", "speedup_high", "p95_ms")]
-    assert told == ["b1", 5.0, 2.0, 1.9, 2.1, None]
-    assert found["int8", "size"]["artifact_bytes"] == 1_000_000
-    assert ("teacher", "behaviour") not in found
+    latency = by_kind["int8", "latency"]
+    figures = [latency[key] for key in ("name", "p50_ms", "speedup", "speedup_low", "speedup_high", "p95_ms")]
+    assert figures == ["b1", 5.0, 2.0, 1.9, 2.1, None]
+    assert by_kind["int8", "size"]["artifact_bytes"] == 1_000_000
+    assert ("teacher", "behaviour") not in by_kind
 
 
 def test_the_verdicts_of_the_lines_are_those_that_the_run_counts(tmp_path: Path) -> None:
@@ -63,18 +66,18 @@ def test_the_verdicts_of_the_lines_are_those_that_the_run_counts(tmp_path: Path)
         "shown": Model(gated=False, reason="x"),
     }
     record = read_record_file(write_release(tmp_path, models=models)).record
-    gated = [one for one in lines(record) if one.gated and one.verdict]
-    assert [(one.kind, one.verdict) for one in gated] == [("metric", "PASS"), ("behaviour", "FAIL")]
+    gated = [line for line in lines(record) if line.gated and line.verdict]
+    assert [(line.kind, line.verdict) for line in gated] == [("metric", "PASS"), ("behaviour", "FAIL")]
     # The line of behaviour has the worst verdict of its two budgets: the flips hold, a slice does not.
-    assert sum(len((one.budgets or "").split(",")) for one in gated) == 3
-    told = record.verdict
-    assert (told.passed, told.failed) == (2, 1)
+    assert sum(len((line.budgets or "").split(",")) for line in gated) == 3
+    verdict = record.verdict
+    assert (verdict.passed, verdict.failed) == (2, 1)
 
 
-@pytest.mark.parametrize("what", ["load test", "KL log"])
-def test_judged_files_have_lines_with_their_verdicts(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("kind", ["load test", "KL log"])
+def test_judged_files_have_lines_with_their_verdicts(tmp_path: Path, kind: str) -> None:
     budgets = tmp_path / "budgets.toml"
-    if what == "load test":
+    if kind == "load test":
         base, target = write_vllm(tmp_path / "a.json", 1), write_vllm(tmp_path / "b.json", 2, slower=0.5)
         files = [base, target, "--repeat", write_vllm(tmp_path / "c.json", 3)]
         budgets.write_text("[budgets]\nlatency = { speedup_min = 1.1 }\n", "utf-8")
@@ -84,11 +87,11 @@ def test_judged_files_have_lines_with_their_verdicts(tmp_path: Path, what: str) 
     record = judge_into(tmp_path / "report", [*files, "--budgets", budgets]).record
     [model] = record.variants[1:]
     [result] = model.results()
-    judged, *figures = [one for one in lines(record) if one.variant == model.name]
+    judged, *figures = [line for line in lines(record) if line.variant == model.name]
     assert (judged.kind, judged.name or "", judged.verdict) == (result.kind, result.name, "PASS")
     assert figures
-    assert {(one.kind, one.verdict) for one in figures} == {(judged.kind, None)}
-    assert all(one.time_ms if what == "load test" else one.value for one in figures)
+    assert {(line.kind, line.verdict) for line in figures} == {(judged.kind, None)}
+    assert all(line.time_ms if kind == "load test" else line.value for line in figures)
 
 
 def test_a_model_with_an_error_has_a_line(tmp_path: Path) -> None:
@@ -100,11 +103,11 @@ def test_a_model_with_an_error_has_a_line(tmp_path: Path) -> None:
 
 def test_the_page_names_every_column() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", PAGE.read_text().split("## Dashboards")[1], re.M)
-    assert rows == [(name, one.description) for name, one in Line.model_fields.items()]
+    assert rows == [(name, field.description) for name, field in Line.model_fields.items()]
 
 
 def test_a_path_that_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lines", str(tmp_path)]) == 4
-    told = capsys.readouterr()
-    assert (told.out, len(told.err.splitlines())) == ("", 1)
-    assert "expected a run.json or the folder that holds it" in told.err
+    captured = capsys.readouterr()
+    assert (captured.out, len(captured.err.splitlines())) == ("", 1)
+    assert "expected a run.json or the folder that holds it" in captured.err

@@ -60,5 +60,5 @@ def test_names_that_become_equal_keep_their_verdicts(tmp_path: Path) -> None:
 def test_a_text_is_cut_to_what_mlflow_takes(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
     long = record.suite.model_copy(update={"title": "x" * 6000})
-    told = suite_run(record.model_copy(update={"suite": long})).tags["mlflow.note.content"]
-    assert (len(told), told[-2:]) == (5000, "x…")
+    note = suite_run(record.model_copy(update={"suite": long})).tags["mlflow.note.content"]
+    assert (len(note), note[-2:]) == (5000, "x…")

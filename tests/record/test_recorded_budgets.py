@@ -60,8 +60,8 @@ def test_what_no_interval_decides_is_undecided_under_every_limit() -> None:
     unseen = Judged("latency", "b1", facts, 2.0, (1.9, 2.1))
     assert verdict_under("speedup_min", 1.5, unseen) is Verdict.INCONCLUSIVE
     assert verdict_under("speedup_min", 3.0, unseen) is Verdict.INCONCLUSIVE
-    few = Judged("latency", "b1", facts, 1.3, (1.0, 1.6))
-    assert verdict_under("speedup_min", 1.7, few) is Verdict.FAIL
+    slower = Judged("latency", "b1", facts, 1.3, (1.0, 1.6))
+    assert verdict_under("speedup_min", 1.7, slower) is Verdict.FAIL
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_another_limit_of_a_speed_up_must_be_cleared_by_as_much(limit: float, ve
     times = LatencyFacts(
         speedup=2.0, speedup_interval=(1.73, 2.31), clearance=1.3, budgets=[facts], measured="now"
     )
-    [one] = judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
-    assert verdict_under("speedup_min", limit, one) is verdict
+    [judged] = judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
+    assert verdict_under("speedup_min", limit, judged) is verdict
 
 
 @pytest.mark.parametrize("recorded", [1.2, 1.5, 1.55])
@@ -105,9 +105,9 @@ def test_a_failed_budget_passes_under_a_limit_that_holds() -> None:
     assert verdict_under("drop_points", 50.0, judged) is Verdict.PASS
 
 
-@pytest.mark.parametrize(("reason", "found"), [(None, None), ("", None), (" \n", None), (" why ", "why")])
-def test_a_reason_of_blanks_is_none(reason: str | None, found: str | None) -> None:
-    assert clean_reason(reason) == found
+@pytest.mark.parametrize(("reason", "expected"), [(None, None), ("", None), (" \n", None), (" why ", "why")])
+def test_a_reason_of_blanks_is_none(reason: str | None, expected: str | None) -> None:
+    assert clean_reason(reason) == expected
 
 
 @pytest.mark.parametrize(

@@ -16,19 +16,19 @@ from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
-def budget(kind: str, found: Verdict, **fields: object) -> BudgetFacts:
-    return BudgetFacts(kind=kind, limit=1.0, verdict=found, **fields)
+def budget(kind: str, verdict: Verdict, **fields: object) -> BudgetFacts:
+    return BudgetFacts(kind=kind, limit=1.0, verdict=verdict, **fields)
 
 
-def quality(found: Verdict, *budgets: BudgetFacts) -> QualityFacts:
+def quality(verdict: Verdict, *budgets: BudgetFacts) -> QualityFacts:
     return QualityFacts(
         teacher=0.9,
         value=0.8,
         drop_points=1.0,
         n=9,
         budgets=list(budgets),
-        verdict=found,
-        message=f"a: accuracy {found}",
+        verdict=verdict,
+        message=f"a: accuracy {verdict}",
         measured="",
     )
 
@@ -44,29 +44,29 @@ def carried(kind: str, name: str = "") -> CarriedResult:
 def test_each_budget_counts_and_not_each_result() -> None:
     facts = quality(F, budget("drop_points", F), budget("floor", P))
     flips = BehaviourFacts(budgets=[budget(FlipsBudget.kind, P), budget("slices.accuracy", P)], verdict=P)
-    found = verdict([variant(quality={"accuracy": facts}, behaviour=flips)], SelfTest(), 0)
-    assert (found.passed, found.failed, found.inconclusive) == (3, 1, 0)
+    run_verdict = verdict([variant(quality={"accuracy": facts}, behaviour=flips)], SelfTest(), 0)
+    assert (run_verdict.passed, run_verdict.failed, run_verdict.inconclusive) == (3, 1, 0)
 
 
 def test_errors_and_broken_self_tests_are_counted() -> None:
     blind = SelfTestFacts(verdict=P, message="blind", measured="")
-    found = verdict([variant(error="a: it broke")], SelfTest(planted_fault=blind), 0)
-    assert (found.status, found.errors, found.failed) == ("FAIL", 2, 0)
-    assert found.messages == ["a: it broke", "blind"]
+    run_verdict = verdict([variant(error="a: it broke")], SelfTest(planted_fault=blind), 0)
+    assert (run_verdict.status, run_verdict.errors, run_verdict.failed) == ("FAIL", 2, 0)
+    assert run_verdict.messages == ["a: it broke", "blind"]
 
 
 def test_a_budget_that_only_warns_is_counted_apart() -> None:
     facts = quality(
         U, budget("drop_points", U, on_inconclusive="warn"), budget("floor", U, on_inconclusive="fail")
     )
-    found = verdict([variant(quality={"accuracy": facts})], SelfTest(), 0)
-    assert (found.inconclusive, found.warns) == (2, 1)
+    run_verdict = verdict([variant(quality={"accuracy": facts})], SelfTest(), 0)
+    assert (run_verdict.inconclusive, run_verdict.warns) == (2, 1)
 
 
 def test_a_record_with_an_earlier_result_is_partial_never_pass() -> None:
     model = variant(quality={"accuracy": quality(P)}, carried=[carried("quality", "accuracy")])
-    whole, run = verdict([model], SelfTest(), 0), verdict_of_this_run([model], SelfTest(), 0)
-    assert (whole.status, whole.passed, whole.carried) == ("partial", 1, 1)
+    record, run = verdict([model], SelfTest(), 0), verdict_of_this_run([model], SelfTest(), 0)
+    assert (record.status, record.passed, record.carried) == ("partial", 1, 1)
     assert (run.status, run.passed, run.missing) == ("partial", 0, 1)
 
 
@@ -75,8 +75,8 @@ def test_a_run_is_not_failed_by_what_an_earlier_run_judged() -> None:
     model = variant(
         quality=facts, error="a: it broke", carried=[carried("quality", "accuracy"), carried("error")]
     )
-    whole, run = verdict([model], SelfTest(), 2), verdict_of_this_run([model], SelfTest(), 2)
-    assert (whole.status, whole.failed, whole.errors) == ("FAIL", 1, 1)
+    record, run = verdict([model], SelfTest(), 2), verdict_of_this_run([model], SelfTest(), 2)
+    assert (record.status, record.failed, record.errors) == ("FAIL", 1, 1)
     assert (run.status, run.passed, run.failed, run.errors) == ("PASS", 1, 0, 0)
     assert (run.messages, run.missing) == ([], 3)  # an error is no check
 
@@ -107,20 +107,20 @@ def test_an_undecided_speed_tells_of_a_delay_that_was_not_seen() -> None:
     assert verdict_of_this_run([old], tested, 0).messages == []
 
 
-def slices(found: Verdict, **fields: object) -> BehaviourFacts:
-    return BehaviourFacts(budgets=[budget("slices.accuracy", found, **fields)], verdict=found)
+def slices(verdict: Verdict, **fields: object) -> BehaviourFacts:
+    return BehaviourFacts(budgets=[budget("slices.accuracy", verdict, **fields)], verdict=verdict)
 
 
 def test_undecided_slices_fail_unless_they_only_warn() -> None:
-    held = {"accuracy": quality(P, budget("drop_points", P))}
-    for wish, fails in (("fail", True), ("warn", False)):
-        model = variant(quality=held, behaviour=slices(U, on_inconclusive=wish))
-        found = verdict([model], SelfTest(), 0)
-        assert (found.status, found.inconclusive, found.fails) == ("INCONCLUSIVE", 1, fails)
+    metrics = {"accuracy": quality(P, budget("drop_points", P))}
+    for action, fails in (("fail", True), ("warn", False)):
+        model = variant(quality=metrics, behaviour=slices(U, on_inconclusive=action))
+        run_verdict = verdict([model], SelfTest(), 0)
+        assert (run_verdict.status, run_verdict.inconclusive, run_verdict.fails) == ("INCONCLUSIVE", 1, fails)
 
 
 def test_an_undecided_budget_fails_unless_all_of_them_only_warn() -> None:
-    one, two = (budget("drop_points", U, on_inconclusive=wish) for wish in ("warn", "fail"))
-    assert not verdict([variant(quality={"accuracy": quality(U, one)})], SelfTest(), 0).fails
-    assert verdict([variant(quality={"accuracy": quality(U, one, two)})], SelfTest(), 0).fails
+    warning, failing = (budget("drop_points", U, on_inconclusive=action) for action in ("warn", "fail"))
+    assert not verdict([variant(quality={"accuracy": quality(U, warning)})], SelfTest(), 0).fails
+    assert verdict([variant(quality={"accuracy": quality(U, warning, failing)})], SelfTest(), 0).fails
     assert verdict([variant(error="a: it broke")], SelfTest(), 0).fails

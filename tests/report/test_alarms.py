@@ -76,10 +76,10 @@ def test_a_label_that_no_gate_row_has_is_told() -> None:
     record = sample_record()
     gate = record.task.splits["gate"].model_copy(update={"label_counts": {"a": 40, "b": 0}})
     task = record.task.model_copy(update={"classes": ["a", "b", "c|d"], "splits": {"gate": gate}})
-    told = r"**No gate row has the label b, c\|d**: what a variant loses there is not judged."
-    assert list(alarms(record.model_copy(update={"task": task}))) == [told]
-    others = task.model_copy(update={"classes": ["x", "y"]})  # tasks whose classes are not the labels
-    assert list(alarms(record.model_copy(update={"task": others}))) == []
+    message = r"**No gate row has the label b, c\|d**: what a variant loses there is not judged."
+    assert list(alarms(record.model_copy(update={"task": task}))) == [message]
+    other_task = task.model_copy(update={"classes": ["x", "y"]})  # tasks whose classes are not the labels
+    assert list(alarms(record.model_copy(update={"task": other_task}))) == []
 
 
 def test_a_prediction_that_is_no_label_is_not_missed(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def record_of(facts: BehaviourFacts, classes: list[str]) -> RunRecord:
 def test_more_rows_on_the_diagonal_are_better_elsewhere_worse() -> None:
     facts = BehaviourFacts(confusion=[[9, 3], [0, 10]], confusion_teacher=[[12, 0], [1, 9]])
     record = record_of(facts, ["a", "b"])
-    found = confusion(record, record.variants[1])
-    assert found is not None
-    tones = [[(cell.change, cell.tone) for cell in cells] for _, cells in found.lines]
+    matrix = confusion(record, record.variants[1])
+    assert matrix is not None
+    tones = [[(cell.change, cell.tone) for cell in cells] for _, cells in matrix.lines]
     assert tones == [
         [("-3", "worse by-3"), ("+3", "worse by-3")],
         [("-1", "better by-2"), ("+1", "better by-2")],
@@ -49,9 +49,9 @@ def test_more_rows_on_the_diagonal_are_better_elsewhere_worse() -> None:
 def test_of_many_classes_the_pairs_that_moved_are_shown() -> None:
     cells = [(0, 0, 40, 30), (0, 9, 1, 11), (3, 3, 5, 5)]
     record = record_of(BehaviourFacts(confusion_cells=cells), [f"c{k}" for k in range(12)])
-    found = confusion(record, record.variants[1])
-    assert found is not None
-    assert [(label, to, before, cell.rows) for label, to, before, cell in found.pairs] == [
+    matrix = confusion(record, record.variants[1])
+    assert matrix is not None
+    assert [(label, to, before, cell.rows) for label, to, before, cell in matrix.pairs] == [
         ("c0", "(right)", "40", "30"),
         ("c0", "c9", "1", "11"),
     ]
@@ -64,17 +64,17 @@ def test_a_confusion_that_did_not_move_is_not_shown() -> None:
 
 def test_a_curve_stands_in_its_square_from_a_round_value_to_1() -> None:
     model = variant("x", behaviour=BehaviourFacts(tradeoff=points(), tradeoff_teacher=points(-0.02)))
-    found = tradeoff_curve(model)
-    assert found is not None
-    assert found.low == "0.5"
-    assert [(spot.x, spot.y) for spot in found.of_variant] == [(40.0, 40.0), (0.0, 10.0)]
-    assert found.path == "M40.0 40.0L0.0 10.0"
-    assert found.rows[0] == ("0.5", "0.800", "0.700", "90 %", "0.820", "0.700")
+    curve = tradeoff_curve(model)
+    assert curve is not None
+    assert curve.low == "0.5"
+    assert [(spot.x, spot.y) for spot in curve.of_variant] == [(40.0, 40.0), (0.0, 10.0)]
+    assert curve.path == "M40.0 40.0L0.0 10.0"
+    assert curve.rows[0] == ("0.5", "0.800", "0.700", "90 %", "0.820", "0.700")
 
 
-@pytest.mark.parametrize("found", [None, [], points()[:1]], ids=["none", "empty", "one"])
-def test_one_threshold_is_no_curve(found: list[TradeoffFacts] | None) -> None:
-    assert tradeoff_curve(variant("x", behaviour=BehaviourFacts(tradeoff=found))) is None
+@pytest.mark.parametrize("tradeoff", [None, [], points()[:1]], ids=["none", "empty", "one"])
+def test_one_threshold_is_no_curve(tradeoff: list[TradeoffFacts] | None) -> None:
+    assert tradeoff_curve(variant("x", behaviour=BehaviourFacts(tradeoff=tradeoff))) is None
 
 
 def test_pictures_are_drawn_of_what_there_is(tmp_path: Path) -> None:
@@ -85,9 +85,9 @@ def test_pictures_are_drawn_of_what_there_is(tmp_path: Path) -> None:
         tradeoff=points(),
         tradeoff_teacher=points(),
     )
-    both = draw_behaviour(record_of(facts, ["a", "b"]), tmp_path)
-    assert [path.name for path in both] == ["confusion.svg", "precision-recall.svg"]
-    text = both[0].read_text("utf-8")
+    paths = draw_behaviour(record_of(facts, ["a", "b"]), tmp_path)
+    assert [path.name for path in paths] == ["confusion.svg", "precision-recall.svg"]
+    text = paths[0].read_text("utf-8")
     assert "x − teacher" in text
     assert "+3" in text
     assert draw_behaviour(record_of(BehaviourFacts(), ["a", "b"]), tmp_path / "none") == []

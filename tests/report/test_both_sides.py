@@ -54,8 +54,8 @@ def test_the_words_of_a_limit_on_both_sides() -> None:
 
 
 def test_the_picture_has_both_limits() -> None:
-    model = next(one for one in with_budget(BOTH).variants if one.quality["accuracy"].budgets)
-    (line,) = [one for one in budgets(model) if one.limit == "drop within ±1 points"]
+    model = next(model for model in with_budget(BOTH).variants if model.quality["accuracy"].budgets)
+    (line,) = [budget for budget in budgets(model) if budget.limit == "drop within ±1 points"]
     assert line.measured == "drop -6.0 [-7.0, -5.0]"
     assert line.picture is not None
     upper, lower = line.picture.limits

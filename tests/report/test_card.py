@@ -47,19 +47,19 @@ def test_the_hubs_own_reader_finds_the_figures_of_the_record(tmp_path: Path, wri
 
     code, out, _ = written(folder, "int8")
 
-    [found] = ModelCard(out).data.eval_results or []
+    [evaluation] = ModelCard(out).data.eval_results or []
     assert code == 0
-    assert (found.metric_type, found.metric_value) == ("accuracy", facts.value)
-    assert found.metric_args["drop"] == facts.drop_points
-    assert tuple(found.metric_args["drop_interval"]) == facts.interval
-    assert (found.dataset_name, found.dataset_split) == ("files", "gate")
-    assert found.task_type == "text-classification"
+    assert (evaluation.metric_type, evaluation.metric_value) == ("accuracy", facts.value)
+    assert evaluation.metric_args["drop"] == facts.drop_points
+    assert tuple(evaluation.metric_args["drop_interval"]) == facts.interval
+    assert (evaluation.dataset_name, evaluation.dataset_split) == ("files", "gate")
+    assert evaluation.task_type == "text-classification"
 
 
 def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, written: Card) -> None:
     folder = write_release(tmp_path / "run", machine=machine(cpu="an old cpu"))
     _, out, _ = written(folder / "run.json", "int8")
-    for told in (
+    for text in (
         "drop 0.7 [0.6, 0.9]",
         "2.00× [1.90, 2.10] as fast",
         "an old cpu, 2 cores",
@@ -67,7 +67,7 @@ def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, writt
         "pytest bench",
         "The gate itself was not tested",
     ):
-        assert told in out
+        assert text in out
 
 
 @pytest.mark.parametrize("name", [model.name for model in sample_record().variants])
@@ -77,8 +77,8 @@ def test_every_model_of_a_full_record_has_a_card_for_the_hub(name: str) -> None:
     text = card(record, model)
     front = yaml.safe_load(text.split("---\n")[1])
     results = front.get("model-index", [{"results": []}])[0]["results"]
-    told = {one["type"]: one["value"] for result in results for one in result["metrics"]}
-    assert told == {metric: facts.value for metric, facts in model.quality.items()}
+    figures = {metric["type"]: metric["value"] for result in results for metric in result["metrics"]}
+    assert figures == {metric: facts.value for metric, facts in model.quality.items()}
     assert not re.search(r"\b(None|nan)\b", text)
 
 
@@ -103,8 +103,12 @@ def test_rows_of_the_hub_keep_config_split_and_revision(tmp_path: Path, written:
 
     data = ModelCard(written(folder, "int8")[1]).data
 
-    [found] = data.eval_results or []
-    assert (found.dataset_config, found.dataset_split, found.dataset_revision) == ("qqp", "validation", "abc")
+    [evaluation] = data.eval_results or []
+    assert (evaluation.dataset_config, evaluation.dataset_split, evaluation.dataset_revision) == (
+        "qqp",
+        "validation",
+        "abc",
+    )
     assert data.datasets == ["nyu-mll/glue"]
 
 
@@ -124,7 +128,7 @@ def test_an_unknown_variant_is_one_line_with_the_nearest(tmp_path: Path, written
 def changed(**update: object) -> tuple[RunRecord, VariantRecord]:
     """sample_record with its first variant changed, and that one's accuracy."""
     record = sample_record()
-    model = next(one for one in record.variants[1:] if "accuracy" in one.quality)
+    model = next(model for model in record.variants[1:] if "accuracy" in model.quality)
     of_accuracy = {key: value for key, value in update.items() if key in QualityFacts.model_fields}
     of_model = {key: value for key, value in update.items() if key not in QualityFacts.model_fields}
     facts = model.quality["accuracy"].model_copy(update=of_accuracy)
@@ -133,14 +137,14 @@ def changed(**update: object) -> tuple[RunRecord, VariantRecord]:
 
 def metric_args(text: str) -> dict[str, object]:
     [result] = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"]
-    found: dict[str, object] = result["metrics"][0]["args"]
-    return found
+    arguments: dict[str, object] = result["metrics"][0]["args"]
+    return arguments
 
 
 def test_what_would_pass_of_a_model_that_is_not_gated_is_no_pass() -> None:
     text = card(*changed(gated=False, reason="a twin", verdict=Verdict.PASS))
-    found = metric_args(text)
-    assert (found["verdict"], found["metric_verdict"], found["gated"]) == (
+    arguments = metric_args(text)
+    assert (arguments["verdict"], arguments["metric_verdict"], arguments["gated"]) == (
         "not gated, partial",
         "PASS",
         False,
@@ -154,8 +158,8 @@ def test_a_card_says_what_a_drop_is_and_its_interval() -> None:
     assert "the brackets hold its 90 % interval" in text
     front = yaml.safe_load(text.split("---\n")[1])
     [result] = front["model-index"][0]["results"]
-    told = "accuracy (drop 1.00 points against its teacher, 90 % interval [0.50, 1.50])"
-    assert result["metrics"][0]["name"] == told
+    expected = "accuracy (drop 1.00 points against its teacher, 90 % interval [0.50, 1.50])"
+    assert result["metrics"][0]["name"] == expected
 
 
 def test_a_figure_that_is_not_finite_is_not_in_the_front_matter() -> None:
@@ -174,11 +178,11 @@ def test_a_gate_that_fails_its_own_test_is_told_on_the_card() -> None:
 
 def test_a_card_loads_no_torch(tmp_path: Path) -> None:
     folder = write_release(tmp_path / "run")
-    told = (
+    program = (
         "import sys; from slimgate.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", told, "card", str(folder), "int8"], capture_output=True, text=True
+        [sys.executable, "-c", program, "card", str(folder), "int8"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 

@@ -18,11 +18,11 @@ def record_of(*facts: dict[str, Any]) -> RunRecord:
     """The sample record, whose first variants are these cascades."""
     record = sample_record()
     variants = list(record.variants)
-    for place, one in enumerate(facts):
+    for place, cascade in enumerate(facts):
         artifact = variants[place].artifact
         assert artifact is not None
-        told = artifact.model_copy(update={"cascade": CascadeFacts.model_validate(one)})
-        variants[place] = variants[place].model_copy(update={"artifact": told})
+        changed = artifact.model_copy(update={"cascade": CascadeFacts.model_validate(cascade)})
+        variants[place] = variants[place].model_copy(update={"artifact": changed})
     return record.model_copy(update={"variants": variants})
 
 
@@ -50,9 +50,9 @@ def test_a_plain_cascade_has_no_column_of_weights() -> None:
 def test_an_ensemble_shows_weights_and_the_loss_against_the_mean() -> None:
     together = PLAIN | {"weights": [0.625], "selection": CHOSEN}
     text = cascades(record_of(together, PLAIN | {"weights": [0.5]}, PLAIN))
-    header, chosen, given, plain = rows_of(text)
+    header, chosen, weighted, plain = rows_of(text)
     place = header.index("weight of the next")
-    assert [row[place] for row in (chosen, given, plain)] == ["0.62", "0.50", "–"]
+    assert [row[place] for row in (chosen, weighted, plain)] == ["0.62", "0.50", "–"]
     assert chosen[-1] == "800, lost 0.2 of 0.5 points against the mean of all"
-    assert [given[-1], plain[-1]] == ["weights only", "no, set in the suite"]
+    assert [weighted[-1], plain[-1]] == ["weights only", "no, set in the suite"]
     assert "An ensemble averages the scores of all models that a row reached." in text

@@ -29,38 +29,40 @@ WITHIN = sliced("label", "cash", 300, 3.0, (1.9, 4.1))  # the sample's budget on
 UNDECIDED = RunVerdict(status="INCONCLUSIVE", passed=1, failed=0, inconclusive=2, not_gated=0)
 
 
-def told(*slices: SliceFacts) -> str:
+def join_warnings(*slices: SliceFacts) -> str:
     """The warnings of a run whose one variant holds its budget, with these slices."""
-    held = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
+    metrics = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
     behaviour = BehaviourFacts(slices=list(slices), measured=MEASURED)
-    return "\n".join(warnings(sample_record(variants=[variant("pruned", quality=held, behaviour=behaviour)])))
+    return "\n".join(
+        warnings(sample_record(variants=[variant("pruned", quality=metrics, behaviour=behaviour)]))
+    )
 
 
 def test_a_slice_that_lost_too_much_is_told_without_a_budget() -> None:
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
-    assert f"{line}, its largest loss on 2 slices. No budget covers slices.\n" in told(LOST, WITHIN)
+    assert f"{line}, its largest loss on 2 slices. No budget covers slices.\n" in join_warnings(LOST, WITHIN)
     further = "1 more slice lost more than the budget for all rows allows."
     more = f"its largest loss on 3 slices. No budget covers slices. {further}"
-    assert f"{line}, {more}" in told(SMALLER, LOST, WITHIN)
+    assert f"{line}, {more}" in join_warnings(SMALLER, LOST, WITHIN)
 
 
 def test_a_slice_without_a_budget_is_told_beside_one_with() -> None:
     named = WITHIN.model_copy(update={"own_verdict": Verdict.PASS})
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
-    assert f"{line}, its largest loss on 1 slice without a budget." in told(LOST, named)
-    assert "No budget covers slices" not in told(LOST, named)
+    assert f"{line}, its largest loss on 1 slice without a budget." in join_warnings(LOST, named)
+    assert "No budget covers slices" not in join_warnings(LOST, named)
 
 
 @pytest.mark.parametrize(
-    "one",
+    "part",
     [
         WITHIN,
         LOST.model_copy(update={"verdict": Verdict.INCONCLUSIVE}),
     ],
     ids=["within what all may lose", "looked at by a budget"],
 )
-def test_other_slices_are_not(one: SliceFacts) -> None:
-    assert "slices" not in told(one)
+def test_other_slices_are_not(part: SliceFacts) -> None:
+    assert "slices" not in join_warnings(part)
 
 
 def test_notes_that_change_the_verdict_are_first_and_not_folded() -> None:
@@ -81,11 +83,13 @@ def test_notes_that_change_the_verdict_are_first_and_not_folded() -> None:
 
 
 def test_undecided_slices_are_inconclusive_and_ship_nothing() -> None:
-    slices = [WITHIN.model_copy(update={"verdict": one}) for one in (Verdict.PASS, Verdict.INCONCLUSIVE)]
+    slices = [
+        WITHIN.model_copy(update={"verdict": outcome}) for outcome in (Verdict.PASS, Verdict.INCONCLUSIVE)
+    ]
     budget = BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=Verdict.INCONCLUSIVE)
     behaviour = BehaviourFacts(slices=slices, budgets=[budget], verdict=Verdict.INCONCLUSIVE)
-    held = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
-    models = [variant("pruned", quality=held, behaviour=behaviour)]
+    metrics = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
+    models = [variant("pruned", quality=metrics, behaviour=behaviour)]
     record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
     assert verdict_line(record) == "**INCONCLUSIVE** · 1 budget holds, 1 is undecided"
     assert standing(record, record.variant("pruned")) == "**INCONCLUSIVE** (slices accuracy)"
@@ -138,11 +142,11 @@ def test_an_unseen_delay_warns_where_nothing_is_left_undecided() -> None:
     record = sample_record(self_test=SelfTest(planted_delay=hidden))
     line = "**The self-test could not detect any slow-down**: no speed-up of this run is proven."
     assert line in list(warnings(record))
-    said = record.verdict.model_copy(update={"messages": ["hidden"]})
-    assert line not in list(warnings(record.model_copy(update={"verdict": said})))
+    run_verdict = record.verdict.model_copy(update={"messages": ["hidden"]})
+    assert line not in list(warnings(record.model_copy(update={"verdict": run_verdict})))
     larger = SelfTest(planted_delay=hidden.model_copy(update={"seen": True, "clearance": 1.3}))
     line = "The self-test detected no slow-down under 30 % of a call: smaller differences in speed"
-    assert any(one.startswith(line) for one in warnings(sample_record(self_test=larger)))
+    assert any(warning.startswith(line) for warning in warnings(sample_record(self_test=larger)))
     smallest = SelfTest(planted_delay=hidden.model_copy(update={"seen": True, "clearance": 1.0}))
     assert "delay" not in "\n".join(warnings(sample_record(self_test=smallest)))
 
@@ -150,7 +154,9 @@ def test_an_unseen_delay_warns_where_nothing_is_left_undecided() -> None:
 def test_of_many_unsteady_times_four_are_named() -> None:
     shaky = {f"b{k}": LatencyFacts(mean_ms=2.0, std_ms=1.0, measured=MEASURED) for k in (1, 2, 4, 8, 16, 32)}
     [line] = [
-        one for one in warnings(sample_record(variants=[variant("a", latency=shaky)])) if "varied" in one
+        warning
+        for warning in warnings(sample_record(variants=[variant("a", latency=shaky)]))
+        if "varied" in warning
     ]
     assert line.count("a, batch") == 4
     assert line.endswith("and 2 more.")
@@ -230,7 +236,7 @@ def test_int8_of_ctranslate2_is_told_where_onednn_may_saturate(quantization: str
         nonzero_parameters=1,
     )
     record = sample_record()
-    model = next(one for one in record.variants[1:] if one.artifact is not None)
+    model = next(model for model in record.variants[1:] if model.artifact is not None)
     artifact = model.artifact.model_copy(update={"runtime": "ctranslate2"})
     model = model.model_copy(update={"steps": [step], "artifact": artifact})
     machine = record.machine.model_copy(update={"instructions": ["avx2"]})

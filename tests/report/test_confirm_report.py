@@ -50,11 +50,11 @@ def test_one_look_is_not_worth_a_line() -> None:
 
 
 def test_further_looks_are_said_in_one_line_each() -> None:
-    told = cautions(
+    text = cautions(
         looks=LookFacts(runs=7, models=12), confirm=ROWS.model_copy(update={"looks": 2, "models": 3})
     )
-    assert "**These gate rows were looked at by 7 runs with other models** (12 models in all)" in told
-    assert "The confirm rows were looked at 2 times, by 3 models; the first look counts." in told
+    assert "**These gate rows were looked at by 7 runs with other models** (12 models in all)" in text
+    assert "The confirm rows were looked at 2 times, by 3 models; the first look counts." in text
 
 
 def test_speed_that_was_judged_until_it_passed_is_said() -> None:
@@ -62,8 +62,8 @@ def test_speed_that_was_judged_until_it_passed_is_said() -> None:
         TimingFacts(variant="int8", workload="b1", times=3, passed=1),
         TimingFacts(variant="pruned", workload="b32", times=2, passed=2),
     ]
-    told = cautions(looks=LookFacts(runs=1, models=2, timings=timings))
-    assert "Speed was judged again, and the last time counts: int8, batch 1 (3 times, 1 passed)." in told
+    text = cautions(looks=LookFacts(runs=1, models=2, timings=timings))
+    assert "Speed was judged again, and the last time counts: int8, batch 1 (3 times, 1 passed)." in text
 
 
 def test_a_variant_that_held_on_confirm_rows_stays_what_it_was() -> None:
@@ -118,14 +118,14 @@ def test_a_bound_from_before_more_variants_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("looks", "among", "told"),
+    ("looks", "among", "message"),
     [
         (1, 1, "(drop 0.5 [0.1, 1.0]; on 3,000 confirm rows)"),
         (1, 2, "(drop 0.5, at most 1.2 allowing for the choice among 2, on 3,000 confirm rows)"),
         (2, 1, "(drop 0.4, at most 1.3 allowing for the choice among 4)"),
     ],
 )
-def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among: int, told: str) -> None:
+def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among: int, message: str) -> None:
     gate = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, among=4, bound_among=1.3)
     again = quality("int8", "accuracy", 0.5, (0.1, 1.0), Verdict.PASS, among=among, bound_among=1.2)
     models = [
@@ -133,7 +133,7 @@ def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among:
         variant("int8", quality={"accuracy": gate}, confirm={"accuracy": again}, artifact=artifact(10, 10)),
     ]
     rows = ROWS.model_copy(update={"looks": looks})
-    assert told in recommend(sample_record(variants=models, confirm=rows))[0]
+    assert message in recommend(sample_record(variants=models, confirm=rows))[0]
 
 
 @pytest.mark.parametrize("outcome", [Verdict.PASS, Verdict.FAIL])
@@ -155,8 +155,8 @@ def test_a_fail_on_the_confirm_rows_is_annotated() -> None:
 def test_other_gates_of_the_data_are_on_report_and_card() -> None:
     pytest.importorskip("huggingface_hub")
     looks = LookFacts(runs=1, models=1, cuts=4)
-    told = "4 different gates were cut from the same data, and judged"
-    assert told in cautions(looks=looks)
+    message = "4 different gates were cut from the same data, and judged"
+    assert message in cautions(looks=looks)
     record = sample_record(looks=looks)
-    assert told in card(record, record.variants[1])
+    assert message in card(record, record.variants[1])
     assert "different gates" not in cautions(looks=LookFacts(runs=1, models=1))

@@ -43,25 +43,25 @@ def parsed(line: str) -> tuple[str, ...]:
 
 
 def test_a_budget_that_does_not_hold_is_an_error_on_its_suite(tmp_path: Path) -> None:
-    found = record(tmp_path, int8=Model(), bad=Model(wrong=LOST))
-    (line,) = budget_annotations(found, "models/bench/a,b.toml")
+    run = record(tmp_path, int8=Model(), bad=Model(wrong=LOST))
+    (line,) = budget_annotations(run, "models/bench/a,b.toml")
     level, file, title, message = parsed(line)
     assert (level, file, title) == ("error", "models/bench/a,b.toml", "slimgate: bad, accuracy")
-    assert message == found.variant("bad").quality["accuracy"].message
+    assert message == run.variant("bad").quality["accuracy"].message
 
 
 def test_errors_come_before_undecided_budgets_which_are_warnings(tmp_path: Path) -> None:
     undecided = Model(budgets=(QualityBudget("drop_points", 0.75),))
-    found = budget_annotations(record(tmp_path, unsure=undecided, bad=Model(wrong=LOST)), "x.toml")
-    assert [parsed(line)[0::2][:2] for line in found] == [
+    lines = budget_annotations(record(tmp_path, unsure=undecided, bad=Model(wrong=LOST)), "x.toml")
+    assert [parsed(line)[0::2][:2] for line in lines] == [
         ("error", "slimgate: bad, accuracy"),
         ("warning", "slimgate: unsure, accuracy"),
     ]
 
 
 def test_undecided_slices_are_a_warning(tmp_path: Path) -> None:
-    found = record(tmp_path, int8=Model(slices=SliceBudget(drop_points=1.0)))
-    (line,) = budget_annotations(found, "x.toml")
+    run = record(tmp_path, int8=Model(slices=SliceBudget(drop_points=1.0)))
+    (line,) = budget_annotations(run, "x.toml")
     level, _, title, message = parsed(line)
     assert (level, title) == ("warning", "slimgate: int8, slices")
     assert "0 inside, 4 undecided" in message
@@ -74,8 +74,8 @@ def test_a_percent_sign_and_a_line_break_arrive_as_they_were(tmp_path: Path) -> 
 
 
 def test_flips_over_their_budget_are_told_by_their_own_line(tmp_path: Path) -> None:
-    found = record(tmp_path, int8=Model(wrong=LOST, budgets=(), flips=FlipsBudget(flips_max_percent=0.5)))
-    (line,) = budget_annotations(found, "x.toml")
+    run = record(tmp_path, int8=Model(wrong=LOST, budgets=(), flips=FlipsBudget(flips_max_percent=0.5)))
+    (line,) = budget_annotations(run, "x.toml")
     assert parsed(line)[2] == "slimgate: int8, flips"
     assert "right to wrong" in parsed(line)[3]
 
@@ -101,13 +101,13 @@ def test_what_is_not_gated_is_not_annotated(tmp_path: Path) -> None:
 
 def test_a_gate_that_is_not_sound_is_annotated(tmp_path: Path) -> None:
     part = SelfTestFacts(verdict=Verdict.FAIL, message="the copy answers otherwise", measured="")
-    found = record(tmp_path).model_copy(update={"self_test": SelfTest(identical=part)})
-    assert parsed(budget_annotations(found, "x.toml")[0])[2:] == ("slimgate: the gate itself", part.message)
+    run = record(tmp_path).model_copy(update={"self_test": SelfTest(identical=part)})
+    assert parsed(budget_annotations(run, "x.toml")[0])[2:] == ("slimgate: the gate itself", part.message)
 
 
-@pytest.mark.parametrize(("value", "found"), [("true", True), ("false", False), (None, False)])
-def test_only_a_workflow_is_told(value: str | None, found: bool) -> None:
-    assert in_actions({} if value is None else {"GITHUB_ACTIONS": value}) is found
+@pytest.mark.parametrize(("value", "expected"), [("true", True), ("false", False), (None, False)])
+def test_only_a_workflow_is_told(value: str | None, expected: bool) -> None:
+    assert in_actions({} if value is None else {"GITHUB_ACTIONS": value}) is expected
 
 
 def test_the_summary_is_added_to_what_is_there(tmp_path: Path) -> None:
@@ -123,15 +123,16 @@ def test_what_would_act_on_a_screen_is_shown(tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_run_judged_says_so(tmp_path: Path) -> None:
-    found = record(tmp_path, bad=Model(wrong=LOST))
+    run = record(tmp_path, bad=Model(wrong=LOST))
     old = CarriedResult(kind="quality", name="accuracy", measured="2026-11-20T14:02:03+00:00")
     models = [
-        one.model_copy(update={"carried": [old]}) if one.name == "bad" else one for one in found.variants
+        model.model_copy(update={"carried": [old]}) if model.name == "bad" else model
+        for model in run.variants
     ]
-    carried = found.model_copy(update={"variants": models})
+    carried = run.model_copy(update={"variants": models})
     (line,) = budget_annotations(carried, "x.toml")
     when = "carried over, measured 2026-11-20 14:02 UTC"
     assert parsed(line)[2] == f"slimgate: bad, accuracy ({when})"
-    message = found.variant("bad").quality["accuracy"].message
+    message = run.variant("bad").quality["accuracy"].message
     assert f"{message} ({when})" in pr_comment([carried]).replace("\\", "")
-    assert when not in pr_comment([found])
+    assert when not in pr_comment([run])

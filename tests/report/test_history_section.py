@@ -89,5 +89,5 @@ def test_more_gates_than_letters_keep_names_of_their_own(tmp_path: Path) -> None
         read_record_file(write_release(tmp_path / f"v{number}", gate_digest=f"gate-{number % 28}"))
         for number in range(29)
     ]
-    first, *others = re.findall(r"8,000 \((\w+)\)", history_report(releases))
-    assert others == [*"BCDEFGHIJKLMNOPQRSTUVWXYZ", "A2", "B2", first]
+    first, *rest = re.findall(r"8,000 \((\w+)\)", history_report(releases))
+    assert rest == [*"BCDEFGHIJKLMNOPQRSTUVWXYZ", "A2", "B2", first]

@@ -97,25 +97,27 @@ def test_every_model_has_a_row_and_what_it_opens() -> None:
 
 def test_the_page_is_sound_and_says_what_its_parts_are() -> None:
     page = page_of(sample_record())
-    ids = [one.attributes["id"] for one in page.all() if "id" in one.attributes]
+    ids = [element.attributes["id"] for element in page.all() if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     named = {
-        one.attributes[key]
-        for one in page.all()
+        element.attributes[key]
+        for element in page.all()
         for key in ("for", "aria-labelledby")
-        if key in one.attributes
+        if key in element.attributes
     }
     assert named <= set(ids)
-    levels = [int(one.tag[1]) for one in page.all("h1", "h2", "h3", "h4")]
+    levels = [int(element.tag[1]) for element in page.all("h1", "h2", "h3", "h4")]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
     for table in page.all("table"):
         assert table.all("caption"), table.text[:80]
     assert all(head.attributes.get("scope") in ("col", "row") for head in page.all("th"))
-    fields = {one.attributes.get("for") for one in page.all("label")}
+    fields = {element.attributes.get("for") for element in page.all("label")}
     inside = {id(field) for label in page.all("label") for field in label.all("input")}
-    assert all(one.attributes.get("id") in fields or id(one) in inside for one in page.all("input"))
+    assert all(
+        element.attributes.get("id") in fields or id(element) in inside for element in page.all("input")
+    )
     assert page.only("a", href="#main").text == "Skip to the report"
     assert page.only("p", id="shown").attributes["role"] == "status"
 
@@ -123,10 +125,10 @@ def test_the_page_is_sound_and_says_what_its_parts_are() -> None:
 def test_the_page_is_one_file_and_runs_its_own_script_only() -> None:
     page = page_of(sample_record())
     linked = [
-        one.attributes[key]
-        for one in page.all()
+        element.attributes[key]
+        for element in page.all()
         for key in ("src", "href", "srcset")
-        if key in one.attributes
+        if key in element.attributes
     ]
     assert set(linked) == {"#main", "#how-to-read-this", "data:,"}
     policy = page.all("meta")[1].attributes["content"]
@@ -135,7 +137,7 @@ def test_the_page_is_one_file_and_runs_its_own_script_only() -> None:
         text = page.all(tag)[-1].children[0]
         digest = base64.b64encode(sha256(str(text).encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
-    assert not [one for one in page.all() if "style" in one.attributes]
+    assert not [element for element in page.all() if "style" in element.attributes]
     assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", html_report(sample_record()))
 
 
@@ -170,17 +172,22 @@ def test_no_text_comes_alive(text: str) -> None:
     for written in (html_report(record), html_index([record], ["x/report.html"])):
         written.encode("utf-8")
         page = read_page(written)
-        assert {one.tag for one in page.all()} <= {one.tag for one in plain.all()} | {"a", "section"}
-        assert not [one for one in page.all() if any(name.startswith("on") for name in one.attributes)]
-        hrefs = {one.attributes["href"] for one in page.all("a")}
+        assert {element.tag for element in page.all()} <= {element.tag for element in plain.all()} | {
+            "a",
+            "section",
+        }
+        assert not [
+            element for element in page.all() if any(name.startswith("on") for name in element.attributes)
+        ]
+        hrefs = {element.attributes["href"] for element in page.all("a")}
         assert hrefs <= {"#main", "#how-to-read-this", "x/report.html", "http://a.b"}
         assert written.count("</script") == written.count("<script") == len(page.all("script"))
     page = page_of(record)
-    found = carried(page, "changed")
-    assert len(found["rows"]) == 1
-    assert not re.search("[\u2028\u2029\u202e\x1b]", str(found))
+    changed = carried(page, "changed")
+    assert len(changed["rows"]) == 1
+    assert not re.search("[\u2028\u2029\u202e\x1b]", str(changed))
     if text.isprintable():
-        assert found["rows"][0][2] == text
+        assert changed["rows"][0][2] == text
         assert row_of(page, text).all("button")[0].text == text
 
 
@@ -203,8 +210,8 @@ def judged(name: str, **fields: Any) -> Any:
 
 def written(folder: Path, **models: Outcomes) -> Path:
     (folder / "outcomes").mkdir()
-    for name, found in models.items():
-        write_outcomes(found, folder / "outcomes" / f"{name}.parquet")
+    for name, answers in models.items():
+        write_outcomes(answers, folder / "outcomes" / f"{name}.parquet")
     return folder
 
 
@@ -214,12 +221,12 @@ def test_changed_rows_come_from_the_outcomes_the_surest_first(tmp_path: Path) ->
     student = outcomes([1, 1, 0, 0, 1], labels, [0.6, 0.8, 0.95, 0.6, 0.5])
     folder = written(tmp_path, teacher=teacher, student=student)
     record = sample_record(variants=[sample_record().variant("teacher"), judged("student")])
-    found = changed_rows(record, folder, lambda rows: [f"text {row}" for row in rows])
-    own = found["models"]["student"]
-    assert (own["lost"], own["won"]) == (2, 1)
-    assert own["about"] == "2 rows turned from right to wrong, 1 from wrong to right."
-    words, rows = found["words"], found["rows"]
-    assert [(rows[row][0], kind, words[said], sure) for row, kind, said, sure in own["shown"]] == [
+    changed = changed_rows(record, folder, lambda rows: [f"text {row}" for row in rows])
+    model = changed["models"]["student"]
+    assert (model["lost"], model["won"]) == (2, 1)
+    assert model["about"] == "2 rows turned from right to wrong, 1 from wrong to right."
+    words, rows = changed["words"], changed["rows"]
+    assert [(rows[row][0], kind, words[answer], sure) for row, kind, answer, sure in model["shown"]] == [
         ("all/2", LOST, "numpy", 0.95),
         ("all/0", LOST, "pandas", 0.6),
         ("all/3", WON, "numpy", 0.6),
@@ -237,24 +244,27 @@ def test_of_very_many_rows_the_page_holds_some_and_counts_all(tmp_path: Path) ->
     student = outcomes([1] * 1000, labels, [0.9] * 1000)
     folder = written(tmp_path, teacher=teacher, student=student, other=student)
     record = sample_record(variants=[sample_record().variant("teacher"), judged("student"), judged("other")])
-    found = changed_rows(record, folder)
-    assert found["models"]["student"]["lost"] == 1000
-    assert len(found["models"]["student"]["shown"]) == 300
-    assert found["models"]["student"]["about"] == (
+    changed = changed_rows(record, folder)
+    assert changed["models"]["student"]["lost"] == 1000
+    assert len(changed["models"]["student"]["shown"]) == 300
+    assert changed["models"]["student"]["about"] == (
         "1,000 rows turned from right to wrong, 0 from wrong to right. 300 of them are in this page, the "
         "most confident answers first; all are in outcomes/*.parquet."
     )
-    assert len(found["rows"]) == 300, "a row that two variants lost stands once"
-    assert found["rows"][0][2] is None, "nobody gave its text"
+    assert len(changed["rows"]) == 300, "a row that two variants lost stands once"
+    assert changed["rows"][0][2] is None, "nobody gave its text"
 
 
 def test_without_outcomes_the_rows_are_those_the_record_quotes() -> None:
-    found = changed_rows(sample_record())
-    assert list(found["models"]) == ["student", "distilled"]
-    assert found["models"]["student"]["lost"] == 361
-    about = found["models"]["student"]["about"]
+    changed = changed_rows(sample_record())
+    assert list(changed["models"]) == ["student", "distilled"]
+    assert changed["models"]["student"]["lost"] == 361
+    about = changed["models"]["student"]["about"]
     assert about.endswith("2 of them are in this page."), "no outcomes are beside it"
-    assert [found["rows"][one[0]][0] for one in found["models"]["student"]["shown"]] == ["all/8012", "all/77"]
+    assert [changed["rows"][row[0]][0] for row in changed["models"]["student"]["shown"]] == [
+        "all/8012",
+        "all/77",
+    ]
 
 
 def test_rows_neither_right_nor_wrong_are_those_that_moved_most(tmp_path: Path) -> None:
@@ -266,17 +276,17 @@ def test_rows_neither_right_nor_wrong_are_those_that_moved_most(tmp_path: Path) 
 
     folder = written(tmp_path, teacher=scores(1.0, 2.0, 3.0), student=scores(1.5, 2.0, 1.0))
     record = sample_record(variants=[sample_record().variant("teacher"), judged("student")])
-    found = changed_rows(record, folder)
-    shown = found["models"]["student"]["shown"]
-    assert [(found["rows"][row][0], kind, found["words"][said]) for row, kind, said, _ in shown] == [
+    changed = changed_rows(record, folder)
+    shown = changed["models"]["student"]["shown"]
+    assert [(changed["rows"][row][0], kind, changed["words"][answer]) for row, kind, answer, _ in shown] == [
         ("c", MOVED, "score 1"),
         ("a", MOVED, "score 1.500"),
     ], "b did not move"
-    assert found["models"]["student"]["moved"] == 2
-    assert found["models"]["student"]["about"] == (
+    assert changed["models"]["student"]["moved"] == 2
+    assert changed["models"]["student"]["about"] == (
         "The score of 2 of 3 rows changed. All of them are in this page, those that moved furthest first."
     )
-    assert found["words"][found["rows"][0][1]] == "3"
+    assert changed["words"][changed["rows"][0][1]] == "3"
 
 
 def of_logs(folder: Path, base: list[float], target: list[float], *, higher_is_better: bool) -> Any:
@@ -302,12 +312,12 @@ def test_rows_of_logs_got_worse_or_better(
     tmp_path: Path, higher_is_better: bool, kinds: list[int], ways: tuple[int, int]
 ) -> None:
     base, target = [1.0, 0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.0, 1.0]
-    found = of_logs(tmp_path, base, target, higher_is_better=higher_is_better)
-    own = found["models"]["int4"]
-    assert [row[1] for row in found["rows"]] == [None] * 3, "the number of a comparison is no label"
-    assert [kind for _, kind, _, _ in own["shown"]] == kinds
-    assert (own["moved"], own["worse"], own["better"]) == (3, *ways)
-    assert own["about"] == (
+    changed = of_logs(tmp_path, base, target, higher_is_better=higher_is_better)
+    model = changed["models"]["int4"]
+    assert [row[1] for row in changed["rows"]] == [None] * 3, "the number of a comparison is no label"
+    assert [kind for _, kind, _, _ in model["shown"]] == kinds
+    assert (model["moved"], model["worse"], model["better"]) == (3, *ways)
+    assert model["about"] == (
         f"The score of 3 of 5 rows changed: {ways[0]} got worse, {ways[1]} better. "
         "All of them are in this page, those that moved furthest first."
     )
@@ -315,19 +325,19 @@ def test_rows_of_logs_got_worse_or_better(
 
 def test_of_very_many_moved_rows_the_page_tells_how_many(tmp_path: Path) -> None:
     base, target = [1.0] * 6_000, [0.0] * 1_200 + [1.0] * 4_800
-    own = of_logs(tmp_path, base, target, higher_is_better=True)["models"]["int4"]
-    assert len(own["shown"]) == 300
-    assert own["about"] == (
+    model = of_logs(tmp_path, base, target, higher_is_better=True)["models"]["int4"]
+    assert len(model["shown"]) == 300
+    assert model["about"] == (
         "The score of 1,200 of 6,000 rows changed: 1,200 got worse, 0 better. 300 of them are in this page, "
         "those that moved furthest; all are in outcomes/*.parquet."
     )
 
 
 def test_of_equal_scores_no_row_is_in_the_page(tmp_path: Path) -> None:
-    found = of_logs(tmp_path, [1.0, 0.0], [1.0, 0.0], higher_is_better=True)
-    own = found["models"]["int4"]
-    assert (own["shown"], found["rows"]) == ([], [])
-    assert own["about"] == "The score of all 2 rows is unchanged."
+    changed = of_logs(tmp_path, [1.0, 0.0], [1.0, 0.0], higher_is_better=True)
+    model = changed["models"]["int4"]
+    assert (model["shown"], changed["rows"]) == ([], [])
+    assert model["about"] == "The score of all 2 rows is unchanged."
 
 
 def test_charts_stand_at_what_is_proved() -> None:
@@ -361,9 +371,9 @@ def test_figures_that_are_not_finite_are_left_out() -> None:
         artifact=artifact(0, 0),
     )
     page = page_of(sample_record(variants=[sample_record().variants[0], odd]))
-    found = carried(page, "data")["models"][1]
-    assert found["drops"] == {"accuracy": None}
-    assert "p50" not in found["times"]["b1"]
+    model = carried(page, "data")["models"][1]
+    assert model["drops"] == {"accuracy": None}
+    assert "p50" not in model["times"]["b1"]
 
 
 def test_a_gate_that_failed_its_own_test_says_so() -> None:
@@ -391,7 +401,7 @@ def test_the_page_over_all_suites_links_to_each() -> None:
     suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
     records = [sample_record(), sample_record(verdict=passed, suite=suite)]
     page = read_page(html_index(records, ["library_docs/report.html", Path("my suite/report.html")]))
-    assert [one.attributes["href"] for one in page.only("table").all("a")] == [
+    assert [element.attributes["href"] for element in page.only("table").all("a")] == [
         "library_docs/report.html",
         "my%20suite/report.html",
     ]
@@ -413,12 +423,14 @@ def test_intervals_stand_on_one_scale_and_far_ones_at_its_edge() -> None:
 def luminance(colour: str) -> float:
     """Relative luminance of #rrggbb, WCAG 2.2."""
     shares = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares)
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+def contrast(colour: str, other: str) -> float:
+    light, dark = sorted((luminance(colour), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
@@ -426,13 +438,13 @@ def contrast(one: str, other: str) -> float:
 def test_all_text_can_be_read_on_its_ground(scheme: int) -> None:
     style = str(page_of(sample_record()).only("style").children[0])
     pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
-    colours = {name: both[scheme] for name, *both in pairs}
+    colours = {name: shades[scheme] for name, *shades in pairs}
     written = [("text", ground) for ground in ("back", "card", "good-back")]
     tones = ("quiet", "link", "good", "bad", "open")
     written += [(tone, ground) for tone in tones for ground in ("back", "card")]
     written += [("quiet", "good-back"), *(("on-badge", tone) for tone in ("good", "bad", "open", "free"))]
-    found = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in written}
-    assert {pair: value for pair, value in found.items() if value < 4.5} == {}
+    contrasts = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in written}
+    assert {pair: value for pair, value in contrasts.items() if value < 4.5} == {}
 
 
 def test_a_budget_on_memory_is_among_the_budgets() -> None:
@@ -441,20 +453,20 @@ def test_a_budget_on_memory_is_among_the_budgets() -> None:
         peak_bytes=10**8, ratio=0.9, spread=(0.89, 0.91), budgets=[budget], verdict=FAIL, measured="now"
     )
     page = page_of(sample_record(variants=[sample_record().variants[0], variant("big", memory=memory)]))
-    told = "memory 0.900 [0.890, 0.910] of the teacher's peak at most 0.5 of the teacher's FAIL"
-    assert told in details_of(page, "big").text
+    text = "memory 0.900 [0.890, 0.910] of the teacher's peak at most 0.5 of the teacher's FAIL"
+    assert text in details_of(page, "big").text
 
 
 def test_no_text_is_so_long_that_the_page_is() -> None:
     sample, huge = sample_record(), "x" * 1_000_000
-    found = sample.variant("student").behaviour
-    assert found is not None
-    assert found.flips is not None
-    quoted = [one.model_copy(update={"id": huge, "text": huge}) for one in found.flips.quoted]
-    slices = [one.model_copy(update={"value": huge}) for one in found.slices or ()]
-    flips = found.flips.model_copy(update={"quoted": quoted})
+    behaviour = sample.variant("student").behaviour
+    assert behaviour is not None
+    assert behaviour.flips is not None
+    quoted = [row.model_copy(update={"id": huge, "text": huge}) for row in behaviour.flips.quoted]
+    slices = [part.model_copy(update={"value": huge}) for part in behaviour.slices or ()]
+    flips = behaviour.flips.model_copy(update={"quoted": quoted})
     student = sample.variant("student").model_copy(
-        update={"behaviour": found.model_copy(update={"flips": flips, "slices": slices})}
+        update={"behaviour": behaviour.model_copy(update={"flips": flips, "slices": slices})}
     )
     record = sample_record(
         variants=[sample.variants[0], student, variant("broken", error=huge)],

@@ -49,31 +49,31 @@ class Opened:
 
     def models(self) -> list[str]:
         """Names in the table that are shown, from top to bottom."""
-        found = "bodies => bodies.filter(body => !body.hidden).map(body => body.dataset.name)"
-        return list(self.page.eval_on_selector_all("#models > tbody", found))
+        script = "bodies => bodies.filter(body => !body.hidden).map(body => body.dataset.name)"
+        return list(self.page.eval_on_selector_all("#models > tbody", script))
 
     def focused(self) -> str:
         """What has the focus, in words."""
-        told = "() => { const on = document.activeElement; return [on.id, on.ariaLabel, on.innerText]; }"
-        return " ".join(part for part in self.page.evaluate(told) if part)
+        script = "() => { const on = document.activeElement; return [on.id, on.ariaLabel, on.innerText]; }"
+        return " ".join(part for part in self.page.evaluate(script) if part)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield found
-        found.close()
+        chromium = started.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
     """The sample's page; afterwards: no error, and nothing was asked for but the page."""
-    found = open_record(browser, sample_record(), tmp_path)
-    yield found
-    assert found.said == []
-    assert found.asked == [found.path.as_uri()]
-    found.page.close()
+    window = open_record(browser, sample_record(), tmp_path)
+    yield window
+    assert window.said == []
+    assert window.asked == [window.path.as_uri()]
+    window.page.close()
 
 
 def open_record(
@@ -164,9 +164,9 @@ def test_the_keyboard_reaches_everything(opened: Opened) -> None:
     assert reached[0] == "Skip to the report"
     reached = reached[: reached.index("Skip to the report", 1)]  # then it begins again
     order = ["theme", "filter", "student", "int8: 0.89×", "int8: 8.679 bits", "Behaviour", "How to read"]
-    places = [next(k for k, one in enumerate(reached) if name in one) for name in order]
+    places = [next(k for k, text in enumerate(reached) if name in text) for name in order]
     assert places == sorted(places)
-    assert sum(one.startswith("int8: ") for one in reached) == 2, "each chart of points is one stop"
+    assert sum(text.startswith("int8: ") for text in reached) == 2, "each chart of points is one stop"
 
 
 def test_arrow_keys_go_from_point_to_point_and_enter_opens_one(opened: Opened) -> None:
@@ -196,17 +196,17 @@ def test_the_front_follows_the_choices_and_has_a_table(opened: Opened) -> None:
 def test_a_page_with_nothing_measured_has_no_empty_charts(browser: Any, tmp_path: Path) -> None:
     sample = sample_record()
     bare = [model.model_copy(update={"quality": {}, "latency": {}}) for model in sample.variants]
-    found = open_record(browser, sample_record(variants=bare), tmp_path)
-    assert [found.page.locator(name).is_visible() for name in ("#front", "#times")] == [False, False]
-    assert found.said == []
-    found.page.close()
+    window = open_record(browser, sample_record(variants=bare), tmp_path)
+    assert [window.page.locator(name).is_visible() for name in ("#front", "#times")] == [False, False]
+    assert window.said == []
+    window.page.close()
 
 
 def test_the_page_fits_a_narrow_screen(browser: Any, tmp_path: Path) -> None:
-    found = open_record(browser, sample_record(), tmp_path, viewport={"width": 400, "height": 800})
-    found.page.get_by_role("button", name="student", exact=True).click()
-    assert found.page.evaluate("document.documentElement.scrollWidth") == 400
-    found.page.close()
+    window = open_record(browser, sample_record(), tmp_path, viewport={"width": 400, "height": 800})
+    window.page.get_by_role("button", name="student", exact=True).click()
+    assert window.page.evaluate("document.documentElement.scrollWidth") == 400
+    window.page.close()
 
 
 def test_charts_fit_a_narrow_screen_and_hold_every_point(browser: Any, tmp_path: Path) -> None:
@@ -216,7 +216,9 @@ def test_charts_fit_a_narrow_screen_and_hold_every_point(browser: Any, tmp_path:
     better = sample.variant("student").model_copy(update={"quality": {"accuracy": accuracy}})
     models = [better if model.name == "student" else model for model in sample.variants]
     size = {"width": 400, "height": 800}
-    found = open_record(browser, sample_record(variants=models), tmp_path, viewport=size, color_scheme="dark")
+    window = open_record(
+        browser, sample_record(variants=models), tmp_path, viewport=size, color_scheme="dark"
+    )
     outside = """charts => charts.flatMap(chart => {
       const frame = chart.getBoundingClientRect();
       return [...chart.querySelectorAll("g.point")].filter(mark => {
@@ -224,12 +226,12 @@ def test_charts_fit_a_narrow_screen_and_hold_every_point(browser: Any, tmp_path:
         return box.top < frame.top || box.bottom > frame.bottom || box.right > frame.right;
       }).map(mark => mark.getAttribute("aria-label"));
     })"""
-    assert found.page.locator("#front g.point").count() > 3
-    assert found.page.eval_on_selector_all(".drawing svg", outside) == []
+    assert window.page.locator("#front g.point").count() > 3
+    assert window.page.eval_on_selector_all(".drawing svg", outside) == []
     wider = "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
-    assert found.page.eval_on_selector_all(".drawing", wider) == 0
-    assert found.said == []
-    found.page.close()
+    assert window.page.eval_on_selector_all(".drawing", wider) == 0
+    assert window.said == []
+    window.page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -257,11 +259,13 @@ def test_a_page_of_200_variants_and_20000_rows_opens_in_2_s(browser: Any, tmp_pa
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(path.as_uri())
-    found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    metrics = {
+        metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]
+    }
     loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
     size = path.stat().st_size / 1024**2
-    print(f"\n{size:.1f} MB, opened in {loaded:.0f} ms, {1000 * found['TaskDuration']:.0f} ms of computing")  # noqa: T201
+    print(f"\n{size:.1f} MB, opened in {loaded:.0f} ms, {1000 * metrics['TaskDuration']:.0f} ms of computing")  # noqa: T201
     assert page.locator("#models > tbody").count() == 201
-    assert found["TaskDuration"] < OPENING_SECONDS
+    assert metrics["TaskDuration"] < OPENING_SECONDS
     assert size < 8
     page.close()

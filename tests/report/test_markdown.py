@@ -61,7 +61,7 @@ def row(report: str, name: str) -> list[str]:
     """The cells of a variant in the comparison table."""
     lines = section(report, "Variants").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return next(found for found in cells if found[0] == name)
+    return next(texts for texts in cells if texts[0] == name)
 
 
 def one_variant(*, status: str = "PASS", **fields: object) -> RunRecord:
@@ -83,13 +83,13 @@ def test_the_report_of_the_sample_is_the_golden_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"),
+    ("options", "shown"),
     [({"scope": "layer"}, "scope = layer"), ({}, MISSING), (None, "sparsity = 0.5, scope = layer")],
     ids=["some", "none", "not known"],
 )
-def test_options_left_at_their_defaults_are_not_listed(given: Any, shown: str) -> None:
+def test_options_left_at_their_defaults_are_not_listed(options: Any, shown: str) -> None:
     params = {"sparsity": 0.5, "scope": "layer"}
-    step = StepFacts(name="magnitude_prune", params=params, given=given, seconds=0.7, log={})
+    step = StepFacts(name="magnitude_prune", params=params, given=options, seconds=0.7, log={})
     report = suite_report(sample_record(variants=[sample_record().variants[0], variant("x", steps=[step])]))
     row = next(line for line in report.splitlines() if "magnitude_prune" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")][2:4] == ["magnitude_prune", shown]
@@ -153,9 +153,9 @@ def test_the_first_screen_is_short() -> None:
 
 def test_a_verdict_line_is_said_once() -> None:
     record = sample_record()
-    found = [one.facts.message for model in record.variants for one in model.results()]
+    messages = [result.facts.message for model in record.variants for result in model.results()]
     for text in (suite_report(record), pr_comment([record])):
-        for message in filter(None, found):
+        for message in filter(None, messages):
             assert text.count(escape(message)) <= 1
     student = section(suite_report(record), "Verdicts")
     assert "- student: accuracy FAIL, quoted above · method: Gaffke's bound, grouped" in student
@@ -288,16 +288,16 @@ def test_shared_budgets_are_in_the_head_others_in_the_cells() -> None:
     assert "accuracy (drop at most 2)" in row(suite_report(sample_record()), "variant")
 
     def budgeted(name: str, *budgets: tuple[str, float]) -> VariantRecord:
-        own = [BudgetFacts(kind=kind, limit=limit, verdict=PASS) for kind, limit in budgets]
-        facts = quality(name, "accuracy", 0.3, (0.0, 0.6), PASS).model_copy(update={"budgets": own})
+        judged = [BudgetFacts(kind=kind, limit=limit, verdict=PASS) for kind, limit in budgets]
+        facts = quality(name, "accuracy", 0.3, (0.0, 0.6), PASS).model_copy(update={"budgets": judged})
         return variant(name, quality={"accuracy": facts})
 
     def cells(*variants: VariantRecord) -> list[str]:
         report = suite_report(sample_record(variants=[teacher, *variants]))
         at = next(i for i, cell in enumerate(row(report, "variant")) if cell.startswith("accuracy"))
-        return [row(report, name)[at] for name in ("variant", *(one.name for one in variants))]
+        return [row(report, name)[at] for name in ("variant", *(model.name for model in variants))]
 
-    two, both = ("drop_points", 2.0), (("drop_points", 2.0), ("floor", 0.8))
+    two, limits = ("drop_points", 2.0), (("drop_points", 2.0), ("floor", 0.8))
     drop = "0.826 (drop 0.3 [0.0, 0.6]"
     assert cells(budgeted("a", two), budgeted("b", ("drop_points", 5.0)), budgeted("c")) == [
         "accuracy",
@@ -305,7 +305,7 @@ def test_shared_budgets_are_in_the_head_others_in_the_cells() -> None:
         f"{drop}; at most 5)",
         f"{drop}; no budget)",
     ]
-    assert cells(budgeted("a", *both), budgeted("b", *both)) == [
+    assert cells(budgeted("a", *limits), budgeted("b", *limits)) == [
         "accuracy (drop at most 2, floor 0.8)",
         f"{drop})",
         f"{drop})",
@@ -385,10 +385,10 @@ def test_many_workloads_are_counted_instead_of_named() -> None:
     slower = latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
     times = {f"b{batch}": slower for batch in (1, 2, 4, 8)}
     record = one_variant(quality=good, latency=times)
-    told = suite_report(record)
-    assert "None is shown to be faster than the teacher on 4 of 5 workloads." in told
-    assert "x, batch 2 (0.80× [0.70, 0.90] as fast); x on 2 more workloads." in told
-    assert "batch 4 (0.80×" not in told.partition("## Variants")[0]
+    report = suite_report(record)
+    assert "None is shown to be faster than the teacher on 4 of 5 workloads." in report
+    assert "x, batch 2 (0.80× [0.70, 0.90] as fast); x on 2 more workloads." in report
+    assert "batch 4 (0.80×" not in report.partition("## Variants")[0]
     head, _, _, line = map(to_text, summary_table(record, ""))
     assert "speed-up (b1 / b32x32)" in head
     assert "0.80× [0.70, 0.90] / – / 3 more" in line
@@ -476,10 +476,12 @@ def test_under_a_pass_nothing_is_said_not_to_hold() -> None:
 
 def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
     teacher, student, distilled = sample_record().variants[:3]
-    few = ["class b has 12 gate rows, under 50"]
+    messages = ["class b has 12 gate rows, under 50"]
     warned = [
         model.model_copy(
-            update={"quality": {"f1_macro": model.quality["f1_macro"].model_copy(update={"warnings": few})}}
+            update={
+                "quality": {"f1_macro": model.quality["f1_macro"].model_copy(update={"warnings": messages})}
+            }
         )
         for model in (student, distilled)
     ]
@@ -515,9 +517,9 @@ def test_an_unseen_planted_delay_leaves_speed_undecided() -> None:
 
 def test_a_machine_unfit_for_timing_is_named() -> None:
     record = sample_record()
-    told = "other processes kept 1.6 of each core busy when the run began (load average)"
-    assert f"- **times may be off**: {told}" in suite_report(record)
-    assert machine_lines(record) == [f"times may be off: {told}"]
+    message = "other processes kept 1.6 of each core busy when the run began (load average)"
+    assert f"- **times may be off**: {message}" in suite_report(record)
+    assert machine_lines(record) == [f"times may be off: {message}"]
     fit = sample_record(machine=record.machine.model_copy(update={"warnings": []}))
     assert "times may be off" not in suite_report(fit)
     assert machine_lines(fit) == []
@@ -525,8 +527,8 @@ def test_a_machine_unfit_for_timing_is_named() -> None:
 
 def test_a_percentile_that_the_rounds_do_not_carry_is_not_shown() -> None:
     assert " 6.63 / 6.81 |" in suite_report(sample_record())
-    few = variant("x", latency={"b1": latency(6.0, rounds=20, p90_ms=None, p95_ms=None)})
-    assert "p90 /" not in suite_report(sample_record(variants=[few]))
+    model = variant("x", latency={"b1": latency(6.0, rounds=20, p90_ms=None, p95_ms=None)})
+    assert "p90 /" not in suite_report(sample_record(variants=[model]))
 
 
 def test_a_gate_without_self_test_is_a_warning() -> None:
@@ -628,9 +630,9 @@ REFERENCE = re.compile(r"(?<!\w)@[a-z\d]|\w@[\da-f]{7}|#\d|\bgh-\d", re.IGNORECA
 )
 def test_text_of_data_calls_nobody_and_links_no_issue(text: str) -> None:
     assert REFERENCE.search(rendered(text))
-    told = rendered(f"| a |\n|---|\n| {escape(text)} |")
-    assert not REFERENCE.search(told)
-    assert told.replace("\u200b", "") == rendered("| a |\n|---|\n| SAFE |").replace("SAFE", text)
+    page = rendered(f"| a |\n|---|\n| {escape(text)} |")
+    assert not REFERENCE.search(page)
+    assert page.replace("\u200b", "") == rendered("| a |\n|---|\n| SAFE |").replace("SAFE", text)
 
 
 def test_escaped_text_has_no_line_break_and_no_control_character() -> None:

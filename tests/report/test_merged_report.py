@@ -21,12 +21,12 @@ from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
 
-def shard_of(folder: Path, number: int, own: str, broken: str) -> StoredRecord:
+def shard_of(folder: Path, number: int, name: str, broken: str) -> StoredRecord:
     """A shard of two, in whose record one model could not be built."""
-    facts = ShardFacts(number=number, of=2, variants=[own], code="c", machine="m", created="2026-11-01")
+    facts = ShardFacts(number=number, of=2, variants=[name], code="c", machine="m", created="2026-11-01")
     sample = sample_record(baseline=BaselineFacts(path="b/run.json", created="2026-11-01"))
     error = {"error": "it broke", "error_log": f"logs/{broken}.log"}
-    models = [one.model_copy(update=error if one.name == broken else {}) for one in sample.variants]
+    models = [model.model_copy(update=error if model.name == broken else {}) for model in sample.variants]
     record = sample.model_copy(update={"variants": models, "shards": [facts]})
     (folder / f"{number}/logs").mkdir(parents=True)
     (folder / f"{number}/logs/{broken}.log").write_text(f"of shard {number}")
@@ -34,7 +34,7 @@ def shard_of(folder: Path, number: int, own: str, broken: str) -> StoredRecord:
 
 
 def test_logs_of_what_was_not_built_come_from_their_shard(tmp_path: Path) -> None:
-    names = [one.name for one in sample_record().variants[1:3]]
+    names = [model.name for model in sample_record().variants[1:3]]
     # the second shard could not build what is the first one's: nobody asks
     shards = [shard_of(tmp_path, 1, names[0], names[0]), shard_of(tmp_path, 2, names[1], names[0])]
     _copy_logs(shards, tmp_path / "out")
@@ -46,15 +46,15 @@ def test_logs_of_what_was_not_built_come_from_their_shard(tmp_path: Path) -> Non
 def test_peak_rates_are_of_a_shard_unless_machines_differ(
     tmp_path: Path, machines: tuple[str, str], known: bool
 ) -> None:
-    names = [one.name for one in sample_record().variants[1:]]
+    names = [model.name for model in sample_record().variants[1:]]
     rates, shards = PeakRates(seconds=2.0, measured="2026-11-01"), []
-    for number, (own, machine) in enumerate(zip((names[:1], names[1:]), machines, strict=True), 1):
-        kept = shard_of(tmp_path, number, own[0], own[0])
-        facts = kept.record.shards[0].model_copy(update={"machine": machine, "variants": own})
+    for number, (share, machine) in enumerate(zip((names[:1], names[1:]), machines, strict=True), 1):
+        shard = shard_of(tmp_path, number, share[0], share[0])
+        facts = shard.record.shards[0].model_copy(update={"machine": machine, "variants": share})
         measured = {"peak_rates": rates if number == 2 else None}  # the first timed nothing
-        ran_on = kept.record.machine.model_copy(update=measured)
-        record = kept.record.model_copy(update={"machine": ran_on, "shards": [facts]})
-        shards.append(StoredRecord(kept.file, record))
+        ran_on = shard.record.machine.model_copy(update=measured)
+        record = shard.record.model_copy(update={"machine": ran_on, "shards": [facts]})
+        shards.append(StoredRecord(shard.file, record))
     assert merge_records(shards).machine.peak_rates == (rates if known else None)
 
 
@@ -93,22 +93,23 @@ P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 def test_the_worst_self_test_of_all_shards_counts(
     tmp_path: Path, name: str, worst: object, best: object, turned: bool
 ) -> None:
-    names = [one.name for one in sample_record().variants[1:]]
+    names = [model.name for model in sample_record().variants[1:]]
     shards = [
         shard_of(tmp_path, 1, names[0], names[0]),
         shard_of(tmp_path, 2, names[1], names[1]),
     ]
-    found = (best, worst) if turned else (worst, best)
+    self_tests = (best, worst) if turned else (worst, best)
     ordered = [
         StoredRecord(
-            kept.file, kept.record.model_copy(update={"self_test": SelfTest.model_validate({name: one})})
+            shard.file,
+            shard.record.model_copy(update={"self_test": SelfTest.model_validate({name: self_test})}),
         )
-        for kept, one in zip(shards, found, strict=True)
+        for shard, self_test in zip(shards, self_tests, strict=True)
     ]
     owned = [
-        StoredRecord(kept.file, kept.record.model_copy(update={"shards": [facts]}))
-        for kept, own in zip(ordered, (names[:1], names[1:]), strict=True)
-        for facts in [kept.record.shards[0].model_copy(update={"variants": own})]
+        StoredRecord(shard.file, shard.record.model_copy(update={"shards": [facts]}))
+        for shard, share in zip(ordered, (names[:1], names[1:]), strict=True)
+        for facts in [shard.record.shards[0].model_copy(update={"variants": share})]
     ]
     record = merge_records(owned)
     assert getattr(record.self_test, name) == worst
@@ -117,17 +118,19 @@ def test_the_worst_self_test_of_all_shards_counts(
 
 
 def test_results_that_a_shard_took_over_are_partial_in_the_whole(tmp_path: Path) -> None:
-    names = [one.name for one in sample_record().variants[1:]]
+    names = [model.name for model in sample_record().variants[1:]]
     old = [CarriedResult(kind="quality", name="accuracy", measured="2026-11-01T08:00:00+00:00")]
     shards = [shard_of(tmp_path, 1, names[0], ""), shard_of(tmp_path, 2, names[1], "")]
     models = [
-        one.model_copy(update={"carried": old if one.name in (TEACHER, *names[:2]) else [], "error": None})
-        for one in sample_record().variants
+        model.model_copy(
+            update={"carried": old if model.name in (TEACHER, *names[:2]) else [], "error": None}
+        )
+        for model in sample_record().variants
     ]
     owned = [
-        StoredRecord(kept.file, kept.record.model_copy(update={"shards": [facts], "variants": models}))
-        for kept, own in zip(shards, (names[:1], names[1:]), strict=True)
-        for facts in [kept.record.shards[0].model_copy(update={"variants": own})]
+        StoredRecord(shard.file, shard.record.model_copy(update={"shards": [facts], "variants": models}))
+        for shard, share in zip(shards, (names[:1], names[1:]), strict=True)
+        for facts in [shard.record.shards[0].model_copy(update={"variants": share})]
     ]
     record = merge_records(owned)
     assert [model.name for model in record.variants if model.carried] == [TEACHER, *names[:2]]
@@ -135,11 +138,11 @@ def test_results_that_a_shard_took_over_are_partial_in_the_whole(tmp_path: Path)
 
 
 def test_a_merged_report_links_no_comparison_that_nobody_wrote(tmp_path: Path) -> None:
-    one = shard_of(tmp_path, 1, "int8", "int8").record
-    assert "[compare.md](compare.md)" in since_baseline(one)
-    both = one.model_copy(update={"shards": [*one.shards, *one.shards]})
-    assert "compare.md" not in since_baseline(both)
-    assert "`slimgate compare` tells it" in since_baseline(both)
+    record = shard_of(tmp_path, 1, "int8", "int8").record
+    assert "[compare.md](compare.md)" in since_baseline(record)
+    merged = record.model_copy(update={"shards": [*record.shards, *record.shards]})
+    assert "compare.md" not in since_baseline(merged)
+    assert "`slimgate compare` tells it" in since_baseline(merged)
 
 
 def test_shards_with_other_code_of_the_user_are_refused(tmp_path: Path) -> None:

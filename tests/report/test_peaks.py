@@ -42,13 +42,13 @@ def record(p50: float, kind: str = "int8", *, workload: str = "b32x64", **change
     return sample_record(variants=[model], machine=machine(rates))
 
 
-def told(found: RunRecord) -> list[str]:
-    return [line for line in warnings(found) if "operations explain" in line]
+def list_warnings(run: RunRecord) -> list[str]:
+    return [line for line in warnings(run) if "operations explain" in line]
 
 
 def test_a_runtime_far_below_the_peak_of_its_type_is_named() -> None:
     # 32 rows of 64 tokens are 81.92 of the counted row: 43.4 billion operations take 144.7 ms, weights 2 ms
-    assert told(record(3000.0)) == [
+    assert list_warnings(record(3000.0)) == [
         "**small is far slower than its operations explain**: batch 32 × 64 tokens took at least 3,000 ms, "
         "20 times what its products and weights take at this machine's measured peaks (147 ms)."
     ]
@@ -57,8 +57,8 @@ def test_a_runtime_far_below_the_peak_of_its_type_is_named() -> None:
 def test_the_table_of_times_has_what_products_take_at_the_peaks() -> None:
     """144.7 ms of 32 rows of 64 tokens (above), and one row of 25 tokens 1.77 ms."""
 
-    def cell(found: RunRecord) -> str:
-        heads, _, *rows = (line.strip("| ").split("|") for line in latency_table(found).splitlines())
+    def cell(run: RunRecord) -> str:
+        heads, _, *rows = (line.strip("| ").split("|") for line in latency_table(run).splitlines())
         place = [head.strip() for head in heads].index("products at the peaks, ms")
         return rows[0][place].strip()
 
@@ -69,7 +69,7 @@ def test_the_table_of_times_has_what_products_take_at_the_peaks() -> None:
 
 
 @pytest.mark.parametrize(
-    "found",
+    "run",
     [
         record(400.0),  # 36 % of the peak
         record(1000.0),  # 14 %: as slow as float32 is, but no more
@@ -89,29 +89,31 @@ def test_the_table_of_times_has_what_products_take_at_the_peaks() -> None:
         "by turns", "small model", "record of before", "no int8 peak",
     ],
 )  # fmt: skip
-def test_usual_and_little_known_models_are_not_named(found: RunRecord) -> None:
-    assert told(found) == []
+def test_usual_and_little_known_models_are_not_named(run: RunRecord) -> None:
+    assert list_warnings(run) == []
 
 
 def test_very_fast_kernels_are_not_held_against_a_model() -> None:
     """As of AMX: 4 % of the int8 peak, yet faster than float32 products at their own (310 ms)."""
     amx = RATES.model_copy(update={"all_threads": TWO.model_copy(update={"int8_gop_per_s": 4000.0})})
-    assert told(record(270.0, rates=amx)) == []
-    assert len(told(record(1000.0, rates=amx))) == 1
+    assert list_warnings(record(270.0, rates=amx)) == []
+    assert len(list_warnings(record(1000.0, rates=amx))) == 1
 
 
 def test_where_others_had_the_cores_the_peaks_are_low_too() -> None:
     """Measured on 2 cores with a load of 6: float32 1.21 GFLOP/s with two threads, 76 with one."""
     busy = TWO.model_copy(update={"float32_gflop_per_s": 1.21})
-    assert told(record(8000.0, "float32", rates=RATES.model_copy(update={"all_threads": busy}))) == []
+    assert (
+        list_warnings(record(8000.0, "float32", rates=RATES.model_copy(update={"all_threads": busy}))) == []
+    )
 
 
 def test_of_many_slow_workloads_the_worst_is_named() -> None:
-    found = record(3000.0)
-    (model,) = found.variants
+    run = record(3000.0)
+    (model,) = run.variants
     times = {**model.latency, "b16x64": latency(6000.0, min_ms=3000.0, tokens=64, threads=2)}
-    both = found.model_copy(update={"variants": [model.model_copy(update={"latency": times})]})
-    (line,) = told(both)
+    extended = run.model_copy(update={"variants": [model.model_copy(update={"latency": times})]})
+    (line,) = list_warnings(extended)
     assert "batch 16 × 64 tokens took at least 3,000 ms, 40 times" in line
 
 

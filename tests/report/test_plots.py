@@ -34,7 +34,7 @@ def artifact(megabytes: float) -> ArtifactFacts:
 
 
 def record_of(*names: str) -> RunRecord:
-    made = [
+    models = [
         variant(
             name,
             quality={"accuracy": quality(name, "accuracy", k, (k - 1, k + 1), PASS)},
@@ -42,7 +42,7 @@ def record_of(*names: str) -> RunRecord:
         )
         for k, name in enumerate(names)
     ]
-    return sample_record(variants=[sample_record().variants[0], *made])
+    return sample_record(variants=[sample_record().variants[0], *models])
 
 
 def texts(path: Path) -> list[str]:

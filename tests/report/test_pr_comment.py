@@ -24,7 +24,7 @@ from slimgate.results.quality import QualityFacts
 pytestmark = pytest.mark.slow
 
 
-def many(count: int) -> RunRecord:
+def make_record(count: int) -> RunRecord:
     """So many variants, each with a message; the last one fails."""
     models = [
         variant(
@@ -43,20 +43,22 @@ def many(count: int) -> RunRecord:
     ]
     record = sample_record()
     messages = [f"variant-{n}: does not hold, {'very ' * 60}much" for n in range(count)]
-    found = RunVerdict(status="FAIL", passed=0, failed=count, inconclusive=0, not_gated=0, messages=messages)
-    return sample_record(variants=[record.variants[0], *models], verdict=found)
+    verdict = RunVerdict(
+        status="FAIL", passed=0, failed=count, inconclusive=0, not_gated=0, messages=messages
+    )
+    return sample_record(variants=[record.variants[0], *models], verdict=verdict)
 
 
 def tables(text: str) -> list[list[str]]:
     """The cells of the first column of each table, as GitHub would render it."""
-    found: list[list[str]] = []
+    columns: list[list[str]] = []
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     for place, token in enumerate(tokens):
         if token.type == "table_open":
-            found.append([])
+            columns.append([])
         if token.type == "tr_open" and tokens[place + 1].type in ("td_open", "th_open"):
-            found[-1].append(tokens[place + 2].content)
-    return found
+            columns[-1].append(tokens[place + 2].content)
+    return columns
 
 
 def test_the_first_line_is_the_marker_and_the_verdict_follows() -> None:
@@ -98,7 +100,7 @@ def test_details_are_folded_and_closed() -> None:
 
 @pytest.mark.parametrize("count", [3, 200, 2000])
 def test_it_is_short_enough_and_says_what_it_left_out(count: int) -> None:
-    text = pr_comment([many(count)])
+    text = pr_comment([make_record(count)])
     assert len(text) < LIMIT
     assert text.count("<details>") == text.count("</details>")
     assert "How to reproduce:" in text
@@ -112,9 +114,9 @@ def test_it_is_short_enough_and_says_what_it_left_out(count: int) -> None:
 
 
 def test_with_little_room_the_failing_variant_is_the_last_to_go() -> None:
-    found = many(400)
-    quiet = found.verdict.model_copy(update={"messages": []})
-    text = pr_comment([found.model_copy(update={"verdict": quiet})], limit=8_000)
+    record = make_record(400)
+    quiet = record.verdict.model_copy(update={"messages": []})
+    text = pr_comment([record.model_copy(update={"verdict": quiet})], limit=8_000)
     assert len(text) < 8_000
     (cells,) = tables(text)
     assert cells[1] == "variant-399"
@@ -186,7 +188,7 @@ def test_words_of_others_stay_words() -> None:
     assert text.splitlines().count(MARKER) == 1
 
 
-@pytest.mark.parametrize("record", [sample_record(), many(200)], ids=["sample", "200 variants fail"])
+@pytest.mark.parametrize("record", [sample_record(), make_record(200)], ids=["sample", "200 variants fail"])
 def test_it_has_at_most_60_lines(record: RunRecord) -> None:
     assert len(pr_comment([record]).splitlines()) <= 60
 
@@ -243,8 +245,8 @@ def test_a_table_of_predictions_has_flips_and_slices(write: Callable[[RunRecord]
     limit = "at most 4 % of the rows right to wrong"
     assert line_of(text, "flips") == ["flips", "6,000", "–", "6.02 % [5.39, 6.71]", "–", limit, "**FAIL**"]
     open_slices = "label: networkx, section: guide, length_bucket: 10 to 19 words and 1 more"
-    told = f"**FAIL**: 6 of 10 hold, not {open_slices}"
-    assert line_of(text, "slices accuracy") == ["slices accuracy", "6,000", "–", "–", "–", "5", told]
+    message = f"**FAIL**: 6 of 10 hold, not {open_slices}"
+    assert line_of(text, "slices accuracy") == ["slices accuracy", "6,000", "–", "–", "–", "5", message]
 
 
 def test_slices_that_all_hold_are_one_line() -> None:
@@ -276,8 +278,8 @@ def test_a_short_table_keeps_failures_then_all_rows() -> None:
     [budget] = facts.budgets[:1]
 
     def judged(verdict: Verdict, *, warns: bool = False) -> QualityFacts:
-        own = replace(budget, verdict=verdict, on_inconclusive="warn" if warns else "fail")
-        return facts.model_copy(update={"verdict": verdict, "budgets": [own]})
+        judged_budget = replace(budget, verdict=verdict, on_inconclusive="warn" if warns else "fail")
+        return facts.model_copy(update={"verdict": verdict, "budgets": [judged_budget]})
 
     quality = {
         "loose": facts.model_copy(update={"verdict": None, "budgets": []}),

@@ -19,7 +19,7 @@ from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, Reliabi
 def record_of(*facts: BehaviourFacts, classes: list[str] | None = None) -> RunRecord:
     """The sample with its teacher and a variant for each of the facts: x0, x1 …"""
     sample = sample_record()
-    models = [variant(f"x{k}", behaviour=one) for k, one in enumerate(facts)]
+    models = [variant(f"x{k}", behaviour=behaviour) for k, behaviour in enumerate(facts)]
     task = sample.task.model_copy(update={"classes": classes or sample.task.classes})
     return sample.model_copy(update={"variants": [sample.variants[0], *models], "task": task})
 

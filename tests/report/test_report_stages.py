@@ -28,11 +28,11 @@ STAGES = [
 
 
 def report_with(stages: list[StageFacts], **fields: Any) -> str:
-    others = [
+    rest = [
         variant("plain", quality={"accuracy": quality("plain", "accuracy", 5.0, (4, 6), PASS, value=0.85)})
     ]
-    own = variant("tiny", stages=stages, **fields)
-    return all_sections(sample_record(variants=[sample_record().variants[0], *others, own]))
+    model = variant("tiny", stages=stages, **fields)
+    return all_sections(sample_record(variants=[sample_record().variants[0], *rest, model]))
 
 
 def cells(report: str, first: str) -> list[str]:
@@ -57,8 +57,8 @@ def test_a_stage_that_could_not_be_measured_says_why() -> None:
 
 
 def test_the_twin_tells_what_the_step_that_it_lacks_was_worth() -> None:
-    own = {"accuracy": quality("tiny", "accuracy", -6.3, (-7, -5), PASS)}
-    report = report_with(STAGES, twin="plain", quality=own)
+    metrics = {"accuracy": quality("tiny", "accuracy", -6.3, (-7, -5), PASS)}
+    report = report_with(STAGES, twin="plain", quality=metrics)
     assert "Its twin plain, on the gate rows: accuracy 0.8920 against 0.8500 (+4.2 points)." in report
 
 

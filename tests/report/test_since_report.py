@@ -37,23 +37,23 @@ def record(facts: SinceFacts, *, gated: bool = True, name: str | None = "v1") ->
     """The sample, whose int8 is held against a baseline."""
     sample = sample_record(baseline=BaselineFacts(path="b/run.json", name=name, created="2026-11-01"))
     changed = [
-        one.model_copy(update={"since_baseline": {"accuracy": facts}, "gated": gated})
-        if one.name == "int8"
-        else one
-        for one in sample.variants
+        model.model_copy(update={"since_baseline": {"accuracy": facts}, "gated": gated})
+        if model.name == "int8"
+        else model
+        for model in sample.variants
     ]
     return sample.model_copy(update={"variants": changed})
 
 
 def test_what_was_lost_is_a_row_with_its_budget_and_verdict() -> None:
     row = "int8 accuracy 0.943 → 0.939 0.35 [0.25, 0.48] 30 / 2 drop_points 0.2 **FAIL**"
-    found = since_baseline(record(LOST))
-    assert found.startswith("## Since the baseline v1\n")
-    assert [line.replace("|", " ").split() for line in found.splitlines()][4] == row.split()
-    assert "[compare.md](compare.md)" in found
+    text = since_baseline(record(LOST))
+    assert text.startswith("## Since the baseline v1\n")
+    assert [line.replace("|", " ").split() for line in text.splitlines()][4] == row.split()
+    assert "[compare.md](compare.md)" in text
 
 
-@pytest.mark.parametrize("write", [suite_report, html_report, lambda one: pr_comment([one])])
+@pytest.mark.parametrize("write", [suite_report, html_report, lambda sample: pr_comment([sample])])
 def test_every_report_has_the_section_and_the_variants_verdict(write) -> None:  # type: ignore[no-untyped-def]
     text = write(record(LOST))
     assert "Since the baseline v1" in text
@@ -76,11 +76,11 @@ def test_rows_that_cannot_be_paired_leave_the_values_and_say_why() -> None:
         verdict=Verdict.INCONCLUSIVE,
         measured="",
     )
-    found = since_baseline(record(facts, name=None))
-    assert "## Since the baseline b/run.json" in found
-    assert "0.900 → 0.900" in found
-    assert "**INCONCLUSIVE**" in found
-    assert "- int8, accuracy: the gate rows are other ones." in found
+    text = since_baseline(record(facts, name=None))
+    assert "## Since the baseline b/run.json" in text
+    assert "0.900 → 0.900" in text
+    assert "**INCONCLUSIVE**" in text
+    assert "- int8, accuracy: the gate rows are other ones." in text
 
 
 def test_a_new_variant_is_called_new_if_there_is_a_baseline() -> None:
@@ -93,8 +93,8 @@ def test_a_new_variant_is_called_new_if_there_is_a_baseline() -> None:
 def test_a_metric_with_a_budget_since_then_is_gated() -> None:
     sample = record(LOST)
     models = [
-        one.model_copy(update={"since_baseline": {"roc_auc": LOST}}) if one.name == "int8" else one
-        for one in sample.variants
+        model.model_copy(update={"since_baseline": {"roc_auc": LOST}}) if model.name == "int8" else model
+        for model in sample.variants
     ]
     changed = sample.model_copy(update={"variants": models})
     text = suite_report(changed)

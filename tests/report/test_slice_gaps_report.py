@@ -11,30 +11,37 @@ from slimgate.record.run import RunRecord
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts, SliceGapFacts
 
 
-def one(value: str, teacher: float, own: float, n: int = 200, column: str = "length") -> SliceFacts:
-    drop = 100 * (teacher - own)
-    return sliced(column, value, n, drop, (drop - 1, drop + 1), teacher=teacher, variant=own)
+def make_slice(
+    value: str, teacher: float, student: float, n: int = 200, column: str = "length"
+) -> SliceFacts:
+    drop = 100 * (teacher - student)
+    return sliced(column, value, n, drop, (drop - 1, drop + 1), teacher=teacher, variant=student)
 
 
-def gap(teacher: float, own: float, few: int = 0, column: str = "length") -> SliceGapFacts:
+def gap(teacher: float, student: float, few_rows: int = 0, column: str = "length") -> SliceGapFacts:
     return SliceGapFacts(
-        metric="accuracy", column=column, slices=2, few_rows=few, teacher_points=teacher, variant_points=own
+        metric="accuracy",
+        column=column,
+        slices=2,
+        few_rows=few_rows,
+        teacher_points=teacher,
+        variant_points=student,
     )
 
 
 def record_of(**facts: BehaviourFacts) -> RunRecord:
     sample = sample_record()
-    models = [variant(name, behaviour=one) for name, one in facts.items()]
+    models = [variant(name, behaviour=behaviour) for name, behaviour in facts.items()]
     return sample.model_copy(update={"variants": [sample.variants[0], *models]})
 
 
 LONG, SHORT = "10 to 17 words", "5 to 9 words"
 BOTH = record_of(
     int8=BehaviourFacts(
-        slices=[one(LONG, 0.90, 0.88), one(SHORT, 0.78, 0.729)], slice_gaps=[gap(12.0, 15.1)]
+        slices=[make_slice(LONG, 0.90, 0.88), make_slice(SHORT, 0.78, 0.729)], slice_gaps=[gap(12.0, 15.1)]
     ),
     pruned=BehaviourFacts(
-        slices=[one(SHORT, 0.78, 0.50), one(LONG, 0.90, 0.80)], slice_gaps=[gap(12.0, 30.0)]
+        slices=[make_slice(SHORT, 0.78, 0.50), make_slice(LONG, 0.90, 0.80)], slice_gaps=[gap(12.0, 30.0)]
     ),
 )
 
@@ -58,7 +65,8 @@ def test_every_model_stands_beside_the_teacher_on_every_slice() -> None:
 
 def test_slices_of_few_rows_are_marked_and_said_to_be_left_out() -> None:
     facts = BehaviourFacts(
-        slices=[one("a", 0.9, 0.9), one("b", 0.8, 0.7), one("c", 0.1, 0.9, n=20)], slice_gaps=[gap(10, 20, 1)]
+        slices=[make_slice("a", 0.9, 0.9), make_slice("b", 0.8, 0.7), make_slice("c", 0.1, 0.9, n=20)],
+        slice_gaps=[gap(10, 20, 1)],
     )
     text = all_sections(record_of(x=facts))
     assert "teacher 10.0 points, x 20.0 (1 of few rows left out)." in text
@@ -66,13 +74,15 @@ def test_slices_of_few_rows_are_marked_and_said_to_be_left_out() -> None:
 
 
 def test_columns_of_many_values_have_the_line_alone() -> None:
-    slices = [one(f"v{k}", 0.9, 0.8) for k in range(13)]
+    slices = [make_slice(f"v{k}", 0.9, 0.8) for k in range(13)]
     text = all_sections(record_of(x=BehaviourFacts(slices=slices, slice_gaps=[gap(1.0, 2.0)])))
     assert "Slices of teacher and variants" not in text
     assert "Gap between slices of length" in text
 
 
 def test_a_record_of_before_says_nothing_of_gaps() -> None:
-    text = all_sections(record_of(x=BehaviourFacts(slices=[one("a", 0.9, 0.8), one("b", 0.8, 0.8)])))
+    text = all_sections(
+        record_of(x=BehaviourFacts(slices=[make_slice("a", 0.9, 0.8), make_slice("b", 0.8, 0.8)]))
+    )
     assert "Gap between" not in text
     assert "Slices of teacher and variants" not in text

@@ -23,16 +23,16 @@ from slimgate.results.self_test import SelfTest
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
-def judged(name: str, *found: Verdict, **fields: object) -> VariantRecord:
+def judged(name: str, *verdicts: Verdict, **fields: object) -> VariantRecord:
     """A variant whose metrics came out so."""
-    metrics = dict(zip(("accuracy", "f1_macro"), found, strict=False))
-    facts = {metric: quality(name, metric, 1.0, (0.1, 1.9), one) for metric, one in metrics.items()}
+    metrics = dict(zip(("accuracy", "f1_macro"), verdicts, strict=False))
+    facts = {metric: quality(name, metric, 1.0, (0.1, 1.9), verdict) for metric, verdict in metrics.items()}
     return variant(name, quality=facts, **fields)
 
 
-@pytest.mark.parametrize("found", [(U,), (P, U), (U, P), (F,), (P, F)], ids=str)
-def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> None:
-    model = judged("odd", *found)
+@pytest.mark.parametrize("verdicts", [(U,), (P, U), (U, P), (F,), (P, F)], ids=str)
+def test_only_what_holds_every_budget_could_ship(verdicts: tuple[Verdict, ...]) -> None:
+    model = judged("odd", *verdicts)
     models = [sample_record().variants[0], model]
     record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
     assert inside_budgets(record) == []
@@ -46,8 +46,8 @@ def test_undecided_budgets_that_only_warn_are_not_decided() -> None:
     )
     models = [sample_record().variants[0], variant("odd", quality=facts)]
     expected = "**Not decided**: **odd** failed no budget. The undecided ones only warn."
-    for others in ([], [judged("bad", F)]):
-        every = [*models, *others]
+    for rest in ([], [judged("bad", F)]):
+        every = [*models, *rest]
         record = sample_record(variants=every, verdict=verdict(every, SelfTest(), 0))
         assert recommend(record) == [expected]
 
@@ -94,8 +94,8 @@ def test_what_holds_every_budget_could_ship() -> None:
 
 def test_workloads_with_the_worst_verdict_are_counted_if_several() -> None:
     def undecided(*workloads: str) -> str:
-        found = {name: latency(3.0, speedup=1.4, verdict=U) for name in workloads}
-        model = judged("odd", P, U, latency=found)
+        times = {name: latency(3.0, speedup=1.4, verdict=U) for name in workloads}
+        model = judged("odd", P, U, latency=times)
         return standing(sample_record(variants=[sample_record().variants[0], model]), model)
 
     assert undecided("b1") == "**INCONCLUSIVE** (f1_macro, latency batch 1)"
@@ -114,11 +114,11 @@ def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:
 
 def test_the_fastest_is_named_on_the_workloads_of_the_tables() -> None:
     def fast(name: str, **speeds: float) -> VariantRecord:
-        found = {
-            one: latency(3.0, speedup=rate, speedup_interval=(0.9 * rate, 1.1 * rate), noise_floor=0.01)
-            for one, rate in speeds.items()
+        times = {
+            workload: latency(3.0, speedup=rate, speedup_interval=(0.9 * rate, 1.1 * rate), noise_floor=0.01)
+            for workload, rate in speeds.items()
         }
-        return judged(name, P, P, latency=found)
+        return judged(name, P, P, latency=times)
 
     good = fast("good", b1=2.0, b32x32=2.0, b3=2.0, b4=4.0, b5=4.0)
     better = fast("better", b1=3.0, b32x32=1.0, b3=3.0, b4=3.0, b5=3.0)

@@ -20,9 +20,9 @@ FIRST = {"asked": 40, "chosen": "random", "answers": {"neg": 15, "pos": 25}, "ac
 SECOND = {**FIRST, "chosen": "margin", "mean_of_chosen": 0.83, "mean_of_pool": 0.21}
 
 
-def chose(name: str, strategy: str, asked: int, drop: float, builds: list[float] | None = None) -> Any:
+def chose(name: str, strategy: str, row_count: int, drop: float, builds: list[float] | None = None) -> Any:
     rounds = [FIRST] if strategy == "random" else [FIRST, SECOND]
-    log = {"strategy": strategy, "pool": "train", "pool_rows": 400, "asked": asked, "rounds": rounds}
+    log = {"strategy": strategy, "pool": "train", "pool_rows": 400, "asked": row_count, "rounds": rounds}
     spread = builds and BuildsFacts(
         seeds=list(range(len(builds))),
         drops_points=builds,

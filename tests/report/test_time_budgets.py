@@ -47,8 +47,8 @@ def limits(p95: float = 20.0, *, end: float = 21.0, **fields: Any) -> TimeLimitF
     )
 
 
-def timed(found: TimeLimitFacts, **duel: Any) -> VariantRecord:
-    return variant("fast", quality={}, latency={"b1": latency(5.1, limits=found, **duel)})
+def timed(facts: TimeLimitFacts, **duel: Any) -> VariantRecord:
+    return variant("fast", quality={}, latency={"b1": latency(5.1, limits=facts, **duel)})
 
 
 def record_of(model: VariantRecord) -> RunRecord:
@@ -64,17 +64,17 @@ def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
         "p95 batch 1": "INCONCLUSIVE",
     }
     assert standing(record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
-    (line,) = (one for one in lines(record_of(model)) if one.kind == "latency" and one.variant == "fast")
+    (line,) = (line for line in lines(record_of(model)) if line.kind == "latency" and line.variant == "fast")
     assert line.budgets == "speedup_min=1.5,p50_ms_max=8,p95_ms_max=20"
     assert line.verdict == "INCONCLUSIVE"
 
 
 def test_time_budgets_count_in_the_verdict_and_fail_if_undecided() -> None:
     record = record_of(timed(limits()))
-    found = verdict(record.variants[1:], record.self_test, 0)
-    assert (found.status, found.passed, found.inconclusive) == ("INCONCLUSIVE", 1, 1)
-    assert found.messages == [MESSAGE]
-    assert [one.name for one in undecided_failing(record.variants[1])] == ["latency b1"]
+    run_verdict = verdict(record.variants[1:], record.self_test, 0)
+    assert (run_verdict.status, run_verdict.passed, run_verdict.inconclusive) == ("INCONCLUSIVE", 1, 1)
+    assert run_verdict.messages == [MESSAGE]
+    assert [judged.name for judged in undecided_failing(record.variants[1])] == ["latency b1"]
 
 
 def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
@@ -120,7 +120,9 @@ def test_a_budget_that_held_and_is_undecided_now_is_a_regression() -> None:
 def test_a_record_without_such_budgets_reads_as_before(tmp_path: Any) -> None:
     file = tmp_path / "run.json"
     file.write_text(to_json(sample_record()), "utf-8")
-    assert all(one.limits is None for model in read_record(file).variants for one in model.latency.values())
+    assert all(
+        times.limits is None for model in read_record(file).variants for times in model.latency.values()
+    )
 
 
 def test_a_call_end_to_end_has_its_own_line_and_verdict() -> None:
@@ -134,15 +136,15 @@ def test_a_call_end_to_end_has_its_own_line_and_verdict() -> None:
         "verdict": Verdict.FAIL,
     }
     interval = {"speedup": 3.0, "speedup_interval": (2.9, 3.1)}
-    found = {"b1x25": latency(4.0), "b1x25-e2e": latency(5.1, tokenize_ms=0.9, **interval, **times)}
-    record = record_of(variant("fast", quality={}, latency=found))
+    latencies = {"b1x25": latency(4.0), "b1x25-e2e": latency(5.1, tokenize_ms=0.9, **interval, **times)}
+    record = record_of(variant("fast", quality={}, latency=latencies))
     model = record.variants[1]
     assert workload_words("b1x25-e2e") == "batch 1 × 25 tokens, end to end"
     assert verdicts(model) == {
         "latency batch 1 × 25 tokens, end to end": Verdict.FAIL,
         "p50 batch 1 × 25 tokens, end to end": Verdict.PASS,
     }
-    shown = {one.name: (one.measured, one.limit) for one in budgets(model)}
+    shown = {budget.name: (budget.measured, budget.limit) for budget in budgets(model)}
     assert shown == {
         "latency, batch 1 × 25 tokens, end to end": (
             "3.00× [2.90, 3.10] as fast",

@@ -18,8 +18,8 @@ from slimgate.report.stages import trace
 
 
 def step(method: str, **fields: Any) -> StepFacts:
-    given = {"params": {}, "seconds": 1.5, "log": {}, "bytes": 2 * 1024**2, "parameters": 500}
-    return StepFacts(name=method, **{**given, **fields})
+    defaults = {"params": {}, "seconds": 1.5, "log": {}, "bytes": 2 * 1024**2, "parameters": 500}
+    return StepFacts(name=method, **{**defaults, **fields})
 
 
 def epochs(*losses: float, **further: float) -> list[dict[str, float]]:
@@ -64,8 +64,8 @@ def test_the_seconds_of_a_step_say_where_they_went() -> None:
 
 
 def test_rows_that_a_step_adds_to_those_of_the_split_are_counted() -> None:
-    found = step("distill", reads={"train": 60}, log={"rows": 90, "tokens": 1, "epochs": epochs(0.5)})
-    assert cells(trace(record_of(found)), "x: distill")[2] == "trained on 90, train 60"
+    facts = step("distill", reads={"train": 60}, log={"rows": 90, "tokens": 1, "epochs": epochs(0.5)})
+    assert cells(trace(record_of(facts)), "x: distill")[2] == "trained on 90, train 60"
 
 
 def test_a_step_in_stages_has_the_epochs_of_all_of_them() -> None:

@@ -41,13 +41,16 @@ def pytest_configure(config):
 
 def bash(step: str, folder: Path, inputs: dict[str, str], **more: str) -> subprocess.CompletedProcess[str]:
     """Runs a step as the runner does: expressions of `env` filled in, under bash -e."""
-    values = {f"inputs.{name}": str(one.get("default", "")) for name, one in ACTION["inputs"].items()}
+    values = {
+        f"inputs.{name}": str(declaration.get("default", ""))
+        for name, declaration in ACTION["inputs"].items()
+    }
     values |= {f"inputs.{name}": value for name, value in inputs.items()}
     values |= {
         "steps.gate.outputs.exit-code": more.pop("exit_code", ""),
         "github.event.pull_request.number": "7",
     }
-    own = {
+    variables = {
         name: EXPRESSION.sub(lambda match: values[match[1]], str(text))
         for name, text in STEPS[step].get("env", {}).items()
     }
@@ -56,7 +59,7 @@ def bash(step: str, folder: Path, inputs: dict[str, str], **more: str) -> subpro
         "PYTHONPATH": str(ROOT),
         "GITHUB_OUTPUT": str(folder / "output"),
         "GITHUB_REPOSITORY": "a/b",
-        **own,
+        **variables,
         **more,
     }
     script = STEPS[step]["run"]
@@ -82,9 +85,11 @@ USES = re.compile(r"^\s*(?:- )?uses: (\S+)(.*)$", re.MULTILINE)
 @pytest.mark.parametrize("file", ["action.yml", "docs/ci.md", "docs/recipes.md"])
 def test_every_action_is_pinned_to_a_commit_beside_its_version(file: str) -> None:
     """A tag can be moved to other code. One version of an action has one commit in all files."""
-    found = [one for one in USES.findall((ROOT / file).read_text()) if one[0].startswith("actions/")]
-    assert found
-    for name, comment in found:
+    actions = [
+        action for action in USES.findall((ROOT / file).read_text()) if action[0].startswith("actions/")
+    ]
+    assert actions
+    for name, comment in actions:
         assert re.fullmatch(r"actions/[\w/-]+@[0-9a-f]{40}", name), name
         assert re.fullmatch(r" +# v\d+\.\d+\.\d+", comment), name
         assert (
@@ -181,9 +186,9 @@ def test_a_run_without_its_baseline_fails_unless_it_is_the_first(
     repository: Path, baseline: str, first_run: str, problem: str
 ) -> None:
     """A typo in the path must not compare with nothing for ever."""
-    kept = repository / "reports/baselines/v1/reviews/run.json"
-    kept.parent.mkdir(parents=True)
-    kept.touch()
+    record = repository / "reports/baselines/v1/reviews/run.json"
+    record.parent.mkdir(parents=True)
+    record.touch()
     done = bash("Gate", repository, {"baseline": baseline, "args": "-k test_ok", "first-run": first_run})
     assert (done.returncode, (repository / "output").read_text()) == (0, "exit-code=4\n")
     assert done.stdout.startswith("::error title=slimgate::")
@@ -213,7 +218,9 @@ def test_every_expression_names_an_input_that_is_declared() -> None:
     text = (ROOT / "action.yml").read_text()
     named = set(re.findall(r"inputs\.([\w-]+)", text))
     assert named == set(ACTION["inputs"])
-    assert all("description" in one and "default" in one for one in ACTION["inputs"].values())
+    assert all(
+        "description" in declaration and "default" in declaration for declaration in ACTION["inputs"].values()
+    )
 
 
 def test_a_fork_gets_no_comment_and_nothing_hangs_on_one() -> None:
@@ -243,19 +250,19 @@ def committed(folder: Path) -> str:
     who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
     for arguments in (("init", "-q"), (*who, "commit", "-q", "--allow-empty", "-m", "x")):
         subprocess.run(["git", *arguments], cwd=folder, check=True)
-    found = subprocess.run(
+    done = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
     )
-    return found.stdout.strip()
+    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("event", OWN)
 def test_other_code_than_the_events_own_is_refused(repository: Path, event: str) -> None:
-    own = committed(repository)
-    assert bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA=own).returncode == 0
+    commit = committed(repository)
+    assert bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA=commit).returncode == 0
     done = bash(REFUSE, repository, {}, GITHUB_EVENT_NAME=event, GITHUB_SHA="0" * 40)
     assert done.returncode == 4
-    assert f"::the checked-out commit {own} is not the one of this {event}" in done.stdout
+    assert f"::the checked-out commit {commit} is not the one of this {event}" in done.stdout
     pull = bash(REFUSE, repository, {}, GITHUB_EVENT_NAME="pull_request", GITHUB_SHA="0" * 40)
     assert (pull.returncode, pull.stdout) == (0, "")
 
@@ -290,11 +297,11 @@ def test_the_gate_keeps_its_exit_code_for_the_last_step(
 def test_arguments_are_quoted_as_in_a_shell_and_never_run(repository: Path) -> None:
     args = """-k "ok or $(touch hacked)" -q"""
     bash("Gate", repository, {"suites": "bench 'bench/my models'", "args": args})
-    given = (repository / "reports/latest/arguments.txt").read_text().splitlines()
-    assert given[:2] == ["bench", "bench/my models"]
-    assert given[-3:] == ["-k", "ok or $(touch hacked)", "-q"]
+    arguments = (repository / "reports/latest/arguments.txt").read_text().splitlines()
+    assert arguments[:2] == ["bench", "bench/my models"]
+    assert arguments[-3:] == ["-k", "ok or $(touch hacked)", "-q"]
     assert not (repository / "hacked").exists()
-    assert "--slimgate-store" in given
+    assert "--slimgate-store" in arguments
 
 
 def test_the_report_folder_gets_the_junit_file(repository: Path) -> None:
@@ -325,7 +332,7 @@ def test_the_comment_of_the_run_is_posted_once(repository: Path) -> None:
     for _ in range(2):
         done = bash("Comment", repository, {"token": "t"}, PATH=path)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert [one["body"] for one in gh.comments] == ["<!-- slimgate:comment -->\n\n**FAIL**\n"]
+    assert [comment["body"] for comment in gh.comments] == ["<!-- slimgate:comment -->\n\n**FAIL**\n"]
     assert [method for method, _ in gh.calls] == ["GET", "POST", "GET", "PATCH"]
 
 

@@ -70,14 +70,14 @@ def anywhere(module: str) -> set[str]:
 
 def loads(module: str) -> set[str]:
     """Every module that importing this one imports; of others than slimgate the top-level name."""
-    found, todo = {module}, [module]
+    modules, todo = {module}, [module]
     while todo:
         for name in at_top(todo.pop()):
             parents = {".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 2)}
-            new = {p if p in FILES else p.split(".")[0] for p in parents} - found
-            found |= new
+            new = {p if p in FILES else p.split(".")[0] for p in parents} - modules
+            modules |= new
             todo += [n for n in new if n in FILES]
-    return found
+    return modules
 
 
 def test_these_tests_see_what_a_module_loads() -> None:

@@ -19,7 +19,7 @@ BUILDS = BudgetFacts(
 
 def variant(name: str, drop: float, bounds: dict[str, float]) -> VariantRecord:
     """Of the sample's student: with a drop that is known to 0.5 points, and duels with these lower bounds."""
-    [student] = [one for one in sample_record().variants if one.name == "student"]
+    [student] = [model for model in sample_record().variants if model.name == "student"]
     timed = student.latency["b1"]
     quality = student.quality["accuracy"].model_copy(
         update={"drop_points": drop, "interval": (drop - 0.5, drop + 0.5), "budgets": []}
@@ -98,11 +98,11 @@ def test_the_peaks_are_held_against_the_fastest_call(record: RunRecord) -> None:
     counted = FlopsFacts(
         flops=2_000_000, macs=1_000_000, macs_by_type={"int8": 1_000_000}, tokens=25, ratio=0.1, measured=""
     )
-    one = record.variants[0].model_copy(update={"latency": {"b1x25": timed}, "flops": counted})
+    model = record.variants[0].model_copy(update={"latency": {"b1x25": timed}, "flops": counted})
     rates = Rates(threads=2, int8_gop_per_s=100.0, memory_gb_per_s=10.0)
     machine = record.machine.model_copy(
         update={"peak_rates": PeakRates(all_threads=rates, seconds=1.0, measured="")}
     )
-    *_, peaks = format_record(record.model_copy(update={"variants": [one], "machine": machine}))
+    *_, peaks = format_record(record.model_copy(update={"variants": [model], "machine": machine}))
     assert "| slow" in peaks
     assert "0.02 / 2" in peaks  # 2 million operations at 100 billion a second

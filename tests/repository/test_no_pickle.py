@@ -20,7 +20,7 @@ def calls() -> Iterator[tuple[str, str, dict[str, str]]]:
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call):
-                keywords = {one.arg or "**": ast.unparse(one.value) for one in node.keywords}
+                keywords = {keyword.arg or "**": ast.unparse(keyword.value) for keyword in node.keywords}
                 yield f"{file.name}:{node.lineno}", ast.unparse(node.func), keywords
 
 
@@ -50,14 +50,16 @@ def test_nothing_of_pickle_is_called_and_only_its_error_is_named() -> None:
     ],
 )
 def test_loaders_that_could_read_a_pickle_are_told_not_to(name: str, keyword: str, value: str) -> None:
-    assert [where for where, called, given in CALLS if called == name and given.get(keyword) != value] == []
+    assert [
+        where for where, called, keywords in CALLS if called == name and keywords.get(keyword) != value
+    ] == []
 
 
 def test_no_call_lets_a_model_run_code_of_its_own() -> None:
     opened = [
-        (where, given.get("trust_remote_code"))
-        for where, name, given in CALLS
-        if name in {f"{one}.from_pretrained" for one in OPENED_BY}
+        (where, keywords.get("trust_remote_code"))
+        for where, name, keywords in CALLS
+        if name in {f"{opener}.from_pretrained" for opener in OPENED_BY}
         or name in {"AutoModel.from_config", "getattr(transformers, auto).from_pretrained"}
     ]
     assert len(opened) > 15
@@ -65,6 +67,6 @@ def test_no_call_lets_a_model_run_code_of_its_own() -> None:
 
 
 def test_yaml_is_never_read_and_text_is_code_in_one_place_only() -> None:
-    found = [where for where, name, _ in CALLS if name in ("yaml.load", "yaml.unsafe_load", "eval", "exec")]
+    places = [where for where, name, _ in CALLS if name in ("yaml.load", "yaml.unsafe_load", "eval", "exec")]
     # the process with limits in which the score passes_tests runs an answer, where a suite says so
-    assert [where.partition(":")[0] for where in found] == ["limited_child.py"]
+    assert [where.partition(":")[0] for where in places] == ["limited_child.py"]

@@ -25,13 +25,13 @@ def test_every_way_gives_the_answers_of_the_network(tmp_path: Path) -> None:
     rows = context.rows("train").table
     labels = np.asarray([int(label == "pos") for label in rows["label"].to_pylist()])
     case = Case(model.network, model.tokenizer, rows["text"].to_pylist(), labels, 32, batch_size=5)
-    found = ways(case)
-    lines = {line.name: line for line in measure(found, rows=24, rounds=1)}
-    assert list(lines) == list(found)
+    by_name = ways(case)
+    lines = {line.name: line for line in measure(by_name, rows=24, rounds=1)}
+    assert list(lines) == list(by_name)
     assert all(line.rows_per_second > 0 for line in lines.values())
     seen = {name: line.same_answers for name, line in lines.items()}
-    assert seen == dict.fromkeys(found, 1.0) | {BARE: None, "evaluator": None}
-    assert len(set(np.asarray(found[OURS]()).tolist())) == 2
+    assert seen == dict.fromkeys(by_name, 1.0) | {BARE: None, "evaluator": None}
+    assert len(set(np.asarray(by_name[OURS]()).tolist())) == 2
 
 
 def test_rounds_run_forwards_and_backwards_and_the_median_counts() -> None:

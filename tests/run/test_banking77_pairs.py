@@ -48,11 +48,11 @@ def test_a_group_is_of_two_intents_that_are_alike() -> None:
 
 
 def test_two_of_each_intent_are_two_true_and_two_false_pairs() -> None:
-    found = list(pairs_of(QUESTIONS, 2, "train"))
+    pairs = list(pairs_of(QUESTIONS, 2, "train"))
     intent = dict(QUESTIONS)
-    assert [same for _, _, same, _ in found] == ["1", "1", "0", "0"]
-    assert all((intent[one] == intent[other]) == (same == "1") for one, other, same, _ in found)
-    assert {group for *_, group in found} == {"train-0"}
+    assert [same for _, _, same, _ in pairs] == ["1", "1", "0", "0"]
+    assert all((intent[question] == intent[other]) == (same == "1") for question, other, same, _ in pairs)
+    assert {group for *_, group in pairs} == {"train-0"}
 
 
 def test_of_8000_train_and_6000_gate_pairs_half_are_true(
@@ -91,6 +91,6 @@ def test_no_question_stands_in_two_groups_or_in_both_files(
         for row in rows:
             for column in ("question1", "question2"):
                 groups.setdefault(row[column].casefold(), set()).add(row["group"])
-    assert {len(found) for found in groups.values()} == {1}
+    assert {len(names) for names in groups.values()} == {1}
     sizes = Counter(row["group"] for row in written["test"])
     assert set(sizes.values()) == {12}  # small groups: 500 of them are what the gate's statistics go by

@@ -31,8 +31,8 @@ def suites(bench: Path, suite_text: str) -> dict[Path, Suite]:
 
 def of_option(path: Path, shown: str, suites: dict[Path, Suite]) -> BaselineFacts:
     """What --slimgate-baseline of that path comes to, of the one suite."""
-    (found,) = find_baselines(BaselineSource(path, shown), suites, path.parent).values()
-    return found.facts
+    (release,) = find_baselines(BaselineSource(path, shown), suites, path.parent).values()
+    return release.facts
 
 
 def suite_with(bench: Path, suite_text: str, budgets: str, measure: str = "") -> dict[Path, Suite]:
@@ -57,7 +57,9 @@ def test_a_release_is_found_by_its_file_and_by_its_folders(
     baseline(tmp_path, "v1", 1.0)
     facts = of_option(tmp_path / of, of, suites)
     assert facts.path == "v1/x/run.json"
-    assert [(one.before, one.limit, one.reason) for one in facts.loosened] == [(1.0, 1.5, "agreed")]
+    assert [(loosened.before, loosened.limit, loosened.reason) for loosened in facts.loosened] == [
+        (1.0, 1.5, "agreed")
+    ]
 
 
 def test_of_a_folder_of_baselines_the_newest_counts(tmp_path: Path, suites: dict[Path, Suite]) -> None:
@@ -95,7 +97,9 @@ def test_gated_variants_that_the_suite_has_no_more_take_a_reason(
     reason = '[budgets]\naccuracy = { drop_points = 1.5 }\n[budgets.baseline]\nreason = "one is enough"'
     facts = of_option(file, "v1", suite_with(bench, suite_text, reason))
     assert facts.gates_gone == ["gone"]
-    assert [(found.about, found.reason) for found in facts.weaker] == [("variants", "one is enough")]
+    assert [(weakening.about, weakening.reason) for weakening in facts.weaker] == [
+        ("variants", "one is enough")
+    ]
 
 
 def recorded(folder: Path, on_inconclusive: str | None) -> Path:
@@ -118,10 +122,15 @@ def test_a_budget_that_only_warns_now_is_a_looser_one(tmp_path: Path, bench: Pat
         SuiteError, match=r'accuracy: drop_points: on_inconclusive = "warn" is looser than "fail"'
     ):
         of_option(file, "v1", warns)
-    told = suite_with(bench, suite_text, ONE_POINT % ', on_inconclusive = "warn", reason = "few rows"')
-    (one,) = of_option(file, "v1", told).loosened
-    assert (one.before, one.limit, one.undecided, one.reason) == (1.0, 1.0, ("fail", "warn"), "few rows")
-    assert one.now == "only warns where it is undecided now"
+    suites = suite_with(bench, suite_text, ONE_POINT % ', on_inconclusive = "warn", reason = "few rows"')
+    (loosened,) = of_option(file, "v1", suites).loosened
+    assert (loosened.before, loosened.limit, loosened.undecided, loosened.reason) == (
+        1.0,
+        1.0,
+        ("fail", "warn"),
+        "few rows",
+    )
+    assert loosened.now == "only warns where it is undecided now"
 
 
 @pytest.mark.parametrize("before", ["warn", None])
@@ -137,8 +146,8 @@ def test_a_budget_switched_off_is_loosened_with_its_reason(
 ) -> None:
     off = '\n[budgets.variants.int8]\naccuracy = { drop_points = "off", reason = "new labels" }'
     suites = suite_with(bench, suite_text, ONE_POINT % "" + off)
-    (one,) = of_option(recorded(tmp_path, "fail"), "v1", suites).loosened
-    assert (one.variant, one.limit, one.reason) == ("int8", None, "new labels")
+    (loosened,) = of_option(recorded(tmp_path, "fail"), "v1", suites).loosened
+    assert (loosened.variant, loosened.limit, loosened.reason) == ("int8", None, "new labels")
 
 
 SINCE = """\
@@ -153,8 +162,8 @@ accuracy = { drop_points = 1.0 }"""
 def test_a_suite_names_its_own_baseline(tmp_path: Path, bench: Path, suite_text: str, of: str) -> None:
     baseline(tmp_path.parent / "b", "v1", 1.0)
     suites = suite_with(bench, suite_text, SINCE % f'file = "{of}"')
-    (found,) = find_baselines(None, suites, tmp_path).values()
-    assert (found.name, found.facts.path) == ("v1", "../b/v1/x/run.json")
+    (release,) = find_baselines(None, suites, tmp_path).values()
+    assert (release.name, release.facts.path) == ("v1", "../b/v1/x/run.json")
 
 
 def test_the_option_goes_before_the_suites_own_file(tmp_path: Path, bench: Path, suite_text: str) -> None:
@@ -216,13 +225,13 @@ def test_variants_are_not_held_against_the_record_being_replaced(
 ) -> None:
     """Else a loss fails one run, and is what the next one is held against."""
     folder = baseline(tmp_path, "latest", 1.0)
-    told = r"x.toml \[budgets.baseline\]: this run overwrites its baseline latest/x/run.json"
+    message = r"x.toml \[budgets.baseline\]: this run overwrites its baseline latest/x/run.json"
     for budgets, refused in ((SINCE % "", True), (ONE_POINT % "", False)):
         suites = suite_with(bench, suite_text, budgets)
-        held = find_baselines(BaselineSource(folder, "latest/x"), suites, tmp_path)
-        refuse_last_run(held, suites, tmp_path / "other")
-        with pytest.raises(SuiteError, match=told) if refused else nullcontext():
-            refuse_last_run(held, suites, tmp_path / "latest")
+        baselines = find_baselines(BaselineSource(folder, "latest/x"), suites, tmp_path)
+        refuse_last_run(baselines, suites, tmp_path / "other")
+        with pytest.raises(SuiteError, match=message) if refused else nullcontext():
+            refuse_last_run(baselines, suites, tmp_path / "latest")
 
 
 def test_a_budget_that_waited_may_not_be_loosened_in_silence(
@@ -237,8 +246,8 @@ def test_a_budget_that_waited_may_not_be_loosened_in_silence(
     (folder / "run.json").write_text(
         to_json(record.model_copy(update={"variants": [record.variants[0], late]}))
     )
-    told = (
+    message = (
         r"\[budgets.variants.int8.baseline\] accuracy: drop_points = 1 is looser than 0.5 in the baseline of"
     )
-    with pytest.raises(SuiteError, match=told):
+    with pytest.raises(SuiteError, match=message):
         of_option(folder, "v1", suite_with(bench, suite_text, SINCE % ""))

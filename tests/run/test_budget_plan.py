@@ -24,11 +24,11 @@ def test_only_what_gates_has_a_budget_that_rows_must_decide(tmp_path: Path) -> N
     budgets = "[budgets]\naccuracy = { drop_points = 1.0 }\n\n[measure]\n"
     suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
     planned = plan_budgets(suite, GateGroups((1,) * 100), None)
-    assert {name for one in planned for name in one.variants} == set(suite.variants)
-    first, *others = suite.variants
+    assert {name for plan in planned for name in plan.variants} == set(suite.variants)
+    first, *rest = suite.variants
     freed = {**suite.variants, first: replace(suite.variants[first], gated=False, reason="to look at")}
     planned = plan_budgets(replace(suite, variants=freed), GateGroups((1,) * 100), None)
-    assert {name for one in planned for name in one.variants} == set(others)
+    assert {name for plan in planned for name in plan.variants} == set(rest)
 
 
 def test_the_plan_separates_what_learns_from_what_is_converted(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_flips_are_planned_by_what_an_equal_variant_turns() -> None:
 def test_a_metric_not_of_single_rows_waits_for_a_first_run(tmp_path: Path) -> None:
     budgets = "[budgets]\nf1_macro = { drop_points = 1.0 }\n\n[measure]\n"
     suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
-    (line,) = {one.line.split("): ")[-1] for one in plan_budgets(suite, GateGroups((1,) * 100), None)}
+    (line,) = {plan.line.split("): ")[-1] for plan in plan_budgets(suite, GateGroups((1,) * 100), None)}
     assert line == "a first run shows how many gate rows it takes"
 
 
@@ -66,7 +66,7 @@ def planned_line(folder: Path, budgets: str, gate: GateGroups, earlier: RunRecor
     """The line of the one budget of the variant "shorter", which is built by two seeds."""
     changes = {"[measure]\n": f"[budgets]\n{budgets}\n\n[measure]\n"}
     suite = tiny_run(folder, **changes, **{"threads = 1\n": "threads = 1\nseeds = [0, 1]\n"}).suite
-    (line,) = {one.line for one in plan_budgets(suite, gate, earlier) if "shorter" in one.variants}
+    (line,) = {plan.line for plan in plan_budgets(suite, gate, earlier) if "shorter" in plan.variants}
     return line
 
 
@@ -86,15 +86,15 @@ def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None
         (LimitBudget("p99_max", 0.5), 299),
         (LimitBudget("p999_max", 0.5), 2995),
     ],
-    ids=lambda one: getattr(one, "kind", None),
+    ids=lambda value: getattr(value, "kind", None),
 )
 def test_budgets_on_tokens_are_planned_by_the_rule_of_three(
     tmp_path: Path, budget: LimitBudget, needed: int
 ) -> None:
     """log 0.05 / log(1 - share): of 2 % 148.3, of 2 % / 8 1,196.8, of 1 % 298.1, of 0.1 % 2,994.2."""
-    own = VariantBudgets(behaviour=BehaviourBudgets(tokens={"kl": (budget,)}))
-    suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": own})
-    (line,) = [one.line for one in plan_budgets(suite, GateGroups((1,) * 300), None)]
+    budgets = VariantBudgets(behaviour=BehaviourBudgets(tokens={"kl": (budget,)}))
+    suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": budgets})
+    (line,) = [plan.line for plan in plan_budgets(suite, GateGroups((1,) * 300), None)]
     word = "may decide" if needed <= 300 else "CANNOT decide"
     assert f": 300 gate rows {word} it; it takes about {needed:,} (" in line
 
@@ -102,7 +102,9 @@ def test_budgets_on_tokens_are_planned_by_the_rule_of_three(
 def earlier_run(*budgets: BudgetFacts, variance: float) -> RunRecord:
     """A run that measured the accuracy of the variant "shorter"."""
     record = sample_record()
-    model = next(one for one in record.variants if one.quality and one.quality["accuracy"].interval)
+    model = next(
+        variant for variant in record.variants if variant.quality and variant.quality["accuracy"].interval
+    )
     facts = model.quality["accuracy"].model_copy(update={"budgets": list(budgets), "variance": variance})
     known = model.model_copy(update={"name": "shorter", "quality": {"accuracy": facts}})
     return record.model_copy(update={"variants": [known]})
@@ -150,8 +152,8 @@ def test_how_much_builds_differ_is_known_from_an_earlier_run(tmp_path: Path) -> 
         line = planned_line(tmp_path, budget, gate, earlier)
         assert "6,000 gate rows may decide it" in line
         assert line.endswith("; over builds, if these do not differ)")
-    found = {"verdict": Verdict.INCONCLUSIVE, "builds": 2, "builds_needed": 4, "n_needed": 9000}
-    judged = BudgetFacts(kind="drop_points", limit=2.0, **found)
+    undecided = {"verdict": Verdict.INCONCLUSIVE, "builds": 2, "builds_needed": 4, "n_needed": 9000}
+    judged = BudgetFacts(kind="drop_points", limit=2.0, **undecided)
     line = planned_line(tmp_path, budget, gate, earlier_run(judged, variance=0.01))
     assert "CANNOT decide it; it takes about 9,000 (as the run of " in line
     assert line.endswith("; or 4 builds in place of 2)")
@@ -196,9 +198,9 @@ def test_a_perplexity_is_planned_by_the_rule_of_three(
     tmp_path: Path, budget: QualityBudget, rows: int
 ) -> None:
     """log 0.05 / log(1 - share): of ln(1.02) / 8 1,208.7, of 1 % 298.1, of ln(1.1) 29.9."""
-    own = VariantBudgets(quality={"perplexity": (budget,)})
-    suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": own})
-    (line,) = [one.line for one in plan_budgets(suite, GateGroups((1,) * 300), None)]
+    budgets = VariantBudgets(quality={"perplexity": (budget,)})
+    suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": budgets})
+    (line,) = [plan.line for plan in plan_budgets(suite, GateGroups((1,) * 300), None)]
     word = "may decide" if rows <= 300 else "CANNOT decide"
     assert f": 300 gate rows {word} it; it takes about {rows:,} (" in line
 
@@ -219,7 +221,7 @@ def test_a_verdict_by_another_cap_does_not_plan_a_budget(tmp_path: Path) -> None
         (0.01, "about 299 (if no document changes"),
     ):
         budget = QualityBudget("increase_relative", 0.02, above_cap_max=above_cap_max)
-        own = VariantBudgets(quality={"perplexity": (budget,)})
-        suite = replace(tiny_run(tmp_path / str(above_cap_max)).suite, budgets={"shorter": own})
-        (line,) = [one.line for one in plan_budgets(suite, GateGroups((1,) * 1899), record)]
+        budgets = VariantBudgets(quality={"perplexity": (budget,)})
+        suite = replace(tiny_run(tmp_path / str(above_cap_max)).suite, budgets={"shorter": budgets})
+        (line,) = [plan.line for plan in plan_budgets(suite, GateGroups((1,) * 1899), record)]
         assert words in line

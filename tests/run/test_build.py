@@ -116,17 +116,17 @@ class Tiny:
         return load_suite(self.folder / "suite.toml", "suite.toml")
 
     def builder(self, suite: Suite, store: str = "store") -> Builder:
-        kept = Store(self.folder / store)
-        return Builder(suite, prepare_rows(suite, kept), kept, device="cpu")
+        local_store = Store(self.folder / store)
+        return Builder(suite, prepare_rows(suite, local_store), local_store, device="cpu")
 
     def build(self, *names: str, store: str = "store", **changes: Any) -> dict[str, list[bool]]:
         """For each name, whether each of its steps came from the store. All names but the given are built."""
         suite = self.suite(**changes)
         builder = self.builder(suite, store)
-        found = {}
+        from_store = {}
         for name in names or ("teacher", *suite.variants):
-            found[name] = [step.entry.from_store for step in builder.build(name).steps]
-        return found
+            from_store[name] = [step.entry.from_store for step in builder.build(name).steps]
+        return from_store
 
 
 @pytest.fixture(scope="module")
@@ -188,12 +188,12 @@ def test_another_seed_rebuilds_what_is_stochastic(tmp_path: Path) -> None:
         variants="trained = { steps = [TRAIN] }\n"
         'pruned = { model = "hub", steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n'
     )
-    kept = Store(tmp_path / "store")
-    rows = prepare_rows(suite, kept)
+    store = Store(tmp_path / "store")
+    rows = prepare_rows(suite, store)
     from dataclasses import replace
 
     def steps(seed: int) -> dict[str, list[bool]]:
-        builder = Builder(replace(suite, seeds=(seed,)), rows, kept, device="cpu")
+        builder = Builder(replace(suite, seeds=(seed,)), rows, store, device="cpu")
         return {
             n: [s.entry.from_store for s in builder.build(n).steps] for n in ("teacher", "trained", "pruned")
         }
@@ -211,10 +211,10 @@ trained-pruned = { from = "trained", steps = [{ magnitude_prune = { sparsity = 0
 pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
 """
     suite = tiny.suite(variants=variants)
-    kept = Store(tmp_path / "store")
-    rows = prepare_rows(suite, kept)
-    first = Builder(suite, rows, kept, device="cpu")
-    other = Builder(suite, rows, kept, device="cpu", seed=1, teacher=first)
+    store = Store(tmp_path / "store")
+    rows = prepare_rows(suite, store)
+    first = Builder(suite, rows, store, device="cpu")
+    other = Builder(suite, rows, store, device="cpu", seed=1, teacher=first)
 
     def same(name: str) -> bool:
         return first.build(name).artifact.digest == other.build(name).artifact.digest
@@ -263,7 +263,7 @@ def test_what_learns_from_a_stochastic_variant_differs_by_seed(
     from slimgate.run.run import SuiteRun
 
     run = SuiteRun(suite, Store(tmp_path / "store"), device="cpu")
-    planned = {one.name: one for one in plan_models(run)}
+    planned = {model.name: model for model in plan_models(run)}
     assert planned["small"].start == "teacher"
     assert [step.name for step in planned["small"].missing] == ["keep_layers", "distill from assistant"]
     assert [step.name for step in planned["again"].missing] == ["distill from self"]
@@ -284,10 +284,10 @@ def test_a_further_teacher_is_built_first_and_is_in_the_key(
     assert suite.variants["small"].assistants == ("second", "third")
     assert list_origins(suite.variants["small"]) == ("teacher", "second", "third")
     builder = tiny.builder(suite)
-    made = builder.build("small").artifact.manifest
-    assert made["log"]["more_teachers"] == ["second", "third"]
-    others = [builder.build(name).artifact.digest for name in ("teacher", "second", "third")]
-    assert made["parents"][1:] == others
+    manifest = builder.build("small").artifact.manifest
+    assert manifest["log"]["more_teachers"] == ["second", "third"]
+    digests = [builder.build(name).artifact.digest for name in ("teacher", "second", "third")]
+    assert manifest["parents"][1:] == digests
     assert tiny.build("second", "small", variants=variants) == {"second": [True], "small": [True, True]}
     swapped = variants.replace('"second", "third"', '"third", "second"')
     assert tiny.build("small", variants=swapped) == {"small": [True, False]}
@@ -308,7 +308,7 @@ def test_a_student_of_a_stochastic_teacher_differs_by_seed(
     from slimgate.run.run import SuiteRun
 
     planned = plan_models(SuiteRun(suite, Store(tmp_path / "store"), device="cpu"))
-    [small] = [one for one in planned if one.name == "small"]
+    [small] = [model for model in planned if model.name == "small"]
     assert [step.name for step in small.missing] == ["distill from teacher and assistant"]
 
 
@@ -338,10 +338,10 @@ def test_an_ensembles_members_share_answers_with_their_students(tmp_path: Path) 
     suite = tiny.suite(variants=variants)
     builder = tiny.builder(suite)
     builder.build("one")
-    told = builder.build("both").artifact.manifest["log"]["teacher_logits"]
-    assert told == "the mean of 2 teachers', 1 of them from the store, read by memory map"
-    told = builder.build("two-processes").artifact.manifest["log"]["teacher_logits"]
-    assert told == "the mean of 2 teachers', 2 of them from the store, read by memory map"
+    note = builder.build("both").artifact.manifest["log"]["teacher_logits"]
+    assert note == "the mean of 2 teachers', 1 of them from the store, read by memory map"
+    note = builder.build("two-processes").artifact.manifest["log"]["teacher_logits"]
+    assert note == "the mean of 2 teachers', 2 of them from the store, read by memory map"
 
 
 def test_a_transfer_set_and_what_it_may_not_hold_are_in_the_key(tmp_path: Path) -> None:
@@ -470,7 +470,7 @@ def test_the_manifest_says_what_was_done(stored: Tiny) -> None:
     assert suffixes <= {".json", ".safetensors", ".parquet", ".npy", ".lock", ""}
 
 
-def own(value: int, **params: Any) -> str:
+def write_variant(value: int, **params: Any) -> str:
     written = ", ".join(
         f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in params.items()
     )
@@ -479,55 +479,61 @@ def own(value: int, **params: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("variant", "error", "said"),
+    ("variant", "error", "message"),
     [
-        (own(1), BuildError, "own: step tests.run.test_build:Own: ZeroDivisionError: first line second line"),
         (
-            own(2),
+            write_variant(1),
+            BuildError,
+            "own: step tests.run.test_build:Own: ZeroDivisionError: first line second line",
+        ),
+        (
+            write_variant(2),
             BuildError,
             "own: step tests.run.test_build:Own: weights are NaN or infinite after the step, first in",
         ),
         (
-            own(0, rows="gate"),
+            write_variant(0, rows="gate"),
             DataError,
             "own: step tests.run.test_build:Own: a build step asked for gate rows",
         ),
         (
-            own(0, rows="selection"),
+            write_variant(0, rows="selection"),
             DataError,
             "own: step tests.run.test_build:Own: a build step needs rows of the split selection",
         ),
-        (own(0, teacher=True), BuildError, "own: step tests.run.test_build:Own: "),
+        (write_variant(0, teacher=True), BuildError, "own: step tests.run.test_build:Own: "),
     ],
     ids=["raises", "NaN weights", "gate rows", "rows that it does not read", "teacher"],
 )
 def test_a_step_that_fails_names_its_variant_and_itself(
-    stored: Tiny, variant: str, error: type[SlimgateError], said: str
+    stored: Tiny, variant: str, error: type[SlimgateError], message: str
 ) -> None:
     builder = stored.builder(stored.suite(variants=variant))
     with pytest.raises(error) as caught:
         builder.build("own")
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
     assert list((stored.folder / "store" / "tmp").iterdir()) == []
 
 
 def test_a_variant_that_failed_is_not_built_again_for_each_ask(stored: Tiny) -> None:
     builder = stored.builder(
-        stored.suite(variants=own(1) + 'child = { from = "own", steps = [{ keep_layers = [0] }] }\n')
+        stored.suite(
+            variants=write_variant(1) + 'child = { from = "own", steps = [{ keep_layers = [0] }] }\n'
+        )
     )
     Own.calls = ()
-    said = []
+    messages = []
     for name in ("own", "own", "child"):
         with pytest.raises(BuildError) as caught:
             builder.build(name)
-        said.append(str(caught.value))
+        messages.append(str(caught.value))
     assert Own.calls == ("apply 1",)
-    assert len(set(said)) == 1
+    assert len(set(messages)) == 1
 
 
 def test_what_is_kept_of_a_failure_holds_no_frames(stored: Tiny) -> None:
-    builder = stored.builder(stored.suite(variants=own(1)))
+    builder = stored.builder(stored.suite(variants=write_variant(1)))
     with pytest.raises(BuildError):
         builder.build("own")
     assert builder._failed["own"].__traceback__ is None
@@ -537,7 +543,7 @@ def test_what_is_kept_of_a_failure_holds_no_frames(stored: Tiny) -> None:
 def test_a_users_method_that_works_is_built_once(stored: Tiny) -> None:
     Own.calls = ()
     for from_store in (False, True):
-        assert stored.build("own", variants=own(3)) == {"own": [from_store]}
+        assert stored.build("own", variants=write_variant(3)) == {"own": [from_store]}
     assert Own.calls == ("apply 3",)
 
 
@@ -602,9 +608,9 @@ def test_a_model_that_changes_while_it_is_read_is_not_kept(
     builder = Builder(suite, prepare_rows(suite, store), store, device="cpu")
     loads = text_classification.task.load_model
 
-    def load_while_written(*given: Any) -> Any:
+    def load_while_written(*arguments: Any) -> Any:
         write_tiny_bert(hub, seed=1)
-        return loads(*given)
+        return loads(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(text_classification.task, "load_model", load_while_written)

@@ -32,12 +32,12 @@ def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) 
     variant, metric = run.handle("shorter"), load_metric(name)
     teacher = run.outcomes("teacher")
     judged = judge_quality(metric, teacher, variant.outcomes, [], seed=0)
-    found = describe_builds(run.suite, run.rebuilds("shorter"), metric, judged)
-    assert found is not None
+    spread = describe_builds(run.suite, run.rebuilds("shorter"), metric, judged)
+    assert spread is not None
     sign = 100 if metric.higher_is_better else -100
     values = [value_of(metric, run.outcomes("shorter", seed)) for seed in (0, 1, 2)]
     expected = [sign * (value_of(metric, teacher) - value) for value in values]
-    assert list(found.drops_points) == pytest.approx(expected)
+    assert list(spread.drops_points) == pytest.approx(expected)
     if name == "log_loss":  # three trainings, three losses
         assert len({round(drop, 6) for drop in expected}) == 3
 
@@ -51,11 +51,11 @@ def test_a_variant_that_draws_nothing_has_no_builds(run: SuiteRun) -> None:
 def test_further_builds_are_made_only_for_a_budget_over_builds(run: SuiteRun) -> None:
     over = QualityBudget("drop_points", 50.0, over="builds")
     assert builds_for(run, "shorter", [QualityBudget("drop_points", 50.0)]) == ()
-    others = builds_for(run, "shorter", [over])
-    assert len(others) == 2
+    builds = builds_for(run, "shorter", [over])
+    assert len(builds) == 2
     assert builds_for(run, "pruned", [over]) == ()
     metric, teacher = load_metric("log_loss"), run.outcomes("teacher")
-    (budget,) = judge_quality(metric, teacher, run.outcomes("shorter"), [over], builds=others).budgets
-    losses = [value_of(metric, one) for one in (run.outcomes("shorter"), *others)]
+    (budget,) = judge_quality(metric, teacher, run.outcomes("shorter"), [over], builds=builds).budgets
+    losses = [value_of(metric, outcomes) for outcomes in (run.outcomes("shorter"), *builds)]
     assert budget.builds == 3
     assert budget.value == pytest.approx(100 * (sum(losses) / 3 - value_of(metric, teacher)))

@@ -37,7 +37,7 @@ from slimgate.runtimes.onnxruntime import runtime as onnxruntime
 def answers(margins: list[float], right: list[bool]) -> Answers:
     """Two classes; margins: score of class 0 above that of class 1, which is what the model says."""
     scores = np.asarray([[margin, 0.0] for margin in margins], dtype=np.float32)
-    return Answers(scores, np.asarray([0 if one else 1 for one in right]), np.asarray(right))
+    return Answers(scores, np.asarray([0 if is_right else 1 for is_right in right]), np.asarray(right))
 
 
 SURE = [4.0, 3.0, 2.0, 1.0, 0.5]  # rising doubt
@@ -99,9 +99,9 @@ def test_the_best_temperature_is_that_which_made_scores_too_sure() -> None:
     generator = np.random.default_rng(1)
     scores = generator.normal(0, 2, (4000, 3))
     shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    labels = np.asarray([generator.choice(3, p=one) for one in shares])
-    own = Answers((3 * scores).astype(np.float32), labels, scores.argmax(1) == labels)
-    assert find_best_temperature(own) == pytest.approx(3.0, rel=0.1)
+    labels = np.asarray([generator.choice(3, p=share) for share in shares])
+    answers = Answers((3 * scores).astype(np.float32), labels, scores.argmax(1) == labels)
+    assert find_best_temperature(answers) == pytest.approx(3.0, rel=0.1)
 
 
 def noisy(rows: int, noise: float, seed: int) -> Answers:
@@ -171,15 +171,15 @@ def member(name: str, threshold: float | None, inputs: int = 0) -> Member:
 def test_a_batch_passes_on_only_the_unsure_rows() -> None:
     first, second = Fixed(), Fixed()
     cascade = CascadePredictor([member("a", 0.9), member("b", None, inputs=1)], [first, second])
-    own = np.asarray([[9.0, 0.0], [1.0, 0.0], [8.0, 0.0], [0.5, 0.0]], dtype=np.float32)
+    scores = np.asarray([[9.0, 0.0], [1.0, 0.0], [8.0, 0.0], [0.5, 0.0]], dtype=np.float32)
     other = np.asarray([[1.0, 0.0], [2.0, 7.0], [3.0, 0.0], [4.0, 7.0]], dtype=np.float32)
-    prepared = cascade.prepare({"scores": own, "1.scores": other})
-    found = cascade.fetch(cascade.forward(prepared))
-    assert found.tolist() == [[9.0, 0.0], [2.0, 7.0], [8.0, 0.0], [4.0, 7.0]]
+    prepared = cascade.prepare({"scores": scores, "1.scores": other})
+    fetched = cascade.fetch(cascade.forward(prepared))
+    assert fetched.tolist() == [[9.0, 0.0], [2.0, 7.0], [8.0, 0.0], [4.0, 7.0]]
     assert second.rows == [[2.0, 4.0]]
     assert cascade.passed_on == [0.5]
     cascade.forget()
-    sure = cascade.forward(cascade.prepare({"scores": own[:1], "1.scores": other[:1]}))
+    sure = cascade.forward(cascade.prepare({"scores": scores[:1], "1.scores": other[:1]}))
     assert cascade.fetch(sure).tolist() == [[9.0, 0.0]]
     assert (second.rows, cascade.passed_on) == ([[2.0, 4.0]], [0.0])
 
@@ -187,17 +187,17 @@ def test_a_batch_passes_on_only_the_unsure_rows() -> None:
 @pytest.mark.parametrize("passed_on", [[False, True], [True, True]], ids=["one row", "all rows"])
 def test_an_ensemble_averages_the_models_that_a_row_reached(passed_on: list[bool]) -> None:
     together = member("b", None, inputs=1).model_copy(update={"weight": 0.25})
-    own = np.asarray([[1.0 if one else 9.0, 0.0] for one in passed_on], dtype=np.float32)
+    scores = np.asarray([[1.0 if passed else 9.0, 0.0] for passed in passed_on], dtype=np.float32)
     other = np.asarray([[0.0, 4.0], [0.0, 8.0]], dtype=np.float32)
     cascade = CascadePredictor([member("a", 0.9), together], [Fixed(), Fixed()])
-    found = cascade.fetch(cascade.forward(cascade.prepare({"scores": own, "1.scores": other})))
-    expected = [[0.75, [1.0, 2.0][row]] if one else [9.0, 0.0] for row, one in enumerate(passed_on)]
-    assert found.tolist() == expected
+    fetched = cascade.fetch(cascade.forward(cascade.prepare({"scores": scores, "1.scores": other})))
+    expected = [[0.75, [1.0, 2.0][row]] if passed else [9.0, 0.0] for row, passed in enumerate(passed_on)]
+    assert fetched.tolist() == expected
 
 
 def test_inputs_of_each_tokenizer_are_told_apart() -> None:
     batch = {"a": np.zeros(1), "1.a": np.ones(1), "10.a": np.full(1, 10)}
-    assert {name: one.tolist() for name, one in select_inputs(batch, 0).items()} == {"a": [0]}
+    assert {name: array.tolist() for name, array in select_inputs(batch, 0).items()} == {"a": [0]}
     assert select_inputs(batch, 1)["a"].tolist() == [1]
     assert select_inputs(batch, 10)["a"].tolist() == [10]
 
@@ -214,22 +214,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 
 def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> None:
-    found, members = run.outcomes("fast"), read_cascade(run.build("fast").artifact.folder).members
-    assert isinstance(found, ClassOutcomes)
-    assert [one.name for one in members] == ["pruned", "shorter", "teacher"]
+    cascaded, members = run.outcomes("fast"), read_cascade(run.build("fast").artifact.folder).members
+    assert isinstance(cascaded, ClassOutcomes)
+    assert [member.name for member in members] == ["pruned", "shorter", "teacher"]
     assert members[-1].threshold is None
-    wanted, reached, shares = None, np.ones(len(found), dtype=bool), []
-    for one in members:
-        own = run.outcomes(one.name)
-        assert isinstance(own, ClassOutcomes)
-        wanted = own.predictions if wanted is None else np.where(reached, own.predictions, wanted)
-        if one.threshold is None:
+    expected, reached, shares = None, np.ones(len(cascaded), dtype=bool), []
+    for member in members:
+        outcomes = run.outcomes(member.name)
+        assert isinstance(outcomes, ClassOutcomes)
+        expected = (
+            outcomes.predictions if expected is None else np.where(reached, outcomes.predictions, expected)
+        )
+        if member.threshold is None:
             break
         # logits up to a constant, which softmax does not see
-        sure = confidence(np.log(own.probabilities), one.temperature) >= one.threshold
+        sure = confidence(np.log(outcomes.probabilities), member.temperature) >= member.threshold
         reached = reached & ~sure
         shares.append(float(reached.mean()))
-    assert found.predictions.tolist() == wanted.tolist()
+    assert cascaded.predictions.tolist() == expected.tolist()
     assert run.handle("fast").passed_on == pytest.approx(shares)
     assert run.handle("pruned").passed_on is None
 
@@ -245,13 +247,13 @@ def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) 
     assert facts.selection is None
     scores = []
     for name in ("shorter", "teacher"):
-        own = run.outcomes(name)
-        assert isinstance(own, ClassOutcomes)
-        scores.append(np.log(own.probabilities))
+        outcomes = run.outcomes(name)
+        assert isinstance(outcomes, ClassOutcomes)
+        scores.append(np.log(outcomes.probabilities))
     mean = np.exp((1 - weight) * scores[0] + weight * scores[1])
-    both = run.outcomes("both")
-    assert isinstance(both, ClassOutcomes)
-    np.testing.assert_allclose(both.probabilities, mean / mean.sum(1, keepdims=True), atol=1e-5)
+    ensemble = run.outcomes("both")
+    assert isinstance(ensemble, ClassOutcomes)
+    np.testing.assert_allclose(ensemble.probabilities, mean / mean.sum(1, keepdims=True), atol=1e-5)
     assert run.handle("both").passed_on == [1.0]
 
 
@@ -260,13 +262,15 @@ def test_thresholds_of_an_ensemble_are_chosen_for_the_means(tmp_path: Path) -> N
     run = tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 32"})
     names = ("pruned", "shorter", "teacher")
     members = read_cascade(run.build("fast").artifact.folder).members
-    own = [selection_answers(run, name) for name in names]
-    means, weights = average_answers(own)
+    answers = [selection_answers(run, name) for name in names]
+    means, weights = average_answers(answers)
     gates = choose_gates(means, 3.0)
-    assert [one.weight for one in members] == pytest.approx(weights)
-    assert [one.threshold for one in members[:-1]] == pytest.approx([one.threshold for one in gates])
-    assert [one.temperature for one in members[:-1]] == pytest.approx([one.temperature for one in gates])
-    assert not all(one.weight in (0.0, 1.0) for one in members[1:])
+    assert [member.weight for member in members] == pytest.approx(weights)
+    assert [member.threshold for member in members[:-1]] == pytest.approx([gate.threshold for gate in gates])
+    assert [member.temperature for member in members[:-1]] == pytest.approx(
+        [gate.temperature for gate in gates]
+    )
+    assert not all(member.weight in (0.0, 1.0) for member in members[1:])
 
 
 def selection_answers(run: SuiteRun, name: str) -> Answers:
@@ -277,9 +281,9 @@ def selection_answers(run: SuiteRun, name: str) -> Answers:
     predictor = eager.load(artifact.folder, eager.Params(), device="cpu", threads=1)
     scores = predict_scores(predictor, encoded, batch_size=16, batch_tokens=None)
     predictor.close()
-    found = task.object.outcomes(run.rows.facts, rows, scores, task.params, None)
-    assert isinstance(found, ClassOutcomes)
-    return Answers(scores, found.labels, found.right > 0)
+    outcomes = task.object.outcomes(run.rows.facts, rows, scores, task.params, None)
+    assert isinstance(outcomes, ClassOutcomes)
+    return Answers(scores, outcomes.labels, outcomes.right > 0)
 
 
 def test_its_size_is_the_sum_of_its_models(run: SuiteRun) -> None:
@@ -305,8 +309,8 @@ def test_timed_calls_take_rows_by_turns_the_same_for_all_models(run: SuiteRun) -
     run.outcomes("fast")  # so that its handle knows which rows it passed on
     cascade, teacher = run.workload("fast", Workload(1)), run.workload("teacher", Workload(1))
     assert len(cascade.timed) == len(teacher.timed) == 60
-    for one, other in zip(cascade.timed, teacher.timed, strict=True):
-        assert one["input_ids"].tolist() == other["input_ids"].tolist()
+    for batch, other in zip(cascade.timed, teacher.timed, strict=True):
+        assert batch["input_ids"].tolist() == other["input_ids"].tolist()
     assert len(run.workload("fast", Workload(32)).timed) == 1
     handle = run.handle("fast")
     call = handle.caller(*cascade.timed)
@@ -342,12 +346,12 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
     table = 'fast = { cascade = { models = ["trimmed", "teacher"], threshold = 1.0 } }\n'
     run = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
     members = read_cascade(run.build("fast").artifact.folder).members
-    assert [one.inputs for one in members] == [0, 1]
-    found, teacher = run.outcomes("fast"), run.outcomes("teacher")
-    assert isinstance(found, ClassOutcomes)
+    assert [member.inputs for member in members] == [0, 1]
+    cascaded, teacher = run.outcomes("fast"), run.outcomes("teacher")
+    assert isinstance(cascaded, ClassOutcomes)
     assert isinstance(teacher, ClassOutcomes)
     assert run.handle("fast").passed_on == [1.0]
-    np.testing.assert_allclose(found.probabilities, teacher.probabilities, atol=1e-5)
+    np.testing.assert_allclose(cascaded.probabilities, teacher.probabilities, atol=1e-5)
     handle, batch = run.handle("fast"), run.workload("fast", Workload(2)).inputs
     assert {"input_ids", "1.input_ids"} <= batch.keys()
     assert handle.caller(batch)() is not None
@@ -362,8 +366,8 @@ def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> N
         content = {"model": {"vocab": {"a": 0 if folder.name != "other" else 1}}, **rules}
         (folder / "tokenizer.json").write_text(json.dumps(content))
         (folder / "tokenizer_config.json").write_text("{}")
-    cuts, whole, other = map(digest_tokenizer, folders)
-    assert cuts == whole != other
+    cuts, uncut, other = map(digest_tokenizer, folders)
+    assert cuts == uncut != other
     (folders[1] / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     assert digest_tokenizer(folders[1]) != cuts
     left = {"model": {"vocab": {"a": 0}}, "truncation": {"max_length": 8, "direction": "Left"}}
@@ -390,23 +394,26 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
     seen = list[list[str]]()
 
     def note(encode: Callable[[Rows], Encoded]) -> Callable[[Rows], Encoded]:
-        return lambda given: (seen.append(given.ids), encode(given))[1]
+        return lambda batch: (seen.append(batch.ids), encode(batch))[1]
 
     predictor = handle.predictor
     assert isinstance(predictor, CascadePredictor)
     predictor.forget()
-    scores = replace(read, encoders=[note(one) for one in read.encoders]).answer(predictor)
+    scores = replace(read, encoders=[note(encoder) for encoder in read.encoders]).answer(predictor)
     assert isinstance(judged, ClassOutcomes)
     shares = np.exp(scores - scores.max(1, keepdims=True))
     np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), judged.probabilities, atol=1e-5)
     unsure = first.probabilities.max(axis=1) < middle
-    assert seen == [rows.ids, [one for one, is_unsure in zip(rows.ids, unsure, strict=True) if is_unsure]]
+    assert seen == [
+        rows.ids,
+        [row_id for row_id, is_unsure in zip(rows.ids, unsure, strict=True) if is_unsure],
+    ]
     assert predictor.passed_on == pytest.approx(run.handle("fast").passed_on)
     handle.close()
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         (
             '{ models = ["shorter", "teachr"] }',
@@ -432,10 +439,10 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
         ('["shorter", "teacher"]', "expected a table, such as { models"),
     ],
 )
-def test_what_a_cascade_cannot_be_is_one_clear_error(tmp_path: Path, table: str, said: str) -> None:
+def test_what_a_cascade_cannot_be_is_one_clear_error(tmp_path: Path, table: str, message: str) -> None:
     with pytest.raises(SuiteError) as error:
         tiny_run(tmp_path, **{PRUNED: PRUNED + f"fast = {{ cascade = {table} }}\n"})
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert str(error.value).startswith("suite.toml [variants.fast")
 
 
@@ -445,12 +452,12 @@ def test_a_nested_cascade_or_one_without_selection_is_refused(tmp_path: Path) ->
         tiny_run(tmp_path, **{PRUNED: PRUNED + outer})
     with pytest.raises(SuiteError, match=r"cascade\] threshold: is chosen on rows of the split selection"):
         tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE, "selection = 16": "selection = 0"})
-    told = r"cascade\] ensemble: its weights are chosen on .* or leave ensemble out"
+    message = r"cascade\] ensemble: its weights are chosen on .* or leave ensemble out"
     for table, more in (
         (ENSEMBLE, ""),
         (ENSEMBLE.replace("threshold = 1.0, ", ""), " and give threshold = 0.9"),
     ):
-        with pytest.raises(SuiteError, match=f"{told}{more}$"):
+        with pytest.raises(SuiteError, match=f"{message}{more}$"):
             tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 0"})
     step = CASCADE + 'more = { from = "fast", steps = [{ keep_layers = [0] }] }\n'
     with pytest.raises(SuiteError, match="cannot start from an artifact of kind cascade"):
@@ -464,7 +471,7 @@ def test_a_user_of_onnxruntime_and_pytorch_may_mix_them(tmp_path: Path) -> None:
     calibrated = {"calibration = 0": "calibration = 8"}
     run = tiny_run(tmp_path, **{PRUNED: PRUNED + graph + table, **calibrated})
     cascade = read_cascade(run.build("fast").artifact.folder)
-    assert [one.runtime for one in cascade.members] == ["onnxruntime", "eager"]
+    assert [member.runtime for member in cascade.members] == ["onnxruntime", "eager"]
     assert set(onnxruntime.packages) <= cascade.packages.keys()
     assert json.loads(cascade.model_dump_json())["members"][0]["params"]["left_out"] == [
         "SkipLayerNormFusion"
@@ -487,5 +494,5 @@ def test_an_endpoint_is_no_part_of_a_cascade() -> None:
     from slimgate.plugins.loading import plugins
     from slimgate.suite.checks import CLASS_SCORES
 
-    able = [one for one in plugins("task").values() if one.takes_endpoints and one.answer is None]
-    assert not [one for one in able if one.provides() >= CLASS_SCORES]
+    able = [task for task in plugins("task").values() if task.takes_endpoints and task.answer is None]
+    assert not [task for task in able if task.provides() >= CLASS_SCORES]

@@ -32,7 +32,7 @@ wrong_claims.claims = ("tiny",)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("claim", "after", "held"),
+    ("claim", "after", "expected"),
     [
         ("smaller", {**BEFORE, "bytes": 999}, True),
         ("smaller", {**BEFORE, "parameters": 10}, False),
@@ -45,14 +45,14 @@ wrong_claims.claims = ("tiny",)  # type: ignore[attr-defined]
     ],
 )
 def test_a_claim_is_held_against_its_own_figure(
-    claim: str, after: dict[str, int | None], held: bool | None
+    claim: str, after: dict[str, int | None], expected: bool | None
 ) -> None:
-    [found] = check_step_claims("x", [claim], BEFORE, after)
-    assert (found.step, found.claim, found.held) == ("x", claim, held)
+    [facts] = check_step_claims("x", [claim], BEFORE, after)
+    assert (facts.step, facts.claim, facts.held) == ("x", claim, expected)
 
 
 @pytest.mark.parametrize(
-    ("speedups", "held"),
+    ("speedups", "expected"),
     [
         ({"b1": (1.1, 1.4), "b4": (1.01, 2.0)}, True),
         ({"b1": (1.1, 1.4), "b4": (0.8, 0.97)}, False),
@@ -60,9 +60,11 @@ def test_a_claim_is_held_against_its_own_figure(
         ({}, None),
     ],
 )
-def test_faster_is_held_against_the_duel(speedups: dict[str, tuple[float, float]], held: bool | None) -> None:
+def test_faster_is_held_against_the_duel(
+    speedups: dict[str, tuple[float, float]], expected: bool | None
+) -> None:
     claims = check_step_claims("x", ["faster", "smaller"], BEFORE, {**BEFORE, "bytes": 1})
-    assert [claim.held for claim in check_speed_claims(claims, speedups)] == [True, held]
+    assert [claim.held for claim in check_speed_claims(claims, speedups)] == [True, expected]
 
 
 def test_an_idle_step_is_detected_and_slimgates_claims_are_true(tmp_path: Path) -> None:
@@ -73,12 +75,12 @@ idle = { from = "shorter", steps = [{ "tests.run.test_claims:same_layer_by_anoth
 ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 """
     run = tiny_run(tmp_path, **{pruned: pruned + added})
-    held = {
+    claims = {
         name: {f"{claim.step} {claim.claim}": claim.held for claim in check_claims(run.handle(name))}
         for name in ("teacher", *run.suite.variants)
     }
     idle = "tests.run.test_claims:same_layer_by_another_name"
-    assert held == {
+    assert claims == {
         "teacher": {},
         "shorter": {
             "keep_layers smaller": True,

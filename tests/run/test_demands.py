@@ -107,9 +107,13 @@ def test_every_key_of_a_suite_is_compared_or_demands_nothing(suite: Any) -> None
 
 
 def test_the_tasks_own_options_are_settings(suite: Any) -> None:
-    found = suite().settings
-    assert (found["task.max_tokens"], found["task.text"], found["task.label"]) == (16, ["text"], "label")
-    assert json.loads(json.dumps(found)) == found
+    settings = suite().settings
+    assert (settings["task.max_tokens"], settings["task.text"], settings["task.label"]) == (
+        16,
+        ["text"],
+        "label",
+    )
+    assert json.loads(json.dumps(settings)) == settings
 
 
 def test_every_key_of_the_budgets_of_the_schema_is_a_demand() -> None:
@@ -122,7 +126,9 @@ def test_every_key_of_the_budgets_of_the_schema_is_a_demand() -> None:
         fields = set(table.model_fields) - ABOUT
         covered = set(limits)
         if table is QualityBudgetTable:  # a metric of which more is better, and one of which less is
-            covered = {name for own, limits in TABLES.values() if own is table for name in limits}
+            covered = {
+                name for budget_table, limits in TABLES.values() if budget_table is table for name in limits
+            }
             covered |= {"length_ratio_max", "length_ratio_min"}  # of tasks that write answers
         assert fields == covered, key
     assert set(SliceBudget.model_fields) - ABOUT == {"drop_points"}
@@ -150,7 +156,7 @@ def table_of(key: str, kind: str, value: float) -> dict[str, Any]:
 def demanded(budgets: dict[str, Any], **of_one: Any) -> Demands:
     """The demands of these budgets on one variant."""
     data = {"budgets": {**budgets, **of_one}}
-    own: VariantBudgets = resolve_budgets(data, ("int8",), "x.toml", without_builds=True)["int8"]
+    resolved: VariantBudgets = resolve_budgets(data, ("int8",), "x.toml", without_builds=True)["int8"]
     return Demands(
         budgets=[
             {
@@ -162,7 +168,7 @@ def demanded(budgets: dict[str, Any], **of_one: Any) -> Demands:
                 "options": dict(limit.options),
                 "reason": limit.reason,
             }
-            for (name, limit_kind), limit in own.limits("fail").items()
+            for (name, limit_kind), limit in resolved.limits("fail").items()
         ],
         gated={"int8": True},
     )
@@ -186,15 +192,15 @@ def test_what_failed_undecided_and_only_warns_is_a_weaker_gate(key: str) -> None
     table = table_of(key, kind, 1.0 if key in ("slices", "flips", "accuracy") else 0.5)
     warns: dict[str, Any] = json.loads(json.dumps(table))
     (warns[key][kind] if key == "slices" else warns[key])["on_inconclusive"] = "warn"
-    (found,) = find_weakenings(demanded(table), demanded(warns))
-    assert found.change.endswith("failed the run if it was undecided, and only warns now")
+    (weakening,) = find_weakenings(demanded(table), demanded(warns))
+    assert weakening.change.endswith("failed the run if it was undecided, and only warns now")
     assert find_weakenings(demanded(warns), demanded(table)) == []
 
 
 def test_a_budget_over_builds_that_is_over_rows_is_a_weaker_gate() -> None:
     over = {"accuracy": {"drop_points": 2.0, "over": "builds"}}
-    (found,) = find_weakenings(demanded(over), demanded({"accuracy": {"drop_points": 2.0}}))
-    assert found.change == ('int8, accuracy: drop_points was with {"over": "builds"} and is with not set')
+    (weakening,) = find_weakenings(demanded(over), demanded({"accuracy": {"drop_points": 2.0}}))
+    assert weakening.change == ('int8, accuracy: drop_points was with {"over": "builds"} and is with not set')
     assert find_weakenings(demanded({"accuracy": {"drop_points": 2.0}}), demanded(over)) == []
 
 
@@ -235,8 +241,8 @@ def test_more_rows_above_the_cap_are_a_weaker_gate() -> None:
     )
 
 
-def lines(found: list[Weakening]) -> list[str]:
-    return [weakening.change for weakening in found]
+def lines(weakenings: list[Weakening]) -> list[str]:
+    return [weakening.change for weakening in weakenings]
 
 
 INT8 = 'int8 = { from = "student", steps = [{ int8_dynamic = {} }] }'
@@ -244,7 +250,7 @@ INFORMATIONAL = INT8.replace("] }", '], gated = false, reason = "later" }')
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "change"),
     [
         (INT8, "", "int8 is gone, with its budgets"),
         (INT8, INFORMATIONAL, "int8 is not gated now: it fails no run"),
@@ -260,9 +266,9 @@ INFORMATIONAL = INT8.replace("] }", '], gated = false, reason = "later" }')
         ("{ batch = 1 }", "{ batch = 2 }", '[measure] workloads was ["b1"] and is ["b2"]'),
     ],
 )
-def test_what_of_a_suite_makes_the_gate_weaker(suite: Any, old: str, new: str, told: str) -> None:
-    (found,) = find_weakenings(suite(), suite((old, new)))
-    assert (found.change.startswith(told), found.reason) == (True, None)
+def test_what_of_a_suite_makes_the_gate_weaker(suite: Any, old: str, new: str, change: str) -> None:
+    (weakening,) = find_weakenings(suite(), suite((old, new)))
+    assert (weakening.change.startswith(change), weakening.reason) == (True, None)
 
 
 @pytest.mark.parametrize(
@@ -297,11 +303,11 @@ def test_lost_columns_metrics_and_families_are_a_weaker_gate(suite: Any) -> None
 
 def test_a_reason_of_the_baseline_table_accepts_all_once(suite: Any) -> None:
     """The words that the baseline had already are not about this change."""
-    told = ("[measure]", '[budgets.baseline]\nreason = "new data"\n[measure]')
+    reason = ("[measure]", '[budgets.baseline]\nreason = "new data"\n[measure]')
     fewer = ("rounds = 3", "rounds = 2")
-    (accepted,) = find_weakenings(suite(), suite(told, fewer))
+    (accepted,) = find_weakenings(suite(), suite(reason, fewer))
     assert accepted.reason == "new data"
-    (stale,) = find_weakenings(suite(told), suite(told, fewer))
+    (stale,) = find_weakenings(suite(reason), suite(reason, fewer))
     assert stale.reason is None
 
 
@@ -312,8 +318,8 @@ def test_code_and_files_count_by_what_they_hold(
     metric = "from dataclasses import replace\nfrom slimgate.judge.metrics import load_metric\n"
     metric += "right = replace(load_metric('accuracy'), name='right')\n"
     (bench.parent / "own_right.py").write_text(metric)
-    own = ('["accuracy"]', '["accuracy", "own_right:right"]')
-    before = suite(own)
+    edit = ('["accuracy"]', '["accuracy", "own_right:right"]')
+    before = suite(edit)
     assert f"{CODE}own_right:right" in before.settings
     assert find_weakenings(before, before) == []
     changed = before.model_copy(update={"settings": {**before.settings, f"{CODE}own_right:right": "other"}})
@@ -328,8 +334,8 @@ def test_a_users_step_that_makes_the_teacher_counts_by_its_code(
     code += "class Options(Table):\n    pass\nclass Keep(Step[Options]):\n"
     code += "    def apply(self, model, params, context):\n"
     (bench.parent / "own_teaching.py").write_text(f"{code}        return model\n")
-    found = suite(("{ fine_tune = { epochs = 1 } }", '{ "own_teaching:Keep" = {} }')).settings
-    assert f"{CODE}own_teaching:Keep" in found
+    settings = suite(("{ fine_tune = { epochs = 1 } }", '{ "own_teaching:Keep" = {} }')).settings
+    assert f"{CODE}own_teaching:Keep" in settings
     assert f"{CODE}own_teaching:Keep" not in suite().settings
 
 

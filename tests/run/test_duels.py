@@ -32,9 +32,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 @pytest.fixture
 def duels(run: SuiteRun) -> Iterator[Duels]:
-    found = Duels(run.handle(TEACHER))
-    yield found
-    found.close()
+    teacher_duels = Duels(run.handle(TEACHER))
+    yield teacher_duels
+    teacher_duels.close()
 
 
 def test_a_planted_delay_is_seen_and_measured_once(duels: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,23 +102,23 @@ def test_larger_delays_are_tried_if_the_smallest_is_hidden(
 ) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
     reported: list[Any] = []
-    found = find_delay(duels, reported.append)
-    assert found is not None
+    visible = find_delay(duels, reported.append)
+    assert visible is not None
     facts = reported[0].facts
     assert facts.percent in (200.0, 900.0)  # a machine that stands still hides the smaller one too
-    assert found >= facts.percent / 100
-    assert (facts.seen, facts.clearance) == (True, 1.0 + found)
+    assert visible >= facts.percent / 100
+    assert (facts.seen, facts.clearance) == (True, 1.0 + visible)
     assert facts.message.startswith(f"self-test, planted delay of {facts.percent:.0f} %: b16x32 0.")
     assert facts.speedup_interval[1] < 1.0
 
 
 def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun) -> None:
-    found = duels.speedup(run.handle("shorter"), Workload(16, 32))
-    assert found.rounds >= 12
-    assert found.threads == 1
-    assert found.interval[0] <= found.speedup <= found.interval[1]
-    assert found.claimed_interval[0] < found.interval[0]
-    assert found.speedup > 1.0  # two of four blocks
+    measured = duels.speedup(run.handle("shorter"), Workload(16, 32))
+    assert measured.rounds >= 12
+    assert measured.threads == 1
+    assert measured.interval[0] <= measured.speedup <= measured.interval[1]
+    assert measured.claimed_interval[0] < measured.interval[0]
+    assert measured.speedup > 1.0  # two of four blocks
 
 
 def test_a_process_that_dies_ends_all_of_them(duels: Duels, run: SuiteRun) -> None:

@@ -90,30 +90,32 @@ def rows_of(*texts: Any, column: str = "text") -> Rows:
 
 
 def test_each_workload_is_timed_forward_and_end_to_end(run: SuiteRun) -> None:
-    assert [one.id for one in run.suite.workloads] == ["b1", "b1-e2e", "b4x12", "b4x12-e2e"]
-    assert [one.part for one in run.suite.workloads] == ["forward", "e2e", "forward", "e2e"]
+    assert [workload.id for workload in run.suite.workloads] == ["b1", "b1-e2e", "b4x12", "b4x12-e2e"]
+    assert [workload.part for workload in run.suite.workloads] == ["forward", "e2e", "forward", "e2e"]
     assert run.largest_workload.id == "b4x12"
 
 
 def test_without_tokens_the_rows_are_those_of_the_call(run: SuiteRun) -> None:
-    forward, texts = (run.workload(TEACHER, one) for one in (Workload(4), Workload(4, phase=END_TO_END)))
+    forward, texts = (
+        run.workload(TEACHER, workload) for workload in (Workload(4), Workload(4, phase=END_TO_END))
+    )
     assert texts.positions == forward.positions
-    (given,) = texts.timed
-    assert isinstance(given, Texts)
+    (batch,) = texts.timed
+    assert isinstance(batch, Texts)
     table = run.encoder.rows.table
-    assert given.rows.table["text"].to_pylist() == table["text"].take(texts.positions).to_pylist()
+    assert batch.rows.table["text"].to_pylist() == table["text"].take(texts.positions).to_pylist()
     predictor = run.handle(TEACHER).predictor
-    wanted = predictor.fetch(predictor.forward(predictor.prepare(forward.inputs)))
-    assert np.array_equal(read_texts([given])[0].answer(predictor), wanted)
+    expected = predictor.fetch(predictor.forward(predictor.prepare(forward.inputs)))
+    assert np.array_equal(read_texts([batch])[0].answer(predictor), expected)
 
 
 def test_with_tokens_the_rows_nearest_in_length_are_taken(run: SuiteRun) -> None:
-    found = run.workload(TEACHER, Workload(4, 12, phase=END_TO_END))
+    texts = run.workload(TEACHER, Workload(4, 12, phase=END_TO_END))
     lengths = run.encoder.of(run.build(TEACHER).artifact).lengths
     far = np.abs(lengths - 12)
-    assert far[found.positions].max() <= np.sort(far)[3]
-    assert len(set(found.positions)) == 4
-    assert np.asarray(found.inputs["input_ids"]).shape == (4, 12)
+    assert far[texts.positions].max() <= np.sort(far)[3]
+    assert len(set(texts.positions)) == 4
+    assert np.asarray(texts.inputs["input_ids"]).shape == (4, 12)
 
 
 def test_the_answer_is_timed_with_the_task_that_reads_it(run: SuiteRun) -> None:
@@ -152,9 +154,9 @@ def test_words_and_pairs_keep_the_form_of_their_columns(tmp_path: Path) -> None:
     # every first token of a word is inside the output, so that tags can be read
     assert encoded.extra_arrays(range(2))["word_of"].shape == (2, 10)
     pair = sentence_similarity.Params(pair=("a", "b"), score="score", max_tokens=40)
-    both = Rows(pa.table({"id": ["r"], "a": [words(3)], "b": [words(9)]}))
+    rows = Rows(pa.table({"id": ["r"], "a": [words(3)], "b": [words(9)]}))
     similarity = Plugin("sentence_similarity", sentence_similarity.task, pair)
-    longer = make_texts(similarity, tmp_path, both, lengths=[11], tokens=20)
+    longer = make_texts(similarity, tmp_path, rows, lengths=[11], tokens=20)
     assert read_texts([longer])[0].encoders[0](longer.rows).batch([0], 20)["input_ids"].shape == (2, 20)
     assert longer.rows.table["b"][0].as_py() == words(20)
 
@@ -180,11 +182,11 @@ def test_threads_share_a_batch_and_not_a_single_row(run: SuiteRun, monkeypatch: 
 def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
     pruned = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n"
     cascade = 'fast = { cascade = { models = ["shorter", "teacher"], threshold = 0.6 } }\n'
-    found = tiny_run(tmp_path, **{pruned: pruned + cascade, "[measure]\n": MEASURE})
+    run = tiny_run(tmp_path, **{pruned: pruned + cascade, "[measure]\n": MEASURE})
     workload = Workload(4, 12, phase=END_TO_END)
-    texts = found.workload("fast", workload).timed
+    texts = run.workload("fast", workload).timed
     assert len(texts) == 15  # of 60 gate rows
-    handle = found.handle("fast")
+    handle = run.handle("fast")
     assert isinstance(handle.predictor, CascadePredictor)
     call = handle.caller(*texts, part="e2e")
     assert len({np.asarray(call()).tobytes() for _ in texts}) > 1

@@ -32,11 +32,11 @@ def cpus(folder: Path, *governors: str, **files: str) -> Path:
 
 def test_installed_runtimes_and_quantizers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "QUANTIZERS", ("numpy-that-there-is-not", "pip"))
-    told = describe_machine(threads=1, device="cpu").libraries
-    assert told["pip"] is not None
-    assert {"onnxruntime", "openvino"} <= told.keys()  # as those runtimes declare
-    assert "numpy-that-there-is-not" not in told
-    assert list(told) == sorted(told)
+    libraries = describe_machine(threads=1, device="cpu").libraries
+    assert libraries["pip"] is not None
+    assert {"onnxruntime", "openvino"} <= libraries.keys()  # as those runtimes declare
+    assert "numpy-that-there-is-not" not in libraries
+    assert list(libraries) == sorted(libraries)
 
 
 def test_a_clock_that_stands_still_is_no_warning(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_a_clock_that_stands_still_is_no_warning(tmp_path: Path) -> None:
 
 
 def test_other_governors_are_named_once(tmp_path: Path) -> None:
-    found = cpus(tmp_path, "performance", "schedutil", "powersave", "powersave")
-    assert list(describe_clock_problems(found)) == [
+    folder = cpus(tmp_path, "performance", "schedutil", "powersave", "powersave")
+    assert list(describe_clock_problems(folder)) == [
         "the frequency scaling governor is powersave, schedutil, not performance"
     ]
 
@@ -67,9 +67,9 @@ def test_the_load_of_others_is_without_our_own(monkeypatch: pytest.MonkeyPatch) 
     """This process has run for minutes or seconds: it counts for at most 1."""
     monkeypatch.setattr(os, "getloadavg", lambda: (5.0, 0.0, 0.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    found = measure_other_load()
-    assert found is not None
-    assert 2.0 <= found <= 2.5
+    load = measure_other_load()
+    assert load is not None
+    assert 2.0 <= load <= 2.5
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     assert measure_other_load() == 0.0
 
@@ -79,8 +79,8 @@ def test_a_busy_machine_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: float | None, warns: bool
 ) -> None:
     monkeypatch.setattr(environment, "CPUS", tmp_path)
-    told = "other processes kept 0.9 of each core busy when the run began (load average)"
-    assert describe_machine(threads=1, device="cpu", load=load).warnings == ([told] if warns else [])
+    warning = "other processes kept 0.9 of each core busy when the run began (load average)"
+    assert describe_machine(threads=1, device="cpu", load=load).warnings == ([warning] if warns else [])
 
 
 def test_more_threads_than_cores_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,14 +94,14 @@ def test_more_threads_than_cores_is_a_warning(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_machine_is_the_same_however_busy_it_is() -> None:
-    one = describe_machine(threads=1, device="cpu", load=0.0)
+    idle = describe_machine(threads=1, device="cpu", load=0.0)
     busy = describe_machine(threads=1, device="cpu", load=3.0)
-    assert one != busy
-    assert describe_machine_change(one, busy) is None
+    assert idle != busy
+    assert describe_machine_change(idle, busy) is None
     rates = PeakRates(seconds=2.0, measured="2026-11-23T14:00:00+00:00")
-    assert describe_machine_change(one, busy.model_copy(update={"peak_rates": rates})) is None
+    assert describe_machine_change(idle, busy.model_copy(update={"peak_rates": rates})) is None
     two_threads = describe_machine(threads=2, device="cpu", load=0.0)
-    assert describe_machine_change(one, two_threads) == "threads 1 → 2"
+    assert describe_machine_change(idle, two_threads) == "threads 1 → 2"
 
 
 def test_the_gpu_is_named_and_another_is_a_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,16 +29,16 @@ def texts(rows: Iterable[int]) -> list[str]:
 def test_lost_least_sure_and_always_right_rows_are_followed(tmp_path: Path) -> None:
     teacher = model(tmp_path, "teacher", RIGHT)
     variants = [model(tmp_path, "a", LOSES_3), model(tmp_path, "b", LOSES_2_AND_3)]
-    found = describe_followed_rows(teacher, variants, texts)
-    assert [(row.number, row.why) for row in found] == [
+    rows = describe_followed_rows(teacher, variants, texts)
+    assert [(row.number, row.why) for row in rows] == [
         (3, "2 of 2 variants lost it, no row was lost by more"),
         (1, "the teacher is least sure of it"),
         (0, "the first that all have right"),
     ]
-    assert [row.text for row in found] == ["text 3", "text 1", "text 0"]
-    assert [row.label for row in found] == ["cat", "dog", "cat"]
-    assert [one.model for one in found[0].answers] == ["teacher", "a", "b"]
-    assert [one.prediction for one in found[0].answers] == ["cat", "dog", "dog"]
+    assert [row.text for row in rows] == ["text 3", "text 1", "text 0"]
+    assert [row.label for row in rows] == ["cat", "dog", "cat"]
+    assert [answer.model for answer in rows[0].answers] == ["teacher", "a", "b"]
+    assert [answer.prediction for answer in rows[0].answers] == ["cat", "dog", "dog"]
 
 
 def test_a_row_chosen_twice_stands_once_with_both_reasons(tmp_path: Path) -> None:
@@ -47,14 +47,14 @@ def test_a_row_chosen_twice_stands_once_with_both_reasons(tmp_path: Path) -> Non
         model(tmp_path, "teacher", RIGHT), [model(tmp_path, "a", RIGHT)], texts
     )
     assert first.why == "the teacher is least sure of it"
-    both = describe_followed_rows(model(tmp_path, "teacher", shares), [model(tmp_path, "a", RIGHT)], texts)
-    assert [row.why for row in both] == ["the teacher is least sure of it; the first that all have right"]
+    rows = describe_followed_rows(model(tmp_path, "teacher", shares), [model(tmp_path, "a", RIGHT)], texts)
+    assert [row.why for row in rows] == ["the teacher is least sure of it; the first that all have right"]
 
 
 def test_a_gate_that_no_variant_has_right_follows_what_there_is(tmp_path: Path) -> None:
     wrong = [[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-    found = describe_followed_rows(model(tmp_path, "teacher", RIGHT), [model(tmp_path, "a", wrong)], texts)
-    assert [row.number for row in found] == [0, 1]
+    rows = describe_followed_rows(model(tmp_path, "teacher", RIGHT), [model(tmp_path, "a", wrong)], texts)
+    assert [row.number for row in rows] == [0, 1]
 
 
 def test_a_variant_of_other_rows_is_left_out(tmp_path: Path) -> None:
@@ -66,13 +66,13 @@ def test_a_variant_of_other_rows_is_left_out(tmp_path: Path) -> None:
 def test_without_right_or_wrong_the_most_moved_rows_are_followed(tmp_path: Path) -> None:
     teacher = read_answers(write_values(tmp_path / "teacher.parquet", nats=[1.0, 2.0, 3.0]))
     variant = read_answers(write_values(tmp_path / "int8.parquet", nats=[1.5, 2.1, 1.0]))
-    found = describe_followed_rows(teacher, [variant], texts)
-    assert [(row.number, row.why) for row in found] == [
+    rows = describe_followed_rows(teacher, [variant], texts)
+    assert [(row.number, row.why) for row in rows] == [
         (2, "the variants' nats moved furthest from the teacher's"),
         (1, "the variants' nats moved least"),
         (0, "the first row of the gate"),
     ]
-    assert [one.values for one in found[0].answers] == [{"nats": 3.0}, {"nats": 1.0}]
+    assert [answer.values for answer in rows[0].answers] == [{"nats": 3.0}, {"nats": 1.0}]
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,5 @@ def test_without_right_or_wrong_the_most_moved_rows_are_followed(tmp_path: Path)
     ids=["margin", "one class", "none"],
 )
 def test_the_least_sure_row_has_the_smallest_margin(shares: Shares | None, row: int) -> None:
-    found, _ = find_least_sure(None if shares is None else np.array(shares))
-    assert found == row
+    least_sure, _ = find_least_sure(None if shares is None else np.array(shares))
+    assert least_sure == row

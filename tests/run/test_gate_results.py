@@ -30,14 +30,16 @@ from slimgate.run.gate_results import (
 from slimgate.suite.load import load_suite
 
 
-def quality(told: Verdict | None, message: str = "q") -> QualityFacts:
+def quality(verdict: Verdict | None, message: str = "q") -> QualityFacts:
     return QualityFacts(
-        teacher=0.9, value=0.8, drop_points=10, n=9, verdict=told, message=message, measured=""
+        teacher=0.9, value=0.8, drop_points=10, n=9, verdict=verdict, message=message, measured=""
     )
 
 
-def variant(name: str, *told: Verdict | None, gated: bool = True, error: str | None = None) -> VariantRecord:
-    facts = {f"m{i}": quality(one, f"{name} {i}") for i, one in enumerate(told)}
+def variant(
+    name: str, *verdicts: Verdict | None, gated: bool = True, error: str | None = None
+) -> VariantRecord:
+    facts = {f"m{i}": quality(verdict, f"{name} {i}") for i, verdict in enumerate(verdicts)}
     return VariantRecord(name=name, parent="teacher", gated=gated, quality=facts, error=error)
 
 
@@ -66,60 +68,60 @@ def test_fail_precedes_inconclusive_partial_measured_and_pass(
 
 
 def test_a_verdict_counts_and_says_what_does_not_hold() -> None:
-    found = verdict([variant("a", P, F, U, None), variant("b", F, gated=False)], SelfTest(), 0)
-    assert (found.passed, found.failed, found.inconclusive, found.not_gated) == (1, 1, 1, 2)
-    assert found.messages == ["a 1", "a 2"]
+    summary = verdict([variant("a", P, F, U, None), variant("b", F, gated=False)], SelfTest(), 0)
+    assert (summary.passed, summary.failed, summary.inconclusive, summary.not_gated) == (1, 1, 1, 2)
+    assert summary.messages == ["a 1", "a 2"]
 
 
-def sliced(name: str, *told: Verdict, worst: Verdict) -> VariantRecord:
+def sliced(name: str, *verdicts: Verdict, worst: Verdict) -> VariantRecord:
     """A variant with a budget on flips, then one on slices."""
     budgets = [
-        BudgetFacts(kind=kind, limit=1.0, verdict=one)
-        for kind, one in zip(("flips_max_percent", "slices.accuracy"), told, strict=True)
+        BudgetFacts(kind=kind, limit=1.0, verdict=verdict)
+        for kind, verdict in zip(("flips_max_percent", "slices.accuracy"), verdicts, strict=True)
     ]
     facts = BehaviourFacts(budgets=budgets, verdict=worst, message=f"{name} behaviour")
     return VariantRecord(name=name, parent="teacher", behaviour=facts)
 
 
 def test_an_undecided_budget_on_slices_counts_as_any_other() -> None:
-    found = verdict([sliced("a", P, U, worst=U)], SelfTest(), 0)
-    assert (found.status, found.passed, found.inconclusive) == ("INCONCLUSIVE", 1, 1)
-    assert (found.fails, found.messages) == (True, ["a behaviour"])
+    summary = verdict([sliced("a", P, U, worst=U)], SelfTest(), 0)
+    assert (summary.status, summary.passed, summary.inconclusive) == ("INCONCLUSIVE", 1, 1)
+    assert (summary.fails, summary.messages) == (True, ["a behaviour"])
 
 
 def test_flips_that_fail_are_counted_beside_undecided_slices() -> None:
-    found = verdict([sliced("a", F, U, worst=F)], SelfTest(), 0)
-    assert (found.status, found.failed, found.inconclusive) == ("FAIL", 1, 1)
-    assert found.messages == ["a behaviour"]
+    summary = verdict([sliced("a", F, U, worst=F)], SelfTest(), 0)
+    assert (summary.status, summary.failed, summary.inconclusive) == ("FAIL", 1, 1)
+    assert summary.messages == ["a behaviour"]
 
 
 def test_one_error_of_many_variants_is_told_once() -> None:
-    found = verdict([variant("a", error="teacher: no"), variant("b", error="teacher: no")], SelfTest(), 0)
-    assert found.messages == ["teacher: no"]
+    summary = verdict([variant("a", error="teacher: no"), variant("b", error="teacher: no")], SelfTest(), 0)
+    assert summary.messages == ["teacher: no"]
 
 
 def test_a_size_that_is_too_large_fails() -> None:
     size = SizeFacts(compression=1.0, verdict=F, message="too large", measured="")
-    one = VariantRecord(name="a", parent="teacher", size=size)
-    assert verdict([one], SelfTest(), 0).messages == ["too large"]
+    record = VariantRecord(name="a", parent="teacher", size=size)
+    assert verdict([record], SelfTest(), 0).messages == ["too large"]
 
 
 @pytest.mark.parametrize(
-    ("told", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "measured")]
+    ("flips_verdict", "status"), [(F, "FAIL"), (U, "INCONCLUSIVE"), (P, "PASS"), (None, "measured")]
 )
-def test_flips_and_slices_count_as_any_budget(told: Verdict | None, status: str) -> None:
-    facts = BehaviourFacts(verdict=told, message="ten rows turned")
-    one = VariantRecord(name="a", parent="teacher", behaviour=facts)
-    found = verdict([one], SelfTest(), 0)
-    assert (found.status, found.not_gated) == (status, 0)
-    assert found.messages == (["ten rows turned"] if told in (F, U) else [])
-    assert verdict([one.model_copy(update={"gated": False})], SelfTest(), 0).status == "measured"
+def test_flips_and_slices_count_as_any_budget(flips_verdict: Verdict | None, status: str) -> None:
+    facts = BehaviourFacts(verdict=flips_verdict, message="ten rows turned")
+    record = VariantRecord(name="a", parent="teacher", behaviour=facts)
+    summary = verdict([record], SelfTest(), 0)
+    assert (summary.status, summary.not_gated) == (status, 0)
+    assert summary.messages == (["ten rows turned"] if flips_verdict in (F, U) else [])
+    assert verdict([record.model_copy(update={"gated": False})], SelfTest(), 0).status == "measured"
 
 
 @pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
 def test_a_gate_that_fails_its_self_test_fails_the_run(check: str, wrong: Verdict) -> None:
-    told = SelfTest(**{check: SelfTestFacts(verdict=wrong, message="blind", measured="")})
-    assert verdict([variant("a", P)], told, 0).status == "FAIL"
+    self_test = SelfTest(**{check: SelfTestFacts(verdict=wrong, message="blind", measured="")})
+    assert verdict([variant("a", P)], self_test, 0).status == "FAIL"
 
 
 def delay(seen: bool) -> PlantedDelay:
@@ -131,18 +133,18 @@ def delay(seen: bool) -> PlantedDelay:
 @pytest.mark.parametrize(("seen", "messages"), [(True, ["slow?"]), (False, ["slow?", "delay"])])
 def test_an_unseen_delay_is_told_where_a_speed_up_has_a_budget(seen: bool, messages: list[str]) -> None:
     timed = {"b1": LatencyFacts(verdict=U, message="slow?", measured="")}
-    one = VariantRecord(name="a", parent="teacher", latency=timed)
-    told = SelfTest(planted_delay=delay(seen))
-    assert verdict([one], told, 0).messages == messages
-    decided = one.model_copy(update={"latency": {"b1": timed["b1"].model_copy(update={"verdict": P})}})
-    assert verdict([decided], told, 0).messages == []  # by an earlier run, which saw it
+    record = VariantRecord(name="a", parent="teacher", latency=timed)
+    self_test = SelfTest(planted_delay=delay(seen))
+    assert verdict([record], self_test, 0).messages == messages
+    decided = record.model_copy(update={"latency": {"b1": timed["b1"].model_copy(update={"verdict": P})}})
+    assert verdict([decided], self_test, 0).messages == []  # by an earlier run, which saw it
     free = VariantRecord(name="a", parent="teacher", latency={"b1": LatencyFacts(measured="")})
-    assert (verdict([free], told, 0).status, verdict([free], told, 0).messages) == ("measured", [])
+    assert (verdict([free], self_test, 0).status, verdict([free], self_test, 0).messages) == ("measured", [])
 
 
 def test_what_fails_is_told_before_what_is_undecided() -> None:
-    found = verdict([variant("a", U, F), variant("b", F)], SelfTest(planted_fault=BLIND), 0)
-    assert found.messages == ["a 1", "b 0", "blind", "a 0"]
+    summary = verdict([variant("a", U, F), variant("b", F)], SelfTest(planted_fault=BLIND), 0)
+    assert summary.messages == ["a 1", "b 0", "blind", "a 0"]
 
 
 def test_times_memory_shapes_and_delay_survive_a_partial_run(bench: Path, suite_text: str) -> None:
@@ -150,7 +152,7 @@ def test_times_memory_shapes_and_delay_survive_a_partial_run(bench: Path, suite_
     (bench / "x.toml").write_text(suite_text)
     timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
     duelled = {"speedup": 2.0, "duel_rounds": 24, "duel_threads": 2}
-    given = [
+    results = [
         gate_result("latency", "int8", "b1", **timed),
         gate_result("speedup", "int8", "b1", **duelled),
         GateResult("self_test", "teacher", "planted_delay", delay(True)),
@@ -165,7 +167,7 @@ def test_times_memory_shapes_and_delay_survive_a_partial_run(bench: Path, suite_
         record = make_run_record(suite, task, parts, machine, command="pytest", seconds=1, version="0")
         return record.model_copy(update={"created": "now"})
 
-    once = composed(GateResults(given))
+    once = composed(GateResults(results))
     assert once.self_test.planted_delay == delay(True)
     assert once.variant("int8").latency["b1"].p90_ms == 1.5
     assert once.variant("int8").latency["b1"].duel_threads == 2
@@ -223,8 +225,8 @@ def test_memory_is_expected_only_where_the_suite_wants_it(bench: Path, suite_tex
 
 def test_a_memory_over_its_budget_fails() -> None:
     memory = MemoryFacts(ratio=0.9, verdict=F, message="takes too much", measured="")
-    one = VariantRecord(name="a", parent="teacher", memory=memory)
-    assert verdict([one], SelfTest(), 0).messages == ["takes too much"]
+    record = VariantRecord(name="a", parent="teacher", memory=memory)
+    assert verdict([record], SelfTest(), 0).messages == ["takes too much"]
 
 
 def test_what_has_a_budget_and_was_not_measured_is_awaited(bench: Path, suite_text: str) -> None:
@@ -249,7 +251,7 @@ accuracy = {"""
 def test_another_artifact_voids_results_of_what_is_made_from_it() -> None:
     names = ("small", "small-int8", "other")
     earlier = [
-        one for name in names for one in (built(name, "old"), gate_result("quality", name, "accuracy"))
+        part for name in names for part in (built(name, "old"), gate_result("quality", name, "accuracy"))
     ]
     parts = GateResults(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
     parts.add(gate_result("size", "small-int8"))
@@ -270,9 +272,9 @@ def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -
 
 def test_every_result_of_a_record_has_its_own_key() -> None:
     record = sample_record()
-    found = GateResults(split_record(record))
+    parts = GateResults(split_record(record))
     for model in record.variants:
-        qualities = found.list_facts("quality", model.name)
+        qualities = parts.list_facts("quality", model.name)
         assert qualities == model.quality
-        assert set(found.list_facts("since", model.name)) == set(model.since_baseline)
-        assert set(found.list_facts("size", model.name)) == ({""} if model.size else set())
+        assert set(parts.list_facts("since", model.name)) == set(model.since_baseline)
+        assert set(parts.list_facts("size", model.name)) == ({""} if model.size else set())

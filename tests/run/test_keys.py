@@ -161,9 +161,9 @@ def test_what_a_servers_script_imports_counts(served: Path) -> None:
         started("python3", "-m", "serve"),
         started("uvicorn", "serve:app"),
     ]
-    before = [contents.digest_server_files(one, served) for one in commands]
+    before = [contents.digest_server_files(command, served) for command in commands]
     (served / "lazily.py").write_text("X = 2\n")
-    after = [contents.digest_server_files(one, served) for one in commands]
+    after = [contents.digest_server_files(command, served) for command in commands]
     assert all(old != new for old, new in zip(before, after, strict=True))
 
 
@@ -174,7 +174,9 @@ def test_variables_of_a_servers_command_count(served: Path, monkeypatch: pytest.
     (served / "weights/m.gguf").write_text("bad!")
     changed = contents.digest_server_files(params, served)
     monkeypatch.setenv("VLLM_USE_V1", "0")
-    assert len({str(one) for one in (before, changed, contents.digest_server_files(params, served))}) == 3
+    assert (
+        len({str(digest) for digest in (before, changed, contents.digest_server_files(params, served))}) == 3
+    )
 
 
 def test_a_server_that_slimgate_does_not_start_is_unknown() -> None:
@@ -289,9 +291,9 @@ def test_a_package_installed_in_place_counts_by_its_code(site: Path, code: str) 
     ['open("words.txt")\n', 'F = HERE / "data" / "words.txt"\n', 'F = join(HERE, "data", "words.txt")\n'],
 )
 def test_a_file_that_a_users_module_names_counts(site: Path, code: str) -> None:
-    own = site.parent / "own"
-    write(own, "score_of_mine.py", code)
-    files = [write(own, "words.txt", "a"), write(own, "data/words.txt", "a")]
+    folder = site.parent / "own"
+    write(folder, "score_of_mine.py", code)
+    files = [write(folder, "words.txt", "a"), write(folder, "data/words.txt", "a")]
     digests.forget()
     before = code_digest("score_of_mine")
     for file in files:
@@ -307,10 +309,12 @@ def all_keys(run: Any) -> dict[str, str]:
     """The keys of artifacts, of outcomes and of results, by what they are of."""
     from slimgate.run.inputs import _make_answer_keys, digest_inputs
 
-    found = {f"answers {name}": key for name, key in _make_answer_keys(run.suite, run).items()}
+    keys_by_name = {f"answers {name}": key for name, key in _make_answer_keys(run.suite, run).items()}
     digests_by_name = digest_inputs(run, threads=run.suite.threads)
-    found |= {f"{name} {kind}": key for name, one in digests_by_name.items() for kind, key in one.items()}
-    return {"splits": keys.make_splits_key(run.suite), **found}
+    keys_by_name |= {
+        f"{name} {kind}": key for name, digests in digests_by_name.items() for kind, key in digests.items()
+    }
+    return {"splits": keys.make_splits_key(run.suite), **keys_by_name}
 
 
 def test_each_file_of_a_suites_model_changes_every_key_of_it(tmp_path: Path) -> None:

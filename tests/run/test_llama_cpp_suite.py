@@ -47,8 +47,8 @@ workloads = [{ batch = 1 }]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("suite")
     model, context = byte_level_llama(path)
-    made = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
-    (made.folder / "model.gguf").rename(path / "llama.gguf")
+    artifact = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
+    (artifact.folder / "model.gguf").rename(path / "llama.gguf")
     copy_gguf(path / "llama.gguf", path / "xverse.gguf", architecture="xverse")
     write_rows(path / "train.csv", 64, seed=1)
     rows = write_rows(path / "gate.csv", 40, seed=2).read_text("utf-8")

@@ -61,5 +61,5 @@ def test_the_teacher_answers_twice_and_a_variant_once(suite: Suite, tmp_path: Pa
 @pytest.mark.parametrize(("batch", "threads", "expected"), [(64, 4, (32, 2)), (1, 1, (2, 2)), (3, 2, (1, 1))])
 def test_other_batches_and_threads(suite: Suite, batch: int, threads: int, expected: tuple[int, int]) -> None:
     measure = suite.measure.model_copy(update={"batch_size": batch})
-    found = change_batches(replace(suite, measure=measure, threads=threads))
-    assert (found.measure.batch_size, found.threads) == expected
+    changed = change_batches(replace(suite, measure=measure, threads=threads))
+    assert (changed.measure.batch_size, changed.threads) == expected

@@ -45,9 +45,11 @@ def probabilities(outcomes: object) -> np.ndarray:
 def test_each_level_below_the_processor_is_asked(
     tmp_path: Path, instructions: list[str], levels: list[str]
 ) -> None:
-    found = list_settings(tiny_run(tmp_path), "pruned", instructions)
-    assert [one.environment for one in found] == [{"ONEDNN_MAX_CPU_ISA": level} for level in levels]
-    assert all(level in one.name for one, level in zip(found, levels, strict=True))
+    settings = list_settings(tiny_run(tmp_path), "pruned", instructions)
+    assert [setting.environment for setting in settings] == [
+        {"ONEDNN_MAX_CPU_ISA": level} for level in levels
+    ]
+    assert all(level in setting.name for setting, level in zip(settings, levels, strict=True))
 
 
 def test_a_processor_with_the_least_instructions_is_an_error(tmp_path: Path) -> None:
@@ -92,8 +94,11 @@ def test_an_onnx_runtime_model_is_built_with_narrow_weights(tmp_path: Path) -> N
     assert (setting.name, setting.reduced) == ("built again with reduce_range = true", True)
     narrow = probabilities(predict_under(run, "onnx", setting))
     assert not np.array_equal(narrow, probabilities(run.outcomes("onnx")))
-    asked = {**ONNX, PRUNED: ONNX[PRUNED].replace("tolerance = 2.0", "tolerance = 2.0, reduce_range = true")}
-    again = tiny_run(tmp_path, **asked)
+    changes = {
+        **ONNX,
+        PRUNED: ONNX[PRUNED].replace("tolerance = 2.0", "tolerance = 2.0, reduce_range = true"),
+    }
+    again = tiny_run(tmp_path, **changes)
     assert np.array_equal(narrow, probabilities(again.outcomes("onnx")))
     with pytest.raises(DataError, match="no step of onnx has reduce_range = false"):
         list_settings(again, "onnx")
@@ -114,18 +119,18 @@ def test_the_command_judges_both_answers_by_the_budgets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     budgets = "[budgets]\naccuracy = { drop_points = 60.0 }\nflips = { flips_max_percent = 60.0 }"
-    code, (head, _, here, *own, _, setting, changed, between, accuracy, flips, _, end) = ask(
+    code, (head, _, processor, *lines, _, setting, changed, between, accuracy, flips, _, end) = ask(
         tmp_path, capsys, budgets
     )
     assert "onnx, 60 gate rows" in head
-    assert here.startswith("This processor: ")
+    assert processor.startswith("This processor: ")
     assert setting == "built again with reduce_range = true"
     assert "answers differ from this processor's" in changed
     assert between.startswith("  from this processor: ")
     assert between.endswith("budget 60 % (n=60 in 15 groups): PASS")
     assert accuracy.startswith("  onnx: accuracy ")
     assert flips.startswith("  onnx: ")
-    assert [line.split("]")[1] for line in own] == [line.split("]")[1] for line in (accuracy, flips)]
+    assert [line.split("]")[1] for line in lines] == [line.split("]")[1] for line in (accuracy, flips)]
     assert end == "onnx: all judged budgets hold under each setting"
     assert code == 0
 
@@ -134,8 +139,8 @@ def test_the_command_names_settings_where_a_budget_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, lines = ask(tmp_path, capsys, "[budgets]\naccuracy = { floor = 0.999 }")
-    said, _, settings = lines[-1].rpartition(": ")
-    assert said == "onnx: a budget does not hold, or is not decided"
+    message, _, settings = lines[-1].rpartition(": ")
+    assert message == "onnx: a budget does not hold, or is not decided"
     assert settings == "this processor; built again with reduce_range = true"
     assert code == 1
 

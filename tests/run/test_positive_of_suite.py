@@ -77,5 +77,5 @@ def test_outcomes_of_the_task_have_it() -> None:
     params = task.Params.model_validate({"text": ("text",), "label": "label", "positive": "fraud"})
     rows = Rows(pa.table({"id": ["a", "b"], "text": ["x", "y"], "label": ["fraud", "ok"]}))
     scores = np.array([[2.0, 0.0], [0.0, 2.0]], np.float32)
-    found = task.outcomes(TaskFacts(("fraud", "ok")), rows, scores, params, None)
-    assert (found.positive, found.strays) == ("fraud", 0)
+    outcomes = task.outcomes(TaskFacts(("fraud", "ok")), rows, scores, params, None)
+    assert (outcomes.positive, outcomes.strays) == ("fraud", 0)

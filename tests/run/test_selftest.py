@@ -187,9 +187,9 @@ def test_an_undecided_fault_is_wrong_where_the_rows_can_show_it(monkeypatch: pyt
         return replace(judge_quality(*args, **more), verdict=Verdict.INCONCLUSIVE)
 
     monkeypatch.setattr("slimgate.run.planted_fault.judge_quality", undecided)
-    many, few = outcomes_of(5000), outcomes_of(60)
-    assert judge_exchanged_answers(many, "accuracy", BUDGET, seed=0).wrong
-    assert not judge_exchanged_answers(few, "accuracy", BUDGET, seed=0).wrong
+    large, small = outcomes_of(5000), outcomes_of(60)
+    assert judge_exchanged_answers(large, "accuracy", BUDGET, seed=0).wrong
+    assert not judge_exchanged_answers(small, "accuracy", BUDGET, seed=0).wrong
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -197,10 +197,10 @@ def test_an_undecided_fault_is_wrong_where_the_rows_can_show_it(monkeypatch: pyt
 def test_a_planted_fault_reaches_the_drop_and_hardly_more(metric: str, classes: int) -> None:
     outcomes = outcomes_of(2000, classes=classes)
     judged = load_metric(metric)
-    ones = np.ones(2000)
+    weights = np.ones(2000)
     sign = 1 if judged.higher_is_better else -1
     damaged = plant_fault(outcomes, judged, 0.04, seed=0)
-    drop = sign * float(judged.statistic(outcomes, ones) - judged.statistic(damaged, ones))
+    drop = sign * float(judged.statistic(outcomes, weights) - judged.statistic(damaged, weights))
     assert 0.04 <= drop < 0.045
     assert damaged.ids.tolist() == outcomes.ids.tolist()
     assert damaged.labels.tolist() == outcomes.labels.tolist()
@@ -294,7 +294,7 @@ def test_a_planted_gain_fails_both_sides_and_passes_one() -> None:
 def test_a_judge_that_passes_a_gain_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     def one_sided(metric: Any, before: Any, after: Any, budgets: Any, **more: Any) -> Any:
         return judge_quality(
-            metric, before, after, [replace(one, kind="drop_points") for one in budgets], **more
+            metric, before, after, [replace(budget, kind="drop_points") for budget in budgets], **more
         )
 
     monkeypatch.setattr("slimgate.run.planted_fault.judge_quality", one_sided)

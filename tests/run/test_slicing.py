@@ -28,7 +28,7 @@ def rows(**columns: list[object]) -> Rows:
 
 
 def named(setup: TaskSetup, rows: Rows) -> dict[str, list[int]]:
-    return {f"{one.column}: {one.value}": one.rows.tolist() for one in find_column_slices(setup, rows)}
+    return {f"{part.column}: {part.value}": part.rows.tolist() for part in find_column_slices(setup, rows)}
 
 
 def test_rows_that_share_a_value_are_a_slice_each_row_in_one() -> None:

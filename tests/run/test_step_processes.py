@@ -30,15 +30,15 @@ def variants(processes: int, name: str) -> str:
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{"[variants]\n": variants(1, "one") + variants(2, "two").partition("\n")[2]})
-    one, two = run.outcomes("one"), run.outcomes("two")
-    assert isinstance(one, ClassOutcomes)
+    single, two = run.outcomes("one"), run.outcomes("two")
+    assert isinstance(single, ClassOutcomes)
     assert isinstance(two, ClassOutcomes)
-    assert one.probabilities is not None
-    np.testing.assert_allclose(two.probabilities, one.probabilities, rtol=0, atol=TOLERANCE)
+    assert single.probabilities is not None
+    np.testing.assert_allclose(two.probabilities, single.probabilities, rtol=0, atol=TOLERANCE)
     untrained = run.outcomes("shorter")
     assert isinstance(untrained, ClassOutcomes)
     assert untrained.probabilities is not None
-    assert np.abs(untrained.probabilities - one.probabilities).max() > 100 * TOLERANCE
+    assert np.abs(untrained.probabilities - single.probabilities).max() > 100 * TOLERANCE
     built = [run.build(name).artifact for name in ("one", "two")]
     assert built[1].manifest["log"]["processes"] == 2
     losses = [[epoch["loss"] for epoch in each.manifest["log"]["epochs"]] for each in built]

@@ -32,35 +32,37 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteRun]:
 
 @pytest.fixture(scope="module")
 def duels(run: SuiteRun) -> Iterator[Duels]:
-    found = Duels(run.handle(TEACHER))
-    yield found
-    found.close()
+    teacher_duels = Duels(run.handle(TEACHER))
+    yield teacher_duels
+    teacher_duels.close()
 
 
 def by_phase(duels: Duels, run: SuiteRun, variant: str) -> dict[str | None, Speedup]:
     handle = run.handle(variant)
     return {
-        one.phase: duels.speedup(handle, one) for one in run.suite.list_dueled_workloads(variant) if one.phase
+        workload.phase: duels.speedup(handle, workload)
+        for workload in run.suite.list_dueled_workloads(variant)
+        if workload.phase
     }
 
 
 def test_a_workload_that_writes_is_timed_whole_and_by_phases(run: SuiteRun) -> None:
-    assert [one.id for one in run.suite.workloads] == ["p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot"]
-    assert [one.steps for one in run.suite.workloads] == [1, 1, 7]
-    assert [one.tokens_per_call for one in run.suite.workloads] == [16, None, 2]
+    assert [workload.id for workload in run.suite.workloads] == ["p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot"]
+    assert [workload.steps for workload in run.suite.workloads] == [1, 1, 7]
+    assert [workload.tokens_per_call for workload in run.suite.workloads] == [16, None, 2]
 
 
 def test_prompts_are_gate_rows_repeated_to_their_tokens(run: SuiteRun) -> None:
     workload = run.suite.workloads[0]
-    found = run.workload(TEACHER, workload)
-    ids = np.asarray(found.inputs["input_ids"])
+    prompts = run.workload(TEACHER, workload)
+    ids = np.asarray(prompts.inputs["input_ids"])
     assert ids.shape == (2, 24)
-    assert np.asarray(found.inputs["attention_mask"]).all()
-    assert np.asarray(found.inputs[NEW_TOKENS]).tolist() == [8]
+    assert np.asarray(prompts.inputs["attention_mask"]).all()
+    assert np.asarray(prompts.inputs[NEW_TOKENS]).tolist() == [8]
     encoded = run.encoder.of(run.build(TEACHER).artifact)
-    for row, position in zip(ids, found.positions, strict=True):
-        own = encoded.columns["input_ids"][position]
-        assert row.tolist() == (own * 24)[:24]
+    for row, position in zip(ids, prompts.positions, strict=True):
+        tokens = encoded.columns["input_ids"][position]
+        assert row.tolist() == (tokens * 24)[:24]
 
 
 def test_the_answer_in_two_calls_is_that_of_transformers(run: SuiteRun) -> None:
@@ -89,17 +91,17 @@ def test_the_answer_in_two_calls_is_that_of_transformers(run: SuiteRun) -> None:
 
 
 def test_a_delay_of_the_prompt_is_seen_at_the_first_token(duels: Duels, run: SuiteRun) -> None:
-    found = by_phase(duels, run, "slow_prefill")
-    assert found["ttft"].interval[1] < SLOW_ON_ANY_MACHINE
-    assert found["tpot"].interval[1] > SLOW_ON_ANY_MACHINE
-    assert found["ttft"].speedup < found["tpot"].speedup / 2
+    speedups = by_phase(duels, run, "slow_prefill")
+    assert speedups["ttft"].interval[1] < SLOW_ON_ANY_MACHINE
+    assert speedups["tpot"].interval[1] > SLOW_ON_ANY_MACHINE
+    assert speedups["ttft"].speedup < speedups["tpot"].speedup / 2
 
 
 def test_a_delay_of_later_tokens_is_not_seen_until_the_first(duels: Duels, run: SuiteRun) -> None:
-    found = by_phase(duels, run, "slow_decode")
-    assert found["tpot"].interval[1] < SLOW_ON_ANY_MACHINE
-    assert found["ttft"].interval[1] > SLOW_ON_ANY_MACHINE
-    assert found["tpot"].speedup < found["ttft"].speedup / 2
+    speedups = by_phase(duels, run, "slow_decode")
+    assert speedups["tpot"].interval[1] < SLOW_ON_ANY_MACHINE
+    assert speedups["ttft"].interval[1] > SLOW_ON_ANY_MACHINE
+    assert speedups["tpot"].speedup < speedups["ttft"].speedup / 2
 
 
 def test_memory_is_read_with_the_answer_of_a_fresh_process(run: SuiteRun) -> None:

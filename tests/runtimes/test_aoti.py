@@ -35,9 +35,9 @@ def test_a_package_runs_any_rows_and_transposed_arrays(package: Path) -> None:
     predictor = AotiPredictor(open_package(package), ("columns",), "cpu")
     for rows in (1, 3, 8):
         values = np.arange(rows * 5, dtype=np.float32).reshape(5, rows).T
-        given = predictor.fetch(predictor.forward(predictor.prepare({"columns": values})))
-        assert given.dtype == np.float32
-        assert np.array_equal(given, values * 2)
+        answers = predictor.fetch(predictor.forward(predictor.prepare({"columns": values})))
+        assert answers.dtype == np.float32
+        assert np.array_equal(answers, values * 2)
     predictor.close()
 
 

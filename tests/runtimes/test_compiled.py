@@ -122,8 +122,8 @@ def test_fullgraph_refuses_a_network_in_two_graphs_in_one_line() -> None:
 def test_without_a_compiler_there_is_one_clear_error() -> None:
     from torch._inductor import config
 
-    said = r"runtime compiled .* for cpu with a C\+\+ compiler.*install g\+\+"
-    with config.patch({"cpp.cxx": ("/nowhere/g++",)}), pytest.raises(BuildError, match=said):
+    message = r"runtime compiled .* for cpu with a C\+\+ compiler.*install g\+\+"
+    with config.patch({"cpp.cxx": ("/nowhere/g++",)}), pytest.raises(BuildError, match=message):
         CompiledPredictor(Head(), Params(), "cpu")
 
 

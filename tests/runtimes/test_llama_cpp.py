@@ -45,9 +45,9 @@ class Converted:
 
 
 def convert(model: Any, context: Any, folder: Path, **options: Any) -> Converted:
-    made = to_gguf.step.apply(model, to_gguf.Params(**options), context)
+    variant = to_gguf.step.apply(model, to_gguf.Params(**options), context)
     folder.mkdir()
-    made.save(folder)
+    variant.save(folder)
     return Converted(model, context, folder)
 
 
@@ -83,8 +83,8 @@ def test_scores_of_every_token_are_those_of_the_network(llama: Converted, shape:
 
 def test_calls_of_fewer_tokens_give_the_same_scores(llama: Converted) -> None:
     ids = rows(3, 40)
-    whole, cut = open_(llama.folder, **EXACT), open_(llama.folder, **EXACT, batch=7, micro_batch=4)
-    assert np.abs(predict(whole, batch(ids)) - predict(cut, batch(ids))).max() < 1e-4
+    together, cut = open_(llama.folder, **EXACT), open_(llama.folder, **EXACT, batch=7, micro_batch=4)
+    assert np.abs(predict(together, batch(ids)) - predict(cut, batch(ids))).max() < 1e-4
 
 
 def greedy(llama: Converted, prompt: Any, count: int) -> list[int]:
@@ -153,8 +153,8 @@ def test_an_encoder_gives_the_vectors_of_the_network(tmp_path: Path, pooling: st
     model, context = bert_encoder(tmp_path, pooling=pooling)
     batches = calibration_arrays(model.tokenizer, context)
     before = scores(predictor_of(model, context), batches)
-    made = convert(model, context, tmp_path / "gguf", type="F32")
-    after = scores(open_(made.folder), batches)
+    converted = convert(model, context, tmp_path / "gguf", type="F32")
+    after = scores(open_(converted.folder), batches)
     for expected, vectors in zip(before, after, strict=True):
         assert vectors.shape == expected.shape
         assert np.abs(vectors - expected).max() < 1e-3

@@ -34,15 +34,15 @@ def load(folder: Path, device: str = "cpu", **params: object) -> onnxruntime.Onn
 def test_it_gives_what_the_graph_computes(folder: Path, level: str) -> None:
     predictor = load(folder, graph_optimization=level, spinning=False)
     batch = {"input_ids": IDS, "token_type_ids": np.zeros_like(IDS)}  # which the graph does not have
-    given = predictor.fetch(predictor.forward(predictor.prepare(batch)))
-    assert given.dtype == np.float32
-    np.testing.assert_allclose(given, tiny_answers(IDS), rtol=1e-6)
+    answers = predictor.fetch(predictor.forward(predictor.prepare(batch)))
+    assert answers.dtype == np.float32
+    np.testing.assert_allclose(answers, tiny_answers(IDS), rtol=1e-6)
 
 
 def test_a_fetched_answer_stays_when_the_next_is_computed(folder: Path) -> None:
     predictor = load(folder)
-    one, other = predictor.prepare({"input_ids": IDS}), predictor.prepare({"input_ids": IDS[:, :2]})
-    first = predictor.fetch(predictor.forward(one))
+    batch, other = predictor.prepare({"input_ids": IDS}), predictor.prepare({"input_ids": IDS[:, :2]})
+    first = predictor.fetch(predictor.forward(batch))
     second = predictor.fetch(predictor.forward(other))
     np.testing.assert_allclose(first, tiny_answers(IDS), rtol=1e-6)
     np.testing.assert_allclose(second, tiny_answers(IDS[:, :2]), rtol=1e-6)

@@ -52,11 +52,11 @@ def test_it_executes_artifacts_of_its_kind_by_default() -> None:
 
 
 def test_computing_precision_and_threads_are_stated() -> None:
-    found = runtime.make_properties(runtime.Params(), threads=2)
-    assert found["INFERENCE_PRECISION_HINT"] == "f32"
-    assert found["INFERENCE_NUM_THREADS"] == 2
-    assert found["NUM_STREAMS"] == 1
-    assert found["ENABLE_CPU_PINNING"] is False
+    properties = runtime.make_properties(runtime.Params(), threads=2)
+    assert properties["INFERENCE_PRECISION_HINT"] == "f32"
+    assert properties["INFERENCE_NUM_THREADS"] == 2
+    assert properties["NUM_STREAMS"] == 1
+    assert properties["ENABLE_CPU_PINNING"] is False
 
 
 def test_static_shapes_give_the_same_scores(saved: tuple[Path, Any, Any]) -> None:
@@ -76,8 +76,8 @@ def test_bfloat16_moves_the_scores_a_little(saved: tuple[Path, Any, Any]) -> Non
 @pytest.mark.parametrize("static", [False, True])
 def test_batches_prepared_beforehand_are_not_mixed_up(saved: tuple[Path, Any, Any], static: bool) -> None:
     predictor = loaded(saved[0], static_shapes=static)
-    one, other = batches(saved)
-    first, second = predictor.prepare(one), predictor.prepare(other)
+    batch, other = batches(saved)
+    first, second = predictor.prepare(batch), predictor.prepare(other)
     alone = [predictor.fetch(predictor.forward(prepared)) for prepared in (first, second)]
     again = predictor.fetch(predictor.forward(first))
     assert np.array_equal(again, alone[0])

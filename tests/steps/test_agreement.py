@@ -70,12 +70,12 @@ class Vocabulary:
 
 
 def test_of_a_large_vocabulary_the_same_few_scores_are_kept(tmp_path: Path) -> None:
-    [one], [other] = (scores(Vocabulary(), [BATCH]) for _ in range(2))
-    assert one.shape[:2] == (2, 3)
-    assert one.size <= agreement.MAX_NUMBERS
-    check_agreement([one], [other], [BATCH], tiny_context(tmp_path), tolerance=1e-6)
+    [first], [other] = (scores(Vocabulary(), [BATCH]) for _ in range(2))
+    assert first.shape[:2] == (2, 3)
+    assert first.size <= agreement.MAX_NUMBERS
+    check_agreement([first], [other], [BATCH], tiny_context(tmp_path), tolerance=1e-6)
     with pytest.raises(BuildError, match="disagrees"):
-        check_agreement([one], [other[..., ::-1]], [BATCH], tiny_context(tmp_path), tolerance=0.1)
+        check_agreement([first], [other[..., ::-1]], [BATCH], tiny_context(tmp_path), tolerance=0.1)
 
 
 def test_long_rows_come_in_smaller_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

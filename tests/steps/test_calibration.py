@@ -41,7 +41,7 @@ def test_they_equal_those_of_rows_run_one_by_one_without_padding(tmp_path: Path)
     batches = calibration_batches(model, context, batch_size=4)
     seen: dict[str, list[Any]] = {name: [] for name in layers}
     handles = [
-        layer.register_forward_hook(lambda _m, given, _o, name=name: seen[name].append(given[0][0].numpy()))
+        layer.register_forward_hook(lambda _m, inputs, _o, name=name: seen[name].append(inputs[0][0].numpy()))
         for name, layer in layers.items()
     ]
     with torch.no_grad():
@@ -78,23 +78,23 @@ def test_no_batch_has_padding(tmp_path: Path, architecture: str) -> None:
     alone = calibration_batches(model, context, batch_size=1)
     assert len(together) < len(alone)
     assert all(bool(batch["attention_mask"].all()) for batch in together)
-    found, expected = input_moments(model, layers, together), input_moments(model, layers, alone)
+    moments, expected = input_moments(model, layers, together), input_moments(model, layers, alone)
     for name in layers:
-        assert found[name].count == expected[name].count, name
+        assert moments[name].count == expected[name].count, name
         torch.testing.assert_close(
-            found[name].second_moment, expected[name].second_moment, rtol=1e-4, atol=1e-6
+            moments[name].second_moment, expected[name].second_moment, rtol=1e-4, atol=1e-6
         )
     if architecture == "t5":
         encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
         answers = sum(map(len, encoded.answers))
-        assert found["decoder.block.0.layer.0.SelfAttention.q"].count == answers
+        assert moments["decoder.block.0.layer.0.SelfAttention.q"].count == answers
 
 
 def test_flattened_tokens_of_padded_rows_are_not_counted() -> None:
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
     values = torch.arange(6.0).reshape(2, 3, 1)
-    for given in (values, values.reshape(6, 1)):
-        assert without_padding(given, {"attention_mask": mask}).flatten().tolist() == [0, 1, 3, 4, 5]
+    for tensor in (values, values.reshape(6, 1)):
+        assert without_padding(tensor, {"attention_mask": mask}).flatten().tolist() == [0, 1, 3, 4, 5]
     pooled = torch.ones(2, 4)
     assert without_padding(pooled, {"attention_mask": mask}).shape == (2, 4)
     with pytest.raises(BuildError, match="receives only some tokens of a batch"):

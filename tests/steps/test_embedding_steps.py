@@ -97,7 +97,7 @@ def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("steps", "said"),
+    ("steps", "message"),
     [
         ([("truncate_embeddings", {"dims": 32})], "dims = 32, but the embeddings have 32"),
         (
@@ -115,11 +115,11 @@ def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -
     ],
     ids=["as many", "quantized", "quantized twice", "cut twice"],
 )
-def test_what_cannot_be_cut_is_refused(folder: Path, context: Any, steps: Any, said: str) -> None:
+def test_what_cannot_be_cut_is_refused(folder: Path, context: Any, steps: Any, message: str) -> None:
     model = load_encoder(folder, context)
     for name, options in steps[:-1]:
         applied(model, name, options, context)
-    with pytest.raises(BuildError, match=said):
+    with pytest.raises(BuildError, match=message):
         applied(model, *steps[-1], context)
 
 

@@ -54,8 +54,8 @@ TOO_SMALL = ("factorize_embeddings", "trim_vocabulary")
 def hubs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("families")
     wide = {"initializer_range": 0.2}
-    made = {name: write_tiny(root / name, name, causal=True, **wide) for name in DECODERS}
-    return {**made, "modernbert": write_tiny(root / "m", "modernbert", labels=("neg", "pos"), **wide)}
+    folders = {name: write_tiny(root / name, name, causal=True, **wide) for name in DECODERS}
+    return {**folders, "modernbert": write_tiny(root / "m", "modernbert", labels=("neg", "pos"), **wide)}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -82,12 +82,12 @@ def test_step(tmp_path: Path, hubs: dict[str, Path], architecture: str, name: st
     example = BYTES if (architecture, name) == ("qwen2", "trim_vocabulary") else EXAMPLES[name][0]
     if name == BY_CLASS:
         example = {**example, "rows": 8}  # as many as the context has
-    made = applied(name, example, model, context)
-    after, given = saved(made, tmp_path / "after"), outputs(made, context)
-    assert np.isfinite(given).all()
-    assert name in ("conv1d_to_linear", *TOO_SMALL) or not np.array_equal(given, usual)
+    variant = applied(name, example, model, context)
+    after, answers = saved(variant, tmp_path / "after"), outputs(variant, context)
+    assert np.isfinite(answers).all()
+    assert name in ("conv1d_to_linear", *TOO_SMALL) or not np.array_equal(answers, usual)
     for claim in check_step_claims(name, step.claims, before, after):
         assert claim.held is not False or name in TOO_SMALL, claim
-    again = load_artifact(made.kind, tmp_path / "after")
-    assert np.array_equal(outputs(again, context), given)
-    assert again.measure_size() == made.measure_size()
+    again = load_artifact(variant.kind, tmp_path / "after")
+    assert np.array_equal(outputs(again, context), answers)
+    assert again.measure_size() == variant.measure_size()

@@ -147,9 +147,9 @@ def saved(model: Any, folder: Path) -> dict[str, int]:
 
 def applied(name: str, example: Any, model: Any, context: Any) -> Any:
     step = load("step", name)
-    made = step.apply(model, step.Params.model_validate(example), context)
-    made.kind = step.gives or made.kind
-    return made
+    variant = step.apply(model, step.Params.model_validate(example), context)
+    variant.kind = step.gives or variant.kind
+    return variant
 
 
 @pytest.fixture(scope="module")
@@ -209,19 +209,19 @@ def test_step(
         with pytest.raises(BuildError, match=reason):
             applied(name, example, model, context)
         return
-    made = applied(name, example, model, context)
-    after, given = saved(made, tmp_path / "after"), outputs(made, context)
-    assert given.shape == usual.shape or (name in RESHAPING and setting not in ARCHITECTURES)
-    assert len(given) == len(usual)
-    assert np.isfinite(given).all()
+    variant = applied(name, example, model, context)
+    after, answers = saved(variant, tmp_path / "after"), outputs(variant, context)
+    assert answers.shape == usual.shape or (name in RESHAPING and setting not in ARCHITECTURES)
+    assert len(answers) == len(usual)
+    assert np.isfinite(answers).all()
     for claim in check_step_claims(name, step.claims, before, after):
         assert claim.held is not False or (name, setting) in TOO_SMALL, claim
     assert kind != "onnx" or after["parameters"] == before["parameters"]
-    assert made.kind == "openvino" or not [f for f in files_of(tmp_path / "after") if f.endswith(PICKLES)]
-    again = load_artifact(made.kind, tmp_path / "after")
-    assert np.array_equal(outputs(again, context), given)
-    assert again.measure_size() == made.measure_size()
-    assert again.kind == made.kind
+    assert variant.kind == "openvino" or not [f for f in files_of(tmp_path / "after") if f.endswith(PICKLES)]
+    again = load_artifact(variant.kind, tmp_path / "after")
+    assert np.array_equal(outputs(again, context), answers)
+    assert again.measure_size() == variant.measure_size()
+    assert again.kind == variant.kind
 
 
 def test_a_width_without_a_layer_behind_it_is_not_pruned(tmp_path: Path, hubs: dict[str, Path]) -> None:

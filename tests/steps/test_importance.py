@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 def test_it_is_the_mean_of_each_rows_derivative_by_a_head_mask(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
     name = blocks(model.network)[1].attention.output
-    found = mask_importance(model, {name: 4}, context, batch_size=5)
+    importance = mask_importance(model, {name: 4}, context, batch_size=5)
     total = torch.zeros(4)
     for batch, labels in labelled_batches(model, context, batch_size=1):  # a row at a time, with a real mask
         mask = torch.ones(4, requires_grad=True)
@@ -31,8 +31,8 @@ def test_it_is_the_mean_of_each_rows_derivative_by_a_head_mask(tmp_path: Path, a
         loss = nn.functional.cross_entropy(model.network(**batch).logits, labels)
         handle.remove()
         total += torch.autograd.grad(loss, mask)[0].abs()
-    assert found[name] == pytest.approx((total / 12).numpy(), rel=1e-3, abs=1e-6)
-    assert found[name].max() > 1e-4
+    assert importance[name] == pytest.approx((total / 12).numpy(), rel=1e-3, abs=1e-6)
+    assert importance[name].max() > 1e-4
 
 
 def test_it_does_not_depend_on_the_batches(tmp_path: Path) -> None:

@@ -88,5 +88,5 @@ def test_the_int8_steps_work_without_it() -> None:
 def test_the_torchao_step_works_without_it_or_says_what_to_do() -> None:
     done = code_without_it(TORCHAO)
     [line] = done.stdout.splitlines()
-    told = line.startswith("BuildError torchao ") and "install a torchao that fits it" in line
-    assert line == "(3, 32)" or told, (done.stdout, done.stderr)
+    refused = line.startswith("BuildError torchao ") and "install a torchao that fits it" in line
+    assert line == "(3, 32)" or refused, (done.stdout, done.stderr)

@@ -118,13 +118,13 @@ def test_a_killed_process_leaves_nothing_visible(tmp_path: Path) -> None:
 
 def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
     makers = [start_maker(tmp_path / "s", 0.5) for _ in range(2)]
-    said = sorted(process.communicate(timeout=60)[0].strip() for process in makers)
-    assert said == ["False", "True"]
+    printed = sorted(process.communicate(timeout=60)[0].strip() for process in makers)
+    assert printed == ["False", "True"]
     assert (tmp_path / "made.txt").read_text() == "x"
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda folder: (folder / "inner/a.txt").write_text("abcd"), "inner/a.txt: 4 bytes, expected 3"),
         (lambda folder: (folder / "inner/a.txt").write_text("abd"), "inner/a.txt: sha256 a52d159f262b…"),
@@ -144,23 +144,23 @@ def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
             "manifest.json: it belongs to artifacts/other, expected artifacts/k",
         ),
     ],
-    ids=lambda one: one if isinstance(one, str) else "",
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_damaged_entry_is_set_aside_and_made_again(tmp_path: Path, damage: Any, told: str) -> None:
+def test_a_damaged_entry_is_set_aside_and_made_again(tmp_path: Path, damage: Any, message: str) -> None:
     store = Store(tmp_path / "s")
     folder = store.make("artifacts", "k", fill).folder
     damage(folder)
-    there = sorted(path.name for path in folder.rglob("*"))
-    with pytest.raises(Damaged, match=re.escape(told)):
+    names = sorted(path.name for path in folder.rglob("*"))
+    with pytest.raises(Damaged, match=re.escape(message)):
         check_entry(folder, "artifacts/k")
     assert store.find("artifacts", "k") is None
-    with pytest.warns(DamagedEntry, match=rf"artifacts/k is damaged \(.*{re.escape(told)}") as warned:
+    with pytest.warns(DamagedEntry, match=rf"artifacts/k is damaged \(.*{re.escape(message)}") as warned:
         assert not store.make("artifacts", "k", fill).from_store
     assert (folder / "inner/a.txt").read_text() == "abc"
     assert store.make("artifacts", "k", fill).from_store
     [aside] = (tmp_path / "s/damaged").iterdir()
     assert aside.name in str(warned[0].message)
-    assert sorted(path.name for path in aside.rglob("*")) == there
+    assert sorted(path.name for path in aside.rglob("*")) == names
     assert list((tmp_path / "s/tmp").iterdir()) == []
 
 
@@ -233,8 +233,8 @@ def test_rebuild_makes_each_entry_once_more_and_then_keeps_it(tmp_path: Path) ->
 def test_a_rebuild_makes_each_entry_once_by_any_clock(tmp_path: Path, mark: str) -> None:
     """Workers share the mark: what one of them has made is not made again by the next."""
     Store(tmp_path / "s").make("artifacts", "k", fill)
-    made = [Store(tmp_path / "s", rebuild=mark).make("artifacts", "k", fill) for _ in range(2)]
-    assert [entry.from_store for entry in made] == [False, True]
+    entries = [Store(tmp_path / "s", rebuild=mark).make("artifacts", "k", fill) for _ in range(2)]
+    assert [entry.from_store for entry in entries] == [False, True]
 
 
 def test_a_rebuild_that_fails_leaves_the_old_entry(tmp_path: Path) -> None:
@@ -273,10 +273,10 @@ def test_where_locks_do_not_reach_the_first_to_be_done_wins(tmp_path: Path) -> N
     store = Store(tmp_path / "s")
 
     def slower(folder: Path) -> dict[str, Any]:
-        shutil.copytree(made, store.root / "artifacts/k")
+        shutil.copytree(published, store.root / "artifacts/k")
         return fill(folder)
 
-    made = Store(tmp_path / "t").make("artifacts", "k", fill).folder
+    published = Store(tmp_path / "t").make("artifacts", "k", fill).folder
     assert store.make("artifacts", "k", slower).from_store
     assert list((tmp_path / "s/tmp").iterdir()) == []
 

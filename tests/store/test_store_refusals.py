@@ -65,7 +65,7 @@ def by_memory_map(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def told(store: Store, fill: Fill) -> str:
+def read_refusal(store: Store, fill: Fill) -> str:
     """The one line that a refusal is; nothing of the entry is left."""
     with pytest.raises(BuildError) as caught:
         store.make("artifacts", "k", fill)
@@ -92,7 +92,7 @@ def small_disk() -> Iterator[Path]:
 @pytest.mark.parametrize("fill", [of_size(4 * MEGABYTE), by_safetensors, by_parquet, by_memory_map])
 def test_a_full_disk_is_told_and_what_fits_is_still_made(small_disk: Path, fill: Fill) -> None:
     store = Store(small_disk / "s")
-    message = told(store, fill)
+    message = read_refusal(store, fill)
     assert message.startswith(f"store {store.root}: no space is left")
     assert (
         "free some by `slimgate store prune --max-size SIZE`, or name another by --slimgate-store" in message
@@ -111,8 +111,8 @@ def fill_up(disk: Path) -> None:
 def test_a_disk_that_is_full_before_anything_is_written_is_told(small_disk: Path) -> None:
     store = Store(small_disk / "s")
     fill_up(small_disk)
-    assert "no space is left" in told(store, of_size(1))
-    assert "no space is left" in told(Store(small_disk / "s"), of_size(1))
+    assert "no space is left" in read_refusal(store, of_size(1))
+    assert "no space is left" in read_refusal(Store(small_disk / "s"), of_size(1))
 
 
 def test_what_an_inner_entry_told_is_not_told_twice(small_disk: Path) -> None:
@@ -122,7 +122,7 @@ def test_what_an_inner_entry_told_is_not_told_twice(small_disk: Path) -> None:
     def outer(_folder: Path) -> dict[str, Any]:
         return store.make("teacher_answers", "inner", of_size(4 * MEGABYTE)).manifest
 
-    message = told(store, outer)
+    message = read_refusal(store, outer)
     assert message.count("no space is left") == 1
     assert "teacher_answers/inner was not kept" in message
 
@@ -144,8 +144,8 @@ import resource, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from pathlib import Path
-from test_store_refusals import Store, of_size, told
-print(told(Store(Path({str(tmp_path / "s")!r})), of_size(200_000)))
+from test_store_refusals import Store, of_size, read_refusal
+print(read_refusal(Store(Path({str(tmp_path / "s")!r})), of_size(200_000)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "no space is left (File too large)" in done.stdout
@@ -187,7 +187,7 @@ def test_a_kind_without_permission_is_an_early_error(ours: Path) -> None:
     with as_somebody_else(ours):
         store = Store(ours / "s")
         (ours / "s/artifacts").mkdir(mode=0o555)
-        assert told(store, of_size(1)).endswith(
+        assert read_refusal(store, of_size(1)).endswith(
             "cannot be written (Permission denied); name another by --slimgate-store DIR"
         )
         (ours / "s/artifacts").chmod(0o755)

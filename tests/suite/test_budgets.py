@@ -22,7 +22,9 @@ VARIANTS = ("a", "b")
 
 def test_every_variant_has_the_common_budgets() -> None:
     budgets = resolve_budgets({"budgets": {"accuracy": {"drop_points": 2}}}, VARIANTS, "x")
-    assert {name: own.quality["accuracy"][0].limit for name, own in budgets.items()} == {"a": 2.0, "b": 2.0}
+    assert {
+        name: variant_budgets.quality["accuracy"][0].limit for name, variant_budgets in budgets.items()
+    } == {"a": 2.0, "b": 2.0}
 
 
 def test_budgets_on_answers_are_of_the_part_that_they_limit() -> None:
@@ -34,19 +36,19 @@ def test_budgets_on_answers_are_of_the_part_that_they_limit() -> None:
         "ttft_p95_ms_max": 50.0,
         "tokens_per_second_min": 100.0,
     }
-    own = {"latency": {"tpot_speedup_min": 3.0}}
-    data = {"budgets": {"latency": limits, "variants": {"b": own}}}
+    table = {"latency": {"tpot_speedup_min": 3.0}}
+    data = {"budgets": {"latency": limits, "variants": {"b": table}}}
     budgets = resolve_budgets(data, VARIANTS, "x")
     answer = Workload(1, prompt_tokens=16, new_tokens=8)
     first, later = (replace(answer, phase=phase) for phase in (TTFT, TPOT))
-    found = {
-        one.id: (
-            [budget.limit for budget in filter(None, [budgets["b"].find_speed_budget(one)])],
-            [budget.kind for budget in budgets["b"].find_time_budgets(one)],
+    budgeted = {
+        workload.id: (
+            [budget.limit for budget in filter(None, [budgets["b"].find_speed_budget(workload)])],
+            [budget.kind for budget in budgets["b"].find_time_budgets(workload)],
         )
-        for one in (Workload(1), answer, first, later)
+        for workload in (Workload(1), answer, first, later)
     }
-    assert found == {
+    assert budgeted == {
         "b1": ([1.0], ["p95_ms_max"]),
         "p16n8b1": ([1.0], ["p95_ms_max", "tokens_per_second_min"]),
         "p16n8b1-ttft": ([1.5], ["ttft_p95_ms_max"]),
@@ -58,14 +60,14 @@ def test_budgets_on_answers_are_of_the_part_that_they_limit() -> None:
 def test_budgets_on_calls_end_to_end_are_of_those_calls_alone() -> None:
     limits = {"speedup_min": 3.0, "p50_ms_max": 9.0}
     of_text = {"end_to_end_speedup_min": 2.0, "end_to_end_p50_ms_max": 10.0, "end_to_end_p95_ms_max": 20.0}
-    own = {"latency": {"end_to_end_speedup_min": 2.5}}
-    data = {"budgets": {"latency": {**limits, **of_text}, "variants": {"b": own}}}
+    table = {"latency": {"end_to_end_speedup_min": 2.5}}
+    data = {"budgets": {"latency": {**limits, **of_text}, "variants": {"b": table}}}
     budgets = resolve_budgets(data, VARIANTS, "x")["b"]
     forward, end_to_end = Workload(1, 25), Workload(1, 25, phase=END_TO_END)
     assert end_to_end.id == "b1x25-e2e"
-    assert [budgets.find_speed_budget(one).limit for one in (forward, end_to_end)] == [3.0, 2.5]
-    assert [one.kind for one in budgets.find_time_budgets(forward)] == ["p50_ms_max"]
-    assert [one.kind for one in budgets.find_time_budgets(end_to_end)] == list(of_text)[1:]
+    assert [budgets.find_speed_budget(workload).limit for workload in (forward, end_to_end)] == [3.0, 2.5]
+    assert [budget.kind for budget in budgets.find_time_budgets(forward)] == ["p50_ms_max"]
+    assert [budget.kind for budget in budgets.find_time_budgets(end_to_end)] == list(of_text)[1:]
 
 
 def test_a_limit_like_another_unit_is_taken_with_a_reason() -> None:
@@ -73,9 +75,9 @@ def test_a_limit_like_another_unit_is_taken_with_a_reason() -> None:
         "size": {"compression_min": 0.25, "reason": "the teacher is in 4 bits"},
         "mse": {"increase_relative": 2.0, "reason": "the teacher's is near 0"},
     }
-    own = resolve_budgets({"budgets": data}, VARIANTS, "x")["a"]
-    assert own.size is not None
-    assert (own.size.limit, own.quality["mse"][0].limit) == (0.25, 2.0)
+    budgets = resolve_budgets({"budgets": data}, VARIANTS, "x")["a"]
+    assert budgets.size is not None
+    assert (budgets.size.limit, budgets.quality["mse"][0].limit) == (0.25, 2.0)
     for name, table in data.items():
         with pytest.raises(SuiteError, match=r'is meant, add reason = "…"$'):
             resolve_budgets({"budgets": {name: {**table, "reason": ""}}}, VARIANTS, "x")
@@ -101,15 +103,15 @@ def test_a_variants_budget_replaces_that_metric_and_kind_only() -> None:
 
 def test_a_variants_budget_of_another_kind_is_added() -> None:
     """A floor of its own must not take the common budget on the drop away."""
-    own = {"accuracy": {"floor": 0.3}, "baseline": {"accuracy": {"drop_relative": 0.1}}}
+    table = {"accuracy": {"floor": 0.3}, "baseline": {"accuracy": {"drop_relative": 0.1}}}
     common = {"accuracy": {"drop_points": 5.0}, "baseline": {"accuracy": {"drop_points": 1.0}}}
-    found = resolve_budgets({"budgets": {**common, "variants": {"a": own}}}, VARIANTS, "x")
-    assert {(one.kind, one.limit) for one in found["a"].quality["accuracy"]} == {
+    budgets = resolve_budgets({"budgets": {**common, "variants": {"a": table}}}, VARIANTS, "x")
+    assert {(budget.kind, budget.limit) for budget in budgets["a"].quality["accuracy"]} == {
         ("drop_points", 5.0),
         ("floor", 0.3),
     }
-    assert [one.kind for one in found["a"].baseline["accuracy"]] == ["drop_points", "drop_relative"]
-    assert [one.kind for one in found["b"].quality["accuracy"]] == ["drop_points"]
+    assert [budget.kind for budget in budgets["a"].baseline["accuracy"]] == ["drop_points", "drop_relative"]
+    assert [budget.kind for budget in budgets["b"].quality["accuracy"]] == ["drop_points"]
 
 
 COMMON = {
@@ -128,7 +130,7 @@ def off(kind: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("own", "budget", "kind", "limit"),
+    ("table", "budget", "kind", "limit"),
     [
         ({"accuracy": off("drop_points")}, "accuracy", "drop_points", 5.0),
         ({"size": off("compression_min")}, "size", "compression_min", 1.5),
@@ -142,19 +144,19 @@ def off(kind: str) -> dict[str, str]:
     ids=["metric", "size", "precision", "latency", "memory", "flips", "slices", "baseline"],
 )
 def test_a_variant_switches_one_common_budget_off_and_says_why(
-    own: dict[str, object], budget: str, kind: str, limit: float
+    table: dict[str, object], budget: str, kind: str, limit: float
 ) -> None:
-    found = resolve_budgets({"budgets": {**COMMON, "variants": {"a": own}}}, VARIANTS, "x")
-    assert found["a"].switched_off == (SwitchedOff(budget, kind, limit, "the labels are new"),)
-    assert found["a"].limits().keys() == found["b"].limits().keys() - {(budget, kind)}
-    assert found["b"].switched_off == ()
-    assert len(found["b"].limits()) == 9
+    budgets = resolve_budgets({"budgets": {**COMMON, "variants": {"a": table}}}, VARIANTS, "x")
+    assert budgets["a"].switched_off == (SwitchedOff(budget, kind, limit, "the labels are new"),)
+    assert budgets["a"].limits().keys() == budgets["b"].limits().keys() - {(budget, kind)}
+    assert budgets["b"].switched_off == ()
+    assert len(budgets["b"].limits()) == 9
 
 
 def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:
-    own = {"accuracy": {"drop_points": "off", "floor": 0.7, "reason": "r"}}
-    found = resolve_budgets({"budgets": {**COMMON, "variants": {"a": own}}}, VARIANTS, "x")["a"]
-    assert [(one.kind, one.limit) for one in found.quality["accuracy"]] == [("floor", 0.7)]
+    table = {"accuracy": {"drop_points": "off", "floor": 0.7, "reason": "r"}}
+    budgets = resolve_budgets({"budgets": {**COMMON, "variants": {"a": table}}}, VARIANTS, "x")["a"]
+    assert [(budget.kind, budget.limit) for budget in budgets.quality["accuracy"]] == [("floor", 0.7)]
 
 
 @pytest.mark.parametrize(
@@ -191,12 +193,12 @@ def test_several_kinds_on_one_metric_are_several_budgets() -> None:
     kinds = {"drop_points": 2.0, "floor": 0.8, "error_increase_relative": 0.1, "reason": "all must hold"}
     data = {"budgets": {"accuracy": kinds, "log_loss": {"increase_relative": 0.05, "ceiling": 0.6}}}
     quality = resolve_budgets(data, VARIANTS, "x")["a"].quality
-    assert [(one.kind, one.limit, one.reason) for one in quality["accuracy"]] == [
+    assert [(budget.kind, budget.limit, budget.reason) for budget in quality["accuracy"]] == [
         ("drop_points", 2.0, "all must hold"),
         ("error_increase_relative", 0.1, "all must hold"),
         ("floor", 0.8, "all must hold"),
     ]
-    assert [(one.kind, one.limit) for one in quality["log_loss"]] == [
+    assert [(budget.kind, budget.limit) for budget in quality["log_loss"]] == [
         ("increase_relative", 0.05),
         ("ceiling", 0.6),
     ]
@@ -243,10 +245,10 @@ def named_slices(points: object, reason: str | None = None) -> dict[str, Any]:
 
 
 def test_a_slice_is_named_by_column_and_value_beside_all_slices() -> None:
-    own = {"accuracy": {"drop_points": 5.0, "on_inconclusive": "warn"}, **named_slices(1.0)}
+    table = {"accuracy": {"drop_points": 5.0, "on_inconclusive": "warn"}, **named_slices(1.0)}
     data = {
         "budgets": {
-            "slices": own,
+            "slices": table,
             "variants": {
                 "a": {"slices": named_slices("off", "no carry rows")},
                 "b": {"slices": named_slices(2.0)},
@@ -301,7 +303,7 @@ def test_budgets_on_tokens_merge_by_limit_and_can_be_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ({"kl": {}}, "expected at least one of mean_max, p99_max, p999_max, as in { mean_max = 0.02 }"),
         ({"kl": {"mean_max": 0}}, "0 was given, expected more than 0"),
@@ -311,24 +313,24 @@ def test_budgets_on_tokens_merge_by_limit_and_can_be_off() -> None:
     ],
     ids=["empty", "zero", "key", "number", "percent"],
 )
-def test_a_wrong_budget_on_tokens_is_one_clear_error(table: dict[str, Any], said: str) -> None:
-    with pytest.raises(SuiteError) as found:
+def test_a_wrong_budget_on_tokens_is_one_clear_error(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(SuiteError) as raised:
         resolve_budgets({"budgets": table}, VARIANTS, "x")
-    assert said in str(found.value)
+    assert message in str(raised.value)
 
 
 def test_a_memory_budget_is_the_variants_or_the_common_one() -> None:
-    own = {"b": {"memory": {"memory_ratio_max": 0.5, "reason": "phones", "on_inconclusive": "warn"}}}
-    data = {"budgets": {"memory": {"memory_ratio_max": 0.8}, "variants": own}}
+    tables = {"b": {"memory": {"memory_ratio_max": 0.5, "reason": "phones", "on_inconclusive": "warn"}}}
+    data = {"budgets": {"memory": {"memory_ratio_max": 0.8}, "variants": tables}}
     budgets = resolve_budgets(data, VARIANTS, "x")
     assert budgets["a"].memory == MemoryBudget(memory_ratio_max=0.8)
     assert budgets["b"].memory == MemoryBudget(memory_ratio_max=0.5, reason="phones", on_inconclusive="warn")
 
 
 def test_a_baseline_budget_is_the_variants_or_the_common_one() -> None:
-    own = {"b": {"baseline": {"accuracy": {"drop_points": 0.5, "reason": "ships"}}}}
+    tables = {"b": {"baseline": {"accuracy": {"drop_points": 0.5, "reason": "ships"}}}}
     common = {"file": "v1", "accuracy": {"drop_points": 1.0}, "f1_macro": {"drop_relative": 0.1}}
-    budgets = resolve_budgets({"budgets": {"baseline": common, "variants": own}}, VARIANTS, "x")
+    budgets = resolve_budgets({"budgets": {"baseline": common, "variants": tables}}, VARIANTS, "x")
     relative = (QualityBudget("drop_relative", 0.1),)
     assert budgets["a"].baseline == {"accuracy": (QualityBudget("drop_points", 1.0),), "f1_macro": relative}
     assert budgets["b"].baseline == {
@@ -359,18 +361,18 @@ def test_a_wrong_budget_against_the_baseline_has_its_place(table: dict[str, obje
 
 
 def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
-    own = {
+    table = {
         "accuracy": {"floor": 0.85, "reason": "the app needs it", "on_inconclusive": "warn"},
         "log_loss": {"ceiling": 0.5},
         "baseline": {"accuracy": {"drop_points": 1.0}},
     }
-    data = {"budgets": {"accuracy": {"drop_points": 2.0}, "teacher": own}}
-    found = read_teacher_budgets(data, "x")
-    assert found.quality == {
+    data = {"budgets": {"accuracy": {"drop_points": 2.0}, "teacher": table}}
+    budgets = read_teacher_budgets(data, "x")
+    assert budgets.quality == {
         "accuracy": (QualityBudget("floor", 0.85, "the app needs it", "warn"),),
         "log_loss": (QualityBudget("ceiling", 0.5),),
     }
-    assert found.baseline == {"accuracy": (QualityBudget("drop_points", 1.0),)}
+    assert budgets.baseline == {"accuracy": (QualityBudget("drop_points", 1.0),)}
     assert resolve_budgets(data, VARIANTS, "x")["a"].limits().keys() == {("accuracy", "drop_points")}
     assert read_teacher_budgets({}, "x").limits() == {}
 
@@ -404,36 +406,36 @@ def test_one_baseline_is_for_all_variants() -> None:
 
 def test_limits_on_call_times_are_added_and_switched_off_singly() -> None:
     common = {"latency": {"speedup_min": 1.5, "p95_ms_max": 20.0, "reason": "the phone"}}
-    own = {
+    tables = {
         "a": {"latency": {"p95_ms_max": 30.0, "p50_ms_max": 8.0, "on_inconclusive": "warn"}},
         "b": {"latency": {"p95_ms_max": "off", "reason": "a batch job"}},
     }
-    found = resolve_budgets({"budgets": {**common, "variants": own}}, VARIANTS, "x")
-    assert found["a"].limits("fail") == {
+    budgets = resolve_budgets({"budgets": {**common, "variants": tables}}, VARIANTS, "x")
+    assert budgets["a"].limits("fail") == {
         ("latency", "speedup_min"): Limit(1.5, "the phone", "fail"),
         ("latency", "p95_ms_max"): Limit(30.0, None, "warn"),
         ("latency", "p50_ms_max"): Limit(8.0, None, "warn"),
     }
-    assert list(found["b"].limits()) == [("latency", "speedup_min")]
-    assert found["b"].switched_off == (SwitchedOff("latency", "p95_ms_max", 20.0, "a batch job"),)
+    assert list(budgets["b"].limits()) == [("latency", "speedup_min")]
+    assert budgets["b"].switched_off == (SwitchedOff("latency", "p95_ms_max", 20.0, "a batch job"),)
 
 
 def test_a_limit_on_milliseconds_alone_asks_for_no_duel() -> None:
-    found = resolve_budgets({"budgets": {"latency": {"p50_ms_max": 8.0}}}, VARIANTS, "x")["a"]
-    assert found.speed is None
-    assert [(one.kind, one.limit) for one in found.times] == [("p50_ms_max", 8.0)]
+    budgets = resolve_budgets({"budgets": {"latency": {"p50_ms_max": 8.0}}}, VARIANTS, "x")["a"]
+    assert budgets.speed is None
+    assert [(budget.kind, budget.limit) for budget in budgets.times] == [("p50_ms_max", 8.0)]
 
 
 def test_a_budget_over_builds_replaces_the_common_one_and_reach() -> None:
     table = {"accuracy": {"drop_points": 2.0, "floor": 0.8, "over": "builds"}}
-    own = {"variants": {"b": {"accuracy": {"drop_points": 1.0}}}}
-    data = {"suite": {"seeds": (0, 1)}, "budgets": {**table, **own}}
-    found = resolve_budgets(data, VARIANTS, "x")
-    assert {one.kind: one.over for one in found["a"].quality["accuracy"]} == {
+    variant_table = {"variants": {"b": {"accuracy": {"drop_points": 1.0}}}}
+    data = {"suite": {"seeds": (0, 1)}, "budgets": {**table, **variant_table}}
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    assert {budget.kind: budget.over for budget in budgets["a"].quality["accuracy"]} == {
         "drop_points": "builds",
         "floor": "builds",
     }
-    assert {one.kind: one.over for one in found["b"].quality["accuracy"]} == {
+    assert {budget.kind: budget.over for budget in budgets["b"].quality["accuracy"]} == {
         "drop_points": "rows",
         "floor": "builds",
     }
@@ -450,13 +452,13 @@ def test_a_search_and_logs_have_one_build() -> None:
 
 
 def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
-    both = {"accuracy": {"equivalent_points": 1.0}}
+    table = {"accuracy": {"equivalent_points": 1.0}}
     data = {
         "budgets": {
-            **both,
-            "baseline": both,
+            **table,
+            "baseline": table,
             "variants": {"b": {"accuracy": {"equivalent_points": 0.5, "drop_points": 2.0}}},
-            "teacher": {"baseline": both},
+            "teacher": {"baseline": table},
         }
     }
     budgets = resolve_budgets(data, VARIANTS, "x")

@@ -151,10 +151,10 @@ def test_loads_are_checked_by_their_parts(read: Read) -> None:
         more=LOADS + "\n[budgets]\nlatency = { speedup_min = 1.5, tpot_speedup_min = 1.2 }",
     )
     assert suite.loaded == ("served",)
-    assert [one.id for one in suite.loads][:4] == ["c8", "c8-ttft", "c8-tpot", "r2.5"]
-    checks = {(kind, name, which) for kind, name, which in list_expected_checks(suite)}
-    assert {("speedup", "served", one.id) for one in suite.loads} <= checks
-    assert [what for what, _ in list_budgeted_checks(suite, "served") if "latency" in what] == [
+    assert [load.id for load in suite.loads][:4] == ["c8", "c8-ttft", "c8-tpot", "r2.5"]
+    checks = {(kind, name, workload) for kind, name, workload in list_expected_checks(suite)}
+    assert {("speedup", "served", load.id) for load in suite.loads} <= checks
+    assert [quantity for quantity, _ in list_budgeted_checks(suite, "served") if "latency" in quantity] == [
         "latency c8",
         "latency c8-tpot",
         "latency r2.5",
@@ -174,8 +174,8 @@ def test_limits_on_a_servers_times_are_of_the_parts_they_name(read: Read) -> Non
         more=LOADS.replace("8 }", LEVEL) + f"\n[budgets]\nlatency = {{ {limits} }}",
     )
     kinds = {
-        one.id: [budget.kind for budget in suite.budgets["served"].find_time_budgets(one)]
-        for one in suite.loads
+        load.id: [budget.kind for budget in suite.budgets["served"].find_time_budgets(load)]
+        for load in suite.loads
     }
     assert kinds == {
         "c8": ["p95_ms_max", "goodput_min"],
@@ -231,10 +231,12 @@ REFUSED_LOADS = [
 
 
 @pytest.mark.parametrize(
-    ("pairs", "more", "told"), [case[1:] for case in REFUSED_LOADS], ids=[case[0] for case in REFUSED_LOADS]
+    ("pairs", "more", "message"),
+    [case[1:] for case in REFUSED_LOADS],
+    ids=[case[0] for case in REFUSED_LOADS],
 )
-def test_wrong_loads_are_refused(read: Read, pairs: list[tuple[str, str]], more: str, told: str) -> None:
-    with pytest.raises(SuiteError, match=told):
+def test_wrong_loads_are_refused(read: Read, pairs: list[tuple[str, str]], more: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
         read(*pairs, more=more)
 
 
@@ -285,21 +287,21 @@ REFUSED_SERVERS = [
 
 
 @pytest.mark.parametrize(
-    ("table", "told"), [case[1:] for case in REFUSED_SERVERS], ids=[case[0] for case in REFUSED_SERVERS]
+    ("table", "message"), [case[1:] for case in REFUSED_SERVERS], ids=[case[0] for case in REFUSED_SERVERS]
 )
-def test_a_wrong_server_is_refused_with_a_clear_line(read: Read, table: str, told: str) -> None:
-    with pytest.raises(SuiteError, match=told) as raised:
+def test_a_wrong_server_is_refused_with_a_clear_line(read: Read, table: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message) as raised:
         read((SERVER, table))
     assert "5309" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("pairs", "more", "told"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+    ("pairs", "more", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
 def test_it_is_refused_with_a_clear_line(
-    read: Read, pairs: list[tuple[str, str]], more: str, told: str
+    read: Read, pairs: list[tuple[str, str]], more: str, message: str
 ) -> None:
-    with pytest.raises(SuiteError, match=told) as raised:
+    with pytest.raises(SuiteError, match=message) as raised:
         read(*pairs, more=more)
     assert "5309" not in str(raised.value)
     assert "pass@" not in str(raised.value)

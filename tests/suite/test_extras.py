@@ -18,10 +18,10 @@ OPENVINO = "[variants.ov]\nsteps = [{ to_openvino = {} }]\n[budgets]"
 def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = requirements.versions
 
-    def found(packages: Iterable[str]) -> dict[str, str | None]:
+    def find_versions(packages: Iterable[str]) -> dict[str, str | None]:
         return {**installed(packages), **({"openvino": None} if "openvino" in packages else {})}
 
-    monkeypatch.setattr(requirements, "versions", found)
+    monkeypatch.setattr(requirements, "versions", find_versions)
 
 
 @pytest.mark.usefixtures("no_openvino")
@@ -51,10 +51,10 @@ def test_so_does_the_runtime_of_a_ready_made_graph(bench: Path, suite_text: str)
 
 
 def test_the_smallest_extra_is_named() -> None:
-    found = {
+    extras = {
         name: requirements.find_extras()[name] for name in ("onnxruntime", "nncf", "gguf", "rouge-score")
     }
-    assert found == {"onnxruntime": "onnx", "nncf": "openvino", "gguf": "llm", "rouge-score": "answers"}
+    assert extras == {"onnxruntime": "onnx", "nncf": "openvino", "gguf": "llm", "rouge-score": "answers"}
 
 
 def test_a_version_below_what_a_step_needs_is_one_line(

@@ -81,7 +81,7 @@ def test_a_mistake_is_told_in_one_whole_line(bench: Path, suite_text: str, case:
 
 
 @pytest.mark.parametrize(
-    ("beside", "content", "changes", "message"),
+    ("file", "content", "changes", "message"),
     [
         pytest.param(
             "more.csv",
@@ -143,10 +143,10 @@ def test_a_mistake_is_told_in_one_whole_line(bench: Path, suite_text: str, case:
     ],
 )
 def test_a_mistake_that_another_file_shows_is_told(
-    bench: Path, suite_text: str, beside: str, content: str, changes: str, message: str
+    bench: Path, suite_text: str, file: str, content: str, changes: str, message: str
 ) -> None:
-    (bench / beside).parent.mkdir(exist_ok=True)
-    (bench / beside).write_text(content)
+    (bench / file).parent.mkdir(exist_ok=True)
+    (bench / file).write_text(content)
     assert problem(bench, merged(suite_text, changes)) == message
 
 
@@ -156,8 +156,8 @@ def test_bytes_that_are_no_suite_are_told(bench: Path, suite_text: str) -> None:
     assert problem(bench, b"#" * 1_000_001) == "x.toml: 1000001 bytes, a suite may have at most 1000000"
     assert "nested too deeply" in problem(bench, "[suite]\nx = " + "[" * 5000)
     assert "nested too deeply" in problem(bench, f"[{'a.' * 9000}a]\n[suite]")
-    told = "x.toml line 29: not TOML: this key or table occurs twice: [budgets]"
-    assert problem(bench, f"{suite_text}[budgets]\n") == told
+    message = "x.toml line 29: not TOML: this key or table occurs twice: [budgets]"
+    assert problem(bench, f"{suite_text}[budgets]\n") == message
 
 
 OWN = """
@@ -191,8 +191,8 @@ def test_a_plug_in_of_ones_own_that_is_no_plug_in_is_told_why(
     (bench / "own_broken.py").write_text("1 / 0\n")
     (bench / "own_imports.py").write_text("import not_installed_here\n")
     monkeypatch.syspath_prepend(bench)
-    told = problem(bench, suite_text.replace("int8_dynamic", f'"{name}"'))
-    assert told.startswith(f'x.toml [variants.int8] steps[0]: step "{name}": {message}')
+    error = problem(bench, suite_text.replace("int8_dynamic", f'"{name}"'))
+    assert error.startswith(f'x.toml [variants.int8] steps[0]: step "{name}": {message}')
 
 
 def errors_of_a_run(folder: Path, *arguments: str) -> list[str]:

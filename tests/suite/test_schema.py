@@ -175,9 +175,9 @@ def test_the_schema_knows_every_table_step_and_metric() -> None:
 
 def test_the_schema_has_budgets_against_a_baseline_and_its_file() -> None:
     schema = make_suite_schema()
-    own = schema["properties"]["budgets"]["properties"]
-    assert "folder of baselines" in own["baseline"]["properties"]["file"]["description"]
-    of_variant = own["variants"]["additionalProperties"]["properties"]["baseline"]["properties"]
+    properties = schema["properties"]["budgets"]["properties"]
+    assert "folder of baselines" in properties["baseline"]["properties"]["file"]["description"]
+    of_variant = properties["variants"]["additionalProperties"]["properties"]["baseline"]["properties"]
     assert set(of_variant) == set(known_metrics())
     assert "floor" not in schema["$defs"]["BaselineBudget"]["properties"]
 
@@ -193,8 +193,8 @@ def test_every_reference_of_the_schema_leads_somewhere() -> None:
 
     def references(value: object) -> set[str]:
         if isinstance(value, dict):
-            own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
-            return own.union(*map(references, value.values()))
+            direct = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+            return direct.union(*map(references, value.values()))
         return set().union(*map(references, value)) if isinstance(value, list) else set()
 
     assert references(schema) <= {f"#/$defs/{name}" for name in schema["$defs"]}
@@ -208,21 +208,21 @@ def test_every_suite_names_the_schema_beside_it(suite: Path) -> None:
 
 def _without_description(schema: object, path: str = "") -> list[str]:
     """The keys of every table of a schema that have none."""
-    found = []
-    for key, own in schema.items() if isinstance(schema, dict) else ():
+    missing = []
+    for key, part in schema.items() if isinstance(schema, dict) else ():
         if key == "properties":
-            found += [f"{path}.{name}" for name, option in own.items() if not option.get("description")]
-        found += _without_description(own, f"{path}.{key}")
-    return found
+            missing += [f"{path}.{name}" for name, option in part.items() if not option.get("description")]
+        missing += _without_description(part, f"{path}.{key}")
+    return missing
 
 
 @pytest.mark.parametrize("kind", ["step", "task", "source", "runtime"])
 def test_every_option_of_a_plug_in_has_a_description(kind: str) -> None:
-    found = {
+    missing = {
         name: _without_description(load(kind, name).Params.model_json_schema())
         for name in known_plugins(kind)
     }
-    assert [(name, options) for name, options in found.items() if options] == []
+    assert [(name, options) for name, options in missing.items() if options] == []
 
 
 def test_every_key_of_a_suite_has_a_description() -> None:
@@ -233,19 +233,19 @@ def test_every_key_of_a_suite_has_a_description() -> None:
         for name in dir(budget_tables)
         if "Budget" in name and name != "BudgetKind"
     ]
-    own = [table for table in budgets if issubclass(table, Table)]
-    assert len(own) >= 7
-    for table in [*own, TaskTable, BaselineTable, ChoiceTable, RangeTable]:
+    tables = [table for table in budgets if issubclass(table, Table)]
+    assert len(tables) >= 7
+    for table in [*tables, TaskTable, BaselineTable, ChoiceTable, RangeTable]:
         assert _without_description(table.model_json_schema()) == [], table
 
 
 def test_all_keys_have_their_descriptions_in_a_suites_schema() -> None:
     schema = make_suite_schema()
     steps = schema["$defs"]["Step"]["properties"]
-    assert [name for name, own in steps.items() if not own["description"]] == []
-    assert all(own["description"] for own in schema["properties"].values())
+    assert [name for name, option in steps.items() if not option["description"]] == []
+    assert all(option["description"] for option in schema["properties"].values())
     task = schema["properties"]["task"]["properties"]
-    assert [key for key, own in task.items() if not own.get("description")] == []
+    assert [key for key, option in task.items() if not option.get("description")] == []
     assert task["add_bos"]["description"].startswith("Put a start token before each document")
     assert "multi_label: The column of lists of labels" in task["label"]["description"]
     alpha = schema["$defs"]["step_distill"]["properties"]["alpha"]

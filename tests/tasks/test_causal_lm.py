@@ -87,11 +87,11 @@ def by_transformers(model: Any, ids: list[int], *, width: int, stride: int) -> f
 
 def test_nats_are_those_of_transformers_sliding_windows(model: Any) -> None:
     rows = documents(5, 8, 21)
-    found = judged(model, rows)
+    outcomes = judged(model, rows)
     ids = [model.tokenizer(text)["input_ids"] for text in rows.table["text"].to_pylist()]
-    expected = [by_transformers(model, one, width=8, stride=4) for one in ids]
-    assert found.column("nats") == pytest.approx(expected, rel=1e-5)
-    assert found.column("tokens").tolist() == [4, 7, 20]
+    expected = [by_transformers(model, tokens, width=8, stride=4) for tokens in ids]
+    assert outcomes.column("nats") == pytest.approx(expected, rel=1e-5)
+    assert outcomes.column("tokens").tolist() == [4, 7, 20]
 
 
 def test_a_rows_outcome_does_not_depend_on_its_batch(model: Any) -> None:
@@ -110,9 +110,9 @@ def test_right_tokens_are_those_that_the_model_holds_likeliest(model: Any) -> No
 
 
 def test_bytes_are_of_the_text_whatever_the_tokenizer(model: Any) -> None:
-    found = judged(model, rows_of(["good film é", "the plot"]))
-    assert found.column("bytes").tolist() == [12, 8]
-    assert found.given == ("bytes",)
+    outcomes = judged(model, rows_of(["good film é", "the plot"]))
+    assert outcomes.column("bytes").tolist() == [12, 8]
+    assert outcomes.given == ("bytes",)
 
 
 def test_a_stride_of_the_whole_window_counts_fewer_tokens(model: Any) -> None:
@@ -125,14 +125,14 @@ def test_a_stride_of_the_whole_window_counts_fewer_tokens(model: Any) -> None:
 
 
 def test_a_start_and_an_end_token_are_counted_once_each(model: Any) -> None:
-    both = Params(text=("text",), max_tokens=8, add_bos=True, add_eos=True)
+    params = Params(text=("text",), max_tokens=8, add_bos=True, add_eos=True)
     rows = rows_of(["good film"])
-    [ids] = task.token_ids(both, rows, model.tokenizer)
+    [ids] = task.token_ids(params, rows, model.tokenizer)
     plain = model.tokenizer("good film")["input_ids"]
     assert ids == [model.tokenizer.bos_token_id, *plain, model.tokenizer.eos_token_id]
-    assert judged(model, rows, both).column("tokens")[0] == 3
+    assert judged(model, rows, params).column("tokens")[0] == 3
     framed = [model.tokenizer.bos_token, "good", "film", model.tokenizer.eos_token]
-    assert task.token_ids(both, rows_of([" ".join(framed)]), model.tokenizer) == [ids]
+    assert task.token_ids(params, rows_of([" ".join(framed)]), model.tokenizer) == [ids]
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_tokens_that_are_not_predicted_are_counted(
     model: Any, options: dict[str, Any], skipped: list[int]
 ) -> None:
     rows, params = documents(5, 21), Params(text=("text",), max_tokens=8, **options)
-    found = judged(model, rows, params)
-    assert found.column("skipped_tokens").tolist() == skipped
-    assert (found.column("tokens") + found.column("skipped_tokens")).tolist() == [5, 21]
+    outcomes = judged(model, rows, params)
+    assert outcomes.column("skipped_tokens").tolist() == skipped
+    assert (outcomes.column("tokens") + outcomes.column("skipped_tokens")).tolist() == [5, 21]
 
 
 def test_the_end_token_stands_in_for_a_start_token(model: Any) -> None:
@@ -193,11 +193,11 @@ def test_training_lowers_perplexity_and_logs_right_tokens(model: Any, tmp_path: 
 
 
 def test_a_fault_makes_rows_less_likely_and_no_token_right(model: Any) -> None:
-    found = judged(model, documents(5, 9, 4))
-    worse = task.task.with_planted_fault(found, np.array([1]))
-    assert worse.column("nats") - found.column("nats") == pytest.approx([0, 16, 0])
+    outcomes = judged(model, documents(5, 9, 4))
+    worse = task.task.with_planted_fault(outcomes, np.array([1]))
+    assert worse.column("nats") - outcomes.column("nats") == pytest.approx([0, 16, 0])
     assert worse.column("right_tokens")[1] == 0
-    assert worse.take(np.array([0, 2])).column("nats").tolist() == found.column("nats")[[0, 2]].tolist()
+    assert worse.take(np.array([0, 2])).column("nats").tolist() == outcomes.column("nats")[[0, 2]].tolist()
 
 
 @pytest.mark.parametrize(
@@ -251,13 +251,13 @@ def test_a_fresh_model_reads_by_a_tokenizer_of_the_train_rows(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [{"text": ("a", "b")}, {"text": ("a",), "max_tokens": 8, "stride": 9}, {"text": ("a",), "stride": 0}],
     ids=["two texts", "gaps", "standing still"],
 )
-def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
+def test_wrong_params_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Params(**given)
+        Params(**options)
 
 
 # --- the output layer that is the token table
@@ -291,7 +291,9 @@ def test_a_shared_table_in_int8_is_one_table_and_loads_as_one(tmp_path: Path) ->
     scales = {
         id(m.weight_scale): m.weight_scale for m in model.network.modules() if hasattr(m, "weight_scale")
     }
-    assert stored_numbers(model, tmp_path / "int8") == before + sum(one.numel() for one in scales.values())
+    assert stored_numbers(model, tmp_path / "int8") == before + sum(
+        scale.numel() for scale in scales.values()
+    )
     again = load_torch_model(tmp_path / "int8")
     assert again.network.lm_head.weight is again.network.transformer.wte.weight
     assert again.measure_size() == model.measure_size()
@@ -320,8 +322,8 @@ def test_a_shared_table_of_which_a_half_changes_has_a_warning(
     assert "transformer.wte and lm_head were one table, and are stored apart now" in context.log["warning"]
     assert context.log["untied"] == ["transformer.wte", "lm_head"]
     # a float32 table beside a quantized copy is more than the table alone; two quantized ones may be less
-    both = method in ("weight_only",) and {"embeddings", "output_layer"} <= options.keys()
-    assert ("that takes more bytes" in context.log["warning"]) is not both
+    quantized = method in ("weight_only",) and {"embeddings", "output_layer"} <= options.keys()
+    assert ("that takes more bytes" in context.log["warning"]) is not quantized
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, kind in (("f32", "F32"), ("q8", "Q8_0")):
         context.scratch = path / f"{name}-scratch"
         context.scratch.mkdir()
-        made = to_gguf.step.apply(model, to_gguf.Params(type=kind), context)
-        (made.folder / "model.gguf").rename(path / f"{name}.gguf")
+        converted = to_gguf.step.apply(model, to_gguf.Params(type=kind), context)
+        (converted.folder / "model.gguf").rename(path / f"{name}.gguf")
     copy_gguf(path / "q8.gguf", path / "xverse.gguf", architecture="xverse")
     write_rows(path / "train.csv", 40, seed=1)
     rows = write_rows(path / "gate.csv", 24, seed=2).read_text("utf-8")

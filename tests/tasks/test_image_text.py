@@ -33,8 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answers(model: Any, folder: Path, rows: Rows, params: image_text.Params = PARAMS) -> ClassOutcomes:
     encoded = image_text.task.row_encoder(params, folder)(rows)
-    found = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=5)
-    return image_text.task.outcomes(TaskFacts(CLASSES), rows, found, params, None)
+    scores = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=5)
+    return image_text.task.outcomes(TaskFacts(CLASSES), rows, scores, params, None)
 
 
 def saved(model: Any, folder: Path) -> Path:
@@ -50,15 +50,15 @@ def test_zero_shot_answers_are_those_of_transformers(folder: Path, tmp_path: Pat
 
     model = load_clip(folder, clip_context(tmp_path / "rows"))
     where, rows = saved(model, tmp_path / "saved"), picture_rows(8)
-    found = answers(load_torch_model(where), where, rows)
+    outcomes = answers(load_torch_model(where), where, rows)
     processor = CLIPProcessor.from_pretrained(where)
     pictures = [picture(value) for value in rows.table["image"].to_pylist()]
     texts = [f"a {name} square" for name in CLASSES]
     inputs = processor(text=texts, images=pictures, return_tensors="pt", padding=True)
     with torch.no_grad():
         expected = CLIPModel.from_pretrained(folder)(**inputs).logits_per_image.softmax(-1).numpy()
-    assert found.probabilities is not None
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    assert outcomes.probabilities is not None
+    np.testing.assert_allclose(outcomes.probabilities, expected, atol=1e-6)
 
 
 def test_ranks_and_classes_by_hand_where_a_class_has_two_prompts() -> None:
@@ -66,28 +66,28 @@ def test_ranks_and_classes_by_hand_where_a_class_has_two_prompts() -> None:
     rows = Rows(picture_rows(2).table.set_column(3, "label", [["green", "red"]]))
     # blue, green, red; two prompts each
     scores = np.array([[5, 1, 3, 4, 0, 0], [1, 1, 2, 2, 0, 9]], dtype=np.float32)
-    found = image_text.task.outcomes(TaskFacts(CLASSES), rows, scores, params, None)
+    outcomes = image_text.task.outcomes(TaskFacts(CLASSES), rows, scores, params, None)
     # row 0: means 3, 3.5, 0; one prompt of another class above green's best. Row 1: red's second prompt leads
-    assert found.predictions.tolist() == [1, 2]
-    assert found.column("rank").tolist() == [2, 1]
-    assert found.probabilities is not None
-    assert found.probabilities[0] == pytest.approx(np.exp([3, 3.5, 0]) / np.exp([3, 3.5, 0]).sum())
+    assert outcomes.predictions.tolist() == [1, 2]
+    assert outcomes.column("rank").tolist() == [2, 1]
+    assert outcomes.probabilities is not None
+    assert outcomes.probabilities[0] == pytest.approx(np.exp([3, 3.5, 0]) / np.exp([3, 3.5, 0]).sum())
 
 
 def test_of_equal_scores_the_right_one_stands_behind() -> None:
     rows = Rows(picture_rows(1).table.set_column(3, "label", [["green"]]))
-    found = image_text.task.outcomes(TaskFacts(CLASSES), rows, np.zeros((1, 3), np.float32), PARAMS, None)
-    assert found.column("rank").tolist() == [3]
+    outcomes = image_text.task.outcomes(TaskFacts(CLASSES), rows, np.zeros((1, 3), np.float32), PARAMS, None)
+    assert outcomes.column("rank").tolist() == [3]
 
 
 def test_a_spoiled_row_is_wrong_and_its_caption_last(folder: Path, tmp_path: Path) -> None:
     model = load_clip(folder, clip_context(tmp_path / "rows"))
-    found = answers(model, saved(model, tmp_path / "saved"), picture_rows(6))
-    spoiled = image_text.task.with_planted_fault(found, np.array([1, 4]))
+    outcomes = answers(model, saved(model, tmp_path / "saved"), picture_rows(6))
+    spoiled = image_text.task.with_planted_fault(outcomes, np.array([1, 4]))
     assert isinstance(spoiled, ClassOutcomes)
     assert spoiled.right[[1, 4]].tolist() == [0, 0]
     assert (spoiled.column("rank")[[1, 4]] > len(CLASSES)).all()
-    assert not spoiled.changed_rows(found)[[0, 2, 3, 5]].any()
+    assert not spoiled.changed_rows(outcomes)[[0, 2, 3, 5]].any()
 
 
 def test_training_on_captions_teaches_zero_shot_classification(folder: Path, tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_training_on_captions_teaches_zero_shot_classification(folder: Path, tmp
     model = load_clip(folder, context)
     params = fine_tune.Params(epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
     trained = fine_tune.step.apply(model, params, context)
-    found = answers(trained, saved(trained, tmp_path / "saved"), picture_rows(30, seed=9))
-    assert found.right.mean() > 0.9
+    outcomes = answers(trained, saved(trained, tmp_path / "saved"), picture_rows(30, seed=9))
+    assert outcomes.right.mean() > 0.9
     assert context.log["epochs"][-1]["batch_accuracy_selection"] > 0.9
 
 
@@ -112,8 +112,8 @@ def test_a_student_learns_the_teachers_answers(folder: Path, tmp_path: Path) -> 
     def distance() -> float:
         with torch.no_grad():
             logits = [model.network(**batch).logits for model in (student, teacher)]
-        both = image_text.task.objective(PARAMS).soft_losses(*logits, 1.0)
-        return float(both.mean())
+        losses = image_text.task.objective(PARAMS).soft_losses(*logits, 1.0)
+        return float(losses.mean())
 
     before = distance()
     distill.step.apply(student, params, context)

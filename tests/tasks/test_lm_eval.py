@@ -108,14 +108,14 @@ def write_tasks(folder: Path, documents: int = 40) -> dict[str, str]:
         ]
         (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     files = {split: str(folder / f"{split}.jsonl") for split in ("train", "test")}
-    for name, own in TASKS.items():
+    for name, options in TASKS.items():
         table = {
             "task": name,
             "dataset_path": "json",
             "dataset_kwargs": {"data_files": files},
             "training_split": "train",
             "test_split": "test",
-            **own,
+            **options,
         }
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(table), "utf-8")
     return {name: str(folder / f"{name}.yaml") for name in TASKS}
@@ -151,8 +151,8 @@ def judged(hub: Path, params: task.Params, rows: Rows, predictor: Any = None, **
     if predictor is None:
         predictor = EagerPredictor(AutoModelForCausalLM.from_pretrained(hub).eval(), "cpu")
     encoded = task.task.row_encoder(params, hub)(rows)
-    found = task.task.answer(params, predictor, encoded, AnswerPlan(**{"batch_size": 4, **plan}))
-    return task.task.outcomes(FACTS, rows, found, params, None)
+    answers = task.task.answer(params, predictor, encoded, AnswerPlan(**{"batch_size": 4, **plan}))
+    return task.task.outcomes(FACTS, rows, answers, params, None)
 
 
 def test_documents_that_change_under_an_old_time_are_read_again(tmp_path: Path) -> None:
@@ -187,20 +187,25 @@ def test_scores_equal_those_of_simple_evaluate_to_the_last_digit(hub: Path, path
     ours = {}
     for name in names:
         params = params_of(paths, name)
-        found = judged(hub, params, parts_of(params)["gate"])
-        ours[name] = found
+        outcomes = judged(hub, params, parts_of(params)["gate"])
+        ours[name] = outcomes
     results = theirs["results"]
-    mean = {name: {key: float(one.column(key).mean()) for key in one.values} for name, one in ours.items()}
+    mean = {
+        name: {key: float(outcomes.column(key).mean()) for key in outcomes.values}
+        for name, outcomes in ours.items()
+    }
     assert mean["plain"]["acc"] == results["plain"]["acc,none"]
     assert mean["plain"]["acc_norm"] == results["plain"]["acc_norm,none"]
     assert mean["listed"]["acc"] == results["listed"]["acc,none"]
 
     assert mean["written"]["task_score"] == results["written"]["exact_match,first"]
     for name, metric in (("plain", "acc"), ("listed", "acc"), ("written", "exact_match")):
-        wanted = [one[metric] for one in theirs["samples"][name] if one["filter"] in ("none", "first")]
-        assert ours[name].column("task_score").tolist() == wanted
-        assert 0 < sum(wanted) < len(wanted)  # scores that are all alike would show nothing
-    pairs = [one["bits_per_byte"] for one in theirs["samples"]["rolling"]]
+        expected = [
+            sample[metric] for sample in theirs["samples"][name] if sample["filter"] in ("none", "first")
+        ]
+        assert ours[name].column("task_score").tolist() == expected
+        assert 0 < sum(expected) < len(expected)  # scores that are all alike would show nothing
+    pairs = [sample["bits_per_byte"] for sample in theirs["samples"]["rolling"]]
     assert ours["rolling"].column("nats").tolist() == [-log_likelihood for log_likelihood, _ in pairs]
     assert ours["rolling"].column("bytes").tolist() == [size for _, size in pairs]
     # sums of floats in another order
@@ -250,22 +255,24 @@ def test_chat_template_scores_equal_those_of_simple_evaluate(
     for name, metric in (("plain", "acc_norm"), ("written", "exact_match")):
         params = params_of(paths, name, apply_chat_template=True, fewshot_as_multiturn=multiturn)
         params = params.model_copy(update={"score": {"plain": "acc_norm"} if name == "plain" else {}})
-        found = judged(chat_hub, params, parts_of(params)["gate"]).column("task_score").tolist()
-        wanted = [one[metric] for one in theirs["samples"][name] if one["filter"] in ("none", "first")]
-        assert found == wanted
-        assert 0 < sum(wanted) < len(wanted)
+        scores = judged(chat_hub, params, parts_of(params)["gate"]).column("task_score").tolist()
+        expected = [
+            sample[metric] for sample in theirs["samples"][name] if sample["filter"] in ("none", "first")
+        ]
+        assert scores == expected
+        assert 0 < sum(expected) < len(expected)
 
 
 def test_the_chat_template_is_the_models_and_must_be_there(
     hub: Path, chat_hub: Path, paths: dict[str, str]
 ) -> None:
     turns = params_of(paths, "plain", apply_chat_template=True)
-    one = load_documents(turns.request, chat_hub).requests("plain/0")[0].args[0]
-    assert one.startswith("the ")
-    assert one.endswith(" is ")
-    assert one.count(" is ") >= 3  # two examples, each with its answer, before the document
+    prompt = load_documents(turns.request, chat_hub).requests("plain/0")[0].args[0]
+    assert prompt.startswith("the ")
+    assert prompt.endswith(" is ")
+    assert prompt.count(" is ") >= 3  # two examples, each with its answer, before the document
     together = params_of(paths, "plain", apply_chat_template=True, fewshot_as_multiturn=False)
-    assert load_documents(together.request, chat_hub).requests("plain/0")[0].args[0] != one
+    assert load_documents(together.request, chat_hub).requests("plain/0")[0].args[0] != prompt
     with pytest.raises(DataError, match="has no chat template; leave it out, or use a model"):
         task.task.row_encoder(turns, hub)
 
@@ -279,8 +286,8 @@ def test_models_learn_targets_behind_the_template(chat_hub: Path, paths: dict[st
     encoded = task.task.encode_rows(params, rows, tokenizer)
     prompt, target = (rows.table[name][0].as_py() for name in ("prompt", "target"))
     text = f"the {prompt} is {target.strip()}"
-    wanted = tokenizer(text)["input_ids"]
-    assert list(encoded.columns["input_ids"][0]) == [i for i in wanted if i != tokenizer.eos_token_id]
+    ids = tokenizer(text)["input_ids"]
+    assert list(encoded.columns["input_ids"][0]) == [i for i in ids if i != tokenizer.eos_token_id]
 
 
 def test_rows_are_documents_with_the_training_split_to_learn(paths: dict[str, str]) -> None:
@@ -296,10 +303,10 @@ def test_rows_are_documents_with_the_training_split_to_learn(paths: dict[str, st
 
 def test_the_digest_follows_documents_and_shots(paths: dict[str, str]) -> None:
     digest = task.task.source.digest
-    one = digest(params_of(paths, "plain"))
-    assert one == digest(params_of(paths, "plain"))
+    plain = digest(params_of(paths, "plain"))
+    assert plain == digest(params_of(paths, "plain"))
     assert (
-        len({one, digest(params_of(paths, "plain", fewshot=1)), digest(params_of(paths, "plain", limit=9))})
+        len({plain, digest(params_of(paths, "plain", fewshot=1)), digest(params_of(paths, "plain", limit=9))})
         == 3
     )
 
@@ -325,18 +332,18 @@ def test_training_documents_are_answered_as_those_of_the_gate(
     train = parts_of(params)["train"] if name != "rolling" else Rows(pa.table({"id": ["rolling/train/3"]}))
     table = yaml.safe_load(Path(paths[name]).read_text("utf-8")) | {"test_split": "train"}
     (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(table), "utf-8")
-    asked = params_of({name: str(tmp_path / f"{name}.yaml")}, name)
-    gate = parts_of(asked)["gate"]
-    places = [int(one.rpartition("/")[2]) for one in train.ids]
+    gate_params = params_of({name: str(tmp_path / f"{name}.yaml")}, name)
+    gate = parts_of(gate_params)["gate"]
+    places = [int(row_id.rpartition("/")[2]) for row_id in train.ids]
 
     def answered(params: task.Params, rows: Rows) -> Any:
         predictor = EagerPredictor(AutoModelForCausalLM.from_pretrained(hub).eval(), "cpu")
         encoded = task.task.row_encoder(params, hub)(rows)
         return task.task.answer(params, predictor, encoded, AnswerPlan(batch_size=1))
 
-    found, wanted = answered(params, train), answered(asked, gate)
-    assert [one.values for one in found] == [wanted[place].values for place in places]
-    assert [one.answer for one in found] == [wanted[place].answer for place in places]
+    answers, expected = answered(params, train), answered(gate_params, gate)
+    assert [answer.values for answer in answers] == [expected[place].values for place in places]
+    assert [answer.answer for answer in answers] == [expected[place].answer for place in places]
 
 
 def test_a_training_document_is_no_example_of_its_own(paths: dict[str, str]) -> None:
@@ -346,19 +353,19 @@ def test_a_training_document_is_no_example_of_its_own(paths: dict[str, str]) -> 
             examples, last = request.args[0].rsplit("\n\n", 1)
             assert last == row["prompt"]
             assert len(examples.split("\n\n")) == 9
-            assert not any(one.startswith(f"{row['prompt']} ") for one in examples.split("\n\n"))
+            assert not any(example.startswith(f"{row['prompt']} ") for example in examples.split("\n\n"))
 
 
 def test_task_score_takes_the_score_that_is_asked_for(hub: Path, paths: dict[str, str]) -> None:
     params = params_of(paths, "plain", "written", score={"plain": "acc_norm", "written": "exact_match,whole"})
     rows = parts_of(params)["gate"]
-    found = judged(hub, params, rows)
+    outcomes = judged(hub, params, rows)
     plain = np.asarray(rows.table["task"].to_pylist()) == "plain"
     alone = params_of(paths, "plain")
-    wanted = judged(hub, alone, parts_of(alone)["gate"]).column("acc_norm")
-    assert found.column("task_score")[plain].tolist() == wanted.tolist()
-    assert "acc" not in found.values
-    assert found.column("right").tolist() == (found.column("task_score") == 1).astype(float).tolist()
+    expected = judged(hub, alone, parts_of(alone)["gate"]).column("acc_norm")
+    assert outcomes.column("task_score")[plain].tolist() == expected.tolist()
+    assert "acc" not in outcomes.values
+    assert outcomes.column("right").tolist() == (outcomes.column("task_score") == 1).astype(float).tolist()
     other = params_of(paths, "plain", score={"plain": "f1"})
     with pytest.raises(MeasureError, match='task plain has no score "f1"; it has acc, acc,none, acc_norm'):
         judged(hub, other, parts_of(other)["gate"])
@@ -407,10 +414,10 @@ def test_models_learn_the_targets(hub: Path, paths: dict[str, str], tmp_path: Pa
 
 def test_a_planted_fault_lowers_every_score(hub: Path, paths: dict[str, str]) -> None:
     params = params_of(paths, "plain")
-    found = judged(hub, params, parts_of(params)["gate"])
-    rows = np.flatnonzero(found.column("task_score"))[:3]
-    spoiled = task.task.with_planted_fault(found, rows)
-    assert spoiled.column("task_score").sum() == found.column("task_score").sum() - len(rows)
+    outcomes = judged(hub, params, parts_of(params)["gate"])
+    rows = np.flatnonzero(outcomes.column("task_score"))[:3]
+    spoiled = task.task.with_planted_fault(outcomes, rows)
+    assert spoiled.column("task_score").sum() == outcomes.column("task_score").sum() - len(rows)
     assert spoiled.column("acc")[rows].tolist() == [0.0] * len(rows)
 
 

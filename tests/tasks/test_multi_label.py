@@ -50,8 +50,8 @@ def rows_of(**columns: list[Any]) -> Rows:
 def test_labels_of_every_form_become_the_same(rows: Rows, options: dict[str, Any]) -> None:
     params = params_of(**options)
     assert task.task.facts(params, {"train": rows}) == ABC
-    found = task.task.targets(params, rows, ABC, encoded=None)  # type: ignore[arg-type]
-    assert found.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+    targets = task.task.targets(params, rows, ABC, encoded=None)  # type: ignore[arg-type]
+    assert targets.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_numbers_are_numbers_even_if_a_name_has_the_same_digits() -> None:
@@ -63,7 +63,7 @@ def test_numbers_are_numbers_even_if_a_name_has_the_same_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "options", "said"),
+    ("rows", "options", "message"),
     [
         (rows_of(topics=["a", None]), {}, "topics, row r1: null, expected labels"),
         (
@@ -95,8 +95,8 @@ def test_numbers_are_numbers_even_if_a_name_has_the_same_digits() -> None:
         "numbers",
     ],
 )
-def test_labels_that_cannot_be_read_are_named(rows: Rows, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_labels_that_cannot_be_read_are_named(rows: Rows, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         task.task.facts(params_of(**options), {"train": rows})
 
 
@@ -109,12 +109,12 @@ def test_a_fresh_head_is_one_logistic_regression_a_label(tmp_path: Path) -> None
     labels = task.task.targets(context.task_params, rows, context.facts, encoded)
     with torch.inference_mode():
         batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(len(rows))).items()}
-        found = model.network(**batch).logits.sigmoid().numpy()
+        probabilities = model.network(**batch).logits.sigmoid().numpy()
     for k in range(3):
         regression = LogisticRegression(C=context.log["C"], max_iter=300, tol=1e-3, random_state=0)
         single = make_pipeline(StandardScaler(), regression)
         expected = single.fit(features, labels[:, k].astype(int)).predict_proba(features)[:, 1]
-        np.testing.assert_allclose(found[:, k], expected, atol=1e-3)
+        np.testing.assert_allclose(probabilities[:, k], expected, atol=1e-3)
     assert context.facts.classes == tuple(sorted(TOPICS))
     assert model.config.problem_type == "multi_label_classification"
 
@@ -141,12 +141,12 @@ def test_a_ready_made_models_outputs_are_put_in_the_datas_order(tmp_path: Path) 
 def test_outcomes_tell_the_labels_from_the_threshold_on() -> None:
     rows = rows_of(topics=[["a"], ["a", "b"], []])
     scores = np.log(np.asarray([[4.0, 0.5, 0.1], [3.0, 0.5, 0.1], [0.1, 0.1, 9.0]])).astype(np.float32)
-    found = task.task.outcomes(ABC, rows, scores, params_of(), None)
-    assert found.answers is not None
-    assert found.answers.tolist() == ["a", "a", "c"]
-    assert found.column("labels_wrong").tolist() == [0, 1, 1]
-    assert found.right is not None
-    assert found.right.tolist() == [1, 0, 0]
+    outcomes = task.task.outcomes(ABC, rows, scores, params_of(), None)
+    assert outcomes.answers is not None
+    assert outcomes.answers.tolist() == ["a", "a", "c"]
+    assert outcomes.column("labels_wrong").tolist() == [0, 1, 1]
+    assert outcomes.right is not None
+    assert outcomes.right.tolist() == [1, 0, 0]
     # odds of 0.5 are a probability of one third
     low = task.task.outcomes(ABC, rows, scores, params_of(threshold=0.3), None)
     assert low.answers is not None
@@ -158,7 +158,7 @@ def test_outcomes_tell_the_labels_from_the_threshold_on() -> None:
 
 def test_spoiled_rows_have_every_label_wrong() -> None:
     rows = rows_of(topics=[["a"], ["a", "b"]])
-    found = task.task.outcomes(ABC, rows, np.full((2, 3), -1.0, np.float32), params_of(), None)
-    worse = task.task.with_planted_fault(found, np.array([0]))
+    outcomes = task.task.outcomes(ABC, rows, np.full((2, 3), -1.0, np.float32), params_of(), None)
+    worse = task.task.with_planted_fault(outcomes, np.array([0]))
     assert worse.column("labels_wrong").tolist() == [3, 2]
     assert [worse.column(f"said:{name}")[0] for name in "abc"] == [0, 1, 1]

@@ -134,15 +134,15 @@ def test_scores_are_the_log_likelihoods_of_the_choices(model: Any) -> None:
 def test_predictions_and_probabilities_follow_the_likelihoods(model: Any) -> None:
     rows = rows_of(("good film", ("nice", "bad plot", "the actor was fun"), 1))
     logs = [likelihood(model, "good film", f" {c}") for c in ("nice", "bad plot", "the actor was fun")]
-    found = judged(model, rows)
-    total = sum(math.exp(one) for one in logs)
-    assert found.probabilities is not None
-    assert found.probabilities[0] == pytest.approx([math.exp(one) / total for one in logs], rel=1e-4)
-    assert found.predictions[0] == int(np.argmax(logs))
-    by_bytes = [one / size for one, size in zip(logs, (4, 8, 17), strict=True)]
-    by_tokens = [one / size for one, size in zip(logs, (1, 2, 4), strict=True)]
-    assert found.column("acc_norm")[0] == (int(np.argmax(by_bytes)) == 1)
-    assert found.column("acc_norm_tokens")[0] == (int(np.argmax(by_tokens)) == 1)
+    outcomes = judged(model, rows)
+    total = sum(math.exp(log) for log in logs)
+    assert outcomes.probabilities is not None
+    assert outcomes.probabilities[0] == pytest.approx([math.exp(log) / total for log in logs], rel=1e-4)
+    assert outcomes.predictions[0] == int(np.argmax(logs))
+    by_bytes = [log / size for log, size in zip(logs, (4, 8, 17), strict=True)]
+    by_tokens = [log / size for log, size in zip(logs, (1, 2, 4), strict=True)]
+    assert outcomes.column("acc_norm")[0] == (int(np.argmax(by_bytes)) == 1)
+    assert outcomes.column("acc_norm_tokens")[0] == (int(np.argmax(by_tokens)) == 1)
     normal = judged(model, rows, PARAMS.model_copy(update={"normalize": "bytes"}))
     assert normal.predictions[0] == int(np.argmax(by_bytes))
 
@@ -154,21 +154,23 @@ def test_a_rows_scores_do_not_depend_on_its_batch(model: Any) -> None:
 
 
 def test_choices_that_a_row_does_not_have_get_no_probability(model: Any) -> None:
-    found = judged(model, rows_of(("good", ("bad", "nice"), 0), ("film", ("bad", "nice", "fun", "plot"), 3)))
-    assert found.classes == ("A", "B", "C", "D")
-    assert found.probabilities is not None
-    assert found.probabilities[0, 2:].tolist() == [0.0, 0.0]
-    assert found.probabilities.sum(axis=1) == pytest.approx([1.0, 1.0])
+    outcomes = judged(
+        model, rows_of(("good", ("bad", "nice"), 0), ("film", ("bad", "nice", "fun", "plot"), 3))
+    )
+    assert outcomes.classes == ("A", "B", "C", "D")
+    assert outcomes.probabilities is not None
+    assert outcomes.probabilities[0, 2:].tolist() == [0.0, 0.0]
+    assert outcomes.probabilities.sum(axis=1) == pytest.approx([1.0, 1.0])
 
 
 def test_metrics_of_classes_and_of_choices_read_the_outcomes(model: Any) -> None:
-    found = judged(model, random_rows(40))
+    outcomes = judged(model, random_rows(40))
     values = {
-        name: value_of(load_metric(name), found)
+        name: value_of(load_metric(name), outcomes)
         for name in ("accuracy", "acc", "acc_norm", "acc_norm_tokens", "ece", "log_loss", "brier")
     }
-    assert values["accuracy"] == values["acc"] == float((found.predictions == found.labels).mean())
-    assert values["acc_norm"] == float(found.column("acc_norm").mean())
+    assert values["accuracy"] == values["acc"] == float((outcomes.predictions == outcomes.labels).mean())
+    assert values["acc_norm"] == float(outcomes.column("acc_norm").mean())
     assert all(values[name] >= 0 for name in values)
 
 
@@ -191,8 +193,8 @@ def test_long_prompts_are_cut_on_the_left_and_counted(model: Any) -> None:
     assert encoded.cut.tolist() == [len(words) + 1 - 4, 0]
     learnt = task.task.encode_rows(short, rows, model.tokenizer)
     assert learnt.columns["input_ids"][0] == [*words[-2:], *model.tokenizer("good film")["input_ids"]]
-    one = Compared(None, encoded, Path(), "cpu")  # type: ignore[arg-type]
-    figures = task.task.compare(short, one, one)["figures"]["cut_prompts"]
+    compared = Compared(None, encoded, Path(), "cpu")  # type: ignore[arg-type]
+    figures = task.task.compare(short, compared, compared)["figures"]["cut_prompts"]
     assert (figures["teacher"], figures["variant"]) == (1, 1)
 
 
@@ -245,22 +247,22 @@ def test_a_student_learns_its_teachers_scores(llama: Path, tmp_path: Path) -> No
     other = write_tiny(tmp_path / "student", "llama", causal=True, seed=5, initializer_range=0.5)
     student = load_tiny(other, context)
     rows = context.splits["train"]
-    right = (np.arange(len(rows)), [one.right for one in task.read_questions(rows, PARAMS.columns)])
+    right = (np.arange(len(rows)), [question.right for question in task.read_questions(rows, PARAMS.columns)])
 
     def of_right_answers(model: Any) -> Any:
         scores = raw_scores(EagerPredictor(model.network, "cpu"), model.tokenizer, rows, PARAMS, 8)
         return scores[..., 0][right]
 
-    wanted, before = of_right_answers(teacher), of_right_answers(student)
+    expected, before = of_right_answers(teacher), of_right_answers(student)
     params = distill.Params(alpha=0.0, epochs=12, learning_rate=5e-3, batch_size=8)
     after = of_right_answers(distill.step.apply(student, params, context))
-    assert np.abs(after - wanted).mean() < 0.7 * np.abs(before - wanted).mean()
+    assert np.abs(after - expected).mean() < 0.7 * np.abs(before - expected).mean()
 
 
 def test_steps_that_read_calibration_rows_read_prompts(llama: Path, tmp_path: Path) -> None:
     context = context_of(tmp_path)
     model = gptq.step.apply(load_tiny(llama, context), gptq.Params(group_size=16), context)
-    plain, packed = (judged(one, random_rows(20)) for one in (load_tiny(llama, context), model))
+    plain, packed = (judged(variant, random_rows(20)) for variant in (load_tiny(llama, context), model))
     assert packed.changed_rows(plain).mean() < 0.5
     assert not np.array_equal(packed.probabilities, plain.probabilities)
 
@@ -279,12 +281,12 @@ def test_a_graph_answers_as_its_network(llama: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("metric", ["accuracy", "acc", "acc_norm"])
 def test_a_planted_fault_is_seen_by_every_metric(llama: Path, tmp_path: Path, metric: str) -> None:
-    found = judged(load_tiny(llama, context_of(tmp_path)), random_rows(60))
+    outcomes = judged(load_tiny(llama, context_of(tmp_path)), random_rows(60))
     # answers as a good model gives them, so that there is something to lose
     right = replace(
-        found,
-        predictions=found.labels,
-        values={name: np.ones(len(found)) for name in found.values},
+        outcomes,
+        predictions=outcomes.labels,
+        values={name: np.ones(len(outcomes)) for name in outcomes.values},
     )
     fault = judge_exchanged_answers(
         right, metric, make_default_budget(load_metric(metric)), seed=0, spoil=task.task.with_planted_fault
@@ -295,16 +297,16 @@ def test_a_planted_fault_is_seen_by_every_metric(llama: Path, tmp_path: Path, me
 
 
 def test_outcomes_go_through_a_file(model: Any, tmp_path: Path) -> None:
-    found = judged(model, random_rows(6))
-    write_outcomes(found, tmp_path / "o.parquet")
+    outcomes = judged(model, random_rows(6))
+    write_outcomes(outcomes, tmp_path / "o.parquet")
     again = read_outcomes(tmp_path / "o.parquet")
     assert isinstance(again, ClassOutcomes)
-    assert again.classes == found.classes
-    assert again.column("acc_norm").tolist() == found.column("acc_norm").tolist()
+    assert again.classes == outcomes.classes
+    assert again.column("acc_norm").tolist() == outcomes.column("acc_norm").tolist()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"choices": ("a",)}, "a list of one column was given"),
         ({"template": "Q:"}, r'"Q:" was given, expected \{context\} once'),
@@ -313,8 +315,8 @@ def test_outcomes_go_through_a_file(model: Any, tmp_path: Path) -> None:
         ({"normalize": "words"}, "'none', 'bytes' or 'tokens'"),
     ],
 )
-def test_bad_options_are_one_clear_error(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_bad_options_are_one_clear_error(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         task.Params.model_validate({"context": "q", "choices": "c", "answer": "a", **options})
 
 

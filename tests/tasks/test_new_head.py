@@ -39,7 +39,9 @@ def change_weights(folder: Path, change: Callable[[Weights], Weights]) -> None:
 
 def without(folder: Path, part: str) -> None:
     """The folder's weights but those with `part` in their name."""
-    change_weights(folder, lambda found: {name: tensor for name, tensor in found.items() if part not in name})
+    change_weights(
+        folder, lambda weights: {name: tensor for name, tensor in weights.items() if part not in name}
+    )
 
 
 def change_config(folder: Path, **changes: Any) -> None:
@@ -66,13 +68,13 @@ def check_ref(ref: ModelRef, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", WITH_HEADS)
 def test_every_task_with_a_head_refuses_a_bare_encoder(tmp_path: Path, kind: str) -> None:
-    found = refs(write_tiny(tmp_path / "export", "bert"))
+    model_refs = refs(write_tiny(tmp_path / "export", "bert"))
     with pytest.raises(
         SuiteError, match=r"config\.json names BertModel, expected a model with a head .*new_head"
     ):
-        check_ref(found[False], kind)
-    check_ref(found[True], kind)
-    check_ref(found[None], kind)
+        check_ref(model_refs[False], kind)
+    check_ref(model_refs[True], kind)
+    check_ref(model_refs[None], kind)
 
 
 @pytest.mark.parametrize("pooling", ["model", "mean"])
@@ -80,13 +82,13 @@ def test_a_head_of_slimgate_is_not_in_transformers_folders(tmp_path: Path, pooli
     params = text_classification.Params.model_validate(
         {**WITH_HEADS["text_classification"], "pooling": pooling}
     )
-    found = refs(write_tiny(tmp_path / "export", "bert", labels=("neg", "pos")))
+    model_refs = refs(write_tiny(tmp_path / "export", "bert", labels=("neg", "pos")))
     config = json.loads((tmp_path / "export/config.json").read_text())
     if pooling == "model":
-        text_classification.task.check_model(params, found[False], config, None)
+        text_classification.task.check_model(params, model_refs[False], config, None)
         return
     with pytest.raises(SuiteError, match='pooling = "mean" needs a head of slimgate'):
-        text_classification.task.check_model(params, found[False], config, None)
+        text_classification.task.check_model(params, model_refs[False], config, None)
 
 
 def test_the_plan_refuses_a_head_without_weights(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_a_regression_needs_a_head_of_one_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda f: without(f, "classifier"), r"lack|none of the"),
         (lambda f: without(f, "word_embeddings"), r"its files lack 1 \(bert\.embeddings\.word_embeddings"),
@@ -114,7 +116,7 @@ def test_a_regression_needs_a_head_of_one_output(tmp_path: Path) -> None:
         (lambda f: change_config(f, num_hidden_layers=3), r"cannot load 16 \(bert\.encoder\.layer\.3"),
         (
             lambda f: change_weights(
-                f, lambda found: {**found, "other.weight": next(iter(found.values())).clone()}
+                f, lambda weights: {**weights, "other.weight": next(iter(weights.values())).clone()}
             ),
             r"cannot load 1 \(other\.weight\)",
         ),
@@ -122,14 +124,14 @@ def test_a_regression_needs_a_head_of_one_output(tmp_path: Path) -> None:
     ids=["no head", "no embeddings", "fewer layers", "more layers", "another part"],
 )
 def test_files_that_are_not_the_model_are_an_error_on_loading(
-    tmp_path: Path, damage: Callable[[Path], None], said: str
+    tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
     context = tiny_context(tmp_path / "rows")
     load_ref(refs(folder)[False], context)
     assert context.log["head"] == "the model's own"
     damage(folder)
-    with pytest.raises((BuildError, SuiteError), match=said):
+    with pytest.raises((BuildError, SuiteError), match=message):
         load_ref(refs(folder)[False], context)
 
 
@@ -137,7 +139,10 @@ def test_the_unused_pooler_of_roberta_is_no_error(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "roberta", labels=("neg", "pos"))
     change_weights(
         folder,
-        lambda found: {**found, "roberta.pooler.dense.weight": found["classifier.dense.weight"].clone()},
+        lambda weights: {
+            **weights,
+            "roberta.pooler.dense.weight": weights["classifier.dense.weight"].clone(),
+        },
     )
     assert load_ref(refs(folder)[False], tiny_context(tmp_path / "rows")).kind == "torch"
 
@@ -231,10 +236,10 @@ def test_a_stored_teacher_does_not_excuse_unused_weights(tmp_path: Path) -> None
 
 def test_headers_of_safetensors_are_read_and_nothing_else_is(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
-    found = read_weight_shapes(folder)
-    assert found is not None
+    shapes = read_weight_shapes(folder)
+    assert shapes is not None
     stored = safetensors.torch.load_file(folder / "model.safetensors")
-    assert found == {name: tuple(tensor.shape) for name, tensor in stored.items()}
+    assert shapes == {name: tuple(tensor.shape) for name, tensor in stored.items()}
     (folder / "model.safetensors").write_bytes(b"\xff" * 20)
     assert read_weight_shapes(folder) is None
     (folder / "model.safetensors").write_bytes(b"")

@@ -36,7 +36,7 @@ def test_columns_are_the_texts_and_the_label() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {},
         {"text": "a"},
@@ -49,9 +49,9 @@ def test_columns_are_the_texts_and_the_label() -> None:
     ],
     ids=["nothing", "no label", "pair and label", "both", "one prompt", "rising", "scale", "symmetric"],
 )
-def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
+def test_wrong_params_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Params(**given)
+        Params(**options)
 
 
 def test_a_query_belongs_to_documents_equal_up_to_white_space() -> None:
@@ -109,11 +109,11 @@ def test_outcomes_of_pairs_are_the_ranks_of_their_own_documents() -> None:
     rows = rows_of(summary=["a", "b"], text=["x", "y"], file=["f", "f"])
     # the first query is nearer to the other's document; lengths do not count
     scores = np.asarray([[[2, 0], [0, 1]], [[0, 3], [1, 5]]], dtype=np.float32)
-    found = task.task.outcomes(NONE, rows, scores, PAIRS, "file")
-    assert found.values["rank"].tolist() == [2, 2]
-    assert found.values["right"].tolist() == [0, 0]
-    assert found.groups is not None
-    assert found.groups.tolist() == [0, 0]
+    outcomes = task.task.outcomes(NONE, rows, scores, PAIRS, "file")
+    assert outcomes.values["rank"].tolist() == [2, 2]
+    assert outcomes.values["right"].tolist() == [0, 0]
+    assert outcomes.groups is not None
+    assert outcomes.groups.tolist() == [0, 0]
     dot = Params(pair=("summary", "text"), similarity="dot")
     assert task.task.outcomes(NONE, rows, scores, dot, None).values["rank"].tolist() == [2, 1]
 
@@ -121,18 +121,18 @@ def test_outcomes_of_pairs_are_the_ranks_of_their_own_documents() -> None:
 def test_documents_of_equal_text_take_one_place() -> None:
     rows = rows_of(summary=["a", "b", "c"], text=["x", "y y", "y  y"])
     scores = np.asarray([[[1, 0], [0, 1]], [[1, 0], [1, 0]], [[1, 0], [1, 0]]], dtype=np.float32)
-    found = task.task.outcomes(NONE, rows, scores, PAIRS, None)
-    assert found.values["rank"].tolist() == [2, 1, 1]
-    assert found.values["ndcg_at_10"].tolist() == pytest.approx([1 / np.log2(3), 1, 1])
+    outcomes = task.task.outcomes(NONE, rows, scores, PAIRS, None)
+    assert outcomes.values["rank"].tolist() == [2, 1, 1]
+    assert outcomes.values["ndcg_at_10"].tolist() == pytest.approx([1 / np.log2(3), 1, 1])
 
 
 def test_outcomes_by_label_leave_the_row_itself_out() -> None:
     rows = rows_of(text=["a", "b", "c"], label=["x", "x", "y"])
     scores = np.asarray([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32)
-    found = task.task.outcomes(NONE, rows, scores, LABELS, None)
-    assert found.values["rank"].tolist() == [1, 1, 4]
-    assert found.right is not None
-    assert found.right.tolist() == [1, 1, 0]
+    outcomes = task.task.outcomes(NONE, rows, scores, LABELS, None)
+    assert outcomes.values["rank"].tolist() == [1, 1, 4]
+    assert outcomes.right is not None
+    assert outcomes.right.tolist() == [1, 1, 0]
 
 
 def test_queries_and_documents_may_have_other_forms() -> None:

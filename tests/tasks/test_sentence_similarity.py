@@ -72,7 +72,7 @@ def test_scores_become_what_cosines_shall_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "message"),
     [
         (["high"], "a score is not a number"),
         ([None], "a score is not a number"),
@@ -81,17 +81,17 @@ def test_scores_become_what_cosines_shall_be() -> None:
     ],
     ids=["text", "null", "nan", "range"],
 )
-def test_scores_that_cannot_be_used(scores: list[Any], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_scores_that_cannot_be_used(scores: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         task.task.facts(FIVE, {"gate": rows_of(scores)})
 
 
 def test_outcomes_are_cosines_beside_the_gold_scores() -> None:
     scores = np.asarray([[[3, 4], [1, 0]], [[1, 0], [2, 0]]], dtype=np.float32)
-    found = task.task.outcomes(NONE, rows_of([2.0, 5.0]), scores, FIVE, None)
-    np.testing.assert_allclose(found.values["score"], [0.6, 1.0], rtol=1e-6)
-    assert found.values["gold"].tolist() == [0.4, 1.0]
-    assert found.given == ("gold",)
+    outcomes = task.task.outcomes(NONE, rows_of([2.0, 5.0]), scores, FIVE, None)
+    np.testing.assert_allclose(outcomes.values["score"], [0.6, 1.0], rtol=1e-6)
+    assert outcomes.values["gold"].tolist() == [0.4, 1.0]
+    assert outcomes.given == ("gold",)
 
 
 def test_a_planted_fault_lowers_the_correlation() -> None:
@@ -99,11 +99,11 @@ def test_a_planted_fault_lowers_the_correlation() -> None:
     gold = random.uniform(0, 5, 300)
     first, angle = np.tile([1.0, 0.0], (300, 1)), (5 - gold) / 5 + 0.1 * random.normal(size=300)
     scores = np.stack([first, np.stack([np.cos(angle), np.sin(angle)], axis=1)], axis=1).astype(np.float32)
-    found = task.task.outcomes(NONE, rows_of(gold.tolist()), scores, FIVE, None)
+    outcomes = task.task.outcomes(NONE, rows_of(gold.tolist()), scores, FIVE, None)
     metric = load_metric("spearman")
-    damaged = plant_fault(found, metric, 0.1, seed=0, spoil=task.task.with_planted_fault)
-    assert value_of(metric, found) == pytest.approx(spearmanr(gold, found.values["score"]).statistic)
-    assert value_of(metric, found) - value_of(metric, damaged) == pytest.approx(0.1, abs=0.02)
+    damaged = plant_fault(outcomes, metric, 0.1, seed=0, spoil=task.task.with_planted_fault)
+    assert value_of(metric, outcomes) == pytest.approx(spearmanr(gold, outcomes.values["score"]).statistic)
+    assert value_of(metric, outcomes) - value_of(metric, damaged) == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,9 @@ def pairs(rows: int, *, seed: int) -> pa.Table:
     random = np.random.default_rng(seed)
     words = ["good", "nice", "great", "bad", "awful", "poor", "film", "plot", "actor", "very"]
     first = [random.choice(words, 4, replace=False) for _ in range(rows)]
-    second = [np.where(random.random(4) < random.random(), own, random.choice(words, 4)) for own in first]
+    second = [
+        np.where(random.random(4) < random.random(), sentence, random.choice(words, 4)) for sentence in first
+    ]
     scores = [5.0 * len({*a} & {*b}) / 4 for a, b in zip(first, second, strict=True)]
     return pa.table(
         {
@@ -149,17 +151,17 @@ def test_every_model_of_stsb_gives_finite_correlations(run: SuiteRun) -> None:
 
 def test_the_figures_of_a_variant_say_what_its_index_takes(run: SuiteRun) -> None:
     teacher = run.handle("teacher").to_compared
-    found = {
+    by_variant = {
         name: task.task.compare(run.suite.setup.task.params, teacher, run.handle(name).to_compared)["figures"]
         for name in ("int8", "pca-128", "binary-embeddings")
     }
-    sizes = {name: figures["bytes_per_embedding"]["variant"] for name, figures in found.items()}
+    sizes = {name: figures["bytes_per_embedding"]["variant"] for name, figures in by_variant.items()}
     assert sizes == {"int8": 128, "pca-128": 64, "binary-embeddings": 4}
-    assert found["int8"]["bytes_per_embedding"]["teacher"] == 128
-    assert found["int8"]["index_mb_per_million"]["variant"] == pytest.approx(128e6 / 1024**2)
-    assert found["int8"]["cosine_to_teacher"]["variant"] > 0.98
-    assert "cosine_to_teacher" not in found["pca-128"]
-    assert 0.5 < found["binary-embeddings"]["cosine_to_teacher"]["variant"] < 1
+    assert by_variant["int8"]["bytes_per_embedding"]["teacher"] == 128
+    assert by_variant["int8"]["index_mb_per_million"]["variant"] == pytest.approx(128e6 / 1024**2)
+    assert by_variant["int8"]["cosine_to_teacher"]["variant"] > 0.98
+    assert "cosine_to_teacher" not in by_variant["pca-128"]
+    assert 0.5 < by_variant["binary-embeddings"]["cosine_to_teacher"]["variant"] < 1
 
 
 def test_rows_read_as_pairs_have_a_summary_and_a_score() -> None:

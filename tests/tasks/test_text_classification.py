@@ -32,8 +32,8 @@ def rows_of(labels: list[Any], **columns: list[Any]) -> Rows:
 
 def logits(model: Any, text: str = "good film bad") -> torch.Tensor:
     with torch.inference_mode():
-        found: torch.Tensor = model.network(**model.tokenizer(text, return_tensors="pt")).logits[0]
-    return found
+        scores: torch.Tensor = model.network(**model.tokenizer(text, return_tensors="pt")).logits[0]
+    return scores
 
 
 # --- rows and labels
@@ -47,7 +47,7 @@ def test_columns_are_the_texts_and_the_label() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {"text": ()},
         {"text": ("a", "b", "c")},
@@ -56,9 +56,9 @@ def test_columns_are_the_texts_and_the_label() -> None:
     ],
     ids=["no text", "three texts", "one token", "pooling"],
 )
-def test_wrong_params_are_refused(given: dict[str, Any]) -> None:
+def test_wrong_params_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Params(label="y", **given)
+        Params(label="y", **options)
 
 
 @pytest.mark.parametrize(
@@ -91,19 +91,19 @@ def test_one_label_only_is_an_error() -> None:
 
 
 def test_a_column_with_nearly_one_label_a_row_is_an_error() -> None:
-    said = [f"review {place}" for place in range(90)] + ["good"] * 30
+    labels = [f"review {place}" for place in range(90)] + ["good"] * 30
     with pytest.raises(
         DataError, match=r'column "label" holds 91 labels in 120 rows, .* another of the columns'
     ):
-        task.task.facts(PARAMS, {"train": rows_of(said)})
+        task.task.facts(PARAMS, {"train": rows_of(labels)})
 
 
 def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     rows = rows_of(["neg"], text=["good film"], other=["bad " * 30])
-    one = task.task.encode_rows(PARAMS, rows, model.tokenizer)
-    assert one.lengths.tolist() == [4]
+    single = task.task.encode_rows(PARAMS, rows, model.tokenizer)
+    assert single.lengths.tolist() == [4]
     pair = task.task.encode_rows(
         Params(text=("text", "other"), label="label", max_tokens=12), rows, model.tokenizer
     )
@@ -111,7 +111,7 @@ def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
     assert pair.columns["token_type_ids"][0] == [0] * 4 + [1] * 8
     model.save(tmp_path)
     again = task.task.row_encoder(PARAMS, tmp_path)(rows)
-    assert again.columns == one.columns
+    assert again.columns == single.columns
 
 
 # --- models
@@ -213,9 +213,9 @@ def _drop_weights(folder: Path, gone: Callable[[str], bool]) -> None:
     import safetensors.torch
 
     weights = safetensors.torch.load_file(folder / "model.safetensors")
-    kept = {name: value for name, value in weights.items() if not gone(name)}
-    assert len(kept) < len(weights)
-    safetensors.torch.save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    rest = {name: value for name, value in weights.items() if not gone(name)}
+    assert len(rest) < len(weights)
+    safetensors.torch.save_file(rest, folder / "model.safetensors", {"format": "pt"})
 
 
 def test_a_ready_made_model_that_lacks_its_head_is_an_error(tmp_path: Path) -> None:
@@ -256,20 +256,20 @@ def test_a_head_is_fitted_only_where_the_model_has_none() -> None:
 def test_outcomes_are_the_softmax_of_the_logits() -> None:
     rows = rows_of(["b", "a"], file=["x", "y"])
     scores = np.asarray([[0.0, np.log(3)], [1000.0, 0.0]], dtype=np.float32)
-    found = task.task.outcomes(TaskFacts(("a", "b")), rows, scores, PARAMS, None)
-    assert found.probabilities is not None
-    np.testing.assert_allclose(found.probabilities, [[0.25, 0.75], [1.0, 0.0]], atol=1e-7)
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0, atol=1e-15)
-    assert found.probabilities.dtype == np.float64
-    assert found.predictions.tolist() == [1, 0]
-    assert found.labels.tolist() == [1, 0]
-    assert found.ids.tolist() == ["r0", "r1"]
-    assert found.groups is None
+    outcomes = task.task.outcomes(TaskFacts(("a", "b")), rows, scores, PARAMS, None)
+    assert outcomes.probabilities is not None
+    np.testing.assert_allclose(outcomes.probabilities, [[0.25, 0.75], [1.0, 0.0]], atol=1e-7)
+    np.testing.assert_allclose(outcomes.probabilities.sum(axis=1), 1.0, atol=1e-15)
+    assert outcomes.probabilities.dtype == np.float64
+    assert outcomes.predictions.tolist() == [1, 0]
+    assert outcomes.labels.tolist() == [1, 0]
+    assert outcomes.ids.tolist() == ["r0", "r1"]
+    assert outcomes.groups is None
 
 
 @pytest.mark.parametrize("files", [["y", "x", "y"], [7, 3, 7]], ids=["text", "numbers"])
 def test_rows_of_one_group_have_one_number(files: list[Any]) -> None:
     rows = rows_of(["a", "b", "a"], file=files)
-    found = task.task.outcomes(TaskFacts(("a", "b")), rows, np.zeros((3, 2), np.float32), PARAMS, "file")
-    assert found.groups is not None
-    assert found.groups.tolist() == [1, 0, 1]
+    outcomes = task.task.outcomes(TaskFacts(("a", "b")), rows, np.zeros((3, 2), np.float32), PARAMS, "file")
+    assert outcomes.groups is not None
+    assert outcomes.groups.tolist() == [1, 0, 1]

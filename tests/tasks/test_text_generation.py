@@ -67,9 +67,9 @@ def answered(
 
 def compared(model: Any, rows: Rows, folder: Path, params: task.Params = PARAMS) -> Compared:
     encoded = task.task.row_encoder(params, folder)(rows)
-    found = answered(model, rows, folder, params)
-    found = task.task.score_pair(params, found, found)
-    return Compared(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu", found)
+    outcomes = answered(model, rows, folder, params)
+    outcomes = task.task.score_pair(params, outcomes, outcomes)
+    return Compared(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu", outcomes)
 
 
 # --- what is asked, and what is learnt
@@ -82,9 +82,11 @@ def test_a_model_learns_answer_and_end_but_not_the_prompt(model: Any) -> None:
     for place, (prompt, answer) in enumerate(
         zip(ROWS.table["text"].to_pylist(), ROWS.table["label"].to_pylist(), strict=True)
     ):
-        ids, own = (model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, answer))
-        assert list(windows.columns["input_ids"][place]) == [*ids, *own, end]
-        assert targets.rows[place] == [NO_ANSWER] * len(ids) + [*own, end]
+        ids, answer_ids = (
+            model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, answer)
+        )
+        assert list(windows.columns["input_ids"][place]) == [*ids, *answer_ids, end]
+        assert targets.rows[place] == [NO_ANSWER] * len(ids) + [*answer_ids, end]
 
 
 def test_a_row_without_a_reference_is_text_to_learn_from(model: Any) -> None:
@@ -128,9 +130,9 @@ def test_a_template_that_refuses_a_row_says_so(model: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize("split", ["gate", "confirm"])
 @pytest.mark.parametrize("missing", [" ", None], ids=["blank", "null"])
 def test_rows_that_judge_need_references(split: str, missing: str | None) -> None:
-    whole, partly = rows_of(["c", "d"], ["x", "y"]), rows_of(["a", "b"], ["x", missing])
+    complete, partly = rows_of(["c", "d"], ["x", "y"]), rows_of(["a", "b"], ["x", missing])
     with pytest.raises(DataError, match=f'{split} row r1 has no reference in column "label"'):
-        task.task.facts(PARAMS, {"gate": whole, "confirm": whole, split: partly})
+        task.task.facts(PARAMS, {"gate": complete, "confirm": complete, split: partly})
 
 
 def test_a_reference_that_is_nan_is_missing() -> None:
@@ -176,39 +178,39 @@ def test_scores_are_metrics_of_their_names() -> None:
 
 
 def scored(params: task.Params, rows: Rows, *answers: list[Written]) -> Outcomes:
-    found = np.empty((len(answers), len(answers[0])), dtype=np.object_)
-    for row, own in enumerate(answers):
-        found[row] = own
-    return task.task.outcomes(TaskFacts(()), rows, found, params, None)
+    array = np.empty((len(answers), len(answers[0])), dtype=np.object_)
+    for row, written in enumerate(answers):
+        array[row] = written
+    return task.task.outcomes(TaskFacts(()), rows, array, params, None)
 
 
-def says(text: str, *, ended: bool = True, ids: tuple[int, ...] = (1, 2)) -> Written:
+def write(text: str, *, ended: bool = True, ids: tuple[int, ...] = (1, 2)) -> Written:
     return Written(text, ids, ended)
 
 
 def test_outcomes_by_hand() -> None:
     rows = rows_of(["p"] * 4, [["yes", "yeah"], ["no"], ["no"], ["x"]])
-    found = scored(
-        PARAMS, rows, [says("yeah ")], [says("yes")], [says(" ", ended=False)], [says("z", ids=(7,) * 9)]
+    outcomes = scored(
+        PARAMS, rows, [write("yeah ")], [write("yes")], [write(" ", ended=False)], [write("z", ids=(7,) * 9)]
     )
-    assert found.column("exact_match").tolist() == [1, 0, 0, 0]
-    assert found.right is not None
-    assert found.right.tolist() == [1, 0, 0, 0]
-    assert found.column("truncated").tolist() == [0, 0, 1, 0]
-    assert found.column("empty").tolist() == [0, 0, 1, 0]
-    assert found.column("looping").tolist() == [0, 0, 0, 1]
-    assert found.answers is not None
-    assert found.answers.tolist() == ["yeah ", "yes", " ", "z"]
+    assert outcomes.column("exact_match").tolist() == [1, 0, 0, 0]
+    assert outcomes.right is not None
+    assert outcomes.right.tolist() == [1, 0, 0, 0]
+    assert outcomes.column("truncated").tolist() == [0, 0, 1, 0]
+    assert outcomes.column("empty").tolist() == [0, 0, 1, 0]
+    assert outcomes.column("looping").tolist() == [0, 0, 0, 1]
+    assert outcomes.answers is not None
+    assert outcomes.answers.tolist() == ["yeah ", "yes", " ", "z"]
 
 
 def test_a_row_of_several_answers_has_their_mean() -> None:
     params = task.Params(prompt="text", reference="label", temperature=1.0, repeats=4)
     rows = rows_of(["p"], ["yes"])
-    found = scored(params, rows, [says("yes"), says("no"), says("yes", ended=False), says("")])
-    assert found.column("exact_match").tolist() == [0.5]
-    assert found.column("truncated").tolist() == [0.25]
-    other = scored(params, rows, [says("yes"), says("yes"), says("yes"), says("")])
-    assert task.task.score_pair(PARAMS, found, other).column(SAME_ANSWERS).tolist() == [0.75]
+    outcomes = scored(params, rows, [write("yes"), write("no"), write("yes", ended=False), write("")])
+    assert outcomes.column("exact_match").tolist() == [0.5]
+    assert outcomes.column("truncated").tolist() == [0.25]
+    other = scored(params, rows, [write("yes"), write("yes"), write("yes"), write("")])
+    assert task.task.score_pair(PARAMS, outcomes, other).column(SAME_ANSWERS).tolist() == [0.75]
 
 
 def test_an_encoder_says_how_alike_answers_are(tmp_path: Path) -> None:
@@ -217,13 +219,13 @@ def test_an_encoder_says_how_alike_answers_are(tmp_path: Path) -> None:
     assert "similar_answers" in params_metrics(params)
     assert "similar_answers" not in params_metrics(PARAMS)
     rows = rows_of(["p"])
-    found = scored(params, rows, [says("good film"), says("bad")])
-    others = scored(params, rows, [says("good film"), says("very nice plot")])
-    same = task.task.score_pair(params, found, found)
+    outcomes = scored(params, rows, [write("good film"), write("bad")])
+    other = scored(params, rows, [write("good film"), write("very nice plot")])
+    same = task.task.score_pair(params, outcomes, outcomes)
     assert same.column("similar_answers").tolist() == [1]
-    half = task.task.score_pair(params, found, others).column("similar_answers")[0]
+    half = task.task.score_pair(params, outcomes, other).column("similar_answers")[0]
     assert half == pytest.approx((1 + similarities(encoder, ["bad"], ["very nice plot"])[0]) / 2)
-    assert not same.changed_rows(task.task.score_pair(params, found, others)).any()
+    assert not same.changed_rows(task.task.score_pair(params, outcomes, other)).any()
 
 
 def params_metrics(params: task.Params) -> frozenset[str]:
@@ -260,39 +262,39 @@ def test_common_prefix_by_hand() -> None:
 
 
 def test_a_planted_fault_makes_every_metric_worse(model: Any, folder: Path) -> None:
-    found = task.task.score_pair(PARAMS, *(answered(model, ROWS, folder),) * 2)
-    wrong = task.task.with_planted_fault(found, np.array([0, 1]))
+    outcomes = task.task.score_pair(PARAMS, *(answered(model, ROWS, folder),) * 2)
+    wrong = task.task.with_planted_fault(outcomes, np.array([0, 1]))
     assert wrong.column(SAME_ANSWERS).tolist() == [0, 0, 1, 1]
     assert wrong.column("truncated").tolist()[:2] == [1, 1]
     assert wrong.column("exact_match").tolist()[:2] == [0, 0]
 
 
 def test_answers_do_not_depend_on_batch_or_order(model: Any, folder: Path) -> None:
-    one = answered(model, ROWS, folder)
+    outcomes = answered(model, ROWS, folder)
     for plan in (AnswerPlan(1), AnswerPlan(2, order=np.array([3, 0, 2, 1])), AnswerPlan(4, batch_tokens=6)):
-        assert not answered(model, ROWS, folder, plan=plan).changed_rows(one).any()
+        assert not answered(model, ROWS, folder, plan=plan).changed_rows(outcomes).any()
 
 
 # --- what two models' answers have in common, and faults
 
 
 def test_a_model_beside_itself_has_everything_in_common(model: Any, folder: Path) -> None:
-    own = compared(model, ROWS, folder)
-    figures = answer_figures(own, own)
+    base = compared(model, ROWS, folder)
+    figures = answer_figures(base, base)
     assert (figures["changed_answers"]["teacher"], figures["changed_answers"]["variant"]) == (0, 0)
     assert figures["common_prefix"]["variant"] == 100
     assert figures["first_divergent_token"]["variant"] is None
-    assert find_faults(own, own, make_writing(PARAMS)) == []
+    assert find_faults(base, base, make_writing(PARAMS)) == []
 
 
 def test_the_first_divergent_token_by_hand(model: Any, folder: Path) -> None:
-    own = compared(model, ROWS, folder)
-    assert own.outcomes is not None
+    base = compared(model, ROWS, folder)
+    assert base.outcomes is not None
     texts = [
-        np.asarray(one)
-        for one in (["good film the plot", "a", "is", ""], ["good film a plot", "a", "not", ""])
+        np.asarray(answers)
+        for answers in (["good film the plot", "a", "is", ""], ["good film a plot", "a", "not", ""])
     ]
-    teacher, variant = (replace(own, outcomes=replace(own.outcomes, answers=one)) for one in texts)
+    teacher, variant = (replace(base, outcomes=replace(base.outcomes, answers=answers)) for answers in texts)
     figures = answer_figures(teacher, variant)
     assert figures["common_prefix"]["variant"] == pytest.approx(100 * (0.5 + 1 + 0 + 1) / 4)
     assert figures["first_divergent_token"]["variant"] == 2  # the third, and the first
@@ -300,26 +302,26 @@ def test_the_first_divergent_token_by_hand(model: Any, folder: Path) -> None:
 
 def test_another_chat_template_is_named(model: Any, tmp_path: Path) -> None:
     chat = PARAMS.model_copy(update={"chat": True})
-    both = []
+    pair = []
     for name, template in (("a", TEMPLATE), ("b", TEMPLATE.replace("}is", "}was"))):
         model.tokenizer.chat_template = template
         model.tokenizer.save_pretrained(tmp_path / name)
-        both.append(compared(model, ROWS, tmp_path / name, chat))
-    (found,) = find_faults(*both, make_writing(chat))
-    assert found.startswith("its chat template makes other prompts than the teacher's, of 4 of 4 rows")
-    assert "'good film is'" in found
-    assert "'good film was'" in found
+        pair.append(compared(model, ROWS, tmp_path / name, chat))
+    (fault,) = find_faults(*pair, make_writing(chat))
+    assert fault.startswith("its chat template makes other prompts than the teacher's, of 4 of 4 rows")
+    assert "'good film is'" in fault
+    assert "'good film was'" in fault
 
 
 def test_another_padding_side_is_named(model: Any, tmp_path: Path) -> None:
-    both = []
+    pair = []
     for side in ("left", "right"):
         model.tokenizer.save_pretrained(tmp_path / side)
         config = tmp_path / side / "tokenizer_config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": side}))
-        both.append(compared(model, ROWS, tmp_path / side))
-    (found,) = find_faults(*both, make_writing(PARAMS))
-    assert found.startswith("its tokenizer pads on the right, the teacher's on the left")
+        pair.append(compared(model, ROWS, tmp_path / side))
+    (fault,) = find_faults(*pair, make_writing(PARAMS))
+    assert fault.startswith("its tokenizer pads on the right, the teacher's on the left")
 
 
 def test_a_model_that_reads_the_padding_is_named(model: Any, folder: Path) -> None:
@@ -334,5 +336,5 @@ def test_a_model_that_reads_the_padding_is_named(model: Any, folder: Path) -> No
 
     model.network.forward = blind
     variant = compared(model, rows, folder)
-    (found,) = find_faults(teacher, variant, make_writing(PARAMS))
-    assert "answers change when a prompt is alone in its batch: the model reads the padding" in found
+    (fault,) = find_faults(teacher, variant, make_writing(PARAMS))
+    assert "answers change when a prompt is alone in its batch: the model reads the padding" in fault

@@ -62,17 +62,17 @@ def test_a_fresh_head_is_the_ridge_regression_on_its_inputs(tmp_path: Path, arch
     expected = ridge.fit(features, task.gold_scores(context.task_params, rows)).predict(features)
     with torch.inference_mode():
         batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(len(rows))).items()}
-        found = model.network(**batch).logits[:, 0].numpy()
-    np.testing.assert_allclose(found, expected, atol=2e-3)
+        scores = model.network(**batch).logits[:, 0].numpy()
+    np.testing.assert_allclose(scores, expected, atol=2e-3)
     assert model.config.num_labels == 1
     assert model.config.problem_type == "regression"
 
 
 def test_a_head_of_one_output_is_kept_and_one_of_two_is_fresh(tmp_path: Path) -> None:
-    one = write_tiny(tmp_path / "one", "bert", labels=("LABEL_0",))
+    single = write_tiny(tmp_path / "one", "bert", labels=("LABEL_0",))
     two = write_tiny(tmp_path / "two", "bert", labels=("no", "yes"))
     context = task_context(tmp_path / "rows", "text_regression")
-    load_task_model(one, context)
+    load_task_model(single, context)
     assert context.log == {"head": "the model's own"}
     fresh = task_context(tmp_path / "rows", "text_regression")
     load_task_model(two, fresh)
@@ -88,16 +88,22 @@ def test_a_head_of_one_output_is_kept_and_one_of_two_is_fresh(tmp_path: Path) ->
 
 def test_spoiled_rows_are_worse_also_where_scores_are_middling() -> None:
     gold = [0.0, 5.0, *[2.5] * 10]
-    found = task.task.outcomes(TaskFacts(()), rows_of(gold), np.asarray(gold)[:, None] + 0.25, PARAMS, None)
-    damaged = plant_fault(found, load_metric("mae"), 0.5, seed=0, spoil=task.task.with_planted_fault)
+    outcomes = task.task.outcomes(
+        TaskFacts(()), rows_of(gold), np.asarray(gold)[:, None] + 0.25, PARAMS, None
+    )
+    damaged = plant_fault(outcomes, load_metric("mae"), 0.5, seed=0, spoil=task.task.with_planted_fault)
     errors = np.abs(damaged.column("score") - gold)
     assert errors.mean() >= 0.75
 
 
 def test_outcomes_hold_gold_and_score_spoiled_rows_the_far_end() -> None:
     scores = np.asarray([[0.5], [4.0], [2.0]], dtype=np.float32)
-    found = task.task.outcomes(TaskFacts(()), rows_of([0.0, 5.0, 3.0]), scores, PARAMS, None)
-    assert found.column("gold").tolist() == [0.0, 5.0, 3.0]
-    assert found.column("score").tolist() == [0.5, 4.0, 2.0]
-    assert found.right is None
-    assert task.task.with_planted_fault(found, np.array([0, 2])).column("score").tolist() == [5.0, 4.0, 0.0]
+    outcomes = task.task.outcomes(TaskFacts(()), rows_of([0.0, 5.0, 3.0]), scores, PARAMS, None)
+    assert outcomes.column("gold").tolist() == [0.0, 5.0, 3.0]
+    assert outcomes.column("score").tolist() == [0.5, 4.0, 2.0]
+    assert outcomes.right is None
+    assert task.task.with_planted_fault(outcomes, np.array([0, 2])).column("score").tolist() == [
+        5.0,
+        4.0,
+        0.0,
+    ]

@@ -111,10 +111,10 @@ def test_the_loss_is_that_of_transformers(pair: tuple[Any, Any]) -> None:
 
 def test_rows_can_be_taken_and_joined(t5: tuple[Any, Any]) -> None:
     encoded = task.task.encode_rows(PARAMS, ROWS, t5[0].tokenizer)
-    both = encoded.take([1]).join(encoded.take([0]))
-    assert both.answers == [encoded.answers[1], encoded.answers[0]]
-    assert list(both.keys) == ["r1", "r0"]
-    assert both.tokens == 5 + 2 + 2 + 2
+    joined = encoded.take([1]).join(encoded.take([0]))
+    assert joined.answers == [encoded.answers[1], encoded.answers[0]]
+    assert list(joined.keys) == ["r1", "r0"]
+    assert joined.tokens == 5 + 2 + 2 + 2
 
 
 def test_a_row_without_a_reference_cannot_be_learnt(t5: tuple[Any, Any]) -> None:
@@ -174,23 +174,23 @@ def test_greedy_answers_are_transformers_of_one_text_alone(pair: tuple[Any, Any]
     model, context = pair
     rows = context.rows("calibration")
     ours = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
-    for text, one in zip(rows.table["text"].to_pylist(), ours, strict=True):
+    for text, answer in zip(rows.table["text"].to_pylist(), ours, strict=True):
         inputs = model.tokenizer(text, return_tensors="pt")
         # BART ends every answer at its length, which would hide that it was cut
         options = {"max_new_tokens": 8, "do_sample": False, "forced_eos_token_id": None}
         ids = model.network.generate(**inputs, **options)[0, 1:].tolist()
         end = model.tokenizer.eos_token_id
-        assert list(one.ids) == (ids[: ids.index(end)] if end in ids else ids)
-        assert one.ended == (end in ids)
+        assert list(answer.ids) == (ids[: ids.index(end)] if end in ids else ids)
+        assert answer.ended == (end in ids)
 
 
 def test_answers_do_not_depend_on_batch_or_order(pair: tuple[Any, Any]) -> None:
     model, context = pair
     predictor, rows = EagerPredictor(model.network, "cpu"), context.rows("calibration")
-    texts = [one.text for one in answers_of(predictor, model.tokenizer, rows)]
+    texts = [answer.text for answer in answers_of(predictor, model.tokenizer, rows)]
     for plan in (AnswerPlan(1), AnswerPlan(5, order=np.arange(16)[::-1].copy())):
         again = answers_of(predictor, model.tokenizer, rows, plan=plan)
-        assert sum(one.text != text for one, text in zip(again, texts, strict=True)) <= 1  # rounding
+        assert sum(answer.text != text for answer, text in zip(again, texts, strict=True)) <= 1  # rounding
 
 
 def test_drawn_answers_have_their_own_noise(t5: tuple[Any, Any]) -> None:
@@ -198,11 +198,11 @@ def test_drawn_answers_have_their_own_noise(t5: tuple[Any, Any]) -> None:
     drawn = PARAMS.model_copy(update={"temperature": 5.0, "seed": 3})
     predictor, rows = EagerPredictor(model.network, "cpu"), context.rows("calibration")
     first, again = (
-        [one.ids for one in answers_of(predictor, model.tokenizer, rows, params=drawn, plan=plan)]
+        [answer.ids for answer in answers_of(predictor, model.tokenizer, rows, params=drawn, plan=plan)]
         for plan in (AnswerPlan(16), AnswerPlan(3))
     )
-    greedy = [one.ids for one in answers_of(predictor, model.tokenizer, rows)]
-    assert sum(one != other for one, other in zip(first, again, strict=True)) <= 1
+    greedy = [answer.ids for answer in answers_of(predictor, model.tokenizer, rows)]
+    assert sum(ids != other for ids, other in zip(first, again, strict=True)) <= 1
     assert first != greedy
 
 
@@ -224,7 +224,7 @@ def test_a_model_is_saved_and_loaded_with_start_and_generation(pair: tuple[Any, 
     assert again.network.generation_config.bad_words_ids == [[7]]
     assert again.tokenizer.init_kwargs[START] == model.tokenizer.init_kwargs[START]
     before, after = (
-        [one.ids for one in answers_of(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
+        [answer.ids for answer in answers_of(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
         for m in (model, again)
     )
     assert before == after
@@ -275,10 +275,10 @@ def test_the_compiled_runtime_writes_no_text(t5: tuple[Any, Any]) -> None:
 
 @pytest.mark.parametrize("step", ["to_onnx", "to_openvino", "to_aoti"])
 def test_formats_of_one_forward_pass_refuse_an_encoder_decoder(step: str) -> None:
-    found = load("step", step)
+    method = load("step", step)
     with pytest.raises(SuiteError, match="use to_ctranslate2"):
-        found.check(found.Params(), {"model_type": "t5"})
-    assert found.check(found.Params(), {"model_type": "bert"}) == {"model_type": "bert"}
+        method.check(method.Params(), {"model_type": "t5"})
+    assert method.check(method.Params(), {"model_type": "bert"}) == {"model_type": "bert"}
 
 
 # --- learning
@@ -299,15 +299,15 @@ def test_a_model_learns_to_answer_and_a_student_as_it_does(tmp_path: Path) -> No
     }
     teacher = trained(model, context, "fine_tune", epochs=8, learning_rate=2e-3, precision="float32")
     gate = last_words(200, seed=9)
-    found = outcomes_of(EagerPredictor(teacher.network, "cpu"), teacher.tokenizer, gate)
-    assert found.column("exact_match").mean() > 0.9
-    assert found.column("truncated").mean() < 0.05
-    kept = save_and_load(teacher, tmp_path / "teacher")
+    outcomes = outcomes_of(EagerPredictor(teacher.network, "cpu"), teacher.tokenizer, gate)
+    assert outcomes.column("exact_match").mean() > 0.9
+    assert outcomes.column("truncated").mean() < 0.05
+    saved = save_and_load(teacher, tmp_path / "teacher")
     step = load("step", "keep_layers")
     params = step.Params({"encoder": [0], "decoder": [1]})
     student = step.resolve(params).apply(save_and_load(teacher, tmp_path / "copy"), params, context)
     before = outcomes_of(EagerPredictor(student.network, "cpu"), student.tokenizer, gate)
-    context.load_teacher = lambda: kept
+    context.load_teacher = lambda: saved
     student = trained(
         student, context, "distill", epochs=4, learning_rate=2e-3, alpha=0.5, precision="float32"
     )
@@ -321,17 +321,17 @@ def test_a_model_learns_to_answer_and_a_student_as_it_does(tmp_path: Path) -> No
 
 def test_a_tokenizer_that_pads_on_the_left_is_named(tmp_path: Path) -> None:
     model, context = tiny_pair_model(tmp_path, "bart")
-    rows, both = context.rows("calibration"), []
+    rows, compared = context.rows("calibration"), []
     for side in ("right", "left"):
         model.tokenizer.save_pretrained(tmp_path / side)
         config = tmp_path / side / "tokenizer_config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": side}))
         encoded = task.task.row_encoder(PARAMS, tmp_path / side)(rows)
         predictor = EagerPredictor(model.network, "cpu")
-        found = outcomes_of(predictor, model.tokenizer, rows)
-        found = task.task.score_pair(PARAMS, found, found)
-        both.append(Compared(predictor, encoded, tmp_path / side, "cpu", found))
-    (found,) = find_faults(*both, make_writing(PARAMS))
-    assert found.startswith("its tokenizer pads on the left, the teacher's on the right")
-    assert "slimgate itself always pads on the right" in found
-    assert find_faults(both[0], both[0], make_writing(PARAMS)) == []
+        answers = outcomes_of(predictor, model.tokenizer, rows)
+        outcomes = task.task.score_pair(PARAMS, answers, answers)
+        compared.append(Compared(predictor, encoded, tmp_path / side, "cpu", outcomes))
+    (fault,) = find_faults(*compared, make_writing(PARAMS))
+    assert fault.startswith("its tokenizer pads on the left, the teacher's on the right")
+    assert "slimgate itself always pads on the right" in fault
+    assert find_faults(compared[0], compared[0], make_writing(PARAMS)) == []

@@ -62,7 +62,7 @@ def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, na
 
 
 @pytest.mark.parametrize(
-    ("tags", "names", "said"),
+    ("tags", "names", "message"),
     [
         ([["O"], ["O"]], None, "column tags, row r1: 1 tags for 2 words, expected one per word"),
         ([["O"], ["O", "PER"]], None, 'row r1: tag "PER", expected O, B-TYPE or I-TYPE$'),
@@ -72,9 +72,9 @@ def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, na
     ],
     ids=["too few", "no BIO tag", "a number without names", "a number beyond", "no span"],
 )
-def test_tags_that_cannot_be_read_are_named(tags: Any, names: Any, said: str) -> None:
+def test_tags_that_cannot_be_read_are_named(tags: Any, names: Any, message: str) -> None:
     params = task.Params(words="tokens", tags="tags", names=names)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         task.task.facts(params, {"train": rows_of([["a"], ["a", "b"]], tags)})
 
 
@@ -120,24 +120,26 @@ def test_a_fresh_head_learns_the_tags_of_words(tmp_path: Path, architecture: str
     context = task_context(tmp_path / "rows", "token_classification", train=96)
     model = load_task_model(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
     assert context.log["head"] == "logistic regression"
-    found = answers(model, context, context.rows("train"), context.task_params)
+    outcomes = answers(model, context, context.rows("train"), context.task_params)
     tags = [tag for row in context.rows("train").table["tags"].to_pylist() for tag in row]
-    assert value_of(load_metric("tag_accuracy"), found) > tags.count("O") / len(tags)
+    assert value_of(load_metric("tag_accuracy"), outcomes) > tags.count("O") / len(tags)
     alone = [answers(model, context, Rows(context.rows("train").table.slice(i, 1)), context.task_params)
              for i in range(4)]  # fmt: skip
-    assert [str(one.answers[0]) for one in alone if one.answers is not None] == list(found.answers[:4])
+    assert [str(single.answers[0]) for single in alone if single.answers is not None] == list(
+        outcomes.answers[:4]
+    )
 
 
 def test_words_that_were_cut_off_count_as_outside(tmp_path: Path) -> None:
     context = task_context(tmp_path / "rows", "token_classification")
     model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
     rows = rows_of([["good"] * 20], [["B-PRAISE"] * 20])
-    found = answers(model, context, rows)
-    assert found.answers is not None
-    told = str(found.answers[0]).split()
-    assert len(told) == 20
-    assert told[10:] == ["O"] * 10  # ten words and two special tokens are twelve
-    assert found.column("tags").tolist() == [20]
+    outcomes = answers(model, context, rows)
+    assert outcomes.answers is not None
+    tags = str(outcomes.answers[0]).split()
+    assert len(tags) == 20
+    assert tags[10:] == ["O"] * 10  # ten words and two special tokens are twelve
+    assert outcomes.column("tags").tolist() == [20]
 
 
 def test_a_ready_made_taggers_outputs_are_put_in_the_datas_order(tmp_path: Path) -> None:
@@ -161,23 +163,23 @@ def test_span_metrics_are_seqevals() -> None:
 
     draw = random.Random(0)
     tags = ("O", "B-X", "I-X", "B-Y", "I-Y")
-    gold, told = ([[draw.choice(tags) for _ in range(1 + i % 12)] for i in range(60)] for _ in range(2))
+    gold, predicted = ([[draw.choice(tags) for _ in range(1 + i % 12)] for i in range(60)] for _ in range(2))
     facts = task.task.facts(PARAMS, {"train": rows_of(gold, gold)})
     scores = np.full((60, 12), -1.0)
-    for line, row in zip(scores, told, strict=True):
+    for line, row in zip(scores, predicted, strict=True):
         line[: len(row)] = [facts.classes.index(tag) for tag in row]
-    found = task.task.outcomes(facts, rows_of(gold, gold), scores, PARAMS, None)
+    outcomes = task.task.outcomes(facts, rows_of(gold, gold), scores, PARAMS, None)
     for name, expected in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score)):
-        value = value_of(load_metric(f"span_{name}"), found)
-        assert value == pytest.approx(expected(gold, told), abs=1e-12)
+        value = value_of(load_metric(f"span_{name}"), outcomes)
+        assert value == pytest.approx(expected(gold, predicted), abs=1e-12)
 
 
 def test_spoiled_rows_have_no_tag_and_no_span_right() -> None:
     facts = task.task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
     scores = np.asarray([[0.0] + [-1.0] * 11, [1.0] + [-1.0] * 11])
-    found = task.task.outcomes(facts, rows_of([["a"], ["b"]], [["B-X"], ["O"]]), scores, PARAMS, None)
-    assert value_of(load_metric("span_f1"), found) == 1
-    worse = task.task.with_planted_fault(found, np.array([0, 1]))
+    outcomes = task.task.outcomes(facts, rows_of([["a"], ["b"]], [["B-X"], ["O"]]), scores, PARAMS, None)
+    assert value_of(load_metric("span_f1"), outcomes) == 1
+    worse = task.task.with_planted_fault(outcomes, np.array([0, 1]))
     assert value_of(load_metric("span_f1"), worse) == 0
     assert value_of(load_metric("tag_accuracy"), worse) == 0
     assert worse.column("spans_predicted").tolist() == [1, 1]

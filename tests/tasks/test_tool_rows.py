@@ -146,8 +146,8 @@ def to_asked(rows: Rows, folder: Path) -> Any:
 
 def test_a_load_sends_the_tools_of_each_prompt(tmp_path: Path) -> None:
     prompts = to_asked(ROWS, tmp_path)
-    both = prompts.take([1]).join(prompts.take([0]))
-    sent = requests_of_load(both, Writing(4), 2, seed=0)
+    joined = prompts.take([1]).join(prompts.take([0]))
+    sent = requests_of_load(joined, Writing(4), 2, seed=0)
     assert sorted(len(request.options["tools"]) for request in sent) == [1, 2]
     assert {len(request.prompt): len(request.options["tools"]) for request in sent} == {5: 1, 1: 2}
 

@@ -71,8 +71,8 @@ OBJECTS = st.dictionaries(
 @FEW
 @given(rows=st.lists(OBJECTS, min_size=1, max_size=5), surrogates=st.booleans())
 def test_any_objects_of_a_jsonl_of_predictions(rows: list[Mapping[str, Any]], surrogates: bool) -> None:
-    told = "\\ud800" if surrogates else ""
-    lines = "\n".join(json.dumps(row).replace('"x"', f'"x{told}"') for row in rows)
+    surrogate = "\\ud800" if surrogates else ""
+    lines = "\n".join(json.dumps(row).replace('"x"', f'"x{surrogate}"') for row in rows)
     assert is_one_line(TARGETS["predictions"](b"\1" + lines.encode()), "slimgate judge: ")
 
 

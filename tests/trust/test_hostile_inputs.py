@@ -38,7 +38,7 @@ def checked(case: Case) -> int:
 def test_it_is_answered_in_one_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = next(one for one in all_cases(tmp_path) if one.name == name)
+    case = next(case for case in all_cases(tmp_path) if case.name == name)
     case.folder.mkdir(parents=True)
     monkeypatch.chdir(case.folder)
     monkeypatch.syspath_prepend(str(case.folder))
@@ -53,7 +53,7 @@ def test_it_is_answered_in_one_line(
 def test_the_page_has_every_small_input_and_no_wrong_answer() -> None:
     """python -m tools.trust.hostile_inputs OUT > docs/hostile_inputs.md"""
     text = TABLE.read_text("utf-8")
-    told = re.findall(r"^\| (\w+: .*?) \| (?:pytest|slimgate|open an artifact)", text, re.MULTILINE)
-    assert set(SMALL) <= set(told)
-    assert told == [name for name in NAMES if name in told]
+    documented = re.findall(r"^\| (\w+: .*?) \| (?:pytest|slimgate|open an artifact)", text, re.MULTILINE)
+    assert set(SMALL) <= set(documented)
+    assert documented == [name for name in NAMES if name in documented]
     assert not re.search(r"TRACEBACK|CODE RAN|ESCAPES|\*\*expected exit", text)

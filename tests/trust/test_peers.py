@@ -102,8 +102,8 @@ def test_a_tool_that_is_missing_or_fails_is_a_row_with_a_reason(
         rows=SimpleNamespace(facts=context.facts, splits=context.splits),
     )
     (tmp_path / "scratch").mkdir()
-    wanted = ["missing", "failing"]
-    lines = peers.compare(run, context.rows("selection"), tmp_path / "scratch", wanted)
+    tools = ["missing", "failing"]
+    lines = peers.compare(run, context.rows("selection"), tmp_path / "scratch", tools)
     assert [line.name for line in lines] == ["teacher", "missing", "failing"]
     assert lines[0].right is not None
     assert lines[1].note == "skipped: No module named 'some_tool'"
@@ -112,27 +112,29 @@ def test_a_tool_that_is_missing_or_fails_is_a_row_with_a_reason(
 
 def test_peers_tools_get_the_teacher_rows_and_workload_texts(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    given = tmp_path / "given"
-    given.mkdir()
-    size = student_peers.write_input(run, given)
-    assert size == student_tools.bytes_of(given / "teacher") > 10_000
-    judged = student_tools.read_rows(given / "judged.jsonl")
+    folder = tmp_path / "given"
+    folder.mkdir()
+    size = student_peers.write_input(run, folder)
+    assert size == student_tools.bytes_of(folder / "teacher") > 10_000
+    judged = student_tools.read_rows(folder / "judged.jsonl")
     assert len(judged) == len(run.rows.gate)
     assert student_peers.base_folder(run) == tmp_path / "hub"
     # the teacher as transformers loads it answers as the suite's own run does
-    predict = student_tools.teacher_of(given)
-    student_tools.write_answers(given / "again.csv", judged, predict)
-    assert (given / "again.csv").read_text("utf-8") == (given / "teacher.csv").read_text("utf-8")
-    assert student_peers.drop_of(given, "again").startswith("0.0 [")
-    student_tools.write_answers(given / "constant.csv", judged, lambda texts: ["pos"] * len(texts))
+    predict = student_tools.teacher_of(folder)
+    student_tools.write_answers(folder / "again.csv", judged, predict)
+    assert (folder / "again.csv").read_text("utf-8") == (folder / "teacher.csv").read_text("utf-8")
+    assert student_peers.drop_of(folder, "again").startswith("0.0 [")
+    student_tools.write_answers(folder / "constant.csv", judged, lambda texts: ["pos"] * len(texts))
     outcomes: Any = run.outcomes(TEACHER)
     drop = outcomes.right.mean() - np.mean([row["label"] == "pos" for row in judged])
-    assert student_peers.drop_of(given, "constant").startswith(f"{100 * drop:.1f} [")
-    workloads = json.loads((given / "workloads.json").read_text("utf-8"))
-    assert [one["id"] for one in workloads] == [one.id for one in run.suite.list_timed_workloads(TEACHER)]
+    assert student_peers.drop_of(folder, "constant").startswith(f"{100 * drop:.1f} [")
+    workloads = json.loads((folder / "workloads.json").read_text("utf-8"))
+    assert [entry["id"] for entry in workloads] == [
+        workload.id for workload in run.suite.list_timed_workloads(TEACHER)
+    ]
     tokenizer = run.build(TEACHER).artifact.load("cpu").tokenizer
-    for one, workload in zip(workloads, run.suite.list_timed_workloads(TEACHER), strict=True):
-        lengths = [len(ids) for ids in tokenizer(one["texts"]).input_ids]
+    for entry, workload in zip(workloads, run.suite.list_timed_workloads(TEACHER), strict=True):
+        lengths = [len(ids) for ids in tokenizer(entry["texts"]).input_ids]
         assert len(lengths) == workload.batch
         assert workload.tokens is None or set(lengths) == {workload.tokens}
     low, high = student_tools.speedup(predict, predict, workloads[0]["texts"])[1:]

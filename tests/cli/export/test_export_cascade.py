@@ -42,10 +42,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 
 def median_confidence(run: SuiteRun, name: str) -> float:
-    found = run.outcomes(name)
-    assert isinstance(found, ClassOutcomes)
-    assert found.probabilities is not None
-    return float(np.median(found.probabilities.max(axis=1)))
+    outcomes = run.outcomes(name)
+    assert isinstance(outcomes, ClassOutcomes)
+    assert outcomes.probabilities is not None
+    return float(np.median(outcomes.probabilities.max(axis=1)))
 
 
 def exported(run: SuiteRun, folder: Path) -> Path:
@@ -77,9 +77,9 @@ def exported(run: SuiteRun, folder: Path) -> Path:
 
 def test_the_folder_answers_without_slimgate_as_judged(run: SuiteRun, tmp_path: Path) -> None:
     target = exported(run, tmp_path)
-    assert {one.name for one in target.iterdir()} == {FILE, "cascade.py", "README.md", "models"}
+    assert {path.name for path in target.iterdir()} == {FILE, "cascade.py", "README.md", "models"}
     models = json.loads((target / FILE).read_text("utf-8"))["models"]
-    assert [one["name"] for one in models] == ["graph", "pruned", "teacher"]
+    assert [model["name"] for model in models] == ["graph", "pruned", "teacher"]
     texts = run.rows.gate.table["text"].to_pylist()
     judged = run.outcomes("fast")
     assert isinstance(judged, ClassOutcomes)
@@ -94,11 +94,11 @@ def test_the_folder_answers_without_slimgate_as_judged(run: SuiteRun, tmp_path: 
 def test_a_folder_that_answers_otherwise_is_an_error(run: SuiteRun, tmp_path: Path) -> None:
     """Its first model answers everything."""
     target, artifact = exported(run, tmp_path), run.build("fast").artifact
-    told = json.loads((target / FILE).read_text("utf-8"))
-    told["models"] = [told["models"][0] | {"threshold": None}]
-    (target / FILE).write_text(json.dumps(told), "utf-8")
+    cascade = json.loads((target / FILE).read_text("utf-8"))
+    cascade["models"] = [cascade["models"][0] | {"threshold": None}]
+    (target / FILE).write_text(json.dumps(cascade), "utf-8")
     for name in ("again", "more"):
         (tmp_path / name).mkdir()
-    found = write_models(artifact, None, tmp_path / "again", tmp_path / "more")
+    written = write_models(artifact, None, tmp_path / "again", tmp_path / "more")
     with pytest.raises(OtherAnswers, match=r"gate rows: .* predictions? differs?"):
-        check_cascade(artifact, CASCADE, found, target, GateRows(run.suite, run.rows))
+        check_cascade(artifact, CASCADE, written, target, GateRows(run.suite, run.rows))

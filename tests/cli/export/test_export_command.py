@@ -43,8 +43,8 @@ ONE_BLOCK: dict[str, Any] = {"initializer_range": 0.2, "num_hidden_layers": 1}
 def export(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Exports the model "small" to tmp_path/out: exit code, standard output, standard error."""
 
-    def run(kept: StoredRun, *arguments: str, name: str = "small") -> tuple[int, str, str]:
-        where = (str(kept.record), name, str(tmp_path / "out"), "--store", str(kept.store))
+    def run(stored: StoredRun, *arguments: str, name: str = "small") -> tuple[int, str, str]:
+        where = (str(stored.record), name, str(tmp_path / "out"), "--store", str(stored.store))
         capsys.readouterr()  # what was printed while the model was made
         code = main(["export", *where, *arguments])
         captured = capsys.readouterr()
@@ -80,7 +80,7 @@ def stepped(model: Any, context: BuildContext, *steps: str, **options: Any) -> A
     return model
 
 
-def kept(folder: Path, model: Any, context: BuildContext) -> StoredRun:
+def store_model(folder: Path, model: Any, context: BuildContext) -> StoredRun:
     kind = module_of(context.task).rpartition(".")[2]
     return store_run(folder, "small", model, kind, context.task_params)
 
@@ -95,8 +95,10 @@ def own_shares(model: Any, context: BuildContext) -> npt.NDArray[np.float64]:
     rows = context.rows("selection")
     encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
     scores = predict_scores(predictor_of(model, context), encoded, batch_size=len(rows))
-    found = context.task.outcomes(context.facts, rows, scores, context.task_params, None).probabilities
-    return np.asarray(found)
+    probabilities = context.task.outcomes(
+        context.facts, rows, scores, context.task_params, None
+    ).probabilities
+    return np.asarray(probabilities)
 
 
 def test_a_bert_with_own_pooling_loads_in_transformers(
@@ -105,7 +107,7 @@ def test_a_bert_with_own_pooling_loads_in_transformers(
     model = stepped(classifier(tmp_path, context, blocks=4), context, "keep_layers", root=[0, 2])
     expected = own_shares(model, context)
 
-    code, out, _ = export(kept(tmp_path, model, context))
+    code, out, _ = export(store_model(tmp_path, model, context))
 
     assert (code, "small for transformers" in out) == (0, True)
     out_folder = tmp_path / "out"
@@ -122,7 +124,7 @@ def test_mean_pooling_is_a_graph_and_nothing_for_transformers(
     tmp_path: Path, context: BuildContext, export: Run, form: str
 ) -> None:
     model = classifier(tmp_path, context, pooling="mean")
-    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+    run, expected = store_model(tmp_path, model, context), own_shares(model, context)
 
     code, _, err = export(run, "--format", "transformers")
     assert code == 4
@@ -144,7 +146,7 @@ def test_int8_layers_are_exported_with_their_integers(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     model = stepped(classifier(tmp_path, context), context, "int8_dynamic")
-    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+    run, expected = store_model(tmp_path, model, context), own_shares(model, context)
 
     code, out, _ = export(run)
 
@@ -165,7 +167,7 @@ def test_an_onnx_graph_is_the_file_that_was_judged(
     tmp_path: Path, context: BuildContext, export: Run, steps: tuple[str, ...]
 ) -> None:
     model = stepped(classifier(tmp_path, context), context, *steps)
-    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+    run, expected = store_model(tmp_path, model, context), own_shares(model, context)
 
     assert export(run)[0] == 0
 
@@ -209,7 +211,7 @@ def test_an_openvino_graph_is_the_files_that_were_judged(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     model = stepped(classifier(tmp_path, context), context, "to_openvino")
-    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+    run, expected = store_model(tmp_path, model, context), own_shares(model, context)
 
     assert export(run)[0] == 0
 
@@ -236,12 +238,12 @@ def test_a_language_model_predicts_as_its_outcomes_say(
         read=lambda output, batch: causal_lm.task.read_output(context.task_params, output, batch),
     )
 
-    assert export(kept(tmp_path, model, context))[0] == 0
+    assert export(store_model(tmp_path, model, context))[0] == 0
 
     scores = predict_with_readme(tmp_path / "out", selection(context), "scores")
-    told = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    log_shares = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
     for row, ids in enumerate(model.tokenizer(selection(context))["input_ids"]):
-        nats = -sum(told[row, place, token] for place, token in enumerate(ids[1:]))
+        nats = -sum(log_shares[row, place, token] for place, token in enumerate(ids[1:]))
         assert nats == pytest.approx(sums[row, 0], abs=1e-3)
 
 
@@ -254,11 +256,11 @@ def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, pa
     vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
     documents = vectors[:, -1] if vectors.ndim == 3 else vectors
 
-    assert export(kept(tmp_path, model, context))[0] == 0
+    assert export(store_model(tmp_path, model, context))[0] == 0
 
-    found = predict_with_readme(tmp_path / "out", selection(context), "vectors")
-    assert found.shape == (len(documents), 1, documents.shape[1])
-    assert np.abs(found[:, 0] - documents).max() < ROUNDING
+    predicted = predict_with_readme(tmp_path / "out", selection(context), "vectors")
+    assert predicted.shape == (len(documents), 1, documents.shape[1])
+    assert np.abs(predicted[:, 0] - documents).max() < ROUNDING
 
 
 def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, export: Run) -> None:
@@ -270,9 +272,9 @@ def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, e
     encoded = context.task.encode_rows(params, context.rows("selection"), model.tokenizer)
     vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
 
-    code, told, _ = export(kept(tmp_path, model, context))
+    code, printed, _ = export(store_model(tmp_path, model, context))
 
-    assert code == 0, told
+    assert code == 0, printed
     texts = [f"good {text}" for text in selection(context)]
     assert np.abs(predict_with_readme(tmp_path / "out", texts, "vectors")[:, 0] - vectors).max() < ROUNDING
     theirs = library.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(texts)
@@ -292,8 +294,8 @@ def test_a_static_encoder_is_exported_without_slow_tokenizer(tmp_path: Path, exp
     special = {"unk_token": "[UNK]", "cls_token": "[CLS]", "pad_token": "[PAD]", "eos_token": "[SEP]"}
     model.tokenizer = EsmTokenizer(str(folder / "vocab.txt"), mask_token="[MASK]", **special)
     model = stepped(model, context, "static_student", dims=8)
-    code, told, _ = export(kept(tmp_path, model, context))
-    assert code == 0, told
+    code, printed, _ = export(store_model(tmp_path, model, context))
+    assert code == 0, printed
     assert not (tmp_path / "out/modules.json").exists()
     assert "SentenceTransformer" not in (tmp_path / "out/README.md").read_text()
 
@@ -306,21 +308,21 @@ def test_a_graph_of_pairs_keeps_the_order_of_the_texts(tmp_path: Path, export: R
     vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
     graph = stepped(model, context, "to_onnx")
 
-    assert export(kept(tmp_path, graph, context))[0] == 0
+    assert export(store_model(tmp_path, graph, context))[0] == 0
 
     texts = [*rows.table["summary"].to_pylist(), *rows.table["text"].to_pylist()]
-    found = predict_with_readme(tmp_path / "out", texts, "vectors")
-    assert np.abs(found[:, 0] - np.concatenate([vectors[:, 0], vectors[:, 1]])).max() < ROUNDING
+    predicted = predict_with_readme(tmp_path / "out", texts, "vectors")
+    assert np.abs(predicted[:, 0] - np.concatenate([vectors[:, 0], vectors[:, 1]])).max() < ROUNDING
 
 
 @pytest.fixture
 def no_onnxscript(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = requirements.versions
 
-    def found(packages: Iterable[str]) -> dict[str, str | None]:
+    def find_versions(packages: Iterable[str]) -> dict[str, str | None]:
         return {**installed(packages), **({"onnxscript": None} if "onnxscript" in packages else {})}
 
-    monkeypatch.setattr(requirements, "versions", found)
+    monkeypatch.setattr(requirements, "versions", find_versions)
 
 
 @pytest.mark.usefixtures("no_onnxscript")
@@ -328,7 +330,7 @@ def no_onnxscript(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_package_is_told_before_the_model_is_loaded(
     tmp_path: Path, context: BuildContext, export: Run, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    run = kept(tmp_path, stepped(classifier(tmp_path, context), context, step), context)
+    run = store_model(tmp_path, stepped(classifier(tmp_path, context), context, step), context)
     loaded: list[str] = []
     monkeypatch.setattr(Artifact, "load", lambda self, *_: loaded.append(self.kind))
 
@@ -343,7 +345,7 @@ def test_a_missing_package_is_told_before_the_model_is_loaded(
 def test_a_network_whose_layers_need_slimgate_is_refused_too(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
-    pooled = kept(tmp_path, classifier(tmp_path, context, pooling="mean"), context)
+    pooled = store_model(tmp_path, classifier(tmp_path, context, pooling="mean"), context)
     code, _, err = export(pooled)
     assert (code, "small: writing it as onnx needs the package onnxscript" in err) == (4, True)
     assert export(pooled, "--format", "openvino")[0] == 0
@@ -354,13 +356,13 @@ def test_weights_of_few_bits_are_float_again_in_the_graph(
     tmp_path: Path, context: BuildContext, export: Run, step: str
 ) -> None:
     model = stepped(classifier(tmp_path, context), context, step, group_size=16, embeddings=8)
-    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+    run, expected = store_model(tmp_path, model, context), own_shares(model, context)
 
     code, out, _ = export(run)
 
     assert (code, "small for onnx" in out) == (0, True)
-    found = predict_with_readme(tmp_path / "out", selection(context), "shares")
-    assert np.abs(found - expected).max() < ROUNDING
+    predicted = predict_with_readme(tmp_path / "out", selection(context), "shares")
+    assert np.abs(predicted - expected).max() < ROUNDING
     judged = sum(file.stat().st_size for file in (run.store / "artifacts" / "key-of-small").iterdir())
     assert (tmp_path / "out" / "model.onnx").stat().st_size > judged
 
@@ -381,14 +383,14 @@ def test_few_bits_that_no_graph_repeats_are_refused(
     tmp_path: Path, context: BuildContext, export: Run, step: str, options: dict[str, Any], why: str
 ) -> None:
     model = stepped(classifier(tmp_path, context), context, step, group_size=16, **options)
-    code, _, err = export(kept(tmp_path, model, context))
+    code, _, err = export(store_model(tmp_path, model, context))
     assert (code, why in err) == (4, True)
 
 
 def test_a_folder_with_files_is_refused_without_force(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
-    run = kept(tmp_path, stepped(classifier(tmp_path, context), context), context)
+    run = store_model(tmp_path, stepped(classifier(tmp_path, context), context), context)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
 
@@ -405,7 +407,7 @@ def test_a_folder_with_files_is_refused_without_force(
 def test_force_replaces_an_export_and_nothing_else(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
-    run, out = kept(tmp_path, classifier(tmp_path, context), context), tmp_path / "out"
+    run, out = store_model(tmp_path, classifier(tmp_path, context), context), tmp_path / "out"
     assert export(run)[0] == 0
     (out / "old").touch()
     assert export(run, "--force")[0] == 0
@@ -428,7 +430,7 @@ def test_force_replaces_an_export_and_nothing_else(
 def test_what_fails_half_way_leaves_the_old_folder_whole(
     tmp_path: Path, context: BuildContext, export: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = kept(tmp_path, stepped(classifier(tmp_path, context), context), context)
+    run = store_model(tmp_path, stepped(classifier(tmp_path, context), context), context)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "README.md").write_text("---\ntags:\n- slimgate\n---\n")
 
@@ -448,7 +450,7 @@ def test_what_fails_half_way_leaves_the_old_folder_whole(
 def test_a_missing_artifact_names_the_command_that_builds_it(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
-    run = kept(tmp_path, classifier(tmp_path, context), context)
+    run = store_model(tmp_path, classifier(tmp_path, context), context)
     code, _, err = export(StoredRun(run.record, tmp_path / "other"))
 
     assert (code, err.count("\n")) == (4, 1)
@@ -459,7 +461,7 @@ def test_a_missing_artifact_names_the_command_that_builds_it(
 def test_unknown_and_unbuilt_variants_are_one_line(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
-    run = kept(tmp_path, classifier(tmp_path, context), context)
+    run = store_model(tmp_path, classifier(tmp_path, context), context)
     assert export(run, name="smal")[2].endswith('no variant "smal". Did you mean small?\n')
     assert "teacher was not built in this run" in export(run, name="teacher")[2]
 
@@ -467,7 +469,7 @@ def test_unknown_and_unbuilt_variants_are_one_line(
 def test_a_record_without_task_options_needs_its_suite(
     tmp_path: Path, context: BuildContext, export: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = kept(tmp_path, classifier(tmp_path, context), context)
+    run = store_model(tmp_path, classifier(tmp_path, context), context)
     file = run.record / "run.json"
     content = json.loads(file.read_text())
     content["task"]["params"] = None

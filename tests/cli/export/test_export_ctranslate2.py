@@ -41,71 +41,73 @@ def export(root: Path, architecture: str, *, forced: str | None = None) -> Expor
     if forced is not None:
         model.network.generation_config.forced_bos_token_id = model.tokenizer.convert_tokens_to_ids(forced)
     context.scratch, context.log = root / "scratch", {}
-    made = step.step.apply(model, step.Params(quantization="int8"), context)
+    converted = step.step.apply(model, step.Params(quantization="int8"), context)
     rows = context.rows("train")
-    found = answers_of(runtime.runtime.open_model(made, context), made.tokenizer, rows)
-    run = store_run(root, "small", made, "text_to_text", PARAMS)
+    written = answers_of(runtime.runtime.open_model(converted, context), converted.tokenizer, rows)
+    run = store_run(root, "small", converted, "text_to_text", PARAMS)
     code = main(["export", str(run.record), "small", str(root / "out"), "--store", str(run.store)])
     assert code == 0
     texts = rows.table["text"].to_pylist()
-    ids, answers = [tuple(one.ids) for one in found], [one.text for one in found]
-    return Exported(made, context, root / "out", texts, ids, answers)
+    ids, answers = [tuple(answer.ids) for answer in written], [answer.text for answer in written]
+    return Exported(converted, context, root / "out", texts, ids, answers)
 
 
 def starts_alike(long: list[str], short: list[str]) -> bool:
     """The lines of the model card write up to 64 tokens, the task up to 8."""
-    return all(one.startswith(other) for one, other in zip(long, short, strict=True))
+    return all(text.startswith(other) for text, other in zip(long, short, strict=True))
 
 
 @pytest.mark.parametrize("architecture", ["t5", "bart", "marian"])
 def test_ctranslate2_alone_gives_the_same_answers(tmp_path: Path, architecture: str) -> None:
-    made = export(tmp_path, architecture)
-    assert not (made.folder / "slimgate.json").exists()
-    assert not (made.folder / "ctranslate2").exists()
-    readme = (made.folder / "README.md").read_text("utf-8")
+    exported = export(tmp_path, architecture)
+    assert not (exported.folder / "slimgate.json").exists()
+    assert not (exported.folder / "ctranslate2").exists()
+    readme = (exported.folder / "README.md").read_text("utf-8")
     assert "pip install ctranslate2 transformers" in readme
     assert 'translator = ctranslate2.Translator(".")' in readme
-    found = run_readme(made.folder, made.texts, "answers")
-    assert starts_alike(found, made.answers)
-    assert len(set(made.answers)) > 1
+    printed = run_readme(exported.folder, exported.texts, "answers")
+    assert starts_alike(printed, exported.answers)
+    assert len(set(exported.answers)) > 1
 
 
 def test_a_first_token_that_the_model_forces_is_in_the_lines(tmp_path: Path) -> None:
-    made = export(tmp_path, "bart", forced="film")
-    assert "target_prefix=[['film']] * len(tokens)" in (made.folder / "README.md").read_text("utf-8")
-    assert all(answer.startswith("film") for answer in made.answers)
-    assert starts_alike(run_readme(made.folder, made.texts, "answers"), made.answers)
+    exported = export(tmp_path, "bart", forced="film")
+    assert "target_prefix=[['film']] * len(tokens)" in (exported.folder / "README.md").read_text("utf-8")
+    assert all(answer.startswith("film") for answer in exported.answers)
+    assert starts_alike(run_readme(exported.folder, exported.texts, "answers"), exported.answers)
 
 
 def test_the_folder_opens_in_slimgate_too(tmp_path: Path) -> None:
-    made = export(tmp_path, "t5")
-    again = load_ctranslate2_model(made.folder)
-    assert (again.answers.forced, again.quantization, again.counts) == ((), "int8", made.model.counts)
-    found = answers_of(
-        runtime.runtime.open_model(again, made.context), again.tokenizer, made.context.rows("train")
+    exported = export(tmp_path, "t5")
+    again = load_ctranslate2_model(exported.folder)
+    assert (again.answers.forced, again.quantization, again.counts) == ((), "int8", exported.model.counts)
+    written = answers_of(
+        runtime.runtime.open_model(again, exported.context), again.tokenizer, exported.context.rows("train")
     )
-    assert [tuple(one.ids) for one in found] == made.ids
+    assert [tuple(answer.ids) for answer in written] == exported.ids
 
 
 def test_a_decoder_alone_gives_the_same_answers(tmp_path: Path) -> None:
     model, context = tiny_decoder(tmp_path, "llama", max_position_embeddings=128)
     model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, 9]
-    made = step.step.apply(model, step.Params(quantization="int8"), context)
+    converted = step.step.apply(model, step.Params(quantization="int8"), context)
     texts = context.rows("train").table["text"].to_pylist()[:6]
-    prompts, how = prompts_of(context, made.tokenizer)[:6], Writing(max_new_tokens=40)
-    found = decoder_answers(runtime.runtime.open_model(made, context), made.tokenizer, prompts, how)
-    run = store_run(tmp_path, "small", made, "text_generation", GENERATION)
+    prompts, how = prompts_of(context, converted.tokenizer)[:6], Writing(max_new_tokens=40)
+    written = decoder_answers(
+        runtime.runtime.open_model(converted, context), converted.tokenizer, prompts, how
+    )
+    run = store_run(tmp_path, "small", converted, "text_generation", GENERATION)
     out = tmp_path / "out"
     assert main(["export", str(run.record), "small", str(out), "--store", str(run.store)]) == 0
     assert 'generator = ctranslate2.Generator(".")' in (out / "README.md").read_text("utf-8")
     printed = run_readme(out, texts, "answers")
-    assert starts_alike(printed, [one.text for one in found])
-    assert [one for one, own in zip(printed, found, strict=True) if own.ended] == [
-        one.text for one in found if one.ended
+    assert starts_alike(printed, [answer.text for answer in written])
+    assert [text for text, answer in zip(printed, written, strict=True) if answer.ended] == [
+        answer.text for answer in written if answer.ended
     ]
     assert len(set(printed)) > 1
     opened = runtime.runtime.load(out, runtime.Params(), device="cpu", threads=1)
-    assert decoder_answers(opened, made.tokenizer, prompts, how) == found
+    assert decoder_answers(opened, converted.tokenizer, prompts, how) == written
 
 
 def test_another_form_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,8 +28,8 @@ def answers_of(predictor: Any, model: Any, context: Any) -> tuple[list[str], lis
     texts = context.rows("calibration").table["text"].to_pylist()
     encoded = text_generation.task.encode_prompts(PARAMS, context.rows("calibration"), model.tokenizer)
     prompts = list(encoded.columns["input_ids"])
-    found = write_answers(predictor, model.tokenizer, prompts, texts, Writing(max_new_tokens=40))
-    return texts, [one.text for one in found]
+    written = write_answers(predictor, model.tokenizer, prompts, texts, Writing(max_new_tokens=40))
+    return texts, [answer.text for answer in written]
 
 
 def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
@@ -37,16 +37,16 @@ def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
     shape = {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128}
     folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.4, **shape)
     context.scratch = tmp_path
-    made = step.step.apply(load_tiny(folder, context), step.Params(precision="int4"), context)
-    texts, answers = answers_of(runtime.runtime.open_model(made, context), made, context)
-    run = store_run(tmp_path, "small", made, "text_generation", PARAMS)
+    converted = step.step.apply(load_tiny(folder, context), step.Params(precision="int4"), context)
+    texts, answers = answers_of(runtime.runtime.open_model(converted, context), converted, context)
+    run = store_run(tmp_path, "small", converted, "text_generation", PARAMS)
     out = tmp_path / "out"
     assert main(["export", str(run.record), "small", str(out), "--store", str(run.store)]) == 0
     assert not (out / "slimgate.json").exists()
     readme = (out / "README.md").read_text("utf-8")
     assert "pip install onnxruntime-genai transformers" in readme
-    found = run_readme(out, texts, "answers")  # of up to 64 tokens
-    assert all(one.startswith(own) for one, own in zip(found, answers, strict=True))
+    printed = run_readme(out, texts, "answers")  # of up to 64 tokens
+    assert all(text.startswith(answer) for text, answer in zip(printed, answers, strict=True))
     assert len(set(answers)) > 1
     opened = runtime.runtime.load(out, runtime.Params(), device="cpu", threads=1)
-    assert answers_of(opened, made, context) == (texts, answers)
+    assert answers_of(opened, converted, context) == (texts, answers)

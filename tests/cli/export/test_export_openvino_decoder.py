@@ -26,21 +26,21 @@ def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
     model, context = tiny_decoder(tmp_path, "llama", max_position_embeddings=128, num_hidden_layers=1)
     model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, 9]
     exported = step.step.apply(model, step.Params(), context)
-    made = openvino_weights.step.apply(exported, openvino_weights.Params(), context)
+    compressed = openvino_weights.step.apply(exported, openvino_weights.Params(), context)
     texts = context.rows("train").table["text"].to_pylist()[:6]
-    prompts = prompts_of(context, made.tokenizer)[:6]
-    found = answers_of(runtime.runtime.open_model(made, context), made.tokenizer, prompts, HOW)
-    answers = [one.text for one in found]
-    run = store_run(tmp_path, "small", made, "text_generation", PARAMS)
+    prompts = prompts_of(context, compressed.tokenizer)[:6]
+    written = answers_of(runtime.runtime.open_model(compressed, context), compressed.tokenizer, prompts, HOW)
+    answers = [answer.text for answer in written]
+    run = store_run(tmp_path, "small", compressed, "text_generation", PARAMS)
     out = tmp_path / "out"
     assert main(["export", str(run.record), "small", str(out), "--store", str(run.store)]) == 0
     assert not (out / "slimgate.json").exists()
     assert "pip install openvino transformers" in (out / "README.md").read_text("utf-8")
     printed = run_readme(out, texts, "answers")  # of up to 64 tokens
-    assert all(one.startswith(own) for one, own in zip(printed, answers, strict=True))
-    assert [one for one, own in zip(printed, found, strict=True) if own.ended] == [
-        one.text for one in found if one.ended
+    assert all(text.startswith(answer) for text, answer in zip(printed, answers, strict=True))
+    assert [text for text, answer in zip(printed, written, strict=True) if answer.ended] == [
+        answer.text for answer in written if answer.ended
     ]
     assert len(set(answers)) > 1
     opened = runtime.runtime.load(out, runtime.Params(), device="cpu", threads=1)
-    assert answers_of(opened, made.tokenizer, prompts, HOW) == found
+    assert answers_of(opened, compressed.tokenizer, prompts, HOW) == written

@@ -25,44 +25,42 @@ TEXTS = ["good film the plot", "bad movie was"]
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Any:
+def run(tmp_path: Path) -> Any:
     pytest.importorskip("compressed_tensors")
     context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
     model = load_tiny(write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2), context)
     params = compressed_tensors.Params(scheme="W4A16", group_size=16)
-    made = compressed_tensors.step.apply(model, params, context)
-    return store_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN)
+    quantized = compressed_tensors.step.apply(model, params, context)
+    return store_run(tmp_path, "small", quantized, "causal_lm", NEXT_TOKEN)
 
 
-def export(kept: Any, tmp_path: Path, *more: str) -> int:
-    return main(
-        ["export", str(kept.record), "small", str(tmp_path / "out"), "--store", str(kept.store), *more]
-    )
+def export(run: Any, tmp_path: Path, *more: str) -> int:
+    return main(["export", str(run.record), "small", str(tmp_path / "out"), "--store", str(run.store), *more])
 
 
 def test_the_folder_predicts_without_slimgate(
-    tmp_path: Path, kept: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, run: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export(kept, tmp_path) == 0
+    assert export(run, tmp_path) == 0
     out = tmp_path / "out"
-    said = capsys.readouterr().out
-    assert "documented to load compressed-tensors: vLLM, SGLang, transformers" in said
+    printed = capsys.readouterr().out
+    assert "documented to load compressed-tensors: vLLM, SGLang, transformers" in printed
     readme = (out / "README.md").read_text("utf-8")
     assert "pip install torch transformers compressed-tensors" in readme
     assert "Documented to load compressed-tensors: vLLM, SGLang, transformers." in readme
     assert "$ vllm serve .\n$ python -m sglang.launch_server --model-path .\n" in readme
     assert not (out / "slimgate.json").exists()
-    stored = next((kept.store / "artifacts").iterdir())
+    stored = next((run.store / "artifacts").iterdir())
     assert (out / "model.safetensors").read_bytes() == (stored / "model.safetensors").read_bytes()
     model = load_served(stored, "cpu")
     batch = model.tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.inference_mode():
-        own = model.network(**batch).logits.numpy()
-    assert np.abs(predict_with_readme(out, TEXTS, "scores") - own).max() < 1e-5
+        logits = model.network(**batch).logits.numpy()
+    assert np.abs(predict_with_readme(out, TEXTS, "scores") - logits).max() < 1e-5
 
 
-def test_another_form_is_refused(tmp_path: Path, kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert export(kept, tmp_path, "--format", "onnx") == 4
+def test_another_form_is_refused(tmp_path: Path, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(run, tmp_path, "--format", "onnx") == 4
     assert capsys.readouterr().err.splitlines() == [
         "slimgate export: writing small",
         "slimgate export: small: its weights are in a layout for servers, which --format onnx cannot "
@@ -74,12 +72,12 @@ def test_another_form_is_refused(tmp_path: Path, kept: Any, capsys: pytest.Captu
 @pytest.mark.slow
 def test_a_gguf_file_loads_by_the_readmes_lines(tmp_path: Path) -> None:
     model, context = byte_level_llama(tmp_path)
-    made = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
-    batch = made.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    converted = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
+    batch = converted.tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.inference_mode():
-        own = made.network(**batch).logits.numpy()
-    assert export(store_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN), tmp_path) == 0
-    assert np.abs(predict_with_readme(tmp_path / "out", TEXTS, "scores") - own).max() < 1e-5
+        logits = converted.network(**batch).logits.numpy()
+    assert export(store_run(tmp_path, "small", converted, "causal_lm", NEXT_TOKEN), tmp_path) == 0
+    assert np.abs(predict_with_readme(tmp_path / "out", TEXTS, "scores") - logits).max() < 1e-5
     assert "$ llama-server -m model.gguf\n" in (tmp_path / "out/README.md").read_text("utf-8")
 
 
@@ -89,9 +87,9 @@ def test_a_gguf_file_of_an_encoder_is_for_llama_cpp_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, context = bert_encoder(tmp_path)
-    made = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
-    kept = store_run(tmp_path, "small", made, "sentence_embedding", context.task_params)
-    assert export(kept, tmp_path) == 0
+    converted = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
+    run = store_run(tmp_path, "small", converted, "sentence_embedding", context.task_params)
+    assert export(run, tmp_path) == 0
     assert "documented to load gguf of an encoder: llama.cpp\n" in capsys.readouterr().out
     readme = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert "$ llama-embedding -m model.gguf -p" in readme

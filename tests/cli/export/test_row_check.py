@@ -37,12 +37,12 @@ def ranked(values: npt.NDArray[np.float64]) -> Outcomes:
 
 
 @pytest.mark.parametrize(
-    ("changed", "own", "tolerance", "allowed"),
+    ("changed", "own_changed", "tolerance", "allowed"),
     [(1, 0, 0.01, True), (2, 0, 0.01, False), (2, 1, 0.01, True), (5, 0, 0.5, True), (6, 0, 0.5, False)],
     ids=["0.2 %", "more", "more with own changes", "1 % of integers", "more of integers"],
 )
 def test_a_share_of_answers_that_are_no_classes_may_differ(
-    changed: int, own: int, tolerance: float, allowed: bool
+    changed: int, own_changed: int, tolerance: float, allowed: bool
 ) -> None:
     ranks = 1 / np.random.default_rng(0).integers(1, 4, 500)
     first = np.flatnonzero(ranks == 1)
@@ -52,7 +52,7 @@ def test_a_share_of_answers_that_are_no_classes_may_differ(
         values[first[:count]] = 0.5
         return ranked(values)
 
-    arguments = (ranked(ranks), moved(own), moved(changed))
+    arguments = (ranked(ranks), moved(own_changed), moved(changed))
     if allowed:
         assert require_same_answers(*arguments, tolerance=tolerance).changed == changed
     else:
@@ -96,10 +96,10 @@ def test_an_export_answers_as_its_model(run: SuiteRun, tmp_path: Path, form: str
     written = written_as(run, "shorter", form, tmp_path)
     artifact = run.build("shorter").artifact
     gate = GateRows(run.suite, run.rows)
-    found = check_rows(artifact, EAGER, written, tmp_path / "out", gate, tmp_path / "scratch")
-    assert (found.rows, found.changed) == (len(run.rows.gate), 0)
-    assert found.largest < 1e-5
-    assert found.message.startswith(f"{found.rows} gate rows: 0 predictions differ, largest probability")
+    check = check_rows(artifact, EAGER, written, tmp_path / "out", gate, tmp_path / "scratch")
+    assert (check.rows, check.changed) == (len(run.rows.gate), 0)
+    assert check.largest < 1e-5
+    assert check.message.startswith(f"{check.rows} gate rows: 0 predictions differ, largest probability")
 
 
 def test_an_export_of_another_model_is_an_error(run: SuiteRun, tmp_path: Path) -> None:
@@ -119,18 +119,18 @@ def test_the_folder_computes_as_judged_if_its_lines_can(run: SuiteRun, tmp_path:
     judged = runtime_with("openvino", inference_precision="bf16")
     places = (tmp_path / "out", GateRows(run.suite, run.rows), tmp_path / "scratch")
 
-    found = check_rows(run.build("graph").artifact, judged, with_options(written, judged), *places)
-    assert (found.changed, found.largest) == (0, 0.0)
+    check = check_rows(run.build("graph").artifact, judged, with_options(written, judged), *places)
+    assert (check.changed, check.largest) == (0, 0.0)
 
-    found = check_rows(run.build("graph").artifact, judged, written, *places)
-    assert found.largest > 1e-5, "lines without the option compute in float32"
+    check = check_rows(run.build("graph").artifact, judged, written, *places)
+    assert check.largest > 1e-5, "lines without the option compute in float32"
 
 
 def test_options_that_change_the_answers_refuse_the_export(run: SuiteRun, tmp_path: Path) -> None:
     written = written_as(run, "ruined", None, tmp_path)
-    judged, own = runtime_with("compiled", precision="bfloat16"), run.build("shorter").artifact
+    judged, artifact = runtime_with("compiled", precision="bfloat16"), run.build("shorter").artifact
     with pytest.raises(OtherAnswers, match=r'in the runtime compiled with precision = "bfloat16", and the'):
         check_rows(
-            own, judged, written, tmp_path / "out", GateRows(run.suite, run.rows), tmp_path / "scratch"
+            artifact, judged, written, tmp_path / "out", GateRows(run.suite, run.rows), tmp_path / "scratch"
         )
     assert describe_runtime(written, judged)

@@ -72,8 +72,8 @@ SHAPES: dict[str, tuple[dict[str, list[Any]], str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("rows", "kind", "options"), SHAPES.values(), ids=SHAPES)
 def test_the_columns_tell_the_task(rows: dict[str, list[Any]], kind: str, options: dict[str, Any]) -> None:
-    found = guess(pa.table(rows), UserColumns(), causal=False)
-    assert (found.kind, dict(found.options)) == (kind, options)
+    guessed = guess(pa.table(rows), UserColumns(), causal=False)
+    assert (guessed.kind, dict(guessed.options)) == (kind, options)
 
 
 def test_text_alone_is_for_a_language_model_only() -> None:
@@ -145,8 +145,8 @@ OF_LANGUAGE_MODELS: dict[str, tuple[dict[str, list[Any]], str, dict[str, Any]]] 
 def test_prompts_and_choices_are_for_a_language_model(
     rows: dict[str, list[Any]], kind: str, options: dict[str, Any]
 ) -> None:
-    found = guess(pa.table(rows), UserColumns(), causal=True)
-    assert (found.kind, dict(found.options)) == (kind, options)
+    guessed = guess(pa.table(rows), UserColumns(), causal=True)
+    assert (guessed.kind, dict(guessed.options)) == (kind, options)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,12 @@ def test_prompts_and_choices_are_for_a_language_model(
 )
 def test_texts_and_targets_are_for_an_encoder_decoder(text: str, target: str) -> None:
     rows = pa.table({target: OTHER, text: TEXT})
-    found = guess(rows, UserColumns(), causal=False, encoder_decoder=True)
-    assert (found.kind, found.options["text"], found.options["reference"]) == ("text_to_text", text, target)
+    guessed = guess(rows, UserColumns(), causal=False, encoder_decoder=True)
+    assert (guessed.kind, guessed.options["text"], guessed.options["reference"]) == (
+        "text_to_text",
+        text,
+        target,
+    )
     assert guess(rows, UserColumns(), causal=False).kind != "text_to_text"
 
 
@@ -164,16 +168,16 @@ def test_an_encoder_decoder_writes_few_targets_too_but_no_labels() -> None:
     assert guess(rows, UserColumns(), causal=False, encoder_decoder=True).kind == "text_to_text"
     labels = rows.rename_columns(["text", "label"])
     assert guess(labels, UserColumns(), causal=False, encoder_decoder=True).kind == "text_classification"
-    asked = guess(labels, UserColumns("text_to_text", label="label"), causal=False, encoder_decoder=True)
-    assert (asked.kind, asked.options["reference"]) == ("text_to_text", "label")
+    guessed = guess(labels, UserColumns("text_to_text", label="label"), causal=False, encoder_decoder=True)
+    assert (guessed.kind, guessed.options["reference"]) == ("text_to_text", "label")
 
 
 def test_two_texts_may_be_a_question_for_a_language_model() -> None:
     rows = pa.table({"query": TEXT, "document": OTHER})
     with pytest.raises(DataError, match=r"Use --task text_generation --text query --label document to judge"):
         guess(rows, UserColumns(), causal=True)
-    asked = guess(rows, UserColumns("text_generation", ("query",), "document"), causal=True)
-    assert (asked.options["prompt"], asked.options["reference"]) == ("query", "document")
+    guessed = guess(rows, UserColumns("text_generation", ("query",), "document"), causal=True)
+    assert (guessed.options["prompt"], guessed.options["reference"]) == ("query", "document")
     alone = guess(rows, UserColumns(task="causal_lm", text=("document",)), causal=True)
     assert tuple(alone.options["text"]) == ("document",)
 
@@ -192,8 +196,8 @@ def test_what_is_said_goes_before_what_is_guessed() -> None:
     rows = pa.table({"text": TEXT, "stars": ["1", "2", "3"] * 20, "shop": CLASS})
     assert guess(rows, UserColumns(), causal=False).options["label"] == "shop"
     assert guess(rows, UserColumns(label="stars"), causal=False).options["label"] == "stars"
-    found = guess(rows, UserColumns(task="text_regression", label="stars"), causal=False)
-    assert (found.options["score"], found.left) == ("stars", ("shop",))
+    guessed = guess(rows, UserColumns(task="text_regression", label="stars"), causal=False)
+    assert (guessed.options["score"], guessed.left) == ("stars", ("shop",))
 
 
 def test_a_column_of_documents_is_the_group() -> None:
@@ -211,10 +215,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("said", "message"), WRONG.values(), ids=WRONG)
-def test_what_does_not_fit_is_told(said: UserColumns, message: str) -> None:
+@pytest.mark.parametrize(("columns", "message"), WRONG.values(), ids=WRONG)
+def test_what_does_not_fit_is_told(columns: UserColumns, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        guess(pa.table({"text": TEXT, "label": CLASS}), said, causal=False)
+        guess(pa.table({"text": TEXT, "label": CLASS}), columns, causal=False)
 
 
 def test_tags_that_are_numbers_want_their_names() -> None:

@@ -68,7 +68,9 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     assert suite["teacher"]["model"] == "../model"
     assert "fine_tune" in suite["teacher"]["steps"][0]
     assert suite["variants"]["student"]["steps"][0] == {"keep_layers": [0, 3]}
-    assert [name for name, one in suite["variants"].items() if not one.get("gated", True)] == ["pruned-50"]
+    assert [name for name, variant in suite["variants"].items() if not variant.get("gated", True)] == [
+        "pruned-50"
+    ]
     # 160 rows in groups
     assert suite["budgets"]["accuracy"] == {"drop_points": 20.0}
     assert suite["budgets"]["variants"]["int8"]["accuracy"] == {"drop_points": 10.0}
@@ -147,8 +149,8 @@ def test_a_file_a_label_with_the_signs_of_old_editors(repository: Path, init: In
     for name in ("good", "bad"):
         lines = [f"it is \u0093{name}\u0094 film \u0096 number {i}" for i in range(60)]
         (repository / f"{name}.lines").write_text("\n".join(lines), "utf-8")
-    given = ("--by-label", "a\u0091=good.lines", "--by-label", "b=bad.lines", "--name", "lines")
-    assert init("--model", "model", *given)[0] == 0
+    options = ("--by-label", "a\u0091=good.lines", "--by-label", "b=bad.lines", "--name", "lines")
+    assert init("--model", "model", *options)[0] == 0
     assert set(written(repository, "lines")["task"]["source"]["by_label"]) == {"a\u0091", "b"}
     comments = [x for x in (repository / "bench/lines.toml").read_text("utf-8").splitlines() if x[:1] == "#"]
     assert "\u0091" not in "".join(comments)
@@ -157,8 +159,8 @@ def test_a_file_a_label_with_the_signs_of_old_editors(repository: Path, init: In
 def test_a_gate_of_its_own_and_the_rows_that_leak_into_it(repository: Path, init: Init) -> None:
     rows = (repository / "reviews.csv").read_text("utf-8").splitlines()
     (repository / "train.csv").write_text("\n".join(rows[:301]) + "\n", "utf-8")
-    own = [f"{i} {row.rsplit(',', 1)[0]},g{i}" for i, row in enumerate(rows[301:])]
-    (repository / "test.csv").write_text("\n".join([rows[0], rows[1], *own]) + "\n", "utf-8")
+    gate_rows = [f"{i} {row.rsplit(',', 1)[0]},g{i}" for i, row in enumerate(rows[301:])]
+    (repository / "test.csv").write_text("\n".join([rows[0], rows[1], *gate_rows]) + "\n", "utf-8")
     assert init("--model", "model", "--data", "train.csv", "--gate", "test.csv", "--name", "r")[0] == 0
     assert written(repository, "r")["task"]["source"] == {
         "name": "files",
@@ -230,8 +232,8 @@ def test_a_language_model_and_questions(
 def write_pairs(repository: Path, rows: int) -> None:
     """A tiny T5, and texts with their last words."""
     write_tiny(repository / "t5", "t5", causal=True)
-    found = last_words(rows, seed=1, limit=6).table.drop_columns(["id"]).rename_columns(["text", "target"])
-    csv.write_csv(found.group_by(["text", "target"]).aggregate([]), repository / "pairs.csv")
+    table = last_words(rows, seed=1, limit=6).table.drop_columns(["id"]).rename_columns(["text", "target"])
+    csv.write_csv(table.group_by(["text", "target"]).aggregate([]), repository / "pairs.csv")
 
 
 def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Init) -> None:
@@ -262,9 +264,9 @@ def test_the_drafted_suite_of_an_encoder_decoder_runs(repository: Path, init: In
     assert init("--model", "t5", "--data", "pairs.csv")[0] == 0
     ran = pytest_in(repository, "bench/pairs.toml", "-v", "-p", "no:xdist", "-k", "quality or size")
     for name in ("teacher", "student", "int8", "student-int8", "pruned-50"):
-        found = ran.variant("pairs", name)
-        assert found["error"] is None, found["error"]
-        assert set(found["quality"]) >= {"normalized_match", "same_answers", "truncated"}
+        variant = ran.variant("pairs", name)
+        assert variant["error"] is None, variant["error"]
+        assert set(variant["quality"]) >= {"normalized_match", "same_answers", "truncated"}
     kinds = {name: ran.variant("pairs", name)["artifact"]["kind"] for name in ("student", "student-int8")}
     assert kinds == {"student": "torch", "student-int8": "ctranslate2"}
 
@@ -313,7 +315,7 @@ def test_a_folder_in_the_place_of_a_file_is_told(repository: Path, init: Init, n
         1,
         True,
     )
-    assert [one.name for one in (repository / "bench").iterdir()] == [name]
+    assert [path.name for path in (repository / "bench").iterdir()] == [name]
 
 
 def test_a_link_that_leads_nowhere_is_not_written_over(repository: Path, init: Init) -> None:
@@ -343,10 +345,10 @@ def test_rows_that_bare_quotes_join_are_told(repository: Path, init: Init) -> No
     lines = [line.replace(",", "\t") for line in (repository / "reviews.csv").read_text("utf-8").splitlines()]
     lines[50], lines[53] = f'"so {lines[50]}', f'so" {lines[53]}'
     (repository / "reviews.tsv").write_text("\n".join(lines) + "\n", "utf-8")
-    told = "1 texts hold tabs and line breaks, because they are in double quotes"
-    assert told in init("--model", "model", "--data", "reviews.tsv")[1]
+    message = "1 texts hold tabs and line breaks, because they are in double quotes"
+    assert message in init("--model", "model", "--data", "reviews.tsv")[1]
     out = init("--model", "model", "--data", "reviews.tsv", "--no-quotes", "--force")[1]
-    assert told not in out
+    assert message not in out
     lines[53] = lines[53].replace('"', "")
     (repository / "reviews.tsv").write_text("\n".join(lines) + "\n", "utf-8")
     code, _, error = init("--model", "model", "--data", "reviews.tsv", "--force")
@@ -414,8 +416,8 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     rows = (repository / "reviews.csv").read_text("utf-8").splitlines()
     unlabelled = [rows[0], *(row.replace(",pos,", ",,") for row in rows[1:50]), *rows[50:]]
     (repository / "unlabelled.csv").write_text("\n".join(unlabelled), "utf-8")
-    one = [rows[0], *(row.replace(",pos,", ",neg,") for row in rows[1:])]
-    (repository / "one.csv").write_text("\n".join(one), "utf-8")
+    same_label = [rows[0], *(row.replace(",pos,", ",neg,") for row in rows[1:])]
+    (repository / "one.csv").write_text("\n".join(same_label), "utf-8")
     (repository / "headless.csv").write_text("the film is,neg,fx\n" + "\n".join(rows[1:]), "utf-8")
     half = ['{"text": "a \\ud800 film", "label": "pos"}', '{"text": "a film", "label": "neg"}'] * 9
     (repository / "half.jsonl").write_text("\n".join(half), "utf-8")

@@ -20,20 +20,20 @@ from slimgate.judge.rows_needed import planned_rows
 
 
 @pytest.mark.parametrize(
-    ("blocks", "kept"),
+    ("blocks", "expected"),
     [(None, None), (1, None), (2, [0]), (3, [0]), (4, [0, 3]), (6, [0, 2, 5]), (12, [0, 2, 4, 7, 9, 11])],
 )
 def test_half_of_the_blocks_stay_with_the_first_and_the_last(
-    blocks: int | None, kept: list[int] | None
+    blocks: int | None, expected: list[int] | None
 ) -> None:
-    assert choose_blocks(blocks) == kept
+    assert choose_blocks(blocks) == expected
 
 
 @pytest.mark.parametrize(("rows", "common", "tight"), [(4000, 2, 1), (1600, 3, 2), (800, 5, 2), (130, 10, 5)])
 def test_a_budget_is_the_tightest_that_the_rows_decide(rows: int, common: float, tight: float) -> None:
-    found = choose_budgets("accuracy", (1,) * rows)
-    assert (found.common, found.of_int8) == ({"drop_points": common}, {"drop_points": tight})
-    assert found.decidable
+    budgets = choose_budgets("accuracy", (1,) * rows)
+    assert (budgets.common, budgets.of_int8) == ({"drop_points": common}, {"drop_points": tight})
+    assert budgets.decidable
     assert planned_rows(common / 100, discordance=0.12) <= 1.1 * rows
 
 
@@ -49,9 +49,9 @@ def test_a_perplexity_gets_a_share_that_rows_can_exclude(
     rows: int, common: dict[str, float], tight: dict[str, float]
 ) -> None:
     """Twice log 0.05 / log(1 - share): 500 for ln(1.1) / 8, 1,620 for ln(1.03) / 8, 1,196 for 0.5 %."""
-    found = choose_budgets("perplexity", (1,) * rows)
-    assert found.common == {"increase_relative": 0.1, **common}
-    assert found.of_int8 == {"increase_relative": 0.03, **tight}
+    budgets = choose_budgets("perplexity", (1,) * rows)
+    assert budgets.common == {"increase_relative": 0.1, **common}
+    assert budgets.of_int8 == {"increase_relative": 0.03, **tight}
     assert choose_budgets("perplexity", (1,) * 20).common == {"increase_relative": 0.1}
 
 

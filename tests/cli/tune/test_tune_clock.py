@@ -14,16 +14,16 @@ from slimgate.plugins.base import Progress
 def test_a_step_that_tells_how_far_it_is_ends_with_the_time() -> None:
     moments = iter([100.0, 110.0, 159.0, 160.0])
     clock = Clock(60.0, now=lambda: next(moments))
-    told: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
 
-    class Told:
+    class Messages:
         @contextmanager
         def stage(self, _what: str, **_more: object) -> Iterator[Progress]:
-            yield lambda *one: told.append(one)
+            yield lambda *report: reports.append(report)
 
-    with clock.limit_watch(Told()).stage("x · step 1 of 1: fine_tune") as progress:
+    with clock.limit_watch(Messages()).stage("x · step 1 of 1: fine_tune") as progress:
         progress("train", 1, 9)
         progress("train", 2, 9)
         with pytest.raises(OutOfTime, match="the 1 minutes are used"):
             progress("train", 3, 9)
-    assert told == [("train", 1, 9), ("train", 2, 9)]
+    assert reports == [("train", 1, 9), ("train", 2, 9)]

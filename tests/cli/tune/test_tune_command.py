@@ -67,8 +67,8 @@ def steps_of(trial: dict[str, Any]) -> str:
 
 def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path) -> None:
     code, out, err = tuned("--json")
-    found = json.loads(out)
-    states = {steps_of(trial): trial["state"] for trial in found["trials"]}
+    search = json.loads(out)
+    states = {steps_of(trial): trial["state"] for trial in search["trials"]}
     mild, hard = ({"magnitude_prune": {"sparsity": share}} for share in (0.05, 0.97))
     cut = {"prune_ffn": {"pruning_ratio": 0.001, "importance": "magnitude"}}
     assert states == {
@@ -77,16 +77,16 @@ def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path)
         json.dumps([mild, cut]): "failed",
         json.dumps([hard, cut]): "failed",
     }
-    assert (code, found["stopped"]) == (0, "every step list was tried")
-    assert found["split"] == "selection"
-    by_state = {trial["state"]: trial for trial in found["trials"]}
+    assert (code, search["stopped"]) == (0, "every step list was tried")
+    assert search["split"] == "selection"
+    by_state = {trial["state"]: trial for trial in search["trials"]}
     assert "step prune_ffn: " in by_state["failed"]["reason"]
     assert by_state["beyond"]["latency"] == {}  # pruned before its duel
     assert by_state["timed"]["quality"]["accuracy"]["n"] == 200
     assert by_state["timed"]["latency"]["b4x16"]["duel_rounds"] >= 12
-    assert found["front"] == [by_state["timed"]["trial"]]
-    assert found["chosen"] == [
-        {"variant": "tuned-1", "trial": found["front"][0], "budget": 0, "inside": True}
+    assert search["front"] == [by_state["timed"]["trial"]]
+    assert search["chosen"] == [
+        {"variant": "tuned-1", "trial": search["front"][0], "budget": 0, "inside": True}
     ]
     lines = [line for line in err.splitlines() if line.startswith("trial-")]
     assert len(lines) == 4
@@ -99,7 +99,7 @@ def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path)
     again = json.loads(tuned("--json")[1])
     assert all(trial.pop("from_store", True) for trial in again["trials"])
     assert [{**trial, "from_store": True} for trial in again["trials"]] == [
-        {**trial, "from_store": True} for trial in found["trials"]
+        {**trial, "from_store": True} for trial in search["trials"]
     ]
 
     written = suite.with_name("suite_tuned.toml").read_text("utf-8")
@@ -116,7 +116,7 @@ def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path)
     assert done.returncode == 0, done.stdout
     assert "(1 PASS, 0 FAIL, 0 INCONCLUSIVE" in done.stdout
     record = json.loads((suite.parent / "reports/latest/suite_tuned/run.json").read_text())
-    [variant] = [one for one in record["variants"] if one["name"] == "tuned-1"]
+    [variant] = [variant for variant in record["variants"] if variant["name"] == "tuned-1"]
     assert variant["quality"]["accuracy"]["n"] == 120
     assert variant["from_store"]
 
@@ -133,17 +133,17 @@ def test_an_interrupted_search_leaves_what_it_has(
 
     monkeypatch.setattr(tune._ProgressLines, "trial", interrupted)
     out = suite.with_name("interrupted.toml")
-    _, said, _ = tuned("--out", out, "--all")
-    assert ": interrupted\n" in said
+    _, printed, _ = tuned("--out", out, "--all")
+    assert ": interrupted\n" in printed
     assert "tuned-1" in tomllib.loads(out.read_text())["variants"]
 
 
 def test_the_time_limit_ends_a_search_that_then_writes_nothing(tuned: Tune, suite: Path) -> None:
     out = suite.with_name("late.toml")
-    code, said, _ = tuned("--out", out, "--max-minutes", 1e-9)
+    code, printed, _ = tuned("--out", out, "--max-minutes", 1e-9)
     assert code == 1
-    assert "the 1e-09 minutes are used" in said
-    assert "nothing was written" in said
+    assert "the 1e-09 minutes are used" in printed
+    assert "nothing was written" in printed
     assert not out.exists()
 
 

@@ -20,31 +20,33 @@ def trial(number: int, speed: float, *strains: float, state: State = State.TIMED
         for load, s in (("a", speed), ("b", 2 * speed))
     }
     inside = tuple(strain < 1 for strain in strains)
-    found = Measurements({}, strains, inside, timed if state is State.TIMED else {}, 1, 1.0, 0.0, False)
-    return Trial(number, SPACE, (), state, None, None if state is State.FAILED else found)
+    measurements = Measurements(
+        {}, strains, inside, timed if state is State.TIMED else {}, 1, 1.0, 0.0, False
+    )
+    return Trial(number, SPACE, (), state, None, None if state is State.FAILED else measurements)
 
 
 def numbers(trials: Sequence[Trial]) -> list[int]:
-    return [one.number for one in trials]
+    return [candidate.number for candidate in trials]
 
 
 def test_the_front_is_what_no_other_beats() -> None:
     generator = random.Random(3)
     trials = [trial(i, generator.randint(1, 9), generator.randint(-3, 9) / 4) for i in range(60)]
 
-    def beaten(one: Trial) -> bool:
+    def beaten(candidate: Trial) -> bool:
         return any(
-            other.speed >= one.speed
-            and other.strain <= one.strain
-            and (other.speed, other.strain) != (one.speed, one.strain)
+            other.speed >= candidate.speed
+            and other.strain <= candidate.strain
+            and (other.speed, other.strain) != (candidate.speed, candidate.strain)
             for other in trials
         )
 
-    free = {(one.speed, one.strain) for one in trials if not beaten(one)}
+    free = {(candidate.speed, candidate.strain) for candidate in trials if not beaten(candidate)}
     front = pareto_front(trials)
-    assert {(one.speed, one.strain) for one in front} == free
+    assert {(candidate.speed, candidate.strain) for candidate in front} == free
     assert len(front) == len(free)  # of equal ones the first
-    assert front == sorted(front, key=lambda one: -one.speed)
+    assert front == sorted(front, key=lambda candidate: -candidate.speed)
 
 
 def test_what_failed_or_was_not_timed_is_not_on_the_front() -> None:
@@ -59,22 +61,22 @@ def test_for_each_budget_the_fastest_inside_it_are_kept_once() -> None:
         trial(3, 4.9, 0.9, 0.45),
         trial(4, 3.0, 0.2, 0.1),
     ]
-    found = choose_trials(trials, tiers=2, keep=2)
+    chosen = choose_trials(trials, tiers=2, keep=2)
     # of the first budget the two of the front before 3, which 2 beats
-    assert [(one.trial.number, one.tier, one.inside) for one in found] == [
+    assert [(choice.trial.number, choice.tier, choice.inside) for choice in chosen] == [
         (2, 0, True),
         (4, 0, True),
         (1, 1, True),
     ]
-    assert holds_by_budget(found, tiers=2) == [True, True]
+    assert holds_by_budget(chosen, tiers=2) == [True, True]
 
 
 def test_where_none_is_inside_the_nearest_is_kept_and_called_so() -> None:
     trials = [trial(1, 9.0, 1.5, state=State.BEYOND), trial(2, 2.0, 1.9, 1.0), trial(3, 3.0, 1.2, 1.0)]
-    found = choose_trials(trials[1:], tiers=1, keep=3)
-    assert [(one.trial.number, one.inside) for one in found] == [(3, False)]
-    assert holds_by_budget(found, tiers=1) == [False]
-    assert [one.trial.number for one in choose_trials(trials[:1], tiers=1, keep=3)] == [1]
+    chosen = choose_trials(trials[1:], tiers=1, keep=3)
+    assert [(choice.trial.number, choice.inside) for choice in chosen] == [(3, False)]
+    assert holds_by_budget(chosen, tiers=1) == [False]
+    assert [choice.trial.number for choice in choose_trials(trials[:1], tiers=1, keep=3)] == [1]
     assert choose_trials([trial(1, 1.0, state=State.FAILED)], tiers=1, keep=3) == []
 
 

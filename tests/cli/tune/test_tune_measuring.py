@@ -45,10 +45,10 @@ def bench_of(folder: Path, seconds: float) -> Any:
 def test_a_duel_that_was_cut_short_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bench, "_key", lambda *_: "key")
     variant, workload = SimpleNamespace(name="trial-1"), Workload(1)
-    short, whole, late = (bench_of(tmp_path, seconds) for seconds in (0.5, 60, 0.5))
-    found = [bench._speedup(variant, workload) for bench in (short, whole, late)]
-    assert [bench._arena.given for bench in (short, whole, late)] == [[0.5], [2.0], []]
-    assert found[0] == found[1] == found[2]
+    short, full, late = (bench_of(tmp_path, seconds) for seconds in (0.5, 60, 0.5))
+    speedups = [bench._speedup(variant, workload) for bench in (short, full, late)]
+    assert [bench._arena.given for bench in (short, full, late)] == [[0.5], [2.0], []]
+    assert speedups[0] == speedups[1] == speedups[2]
 
 
 @pytest.mark.parametrize(

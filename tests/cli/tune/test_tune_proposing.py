@@ -35,52 +35,52 @@ LARGE = Space(
 )
 
 
-def trial(number: int, one: Drawn, strain: float, speed: float) -> Trial:
+def trial(number: int, drawn: Drawn, strain: float, speed: float) -> Trial:
     speedup = Speedup(speed, (speed, speed), speed, noise_floor=0.0, rounds=12)
-    found = Measurements({}, (strain,), (strain < 1,), {"b1": speedup}, 1, 1.0, 0.0, False)
-    return Trial(number, one.space, (), State.TIMED, None, found)
+    measurements = Measurements({}, (strain,), (strain < 1,), {"b1": speedup}, 1, 1.0, 0.0, False)
+    return Trial(number, drawn.space, (), State.TIMED, None, measurements)
 
 
 def proposals(space: Space, count: int, seed: int, result: Callable[[int, Drawn], Trial]) -> list[Drawn]:
     proposer = Proposer([space], seed=seed, trials=count)
-    found: list[Drawn] = []
-    while len(found) < count and (one := proposer.next()) is not None:
-        found.append(one)
-        proposer.tell(one, result(len(found), one))
-    return found
+    proposed: list[Drawn] = []
+    while len(proposed) < count and (drawn := proposer.next()) is not None:
+        proposed.append(drawn)
+        proposer.tell(drawn, result(len(proposed), drawn))
+    return proposed
 
 
-def failed(number: int, one: Drawn) -> Trial:
-    return Trial(number, one.space, (), State.FAILED, "no")
+def failed(number: int, drawn: Drawn) -> Trial:
+    return Trial(number, drawn.space, (), State.FAILED, "no")
 
 
 def test_a_small_space_is_tried_to_its_end_each_step_list_once() -> None:
-    for result in (failed, lambda n, one: trial(n, one, 0.5, 2.0)):
-        keys = [one.key for one in proposals(SMALL, 50, 0, result)]
+    for result in (failed, lambda n, drawn: trial(n, drawn, 0.5, 2.0)):
+        keys = [drawn.key for drawn in proposals(SMALL, 50, 0, result)]
         assert len(keys) == len(set(keys)) == 8
 
 
 def test_a_seed_gives_the_same_proposals() -> None:
     def keys(seed: int) -> list[str]:
-        return [one.key for one in proposals(LARGE, 12, seed, failed)]
+        return [drawn.key for drawn in proposals(LARGE, 12, seed, failed)]
 
     assert keys(1) == keys(1) != keys(2)
 
 
 def test_the_search_stays_away_from_what_is_outside_the_budget() -> None:
-    def measured(number: int, one: Drawn) -> Trial:
-        rank = one.picks["rank"]  # the lower, the faster; below 300 the drop leaves the budget
-        return trial(number, one, strain=2 - rank / 300, speed=900 / rank)
+    def measured(number: int, drawn: Drawn) -> Trial:
+        rank = drawn.picks["rank"]  # the lower, the faster; below 300 the drop leaves the budget
+        return trial(number, drawn, strain=2 - rank / 300, speed=900 / rank)
 
-    ranks = [one.picks["rank"] for one in proposals(LARGE, 60, 0, measured)]
+    ranks = [drawn.picks["rank"] for drawn in proposals(LARGE, 60, 0, measured)]
     assert sum(rank < 300 for rank in ranks[-30:]) < 30 / 3 / 2  # by chance it were a third
 
 
 def test_numbers_are_inside_their_range_and_can_be_read() -> None:
     rates = [
         step["fine_tune"]["learning_rate"]
-        for one in proposals(LARGE, 5, 0, failed)
-        for _, step in one.steps[1:]
+        for drawn in proposals(LARGE, 5, 0, failed)
+        for _, step in drawn.steps[1:]
     ]
     assert all(1e-4 <= rate <= 1e-2 and rate == float(f"{rate:.3g}") for rate in rates)
 

@@ -64,9 +64,9 @@ def test_steps_may_start_from_a_variant_of_any_name(bench: Path, suite_text: str
     suite = suite_of(bench, text)
     assert suite.tuning is not None
     reader = Reader(read_suite_text(suite.path, "bench/x.toml"), True)
-    one = next(iter(iterate_step_lists(suite.tuning.spaces[0])))
-    made = make_candidate(reader, suite, one, find_free_name(name, suite))
-    assert (made.parent, made.name) == (name, f"{name}-again")
+    step_list = next(iter(iterate_step_lists(suite.tuning.spaces[0])))
+    candidate = make_candidate(reader, suite, step_list, find_free_name(name, suite))
+    assert (candidate.parent, candidate.name) == (name, f"{name}-again")
 
 
 def test_several_budgets_a_range_and_a_parent(bench: Path, suite_text: str) -> None:
@@ -183,15 +183,15 @@ MISTAKES = [
 def test_a_mistake_is_told_in_one_line(
     bench: Path, suite_text: str, old: str, new: str, message: str
 ) -> None:
-    said = mistake(bench, suite_text + TUNE, old, new)
-    assert said.startswith("bench/x.toml [ta" if "task" in message else "bench/x.toml [tune")
-    assert message in said
+    error = mistake(bench, suite_text + TUNE, old, new)
+    assert error.startswith("bench/x.toml [ta" if "task" in message else "bench/x.toml [tune")
+    assert message in error
 
 
 def test_two_spaces_of_one_name(bench: Path, suite_text: str) -> None:
     second = '[[tune.space]]\nname = "students"\nsteps = [{ int8_dynamic = {} }]\n'
-    said = mistake(bench, suite_text + TUNE, "[[tune.space]]", second + "[[tune.space]]")
-    assert said == 'bench/x.toml [tune] space[1].name: "students": space[0] has the same name'
+    error = mistake(bench, suite_text + TUNE, "[[tune.space]]", second + "[[tune.space]]")
+    assert error == 'bench/x.toml [tune] space[1].name: "students": space[0] has the same name'
 
 
 def test_an_impossible_step_list_is_named_with_its_place(bench: Path, suite_text: str) -> None:
@@ -200,17 +200,17 @@ def test_an_impossible_step_list_is_named_with_its_place(bench: Path, suite_text
     suite = suite_of(bench, text)
     reader = Reader(read_suite_text(suite.path, "bench/x.toml"), True)
     assert suite.tuning is not None
-    said = []
-    for one in iterate_step_lists(suite.tuning.spaces[0]):
+    errors = []
+    for step_list in iterate_step_lists(suite.tuning.spaces[0]):
         try:
-            variant = make_candidate(reader, suite, one, "trial-1")
+            variant = make_candidate(reader, suite, step_list, "trial-1")
         except SuiteError as error:
-            said.append(str(error))
+            errors.append(str(error))
         else:
-            assert [step.name for step in variant.steps] == [next(iter(step)) for _, step in one.steps]
-            assert one.steps[0] == (1, {"keep_layers": (2,)})
-    assert len(said) == 6  # of 9: both choices of the first step, times three of the third
+            assert [step.name for step in variant.steps] == [next(iter(step)) for _, step in step_list.steps]
+            assert step_list.steps[0] == (1, {"keep_layers": (2,)})
+    assert len(errors) == 6  # of 9: both choices of the first step, times three of the third
     assert all(
         re.match(r"bench/x\.toml \[tune\] space\[0\]\.steps\[1\]\.keep_layers: \[2\] was given", s)
-        for s in said
+        for s in errors
     )

@@ -26,13 +26,20 @@ PRUNE = StepTemplate(
 
 
 def steps_of(*templates: StepTemplate) -> list[list[dict[str, Any]]]:
-    return [[step for _, step in one.steps] for one in iterate_step_lists(space(*templates))]
+    return [[step for _, step in step_list.steps] for step_list in iterate_step_lists(space(*templates))]
 
 
 def test_every_step_list_comes_once_and_absent_steps_ask_nothing() -> None:
-    one, two = {"keep_layers": (0,)}, {"keep_layers": (0, 5)}
+    single, two = {"keep_layers": (0,)}, {"keep_layers": (0, 5)}
     low, high = ({"prune_ffn": {"pruning_ratio": ratio}} for ratio in (0.25, 0.5))
-    assert steps_of(LAYERS, PRUNE) == [[one, low], [one, high], [one], [two, low], [two, high], [two]]
+    assert steps_of(LAYERS, PRUNE) == [
+        [single, low],
+        [single, high],
+        [single],
+        [two, low],
+        [two, high],
+        [two],
+    ]
 
 
 def test_choices_inside_of_choices_are_asked_where_they_are_met() -> None:

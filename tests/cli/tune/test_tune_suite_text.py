@@ -35,10 +35,12 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
     suite = load_suite(path, "bench/x.toml")
     assert suite.tuning is not None
     reader = Reader(read_suite_text(path, "bench/x.toml"), True)
-    found = Measurements({}, (0.5, 0.1), (True, True), {}, 2**20, 4.0, 1.0, False)
+    measurements = Measurements({}, (0.5, 0.1), (True, True), {}, 2**20, 4.0, 1.0, False)
     trials = [
-        Trial(i, one.space, tuple(step for _, step in one.steps), State.BEYOND, None, found)
-        for i, one in enumerate(iterate_step_lists(suite.tuning.spaces[0]), 1)
+        Trial(
+            i, step_list.space, tuple(step for _, step in step_list.steps), State.BEYOND, None, measurements
+        )
+        for i, step_list in enumerate(iterate_step_lists(suite.tuning.spaces[0]), 1)
     ]
     chosen = [Chosen(trials[0], 0, True), Chosen(trials[1], 1, False)]
     assert names_of(chosen, suite) == ["tuned-2", "tuned-3"]
@@ -50,14 +52,14 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
     new.write_text(text)
     again = load_suite(new, "elsewhere/y.toml")
     assert again.opt_in
-    for one, name in zip(chosen, ("tuned-2", "tuned-3"), strict=True):
+    for choice, name in zip(chosen, ("tuned-2", "tuned-3"), strict=True):
         variant = again.variants[name]
         assert variant.parent == "student"
         [step] = variant.steps
         params = step.params.model_dump()
-        assert params["learning_rate"] == one.trial.steps[0]["distill"]["learning_rate"]
+        assert params["learning_rate"] == choice.trial.steps[0]["distill"]["learning_rate"]
         assert step.row_files == (bench / "more.csv",)
-        assert again.budgets[name].quality == suite.tuning.tiers[one.tier].quality
+        assert again.budgets[name].quality == suite.tuning.tiers[choice.tier].quality
     assert again.budgets["student"].quality == suite.budgets["student"].quality
 
 

@@ -21,10 +21,10 @@ SMALL = ("networkx", "filelock")
 PARAMS = source.Params(packages=SMALL)
 
 
-def read(**given: Any) -> Rows:
-    params = source.Params(**{"packages": SMALL, **given})
-    found: Rows = source.source.read(params, scratch=Path())["all"].to_pylist()
-    return found
+def read(**options: Any) -> Rows:
+    params = source.Params(**{"packages": SMALL, **options})
+    rows: Rows = source.source.read(params, scratch=Path())["all"].to_pylist()
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,10 @@ def test_the_summary_is_the_first_sentence_the_body_the_rest() -> None:
 
 def test_a_long_body_is_cut_at_a_sentence() -> None:
     params = source.Params(packages=SMALL, body_words=(3, 23))
-    found = source.summary_and_body(DOCSTRING, params)
-    assert found is not None
-    assert found[1].endswith("for each call.")
-    assert len(found[1].split()) == 22
+    pair = source.summary_and_body(DOCSTRING, params)
+    assert pair is not None
+    assert pair[1].endswith("for each call.")
+    assert len(pair[1].split()) == 22
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_copies_that_differ_in_names_of_code_are_taken_once() -> None:
     def row(summary: str, body: str) -> dict[str, str]:
         return {"summary": summary, "body": body}
 
-    given = [
+    rows = [
         row("Load a BertModel from here.", "It reads BertConfig first, then the weights."),
         row("Load a T5Model from here.", "It reads another thing first."),
         row("Save a model there.", "It reads T5Config first, then the weights."),
         row("Save it all there.", "It writes weights first."),
     ]
-    assert [row["summary"] for row in source.without_repeats(iter(given))] == [
+    assert [row["summary"] for row in source.without_repeats(iter(rows))] == [
         "Load a BertModel from here.",
         "Save it all there.",
     ]
@@ -128,9 +128,9 @@ def test_rows_are_the_same_each_time(dealt: Rows) -> None:
 
 
 def test_a_summary_is_never_its_own_negative(pairs: Rows, dealt: Rows) -> None:
-    own = {row["summary"]: row["body"] for row in pairs}
+    bodies = {row["summary"]: row["body"] for row in pairs}
     for row in dealt:
-        assert (own[row["summary"]] == row["body"]) == (row["same"] == "1")
+        assert (bodies[row["summary"]] == row["body"]) == (row["same"] == "1")
 
 
 def test_every_summary_has_its_negatives_once(dealt: Rows) -> None:
@@ -159,8 +159,8 @@ def test_negatives_are_closer_than_random_bodies(dealt: Rows) -> None:
         return len(summary & body) / len(summary)
 
     wrong = [row for row in dealt if row["same"] == "0"]
-    others = [{**a, "body": b["body"]} for a, b in zip(wrong, wrong[7:], strict=False)]
-    assert np.mean([shared(row) for row in wrong]) > 1.2 * np.mean([shared(row) for row in others])
+    unrelated = [{**a, "body": b["body"]} for a, b in zip(wrong, wrong[7:], strict=False)]
+    assert np.mean([shared(row) for row in wrong]) > 1.2 * np.mean([shared(row) for row in unrelated])
 
 
 def test_the_likest_are_dealt_as_a_whole() -> None:
@@ -184,15 +184,15 @@ def test_a_text_that_says_the_same_is_no_negative() -> None:
 
 
 def test_the_digest_follows_the_options() -> None:
-    others = [{"negatives": 1}, {"body_words": (12, 61)}, {"summary_words": (3, 31)}, {"mask_names": True}]
+    changes = [{"negatives": 1}, {"body_words": (12, 61)}, {"summary_words": (3, 31)}, {"mask_names": True}]
     digests = {
-        source.source.digest(source.Params(**given)) for given in (*others, {"packages": SMALL}, {}, {})
+        source.source.digest(source.Params(**options)) for options in (*changes, {"packages": SMALL}, {}, {})
     }
     assert len(digests) == 6
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"negatives": -1}, "greater than or equal to 0"),
         ({"body_words": (60, 12)}, "body_words = [60, 12] was given, expected [least, most]"),
@@ -200,10 +200,10 @@ def test_the_digest_follows_the_options() -> None:
         ({"negative": 1}, "unknown key negative. Did you mean negatives?"),
     ],
 )
-def test_wrong_options_say_what_came(given: dict[str, Any], said: str) -> None:
+def test_wrong_options_say_what_came(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        source.Params(**given)
-    assert said in str(caught.value)
+        source.Params(**options)
+    assert message in str(caught.value)
 
 
 def test_a_package_that_is_not_installed_is_an_error() -> None:

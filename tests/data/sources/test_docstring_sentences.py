@@ -21,10 +21,10 @@ Rows = list[dict[str, str]]
 SMALL = ("networkx", "filelock")
 
 
-def read(**given: Any) -> Rows:
-    params = source.Params(**{"packages": SMALL, **given})
-    found: Rows = source.source.read(params, scratch=Path())["all"].to_pylist()
-    return found
+def read(**options: Any) -> Rows:
+    params = source.Params(**{"packages": SMALL, **options})
+    rows: Rows = source.source.read(params, scratch=Path())["all"].to_pylist()
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,10 @@ def test_rows_have_the_stated_columns_and_packages(rows: Rows) -> None:
 
 
 def test_no_file_gives_more_sentences_than_were_asked_for(rows: Rows) -> None:
-    few = read(per_file=3)
-    assert max(Counter(row["file"] for row in few).values()) == 3
-    assert {row["file"] for row in few} >= {row["file"] for row in rows}
-    assert {row["sentence"].casefold() for row in few} <= {row["sentence"].casefold() for row in rows}
+    sample = read(per_file=3)
+    assert max(Counter(row["file"] for row in sample).values()) == 3
+    assert {row["file"] for row in sample} >= {row["file"] for row in rows}
+    assert {row["sentence"].casefold() for row in sample} <= {row["sentence"].casefold() for row in rows}
 
 
 def test_no_sentence_stands_twice(rows: Rows) -> None:
@@ -111,8 +111,8 @@ def test_the_digest_follows_options_and_versions(monkeypatch: pytest.MonkeyPatch
 
     plain = source.source.digest(source.Params())
     assert source.source.digest(source.Params()) == plain
-    others = [{"packages": ("networkx", "pandas")}, {"words": (7, 40)}, {"mask_names": True}]
-    digests = {source.source.digest(source.Params(**given)) for given in others}
+    changes = [{"packages": ("networkx", "pandas")}, {"words": (7, 40)}, {"mask_names": True}]
+    digests = {source.source.digest(source.Params(**options)) for options in changes}
     real = importlib.metadata.version
     with monkeypatch.context() as patch:
         patch.setattr(importlib.metadata, "version", lambda name: "0" if name == "sympy" else real(name))
@@ -124,7 +124,7 @@ def test_the_digest_follows_options_and_versions(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"packages": ()}, "at least 1 item"),
         ({"packages": ("pandas", "pandas")}, "expected each once"),
@@ -133,10 +133,10 @@ def test_the_digest_follows_options_and_versions(monkeypatch: pytest.MonkeyPatch
         ({"package": ("a",)}, "unknown key package. Did you mean packages?"),
     ],
 )
-def test_wrong_options_say_what_came(given: dict[str, Any], said: str) -> None:
+def test_wrong_options_say_what_came(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        source.Params(**given)
-    assert said in str(caught.value)
+        source.Params(**options)
+    assert message in str(caught.value)
 
 
 def test_a_package_that_is_not_installed_is_an_error() -> None:

@@ -27,8 +27,8 @@ def data_folder(name: str) -> Path:
     return folder
 
 
-def params_of(**given: Any) -> files.Params:
-    return files.Params(**given)
+def params_of(**options: Any) -> files.Params:
+    return files.Params(**options)
 
 
 def read(tmp_path: Path, **params: Any) -> dict[str, dict[str, list[Any]]]:
@@ -48,7 +48,7 @@ def write(path: Path, content: str | bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({}, "none of them given"),
         ({"path": "a.csv", "train": "b.csv"}, "path and train given"),
@@ -64,15 +64,15 @@ def write(path: Path, content: str | bytes) -> str:
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_wrong_params_say_what_came_and_what_was_expected(params: dict[str, Any], said: str) -> None:
+def test_wrong_params_say_what_came_and_what_was_expected(params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         params_of(**params)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_paths_are_relative_to_the_file_that_states_them(tmp_path: Path) -> None:
-    here = Located.at("rows.csv", tmp_path)
-    params = params_of(train=here, gate=[Located.at("gate.csv", tmp_path)])
+    path = Located.at("rows.csv", tmp_path)
+    params = params_of(train=path, gate=[Located.at("gate.csv", tmp_path)])
     assert params.train == (tmp_path / "rows.csv",)
     assert params.gate == (tmp_path / "gate.csv",)
 
@@ -99,16 +99,16 @@ def test_rows_are_real_unless_the_suite_says_otherwise() -> None:
 
 def test_columns_come_from_the_head_of_each_format(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "a.parquet")
-    made = [
+    paths = [
         write(tmp_path / "a.csv", '\ufeff"text",label\nx,y\n'),
         write(tmp_path / "a.tsv", "text\tlabel\n"),
         write(tmp_path / "a.jsonl", '\n{"text": "x", "label": 1}\n'),
         write(tmp_path / "a.json", '[{"text": "x"}, {"text": "y", "label": 1}]'),
         str(tmp_path / "a.parquet"),
     ]
-    assert [files.source.columns(params_of(path=path)) for path in made] == [("text", "label")] * 5
+    assert [files.source.columns(params_of(path=path)) for path in paths] == [("text", "label")] * 5
     assert files.source.columns(params_of(path=write(tmp_path / "a.txt", "x\n"))) == ("text",)
-    assert files.source.columns(params_of(by_label={"x": made[0], "y": made[1]})) == ("text", "label")
+    assert files.source.columns(params_of(by_label={"x": paths[0], "y": paths[1]})) == ("text", "label")
 
 
 def test_columns_of_parts_are_those_that_any_part_has(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.csv", "", "is empty, expected rows as csv"),
         ("a.csv", "text,text\n", "column 'text' twice"),
@@ -158,8 +158,8 @@ def test_a_missing_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "x"}\n["y"]\n', r"line 2 is \[.y.\], expected an object"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, content: str, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         files.source.columns(params_of(path=write(tmp_path / name, content)))
 
 
@@ -192,7 +192,7 @@ def test_the_digest_follows_content_and_options_not_folders(tmp_path: Path) -> N
     first = files.source.digest(params_of(by_label={"p": a, "n": b}))
     assert files.source.digest(params_of(by_label={"p": moved, "n": b})) == first
     assert files.source.digest(params_of(by_label={"p": a, "n": b}, real=False)) == first
-    others = [
+    digests = [
         files.source.digest(params_of(by_label={"p": b, "n": a})),
         files.source.digest(params_of(by_label={"p": a, "q": b})),
         files.source.digest(params_of(by_label={"p": a, "n": b}, encoding="latin-1")),
@@ -201,8 +201,8 @@ def test_the_digest_follows_content_and_options_not_folders(tmp_path: Path) -> N
         files.source.digest(params_of(path=[a, b], format="csv")),
     ]
     write(tmp_path / "b.txt", "z\n")
-    others.append(files.source.digest(params_of(by_label={"p": a, "n": b})))
-    assert len({first, *others}) == 8
+    digests.append(files.source.digest(params_of(by_label={"p": a, "n": b})))
+    assert len({first, *digests}) == 8
 
 
 # --- read
@@ -227,8 +227,8 @@ def test_csv_columns_have_one_type_in_every_part(tmp_path: Path) -> None:
 def test_a_label_is_the_same_type_in_a_csv_part_and_a_jsonl_part(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", "text,label\na,1\n")
     gate = write(tmp_path / "gate.jsonl", '{"text": "b", "label": 1}\n')
-    both = read(tmp_path, train=train, gate=gate)
-    assert both["train"]["label"] == both["gate"]["label"] == ["1"]
+    parts = read(tmp_path, train=train, gate=gate)
+    assert parts["train"]["label"] == parts["gate"]["label"] == ["1"]
 
 
 def test_quotes_can_be_plain_characters(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_quotes_can_be_plain_characters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.csv", "text,label\n", "has no rows"),
         ("a.jsonl", "\n\n", "has no rows"),
@@ -253,8 +253,8 @@ def test_quotes_can_be_plain_characters(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": ["x"]}\n{"text": "y"}\n', "text: lists or objects are mixed with"),
     ],
 )
-def test_rows_that_cannot_be_read_say_why(tmp_path: Path, name: str, content: str, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_rows_that_cannot_be_read_say_why(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         read(tmp_path, path=write(tmp_path / name, content))
 
 

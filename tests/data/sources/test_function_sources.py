@@ -63,9 +63,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_functions_come_with_parameters_and_their_body(package: str) -> None:
-    found = list(documented_functions([package], asked_by="a test"))
-    assert [(f.file, f.code_lines) for f in found] == [("tinypackage/code.py", n) for n in (3, 1, 1)]
-    assert [sorted(f.parameters) for f in found] == [["mode", "path"], [], ["args"]]
+    documented = list(documented_functions([package], asked_by="a test"))
+    assert [(f.file, f.code_lines) for f in documented] == [("tinypackage/code.py", n) for n in (3, 1, 1)]
+    assert [sorted(f.parameters) for f in documented] == [["mode", "path"], [], ["args"]]
 
 
 def test_marks_become_spans_of_parameters_and_other_code(package: str, tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_marks_become_spans_of_parameters_and_other_code(package: str, tmp_path:
     first, second = table.to_pylist()  # the same words in a third docstring are a repeat
     assert " ".join(first["words"]) == "Open what lies at path and read all of it ."
     assert [tag for tag in first["tags"] if tag != "O"] == ["B-PARAM"]
-    told = [(word, tag) for word, tag in zip(second["words"], second["tags"], strict=True) if tag != "O"]
-    assert told == [
+    tagged = [(word, tag) for word, tag in zip(second["words"], second["tags"], strict=True) if tag != "O"]
+    assert tagged == [
         ("mode", "B-PARAM"),
         ("open", "B-CODE"),
         ("os", "B-CODE"),
@@ -117,11 +117,11 @@ def test_the_digest_has_the_files_of_unversioned_packages(source: Any, package: 
 
 def test_the_digest_changes_with_the_options_alone(package: str) -> None:
     for source in (functions.source, docstring_parameters.source):
-        one = source.Params(packages=(package,))
-        assert source.digest(one) == source.digest(source.Params(packages=(package,)))
-        assert source.digest(one) != source.digest(source.Params(packages=(package,), max_words=50))
-        assert source.is_real(one)
-        assert source.parts(one) == ("all",)
+        params = source.Params(packages=(package,))
+        assert source.digest(params) == source.digest(source.Params(packages=(package,)))
+        assert source.digest(params) != source.digest(source.Params(packages=(package,), max_words=50))
+        assert source.is_real(params)
+        assert source.parts(params) == ("all",)
 
 
 def test_missing_and_empty_packages_are_errors(package: str, tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_names_are_choices_among_those_of_the_same_package(package: str, tmp_pat
         f'def name_{word}():\n    """Say what the word {word} means."""\n' for word in ("one", "two", "ten")
     )
     (Path(importlib.import_module(package).__file__ or "").parent / "more.py").write_text(more)
-    found = docstring_names.source.read(docstring_names.Params(packages=(package,)), scratch=tmp_path)
-    rows = found["all"].to_pylist()
+    tables = docstring_names.source.read(docstring_names.Params(packages=(package,)), scratch=tmp_path)
+    rows = tables["all"].to_pylist()
     assert [row["names"][row["answer"]] for row in rows] == [
         "first",
         "second",
@@ -148,6 +148,6 @@ def test_names_are_choices_among_those_of_the_same_package(package: str, tmp_pat
     ]
     assert all(len(set(row["names"])) == 4 for row in rows)
     assert rows[0]["summary"] == "Open what lies at `path` and read all of it [1]_."
-    few = docstring_names.Params(packages=(package,), max_words=4)
+    params = docstring_names.Params(packages=(package,), max_words=4)
     with pytest.raises(DataError, match="no function with a summary of 4 to 4 words"):
-        docstring_names.source.read(few, scratch=tmp_path)
+        docstring_names.source.read(params, scratch=tmp_path)

@@ -36,11 +36,11 @@ def glue(folder: Path, **splits: pa.Table) -> Path:
     return write_dataset(folder, splits or usual, config="qqp", class_labels={"label": NAMES})
 
 
-def read(tmp_path: Path, **given: Any) -> dict[str, pa.Table]:
+def read(tmp_path: Path, **options: Any) -> dict[str, pa.Table]:
     scratch = tmp_path / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    return dict(hub.source.read(hub.Params(**given), scratch=scratch))
+    return dict(hub.source.read(hub.Params(**options), scratch=scratch))
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     params = library_docs.Params(libraries=("networkx", "safetensors", "pydantic"))
     tables = library_docs.source.read(params, scratch=tmp_path_factory.mktemp("scratch"))
     assert list(tables) == ["all"]
-    found: Rows = tables["all"].to_pylist()
-    return found
+    paragraphs: Rows = tables["all"].to_pylist()
+    return paragraphs
 
 
 def test_rows_have_the_stated_columns_and_labels(rows: Rows) -> None:
@@ -110,13 +110,13 @@ def test_none_of_the_packages_is_imported() -> None:
 def test_the_digest_changes_with_the_options_and_not_otherwise() -> None:
     plain = library_docs.source.digest(library_docs.Params())
     assert library_docs.source.digest(library_docs.Params()) == plain
-    others = [
+    changes = [
         {"libraries": ("networkx", "pandas")},
         {"min_words": 6},
         {"max_words": 41},
         {"max_rows_per_file": 14},
     ]
-    digests = {library_docs.source.digest(library_docs.Params(**given)) for given in others}
+    digests = {library_docs.source.digest(library_docs.Params(**options)) for options in changes}
     assert len(digests | {plain}) == 5
 
 
@@ -141,7 +141,7 @@ def test_unexpected_rows_are_an_error_with_the_versions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"libraries": ("pandas",)}, "expected at least two different packages"),
         ({"libraries": ("pandas", "pandas")}, "expected at least two different packages"),
@@ -150,10 +150,10 @@ def test_unexpected_rows_are_an_error_with_the_versions(tmp_path: Path) -> None:
         ({"library": ("a", "b")}, "unknown key library. Did you mean libraries?"),
     ],
 )
-def test_wrong_options_say_what_came(given: dict[str, Any], said: str) -> None:
+def test_wrong_options_say_what_came(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        library_docs.Params(**given)
-    assert said in str(caught.value)
+        library_docs.Params(**options)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["no_such_package", "../etc", "six.moves"])
@@ -173,7 +173,7 @@ def row(text: str, library: str, file: str) -> dict[str, str]:
 
 
 def test_shared_repeated_and_surplus_texts_are_dropped() -> None:
-    given = [
+    rows = [
         row("both", "a", "a/1"),
         row("one", "a", "a/1"),
         row("one", "a", "a/2"),
@@ -182,5 +182,5 @@ def test_shared_repeated_and_surplus_texts_are_dropped() -> None:
         row("both", "b", "b/1"),
         row("four", "b", "b/1"),
     ]
-    kept = [(r["paragraph"], r["file"]) for r in library_docs.unique_rows(given, 2)]
-    assert kept == [("one", "a/1"), ("two", "a/1"), ("four", "b/1")]
+    unique = [(r["paragraph"], r["file"]) for r in library_docs.unique_rows(rows, 2)]
+    assert unique == [("one", "a/1"), ("two", "a/1"), ("four", "b/1")]

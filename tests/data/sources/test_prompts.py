@@ -17,11 +17,11 @@ def rows(tmp_path: Path, **options: object) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("padded", [False, True])
 def test_every_sum_comes_once_and_its_reference_is_right(tmp_path: Path, padded: bool) -> None:
-    found = rows(tmp_path, largest=12, padded=padded)
-    assert len({prompt for prompt, _ in found}) == len(found) == 144
-    for prompt, reference in found:
-        one, other = prompt.removesuffix("=").split("+")
-        assert int(one) + int(other) == int(reference)
+    sums = rows(tmp_path, largest=12, padded=padded)
+    assert len({prompt for prompt, _ in sums}) == len(sums) == 144
+    for prompt, reference in sums:
+        first, other = prompt.removesuffix("=").split("+")
+        assert int(first) + int(other) == int(reference)
 
 
 def test_padded_numbers_are_equally_long(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_missing_classes_count_as_in_scikit_learn(
         if two
         else outcomes_of([0, 0, 1, 2, 2, 2], [0, 2, 0, 2, 2, 3], classes=5)
     )
-    ones = np.ones(len(outcomes))
-    assert load_metric(name).statistic(outcomes, ones) == pytest.approx(
-        sklearn_value(name, outcomes, ones), abs=1e-12
+    weights = np.ones(len(outcomes))
+    assert load_metric(name).statistic(outcomes, weights) == pytest.approx(
+        sklearn_value(name, outcomes, weights), abs=1e-12
     )

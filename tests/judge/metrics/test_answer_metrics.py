@@ -21,12 +21,12 @@ def outcomes_of(name: str, values: np.ndarray, groups: np.ndarray | None = None)
 
 
 def test_binary_scores_take_tango_and_shares_gaffkes_bound() -> None:
-    ones, half = np.ones(400), np.where(np.arange(400) < 100, 0.5, 1.0)
+    full, half = np.ones(400), np.where(np.arange(400) < 100, 0.5, 1.0)
     metric = load_metric("exact_match")
     zero_one = judge_quality(
-        metric, outcomes_of("exact_match", ones), outcomes_of("exact_match", ones), BUDGET
+        metric, outcomes_of("exact_match", full), outcomes_of("exact_match", full), BUDGET
     )
-    shares = judge_quality(metric, outcomes_of("exact_match", ones), outcomes_of("exact_match", half), BUDGET)
+    shares = judge_quality(metric, outcomes_of("exact_match", full), outcomes_of("exact_match", half), BUDGET)
     assert zero_one.method == "Tango"
     assert shares.method == "Gaffke's bound"
     assert shares.drop_points == pytest.approx(12.5)
@@ -39,10 +39,10 @@ def test_repeats_of_a_prompt_are_no_more_rows() -> None:
     lost = draws & (np.arange(100) >= 8)[:, None]
     name, metric = "exact_match", load_metric("exact_match")
     ids = np.asarray([str(row) for row in range(100)])
-    means = [Outcomes(ids, values={name: one.mean(axis=1)}) for one in (draws, lost)]
+    means = [Outcomes(ids, values={name: scores.mean(axis=1)}) for scores in (draws, lost)]
     by_row = [
-        Outcomes(IDS, values={name: one.ravel().astype(np.float64)}, groups=np.repeat(np.arange(100), 4))
-        for one in (draws, lost)
+        Outcomes(IDS, values={name: scores.ravel().astype(np.float64)}, groups=np.repeat(np.arange(100), 4))
+        for scores in (draws, lost)
     ]
     mean, grouped = (judge_quality(metric, *pair, BUDGET) for pair in (means, by_row))
     assert mean.drop_points == pytest.approx(grouped.drop_points)
@@ -51,12 +51,12 @@ def test_repeats_of_a_prompt_are_no_more_rows() -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_more_faults_are_worse(name: str) -> None:
-    none, many = np.zeros(400), (np.arange(400) < 60).astype(np.float64)
+    none, faults = np.zeros(400), (np.arange(400) < 60).astype(np.float64)
     metric = load_metric(name)
-    assert value_of(metric, outcomes_of(name, many)) == pytest.approx(0.15)
-    judged = judge_quality(metric, outcomes_of(name, none), outcomes_of(name, many), BUDGET)
+    assert value_of(metric, outcomes_of(name, faults)) == pytest.approx(0.15)
+    judged = judge_quality(metric, outcomes_of(name, none), outcomes_of(name, faults), BUDGET)
     assert (judged.verdict, judged.drop_points) == (Verdict.FAIL, pytest.approx(15))
-    better = judge_quality(metric, outcomes_of(name, many), outcomes_of(name, none), BUDGET)
+    better = judge_quality(metric, outcomes_of(name, faults), outcomes_of(name, none), BUDGET)
     assert better.verdict is Verdict.PASS
 
 

@@ -33,16 +33,16 @@ def test_counts_of_many_lines_are_those_of_each_line_alone(
 
 
 @pytest.mark.parametrize(
-    ("labels", "predictions", "said"),
+    ("labels", "predictions", "message"),
     [
         pytest.param([0, -1], [0, 0], "row 1: label -1", id="a label below 0"),
         pytest.param([0, 1], [2, 0], "row 0: prediction 2", id="a prediction past the classes"),
     ],
 )
 def test_an_index_that_is_no_class_is_named(
-    outcomes_of: Callable[..., ClassOutcomes], labels: list[int], predictions: list[int], said: str
+    outcomes_of: Callable[..., ClassOutcomes], labels: list[int], predictions: list[int], message: str
 ) -> None:
-    with pytest.raises(MeasureError, match=said):
+    with pytest.raises(MeasureError, match=message):
         confusion(outcomes_of(labels, predictions, classes=2), np.ones(2))
 
 

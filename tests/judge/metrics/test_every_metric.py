@@ -30,9 +30,11 @@ def test_the_name_is_the_one_it_is_found_by(metric: Metric) -> None:
 
 
 def test_permuting_the_rows_changes_nothing(metric: Metric, outcomes: ClassOutcomes) -> None:
-    ones = np.ones(len(outcomes))
+    weights = np.ones(len(outcomes))
     shuffled = outcomes.take(np.random.default_rng(1).permutation(len(outcomes)))
-    assert metric.statistic(shuffled, ones) == pytest.approx(metric.statistic(outcomes, ones), abs=1e-12)
+    assert metric.statistic(shuffled, weights) == pytest.approx(
+        metric.statistic(outcomes, weights), abs=1e-12
+    )
 
 
 def test_whole_weights_are_rows_repeated(metric: Metric, outcomes: ClassOutcomes) -> None:
@@ -92,8 +94,8 @@ def test_influence_is_how_the_value_moves_with_a_rows_weight(
 ) -> None:
     metric, outcomes = load_metric(name), random_outcomes(classes, rows=400)
     assert metric.influence is not None
-    step, ones = 1e-5, np.ones(400)
-    values = metric.statistic(outcomes, np.concatenate([[ones], ones + step * np.eye(400)]))
+    step, weights = 1e-5, np.ones(400)
+    values = metric.statistic(outcomes, np.concatenate([[weights], weights + step * np.eye(400)]))
     derivative = 400 * (values[1:] - values[0]) / step
     influence = metric.influence(outcomes)
     assert influence.sum() == pytest.approx(0, abs=1e-9)

@@ -78,8 +78,8 @@ def test_it_is_judged_without_an_interval(tmp_path: Path) -> None:
     metric = hub_metric("share", path=script(tmp_path))
     judged = judge_quality(metric, outcomes([0, 1, 1, 0]), outcomes([0, 1, 0, 0]), [])
     assert (judged.drop_points, judged.interval, judged.verdict) == (25.0, None, None)
-    said = "x: share 0.750 vs 1.000, drop 25.0 points (n=4): not gated"
-    assert message("x", judged) == said
+    line = "x: share 0.750 vs 1.000, drop 25.0 points (n=4): not gated"
+    assert message("x", judged) == line
 
 
 def test_a_budget_on_it_cannot_be_judged(tmp_path: Path) -> None:

@@ -156,9 +156,9 @@ def test_ece_of_many_rows_is_summed_up_some_at_a_time(
 ) -> None:
     sure = np.linspace(0.5, 1.0, 50)
     outcomes = outcomes_of([0, 1] * 25, None, np.stack([sure, 1 - sure], axis=1).tolist())
-    whole = value("ece", outcomes)
+    expected = value("ece", outcomes)
     monkeypatch.setattr("slimgate.judge.metrics.row_sums._ROWS_AT_ONCE", 7)
-    assert value("ece", outcomes) == pytest.approx(whole, rel=1e-14)
+    assert value("ece", outcomes) == pytest.approx(expected, rel=1e-14)
 
 
 def test_a_confidence_between_bins_is_in_the_lower_one(outcomes_of: MakeOutcomes) -> None:

@@ -35,26 +35,28 @@ def two(nats: list[float], tokens: list[int], right: list[int], size: list[int])
 
 
 def test_known_answers() -> None:
-    found = two([6.0, 2.0], [3, 1], [1, 1], [8, 8])
-    assert value_of(load_metric("perplexity"), found) == pytest.approx(exp(8 / 4))
-    assert value_of(load_metric("token_accuracy"), found) == pytest.approx(2 / 4)
-    assert value_of(load_metric("bits_per_byte"), found) == pytest.approx(8 / log(2) / 16)
+    outcomes = two([6.0, 2.0], [3, 1], [1, 1], [8, 8])
+    assert value_of(load_metric("perplexity"), outcomes) == pytest.approx(exp(8 / 4))
+    assert value_of(load_metric("token_accuracy"), outcomes) == pytest.approx(2 / 4)
+    assert value_of(load_metric("bits_per_byte"), outcomes) == pytest.approx(8 / log(2) / 16)
 
 
 def test_guessing_has_a_perplexity_of_the_vocabulary() -> None:
-    found = two([5 * log(1000), 7 * log(1000)], [5, 7], [0, 0], [20, 30])
-    assert value_of(load_metric("perplexity"), found) == pytest.approx(1000)
+    outcomes = two([5 * log(1000), 7 * log(1000)], [5, 7], [0, 0], [20, 30])
+    assert value_of(load_metric("perplexity"), outcomes) == pytest.approx(1000)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_are_repeated_rows_in_any_order_and_scale(name: str) -> None:
-    metric, found = load_metric(name), documents()
-    weights = np.random.default_rng(1).integers(0, 4, len(found)).astype(np.float64)
-    repeated = found.take(np.repeat(np.arange(len(found)), weights.astype(int)))
-    value = float(metric.statistic(found, weights))
+    metric, outcomes = load_metric(name), documents()
+    weights = np.random.default_rng(1).integers(0, 4, len(outcomes)).astype(np.float64)
+    repeated = outcomes.take(np.repeat(np.arange(len(outcomes)), weights.astype(int)))
+    value = float(metric.statistic(outcomes, weights))
     assert value == pytest.approx(value_of(metric, repeated))
-    assert value == pytest.approx(float(metric.statistic(found.take(np.arange(60)[::-1]), 3 * weights[::-1])))
-    assert metric.statistic(found, np.stack([weights, weights])).tolist() == pytest.approx([value] * 2)
+    assert value == pytest.approx(
+        float(metric.statistic(outcomes.take(np.arange(60)[::-1]), 3 * weights[::-1]))
+    )
+    assert metric.statistic(outcomes, np.stack([weights, weights])).tolist() == pytest.approx([value] * 2)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,8 +27,8 @@ def scores(rows: int, seed: int, *, perfect: bool = False) -> Outcomes:
     """Gold scores 0 to 5 with many ties, and answers with noise."""
     rng = np.random.default_rng(seed)
     gold = rng.integers(0, 6, rows).astype(np.float64)
-    said = gold if perfect else np.round(gold + rng.normal(0, 2, rows))
-    return Outcomes(np.arange(rows).astype(np.str_), values={"gold": gold, "score": said}, given=("gold",))
+    answers = gold if perfect else np.round(gold + rng.normal(0, 2, rows))
+    return Outcomes(np.arange(rows).astype(np.str_), values={"gold": gold, "score": answers}, given=("gold",))
 
 
 def spans(rows: int, seed: int, *, perfect: bool = False) -> Outcomes:
@@ -51,10 +51,10 @@ def spans(rows: int, seed: int, *, perfect: bool = False) -> Outcomes:
 def label_sets(rows: int, seed: int, *, perfect: bool = False) -> Outcomes:
     rng = np.random.default_rng(seed)
     gold = (rng.random((rows, 3)) < (0.5, 0.2, 0.7)).astype(np.float64)
-    said = gold if perfect else np.where(rng.random((rows, 3)) < 0.3, 1 - gold, gold)
-    given = tuple(f"gold:{name}" for name in LABELS)
+    answers = gold if perfect else np.where(rng.random((rows, 3)) < 0.3, 1 - gold, gold)
+    columns = tuple(f"gold:{name}" for name in LABELS)
     return Outcomes(
-        np.arange(rows).astype(np.str_), values=multi_label._make_values(LABELS, gold, said), given=given
+        np.arange(rows).astype(np.str_), values=multi_label._make_values(LABELS, gold, answers), given=columns
     )
 
 
@@ -85,8 +85,8 @@ def test_permuting_the_rows_changes_nothing(metric: Metric, outcomes: Outcomes) 
 def test_whole_weights_are_rows_repeated(metric: Metric, outcomes: Outcomes) -> None:
     weights = np.random.default_rng(2).integers(0, 4, len(outcomes))
     repeated = outcomes.take(np.repeat(np.arange(len(outcomes)), weights))
-    found = metric.statistic(outcomes, weights.astype(np.float64))
-    assert found == pytest.approx(value_of(metric, repeated), abs=1e-12)
+    statistic = metric.statistic(outcomes, weights.astype(np.float64))
+    assert statistic == pytest.approx(value_of(metric, repeated), abs=1e-12)
 
 
 def test_many_lines_of_weights_give_what_each_gives_alone(metric: Metric, outcomes: Outcomes) -> None:
@@ -141,23 +141,25 @@ def weighted_correlation(a: Floats, b: Floats, weights: Floats) -> float:
 
 
 def test_correlations_are_those_of_scipy() -> None:
-    found = scores(200, 7)
-    gold, said = found.column("gold"), found.column("score")
-    assert value_of(load_metric("pearson"), found) == pytest.approx(stats.pearsonr(gold, said)[0], abs=1e-12)
-    assert value_of(load_metric("spearman"), found) == pytest.approx(
-        stats.spearmanr(gold, said)[0], abs=1e-12
+    outcomes = scores(200, 7)
+    gold, answers = outcomes.column("gold"), outcomes.column("score")
+    assert value_of(load_metric("pearson"), outcomes) == pytest.approx(
+        stats.pearsonr(gold, answers)[0], abs=1e-12
+    )
+    assert value_of(load_metric("spearman"), outcomes) == pytest.approx(
+        stats.spearmanr(gold, answers)[0], abs=1e-12
     )
     weights = np.random.default_rng(8).random(200)
-    weighted = weighted_correlation(gold, said, weights)
-    assert load_metric("pearson").statistic(found, weights) == pytest.approx(weighted, abs=1e-12)
+    weighted = weighted_correlation(gold, answers, weights)
+    assert load_metric("pearson").statistic(outcomes, weights) == pytest.approx(weighted, abs=1e-12)
 
 
 def test_a_model_that_always_says_the_same_has_correlation_zero() -> None:
-    found = Outcomes(
+    outcomes = Outcomes(
         np.array(["a", "b"]), values={"gold": np.array([1.0, 2.0]), "score": np.array([3.0, 3.0])}
     )
-    assert value_of(load_metric("pearson"), found) == 0
-    assert value_of(load_metric("spearman"), found) == 0
+    assert value_of(load_metric("pearson"), outcomes) == 0
+    assert value_of(load_metric("spearman"), outcomes) == 0
 
 
 @pytest.mark.parametrize(
@@ -168,9 +170,9 @@ def test_a_model_that_always_says_the_same_has_correlation_zero() -> None:
     ],
 )
 def test_errors_of_scores_are_scikit_learns(name: str, expected: Callable[..., float]) -> None:
-    found, weights = scores(120, 9), np.random.default_rng(0).random(120)
-    value = expected(found.column("gold"), found.column("score"), sample_weight=weights)
-    assert load_metric(name).statistic(found, weights) == pytest.approx(value, abs=1e-12)
+    outcomes, weights = scores(120, 9), np.random.default_rng(0).random(120)
+    value = expected(outcomes.column("gold"), outcomes.column("score"), sample_weight=weights)
+    assert load_metric(name).statistic(outcomes, weights) == pytest.approx(value, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -183,21 +185,23 @@ def test_errors_of_scores_are_scikit_learns(name: str, expected: Callable[..., f
     ],
 )
 def test_metrics_of_label_sets_are_scikit_learns(name: str, expected: Callable[..., float]) -> None:
-    found, weights = label_sets(120, 10), np.random.default_rng(0).random(120)
-    gold, said = (np.stack([found.column(f"{of}:{c}") for c in LABELS], axis=1) for of in ("gold", "said"))
-    value = expected(gold, said, sample_weight=weights)
-    assert load_metric(name).statistic(found, weights) == pytest.approx(value, abs=1e-12)
+    outcomes, weights = label_sets(120, 10), np.random.default_rng(0).random(120)
+    gold, answers = (
+        np.stack([outcomes.column(f"{of}:{c}") for c in LABELS], axis=1) for of in ("gold", "said")
+    )
+    value = expected(gold, answers, sample_weight=weights)
+    assert load_metric(name).statistic(outcomes, weights) == pytest.approx(value, abs=1e-12)
 
 
 def test_an_unused_label_counts_as_zero_in_the_macro_mean() -> None:
-    gold, said = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 0.0], [1.0, 0.0]])
-    found = Outcomes(
+    gold, answers = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    outcomes = Outcomes(
         np.array(["a", "b"]),
-        values=multi_label._make_values(("x", "y"), gold, said),
+        values=multi_label._make_values(("x", "y"), gold, answers),
         given=("gold:x", "gold:y"),
     )
-    assert value_of(load_metric("labels_f1_macro"), found) == 0.5
-    assert value_of(load_metric("labels_f1_micro"), found) == 1
+    assert value_of(load_metric("labels_f1_macro"), outcomes) == 0.5
+    assert value_of(load_metric("labels_f1_micro"), outcomes) == 1
 
 
 def test_known_counts_of_spans_give_the_known_f1() -> None:
@@ -207,8 +211,8 @@ def test_known_counts_of_spans_give_the_known_f1() -> None:
         "spans_predicted": np.array([2.0, 2.0]),
         "spans_gold": np.array([3.0, 3.0]),
     }
-    found = Outcomes(np.array(["a", "b"]), values=values)
+    outcomes = Outcomes(np.array(["a", "b"]), values=values)
     names = ("span_precision", "span_recall", "span_f1")
-    assert [value_of(load_metric(name), found) for name in names] == [0.75, 0.5, 0.6]
+    assert [value_of(load_metric(name), outcomes) for name in names] == [0.75, 0.5, 0.6]
     nothing = Outcomes(np.array(["a", "b"]), values={name: np.zeros(2) for name in values})
     assert [value_of(load_metric(name), nothing) for name in names] == [0, 0, 0]

@@ -13,11 +13,11 @@ from slimgate.outcomes import ClassOutcomes
 POSITIVES, NEGATIVES = 900, 2_100
 
 
-def outcomes_of(found: int, *, false_alarms: int = 0, groups: bool = False) -> ClassOutcomes:
-    """900 positives, of which `found` are predicted, and 2,100 negatives with so many false alarms."""
+def outcomes_of(hits: int, *, false_alarms: int = 0, groups: bool = False) -> ClassOutcomes:
+    """900 positives, of which `hits` are predicted, and 2,100 negatives with so many false alarms."""
     labels = np.repeat([1, 0], [POSITIVES, NEGATIVES])
     predictions = np.zeros(len(labels), dtype=np.int64)
-    predictions[:found] = 1
+    predictions[:hits] = 1
     predictions[POSITIVES : POSITIVES + false_alarms] = 1
     return ClassOutcomes(
         ids=np.array([f"r{k}" for k in range(len(labels))]),
@@ -32,24 +32,24 @@ def outcomes_of(found: int, *, false_alarms: int = 0, groups: bool = False) -> C
 def test_the_interval_is_that_of_accuracy_on_the_positive_rows(groups: bool) -> None:
     teacher, variant = outcomes_of(880, groups=groups), outcomes_of(860, false_alarms=50, groups=groups)
     positive = np.arange(POSITIVES)
-    found = judge_quality(load_metric("recall"), teacher, variant, [])
+    judged = judge_quality(load_metric("recall"), teacher, variant, [])
     same = judge_quality(
         load_metric("accuracy"), teacher.take(positive), variant.take(positive), [], resamples=10
     )
-    assert found.teacher == same.teacher == pytest.approx(880 / 900)
-    assert found.drop_points == same.drop_points == pytest.approx(100 * 20 / 900)
-    assert found.interval is not None
+    assert judged.teacher == same.teacher == pytest.approx(880 / 900)
+    assert judged.drop_points == same.drop_points == pytest.approx(100 * 20 / 900)
+    assert judged.interval is not None
     assert same.interval is not None
     # accuracy of single rows has Tango's interval, that of groups the same bound as recall
-    assert found.interval == pytest.approx(same.interval, abs=0.0 if groups else 0.3)
+    assert judged.interval == pytest.approx(same.interval, abs=0.0 if groups else 0.3)
 
 
 @pytest.mark.parametrize(("limit", "verdict"), [(0.25, Verdict.INCONCLUSIVE), (0.5, Verdict.PASS)])
 def test_rows_that_no_sample_showed_are_allowed_for(limit: float, verdict: Verdict) -> None:
     """Of 900 positives 0.25 points are 2.3 rows: none of them is lost in 10 % of the samples."""
     same = outcomes_of(880)
-    found = judge_quality(load_metric("recall"), same, same, [QualityBudget("drop_points", limit)])
-    assert found.verdict is verdict
+    judged = judge_quality(load_metric("recall"), same, same, [QualityBudget("drop_points", limit)])
+    assert judged.verdict is verdict
 
 
 def test_rows_without_a_positive_are_an_error() -> None:

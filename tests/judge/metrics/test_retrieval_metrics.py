@@ -22,8 +22,8 @@ def outcomes(ranks: list[float], gains: list[float] | None = None) -> Outcomes:
 
 
 def test_values_by_hand() -> None:
-    found = outcomes([1, 2, 5, 10, 20], [1.0, 0.6, 0.4, 0.3, 0.0])
-    values = {name: value_of(load_metric(name), found) for name in NAMES}
+    queries = outcomes([1, 2, 5, 10, 20], [1.0, 0.6, 0.4, 0.3, 0.0])
+    values = {name: value_of(load_metric(name), queries) for name in NAMES}
     assert values["recall_at_1"] == pytest.approx(1 / 5)
     assert values["recall_at_5"] == pytest.approx(3 / 5)
     assert values["recall_at_10"] == pytest.approx(4 / 5)
@@ -33,9 +33,9 @@ def test_values_by_hand() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_queries_changes_nothing(name: str) -> None:
-    found = outcomes([1, 2, 5, 10, 20])
-    turned = found.take(np.asarray([4, 2, 0, 1, 3]))
-    assert value_of(load_metric(name), turned) == pytest.approx(value_of(load_metric(name), found))
+    queries = outcomes([1, 2, 5, 10, 20])
+    turned = queries.take(np.asarray([4, 2, 0, 1, 3]))
+    assert value_of(load_metric(name), turned) == pytest.approx(value_of(load_metric(name), queries))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -162,10 +162,10 @@ def test_the_best_reference_counts() -> None:
 @pytest.mark.parametrize("name", score_names())
 def test_every_score_is_a_metric_from_0_to_1(name: str) -> None:
     needed = {"regex": {"pattern": "x"}, "passes_tests": CONSENT}
-    own = load_score(name, needed.get(name, {}))
+    score = load_score(name, needed.get(name, {}))
     for answer in ("", "x", "42", "\x00", "{}"):
         for reference in ("", "x", "42"):
-            assert 0 <= own.rate(answer, reference) <= 1
+            assert 0 <= score.rate(answer, reference) <= 1
     metric = load_metric(name)
     is_better_higher = name != "refused"
     assert (metric.needs, metric.value_range) == (name, (0.0, 1.0))

@@ -24,23 +24,23 @@ def texts(*values: str | None) -> pa.Array:
 def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
     rng = np.random.default_rng(0)
     ids = pa.array([f"row {k}" for k in rng.permutation(50)], TEXT)
-    others = ids.take(pa.array(rng.permutation(50)))
-    found = codes.match_ids(ids, codes.by_id(ids), others, codes.by_id(others))
-    assert found is not None
-    assert found.tolist() == pc.index_in(ids, value_set=others).to_pylist()
+    shuffled = ids.take(pa.array(rng.permutation(50)))
+    matches = codes.match_ids(ids, codes.by_id(ids), shuffled, codes.by_id(shuffled))
+    assert matches is not None
+    assert matches.tolist() == pc.index_in(ids, value_set=shuffled).to_pylist()
 
 
 def test_other_ids_or_fewer_are_not_matched() -> None:
-    one = texts("a", "b", "c", "d")
+    ids = texts("a", "b", "c", "d")
     for other in (texts("a", "b", "c", "e"), texts("a", "b", "c")):
-        assert codes.match_ids(one, codes.by_id(one), other, codes.by_id(other)) is None
+        assert codes.match_ids(ids, codes.by_id(ids), other, codes.by_id(other)) is None
 
 
 def test_ids_that_stand_twice_are_named_in_their_order() -> None:
     ids = texts("d", "b", "a", "b", "c", "d", "d")
     assert codes.find_duplicates(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
-    for whole in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
-        assert codes.find_duplicates(whole, codes.by_id(whole)).to_pylist() == []
+    for unique in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
+        assert codes.find_duplicates(unique, codes.by_id(unique)).to_pylist() == []
 
 
 def test_rows_in_order_are_not_sorted() -> None:
@@ -57,6 +57,6 @@ def test_blocks_of_words_become_one_column_of_codes() -> None:
 
 
 def test_columns_of_words_differ_by_text_and_not_by_code() -> None:
-    one, other = encode_blocks([texts("x", "y", "x", "y")]), encode_blocks([texts("y", "y", "x", "z")])
-    assert find_different(one, other).tolist() == [0, 3]
+    column, other = encode_blocks([texts("x", "y", "x", "y")]), encode_blocks([texts("y", "y", "x", "z")])
+    assert find_different(column, other).tolist() == [0, 3]
     assert find_different(texts("a", "b"), texts("a", "c")).tolist() == [1]

@@ -41,39 +41,41 @@ def wrong(rows: int, answer: str | None = None) -> list[str]:
 
 @pytest.mark.parametrize("name", ["f1_macro", "precision_macro", "recall_macro", "balanced_accuracy"])
 def test_a_stray_prediction_never_makes_a_loss_a_gain(tmp_path: Path, name: str) -> None:
-    found = pair(tmp_path, {"prediction": wrong(6, "unknown")}, {"prediction": wrong(80)})
-    assert found.teacher.label_set == ("neg", "pos")
-    assert found.teacher.strays == 1
-    judged = judge_quality(load_metric(name), found.teacher, found.variant, [QualityBudget("drop_points", 2)])
+    paired = pair(tmp_path, {"prediction": wrong(6, "unknown")}, {"prediction": wrong(80)})
+    assert paired.teacher.label_set == ("neg", "pos")
+    assert paired.teacher.strays == 1
+    judged = judge_quality(
+        load_metric(name), paired.teacher, paired.variant, [QualityBudget("drop_points", 2)]
+    )
     assert judged.verdict is Verdict.FAIL
     assert judged.strays == (6, 0)
     assert judged.drop_points > 15
 
 
 def test_a_stray_is_wrong_and_no_class_of_the_mean(tmp_path: Path) -> None:
-    found = pair(tmp_path, {"prediction": wrong(4, "unknown")}, {"prediction": LABELS})
+    paired = pair(tmp_path, {"prediction": wrong(4, "unknown")}, {"prediction": LABELS})
     # 2 of 200 rows of each class are lost, and no other row is said to be of it: F1 = 2 * 198 / (200 + 198)
-    assert value_of(load_metric("f1_macro"), found.teacher) == pytest.approx(396 / 398)
-    assert value_of(load_metric("accuracy"), found.teacher) == 396 / 400
-    assert value_of(load_metric("f1_macro"), found.variant) == 1
+    assert value_of(load_metric("f1_macro"), paired.teacher) == pytest.approx(396 / 398)
+    assert value_of(load_metric("accuracy"), paired.teacher) == 396 / 400
+    assert value_of(load_metric("f1_macro"), paired.variant) == 1
 
 
 def test_different_strays_are_one_class_for_a_metric(tmp_path: Path) -> None:
-    many = [f"text {row}" for row in range(90)] + LABELS[90:]
-    found = pair(tmp_path, {"prediction": LABELS}, {"prediction": many})
-    assert found.variant.strays == 90
+    strays = [f"text {row}" for row in range(90)] + LABELS[90:]
+    paired = pair(tmp_path, {"prediction": LABELS}, {"prediction": strays})
+    assert paired.variant.strays == 90
     single = pair(tmp_path, {"prediction": LABELS}, {"prediction": wrong(90, "text")})
     for name in ("f1_macro", "mcc", "accuracy"):
         metric = load_metric(name)
-        assert value_of(metric, found.variant) == value_of(metric, single.variant)
+        assert value_of(metric, paired.variant) == value_of(metric, single.variant)
 
 
 def test_a_class_of_both_files_probabilities_is_a_label(tmp_path: Path) -> None:
     columns = {"p_neg": [0.5, 0.2] * 200, "p_pos": [0.3, 0.6] * 200, "p_neutral": [0.2, 0.2] * 200}
-    found = pair(tmp_path, columns, columns)
-    assert found.teacher.label_set == ("neg", "neutral", "pos")
+    paired = pair(tmp_path, columns, columns)
+    assert paired.teacher.label_set == ("neg", "neutral", "pos")
     judged = judge_quality(
-        load_metric("f1_macro"), found.teacher, found.variant, [QualityBudget("drop_points", 5)]
+        load_metric("f1_macro"), paired.teacher, paired.variant, [QualityBudget("drop_points", 5)]
     )
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert judged.withheld == "no gate row has the label neutral, which counts as much as every other"
@@ -82,11 +84,11 @@ def test_a_class_of_both_files_probabilities_is_a_label(tmp_path: Path) -> None:
 def test_a_class_of_one_files_probabilities_is_a_stray(tmp_path: Path) -> None:
     columns = {"p_neg": [0.7, 0.2] * 200, "p_pos": [0.3, 0.8] * 200}
     odd = {"p_neg": [0.5, 0.2] * 200, "p_pos": [0.3, 0.6] * 200, "p_none": [0.2, 0.2] * 200}
-    found = pair(tmp_path, odd, columns)
-    assert found.teacher.label_set == ("neg", "pos")
-    assert found.teacher.strays == 1
+    paired = pair(tmp_path, odd, columns)
+    assert paired.teacher.label_set == ("neg", "pos")
+    assert paired.teacher.strays == 1
     # brier of two labels is half the sum over all three: rows of neg (0.25 + 0.09 + 0.04) / 2, of pos 0.12
-    assert value_of(load_metric("brier"), found.teacher) == pytest.approx((0.19 + 0.12) / 2)
+    assert value_of(load_metric("brier"), paired.teacher) == pytest.approx((0.19 + 0.12) / 2)
 
 
 @pytest.mark.parametrize("label", ["Pos", " pos", "POS", "pos "])
@@ -149,9 +151,9 @@ def test_numbered_probabilities_are_of_labels_that_agree(tmp_path: Path) -> None
     turned = {"p_0": numbered["p_1"], "p_1": numbered["p_0"]}
     with pytest.raises(DataError, match=r"is the prediction on only 0\.0 % of the rows"):
         pair(tmp_path, {**turned, "prediction": LABELS}, {"prediction": LABELS})
-    found = pair(tmp_path, turned, {"prediction": LABELS}, labels=("pos", "neg"))
-    assert value_of(load_metric("accuracy"), found.teacher) == 1
-    assert value_of(load_metric("log_loss"), found.teacher) == pytest.approx(0.1054, abs=1e-4)
+    paired = pair(tmp_path, turned, {"prediction": LABELS}, labels=("pos", "neg"))
+    assert value_of(load_metric("accuracy"), paired.teacher) == 1
+    assert value_of(load_metric("log_loss"), paired.teacher) == pytest.approx(0.1054, abs=1e-4)
 
 
 def test_a_missing_number_is_a_missing_prediction(tmp_path: Path) -> None:
@@ -170,8 +172,8 @@ def test_a_class_with_probabilities_in_one_file_only_is_refused(tmp_path: Path) 
     narrow, wide = {"p_neg": [1.0] * 400}, {"p_neg": [0.9, 0.2] * 200, "p_pos": [0.1, 0.8] * 200}
     with pytest.raises(DataError, match=r't\.jsonl has no probability of "pos", but .*v\.jsonl has one'):
         pair(tmp_path, {**narrow, "prediction": LABELS}, wide)
-    both = pair(tmp_path, {**narrow, "prediction": LABELS}, {**narrow, "prediction": wrong(3)})
-    assert sum("taken as 0" in warning for warning in both.warnings) == 2
+    paired = pair(tmp_path, {**narrow, "prediction": LABELS}, {**narrow, "prediction": wrong(3)})
+    assert sum("taken as 0" in warning for warning in paired.warnings) == 2
 
 
 def test_files_with_the_same_answers_are_warned_of(tmp_path: Path) -> None:

@@ -32,22 +32,22 @@ def read(path: Path, **columns: Any) -> Predictions:
 
 def pair(folder: Path, teacher: dict[str, Any], variant: dict[str, Any]) -> Pair:
     files = (write_predictions(folder / "t.jsonl", teacher), write_predictions(folder / "v.jsonl", variant))
-    one, other = (read_predictions(file, NAMES) for file in files)
-    return pair_predictions(one, other)
+    first, other = (read_predictions(file, NAMES) for file in files)
+    return pair_predictions(first, other)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_format_says_the_same(tmp_path: Path, suffix: str) -> None:
-    found = read(tmp_path / f"rows{suffix}", **PLAIN, **SCORES, group=["g", "g", "h"], text=["1", "2", "3"])
-    assert found.ids.to_pylist() == PLAIN["id"]
-    assert found.labels.to_pylist() == PLAIN["label"]
-    assert found.predictions is not None
-    assert found.predictions.to_pylist() == PLAIN["prediction"]
-    assert found.groups is not None
-    assert found.groups.to_pylist() == ["g", "g", "h"]
-    assert found.classes == ("x", "y")
-    assert found.probabilities is not None
-    assert found.probabilities.tolist() == [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
+    file = read(tmp_path / f"rows{suffix}", **PLAIN, **SCORES, group=["g", "g", "h"], text=["1", "2", "3"])
+    assert file.ids.to_pylist() == PLAIN["id"]
+    assert file.labels.to_pylist() == PLAIN["label"]
+    assert file.predictions is not None
+    assert file.predictions.to_pylist() == PLAIN["prediction"]
+    assert file.groups is not None
+    assert file.groups.to_pylist() == ["g", "g", "h"]
+    assert file.classes == ("x", "y")
+    assert file.probabilities is not None
+    assert file.probabilities.tolist() == [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
 
 
 @pytest.mark.parametrize("late", [{"group": "g"}, {"p_x": 0.5}, {"p_x": 0.5, "p_y": 0.5}], ids=str)
@@ -86,34 +86,34 @@ def test_ids_and_labels_are_text_as_written(tmp_path: Path, suffix: str) -> None
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_whole_numbers_that_pandas_made_floats_are_whole(tmp_path: Path, suffix: str) -> None:
-    found = read(tmp_path / f"rows{suffix}", id=[7.0, 8.0], label=[1.0, 0.0], prediction=[1.5, 0.0])
-    assert found.ids.to_pylist() == ["7", "8"]
-    assert found.predictions is not None
-    assert found.predictions.to_pylist() == ["1.5", "0"]
+    file = read(tmp_path / f"rows{suffix}", id=[7.0, 8.0], label=[1.0, 0.0], prediction=[1.5, 0.0])
+    assert file.ids.to_pylist() == ["7", "8"]
+    assert file.predictions is not None
+    assert file.predictions.to_pylist() == ["1.5", "0"]
 
 
 def test_a_tsv_with_quotes_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     path.write_bytes('\ufeffid\tlabel\tprediction\r\n"a\tb"\t"say ""x"""\tü\r\n"c\nd"\ty\ty\r\n'.encode())
-    found = read_predictions(path, NAMES)
-    assert found.ids.to_pylist() == ["a\tb", "c\nd"]
-    assert found.labels.to_pylist() == ['say "x"', "y"]
+    file = read_predictions(path, NAMES)
+    assert file.ids.to_pylist() == ["a\tb", "c\nd"]
+    assert file.labels.to_pylist() == ['say "x"', "y"]
 
 
-@pytest.mark.parametrize("given", [{"prob_x": SCORES["p_x"], "prob_y": SCORES["p_y"]}, SCORES])
-def test_without_predictions_the_most_probable_class_is_one(tmp_path: Path, given: dict[str, Any]) -> None:
-    rows = {"id": PLAIN["id"], "label": PLAIN["label"], **given}
-    found = pair(tmp_path, rows, shuffled(rows))
-    assert found.teacher.classes == ("x", "y")
-    assert found.teacher.predictions.tolist() == found.variant.predictions.tolist() == [0, 1, 1]
-    assert [text.partition(":")[0] for text in found.warnings] == ["all 3 answers are the same"]
+@pytest.mark.parametrize("scores", [{"prob_x": SCORES["p_x"], "prob_y": SCORES["p_y"]}, SCORES])
+def test_without_predictions_the_most_probable_class_is_one(tmp_path: Path, scores: dict[str, Any]) -> None:
+    rows = {"id": PLAIN["id"], "label": PLAIN["label"], **scores}
+    paired = pair(tmp_path, rows, shuffled(rows))
+    assert paired.teacher.classes == ("x", "y")
+    assert paired.teacher.predictions.tolist() == paired.variant.predictions.tolist() == [0, 1, 1]
+    assert [text.partition(":")[0] for text in paired.warnings] == ["all 3 answers are the same"]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_probabilities_as_a_mapping(tmp_path: Path, suffix: str) -> None:
     rows = [{"x": 0.75, "y": 0.25}, {"x": 0, "y": 1}, {"y": 0.5, "x": 0.5}]
-    found = read(tmp_path / f"rows{suffix}", id=["a", "b", "c"], label=["x", "y", "x"], probabilities=rows)
-    assert dict(zip(found.classes, np.asarray(found.probabilities).T.tolist(), strict=True)) == {
+    file = read(tmp_path / f"rows{suffix}", id=["a", "b", "c"], label=["x", "y", "x"], probabilities=rows)
+    assert dict(zip(file.classes, np.asarray(file.probabilities).T.tolist(), strict=True)) == {
         "x": [0.75, 0.0, 0.5],
         "y": [0.25, 1.0, 0.5],
     }
@@ -124,9 +124,9 @@ def test_a_class_a_mapping_lacks_is_0_also_in_earlier_blocks(
 ) -> None:
     monkeypatch.setattr("slimgate.logs.predictions.jsonl.BLOCK", 2)
     rows = [{"x": 1}, {"x": 1}, {"x": 0.5, "y": 0.5}, {"y": 1}, {"x": 1}]
-    found = read(tmp_path / "rows.jsonl", id=[*"abcde"], label=["x"] * 5, probabilities=rows)
-    assert found.classes == ("x", "y")
-    assert np.asarray(found.probabilities).tolist() == [[1, 0], [1, 0], [0.5, 0.5], [0, 1], [1, 0]]
+    file = read(tmp_path / "rows.jsonl", id=[*"abcde"], label=["x"] * 5, probabilities=rows)
+    assert file.classes == ("x", "y")
+    assert np.asarray(file.probabilities).tolist() == [[1, 0], [1, 0], [0.5, 0.5], [0, 1], [1, 0]]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -138,24 +138,24 @@ def test_a_list_of_probabilities_is_in_the_order_of_the_classes(
 ) -> None:
     rows = {"id": ["a", "b"], "label": labels, "probabilities": [[0.75, 0.25], [0.4, 0.6]]}
     file = read(tmp_path / f"rows{suffix}", **rows, prediction=labels)
-    found = pair_predictions(file, file)
-    assert found.teacher.classes == classes
-    assert found.teacher.labels.tolist() == [0, 1]
-    assert np.asarray(found.teacher.probabilities).tolist() == rows["probabilities"]
-    *mapped, same = found.warnings
+    paired = pair_predictions(file, file)
+    assert paired.teacher.classes == classes
+    assert paired.teacher.labels.tolist() == [0, 1]
+    assert np.asarray(paired.teacher.probabilities).tolist() == rows["probabilities"]
+    *mapped, same = paired.warnings
     assert same.startswith("all 2 answers are the same")
     assert len(mapped) == (0 if classes == ("0", "1") else 2)
 
 
 def test_the_number_of_classes_orders_them_as_numbers(tmp_path: Path) -> None:
     rows = {"id": [*range(11)], "label": [*range(11)], "probabilities": np.eye(11).tolist()}
-    found = pair(tmp_path, rows, rows)
-    assert found.teacher.classes == tuple(map(str, range(11)))
-    assert np.array_equal(found.teacher.predictions, found.teacher.labels)
+    paired = pair(tmp_path, rows, rows)
+    assert paired.teacher.classes == tuple(map(str, range(11)))
+    assert np.array_equal(paired.teacher.predictions, paired.teacher.labels)
 
 
 def test_slimgates_own_outcomes_have_their_class_names(tmp_path: Path) -> None:
-    own = ClassOutcomes(
+    outcomes = ClassOutcomes(
         np.array(["a", "b", "c"]),
         np.array([1, 0, 1]),
         np.array([1, 0, 0]),
@@ -163,18 +163,18 @@ def test_slimgates_own_outcomes_have_their_class_names(tmp_path: Path) -> None:
         np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]]),
         groups=np.array([5, 5, 6]),
     )
-    write_outcomes(own, tmp_path / "own.parquet")
+    write_outcomes(outcomes, tmp_path / "own.parquet")
     rows = {"id": ["c", "a", "b"], "label": ["ant", "ant", "zebra"], "prediction": ["ant", "ant", "zebra"]}
     file = read(tmp_path / "other.csv", **rows)
-    found = pair_predictions(read_predictions(tmp_path / "own.parquet", NAMES), file)
-    assert found.teacher.classes == ("ant", "zebra")
-    assert found.teacher.labels.tolist() == [0, 1, 0]
-    assert found.teacher.predictions.tolist() == [0, 1, 1]
-    assert np.asarray(found.teacher.probabilities).tolist() == [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
-    assert found.variant.predictions.tolist() == [0, 1, 0]
-    assert found.teacher.groups is not None
-    assert found.teacher.groups.tolist() == [0, 0, 1]
-    assert np.array_equal(np.asarray(found.variant.groups), found.teacher.groups)
+    paired = pair_predictions(read_predictions(tmp_path / "own.parquet", NAMES), file)
+    assert paired.teacher.classes == ("ant", "zebra")
+    assert paired.teacher.labels.tolist() == [0, 1, 0]
+    assert paired.teacher.predictions.tolist() == [0, 1, 1]
+    assert np.asarray(paired.teacher.probabilities).tolist() == [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
+    assert paired.variant.predictions.tolist() == [0, 1, 0]
+    assert paired.teacher.groups is not None
+    assert paired.teacher.groups.tolist() == [0, 0, 1]
+    assert np.array_equal(np.asarray(paired.variant.groups), paired.teacher.groups)
 
 
 def test_rows_are_matched_by_id_in_the_order_of_the_teacher(tmp_path: Path) -> None:
@@ -186,22 +186,22 @@ def test_rows_are_matched_by_id_in_the_order_of_the_teacher(tmp_path: Path) -> N
         "label": names[rng.integers(0, 3, 200)].tolist(),
         **{f"p_{name}": scores[:, k].tolist() for k, name in enumerate(names)},
     }
-    found = pair(tmp_path, rows, shuffled(rows))
-    assert found.teacher.ids.tolist() == rows["id"]
-    for one in (found.teacher, found.variant):
-        assert np.array_equal(np.asarray(one.probabilities), scores)
-        assert np.array_equal(one.predictions, scores.argmax(axis=1))
-        assert names[one.labels].tolist() == rows["label"]
+    paired = pair(tmp_path, rows, shuffled(rows))
+    assert paired.teacher.ids.tolist() == rows["id"]
+    for outcomes in (paired.teacher, paired.variant):
+        assert np.array_equal(np.asarray(outcomes.probabilities), scores)
+        assert np.array_equal(outcomes.predictions, scores.argmax(axis=1))
+        assert names[outcomes.labels].tolist() == rows["label"]
 
 
 def test_a_class_of_one_file_only_is_a_class_of_both(tmp_path: Path) -> None:
     three = {**PLAIN, "p_x": [0.9, 0.2, 0.4], "p_y": [0.1, 0.7, 0.6], "p_z": [0, 0.1, 0]}
-    found = pair(tmp_path, {**PLAIN, **SCORES}, {**three, "prediction": ["x", "z", "y"]})
-    assert found.teacher.classes == found.variant.classes == ("x", "y", "z")
-    assert np.asarray(found.teacher.probabilities)[:, 2].tolist() == [0, 0, 0]
-    predicted, unsure = found.warnings
+    paired = pair(tmp_path, {**PLAIN, **SCORES}, {**three, "prediction": ["x", "z", "y"]})
+    assert paired.teacher.classes == paired.variant.classes == ("x", "y", "z")
+    assert np.asarray(paired.teacher.probabilities)[:, 2].tolist() == [0, 0, 0]
+    predicted, unsure = paired.warnings
     assert predicted.endswith('v.jsonl predicts "z", which is not a label, in 1 rows: counted as wrong')
-    assert found.teacher.label_set == ("x", "y")
+    assert paired.teacher.label_set == ("x", "y")
     assert "in 1 rows the prediction is not the most probable class" in unsure
 
 
@@ -214,18 +214,18 @@ def test_a_label_without_a_probability_is_said(tmp_path: Path) -> None:
 def test_long_ids_match_in_full_and_are_shown_short(tmp_path: Path) -> None:
     ids = ["x" * 100 + end for end in "abc"]
     rows = {**PLAIN, "id": ids}
-    found = pair(tmp_path, rows, shuffled(rows))
-    assert found.variant.predictions.tolist() == [0, 1, 1]
-    assert found.teacher.ids.tolist() == ["x" * 64] * 3
+    paired = pair(tmp_path, rows, shuffled(rows))
+    assert paired.variant.predictions.tolist() == [0, 1, 1]
+    assert paired.teacher.ids.tolist() == ["x" * 64] * 3
 
 
 def test_columns_of_other_names(tmp_path: Path) -> None:
     rows = {"key": ["a"], "gold": ["x"], "answer": ["y"], "doc": ["d"], "id": ["?"]}
     names = ColumnNames("key", "gold", "answer", "doc", frozenset({"id", "label", "prediction", "group"}))
-    found = read_predictions(write_predictions(tmp_path / "rows.csv", rows), names)
-    assert (found.ids[0].as_py(), found.labels[0].as_py()) == ("a", "x")
-    assert found.groups is not None
-    assert found.groups.to_pylist() == ["d"]
+    file = read_predictions(write_predictions(tmp_path / "rows.csv", rows), names)
+    assert (file.ids[0].as_py(), file.labels[0].as_py()) == ("a", "x")
+    assert file.groups is not None
+    assert file.groups.to_pylist() == ["d"]
 
 
 BAD_COLUMNS = {
@@ -425,8 +425,8 @@ def test_an_index_beyond_slimgates_own_classes(tmp_path: Path) -> None:
 
 
 def test_a_long_text_in_another_column_is_no_hindrance(tmp_path: Path) -> None:
-    found = read(tmp_path / "rows.csv", **PLAIN, text=["short", "long " * 500_000, "short"])
-    assert found.ids.to_pylist() == PLAIN["id"]
+    file = read(tmp_path / "rows.csv", **PLAIN, text=["short", "long " * 500_000, "short"])
+    assert file.ids.to_pylist() == PLAIN["id"]
 
 
 FOUR = {"id": ["a", "b", "c", "d"], "label": ["0", "1", "2", "3"]}

@@ -25,9 +25,9 @@ LABELS = np.tile(["cold", "warm"], 1000)
 
 def answers(wrong: int) -> ClassOutcomes:
     """Outcomes with the first `wrong` rows wrong."""
-    given = LABELS.copy()
-    given[:wrong] = np.where(given[:wrong] == "cold", "warm", "cold")
-    return class_outcomes(LABELS, given)
+    predictions = LABELS.copy()
+    predictions[:wrong] = np.where(predictions[:wrong] == "cold", "warm", "cold")
+    return class_outcomes(LABELS, predictions)
 
 
 def test_a_variant_that_loses_little_passes_with_its_judgement() -> None:
@@ -51,10 +51,10 @@ def test_a_variant_that_does_not_pass_is_an_error_with_its_line(wrong: int, budg
 
 def test_prediction_files_are_read_as_the_command_reads_them(tmp_path: Path) -> None:
     for name, wrong in (("teacher", 100), ("student", 104), ("broken", 300)):
-        one = answers(wrong)
+        outcomes = answers(wrong)
         rows = "".join(
-            f"{number},{LABELS[number]},{one.classes[predicted]}\n"
-            for number, predicted in enumerate(one.predictions)
+            f"{number},{LABELS[number]},{outcomes.classes[predicted]}\n"
+            for number, predicted in enumerate(outcomes.predictions)
         )
         (tmp_path / f"{name}.csv").write_text("id,label,prediction\n" + rows)
     judged = assert_within(tmp_path / "teacher.csv", str(tmp_path / "student.csv"), metric="f1_macro")
@@ -124,13 +124,13 @@ def test_wrong_use_is_told() -> None:
 
 
 def test_outcomes_are_made_of_lists_of_any_labels() -> None:
-    found = class_outcomes([3, 10, 3], [3, 3, 10], groups=["a", "b", "a"])
-    assert found.classes == ("3", "10")
-    assert found.labels.tolist() == [0, 1, 0]
-    assert found.predictions.tolist() == [0, 0, 1]
-    assert found.groups is not None
-    assert found.groups.tolist() == [0, 1, 0]
-    assert found.ids.tolist() == ["0", "1", "2"]
+    outcomes = class_outcomes([3, 10, 3], [3, 3, 10], groups=["a", "b", "a"])
+    assert outcomes.classes == ("3", "10")
+    assert outcomes.labels.tolist() == [0, 1, 0]
+    assert outcomes.predictions.tolist() == [0, 0, 1]
+    assert outcomes.groups is not None
+    assert outcomes.groups.tolist() == [0, 1, 0]
+    assert outcomes.ids.tolist() == ["0", "1", "2"]
     chances = [[0.2, 0.8], [0.6, 0.4]]
     by_chance = class_outcomes(["no", "no"], probabilities=chances, classes=["no", "yes"], ids=["x", "y"])
     assert by_chance.predictions.tolist() == [1, 0]
@@ -139,7 +139,7 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "given", "message"),
+    ("labels", "arguments", "message"),
     [
         (["no"], {}, "give predictions, or probabilities and classes"),
         (
@@ -183,9 +183,11 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
         (["no"], {"probabilities": [[1.0, float("nan")]], "classes": ["no", "yes"]}, "(first: row 0)"),
     ],
 )
-def test_outcomes_that_cannot_be_are_refused(labels: list[Any], given: dict[str, Any], message: str) -> None:
+def test_outcomes_that_cannot_be_are_refused(
+    labels: list[Any], arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(MeasureError, match=re.escape(message)):
-        class_outcomes(labels, **given)
+        class_outcomes(labels, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +215,8 @@ def test_outcomes_that_cannot_be_are_refused(labels: list[Any], given: dict[str,
 )
 def test_arrays_tensors_and_series_give_the_same_outcomes(make: Callable[[list[float]], Any]) -> None:
     stated = class_outcomes([0, 1, 0], [0, 1, 1], positive=1)
-    made = class_outcomes(make([0.0, 1.0, 0.0]), make([0, 1, 1]), positive=make([1.0])[0])
-    assert (made.classes, made.positive, made.labels.tolist(), made.predictions.tolist()) == (
+    outcomes = class_outcomes(make([0.0, 1.0, 0.0]), make([0, 1, 1]), positive=make([1.0])[0])
+    assert (outcomes.classes, outcomes.positive, outcomes.labels.tolist(), outcomes.predictions.tolist()) == (
         stated.classes,
         "1",
         [0, 1, 0],
@@ -261,9 +263,9 @@ def test_a_variant_that_is_better_is_not_equivalent(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"drop -6.0 points .* budget ±1.0 .*: FAIL"):
         assert_within(answers(220), answers(100), equivalent_points=1.0)
     judged = assert_within(answers(100), answers(104), equivalent_points=1.0)
-    assert [one.kind for one in judged.budgets] == ["equivalent_points"]
+    assert [budget.kind for budget in judged.budgets] == ["equivalent_points"]
     judged = assert_within(answers(100), answers(104), equivalent_points=2.0, drop_points=1.0)
-    assert [one.kind for one in judged.budgets] == ["drop_points", "equivalent_points"]
+    assert [budget.kind for budget in judged.budgets] == ["drop_points", "equivalent_points"]
     for name, wrong in (("base", 220), ("target", 100)):
         write_lm_eval(tmp_path / name, {"arc": [0.0] * wrong + [1.0] * (2000 - wrong)})
     with pytest.raises(AssertionError, match=r"budget ±1\.0"):

@@ -43,20 +43,20 @@ def test_end_to_end_has_its_own_times_and_budgets(
     monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     monkeypatch.delenv(TOKENIZERS_PARALLELISM, raising=False)
     run = tiny_run(tmp_path, **{"threads = 1": "threads = 2", "[measure]\n": SUITE + WORKLOADS})
-    found, failed, parallel = dict[str, TimesFacts](), dict[str, str](), dict[str, str]()
+    times, failed, parallel = dict[str, TimesFacts](), dict[str, str](), dict[str, str]()
     for workload in run.suite.workloads:
         rounds, reported = Rounds(), list[dict[str, Any]]()
-        request: Any = SimpleNamespace(config=pytestconfig, getfixturevalue=lambda _, one=rounds: one)
+        request: Any = SimpleNamespace(config=pytestconfig, getfixturevalue=lambda _, rounds=rounds: rounds)
         try:
             gate.test_latency(run.suite, run.handle("pruned"), workload, reported.append, request)
         except pytest.fail.Exception as error:
             failed[workload.id] = str(error)
-        facts = next(one.facts for one in reported if isinstance(one.facts, TimesFacts))
-        found[workload.id], parallel[workload.id] = facts, rounds.parallel
-    assert list(found) == ["b2", "b2-e2e", "b2x12", "b2x12-e2e"]
+        facts = next(part.facts for part in reported if isinstance(part.facts, TimesFacts))
+        times[workload.id], parallel[workload.id] = facts, rounds.parallel
+    assert list(times) == ["b2", "b2-e2e", "b2x12", "b2x12-e2e"]
     limits = {
-        name: [(one.kind, str(one.verdict)) for one in facts.limits.budgets]
-        for name, facts in found.items()
+        name: [(budget.kind, str(budget.verdict)) for budget in facts.limits.budgets]
+        for name, facts in times.items()
         if facts.limits is not None
     }
     of_text = [("end_to_end_p50_ms_max", "PASS"), ("end_to_end_p95_ms_max", "FAIL")]
@@ -65,9 +65,9 @@ def test_end_to_end_has_its_own_times_and_budgets(
     assert list(failed) == ["b2-e2e", "b2x12-e2e"]
     assert "pruned: b2-e2e end to end p50 1 ms" in failed["b2-e2e"]
     assert "end to end p95 1 ms" in failed["b2-e2e"]
-    assert found["b2x12-e2e"].tokens == 12
-    assert all(facts.tokenize_ms for facts in found.values())
-    assert found["b2-e2e"].throughput_per_s == pytest.approx(2000.0)
+    assert times["b2x12-e2e"].tokens == 12
+    assert all(facts.tokenize_ms for facts in times.values())
+    assert times["b2-e2e"].throughput_per_s == pytest.approx(2000.0)
     assert parallel == {"b2": "", "b2-e2e": "true", "b2x12": "", "b2x12-e2e": "true"}
     assert TOKENIZERS_PARALLELISM not in os.environ
 
@@ -77,7 +77,7 @@ def test_end_to_end_calls_with_a_budget_are_awaited(tmp_path: Path) -> None:
     expected = list_expected_checks(suite)
     assert all((kind, "pruned", "b2-e2e") in expected for kind in ("latency", "speedup"))
     assert ("latency", "teacher", "b2-e2e") in expected
-    duels = [name for what, (kind, _, name) in list_budgeted_checks(suite, "pruned") if kind == "speedup"]
+    duels = [name for quantity, (kind, _, name) in list_budgeted_checks(suite, "pruned") if kind == "speedup"]
     assert duels == ["b2-e2e", "b2x12-e2e"]
 
 

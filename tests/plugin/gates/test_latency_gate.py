@@ -71,7 +71,7 @@ def judged(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> t
         gate.test_latency(run.suite, handle, workload, reported.append, Request(rounds, config))  # type: ignore[arg-type]
     except pytest.fail.Exception as error:
         failed = str(error)
-    return next(one for one in reported if one.kind == "latency"), failed
+    return next(part for part in reported if part.kind == "latency"), failed
 
 
 def limits_of(result: GateResult) -> TimeLimitFacts:
@@ -88,16 +88,16 @@ def _timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_worse_of_two_quantiles_fails_the_test(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     run = run_with(tmp_path, "p50_ms_max = 2.0, p95_ms_max = 0.5")
-    found, failed = judged(run, "pruned", Rounds(), pytestconfig)
-    limits = limits_of(found)
-    assert [(one.kind, one.verdict) for one in limits.budgets] == [
+    part, failed = judged(run, "pruned", Rounds(), pytestconfig)
+    limits = limits_of(part)
+    assert [(budget.kind, budget.verdict) for budget in limits.budgets] == [
         ("p50_ms_max", "PASS"),
         ("p95_ms_max", "FAIL"),
     ]
     assert limits.verdict == "FAIL"
     assert failed == limits.message
-    assert found.explains_failure
-    properties = properties_of(found)
+    assert part.explains_failure
+    properties = properties_of(part)
     assert properties["slimgate.value.p95_ms_max"] == 1.0
     assert str(properties["slimgate.interval.p95_ms_max"]).startswith("[0.97")
     assert properties["slimgate.verdict.p50_ms_max"] == "PASS"
@@ -109,9 +109,9 @@ def test_a_95th_percentile_takes_59_rounds_always(
     run = run_with(tmp_path, "p95_ms_max = 2.0")
     monkeypatch.setattr(gate, "plan_rounds", lambda *_, rounds, least, **__: (1, min(rounds, max(5, least))))
     rounds = Rounds()
-    found, failed = judged(run, "pruned", rounds, pytestconfig)
+    part, failed = judged(run, "pruned", rounds, pytestconfig)
     assert rounds.calls == 59
-    assert limits_of(found).verdict == "PASS"
+    assert limits_of(part).verdict == "PASS"
     assert failed == ""
 
 
@@ -119,9 +119,9 @@ def test_an_undecided_budget_that_only_warns_fails_no_test(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     run = run_with(tmp_path, 'p50_ms_max = 1.0, on_inconclusive = "warn"')
-    found, failed = judged(run, "pruned", Rounds(), pytestconfig)
-    assert limits_of(found).budgets[0].verdict == "INCONCLUSIVE"
-    assert limits_of(found).budgets[0].on_inconclusive == "warn"
+    part, failed = judged(run, "pruned", Rounds(), pytestconfig)
+    assert limits_of(part).budgets[0].verdict == "INCONCLUSIVE"
+    assert limits_of(part).budgets[0].on_inconclusive == "warn"
     assert failed == ""
 
 
@@ -130,10 +130,10 @@ def test_models_without_such_a_budget_are_timed_and_not_judged(
 ) -> None:
     run = run_with(tmp_path, "p50_ms_max = 0.1")
     for name in (TEACHER, "shorter"):
-        found, failed = judged(run, name, Rounds(), pytestconfig)
-        assert isinstance(found.facts, TimesFacts)
-        assert (found.facts.limits, found.facts.p50_ms) == (None, 1.0)
-        assert properties_of(found) == {}
+        part, failed = judged(run, name, Rounds(), pytestconfig)
+        assert isinstance(part.facts, TimesFacts)
+        assert (part.facts.limits, part.facts.p50_ms) == (None, 1.0)
+        assert properties_of(part) == {}
         assert failed == ""
 
 
@@ -167,12 +167,12 @@ def test_a_workload_waits_for_its_duel_and_its_times(tmp_path: Path) -> None:
 
 def test_parts_of_a_record_keep_budgets_with_their_times(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     run = run_with(tmp_path, "p50_ms_max = 2.0")
-    found, _ = judged(run, "pruned", Rounds(), pytestconfig)
+    part, _ = judged(run, "pruned", Rounds(), pytestconfig)
     duel = gate_result("speedup", "pruned", "b1", speedup=2.0, speedup_interval=[1.9, 2.1])
-    parts = GateResults([found, duel])
+    parts = GateResults([part, duel])
     latency = parts.merge_latency("pruned")
     model = VariantRecord(name="pruned", parent="teacher", latency=latency)
-    assert [(one.title, one.kind) for one in model.results()] == [
+    assert [(result.title, result.kind) for result in model.results()] == [
         ("latency b1", "speedup"),
         ("latency b1", "latency"),
     ]

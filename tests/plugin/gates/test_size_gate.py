@@ -30,7 +30,7 @@ def judged(run: SuiteRun, name: str) -> list[GateResult]:
 
 
 def flops_of(parts: list[GateResult], name: str) -> FlopsFacts:
-    return next(one.facts for one in parts if isinstance(one.facts, FlopsFacts) and one.variant == name)
+    return next(part.facts for part in parts if isinstance(part.facts, FlopsFacts) and part.variant == name)
 
 
 def test_fewer_layers_compute_less_and_zeros_do_not(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_variant_that_computes_more_than_its_limit_fails(tmp_path: Path) -> No
     run = run_with(tmp_path, "pruned", 0.5)
     with pytest.raises(pytest.fail.Exception, match=r"1\.000 of the teacher's, budget 0\.5: FAIL$"):
         judged(run, "pruned")
-    assert [what for what, _ in list_budgeted_checks(run.suite, "pruned")] == ["flops"]
+    assert [quantity for quantity, _ in list_budgeted_checks(run.suite, "pruned")] == ["flops"]
 
 
 def test_a_budget_on_unknown_flops_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

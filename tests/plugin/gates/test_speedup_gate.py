@@ -32,9 +32,9 @@ DELAYED = Speedup(0.9, (0.88, 0.92), 0.9, 0.01, 12)
 class TimedBefore(Duels):
     """Duels with their results, by workload, in place of timing."""
 
-    def __init__(self, teacher: ModelHandle, found: dict[str, Speedup], workload: Workload) -> None:
+    def __init__(self, teacher: ModelHandle, speedups: dict[str, Speedup], workload: Workload) -> None:
         super().__init__(teacher)
-        self._found, self._workload = found, workload
+        self._found, self._workload = speedups, workload
 
     def speedup(  # the signature of Duels.speedup
         self,
@@ -62,7 +62,7 @@ def test_a_slow_workload_fails_though_another_is_fast(run: SuiteRun, request: py
     gate.test_speedup(run.suite, run.handle(TEACHER), duels, variant, first, reported.append, request)
     with pytest.raises(pytest.fail.Exception, match="FAIL"):
         gate.test_speedup(run.suite, run.handle(TEACHER), duels, variant, second, reported.append, request)
-    judged = {one.name: one.facts for one in reported if isinstance(one.facts, SpeedupFacts)}
+    judged = {part.name: part.facts for part in reported if isinstance(part.facts, SpeedupFacts)}
     assert {name: facts.verdict for name, facts in judged.items()} == {
         first.id: "PASS",
         second.id: "FAIL",

@@ -20,17 +20,17 @@ int8 = { from = "half", steps = [{ int8_dynamic = {} }] }
 
 def test_the_stages_go_from_the_teacher_through_the_parent(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{"[variants]\n": COMBINED})
-    found = stage_facts(run.handle("int8"))
-    assert [(one.variant, one.step) for one in found] == [
+    stages = stage_facts(run.handle("int8"))
+    assert [(stage.variant, stage.step) for stage in stages] == [
         ("teacher", None),
         ("half", "keep_layers"),
         ("half", "magnitude_prune"),
         ("int8", "int8_dynamic"),
     ]
-    assert [one.kind for one in found] == ["torch", "torch", "torch", "torch_quantized"]
-    assert found[1].parameters < found[0].parameters
-    assert found[2].nonzero_parameters < found[1].nonzero_parameters
-    assert found[3].bytes < found[2].bytes
+    assert [stage.kind for stage in stages] == ["torch", "torch", "torch", "torch_quantized"]
+    assert stages[1].parameters < stages[0].parameters
+    assert stages[2].nonzero_parameters < stages[1].nonzero_parameters
+    assert stages[3].bytes < stages[2].bytes
 
 
 def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:

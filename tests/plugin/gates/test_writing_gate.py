@@ -37,20 +37,20 @@ def test_each_phase_is_judged_by_its_own_budgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
     monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
-    run, found, lines = writing_run(tmp_path, **{"[measure]\n": BUDGETS}), {}, {}
+    run, times, lines = writing_run(tmp_path, **{"[measure]\n": BUDGETS}), {}, {}
     handle = run.handle("int8")
     for workload in run.suite.list_timed_workloads("int8"):
         rounds, reported = Rounds(), list[dict[str, Any]]()
-        request: Any = SimpleNamespace(config=pytestconfig, getfixturevalue=lambda _, one=rounds: one)
+        request: Any = SimpleNamespace(config=pytestconfig, getfixturevalue=lambda _, rounds=rounds: rounds)
         try:
             gate.test_latency(run.suite, handle, workload, reported.append, request)
         except pytest.fail.Exception as error:
             lines[workload.id] = str(error)
-        result = next(one for one in reported if isinstance(one.facts, TimesFacts))
-        found[result.name] = result.facts
+        result = next(part for part in reported if isinstance(part.facts, TimesFacts))
+        times[result.name] = result.facts
         assert rounds.written[0] is not None
-    answer, first, later = found.values()
-    assert list(found) == ["p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot"]
+    answer, first, later = times.values()
+    assert list(times) == ["p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot"]
     assert (answer.p50_ms, first.p50_ms, later.p50_ms) == pytest.approx((140.0, 140.0, 20.0))  # of 7 tokens
     assert (answer.tokens, answer.new_tokens) == (24, 8)
     assert answer.tokens_per_s == pytest.approx(16 / 0.140)
@@ -60,7 +60,8 @@ def test_each_phase_is_judged_by_its_own_budgets(
     assert answer.cache_bytes
     assert first.cache_bytes is later.cache_bytes is None
     limits = {
-        name: facts.limits and [one.kind for one in facts.limits.budgets] for name, facts in found.items()
+        name: facts.limits and [budget.kind for budget in facts.limits.budgets]
+        for name, facts in times.items()
     }
     assert limits == {
         "p24n8b2": ["p50_ms_max", "tokens_per_second_min"],
@@ -76,7 +77,9 @@ def test_every_phase_with_a_budget_is_awaited(tmp_path: Path) -> None:
     phases = ("p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot")
     expected = list_expected_checks(suite)
     assert all((kind, "int8", phase) in expected for kind in ("latency", "speedup") for phase in phases)
-    timed = [what for what, key in list_budgeted_checks(suite, "int8") if key[0] in ("latency", "speedup")]
+    timed = [
+        quantity for quantity, key in list_budgeted_checks(suite, "int8") if key[0] in ("latency", "speedup")
+    ]
     assert timed == ["latency p24n8b2-tpot", "latency p24n8b2", "latency p24n8b2-ttft"]
 
 

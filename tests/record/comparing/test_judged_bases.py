@@ -152,19 +152,19 @@ def test_the_answer_is_what_the_model_wrote(written: bool) -> None:
 
 
 def test_more_runs_of_the_base_are_no_weaker_gate(tmp_path: Path) -> None:
-    one = exam_record(tmp_path / "v1")
+    old = exam_record(tmp_path / "v1")
     first, target = write_exam(tmp_path / "logs-v2")
     second, _ = write_exam(tmp_path / "more", answer="another")
     runs = ["--base", first, second, "--target", target, *POINTS]
-    assert changes(one, judge_into(tmp_path / "v2" / "int8", runs)) == []
+    assert changes(old, judge_into(tmp_path / "v2" / "int8", runs)) == []
 
 
 def test_runs_of_the_target_hide_no_other_scores(tmp_path: Path) -> None:
-    one = exam_record(tmp_path / "v1")
+    old = exam_record(tmp_path / "v1")
     base, first = write_exam(tmp_path / "logs-v2", rule="lenient")
     _, second = write_exam(tmp_path / "more", rule="lenient", answer="another")
     runs = ["--base", base, "--target", first, second, *POINTS]
-    assert changes(one, judge_into(tmp_path / "v2" / "int8", runs)) == [RESCORED]
+    assert changes(old, judge_into(tmp_path / "v2" / "int8", runs)) == [RESCORED]
 
 
 def test_rows_in_another_order_are_the_same_rows(tmp_path: Path) -> None:
@@ -273,9 +273,9 @@ def test_other_samples_in_a_slice_weaken_the_gate(tmp_path: Path, number: int) -
             file.write_text("\n".join(lines), "utf-8")
         options = ("--slice", "topic", "--slice-points", 20)
         records.append(judge_into(tmp_path / f"report-{name}" / "int8", [*files, *options]))
-    found = [change for change in changes(*records) if "samples of acc[topic=t0]" in change]
+    weaker = [change for change in changes(*records) if "samples of acc[topic=t0]" in change]
     words = "the samples of acc[topic=t0] in the base's log have changed"
-    assert found == ([words] if number == 3 else [])
+    assert weaker == ([words] if number == 3 else [])
 
 
 def test_an_undecided_budget_that_only_warns_is_no_regression(tmp_path: Path) -> None:
@@ -289,17 +289,17 @@ def test_an_undecided_budget_that_only_warns_is_no_regression(tmp_path: Path) ->
         quality = {"acc": facts.model_copy(update={"budgets": budgets, "verdict": Verdict.INCONCLUSIVE})}
         variants = [new.record.variants[0], undecided.model_copy(update={"quality": quality})]
         record = new.record.model_copy(update={"variants": variants})
-        found = verdict_changes(old.record, record)
-        assert [(change.before, change.after) for change in found] == [("PASS", "INCONCLUSIVE")]
-        assert found[0].regressed is is_regressed
+        changed = verdict_changes(old.record, record)
+        assert [(change.before, change.after) for change in changed] == [("PASS", "INCONCLUSIVE")]
+        assert changed[0].regressed is is_regressed
 
 
 def load_record(folder: Path, seed: int, slower: float, budget: str, *, again: float = 1.0) -> StoredRecord:
     """again: how much slower the second run of the base is than the first."""
     folder.mkdir()
     files = [folder / f"{name}.json" for name in ("base", "again", "int8")]
-    for number, (file, own) in enumerate(zip(files, (slower, slower * again, 0.5), strict=True)):
-        write_vllm(file, np.random.default_rng(seed + number), slower=own)
+    for number, (file, factor) in enumerate(zip(files, (slower, slower * again, 0.5), strict=True)):
+        write_vllm(file, np.random.default_rng(seed + number), slower=factor)
     budgets = folder / "speed.toml"
     budgets.write_text(f'[budgets]\nlatency = {{ {budget}, on_inconclusive = "warn" }}\n', "utf-8")
     options = [files[0], files[2], "--repeat", files[1], "--budgets", budgets]

@@ -284,9 +284,9 @@ def test_a_slice_of_logs_is_worse_by_its_intervals_alone(tmp_path: Path, lost: i
         files = [str(tmp_path / "base.jsonl"), str(tmp_path / "target.jsonl")]
         assert main(["judge", *files, "--drop-points", "20", "--slice", "cat", "--report", str(report)]) == 0
         records.append(read_record_file(report))
-    found = compare(*records)
-    slices = {change.metric: change for change in found.variants[0].metrics if change.of_log_slice}
+    comparison = compare(*records)
+    slices = {change.metric: change for change in comparison.variants[0].metrics if change.of_log_slice}
     assert slices["qa/acc[cat=a]"].drop_points == pytest.approx(lost / 2)
-    assert [metric.metric for _, metric in found.fell if metric.of_log_slice] == fell
+    assert [metric.metric for _, metric in comparison.fell if metric.of_log_slice] == fell
     words = r"\*\*worse\*\*" if fell else "no change shown"
-    assert re.search(rf"qa/acc\\\[cat=a\\\] .* {words}", compare_report(found))
+    assert re.search(rf"qa/acc\\\[cat=a\\\] .* {words}", compare_report(comparison))

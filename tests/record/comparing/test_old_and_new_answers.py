@@ -35,8 +35,10 @@ def test_whatever_differs_is_another_answer(other: Outcomes) -> None:
 
 
 def test_a_class_or_its_probability_is_an_answer() -> None:
-    one = answers(INT8)
-    shares = np.full((len(one), 4), 0.25)
-    assert not same_answers(one, answers({**INT8, "loan": range(116)}))
-    assert not same_answers(one, replace(one, probabilities=shares))
-    assert same_answers(replace(one, probabilities=shares), replace(one, probabilities=shares.copy()))
+    outcomes = answers(INT8)
+    shares = np.full((len(outcomes), 4), 0.25)
+    assert not same_answers(outcomes, answers({**INT8, "loan": range(116)}))
+    assert not same_answers(outcomes, replace(outcomes, probabilities=shares))
+    assert same_answers(
+        replace(outcomes, probabilities=shares), replace(outcomes, probabilities=shares.copy())
+    )

@@ -42,24 +42,30 @@ def releases(folder: Path, **changes: object) -> Comparison:
     return compared(folder / "old", write_release(folder / "new", **changes))  # type: ignore[arg-type]
 
 
-def one(points: float, reason: str | None = None) -> Model:
+def make_model(points: float, reason: str | None = None) -> Model:
     return Model(budgets=(QualityBudget("drop_points", points, reason),))
 
 
 def test_a_release_and_itself_have_nothing_between_them(tmp_path: Path) -> None:
-    found = releases(tmp_path)
-    assert (found.verdicts, found.budgets, found.added, found.removed, found.notes) == ([], [], [], [], [])
-    assert found.same_rows
-    assert found.same_machine
-    (accuracy,) = found.variants[0].metrics
+    comparison = releases(tmp_path)
+    assert (
+        comparison.verdicts,
+        comparison.budgets,
+        comparison.added,
+        comparison.removed,
+        comparison.notes,
+    ) == ([], [], [], [], [])
+    assert comparison.same_rows
+    assert comparison.same_machine
+    (accuracy,) = comparison.variants[0].metrics
     assert (accuracy.drop_points, accuracy.shown, accuracy.reading) == (0.0, "no change shown", None)
     assert accuracy.method == "the same answers"
-    assert found.variants[0].same_artifact
+    assert comparison.variants[0].same_artifact
 
 
 def test_a_variant_is_tested_against_its_older_self_by_the_judge(tmp_path: Path) -> None:
-    found = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
-    (accuracy,) = found.variants[0].metrics
+    comparison = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
+    (accuracy,) = comparison.variants[0].metrics
     # 30 of 8,000 rows were lost and none won
     assert (accuracy.right_to_wrong, accuracy.wrong_to_right, accuracy.n) == (30, 0, 8000)
     assert accuracy.drop_points == pytest.approx(30 / 80)
@@ -79,38 +85,40 @@ def test_a_variant_is_tested_against_its_older_self_by_the_judge(tmp_path: Path)
 def test_a_fallen_teacher_is_told_apart_from_the_variant(
     tmp_path: Path, wrong: dict[str, range], reading: str
 ) -> None:
-    found = releases(tmp_path, teacher=FEWER, models={"int8": Model(wrong=wrong)})
-    assert found.teacher is not None
-    assert found.teacher.metrics[0].shown == "worse"
-    (accuracy,) = found.variants[0].metrics
+    comparison = releases(tmp_path, teacher=FEWER, models={"int8": Model(wrong=wrong)})
+    assert comparison.teacher is not None
+    assert comparison.teacher.metrics[0].shown == "worse"
+    (accuracy,) = comparison.variants[0].metrics
     assert str(accuracy.reading).startswith(reading)
 
 
 def test_the_drop_behind_a_teacher_that_fell_as_much_is_the_same(tmp_path: Path) -> None:
-    found = releases(tmp_path, teacher=FEWER, models={"int8": Model({n: range(125) for n in CLASSES})})
-    (accuracy,) = found.variants[0].metrics
+    comparison = releases(tmp_path, teacher=FEWER, models={"int8": Model({n: range(125) for n in CLASSES})})
+    (accuracy,) = comparison.variants[0].metrics
     assert accuracy.old_drop == pytest.approx(0.75)
     assert accuracy.new_drop == pytest.approx(0.75)
     assert accuracy.drop_points == pytest.approx(0.5)
 
 
 def test_other_gate_rows_are_not_tested(tmp_path: Path) -> None:
-    found = releases(tmp_path, gate_digest="gate-2", models={"int8": Model(wrong=LOSES_LOANS)})
-    assert not found.same_rows
-    assert "The gate rows are not the same" in found.notes[0]
-    assert found.variants[0].metrics[0].interval is None
-    assert found.variants[0].metrics[0].drop_points == pytest.approx(30 / 80)
-    assert all(part.p_holm is None for part in found.variants[0].slices)
+    comparison = releases(tmp_path, gate_digest="gate-2", models={"int8": Model(wrong=LOSES_LOANS)})
+    assert not comparison.same_rows
+    assert "The gate rows are not the same" in comparison.notes[0]
+    assert comparison.variants[0].metrics[0].interval is None
+    assert comparison.variants[0].metrics[0].drop_points == pytest.approx(30 / 80)
+    assert all(part.p_holm is None for part in comparison.variants[0].slices)
 
 
 def test_without_outcomes_values_are_compared_and_files_named(tmp_path: Path) -> None:
     write_release(tmp_path / "old")
     (tmp_path / "old/outcomes/int8.parquet").unlink()
-    found = compared(tmp_path / "old", write_release(tmp_path / "new", models={"int8": Model(LOSES_LOANS)}))
-    assert [note for note in found.notes if "old/outcomes/int8.parquet" in note]
-    assert found.variants[0].metrics[0].interval is None
-    assert found.teacher is not None
-    assert found.teacher.metrics[0].interval is not None
+    comparison = compared(
+        tmp_path / "old", write_release(tmp_path / "new", models={"int8": Model(LOSES_LOANS)})
+    )
+    assert [note for note in comparison.notes if "old/outcomes/int8.parquet" in note]
+    assert comparison.variants[0].metrics[0].interval is None
+    assert comparison.teacher is not None
+    assert comparison.teacher.metrics[0].interval is not None
 
 
 def test_outcomes_of_another_run_than_the_records_are_not_tested(tmp_path: Path) -> None:
@@ -118,35 +126,38 @@ def test_outcomes_of_another_run_than_the_records_are_not_tested(tmp_path: Path)
     other = write_release(tmp_path / "other", models={"int8": Model(LOSES_LOANS)})
     new = write_release(tmp_path / "new")
     shutil.copy(other / "outcomes/int8.parquet", new / "outcomes/int8.parquet")
-    found = compared(tmp_path / "old", new)
-    (note,) = found.notes
+    comparison = compared(tmp_path / "old", new)
+    (note,) = comparison.notes
     assert note.startswith(
         "int8: no test was made, its outcomes are of another run than its record: accuracy of"
     )
-    assert (found.variants[0].metrics[0].interval, found.variants[0].metrics[0].drop_points) == (None, 0.0)
-    assert all(part.p_holm is None for part in found.variants[0].slices)
+    assert (comparison.variants[0].metrics[0].interval, comparison.variants[0].metrics[0].drop_points) == (
+        None,
+        0.0,
+    )
+    assert all(part.p_holm is None for part in comparison.variants[0].slices)
 
 
 def test_the_slice_that_lost_comes_first_and_only_it_is_proven(tmp_path: Path) -> None:
-    found = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
-    loan, *others = found.variants[0].slices
+    comparison = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
+    loan, *rest = comparison.variants[0].slices
     assert (loan.column, loan.value) == ("label", "loan")
     assert loan.drop_points == pytest.approx(1.5)
     assert loan.p_holm is not None
     assert loan.p_holm < 0.001
     assert loan.old_drop == pytest.approx(0.75)
     assert loan.new_drop == pytest.approx(2.25)
-    assert all(part.p_holm == 1.0 for part in others)
+    assert all(part.p_holm == 1.0 for part in rest)
 
 
 def test_a_slice_is_worse_by_the_corrected_test_alone(tmp_path: Path) -> None:
     """60 loans lost and 40 won: the 90 % interval excludes 0, which is no proof for one of four slices."""
-    found = releases(tmp_path, models={"int8": Model(wrong={**INT8, "loan": range(40, 175)})})
-    loan = found.variants[0].slices[0]
+    comparison = releases(tmp_path, models={"int8": Model(wrong={**INT8, "loan": range(40, 175)})})
+    loan = comparison.variants[0].slices[0]
     assert loan.shown == "worse"
     assert loan.p_holm is not None
     assert loan.p_holm > 0.05
-    (row,) = [line for line in slice_table(found).splitlines() if "label loan" in line]
+    (row,) = [line for line in slice_table(comparison).splitlines() if "label loan" in line]
     assert "| no loss shown" in row
     assert "**" not in row
     lost = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
@@ -155,8 +166,8 @@ def test_a_slice_is_worse_by_the_corrected_test_alone(tmp_path: Path) -> None:
 
 
 def test_a_slice_without_a_test_says_so(tmp_path: Path) -> None:
-    found = releases(tmp_path, gate_digest="gate-2", models={"int8": Model(wrong=LOSES_LOANS)})
-    (row,) = [line for line in slice_table(found).splitlines() if "label loan" in line]
+    comparison = releases(tmp_path, gate_digest="gate-2", models={"int8": Model(wrong=LOSES_LOANS)})
+    (row,) = [line for line in slice_table(comparison).splitlines() if "label loan" in line]
     assert "| not tested" in row
 
 
@@ -168,10 +179,10 @@ def test_a_slice_without_a_test_says_so(tmp_path: Path) -> None:
 def test_a_budget_that_held_and_fails_has_regressed(
     tmp_path: Path, after: dict[str, range], regressed: bool, verdict: Verdict | None
 ) -> None:
-    found = releases(tmp_path, models={"int8": Model(wrong=after)})
-    assert bool(found.regressed) is regressed
+    comparison = releases(tmp_path, models={"int8": Model(wrong=after)})
+    assert bool(comparison.regressed) is regressed
     if regressed:
-        (change,) = found.verdicts
+        (change,) = comparison.verdicts
         assert (change.before, change.after) == (Verdict.PASS, verdict)
         assert "int8: accuracy" in str(change.message)
 
@@ -219,19 +230,22 @@ def test_a_budget_that_holds_on_both_splits_is_unchanged(tmp_path: Path) -> None
 
 
 def test_a_variant_that_broke_has_regressed(tmp_path: Path) -> None:
-    found = releases(tmp_path, models={"int8": Model(error="int8: the wheel came off")})
-    (change,) = found.regressed
+    comparison = releases(tmp_path, models={"int8": Model(error="int8: the wheel came off")})
+    (change,) = comparison.regressed
     assert (change.after, change.message) == ("error", "int8: the wheel came off")
-    assert found.budgets == []
+    assert comparison.budgets == []
 
 
 def test_what_held_and_fails_comes_before_what_failed_and_holds(tmp_path: Path) -> None:
     bad = Model(wrong={**INT8, "loan": range(400)})
     write_release(tmp_path / "old", models={"a": bad, "b": Model(), "c": Model()})
     new = write_release(tmp_path / "new", models={"a": Model(), "b": bad, "d": Model()})
-    found = compared(tmp_path / "old", new)
-    assert [(one.variant, one.regressed) for one in found.verdicts] == [("b", True), ("a", False)]
-    assert (found.added, found.removed) == (["d"], ["c"])
+    comparison = compared(tmp_path / "old", new)
+    assert [(change.variant, change.regressed) for change in comparison.verdicts] == [
+        ("b", True),
+        ("a", False),
+    ]
+    assert (comparison.added, comparison.removed) == (["d"], ["c"])
 
 
 @pytest.mark.parametrize(
@@ -245,10 +259,10 @@ def test_what_was_undecided_and_fails_is_a_regression(
     limit = (QualityBudget("drop_points", 0.1 if (before, after) == (INT8, LOST) else 1.5),)
     write_release(tmp_path / "old", models={"int8": Model(wrong=before, budgets=limit)})
     new = write_release(tmp_path / "new", models={"int8": Model(wrong=after, budgets=limit)})
-    found = compared(tmp_path / "old", new)
-    assert bool(found.regressed) is regressed
+    comparison = compared(tmp_path / "old", new)
+    assert bool(comparison.regressed) is regressed
     if before is UNSURE and after is LOST:
-        assert "1 budget was undecided and fails now" in compare_report(found)
+        assert "1 budget was undecided and fails now" in compare_report(comparison)
 
 
 def test_a_stricter_limit_is_no_regression_of_the_same_answers(tmp_path: Path) -> None:
@@ -256,21 +270,24 @@ def test_a_stricter_limit_is_no_regression_of_the_same_answers(tmp_path: Path) -
     for folder, limit in (("old", 4.0), ("new", 1.5)):
         budgets = (QualityBudget("drop_points", limit),)
         write_release(tmp_path / folder, models={"int8": Model(wrong=UNSURE, budgets=budgets)})
-    found = compared(tmp_path / "old", tmp_path / "new")
-    (change,) = found.verdicts
+    comparison = compared(tmp_path / "old", tmp_path / "new")
+    (change,) = comparison.verdicts
     assert (change.before, change.after, change.limits) == (Verdict.PASS, Verdict.INCONCLUSIVE, (4.0, 1.5))
-    assert found.regressed == []
-    assert "accuracy, drop_points 4 → 1.5" in compare_report(found)
+    assert comparison.regressed == []
+    assert "accuracy, drop_points 4 → 1.5" in compare_report(comparison)
 
 
 def test_a_metric_that_fell_is_told_whatever_the_budgets_say(tmp_path: Path) -> None:
     assert releases(tmp_path).fell == []
-    both = releases(
+    comparison = releases(
         tmp_path, teacher=FEWER, models={"int8": Model(wrong={name: range(125) for name in CLASSES})}
     )
-    assert [(name, one.metric) for name, one in both.fell] == [("teacher", "accuracy"), ("int8", "accuracy")]
-    assert both.regressed == []
-    assert "2 metrics got worse" in compare_report(both)
+    assert [(name, metric.metric) for name, metric in comparison.fell] == [
+        ("teacher", "accuracy"),
+        ("int8", "accuracy"),
+    ]
+    assert comparison.regressed == []
+    assert "2 metrics got worse" in compare_report(comparison)
     rose = releases(tmp_path, teacher={name: range(60) for name in CLASSES})
     assert rose.fell == []
 
@@ -284,28 +301,30 @@ def test_a_looser_budget_tells_what_the_old_one_would_say(tmp_path: Path) -> Non
 
 
 def test_a_reason_of_the_suite_counts_only_where_it_is_new(tmp_path: Path) -> None:
-    write_release(tmp_path / "old", models={"int8": one(1.0, "the app's limit")})
-    stale = write_release(tmp_path / "stale", models={"int8": one(2.0, "the app's limit")})
-    told = write_release(tmp_path / "told", models={"int8": one(2.0, "new customers")})
+    write_release(tmp_path / "old", models={"int8": make_model(1.0, "the app's limit")})
+    stale = write_release(tmp_path / "stale", models={"int8": make_model(2.0, "the app's limit")})
+    explained = write_release(tmp_path / "told", models={"int8": make_model(2.0, "new customers")})
     assert compared(tmp_path / "old", stale).loosened[0].reason is None
-    assert compared(tmp_path / "old", told).loosened[0].reason == "new customers"
+    assert compared(tmp_path / "old", explained).loosened[0].reason == "new customers"
 
 
 def test_the_reason_of_an_accepted_release_is_told(tmp_path: Path) -> None:
     write_release(tmp_path / "old")
     accepted = AcceptedFacts(name="v2", at="2026-11-20", reason="agreed with support")
-    new = write_release(tmp_path / "new", models={"int8": one(2.0)}, accepted=accepted)
-    found = compared(tmp_path / "old", new)
-    assert found.loosened[0].reason == "agreed with support"
-    assert (found.new.name, found.new.reason) == ("v2", "agreed with support")
-    assert found.unexplained == []
+    new = write_release(tmp_path / "new", models={"int8": make_model(2.0)}, accepted=accepted)
+    comparison = compared(tmp_path / "old", new)
+    assert comparison.loosened[0].reason == "agreed with support"
+    assert (comparison.new.name, comparison.new.reason) == ("v2", "agreed with support")
+    assert comparison.unexplained == []
 
 
 def test_a_budget_that_is_gone_or_gates_no_more_is_looser(tmp_path: Path) -> None:
     gone = releases(tmp_path, models={"int8": Model(budgets=())})
-    assert [(one.after, one.gates_no_more, one.reason) for one in gone.loosened] == [(None, False, None)]
+    assert [(change.after, change.gates_no_more, change.reason) for change in gone.loosened] == [
+        (None, False, None)
+    ]
     shown = releases(tmp_path, models={"int8": Model(gated=False, reason="only to see")})
-    assert [(one.gates_no_more, one.reason) for one in shown.loosened] == [
+    assert [(change.gates_no_more, change.reason) for change in shown.loosened] == [
         (True, None)
     ]  # no reason to demand less
 
@@ -317,14 +336,14 @@ def test_a_budget_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) ->
     record = read_record_file(new).record
     int8 = record.variants[1].model_copy(update={"switched_off": [off]})
     (new / "run.json").write_text(to_json(record.model_copy(update={"variants": [record.variants[0], int8]})))
-    found = compared(tmp_path / "old", new)
-    assert [(one.after, one.reason) for one in found.loosened] == [(None, "new labels")]
-    assert found.unexplained == []
+    comparison = compared(tmp_path / "old", new)
+    assert [(change.after, change.reason) for change in comparison.loosened] == [(None, "new labels")]
+    assert comparison.unexplained == []
 
 
 def test_a_tighter_budget_is_told_and_is_not_looser(tmp_path: Path) -> None:
-    found = releases(tmp_path, models={"int8": one(0.95)})
-    assert [(one.after, one.looser) for one in found.budgets] == [(0.95, False)]
+    comparison = releases(tmp_path, models={"int8": make_model(0.95)})
+    assert [(change.after, change.looser) for change in comparison.budgets] == [(0.95, False)]
 
 
 @pytest.mark.parametrize(
@@ -334,23 +353,23 @@ def test_a_tighter_budget_is_told_and_is_not_looser(tmp_path: Path) -> None:
 def test_a_speed_up_changed_where_the_intervals_lie_apart(
     tmp_path: Path, speedup: tuple[float, float, float], change: str
 ) -> None:
-    found = releases(tmp_path, models={"int8": Model(speedup=speedup)})
-    assert found.variants[0].latency[0].change == change
+    comparison = releases(tmp_path, models={"int8": Model(speedup=speedup)})
+    assert comparison.variants[0].latency[0].change == change
 
 
 def test_another_machine_tells_no_change_of_times(tmp_path: Path) -> None:
     other = {"int8": Model(speedup=(1.5, 1.4, 1.6))}
-    found = releases(tmp_path, models=other, machine=machine(cpu="another cpu"))
-    assert found.variants[0].latency[0].change is None
-    assert [note for note in found.notes if "The machines differ (a cpu, 2 cores" in note]
+    comparison = releases(tmp_path, models=other, machine=machine(cpu="another cpu"))
+    assert comparison.variants[0].latency[0].change is None
+    assert [note for note in comparison.notes if "The machines differ (a cpu, 2 cores" in note]
 
 
 def test_a_processor_with_other_instructions_is_another_machine(tmp_path: Path) -> None:
     write_release(tmp_path / "old", machine=machine(instructions=["avx2"]))
     slower = write_release(tmp_path / "new", machine=machine(instructions=["avx2", "avx512_vnni"]))
-    found = compared(tmp_path / "old", slower)
-    assert not found.same_machine
-    [note] = found.notes
+    comparison = compared(tmp_path / "old", slower)
+    assert not comparison.same_machine
+    [note] = comparison.notes
     assert "a cpu, 2 cores, 2 threads, cpu, avx2 and a cpu, 2 cores, 2 threads, cpu, avx2 avx512_vnni" in note
     unknown = compared(write_release(tmp_path / "unknown"), slower)
     assert "cpu, unknown instructions and" in unknown.notes[0]
@@ -369,9 +388,9 @@ def test_another_gpu_at_the_same_processor_is_another_machine(tmp_path: Path) ->
 
 
 def test_other_libraries_are_the_same_machine_and_are_noted(tmp_path: Path) -> None:
-    found = releases(tmp_path, machine=machine(libraries={"torch": "2.14.0"}))
-    assert found.same_machine
-    assert found.notes == ["Other versions: torch 2.13.0 → 2.14.0."]
+    comparison = releases(tmp_path, machine=machine(libraries={"torch": "2.14.0"}))
+    assert comparison.same_machine
+    assert comparison.notes == ["Other versions: torch 2.13.0 → 2.14.0."]
 
 
 def with_rates(float32: float, memory: float | None = 10.0) -> PeakRates:
@@ -382,10 +401,10 @@ def with_rates(float32: float, memory: float | None = 10.0) -> PeakRates:
 def test_a_machine_that_gave_other_peaks_is_noted(tmp_path: Path) -> None:
     write_release(tmp_path / "old", machine=machine(peak_rates=with_rates(142.3)))
     slower = write_release(tmp_path / "new", machine=machine(peak_rates=with_rates(88.4, 9.1)))
-    found = compared(tmp_path / "old", slower)
-    assert found.notes == ["Measured peaks differ: float32 142 → 88.4 GFLOP/s. This may change times."]
-    assert found.same_machine
-    assert found.notes[0] in compare_report(found)
+    comparison = compared(tmp_path / "old", slower)
+    assert comparison.notes == ["Measured peaks differ: float32 142 → 88.4 GFLOP/s. This may change times."]
+    assert comparison.same_machine
+    assert comparison.notes[0] in compare_report(comparison)
     near = write_release(tmp_path / "near", machine=machine(peak_rates=with_rates(130.0, None)))
     assert compared(tmp_path / "old", near).notes == []
     assert compared(write_release(tmp_path / "none"), slower).notes == []  # a record of before there were any
@@ -394,42 +413,44 @@ def test_a_machine_that_gave_other_peaks_is_noted(tmp_path: Path) -> None:
 def test_a_missing_user_metric_is_compared_by_what_was_recorded(tmp_path: Path) -> None:
     old = _renamed(write_release(tmp_path / "old"))
     new = _renamed(write_release(tmp_path / "new", models={"int8": Model(LOSES_LOANS)}))
-    found = compared(old, new)
-    (own,) = found.variants[0].metrics
-    assert (own.metric, own.interval) == ("not.here:metric", None)
-    assert own.drop_points == pytest.approx(30 / 80)
+    comparison = compared(old, new)
+    (metric,) = comparison.variants[0].metrics
+    assert (metric.metric, metric.interval) == ("not.here:metric", None)
+    assert metric.drop_points == pytest.approx(30 / 80)
 
 
 def _renamed(folder: Path) -> Path:
-    kept = read_record_file(folder)
+    stored = read_record_file(folder)
     models = [
-        one.model_copy(update={"quality": {"not.here:metric": one.quality["accuracy"]}})
-        for one in kept.record.variants
+        model.model_copy(update={"quality": {"not.here:metric": model.quality["accuracy"]}})
+        for model in stored.record.variants
     ]
-    record: RunRecord = kept.record.model_copy(update={"variants": models})
+    record: RunRecord = stored.record.model_copy(update={"variants": models})
     (folder / "run.json").write_text(to_json(record))
     return folder
 
 
 def test_a_baseline_is_called_by_its_name(tmp_path: Path) -> None:
     folder = write_release(tmp_path / "x", accepted=AcceptedFacts(name="v9", at="2026-11-21"))
-    kept: StoredRecord = read_record_file(folder)
-    assert (kept.name, kept.at) == ("v9", "2026-11-21")
+    stored: StoredRecord = read_record_file(folder)
+    assert (stored.name, stored.at) == ("v9", "2026-11-21")
 
 
 def test_another_value_of_the_same_answers_is_a_change(tmp_path: Path) -> None:
     old, new = (_renamed(write_release(tmp_path / name)) for name in ("old", "new"))
     record = read_record_file(new).record
     models = [
-        one.model_copy(update={"quality": {n: _with_value(facts, 0.5) for n, facts in one.quality.items()}})
-        for one in record.variants
+        model.model_copy(
+            update={"quality": {n: _with_value(facts, 0.5) for n, facts in model.quality.items()}}
+        )
+        for model in record.variants
     ]
     (new / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
-    found = compared(old, new)
-    (own,) = found.variants[0].metrics
-    assert own.interval is None
-    assert own.drop_points == pytest.approx(100 * (own.old - 0.5))
-    assert "int8: the answers are the same and not.here:metric is not" in found.notes[-1]
+    comparison = compared(old, new)
+    (metric,) = comparison.variants[0].metrics
+    assert metric.interval is None
+    assert metric.drop_points == pytest.approx(100 * (metric.old - 0.5))
+    assert "int8: the answers are the same and not.here:metric is not" in comparison.notes[-1]
 
 
 def _with_value(facts: QualityFacts, value: float) -> QualityFacts:
@@ -439,8 +460,8 @@ def _with_value(facts: QualityFacts, value: float) -> QualityFacts:
 def test_a_slice_of_a_missing_metric_is_compared_by_its_values(tmp_path: Path) -> None:
     for name in ("old", "new"):
         _sliced_by(write_release(tmp_path / name), "gone")
-    found = compared(tmp_path / "old", tmp_path / "new")
-    assert {(part.metric, part.p_holm) for part in found.variants[0].slices} == {("gone", None)}
+    comparison = compared(tmp_path / "old", tmp_path / "new")
+    assert {(part.metric, part.p_holm) for part in comparison.variants[0].slices} == {("gone", None)}
 
 
 def test_a_slice_of_a_missing_error_metric_is_worse_if_higher(tmp_path: Path) -> None:
@@ -460,20 +481,20 @@ def test_a_slice_of_a_missing_error_metric_is_worse_if_higher(tmp_path: Path) ->
         behaviour = int8.behaviour.model_copy(update={"slices": parts})
         models = [teacher, int8.model_copy(update={"behaviour": behaviour})]
         stored.append(release._replace(record=release.record.model_copy(update={"variants": models})))
-    first, *others = compare(*stored).variants[0].slices
+    first, *rest = compare(*stored).variants[0].slices
     assert (first.value, first.drop_points) == ("loan", pytest.approx(19.25))
-    assert {part.drop_points for part in others} == {0.0}
+    assert {part.drop_points for part in rest} == {0.0}
 
 
 def _sliced_by(folder: Path, metric: str) -> None:
     record = read_record_file(folder).record
     models = []
-    for one in record.variants:
-        found = one.behaviour
-        if found is not None:
-            slices = [part.model_copy(update={"metric": metric}) for part in found.slices or ()]
-            found = found.model_copy(update={"slices": slices})
-        models.append(one.model_copy(update={"behaviour": found}))
+    for model in record.variants:
+        behaviour = model.behaviour
+        if behaviour is not None:
+            slices = [part.model_copy(update={"metric": metric}) for part in behaviour.slices or ()]
+            behaviour = behaviour.model_copy(update={"slices": slices})
+        models.append(model.model_copy(update={"behaviour": behaviour}))
     (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
 
 
@@ -515,12 +536,12 @@ def test_answers_of_two_kinds_are_not_tested(tmp_path: Path) -> None:
 def test_gated_variants_that_are_gone_are_told_apart(tmp_path: Path) -> None:
     shown = Model(gated=False, reason="to see")
     write_release(tmp_path / "old", models={"int8": Model(), "int4": Model(), "int2": shown})
-    found = compared(tmp_path / "old", write_release(tmp_path / "new"))
-    assert (found.removed, found.gates_gone) == (["int4", "int2"], ["int4"])
+    comparison = compared(tmp_path / "old", write_release(tmp_path / "new"))
+    assert (comparison.removed, comparison.gates_gone) == (["int4", "int2"], ["int4"])
 
 
 def test_blanks_are_no_reason(tmp_path: Path) -> None:
-    (change,) = releases(tmp_path, models={"int8": one(2.0, " ")}).loosened
+    (change,) = releases(tmp_path, models={"int8": make_model(2.0, " ")}).loosened
     assert change.reason is None
 
 

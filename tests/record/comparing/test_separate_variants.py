@@ -39,25 +39,29 @@ def record_with(folder: Path, **lost: int) -> RunRecord:
 
 def test_gated_variants_are_compared_the_best_first(tmp_path: Path) -> None:
     record = record_with(tmp_path, bad=60, good=0, same=0)
-    found = separate_variants(record, tmp_path, to_key=make_separation_key)
-    assert found is not None
-    assert (found.metric, found.n, found.left_out) == ("accuracy", 8000, [])
-    assert found.groups == [["good", "same"], ["bad"]]
-    assert found.values["bad"] == pytest.approx(record.variant("bad").quality["accuracy"].value)
+    separation = separate_variants(record, tmp_path, to_key=make_separation_key)
+    assert separation is not None
+    assert (separation.metric, separation.n, separation.left_out) == ("accuracy", 8000, [])
+    assert separation.groups == [["good", "same"], ["bad"]]
+    assert separation.values["bad"] == pytest.approx(record.variant("bad").quality["accuracy"].value)
 
 
 def test_what_does_not_gate_or_has_other_answers_is_left_out(tmp_path: Path) -> None:
     record = record_with(tmp_path, a=0, b=5, shown=9, old=7)
     write_outcomes(answers(TEACHER), tmp_path / "outcomes/old.parquet")  # of another run
     models = [
-        one.model_copy(update={"gated": False, "reason": "to see"}) if one.name == "shown" else one
-        for one in record.variants
+        model.model_copy(update={"gated": False, "reason": "to see"}) if model.name == "shown" else model
+        for model in record.variants
     ]
-    found = separate_variants(
+    separation = separate_variants(
         record.model_copy(update={"variants": models}), tmp_path, to_key=make_separation_key
     )
-    assert found is not None
-    assert (list(found.values), found.left_out, found.other_answers) == (["a", "b"], [], ["old"])
+    assert separation is not None
+    assert (list(separation.values), separation.left_out, separation.other_answers) == (
+        ["a", "b"],
+        [],
+        ["old"],
+    )
 
 
 def test_one_variant_is_not_compared(tmp_path: Path) -> None:
@@ -66,20 +70,22 @@ def test_one_variant_is_not_compared(tmp_path: Path) -> None:
 
 def test_of_many_variants_those_that_lost_least_are_compared(tmp_path: Path) -> None:
     record = record_with(tmp_path, **{f"v{k}": k for k in range(MOST + 2)})
-    found = separate_variants(record, tmp_path, to_key=make_separation_key)
-    assert found is not None
-    assert found.left_out == [f"v{MOST}", f"v{MOST + 1}"]
-    assert len(found.pairs) == MOST * (MOST - 1) // 2
+    separation = separate_variants(record, tmp_path, to_key=make_separation_key)
+    assert separation is not None
+    assert separation.left_out == [f"v{MOST}", f"v{MOST + 1}"]
+    assert len(separation.pairs) == MOST * (MOST - 1) // 2
 
 
 def test_an_earlier_separation_stays_for_equal_answers(tmp_path: Path) -> None:
     record = record_with(tmp_path, a=0, b=5)
-    models = [one.model_copy(update={"inputs_digests": {"quality": one.name}}) for one in record.variants]
+    models = [
+        model.model_copy(update={"inputs_digests": {"quality": model.name}}) for model in record.variants
+    ]
     record = record.model_copy(update={"variants": models})
     assert separate_variants(record, tmp_path, stopped=True, to_key=make_separation_key) is None
-    found = separate_variants(record, tmp_path, to_key=make_separation_key)
-    assert found is not None
-    earlier = found.model_copy(update={"note": "of the earlier run"})
+    separation = separate_variants(record, tmp_path, to_key=make_separation_key)
+    assert separation is not None
+    earlier = separation.model_copy(update={"note": "of the earlier run"})
     assert (
         separate_variants(record, tmp_path, earlier=earlier, stopped=True, to_key=make_separation_key)
         is earlier
@@ -101,6 +107,6 @@ def test_an_earlier_separation_stays_for_equal_answers(tmp_path: Path) -> None:
 def record_with_other_answers(record: RunRecord, folder: Path) -> RunRecord:
     """The record, with a model's file of answers written anew with one more value."""
     file = folder / "outcomes/a.parquet"
-    found = read_outcomes(file)
-    write_outcomes(replace(found, values={"seconds": np.ones(len(found))}), file)
+    outcomes = read_outcomes(file)
+    write_outcomes(replace(outcomes, values={"seconds": np.ones(len(outcomes))}), file)
     return record

@@ -24,8 +24,8 @@ def release(folder: Path, on_inconclusive: str | None, **changes: str) -> Stored
     """A release whose one budget does this where it is undecided; None: a record from before it was kept."""
     file = write_release(folder, **changes) / "run.json"
     if on_inconclusive:
-        told = f'"on_inconclusive": "{on_inconclusive}"'
-        file.write_text(file.read_text().replace('"on_inconclusive": null', told))
+        field = f'"on_inconclusive": "{on_inconclusive}"'
+        file.write_text(file.read_text().replace('"on_inconclusive": null', field))
     else:
         file.write_text(file.read_text().replace('"on_inconclusive": null,', ""))
     return read_record_file(file)
@@ -36,19 +36,24 @@ def changes(tmp_path: Path, before: str | None, after: str | None) -> list[Budge
 
 
 def test_only_warning_now_is_a_looser_budget_without_a_reason(tmp_path: Path) -> None:
-    found = compare(release(tmp_path / "a", "fail"), release(tmp_path / "b", "warn"))
-    (one,) = found.unexplained
-    assert (one.before, one.after, one.looser, one.undecided) == (1.0, 1.0, True, ("fail", "warn"))
-    told = (
+    comparison = compare(release(tmp_path / "a", "fail"), release(tmp_path / "b", "warn"))
+    (change,) = comparison.unexplained
+    assert (change.before, change.after, change.looser, change.undecided) == (
+        1.0,
+        1.0,
+        True,
+        ("fail", "warn"),
+    )
+    line = (
         "- **Loosened**: int8, accuracy, drop\\_points 1, INCONCLUSIVE failed the run and now only warns: "
         "no reason"
     )
-    assert told.replace("\\_", "_") in compare_report(found)
+    assert line.replace("\\_", "_") in compare_report(comparison)
 
 
 def test_failing_now_is_a_tighter_one(tmp_path: Path) -> None:
-    (one,) = changes(tmp_path, "warn", "fail")
-    assert (one.looser, one.undecided) == (False, ("warn", "fail"))
+    (change,) = changes(tmp_path, "warn", "fail")
+    assert (change.looser, change.undecided) == (False, ("warn", "fail"))
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "warn"), ("fail", None), ("warn", "warn")])
@@ -64,8 +69,10 @@ def test_accepting_it_takes_a_reason(tmp_path: Path, capsys: pytest.CaptureFixtu
     into = ["--baselines", str(tmp_path / "baselines")]
     assert main(["accept", str(first.file), "--name", "v1", *into]) == 0
     assert main(["accept", str(second.file), "--name", "v2", *into]) == 4
-    told = "v1: int8, accuracy: drop_points failed the run if it was undecided, and only warns now; say why"
-    assert told in capsys.readouterr().err
+    message = (
+        "v1: int8, accuracy: drop_points failed the run if it was undecided, and only warns now; say why"
+    )
+    assert message in capsys.readouterr().err
     assert main(["accept", str(second.file), "--name", "v2", *into, "--reason", "few rows"]) == 0
     assert (
         "drop_points failed the run if it was undecided, and only warns now: few rows"
@@ -75,13 +82,13 @@ def test_accepting_it_takes_a_reason(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def grouped(folder: Path) -> StoredRecord:
     """A release whose rows were judged in groups, and which had a budget on slices of another column."""
-    kept = read_record_file(
+    stored = read_record_file(
         write_release(folder, models={"int8": Model(slices=SliceBudget(drop_points=5.0))}) / "run.json"
     )
-    record = kept.record
+    record = stored.record
     int8 = record.variant("int8")
     assert int8.behaviour is not None
-    slices = [one.model_copy(update={"column": "part"}) for one in int8.behaviour.slices or ()]
+    slices = [part.model_copy(update={"column": "part"}) for part in int8.behaviour.slices or ()]
     facts = int8.quality["accuracy"]
     over_builds = [replace(budget, builds=3) for budget in facts.budgets]
     changed = int8.model_copy(
@@ -90,8 +97,8 @@ def grouped(folder: Path) -> StoredRecord:
             "behaviour": int8.behaviour.model_copy(update={"slices": slices}),
         }
     )
-    kept.file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], changed]})))
-    return read_record_file(kept.file)
+    stored.file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], changed]})))
+    return read_record_file(stored.file)
 
 
 def test_lost_groups_builds_and_slices_are_a_weaker_gate(tmp_path: Path) -> None:
@@ -100,13 +107,13 @@ def test_lost_groups_builds_and_slices_are_a_weaker_gate(tmp_path: Path) -> None
         write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(drop_points=5.0))})
         / "run.json"
     )
-    found = compare(old, new)
-    assert [weakening.change for weakening in found.weaker] == [
+    comparison = compare(old, new)
+    assert [weakening.change for weakening in comparison.weaker] == [
         "accuracy was judged in 1,200 groups of rows and is judged row by row now",
         "accuracy was judged over 3 builds and is judged on one build now",
         "the slices of part are not judged any more",
     ]
-    assert "- the slices of part are not judged any more (no reason)" in compare_report(found)
+    assert "- the slices of part are not judged any more (no reason)" in compare_report(comparison)
     arguments = ["compare", str(old.file), str(new.file), "--fail-on"]
     assert main([*arguments, "loosened"]) == 1
     assert main([*arguments, "regressed"]) == 1
@@ -130,15 +137,15 @@ def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:
         write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(drop_points=5.0))})
         / "run.json"
     )
-    for name, kept, more in (("v1", old, ()), ("v2", new, ("--reason", "rows of one file are few"))):
-        command = ["accept", str(kept.file), "--name", name, "--baselines", str(tmp_path / "baselines")]
+    for name, stored, more in (("v1", old, ()), ("v2", new, ("--reason", "rows of one file are few"))):
+        command = ["accept", str(stored.file), "--name", name, "--baselines", str(tmp_path / "baselines")]
         assert main(command) == (4 if more else 0)
         assert not more or main([*command, *more]) == 0
 
 
 def as_released(folder: Path, **changes: object) -> StoredRecord:
     """A release of a suite's run: it has what the suite demands, and both self-tests."""
-    kept = read_record_file(write_release(folder) / "run.json")
+    stored = read_record_file(write_release(folder) / "run.json")
     demands = Demands(
         budgets=[DemandedBudget(variant="int8", budget="accuracy", kind="drop_points", limit=1.0)],
         gated={"int8": True},
@@ -147,9 +154,9 @@ def as_released(folder: Path, **changes: object) -> StoredRecord:
     )
     passed = SelfTestFacts(verdict=Verdict.FAIL, message="", measured="")
     tested = SelfTest(identical=passed.model_copy(update={"verdict": Verdict.PASS}), planted_fault=passed)
-    record = kept.record.model_copy(update={"demands": demands, "self_test": tested, **changes})
-    kept.file.write_text(to_json(record))
-    return read_record_file(kept.file)
+    record = stored.record.model_copy(update={"demands": demands, "self_test": tested, **changes})
+    stored.file.write_text(to_json(record))
+    return read_record_file(stored.file)
 
 
 def test_another_teacher_or_no_self_test_is_a_weaker_gate(tmp_path: Path) -> None:

@@ -21,35 +21,35 @@ def wait_for(lines: list[str], count: int) -> None:
 
 def test_a_stage_that_goes_on_says_how_far_it_is() -> None:
     ended: list[str] = []
-    beside: list[str] = []
-    lines = PlainLines(ended.append, beside.append, every=TICK)
+    ongoing: list[str] = []
+    lines = PlainLines(ended.append, ongoing.append, every=TICK)
     with lines.stage("int8 · step 1 of 1: gptq") as progress:
         progress("predict · second try", 30, 60)
-        wait_for(beside, len(beside) + 2)
-    assert beside[-1].startswith("slimgate: int8 · step 1 of 1: gptq · ")
-    assert " so far · 50 % · predict 30/60" in beside[-1]
-    assert beside[-1].endswith(" · second try")
+        wait_for(ongoing, len(ongoing) + 2)
+    assert ongoing[-1].startswith("slimgate: int8 · step 1 of 1: gptq · ")
+    assert " so far · 50 % · predict 30/60" in ongoing[-1]
+    assert ongoing[-1].endswith(" · second try")
     assert ended[0].startswith("slimgate: int8 · step 1 of 1: gptq, ")
 
 
 def test_nothing_is_written_while_something_is_timed() -> None:
     ended: list[str] = []
-    beside: list[str] = []
-    lines = PlainLines(ended.append, beside.append, every=TICK)
+    ongoing: list[str] = []
+    lines = PlainLines(ended.append, ongoing.append, every=TICK)
     with lines.stage("test_latency[int8-b1]", ends=False):
-        wait_for(beside, 1)
+        wait_for(ongoing, 1)
         with lines.stage("int8 · duel on b1", still=True):
-            assert not [one for one in threading.enumerate() if one.name.endswith("(_keep_telling)")]
-            said = len(beside)
+            assert not [thread for thread in threading.enumerate() if thread.name.endswith("(_keep_telling)")]
+            count = len(ongoing)
             time.sleep(5 * TICK)
-            assert len(beside) == said
-        wait_for(beside, said + 1)  # and afterwards it goes on
+            assert len(ongoing) == count
+        wait_for(ongoing, count + 1)  # and afterwards it goes on
     assert ended[-1].startswith("slimgate: int8 · duel on b1, ")
 
 
 def test_before_a_timed_part_a_line_says_so_if_the_last_is_old() -> None:
-    now, said = [0.0], list[str]()
-    lines = PlainLines(said.append, every=30.0, clock=lambda: now[0])
+    now, written = [0.0], list[str]()
+    lines = PlainLines(written.append, every=30.0, clock=lambda: now[0])
     with lines.stage("a", still=True):
         now[0] = 31.0
     with lines.stage("b", still=True):
@@ -57,28 +57,30 @@ def test_before_a_timed_part_a_line_says_so_if_the_last_is_old() -> None:
     now[0] = 62.0
     with lines.stage("c", still=True):
         now[0] = 63.0
-    assert said == [
+    assert written == [
         "slimgate: a, 31 s",
         "slimgate: c, timed, so the next line comes when it is over",
     ]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "quiet", "told"), [(0.5, False, 0), (2.0, False, 1), (2.0, True, 0), (31.0, True, 1)]
+    ("seconds", "quiet", "count"), [(0.5, False, 0), (2.0, False, 1), (2.0, True, 0), (31.0, True, 1)]
 )
-def test_a_short_stage_has_no_line_and_with_q_only_a_long_one(seconds: float, quiet: bool, told: int) -> None:
-    now, said = [0.0], list[str]()
-    lines = PlainLines(said.append, quiet=quiet, clock=lambda: now[0])
+def test_a_short_stage_has_no_line_and_with_q_only_a_long_one(
+    seconds: float, quiet: bool, count: int
+) -> None:
+    now, written = [0.0], list[str]()
+    lines = PlainLines(written.append, quiet=quiet, clock=lambda: now[0])
     with lines.stage("teacher · gate rows"):
         now[0] = seconds
-    assert len(said) == told
+    assert len(written) == count
 
 
 def test_a_stage_that_fails_says_that_it_gave_up() -> None:
-    said: list[str] = []
-    with pytest.raises(ValueError, match="x"), PlainLines(said.append).stage("int8 · step 1 of 1: gptq"):
+    written: list[str] = []
+    with pytest.raises(ValueError, match="x"), PlainLines(written.append).stage("int8 · step 1 of 1: gptq"):
         raise ValueError("x")
-    assert said == ["slimgate: int8 · step 1 of 1: gptq, gave up after 0.0 s"]
+    assert written == ["slimgate: int8 · step 1 of 1: gptq, gave up after 0.0 s"]
 
 
 def test_without_counts_an_earlier_runs_time_says_what_is_left() -> None:

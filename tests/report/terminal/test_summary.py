@@ -41,13 +41,13 @@ def test_every_variant_has_its_own_figures_in_the_table() -> None:
     record = sample_record()
     rows = {line.split()[0]: line for line in map(to_text, summary_table(record, WHERE))}
     drops = {v.name: v.quality["accuracy"].drop_points for v in record.variants if "accuracy" in v.quality}
-    told = {name: f" {drop:z.1f} [" for name, drop in drops.items() if drop is not None}
-    assert len(set(told.values())) > 2
-    for name, text in told.items():
-        others = set(told.values()) - {text}
+    figures = {name: f" {drop:z.1f} [" for name, drop in drops.items() if drop is not None}
+    assert len(set(figures.values())) > 2
+    for name, text in figures.items():
+        rest = set(figures.values()) - {text}
         cells = rows[name].partition("×")[2] or rows[name]
         assert text in cells
-        assert not any(f"{other}" in cells.partition(text)[0] for other in others), name
+        assert not any(f"{other}" in cells.partition(text)[0] for other in rest), name
 
 
 def test_a_speed_up_is_in_the_place_of_its_workload() -> None:
@@ -74,10 +74,10 @@ def carrying(record: RunRecord, *names: str) -> RunRecord:
         model.model_copy(update={"carried": CARRIED if model.name in names else []})
         for model in record.variants
     ]
-    found = record.model_copy(update={"variants": models})
-    whole = verdict(models, record.self_test, record.verdict.missing)
+    changed = record.model_copy(update={"variants": models})
+    record_verdict = verdict(models, record.self_test, record.verdict.missing)
     run = verdict_of_this_run(models, record.self_test, record.verdict.missing)
-    return found.model_copy(update={"verdict": whole, "this_run": run})
+    return changed.model_copy(update={"verdict": record_verdict, "this_run": run})
 
 
 def test_the_first_line_is_of_the_run_the_second_of_the_record() -> None:
@@ -120,10 +120,10 @@ def test_verdicts_are_coloured_by_kind_and_nothing_else_is() -> None:
 def test_of_200_variants_the_failing_lead_and_others_are_counted() -> None:
     record = sample_record()
     good = next(v for v in record.variants if v.name == "distilled")
-    many = [record.variants[0], *(good.model_copy(update={"name": f"v{i}"}) for i in range(200))]
+    models = [record.variants[0], *(good.model_copy(update={"name": f"v{i}"}) for i in range(200))]
     facts = good.quality["accuracy"].model_copy(update={"verdict": Verdict.FAIL})
-    many[150] = many[150].model_copy(update={"quality": {**good.quality, "accuracy": facts}})
-    lines = [to_text(line) for line in summary_table(record.model_copy(update={"variants": many}), WHERE)]
+    models[150] = models[150].model_copy(update={"quality": {**good.quality, "accuracy": facts}})
+    lines = [to_text(line) for line in summary_table(record.model_copy(update={"variants": models}), WHERE)]
     assert lines[3].startswith("v149 ")
     assert "FAIL" in lines[3]
     assert len(lines) == 2 + 1 + MOST + 1
@@ -153,8 +153,8 @@ def test_no_figure_of_the_table_is_rounded_to_its_budget() -> None:
     accuracy = quality("x", "accuracy", 1.2, (0.5, 2.04), Verdict.INCONCLUSIVE)
     budget = BudgetFacts(kind="speedup_min", limit=1.5, verdict=Verdict.INCONCLUSIVE)
     times = latency(5.0, speedup=1.62, speedup_interval=(1.497, 1.75), budgets=[budget])
-    found = variant("x", quality={"accuracy": accuracy}, latency={"b1": times})
-    record = sample_record(variants=[sample_record().variants[0], found])
+    model = variant("x", quality={"accuracy": accuracy}, latency={"b1": times})
+    record = sample_record(variants=[sample_record().variants[0], model])
     row = to_text(summary_table(record, WHERE)[-1])
     assert "1.20 [0.50, 2.04]" in row
     assert "1.62× [1.497, 1.75]" in row

@@ -16,9 +16,9 @@ def test_a_model_takes_a_cpu_a_thread_and_a_gpu_of_a_run_on_one() -> None:
 
 
 def test_what_is_said_of_one_model_goes_over_what_is_said_of_all() -> None:
-    asked = parse_needs(["student:memory=500M,cpus=4", "cpus=1,memory=1.5G"], MODELS)
-    assert asked.find_needs("student", threads=2, device="cpu") == Needs(4, memory=500 << 20)
-    assert asked.find_needs("teacher", threads=2, device="cpu") == Needs(1, memory=3 << 29)
+    needs = parse_needs(["student:memory=500M,cpus=4", "cpus=1,memory=1.5G"], MODELS)
+    assert needs.find_needs("student", threads=2, device="cpu") == Needs(4, memory=500 << 20)
+    assert needs.find_needs("teacher", threads=2, device="cpu") == Needs(1, memory=3 << 29)
 
 
 def test_what_is_not_needed_is_no_resource() -> None:
@@ -27,7 +27,7 @@ def test_what_is_not_needed_is_no_resource() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("cpu=2", '"cpu" is not a resource. Did you mean cpus?'),
         ("cpus=1.5", 'cpus is "1.5", expected a whole number, or one below 1'),
@@ -39,8 +39,8 @@ def test_what_is_not_needed_is_no_resource() -> None:
         ("", '"" is not a resource'),
     ],
 )
-def test_what_cannot_be_read_is_one_line(text: str, said: str) -> None:
+def test_what_cannot_be_read_is_one_line(text: str, message: str) -> None:
     with pytest.raises(SuiteError) as error:
         parse_needs([text], MODELS)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)

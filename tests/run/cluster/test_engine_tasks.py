@@ -30,7 +30,7 @@ def suite(tmp_path: Path) -> Suite:
     return tiny_run(tmp_path, **replaced).suite
 
 
-def told(tasks: dict[TaskId, Task]) -> dict[tuple[str, int], set[tuple[str, int]]]:
+def list_predecessors(tasks: dict[TaskId, Task]) -> dict[tuple[str, int], set[tuple[str, int]]]:
     """The name and seed of each task, with those that it comes after."""
     return {
         (task.name, task.id.seed): {(other.name, other.seed) for other in task.after}
@@ -40,7 +40,7 @@ def told(tasks: dict[TaskId, Task]) -> dict[tuple[str, int], set[tuple[str, int]
 
 def test_a_variant_comes_after_what_it_starts_and_learns_from(suite: Suite) -> None:
     tasks = list_tasks(suite, {"int8": Goal(), "helped": Goal(), "alone": Goal()})
-    assert told(tasks) == {
+    assert list_predecessors(tasks) == {
         ("teacher", 0): set(),
         ("shorter", 0): {("teacher", 0)},
         ("int8", 0): {("shorter", 0)},
@@ -52,7 +52,9 @@ def test_a_variant_comes_after_what_it_starts_and_learns_from(suite: Suite) -> N
 def test_without_a_shared_store_a_variant_waits_for_its_builder(
     suite: Suite,
 ) -> None:
-    tasks = told(list_tasks(suite, {"pruned": Goal(), "shorter": Goal(), "helped": Goal()}, shared=False))
+    tasks = list_predecessors(
+        list_tasks(suite, {"pruned": Goal(), "shorter": Goal(), "helped": Goal()}, shared=False)
+    )
     assert tasks["helped", 0] == {("teacher", 0), ("shorter", 0)}
     assert tasks["pruned", 0] == {("teacher", 0)}
 
@@ -60,7 +62,7 @@ def test_without_a_shared_store_a_variant_waits_for_its_builder(
 def test_other_seeds_build_only_what_draws(suite: Suite) -> None:
     goals = {"int8": Goal(answers=True, rebuilds=True), "pruned": Goal(answers=True, rebuilds=True)}
     tasks = list_tasks(suite, goals)
-    assert told(tasks) == {
+    assert list_predecessors(tasks) == {
         ("teacher", 0): set(),
         ("shorter", 0): {("teacher", 0)},
         ("int8", 0): {("shorter", 0)},
@@ -68,7 +70,7 @@ def test_other_seeds_build_only_what_draws(suite: Suite) -> None:
         ("int8", 1): {("shorter", 1)},
         ("pruned", 0): {("teacher", 0)},
     }
-    assert {(one.name, one.id.seed) for one in tasks.values() if one.answers} == {
+    assert {(task.name, task.id.seed) for task in tasks.values() if task.answers} == {
         ("int8", 0),
         ("int8", 1),
         ("pruned", 0),
@@ -77,15 +79,16 @@ def test_other_seeds_build_only_what_draws(suite: Suite) -> None:
 
 def test_stages_answer_where_many_steps_lead_to_a_variant(suite: Suite) -> None:
     tasks = list_tasks(suite, {"int8": Goal(answers=True), "pruned": Goal(answers=True)})
-    assert {one.name for one in tasks.values() if one.stages} == {"teacher", "shorter", "int8"}
-    assert not any(one.stages for one in list_tasks(suite, {"pruned": Goal(answers=True)}).values())
+    assert {task.name for task in tasks.values() if task.stages} == {"teacher", "shorter", "int8"}
+    assert not any(task.stages for task in list_tasks(suite, {"pruned": Goal(answers=True)}).values())
 
 
 def graph(**after: str) -> dict[TaskId, Task]:
     """Tasks by name, each after those that its words name."""
     ids = {name: TaskId(Path("suite.toml"), name, 0) for name in after}
     return {
-        ids[name]: Task(ids[name], tuple(ids[one] for one in words.split())) for name, words in after.items()
+        ids[name]: Task(ids[name], tuple(ids[word] for word in words.split()))
+        for name, words in after.items()
     }
 
 
@@ -97,7 +100,10 @@ def test_the_longest_way_starts_first() -> None:
     tasks = graph(quick="", slow="", first="", second="first", third="second")
     seconds = dict(zip(tasks, (1.0, 3.0, 1.5, 1.5, 1.5), strict=True))
     assert [
-        way for _, way in sorted((one.name, way) for one, way in find_longest_ways(tasks, seconds).items())
+        way
+        for _, way in sorted(
+            (task_id.name, way) for task_id, way in find_longest_ways(tasks, seconds).items()
+        )
     ] == [
         4.5,
         1.0,
@@ -114,7 +120,7 @@ def test_what_comes_from_a_model_that_failed_is_never_started() -> None:
     for task in schedule.ready_tasks():
         schedule.start(task)
     schedule.fail(next(iter(tasks)))
-    assert {one.name for one in schedule.failed} == {"a", "b", "c"}
+    assert {task_id.name for task_id in schedule.failed} == {"a", "b", "c"}
     assert schedule.ready_tasks() == []
     assert schedule.count_left == 1
 
@@ -126,7 +132,7 @@ def test_a_built_model_without_answers_keeps_nobody_waiting() -> None:
     schedule.fail(next(iter(tasks)), built=True)
     assert names(schedule.ready_tasks()) == ["b"]
     assert not schedule.failed
-    assert {one.name for one in schedule.unanswered} == {"a"}
+    assert {task_id.name for task_id in schedule.unanswered} == {"a"}
 
 
 def test_a_task_without_room_keeps_no_smaller_one_waiting() -> None:

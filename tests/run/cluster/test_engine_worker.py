@@ -59,8 +59,8 @@ def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
     task = Task(TaskId(run.suite.path, "pruned", 0), answers=True, stages=True)
     report, packed = do_task(job_of(run), task, [], fetch=pytest.fail)
     assert (report.error, report.built, report.shared, packed) == (None, True, True, [])
-    made = [kind for (kind, _), new in report.used.items() if new]
-    assert sorted(made) == ["artifacts", "artifacts", "outcomes", "outcomes", "splits"]
+    kinds = [kind for (kind, _), new in report.used.items() if new]
+    assert sorted(kinds) == ["artifacts", "artifacts", "outcomes", "outcomes", "splits"]
     assert run.build("pruned").from_store
     assert len(run.outcomes("pruned")) == 60
 
@@ -80,13 +80,13 @@ def test_a_worker_without_the_store_gets_and_gives_back_entries(tmp_path: Path) 
     finally:
         worker.remove_own_store(job)
     assert (report.error, report.shared) == (None, False)
-    assert [one.kind for one in packed] == ["artifacts", "outcomes"]  # not what it was given
-    for one in packed:
-        publish_entry(one, run.store)
+    assert [entry.kind for entry in packed] == ["artifacts", "outcomes"]  # not what it was given
+    for entry in packed:
+        publish_entry(entry, run.store)
     assert run.build("pruned").from_store
     assert [entry for entry in run.store.root.glob("outcomes/*") if entry.name == packed[1].key]
-    here = tiny_run(tmp_path, store="other").outcomes("pruned")
-    assert np.array_equal(run.outcomes("pruned").probabilities, here.probabilities)  # type: ignore[attr-defined]
+    local = tiny_run(tmp_path, store="other").outcomes("pruned")
+    assert np.array_equal(run.outcomes("pruned").probabilities, local.probabilities)  # type: ignore[attr-defined]
 
 
 def test_bytes_that_are_not_what_was_sent_are_not_published(tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_step_has_the_runs_time_limit_on_another_machine(
     monkeypatch.syspath_prepend(tmp_path)
     run = tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"sleepers:sleep" = {}'})
     run.time_limit = 1.0
-    asked = RayRequest(runs={run.suite.path: run}, goals={}, needs=RequestedNeeds(), root=tmp_path)
-    job = replace(_make_job(asked, run, "ray-here"), shown=run.suite.shown, shared=True)
+    request = RayRequest(runs={run.suite.path: run}, goals={}, needs=RequestedNeeds(), root=tmp_path)
+    job = replace(_make_job(request, run, "ray-here"), shown=run.suite.shown, shared=True)
     (run.store.root / "locks" / job.mark).touch()
     report, _ = do_task(job, Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
     assert str(report.error) == (

@@ -65,29 +65,34 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def whole(repository: Path) -> dict[str, str]:
+def local_outcomes(repository: Path) -> dict[str, str]:
     """The outcomes of a local run."""
     assert kill_nine.finish(repository, UNDISTURBED, *BUILDING) == []
     return kill_nine.outcomes(repository, UNDISTURBED)
 
 
 def record(folder: Path, store: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / f"{store}-reports/killed/run.json").read_text())
-    return found
+    run_record: dict[str, Any] = json.loads((folder / f"{store}-reports/killed/run.json").read_text())
+    return run_record
 
 
 def judged(folder: Path, store: str) -> dict[str, Any]:
     """What a run says of quality and behaviour, and where its models came from."""
-    told = record(folder, store)
-    for variant in told["variants"]:
+    run_record = record(folder, store)
+    for variant in run_record["variants"]:
         for facts in variant["quality"].values():
             facts.pop("measured", None)
         (variant["behaviour"] or {}).pop("measured", None)
     return {
-        "verdict": told["verdict"],
+        "verdict": run_record["verdict"],
         "models": {
-            one["name"]: (one["from_store"], one["quality"], one["behaviour"], one["artifact"]["digest"])
-            for one in told["variants"]
+            variant["name"]: (
+                variant["from_store"],
+                variant["quality"],
+                variant["behaviour"],
+                variant["artifact"]["digest"],
+            )
+            for variant in run_record["variants"]
         },
     }
 
@@ -97,7 +102,9 @@ def log(folder: Path, store: str) -> str:
 
 
 @with_ray
-def test_a_killed_worker_changes_no_verdict_and_no_outcome(repository: Path, whole: dict[str, str]) -> None:
+def test_a_killed_worker_changes_no_verdict_and_no_outcome(
+    repository: Path, local_outcomes: dict[str, str]
+) -> None:
     (repository / "built.txt").unlink()
     (repository / "wait").touch()
     run = kill_nine.start(repository, "killed", *BUILDING, *RAY, "--slimgate-ray-needs", "cpus=1")
@@ -115,7 +122,7 @@ def test_a_killed_worker_changes_no_verdict_and_no_outcome(repository: Path, who
     assert kill_nine.wait_for_end(run.pid) == []
     assert "Ray: 5 models in" in log(repository, "killed")
     assert (repository / "built.txt").read_text() == "pruned\n"
-    assert kill_nine.outcomes(repository, "killed") == whole
+    assert kill_nine.outcomes(repository, "killed") == local_outcomes
     assert judged(repository, "killed") == judged(repository, UNDISTURBED)
     assert len(kill_nine.entries(repository, "killed")) == kill_nine.ENTRIES
     assert list((repository / "killed/tmp").iterdir()) == []
@@ -143,7 +150,9 @@ def test_sigterm_during_a_build_leaves_a_record_and_no_process(repository: Path)
 
 
 @with_ray
-def test_a_method_that_raises_is_tried_once_and_fails_alone(repository: Path, whole: dict[str, str]) -> None:
+def test_a_method_that_raises_is_tried_once_and_fails_alone(
+    repository: Path, local_outcomes: dict[str, str]
+) -> None:
     shutil.copytree(repository / UNDISTURBED, repository / "broken")
     _forget(repository / "broken", "noted:prune")
     (repository / "break").touch()
@@ -151,28 +160,28 @@ def test_a_method_that_raises_is_tried_once_and_fails_alone(repository: Path, wh
         code = kill_nine.start(repository, "broken", *BUILDING, *RAY).wait(timeout=PATIENCE)
     finally:
         (repository / "break").unlink()
-    said = log(repository, "broken")
-    assert code == 1, said
-    assert "pruned: step noted:prune: RuntimeError: the wheel came off" in said
-    kept = (repository / "broken-reports/killed/logs/pruned.log").read_text()
-    assert "in prune" in kept  # where, from the worker's log
+    printed = log(repository, "broken")
+    assert code == 1, printed
+    assert "pruned: step noted:prune: RuntimeError: the wheel came off" in printed
+    variant_log = (repository / "broken-reports/killed/logs/pruned.log").read_text()
+    assert "in prune" in variant_log  # where, from the worker's log
     assert (repository / "tries").read_text() == "tried\n"
-    others = {one["name"]: one["verdict_of"] for one in _verdicts(record(repository, "broken"))}
-    assert others == {
-        one["name"]: one["verdict_of"]
-        for one in _verdicts(record(repository, UNDISTURBED))
-        if one["name"] != "pruned"
+    verdicts = {variant["name"]: variant["verdict_of"] for variant in _verdicts(record(repository, "broken"))}
+    assert verdicts == {
+        variant["name"]: variant["verdict_of"]
+        for variant in _verdicts(record(repository, UNDISTURBED))
+        if variant["name"] != "pruned"
     } | {"pruned": {}}
-    assert whole
+    assert local_outcomes
 
 
-def _verdicts(told: dict[str, Any]) -> list[dict[str, Any]]:
+def _verdicts(run_record: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
-            "name": one["name"],
-            "verdict_of": {name: facts["verdict"] for name, facts in one["quality"].items()},
+            "name": variant["name"],
+            "verdict_of": {name: facts["verdict"] for name, facts in variant["quality"].items()},
         }
-        for one in told["variants"]
+        for variant in run_record["variants"]
     ]
 
 
@@ -194,7 +203,9 @@ def _answers(port: int) -> None:
 
 
 @with_ray
-def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, whole: dict[str, str]) -> None:
+def test_a_machine_that_does_not_see_the_store_sends_bytes(
+    repository: Path, local_outcomes: dict[str, str]
+) -> None:
     """The cluster lives in a mount namespace of its own, where the store's folder is another one."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
         pytest.skip("mount namespaces cannot be made here")
@@ -223,7 +234,7 @@ def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, who
     finally:
         os.killpg(cluster.pid, signal.SIGTERM)
         cluster.wait(timeout=60)
-    assert kill_nine.outcomes(repository, "hidden") == whole
+    assert kill_nine.outcomes(repository, "hidden") == local_outcomes
     assert judged(repository, "hidden") == judged(repository, UNDISTURBED)
     assert not list(Path("/tmp").glob("slimgate-ray-*"))
 
@@ -232,11 +243,12 @@ def test_a_machine_that_does_not_see_the_store_sends_bytes(repository: Path, who
 def test_an_address_where_nobody_answers_is_one_line(repository: Path) -> None:
     address = ("--slimgate-ray-address", "127.0.0.1:9")
     assert kill_nine.start(repository, "nobody", *RAY, *address).wait(timeout=120) == 4
-    said = log(repository, "nobody")
+    printed = log(repository, "nobody")
     assert (
-        "ERROR: --slimgate-ray-address 127.0.0.1:9: no answer from this address (Connection refused)" in said
+        "ERROR: --slimgate-ray-address 127.0.0.1:9: no answer from this address (Connection refused)"
+        in printed
     )
-    assert "Traceback" not in said
+    assert "Traceback" not in printed
 
 
 @with_ray
@@ -244,19 +256,20 @@ def test_more_than_any_machine_has_is_one_line(repository: Path) -> None:
     assert (
         kill_nine.start(repository, "more", *RAY, "--slimgate-ray-needs", "cpus=4096").wait(timeout=120) == 4
     )
-    said = log(repository, "more")
+    printed = log(repository, "more")
     assert (
-        "ERROR: teacher needs cpus=4096, but no machine of the Ray cluster has that (the most is CPU" in said
+        "ERROR: teacher needs cpus=4096, but no machine of the Ray cluster has that (the most is CPU"
+        in printed
     )
-    assert "Traceback" not in said
+    assert "Traceback" not in printed
 
 
 @pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
 def test_without_ray_one_line_says_what_to_install(repository: Path) -> None:
     assert kill_nine.start(repository, "none", *RAY).wait(timeout=120) == 4
-    said = log(repository, "none")
-    assert 'ERROR: --slimgate-engine ray needs an extra: pip install "slimgate[ray]"' in said
-    assert "Traceback" not in said
+    printed = log(repository, "none")
+    assert 'ERROR: --slimgate-engine ray needs an extra: pip install "slimgate[ray]"' in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize(

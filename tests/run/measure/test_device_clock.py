@@ -22,14 +22,14 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is n
 
 
 def test_the_wall_clock_times_the_call_with_what_was_prepared() -> None:
-    given: list[Any] = []
+    batches: list[Any] = []
 
     def call(prepared: Any) -> None:
-        given.append(prepared)
+        batches.append(prepared)
         time.sleep(0.02)
 
     seconds = make_device_clock("cpu").time(call, "a batch")
-    assert given == ["a batch"]
+    assert batches == ["a batch"]
     assert 0.02 <= seconds < 1
 
 
@@ -50,8 +50,8 @@ def test_a_contender_times_every_call_by_its_clock() -> None:
             return 0.25
 
     contender._calls, contender._clock = [make_timed_call(Counting(), "rows", "forward")], Ticking()
-    told = contender.answer({"calls": 3, "discard": 2, "turns": [0]})
-    assert told["seconds"] == [0.25, 0.25, 0.25]
+    answer = contender.answer({"calls": 3, "discard": 2, "turns": [0]})
+    assert answer["seconds"] == [0.25, 0.25, 0.25]
     assert forwarded == ["rows"] * 5
 
 
@@ -65,15 +65,15 @@ def test_a_gpu_is_waited_for_though_the_call_only_queues() -> None:
 
     clock = make_device_clock("cuda")
     clock.time(call, 2)
-    few, many = clock.time(call, 2), clock.time(call, 40)
-    assert many > 5 * few > 0
+    short, long = clock.time(call, 2), clock.time(call, 40)
+    assert long > 5 * short > 0
 
 
 @needs_gpu
 def test_the_peak_of_a_gpu_holds_freed_memory() -> None:
-    held = torch.zeros(2**20, dtype=torch.uint8, device="cuda")
+    tensor = torch.zeros(2**20, dtype=torch.uint8, device="cuda")
     peak = read_device_peak("cuda")
     assert peak is not None
     assert peak >= 2**20
-    del held
+    del tensor
     assert read_device_peak("cuda") == peak

@@ -72,8 +72,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> tuple[list[Any
     turns: list[str] = []
     monkeypatch.setattr(Scripted, "now", 0.0)
     monkeypatch.setattr(module.time, "perf_counter", lambda: Scripted.now)
-    found = [Scripted(name, one, turns) for name, one in zip("abcdef", seconds, strict=False)]
-    return found, turns, {one.spec.name: [{}] for one in found}
+    contenders = [Scripted(name, duration, turns) for name, duration in zip("abcdef", seconds, strict=False)]
+    return contenders, turns, {contender.spec.name: [{}] for contender in contenders}
 
 
 def test_rounds_go_on_until_the_time_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,22 +129,22 @@ def test_turns_are_drawn_anew_and_then_turned_round(monkeypatch: pytest.MonkeyPa
     run_duel(contenders, inputs, seed=3, max_seconds=300.0)
     warm = 3  # a call of 1 s is asked for once a contender before the rounds
     rounds = [tuple(turns[i : i + 3]) for i in range(warm, len(turns), 3)]
-    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
+    assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
     assert all(second == first[::-1] for first, second in zip(rounds[::2], rounds[1::2], strict=True))
     assert len(set(rounds[::2])) == 6
 
 
 def test_enough_is_asked_only_at_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.004, 0.004)
-    asked: list[int] = []
+    rounds: list[int] = []
 
     def enough(times: Mapping[str, Any]) -> bool:
         assert times.keys() == {"a", "b"}
-        asked.append(len(times["a"]))
-        return asked[-1] >= 48
+        rounds.append(len(times["a"]))
+        return rounds[-1] >= 48
 
     assert run_duel(contenders, inputs, seed=0, max_seconds=1e9, enough=enough).rounds == 48
-    assert asked == [12, 24, 48]
+    assert rounds == [12, 24, 48]
     assert LOOKS == (12, 24, 48, 96, 192)
 
 
@@ -166,8 +166,8 @@ def test_each_round_calls_the_next_rows_the_same_for_all(monkeypatch: pytest.Mon
     batches = [{"input_ids": np.full((4, 2), number)} for number in range(20)]
     times = run_duel(contenders, {"a": batches, "b": batches}, seed=0, max_seconds=0.1)
     assert times.calls == {"a": CALLS_OF_A_ROW, "b": CALLS_OF_A_ROW}
-    called = [one for one in contenders[0].called if len(one) > 1]
-    assert called == [one for one in contenders[1].called if len(one) > 1]
+    called = [call for call in contenders[0].called if len(call) > 1]
+    assert called == [call for call in contenders[1].called if len(call) > 1]
     assert called[:3] == [[*range(8)], [*range(8, 16)], [16, 17, 18, 19, 0, 1, 2, 3]]  # 32 rows a round
 
 
@@ -366,11 +366,11 @@ def test_what_the_process_itself_takes_is_not_waiting() -> None:
     allowed, stop = os.sched_getaffinity(0), threading.Event()
     matrix = np.ones((300, 300))
 
-    def own() -> None:
+    def multiply() -> None:
         while not stop.is_set():
             matrix @ matrix  # numpy lets go of the interpreter's lock
 
-    other = threading.Thread(target=own)
+    other = threading.Thread(target=multiply)
     try:
         os.sched_setaffinity(0, [min(allowed)])
         other.start()

@@ -27,7 +27,7 @@ def simulate(draws: np.random.Generator, slower: float) -> LoadTimes:
 
     def block(name: str, place: int) -> list[Timed]:
         seconds = 0.02 * factor[name] * drift[place] * np.exp(0.05 * draws.standard_normal(REQUESTS))
-        return [Timed(one / 2, one, one / 6, 4) for one in seconds]
+        return [Timed(duration / 2, duration, duration / 6, 4) for duration in seconds]
 
     requests = {name: [block(name, place) for place in range(BLOCKS)] for name in factor}
     return LoadTimes(requests, {name: [1.0] * BLOCKS for name in factor})
@@ -55,8 +55,8 @@ def test_good_requests_meet_every_limit_of_the_level() -> None:
     block = [slow, wordy, good, short, failed]
     times = LoadTimes({VARIANT: [block, [slow]]}, {VARIANT: [2.0, 1.0]})
     level = ServiceLevel(ttft_ms=200, tpot_ms=30)
-    assert [is_good(one, level) for one in block] == [False, False, True, True, False]
-    assert [is_good(one, ServiceLevel(e2el_ms=500)) for one in block] == [True, False, True, True, False]
+    assert [is_good(timed, level) for timed in block] == [False, False, True, True, False]
+    assert [is_good(timed, ServiceLevel(e2el_ms=500)) for timed in block] == [True, False, True, True, False]
     assert times.count_good(VARIANT, level).tolist() == [2, 0]
     assert times.ms_per_good(VARIANT, level).tolist() == [1000.0, np.inf]
     assert times.sent_ms(VARIANT, "answer").tolist() == [400, 900, 200, 100, np.inf, 400]
@@ -73,7 +73,7 @@ def test_goodput_is_judged_by_its_blocks() -> None:
     ms = times.ms_per_good(VARIANT, ServiceLevel(ttft_ms=200))
     limits = [LimitBudget(GOODPUT, limit) for limit in (8.0, 10.0, 12.0)]
     judged = judge_call_times(ms, limits, tokens=1)
-    assert [one.verdict for one in judged.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+    assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
     assert judged.budgets[0].value == pytest.approx(float(np.median(counts)), rel=0.06)
     assert judged.budgets[0].interval is not None
     low, high = judged.budgets[0].interval
@@ -84,29 +84,29 @@ def test_a_slow_server_is_slower_in_real_requests() -> None:
     requests = [Request(f"say abcd{number}", {}) for number in range(4)]
     with serving() as fast, serving() as slow:
         fast.delay, slow.delay = 0.02, 0.4
-        base, variant = (EndpointTable(url=one.url, model="m") for one in (fast, slow))
-        found = duel_under_load(base, variant, requests, Load(4, None, 4, 6), seed=0)
+        base, variant = (EndpointTable(url=server.url, model="m") for server in (fast, slow))
+        times = duel_under_load(base, variant, requests, Load(4, None, 4, 6), seed=0)
         assert fast.asked.total() == 2 * slow.asked.total() == 2 * 4 * (6 + 1)  # the first block warms up
     for part in LOAD_PARTS:
-        assert found.speedup(part).speedup < 0.9
-    assert found.speedup("answer").rounds == 6
+        assert times.speedup(part).speedup < 0.9
+    assert times.speedup("answer").rounds == 6
 
 
 def test_a_server_that_fails_too_often_has_no_speed() -> None:
     requests = [Request(f"say {number}", {}) for number in range(10)]
     with serving(lambda prompt, _: "status 500" if prompt == "say 3" else "answer") as server:
-        one = EndpointTable(url=server.url, model="m")
+        endpoint = EndpointTable(url=server.url, model="m")
         with pytest.raises(
             MeasureError, match=r"6. of 6. requests failed under load: status 500|requests fai"
         ):
-            duel_under_load(one, one, requests, Load(None, 500.0, 10, 6), seed=0)
+            duel_under_load(endpoint, endpoint, requests, Load(None, 500.0, 10, 6), seed=0)
 
 
 def test_answers_of_one_token_have_no_time_between_tokens() -> None:
     requests = [Request("say a", {})]
     with serving() as server:
-        one = EndpointTable(url=server.url, model="m")
-        found = duel_under_load(one, one, requests, Load(1, None, 1, 6), seed=0)
-    assert found.speedup("ttft").rounds == 6
+        endpoint = EndpointTable(url=server.url, model="m")
+        times = duel_under_load(endpoint, endpoint, requests, Load(1, None, 1, 6), seed=0)
+    assert times.speedup("ttft").rounds == 6
     with pytest.raises(MeasureError, match="no answer of two tokens, so tpot has no time"):
-        found.speedup("tpot")
+        times.speedup("tpot")

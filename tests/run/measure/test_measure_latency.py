@@ -127,9 +127,9 @@ def test_rounds_fit_in_the_time_and_never_exceed_the_limit(
     monkeypatch: pytest.MonkeyPatch, seconds: float, warmup: int, rounds: int, expected: tuple[int, int]
 ) -> None:
     call = Clock(monkeypatch, seconds)
-    made, planned = plan_rounds(call, warmup=warmup, rounds=rounds, max_seconds=2.0)
-    assert made == call.calls
-    assert made == expected[0]
+    calls, planned = plan_rounds(call, warmup=warmup, rounds=rounds, max_seconds=2.0)
+    assert calls == call.calls
+    assert calls == expected[0]
     assert planned == pytest.approx(expected[1], abs=1 if planned > 5 else 0)
     assert planned <= rounds
 
@@ -170,7 +170,7 @@ def test_tokenising_is_timed_on_the_rows_of_the_workload(tmp_path: Path) -> None
 
     def watched(params: Any, folder: Path) -> Any:
         encode = real(params, folder)
-        return lambda few: seen.append(few.ids) or encode(few)
+        return lambda batch: seen.append(batch.ids) or encode(batch)
 
     task: Any = SimpleNamespace(object=SimpleNamespace(row_encoder=watched), params=PARAMS)
     assert 0 < time_tokenizing(task, Rows(rows.table.take([2, 0])), tmp_path, rounds=3) < 1000

@@ -71,7 +71,7 @@ class Killed(Sized):
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder on the search path, as a user's repository is."""
     (tmp_path / "own_runtimes.py").write_text(RUNTIME, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
@@ -83,28 +83,29 @@ def reading(folder: Path, runtime: str, **params: int) -> MemoryReading:
     return read_memory(folder, f"own_runtimes:{runtime}", params, inputs, device="cpu", threads=1)
 
 
-def test_each_figure_holds_what_was_taken_until_then(own: Path) -> None:
-    found = reading(own, "Sized", held=40, loading=100, transient=200)
-    assert found.resident_after_load_bytes is not None
-    assert 38 * MB < found.resident_after_load_bytes - found.baseline_bytes < 60 * MB
-    assert 98 * MB < found.load_peak_bytes - found.baseline_bytes < 120 * MB
-    assert 238 * MB < found.peak_bytes - found.baseline_bytes < 260 * MB
-    assert found.baseline_bytes < 150 * MB  # slimgate, numpy, pyarrow, and no torch
-    assert found.device_peak_bytes is None
-    assert 0 < found.load_seconds < 100
+def test_each_figure_holds_what_was_taken_until_then(folder: Path) -> None:
+    memory = reading(folder, "Sized", held=40, loading=100, transient=200)
+    assert memory.resident_after_load_bytes is not None
+    assert 38 * MB < memory.resident_after_load_bytes - memory.baseline_bytes < 60 * MB
+    assert 98 * MB < memory.load_peak_bytes - memory.baseline_bytes < 120 * MB
+    assert 238 * MB < memory.peak_bytes - memory.baseline_bytes < 260 * MB
+    assert memory.baseline_bytes < 150 * MB  # slimgate, numpy, pyarrow, and no torch
+    assert memory.device_peak_bytes is None
+    assert 0 < memory.load_seconds < 100
 
 
-def test_the_memory_of_the_process_that_asks_is_not_counted(own: Path) -> None:
+def test_the_memory_of_the_process_that_asks_is_not_counted(folder: Path) -> None:
     large = np.ones(300 * MB, np.uint8)
-    assert reading(own, "Sized").peak_bytes < 150 * MB < large.nbytes
+    assert reading(folder, "Sized").peak_bytes < 150 * MB < large.nbytes
 
 
 @pytest.mark.parametrize(
-    ("runtime", "said"), [("Broken", "RuntimeError: no weights in "), ("Killed", "it was killed by SIGKILL")]
+    ("runtime", "message"),
+    [("Broken", "RuntimeError: no weights in "), ("Killed", "it was killed by SIGKILL")],
 )
-def test_a_process_that_fails_is_one_error_of_one_line(own: Path, runtime: str, said: str) -> None:
-    with pytest.raises(MeasureError, match=said) as error:
-        reading(own, runtime)
+def test_a_process_that_fails_is_one_error_of_one_line(folder: Path, runtime: str, message: str) -> None:
+    with pytest.raises(MeasureError, match=message) as error:
+        reading(folder, runtime)
     assert "\n" not in str(error.value)
 
 

@@ -62,18 +62,18 @@ def entry_of(run: SuiteRun, name: str) -> Any:
 
 def test_outcomes_are_in_the_gates_order_and_from_the_store(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    found = run.outcomes("shorter")
-    assert found.ids.tolist() == run.rows.gate.ids
-    assert len(found) == 60
-    assert found.groups is not None
-    assert len(set(found.groups.tolist())) == 15
+    outcomes = run.outcomes("shorter")
+    assert outcomes.ids.tolist() == run.rows.gate.ids
+    assert len(outcomes) == 60
+    assert outcomes.groups is not None
+    assert len(set(outcomes.groups.tolist())) == 15
     again = tiny_run(tmp_path)
     entry = entry_of(again, "shorter")
     assert entry.from_store
     assert entry.manifest["rows"] == 60
     stored = again.outcomes("shorter")
     assert stored.probabilities is not None
-    assert np.array_equal(stored.probabilities, found.probabilities)
+    assert np.array_equal(stored.probabilities, outcomes.probabilities)
 
 
 def write_gate(folder: Path, times: int, *, files: int) -> None:
@@ -92,12 +92,12 @@ def test_rows_of_one_text_are_one_group_without_a_group_column(tmp_path: Path) -
     tiny_run(tmp_path)
     write_gate(tmp_path, 6, files=60)
     run = tiny_run(tmp_path, **{'group = "file"\n': ""})
-    found = run.outcomes("shorter")
-    assert found.groups is not None
-    assert (len(found), len(set(found.groups.tolist()))) == (60, 10)
+    outcomes = run.outcomes("shorter")
+    assert outcomes.groups is not None
+    assert (len(outcomes), len(set(outcomes.groups.tolist()))) == (60, 10)
     text = [text.lower().rstrip(".") for text in run.rows.gate.table["text"].to_pylist()]
-    assert len(set(zip(text, found.groups.tolist(), strict=True))) == 10
-    judged = judge_quality(load_metric("accuracy"), run.outcomes("teacher"), found, [])
+    assert len(set(zip(text, outcomes.groups.tolist(), strict=True))) == 10
+    judged = judge_quality(load_metric("accuracy"), run.outcomes("teacher"), outcomes, [])
     assert judged.groups == 10
     assert run.rows.reports["gate"].groups == 10
 
@@ -181,9 +181,9 @@ def test_answers_that_depend_on_the_processor_are_taken_again(
 
 def test_a_runtime_depends_on_the_processor_by_default(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{PRUNED: RUNTIME})
-    own, usual = (run.suite.model(name).runtime for name in ("pruned", "teacher"))
-    assert not own.answers_by_processor("torch")
-    assert own.answers_by_processor("torch_quantized")
+    custom, usual = (run.suite.model(name).runtime for name in ("pruned", "teacher"))
+    assert not custom.answers_by_processor("torch")
+    assert custom.answers_by_processor("torch_quantized")
     assert usual.answers_by_processor("torch_quantized")
     for name in ("onnxruntime", "openvino", "compiled", "aoti"):
         runtime = load("runtime", name)
@@ -241,9 +241,9 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
 
 def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tiny_run(tmp_path)
-    whole = text_classification.task.outcomes
+    real = text_classification.task.outcomes
     monkeypatch.setattr(
-        text_classification.task, "outcomes", lambda *given: whole(*given).take(np.arange(50))
+        text_classification.task, "outcomes", lambda *arguments: real(*arguments).take(np.arange(50))
     )
     with pytest.raises(MeasureError, match="gave 50 outcomes for the 60 gate rows, expected one for each"):
         run.outcomes("teacher")

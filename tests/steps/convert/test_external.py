@@ -106,25 +106,25 @@ def applied(tmp_path: Path, script: str, **more: Any) -> tuple[Any, Any, externa
 
 
 def test_floats_come_back_as_a_model_for_further_steps(tmp_path: Path) -> None:
-    made, context, _ = applied(tmp_path, HALVE, options={"factor": 0.5}, gives="torch")
+    model, context, _ = applied(tmp_path, HALVE, options={"factor": 0.5}, gives="torch")
     before = load_tiny(tmp_path / "hub", context)
-    assert torch.equal(made.network.lm_head.weight, before.network.lm_head.weight * 0.5)
-    assert torch.equal(made.network.model.norm.weight, before.network.model.norm.weight)
-    assert made.kind == "torch"
+    assert torch.equal(model.network.lm_head.weight, before.network.lm_head.weight * 0.5)
+    assert torch.equal(model.network.model.norm.weight, before.network.model.norm.weight)
+    assert model.kind == "torch"
     [log] = context.extra_files
     assert log.read_text() == "halved 8 rows\n"
 
 
 def test_a_script_may_change_the_numbers_of_tokens(tmp_path: Path) -> None:
-    made, context, _ = applied(tmp_path, RENUMBER, gives="torch")
+    changed, context, _ = applied(tmp_path, RENUMBER, gives="torch")
     before = load_tiny(tmp_path / "hub", context)
     text = before.tokenizer.decode([7, 5, 9, 8])
-    ids = [model.tokenizer(text, return_tensors="pt")["input_ids"] for model in (before, made)]
+    ids = [model.tokenizer(text, return_tensors="pt")["input_ids"] for model in (before, changed)]
     swapped = {7: 9, 9: 7}
     assert ids[1].tolist() == [[swapped.get(number, number) for number in ids[0][0].tolist()]]
     assert {7, 9} <= set(ids[0][0].tolist())
     with torch.inference_mode():
-        old, new = (m.network.eval()(x).logits[0] for m, x in zip((before, made), ids, strict=True))
+        old, new = (m.network.eval()(x).logits[0] for m, x in zip((before, changed), ids, strict=True))
     columns = [swapped.get(number, number) for number in range(old.shape[-1])]
     assert torch.equal(new, old[:, columns])
 
@@ -144,15 +144,15 @@ def test_a_quantized_folder_is_judged_as_it_is(tmp_path: Path) -> None:
     pytest.importorskip("compressed_tensors")
     from transformers import AutoModelForCausalLM
 
-    made, context, _ = applied(tmp_path, QUANTIZE)
+    model, context, _ = applied(tmp_path, QUANTIZE)
 
     folder = tmp_path / "saved"
     folder.mkdir()
-    made.save(folder)
+    model.save(folder)
     ids = torch.tensor([[2, 7, 9, 11, 5]])
     with torch.inference_mode():
         alone = AutoModelForCausalLM.from_pretrained(folder).eval()(ids).logits
-        assert torch.equal(made.network.eval()(ids).logits, alone)
+        assert torch.equal(model.network.eval()(ids).logits, alone)
     assert context.log["format"] == "compressed-tensors"
     assert (folder / "tokenizer.json").is_file(), "that of the input, which the script did not write"
 
@@ -299,8 +299,8 @@ def test_a_suite_keeps_the_log_and_reruns_a_changed_script(tmp_path: Path) -> No
         "print(time.time_ns(), request['calibration'])\n"
     )
     (tmp_path / "compress.py").write_text(script, "utf-8")
-    told = f'python = "{sys.executable}", script = "compress.py", gives = "torch"'
-    step = f"steps = [{{ external = {{ {told} }} }}]"
+    options = f'python = "{sys.executable}", script = "compress.py", gives = "torch"'
+    step = f"steps = [{{ external = {{ {options} }} }}]"
     replaced = {"steps = [{ keep_layers = [0, 2] }]": step}
 
     built = tiny_run(tmp_path, **replaced).build("shorter")
@@ -333,17 +333,17 @@ def test_a_real_venv_runs_with_its_own_packages(tmp_path: Path) -> None:
         "import safetensors", "import only_here, safetensors"
     )
     python = tmp_path / "venv" / "bin" / "python"
-    made, context, _ = applied(tmp_path, script, python=python, gives="torch")
+    model, context, _ = applied(tmp_path, script, python=python, gives="torch")
     before = load_tiny(tmp_path / "hub", context)
-    assert torch.equal(made.network.lm_head.weight, before.network.lm_head.weight * 0.25)
+    assert torch.equal(model.network.lm_head.weight, before.network.lm_head.weight * 0.25)
     assert os.path.realpath(python) == os.path.realpath(sys.executable)
 
 
 def test_the_suites_script_needs_nothing_but_python(tmp_path: Path) -> None:
     script = Path(__file__).parents[3] / "fixtures" / "own" / "truncate_to_bfloat16.py"
-    made, context, _ = applied(tmp_path, script.read_text("utf-8"), gives="torch")
+    model, context, _ = applied(tmp_path, script.read_text("utf-8"), gives="torch")
     before = load_tiny(tmp_path / "hub", context).network.lm_head.weight.detach()
-    after = made.network.lm_head.weight.detach()
+    after = model.network.lm_head.weight.detach()
     assert torch.equal(after, after.bfloat16().float())
     assert torch.allclose(after, before, rtol=2**-7)
     assert not torch.equal(after, before)

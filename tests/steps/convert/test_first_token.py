@@ -45,8 +45,8 @@ def batch_of(model: Any, context: Any) -> Any:
 
 def logits(network: Any, batch: Any) -> torch.Tensor:
     with torch.inference_mode():
-        found: torch.Tensor = network(**{name: torch.from_numpy(v) for name, v in batch.items()}).logits
-    return found
+        scores: torch.Tensor = network(**{name: torch.from_numpy(v) for name, v in batch.items()}).logits
+    return scores
 
 
 def tokens_of_the_last_block(network: Any, batch: Any) -> int:
@@ -132,11 +132,11 @@ def test_attention_that_only_has_berts_names_stays_whole(config: Any, network: A
 @pytest.mark.parametrize("first_token", [True, False])
 def test_the_openvino_graph_computes_it_so_and_is_shorter_work(tmp_path: Path, first_token: bool) -> None:
     model, context = tiny(tmp_path, "bert", num_hidden_layers=2)
-    made = to_openvino.step.apply(model, to_openvino.Params(first_token=first_token), context)
+    exported = to_openvino.step.apply(model, to_openvino.Params(first_token=first_token), context)
     assert context.log["first_token_alone"] is first_token
     assert context.log["max_difference_relative"] < 1e-3
-    made.graph.reshape({name: [3, 9] for name in ("input_ids", "attention_mask", "token_type_ids")})
+    exported.graph.reshape({name: [3, 9] for name in ("input_ids", "attention_mask", "token_type_ids")})
     softmax = [
-        node.output(0).shape for node in made.graph.get_ordered_ops() if "Softmax" in node.type_info.name
+        node.output(0).shape for node in exported.graph.get_ordered_ops() if "Softmax" in node.type_info.name
     ]
     assert [shape[2] for shape in softmax] == [9, 1 if first_token else 9]

@@ -53,8 +53,8 @@ class Pair:
         with torch.no_grad():
             for weight in draft.network.parameters():
                 weight += noise * weight.std() * torch.randn(weight.shape, generator=generator)
-        made = self.convert(draft, "draft", types[1])
-        self.context.load_teacher = lambda: made
+        converted = self.convert(draft, "draft", types[1])
+        self.context.load_teacher = lambda: converted
 
     def convert(self, model: Any, name: str, kind: str) -> Any:
         """The Served that to_gguf makes, in a folder of its own."""
@@ -106,7 +106,7 @@ class TestByLlamaCpp:
         assert pair.context.log["changed_answers"] == 0
 
     def test_the_artifact_holds_both_files(self, pair: Pair, saved: Path) -> None:
-        made = pair.apply()
+        combined = pair.apply()
         assert {name for name in files_of(saved) if name.endswith(".gguf")} == {
             "model.gguf",
             "draft/model.gguf",
@@ -114,8 +114,8 @@ class TestByLlamaCpp:
         draft = find_draft_file(saved)
         assert draft is not None
         assert (draft.file, draft.tokens) == (saved / "draft/model.gguf", 3)
-        assert made.measure_size()["parameters"] == 2 * pair.model.measure_size()["parameters"]
-        assert made.counted_files([]) == ["model.gguf", "draft/model.gguf"]
+        assert combined.measure_size()["parameters"] == 2 * pair.model.measure_size()["parameters"]
+        assert combined.counted_files([]) == ["model.gguf", "draft/model.gguf"]
         assert draft.file.read_bytes() == (pair.folder / "draft/model.gguf").read_bytes()
         assert (saved / "model.gguf").read_bytes() == (pair.folder / "model/model.gguf").read_bytes()
 
@@ -140,11 +140,11 @@ class TestByLlamaCpp:
         assert ours.cache_bytes(state) > alone.cache_bytes(state)
 
     def test_an_equal_draft_has_all_its_tokens_kept(self, tmp_path: Path) -> None:
-        both = Pair(tmp_path, noise=0.0, types=("F32", "F16"))
-        made = both.apply()
+        pair = Pair(tmp_path, noise=0.0, types=("F32", "F16"))
+        combined = pair.apply()
         (tmp_path / "saved").mkdir()
-        made.save(tmp_path / "saved")
-        answer = both.open(tmp_path / "saved").begin_with_draft(PROMPTS[0], 10)
+        combined.save(tmp_path / "saved")
+        answer = pair.open(tmp_path / "saved").begin_with_draft(PROMPTS[0], 10)
         assert answer.begin() == answer.written[0]
         assert [len(answer.extend()) for _ in range(3)] == [4, 4, 1]
         assert (answer.passes, answer.remaining) == (3, 0)
@@ -155,10 +155,10 @@ class TestByLlamaCpp:
         context, served = pair.context, pair.model
         pair.model = open_gguf_model(file, tmp_path)
         try:
-            made = pair.apply()
+            combined = pair.apply()
         finally:
             pair.model = served
-        assert made.kind == gguf_draft.step.gives
+        assert combined.kind == gguf_draft.step.gives
         assert context.log["changed_answers"] == 0
 
     def test_the_model_itself_is_no_draft(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +173,8 @@ class TestByLlamaCpp:
             pair.apply()
 
     def test_a_draft_has_no_draft(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-        both = pair.apply()
-        monkeypatch.setattr(pair.context, "load_teacher", lambda: both)
+        combined = pair.apply()
+        monkeypatch.setattr(pair.context, "load_teacher", lambda: combined)
         with pytest.raises(BuildError, match='draft "small" already has a draft'):
             pair.apply()
 

@@ -34,9 +34,9 @@ def floats(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """The folder of a file in F32, and the context."""
     path = tmp_path_factory.mktemp("wide")
     model, context = wide_llama(path)
-    made = to_gguf.step.apply(model, to_gguf.Params(type="F32"), context)
+    converted = to_gguf.step.apply(model, to_gguf.Params(type="F32"), context)
     (path / "f32").mkdir()
-    made.save(path / "f32")
+    converted.save(path / "f32")
     return path / "f32", context
 
 
@@ -74,25 +74,25 @@ def error_of(model: Served, floats: tuple[Path, Any], name: str) -> float:
 def test_a_mix_has_its_types(
     floats: tuple[Path, Any], tmp_path: Path, kind: str, query: str, name: str, other: str
 ) -> None:
-    made, log = quantize(floats, tmp_path, type=kind)
-    types = {name: tensor.tensor_type.name for name, tensor in tensors_of(made).items()}
+    quantized, log = quantize(floats, tmp_path, type=kind)
+    types = {name: tensor.tensor_type.name for name, tensor in tensors_of(quantized).items()}
     assert (types["blk.0.attn_q.weight"], types[name]) == (query, other)
     assert log["tensor_types"] == dict(sorted(Counter(types.values()).items()))
     assert log["quantizer"] == "llama.cpp"
     assert (log.get("importance_tensors"), log.get("importance_unused")) == (
         (15, 0) if kind == "IQ2_XXS" else (None, None)
     )
-    assert made.stored is not None
-    assert made.stored["scheme"] == kind
+    assert quantized.stored is not None
+    assert quantized.stored["scheme"] == kind
 
 
 @pytest.mark.slow
 @needs_llama_cpp
 @pytest.mark.parametrize("kind", ["Q8_0", "Q5_1", "Q5_0", "Q4_1"])
 def test_types_of_both_are_equal_to_the_bit(floats: tuple[Path, Any], tmp_path: Path, kind: str) -> None:
-    made, _ = quantize(floats, tmp_path, type=kind, pure=True, tolerance=100.0)
+    quantized, _ = quantize(floats, tmp_path, type=kind, pure=True, tolerance=100.0)
     exact = {tensor.name: tensor.data for tensor in gguf.GGUFReader(floats[0] / "model.gguf").tensors}
-    for name, tensor in tensors_of(made).items():
+    for name, tensor in tensors_of(quantized).items():
         if tensor.tensor_type.name == kind:
             written = gguf.quants.quantize(exact[name], tensor.tensor_type)
             assert np.array_equal(written, tensor.data), name
@@ -101,9 +101,9 @@ def test_types_of_both_are_equal_to_the_bit(floats: tuple[Path, Any], tmp_path: 
 @pytest.mark.slow
 @needs_llama_cpp
 def test_tensors_keep_a_type_of_their_own(floats: tuple[Path, Any], tmp_path: Path) -> None:
-    kept = {"attn_v": "Q8_0", r"blk\.1\.ffn_down": "F16"}
-    made, _ = quantize(floats, tmp_path, type="Q3_K_S", tensor_types=kept)
-    types = {name: tensor.tensor_type.name for name, tensor in tensors_of(made).items()}
+    tensor_types = {"attn_v": "Q8_0", r"blk\.1\.ffn_down": "F16"}
+    quantized, _ = quantize(floats, tmp_path, type="Q3_K_S", tensor_types=tensor_types)
+    types = {name: tensor.tensor_type.name for name, tensor in tensors_of(quantized).items()}
     assert {types[f"blk.{block}.attn_v.weight"] for block in range(2)} == {"Q8_0"}
     assert (types["blk.1.ffn_down.weight"], types["blk.0.ffn_down.weight"]) == ("F16", "Q3_K")
 
@@ -150,10 +150,10 @@ def test_the_network_of_pytorch_gives_the_same_file(floats: tuple[Path, Any], tm
 @pytest.mark.slow
 @needs_llama_cpp
 def test_a_file_that_is_quantized_is_not_quantized_again(floats: tuple[Path, Any], tmp_path: Path) -> None:
-    made, _ = quantize(floats, tmp_path, type="Q4_K_M")
+    quantized, _ = quantize(floats, tmp_path, type="Q4_K_M")
     (tmp_path / "twice").mkdir()
     (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
+    quantized.save(tmp_path / "saved")
     with pytest.raises(
         BuildError, match="its weights are in Q4_K_M, expected a model of PyTorch, or a GGUF file"
     ):

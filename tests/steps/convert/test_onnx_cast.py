@@ -25,19 +25,19 @@ def test_every_float_is_a_half_and_the_scores_are_float32(
     if optimized:
         model = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
     before = model.measure_size()
-    made = onnx_cast.step.apply(model, onnx_cast.Params(), context)
-    after = made.measure_size()
-    kinds = {array_of(tensor).dtype.name for tensor in made.proto.graph.initializer}
+    half = onnx_cast.step.apply(model, onnx_cast.Params(), context)
+    after = half.measure_size()
+    kinds = {array_of(tensor).dtype.name for tensor in half.proto.graph.initializer}
     assert "float32" not in kinds
     assert "float16" in kinds
     assert after["parameters"] == before["parameters"] == tiny.parameters
     assert after["state_bytes"] < 0.51 * before["state_bytes"]
     assert context.log["float16_numbers"] >= tiny.parameters
     assert 0 < context.log["max_difference_relative"] < 0.05
-    for values, wanted in zip(scores(predictor_of(made, context), tiny.batches), tiny.answers, strict=True):
+    for values, expected in zip(scores(predictor_of(half, context), tiny.batches), tiny.answers, strict=True):
         assert values.dtype == np.float32
-        np.testing.assert_allclose(values, wanted, atol=0.02)
-    operators = {name: n for name, n in kinds_of(made.proto).items() if name != "Cast"}
+        np.testing.assert_allclose(values, expected, atol=0.02)
+    operators = {name: n for name, n in kinds_of(half.proto).items() if name != "Cast"}
     assert operators == {name: n for name, n in kinds_of(model.proto).items() if name != "Cast"}
 
 
@@ -53,13 +53,15 @@ def test_a_graph_too_large_for_a_message_is_cast_without_shapes(
 ) -> None:
     model, context = tiny.copy_model(tmp_path / "scratch")
     monkeypatch.setattr("slimgate.models.onnx_model.MOST_INSIDE", 1000)
-    made = onnx_cast.step.apply(model, onnx_cast.Params(), context)
-    made.save(tmp_path / "large")
+    half = onnx_cast.step.apply(model, onnx_cast.Params(), context)
+    half.save(tmp_path / "large")
     assert (tmp_path / "large" / "model.onnx.data").stat().st_size > 1000
     again = load_onnx_model(tmp_path / "large")
-    assert again.measure_size() == made.measure_size()
-    for values, wanted in zip(scores(predictor_of(again, context), tiny.batches), tiny.answers, strict=True):
-        np.testing.assert_allclose(values, wanted, atol=0.02)
+    assert again.measure_size() == half.measure_size()
+    for values, expected in zip(
+        scores(predictor_of(again, context), tiny.batches), tiny.answers, strict=True
+    ):
+        np.testing.assert_allclose(values, expected, atol=0.02)
 
 
 @pytest.mark.parametrize("method", [onnx_int8_dynamic.step, onnx_weight_only.step])

@@ -47,10 +47,10 @@ def encoder(*, adapter: bool = False, window: int | None = None) -> Any:
 
     node("Gather", ["table", "input_ids"], "x")
     for part, order in (("q", (0, 2, 1, 3)), ("k", (0, 2, 3, 1)), ("v", (0, 2, 1, 3))):
-        made = node("MatMul", ["x", f"w_{part}"], f"{part}_product")
+        product = node("MatMul", ["x", f"w_{part}"], f"{part}_product")
         if part == "q" and adapter:
-            made = node("Add", [made, node("MatMul", ["x", "w_a"], "adapted")], "q_sum")
-        node("Transpose", [node("Reshape", [made, "by_heads"], f"{part}_4d")], f"{part}_heads", perm=order)
+            product = node("Add", [product, node("MatMul", ["x", "w_a"], "adapted")], "q_sum")
+        node("Transpose", [node("Reshape", [product, "by_heads"], f"{part}_4d")], f"{part}_heads", perm=order)
     node("Cast", ["attention_mask"], "seen", to=TensorProto.FLOAT)
     node("Mul", [node("Sub", ["one", "seen"], "unseen"), "lowest"], "row_mask")
     mask = node("Unsqueeze", ["row_mask", "inner"], "mask")
@@ -84,37 +84,37 @@ def answers(proto: Any, tokens: int) -> Any:
     generator = np.random.default_rng(1)
     mask = np.ones((3, tokens), np.int64)
     mask[1, tokens // 2 :] = 0
-    given = {"input_ids": generator.integers(0, 50, mask.shape), "attention_mask": mask}
+    batch = {"input_ids": generator.integers(0, 50, mask.shape), "attention_mask": mask}
     session = InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     kinds = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
     return session.run(
-        None, {one.name: given[one.name].astype(kinds[one.type]) for one in session.get_inputs()}
+        None, {entry.name: batch[entry.name].astype(kinds[entry.type]) for entry in session.get_inputs()}
     )[0]
 
 
 def fused(proto: Any) -> tuple[Any, int]:
-    found = copy.deepcopy(proto)
-    return found, fuse(found)[1]
+    graph = copy.deepcopy(proto)
+    return graph, fuse(graph)[1]
 
 
 def test_attention_over_padding_becomes_an_op_of_the_first_token() -> None:
-    made, narrowed = fused(encoder())
-    assert kinds_of(made)["MultiHeadAttention"] == 1
+    graph, narrowed = fused(encoder())
+    assert kinds_of(graph)["MultiHeadAttention"] == 1
     assert narrowed > 0
-    np.testing.assert_allclose(answers(made, 300), answers(encoder(), 300), atol=1e-5)
+    np.testing.assert_allclose(answers(graph, 300), answers(encoder(), 300), atol=1e-5)
 
 
 @pytest.mark.parametrize("tokens", [4, 300])
 def test_a_window_of_local_attention_is_not_taken_for_padding(tokens: int) -> None:
     local = encoder(window=100)
-    made, narrowed = fused(local)
-    assert kinds_of(made)["MultiHeadAttention"] == 1
+    graph, narrowed = fused(local)
+    assert kinds_of(graph)["MultiHeadAttention"] == 1
     assert narrowed == 0  # its mask has a place for each query
-    np.testing.assert_allclose(answers(made, tokens), answers(local, tokens), atol=1e-5)
+    np.testing.assert_allclose(answers(graph, tokens), answers(local, tokens), atol=1e-5)
 
 
 def test_a_query_that_is_the_sum_of_two_products_keeps_both() -> None:
     adapted = encoder(adapter=True)
-    made, _ = fused(adapted)
-    assert kinds_of(made)["MultiHeadAttention"] == 0
-    np.testing.assert_allclose(answers(made, 7), answers(adapted, 7), atol=1e-5)
+    graph, _ = fused(adapted)
+    assert kinds_of(graph)["MultiHeadAttention"] == 0
+    np.testing.assert_allclose(answers(graph, 7), answers(adapted, 7), atol=1e-5)

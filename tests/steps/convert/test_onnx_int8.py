@@ -27,9 +27,9 @@ def test_products_are_int8_and_the_output_layer_is_not(
     tiny: Exported, tmp_path: Path, method: Any, kind: str
 ) -> None:
     model, context = tiny.copy_model(tmp_path)
-    made = method.apply(model, method.Params(), context)
-    assert kinds_of(made.proto)[kind] == 4 * 6 + 1  # blocks, pooler
-    assert made.measure_size()["state_bytes"] < 0.5 * model.measure_size()["state_bytes"]
+    quantized = method.apply(model, method.Params(), context)
+    assert kinds_of(quantized.proto)[kind] == 4 * 6 + 1  # blocks, pooler
+    assert quantized.measure_size()["state_bytes"] < 0.5 * model.measure_size()["state_bytes"]
     assert 1e-4 < context.log["max_difference_relative"] < 1
     assert ("warning" in context.log) == (method is onnx_int8_dynamic.step)  # rows share a scale
     model, context = tiny.copy_model(tmp_path)
@@ -39,9 +39,9 @@ def test_products_are_int8_and_the_output_layer_is_not(
 
 def test_static_ranges_make_a_rows_answer_its_own(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copy_model(tmp_path)
-    made = onnx_int8_static.step.apply(model, onnx_int8_static.Params(), context)
-    encoded = context.task.encode_rows(context.task_params, context.rows("train"), made.tokenizer)
-    predictor = predictor_of(made, context)
+    quantized = onnx_int8_static.step.apply(model, onnx_int8_static.Params(), context)
+    encoded = context.task.encode_rows(context.task_params, context.rows("train"), quantized.tokenizer)
+    predictor = predictor_of(quantized, context)
     alone, together = (predict_scores(predictor, encoded, batch_size=size) for size in (1, 16))
     assert np.abs(alone - together).max() < 0.02 * np.ptp(alone)
 
@@ -49,10 +49,10 @@ def test_static_ranges_make_a_rows_answer_its_own(tiny: Exported, tmp_path: Path
 def test_packed_weights_count_as_many_as_they_are(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copy_model(tmp_path)
     params = onnx_weight_only.Params(block_size=16, embeddings=True)
-    made = onnx_weight_only.step.apply(model, params, context)
-    kinds = kinds_of(made.proto)
+    quantized = onnx_weight_only.step.apply(model, params, context)
+    kinds = kinds_of(quantized.proto)
     assert (kinds["MatMulNBits"], kinds["GatherBlockQuantized"]) == (4 * 6 + 1, 1)
-    assert made.measure_size()["parameters"] == tiny.parameters
+    assert quantized.measure_size()["parameters"] == tiny.parameters
 
 
 @pytest.mark.parametrize("method", [onnx_int8_dynamic.step, onnx_int8_static.step, onnx_weight_only.step])
@@ -60,9 +60,9 @@ def test_a_graph_that_is_quantized_already_is_a_clear_error(
     tiny: Exported, tmp_path: Path, method: Any
 ) -> None:
     model, context = tiny.copy_model(tmp_path)
-    made = onnx_int8_dynamic.step.apply(model, onnx_int8_dynamic.Params(output_layer=True), context)
+    quantized = onnx_int8_dynamic.step.apply(model, onnx_int8_dynamic.Params(output_layer=True), context)
     with pytest.raises(BuildError, match=r"has no product with a float matrix, only .*MatMulInteger"):
-        method.apply(made, method.Params(output_layer=True), context)
+        method.apply(quantized, method.Params(output_layer=True), context)
 
 
 def test_a_percentile_needs_its_observer() -> None:

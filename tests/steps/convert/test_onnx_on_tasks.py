@@ -34,11 +34,11 @@ BERT: dict[str, Any] = {"num_hidden_layers": 2, "initializer_range": 0.2}
 
 
 def of_rows(task: str) -> Callable[[Path], Made]:
-    def made(folder: Path) -> Made:
+    def build(folder: Path) -> Made:
         context = task_context(folder / "rows", task, train=24)
         return load_task_model(write_tiny(folder / "hub", "bert", **BERT), context), context
 
-    return made
+    return build
 
 
 def of_sentences(folder: Path) -> Made:
@@ -47,14 +47,14 @@ def of_sentences(folder: Path) -> Made:
 
 
 def of_text(architecture: str) -> Callable[[Path], Made]:
-    def made(folder: Path) -> Made:
+    def build(folder: Path) -> Made:
         params = causal_lm.Params(text=("text",), max_tokens=16)
         context = tiny_context(folder / "rows", calibration=8, params=params, task=causal_lm.task, classes=())
         layers = "n_layer" if architecture == "gpt2" else "num_hidden_layers"
         sizes: dict[str, Any] = {layers: 2, "initializer_range": 0.2}
         return load_tiny(write_tiny(folder / "hub", architecture, causal=True, **sizes), context), context
 
-    return made
+    return build
 
 
 CASES = [
@@ -96,13 +96,15 @@ def check_half(half: Any, graph: Any, eager: Any, usual: Arrays, least: int, con
     assert half.measure_size()["state_bytes"] < 0.55 * graph.measure_size()["state_bytes"]
     predictor = predictor_of(half, context)
     for batch in (usual, *odd_batches(usual, least)):
-        wanted = answers(eager, batch)
-        np.testing.assert_allclose(answers(predictor, batch), wanted, atol=0.05 * float(wanted.std() or 1))
+        expected = answers(eager, batch)
+        np.testing.assert_allclose(
+            answers(predictor, batch), expected, atol=0.05 * float(expected.std() or 1)
+        )
 
 
-@pytest.mark.parametrize("made", CASES)
-def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[[Path], Made]) -> None:
-    model, context = made(tmp_path)
+@pytest.mark.parametrize("build", CASES)
+def test_every_graph_answers_as_the_network_does(tmp_path: Path, build: Callable[[Path], Made]) -> None:
+    model, context = build(tmp_path)
     make_distinct_(model.network)
     usual = calibration_arrays(model.tokenizer, context)[0]
     parameters = model.measure_size()["parameters"] + also_stored(model.network)

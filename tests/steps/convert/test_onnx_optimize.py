@@ -34,16 +34,16 @@ def test_a_fused_graph_is_quantized_as_one_that_is_not(tiny: Exported, tmp_path:
         (onnx_int8_dynamic.step, "MatMulInteger"),
         (onnx_int8_static.step, "MatMulIntegerToFloat"),
     ):
-        made = method.apply(fused, method.Params(), context)
-        assert kinds_of(made.proto)[kind] == 4 * 6 + 1  # blocks, pooler
-        assert made.measure_size()["parameters"] == tiny.parameters
+        quantized = method.apply(fused, method.Params(), context)
+        assert kinds_of(quantized.proto)[kind] == 4 * 6 + 1  # blocks, pooler
+        assert quantized.measure_size()["parameters"] == tiny.parameters
 
 
 def test_a_graph_with_nothing_to_fuse_says_zero(tmp_path: Path) -> None:
     context, model = tiny_context(tmp_path / "rows", calibration=16), tiny_onnx_model(tmp_path / "hub")
-    made = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
+    optimized = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
     assert context.log["fused_operators"] == 0
-    assert kinds_of(made.proto) == kinds_of(tiny_onnx_model(tmp_path / "hub").proto)
+    assert kinds_of(optimized.proto) == kinds_of(tiny_onnx_model(tmp_path / "hub").proto)
 
 
 def test_layer_norms_and_the_approximate_gelu_on_request(tiny: Exported, tmp_path: Path) -> None:
@@ -56,18 +56,18 @@ def test_layer_norms_and_the_approximate_gelu_on_request(tiny: Exported, tmp_pat
 
 def test_the_last_block_computes_what_the_first_token_needs(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copy_model(tmp_path)
-    whole = onnx_optimize.step.apply(model, onnx_optimize.Params(first_token=False), context)
+    all_tokens = onnx_optimize.step.apply(model, onnx_optimize.Params(first_token=False), context)
     assert context.log["first_token_operators"] == 0
     model, context = tiny.copy_model(tmp_path)
-    made = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
+    optimized = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
     # of the last block: attention with its query's product; output, both layers of the FFN, norms, sums, GELU
     assert context.log["first_token_operators"] == 13
-    kinds, before = kinds_of(made.proto), kinds_of(whole.proto)
+    kinds, before = kinds_of(optimized.proto), kinds_of(all_tokens.proto)
     assert kinds["Gather"] == before["Gather"] + 1  # what enters the block is chosen once
     assert kinds - before == {"Gather": 1}
-    after = scores(predictor_of(made, context), tiny.batches)
-    for one, other in zip(tiny.answers, after, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    after = scores(predictor_of(optimized, context), tiny.batches)
+    for expected, other in zip(tiny.answers, after, strict=True):
+        np.testing.assert_allclose(expected, other, atol=1e-5)
 
 
 def test_a_head_that_reads_all_tokens_keeps_them() -> None:

@@ -42,20 +42,22 @@ def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]
 
 def alternate_stack() -> bytes:
     """Linux's stack_t of this thread, as it is."""
-    found = ctypes.create_string_buffer(32)
-    assert ctypes.CDLL(None).sigaltstack(None, found) == 0
-    return found.raw[:24]
+    stack = ctypes.create_string_buffer(32)
+    assert ctypes.CDLL(None).sigaltstack(None, stack) == 0
+    return stack.raw[:24]
 
 
 def test_linear_layers_become_int8(tiny: tuple[Any, Any], capfd: pytest.CaptureFixture[str]) -> None:
-    made, log = applied(tiny)
+    quantized, log = applied(tiny)
     assert capfd.readouterr() == ("", "")
     model, _ = tiny
     # two blocks of four 32 x 32 projections and two 32 x 64 of the FFN, and BERT's pooler
-    assert weight_types(made.graph)["i8"] == 2 * (4 * 32 * 32 + 2 * 32 * 64) + 32 * 32
+    assert weight_types(quantized.graph)["i8"] == 2 * (4 * 32 * 32 + 2 * 32 * 64) + 32 * 32
     # bias correction gives layers without one a bias
-    assert made.measure_size()["parameters"] == pytest.approx(model.measure_size()["parameters"], rel=0.03)
-    assert made.measure_size()["state_bytes"] < 0.5 * model.measure_size()["state_bytes"]
+    assert quantized.measure_size()["parameters"] == pytest.approx(
+        model.measure_size()["parameters"], rel=0.03
+    )
+    assert quantized.measure_size()["state_bytes"] < 0.5 * model.measure_size()["state_bytes"]
     assert 0 < log["max_difference_relative"] < 2
     assert log["fake_quantize"] > 0
     assert log["left_in_float"] == len(embedding_lookups(model.graph)) + 1
@@ -69,10 +71,10 @@ def test_embeddings_and_the_output_layer_where_asked_for(tiny: tuple[Any, Any]) 
 
 
 def test_a_row_has_nearly_the_same_scores_in_any_batch(tiny: tuple[Any, Any]) -> None:
-    made, _ = applied(tiny, smooth_alpha=False, bias_correction=False, rows=8)
+    quantized, _ = applied(tiny, smooth_alpha=False, bias_correction=False, rows=8)
     context = tiny[1]
-    predictor = predictor_of(made, context)
-    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), made.tokenizer)
+    predictor = predictor_of(quantized, context)
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), quantized.tokenizer)
     together = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(range(16)))))
     for row in range(3):
         alone = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch([row]))))
@@ -90,8 +92,8 @@ def test_nncf_leaves_no_stack_that_signals_would_be_handled_on(tiny: tuple[Any, 
 
 def test_accuracy_control_judges_by_selection(tiny: tuple[Any, Any]) -> None:
     control = {"max_drop_points": 50.0, "max_rounds": 1}
-    made, log = applied(tiny, accuracy_control=control, rows=8)
-    assert weight_types(made.graph)["i8"] > 0
+    quantized, log = applied(tiny, accuracy_control=control, rows=8)
+    assert weight_types(quantized.graph)["i8"] > 0
     assert (log["controlled_metric"], log["controlled_split"]) == ("accuracy", "selection")
     float_value, int8_value = log["values"][:2]
     labels = np.asarray([label == "pos" for label in tiny[1].rows("selection").table["label"].to_pylist()])
@@ -131,10 +133,10 @@ def test_options_that_mean_nothing_are_refused() -> None:
 
 def test_without_selection_rows_accuracy_control_says_so(tiny: tuple[Any, Any]) -> None:
     context = tiny[1]
-    kept = context.splits
-    context.splits = {"calibration": kept["calibration"]}
+    splits = context.splits
+    context.splits = {"calibration": splits["calibration"]}
     try:
         with pytest.raises(DataError, match="split selection, which has none"):
             applied(tiny, accuracy_control={})
     finally:
-        context.splits = kept
+        context.splits = splits

@@ -36,8 +36,8 @@ def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]
 
 @pytest.mark.parametrize(("mode", "kind"), [("int8_asym", "u8"), ("int8_sym", "i8")])
 def test_int8_takes_every_matrix(tiny: tuple[Any, Any], mode: Any, kind: str) -> None:
-    made, log = applied(tiny, mode=mode)
-    before, after = tiny[0].measure_size(), made.measure_size()
+    quantized, log = applied(tiny, mode=mode)
+    before, after = tiny[0].measure_size(), quantized.measure_size()
     assert log["weights"][kind] > 0.9 * before["parameters"]
     assert after["parameters"] == pytest.approx(before["parameters"], rel=0.01)
     assert after["nonzero_parameters"] > 0.9 * after["parameters"]
@@ -46,20 +46,22 @@ def test_int8_takes_every_matrix(tiny: tuple[Any, Any], mode: Any, kind: str) ->
 
 
 def test_int4_takes_the_blocks(tiny: tuple[Any, Any], capfd: pytest.CaptureFixture[str]) -> None:
-    made, log = applied(tiny, mode="int4_sym", group_size=16)
+    quantized, log = applied(tiny, mode="int4_sym", group_size=16)
     assert capfd.readouterr() == ("", "")
     model, context = tiny
     assert log["weights"]["i4"] >= 2 * (4 * 32 * 32 + 2 * 32 * 64)
-    assert made.measure_size()["parameters"] == pytest.approx(model.measure_size()["parameters"], rel=0.01)
+    assert quantized.measure_size()["parameters"] == pytest.approx(
+        model.measure_size()["parameters"], rel=0.01
+    )
     everything, _ = applied(tiny, mode="int4_sym", group_size=16, all_layers=True)
     assert weight_types(everything.graph)["i4"] > log["weights"]["i4"]
-    assert not np.array_equal(model_scores(made, context), model_scores(model, context))
+    assert not np.array_equal(model_scores(quantized, context), model_scores(model, context))
 
 
 def test_levels_fitted_on_calibration_rows(tiny: tuple[Any, Any]) -> None:
-    made, log = applied(tiny, mode="int4_asym", group_size=16, scale_estimation=True, awq=True, rows=8)
+    quantized, log = applied(tiny, mode="int4_asym", group_size=16, scale_estimation=True, awq=True, rows=8)
     assert log["calibration_rows"] == 8
-    assert weight_types(made.graph)["u4"] > 0
+    assert weight_types(quantized.graph)["u4"] > 0
 
 
 def test_groups_that_do_not_divide_a_row_are_one_line(tiny: tuple[Any, Any]) -> None:

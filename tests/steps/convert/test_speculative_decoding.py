@@ -58,9 +58,9 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 
 def apply(pair: tuple[Any, Any], params: step.Params = PARAMS) -> Any:
-    made = step.step.apply(pair[0], params, pair[1])
-    made.kind = step.step.gives
-    return made
+    combined = step.step.apply(pair[0], params, pair[1])
+    combined.kind = step.step.gives
+    return combined
 
 
 def predictor_of(pair: tuple[Any, Any], params: step.Params = PARAMS) -> Any:
@@ -149,22 +149,22 @@ def test_scores_are_those_of_the_model(llama: tuple[Any, Any]) -> None:
 
 def test_the_artifact_holds_both_models(llama: tuple[Any, Any], tmp_path: Path) -> None:
     model, context = llama
-    made = apply(llama)
-    made.save(tmp_path)
+    combined = apply(llama)
+    combined.save(tmp_path)
     draft = {name for name in files_of(tmp_path) if name.startswith("draft/")}
     assert draft == {"draft/config.json", "draft/model.safetensors", "draft/slimgate.json"}
-    assert made.measure_size()["parameters"] == 2 * model.measure_size()["parameters"]
+    assert combined.measure_size()["parameters"] == 2 * model.measure_size()["parameters"]
     again = eager.runtime.load(tmp_path, eager.Params(), device="cpu", threads=1)
     assert again.draft.tokens == 3
-    for network, other in ((again.network, model.network), (again.draft.network, made.draft.network)):
+    for network, other in ((again.network, model.network), (again.draft.network, combined.draft.network)):
         assert all(torch.equal(w, other.state_dict()[name]) for name, w in network.state_dict().items())
     prompts = prompts_of(context, model.tokenizer)[:4]
-    fresh = eager.runtime.open_model(made, context)
+    fresh = eager.runtime.open_model(combined, context)
     first, second = (answers_of(side, model.tokenizer, prompts) for side in (again, fresh))
-    assert [one.verified for one in first] == [one.verified for one in second]
+    assert [answer.verified for answer in first] == [answer.verified for answer in second]
     loaded = eager.runtime.load_model(tmp_path, "cpu")
     assert isinstance(loaded, SpeculativeModel)
-    assert (loaded.kind, loaded.code_modules()) == ("speculative", made.code_modules())
+    assert (loaded.kind, loaded.code_modules()) == ("speculative", combined.code_modules())
 
 
 def test_a_model_in_int8_takes_a_draft_in_int8(tmp_path: Path) -> None:
@@ -174,9 +174,9 @@ def test_a_model_in_int8_takes_a_draft_in_int8(tmp_path: Path) -> None:
     context.load_teacher = lambda: int8_dynamic.step.apply(load_draft(), int8, context)
     int8_dynamic.step.apply(model, int8, context)
     # a row's activations share a scale, whether it is read alone or with others
-    made = apply((model, context), step.Params(draft="small", tolerance=0.2))
+    combined = apply((model, context), step.Params(draft="small", tolerance=0.2))
     (tmp_path / "made").mkdir()
-    made.save(tmp_path / "made")
+    combined.save(tmp_path / "made")
     again = eager.runtime.load(tmp_path / "made", eager.Params(), device="cpu", threads=1)
     prompts = prompts_of(context, model.tokenizer)[:4]
     assert all(answer.ids for answer in answers_of(again, model.tokenizer, prompts))
@@ -203,9 +203,9 @@ def test_timed_answers_are_written_with_the_draft(llama: tuple[Any, Any]) -> Non
 
 def test_both_models_are_exported_apart(llama: tuple[Any, Any], tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
-    made = apply(llama)
-    made.save(tmp_path / "made")
-    artifact = Artifact(Entry(tmp_path / "made", {"kind": made.kind}, False))
+    combined = apply(llama)
+    combined.save(tmp_path / "made")
+    artifact = Artifact(Entry(tmp_path / "made", {"kind": combined.kind}, False))
     with pytest.raises(BuildError, match=r"contains a draft model\. Export the model and the draft"):
         write_form(artifact, None, tmp_path, tmp_path)
 
@@ -260,8 +260,8 @@ def test_fewer_positions_are_refused(tmp_path: Path) -> None:
 
 def test_a_draft_with_a_draft_is_refused(llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model, context = llama
-    both = with_draft(model, context.load_teacher(), 2)
-    monkeypatch.setattr(context, "load_teacher", lambda: both)
+    combined = with_draft(model, context.load_teacher(), 2)
+    monkeypatch.setattr(context, "load_teacher", lambda: combined)
     with pytest.raises(
         BuildError, match='draft "small" is a SpeculativeModel, expected a network of PyTorch'
     ):

@@ -52,17 +52,17 @@ def test_a_package_answers_as_the_network_and_loads_again(tmp_path: Path) -> Non
     before = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=7)
     size = model.measure_size()
     try:
-        made = to_aoti.step.apply(model, Params(), context)
+        compiled = to_aoti.step.apply(model, Params(), context)
     except ProcessDied as error:  # compiled code that dies is told, and is no failure of slimgate
         pytest.skip(str(error))
-    assert made.kind == to_aoti.step.gives
+    assert compiled.kind == to_aoti.step.gives
     assert context.log["agreement_rows"] == 12 + 1 + 12
     assert context.log["max_difference_relative"] < 1e-4
     assert context.log["compile_seconds"] > 0
-    assert made.measure_size() == size
+    assert compiled.measure_size() == size
     saved = tmp_path / "saved"
     saved.mkdir()
-    made.save(saved)
+    compiled.save(saved)
     assert {"config.json", "model.pt2", "slimgate.json", "tokenizer.json"} <= set(files_of(saved))
     suffixes = {Path(name).suffix for name in zipfile.ZipFile(saved / "model.pt2").namelist()}
     assert suffixes <= {".so", ".cpp", ".json", ""}
@@ -133,7 +133,7 @@ def apart(root: Path, *, worker: str, limit: float = 3600) -> Compiled:
 
 
 @pytest.mark.parametrize(
-    ("does", "error", "said"),
+    ("does", "error", "message"),
     [
         pytest.param(
             "os.kill(os.getpid(), signal.SIGKILL)",
@@ -165,20 +165,20 @@ def apart(root: Path, *, worker: str, limit: float = 3600) -> Compiled:
     ],
 )
 def test_a_process_that_gives_no_answer_is_one_line(
-    does: str, error: type[BuildError], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    does: str, error: type[BuildError], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_worker.py").write_text(f"import os, signal, sys, time\n{does}\n", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     # only one that hangs has little time: the others end, however busy the machine is
     with pytest.raises(BuildError) as caught:
         apart(tmp_path, worker="own_worker", limit=2 if "sleep" in does else 3600)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
     assert type(caught.value) is error
 
 
 def test_code_that_dies_while_loading_does_not_end_the_builder(tmp_path: Path) -> None:
-    said = "predicting calibration rows with the compiled network died by SIGILL: this machine cannot"
-    with pytest.raises(ProcessDied, match=said):
+    message = "predicting calibration rows with the compiled network died by SIGILL: this machine cannot"
+    with pytest.raises(ProcessDied, match=message):
         apart(tmp_path, worker=dying_package.__name__)
 
 

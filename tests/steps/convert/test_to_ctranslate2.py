@@ -49,38 +49,41 @@ def loaded(folder: Path) -> CTranslate2Predictor:
 
 def test_float32_answers_are_those_of_pytorch(pair: tuple[Any, Any], tmp_path: Path) -> None:
     model, context = pair
-    made = converted(pair, tmp_path, quantization="float32")
+    variant = converted(pair, tmp_path, quantization="float32")
     assert context.log["changed_answers"] == 0
     (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
+    variant.save(tmp_path / "saved")
     rows = context.rows("train")
     eager = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
-    ours = answers_of(loaded(tmp_path / "saved"), made.tokenizer, rows)
-    same = [one == other for one, other in zip(eager, ours, strict=True)]
+    ours = answers_of(loaded(tmp_path / "saved"), variant.tokenizer, rows)
+    same = [answer == other for answer, other in zip(eager, ours, strict=True)]
     assert sum(same) >= len(same) - 1  # text, ids, and whether it ended; but for a tie of rounding
-    assert len({one.ids for one in ours}) > 1
+    assert len({answer.ids for answer in ours}) > 1
 
 
 def test_a_tokenizer_without_an_unknown_token_is_converted(tmp_path: Path) -> None:
     model, context = tiny_pair_model(tmp_path, "t5")
     model.tokenizer.unk_token = None
-    made = converted((model, context), tmp_path / "rows", quantization="float32")
+    variant = converted((model, context), tmp_path / "rows", quantization="float32")
     assert context.log["changed_answers"] == 0
     rows = context.rows("train")
     eager = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
-    ours = answers_of(runtime.runtime.open_model(made, context), model.tokenizer, rows)
-    same = [one == other for one, other in zip(eager, ours, strict=True)]
+    ours = answers_of(runtime.runtime.open_model(variant, context), model.tokenizer, rows)
+    same = [answer == other for answer, other in zip(eager, ours, strict=True)]
     assert sum(same) >= len(same) - 1  # but for a tie of rounding
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
     model, context = tiny_pair_model(tmp_path, "bart")
     model.network.final_logits_bias[0, model.tokenizer.eos_token_id] = 2.0
-    made, rows = converted((model, context), tmp_path / "rows", quantization="float32"), context.rows("train")
+    variant, rows = (
+        converted((model, context), tmp_path / "rows", quantization="float32"),
+        context.rows("train"),
+    )
     eager = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
-    ours = answers_of(runtime.runtime.open_model(made, context), model.tokenizer, rows)
-    assert [(one.ids, one.ended) for one in ours] == [(one.ids, one.ended) for one in eager]
-    lengths = {len(one.ids) for one in ours if one.ended}
+    ours = answers_of(runtime.runtime.open_model(variant, context), model.tokenizer, rows)
+    assert [(answer.ids, answer.ended) for answer in ours] == [(answer.ids, answer.ended) for answer in eager]
+    lengths = {len(answer.ids) for answer in ours if answer.ended}
     assert 0 in lengths
     assert len(lengths) > 1
 
@@ -90,15 +93,15 @@ def test_int8_keeps_most_answers_in_a_third_of_the_bytes(
     t5: tuple[Any, Any], tmp_path: Path, quantization: Any
 ) -> None:
     model, context = t5
-    made = converted(t5, tmp_path, quantization=quantization)
+    variant = converted(t5, tmp_path, quantization=quantization)
     assert context.log["agreement_rows"] == 16
     # without VNNI the sums of oneDNN's int8 products saturate
     assert context.log["changed_answers"] <= (0.75 if sums_saturate(cpu_instructions()) else 0.5)
-    before, after = model.measure_size(), made.measure_size()
+    before, after = model.measure_size(), variant.measure_size()
     assert after["parameters"] == before["parameters"]
     assert after["state_bytes"] < 0.35 * before["state_bytes"]
     (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
+    variant.save(tmp_path / "saved")
     again = load_ctranslate2_model(tmp_path / "saved")
     assert again.measure_size() == after
     assert again.quantization == quantization
@@ -108,16 +111,16 @@ def test_int8_keeps_most_answers_in_a_third_of_the_bytes(
 
 def test_a_timed_call_writes_that_many_tokens(pair: tuple[Any, Any], tmp_path: Path) -> None:
     model, context = pair
-    made = converted(pair, tmp_path, quantization="float32")
-    encoded = task.task.encode_rows(PARAMS, context.rows("calibration"), made.tokenizer)
+    variant = converted(pair, tmp_path, quantization="float32")
+    encoded = task.task.encode_rows(PARAMS, context.rows("calibration"), variant.tokenizer)
     batch = {**encoded.timed_batch([0, 1, 2]), NEW_TOKENS: torch.tensor([5]).numpy()}
     outputs = [
-        one.fetch(one.forward(one.prepare(batch)))
-        for one in (runtime.runtime.open_model(made, context), EagerPredictor(model.network, "cpu"))
+        writer.fetch(writer.forward(writer.prepare(batch)))
+        for writer in (runtime.runtime.open_model(variant, context), EagerPredictor(model.network, "cpu"))
     ]
     assert outputs[0].shape == (3, 5)
     assert (outputs[0] == outputs[1]).all()
-    predictor = runtime.runtime.open_model(made, context)
+    predictor = runtime.runtime.open_model(variant, context)
     assert isinstance(predictor, TimedWriter)
     prepared = predictor.prepare(batch)
     predictor.prefill(prepared)  # and never decoded

@@ -69,22 +69,22 @@ def opened(model: Any) -> GeneratorPredictor:
     return GeneratorPredictor(model, device="cpu", threads=1)
 
 
-def reopened(made: Any, folder: Path) -> Any:
+def reopened(variant: Any, folder: Path) -> Any:
     """What a folder of the saved model gives."""
     folder.mkdir()
-    made.save(folder)
+    variant.save(folder)
     return runtime.runtime.load(folder, runtime.Params(), device="cpu", threads=1)
 
 
 @pytest.mark.parametrize("architecture", step.DECODERS)
 def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str) -> None:
     pair = model, context = tiny_decoder(tmp_path, architecture, **SHAPES[architecture])
-    made = converted(pair, tmp_path)
+    variant = converted(pair, tmp_path)
     assert context.log["agreement_rows"] == 12
     assert context.log["max_difference_relative"] < 0.001
     assert context.log["changed_answers"] == 0
     assert context.log["longest_text"] == 64
-    assert_same_answers(model, context, reopened(made, tmp_path / "saved"))
+    assert_same_answers(model, context, reopened(variant, tmp_path / "saved"))
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
@@ -113,21 +113,21 @@ def test_int8_takes_a_third_of_the_bytes_and_stays_near(tmp_path: Path) -> None:
     pair = model, context = tiny_decoder(
         tmp_path, "llama", hidden_size=128, intermediate_size=256, initializer_range=0.1, **TWO
     )
-    made = converted(pair, tmp_path, quantization="int8")
+    variant = converted(pair, tmp_path, quantization="int8")
     assert context.log["tolerance"] is None
     # without VNNI the sums of oneDNN's int8 products saturate
-    most = 3.0 if sums_saturate(cpu_instructions()) else 0.5
-    assert 0.0001 < context.log["max_difference_relative"] < most
-    before, after = model.measure_size(), made.measure_size()
+    limit = 3.0 if sums_saturate(cpu_instructions()) else 0.5
+    assert 0.0001 < context.log["max_difference_relative"] < limit
+    before, after = model.measure_size(), variant.measure_size()
     assert after["parameters"] == before["parameters"]
     assert after["state_bytes"] < 0.35 * before["state_bytes"]
     (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
+    variant.save(tmp_path / "saved")
     again = load_ctranslate2_model(tmp_path / "saved")
-    assert (again.measure_size(), again.quantization, again.answers) == (after, "int8", made.answers)
+    assert (again.measure_size(), again.quantization, again.answers) == (after, "int8", variant.answers)
     prompts = prompts_of(context, model.tokenizer)
-    both = [answers_of(opened(one), model.tokenizer, prompts) for one in (made, again)]
-    assert both[0] == both[1]
+    answers = [answers_of(opened(side), model.tokenizer, prompts) for side in (variant, again)]
+    assert answers[0] == answers[1]
 
 
 def test_timed_answers_are_those_of_pytorch_past_end_tokens(llama: tuple[Any, Any], float32: Any) -> None:
@@ -158,14 +158,14 @@ def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], flo
 def test_texts_beyond_a_sliding_window_are_refused(tmp_path: Path) -> None:
     """The library gives the scores of the last window alone. Up to it they are those of PyTorch."""
     pair = model, context = tiny_decoder(tmp_path, "mistral", sliding_window=32, **TWO)
-    made = converted(pair, tmp_path)
+    variant = converted(pair, tmp_path)
     assert context.log["longest_text"] == 32
     assert context.log["changed_answers"] == 0
     window = "CTranslate2 computes texts up to the model's sliding window of 32 tokens; lower max_new_tokens"
     with pytest.raises(MeasureError, match=f"have 38 tokens, but {window}"):
-        answers_of(opened(made), model.tokenizer, [[5] * 30])
+        answers_of(opened(variant), model.tokenizer, [[5] * 30])
     with pytest.raises(MeasureError, match=f"have 33 tokens, but {window}"):
-        opened(made).prepare({"input_ids": np.ones((1, 30), dtype=np.int64), NEW_TOKENS: np.asarray([3])})
+        opened(variant).prepare({"input_ids": np.ones((1, 30), dtype=np.int64), NEW_TOKENS: np.asarray([3])})
     model.config.sliding_window = 4
     context.log = {}
     with pytest.raises(

@@ -33,10 +33,10 @@ IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
 
 def written(tmp_path: Path, **options: Any) -> tuple[Path, Any, Any]:
     model, context = byte_level_llama(tmp_path)
-    made = to_gguf.step.apply(model, to_gguf.Params(**options), context)
+    converted = to_gguf.step.apply(model, to_gguf.Params(**options), context)
     folder = tmp_path / "written"
     folder.mkdir()
-    made.save(folder)
+    converted.save(folder)
     return folder, model, context
 
 
@@ -98,9 +98,9 @@ def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
     before = {name: layer.weight for name, layer in quantized_layers(model.network).items()}
     assert len(before) == 14
 
-    made = to_gguf.step.apply(model, to_gguf.Params(type="Q4_0"), context)
+    converted = to_gguf.step.apply(model, to_gguf.Params(type="Q4_0"), context)
 
-    after = dict(made.network.named_modules())
+    after = dict(converted.network.named_modules())
     assert all(torch.equal(after[name].weight.float(), weight) for name, weight in before.items())
     assert context.log["tensor_types"] == {"F32": 5, "Q4_0": 14, "Q8_0": 2}
 
@@ -110,12 +110,12 @@ def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
 def test_auto_round_writes_the_file_too(tmp_path: Path) -> None:
     model, context = byte_level_llama(tmp_path)
     before = logits(model.network)
-    made = auto_round.step.apply(
+    quantized = auto_round.step.apply(
         model, auto_round.Params(scheme="W8A16", layout="gguf", iterations=0), context
     )
-    [file] = made.folder.glob("*.gguf")
+    [file] = quantized.folder.glob("*.gguf")
     assert {tensor.tensor_type.name for tensor in gguf.GGUFReader(file).tensors} == {"F32", "Q8_0"}
-    assert np.abs(logits(made.network) - before).max() < 0.5 * before.std()
+    assert np.abs(logits(quantized.network) - before).max() < 0.5 * before.std()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -124,8 +124,8 @@ def test_searched_q4_0_is_read_by_gguf_and_never_worse(seed: int) -> None:
     values[0, :32] = 0
     kind = gguf.GGMLQuantizationType.Q4_0
     mine = gguf.dequantize(quantize_q4_0(values), kind)
-    own = gguf.dequantize(gguf.quants.quantize(values, kind), kind)
-    errors = [np.square((each - values).reshape(-1, 32)).sum(1) for each in (mine, own)]
+    theirs = gguf.dequantize(gguf.quants.quantize(values, kind), kind)
+    errors = [np.square((each - values).reshape(-1, 32)).sum(1) for each in (mine, theirs)]
     assert (errors[0] <= errors[1] + 1e-6).all()
     assert errors[0].sum() < errors[1].sum()
     assert np.array_equal(gguf.dequantize(quantize_q4_0(mine), kind), mine)
@@ -161,22 +161,22 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
     model, context = bert_encoder(tmp_path, pooling=pooling)
     before, parameters = vectors_of(model, context), model.measure_size()["parameters"]
 
-    made = to_gguf.step.apply(model, to_gguf.Params(type=kind), context)
+    converted = to_gguf.step.apply(model, to_gguf.Params(type=kind), context)
 
     folder = tmp_path / "written"
     folder.mkdir()
-    made.save(folder)
+    converted.save(folder)
     again = load_served(folder, "cpu")
     assert 0 <= np.abs(vectors_of(again, context) - before).max() < apart
-    assert again.measure_size() == made.measure_size()
+    assert again.measure_size() == converted.measure_size()
     assert again.measure_size()["parameters"] == parameters
     width = before.shape[-1]
     side = Compared(None, None, folder, "cpu")  # type: ignore[arg-type]
     assert bytes_per_embedding(side, width) == 4 * width
     reader = gguf.GGUFReader(folder / "model.gguf")
     assert reader.fields["general.architecture"].contents() == "bert"
-    wanted = {"mean": gguf.PoolingType.MEAN, "cls": gguf.PoolingType.CLS}[pooling]
-    assert reader.fields["bert.pooling_type"].contents() == wanted
+    expected = {"mean": gguf.PoolingType.MEAN, "cls": gguf.PoolingType.CLS}[pooling]
+    assert reader.fields["bert.pooling_type"].contents() == expected
     assert reader.fields["tokenizer.ggml.model"].contents() == "bert"
     assert {file.name for file in folder.iterdir()} >= {"model.gguf", "config.json", "tokenizer.json"}
 

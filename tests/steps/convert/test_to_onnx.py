@@ -22,8 +22,10 @@ pytestmark = pytest.mark.slow
 def test_an_exported_graph_has_the_models_parameters_and_answers(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copy_model(tmp_path)
     assert model.measure_size()["parameters"] == tiny.parameters
-    for given, wanted in zip(scores(predictor_of(model, context), tiny.batches), tiny.answers, strict=True):
-        np.testing.assert_allclose(given, wanted, atol=1e-4)
+    for answers, expected in zip(
+        scores(predictor_of(model, context), tiny.batches), tiny.answers, strict=True
+    ):
+        np.testing.assert_allclose(answers, expected, atol=1e-4)
 
 
 def test_a_rows_answer_does_not_depend_on_its_batch(tiny: Exported, tmp_path: Path) -> None:
@@ -38,9 +40,9 @@ def test_a_rows_answer_does_not_depend_on_its_batch(tiny: Exported, tmp_path: Pa
 
 
 def test_the_graph_names_its_inputs_and_says_how_near_it_is(tiny: Exported) -> None:
-    inputs = {found.name for found in tiny.model.proto.graph.input}
+    inputs = {entry.name for entry in tiny.model.proto.graph.input}
     assert {"input_ids", "attention_mask"} <= inputs <= {"input_ids", "attention_mask", "token_type_ids"}
-    assert [found.name for found in tiny.model.proto.graph.output] == ["logits"]
+    assert [entry.name for entry in tiny.model.proto.graph.output] == ["logits"]
     assert tiny.context.log["max_difference_relative"] < 0.01
     assert tiny.context.log["agreement_rows"] == 16
 

@@ -76,13 +76,13 @@ def opened(model: Any, context: Any) -> runtime.GenaiPredictor:
 )
 def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str) -> None:
     pair = model, context = tiny_decoder(tmp_path, architecture)
-    made = converted(pair, tmp_path, precision="fp32")
+    variant = converted(pair, tmp_path, precision="fp32")
     assert context.log["agreement_rows"] == 12
     assert context.log["max_difference_relative"] < 0.01
     assert context.log["changed_answers"] == 0
     assert context.log["longest_text"] == 64
     (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
+    variant.save(tmp_path / "saved")
     loaded = runtime.runtime.load(tmp_path / "saved", runtime.Params(), device="cpu", threads=1)
     assert_same_answers(model, context, loaded)
 
@@ -101,7 +101,8 @@ def test_padding_and_end_tokens_within_a_prompt_are_read(llama: tuple[Any, Any],
     ends = [model.tokenizer.pad_token_id, model.tokenizer.eos_token_id]
     prompts = [[*ends, *prompt, ends[0], *prompt[:2]] for prompt in prompts_of(context, model.tokenizer)[:6]]
     before, after = (
-        answers_of(one, model.tokenizer, prompts) for one in (eager_of(model), opened(llama_fp32, context))
+        answers_of(predictor, model.tokenizer, prompts)
+        for predictor in (eager_of(model), opened(llama_fp32, context))
     )
     assert after == before
 
@@ -111,20 +112,20 @@ def test_integers_take_fewer_bytes(tmp_path: Path, precision: Any, share: float)
     shape = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
     more = {"initializer_range": 0.1, "tie_word_embeddings": True}
     pair = model, context = tiny_decoder(tmp_path, "llama", **shape, **more)
-    made = converted(pair, tmp_path, precision=precision)
+    variant = converted(pair, tmp_path, precision=precision)
     assert context.log["tolerance"] is None
     assert context.log["max_difference_relative"] > 0.001
-    before, after = model.measure_size(), made.measure_size()
+    before, after = model.measure_size(), variant.measure_size()
     assert after["parameters"] == before["parameters"]
     assert after["state_bytes"] < share * before["state_bytes"]
     (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
+    variant.save(tmp_path / "saved")
     again = load_onnx_genai_model(tmp_path / "saved")
     assert again.measure_size() == after
     assert again.precision == precision
     prompts = prompts_of(context, model.tokenizer)
     assert answers_of(opened(again, context), model.tokenizer, prompts) == answers_of(
-        opened(made, context), model.tokenizer, prompts
+        opened(variant, context), model.tokenizer, prompts
     )
 
 
@@ -162,7 +163,7 @@ def test_timed_answers_are_those_of_pytorch_past_the_end_token(
     ends = [list(row).index(end) if end in row else 20 for row in expected]
     assert sorted(ends)[0] < 20
     assert max(ends) == 20
-    assert all((own[:n] == other[:n]).all() for own, other, n in zip(written, expected, ends, strict=True))
+    assert all((row[:n] == other[:n]).all() for row, other, n in zip(written, expected, ends, strict=True))
     assert (written >= 0).all()
     assert end not in written
     assert (predictor.fetch(predictor.forward(prepared)) == written).all()
@@ -181,11 +182,13 @@ def test_more_rows_than_the_library_takes_are_answered_in_parts(
     opener, eager = opened(llama_fp32, context), eager_of(model)
     prompts = [ids[:2] for ids in prompts_of(context, model.tokenizer)] * 3
     assert len(prompts) > runtime.MAX_ROWS
-    both = [answers_of(one, model.tokenizer, prompts) for one in (opener, eager)]
-    assert both[0] == both[1]
+    answers = [answers_of(predictor, model.tokenizer, prompts) for predictor in (opener, eager)]
+    assert answers[0] == answers[1]
     batch = {"input_ids": np.asarray(prompts), "attention_mask": np.ones((len(prompts), 2), dtype=np.int64)}
-    scores, wanted = (one.fetch(one.forward(one.prepare(batch))) for one in (opener, eager))
-    np.testing.assert_allclose(scores, wanted, rtol=0, atol=0.01 * wanted.std())
+    scores, expected = (
+        predictor.fetch(predictor.forward(predictor.prepare(batch))) for predictor in (opener, eager)
+    )
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=0.01 * expected.std())
     with pytest.raises(MeasureError, match="writes at most 32 answers at once, but 144 were given"):
         opener.prefill(opener.prepare(batch | {NEW_TOKENS: np.asarray([2])}))
 
@@ -214,11 +217,11 @@ def test_texts_beyond_the_positions_are_refused(llama: tuple[Any, Any], llama_fp
 
 def test_texts_beyond_a_window_that_the_graph_lacks_are_refused(tmp_path: Path) -> None:
     pair = model, context = tiny_decoder(tmp_path, "mistral", sliding_window=32)
-    made = converted(pair, tmp_path, precision="fp32")
+    variant = converted(pair, tmp_path, precision="fp32")
     assert context.log["longest_text"] == 32
     assert context.log["changed_answers"] == 0
     with pytest.raises(MeasureError, match="have 38 tokens, but the model has positions for 32"):
-        answers_of(opened(made, context), model.tokenizer, [[5] * 30])
+        answers_of(opened(variant, context), model.tokenizer, [[5] * 30])
 
 
 def test_another_device_is_refused(llama_fp32: Any) -> None:

@@ -42,8 +42,8 @@ def test_the_graph_answers_as_the_network_and_reloads_the_same(
     plain = load_tiny(base, context)
     expected = model_scores(plain, context)
     model = to_openvino.step.apply(plain, to_openvino.Params(attention=attention), context)
-    given = model_scores(model, context)
-    assert np.allclose(given, expected, atol=1e-4)
+    scores = model_scores(model, context)
+    assert np.allclose(scores, expected, atol=1e-4)
     assert context.log["max_difference_relative"] < 1e-3
     assert ("ScaledDotProductAttention" in types_of(model)) is (attention == "sdpa")
     assert plain.network.config._attn_implementation == "sdpa"
@@ -51,7 +51,7 @@ def test_the_graph_answers_as_the_network_and_reloads_the_same(
     assert model.measure_size()["parameters"] == pytest.approx(plain.measure_size()["parameters"], rel=0.05)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
-    assert np.array_equal(scores_elsewhere(tmp_path / "saved", tmp_path, model, context), given)
+    assert np.array_equal(scores_elsewhere(tmp_path / "saved", tmp_path, model, context), scores)
 
 
 @pytest.mark.parametrize("task", ["multi_label", "token_classification"])
@@ -65,8 +65,8 @@ def test_further_tasks(tmp_path: Path, task: str) -> None:
 def test_pairs_of_texts_stay_pairs(tmp_path: Path) -> None:
     context = embedding_context(tmp_path / "rows", calibration=16)
     model = load_encoder(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
-    made = to_openvino.step.apply(model, to_openvino.Params(), context)
-    assert model_scores(made, context).shape == (16, 2, 32)
+    exported = to_openvino.step.apply(model, to_openvino.Params(), context)
+    assert model_scores(exported, context).shape == (16, 2, 32)
 
 
 def test_float16_storage_halves_the_bytes(openvino_tiny: tuple[Any, Any], tmp_path: Path) -> None:

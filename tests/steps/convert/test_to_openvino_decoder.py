@@ -96,10 +96,10 @@ def opened(model: Any, **options: Any) -> runtime.DecoderPredictor:
     return runtime.DecoderPredictor(model, runtime.Params(**options), device="cpu", threads=1)
 
 
-def reopened(made: Any, folder: Path) -> Any:
+def reopened(graph: Any, folder: Path) -> Any:
     """What a folder of the saved model gives."""
     folder.mkdir()
-    made.save(folder)
+    graph.save(folder)
     return runtime.runtime.load(folder, runtime.Params(), device="cpu", threads=1)
 
 
@@ -110,24 +110,25 @@ def reopened(made: Any, folder: Path) -> Any:
 def test_answers_are_those_of_pytorch(
     tmp_path: Path, by_family: Callable[[str], Exported], architecture: str
 ) -> None:
-    made = by_family(architecture)
-    assert made.log["agreement_rows"] == 12
-    assert made.log["max_difference_relative"] < 0.001
-    assert made.log["changed_answers"] == 0
-    assert_same_answers(*made.pair, reopened(made.graph, tmp_path / "saved"))
+    exported = by_family(architecture)
+    assert exported.log["agreement_rows"] == 12
+    assert exported.log["max_difference_relative"] < 0.001
+    assert exported.log["changed_answers"] == 0
+    assert_same_answers(*exported.pair, reopened(exported.graph, tmp_path / "saved"))
 
 
 @pytest.mark.slow
 def test_answers_past_a_sliding_window_are_those_of_pytorch(by_family: Callable[[str], Exported]) -> None:
     """A window of 8 tokens in every block."""
-    made, how = by_family("mistral"), Writing(max_new_tokens=30)
-    model, context = made.pair
+    exported, how = by_family("mistral"), Writing(max_new_tokens=30)
+    model, context = exported.pair
     prompts = prompts_of(context, model.tokenizer)
     eager, ours = (
-        answers_of(one, model.tokenizer, prompts, how) for one in (eager_of(model), opened(made.graph))
+        answers_of(predictor, model.tokenizer, prompts, how)
+        for predictor in (eager_of(model), opened(exported.graph))
     )
     assert ours == eager
-    assert max(len(one.ids) for one in ours) > 8
+    assert max(len(answer.ids) for answer in ours) > 8
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
@@ -152,22 +153,22 @@ def test_weights_in_few_bits(
     wide: tuple[Any, Any, Any], tmp_path: Path, options: Any, kind: str, share: float, same: float
 ) -> None:
     model, context, graph = wide
-    made = compressed(graph, context, **options)
-    assert made.kind == "openvino_decoder"
+    quantized = compressed(graph, context, **options)
+    assert quantized.kind == "openvino_decoder"
     assert context.log["weights"][kind] > 0.5 * model.measure_size()["parameters"]
     assert 0.0001 < context.log["max_difference_relative"] < 1.5
     assert 0 <= context.log["changed_answers"] <= 1
-    assert made.measure_size()["state_bytes"] < share * graph.measure_size()["state_bytes"]
+    assert quantized.measure_size()["state_bytes"] < share * graph.measure_size()["state_bytes"]
     (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
+    quantized.save(tmp_path / "saved")
     again = runtime.runtime.load_model(tmp_path / "saved", "cpu")
-    assert again.measure_size() == made.measure_size()
+    assert again.measure_size() == quantized.measure_size()
     prompts = prompts_of(context, model.tokenizer)
-    answers = [answers_of(opened(one), model.tokenizer, prompts) for one in (made, again)]
+    answers = [answers_of(opened(side), model.tokenizer, prompts) for side in (quantized, again)]
     assert answers[0] == answers[1]
     eager = answers_of(eager_of(model), model.tokenizer, prompts)
     # of 8 tokens each: a wrong graph gives none of them
-    assert np.mean([one.ids == other.ids for one, other in zip(answers[0], eager, strict=True)]) > same
+    assert np.mean([answer.ids == other.ids for answer, other in zip(answers[0], eager, strict=True)]) > same
 
 
 def test_an_8_bit_cache_is_smaller_and_answers_nearly_the_same(wide: tuple[Any, Any, Any]) -> None:

@@ -33,10 +33,10 @@ def test_the_error_of_a_rank_is_the_bound_of_eckart_and_young(shape: tuple[int, 
 
 def test_with_moments_dropped_values_are_the_error_of_outputs() -> None:
     weight, inputs = random(12, 8), random(200, 8, seed=1) @ random(8, 8, seed=2)
-    found = decompose(weight, inputs.T @ inputs)
-    up, down = found.factors(3)
+    decomposition = decompose(weight, inputs.T @ inputs)
+    up, down = decomposition.factors(3)
     error = np.linalg.norm(inputs.numpy() @ (weight - up @ down).numpy().T)
-    assert error == pytest.approx(np.sqrt((found.values[3:] ** 2).sum()), rel=1e-6)
+    assert error == pytest.approx(np.sqrt((decomposition.values[3:] ** 2).sum()), rel=1e-6)
     plain_up, plain_down = decompose(weight).factors(3)
     assert error < 0.9 * np.linalg.norm(inputs.numpy() @ (weight - plain_up @ plain_down).numpy().T)
 
@@ -44,10 +44,10 @@ def test_with_moments_dropped_values_are_the_error_of_outputs() -> None:
 def test_with_gradients_dropped_values_are_what_the_loss_feels() -> None:
     weight, inputs = random(12, 8), random(200, 8, seed=1) @ random(8, 8, seed=2)
     felt = random(300, 12, seed=3) @ random(12, 12, seed=4)
-    found = decompose(weight, inputs.T @ inputs, felt.T @ felt)
-    up, down = found.factors(3)
+    decomposition = decompose(weight, inputs.T @ inputs, felt.T @ felt)
+    up, down = decomposition.factors(3)
     error = np.linalg.norm(felt.numpy() @ (weight - up @ down).numpy() @ inputs.numpy().T)
-    assert error == pytest.approx(np.sqrt((found.values[3:] ** 2).sum()), rel=1e-4)
+    assert error == pytest.approx(np.sqrt((decomposition.values[3:] ** 2).sum()), rel=1e-4)
     other_up, other_down = decompose(weight, inputs.T @ inputs).factors(3)
     assert error < np.linalg.norm(felt.numpy() @ (weight - other_up @ other_down).numpy() @ inputs.numpy().T)
 
@@ -104,8 +104,8 @@ def test_ranks_go_where_they_keep_most_energy() -> None:
 
 
 def test_ranks_stay_in_the_budget_and_use_it() -> None:
-    found = {str(seed): decompose(random(40, 30, seed=seed)) for seed in range(5)}
+    decompositions = {str(seed): decompose(random(40, 30, seed=seed)) for seed in range(5)}
     for ratio in (0.2, 0.5, 0.8):
-        ranks = allot_ranks(found, ratio)
+        ranks = allot_ranks(decompositions, ratio)
         spent = sum(min(rank * 70, 1200) for rank in ranks.values())
         assert ratio * 6000 - 70 < spent <= ratio * 6000

@@ -40,8 +40,8 @@ def scores(model: Any, context: Any) -> Any:
 
 def apply(model: Any, context: Any, **options: Any) -> FactorizedEmbedding:
     factorize_embeddings.step.apply(model, factorize_embeddings.Params(**options), context)
-    (made,) = [m for m in model.network.modules() if isinstance(m, FactorizedEmbedding)]
-    return made
+    (embedding,) = [m for m in model.network.modules() if isinstance(m, FactorizedEmbedding)]
+    return embedding
 
 
 def vectors(model: Any) -> Any:
@@ -56,8 +56,8 @@ def vectors(model: Any) -> Any:
 def test_the_table_is_narrow(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
     before, tokens = model.measure_size()["parameters"], model.config.vocab_size
-    made = apply(model, context, rank=6)
-    width = made.embedding_dim
+    embedding = apply(model, context, rank=6)
+    width = embedding.embedding_dim
     assert width == (16 if architecture == "electra" else 32)
     assert model.measure_size()["parameters"] == before - tokens * width + 6 * (tokens + width)
     assert context.log["shape"] == [tokens, width]
@@ -69,8 +69,8 @@ def test_unweighted_vectors_are_numpys_best_of_that_rank(tmp_path: Path) -> None
     apply(model, context, rank=5, weighting="none")
     left, values, right = np.linalg.svd(old, full_matrices=False)
     assert np.allclose(vectors(model), left[:, :5] * values[:5] @ right[:5], atol=1e-5)
-    kept = (values[:5] ** 2).sum() / (values**2).sum()
-    assert context.log["energy_kept"] == pytest.approx(kept, abs=1e-4)
+    energy = (values[:5] ** 2).sum() / (values**2).sum()
+    assert context.log["energy_kept"] == pytest.approx(energy, abs=1e-4)
 
 
 def test_centred_vectors_are_scikit_learns_principal_components(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_frequent_tokens_lose_least() -> None:
     weight = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 8)))
     counts = torch.tensor([1000.0] * 3 + [1.0] * 17)
     _, directions, values = principal_directions(weight, counts, centre=False)
-    kept = weight @ directions[:, :3] @ directions[:, :3].T
-    error = (weight - kept).norm(dim=1)
+    projected = weight @ directions[:, :3] @ directions[:, :3].T
+    error = (weight - projected).norm(dim=1)
     assert error[:3].max() < 0.1 * error[3:].min() + 0.1
     weighted = np.linalg.svd(
         weight.numpy() * (counts / counts.sum()).sqrt().numpy()[:, None], compute_uv=False
@@ -97,20 +97,20 @@ def test_frequent_tokens_lose_least() -> None:
 def test_energy_chooses_the_rank(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     values = np.linalg.svd(vectors(model), compute_uv=False) ** 2
-    made = apply(model, context, energy=0.6, weighting="none")
-    assert values[: made.rank].sum() >= 0.6 * values.sum() > values[: made.rank - 1].sum()
+    embedding = apply(model, context, energy=0.6, weighting="none")
+    assert values[: embedding.rank].sum() >= 0.6 * values.sum() > values[: embedding.rank - 1].sum()
 
 
 @pytest.mark.slow
 def test_other_steps_train_it_and_make_it_int8(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    made = apply(model, context, rank=6)
-    before = made.table.weight.detach().clone()
+    embedding = apply(model, context, rank=6)
+    before = embedding.table.weight.detach().clone()
     fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2), context)
-    assert not torch.equal(made.table.weight, before)
+    assert not torch.equal(embedding.table.weight, before)
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     model.kind = "torch_quantized"
-    assert [type(m) for m in made.children()] == [Int8Embedding, Int8Linear]
+    assert [type(m) for m in embedding.children()] == [Int8Embedding, Int8Linear]
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), scores(model, context))
@@ -126,13 +126,13 @@ def test_a_table_that_is_gone_or_would_not_shrink_is_an_error(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({}, "neither given"),
         ({"rank": 4, "energy": 0.9}, "both given"),
         ({"rank": 0}, "greater than or equal to 1"),
     ],
 )
-def test_options_are_checked(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_options_are_checked(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         factorize_embeddings.Params.model_validate(options)

@@ -54,10 +54,10 @@ def apply(model: Any, context: Any, **options: Any) -> dict[str, LowRankLinear]:
     return {name: m for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
 
 
-def with_products(model: Any, made: dict[str, LowRankLinear]) -> Any:
+def with_products(model: Any, layers: dict[str, LowRankLinear]) -> Any:
     """The same model with one dense layer in the place of each two."""
     dense = copy.deepcopy(model)
-    for name, layer in made.items():
+    for name, layer in layers.items():
         linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.up.bias is not None)
         linear.weight.data = layer.up.weight.detach() @ layer.down.weight.detach()
         linear.bias = layer.up.bias
@@ -69,14 +69,14 @@ def with_products(model: Any, made: dict[str, LowRankLinear]) -> Any:
 def test_it_is_smaller_and_equals_the_products(tmp_path: Path, case: str) -> None:
     model, context = build(tmp_path, case)
     before, parameters = scores(model, context), model.measure_size()["parameters"]
-    made = apply(model, context, parameter_ratio=0.75)
+    layers = apply(model, context, parameter_ratio=0.75)
     log = context.log
     saved = log["weights_before"] - log["weights_after"]
     assert model.measure_size()["parameters"] == parameters - saved
     assert 0.7 * log["weights_before"] < log["weights_after"] <= 0.75 * log["weights_before"]
     after = scores(model, context)
     assert np.abs(after - before).mean() < np.std(before)
-    assert np.allclose(scores(with_products(model, made), context), after, atol=1e-4)
+    assert np.allclose(scores(with_products(model, layers), context), after, atol=1e-4)
 
 
 def test_the_plain_factors_are_numpys_best_of_that_rank(tmp_path: Path) -> None:
@@ -84,11 +84,11 @@ def test_the_plain_factors_are_numpys_best_of_that_rank(tmp_path: Path) -> None:
     name = "bert.encoder.layer.1.intermediate.dense"
     old = model.network.get_submodule(name)
     weight, bias = old.weight.detach().clone().numpy(), old.bias.detach().clone()
-    made = apply(model, context, rank=5, activation_aware=False)[name]
+    layer = apply(model, context, rank=5, activation_aware=False)[name]
     left, values, right = np.linalg.svd(weight)
     best = left[:, :5] * values[:5] @ right[:5]
-    assert np.allclose((made.up.weight @ made.down.weight).detach().numpy(), best, atol=1e-5)
-    assert torch.equal(made.up.bias, bias)
+    assert np.allclose((layer.up.weight @ layer.down.weight).detach().numpy(), best, atol=1e-5)
+    assert torch.equal(layer.up.bias, bias)
 
 
 @pytest.mark.parametrize("case", ["bert", "llama"], ids=["with bias", "without bias"])
@@ -111,18 +111,18 @@ def test_the_bias_takes_over_what_the_mean_input_loses(tmp_path: Path) -> None:
     for row in range(len(encoded)):
         model.network(**{k: torch.from_numpy(v) for k, v in encoded.batch([row]).items()})
     tokens = torch.cat([each[0] for each in seen])
-    made = apply(model, context, rank=2)[name]
-    assert torch.allclose(made(tokens).mean(0), old(tokens).mean(0), atol=1e-4)
-    assert not torch.allclose(made(tokens), old(tokens), atol=1e-2)
+    layer = apply(model, context, rank=2)[name]
+    assert torch.allclose(layer(tokens).mean(0), old(tokens).mean(0), atol=1e-4)
+    assert not torch.allclose(layer(tokens), old(tokens), atol=1e-2)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_with_loss_aware_ranks_differ_within_the_budget(tmp_path: Path, case: str) -> None:
     model, context = build(tmp_path, case)
-    made = apply(model, context, parameter_ratio=0.5, loss_aware=True)
+    layers = apply(model, context, parameter_ratio=0.5, loss_aware=True)
     log = context.log
     assert 0.45 * log["weights_before"] < log["weights_after"] <= 0.5 * log["weights_before"]
-    assert len({layer.rank for layer in made.values()}) > 2
+    assert len({layer.rank for layer in layers.values()}) > 2
     assert all(p.grad is None for p in model.network.parameters())
 
 
@@ -131,15 +131,15 @@ def test_gradients_are_those_of_labels_drawn_from_the_answers(tmp_path: Path) ->
     context.splits = {"calibration": Rows(context.rows("calibration").table.slice(0, 1))}
     name = "bert.encoder.layer.2.output.dense"
     layer = model.network.get_submodule(name)
-    found = gradient_moments(model, {name: layer}, context)[name]
+    moments = gradient_moments(model, {name: layer}, context)[name]
     (batch,) = calibration_batches(model, context)
     seen: list[torch.Tensor] = []
     layer.register_forward_hook(lambda _m, _i, output: seen.append(output))
     chances = model.network(**batch).logits[0].softmax(-1)
     draw = int(torch.multinomial(chances, 1, generator=torch.Generator().manual_seed(0)))
     (gradient,) = torch.autograd.grad(-chances[draw].log(), seen[0])
-    assert np.allclose(found, gradient[0].T @ gradient[0], atol=1e-6)
-    assert float(found.trace()) > 1e-6
+    assert np.allclose(moments, gradient[0].T @ gradient[0], atol=1e-6)
+    assert float(moments.trace()) > 1e-6
 
 
 def test_gradients_are_only_of_tokens_with_a_next_token(tmp_path: Path) -> None:
@@ -148,28 +148,28 @@ def test_gradients_are_only_of_tokens_with_a_next_token(tmp_path: Path) -> None:
     model = load_tiny(write_tiny(tmp_path / "lm", "gpt2", causal=True, initializer_range=0.5), context)
     name = "lm_head"
     layer = model.network.get_submodule(name)
-    found = gradient_moments(model, {name: layer}, context)[name]
+    moments = gradient_moments(model, {name: layer}, context)[name]
     (batch,) = calibration_batches(model, context)
     chances = model.network(**batch).logits[0, :-1].softmax(-1)
     drawn = torch.multinomial(chances, 1, generator=torch.Generator().manual_seed(0))[:, 0]
     gradient = chances - torch.nn.functional.one_hot(drawn, chances.shape[-1])
-    assert np.allclose(found, (gradient.T @ gradient).detach(), atol=1e-5)
+    assert np.allclose(moments, (gradient.T @ gradient).detach(), atol=1e-5)
 
 
 def test_gpt2s_fused_layer_is_one_matrix(tmp_path: Path) -> None:
     model, context = build(tmp_path, "gpt2")
-    made = apply(model, context, rank=4)
-    fused = made["transformer.h.0.attn.c_attn"]
+    layers = apply(model, context, rank=4)
+    fused = layers["transformer.h.0.attn.c_attn"]
     assert (fused.in_features, fused.out_features, fused.rank) == (32, 96, 4)
-    assert len(made) == 16
+    assert len(layers) == 16
 
 
 def test_a_matrix_is_left_where_factors_would_be_larger(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    made = apply(model, context, rank=16)  # 32 × 32 breaks even at 16, 64 × 32 above 21
-    assert len(made) == context.log["factorized"] == 8
+    layers = apply(model, context, rank=16)  # 32 × 32 breaks even at 16, 64 × 32 above 21
+    assert len(layers) == context.log["factorized"] == 8
     assert context.log["matrices"] == 24
-    assert all("attention" not in name for name in made)
+    assert all("attention" not in name for name in layers)
     with pytest.raises(BuildError, match=r"rank = 30: no matrix would become smaller; .* does below rank 16"):
         apply(build(tmp_path / "again")[0], context, rank=30)
 
@@ -189,9 +189,9 @@ def test_energy_is_kept_in_every_matrix_with_the_least_rank(tmp_path: Path) -> N
     old = {
         name: m.weight.detach().numpy() for name, m in model.network.named_modules() if type(m) is nn.Linear
     }
-    made = apply(model, context, energy=0.5, activation_aware=False)
+    layers = apply(model, context, energy=0.5, activation_aware=False)
     assert context.log["energy_kept_min"] >= 0.5
-    for name, layer in made.items():
+    for name, layer in layers.items():
         squares = np.linalg.svd(old[name], compute_uv=False) ** 2
         assert squares[: layer.rank].sum() >= 0.5 * squares.sum() > squares[: layer.rank - 1].sum()
 
@@ -200,10 +200,10 @@ def test_it_follows_pruning_and_is_trained_and_quantized(tmp_path: Path) -> None
     model, context = build(tmp_path, "gpt2")
     keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.3), context)
-    made = apply(model, context, rank_ratio=0.25)
-    before = made["transformer.h.1.attn.c_attn"].up.weight.detach().clone()
+    layers = apply(model, context, rank_ratio=0.25)
+    before = layers["transformer.h.1.attn.c_attn"].up.weight.detach().clone()
     fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2), context)
-    assert not torch.equal(made["transformer.h.1.attn.c_attn"].up.weight, before)
+    assert not torch.equal(layers["transformer.h.1.attn.c_attn"].up.weight, before)
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     assert context.log["linear_layers"] == 2 * 2 * 4
     model.kind = "torch_quantized"
@@ -211,7 +211,7 @@ def test_it_follows_pruning_and_is_trained_and_quantized(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({}, "none of them given, expected exactly one of rank, rank_ratio, energy, parameter_ratio"),
         ({"rank": 4, "energy": 0.9}, "rank and energy given"),
@@ -220,6 +220,6 @@ def test_it_follows_pruning_and_is_trained_and_quantized(tmp_path: Path) -> None
         ({"rank_ratio": 0.5, "parts": "heads"}, "'all', 'attention' or 'feed_forward'"),
     ],
 )
-def test_options_are_checked(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_options_are_checked(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         low_rank.Params.model_validate(options)

@@ -32,27 +32,27 @@ KINDS = [
 
 def trained(kind: str, size: int = 150) -> Tokenizer:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    made: Any
+    model: Any
     trainer: Any
     options: dict[str, Any] = {"vocab_size": size, "special_tokens": special, "show_progress": False}
     if kind == "word_piece":
-        made, trainer = models.WordPiece(unk_token="[UNK]"), trainers.WordPieceTrainer(**options)
+        model, trainer = models.WordPiece(unk_token="[UNK]"), trainers.WordPieceTrainer(**options)
     elif kind == "word_level":
-        made, trainer = models.WordLevel(unk_token="[UNK]"), trainers.WordLevelTrainer(**options)
+        model, trainer = models.WordLevel(unk_token="[UNK]"), trainers.WordLevelTrainer(**options)
     elif kind == "bytes_bpe":
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        made = models.BPE()
+        model = models.BPE()
         trainer = trainers.BpeTrainer(**{**options, "vocab_size": 380}, initial_alphabet=alphabet)
     elif kind == "bpe_with_unknown":
-        made, trainer = models.BPE(unk_token="[UNK]"), trainers.BpeTrainer(**options)
+        model, trainer = models.BPE(unk_token="[UNK]"), trainers.BpeTrainer(**options)
     elif kind == "bpe_with_marks":
         marks: dict[str, Any] = {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}
-        made, trainer = models.BPE(unk_token="[UNK]", **marks), trainers.BpeTrainer(**options, **marks)
+        model, trainer = models.BPE(unk_token="[UNK]", **marks), trainers.BpeTrainer(**options, **marks)
     else:
         special += [f"<0x{byte:02X}>" for byte in range(256)] if kind == "unigram_bytes" else []
         options.update(vocab_size=size + len(special), special_tokens=special)
-        made, trainer = models.Unigram(), trainers.UnigramTrainer(**options, unk_token="[UNK]")
-    tokenizer = Tokenizer(made)
+        model, trainer = models.Unigram(), trainers.UnigramTrainer(**options, unk_token="[UNK]")
+    tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = {
         "bytes_bpe": pre_tokenizers.ByteLevel(add_prefix_space=False),
         "unigram": pre_tokenizers.Metaspace(),
@@ -73,19 +73,19 @@ def state_of(tokenizer: Tokenizer) -> Any:
 def smaller(tokenizer: Tokenizer, texts: list[str], min_count: int = 1) -> tuple[Tokenizer, list[int]]:
     state = state_of(tokenizer)
     counts = Counter(i for text in texts for i in tokenizer.encode(text).ids)
-    kept = needed_ids(state, [i for i, count in counts.items() if count >= min_count])
-    return Tokenizer.from_str(json.dumps(trim_tokenizer(state, kept))), kept
+    ids = needed_ids(state, [i for i, count in counts.items() if count >= min_count])
+    return Tokenizer.from_str(json.dumps(trim_tokenizer(state, ids))), ids
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", CORPUS, ids=["first", "second", "third"])
 def test_a_text_whose_tokens_stay_is_cut_as_before(kind: str, text: str) -> None:
     tokenizer = trained(kind)
-    trim, kept = smaller(tokenizer, [text])
-    assert trim.get_vocab_size() == len(kept) < tokenizer.get_vocab_size()
+    trim, ids = smaller(tokenizer, [text])
+    assert trim.get_vocab_size() == len(ids) < tokenizer.get_vocab_size()
     old, new = tokenizer.encode(text), trim.encode(text)
     assert new.tokens == old.tokens
-    assert [kept[i] for i in new.ids] == old.ids
+    assert [ids[i] for i in new.ids] == old.ids
     assert new.tokens[0] == "[CLS]"
     assert new.tokens[-1] == "[SEP]"
 
@@ -93,13 +93,16 @@ def test_a_text_whose_tokens_stay_is_cut_as_before(kind: str, text: str) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_texts_fall_to_known_tokens(kind: str) -> None:
     tokenizer = trained(kind)
-    trim, kept = smaller(tokenizer, CORPUS[:1], min_count=2)
+    trim, ids = smaller(tokenizer, CORPUS[:1], min_count=2)
     for text in [*UNSEEN, *CORPUS]:
-        found = trim.encode(text)
-        assert all(0 <= i < len(kept) for i in found.ids)
-        assert "".join(found.tokens) or not text
+        encoding = trim.encode(text)
+        assert all(0 <= i < len(ids) for i in encoding.ids)
+        assert "".join(encoding.tokens) or not text
         if kind == "bytes_bpe":
-            assert trim.decode(found.ids) == text or decoders.ByteLevel().decode(found.tokens[1:-1]) == text
+            assert (
+                trim.decode(encoding.ids) == text
+                or decoders.ByteLevel().decode(encoding.tokens[1:-1]) == text
+            )
 
 
 def test_a_word_piece_word_falls_to_characters_before_unknown() -> None:
@@ -120,9 +123,9 @@ def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
         },
         "added_tokens": [],
     }
-    kept = needed_ids(state, [7])
-    assert kept == [0, 1, 2, 3, 4, 5, 7]  # the alphabet, ab, cd, abcd
-    model = trim_tokenizer(state, kept)["model"]
+    ids = needed_ids(state, [7])
+    assert ids == [0, 1, 2, 3, 4, 5, 7]  # the alphabet, ab, cd, abcd
+    model = trim_tokenizer(state, ids)["model"]
     assert model["merges"] == [["a", "b"], ["c", "d"], ["ab", "cd"]]
     assert model["vocab"] == {"a": 0, "b": 1, "c": 2, "d": 3, "ab": 4, "cd": 5, "abcd": 6}
 
@@ -138,8 +141,8 @@ def test_the_commonest_keep_the_order_of_vocabulary_and_scores() -> None:
 def test_a_unigram_keeps_its_least_probable_and_unknown_tokens() -> None:
     vocabulary: list[Any] = [["<pad>", 0.0], ["<unk>", 0.0], ["x", -2.0], ["dear", -9.5], ["yes", -3.0]]
     state: Any = {"model": {"type": "Unigram", "unk_id": 1, "vocab": vocabulary}, "added_tokens": [{"id": 0}]}
-    kept = needed_ids(state, [4])
-    assert kept == [0, 1, 2, 3, 4]  # x is a character of ASCII
+    ids = needed_ids(state, [4])
+    assert ids == [0, 1, 2, 3, 4]  # x is a character of ASCII
     smaller_state = trim_tokenizer(state, [0, 1, 3, 4])
     assert smaller_state["model"]["vocab"] == [["<pad>", 0.0], ["<unk>", 0.0], ["dear", -9.5], ["yes", -3.0]]
     assert smaller_state["model"]["unk_id"] == 1
@@ -159,14 +162,14 @@ def test_added_tokens_stay_and_every_id_is_renumbered() -> None:
         },
         "padding": {"pad_id": 3, "pad_token": "<s>"},
     }
-    kept = needed_ids(state, [2])
-    assert kept == [0, 2, 3, 5]
-    made = trim_tokenizer(state, kept)
-    assert [token["id"] for token in made["added_tokens"]] == [2, 3]
-    _, roberta, template = made["post_processor"]["processors"]
+    ids = needed_ids(state, [2])
+    assert ids == [0, 2, 3, 5]
+    trimmed = trim_tokenizer(state, ids)
+    assert [token["id"] for token in trimmed["added_tokens"]] == [2, 3]
+    _, roberta, template = trimmed["post_processor"]["processors"]
     assert roberta["sep"] == roberta["cls"] == ["<s>", 2]
     assert template["special_tokens"]["<new>"]["ids"] == [3]
-    assert made["padding"]["pad_id"] == 2
+    assert trimmed["padding"]["pad_id"] == 2
     assert state["added_tokens"][0]["id"] == 3  # the old state is as it was
 
 

@@ -267,12 +267,12 @@ def test_a_language_models_output_layer_stays_one_with_the_table(tmp_path: Path,
     ids = tokenizer("good film")["input_ids"]
     before = network(torch.tensor([ids])).logits
     apply(model, context)
-    kept = [
+    old_ids = [
         tokenizer.convert_tokens_to_ids(t)
         for t in model.tokenizer.convert_ids_to_tokens(range(len(model.tokenizer)))
     ]
     after = model.network(torch.tensor([model.tokenizer("good film")["input_ids"]])).logits
-    assert torch.allclose(after, before[..., kept], atol=1e-6)
+    assert torch.allclose(after, before[..., old_ids], atol=1e-6)
     again = saved_and_loaded(model, tmp_path / "saved")
     head = again.network.lm_head.up if factorized else again.network.lm_head
     assert head.weight is next(iter(tables(again).values())).weight
@@ -299,19 +299,21 @@ def test_an_encoder_decoder_keeps_the_tokens_of_its_answers(tmp_path: Path, arch
     before = model.config.vocab_size
     encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
     inputs = {name: torch.from_numpy(values) for name, values in encoded.batch([0, 1, 2]).items()}
-    kept = sorted({"good", "bad", "film", "a", "plot", "nice", "poor"})
-    old = [model.tokenizer.convert_tokens_to_ids(word) for word in kept]
+    vocabulary = sorted({"good", "bad", "film", "a", "plot", "nice", "poor"})
+    old = [model.tokenizer.convert_tokens_to_ids(word) for word in vocabulary]
     with torch.inference_mode():
         usual = model.network(**inputs).logits[..., old]
     step = load("step", "trim_vocabulary")
-    made = save_and_load(step.apply(model, step.Params(), context), tmp_path / "saved")
-    assert made.config.vocab_size < before
-    assert {"nice", "poor"} <= set(made.tokenizer.get_vocab())
-    assert made.network.generation_config.bad_words_ids == [[made.tokenizer.convert_tokens_to_ids("plot")]]
-    assert made.network.generation_config.decoder_start_token_id == made.config.decoder_start_token_id
-    encoded = context.task.encode_rows(context.task_params, rows, made.tokenizer)
-    assert encoded.start == made.config.decoder_start_token_id
+    trimmed = save_and_load(step.apply(model, step.Params(), context), tmp_path / "saved")
+    assert trimmed.config.vocab_size < before
+    assert {"nice", "poor"} <= set(trimmed.tokenizer.get_vocab())
+    assert trimmed.network.generation_config.bad_words_ids == [
+        [trimmed.tokenizer.convert_tokens_to_ids("plot")]
+    ]
+    assert trimmed.network.generation_config.decoder_start_token_id == trimmed.config.decoder_start_token_id
+    encoded = context.task.encode_rows(context.task_params, rows, trimmed.tokenizer)
+    assert encoded.start == trimmed.config.decoder_start_token_id
     inputs = {name: torch.from_numpy(values) for name, values in encoded.batch([0, 1, 2]).items()}
-    new = [made.tokenizer.convert_tokens_to_ids(word) for word in kept]
+    new = [trimmed.tokenizer.convert_tokens_to_ids(word) for word in vocabulary]
     with torch.inference_mode():
-        torch.testing.assert_close(made.network(**inputs).logits[..., new], usual)
+        torch.testing.assert_close(trimmed.network(**inputs).logits[..., new], usual)

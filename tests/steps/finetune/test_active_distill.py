@@ -47,8 +47,8 @@ class Watched:
     def run(self, **options: Any) -> dict[str, Any]:
         params = active_distill.Params(**{**QUICK, **options})
         active_distill.step.apply(self.student, params, self.context)
-        found: dict[str, Any] = self.context.log["active"]
-        return found
+        log: dict[str, Any] = self.context.log["active"]
+        return log
 
 
 @pytest.mark.parametrize("strategy", ["random", "entropy", "k_center"])
@@ -57,10 +57,12 @@ def test_the_teacher_sees_no_more_rows_than_it_may_be_asked(tmp_path: Path, stra
     log = watched.run(rows=14, rounds=3, strategy=strategy)
     assert log["asked"] == len(watched.seen) == len(set(watched.seen)) == 14
     assert log["pool_rows"] == 48
-    assert [one["asked"] for one in log["rounds"]] == ([14] if strategy == "random" else [5, 5, 4])
+    assert [entry["asked"] for entry in log["rounds"]] == ([14] if strategy == "random" else [5, 5, 4])
     assert log["rounds"][0]["chosen"] == "random"
-    assert {one["chosen"] for one in log["rounds"][1:]} <= {strategy}
-    assert [sum(one["answers"].values()) for one in log["rounds"]] == [one["asked"] for one in log["rounds"]]
+    assert {entry["chosen"] for entry in log["rounds"][1:]} <= {strategy}
+    assert [sum(entry["answers"].values()) for entry in log["rounds"]] == [
+        entry["asked"] for entry in log["rounds"]
+    ]
     assert watched.context.log["rows"] == 14
     assert watched.context.log["loss_parts"].keys() == {"soft"}
 
@@ -74,8 +76,8 @@ def test_inside_the_teacher_too_only_asked_rows_are_looked_at(tmp_path: Path) ->
 
 def test_the_rows_chosen_are_the_students_least_certain(tmp_path: Path) -> None:
     log = Watched(tmp_path).run(rows=12, rounds=2, strategy="entropy", first="strategy")
-    for one in log["rounds"]:
-        assert one["mean_of_chosen"] > one["mean_of_pool"]
+    for entry in log["rounds"]:
+        assert entry["mean_of_chosen"] > entry["mean_of_pool"]
 
 
 def test_the_first_random_rows_are_the_same_for_every_strategy(tmp_path: Path) -> None:
@@ -86,16 +88,16 @@ def test_the_first_random_rows_are_the_same_for_every_strategy(tmp_path: Path) -
 
 
 def test_labels_count_only_where_they_are_kept(tmp_path: Path) -> None:
-    kept, turned = Watched(tmp_path / "kept"), Watched(tmp_path / "turned")
+    usual, turned = Watched(tmp_path / "kept"), Watched(tmp_path / "turned")
     rows = turned.context.rows("train").table
     labels = pa.array(["pos" if label == "neg" else "neg" for label in rows["label"].to_pylist()])
     other = rows.set_column(rows.column_names.index("label"), "label", labels)
     turned.context.splits = {**turned.context.splits, "train": Rows(other)}
-    for one in (kept, turned):
-        one.run(rows=12, rounds=2)
-    assert torch.equal(kept.student.network.classifier.weight, turned.student.network.classifier.weight)
-    kept.run(rows=12, rounds=1, keep_labels=True)
-    assert kept.context.log["loss_parts"].keys() == {"soft", "labels"}
+    for watched in (usual, turned):
+        watched.run(rows=12, rounds=2)
+    assert torch.equal(usual.student.network.classifier.weight, turned.student.network.classifier.weight)
+    usual.run(rows=12, rounds=1, keep_labels=True)
+    assert usual.context.log["loss_parts"].keys() == {"soft", "labels"}
 
 
 def test_the_pool_may_be_the_split_without_labels(tmp_path: Path) -> None:
@@ -112,11 +114,11 @@ def test_the_pool_may_be_the_split_without_labels(tmp_path: Path) -> None:
 
 
 def test_each_round_starts_from_the_weights_before_the_step(tmp_path: Path) -> None:
-    one, three = Watched(tmp_path / "one"), Watched(tmp_path / "three")
-    one.run(rows=48, rounds=1, keep_best=False, batch_size=48)
+    single, three = Watched(tmp_path / "one"), Watched(tmp_path / "three")
+    single.run(rows=48, rounds=1, keep_best=False, batch_size=48)
     three.run(rows=48, rounds=3, keep_best=False, batch_size=48)
     # all rows of the pool in one batch: only the rounds before could make a difference
-    weights = [w.student.network.classifier.weight for w in (one, three)]
+    weights = [w.student.network.classifier.weight for w in (single, three)]
     assert torch.allclose(weights[0], weights[1], atol=1e-5)
 
 
@@ -126,7 +128,7 @@ def test_more_rows_than_the_pool_has_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"rows": 2, "rounds": 3}, "rounds = 3 was given, expected at most rows = 2"),
         ({"rows": 9, "keep_labels": True, "unlabelled": True}, "rows of a transfer set have no labels"),
@@ -134,9 +136,9 @@ def test_more_rows_than_the_pool_has_are_refused(tmp_path: Path) -> None:
         ({"rows": 9, "strategy": "entropie"}, "'random', 'least_confidence', 'margin'"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        active_distill.Params(**given)
+def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        active_distill.Params(**options)
 
 
 def test_a_task_without_classes_is_told(tmp_path: Path) -> None:

@@ -34,12 +34,12 @@ def test_it_declares_that_it_needs_the_teacher() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [{"alpha": 1.1}, {"alpha": -0.1}, {"temperature": 0.0}, {"mse_weight": -1.0}, {"tempreature": 2.0}],
 )
-def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        distill.Params(**given)
+        distill.Params(**options)
 
 
 @pytest.mark.parametrize("hidden_weight", [0.0, 0.1], ids=["stored logits", "hidden states"])
@@ -75,7 +75,7 @@ def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, h
 
 
 @pytest.mark.parametrize(
-    ("family", "ids", "said"),
+    ("family", "ids", "warning"),
     [
         ("bert", [[1, 2], [3]], None),
         ("distilbert", [[1, 2], [3]], None),
@@ -84,10 +84,10 @@ def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, h
     ],
 )
 def test_a_student_of_another_family_or_tokenizer_has_a_warning(
-    family: str, ids: list[list[int]], said: str | None
+    family: str, ids: list[list[int]], warning: str | None
 ) -> None:
     student, teacher = (SimpleNamespace(config=SimpleNamespace(model_type=t)) for t in (family, "bert"))
-    assert describe_mismatch(student, teacher, encoded(ids), encoded([[1, 2], [3]])) == said
+    assert describe_mismatch(student, teacher, encoded(ids), encoded([[1, 2], [3]])) == warning
 
 
 def encoded(ids: list[list[int]]) -> EncodedTexts:

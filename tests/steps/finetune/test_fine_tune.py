@@ -25,7 +25,7 @@ def test_it_declares_what_its_key_depends_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {"epochs": 0},
         {"learning_rate": 0.0},
@@ -34,11 +34,11 @@ def test_it_declares_what_its_key_depends_on() -> None:
         {"precision": "fp8"},
         {"epoch": 1},
     ],
-    ids=lambda given: next(iter(given)),
+    ids=lambda options: next(iter(options)),
 )
-def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        fine_tune.Params(**given)
+        fine_tune.Params(**options)
 
 
 def test_it_trains_the_model_and_says_how(tmp_path: Path) -> None:

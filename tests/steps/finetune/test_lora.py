@@ -87,18 +87,18 @@ def test_a_kept_adapter_equals_the_merged_and_loads_without_peft(
     folder: Path, context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT), context)
-    kept = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
-    assert np.allclose(scores(kept, context), scores(merged, context), atol=1e-5)
-    layers = [m for m in kept.network.modules() if isinstance(m, LoraLinear)]
+    unmerged = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT, merge=False), context)
+    assert np.allclose(scores(unmerged, context), scores(merged, context), atol=1e-5)
+    layers = [m for m in unmerged.network.modules() if isinstance(m, LoraLinear)]
     assert len(layers) == 4 * 6
-    added = kept.measure_size()["parameters"] - merged.measure_size()["parameters"]
+    added = unmerged.measure_size()["parameters"] - merged.measure_size()["parameters"]
     assert context.log["adapter_parameters"] == added
     assert context.log["bytes_added"] == 4 * added
     (tmp_path / "saved").mkdir()
-    kept.save(tmp_path / "saved")
+    unmerged.save(tmp_path / "saved")
     monkeypatch.setitem(sys.modules, "peft", None)
     again = load_torch_model(tmp_path / "saved")
-    assert np.array_equal(scores(again, context), scores(kept, context))
+    assert np.array_equal(scores(again, context), scores(unmerged, context))
 
 
 def test_without_peft_the_message_says_what_to_install(
@@ -209,12 +209,12 @@ def test_pefts_own_merge_gives_the_same_weights(folder: Path, context: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [{"r": 0}, {"alpha": 0.0}, {"dropout": 1.0}, {"targets": "everything"}, {"targets": []}, {"rank": 8}],
 )
-def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        lora.Params(**given)
+        lora.Params(**options)
 
 
 def test_they_declare_what_they_need() -> None:

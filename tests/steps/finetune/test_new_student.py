@@ -34,8 +34,8 @@ def fresh(folder: Path, architecture: str, *, seed: int = 0, **params: Any) -> t
 @pytest.mark.parametrize("architecture", FAMILIES)
 def test_what_is_left_out_stays_in_proportion(tmp_path: Path, architecture: str) -> None:
     old, new, context = fresh(tmp_path, architecture, layers=2, hidden=16)
-    found = blocks(new.network)
-    assert [(b.attention.heads, b.attention.head_dim, b.feed_forward.width) for b in found] == (
+    shapes = blocks(new.network)
+    assert [(b.attention.heads, b.attention.head_dim, b.feed_forward.width) for b in shapes] == (
         [(2, 8, 64 if architecture == "gpt2" else 32)] * 2
     )
     assert new.config.num_labels == 2
@@ -69,10 +69,10 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
 def test_embeddings_start_from_the_old_ones_principal_directions(tmp_path: Path) -> None:
     old, new, context = fresh(tmp_path, "bert", layers=1, hidden=8, embeddings="pca")
     table = old.network.bert.embeddings.word_embeddings.weight.detach().double().numpy()
-    found = new.network.bert.embeddings.word_embeddings.weight.detach().double().numpy()
+    new_table = new.network.bert.embeddings.word_embeddings.weight.detach().double().numpy()
     left, values, _ = np.linalg.svd(table, full_matrices=False)
     best = (left[:, :8] * values[:8]) @ (left[:, :8] * values[:8]).T  # up to a rotation, by inner products
-    np.testing.assert_allclose(found @ found.T, best, atol=1e-4)
+    np.testing.assert_allclose(new_table @ new_table.T, best, atol=1e-4)
     energy = (values[:8] ** 2).sum() / (values**2).sum()
     assert context.log["embedding_energy"] == pytest.approx(energy, abs=1e-4)
 

@@ -83,9 +83,9 @@ def test_written_tokens_count_with_the_end_and_prompts_do_not(student: Any) -> N
         Written("film plot", (film, plot), False),  # cut
         Written("film", (film, plot), True),  # ended by the stop text "plot"
     ]
-    found = written_windows(tokenizer, [[7, 8], [7], [7, 8], [9]], answers)
-    assert found.columns["input_ids"] == [[7, 8, film, end], [7, end], [7, 8, film, plot], [9, film, plot]]
-    assert found.labels() == [
+    windows = written_windows(tokenizer, [[7, 8], [7], [7, 8], [9]], answers)
+    assert windows.columns["input_ids"] == [[7, 8, film, end], [7, end], [7, 8, film, plot], [9, film, plot]]
+    assert windows.labels() == [
         [NO_ANSWER, NO_ANSWER, film, end],
         [NO_ANSWER, end],
         [NO_ANSWER, NO_ANSWER, film, plot],
@@ -106,10 +106,10 @@ def test_only_the_tokens_of_answers_have_a_gradient(student: Any, context: Any, 
     value.backward()  # type: ignore[no-untyped-call]
     moved = seen[-1].grad.abs().sum(-1) > 0
     prompts = [len(ids) for ids in loss._prompts.take(positions).columns["input_ids"]]
-    for row, asked in enumerate(prompts):
+    for row, length in enumerate(prompts):
         # the logits at a prompt's last token predict the first of the answer
-        assert not moved[row, : asked - 1].any()
-        assert moved[row, asked - 1]
+        assert not moved[row, : length - 1].any()
+        assert moved[row, length - 1]
     assert (len(seen) > 1) is bool(share)
 
 
@@ -147,13 +147,13 @@ def test_the_students_answers_come_nearer_to_the_teacher(student: Any, context: 
 
 def test_the_same_seed_gives_the_same_student(folders: dict[str, Path], context: Any) -> None:
     params = on_policy_distill.Params(epochs=1, learning_rate=1e-2)
-    found = []
+    weights = []
     for seed in (0, 0, 1):
-        own = replace(context, seed=seed, log={})
-        made = on_policy_distill.step.apply(load_tiny(folders["student"], context), params, own)
-        found.append(made.network.model.embed_tokens.weight.detach().clone())
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+        seeded = replace(context, seed=seed, log={})
+        student = on_policy_distill.step.apply(load_tiny(folders["student"], context), params, seeded)
+        weights.append(student.network.model.embed_tokens.weight.detach().clone())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
 def test_the_network_keeps_its_mode_and_cache(student: Any, context: Any) -> None:

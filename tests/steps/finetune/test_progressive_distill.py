@@ -45,8 +45,8 @@ def test_the_idle_block_goes_first_and_each_stage_is_logged(tmp_path: Path) -> N
     assert stages[0]["dropped"] == [1]
     assert [stage["blocks"] for stage in stages] == [3, 2]
     assert [len(stage["epochs"]) for stage in stages] == [1, 2]
-    kept = context.log["blocks_kept"]
-    assert sorted([*kept, *(number for stage in stages for number in stage["dropped"])]) == [0, 1, 2, 3]
+    remaining = context.log["blocks_kept"]
+    assert sorted([*remaining, *(number for stage in stages for number in stage["dropped"])]) == [0, 1, 2, 3]
     assert set(stages[1]["loss_parts"]) == {"labels", "soft"}
 
 

@@ -49,13 +49,13 @@ def teacher(context: Any) -> Any:
 def write_by_hand(monkeypatch: pytest.MonkeyPatch, *answers: Written) -> None:
     """These, over and over, in place of the answers of a teacher: cut and empty ones do not come at will."""
 
-    def found(_teacher: Any, rows: Rows, _context: Any) -> list[Written]:
+    def repeat_answers(_teacher: Any, rows: Rows, _context: Any) -> list[Written]:
         return [answers[place % len(answers)] for place in range(len(rows))]
 
-    monkeypatch.setattr("slimgate.steps.training.written_answers.written_answers", found)
+    monkeypatch.setattr("slimgate.steps.training.written_answers.written_answers", repeat_answers)
 
 
-def says(text: str, *, ended: bool = True) -> Written:
+def write(text: str, *, ended: bool = True) -> Written:
     return Written(text, (), ended)
 
 
@@ -82,21 +82,21 @@ def test_a_sampled_task_is_taught_by_greedy_answers(teacher: Any, context: Any) 
 
 
 def test_answers_are_written_once_for_all_students(teacher: Any, context: Any, tmp_path: Path) -> None:
-    kept: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
 
     def share(kind: str, key: Any, fill: Any) -> tuple[Path, bool]:
-        if found := kept.get(str(key)):
-            return found, True
-        folder = tmp_path / f"{kind}-{len(kept)}"
+        if existing := folders.get(str(key)):
+            return existing, True
+        folder = tmp_path / f"{kind}-{len(folders)}"
         folder.mkdir()
         fill(folder)
-        return kept.setdefault(str(key), folder), False
+        return folders.setdefault(str(key), folder), False
 
     context.share = share
     first = written_answers(teacher, context.rows("train"), context)
     teacher.network = None  # it answers no more
     assert written_answers(teacher, context.rows("train"), context) == first
-    assert len(kept) == 1
+    assert len(folders) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,35 +105,39 @@ def test_answers_are_written_once_for_all_students(teacher: Any, context: Any, t
 def test_answers_are_what_is_learnt_and_prompts_are_not(
     teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch, params: text_generation.Params
 ) -> None:
-    write_by_hand(monkeypatch, says("good film"))
+    write_by_hand(monkeypatch, write("good film"))
     context.task_params = params
-    own = learn_from_written_answers(teacher, context)
-    assert own.task_params.reference == (params.reference or COLUMN)
-    assert own.rows("train").ids == context.rows("train").ids
+    new_context = learn_from_written_answers(teacher, context)
+    assert new_context.task_params.reference == (params.reference or COLUMN)
+    assert new_context.rows("train").ids == context.rows("train").ids
     prompts = context.rows("train").table["text"].to_pylist()
     answer = teacher.tokenizer("good film", add_special_tokens=False)["input_ids"]
-    _, targets = training_rows(teacher, own)
+    _, targets = training_rows(teacher, new_context)
     for prompt, labels in zip(prompts, targets.rows, strict=True):  # type: ignore[attr-defined]
-        asked = teacher.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        assert labels == [NO_ANSWER] * len(asked) + [*answer, teacher.tokenizer.eos_token_id]
-    chosen_by = labelled_rows(teacher, "selection", own)
+        ids = teacher.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        assert labels == [NO_ANSWER] * len(ids) + [*answer, teacher.tokenizer.eos_token_id]
+    chosen_by = labelled_rows(teacher, "selection", new_context)
     assert chosen_by is not None
-    assert set(own.rows("selection").table[own.task_params.reference].to_pylist()) == {"good film"}
+    assert set(new_context.rows("selection").table[new_context.task_params.reference].to_pylist()) == {
+        "good film"
+    }
 
 
 def test_rows_with_a_cut_or_empty_answer_are_skipped_and_counted(
     teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_by_hand(monkeypatch, says("film"), says("film film", ended=False), says(" "), says("", ended=False))
-    own = learn_from_written_answers(teacher, context)
-    assert own.rows("train").ids == context.rows("train").ids[::4]
+    write_by_hand(
+        monkeypatch, write("film"), write("film film", ended=False), write(" "), write("", ended=False)
+    )
+    new_context = learn_from_written_answers(teacher, context)
+    assert new_context.rows("train").ids == context.rows("train").ids[::4]
     assert context.log["teacher_wrote"]["train"] == {"rows": 12, "dropped_empty": 24, "dropped_cut": 12}
 
 
 def test_a_teacher_that_ends_no_answer_is_an_error(
     teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_by_hand(monkeypatch, says("film", ended=False))
+    write_by_hand(monkeypatch, write("film", ended=False))
     with pytest.raises(
         BuildError, match="all 48 rows of train are empty, or cut at max_new_tokens = 6; raise"
     ):
@@ -148,8 +152,8 @@ def taught(context: Any, answer: str) -> Any:
     table = context.rows("train").table.drop_columns(["label"])
     rows = Rows(table.append_column("label", pa.array([answer] * len(table))))
     params = fine_tune.Params(epochs=10, learning_rate=1e-2, batch_size=8, precision="float32")
-    own = replace(context, splits={"train": rows}, log={})
-    return fine_tune.step.apply(context.load_teacher(), params, own)
+    new_context = replace(context, splits={"train": rows}, log={})
+    return fine_tune.step.apply(context.load_teacher(), params, new_context)
 
 
 @pytest.mark.parametrize(
@@ -161,33 +165,33 @@ def test_the_student_comes_to_write_what_its_teacher_writes(
     folders: dict[str, Path], context: Any, params: dict[str, Any], parts: set[str]
 ) -> None:
     teacher = taught(context, "nice plot")
-    own = replace(context, load_teacher=lambda: teacher, task_params=WITHOUT_REFERENCE)
-    student = load_tiny(folders["student"], own)
-    assert "nice plot" not in answers(student, own)
+    new_context = replace(context, load_teacher=lambda: teacher, task_params=WITHOUT_REFERENCE)
+    student = load_tiny(folders["student"], new_context)
+    assert "nice plot" not in answers(student, new_context)
     options = sequence_distill.Params(
         epochs=10, learning_rate=1e-2, batch_size=8, precision="float32", **params
     )
-    assert sequence_distill.step.apply(student, options, own) is student
-    assert answers(student, own) == answers(teacher, own) == ["nice plot"] * 16
-    assert set(own.log["loss_parts"]) == parts
-    assert own.log["teacher_wrote"]["train"] == {"rows": 48, "dropped_empty": 0, "dropped_cut": 0}
+    assert sequence_distill.step.apply(student, options, new_context) is student
+    assert answers(student, new_context) == answers(teacher, new_context) == ["nice plot"] * 16
+    assert set(new_context.log["loss_parts"]) == parts
+    assert new_context.log["teacher_wrote"]["train"] == {"rows": 48, "dropped_empty": 0, "dropped_cut": 0}
 
 
 def test_a_student_with_another_tokenizer_learns_text_alone(context: Any, tmp_path: Path) -> None:
     teacher = taught(context, "film")
-    own = replace(context, load_teacher=lambda: teacher)
+    new_context = replace(context, load_teacher=lambda: teacher)
     folder = write_tiny(tmp_path / "bytes", "qwen2", causal=True, max_position_embeddings=128)
-    student = load_tiny(folder, own)
+    student = load_tiny(folder, new_context)
     options = sequence_distill.Params(epochs=10, learning_rate=1e-2, batch_size=8, precision="float32")
-    sequence_distill.step.apply(student, options, own)
-    assert answers(student, own) == ["film"] * 16
-    assert "their tokenizers differ on" in own.log["warning"]
+    sequence_distill.step.apply(student, options, new_context)
+    assert answers(student, new_context) == ["film"] * 16
+    assert "their tokenizers differ on" in new_context.log["warning"]
     with pytest.raises(BuildError, match="student and teacher have different tokenizers"):
-        sequence_distill.step.apply(student, options.model_copy(update={"alpha": 0.5}), own)
+        sequence_distill.step.apply(student, options.model_copy(update={"alpha": 0.5}), new_context)
 
 
 def answers(model: Any, context: Any) -> list[str]:
-    return [one.text for one in written_answers(model, context.rows("selection"), context)]
+    return [answer.text for answer in written_answers(model, context.rows("selection"), context)]
 
 
 def test_a_task_without_answers_is_refused_before_anything_loads(
@@ -215,9 +219,9 @@ def test_generated_text_is_no_answer_and_the_right_step_is_named(
 def test_references_that_are_lists_give_way_to_texts(
     teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_by_hand(monkeypatch, says("film"))
+    write_by_hand(monkeypatch, write("film"))
     table = context.rows("train").table
     lists = pa.array([["a", "b"]] * len(table))
     rows = Rows(table.drop_columns(["label"]).append_column("label", lists))
-    own = learn_from_written_answers(teacher, replace(context, splits={"train": rows}))
-    assert own.rows("train").table["label"].to_pylist() == ["film"] * len(table)
+    new_context = learn_from_written_answers(teacher, replace(context, splits={"train": rows}))
+    assert new_context.rows("train").table["label"].to_pylist() == ["film"] * len(table)

@@ -36,7 +36,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("hub"), "bert", labels=("neg", "pos"), initializer_range=0.2)
 
 
-def made(hub: Path, folder: Path, **params: Any) -> tuple[Any, Any, Any]:
+def build_student(hub: Path, folder: Path, **params: Any) -> tuple[Any, Any, Any]:
     """(teacher, student, context)"""
     context = tiny_context(folder, calibration=16)
     teacher = load_tiny(hub, context)
@@ -63,30 +63,30 @@ def with_bigrams(student: Any) -> Any:
 def shapes_in_int8(graph: Any) -> set[tuple[int, ...]]:
     """Of its tables."""
     tensors = graph.proto.graph.initializer
-    return {tuple(one.dims) for one in tensors if one.data_type == UINT8 and len(one.dims) == 2}
+    return {tuple(tensor.dims) for tensor in tensors if tensor.data_type == UINT8 and len(tensor.dims) == 2}
 
 
 def test_a_token_alone_starts_from_what_the_teachers_head_gets(hub: Path, tmp_path: Path) -> None:
-    teacher, student, context = made(hub, tmp_path, dims=32, sif=1e9)
+    teacher, student, context = build_student(hub, tmp_path, dims=32, sif=1e9)
     ids = torch.tensor([[2, token, 3] for token in range(5, 23)])  # [CLS] token [SEP]
     mask = torch.ones_like(ids)
     with torch.no_grad():
         expected = teacher.network(input_ids=ids, attention_mask=mask).logits
-        given = student.network(input_ids=ids, attention_mask=mask).logits
-    torch.testing.assert_close(given, expected, atol=1e-4, rtol=1e-4)
+        logits = student.network(input_ids=ids, attention_mask=mask).logits
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
     assert context.log["energy_kept"] == pytest.approx(1.0)
     assert context.log["parameters_after"] < context.log["parameters_before"]
 
 
 def test_a_text_is_the_weighted_mean_of_its_tokens(hub: Path, tmp_path: Path) -> None:
-    _, student, context = made(hub, tmp_path, sif=0.1)
+    _, student, context = build_student(hub, tmp_path, sif=0.1)
     encoder, tokenizer = student.network.encoder, student.tokenizer
     texts = context.rows("train").table["text"].to_pylist()
     every = " ".join(texts).split()
     ids = tokenizer(TEXTS[2])["input_ids"]
     words = TEXTS[2].split()
     weights = [0.1 / (0.1 + every.count(word) / len(every)) for word in words]
-    _, other, _ = made(hub, tmp_path, sif=1e9)  # where all are taken alike
+    _, other, _ = build_student(hub, tmp_path, sif=1e9)  # where all are taken alike
     table = other.network.encoder.embeddings["tokens"].weight.detach()
     vectors = [table[tokenizer.convert_tokens_to_ids(word)] for word in words]
     scores = encoder.embeddings["scores"].weight
@@ -95,19 +95,19 @@ def test_a_text_is_the_weighted_mean_of_its_tokens(hub: Path, tmp_path: Path) ->
     shares = [3 if word == "very" else 1 for word in words]
     by_hand = sum(s * w * v for s, w, v in zip(shares, weights, vectors, strict=True)) / sum(shares)
     with torch.no_grad():
-        given = encoder(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.int64))[0]
-    torch.testing.assert_close(given, by_hand, atol=1e-5, rtol=1e-4)
+        vector = encoder(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.int64))[0]
+    torch.testing.assert_close(vector, by_hand, atol=1e-5, rtol=1e-4)
 
 
 def test_the_order_of_words_counts_with_bigrams_alone(hub: Path, tmp_path: Path) -> None:
-    _, student, context = made(hub, tmp_path)
-    one, other, *_ = answers(student, context)
-    np.testing.assert_allclose(one, other, atol=1e-6)
-    _, student, context = made(hub, tmp_path, bigrams=64)
-    one, other, *_ = answers(student, context)
-    np.testing.assert_allclose(one, other, atol=1e-6)  # buckets start empty
-    one, other, *_ = answers(with_bigrams(student), context)
-    assert np.abs(one - other).max() > 1e-3
+    _, student, context = build_student(hub, tmp_path)
+    first, other, *_ = answers(student, context)
+    np.testing.assert_allclose(first, other, atol=1e-6)
+    _, student, context = build_student(hub, tmp_path, bigrams=64)
+    first, other, *_ = answers(student, context)
+    np.testing.assert_allclose(first, other, atol=1e-6)  # buckets start empty
+    first, other, *_ = answers(with_bigrams(student), context)
+    assert np.abs(first - other).max() > 1e-3
 
 
 @pytest.mark.parametrize("bigrams", [0, 64])
@@ -115,7 +115,7 @@ def test_the_order_of_words_counts_with_bigrams_alone(hub: Path, tmp_path: Path)
 def test_an_answer_is_the_same_alone_and_in_a_batch_also_in_onnx(
     hub: Path, tmp_path: Path, bigrams: int, side: str
 ) -> None:
-    _, student, context = made(hub, tmp_path, bigrams=bigrams)
+    _, student, context = build_student(hub, tmp_path, bigrams=bigrams)
     student.tokenizer.padding_side = side
     if bigrams:
         with_bigrams(student)
@@ -128,7 +128,7 @@ def test_an_answer_is_the_same_alone_and_in_a_batch_also_in_onnx(
 
 
 def test_a_stored_student_is_the_same(hub: Path, tmp_path: Path) -> None:
-    _, student, context = made(hub, tmp_path, bigrams=16)
+    _, student, context = build_student(hub, tmp_path, bigrams=16)
     with_bigrams(student)
     (tmp_path / "artifact").mkdir()
     student.save(tmp_path / "artifact")
@@ -138,7 +138,7 @@ def test_a_stored_student_is_the_same(hub: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bigrams", [0, 64])
 def test_the_tables_of_its_graph_may_be_all_that_is_int8(hub: Path, tmp_path: Path, bigrams: int) -> None:
-    _, student, context = made(hub, tmp_path, bigrams=bigrams)
+    _, student, context = build_student(hub, tmp_path, bigrams=bigrams)
     tables = {(student.config.vocab_size, 8)}
     if bigrams:
         with_bigrams(student)
@@ -150,7 +150,7 @@ def test_the_tables_of_its_graph_may_be_all_that_is_int8(hub: Path, tmp_path: Pa
 
 
 def test_distillation_moves_vectors_weights_and_head(hub: Path, tmp_path: Path) -> None:
-    _, student, context = made(hub, tmp_path, bigrams=32)
+    _, student, context = build_student(hub, tmp_path, bigrams=32)
     before = copy.deepcopy(student.network.state_dict())
     params = distill.Params(alpha=0.0, temperature=1.0, epochs=3, learning_rate=0.03)
     distill.step.apply(student, params, context)
@@ -165,7 +165,7 @@ def test_distillation_moves_vectors_weights_and_head(hub: Path, tmp_path: Path) 
 
 
 def test_a_trimmed_vocabulary_keeps_vectors_and_weights_together(hub: Path, tmp_path: Path) -> None:
-    _, student, context = made(hub, tmp_path)
+    _, student, context = build_student(hub, tmp_path)
     before = answers(student, context)
     trim_vocabulary.step.apply(student, trim_vocabulary.Params(), context)
     assert {len(table.weight) for table in student.network.encoder.embeddings.values()} == {
@@ -188,8 +188,8 @@ def test_a_sentence_encoder_stays_one(tmp_path: Path, params: Any) -> None:
     integers = onnx_int8_static.step.apply(graph, onnx_int8_static.Params(embeddings=True), context)
     assert shapes_in_int8(integers) == {(student.config.vocab_size, 8)}
     encoded = context.task.encode_rows(params, context.rows("selection"), student.tokenizer)
-    found = predict_scores(predictor_of(integers, context), encoded, batch_size=8)
-    assert (found * vectors).sum(-1).min() > 0.999
+    scores = predict_scores(predictor_of(integers, context), encoded, batch_size=8)
+    assert (scores * vectors).sum(-1).min() > 0.999
 
 
 def test_models_that_have_no_such_student_are_refused(hub: Path, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_models_that_have_no_such_student_are_refused(hub: Path, tmp_path: Path)
     with pytest.raises(
         BuildError, match="dims = 33, but the vectors of BertForSequenceClassification have 32"
     ):
-        made(hub, tmp_path, dims=33)
+        build_student(hub, tmp_path, dims=33)
     context = tiny_context(tmp_path, params=PARAMS.model_copy(update={"text": ("text", "label")}))
     with pytest.raises(BuildError, match="reads text, label as one text"):
         step.apply(load_tiny(hub, context), params, context)

@@ -144,8 +144,8 @@ def test_of_one_scale_for_a_matrix_no_copies_of_it_are_made(monkeypatch: pytest.
 
     monkeypatch.setattr(grid, "_fit_steps", counted)
     weight = random_weight(64, 64)
-    found = rounded(weight, Scheme(8, "tensor"), observer="minmax")
+    rounded_weight = rounded(weight, Scheme(8, "tensor"), observer="minmax")
     assert not sizes  # more values than levels
-    assert torch.equal(rounded(found, Scheme(8, "tensor"), observer="minmax"), found)
+    assert torch.equal(rounded(rounded_weight, Scheme(8, "tensor"), observer="minmax"), rounded_weight)
     # 510 steps are tried on the distinct values, before some on the matrix
-    assert sizes[0] == 510 * len(found.unique())
+    assert sizes[0] == 510 * len(rounded_weight.unique())

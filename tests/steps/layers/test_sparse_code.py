@@ -31,8 +31,8 @@ def test_a_mask_has_a_bit_a_weight_the_first_in_the_lowest() -> None:
     pattern, values = encode(weight, "mask")
     assert pattern.tolist() == [0b10001001, 0b11]
     assert values.tolist() == [5.0, 6.0, 7.0, 8.0, 9.0]
-    there = np.packbits((weight != 0).numpy().flatten(), bitorder="little")
-    assert pattern.tolist() == there.tolist()
+    expected = np.packbits((weight != 0).numpy().flatten(), bitorder="little")
+    assert pattern.tolist() == expected.tolist()
 
 
 def test_gaps_count_zeros_and_skip_on_by_the_highest_code() -> None:

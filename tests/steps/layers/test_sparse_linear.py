@@ -145,9 +145,9 @@ def test_an_affine_grid_whose_zero_differs_by_group_is_refused() -> None:
 
 
 def test_a_size_counts_all_weights_and_those_other_than_zero() -> None:
-    found = measure_size(nn.Sequential(SparseLinear.from_linear(pruned()), pruned(0.75)))
-    assert found["parameters"] == 2 * (24 * 40 + 40)
-    assert found["nonzero_parameters"] == 24 * 40 // 2 + 24 * 40 // 4 + 80
+    size = measure_size(nn.Sequential(SparseLinear.from_linear(pruned()), pruned(0.75)))
+    assert size["parameters"] == 2 * (24 * 40 + 40)
+    assert size["nonzero_parameters"] == 24 * 40 // 2 + 24 * 40 // 4 + 80
 
 
 def test_a_layer_of_zeros_alone_is_stored_in_nothing(tmp_path: Path) -> None:

@@ -55,9 +55,9 @@ def test_an_idle_block_has_no_influence_and_costs_nothing(tmp_path: Path, archit
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "bert-mean"])
 def test_the_loss_without_a_block_is_that_of_the_shorter_model(tmp_path: Path, architecture: str) -> None:
     model, context = tiny_model(tmp_path, architecture)
-    told = loss_without(model, context, [1, 3])
+    loss = loss_without(model, context, [1, 3])
     keep_blocks_(model, [0, 2])
-    assert loss_without(model, context, []) == pytest.approx(told, abs=1e-6)
+    assert loss_without(model, context, []) == pytest.approx(loss, abs=1e-6)
 
 
 def test_blocks_go_one_by_one_each_time_the_one_that_costs_least(tmp_path: Path) -> None:

@@ -161,12 +161,12 @@ def test_a_trimmed_vocabulary_is_no_other_tokenizer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["attention", "relation"])
 def test_an_attention_that_is_gone_has_nothing_to_compare(tmp_path: Path, part: str) -> None:
     model, context = build(tmp_path, "llama")
-    found = gates_of(model.network)
-    for gates in found:
+    all_gates = gates_of(model.network)
+    for gates in all_gates:
         open_parts = torch.ones(len(gates.parts.log_alpha))
         gates.whole.fixed = torch.zeros(1) if gates.output.endswith("3.self_attn.o_proj") else torch.ones(1)
         gates.parts.fixed = open_parts
-    remove_closed_parts_(model, found, "cofi_prune")
+    remove_closed_parts_(model, all_gates, "cofi_prune")
     params = distill.Params.model_validate({f"{part}_weight": 1.0})
     with pytest.raises(BuildError, match=r"layers\.3\.self_attn has no heads left to compare"):
         distill.step.apply(model, params, context)

@@ -29,9 +29,9 @@ def test_the_blocks_that_stay_are_the_originals_in_order(
     model, context = tiny_model(tmp_path, architecture)
     original = list(encoder_layers(model.network))
     drop_layers.step.apply(model, drop_layers.Params(pruning_ratio=0.5, strategy=strategy), context)
-    kept = context.log["kept"]
-    assert kept == sorted(kept)
-    assert [id(block) for block in encoder_layers(model.network)] == [id(original[i]) for i in kept]
+    numbers = context.log["kept"]
+    assert numbers == sorted(numbers)
+    assert [id(block) for block in encoder_layers(model.network)] == [id(original[i]) for i in numbers]
     assert (context.log["blocks_before"], context.log["blocks_after"]) == (4, 2)
     again = save_and_load(model, tmp_path / "saved")
     assert again.config.num_hidden_layers == 2
@@ -39,7 +39,7 @@ def test_the_blocks_that_stay_are_the_originals_in_order(
 
 
 @pytest.mark.parametrize(
-    ("strategy", "layers", "kept"),
+    ("strategy", "layers", "numbers"),
     [
         ("alternate", 1, [0, 2, 3]),  # 0, 1.5, 3: halves go to the even number
         ("alternate", 2, [0, 3]),
@@ -49,12 +49,12 @@ def test_the_blocks_that_stay_are_the_originals_in_order(
     ],
 )
 def test_alternate_and_top_go_by_place_alone_and_read_no_rows(
-    tmp_path: Path, strategy: Any, layers: int, kept: list[int]
+    tmp_path: Path, strategy: Any, layers: int, numbers: list[int]
 ) -> None:
     model, context = tiny_model(tmp_path, "bert")
     context.splits = {}
     drop_layers.step.apply(model, drop_layers.Params(layers=layers, strategy=strategy), context)
-    assert context.log["kept"] == kept
+    assert context.log["kept"] == numbers
 
 
 def test_a_block_that_passes_tokens_on_has_no_influence(
@@ -90,26 +90,26 @@ def test_by_influence_the_least_of_them_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "blocks_left"),
+    ("options", "blocks_left"),
     [({"layers": 1}, 5), ({"pruning_ratio": 0.5}, 3), ({"pruning_ratio": 0.4}, 4)],
     ids=["count", "half", "rounded"],
 )
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers", "n_layer"])
 def test_the_new_configuration_is_known_before_the_model_loads(
-    given: dict[str, Any], blocks_left: int, key: str
+    options: dict[str, Any], blocks_left: int, key: str
 ) -> None:
-    config = drop_layers.step.check(drop_layers.Params.model_validate(given), {key: 6})
+    config = drop_layers.step.check(drop_layers.Params.model_validate(options), {key: 6})
     assert config["num_hidden_layers"] == blocks_left
 
 
-@pytest.mark.parametrize(("given", "count"), [({"layers": 6}, 6), ({"pruning_ratio": 0.05}, 0)], ids=str)
-def test_no_block_or_all_is_an_error_before_the_model_loads(given: dict[str, Any], count: int) -> None:
+@pytest.mark.parametrize(("options", "count"), [({"layers": 6}, 6), ({"pruning_ratio": 0.05}, 0)], ids=str)
+def test_no_block_or_all_is_an_error_before_the_model_loads(options: dict[str, Any], count: int) -> None:
     with pytest.raises(SuiteError, match=f"{count} of 6 blocks would be removed, expected 1 to 5"):
-        drop_layers.step.check(drop_layers.Params.model_validate(given), {"num_hidden_layers": 6})
+        drop_layers.step.check(drop_layers.Params.model_validate(options), {"num_hidden_layers": 6})
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({}, "expected either layers or pruning_ratio"),
         ({"layers": 2, "pruning_ratio": 0.5}, "expected either layers or pruning_ratio"),
@@ -117,6 +117,6 @@ def test_no_block_or_all_is_an_error_before_the_model_loads(given: dict[str, Any
     ],
     ids=["nothing", "both", "unknown"],
 )
-def test_wrong_options_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        drop_layers.Params.model_validate(given)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        drop_layers.Params.model_validate(options)

@@ -29,10 +29,10 @@ def built(tmp_path: Path) -> tuple[Any, Any]:
     return load_tiny(folder, context), context
 
 
-def prune(built: tuple[Any, Any], **given: Any) -> Any:
+def prune(built: tuple[Any, Any], **options: Any) -> Any:
     defaults = {"sparsity": 0.75, "batch_size": 8, "learning_rate": 1e-3, "precision": "float32"}
     return gradual_magnitude_prune.step.apply(
-        built[0], gradual_magnitude_prune.Params(**{**defaults, **given}), built[1]
+        built[0], gradual_magnitude_prune.Params(**{**defaults, **options}), built[1]
     )
 
 
@@ -56,9 +56,9 @@ def test_an_epoch_before_the_final_sparsity_is_never_the_best(built: tuple[Any, 
 
 def test_of_epochs_at_the_final_sparsity_the_best_is_kept(built: tuple[Any, Any]) -> None:
     prune(built, epochs=4, end=0.2, learning_rate=5e-2, frequency=1)
-    found = [epoch["accuracy_selection"] for epoch in built[1].log["epochs"]]
+    accuracies = [epoch["accuracy_selection"] for epoch in built[1].log["epochs"]]
     best = built[1].log.get("best_epoch", 4)
-    assert found[best - 1] == max(found)
+    assert accuracies[best - 1] == max(accuracies)
     assert built[1].log["sparsity"] == 0.75
 
 
@@ -72,7 +72,7 @@ def test_later_training_keeps_the_zeros_and_moves_the_rest(built: tuple[Any, Any
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"begin": 0.6, "end": 0.5}, "expected begin before end"),
         ({"initial_sparsity": 0.8}, "expected at most 0.75"),
@@ -81,9 +81,9 @@ def test_later_training_keeps_the_zeros_and_moves_the_rest(built: tuple[Any, Any
         ({"sparsity": 1.0}, "less than 1"),
     ],
 )
-def test_schedules_that_do_not_rise_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        gradual_magnitude_prune.Params(**{"sparsity": 0.75, **given})
+def test_schedules_that_do_not_rise_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        gradual_magnitude_prune.Params(**{"sparsity": 0.75, **options})
 
 
 def test_it_declares_that_it_needs_the_teacher() -> None:

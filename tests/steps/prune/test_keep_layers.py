@@ -29,15 +29,15 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("kept", [(0, 2), (3, 1), (2,)], ids=str)
+@pytest.mark.parametrize("numbers", [(0, 2), (3, 1), (2,)], ids=str)
 @pytest.mark.parametrize(
     "architecture", [*(name for name in SHAPES if name not in ENCODER_DECODERS), "bert-mean"]
 )
 def test_the_blocks_that_stay_are_the_originals_in_stated_order(
-    tmp_path: Path, architecture: str, kept: tuple[int, ...]
+    tmp_path: Path, architecture: str, numbers: tuple[int, ...]
 ) -> None:
     name, _, mean = architecture.partition("-")
-    if name == "modernbert" and len(kept) == 1 and not meets("transformers>=5.17"):
+    if name == "modernbert" and len(numbers) == 1 and not meets("transformers>=5.17"):
         pytest.skip("transformers below 5.17 reads no config.json of a ModernBERT with blocks of one kind")
     context = tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
     model = load_tiny(write_tiny(tmp_path / "hub", name, labels=None if mean else ("neg", "pos")), context)
@@ -45,21 +45,21 @@ def test_the_blocks_that_stay_are_the_originals_in_stated_order(
         {key: value.clone() for key, value in block.state_dict().items()}
         for block in encoder_layers(model.network)
     ]
-    keep_layers.step.apply(model, keep_layers.Params(kept), context)
+    keep_layers.step.apply(model, keep_layers.Params(numbers), context)
     model.save(_made(tmp_path / "saved"))
     again = load_torch_model(tmp_path / "saved")
     for network in (model.network, again.network):
         blocks = encoder_layers(network)
-        assert len(blocks) == len(kept)
-        for number, block in zip(kept, blocks, strict=True):
+        assert len(blocks) == len(numbers)
+        for number, block in zip(numbers, blocks, strict=True):
             state = block.state_dict()
             assert state.keys() == original[number].keys()
             assert all(torch.equal(state[key], value) for key, value in original[number].items())
         indices = [m.layer_idx for block in blocks for m in block.modules() if hasattr(m, "layer_idx")]
-        assert sorted(set(indices)) in ([], list(range(len(kept))))
-    assert again.config.num_hidden_layers == len(kept)
+        assert sorted(set(indices)) in ([], list(range(len(numbers))))
+    assert again.config.num_hidden_layers == len(numbers)
     assert context.log["blocks_before"] == 4
-    assert context.log["blocks_after"] == len(kept)
+    assert context.log["blocks_after"] == len(numbers)
     with torch.inference_mode():
         assert torch.equal(again.network(**INPUTS).logits, model.network(**INPUTS).logits)
 
@@ -77,12 +77,12 @@ def test_the_cache_of_a_decoder_fits_the_blocks_that_stay(tmp_path: Path, archit
     inner = model.network.transformer if architecture == "gpt2" else model.network.model
     ids = torch.tensor([[2, 5, 6, 9]])
     with torch.inference_mode():
-        whole = inner(input_ids=ids, use_cache=True)
+        at_once = inner(input_ids=ids, use_cache=True)
         first = inner(input_ids=ids[:, :3], use_cache=True)
         rest = inner(input_ids=ids[:, 3:], past_key_values=first.past_key_values, use_cache=True)
-    assert len(whole.past_key_values.layers) == 2
+    assert len(at_once.past_key_values.layers) == 2
     torch.testing.assert_close(
-        rest.last_hidden_state[:, -1], whole.last_hidden_state[:, -1], atol=1e-5, rtol=1e-4
+        rest.last_hidden_state[:, -1], at_once.last_hidden_state[:, -1], atol=1e-5, rtol=1e-4
     )
 
 
@@ -118,7 +118,7 @@ def test_settings_that_hold_a_value_a_block_are_shortened_too(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("numbers", "message"),
     [
         ([], "expected the numbers of the blocks"),
         ([1, 1], "expected each block once"),
@@ -127,9 +127,9 @@ def test_settings_that_hold_a_value_a_block_are_shortened_too(tmp_path: Path) ->
     ],
     ids=["none", "twice", "negative", "float"],
 )
-def test_wrong_numbers_are_refused(given: list[Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        keep_layers.Params.model_validate(given)
+def test_wrong_numbers_are_refused(numbers: list[Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        keep_layers.Params.model_validate(numbers)
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers", "n_layer"])
@@ -186,7 +186,7 @@ def test_an_encoder_decoder_keeps_blocks_of_both_lists(
     model.save(_made(tmp_path / "saved"))
     again, rows = load_torch_model(tmp_path / "saved"), context.rows("calibration")
     ours, theirs = (
-        [one.ids for one in answers_of(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
+        [answer.ids for answer in answers_of(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
         for m in (model, again)
     )
     assert ours == theirs

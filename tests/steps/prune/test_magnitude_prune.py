@@ -40,16 +40,16 @@ def prune(built: tuple[Any, Any], sparsity: float, scope: str = "global") -> Any
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.999])
 def test_globally_only_the_smallest_of_all_weights_are_zero(built: tuple[Any, Any], sparsity: float) -> None:
     before = matrices(built[0].network)
-    others = {k: v.clone() for k, v in built[0].network.state_dict().items() if "encoder" not in k}
+    rest = {k: v.clone() for k, v in built[0].network.state_dict().items() if "encoder" not in k}
     after = matrices(prune(built, sparsity).network)
-    old, new = (torch.cat([w.flatten() for w in found.values()]) for found in (before, after))
+    old, new = (torch.cat([w.flatten() for w in weights.values()]) for weights in (before, after))
     total = 4 * (4 * 32 * 32 + 2 * 32 * 64)
     assert len(old) == total
     gone = new == 0
     assert int(gone.sum()) == round(sparsity * total)
     assert old[gone].abs().max() <= old[~gone].abs().min()
     assert torch.equal(new[~gone], old[~gone])
-    assert all(torch.equal(built[0].network.state_dict()[k], v) for k, v in others.items())
+    assert all(torch.equal(built[0].network.state_dict()[k], v) for k, v in rest.items())
     assert {k: v for k, v in built[1].log.items() if k != "label_order"} == {
         "head": "the model's own",
         "output_order": [0, 1],

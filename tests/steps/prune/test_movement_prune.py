@@ -59,10 +59,10 @@ def total(matrices: dict[str, torch.Tensor]) -> int:
 @pytest.mark.parametrize("architecture", ["roberta", "electra", "gpt2", "bert-mean"])
 def test_exactly_the_stated_share_of_the_weights_is_zero(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
-    found = prune(model, context, sparsity=0.7)
-    assert zeros(found) == round(0.7 * total(found))
+    matrices = prune(model, context, sparsity=0.7)
+    assert zeros(matrices) == round(0.7 * total(matrices))
     assert context.log["sparsity"] == pytest.approx(0.7, abs=1e-4)
-    assert context.log["zeros"] == zeros(found)
+    assert context.log["zeros"] == zeros(matrices)
     assert not any(parametrize.is_parametrized(m) for m in model.network.modules())
     assert all(type(layer) is nn.Linear for layer in linear_layers(model).values())
 
@@ -70,8 +70,8 @@ def test_exactly_the_stated_share_of_the_weights_is_zero(tmp_path: Path, archite
 def test_the_best_epoch_is_one_of_the_final_sparsity(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     # a rate that ruins the model: the epochs before the last are better, and the third is pruned whole
-    found = prune(model, context, epochs=4, cool_down=0.5, learning_rate=0.5, precision="float32")
-    assert zeros(found) == round(0.5 * total(found))
+    matrices = prune(model, context, epochs=4, cool_down=0.5, learning_rate=0.5, precision="float32")
+    assert zeros(matrices) == round(0.5 * total(matrices))
     assert context.log.get("best_epoch", 4) in (3, 4)
 
 
@@ -98,8 +98,8 @@ def test_what_an_earlier_step_pruned_stays_zero_and_counts(tmp_path: Path) -> No
 @pytest.mark.parametrize("block", [[8, 4], "row", "column"], ids=str)
 def test_whole_blocks_of_each_layer_go(tmp_path: Path, block: Any) -> None:
     model, context = build(tmp_path, "bert")
-    found = prune(model, context, block=block, scope="layer")
-    for name, matrix in found.items():
+    matrices = prune(model, context, block=block, scope="layer")
+    for name, matrix in matrices.items():
         shapes = {"row": (1, matrix.shape[1]), "column": (matrix.shape[0], 1)}
         shape = shapes[block] if isinstance(block, str) else (8, 4)
         gone = sums_by_block((matrix == 0).float(), shape)
@@ -109,8 +109,8 @@ def test_whole_blocks_of_each_layer_go(tmp_path: Path, block: Any) -> None:
 
 def test_blocks_of_many_sizes_reach_the_sparsity_within_a_block(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    found = prune(model, context, block="row", sparsity=0.4)  # rows of 32 and of 64 weights
-    assert abs(zeros(found) - 0.4 * total(found)) <= 32  # half of the largest block
+    matrices = prune(model, context, block="row", sparsity=0.4)  # rows of 32 and of 64 weights
+    assert abs(zeros(matrices) - 0.4 * total(matrices)) <= 32  # half of the largest block
 
 
 def test_the_gradient_of_a_score_is_that_of_its_mask() -> None:
@@ -127,9 +127,9 @@ def test_the_gradient_of_a_score_is_that_of_its_mask() -> None:
         # d output / d mask = input * weight, for the masked weight too
         assert mask.scores.grad is not None
         assert mask.scores.grad.tolist() == [[10.0, -200.0], [0.0, 0.0]]
-        own = dict(layer.named_parameters())["parametrizations.weight.original"]
-        assert own.grad is not None
-        assert own.grad.tolist() == [[10.0, 0.0], [0.0, 0.0]]
+        original = dict(layer.named_parameters())["parametrizations.weight.original"]
+        assert original.grad is not None
+        assert original.grad.tolist() == [[10.0, 0.0], [0.0, 0.0]]
     assert layer.weight.tolist() == [[1.0, -2.0], [3.0, 4.0]]
 
 
@@ -153,9 +153,9 @@ def test_a_small_growing_weight_outlives_a_large_shrinking_one() -> None:
 
 def test_the_final_masks_are_exact_where_scores_are_equal() -> None:
     masks = [MaskedWeight(torch.ones(3, 4), (1, 1)), MaskedWeight(torch.ones(2, 4), (1, 1))]
-    kept = compute_final_masks(masks, 0.35)
-    assert [tuple(mask.shape) for mask in kept] == [(3, 4), (2, 4)]
-    assert sum(int((~mask).sum()) for mask in kept) == 7  # 0.35 of 20
+    final_masks = compute_final_masks(masks, 0.35)
+    assert [tuple(mask.shape) for mask in final_masks] == [(3, 4), (2, 4)]
+    assert sum(int((~mask).sum()) for mask in final_masks) == 7  # 0.35 of 20
 
 
 @pytest.mark.parametrize(
@@ -174,9 +174,9 @@ def test_the_end_prunes_the_blocks_that_training_pruned(block: Any, sparsity: fl
     weight[120:] *= 9  # the cut blocks are kept
     mask = MaskedWeight(weight, block, magnitude=True)
     MovementSchedule([[mask]], sparsity, warm_up=0.0, cool_down=0.5).before_step(9, 10)
-    (kept,) = compute_final_masks([mask], sparsity)
-    assert float((~kept).float().mean()) == pytest.approx(expected, abs=1e-4)
-    assert torch.equal(mask(torch.ones_like(weight)) != 0, kept)
+    (final_mask,) = compute_final_masks([mask], sparsity)
+    assert float((~final_mask).float().mean()) == pytest.approx(expected, abs=1e-4)
+    assert torch.equal(mask(torch.ones_like(weight)) != 0, final_mask)
 
 
 def test_scores_may_start_at_their_blocks_relative_magnitude() -> None:
@@ -194,8 +194,8 @@ def test_a_block_at_the_edge_is_cut() -> None:
     assert mask.area is None
     assert mask.sizes().tolist() == [[4, 4, 2], [2, 2, 1]]
     mask.scores.data = torch.tensor([[0.0, 5.0, 1.0], [2.0, 3.0, 4.0]])
-    (kept,) = compute_final_masks([mask], 0.4)  # 4 and 2 of 15
-    assert kept.int().tolist() == [[0, 0, 1, 1, 0], [0, 0, 1, 1, 0], [1, 1, 1, 1, 1]]
+    (final_mask,) = compute_final_masks([mask], 0.4)  # 4 and 2 of 15
+    assert final_mask.int().tolist() == [[0, 0, 1, 1, 0], [0, 0, 1, 1, 0], [1, 1, 1, 1, 1]]
 
 
 def test_sparsity_waits_rises_by_the_cubic_law_and_rests() -> None:

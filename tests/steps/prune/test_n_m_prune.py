@@ -84,7 +84,7 @@ def test_a_width_that_m_does_not_divide_is_a_clear_error(tmp_path: Path) -> None
         n_m_prune.step.apply(model, n_m_prune.Params(n=2, m=5), context)
 
 
-@pytest.mark.parametrize("given", [{"n": 4}, {"n": 5, "m": 4}, {"n": 0}, {"m": 1}, {"score": "random"}])
-def test_patterns_that_prune_nothing_or_all_are_refused(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"n": 4}, {"n": 5, "m": 4}, {"n": 0}, {"m": 1}, {"score": "random"}])
+def test_patterns_that_prune_nothing_or_all_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        n_m_prune.Params(**given)
+        n_m_prune.Params(**options)

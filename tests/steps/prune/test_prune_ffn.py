@@ -73,8 +73,8 @@ def test_by_magnitude_the_neurons_of_least_weights_go(tmp_path: Path, architectu
     params = prune_ffn.Params(pruning_ratio=1 / (4 * part.width), importance="magnitude", multiple_of=1)
     prune_ffn.step.apply(model, params, context)
     assert context.log["widths_after"] == [part.width, part.width, part.width - 1, part.width]
-    others = [neuron for neuron in range(part.width) if neuron != 5]
-    assert torch.equal(down(model.network, 2), last[:, others])
+    neurons = [neuron for neuron in range(part.width) if neuron != 5]
+    assert torch.equal(down(model.network, 2), last[:, neurons])
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])

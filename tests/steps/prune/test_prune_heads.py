@@ -19,15 +19,15 @@ from slimgate.steps.training.callbacks import KeepZeros
 torch.set_num_threads(1)
 
 
-def gone_features(model: Any, kept: list[list[int]]) -> dict[str, list[int]]:
+def gone_features(model: Any, remaining: list[list[int]]) -> dict[str, list[int]]:
     """Of each output layer's inputs, those that belong to units that do not stay."""
-    found = {}
-    for block, units in zip(blocks(model.network), kept, strict=True):
+    features = {}
+    for block, units in zip(blocks(model.network), remaining, strict=True):
         attention = block.attention
         width = attention.head_dim * attention.heads // attention.kv_heads
         inner = range(attention.heads * attention.head_dim)
-        found[attention.output] = [feature for feature in inner if feature // width not in units]
-    return found
+        features[attention.output] = [feature for feature in inner if feature // width not in units]
+    return features
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -107,31 +107,31 @@ def test_a_number_of_heads_stays_in_each_block_of_fewer_weights(tmp_path: Path) 
     assert (attention.num_attention_heads, attention.all_head_size) == (3, 24)
 
 
-@pytest.mark.parametrize("given", [{"pruning_ratio": 0.5}, {"heads": 2}], ids=["ratio", "heads"])
+@pytest.mark.parametrize("options", [{"pruning_ratio": 0.5}, {"heads": 2}], ids=["ratio", "heads"])
 @pytest.mark.parametrize("architecture", ["bert", "llama"])
-def test_only_the_named_blocks_are_cut(tmp_path: Path, architecture: str, given: dict[str, Any]) -> None:
+def test_only_the_named_blocks_are_cut(tmp_path: Path, architecture: str, options: dict[str, Any]) -> None:
     model, context = tiny_model(tmp_path, architecture)
     had = blocks(model.network)[0].attention.heads
     query = model.network.get_submodule(blocks(model.network)[3].attention.query)
     before = query.weight.clone()
-    prune_heads.step.apply(model, prune_heads.Params(**given, blocks=(0, 2), scope="layer"), context)
+    prune_heads.step.apply(model, prune_heads.Params(**options, blocks=(0, 2), scope="layer"), context)
     assert context.log["heads_before"] == [had] * 4
     assert context.log["heads_after"] == [had // 2, had, had // 2, had]
     assert context.log["pruning_ratio"] == 0.5
     assert [block.attention.heads for block in blocks(model.network)] == context.log["heads_after"]
-    kept = model.network.get_submodule(blocks(model.network)[3].attention.query)
-    assert torch.equal(kept.weight, before)
+    untouched = model.network.get_submodule(blocks(model.network)[3].attention.query)
+    assert torch.equal(untouched.weight, before)
     again = save_and_load(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))
 
 
 def test_a_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
-    said = r"blocks \[0, 4\] was given, but the model has blocks 0 to 3 at this step"
+    message = r"blocks \[0, 4\] was given, but the model has blocks 0 to 3 at this step"
     params = prune_heads.Params(pruning_ratio=0.5, blocks=(0, 4))
-    with pytest.raises(SuiteError, match=said):
+    with pytest.raises(SuiteError, match=message):
         prune_heads.step.check(params, {"num_hidden_layers": 4})
     model, context = tiny_model(tmp_path, "bert")
-    with pytest.raises(SuiteError, match=said):
+    with pytest.raises(SuiteError, match=message):
         prune_heads.step.apply(model, params, context)
 
 
@@ -147,9 +147,9 @@ def test_llamas_grouped_heads_go_by_groups(tmp_path: Path) -> None:
 def test_it_combines_with_dropped_blocks_and_int8(tmp_path: Path) -> None:
     model, context = tiny_model(tmp_path, "gpt2")
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.25), context)
-    kept = context.log["heads_after"]
+    heads = context.log["heads_after"]
     keep_layers.step.apply(model, keep_layers.Params((3, 1)), context)
-    assert [block.attention.heads for block in blocks(model.network)] == [kept[3], kept[1]]
+    assert [block.attention.heads for block in blocks(model.network)] == [heads[3], heads[1]]
     prune_heads.step.apply(model, prune_heads.Params(heads=1), context)
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     again = save_and_load(model, tmp_path / "saved")
@@ -188,7 +188,7 @@ def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: A
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({}, "expected either pruning_ratio or heads"),
         ({"pruning_ratio": 0.5, "heads": 2}, "expected either pruning_ratio or heads"),
@@ -199,6 +199,6 @@ def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: A
     ],
     ids=["nothing", "both", "all", "block", "none", "unknown"],
 )
-def test_wrong_options_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        prune_heads.Params.model_validate(given)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        prune_heads.Params.model_validate(options)

@@ -30,18 +30,18 @@ torch.set_num_threads(1)
 
 
 @contextmanager
-def norms_over(network: nn.Module, stream: Stream, kept: Sequence[int]) -> Iterator[None]:
+def norms_over(network: nn.Module, stream: Stream, features: Sequence[int]) -> Iterator[None]:
     """Within it, norms take their statistics over some features alone, and give 0 for the others."""
 
     def hook(norm: Any, args: tuple[torch.Tensor], _output: torch.Tensor) -> torch.Tensor:
-        x = args[0][..., kept]
+        x = args[0][..., features]
         if isinstance(norm, nn.LayerNorm):
             x = x - x.mean(-1, keepdim=True)
         eps = norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
-        weight = norm.weight[kept] + type(norm).__name__.startswith("Gemma")
+        weight = norm.weight[features] + type(norm).__name__.startswith("Gemma")
         x = x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight
         out = torch.zeros_like(args[0])
-        out[..., kept] = x if getattr(norm, "bias", None) is None else x + norm.bias[kept]
+        out[..., features] = x if getattr(norm, "bias", None) is None else x + norm.bias[features]
         return out
 
     handles = [network.get_submodule(name).register_forward_hook(hook) for name in stream.norms]
@@ -57,11 +57,11 @@ def test_outputs_are_the_wide_models_with_norms_over_what_stays(tmp_path: Path, 
     model, context = tiny_model(tmp_path, architecture)
     original, _ = tiny_model(tmp_path, architecture)
     stream, plain = residual_stream(original.network), logits(original)
-    kept = best_units(stream_importance(original, stream, context, by="gradient"), 24)
+    features = best_units(stream_importance(original, stream, context, by="gradient"), 24)
     prune_hidden.step.apply(model, prune_hidden.Params(pruning_ratio=0.25, rescale_norms=False), context)
-    gone = [feature for feature in range(32) if feature not in kept]
+    gone = [feature for feature in range(32) if feature not in features]
     with (
-        norms_over(original.network, stream, kept),
+        norms_over(original.network, stream, features),
         zeroed_inputs(original.network, dict.fromkeys(stream.readers, gone)),
     ):
         reference = logits(original)
@@ -175,9 +175,9 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
     assert stream.head == "lm_head"
     narrow_(model, "prune_hidden", stream, list(range(24)))
     again = save_and_load(model, tmp_path / "saved")
-    one: Any
-    for one in (model, again):
-        head, table = (one.network.get_submodule(name) for name in ("lm_head", "transformer.wte"))
+    side: Any
+    for side in (model, again):
+        head, table = (side.network.get_submodule(name) for name in ("lm_head", "transformer.wte"))
         assert head.weight is table.weight
         assert table.weight.shape[1] == 24
     assert torch.equal(logits(again), logits(model))
@@ -226,7 +226,7 @@ def test_the_new_width_is_known_before_the_model_is_loaded(width: str) -> None:
         prune_hidden.step.check(prune_hidden.Params(pruning_ratio=0.01), {width: 384, heads: 12})
 
 
-@pytest.mark.parametrize("given", [{}, {"hidden_size": 24, "pruning_ratio": 0.5}], ids=["nothing", "both"])
-def test_wrong_options_are_refused(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{}, {"hidden_size": 24, "pruning_ratio": 0.5}], ids=["nothing", "both"])
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="expected either pruning_ratio or hidden_size"):
-        prune_hidden.Params.model_validate(given)
+        prune_hidden.Params.model_validate(options)

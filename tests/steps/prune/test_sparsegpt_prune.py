@@ -70,16 +70,16 @@ def test_every_group_has_its_zeros_and_the_log_names_the_pattern(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [{}, {"n": 2}, {"m": 4}, {"sparsity": 0.5, "n": 2, "m": 4}, {"sparsity": 0.5, "m": 4}],
     ids=str,
 )
-def test_either_a_share_or_n_and_m_is_expected(given: dict[str, Any]) -> None:
+def test_either_a_share_or_n_and_m_is_expected(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="expected either sparsity, or n and m"):
-        sparsegpt_prune.Params(**given)
+        sparsegpt_prune.Params(**options)
 
 
-@pytest.mark.parametrize("given", [{"n": 4, "m": 4}, {"sparsity": 1.0}, {"sparsity": 0.5, "damping": 0.0}])
-def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"n": 4, "m": 4}, {"sparsity": 1.0}, {"sparsity": 0.5, "damping": 0.0}])
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        sparsegpt_prune.Params(**given)
+        sparsegpt_prune.Params(**options)

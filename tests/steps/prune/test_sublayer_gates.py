@@ -50,11 +50,11 @@ def answers(network: nn.Module) -> torch.Tensor:
     return logits
 
 
-def close(gates: SublayerGates, parts: list[int], whole: float = 1.0) -> None:
+def close(gates: SublayerGates, parts: list[int], sublayer: float = 1.0) -> None:
     """Fixes the gates with these parts closed, the others open or half open."""
     values = torch.tensor([1.0, 0.5] * gates.parts.log_alpha.numel())[: gates.parts.log_alpha.numel()]
     values[parts] = 0.0
-    gates.parts.fixed, gates.whole.fixed = values, torch.tensor([whole])
+    gates.parts.fixed, gates.whole.fixed = values, torch.tensor([sublayer])
 
 
 def hooked(network: nn.Module, all_gates: list[SublayerGates]) -> torch.Tensor:
@@ -62,18 +62,18 @@ def hooked(network: nn.Module, all_gates: list[SublayerGates]) -> torch.Tensor:
     handles = []
     for gates in all_gates:
         layer = network.get_submodule(gates.output)
-        whole, parts = gates.whole.fixed, gates.parts.fixed
-        assert whole is not None
+        sublayer, parts = gates.whole.fixed, gates.parts.fixed
+        assert sublayer is not None
         assert parts is not None
         mask = parts.repeat_interleave(gates.columns)
         handles += [
             layer.register_forward_pre_hook(lambda _m, inputs, mask=mask: (inputs[0] * mask,)),
-            layer.register_forward_hook(lambda _m, _i, output, whole=whole: output * whole),
+            layer.register_forward_hook(lambda _m, _i, output, sublayer=sublayer: output * sublayer),
         ]
-    found = answers(network)
+    scores = answers(network)
     for handle in handles:
         handle.remove()
-    return found
+    return scores
 
 
 @pytest.mark.parametrize("architecture", ALL)
@@ -85,20 +85,20 @@ def test_a_model_without_closed_parts_answers_as_the_masked_one(tmp_path: Path, 
     all_gates = gates_of(model.network)
     attention, feed_forward = all_gates[::2], all_gates[1::2]
     close(attention[0], [0])
-    close(attention[1], [], whole=0.0)
-    close(attention[2], [], whole=0.8)
-    close(attention[3], list(range(attention[3].parts.log_alpha.numel())), whole=0.0)
+    close(attention[1], [], sublayer=0.0)
+    close(attention[2], [], sublayer=0.8)
+    close(attention[3], list(range(attention[3].parts.log_alpha.numel())), sublayer=0.0)
     close(feed_forward[0], list(range(5, 40)))
-    close(feed_forward[1], [3], whole=0.5)
-    close(feed_forward[2], [], whole=0.0)
+    close(feed_forward[1], [3], sublayer=0.5)
+    close(feed_forward[2], [], sublayer=0.0)
     close(feed_forward[3], [])
     expected = hooked(model.network, all_gates)
     assert (expected - before).abs().max() > 1e-3
     with with_gates(model.network, all_gates):
         assert torch.allclose(answers(model.network), expected, atol=1e-5)
     remove_closed_parts_(model, all_gates, "cofi_prune")
-    found = answers(model.network)
-    assert torch.allclose(found, expected, atol=1e-5)
+    scores = answers(model.network)
+    assert torch.allclose(scores, expected, atol=1e-5)
     shapes = blocks(model.network)
     assert [block.attention.heads for block in shapes] == [2 if grouped else 3, 0, 4, 0]
     assert [block.feed_forward.width for block in shapes] == [width - 35, width - 1, 0, width]
@@ -106,7 +106,7 @@ def test_a_model_without_closed_parts_answers_as_the_masked_one(tmp_path: Path, 
     folder.mkdir()
     model.save(folder)
     again = load_torch_model(folder)
-    assert torch.equal(answers(again.network), found)
+    assert torch.equal(answers(again.network), scores)
     assert again.measure_size() == model.measure_size()
 
 
@@ -144,13 +144,15 @@ def test_open_gates_change_nothing(tmp_path: Path) -> None:
 
 
 def test_expected_sparsity_multiplies_the_odds_of_whole_and_part() -> None:
-    one, other = SublayerGates("a", 2, columns=1, cost=10), SublayerGates("b", 4, columns=1, cost=5)
+    first, other = SublayerGates("a", 2, columns=1, cost=10), SublayerGates("b", 4, columns=1, cost=5)
     shift = 2 / 3 * math.log(0.1 / 1.1)
-    for gates, whole, part in ((one, 0.5, 0.5), (other, 1.0, 0.25)):
-        gates.whole.log_alpha.data.fill_(shift + (math.log(whole / (1 - whole)) if whole < 1 else 100.0))
+    for gates, sublayer, part in ((first, 0.5, 0.5), (other, 1.0, 0.25)):
+        gates.whole.log_alpha.data.fill_(
+            shift + (math.log(sublayer / (1 - sublayer)) if sublayer < 1 else 100.0)
+        )
         gates.parts.log_alpha.data.fill_(shift + math.log(part / (1 - part)))
     # left: 0.5 * 2 * 0.5 * 10 = 5 and 1 * 4 * 0.25 * 5 = 5, of 40
-    assert float(sparsity([one, other]).detach()) == pytest.approx(0.75)
+    assert float(sparsity([first, other]).detach()) == pytest.approx(0.75)
 
 
 def test_settling_closes_the_least_open_and_skips_too_large_ones() -> None:
@@ -190,13 +192,13 @@ def test_gates_open_by_probability_and_lie_midway_when_not_drawn() -> None:
     middle = [(1 / (1 + math.exp(1))) * 1.2 - 0.1, 0.5, 1.0]
     assert gates.eval()().tolist() == pytest.approx(middle, abs=1e-6)
     gates.train()
-    many = HardConcrete(20_000).train()
+    sample = HardConcrete(20_000).train()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for value, probability in zip((-1.0, 0.0, 2.5), gates.open_probability().tolist(), strict=True):
-            many.log_alpha.data.fill_(value)
-            many.draw()
-            drawn = many().detach()
+            sample.log_alpha.data.fill_(value)
+            sample.draw()
+            drawn = sample().detach()
             assert float((drawn > 0).float().mean()) == pytest.approx(probability, abs=0.015)
             assert float(drawn.min()) >= 0
             assert float(drawn.max()) <= 1
@@ -206,8 +208,8 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     all_gates = gates_of(model.network)
     close(all_gates[0], [0, 1])
-    close(all_gates[2], [], whole=0.0)
-    close(all_gates[5], [], whole=0.0)
+    close(all_gates[2], [], sublayer=0.0)
+    close(all_gates[5], [], sublayer=0.0)
     remove_closed_parts_(model, all_gates, "cofi_prune")
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     assert len(gates_of(model.network)) == 6
@@ -231,7 +233,7 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
 def test_adapters_pass_by_what_is_not_there(tmp_path: Path) -> None:
     model, _ = build(tmp_path, "bert")
     all_gates = gates_of(model.network)
-    close(all_gates[0], [], whole=0.0)
+    close(all_gates[0], [], sublayer=0.0)
     remove_closed_parts_(model, all_gates, "cofi_prune")
     targets = find_targets(model, "attention")
     assert len(targets) == 3 * 4
@@ -242,7 +244,7 @@ def test_a_model_of_which_nothing_is_left_is_a_clear_error(tmp_path: Path) -> No
     model, _ = build(tmp_path, "bert")
     all_gates = gates_of(model.network)
     for gates in all_gates:
-        close(gates, [], whole=0.0)
+        close(gates, [], sublayer=0.0)
     remove_closed_parts_(model, all_gates, "cofi_prune")
     with pytest.raises(BuildError, match="no attention or feed-forward part left"):
         gates_of(model.network)
@@ -252,7 +254,7 @@ def test_a_model_of_which_nothing_is_left_is_a_clear_error(tmp_path: Path) -> No
 def test_a_cache_counts_tokens_where_the_first_attention_is_gone(tmp_path: Path, architecture: str) -> None:
     model, _ = build(tmp_path, architecture)
     all_gates = gates_of(model.network)
-    close(all_gates[0], [], whole=0.0)
+    close(all_gates[0], [], sublayer=0.0)
     remove_closed_parts_(model, all_gates, "cofi_prune")
     cofi_prune.step.restore(model.network, {"modules": {}})
     decoder = getattr(model.network, "transformer", None) or model.network.model

@@ -26,18 +26,18 @@ def test_every_layer_keeps_its_best_even_if_all_is_worth_less() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "scope", "most"), [(0.9, "global", "0.75"), (0.9, "layer", "0.75")], ids=["global", "layer"]
+    ("ratio", "scope", "largest"), [(0.9, "global", "0.75"), (0.9, "layer", "0.75")], ids=["global", "layer"]
 )
-def test_a_ratio_that_empties_a_layer_says_how_much_can_go(ratio: float, scope: str, most: str) -> None:
-    with pytest.raises(BuildError, match=rf"every layer must keep one; give at most {most}"):
+def test_a_ratio_that_empties_a_layer_says_how_much_can_go(ratio: float, scope: str, largest: str) -> None:
+    with pytest.raises(BuildError, match=rf"every layer must keep one; give at most {largest}"):
         units_to_keep(SCORES, ratio, scope)  # type: ignore[arg-type]
 
 
 def test_widths_are_rounded_to_the_nearest_multiple() -> None:
     scores = {"a": np.arange(16.0), "b": -np.arange(16.0)}
     # 0 to 15 of a are above all of b but b's best: 16 of 32 stay as 15 and 1, and so as 16 and 4
-    kept = units_to_keep(scores, 0.5, "global", multiple_of=4)
-    assert kept == {"a": list(range(16)), "b": [0, 1, 2, 3]}
+    units = units_to_keep(scores, 0.5, "global", multiple_of=4)
+    assert units == {"a": list(range(16)), "b": [0, 1, 2, 3]}
 
 
 def test_a_layer_narrower_than_the_multiple_stays_whole() -> None:

@@ -46,12 +46,12 @@ def test_each_output_keeps_its_best_half_after_pruned_blocks(tmp_path: Path) -> 
     for name in ("bert.encoder.layer.0.attention.self.key", "bert.encoder.layer.3.attention.self.query"):
         # the first layers of a block receive what the pruned blocks before it give, also afterwards
         norms = np.sqrt((tokens(model, context, name) ** 2).sum(axis=0))
-        weight, kept = old[name].weight.detach().numpy(), new[name].weight.detach().numpy()
+        weight, pruned = old[name].weight.detach().numpy(), new[name].weight.detach().numpy()
         scores = np.abs(weight) * norms
         for row in range(32):
             order = np.argsort(scores[row])
-            assert (kept[row][order[:16]] == 0).all()
-            assert (kept[row][order[16:]] == weight[row][order[16:]]).all()
+            assert (pruned[row][order[:16]] == 0).all()
+            assert (pruned[row][order[16:]] == weight[row][order[16:]]).all()
     assert context.log["sparsity"] == 0.5
     assert context.log["matrices"] == 24
 
@@ -99,7 +99,7 @@ def test_without_calibration_rows_it_says_which_split_is_missing(tmp_path: Path)
         wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
 
 
-@pytest.mark.parametrize("given", [{"sparsity": 1.0}, {"sparsity": 0.5, "scope": "global"}, {}])
-def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"sparsity": 1.0}, {"sparsity": 0.5, "scope": "global"}, {}])
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        wanda_prune.Params(**given)
+        wanda_prune.Params(**options)

@@ -44,10 +44,10 @@ def build(tmp_path: Path, **rows: Any) -> tuple[Any, Any]:
 def rounded(tmp_path: Path, **options: Any) -> tuple[Path, Any]:
     model, context = build(tmp_path)
     params = auto_round.Params(**{"group_size": 32, "iterations": 0, **options})
-    made = auto_round.step.apply(model, params, context)
+    quantized = auto_round.step.apply(model, params, context)
     folder = tmp_path / "written"
     folder.mkdir()
-    made.save(folder)
+    quantized.save(folder)
     return folder, context
 
 
@@ -103,19 +103,19 @@ def test_four_bits_in_each_layout_are_two_weights_a_byte(
 def test_layouts_hold_equal_levels_and_transformers_reads_them(forked: Rounded) -> None:
     from transformers import AutoModelForCausalLM, AutoRoundConfig
 
-    found = {}
+    scores = {}
     for layout in ("auto_round", "gptq", "awq", "compressed_tensors"):
         folder, _ = forked(layout=layout)
-        found[layout] = logits(load_served(folder, "cpu").network)
+        scores[layout] = logits(load_served(folder, "cpu").network)
         if layout == "awq":  # transformers needs gptqmodel for it, which has no wheel
             continue
         options = {"quantization_config": AutoRoundConfig()} if layout == "gptq" else {}
         alone = logits(AutoModelForCausalLM.from_pretrained(folder, **options))
-        assert np.abs(alone - found[layout]).max() < 0.01 * alone.std(), layout
-    assert np.abs(found["gptq"] - found["awq"]).max() < 1e-5
-    spread = found["compressed_tensors"].std()
-    assert np.abs(found["awq"] - found["compressed_tensors"]).max() < 0.02 * spread, "computed in float16"
-    assert np.abs(found["auto_round"] - found["awq"]).max() < 0.02 * spread
+        assert np.abs(alone - scores[layout]).max() < 0.01 * alone.std(), layout
+    assert np.abs(scores["gptq"] - scores["awq"]).max() < 1e-5
+    spread = scores["compressed_tensors"].std()
+    assert np.abs(scores["awq"] - scores["compressed_tensors"]).max() < 0.02 * spread, "computed in float16"
+    assert np.abs(scores["auto_round"] - scores["awq"]).max() < 0.02 * spread
 
 
 @pytest.mark.slow
@@ -138,18 +138,18 @@ def test_mxfp4_is_read_again(forked: Rounded, layout: str) -> None:
 
 def test_calibration_is_the_rows_tokens_in_windows_of_the_task(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    found = calibration_sequences(model.tokenizer, context, 4)
+    sequences = calibration_sequences(model.tokenizer, context, 4)
     texts = context.rows("calibration").table["text"].to_pylist()
     tokens = [token for ids in model.tokenizer(texts)["input_ids"] for token in ids]
-    assert found.shape == (4, 16)
-    assert found.reshape(-1).tolist() == tokens[:64]
+    assert sequences.shape == (4, 16)
+    assert sequences.reshape(-1).tolist() == tokens[:64]
 
 
 def test_few_tokens_are_one_sequence(tmp_path: Path) -> None:
     model, context = build(tmp_path, calibration=1)
-    found = calibration_sequences(model.tokenizer, context, 128)
-    assert len(found) == 1
-    assert found.shape[1] == len(
+    sequences = calibration_sequences(model.tokenizer, context, 128)
+    assert len(sequences) == 1
+    assert sequences.shape[1] == len(
         model.tokenizer(context.rows("calibration").table["text"][0].as_py())["input_ids"]
     )
 

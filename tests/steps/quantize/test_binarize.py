@@ -109,10 +109,10 @@ def test_float_blocks_stay_float_until_a_later_step_makes_int8(tmp_path: Path) -
 
 def test_a_float_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    said = r"float_blocks \[4\] was given, but the model has blocks 0 to 3"
-    with pytest.raises(SuiteError, match=said):
+    message = r"float_blocks \[4\] was given, but the model has blocks 0 to 3"
+    with pytest.raises(SuiteError, match=message):
         binarize.step.check(binarize.Params(**SHORT, float_blocks=(4,)), {"num_hidden_layers": 4})
-    with pytest.raises(SuiteError, match=said):
+    with pytest.raises(SuiteError, match=message):
         binarize.step.apply(model, binarize.Params(**SHORT, float_blocks=(4,)), context)
 
 
@@ -127,13 +127,13 @@ def test_it_follows_pruning_whose_zeros_it_gives_up(tmp_path: Path) -> None:
 
 
 def test_the_ramp_leads_weights_then_inputs_from_float_to_binary() -> None:
-    both = LatentLinear(nn.Linear(2, 2), thresholds=torch.zeros(2))
+    with_inputs = LatentLinear(nn.Linear(2, 2), thresholds=torch.zeros(2))
     weights = LatentLinear(nn.Linear(2, 2))
-    ramp = Ramp([both, weights], 0.5)
+    ramp = Ramp([with_inputs, weights], 0.5)
     seen = []
     for step in (0, 10, 25, 40, 50, 99):
         ramp.before_step(step, 100)
-        seen.append((weights.weight_share, both.weight_share, both.input_share))
+        seen.append((weights.weight_share, with_inputs.weight_share, with_inputs.input_share))
     expected = [(0, 0, 0), (0.2, 0.4, 0), (0.5, 1, 0), (0.8, 1, 0.6), (1, 1, 1), (1, 1, 1)]
     assert np.allclose(seen, expected)
 
@@ -164,11 +164,11 @@ def test_the_error_of_plain_signs_is_the_variance_of_the_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"ramp": 1.1}, {"alpha": -0.1}, {"temperature": 0.0}, {"float_blocks": [-1]}, {"bits": 1}]
+    "options", [{"ramp": 1.1}, {"alpha": -0.1}, {"temperature": 0.0}, {"float_blocks": [-1]}, {"bits": 1}]
 )
-def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        binarize.Params(**given)
+        binarize.Params(**options)
 
 
 def test_it_declares_what_it_needs() -> None:

@@ -68,8 +68,10 @@ def test_matrices_are_16_bits_and_the_rest_is_float32(tmp_path: Path) -> None:
     half = {name for name, tensor in stored.items() if tensor.dtype == torch.float16}
     assert half == {n for n, t in stored.items() if t.dim() == 2} - {"classifier.weight"}
     assert all(stored[name].dtype == torch.float32 for name in stored.keys() - half)
-    told = {name: context.log[name] for name in ("dtype", "computes_in", "linear_layers", "embedding_tables")}
-    assert list(told.values()) == ["float16", "float32", 25, 3]
+    logged = {
+        name: context.log[name] for name in ("dtype", "computes_in", "linear_layers", "embedding_tables")
+    }
+    assert list(logged.values()) == ["float16", "float32", 25, 3]
 
 
 def test_bfloat16_is_computed_where_the_machine_does_so_natively(monkeypatch: pytest.MonkeyPatch) -> None:

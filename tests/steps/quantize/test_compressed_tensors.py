@@ -35,10 +35,10 @@ def build(tmp_path: Path, *, calibration: int = 8, **config: Any) -> tuple[Any, 
 
 
 def written(model: Any, context: Any, tmp_path: Path, **options: Any) -> Path:
-    made = compressed_tensors.step.apply(model, compressed_tensors.Params(**options), context)
+    quantized = compressed_tensors.step.apply(model, compressed_tensors.Params(**options), context)
     folder = tmp_path / "written"
     folder.mkdir()
-    made.save(folder)
+    quantized.save(folder)
     return folder
 
 
@@ -83,14 +83,14 @@ def test_levels_of_the_step_before_answer_the_same(tmp_path: Path, step: Any, op
 
 def test_what_is_known_of_the_model_outlives_the_steps_folder(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    made = compressed_tensors.step.apply(model, compressed_tensors.Params(scheme="W8A8"), context)
+    quantized = compressed_tensors.step.apply(model, compressed_tensors.Params(scheme="W8A8"), context)
     folder = tmp_path / "written"
     folder.mkdir()
-    made.save(folder)
+    quantized.save(folder)
     shutil.rmtree(tmp_path / "rows")
     size = (folder / "model.safetensors").stat().st_size
-    assert made.measure_size()["state_bytes"] == size > 0
-    assert load_served(folder, "cpu").measure_size() == made.measure_size()
+    assert quantized.measure_size()["state_bytes"] == size > 0
+    assert load_served(folder, "cpu").measure_size() == quantized.measure_size()
 
 
 def test_a_layers_bytes_are_its_levels_and_scales(tmp_path: Path) -> None:

@@ -62,13 +62,13 @@ def test_rounding_passes_gradients_as_if_it_were_not_there() -> None:
 def test_trained_weights_lie_on_a_grid_that_fitting_finds_again(bits: int, symmetric: bool) -> None:
     torch.manual_seed(0)
     layer, scheme = nn.Linear(40, 12), Scheme(bits, "group", 16, symmetric)
-    inputs, wanted = torch.randn(64, 40), torch.randn(64, 12)
+    inputs, targets = torch.randn(64, 40), torch.randn(64, 12)
     with with_fake_quantization({"layer": layer}, {"layer": fit_grid(layer.weight, scheme)}) as rounding:
         optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
         losses = []
         for _ in range(20):
             optimizer.zero_grad()
-            loss = nn.functional.mse_loss(layer(inputs), wanted)
+            loss = nn.functional.mse_loss(layer(inputs), targets)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(float(loss.detach()))

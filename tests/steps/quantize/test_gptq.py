@@ -42,7 +42,7 @@ def random_weight(rows: int, columns: int) -> Tensor:
 
 def by_brain_surgeon(weight: Tensor, grid: Grid, hessian: Tensor, *, keep_zeros: bool = False) -> np.ndarray:
     """Levels, a column at a time; the inverse of what is left of the Hessian by elimination."""
-    kept = weight.numpy() != 0 if keep_zeros else np.ones(weight.shape)
+    mask = weight.numpy() != 0 if keep_zeros else np.ones(weight.shape)
     matrix = hessian.numpy().copy()
     matrix += DAMPING * np.diag(matrix).mean() * np.eye(len(matrix))
     inverse, left = np.linalg.inv(matrix), weight.double().numpy().copy()
@@ -52,8 +52,8 @@ def by_brain_surgeon(weight: Tensor, grid: Grid, hessian: Tensor, *, keep_zeros:
     levels = np.empty_like(left)
     for column in np.argsort(-np.diag(hessian.numpy()), kind="stable"):
         step = scale[:, column]
-        wanted = np.round(left[:, column] * kept[:, column] / step)
-        levels[:, column] = np.clip(wanted + zero[:, column], 0, grid.scheme.top)
+        nearest = np.round(left[:, column] * mask[:, column] / step)
+        levels[:, column] = np.clip(nearest + zero[:, column], 0, grid.scheme.top)
         error = left[:, column] - (levels[:, column] - zero[:, column]) * step
         left -= np.outer(error / inverse[column, column], inverse[column])
         inverse -= np.outer(inverse[:, column], inverse[column]) / inverse[column, column]

@@ -97,8 +97,8 @@ def test_the_layers_that_were_put_back_are_the_models_own(tmp_path: Path) -> Non
     apply(model, context, drop_points=0.0, narrow=TWO_BITS)
     assert context.log["wide_layers"]
     for name in context.log["wide_layers"]:
-        kept = model.network.get_submodule(name).weight
-        assert torch.equal(kept, weights[f"{name}.weight"])
+        weight = model.network.get_submodule(name).weight
+        assert torch.equal(weight, weights[f"{name}.weight"])
 
 
 def test_gptq_inside_leaves_the_wide_layers_as_they_were(tmp_path: Path) -> None:
@@ -106,9 +106,9 @@ def test_gptq_inside_leaves_the_wide_layers_as_they_were(tmp_path: Path) -> None
     before = {name: p.detach().clone() for name, p in model.network.named_parameters()}
     gptq = {"gptq": {"bits": 2, "granularity": "channel"}}
     apply(model, context, drop_points=0.0, max_layers=2, ranking_rows=8, narrow=gptq)
-    kept = [f"{name}.{part}" for name in context.log["wide_layers"] for part in ("weight", "bias")]
-    assert len(kept) == 4
-    for name in kept:
+    names = [f"{name}.{part}" for name in context.log["wide_layers"] for part in ("weight", "bias")]
+    assert len(names) == 4
+    for name in names:
         assert torch.equal(model.network.get_parameter(name), before[name])
     assert context.log["narrow"]["gptq"]["output_error"] > 0
 

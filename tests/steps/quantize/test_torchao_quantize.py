@@ -66,16 +66,16 @@ def test_blocks_hold_int8_and_the_output_layer_stays_float(tmp_path: Path, folde
     context = tiny_context(tmp_path / "rows")
     model = load_tiny(folder, context)
     torchao_quantize.step.apply(model, Params(config="int8_dynamic"), context)
-    made = {name for name, m in model.network.named_modules() if isinstance(m, TorchaoLinear)}
-    assert len(made) == context.log["linear_layers"] == 2 * 6 + 1
+    names = {name for name, m in model.network.named_modules() if isinstance(m, TorchaoLinear)}
+    assert len(names) == context.log["linear_layers"] == 2 * 6 + 1
     assert type(model.network.classifier) is torch.nn.Linear
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
     assert {name for name, tensor in stored.items() if tensor.dtype == torch.int8} >= {
-        f"{name}.qdata" for name in made
+        f"{name}.qdata" for name in names
     }
-    assert not [name for name in stored if name.removesuffix(".weight") in made]
+    assert not [name for name in stored if name.removesuffix(".weight") in names]
 
 
 def test_levels_and_scales_are_those_of_a_rows_largest_weight() -> None:
@@ -137,18 +137,18 @@ def test_the_compiled_runtime_runs_its_layers() -> None:
     head, batch = Head().eval(), {"columns": np.random.default_rng(0).random((6, 32), dtype=np.float32)}
     eager = EagerPredictor(head, "cpu")
     compiled = CompiledPredictor(head, CompiledParams(), "cpu")
-    found = [one.fetch(one.forward(one.prepare(batch))) for one in (eager, compiled)]
-    np.testing.assert_allclose(*found, atol=0.02)
+    scores = [predictor.fetch(predictor.forward(predictor.prepare(batch))) for predictor in (eager, compiled)]
+    np.testing.assert_allclose(*scores, atol=0.02)
 
 
 @pytest.mark.parametrize(
     ("config", "needed"), [("int4_weight_only", "8.0"), ("float8_dynamic", "8.9")], ids=["int4", "float8"]
 )
 def test_kernels_of_gpus_are_refused_on_the_cpu(tmp_path: Path, config: Any, needed: str) -> None:
-    said = (
+    message = (
         rf"{config} needs an NVIDIA GPU of compute capability {needed}, and this is cpu; run with --slimgate"
     )
-    with pytest.raises(BuildError, match=said):
+    with pytest.raises(BuildError, match=message):
         torchao_quantize.step.apply(None, Params(config=config), tiny_context(tmp_path / "rows"))
 
 

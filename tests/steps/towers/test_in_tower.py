@@ -73,14 +73,14 @@ def test_a_step_changes_its_tower_alone_and_loads_the_same(
 ) -> None:
     model, context = apply(base, tmp_path, tower, {step: options})
     other = "text" if tower == "vision" else "vision"
-    kept = tower_state(base, other)
-    assert {n: t for n, t in tower_state(model, other).items() if not torch.equal(t, kept[n])} == {}
-    found = scores(model, context)
-    assert np.isfinite(found).all()
-    assert np.array_equal(found, scores(base, context)) == (step in SAME_ANSWERS)
+    original = tower_state(base, other)
+    assert {n: t for n, t in tower_state(model, other).items() if not torch.equal(t, original[n])} == {}
+    answers = scores(model, context)
+    assert np.isfinite(answers).all()
+    assert np.array_equal(answers, scores(base, context)) == (step in SAME_ANSWERS)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
-    np.testing.assert_array_equal(scores(load_torch_model(tmp_path / "saved"), context), found)
+    np.testing.assert_array_equal(scores(load_torch_model(tmp_path / "saved"), context), answers)
 
 
 def test_both_towers_get_the_steps_in_turn_and_logs_apart(base: TorchModel, tmp_path: Path) -> None:
@@ -112,11 +112,11 @@ def test_a_step_that_needs_blocks_asks_for_a_tower(base: TorchModel, tmp_path: P
 
 def test_the_method_reads_and_gives_what_its_steps_do() -> None:
     steps = ({"wanda_prune": {"sparsity": 0.5}}, {"distill": {}}, {"int8_dynamic": {}})
-    found = in_tower.step.resolve(in_tower.Params(steps=steps))
-    assert found.reads == ("calibration", "train", "selection")
-    assert (found.gives, found.uses_teacher, found.stochastic) == ("torch_quantized", True, True)
-    assert found.takes == frozenset({"torch"})
-    assert "slimgate.steps.prune.wanda_prune" in found.code_modules
+    resolved = in_tower.step.resolve(in_tower.Params(steps=steps))
+    assert resolved.reads == ("calibration", "train", "selection")
+    assert (resolved.gives, resolved.uses_teacher, resolved.stochastic) == ("torch_quantized", True, True)
+    assert resolved.takes == frozenset({"torch"})
+    assert "slimgate.steps.prune.wanda_prune" in resolved.code_modules
 
 
 class Measured(Step[Table]):
@@ -137,11 +137,11 @@ def test_what_the_keys_of_its_steps_have_is_in_its_key() -> None:
     plain = in_tower.InnerStep("plain", load("step", "keep_layers"), None)
     measured = in_tower.InnerStep("measured", Measured(), Table())
     params = in_tower.Params(tower="both", steps=({"keep_layers": [0]},))
-    both = in_tower.TowerSteps("both", [plain, measured])
-    assert both.environment(params) == {"1 measured": {"script": "a digest"}}
-    assert both.by_processor(params)
-    assert both.requires == Measured.requires
-    assert both.code_modules == ("slimgate.steps.prune.keep_layers", __name__, "slimgate.models.blocks")
+    combined = in_tower.TowerSteps("both", [plain, measured])
+    assert combined.environment(params) == {"1 measured": {"script": "a digest"}}
+    assert combined.by_processor(params)
+    assert combined.requires == Measured.requires
+    assert combined.code_modules == ("slimgate.steps.prune.keep_layers", __name__, "slimgate.models.blocks")
     alone = in_tower.TowerSteps("vision", [plain])
     assert (alone.environment(params), alone.by_processor(params)) == ({}, False)
 
@@ -154,17 +154,17 @@ def test_its_steps_are_those_that_do_the_work(base: TorchModel, tmp_path: Path) 
 
 def test_a_configuration_is_checked_tower_by_tower() -> None:
     params = in_tower.Params(tower="vision", steps=({"keep_layers": [0, 3]},))
-    found = in_tower.step.resolve(params)
+    resolved = in_tower.step.resolve(params)
     config = {"vision_config": {"num_hidden_layers": 4}, "text_config": {"num_hidden_layers": 2}}
-    after = found.check(params, config)
+    after = resolved.check(params, config)
     assert after["vision_config"]["num_hidden_layers"] == 2
     assert after["text_config"]["num_hidden_layers"] == 2
     with pytest.raises(SuiteError, match="has blocks 0 to 1 at this step"):
-        found.check(params, after)
+        resolved.check(params, after)
 
 
 @pytest.mark.parametrize(
-    ("tower", "step", "told"),
+    ("tower", "step", "message"),
     [
         ("vision", {"int8_dynmic": {}}, r"steps\[0\]: .*Did you mean int8_dynamic\?"),
         (
@@ -192,8 +192,8 @@ def test_a_configuration_is_checked_tower_by_tower() -> None:
         "an ensemble",
     ],
 )
-def test_a_step_that_cannot_be_inside_is_named(tower: str, step: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_a_step_that_cannot_be_inside_is_named(tower: str, step: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         in_tower.Params(tower=tower, steps=(step,))  # type: ignore[arg-type]
 
 

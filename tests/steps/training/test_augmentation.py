@@ -32,9 +32,9 @@ def test_dropout_keeps_the_order_of_words_and_at_least_one() -> None:
 
 
 def test_swapping_keeps_the_words() -> None:
-    found = copies(copies=20, word_swap=0.5)
-    assert all(Counter(text) == Counter("a b c d e f g h") for text in found[::3])
-    assert any(text != "a b c d e f g h" for text in found[::3])
+    texts = copies(copies=20, word_swap=0.5)
+    assert all(Counter(text) == Counter("a b c d e f g h") for text in texts[::3])
+    assert any(text != "a b c d e f g h" for text in texts[::3])
 
 
 def test_masks_come_as_often_as_their_chance_says() -> None:

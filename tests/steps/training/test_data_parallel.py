@@ -29,9 +29,9 @@ def test_a_process_for_which_no_row_is_left_counts_for_nothing() -> None:
 
 
 def test_shares_are_of_answers_not_of_rows() -> None:
-    whole = torch.tensor([[0, 4, 5, 6], [0, 4, NO_ANSWER, NO_ANSWER]])
+    labels = torch.tensor([[0, 4, 5, 6], [0, 4, NO_ANSWER, NO_ANSWER]])
     objective = TokenObjective(shifted=True)
-    shares = [Workers(rank, 2).share(objective, whole, 2, whole[rank::2]) for rank in range(2)]
+    shares = [Workers(rank, 2).share(objective, labels, 2, labels[rank::2]) for rank in range(2)]
     assert shares == [0.75, 0.25]
 
 

@@ -85,13 +85,13 @@ class Pair:
     ) -> None:
         labels = ("neg", "pos")
         self.context = tiny_context(folder / "rows")
-        own = {"num_hidden_layers": 2} if architecture == "bert" else {"n_layers": 2}
+        sizes = {"num_hidden_layers": 2} if architecture == "bert" else {"n_layers": 2}
         small = write_tiny(
             folder / "small",
             architecture,
             seed=1,
             labels=labels,
-            **{**own, "initializer_range": 0.3, **(student or {})},
+            **{**sizes, "initializer_range": 0.3, **(student or {})},
         )
         self.student = load_tiny(small, self.context)
         self.teacher = load_tiny(
@@ -100,8 +100,8 @@ class Pair:
         self.rows = training_rows(self.student, self.context)
         self.teacher_rows = training_rows(self.teacher, self.context)
 
-    def loss(self, **given: Any) -> DistillationLoss:
-        params = Params(**given)
+    def loss(self, **options: Any) -> DistillationLoss:
+        params = Params(**options)
         return DistillationLoss(
             self.student, self.teacher, self.rows[0], self.teacher_rows[0], params, self.context
         )
@@ -130,8 +130,8 @@ def test_a_teachers_stored_and_fresh_answers_give_the_same_loss(tmp_path: Path) 
     for stored in (True, False, None):
         for inside in ([], matches):
             loss = DistillationLoss(*rows, matches=inside, stored=stored)
-            kept = stored or (stored is None and not inside)
-            assert ("memory map" in loss.source) == bool(kept)
+            mapped = stored or (stored is None and not inside)
+            assert ("memory map" in loss.source) == bool(mapped)
             values.append(pair.value(loss, [0, 9, 20]).item())
     assert values[::2] == pytest.approx([values[0]] * 3, abs=1e-5)
     assert values[1::2] == pytest.approx([values[1]] * 3, abs=1e-5)
@@ -149,8 +149,8 @@ def test_a_row_without_a_label_learns_from_the_teacher_alone(tmp_path: Path) -> 
     kl = ((theirs / 2).softmax(-1) * ((theirs / 2).log_softmax(-1) - (mine / 2).log_softmax(-1))).sum(-1) * 4
     entropy = -mine.log_softmax(-1)[0, labels[0]]
     expected = (0.8 * entropy + 0.2 * kl[0] + kl[1] + kl[2]) / 3
-    found = pair.loss(alpha=0.8)(pair.student.network, batch, labels, positions)
-    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    loss = pair.loss(alpha=0.8)(pair.student.network, batch, labels, positions)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
     alone = pair.loss(alpha=1.0)(pair.student.network, batch, torch.full((3,), UNLABELLED), positions)
     assert alone.item() == pytest.approx(kl.mean().item(), rel=1e-4)
 
@@ -167,9 +167,9 @@ def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(
     assert pair.rows[0].columns["input_ids"] != pair.teacher_rows[0].columns["input_ids"]
     pair.loss(hidden_weight=1.0)
     film = sum(vocabulary["film"] in row for row in pair.teacher_rows[0].columns["input_ids"])
-    told = describe_mismatch(pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0])
+    mismatch = describe_mismatch(pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0])
     assert film > 0
-    assert told == f"their tokenizers differ on {film} of 48 train rows"
+    assert mismatch == f"their tokenizers differ on {film} of 48 train rows"
 
 
 def test_the_parts_add_up_in_their_shares(tmp_path: Path) -> None:

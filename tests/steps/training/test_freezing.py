@@ -61,9 +61,9 @@ def test_frozen_weights_stay_and_have_no_optimiser_state(
     assert {name for name in before if name.startswith(("bert.encoder.layer.2.", "classifier"))} <= moved | {
         name for name in before if name.endswith("key.bias")
     }
-    held = sum(p.numel() for group in optimizers[0].param_groups for p in group["params"])
+    trained = sum(p.numel() for group in optimizers[0].param_groups for p in group["params"])
     free = sum(tensor.numel() for name, tensor in before.items() if not name.startswith(still))
-    assert held == free == context.log["trained_parameters"]
+    assert trained == free == context.log["trained_parameters"]
     assert all(p.requires_grad for p in model.network.parameters())
     assert not any(
         p.grad is not None for name, p in model.network.named_parameters() if name.startswith(still)
@@ -84,9 +84,9 @@ def test_of_gpt2_the_tables_alone_are_embeddings(tmp_path: Path) -> None:
     with with_frozen_layers(model.network, embeddings=True) as free:
         still = {name for name, p in model.network.named_parameters() if not p.requires_grad}
     assert still == {"transformer.wte.weight", "transformer.wpe.weight"}
-    own = dict(model.network.named_parameters())
-    assert free == sum(p.numel() for name, p in own.items() if name not in still)
-    assert all(p.requires_grad for p in own.values())
+    parameters = dict(model.network.named_parameters())
+    assert free == sum(p.numel() for name, p in parameters.items() if name not in still)
+    assert all(p.requires_grad for p in parameters.values())
 
 
 def test_what_was_frozen_before_stays_so(tmp_path: Path) -> None:

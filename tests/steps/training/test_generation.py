@@ -63,7 +63,9 @@ def test_a_short_prompt_is_continued_as_if_it_stood_alone(teacher: Any) -> None:
     greedy = Generate(tokens=5, top_k=1)
     ids = [[2, 5, 6, 7, 8], [2, 9]]
     together = continue_prompts(teacher.network, teacher.tokenizer, ids, greedy, seed=0)
-    alone = [continue_prompts(teacher.network, teacher.tokenizer, [one], greedy, seed=0)[0] for one in ids]
+    alone = [
+        continue_prompts(teacher.network, teacher.tokenizer, [prompt], greedy, seed=0)[0] for prompt in ids
+    ]
     assert together == alone
 
 
@@ -98,8 +100,8 @@ def test_more_tokens_than_the_model_has_positions_is_an_error(teacher: Any) -> N
 
 def test_a_model_of_few_positions_writes_shorter_texts(tmp_path: Path, context: Any) -> None:
     folder = write_tiny(tmp_path / "short", "gpt2", causal=True, n_positions=16)
-    one = compared(load_tiny(folder, context), folder, context.rows("selection"))
-    figures = written_figures(one, one)
+    side = compared(load_tiny(folder, context), folder, context.rows("selection"))
+    figures = written_figures(side, side)
     assert all(figure["variant"] is not None for figure in figures.values())
 
 
@@ -204,10 +206,10 @@ def compared(model: Any, folder: Path, rows: Any) -> Compared:
 
 
 def test_a_model_writes_as_varied_a_text_as_itself(folder: Path, teacher: Any, context: Any) -> None:
-    one = compared(teacher, folder, context.rows("selection"))
-    found = causal_lm.task.compare(PARAMS, one, one)
-    assert {name: figure["teacher"] for name, figure in found["figures"].items()} == {
-        name: figure["variant"] for name, figure in found["figures"].items()
+    side = compared(teacher, folder, context.rows("selection"))
+    comparison = causal_lm.task.compare(PARAMS, side, side)
+    assert {name: figure["teacher"] for name, figure in comparison["figures"].items()} == {
+        name: figure["variant"] for name, figure in comparison["figures"].items()
     }
 
 
@@ -216,7 +218,7 @@ def test_figures_are_missing_where_pytorch_runs_no_network(folder: Path, teacher
         def prepare(self, batch: Any) -> Any:
             return batch
 
-    one = compared(teacher, folder, context.rows("selection"))
-    figures = written_figures(one, Compared(Elsewhere(), one.encoded, folder, "cpu"))  # type: ignore[arg-type]
+    side = compared(teacher, folder, context.rows("selection"))
+    figures = written_figures(side, Compared(Elsewhere(), side.encoded, folder, "cpu"))  # type: ignore[arg-type]
     assert {figure["variant"] for figure in figures.values()} == {None}
     assert set(figures) == set(diversity([]))

@@ -92,8 +92,8 @@ def test_hidden_states_by_hand(tmp_path: Path) -> None:
     match = HiddenMatch(teacher, teacher, weight=1.0, mapping=(0, 0, 0, 0))
     values = {name: torch.zeros(1, 3, 2) for name in match.student}
     other = {match.teacher[0]: torch.tensor([[[1.0, 1.0], [3.0, 3.0], [1e6, 1e6]]])}
-    found = match(Outputs(values), Outputs(other), torch.tensor([[1, 1, 0]]))
-    assert found.item() == pytest.approx((1 + 1 + 9 + 9) / 4)
+    loss = match(Outputs(values), Outputs(other), torch.tensor([[1, 1, 0]]))
+    assert loss.item() == pytest.approx((1 + 1 + 9 + 9) / 4)
     cosine = HiddenMatch(teacher, teacher, weight=1.0, mapping=(0, 0, 0, 0), cosine=True)
     turned = {name: torch.tensor([[[1.0, 1.0], [3.0, -3.0], [7.0, 7.0]]]) for name in match.student}
     # the same direction, a right angle, padding: (0 + 1) / 2
@@ -109,31 +109,31 @@ def test_a_narrower_student_goes_through_its_projection(tmp_path: Path) -> None:
     weight = match.module.weight.detach()
     assert weight.shape == (32, 16)
     states, goal = torch.randn(2, 5, 16), torch.randn(2, 5, 32)
-    found = match(
+    loss = match(
         Outputs(dict.fromkeys(match.student, states)), Outputs(dict.fromkeys(match.teacher, goal)), MASK
     )
     expected = (((states @ weight.T - goal) ** 2).mean(-1) * MASK).sum() / MASK.sum()
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize("architecture", FAMILIES)
 def test_the_models_attention_maps_are_the_softmax_of_scores(tmp_path: Path, architecture: str) -> None:
-    one = model(tmp_path, architecture)
-    parts = [AttentionOutputs.of(one, block.attention) for block in blocks(one.network)]
-    one.network.set_attn_implementation("eager")
+    torch_model = model(tmp_path, architecture)
+    parts = [AttentionOutputs.of(torch_model, block.attention) for block in blocks(torch_model.network)]
+    torch_model.network.set_attn_implementation("eager")
     with (
         torch.no_grad(),
-        watch_outputs(one.network, [name for part in parts for name in part.names]) as outputs,
+        watch_outputs(torch_model.network, [name for part in parts for name in part.names]) as outputs,
     ):
-        maps = one.network(input_ids=IDS, attention_mask=MASK, output_attentions=True).attentions
+        maps = torch_model.network(input_ids=IDS, attention_mask=MASK, output_attentions=True).attentions
     assert len(maps) == 4
     assert parts[0].causal == (architecture in ("gpt2", "llama"))
     for part, expected in zip(parts, maps, strict=True):
         allowed = (MASK[:, None, None, :] == 1).expand_as(expected)
         allowed = allowed.tril() if part.causal else allowed
-        found = part.scores(outputs).masked_fill(~allowed, -1e9).softmax(-1)
+        attention = part.scores(outputs).masked_fill(~allowed, -1e9).softmax(-1)
         real = MASK.bool()[:, None, :, None].expand_as(expected)
-        torch.testing.assert_close(found[real], expected[real], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(attention[real], expected[real], atol=1e-5, rtol=1e-4)
 
 
 def test_another_number_of_heads_is_an_error_with_what_serves(tmp_path: Path) -> None:
@@ -168,9 +168,9 @@ def relation_by_numpy(student: Any, teacher: Any, mask: Any, heads: int, causal:
 def test_relations_are_those_of_numpy_for_widths_that_differ(causal: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(2, 5, width, generator=generator) for width in (8, 12))
-    found = relation_loss(student, teacher, MASK, heads=4, causal=causal).item()
+    loss = relation_loss(student, teacher, MASK, heads=4, causal=causal).item()
     expected = relation_by_numpy(student.numpy(), teacher.numpy(), MASK.numpy(), 4, causal)
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_relation_heads_and_block_that_do_not_fit_are_errors(tmp_path: Path) -> None:
@@ -198,11 +198,11 @@ def test_layers_are_mapped_as_asked() -> None:
 
 
 def test_hooks_are_gone_after_watching(tmp_path: Path) -> None:
-    one = model(tmp_path)
-    names = block_names(one.network)
-    before = [len(one.network.get_submodule(name)._forward_hooks) for name in names]
-    with watch_outputs(one.network, names) as outputs:
-        one.network(input_ids=IDS, attention_mask=MASK)
+    torch_model = model(tmp_path)
+    names = block_names(torch_model.network)
+    before = [len(torch_model.network.get_submodule(name)._forward_hooks) for name in names]
+    with watch_outputs(torch_model.network, names) as outputs:
+        torch_model.network(input_ids=IDS, attention_mask=MASK)
     assert list(outputs.values) == names
     assert outputs.values[names[0]].requires_grad
-    assert [len(one.network.get_submodule(name)._forward_hooks) for name in names] == before
+    assert [len(torch_model.network.get_submodule(name)._forward_hooks) for name in names] == before

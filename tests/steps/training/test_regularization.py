@@ -40,7 +40,7 @@ def test_blocks_are_left_out_in_training_by_their_chance(tmp_path: Path) -> None
     folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.3)
     network = load_tiny(folder, tiny_context(tmp_path / "rows")).network
     block = encoder_layers(network)[1]
-    kept = 0
+    runs = 0
     with torch.no_grad(), with_regularization(network, dropout=0.0, layer_drop=0.25):
         expected = network(**INPUTS).logits
         torch.testing.assert_close(network(**INPUTS).logits, expected)  # evaluation leaves nothing out
@@ -50,9 +50,9 @@ def test_blocks_are_left_out_in_training_by_their_chance(tmp_path: Path) -> None
         for _ in range(400):
             output = block(hidden)
             output = output[0] if isinstance(output, tuple) else output
-            kept += not torch.equal(output, hidden)
+            runs += not torch.equal(output, hidden)
         network.eval()
-    assert kept / 400 == pytest.approx(0.75, abs=0.06)
+    assert runs / 400 == pytest.approx(0.75, abs=0.06)
     assert not block._forward_hooks
 
 

@@ -54,16 +54,16 @@ def teacher(tmp_path: Path, context: BuildContext) -> Any:
 
 def test_answers_are_those_of_any_batch_and_read_by_memory_map(teacher: Any, context: BuildContext) -> None:
     encoded, _ = training_rows(teacher, context)
-    found = teacher_answers(teacher, encoded, None, ClassObjective(), context, precision="float32")
-    assert isinstance(found.values, np.memmap)
-    assert context.scratch in Path(str(found.values.filename)).parents
-    assert found.values.shape == (48, 2)
-    assert found.source == "computed once, read by memory map"
+    answers = teacher_answers(teacher, encoded, None, ClassObjective(), context, precision="float32")
+    assert isinstance(answers.values, np.memmap)
+    assert context.scratch in Path(str(answers.values.filename)).parents
+    assert answers.values.shape == (48, 2)
+    assert answers.source == "computed once, read by memory map"
     for positions in ([7, 0, 30], [5]):
         batch = {k: torch.from_numpy(v) for k, v in encoded.batch(positions).items()}
         with torch.no_grad():
             expected = teacher.network(**batch).logits
-        torch.testing.assert_close(torch.from_numpy(found.of(positions)), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(torch.from_numpy(answers.of(positions)), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture
@@ -77,12 +77,12 @@ def in_both(teacher: Any, context: BuildContext, tmp_path: Path) -> tuple[list[A
     store = Store(tmp_path / "store")
     context.share = SharedBySteps(store, {"teacher": "a"})
     encoded, _ = training_rows(teacher, context)
-    found = [
+    versions = [
         teacher_answers(teacher, encoded, None, ClassObjective(), context, precision=precision)
         for precision in ("auto", "float32")
     ]
-    folders = [Path(str(one.values.filename)).parent for one in found]
-    return found, [json.loads((folder / "manifest.json").read_text())["precision"] for folder in folders]
+    folders = [Path(str(version.values.filename)).parent for version in versions]
+    return versions, [json.loads((folder / "manifest.json").read_text())["precision"] for folder in folders]
 
 
 @pytest.mark.usefixtures("bfloat16")
@@ -138,10 +138,10 @@ def test_of_tokens_those_that_count_are_kept_row_by_row(context: BuildContext) -
     encoded = EncodedTexts({"input_ids": ids}, {"input_ids": 0}, "right", np.asarray([3, 1, 4]))
     labels = [[0, NO_ANSWER, 1], [0], [NO_ANSWER, 1, 1, NO_ANSWER]]
     targets, objective = TokenTargets(labels, side="right"), TokenObjective(shifted=False)
-    found = teacher_answers(Tokens(), encoded, targets, objective, context)
-    assert found.starts.tolist() == [0, 2, 3, 5]
-    assert found.of([2, 0])[:, 0].tolist() == [6, 7, 1, 3]
-    assert found.of([1]).tolist() == [[4, 40]]
+    answers = teacher_answers(Tokens(), encoded, targets, objective, context)
+    assert answers.starts.tolist() == [0, 2, 3, 5]
+    assert answers.of([2, 0])[:, 0].tolist() == [6, 7, 1, 3]
+    assert answers.of([1]).tolist() == [[4, 40]]
     assert stored_bytes(Tokens(), encoded, targets, objective, "cpu") == 5 * 2 * 4
     shifted = teacher_answers(Tokens(), encoded, targets, TokenObjective(shifted=True), context)
     assert shifted.of([0, 1, 2])[:, 0].tolist() == [2, 5, 6]  # what stands before a token that counts
@@ -157,8 +157,8 @@ def test_the_same_inputs_are_found_again_and_others_are_not(
     def source(rows: Any = encoded) -> str:
         return teacher_answers(teacher, rows, None, ClassObjective(), context).source
 
-    computed, taken = module.COMPUTED, module.TAKEN
-    assert [source(), source()] == [computed, taken]
+    computed, reused = module.COMPUTED, module.TAKEN
+    assert [source(), source()] == [computed, reused]
     assert source(encoded.take(range(47))) == computed
     assert source(encoded.take([1, 0, *range(2, 48)])) == computed  # the same texts in another order
     changed = encoded.take(range(48))
@@ -171,9 +171,9 @@ def test_the_same_inputs_are_found_again_and_others_are_not(
 
 def test_answers_of_a_step_without_a_store_are_its_own(teacher: Any, context: BuildContext) -> None:
     encoded, _ = training_rows(teacher, context)
-    both = [teacher_answers(teacher, encoded, None, ClassObjective(), context) for _ in range(2)]
-    assert [one.source for one in both] == [module.COMPUTED] * 2
-    np.testing.assert_array_equal(both[0].values, both[1].values)
+    versions = [teacher_answers(teacher, encoded, None, ClassObjective(), context) for _ in range(2)]
+    assert [version.source for version in versions] == [module.COMPUTED] * 2
+    np.testing.assert_array_equal(versions[0].values, versions[1].values)
 
 
 def test_labels_that_are_missing_are_seen() -> None:
@@ -195,8 +195,8 @@ def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, contex
     batch = {k: torch.from_numpy(v) for k, v in data[0].batch([0, 1, 2]).items()}
     labels = torch.from_numpy(np.asarray(data[1])[:3])
 
-    def value(targets: Any, **given: Any) -> float:
-        rows = (student, teacher, data[0], data[0], Params(precision="float32", **given), context)
+    def value(targets: Any, **options: Any) -> float:
+        rows = (student, teacher, data[0], data[0], Params(precision="float32", **options), context)
         loss = DistillationLoss(*rows, targets=targets)
         with torch.no_grad():
             return float(loss(student.network, batch, labels, [0, 1, 2]))
@@ -206,15 +206,15 @@ def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, contex
     assert context.log["teacher_logits"] == "not needed: all is learnt by labels"
     assert without == value(None, alpha=1.0)
     assert len(calls) == 1  # one batch of 48 rows
-    for given, targets in (
+    for options, targets in (
         ({"alpha": 1.0, "mse_weight": 0.1}, data[1]),
         ({"alpha": 1.0, "hidden_weight": 0.1}, data[1]),
         ({"alpha": 0.9}, data[1]),
         ({"alpha": 1.0}, np.append(np.asarray(data[1])[:-1], UNLABELLED)),
     ):
         before = len(calls)
-        value(targets, **given)
-        assert len(calls) == before + 1, given
+        value(targets, **options)
+        assert len(calls) == before + 1, options
 
 
 def test_token_answers_past_the_limit_are_computed_live(
@@ -252,8 +252,8 @@ def test_students_share_a_teachers_answers_and_are_as_without(tmp_path: Path) ->
         text = VARIANTS.format(options=f"{options}, stored_logits = {stored}")
         run = tiny_run(tmp_path, store=f"store-{stored}", **{"[variants]\n": text})
         built = [run.build(name).artifact for name in ("one", "two")]
-        logs.append([one.manifest["log"] for one in built])
-        weights.append([one.load("cpu").network.state_dict() for one in built])
+        logs.append([artifact.manifest["log"] for artifact in built])
+        weights.append([artifact.load("cpu").network.state_dict() for artifact in built])
     assert [log["teacher_logits"] for log in logs[0]] == [module.COMPUTED, module.TAKEN]
     assert [log["teacher_logits"] for log in logs[1]] == ["computed beside the student"] * 2
     assert all("teacher" in log["seconds"] for log in logs[0])
@@ -288,5 +288,5 @@ def test_the_processes_of_a_step_compute_the_answers_once(tmp_path: Path) -> Non
 
 
 def test_answers_given_by_hand_are_one_a_row() -> None:
-    given = Answers.one_a_row(np.asarray([[1, 2], [3, 4], [5, 6]], dtype=np.float32))
-    assert given.of([2, 0, 0]).tolist() == [[5, 6], [1, 2], [1, 2]]
+    answers = Answers.one_a_row(np.asarray([[1, 2], [3, 4], [5, 6]], dtype=np.float32))
+    assert answers.of([2, 0, 0]).tolist() == [[5, 6], [1, 2], [1, 2]]

@@ -63,8 +63,8 @@ class Ensemble:
             write_tiny(folder / f"teacher-{i}", "bert", seed=i, labels=LABELS, initializer_range=0.3)
             for i in range(teachers - 1)
         ]
-        given = {"labels": LABELS, "initializer_range": 0.3, **last}
-        folders.append(write_tiny(folder / "last", "bert", seed=teachers, **given))
+        options = {"labels": LABELS, "initializer_range": 0.3, **last}
+        folders.append(write_tiny(folder / "last", "bert", seed=teachers, **options))
         self.loads: list[int] = []
 
         def loading(number: int) -> Any:
@@ -78,21 +78,21 @@ class Ensemble:
         self.context.more_teachers = tuple(MoreTeacher(loading(i)) for i in range(1, teachers))
         small = write_tiny(folder / "small", "bert", seed=9, labels=LABELS, num_hidden_layers=1)
         self.student = load_tiny(small, self.context)
-        self.teachers = [load_tiny(one, self.context) for one in folders]
+        self.teachers = [load_tiny(path, self.context) for path in folders]
 
     def logits(self, model: Any) -> torch.Tensor:
         encoded, _ = training_rows(model, self.context)
         batch = encoded.batch(range(len(encoded.lengths)))
         with torch.no_grad():
-            found = model.network.eval()(**{k: torch.from_numpy(v) for k, v in batch.items()}).logits
-        return found  # type: ignore[no-any-return]
+            scores = model.network.eval()(**{k: torch.from_numpy(v) for k, v in batch.items()}).logits
+        return scores  # type: ignore[no-any-return]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("teachers", [2, 3])
 def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, teachers: int) -> None:
     ensemble = Ensemble(tmp_path, teachers, hidden_size=16, intermediate_size=32)
-    each = [ensemble.logits(one) for one in ensemble.teachers]
+    each = [ensemble.logits(teacher) for teacher in ensemble.teachers]
     mean = torch.stack(each).mean(0)
     names = tuple(f"teacher-{i}" for i in range(1, teachers))
     # alpha = 0 and squared error of logits: nothing but the mean is learnt
@@ -109,7 +109,7 @@ def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, t
     distill.step.apply(ensemble.student, options, ensemble.context)
     learnt = ensemble.logits(ensemble.student)
     to_mean = float((learnt - mean).square().mean())
-    assert to_mean < 0.5 * min(float((learnt - one).square().mean()) for one in each)
+    assert to_mean < 0.5 * min(float((learnt - scores).square().mean()) for scores in each)
     log = ensemble.context.log
     assert log["more_teachers"] == list(names)
     assert (
@@ -163,7 +163,7 @@ def test_a_teacher_with_more_outputs_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"more_teachers": ("teacher",)}, '"teacher" was given twice'),
         ({"more_teachers": ("a", "b", "a")}, '"a" was given twice'),
@@ -172,9 +172,9 @@ def test_a_teacher_with_more_outputs_is_refused(tmp_path: Path) -> None:
         ({"more_teachers": ("a b",)}, "more_teachers"),
     ],
 )
-def test_names_that_make_no_ensemble_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        distill.Params(**given)
+def test_names_that_make_no_ensemble_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        distill.Params(**options)
 
 
 def test_of_labels_alone_no_teacher_is_asked(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     rows = DistillationRows(student, teachers[0], distill.Params(), context)
     data, teacher_encoded = rows.labelled_rows(student), rows.read_by(teachers[0])
     objective = objective_of(context.task, context.task_params)
-    found = ensemble_answers(
+    answers = ensemble_answers(
         Teaching(
             student, data, teachers[0], teacher_encoded, rows, ("second",), context, precision="float32"
         ),
@@ -237,9 +237,9 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     )
     batch = {name: torch.from_numpy(values) for name, values in teacher_encoded.batch([5, 3]).items()}
     with torch.no_grad():
-        mean = sum(one.network.eval()(**batch).logits for one in teachers) / 2
+        mean = sum(teacher.network.eval()(**batch).logits for teacher in teachers) / 2
     flat, _ = objective.flat(mean, torch.from_numpy(np.asarray(data[1][[5, 3]])))
-    np.testing.assert_allclose(found.of([5, 3]), flat.numpy(), atol=1e-5)
+    np.testing.assert_allclose(answers.of([5, 3]), flat.numpy(), atol=1e-5)
 
 
 def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:
@@ -299,17 +299,17 @@ def test_whom_rows_are_asked_of_is_one_model() -> None:
 
 
 def test_each_further_teachers_context_is_separate_when_shared(tmp_path: Path) -> None:
-    asked: list[str] = []
+    kinds: list[str] = []
 
     def share(kind: str, key: Any, fill: Any) -> Any:  # noqa: ARG001
-        asked.append(kind)
+        kinds.append(kind)
         return Path(kind), True
 
     context = tiny_context(tmp_path)
     context.more_teachers = (MoreTeacher(lambda: "second", share),)
-    [own] = context.of_more_teachers()
-    assert own.load_teacher() == "second"
-    assert own.shared_folder("answers", {}, lambda _: {}) == (Path("answers"), True)
-    assert asked == ["answers"]
-    assert own.log is context.log
-    assert own.more_teachers == ()
+    [further] = context.of_more_teachers()
+    assert further.load_teacher() == "second"
+    assert further.shared_folder("answers", {}, lambda _: {}) == (Path("answers"), True)
+    assert kinds == ["answers"]
+    assert further.log is context.log
+    assert further.more_teachers == ()

@@ -36,17 +36,17 @@ def hub(tmp_path: Path) -> Path:
     )
 
 
-def params(**given: Any) -> TrainingParams:
-    return TrainingParams(**{"learning_rate": 3e-3, "batch_size": 16, "precision": "float32", **given})
+def params(**options: Any) -> TrainingParams:
+    return TrainingParams(**{"learning_rate": 3e-3, "batch_size": 16, "precision": "float32", **options})
 
 
 def trained(
-    hub: Path, seed: int = 0, loss: Any = None, hooks: Any = (), **given: Any
+    hub: Path, seed: int = 0, loss: Any = None, hooks: Any = (), **options: Any
 ) -> tuple[Any, BuildContext]:
     context = tiny_context(hub.parent / "rows", seed=seed)
     model = load_tiny(hub, context)
     selection, data = labelled_rows(model, "selection", context), training_rows(model, context)
-    train(model, data, params(**given), context, selection=selection, loss=loss, hooks=hooks)
+    train(model, data, params(**options), context, selection=selection, loss=loss, hooks=hooks)
     return model, context
 
 
@@ -187,8 +187,8 @@ def test_the_epoch_that_is_best_on_selection_is_kept(
 ) -> None:
     model, log, states = best_of(monkeypatch, hub, accuracies)
     assert log.get("best_epoch", len(accuracies)) == best
-    kept = weights(model)
-    assert all(torch.equal(kept[name], tensor) for name, tensor in states[best - 1].items())
+    restored = weights(model)
+    assert all(torch.equal(restored[name], tensor) for name, tensor in states[best - 1].items())
 
 
 def test_without_keep_best_the_last_epoch_stays(monkeypatch: pytest.MonkeyPatch, hub: Path) -> None:
@@ -277,7 +277,7 @@ def test_batches_have_rows_of_like_length_and_log_the_padding(hub: Path) -> None
     assert len(set(lengths.tolist())) > 4
     draws = np.random.default_rng(0)
     batches = [draws.permutation(lengths).reshape(-1, 2) for _ in range(20)]
-    shares = [1 - one.sum() / (one.max(axis=1).sum() * 2) for one in batches]
+    shares = [1 - batch.sum() / (batch.max(axis=1).sum() * 2) for batch in batches]
     assert 0 < context.log["padding"] < 0.7 * np.mean(shares)
 
 

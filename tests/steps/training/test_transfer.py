@@ -128,7 +128,7 @@ def silent(texts: list[str]) -> list[str | None]:
     return [None for _ in texts]
 
 
-def whole(texts: list[str]) -> str:
+def join_texts(texts: list[str]) -> str:
     return " ".join(texts)
 
 
@@ -160,14 +160,14 @@ def test_a_translator_may_stand_beside_changed_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("short", "gave 47 texts for 48, expected one for each"),
         ("silent", "gave NoneType for text 0, expected str"),
-        ("whole", "gave str back, expected a list of strings"),
+        ("join_texts", "gave str back, expected a list of strings"),
     ],
 )
-def test_a_translator_that_loses_rows_is_told(tmp_path: Path, name: str, said: str) -> None:
+def test_a_translator_that_loses_rows_is_told(tmp_path: Path, name: str, message: str) -> None:
     params = TransferParams(augment=Augment(translator=f"{__name__}:{name}"))
-    with pytest.raises(BuildError, match=said):
+    with pytest.raises(BuildError, match=message):
         transfer_rows(params, tiny_context(tmp_path), tokenizer=TOKENIZER)

@@ -32,28 +32,28 @@ def pooled(folder: Path, text: str, how: str) -> torch.Tensor:
 
 
 def test_they_are_cosines_of_mean_vectors_from_0_to_1(folder: Path) -> None:
-    found = similarities(folder, ANSWERS, OTHERS)
-    assert found[1] == 1
+    cosines = similarities(folder, ANSWERS, OTHERS)
+    assert cosines[1] == 1
     for place in (0, 2, 3):
-        one, other = (pooled(folder, texts[place], "mean") for texts in (ANSWERS, OTHERS))
-        assert found[place] == pytest.approx(max(0.0, float(one @ other)), abs=1e-5)
-    assert 0 <= found.min() <= found.max() == 1
+        vector, other = (pooled(folder, texts[place], "mean") for texts in (ANSWERS, OTHERS))
+        assert cosines[place] == pytest.approx(max(0.0, float(vector @ other)), abs=1e-5)
+    assert 0 <= cosines.min() <= cosines.max() == 1
 
 
 def test_the_folder_says_how_tokens_are_pooled(folder: Path, tmp_path: Path) -> None:
     import shutil
 
-    own = shutil.copytree(folder, tmp_path / "cls")
+    encoder = shutil.copytree(folder, tmp_path / "cls")
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
     ]
-    (own / "modules.json").write_text(json.dumps(modules))
-    (own / "1_Pooling").mkdir()
-    (own / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
-    one, other = (pooled(own, texts[3], "cls") for texts in (ANSWERS, OTHERS))
-    assert similarities(own, ANSWERS[3:], OTHERS[3:])[0] == pytest.approx(
-        max(0.0, float(one @ other)), abs=1e-5
+    (encoder / "modules.json").write_text(json.dumps(modules))
+    (encoder / "1_Pooling").mkdir()
+    (encoder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    vector, other = (pooled(encoder, texts[3], "cls") for texts in (ANSWERS, OTHERS))
+    assert similarities(encoder, ANSWERS[3:], OTHERS[3:])[0] == pytest.approx(
+        max(0.0, float(vector @ other)), abs=1e-5
     )
 
 
@@ -66,10 +66,11 @@ def test_a_folder_without_weights_of_the_encoder_is_refused(folder: Path, tmp_pa
 
     from safetensors.torch import load_file, save_file
 
-    own = shutil.copytree(folder, tmp_path / "broken")
-    weights = load_file(own / "model.safetensors")
+    encoder = shutil.copytree(folder, tmp_path / "broken")
+    weights = load_file(encoder / "model.safetensors")
     save_file(
-        {name: one for name, one in weights.items() if "layer.1." not in name}, own / "model.safetensors"
+        {name: tensor for name, tensor in weights.items() if "layer.1." not in name},
+        encoder / "model.safetensors",
     )
     with pytest.raises(MeasureError, match=r"no weights of encoder\.layer\.1"):
-        similarities(own, ["good"], ["bad"])
+        similarities(encoder, ["good"], ["bad"])

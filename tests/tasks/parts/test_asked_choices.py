@@ -27,10 +27,10 @@ def predictor(url: str) -> EndpointPredictor:
 
 def test_a_choice_has_the_scores_of_its_own_tokens() -> None:
     with serving() as server:
-        found = ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8))
+        scores = ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8))
         assert server.asked.total() == 2 + 5  # each context once
         body = server.bodies[0]
-    np.testing.assert_allclose(found, SCORES)
+    np.testing.assert_allclose(scores, SCORES)
     assert {key: body[key] for key in ("echo", "logprobs", "max_tokens")} == {
         "echo": True,
         "logprobs": 1,
@@ -47,13 +47,13 @@ def test_a_server_without_log_probabilities_is_refused() -> None:
 
 
 def test_the_next_run_asks_only_failed_requests_again(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
+    reply_file = tmp_path / "kept"
     with serving(lambda prompt, _: "status 500" if "pair" in prompt else "answer") as server:
         with pytest.raises(MeasureError, match=r"1 of 7 requests failed: status 500.* run again"):
-            ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8, reply_file=kept))
+            ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8, reply_file=reply_file))
         server.plan = lambda _prompt, _came: "answer"
         server.asked.clear()
-        found = ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8, reply_file=kept))
+        scores = ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8, reply_file=reply_file))
         assert dict(server.asked) == {"one and one is a pair": 1}
-    np.testing.assert_allclose(found, SCORES)
-    assert len([line for line in kept.read_text().splitlines() if line and json.loads(line)]) == 8
+    np.testing.assert_allclose(scores, SCORES)
+    assert len([line for line in reply_file.read_text().splitlines() if line and json.loads(line)]) == 8

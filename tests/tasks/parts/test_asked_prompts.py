@@ -28,13 +28,13 @@ from slimgate.tasks.parts.asked_prompts import ask_for_answers, asked_prompts, t
 HOW = Writing(max_new_tokens=4)
 
 
-def ask(url: str, rows: int, *, kept: Path | None = None, repeats: int = 1, **options: Any) -> Any:
+def ask(url: str, rows: int, *, reply_file: Path | None = None, repeats: int = 1, **options: Any) -> Any:
     endpoint = {"url": url, "model": "m", "retries": 0, "timeout": 10.0, **options}
     prompts = asked_prompts(
         [f"word{row}" for row in range(rows)], [str(row) for row in range(rows)], chat=False
     )
     predictor = EndpointPredictor(EndpointTable.model_validate(endpoint))
-    return ask_for_answers(predictor, prompts, HOW, AnswerPlan(1, reply_file=kept), repeats=repeats)
+    return ask_for_answers(predictor, prompts, HOW, AnswerPlan(1, reply_file=reply_file), repeats=repeats)
 
 
 def number(prompt: str) -> int:
@@ -51,12 +51,16 @@ def test_200_requests_at_a_server_that_fails_are_counted_exactly() -> None:
         return "cut" if place % 100 == 77 else "answer"
 
     with serving(plan) as server:
-        found = ask(server.url, 200, retries=1, timeout=HANG_SECONDS / 3, concurrency=16)
-    answers = [one for (one,) in found]
-    kinds = Counter("failed" if one.failed else "ended" if one.ended else "cut" for one in answers)
+        rows = ask(server.url, 200, retries=1, timeout=HANG_SECONDS / 3, concurrency=16)
+    answers = [answer for (answer,) in rows]
+    kinds = Counter("failed" if answer.failed else "ended" if answer.ended else "cut" for answer in answers)
     assert kinds == {"ended": 196, "cut": 2, "failed": 2}
-    assert [row for row, one in enumerate(answers) if one.failed] == [3, 23]
-    assert all(one.text == f"word{row}" for row, one in enumerate(answers) if one.ended and not one.failed)
+    assert [row for row, answer in enumerate(answers) if answer.failed] == [3, 23]
+    assert all(
+        answer.text == f"word{row}"
+        for row, answer in enumerate(answers)
+        if answer.ended and not answer.failed
+    )
     assert answers[77].text == "w"
     assert server.most_at_once <= 16 + 2  # a request that hangs is given up before its server notices
     twice = {prompt for prompt, count in server.asked.items() if count == 2}
@@ -66,45 +70,49 @@ def test_200_requests_at_a_server_that_fails_are_counted_exactly() -> None:
 @pytest.mark.parametrize("fault", ["status 400", "no json", "drop", "hang"])
 def test_a_request_that_fails_for_good_is_an_answer_that_failed(fault: str) -> None:
     with serving(lambda prompt, _: fault if prompt == "word1" else "answer") as server:
-        found = ask(server.url, 3, timeout=HANG_SECONDS / 3)
-    assert [one.failed for (one,) in found] == [False, True, False]
+        rows = ask(server.url, 3, timeout=HANG_SECONDS / 3)
+    assert [answer.failed for (answer,) in rows] == [False, True, False]
 
 
 def test_a_run_that_is_stopped_asks_only_what_was_not_answered(tmp_path: Path) -> None:
-    kept = tmp_path / "unfinished/one.jsonl"
+    reply_file = tmp_path / "unfinished/one.jsonl"
     with serving(lambda prompt, _: "status 401" if number(prompt) >= 6 else "answer") as server:
         with pytest.raises(MeasureError, match="status 401"):
-            ask(server.url, 10, kept=kept, concurrency=1)
+            ask(server.url, 10, reply_file=reply_file, concurrency=1)
         assert sorted(server.asked) == [f"word{row}" for row in range(7)]
-    with kept.open("a") as stream:
+    with reply_file.open("a") as stream:
         stream.write('{"key": "6#0", "text": "wo')  # the process was killed in the middle of a line
     with serving() as server:
-        found = ask(server.url, 10, kept=kept)
+        rows = ask(server.url, 10, reply_file=reply_file)
         assert sorted(server.asked) == [f"word{row}" for row in range(6, 10)]
-    assert [one.text for (one,) in found] == [f"word{row}" for row in range(10)]
-    assert not any(one.failed for (one,) in found)
+    assert [answer.text for (answer,) in rows] == [f"word{row}" for row in range(10)]
+    assert not any(answer.failed for (answer,) in rows)
 
 
 def test_what_failed_is_asked_again_by_the_next_run(tmp_path: Path) -> None:
-    kept = tmp_path / "one.jsonl"
+    reply_file = tmp_path / "one.jsonl"
     with serving(lambda prompt, _: "status 500" if prompt == "word1" else "answer") as server:
-        assert [one.failed for (one,) in ask(server.url, 3, kept=kept)] == [False, True, False]
+        assert [answer.failed for (answer,) in ask(server.url, 3, reply_file=reply_file)] == [
+            False,
+            True,
+            False,
+        ]
     with serving() as server:
-        assert not any(one.failed for (one,) in ask(server.url, 3, kept=kept))
+        assert not any(answer.failed for (answer,) in ask(server.url, 3, reply_file=reply_file))
         assert dict(server.asked) == {"word1": 1}
 
 
 def test_a_lost_server_ends_the_run_unless_it_comes_back(tmp_path: Path) -> None:
-    kept = tmp_path / "one.jsonl"
+    reply_file = tmp_path / "one.jsonl"
     with serving() as server:
         port = server.server_address[1]
-        ask(server.url, 4, kept=kept)
+        ask(server.url, 4, reply_file=reply_file)
     with pytest.raises(MeasureError, match=r"connection failed .*run again when it is there"):
-        ask(f"http://127.0.0.1:{port}/v1", 100, kept=kept)
+        ask(f"http://127.0.0.1:{port}/v1", 100, reply_file=reply_file)
     with serving(port=port) as server:
-        found = ask(server.url, 100, kept=kept)
+        rows = ask(server.url, 100, reply_file=reply_file)
         assert len(server.asked) == 96
-    assert [one.text for (one,) in found] == [f"word{row}" for row in range(100)]
+    assert [answer.text for (answer,) in rows] == [f"word{row}" for row in range(100)]
 
 
 def test_a_server_that_refuses_requests_is_not_lost() -> None:
@@ -112,8 +120,8 @@ def test_a_server_that_refuses_requests_is_not_lost() -> None:
         return "answer" if prompt == "word39" else "drop" if number(prompt) % 2 else "status 400"
 
     with serving(plan) as server:
-        found = ask(server.url, 40, concurrency=1)
-    assert [row for row, (one,) in enumerate(found) if not one.failed] == [39]
+        rows = ask(server.url, 40, concurrency=1)
+    assert [row for row, (answer,) in enumerate(rows) if not answer.failed] == [39]
 
 
 def test_a_server_on_which_every_request_fails_is_an_error() -> None:
@@ -129,28 +137,28 @@ def test_a_run_that_is_killed_keeps_its_answers(tmp_path: Path) -> None:
         import sys; from pathlib import Path
         sys.path.insert(0, "tests")
         from tasks.parts.test_asked_prompts import ask
-        ask(sys.argv[1], 40, kept=Path(sys.argv[2]), concurrency=1)
+        ask(sys.argv[1], 40, reply_file=Path(sys.argv[2]), concurrency=1)
     """)
-    kept = tmp_path / "one.jsonl"
+    reply_file = tmp_path / "one.jsonl"
 
     def slow(_prompt: str, _came: int) -> str:
         time.sleep(0.05)
         return "answer"
 
     with serving(slow) as server:
-        command = [sys.executable, "-c", program, server.url, str(kept)]
+        command = [sys.executable, "-c", program, server.url, str(reply_file)]
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
         until = time.monotonic() + 60
-        while not kept.exists() or len(kept.read_text().split("\n")) < 8:
+        while not reply_file.exists() or len(reply_file.read_text().split("\n")) < 8:
             assert time.monotonic() < until
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        before = sum(bool(line) for line in kept.read_text().splitlines())
+        before = sum(bool(line) for line in reply_file.read_text().splitlines())
     with serving() as server:
-        found = ask(server.url, 40, kept=kept)
+        rows = ask(server.url, 40, reply_file=reply_file)
         assert 40 - before <= len(server.asked) <= 40 - before + 1
-    assert [one.text for (one,) in found] == [f"word{row}" for row in range(40)]
+    assert [answer.text for (answer,) in rows] == [f"word{row}" for row in range(40)]
 
 
 def test_the_key_is_sent_and_never_told(
@@ -160,18 +168,18 @@ def test_the_key_is_sent_and_never_told(
     monkeypatch.setenv("OPENAI_API_KEY", "other-5309")
     monkeypatch.setenv("OPENAI_ADMIN_KEY", "other-5309")
     with serving(lambda prompt, _: "status 400" if prompt == "word1" else "answer") as server:
-        ask(server.url, 3, kept=tmp_path / "one.jsonl", key_env="MY_KEY")
+        ask(server.url, 3, reply_file=tmp_path / "one.jsonl", key_env="MY_KEY")
         assert {headers["authorization"] for headers in server.headers} == {"Bearer secret-5309"}
-    kept = (tmp_path / "one.jsonl").read_text()
-    assert "refused, Bearer ***" in kept
+    replies = (tmp_path / "one.jsonl").read_text()
+    assert "refused, Bearer ***" in replies
     with serving(lambda *_: "status 401") as server:
         with pytest.raises(MeasureError) as raised:
             ask(server.url, 3, key_env="MY_KEY")
-        told = "".join([str(raised.value), kept, *capfd.readouterr()])
+        messages = "".join([str(raised.value), replies, *capfd.readouterr()])
         with pytest.raises(MeasureError) as ask_without_key:
             ask(server.url, 3)
         assert "other-5309" not in json.dumps(server.headers)
-    assert "5309" not in told + str(ask_without_key.value)
+    assert "5309" not in messages + str(ask_without_key.value)
     params = EndpointTable(url="http://localhost/v1", model="m", key_env="MY_KEY")
     assert "5309" not in repr(params) + params.model_dump_json()
 
@@ -210,8 +218,8 @@ def test_a_redirect_that_loses_the_prompt_names_its_url(
 
 
 def test_a_redirect_that_keeps_the_prompt_is_followed() -> None:
-    with serving() as there, serving(lambda *_: f"status 308 Location: {there.url}/completions") as server:
-        assert [one.text for (one,) in ask(server.url, 1)] == ["word0"]
+    with serving() as target, serving(lambda *_: f"status 308 Location: {target.url}/completions") as server:
+        assert [answer.text for (answer,) in ask(server.url, 1)] == ["word0"]
 
 
 def test_a_key_that_is_not_set_is_named() -> None:
@@ -230,10 +238,10 @@ def test_messages_go_to_chat_and_texts_to_completions() -> None:
     prompts = asked_prompts(["one", [{"role": "user", "content": "two"}]], ["a", "b"], chat=False)
     with serving() as server:
         predictor = EndpointPredictor(EndpointTable(url=server.url, model="m", concurrency=1))
-        found = ask_for_answers(predictor, prompts, Writing(4, 0.7, 5, ("\n",)), AnswerPlan(1), repeats=2)
-    assert [[one.text for one in row] for row in found] == [["one", "one"], ["two", "two"]]
-    asked = [(body["path"], body["seed"]) for body in server.bodies]
-    assert asked == [(f"/v1/{kind}completions", seed) for kind in ("", "chat/") for seed in (5, 6)]
+        rows = ask_for_answers(predictor, prompts, Writing(4, 0.7, 5, ("\n",)), AnswerPlan(1), repeats=2)
+    assert [[answer.text for answer in row] for row in rows] == [["one", "one"], ["two", "two"]]
+    requests = [(body["path"], body["seed"]) for body in server.bodies]
+    assert requests == [(f"/v1/{kind}completions", seed) for kind in ("", "chat/") for seed in (5, 6)]
     common = {"max_tokens": 4, "temperature": 0.7, "stop": ["\n"], "model": "m"}
     assert all(body.items() >= common.items() for body in server.bodies)
 
@@ -257,11 +265,11 @@ def start_faulty(port: int) -> subprocess.Popen[bytes]:
 
 @pytest.mark.slow
 def test_1000_requests_survive_faults_and_a_killed_server(tmp_path: Path) -> None:
-    kept, port = tmp_path / "kept.jsonl", free_port()
+    reply_file, port = tmp_path / "kept.jsonl", free_port()
     servers = [start_faulty(port)]
 
     def kill_once() -> None:
-        while not kept.exists() or len(kept.read_bytes().splitlines()) < 300:
+        while not reply_file.exists() or len(reply_file.read_bytes().splitlines()) < 300:
             time.sleep(0.02)
         servers[0].kill()
         servers[0].wait()
@@ -271,10 +279,10 @@ def test_1000_requests_survive_faults_and_a_killed_server(tmp_path: Path) -> Non
     killer = threading.Thread(target=kill_once)
     killer.start()
     try:
-        found = ask(
+        rows = ask(
             f"http://127.0.0.1:{port}/v1",
             1000,
-            kept=kept,
+            reply_file=reply_file,
             concurrency=32,
             retries=6,
             timeout=HANG_SECONDS * 0.9,
@@ -284,11 +292,15 @@ def test_1000_requests_survive_faults_and_a_killed_server(tmp_path: Path) -> Non
         for server in servers:
             server.kill()
             server.wait()
-    answers = [one for (one,) in found]
-    kinds = Counter("failed" if one.failed else "ended" if one.ended else "cut" for one in answers)
+    answers = [answer for (answer,) in rows]
+    kinds = Counter("failed" if answer.failed else "ended" if answer.ended else "cut" for answer in answers)
     assert kinds == {"ended": 980, "cut": 10, "failed": 10}
-    assert [row for row, one in enumerate(answers) if one.failed] == list(range(3, 1000, 100))
-    assert [row for row, one in enumerate(answers) if not one.ended] == list(range(2, 1000, 100))
-    assert all(one.text == f"word{row}" for row, one in enumerate(answers) if one.ended and not one.failed)
-    lines = [json.loads(line) for line in kept.read_text().splitlines() if line]
+    assert [row for row, answer in enumerate(answers) if answer.failed] == list(range(3, 1000, 100))
+    assert [row for row, answer in enumerate(answers) if not answer.ended] == list(range(2, 1000, 100))
+    assert all(
+        answer.text == f"word{row}"
+        for row, answer in enumerate(answers)
+        if answer.ended and not answer.failed
+    )
+    lines = [json.loads(line) for line in reply_file.read_text().splitlines() if line]
     assert Counter(line["key"] for line in lines) == {f"{row}#0": 1 for row in range(1000)}  # none twice

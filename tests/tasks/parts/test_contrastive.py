@@ -14,10 +14,10 @@ OBJECTIVE = ContrastiveObjective()
 
 def test_the_loss_of_distinct_captions_is_clips() -> None:
     logits = torch.tensor([[2.0, 0.0, 1.0], [0.5, 1.0, -1.0], [0.0, 3.0, 2.0]])
-    found = OBJECTIVE.losses(*OBJECTIVE.flat(logits, torch.tensor([4, 5, 6]))).mean()
-    own = torch.arange(3)
-    expected = [torch.nn.functional.cross_entropy(one, own) for one in (logits, logits.t())]
-    assert float(found) == pytest.approx(float(sum(expected)) / 2)
+    loss = OBJECTIVE.losses(*OBJECTIVE.flat(logits, torch.tensor([4, 5, 6]))).mean()
+    targets = torch.arange(3)
+    expected = [torch.nn.functional.cross_entropy(matrix, targets) for matrix in (logits, logits.t())]
+    assert float(loss) == pytest.approx(float(sum(expected)) / 2)
 
 
 def test_captions_of_one_class_share_the_answer() -> None:

@@ -38,22 +38,22 @@ TWO = torch.tensor([[[1.0, 0.0], [0.6, 0.8]], [[0.0, 1.0], [0.0, 1.0]]])
 
 
 def test_the_ranking_loss_is_cross_entropy_over_a_batch() -> None:
-    found = pairs(scale=1.0).losses(TWO, torch.tensor([0, 1]))
+    losses = pairs(scale=1.0).losses(TWO, torch.tensor([0, 1]))
     expected = [math.log(1 + math.exp(-0.6)), math.log(1 + math.exp(0.8 - 1.0))]
-    torch.testing.assert_close(found, torch.tensor(expected))
+    torch.testing.assert_close(losses, torch.tensor(expected))
 
 
 def test_symmetric_is_the_mean_of_both_directions() -> None:
-    found = pairs(scale=1.0, symmetric=True).losses(TWO, torch.tensor([0, 1]))
+    losses = pairs(scale=1.0, symmetric=True).losses(TWO, torch.tensor([0, 1]))
     forth = math.log(1 + math.exp(-0.6)), math.log(1 + math.exp(-0.2))
     back = math.log(1 + math.exp(0.8 - 0.6)), math.log(1 + math.exp(-1.0))
     expected = [(a + b) / 2 for a, b in zip(forth, back, strict=True)]
-    torch.testing.assert_close(found, torch.tensor(expected))
+    torch.testing.assert_close(losses, torch.tensor(expected))
 
 
 def test_an_equal_document_is_no_negative() -> None:
-    found = pairs().losses(drawn(2, 2, 4), torch.tensor([5, 5]))
-    torch.testing.assert_close(found, torch.zeros(2))
+    losses = pairs().losses(drawn(2, 2, 4), torch.tensor([5, 5]))
+    torch.testing.assert_close(losses, torch.zeros(2))
 
 
 def test_the_ranking_loss_is_sentence_transformers() -> None:
@@ -68,22 +68,22 @@ def test_the_ranking_loss_is_sentence_transformers() -> None:
 def test_the_contrastive_loss_is_the_mean_over_positives() -> None:
     # rows 0 and 1 belong together; cosines: 0-1 0.6, 0-2 0, 1-2 0.8
     rows = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
-    found = labels(scale=1.0).losses(rows, torch.tensor([3, 3, 4]))
+    losses = labels(scale=1.0).losses(rows, torch.tensor([3, 3, 4]))
     expected = [
         -0.6 + math.log(math.exp(0.6) + 1),
         -0.6 + math.log(math.exp(0.6) + math.exp(0.8)),
         0.0,
     ]
-    torch.testing.assert_close(found, torch.tensor(expected))
+    torch.testing.assert_close(losses, torch.tensor(expected))
 
 
 def test_rows_without_a_label_are_neither_learnt_nor_negatives() -> None:
     rows, known = drawn(4, 8), torch.tensor([1, 1, 0, 0])
     more, unknown = drawn(6, 8), torch.tensor([1, 1, 0, 0, UNLABELLED, UNLABELLED])
     more[:4] = rows
-    found = labels().losses(more, unknown)
-    torch.testing.assert_close(found[:4], labels().losses(rows, known))
-    assert found[4:].tolist() == [0, 0]
+    losses = labels().losses(more, unknown)
+    torch.testing.assert_close(losses[:4], labels().losses(rows, known))
+    assert losses[4:].tolist() == [0, 0]
     assert labels().has_label(unknown).tolist() == [True] * 4 + [False] * 2
     assert pairs().losses(drawn(2, 2, 4), torch.tensor([0, UNLABELLED]))[1] == 0
 
@@ -132,32 +132,32 @@ def test_the_distance_is_mean_squared_error_or_one_minus_cosine() -> None:
 
 def test_matryoshka_is_the_sum_over_prefixes() -> None:
     batch, known = drawn(5, 2, 8), torch.arange(5)
-    found = pairs(matryoshka=(8, 4, 2)).losses(batch, known)
+    losses = pairs(matryoshka=(8, 4, 2)).losses(batch, known)
     plain = sum(pairs().losses(batch[..., :dims], known) for dims in (8, 4, 2))
-    torch.testing.assert_close(found, plain)
+    torch.testing.assert_close(losses, plain)
 
 
 def test_the_similarity_loss_is_the_squared_error_of_the_cosine() -> None:
     batch = torch.tensor([[[3.0, 4.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]])
-    found = scores().losses(batch, torch.tensor([1.0, float("nan")]))
-    torch.testing.assert_close(found, torch.tensor([0.16, 0.0]))
+    losses = scores().losses(batch, torch.tensor([1.0, float("nan")]))
+    torch.testing.assert_close(losses, torch.tensor([0.16, 0.0]))
     assert scores().has_label(torch.tensor([1.0, float("nan")])).tolist() == [True, False]
 
 
 def test_drawn_labels_are_drawn_by_the_models_own_similarities() -> None:
     batch = torch.eye(3).unsqueeze(1).repeat(1, 2, 1)  # each query is its own document, far from the others
-    found = pairs(scale=50.0).drawn_losses(batch, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(found, torch.zeros(3))
+    losses = pairs(scale=50.0).drawn_losses(batch, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(losses, torch.zeros(3))
 
 
 def test_prefixes_wider_than_the_embeddings_count_once() -> None:
-    batch, wanted = drawn(4, 2, 8), torch.arange(4)
-    found = pairs(matryoshka=(32, 16, 8, 4)).losses(batch, wanted)
-    torch.testing.assert_close(found, pairs(matryoshka=(8, 4)).losses(batch, wanted))
+    batch, known = drawn(4, 2, 8), torch.arange(4)
+    losses = pairs(matryoshka=(32, 16, 8, 4)).losses(batch, known)
+    torch.testing.assert_close(losses, pairs(matryoshka=(8, 4)).losses(batch, known))
 
 
 def test_a_score_is_learnt_by_the_similarity_that_is_judged() -> None:
-    batch, wanted = torch.tensor([[[3.0, 0.0], [0.5, 1.0]]]), torch.tensor([0.5])
+    batch, known = torch.tensor([[[3.0, 0.0], [0.5, 1.0]]]), torch.tensor([0.5])
     objective = scores(similarity="dot")
-    assert objective.losses(batch, wanted).tolist() == [1.0]
-    assert objective.qualities(batch, wanted).tolist() == [-1.0]
+    assert objective.losses(batch, known).tolist() == [1.0]
+    assert objective.qualities(batch, known).tolist() == [-1.0]

@@ -50,27 +50,27 @@ def test_a_row_may_stand_more_than_once_in_a_batch() -> None:
 
 def test_texts_are_cut_to_max_tokens_with_the_last_special_token(tmp_path: Path) -> None:
     tokenizer = tokenizer_of(tmp_path, "bert")
-    found = encode_texts(tokenizer, [["good film", "bad " * 20]], max_tokens=6)
-    assert found.lengths.tolist() == [4, 6]
-    assert len(found) == 2
+    encoded = encode_texts(tokenizer, [["good film", "bad " * 20]], max_tokens=6)
+    assert encoded.lengths.tolist() == [4, 6]
+    assert len(encoded) == 2
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
-    assert [ids[0] for ids in found.columns["input_ids"]] == [cls, cls]
-    assert [ids[-1] for ids in found.columns["input_ids"]] == [sep, sep]
+    assert [ids[0] for ids in encoded.columns["input_ids"]] == [cls, cls]
+    assert [ids[-1] for ids in encoded.columns["input_ids"]] == [sep, sep]
 
 
 def test_two_texts_make_a_pair(tmp_path: Path) -> None:
     tokenizer = tokenizer_of(tmp_path, "bert")
-    found = encode_texts(tokenizer, [["good film"], ["bad plot"]], max_tokens=32)
-    assert found.columns["token_type_ids"] == [[0, 0, 0, 0, 1, 1, 1]]
+    encoded = encode_texts(tokenizer, [["good film"], ["bad plot"]], max_tokens=32)
+    assert encoded.columns["token_type_ids"] == [[0, 0, 0, 0, 1, 1, 1]]
 
 
 def test_padding_values_are_the_tokenizers(tmp_path: Path) -> None:
     tokenizer = tokenizer_of(tmp_path, "bert")
     tokenizer.padding_side = "left"
-    found = encode_texts(tokenizer, [["good", "good film"]], max_tokens=32)
-    assert found.side == "left"
-    assert found.padding == {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
-    assert found.batch([0, 1])["input_ids"][0, 0] == tokenizer.pad_token_id
+    encoded = encode_texts(tokenizer, [["good", "good film"]], max_tokens=32)
+    assert encoded.side == "left"
+    assert encoded.padding == {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
+    assert encoded.batch([0, 1])["input_ids"][0, 0] == tokenizer.pad_token_id
 
 
 @pytest.mark.parametrize("pairs", [False, True], ids=["one text", "pairs"])
@@ -85,10 +85,10 @@ def test_a_fast_tokenizer_reads_as_its_own_call_does(
     tokenizer.backend_tokenizer.enable_padding(length=16)  # as the files of sentence-transformers have it
     first = ["good film", "", "bad " * 20, "Good [SEP] <|endoftext|> naïve", "plot"]
     texts = [first, ["bad plot " * 9, "good", "bad", "", "plot"]] if pairs else [first]
-    found = encode_texts(tokenizer, texts, max_tokens=12)
-    wanted = dict(tokenizer(*texts, truncation=True, max_length=12))
-    assert found.columns == wanted
-    assert list(found.columns) == list(wanted)  # in the same order
+    encoded = encode_texts(tokenizer, texts, max_tokens=12)
+    expected = dict(tokenizer(*texts, truncation=True, max_length=12))
+    assert encoded.columns == expected
+    assert list(encoded.columns) == list(expected)  # in the same order
 
 
 @pytest.mark.parametrize("before", [None, 5], ids=["no truncation", "truncation"])

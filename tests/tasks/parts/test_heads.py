@@ -149,12 +149,12 @@ def test_features_in_bfloat16_are_nearly_those_in_float32(
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", initializer_range=0.3), context)
     encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     layer = output_layer(model.network, 2)
-    found = []
+    features = []
     for native in (True, False):
         monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda native=native: native)
-        found.append(classifier_inputs(model.network, layer, encoded, precision="auto"))
-    errors = np.abs(found[0] - found[1])
-    assert 0 < errors.mean() < 0.05 * found[1].std()
+        features.append(classifier_inputs(model.network, layer, encoded, precision="auto"))
+    errors = np.abs(features[0] - features[1])
+    assert 0 < errors.mean() < 0.05 * features[1].std()
 
 
 def test_features_of_a_token_stay_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,11 +163,11 @@ def test_features_of_a_token_stay_in_float32(tmp_path: Path, monkeypatch: pytest
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2", initializer_range=0.3), context)
     encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     layer = output_layer(model.network, 2)
-    both = [
+    features = [
         classifier_inputs(model.network, layer, encoded, precision=precision)
         for precision in ("auto", "float32")
     ]
-    np.testing.assert_array_equal(*both)
+    np.testing.assert_array_equal(*features)
 
 
 def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,12 +32,12 @@ def answers(*, rows: int, classes: int, right: float, seed: int = 0) -> tuple[An
 def test_a_shuffled_order_is_found_and_contradicts(classes: int, right: float) -> None:
     predictions, labels = answers(rows=500, classes=classes, right=right)
     shuffle = np.roll(np.arange(classes), 1)  # what was class c is now said by output c + 1
-    found = find_order(np.roll(np.arange(classes), -1)[predictions], labels, classes)
-    assert found.contradicts
-    wrong = sum(a != b for a, b in zip(found.order, np.argsort(shuffle), strict=True))
+    order = find_order(np.roll(np.arange(classes), -1)[predictions], labels, classes)
+    assert order.contradicts
+    wrong = sum(a != b for a, b in zip(order.order, np.argsort(shuffle), strict=True))
     assert wrong <= classes // 10  # of 77 classes a few have hardly a row in half of 500
-    assert found.accuracy_as_is < 0.3 < 0.6 < found.accuracy_in_order
-    assert found.rows == 250
+    assert order.accuracy_as_is < 0.3 < 0.6 < order.accuracy_in_order
+    assert order.rows == 250
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -51,24 +51,24 @@ def test_answers_in_the_right_order_never_contradict(seed: int, classes: int, ri
 @pytest.mark.parametrize("share", [0.05, 0.37, 0.9])
 def test_a_constant_model_is_bad_and_not_reordered(answer: int, share: float) -> None:
     labels = (np.random.default_rng(0).random(500) < share).astype(np.int64)
-    found = find_order(np.full(500, answer), labels, 2)
-    assert not found.contradicts
-    assert (found.accuracy_as_is, found.accuracy_in_order) == (0.5, 0.5)
+    order = find_order(np.full(500, answer), labels, 2)
+    assert not order.contradicts
+    assert (order.accuracy_as_is, order.accuracy_in_order) == (0.5, 0.5)
 
 
 def test_a_swap_of_a_rare_class_is_seen() -> None:
     labels = np.asarray(([0] * 18 + [1] * 2) * 25)
-    found = find_order(1 - labels, labels, 2)
-    assert found.contradicts
-    assert (found.order, found.accuracy_as_is, found.accuracy_in_order) == ((1, 0), 0.0, 1.0)
+    order = find_order(1 - labels, labels, 2)
+    assert order.contradicts
+    assert (order.order, order.accuracy_as_is, order.accuracy_in_order) == ((1, 0), 0.0, 1.0)
 
 
 def test_a_dozen_rows_are_too_few_to_contradict() -> None:
     labels = np.arange(12) % 3 % 2
-    found = find_order(1 - labels, labels, 2)
-    assert (found.accuracy_as_is, found.accuracy_in_order, found.rows) == (0.0, 1.0, 6)
-    assert found.p_value == 0.5**6
-    assert not found.contradicts
+    order = find_order(1 - labels, labels, 2)
+    assert (order.accuracy_as_is, order.accuracy_in_order, order.rows) == (0.0, 1.0, 6)
+    assert order.p_value == 0.5**6
+    assert not order.contradicts
 
 
 # --- a model that is loaded

@@ -11,7 +11,7 @@ from slimgate.tasks.parts.language_model import Windows, cut, windows
 from slimgate.tasks.parts.objectives import NO_ANSWER
 
 
-def made(*documents: list[int], max_tokens: int = 4, stride: int = 2) -> Windows:
+def make_windows(*documents: list[int], max_tokens: int = 4, stride: int = 2) -> Windows:
     return windows(documents, max_tokens=max_tokens, stride=stride, padding=99)
 
 
@@ -39,32 +39,32 @@ def test_every_token_but_the_first_is_counted_exactly_once(length: int, stride: 
 
 
 def test_what_counts_stands_beside_the_inputs_padded_as_they_are() -> None:
-    found = made([1, 2, 3, 4, 5], [6, 7])
-    assert found.row_of is not None
-    assert found.row_of.tolist() == [0, 0, 1]
-    assert found.batch([1, 2])["input_ids"].tolist() == [[3, 4, 5], [6, 7, 99]]
-    assert found.batch([1, 2])["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
-    assert found.extra_arrays([1, 2])["counted"].tolist() == [[False, False, True], [False, True, False]]
+    encoded = make_windows([1, 2, 3, 4, 5], [6, 7])
+    assert encoded.row_of is not None
+    assert encoded.row_of.tolist() == [0, 0, 1]
+    assert encoded.batch([1, 2])["input_ids"].tolist() == [[3, 4, 5], [6, 7, 99]]
+    assert encoded.batch([1, 2])["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert encoded.extra_arrays([1, 2])["counted"].tolist() == [[False, False, True], [False, True, False]]
 
 
 def test_labels_are_the_tokens_that_count() -> None:
-    assert made([1, 2, 3, 4, 5]).labels() == [
+    assert make_windows([1, 2, 3, 4, 5]).labels() == [
         [NO_ANSWER, 2, 3, 4],
         [NO_ANSWER, NO_ANSWER, 5],
     ]
 
 
 def test_joined_windows_keep_their_documents_apart() -> None:
-    both = made([1, 2, 3, 4, 5]).join(made([6, 7]))
-    assert isinstance(both, Windows)
-    assert both.row_of is not None
-    assert both.row_of.tolist() == [0, 0, 1]
-    assert both.context.tolist() == [1, 2, 1]
-    assert np.array_equal(both.extra_arrays([2])["counted"], [[False, True]])
+    joined = make_windows([1, 2, 3, 4, 5]).join(make_windows([6, 7]))
+    assert isinstance(joined, Windows)
+    assert joined.row_of is not None
+    assert joined.row_of.tolist() == [0, 0, 1]
+    assert joined.context.tolist() == [1, 2, 1]
+    assert np.array_equal(joined.extra_arrays([2])["counted"], [[False, True]])
 
 
 def test_windows_that_are_taken_keep_what_they_count() -> None:
-    some = made([1, 2, 3, 4, 5, 6], [7, 8]).take([1, 2])
+    some = make_windows([1, 2, 3, 4, 5, 6], [7, 8]).take([1, 2])
     assert some.labels() == [[NO_ANSWER, NO_ANSWER, 5, 6], [NO_ANSWER, 8]]
     assert some.extra_arrays([0, 1])["counted"].tolist() == [
         [False, False, True, True],

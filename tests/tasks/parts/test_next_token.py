@@ -35,21 +35,21 @@ def encoded(*documents: list[int]) -> Windows:
     return windows(documents, max_tokens=4, stride=2, padding=0)
 
 
-def order(found: Windows) -> list[list[int]]:
+def order(rows: Windows) -> list[list[int]]:
     """Batches of two windows, the last window first."""
-    last_first = list(range(len(found.lengths)))[::-1]
+    last_first = list(range(len(rows.lengths)))[::-1]
     return [last_first[at : at + 2] for at in range(0, len(last_first), 2)]
 
 
-def kl(teacher: Floats, variant: Floats, found: Windows) -> tuple[Floats, Any]:
-    kept = top_tokens(Table(teacher), found, iter(order(found)))  # type: ignore[arg-type]
-    measured = kl_from(kept, Table(variant), found, iter(order(found)))  # type: ignore[arg-type]
+def kl(teacher: Floats, variant: Floats, rows: Windows) -> tuple[Floats, Any]:
+    top = top_tokens(Table(teacher), rows, iter(order(rows)))  # type: ignore[arg-type]
+    measured = kl_from(top, Table(variant), rows, iter(order(rows)))  # type: ignore[arg-type]
     assert measured is not None
     return measured
 
 
 def exact(teacher: Floats, variant: Floats, ids: list[int]) -> Floats:
-    log_p, log_q = (one - np.log(np.exp(one).sum(-1, keepdims=True)) for one in (teacher, variant))
+    log_p, log_q = (logits - np.log(np.exp(logits).sum(-1, keepdims=True)) for logits in (teacher, variant))
     return (np.exp(log_p) * (log_p - log_q)).sum(-1)[ids]
 
 
@@ -62,21 +62,21 @@ PLACES = [1, 2, 3, 4, 5, 7, 8]
 
 def test_a_kl_worked_by_hand() -> None:
     """KL((1/2, 1/2) || (3/4, 1/4)) = ln 2 - ln 3 / 2."""
-    found, same = kl(np.log([[1.0, 1.0]] * 2), np.log([[3.0, 1.0]] * 2), encoded([0, 1]))
-    assert found == pytest.approx([np.log(2) - np.log(3) / 2])
+    distances, same = kl(np.log([[1.0, 1.0]] * 2), np.log([[3.0, 1.0]] * 2), encoded([0, 1]))
+    assert distances == pytest.approx([np.log(2) - np.log(3) / 2])
     assert same.tolist() == [True]  # the teacher holds both as likely
 
 
 def test_small_vocabularies_give_the_exact_kl() -> None:
-    found, same = kl(TEACHER, VARIANT, ROWS)
+    distances, same = kl(TEACHER, VARIANT, ROWS)
     assert place_counts(ROWS).tolist() == [3, 2, 2]
-    assert found == pytest.approx(exact(TEACHER, VARIANT, PLACES), rel=1e-5)
+    assert distances == pytest.approx(exact(TEACHER, VARIANT, PLACES), rel=1e-5)
     assert same.tolist() == (TEACHER.argmax(-1) == VARIANT.argmax(-1))[PLACES].tolist()
 
 
 def test_a_model_is_at_no_distance_from_itself() -> None:
-    found, same = kl(TEACHER, TEACHER, ROWS)
-    assert not found.any()
+    distances, same = kl(TEACHER, TEACHER, ROWS)
+    assert not distances.any()
     assert same.all()
 
 
@@ -95,16 +95,16 @@ def test_the_others_are_estimated_without_bias(monkeypatch: pytest.MonkeyPatch, 
     teacher = rng.normal(size=(300, 300))
     variant = teacher + noise * rng.normal(size=(300, 300))
     ids = rng.integers(0, 300, size=(2000, 2)).tolist()
-    found, _ = kl(teacher, variant, windows(ids, max_tokens=4, stride=4, padding=0))
-    expected = exact(teacher, variant, [one[0] for one in ids])
-    assert found.mean() == pytest.approx(expected.mean(), rel=0.02)
-    assert np.quantile(found, 0.5) == pytest.approx(np.quantile(expected, 0.5), rel=0.1)
-    assert found.min() >= 0
+    distances, _ = kl(teacher, variant, windows(ids, max_tokens=4, stride=4, padding=0))
+    expected = exact(teacher, variant, [pair[0] for pair in ids])
+    assert distances.mean() == pytest.approx(expected.mean(), rel=0.02)
+    assert np.quantile(distances, 0.5) == pytest.approx(np.quantile(expected, 0.5), rel=0.1)
+    assert distances.min() >= 0
 
 
 def test_a_window_that_was_not_read_has_no_kl() -> None:
-    kept = top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
-    measured = kl_from(kept, Table(TEACHER), ROWS, iter(order(ROWS)[:1]))  # type: ignore[arg-type]
+    top = top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
+    measured = kl_from(top, Table(TEACHER), ROWS, iter(order(ROWS)[:1]))  # type: ignore[arg-type]
     assert measured is not None
     assert 0 < np.isnan(measured[0]).sum() < len(measured[0])
 
@@ -115,15 +115,15 @@ def test_tokens_that_both_models_exclude_add_nothing() -> None:
 
 
 def test_another_vocabulary_is_not_compared() -> None:
-    kept = top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
+    top = top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
     wider = Table(np.zeros((10, 11)))
-    assert kl_from(kept, wider, ROWS, iter(order(ROWS))) is None  # type: ignore[arg-type]
+    assert kl_from(top, wider, ROWS, iter(order(ROWS))) is None  # type: ignore[arg-type]
 
 
 def test_certain_tokens_and_impossible_ones_have_a_finite_kl() -> None:
     sure, other = np.full((10, 10), -200.0), np.full((10, 10), -200.0)
     sure[:, 0], other[:, 1] = 200.0, 200.0
-    found, same = kl(sure, other, ROWS)
-    assert np.isfinite(found).all()
-    assert found.min() > 80
+    distances, same = kl(sure, other, ROWS)
+    assert np.isfinite(distances).all()
+    assert distances.min() > 80
     assert not same.any()

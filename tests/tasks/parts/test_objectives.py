@@ -40,9 +40,9 @@ def test_a_perfect_mimic_loses_nothing_and_another_something(
 def test_an_answer_without_a_label_has_no_loss_by_labels(
     objective: Objective, logits: torch.Tensor, labels: torch.Tensor
 ) -> None:
-    flat, wanted = objective.flat(logits, labels)
-    assert objective.has_label(wanted).tolist() == [True, False]
-    losses = objective.losses(flat, wanted)
+    flat, targets = objective.flat(logits, labels)
+    assert objective.has_label(targets).tolist() == [True, False]
+    losses = objective.losses(flat, targets)
     assert losses[0] > 0
     assert losses[1] == 0
 
@@ -66,8 +66,8 @@ def test_sampled_losses_are_reproducible_and_have_gradients(
 def test_a_next_token_is_predicted_by_the_place_before_it() -> None:
     logits = torch.arange(2 * 3 * 4.0).reshape(2, 3, 4)
     labels = torch.tensor([[NO_ANSWER, 1, 2], [NO_ANSWER, 3, NO_ANSWER]])
-    flat, wanted = TokenObjective(shifted=True).flat(logits, labels)
-    assert wanted.tolist() == [1, 2, 3]
+    flat, targets = TokenObjective(shifted=True).flat(logits, labels)
+    assert targets.tolist() == [1, 2, 3]
     assert torch.equal(flat, torch.stack([logits[0, 0], logits[0, 1], logits[1, 0]]))
 
 
@@ -85,12 +85,12 @@ def test_known_losses() -> None:
 
 def test_the_soft_loss_of_labels_is_that_of_two_classes_a_label() -> None:
     student, teacher = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, 3.0]])
-    two = [torch.stack([-one / 2, one / 2], dim=-1)[0] for one in (student, teacher)]
-    wanted = ClassObjective().soft_losses(two[0], two[1], 2.0).mean()
-    torch.testing.assert_close(LabelsObjective().soft_losses(student, teacher, 2.0)[0], wanted)
+    two = [torch.stack([-logits / 2, logits / 2], dim=-1)[0] for logits in (student, teacher)]
+    expected = ClassObjective().soft_losses(two[0], two[1], 2.0).mean()
+    torch.testing.assert_close(LabelsObjective().soft_losses(student, teacher, 2.0)[0], expected)
 
 
 def test_cross_entropy_is_torchs() -> None:
     labels = torch.tensor([2, 1])
-    found = ClassObjective().losses(LOGITS, labels)
-    torch.testing.assert_close(found.mean(), nn.functional.cross_entropy(LOGITS, labels))
+    losses = ClassObjective().losses(LOGITS, labels)
+    torch.testing.assert_close(losses.mean(), nn.functional.cross_entropy(LOGITS, labels))

@@ -41,7 +41,7 @@ def test_an_answer_is_a_number_a_letter_a_text_or_a_label(choices: Any, answer: 
 
 
 @pytest.mark.parametrize(
-    ("choices", "answer", "said"),
+    ("choices", "answer", "message"),
     [
         (
             ["red", "blue"],
@@ -60,10 +60,10 @@ def test_an_answer_is_a_number_a_letter_a_text_or_a_label(choices: Any, answer: 
     ],
     ids=str,
 )
-def test_a_row_that_is_no_question_is_named(choices: Any, answer: Any, said: str) -> None:
-    with pytest.raises(DataError, match="row r0: ") as found:
+def test_a_row_that_is_no_question_is_named(choices: Any, answer: Any, message: str) -> None:
+    with pytest.raises(DataError, match="row r0: ") as error:
         read_one(choices, answer)
-    assert said in str(found.value)
+    assert message in str(error.value)
 
 
 def test_choices_may_have_a_column_each_and_rows_fewer_of_them() -> None:
@@ -77,9 +77,9 @@ def test_choices_may_have_a_column_each_and_rows_fewer_of_them() -> None:
             "a": ["C", "B"],
         }
     )
-    found = read_questions(Rows(table), Columns("q", ("x", "y", "z"), "a"))
-    assert [one.choices for one in found] == [("a", "c", "e"), ("b", "d")]
-    assert [one.right for one in found] == [2, 1]
+    questions = read_questions(Rows(table), Columns("q", ("x", "y", "z"), "a"))
+    assert [question.choices for question in questions] == [("a", "c", "e"), ("b", "d")]
+    assert [question.right for question in questions] == [2, 1]
 
 
 def test_a_template_is_filled_once_whatever_the_texts_hold() -> None:

@@ -23,7 +23,7 @@ from slimgate.tasks.sentence_embedding import Params
 
 torch.set_num_threads(1)
 FLAGS = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": False}
-QUESTIONS = [f"How do I {verb} my {what}?" for verb in ("find", "lose", "block", "order") for what in
+QUESTIONS = [f"How do I {verb} my {noun}?" for verb in ("find", "lose", "block", "order") for noun in
              ("card", "account", "money at all", "PIN, which somebody saw yesterday", "receipt")]  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_a_folder_says_how_it_pools_and_whether_it_normalises(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("pooling", "modules", "said"),
+    ("pooling", "modules", "message"),
     [
         ({"pooling_mode": "weightedmean"}, ("Transformer", "Pooling"), "expected one way of pooling"),
         (
@@ -86,10 +86,10 @@ def test_a_folder_says_how_it_pools_and_whether_it_normalises(tmp_path: Path) ->
     ids=["pooling", "two poolings", "module", "no config", "order"],
 )
 def test_what_a_folder_may_not_say(
-    tmp_path: Path, pooling: dict[str, Any], modules: tuple[str, ...], said: str
+    tmp_path: Path, pooling: dict[str, Any], modules: tuple[str, ...], message: str
 ) -> None:
     folder = write_layout(tmp_path / "m", pooling=pooling, modules=modules)
-    with pytest.raises(BuildError, match=said):
+    with pytest.raises(BuildError, match=message):
         sentence_layout(folder)
 
 
@@ -154,8 +154,8 @@ def test_positions_and_dimensions_must_suffice() -> None:
 def test_missing_weights_of_the_encoder_are_an_error(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "m", "bert")
     weights = safetensors.torch.load_file(str(folder / "model.safetensors"))
-    kept = {name: tensor for name, tensor in weights.items() if "layer.1.output.dense.weight" not in name}
-    safetensors.torch.save_file(kept, str(folder / "model.safetensors"), {"format": "pt"})
+    rest = {name: tensor for name, tensor in weights.items() if "layer.1.output.dense.weight" not in name}
+    safetensors.torch.save_file(rest, str(folder / "model.safetensors"), {"format": "pt"})
     with pytest.raises(BuildError, match=r"its files lack 1 \(.*layer\.1\.output"):
         load_encoder(folder, embedding_context(tmp_path / "rows"))
 

@@ -13,8 +13,8 @@ from tools.simulations.rules import POINT, TANGO, WALD
 def test_tango_passes_a_drop_of_the_margin_at_most_6_percent() -> None:
     options = Options(reps=200, seed=0)
     psis = (0.01, 0.02, 0.05, 0.10, 0.20)
-    found = accuracy_verdicts.cells(options, rows=(200, 500, 1000), psis=psis, margins=(0.01, 0.02))
-    cells = list(found)
+    simulated = accuracy_verdicts.cells(options, rows=(200, 500, 1000), psis=psis, margins=(0.01, 0.02))
+    cells = list(simulated)
     assert len(cells) == 3 * (5 + 4)
     assert max(cell.false_pass[TANGO.name] for cell in cells) <= TARGET
     assert max(cell.false_fail[TANGO.name] for cell in cells) <= TARGET

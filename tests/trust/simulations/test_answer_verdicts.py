@@ -11,7 +11,7 @@ from tools.simulations.answers import KINDS, Choices, Population, Written
 WRITTEN = [Written(kind, WHOLLY, 0.02, 4) for kind in KINDS]
 
 
-@pytest.mark.parametrize("population", [*WRITTEN, OTHER_KINDS[0][1]], ids=lambda one: one.label)
+@pytest.mark.parametrize("population", [*WRITTEN, OTHER_KINDS[0][1]], ids=lambda population: population.label)
 def test_the_stated_values_are_those_of_very_many_prompts(population: Population) -> None:
     drawn = population.draw(np.random.default_rng(0), 200_000, worse=True)
     for answers, value in zip(drawn, population.values, strict=True):
@@ -44,6 +44,6 @@ def test_at_its_budget_only_answers_taken_for_rows_often_pass(
 
 
 def test_every_cell_has_a_limit_and_draws_of_its_own() -> None:
-    some = [one for one in cells(0) if isinstance(one.population, Written)]
-    assert all(one.limit > 0 for one in some)
-    assert len({one.seed for one in some}) == len({one.label + one.rule for one in some}) == len(some)
+    some = [cell for cell in cells(0) if isinstance(cell.population, Written)]
+    assert all(cell.limit > 0 for cell in some)
+    assert len({cell.seed for cell in some}) == len({cell.label + cell.rule for cell in some}) == len(some)

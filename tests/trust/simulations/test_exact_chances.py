@@ -27,14 +27,14 @@ def pair(b: int, c: int, n: int) -> tuple[ClassOutcomes, ClassOutcomes]:
 @pytest.mark.parametrize("n", [200, 1000])
 def test_the_simulated_tango_is_the_verdict_of_judge_quality(n: int, margin: float) -> None:
     budget = [QualityBudget("drop_points", 100 * margin)]
-    found = set()
+    verdicts = set()
     for b in range(0, 60, 3):
         for c in range(0, 24, 4):
             verdict = judge_quality(load_metric("accuracy"), *pair(b, c, n), budget).verdict
             assert (verdict is Verdict.PASS) == TANGO.passes(b, c, n, margin), (b, c)
             assert (verdict is Verdict.FAIL) == TANGO.fails(b, c, n, margin), (b, c)
-            found.add(verdict)
-    assert found == {Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE}
+            verdicts.add(verdict)
+    assert verdicts == {Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE}
 
 
 @RULES
@@ -52,12 +52,12 @@ def test_the_chance_of_a_verdict_is_the_sum_over_every_count(rule: Rule) -> None
 
 
 @pytest.mark.parametrize(
-    ("b", "c", "n", "most"), [(6, 3, 100, 0), (6, 3, 100, 5), (4, 0, 50, 6), (0, 0, 9, 0)]
+    ("b", "c", "n", "limit"), [(6, 3, 100, 0), (6, 3, 100, 5), (4, 0, 50, 6), (0, 0, 9, 0)]
 )
-def test_endless_resamples_are_those_that_many_draws_come_near(b: int, c: int, n: int, most: int) -> None:
+def test_endless_resamples_are_those_that_many_draws_come_near(b: int, c: int, n: int, limit: int) -> None:
     drawn = np.random.default_rng(0).multinomial(n, [b / n, c / n, 1 - (b + c) / n], size=200_000)
-    share = np.mean(drawn[:, 0] - drawn[:, 1] <= most)
-    assert resampled_at_most(b, c, n, most) == pytest.approx(share, abs=0.004)
+    share = np.mean(drawn[:, 0] - drawn[:, 1] <= limit)
+    assert resampled_at_most(b, c, n, limit) == pytest.approx(share, abs=0.004)
 
 
 def test_the_bootstrap_rule_is_the_percentile_of_many_resamples() -> None:

@@ -25,8 +25,10 @@ def test_the_simulated_verdicts_on_memory_are_those_of_the_judge() -> None:
     for _ in range(200):
         teacher = np.exp(rng.normal(0, 0.01, READINGS))
         variant = LIMIT * np.exp(rng.normal(0, 0.01, READINGS) + rng.choice([-0.05, 0.0, 0.05]))
-        found = memory_ratio([round(1e9 * one) for one in teacher], [round(1e9 * one) for one in variant])
-        verdict = judge_memory(found, LIMIT, None).verdict
+        ratio = memory_ratio(
+            [round(1e9 * reading) for reading in teacher], [round(1e9 * reading) for reading in variant]
+        )
+        verdict = judge_memory(ratio, LIMIT, None).verdict
         passed += verdict is Verdict.PASS
         failed += verdict is Verdict.FAIL
         assert (verdict is Verdict.PASS) == (variant.max() <= LIMIT * teacher.min())
@@ -35,7 +37,9 @@ def test_the_simulated_verdicts_on_memory_are_those_of_the_judge() -> None:
     assert failed > 30
 
 
-@pytest.mark.parametrize("machine", [Machine(0.02, 12, 0.01), Machine(0.1, 48)], ids=lambda one: one.label)
+@pytest.mark.parametrize(
+    "machine", [Machine(0.02, 12, 0.01), Machine(0.1, 48)], ids=lambda machine: machine.label
+)
 def test_a_speed_up_at_its_budget_seldom_passes_or_fails(machine: Machine) -> None:
     shares = Cell(machine, (0,)).simulate(100)
     # 6 % and two standard errors of 100 runs
@@ -47,13 +51,13 @@ def test_flips_at_their_limit_pass_in_at_most_5_percent(groups: int, size: int, 
     member = np.repeat(np.arange(groups), size)
 
     def verdict(lost: int) -> Verdict:
-        found = estimate_flip_share((member < lost).astype(float), member if size > 1 else None)
-        return judge_flips(found, limit).verdict
+        share = estimate_flip_share((member < lost).astype(float), member if size > 1 else None)
+        return judge_flips(share, limit).verdict
 
-    most = count_verdicts._last(groups, verdict, {Verdict.PASS})
+    largest = count_verdicts._last(groups, verdict, {Verdict.PASS})
     drawn = np.random.default_rng(0).binomial(groups, limit / 100, 100_000)
     # 5 % and two standard errors of 100,000 runs
-    assert (drawn <= most).mean() <= 0.05 + 0.0014
+    assert (drawn <= largest).mean() <= 0.05 + 0.0014
 
 
 @pytest.mark.parametrize("kind", ["p50_ms_max", "p95_ms_max"])

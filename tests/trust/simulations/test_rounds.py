@@ -13,17 +13,20 @@ from tools.simulations.summary import minutes_of, summary, worst_lines
 
 
 def test_the_worst_cells_are_run_again_and_bad_ones_once_more() -> None:
-    asked: list[tuple[int, int, int]] = []
+    calls: list[tuple[int, int, int]] = []
 
     def simulate(cell: int, runs: int, number: int) -> float:
-        asked.append((cell, runs, number))
+        calls.append((cell, runs, number))
         # cell 0 is bad, cell 1 was bad by chance
         return 0.10 if cell == 0 or (cell == 1 and number == 0) else 0.05
 
-    found = in_rounds(range(100), simulate, lambda share: share, reps=40)
-    assert [(one.result, one.runs) for one in found[:2]] == [(0.10, 40 * TIMES[2]), (0.05, 40 * TIMES[1])]
-    assert sum(one.runs == 40 * TIMES[1] for one in found) == WORST - 1
-    assert asked[100 + WORST :] == [(0, 40 * TIMES[2], 2)]
+    simulated = in_rounds(range(100), simulate, lambda share: share, reps=40)
+    assert [(cell.result, cell.runs) for cell in simulated[:2]] == [
+        (0.10, 40 * TIMES[2]),
+        (0.05, 40 * TIMES[1]),
+    ]
+    assert sum(cell.runs == 40 * TIMES[1] for cell in simulated) == WORST - 1
+    assert calls[100 + WORST :] == [(0, 40 * TIMES[2], 2)]
 
 
 RATES = [

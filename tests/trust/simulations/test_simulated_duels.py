@@ -19,7 +19,7 @@ def test_a_handful_of_duels_sees_a_delay_of_half_a_call(tmp_path: Path) -> None:
     assert 0.2 < call_ms < 20.0
     plan = Plan(duels=3, delays=(0.0, 50.0), call_ms=2.0, seconds=0.5, reload=2)
     outcomes = list(simulate(plan, model, inputs))
-    assert [one.delay for one in outcomes] == [0.0, 50.0] * 3
+    assert [outcome.delay for outcome in outcomes] == [0.0, 50.0] * 3
     even, delayed = summary(outcomes)
     assert list(even) == list(COLUMNS)
     assert (even["planted delay"], even["duels"], delayed["planted delay"]) == ("0 %", 3, "50 %")

@@ -25,24 +25,27 @@ def test_one_of_20_at_their_budget_passes_in_two_of_three_runs() -> None:
 def test_confirm_rows_and_holm_seldom_ship_what_is_at_its_budget(
     scene: winners_curse.Scene,
 ) -> None:
-    found = dict(outcomes(scene, OPTIONS))
+    by_rule = dict(outcomes(scene, OPTIONS))
     for rule in ("Holm's correction", "each alone, then confirm"):
-        assert found[rule].ships_over <= TARGET + NOISE
-        assert found[rule].missed <= TARGET + NOISE
+        assert by_rule[rule].ships_over <= TARGET + NOISE
+        assert by_rule[rule].missed <= TARGET + NOISE
 
 
 def test_the_corrected_bound_of_what_ships_holds_the_true_drop() -> None:
-    found = dict(outcomes(SCENES[0], OPTIONS))
-    own, corrected = found["each alone, its own bound"], found["each alone, bound corrected for all"]
-    assert own.ships_over == corrected.ships_over > 0.5
-    assert own.missed > 0.5
+    by_rule = dict(outcomes(SCENES[0], OPTIONS))
+    uncorrected, corrected = (
+        by_rule["each alone, its own bound"],
+        by_rule["each alone, bound corrected for all"],
+    )
+    assert uncorrected.ships_over == corrected.ships_over > 0.5
+    assert uncorrected.missed > 0.5
     assert corrected.missed <= TARGET + NOISE
 
 
 def test_confirm_rows_cost_good_variants_little() -> None:
-    found = dict(outcomes(SCENES[3], OPTIONS))
-    assert found["each alone, then confirm"].ships > 0.9
-    assert found["each alone, then confirm"].any_over == 0
+    by_rule = dict(outcomes(SCENES[3], OPTIONS))
+    assert by_rule["each alone, then confirm"].ships > 0.9
+    assert by_rule["each alone, then confirm"].any_over == 0
 
 
 def test_the_page_says_how_it_was_made() -> None:

@@ -11,6 +11,7 @@ from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import judged_budgets
 from slimgate.record.comparing.setting_rules import (
     BASE_CONTENTS,
+    CHUNKS,
     DIRECTION,
     LOADS,
     LOGS,
@@ -21,7 +22,7 @@ from slimgate.record.comparing.setting_rules import (
 )
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.task import LOAD_TESTS, PREDICTIONS
+from slimgate.record.task import KL_LOGS, LOAD_TESTS, PREDICTIONS
 from slimgate.results.base import BudgetFacts
 from slimgate.results.baseline import WaitingBudget
 from slimgate.results.checks import BASELINE
@@ -90,6 +91,9 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
     settings: dict[str, object] = {f"{LOGS}{name}": value for name, value in params.get(RULES, {}).items()}
     if record.task.kind == LOAD_TESTS:
         return {**settings, LOADS: _list_judged_loads(record)}
+    if record.task.kind == KL_LOGS:
+        judged = [(model.name, model.kl_log) for model in record.variants if model.kl_log is not None]
+        return {f"{CHUNKS}{name}": facts.chunks for name, facts in judged if facts.budgets}
     if record.task.kind != RECORD_KIND:
         return {}
     limited = list_limited(record)

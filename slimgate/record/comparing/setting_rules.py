@@ -21,6 +21,7 @@ CODE = "code."
 # Keys of the settings of judged files. Those of a comparison end in its name.
 LOGS = "logs."
 _COMPARED, LOADS = f"{LOGS}compared", f"{LOGS}loads"
+CHUNKS = f"{LOGS}number of chunks of "
 DIRECTION, RANGE, UNIT = f"{LOGS}higher_is_better of ", f"{LOGS}range of ", f"{LOGS}unit of "
 # Prefix of the keys that hold a digest of the base's documents, prompts or targets.
 BASE_CONTENTS = "contents."
@@ -39,6 +40,11 @@ def _lacks_item(before: Sequence[str] | None, now: Sequence[str] | None) -> bool
 
 def _is_fewer(before: float | None, now: float | None) -> bool:
     return before is not None and (now is None or now < before)
+
+
+def _is_fewer_now(before: int, now: int | None) -> bool:
+    """Whether a number that is still stated is smaller."""
+    return now is not None and now < before
 
 
 def _is_removed_or_changed(before: object, now: object) -> bool:
@@ -125,6 +131,7 @@ def _find_rule(key: str) -> Rule:
         DIRECTION: _is_other,
         RANGE: _has_other_range,
         UNIT: _is_other,
+        CHUNKS: _is_fewer_now,
         BASE_CONTENTS: _is_removed_or_changed,
     }
     return _RULES.get(key) or next((by_prefix[start] for start in by_prefix if key.startswith(start)), ne)

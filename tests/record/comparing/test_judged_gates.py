@@ -83,7 +83,15 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
     pages = [write_grouped(tmp_path / "p.csv", 0), write_grouped(tmp_path / "p-int8.csv", 2)]
     second_run = write_scores(tmp_path / "toxicity-2.csv", "toxicity", [0.0, *toxic[1:]])
     runs = [*points, "--higher-is-better", "toxicity", "--target", target["toxicity"], "--base"]
+    short_log = tmp_path / "short" / kl_log.name
+    short_log.parent.mkdir()
+    write_kl_log(short_log, np.full(120, 0.01))
     return {
+        "chunks": (
+            [kl_log, "--budgets", budgets["kl"]],
+            [short_log, "--budgets", budgets["kl"]],
+            "[logs] number of chunks of kl was 200 and is 120",
+        ),
         "groups": (
             [*pages, *points, "--group", "document"],
             [*pages, *points, "--group", "page"],
@@ -125,6 +133,7 @@ def gates(tmp_path: Path) -> dict[str, tuple[list[object], list[object], str]]:
 
 
 GATES = (
+    "chunks",
     "groups",
     "runs",
     "direction",
@@ -162,8 +171,8 @@ def test_a_weaker_gate_of_judged_files_is_named(
     assert compare(old, old).weaker == []
 
 
-@pytest.mark.parametrize("name", ["groups", "runs"])
-def test_larger_groups_and_more_runs_are_no_weaker_gate(
+@pytest.mark.parametrize("name", ["chunks", "groups", "runs"])
+def test_more_chunks_runs_or_rows_a_group_are_not_weaker(
     gates: dict[str, tuple[list[object], list[object], str]], tmp_path: Path, name: str
 ) -> None:
     more, fewer, _ = gates[name]

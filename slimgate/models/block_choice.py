@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from slimgate.models.blocks import Block, block_lists, block_names, blocks, encoder_layers
-from slimgate.models.config import check_numbers, settings_by_block, with_blocks
+from slimgate.models.config import check_numbers, select_by_block, with_blocks
 from slimgate.models.replace_modules import replace_modules_
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ def _keep_in_list_(model: TorchModel, root: str, layers: nn.ModuleList, remainin
     layers.extend(nn.ModuleList(remaining_blocks))
     for number, block in enumerate(remaining_blocks):
         for module in block.modules():
-            if hasattr(module, "layer_idx"):
-                setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
+            for name in ("layer_idx", "layer_id"):  # the place in the cache
+                if hasattr(module, name):
+                    setattr(module, name, number)
     numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(remaining)}
     model.modifications[:] = [_rename_blocks(change, root, numbers) for change in model.modifications]
 
@@ -145,6 +146,6 @@ def _new_name(name: str, root: str, numbers: dict[str, str]) -> str | None:
 
 def _shorten(config: PreTrainedConfig, before: int, remaining: Sequence[int]) -> None:
     """Shortens the settings that have a value for each block to the values of the kept blocks."""
-    for key, values in settings_by_block(config.to_dict(), before).items():
-        setattr(config, key, [values[i] for i in remaining])
+    for key, values in select_by_block(config.to_dict(), before, remaining).items():
+        setattr(config, key, values)
     config.num_hidden_layers = len(remaining)

@@ -28,7 +28,7 @@ RELATIVE_POSITIONS = frozenset({"t5", "mt5", "umt5", "longt5"})
 _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer", "encoder_layers", "num_layers")
 _DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
 # Keys with a value for each block whose names do not begin with "layer", as layer_types does.
-_BY_BLOCK = frozenset({"attention_window", "mlp_layer_types", "no_rope_layers"})
+_BY_BLOCK = frozenset({"attention_layers", "attention_window", "mlp_layer_types", "no_rope_layers"})
 
 
 def first_stated(config: Json, *names: str) -> Any:
@@ -57,15 +57,21 @@ def with_blocks(config: Json, encoder: int | None, decoder: int | None) -> dict[
     return {**config, **stated, **more}
 
 
-def settings_by_block(config: Json, blocks: int) -> dict[str, list[Any]]:
-    """The settings that have a value for each block, such as layer_types. blocks: of the configuration."""
-    return {
-        key: list(value)
+def select_by_block(config: Json, blocks: int, remaining: Sequence[int]) -> dict[str, list[Any]]:
+    """The settings that have a value for each block, such as layer_types, with the values of these blocks.
+
+    blocks: of the configuration; remaining: numbers of blocks from 0.
+    """
+    selected = {
+        key: [value[number] for number in remaining]
         for key, value in config.items()
         if isinstance(value, list | tuple)
         and len(value) == blocks
         and (key.startswith("layer") or key in _BY_BLOCK)
     }
+    if "attention_layers" in selected:  # which GPT-Neo makes from patterns and their counts
+        selected["attention_types"] = [[selected["attention_layers"], 1]]
+    return selected
 
 
 def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
     LongformerConfig,
     LongformerForSequenceClassification,
     SmolLM3Config,
@@ -118,4 +120,27 @@ def test_each_block_keeps_its_attention_window(tmp_path: Path) -> None:
     keep_blocks_(model, [1, 3])
     assert model.config.attention_window == [4, 16]
     again = save_and_load(model, tmp_path / "saved")
+    assert torch.equal(logits(again), logits(model))
+
+
+def test_each_block_keeps_its_kind_of_attention(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = GPTNeoConfig(
+        vocab_size=30,
+        hidden_size=32,
+        num_layers=4,
+        num_heads=4,
+        attention_types=[[["global", "local"], 2]],
+        window_size=2,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    network = GPTNeoForCausalLM(config).eval()
+    model = TorchModel(network, tokenizer_of(tmp_path, "gpt2"), "transformers:AutoModelForCausalLM")
+    keep_blocks_(model, [1, 2, 3])
+    assert model.config.attention_layers == ["local", "global", "local"]
+    again = save_and_load(model, tmp_path / "saved")
+    assert again.config.attention_layers == ["local", "global", "local"]
     assert torch.equal(logits(again), logits(model))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.config import settings_by_block
+from slimgate.models.config import select_by_block
 from slimgate.models.seeding import isolated_seed
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load_object
@@ -119,8 +119,9 @@ def _config(old: PreTrainedConfig, shape: Params) -> Any:
     width = getattr(old, _intermediate(old)) or 4 * old.hidden_size
     intermediate = shape.intermediate or max(1, round(width * hidden / old.hidden_size))
     layers = shape.layers or old.num_hidden_layers
-    for key, values in settings_by_block(config.to_dict(), old.num_hidden_layers).items():
-        setattr(config, key, values[:layers])
+    first = range(min(layers, old.num_hidden_layers))
+    for key, values in select_by_block(config.to_dict(), old.num_hidden_layers, first).items():
+        setattr(config, key, values)
     if (grouped := getattr(old, "num_key_value_heads", None)) is not None:
         heads_per_group = max(1, heads * grouped // old.num_attention_heads)
         config.num_key_value_heads = next(n for n in range(heads_per_group, 0, -1) if heads % n == 0)

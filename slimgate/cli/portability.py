@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate.cli.options import add_store, store_root
-from slimgate.results.checks import BASELINE
 
 if TYPE_CHECKING:
     from slimgate.judge.behaviour import BehaviourJudgement
@@ -77,6 +76,8 @@ def _say(*lines: str) -> None:
 
 
 def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
+    from slimgate.results.checks import BASELINE
+
     budgets, over_builds = suite_run.suite.budgets[name].drop_over_builds()
     names_by_reason = {
         "because they need the probabilities of all tokens": budgets.behaviour.tokens,

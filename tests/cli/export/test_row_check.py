@@ -36,6 +36,10 @@ def ranked(values: npt.NDArray[np.float64]) -> Outcomes:
     return Outcomes(ids, values={"reciprocal_rank": values})
 
 
+def scored(values: npt.NDArray[np.float64]) -> Outcomes:
+    return Outcomes(np.arange(len(values)).astype(str), values={"score": values})
+
+
 @pytest.mark.parametrize(
     ("changed", "own_changed", "tolerance", "allowed"),
     [(1, 0, 0.01, True), (2, 0, 0.01, False), (2, 1, 0.01, True), (5, 0, 0.5, True), (6, 0, 0.5, False)],
@@ -68,6 +72,22 @@ def test_the_limit_of_a_value_is_that_of_its_column() -> None:
     exported = Outcomes(ids, values={"rank": rank, "ndcg": ndcg + 0.3})
     with pytest.raises(OtherAnswers, match="500 answers differ"):
         require_same_answers(judged, judged, exported, tolerance=0.01)
+
+
+def test_one_extreme_row_does_not_hide_the_others() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.append(rng.normal(size=499), 1e5)
+    turned = np.append(-scores[:-1], 1e5)
+    with pytest.raises(OtherAnswers, match="answers differ"):
+        require_same_answers(scored(scores), scored(scores), scored(turned), tolerance=0.01)
+
+
+def test_rounding_of_equal_answers_is_no_difference() -> None:
+    ones = np.ones(500)
+    arguments = scored(ones), scored(ones), scored(ones + 1e-7)
+    assert require_same_answers(*arguments, tolerance=0.01).changed == 0
+    with pytest.raises(OtherAnswers, match="500 answers differ"):
+        require_same_answers(scored(ones), scored(ones + 1e-7), scored(ones + 1e-3), tolerance=0.01)
 
 
 def runtime_with(name: str, **options: object) -> SuiteRuntime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from slimgate.judge.budget_kinds import QualityBudget, is_in_points
+from slimgate.judge.budget_kinds import is_in_points
 
 if TYPE_CHECKING:
     from slimgate.judge.budget_tables import Budget, LimitBudget
@@ -30,18 +30,17 @@ RELATIVE = ("drop_relative", "error_increase_relative", "increase_relative")
 
 
 def find_doubtful_budgets(suite: Suite) -> list[str]:
-    """One line for each doubtful budget on a metric, a speed, a size or a ratio.
+    """One line for each doubtful budget on a metric, a slice, a speed, a size or a ratio.
 
-    The line names all variants that have this budget.
+    The line names all models that have this budget.
     """
+    from slimgate.results.checks import TEACHER  # not above: `judge` of two logs needs no pydantic
+
     names_by_question: dict[tuple[str, str, float, str], list[str]] = {}
-    for name, variant_budgets in suite.budgets.items():
-        for metric, budgets in variant_budgets.quality.items():
-            for budget in budgets:
-                for question in ask_about_quality(budget):
-                    names_by_question.setdefault((metric, budget.kind, budget.limit, question), []).append(
-                        name
-                    )
+    for name, variant_budgets in {TEACHER: suite.teacher_budgets, **suite.budgets}.items():
+        for target, original, budget in _list_metric_budgets(variant_budgets):
+            for question in ask_about_quality(budget, original):
+                names_by_question.setdefault((target, budget.kind, budget.limit, question), []).append(name)
         for speed in variant_budgets.on_times:
             for question in ask_about_speed(speed):
                 names_by_question.setdefault(("latency", speed.kind, speed.limit, question), []).append(name)
@@ -61,8 +60,26 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
     ]
 
 
-def ask_about_quality(budget: QualityBudget) -> Iterator[str]:
-    """The questions about one quality budget; a small share with a reason is not questioned."""
+def _list_metric_budgets(budgets: VariantBudgets) -> Iterator[tuple[str, str, StatedBudget]]:
+    """The name of each budget on a metric or on slices, whose value it allows to lose, and the budget."""
+    from slimgate.judge.behaviour_budgets import slices_kind
+    from slimgate.results.checks import BASELINE, TEACHER
+
+    for metric, of_metric in budgets.quality.items():
+        yield from ((metric, TEACHER, budget) for budget in of_metric)
+    for metric, of_metric in budgets.baseline.items():
+        yield from ((f"{BASELINE} {metric}", BASELINE, budget) for budget in of_metric)
+    for metric, slices in budgets.behaviour.slices.items():
+        yield slices_kind(metric), TEACHER, slices
+    for named, slices in budgets.behaviour.named_slices.items():
+        yield slices_kind(named.metric, named.column, named.value), TEACHER, slices
+
+
+def ask_about_quality(budget: StatedBudget, original: str = "teacher") -> Iterator[str]:
+    """The questions about one quality budget; a small share with a reason is not questioned.
+
+    original: what the loss is measured against, the teacher or the baseline.
+    """
     kind, limit = budget.kind, budget.limit
     if is_in_points(kind) and limit < SMALL:
         yield format_points_question(kind, limit)
@@ -70,7 +87,7 @@ def ask_about_quality(budget: QualityBudget) -> Iterator[str]:
         yield f"it is a share, so {limit:g} is {100 * limit:g} %. Did you mean {kind} = {100 * limit:g}?"
     elif budget.reason is None and kind == "error_increase_relative" and limit >= 1:
         yield (
-            f"it is a share, so {limit:g} allows {1 + limit:g} times the teacher's errors. "
+            f"it is a share, so {limit:g} allows {1 + limit:g} times the {original}'s errors. "
             f"Did you mean {kind} = {limit / 100:g}?"
         )
     elif kind == _RATIO_OF_LENGTHS:

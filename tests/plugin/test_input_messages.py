@@ -69,6 +69,10 @@ def test_a_budget_that_looks_like_a_fraction_is_asked_about(tmp_path: Path) -> N
         "budget accuracy drop_points 0.02 (shorter, pruned): points are percentage points, so 0.02 is "
         "0.02 %. Did you mean drop_points = 2?"
     ]
+    assert questions(tmp_path, "slices.accuracy = { drop_points = 0.05 }") == [
+        "budget slices.accuracy drop_points 0.05 (shorter, pruned): points are percentage points, so 0.05 is "
+        "0.05 %. Did you mean drop_points = 5?"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +108,27 @@ def test_a_budget_that_looks_like_a_fraction_is_asked_about(tmp_path: Path) -> N
             "measurements.load_time value_ratio_max 110 (shorter, pruned): it is variant / teacher, so 110 "
             "allows 110 times the teacher's value. Did you mean value_ratio_max = 1.1?",
         ),
+        (
+            "baseline.accuracy = { error_increase_relative = 50 }",
+            "baseline accuracy error_increase_relative 50 (shorter, pruned): it is a share, so 50 allows 51 "
+            "times the baseline's errors. Did you mean error_increase_relative = 0.5?",
+        ),
+        (
+            "teacher.baseline.accuracy = { error_increase_relative = 50 }",
+            "baseline accuracy error_increase_relative 50 (teacher): it is a share, so 50 allows 51 times "
+            "the baseline's errors. Did you mean error_increase_relative = 0.5?",
+        ),
     ],
-    ids=["a share of a share", "percent", "a share of the size", "memory", "operations", "a measurement"],
+    ids=[
+        "a share of a share",
+        "percent",
+        "a share of the size",
+        "memory",
+        "operations",
+        "a measurement",
+        "since the baseline",
+        "of the teacher",
+    ],
 )
 def test_so_is_one_in_another_unit_unless_it_says_why(tmp_path: Path, budget: str, question: str) -> None:
     assert questions(tmp_path, budget) == [f"budget {question}"]

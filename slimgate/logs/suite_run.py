@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from slimgate._system.toml import format_value as quoted
 from slimgate.errors import DataError, SuiteError
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.file_budgets import ANSWERS, LOADS, PREDICTIONS, FileBudgets, FileKind
@@ -24,9 +25,10 @@ from slimgate.logs.suite import LogSuite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log
 
+_QUOTE = '"'
+_SIDE = r'(?:base|target|repeat)=(?:"[^"]*"|[^\s",;]+)'
 # What `slimgate judge` calls an option -> its key in a suite. An option with a value comes before the option.
 _KEYS_OF_OPTIONS = {
-    r'--(run|model) (base|target|repeat)="?([^\s",;]+)"?': r'[logs] \1 = { \2 = "\3" }',
     r"--run (latest|each-task|all|\d[\w:.+-]*)": r'[logs] run = "\1"',
     r"--missing (drop|as-wrong|fail)\b": r'[logs] missing = "\1"',
     r"--same-id (epochs|runs)\b": r'[logs] same_id = "\1"',
@@ -53,7 +55,13 @@ def name_suite_keys(message: str) -> str:
         names = ", ".join(f'"{name}"' for name in options[0].split() if name != "--allow")
         return f"[logs] allow = [{names}]"
 
+    def list_sides(options: re.Match[str]) -> str:
+        sides = (side.partition("=") for side in re.findall(_SIDE, options[0]))
+        values = ", ".join(f"{side} = {quoted(value.strip(_QUOTE))}" for side, _, value in sides)
+        return f"[logs] {options[1]} = {{ {values} }}"
+
     message = re.sub(r"--allow \w+( --allow \w+)*", list_values, message)
+    message = re.sub(rf"--(run|model) {_SIDE}( --\1 {_SIDE})*", list_sides, message)
     for option, key in _KEYS_OF_OPTIONS.items():
         message = re.sub(option, key, message)
     return message

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from slimgate.errors import MeasureError, SuiteError
+from slimgate.errors import DataError, MeasureError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
@@ -27,7 +28,7 @@ from slimgate.logs.rules import Missing, Rules, SameId, check_options
 from slimgate.logs.runs import parse_choices
 from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, check_sides, read_side
 from slimgate.logs.suite import LOGS, read_log_suite
-from slimgate.logs.suite_run import judge_log_suite
+from slimgate.logs.suite_run import judge_log_suite, name_suite_keys
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import ClassOutcomes, Outcomes, over_same_strays
 from slimgate.record.run import VariantRecord
@@ -125,7 +126,10 @@ def assert_within(
         models=parse_models(model),
         same_id=same_id,
     )
-    return _assert_logs_within(*runs, metric, points, equivalent, seed, rules, ranges or {})
+    try:
+        return _assert_logs_within(*runs, metric, points, equivalent, seed, rules, ranges or {})
+    except DataError as error:
+        raise DataError(_name_arguments(str(error))) from None
 
 
 def _refuse_options(options: Mapping[str, object], kind: str) -> None:
@@ -198,6 +202,13 @@ def _warn_of(notes: Sequence[str], *, stacklevel: int) -> None:
     for note in notes:
         if note not in (ONE_RUN, EPOCHS_OF_ONE_RUN, UNSTATED_SETTINGS):
             warnings.warn(note, stacklevel=stacklevel)
+
+
+def _name_arguments(message: str) -> str:
+    """A message with the arguments of `assert_within` in place of the options of `slimgate judge`."""
+    message = name_suite_keys(message).replace("[logs] ", "")
+    message = re.sub(r"\[ranges\] (\S+) = (\[LOW, HIGH\])", r'ranges = {"\1": \2}', message)
+    return re.sub(r"\b(base|target|repeat) = ", r'"\1": ', message)
 
 
 def _list_runs(paths: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -152,6 +152,8 @@ def test_the_command_takes_one_file(log_file: Path, capsys: pytest.CaptureFixtur
 def test_a_test_takes_the_choice(log_file: Path) -> None:
     with pytest.raises(AssertionError, match=r"pass 0\.875 vs 1\.000"):
         assert_within(log_file, log_file, metric="pass", model={"base": "large", "target": "small"})
+    with pytest.raises(DataError, match=r'choose by model = { "base": "large", "target": "small" }'):
+        assert_within(log_file, log_file, metric="pass")
 
 
 def test_a_suite_takes_the_choice(log_file: Path) -> None:

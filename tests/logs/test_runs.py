@@ -508,6 +508,11 @@ def test_a_run_is_chosen_in_a_test(tmp_path: Path) -> None:
     assert assert_within(base, int4, drop_points=5, run={"target": "2026-01"}).value == pytest.approx(2 / 3)
     with pytest.raises(AssertionError, match="FAIL"):
         assert_within(base, int4, drop_points=5)
+    write_lm_eval(int4, {"gsm8k": RIGHT}, time="2026-03-01T00-00-00")
+    with pytest.raises(
+        DataError, match=r'choose one by run = { "target": "2026-03-01T00-00-00" } or run = {'
+    ):
+        assert_within(base, int4, drop_points=5)
 
 
 @pytest.mark.parametrize(

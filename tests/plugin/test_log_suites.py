@@ -744,7 +744,7 @@ def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) 
         ),
         (
             'choose by --model base="large" --model target="small"; rename',
-            'choose by [logs] model = { base = "large" } [logs] model = { target = "small" }; rename',
+            'choose by [logs] model = { base = "large", target = "small" }; rename',
         ),
         (
             "pass --same-id epochs (--same-id runs if each row",

@@ -253,7 +253,7 @@ def test_logs_are_asserted_as_slimgate_judge_judges_them(tmp_path: Path) -> None
         assert_within(base, bad, drop_points=3)
     assert assert_within(base, bad, metric="arc", drop_points=3).drop_points == 0
     other = write_lm_eval(tmp_path / "other", {"arc": right, "gsm8k": right}, prompt="{id}")
-    with pytest.raises(DataError, match="accept it by --allow prompt"):
+    with pytest.raises(DataError, match=r'accept it by allow = \["prompt"\]'):
         assert_within(base, other, drop_points=3)
     assert_within(base, other, drop_points=3, allow=["prompt"])
 

@@ -639,6 +639,17 @@ def test_aiperf_counts_failures_cancellations_and_no_warm_up(tmp_path: Path) -> 
     assert run.unfinished == 2
 
 
+def test_the_summary_of_another_run_of_aiperf_is_refused(tmp_path: Path) -> None:
+    """A second run into the folder that stopped early replaced the requests alone."""
+    folder = write_aiperf(tmp_path / "log", TIMES)
+    write_lines(folder / "profile_export.jsonl", [aiperf_line(at, 2 * time) for at, time in enumerate(TIMES)])
+    words = (
+        "answered requests have .* ms: they come from two runs; put the requests and the summary of one run"
+    )
+    with pytest.raises(DataError, match=words):
+        read_any_log(folder)
+
+
 def test_a_folder_with_two_runs_of_aiperf_is_refused(tmp_path: Path) -> None:
     write_aiperf(tmp_path / "run_1", TIMES)
     write_aiperf(tmp_path / "run_2", TIMES)

@@ -20,7 +20,10 @@ from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 _SUMMARY = "_aiperf.json"
 _FIRST = ("time_to_first_token", "ttft")
-_FIGURES = (*_FIRST, "inter_token_latency", "request_latency")
+_LATENCY = "request_latency"
+_FIGURES = (*_FIRST, "inter_token_latency", _LATENCY)
+# By which the mean of the requests may differ from the mean in the summary, as a share.
+_ROUNDING = 1e-3
 # Milliseconds in a unit of aiperf.
 _UNITS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3}
 _PROFILING, _CANCELLED = "profiling", "RequestCancellationError"
@@ -57,6 +60,8 @@ class Aiperf(Reader):
         stated: Json = config.get("loadgen") or next(iter(profiling), {})
         load = {name: stated[name] for name in _SETTINGS if stated.get(name) is not None}
         run = _run(requests, load)
+        if summary_file is not None:
+            _check_mean(path, summary.get("records", summary).get(_LATENCY) or {}, run)
         return Log("aiperf", str(path), {}, _model(config), loads={_name(load): run})
 
 
@@ -141,14 +146,28 @@ def _run(path: Path, load: Json) -> LoadRun:
     )
 
 
+def _check_mean(path: Path, latency: Json, run: LoadRun) -> None:
+    """Raises DataError if the summary, which states the load, is of another run than the requests."""
+    times = [request.total for request in run.requests if request.total is not None]
+    if not times or latency.get("avg") is None:
+        return
+    stated, mean = float(latency["avg"]) * _UNITS[latency["unit"]], sum(times) / len(times)
+    if abs(mean - stated) > _ROUNDING * stated:
+        raise DataError(
+            f"{path}: the summary states a mean {_LATENCY} of {stated:.6g} ms, and the {len(times):,} "
+            f"answered requests have {mean:.6g} ms: they come from two runs; put the requests and the "
+            "summary of one run next to each other"
+        )
+
+
 def _request(metrics: Json, error: Json | None) -> LoadRequest:
     prompt = _count(metrics, "input_sequence_length")
     if error:
         words = " ".join(f"{error.get('type')}: {error.get('message')}".split())
         return LoadRequest(prompt_tokens=prompt, failed=words[:200])
-    total = _ms(metrics, "request_latency")
+    total = _ms(metrics, _LATENCY)
     if total is None:
-        return LoadRequest(prompt_tokens=prompt, failed="no request_latency")
+        return LoadRequest(prompt_tokens=prompt, failed=f"no {_LATENCY}")
     first = next((time for name in _FIRST if (time := _ms(metrics, name)) is not None), None)
     tokens = _count(metrics, "output_sequence_length")
     return LoadRequest(first, _ms(metrics, "inter_token_latency"), total, prompt, tokens)

@@ -229,7 +229,10 @@ def _row_file(path: Path) -> RowFile:
     refuse_utf_16(path)
     if known is None:
         actual = f'"{path.suffix}"' if path.suffix else "none"
-        raise DataError(f"{path}: its extension is {actual}, expected one of {', '.join(FORMATS)}")
+        raise DataError(
+            f"{path}: its extension is {actual}, expected one of {', '.join(FORMATS)}; for a log of "
+            "another tool, name its reader with --format"
+        )
     if not path.stat().st_size:
         raise DataError(f"{path} is empty, expected rows as {known}")
     return RowFile(path, known)

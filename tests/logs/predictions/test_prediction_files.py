@@ -356,7 +356,10 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
         "folder": (folder, "is a folder"),
         "empty": (folder / "empty.csv", "is empty, expected rows as csv"),
         "extension": (folder / "rows.xlsx", 'is ".xlsx", expected one of .csv, .tsv, .jsonl, .parquet'),
-        "no-extension": (folder / "rows", "its extension is none, expected one of"),
+        "no-extension": (
+            folder / "rows",
+            ".csv, .tsv, .jsonl, .parquet; for a log of another tool, name its reader with --format",
+        ),
         "not-parquet": (folder / "no.parquet", "is not parquet"),
         "not-utf-8": (folder / "latin.jsonl", "byte 8 (0xe9) is not utf-8; "),
         "not-utf-8-csv": (folder / "latin.csv", "cannot be read as csv"),

@@ -83,11 +83,11 @@ def test_one_extreme_row_does_not_hide_the_others() -> None:
 
 
 def test_rounding_of_equal_answers_is_no_difference() -> None:
-    ones = np.ones(500)
-    arguments = scored(ones), scored(ones), scored(ones + 1e-7)
+    scores = np.ones(500)
+    arguments = scored(scores), scored(scores), scored(scores + 1e-7)
     assert require_same_answers(*arguments, tolerance=0.01).changed == 0
     with pytest.raises(OtherAnswers, match="500 answers differ"):
-        require_same_answers(scored(ones), scored(ones + 1e-7), scored(ones + 1e-3), tolerance=0.01)
+        require_same_answers(scored(scores), scored(scores + 1e-7), scored(scores + 1e-3), tolerance=0.01)
 
 
 def runtime_with(name: str, **options: object) -> SuiteRuntime:

@@ -161,6 +161,8 @@ def _judge_rows(
         metric = with_cap(metric, teacher, variant, budgets, _value(metric, teacher))
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
     values = _value(declared, teacher), _value(declared, variant)
+    for build in builds:
+        _value(declared, build)
     over = None
     if builds and any(budget.over == "builds" for budget in budgets):
         over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)

@@ -262,6 +262,20 @@ def test_a_value_outside_of_its_range_is_refused(scale: float, counted: MakePair
         judge_quality(percent, *counted(200, 20, 5), [QualityBudget("drop_points", 2.0)], resamples=100)
 
 
+def test_a_value_of_a_further_build_outside_of_its_range(counted: MakePair) -> None:
+    accuracy = load_metric("accuracy")
+
+    def doubled(outcomes: ClassOutcomes, weights: Floats) -> Floats:
+        return np.asarray(2.0 * accuracy.statistic(outcomes, weights))
+
+    metric = replace(load_metric("f1_macro"), name="doubled", statistic=doubled, from_confusion=None)
+    wrong, right = counted(200, 180, 0)[1], counted(200, 0, 0)[1]
+    assert (value_of(metric, wrong) <= 1, value_of(metric, right) > 1) == (True, True)
+    budgets = [QualityBudget("drop_points", 2.0, over="builds")]
+    with pytest.raises(MeasureError, match="outside of its value_range 0 to 1"):
+        judge_quality(metric, wrong, wrong, budgets, builds=[right], resamples=100)
+
+
 def test_a_lone_statistic_has_the_wider_of_two_quantiles() -> None:
     weighted = np.linspace(0.0, 1.0, 1001)
     lost, won = np.stack([weighted, 0 * weighted]), np.stack([weighted - 0.2, 0 * weighted])

@@ -47,10 +47,8 @@ if TYPE_CHECKING:
 EXACT, ROUNDED = (0.002, 0.01), (0.01, 0.25)
 # The part of a value by which sums of float32 numbers in another order may change it.
 FLOAT_ROUNDING = 1e-5
-# The distance of the quartiles of a normal distribution, in standard deviations.
-NORMAL_QUARTILES = 1.349
-# A skewed value, such as a price, has 2 to 3 times the deviation that its quartiles suggest.
-MOST_SPREAD = 4.0
+# The share of the rows, those furthest from the median, that does not count for a standard deviation.
+EXTREME = 0.01
 
 
 class OtherAnswers(BuildError):
@@ -156,14 +154,12 @@ def _count_far(outcomes: Outcomes, other: Outcomes, tolerance: float) -> int:
 
 
 def _estimate_deviation(column: npt.NDArray[np.float64]) -> float:
-    """The standard deviation, but at most a few times that of a normal distribution with the same quartiles.
+    """The standard deviation without the most extreme rows.
 
-    One extreme row could make it so large that any difference of the others is small beside it. A column in
-    which half of the rows are equal may have no distance between its quartiles.
+    One such row could make it so large that any difference of the others is small beside it.
     """
-    low, high = np.quantile(column, (0.25, 0.75))
-    deviation = float(np.std(column))
-    return min(deviation, MOST_SPREAD * float(high - low) / NORMAL_QUARTILES) if high > low else deviation
+    distances = np.abs(column - np.median(column))
+    return float(np.std(column[distances <= np.quantile(distances, 1 - EXTREME)]))
 
 
 def _answers(

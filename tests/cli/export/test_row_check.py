@@ -82,6 +82,20 @@ def test_one_extreme_row_does_not_hide_the_others() -> None:
         require_same_answers(scored(scores), scored(scores), scored(turned), tolerance=0.01)
 
 
+def test_one_extreme_row_beside_equal_ones_hides_nothing() -> None:
+    scores = np.append(np.zeros(400), [*np.linspace(1.0, 5.0, 99), 1e6])
+    exported = scores + np.linspace(1.0, 5.0, 500)
+    with pytest.raises(OtherAnswers, match="answers differ"):
+        require_same_answers(scored(scores), scored(scores), scored(exported), tolerance=0.01)
+
+
+def test_a_value_with_two_peaks_has_the_limit_of_its_deviation() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.append(rng.normal(0.0, 1e-3, 400), rng.normal(1.0, 1e-3, 100))
+    exported = scores + rng.normal(0.0, 0.01, 500)
+    assert require_same_answers(scored(scores), scored(scores), scored(exported), tolerance=0.5).changed == 0
+
+
 def test_rounding_of_equal_answers_is_no_difference() -> None:
     scores = np.ones(500)
     arguments = scored(scores), scored(scores), scored(scores + 1e-7)

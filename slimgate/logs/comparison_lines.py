@@ -9,7 +9,7 @@ from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.message import message
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
-from slimgate.plugins.reader import Log
+from slimgate.plugins.reader import Log, TaskLog
 
 _MOST_NAMED = 5
 UNSTATED_SETTINGS = (
@@ -90,12 +90,17 @@ def describe_unstated_settings(base: Log, target: Log) -> list[str]:
     unstated = [
         name
         for name in shared
-        if _OF_ANSWERS.isdisjoint(base.tasks[name].settings.keys() & target.tasks[name].settings.keys())
+        if _OF_ANSWERS.isdisjoint(_list_stated(base.tasks[name]) & _list_stated(target.tasks[name]))
     ]
     if not unstated:
         return []
     names = "" if unstated == shared else f"{list_names(unstated, _MOST_NAMED)}: "
     return [f"{names}{UNSTATED_SETTINGS}"]
+
+
+def _list_stated(task: TaskLog) -> set[str]:
+    """The settings that the log states with all options."""
+    return task.settings.keys() - set(task.partial_settings)
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:

@@ -277,14 +277,22 @@ def samples_alone(folder: Path, config: Mapping[str, Any] | None = None, **setti
     return folder
 
 
-@pytest.mark.parametrize("config", [None, {}], ids=["two without results", "one without results"])
-def test_generation_settings_in_samples_are_compared(
-    tmp_path: Path, config: Mapping[str, Any] | None
-) -> None:
+def test_generation_settings_in_samples_are_compared(tmp_path: Path) -> None:
     base = samples_alone(tmp_path / "base")
-    target = samples_alone(tmp_path / "int4", config, do_sample=True, temperature=0.8)
+    target = samples_alone(tmp_path / "int4", do_sample=True, temperature=0.8)
     check_named(base, target, "generation", '"do_sample": false')
-    assert judge(base, samples_alone(tmp_path / "w8", config)).comparisons
+    alike = judge(base, samples_alone(tmp_path / "w8"))
+    assert alike.comparisons
+    assert any(UNSTATED_SETTINGS in note for note in alike.notes)  # as of the model's arguments
+
+
+def test_settings_of_a_request_are_not_those_of_a_configuration(tmp_path: Path) -> None:
+    """A task such as fda builds its requests by itself, and its configuration has other settings."""
+    base = samples_alone(tmp_path / "base")
+    target = samples_alone(tmp_path / "int4", {"generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 256}})
+    verdicts = judge(base, target)
+    assert verdicts.comparisons
+    assert any(UNSTATED_SETTINGS in note for note in verdicts.notes)
 
 
 def test_samples_without_results_state_only_some_settings(tmp_path: Path) -> None:

@@ -126,8 +126,8 @@ def _describe_no_samples(tasks: Sequence[str]) -> str:
 
 # Keys of `config` in the results file, then keys of the results file itself.
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
-# The generation settings of a task, in its configuration. The samples have the same settings.
-_GENERATION_KWARGS = "generation_kwargs"
+# The generation settings in a task's configuration, and those of the request in samples without results.
+_GENERATION_KWARGS, _OF_REQUEST = "generation_kwargs", "request"
 # Entries of a metric that are not its options.
 _NO_OPTIONS = ("metric", "aggregation", "higher_is_better")
 _MODEL_KEYS = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
@@ -213,8 +213,9 @@ def _make_task_log(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog
     )
     partial_settings: tuple[str, ...] = ()
     if not config and (generation := read_generation_kwargs(file)) is not None:
-        # the samples do not state the model's arguments, such as max_gen_toks
-        settings[GENERATION] = {_GENERATION_KWARGS: generation}
+        # The samples do not state the model's arguments, such as max_gen_toks. Their settings are those of
+        # the request, which a task may build without its configuration.
+        settings[GENERATION] = {_OF_REQUEST: generation}
         partial_settings = (GENERATION,)
     return TaskLog(
         rows=partial(read_rows, file, filter_names, aggregations),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from slimgate._system.toml import format_value as quoted
 from slimgate.errors import DataError, did_you_mean, list_names
 from slimgate.logs.runs import ANY, BASE, REPEAT, SIDES, TARGET, parse_by_side
 from slimgate.plugins.reader import Log
@@ -67,7 +68,8 @@ def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
     name = choices.get(side, choices.get(ANY) if log.models else None)
     if name is None:
         return log
-    shown = f"--model {side}={name}" if side in choices else f"--model {name}"
+    written = quoted(name) if " " in name else name
+    shown = f"--model {side}={written}" if side in choices else f"--model {written}"
     if not log.models:
         if log.model != name:
             raise DataError(

@@ -26,10 +26,11 @@ from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log
 
 _QUOTE = '"'
-_SIDE = r'(?:base|target|repeat)=(?:"[^"]*"|[^\s",;]+)'
+_SIDE = r'(?:base|target|repeat)=(?:"[^"]*"|[^\s",;]*[^\s",;:])'
+_START = r"(?<![\w/.-])"  # an option does not begin inside of a path
 # What `slimgate judge` calls an option -> its key in a suite. An option with a value comes before the option.
 _KEYS_OF_OPTIONS = {
-    r"--run (latest|each-task|all|\d[\w:.+-]*)": r'[logs] run = "\1"',
+    r"--run (latest|each-task|all|\d(?:[\w:.+-]*\w)?)": r'[logs] run = "\1"',
     r"--missing (drop|as-wrong|fail)\b": r'[logs] missing = "\1"',
     r"--same-id (epochs|runs)\b": r'[logs] same_id = "\1"',
     r"--range ([^\s=]+)=LOW:HIGH": r"[ranges] \1 = [LOW, HIGH]",
@@ -60,10 +61,10 @@ def name_suite_keys(message: str) -> str:
         values = ", ".join(f"{side} = {quoted(value.strip(_QUOTE))}" for side, _, value in sides)
         return f"[logs] {options[1]} = {{ {values} }}"
 
-    message = re.sub(r"--allow \w+( --allow \w+)*", list_values, message)
-    message = re.sub(rf"--(run|model) {_SIDE}( --\1 {_SIDE})*", list_sides, message)
+    message = re.sub(rf"{_START}--allow \w+( --allow \w+)*", list_values, message)
+    message = re.sub(rf"{_START}--(run|model) {_SIDE}( --\1 {_SIDE})*", list_sides, message)
     for option, key in _KEYS_OF_OPTIONS.items():
-        message = re.sub(option, key, message)
+        message = re.sub(_START + option, key, message)
     return message
 
 

@@ -755,6 +755,13 @@ def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) 
         ("or say --id COLUMN to slimgate judge, or", 'or write [logs] columns = { id = "COLUMN" }, or'),
         ("answers with --label COLUMN", 'answers with [logs] columns = { label = "COLUMN" }'),
         ("--repeat logs/a.json: it is", "[logs] repeat logs/a.json: it is"),
+        (
+            "--model target=openai:gpt-5: no such model",
+            '[logs] model = { target = "openai:gpt-5" }: no such model',
+        ),
+        ('--model target="my model": no', '[logs] model = { target = "my model" }: no'),
+        ("--run 2025-05: no run", '[logs] run = "2025-05": no run'),
+        ("logs/--run latest/x.json has", "logs/--run latest/x.json has"),
     ],
     ids=[
         "allow",
@@ -770,6 +777,10 @@ def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) 
         "id",
         "label",
         "repeat",
+        "colon in a name",
+        "blank in a name",
+        "colon after a time",
+        "path",
     ],
 )
 def test_messages_of_suites_name_their_keys(of_command: str, of_suite: str) -> None:

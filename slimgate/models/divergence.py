@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 # The scale of a gap: the scores at the position where the answers begin to differ.
 Scale = Literal["standard deviation", "root mean square"]
+# A model excludes tokens by -inf, by -1e9 or by the lowest number of its format; scores are far above this.
+_EXCLUDED = -1e4
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,11 @@ def find_divergence(
 
 
 def _gap(high: float, low: float, scores: npt.NDArray[np.float32], scale: Scale) -> float:
-    """(high - low) / scale of the finite scores, as a model may exclude tokens by -inf. Infinite for NaN."""
+    """(high - low) / scale of the scores of tokens that the model does not exclude. Infinite for NaN."""
     if high == low:
         return 0.0
-    finite = scores[np.isfinite(scores)]
-    if isnan(high) or isnan(low) or not finite.size:
+    scored = scores[np.isfinite(scores) & (scores > _EXCLUDED)].astype(np.float64)
+    if isnan(high) or isnan(low) or not scored.size:
         return inf
-    size = float(finite.std() if scale == "standard deviation" else np.sqrt(np.square(finite).mean()))
+    size = float(scored.std() if scale == "standard deviation" else np.sqrt(np.square(scored).mean()))
     return (high - low) / size if size else inf

@@ -24,6 +24,8 @@ def test_a_gap_is_a_multiple_of_the_scale_that_the_caller_names(scale: Scale, ga
     ("scores", "gap"),
     [
         pytest.param([4.0, 6.0, -np.inf, 2.0], 2 / (8 / 3) ** 0.5, id="-inf for another token"),
+        pytest.param([4.0, 6.0, -1e9, 2.0], 2 / (8 / 3) ** 0.5, id="-1e9 for another token"),
+        pytest.param([4.0, 6.0, -3.4e38, 2.0], 2 / (8 / 3) ** 0.5, id="lowest float32 for another token"),
         pytest.param([-np.inf, 6.0, 4.0, 4.0], np.inf, id="-inf for the written token"),
         pytest.param([np.nan, 6.0, 4.0, 4.0], np.inf, id="NaN"),
         pytest.param([6.0, 6.0, 4.0, 4.0], 0.0, id="tie"),

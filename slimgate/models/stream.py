@@ -3,8 +3,9 @@
     async with open_client(endpoint, connections=8) as client:
         timed = await send_closed_loop(client, endpoint, requests, users=8)
 
-A request that fails has no time. Nothing is sent twice, with one exception: a request asks for the number of
-tokens, and is sent again without this if the server does not accept it.
+A request that fails has no time. Nothing is sent twice, with one exception: the requests ask for the number
+of tokens, and until an answer shows that the server knows this field, a refused request is sent again without
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from slimgate.errors import MeasureError
 from slimgate.models.ask import Endpoint, Request, encode_request
@@ -36,9 +37,11 @@ _THOUGHTS = ("reasoning_content", "reasoning")
 _TEXTS = ("content", "tool_calls", *_THOUGHTS)
 # Most servers count the tokens of a stream only if they are asked to.
 _ASK_FOR_COUNT = {"stream_options": {"include_usage": True}}
-# The status if a server does not know a field. Mistral's server does so, and counts without being asked.
-_INVALID = frozenset({400, 422})
-_NOT_ASKED: WeakSet[httpx2.AsyncClient] = WeakSet()  # clients of servers that do not know the field
+# Whether a client's server knows this field, once an answer shows it. Mistral's server refuses it, and counts
+# without being asked.
+_KNOWS_FIELD: WeakKeyDictionary[httpx2.AsyncClient, bool] = WeakKeyDictionary()
+# What a server says for other reasons than a field that it does not know.
+_OTHER_REASONS = frozenset({401, 403, 429})
 _LAST_BYTES = 1.0  # the longest time in seconds that a server may take to end a stream after its last event
 
 
@@ -90,13 +93,16 @@ async def send(client: httpx2.AsyncClient, endpoint: Endpoint, request: Request)
     import httpx2
 
     try:
-        if client not in _NOT_ASKED:
+        knows = _KNOWS_FIELD.get(client)
+        if knows is not False:
             status, timed = await _send_once(client, endpoint, request, _ASK_FOR_COUNT)
-            if status not in _INVALID:
+            if status == 200:
+                _KNOWS_FIELD[client] = True
+            if knows or status == 200 or status in _OTHER_REASONS:
                 return timed
         status, timed = await _send_once(client, endpoint, request, {})
         if status == 200:
-            _NOT_ASKED.add(client)
+            _KNOWS_FIELD.setdefault(client, False)
         return timed
     except httpx2.TimeoutException:
         return Timed(failed=f"no answer within {endpoint.timeout:g} s")

@@ -57,6 +57,21 @@ def test_a_server_that_refuses_stream_options_gets_them_once() -> None:
     assert with_options == [True, False, False, False]
 
 
+@pytest.mark.parametrize("status", [400, 415, 500, 501])
+def test_a_refusal_of_stream_options_may_have_any_status(status: int) -> None:
+    with serving(lambda *_: f"strict {status}") as server:
+        answers = send(server, ["say abcd"] * 2, users=1)
+        assert len(server.bodies) == 3
+    assert [timed.failed for timed in answers] == [None, None]
+
+
+def test_a_server_with_stream_options_gets_no_request_twice() -> None:
+    with serving(lambda prompt, _: "status 400" if "long" in prompt else "completions") as server:
+        answers = send(server, ["say abcd", "too long", "too long"], users=1)
+        assert len(server.bodies) == 3
+    assert [timed.failed is None for timed in answers] == [True, False, False]
+
+
 def test_users_wait_for_their_answers_and_arrivals_do_not() -> None:
     with serving() as server:
         server.delay = DELAY

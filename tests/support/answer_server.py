@@ -15,7 +15,7 @@ from typing import Any
 # have a header: "status 429 Retry-After: 2"; "body BYTES" is a status 500 that says this; "calls JSON" is an
 # answer with these tool_calls, a list of {name, arguments}; "calls" streams the word as arguments of a call,
 # "thoughts FIELD" as what the model thinks; "in pairs" streams two letters at a time, "thinks unseen" without
-# the two tokens that come before the word; "strict" refuses stream_options. A letter is a token.
+# the two tokens that come before the word; "strict 415" refuses stream_options. A letter is a token.
 # "parts" answers with the word as the text after a thought.
 Plan = Callable[[str, int], str]
 FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
@@ -115,8 +115,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, "not an answer")
         elif self._echo:
             self._send(200, echo_json(prompt, logprobs=text != "no logprobs"))
-        elif text == "strict" and self._options is not None:
-            self._send(422, {"detail": [{"loc": ["body", "stream_options"], "type": "extra_forbidden"}]})
+        elif text.startswith("strict") and self._options is not None:
+            self._send(
+                int(text[7:] or 422),
+                {"detail": [{"loc": ["body", "stream_options"], "type": "extra_forbidden"}]},
+            )
         elif self._stream:
             self._send_pieces(prompt, text, chat=chat)
         elif text.startswith("calls "):

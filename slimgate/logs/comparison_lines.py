@@ -26,7 +26,9 @@ def format_comparison(name: str, comparison: Comparison) -> str:
     """The verdict's line, with a comparison to the base's own noise."""
     line = message(name, comparison.judged)
     if comparison.counts.missing:
-        line += f" ({comparison.counts.missing:,} samples have no score in one log or both: --missing)"
+        count = comparison.counts.missing
+        samples = "1 sample has" if count == 1 else f"{count:,} samples have"
+        line += f" ({samples} no score in one log or both: --missing)"
     noise = comparison.noise
     if noise is None:
         return line

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from slimgate.logs.columns import Samples
 from slimgate.logs.predictions.files import format_examples
 from slimgate.plugins.reader import Log, TaskLog
+from slimgate.record.words import format_count
 
 # The length of a text that a note quotes, in characters.
 LONGEST_QUOTE = 120
@@ -21,7 +22,7 @@ def describe_results(name: str, log: Log, samples: Mapping[str, Samples]) -> lis
     """A line for each filter with more samples than the tool states, and for filters without a sample."""
     stated = log.tasks[name].samples
     notes = [
-        f"{format_place(name, filter_)}: {_format_count(log, stated, of_filter)}"
+        f"{format_place(name, filter_)}: {_describe_count(log, stated, of_filter)}"
         for filter_, of_filter in samples.items()
         if stated is not None and len(of_filter) > stated
     ]
@@ -31,7 +32,7 @@ def describe_results(name: str, log: Log, samples: Mapping[str, Samples]) -> lis
     return notes
 
 
-def _format_count(log: Log, stated: int, samples: Samples) -> str:
+def _describe_count(log: Log, stated: int, samples: Samples) -> str:
     """`logs/base says that 300 samples ran, but has 10`."""
     return f"{log.shown} says that {stated:,} samples ran, but has {len(samples):,}"
 
@@ -40,12 +41,12 @@ def describe_lacking(log: Log, task: TaskLog, samples: Samples) -> list[str]:
     """A line if a log has fewer samples than the tool states, and one if it lacks samples that it lists."""
     lines = []
     if task.samples is not None and len(samples) < task.samples:
-        lines.append(_format_count(log, task.samples, samples))
+        lines.append(_describe_count(log, task.samples, samples))
     ids = pa.array(task.ids, pa.large_string())
     lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=samples.ids)))
     if len(lacking):
         lines.append(
-            f"{log.shown} lists {len(lacking):,} samples that it does not contain "
+            f"{log.shown} lists {format_count(len(lacking), 'sample', 'samples')} that it does not contain "
             f"({format_examples(lacking)})"
         )
     return lines
@@ -65,7 +66,8 @@ def describe_all_failed(base: Samples, target: Samples, shown: tuple[str, str]) 
             row = samples.quote([0]).get(0)
             error = " ".join(str(row.error if row else "").split())
             quote = f', first error "{error[:_LONGEST_ERROR]}{"…" if len(error) > _LONGEST_ERROR else ""}"'
-            texts.append(f"all {len(samples):,} samples of {name} failed{quote if error else ''}")
+            count = "the only sample" if len(samples) == 1 else f"all {len(samples):,} samples"
+            texts.append(f"{count} of {name} failed{quote if error else ''}")
     return "; ".join(texts)
 
 
@@ -76,8 +78,8 @@ def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str
         counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
         if metric not in base.scores or metric not in target.scores:
             notes.append(
-                f"{where}: {metric} is not a number in {counts[0]:,} samples of the base and {counts[1]:,} "
-                "of the target, so these are not judged"
+                f"{where}: {metric} is not a number in {format_count(counts[0], 'sample', 'samples')} of the "
+                f"base and {counts[1]:,} of the target, so these are not judged"
             )
     return notes
 
@@ -85,7 +87,8 @@ def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str
 def list_metrics(samples: Samples) -> str:
     """`acc, f1`; for a log without numbers, the metrics that are texts or lists, and in how many samples."""
     texts = [
-        f"{metric} is not a number in {count:,} samples" for metric, count in samples.not_numbers.items()
+        f"{metric} is not a number in {format_count(count, 'sample', 'samples')}"
+        for metric, count in samples.not_numbers.items()
     ]
     reason = f" ({', '.join(texts)})" if texts else ""
     return ", ".join(samples.scores) or f"none{reason}"
@@ -98,8 +101,9 @@ def describe_truncated(where: str, base: Samples, target: Samples) -> list[str]:
         return []
     place = f"{where}: " if where else ""
     return [
-        f"{place}{counts[0]:,} answers of the base and {counts[1]:,} of the target were cut off at a "
-        "limit; they are judged by their score, and a budget on truncated limits their share"
+        f"{place}{format_count(counts[0], 'answer', 'answers')} of the base and {counts[1]:,} of the target "
+        "were cut off at a limit; they are judged by their score, and a budget on truncated limits their "
+        "share"
     ]
 
 
@@ -114,6 +118,6 @@ def describe_scored_errors(where: str, base: Samples, target: Samples) -> list[s
         return []
     place = f"{where}: " if where else ""
     return [
-        f"{place}{counts[0]:,} samples of the base and {counts[1]:,} of the target have an error and a "
-        "score; they are judged by the score"
+        f"{place}{format_count(counts[0], 'sample', 'samples')} of the base and {counts[1]:,} of the target "
+        "have an error and a score; they are judged by the score"
     ]

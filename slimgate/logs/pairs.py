@@ -42,6 +42,7 @@ from slimgate.plugins.reader import (
     Log,
     TaskLog,
 )
+from slimgate.record.words import format_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,7 +361,7 @@ def _compare_keys(
         if not len(rows):
             continue
         text = (
-            f"{key}s differ in {len(rows):,} of {len(base_rows):,} samples "
+            f"{key}s differ in {len(rows):,} of {format_count(len(base_rows), 'sample', 'samples')} "
             f"({format_examples(base.ids.take(pa.array(base_rows[rows])))})"
         )
         example = ""

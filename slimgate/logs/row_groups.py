@@ -19,6 +19,7 @@ from slimgate.logs.differences import Differences
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.same_documents import join_groups
 from slimgate.outcomes import Ints
+from slimgate.record.words import format_count
 
 Bools = npt.NDArray[np.bool_]
 # Stands for a row that a log lacks.
@@ -51,8 +52,8 @@ def share_groups(
         examples = format_examples(base.ids.take(pa.array(places[0][differing])))
         differences.refuse(
             where,
-            f"groups differ in {len(differing):,} of {len(base_rows):,} samples ({examples}): one log puts "
-            "them into a group with other samples than the other log does; expected the same groups in both "
+            f"groups differ in {len(differing):,} of {format_count(len(base_rows), 'sample', 'samples')} "
+            f"({examples}): one log puts them into a group with other samples than the other log does; expected the same groups in both "
             "logs, or groups in one of them",
         )
     base_groups, target_groups = (

@@ -31,6 +31,7 @@ from slimgate.logs.pairs import PairedTask
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.rules import Rules
 from slimgate.outcomes import Floats, Ints
+from slimgate.record.words import format_count
 
 # What happens to samples without a score, for notes.
 _DONE = {
@@ -168,7 +169,9 @@ def _with_sizes(
     differing = int((sizes != other).sum())  # NaN differs from NaN
     if differing:
         differences.refuse(
-            where, f"it is a mean over other words, bytes or documents in {differing:,} samples"
+            where,
+            "it is a mean over other words, bytes or documents in "
+            f"{format_count(differing, 'sample', 'samples')}",
         )
         return None
     return replace(scores, sizes=sizes)
@@ -249,7 +252,7 @@ def _describe_missing(paired: PairedTask, counts: Counts, unscored: npt.NDArray[
     else:
         examples = paired.base.ids.take(pa.array(rows))
     total = len(paired.base_rows) + counts.only_base + counts.only_target
-    return f"of {total:,} samples {', '.join(parts)} ({format_examples(examples)})"
+    return f"of {format_count(total, 'sample', 'samples')} {', '.join(parts)} ({format_examples(examples)})"
 
 
 def _describe_first_error(paired: PairedTask) -> str:

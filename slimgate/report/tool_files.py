@@ -27,12 +27,12 @@ KL_WORDS = {
 # Milliseconds that are shown without a fraction.
 _LARGE_MS = 10_000
 _ONE_RUN = (
-    "the two were not measured by turns, and nothing tells how much two runs of one server differ: the "
+    "the two servers did not take turns, and one run of the base does not show how much two runs differ: the "
     "intervals are of the requests alone, and no speed-up is decided. Give a second run of the base: --repeat"
 )
 _TWO_RUNS = (
-    "the two were not measured by turns: each interval is widened by how much the base differs from its "
-    "second run. A suite with loads measures by turns, which tells smaller differences"
+    "the two servers did not take turns: slimgate widens each interval by how much the two runs of the base "
+    "differ. In a suite with loads the servers take turns, which shows smaller differences"
 )
 
 

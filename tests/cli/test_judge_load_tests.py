@@ -49,7 +49,7 @@ def test_a_target_twice_as_fast_passes_beside_a_second_base_run(
     assert main(["judge", base, target, "--repeat", again, "--budgets", budgets]) == 0
     out = capsys.readouterr().out
     assert "read as load tests of vllm" in out
-    assert "not measured by turns" in out
+    assert "did not take turns" in out
     assert "budget 1.5×: PASS" in out
     assert "c8: base 200 requests, 0 failed" in out
 

@@ -352,13 +352,13 @@ def prompted(prompt: str, target: str = "t") -> Row:
 def test_the_first_prompts_that_differ_are_quoted(before: str, after: str, shown: str) -> None:
     differences = differences_of()
     paired_of([prompted(before)], [prompted(after)], differences=differences)
-    assert f'prompts differ in 1 of 1 samples ("0"), {shown}; accept' in refused(differences)
+    assert f'prompts differ in 1 of 1 sample ("0"), {shown}; accept' in refused(differences)
 
 
 def test_targets_are_quoted_and_documents_are_not() -> None:
     differences = differences_of()
     paired_of([prompted("p", "yes")], [prompted("p", "no")], differences=differences)
-    assert 'targets differ in 1 of 1 samples ("0"), first "yes" and "no"; accept' in refused(differences)
+    assert 'targets differ in 1 of 1 sample ("0"), first "yes" and "no"; accept' in refused(differences)
 
 
 def test_texts_that_are_not_there_are_not_quoted() -> None:
@@ -366,7 +366,7 @@ def test_texts_that_are_not_there_are_not_quoted() -> None:
     target = Row("0", {"em": 1.0}, keys={"prompt": "b"})
     differences = differences_of()
     paired_of([base], [target], differences=differences)
-    assert 'samples ("0"); accept it' in refused(differences)
+    assert 'sample ("0"); accept it' in refused(differences)
 
 
 def test_a_kept_prompt_is_compared_by_the_end_that_is_kept() -> None:
@@ -403,8 +403,8 @@ def test_differences_of_many_tasks_are_in_one_message() -> None:
     assert refused(differences) == (
         "base and target are not comparable: a, b, c and 2 more: shots 0 and 5; a, b, c and 2 more: "
         "prompts differ in "
-        '1 of 1 samples ("0"); accept them by --allow shots --allow prompt; and a/em, b/em, c/em and 2 more: '
-        'of 1 samples 1 have no score in the target\'s log ("0"): --missing drop leaves them out, --missing '
+        '1 of 1 sample ("0"); accept them by --allow shots --allow prompt; and a/em, b/em, c/em and 2 more: '
+        'of 1 sample 1 have no score in the target\'s log ("0"): --missing drop leaves them out, --missing '
         "as-wrong counts those that only the target lacks as wrong"
     )
 

@@ -341,7 +341,7 @@ def sample(key: int, value: Any, **more: Any) -> dict[str, Any]:
 def test_samples_that_both_headers_list_and_no_log_holds(tmp_path: Path) -> None:
     base = write_inspect(tmp_path / "base.json", [sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3, 4])
     target = write_inspect(tmp_path / "int4.json", [sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3])
-    lines = [f'{log} lists 1 samples that it does not contain ("3")' for log in (base, target)]
+    lines = [f'{log} lists 1 sample that it does not contain ("3")' for log in (base, target)]
     with pytest.raises(
         DataError, match=re.escape(f"sums: {'; '.join(lines)}: --missing drop leaves them out")
     ):
@@ -376,7 +376,7 @@ def test_samples_with_an_error_and_a_score_are_judged_and_said(tmp_path: Path) -
     verdicts = judge(base, target, directions={"grade": True})
     assert (verdicts.comparisons[0].counts.judged, verdicts.comparisons[0].worse) == (2, 1)
     assert (
-        "sums: 1 samples of the base and 0 of the target have an error and a score; they are judged by the "
+        "sums: 1 sample of the base and 0 of the target have an error and a score; they are judged by the "
         "score"
     ) in verdicts.notes
 

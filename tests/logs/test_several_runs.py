@@ -147,7 +147,7 @@ def test_listed_samples_of_each_epoch_are_of_its_run() -> None:
     assert judged.runs is not None
     assert judged.runs.base.shape == (2, 4)
     lacking = [log_with_listed_ids(name, 2, without="q1 epoch 2") for name in ("a", "b")]
-    expected = r'task: a \(epoch 2\) lists 1 samples that it does not contain \("q1"\)'
+    expected = r'task: a \(epoch 2\) lists 1 sample that it does not contain \("q1"\)'
     with pytest.raises(DataError, match=expected):
         judge_logs(lacking[0], lacking[1], LogBudgets(), rules)
 

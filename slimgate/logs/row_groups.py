@@ -53,8 +53,8 @@ def share_groups(
         differences.refuse(
             where,
             f"groups differ in {len(differing):,} of {format_count(len(base_rows), 'sample', 'samples')} "
-            f"({examples}): one log puts them into a group with other samples than the other log does; expected the same groups in both "
-            "logs, or groups in one of them",
+            f"({examples}): one log puts them into a group with other samples than the other log does; "
+            "expected the same groups in both logs, or groups in one of them",
         )
     base_groups, target_groups = (
         _by_position(groups, at, len(samples)) for at, samples in zip(places, (base, target), strict=True)

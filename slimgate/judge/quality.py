@@ -103,14 +103,12 @@ def judge_quality(
 def _select_rows(metric: Metric, models: Sequence[Outcomes]) -> list[Outcomes]:
     """The rows that the metric measures, of each model. Raises MeasureError if there are none."""
     check_same_rows(models[0], models[1])
-    if metric.rows is not None:
-        models = [own_rows(metric, outcomes) for outcomes in models]
-    models = [arranged(metric, outcomes) for outcomes in models]
-    for outcomes in models:
+    selected = [arranged(metric, own_rows(metric, outcomes)) for outcomes in models]
+    for outcomes in selected:
         outcomes.check_finite()
-    if not len(models[0]):
+    if not len(selected[0]):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
-    return models
+    return selected
 
 
 def _judge_whole(

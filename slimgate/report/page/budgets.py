@@ -89,18 +89,10 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             words = smaller(ratio, [budget.limit]) or MISSING
             return _line(result.subject, words, budget, ratio, None, zero=1.0)
         case MemoryFacts(ratio=ratio, spread=spread):
-            words = (
-                MISSING
-                if ratio is None
-                else f"{with_bounds(ratio, spread, limits=[budget.limit])} of the teacher's"
-            )
+            words = _part_of_teacher(ratio, spread, budget.limit)
             return _line(result.subject, words, budget, ratio, spread, zero=1.0)
         case FlopsFacts(ratio=ratio):
-            words = (
-                MISSING
-                if ratio is None
-                else f"{with_bounds(ratio, None, limits=[budget.limit])} of the teacher's"
-            )
+            words = _part_of_teacher(ratio, None, budget.limit)
             return _line("FLOPs", words, budget, ratio, None, zero=1.0)
         case MeasurementFacts(title=title):
             of = f"{escape(title)}, {budget_words(budget.kind)}"
@@ -121,6 +113,11 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             words = with_bounds(budget.value, budget.interval, limits=[budget.limit])
             of = f"{result.title}, {budget_words(budget.kind)}"
             return _line(escape(of), words, budget, budget.value, budget.interval)
+
+
+def _part_of_teacher(ratio: float | None, spread: tuple[float, float] | None, limit: float) -> str:
+    """`0.61 [0.60, 0.62] of the teacher's`."""
+    return MISSING if ratio is None else f"{with_bounds(ratio, spread, limits=[limit])} of the teacher's"
 
 
 def _quantized_percent(budget: BudgetFacts) -> str:

@@ -26,6 +26,13 @@ from slimgate.steps.quantize import int8_dynamic
 torch.set_num_threads(1)
 
 
+def check_saved(model: TorchModel, tmp_path: Path) -> TorchModel:
+    """Asserts that the saved model gives the same answers. Returns the model that was loaded."""
+    again = save_and_load(model, tmp_path / "saved")
+    assert torch.equal(logits(again), logits(model))
+    return again
+
+
 @pytest.mark.parametrize(
     ("total", "count", "expected"),
     [
@@ -64,20 +71,18 @@ def test_notes_follow_their_blocks_and_go_with_dropped_ones(tmp_path: Path, arch
         assert numbers == {"0", "1"}
     assert len(pruned) == 2 * (6 if architecture == "bert" else 4)
     assert ("bert.pooler.dense" in int8) == (architecture == "bert")
-    again = save_and_load(model, tmp_path / "saved")
-    assert torch.equal(logits(again), logits(model))
+    check_saved(model, tmp_path)
 
 
 def test_attention_scaled_by_a_blocks_number_keeps_its_scale(tmp_path: Path) -> None:
     model, _ = tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
     keep_blocks_(model, [1, 3])
-    again = save_and_load(model, tmp_path / "saved")
+    again = check_saved(model, tmp_path)
     for side in (model, again):
         scales = [
             side.network.get_submodule(block.attention.module).scaling for block in blocks(side.network)
         ]
         assert scales == [8**-0.5 / 2, 8**-0.5 / 4]
-    assert torch.equal(logits(again), logits(model))
 
 
 def test_blocks_without_rotary_positions_keep_that(tmp_path: Path) -> None:
@@ -97,8 +102,7 @@ def test_blocks_without_rotary_positions_keep_that(tmp_path: Path) -> None:
     model = TorchModel(network, tokenizer_of(tmp_path, "llama"), "transformers:AutoModelForCausalLM")
     keep_blocks_(model, [0, 3])
     assert model.config.no_rope_layers == [1, 0]
-    again = save_and_load(model, tmp_path / "saved")
-    assert torch.equal(logits(again), logits(model))
+    check_saved(model, tmp_path)
 
 
 def test_each_block_keeps_its_attention_window(tmp_path: Path) -> None:
@@ -119,8 +123,7 @@ def test_each_block_keeps_its_attention_window(tmp_path: Path) -> None:
     model = TorchModel(network, tokenizer, "transformers:AutoModelForSequenceClassification")
     keep_blocks_(model, [1, 3])
     assert model.config.attention_window == [4, 16]
-    again = save_and_load(model, tmp_path / "saved")
-    assert torch.equal(logits(again), logits(model))
+    check_saved(model, tmp_path)
 
 
 def test_each_block_keeps_its_kind_of_attention(tmp_path: Path) -> None:
@@ -141,6 +144,5 @@ def test_each_block_keeps_its_kind_of_attention(tmp_path: Path) -> None:
     model = TorchModel(network, tokenizer_of(tmp_path, "gpt2"), "transformers:AutoModelForCausalLM")
     keep_blocks_(model, [1, 2, 3])
     assert model.config.attention_layers == ["local", "global", "local"]
-    again = save_and_load(model, tmp_path / "saved")
+    again = check_saved(model, tmp_path)
     assert again.config.attention_layers == ["local", "global", "local"]
-    assert torch.equal(logits(again), logits(model))

@@ -52,6 +52,8 @@ class Params(Table):
         stated = [name for name in INT4_ONLY if getattr(self, name) is not None]
         if stated and self.mode.startswith("int8"):
             raise ValueError(f'{stated[0]} is for int4 modes, but mode = "{self.mode}" was given')
+        if "rows" in self.model_fields_set and not (self.awq or self.scale_estimation):
+            raise ValueError("rows needs awq = true or scale_estimation = true, and neither was given")
         if self.group_size == 0:
             raise ValueError("group_size is 0, expected -1 (a channel) or at least 1")
         return self

@@ -22,7 +22,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "phi", "phi3")
 # ONNX Runtime's attention with a cache takes no other head sizes.
 HEAD_MULTIPLE = 16
+OF_QUANTIZED = ("block_size", "method", "activations")
 # Rounding of float32 changes scores by about 1e-5 of their standard deviation.
 _OF_FLOAT32 = 0.01
 LIMIT_SECONDS = 24 * 3600.0
@@ -60,6 +61,13 @@ class Params(Table):
     tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed change of the scores, in standard deviations of the scores; default: 0.01 with fp32,
     else any change."""
+
+    @model_validator(mode="after")
+    def _check_precision(self) -> Params:
+        stated = [name for name in OF_QUANTIZED if name in self.model_fields_set]
+        if stated and self.precision == "fp32":
+            raise ValueError(f'{stated[0]} is for int8 and int4, but precision = "fp32" was given')
+        return self
 
 
 class ToOnnxGenai(Step[Params]):

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import model_validator
+
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -37,6 +39,12 @@ class Params(Table):
     """The quantization configuration of torchao, which sets the format of weights and activations."""
     group_size: Literal[32, 64, 128, 256] = 128
     """Number of weights that share a scale, for int4_weight_only."""
+
+    @model_validator(mode="after")
+    def _check_config(self) -> Params:
+        if "group_size" in self.model_fields_set and self.config != "int4_weight_only":
+            raise ValueError(f'group_size is for int4_weight_only, but config = "{self.config}" was given')
+        return self
 
 
 class TorchaoQuantize(Step[Params]):

@@ -77,3 +77,10 @@ def test_options_of_int4_are_refused_with_int8() -> None:
         Params(group_size=64)
     with pytest.raises(ValidationError, match="group_size is 0"):
         Params(mode="int4_sym", group_size=0)
+
+
+@pytest.mark.parametrize("awq", [None, False], ids=["awq by default", "no awq"])
+def test_rows_without_a_use_are_refused(awq: bool | None) -> None:
+    with pytest.raises(ValidationError, match="rows needs awq = true or scale_estimation = true"):
+        Params(mode="int4_sym", rows=64, awq=awq)
+    assert Params(mode="int4_sym", rows=64, scale_estimation=True).rows == 64

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from support.decoder_checks import (
     assert_another_model_is_found,
     assert_draws_no_answers,
@@ -191,6 +192,15 @@ def test_more_rows_than_the_library_takes_are_answered_in_parts(
     np.testing.assert_allclose(scores, expected, rtol=0, atol=0.01 * expected.std())
     with pytest.raises(MeasureError, match="writes at most 32 answers at once, but 144 were given"):
         opener.prefill(opener.prepare(batch | {NEW_TOKENS: np.asarray([2])}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("block_size", 16), ("method", "k_quant"), ("activations", "float32")], ids=str
+)
+def test_options_of_integers_are_refused_with_floats(name: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=f"{name} is for int8 and int4"):
+        step.Params(precision="fp32", **{name: value})
+    assert getattr(step.Params(precision="int8", **{name: value}), name) == value
 
 
 def test_another_model_is_noticed_by_its_first_divergent_token(llama_fp32: Any, tmp_path: Path) -> None:

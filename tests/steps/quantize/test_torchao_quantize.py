@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -166,6 +167,12 @@ def test_a_gpu_runs_all_that_its_generation_has_kernels_for(config: Any) -> None
     again.load_state_dict(layer.state_dict())
     assert torch.equal(layer(rows), again(rows))
     assert float((layer(rows) - linear(rows)).abs().max()) < 0.2
+
+
+@pytest.mark.parametrize("config", ["int8_dynamic", "int8_weight_only", "float8_dynamic"])
+def test_a_group_size_without_groups_is_refused(config: Any) -> None:
+    with pytest.raises(ValidationError, match=f'group_size is for int4_weight_only, but config = "{config}"'):
+        Params(config=config, group_size=64)
 
 
 def test_without_torchao_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

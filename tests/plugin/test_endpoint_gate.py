@@ -157,14 +157,12 @@ def test_no_server_is_left_when_the_run_is_stopped(
 def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> None:
     suite = repository / "bench/words.toml"
     level = "{ ttft_ms = 300, e2el_ms = 350 }"
-    loads = (
-        f"[measure]\nloads = [{{ concurrency = 4, requests = 10, blocks = 6, service_level = {level} }}]\n"
-    )
+    loads = f"[measure]\nloads = [{{ concurrency = 4, requests = 4, blocks = 6, service_level = {level} }}]\n"
     budget = "latency = { speedup_min = 0.8, goodput_min = 1.0, p50_ms_max = 2000 }\n"
     with serving() as teacher, serving() as variant:
         teacher.delay, variant.delay = 0.02, 0.4
         text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")
-        suite.write_text(text + budget + loads)
+        suite.write_text(text.replace("gate = 200", "gate = 60") + budget + loads)
         ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
     assert ran.code == 1, ran.out
     record = ran.record("words")

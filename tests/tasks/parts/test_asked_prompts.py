@@ -284,7 +284,7 @@ def test_1000_requests_survive_faults_and_a_killed_server(tmp_path: Path) -> Non
             1000,
             reply_file=reply_file,
             concurrency=32,
-            retries=6,
+            retries=5,
             timeout=HANG_SECONDS * 0.9,
         )
     finally:

@@ -17,8 +17,8 @@ from slimgate.plugins.workloads import TimedPart
 METRIC = "metric"
 Unit = Literal["points", "percent"]
 # What a test decides about:
-#   drop             the drop
-#   change           the drop and the gain
+#   drop             the drop, in percentage points
+#   change           the drop and the gain, in percentage points
 #   share of value   the drop as a share of the teacher's value
 #   share of errors  the drop as a share of the teacher's error rate
 #   ratio            variant / teacher
@@ -93,7 +93,8 @@ class BudgetKind:
 class MetricBudgetKind(BudgetKind):
     """A kind of budget on a metric.
 
-    question: what is tested. "change" limits both sides: the drop and the gain.
+    question: what is tested. "change" limits both sides: the drop and the gain. The limit of "drop" and
+        "change" is in percentage points.
     key: what the key means, for the schema and the docs. key_of_teacher: the same for a budget on the teacher
         itself; None: the teacher cannot have it.
     above, below: the bounds of the limit, which it may not equal. at_most: the largest limit.
@@ -114,6 +115,14 @@ class MetricBudgetKind(BudgetKind):
     suits: Callable[[MetricProperties], bool]
     why_not: str
     allowed_drop: Callable[[float, float], float]
+
+    def __post_init__(self) -> None:
+        # The test of these questions divides the limit by 100, whatever `allowed_drop` computes.
+        if self.in_points and (self.percent or self.allowed_drop(1.0, 0.5) != 0.01):
+            raise ValueError(
+                f'kind of budget {self.name}: question="{self.question}" tests a limit in percentage points, '
+                "expected allowed_drop=lambda limit, _teacher: limit / 100, without percent"
+            )
 
     @property
     def in_points(self) -> bool:

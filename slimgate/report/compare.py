@@ -1,6 +1,6 @@
-"""The changes between two releases as markdown: verdicts, then budgets, the teacher, the variants.
+"""The text of `slimgate compare`: what changed between two releases, as markdown.
 
-It has the tables of the comparison.
+It has the verdicts, then the budgets, the teacher and the variants.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from slimgate.record.run_verdict import results
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import Severity, notes, warnings
-from slimgate.report.comparison import variants_table
 from slimgate.report.confusions import new_mistakes
 from slimgate.report.figures import drop_words
 from slimgate.report.log_comparison import log_table
@@ -32,6 +31,7 @@ from slimgate.report.status import (
 )
 from slimgate.report.tables import blocks, bullets, fold, with_heading
 from slimgate.report.tool_files import tool_files_section
+from slimgate.report.variant_tables import variants_table
 from slimgate.report.weaker import weaker_gate
 from slimgate.results.base import Verdict, any_ends_run
 from slimgate.results.behaviour import BehaviourFacts

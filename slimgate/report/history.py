@@ -17,11 +17,11 @@ from slimgate.record.earlier_results import format_status
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import Machine
 from slimgate.record.run import VariantRecord
-from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import with_note
 from slimgate.report.pictures import picture
 from slimgate.report.status import budgeted_metrics, metrics, workload_words, workloads
 from slimgate.report.tables import Column, blocks, table, without_empty
+from slimgate.report.variant_tables import quality_cell
 from slimgate.results.checks import TEACHER
 
 if TYPE_CHECKING:

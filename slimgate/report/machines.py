@@ -10,11 +10,11 @@ from slimgate.errors import DataError
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import RATE_WORDS, Machine
 from slimgate.record.run import RunRecord
-from slimgate.report.comparison import speed_cell
 from slimgate.report.figures import times_words
 from slimgate.report.peaks import rates_of
 from slimgate.report.status import workload_words
 from slimgate.report.tables import Column, blocks, table, without_empty
+from slimgate.report.variant_tables import speed_cell
 from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
 

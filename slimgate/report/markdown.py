@@ -26,14 +26,6 @@ from slimgate.report.behaviour import (
 )
 from slimgate.report.builds import builds
 from slimgate.report.cascades import cascades
-from slimgate.report.comparison import (
-    free_metrics,
-    latency_table,
-    measurements_table,
-    memory_table,
-    more_gated_metrics,
-    twins,
-)
 from slimgate.report.confirm import confirm_section
 from slimgate.report.epochs import epoch_table
 from slimgate.report.followed_rows import followed_section
@@ -50,6 +42,14 @@ from slimgate.report.task_figures import task_figures, teacher_labels
 from slimgate.report.token_kl import kl_tables
 from slimgate.report.tool_files import tool_files_section
 from slimgate.report.trust import data, machine, published_section, self_test
+from slimgate.report.variant_tables import (
+    free_metrics,
+    latency_table,
+    measurements_table,
+    memory_table,
+    more_gated_metrics,
+    twins,
+)
 from slimgate.report.weights import weights_table
 from slimgate.results.checks import SPEEDUP
 from slimgate.results.quality import QualityFacts

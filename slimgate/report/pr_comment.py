@@ -10,7 +10,6 @@ from slimgate.record.earlier_results import format_status
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import Weakening
 from slimgate.report.alarms import alarms
-from slimgate.report.comparison import variants_table
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.head import (
     broken_models,
@@ -29,6 +28,7 @@ from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
 from slimgate.report.tool_files import figure_rows, tool_files_table
+from slimgate.report.variant_tables import variants_table
 from slimgate.report.weaker import weaker_gate
 from slimgate.results.base import Verdict, worst_verdict
 

@@ -9,7 +9,6 @@ from slimgate._system.number_text import count, significant
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
-from slimgate.report.comparison import quality_cell, size_cell, value_words
 from slimgate.report.figures import bounded_drop_words, duel_as_fast, with_note
 from slimgate.report.status import (
     MOST_WORKLOADS,
@@ -25,6 +24,7 @@ from slimgate.report.status import (
     workload_words,
     workloads,
 )
+from slimgate.report.variant_tables import quality_cell, size_cell, value_words
 from slimgate.results.base import Verdict
 
 

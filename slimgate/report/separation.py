@@ -6,8 +6,8 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, to_fixed
 from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count
-from slimgate.report.comparison import value_words
 from slimgate.report.tables import Column, blocks, bullets, fold, table
+from slimgate.report.variant_tables import value_words
 from slimgate.results.separation import PairFacts, SeparationFacts
 
 HEADING = "## Which variants can be told apart"

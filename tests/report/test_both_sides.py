@@ -9,10 +9,10 @@ from slimgate.judge.budget_kinds import KINDS
 from slimgate.record.run import RunRecord
 from slimgate.report import suite_report
 from slimgate.report.builds import unlucky_builds
-from slimgate.report.comparison import variants_table
 from slimgate.report.figures import format_limits
 from slimgate.report.page.budgets import budgets, limit_words
 from slimgate.report.status import models
+from slimgate.report.variant_tables import variants_table
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.quality import BuildsFacts, QualityFacts
 

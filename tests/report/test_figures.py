@@ -11,10 +11,10 @@ from support.sample_record import artifact, latency, quality, sample_record, sli
 from slimgate.judge.message import format_share_above
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
-from slimgate.report.comparison import memory_table, size_cell, speed_cell
 from slimgate.report.history import history_report
 from slimgate.report.page.budgets import budgets
 from slimgate.report.page.charts import chart_data
+from slimgate.report.variant_tables import memory_table, size_cell, speed_cell
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.memory import MemoryFacts

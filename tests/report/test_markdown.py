@@ -43,11 +43,11 @@ from slimgate.record.run import (
 from slimgate.record.task import PREDICTIONS, SplitFacts, SuiteFacts
 from slimgate.record.verdicts import RunVerdict
 from slimgate.report import figures, index_report, suite_report
-from slimgate.report.comparison import size_cell
 from slimgate.report.head import MOST_CAUTIONS
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.status import choose_workloads
 from slimgate.report.terminal.summary import machine_lines, summary_table, to_text
+from slimgate.report.variant_tables import size_cell
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts

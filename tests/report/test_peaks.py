@@ -10,8 +10,8 @@ from support.sample_record import EXAMPLE, MEASURED, artifact, latency, sample_r
 from slimgate.record.machine import Machine, PeakRates, Rates
 from slimgate.record.run import RunRecord, read_record, to_json
 from slimgate.report.cautions import warnings
-from slimgate.report.comparison import latency_table
 from slimgate.report.trust import machine_lines
+from slimgate.report.variant_tables import latency_table
 from slimgate.results.flops import FlopsFacts
 
 ONE = Rates(

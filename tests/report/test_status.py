@@ -11,12 +11,12 @@ from slimgate.record.run import VariantRecord
 from slimgate.record.run_verdict import verdict
 from slimgate.record.verdicts import CarriedResult
 from slimgate.report.cautions import warnings
-from slimgate.report.comparison import size_cell
 from slimgate.report.page.budgets import budgets
 from slimgate.report.page.table import kind_of
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, standing
 from slimgate.report.terminal.summary import summary_table
+from slimgate.report.variant_tables import size_cell
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.self_test import SelfTest
 

@@ -13,10 +13,10 @@ from slimgate.record.comparing.budgets import budget_changes, verdict_changes
 from slimgate.record.lines import lines
 from slimgate.record.run import RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.run_verdict import verdict
-from slimgate.report.comparison import latency_table
 from slimgate.report.markdown import verdict_section
 from slimgate.report.page.budgets import budgets
 from slimgate.report.status import standing, verdicts, workload_words
+from slimgate.report.variant_tables import latency_table
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.latency import TimeLimitFacts
 

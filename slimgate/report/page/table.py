@@ -1,4 +1,4 @@
-"""The comparison table of the HTML page: cells with their sort keys, and drawn intervals."""
+"""The table of variants on the HTML page: cells with their sort keys, and drawn intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Literal
 
 from slimgate._system.number_text import MISSING
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.comparison import parameters_cell, quality_cell, size_cell, speed_cell
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.page.drawing import Drawn, Scale, draw_bar, drop_limits, scale_of
 from slimgate.report.status import (
@@ -25,6 +24,7 @@ from slimgate.report.status import (
     workload_words,
     workloads,
 )
+from slimgate.report.variant_tables import parameters_cell, quality_cell, size_cell, speed_cell
 from slimgate.results.base import Verdict, worst_verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts

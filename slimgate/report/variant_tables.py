@@ -1,6 +1,7 @@
-"""The comparison: every model on one line, then the figures without room there.
+"""The tables of report.md with a line for each model: the first table, then those with further figures.
 
-Memory: what loading each model and predicting with it takes, in a separate process.
+The HTML page has the same cells (page/table.py). `slimgate compare` has its own tables (compare.py), and so
+have judged files (log_comparison.py).
 """
 
 from __future__ import annotations

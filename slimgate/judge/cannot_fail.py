@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from slimgate.budgets.base import MetricProperties
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import list_names
+from slimgate.judge.decision import withhold_budget
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.verdict import QualityJudgement, most_rows, withhold_budget
+from slimgate.judge.verdict import QualityJudgement, most_rows
 from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 
 if TYPE_CHECKING:

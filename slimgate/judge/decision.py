@@ -1,4 +1,4 @@
-"""The error rates of every verdict, and how two p-values decide a budget.
+"""The error rates of every verdict, how two p-values decide a budget, and how a PASS is withheld.
 
 The words for the size of a drop, by limits that are a convention of this project; they never decide.
 """
@@ -6,6 +6,7 @@ The words for the size of a drop, by limits that are a convention of this projec
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from slimgate.results.base import BudgetFacts, Verdict
@@ -85,6 +86,20 @@ def decide(
         p_value=p_value,
         p_holds=p_holds,
         fail_interval=fail_interval,
+    )
+
+
+def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
+    """The verdict if it is FAIL, else INCONCLUSIVE, with no number of rows that would decide it."""
+    if verdict.verdict is Verdict.FAIL:
+        return verdict
+    return replace(
+        verdict,
+        verdict=Verdict.INCONCLUSIVE,
+        n_needed=None,
+        builds_needed=None,
+        runs_needed=None,
+        p_value=1.0,
     )
 
 

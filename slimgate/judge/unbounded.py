@@ -17,10 +17,10 @@ from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, check_budget
 from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, with_share_above
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast, ratio_excess, relative_to_value
-from slimgate.judge.decision import band
+from slimgate.judge.decision import band, withhold_budget
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.verdict import QualityJudgement, most_rows, withhold_budget, withhold_pass
+from slimgate.judge.verdict import QualityJudgement, most_rows, withhold_pass
 from slimgate.outcomes import Outcomes
 from slimgate.results.base import BudgetFacts, worst_verdict
 

@@ -1,4 +1,4 @@
-"""Budgets in, verdicts out: whether the gate rows show that a drop is inside its budget, or outside."""
+"""The judgement of one metric of a variant: its values, its interval and the verdict of each budget."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 
 from slimgate.budgets.base import MetricProperties, Unit
 from slimgate.budgets.registry import metric_kinds
-from slimgate.judge.budget_decision import (
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.contrast import relative_to_value
+from slimgate.judge.decision import LEVEL, band, withhold_budget
+from slimgate.judge.evidence import Changed, Evidence
+from slimgate.judge.metric_budgets import (
     add_runs_needed,
     check_ratio,
     judge_budget,
     judge_over_builds,
     require_paired,
 )
-from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.contrast import relative_to_value
-from slimgate.judge.decision import LEVEL, band
-from slimgate.judge.evidence import Changed, Evidence
 from slimgate.judge.over_builds import OverBuilds
 from slimgate.judge.over_runs import OverRuns
 from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
@@ -121,20 +121,6 @@ def withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
     budgets = tuple(map(withhold_budget, judged.budgets))
     verdict = worst_verdict([budget.verdict for budget in budgets])
     return replace(judged, budgets=budgets, verdict=verdict, n_needed=None, withheld=why)
-
-
-def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
-    """The verdict if it is FAIL, else INCONCLUSIVE, with no number of rows that would decide it."""
-    if verdict.verdict is Verdict.FAIL:
-        return verdict
-    return replace(
-        verdict,
-        verdict=Verdict.INCONCLUSIVE,
-        n_needed=None,
-        builds_needed=None,
-        runs_needed=None,
-        p_value=1.0,
-    )
 
 
 def most_rows(judged: Sequence[BudgetFacts]) -> int | None:

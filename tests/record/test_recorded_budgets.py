@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.verdict import withhold_budget
+from slimgate.judge.decision import withhold_budget
 from slimgate.record.budgets import Judged, clean_reason, is_looser, judged_budgets, verdict_under
 from slimgate.record.run import VariantRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict

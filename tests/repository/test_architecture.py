@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -135,6 +136,12 @@ def test_these_packages_hold_a_docstring_and_no_re_exports(package: str) -> None
     for file in (ROOT / "slimgate" / package).rglob("__init__.py"):
         [docstring] = ast.parse(file.read_bytes()).body
         assert isinstance(docstring, ast.Expr), file
+
+
+@pytest.mark.parametrize("module", [name for name, path in FILES.items() if path.name == "__init__.py"])
+def test_a_package_lists_only_files_that_it_has(module: str) -> None:
+    for name in re.findall(r"^ *(\w+\.py) {2,}", ast.get_docstring(tree(module)) or "", re.MULTILINE):
+        assert (FILES[module].parent / name).is_file(), name
 
 
 def test_at_most_eight_modules_lie_directly_in_the_engine() -> None:

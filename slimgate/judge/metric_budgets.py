@@ -1,4 +1,7 @@
-"""Decides one budget on a metric, of any kind, from the evidence of the rows."""
+"""Judges a budget on a metric by the test that the question of its kind asks for (budgets/base.py).
+
+The p-values come from the evidence of the rows. `decide` (decision.py) makes a verdict of them.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
 """Statistics and verdicts: numbers in, verdicts out. Imports no torch.
 
-decision.py         when a verdict is PASS, FAIL or INCONCLUSIVE, and how a PASS is withheld
-quality.py          judges one metric of a variant; its result is in verdict.py
-evidence.py         the p-values and the interval that the rows give
-metric_budgets.py   the test of each budget on a metric
-family.py           Holm's correction of several verdicts
-speed.py            the speed-up of a duel, from paired times
-call_times.py       the milliseconds of a call
-message.py          the line of a verdict
+    decision.py         when a verdict is PASS, FAIL or INCONCLUSIVE, and how a PASS is withheld
+    quality.py          judges one metric of a variant; its result is in verdict.py
+    evidence.py         the p-values and the interval that the rows give
+    metric_budgets.py   the test of each budget on a metric
+    family.py           Holm's correction of several verdicts
+    speed.py            the speed-up of a duel, from paired times
+    call_times.py       the milliseconds of a call
+    message.py          the line of a verdict
+
+The tables of [budgets] are in budget_tables.py and latency_budgets.py.
 """
 
 from __future__ import annotations

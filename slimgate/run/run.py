@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError, MeasureError, SlimgateError
-from slimgate.models.servers import Servers
+from slimgate.models.started_servers import Servers
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.rows import GATE, JUDGING
 from slimgate.plugins.workloads import Workload

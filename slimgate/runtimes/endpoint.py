@@ -23,7 +23,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from slimgate._system.files import write_atomically
 from slimgate.errors import MeasureError, MissingExtra, SuiteError
-from slimgate.models.servers import Servers, ServerTable
+from slimgate.models.started_servers import Servers, ServerTable
 from slimgate.plugins.base import Arrays, Progress, no_progress
 from slimgate.plugins.params import Table
 from slimgate.plugins.runtime import Runtime

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.splits import SplitSizes
-from slimgate.models.servers import PORT, ServerTable
+from slimgate.models.started_servers import PORT, ServerTable
 from slimgate.plugins.params import VARIANT_NAME, SuitePath, Table
 from slimgate.results.base import OnInconclusive
 from slimgate.runtimes.endpoint import EndpointTable

@@ -17,7 +17,7 @@ from support.processes import ended, is_running
 
 from slimgate.errors import MeasureError
 from slimgate.models.ask import Reply, Request
-from slimgate.models.servers import Servers, ServerTable
+from slimgate.models.started_servers import Servers, ServerTable
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable, StartedEndpoint
 
 PROGRAM = str(Path(__file__).parents[1] / "support/started_server.py")
@@ -106,7 +106,7 @@ def test_a_server_that_dies_midway_is_named_and_started_again(servers: Servers) 
 STARTS = """\
 import sys, time
 from pathlib import Path
-from slimgate.models.servers import ServerTable, Servers
+from slimgate.models.started_servers import ServerTable, Servers
 servers = Servers(Path(sys.argv[1]))
 table = ServerTable(command=(sys.executable, sys.argv[2], "{port}", "child"))
 servers.start(table, sys.argv[3], "a", key="k")

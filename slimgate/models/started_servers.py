@@ -1,6 +1,8 @@
 """The servers that slimgate starts for the endpoints of a suite: each once, at its first use.
 
-server = { command = ["vllm", "serve", "model", "--port", "{port}"] }
+    server = { command = ["vllm", "serve", "model", "--port", "{port}"] }
+
+The settings that a running server states are read by server_settings.py.
 """
 
 from __future__ import annotations

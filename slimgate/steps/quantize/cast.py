@@ -2,12 +2,12 @@
 
     { cast = { dtype = "bfloat16" } }
 
-Cast are the embedding tables and the linear layers, but the one that gives the logits only where it is a
-table too, as in GPT-2; LayerNorms, biases, softmax, residual sums and logits stay in float32, as autocast has
-them. Devices compute natively in bfloat16 (CPUs with AVX512-BF16 or AMX, newer GPUs) and float16 (GPUs);
-elsewhere products in float32 save bytes and no time. bfloat16 holds 8 significant bits at any size; float16
-holds 11 up to 65,504, and inputs of a layer beyond that overflow. The model takes part in no training
-afterwards.
+The step casts the embedding tables and the linear layers. It casts the layer that gives the logits only if
+that layer is a table too, as in GPT-2. LayerNorms, biases, softmax, residual sums and logits stay in float32,
+as with autocast. CPUs with AVX512-BF16 or AMX and newer GPUs compute natively in bfloat16, GPUs also in
+float16. Other devices compute in float32, which saves bytes but no time. bfloat16 has 8 significant bits at
+any size. float16 has 11 up to 65,504, and larger inputs of a layer overflow. `fine_tune` and `distill` cannot
+train the model afterwards.
 Source: Kalamkar et al. 2019 (bfloat16); Micikevicius et al. 2018 (float16).
 """
 

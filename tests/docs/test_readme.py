@@ -13,6 +13,7 @@ from support.doc_blocks import blocks, files
 from support.doc_checks import write_surroundings
 from support.tiny_suite import tiny_run
 
+from slimgate.budgets.registry import metric_kinds
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
@@ -102,6 +103,16 @@ def test_every_suite_is_listed_with_its_first_sentence() -> None:
 def test_every_step_is_listed() -> None:
     text = (ROOT / "docs/compress.md").read_text("utf-8")
     assert [name for name in known_plugins("step") if f"`{name}`" not in text] == []
+
+
+def test_every_reader_of_logs_is_listed() -> None:
+    text = (ROOT / "docs/log_formats.md").read_text("utf-8")
+    assert [name for name in known_plugins("log") if f"| `{name}` |" not in text] == []
+
+
+def test_every_kind_of_budget_on_a_metric_is_listed() -> None:
+    text = (ROOT / "docs/budgets.md").read_text("utf-8")
+    assert [name for name in metric_kinds() if f"`{name} = " not in text] == []
 
 
 def test_every_extra_is_listed_once_with_a_hyphen() -> None:

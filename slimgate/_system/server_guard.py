@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 
 EVERY = 0.1
@@ -39,7 +40,16 @@ def guard(parent: int, stop: int, grace: float, command: list[str]) -> int:
         with suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
             os.killpg(server.pid, signal.SIGKILL)  # its child processes are in its group
         code = server.wait()
+        _wait_for_group(server.pid)
     return code if code >= 0 else 128 - code
+
+
+def _wait_for_group(group: int) -> None:
+    """Waits a second at most until killed child processes are gone: the next server needs their memory."""
+    with suppress(ProcessLookupError, PermissionError):
+        for _ in range(100):
+            os.killpg(group, 0)
+            time.sleep(0.01)
 
 
 if __name__ == "__main__":

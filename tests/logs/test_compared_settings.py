@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.lm_eval_logs import write_lm_eval
+from support.tool_logs import openai_event, openai_head, write_lines
 
 from slimgate.errors import DataError
 from slimgate.logs.base_log import read_base_log, write_base_log
@@ -187,6 +188,43 @@ def test_a_solver_or_role_of_one_inspect_log_is_refused(tmp_path: Path) -> None:
     log = json.loads(base.read_text("utf-8"))
     log["plan"]["steps"].append({"solver": "critique", "params": {}})
     check_named(base, write(tmp_path / "int4.json", log), "filters", "filters {")
+
+
+GRADED = {"scorers": [{"name": "model_graded_qa", "options": {}}]}
+GRADED_BY_JUDGE = {**GRADED, "model_roles": {"grader": {"model": "openai/judge"}}}
+
+
+def test_a_model_that_grades_its_own_answers_is_refused(tmp_path: Path) -> None:
+    """Inspect's scorers take the evaluated model if no grader is given."""
+    base, target = (inspect_log(tmp_path / f"{name}.json", f"vllm/{name}", **GRADED) for name in ("a", "b"))
+    check_named(
+        base,
+        target,
+        "scorers",
+        'scorers {"model_graded_qa": {"model": "vllm/a"}} and {"model_graded_qa": {"model": "vllm/b"}}',
+    )
+    judged = [
+        inspect_log(tmp_path / f"{name}.json", f"vllm/{name}", **GRADED_BY_JUDGE) for name in ("c", "d")
+    ]
+    assert judge(*judged).comparisons
+
+
+@pytest.mark.parametrize(("graders", "refused"), [(([], []), True), ((["judge"], ["judge"]), False)])
+def test_the_grader_of_openai_evals_is_its_last_model(
+    tmp_path: Path, graders: tuple[list[str], list[str]], refused: bool
+) -> None:
+    logs = []
+    for name, further in zip(("a", "b"), graders, strict=True):
+        [head] = openai_head()
+        head["spec"]["completion_fns"] = [name, *further]
+        head["spec"]["run_config"]["eval_spec"]["cls"] = (
+            "evals.elsuite.modelgraded.classify:ModelBasedClassify"
+        )
+        logs.append(write_lines(tmp_path / f"{name}.jsonl", [head, openai_event(0, "metrics", score=1.0)]))
+    if refused:
+        check_named(*logs, "scorers", 'scorers {"modelgraded": {"model": "a"}} and')
+    else:
+        assert judge(*logs).comparisons
 
 
 def test_a_kept_base_with_names_of_solvers_is_compared(tmp_path: Path) -> None:

@@ -369,6 +369,42 @@ def test_the_accuracy_that_inspect_states_is_checked(tmp_path: Path) -> None:
         judge(base, other, directions={"grade": True})
 
 
+def test_another_reducer_of_epochs_is_said(tmp_path: Path) -> None:
+    rows = [{**sample(1, grade), "epoch": epoch} for epoch, grade in ((1, "C"), (2, "I"))]
+    files = [write_inspect(tmp_path / f"{name}.json", rows) for name in ("base", "int4")]
+    for file in files:
+        log = json.loads(file.read_text("utf-8"))
+        log["eval"]["config"] = {"epochs": 2, "epochs_reducer": ["pass_at_2"]}
+        file.write_text(json.dumps(log), "utf-8")
+    notes = judge(*files, directions={"grade": True}).notes
+    assert (
+        "int4.json: Inspect states pass_at_2 of the epochs of a sample, and slimgate judges their mean; name "
+        "pass@K or pass^K in --metric to judge one of these"
+    ) in notes
+
+
+def question(key: int, image: str | None) -> dict[str, Any]:
+    """A sample whose question is the same for each image."""
+    parts = [{"type": "text", "text": "What is this?"}, {"type": "image", "image": image, "detail": "auto"}]
+    return sample(key, "C", input=[{"role": "user", "content": parts}], target="cat")
+
+
+def test_images_of_inspect_tell_samples_apart(tmp_path: Path) -> None:
+    base = write_inspect(tmp_path / "base.json", [question(key, f"{key}.png") for key in range(9)])
+    again = write_inspect(tmp_path / "again.json", [question(key, f"{key}.png") for key in range(9)])
+    assert judge(base, again, directions={"grade": True}).comparisons[0].groups is None
+    moved = write_inspect(tmp_path / "moved.json", [question(key, f"{key + 1}.png") for key in range(9)])
+    with pytest.raises(DataError, match="documents differ in 9 of 9 samples"):
+        judge(base, moved, directions={"grade": True})
+
+
+def test_samples_without_their_images_are_not_one_document(tmp_path: Path) -> None:
+    """Inspect leaves images out of its log unless it ran with --log-images."""
+    rows = [question(key, "<base64-data-removed>") for key in range(9)]
+    base, target = (write_inspect(tmp_path / f"{name}.json", rows) for name in ("base", "int4"))
+    assert judge(base, target, directions={"grade": True}).comparisons[0].groups is None
+
+
 def test_samples_with_an_error_and_a_score_are_judged_and_said(tmp_path: Path) -> None:
     failed = {"error": {"message": "time-out"}}
     base = write_inspect(tmp_path / "base.json", [sample(1, "C"), sample(2, "C", **failed)])

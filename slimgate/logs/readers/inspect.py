@@ -69,6 +69,7 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
     tasks: dict[str, TaskLog] = {}
     at: dict[str, Path] = {}
     models: set[str] = set()
+    notes: list[str] = []
     problems: list[str] = []
     for file, header in logs:
         task = str(header["eval"]["task"])
@@ -78,6 +79,7 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
             )
         models.add(str(header["eval"]["model"]))
         tasks[task], at[task] = _task(file, header), file
+        notes += _describe_reducer(file, header)
         problems += _describe_incomplete(file, header) or _describe_empty(file, header)
     if len(models) > 1:
         raise DataError(
@@ -86,9 +88,7 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
     time = min((str(header["eval"]["created"]) for _, header in logs), key=to_utc)
     problem = "; ".join(problems) or None
     environment = join_environments(*(_environment(header) for _, header in logs))
-    return Run(
-        time, dict(sorted(tasks.items())), next(iter(models)), problem=problem, environment=environment
-    )
+    return Run(time, dict(sorted(tasks.items())), next(iter(models)), tuple(notes), problem, environment)
 
 
 def _environment(header: Json) -> Environment:
@@ -136,6 +136,19 @@ def _describe_incomplete(file: Path, header: Json) -> list[str]:
     why = f": {str(error.get('message'))[:200]}" if error else ""
     return [
         f"{file.name}: the run's status is {status}, expected success{why}; finish it by `inspect eval-retry`"
+    ]
+
+
+def _describe_reducer(file: Path, header: Json) -> list[str]:
+    """A line if Inspect states another figure of a sample's epochs than their mean, which is judged."""
+    config = header["eval"].get("config") or {}
+    stated = config.get("epochs_reducer") or "mean"
+    reducers = [stated] if isinstance(stated, str) else list(stated)
+    if (config.get("epochs") or 1) == 1 or reducers == ["mean"]:
+        return []
+    return [
+        f"{file.name}: Inspect states {', '.join(map(str, reducers))} of the epochs of a sample, and "
+        "slimgate judges their mean; name pass@K or pass^K in --metric to judge one of these"
     ]
 
 
@@ -223,7 +236,8 @@ def _read_solvers(plan: Json, model_names: Collection[str]) -> dict[str, Any]:
 def _read_scorers(header: Json) -> dict[str, Any]:
     """The options of each scorer, and the models in roles, such as the grader. Old logs: from the results.
 
-    A grader that is the evaluated model itself differs between the logs, as its grades may.
+    A grader that is the evaluated model itself differs between the logs, as its grades may. Without a grader,
+    Inspect's scorers take that model.
     """
     spec = header["eval"]
     listed = spec.get("scorers")
@@ -235,6 +249,10 @@ def _read_scorers(header: Json) -> dict[str, Any]:
             return {}
         options = {str(score.get("scorer") or score["name"]): score.get("params") or {} for score in scores}
     roles = spec.get("model_roles") or {}
+    for name, part in options.items():
+        has_grader = part.get("model") or (part.get("model_role") or "grader") in roles
+        if name.rpartition("/")[2].partition(" ")[0] in _GRADERS and not has_grader:
+            options[name] = {**part, "model": spec["model"]}
     scorers = {**options, _ROLES: roles, _NAMES_OF_ROLES: sorted(roles)}
     return {SCORERS: {name: plain_options(part, ignored=_NOT_GRADES) for name, part in scorers.items()}}
 
@@ -246,6 +264,7 @@ _ROLES, _NAMES_OF_ROLES = "(model roles)", "(names of model roles)"
 # Scorers of inspect_ai that give C, I, P or N, or a share.
 _SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
 _RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
+_GRADERS = ("model_graded_fact", "model_graded_qa")
 # Settings of the generation that do not change answers.
 _NOT_ANSWERS = (
     "max_connections",
@@ -266,7 +285,8 @@ def _rows(file: Path) -> Iterator[Row]:
         output = sample.get("output") or {}
         choices = output.get("choices") or [{}]
         scores = dict(_scores(sample))
-        inputs = [text, target, *(sample.get(name) for name in ("choices", "files", "setup"))]
+        media = _list_media(sample["input"])
+        inputs = [text, target, *(sample.get(name) for name in ("choices", "files", "setup")), *media]
         stated = output.get("completion")
         yield Row(
             id=name_further_epoch(str(sample["id"]), epoch),
@@ -276,7 +296,12 @@ def _rows(file: Path) -> Iterator[Row]:
                 else {name: _number(value) for name, value in scores.items() if _is_number(value)}
             ),
             not_numbers=tuple(name for name, value in scores.items() if not _is_number(value)),
-            keys={DOCUMENT: as_text(inputs) or "", PROMPT: text, TARGET: as_text(target) or ""},
+            keys={
+                # without its images, the log does not say which document it is
+                DOCUMENT: "" if _REMOVED in media else as_text(inputs) or "",
+                PROMPT: text,
+                TARGET: as_text(target) or "",
+            },
             cluster=str(sample["id"]),
             error=None if error is None else str(error.get("message")),
             truncated=_is_at_limit(sample) or is_cut_off(choices[0].get("stop_reason")),
@@ -301,12 +326,21 @@ def _text_of(prompt: str | Sequence[Json]) -> str:
     return "\n".join(f"{message['role']}: {_content_text(message.get('content'))}" for message in prompt)
 
 
+def _list_media(prompt: str | Sequence[Json]) -> list[Any]:
+    """The images, sounds and other parts of a prompt that are no text."""
+    contents = [] if isinstance(prompt, str) else [message.get("content") for message in prompt]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return [part.get(part["type"], part) for part in parts if part["type"] != "text"]
+
+
 def _content_text(content: str | Sequence[Json] | None) -> str:
     if isinstance(content, str) or content is None:
         return content or ""
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
 
 
+# In place of an image, unless Inspect ran with --log-images.
+_REMOVED = "<base64-data-removed>"
 # The numbers that inspect_ai.scorer.value_to_float gives for texts.
 _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}

@@ -13,9 +13,11 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, first_keys, read_objects
-from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog, name_further_epoch
+from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog, name_further_epoch
 
 _MATCH, _METRICS, _SAMPLING, _ERROR = "match", "metrics", "sampling", "error"
+# In the class of an eval whose answers a model grades: evals.elsuite.modelgraded.classify:ModelBasedClassify.
+_GRADED = "modelgraded"
 Json = Mapping[str, Any]
 
 
@@ -34,6 +36,9 @@ class OpenaiEvals(Reader):
         settings: dict[str, Any] = {"limit": configured.get("max_samples")}
         if configured.get("eval_spec"):
             settings["filters"] = {key: configured["eval_spec"].get(key) for key in ("cls", "args")}
+            if _GRADED in str(configured["eval_spec"].get("cls")):
+                # oaieval takes the last model as the grader, which may be the evaluated one
+                settings[SCORERS] = {_GRADED: {"model": names[-1] if isinstance(names, list) else names}}
         accuracy = None if report is None else report.get("accuracy")
         task = TaskLog(
             partial(_rows, path),

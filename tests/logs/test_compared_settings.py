@@ -471,6 +471,23 @@ def test_the_temperature_of_promptfoo_is_compared(tmp_path: Path) -> None:
     check_named(base, target, "generation", 'generation settings {"temperature": 0.0} and')
 
 
+@pytest.mark.parametrize("form", ["by id", "prompt", "test"])
+def test_other_places_of_options_of_promptfoo_are_compared(tmp_path: Path, form: str) -> None:
+    files = [promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4")]
+    for file, temperature in zip(files, (0.0, 1.0), strict=True):
+        log, options = json.loads(file.read_text("utf-8")), {"temperature": temperature}
+        [row] = log["results"]["results"]
+        log["config"]["providers"] = [file.stem]
+        if form == "by id":
+            log["config"]["providers"] = [{file.stem: {"config": options}}]
+        elif form == "prompt":
+            row["prompt"] = {"raw": "1?", "config": options}
+        elif temperature:
+            row["testCase"] = {"options": options}
+        write(file, log)
+    check_named(*files, "generation", "generation settings {")
+
+
 def test_a_config_of_promptfoo_in_another_file_is_not_read(tmp_path: Path) -> None:
     base, target = (promptfoo_log(tmp_path / f"{name}.json", "judge", 0.0) for name in ("base", "int4"))
     log = json.loads(base.read_text("utf-8"))

@@ -28,6 +28,8 @@ _GENERATION = (
 )
 
 
+# The key of the options that prompts or tests state.
+_PROMPTS = "of prompts and tests"
 # Types of assertions that score 1 if they pass, and otherwise 0 or less than 1.
 _PASS_OR_FAIL = frozenset(
     (
@@ -157,15 +159,22 @@ def _settings(
     """Assertions and graders of the tests, and the generation of a provider that the configuration lists."""
     shared = config.get("defaultTest")
     shared = shared if isinstance(shared, dict) else {}
-    listed = config.get("providers")
+    stated = config.get("providers")
+    listed = stated if isinstance(stated, list) else [stated]
+    named: list[Any] = [{"id": entry} if isinstance(entry, str) else entry for entry in listed]
+    entries = [entry for entry in named if isinstance(entry, dict)]
+    # A provider may also be a mapping of its id to its options.
+    entries += [
+        {"id": name, **part} for entry in entries for name, part in entry.items() if isinstance(part, dict)
+    ]
     configs = [
-        entry.get("config") or {}
-        for entry in (listed if isinstance(listed, list) else ())
-        if isinstance(entry, dict) and provider in (entry.get("label"), entry.get("id"))
+        entry.get("config") or {} for entry in entries if provider in (entry.get("label"), entry.get("id"))
     ]
     # A text is the name of a file with the options, such as file://options.yaml.
     options = [config for config in configs if isinstance(config, Mapping)]
     generation = {name: options[0][name] for name in _GENERATION if name in options[0]} if options else None
+    if replaced := _list_replaced(rows):
+        generation = {**(generation or {}), _PROMPTS: replaced}
     return {
         "filters": shared.get("assert"),
         SCORERS: {
@@ -174,6 +183,16 @@ def _settings(
         },
         **({} if generation is None else {"generation": generation}),
     }
+
+
+def _list_replaced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The options of the provider that prompts or tests replace, as text; empty if none does."""
+    texts = set()
+    for row in rows:
+        config = (row.get("prompt") or {}).get("config") or {}
+        merged = {**config, **((row.get("testCase") or {}).get("options") or {})}
+        texts.add(as_text({name: merged[name] for name in _GENERATION if name in merged}) or "")
+    return [] if texts == {"{}"} else sorted(texts)
 
 
 def _list_options(rows: Sequence[Mapping[str, Any]], name: str) -> set[str]:

@@ -179,6 +179,19 @@ def test_mteb_predictions_are_scored_by_documents_beside_them(tmp_path: Path) ->
     assert first.scores["ndcg_at_10"] == pytest.approx(0.6309297535714575)  # 1 / log2(3): the second place
     assert first.scores["recall_at_10"] == 1.0
     assert second.scores == {"ndcg_at_10": 0.0, "recall_at_10": 0.0}
+    # with another grade, the right ranking of the query is another one
+    (tmp_path / "qrels.tsv").write_text(qrels.replace("d1\t1", "d1\t2"), "utf-8")
+    changed, unchanged = (row.keys["document"] for row in rows_of(read_log(tmp_path), "NFCorpus/default/test"))
+    assert changed != first.keys["document"]
+    assert unchanged == second.keys["document"]
+
+
+def test_mteb_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """Their order is that of the file, which may be the right one."""
+    (tmp_path / "T_predictions.json").write_text('{"default": {"test": {"q1": {"d1": NaN}}}}', "utf-8")
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n", "utf-8")
+    with pytest.raises(DataError, match="query q1 has a score that is not a finite number"):
+        rows_of(read_log(tmp_path), "T/default/test")
 
 
 ROWS = [

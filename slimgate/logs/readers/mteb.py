@@ -12,7 +12,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
-from math import log2
+from math import isfinite, log2
 from pathlib import Path
 
 from slimgate.errors import DataError
@@ -94,11 +94,13 @@ def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
             continue
         if not isinstance(documents, dict):
             raise DataError(f"{file}: query {query} is not a mapping of documents to scores")
+        if not all(map(isfinite, documents.values())):
+            raise DataError(f"{file}: query {query} has a score that is not a finite number")
         ranked = sorted(documents, key=lambda name: (-documents[name], name))[:_DEPTH]
         yield Row(
             id=query,
             scores={"ndcg_at_10": _ndcg(ranked, grades), "recall_at_10": _recall(ranked, grades)},
-            keys={DOCUMENT: " ".join([query, *sorted(grades)])},
+            keys={DOCUMENT: " ".join([query, *(f"{name}={grades[name]:g}" for name in sorted(grades))])},
             answer=" ".join(ranked),
             target=" ".join(sorted(grades)),
         )

@@ -6,6 +6,7 @@ The lengths of prompts, and of answers, are compared on the whole and not one by
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,7 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
             )
     for log in (base, *other_runs):
         for name, run in log.loads.items():
+            _refuse_times(log.shown, name, run)
             _refuse_failures(log.shown, name, run)
             if UNFINISHED not in allowed:
                 _refuse_unfinished(log.shown, name, run)
@@ -105,6 +107,17 @@ def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
             f"{100 * MOST_FAILED:g} %, because with more failures the times of the other requests are not "
             "reliable"
         )
+
+
+def _refuse_times(file: str, name: str, run: LoadRun) -> None:
+    """Raises DataError for a time that cannot be: sorted, it would count as a fast or slow one."""
+    for number, request in enumerate(run.requests, start=1):
+        for time in (request.first, request.between, request.total):
+            if time is not None and not 0 <= time < inf:
+                raise DataError(
+                    f"{file}: request {number} of load {name} has a time of {time:g} ms, expected a finite "
+                    "number of at least 0; run the test again"
+                )
 
 
 def _refuse_unfinished(file: str, name: str, run: LoadRun) -> None:

@@ -403,3 +403,14 @@ def test_a_part_needs_a_time_of_almost_all_answers(tmp_path: Path, judge: Any) -
     change(again, output_lens=lengths)
     output = judge("tpot_speedup_min = 1.2", base, target, again)[1]
     assert "17 of 200 answers of the second run of the base have this time" in output
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -0.5], ids=["nan", "inf", "negative"])
+def test_a_time_that_cannot_be_is_refused(tmp_path: Path, time: float) -> None:
+    base = write_vllm(tmp_path / "base.json")
+    result = vllm_result(np.random.default_rng(1))
+    result["latencies"][6] = result["ttfts"][6] = time
+    target = write_json(tmp_path / "int4.json", result)
+    words = f"request 7 of load c8 has a time of {1000 * time:g} ms, expected a finite number of at least 0"
+    with pytest.raises(DataError, match=words):
+        pair_loads(read_any_log(base), read_any_log(target), None, ())

@@ -297,6 +297,13 @@ def _pair_samples(
         *describe_truncated(where, base, target),
     ]
     only_base = len(base) - len(base_rows)
+    skipped = int(base_rows.max()) + 1 - len(base_rows)
+    if rules.looks > 1 and skipped:
+        differences.notes.append(
+            f"{where or 'all samples'}: the target has no answer to {skipped:,} of the first "
+            f"{int(base_rows.max()) + 1:,} samples, and they count as not run yet; if they failed, the "
+            "verdict is too favourable: run them again"
+        )
     return PairedTask(
         task=name,
         filter=filter_,

@@ -42,6 +42,7 @@ def test_a_clear_loss_fails_at_an_early_look(judge: Judge) -> None:
         "5 %; the next is at 500" in out
     )
     assert "750 not run yet by the target" in out
+    assert "no answer to" not in out
 
 
 def test_what_one_look_would_pass_is_undecided_at_an_early_one(judge: Judge) -> None:
@@ -68,6 +69,18 @@ def test_samples_that_were_not_run_are_not_counted_as_wrong(judge: Judge) -> Non
     code, out = judge(500, 0, "--missing", "as-wrong")
     assert code == 0
     assert "look 2 of 4 at 500 of 1,000" in out
+
+
+def test_samples_that_the_target_skipped_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 900 samples the target lacks the 100 that it could not answer; the rest is as good as the base."""
+    for name, rows in (("base", range(900)), ("target", [at for at in range(900) if at % 9])):
+        (tmp_path / f"{name}.csv").write_text("id,score\n" + "".join(f"{at},1\n" for at in rows), "utf-8")
+    files = [str(tmp_path / f"{name}.csv") for name in ("base", "target")]
+    assert main(["judge", *files, "--drop-points", "3", "--looks", "2"]) == 0
+    assert (
+        "note: all samples: the target has no answer to 100 of the first 900 samples, and they count as not "
+        "run yet; if they failed, the verdict is too favourable: run them again" in capsys.readouterr().out
+    )
 
 
 def test_looks_at_epochs_count_samples_in_the_pool(

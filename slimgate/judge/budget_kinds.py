@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, log1p
+from numbers import Real
 from typing import Literal, Protocol
 
 from slimgate.budgets.base import MetricProperties
@@ -54,8 +55,9 @@ def check_budget(metric: MetricProperties, budget: QualityBudget) -> None:
             f"{budget.kind} does not suit {metric.name}: {kind.why_not}; "
             f"{metric.name} takes {', '.join(suited)}"
         )
-    if not (isfinite(budget.limit) and budget.limit > 0):
-        raise SuiteError(f"budget {budget.kind} is {budget.limit}, expected a finite number above 0")
+    is_number = isinstance(budget.limit, Real) and not isinstance(budget.limit, bool)
+    if not (is_number and isfinite(budget.limit) and budget.limit > 0):
+        raise SuiteError(f"budget {budget.kind} is {budget.limit!r}, expected a finite number above 0")
     if budget.kind == "drop_relative" and budget.limit >= 1:
         raise SuiteError(
             f"budget drop_relative is {budget.limit:g}, expected under 1: 0.02 allows a loss of 2 %"

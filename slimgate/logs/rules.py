@@ -43,9 +43,8 @@ class Rules:
             ("same_id", self.same_id, get_args(SameId)),
         ):
             if value not in choices:
-                raise SuiteError(
-                    f"{name}={value!r}: expected one of {', '.join(choices)}{did_you_mean(value, choices)}"
-                )
+                near = did_you_mean(str(value), choices)
+                raise SuiteError(f"{name}={value!r}: expected one of {', '.join(choices)}{near}")
 
 
 def check_options(allow: Collection[str]) -> None:

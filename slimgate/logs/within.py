@@ -91,6 +91,8 @@ def assert_within(
         MeasureError: for outcomes of other rows.
     """
     __tracebackhide__ = True
+    if metric is not None and not isinstance(metric, str):
+        raise SuiteError(f"assert_within: metric={metric!r} was given, expected one name or pattern as text")
     equivalent = [] if equivalent_points is None else [equivalent_points]
     points = [1.0] if drop_points is None and not equivalent else [] if drop_points is None else [drop_points]
     of_logs = {
@@ -213,7 +215,10 @@ def _name_arguments(message: str) -> str:
 
 def _list_runs(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """The paths of the runs of a side. Raises SuiteError for an empty list."""
-    runs = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    listed = [paths] if isinstance(paths, str | Path) else paths
+    if not isinstance(listed, Sequence) or not all(isinstance(path, str | Path) for path in listed):
+        raise SuiteError(f"{paths!r} was given, expected the path of a file or folder, or a list of paths")
+    runs = [Path(path) for path in listed]
     if not runs:
         raise SuiteError("an empty list of runs was given, expected the path of at least one")
     return runs

@@ -110,8 +110,9 @@ def test_what_is_wrong_is_no_assertion(
     [
         ({"missing": "dorp"}, "missing='dorp': expected one of fail, drop, as-wrong. Did you mean drop?"),
         ({"same_id": "run"}, "same_id='run': expected one of fail, epochs, runs. Did you mean runs?"),
+        ({"missing": True}, "missing=True: expected one of fail, drop, as-wrong"),
     ],
-    ids=["missing", "same_id"],
+    ids=["missing", "same_id", "no text"],
 )
 def test_an_unknown_value_of_an_option_is_refused(
     tmp_path: Path, option: dict[str, Any], problem: str

@@ -181,7 +181,8 @@ def test_mteb_predictions_are_scored_by_documents_beside_them(tmp_path: Path) ->
     assert second.scores == {"ndcg_at_10": 0.0, "recall_at_10": 0.0}
     # with another grade, the right ranking of the query is another one
     (tmp_path / "qrels.tsv").write_text(qrels.replace("d1\t1", "d1\t2"), "utf-8")
-    changed, unchanged = (row.keys["document"] for row in rows_of(read_log(tmp_path), "NFCorpus/default/test"))
+    rows = rows_of(read_log(tmp_path), "NFCorpus/default/test")
+    changed, unchanged = (row.keys["document"] for row in rows)
     assert changed != first.keys["document"]
     assert unchanged == second.keys["document"]
 

@@ -116,6 +116,12 @@ def test_wrong_use_is_told() -> None:
         assert_within(answers(0), answers(0), metric="acuracy")
     with pytest.raises(SuiteError, match=r"drop_points is 0\.0, expected a finite number above 0"):
         assert_within(answers(0), answers(0), drop_points=0.0)
+    with pytest.raises(SuiteError, match=r"drop_points is '1\.0', expected a finite number above 0"):
+        assert_within(answers(0), answers(0), drop_points="1.0")  # type: ignore[arg-type]
+    with pytest.raises(SuiteError, match=r"metric=\['accuracy'\] was given, expected one name or pattern"):
+        assert_within(answers(0), answers(0), metric=["accuracy"])  # type: ignore[arg-type]
+    with pytest.raises(SuiteError, match=r"^None was given, expected the path of a file or folder"):
+        assert_within(None, None)  # type: ignore[arg-type]
     other = class_outcomes(LABELS, LABELS, classes=["cold", "mild", "warm"])
     with pytest.raises(
         MeasureError, match='only one of the two has class "mild"; give class_outcomes the same'

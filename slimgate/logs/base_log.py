@@ -88,6 +88,7 @@ def write_base_log(log: Log, path: Path) -> None:
             "log": log.shown,
             "model": log.model,
             "notes": log.notes,
+            "time": log.time,
             "environment": plain_json(log.environment),
             "tasks": tasks,
         }
@@ -160,7 +161,17 @@ def read_base_log(file: Path, shown: str) -> Log:
     }
     notes = (f"{shown}: the base is the kept log of {about['log']}", *about["notes"])
     environment = about.get("environment", {})
-    return Log(about["tool"], shown, tasks, about["model"], notes, environment=environment, path=file)
+    return Log(
+        about["tool"],
+        shown,
+        tasks,
+        about["model"],
+        notes,
+        time=about.get("time"),
+        environment=environment,
+        path=file,
+        is_kept_base=True,
+    )
 
 
 def _is_guess(tool: str, task: Json) -> bool:

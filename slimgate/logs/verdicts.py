@@ -93,6 +93,7 @@ def judge_logs(
     if has_models:
         notes = (*notes, f"base: {base.model} of {base.shown}; target: {target.model} of {target.shown}")
     base, target = choose_runs(base, target, rules.runs)
+    _refuse_kept_base(target)
     if repeat is not None and (base.further or target.further or rules.same_id == "runs"):
         raise DataError(
             f"--repeat {repeat.shown}: several runs of a side were given, so the verdict already includes "
@@ -109,6 +110,16 @@ def judge_logs(
         check_repeat_rows(repeat, base, target)
     verdicts = _judge_runs(base, target, budgets, rules, seed, repeat)
     return replace(verdicts, notes=(*notes, *verdicts.notes))
+
+
+def _refuse_kept_base(target: Log) -> None:
+    """Raises DataError for a report as the target: it has the log of its base, which would be judged."""
+    for log in (target, *target.further):
+        if log.is_kept_base:
+            raise DataError(
+                f"{log.shown}: it is a report, which has the log of its base and not of its target; give the "
+                "target's own log, or compare two reports by `slimgate compare`"
+            )
 
 
 def _judge_runs(

@@ -295,6 +295,7 @@ class Log:
     environment: area in `environments.AREAS` -> versions, settings, hardware. Logs with other environments
         can be compared; `--explain-environment` shows the differences.
     further: more runs of the same model, which are judged together with this one.
+    is_kept_base: whether it is the copy of a base's log that a report has. slimgate sets it.
     """
 
     tool: str
@@ -310,6 +311,7 @@ class Log:
     further: tuple[Log, ...] = ()
     kl: KlChunks | None = None
     path: Path | None = None
+    is_kept_base: bool = False
 
 
 class Reader(ABC):

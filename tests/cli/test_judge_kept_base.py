@@ -84,6 +84,25 @@ def test_a_kept_base_is_kept_again_as_it_is(judge: Judge, tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.parametrize("base", ["base.jsonl", "other"], ids=["the log itself", "another report"])
+def test_a_report_as_the_target_is_refused(judge: Judge, tmp_path: Path, base: str) -> None:
+    """Its log is that of the base, so a target that lost 20 points would pass."""
+    files = [write_scores(tmp_path / f"{name}.jsonl", wrong) for name, wrong in (("base", 0), ("int4", 10))]
+    judge(*files, "--report", tmp_path / "report")
+    judge(*files, "--report", tmp_path / "other")
+    code, _, error = judge(tmp_path / base, tmp_path / "report")
+    assert code == 4
+    assert "report: it is a report, which has the log of its base and not of its target; give the" in error
+
+
+def test_a_kept_base_is_no_second_run_of_the_base(judge: Judge, tmp_path: Path) -> None:
+    base, target = WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4"
+    judge(base, target, *SHORTENED, "--report", tmp_path / "kept")
+    code, _, error = judge(base, target, *SHORTENED, "--repeat", tmp_path / "kept")
+    assert code == 4
+    assert "it has the same rows as" in error
+
+
 def test_a_kept_base_states_the_version_of_its_tool(tmp_path: Path) -> None:
     """One version writes the same options into both logs, so an option in one of them is a difference."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from slimgate._system.json_text import plain_json
@@ -15,12 +16,26 @@ from slimgate.plugins.environments import HARNESS
 from slimgate.plugins.reader import FILTERS, SCORERS, SETTING_WORDS, SETTINGS, Log, TaskLog
 
 _MOST_NAMED = 4
+# States of the user's own repository, which often change.
+_OF_USER = frozenset({"git hash", "commit of the task", "uncommitted changes"})
 
 
 def is_same_version(base: Log, target: Log) -> bool:
     """Whether both logs state the same version of their tool; then it writes the same options into both."""
     versions = base.environment.get(HARNESS), target.environment.get(HARNESS)
     return bool(versions[0]) and versions[0] == versions[1]
+
+
+def describe_versions(base: Log, target: Log) -> Iterator[str]:
+    """A line if other versions of the tool wrote the logs: another one may score an answer otherwise."""
+    before, after = (log.environment.get(HARNESS) or {} for log in (base, target))
+    differing = [
+        f"{name} {before[name]} wrote the base's log and {after[name]} the target's"
+        for name in before
+        if name not in _OF_USER and name in after and before[name] != after[name]
+    ]
+    if differing:
+        yield f"{list_names(differing, _MOST_NAMED)}; another version may score the same answer otherwise"
 
 
 def compare_settings(
@@ -62,8 +77,10 @@ def compare_settings(
                     f"{list_names(lone, _MOST_NAMED)}".removeprefix(": ")
                 )
         if values[0] != values[1]:
-            texts = " and ".join(_shorten(value) for value in _keep_differing(*values))
-            differences.add(setting, name, f"{words} {texts}")
+            texts = [_shorten(value) for value in _keep_differing(*values)]
+            if texts[0] == texts[1]:  # both are cut before they differ
+                texts = [_shorten(value) for value in _keep_differing(*values, deep=True)]
+            differences.add(setting, name, f"{words} {' and '.join(texts)}")
 
 
 def _reduce_to_names(before: Any, after: Any) -> tuple[Any, Any]:
@@ -124,11 +141,14 @@ def _is_empty(value: Any) -> bool:
     return value in (None, "", [])
 
 
-def _keep_differing(before: object, after: object) -> tuple[object, object]:
-    """If both are mappings, only their entries that differ; else both as they are."""
+def _keep_differing(before: object, after: object, *, deep: bool = False) -> tuple[object, object]:
+    """If both are mappings, only their entries that differ; else both as they are. deep: at every depth."""
     if isinstance(before, dict) and isinstance(after, dict):
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-        return {key: before.get(key) for key in keys}, {key: after.get(key) for key in keys}
+        parts = {key: (before.get(key), after.get(key)) for key in keys}
+        if deep:
+            parts = {key: _keep_differing(*part, deep=True) for key, part in parts.items()}
+        return {key: part[0] for key, part in parts.items()}, {key: part[1] for key, part in parts.items()}
     return before, after
 
 

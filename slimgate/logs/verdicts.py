@@ -14,6 +14,7 @@ from slimgate.judge.group_sequential import Look, look_at, look_rows
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_epochs
+from slimgate.logs.compared_settings import describe_versions
 from slimgate.logs.comparison_lines import (
     describe_equal_answers,
     describe_judges,
@@ -218,6 +219,7 @@ def _describe_comparisons(
         *describe_equal_answers(alone),
         *describe_same_model(base, target),
         *describe_unstated_settings(base, target),
+        *describe_versions(base, target),
         *describe_large_gains((part.name, part.judged) for part in (*alone, *slices)),
         *describe_percent(alone),
     ]

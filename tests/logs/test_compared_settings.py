@@ -234,7 +234,7 @@ def test_a_kept_base_with_names_of_solvers_is_compared(tmp_path: Path) -> None:
     write_base_log(old, tmp_path / "base.parquet")
     base = read_base_log(tmp_path / "base.parquet", "base")
     target = read_log(inspect_log(tmp_path / "int4.json", "a/c", {"template": "Be short."}))
-    for logs in ((base, target), (target, base)):
+    for logs in ((base, target), (target, replace(base, is_kept_base=False))):
         assert judge_logs(*logs, LogBudgets(), Rules()).comparisons
     steps = {"filters": {"1 generate": {}}}
     other = replace(target, tasks={"sums": replace(target.tasks["sums"], settings=steps)})
@@ -250,6 +250,36 @@ def test_a_kept_base_keeps_how_options_are_compared(tmp_path: Path) -> None:
 
 
 # ---- lm-eval
+
+
+def test_a_difference_in_a_long_setting_is_shown(tmp_path: Path) -> None:
+    """Both settings begin with the same 200 characters."""
+    files = [
+        write_lm_eval(
+            tmp_path / name,
+            {"sums": [1.0]},
+            results={"config": {"gen_kwargs": {"a": "x" * 200, "temperature": temperature}}},
+        )
+        for name, temperature in (("base", 0.0), ("int4", 1.0))
+    ]
+    words = '{"gen_kwargs": {"temperature": 0.0}} and {"gen_kwargs": {"temperature": 1.0}}'
+    check_named(*files, "generation", words)
+
+
+def test_logs_of_two_versions_of_a_tool_are_said(tmp_path: Path) -> None:
+    files = [
+        write_lm_eval(
+            tmp_path / name, {"sums": [1.0, 0.0]}, results={"lm_eval_version": version, "git_hash": name}
+        )
+        for name, version in (("base", "0.4.3"), ("int4", "0.4.12"))
+    ]
+    words = (
+        "lm-eval 0.4.3 wrote the base's log and 0.4.12 the target's; another version may score the same "
+        "answer otherwise"
+    )
+    assert words in judge(*files).notes
+    int8 = write_lm_eval(tmp_path / "int8", {"sums": [1.0, 1.0]}, results={"lm_eval_version": "0.4.3"})
+    assert not any("another version" in note for note in judge(files[0], int8).notes)
 
 
 def lm_eval_log(folder: Path, arguments: object = None, **metric: Any) -> Path:

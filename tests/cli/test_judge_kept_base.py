@@ -95,6 +95,17 @@ def test_a_report_as_the_target_is_refused(judge: Judge, tmp_path: Path, base: s
     assert "report: it is a report, which has the log of its base and not of its target; give the" in error
 
 
+def test_the_scores_of_a_report_are_refused_as_a_table(judge: Judge, tmp_path: Path) -> None:
+    """They do not state that an error rate is better when lower, so a model with more errors would pass."""
+    for name, errors in (("base", 5), ("int4", 25)):
+        rows = "".join(f"{at},error_rate,{int(at < errors)}\n" for at in range(50))
+        (tmp_path / f"{name}.csv").write_text(f"id,metric,score\n{rows}", "utf-8")
+    judge(tmp_path / "base.csv", tmp_path / "int4.csv", "--report", tmp_path / "report")
+    code, _, error = judge(*(tmp_path / f"report/outcomes/{name}.parquet" for name in ("teacher", "int4")))
+    assert code == 4
+    assert "teacher.parquet: these are the scores of a record, which name no metric and no direction" in error
+
+
 def test_a_kept_base_is_no_second_run_of_the_base(judge: Judge, tmp_path: Path) -> None:
     base, target = WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4"
     judge(base, target, *SHORTENED, "--report", tmp_path / "kept")

@@ -27,6 +27,7 @@ from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._finish_reasons import CUT_OFF, ENDED
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
+from slimgate.record.outcome_files import VALUES
 
 _ROWS_AT_ONCE = 20_000
 _MOST_MODELS = 50
@@ -72,6 +73,8 @@ class Table(Reader):
                 "to score"
                 f"{format_suggestion('score', columns)}"
             )
+        if "prediction" not in columns and FORMATS[path.suffix.lower()] == "parquet":
+            _refuse_outcomes(path)
         models = _models(path, columns)
         if len(models) > 1:
             logs = [self._read_model(path, columns, model) for model in models]
@@ -104,6 +107,16 @@ def _columns(path: Path) -> list[str]:
     if kind is None:
         raise DataError(f'{path}: its extension is "{path.suffix}", expected one of {", ".join(FORMATS)}')
     return list(columns_of(RowFile(path, kind)))
+
+
+def _refuse_outcomes(path: Path) -> None:
+    """Raises DataError for a file of outcomes/ of a record: a better score there may be a lower one."""
+    with open_parquet(path) as parquet:
+        if VALUES.encode() in (parquet.schema_arrow.metadata or {}):
+            raise DataError(
+                f"{path}: these are the scores of a record, which name no metric and no direction; give the "
+                "logs from which it was made"
+            )
 
 
 def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:

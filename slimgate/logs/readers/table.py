@@ -27,7 +27,6 @@ from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._finish_reasons import CUT_OFF, ENDED
 from slimgate.logs.readers._table_columns import TableRows, is_other_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
-from slimgate.record.outcome_files import VALUES
 
 _ROWS_AT_ONCE = 20_000
 _MOST_MODELS = 50
@@ -111,6 +110,8 @@ def _columns(path: Path) -> list[str]:
 
 def _refuse_outcomes(path: Path) -> None:
     """Raises DataError for a file of outcomes/ of a record: a better score there may be a lower one."""
+    from slimgate.record.outcome_files import VALUES
+
     with open_parquet(path) as parquet:
         if VALUES.encode() in (parquet.schema_arrow.metadata or {}):
             raise DataError(

@@ -26,8 +26,10 @@ def is_same_version(base: Log, target: Log) -> bool:
     return bool(versions[0]) and versions[0] == versions[1]
 
 
-def describe_versions(base: Log, target: Log) -> Iterator[str]:
-    """A line if other versions of the tool wrote the logs: another one may score an answer otherwise."""
+def describe_versions(
+    base: Log, target: Log, effect: str = "score the same answer otherwise"
+) -> Iterator[str]:
+    """A line if other versions of the tool wrote the logs. effect: what another version may do."""
     before, after = (log.environment.get(HARNESS) or {} for log in (base, target))
     differing = [
         f"{name} {before[name]} wrote the base's log and {after[name]} the target's"
@@ -35,7 +37,7 @@ def describe_versions(base: Log, target: Log) -> Iterator[str]:
         if name not in _OF_USER and name in after and before[name] != after[name]
     ]
     if differing:
-        yield f"{list_names(differing, _MOST_NAMED)}; another version may score the same answer otherwise"
+        yield f"{list_names(differing, _MOST_NAMED)}; another version may {effect}"
 
 
 def compare_settings(

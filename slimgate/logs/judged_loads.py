@@ -23,6 +23,7 @@ from slimgate.judge.load_tests import (
     ratio_message,
 )
 from slimgate.judge.score_metric import RULES
+from slimgate.logs.compared_settings import describe_versions
 from slimgate.logs.file_budgets import PART_OF_LIMIT, FileBudgets
 from slimgate.logs.find import check_repeat_rows, hold_same_rows
 from slimgate.logs.judged import JudgedFiles, digest_logs
@@ -158,7 +159,8 @@ def _judge_target(
     loads = {
         pair.name: _judge_load(name, pair, budgets.limits.on_times, allow, on_inconclusive) for pair in pairs
     }
-    notes = [*budgets.notes, *base.notes, *target.notes, *describe_answers(pairs)]
+    versions = describe_versions(base, target, "give other times of the same model")
+    notes = [*budgets.notes, *base.notes, *target.notes, *versions, *describe_answers(pairs)]
     return VariantRecord.model_validate(
         {"name": name, "parent": target.model, "load_tests": loads, "notes": notes}
     )

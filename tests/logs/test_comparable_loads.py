@@ -335,6 +335,22 @@ def test_prompt_tests_of_llama_bench_have_no_answers(tmp_path: Path, judge: Any)
     assert judge("speedup_min = 1.2", *runs)[0] == 0
 
 
+def test_two_builds_of_llama_bench_are_said(tmp_path: Path, judge: Any) -> None:
+    """A newer build may be faster with the same model."""
+    files = [
+        write_json(tmp_path / f"{name}.json", [llama_bench_entry([1000.0 + at, 1001.0], build_number=build)])
+        for at, (name, build) in enumerate((("base", 5163), ("int4", 10700), ("again", 5163)))
+    ]
+    out = judge("speedup_min = 1.1", *files)[1]
+    assert (
+        "note: llama.cpp build 5163 wrote the base's log and 10700 the target's; another version may give "
+        "other times of the same model" in out
+    )
+    out = judge("speedup_min = 1.1", files[2], files[0], files[1])[1]
+    assert "pp512" in out
+    assert "another version" not in out
+
+
 def test_settings_of_newer_builds_of_llama_bench_are_compared(tmp_path: Path, judge: Any) -> None:
     """Experts on the CPU make a model slow. An older build does not write the option, whose default is 0."""
     times = {"base": 100.0, "target": 50.0, "again": 100.1}

@@ -19,6 +19,7 @@ from typing import Any
 from slimgate.errors import DataError
 from slimgate.logs.figures import figures_alone
 from slimgate.logs.json_lines import beginning, first_keys, read_array, read_objects
+from slimgate.plugins.environments import make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 # Settings that change the speed and are not of the model or the build. Two files must share them.
@@ -95,7 +96,9 @@ class LlamaBench(Reader):
             notes.append(
                 f"{path}: {name} {fmean(speeds):,.6g} tokens a second, mean of {len(speeds)} repetitions"
             )
-        return Log("llama_bench", str(path), {}, models[0], tuple(notes), loads)
+        builds = sorted({str(entry.get("build_number", entry["build_commit"])) for entry in entries})
+        environment = make_environment(harness={"llama.cpp build": ", ".join(builds)})
+        return Log("llama_bench", str(path), {}, models[0], tuple(notes), loads, environment=environment)
 
 
 def _is_sql(start: str) -> bool:

@@ -111,7 +111,15 @@ class Outcomes:
         """
         return replace(self, **self._rows(rows))
 
-    def _rows(self, rows: Ints) -> dict[str, Any]:
+    def read_only(self) -> Self:
+        """The same outcomes in arrays that cannot be changed: views, without a copy of the numbers."""
+        rows = self._rows(slice(None))
+        for array in (*rows["values"].values(), *rows.values()):
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
+        return replace(self, **rows)
+
+    def _rows(self, rows: Ints | slice) -> dict[str, Any]:
         """The values of the fields that have one value a row, at the given positions."""
         return {
             "ids": self.ids[rows],
@@ -210,7 +218,7 @@ class ClassOutcomes(Outcomes):
         """(rows,) 1.0 if the prediction is the label, else 0.0."""
         return np.asarray(self.predictions == self.labels, dtype=np.float64)
 
-    def _rows(self, rows: Ints) -> dict[str, Any]:
+    def _rows(self, rows: Ints | slice) -> dict[str, Any]:
         return {
             **super()._rows(rows),
             "labels": self.labels[rows],

@@ -14,7 +14,7 @@ from slimgate.judge.decision import ALPHA, t_quantile, z_quantile
 from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
 from slimgate.judge.extremes import with_pseudo_changes
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
-from slimgate.judge.metrics.base import Influence, Metric, PerRow
+from slimgate.judge.metrics.base import Influence, Metric, row_values
 from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
 from slimgate.judge.random_weights import default_resamples, weigh_rows
 from slimgate.judge.rows_needed import copies_until, rows_without_change
@@ -83,7 +83,7 @@ def gather(
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
 
     if metric.per_row is not None and not _is_between(metric, teacher, variant):
-        before, after = (_zero_or_one(metric, metric.per_row, outcomes) for outcomes in (teacher, variant))
+        before, after = (_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
         return by_tango(before, after, higher_is_better=metric.higher_is_better, groups=groups)
     return by_contrast(
         _make_paired(metric, teacher, variant, seed=seed, resamples=resamples),
@@ -101,7 +101,7 @@ def pair_values(
     groups = shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
     if metric.per_row is not None and not _is_between(metric, teacher, variant):
-        before, after = (_zero_or_one(metric, metric.per_row, outcomes) for outcomes in (teacher, variant))
+        before, after = (_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
         return _means_of_01(before, after, groups)
     return _make_paired(metric, teacher, variant, seed=seed, resamples=resamples)
 
@@ -146,7 +146,7 @@ def gather_parts(
     if metric.per_row is None or not metric.resampled or _is_between(metric, teacher, variant):
         pairs = ((teacher.take(rows), variant.take(rows)) for rows in parts)
         return [gather(metric, *pair, seed=0, resamples=None) for pair in pairs]
-    before, after = (_zero_or_one(metric, metric.per_row, outcomes) for outcomes in (teacher, variant))
+    before, after = (_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
     shared_groups(teacher, variant)  # checks that both have the same groups
     groups = variant.groups if teacher.groups is None else teacher.groups
     return [
@@ -164,11 +164,11 @@ def _is_between(metric: Metric, teacher: Outcomes, variant: Outcomes) -> bool:
     """Whether a metric of 0/1 per row that may also be judged as a mean has other values than 0 and 1."""
     if metric.per_row is None or metric.row_mean is None:
         return False
-    return not all(is_zero_or_one(metric.per_row(outcomes)) for outcomes in (teacher, variant))
+    return not all(is_zero_or_one(row_values(metric, outcomes)) for outcomes in (teacher, variant))
 
 
-def _zero_or_one(metric: Metric, per_row: PerRow, outcomes: Outcomes) -> Floats:
-    rows = per_row(outcomes)
+def _zero_or_one(metric: Metric, outcomes: Outcomes) -> Floats:
+    rows = row_values(metric, outcomes)
     if not is_zero_or_one(rows):
         raise MeasureError(f"{metric.name}: per_row gives values other than 0 and 1")
     return rows

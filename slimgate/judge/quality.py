@@ -19,7 +19,7 @@ from slimgate.judge.budget_kinds import QualityBudget, check_budget, list_point_
 from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
-from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
+from slimgate.judge.metrics.base import Metric, arranged, check_same_value, own_rows, value_of
 from slimgate.judge.metrics.classes import absent_labels
 from slimgate.judge.over_builds import over_builds
 from slimgate.judge.over_runs import OverRuns, RunScores, over_runs
@@ -251,6 +251,7 @@ def _value(metric: Metric, outcomes: Outcomes) -> float:
             f"{metric.name} is {value:.6g}, outside of its value_range {low:g} to {high:g}; correct its "
             "statistic or its value_range"
         )
+    check_same_value(metric, outcomes, value)
     return value
 
 

@@ -27,7 +27,7 @@ from slimgate.judge.behaviour_budgets import (
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.decision import ALPHA, to_verdict
 from slimgate.judge.evidence import Evidence, gather_parts
-from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.base import Metric, row_values
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
 from slimgate.results.behaviour import SliceFacts, SliceGapFacts
@@ -103,7 +103,7 @@ def judge_slices(
     """
     if metric.per_row is None:
         raise SuiteError(f"{metric.name} {NOT_PER_ROW}")
-    before, after = metric.per_row(teacher), metric.per_row(variant)
+    before, after = row_values(metric, teacher), row_values(metric, variant)
     sign = 1.0 if metric.higher_is_better else -1.0
     evidence = gather_parts(metric, teacher, variant, [part.rows for part in slices])
     limits = [None if own_limits is None else own_limits.get((part.column, part.value)) for part in slices]

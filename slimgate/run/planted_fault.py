@@ -26,7 +26,7 @@ from slimgate.judge.budget_kinds import (
 )
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.base import Metric, row_values
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
@@ -164,7 +164,7 @@ def is_decidable(
     """
     if metric.per_row is None or not is_in_points(budget.kind):
         return False
-    change = metric.per_row(teacher) - metric.per_row(damaged)
+    change = row_values(metric, teacher) - row_values(metric, damaged)
     drop = float(change.mean()) * (1 if metric.higher_is_better else -1)
     z_level = Z_ALPHA
     if is_two_sided_kind(budget.kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import log
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,13 @@ POINTS = [QualityBudget("drop_points", 2.0)]
 
 
 RIGHT = mean_of(lambda outcomes: outcomes.column("right"))
+
+
+def ends(_outcomes: Outcomes) -> Floats:
+    """The terms of a row at its best and at its worst."""
+    return np.array([[1.0, 1.0], [0.0, 1.0]])
+
+
 RECALL = Metric(
     "recall",
     True,
@@ -84,6 +92,54 @@ def test_zero_or_one_a_row_is_judged_by_tango() -> None:
     assert judged.verdict is Verdict.FAIL
     assert judged.method == "Tango"
     assert judged.drop_points == pytest.approx(6)
+
+
+def test_a_zero_or_one_a_row_may_be_a_bool() -> None:
+    teacher, variant = rows(right=np.ones(1000)), rows(right=np.r_[np.zeros(60), np.ones(940)])
+    bools = replace(RECALL, per_row=lambda outcomes: outcomes.column("right") == 1)
+    judged, expected = (judge_quality(metric, teacher, variant, POINTS) for metric in (bools, RECALL))
+    assert (judged.interval, judged.verdict) == (expected.interval, Verdict.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"per_row": lambda o: np.ones(len(o))}, "recall is 0.94 by its statistic, but 1 by its per_row"),
+        ({"per_row": lambda o: 1 - o.column("right")}, "but 0.06 by its per_row"),
+        (
+            {"per_row": None, "row_sums": replace(mean_of(lambda o: np.ones(len(o))), extremes=ends)},
+            "but 1 by its row_sums",
+        ),
+        (
+            {"per_row": None, "row_mean": row_mean(lambda o: np.ones(len(o)), lambda *_: (0.0, 1.0))},
+            "but 1 by its row_mean",
+        ),
+        (
+            {"per_row": lambda o: o.column("right")[:-1]},
+            r"recall: its per_row returned the shape \(999,\) for 1000 rows, expected \(1000,\)",
+        ),
+    ],
+    ids=["all-right", "exchanged", "row-sums", "row-mean", "a-row-less"],
+)
+def test_rows_that_are_not_the_statistic_are_refused(other: dict[str, Any], message: str) -> None:
+    """The verdict is computed from them: a drop of 6 points passed with rows that are all right."""
+    variant = rows(right=np.r_[np.zeros(60), np.ones(940)])
+    with pytest.raises(MeasureError, match=message):
+        judge_quality(replace(RECALL, **other), variant, variant, POINTS)
+
+
+def test_a_metric_cannot_change_the_outcomes() -> None:
+    """The metrics after it would read what it wrote."""
+
+    def overwrite(outcomes: Outcomes, weights: Floats) -> Floats:
+        outcomes.column("right")[:] = 1.0
+        return statistic_of_sums(RIGHT)(outcomes, weights)
+
+    sample = rows(right=np.r_[np.zeros(60), np.ones(940)])
+    with pytest.raises(ValueError, match="read-only"):
+        judge_quality(replace(RECALL, statistic=overwrite), sample, sample, POINTS)
+    assert sample.column("right").mean() == 0.94
+    sample.column("right")[0] = 1.0  # the arrays of the caller stay as they are
 
 
 def test_perplexity_is_judged_on_the_log_scale_in_percent() -> None:

@@ -231,6 +231,17 @@ def test_a_metric_that_does_not_follow_its_weights_is_refused(
         weigh_rows(metric, *counted(200, 20, 5), seed=0, resamples=100)
 
 
+def test_a_metric_that_is_nan_is_not_blamed_on_a_class(counted: MakePair) -> None:
+    metric = replace(
+        load_metric("f1_macro"),
+        name="own",
+        statistic=lambda _outcomes, weights: np.full(weights.shape[:-1], np.nan),
+        from_confusion=None,
+    )
+    with pytest.raises(MeasureError, match="own is nan although every row counts, so nothing can be judged"):
+        weigh_rows(metric, *counted(200, 20, 5), seed=0, resamples=100)
+
+
 @pytest.mark.parametrize(
     ("statistic", "shape"),
     [

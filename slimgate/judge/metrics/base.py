@@ -158,16 +158,53 @@ def _call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floa
     return values
 
 
+def row_values(metric: Metric, outcomes: Outcomes) -> Floats:
+    """(rows,) what `per_row` gives, as float64. Raises MeasureError if it is not one value for each row."""
+    assert metric.per_row is not None
+    values = np.asarray(metric.per_row(outcomes), dtype=np.float64)
+    if values.shape != (len(outcomes),):
+        raise MeasureError(
+            f"{metric.name}: its per_row returned the shape {values.shape} for {len(outcomes)} rows, "
+            f"expected ({len(outcomes)},), one value for each row"
+        )
+    return values
+
+
+def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
+    """Raises MeasureError if what the judge reads in place of the statistic gives another value than it.
+
+    Then the interval and the verdict would be of another figure than the value that they are shown with.
+    """
+    figures: dict[str, float] = {}
+    if metric.per_row is not None:
+        figures["per_row"] = float(row_values(metric, outcomes).mean())
+    if metric.row_mean is not None:
+        amounts, sizes = metric.row_mean.of(outcomes)
+        figures["row_mean"] = float(np.sum(amounts) / np.sum(sizes))
+    elif metric.row_sums is not None and metric.per_row is None:
+        figures["row_sums"] = float(metric.row_sums.value(metric.row_sums.terms(outcomes).sum(axis=0)))
+    for name, other in figures.items():
+        if not np.isclose(other, value, rtol=1e-6, atol=1e-9):
+            raise MeasureError(
+                f"{metric.name} is {value:.6g} by its statistic, but {other:.6g} by its {name}, which the "
+                f"verdict is computed from; correct one of them, see `{name}` in "
+                "slimgate/judge/metrics/base.py"
+            )
+
+
 def own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:
     """The outcomes of the rows that a metric reads."""
     return outcomes if metric.rows is None else outcomes.take(metric.rows(outcomes))
 
 
 def arranged(metric: Metric, outcomes: Outcomes) -> Outcomes:
-    """The outcomes in the form that the metric reads: the positive label second, all strays as one class."""
+    """The outcomes in the form that the metric reads: the positive label second, all strays as one class.
+
+    A metric cannot change them: the metrics after it, and the judge, read the same arrays.
+    """
     return arrange_classes(
         outcomes, metric.name, of_positive=metric.of_positive, of_counts=metric.needs == "prediction"
-    )
+    ).read_only()
 
 
 def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
@@ -179,6 +216,11 @@ def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
     times = 1 + np.random.default_rng(0).integers(0, 2, size=len(outcomes))
     weighted = float(_call_statistic(metric, outcomes, np.stack([times, times]).astype(np.float64))[1])
     copied = value_of(metric, outcomes.take(np.repeat(np.arange(len(outcomes)), times)))
+    if not np.isfinite([weighted, copied]).any():
+        raise MeasureError(
+            f"{metric.name} is {copied} although every row counts, so nothing can be judged; correct its "
+            "statistic, or give the gate rows that it needs, such as rows of each class"
+        )
     if not np.isclose(weighted, copied, rtol=1e-6, atol=1e-9, equal_nan=True):
         raise MeasureError(
             f"{metric.name} does not follow its weights: {weighted:.4g} with rows that weigh 1 or 2, and "

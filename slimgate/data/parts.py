@@ -108,7 +108,11 @@ def make_pools(
 
 def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     expected = f"expected all, or some of {', '.join(DRAWN[1:])}; {UNLABELLED} may be added to either"
-    for name in parts:
+    if not isinstance(parts, Mapping):
+        raise DataError(f"the source gave {type(parts).__name__}, expected a dict of tables; {expected}")
+    for name, table in parts.items():
+        if not isinstance(table, pa.Table):
+            raise DataError(f"the source gave {type(table).__name__} as {name}, expected a pyarrow Table")
         if name not in PARTS:
             raise DataError(f"the source gave a part {name!r}, {expected}")
     judged = set(parts) - {UNLABELLED}

@@ -13,9 +13,11 @@ So unexpected inputs count too. Some things are made again needlessly, but nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import (
@@ -26,6 +28,7 @@ from slimgate._system.digests import (
     own_code_digest,
     versions,
 )
+from slimgate.errors import DataError, SlimgateError, in_one_line
 from slimgate.models.saved_weights import find_main_dtype
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.loading import list_code_modules
@@ -57,6 +60,21 @@ HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
 # Rows
 
 
+@contextmanager
+def errors_in_one_line(source: str) -> Iterator[None]:
+    """Raises DataError in place of an error that the code of a user's source did not foresee."""
+    try:
+        yield
+    except SlimgateError:
+        raise
+    except Exception as error:  # a user's source may raise anything
+        if ":" not in source:
+            raise
+        frame = extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        raise DataError(f'source "{source}": {in_one_line(error)} ({where})') from error
+
+
 def make_source_key(setup: TaskSetup) -> Json:
     """The data of a suite, independent of its splits. Reads the data.
 
@@ -65,11 +83,18 @@ def make_source_key(setup: TaskSetup) -> Json:
     - the columns that hold the text and the label
     """
     source, task = setup.source, setup.task
+    with errors_in_one_line(source.name):
+        rows = source.object.digest(source.params)
+    if not isinstance(rows, str) or not rows:
+        raise DataError(
+            f'source "{source.name}": its digest returned {rows!r}, expected a text that changes if the rows '
+            "change, such as a sha256; without it the rows of an earlier run would be judged"
+        )
     return {
         "source": source.name,
         "params": dump_params(source.params) if ":" in source.name else None,
         "files": contents.digest_option_files(dump_params(source.params)),
-        "rows": source.object.digest(source.params),
+        "rows": rows,
         "text": task.object.text_columns(task.params),
         "label": task.object.label_column(task.params),
         "code": _digest_code("source", source),

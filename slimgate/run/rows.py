@@ -123,7 +123,7 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
     """
     setup = suite.setup
     before = keys.make_source_key(setup)
-    with make_scratch_folder(folder) as scratch:
+    with make_scratch_folder(folder) as scratch, keys.errors_in_one_line(setup.source.name):
         parts = setup.source.object.read(setup.source.params, scratch=scratch)
     if before != source or keys.make_source_key(setup) != source:
         raise DataError("the rows changed while they were read; run again when no program changes them")

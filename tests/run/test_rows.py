@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.errors import DataError
+from slimgate.run import keys
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
 
@@ -28,3 +31,50 @@ def test_rows_that_change_before_the_lock_are_an_error(tmp_path: Path) -> None:
     gate.write_text(rows, "utf-8")
     prepared = prepare_rows(suite, Store(tmp_path / "store"))
     assert (len(prepared.gate), prepared.from_store) == (60, False)
+
+
+@pytest.mark.parametrize("digest", [None, "", b"a"], ids=["nothing", "empty", "bytes"])
+def test_a_source_without_a_digest_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: object
+) -> None:
+    """A digest without `return` is None for every content, so the rows of an earlier run were judged."""
+    suite = tiny_run(tmp_path).suite
+    monkeypatch.setattr(type(suite.setup.source.object), "digest", lambda *_: digest)
+    message = (
+        f'source "files": its digest returned {digest!r}, expected a text that changes if the rows change'
+    )
+    with pytest.raises(DataError, match=re.escape(message)):
+        prepare_rows(suite, Store(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            pa.table({"text": ["a"]}),
+            "the source gave Table, expected a dict of tables; expected all, or",
+        ),
+        (None, "the source gave NoneType, expected a dict of tables"),
+        ({"all": [{"text": "a"}]}, "the source gave list as all, expected a pyarrow Table"),
+    ],
+    ids=["one-table", "nothing", "a-list-of-rows"],
+)
+def test_a_source_that_gives_no_dict_of_tables_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: object, message: str
+) -> None:
+    suite = tiny_run(tmp_path).suite
+    monkeypatch.setattr(type(suite.setup.source.object), "read", lambda *_, **__: parts)
+    with pytest.raises(DataError, match=message):
+        prepare_rows(suite, Store(tmp_path / "store"))
+
+
+def test_an_error_in_a_users_source_is_one_line() -> None:
+    with (
+        pytest.raises(
+            DataError, match=r"source \"mytools.rows:Rows\": KeyError: 'text' \(test_rows.py, line \d+\)"
+        ),
+        keys.errors_in_one_line("mytools.rows:Rows"),
+    ):
+        {}["text"]
+    with pytest.raises(KeyError), keys.errors_in_one_line("files"):  # a fault of slimgate keeps its traceback
+        {}["text"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.errors import DataError
+from slimgate.errors import DataError, MeasureError
 from slimgate.plugins.base import Arrays, Progress, no_progress
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded
@@ -31,7 +31,8 @@ def predict_scores(
     batch_size: the most rows of a batch; batch_tokens: its most tokens with padding, at least one row.
     order: the order in which rows are predicted; None for by length, longest first (so that memory runs out
     at once or never, and little padding is computed). read(output, batch) -> (rows, k): the part of a batch's
-    output to keep, from its inputs and extra arrays; None keeps all of it. Raises DataError without rows.
+    output to keep, from its inputs and extra arrays; None keeps all of it. Raises DataError without rows,
+    and MeasureError if a batch gives another number of rows: the scores behind it would be of other rows.
     """
     rows = len(encoded.lengths)
     if not rows:
@@ -45,6 +46,12 @@ def predict_scores(
         batch = encoded.batch(positions)
         output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
         parts.append(output if read is None else read(output, {**batch, **encoded.extra_arrays(positions)}))
+        if np.shape(parts[-1])[:1] != (len(positions),):
+            raise MeasureError(
+                f"scores have the shape {np.shape(parts[-1])} for a batch of {len(positions)} rows, expected "
+                f"({len(positions)}, …), one row of scores for each; see `fetch` of the runtime and "
+                "`read_output` of the task"
+            )
         done += len(positions)
         progress("predict", done, rows)
     scores = np.concatenate(parts)

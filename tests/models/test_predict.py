@@ -11,7 +11,7 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
-from slimgate.errors import DataError
+from slimgate.errors import DataError, MeasureError
 from slimgate.models.predict import batches, predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
@@ -79,6 +79,31 @@ def test_the_longest_rows_come_first_answers_in_the_rows_order() -> None:
     assert recorder.widths == [4, 1]
     assert scores.tolist() == [[10], [11], [12], [13]]
     assert seen == [("predict", 3, 4), ("predict", 4, 4)]
+
+
+class Shifted(Recorder):
+    """A row too many in the first batch and one too few in the second: in sum, one for each row."""
+
+    def fetch(self, output: Any) -> Any:
+        scores = super().fetch(output)
+        return np.concatenate([scores, scores[-1:]]) if len(self.widths) == 1 else scores[:-1]
+
+
+class Whole(Recorder):
+    """One row of scores for each batch, which numpy would repeat for all rows."""
+
+    def fetch(self, output: Any) -> Any:
+        return super().fetch(output).mean(axis=0, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("predictor", "batch_size", "shape"),
+    [(Shifted(), 2, r"\(3, 1\) for a batch of 2 rows"), (Whole(), 4, r"\(1, 1\) for a batch of 4 rows")],
+    ids=["shifted", "one-for-all"],
+)
+def test_a_batch_gives_a_row_of_scores_for_each_row(predictor: Recorder, batch_size: int, shape: str) -> None:
+    with pytest.raises(MeasureError, match=f"scores have the shape {shape}, expected"):
+        predict_scores(predictor, encoded_of([[10], [11], [12], [13]]), batch_size=batch_size)
 
 
 def test_no_rows_are_an_error() -> None:

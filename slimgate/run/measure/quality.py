@@ -235,6 +235,11 @@ def predict_outcomes(
     outcomes: Outcomes = task.object.outcomes(
         rows.facts, encoder.rows, scores, task.params, suite.setup.group
     )
+    if not isinstance(outcomes, Outcomes):
+        raise MeasureError(
+            f"task {task.name}: its outcomes returned {type(outcomes).__name__}, expected Outcomes or "
+            "ClassOutcomes"
+        )
     if not np.array_equal(outcomes.ids, np.asarray(encoder.rows.ids, dtype=np.str_)):
         raise MeasureError(
             f"task {task.name} gave {len(outcomes)} outcomes for the {len(encoder.rows)} {encoder.split} "

@@ -239,6 +239,15 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
         )
 
 
+def test_a_task_that_returns_no_outcomes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny_run(tmp_path)
+    monkeypatch.setattr(text_classification.task, "outcomes", lambda *_: None)
+    with pytest.raises(
+        MeasureError, match="task text_classification: its outcomes returned NoneType, expected Outcomes or"
+    ):
+        run.outcomes("teacher")
+
+
 def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tiny_run(tmp_path)
     real = text_classification.task.outcomes

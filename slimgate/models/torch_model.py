@@ -136,6 +136,9 @@ def load_torch_model(
         folder: the artifact's folder.
         device: the device to load it on.
         tokenizer: the model's tokenizer, if the folder has none.
+
+    Raises:
+        BuildError: if the weights do not fit the network, because a step changed modules and did not say so.
     """
     from transformers import AutoConfig, GenerationConfig
 
@@ -151,7 +154,15 @@ def load_torch_model(
     _share(network, folder / WEIGHTS)
     if (folder / GENERATION).exists():
         network.generation_config = GenerationConfig.from_pretrained(folder)
-    safetensors.torch.load_model(network, str(folder / WEIGHTS))
+    try:
+        safetensors.torch.load_model(network, str(folder / WEIGHTS))
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise BuildError(
+            f"the weights do not fit the network ({' '.join(str(error).split())}); a step that adds, removes "
+            "or replaces modules does it with `replace_modules_`, so that they are loaded again"
+        ) from error
     return TorchModel(
         network=network.to(device).eval(),
         tokenizer=_load_tokenizer(network, folder) if tokenizer is None else tokenizer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections import defaultdict
@@ -393,6 +394,7 @@ class Builder:
             with context.time_stage("save"):
                 model.save(folder)
             job.check()
+            _check_log(context.log)
             for file in context.extra_files:
                 shutil.copyfile(file, folder / file.name)
         return model
@@ -421,6 +423,18 @@ class Builder:
     def _estimate_seconds(self, work: Work) -> float | None:
         estimate = self._past.estimate_step(work) if self._past else None
         return estimate.seconds if estimate else None
+
+
+def _check_log(log: Json) -> None:
+    """Raises BuildError if a value of a step's log is not JSON, such as a tensor."""
+    for key, value in log.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise BuildError(
+                f'context.log["{key}"] is not JSON ({error}); expected numbers, texts, lists or dicts of '
+                "them, such as tensor.tolist()"
+            ) from error
 
 
 @contextmanager

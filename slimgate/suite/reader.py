@@ -378,7 +378,8 @@ class Reader:
                     problem = f'"{name}" is not a metric; it is a key of [budgets]: {name} = {EXAMPLES[name]}'
                 raise self.make_error(loc, problem) from error.__cause__
             if metric.needs not in provided:
-                hint = _FUNCTION if metric.name == name and ":" in name else ""
+                known = f': it needs "{metric.needs}", and the task has {", ".join(sorted(provided))}'
+                hint = _FUNCTION if metric.name == name and ":" in name else known
                 raise self.make_error(loc, f'"{name}" does not fit the outcomes of task {task.name}{hint}')
         flips = any(variant_budgets.behaviour.flips for variant_budgets in budgets.values())
         if flips and not {"prediction", RIGHT} & provided:

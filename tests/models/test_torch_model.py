@@ -119,6 +119,18 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: 
     assert list((tmp_path / "saved").iterdir()) == []
 
 
+def test_modules_that_a_step_did_not_name_are_an_error(tmp_path: Path) -> None:
+    model = load_tiny(
+        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), tiny_context(tmp_path / "rows")
+    )
+    model.network.classifier = nn.Sequential(model.network.classifier)
+    model.save(_made(tmp_path / "saved"))
+    with pytest.raises(
+        BuildError, match=r'do not fit the network \(.*"classifier\.0\.bias".*with `replace_modules_`'
+    ):
+        load_torch_model(tmp_path / "saved")
+
+
 class Quantized(nn.Module):
     quantized_weights = ("weight",)
 

@@ -77,6 +77,8 @@ class Own:
             raise ZeroDivisionError("first line\n  second line")
         if params.value == 2:
             model.network.classifier.weight.data[0, 0] = float("nan")
+        if params.value == 5:
+            context.log["norms"] = model.network.classifier.weight.data
         return model
 
 
@@ -502,8 +504,13 @@ def write_variant(value: int, **params: Any) -> str:
             "own: step tests.run.test_build:Own: a build step needs rows of the split selection",
         ),
         (write_variant(0, teacher=True), BuildError, "own: step tests.run.test_build:Own: "),
+        (
+            write_variant(5),
+            BuildError,
+            'own: step tests.run.test_build:Own: context.log["norms"] is not JSON (Object of type Tensor',
+        ),
     ],
-    ids=["raises", "NaN weights", "gate rows", "rows that it does not read", "teacher"],
+    ids=["raises", "NaN weights", "gate rows", "rows that it does not read", "teacher", "log"],
 )
 def test_a_step_that_fails_names_its_variant_and_itself(
     stored: Tiny, variant: str, error: type[SlimgateError], message: str

@@ -31,6 +31,11 @@ class Params(Table):
 class ChoiceLetter(Score[Params]):
     right_or_wrong = True
 
+    def check_reference(self, params: Params, reference: str) -> None:
+        """Raises ValueError if the reference names no letter, because every answer would be wrong."""
+        if choice_letter(reference) is None:
+            raise ValueError(f'{reference[:60]!r} was given, expected the letter of a choice, such as "B"')
+
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
         letter = choice_letter(answer)

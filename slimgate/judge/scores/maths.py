@@ -1,8 +1,14 @@
-r"""Maths: the answer's formula or number equals the reference's by math-verify (`\frac{1}{2}` is `0.5`)."""
+r"""Maths: by math-verify, the answer's formula or number equals the reference's (`$\frac{1}{2}$` is `0.5`).
+
+math-verify finds formulas by their marks, such as `$x+1$` and `\boxed{x+1}`. Of `6 - 5i` without marks it
+reads only the last number, so a reference without marks must be a plain number.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -12,6 +18,9 @@ from slimgate.judge.scores.base import Score, check_for_score, import_for_score
 from slimgate.plugins.params import Table
 
 _SECONDS = 5.0
+_MARKS = ("$", r"\(", r"\[", r"\boxed")
+# "1,000", "-3/4", "12 %", and the end of a worked solution: "9 * 2 = 18\n#### 18".
+_PLAIN_NUMBER = re.compile(r"(.*####)?\s*-?(\d[\d,]*(\.\d+)?|\.\d+)(/\d+)?\s*%?\.?\s*", re.DOTALL)
 
 
 class Params(Table):
@@ -24,6 +33,18 @@ class Maths(Score[Params]):
     def check(self, params: Params) -> None:
         """Raises MissingExtra without math-verify."""
         check_for_score("math_verify", "maths")
+
+    def check_reference(self, params: Params, reference: str) -> None:
+        """Raises ValueError for a reference that math-verify cannot read, or would read only a part of."""
+        is_marked = any(mark in reference for mark in _MARKS)
+        math_verify, formula = _load_math_verify(), list[Any]()
+        with suppress(BuildError), time_limit(_SECONDS, "the formula takes too long"):
+            formula = _parse(math_verify, reference)
+        if not formula or not (is_marked or _PLAIN_NUMBER.fullmatch(reference)):
+            raise ValueError(
+                f"{reference[:60]!r} was given, expected a number, or a formula between $ and $ or in "
+                "\\boxed{…}, which math-verify can read"
+            )
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0; 0 if math-verify finds nothing to compare, or needs more than 5 seconds."""
@@ -40,14 +61,23 @@ score = Maths()
 
 @cache
 def _load_math_verify() -> Any:
-    """The package, after a first use. Both take seconds, which must not count against an answer's limit."""
+    """Imports math-verify, and uses it once.
+
+    The import and the first use take seconds, which must not count towards the time limit of an answer.
+    """
     math_verify = import_for_score("math_verify", "maths")
-    # it warns that its own time limits are off; they are alarms that would stop the alarms of a test runner
+    # It would warn that its own time limits are off. They are off because they would replace the timer of a
+    # test runner, such as pytest-timeout.
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     _is_equal(math_verify, "$x$", "$y$")
     return math_verify
 
 
 def _is_equal(math_verify: Any, reference: str, answer: str) -> bool:
-    gold, parsed_answer = (math_verify.parse(text, parsing_timeout=None) for text in (reference, answer))
-    return bool(gold and parsed_answer and math_verify.verify(gold, parsed_answer, timeout_seconds=None))
+    expected, formula = _parse(math_verify, reference), _parse(math_verify, answer)
+    return bool(expected and formula and math_verify.verify(expected, formula, timeout_seconds=None))
+
+
+def _parse(math_verify: Any, text: str) -> list[Any]:
+    """The formula or number of a text, as a list; empty if math-verify finds none."""
+    return list(math_verify.parse(text, parsing_timeout=None))

@@ -29,6 +29,11 @@ class Params(Table):
 class Numeric(Score[Params]):
     right_or_wrong = True
 
+    def check_reference(self, params: Params, reference: str) -> None:
+        """Raises ValueError if the reference has no number, because every answer would be wrong."""
+        if last_number(reference) is None:
+            raise ValueError(f"{reference[:60]!r} was given, expected a text with a number")
+
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
         number, expected = last_number(answer), last_number(reference or "")

@@ -143,6 +143,43 @@ def test_a_formula_that_would_take_for_ever_is_wrong() -> None:
     assert rate("maths", "$9^{9^{9^9}}$", "$3$") == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("maths", "$6 - 5i$"),
+        ("maths", r"$\frac12$"),
+        ("maths", r"It is \boxed{\text{Evelyn}}."),
+        ("maths", "1,000"),
+        ("maths", "-3/4"),
+        ("maths", ".5"),
+        ("maths", "12 %"),
+        ("maths", "9 * 2 = 18\n#### 18"),
+        ("numeric", "9 * 2 = 18\n#### 18"),
+        ("choice_letter", "(B) Paris"),
+    ],
+)
+def test_a_reference_that_its_score_can_read(name: str, reference: str) -> None:
+    load_score(name, {}).check_reference(reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "expected"),
+    [
+        ("maths", "6 - 5i", "expected a number, or a formula between"),  # math-verify reads 5
+        ("maths", r"3\sqrt{13}", "expected a number, or a formula between"),  # and of this 3
+        ("maths", "2 1/2", "expected a number, or a formula between"),
+        ("maths", "Monday", "expected a number, or a formula between"),
+        ("maths", "$$", "expected a number, or a formula between"),
+        ("numeric", "Paris", "expected a text with a number"),
+        ("choice_letter", "2", "expected the letter of a choice"),
+        ("choice_letter", "Paris", "expected the letter of a choice"),
+    ],
+)
+def test_a_reference_that_no_answer_can_equal_is_refused(name: str, reference: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(reference))} was given, {expected}"):
+        load_score(name, {}).check_reference(reference)
+
+
 def test_the_import_of_math_verify_is_not_part_of_the_limit() -> None:
     program = (
         "from slimgate.judge.scores import load_score, maths\n"

@@ -1,11 +1,13 @@
-"""Reads the images of rows, and converts them to a model's pixels. An image in a row is one of:
+"""Reads the images of rows, and converts them to pixels for a model. An image in a row is one of:
 
 - the bytes of a PNG or JPEG file
 - a path
 - {bytes, path}, as in Image columns of the hub
 - pixels as numbers: (height, width) or (height, width, 3), integers 0 to 255 or fractions 0 to 1
 
-`with_images` replaces paths by the bytes of their files, so that splits, stores and keys depend on the
+Files with more than 8 bits for each number of a pixel, such as 16-bit greyscale PNG, are refused.
+
+`read_images` replaces paths by the bytes of their files, so that splits, stores and keys depend on the
 content.
 """
 
@@ -26,14 +28,15 @@ from slimgate.errors import DataError, MissingExtra, format_suggestion
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor
 
-# Up to this size, the pixels of all rows are computed once; above it, anew for each batch.
+# Up to this size, the pixels of all rows are computed once. Above it, they are computed for each batch.
 CACHE_BYTES = 1 << 28
 
 
-def picture(value: Any) -> Any:
+def open_image(value: Any) -> Any:
     """The image as a Pillow image in RGB.
 
-    Raises DataError if it is no image or too large for Pillow, MissingExtra without Pillow.
+    Raises DataError if it is not an image, too large for Pillow, or has more than 8 bits for each number of a
+    pixel. Raises MissingExtra without Pillow.
     """
     try:
         from PIL import Image
@@ -42,11 +45,14 @@ def picture(value: Any) -> Any:
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     try:
-        if isinstance(value, bytes):
-            return Image.open(io.BytesIO(value)).convert("RGB")
-        if isinstance(value, str):
-            return Image.open(value).convert("RGB")
-        return Image.fromarray(_to_pixel_bytes(value)).convert("RGB")
+        if isinstance(value, bytes | str):
+            image: Image.Image = Image.open(io.BytesIO(value) if isinstance(value, bytes) else value)
+        else:
+            image = Image.fromarray(_to_pixel_bytes(value))
+        # Pillow cuts 16 and 32 bits off at 255, so that nearly every such image would be white or black.
+        if image.mode in ("I", "F") or image.mode.startswith("I;"):
+            raise ValueError(f"a pixel of mode {image.mode} has more than 8 bits; convert images to 8 bits")
+        return image.convert("RGB")
     except (
         *(OSError, ValueError, TypeError, SyntaxError, RuntimeError),
         *(Image.DecompressionBombError, Image.DecompressionBombWarning),  # a warning may be an error
@@ -72,7 +78,7 @@ class Pixels:
     """The images of rows, processed for the model. If they are few, their pixels are computed once."""
 
     def __init__(self, images: Sequence[object], processor: BaseImageProcessor) -> None:
-        """images: as rows hold them; processor: transformers' image processor."""
+        """images: in one of the forms above; processor: transformers' image processor."""
         self._images, self._processor = images, processor
         self._cached_pixels: npt.NDArray[np.float32] | None = None
         if images and len(images) * self._compute([0]).nbytes <= CACHE_BYTES:
@@ -87,20 +93,20 @@ class Pixels:
         return self._compute(positions) if pixels is None else pixels[list(positions)]
 
     def take(self, positions: Sequence[int]) -> Pixels:
-        """Some of the images, in that order."""
+        """The images at these positions, in this order."""
         return Pixels([self._images[i] for i in positions], self._processor)
 
     def join(self, more: Pixels) -> Pixels:
-        """These images, then those of `more`, for the processor of the first."""
+        """These images, then those of `more`, all processed by the processor of these."""
         return Pixels([*self._images, *more._images], self._processor)
 
     def _compute(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
-        pictures = [picture(self._images[i]) for i in positions]
-        pixels = self._processor(pictures, return_tensors="np")["pixel_values"]
+        images = [open_image(self._images[i]) for i in positions]
+        pixels = self._processor(images, return_tensors="np")["pixel_values"]
         return np.asarray(pixels, dtype=np.float32)
 
 
-def with_images(table: pa.Table, columns: Sequence[str], folder: Path) -> pa.Table:
+def read_images(table: pa.Table, columns: Sequence[str], folder: Path) -> pa.Table:
     """Replaces the paths in these columns, relative to `folder`, by the files' bytes. Raises DataError."""
     for name in columns:
         contents = [path.read_bytes() for path in _iter_paths(table, name, folder)]
@@ -109,7 +115,7 @@ def with_images(table: pa.Table, columns: Sequence[str], folder: Path) -> pa.Tab
     return table
 
 
-def images_digest(table: pa.Table, columns: Sequence[str], folder: Path) -> str:
+def digest_images(table: pa.Table, columns: Sequence[str], folder: Path) -> str:
     """The sha256 of all files that the columns name, in order. Raises DataError."""
     total = hashlib.sha256()
     for name in columns:

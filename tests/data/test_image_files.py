@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from slimgate.data.images import picture
+from slimgate.data.images import open_image
 from slimgate.data.sources import files
 from slimgate.errors import DataError
 
@@ -31,7 +31,7 @@ def params_of(table: Path, **further: Any) -> files.Params:
 
 def test_the_rows_hold_what_the_files_show(tmp_path: Path) -> None:
     rows = files.source.read(write_rows(tmp_path / "rows"), scratch=tmp_path)["all"]
-    shown = [np.asarray(picture(value)) for value in rows["image"].to_pylist()]
+    shown = [np.asarray(open_image(value)) for value in rows["image"].to_pylist()]
     assert [int(pixels[0, 0, 0]) for pixels in shown] == [10, 240]
     assert rows["label"].to_pylist() == ["dark", "light"]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from slimgate.data.images import Pixels, picture
+from slimgate.data.images import Pixels, open_image
 from slimgate.data.parts import content_digest, make_pools
 from slimgate.errors import DataError
 
@@ -34,11 +34,11 @@ def test_an_image_is_the_same_in_every_form(tmp_path: Path) -> None:
         (PIXELS / 255).tolist(),
     ]
     for form in forms:
-        np.testing.assert_array_equal(np.asarray(picture(form)), PIXELS)
+        np.testing.assert_array_equal(np.asarray(open_image(form)), PIXELS)
 
 
 def test_grey_pixels_become_three_channels() -> None:
-    pixels = np.asarray(picture([[0, 255], [128, 64]]))
+    pixels = np.asarray(open_image([[0, 255], [128, 64]]))
     assert pixels.shape == (2, 2, 3)
     assert pixels[1, 0].tolist() == [128, 128, 128]
 
@@ -54,7 +54,7 @@ def test_grey_pixels_become_three_channels() -> None:
 )
 def test_what_is_no_image_is_an_error(value: Any, message: str) -> None:
     with pytest.raises(DataError, match=f"an image cannot be read: .*{message}"):
-        picture(value)
+        open_image(value)
 
 
 def broken_png() -> bytes:
@@ -87,7 +87,16 @@ def bitmap_of(side: int) -> bytes:
 @pytest.mark.filterwarnings("error")
 def test_a_file_that_pillow_refuses_is_an_error(content: bytes, problem: str) -> None:
     with pytest.raises(DataError, match=f"an image cannot be read: .*{problem}"):
-        picture(content)
+        open_image(content)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32], ids=["16 bits", "32 bits", "float"])
+def test_an_image_of_more_than_8_bits_is_refused(kind: type) -> None:
+    """Pillow converts it to RGB without a warning: 16 bits become white, fractions become black."""
+    stream = io.BytesIO()
+    Image.fromarray(np.linspace(0, 60_000, 16).reshape(4, 4).astype(kind)).save(stream, "TIFF")
+    with pytest.raises(DataError, match="has more than 8 bits; convert images to 8 bits"):
+        open_image(stream.getvalue())
 
 
 def plain(pictures: list[Any], *, return_tensors: str) -> dict[str, Any]:

@@ -46,13 +46,13 @@ def saved(model: Any, folder: Path) -> Path:
 def test_zero_shot_answers_are_those_of_transformers(folder: Path, tmp_path: Path) -> None:
     from transformers import CLIPModel, CLIPProcessor
 
-    from slimgate.data.images import picture
+    from slimgate.data.images import open_image
 
     model = load_clip(folder, clip_context(tmp_path / "rows"))
     where, rows = saved(model, tmp_path / "saved"), picture_rows(8)
     outcomes = answers(load_torch_model(where), where, rows)
     processor = CLIPProcessor.from_pretrained(where)
-    pictures = [picture(value) for value in rows.table["image"].to_pylist()]
+    pictures = [open_image(value) for value in rows.table["image"].to_pylist()]
     texts = [f"a {name} square" for name in CLASSES]
     inputs = processor(text=texts, images=pictures, return_tensors="pt", padding=True)
     with torch.no_grad():

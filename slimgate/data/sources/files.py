@@ -23,7 +23,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import file_sha256
-from slimgate.data.images import images_digest, with_images
+from slimgate.data.images import digest_images, read_images
 from slimgate.data.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
 from slimgate.errors import DataError
 from slimgate.plugins.params import SuitePath, Table
@@ -156,7 +156,7 @@ class Files(Source[Params]):
             if params.images:
                 with TemporaryDirectory(prefix="slimgate-") as scratch:
                     table = rows_of(_row_file(params, path), scratch=Path(scratch))
-                total.update(images_digest(table, params.images, path.parent).encode())
+                total.update(digest_images(table, params.images, path.parent).encode())
         return total.hexdigest()
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
@@ -164,7 +164,7 @@ class Files(Source[Params]):
         tables_of_part: dict[str, list[pa.Table]] = {}
         firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
         for part, label, path in _files(params):
-            table = with_images(rows_of(_row_file(params, path), scratch=scratch), params.images, path.parent)
+            table = read_images(rows_of(_row_file(params, path), scratch=scratch), params.images, path.parent)
             if label is not None:
                 table = table.append_column("label", pa.array([label] * table.num_rows, pa.string()))
             names = tuple(table.column_names)

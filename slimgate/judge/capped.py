@@ -29,7 +29,7 @@ import numpy as np
 
 from slimgate.errors import SuiteError
 from slimgate.judge.decision import ALPHA, StatedBudget, decide, to_verdict
-from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.outcomes import Floats, Ints
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 
@@ -104,7 +104,7 @@ class CappedRows:
         return np.divide(losses, self.sizes, out=np.zeros_like(losses), where=self.sizes > 0)
 
     def _units(self, rates: Floats, best: float, worst: float) -> UnitLosses:
-        return unit_losses(rates.mean(axis=0) * self.sizes, self.sizes, self.groups, best=best, worst=worst)
+        return sum_by_unit(rates.mean(axis=0) * self.sizes, self.sizes, self.groups, best=best, worst=worst)
 
 
 def judge_capped_mean(budget: StatedBudget, rows: CappedRows, at: float) -> BudgetFacts:

@@ -13,7 +13,7 @@ from slimgate.judge.answer_figures import confidences
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, to_verdict
-from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict
 
@@ -80,7 +80,7 @@ def estimate_flip_share(is_lost: Floats, groups: Ints | None) -> FlipShare:
     count = 0 if groups is None else len(np.unique(groups))
     if count == len(is_lost):
         groups = None
-    losses = unit_losses(is_lost, np.ones(len(is_lost)), groups, best=0.0, worst=1.0)
+    losses = sum_by_unit(is_lost, np.ones(len(is_lost)), groups, best=0.0, worst=1.0)
     return FlipShare(losses, len(is_lost), None if groups is None else count)
 
 

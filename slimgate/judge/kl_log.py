@@ -22,7 +22,7 @@ from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import CappedRows
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, to_verdict
-from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import exp, growth_cap, judge_increase
 from slimgate.judge.token_kl import MEAN_MAX, SHARE_ABOVE, judge_mean, mean_cap
@@ -117,4 +117,4 @@ def _cap_kl(chunks: ChunkMeans, cap: float) -> CappedRows:
 
 def _disagreements(chunks: ChunkMeans) -> UnitLosses:
     """The share of tokens of each chunk for which the two models find different tokens likeliest."""
-    return unit_losses(1 - chunks.same_top, np.ones(len(chunks.same_top)), None, best=0.0, worst=1.0)
+    return sum_by_unit(1 - chunks.same_top, np.ones(len(chunks.same_top)), None, best=0.0, worst=1.0)

@@ -11,7 +11,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge.capped import CappedRows
 from slimgate.judge.contrast import OWN_VALUE, Contrast, Interval
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.base import Metric, RowMean
 from slimgate.outcomes import Floats, Ints, Outcomes
 
@@ -46,7 +46,7 @@ class PairedMeans:
         if self.cap is not None and ends is None:
             return self.capped_rows(contrast, self.cap).capped
         best, worst = ends or self._range(contrast)
-        return unit_losses(self.values(contrast), self.sizes, self.groups, best=best, worst=worst)
+        return sum_by_unit(self.values(contrast), self.sizes, self.groups, best=best, worst=worst)
 
     def values(self, contrast: Contrast) -> Floats:
         """(rows,) the contrast of each row."""

@@ -21,7 +21,7 @@ import numpy as np
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.exact_paired import paired_p_at_least
 from slimgate.judge.flips import estimate_flip_share, judge_flips
-from slimgate.judge.mean_bound import unit_losses
+from slimgate.judge.mean_bound import sum_by_unit
 from slimgate.judge.rows_needed import USUAL_CORRELATION
 from slimgate.outcomes import Floats, Ints
 from slimgate.results.base import Verdict
@@ -108,7 +108,7 @@ def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:
     if groups is None:
         lost, won = int((changes > 0).sum()), int((changes < 0).sum())
         return paired_p_at_least(lost, won, len(changes), margin) <= ALPHA
-    losses = unit_losses(changes, np.ones(len(changes)), groups, best=-1.0, worst=1.0)
+    losses = sum_by_unit(changes, np.ones(len(changes)), groups, best=-1.0, worst=1.0)
     return losses.p_at_least(margin) <= ALPHA
 
 

@@ -25,7 +25,7 @@ from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.capped import WORST, CappedRows, cap_for, judge_capped_mean, with_share_above
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import LEVEL, band, decide
-from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.verdict import QualityJudgement, most_rows
 from slimgate.outcomes import Floats, Ints, Outcomes
@@ -77,7 +77,7 @@ def judge_perplexity(
     rows = _capped_rows(teacher, variant, tokens, groups, budgets, cap)
     worst = max(float((teacher / tokens).max()) + WORST * cap, float((variant / tokens).max()))
     # the variant's nats per token
-    variant_losses = unit_losses(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
+    variant_losses = sum_by_unit(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
     change = rows.capped
     judged = tuple(_judge(budget, rows, variant_losses) for budget in budgets)
     grown = 100 * (exp(change.mean) - 1)

@@ -31,7 +31,7 @@ from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import CappedRows, cap_for, judge_capped_mean, with_share_above
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, to_verdict
-from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.judge.perplexity import perplexity_log_ratio
 from slimgate.outcomes import Floats, Ints, Outcomes
@@ -127,7 +127,7 @@ class TokenKl:
     def _losses(self, is_lost: npt.NDArray[np.bool_]) -> UnitLosses:
         unit, sizes = self._units
         lost = np.bincount(unit, weights=is_lost).astype(np.float64)
-        return unit_losses(lost, sizes, None, best=0.0, worst=1.0)
+        return sum_by_unit(lost, sizes, None, best=0.0, worst=1.0)
 
 
 def _first(count: int, holds: Callable[[int], bool]) -> int:

@@ -12,7 +12,7 @@ from scipy.stats import binom, binomtest
 
 from slimgate.judge import mean_bound
 from slimgate.judge.decision import ALPHA, POWER
-from slimgate.judge.mean_bound import UnitLosses, share_above_zero, unit_losses, unseen_size
+from slimgate.judge.mean_bound import UnitLosses, share_above_zero, sum_by_unit, unseen_size
 from slimgate.outcomes import Floats
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ P_WITH_POWER = 0.00645  # one-sided, of z = 1.6449 + 0.8416
 def rows(losses: Floats | list[float], *, best: float = 0.0, worst: float = 1.0) -> UnitLosses:
     """Each row is a unit of its own."""
     values = np.asarray(losses, dtype=np.float64)
-    return unit_losses(values, np.ones(len(values)), None, best=best, worst=worst)
+    return sum_by_unit(values, np.ones(len(values)), None, best=best, worst=worst)
 
 
 def zero_or_one(lost: int, n: int) -> UnitLosses:
@@ -35,7 +35,7 @@ def equal_groups(groups: int, size: int, lost: int = 0) -> UnitLosses:
     """So many groups are lost as a whole."""
     member = np.repeat(np.arange(groups), size)
     hits = (member < lost).astype(np.float64)
-    return unit_losses(hits, np.ones(len(hits)), member, best=0.0, worst=1.0)
+    return sum_by_unit(hits, np.ones(len(hits)), member, best=0.0, worst=1.0)
 
 
 def random_units(seed: int, kind: str) -> UnitLosses:
@@ -44,10 +44,10 @@ def random_units(seed: int, kind: str) -> UnitLosses:
     sizes = rng.integers(1, 30, count).astype(np.float64)
     if kind == "changes":
         rates = rng.choice([-1.0, 0.0, 0.0, 0.0, 1.0], count) * rng.random(count)
-        return unit_losses(rates * sizes, sizes, None, best=-1.0, worst=1.0)
+        return sum_by_unit(rates * sizes, sizes, None, best=-1.0, worst=1.0)
     if kind == "rare":
-        return unit_losses((rng.random(count) < 0.1) * sizes, sizes, None, best=0.0, worst=1.0)
-    return unit_losses(rng.beta(0.4, 2, count) * sizes, sizes, None, best=0.0, worst=1.0)
+        return sum_by_unit((rng.random(count) < 0.1) * sizes, sizes, None, best=0.0, worst=1.0)
+    return sum_by_unit(rng.beta(0.4, 2, count) * sizes, sizes, None, best=0.0, worst=1.0)
 
 
 def drawn_share(units: UnitLosses, margin: float, seed: int, *, at_most: bool = False) -> float:
@@ -135,8 +135,8 @@ def test_row_order_and_group_names_change_nothing() -> None:
     )
     losses *= sizes
     order, names = rng.permutation(300), rng.permutation(1000)[:60]
-    first = unit_losses(losses, sizes, groups, best=0.0, worst=1.0)
-    other = unit_losses(losses[order], sizes[order], names[groups][order], best=0.0, worst=1.0)
+    first = sum_by_unit(losses, sizes, groups, best=0.0, worst=1.0)
+    other = sum_by_unit(losses[order], sizes[order], names[groups][order], best=0.0, worst=1.0)
     for margin in (0.4, 0.5, 0.6):
         assert other.p_at_least(margin) == pytest.approx(first.p_at_least(margin), rel=1e-9)
         assert other.p_at_most(margin) == pytest.approx(first.p_at_most(margin), rel=1e-9)
@@ -153,19 +153,19 @@ def test_the_unit_of_the_values_changes_nothing(scale: float) -> None:
 
 def test_the_saddlepoint_is_found_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Near a pole too, and also where the last digits of the slope are rounding."""
-    slopes, calls = mean_bound._slopes, 0
+    slopes, calls = mean_bound._compute_slopes, 0
 
     def counted(*arguments: Any) -> tuple[float, float]:
         nonlocal calls
         calls += 1
         return slopes(*arguments)
 
-    monkeypatch.setattr(mean_bound, "_slopes", counted)
+    monkeypatch.setattr(mean_bound, "_compute_slopes", counted)
     rng = np.random.default_rng(9)
     for count, mean, largest in product((3, 60, 3000), (-2.0, -0.3, 0.0, 0.3), (1.0, 30.0)):
         values, repeats = np.append(rng.normal(mean, 0.1, count), [largest, -largest]), np.ones(count + 2)
         calls = 0
-        at = mean_bound._saddlepoint(values, repeats)
+        at = mean_bound._find_saddlepoint(values, repeats)
         assert calls <= 12
         slope, rise = slopes(values, repeats, at)
         assert abs(slope / rise) <= 1e-12 * max(abs(at), 1e-3)
@@ -227,8 +227,8 @@ def test_a_margin_at_the_end_of_the_range_is_always_kept() -> None:
 
 def test_rows_of_no_size_change_nothing() -> None:
     losses, sizes = np.array([3.0, 0.0, 2.0, 1.0]), np.array([4.0, 9.0, 5.0, 1.0])
-    plain = unit_losses(losses, sizes, None, best=0.0, worst=1.0)
-    padded = unit_losses(
+    plain = sum_by_unit(losses, sizes, None, best=0.0, worst=1.0)
+    padded = sum_by_unit(
         np.append(losses, [0.0, 0.0]), np.append(sizes, [0.0, 0.0]), None, best=0.0, worst=1.0
     )
     assert padded.mean == plain.mean
@@ -251,7 +251,7 @@ def test_a_made_up_group_exceeds_the_mean_where_groups_differ() -> None:
 
 def test_the_standard_error_is_that_of_a_ratio_worked_by_hand() -> None:
     # mean 3 / 6, so the units are off by 1 - 1, 2 - 1.5, 0 - 0.5
-    units = unit_losses(np.array([1.0, 2.0, 0.0]), np.array([2.0, 3.0, 1.0]), None, best=0.0, worst=1.0)
+    units = sum_by_unit(np.array([1.0, 2.0, 0.0]), np.array([2.0, 3.0, 1.0]), None, best=0.0, worst=1.0)
     assert units.standard_error == pytest.approx(sqrt(0.5) / 6)
 
 

@@ -1,4 +1,4 @@
-"""Which metrics there are: this folder's (`METRICS`), those of installed packages, and users' own."""
+"""Finds metrics by name: those of this folder (`METRICS`), of installed packages, and of users."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from slimgate.plugins.loading import find_added_path, installed_plugins, load_us
 
 def known_metrics() -> tuple[str, ...]:
     """The names of slimgate's own metrics and of those that installed packages add, sorted."""
-    return tuple(sorted(_metrics().keys() | installed_plugins("metric").keys()))
+    return tuple(sorted(_import_metrics().keys() | installed_plugins("metric").keys()))
 
 
 def load_metric(name: str) -> Metric:
     """Loads a metric by its name.
 
     Args:
-        name: one of slimgate's, "hub:NAME" for `evaluate.load`, or your own "package.module:object". If
-            that is a function, which scores an answer, the metric is its mean.
+        name: a name in `known_metrics()`, "hub:NAME" for `evaluate.load`, or "package.module:object" for
+            your own metric. If your object is a function that scores an answer, the metric is its mean.
 
     Raises:
-        SuiteError: with the nearest name if there is none, or with what is wrong with your own.
+        SuiteError: if no metric has this name, or if your own object cannot be a metric.
     """
     if name.startswith("hub:"):
         return hub_metric(name)
     if ":" in name:
-        return _load_own(name)
-    if path := find_added_path("metric", name, _metrics()):
-        metric = _load_own(path)
+        return _load_user_metric(name)
+    if path := find_added_path("metric", name, _import_metrics()):
+        metric = _load_user_metric(path)
         if metric.name != name:
-            raise SuiteError(f'metric "{name}": {path} calls itself {metric.name}; expected the same name')
+            raise SuiteError(f'metric "{name}": {path} is named {metric.name}; expected the same name')
         return metric
-    if name not in _metrics():
+    if name not in _import_metrics():
         raise SuiteError(f'"{name}": no such metric{format_suggestion(name, known_metrics())}')
-    return _metrics()[name]
+    return _import_metrics()[name]
 
 
-def _load_own(name: str) -> Metric:
+def _load_user_metric(name: str) -> Metric:
     metric = load_user_object("metric", name)
-    if inspect.isroutine(metric):  # a score of answers, which is called by the same name
+    if inspect.isroutine(metric):  # a score of answers; its mean has the same name
         return mean_score(name, higher_is_better=score_direction(name, metric) is not False)
     if not isinstance(metric, Metric):
         raise SuiteError(
             f'metric "{name}": it is of type {type(metric).__name__}, expected a Metric (see '
             "slimgate/judge/metrics/base.py), or a function that [task] scores names"
         )
-    if metric.name in _metrics():
+    if metric.name in _import_metrics():
         raise SuiteError(
             f'metric "{name}": {metric.name} is a metric of slimgate; give your metric another name'
         )
@@ -62,16 +62,16 @@ def _load_own(name: str) -> Metric:
 
 
 @cache
-def _metrics() -> Mapping[str, Metric]:
-    """Name -> metric over the folder's files; a file without METRICS (base, confusion) is a helper.
+def _import_metrics() -> Mapping[str, Metric]:
+    """The metrics of the files in this folder, by name. A file without METRICS (base, confusion) is a helper.
 
-    An import error of a metric file is not caught: a broken file must not vanish from the list.
+    An import error of a file is not caught: otherwise its metrics would be missing without an error.
     """
     package = importlib.import_module("slimgate.judge.metrics")
     metrics: dict[str, Metric] = {}
     for file in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
-        listed = getattr(importlib.import_module(f"slimgate.judge.metrics.{file}"), "METRICS", {})
-        if twice := sorted(metrics.keys() & listed.keys()):
-            raise SuiteError(f'metrics/{file}.py: metric "{twice[0]}" is already listed in another file')
-        metrics.update(listed)
+        file_metrics = getattr(importlib.import_module(f"slimgate.judge.metrics.{file}"), "METRICS", {})
+        if duplicates := sorted(metrics.keys() & file_metrics.keys()):
+            raise SuiteError(f'metrics/{file}.py: metric "{duplicates[0]}" is already listed in another file')
+        metrics.update(file_metrics)
     return metrics

@@ -36,8 +36,8 @@ def test_unknown_metric_suggests_the_nearest() -> None:
 def added_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A further folder of metric files, found as if its files were slimgate's own."""
     monkeypatch.setattr(slimgate.judge.metrics, "__path__", [*slimgate.judge.metrics.__path__, str(tmp_path)])
-    registry._metrics.cache_clear()
-    monkeypatch.setattr(registry, "_metrics", registry._metrics.__wrapped__)
+    registry._import_metrics.cache_clear()
+    monkeypatch.setattr(registry, "_import_metrics", registry._import_metrics.__wrapped__)
     return tmp_path / "added_for_a_test.py"
 
 

@@ -1,4 +1,4 @@
-"""The classes of budget kinds. A kind is an object with its key in the suite, its words and its direction.
+"""The classes of budget kinds. A kind is an object with its key in the suite, its texts and its direction.
 
 Every file of this package except base.py and registry.py has one object, named `kind`. The statistics that
 decide a budget are in judge/. The `question` of a budget on a metric selects one of the tests in judge/.
@@ -50,7 +50,7 @@ class MetricProperties(Protocol):
 
     @property
     def no_budget(self) -> str:
-        """Why it takes no budget, if it has no interval."""
+        """Why it cannot have a budget, if it has no interval."""
 
     @property
     def unit(self) -> Unit:
@@ -69,8 +69,8 @@ class BudgetKind:
     table: the table of [budgets] with the key, or METRIC.
     limit: the limit in words, with {:g} for its number. percent: whether the number is shown as a percentage.
     title: its name in reports, if its table has several budgets.
-    line: the name of its value in the message of a gate. unit: the unit of the value.
-    least: whether the limit is the smallest allowed value. Otherwise it is the largest.
+    value_name: the name of the limited value in the message of a gate. unit: the unit of this value.
+    is_minimum: whether the limit is the smallest allowed value. Otherwise it is the largest.
     part: the part of a call whose time it limits; None: the whole call.
     """
 
@@ -79,9 +79,9 @@ class BudgetKind:
     limit: str
     percent: bool = False
     title: str | None = None
-    line: str | None = None
+    value_name: str | None = None
     unit: str = ""
-    least: bool = False
+    is_minimum: bool = False
     part: TimedPart | None = None
 
     def format_limit(self, limit: float) -> str:
@@ -96,10 +96,10 @@ class MetricBudgetKind(BudgetKind):
     question: what is tested. "change" limits both sides: the drop and the gain. The limit of "drop" and
         "change" is in percentage points.
     key: what the key means, for the schema and the docs. key_of_teacher: the same for a budget on the teacher
-        itself; None: the teacher cannot have it.
-    above, below: the bounds of the limit, which it may not equal. at_most: the largest limit.
+        itself; None: the teacher cannot have this budget.
+    above, below: the limit must be larger than `above` and smaller than `below`. at_most: the largest limit.
     order: its place in lists of kinds.
-    suits(metric): whether a metric can have it. why_not: the reason if a metric cannot.
+    suits(metric): whether a metric can have a budget of this kind. why_not: the reason if it cannot.
     allowed_drop(limit, teacher): the largest drop that the limit allows, in the unit of the metric. teacher:
         the teacher's value.
     """
@@ -126,12 +126,12 @@ class MetricBudgetKind(BudgetKind):
 
     @property
     def in_points(self) -> bool:
-        """Whether its limit is percentage points of the drop."""
+        """Whether its limit is a number of percentage points."""
         return self.question in ("drop", "change")
 
     @property
     def two_sided(self) -> bool:
-        """Whether it limits a gain as it limits a drop."""
+        """Whether it limits the gain in the same way as the drop."""
         return self.question == "change"
 
     @property
@@ -161,7 +161,7 @@ def has_error_rate(metric: MetricProperties) -> bool:
 
 
 def is_length_name(name: str) -> bool:
-    """Whether a metric of this name, or a comparison of logs, is the length of answers."""
+    """Whether a metric or a comparison of logs with this name is the length of answers."""
     return _LENGTH_NAME.fullmatch(name) is not None
 
 

@@ -8,5 +8,5 @@ kind = BudgetKind(
     name="compression_min",
     table="size",
     limit="at least {:g}× smaller",
-    least=True,
+    is_minimum=True,
 )

@@ -9,7 +9,7 @@ kind = BudgetKind(
     table="latency",
     limit="median end to end at most {:g} ms",
     title="p50",
-    line="end to end p50",
+    value_name="end to end p50",
     unit="ms",
     part="e2e",
 )

@@ -9,7 +9,7 @@ kind = BudgetKind(
     table="latency",
     limit="95 % of the calls under {:g} ms end to end",
     title="p95",
-    line="end to end p95",
+    value_name="end to end p95",
     unit="ms",
     part="e2e",
 )

@@ -8,6 +8,6 @@ kind = BudgetKind(
     name="end_to_end_speedup_min",
     table="latency",
     limit="at least {:g}× as fast end to end",
-    least=True,
+    is_minimum=True,
     part="e2e",
 )

@@ -9,8 +9,8 @@ kind = BudgetKind(
     table="latency",
     limit="at least {:g} good requests a second",
     title="goodput",
-    line="median",
+    value_name="median",
     unit="good requests/s",
-    least=True,
+    is_minimum=True,
     part="answer",
 )

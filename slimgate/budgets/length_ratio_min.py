@@ -11,7 +11,7 @@ kind = MetricBudgetKind(
     key="Least mean length of an answer, as a multiple of the teacher's mean length: 0.8 allows 20 "
     "% fewer tokens.",
     limit="answers at least {:g}× as long",
-    least=True,
+    is_minimum=True,
     suits=is_answer_length,
     why_not="it is for answer_length",
     allowed_drop=lambda limit, teacher: (1 - limit) * teacher,

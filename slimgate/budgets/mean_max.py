@@ -9,6 +9,6 @@ kind = BudgetKind(
     table="kl",
     limit="at most {:g} nats a token",
     title="KL, mean",
-    line="mean KL",
+    value_name="mean KL",
     unit=" nats",
 )

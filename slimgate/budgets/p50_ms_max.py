@@ -9,6 +9,6 @@ kind = BudgetKind(
     table="latency",
     limit="median at most {:g} ms",
     title="p50",
-    line="p50",
+    value_name="p50",
     unit="ms",
 )

@@ -9,6 +9,6 @@ kind = BudgetKind(
     table="latency",
     limit="95 % of the calls under {:g} ms",
     title="p95",
-    line="p95",
+    value_name="p95",
     unit="ms",
 )

@@ -9,6 +9,6 @@ kind = BudgetKind(
     table="kl",
     limit="at most {:g} nats in 99.9 % of the tokens",
     title="KL, 99.9 %",
-    line="KL of 99.9 % of the tokens at most",
+    value_name="KL of 99.9 % of the tokens at most",
     unit=" nats",
 )

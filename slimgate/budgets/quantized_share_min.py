@@ -9,5 +9,5 @@ kind = BudgetKind(
     table="size",
     limit="at least {:g} % of the blocks' weights quantized",
     percent=True,
-    least=True,
+    is_minimum=True,
 )

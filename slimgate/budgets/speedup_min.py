@@ -8,5 +8,5 @@ kind = BudgetKind(
     name="speedup_min",
     table="latency",
     limit="at least {:g}× as fast",
-    least=True,
+    is_minimum=True,
 )

@@ -9,8 +9,8 @@ kind = BudgetKind(
     table="latency",
     limit="at least {:g} tokens a second",
     title="tokens a second",
-    line="median",
+    value_name="median",
     unit="tokens/s",
-    least=True,
+    is_minimum=True,
     part="answer",
 )

@@ -9,6 +9,6 @@ kind = BudgetKind(
     table="top1_agreement",
     limit="at least {:g}",
     title="same top-1",
-    line="same likeliest token",
-    least=True,
+    value_name="same likeliest token",
+    is_minimum=True,
 )

@@ -8,6 +8,6 @@ kind = BudgetKind(
     name="tpot_speedup_min",
     table="latency",
     limit="later tokens at least {:g}× as fast",
-    least=True,
+    is_minimum=True,
     part="tpot",
 )

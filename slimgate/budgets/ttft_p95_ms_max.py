@@ -9,7 +9,7 @@ kind = BudgetKind(
     table="latency",
     limit="95 % of the first tokens under {:g} ms",
     title="p95",
-    line="first token p95",
+    value_name="first token p95",
     unit="ms",
     part="ttft",
 )

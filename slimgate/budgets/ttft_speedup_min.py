@@ -8,6 +8,6 @@ kind = BudgetKind(
     name="ttft_speedup_min",
     table="latency",
     limit="first token at least {:g}× as fast",
-    least=True,
+    is_minimum=True,
     part="ttft",
 )

@@ -58,8 +58,8 @@ def _tokens(tokens: TokenKl, budget: BudgetFacts) -> str:
     assert kind is not None
     rows = format_rows(tokens.documents, tokens.group_count)
     outcome = _behaviour_outcome(budget, tokens.documents)
-    limit = "floor" if kind.least else "budget"
-    measured = f"{kind.line} {_significant(budget.value or 0.0)}{kind.unit} [{low}, {high}]"
+    limit = "floor" if kind.is_minimum else "budget"
+    measured = f"{kind.value_name} {_significant(budget.value or 0.0)}{kind.unit} [{low}, {high}]"
     above = "" if budget.capped is None else f", {format_share_above(budget.capped)}"
     return f"{measured}, {limit} {budget.limit:g}{above} (n={rows}): {outcome}"
 

@@ -219,7 +219,7 @@ def _format_budget(budget: BudgetFacts, of: str, undecided: str | None) -> str:
     kind = find_kind(budget.kind)
     assert kind is not None
     limit = f"budget {budget.limit:g}: {budget.verdict}"
-    line = f"{kind.line} {format_number(budget.value, 3)} {kind.unit} {bounds}, {limit}"
+    line = f"{kind.value_name} {format_number(budget.value, 3)} {kind.unit} {bounds}, {limit}"
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return line
     if undecided is not None:

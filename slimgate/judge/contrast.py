@@ -162,9 +162,9 @@ def relative_to_value(*, higher_is_better: bool) -> Relative:
     return Relative(drop_contrast(higher_is_better=higher_is_better), Contrast(1.0, 0.0))
 
 
-def ratio_excess(limit: float, *, least: bool) -> Contrast:
-    """Positive if variant / teacher is beyond the limit, the largest or the least. Values above 0."""
-    return Contrast(limit, -1.0) if least else Contrast(-limit, 1.0)
+def ratio_excess(limit: float, *, is_minimum: bool) -> Contrast:
+    """Positive if variant / teacher is above the limit, or below it if it is a minimum. Values above 0."""
+    return Contrast(limit, -1.0) if is_minimum else Contrast(-limit, 1.0)
 
 
 def relative_to_errors() -> Relative:

@@ -99,7 +99,7 @@ def _contrast_of(metric: MetricProperties, budget: QualityBudget) -> tuple[Contr
     if metric_kinds()[budget.kind].question == "own value":
         return OWN_VALUE, budget.limit
     if metric_kinds()[budget.kind].question == "ratio":
-        return ratio_excess(budget.limit, least=metric_kinds()[budget.kind].least), 0.0
+        return ratio_excess(budget.limit, is_minimum=metric_kinds()[budget.kind].is_minimum), 0.0
     return _find_relative(metric, budget).excess(budget.limit), 0.0
 
 
@@ -235,7 +235,7 @@ def _by_ratio(
 ) -> BudgetFacts:
     """variant / teacher, tested as a difference from the limit times the teacher's value."""
     check_ratio(metric, before)
-    excess = ratio_excess(budget.limit, least=metric_kinds()[budget.kind].least)
+    excess = ratio_excess(budget.limit, is_minimum=metric_kinds()[budget.kind].is_minimum)
     paired = require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
     growth = relative_to_value(higher_is_better=False).interval(paired, after / before - 1)
@@ -269,7 +269,7 @@ def _by_own_value(
 ) -> BudgetFacts:
     paired, limit = require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
-    inside, outside = p_values if metric_kinds()[budget.kind].least else p_values[::-1]
+    inside, outside = p_values if metric_kinds()[budget.kind].is_minimum else p_values[::-1]
     (low, high), (lowest, highest) = paired.interval(OWN_VALUE), metric.value_range
     # inside the metric's range, and widened if the pseudo-changes moved it off the value
     interval = max(lowest, min(low, after)), min(highest, max(high, after))

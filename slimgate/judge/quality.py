@@ -365,7 +365,7 @@ def _judge_no_change(budget: BudgetFacts) -> BudgetFacts:
     kind = find_kind(budget.kind)
     assert isinstance(kind, MetricBudgetKind)
     change = 1.0 if kind.question == "ratio" else 0.0
-    holds = change >= budget.limit if kind.least else change <= budget.limit
+    holds = change >= budget.limit if kind.is_minimum else change <= budget.limit
     return replace(
         budget,
         verdict=Verdict.PASS if holds else Verdict.FAIL,

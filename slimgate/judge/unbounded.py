@@ -157,13 +157,13 @@ def _judge_budget(
 def _judge_ratio(
     budget: QualityBudget, verdict: BudgetFacts, pairs: Sequence[PairedMeans], judged: QualityJudgement
 ) -> BudgetFacts:
-    """A limit of variant / teacher; a row is lost if it is longer, or for a least ratio if it is shorter."""
-    least, before = metric_kinds()[budget.kind].least, judged.teacher
-    sign = -1.0 if least else 1.0
+    """A limit of variant / teacher; a row is lost if it is longer, or for a minimum if it is shorter."""
+    is_minimum, before = metric_kinds()[budget.kind].is_minimum, judged.teacher
+    sign = -1.0 if is_minimum else 1.0
     lost = _rows(pairs, Contrast(-sign, sign))
     facts = with_share_above(
         verdict,
-        _rows(pairs, ratio_excess(budget.limit, least=least)),
+        _rows(pairs, ratio_excess(budget.limit, is_minimum=is_minimum)),
         0.0,
         allowed=allowed_drop(budget, before),
         above_max=budget.above_cap_max,

@@ -11,7 +11,7 @@ from slimgate._system.timestamps import format_now
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
-from slimgate.results.counts import Counted
+from slimgate.results.counts import VerdictCounts
 
 if TYPE_CHECKING:
     from slimgate.record.run import VariantRecord
@@ -91,6 +91,6 @@ class JudgedFiles(ABC):
 
         return verdict([self.targets[name]], SelfTest(), missing=0)
 
-    def counts_of(self, name: str) -> Counted:
+    def counts_of(self, name: str) -> VerdictCounts:
         """The counts of `verdict_of`; a kind of file may have them without the types of a record."""
         return self.verdict_of(name)

@@ -135,13 +135,13 @@ def clean_reason(reason: str | None) -> str | None:
 
 def is_looser(kind: str, limit: float, before: float) -> bool:
     """Whether a limit allows more than the one before."""
-    return limit < before if _is_least(kind) else limit > before
+    return limit < before if _is_minimum(kind) else limit > before
 
 
-def _is_least(kind: str) -> bool:
-    """Whether the limits of a kind are the least that a variant must reach, not the most that it may lose."""
+def _is_minimum(kind: str) -> bool:
+    """Whether the limit of a kind is the smallest allowed value, not the largest."""
     known = find_kind(kind)
-    return known is not None and known.least
+    return known is not None and known.is_minimum
 
 
 def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
@@ -176,7 +176,7 @@ def _decide_by_figures(kind: str, limit: float, judged: Judged) -> Verdict | Non
     low, high = judged.interval or (judged.measured, judged.measured)
     if is_two_sided_kind(kind):
         return _decide_two_sided(limit, (low, high), judged.facts.fail_interval)
-    if _is_least(kind):
+    if _is_minimum(kind):
         low, high, limit = -high, -low, -limit
     if low > limit:
         return Verdict.FAIL

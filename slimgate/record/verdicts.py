@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from slimgate.results.base import OnInconclusive
-from slimgate.results.counts import Status, ends_in_failure, is_gated
+from slimgate.results.counts import Status, ends_in_failure, has_judged_budget
 from slimgate.results.facts import Facts
 
 # The effect of an undecided budget on a run, before and now.
@@ -133,7 +133,7 @@ class RunVerdict(Facts):
     @property
     def gated(self) -> bool:
         """Whether a budget that gates was judged."""
-        return is_gated(self)
+        return has_judged_budget(self)
 
     @property
     def fails(self) -> bool:

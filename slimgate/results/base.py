@@ -1,7 +1,7 @@
 """The shared parts of all results: the verdict, the effect of an undecided budget, a judged budget.
 
 `ends_run` alone decides whether a budget ends the run. This module does not import pydantic, because a
-verdict on logs does without it. The results that contain these dataclasses are pydantic models, which read
+verdict on logs does not need it. The results that contain these dataclasses are pydantic models, which read
 and write them.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 
 class Verdict(StrEnum):
-    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows do not decide."""
+    """PASS: the budget holds. FAIL: it does not. INCONCLUSIVE: the measurements do not decide."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -22,7 +22,7 @@ class Verdict(StrEnum):
 
 
 def worst_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The worst: FAIL, then INCONCLUSIVE, then PASS; None if there are none."""
+    """The worst verdict: FAIL, then INCONCLUSIVE, then PASS; None without a verdict."""
     for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
         if worst in verdicts:
             return worst
@@ -49,11 +49,11 @@ AS_IN_RECORD: dict[str, Any] = {
 class CappedFacts:
     """For a budget on a mean without a bound: the share of rows above the cap, which is judged too.
 
-    cap: the most that a row counts for in the mean, such as nats a token. uncapped: the mean without the cap,
-    in the unit of the budget's value. above: the share of rows (of documents by their tokens) that lost more,
-    with its 90 % interval and its limit. derived: the limit is derived from the budget, not the user's.
-    undecided: which of the three conditions of a PASS the rows do not show: "mean", "share", or "sum" (the
-    mean in which a row counts for up to 8 caps).
+    cap: the largest loss that a row adds to the mean, such as nats per token. uncapped: the mean without the
+    cap, in the unit of the budget's value. above: the share of rows that lost more than the cap, with its
+    interval (90 %) and its limit; documents count by their tokens. derived: whether above_max is derived from
+    the budget; False if the user states it. undecided: the conditions of a PASS that the rows do not show:
+    "mean", "share", or "sum" (the mean in which a row counts for up to 8 caps).
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = AS_IN_RECORD
@@ -73,17 +73,17 @@ class BudgetFacts:
 
     value, interval: the limited value and its 90 % interval, in the unit of `limit`: a fraction of the
     teacher's value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling.
-    None if the result has them already: a drop in points, a speed-up, a compression.
-    on_inconclusive: whether the budget fails the run if it is undecided; None if it never is.
+    Both are None if the limited value is a field of the result: a drop in points, a speed-up, a compression.
+    on_inconclusive: whether the budget fails the run if it is undecided; None if it never is undecided.
     p_value: of "the budget does not hold", 1 if no rows could show that it holds; None if the verdict has no
-    p-value. p_holds: of "it holds", small if the rows show that it does not. For a two-sided budget, p_value
-    is the larger of two one-sided p-values, and p_holds is twice the smaller of the other two.
-    fail_interval: the 95 % interval of the drop, by which a two-sided budget FAILs.
-    builds: for a budget over builds, how many were judged, 1 if all are equal; None for a budget over rows.
-    n_needed: the rows that would decide an INCONCLUSIVE budget; None if none would. builds_needed: the
-    builds that would, on these rows. needs_both: neither is enough alone; then both numbers together are.
-    runs_needed: the runs of each side that would decide it.
-    capped: for a mean of values without a bound.
+    p-value. p_holds: of "the budget holds", small if the rows show that it does not hold. For a two-sided
+    budget, p_value is the larger of two one-sided p-values, and p_holds is twice the smaller of the other
+    two. fail_interval: the 95 % interval of the drop, by which a two-sided budget FAILs. builds: for a budget
+    over builds, how many were judged, 1 if all are equal; None for a budget over rows. n_needed: the number
+    of rows that would decide an INCONCLUSIVE budget; None if no number would. builds_needed: the number of
+    builds that would decide it on these rows. needs_both: whether it needs both n_needed rows and
+    builds_needed builds. runs_needed: the number of runs of each side that would decide it. capped: only for
+    a mean of values without a bound.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = AS_IN_RECORD

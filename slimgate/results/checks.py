@@ -1,4 +1,4 @@
-"""The kinds of results, the key of a check, and a result of any kind that a budget can judge."""
+"""The kinds of results, the key of a check, and a result of any kind that a budget may limit."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTestFacts
 from slimgate.results.size import SizeFacts
 
-# The kinds of results, which are the names of checks too.
+# The kinds of results. They are also the names of checks.
 QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "memory", "speedup"
 SINCE = "since"  # a metric compared with the baseline's
 LATENCY = "latency"  # a model's own times; also the table of [budgets] on times and speed-ups
 FLOPS = "flops"
 MEASUREMENT = "measurement"  # a figure that a plug-in measures
-LOAD_TEST = "load_test"  # of a server, by another tool
+LOAD_TEST = "load_test"  # a load test of a server by another tool
 KL_LOG = "kl_log"
 CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 # No budget judges these.
@@ -64,7 +64,8 @@ FACTS: Mapping[str, type[Facts]] = {
     SPEEDUP: SpeedupFacts,
     SELF_TEST: SelfTestFacts,  # of planted_delay: PlantedDelay
 }
-_OF = {SINCE: BASELINE, SPEEDUP: LATENCY, LOAD_TEST: LATENCY}
+# The table of [budgets] that judges a kind of result, if it has another name.
+_TABLE_OF = {SINCE: BASELINE, SPEEDUP: LATENCY, LOAD_TEST: LATENCY}
 
 
 class Result(NamedTuple):
@@ -77,7 +78,7 @@ class Result(NamedTuple):
     @property
     def subject(self) -> str:
         """The subject of the verdict in [budgets]: the metric, baseline, behaviour, size, measurement, …"""
-        return self.name if self.kind == QUALITY else _OF.get(self.kind, self.kind)
+        return self.name if self.kind == QUALITY else _TABLE_OF.get(self.kind, self.kind)
 
     @property
     def detail(self) -> str | None:

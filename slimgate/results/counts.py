@@ -1,4 +1,4 @@
-"""Counts of judged budgets, and one word for the result of them all.
+"""Counts of judged budgets, and the status of the whole run.
 
 `BudgetCounts.status` alone decides the status of a run, wherever it is shown. An undecided budget is no PASS,
 even if it only warns. A run that gated nothing is no PASS either.
@@ -17,7 +17,7 @@ Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
 NOTHING_GATED = "nothing was gated"
 
 
-class Counted(Protocol):
+class VerdictCounts(Protocol):
     """The final counts of a command over all budgets: BudgetCounts, or the RunVerdict of a record."""
 
     @property
@@ -34,19 +34,19 @@ class Counted(Protocol):
     def warns(self) -> int: ...
 
 
-def is_gated(counts: Counted) -> bool:
+def has_judged_budget(counts: VerdictCounts) -> bool:
     """Whether a budget that gates was judged."""
     return bool(counts.passed + counts.failed + counts.inconclusive)
 
 
-def ends_in_failure(counts: Counted) -> bool:
+def ends_in_failure(counts: VerdictCounts) -> bool:
     """Whether a command with these counts ends with exit code 1."""
     return counts.status == "FAIL" or (counts.status == "INCONCLUSIVE" and counts.warns < counts.inconclusive)
 
 
-def format_verdict(counts: Counted) -> str:
+def format_verdict(counts: VerdictCounts) -> str:
     """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`: the last line of a command."""
-    if not is_gated(counts):
+    if not has_judged_budget(counts):
         return f"{NOTHING_GATED}: no budget was set"
     only_warns = counts.status == "INCONCLUSIVE" and not ends_in_failure(counts)
     return (
@@ -57,12 +57,12 @@ def format_verdict(counts: Counted) -> str:
 
 @dataclass
 class BudgetCounts:
-    """The numbers of budgets by verdict and of results without a budget, and the lines about what went wrong.
+    """The number of budgets with each verdict, and the messages about budgets that do not hold.
 
     errors: failed measurements and failed self-tests. not_gated: results without a budget that gates. warns:
     undecided budgets that only warn. wrong: a line for each error and each budget that FAILs. undecided: a
-    line for each undecided budget, and for what left it undecided. is_complete: whether nothing is missing,
-    so that the status is not partial.
+    line for each undecided budget, and for each cause, such as a planted delay that was not seen.
+    is_complete: whether all checks were made by this run; if not, the status may be partial.
     """
 
     passed: int = 0
@@ -76,7 +76,7 @@ class BudgetCounts:
     is_complete: bool = True
 
     def add_budgets(self, judged: Iterable[tuple[Verdict | None, OnInconclusive | None]]) -> None:
-        """Counts budgets by their verdicts. judged: of each budget, its verdict and its on_inconclusive."""
+        """Counts budgets by their verdicts. judged: (verdict, on_inconclusive) of each budget."""
         for verdict, action in judged:
             self.passed += verdict is Verdict.PASS
             self.failed += verdict is Verdict.FAIL

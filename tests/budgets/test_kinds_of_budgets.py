@@ -73,8 +73,8 @@ def test_the_words_of_a_limit_have_its_number(kind: BudgetKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_gets_looser_in_the_direction_of_its_kind(kind: BudgetKind) -> None:
-    assert is_looser(kind.name, 2.0, 1.0) is not kind.least
-    assert is_looser(kind.name, 1.0, 2.0) is kind.least
+    assert is_looser(kind.name, 2.0, 1.0) is not kind.is_minimum
+    assert is_looser(kind.name, 1.0, 2.0) is kind.is_minimum
     assert not is_looser(kind.name, 1.0, 1.0)
 
 
@@ -91,7 +91,7 @@ def test_another_limit_is_read_off_the_interval(kind: BudgetKind) -> None:
         kind=kind.name, limit=1.0, verdict="INCONCLUSIVE", value=1.0, fail_interval=(0.8, 1.2)
     )
     judged = Judged("x", None, facts, 1.0, (0.9, 1.1))
-    easy, hard = (0.5, 2.0) if kind.least else (2.0, 0.5)
+    easy, hard = (0.5, 2.0) if kind.is_minimum else (2.0, 0.5)
     assert verdict_under(kind.name, easy, judged) == "PASS"
     assert verdict_under(kind.name, hard, judged) == "FAIL"
 

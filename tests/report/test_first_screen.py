@@ -90,7 +90,7 @@ def test_a_failing_variant_says_its_surest_loss_and_new_mistakes() -> None:
         (0.0, None, 2.0, {}, (100.0, 100.0)),
         (1.0, (0.5, 1.5), 2.0, {}, (62.5, 87.5)),
         (3.0, (2.0, 4.0), 2.0, {}, (0.0, 50.0)),
-        (3.0, (2.0, 4.0), 2.0, {"least": True, "zero": 1.0}, (50.0, 100.0)),
+        (3.0, (2.0, 4.0), 2.0, {"is_minimum": True, "zero": 1.0}, (50.0, 100.0)),
         (-1.0, (-1.5, 0.5), 2.0, {"two_sided": True}, (62.5, 100.0)),
     ],
     ids=["no-drop", "inside", "outside", "a-speed-up", "two-sided"],

@@ -125,7 +125,7 @@ class Cell:
 
     def simulate(self, reps: int, *, again: int = 0) -> Shares:
         rng = np.random.default_rng((*self.seed, again))
-        limit, least = self.answers.ratio, self.answers.kind == MIN
+        limit, is_minimum = self.answers.ratio, self.answers.kind == MIN
         sums = np.zeros(3)
         for _ in range(reps):
             base, target, groups = draw(self.answers, rng, self.rows)
@@ -134,7 +134,7 @@ class Cell:
             sums += (
                 verdict is Verdict.PASS,
                 verdict is Verdict.FAIL,
-                low > limit if least else high < limit,
+                low > limit if is_minimum else high < limit,
             )
         passed, failed, by_normal = (sums / reps).tolist()
         # above the cap the share of rows may be over its own limit, where FAIL is right
@@ -167,7 +167,7 @@ def decide(
     if longest == inf:
         return judge(base, target, groups, kind, limit, longest)
     paired = PairedMeans(base, target, np.ones(len(base)), groups, (0.0, longest), longest)
-    losses = paired.losses(ratio_excess(limit, least=kind == MIN))
+    losses = paired.losses(ratio_excess(limit, is_minimum=kind == MIN))
     if losses.p_at_least(0.0) <= ALPHA:
         return Verdict.PASS
     return Verdict.FAIL if losses.p_at_most(0.0) <= ALPHA else Verdict.INCONCLUSIVE

@@ -14,7 +14,7 @@ from slimgate._system.escape import visible
 from slimgate._system.files import write_atomically
 from slimgate.errors import SuiteError
 from slimgate.results.base import Verdict, any_ends_run
-from slimgate.results.counts import NOTHING_GATED, ends_in_failure, is_gated
+from slimgate.results.counts import NOTHING_GATED, ends_in_failure, has_judged_budget
 
 if TYPE_CHECKING:
     from slimgate.logs.judged import JudgedFiles
@@ -69,7 +69,7 @@ def _exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
     Raises SuiteError, which is exit code 4, if --require-budget is set and a target has no budget.
     """
     counts = {name: judged.counts_of(name) for name in judged.names}
-    ungated = [name for name, counted in counts.items() if not is_gated(counted)]
+    ungated = [name for name, counted in counts.items() if not has_judged_budget(counted)]
     if ungated and require_budget:
         raise SuiteError(
             f"--require-budget: {NOTHING_GATED} for {', '.join(ungated)}; give --drop-points X, or --budgets "

@@ -178,7 +178,9 @@ def _line(
     margin = None
     if kind is not None:
         two_sided = isinstance(kind, MetricBudgetKind) and kind.two_sided
-        margin = draw_margin(value, interval, budget.limit, zero=zero, least=kind.least, two_sided=two_sided)
+        margin = draw_margin(
+            value, interval, budget.limit, zero=zero, is_minimum=kind.is_minimum, two_sided=two_sided
+        )
     return Budget(name, words, limit_words(budget.kind, budget.limit), budget.verdict, picture, margin)
 
 

@@ -100,7 +100,7 @@ def draw_margin(
     limit: float,
     *,
     zero: float = 0.0,
-    least: bool = False,
+    is_minimum: bool = False,
     two_sided: bool = False,
 ) -> Drawn | None:
     """The interval as a share of what the budget allows, so that budgets of every kind compare.
@@ -112,7 +112,7 @@ def draw_margin(
         interval: around the value.
         limit: of the budget.
         zero: the value of the teacher itself: 0 for drops, 1 for ratios.
-        least: whether the limit is the least that is allowed, not the most.
+        is_minimum: whether the limit is the smallest allowed value, not the largest.
         two_sided: whether the budget limits the distance from zero in both directions.
     """
     values = _find_ends(value, interval)
@@ -123,7 +123,7 @@ def draw_margin(
     if two_sided:
         nearest = 0.0 if low < 0 < high else min(abs(low), abs(high))
         values = (nearest, abs(value), max(abs(low), abs(high)))
-    margins = sorted((number - limit if least else limit - number) / allowance for number in values)
+    margins = sorted((number - limit if is_minimum else limit - number) / allowance for number in values)
     scale = Scale(-1.0, 1.0)
     low, value, high = map(scale.at, margins)
     return Drawn(low, value, high, 50.0, (50.0,), not -1.0 <= margins[1] <= 1.0)

@@ -30,10 +30,10 @@ def run(options: argparse.Namespace) -> int:
     from slimgate._system.files import write_atomically
     from slimgate.errors import DataError
     from slimgate.record.files import read_record_file
-    from slimgate.report.card import card
+    from slimgate.report.card import make_card
 
     record = read_record_file(options.record)
-    text = card(record.record, record.model(options.variant)) + "\n"
+    text = make_card(record.record, record.model(options.variant)) + "\n"
     if options.output is None:
         sys.stdout.write(text)
         return 0

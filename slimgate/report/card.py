@@ -1,4 +1,4 @@
-"""The facts of a record about one model, as the evaluation part of a Hugging Face model card."""
+"""Makes the evaluation part of a Hugging Face model card from what a record has about one model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.alarms import teacher_doubt
-from slimgate.report.card_metadata import LOAD, front_matter, gate_split, origin, rows_name, way
+from slimgate.report.card_metadata import LOAD, find_origin, front_matter, gate_split, list_lineage, rows_name
 from slimgate.report.cascades import format_passed_on
 from slimgate.report.confirm import look_cautions
 from slimgate.report.figures import drop_words, duel_as_fast, flops_words, size_words
@@ -30,25 +30,23 @@ from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts
 
 
-def card(
-    record: RunRecord, model: VariantRecord, *, form: str | None = None, shipped: str | None = None
+def make_card(
+    record: RunRecord, model: VariantRecord, *, form: str | None = None, export_reason: str | None = None
 ) -> str:
     """Front matter and markdown. form: the form of an exported folder, as `slimgate export` names it.
 
-    shipped: why the model was exported although it does not pass.
+    export_reason: why the model was exported although it does not pass.
     """
     gate = record.task.splits.get("gate")
     rows = f"{count(gate.n)} rows of " if gate else "rows of "
-    standing_words = (
-        "The teacher" if model.name == TEACHER else f"Against its budgets: {standing(record, model)}"
-    )
+    verdict = "The teacher" if model.name == TEACHER else f"Verdict on its budgets: {standing(record, model)}"
     return blocks(
         front_matter(record, model, form=form),
         f"# {escape(model.name)}",
-        f"**Exported with a reason**: {escape(shipped)}" if shipped else "",
+        f"**Exported with a reason**: {escape(export_reason)}" if export_reason else "",
         blocks(
             escape(record.suite.title),
-            f"{standing_words}. Judged by slimgate {escape(record.slimgate)} on "
+            f"{verdict}. Judged by slimgate {escape(record.slimgate)} on "
             f"{rows}{escape(rows_name(record))} "
             f"({escape(gate_split(record))}), {escape(record.created)}.",
             f"The record of the run is {state}." if (state := describe_state(record)) else "",
@@ -71,7 +69,7 @@ def _quality(model: VariantRecord) -> str:
     columns = [
         Column("metric", [escape(name) for name, _ in metrics]),
         Column("value", [format_number(facts.value) for _, facts in metrics], right=True),
-        Column("teacher", [_teachers(facts) for _, facts in metrics], right=True),
+        Column("teacher", [_format_teacher(facts) for _, facts in metrics], right=True),
         Column("against the teacher", [_drop(facts) for _, facts in metrics], right=True),
         Column("method", [escape(facts.method or MISSING) for _, facts in metrics]),
         Column("rows", [count(facts.n) for _, facts in metrics], right=True),
@@ -80,7 +78,7 @@ def _quality(model: VariantRecord) -> str:
     return table(without_empty(columns)) if metrics else ""
 
 
-def _teachers(facts: QualityFacts) -> str:
+def _format_teacher(facts: QualityFacts) -> str:
     return MISSING if facts.drop_points is None else format_number(facts.teacher)
 
 
@@ -108,13 +106,13 @@ def _how_to_read(model: VariantRecord) -> str:
         points += " (log loss: hundredths of a nat)"
     brackets = " or ".join(percent(level, 0) for level in sorted(levels))
     return (
-        f"A drop is positive where this model is worse than its teacher, whatever the metric, in {points}; "
-        f"the brackets hold its {brackets} interval."
+        "A drop is positive if this model is worse than its teacher, whatever the metric. Drops are in "
+        f"{points}; the brackets contain the {brackets} interval."
     )
 
 
 def _verdicts(model: VariantRecord) -> Iterator[str]:
-    """Every message of the judge on the model; on size, memory, FLOPs and times if a budget was judged."""
+    """The judge's messages on metrics and behaviour, and on each other figure that has a budget."""
     yield from (escape(facts.message) for facts in model.quality.values() if facts.message)
     yield from (escape(facts.message) for facts in model.since_baseline.values() if facts.message)
     yield from (escape(facts.message) for facts in model.confirm.values() if facts.message)
@@ -128,6 +126,8 @@ def _verdicts(model: VariantRecord) -> Iterator[str]:
         *model.measurements.values(),
         *model.latency.values(),
         *limits,
+        *model.load_tests.values(),
+        model.kl_log,
     ):
         if facts is not None and facts.verdict is not None and facts.message:
             yield escape(facts.message)
@@ -166,14 +166,14 @@ def _speed(record: RunRecord, model: VariantRecord) -> str:
 def _machine(record: RunRecord, model: VariantRecord) -> str:
     duelled = any(facts.speedup_interval is not None for facts in model.latency.values())
     ratio = (
-        "Against the teacher: its time / this model's, taken by turns, with the "
-        f"{percent(SPEED_LEVEL, 0)} interval. "
+        "Against the teacher: the teacher's time / this model's time, with the "
+        f"{percent(SPEED_LEVEL, 0)} interval; the two models took turns. "
     )
     delay = record.self_test.planted_delay
     if duelled and delay is not None and not delay.seen:
         ratio += "The self-test could not detect any slow-down here, so no speed-up is proven. "
     rates = record.machine.peak_rates
-    # Notes on missing rates tell whoever runs the suite what to install.
+    # Notes on missing rates say what to install. They are for users who run the suite.
     known = None if rates is None else rates.replace(notes=[])
     machine = record.machine.replace(peak_rates=known)
     return f"{ratio if duelled else ''}One forward call on prepared tensors, on this machine:\n\n" + bullets(
@@ -194,12 +194,12 @@ def _size(model: VariantRecord) -> str:
     if flops := flops_words(model.flops):
         lines.append(f"{flops} for one row")
     if model.memory is not None and model.memory.peak_bytes is not None:
-        lines.append(f"{megabytes(model.memory.peak_bytes)} MB of memory at most, in a process of its own")
+        lines.append(f"{megabytes(model.memory.peak_bytes)} MB of memory at most, in a separate process")
     return bullets(lines)
 
 
 def _steps(record: RunRecord, model: VariantRecord) -> Iterator[str]:
-    for step_model in way(record, model):
+    for step_model in list_lineage(record, model):
         for step in step_model.steps:
             options = params_cell(step)
             step_name = "loaded" if step.name == LOAD else escape(step.name)
@@ -211,8 +211,8 @@ def _steps(record: RunRecord, model: VariantRecord) -> Iterator[str]:
 
 def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     if not record.task.real:
-        yield "**The rows are made up.** Nothing here says how it does on text that people wrote."
-    yield "The figures are of the rows named above; of other text they say nothing."
+        yield "**The rows are made up.** They do not show how the model does on text that people wrote."
+    yield "The figures hold for the rows named above, not for other text."
     if doubt := teacher_doubt(record):
         yield doubt
     yield from look_cautions(record)
@@ -223,9 +223,9 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
             moved = f"had {was} in the last release and {budget.now}"
             yield f"**Loosened**: {escape(budget.budget)} {moved}: {why}"
     if model.error is not None:
-        yield f"It could not be built or measured whole: {escape(model.error)}"
+        yield f"An error ended its build or its measurements: {escape(model.error)}"
     if lacking := unjudged_budgets(record, model):
-        yield f"Not judged, though budgeted: {', '.join(map(escape, lacking))}."
+        yield f"Not judged, although the suite has a budget: {', '.join(map(escape, lacking))}."
     if not model.gated:
         yield f"Not gated: {escape(model.reason or 'no reason is given')}"
     yield from (
@@ -233,13 +233,13 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     )
     for facts in model.quality.values():
         yield from map(escape, facts.warnings)
-    for step_model in way(record, model):
+    for step_model in list_lineage(record, model):
         for step in step_model.steps:
             if warning := step.log.get("warning"):
                 yield f"{escape(step.name)}: {escape(warning)}"
-    made_from = origin(record, model)
+    made_from = find_origin(record, model)
     if made_from is not None and made_from.startswith("fresh:"):
-        yield "It began from random weights."
+        yield "Its training started from random weights."
     yield from _self_test(record)
 
 
@@ -253,7 +253,7 @@ def _self_test(record: RunRecord) -> Iterator[str]:
         yield f"The rows could not decide the planted fault: {escape(untested.message)}"
     delay = tested.planted_delay
     if delay is not None and not delay.seen:
-        yield f"No planted delay was seen, so no speed-up is decided: {escape(delay.message)}"
+        yield f"The planted delay was not seen, so no speed-up is decided: {escape(delay.message)}"
     elif delay is not None and delay_words(delay):
         yield f"The machine {delay_words(delay)}, so no smaller difference in speed is shown."
 

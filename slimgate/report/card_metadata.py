@@ -51,7 +51,7 @@ def _pipeline(record: RunRecord) -> str | None:
 
 def base_model(record: RunRecord, model: VariantRecord) -> str | None:
     """The hub's name of the model's base; None for a folder, a package or random weights."""
-    made_from = origin(record, model)
+    made_from = find_origin(record, model)
     if made_from is None:
         return None
     name = made_from.partition("@")[0]
@@ -60,16 +60,16 @@ def base_model(record: RunRecord, model: VariantRecord) -> str | None:
     return name if _HUB_ID.fullmatch(name) and not Path(local).exists() else None
 
 
-def origin(record: RunRecord, model: VariantRecord) -> str | None:
+def find_origin(record: RunRecord, model: VariantRecord) -> str | None:
     """The first model as the suite names it: hub id, folder or package:NAME/PATH."""
-    for step_model in way(record, model):
+    for step_model in list_lineage(record, model):
         for step in step_model.steps:
             if step.name == LOAD:
                 return str(step.params)
     return None
 
 
-def way(record: RunRecord, model: VariantRecord) -> list[VariantRecord]:
+def list_lineage(record: RunRecord, model: VariantRecord) -> list[VariantRecord]:
     """The models from the first one to this one, in the order of the steps."""
     by_name = {model.name: model for model in record.variants}
     chain = [model]

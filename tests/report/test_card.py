@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from support.load_test_files import write_vllm
 from support.releases import Model, machine, write_release
 from support.sample_record import REAL, latency, sample_record, variant
 
@@ -19,7 +20,7 @@ from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.task import TaskFactsRecord
 from slimgate.record.verdicts import BaselineFacts, LoosenedBudget
-from slimgate.report.card import card
+from slimgate.report.card import make_card
 from slimgate.report.card_metadata import base_model
 from slimgate.results.base import Verdict
 from slimgate.results.latency import TimeLimitFacts
@@ -74,12 +75,27 @@ def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, writt
 def test_every_model_of_a_full_record_has_a_card_for_the_hub(name: str) -> None:
     record = sample_record()
     model = record.variant(name)
-    text = card(record, model)
+    text = make_card(record, model)
     front = yaml.safe_load(text.split("---\n")[1])
     results = front.get("model-index", [{"results": []}])[0]["results"]
     figures = {metric["type"]: metric["value"] for result in results for metric in result["metrics"]}
     assert figures == {metric: facts.value for metric, facts in model.quality.items()}
     assert not re.search(r"\b(None|nan)\b", text)
+
+
+def test_a_card_has_the_verdicts_on_load_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, again, target = (
+        str(write_vllm(tmp_path / f"{name}.json", seed, slower=slower))
+        for seed, (name, slower) in enumerate([("base", 1.0), ("again", 1.0), ("target", 0.5)])
+    )
+    budgets = tmp_path / "speed.toml"
+    budgets.write_text("[budgets]\nlatency = { speedup_min = 1.5 }\n")
+    written = ["--budgets", str(budgets), "--report", str(tmp_path / "out")]
+    assert main(["judge", base, target, "--repeat", again, *written]) == 0
+    capsys.readouterr()
+    assert main(["card", str(tmp_path / "out"), "target"]) == 0
+    evaluation = capsys.readouterr().out.split("## Evaluation")[1].split("##")[0]
+    assert re.search(r"c8 2\.\d+× the base's speed .*budget 1\.5×: PASS", evaluation)
 
 
 def test_a_base_model_is_named_where_it_is_one_of_the_hub() -> None:
@@ -142,7 +158,7 @@ def metric_args(text: str) -> dict[str, object]:
 
 
 def test_what_would_pass_of_a_model_that_is_not_gated_is_no_pass() -> None:
-    text = card(*changed(gated=False, reason="a twin", verdict=Verdict.PASS))
+    text = make_card(*changed(gated=False, reason="a twin", verdict=Verdict.PASS))
     arguments = metric_args(text)
     assert (arguments["verdict"], arguments["metric_verdict"], arguments["gated"]) == (
         "not gated, partial",
@@ -153,9 +169,9 @@ def test_what_would_pass_of_a_model_that_is_not_gated_is_no_pass() -> None:
 
 
 def test_a_card_says_what_a_drop_is_and_its_interval() -> None:
-    text = card(*changed(drop_points=1.0, interval=(0.5, 1.5), level=0.9))
-    assert "positive where this model is worse than its teacher" in text
-    assert "the brackets hold its 90 % interval" in text
+    text = make_card(*changed(drop_points=1.0, interval=(0.5, 1.5), level=0.9))
+    assert "positive if this model is worse than its teacher" in text
+    assert "the brackets contain the 90 % interval" in text
     front = yaml.safe_load(text.split("---\n")[1])
     [result] = front["model-index"][0]["results"]
     expected = "accuracy (drop 1.00 points against its teacher, 90 % interval [0.50, 1.50])"
@@ -164,7 +180,7 @@ def test_a_card_says_what_a_drop_is_and_its_interval() -> None:
 
 def test_a_figure_that_is_not_finite_is_not_in_the_front_matter() -> None:
     interval = (float("-inf"), float("inf"))
-    args = metric_args(card(*changed(drop_points=float("nan"), interval=interval)))
+    args = metric_args(make_card(*changed(drop_points=float("nan"), interval=interval)))
     assert not {"drop", "drop_interval"} & set(args)
 
 
@@ -172,7 +188,7 @@ def test_a_gate_that_fails_its_own_test_is_told_on_the_card() -> None:
     record, model = changed()
     part = SelfTestFacts(verdict=Verdict.FAIL, message="9 answers changed", measured="")
     tested = record.self_test.model_copy(update={"identical": part})
-    text = card(record.model_copy(update={"self_test": tested}), model)
+    text = make_card(record.model_copy(update={"self_test": tested}), model)
     assert "**The gate of this run cannot be trusted**: 9 answers changed" in text
 
 
@@ -193,7 +209,7 @@ def test_a_loosened_budget_is_told_with_both_limits() -> None:
     )
     baseline = BaselineFacts(path="b.json", created="2026-11-01", loosened=[loosened])
     int8 = variant("int8")
-    text = card(sample_record(variants=[REAL["teacher"], int8], baseline=baseline), int8)
+    text = make_card(sample_record(variants=[REAL["teacher"], int8], baseline=baseline), int8)
     line = "accuracy had drop_points 1 in the last release and is 2 now: no reason is given"
     assert f"- **Loosened**: {line}\n" in text
 
@@ -202,6 +218,6 @@ def test_a_time_over_its_limit_fails_beside_a_held_speed_up() -> None:
     limits = TimeLimitFacts(rounds=100, counted=100, verdict=Verdict.FAIL, message="late", measured="")
     times = latency(5.0, speedup=2.0, speedup_interval=(1.9, 2.1), verdict=Verdict.PASS, limits=limits)
     int8 = variant("int8", latency={"b1": times})
-    text = card(sample_record(variants=[REAL["teacher"], int8]), int8)
+    text = make_card(sample_record(variants=[REAL["teacher"], int8]), int8)
     [row] = [line for line in text.splitlines() if line.startswith("| batch 1 ")]
     assert row.rstrip("| ").endswith("FAIL")

@@ -9,7 +9,7 @@ from support.sample_record import MEASURED, quality, sample_record, sliced, vari
 
 from slimgate.record.build import StepFacts
 from slimgate.record.verdicts import RunVerdict, SwitchedOffBudget
-from slimgate.report.card import card
+from slimgate.report.card import make_card
 from slimgate.report.cautions import Severity, notes, warnings
 from slimgate.report.head import MOST_CAUTIONS, fold_warnings, head, verdict_line
 from slimgate.report.page.table import kind_of
@@ -109,7 +109,9 @@ def test_a_budget_that_a_variant_switches_off_has_its_reason() -> None:
     lines = list(warnings(record))
     assert r"**Switched off** for pruned: accuracy drop_points 5: new \| labels" in lines
     assert "**Switched off** for pruned: slices accuracy 8: few rows" in lines
-    assert r"switched off for it: accuracy drop_points 5: new \| labels" in card(record, record.variants[-1])
+    assert r"switched off for it: accuracy drop_points 5: new \| labels" in make_card(
+        record, record.variants[-1]
+    )
 
 
 def undecided(on_inconclusive: str) -> dict[str, object]:

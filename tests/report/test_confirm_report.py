@@ -12,7 +12,7 @@ from slimgate.record.budgets import undecided_fails
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, TimingFacts
 from slimgate.record.run_verdict import verdict
 from slimgate.record.shipping import why_not_shipped
-from slimgate.report.card import card
+from slimgate.report.card import make_card
 from slimgate.report.cautions import warnings
 from slimgate.report.confirm import confirm_section
 from slimgate.report.github import budget_annotations
@@ -140,7 +140,7 @@ def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among:
 def test_cards_and_comments_have_the_line_of_the_confirm_rows(outcome: Verdict) -> None:
     pytest.importorskip("huggingface_hub")
     record, line = judged_again(outcome), f"- confirm: int8: accuracy, drop 0.4: {outcome}"
-    assert line in card(record, record.variants[0]).split("\n")
+    assert line in make_card(record, record.variants[0]).split("\n")
     assert line in pr_comment([record]).split("\n")
 
 
@@ -158,5 +158,5 @@ def test_other_gates_of_the_data_are_on_report_and_card() -> None:
     message = "4 different gates were cut from the same data, and judged"
     assert message in cautions(looks=looks)
     record = sample_record(looks=looks)
-    assert message in card(record, record.variants[1])
+    assert message in make_card(record, record.variants[1])
     assert "different gates" not in cautions(looks=LookFacts(runs=1, models=1))

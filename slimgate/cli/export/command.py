@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         line = f'slimgate export: {model.name} {why}; say why it is shipped: --reason "…"'
         sys.stderr.write(f"{visible(' '.join(line.split()))}\n")
         return 1
-    shipped = reason and (f"{reason} ({model.name} {why})" if why else reason)
+    export_reason = reason and (f"{reason} ({model.name} {why})" if why else reason)
     try:
         written, checked = export(
             record_run,
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
             options.folder,
             form=options.format,
             gate=gate,
-            shipped=shipped,
+            export_reason=export_reason,
         )
     except OtherAnswers as error:
         sys.stderr.write(f"slimgate export: {visible(str(error))}\n")

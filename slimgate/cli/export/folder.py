@@ -22,7 +22,7 @@ from slimgate.plugins.loading import find_form, known_plugins, load
 from slimgate.plugins.task import Task
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
-from slimgate.report.card import card
+from slimgate.report.card import make_card
 from slimgate.report.card_metadata import TAG
 from slimgate.report.tables import blocks, bullets
 from slimgate.runtimes.cascade import KIND as CASCADE
@@ -80,12 +80,12 @@ def export(
     *,
     form: str | None,
     gate: GateRows | str,
-    shipped: str | None = None,
+    export_reason: str | None = None,
 ) -> tuple[Written, str]:
     """Writes the folder; returns its content, and how it answers the gate rows.
 
-    params: of the task; gate: the rows, or why they are not available. shipped: why the model is exported
-    although it does not pass, for its card.
+    params: of the task; gate: the rows, or why they are not available. export_reason: why the model is
+    exported although it does not pass, for its card.
 
     Raises SlimgateError that names the variant; OtherAnswers if the folder does not answer like the model.
     Then there is no folder.
@@ -94,7 +94,15 @@ def export(
         with replacing_folder(folder) as new, make_scratch_folder(new) as scratch:
             if artifact.kind == CASCADE:
                 return _export_cascade(
-                    run, model, artifact, params, new, scratch, form=form, gate=gate, shipped=shipped
+                    run,
+                    model,
+                    artifact,
+                    params,
+                    new,
+                    scratch,
+                    form=form,
+                    gate=gate,
+                    export_reason=export_reason,
                 )
             _print_stage(f"writing {model.name}")
             judged = _read_judged(model)
@@ -112,7 +120,7 @@ def export(
 
             checked = _describe_check(gate, judged, check)
             use = _use(judged, written, _lines(written, task, params), params, new, checked)
-            text = blocks(card(run.record, model, form=written.form, shipped=shipped), use)
+            text = blocks(make_card(run.record, model, form=written.form, export_reason=export_reason), use)
             _write_card(new, text)
     except SlimgateError as error:
         raise type(error)(f"{model.name}: {error}") from error
@@ -139,7 +147,7 @@ def _export_cascade(
     *,
     form: str | None,
     gate: GateRows | str,
-    shipped: str | None,
+    export_reason: str | None,
 ) -> tuple[Written, str]:
     """Writes the folder of a cascade: each of its models, and the code that calls them."""
     from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
@@ -157,7 +165,7 @@ def _export_cascade(
     )
     size = sum((new / name).stat().st_size for name in files_of(new))
     text = blocks(
-        card(run.record, model, shipped=shipped),
+        make_card(run.record, model, export_reason=export_reason),
         "## Use",
         f"Needs `pip install {' '.join(members.packages)}`; run it inside of this folder "
         f"({megabytes(size)} MB).",

@@ -66,11 +66,11 @@ def add_mlflow(parser: argparse.ArgumentParser) -> None:
 def print_lines(options: argparse.Namespace) -> int:
     """Reads all runs, then prints their lines. Raises SlimgateError for wrong input."""
     from slimgate.record.files import read_record_file
-    from slimgate.record.lines import lines
+    from slimgate.record.lines import make_lines
 
     records = [read_record_file(path).record for path in options.runs]
     for record in records:
-        sys.stdout.writelines(line.model_dump_json() + "\n" for line in lines(record))
+        sys.stdout.writelines(line.model_dump_json() + "\n" for line in make_lines(record))
     return 0
 
 

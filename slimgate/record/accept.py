@@ -16,7 +16,7 @@ from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
 from slimgate.record.budgets import clean_reason, undecided_fails
-from slimgate.record.comparing.budgets import budget_changes, find_weaker
+from slimgate.record.comparing.budgets import find_budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import OUTCOMES, RECORD, StoredRecord, baselines_in, read_run
@@ -101,7 +101,7 @@ def _find_loosened(earlier: Sequence[StoredRecord], record: RunRecord) -> list[L
     bare = record.model_copy(update={"accepted": None})
     loosened: dict[tuple[str, str, str], Loosened] = {}
     for baseline in earlier:
-        for change in budget_changes(baseline.record, bare):
+        for change in find_budget_changes(baseline.record, bare):
             if change.looser:
                 loosened.setdefault((change.variant, change.budget, change.kind), (baseline.name, change))
     return list(loosened.values())

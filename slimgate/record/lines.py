@@ -1,6 +1,7 @@
-"""A record as lines for a dashboard: one flat object for each figure of a model, always the same keys.
+"""Makes lines for a dashboard from a record: a flat object for each figure of a model.
 
-A field that does not belong to a line, or was not measured, is None. Units end the names.
+All lines have the same fields. A field is None if it does not apply to the figure, or was not measured. If a
+value has a unit, the name of the field ends with the unit.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Kind = Literal[
 Bounds = tuple[float, float] | None
 
 
-def _column(description: str) -> Any:
+def _make_column(description: str) -> Any:
     return Field(default=None, description=description)
 
 
@@ -45,70 +46,78 @@ class Line(Facts):
     run: str = Field(description="when the run ended; together with `suite` it identifies the run")
     suite: str = Field(description="the suite's path")
     suite_digest: str = Field(description="digest of the suite's file and of all files that it extends")
-    release: str | None = _column("the name under which the run was accepted")
+    release: str | None = _make_column("the name under which the run was accepted")
     status: str = Field(
         description="the status of the whole run: PASS, FAIL, INCONCLUSIVE, partial, measured"
     )
     slimgate: str = Field(description="the version of slimgate that judged the run")
     device: str = Field(description="cpu, cuda, …")
     cpu: str = Field(description="the processor's name")
-    gate_digest: str | None = _column(
+    gate_digest: str | None = _make_column(
         "digest of the gate rows; do not compare values from different gate rows"
     )
     variant: str = Field(description="the name of the model; the teacher's name is `teacher`")
     gated: bool = Field(description="whether the model can fail the run")
-    artifact_digest: str | None = _column("digest of the files needed to predict")
-    runtime: str | None = _column("the runtime that executes these files")
+    artifact_digest: str | None = _make_column("digest of the files needed to predict")
+    runtime: str | None = _make_column("the runtime that executes these files")
     kind: Kind = Field(
         description="the subject of the line: `metric`, `since_baseline` (a metric compared with the "
         "baseline), `confirm` (a metric on the confirm rows), `behaviour` (flips and agreement with the "
         "teacher), `size`, `memory`, `flops`, `measurement`, `latency`, `load_test`, `kl_log`, or `error` "
         "(the model could not be built or judged)"
     )
-    name: str | None = _column(
+    name: str | None = _make_column(
         "the name of the metric, measurement or figure of a KL log, the workload of a latency, or the load "
         "of a load test; for a time of a load test, also the part of the answer and the percentile"
     )
-    error: str | None = _column("why the model could not be built or judged")
-    value: float | None = _column("the value of the metric, measurement or figure of a KL log")
-    beside: float | None = _column("the teacher's value; for since_baseline, the baseline's value")
-    value_ratio: float | None = _column("variant / teacher of a measurement, the median over rounds")
-    drop: float | None = _column("how much worse the model is, in `drop_unit`")
-    drop_low: float | None = _column("lower bound of the drop's 90 % interval")
-    drop_high: float | None = _column("upper bound of the drop's 90 % interval")
-    drop_unit: Unit | None = _column("points, or percent of the teacher's value")
-    rows: int | None = _column("number of judged rows, of requests of a load test, or of chunks of a KL log")
-    rows_needed: int | None = _column("number of gate rows that would decide an undecided budget")
-    flips_percent: float | None = _column("per cent of rows that turned from right to wrong")
-    agreement: float | None = _column("share of rows with the same answer as the teacher")
-    artifact_bytes: int | None = _column("bytes of the files needed to predict")
-    compression: float | None = _column("teacher bytes / variant bytes")
-    peak_bytes: int | None = _column("peak memory of a process that loads the model and predicts")
-    memory_ratio: float | None = _column("variant peak / teacher peak")
-    flops: int | None = _column("floating-point operations of one row, two for each multiply-add")
-    flops_ratio: float | None = _column("variant FLOPs / teacher FLOPs")
-    time_ms: float | None = _column("the percentile of the times of a load test that `name` states")
-    p50_ms: float | None = _column("median time of a call")
-    p95_ms: float | None = _column("95th percentile of the time of a call")
-    mean_ms: float | None = _column("mean time of a call")
-    throughput_per_s: float | None = _column("rows per second")
-    tokens_per_s: float | None = _column("new tokens per second, over all rows of a call")
-    speedup: float | None = _column("teacher time / variant time, from their duel or their load tests")
-    speedup_low: float | None = _column("lower bound of the speed-up's 95 % interval; 90 % for load tests")
-    speedup_high: float | None = _column("upper bound of the speed-up's 95 % interval; 90 % for load tests")
-    budgets: str | None = _column("kind=limit of each budget, separated by commas")
-    verdict: Verdict | None = _column("PASS, FAIL, INCONCLUSIVE; null without a budget")
+    error: str | None = _make_column("why the model could not be built or judged")
+    value: float | None = _make_column("the value of the metric, measurement or figure of a KL log")
+    reference_value: float | None = _make_column(
+        "the teacher's value; for since_baseline, the baseline's value"
+    )
+    value_ratio: float | None = _make_column("variant / teacher of a measurement, the median over rounds")
+    drop: float | None = _make_column("how much worse the model is, in `drop_unit`")
+    drop_low: float | None = _make_column("lower bound of the drop's 90 % interval")
+    drop_high: float | None = _make_column("upper bound of the drop's 90 % interval")
+    drop_unit: Unit | None = _make_column("points, or percent of the teacher's value")
+    rows: int | None = _make_column(
+        "number of judged rows, of requests of a load test, or of chunks of a KL log"
+    )
+    rows_needed: int | None = _make_column("number of gate rows that would decide an undecided budget")
+    flips_percent: float | None = _make_column("percentage of rows that turned from right to wrong")
+    agreement: float | None = _make_column("share of rows with the same answer as the teacher")
+    artifact_bytes: int | None = _make_column("bytes of the files needed to predict")
+    compression: float | None = _make_column("teacher bytes / variant bytes")
+    peak_bytes: int | None = _make_column("peak memory of a process that loads the model and predicts")
+    memory_ratio: float | None = _make_column("variant peak / teacher peak")
+    flops: int | None = _make_column("floating-point operations of one row, two for each multiply-add")
+    flops_ratio: float | None = _make_column("variant FLOPs / teacher FLOPs")
+    time_ms: float | None = _make_column("the percentile of the times of a load test that `name` states")
+    p50_ms: float | None = _make_column("median time of a call")
+    p95_ms: float | None = _make_column("95th percentile of the time of a call")
+    mean_ms: float | None = _make_column("mean time of a call")
+    throughput_per_s: float | None = _make_column("rows per second")
+    tokens_per_s: float | None = _make_column("new tokens per second, over all rows of a call")
+    speedup: float | None = _make_column("teacher time / variant time, from their duel or their load tests")
+    speedup_low: float | None = _make_column(
+        "lower bound of the speed-up's 95 % interval; 90 % for load tests"
+    )
+    speedup_high: float | None = _make_column(
+        "upper bound of the speed-up's 95 % interval; 90 % for load tests"
+    )
+    budgets: str | None = _make_column("kind=limit of each budget, separated by commas")
+    verdict: Verdict | None = _make_column("PASS, FAIL, INCONCLUSIVE; null without a budget")
 
 
-def lines(record: RunRecord) -> Iterator[Line]:
-    """Lines by model, the teacher first: each result that a budget can judge, and the figures beside it."""
+def make_lines(record: RunRecord) -> Iterator[Line]:
+    """A line for each result that a budget may limit, and for each other figure; the teacher's come first."""
     for model in record.variants:
-        same = _identity(record, model)
-        for facts in _figures(model):
-            yield Line.model_validate({**same, **facts})
+        model_fields = _describe_model(record, model)
+        for figure_fields in _list_figures(model):
+            yield Line.model_validate({**model_fields, **figure_fields})
 
 
-def _identity(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
+def _describe_model(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
     return {
         "run": record.created,
         "suite": record.suite.path,
@@ -126,11 +135,16 @@ def _identity(record: RunRecord, model: VariantRecord) -> dict[str, Any]:
     }
 
 
-def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
+def _list_figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
     for name, facts in model.quality.items():
-        yield {"kind": "metric", "name": name, "beside": facts.teacher, **_of_metric(facts)}
+        yield {"kind": "metric", "name": name, "reference_value": facts.teacher, **_describe_metric(facts)}
     for name, since in model.since_baseline.items():
-        yield {"kind": "since_baseline", "name": name, "beside": since.baseline, **_of_metric(since)}
+        yield {
+            "kind": "since_baseline",
+            "name": name,
+            "reference_value": since.baseline,
+            **_describe_metric(since),
+        }
     if (behaviour := model.behaviour) is not None:
         percent = behaviour.flips.percent if behaviour.flips else None
         figures = {"flips_percent": percent, "agreement": behaviour.agreement, "rows": behaviour.n}
@@ -147,13 +161,13 @@ def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
         figures = {"flops": flops.flops, "flops_ratio": flops.ratio}
         yield {"kind": "flops", **figures, **_budgets_and_verdict(flops.budgets, flops.verdict)}
     for name, figure in model.measurements.items():
-        values = {"value": figure.value, "beside": figure.teacher, "value_ratio": figure.ratio}
+        values = {"value": figure.value, "reference_value": figure.teacher, "value_ratio": figure.ratio}
         judged = _budgets_and_verdict(figure.budgets, figure.verdict)
         yield {"kind": "measurement", "name": name, **values, **judged}
     for name, facts in model.confirm.items():
-        yield {"kind": "confirm", "name": name, "beside": facts.teacher, **_of_metric(facts)}
-    yield from _times(model)
-    yield from _of_load_tests(model)
+        yield {"kind": "confirm", "name": name, "reference_value": facts.teacher, **_describe_metric(facts)}
+    yield from _list_times(model)
+    yield from _list_load_tests(model)
     if (kl_log := model.kl_log) is not None:
         judged = _budgets_and_verdict(kl_log.budgets, kl_log.verdict)
         yield {"kind": "kl_log", "rows": kl_log.chunks, **judged}
@@ -163,8 +177,8 @@ def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
         yield {"kind": "error", "error": model.error}
 
 
-def _of_load_tests(model: VariantRecord) -> Iterator[dict[str, Any]]:
-    """For each load a line with its budgets and verdict, and a line for each time."""
+def _list_load_tests(model: VariantRecord) -> Iterator[dict[str, Any]]:
+    """A line for each load with its budgets and verdict, and a line for each time."""
     for load, facts in model.load_tests.items():
         line = {"kind": "load_test", "rows": facts.target.requests}
         yield {**line, "name": load, **_budgets_and_verdict(facts.budgets, facts.verdict)}
@@ -180,8 +194,8 @@ def _of_load_tests(model: VariantRecord) -> Iterator[dict[str, Any]]:
             }
 
 
-def _of_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
-    low, high = _ends(facts.interval)
+def _describe_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
+    low, high = _split_bounds(facts.interval)
     return {
         "value": facts.value,
         "drop": facts.drop_points,
@@ -197,9 +211,9 @@ def _of_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
 _TIMES = ("p50_ms", "p95_ms", "mean_ms", "throughput_per_s", "tokens_per_s")
 
 
-def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
+def _list_times(model: VariantRecord) -> Iterator[dict[str, Any]]:
     for workload, times in model.latency.items():
-        low, high = _ends(times.speedup_interval)
+        low, high = _split_bounds(times.speedup_interval)
         yield {
             "kind": "latency",
             "name": workload,
@@ -207,11 +221,11 @@ def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
             "speedup": times.speedup,
             "speedup_low": low,
             "speedup_high": high,
-            **_of_time(times),
+            **_describe_time_budgets(times),
         }
 
 
-def _of_time(times: LatencyFacts) -> dict[str, Any]:
+def _describe_time_budgets(times: LatencyFacts) -> dict[str, Any]:
     """The budgets of the duel and the budgets on milliseconds, with the worst verdict."""
     in_ms = [] if times.limits is None else times.limits.budgets
     return _budgets_and_verdict([*times.budgets, *in_ms], times.worst)
@@ -222,5 +236,5 @@ def _budgets_and_verdict(budgets: list[BudgetFacts], verdict: Verdict | None) ->
     return {"budgets": limits or None, "verdict": verdict}
 
 
-def _ends(interval: Bounds) -> tuple[float | None, float | None]:
+def _split_bounds(interval: Bounds) -> tuple[float | None, float | None]:
     return interval or (None, None)

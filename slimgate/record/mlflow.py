@@ -21,7 +21,7 @@ from slimgate._system.digests import file_sha256, json_digest
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError
 from slimgate.record.files import StoredRecord
-from slimgate.record.lines import Line, lines
+from slimgate.record.lines import Line, make_lines
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.shipping import model_status
 
@@ -156,7 +156,7 @@ def suite_run(record: RunRecord) -> LoggedRun:
 def model_runs(record: RunRecord) -> list[LoggedRun]:
     """A run for each model, the teacher first. failed: it could not be built or measured."""
     figures: dict[str, list[Line]] = {model.name: [] for model in record.variants}
-    for line in lines(record):
+    for line in make_lines(record):
         figures[line.variant].append(line)
     return [_model_run(record, model, figures[model.name]) for model in record.variants]
 

@@ -1,4 +1,4 @@
-"""The verdicts and the budgets that changed between two releases, as markdown."""
+"""Formats the verdicts and the budgets that changed between two releases as markdown."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from slimgate.report.status import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table
 from slimgate.results.base import Verdict
 
+# The change of on_inconclusive, in words.
 _UNDECIDED = {
     None: "",
     ("fail", "warn"): ", INCONCLUSIVE failed the run and now only warns",
@@ -18,8 +19,8 @@ _UNDECIDED = {
 }
 
 
-def verdict_changes(comparison: Comparison) -> str:
-    """A line for each verdict that changed, then the messages of those that do not hold."""
+def format_verdict_changes(comparison: Comparison) -> str:
+    """A table of the verdicts that changed, then the messages of the budgets that do not hold now."""
     changes = comparison.verdicts
     if not changes:
         return ""
@@ -33,8 +34,8 @@ def verdict_changes(comparison: Comparison) -> str:
             [
                 Column(comparison.other, [escape(change.variant) for change in changes]),
                 Column("budget", [_format_limits(change) for change in changes]),
-                Column("was", [_outcome(change.before) for change in changes]),
-                Column("is", [_emphasise(change) for change in changes]),
+                Column("was", [_format_outcome(change.before) for change in changes]),
+                Column("is", [_format_new_outcome(change) for change in changes]),
             ]
         ),
         bullets(dict.fromkeys(lines)),
@@ -47,35 +48,35 @@ def _format_limits(change: VerdictChange) -> str:
     return f"{_format_budget(change.budget, change.kind)}{limits}"
 
 
-def _emphasise(change: VerdictChange) -> str:
-    outcome = _outcome(change.after)
+def _format_new_outcome(change: VerdictChange) -> str:
+    outcome = _format_outcome(change.after)
     return f"**{outcome}**" if change.regressed else outcome
 
 
-def _outcome(outcome: Outcome | None) -> str:
+def _format_outcome(outcome: Outcome | None) -> str:
     return "no budget" if outcome is None else str(outcome)
 
 
 def _format_message(variant: str, message: str) -> str:
-    """A gate's line names its variant; an error may not."""
+    """Adds the name of the variant, if the message does not begin with it, as some errors do not."""
     names = f"{variant}:", f"confirm: {variant}:"
     return escape(message if message.startswith(names) else f"{variant}: {message}")
 
 
 def _format_budget(budget: str, kind: str) -> str:
-    """`accuracy, drop_points` or `latency batch 1, …`; `slices accuracy` for a kind that names the metric."""
+    """`accuracy, drop_points` or `latency batch 1, …`; `slices accuracy` for the kind `slices.accuracy`."""
     if "." in kind:
         return budget_words(kind)
     name, _, workload = budget.partition(" ")
     return f"{escape(name)}{f' {workload_words(workload)}' if workload else ''}, {escape(kind)}"
 
 
-def budget_changes(comparison: Comparison) -> str:
-    """A bullet for each budget that came, went, or has another limit or other options."""
-    return bullets(map(_budget, comparison.budgets))
+def format_budget_changes(comparison: Comparison) -> str:
+    """A bullet for each budget that is new or gone, or has another limit or other options."""
+    return bullets(map(_format_change, comparison.budgets))
 
 
-def _budget(change: BudgetChange) -> str:
+def _format_change(change: BudgetChange) -> str:
     name = f"{escape(change.variant)}, {_format_budget(change.budget, change.kind)}"
     if change.before is None:
         return f"{name} {change.after:g} is new"
@@ -86,12 +87,12 @@ def _budget(change: BudgetChange) -> str:
     else:
         limits = [change.before, *([] if change.after == change.before else [change.after])]
         words = f"{name} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
-        words += "" if change.options is None else f", {_options(change.options)}"
+        words += "" if change.options is None else f", {_format_options(change.options)}"
     if not change.looser:
         return f"{words} (tighter)"
     why = escape(change.reason) if change.reason else "no reason given"
     under = {
-        # of several tasks or slices, Holm's correction decides whether it would FAIL
+        # not FAIL: with several tasks or slices, that depends on Holm's correction
         Verdict.FAIL: f"; under {change.before:g} this release would not pass",
         Verdict.INCONCLUSIVE: f"; under {change.before:g} this release would be INCONCLUSIVE",
         Verdict.PASS: f"; this release holds {change.before:g} too",
@@ -100,7 +101,7 @@ def _budget(change: BudgetChange) -> str:
     return f"**Loosened**: {words}: {why}{under}"
 
 
-def _options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
+def _format_options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
     """`over "builds" → not set`: the other keys of a budget's table that changed."""
     before, after = options
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]

@@ -20,7 +20,7 @@ from slimgate.record.comparing import (
     SliceChange,
 )
 from slimgate.record.words import format_count
-from slimgate.report.changed_budgets import budget_changes, verdict_changes
+from slimgate.report.changed_budgets import format_budget_changes, format_verdict_changes
 from slimgate.report.figures import as_fast, smaller, with_bounds
 from slimgate.report.separation import separation
 from slimgate.report.status import workload_words
@@ -293,10 +293,10 @@ def compare_report(comparison: Comparison) -> str:
             weaker_gate(comparison.weaker, escape(comparison.old.name)),
             _head(comparison),
             with_heading("Before you trust this:", bullets(map(escape, comparison.notes))),
-            with_heading("## Verdicts that changed", verdict_changes(comparison)),
-            with_heading("## Budgets that changed", budget_changes(comparison)),
+            with_heading("## Verdicts that changed", format_verdict_changes(comparison)),
+            with_heading("## Budgets that changed", format_budget_changes(comparison)),
             with_heading(
-                f"## {comparison.other.capitalize()}s that came, went, or are the same",
+                f"## {comparison.other.capitalize()}s that are new, gone or the same",
                 _list_variants(comparison),
             ),
             with_heading(f"## The {comparison.original}", _original(comparison)),

@@ -154,7 +154,7 @@ def _details(record: RunRecord) -> list[str]:
         _fold_if_any("Loss and quality per epoch", epoch_table(record)),
         _fold_if_any("Artifacts", artifact_table(record)),
         _fold_if_any("Precision of the weights", weights_table(record), ", by kind of layer"),
-        _fold_if_any("Servers", servers_table(record), ", what each states of itself"),
+        _fold_if_any("Servers", servers_table(record), ", the settings that each states"),
         _fold_if_any("Data", _without_heading(data(record))),
         _fold_if_any("Self-test of the gate", _without_heading(self_test(record))),
         _fold_if_any(

@@ -1,4 +1,4 @@
-"""The settings that the server of each model states, and how they differ from the teacher's server."""
+"""Shows the settings that each model's server states, and how they differ from the teacher's server."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from slimgate.report.status import models, teacher, variants
 from slimgate.report.tables import Column, blocks, table
 
 _EXPLAINED = """\
-What each server states of itself after it answered the gate rows. A provider may state nothing. slimgate
+The settings that each server states after it answered the gate rows. A provider may state nothing. slimgate
 sets temperature and length in its own requests. Other clients get the server's defaults."""
 
 
 def servers_table(record: RunRecord) -> str:
-    """A row for each setting, a column for each model with a server; empty if no server states any."""
-    settings = {model.name: list_server_settings(model) for model in models(record)}
-    settings = {name: stated for name, stated in settings.items() if stated}
+    """A row for each setting, a column for each model with a server; empty if no server states a setting."""
+    settings = {model.name: stated for model in models(record) if (stated := list_server_settings(model))}
     names = list(dict.fromkeys(name for stated in settings.values() for name in stated))
     if not names:
         return ""
@@ -49,7 +48,7 @@ def other_server_settings(record: RunRecord) -> Iterator[str]:
 
 
 def _list_shared_settings(model: VariantRecord) -> dict[str, object]:
-    """The settings that two servers of one release should share."""
+    """The settings that should be equal on the servers of all models."""
     server = model.artifact.server if model.artifact else {}
     context = {name: value for name, value in server.get(ENGINE, {}).items() if name == "context tokens"}
     return {**context, **server.get(PROMPT, {}), **server.get(SAMPLING, {})}

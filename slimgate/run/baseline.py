@@ -14,7 +14,7 @@ from slimgate.errors import DataError, SuiteError, did_you_mean
 from slimgate.record.budgets import is_looser
 from slimgate.record.comparing.budgets import list_missing_gates
 from slimgate.record.comparing.demands import read_demands
-from slimgate.record.comparing.weakenings import budget_changes, find_weakenings
+from slimgate.record.comparing.weakenings import find_budget_changes, find_weakenings
 from slimgate.record.demands import Demands
 from slimgate.record.files import RECORD, StoredRecord, baselines_in, read_run
 from slimgate.record.run import RunRecord
@@ -47,7 +47,7 @@ def find_loosened_budgets(before: Demands, now: Demands) -> list[LoosenedBudget]
             reason=change.reason,
             undecided=change.undecided,
         )
-        for change in budget_changes(before, now)
+        for change in find_budget_changes(before, now)
         if change.looser
     ]
 

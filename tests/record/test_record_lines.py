@@ -17,7 +17,7 @@ from support.releases import SUITE, Model, write_release
 from slimgate.cli.main import main
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.record.files import read_record_file
-from slimgate.record.lines import Line, lines
+from slimgate.record.lines import Line, make_lines
 
 PAGE = Path(__file__).parents[2] / "docs/ci.md"
 
@@ -44,7 +44,7 @@ def test_figures_have_columns_and_what_was_not_measured_is_null(
 ) -> None:
     by_kind = {(line["variant"], line["kind"]): line for line in printed(capsys, write_release(tmp_path))}
     accuracy = by_kind["int8", "metric"]
-    assert (accuracy["name"], accuracy["value"], accuracy["beside"], accuracy["rows"]) == (
+    assert (accuracy["name"], accuracy["value"], accuracy["reference_value"], accuracy["rows"]) == (
         "accuracy",
         0.9425,
         0.95,
@@ -66,7 +66,7 @@ def test_the_verdicts_of_the_lines_are_those_that_the_run_counts(tmp_path: Path)
         "shown": Model(gated=False, reason="x"),
     }
     record = read_record_file(write_release(tmp_path, models=models)).record
-    gated = [line for line in lines(record) if line.gated and line.verdict]
+    gated = [line for line in make_lines(record) if line.gated and line.verdict]
     assert [(line.kind, line.verdict) for line in gated] == [("metric", "PASS"), ("behaviour", "FAIL")]
     # The line of behaviour has the worst verdict of its two budgets: the flips hold, a slice does not.
     assert sum(len((line.budgets or "").split(",")) for line in gated) == 3
@@ -87,7 +87,7 @@ def test_judged_files_have_lines_with_their_verdicts(tmp_path: Path, kind: str) 
     record = judge_into(tmp_path / "report", [*files, "--budgets", budgets]).record
     [model] = record.variants[1:]
     [result] = model.results()
-    judged, *figures = [line for line in lines(record) if line.variant == model.name]
+    judged, *figures = [line for line in make_lines(record) if line.variant == model.name]
     assert (judged.kind, judged.name or "", judged.verdict) == (result.kind, result.name, "PASS")
     assert figures
     assert {(line.kind, line.verdict) for line in figures} == {(judged.kind, None)}
@@ -97,7 +97,7 @@ def test_judged_files_have_lines_with_their_verdicts(tmp_path: Path, kind: str) 
 def test_a_model_with_an_error_has_a_line(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
     broken = record.variants[-1].model_copy(update={"error": "keep_layers: no such block"})
-    *_, last = lines(record.model_copy(update={"variants": [*record.variants[:-1], broken]}))
+    *_, last = make_lines(record.model_copy(update={"variants": [*record.variants[:-1], broken]}))
     assert (last.kind, last.variant, last.error) == ("error", broken.name, "keep_layers: no such block")
 
 

@@ -49,7 +49,7 @@ def test_the_table_has_a_row_for_each_setting() -> None:
 
 def test_both_reports_have_the_table() -> None:
     served = record_of(LONG, SHORT)
-    assert "<b>Servers</b>, what each states of itself" in suite_report(served)
+    assert "<b>Servers</b>, the settings that each states" in suite_report(served)
     assert "context tokens" in html_report(served)
     assert servers_table(record_of({}, {})) == ""
 

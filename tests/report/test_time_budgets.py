@@ -9,8 +9,8 @@ import pytest
 from support.sample_record import latency, sample_record, variant
 
 from slimgate.record.budgets import undecided_failing
-from slimgate.record.comparing.budgets import budget_changes, verdict_changes
-from slimgate.record.lines import lines
+from slimgate.record.comparing.budgets import find_budget_changes, find_verdict_changes
+from slimgate.record.lines import make_lines
 from slimgate.record.run import RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.run_verdict import verdict
 from slimgate.report.markdown import verdict_section
@@ -64,7 +64,9 @@ def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
         "p95 batch 1": "INCONCLUSIVE",
     }
     assert standing(record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
-    (line,) = (line for line in lines(record_of(model)) if line.kind == "latency" and line.variant == "fast")
+    (line,) = (
+        line for line in make_lines(record_of(model)) if line.kind == "latency" and line.variant == "fast"
+    )
     assert line.budgets == "speedup_min=1.5,p50_ms_max=8,p95_ms_max=20"
     assert line.verdict == "INCONCLUSIVE"
 
@@ -104,14 +106,14 @@ def test_a_bound_without_an_end_is_kept_and_drawn_as_none() -> None:
 
 @pytest.mark.parametrize(("now", "looser"), [(25.0, True), (15.0, False)])
 def test_two_releases_show_which_way_a_limit_moved(now: float, looser: bool) -> None:
-    (change,) = budget_changes(record_of(timed(limits())), record_of(timed(limits(now))))
+    (change,) = find_budget_changes(record_of(timed(limits())), record_of(timed(limits(now))))
     assert (change.budget, change.kind, change.looser) == ("latency", "p95_ms_max", looser)
     assert change.under_before == (Verdict.INCONCLUSIVE if looser else None)
 
 
 def test_a_budget_that_held_and_is_undecided_now_is_a_regression() -> None:
     before, after = timed(limits(end=19.5)), timed(limits(), message="the duel's line")
-    (change,) = verdict_changes(record_of(before), record_of(after))
+    (change,) = find_verdict_changes(record_of(before), record_of(after))
     assert (change.kind, change.before, change.after) == ("p95_ms_max", "PASS", "INCONCLUSIVE")
     assert change.regressed
     assert change.message == MESSAGE

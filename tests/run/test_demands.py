@@ -323,7 +323,7 @@ def test_code_and_files_count_by_what_they_hold(
     assert f"{CODE}own_right:right" in before.settings
     assert find_weakenings(before, before) == []
     changed = before.model_copy(update={"settings": {**before.settings, f"{CODE}own_right:right": "other"}})
-    assert lines(find_weakenings(before, changed)) == ["the code of own_right:right is another"]
+    assert lines(find_weakenings(before, changed)) == ["the code of own_right:right has changed"]
 
 
 def test_a_users_step_that_makes_the_teacher_counts_by_its_code(

@@ -26,7 +26,7 @@ def describe_other_base(old: RunRecord, new: RunRecord) -> Iterator[str]:
     yield from (f"{change[0].upper()}{change[1:]}." for change in _list_slower(old, new))
     changes = [f"{name} was {was:.4g} and is {now:.4g}" for name, was, now in _list_changes(old, new)]
     if changes:
-        yield f"The base is another one: its {', '.join(changes)}."
+        yield f"The base has changed: its {', '.join(changes)}."
 
 
 def list_worse_values(old: RunRecord, new: RunRecord) -> list[str]:
@@ -74,7 +74,7 @@ def _list_worse(old: RunRecord, new: RunRecord, *, tolerant: bool) -> Iterator[s
             continue
         limit = min(limits[name], old_limits.get(name, limits[name])) if tolerant else 0.0
         if abs(now - was) > _NOISE_OF_BUDGET * limit / 100 + _ROUNDING:
-            yield f"the base is another one: its {name} was {was:.4g} and is {now:.4g}"
+            yield f"the base has changed: its {name} was {was:.4g} and is {now:.4g}"
 
 
 def _smallest_budgets(record: RunRecord) -> dict[str, float]:

@@ -21,7 +21,7 @@ from slimgate.record.comparing.facts import BudgetChange, Outcome, VerdictChange
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import Sides
 from slimgate.record.verdicts import Weakening
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, ends_run, worst_verdict
 from slimgate.results.quality import QualityFacts
 
 Key = tuple[str, str]
@@ -35,9 +35,11 @@ _ORDER: tuple[Outcome | None, ...] = (
 )
 
 
-def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
+def find_budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
     """Limits that changed, of the teacher and of variants in both releases; the looser limits come first."""
-    changes = weakenings.budget_changes(read_demands(old), read_demands(new), accepted=_find_acceptance(new))
+    changes = weakenings.find_budget_changes(
+        read_demands(old), read_demands(new), accepted=_find_acceptance(new)
+    )
     return [_with_former_verdict(change, new) for change in changes]
 
 
@@ -47,7 +49,7 @@ def _find_acceptance(record: RunRecord) -> str | None:
 
 
 def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange:
-    """Adds to a looser limit the worst verdict of the former limit on the new figures of all workloads."""
+    """If the limit is looser, adds the worst verdict that the former limit would give on the new figures."""
     before, after = change.before, change.after
     if before is None or after is None or not is_looser(change.kind, after, before):
         return change
@@ -63,7 +65,7 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
 
 
 def find_weaker(old: RunRecord, new: RunRecord, *, tolerant: bool = False) -> list[Weakening]:
-    """Everything that the gate of the new record demands less; weakenings without a reason come first.
+    """All ways in which the new record's gate demands less; those without a reason come first.
 
     tolerant: as in find_worse_base.
     """
@@ -72,11 +74,13 @@ def find_weaker(old: RunRecord, new: RunRecord, *, tolerant: bool = False) -> li
     weaker += find_worse_base(old, new, accepted=accepted, tolerant=tolerant)
     if old.demands is not None and not old.task.is_of_files:
         return weaker
-    judged = [Weakening(about="settings", change=line, reason=accepted) for line in weaker_gates(old, new)]
-    return sorted([*weaker, *judged], key=lambda weakening: weakening.reason is not None)
+    weaker_tests = [
+        Weakening(about="settings", change=line, reason=accepted) for line in describe_weaker_tests(old, new)
+    ]
+    return sorted([*weaker, *weaker_tests], key=lambda weakening: weakening.reason is not None)
 
 
-def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
+def find_verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
     """Verdicts that changed, for models in both releases; regressions come first."""
     changes = [
         change for before, after in _pair_models(old, new) for change in _compare_verdicts(before, after)
@@ -91,38 +95,38 @@ def list_missing_gates(old: RunRecord, names: Container[str]) -> list[str]:
     return [model.name for model in old.variants[1:] if model.gated and model.name not in names]
 
 
-def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Lines on budgets with the same limit that judge less now: by groups, runs, builds or sliced columns.
+def describe_weaker_tests(old: RunRecord, new: RunRecord) -> list[str]:
+    """Lines on budgets whose limit is the same and whose test is weaker: its groups, runs, builds or slices.
 
-    They are found from the results, for records without the demands of a suite. Rows of different groups
+    The lines are read from the results, for records without the demands of a suite. Rows of different groups
     count as independent, so smaller groups make intervals narrower. The demands of judged files include the
     caps.
     """
-    weaker: dict[str, None] = {}
+    lines: dict[str, None] = {}
     same_rows, of_files = same_gate_rows(old, new), new.task.is_of_files
     for before, after in _pair_models(old, new):
-        for name, facts in after.quality.items() if after.gated else ():
+        if not after.gated:
+            continue
+        for name, facts in after.quality.items():
             was = before.quality.get(name)
             if was is not None and facts.budgets:
-                weaker |= dict.fromkeys(_weaker_groups(name, was, facts, same_rows=same_rows))
-                weaker |= dict.fromkeys(_weaker_runs(name, was, facts, new.task.sides))
-                weaker |= dict.fromkeys(_weaker_builds(name, was, facts))
+                lines |= dict.fromkeys(_weaker_groups(name, was, facts, same_rows=same_rows))
+                lines |= dict.fromkeys(_weaker_runs(name, was, facts, new.task.sides))
+                lines |= dict.fromkeys(_weaker_builds(name, was, facts))
                 if not of_files:
-                    weaker |= dict.fromkeys(_weaker_caps(name, was.budgets, facts.budgets))
-        if after.gated and before.behaviour is not None and after.behaviour is not None:
-            weaker |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
-        for column in (
-            _sliced_columns(before)
-            if after.gated and [judged for judged in judged_budgets(after) if judged.subject == "slices"]
-            else ()
-        ):
-            if column not in _sliced_columns(after):
-                weaker[f"the slices of {column} are not judged any more"] = None
-    return list(weaker)
+                    lines |= dict.fromkeys(_weaker_caps(name, was.budgets, facts.budgets))
+        if before.behaviour is not None and after.behaviour is not None:
+            lines |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
+        if any(judged.subject == "slices" for judged in judged_budgets(after)):
+            judged_columns = _sliced_columns(after)
+            for column in _sliced_columns(before):
+                if column not in judged_columns:
+                    lines[f"the slices of {column} are not judged any more"] = None
+    return list(lines)
 
 
 def _weaker_groups(name: str, was: QualityFacts, now: QualityFacts, *, same_rows: bool) -> Iterator[str]:
-    """No groups any more, or smaller groups of the same rows."""
+    """A line if the rows have no groups any more, or smaller groups on the same rows."""
     if was.groups is None:
         return
     before = f"{name} was judged in {was.groups:,} groups of rows"
@@ -133,7 +137,7 @@ def _weaker_groups(name: str, was: QualityFacts, now: QualityFacts, *, same_rows
 
 
 def _weaker_runs(name: str, was: QualityFacts, now: QualityFacts, sides: Sides) -> Iterator[str]:
-    """One run of a side in place of several, so that the interval lacks what changes from run to run."""
+    """A line if a side has one run instead of several: the interval then ignores changes between runs."""
     for side, before, after in zip(sides, was.runs or (1, 1), now.runs or (1, 1), strict=True):
         if before > 1 and after == 1:
             yield f"{name} was judged over {before} runs of the {side} and is judged on one run now"
@@ -147,7 +151,10 @@ def _weaker_builds(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[
 
 
 def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:
-    """Budgets that let a larger share of rows lose more than the cap, by a limit that the suite states."""
+    """A line for each budget that now lets a larger share of rows lose more than the cap.
+
+    A limit of this share counts if the suite states it, not if it is derived from the budget.
+    """
     before = {budget.kind: budget.capped for budget in was}
     for budget in now:
         old, new = before.get(budget.kind), budget.capped
@@ -170,12 +177,12 @@ def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord,
 
 
 def _pair_models(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
-    """The pair of teachers, then the pairs of variants that are in both."""
+    """The pair of teachers, then the pairs of variants that are in both releases."""
     return [(old.variants[0], new.variants[0]), *shared_variants(old, new)]
 
 
 def _map_gating_budgets(model: VariantRecord) -> dict[Key, Judged]:
-    """(budget, kind) -> judged budget; empty for a variant that is shown and not gated.
+    """(budget, kind) -> judged budget; empty for a variant that is not gated.
 
     A budget that passed on the gate rows, and does not pass on the confirm rows, has the latter verdict.
     """
@@ -194,8 +201,8 @@ def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[V
     olds, news = _map_gating_budgets(before), _map_gating_budgets(after)
     for key in dict.fromkeys([*olds, *news]):
         was, now = (
-            _outcome(before, olds.get(key), news.get(key)),
-            _outcome(after, news.get(key), olds.get(key)),
+            _find_outcome(before, olds.get(key), news.get(key)),
+            _find_outcome(after, news.get(key), olds.get(key)),
         )
         if was == now:
             continue
@@ -218,30 +225,31 @@ def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[V
 def _by_former_limit(
     now: Outcome | None, new: Judged | None, limits: tuple[float, float] | None
 ) -> Outcome | None:
-    """The verdict by the former limit if that is looser, because a stricter limit makes no model worse."""
+    """The verdict by the former limit if that is looser: a stricter limit alone is not a regression."""
     if new is None or limits is None or not is_looser(new.facts.kind, *limits):
         return now
     return verdict_under(new.facts.kind, limits[0], new) or now
 
 
 def _only_warns(judged: Judged | None) -> bool:
-    """Whether a budget is undecided and may be, so that it fails no run."""
-    return (
-        judged is not None
-        and judged.facts.verdict is Verdict.INCONCLUSIVE
-        and judged.facts.on_inconclusive == "warn"
-    )
+    """Whether a budget is undecided and does not fail the run."""
+    if judged is None or judged.facts.verdict is not Verdict.INCONCLUSIVE:
+        return False
+    return not ends_run(judged.facts.verdict, judged.facts.on_inconclusive)
 
 
 def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:
-    """Whether a budget held and no longer holds, or was undecided and now fails."""
+    """Whether a budget held before and does not hold now, or was undecided and now fails."""
     if was is Verdict.PASS:
         return now not in (None, Verdict.PASS)
     return was is Verdict.INCONCLUSIVE and now in (Verdict.FAIL, "error")
 
 
-def _outcome(model: VariantRecord, judged: Judged | None, other: Judged | None) -> Outcome | None:
-    """The verdict of a budget, or why there is none; None if the suite does not have it."""
+def _find_outcome(model: VariantRecord, judged: Judged | None, other: Judged | None) -> Outcome | None:
+    """The verdict of a budget, or why there is no verdict; None if the suite does not have the budget.
+
+    other: the same budget in the other release.
+    """
     if judged is not None:
         return judged.facts.verdict
     if not model.gated or other is None:
@@ -256,7 +264,7 @@ _FLIPS = "flips and slices"
 
 
 def _is_awaited(model: VariantRecord, judged: Judged) -> bool:
-    """Whether the model's suite has this budget, and its run did not judge it."""
+    """Whether the suite has this budget for the model, and the run did not judge it."""
     if judged.subject not in ("flips", "slices", *TOKEN_TABLES):
         return judged.name in model.awaited
     return any(judged.subject in words.split(" and ") for words in model.awaited) or _FLIPS in model.awaited

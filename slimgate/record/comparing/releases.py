@@ -15,11 +15,11 @@ from slimgate.judge.slices import judge_slices, label_slices
 from slimgate.record.comparing.answers import Pair, PairedAnswers, same_gate_rows
 from slimgate.record.comparing.base import describe_other_base
 from slimgate.record.comparing.budgets import (
-    budget_changes,
+    find_budget_changes,
+    find_verdict_changes,
     find_weaker,
     list_missing_gates,
     shared_variants,
-    verdict_changes,
 )
 from slimgate.record.comparing.environment import describe_server_changes, list_other_versions
 from slimgate.record.comparing.facts import (
@@ -69,8 +69,8 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
         same_rows=same_gate_rows(before, after),
         same_machine=same_hardware(before.machine, after.machine),
         notes=[*_notes(before, after), *answers.notes],
-        verdicts=verdict_changes(before, after),
-        budgets=budget_changes(before, after),
+        verdicts=find_verdict_changes(before, after),
+        budgets=find_budget_changes(before, after),
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
         gates_gone=list_missing_gates(before, names[1]),

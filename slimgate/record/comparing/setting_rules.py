@@ -1,4 +1,4 @@
-"""The rule of each setting of a gate: whether its new value demands less than its old value.
+"""The rules that decide whether the new value of a setting demands less than its old value.
 
 If a key of a suite has no rule, any change of its value counts as weaker.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Prefix of the keys of settings that hold a digest of code.
 CODE = "code."
-# Keys of the settings of judged files. Those of a comparison end in its name.
+# Keys of the settings of judged files. Keys about a comparison end with the name of the comparison.
 LOGS = "logs."
 _COMPARED, LOADS = f"{LOGS}compared", f"{LOGS}loads"
 CHUNKS = f"{LOGS}number of chunks of "
@@ -38,17 +38,18 @@ def _lacks_item(before: Sequence[str] | None, now: Sequence[str] | None) -> bool
     return any(item not in (now or ()) for item in before or ())
 
 
-def _is_fewer(before: float | None, now: float | None) -> bool:
+def _is_smaller(before: float | None, now: float | None) -> bool:
+    """Whether a number was removed or is smaller."""
     return before is not None and (now is None or now < before)
 
 
-def _is_fewer_now(before: int, now: int | None) -> bool:
-    """Whether a number that is still stated is smaller."""
+def _is_smaller_if_set(before: int, now: int | None) -> bool:
+    """Whether a number that is still set is smaller."""
     return now is not None and now < before
 
 
 def _is_removed_or_changed(before: object, now: object) -> bool:
-    """Whether a value was removed or changed. A value where none was set before is stricter."""
+    """Whether a value was removed or changed. A value that was not set before is stricter."""
     return bool(before) and before != now
 
 
@@ -56,7 +57,7 @@ def _is_turned_on(before: object, now: object) -> bool:
     return bool(now) and not before
 
 
-def _asks_less_of_servers(before: Sequence[Json] | None, now: Sequence[Json] | None) -> bool:
+def _has_lighter_loads(before: Sequence[Json] | None, now: Sequence[Json] | None) -> bool:
     """Whether a load is missing, has fewer requests or turns, or has another level of service."""
     by_arrival = {(load["concurrency"], load["request_rate"]): load for load in now or ()}
     for load in before or ():
@@ -68,8 +69,8 @@ def _asks_less_of_servers(before: Sequence[Json] | None, now: Sequence[Json] | N
     return False
 
 
-def _is_laxer(before: str, now: str | None) -> bool:
-    """Whether samples without a score cost less than before."""
+def _is_more_lenient(before: str, now: str | None) -> bool:
+    """Whether samples without a score count less against a model than before."""
     return now is not None and _MISSING.index(now) > _MISSING.index(before)
 
 
@@ -77,21 +78,23 @@ def _allows_more(before: Sequence[str], now: Sequence[str] | None) -> bool:
     return not set(now or ()) <= set(before)
 
 
-def _is_other(before: object, now: object) -> bool:
-    """Whether a value that is still used has changed: nobody knows what that does to the verdict."""
+def _is_changed_if_set(before: object, now: object) -> bool:
+    """Whether a value that is still set has changed. What this does to a verdict is not known."""
     return now is not None and before != now
 
 
 def _has_other_range(before: object, now: object) -> bool:
-    """Whether a declared range has changed. Whether scores are only 0 and 1 depends on the answers."""
+    """Whether the range of scores has changed, as far as the user declares it.
+
+    Whether all scores are 0 or 1 depends on the answers, so a change of that alone does not count.
+    """
     if now is None or before == now:
         return False
     by_answers = (RIGHT_OR_WRONG, NOT_DECLARED, [0, 1])
     return RIGHT_OR_WRONG not in (before, now) or before not in by_answers or now not in by_answers
 
 
-# Key -> whether its new value demands less than its old value. Every change of a key without a rule, here or
-# by its prefix, does.
+# Key -> the rule that says whether its new value demands less. _find_rule has the rules of prefixes.
 _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_turned_on,
     "task.group": _is_removed_or_changed,
@@ -99,26 +102,26 @@ _RULES: Mapping[str, Rule] = {
     "teacher.model": _is_removed_or_changed,
     "teacher.sha256": _is_removed_or_changed,
     "budgets.family": _is_removed_or_changed,
-    "logs.missing": _is_laxer,
+    "logs.missing": _is_more_lenient,
     "logs.allow": _allows_more,
     _COMPARED: _lacks_item,
     LOADS: _lacks_item,
-    "logs.positive": _is_other,
-    "logs.looks": _is_fewer,
+    "logs.positive": _is_changed_if_set,
+    "logs.looks": _is_smaller,
     "measure.metrics": _lacks_item,
     "measure.workloads": _lacks_item,
-    "measure.loads": _asks_less_of_servers,
+    "measure.loads": _has_lighter_loads,
     "measure.end_to_end": _is_removed_or_changed,
-    "measure.warmup": _is_fewer,
-    "measure.rounds": _is_fewer,
-    "measure.max_seconds": _is_fewer,
+    "measure.warmup": _is_smaller,
+    "measure.rounds": _is_smaller,
+    "measure.max_seconds": _is_smaller,
 }
 
 
 def weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
     """The settings that demand less. A setting that the earlier record lacks was not demanded.
 
-    Records of earlier versions have no settings: then nothing is known of them now.
+    Records of earlier versions have no settings. Without settings now, there is nothing to compare.
     """
     for key, old in before.items() if now else ():
         if _find_rule(key)(old, now.get(key)):
@@ -127,11 +130,11 @@ def weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> 
 
 def _find_rule(key: str) -> Rule:
     by_prefix: Mapping[str, Rule] = {
-        CODE: _is_other,
-        DIRECTION: _is_other,
+        CODE: _is_changed_if_set,
+        DIRECTION: _is_changed_if_set,
         RANGE: _has_other_range,
-        UNIT: _is_other,
-        CHUNKS: _is_fewer_now,
+        UNIT: _is_changed_if_set,
+        CHUNKS: _is_smaller_if_set,
         BASE_CONTENTS: _is_removed_or_changed,
     }
     return _RULES.get(key) or next((by_prefix[start] for start in by_prefix if key.startswith(start)), ne)
@@ -139,7 +142,7 @@ def _find_rule(key: str) -> Rule:
 
 def _describe_setting(key: str, old: Any, new: Any) -> str:
     if key.startswith(CODE):
-        return f"the code of {key.removeprefix(CODE)} is another"
+        return f"the code of {key.removeprefix(CODE)} has changed"
     table, _, name = key.partition(".")
     if key.startswith(BASE_CONTENTS):
         return f"the {name} in the base's log {'are not judged now' if new is None else 'have changed'}"

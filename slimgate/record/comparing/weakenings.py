@@ -36,7 +36,7 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
                 change=f"{change.variant}, {change.budget}: {change.kind} {_describe_change(change)}",
                 reason=change.reason,
             )
-            for change in budget_changes(before, now, accepted=accepted)
+            for change in find_budget_changes(before, now, accepted=accepted)
             if change.looser and not change.gates_no_more  # its variant is listed
         ),
         *_weaker_rows(before, now),
@@ -56,7 +56,7 @@ def _common_reason(before: Demands, now: Demands, accepted: str | None) -> str |
     return accepted or new_reason
 
 
-def budget_changes(before: Demands, now: Demands, *, accepted: str | None = None) -> list[BudgetChange]:
+def find_budget_changes(before: Demands, now: Demands, *, accepted: str | None = None) -> list[BudgetChange]:
     """Limits that changed, for models that are in both gates; looser limits first."""
     common = _common_reason(before, now, accepted)
     models = [TEACHER, *(name for name in now.gated if name in before.gated)]

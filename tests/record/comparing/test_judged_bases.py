@@ -20,7 +20,7 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
 from slimgate.record.comparing import compare
-from slimgate.record.comparing.budgets import find_weaker, verdict_changes
+from slimgate.record.comparing.budgets import find_verdict_changes, find_weaker
 from slimgate.record.files import StoredRecord
 from slimgate.results.base import Verdict
 
@@ -222,10 +222,10 @@ def test_a_base_may_fall_by_a_quarter_of_its_smallest_budget(
 ) -> None:
     old = fallen_record(tmp_path / "v1", 600, before)
     new = fallen_record(tmp_path / "v2", right, after)
-    of_base = [change for change in changes(old, new) if change.startswith("the base is another one")]
+    of_base = [change for change in changes(old, new) if change.startswith("the base has changed")]
     assert bool(of_base) is is_weaker
     strict = [weakening.change for weakening in find_weaker(old.record, new.record)]
-    assert any(change.startswith("the base is another one") for change in strict)
+    assert any(change.startswith("the base has changed") for change in strict)
 
 
 SWITCHED = """[budgets]
@@ -289,7 +289,7 @@ def test_an_undecided_budget_that_only_warns_is_no_regression(tmp_path: Path) ->
         quality = {"acc": facts.model_copy(update={"budgets": budgets, "verdict": Verdict.INCONCLUSIVE})}
         variants = [new.record.variants[0], undecided.model_copy(update={"quality": quality})]
         record = new.record.model_copy(update={"variants": variants})
-        changed = verdict_changes(old.record, record)
+        changed = find_verdict_changes(old.record, record)
         assert [(change.before, change.after) for change in changed] == [("PASS", "INCONCLUSIVE")]
         assert changed[0].regressed is is_regressed
 

@@ -232,10 +232,10 @@ def test_a_base_that_fell_weakens_the_gate_and_needs_a_reason(tmp_path: Path) ->
         files.mkdir()
         sides = [write_scores(files / f"{side}.csv", "acc", scores) for side in ("base", "int8")]
         records.append(judge_into(tmp_path / str(number) / "int8", [*sides, "--drop-points", 5]))
-    note = "The base is another one: its acc was 0.8 and is 0.6."
+    note = "The base has changed: its acc was 0.8 and is 0.6."
     assert note in compare(*records).notes
     assert [weakening.change for weakening in compare(*records).unaccepted] == [
-        "the base is another one: its acc was 0.8 and is 0.6"
+        "the base has changed: its acc was 0.8 and is 0.6"
     ]
     assert compare(*reversed(records)).weaker == []
     baselines = tmp_path / "baselines"
@@ -244,7 +244,7 @@ def test_a_base_that_fell_weakens_the_gate_and_needs_a_reason(tmp_path: Path) ->
         for record in records
     )
     accept(first, baselines, "v1", reason=None, at="2026-01-01")
-    with pytest.raises(DataError, match=r"the base is another one: its acc was 0\.8 and is 0\.6"):
+    with pytest.raises(DataError, match=r"the base has changed: its acc was 0\.8 and is 0\.6"):
         accept(second, baselines, "v2", reason=None, at="2026-01-02")
     accept(second, baselines, "v2", reason="a new base", at="2026-01-02")
     [accepted] = [entry for entry in baselines_in(baselines, first.record.suite.path) if entry.name == "v2"]
@@ -267,7 +267,7 @@ def test_only_a_worse_base_weakens_the_gate_of_a_slice(tmp_path: Path) -> None:
         records.append(judge_into(tmp_path / str(number) / "int8", [*sides, *options]))
     worse = {weakening.change.split(" was ")[0] for weakening in compare(*records).weaker}
     names = ("acc", "acc[lang=de]", "acc[lang=en]", "pooled")
-    assert worse == {f"the base is another one: its {name}" for name in names}
+    assert worse == {f"the base has changed: its {name}" for name in names}
     assert compare(*reversed(records)).weaker == []
 
 

@@ -231,7 +231,7 @@ def make_cascade_key(
         **list_common_inputs(rows, reads, packages, device),
     }
     pairs = zip(runtimes, artifacts, strict=True)
-    if reads and any(runtime.answers_by_processor(artifact.kind) for runtime, artifact in pairs):
+    if reads and any(runtime.answers_depend_on_processor(artifact.kind) for runtime, artifact in pairs):
         key["processor"] = describe_suite_processor(suite, device)
     return key
 
@@ -281,7 +281,7 @@ def make_step_key(
         key["functions"] = {name: code_digest(name.partition(":")[0]) for name in step.functions}
     if step.adds_rows:
         key["held_out"] = rows.digests(HELD_OUT)
-    if step.builds_by_processor:
+    if step.build_depends_on_processor:
         key["processor"] = describe_suite_processor(suite, device)
     return key
 
@@ -350,7 +350,7 @@ def make_answers_key(
             "runtime": _make_runtime_key(runtime),
             "code": [code_digest("slimgate.models.predict"), code_digest("slimgate.data.parts")],
             "processor": describe_suite_processor(suite, device)
-            if runtime.answers_by_processor(artifact.kind)
+            if runtime.answers_depend_on_processor(artifact.kind)
             else None,
             **list_common_inputs(rows, (split,), runtime.object.packages, device),
         }

@@ -25,21 +25,21 @@ class Plugin(Generic[T]):
 
     @property
     def teacher(self: SuiteStep) -> str | None:
-        """The model that a step learns from: "teacher", "self" or a variant; None if it learns from none."""
+        """The model that a step learns from: "teacher", "self" or a variant; None if there is none."""
         return str(self.object.learns_from(self.params)) if self.object.uses_teacher else None
 
-    def answers_by_processor(self: SuiteRuntime, kind: str) -> bool:
+    def answers_depend_on_processor(self: SuiteRuntime, kind: str) -> bool:
         """Whether this runtime's answers for an artifact of this kind depend on the processor."""
         return kind not in self.object.any_processor
 
     @property
-    def builds_by_processor(self: SuiteStep) -> bool:
+    def build_depends_on_processor(self: SuiteStep) -> bool:
         """Whether the step's result depends on the processor that it runs on."""
         return bool(self.object.by_processor(self.params))
 
     @property
     def teachers(self: SuiteStep) -> tuple[str, ...]:
-        """All models that a step learns from, `teacher` first."""
+        """All models that a step learns from; the first is `self.teacher`."""
         if self.teacher is None:
             return ()
         return (self.teacher, *self.object.also_learns_from(self.params))
@@ -52,12 +52,12 @@ class Plugin(Generic[T]):
     @property
     def needs(self: SuiteStep) -> tuple[str, ...]:
         """The splits in `reads` that must not be empty with these options."""
-        spared = self.object.does_without(self.params)
-        return tuple(split for split in self.reads if split not in spared)
+        may_be_empty = self.object.does_without(self.params)
+        return tuple(split for split in self.reads if split not in may_be_empty)
 
     @property
     def functions(self: SuiteStep) -> tuple[str, ...]:
-        """A user's own functions that a step calls, by dotted path."""
+        """The dotted paths of the user's own functions that a step calls."""
         return tuple(self.object.functions(self.params))
 
     @property

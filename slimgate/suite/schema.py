@@ -1,4 +1,4 @@
-"""Makes the JSON Schema of a suite file, for editors that complete and check TOML."""
+"""Makes the JSON Schema of a suite file. Editors complete and check TOML with it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # versions.
 SITE = "https://slimgate.github.io/slimgate/"
 SUITE_SCHEMA = "suite.schema.json"
-_ABOUT = ("title", "default", "description")
+# The words of JSON Schema that describe a value and do not restrict it.
+_DESCRIPTIVE = ("title", "default", "description")
 # The prefix of the names of definitions for [[tune.space]].
 _PREFIX = "tune_"
 _CHOICE, _RANGE = {"$ref": "#/$defs/ChoiceTable"}, {"$ref": "#/$defs/RangeTable"}
@@ -55,7 +56,7 @@ def make_suite_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of SuiteFile, with the options of slimgate's own tasks, sources and steps.
 
     The schema accepts any "package.module:object", because that is how users name their plug-ins. It requires
-    no table and no title, because they may be in a file that the suite extends. A run reports missing ones.
+    no table and no title, because they may be in a file that the suite extends. A run reports missing tables.
     """
     schema = SuiteFile.model_json_schema()
     schema = {"$schema": DIALECT, "$id": SITE + SUITE_SCHEMA} | schema | {"title": TITLE}
@@ -77,14 +78,8 @@ def make_suite_schema() -> dict[str, Any]:
     schema["properties"]["task"] |= _make_task_schema(definitions)
     schema["properties"]["budgets"] |= _make_budgets_schema(definitions)
     definitions["SpaceTable"]["properties"]["steps"]["items"] = make_tuned_step_schema(definitions)
-    for definition in (
-        schema,
-        schema["$defs"]["SuiteTable"],
-        schema["$defs"]["TeacherTable"],
-        schema["properties"]["task"],
-    ):
+    for definition in (schema, definitions["SuiteTable"], definitions["TeacherTable"]):
         definition.pop("required", None)
-    del schema["properties"]["task"]["properties"]["source"]["required"]
     for name in known_plugins("step"):
         text = (read_docstring(load("step", name)) or name).split("\n\n")[0]
         definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
@@ -105,56 +100,56 @@ def _make_task_schema(definitions: Json) -> dict[str, Any]:
     for task in known_plugins("task"):
         for key, option in load("task", task).Params.model_json_schema()["properties"].items():
             forms.setdefault(key, {})[task] = option
-    properties |= {key: _merge_forms(of_tasks) for key, of_tasks in forms.items()}
+    properties |= {key: _merge_forms(by_task) for key, by_task in forms.items()}
     properties["source"] |= {
-        "required": ["name"],
         "properties": {"name": {"type": "string", "examples": list(known_plugins("source"))}},
     }
-    return {"required": ["kind", "source"], "properties": properties}
+    return {"properties": properties}
 
 
-def _merge_forms(of_tasks: Mapping[str, Json]) -> dict[str, Any]:
-    """One schema for a key that tasks define in different forms; it shows the first task's default."""
-    first = next(iter(of_tasks.values()))
-    if len(of_tasks) == 1:
+def _merge_forms(by_task: Mapping[str, Json]) -> dict[str, Any]:
+    """Merges the schemas that tasks have for one key. The result has the default of the first task."""
+    first = next(iter(by_task.values()))
+    if len(by_task) == 1:
         return first
     forms, texts = [], dict[str, list[str]]()
-    for task, option in of_tasks.items():
+    for task, option in by_task.items():
         texts.setdefault(option.get("description", "no description"), []).append(task)
         for form in option.get("anyOf", [option]):
-            bare = {key: value for key, value in form.items() if key not in _ABOUT}
-            forms += [bare] if bare not in forms else []
-    about = {key: value for key, value in first.items() if key in _ABOUT}
+            restrictions = {key: value for key, value in form.items() if key not in _DESCRIPTIVE}
+            if restrictions not in forms:
+                forms.append(restrictions)
+    descriptive = {key: value for key, value in first.items() if key in _DESCRIPTIVE}
     if len(texts) > 1:
-        about["description"] = " ".join(f"{', '.join(tasks)}: {text}" for text, tasks in texts.items())
-    return about | (forms[0] if len(forms) == 1 else {"anyOf": forms})
+        descriptive["description"] = " ".join(f"{', '.join(tasks)}: {text}" for text, tasks in texts.items())
+    return descriptive | (forms[0] if len(forms) == 1 else {"anyOf": forms})
 
 
 _COLUMN_DESCRIPTION = (
     "a column of [task] slices, or label: [budgets.slices.COLUMN.VALUE] is the budget of one slice"
 )
 _FAMILY_DESCRIPTION = (
-    "judges the budgets on metrics of all gated variants together, so that the chance that any variant "
-    "over its budget passes is at most 5 %; default: each variant is judged alone"
+    "judges the budgets on metrics of all gated variants together: the chance that any variant over its "
+    "budget passes is then at most 5 %; default: each variant is judged alone"
 )
 
 
 def _make_budgets_schema(definitions: Json) -> dict[str, Any]:
     """The schema of [budgets]. In [budgets.variants.NAME] each limit may also be "off"."""
-    of_all = make_limits_schema(definitions)
+    common = make_limits_schema(definitions)
     file = BaselineTable.model_json_schema()["properties"]
-    of_all["properties"]["baseline"]["properties"] |= file
+    common["properties"]["baseline"]["properties"] |= file
     variants = {"type": "object", "additionalProperties": make_limits_schema(definitions, off=True)}
-    of_all["properties"]["variants"] = variants
-    of_teacher = _make_metrics_schema(
+    common["properties"]["variants"] = variants
+    teacher_budgets = _make_metrics_schema(
         known_metrics(), _add_model(definitions, "TeacherBudget", TeacherBudgetTable)
     )
-    of_teacher["properties"]["baseline"] = _make_metrics_schema(
+    teacher_budgets["properties"]["baseline"] = _make_metrics_schema(
         known_metrics(), {"$ref": "#/$defs/BaselineBudget"}
     )
-    of_all["properties"]["teacher"] = of_teacher
-    of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY_DESCRIPTION}
-    return of_all
+    common["properties"]["teacher"] = teacher_budgets
+    common["properties"]["family"] = {"const": HOLM, "description": _FAMILY_DESCRIPTION}
+    return common
 
 
 def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any]:
@@ -166,8 +161,8 @@ def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any
             definition = definitions[f"{name}OfVariant"]
             for key, limit in definition["properties"].items():
                 if key not in NOT_LIMITS:
-                    about = {word: limit.pop(word) for word in _ABOUT if word in limit}
-                    definition["properties"][key] = about | {
+                    descriptive = {word: limit.pop(word) for word in _DESCRIPTIVE if word in limit}
+                    definition["properties"][key] = descriptive | {
                         "anyOf": [*limit.get("anyOf", [limit]), {"const": OFF}]
                     }
         return reference
@@ -195,7 +190,7 @@ def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any
 
 
 def _make_metrics_schema(names: Iterable[str], table: dict[str, str]) -> dict[str, Any]:
-    """The schema of a table with one sub-table for each metric, a user's own metrics included."""
+    """The schema of a table with a sub-table for each metric, including the user's own metrics."""
     return {
         "type": "object",
         "properties": dict.fromkeys(names, table),

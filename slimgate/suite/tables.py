@@ -24,7 +24,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 def _require_table(example: str) -> BeforeValidator:
-    """Requires a table, and shows the example if something else was given, such as the name alone."""
+    """Requires a table. If the suite has something else, such as a name, the error shows the example."""
 
     def check(value: object) -> Any:
         if isinstance(value, dict):
@@ -49,8 +49,8 @@ class SuiteTable(Table):
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of the splits and of every step that draws random numbers."""
     seeds: tuple[Seed, ...] | None = None
-    """Seeds: every stochastic variant is built once with each seed. The first seed replaces `seed`, and its
-    build is the one to ship."""
+    """Seeds: every stochastic variant is built once with each seed. The first seed replaces `seed`. Ship the
+    build of the first seed."""
     opt_in: bool = False
     """true: the suite runs only if the command line names its file."""
     extends: str | tuple[str, ...] | None = None
@@ -59,7 +59,7 @@ class SuiteTable(Table):
     """Number of threads of every build and call, even if OMP_NUM_THREADS differs; default: OMP_NUM_THREADS,
     else the number of physical cores, but never more than the CPUs that the process may use."""
     reference: SuitePath | None = None
-    """A markdown file of published figures, which the report shows next to the measured ones."""
+    """A markdown file of published figures, which the report shows next to the measured figures."""
 
     @model_validator(mode="after")
     def _check_seeds(self) -> Self:
@@ -75,7 +75,7 @@ class SuiteTable(Table):
 
 
 class TaskTable(Table):
-    """[task]: what is common to all tasks; the other keys belong to the task's own Params."""
+    """[task]: the keys that all tasks have; each task adds the keys of its Params."""
 
     kind: str
     """Name of the task, which decides the other keys of this table; name your own task as
@@ -85,8 +85,8 @@ class TaskTable(Table):
     )
     """Where rows come from: { name = "files", train = "a.csv", gate = "b.csv" }, or { name = "hub", … }."""
     group: str | None = None
-    """Column of the group, such as a document or a user; rows with the same value stay in one split and are
-    judged as one unit."""
+    """Column with the group of each row, such as a document or a user; rows of one group stay in one split
+    and are judged as one unit."""
     slices: tuple[str, ...] = ()
     """Columns; the gate rows of each value are also judged separately. "length_bucket" stands for the rows'
     lengths."""
@@ -217,9 +217,10 @@ class VariantTable(Table):
         for key, value in data.items() if isinstance(data, dict) else ():
             is_option = key in cls.model_fields or not isinstance(value, dict)
             if not is_option and {"steps", "from", "model", "endpoint", "cascade"} & set(value):
-                message = 'unknown key {key}; a name with a dot is written in quotes, as in "v1.2" = {{ … }}'
                 raise PydanticCustomError(
-                    "dotted_name", message.replace("{{", "{").replace("}}", "}"), {"key": key}
+                    "dotted_name",
+                    'unknown key {key}; a name with a dot is written in quotes, as in "v1.2" = { … }',
+                    {"key": key},
                 )
         return data
 
@@ -272,9 +273,9 @@ class MeasureTable(Table):
     warmup: int = Field(default=10, ge=0)
     """Number of calls before timing starts."""
     rounds: int = Field(default=100, ge=1)
-    """Largest number of timed calls of a workload; a budget p95_ms_max allows ten times as many."""
+    """Largest number of timed calls of a workload; with a budget p95_ms_max, ten times as many."""
     max_seconds: float = Field(default=2.0, gt=0)
-    """Largest time in seconds for one workload of one model: timed calls and duel together."""
+    """Largest time in seconds for one workload of one model, for the timed calls and the duel together."""
     batch_size: int = Field(default=64, ge=1)
     """Largest number of rows in a batch of predictions; the rows of a batch have about the same length."""
     batch_tokens: int | None = Field(default=None, ge=1)
@@ -320,7 +321,7 @@ class WorkloadTable(Table):
 
 
 class ServiceLevelTable(Table):
-    """Limits of a good request: it counts for goodput if it meets every limit that is given."""
+    """Limits of a good request. A request counts for goodput if it meets every limit that the suite sets."""
 
     ttft_ms: float | None = Field(default=None, gt=0)
     """Largest time until the first token, in milliseconds."""
@@ -338,8 +339,10 @@ class ServiceLevelTable(Table):
 
 
 class LoadTable(Table):
-    """A load on a server: gate prompts sent by a number of users, or at a rate. A block is one turn of a
-    model."""
+    """A load on a server: a number of users sends gate prompts, or gate prompts arrive at a rate.
+
+    A block is one turn of a model.
+    """
 
     concurrency: int | None = Field(default=None, ge=1, le=1024)
     """Number of users; each user sends the next request when the previous request is answered."""

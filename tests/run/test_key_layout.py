@@ -74,7 +74,7 @@ class Plug:
     def environment(self, params: Options) -> dict[str, Any]:
         return {"lm-eval": f"{params.bits}.0"}
 
-    def answers_by_processor(self, kind: str) -> bool:
+    def answers_depend_on_processor(self, kind: str) -> bool:
         return kind == "int8"
 
 
@@ -115,7 +115,7 @@ def named(name: str, plug: Plug, **more: Any) -> Any:
         name=name,
         object=plug,
         params=Options(),
-        answers_by_processor=plug.answers_by_processor,
+        answers_depend_on_processor=plug.answers_depend_on_processor,
         **more,
     )
 
@@ -322,7 +322,7 @@ def step(**more: Any) -> Any:
         "row_files": (),
         "functions": (),
         "adds_rows": False,
-        "builds_by_processor": False,
+        "build_depends_on_processor": False,
     }
     return named("prune", Plug(), **{**planned, **more})
 
@@ -380,7 +380,7 @@ def test_a_step_with_rows_and_teachers() -> None:
         row_files=(Path("more/a.csv"), Path("more/b.csv")),
         functions=("mine.parts:make:it", "other:f"),
         adds_rows=True,
-        builds_by_processor=True,
+        build_depends_on_processor=True,
     )
     assert built(planned, "t1") == {
         **BUILT,

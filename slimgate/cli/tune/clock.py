@@ -1,4 +1,4 @@
-"""The time limit of a search, kept inside builds as well as between them."""
+"""The time limit of a search. It is checked between builds, and inside a build at each report of progress."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class OutOfTime(SlimgateError):
 
 @dataclass
 class Clock:
-    """Counts from its creation. now: seconds, such as time.monotonic."""
+    """The time limit and the time used since the clock was made. now: returns seconds, as time.monotonic."""
 
     seconds: float
     now: Callable[[], float] = time.monotonic
-    _began: float = field(init=False)
+    _start: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._began = self.now()
+        self._start = self.now()
 
     @property
     def seconds_used(self) -> float:
-        """Seconds since its creation."""
-        return self.now() - self._began
+        """Seconds since the clock was made."""
+        return self.now() - self._start
 
     @property
     def seconds_left(self) -> float:
@@ -40,15 +40,15 @@ class Clock:
     def check(self) -> None:
         """Raises OutOfTime if no time is left."""
         if not self.seconds_left:
-            raise OutOfTime(f"the {self.seconds / 60:g} minutes are used")
+            raise OutOfTime(f"the time limit of {self.seconds / 60:g} min is used up")
 
     def limit_watch(self, watch: Watch) -> Watch:
-        """A watch that also ends a step that reports progress, when the time is over."""
-        return _Limited(self, watch)
+        """A watch that raises OutOfTime if a step reports progress when no time is left."""
+        return _LimitedWatch(self, watch)
 
 
 @dataclass(frozen=True)
-class _Limited:
+class _LimitedWatch:
     clock: Clock
     watch: Watch
 
@@ -58,8 +58,8 @@ class _Limited:
     ) -> Iterator[Progress]:
         with self.watch.stage(activity, expected=expected, still=still, ends=ends) as progress:
 
-            def tell(activity: str, done: int, total: int) -> None:
+            def report(activity: str, done: int, total: int) -> None:
                 self.clock.check()
                 progress(activity, done, total)
 
-            yield tell
+            yield report

@@ -1,4 +1,4 @@
-"""Selects trials: those that no other trial beats in both strain and speed, and those to keep."""
+"""Selects trials: those that no other trial beats in drops and speed, and those to keep."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Chosen:
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     """The timed trials that no other trial beats, the fastest first.
 
-    A trial beats another if it has less strain and is not slower, or is faster with no more strain. Of equal
-    trials, the first counts.
+    A trial beats another if it uses less of its budget and is not slower, or is faster and uses no more of
+    its budget. Of equal trials, the first counts.
     """
     timed = [trial for trial in trials if trial.state is State.TIMED]
     front: list[Trial] = []
-    for candidate in sorted(timed, key=lambda trial: (-trial.speed, trial.strain, trial.number)):
-        if not front or candidate.strain < front[-1].strain:
+    for candidate in sorted(timed, key=lambda trial: (-trial.speed, trial.budget_use, trial.number)):
+        if not front or candidate.budget_use < front[-1].budget_use:
             front.append(candidate)
     return front
 
@@ -59,8 +59,10 @@ def holds_by_budget(chosen: Sequence[Chosen], *, tiers: int) -> list[bool]:
 
 
 def _nearest_trials(trials: Sequence[Trial], tier: int) -> list[Chosen]:
-    """The timed trial with the least strain; if none was timed, the measured trial with the least."""
+    """The timed trial that uses least of the budget; if no trial was timed, such a measured trial."""
     measured = [t for t in trials if t.figures is not None and t.state is not State.FAILED]
     timed = [t for t in measured if t.state is State.TIMED] or measured
-    nearest = sorted(timed, key=lambda t: (t.figures.strains[tier] if t.figures else 0.0, -t.speed, t.number))
+    nearest = sorted(
+        timed, key=lambda t: (t.figures.budget_uses[tier] if t.figures else 0.0, -t.speed, t.number)
+    )
     return [Chosen(trial, tier, False) for trial in nearest[:1]]

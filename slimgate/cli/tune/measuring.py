@@ -80,6 +80,7 @@ class Bench:
         teacher, outcomes = (self._run.outcomes(name) for name in (TEACHER, variant.name))
         teacher_bytes = int(self._run.build(TEACHER).artifact.manifest["bytes"])
         size = int(built.artifact.manifest["bytes"])
+        compression = teacher_bytes / size
         seed = self._run.suite.seed
         # each tier by itself, as the gate judges it: the budgets of a metric share a cap
         by_tier = [
@@ -92,11 +93,11 @@ class Bench:
         pairs = list(zip(self._tiers, by_tier, strict=True))
         return Measurements(
             drops=_join_tiers(by_tier),
-            strains=tuple(_strain(tier, drops, teacher_bytes / size) for tier, drops in pairs),
-            inside=tuple(_inside(tier, drops, teacher_bytes / size) for tier, drops in pairs),
+            budget_uses=tuple(_compute_budget_use(tier, drops, compression) for tier, drops in pairs),
+            inside=tuple(_is_inside(tier, drops, compression) for tier, drops in pairs),
             speedups={},
             bytes=size,
-            compression=teacher_bytes / size,
+            compression=compression,
             seconds=sum(float(step.manifest["seconds"]) for step in built.steps),
             from_store=built.from_store,
         )
@@ -153,7 +154,7 @@ def _join_tiers(by_tier: Sequence[Mapping[str, QualityJudgement]]) -> dict[str, 
     return joined
 
 
-def _strain(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> float:
+def _compute_budget_use(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> float:
     shares = [_share(drops[name], budget) for name, budgets in tier.quality.items() for budget in budgets]
     if tier.size is not None:
         shares.append(tier.size.compression_min / compression)
@@ -174,7 +175,7 @@ def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
     return bound / allowed if allowed > 0 else float("inf")
 
 
-def _inside(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> bool:
+def _is_inside(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> bool:
     """Whether the judge passes every budget of the tier."""
     verdicts = [budget.verdict for judged in drops.values() for budget in judged.budgets]
     small_enough = tier.size is None or compression >= tier.size.compression_min

@@ -74,9 +74,9 @@ class Proposer:
         if trial.state in (State.FAILED, State.IMPOSSIBLE):
             self._study.tell(question, state=self._failed)
             return
-        strain = min(trial.strain, _LARGEST)
-        question.set_constraint("outside", strain - 1)
-        self._study.tell(question, (strain, trial.speed))
+        budget_use = min(trial.budget_use, _LARGEST)
+        question.set_constraint("outside", budget_use - 1)
+        self._study.tell(question, (budget_use, trial.speed))
 
     def _ask(self, question: optuna.Trial) -> Drawn:
         name = question.suggest_categorical("space", list(self._spaces))

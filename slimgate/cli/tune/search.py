@@ -80,8 +80,8 @@ def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) ->
     figures: Measurements | None = None
     try:
         figures = bench.judge(variant)
-        if min(figures.strains) > 1:
-            return _trial(number, drawn, State.BEYOND, "its drop's bound lies beyond every budget", figures)
+        if min(figures.budget_uses) > 1:
+            return _trial(number, drawn, State.BEYOND, "it is beyond every budget on selection", figures)
         return _trial(number, drawn, State.TIMED, None, bench.time(variant, figures))
     except OutOfTime:
         raise

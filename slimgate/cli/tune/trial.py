@@ -1,4 +1,4 @@
-"""A search's facts about one step list: how it was made, what it lost on selection, how fast it is."""
+"""One tried step list of a search: its steps, its drops on the selection rows, and its speed-ups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slimgate.suite.tune_space import Space
 
 
 class State(StrEnum):
-    """How far a trial came. beyond: it misses a budget of each `budget` table."""
+    """The last stage of a trial, or how it failed. beyond: it exceeds a budget of each `[tune] budget`."""
 
     TIMED = "timed"
     BEYOND = "beyond"
@@ -25,14 +25,15 @@ class State(StrEnum):
 class Measurements:
     """The measurements of a built variant.
 
-    drops: by metric, teacher and variant on the same selection rows. strains: by tier, the largest share of
-    a budget that the upper bound of a drop uses up, 1 if it equals the budget; inside: by tier, whether
-    the judge says PASS. speedups: by workload, empty if it was not timed. bytes: of the artifact;
-    compression: teacher / variant. seconds: the time that its own steps took to build.
+    drops: by metric, teacher and variant on the same selection rows. budget_uses, inside: for each `[tune]
+    budget` table (a tier), how much of its budgets the variant uses, and whether it passes. The use is the
+    upper bound of the drop / the allowed drop, the largest over the budgets. speedups: by workload, empty if
+    the variant was not timed. bytes: of the artifact; compression: teacher bytes / variant bytes. seconds:
+    how long the variant's own steps took.
     """
 
     drops: Mapping[str, QualityJudgement]
-    strains: tuple[float, ...]
+    budget_uses: tuple[float, ...]
     inside: tuple[bool, ...]
     speedups: Mapping[str, Speedup]
     bytes: int
@@ -43,7 +44,7 @@ class Measurements:
 
 @dataclass(frozen=True)
 class Trial:
-    """One step list that was tried. steps: in the form of a suite's variant."""
+    """One tried step list. steps: as [variants] of a suite has them."""
 
     number: int
     space: Space
@@ -57,9 +58,9 @@ class Trial:
         return f"trial-{self.number}"
 
     @property
-    def strain(self) -> float:
-        """Its strain for the budget that it fits best; infinite if nothing was measured."""
-        return min(self.figures.strains) if self.figures else float("inf")
+    def budget_use(self) -> float:
+        """The use of the budget that it fits best; infinite if nothing was measured."""
+        return min(self.figures.budget_uses) if self.figures else float("inf")
 
     @property
     def speed(self) -> float:

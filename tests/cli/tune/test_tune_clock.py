@@ -24,6 +24,6 @@ def test_a_step_that_tells_how_far_it_is_ends_with_the_time() -> None:
     with clock.limit_watch(Messages()).stage("x · step 1 of 1: fine_tune") as progress:
         progress("train", 1, 9)
         progress("train", 2, 9)
-        with pytest.raises(OutOfTime, match="the 1 minutes are used"):
+        with pytest.raises(OutOfTime, match="the time limit of 1 min is used up"):
             progress("train", 3, 9)
     assert reports == [("train", 1, 9), ("train", 2, 9)]

@@ -142,7 +142,7 @@ def test_the_time_limit_ends_a_search_that_then_writes_nothing(tuned: Tune, suit
     out = suite.with_name("late.toml")
     code, printed, _ = tuned("--out", out, "--max-minutes", 1e-9)
     assert code == 1
-    assert "the 1e-09 minutes are used" in printed
+    assert "the time limit of 1e-09 min is used up" in printed
     assert "nothing was written" in printed
     assert not out.exists()
 

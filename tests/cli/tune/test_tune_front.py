@@ -13,15 +13,15 @@ from slimgate.suite.tune_space import Space
 SPACE = Space(0, "s", "teacher", (), None)
 
 
-def trial(number: int, speed: float, *strains: float, state: State = State.TIMED) -> Trial:
-    """A trial whose slower workload has that lower bound; inside a budget where its strain is under 1."""
+def trial(number: int, speed: float, *budget_uses: float, state: State = State.TIMED) -> Trial:
+    """A trial whose slower workload has that lower bound; inside a budget if it uses less than 1 of it."""
     timed = {
         load: Speedup(s, (s, s), s, noise_floor=0.0, rounds=12)
         for load, s in (("a", speed), ("b", 2 * speed))
     }
-    inside = tuple(strain < 1 for strain in strains)
+    inside = tuple(budget_use < 1 for budget_use in budget_uses)
     measurements = Measurements(
-        {}, strains, inside, timed if state is State.TIMED else {}, 1, 1.0, 0.0, False
+        {}, budget_uses, inside, timed if state is State.TIMED else {}, 1, 1.0, 0.0, False
     )
     return Trial(number, SPACE, (), state, None, None if state is State.FAILED else measurements)
 
@@ -37,14 +37,14 @@ def test_the_front_is_what_no_other_beats() -> None:
     def beaten(candidate: Trial) -> bool:
         return any(
             other.speed >= candidate.speed
-            and other.strain <= candidate.strain
-            and (other.speed, other.strain) != (candidate.speed, candidate.strain)
+            and other.budget_use <= candidate.budget_use
+            and (other.speed, other.budget_use) != (candidate.speed, candidate.budget_use)
             for other in trials
         )
 
-    free = {(candidate.speed, candidate.strain) for candidate in trials if not beaten(candidate)}
+    free = {(candidate.speed, candidate.budget_use) for candidate in trials if not beaten(candidate)}
     front = pareto_front(trials)
-    assert {(candidate.speed, candidate.strain) for candidate in front} == free
+    assert {(candidate.speed, candidate.budget_use) for candidate in front} == free
     assert len(front) == len(free)  # of equal ones the first
     assert front == sorted(front, key=lambda candidate: -candidate.speed)
 

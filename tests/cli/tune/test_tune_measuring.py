@@ -84,7 +84,7 @@ def test_each_tier_is_judged_by_its_own_cap() -> None:
     bench._run = SimpleNamespace(build=lambda _: built, outcomes=by_name.__getitem__, suite=suite)
     figures = bench.judge(SimpleNamespace(name="trial-1"))
     assert figures.inside == (True, True, False)
-    assert [strain < 1 for strain in figures.strains] == [True, True, False]
+    assert [budget_use < 1 for budget_use in figures.budget_uses] == [True, True, False]
     verdicts = [(budget.limit, budget.capped.cap) for budget in figures.drops["mae"].budgets]
     assert verdicts == [(0.1, 2.0), (0.3, 4.0), (0.001, 2.0)]
     assert figures.drops["mae"].verdict is Verdict.INCONCLUSIVE

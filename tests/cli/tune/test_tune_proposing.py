@@ -35,9 +35,9 @@ LARGE = Space(
 )
 
 
-def trial(number: int, drawn: Drawn, strain: float, speed: float) -> Trial:
+def trial(number: int, drawn: Drawn, budget_use: float, speed: float) -> Trial:
     speedup = Speedup(speed, (speed, speed), speed, noise_floor=0.0, rounds=12)
-    measurements = Measurements({}, (strain,), (strain < 1,), {"b1": speedup}, 1, 1.0, 0.0, False)
+    measurements = Measurements({}, (budget_use,), (budget_use < 1,), {"b1": speedup}, 1, 1.0, 0.0, False)
     return Trial(number, drawn.space, (), State.TIMED, None, measurements)
 
 
@@ -70,7 +70,7 @@ def test_a_seed_gives_the_same_proposals() -> None:
 def test_the_search_stays_away_from_what_is_outside_the_budget() -> None:
     def measured(number: int, drawn: Drawn) -> Trial:
         rank = drawn.picks["rank"]  # the lower, the faster; below 300 the drop leaves the budget
-        return trial(number, drawn, strain=2 - rank / 300, speed=900 / rank)
+        return trial(number, drawn, budget_use=2 - rank / 300, speed=900 / rank)
 
     ranks = [drawn.picks["rank"] for drawn in proposals(LARGE, 60, 0, measured)]
     assert sum(rank < 300 for rank in ranks[-30:]) < 30 / 3 / 2  # by chance it were a third

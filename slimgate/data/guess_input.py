@@ -1,11 +1,11 @@
-"""The rows for which `slimgate init` writes a suite, in the form that a task's `guess` gets.
+"""What a task's `guess` gets: the rows for which `slimgate init` writes a suite.
 
     def guess(self, data):
         texts = data.texts()
         return ({"text": texts, "score": "stars"}, "stars") if "stars" in data.columns else None
 
-This module has the types and the usual names of label columns. slimgate/cli/init/look.py guesses what each
-column holds.
+This module has the types and the usual names of label columns. slimgate/cli/init/columns.py guesses the
+role of each column.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Column:
     """A column of the rows.
 
     kind: "number" also for strings that are all numbers, as in a csv; "flag" for true and false.
-    distinct: how many different values there are, without empty ones. missing: how many values are null or
+    distinct: how many different values there are, without empty values. missing: how many values are null or
     empty. mean_words: the mean number of words of a value. whole_numbers: whether all numbers are whole.
     """
 
@@ -42,14 +42,14 @@ class Column:
     whole_numbers: bool = False
 
     @property
-    def repeats(self) -> bool:
+    def has_few_values(self) -> bool:
         """Whether the column has few values for many rows, as labels do."""
         return 2 <= self.distinct <= min(1000, self.rows // 2)
 
 
 @dataclass(frozen=True)
 class UserColumns:
-    """The task and columns that the user stated; the rest is guessed. names: the names of numbered labels."""
+    """The task and the columns that the user stated. names: a name for each label, if labels are numbers."""
 
     task: str | None = None
     text: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class UserColumns:
 
 
 class ExaminedRows(Protocol):
-    """The rows, what the user stated about them, and guesses about each column, which may be wrong."""
+    """The rows, what the user stated about them, and a guess about each column, which may be wrong."""
 
     @property
     def table(self) -> pa.Table:
@@ -85,13 +85,13 @@ class ExaminedRows(Protocol):
         """One or two columns of text, none of them in `used`. Raises DataError if there is none."""
 
     def label(self) -> str | None:
-        """The column of classes: the stated one, else by its name, else by its values; None if there is none.
+        """The column of classes: the stated one, else found by name, else by values; None if there is none.
 
         Raises DataError if its values are lists or objects.
         """
 
     def score(self) -> str | None:
-        """The column of a measured number; None if there is none, or if a column is named like classes.
+        """A column of measured numbers; None if there is none, or if a column has a usual name of classes.
 
-        If the user stated a task: the stated column, or also one of whole numbers, such as stars.
+        If the user stated a task, it is the stated column, or a column of numbers, also of whole ones.
         """

@@ -74,7 +74,7 @@ class TextClassification(TextTask[C]):
             `text` and `label`, and the reason; None if no column looks like a label.
 
         Raises:
-            DataError: if no column is text, if the label column has no plain values, or if the first row was
+            DataError: if no column is text, if the label column has lists or objects, or if the first row was
                 read as the header.
         """
         label = data.label()

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate.cli.init import proposing
+from slimgate.cli.init.columns import join_texts
 from slimgate.cli.init.data import DataFiles, concat_parts
 from slimgate.cli.init.guessing import Guess, params_of
-from slimgate.cli.init.look import texts_of
 from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count_tokens
 from slimgate.data.labels import label_map
 from slimgate.data.parts import collapse_texts
@@ -177,7 +177,7 @@ class Draft:
         """How many rows of pairs share a text with another row."""
         if len(self.guess.texts) < 2:
             return 0
-        columns = [texts_of(self.table, (name,)) for name in self.guess.texts]
+        columns = [join_texts(self.table, (name,)) for name in self.guess.texts]
         rows = list(zip(*columns, strict=True))
         seen = Counter(text for row in rows for text in set(row))
         return sum(any(seen[text] > 1 for text in row) for row in rows)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from slimgate.cli.init.look import Look, group_among
+from slimgate.cli.init.columns import ExaminedTable, guess_group
 from slimgate.data.guess_input import UserColumns
 from slimgate.errors import DataError, format_suggestion
 from slimgate.plugins.loading import known_plugins, load, suggest_task
@@ -42,20 +42,22 @@ def guess(table: pa.Table, stated: UserColumns, *, causal: bool, encoder_decoder
 
     Raises DataError if no task fits.
     """
-    look = Look(table, stated, causal, encoder_decoder)
+    examined = ExaminedTable(table, stated, causal, encoder_decoder)
     for name in (*stated.text, *filter(None, (stated.label, stated.group))):
-        if name not in look.columns:
-            raise DataError(f'the rows have no column "{name}"{format_suggestion(name, look.columns)}')
+        if name not in examined.columns:
+            raise DataError(f'the rows have no column "{name}"{format_suggestion(name, examined.columns)}')
     if stated.label is not None and stated.label in stated.text:
         raise DataError(f'column "{stated.label}" is named by --text and by --label, expected two columns')
-    guess_made = _guess_named_task(look, stated.task) if stated.task else _first(look, _tasks())
+    guess_made = (
+        _guess_named_task(examined, stated.task) if stated.task else _guess_first_task(examined, _tasks())
+    )
     if guess_made is None:
-        raise _nothing_fits(look)
+        raise _nothing_fits(examined)
     if stated.group in guess_made.columns:
         raise DataError(f"--group {stated.group}: the task already reads this column; name another column")
-    group = stated.group or group_among(look.columns, guess_made.columns)
+    group = stated.group or guess_group(examined.columns, guess_made.columns)
     used = {*guess_made.columns, group}
-    left = tuple(name for name in look.columns if name not in used)
+    left = tuple(name for name in examined.columns if name not in used)
     return replace(guess_made, group=group, left=left)
 
 
@@ -66,33 +68,38 @@ def _tasks() -> dict[str, Task[Any]]:
     return dict(sorted(guessing.items(), key=lambda item: item[1].guess_rank))
 
 
-def _guess_named_task(look: Look, name: str) -> Guess | None:
+def _guess_named_task(examined: ExaminedTable, name: str) -> Guess | None:
     """The guess of the task that the user named. Raises DataError if the rows look like another's."""
     tasks = _tasks()
     if ":" in name:
         tasks[name] = load("task", name)
     if name not in tasks:
         raise DataError(f'--task "{name}": init knows no such task{suggest_task(name)}')
-    if guess_made := _guess_task(look, name, tasks[name]):
+    if guess_made := _guess_task(examined, name, tasks[name]):
         return guess_made
-    label = look.stated.label
-    other = _first(replace(look, stated=replace(look.stated, task=None)), tasks) if label else None
+    label = examined.stated.label
+    other = (
+        _guess_first_task(replace(examined, stated=replace(examined.stated, task=None)), tasks)
+        if label
+        else None
+    )
     if other is not None:
         raise DataError(
             f"--task {name}: the columns look like {other.kind} ({other.why}); name the columns with "
-            f"--text and --label; the columns are {', '.join(look.columns)}"
+            f"--text and --label; the columns are {', '.join(examined.columns)}"
         )
     return None
 
 
-def _first(look: Look, tasks: dict[str, Task[Any]]) -> Guess | None:
+def _guess_first_task(examined: ExaminedTable, tasks: dict[str, Task[Any]]) -> Guess | None:
     return next(
-        (guess_made for name, task in tasks.items() if (guess_made := _guess_task(look, name, task))), None
+        (guess_made for name, task in tasks.items() if (guess_made := _guess_task(examined, name, task))),
+        None,
     )
 
 
-def _guess_task(look: Look, name: str, task: Task[Any]) -> Guess | None:
-    if (guessed := task.guess(look)) is None:
+def _guess_task(examined: ExaminedTable, name: str, task: Task[Any]) -> Guess | None:
+    if (guessed := task.guess(examined)) is None:
         return None
     params = params_of(name, task, guessed[0])
     return Guess(name, guessed[0], guessed[1], task.text_columns(params), frozenset(task.columns(params)))
@@ -112,9 +119,9 @@ def params_of(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
         raise DataError(f"a task {name} cannot use these columns: {problems}") from None
 
 
-def _nothing_fits(look: Look) -> DataError:
-    look.texts()  # raises if there is no text
-    task, columns = look.stated.task or "task", ", ".join(look.columns)
+def _nothing_fits(examined: ExaminedTable) -> DataError:
+    examined.texts()  # raises if there is no text
+    task, columns = examined.stated.task or "task", ", ".join(examined.columns)
     return DataError(
         f"no column looks like the label of a {task}: the columns are {columns}. Name the label column "
         "with --label, or give one file for each label with --by-label NAME=FILE (text alone is for a "

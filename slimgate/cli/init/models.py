@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from slimgate._system.json_text import read_json
-from slimgate.cli.init.look import texts_of
+from slimgate.cli.init.columns import join_texts
 from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.models.config import longest_text, model_labels
@@ -175,7 +175,7 @@ def count_tokens(
     """Counts the tokens of some rows with the model's tokenizer; estimates them without a tokenizer.json."""
     # spread over the file, because files may be sorted
     positions = np.linspace(0, table.num_rows - 1, min(rows, table.num_rows)).astype(int)
-    texts = texts_of(table.take(positions), columns)
+    texts = join_texts(table.take(positions), columns)
     tokenizer = None if model.fresh else _read_tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:
         return TokenCounts(

@@ -39,7 +39,7 @@ def guess_generation(sample: ExaminedRows) -> tuple[Json, str] | None:
     if not sample.causal or prompt is None or reference is None or has_other_text:
         return None
     column = sample.columns[reference]
-    if prompt.lower() not in SURE_PROMPTS and column.repeats and column.distinct <= _MOST_CLASSES:
+    if prompt.lower() not in SURE_PROMPTS and column.has_few_values and column.distinct <= _MOST_CLASSES:
         return None  # the column is more likely to hold classes than answers
     return _generation(sample, prompt, reference)
 

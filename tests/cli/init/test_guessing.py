@@ -76,6 +76,15 @@ def test_the_columns_tell_the_task(rows: dict[str, list[Any]], kind: str, option
     assert (guessed.kind, dict(guessed.options)) == (kind, options)
 
 
+def test_views_of_strings_are_text() -> None:
+    rows = {
+        "text": pa.array(TEXT, pa.string_view()),
+        "label": pa.array(["a", "b"] * (N // 2), pa.string_view()),
+    }
+    guessed = guess(pa.table(rows), UserColumns(), causal=False)
+    assert (guessed.kind, guessed.options) == ("text_classification", {"text": ("text",), "label": "label"})
+
+
 def test_text_alone_is_for_a_language_model_only() -> None:
     rows = pa.table({"text": TEXT})
     assert guess(rows, UserColumns(), causal=True).kind == "causal_lm"

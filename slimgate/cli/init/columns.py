@@ -1,4 +1,4 @@
-"""Finds the roles of a table's columns (texts, label, score, group) by the options, by names, by values."""
+"""Guesses the role of each column of a table (text, label, score, group) from options, names and values."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ Columns = Mapping[str, Column]
 
 
 @dataclass(frozen=True)
-class Look:
-    """A table, the columns that the user stated, and guesses about all: the ExaminedRows of `Task.guess`.
+class ExaminedTable:
+    """A table, the columns that the user stated, and guesses about the others. `Task.guess` gets it.
 
-    causal: whether the model is a language model. encoder_decoder: whether it reads a text and writes one.
+    It implements ExaminedRows. causal: whether the model is a language model. encoder_decoder: whether the
+    model reads a text and writes one.
     """
 
     table: pa.Table
@@ -39,45 +40,45 @@ class Look:
     @cached_property
     def columns(self) -> Columns:
         """Every column by name, except `id`, which numbers rows."""
-        return look_at(self.table)
+        return describe_columns(self.table)
 
     def texts(self, used: Iterable[str] = ()) -> tuple[str, ...]:
-        """One column of text or two. Raises DataError if there is none."""
-        return texts_among(self.columns, self.stated, used)
+        """One or two columns of text. Raises DataError if there is none."""
+        return guess_texts(self.columns, self.stated, used)
 
     def label(self) -> str | None:
-        """The column of classes. Raises DataError if its values are not plain."""
-        column = label_among(self.columns, self.stated)
+        """The column of classes. Raises DataError if its values are lists or objects."""
+        column = guess_label(self.columns, self.stated)
         if column is not None and self.columns[column].kind in ("list", "other"):
-            raise DataError(f'column "{column}" has no plain values, expected a class in every row')
+            raise DataError(f'column "{column}" has lists or objects, expected a class in every row')
         return column
 
     def score(self) -> str | None:
         """The column of numbers. Whole numbers, such as stars, are classes unless the user names a task."""
         if self.stated.task is None:
-            return score_among(self.columns, self.stated)
+            return guess_score(self.columns, self.stated)
         numbers = [name for name, column in self.columns.items() if column.kind == "number"]
         return (
-            self.stated.label or score_among(self.columns, self.stated) or (numbers[-1] if numbers else None)
+            self.stated.label or guess_score(self.columns, self.stated) or (numbers[-1] if numbers else None)
         )
 
 
-def look_at(table: pa.Table) -> dict[str, Column]:
+def describe_columns(table: pa.Table) -> dict[str, Column]:
     """Every column by name, except `id`, which numbers rows."""
-    return {name: _column(name, table[name]) for name in table.column_names if name != "id"}
+    return {name: _describe_column(name, table[name]) for name in table.column_names if name != "id"}
 
 
-def texts_of(table: pa.Table, names: tuple[str, ...]) -> list[str]:
-    """The texts of each row, joined."""
-    columns = [[_text(value) for value in table[name].to_pylist()] for name in names]
+def join_texts(table: pa.Table, names: tuple[str, ...]) -> list[str]:
+    """The texts of each row, joined by a space."""
+    columns = [[_to_text(value) for value in table[name].to_pylist()] for name in names]
     return [" ".join(row) for row in zip(*columns, strict=True)]
 
 
-def _text(value: object) -> str:
+def _to_text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
 
 
-def _column(name: str, column: pa.ChunkedArray) -> Column:
+def _describe_column(name: str, column: pa.ChunkedArray) -> Column:
     values = column.to_pylist()
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         return Column(name, len(values), "list", 0, sum(value is None for value in values), 0.0)
@@ -85,7 +86,7 @@ def _column(name: str, column: pa.ChunkedArray) -> Column:
         return Column(name, len(values), "other", 0, 0, 0.0)
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = set(texts)
-    numbers = [_number(text) for text in distinct]
+    numbers = [_to_number(text) for text in distinct]
     kind: Kind = "text"
     if pa.types.is_boolean(column.type):
         kind = "flag"
@@ -98,11 +99,14 @@ def _column(name: str, column: pa.ChunkedArray) -> Column:
 
 def _is_readable(kind: pa.DataType) -> bool:
     types = pa.types
-    tests = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    tests = (
+        *(types.is_string, types.is_large_string, types.is_string_view),
+        *(types.is_integer, types.is_floating, types.is_boolean),
+    )
     return any(test(kind) for test in tests)
 
 
-def _number(text: str) -> float | None:
+def _to_number(text: str) -> float | None:
     try:
         number = float(text)
     except ValueError:
@@ -110,24 +114,32 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def texts_among(columns: Columns, stated: UserColumns, used: Iterable[str]) -> tuple[str, ...]:
-    """One or two columns of text: those that the user stated, else a pair of usual names, else by the values.
+def guess_texts(columns: Columns, stated: UserColumns, used: Iterable[str]) -> tuple[str, ...]:
+    """One or two columns of text: the stated ones, else a pair with usual names, else chosen by their values.
 
-    used: columns that have another role. Raises DataError if there is none.
+    used: columns that have another role. Raises DataError if there is no column of text.
     """
     if stated.text:
         return stated.text
-    unused = {n: c for n, c in columns.items() if n not in used and c.kind == "text"}
-    free = {n: c for n, c in unused.items() if n.lower() not in GROUPS or c.mean_words >= 3}
+    unused = {name: column for name, column in columns.items() if name not in used and column.kind == "text"}
+    free = {
+        name: column
+        for name, column in unused.items()
+        if name.lower() not in GROUPS or column.mean_words >= 3
+    }
     for pair in PAIRS:
         if set(pair) <= set(free):
             return pair
-    candidates = [n for n, c in free.items() if c.mean_words >= 3 and c.distinct * 20 >= c.rows]
+    candidates = [
+        name
+        for name, column in free.items()
+        if column.mean_words >= 3 and column.distinct * 20 >= column.rows
+    ]
     if len(candidates) > 2:
-        longest = max(candidates, key=lambda n: free[n].mean_words)
-        candidates = [next((n for n in TEXTS if n in candidates), longest)]
+        longest = max(candidates, key=lambda name: free[name].mean_words)
+        candidates = [next((name for name in TEXTS if name in candidates), longest)]
     if not candidates and free:
-        candidates = [max(free, key=lambda n: free[n].mean_words)]
+        candidates = [max(free, key=lambda name: free[name].mean_words)]
     if not candidates:
         raise DataError(
             f"no column contains text; the columns are {', '.join(columns)}; name the text column with --text"
@@ -135,8 +147,8 @@ def texts_among(columns: Columns, stated: UserColumns, used: Iterable[str]) -> t
     return tuple(candidates)
 
 
-def measurement_columns(columns: Columns) -> list[str]:
-    """Columns of numbers that measure something: more than ten different numbers, not all of them whole."""
+def list_measurements(columns: Columns) -> list[str]:
+    """The columns of measured numbers: more than ten different numbers, some of which are not whole."""
     return [
         name
         for name, column in columns.items()
@@ -147,46 +159,52 @@ def measurement_columns(columns: Columns) -> list[str]:
     ]
 
 
-def label_among(columns: Columns, stated: UserColumns) -> str | None:
-    """The column of classes: the stated column, else by its name, else the last with few short values.
+def guess_label(columns: Columns, stated: UserColumns) -> str | None:
+    """The column of classes: the stated one, else one with a usual name, else the last with few short values.
 
-    None if there is none. Raises DataError if a column is called "label" and all its values are equal.
+    None if there is none. Raises DataError if a column is named "label" and all its values are equal.
     """
     if stated.label is not None:
         return stated.label
-    not_classes = {*stated.text, *measurement_columns(columns)}
-    free = {n: c for n, c in columns.items() if n not in not_classes and c.repeats and c.kind != "list"}
+    not_classes = {*stated.text, *list_measurements(columns)}
+    free = {
+        name: column
+        for name, column in columns.items()
+        if name not in not_classes and column.has_few_values and column.kind != "list"
+    }
     by_lower_name = {name.lower(): name for name in free}
     for name in LABELS:
         if name in by_lower_name:
             return by_lower_name[name]
-    constant = next((n for n, c in columns.items() if n.lower() == "label" and c.distinct == 1), None)
+    constant = next(
+        (name for name, column in columns.items() if name.lower() == "label" and column.distinct == 1), None
+    )
     if constant is not None and constant not in stated.text:
         raise DataError(
             f'column "{constant}" has the same value in all rows; name the label column with --label'
         )
     with_few_values = [
-        n
-        for n, c in free.items()
-        if n.lower() not in GROUPS and c.mean_words <= 3 and c.distinct * 5 <= c.rows
+        name
+        for name, column in free.items()
+        if name.lower() not in GROUPS and column.mean_words <= 3 and column.distinct * 5 <= column.rows
     ]
     return with_few_values[-1] if with_few_values else None  # the label is usually the last column
 
 
-def score_among(columns: Columns, stated: UserColumns) -> str | None:
-    """The column of a measured number, unless a column has a usual name of classes."""
-    measurements = measurement_columns(columns)
+def guess_score(columns: Columns, stated: UserColumns) -> str | None:
+    """A column of measured numbers; None if another column has a usual name of classes."""
+    measurements = list_measurements(columns)
     if stated.label is not None:
         return stated.label if stated.label in measurements else None
-    label = label_among(columns, stated)
+    label = guess_label(columns, stated)
     if not measurements or (label is not None and label.lower() in LABELS):
         return None
     named = next((name for name in measurements if name.lower() in SCORES), None)
     return named or (measurements[-1] if label is None else None)
 
 
-def group_among(columns: Columns, used: Iterable[str]) -> str | None:
-    """A column of documents, users or files, some of which have several rows; None if there is none."""
+def guess_group(columns: Columns, used: Iterable[str]) -> str | None:
+    """A column of documents, users or files, if some of them have several rows; None if there is none."""
     for name, column in columns.items():
         fits = name.lower() in GROUPS and name not in used and not column.missing
         if fits and 10 <= column.distinct < column.rows:

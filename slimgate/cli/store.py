@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slimgate.cli.options import add_store, store_root
 
 if TYPE_CHECKING:
-    from slimgate.store.prune import Stored
+    from slimgate.store.prune import StoredEntry
 
 DESCRIPTION = """\
 ls prints one line per entry with kind, key, origin, size and last use. verify reads every file and names
@@ -86,13 +86,13 @@ def _say(text: str) -> None:
     sys.stdout.write("".join(f"{visible(line)}\n" for line in text.splitlines()))
 
 
-def _ls(entries: Sequence[Stored]) -> int:
+def _ls(entries: Sequence[StoredEntry]) -> int:
     _say(_table(entries))
     _say(_count(entries))
     return 0
 
 
-def _table(entries: Sequence[Stored]) -> str:
+def _table(entries: Sequence[StoredEntry]) -> str:
     from tabulate import tabulate
 
     from slimgate._system.number_text import megabytes
@@ -109,7 +109,7 @@ def _table(entries: Sequence[Stored]) -> str:
             entry.key,
             describe_entry(entry, descriptions),
             f"{megabytes(entry.bytes)} MB",
-            datetime.fromtimestamp(entry.used, UTC).isoformat(" ", "minutes").removesuffix("+00:00"),
+            datetime.fromtimestamp(entry.last_use, UTC).isoformat(" ", "minutes").removesuffix("+00:00"),
         )
         for entry in entries
     ]
@@ -121,14 +121,14 @@ def _table(entries: Sequence[Stored]) -> str:
     )
 
 
-def _count(entries: Sequence[Stored]) -> str:
+def _count(entries: Sequence[StoredEntry]) -> str:
     from slimgate._system.number_text import megabytes
 
     noun = "entry" if len(entries) == 1 else "entries"
     return f"{len(entries)} {noun}, {megabytes(sum(entry.bytes for entry in entries))} MB"
 
 
-def _verify(entries: Sequence[Stored]) -> int:
+def _verify(entries: Sequence[StoredEntry]) -> int:
     from slimgate.store.prune import find_damaged
     from slimgate.store.store import DAMAGED
 
@@ -142,7 +142,7 @@ def _verify(entries: Sequence[Stored]) -> int:
     return int(damaged > 0)
 
 
-def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -> int:
+def _prune(root: Path, entries: Sequence[StoredEntry], options: argparse.Namespace) -> int:
     from slimgate.record.store_use import find_referred, read_baselines
     from slimgate.store.prune import Limits, parse_size, prune
     from slimgate.store.store import Store

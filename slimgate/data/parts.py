@@ -24,7 +24,7 @@ from slimgate.data.arrow import (
     keys_of,
     values_of,
 )
-from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, without_order
+from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, sort_texts
 from slimgate.errors import DataError, format_suggestion
 from slimgate.plugins.rows import DRAWN, UNLABELLED
 
@@ -209,7 +209,7 @@ def _text_keys(part: str, table: pa.Table, names: Sequence[str]) -> tuple[Keys, 
     The texts of a pair make one key together.
     """
     exact, compared = zip(*(_text(part, table, name) for name in names), strict=True)
-    return np.hstack(exact), without_order(list(compared))
+    return np.hstack(exact), sort_texts(list(compared))
 
 
 def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:

@@ -1,8 +1,8 @@
 """Decides which texts count as the same: texts that differ only in case, punctuation or Unicode form.
 
 Unicode forms are those that NFKC unifies, and characters without width. For a pair, the order of its texts
-does not count either. A row of train that the gate has in other case is a leak, and two such rows of the gate
-are only one.
+does not count either. A train row that is the same as a gate row is a leak. Two gate rows that are the same
+count as one row.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 from slimgate.data.arrow import Ints, Keys
 
-# str.split() treats it as white space, so no text whose white space is collapsed can hold it.
+# str.split() treats it as white space, so it does not occur in a text whose white space is collapsed.
 BETWEEN_TEXTS = "\x1f"
 
 
 @dataclass(frozen=True)
 class HeldOutTexts:
-    """Normalized texts of rows that no step may train on. A call tells which of its texts are among them."""
+    """Normalized texts of rows that no step may train on. A call returns which of its texts are held out."""
 
     texts: frozenset[str]
 
@@ -30,23 +30,23 @@ class HeldOutTexts:
 
 
 def normalize_row(row: str) -> str:
-    """The text of a row, or its texts joined by BETWEEN_TEXTS, equal for all rows that count as the same."""
+    """Normalizes a text, or texts joined by BETWEEN_TEXTS, of a row. Rows that are the same become equal."""
     return BETWEEN_TEXTS.join(sorted(map(normalize_text, row.split(BETWEEN_TEXTS))))
 
 
 def normalize_text(text: str) -> str:
     """A text in NFKC without case, punctuation (Unicode's P categories) and format characters (Cf).
 
-    A text of punctuation alone is kept.
+    A text that is only punctuation stays as it is.
     """
     normalized = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return " ".join(normalized.casefold().translate(_REPLACEMENTS).split()) or text
 
 
 class _Replacements(dict[int, str]):
-    """The replacement of a character for str.translate: a space for punctuation, else empty.
+    """Code -> replacement, for str.translate: a space for punctuation, "" for Cf, else the character itself.
 
-    Characters are looked up when they first occur, because Unicode has 1,114,112.
+    An entry is made when its character first occurs, because Unicode has 1,114,112 characters.
     """
 
     def __missing__(self, code: int) -> str:
@@ -60,8 +60,8 @@ class _Replacements(dict[int, str]):
 _REPLACEMENTS = _Replacements()
 
 
-def without_order(columns: list[Keys]) -> Keys:
-    """(rows, 2 · columns) keys of each row's texts, equal if the rows have the same texts in any order."""
+def sort_texts(columns: list[Keys]) -> Keys:
+    """Sorts the keys of each row's texts: (rows, 2 · columns), equal for the same texts in any order."""
     if len(columns) == 1:
         return columns[0]
     keys = np.stack(columns, axis=1)
@@ -70,7 +70,7 @@ def without_order(columns: list[Keys]) -> Keys:
 
 
 def join_groups(groups: Ints | None, texts: Ints) -> Ints | None:
-    """(rows,) group ids with all rows of one text in one group: groups that share a text are joined.
+    """Joins groups that share a text: (rows,) group ids, the same for all rows of one text.
 
     groups: (rows,) ids, or None if each row is a group by itself; texts: (rows,) codes. If no text joins two
     groups, the groups are returned unchanged.
@@ -84,9 +84,8 @@ def join_groups(groups: Ints | None, texts: Ints) -> Ints | None:
     from scipy.sparse.csgraph import connected_components
 
     distinct_groups, group_of = np.unique(groups, return_inverse=True)
-    nodes = len(distinct_groups) + len(
-        distinct_texts
-    )  # a node for each group and each text, an edge for each row
+    # a node for each group and each text, an edge for each row
+    nodes = len(distinct_groups) + len(distinct_texts)
     edges = coo_array((np.ones(len(texts)), (group_of, len(distinct_groups) + text_of)), shape=(nodes, nodes))
     count, joined = connected_components(edges, directed=False)
     return groups if count == len(distinct_groups) else joined[group_of].astype(np.int64)

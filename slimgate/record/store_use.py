@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slimgate.record.files import RECORD, StoredRecord, read_record_file, read_records_in
 from slimgate.record.run import RunRecord
-from slimgate.store.prune import Stored
+from slimgate.store.prune import StoredEntry
 
 
 def read_baselines(paths: Iterable[Path]) -> list[StoredRecord]:
@@ -25,7 +25,7 @@ def read_baselines(paths: Iterable[Path]) -> list[StoredRecord]:
     return runs
 
 
-def find_referred(records: Iterable[RunRecord], entries: Sequence[Stored]) -> frozenset[str]:
+def find_referred(records: Iterable[RunRecord], entries: Sequence[StoredEntry]) -> frozenset[str]:
     """Names of the entries that records need: artifacts and their parents, outcomes, splits."""
     records = list(records)
     digests = {model.artifact.digest for record in records for model in record.variants if model.artifact}
@@ -40,7 +40,7 @@ def find_referred(records: Iterable[RunRecord], entries: Sequence[Stored]) -> fr
     )
 
 
-def _add_parents(digests: set[str], entries: Sequence[Stored]) -> None:
+def _add_parents(digests: set[str], entries: Sequence[StoredEntry]) -> None:
     """Adds all ancestors of the artifacts. Their keys are needed to find the artifacts again."""
     parents = {
         entry.manifest["digest"]: entry.manifest.get("parents", ())
@@ -54,7 +54,7 @@ def _add_parents(digests: set[str], entries: Sequence[Stored]) -> None:
         todo += new
 
 
-def _split_digests(entry: Stored) -> set[str]:
+def _split_digests(entry: StoredEntry) -> set[str]:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         splits = json.loads((entry.folder / "splits.json").read_text("utf-8"))
         return {str(report["digest"]) for report in splits["splits"].values()}

@@ -384,7 +384,7 @@ class Builder:
             "seconds": round(seconds, 3),
             "log": dict(context.log),
             "made": work.to_manifest,
-            "told": job.place.label,
+            "label": job.place.label,
             "parents": job.list_parents(),
         }
 

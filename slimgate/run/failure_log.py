@@ -39,7 +39,7 @@ def format_step_log(
         "step": step_name,
         "options": params,
         "seconds": f"{seconds:.1f}",
-        "told last": last_progress,
+        "last progress": last_progress,
         "noted so far": dict(noted) or "nothing",
     }
     lines = [f"{name:<14}{value}" for name, value in facts.items()]

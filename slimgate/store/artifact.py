@@ -1,4 +1,4 @@
-"""Stored models, which are called artifacts: reads their manifests, and loads them."""
+"""Artifacts, which are stored models: reads their manifests, and loads them."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Artifact:
 
     @property
     def loader(self) -> Callable[[Path, str], Any] | None:
-        """The function that loads artifacts of its kind for a step; None if no step can start from them."""
+        """The function that loads artifacts of this kind for a step; None if no step can start from them."""
         runtime = find_default_runtime(self.kind)
         return runtime[1].load_model if runtime else None
 
     def load(self, device: str) -> Any:
-        """The model, as it is judged. Raises BuildError for a kind that no known runtime loads."""
+        """Loads the model as it is judged. Raises BuildError if no runtime loads artifacts of this kind."""
         loader = self.loader
         if loader is None:
-            loaded = (runtime.default_for for runtime in plugins("runtime").values() if runtime.load_model)
-            known = ", ".join(sorted(frozenset[str]().union(*loaded)))
+            kinds = (runtime.default_for for runtime in plugins("runtime").values() if runtime.load_model)
+            known = ", ".join(sorted(frozenset[str]().union(*kinds)))
             raise BuildError(f"{self.folder}: an artifact of unknown kind {self.kind}; known: {known}")
         return loader(self.folder, device)

@@ -1,15 +1,16 @@
 """Records which entries of a store running processes use, and when each entry was last used.
 
-`slimgate store prune` needs both: it removes no entry that a process uses, and the oldest entries first.
+`slimgate store prune` needs both: it keeps the entries that a process uses, and removes the others in the
+order of their last use.
 
     holds/ID.lock       locked while a process lives; the kernel releases it however the process ends
-    holds/ID            the entries that the process uses, one a line; blank lines stand for nothing
-    used/KIND-KEY       an empty file whose modification time is the last use. Access times would not do,
-                        because a disk may be mounted with noatime
+    holds/ID            the entries that the process uses, one in each line; blank lines are ignored
+    used/KIND-KEY       an empty file whose modification time is the last use. The access time does not work
+                        for this, because a disk may be mounted with noatime
 
-A process records that it uses an entry, and only then looks for it. A prune holds the lock `locks/holds.lock`
-while it reads which entries are used and moves the others away. A process needs the same lock to record a
-use, so an entry that it finds afterwards is not moved away.
+A process first records that it uses an entry, and then opens the entry. A prune holds the lock
+`locks/holds.lock` while it reads which entries are used and moves the others away. A process needs the same
+lock to record a use. So if the entry still exists afterwards, no prune moves it away.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FOLDERS = ("holds", "used")
 class _Holder:
     """The entries of one store that this process uses.
 
-    file: lists the entries. alive: a lock that the process holds while it lives. names: of the entries.
+    file: lists the entries. alive: a lock that the process keeps until it ends. names: of the entries.
     """
 
     file: Path
@@ -55,10 +56,10 @@ def lock_holds(root: Path) -> FileLock:
     return FileLock(root / "locks" / "holds.lock")
 
 
-def hold(root: Path, name: str) -> None:
+def hold_entry(root: Path, name: str) -> None:
     """Records that this process uses an entry until it ends. The entry need not exist. Raises OSError."""
     holder = _HOLDERS.get((root, os.getpid()))
-    # Somebody may have removed the folder, or the locks in it.
+    # A user may have removed the folder, or the locks in it.
     is_listed = holder is not None and holder.file.exists() and Path(holder.alive.lock_file).exists()
     if holder is not None and is_listed and name in holder.names:
         return
@@ -68,7 +69,7 @@ def hold(root: Path, name: str) -> None:
             new |= set() if holder is None else holder.names
             holder = _HOLDERS[root, os.getpid()] = _make_holder(root)
         with holder.file.open("a", encoding="utf-8") as stream:
-            # the first line break ends a line that a full disk cut short
+            # the first line break ends the previous line, which a full disk may have cut short
             stream.write("".join(f"\n{line}\n" for line in sorted(new)))
         holder.names |= new
 
@@ -84,9 +85,9 @@ def _make_holder(root: Path) -> _Holder:
 
 
 def list_used_entries(root: Path) -> frozenset[str]:
-    """The entries that living processes use. The caller has the lock `lock_holds`.
+    """Lists the entries that running processes use, and removes the files of processes that have ended.
 
-    It removes the files of processes that have ended.
+    The caller has the lock `lock_holds`.
     """
     names: set[str] = set()
     for lock in (root / "holds").glob("*.lock"):
@@ -95,7 +96,7 @@ def list_used_entries(root: Path) -> frozenset[str]:
             with FileLock(lock, timeout=0):  # no process holds it, so its owner has ended
                 file.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
-        except (Timeout, PermissionError):  # the owner lives, or is another user's process and may live
+        except (Timeout, PermissionError):  # the owner runs, or is another user's process and may run
             with suppress(FileNotFoundError):  # the owner has its lock, but has not written its file yet
                 names.update(line for line in file.read_text("utf-8").splitlines() if line)
     return frozenset(names)
@@ -109,8 +110,8 @@ def note_use(root: Path, name: str) -> None:
         file.touch()
 
 
-def last_use(root: Path, name: str) -> float | None:
-    """The last use of an entry, in seconds since the epoch; None if there is no note of it."""
+def read_last_use(root: Path, name: str) -> float | None:
+    """The last use of an entry, in seconds since the epoch; None if no use is recorded."""
     try:
         return _use_file(root, name).stat().st_mtime
     except OSError:

@@ -1,6 +1,6 @@
-"""Lists the entries of a store, and removes the least recently used ones.
+"""Lists the entries of a store, and removes the least recently used entries.
 
-It never removes an entry that a running process uses or makes, or that a baseline needs: the baseline's
+A prune never removes an entry that a running process uses or makes, or that a baseline needs: the baseline's
 artifacts, the artifacts that they were built from, their outcomes, and its splits.
 """
 
@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from slimgate.errors import DataError
 from slimgate.plugins.base import Json
-from slimgate.store.holds import FOLDERS, forget_use, last_use, list_used_entries, lock_holds
+from slimgate.store.holds import FOLDERS, forget_use, list_used_entries, lock_holds, read_last_use
 from slimgate.store.seal import Damaged, check_entry, read_manifest
 from slimgate.store.store import DAMAGED, UNFINISHED, make_temporary_name, remove, writing
 
@@ -30,11 +30,11 @@ _SIZE = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)\s*((?P<unit>[kmgt])i?)?b?", re.
 
 
 @dataclass(frozen=True)
-class Stored:
-    """An entry of a store, or a damaged one that was set aside (kind "damaged").
+class StoredEntry:
+    """An entry of a store, or a damaged entry that was set aside (kind "damaged").
 
-    manifest: empty if the entry is damaged. bytes: the size of all its files. used: its last use, in seconds
-    since the epoch, or when it was made if no use is noted.
+    manifest: empty if the entry is damaged. bytes: the size of all its files. last_use: in seconds since the
+    epoch; the time when it was made if no use is recorded.
     """
 
     kind: str
@@ -42,14 +42,14 @@ class Stored:
     folder: Path
     manifest: Json
     bytes: int
-    used: float
+    last_use: float
 
     @property
     def name(self) -> str:
         return f"{self.kind}/{self.key}"
 
 
-def list_entries(root: Path) -> list[Stored]:
+def list_entries(root: Path) -> list[StoredEntry]:
     """Every entry, sorted by kind and key. Raises DataError if the folder is not a store."""
     if not all((root / name).exists() for name in ("locks", "tmp", ".gitignore")):
         raise DataError(
@@ -59,7 +59,7 @@ def list_entries(root: Path) -> list[Stored]:
     return [entry for kind in kinds for path in sorted(kind.iterdir()) if (entry := _read_entry(root, path))]
 
 
-def _read_entry(root: Path, folder: Path) -> Stored | None:
+def _read_entry(root: Path, folder: Path) -> StoredEntry | None:
     """Reads one entry; None if another process removes it meanwhile."""
     name = f"{folder.parent.name}/{folder.name}"
     try:
@@ -68,20 +68,20 @@ def _read_entry(root: Path, folder: Path) -> Stored | None:
         manifest = {}
     try:
         size = sum(path.lstat().st_size for path in (folder, *folder.rglob("*")) if not path.is_dir())
-        used = (
-            last_use(root, name)
+        used_at = (
+            read_last_use(root, name)
             or (datetime.fromisoformat(manifest["created"]).timestamp() if manifest else None)
             or folder.lstat().st_mtime
         )
     except FileNotFoundError:
         return None
-    return Stored(folder.parent.name, folder.name, folder, manifest, size, used)
+    return StoredEntry(folder.parent.name, folder.name, folder, manifest, size, used_at)
 
 
-def find_damaged(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
-    """The entries whose files have changed since they were made, and how. It reads every file.
+def find_damaged(entries: Iterable[StoredEntry]) -> Iterator[tuple[StoredEntry, str]]:
+    """Reads every file, and yields each entry whose files have changed since it was made, and how.
 
-    Entries that were set aside are left out, because they are known to be damaged.
+    It skips the entries that were set aside, because they are known to be damaged.
     """
     for entry in entries:
         if entry.kind == DAMAGED:
@@ -95,11 +95,11 @@ def find_damaged(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
             yield entry, f"it cannot be read ({error.strerror})"
 
 
-def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
-    """What an entry holds, in words. artifacts: digest of an artifact -> its description."""
+def describe_entry(entry: StoredEntry, artifacts: Mapping[str, str]) -> str:
+    """Describes the content of an entry. artifacts: digest of an artifact -> its description."""
     manifest = entry.manifest
     if "step" in manifest:
-        return f"{manifest['told']}: {manifest['step']}" if "told" in manifest else str(manifest["step"])
+        return f"{manifest['label']}: {manifest['step']}" if "label" in manifest else str(manifest["step"])
     if "artifact" in manifest:
         return (
             f"{manifest.get('rows')} rows, "
@@ -110,9 +110,9 @@ def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
     return f"{rows} rows" if rows else ""
 
 
-def age(entry: Stored, now: float | None = None) -> float:
+def age_seconds(entry: StoredEntry, now: float | None = None) -> float:
     """Seconds since the last use of an entry; 0 if the clock was set back meanwhile."""
-    return max(0.0, (time.time() if now is None else now) - entry.used)
+    return max(0.0, (time.time() if now is None else now) - entry.last_use)
 
 
 @dataclass(frozen=True)
@@ -124,33 +124,33 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """The entries that a prune removed or would remove.
+class PruneResult:
+    """The entries over the limits: those that a prune removed or would remove, and those that stay.
 
-    used, protected: entries over the limits that stay, because a process or a baseline uses them.
+    used: a process uses them. protected: a baseline needs them.
     """
 
-    removed: list[Stored]
-    used: list[Stored]
-    protected: list[Stored]
+    removed: list[StoredEntry]
+    used: list[StoredEntry]
+    protected: list[StoredEntry]
 
 
 def prune(
     root: Path,
-    entries: Sequence[Stored],
+    entries: Sequence[StoredEntry],
     limits: Limits,
     protected: Collection[str],
     *,
     dry_run: bool = False,
-) -> Pruned:
+) -> PruneResult:
     """Removes entries, the least recently used first, until the limits hold.
 
     protected: names of entries that always stay.
     """
-    result = Pruned([], [], [])
+    result = PruneResult([], [], [])
     remaining_bytes = sum(entry.bytes for entry in entries)
-    for entry in sorted(entries, key=age, reverse=True):
-        is_old = limits.older_than_days is not None and age(entry) > limits.older_than_days * DAY
+    for entry in sorted(entries, key=age_seconds, reverse=True):
+        is_old = limits.older_than_days is not None and age_seconds(entry) > limits.older_than_days * DAY
         if not (is_old or (limits.max_bytes is not None and remaining_bytes > limits.max_bytes)):
             continue
         if entry.name in protected:
@@ -163,7 +163,7 @@ def prune(
     return result
 
 
-def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
+def _remove_entry(root: Path, entry: StoredEntry, *, dry_run: bool) -> bool:
     """Removes an entry, unless a process makes or uses it. Returns False if it is in use."""
     key_lock = FileLock(root / "locks" / f"{entry.kind}-{entry.key}.lock", timeout=0)
     temporary = root / "tmp" / make_temporary_name(entry.kind, entry.key)
@@ -187,7 +187,7 @@ def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
 
 
 def parse_size(text: str) -> int:
-    """The bytes that "5GB", "500 MB", "1.5GiB" or "4096" mean; 1 GB = 1024³. Raises DataError."""
+    """Converts "5GB", "500 MB", "1.5GiB" or "4096" to bytes; 1 GB = 1024³. Raises DataError."""
     if match := _SIZE.fullmatch(text.strip()):
         return int(Decimal(match["number"]) * 1024 ** " KMGT".find((match["unit"] or " ").upper()))
     raise DataError(f'--max-size "{text}": expected a size such as 5GB, 500MB or 4096')

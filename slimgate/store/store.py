@@ -39,7 +39,7 @@ from filelock import FileLock, Timeout
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Json
-from slimgate.store.holds import hold, list_used_entries, lock_holds, note_use
+from slimgate.store.holds import hold_entry, list_used_entries, lock_holds, note_use
 from slimgate.store.seal import MANIFEST, Damaged, check_entry, seal
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -171,7 +171,7 @@ class Store:
         with writing(self.root):
             if not folder.is_dir():
                 return None
-            hold(self.root, name)  # first, so that no prune removes it while its files are read
+            hold_entry(self.root, name)  # first, so that no prune removes it while its files are read
         with reading(self.root, name):
             try:
                 manifest = check_entry(folder, name)
@@ -252,7 +252,7 @@ class Store:
             with writing(self.root):
                 facts = dict(facts, key=key, created=format_now("microseconds"), rebuild=self._rebuild)
                 manifest = seal(work, name, facts)
-                hold(self.root, name)
+                hold_entry(self.root, name)
                 return self._publish(work, kind, key, manifest)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -298,7 +298,7 @@ def open_entry(root: Path, kind: str, key: str) -> Entry:
     """
     folder, name = root / kind / key, f"{kind}/{key}"
     with suppress(OSError):  # on a read-only disk nothing prunes the entry either
-        hold(root, name)
+        hold_entry(root, name)
         note_use(root, name)
     try:
         with reading(root, name):

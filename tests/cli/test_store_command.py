@@ -16,7 +16,7 @@ from support.sample_record import sample_record
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.record.run import to_json
-from slimgate.store.holds import last_use, list_used_entries, note_use
+from slimgate.store.holds import list_used_entries, note_use, read_last_use
 from slimgate.store.prune import parse_size
 from slimgate.store.store import DamagedEntry, Store
 
@@ -63,9 +63,9 @@ def store(tmp_path: Path) -> Path:
     """A variant, what it was built from, their outcomes, splits; the variant was used last."""
     root = tmp_path / "s"
     make_entry(
-        root, "artifacts", "parent", days=5, digest="d0", step="fine_tune", told="teacher · step 2 of 2"
+        root, "artifacts", "parent", days=5, digest="d0", step="fine_tune", label="teacher · step 2 of 2"
     )
-    make_entry(root, "artifacts", "child", days=1, digest="d1", step="prune", told="student", parents=["d0"])
+    make_entry(root, "artifacts", "child", days=1, digest="d1", step="prune", label="student", parents=["d0"])
     make_entry(root, "outcomes", "answers", days=3, artifact="d1", rows=60)
     make_entry(root, "splits", "rows", days=4, source="files", rows={"train": 60, "gate": 30})
     return root
@@ -89,10 +89,10 @@ def test_ls_shows_content_size_and_last_use_of_each_entry(command: RunStore, sto
 
 
 def test_finding_an_entry_is_a_use_of_it(store: Path) -> None:
-    before = last_use(store, "artifacts/parent")
+    before = read_last_use(store, "artifacts/parent")
     assert before is not None
     assert Store(store).find("artifacts", "parent") is not None
-    assert (last_use(store, "artifacts/parent") or 0) > before + 4 * DAY
+    assert (read_last_use(store, "artifacts/parent") or 0) > before + 4 * DAY
 
 
 def test_verify_names_what_is_damaged(command: RunStore, store: Path) -> None:
@@ -116,7 +116,7 @@ def test_prune_removes_the_oldest_until_the_rest_fits(command: RunStore, store: 
     assert code == 0
     assert out.splitlines()[-1] == "2 entries, 2.0 MB, removed; left: 2 entries, 2.0 MB"
     assert names(store) == {"answers", "child"}
-    assert last_use(store, "artifacts/parent") is None
+    assert read_last_use(store, "artifacts/parent") is None
     assert list((store / "tmp").iterdir()) == []
     assert (
         command("prune", "--max-size", "2.5MB")[1] == "0 entries, 0.0 MB, removed; left: 2 entries, 2.0 MB\n"
@@ -133,7 +133,7 @@ def test_a_clock_that_was_set_back_makes_nothing_old(command: RunStore, store: P
     assert command("prune", "--older-than", "2")[0] == 0
     assert names(store) == {"parent", "child"}
     note_use(store, "artifacts/parent")
-    assert abs((last_use(store, "artifacts/parent") or 0) - time.time()) < 60
+    assert abs((read_last_use(store, "artifacts/parent") or 0) - time.time()) < 60
 
 
 def test_entries_of_a_baseline_stay_with_their_parents(command: RunStore, store: Path) -> None:

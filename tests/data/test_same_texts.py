@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.data.arrow import keys_of
 from slimgate.data.parts import code_texts
-from slimgate.data.same_texts import BETWEEN_TEXTS, join_groups, normalize_row, normalize_text, without_order
+from slimgate.data.same_texts import BETWEEN_TEXTS, join_groups, normalize_row, normalize_text, sort_texts
 
 pytestmark = pytest.mark.slow
 
@@ -46,10 +46,10 @@ def test_a_pair_is_compared_without_its_order() -> None:
     assert normalize_row(pair) != normalize_row(BETWEEN_TEXTS.join(("a", "a")))
 
 
-def test_keys_without_order_are_equal_for_equal_texts() -> None:
+def test_keys_sort_texts_are_equal_for_equal_texts() -> None:
     random = np.random.default_rng(0)
     texts = [random.integers(0, 6, 300).astype(str).tolist() for _ in range(3)]
-    keys = without_order([keys_of(column) for column in texts])
+    keys = sort_texts([keys_of(column) for column in texts])
     sets = [tuple(sorted(row)) for row in zip(*texts, strict=True)]
     assert len(set(map(bytes, keys))) == len(set(sets)) > 50
     assert all((keys[0] == keys[k]).all() == (sets[0] == sets[k]) for k in range(300))

@@ -44,7 +44,7 @@ print(Store(root).make("artifacts", "k", fill).from_store)
 def fill(folder: Path) -> dict[str, Any]:
     (folder / "inner").mkdir()
     (folder / "inner" / "a.txt").write_text("abc")
-    return {"kind": "torch", "told": "student · step 1 of 1"}
+    return {"kind": "torch", "label": "student · step 1 of 1"}
 
 
 def start_maker(root: Path, seconds: float) -> subprocess.Popen[str]:

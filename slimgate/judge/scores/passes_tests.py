@@ -12,6 +12,7 @@ prevents accidents but is no sandbox: judge models that you do not trust in a co
 
 from __future__ import annotations
 
+import ast
 import re
 
 from pydantic import Field
@@ -46,6 +47,14 @@ class PassesTests(Score[Params]):
                 "true } } if this machine may run it"
             )
 
+    def check_reference(self, params: Params, reference: str) -> None:
+        """Raises ValueError if the reference runs no test, because every answer would pass."""
+        if not _runs_code(reference):
+            raise ValueError(
+                f"{reference[:60]!r} was given, expected a program that raises if the answer is wrong; it "
+                'runs no test, so add a call such as "check(name_of_the_function)"'
+            )
+
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 if the tests pass, else 0."""
         # The first block between ```, which may have no end; else the whole answer.
@@ -57,3 +66,21 @@ class PassesTests(Score[Params]):
 
 
 score = PassesTests()
+
+
+def _runs_code(reference: str) -> bool:
+    """Whether a program does more than define and import; True if its syntax depends on the answer."""
+    for body in ("    pass", "pass"):
+        try:
+            statements = ast.parse(reference.replace(_PLACE, body)).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        return not all(map(_only_defines, statements))
+    return True
+
+
+def _only_defines(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr):
+        return not any(isinstance(node, ast.Call) for node in ast.walk(statement))
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Pass)
+    return isinstance(statement, definitions)

@@ -156,10 +156,15 @@ def test_a_formula_that_would_take_for_ever_is_wrong() -> None:
         ("maths", "9 * 2 = 18\n#### 18"),
         ("numeric", "9 * 2 = 18\n#### 18"),
         ("choice_letter", "(B) Paris"),
+        ("passes_tests", "assert f(1) == 2"),
+        ("passes_tests", "def check(f):\n    assert f(1) == 2\n\ncheck(f)"),
+        ("passes_tests", 'def f(x):\n    """Adds 1."""\n{answer}\n\nassert f(1) == 2'),
+        ("passes_tests", "import unittest\n\n{answer}\n\nunittest.main()"),
+        ("passes_tests", "x = ({answer})\nassert x == 2"),
     ],
 )
 def test_a_reference_that_its_score_can_read(name: str, reference: str) -> None:
-    load_score(name, {}).check_reference(reference)
+    load_score(name, CONSENT if name == "passes_tests" else {}).check_reference(reference)
 
 
 @pytest.mark.parametrize(
@@ -173,11 +178,19 @@ def test_a_reference_that_its_score_can_read(name: str, reference: str) -> None:
         ("numeric", "Paris", "expected a text with a number"),
         ("choice_letter", "2", "expected the letter of a choice"),
         ("choice_letter", "Paris", "expected the letter of a choice"),
+        ("passes_tests", "def check(f):\n    assert f(1) == 2", "expected a program that raises"),
+        (
+            "passes_tests",
+            "AUTHOR = 'a'\nclass Tests:\n    def test(self): f()",
+            "expected a program that raises",
+        ),
+        ("passes_tests", "{answer}", "expected a program that raises"),
+        ("passes_tests", "", "expected a program that raises"),
     ],
 )
 def test_a_reference_that_no_answer_can_equal_is_refused(name: str, reference: str, expected: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(repr(reference))} was given, {expected}"):
-        load_score(name, {}).check_reference(reference)
+        load_score(name, CONSENT if name == "passes_tests" else {}).check_reference(reference)
 
 
 def test_the_import_of_math_verify_is_not_part_of_the_limit() -> None:

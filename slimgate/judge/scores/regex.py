@@ -34,13 +34,27 @@ class Regex(Score[Params]):
     right_or_wrong = True
     needs_reference = False
 
+    def check_reference(self, params: Params, reference: str) -> None:
+        """Raises ValueError if the pattern matches only a part of the reference, as of a worked solution."""
+        part = _find_last(params.pattern, reference)
+        if part not in (None, reference.strip()):
+            raise ValueError(
+                f"{reference[:60]!r} was given, of which the pattern matches {part!r}; "
+                "expected only this part"
+            )
+
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
-        matches = list(re.finditer(params.pattern, answer))
-        if not matches or reference is None:
-            return float(bool(matches))
-        last = matches[-1].group(1) if matches[-1].re.groups else matches[-1].group()
-        return float((last or "").strip() == reference.strip())
+        part = _find_last(params.pattern, answer)
+        return float(part is not None and (reference is None or part == reference.strip()))
 
 
 score = Regex()
+
+
+def _find_last(pattern: str, text: str) -> str | None:
+    """The last match of the pattern, or its first group; None without a match."""
+    matches = list(re.finditer(pattern, text))
+    if not matches:
+        return None
+    return ((matches[-1].group(1) if matches[-1].re.groups else matches[-1].group()) or "").strip()

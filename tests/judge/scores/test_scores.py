@@ -193,6 +193,15 @@ def test_a_reference_that_no_answer_can_equal_is_refused(name: str, reference: s
         load_score(name, CONSENT if name == "passes_tests" else {}).check_reference(reference)
 
 
+def test_a_reference_is_the_part_that_the_pattern_matches() -> None:
+    """The pattern finds 18 in the answer, which never equals a whole worked solution."""
+    score = load_score("regex", {"pattern": r"#### (-?\d+)"})
+    score.check_reference("18")
+    with pytest.raises(ValueError, match="of which the pattern matches '18'; expected only this part"):
+        score.check_reference("9 * 2 = 18\n#### 18")
+    load_score("regex", {"pattern": "answer is (.+)"}).check_reference("New York")
+
+
 def test_the_import_of_math_verify_is_not_part_of_the_limit() -> None:
     program = (
         "from slimgate.judge.scores import load_score, maths\n"

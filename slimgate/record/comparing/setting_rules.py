@@ -151,10 +151,10 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
         return f"settings that were compared are not in both logs now: {names}"
     if key == "teacher.files":
         return "the teacher is another model: its files differ"
-    return f"[{table}] {name} was {format_value(old)} and is {format_value(new)}"
+    return f"[{table}] {name} was {format_setting(old)} and is {format_setting(new)}"
 
 
-def format_value(value: object) -> str:
-    """A value as JSON; only its beginning if it is long."""
+def format_setting(value: object) -> str:
+    """The value of a setting as JSON; only its beginning if it is long."""
     text = "not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -12,7 +12,7 @@ from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import clean_reason, is_looser
 from slimgate.record.comparing.demands import ABOVE_CAP
 from slimgate.record.comparing.facts import BudgetChange
-from slimgate.record.comparing.setting_rules import format_value, weaker_settings
+from slimgate.record.comparing.setting_rules import format_setting, weaker_settings
 from slimgate.record.demands import DemandedBudget, Demands
 from slimgate.record.verdicts import ONLY_WARNS, Weakening
 from slimgate.results.checks import TEACHER
@@ -169,7 +169,7 @@ def _describe_change(change: BudgetChange) -> str:
     if change.undecided == ONLY_WARNS:
         parts.append("failed the run if it was undecided, and only warns now")
     if change.options is not None:
-        was, now = map(format_value, change.options)
+        was, now = map(format_setting, change.options)
         parts.append(f"was with {was} and is with {now}")
     return ", ".join(parts)
 

@@ -25,7 +25,7 @@ from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
 from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
-from slimgate.tasks.parts.answer_similarity import similarities
+from slimgate.tasks.parts.answer_similarity import compute_similarities
 from slimgate.tasks.parts.generation import make_writing
 from slimgate.tasks.parts.objectives import NO_ANSWER
 from slimgate.tasks.parts.prompts import common_prefix, is_loop
@@ -224,7 +224,7 @@ def test_an_encoder_says_how_alike_answers_are(tmp_path: Path) -> None:
     same = task.task.score_pair(params, outcomes, outcomes)
     assert same.column("similar_answers").tolist() == [1]
     half = task.task.score_pair(params, outcomes, other).column("similar_answers")[0]
-    assert half == pytest.approx((1 + similarities(encoder, ["bad"], ["very nice plot"])[0]) / 2)
+    assert half == pytest.approx((1 + compute_similarities(encoder, ["bad"], ["very nice plot"])[0]) / 2)
     assert not same.changed_rows(task.task.score_pair(params, outcomes, other)).any()
 
 

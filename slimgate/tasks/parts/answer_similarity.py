@@ -13,6 +13,7 @@ import numpy.typing as npt
 from slimgate._system import quiet
 from slimgate.errors import MeasureError
 from slimgate.models.model_ref import parse_model_ref
+from slimgate.plugins.base import iter_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from slimgate.models.sentence_encoder import SentenceEncoder
 
 Floats = npt.NDArray[np.float64]
-_BATCH, _MOST_TOKENS = 32, 512
+_BATCH, _MAX_TOKENS = 32, 512
 
 
-def similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
+def compute_similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
     """(answers,) the cosine of each answer and its reference: 1 for equal texts; negative cosines become 0.
 
     folder: of an encoder. Raises MeasureError if it lacks weights.
@@ -31,12 +32,18 @@ def similarities(folder: Path, answers: Sequence[str], references: Sequence[str]
     pairs = list(zip(answers, references, strict=True))
     texts = sorted({text for pair in pairs if pair[0] != pair[1] for text in pair}, key=len)
     vectors = dict(zip(texts, _embed_texts(folder, texts), strict=True))
-    values = [1.0 if answer == other else float(vectors[answer] @ vectors[other]) for answer, other in pairs]
+    values = [
+        1.0 if answer == reference else float(vectors[answer] @ vectors[reference])
+        for answer, reference in pairs
+    ]
     return np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0)
 
 
 def _embed_texts(folder: Path, texts: Sequence[str]) -> list[Floats]:
-    """A vector of unit length for each text."""
+    """A vector of unit length for each text.
+
+    The encoder reads a long text in parts. The text's vector is the mean of theirs, weighted by tokens.
+    """
     import torch
 
     from slimgate.models.config import longest_text
@@ -44,16 +51,32 @@ def _embed_texts(folder: Path, texts: Sequence[str]) -> list[Floats]:
     if not texts:
         return []
     tokenizer, network = _load_encoder(folder)
-    most_tokens = min(_MOST_TOKENS, longest_text(network.config.to_dict()) or _MOST_TOKENS)
+    max_tokens = min(_MAX_TOKENS, longest_text(network.config.to_dict()) or _MAX_TOKENS)
     embedded: list[Floats] = []
-    for start in range(0, len(texts), _BATCH):
-        some = list(texts[start : start + _BATCH])
-        batch = tokenizer(some, padding=True, truncation=True, max_length=most_tokens, return_tensors="pt")
-        names = ("input_ids", "attention_mask")
+    for batch_texts in iter_batches(texts, _BATCH):
+        parts = tokenizer(
+            list(batch_texts),
+            padding=True,
+            truncation=True,
+            max_length=max_tokens,
+            return_overflowing_tokens=True,
+            return_tensors="pt",
+        )
+        if not tokenizer.is_fast:  # cuts a long text without returning the rest
+            if parts["input_ids"].shape[1] >= max_tokens:
+                raise MeasureError(
+                    f"encoder {folder}: an answer has {max_tokens} tokens or more, and "
+                    f"{type(tokenizer).__name__} does not return those after them; use an encoder with a "
+                    "fast tokenizer"
+                )
+            parts["overflow_to_sample_mapping"] = torch.arange(len(batch_texts))
+        ids, masks = parts["input_ids"].split(_BATCH), parts["attention_mask"].split(_BATCH)
         with torch.inference_mode():
-            vectors = network(**{name: batch[name] for name in names}).logits
-        unit = torch.nn.functional.normalize(vectors.double(), dim=-1).numpy()
-        embedded += list(unit)
+            vectors = torch.cat([network(*batch).logits.double() for batch in zip(ids, masks, strict=True)])
+            vectors *= parts["attention_mask"].sum(-1, keepdim=True)
+            sums = torch.zeros(len(batch_texts), vectors.shape[-1], dtype=vectors.dtype)
+            sums.index_add_(0, parts["overflow_to_sample_mapping"], vectors)
+        embedded += list(torch.nn.functional.normalize(sums, dim=-1).numpy())
     return embedded
 
 

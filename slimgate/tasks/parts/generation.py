@@ -42,7 +42,7 @@ from slimgate.plugins.params import Table
 from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, row_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
-from slimgate.tasks.parts.answer_similarity import similarities
+from slimgate.tasks.parts.answer_similarity import compute_similarities
 from slimgate.tasks.parts.json_columns import is_objects, json_text
 
 if TYPE_CHECKING:
@@ -329,7 +329,8 @@ class GenerationTask(Task[G]):
         first, second = (_answers(side) for side in (variant, other_outcomes))
         values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
         if params.encoder is not None:
-            cosines = similarities(Path(params.encoder), first.ravel().tolist(), second.ravel().tolist())
+            answers, references = first.ravel().tolist(), second.ravel().tolist()
+            cosines = compute_similarities(Path(params.encoder), answers, references)
             values[SIMILAR_ANSWERS] = cosines.reshape(first.shape).mean(axis=1)
         for outcomes in (variant, other_outcomes):  # two failed requests do not count as two equal answers
             answered = 1 - outcomes.values.get(FAILED, np.zeros(len(outcomes)))

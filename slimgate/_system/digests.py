@@ -231,7 +231,7 @@ def _imports(module: str) -> frozenset[str]:
 @cache
 def _names(module: str) -> frozenset[str]:
     """The dotted names that a module imports."""
-    code = _parse(module)
+    code, file = _parse(module), _source(module)
     names = set(code.modules)
     for level, origin, name in code.names:
         origin = _absolute(level, origin, module)
@@ -240,7 +240,10 @@ def _names(module: str) -> frozenset[str]:
         else:
             names.update((origin, f"{origin}.{name}") if name else (origin,))
     if module.split(".")[0] != OWN_PACKAGE and UNKNOWN in names:
-        names |= _list_siblings(module)
+        names |= _list_siblings(module) | _list_named_modules(module)
+    if file is not None and file.suffix == ".py" and _is_users(module):
+        scripts = (path for path in _find_named_files(file).values() if path.suffix == ".py")
+        names.update(name for path in scripts for name in imports_of_file(path))
     if OWN_PACKAGE in names:  # `import slimgate` may use everything that it exports
         names.update(HOMES.values())
     plain = {name.partition(":")[0] for name in names - {OWN_PACKAGE, UNKNOWN, ""}}
@@ -256,17 +259,38 @@ def _list_packages(name: str) -> Iterator[str]:
 
 
 def _list_siblings(module: str) -> set[str]:
-    """The modules of a folder from which a module imports one under a computed name."""
+    """The modules in a module's folder and below, because an import under a computed name may mean them."""
     file = _source(module)
     if file is None:
         return set()
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    inner = (
+    return _list_modules(package, file.parent)
+
+
+def _list_named_modules(module: str) -> set[str]:
+    """The user's modules that the strings of a module name; of a package, all modules.
+
+    An import under a computed name may mean them: `NAMES = ["tools.a"]`, f"tools.{name}".
+    """
+    file = _source(module)
+    texts = set[str]() if file is None else list_path_texts(file.read_bytes())
+    modules = set[str]()
+    for name in {text.strip(".") for text in texts}:
+        is_name = all(map(str.isidentifier, name.split("."))) and _is_users(name)
+        if is_name and (source := _source(name)) is not None:
+            is_package = source.name == "__init__.py"
+            modules |= _list_modules(name, source.parent) if is_package else {name}
+    return modules
+
+
+def _list_modules(package: str, folder: Path) -> set[str]:
+    """The modules in a package's folder and below."""
+    paths = (
         Path(name).with_suffix("")
-        for name in files_below(file.parent, (".*", "__pycache__"))
+        for name in files_below(folder, (".*", "__pycache__"))
         if name.endswith(".py")
     )
-    dotted = (".".join(part for part in path.parts if part != "__init__") for path in inner)
+    dotted = (".".join(part for part in path.parts if part != "__init__") for path in paths)
     return {".".join(filter(None, (package, name))) for name in dotted}
 
 
@@ -311,20 +335,30 @@ def _list_paths(file: Path, name: str) -> tuple[Path, ...]:
 
 
 def _digest_named_files(file: Path) -> dict[str, str]:
-    """sha256 of the files that strings of a module name, from its folder or the current one.
+    """sha256 of the files that strings of a module name, and digests of the folders."""
+    digests: dict[str, str] = {}
+    for name, path in _find_named_files(file).items():
+        with suppress(OSError):
+            if path.is_dir():
+                digests[name] = folder_digest(path, files_below(path, (".*", "__pycache__")))
+            else:
+                # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time
+                digests[name] = file_sha256(path) if path.stat().st_size else "empty"
+    return digests
+
+
+def _find_named_files(file: Path) -> dict[str, Path]:
+    """The files that strings of a module name, in its folder or the current one, and scripts of evaluate.
 
     A word without a suffix or a folder is no file name: a module that writes a file "done" would change its
-    own key. A suffix alone names the file beside the module, as in Path(__file__).with_suffix(".json").
+    own key. A suffix alone names the file next to the module, as in Path(__file__).with_suffix(".json"). A
+    script of evaluate is a folder with a Python file of its name.
     """
-    digests: dict[str, str] = {}
+    files: dict[str, Path] = {}
     for name in sorted(list_path_texts(file.read_bytes())):
         with suppress(OSError, ValueError):  # too long, or not a path
             for path in _list_paths(file, name):
-                if path.is_file():
-                    # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time
-                    digests[name] = file_sha256(path) if path.stat().st_size else "empty"
+                if path.is_file() or (path / f"{path.name}.py").is_file():
+                    files[name] = path
                     break
-                if (path / f"{path.name}.py").is_file():  # a script of evaluate
-                    digests[name] = folder_digest(path, files_below(path, (".*", "__pycache__")))
-                    break
-    return digests
+    return files

@@ -303,6 +303,34 @@ def test_a_module_that_a_call_imports_counts(
     assert changes_with("mytools.step", package / "helper.py", "K = 2\n")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        'NAME: str = "othertools.helper"\nload(NAME)',
+        'for name in ("othertools.helper",):\n    load(name)',
+        'def use(name="othertools.helper"):\n    return load(name)',
+        'def use(name):\n    return load(f"othertools.{name}")',
+        'PACKAGE = "othertools"\ndef use(name):\n    return load(f"{PACKAGE}.{name}")',
+        'spec = spec_from_file_location("script", Path(__file__).with_name("script.py"))',
+    ],
+    ids=["annotated", "loop", "default", "f-string", "package", "script"],
+)
+def test_a_module_counts_if_a_string_of_its_importer_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    for folder in ("sometools", "othertools"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+    head = "from importlib import import_module as load\nfrom importlib.util import spec_from_file_location\n"
+    (tmp_path / "sometools/step.py").write_text(f"from pathlib import Path\n{head}{code}\n")
+    if "script" in code:
+        (tmp_path / "sometools/script.py").write_text("import othertools.helper\n")
+    helper = tmp_path / "othertools/helper.py"
+    helper.write_text("K = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert changes_with("sometools.step", helper, "K = 2\n")
+
+
 def test_a_module_of_another_package_counts_by_its_relative_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

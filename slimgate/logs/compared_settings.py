@@ -15,13 +15,13 @@ from slimgate.logs.rules import Rules
 from slimgate.plugins.environments import HARNESS
 from slimgate.plugins.reader import FILTERS, SCORERS, SETTING_WORDS, SETTINGS, Log, TaskLog
 
-_MOST_NAMED = 4
+_MAX_NAMED = 4
 # States of the user's own repository, which often change.
 _OF_USER = frozenset({"git hash", "commit of the task", "uncommitted changes"})
 
 
 def is_same_version(base: Log, target: Log) -> bool:
-    """Whether both logs state the same version of their tool; then it writes the same options into both."""
+    """Whether both logs state one version of their tool, which writes the same options into both."""
     versions = base.environment.get(HARNESS), target.environment.get(HARNESS)
     return bool(versions[0]) and versions[0] == versions[1]
 
@@ -37,7 +37,7 @@ def describe_versions(
         if name not in _OF_USER and name in after and before[name] != after[name]
     ]
     if differing:
-        yield f"{list_names(differing, _MOST_NAMED)}; another version may {effect}"
+        yield f"{list_names(differing, _MAX_NAMED)}; another version may {effect}"
 
 
 def compare_settings(
@@ -55,14 +55,14 @@ def compare_settings(
     whether one version of the tool wrote both logs, so that an option in only one of them is a difference.
     """
     before, after = plain_json(base.settings), plain_json(target.settings)
-    if SCORERS in before and SCORERS in after:  # a scorer in one log only has no metric to judge
+    if SCORERS in before and SCORERS in after:  # metrics of a scorer that only one log has are not judged
         shared = before[SCORERS].keys() & after[SCORERS].keys()
         for settings in (before, after):
             settings[SCORERS] = {name: part for name, part in settings[SCORERS].items() if name in shared}
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
             continue
-        if setting == "limit" and rules.looks > 1:  # the target's log has only the samples so far
+        if setting == "limit" and rules.looks > 1:  # the target's log does not have all samples yet
             continue
         values, words = (before[setting], after[setting]), SETTING_WORDS.get(setting, setting)
         if setting == FILTERS:
@@ -71,24 +71,25 @@ def compare_settings(
             values = _keep_stated(*values)
         shared_options = () if same_version else (*base.shared_options, *target.shared_options)
         if setting in shared_options and _has_same_steps(setting, *values):
-            lone: list[str] = []
-            values = _keep_shared(*values, "", lone)
-            if lone:
+            unshared: list[str] = []
+            values = _keep_shared(*values, "", unshared)
+            if unshared:
                 differences.notes.append(
                     f"{name}: {words} that only one of the logs has, and that are not compared: "
-                    f"{list_names(lone, _MOST_NAMED)}".removeprefix(": ")
+                    f"{list_names(unshared, _MAX_NAMED)}".removeprefix(": ")
                 )
+        values = _keep_differing(*values)
         if values[0] != values[1]:
-            texts = [_shorten(value) for value in _keep_differing(*values)]
+            texts = [_shorten(value) for value in values]
             if texts[0] == texts[1]:  # both are cut before they differ
                 texts = [_shorten(value) for value in _keep_differing(*values, deep=True)]
             differences.add(setting, name, f"{words} {' and '.join(texts)}")
 
 
 def _reduce_to_names(before: Any, after: Any) -> tuple[Any, Any]:
-    """The filters of both as names in order, if one log, such as a base of an older slimgate, has only those.
+    """If one log has only the names of its filters, reduces the filters of both logs to names in order.
 
-    Otherwise both are unchanged.
+    Bases that an older slimgate wrote have only the names. Otherwise both are unchanged.
     """
     if isinstance(before, list) and isinstance(after, dict):
         return before, _list_names(after)
@@ -98,41 +99,43 @@ def _reduce_to_names(before: Any, after: Any) -> tuple[Any, Any]:
 
 
 def _list_names(steps: dict[str, Any]) -> list[str]:
-    """The names in the keys `1 system_message`, `2 generate`."""
+    """The names of steps: system_message and generate for the keys `1 system_message`, `2 generate`."""
     return [key.partition(" ")[2] for key in steps]
 
 
 def _keep_stated(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of both, the options that both logs state. The value of an option is kept whole."""
+    """Keeps the options that both logs state, with their complete values."""
     shared = [key for key in before if before[key] is not None and after.get(key) is not None]
     return {key: before[key] for key in shared}, {key: after[key] for key in shared}
 
 
 def _has_same_steps(setting: str, before: Any, after: Any) -> bool:
-    """Whether only options can differ: a step that one log lacks is no option."""
+    """Whether both have the same steps, so that only options of steps can differ. Only filters have steps."""
     return setting != FILTERS or (
         isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys()
     )
 
 
-def _keep_shared(before: Any, after: Any, at: str, lone: list[str]) -> tuple[Any, Any]:
-    """The options that both have, at every depth.
+def _keep_shared(before: Any, after: Any, prefix: str, unshared: list[str]) -> tuple[Any, Any]:
+    """Keeps the options that both have, at every depth.
 
-    at: the keys that lead here, each with a dot. lone: gets the options that only one has, unless they are
-    empty.
+    prefix: the keys that lead to these values, each with a dot. unshared: gets the options that only one has,
+    unless they are empty.
     """
     if isinstance(before, dict) and isinstance(after, dict):
         for key, value in {**before, **after}.items():
             if not (key in before and key in after) and not _is_empty(value):
                 text = json.dumps(value, ensure_ascii=False)
                 # a long value is left out
-                lone.append(f"{at}{key} = {text}" if len(text) <= LONGEST_QUOTE else f"{at}{key}")
+                unshared.append(f"{prefix}{key} = {text}" if len(text) <= LONGEST_QUOTE else f"{prefix}{key}")
         parts = {
-            key: _keep_shared(before[key], after[key], f"{at}{key}.", lone) for key in before if key in after
+            key: _keep_shared(before[key], after[key], f"{prefix}{key}.", unshared)
+            for key in before
+            if key in after
         }
         return {key: part[0] for key, part in parts.items()}, {key: part[1] for key, part in parts.items()}
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = [_keep_shared(*values, at, lone) for values in zip(before, after, strict=True)]
+        pairs = [_keep_shared(*values, prefix, unshared) for values in zip(before, after, strict=True)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return (None, None) if _is_empty(before) and _is_empty(after) else (before, after)
 
@@ -144,7 +147,10 @@ def _is_empty(value: Any) -> bool:
 
 
 def _keep_differing(before: object, after: object, *, deep: bool = False) -> tuple[object, object]:
-    """If both are mappings, only their entries that differ; else both as they are. deep: at every depth."""
+    """If both are mappings, only their entries that differ; else both as they are. deep: at every depth.
+
+    A missing entry equals None.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         parts = {key: (before.get(key), after.get(key)) for key in keys}

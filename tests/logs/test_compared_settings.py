@@ -181,6 +181,16 @@ def test_options_of_one_log_differ_in_one_version(
         assert any("fewshot = 10" in note for note in judge(base, target).notes)
 
 
+def test_an_option_of_no_value_equals_a_missing_option(tmp_path: Path) -> None:
+    base, target = (
+        inspect_log(
+            tmp_path / f"{model}.json", f"a/{model}", packages={"inspect_ai": "0.3.1"}, task_args=args
+        )
+        for model, args in (("b", {"shuffle": True}), ("c", {"shuffle": True, "fewshot": None}))
+    )
+    assert judge(base, target).comparisons
+
+
 def test_a_solver_or_role_of_one_inspect_log_is_refused(tmp_path: Path) -> None:
     base = inspect_log(tmp_path / "base.json", "a/b", scorers=[])
     role = inspect_log(tmp_path / "role.json", "a/c", scorers=[], model_roles={"grader": {"model": "j"}})

@@ -1,7 +1,7 @@
-"""What two runs were made with, and in what that differs: ranked by what usually moves a score most.
+"""The environments of two runs, and how they differ. What usually changes a score most comes first.
 
-An environment has, by area, names and plain JSON values. Readers of logs give one, and
-`environment_of_record`.
+An environment has areas, such as PROMPT. Each area has settings: names and plain JSON values. Readers of logs
+return an environment, and `environment_of_record` makes that of a record.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from slimgate._system.json_text import plain_json
 
 PROMPT, SAMPLING, MODEL, ENGINE = "prompt", "sampling", "model", "engine"
 HARNESS, LIBRARIES, HARDWARE, SYSTEM = "harness", "libraries", "hardware", "system"
-# What usually moves a score most comes first.
+# What usually changes a score most comes first.
 AREAS: Mapping[str, str] = {
     PROMPT: "prompt, few-shots, chat template, answer parsing",
     SAMPLING: "sampling, limits, seeds",
@@ -59,7 +59,10 @@ _COLLECT_ENV: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class ChangedSetting:
-    """A setting that differs. area: one of AREAS. base, target: JSON values; None: the run does not say."""
+    """A setting that differs.
+
+    area: one of AREAS. base, target: JSON values; None: the run does not state the setting.
+    """
 
     area: str
     name: str
@@ -69,47 +72,48 @@ class ChangedSetting:
 
 @dataclass(frozen=True)
 class EnvironmentChanges:
-    """What differs, what usually matters most first. unknown: areas of which neither run says anything."""
+    """The settings that differ. unknown: areas of which at least one run states no setting."""
 
     changed: Sequence[ChangedSetting]
     unknown: Sequence[str]
 
     def to_json(self) -> dict[str, Any]:
-        """What `--json` has as `environment`."""
+        """The value of `environment` in the output of `--json`."""
         return {"changed": [vars(change) for change in self.changed], "unknown": list(self.unknown)}
 
 
 def compare_environments(base: Environment, target: Environment) -> EnvironmentChanges:
-    """What differs between two runs.
+    """Compares the environments of two runs.
 
     Args:
-        base: The environment of the one.
-        target: That of the other.
+        base: The environment of the base.
+        target: The environment of the target.
 
     Returns:
-        The settings with two values. A setting that one of them does not say is there too, unless that run
-        says nothing of the whole area.
+        The settings with two values, also those that only one run states. An area of which a run states no
+        setting is not compared.
     """
     changed: list[ChangedSetting] = []
+    unknown: list[str] = []
     for area in AREAS:
-        before, after = (_flat(environment.get(area) or {}) for environment in (base, target))
+        before, after = (_flatten(environment.get(area) or {}) for environment in (base, target))
         if not before or not after:
+            unknown.append(area)
             continue
         changed += [
             ChangedSetting(area, name, before.get(name), after.get(name))
             for name in dict.fromkeys((*before, *after))
             if before.get(name) != after.get(name)
         ]
-    unknown = [area for area in AREAS if not base.get(area) or not target.get(area)]
     return EnvironmentChanges(changed, unknown)
 
 
-def _flat(settings: Mapping[str, object]) -> dict[str, Any]:
-    """The settings without those that say nothing; of a table each entry by itself."""
+def _flatten(settings: Mapping[str, object]) -> dict[str, Any]:
+    """The settings without empty ones. Each entry of a table is a setting, such as `table.key`."""
     flat: dict[str, Any] = {}
     for name, value in plain_json(settings).items():
         if isinstance(value, dict):
-            flat |= {f"{name}.{key}": inner for key, inner in _flat(value).items()}
+            flat |= {f"{name}.{key}": inner for key, inner in _flatten(value).items()}
         elif value is not None and value != "" and value != []:
             flat[name] = value
     return flat
@@ -125,7 +129,7 @@ def make_environment(**areas: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def join_environments(*environments: Environment) -> dict[str, dict[str, Any]]:
-    """One environment of several; of two values of a setting the last counts."""
+    """Joins environments. If several state a setting, the value of the last one counts."""
     joined: dict[str, dict[str, Any]] = {}
     for environment in environments:
         for area, settings in environment.items():
@@ -134,7 +138,7 @@ def join_environments(*environments: Environment) -> dict[str, dict[str, Any]]:
 
 
 def sort_packages(packages: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
-    """The environment of installed versions: engines and evaluation tools apart from other libraries."""
+    """The environment of installed versions. Engines and evaluation tools have areas of their own."""
     areas: dict[str, dict[str, Any]] = {}
     for name, version in packages.items():
         normal = re.sub(r"[-_.]+", "-", name).lower()

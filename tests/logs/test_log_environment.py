@@ -13,6 +13,7 @@ from slimgate.logs.find import read_any_log
 from slimgate.plugins.environments import (
     AREAS,
     ChangedSetting,
+    Environment,
     compare_environments,
     read_collected_env,
     sort_packages,
@@ -46,8 +47,11 @@ def test_what_usually_matters_most_comes_first() -> None:
     assert changes.unknown == [area for area in AREAS if area not in base]
 
 
-def test_an_area_that_one_run_does_not_say_is_not_compared() -> None:
-    changes = compare_environments({"engine": {"vllm": "0.6"}}, {})
+@pytest.mark.parametrize(
+    "target", [{}, {"engine": {}}, {"engine": {"vllm": None}}], ids=["no area", "no setting", "no value"]
+)
+def test_an_area_that_one_run_does_not_state_is_not_compared(target: Environment) -> None:
+    changes = compare_environments({"engine": {"vllm": "0.6"}}, target)
     assert changes.changed == []
     assert "engine" in changes.unknown
 

@@ -1,6 +1,7 @@
-"""The process of limited_program.py: drops rights, runs program.py, and then prints the agreed word.
+"""The child process of limited_program.py: drops rights, runs program.py, and then prints a secret word.
 
-Run by its path with the CPU seconds and megabytes that it may use; it imports nothing of slimgate.
+limited_program.py runs this file by its path. The arguments are the CPU seconds and the megabytes that the
+program may use. The word comes on the standard input. The file imports nothing of slimgate.
 """
 
 from __future__ import annotations
@@ -27,22 +28,23 @@ _REFUSED = frozenset(
 # The event -> how many of its first arguments are paths that it changes.
 _CHANGED_PATHS = {
     **dict.fromkeys(("os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.truncate"), 1),
-    "shutil.rmtree": 1,  # its own steps name no whole paths
+    "shutil.rmtree": 1,  # its own steps name only parts of paths
+    "sqlite3.connect": 1,  # opens the file without an "open" event
     **dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2),
 }
 
 
 def main() -> None:
-    """The word goes to the first standard output; the program's own output is dropped."""
+    """Runs program.py without its output. If it ends, writes the word to the original standard output."""
     word, output = sys.stdin.buffer.read(), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDWR)
+    null_device = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):
-        os.dup2(nothing, stream)
+        os.dup2(null_device, stream)
     with open("program.py", encoding="utf-8") as file:
         program = file.read()
     _leave_network()
-    _limit(int(sys.argv[1]), int(sys.argv[2]))
-    sys.addaudithook(_refuse)
+    _set_limits(int(sys.argv[1]), int(sys.argv[2]))
+    sys.addaudithook(_refuse_event)
     module = types.ModuleType("answer")  # not __main__, so that the program's main block does not run
     sys.modules["answer"] = module
     sys.argv = ["program.py"]
@@ -59,24 +61,24 @@ def _leave_network() -> None:
             library.unshare(_NEW_USER | _NEW_NETWORK)
 
 
-def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook, called before Python does something for the program."""
+def _refuse_event(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook, which Python calls before it does something. Raises PermissionError to prevent it."""
     if event in _REFUSED:
         raise PermissionError(f"{event}: refused, because this program runs in isolation")
     paths = arguments[: _CHANGED_PATHS.get(event, 0)]
     if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
         paths = arguments[:1]
     for path in paths:
-        if not isinstance(path, int) and not _is_own(os.fsdecode(path)):
+        if not isinstance(path, int) and not _is_in_folder(os.fsdecode(path)):
             raise PermissionError(f"{path}: this program may only change files in its own folder")
 
 
-def _is_own(path: str) -> bool:
+def _is_in_folder(path: str) -> bool:
     real_path = os.path.realpath(path)
     return path == os.devnull or real_path == _FOLDER or real_path.startswith(_FOLDER + os.sep)
 
 
-def _limit(cpu_seconds: int, memory_mb: int) -> None:
+def _set_limits(cpu_seconds: int, memory_mb: int) -> None:
     limits = {
         resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_AS: memory_mb * 2**20,

@@ -26,6 +26,8 @@ def runs(program: str, *, cpu_seconds: int = 2, memory_mb: int = 512) -> bool:
         "if __name__ == '__main__': raise ValueError",
         "from dataclasses import dataclass\n@dataclass\nclass One:\n    x: 'int'\nassert One(1).x == 1",
         "print('spoken' * 1000)",
+        "import sqlite3; sqlite3.connect(':memory:').execute('create table words (word)')",
+        "import sqlite3; sqlite3.connect('own.db').execute('create table words (word)')",
     ],
 )
 def test_plain_code_runs_to_its_end(program: str) -> None:
@@ -74,6 +76,7 @@ def test_it_changes_no_file_outside_its_folder(tmp_path: Path) -> None:
         f"import os; os.symlink({str(file)!r}, 'link'); open('link', 'a').write('after')",
         f"import shutil; shutil.rmtree({str(tmp_path)!r})",
         f"import pathlib; pathlib.Path({str(tmp_path / 'new')!r}).touch()",
+        f"import sqlite3; sqlite3.connect({str(tmp_path / 'new')!r}).execute('create table words (word)')",
     ):
         assert not runs(program)
     assert sorted(os.listdir(tmp_path)) == ["folder", "kept"]

@@ -42,6 +42,12 @@ def blocks_of(config: Json) -> int | None:
     return blocks if isinstance(blocks, int) else None
 
 
+def plain_head_size(config: Json) -> int | None:
+    """hidden_size / num_attention_heads; None if the configuration leaves one of them to its default."""
+    width, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    return width // heads if width and heads else None
+
+
 def decoder_blocks_of(config: Json) -> int | None:
     """The number of an encoder-decoder's decoder blocks; T5's equals the encoder's if it is not stated."""
     blocks = first_stated(config, *_DECODER_BLOCKS, "num_layers")

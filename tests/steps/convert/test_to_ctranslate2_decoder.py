@@ -205,6 +205,11 @@ def test_what_the_library_computes_otherwise_is_refused_early(config: dict[str, 
         step.step.check(step.Params(), {**shape, **config})
 
 
+def test_a_config_without_sizes_is_checked_after_loading() -> None:
+    config = {"model_type": "llama", "head_dim": 16}
+    assert step.step.check(step.Params(), config) == config
+
+
 @pytest.mark.parametrize("family", ["gemma2", "phi", "phi3", "mixtral"])
 def test_other_families_are_refused_before_a_model_loads(family: str) -> None:
     with pytest.raises(

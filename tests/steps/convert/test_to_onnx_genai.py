@@ -252,6 +252,11 @@ def test_other_head_sizes_are_refused_before_a_model_loads() -> None:
         step.step.check(step.Params(), config)
 
 
+def test_a_config_without_sizes_is_checked_after_loading() -> None:
+    config = {"model_type": "llama", "vocab_size": 100}
+    assert step.step.check(step.Params(), config) == config
+
+
 def test_a_classifier_is_refused(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=4)
     folder = write_tiny(tmp_path / "hub", "llama", labels=("neg", "pos"), **HEADS)

@@ -193,7 +193,7 @@ def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Pat
 
 
 def _is_skipped(folder: Path, search: Search) -> bool:
-    by_name = any(fnmatch.fnmatch(folder.name, pattern) for pattern in search.skip)
+    by_name = any(folder.match(pattern) for pattern in search.skip)  # build, or bench/old
     return by_name or (folder / "pyvenv.cfg").exists() or _is_ignored(folder, search)
 
 

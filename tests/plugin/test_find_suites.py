@@ -257,6 +257,7 @@ def test_ignored_paths_are_not_even_read(root: Path) -> None:
     assert list_suites(root, ignore=[root / "bench"]) == []
     assert list_suites(root, ignore_globs=[f"{root}/bench/x*"]) == []
     assert list_suites(root, skip=["ben*"]) == []
+    assert list_suites(root, skip=[f"{root.name}/bench"]) == []
 
 
 def test_two_suites_of_one_name_are_refused(root: Path, suite_text: str) -> None:

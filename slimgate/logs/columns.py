@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
-from slimgate.logs.predictions.codes import AT_ONCE, TEXT, by_id, find_duplicates
+from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, by_id, find_duplicates
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
@@ -188,8 +188,8 @@ class _Column:
         codes = np.frombuffer(self.clusters, np.int64).copy()
         flags = np.frombuffer(self.flags, np.uint8)
         other = np.unique(codes[(flags & _OTHER_NAME) > 0])
-        for start in range(0, len(codes), AT_ONCE):
-            part = codes[start : start + AT_ONCE]
+        for start in range(0, len(codes), ROWS_AT_ONCE):
+            part = codes[start : start + ROWS_AT_ONCE]
             names_sample = part >= STATED
             if len(other):
                 nearest = other[np.minimum(np.searchsorted(other, part), len(other) - 1)]

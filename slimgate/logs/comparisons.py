@@ -27,6 +27,7 @@ from slimgate.judge.score_ranges import (
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import PERPLEXITY, LogBudgets, as_growth
+from slimgate.logs.changed_rows import Positions, choose_quoted, count_changed_answers, find_worse_and_better
 from slimgate.logs.columns import Samples
 from slimgate.logs.declared_ranges import check_range, list_scores
 from slimgate.logs.differences import Differences
@@ -43,7 +44,6 @@ from slimgate.logs.row_ids import list_row_ids
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts, PairedScores, comparison_name, pair_scores
-from slimgate.logs.turned_rows import Places, choose_quoted, count_changed_answers, find_turned
 from slimgate.outcomes import Floats, Ints, Texts
 from slimgate.plugins.reader import METRICS, CorpusKind
 
@@ -250,10 +250,10 @@ def _comparison(
     if corpus is None:
         check_range(name, metric, ids, scores, ranges, higher_is_better)
     scale = _find_scale(metric, scores, ranges[0] or ranges[1], of_corpus=corpus is not None)
-    turned = find_turned(scores.base, scores.target, higher_is_better=higher_is_better)
-    quoted: tuple[Places, Places] = ((), ())
+    worse_and_better = find_worse_and_better(scores.base, scores.target, higher_is_better=higher_is_better)
+    quoted: tuple[Positions, Positions] = ((), ())
     if metric != ANSWER_LENGTH:  # a longer answer is not a worse one
-        quoted = choose_quoted(scores, turned, higher_is_better=higher_is_better, budgets=budgets)
+        quoted = choose_quoted(scores, worse_and_better, higher_is_better=higher_is_better, budgets=budgets)
     groups = group_rows(scores.clusters, scores.documents)
     if _joins_samples(groups, scores):
         notes.append(_describe_groups(paired, groups))
@@ -280,8 +280,8 @@ def _comparison(
         ),
         budgets=tuple(budgets),
         counts=scores.counts,
-        worse=int(turned[0].sum()),
-        better=int(turned[1].sum()),
+        worse=int(worse_and_better[0].sum()),
+        better=int(worse_and_better[1].sum()),
         changed=count_changed_answers(paired, scores),
         lost=quoted[0],
         won=quoted[1],

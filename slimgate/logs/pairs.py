@@ -27,7 +27,7 @@ from slimgate.logs.pair_notes import (
     format_place,
     list_metrics,
 )
-from slimgate.logs.predictions.codes import AT_ONCE, match_ids
+from slimgate.logs.predictions.codes import ROWS_AT_ONCE, match_ids
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.row_groups import share_groups
 from slimgate.logs.rules import Rules
@@ -380,8 +380,8 @@ def _compare_keys(
 def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
     """Positions in the shared rows. It compares a part at a time, because copies of all rows take memory."""
     differing = [np.empty(0, np.int64)]  # two runs of a side may share no sample
-    for start in range(0, len(base_rows), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
+    for start in range(0, len(base_rows), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         differing.append(start + np.flatnonzero(before[base_rows[part]] != after[target_rows[part]]))
     return np.concatenate(differing)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slimgate.logs.changed_rows import MAX_CHANGED_ROWS
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.pooled import number_groups
-from slimgate.logs.turned_rows import MAX_CHANGED_ROWS
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Row
@@ -38,8 +38,8 @@ def quoted_samples(
     for comparison in verdicts.comparisons:
         if len(quoted) >= limit or comparison.samples is None:
             continue
-        turned = comparison.won if better else comparison.lost
-        pairs = [pair for pair in turned if min(pair) >= 0][: limit - len(quoted)]
+        changed_pairs = comparison.won if better else comparison.lost
+        pairs = [pair for pair in changed_pairs if min(pair) >= 0][: limit - len(quoted)]
         before = comparison.samples[0].quote(at for at, _ in pairs)
         after = comparison.samples[1].quote(at for _, at in pairs)
         for at, other in pairs:

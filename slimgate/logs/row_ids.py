@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from slimgate.logs.columns import digest
 from slimgate.logs.pairs import PairedTask
-from slimgate.logs.predictions.codes import AT_ONCE, LONGEST_ID, SHOWN_ID, take_rows
+from slimgate.logs.predictions.codes import LONGEST_ID, ROWS_AT_ONCE, SHOWN_ID, take_rows
 from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Ints, Texts
 
@@ -30,8 +30,8 @@ def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:
 
 def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
     """Copies ids a part at a time: ten million Python texts take half a gigabyte."""
-    for start in range(0, len(rows), AT_ONCE):
-        part = rows[start : start + AT_ONCE]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
         texts = take_rows(ids, at[part])
         shorten = pc.max(pc.utf8_length(texts)).as_py() > LONGEST_ID
         target[part] = [shorten_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()

@@ -20,7 +20,7 @@ from slimgate.outcomes import Ints
 
 TEXT = pa.large_string()
 # Rows of a column that are copied at once: copies of millions of rows take memory.
-AT_ONCE = 500_000
+ROWS_AT_ONCE = 500_000
 # Ids only name rows in messages, so the beginning of a long id is enough. A short id is kept in 16 bytes,
 # whereas text of a fixed width takes 4 bytes a character.
 LONGEST_ID = 64
@@ -65,7 +65,7 @@ def find_different(first: pa.Array, other: pa.Array) -> Ints:
 
 def by_id(ids: pa.Array) -> Ints:
     """(rows,) the positions of the rows, sorted by their ids."""
-    parts = (ids[start : start + AT_ONCE + 1] for start in range(0, len(ids) - 1, AT_ONCE))
+    parts = (ids[start : start + ROWS_AT_ONCE + 1] for start in range(0, len(ids) - 1, ROWS_AT_ONCE))
     if all(pc.all(pc.less(part[:-1], part[1:])).as_py() for part in parts):
         return np.arange(len(ids))
     return np.asarray(pc.sort_indices(ids).to_numpy(), dtype=np.int64)
@@ -83,8 +83,8 @@ def take_rows(values: pa.Array, rows: Ints) -> pa.Array:
 def find_duplicates(ids: pa.Array, order: Ints) -> pa.Array:
     """The ids that several rows have, in order of first appearance. order: that of `by_id`."""
     pairs_of_rows: list[Ints] = []
-    for start in range(0, len(order) - 1, AT_ONCE):
-        rows = order[start : start + AT_ONCE + 1]
+    for start in range(0, len(order) - 1, ROWS_AT_ONCE):
+        rows = order[start : start + ROWS_AT_ONCE + 1]
         some = take_rows(ids, rows)
         same = pc.equal(some[:-1], some[1:]).to_numpy(zero_copy_only=False)
         pairs_of_rows += [rows[:-1][same], rows[1:][same]]
@@ -97,8 +97,8 @@ def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints
     """(rows,) for each row, the other file's row with its id; None if the two files have different ids."""
     if len(ids) != len(other_ids):
         return None
-    for start in range(0, len(ids), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         if not take_rows(ids, order[part]).equals(take_rows(other_ids, other_order[part])):
             return None
     places = np.empty(len(ids), np.int64)

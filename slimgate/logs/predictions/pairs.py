@@ -15,8 +15,8 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.codes import (
-    AT_ONCE,
     LONGEST_ID,
+    ROWS_AT_ONCE,
     SHOWN_ID,
     TEXT,
     find_different,
@@ -190,8 +190,8 @@ def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
 def _shown_ids(ids: pa.Array) -> Texts:
     """(rows,) the first 64 characters of the ids."""
     ids_shown = np.empty(len(ids), dtype=SHOWN_ID)
-    for start in range(0, len(ids), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         ids_shown[part] = pc.utf8_slice_codeunits(ids[part], 0, LONGEST_ID).to_pylist()
     return cast(Texts, ids_shown)
 

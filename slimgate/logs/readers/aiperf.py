@@ -1,10 +1,9 @@
 """NVIDIA aiperf: `profile_export.jsonl`, a line per request, with the summary `profile_export_aiperf.json`.
 
 Version 0.1.1 calls the time until the first token `ttft`, later versions `time_to_first_token`. The
-`inter_token_latency` of a request is the mean time from one token to the next. Requests of the warm-up are
-left out.
-Requests that aiperf cancelled on purpose (`--request-cancellation-rate`) are unfinished, and not
-failures of the server.
+`inter_token_latency` of a request is the mean time from one token to the next. The reader leaves out requests
+of the warm-up. Requests that aiperf cancelled, such as by `--request-cancellation-rate`, are unfinished. They
+do not count as failures of the server.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _SUMMARY = "_aiperf.json"
 _FIRST = ("time_to_first_token", "ttft")
 _LATENCY = "request_latency"
 _FIGURES = (*_FIRST, "inter_token_latency", _LATENCY)
-# By which the mean of the requests may differ from the mean in the summary, as a share.
+# The mean of the requests may differ by this share from the mean in the summary.
 _ROUNDING = 1e-3
 # Milliseconds in a unit of aiperf.
 _UNITS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3}
@@ -37,9 +36,9 @@ class Aiperf(Reader):
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
             return any(_is_summary(file) for file in path.glob(f"**/*{_SUMMARY}")) or any(
-                map(_holds_requests, path.glob("**/profile_export.jsonl"))
+                map(_has_requests, path.glob("**/profile_export.jsonl"))
             )
-        return _is_summary(path) or _holds_requests(path)
+        return _is_summary(path) or _has_requests(path)
 
     def read(self, path: Path) -> Log:
         requests, summary_file = _find_files(path)
@@ -59,13 +58,13 @@ class Aiperf(Reader):
         profiling = [phase for phase in phases if phase.get("kind", phase.get("name")) == _PROFILING]
         stated: Json = config.get("loadgen") or next(iter(profiling), {})
         load = {name: stated[name] for name in _SETTINGS if stated.get(name) is not None}
-        run = _run(requests, load)
+        run = _read_run(requests, load)
         if summary_file is not None:
             _check_mean(path, summary.get("records", summary).get(_LATENCY) or {}, run)
-        return Log("aiperf", str(path), {}, _model(config), loads={_name(load): run})
+        return Log("aiperf", str(path), {}, _find_model(config), loads={_name_load(load): run})
 
 
-def _holds_requests(path: Path) -> bool:
+def _has_requests(path: Path) -> bool:
     return path.suffix == ".jsonl" and {"metadata", "metrics"} <= first_keys(path)
 
 
@@ -77,7 +76,7 @@ def _is_summary(path: Path) -> bool:
 def _find_files(path: Path) -> tuple[Path | None, Path | None]:
     """The requests and the summary. Raises DataError for a folder of several runs."""
     if path.is_dir():
-        requests = sorted(filter(_holds_requests, path.glob("**/*.jsonl")))
+        requests = sorted(filter(_has_requests, path.glob("**/*.jsonl")))
         requests = [file for file in requests if not file.stem.endswith("_raw")]
         summaries = sorted(filter(_is_summary, path.glob(f"**/*{_SUMMARY}")))
         folders = sorted({file.parent for file in (*requests, *summaries)})
@@ -95,26 +94,26 @@ def _find_files(path: Path) -> tuple[Path | None, Path | None]:
     return path, summary if summary.is_file() else None
 
 
-def _model(config: Json) -> str | None:
+def _find_model(config: Json) -> str | None:
     names = (config.get("endpoint") or {}).get("model_names") or [
         item.get("name") for item in (config.get("models") or {}).get("items") or ()
     ]
     return str(names[0]) if names else None
 
 
-def _name(load: Json) -> str:
-    """c8, r5, r5-c8, or all, if the log does not state the load."""
-    rate, users = _rate(load), load.get("concurrency")
+def _name_load(load: Json) -> str:
+    """A name such as c8, r5 or r5-c8; "all" if the log does not state the load."""
+    rate, users = _find_rate(load), load.get("concurrency")
     parts = [*([] if rate is None else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
     return "-".join(parts) or "all"
 
 
-def _rate(load: Json) -> float | None:
+def _find_rate(load: Json) -> float | None:
     rate = load.get("request_rate", load.get("rate"))
     return None if rate == float("inf") else rate
 
 
-def _run(path: Path, load: Json) -> LoadRun:
+def _read_run(path: Path, load: Json) -> LoadRun:
     entries: list[tuple[int, LoadRequest]] = []
     ends: list[int] = []
     unfinished = 0
@@ -128,7 +127,7 @@ def _run(path: Path, load: Json) -> LoadRun:
             if metadata.get("was_cancelled") or (error or {}).get("type") == _CANCELLED:
                 unfinished += 1
                 continue
-            entries.append((sent, _request(metrics, error)))
+            entries.append((sent, _read_request(metrics, error)))
             ends.append(sent + int(1e6 * (entries[-1][1].total or 0)))
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise DataError(
@@ -142,12 +141,12 @@ def _run(path: Path, load: Json) -> LoadRun:
         seconds,
         unfinished,
         users=load.get("concurrency"),
-        rate=_rate(load),
+        rate=_find_rate(load),
     )
 
 
 def _check_mean(path: Path, latency: Json, run: LoadRun) -> None:
-    """Raises DataError if the summary, which states the load, is of another run than the requests."""
+    """Raises DataError if the summary, which states the load, belongs to another run than the requests."""
     times = [request.total for request in run.requests if request.total is not None]
     if not times or latency.get("avg") is None:
         return
@@ -160,25 +159,25 @@ def _check_mean(path: Path, latency: Json, run: LoadRun) -> None:
         )
 
 
-def _request(metrics: Json, error: Json | None) -> LoadRequest:
-    prompt = _count(metrics, "input_sequence_length")
+def _read_request(metrics: Json, error: Json | None) -> LoadRequest:
+    prompt = _read_count(metrics, "input_sequence_length")
     if error:
         words = " ".join(f"{error.get('type')}: {error.get('message')}".split())
         return LoadRequest(prompt_tokens=prompt, failed=words[:200])
-    total = _ms(metrics, _LATENCY)
+    total = _read_ms(metrics, _LATENCY)
     if total is None:
         return LoadRequest(prompt_tokens=prompt, failed=f"no {_LATENCY}")
-    first = next((time for name in _FIRST if (time := _ms(metrics, name)) is not None), None)
-    tokens = _count(metrics, "output_sequence_length")
-    return LoadRequest(first, _ms(metrics, "inter_token_latency"), total, prompt, tokens)
+    first = next((time for name in _FIRST if (time := _read_ms(metrics, name)) is not None), None)
+    tokens = _read_count(metrics, "output_sequence_length")
+    return LoadRequest(first, _read_ms(metrics, "inter_token_latency"), total, prompt, tokens)
 
 
-def _ms(metrics: Json, name: str) -> float | None:
+def _read_ms(metrics: Json, name: str) -> float | None:
     metric = metrics.get(name)
     return None if metric is None else float(metric["value"]) * _UNITS[metric["unit"]]
 
 
-def _count(metrics: Json, name: str) -> int | None:
+def _read_count(metrics: Json, name: str) -> int | None:
     metric = metrics.get(name)
     return None if metric is None else int(metric["value"])
 

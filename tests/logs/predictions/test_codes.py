@@ -14,7 +14,7 @@ from slimgate.logs.predictions.codes import TEXT, encode_blocks, find_different,
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few rows take many steps."""
-    monkeypatch.setattr(codes, "AT_ONCE", 3)
+    monkeypatch.setattr(codes, "ROWS_AT_ONCE", 3)
 
 
 def texts(*values: str | None) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The handle by which gates and tests use a model of a run."""
+"""The object that gates and tests get for a model of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ModelHandle:
-    """The teacher or a variant as tests see it: everything is loaded on first use.
+    """The teacher or a variant. Its answers and the model itself are loaded on first use.
 
     >>> def test_no_row_of_class_3_is_lost(teacher, variant): ...
     """
@@ -46,19 +46,19 @@ class ModelHandle:
 
     @property
     def outcomes(self) -> Outcomes:
-        """Its answers on every gate row."""
+        """The answers of the model on every gate row."""
         if self._outcomes is None:
             self._outcomes = self.run.outcomes(self.name)
         return self._outcomes
 
     @property
     def processor(self) -> str | None:
-        """The processor that computed its answers, if they came from the store."""
+        """The processor that computed the answers, if they came from the store."""
         return self.run.find_processor(self.name)
 
     @property
     def predictor(self) -> Predictor:
-        """The loaded model, behind `prepare`, `forward` and `fetch`."""
+        """The loaded model, with the methods `prepare`, `forward` and `fetch`."""
         if self._predictor is None:
             runtime, folder = self.variant.runtime, self.built.artifact.folder
             start = time.perf_counter()
@@ -70,7 +70,7 @@ class ModelHandle:
 
     @property
     def compile_facts(self) -> dict[str, Any]:
-        """Facts of compiling for the shapes so far, for a runtime that compiles when it is called."""
+        """The seconds and graphs of compilation so far; empty if the runtime does not compile in calls."""
         seconds = getattr(self._predictor, "compile_seconds", None)
         if seconds is None:
             return {}
@@ -82,21 +82,22 @@ class ModelHandle:
         return self.run.operations(self.name)
 
     def memory(self, readings: int = 1) -> list[MemoryReading]:
-        """Readings of its memory, each from a new process that takes seconds; earlier ones are reused."""
+        """Readings of the memory, each from a new process that takes seconds. Earlier readings are reused."""
         return self.run.memory(self.name, readings)
 
     @property
-    def to_compared(self) -> Compared:
+    def compared(self) -> Compared:
         """The model as a task's `compare` gets it."""
         artifact = self.built.artifact
         return Compared(
             self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
         )
 
-    def caller(self, *inputs: CallInputs, part: TimedPart = "forward") -> TimedCall:
-        """One call of the model, for timing. With several inputs, calls use them in turn.
+    def prepare_call(self, *inputs: CallInputs, part: TimedPart = "forward") -> TimedCall:
+        """Prepares inputs, and returns the call of the model that is timed.
 
-        inputs: arrays, or Texts for the part e2e. For writing an answer there is one input.
+        inputs: arrays, or Texts for the part e2e. Calls use several inputs in turn. A workload that writes an
+        answer has only one input.
         """
         prepared = prepare_inputs(self.predictor, inputs)
         call = make_timed_call(self.predictor, prepared[0], part)
@@ -113,7 +114,7 @@ class ModelHandle:
 
     @property
     def server_settings(self) -> dict[str, dict[str, Any]]:
-        """For a server with answers, what it states of itself, by area; else empty."""
+        """For a server with answers, the settings that it states, by area; else empty."""
         if not self.variant.is_endpoint:
             return {}
         return dict(self.run.read_answer_notes(self.name).get(SERVER_SETTINGS, {}))

@@ -1,12 +1,12 @@
 """Plants the faults of the self-test and judges each of them with the gate.
 
-There are two kinds. The first makes answers of the teacher wrong until a metric has lost twice its budget
-(whole groups, if rows come in groups). It tests the judge with a fault of the size that matters. The second
-damages one layer of a copy of the teacher, which is saved, loaded and predicts like every variant. It tests
-the way from a file to a verdict.
+There are two kinds of faults. The first makes answers of the teacher wrong until a metric has lost twice its
+budget (whole groups, if rows come in groups). It tests whether the judge detects a loss of this size. The
+second damages one layer of a copy of the teacher. The copy is saved, loaded and predicts like every variant,
+so this fault tests all steps from a file to a verdict.
 
-A two-sided budget gets a third: the first with both models exchanged, so that the variant is better by twice
-the budget.
+A two-sided budget gets a third fault: the first one with both models exchanged. The variant is then better
+than its teacher by twice the budget.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from slimgate.outcomes import Outcomes
 from slimgate.results.base import Verdict
 from slimgate.run.damaged_layer import KINDS, NothingToDamage
 from slimgate.run.model_handle import ModelHandle
-from slimgate.run.selftest import ROUNDING, Spoil, plant_fault, predict_damaged_copy
+from slimgate.run.selftest import ROUNDING, DamageRows, plant_fault, predict_damaged_copy
 
-# Noise as a multiple of the matrix's standard deviation; raised until every metric has lost twice its budget.
+# Noise as a multiple of the matrix's standard deviation. The next one is used until every metric has lost
+# twice its budget.
 STRENGTHS = (2.0, 8.0, 32.0)
 EXCHANGED = "answers exchanged"
 
@@ -44,11 +45,12 @@ EXCHANGED = "answers exchanged"
 class Fault:
     """A planted fault and the gate's verdict.
 
-    verdict: FAIL also if the damaged copy could not be judged; None if no damage was large enough, so
-    nothing is tested. wrong: the gate missed a fault that it must detect. description: the drop in words.
+    fault: what was damaged. verdict: FAIL also if the damaged copy could not be judged; None if no damage was
+    large enough, so nothing is tested. wrong: the gate missed a fault that it must detect. description: the
+    drop and the budget.
     """
 
-    how: str
+    fault: str
     metric: str
     verdict: Verdict | None
     wrong: bool
@@ -65,35 +67,45 @@ class Fault:
         undecided = (
             ", too few rows to tell" if self.verdict is Verdict.INCONCLUSIVE and not self.wrong else ""
         )
-        return f"{self.how}: {self.metric} {self.description}: {outcome}{undecided}"
+        return f"{self.fault}: {self.metric} {self.description}: {outcome}{undecided}"
 
 
 def judge_exchanged_answers(
-    outcomes: Outcomes, metric: str, budget: QualityBudget, *, seed: int, spoil: Spoil | None = None
+    outcomes: Outcomes,
+    metric: str,
+    budget: QualityBudget,
+    *,
+    seed: int,
+    damage_rows: DamageRows | None = None,
 ) -> Fault:
     """Makes answers wrong until the metric has lost twice its budget, and judges them."""
-    measured = load_metric(metric)
-    allowed = allowed_drop(budget, value_of(measured, outcomes))
-    damaged = plant_fault(outcomes, measured, 2 * allowed, seed=seed, spoil=spoil)
-    how = EXCHANGED if outcomes.groups is None else f"{EXCHANGED} in whole groups"
-    fault = judge_fault(how, measured, outcomes, damaged, budget, seed=seed)
+    loaded = load_metric(metric)
+    allowed = allowed_drop(budget, value_of(loaded, outcomes))
+    damaged = plant_fault(outcomes, loaded, 2 * allowed, seed=seed, damage_rows=damage_rows)
+    name = EXCHANGED if outcomes.groups is None else f"{EXCHANGED} in whole groups"
+    fault = judge_fault(name, loaded, outcomes, damaged, budget, seed=seed)
     changed = int(outcomes.changed_rows(damaged).sum())
-    if fault.verdict is None and changed and value_of(measured, damaged) == value_of(measured, outcomes):
+    if fault.verdict is None and changed and value_of(loaded, damaged) == value_of(loaded, outcomes):
         description = f"does not change, although {changed:,} answers were made wrong"
         return replace(fault, verdict=Verdict.PASS, wrong=True, description=description)
     return fault
 
 
 def judge_exchanged_gain(
-    outcomes: Outcomes, metric: str, budget: QualityBudget, *, seed: int, spoil: Spoil | None = None
+    outcomes: Outcomes,
+    metric: str,
+    budget: QualityBudget,
+    *,
+    seed: int,
+    damage_rows: DamageRows | None = None,
 ) -> Fault:
     """Judges, by a two-sided budget, a variant that is better than its teacher by twice the budget.
 
     The damaged answers count as the teacher's, and the teacher's as the variant's.
     """
-    measured = load_metric(metric)
-    damaged = plant_fault(outcomes, measured, 2 * budget.limit / 100, seed=seed, spoil=spoil)
-    return judge_fault(f"{EXCHANGED}, as a gain", measured, damaged, outcomes, budget, seed=seed)
+    loaded = load_metric(metric)
+    damaged = plant_fault(outcomes, loaded, 2 * budget.limit / 100, seed=seed, damage_rows=damage_rows)
+    return judge_fault(f"{EXCHANGED}, as a gain", loaded, damaged, outcomes, budget, seed=seed)
 
 
 def judge_damaged_layer(
@@ -119,9 +131,9 @@ def _judge_damage(
 ) -> list[Fault]:
     try:
         stored, damaged, layer = predict_damaged_copy(teacher, strength=strength, seed=seed)
-        how = f"teacher with noise on {layer}"
+        name = f"teacher with noise on {layer}"
         return [
-            judge_fault(how, load_metric(metric), stored, damaged, budget, seed=seed)
+            judge_fault(name, load_metric(metric), stored, damaged, budget, seed=seed)
             for metric, budget in budgets.items()
         ]
     except NothingToDamage:
@@ -131,36 +143,36 @@ def _judge_damage(
 
 
 def judge_fault(
-    how: str, metric: Metric, teacher: Outcomes, damaged: Outcomes, budget: QualityBudget, *, seed: int
+    name: str, metric: Metric, teacher: Outcomes, damaged: Outcomes, budget: QualityBudget, *, seed: int
 ) -> Fault:
-    """Judges a damaged model; the verdict counts only if it lost at least twice the budget."""
+    """Judges a damaged model. The verdict counts only if the model lost at least twice the budget."""
     allowed = allowed_drop(budget, value_of(metric, teacher))
     judged = judge_quality(metric, teacher, damaged, [budget], seed=seed)
     description = _describe_drop(judged, budget)
-    # in the metric's own unit, as `allowed` is: the judgement's drop is in percent of a perplexity
-    is_loss_of_less = metric.higher_is_better or budget.kind == "length_ratio_min"
-    drop = (judged.teacher - judged.value) * (1 if is_loss_of_less else -1)
+    # in the unit of the metric and of `allowed`; of a perplexity, `judged.drop_points` is in percent
+    is_loss_if_smaller = metric.higher_is_better or budget.kind == "length_ratio_min"
+    drop = (judged.teacher - judged.value) * (1 if is_loss_if_smaller else -1)
     drop = abs(drop) if is_two_sided_kind(budget.kind) else drop
     if drop < 2 * max(allowed, 0) - ROUNDING:
-        blind = not teacher.changed_rows(damaged).any()
-        verdict = judged.verdict if blind else None
-        return Fault(how, metric.name, verdict, blind, description, judged.drop_points)
+        is_unchanged = not teacher.changed_rows(damaged).any()
+        verdict = judged.verdict if is_unchanged else None
+        return Fault(name, metric.name, verdict, is_unchanged, description, judged.drop_points)
     must_fail = judged.verdict is Verdict.INCONCLUSIVE and is_decidable(
         metric, teacher, damaged, budget, allowed
     )
     wrong = judged.verdict is Verdict.PASS or must_fail
-    return Fault(how, metric.name, judged.verdict, wrong, description, judged.drop_points)
+    return Fault(name, metric.name, judged.verdict, wrong, description, judged.drop_points)
 
 
 def is_decidable(
     metric: Metric, teacher: Outcomes, damaged: Outcomes, budget: QualityBudget, allowed: float
 ) -> bool:
-    """Whether these rows show a fault of this size 80 % of the time: (1.645 + 0.842)² psi / gap² rows.
+    """Whether there are enough rows to detect a fault of this size in 80 % of all cases.
 
-    For a two-sided budget (1.960 + 0.842)², since its FAIL uses half of the 5 %. psi: the share of answers
-    that changed; gap: how far the drop exceeds the budget. Groups count as one row each, because a planted
-    fault damages whole groups. False if nothing is known: for metrics that are not a mean over rows, and for
-    budgets that are not on a drop in points.
+    This needs (1.645 + 0.842)² psi / gap² rows; for a two-sided budget (1.960 + 0.842)² psi / gap², because
+    each side has half of the 5 %. psi: the share of answers that changed; gap: how far the drop exceeds the
+    budget. A group counts as one row, because a planted fault damages whole groups. False if the number is
+    not known: for metrics that are not a mean over rows, and for budgets that do not limit a drop in points.
     """
     if metric.per_row is None or not is_in_points(budget.kind):
         return False

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 ROWS = 500
 ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1
-Spoil = Callable[[Outcomes, Ints], Outcomes]
+# Returns the outcomes with these rows made wrong.
+DamageRows = Callable[[Outcomes, Ints], Outcomes]
 
 
 def make_default_budget(metric: Metric) -> QualityBudget:
@@ -101,19 +102,19 @@ def _predict_copy(
 
 
 def plant_fault(
-    outcomes: Outcomes, metric: Metric, drop: float, *, seed: int, spoil: Spoil | None = None
+    outcomes: Outcomes, metric: Metric, drop: float, *, seed: int, damage_rows: DamageRows | None = None
 ) -> Outcomes:
     """The outcomes, with enough wrong rows to lower a metric by `drop`, a fraction, or with all wrong.
 
     If rows come in groups, the rows are made wrong group by group. A lost file or customer looks
     like that, and it is the hardest case for a verdict.
 
-    spoil(outcomes, rows): the outcomes with those rows made wrong; by default, for a classification, it swaps
-    a row's probabilities of the label and of the next class. The damaged outcomes go through a file, like a
-    variant's. Raises MeasureError for other tasks' outcomes without `spoil`.
+    damage_rows(outcomes, rows): the outcomes with those rows made wrong. By default it swaps a row's
+    probabilities of the label and of the next class; this needs a classification, and raises MeasureError for
+    other outcomes. The damaged outcomes go through a file, like a variant's.
     """
-    damage = spoil or _make_rows_wrong
-    order = _order_rows(outcomes, np.random.default_rng(seed), right_only=spoil is None)
+    damage = damage_rows or _make_rows_wrong
+    order = _order_rows(outcomes, np.random.default_rng(seed), right_only=damage_rows is None)
     unit_weights = np.ones(len(outcomes))
     outcomes = arranged(metric, outcomes)
     base = float(metric.statistic(outcomes, unit_weights))

@@ -123,5 +123,8 @@ def test_the_task_from_scratch_learns_is_compressed_and_judged(repository: Path)
     budget = QualityBudget(kind="drop_points", limit=10.0)
     assert judge_quality(metric, teacher, run.outcomes("int8"), [budget]).verdict is Verdict.PASS
     assert value_of(metric, run.outcomes("distilled")) > 0.5
-    spoil = run.suite.setup.task.object.with_planted_fault
-    assert judge_exchanged_answers(teacher, name, budget, seed=0, spoil=spoil).verdict is not Verdict.PASS
+    damage_rows = run.suite.setup.task.object.with_planted_fault
+    assert (
+        judge_exchanged_answers(teacher, name, budget, seed=0, damage_rows=damage_rows).verdict
+        is not Verdict.PASS
+    )

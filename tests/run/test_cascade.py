@@ -313,7 +313,7 @@ def test_timed_calls_take_rows_by_turns_the_same_for_all_models(run: SuiteRun) -
         assert batch["input_ids"].tolist() == other["input_ids"].tolist()
     assert len(run.workload("fast", Workload(32)).timed) == 1
     handle = run.handle("fast")
-    call = handle.caller(*cascade.timed)
+    call = handle.prepare_call(*cascade.timed)
     for _ in range(60):
         call()
     assert isinstance(handle.predictor, CascadePredictor)
@@ -354,7 +354,7 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
     np.testing.assert_allclose(cascaded.probabilities, teacher.probabilities, atol=1e-5)
     handle, batch = run.handle("fast"), run.workload("fast", Workload(2)).inputs
     assert {"input_ids", "1.input_ids"} <= batch.keys()
-    assert handle.caller(batch)() is not None
+    assert handle.prepare_call(batch)() is not None
 
 
 def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
     table = f"fast = {{ cascade = {{ {models}, threshold = {middle}, ensemble = true }} }}\n"
     run = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
     handle, folder = run.handle("fast"), run.build("fast").artifact.folder
-    assert handle.caller(run.workload("fast", Workload(1)).inputs)() is not None
+    assert handle.prepare_call(run.workload("fast", Workload(1)).inputs)() is not None
     rows, judged = Rows(run.rows.gate.table), run.outcomes("fast")
     [read] = read_texts(
         [make_texts(run.suite.setup.task, folder, rows, lengths=[1] * len(rows), tokens=None)]

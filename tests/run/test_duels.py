@@ -12,7 +12,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
-from slimgate.plugin.gates.planted_delay import find_delay
+from slimgate.plugin.gates.planted_delay import measure_delay
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import TEACHER
 from slimgate.run import duels as module
@@ -40,9 +40,9 @@ def duels(run: SuiteRun) -> Iterator[Duels]:
 def test_a_planted_delay_is_seen_and_measured_once(duels: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (1.0, 9.0))  # the second for a machine that stands still
     reported: list[Any] = []
-    first = find_delay(duels, reported.append)
+    first = measure_delay(duels, reported.append)
     assert first is not None
-    assert find_delay(duels, reported.append) == first
+    assert measure_delay(duels, reported.append) == first
     assert reported[0] == reported[1]
     assert reported[0].key == (
         "self_test",
@@ -92,7 +92,7 @@ def test_threads_without_a_core_count_where_a_model_has_several(
 def test_a_delay_of_nothing_is_not_seen(duels: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0,))
     reported: list[Any] = []
-    assert find_delay(duels, reported.append) is None
+    assert measure_delay(duels, reported.append) is None
     assert reported[0].facts.seen is False
     assert reported[0].facts.message.endswith("speed-up verdicts are INCONCLUSIVE")
 
@@ -102,7 +102,7 @@ def test_larger_delays_are_tried_if_the_smallest_is_hidden(
 ) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
     reported: list[Any] = []
-    visible = find_delay(duels, reported.append)
+    visible = measure_delay(duels, reported.append)
     assert visible is not None
     facts = reported[0].facts
     assert facts.percent in (200.0, 900.0)  # a machine that stands still hides the smaller one too

@@ -119,7 +119,7 @@ def test_with_tokens_the_rows_nearest_in_length_are_taken(run: SuiteRun) -> None
 
 
 def test_the_answer_is_timed_with_the_task_that_reads_it(run: SuiteRun) -> None:
-    call = run.handle("shorter").caller(
+    call = run.handle("shorter").prepare_call(
         *run.workload("shorter", Workload(2, 8, phase=END_TO_END)).timed, part="e2e"
     )
     assert np.asarray(call()).shape == (2, 2)  # rows and classes
@@ -188,7 +188,7 @@ def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
     assert len(texts) == 15  # of 60 gate rows
     handle = run.handle("fast")
     assert isinstance(handle.predictor, CascadePredictor)
-    call = handle.caller(*texts, part="e2e")
+    call = handle.prepare_call(*texts, part="e2e")
     assert len({np.asarray(call()).tobytes() for _ in texts}) > 1
 
 

@@ -289,7 +289,11 @@ def test_a_planted_fault_is_seen_by_every_metric(llama: Path, tmp_path: Path, me
         values={name: np.ones(len(outcomes)) for name in outcomes.values},
     )
     fault = judge_exchanged_answers(
-        right, metric, make_default_budget(load_metric(metric)), seed=0, spoil=task.task.with_planted_fault
+        right,
+        metric,
+        make_default_budget(load_metric(metric)),
+        seed=0,
+        damage_rows=task.task.with_planted_fault,
     )
     assert fault.drop_points is not None
     assert fault.drop_points >= 4.0

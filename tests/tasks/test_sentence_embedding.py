@@ -150,6 +150,8 @@ def test_a_planted_fault_is_seen(metric: str) -> None:
     rows = rows_of(text=labels, label=labels)
     teacher = task.task.outcomes(NONE, rows, vectors.astype(np.float32), LABELS, None)
     budget = QualityBudget(kind="drop_points", limit=2.0)
-    judged = judge_exchanged_answers(teacher, metric, budget, seed=0, spoil=task.task.with_planted_fault)
+    judged = judge_exchanged_answers(
+        teacher, metric, budget, seed=0, damage_rows=task.task.with_planted_fault
+    )
     assert judged.verdict == "FAIL"
     assert judged.drop_points == pytest.approx(4, abs=0.3)

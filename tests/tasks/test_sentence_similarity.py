@@ -101,7 +101,7 @@ def test_a_planted_fault_lowers_the_correlation() -> None:
     scores = np.stack([first, np.stack([np.cos(angle), np.sin(angle)], axis=1)], axis=1).astype(np.float32)
     outcomes = task.task.outcomes(NONE, rows_of(gold.tolist()), scores, FIVE, None)
     metric = load_metric("spearman")
-    damaged = plant_fault(outcomes, metric, 0.1, seed=0, spoil=task.task.with_planted_fault)
+    damaged = plant_fault(outcomes, metric, 0.1, seed=0, damage_rows=task.task.with_planted_fault)
     assert value_of(metric, outcomes) == pytest.approx(spearmanr(gold, outcomes.values["score"]).statistic)
     assert value_of(metric, outcomes) - value_of(metric, damaged) == pytest.approx(0.1, abs=0.02)
 
@@ -150,9 +150,9 @@ def test_every_model_of_stsb_gives_finite_correlations(run: SuiteRun) -> None:
 
 
 def test_the_figures_of_a_variant_say_what_its_index_takes(run: SuiteRun) -> None:
-    teacher = run.handle("teacher").to_compared
+    teacher = run.handle("teacher").compared
     by_variant = {
-        name: task.task.compare(run.suite.setup.task.params, teacher, run.handle(name).to_compared)["figures"]
+        name: task.task.compare(run.suite.setup.task.params, teacher, run.handle(name).compared)["figures"]
         for name in ("int8", "pca-128", "binary-embeddings")
     }
     sizes = {name: figures["bytes_per_embedding"]["variant"] for name, figures in by_variant.items()}

@@ -91,7 +91,7 @@ def test_spoiled_rows_are_worse_also_where_scores_are_middling() -> None:
     outcomes = task.task.outcomes(
         TaskFacts(()), rows_of(gold), np.asarray(gold)[:, None] + 0.25, PARAMS, None
     )
-    damaged = plant_fault(outcomes, load_metric("mae"), 0.5, seed=0, spoil=task.task.with_planted_fault)
+    damaged = plant_fault(outcomes, load_metric("mae"), 0.5, seed=0, damage_rows=task.task.with_planted_fault)
     errors = np.abs(damaged.column("score") - gold)
     assert errors.mean() >= 0.75
 

@@ -62,7 +62,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         quote_better=is_two_sided(on_metrics),
     )
     if task.object.compare:
-        compared = task.object.compare(task.params, teacher.to_compared, variant.to_compared)
+        compared = task.object.compare(task.params, teacher.compared, variant.compared)
         measured = measured.replace(**compared)
     findings = measured.findings
     if suite.setup.slices and not (sliced or budgets.sliced_metrics):

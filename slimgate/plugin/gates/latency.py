@@ -28,7 +28,7 @@ from slimgate.judge.facts import add_actions
 from slimgate.judge.speed import FINE, Speedup, clearance_of, judge_speedup, speed_message
 from slimgate.models.quantized_files import weight_format_of
 from slimgate.plugin.config import BENCHMARKS
-from slimgate.plugin.gates.planted_delay import find_delay
+from slimgate.plugin.gates.planted_delay import measure_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.workloads import END_TO_END, Workload
@@ -90,7 +90,7 @@ def test_latency(
         pytest.skip(reason)
     timed.run.measure_peak_rates()
     batch = timed.run.workload(timed.name, workload)
-    call = timed.caller(*batch.timed, part=workload.part)
+    call = timed.prepare_call(*batch.timed, part=workload.part)
     report_build(timed, report_result)
     benchmark: Any = request.getfixturevalue("benchmark")
     _label_benchmark(benchmark, suite, timed.name, workload.id)
@@ -265,7 +265,7 @@ def test_speedup(
     report_build(teacher, report_result)
     report_build(variant, report_result)
     variant.run.measure_peak_rates()
-    visible = find_delay(duels, report_result) if budget else FINE
+    visible = measure_delay(duels, report_result) if budget else FINE
     speedup = duels.speedup(variant, workload)
     judged = (
         judge_speedup(speedup, budget.limit, budget.reason, visible=visible, kind=budget.kind)

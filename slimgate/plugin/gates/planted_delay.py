@@ -10,7 +10,7 @@ from slimgate.run.duels import Duels
 from slimgate.run.gate_results import GateResult
 
 
-def find_delay(duels: Duels, report: Report) -> float | None:
+def measure_delay(duels: Duels, report: Report) -> float | None:
     """Runs the duels once per suite, reports them, and returns the smallest detected delay, or None."""
     planted = duels.plant_delay()
     facts = PlantedDelay(

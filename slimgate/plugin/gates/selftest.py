@@ -12,7 +12,7 @@ from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Outcomes
 from slimgate.plugin.gates.latency import describe_not_timed
-from slimgate.plugin.gates.planted_delay import find_delay
+from slimgate.plugin.gates.planted_delay import measure_delay
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.results.base import Verdict
 from slimgate.results.checks import SELF_TEST, TEACHER
@@ -41,10 +41,9 @@ def test_selftest(
 ) -> None:
     """identical: a copy of the teacher must not FAIL. planted_fault: damage of twice the budget must FAIL.
 
-    If the rows are too few to detect a planted fault, it is INCONCLUSIVE; the report says so, the test
-    passes.
-
-    planted_delay never fails: a speed budget closer than the smallest detected delay stays undecided.
+    If there are too few rows to detect a planted fault, its verdict is INCONCLUSIVE. The report says so, and
+    the test passes. planted_delay never fails. Speed budgets closer than the smallest detected delay are
+    INCONCLUSIVE.
     """
     if check == PLANTED_DELAY:
         reason = describe_not_timed(request.config)
@@ -53,20 +52,20 @@ def test_selftest(
         if reason is not None:
             pytest.skip(reason)
         report_build(teacher, report_result)
-        find_delay(duels, report_result)
-        duels.close()  # idle processes still hold a model each while latency is taken
+        measure_delay(duels, report_result)
+        duels.close()  # its idle processes would each hold a model while latency is measured
         return
     report_build(teacher, report_result)
-    facts = (_judge_identical_copy if check == "identical" else _planted_fault)(suite, teacher)
+    facts = (_judge_identical_copy if check == "identical" else _judge_planted_fault)(suite, teacher)
     report_result(GateResult(SELF_TEST, TEACHER, check, facts))
     if facts.wrong:
         pytest.fail(facts.message, pytrace=False)
 
 
-def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
-    """The tightest budget of any variant on each metric; if there is none, the first metric's default.
+def choose_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
+    """The tightest budget of any variant on each metric; without budgets, the default of the first metric.
 
-    A floor or ceiling that the teacher itself misses is left out: no drop is within it.
+    A floor or ceiling that the teacher misses does not count, because it allows no drop.
     """
     tightest: dict[str, tuple[float, QualityBudget]] = {}
     for table in suite.budgets.values():
@@ -81,11 +80,11 @@ def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
     return {metric: budget for metric, (_, budget) in tightest.items()} or fallback
 
 
-def _two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
+def _find_two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
     """The tightest two-sided budget of any variant on each metric."""
     tightest: dict[str, QualityBudget] = {}
-    for of_variant in suite.budgets.values():
-        for metric, budgets in of_variant.quality.items():
+    for table in suite.budgets.values():
+        for metric, budgets in table.quality.items():
             for budget in budgets:
                 if is_two_sided_kind(budget.kind) and (
                     metric not in tightest or budget.limit < tightest[metric].limit
@@ -95,14 +94,14 @@ def _two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
 
 
 def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
-    stored, afresh = predict_identical_copy(teacher, seed=suite.seed)
-    changed = int(stored.changed_rows(afresh).sum())
+    stored, predicted = predict_identical_copy(teacher, seed=suite.seed)
+    changed = int(stored.changed_rows(predicted).sum())
     verdicts = {
-        name: judge_quality(load_metric(name), stored, afresh, [budget], seed=suite.seed).verdict
-        for name, budget in gate_budgets(suite, teacher.outcomes).items()
+        name: judge_quality(load_metric(name), stored, predicted, [budget], seed=suite.seed).verdict
+        for name, budget in choose_budgets(suite, teacher.outcomes).items()
     }
-    worst_first = (Verdict.FAIL, Verdict.INCONCLUSIVE)
-    verdict = next((worst for worst in worst_first if worst in verdicts.values()), Verdict.PASS)
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+    verdict = min(verdicts.values(), key=order.index)
     line = (
         f"self-test, identical copy: {changed} of {len(stored)} predictions changed, {verdict}"
         " (a copy of the teacher must not FAIL)"
@@ -111,16 +110,16 @@ def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
     return SelfTestFacts(verdict=verdict, wrong=wrong, changed=changed, message=line, measured=format_now())
 
 
-def _planted_fault(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
-    spoil = suite.setup.task.object.with_planted_fault
-    budgets = gate_budgets(suite, teacher.outcomes)
+def _judge_planted_fault(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
+    damage_rows = suite.setup.task.object.with_planted_fault
+    budgets = choose_budgets(suite, teacher.outcomes)
     faults = [
-        judge_exchanged_answers(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
+        judge_exchanged_answers(teacher.outcomes, metric, budget, seed=suite.seed, damage_rows=damage_rows)
         for metric, budget in budgets.items()
     ]
     faults += [
-        judge_exchanged_gain(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
-        for metric, budget in _two_sided_budgets(suite).items()
+        judge_exchanged_gain(teacher.outcomes, metric, budget, seed=suite.seed, damage_rows=damage_rows)
+        for metric, budget in _find_two_sided_budgets(suite).items()
     ]
     shown, note = [_worst_fault(faults)], []
     try:
@@ -141,6 +140,6 @@ def _planted_fault(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
 
 
 def _worst_fault(faults: Sequence[Fault]) -> Fault:
-    """A fault that the gate did not detect, else one that it did not decide, else one that tested nothing."""
+    """The fault with the worst result: not detected, else undecided, else nothing tested, else detected."""
     order = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
     return min(faults, key=lambda fault: (not fault.wrong, order.index(fault.verdict)))

@@ -1,7 +1,8 @@
 """Runs a task on another machine: builds one model and predicts its answers.
 
-A machine sees the run's store if it finds the mark that the run has written there. If it does not, the task's
-inputs are sent as bytes into a store of the machine's own, and its results are sent back as bytes.
+The run writes a file, the mark, into its store. A machine that finds the mark uses this store. Otherwise it
+uses a store of its own: the run sends the task's inputs as bytes, and the machine returns the results as
+bytes.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ from slimgate.suite.load import load_suite
 
 Key = tuple[str, str]
 Sent = TypeVar("Sent")
-LOG_CHARACTERS = 4_000  # characters of what a failing task wrote, from its end
+LOG_CHARACTERS = 4_000  # the last characters that a failed task wrote
 OWN_STORE = "slimgate-{}"
-# A store without new work for this many seconds, and without a process that uses it, is from a killed run.
-LEFT_SECONDS = 60
+# A store that nobody has used for this many seconds, and that no process uses, is from a killed run.
+LEFTOVER_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Job:
-    """The run of a task. mark: the name of a file in the store's locks; threads: the suite's.
+    """The run that a task belongs to.
 
-    shared: whether all machines saw the store when the run began. time_limit: see SuiteRun.
+    mark: the name of a file in the store's locks. threads: the suite's. shared: whether all machines saw the
+    store when the run began. time_limit: see SuiteRun.
     """
 
     suite: Path
@@ -62,9 +64,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a task. used: the entries that it used, and whether each was made now.
+    """The result of a task.
 
-    built: whether the model was built, possibly without answers. log: of a failure.
+    used: the entries of the store that the task used, and whether it made each one. built: whether the model
+    was built; its answers may be missing. log: what a failed task wrote.
     """
 
     host: str
@@ -76,29 +79,29 @@ class Report:
     log: str = ""
 
 
-class NotingStore(Store):
-    """A store that notes which entries are used, and whether each was made now."""
+class RecordingStore(Store):
+    """A store that records which entries a task uses, and whether the task made them."""
 
     def __init__(self, root: Path, *, rebuild_mark: str | None = None) -> None:
         super().__init__(root, rebuild=rebuild_mark)
-        self.noted: dict[Key, bool] = {}
+        self.used_entries: dict[Key, bool] = {}
 
     def make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
         entry = super().make(kind, key, fill)
-        self.noted[kind, key] = self.noted.get((kind, key), False) or not entry.from_store
+        self.used_entries[kind, key] = self.used_entries.get((kind, key), False) or not entry.from_store
         return entry
 
 
 @dataclass
-class _Place:
-    """The runs and the store that this process keeps from task to task."""
+class _Workspace:
+    """The store and the runs that this process keeps for later tasks."""
 
-    store: NotingStore
+    store: RecordingStore
     shared: bool
     runs: dict[Path, SuiteRun] = field(default_factory=dict)
 
 
-_PLACES: dict[str, _Place] = {}
+_WORKSPACES: dict[str, _Workspace] = {}
 
 
 def is_store_visible(job: Job) -> bool:
@@ -107,9 +110,9 @@ def is_store_visible(job: Job) -> bool:
 
 
 def check_machine(job: Job) -> tuple[str, bool, str | None]:
-    """(this machine's name, whether it sees the store, what is wrong with it for this run).
+    """(this machine's name, whether it sees the store, why it cannot work for this run).
 
-    Also removes what killed runs have left on the machine.
+    Also removes the stores of killed runs.
     """
     clear_leftovers()
     try:
@@ -122,21 +125,21 @@ def check_machine(job: Job) -> tuple[str, bool, str | None]:
 def do_task(
     job: Job, task: Task, needed: Iterable[tuple[Key, Sent]], fetch: Callable[[Sent], Packed]
 ) -> tuple[Report, list[Packed]]:
-    """Builds the task's model and predicts its answers; returns new entries as bytes without a shared store.
+    """Builds the task's model and predicts its answers. Without a shared store, returns new entries as bytes.
 
-    needed: entries to start from, each with a reference that `fetch` turns into bytes if it is missing.
-    The task's own errors are returned in the report, so that it is not retried.
+    needed: entries to start from, each with a reference. If the machine lacks an entry, `fetch` turns the
+    reference into bytes. Errors of the task are returned in the report, so that Ray does not retry it.
     """
     began, output, built = time.perf_counter(), StringIO(), False
-    place: _Place | None = None
+    workspace: _Workspace | None = None
     error: SlimgateError | None = None
     log = ""
     try:
         with redirect_stdout(output), redirect_stderr(output):
             _check_software(job)
-            place = _open_place(job)
-            sent = _fetch_entries(place, needed, fetch)
-            run = _open_run(job, place)
+            workspace = _open_workspace(job)
+            sent = _fetch_entries(workspace, needed, fetch)
+            run = _open_run(job, workspace)
             run.build(task.name, task.id.seed)
             built = True
             _predict_answers(run, task)
@@ -144,12 +147,12 @@ def do_task(
         error = to_plain_error(failure)
         raised = failure.log or "".join(traceback.format_exception(failure))
         log = f"{output.getvalue()[-LOG_CHARACTERS:]}\n{raised}".lstrip()
-    used = {} if place is None else dict(place.store.noted)
-    shared = place is not None and place.shared
+    used = {} if workspace is None else dict(workspace.store.used_entries)
+    shared = workspace is not None and workspace.shared
     report = Report(socket.gethostname(), time.perf_counter() - began, shared, used, error, built, log)
-    if place is None or shared:
+    if workspace is None or shared:
         return report, []
-    entries = (place.store.find(*key) for key in used if key not in sent)
+    entries = (workspace.store.find(*key) for key in used if key not in sent)
     return report, [pack_entry(entry) for entry in entries if entry is not None]
 
 
@@ -160,16 +163,16 @@ def remove_own_store(job: Job) -> None:
 
 def clear_leftovers() -> None:
     """Removes this machine's stores that no process uses any more. Stores of other users stay."""
-    for left in Path(tempfile.gettempdir()).glob(OWN_STORE.format("ray-*")):
+    for store in Path(tempfile.gettempdir()).glob(OWN_STORE.format("ray-*")):
         with suppress(OSError):
-            if time.time() - (left / "locks").stat().st_mtime < LEFT_SECONDS:
+            if time.time() - (store / "locks").stat().st_mtime < LEFTOVER_SECONDS:
                 continue
-            with lock_holds(left):
-                if list_used_entries(left):
+            with lock_holds(store):
+                if list_used_entries(store):
                     continue
-                gone = left.with_name(f"{left.name}.gone")
-                os.rename(left, gone)  # a process that opens it now starts a new one
-            shutil.rmtree(gone, ignore_errors=True)
+                removed = store.with_name(f"{store.name}.gone")
+                os.rename(store, removed)  # a process that opens the store now makes a new one
+            shutil.rmtree(removed, ignore_errors=True)
 
 
 def to_plain_error(error: SlimgateError) -> SlimgateError:
@@ -207,20 +210,20 @@ def _find_suite_file(job: Job) -> Path:
     return Path.cwd() / job.suite.relative_to(job.root)
 
 
-def _open_place(job: Job) -> _Place:
-    if job.mark not in _PLACES:
-        _PLACES.clear()  # of an earlier run
+def _open_workspace(job: Job) -> _Workspace:
+    if job.mark not in _WORKSPACES:
+        _WORKSPACES.clear()  # an earlier run's
         shared = is_store_visible(job)
         if job.shared and not shared:
             raise _make_error(
                 f"does not see the store {job.store}, which other workers saw at the start; mount the "
                 "store and run again"
             )
-        store = NotingStore(job.store if shared else _find_own_store(job), rebuild_mark=job.rebuild_mark)
-        _PLACES[job.mark] = _Place(store, shared)
-    place = _PLACES[job.mark]
-    place.store.noted.clear()
-    return place
+        store = RecordingStore(job.store if shared else _find_own_store(job), rebuild_mark=job.rebuild_mark)
+        _WORKSPACES[job.mark] = _Workspace(store, shared)
+    workspace = _WORKSPACES[job.mark]
+    workspace.store.used_entries.clear()
+    return workspace
 
 
 def _find_own_store(job: Job) -> Path:
@@ -228,30 +231,32 @@ def _find_own_store(job: Job) -> Path:
 
 
 def _fetch_entries(
-    place: _Place, needed: Iterable[tuple[Key, Sent]], fetch: Callable[[Sent], Packed]
+    workspace: _Workspace, needed: Iterable[tuple[Key, Sent]], fetch: Callable[[Sent], Packed]
 ) -> set[Key]:
     """Puts the entries that a task needs into the machine's own store; returns their keys."""
-    if place.shared:
+    if workspace.shared:
         return set()
     keys = set()
     for key, sent in needed:
         keys.add(key)
-        if place.store.find(*key) is None:
-            publish_entry(fetch(sent), place.store)
-    place.store.noted.clear()
+        if workspace.store.find(*key) is None:
+            publish_entry(fetch(sent), workspace.store)
+    workspace.store.used_entries.clear()
     return keys
 
 
-def _open_run(job: Job, place: _Place) -> SuiteRun:
-    if job.suite not in place.runs:
+def _open_run(job: Job, workspace: _Workspace) -> SuiteRun:
+    if job.suite not in workspace.runs:
         path = _find_suite_file(job)
         add_import_folder(job.root if path == job.suite else Path.cwd())
         suite = replace(load_suite(path, job.shown), threads=job.threads)
         if suite.digest != job.digest:
             raise _make_error(f"has another {path}; use the same repository on all machines")
         suite = replace(suite, path=job.suite)
-        place.runs[job.suite] = SuiteRun(suite, place.store, device=job.device, time_limit=job.time_limit)
-    return place.runs[job.suite]
+        workspace.runs[job.suite] = SuiteRun(
+            suite, workspace.store, device=job.device, time_limit=job.time_limit
+        )
+    return workspace.runs[job.suite]
 
 
 def _predict_answers(run: SuiteRun, task: Task) -> None:

@@ -48,10 +48,10 @@ def job_of(run: SuiteRun, **replaced: object) -> Job:
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
     """A worker keeps the run from task to task; a test is a process of its own here."""
-    worker._PLACES.clear()
+    worker._WORKSPACES.clear()
     yield
-    for job in list(worker._PLACES):
-        del worker._PLACES[job]
+    for job in list(worker._WORKSPACES):
+        del worker._WORKSPACES[job]
 
 
 def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_stores_of_killed_runs_are_removed_and_those_in_use_stay(
         assert user.stdout is not None
         assert user.stdout.readline() == "held\n"
         Store(new)
-        monkeypatch.setattr(worker, "LEFT_SECONDS", 0)
+        monkeypatch.setattr(worker, "LEFTOVER_SECONDS", 0)
         worker.clear_leftovers()
         assert (sorted(tmp_path.iterdir())) == [old]  # the other one, in which nobody has begun, is gone
         monkeypatch.undo()

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
     from slimgate.suite.suite import Suite
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Search:
-    """Where to look for suites: files and folders of the command line, and patterns for suite files.
+    """Where to look for suites.
 
-    patterns: globs matched on the end of a path, such as bench/*.toml; skip: names of folders that pytest
-    does not recurse into; ignore, ignore_globs: paths that pytest has to ignore; shallow: look at the
-    files of a folder, not below it.
+    paths: files and folders of the command line. patterns: globs for the end of a suite file's path, such as
+    bench/*.toml. skip: globs of folders that pytest does not recurse into. ignore, ignore_globs: paths that
+    pytest ignores. shallow: look only at the files in a folder, and not below.
     """
 
     root: Path
@@ -37,8 +37,8 @@ class Search:
 
 
 def has_candidates(search: Search) -> bool:
-    """Whether any file of the run could be a suite, by its name and place. No file is read."""
-    return next(_candidates(search), None) is not None
+    """Whether any file of the run could be a suite, judged by its name and folder. No file is read."""
+    return next(_iterate_candidates(search), None) is not None
 
 
 def find_suites(
@@ -47,12 +47,14 @@ def find_suites(
     note: Callable[[str], None] = lambda _: None,
     block: Callable[[Path, str], None] | None = None,
 ) -> dict[Path, Suite]:
-    """Every suite of the run by its path, validated.
+    """Finds and validates the suites of the run. Returns them by their paths.
 
-    note: called with a line on each file that lies where suites do and is no suite. block: called with a
-    suite for which a package is missing, and the line that says so, if nothing else is wrong; with None, a
-    missing package is an error. An opt-in suite counts only if the command line names its file; otherwise
-    only its syntax and schema are checked. Raises SuiteError: one line for each file that is wrong.
+    An opt-in suite runs only if the command line names its file. Otherwise only its syntax and schema are
+    checked.
+
+    note: gets a line about each file that a pattern matches and that is no suite. block: gets each suite for
+    which a package is missing, with the error, if nothing else is wrong; with None, a missing package is an
+    error. Raises SuiteError with one line for each wrong file.
     """
     from slimgate.suite.load import load_suite
     from slimgate.suite.recognize import has_logs, is_opt_in, is_suite
@@ -60,24 +62,24 @@ def find_suites(
     suites: dict[Path, Suite] = {}
     problems: list[str] = []
     blocked: dict[Path, str] = {}
-    for path, place, named in _candidates(search):
+    for path, place, named in _iterate_candidates(search):
         if path in suites:
             continue
-        shown, is_named = _show(place, search), True
+        shown, is_run = _format_path(place, search), True
         try:
-            matches = _matches(place, search)
+            matches = _matches_pattern(place, search)
             if not is_suite(path, shown, expected=named and matches):
                 if matches and not place.name.startswith("_") and not has_logs(path):
-                    note(f"{shown}: neither [suite] nor [logs], not a suite")
+                    note(f"{shown}: has neither [suite] nor [logs], so it is not a suite")
                 continue
-            is_named = named or not is_opt_in(path, shown)
-            suite = load_suite(path, shown, check_data=is_named)
+            is_run = named or not is_opt_in(path, shown)
+            suite = load_suite(path, shown, check_data=is_run)
         except SuiteError as error:
             # Users who run an opt-in suite have to install what it needs.
             lacks_package = isinstance(error.__cause__, MissingExtra)
-            if is_named or not lacks_package:
+            if is_run or not lacks_package:
                 problems.append(str(error))
-            if is_named and lacks_package:
+            if is_run and lacks_package:
                 blocked[path] = str(error)
             continue
         if named or not suite.opt_in:
@@ -87,64 +89,64 @@ def find_suites(
     if block is not None:
         for path, line in blocked.items():
             block(path, line)
-    _no_shared_stem(suites)
+    _check_stems(suites)
     return suites
 
 
 def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, LogSuite]:
-    """Every suite of logs of the run by its path; no log is read. suites: the suites of models.
+    """Finds the suites with [logs]. Returns them by their paths; no log is read.
 
-    Raises SuiteError for the first file that is wrong.
+    suites: the other suites of the run. Raises SuiteError for the first wrong file.
     """
     from slimgate.suite.recognize import has_logs
 
     log_suites: dict[Path, LogSuite] = {}
-    for path, place, _ in _candidates(search):
+    for path, place, _ in _iterate_candidates(search):
         if path not in log_suites and has_logs(path):
             from slimgate.logs.suite import load_log_suite
 
-            log_suites[path] = load_log_suite(path, _show(place, search))
-    _no_shared_stem({**suites, **log_suites})
+            log_suites[path] = load_log_suite(path, _format_path(place, search))
+    _check_stems({**suites, **log_suites})
     return log_suites
 
 
-def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[str]:
-    """A line on the suites in the run's folders that no pattern matches; nothing if all match.
+def describe_suites_not_run(search: Search, *, below: bool = False) -> Iterator[str]:
+    """A line about suites in the run's folders that no pattern matches; no line if all match.
 
-    below: also look below a folder that the run looks at without its subfolders, and name the suites there.
+    below: also look into the subfolders that a shallow search leaves out, and name the suites there.
     """
     deep = replace(search, shallow=search.shallow and not below)
-    if below and (names := _suites_in(deep, matched=True)):
+    if below and (names := _list_suites(deep, matched=True)):
         folder = names[0].rpartition("/")[0] or names[0]
-        listed = list_names(names, MOST_NAMED)
-        yield f"not run: {listed}: pytest runs suites where it is given their folder: pytest {folder}"
-    if names := _suites_in(deep, matched=False):
+        listed = list_names(names, MAX_NAMED)
+        yield f"not run: {listed}: to run them, name their folder: pytest {folder}"
+    if names := _list_suites(deep, matched=False):
         patterns = ", ".join(search.patterns)
         yield (
-            f"not run: {list_names(names, MOST_NAMED)}: no pattern of slimgate_files ({patterns}) matches; "
+            f"not run: {list_names(names, MAX_NAMED)}: no pattern of slimgate_files ({patterns}) matches; "
             "name the files on the command line, or add a pattern to slimgate_files in pytest's configuration"
         )
 
 
-def _suites_in(search: Search, *, matched: bool) -> list[str]:
-    """The files with the tables of a suite in the folders of the run, each once."""
-    run = set() if matched else {path for path, _, _ in _candidates(search)}
+def _list_suites(search: Search, *, matched: bool) -> list[str]:
+    """The files in the run's folders that have the tables of a suite, each once."""
+    run_files = set() if matched else {path for path, _, _ in _iterate_candidates(search)}
     files: dict[Path, Path] = {}
     for folder in search.paths:
-        for place in _walk(folder, search, matched=matched) if folder.is_dir() else ():
+        for place in _iterate_files(folder, search, matched=matched) if folder.is_dir() else ():
             path = _real_path(place)
-            if place not in search.paths and path not in run and _mentions_suite(path):
+            if place not in search.paths and path not in run_files and _mentions_suite(path):
                 files.setdefault(path, place)
     if not files:
         return []
     from slimgate.suite.recognize import has_tables_of_a_suite, looks_like_suite
 
     suites = (path for path in files if looks_like_suite(path) and has_tables_of_a_suite(path))
-    return [Path(_show(files[path], search)).as_posix() for path in suites]
+    return [Path(_format_path(files[path], search)).as_posix() for path in suites]
 
 
 def _mentions_suite(path: Path) -> bool:
-    """Whether "suite" or "logs" is in the file. If no file has them, nothing more of slimgate is imported."""
+    """Whether the file has the word suite or logs. If no file has, nothing more of slimgate is imported."""
     try:
         text = path.read_bytes().lower()
         return b"suite" in text or b"logs" in text
@@ -152,30 +154,30 @@ def _mentions_suite(path: Path) -> bool:
         return False
 
 
-def _candidates(search: Search) -> Iterator[tuple[Path, Path, bool]]:
-    """The file, the path at which it was found, which may be a link, and whether the user named it."""
+def _iterate_candidates(search: Search) -> Iterator[tuple[Path, Path, bool]]:
+    """(file, path at which it was found, which may be a link, whether the command line names it)."""
     for path in search.paths:
         if path.is_dir():
-            for file in _walk(path, search):
+            for file in _iterate_files(path, search):
                 yield _real_path(file), file, False
         elif path.suffix == ".toml" and path.is_file():
             yield path.resolve(), path, True
 
 
-def _show(path: Path, search: Search) -> str:
-    """The path as messages name it, from the root, which may be spelled with other links."""
+def _format_path(path: Path, search: Search) -> str:
+    """The path from the root, for messages. The root may be spelled with other links."""
     shown = os.path.relpath(path, search.root)
     return shown if not shown.startswith("..") else os.path.relpath(_real_path(path), search.root)
 
 
 def _real_path(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # resolve() raises for links in a circle
+    return Path(os.path.realpath(path))  # resolve() raises for circular links
 
 
-def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Path]:
-    """TOML files below a folder that a pattern matches, or those that no pattern matches.
+def _iterate_files(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Path]:
+    """The TOML files below a folder that a pattern matches; if not matched, those that no pattern matches.
 
-    Each folder is read once, however many links lead to it, so links in a circle end.
+    Each folder is read only once, even if several links lead to it, so circular links are no problem.
     """
     seen: set[Path] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -188,7 +190,7 @@ def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Pat
         for name in sorted(files):
             path = base / name
             is_suite_file = name.endswith(".toml") and not name.startswith("_")
-            if is_suite_file and _matches(path, search) is matched and not _is_ignored(path, search):
+            if is_suite_file and _matches_pattern(path, search) is matched and not _is_ignored(path, search):
                 yield path
 
 
@@ -198,7 +200,7 @@ def _is_skipped(folder: Path, search: Search) -> bool:
 
 
 def _is_ignored(path: Path, search: Search) -> bool:
-    """Whether pytest has to ignore a file or folder, at its path or at that of which it is a link."""
+    """Whether pytest ignores a file or folder, by its path or by the path that it links to."""
     paths = path, _real_path(path)
     return any(
         each in search.ignore or any(fnmatch.fnmatch(str(each), glob) for glob in search.ignore_globs)
@@ -206,13 +208,13 @@ def _is_ignored(path: Path, search: Search) -> bool:
     )
 
 
-def _matches(path: Path, search: Search) -> bool:
-    """Whether a pattern matches the path, or that of which it is a link."""
+def _matches_pattern(path: Path, search: Search) -> bool:
+    """Whether a pattern matches the path, or the path that it links to."""
     return any(each.match(pattern) for pattern in search.patterns for each in (path, _real_path(path)))
 
 
-def _no_shared_stem(suites: Mapping[Path, Suite | LogSuite]) -> None:
-    """Raises SuiteError for two suites with one stem: reports go to a folder of that name."""
+def _check_stems(suites: Mapping[Path, Suite | LogSuite]) -> None:
+    """Raises SuiteError if two suites have the same stem, because it names the folder of their reports."""
     seen: dict[str, Suite | LogSuite] = {}
     for path, suite in suites.items():
         other = seen.setdefault(path.stem, suite)

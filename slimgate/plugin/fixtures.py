@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # every run of pytest imports this file
 
 @pytest.fixture(scope="module")
 def slimgate_run(request: pytest.FixtureRequest) -> Iterator[SuiteRun]:
-    """The run of the test's suite: of its suite file, or of the suite that its mark names.
+    """The run of the suite that a gate belongs to, or that the mark of a test names.
 
-    Servers that the run has started end with the module's last test.
+    After the last test of the module, it stops the servers that it started.
     """
     from slimgate.plugin.session_start import session_of
 
@@ -60,18 +60,18 @@ def teacher(slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
     """The suite's teacher: `outcomes`, `predictor`, `built`, each loaded at its first use."""
     from slimgate.results.checks import TEACHER
 
-    yield from _handle(slimgate_run, TEACHER)
+    yield from _open_handle(slimgate_run, TEACHER)
 
 
 @pytest.fixture(scope="module")
 def variant(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
     """One variant of the suite, with the same attributes as the teacher; freed before the next variant."""
-    yield from _handle(slimgate_run, request.param)
+    yield from _open_handle(slimgate_run, request.param)
 
 
 @pytest.fixture(scope="module")
 def passed(slimgate_run: SuiteRun, request: pytest.FixtureRequest) -> Passed:
-    """The variants that passed on the gate of the suite, under --slimgate-confirm."""
+    """The variants that passed on the gate rows, for a run with --slimgate-confirm."""
     from slimgate.plugin.session_start import session_of
 
     return session_of(request.config).to_confirm(slimgate_run.suite.path)
@@ -80,18 +80,18 @@ def passed(slimgate_run: SuiteRun, request: pytest.FixtureRequest) -> Passed:
 @pytest.fixture(scope="module")
 def timed(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
     """The teacher or a variant, to be timed."""
-    yield from _handle(slimgate_run, request.param)
+    yield from _open_handle(slimgate_run, request.param)
 
 
 @pytest.fixture(scope="module")
 def memory_variant(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[ModelHandle]:
     """A variant whose memory is measured."""
-    yield from _handle(slimgate_run, request.param)
+    yield from _open_handle(slimgate_run, request.param)
 
 
 @pytest.fixture(scope="module")
 def outcomes(variant: ModelHandle) -> Outcomes:
-    """What the variant answered on every gate row; the teacher's are `teacher.outcomes`."""
+    """The variant's answers on every gate row. The teacher's are `teacher.outcomes`."""
     return variant.outcomes
 
 
@@ -121,20 +121,20 @@ def duel(duels: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
 
 @pytest.fixture
 def report_result(request: pytest.FixtureRequest) -> Callable[[GateResult], None]:
-    """Adds a result to the record, and its figures to the properties of the gate's test."""
+    """Adds a result to the record, and its figures to the properties of the test."""
     from slimgate.report.gate_properties import list_gate_properties
 
     results: list[GateResult] = request.node.stash.setdefault(RESULTS, [])
 
-    def report(new: GateResult) -> None:
-        results.append(new)
-        properties = list_gate_properties(new.variant, new.kind, new.name, new.facts)
+    def report(result: GateResult) -> None:
+        results.append(result)
+        properties = list_gate_properties(result.variant, result.kind, result.name, result.facts)
         request.node.user_properties.extend(properties)
 
     return report
 
 
-def _handle(run: SuiteRun, name: str) -> Iterator[ModelHandle]:
+def _open_handle(run: SuiteRun, name: str) -> Iterator[ModelHandle]:
     handle = run.handle(name)
     yield handle
     handle.close()

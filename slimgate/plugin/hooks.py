@@ -23,10 +23,10 @@ from slimgate.plugin.config import (
 )
 from slimgate.plugin.find_suites import (
     Search,
+    describe_suites_not_run,
     find_log_suites,
     find_suites,
     has_candidates,
-    suites_that_do_not_run,
 )
 from slimgate.plugin.sharding import shard_lines
 
@@ -257,7 +257,7 @@ def _print_files_without_suite(session: pytest.Session) -> None:
         return
     search = _make_search(config)
     is_empty = getattr(session, "items", None) == []  # xdist's controller has no items
-    lines = suites_that_do_not_run(search, below=search.shallow and is_empty)
+    lines = describe_suites_not_run(search, below=search.shallow and is_empty)
     for line in (*config.stash[NOTES], *lines):
         reporter.write_line(_make_visible(line))
 

@@ -119,15 +119,15 @@ def test_suites_that_no_pattern_matches_are_named_in_the_head(root: Path, worker
 def test_a_toml_file_beside_suites_is_named_in_the_head(root: Path) -> None:
     (root / "bench/settings.toml").write_text("[tool]\n")
     ran = pytest_in(root, "bench", "-q", "--collect-only")
-    assert "bench/settings.toml: neither [suite] nor [logs], not a suite" in ran.lines
+    assert "bench/settings.toml: has neither [suite] nor [logs], so it is not a suite" in ran.lines
 
 
 def test_pytest_alone_names_the_suites_below_if_it_has_no_test(root: Path) -> None:
     assert "not run:" not in pytest_in(root).out
     (root / "test_python.py").unlink()
-    assert "not run: bench/x.toml: pytest runs suites where it is given their folder" in pytest_in(root).out
+    assert "not run: bench/x.toml: to run them, name their folder" in pytest_in(root).out
     (root / "bench/x.toml").write_text('[logs]\nbase = "a"\ntargets = { b = "b" }\n')
-    assert "not run: bench/x.toml: pytest runs suites where it is given their folder" in pytest_in(root).out
+    assert "not run: bench/x.toml: to run them, name their folder" in pytest_in(root).out
 
 
 def test_python_tests_beside_suites_run_as_ever(root: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.plugin.find_suites import Search, find_suites, suites_that_do_not_run
+from slimgate.plugin.find_suites import Search, describe_suites_not_run, find_suites
 
 
 def list_suites(root: Path, *paths: Path, **options: object) -> list[str]:
@@ -41,13 +41,13 @@ def test_a_link_to_a_suite_is_run(root: Path) -> None:
         search = Search(root=root, paths=paths, patterns=["bench/*.toml"])
         suites = find_suites(search)
         assert [path.relative_to(root).as_posix() for path in suites] == ["shared/x.toml"]
-        assert list(suites_that_do_not_run(search)) == []
+        assert list(describe_suites_not_run(search)) == []
     [suite] = suites.values()
     assert suite.shown == "bench/x.toml"
     (root / "bench/x.toml").unlink()
     (root / "bench/again.toml").unlink()
     search = Search(root=root, paths=[root], patterns=["bench/*.toml"])
-    [line] = suites_that_do_not_run(search)
+    [line] = describe_suites_not_run(search)
     assert line.startswith("not run: shared/x.toml: no pattern of slimgate_files")
 
 
@@ -150,8 +150,8 @@ def test_a_foreign_toml_where_suites_lie_has_its_line(root: Path) -> None:
     search = Search(root=root, paths=[root, root / "pyproject.toml"], patterns=["bench/*.toml"])
     find_suites(search, note=notes.append)
     assert notes == [
-        "bench/broken.toml: neither [suite] nor [logs], not a suite",
-        "bench/settings.toml: neither [suite] nor [logs], not a suite",
+        "bench/broken.toml: has neither [suite] nor [logs], so it is not a suite",
+        "bench/settings.toml: has neither [suite] nor [logs], so it is not a suite",
     ]
 
 
@@ -180,7 +180,7 @@ def test_a_suite_without_its_head_ends_the_run(root: Path, text: str, came: str,
 
 def not_run(root: Path, *paths: Path, below: bool = False, **options: object) -> list[str]:
     search = Search(root=root, paths=paths, patterns=["bench/*.toml"], **options)  # type: ignore[arg-type]
-    return list(suites_that_do_not_run(search, below=below))
+    return list(describe_suites_not_run(search, below=below))
 
 
 def test_suites_that_no_pattern_matches_are_named_with_a_remedy(root: Path, suite_text: str) -> None:
@@ -199,9 +199,7 @@ def test_suites_that_no_pattern_matches_are_named_with_a_remedy(root: Path, suit
 
 def test_suites_below_a_folder_not_given_to_pytest_are_named(root: Path) -> None:
     [line] = not_run(root, root, below=True, shallow=True)
-    assert line == (
-        "not run: bench/x.toml, bench/y.toml: pytest runs suites where it is given their folder: pytest bench"
-    )
+    assert line == ("not run: bench/x.toml, bench/y.toml: to run them, name their folder: pytest bench")
 
 
 def test_a_named_file_where_suites_lie_is_told_what_it_lacks(root: Path) -> None:

@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class WithParams(ABC, Generic[P]):
-    """A plug-in with options. `Params` is the type in brackets, or a class inside of the plug-in.
+    """A plug-in with options. `Params` is the type in brackets, or a class inside the plug-in.
 
-    Without both, the plug-in has no options.
+    A plug-in without either has no options.
     """
 
     Params: type[P]
@@ -38,16 +38,16 @@ Progress = Callable[[str, int, int], None]
 
 
 def no_progress(task: str, done: int, total: int) -> None:
-    """Ignores progress. Callers that show none pass it as their callback.
+    """Ignores progress. Callers that show no progress pass it as their callback.
 
     Args:
         task: the activity, such as "train rows", as a user reads it.
-        done: how many units of it are done, such as rows.
-        total: how many units it has.
+        done: the number of units that are done, such as rows.
+        total: the number of all units.
     """
 
 
 def iter_batches(order: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Consecutive runs of `size` positions or rows; the last may be shorter."""
+    """Batches of `size` consecutive positions or rows. The last one may be smaller."""
     for start in range(0, len(order), size):
         yield order[start : start + size]

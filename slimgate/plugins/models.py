@@ -14,8 +14,8 @@ from slimgate.outcomes import Outcomes
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.rows import Encoded
 
-# An input of a call that writes text: (1,) int64, how many tokens to write for each row. The
-# call writes greedily and does not stop at end tokens.
+# An input of a call that writes text: (1,) int64, the number of tokens to write for each row. The call writes
+# greedily and does not stop at end tokens.
 NEW_TOKENS = "new_tokens"
 
 
@@ -23,15 +23,15 @@ NEW_TOKENS = "new_tokens"
 class ModelRef:
     """Where weights come from: a local folder, or a hub id with its commit.
 
-    text: as the suite names the model.
+    text: the model's name in the suite.
     folder: the local folder; None for a model of the hub.
     hub_id, revision, sha256: the model of the hub, its commit, and the digest that it must have.
     fresh: the folder has a config.json and no weights, so the model starts from random weights
         (slimgate/models/pretrained.py).
     kind: the kind of artifact: torch, or a graph (slimgate/models/model_ref.py).
-    new_head: what happens to the head. False: the files must have the head and every weight, and nothing
-        else, because a released variant is judged as it is. True: the task makes a new head. None, for the
-        teacher, which is trained: the task makes a new head if the files have none.
+    new_head: whether the task makes a new head. False: the files must have exactly the weights of the model
+        with its head, because a released variant is judged as it is. True: the task makes a new head. None:
+        the task makes a new head if the files have none; for the teacher, which is trained.
     looked_for: for a hub id, the local folder of that name, which does not exist.
     file: the GGUF file in the folder.
     dtype: the number type that the suite sets; None: that of the stored weights.
@@ -58,7 +58,7 @@ class Predictor(Protocol):
 
     Latency times `forward` alone; end-to-end latency times `prepare`, `forward` and `fetch`.
 
-    For a batch with NEW_TOKENS a model that writes text gives (rows, tokens) ids instead of scores.
+    For a batch with NEW_TOKENS, a model that writes text returns (rows, tokens) ids instead of scores.
     """
 
     def prepare(self, batch: Arrays) -> object:
@@ -89,7 +89,7 @@ class Predictor(Protocol):
 
         Returns:
             The scores, float32: (rows, outputs), or (rows, tokens, outputs) of a model that scores each
-            token. For a batch with NEW_TOKENS the ids of the new tokens, (rows, new tokens).
+            token. For a batch with NEW_TOKENS, the ids of the new tokens: (rows, new tokens).
         """
 
     def close(self) -> None:
@@ -98,10 +98,10 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class TimedWriter(Protocol):
-    """A predictor that writes greedily with a key-value cache, in two calls that can be timed by themselves.
+    """A predictor that writes greedily with a key-value cache, in two calls that can be timed separately.
 
-    Both are finished when they return. `decode` is called at most once for a state, before the next
-    `prefill`.
+    Each call returns when its computation is finished. `decode` is called at most once for a state, before
+    the next `prefill`.
     """
 
     def prefill(self, prepared: Any) -> Any:
@@ -127,7 +127,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-adds of one call. by_type: how many of each number type of the factors, such as int8."""
+    """Multiply-adds of one call. by_type: their number for each number type of the factors, such as int8."""
 
     by_type: Mapping[str, int]
 

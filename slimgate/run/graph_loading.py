@@ -18,7 +18,7 @@ from slimgate.plugins.loading import find_default_runtime
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import TaskFacts
 from slimgate.plugins.runtime import Runtime
-from slimgate.steps.agreement import predictor_of, scores
+from slimgate.steps.agreement import predictor_of, score_batches
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -66,7 +66,9 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Model:
         sentence["texts"] = len(context.task.text_columns(context.task_params))
     reads_classes = context.facts.classes and context.task.scores_classes
     if reads_classes and getattr(model.config, "sentence", None) is None:
-        outputs = scores(predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1])[0]
+        outputs = score_batches(
+            predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1]
+        )[0]
         if outputs.shape[-1] != len(context.facts.classes):
             raise BuildError(
                 f"{ref.text}: the graph gives {outputs.shape[-1]} scores, expected one for each of the "

@@ -1,13 +1,14 @@
-"""Does a converted model answer like the original? It is checked on calibration rows during the build.
+"""Does a converted model answer like the original? A build checks this on the calibration rows.
 
-batches = calibration_arrays(model.tokenizer, context)
-before = scores(predictor_of(model, context), batches)
-... convert ...
-check_agreement(before, scores(predictor_of(converted, context), batches), batches, context, tolerance=0.01)
+    batches = calibration_arrays(model.tokenizer, context)
+    before = score_batches(predictor_of(model, context), batches)
+    ... convert ...
+    after = score_batches(predictor_of(converted, context), batches)
+    check_agreement(before, after, batches, context, tolerance=0.01)
 
-The difference is relative: the largest one between two scores of the same position, in standard deviations of
-the parent's scores. Rounding of float32 moves it by about 1e-5, of bfloat16 by 1e-2, int8 by 0.1 to 0.5; a
-wrongly built graph by 1 and more.
+The difference is relative: the largest difference between two scores of the same position, in standard
+deviations of the scores before the conversion. It is about 1e-5 for rounding to float32, 1e-2 for bfloat16,
+0.1 to 0.5 for int8, and 1 or more for a wrongly built graph.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
 
 Scores = npt.NDArray[np.float32]
 BATCH_SIZE = 32
-# A vocabulary has 50,000 scores a token: 400 MB a batch during prediction, of which a part is kept.
+# With a vocabulary of 50,000, the scores of a batch have 400 MB. Only MAX_NUMBERS of them are kept.
 BATCH_TOKENS = 2048
 MAX_NUMBERS = 2**18
 
 
 def predictor_of(model: Model, context: BuildContext) -> Predictor:
-    """A predictor of a model that a step has made, by the default runtime of its kind.
+    """A predictor for a model that a step has made, in the default runtime of its kind.
 
-    Raises BuildError if the kind has none.
+    Raises BuildError if the kind has no default runtime.
     """
     runtime = find_default_runtime(model.kind)
     if runtime is None:
@@ -63,13 +64,13 @@ def calibration_arrays(
     ]
 
 
-def scores(predictor: Predictor, batches: Sequence[Arrays]) -> list[Scores]:
-    """A model's scores for each batch; for a language model only those of every n-th token."""
+def score_batches(predictor: Predictor, batches: Sequence[Arrays]) -> list[Scores]:
+    """A model's scores for each batch; with a large vocabulary, only those of every n-th token of it."""
     return [_thin_scores(predictor.fetch(predictor.forward(predictor.prepare(batch)))) for batch in batches]
 
 
 def _thin_scores(values: Scores) -> Scores:
-    """At most MAX_NUMBERS numbers, from the same positions for every array of one shape."""
+    """At most MAX_NUMBERS numbers; two arrays of one shape keep the same positions."""
     step = -(-values.size // MAX_NUMBERS)
     return values if step < 2 else values[..., ::step].copy()
 
@@ -84,12 +85,12 @@ def check_agreement(
 ) -> None:
     """Logs how far the answers differ. Raises BuildError if that is more than the tolerance.
 
-    before, after: (rows, outputs), or (rows, tokens, outputs) of which padding does not count.
-    tolerance: in standard deviations of the scores before; None: any difference will do.
+    before, after: (rows, outputs), or (rows, tokens, outputs), in which padding does not count.
+    tolerance: in standard deviations of the scores before the conversion; None: no limit.
     Logged: agreement_rows, max_difference (as the scores are), max_difference_relative, tolerance.
     """
-    old = [_of_real_tokens(values, batch) for values, batch in zip(before, batches, strict=True)]
-    new = [_of_real_tokens(values, batch) for values, batch in zip(after, batches, strict=True)]
+    old = [_select_real_tokens(values, batch) for values, batch in zip(before, batches, strict=True)]
+    new = [_select_real_tokens(values, batch) for values, batch in zip(after, batches, strict=True)]
     for old_scores, other in zip(old, new, strict=True):
         if old_scores.shape != other.shape:
             raise BuildError(f"the converted model gives scores {other.shape}, expected {old_scores.shape}")
@@ -112,8 +113,8 @@ def check_agreement(
         )
 
 
-def _of_real_tokens(values: Scores, batch: Arrays) -> Scores:
-    """(rows, tokens, outputs) -> (real tokens, outputs); other shapes are unchanged."""
+def _select_real_tokens(values: Scores, batch: Arrays) -> Scores:
+    """(rows, tokens, outputs) -> (tokens without padding, outputs); other shapes are unchanged."""
     mask = batch.get("attention_mask")
     if mask is None or values.ndim < 3 or values.shape[:2] != mask.shape:
         return values

@@ -21,7 +21,7 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.task import AnswerPlan
-from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
+from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, score_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,7 +36,9 @@ def check_converted(model: Model, converted: Model, tolerance: float | None, con
     """Logs how far scores and answers differ. Raises BuildError if that is more than the tolerance."""
     batches = calibration_arrays(model.tokenizer, context)
     before, after = (predictor_of(stage, context) for stage in (model, converted))
-    check_agreement(scores(before, batches), scores(after, batches), batches, context, tolerance=tolerance)
+    check_agreement(
+        score_batches(before, batches), score_batches(after, batches), batches, context, tolerance=tolerance
+    )
     _check_written(before, after, model.tokenizer, tolerance, context)
 
 

@@ -21,7 +21,7 @@ from slimgate.models.llama_cpp_library import LlamaModel
 from slimgate.models.write_answers import Writing
 from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes import llama_cpp
-from slimgate.steps.agreement import calibration_arrays, predictor_of, scores
+from slimgate.steps.agreement import calibration_arrays, predictor_of, score_batches
 from slimgate.steps.convert import to_gguf
 
 pytestmark = [pytest.mark.slow, needs_llama_cpp]
@@ -152,9 +152,9 @@ def test_a_cache_that_the_heads_do_not_fit_is_one_line(llama: Converted) -> None
 def test_an_encoder_gives_the_vectors_of_the_network(tmp_path: Path, pooling: str) -> None:
     model, context = bert_encoder(tmp_path, pooling=pooling)
     batches = calibration_arrays(model.tokenizer, context)
-    before = scores(predictor_of(model, context), batches)
+    before = score_batches(predictor_of(model, context), batches)
     converted = convert(model, context, tmp_path / "gguf", type="F32")
-    after = scores(open_(converted.folder), batches)
+    after = score_batches(open_(converted.folder), batches)
     for expected, vectors in zip(before, after, strict=True):
         assert vectors.shape == expected.shape
         assert np.abs(vectors - expected).max() < 1e-3

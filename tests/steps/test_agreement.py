@@ -12,7 +12,7 @@ from fixtures.models.building import tiny_context
 from fixtures.models.tiny import tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.steps import agreement
-from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
 
 BATCH = {"input_ids": np.zeros((2, 3), np.int64), "attention_mask": np.array([[1, 1, 1], [1, 0, 0]])}
 BEFORE = np.array([[1.0, -1.0], [1.0, -1.0]], dtype=np.float32)  # their standard deviation is 1
@@ -70,7 +70,7 @@ class Vocabulary:
 
 
 def test_of_a_large_vocabulary_the_same_few_scores_are_kept(tmp_path: Path) -> None:
-    [first], [other] = (scores(Vocabulary(), [BATCH]) for _ in range(2))
+    [first], [other] = (score_batches(Vocabulary(), [BATCH]) for _ in range(2))
     assert first.shape[:2] == (2, 3)
     assert first.size <= agreement.MAX_NUMBERS
     check_agreement([first], [other], [BATCH], tiny_context(tmp_path), tolerance=1e-6)

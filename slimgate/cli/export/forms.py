@@ -26,7 +26,7 @@ from slimgate.plugins.loading import find_default_runtime, find_form, list_forms
 from slimgate.plugins.runtime import Form, Runtime
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
-from slimgate.steps.agreement import check_agreement, predictor_of, scores
+from slimgate.steps.agreement import check_agreement, predictor_of, score_batches
 from slimgate.store.artifact import Artifact
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 
@@ -201,11 +201,11 @@ def _from_torch(model: TorchModel, form: str | None, folder: Path, context: Buil
     if getattr(model.config, "sentence", None):  # one text per row, although the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = example_batches(model.tokenizer, model.config)
-    before = scores(predictor_of(model, context), batches)
+    before = score_batches(predictor_of(model, context), batches)
     written, tolerance = _write(list_forms()[form][1], model, batches, folder)
     check_agreement(
         before,
-        scores(predictor_of(written, context), batches),
+        score_batches(predictor_of(written, context), batches),
         batches,
         context,
         tolerance=tolerance,

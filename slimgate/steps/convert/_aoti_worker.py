@@ -39,7 +39,7 @@ def compile_and_predict(folder: Path, *, device: str, threads: int, precision: s
     from slimgate.models.torch_model import load_torch_model
     from slimgate.runtimes.aoti import AotiPredictor, open_package
     from slimgate.runtimes.compiled import compile_in_process
-    from slimgate.steps.agreement import scores
+    from slimgate.steps.agreement import score_batches
 
     torch.set_num_threads(threads)
     model: TorchModel = load_torch_model(folder / MODEL, device=device)
@@ -54,7 +54,7 @@ def compile_and_predict(folder: Path, *, device: str, threads: int, precision: s
         compile_network(model.network, example, folder / PACKAGE, threads)
     seconds = time.perf_counter() - start
     predictor = AotiPredictor(open_package(folder / PACKAGE), tuple(example), device)
-    predicted = scores(predictor, batches)
+    predicted = score_batches(predictor, batches)
     np.savez(folder / SCORES, **{str(place): values for place, values in enumerate(predicted)})  # type: ignore[arg-type]
     return {"inputs": list(example), "weights": model.measure_size(), "compile_seconds": round(seconds, 3)}
 

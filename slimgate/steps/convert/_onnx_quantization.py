@@ -21,7 +21,7 @@ from slimgate.errors import BuildError
 from slimgate.models.onnx_model import OnnxModel
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
+from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, score_batches
 from slimgate.steps.convert._onnx_graph import Graph, kinds_of, options_of, weights_of
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Quantizing:
             only = f", only {', '.join(integers)}" if integers else ""
             raise BuildError(f"the graph has no product with a float matrix{only}")
         batches = calibration_arrays(model.tokenizer, context)
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         return cls(model, context, proto, products, batches, before)
 
     @property
@@ -162,7 +162,7 @@ class Quantizing:
         """
         del proto.graph.value_info[:]
         quantized = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)
-        after = scores(predictor_of(quantized, self.context), self.batches)
+        after = score_batches(predictor_of(quantized, self.context), self.batches)
         try:
             check_agreement(self.before, after, self.batches, self.context, tolerance=tolerance)
         except BuildError as error:

@@ -134,10 +134,10 @@ def quantize_model(
     from slimgate._system.quiet import silent
     from slimgate._system.signals import keep_signal_stack
     from slimgate.models.openvino_model import DECODER, weight_types
-    from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+    from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
 
     batches = calibration_arrays(model.tokenizer, context)
-    before = scores(predictor_of(model, context), batches)
+    before = score_batches(predictor_of(model, context), batches)
     try:
         with silent(), keep_signal_stack():
             graph = quantize(model.graph.clone())
@@ -146,7 +146,7 @@ def quantize_model(
     except Exception as error:  # nncf's errors have no common base except Exception
         raise BuildError(f"nncf: {type(error).__name__}: {' '.join(str(error).split())}") from error
     quantized = replace(model, graph=graph)
-    after = scores(predictor_of(quantized, context), batches)
+    after = score_batches(predictor_of(quantized, context), batches)
     check_agreement(before, after, batches, context, tolerance=tolerance)
     if model.kind == DECODER:
         check_answers(model, quantized, None, context)

@@ -48,11 +48,11 @@ class OnnxCast(Step[Params]):
 
         from slimgate._system.quiet import silent
         from slimgate.models.onnx_model import MOST_INSIDE, OnnxModel, array_of, stored_bytes
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
 
         _check_halvable(model.proto)
         batches = calibration_arrays(model.tokenizer, context)
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         proto = copy.deepcopy(model.proto)
         del proto.graph.value_info[:]  # the exporter's shapes, which conflict with shape inference
         # shape inference takes a graph that fits into one protobuf message
@@ -62,7 +62,7 @@ class OnnxCast(Step[Params]):
                 proto, keep_io_types=True, force_fp16_initializers=True, disable_shape_infer=large
             )
         cast_model = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-        after = scores(predictor_of(cast_model, context), batches)
+        after = score_batches(predictor_of(cast_model, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
         numbers = [array_of(tensor) for tensor in proto.graph.initializer]
         context.log["float16_numbers"] = sum(part.size for part in numbers if part.dtype == "float16")

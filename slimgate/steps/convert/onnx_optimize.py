@@ -49,11 +49,11 @@ class OnnxOptimize(Step[Params]):
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with fused operators; how many of each kind is logged."""
         from slimgate.models.onnx_model import OnnxModel
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
         from slimgate.steps.convert._onnx_optimize import fuse
 
         batches = calibration_arrays(model.tokenizer, context)
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
         fused, narrowed = fuse(
             proto,
@@ -64,7 +64,7 @@ class OnnxOptimize(Step[Params]):
             gelu=params.gelu,
         )
         optimized = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-        after = scores(predictor_of(optimized, context), batches)
+        after = score_batches(predictor_of(optimized, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
         context.log.update(
             fused=fused,

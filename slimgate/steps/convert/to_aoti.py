@@ -61,10 +61,10 @@ class ToAoti(Export[Params]):
         """The package of the model. Raises BuildError if it is not one graph, or if its answers differ."""
         from slimgate.errors import BuildError
         from slimgate.models.aoti_model import ExportedModel
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
 
         batches = _add_small_batches(calibration_arrays(model.tokenizer, context))
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         if params.precision == "bfloat16" and model.kind != "torch":
             raise BuildError(
                 f"an artifact of kind {model.kind} has scales that bfloat16 would make inexact, expected "

@@ -40,7 +40,7 @@ FAMILIES = (*ENCODER_DECODERS, *DECODERS)
 _PLAIN_HEADS = ("llama", "qwen2")
 _ROTATIONS = ("default", "linear")
 # Rounding of float32 changes scores by about 1e-5 of their standard deviation.
-_OF_FLOAT32 = 0.01
+_FLOAT32_TOLERANCE = 0.01
 
 
 class Params(Table):
@@ -75,7 +75,7 @@ class ToCTranslate2(Step[Params]):
 
         self.check(params, model.config.to_dict())
         converted = convert(model, params.quantization, context)
-        tolerance = params.tolerance or (_OF_FLOAT32 if params.quantization == "float32" else None)
+        tolerance = params.tolerance or (_FLOAT32_TOLERANCE if params.quantization == "float32" else None)
         if converted.answers.decoder:
             check_converted(model, converted, tolerance, context)
         else:

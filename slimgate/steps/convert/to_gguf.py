@@ -170,13 +170,13 @@ class ToGguf(Step[Params]):
     def apply(self, model: TorchModel | Served, params: Params, context: BuildContext) -> Served:
         """The folder's model. Raises BuildError if llama.cpp cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
 
         batches = calibration_arrays(model.tokenizer, context)
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         folder = convert_apart(model, params, batches, context)
         written = load_written(folder, model, model.measure_size(), context)
-        after = scores(predictor_of(written, context), batches)
+        after = score_batches(predictor_of(written, context), batches)
         tolerance = params.tolerance or TOLERANCE.get(params.type)
         check_agreement(before, after, batches, context, tolerance=tolerance)
         return written

@@ -43,18 +43,18 @@ class ToOnnx(Export[Params]):
         from slimgate.errors import BuildError
         from slimgate.models.onnx_export import example_batches, export_onnx
         from slimgate.models.onnx_model import OnnxModel
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
 
         if hasattr(model.network, "load_tokenizer"):
             raise BuildError(
                 f"{type(model.network).__name__} has inputs other than text, which to_onnx cannot export"
             )
         batches = calibration_arrays(model.tokenizer, context)
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
         proto = export_onnx(model.network, example_batches(encoded), opset=params.opset)
         exported = OnnxModel(proto, model.tokenizer, model.config)
-        after = scores(predictor_of(exported, context), batches)
+        after = score_batches(predictor_of(exported, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
         context.log.update(opset=params.opset, operators=len(proto.graph.node))
         return exported

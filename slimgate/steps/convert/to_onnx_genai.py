@@ -2,18 +2,19 @@
 
     { to_onnx_genai = { precision = "int4" } }
 
-| precision | weights of linear layers                     | products                         | the rest |
+| precision | weights of linear layers                     | matrix products                  | the rest |
 |-----------|----------------------------------------------|----------------------------------|----------|
 | `fp32`    | float32                                      | float32                          | float32  |
-| `int8`    | 8 bits, `block_size` of a row share a scale  | int8, or float32 (`activations`) | float32  |
-| `int4`    | 4 bits, `block_size` of a row share a scale  | int8, or float32 (`activations`) | float32  |
+| `int8`    | 8 bits, `block_size` weights share a scale   | int8, or float32 (`activations`) | float32  |
+| `int4`    | 4 bits, `block_size` weights share a scale   | int8, or float32 (`activations`) | float32  |
 
-The package's own builder makes the graph, for its CPU provider. If a model's output layer shares its token
-table, int8 and int4 round the table too. The builder leaves out the sliding window of models that have it in
-every block (Mistral 7B v0.1, Phi-3), so such a graph takes no text longer than the window.
-The model before the step and the converted one are compared on the calibration rows: their scores, and the
-greedy answers of tasks that write. The log has the share of answers that change, and the first token that
-differs. With fp32 the step fails if scores change by more than `tolerance`.
+The builder of onnxruntime-genai makes the graph, for its CPU provider. If a model's output layer shares its
+token table, int8 and int4 round the table too. The builder ignores the sliding window of models that have it
+in every block (Mistral 7B v0.1, Phi-3), so such a graph accepts no text longer than the window.
+
+The step compares the model with the converted one on the calibration rows: their scores, and the greedy
+answers of tasks that write. The log has the share of answers that change, and the first token that differs.
+With fp32, the step fails if scores change by more than `tolerance`.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "phi", "phi3")
-# ONNX Runtime's attention with a cache takes no other head sizes.
+# ONNX Runtime's attention with a cache needs a head size that is a multiple of this.
 HEAD_MULTIPLE = 16
 OF_QUANTIZED = ("block_size", "method", "activations")
 # Rounding of float32 changes scores by about 1e-5 of their standard deviation.
-_OF_FLOAT32 = 0.01
+_FLOAT32_TOLERANCE = 0.01
 LIMIT_SECONDS = 24 * 3600.0
 
 
@@ -77,7 +78,7 @@ class ToOnnxGenai(Step[Params]):
     packages = ("onnxruntime-genai", "onnxruntime")
 
     def check(self, params: Params, config: Json) -> Json:
-        """Returns the configuration. Raises SuiteError for a family or a head size that is not converted."""
+        """Returns the configuration. Raises SuiteError for a family or head size that is not converted."""
         if (model_type := config.get("model_type")) not in FAMILIES:
             raise SuiteError(
                 f"the model is of type {model_type}, and slimgate converts {', '.join(FAMILIES)} to "
@@ -92,12 +93,12 @@ class ToOnnxGenai(Step[Params]):
         return config
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OnnxGenaiModel:
-        """An OnnxGenaiModel. Raises BuildError if the builder cannot hold it, MissingExtra."""
+        """Converts the model. Raises BuildError if the builder cannot convert it, and MissingExtra."""
         from slimgate.steps.answer_agreement import check_converted
 
         self.check(params, model.config.to_dict())
         converted = convert(model, params.model_dump(exclude={"tolerance"}), context)
-        tolerance = params.tolerance or (_OF_FLOAT32 if params.precision == "fp32" else None)
+        tolerance = params.tolerance or (_FLOAT32_TOLERANCE if params.precision == "fp32" else None)
         check_converted(model, converted, tolerance, context)
         return converted
 
@@ -106,7 +107,7 @@ step = ToOnnxGenai()
 
 
 def convert(model: TorchModel, options: Json, context: BuildContext) -> OnnxGenaiModel:
-    """The converted model. options: of the step. Raises BuildError if the builder cannot hold it."""
+    """Converts the model with the options of the step. Raises BuildError if the builder cannot convert it."""
     from slimgate.models.generate import can_write
 
     import_extra(PACKAGE, KIND, "to_onnx_genai")
@@ -135,11 +136,11 @@ def convert(model: TorchModel, options: Json, context: BuildContext) -> OnnxGena
 
 
 def _correct_config(file: Path, model: TorchModel) -> int:
-    """Writes the end tokens of slimgate's answers, and the longest text that the graph computes correctly.
+    """Corrects the end tokens and the longest text in the builder's file. Returns the longest text in tokens.
 
-    The builder leaves out some end tokens of a configuration that names several. It reads from `layer_types`
-    which blocks have a sliding window, and gives none to a model whose blocks all have it. Returns the
-    longest text, in tokens.
+    The builder leaves out some end tokens if the model has several. It reads from `layer_types` which blocks
+    have a sliding window. A model without `layer_types` has the window in every block, but its graph has no
+    window. So the graph is right only for texts up to the window's length.
     """
     from slimgate.models.end_tokens import end_tokens
 

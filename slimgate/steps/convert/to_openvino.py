@@ -47,14 +47,14 @@ class ToOpenVino(Export[Params]):
         from slimgate.errors import BuildError
         from slimgate.models.openvino_export import export_openvino
         from slimgate.models.openvino_model import OpenVinoModel, read_graph, write_graph
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
         from slimgate.steps.convert._first_token import first_token_alone
 
         if hasattr(model.network, "load_tokenizer"):
             name = type(model.network).__name__
             raise BuildError(f"{name} has inputs other than text, which to_openvino cannot export")
         batches = calibration_arrays(model.tokenizer, context)
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         network, example = model.network.eval(), _example(model, context)
         with first_token_alone(network, example) if params.first_token else nullcontext(False) as narrowed:
             graph = export_openvino(network, example, attention=params.attention)
@@ -62,7 +62,7 @@ class ToOpenVino(Export[Params]):
             write_graph(graph, context.scratch / "half", compress_to_fp16=True)
             graph = read_graph(context.scratch / "half")
         exported = OpenVinoModel(graph, model.tokenizer, model.config)
-        after = scores(predictor_of(exported, context), batches)
+        after = score_batches(predictor_of(exported, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
         context.log.update(operators=len(graph.get_ops()), first_token_alone=narrowed)
         return exported

@@ -126,13 +126,13 @@ class AutoRound(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
 
         batches = calibration_arrays(model.tokenizer, context)
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         folder = round_apart(model, params.request(), params.rows, context)
         written = load_written(folder, model, model.measure_size(), context)
-        after = scores(predictor_of(written, context), batches)
+        after = score_batches(predictor_of(written, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
         return written
 

@@ -80,16 +80,16 @@ class CompressedTensors(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
 
         batches = calibration_arrays(model.tokenizer, context)
         layers = to_rounded_network(model, params)
-        before = scores(predictor_of(model, context), batches)
+        before = score_batches(predictor_of(model, context), batches)
         folder = context.scratch / "compressed_tensors"
         counts = model.measure_size()
         write_layout(model, layers, folder, dtype=params.dtype)
         written = load_written(folder, model, counts, context)
-        after = scores(predictor_of(written, context), batches)
+        after = score_batches(predictor_of(written, context), batches)
         tolerance = params.tolerance or _tolerance(params, layers)
         check_agreement(before, after, batches, context, tolerance=tolerance)
         return written

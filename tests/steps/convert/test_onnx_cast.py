@@ -10,7 +10,7 @@ import pytest
 from fixtures.models.exported import Exported
 from slimgate.errors import BuildError
 from slimgate.models.onnx_model import array_of, load_onnx_model
-from slimgate.steps.agreement import predictor_of, scores
+from slimgate.steps.agreement import predictor_of, score_batches
 from slimgate.steps.convert import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
 from slimgate.steps.convert._onnx_graph import kinds_of
 
@@ -34,7 +34,9 @@ def test_every_float_is_a_half_and_the_scores_are_float32(
     assert after["state_bytes"] < 0.51 * before["state_bytes"]
     assert context.log["float16_numbers"] >= tiny.parameters
     assert 0 < context.log["max_difference_relative"] < 0.05
-    for values, expected in zip(scores(predictor_of(half, context), tiny.batches), tiny.answers, strict=True):
+    for values, expected in zip(
+        score_batches(predictor_of(half, context), tiny.batches), tiny.answers, strict=True
+    ):
         assert values.dtype == np.float32
         np.testing.assert_allclose(values, expected, atol=0.02)
     operators = {name: n for name, n in kinds_of(half.proto).items() if name != "Cast"}
@@ -59,7 +61,7 @@ def test_a_graph_too_large_for_a_message_is_cast_without_shapes(
     again = load_onnx_model(tmp_path / "large")
     assert again.measure_size() == half.measure_size()
     for values, expected in zip(
-        scores(predictor_of(again, context), tiny.batches), tiny.answers, strict=True
+        score_batches(predictor_of(again, context), tiny.batches), tiny.answers, strict=True
     ):
         np.testing.assert_allclose(values, expected, atol=0.02)
 

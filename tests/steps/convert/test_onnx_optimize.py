@@ -10,7 +10,7 @@ import pytest
 from fixtures.models.building import tiny_context
 from fixtures.models.exported import Exported
 from fixtures.models.tiny_graph import tiny_graph, tiny_onnx_model
-from slimgate.steps.agreement import predictor_of, scores
+from slimgate.steps.agreement import predictor_of, score_batches
 from slimgate.steps.convert import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
 from slimgate.steps.convert._onnx_first_token import keep_first_token
 from slimgate.steps.convert._onnx_graph import Graph, kinds_of
@@ -65,7 +65,7 @@ def test_the_last_block_computes_what_the_first_token_needs(tiny: Exported, tmp_
     kinds, before = kinds_of(optimized.proto), kinds_of(all_tokens.proto)
     assert kinds["Gather"] == before["Gather"] + 1  # what enters the block is chosen once
     assert kinds - before == {"Gather": 1}
-    after = scores(predictor_of(optimized, context), tiny.batches)
+    after = score_batches(predictor_of(optimized, context), tiny.batches)
     for expected, other in zip(tiny.answers, after, strict=True):
         np.testing.assert_allclose(expected, other, atol=1e-5)
 

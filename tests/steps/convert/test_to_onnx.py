@@ -12,7 +12,7 @@ from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.exported import Exported
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
-from slimgate.steps.agreement import predictor_of, scores
+from slimgate.steps.agreement import predictor_of, score_batches
 from slimgate.steps.convert import to_onnx
 from slimgate.steps.quantize import int8_dynamic
 
@@ -23,7 +23,7 @@ def test_an_exported_graph_has_the_models_parameters_and_answers(tiny: Exported,
     model, context = tiny.copy_model(tmp_path)
     assert model.measure_size()["parameters"] == tiny.parameters
     for answers, expected in zip(
-        scores(predictor_of(model, context), tiny.batches), tiny.answers, strict=True
+        score_batches(predictor_of(model, context), tiny.batches), tiny.answers, strict=True
     ):
         np.testing.assert_allclose(answers, expected, atol=1e-4)
 

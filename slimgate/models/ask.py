@@ -1,9 +1,8 @@
 """Asks an OpenAI-compatible server for answers, a few requests at a time.
 
 A request is sent again after 429, 5xx, a lost connection or a timeout, with growing pauses. If it still
-fails, it gets a Reply with the reason, so that each request has a Reply. Two things end the run: a server
-that refuses the key or does not know the model, and a server that can no longer be reached. All replies until
-then have been passed to `answered`.
+fails, its Reply has the reason, so each request gets a Reply. The run ends early if the server refuses the
+key, does not know the model, or can no longer be reached. `on_reply` gets all replies until then.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 # The server counts as unreachable after this many requests in a row that did not reach it.
 GONE_AFTER = 16
 # The server refuses the key, or does not know the model: no other request would be answered.
-_REFUSED = frozenset({401, 403, 404})
+_FATAL_STATUSES = frozenset({401, 403, 404})
 
 
 class Endpoint(Protocol):
-    """The server: where it is, and how to send requests to it."""
+    """A server, and the settings of requests to it."""
 
     @property
     def url(self) -> str:
@@ -46,7 +45,7 @@ class Endpoint(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """Largest number of requests at the same time."""
+        """The largest number of requests at the same time."""
 
     @property
     def timeout(self) -> float:
@@ -54,7 +53,7 @@ class Endpoint(Protocol):
 
     @property
     def retries(self) -> int:
-        """How often a request is sent again."""
+        """The number of times that a failed request is sent again."""
 
     def read_key(self) -> str:
         """Reads the key at the time of the call."""
@@ -70,10 +69,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The result of a request. finish: why the server ended the text, such as "stop" or "length".
+    """The result of a request.
 
-    tokens: the length of the answer, if the server counts tokens. failed: why there is no answer.
-    log_probability: of the prompt, in nats, with the tokens that it covers, if the request asks for it.
+    finish: why the server ended the text, such as "stop" or "length". tokens: the length of the answer, if
+    the server counts tokens. failed: why there is no answer. log_probability: of the prompt, in nats, if the
+    request asks for it; then `tokens` is the number of tokens that it covers.
     """
 
     text: str = ""
@@ -83,14 +83,14 @@ class Reply:
     log_probability: float | None = None
 
 
-# Fields of a request for the log-probability of its prompt; it also writes one token, which is dropped.
+# Fields of a request for the log-probability of its prompt. The answer of one token is dropped.
 PROMPT_LOGPROBS = MappingProxyType({"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0})
 
 
 def open_client(endpoint: Endpoint, *, connections: int) -> httpx2.AsyncClient:
     """A client that keeps its connections open, and sends the key.
 
-    Its requests raise MeasureError if the server redirects them so that they lose their body.
+    A request raises MeasureError if the server redirects it in a way that loses the body.
     """
     import httpx2
 
@@ -105,8 +105,10 @@ def open_client(endpoint: Endpoint, *, connections: int) -> httpx2.AsyncClient:
 
 
 def encode_request(endpoint: Endpoint, request: Request, **more: object) -> tuple[str, bytes]:
-    """The URL of a request, and its JSON. more: further fields. Raises ValueError or TypeError if a prompt
-    holds a value that JSON cannot express."""
+    """The URL of a request, and its JSON. more: further fields.
+
+    Raises ValueError or TypeError for a value that JSON cannot express.
+    """
     if isinstance(request.prompt, str):
         path, field = "completions", "prompt"
     else:
@@ -122,10 +124,10 @@ def ask(endpoint: Endpoint, requests: Sequence[Request], on_reply: Callable[[int
     Raises MeasureError if the server refuses the key or the model, if it can no longer be reached,
     and if every request failed.
     """
-    asyncio.run(_Asking(endpoint, requests, on_reply).run())
+    asyncio.run(_RequestRun(endpoint, requests, on_reply).run())
 
 
-class _Asking:
+class _RequestRun:
     def __init__(
         self, endpoint: Endpoint, requests: Sequence[Request], on_reply: Callable[[int, Reply], None]
     ) -> None:
@@ -139,9 +141,9 @@ class _Asking:
         workers = min(self._endpoint.concurrency, max(len(self._requests), 1))
         async with open_client(self._endpoint, connections=workers) as client:
             await asyncio.gather(*(self._work(client) for _ in range(workers)))
-        self._raise_if_useless()
+        self._raise_if_failed()
 
-    def _raise_if_useless(self) -> None:
+    def _raise_if_failed(self) -> None:
         where = f"{self._endpoint.model} at {self._endpoint.url}"
         if self._fatal is not None:
             raise MeasureError(f"{where}: {self._fatal}")
@@ -149,13 +151,13 @@ class _Asking:
             [(why, _)] = self._failed.most_common(1)
             raise MeasureError(f"{where}: all {len(self._requests)} requests failed: {why}")
 
-    def _next(self) -> Iterator[tuple[int, Request]]:
-        """The requests that no other task has taken, until the run ends early."""
+    def _take_requests(self) -> Iterator[tuple[int, Request]]:
+        """The requests that no other task has taken. If the run ends early, there are no more."""
         while self._fatal is None and (request := next(self._todo, None)) is not None:
             yield request
 
     async def _work(self, client: httpx2.AsyncClient) -> None:
-        for place, request in self._next():
+        for place, request in self._take_requests():
             reply = await self._send(client, request)
             if reply is None:
                 return
@@ -164,13 +166,13 @@ class _Asking:
             self._on_reply(place, reply)
 
     async def _send(self, client: httpx2.AsyncClient, request: Request) -> Reply | None:
-        """None if the run has to end. No message contains the request, because it holds the key."""
+        """Sends a request; None if the run must end. No message shows the request, because it has the key."""
         import httpx2
 
         try:
             url, content = encode_request(self._endpoint, request)
         except (ValueError, TypeError) as error:
-            return Reply(failed=f"a prompt that is not JSON ({self._said(error)})")
+            return Reply(failed=f"a prompt that is not JSON ({self._describe(error)})")
         try:
             response = await post(client, url, content, retries=self._endpoint.retries)
         except httpx2.TimeoutException:
@@ -178,12 +180,12 @@ class _Asking:
         except lost_connections() as error:
             return self._count_unreached(error)
         except (httpx2.InvalidURL, MeasureError) as error:
-            self._fatal = self._said(error)
+            self._fatal = self._describe(error)
             return None
         self._unreached = 0
         if not response.is_success:
-            why = f"status {response.status_code}: {self._said(body_of(response))}"
-            if response.status_code not in _REFUSED:
+            why = f"status {response.status_code}: {self._describe(body_of(response))}"
+            if response.status_code not in _FATAL_STATUSES:
                 return Reply(failed=why)
             self._fatal = why
             return None
@@ -193,18 +195,18 @@ class _Asking:
             self._fatal = str(error)
             return None
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            return Reply(failed=f"an answer that cannot be read ({self._said(error)})")
+            return Reply(failed=f"an answer that cannot be read ({self._describe(error)})")
 
     def _count_unreached(self, error: Exception) -> Reply | None:
         self._unreached += 1
-        why = f"the connection failed ({self._said(error)})"
+        why = f"the connection failed ({self._describe(error)})"
         if self._unreached < GONE_AFTER:
             return Reply(failed=why)
-        self._fatal = f"{why}; run again when it is there: answers so far are kept"
+        self._fatal = f"{why}; start the server and run again: answers so far are kept"
         return None
 
-    def _said(self, cause: BaseException | str) -> str:
-        """An error in one short line, without the key, because a server may repeat the key."""
+    def _describe(self, cause: BaseException | str) -> str:
+        """An error in one short line. The key is left out, because a server may repeat it."""
         return describe(cause, self._endpoint.read_key())
 
 
@@ -215,7 +217,7 @@ def _read_reply(request: Request, reply: Json) -> Reply:
         return _read_logprobs(choice, reply.get("usage"))
     if isinstance(request.prompt, str):
         text = choice["text"]
-    else:  # tool calls in their canonical form, without text next to them
+    else:  # if there are tool calls, they replace the text
         calls = choice["message"].get("tool_calls")
         text = write_calls(calls) if calls else _read_content(choice["message"].get("content"))
     usage = reply.get("usage")
@@ -224,16 +226,16 @@ def _read_reply(request: Request, reply: Json) -> Reply:
 
 
 def _read_content(content: str | Sequence[Json] | None) -> str | None:
-    """The text of a message. Some servers write it in parts, in which a model's thoughts are no text."""
+    """The text of a message. If it comes in parts, only those of type text count, and not the thoughts."""
     if content is None or isinstance(content, str):
         return content
     return "".join(part["text"] for part in content if part["type"] == "text")
 
 
 def _read_logprobs(choice: Json, usage: Mapping[str, int] | None) -> Reply:
-    """The log-probability of the prompt's tokens after the first. Raises MeasureError if it is missing.
+    """The log-probability of the prompt's tokens, except the first. Raises MeasureError if it is missing.
 
-    The first tokens are the prompt's; the last one is the token that the server had to write.
+    The list has the tokens of the prompt, and then the token that the server had to write.
     """
     values = (choice.get("logprobs") or {}).get("token_logprobs") or []
     count = len(values) - 1 if usage is None else int(usage["prompt_tokens"])

@@ -108,7 +108,7 @@ def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options:
     if ref.fresh:
         return Weights(fresh_network(auto, ref, options["config"]))
     assert ref.folder is not None
-    with numbers_alone(ref.text), whole_files(ref):
+    with forbid_code(ref.text), whole_files(ref):
         if ref.stored is not None:
             from slimgate.models.checkpoint import read_network
 
@@ -146,7 +146,7 @@ def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str,
 
 
 @contextmanager
-def numbers_alone(text: str) -> Iterator[None]:
+def forbid_code(text: str) -> Iterator[None]:
     """A context for torch to read a .bin with weights_only. Raises BuildError if it holds anything else."""
     try:
         yield

@@ -5,8 +5,8 @@ have written it. The pass also gives the token after the last one that was kept,
 one token, and at most one more than were proposed. Tokens that were not kept are removed from the key-value
 caches.
 
-A pass over several tokens adds in another order than a pass over one token. So an answer may differ from that
-of the main model alone, at a near tie only (slimgate/models/divergence.py).
+A pass over several tokens adds numbers in another order than a pass over one token. So the answer may differ
+from that of the main model alone, but only at a near tie (slimgate/models/divergence.py).
 
 Sources: Leviathan et al. 2023 (Fast Inference from Transformers via Speculative Decoding); Chen et al. 2023
 (Accelerating Large Language Model Decoding with Speculative Sampling).
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class CachedText(Protocol):
-    """The text that a model has read so far, in its key-value cache. length: its tokens."""
+    """The text that a model has read so far, in its key-value cache. length: its number of tokens."""
 
     length: int
 
@@ -45,7 +45,7 @@ class CachedText(Protocol):
 
 @dataclass(frozen=True)
 class Draft:
-    """The model that proposes tokens, and how many it proposes for each pass of the main model."""
+    """The model that proposes tokens. tokens: the number that it proposes for each pass of the main model."""
 
     network: PreTrainedModel
     tokens: int
@@ -54,9 +54,9 @@ class Draft:
 class SpeculativeAnswer:
     """A greedy answer to one prompt, which `begin` and `extend` write.
 
-    texts: empty ones of the main model and of the draft; draft_tokens: how many the draft proposes for each
-    pass; count: how many tokens the answer gets; ends: end tokens, after which nothing is proposed. passes:
-    how many passes of the main model verified proposed tokens, without the first pass over the prompt.
+    texts: empty texts of the main model and of the draft. draft_tokens: the number of tokens that the draft
+    proposes for each pass. count: the number of tokens of the answer. ends: end tokens; the draft proposes
+    nothing after them. passes: the number of passes of the main model, without the first one over the prompt.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class SpeculativeAnswer:
 
     @property
     def written(self) -> list[int]:
-        """The tokens so far."""
+        """The tokens that are written so far."""
         return self._text[self._prompt_tokens :]
 
     @property
     def remaining(self) -> int:
-        """How many tokens are still to be written."""
+        """The number of tokens that are not written yet."""
         return self._prompt_tokens + self._count - len(self._text)
 
     def begin(self) -> int:
@@ -112,32 +112,32 @@ class SpeculativeAnswer:
 def write_with_draft(
     answer: SpeculativeAnswer, tokenizer: PreTrainedTokenizerBase, how: Writing
 ) -> tuple[list[int], int]:
-    """The tokens of an answer, with its end token, and the passes that verified them.
+    """Writes an answer. Returns its tokens, with the end token, and the number of passes after the first.
 
-    Raises MeasureError if `how` draws, and for a main model without a key-value cache.
+    Raises MeasureError for a temperature above 0, and for a main model without a key-value cache.
     """
     if how.temperature:
         raise MeasureError("a draft model proposes the likeliest tokens; set temperature = 0")
-    written, fresh = list[int](), [answer.begin()]
+    written, new_tokens = list[int](), [answer.begin()]
     while True:
-        for token in fresh:
+        for token in new_tokens:
             written.append(token)
             if has_ended(tokenizer, written, answer.ends, how.stop):
                 return written, answer.passes
         if not answer.remaining:
             return written, answer.passes
-        fresh = answer.extend()
+        new_tokens = answer.extend()
 
 
 class NetworkText:
-    """A CachedText of a network of transformers."""
+    """A CachedText for a network of transformers."""
 
     def __init__(self, network: PreTrainedModel) -> None:
         from transformers import DynamicCache
 
         self._network = network
-        # Without the configuration, layers with a sliding window keep all tokens, so that some can be
-        # removed.
+        # Made without the configuration, the cache keeps all tokens in layers with a sliding window, so that
+        # tokens can be removed.
         self.cache: DynamicCache = DynamicCache()
         self.length = 0
 
@@ -165,15 +165,15 @@ class NetworkText:
             self.length -= count
 
 
-def begin_on_networks(
+def make_network_answer(
     network: PreTrainedModel, draft: Draft, prompt: Sequence[int], count: int, ends: Collection[int] = ()
 ) -> SpeculativeAnswer:
-    """An answer of a network of transformers with a draft of transformers; see SpeculativeAnswer."""
+    """Makes a SpeculativeAnswer for a network and a draft of transformers."""
     texts = NetworkText(network), NetworkText(draft.network)
     return SpeculativeAnswer(texts, draft.tokens, prompt, count, ends)
 
 
 def _count_equal(proposed: Sequence[int], predicted: Sequence[int]) -> int:
-    """How many equal tokens both begin with."""
+    """The number of equal tokens at the start of both."""
     pairs = enumerate(zip(proposed, predicted, strict=False))
-    return next((place for place, (token, other) in pairs if token != other), len(proposed))
+    return next((count for count, (token, expected) in pairs if token != expected), len(proposed))

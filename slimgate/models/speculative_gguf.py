@@ -1,7 +1,6 @@
 """Two GGUF files for llama.cpp: a decoder, and the draft model that proposes its tokens.
 
-The folder of an artifact of kind speculative_gguf is that of the decoder (slimgate/models/gguf_model.py), and
-also has:
+An artifact of kind speculative_gguf has the files of the decoder (slimgate/models/gguf_model.py), and also:
 
     draft/NAME.gguf   the file of the draft, unchanged
     slimgate.json     also "draft": {"file": "draft/NAME.gguf", "tokens": 4}
@@ -22,7 +21,7 @@ NOTE = FOLDER = "draft"
 
 
 class DraftFile(NamedTuple):
-    """The file of a draft, and how many tokens it proposes for each pass of the decoder."""
+    """The file of a draft model. tokens: the number that it proposes for each pass of the decoder."""
 
     file: Path
     tokens: int
@@ -30,14 +29,14 @@ class DraftFile(NamedTuple):
 
 @dataclass
 class SpeculativeGguf(GgufModel):
-    """The decoder, and its draft. draft_tokens: how many the draft proposes for each pass."""
+    """A decoder and its draft model. draft_tokens: the number of tokens that it proposes for each pass."""
 
     draft: GgufModel = field(kw_only=True)
     draft_tokens: int = field(kw_only=True)
     kind: str = SPECULATIVE_GGUF
 
     def measure_size(self) -> dict[str, int]:
-        """The sums over both models."""
+        """The sizes of both models together."""
         main, draft = super().measure_size(), self.draft.measure_size()
         return {name: main[name] + draft[name] for name in main}
 

@@ -110,10 +110,10 @@ class EagerPredictor:
         self, prompt: Sequence[int], count: int, ends: Collection[int] = ()
     ) -> SpeculativeAnswer:
         """An answer of `count` tokens, of which none is written. ends: tokens that end an answer."""
-        from slimgate.models.speculative import begin_on_networks
+        from slimgate.models.speculative import make_network_answer
 
         assert self.draft is not None
-        return begin_on_networks(self.network, self.draft, prompt, count, ends)
+        return make_network_answer(self.network, self.draft, prompt, count, ends)
 
     def _empty_cache(self, input_ids: torch.Tensor, count: int) -> Cache:
         from slimgate.models.greedy import StaticCaches, new_cache

@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
 
-_SPECIAL = ("unk_token", "bos_token", "eos_token")
+_SPECIAL_TOKENS = ("unk_token", "bos_token", "eos_token")
 
 
 def convert(model: TorchModel, quantization: str, context: BuildContext) -> CTranslate2Model:
-    """The converted model. Raises BuildError if it writes nothing, or CTranslate2 cannot hold it."""
+    """Converts the model. Raises BuildError if it writes no text, or if CTranslate2 cannot convert it."""
     converters = import_extra("ctranslate2.converters", KIND, "to_ctranslate2")
-    _check_writes(model.network, context)
-    answers = _find_facts(model)
+    _check_can_write(model.network, context)
+    answers = _find_answer_facts(model)
     if answers.decoder:
-        _check_texts(model, answers, context)
+        _check_text_lengths(model, answers, context)
     plain, written = context.scratch / "plain", context.scratch / FOLDER
     save_plain(model, plain)
-    _state_norms(plain / CONFIG)
+    _add_norm_settings(plain / CONFIG)
     try:
         with silent():
             converters.TransformersConverter(str(plain)).convert(str(written), quantization=quantization)
-    except Exception as error:  # its loaders may raise any error if a part of the model is missing
+    except Exception as error:  # if a part of the model is missing, any error may come
         problem = " ".join(str(error).split())
         raise BuildError(
             f"CTranslate2 cannot convert the model: {type(error).__name__}: {problem}"
         ) from error
-    _complete(written / CONFIG, model)
+    _complete_config(written / CONFIG, model)
     counts = model.measure_size()
     if answers.decoder:
         context.log["longest_text"] = answers.longest
@@ -61,7 +61,7 @@ def convert(model: TorchModel, quantization: str, context: BuildContext) -> CTra
     )
 
 
-def _check_writes(network: nn.Module, context: BuildContext) -> None:
+def _check_can_write(network: nn.Module, context: BuildContext) -> None:
     if is_encoder_decoder(network):
         if context.task.encode_prompts is None:
             raise BuildError(
@@ -71,14 +71,14 @@ def _check_writes(network: nn.Module, context: BuildContext) -> None:
         raise BuildError(f"{type(network).__name__} is not a causal language model, which CTranslate2 runs")
 
 
-def _check_texts(model: TorchModel, answers: AnswerFacts, context: BuildContext) -> None:
-    """Raises MeasureError for a calibration text that is too long, before the model is converted."""
+def _check_text_lengths(model: TorchModel, answers: AnswerFacts, context: BuildContext) -> None:
+    """Raises MeasureError if a calibration text is too long. This is checked before the conversion."""
     for batch in calibration_arrays(model.tokenizer, context):
         check_length(batch["input_ids"].shape[1], 0, answers.longest, answers.limit)
 
 
-def _state_norms(file: Path) -> None:
-    """Adds to config.json where BART's norms are: the converter reads it, transformers does not write it."""
+def _add_norm_settings(file: Path) -> None:
+    """Adds the positions of BART's norms to config.json, for the converter. transformers omits them."""
     config = read_json(file)
     if config["model_type"] == "bart":
         file.write_text(
@@ -86,31 +86,31 @@ def _state_norms(file: Path) -> None:
         )
 
 
-def _complete(file: Path, model: TorchModel) -> None:
-    """Writes entries that the library reads from config.json and its converter leaves out.
+def _complete_config(file: Path, model: TorchModel) -> None:
+    """Adds entries to config.json that CTranslate2 reads and that its converter leaves out.
 
-    CTranslate2 opens no model without the special tokens, which a tokenizer of bytes does not have. They are
-    never read: texts come as tokens of the vocabulary, and each call has its end tokens. So the padding token
-    gets their names. The converter also leaves out the epsilon of GPT-2's norms.
+    CTranslate2 opens only models with special tokens, which a tokenizer of bytes does not have. It never uses
+    them here: texts come as tokens of the vocabulary, and each call names its end tokens. So the padding
+    token takes their place. The converter also leaves out the epsilon of GPT-2's norms.
     """
     config, tokenizer = read_json(file), model.tokenizer
-    spare = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-    config |= {name: spare for name in _SPECIAL if not config.get(name)}
+    placeholder = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    config |= {name: placeholder for name in _SPECIAL_TOKENS if not config.get(name)}
     if config.get("layer_norm_epsilon") is None and hasattr(model.config, "layer_norm_epsilon"):
         config["layer_norm_epsilon"] = model.config.layer_norm_epsilon
     file.write_text(json.dumps(config, indent=2), "utf-8")
 
 
-def _find_facts(model: TorchModel) -> AnswerFacts:
+def _find_answer_facts(model: TorchModel) -> AnswerFacts:
     network, config = model.network, model.config.to_dict()
     if is_encoder_decoder(network):
         forced = getattr(network.generation_config, "forced_bos_token_id", None)
         width = config["num_heads"] * config["d_kv"] if "d_kv" in config else config["d_model"]
         numbers = 2 * (decoder_blocks_of(config) or 0) * width
         return AnswerFacts(False, numbers, forced=() if forced is None else (int(forced),))
-    heads = model.config.num_attention_heads  # the library repeats keys and values that heads share
+    heads = model.config.num_attention_heads  # CTranslate2 stores shared keys and values once for each head
     size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
-    longest, by_window = _longest(config)
+    longest, by_window = _find_longest_text(config)
     return AnswerFacts(
         True,
         2 * (blocks_of(config) or 0) * heads * size,
@@ -120,8 +120,8 @@ def _find_facts(model: TorchModel) -> AnswerFacts:
     )
 
 
-def _longest(config: Json) -> tuple[int | None, bool]:
-    """The longest text in tokens, and whether a window sets it, beyond which the library computes wrongly."""
+def _find_longest_text(config: Json) -> tuple[int | None, bool]:
+    """The longest text in tokens, and whether a sliding window limits it. Longer texts give wrong answers."""
     positions, window = longest_text(config), config.get("sliding_window")
     if "sliding_attention" not in (config.get("layer_types") or ("sliding_attention",)):
         window = None

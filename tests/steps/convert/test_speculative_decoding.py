@@ -20,7 +20,7 @@ from fixtures.models.building import load_tiny
 from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch, tiny_decoder
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.speculative import Draft, begin_on_networks
+from slimgate.models.speculative import Draft, make_network_answer
 from slimgate.models.speculative_model import SpeculativeModel, with_draft
 from slimgate.models.write_answers import Writing, end_tokens
 from slimgate.runtimes import eager
@@ -95,7 +95,7 @@ def test_transformers_assisted_generation_writes_the_same(llama: tuple[Any, Any]
     model, context = llama
     draft = context.load_teacher()
     for prompt in prompts_of(context, model.tokenizer)[:3]:
-        answer = begin_on_networks(model.network, Draft(draft.network, 3), prompt, 16)
+        answer = make_network_answer(model.network, Draft(draft.network, 3), prompt, 16)
         answer.begin()
         while answer.remaining:
             answer.extend()
@@ -116,7 +116,7 @@ def test_passes_by_hand(llama: tuple[Any, Any]) -> None:
     """A draft that is the model itself has all of its tokens kept: four for each pass."""
     model, context = llama
     prompt = prompts_of(context, model.tokenizer)[0]
-    answer = begin_on_networks(model.network, Draft(model.network, 3), prompt, 10)
+    answer = make_network_answer(model.network, Draft(model.network, 3), prompt, 10)
     assert answer.begin() == answer.written[0]
     assert answer.passes == 0
     assert [len(answer.extend()) for _ in range(3)] == [4, 4, 1]
@@ -134,10 +134,10 @@ def test_answers_end_where_those_of_the_model_end(tmp_path: Path) -> None:
 def test_nothing_is_proposed_behind_an_end_token(llama: tuple[Any, Any]) -> None:
     model, context = llama
     prompt = prompts_of(context, model.tokenizer)[0]
-    alone = begin_on_networks(model.network, Draft(model.network, 3), prompt, 10)
+    alone = make_network_answer(model.network, Draft(model.network, 3), prompt, 10)
     alone.begin()
     second = alone.extend()[0]
-    answer = begin_on_networks(model.network, Draft(model.network, 3), prompt, 10, {second})
+    answer = make_network_answer(model.network, Draft(model.network, 3), prompt, 10, {second})
     answer.begin()
     assert len(answer.extend()) == 2, "the end token of the draft, and the one behind it"
     assert second not in end_tokens(model.tokenizer, model.network)

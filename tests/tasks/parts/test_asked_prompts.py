@@ -107,7 +107,7 @@ def test_a_lost_server_ends_the_run_unless_it_comes_back(tmp_path: Path) -> None
     with serving() as server:
         port = server.server_address[1]
         ask(server.url, 4, reply_file=reply_file)
-    with pytest.raises(MeasureError, match=r"connection failed .*run again when it is there"):
+    with pytest.raises(MeasureError, match=r"connection failed .*start the server and run again"):
         ask(f"http://127.0.0.1:{port}/v1", 100, reply_file=reply_file)
     with serving(port=port) as server:
         rows = ask(server.url, 100, reply_file=reply_file)

@@ -1,13 +1,15 @@
-"""PyTorch compiled: the network as kernels that torch.compile generates for it.
+"""Compiled PyTorch: torch.compile generates kernels for the network.
 
     runtime = { name = "compiled", mode = "max-autotune", precision = "bfloat16" }
 
-A new shape is called once in `prepare`, so that no timed call compiles; `compile_seconds` is the total time
-of these calls. Each graph's output for its first batch is compared with the uncompiled network's (in
-float32), and a larger difference is an error, because compilers have bugs too. The runtime needs a C++
-compiler. If a graph is compiled again more than MAX_GRAPHS times, PyTorch would silently continue without
-compiling: here that is an error. For an answer (workloads with new_tokens) the later tokens are compiled,
-with a static cache, and the first one is not; its tokens are compared with those of the uncompiled network.
+`prepare` calls the network once for each new shape, so that no timed call compiles. `compile_seconds` is the
+total time of these calls. Compilers have bugs, so the output of each graph for its first batch is compared
+with that of the uncompiled network in float32. A difference above `tolerance` is an error. After MAX_GRAPHS
+compilations of one function, PyTorch would silently continue without compiling. Here this is an error too.
+
+In workloads with new_tokens, the first token of an answer is not compiled. The later tokens are, with a
+static cache. The answer is compared with that of the uncompiled network. The runtime needs a C++ compiler.
+
 Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.
 """
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from slimgate.models.greedy import BegunAnswer
 
 MAX_GRAPHS = 64
+MAX_ERROR_LENGTH = 300
 
 
 class Params(Table):
@@ -63,8 +66,8 @@ class Params(Table):
 class CompiledPredictor(EagerPredictor):
     """Wraps a compiled network as a Predictor.
 
-    compile_seconds: the time of the first calls of all shapes; shapes: the number of shapes; graphs: how many
-    were made for them; max_difference: the largest one to the scores of the uncompiled network, relative.
+    compile_seconds: the time of the first calls of all shapes. shapes: the number of shapes. graphs: the
+    number of compiled graphs. max_difference: the largest relative difference from the uncompiled scores.
     """
 
     def __init__(self, network: nn.Module, params: Params, device: str) -> None:
@@ -90,12 +93,12 @@ class CompiledPredictor(EagerPredictor):
             dynamic=True if self._params.dynamic is True else None,
             fullgraph=self._params.fullgraph,
             recompile_limit=MAX_GRAPHS,
-            # models of one class share their code, and would use up each other's limit
+            # without this, models of one class would share the limit, because they share their code
             isolate_recompiles=True,
         )
 
     def _compile_step(self, network: nn.Module) -> Any:
-        """Compiles one later token, with a static cache: one program for each shape of the cache."""
+        """Compiles the call for a later token, with a static cache: a program for each shape of the cache."""
         import torch
 
         from slimgate.models.greedy import next_token
@@ -118,7 +121,7 @@ class CompiledPredictor(EagerPredictor):
         return len(self._seen)
 
     def prepare(self, batch: Arrays) -> dict[str, torch.Tensor]:
-        """Arrays as tensors on the device; called once if the shape is new. Raises BuildError."""
+        """Converts arrays to tensors on the device. Calls the network once if the shape is new."""
         import torch
 
         from slimgate.models.write_answers import is_encoder_decoder
@@ -140,7 +143,7 @@ class CompiledPredictor(EagerPredictor):
         return prepared
 
     def _compile_shape(self, prepared: dict[str, torch.Tensor]) -> None:
-        """Makes the first call of a shape."""
+        """Calls the network for the first time with a shape. Raises BuildError for wrong scores."""
         from torch._dynamo import config
         from torch._dynamo.utils import counters
 
@@ -153,7 +156,7 @@ class CompiledPredictor(EagerPredictor):
             self._check_difference(self.fetch(logits), self.fetch(super().forward(prepared)))
 
     def _compile_answer(self, prepared: dict[str, torch.Tensor]) -> None:
-        """Writes the first answer of a shape, and compares it with the network's with a growing cache."""
+        """Writes the first answer of a shape. Compares it with the uncompiled network and a growing cache."""
         from torch._dynamo import config
         from torch._dynamo.utils import counters
 
@@ -175,20 +178,20 @@ class CompiledPredictor(EagerPredictor):
         self._checked.add(shape)
 
     def prefill(self, prepared: dict[str, torch.Tensor]) -> BegunAnswer:
-        """The answer after its first token, which is not compiled, because prompts have many lengths."""
+        """Begins an answer. Its first token is not compiled, because prompts have many lengths."""
         with self._autocast():
             begun: BegunAnswer = super().prefill(prepared)
         return begun
 
     def decode(self, state: BegunAnswer) -> torch.Tensor:
-        """(rows, new tokens) ids, the later ones from the compiled step."""
+        """(rows, new tokens) ids. All but the first come from the compiled step."""
         from slimgate.models.greedy import go_on
 
         with self._autocast():
             return self._finish(go_on(self.network, state, self._step))
 
     def _autocast(self) -> Any:
-        """A context with products in the format that the options ask for."""
+        """A context for matrix products in the format of `precision`."""
         import torch
 
         if self._params.precision == "float32":
@@ -209,7 +212,7 @@ class CompiledPredictor(EagerPredictor):
         self.max_difference = max(self.max_difference, relative)
 
     def forward(self, prepared: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits of one batch; on a GPU, finished when it returns."""
+        """The logits of one batch. On a GPU, they are finished when it returns."""
         import torch
 
         if NEW_TOKENS in prepared:
@@ -248,12 +251,9 @@ class Compiled(Runtime[Params]):
 runtime = Compiled()
 
 
-MAX_ERROR_LENGTH = 300
-
-
 @contextmanager
 def compile_in_process(user: str, device: str) -> Iterator[None]:
-    """Inside, compilation runs in this process and without output.
+    """Inside the context, compilation runs in this process and without output.
 
     user: the name of the runtime or step in errors. Raises BuildError in one line if there is no C++
     compiler, and for any error of the compiler.
@@ -272,7 +272,7 @@ def compile_in_process(user: str, device: str) -> Iterator[None]:
 
 
 def check_compiler(user: str, device: str) -> None:
-    """Raises BuildError without a C++ compiler, which also makes the launchers of a GPU's kernels."""
+    """Raises BuildError without a C++ compiler. On a GPU too, it compiles the launchers of kernels."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
@@ -286,6 +286,6 @@ def check_compiler(user: str, device: str) -> None:
 
 
 def shorten_error(error: BaseException) -> str:
-    """The first part of an error; compilers write pages."""
+    """The first part of an error, because compilers write pages."""
     message = " ".join(str(error).split()) or "no message"
     return message if len(message) <= MAX_ERROR_LENGTH else f"{message[:MAX_ERROR_LENGTH]}…"

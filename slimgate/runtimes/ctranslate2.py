@@ -2,16 +2,15 @@
 
     runtime = { name = "ctranslate2" }
 
-It runs the artifacts of to_ctranslate2 in the number type of their weights. Answers are greedy. A decoder
-also gives the scores of whole texts, so it serves every task of causal language models. It answers prompts of
-one length together. An encoder-decoder only writes text, so it serves text_to_text.
+The runtime runs the artifacts of to_ctranslate2 in the number type of their weights. Answers are greedy. A
+decoder also computes the scores of complete texts, so it serves every task of causal language models. Prompts
+of one length are answered together. An encoder-decoder only writes text, so it serves text_to_text.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from slimgate.models.ctranslate2_model import KIND, CTranslate2Model, copy_for_export, load_ctranslate2_model
 from slimgate.plugins.context import BuildContext
@@ -64,25 +63,25 @@ class CTranslate2(Runtime[Params]):
     form = replace(TRANSLATOR, of_decoders=GENERATOR)
 
     def copy(self, artifact: Path, folder: Path) -> None:
-        """Copies CTranslate2's files to the top of the folder, which that library opens."""
+        """Copies CTranslate2's files to the top of the folder, where the library looks for them."""
         copy_for_export(artifact, folder)
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> CTranslate2Predictor:
-        """The artifact's model, on `threads` threads."""
-        return _open(load_ctranslate2_model(folder), device=device, threads=threads)
+        """A predictor for the artifact, on `threads` threads."""
+        return _open_predictor(load_ctranslate2_model(folder), device=device, threads=threads)
 
-    def load_model(self, folder: Path, device: str) -> Any:
+    def load_model(self, folder: Path, device: str) -> CTranslate2Model:
         """The CTranslate2Model of a folder."""
         return load_ctranslate2_model(folder)
 
     def open_model(self, model: CTranslate2Model, context: BuildContext) -> CTranslate2Predictor:
-        """A CTranslate2Model that a step has made."""
-        return _open(model, device=context.device, threads=context.threads)
+        """A predictor for a CTranslate2Model that a step has made."""
+        return _open_predictor(model, device=context.device, threads=context.threads)
 
 
-def _open(model: CTranslate2Model, *, device: str, threads: int) -> CTranslate2Predictor:
-    opener = GeneratorPredictor if model.answers.decoder else TranslatorPredictor
-    return opener(model, device=device, threads=threads)
+def _open_predictor(model: CTranslate2Model, *, device: str, threads: int) -> CTranslate2Predictor:
+    predictor = GeneratorPredictor if model.answers.decoder else TranslatorPredictor
+    return predictor(model, device=device, threads=threads)
 
 
 runtime = CTranslate2()

@@ -1,9 +1,9 @@
 """OpenVINO: runs artifacts that are OpenVINO graphs, on the CPU.
 
-runtime = { name = "openvino", inference_precision = "bf16", static_shapes = true }
+    runtime = { name = "openvino", inference_precision = "bf16", static_shapes = true }
 
-On CPUs with bfloat16, OpenVINO's own default of inference_precision is bfloat16, so this runtime always sets
-it. With static_shapes, it keeps the compiled graphs of the latest shapes.
+On CPUs with bfloat16, OpenVINO computes in bfloat16 by default. So this runtime always sets
+inference_precision. With static_shapes, it keeps the compiled graphs of the latest shapes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Params(Table):
 
 @dataclass
 class Prepared:
-    """Inputs in the graph's order. arrays: the tensors' memory. owner: the predictor that reads them."""
+    """Inputs in the graph's order. arrays: the tensors' memory. owner: the predictor of their shape."""
 
     owner: RequestPredictor
     tensors: list[Any]
@@ -69,7 +69,7 @@ class Prepared:
 
 
 class RequestPredictor:
-    """A Predictor for a request of a compiled graph. It sets the inputs of the request when they change.
+    """A Predictor that runs a request of a compiled graph. It sets the request's inputs when they change.
 
     The request owns the output of `forward`, so read the output before the next call.
     """
@@ -81,9 +81,9 @@ class RequestPredictor:
         self._bound: Prepared | None = None
 
     def prepare(self, batch: Arrays) -> Prepared:
-        """The inputs of the graph, copied only for another type or layout.
+        """The inputs of the graph. An array is copied only if its type or layout differs.
 
-        Raises BuildError if the batch lacks one.
+        Raises BuildError if the batch lacks an input.
         """
         from openvino import Tensor
 
@@ -99,7 +99,7 @@ class RequestPredictor:
         self._bound = prepared
 
     def forward(self, prepared: Prepared) -> object:
-        """Runs one call to its end. `infer` would be slower, because it also makes dicts of the outputs."""
+        """Calls the graph, and waits for the end. OpenVINO's `infer` is slower: it makes dicts of outputs."""
         if self._bound is not prepared:
             self._bind(prepared)
         self._request.start_async()
@@ -124,7 +124,7 @@ class StaticPredictor:
         self._predictors: OrderedDict[Shape, RequestPredictor] = OrderedDict()
 
     def prepare(self, batch: Arrays) -> Prepared:
-        """The inputs of the graph for their shape, which is compiled first if it is new."""
+        """The inputs of the graph for their shape. Compiles the graph first if the shape is new."""
         _check_inputs(self._names, batch)
         shape = tuple(batch[name].shape for name in self._names)
         if shape not in self._predictors:
@@ -137,7 +137,7 @@ class StaticPredictor:
         return self._predictors[shape].prepare(batch)
 
     def forward(self, prepared: Prepared) -> object:
-        """One call of the graph that the inputs were prepared for."""
+        """Calls the graph for the shape of the inputs."""
         return prepared.owner.forward(prepared)
 
     def fetch(self, output: ov.InferRequest) -> npt.NDArray[np.float32]:
@@ -156,7 +156,7 @@ def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
 
 
 def _load_lines(params: Params) -> str:
-    """The line that opens a graph with the options that change the answers."""
+    """Two lines of Python that open a graph, with the options that change the answers."""
     properties = json.dumps(make_answer_properties(params))
     return f'settings = {properties}\nmodel = openvino.compile_model("model.xml", "CPU", settings)'
 
@@ -187,7 +187,7 @@ class OpenVino(Runtime[Params]):
         return make_predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
 
     def open_model(self, model: OpenVinoModel, context: BuildContext) -> RequestPredictor | StaticPredictor:
-        """The graph of an OpenVinoModel that a step has made."""
+        """A predictor for an OpenVinoModel that a step has made."""
         return make_predictor(model.graph, Params(), device=context.device, threads=context.threads)
 
     def load_model(self, folder: Path, device: str) -> OpenVinoModel:
@@ -197,7 +197,7 @@ class OpenVino(Runtime[Params]):
         return load_openvino_model(folder)
 
     def export(self, model: TorchModel, batches: tuple[Arrays, Arrays], folder: Path) -> OpenVinoModel:
-        """A TorchModel as an OpenVinoModel, saved in the folder."""
+        """Converts a TorchModel to an OpenVinoModel, and saves it in the folder."""
         from slimgate.models.openvino_export import export_openvino
         from slimgate.models.openvino_model import OpenVinoModel
 
@@ -223,7 +223,7 @@ def make_predictor(
 
 
 def compile_graph(graph: ov.Model, properties: Mapping[str, object], *, device: str) -> ov.CompiledModel:
-    """The openvino.CompiledModel of a graph. Raises BuildError off the CPU, or if OpenVINO fails."""
+    """Compiles a graph. Raises BuildError if the device is not the CPU, or if OpenVINO fails."""
     from slimgate.models.openvino_package import compiling_core
 
     if device.partition(":")[0] != "cpu":
@@ -236,7 +236,7 @@ def compile_graph(graph: ov.Model, properties: Mapping[str, object], *, device: 
 
 
 def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
-    """OpenVINO's properties. By default it uses hyper-threads if there are more threads than cores."""
+    """All properties for OpenVINO. By default, it uses hyper-threads if there are more threads than cores."""
     import psutil
 
     hyper_threads = params.hyper_threading

@@ -1,4 +1,4 @@
-"""CLIP's symmetric contrastive loss between images and texts, and distillation of it."""
+"""CLIP's symmetric contrastive loss between images and texts, and its distillation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from slimgate.tasks.parts.objectives import ClassObjective
 
 
 class ContrastiveObjective(ClassObjective):
-    """An answer selects the text for an image among the batch's texts, or the image for a text.
+    """For each image, the model selects a text of the batch; for each text, an image.
 
-    Logits of a batch: (rows, rows), images by texts; labels: (rows,) classes. Texts and images of one class
-    are right answers for each other, or the loss would push apart images of one digit (Khosla et al. 2020,
-    the loss L_out). A student learns a teacher's answers in both directions (TinyCLIP, Wu et al. 2023,
-    affinity mimicking). All rows of a batch are each other's wrong answers: a large batch is harder.
+    Logits of a batch: (rows, rows), images by texts; labels: (rows,) classes. All texts of an image's class
+    are right answers, and all images of a text's class. Otherwise the loss would push apart images of one
+    digit (Khosla et al. 2020, the loss L_out). All other rows of the batch are wrong answers, so a larger
+    batch is harder. A student learns a teacher's answers in both directions (TinyCLIP, Wu et al. 2023,
+    affinity mimicking).
     """
 
     quality = "batch_accuracy"
@@ -22,7 +23,7 @@ class ContrastiveObjective(ClassObjective):
     across_rows = True
 
     def flat(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(2 · rows, rows): images by texts, then texts by images; and the label of each row."""
+        """(2 · rows, rows) logits, images by texts and then texts by images; and the label of each row."""
         logits = logits.float()
         return torch.cat([logits, logits.t()]), torch.cat([labels, labels])
 
@@ -31,15 +32,15 @@ class ContrastiveObjective(ClassObjective):
         return torch.ones_like(labels, dtype=torch.bool)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy against equal shares for all right answers."""
-        right = _right(labels)
+        """The cross-entropy; all right answers of a row have equal probabilities."""
+        right = _mark_right_answers(labels)
         return -(torch.log_softmax(logits, dim=-1) * right).sum(-1) / right.sum(-1)
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """1 if the best answer is a right one."""
-        return _right(labels).gather(1, logits.argmax(-1, keepdim=True))[:, 0]
+        """1 if the answer with the largest logit is right, else 0."""
+        return _mark_right_answers(labels).gather(1, logits.argmax(-1, keepdim=True))[:, 0]
 
 
-def _right(labels: Tensor) -> Tensor:
-    """(2 · rows, rows) 1.0 if the answer has the class of the row."""
+def _mark_right_answers(labels: Tensor) -> Tensor:
+    """(2 · rows, rows): 1.0 for each answer of the row's class, else 0.0."""
     return (labels[:, None] == labels[None, : len(labels) // 2]).float()

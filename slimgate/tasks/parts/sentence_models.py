@@ -1,7 +1,8 @@
 """Models of sentence embeddings: loading, storage cost, and similarity to the teacher's embeddings.
 
-A model is a transformer's folder, plain or in sentence-transformers' form. The module is cheap to import:
-`check_sentence_model` checks a suite before torch loads."""
+A model is a folder of transformers or sentence-transformers. The module does not import torch, because
+`check_sentence_model` checks a suite before torch loads.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from slimgate._system.number_text import MEGABYTE
 from slimgate.errors import SuiteError
 from slimgate.models.config import check_positions, first_stated
-from slimgate.models.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
+from slimgate.models.pretrained import POOLER, Weights, forbid_code, require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.sentence_layout import sentence_layout
 from slimgate.plugins.base import Json, iter_batches
@@ -37,14 +38,14 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
-# More rows hardly change a mean cosine.
+# The rows of a mean cosine. More rows hardly change it.
 ROWS = 512
 FLOAT_BITS = 32
-INDEXED = 1_000_000
+INDEX_SIZE = 1_000_000
 
 
 def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) -> None:
-    """Raises SuiteError if a config.json describes a model of two halves, or with too few positions."""
+    """Raises SuiteError for an encoder-decoder, too few positions, no tokenizer, or too wide matryoshka."""
     if config.get("is_encoder_decoder"):
         raise SuiteError(
             f"{ref.text} is an encoder with a decoder, expected only an encoder or only a decoder"
@@ -62,10 +63,10 @@ S = TypeVar("S", bound=SentenceParams)
 
 
 class SentenceTask(Task[S]):
-    """A task of texts that are encoded separately."""
+    """A task in which the model encodes each text of a row separately."""
 
     end_to_end = True
-    # A text's vector as a query is first, as a document last. They are equal except in asymmetric search.
+    # The vector of a text as a query comes first, as a document last. Only asymmetric search has two vectors.
     snippet_tail = (
         "vectors = {scores}.reshape(len(texts), -1, scores.shape[-1])\n"
         "print(vectors[:, 0] @ vectors[:, -1].T)"
@@ -75,11 +76,11 @@ class SentenceTask(Task[S]):
     )
 
     def check_model(self, params: S, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError if the model of a config.json cannot serve this task."""
+        """Raises SuiteError if a model of this config.json cannot be used for the task."""
         check_sentence_model(params, ref, config)
 
     def load_model(self, params: S, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the encoder of a ref, which is complete."""
+        """Loads the encoder of a reference."""
         return load_sentence_model(params, ref, context)
 
     def encode_rows(
@@ -90,12 +91,11 @@ class SentenceTask(Task[S]):
 
     def compare(self, params: S, teacher: Compared, variant: Compared) -> Json:
         """The storage of an embedding in an index, and its similarity to the teacher's."""
-
-        return embedding_figures(teacher, variant)
+        return compute_embedding_figures(teacher, variant)
 
 
 def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildContext) -> TorchModel:
-    """The TorchModel of a folder. Options in [task] override the folder's settings. Raises BuildError."""
+    """Loads a folder as a TorchModel. Options in [task] override its settings. Raises BuildError."""
     from transformers import AutoConfig
 
     from slimgate.models.pretrained import tokenizer_of
@@ -120,7 +120,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
 def load_encoder(
     ref: ModelRef, config: PreTrainedConfig, stated: Mapping[str, object]
 ) -> tuple[Weights, SentenceEncoder]:
-    """A SentenceEncoder for a folder's model, and how the model fits its files.
+    """Loads a folder as a SentenceEncoder. Returns also how its files fit the network.
 
     stated: settings that override the folder's. A pooler may be missing, because it is not used.
     """
@@ -161,7 +161,7 @@ def _read_dense(network: SentenceEncoder, files: list[Path]) -> None:
         if file.suffix == ".safetensors":
             state = safetensors.torch.load_file(str(file))
         else:
-            with numbers_alone(str(file)):
+            with forbid_code(str(file)):
                 state = torch.load(file, weights_only=True)
         layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
 
@@ -172,29 +172,27 @@ def _train_texts(params: SentenceParams, context: BuildContext) -> Iterator[str]
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
 
-def embedding_figures(teacher: Compared, variant: Compared) -> dict[str, Any]:
-    """The record's `figures`: bytes of an embedding, megabytes of a million, cosine to the teacher's.
+def compute_embedding_figures(teacher: Compared, variant: Compared) -> dict[str, Any]:
+    """The `figures` of the record: the storage of embeddings, and their mean cosine to the teacher's.
 
-    Queries may have another form than documents; an index stores documents.
+    Only the vectors of documents count, because an index stores documents, and queries may have another form.
     """
-    theirs, mine = document_vectors(teacher), document_vectors(variant)
-    sizes = [
-        bytes_per_embedding(side, vectors.shape[-1]) for side, vectors in ((teacher, theirs), (variant, mine))
-    ]
+    old, new = embed_documents(teacher), embed_documents(variant)
+    sizes = [count_bytes(model, vectors.shape[-1]) for model, vectors in ((teacher, old), (variant, new))]
     figures = {
         "bytes_per_embedding": _figure("bytes of an embedding in an index", *sizes),
         "index_mb_per_million": _figure(
-            "MB of an index of 1,000,000 embeddings", *(size * INDEXED / MEGABYTE for size in sizes)
+            "MB of an index of 1,000,000 embeddings", *(size * INDEX_SIZE / MEGABYTE for size in sizes)
         ),
     }
-    if theirs.shape == mine.shape:
-        cosine = float((normalize_vectors(theirs) * normalize_vectors(mine)).sum(-1).mean())
+    if old.shape == new.shape:
+        cosine = float((normalize_vectors(old) * normalize_vectors(new)).sum(-1).mean())
         figures["cosine_to_teacher"] = _figure("mean cosine of embeddings to the teacher's", None, cosine)
     return {"figures": figures}
 
 
-def document_vectors(model: Compared, rows: int = ROWS) -> npt.NDArray[np.float32]:
-    """(rows, dims) vectors of the first rows' documents: the second text of a pair, else the text."""
+def embed_documents(model: Compared, rows: int = ROWS) -> npt.NDArray[np.float32]:
+    """(rows, dims) vectors of the first documents: of the second text of a pair, or of the text."""
     count = min(rows, len(model.encoded.lengths))
     parts = [
         model.predictor.fetch(
@@ -206,13 +204,13 @@ def document_vectors(model: Compared, rows: int = ROWS) -> npt.NDArray[np.float3
     return vectors[:, 1] if vectors.ndim == 3 else vectors
 
 
-def bytes_per_embedding(model: Compared, dims: int) -> int:
-    """The bytes that an index stores for a vector, in the form that the artifact gives it."""
-    return -(-dims * _stored_bits(model.folder) // 8)
+def count_bytes(model: Compared, dims: int) -> int:
+    """The bytes that an index stores for a vector of the artifact."""
+    return -(-dims * _read_bits(model.folder) // 8)
 
 
-def _stored_bits(folder: Path) -> int:
-    """The bits per number, from the modules that steps have added; other artifacts give floats."""
+def _read_bits(folder: Path) -> int:
+    """The bits of a number: those of the last form that a step has added, else those of a float."""
     from slimgate.models.torch_model import DESCRIPTION
 
     path = folder / DESCRIPTION

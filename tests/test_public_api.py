@@ -79,7 +79,7 @@ def test_the_key_of_a_users_step_follows_the_code_that_it_uses(
     monkeypatch.syspath_prepend(tmp_path)
     from slimgate._system import digests
 
-    reached = {name: digests._closure(name) - {name} for name in texts}
+    reached = {name: digests._find_counted_modules(name) - {name} for name in texts}
     assert reached["api_named"] == reached["api_direct"] >= {"slimgate.models.cut_layers"}
     assert "slimgate.models.cut_layers" not in reached["api_other"]
     assert "slimgate.report" not in reached["api_named"]

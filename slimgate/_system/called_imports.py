@@ -1,4 +1,4 @@
-"""The modules that a Python file imports by calls, such as import_module("NAME"), without running it."""
+"""The modules that a Python file imports by calls, such as import_module("NAME"). The file is not run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-# Marks an import under a computed name.
+# Stands for the module of an import under a computed name.
 UNKNOWN = "?"
 _IMPORTERS = frozenset({"import_module", "__import__", "resolve_name", "run_module"})
 # Calls of other functions with "import" in their name count too, such as pytest.importorskip("NAME").
@@ -17,32 +17,34 @@ _MAY_CALL = re.compile(
 
 
 def list_called_imports(tree: ast.Module, content: bytes) -> tuple[set[str], set[tuple[int, str]]]:
-    """The absolute names, or UNKNOWN, and (level, name) of the relative ones. content: of the file."""
+    """(absolute names, or UNKNOWN; (level, name) of relative names). tree, content: of the file."""
     if not _MAY_CALL.search(content):
         return set(), set()
     nodes = list(ast.walk(tree))
-    importers = _IMPORTERS | _list_renamed(nodes)
-    texts = _list_texts(tree, nodes)
+    importers = _IMPORTERS | _list_importer_aliases(nodes)
+    texts = _map_names_to_texts(tree, nodes)
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     modules, relative = set[str](), set[tuple[int, str]]()
     for node in nodes:
         if isinstance(node, ast.Call):
-            for name in _list_imported(node, importers, texts):
+            for name in _list_imported_modules(node, importers, texts):
                 level = len(name) - len(name.lstrip("."))
                 if level:
                     relative.add((level, name[level:]))
                 modules.add(UNKNOWN if level else name)
-        elif _name_of(node) in importers and id(node) not in called:  # passed on, or under another name
+        elif (
+            _read_name(node) in importers and id(node) not in called
+        ):  # an importer that is passed on, or that gets another name
             modules.add(UNKNOWN)
     return modules, relative
 
 
-def _name_of(node: ast.AST) -> str:
+def _read_name(node: ast.AST) -> str:
     return str(getattr(node, "attr", None) or getattr(node, "id", ""))
 
 
-def _list_renamed(nodes: Sequence[ast.AST]) -> set[str]:
-    """The other names under which a file imports functions that import a module."""
+def _list_importer_aliases(nodes: Sequence[ast.AST]) -> set[str]:
+    """The aliases of importers: load for `from importlib import import_module as load`."""
     return {
         alias.asname
         for node in nodes
@@ -52,9 +54,9 @@ def _list_renamed(nodes: Sequence[ast.AST]) -> set[str]:
     }
 
 
-def _list_texts(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, str]:
-    """Names that a file binds once, at its top -> the strings that are assigned to them."""
-    bound = Counter(name for node in nodes for name in _list_bound(node))
+def _map_names_to_texts(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, str]:
+    """Names that a file binds only once, at its top level -> the strings that it assigns to them."""
+    bound = Counter(name for node in nodes for name in _list_bound_names(node))
     if bound["*"]:
         return {}
     return {
@@ -68,7 +70,7 @@ def _list_texts(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, str]:
     }
 
 
-def _list_bound(node: ast.AST) -> Iterator[str]:
+def _list_bound_names(node: ast.AST) -> Iterator[str]:
     """The names that a node binds; "*" if it may bind any."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         yield node.id
@@ -90,9 +92,11 @@ def _list_bound(node: ast.AST) -> Iterator[str]:
         yield node.rest or ""
 
 
-def _list_imported(node: ast.Call, importers: frozenset[str], texts: Mapping[str, str]) -> Iterator[str]:
-    """The modules that a call imports, as far as the name of the function tells; relative ones with dots."""
-    function = _name_of(node.func)
+def _list_imported_modules(
+    node: ast.Call, importers: frozenset[str], texts: Mapping[str, str]
+) -> Iterator[str]:
+    """The modules that a call may import, by the name of its function. Relative names begin with dots."""
+    function = _read_name(node.func)
     constants = {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
     if function == "getattr" and constants & _IMPORTERS:
         yield UNKNOWN
@@ -106,7 +110,7 @@ def _list_imported(node: ast.Call, importers: frozenset[str], texts: Mapping[str
         yield UNKNOWN
         return
     yield name
-    if function == "resolve_name" and "." in name:  # of an object in a module
+    if function == "resolve_name" and "." in name:  # the name of an object in a module
         yield name.rpartition(".")[0]
     has_more = len(node.args) > 1 or any(keyword.arg == "fromlist" for keyword in node.keywords)
     if function == "__import__" and has_more:

@@ -28,14 +28,15 @@ from slimgate._system.source_code import SourceCode, list_path_texts, parse_sour
 
 LENGTH = 32
 OWN_PACKAGE = "slimgate"
-# This long after a file's last change, its times show whether it was changed again.
+# A digest is only reused if the file was last changed at least this long before it was read. A change right
+# after another one may leave the times as they were.
 _SETTLED_NS = 2_000_000_000
-_READ: dict[tuple[int, ...], str] = {}
+_KNOWN_DIGESTS: dict[tuple[int, ...], str] = {}
 _SUFFIX = re.compile(r"\.\w+")
 
 
 def json_digest(value: object) -> str:
-    """Digest of a JSON value, independent of the order of keys. Raises TypeError for other values."""
+    """The digest of a JSON value. The order of keys does not matter. Raises TypeError for other values."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
@@ -54,29 +55,28 @@ def file_sha256(path: Path) -> str:
     """
     with path.open("rb") as stream:
         seen = _signature(os.fstat(stream.fileno()))
-        if seen in _READ:
-            return _READ[seen]
+        if seen in _KNOWN_DIGESTS:
+            return _KNOWN_DIGESTS[seen]
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        # a file that was just written may be written again with the same time
         if seen == _signature(os.fstat(stream.fileno())) and time.time_ns() - max(seen[-2:]) > _SETTLED_NS:
-            _READ[seen] = digest
+            _KNOWN_DIGESTS[seen] = digest
     return digest
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:
-    """A tuple that changes if a file was written or replaced; the last two are its times."""
+    """A tuple that changes if the file is written or replaced. The last two numbers are its times."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def folder_digest(folder: Path, names: Iterable[str]) -> str:
-    """Digest over the names and bytes of the given files of a folder."""
+    """The digest of the names and bytes of files of a folder."""
     return json_digest({name: file_sha256(folder / name) for name in sorted(names)})
 
 
 def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
-    """Relative names of the files below a folder, sorted. Links are followed, except back to a folder above.
+    """The relative names of the files below a folder, sorted. Links back to a folder above are not followed.
 
-    leave_out: patterns of names of files and folders that do not count.
+    leave_out: patterns for the names of files and folders that do not count.
     """
     names: list[str] = []
     todo: list[tuple[Path, tuple[Path, ...]]] = [(folder, (folder.resolve(),))]
@@ -93,46 +93,48 @@ def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
 
 
 def code_digest(module: str) -> str:
-    """Digest of a module's code and of all its imports, direct or indirect, also inside of functions.
+    """The digest of a module and of all its imports, direct or indirect, also inside functions.
 
-    - By its code: each module of slimgate, of its own package, and of a user's folders, with the __init__.py
-      of the user's packages around it.
-    - By its version: each installed distribution, with what that requires (not its extras), and Python's.
-      A distribution that was installed from a folder, an archive or a repository also counts by its files.
-    - By its bytes: each file that a string of a user's module names with its suffix or folder, from the
-      module's folder or the current one, such as a list of words; also the file that differs from the module
-      only in a suffix that a string names.
+    - The code counts for modules of slimgate, of the module's package and of a user's folders, with the
+      __init__.py of the user's packages around them.
+    - The version counts for Python, and for each installed distribution with its requirements (not those of
+      its extras). If a distribution was installed from a folder, an archive or a repository, its files count.
+    - The bytes count for each file that a string of a user's module names with its suffix or folder, from the
+      module's folder or the current one, such as a list of words. A string with only a suffix names the file
+      that differs from the module in its suffix.
 
-    Comments, formatting, docstrings, strings under fields and imports for types alone do not count. A
-    user's module may declare `slimgate_version = "…"`, which then counts instead of its code.
+    Comments, formatting, docstrings, strings under fields and imports for type checkers do not count. If a
+    user's module declares `slimgate_version = "…"`, that version counts in place of its code.
     """
     return json_digest(code_parts(module))
 
 
 def code_parts(module: str) -> dict[str, Any]:
-    """The parts of `code_digest`: the code by module, and the state of each distribution."""
-    modules = sorted(_closure(module))
+    """The parts of `code_digest`: the digest of each module, the state of each distribution, and Python."""
+    modules = sorted(_find_counted_modules(module))
     # also the package of each module, in case it is installed
-    packages = {name.split(".")[0] for counted in modules for name in (counted, *_names(counted))} - {
-        OWN_PACKAGE
-    }
+    packages = {
+        name.split(".")[0] for counted in modules for name in (counted, *_list_imported_names(counted))
+    } - {OWN_PACKAGE}
     return {
-        "code": {name: _own_digest(name) for name in modules},
+        "code": {name: _digest_module(name) for name in modules},
         "packages": package_states(packages),
         "python": platform.python_version(),
     }
 
 
 def list_sources(module: str) -> dict[str, Path]:
-    """The files of a user's module and of the user's modules that it imports; empty for an installed one."""
-    if not _is_users(module):
+    """The files of a user's module and of the user's modules that it imports; empty for other modules."""
+    if not _is_users_module(module):
         return {}
-    sources = {name: _source(name) for name in sorted(_closure(module)) if _is_users(name)}
+    sources = {
+        name: _find_source(name) for name in sorted(_find_counted_modules(module)) if _is_users_module(name)
+    }
     return {name: file for name, file in sources.items() if file is not None}
 
 
 def imports_of_file(file: Path) -> frozenset[str]:
-    """The dotted names that a Python file imports, also inside of functions; empty if it cannot be parsed.
+    """The dotted names that a Python file imports, also inside functions; empty if it cannot be parsed.
 
     `from a import b` gives a and a.b; `from . import b` gives b.
     """
@@ -155,30 +157,38 @@ def own_code_digest() -> str:
 
 
 def forget() -> None:
-    """Forgets the modules and distributions that this process has read: a test has changed them."""
-    for cached in (_parse, _names, _imports, _own_digest, _source, own_code_digest, _version):
+    """Forgets the modules and distributions that this process has read, for tests that change them."""
+    for cached in (
+        _parse,
+        _list_imported_names,
+        _list_counted_imports,
+        _digest_module,
+        _find_source,
+        own_code_digest,
+        _find_version,
+    ):
         cached.cache_clear()
     forget_distributions()
 
 
 def versions(packages: Iterable[str]) -> Mapping[str, str | None]:
-    """Installed versions; None if a package is not installed."""
-    return {name: _version(name) for name in sorted(packages)}
+    """The installed versions of packages; None if a package is not installed."""
+    return {name: _find_version(name) for name in sorted(packages)}
 
 
 @cache
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _closure(module: str) -> set[str]:
-    """The module, and all modules that it imports directly or indirectly and that count by their code."""
+def _find_counted_modules(module: str) -> set[str]:
+    """The module, and all modules that it imports, directly or indirectly, and whose code counts."""
     reached, todo = {module}, [module]
     while todo:
-        for name in _imports(todo.pop()):
+        for name in _list_counted_imports(todo.pop()):
             if name not in reached:
                 reached.add(name)
                 todo.append(name)
@@ -187,15 +197,15 @@ def _closure(module: str) -> set[str]:
 
 @cache
 def _parse(module: str) -> SourceCode:
-    file = _source(module)
+    file = _find_source(module)
     if file is None or file.suffix != ".py":  # a compiled module counts by its bytes
         return SourceCode()
     return parse_source(file.read_bytes())
 
 
 @cache
-def _source(module: str) -> Path | None:
-    """The file of a module, found without importing it or its packages, which would load torch."""
+def _find_source(module: str) -> Path | None:
+    """The file of a module. Neither the module nor its packages are imported, which would load torch."""
     top, *inner = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -219,29 +229,31 @@ def _source(module: str) -> Path | None:
 
 
 @cache
-def _imports(module: str) -> frozenset[str]:
-    """The modules that count by their code: of slimgate, of the same package, of a user's folders."""
-    names = _names(module)
+def _list_counted_imports(module: str) -> frozenset[str]:
+    """The imported modules whose code counts: of slimgate, of the same package, of a user's folders."""
+    names = _list_imported_names(module)
     packages = {OWN_PACKAGE, module.split(".")[0]}
     users = module.split(".")[0] != OWN_PACKAGE
-    named_modules = {name for name in names if name.split(".")[0] in packages or (users and _is_users(name))}
-    return frozenset(name for name in named_modules if _source(name) is not None)
+    named_modules = {
+        name for name in names if name.split(".")[0] in packages or (users and _is_users_module(name))
+    }
+    return frozenset(name for name in named_modules if _find_source(name) is not None)
 
 
 @cache
-def _names(module: str) -> frozenset[str]:
+def _list_imported_names(module: str) -> frozenset[str]:
     """The dotted names that a module imports."""
-    code, file = _parse(module), _source(module)
+    code, file = _parse(module), _find_source(module)
     names = set(code.modules)
     for level, origin, name in code.names:
-        origin = _absolute(level, origin, module)
+        origin = _to_absolute(level, origin, module)
         if origin == OWN_PACKAGE:
             names.add(HOMES.get(name, f"{OWN_PACKAGE}.{name}"))
         else:
             names.update((origin, f"{origin}.{name}") if name else (origin,))
     if module.split(".")[0] != OWN_PACKAGE and UNKNOWN in names:
         names |= _list_siblings(module) | _list_named_modules(module)
-    if file is not None and file.suffix == ".py" and _is_users(module):
+    if file is not None and file.suffix == ".py" and _is_users_module(module):
         scripts = (path for path in _find_named_files(file).values() if path.suffix == ".py")
         names.update(name for path in scripts for name in imports_of_file(path))
     if OWN_PACKAGE in names:  # `import slimgate` may use everything that it exports
@@ -249,18 +261,18 @@ def _names(module: str) -> frozenset[str]:
     plain = {name.partition(":")[0] for name in names - {OWN_PACKAGE, UNKNOWN, ""}}
     if module.split(".")[0] != OWN_PACKAGE:
         users = [name for name in (module, *plain) if name.split(".")[0] != OWN_PACKAGE]
-        plain.update(package for name in users for package in _list_packages(name))
+        plain.update(package for name in users for package in _list_parent_packages(name))
     return frozenset(plain)
 
 
-def _list_packages(name: str) -> Iterator[str]:
-    """The packages around a module, whose __init__.py Python executes too: a and a.b for a.b.c."""
+def _list_parent_packages(name: str) -> Iterator[str]:
+    """The packages around a module: a and a.b for a.b.c. Python runs their __init__.py too."""
     return accumulate(name.split(".")[:-1], lambda package, part: f"{package}.{part}")
 
 
 def _list_siblings(module: str) -> set[str]:
     """The modules in a module's folder and below, because an import under a computed name may mean them."""
-    file = _source(module)
+    file = _find_source(module)
     if file is None:
         return set()
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
@@ -272,12 +284,12 @@ def _list_named_modules(module: str) -> set[str]:
 
     An import under a computed name may mean them: `NAMES = ["tools.a"]`, f"tools.{name}".
     """
-    file = _source(module)
+    file = _find_source(module)
     texts = set[str]() if file is None else list_path_texts(file.read_bytes())
     modules = set[str]()
     for name in {text.strip(".") for text in texts}:
-        is_name = all(map(str.isidentifier, name.split("."))) and _is_users(name)
-        if is_name and (source := _source(name)) is not None:
+        is_name = all(map(str.isidentifier, name.split("."))) and _is_users_module(name)
+        if is_name and (source := _find_source(name)) is not None:
             is_package = source.name == "__init__.py"
             modules |= _list_modules(name, source.parent) if is_package else {name}
     return modules
@@ -294,18 +306,18 @@ def _list_modules(package: str, folder: Path) -> set[str]:
     return {".".join(filter(None, (package, name))) for name in dotted}
 
 
-def _is_users(name: str) -> bool:
-    """Whether a module belongs to a user: neither Python's nor of an installed distribution."""
-    file, top = _source(name), name.split(".")[0]
+def _is_users_module(name: str) -> bool:
+    """Whether a module belongs to a user, and not to Python or an installed distribution."""
+    file, top = _find_source(name), name.split(".")[0]
     if file is None or top in sys.stdlib_module_names:
         return False
     folders = {Path(sysconfig.get_path(place)).resolve() for place in ("purelib", "platlib")}
     return folders.isdisjoint(file.resolve().parents) or not is_distributed(top)
 
 
-def _absolute(level: int, origin: str, module: str) -> str:
-    """The module that names are imported from: `from .helpers import x` in a.b gives a.helpers."""
-    file = _source(module)
+def _to_absolute(level: int, origin: str, module: str) -> str:
+    """The absolute name of an imported module: a.helpers for `from .helpers import x` in a.b."""
+    file = _find_source(module)
     parts = module.split(".")
     if file is None or file.name != "__init__.py":
         parts = parts[:-1]
@@ -314,20 +326,20 @@ def _absolute(level: int, origin: str, module: str) -> str:
 
 
 @cache
-def _own_digest(module: str) -> str:
-    code, file = _parse(module), _source(module)
+def _digest_module(module: str) -> str:
+    code, file = _parse(module), _find_source(module)
     if module.split(".")[0] == OWN_PACKAGE:
         return json_digest(code.digest)
     if code.version is not None:
         return json_digest(code.version)
     if file is not None and file.suffix != ".py":
         return file_sha256(file)
-    named_files = {} if file is None or not _is_users(module) else _digest_named_files(file)
+    named_files = {} if file is None or not _is_users_module(module) else _digest_named_files(file)
     return json_digest([code.digest, named_files] if named_files else code.digest)
 
 
 def _list_paths(file: Path, name: str) -> tuple[Path, ...]:
-    """The paths that a string of a module may mean; none if it is no file name. file: of the module."""
+    """The paths that a string of the module in `file` may mean; none if it is no file name."""
     if _SUFFIX.fullmatch(name):
         return () if name == file.suffix else (file.with_suffix(name),)
     is_name = "/" in name or "." in name.strip(".")

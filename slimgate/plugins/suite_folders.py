@@ -23,7 +23,7 @@ def add_import_folder(folder: Path) -> None:
 
 @contextmanager
 def import_from(folder: Path) -> Iterator[None]:
-    """Lets the modules beside a suite be imported, and checks in the block that they are those of this suite.
+    """Makes the modules next to a suite importable. Checks in the block that they belong to this suite.
 
     Python searches the folder last, also after the block, so it hides no other module.
     """

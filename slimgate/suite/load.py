@@ -12,7 +12,7 @@ from slimgate.suite.suite import Suite
 def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:
     """Reads a suite file. It is fast: it loads no model and no rows, and does not import torch.
 
-    Python can import modules beside the suite afterwards, such as its own plug-ins.
+    Python can import modules next to the suite afterwards, such as its own plug-ins.
 
     Args:
         path: the file.

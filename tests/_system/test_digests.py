@@ -163,7 +163,7 @@ def test_code_digest_leaves_out_imports_for_types(of_slimgate: Digest, test: str
 
 
 def test_code_of_an_imported_module_counts_through_others() -> None:
-    closure = digests._closure("slimgate.steps.finetune.fine_tune")
+    closure = digests._find_counted_modules("slimgate.steps.finetune.fine_tune")
     assert {
         "slimgate.steps.training.trainer",
         "slimgate.models.seeding",
@@ -182,7 +182,7 @@ STEPS = sorted(
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_does_not_count_the_code_that_judges_and_reports(step: str) -> None:
     """A change of a verdict or a report would build every student again."""
-    counted = {name.split(".")[1] for name in digests._closure(step)}
+    counted = {name.split(".")[1] for name in digests._find_counted_modules(step)}
     assert counted.isdisjoint({"cli", "plugin", "record", "report", "run", "suite"})
 
 

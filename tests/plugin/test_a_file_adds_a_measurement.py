@@ -106,7 +106,12 @@ def test_new_code_drops_the_results_of_earlier_runs(tmp_path: Path, monkeypatch:
         (folder / "named_meter.py").write_text(of_name, "utf-8")
         for module in ("own_meter", "named_meter"):
             monkeypatch.delitem(sys.modules, module, raising=False)
-        for cached in (digests._parse, digests._source, digests._imports, digests._own_digest):
+        for cached in (
+            digests._parse,
+            digests._find_source,
+            digests._list_counted_imports,
+            digests._digest_module,
+        ):
             cached.cache_clear()
         with monkeypatch.context() as patch:
             patch.syspath_prepend(folder)

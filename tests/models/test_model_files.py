@@ -18,7 +18,7 @@ from fixtures.models.architectures import write_tiny
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import parse_model_ref, read_config
-from slimgate.models.pretrained import numbers_alone, weights_of
+from slimgate.models.pretrained import forbid_code, weights_of
 from slimgate.models.quantized_files import method_of, quantization_of, read_quantized
 from slimgate.models.sentence_layout import sentence_layout
 from tools.trust.hostile.models import Bomb
@@ -97,7 +97,7 @@ def test_what_torch_saves_is_not_taken_for_a_bomb(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, model_type="bert")
     torch.save({"x": torch.ones(1000)}, folder / "pytorch_model.bin")
     assert is_accepted(folder)
-    with numbers_alone("m"):
+    with forbid_code("m"):
         assert torch.load(folder / "pytorch_model.bin", weights_only=True)["x"].sum() == 1000
 
 
@@ -108,7 +108,7 @@ def test_a_pickle_of_more_than_numbers_is_refused_without_advice(tmp_path: Path)
     file.write_bytes(pickle.dumps(Bomb(tmp_path / "ran"), protocol=2))
     with (
         pytest.raises(BuildError, match=r"^m: its \.bin file contains more than numbers") as caught,
-        numbers_alone("m"),
+        forbid_code("m"),
     ):
         torch.load(file, weights_only=True)
     assert "weights_only" not in str(caught.value)

@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.run.gate_results import list_expected_checks
 from slimgate.suite.suite import Suite
-from tools.measuring.cost_growth import judged_all, many_rows, many_slices, many_variants, store, suite_of
+from tools.measuring.cost_growth import judge_all, many_rows, many_slices, many_variants, store, suite_of
 from tools.measuring.growth_report import fit_slope, format_table
 from tools.measuring.log_growth import lm_eval_logs, prediction_files
 
@@ -81,5 +81,5 @@ def test_the_checks_of_a_suite_cost_the_same_for_each_variant(
 
 def test_each_variant_is_judged(tmp_path: Path) -> None:
     suite = suite_of(tmp_path, 2)
-    results = judged_all(suite, store(tmp_path, 200), {})
+    results = judge_all(suite, store(tmp_path, 200), {})
     assert all(results.has(("quality", name, "accuracy")) for name in suite.variants)

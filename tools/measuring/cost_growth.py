@@ -153,12 +153,12 @@ def many_variants(variants: int, rows: int) -> Seconds:
         paths = store(folder, rows)
         with time_stage(seconds, "suite"):
             suite = suite_of(folder, variants)
-        results = judged_all(suite, paths, seconds)
+        results = judge_all(suite, paths, seconds)
         seconds |= _time_writing(suite, results, rows, folder / "run.json")
     return {**seconds, "peak MB": read_peak_bytes() / 1024**2}
 
 
-def judged_all(suite: Suite, paths: Sequence[Path], seconds: Seconds) -> GateResults:
+def judge_all(suite: Suite, paths: Sequence[Path], seconds: Seconds) -> GateResults:
     """The results of every variant of the suite, judged from its outcomes."""
     teacher, results = read_outcomes(paths[0]), GateResults(other_results(TEACHER))
     for place, name in enumerate(suite.variants):

@@ -1,10 +1,10 @@
-"""The tables of reports/gguf.md: what a run of bench/gguf.toml found, and the speed of its files.
+"""The tables of reports/gguf.md: the results of a run of bench/gguf.toml, and the speed of its models.
 
     pytest bench/gguf.toml -k "quality or size or behaviour"
     python -m tools.measuring.gguf_table reports/latest/gguf
 
-Speeds are tokens per second of wall time, the best of CALLS calls, with one thread and with two. So nothing
-else may run on the machine. llama.cpp reads GGUF files, and PyTorch all other models.
+Speeds are tokens per second of wall time, the best of CALLS calls, with one thread and with two. So no other
+program may run on the machine. llama.cpp runs GGUF files, and PyTorch runs all other models.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 
 SUITE = Path("bench/gguf.toml")
-CALLS, NEW, PROMPTS, THREADS = 5, 32, (128, 2048), (1, 2)
+CALLS, ANSWER_TOKENS, PROMPT_LENGTHS, THREADS = 5, 32, (128, 2048), (1, 2)
 
 
 def main(folder: Path) -> None:
@@ -63,7 +63,7 @@ def _format_drop(facts: QualityFacts) -> str:
 
 
 def make_speed_row(run: SuiteRun, model: VariantRecord) -> dict[str, str]:
-    """Tokens per second of a model in the store: prompts by length, and an answer behind the shortest."""
+    """Tokens per second of a model in the store: for each length of a prompt, and for an answer."""
     row = {"variant": model.name}
     for threads in THREADS:
         speeds = measure_speeds(run, model.name, threads)
@@ -72,24 +72,24 @@ def make_speed_row(run: SuiteRun, model: VariantRecord) -> dict[str, str]:
 
 
 def measure_speeds(run: SuiteRun, name: str, threads: int) -> dict[str, float]:
-    """Tokens per second by column: `prompt 128`, `prompt 2048` and `answer`."""
+    """Tokens per second by column: `prompt 128`, `prompt 2048`, and `answer`, after the shortest prompt."""
     variant, folder = run.suite.model(name), run.build(name).artifact.folder
     runtime = variant.runtime
     predictor: Any = runtime.object.load(folder, runtime.params, device="cpu", threads=threads)
-    ids = np.random.default_rng(0).integers(5, 2000, (1, max(PROMPTS)))
+    ids = np.random.default_rng(0).integers(5, 2000, (1, max(PROMPT_LENGTHS)))
     speeds = {}
-    for length in PROMPTS:
-        prepared = predictor.prepare(_batch(ids[:, :length], new_tokens=1))
+    for length in PROMPT_LENGTHS:
+        prepared = predictor.prepare(_make_batch(ids[:, :length], new_tokens=1))
         seconds = min(_time(partial(predictor.prefill, prepared)) for _ in range(CALLS))
         speeds[f"prompt {length}"] = length / seconds
-    prepared = predictor.prepare(_batch(ids[:, : PROMPTS[0]], new_tokens=NEW))
+    prepared = predictor.prepare(_make_batch(ids[:, : PROMPT_LENGTHS[0]], new_tokens=ANSWER_TOKENS))
     states = (predictor.prefill(prepared) for _ in range(CALLS))
-    speeds["answer"] = (NEW - 1) / min(_time(partial(predictor.decode, state)) for state in states)
+    speeds["answer"] = (ANSWER_TOKENS - 1) / min(_time(partial(predictor.decode, state)) for state in states)
     predictor.close()
     return speeds
 
 
-def _batch(ids: Any, *, new_tokens: int) -> dict[str, Any]:
+def _make_batch(ids: Any, *, new_tokens: int) -> dict[str, Any]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), NEW_TOKENS: np.array([new_tokens])}
 
 

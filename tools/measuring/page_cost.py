@@ -2,9 +2,9 @@
 
     python -m tools.measuring.page_cost --variants 10 200 --rows 20000
 
-It makes up the outcomes of the variants, judges them as a suite does, and composes a record. Then it writes
-each page as the plugin does. Debian's chromium opens `report.html`, if it and playwright are installed.
-"computing" is the CPU time of the page's thread, so other processes on the machine do not change it.
+The tool invents outcomes of the variants, judges them as a suite does, and composes a record. Then it writes
+each page as the pytest plugin does. If playwright and Debian's chromium are installed, chromium opens
+`report.html`. "computing" is the CPU time of the page's thread, which does not depend on other processes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tools.measuring.cost_growth import (
     DIFFERENT,
     Seconds,
     compose_record,
-    judged_all,
+    judge_all,
     store,
     suite_of,
     time_stage,
@@ -46,12 +46,12 @@ def make_texts(places: Iterable[int]) -> list[str]:
 
 
 def make_record(folder: Path, variants: int, rows: int) -> tuple[RunRecord, Seconds]:
-    """A judged record, whose outcomes are in `folder`, and the seconds of each stage."""
+    """Makes a judged record, with its outcomes in `folder`. Returns also the seconds of each stage."""
     seconds: Seconds = {}
     paths = store(folder, rows)
     suite = suite_of(folder, variants)
     _write_outcomes(folder / "outcomes", suite, paths)
-    return compose_record(suite, judged_all(suite, paths, seconds), rows), seconds
+    return compose_record(suite, judge_all(suite, paths, seconds), rows), seconds
 
 
 def _write_outcomes(folder: Path, suite: Suite, paths: Sequence[Path]) -> None:
@@ -82,13 +82,13 @@ def measure_pages(folder: Path, variants: int, rows: int) -> list[list[str]]:
 
 
 def measure_opening(page: Path) -> str:
-    """`open after 120 ms, …`; or why the page was not opened, if there is no browser."""
+    """A line such as `open after 120 ms, …`; without a browser, why the page was not opened."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         return "not opened: playwright is not installed"
     if not CHROMIUM.exists():
-        return f"not opened: {CHROMIUM} is not there"
+        return f"not opened: {CHROMIUM} is not installed"
     with sync_playwright() as started:
         browser = started.chromium.launch(
             executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
@@ -111,15 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--variants", type=int, nargs="+", default=[10, 200])
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument(
-        "--keep", type=Path, help="a new folder in which the pages stay; one number of variants"
+        "--keep", type=Path, help="New folder in which the pages stay; needs one number of variants"
     )
     options = parser.parse_args(arguments)
+    if options.keep is not None and len(options.variants) > 1:
+        parser.error(f"--keep keeps one page: --variants {options.variants} was given, pass one number")
     for variants in options.variants:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             lines = measure_pages(folder, variants, options.rows)
-            heads = [f"{variants:,} variants of {options.rows:,} rows", "CPU seconds", "MB"]
-            table = tabulate(lines, heads, "pipe", disable_numparse=True)
+            headers = [f"{variants:,} variants of {options.rows:,} rows", "CPU seconds", "MB"]
+            table = tabulate(lines, headers, "pipe", disable_numparse=True)
             sys.stdout.write(f"{table}\n\nreport.html: {measure_opening(folder / 'report.html')}\n\n")
             sys.stdout.flush()
             if options.keep is not None:

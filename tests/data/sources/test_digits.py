@@ -21,7 +21,7 @@ def test_the_digits_are_scikit_learns_with_captions(tmp_path: Path) -> None:
 
 
 def test_captions_use_all_templates_and_are_reproducible() -> None:
-    drawn = Counter(digits.caption(row, "X") for row in range(1797))
+    drawn = Counter(digits.make_caption(row, "X") for row in range(1797))
     assert len(drawn) == len(digits.TEMPLATES)
     assert max(drawn.values()) < 1.3 * min(drawn.values())
-    assert digits.caption(0, "X") == digits.caption(0, "X")
+    assert digits.make_caption(0, "X") == digits.make_caption(0, "X")

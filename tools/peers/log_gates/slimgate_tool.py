@@ -1,4 +1,4 @@
-"""slimgate."""
+"""slimgate, as one of the compared tools."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class Slimgate(Tool):
         from slimgate.plugins.reader import Log, TaskLog, name_epoch
         from slimgate.plugins.reader import Row as LogRow
 
-        def read(name: str, rows: Sequence[Row]) -> Log:
-            def lines() -> Iterator[LogRow]:
+        def make_log(name: str, rows: Sequence[Row]) -> Log:
+            def read_rows() -> Iterator[LogRow]:
                 for row in rows:
-                    id, cluster = row.id, row.cluster
+                    sample, cluster = row.id, row.cluster
                     if cell.repeats:
-                        id, cluster = name_epoch(row.id, row.epoch + 1), row.id
-                    yield LogRow(id, {"score": row.score}, cluster=cluster)
+                        sample, cluster = name_epoch(row.id, row.epoch + 1), row.id
+                    yield LogRow(sample, {"score": row.score}, cluster=cluster)
 
-            return Log("table", name, {"": TaskLog(lines)})
+            return Log("table", name, {"": TaskLog(read_rows)})
 
-        def side(name: str, scores: Floats) -> Log:
+        def join_runs(name: str, scores: Floats) -> Log:
             if cell.repeats:
-                return read(name, rows_of(cell, scores))
+                return make_log(name, rows_of(cell, scores))
             return join_logs(
-                [read(f"{name}{at}", rows_of(cell, line[None])) for at, line in enumerate(scores)]
+                [make_log(f"{name}{run}", rows_of(cell, line[None])) for run, line in enumerate(scores)]
             )
 
         budgets = LogBudgets((("*", (QualityBudget("drop_points", 100 * cell.margin),)),))
-        judged = judge_logs(side("base", base), side("target", target), budgets, Rules())
+        judged = judge_logs(join_runs("base", base), join_runs("target", target), budgets, Rules())
         (comparison,) = judged.comparisons
         return {"PASS": _DECISIONS[str(comparison.judged.verdict)]}
 
@@ -53,11 +53,11 @@ class Slimgate(Tool):
         for name, rows in (("base", base), ("target", target)):
             with (folder / f"{name}.csv").open("w", newline="") as file:
                 writer = csv.writer(file)
-                columns = ["group"] if cell.groups else ["epoch"] if cell.repeats else []
-                writer.writerow(["id", "score", "prompt", *columns])
+                extra_columns = ["group"] if cell.groups else ["epoch"] if cell.repeats else []
+                writer.writerow(["id", "score", "prompt", *extra_columns])
                 for row in rows:
-                    more = [row.cluster] if cell.groups else [row.epoch + 1] if cell.repeats else []
-                    writer.writerow([row.id, row.score, row.prompt, *more])
+                    extra = [row.cluster] if cell.groups else [row.epoch + 1] if cell.repeats else []
+                    writer.writerow([row.id, row.score, row.prompt, *extra])
         return ["judge", "base.csv", "target.csv", "--drop-points", f"{100 * cell.margin:g}"]
 
     def read_decision(self, command: Command) -> str:

@@ -146,8 +146,8 @@ class Outcomes:
             changed |= self.answers != other.answers
             ignored |= _COUNTS
         for name in (self.values.keys() & other.values.keys()) - ignored:
-            mine, theirs = self.values[name], other.values[name]
-            changed |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
+            values, other_values = self.values[name], other.values[name]
+            changed |= ~np.isclose(values, other_values, rtol=_ROUNDING, atol=_ROUNDING)
         return changed
 
     def _check_length(self, name: str, column: npt.NDArray[np.generic] | None) -> None:

@@ -18,10 +18,10 @@ from slimgate.outcomes import Ints, Texts
 def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:
     """(rows,) the ids, each of at most 64 characters, and distinct as they are in the log."""
     row_ids = np.empty(len(scores.base), dtype=SHOWN_ID)
-    mine, theirs = scores.base_rows >= 0, scores.base_rows < 0
+    in_base, only_in_target = scores.base_rows >= 0, scores.base_rows < 0
     for rows, at, samples in (
-        (mine, scores.base_rows, paired.base),
-        (theirs, scores.target_rows, paired.target),
+        (in_base, scores.base_rows, paired.base),
+        (only_in_target, scores.target_rows, paired.target),
     ):
         if rows.any():
             _fill(row_ids, np.flatnonzero(rows), samples.ids, at)

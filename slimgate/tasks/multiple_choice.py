@@ -275,9 +275,13 @@ class MultipleChoice(Task[Params]):
         known = [int(np.count_nonzero(tokens)) for tokens in cut_tokens if tokens is not None]
         if len(known) < len(cut_tokens):  # a server cuts or refuses long prompts without saying which
             return {}
-        theirs, ours = known
+        teacher_count, variant_count = known
         description = f"prompts of more than {params.max_tokens} tokens, cut on the left"
-        return {"figures": {"cut_prompts": {"what": description, "teacher": theirs, "variant": ours}}}
+        return {
+            "figures": {
+                "cut_prompts": {"what": description, "teacher": teacher_count, "variant": variant_count}
+            }
+        }
 
 
 task = MultipleChoice()

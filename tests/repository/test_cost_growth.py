@@ -12,6 +12,7 @@ from slimgate.suite.suite import Suite
 from tools.measuring.cost_growth import judge_all, many_rows, many_slices, many_variants, store, suite_of
 from tools.measuring.growth_report import fit_slope, format_table
 from tools.measuring.log_growth import lm_eval_logs, prediction_files
+from tools.measuring.page_cost import main as measure_page_cost
 
 
 @pytest.mark.parametrize("power", [1, 2, 3])
@@ -83,3 +84,11 @@ def test_each_variant_is_judged(tmp_path: Path) -> None:
     suite = suite_of(tmp_path, 2)
     results = judge_all(suite, store(tmp_path, 200), {})
     assert all(results.has(("quality", name, "accuracy")) for name in suite.variants)
+
+
+def test_only_the_pages_of_one_number_of_variants_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        measure_page_cost(["--variants", "1", "2", "--keep", str(tmp_path / "pages")])
+    assert "--variants [1, 2] was given, pass one number" in capsys.readouterr().err

@@ -6,10 +6,10 @@
 | LabelObjective      | a text with a label | supervised contrastive, in-batch positives    | Khosla 2020    |
 | SimilarityObjective | two texts, a score  | (similarity - score)²                         | Reimers 2019   |
 
-By a teacher all of them learn T² · KL of the softmax over a row's similarities to the batch, so a student may
-have any width. `mse_weight` weighs the distance of the embeddings themselves. The negatives are the other
-rows of the batch: a larger batch_size makes training harder and better. With matryoshka each loss is the sum
-over prefixes of the embeddings (Kusupati et al. 2022).
+With a teacher, the loss of each objective is T² · KL of the softmax over a row's similarities to the batch.
+So a student may have any width. `mse_weight` is the weight of the distance between the embeddings. The
+negatives are the other rows of the batch, so a larger batch_size makes training harder and better. With
+matryoshka, each loss is the sum over prefixes of the embeddings (Kusupati et al. 2022).
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class EmbeddingObjective(Objective):
 
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """T² · KL of the similarities to the batch, as softmaxes of scale · similarity / T."""
-        theirs = self.similarities(teacher) / temperature
+        expected = self.similarities(teacher) / temperature
 
         def loss(part: Tensor) -> Tensor:
-            mine = self.similarities(part) / temperature
-            divergence = _divergence(mine, theirs)
+            predicted = self.similarities(part) / temperature
+            divergence = _divergence(predicted, expected)
             if self._params.symmetric and student.dim() == 3:
-                divergence = (divergence + _divergence(mine.t(), theirs.t())) / 2
+                divergence = (divergence + _divergence(predicted.t(), expected.t())) / 2
             return divergence * temperature**2
 
         return self._over_prefixes(loss, student)

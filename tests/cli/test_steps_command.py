@@ -81,5 +81,7 @@ def test_an_unknown_name_is_exit_code_4_with_the_nearest(capsys: pytest.CaptureF
 
 
 def test_listing_loads_no_torch() -> None:
-    code = "import sys; from slimgate.cli.main import main; sys.exit(main(['steps']) or 'torch' in sys.modules)"
+    code = (
+        "import sys; from slimgate.cli.main import main; sys.exit(main(['steps']) or 'torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -1,7 +1,8 @@
 r"""Maths: by math-verify, the answer's formula or number equals the reference's (`$\frac{1}{2}$` is `0.5`).
 
 math-verify finds formulas by their marks, such as `$x+1$` and `\boxed{x+1}`. Of `6 - 5i` without marks it
-reads only the last number, so a reference without marks must be a plain number.
+reads only the last number. So a reference without marks that is not a plain number, as in the column
+`answer` of MATH, is read as if it stood between $ and $.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ _SECONDS = 5.0
 _MARKS = ("$", r"\(", r"\[", r"\boxed")
 # "1,000", "-3/4", "12 %", and the end of a worked solution: "9 * 2 = 18\n#### 18".
 _PLAIN_NUMBER = re.compile(r"(.*####)?\s*-?(\d[\d,]*(\.\d+)?|\.\d+)(/\d+)?\s*%?\.?\s*", re.DOTALL)
+# Arguments of commands that are words and not products of letters, and a word of prose.
+_TEXT_ARGUMENTS = re.compile(r"\\(text\w*|math\w+|mbox|operatorname|begin|end)\s*\{[^{}]*\}")
+_PROSE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}|\d\s+\d")
 
 
 class Params(Table):
@@ -35,15 +39,16 @@ class Maths(Score[Params]):
         check_for_score("math_verify", "maths")
 
     def check_reference(self, params: Params, reference: str) -> None:
-        """Raises ValueError for a reference that math-verify cannot read, or would read only a part of."""
-        is_marked = any(mark in reference for mark in _MARKS)
+        """Raises ValueError for a reference that is prose, or that math-verify cannot read."""
         math_verify, formula = _load_math_verify(), list[Any]()
         with suppress(BuildError), time_limit(_SECONDS, "the formula takes too long"):
-            formula = _parse(math_verify, reference)
-        if not formula or not (is_marked or _PLAIN_NUMBER.fullmatch(reference)):
+            formula = _parse(math_verify, _mark_formula(reference))
+        is_prose = not _has_marks(reference) and _PROSE.search(_TEXT_ARGUMENTS.sub("", reference))
+        has_formula = not all(isinstance(part, str) for part in formula)  # "?" is read as the text "?"
+        if is_prose or not has_formula:
             raise ValueError(
-                f"{reference[:60]!r} was given, expected a number, or a formula between $ and $ or in "
-                "\\boxed{…}, which math-verify can read"
+                f"{reference[:60]!r} was given, expected a number or a formula in LaTeX, which math-verify "
+                "can read; in a text, write the formula between $ and $ or in \\boxed{…}"
             )
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
@@ -74,8 +79,18 @@ def _load_math_verify() -> Any:
 
 
 def _is_equal(math_verify: Any, reference: str, answer: str) -> bool:
-    expected, formula = _parse(math_verify, reference), _parse(math_verify, answer)
+    expected, formula = _parse(math_verify, _mark_formula(reference)), _parse(math_verify, answer)
     return bool(expected and formula and math_verify.verify(expected, formula, timeout_seconds=None))
+
+
+def _mark_formula(reference: str) -> str:
+    """The reference with marks around a formula that has none."""
+    is_number = _PLAIN_NUMBER.fullmatch(reference) is not None
+    return reference if _has_marks(reference) or is_number else f"${reference}$"
+
+
+def _has_marks(reference: str) -> bool:
+    return any(mark in reference.replace(r"\$", "") for mark in _MARKS)
 
 
 def _parse(math_verify: Any, text: str) -> list[Any]:

@@ -140,7 +140,8 @@ class TextClassification(TextTask[C]):
             )
         count = sum(len(rows) for rows in splits.values())
         if count >= ENOUGH_TO_TELL and len(classes) > count / 2:
-            column_names = ", ".join(next(iter(splits.values())).table.column_names)
+            columns = next(iter(splits.values())).table.column_names
+            column_names = ", ".join(name for name in columns if name not in ("id", params.label))
             raise DataError(
                 f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, and most '
                 "labels occur once, so no model can learn them; choose another of the columns "

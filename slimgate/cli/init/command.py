@@ -188,6 +188,10 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
         )
         stated = UserColumns(task, stated.text, None if label == "-" else label, stated.group, stated.names)
         guessed = guess(table, stated, causal=model.causal, encoder_decoder=model.encoder_decoder)
+    if stated.names and "names" not in guessed.options:
+        raise DataError(
+            f"--names: {guessed.kind} reads its labels as they are in the data; leave the option out"
+        )
     return Draft(name, files, parts, model, guessed, _split_list(options.model_labels))
 
 

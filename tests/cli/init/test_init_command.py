@@ -400,6 +400,10 @@ WRONG = {
         ["--model", "ready", "--data", "reviews.csv", "--model-labels", "positive,negative"],
         "0=positive, 1=negative was given, expected",
     ),
+    "names of texts": (
+        ["--model", "model", "--data", "reviews.csv", "--names", "A,B"],
+        "--names: text_classification reads its labels as they are in the data; leave the option out",
+    ),
     "id2label": (["--model", "listed", "--data", "reviews.csv"], "id2label of a model's config.json is"),
     "a file for DIR": (
         ["reviews.csv", "--model", "model", "--data", "reviews.csv"],

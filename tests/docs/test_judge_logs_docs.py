@@ -65,3 +65,20 @@ def test_all_samples_that_got_worse_are_listed(tmp_path: Path) -> None:
     report = str(tmp_path / "report")
     main(["judge", *files, "--drop-points", "5", "--report", report])
     assert list_worse(report, "int4") == ["gsm8k/acc: 0"]
+
+
+def test_the_reader_of_the_page_needs_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [code] = [block.text for block in blocks("docs/log_formats.md", "python") if "class MyTool" in block.text]
+    (tmp_path / "page_reader.py").write_text(code)
+    for name, lost in (("base", 0), ("int4", 40)):
+        lines = [f"q{at} {0 if at < lost else 10}\n" for at in range(400)]
+        (tmp_path / f"{name}.mytool").write_text("".join(lines))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["base.mytool", "int4.mytool", "--format", "page_reader:reader", "--drop-points", "5"]
+    assert main(["judge", *arguments]) == 1
+    out = capsys.readouterr().out
+    assert "my_task/points" in out
+    assert "40 / 0" in out
+    assert "FAIL (0 PASS, 1 FAIL, 0 INCONCLUSIVE, 0 not gated)" in out

@@ -79,7 +79,7 @@ def test_a_name_without_a_number_gets_family_and_model(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_what_the_environment_forbids_the_processor_is_told(
+def test_what_the_environment_forbids_the_processor_is_reported(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     for limit in LIMITS:

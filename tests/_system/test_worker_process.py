@@ -36,11 +36,13 @@ def test_the_last_line_that_it_said_tells_why_it_failed(
     assert (ended.code, ended.signal, ended.message) == (1, None, "ValueError: no weights")
 
 
-def test_one_that_says_nothing_is_told_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_says_nothing_is_reported_by_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run(tmp_path, monkeypatch, "sys.exit(3)").message == "it ended with code 3"
 
 
-def test_one_that_dies_is_told_by_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_dies_is_reported_by_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run(tmp_path, monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)")
     assert (ended.code, ended.signal, ended.message) == (-9, "SIGKILL", "it was killed by SIGKILL")
 
@@ -102,7 +104,7 @@ def assert_ends(process: int) -> None:
     raise AssertionError(f"process {process} lives on")
 
 
-def test_an_error_of_several_lines_is_told_whole_in_one_line(
+def test_an_error_of_several_lines_is_reported_whole_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = "raise ValueError('1 error for Params\\n  sizes: not a tuple\\n    For more see a page')"

@@ -193,7 +193,7 @@ def test_files_of_a_folder_that_are_no_suites_are_named(
     ],
     ids=["byte-order-mark", "utf-16"],
 )
-def test_a_broken_suite_of_a_windows_editor_is_told(
+def test_a_broken_suite_of_a_windows_editor_is_reported(
     repository: Path, capsys: pytest.CaptureFixture[str], encoding: str, problem: str
 ) -> None:
     (repository / "bench/windows.toml").write_bytes('[suite]\ntitle = "tiny\n'.encode(encoding))

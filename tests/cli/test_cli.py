@@ -85,14 +85,14 @@ def test_one_file_is_not_judged_against_itself(judge: Judge, pair: tuple[Path, P
         assert "are the same file, expected the predictions of two models" in err
 
 
-def test_answers_that_are_all_the_same_are_told(judge: Judge, pair: tuple[Path, Path]) -> None:
+def test_answers_that_are_all_the_same_are_reported(judge: Judge, pair: tuple[Path, Path]) -> None:
     copy = pair[0].with_name("copy.csv")
     copy.write_bytes(pair[0].read_bytes())
     assert "answers are the same: check that these are the files of two models" in judge(pair[0], copy)[1]
     assert "answers are the same" not in judge(*pair)[1]
 
 
-def test_a_teacher_near_chance_is_told(judge: Judge, tmp_path: Path) -> None:
+def test_a_teacher_near_chance_is_reported(judge: Judge, tmp_path: Path) -> None:
     for name, number in (("teacher", 0), ("small", 1)):
         lines = [f"{row},{'ab'[row % 2]},{'ab'[row // 2 % 2 if row else number]}" for row in range(400)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["id,label,prediction", *lines]))

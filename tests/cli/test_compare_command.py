@@ -133,7 +133,7 @@ def baselines(folder: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_baselines_is_told_as_history(compare: Run, tmp_path: Path) -> None:
+def test_a_folder_of_baselines_is_reported_as_history(compare: Run, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     new = write_release(tmp_path / "new")
     code, out, _ = compare(baselines(tmp_path / "baselines"), new, "--out", tmp_path / "out")

@@ -60,5 +60,5 @@ def test_a_table_that_holds_its_own_kind_has_an_end() -> None:
     ("schema", "kind"),
     [({}, "any"), ({"const": True}, "true"), ({"type": "object"}, "table"), ({"type": "array"}, "array")],
 )
-def test_what_says_little_is_told_as_little(schema: dict[str, object], kind: str) -> None:
+def test_what_says_little_is_reported_as_little(schema: dict[str, object], kind: str) -> None:
     assert kind_of(schema, {}) == kind

@@ -20,7 +20,7 @@ def test_every_step_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixt
     assert all(len(line.split()) > 3 and line.endswith(".") for line in lines)
 
 
-def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_step_is_reported_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "magnitude_prune"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("Sets the smallest weights")
@@ -40,14 +40,14 @@ def test_every_step_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -
     assert "starts from" in capsys.readouterr().out
 
 
-def test_the_options_of_inner_tables_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_options_of_inner_tables_are_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "mixed_precision"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("narrow.gptq = { … }\nwide.gptq = { … }\n\noption ") == 1
     assert printed.count("\ndamping ") == 1
 
 
-def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_a_step_that_applies_others_they_say_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "in_tower"]) == 0
     printed = capsys.readouterr().out
     assert "this depends on its options" in printed
@@ -62,13 +62,15 @@ def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.C
         ("gptq", "calibration"),
     ],
 )
-def test_splits_that_options_add_are_told(capsys: pytest.CaptureFixture[str], name: str, reads: str) -> None:
+def test_splits_that_options_add_are_reported(
+    capsys: pytest.CaptureFixture[str], name: str, reads: str
+) -> None:
     assert main(["steps", name]) == 0
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("reads ")]
     assert line.removeprefix("reads").strip() == reads
 
 
-def test_a_method_of_a_users_own_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_of_a_users_own_is_reported_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", "fixtures.own.step:round_weights"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("Rounds every weight to so many decimal places.\n\noption ")

@@ -113,7 +113,7 @@ def test_a_source_names_its_file(tmp_path: Path) -> None:
 
 
 def reads_confirm(_model: Any, _context: Any) -> None:
-    """A method of a user's own that wants the rows."""
+    """A step of a user's own that wants the rows."""
 
 
 reads_confirm.reads = ("train", "confirm")  # type: ignore[attr-defined]

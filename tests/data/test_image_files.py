@@ -44,7 +44,7 @@ def test_another_picture_under_the_same_name_is_another_digest(tmp_path: Path) -
     assert files.source.digest(params) != before
 
 
-def test_what_names_no_file_is_told_with_its_row(tmp_path: Path) -> None:
+def test_what_names_no_file_is_reported_with_its_row(tmp_path: Path) -> None:
     params = write_rows(tmp_path)
     (tmp_path / "pictures" / "light.png").unlink()
     with pytest.raises(DataError, match=r"column image, row 1: there is no file .*light\.png"):

@@ -59,7 +59,7 @@ def write_sqlite(path: Path) -> None:
     ids=["gzip", "zstd", "lz4", "xz", "bzip2", "zip", "parquet", "arrow", "sqlite"],
 )
 @pytest.mark.parametrize("form", ["csv", "jsonl", "text", "json"])
-def test_what_a_file_is_in_truth_is_told(
+def test_what_a_file_is_in_truth_is_reported(
     tmp_path: Path, write: Callable[[Path], None], kind: str, form: str
 ) -> None:
     path = tmp_path / f"rows.{form}"

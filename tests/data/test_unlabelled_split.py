@@ -26,7 +26,7 @@ VARIANT = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
 
 
 def looks(_model: Any, context: BuildContext) -> None:
-    """A method of a user's own: notes which splits it got, and what columns the unlabelled rows have."""
+    """A step of a user's own: notes which splits it got, and what columns the unlabelled rows have."""
     SEEN.append((tuple(context.splits), context.rows("unlabelled").table.column_names))
 
 

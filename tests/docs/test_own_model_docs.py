@@ -59,7 +59,7 @@ def test_the_commands_gate_a_model(repository: Path, capsys: pytest.CaptureFixtu
     assert (repository / "reports/latest/reviews/report.md").is_file()
 
 
-def test_every_option_and_every_task_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_and_every_task_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     main(["init", "--help"])
     options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
     assert options <= set(re.findall(r"--[a-z][a-z-]+", DOC))

@@ -37,7 +37,7 @@ def test_every_step_has_a_page_that_the_list_leads_to() -> None:
         assert f"| [`{name}`](steps/{name}.md) |" in MADE["steps.md"]
 
 
-def test_every_metric_is_told() -> None:
+def test_every_metric_is_reported() -> None:
     assert [name for name in known_metrics() if f"\n| `{name}` | " not in MADE["metrics.md"]] == []
 
 
@@ -59,7 +59,7 @@ def test_every_number_of_the_record_that_is_no_count_has_a_unit() -> None:
     assert bare == [], "tools/reference/record_keys.py says the units"
 
 
-def test_every_command_and_option_is_told_with_its_help() -> None:
+def test_every_command_and_option_is_reported_with_its_help() -> None:
     assert len(subcommands()) == len(COMMANDS)
     for name, (parser, _) in subcommands().items():
         section = MADE["commands.md"].partition(f"\n## slimgate {name}\n")[2].partition("\n## ")[0]

@@ -55,7 +55,7 @@ def test_the_commands_search_and_judge(
         assert f"\n{name} " in done.stdout  # a line of the summary's table
 
 
-def test_every_option_of_the_command_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_of_the_command_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     main(["tune", "--help"])
     options = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
     assert options - {"--help", "--store", "--device"} <= set(re.findall(r"--[a-z][a-z-]+", DOC))

@@ -123,7 +123,7 @@ def test_a_byte_order_mark_changes_nothing(tmp_path: Path, name: str) -> None:
         ("kl.txt", "chunk             PPL               ln(PPL(Q)/PPL(base))          KL Divergence\n"),
     ],
 )
-def test_a_file_in_utf_16_is_told_so(tmp_path: Path, judge: Judge, name: str, text: str) -> None:
+def test_a_file_in_utf_16_is_reported_so(tmp_path: Path, judge: Judge, name: str, text: str) -> None:
     files = [tmp_path / name, tmp_path / f"other-{name}"]
     for number, file in enumerate(files):
         file.write_text(f"{text}{number}", "utf-16")

@@ -32,6 +32,6 @@ def test_a_model_as_it_was_loaded_is_held(tmp_path: Path, architecture: str) -> 
 def test_what_no_class_holds_is_named(tmp_path: Path, step: str, options: Any, message: str) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
-    method = load("step", step)
-    reason = not_stock(method.apply(model, method.Params(**options), context))
+    loaded = load("step", step)
+    reason = not_stock(loaded.apply(model, loaded.Params(**options), context))
     assert message in str(reason)

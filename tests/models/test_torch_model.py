@@ -1,4 +1,4 @@
-"""slimgate.models.torch_model: what is saved comes back to the bit, for every architecture that methods
+"""slimgate.models.torch_model: what is saved comes back to the bit, for every architecture that steps
 reach.
 """
 

@@ -19,8 +19,8 @@ title = "held against the last release"
 extends = "_common.toml"
 
 [variants]
-same = { steps = [{ "own_methods:Same" = {} }] }
-inverted = { steps = [{ "own_methods:Invert" = {} }] }
+same = { steps = [{ "own_steps:Same" = {} }] }
+inverted = { steps = [{ "own_steps:Invert" = {} }] }
 """
 SINCE = """
 [budgets.baseline]
@@ -29,7 +29,7 @@ accuracy = { drop_points = 5.0 }
 """
 # Why the gate demands less than v1.
 AGREED = SINCE.replace("file =", 'reason = "agreed with support"\nfile =')
-LATE = 'late = { steps = [{ "own_methods:Same" = {} }] }\n'
+LATE = 'late = { steps = [{ "own_steps:Same" = {} }] }\n'
 
 
 def run(repository: Path, text: str, *arguments: str) -> Ran:
@@ -71,7 +71,7 @@ def test_an_unchanged_variant_holds_and_a_new_one_is_called_new(released: Path) 
     assert "# v1 → this run" in (released / "reports/latest/three/compare.md").read_text()
 
 
-def test_a_variant_that_got_another_name_is_told_at_the_top(released: Path) -> None:
+def test_a_variant_that_got_another_name_is_reported_at_the_top(released: Path) -> None:
     renamed = SUITE.replace("same =", "renamed =")
     refused = run(released, renamed + SINCE)
     assert (refused.code, "  same is gone, with its budgets" in refused.lines) == (4, True)
@@ -95,7 +95,7 @@ def test_a_teacher_that_lost_too_much_since_then_fails(released: Path) -> None:
     passing = run(released, SUITE + SINCE + OF_TEACHER)
     assert passing.code == 0
     assert passing.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "PASSED"
-    worse = '[teacher]\nsteps = [{ "own_methods:Invert" = {} }]\n'
+    worse = '[teacher]\nsteps = [{ "own_steps:Invert" = {} }]\n'
     refused = run(released, SUITE + worse + SINCE + OF_TEACHER)
     assert (refused.code, "[teacher] steps was [] and is" in refused.out) == (4, True)
     ran = run(released, SUITE + worse + AGREED + OF_TEACHER)
@@ -111,7 +111,7 @@ def test_a_teacher_that_lost_too_much_since_then_fails(released: Path) -> None:
 
 
 def test_a_variant_that_lost_too_much_since_then_fails(released: Path) -> None:
-    worse = SUITE.replace("own_methods:Same", "own_methods:Invert")
+    worse = SUITE.replace("own_steps:Same", "own_steps:Invert")
     ran = run(released, worse + SINCE)
     assert ran.code == 1
     assert ran.outcome("bench/three.toml::test_baseline[same-accuracy]") == "FAILED"

@@ -85,7 +85,7 @@ def test_budgets_against_a_baseline(with_baseline: Path) -> None:
     }
 
 
-def test_a_baseline_that_is_none_is_told_in_one_line(repository: Path) -> None:
+def test_a_baseline_that_is_none_is_reported_in_one_line(repository: Path) -> None:
     (repository / "base.json").unlink(missing_ok=True)
     missing = pytest_in(repository, *WANTED)
     assert (missing.code, "--slimgate-baseline" in missing.out, "cannot be read" in missing.out) == (

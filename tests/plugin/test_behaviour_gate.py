@@ -22,11 +22,11 @@ extends = "_common.toml"
 slices = ["length_bucket"]
 
 [variants]
-same = { steps = [{ "own_methods:Same" = {} }] }
-damaged = { steps = [{ "own_methods:Invert" = {} }] }
-shown = { steps = [{ "own_methods:Invert" = {} }], gated = false, reason = "to see what it costs" }
-unsure = { steps = [{ "own_methods:Same" = {} }] }
-fine = { steps = [{ "own_methods:Same" = {} }] }
+same = { steps = [{ "own_steps:Same" = {} }] }
+damaged = { steps = [{ "own_steps:Invert" = {} }] }
+shown = { steps = [{ "own_steps:Invert" = {} }], gated = false, reason = "to see what it costs" }
+unsure = { steps = [{ "own_steps:Same" = {} }] }
+fine = { steps = [{ "own_steps:Same" = {} }] }
 
 [budgets]
 flips = { flips_max_percent = 2.0, reason = "customers notice" }

@@ -39,7 +39,7 @@ model = "teacher"
 
 [variants]
 int8 = { steps = [{ int8_dynamic = {} }] }
-own = { steps = [{ "carried_methods:Same" = {} }] }
+own = { steps = [{ "carried_steps:Same" = {} }] }
 released = { model = "student", new_head = true }
 
 [budgets]
@@ -51,7 +51,7 @@ latency = { speedup_min = 0.5 }
 metrics = ["accuracy", "carried_metrics:OWN"]
 workloads = [{ batch = 1 }]
 """
-METHODS = """
+STEPS = """
 from carried_helpers import unchanged
 from slimgate.plugins.params import Table
 
@@ -86,7 +86,7 @@ def files(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> 
         shutil.copytree(tiny_model, tmp_path / name)
     write_rows(tmp_path / "rows.csv", 300)
     (tmp_path / "s.toml").write_text(SUITE)
-    for name, text in (("methods", METHODS), ("helpers", HELPERS), ("metrics", METRICS)):
+    for name, text in (("steps", STEPS), ("helpers", HELPERS), ("metrics", METRICS)):
         (tmp_path / f"carried_{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
@@ -207,7 +207,7 @@ def test_results_of_a_model_whose_settings_changed_are_void(folder: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["methods", "helpers"])
+@pytest.mark.parametrize("module", ["steps", "helpers"])
 def test_a_changed_module_voids_results_of_what_it_builds(folder: Path, module: str) -> None:
     file = folder / f"carried_{module}.py"
     file.write_text(file.read_text() + "\nCHANGED = True\n")
@@ -252,8 +252,8 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
 @pytest.mark.parametrize(
     "after",
     [
-        'own = { steps = [{ "carried_methods:Same" = {} }], gated = false, reason = "to see" }',
-        'own = { steps = [{ "carried_methods:Same" = {} }] }\n[budgets.variants.own]\nmcc = { floor = 0.1 }',
+        'own = { steps = [{ "carried_steps:Same" = {} }], gated = false, reason = "to see" }',
+        'own = { steps = [{ "carried_steps:Same" = {} }] }\n[budgets.variants.own]\nmcc = { floor = 0.1 }',
     ],
     ids=["not-gated", "budget"],
 )
@@ -262,9 +262,7 @@ def test_a_family_voids_metrics_when_another_budget_changes(files: Path, after: 
     suite = SUITE.replace("[budgets]\n", '[budgets]\nfamily = "holm"\n')
     (files / "s.toml").write_text(suite)
     run(files, *results("int8"))
-    changed = "\n".join(
-        [suite.replace('own = { steps = [{ "carried_methods:Same" = {} }] }', line), *budgets]
-    )
+    changed = "\n".join([suite.replace('own = { steps = [{ "carried_steps:Same" = {} }] }', line), *budgets])
     assert changed != suite
     (files / "s.toml").write_text(changed)
     assert list_carried(run(files, gate_result("size", "own")), "int8") == ALL - {"quality"}

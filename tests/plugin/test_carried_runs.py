@@ -19,7 +19,7 @@ title = "a model that was built elsewhere"
 extends = "_common.toml"
 
 [variants]
-same = { steps = [{ "own_methods:Same" = {} }] }
+same = { steps = [{ "own_steps:Same" = {} }] }
 released = { model = "../released", new_head = true }
 
 [budgets]

@@ -23,9 +23,9 @@ extends = "_common.toml"
 splits = { train = 200, calibration = 16, selection = 40, gate = 400, confirm = 300 }
 
 [variants]
-same = { steps = [{ "own_methods:Same" = {} }] }
-damaged = { steps = [{ "own_methods:Invert" = {} }] }
-shown = { from = "same", steps = [{ "own_methods:Same" = {} }], gated = false, reason = "to see" }
+same = { steps = [{ "own_steps:Same" = {} }] }
+damaged = { steps = [{ "own_steps:Invert" = {} }] }
+shown = { from = "same", steps = [{ "own_steps:Same" = {} }], gated = false, reason = "to see" }
 
 [budgets]
 accuracy = { drop_points = 5.0 }
@@ -98,7 +98,7 @@ def test_a_later_partial_run_keeps_what_was_confirmed(confirmed: Ran) -> None:
 
 def test_another_model_is_a_second_look(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
-    step = '{ "own_methods:Same" = {} }'
+    step = '{ "own_steps:Same" = {} }'
     suite = SUITE.replace(f"same = {{ steps = [{step}] }}", "same = { steps = [{ cast = {} }] }")
     write_suite(folder, suite.replace('from = "same", ', ""))
     gate = pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
@@ -127,7 +127,7 @@ def test_the_looks_outlive_the_reports(confirmed: Ran, tmp_path: Path) -> None:
 
 SWAP = """
 
-class Swap(Method):
+class Swap(OwnStep):
     def apply(self, model, params, context):
         vectors = dict(model.network.named_parameters())
         words = next(one for name, one in vectors.items() if name.endswith("word_embeddings.weight"))
@@ -152,7 +152,7 @@ def write_parts(folder: Path) -> None:
 
 def test_a_variant_that_fails_on_the_confirm_rows_fails_the_run(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
-    (folder / "own_methods.py").write_text((folder / "own_methods.py").read_text() + SWAP)
+    (folder / "own_steps.py").write_text((folder / "own_steps.py").read_text() + SWAP)
     write_parts(folder / "bench")
     common, files = folder / "bench/_common.toml", [f'{part} = "{part}.csv"' for part in ("gate", "confirm")]
     common.write_text(
@@ -160,7 +160,7 @@ def test_a_variant_that_fails_on_the_confirm_rows_fails_the_run(confirmed: Ran, 
     )
     sizes = 'splits = { train = 200, calibration = 16, selection = 40, gate = "rest", confirm = "rest" }'
     suite = SUITE.replace(SUITE.split("[task]\n")[1].splitlines()[0], sizes)
-    write_suite(folder, suite.replace("own_methods:Invert", "own_methods:Swap"))
+    write_suite(folder, suite.replace("own_steps:Invert", "own_steps:Swap"))
     gate = pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
     assert gate.variant("mine", "damaged")["quality"]["accuracy"]["verdict"] == "PASS"
     ran = pytest_in(folder, *CONFIRM)
@@ -174,11 +174,11 @@ def test_a_variant_that_fails_on_the_confirm_rows_fails_the_run(confirmed: Ran, 
 
 def test_a_step_that_changed_since_the_gate_is_refused(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
-    methods = (folder / "own_methods.py").read_text()
-    changed = "class Same(Method):\n    def apply(self, model, params, context):\n"
-    assert changed in methods
+    source = (folder / "own_steps.py").read_text()
+    changed = "class Same(OwnStep):\n    def apply(self, model, params, context):\n"
+    assert changed in source
     more = "        model.network.classifier.bias.data.mul_(1.5)\n"
-    (folder / "own_methods.py").write_text(methods.replace(changed, changed + more))
+    (folder / "own_steps.py").write_text(source.replace(changed, changed + more))
     ran = pytest_in(folder, *CONFIRM, "-n", "1")
     assert ran.code == 4
     assert "model, code or budgets of same changed since reports/latest/mine/run.json passed" in ran.out

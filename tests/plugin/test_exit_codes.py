@@ -15,15 +15,15 @@ title = "what the exit code says"
 extends = "_common.toml"
 
 [variants]
-same = { steps = [{ "own_methods:Same" = {} }] }
-damaged = { steps = [{ "own_methods:Invert" = {} }] }
+same = { steps = [{ "own_steps:Same" = {} }] }
+damaged = { steps = [{ "own_steps:Invert" = {} }] }
 
 [budgets]
 accuracy = { drop_points = 5.0 }
 """
 ONLY_SLICES = (
     SUITE.replace("[budgets]", "[budgets.slices]")
-    .replace('damaged = { steps = [{ "own_methods:Invert" = {} }] }', "")
+    .replace('damaged = { steps = [{ "own_steps:Invert" = {} }] }', "")
     .replace("5.0", "1.0")
 )
 MARK = """\

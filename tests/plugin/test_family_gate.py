@@ -15,9 +15,9 @@ title = "two that cannot both be told from their budget"
 extends = "_common.toml"
 
 [variants]
-one = { steps = [{ "own_methods:Same" = {} }] }
-two = { from = "one", steps = [{ "own_methods:Same" = {} }] }
-broken = { steps = [{ "own_methods:Broken" = {} }], gated = false, reason = "no member of the family" }
+one = { steps = [{ "own_steps:Same" = {} }] }
+two = { from = "one", steps = [{ "own_steps:Same" = {} }] }
+broken = { steps = [{ "own_steps:Broken" = {} }], gated = false, reason = "no member of the family" }
 
 [budgets]
 accuracy = { drop_points = 0.9 }

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import OWN_METHODS, Ran, pytest_in
+from support.user_repository import OWN_STEPS, Ran, pytest_in
 
 from slimgate.record.run import VariantRecord, read_record
 
@@ -22,10 +22,10 @@ from pathlib import Path
 
 import slimgate.runtimes.eager as eager
 from slimgate.plugins.params import Table
-from own_methods import Method
+from own_steps import Method
 
 
-class Broken(Method):
+class Broken(OwnStep):
     """Breaks until somebody mends it."""
 
     def apply(self, model, params, context):
@@ -36,7 +36,7 @@ class Broken(Method):
         return model
 
 
-class Hungry(Method):
+class Hungry(OwnStep):
     def apply(self, model, params, context):
         import torch
 
@@ -49,19 +49,19 @@ class Hungry(Method):
             resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
-class Forgetful(Method):
+class Forgetful(OwnStep):
     def apply(self, model, params, context):
         raise MemoryError
 
 
-class Huge(Method):
+class Huge(OwnStep):
     def apply(self, model, params, context):
         for parameter in model.network.parameters():
             parameter.data.mul_(1e30)
         return model
 
 
-class Slow(Method):
+class Slow(OwnStep):
     def apply(self, model, params, context):
         time.sleep(120)
 
@@ -84,14 +84,14 @@ title = "faults"
 extends = "_common.toml"
 
 [variants]
-same = { steps = [{ "own_methods:Same" = {} }] }
+same = { steps = [{ "own_steps:Same" = {} }] }
 broken = { steps = [{ "own_faults:Broken" = {} }] }
 broken-int8 = { from = "broken", steps = [{ int8_dynamic = {} }] }
 hungry = { steps = [{ "own_faults:Hungry" = {} }] }
 forgetful = { steps = [{ "own_faults:Forgetful" = {} }] }
 diverging = { steps = [{ "own_faults:Huge" = {} }, { fine_tune = { epochs = 1, batch_size = 20 } }] }
 slow = { steps = [{ "own_faults:Slow" = {} }] }
-dying = { steps = [{ "own_methods:Same" = {} }], runtime = { name = "own_faults:DyingWhenTimed" } }
+dying = { steps = [{ "own_steps:Same" = {} }], runtime = { name = "own_faults:DyingWhenTimed" } }
 
 [budgets]
 accuracy = { drop_points = 5.0 }
@@ -115,7 +115,7 @@ def keep(ran: Ran, name: str) -> Ran:
 @pytest.fixture(scope="module")
 def failed(repository: Path) -> Ran:
     """All but the slow one, the output in a pipe."""
-    (repository / "own_methods.py").write_text(OWN_METHODS)
+    (repository / "own_steps.py").write_text(OWN_STEPS)
     (repository / "own_faults.py").write_text(OWN_FAULTS)
     (repository / "bench/faults.toml").write_text(FAULTS)
     return keep(pytest_in(repository, "bench/faults.toml", "-v", "-k", "not slow"), "failed")
@@ -201,7 +201,7 @@ def test_a_steps_log_says_how_far_it_was_and_where_it_broke(failed: Ran) -> None
 def test_a_run_whose_output_is_a_file_tells_each_ended_stage(failed: Ran) -> None:
     lines = [line for line in failed.lines if line.startswith("slimgate: ")]
     assert any(line.startswith("slimgate: teacher · step 1 of 1: load_model, ") for line in lines)
-    assert any(line.startswith("slimgate: same · step 1 of 1: own_methods:Same, ") for line in lines)
+    assert any(line.startswith("slimgate: same · step 1 of 1: own_steps:Same, ") for line in lines)
     assert any("broken · step 1 of 1: own_faults:Broken, gave up after " in line for line in lines)
     assert not any("duel" in line or "rounds of" in line for line in lines)
 
@@ -235,7 +235,7 @@ extends = "_common.toml"
 deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
 """
     (failed.folder / "own_deadly.py").write_text(
-        "import os\nfrom own_methods import Method\n\n\nclass Deadly(Method):\n"
+        "import os\nfrom own_steps import Method\n\n\nclass Deadly(OwnStep):\n"
         "    def apply(self, model, params, context):\n        os.abort()\n"
     )
     (failed.folder / "bench/deadly.toml").write_text(suite)

@@ -202,7 +202,7 @@ def test_suites_below_a_folder_not_given_to_pytest_are_named(root: Path) -> None
     assert line == ("not run: bench/x.toml, bench/y.toml: to run them, name their folder: pytest bench")
 
 
-def test_a_named_file_where_suites_lie_is_told_what_it_lacks(root: Path) -> None:
+def test_a_named_file_where_suites_lie_is_reported_what_it_lacks(root: Path) -> None:
     file = root / "bench/settings.toml"
     file.write_text("[tool]\nx = 1\n")
     with pytest.raises(SuiteError) as error:

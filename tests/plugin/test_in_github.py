@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 WANTED = ("bench/one.toml", "-k", "quality and accuracy and (same or damaged)", "--junitxml", "junit.xml")
 
 
-def test_a_failing_gate_is_told_where_reviewers_look(
+def test_a_failing_gate_is_reported_where_reviewers_look(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = tmp_path / "summary.md"
@@ -30,7 +30,7 @@ def test_a_failing_gate_is_told_where_reviewers_look(
         "damaged: accuracy"
     )
     comment = (repository / "reports/latest/pr-comment.md").read_text()
-    assert comment.startswith(f"{MARKER}\n\n## slimgate: methods of our own\n\n**FAIL** · ")
+    assert comment.startswith(f"{MARKER}\n\n## slimgate: steps of our own\n\n**FAIL** · ")
     assert len(comment) < LIMIT
     assert summary.read_text() == f"{comment}\n"
     assert (repository / "reports/latest/one/pr-comment.md").read_text() == comment

@@ -14,7 +14,7 @@ from slimgate.suite.budget_units import find_doubtful_budgets
 
 
 @pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
-def test_a_csv_with_another_separator_is_told_so(tmp_path: Path, sign: str, name: str) -> None:
+def test_a_csv_with_another_separator_is_reported_so(tmp_path: Path, sign: str, name: str) -> None:
     file = tmp_path / "rows.csv"
     file.write_text(f"text{sign}label\na film, good{sign}pos\n")
     with pytest.raises(DataError, match=f"the header is one column, .* looks separated by {name}; save the"):

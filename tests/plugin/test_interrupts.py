@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 import slimgate.runtimes.eager as eager
-from own_methods import Method
+from own_steps import Method
 
 
 def wait(phase):
@@ -32,7 +32,7 @@ def wait(phase):
         time.sleep(300)
 
 
-class Waits(Method):
+class Waits(OwnStep):
     def apply(self, model, params, context):
         wait("build")
         with Path("built").open("a") as log:

@@ -134,7 +134,7 @@ def test_a_regression_is_judged_by_correlation_and_errors(ran: Ran) -> None:
     assert ran.variant("regression", "int8")["behaviour"]["flips"] is None
 
 
-def test_sets_of_labels_are_told_in_words_and_flip(ran: Ran) -> None:
+def test_sets_of_labels_are_reported_in_words_and_flip(ran: Ran) -> None:
     assert ran.variant("labels", "teacher")["quality"]["labels_f1_micro"]["value"] > 0.5
     assert ran.variant("labels", "int8")["behaviour"]["flips"]["changed"] >= 0
     outcomes = read_outcomes(ran.folder / "reports/latest/labels/outcomes/teacher.parquet")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 METRIC = "fixtures.own.metric:cost_weighted_accuracy"
-METHOD = "fixtures.own.step:round_weights"
+STEP = "fixtures.own.step:round_weights"
 SMALL = """\
 [suite]
 title = "own plug-ins, small"
@@ -78,10 +78,10 @@ def test_the_metric_counts_a_mistake_on_a_refund_five_times(ran: Ran) -> None:
     assert ran.variant("small", "coarse")["quality"][METRIC]["value"] == pytest.approx(saved)
 
 
-def test_the_methods_options_and_log_are_in_the_record(ran: Ran) -> None:
+def test_the_steps_options_and_log_are_in_the_record(ran: Ran) -> None:
     for name, digits in (("rounded", 3), ("coarse", 1)):
         [step] = ran.variant("small", name)["steps"]
-        assert (step["name"], step["params"]) == (METHOD, {"digits": digits})
+        assert (step["name"], step["params"]) == (STEP, {"digits": digits})
         assert step["given"] == ({"digits": 1} if digits == 1 else {})  # without what the defaults say
         assert step["log"]["digits"] == digits
         assert 0.4 * 10**-digits < step["log"]["largest_change"] <= 0.5001 * 10**-digits

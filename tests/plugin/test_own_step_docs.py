@@ -26,7 +26,7 @@ FILES = files("docs/own_step.md")
 COMMANDS = commands("docs/own_step.md")
 TEXTS = [block.text for block in blocks("docs/own_step.md", "text")]
 TIMED = "pytest bench/half.toml -k bfloat16"
-METHOD = "mytools.neurons:DropNeurons"
+STEP = "mytools.neurons:DropNeurons"
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +93,9 @@ def test_the_step_takes_neurons_out_and_says_so(ran: dict[str, Ran], repository:
     models = of_suite(repository, "neurons")
     for name, neurons in (("fewer-neurons", 48), ("half", 32)):
         step, claims = models[name]["steps"][0], models[name]["claims"]
-        assert step["name"] == METHOD
+        assert step["name"] == STEP
         assert step["log"]["neurons_kept"] == [neurons] * 4
-        assert [claim["held"] for claim in claims if claim["step"] == METHOD] == [True, True]
+        assert [claim["held"] for claim in claims if claim["step"] == STEP] == [True, True]
 
 
 def test_the_step_that_looks_at_rows_chooses_other_neurons(ran: dict[str, Ran], repository: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_step_that_looks_at_rows_chooses_other_neurons(ran: dict[str, Ran], 
     assert models["unheard-half"]["artifact"]["bytes"] == models["half"]["artifact"]["bytes"]
 
 
-def test_slimgate_methods_tells_of_it(repository: Path) -> None:
+def test_slimgate_steps_tells_of_it(repository: Path) -> None:
     [command] = [command for command in COMMANDS if command.startswith("slimgate ")]
     done = subprocess.run(  # -P: as the installed command, which does not look in the folder by itself
         [sys.executable, "-P", "-m", "slimgate.cli.main", *shlex.split(command)[1:]],

@@ -119,10 +119,10 @@ def test_latency_that_cannot_be_timed_is_skipped_with_the_reason(
 
 
 def test_a_teacher_that_cannot_be_built_is_one_line_for_all(benchmarks: Ran) -> None:
-    text = (benchmarks.folder / TWO).read_text() + '\n[teacher]\nsteps = [{ "own_methods:Broken" = {} }]\n'
+    text = (benchmarks.folder / TWO).read_text() + '\n[teacher]\nsteps = [{ "own_steps:Broken" = {} }]\n'
     (benchmarks.folder / "bench/no_teacher.toml").write_text(text)
     ran = pytest_in(benchmarks.folder, "bench/no_teacher.toml", "-k", "mcc or size", "-q")
-    message = "teacher: step own_methods:Broken: RuntimeError: the wheel came off"
+    message = "teacher: step own_steps:Broken: RuntimeError: the wheel came off"
     assert ran.code == 1
     assert "6 failed" in ran.lines[-1]
     assert ran.record("no_teacher")["verdict"]["messages"] == [message]
@@ -151,7 +151,7 @@ def test_an_unforeseen_error_is_in_the_record_and_never_a_pass(benchmarks: Ran) 
     text = (benchmarks.folder / TWO).read_text()
     runtime = 'runtime = { name = "own_runtime:Runtime" }'
     text = text.replace(
-        "[variants]", f'[variants]\nodd = {{ steps = [{{ "own_methods:Same" = {{}} }}], {runtime} }}'
+        "[variants]", f'[variants]\nodd = {{ steps = [{{ "own_steps:Same" = {{}} }}], {runtime} }}'
     )
     (benchmarks.folder / "bench/strange.toml").write_text(text)
     ran = pytest_in(benchmarks.folder, "bench/strange.toml", "-k", "odd-accuracy or (size and odd)", "-q")

@@ -17,7 +17,7 @@ STORE = "cache/slimgate"
 def project(repository: Path) -> Path:
     """The repository without pytest.ini, and beside it a folder for the store that is there already."""
     (repository / "pytest.ini").unlink()
-    shutil.move(repository / "own_methods.py", repository / "bench")
+    shutil.move(repository / "own_steps.py", repository / "bench")
     (repository.parent / STORE).mkdir(parents=True)
     return repository
 

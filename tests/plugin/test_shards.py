@@ -25,10 +25,10 @@ title = "four variants"
 extends = "_common.toml"
 
 [variants]
-damaged = { steps = [{ "own_methods:Invert" = {} }] }
+damaged = { steps = [{ "own_steps:Invert" = {} }] }
 tuned = { steps = [{ keep_layers = [0, 3] }, { fine_tune = { epochs = 1, learning_rate = 1e-3 } }] }
 int8 = { from = "tuned", steps = [{ int8_dynamic = {} }] }
-broken = { steps = [{ "own_methods:Broken" = {} }] }
+broken = { steps = [{ "own_steps:Broken" = {} }] }
 
 [budgets]
 accuracy = { drop_points = 40.0 }

@@ -26,8 +26,8 @@ extends = "_common.toml"
 slices = ["length_bucket"]
 
 [variants]
-same = { steps = [{ "own_methods:Same" = {} }] }
-bad = { steps = [{ "own_methods:Invert" = {} }], gated = false, reason = "to see it" }
+same = { steps = [{ "own_steps:Same" = {} }] }
+bad = { steps = [{ "own_steps:Invert" = {} }], gated = false, reason = "to see it" }
 
 [budgets]
 accuracy = { drop_points = 5.0 }

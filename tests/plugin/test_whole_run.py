@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 DAMAGED = "test_quality[damaged-accuracy]"
 UNSURE = "test_quality[unsure-accuracy]"
-BROKEN = "broken: step own_methods:Broken: RuntimeError: the wheel came off"
+BROKEN = "broken: step own_steps:Broken: RuntimeError: the wheel came off"
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_a_model_that_cannot_be_built_fails_its_own_tests_only(first: Ran) -> No
 
 def test_equal_names_in_two_suites_never_mix(first: Ran) -> None:
     of_one, of_two = first.variant("one", "same"), first.variant("two", "same")
-    assert [step["name"] for step in of_one["steps"]] == ["own_methods:Same"]
+    assert [step["name"] for step in of_one["steps"]] == ["own_steps:Same"]
     assert [step["name"] for step in of_two["steps"]] == ["keep_layers", "fine_tune"]
     assert of_one["artifact"]["parameters"] > of_two["artifact"]["parameters"]
 

@@ -113,7 +113,7 @@ def test_a_class_without_the_base_class_gets_its_defaults(
     ("kind", "base", "missing"),
     [("step", "Step", "apply"), ("runtime", "Runtime", "load"), ("source", "Source", "columns, digest, ")],
 )
-def test_what_a_plug_in_lacks_is_told(
+def test_what_a_plug_in_lacks_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, base: str, missing: str
 ) -> None:
     (tmp_path / "loading_half.py").write_text(
@@ -128,7 +128,7 @@ def test_what_a_plug_in_lacks_is_told(
     assert f"see {base} in slimgate/plugins/{base.lower()}.py" in str(error.value)
 
 
-def test_a_subclass_without_a_required_attribute_is_told(
+def test_a_subclass_without_a_required_attribute_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "loading_kindless.py").write_text(

@@ -92,7 +92,7 @@ def test_a_figure_that_is_not_finite_is_read_back_as_written(tmp_path: Path) -> 
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
-def test_what_is_wrong_with_a_record_is_told_by_its_place(tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_record_is_reported_by_its_place(tmp_path: Path) -> None:
     write_release(tmp_path)
     text = (tmp_path / "run.json").read_text()
     (tmp_path / "run.json").write_text(text.replace('"cores": 2', '"cores": null'))

@@ -18,7 +18,7 @@ from slimgate.results.quality import QualityFacts
 ALLOWED = re.compile(r"[\w./ -]+", re.ASCII)
 
 
-def test_steps_are_told_as_a_suite_writes_them(tmp_path: Path) -> None:
+def test_steps_are_reported_as_a_suite_writes_them(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
     teacher, int8 = record.variants
     steps = [

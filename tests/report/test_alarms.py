@@ -72,7 +72,7 @@ def test_a_sound_run_has_none() -> None:
     assert list(alarms(sample_record())) == []
 
 
-def test_a_label_that_no_gate_row_has_is_told() -> None:
+def test_a_label_that_no_gate_row_has_is_reported() -> None:
     record = sample_record()
     gate = record.task.splits["gate"].model_copy(update={"label_counts": {"a": 40, "b": 0}})
     task = record.task.model_copy(update={"classes": ["a", "b", "c|d"], "splits": {"gate": gate}})

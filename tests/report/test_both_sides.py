@@ -68,7 +68,7 @@ def test_a_report_renders_with_a_budget_on_both_sides() -> None:
     assert "drop -6.0 [-7.0, -5.0]" in text
 
 
-def test_a_build_that_gains_too_much_is_told() -> None:
+def test_a_build_that_gains_too_much_is_reported() -> None:
     builds = BuildsFacts(
         seeds=[0, 1], drops_points=[0.1, -2.5], mean_points=-1.2, sd_points=1.8, sampling_se_points=0.3
     )

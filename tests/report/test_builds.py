@@ -37,7 +37,7 @@ def test_builds_stand_by_seed_with_both_spreads() -> None:
     ]
 
 
-def test_a_build_beyond_the_budget_is_told_at_the_top() -> None:
+def test_a_build_beyond_the_budget_is_reported_at_the_top() -> None:
     message = "- x, accuracy: builds by other seeds drop by more than the budget of 2 points (seed 1 by 2.6)."
     assert message in report_with(BUILDS)
     inside = BUILDS.model_copy(update={"drops_points": [0.4, 1.6, -0.3]})

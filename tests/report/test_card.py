@@ -184,7 +184,7 @@ def test_a_figure_that_is_not_finite_is_not_in_the_front_matter() -> None:
     assert not {"drop", "drop_interval"} & set(args)
 
 
-def test_a_gate_that_fails_its_own_test_is_told_on_the_card() -> None:
+def test_a_gate_that_fails_its_own_test_is_reported_on_the_card() -> None:
     record, model = changed()
     part = SelfTestFacts(verdict=Verdict.FAIL, message="9 answers changed", measured="")
     tested = record.self_test.model_copy(update={"identical": part})
@@ -203,7 +203,7 @@ def test_a_card_loads_no_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_loosened_budget_is_told_with_both_limits() -> None:
+def test_a_loosened_budget_is_reported_with_both_limits() -> None:
     loosened = LoosenedBudget(
         variant="int8", budget="accuracy", kind="drop_points", before=1.0, limit=2.0, reason=None
     )

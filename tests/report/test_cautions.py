@@ -38,7 +38,7 @@ def join_warnings(*slices: SliceFacts) -> str:
     )
 
 
-def test_a_slice_that_lost_too_much_is_told_without_a_budget() -> None:
+def test_a_slice_that_lost_too_much_is_reported_without_a_budget() -> None:
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
     assert f"{line}, its largest loss on 2 slices. No budget covers slices.\n" in join_warnings(LOST, WITHIN)
     further = "1 more slice lost more than the budget for all rows allows."
@@ -46,7 +46,7 @@ def test_a_slice_that_lost_too_much_is_told_without_a_budget() -> None:
     assert f"{line}, {more}" in join_warnings(SMALLER, LOST, WITHIN)
 
 
-def test_a_slice_without_a_budget_is_told_beside_one_with() -> None:
+def test_a_slice_without_a_budget_is_reported_beside_one_with() -> None:
     named = WITHIN.model_copy(update={"own_verdict": Verdict.PASS})
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
     assert f"{line}, its largest loss on 1 slice without a budget." in join_warnings(LOST, named)
@@ -171,7 +171,7 @@ def loaded(head: str, *more: StepFacts) -> str:
     return "\n".join(warnings(sample_record(variants=[built])))
 
 
-def test_a_head_fitted_here_that_no_step_trained_is_told() -> None:
+def test_a_head_fitted_here_that_no_step_trained_is_reported() -> None:
     trained = StepFacts(name="fine_tune", params={}, seconds=1.0, log={"epochs": [{"epoch": 1, "loss": 0.4}]})
     pruned = StepFacts(name="keep_layers", params=[0], seconds=0.1, log={"kept": [0]})
     line = "**released has a new head** (logistic regression on the train rows)"
@@ -192,7 +192,9 @@ def test_a_head_fitted_here_that_no_step_trained_is_told() -> None:
         ([], False, False),
     ],
 )
-def test_int8_products_that_saturate_are_told(instructions: list[str], reduced: bool, is_told: bool) -> None:
+def test_int8_products_that_saturate_are_reported(
+    instructions: list[str], reduced: bool, is_told: bool
+) -> None:
     assert says_saturated(instructions, reduced) is is_told
 
 

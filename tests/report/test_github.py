@@ -73,7 +73,7 @@ def test_a_percent_sign_and_a_line_break_arrive_as_they_were(tmp_path: Path) -> 
     assert parsed(line)[3] == error
 
 
-def test_flips_over_their_budget_are_told_by_their_own_line(tmp_path: Path) -> None:
+def test_flips_over_their_budget_are_reported_by_their_own_line(tmp_path: Path) -> None:
     run = record(tmp_path, int8=Model(wrong=LOST, budgets=(), flips=FlipsBudget(flips_max_percent=0.5)))
     (line,) = budget_annotations(run, "x.toml")
     assert parsed(line)[2] == "slimgate: int8, flips"
@@ -106,7 +106,7 @@ def test_a_gate_that_is_not_sound_is_annotated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "expected"), [("true", True), ("false", False), (None, False)])
-def test_only_a_workflow_is_told(value: str | None, expected: bool) -> None:
+def test_only_a_workflow_is_reported(value: str | None, expected: bool) -> None:
     assert in_actions({} if value is None else {"GITHUB_ACTIONS": value}) is expected
 
 

@@ -124,7 +124,7 @@ def test_with_little_room_the_failing_variant_is_the_last_to_go() -> None:
     assert re.search(r"… and \d+ more variants in the report\.", text)
 
 
-def test_a_loosened_budget_is_told() -> None:
+def test_a_loosened_budget_is_reported() -> None:
     loosened = LoosenedBudget(
         variant="int8", budget="accuracy", kind="drop_points", before=1.0, limit=2.0, reason="new data"
     )

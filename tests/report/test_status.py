@@ -142,7 +142,7 @@ def test_a_verdict_not_of_the_last_run_says_when_it_was_measured() -> None:
     )
 
 
-def test_growth_is_told_in_percent_as_its_limit_is() -> None:
+def test_growth_is_reported_in_percent_as_its_limit_is() -> None:
     budget = BudgetFacts(
         kind="increase_relative", limit=0.02, verdict=P, value=0.0007, interval=(-0.002, 0.0033)
     )

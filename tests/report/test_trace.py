@@ -17,9 +17,9 @@ from slimgate.report.plots import write_plots
 from slimgate.report.stages import trace
 
 
-def step(method: str, **fields: Any) -> StepFacts:
+def step(name: str, **fields: Any) -> StepFacts:
     defaults = {"params": {}, "seconds": 1.5, "log": {}, "bytes": 2 * 1024**2, "parameters": 500}
-    return StepFacts(name=method, **{**defaults, **fields})
+    return StepFacts(name=name, **{**defaults, **fields})
 
 
 def epochs(*losses: float, **further: float) -> list[dict[str, float]]:

@@ -49,7 +49,7 @@ def test_nothing_of_pickle_is_called_and_only_its_error_is_named() -> None:
         ("numpy.load", "allow_pickle", "False"),
     ],
 )
-def test_loaders_that_could_read_a_pickle_are_told_not_to(name: str, keyword: str, value: str) -> None:
+def test_loaders_that_could_read_a_pickle_are_reported_not_to(name: str, keyword: str, value: str) -> None:
     assert [
         where for where, called, keywords in CALLS if called == name and keywords.get(keyword) != value
     ] == []

@@ -53,7 +53,7 @@ pruned-student = { from = "student", steps = [{ magnitude_prune = { sparsity = 0
 
 
 class Own:
-    """Methods of a user's own, by "tests.run.test_build:NAME"; they say what they did in `calls`."""
+    """Steps of a user's own, by "tests.run.test_build:NAME"; they say what they did in `calls`."""
 
     class Params(Table):
         rows: str | None = None
@@ -395,7 +395,7 @@ def test_a_step_that_adds_no_rows_has_no_gate_in_its_key(tmp_path: Path) -> None
     assert tiny.build("a", variants=plain) == {"a": [True, True]}
 
 
-def test_a_method_that_adds_no_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
+def test_a_step_that_adds_no_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
     context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._contexts.make(("train",), (), tmp_path)
     with pytest.raises(DataError, match="must declare this with adds_rows"):
         context.are_held_out(["good film"])
@@ -547,7 +547,7 @@ def test_what_is_kept_of_a_failure_holds_no_frames(stored: Tiny) -> None:
     assert builder._failed["own"].__cause__ is None
 
 
-def test_a_users_method_that_works_is_built_once(stored: Tiny) -> None:
+def test_a_users_step_that_works_is_built_once(stored: Tiny) -> None:
     Own.calls = ()
     for from_store in (False, True):
         assert stored.build("own", variants=write_variant(3)) == {"own": [from_store]}

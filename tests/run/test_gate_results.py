@@ -95,7 +95,7 @@ def test_flips_that_fail_are_counted_beside_undecided_slices() -> None:
     assert summary.messages == ["a behaviour"]
 
 
-def test_one_error_of_many_variants_is_told_once() -> None:
+def test_one_error_of_many_variants_is_reported_once() -> None:
     summary = verdict([variant("a", error="teacher: no"), variant("b", error="teacher: no")], SelfTest(), 0)
     assert summary.messages == ["teacher: no"]
 
@@ -142,7 +142,7 @@ def test_an_unseen_delay_is_told_where_a_speed_up_has_a_budget(seen: bool, messa
     assert (verdict([free], self_test, 0).status, verdict([free], self_test, 0).messages) == ("measured", [])
 
 
-def test_what_fails_is_told_before_what_is_undecided() -> None:
+def test_what_fails_is_reported_before_what_is_undecided() -> None:
     summary = verdict([variant("a", U, F), variant("b", F)], SelfTest(planted_fault=BLIND), 0)
     assert summary.messages == ["a 1", "b 0", "blind", "a 0"]
 

@@ -91,7 +91,7 @@ def test_no_slices_are_no_slices() -> None:
     assert find_column_slices(setup(), rows(text=["a"])) == []
 
 
-def test_a_column_of_too_many_values_is_told() -> None:
+def test_a_column_of_too_many_values_is_reported() -> None:
     assert len(find_column_slices(setup("n"), rows(n=list(range(200))))) == 200
     with pytest.raises(DataError) as error:
         find_column_slices(setup("n"), rows(n=list(range(201))))
@@ -100,7 +100,7 @@ def test_a_column_of_too_many_values_is_told() -> None:
     )
 
 
-def test_a_column_that_is_missing_or_holds_lists_is_told() -> None:
+def test_a_column_that_is_missing_or_holds_lists_is_reported() -> None:
     with pytest.raises(
         DataError, match=r'slices: the rows have no column "lenght_bucket"\. Did you mean len'
     ):

@@ -50,7 +50,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
             torch.testing.assert_close(weights[1][name], weight, rtol=0, atol=1e-3)
 
 
-def test_what_goes_wrong_in_a_process_is_told_as_it_is(tmp_path: Path) -> None:
+def test_what_goes_wrong_in_a_process_is_reported_as_it_is(tmp_path: Path) -> None:
     wrong = "{ steps = [{ distill = { hidden_weight = 0.1, processes = 2 } }] }"
     run = tiny_run(tmp_path, **{"[variants]\n": f"[variants]\nwrong = {wrong}\n"})
     with pytest.raises(BuildError, match="processes = 2, but hidden_weight compare token by token"):

@@ -31,8 +31,8 @@ def context(tmp_path: Path) -> Any:
 
 
 def applied(model: Any, name: str, options: dict[str, Any], context: Any) -> Any:
-    method = load("step", name)
-    return method.apply(model, method.Params.model_validate(options), context)
+    step = load("step", name)
+    return step.apply(model, step.Params.model_validate(options), context)
 
 
 def test_directions_are_those_of_the_singular_values() -> None:

@@ -90,7 +90,7 @@ def small_disk() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("fill", [of_size(4 * MEGABYTE), by_safetensors, by_parquet, by_memory_map])
-def test_a_full_disk_is_told_and_what_fits_is_still_made(small_disk: Path, fill: Fill) -> None:
+def test_a_full_disk_is_reported_and_what_fits_is_still_made(small_disk: Path, fill: Fill) -> None:
     store = Store(small_disk / "s")
     message = read_refusal(store, fill)
     assert message.startswith(f"store {store.root}: no space is left")
@@ -127,7 +127,7 @@ def test_what_an_inner_entry_told_is_not_told_twice(small_disk: Path) -> None:
     assert "teacher_answers/inner was not kept" in message
 
 
-def test_a_disk_that_is_read_only_is_told(small_disk: Path) -> None:
+def test_a_disk_that_is_read_only_is_reported(small_disk: Path) -> None:
     Store(small_disk / "s")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(BuildError) as caught:
@@ -138,7 +138,7 @@ def test_a_disk_that_is_read_only_is_told(small_disk: Path) -> None:
     )
 
 
-def test_a_limit_on_the_size_of_files_is_told(tmp_path: Path) -> None:
+def test_a_limit_on_the_size_of_files_is_reported(tmp_path: Path) -> None:
     code = f"""
 import resource, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
@@ -174,7 +174,7 @@ def ours() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_a_folder_that_may_not_be_written_is_told(ours: Path) -> None:
+def test_a_folder_that_may_not_be_written_is_reported(ours: Path) -> None:
     with as_somebody_else(ours):
         ours.chmod(0o555)
         with pytest.raises(BuildError, match=r"cannot be written \(Permission denied\); name another"):

@@ -184,7 +184,7 @@ def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:
     ],
     ids=["no reason", "an empty one", "no such budget", "common", "common slices", "common baseline"],
 )
-def test_a_budget_that_cannot_be_switched_off_is_told(budgets: dict[str, object], problem: str) -> None:
+def test_a_budget_that_cannot_be_switched_off_is_reported(budgets: dict[str, object], problem: str) -> None:
     with pytest.raises(SuiteError, match=problem):
         resolve_budgets({"budgets": budgets}, VARIANTS, "x")
 
@@ -393,7 +393,7 @@ def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
         (0.85, r"\[budgets\] teacher: 0.85 was given, expected a table"),
     ],
 )
-def test_a_wrong_budget_of_the_teacher_is_told_by_its_place(table: object, problem: str) -> None:
+def test_a_wrong_budget_of_the_teacher_is_reported_by_its_place(table: object, problem: str) -> None:
     with pytest.raises(SuiteError, match=problem):
         read_teacher_budgets({"budgets": {"teacher": table}}, "x")
 

@@ -75,7 +75,7 @@ def problem(bench: Path, text: str | bytes, name: str = "x.toml") -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_a_mistake_is_told_in_one_whole_line(bench: Path, suite_text: str, case: Path) -> None:
+def test_a_mistake_is_reported_in_one_whole_line(bench: Path, suite_text: str, case: Path) -> None:
     message, _, changes = case.read_text("utf-8").partition("\n")
     assert problem(bench, merged(suite_text, changes)) == filled(message.removeprefix("# "), bench)
 
@@ -142,7 +142,7 @@ def test_a_mistake_is_told_in_one_whole_line(bench: Path, suite_text: str, case:
         ),
     ],
 )
-def test_a_mistake_that_another_file_shows_is_told(
+def test_a_mistake_that_another_file_shows_is_reported(
     bench: Path, suite_text: str, file: str, content: str, changes: str, message: str
 ) -> None:
     (bench / file).parent.mkdir(exist_ok=True)
@@ -150,7 +150,7 @@ def test_a_mistake_that_another_file_shows_is_told(
     assert problem(bench, merged(suite_text, changes)) == message
 
 
-def test_bytes_that_are_no_suite_are_told(bench: Path, suite_text: str) -> None:
+def test_bytes_that_are_no_suite_are_reported(bench: Path, suite_text: str) -> None:
     latin = suite_text.replace("tiny", "tïny").encode("latin-1")
     assert problem(bench, latin) == "x.toml: not UTF-8 at byte 18; a TOML file is UTF-8"
     assert problem(bench, b"#" * 1_000_001) == "x.toml: 1000001 bytes, a suite may have at most 1000000"
@@ -166,11 +166,11 @@ from pydantic import BaseModel
 class Params(BaseModel):
     pass
 
-class HalfAMethod:
+class HalfAStep:
     Params = Params
     takes = frozenset({"torch"})
 
-class NeedsAnArgument(HalfAMethod):
+class NeedsAnArgument(HalfAStep):
     def __init__(self, what): ...
 """
 
@@ -178,7 +178,7 @@ class NeedsAnArgument(HalfAMethod):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("own_bad:HalfAMethod", "it has no apply; see Step in slimgate/plugins/step.py"),
+        ("own_bad:HalfAStep", "it has no apply; see Step in slimgate/plugins/step.py"),
         ("own_bad:NeedsAnArgument", "calling it failed: TypeError: NeedsAnArgument.__init__() missing 1"),
         ("own_broken:x", "importing own_broken failed: ZeroDivisionError: division by zero"),
         ("own_imports:x", "importing own_imports failed: No module named 'not_installed_here'"),

@@ -1,4 +1,4 @@
-"""A repository like a user's: two suites, methods of its own, and `pytest` run in it as people run it."""
+"""A repository like a user's: two suites, steps of its own, and `pytest` run in it as people run it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from support.warm_python import run_module
 
 ROOT = Path(__file__).parents[2]
 
-OWN_METHODS = '''
-"""Methods of our own: one leaves the model as it is, one turns its answers round, one breaks."""
+OWN_STEPS = '''
+"""Steps of our own: one leaves the model as it is, one turns its answers round, one breaks."""
 
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -36,23 +36,23 @@ class Options(Table):
     pass
 
 
-class Method(Step[Options]):
+class OwnStep(Step[Options]):
     pass
 
 
-class Same(Method):
+class Same(OwnStep):
     def apply(self, model, params, context):
         return model
 
 
-class Invert(Method):
+class Invert(OwnStep):
     def apply(self, model, params, context):
         model.network.classifier.weight.data.neg_()
         model.network.classifier.bias.data.neg_()
         return model
 
 
-class Broken(Method):
+class Broken(OwnStep):
     def apply(self, model, params, context):
         raise RuntimeError("the wheel came off")
 '''
@@ -84,15 +84,15 @@ max_seconds = 0.2
 
 ONE_SUITE = """\
 [suite]
-title = "methods of our own"
+title = "steps of our own"
 extends = "_common.toml"
 
 [variants]
-same = { steps = [{ "own_methods:Same" = {} }] }
-damaged = { steps = [{ "own_methods:Invert" = {} }] }
-unsure = { steps = [{ "own_methods:Same" = {} }] }
-shown = { steps = [{ "own_methods:Invert" = {} }], gated = false, reason = "to see what it costs" }
-broken = { steps = [{ "own_methods:Broken" = {} }] }
+same = { steps = [{ "own_steps:Same" = {} }] }
+damaged = { steps = [{ "own_steps:Invert" = {} }] }
+unsure = { steps = [{ "own_steps:Same" = {} }] }
+shown = { steps = [{ "own_steps:Invert" = {} }], gated = false, reason = "to see what it costs" }
+broken = { steps = [{ "own_steps:Broken" = {} }] }
 
 [budgets]
 accuracy = { drop_points = 5.0 }
@@ -102,13 +102,13 @@ accuracy = { drop_points = 0.1 }
 
 TWO = """\
 [suite]
-title = "slimgate's own methods"
+title = "slimgate's own steps"
 extends = "_common.toml"
 
 [variants]
 same = { steps = [{ keep_layers = [0, 3] }, { fine_tune = { epochs = 1, learning_rate = 1e-3 } }] }
 int8 = { from = "same", steps = [{ int8_dynamic = {} }] }
-unsure = { steps = [{ "own_methods:Same" = {} }] }
+unsure = { steps = [{ "own_steps:Same" = {} }] }
 
 [budgets]
 size = { compression_min = 0.5 }
@@ -207,10 +207,10 @@ def pytest_in(folder: Path, *arguments: str, new_interpreter: bool = False) -> R
 
 
 def write_repository(folder: Path, model: Path, rows: Path) -> Path:
-    """Writes the repository: pytest.ini, own_methods.py, model/, bench/."""
+    """Writes the repository: pytest.ini, own_steps.py, model/, bench/."""
     shutil.copytree(model, folder / "model")
     (folder / "pytest.ini").write_text("[pytest]\n")
-    (folder / "own_methods.py").write_text(OWN_METHODS)
+    (folder / "own_steps.py").write_text(OWN_STEPS)
     bench = folder / "bench"
     bench.mkdir()
     shutil.copy(rows, bench / "rows.csv")

@@ -302,7 +302,7 @@ def test_a_shared_table_in_int8_is_one_table_and_loads_as_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("method", "options"),
+    ("name", "options"),
     [
         ("int8_dynamic", {"output_layer": True}),
         ("weight_only", {"group_size": 16, "embeddings": 8}),
@@ -312,22 +312,22 @@ def test_a_shared_table_in_int8_is_one_table_and_loads_as_one(tmp_path: Path) ->
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_shared_table_of_which_a_half_changes_has_a_warning(
-    tmp_path: Path, method: str, options: dict[str, Any]
+    tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     context.load_teacher = lambda: copy.deepcopy(model)
-    step = load("step", method)
+    step = load("step", name)
     step.apply(model, step.Params.model_validate(options), context)
     assert "transformer.wte and lm_head were one table, and are stored apart now" in context.log["warning"]
     assert context.log["untied"] == ["transformer.wte", "lm_head"]
     # a float32 table beside a quantized copy is more than the table alone; two quantized ones may be less
-    quantized = method in ("weight_only",) and {"embeddings", "output_layer"} <= options.keys()
+    quantized = name in ("weight_only",) and {"embeddings", "output_layer"} <= options.keys()
     assert ("that takes more bytes" in context.log["warning"]) is not quantized
 
 
 @pytest.mark.parametrize(
-    ("method", "options"),
+    ("name", "options"),
     [
         ("cast", {}),
         ("trim_vocabulary", {"vocab_size": 15}),
@@ -338,10 +338,10 @@ def test_a_shared_table_of_which_a_half_changes_has_a_warning(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_shared_table_stays_one_through_other_steps(tmp_path: Path, method: str, options: Any) -> None:
+def test_a_shared_table_stays_one_through_other_steps(tmp_path: Path, name: str, options: Any) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
-    step = load("step", method)
+    step = load("step", name)
     model = step.apply(model, step.Params.model_validate(options), context)
     network = model.network
     assert network.lm_head.weight is network.transformer.wte.weight

@@ -273,12 +273,12 @@ def test_the_compiled_runtime_writes_no_text(t5: tuple[Any, Any]) -> None:
         predictor.prepare(encoded.timed_batch([0]))
 
 
-@pytest.mark.parametrize("step", ["to_onnx", "to_openvino", "to_aoti"])
-def test_formats_of_one_forward_pass_refuse_an_encoder_decoder(step: str) -> None:
-    method = load("step", step)
+@pytest.mark.parametrize("name", ["to_onnx", "to_openvino", "to_aoti"])
+def test_formats_of_one_forward_pass_refuse_an_encoder_decoder(name: str) -> None:
+    step = load("step", name)
     with pytest.raises(SuiteError, match="use to_ctranslate2"):
-        method.check(method.Params(), {"model_type": "t5"})
-    assert method.check(method.Params(), {"model_type": "bert"}) == {"model_type": "bert"}
+        step.check(step.Params(), {"model_type": "t5"})
+    assert step.check(step.Params(), {"model_type": "bert"}) == {"model_type": "bert"}
 
 
 # --- learning

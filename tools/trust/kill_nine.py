@@ -62,7 +62,7 @@ rounds = 3
 max_seconds = 0.2
 on_inconclusive = "warn"
 """
-# A method that leaves a line each time it is done, so that builds can be counted.
+# A step that leaves a line each time it is done, so that builds can be counted.
 NOTED = """
 from pathlib import Path
 
@@ -80,7 +80,7 @@ UNDISTURBED = "whole"  # the store of the undisturbed run
 
 
 def write_repository(folder: Path) -> Path:
-    """The suite, its rows, its model and its own method."""
+    """The suite, its rows, its model and its own step."""
     (folder / "bench").mkdir(parents=True)
     write_tiny_bert(folder / "model", initializer_range=0.2)
     write_rows(folder / "bench/rows.csv", 900)

@@ -72,11 +72,11 @@ def encoder(folder: Path, context: BuildContext) -> Any:
 
 def stepped(model: Any, context: BuildContext, *steps: str, **options: Any) -> Any:
     """The model after steps; options are the last one's."""
-    for step in steps:
-        method = load("step", step)
-        params = method.Params(**(options if step == steps[-1] else {}))
-        model = method.apply(model, params, context)
-        model.kind = method.gives or model.kind
+    for name in steps:
+        step = load("step", name)
+        params = step.Params(**(options if name == steps[-1] else {}))
+        model = step.apply(model, params, context)
+        model.kind = step.gives or model.kind
     return model
 
 

@@ -225,7 +225,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("columns", "message"), WRONG.values(), ids=WRONG)
-def test_what_does_not_fit_is_told(columns: UserColumns, message: str) -> None:
+def test_what_does_not_fit_is_reported(columns: UserColumns, message: str) -> None:
     with pytest.raises(DataError, match=message):
         guess(pa.table({"text": TEXT, "label": CLASS}), columns, causal=False)
 

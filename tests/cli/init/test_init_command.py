@@ -307,7 +307,7 @@ def test_a_linked_bench_finds_rows_from_its_target(repository: Path, init: Init)
 
 
 @pytest.mark.parametrize("name", ["reviews.toml", "suite.schema.json"])
-def test_a_folder_in_the_place_of_a_file_is_told(repository: Path, init: Init, name: str) -> None:
+def test_a_folder_in_the_place_of_a_file_is_reported(repository: Path, init: Init, name: str) -> None:
     (repository / "bench" / name).mkdir(parents=True)
     code, _, err = init("--model", "model", "--data", "reviews.csv", "--force")
     assert (code, err.count("\n"), "this is a folder, but slimgate writes a file with this name" in err) == (
@@ -325,14 +325,14 @@ def test_a_link_that_leads_nowhere_is_not_written_over(repository: Path, init: I
     assert (repository / "bench/reviews.toml").is_symlink()
 
 
-def test_labels_that_only_the_gate_has_are_told(repository: Path, init: Init) -> None:
+def test_labels_that_only_the_gate_has_are_reported(repository: Path, init: Init) -> None:
     new = "\n".join(f"a film {i},{'pos' if i % 2 else 'new'},g{i}" for i in range(40))
     (repository / "gate.csv").write_text(f"text,label,file\n{new}\n", "utf-8")
     out = init("--model", "model", "--data", "reviews.csv", "--gate", "gate.csv", "--name", "r")[1]
     assert "GATE ROWS HAVE LABELS THAT NO TRAIN ROW HAS: new." in out
 
 
-def test_a_tokenizer_that_knows_none_of_the_words_is_told(repository: Path, init: Init) -> None:
+def test_a_tokenizer_that_knows_none_of_the_words_is_reported(repository: Path, init: Init) -> None:
     assert "THE TOKENIZER CANNOT READ" not in init("--model", "model", "--data", "reviews.csv")[1]
     words = json.loads((repository / "model/tokenizer.json").read_text("utf-8"))
     words["model"]["vocab"] = {word: i for word, i in words["model"]["vocab"].items() if word.startswith("[")}
@@ -341,7 +341,7 @@ def test_a_tokenizer_that_knows_none_of_the_words_is_told(repository: Path, init
     assert "THE TOKENIZER CANNOT READ 100% OF THE ROWS: at least one token in five is unknown to it." in out
 
 
-def test_rows_that_bare_quotes_join_are_told(repository: Path, init: Init) -> None:
+def test_rows_that_bare_quotes_join_are_reported(repository: Path, init: Init) -> None:
     lines = [line.replace(",", "\t") for line in (repository / "reviews.csv").read_text("utf-8").splitlines()]
     lines[50], lines[53] = f'"so {lines[50]}', f'so" {lines[53]}'
     (repository / "reviews.tsv").write_text("\n".join(lines) + "\n", "utf-8")

@@ -180,7 +180,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("old", "new", "message"), MISTAKES, ids=[str(i) for i in range(len(MISTAKES))])
-def test_a_mistake_is_told_in_one_line(
+def test_a_mistake_is_reported_in_one_line(
     bench: Path, suite_text: str, old: str, new: str, message: str
 ) -> None:
     error = mistake(bench, suite_text + TUNE, old, new)

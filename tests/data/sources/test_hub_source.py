@@ -156,7 +156,7 @@ def test_a_folder_is_seen_from_the_suite_file(tmp_path: Path) -> None:
         assert hub.Params(id=Located.at(text, tmp_path)).folder == folder
 
 
-def test_a_missing_folder_is_told_before_anything_is_read(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"/pears: no such folder$"):
         hub.source.columns(hub.Params(id=Located.at("./pears", tmp_path)))
     assert hub.source.columns(hub.Params(id="nyu-mll/glue")) is None

@@ -98,7 +98,7 @@ def test_a_dotted_path_means_a_users_own_metric() -> None:
     ],
     ids=["dict", "no such object", "name of ours"],
 )
-def test_what_is_no_metric_is_told_in_one_line(name: str, problem: str) -> None:
+def test_what_is_no_metric_is_reported_in_one_line(name: str, problem: str) -> None:
     with pytest.raises(SuiteError) as caught:
         load_metric(name)
     assert str(caught.value) == f'metric "{name}": {problem}'

@@ -109,7 +109,7 @@ def test_options_of_predictions_are_not_ignored(tmp_path: Path, option: dict[str
             assert_within(*pair, **option)
 
 
-def test_wrong_use_is_told() -> None:
+def test_wrong_use_is_reported() -> None:
     with pytest.raises(SuiteError, match="expected two Outcomes or two paths"):
         assert_within(answers(0), "student.csv")
     with pytest.raises(SuiteError, match="Did you mean accuracy"):

@@ -277,7 +277,7 @@ def test_a_stricter_limit_is_no_regression_of_the_same_answers(tmp_path: Path) -
     assert "accuracy, drop_points 4 → 1.5" in compare_report(comparison)
 
 
-def test_a_metric_that_fell_is_told_whatever_the_budgets_say(tmp_path: Path) -> None:
+def test_a_metric_that_fell_is_reported_whatever_the_budgets_say(tmp_path: Path) -> None:
     assert releases(tmp_path).fell == []
     comparison = releases(
         tmp_path, teacher=FEWER, models={"int8": Model(wrong={name: range(125) for name in CLASSES})}
@@ -308,7 +308,7 @@ def test_a_reason_of_the_suite_counts_only_where_it_is_new(tmp_path: Path) -> No
     assert compared(tmp_path / "old", explained).loosened[0].reason == "new customers"
 
 
-def test_the_reason_of_an_accepted_release_is_told(tmp_path: Path) -> None:
+def test_the_reason_of_an_accepted_release_is_reported(tmp_path: Path) -> None:
     write_release(tmp_path / "old")
     accepted = AcceptedFacts(name="v2", at="2026-11-20", reason="agreed with support")
     new = write_release(tmp_path / "new", models={"int8": make_model(2.0)}, accepted=accepted)
@@ -341,7 +341,7 @@ def test_a_budget_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) ->
     assert comparison.unexplained == []
 
 
-def test_a_tighter_budget_is_told_and_is_not_looser(tmp_path: Path) -> None:
+def test_a_tighter_budget_is_reported_and_is_not_looser(tmp_path: Path) -> None:
     comparison = releases(tmp_path, models={"int8": make_model(0.95)})
     assert [(change.after, change.looser) for change in comparison.budgets] == [(0.95, False)]
 

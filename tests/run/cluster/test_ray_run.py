@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 BUILDING = ("-k", "not latency and not speedup", "-p", "no:benchmark")
 RAY = ("--slimgate-engine", "ray")
 PATIENCE = 900.0  # of what takes half a minute on an idle machine
-# The method of the suite's own, which waits for its end where a file says so.
+# The step of the suite itself, which waits for its end where a file says so.
 DOOMED = """
 import os
 import time
@@ -150,7 +150,7 @@ def test_sigterm_during_a_build_leaves_a_record_and_no_process(repository: Path)
 
 
 @with_ray
-def test_a_method_that_raises_is_tried_once_and_fails_alone(
+def test_a_step_that_raises_is_tried_once_and_fails_alone(
     repository: Path, local_outcomes: dict[str, str]
 ) -> None:
     shutil.copytree(repository / UNDISTURBED, repository / "broken")
@@ -185,10 +185,10 @@ def _verdicts(run_record: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _forget(store: Path, method: str) -> None:
-    """Takes the artifacts of a method out of a store, and with them who answers by them."""
+def _forget(store: Path, step: str) -> None:
+    """Takes the artifacts of a step out of a store, and with them who answers by them."""
     for manifest in store.glob("artifacts/*/manifest.json"):
-        if json.loads(manifest.read_text())["step"] == method:
+        if json.loads(manifest.read_text())["step"] == step:
             shutil.rmtree(manifest.parent)
 
 

@@ -253,7 +253,9 @@ def test_what_the_script_started_ends_with_it(tmp_path: Path, how: str) -> None:
     ],
     ids=["python", "script"],
 )
-def test_missing_files_are_told_before_any_model_loads(tmp_path: Path, replaced: Any, message: str) -> None:
+def test_missing_files_are_reported_before_any_model_loads(
+    tmp_path: Path, replaced: Any, message: str
+) -> None:
     params = options(tmp_path, "pass").model_copy(update=replaced)
     with pytest.raises(SuiteError) as caught:
         external.step.check(params, {})

@@ -66,11 +66,11 @@ def test_a_graph_too_large_for_a_message_is_cast_without_shapes(
         np.testing.assert_allclose(values, expected, atol=0.02)
 
 
-@pytest.mark.parametrize("method", [onnx_int8_dynamic.step, onnx_weight_only.step])
-def test_a_quantized_graph_is_refused(tiny: Exported, tmp_path: Path, method: object) -> None:
+@pytest.mark.parametrize("step", [onnx_int8_dynamic.step, onnx_weight_only.step])
+def test_a_quantized_graph_is_refused(tiny: Exported, tmp_path: Path, step: object) -> None:
     model, context = tiny.copy_model(tmp_path / "scratch")
-    options = {"block_size": 16} if method is onnx_weight_only.step else {}
-    small = method.apply(model, method.Params(**options), context)  # type: ignore[attr-defined]
+    options = {"block_size": 16} if step is onnx_weight_only.step else {}
+    small = step.apply(model, step.Params(**options), context)  # type: ignore[attr-defined]
     with pytest.raises(BuildError, match="is in 8 bits or fewer; onnx_cast is only for float graphs"):
         onnx_cast.step.apply(small, onnx_cast.Params(), context)
 

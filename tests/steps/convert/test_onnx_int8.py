@@ -19,21 +19,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"),
+    ("step", "kind"),
     [(onnx_int8_dynamic.step, "MatMulInteger"), (onnx_int8_static.step, "MatMulIntegerToFloat")],
     ids=["dynamic", "static"],
 )
 def test_products_are_int8_and_the_output_layer_is_not(
-    tiny: Exported, tmp_path: Path, method: Any, kind: str
+    tiny: Exported, tmp_path: Path, step: Any, kind: str
 ) -> None:
     model, context = tiny.copy_model(tmp_path)
-    quantized = method.apply(model, method.Params(), context)
+    quantized = step.apply(model, step.Params(), context)
     assert kinds_of(quantized.proto)[kind] == 4 * 6 + 1  # blocks, pooler
     assert quantized.measure_size()["state_bytes"] < 0.5 * model.measure_size()["state_bytes"]
     assert 1e-4 < context.log["max_difference_relative"] < 1
-    assert ("warning" in context.log) == (method is onnx_int8_dynamic.step)  # rows share a scale
+    assert ("warning" in context.log) == (step is onnx_int8_dynamic.step)  # rows share a scale
     model, context = tiny.copy_model(tmp_path)
-    with_output = method.apply(model, method.Params(output_layer=True), context)
+    with_output = step.apply(model, step.Params(output_layer=True), context)
     assert kinds_of(with_output.proto)[kind] == 4 * 6 + 2
 
 
@@ -55,14 +55,14 @@ def test_packed_weights_count_as_many_as_they_are(tiny: Exported, tmp_path: Path
     assert quantized.measure_size()["parameters"] == tiny.parameters
 
 
-@pytest.mark.parametrize("method", [onnx_int8_dynamic.step, onnx_int8_static.step, onnx_weight_only.step])
+@pytest.mark.parametrize("step", [onnx_int8_dynamic.step, onnx_int8_static.step, onnx_weight_only.step])
 def test_a_graph_that_is_quantized_already_is_a_clear_error(
-    tiny: Exported, tmp_path: Path, method: Any
+    tiny: Exported, tmp_path: Path, step: Any
 ) -> None:
     model, context = tiny.copy_model(tmp_path)
     quantized = onnx_int8_dynamic.step.apply(model, onnx_int8_dynamic.Params(output_layer=True), context)
     with pytest.raises(BuildError, match=r"has no product with a float matrix, only .*MatMulInteger"):
-        method.apply(quantized, method.Params(output_layer=True), context)
+        step.apply(quantized, step.Params(output_layer=True), context)
 
 
 def test_a_percentile_needs_its_observer() -> None:

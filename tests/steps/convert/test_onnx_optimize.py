@@ -30,11 +30,11 @@ def test_attention_and_embeddings_become_one_operator_each(tiny: Exported, tmp_p
 def test_a_fused_graph_is_quantized_as_one_that_is_not(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copy_model(tmp_path)
     fused = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
-    for method, kind in (
+    for step, kind in (
         (onnx_int8_dynamic.step, "MatMulInteger"),
         (onnx_int8_static.step, "MatMulIntegerToFloat"),
     ):
-        quantized = method.apply(fused, method.Params(), context)
+        quantized = step.apply(fused, step.Params(), context)
         assert kinds_of(quantized.proto)[kind] == 4 * 6 + 1  # blocks, pooler
         assert quantized.measure_size()["parameters"] == tiny.parameters
 

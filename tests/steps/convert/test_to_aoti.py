@@ -1,4 +1,4 @@
-"""The method to_aoti: a package that answers as the network did, for all sizes, and holds no pickle."""
+"""The step to_aoti: a package that answers as the network did, for all sizes, and holds no pickle."""
 
 from __future__ import annotations
 

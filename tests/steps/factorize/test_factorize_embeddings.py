@@ -1,4 +1,4 @@
-"""The method factorize_embeddings: the narrow table is the best of its width, and other steps reach it."""
+"""The step factorize_embeddings: the narrow table is the best of its width, and other steps reach it."""
 
 from __future__ import annotations
 

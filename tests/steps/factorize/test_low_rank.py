@@ -1,4 +1,4 @@
-"""The method low_rank: what becomes two thin layers, what that keeps, and what other steps make of it."""
+"""The step low_rank: what becomes two thin layers, what that keeps, and what other steps make of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method trim_vocabulary: which tokens stay, that answers stay to the bit, and what new words meet."""
+"""The step trim_vocabulary: which tokens stay, that answers stay to the bit, and what new words meet."""
 
 from __future__ import annotations
 

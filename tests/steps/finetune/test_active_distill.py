@@ -1,4 +1,4 @@
-"""The method active_distill: the teacher is asked about few rows, and about no others."""
+"""The step active_distill: the teacher is asked about few rows, and about no others."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_options_that_contradict_each_other_are_refused(options: dict[str, Any],
         active_distill.Params(**options)
 
 
-def test_a_task_without_classes_is_told(tmp_path: Path) -> None:
+def test_a_task_without_classes_is_reported(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     context: BuildContext = watched.context
     context.task = text_regression.task

@@ -1,4 +1,4 @@
-"""The method distill: a student comes to answer as its teacher does."""
+"""The step distill: a student comes to answer as its teacher does."""
 
 from __future__ import annotations
 

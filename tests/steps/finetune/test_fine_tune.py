@@ -1,4 +1,4 @@
-"""The method fine_tune: what it declares, its options, and that it trains."""
+"""The step fine_tune: what it declares, its options, and that it trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods lora and lora_distill: what is trained, merged or kept, on float, integers and zeros."""
+"""The steps lora and lora_distill: what is trained, merged or kept, on float, integers and zeros."""
 
 from __future__ import annotations
 
@@ -110,14 +110,14 @@ def test_without_peft_the_message_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    ("method", "options", "kind"),
+    ("step", "options", "kind"),
     [(int8_dynamic.step, {}, Int8Linear), (weight_only.step, {"bits": 4, "group_size": 32}, PackedLinear)],
     ids=["int8", "4 bits"],
 )
 def test_adapters_learn_while_integer_weights_stay(
-    folder: Path, context: Any, method: Any, options: dict[str, Any], kind: type
+    folder: Path, context: Any, step: Any, options: dict[str, Any], kind: type
 ) -> None:
-    model = method.apply(load_tiny(folder, context), method.Params(**options), context)
+    model = step.apply(load_tiny(folder, context), step.Params(**options), context)
     model.kind = "torch_quantized"
     before = {name: values.clone() for name, values in model.network.state_dict().items()}
     lora.step.apply(model, lora.Params(**SHORT, merge=False), context)
@@ -231,14 +231,14 @@ def _linear_names(model: Any, inside: str = "") -> list[str]:
     return [n for n, m in model.network.named_modules() if isinstance(m, nn.Linear) and inside in n]
 
 
-@pytest.mark.parametrize("method", [lora.step, lora_distill.step])
-def test_the_adapters_dropout_leaves_that_of_the_model(folder: Path, context: Any, method: Any) -> None:
+@pytest.mark.parametrize("step", [lora.step, lora_distill.step])
+def test_the_adapters_dropout_leaves_that_of_the_model(folder: Path, context: Any, step: Any) -> None:
     model = load_tiny(folder, context)
     seen = set()
     for module in model.network.modules():
         if isinstance(module, nn.Dropout):
             module.register_forward_pre_hook(lambda m, _: seen.add(m.p) if m.training else None)
-    method.apply(model, method.Params(**SHORT, dropout=0.3), context)
+    step.apply(model, step.Params(**SHORT, dropout=0.3), context)
     assert seen == {0.1}
 
 

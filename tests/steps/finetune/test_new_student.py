@@ -1,4 +1,4 @@
-"""The method new_student: a fresh model of the same family, of the shape asked for."""
+"""The step new_student: a fresh model of the same family, of the shape asked for."""
 
 from __future__ import annotations
 

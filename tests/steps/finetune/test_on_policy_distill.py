@@ -1,4 +1,4 @@
-"""The method on_policy_distill: the student writes, the teacher scores each token."""
+"""The step on_policy_distill: the student writes, the teacher scores each token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method progressive_distill: blocks go one after another, the least needed first."""
+"""The step progressive_distill: blocks go one after another, the least needed first."""
 
 from __future__ import annotations
 

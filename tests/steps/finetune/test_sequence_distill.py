@@ -1,4 +1,4 @@
-"""The method sequence_distill: a student learns the answers that its teacher writes."""
+"""The step sequence_distill: a student learns the answers that its teacher writes."""
 
 from __future__ import annotations
 

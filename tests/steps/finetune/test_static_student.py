@@ -1,4 +1,4 @@
-"""The method static_student: a weighted mean of token vectors, which start from the model's own."""
+"""The step static_student: a weighted mean of token vectors, which start from the model's own."""
 
 from __future__ import annotations
 

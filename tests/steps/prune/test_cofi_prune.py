@@ -1,4 +1,4 @@
-"""The method cofi_prune: what it reaches, what pulls its gates, and which layers teach which."""
+"""The step cofi_prune: what it reaches, what pulls its gates, and which layers teach which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method drop_layers: which blocks go by each strategy, and that what is left loads again."""
+"""The step drop_layers: which blocks go by each strategy, and that what is left loads again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method gradual_magnitude_prune: exact in the end, taught by the teacher, its zeros kept."""
+"""The step gradual_magnitude_prune: exact in the end, taught by the teacher, its zeros kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method keep_layers: the blocks that stay are the original's, and the model runs and loads again."""
+"""The step keep_layers: the blocks that stay are the original's, and the model runs and loads again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method magnitude_prune: as many zeros as asked, the smallest weights, and they stay zero."""
+"""The step magnitude_prune: as many zeros as asked, the smallest weights, and they stay zero."""
 
 from __future__ import annotations
 

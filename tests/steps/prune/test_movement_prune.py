@@ -1,4 +1,4 @@
-"""The method movement_prune: which weights go, by what they learn, and that they stay away."""
+"""The step movement_prune: which weights go, by what they learn, and that they stay away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method n_m_prune: at most n of every m weights along the inputs, and the right ones."""
+"""The step n_m_prune: at most n of every m weights along the inputs, and the right ones."""
 
 from __future__ import annotations
 

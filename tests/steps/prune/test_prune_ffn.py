@@ -1,4 +1,4 @@
-"""The method prune_ffn: the model answers as with masked neurons, and the neurons are really gone."""
+"""The step prune_ffn: the model answers as with masked neurons, and the neurons are really gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method prune_heads: the model answers as with masked heads, and the heads are really gone."""
+"""The step prune_heads: the model answers as with masked heads, and the heads are really gone."""
 
 from __future__ import annotations
 

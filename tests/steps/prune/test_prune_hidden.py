@@ -1,4 +1,4 @@
-"""The method prune_hidden: the narrow model is the wide one whose norms see only the features that stay."""
+"""The step prune_hidden: the narrow model is the wide one whose norms see only the features that stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method sparse_storage: pruned artifacts shrink, answers stay, and it works after int8."""
+"""The step sparse_storage: pruned artifacts shrink, answers stay, and it works after int8."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def build(tmp_path: Path, architecture: str = "bert", mean: bool = False) -> tup
     return load_tiny(folder, context), context
 
 
-def step(model: Any, context: Any, name: str, options: Any) -> Any:
-    method = load("step", name)
-    model = method.apply(model, method.Params.model_validate(options), context)
-    model.kind = method.gives or model.kind
+def apply_step(model: Any, context: Any, name: str, options: Any) -> Any:
+    step = load("step", name)
+    model = step.apply(model, step.Params.model_validate(options), context)
+    model.kind = step.gives or model.kind
     return model
 
 
@@ -86,11 +86,11 @@ def test_answers_stay_to_the_bit_before_and_after_loading(
     tmp_path: Path, architecture: str, mean: bool, quantize: Any
 ) -> None:
     model, context = build(tmp_path, architecture, mean)
-    step(model, context, *PRUNED)
+    apply_step(model, context, *PRUNED)
     if quantize:
-        step(model, context, *quantize)
+        apply_step(model, context, *quantize)
     before, size = scores(model, context), model.measure_size()
-    step(model, context, "sparse_storage", {})
+    apply_step(model, context, "sparse_storage", {})
     assert np.array_equal(scores(model, context), before)
     counted = ("parameters", "nonzero_parameters")
     assert [model.measure_size()[key] for key in counted] == [size[key] for key in counted]
@@ -104,15 +104,15 @@ def test_answers_stay_to_the_bit_before_and_after_loading(
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_gptq_leaves_pruned_weights_at_zero_to_be_stored_sparse(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
-    step(model, context, "sparsegpt_prune", {"n": 2, "m": 4})
+    apply_step(model, context, "sparsegpt_prune", {"n": 2, "m": 4})
     zeros = {name: layer.weight == 0 for name, layer in linear_layers(model).items()}
-    step(model, context, "gptq", {"bits": 4})
+    apply_step(model, context, "gptq", {"bits": 4})
     for name, mask in zeros.items():
         layer = model.network.get_submodule(name)
         assert 2 * int(mask.sum()) == mask.numel()
         assert (dequantize(layer.levels(), layer.grid())[mask] == 0).all()
     assert context.log["output_error"] < context.log["output_error_of_nearest"]
-    step(model, context, "sparse_storage", {})
+    apply_step(model, context, "sparse_storage", {})
     assert context.log["layers"] == (24 if architecture == "bert" else 16)
     # 4 bits a weight become half of that and 2/3 of a bit for the pattern of 2:4 (scales and biases stay)
     assert context.log["layer_bytes_after"] < 0.85 * context.log["layer_bytes_before"]
@@ -120,9 +120,9 @@ def test_gptq_leaves_pruned_weights_at_zero_to_be_stored_sparse(tmp_path: Path, 
 
 def test_the_weights_file_is_smaller_by_what_the_zeros_took(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    step(model, context, *PRUNED)
+    apply_step(model, context, *PRUNED)
     before = saved(model, tmp_path / "before")
-    step(model, context, "sparse_storage", {})
+    apply_step(model, context, "sparse_storage", {})
     matrices, biases = 4 * (4 * 32 * 32 + 2 * 32 * 64), 4 * (5 * 32 + 64)
     assert context.log["layer_bytes_before"] == matrices * 4 + biases * 4
     assert context.log["layer_bytes_after"] == matrices * 2 + matrices // 8 + biases * 4
@@ -138,7 +138,7 @@ def test_two_of_four_in_int8_takes_less_than_five_bits_a_weight(tmp_path: Path) 
         ("int8_dynamic", {}),
         ("sparse_storage", {}),
     ):
-        step(model, context, name, options)
+        apply_step(model, context, name, options)
     assert context.log["layouts"] == {"2:4": 24}
     matrices, floats = 4 * (4 * 32 * 32 + 2 * 32 * 64), 2 * 4 * (5 * 32 + 64)  # biases and scales
     assert (context.log["layer_bytes_after"] - 4 * floats) * 8 / matrices < 4 + 0.7
@@ -149,9 +149,9 @@ def test_two_of_four_in_int8_takes_less_than_five_bits_a_weight(tmp_path: Path) 
 @pytest.mark.parametrize(("values", "bits"), [("float32", 32), ("float16", 16), ("int8", 8)])
 def test_values_are_stored_in_the_dtype_asked_for(tmp_path: Path, values: str, bits: int) -> None:
     model, context = build(tmp_path)
-    step(model, context, "magnitude_prune", {"sparsity": 0.9, "scope": "layer"})
+    apply_step(model, context, "magnitude_prune", {"sparsity": 0.9, "scope": "layer"})
     before = scores(model, context)
-    step(model, context, "sparse_storage", {"values": values})
+    apply_step(model, context, "sparse_storage", {"values": values})
     assert np.abs(scores(model, context) - before).max() <= {32: 0.0, 16: 1e-3, 8: 0.1}[bits] * np.ptp(before)
     saved(model, tmp_path / "saved")
     stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
@@ -167,8 +167,8 @@ def test_values_are_stored_in_the_dtype_asked_for(tmp_path: Path, values: str, b
 
 def test_layers_that_would_not_become_smaller_stay_dense(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    step(model, context, *PRUNED)
-    step(model, context, "sparse_storage", {})
+    apply_step(model, context, *PRUNED)
+    apply_step(model, context, "sparse_storage", {})
     assert type(model.network.bert.pooler.dense) is torch.nn.Linear
     assert type(model.network.classifier) is torch.nn.Linear
     assert type(model.network.bert.encoder.layer[0].output.dense) is SparseLinear
@@ -177,7 +177,7 @@ def test_layers_that_would_not_become_smaller_stay_dense(tmp_path: Path) -> None
 def test_a_model_without_zeros_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     with pytest.raises(BuildError, match=r"none of 25 linear layers .* of float32: prune first"):
-        step(model, context, "sparse_storage", {})
+        apply_step(model, context, "sparse_storage", {})
 
 
 def test_a_weight_that_is_an_embeddings_too_stays_tied(tmp_path: Path) -> None:

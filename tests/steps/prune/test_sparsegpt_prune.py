@@ -1,4 +1,4 @@
-"""The method sparsegpt_prune: zeros as asked, and outputs nearer to those before than by other scores."""
+"""The step sparsegpt_prune: zeros as asked, and outputs nearer to those before than by other scores."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def scores(model: Any, context: Any) -> Any:
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=32)
 
 
-def moved(tmp_path: Path, method: Any, **params: Any) -> float:
-    """How far a method moves the answers on rows that it did not see."""
+def moved(tmp_path: Path, step: Any, **params: Any) -> float:
+    """How far a step moves the answers on rows that it did not see."""
     model, context = build(tmp_path, num_hidden_layers=2)
     before = scores(model, context)
-    method.apply(model, method.Params(**params), context)
+    step.apply(model, step.Params(**params), context)
     return float(np.square(scores(model, context) - before).mean())
 
 

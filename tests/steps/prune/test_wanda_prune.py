@@ -1,4 +1,4 @@
-"""The method wanda_prune: |w| · ‖x‖ by row, each block after those before it are pruned."""
+"""The step wanda_prune: |w| · ‖x‖ by row, each block after those before it are pruned."""
 
 from __future__ import annotations
 

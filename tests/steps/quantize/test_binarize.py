@@ -1,4 +1,4 @@
-"""The method binarize: one bit a weight on disk, trained back from the teacher, the same when loaded."""
+"""The step binarize: one bit a weight on disk, trained back from the teacher, the same when loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method cast: what is kept in 16 bits, what stays float32, and in which format it computes."""
+"""The step cast: what is kept in 16 bits, what stays float32, and in which format it computes."""
 
 from __future__ import annotations
 

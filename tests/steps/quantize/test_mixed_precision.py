@@ -1,4 +1,4 @@
-"""The method mixed_precision: how many layers stay wide for a drop, and which."""
+"""The step mixed_precision: how many layers stay wide for a drop, and which."""
 
 from __future__ import annotations
 

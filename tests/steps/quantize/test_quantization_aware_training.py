@@ -1,4 +1,4 @@
-"""The method quantization_aware_training: what it leaves is packed without loss, and answers better."""
+"""The step quantization_aware_training: what it leaves is packed without loss, and answers better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method torchao_quantize: torchao's layers, stored as plain tensors, where there are kernels."""
+"""The step torchao_quantize: torchao's layers, stored as plain tensors, where there are kernels."""
 
 from __future__ import annotations
 

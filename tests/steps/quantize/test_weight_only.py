@@ -1,4 +1,4 @@
-"""The methods weight_only and gptq on tiny models: values, bits, and what is packed."""
+"""The steps weight_only and gptq on tiny models: values, bits, and what is packed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def scores(model: Any, context: Any) -> Any:
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
 
 
-@pytest.mark.parametrize("method", [weight_only.step, gptq.step], ids=["weight_only", "gptq"])
-def test_eight_bits_hardly_change_answers(tmp_path: Path, method: Any) -> None:
+@pytest.mark.parametrize("step", [weight_only.step, gptq.step], ids=["weight_only", "gptq"])
+def test_eight_bits_hardly_change_answers(tmp_path: Path, step: Any) -> None:
     model, context = build(tmp_path, "roberta", calibration=8)
     before, parameters = scores(model, context), model.measure_size()["parameters"]
-    method.apply(model, method.Params(bits=8, group_size=16, embeddings=8, symmetric=False), context)
+    step.apply(model, step.Params(bits=8, group_size=16, embeddings=8, symmetric=False), context)
     after = scores(model, context)
     assert np.abs(after - before).max() < 0.02 * np.ptp(before) + 0.01
     assert not np.array_equal(after, before)
@@ -166,13 +166,13 @@ def test_a_model_that_is_packed_already_is_a_clear_error(tmp_path: Path, second:
     "wrong", [{"bits": 1}, {"bits": 9}, {"group_size": 4}, {"granularity": "row"}, {"bit": 4}]
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    for method in (weight_only.step, gptq.step):
+    for step in (weight_only.step, gptq.step):
         with pytest.raises(ValidationError):
-            method.Params.model_validate(wrong)
+            step.Params.model_validate(wrong)
 
 
 def test_they_declare_their_kind() -> None:
-    for method in (weight_only.step, gptq.step):
-        assert method.takes == {"torch", "torch_quantized"}
-        assert method.gives == "torch_quantized"
-        assert method.claims == ("smaller",)
+    for step in (weight_only.step, gptq.step):
+        assert step.takes == {"torch", "torch_quantized"}
+        assert step.gives == "torch_quantized"
+        assert step.claims == ("smaller",)

@@ -93,7 +93,7 @@ def test_both_towers_get_the_steps_in_turn_and_logs_apart(base: TorchModel, tmp_
     assert model.kind == "torch_quantized"
 
 
-def test_a_method_that_comes_twice_has_two_logs(base: TorchModel, tmp_path: Path) -> None:
+def test_a_step_that_comes_twice_has_two_logs(base: TorchModel, tmp_path: Path) -> None:
     steps = ({"magnitude_prune": {"sparsity": 0.2}}, {"magnitude_prune": {"sparsity": 0.4}})
     _, context = apply(base, tmp_path, "vision", *steps)
     assert list(context.log) == ["vision magnitude_prune", "vision magnitude_prune 2"]
@@ -110,7 +110,7 @@ def test_a_step_that_needs_blocks_asks_for_a_tower(base: TorchModel, tmp_path: P
         )
 
 
-def test_the_method_reads_and_gives_what_its_steps_do() -> None:
+def test_the_step_reads_and_gives_what_its_steps_do() -> None:
     steps = ({"wanda_prune": {"sparsity": 0.5}}, {"distill": {}}, {"int8_dynamic": {}})
     resolved = in_tower.step.resolve(in_tower.Params(steps=steps))
     assert resolved.reads == ("calibration", "train", "selection")

@@ -37,9 +37,9 @@ def weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.network.named_parameters()}
 
 
-@pytest.mark.parametrize("method", [fine_tune.step, distill.step], ids=["fine_tune", "distill"])
+@pytest.mark.parametrize("step", [fine_tune.step, distill.step], ids=["fine_tune", "distill"])
 def test_frozen_weights_stay_and_have_no_optimiser_state(
-    tmp_path: Path, method: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from slimgate.steps.training import trainer
 
@@ -53,8 +53,8 @@ def test_frozen_weights_stay_and_have_no_optimiser_state(
     monkeypatch.setattr(trainer._Trainer, "create_optimizer", spy)
     model, context = tiny(tmp_path)
     before = weights(model)
-    params = method.Params(freeze_embeddings=True, freeze_layers=2, **OPTIONS)
-    method.apply(model, params, context)
+    params = step.Params(freeze_embeddings=True, freeze_layers=2, **OPTIONS)
+    step.apply(model, params, context)
     moved = changed(model, before)
     still = ("bert.embeddings.", "bert.encoder.layer.0.", "bert.encoder.layer.1.")
     assert not [name for name in moved if name.startswith(still)]

@@ -149,7 +149,7 @@ def test_tokens_that_do_not_correspond_teach_nothing(teacher: Any, context: Any)
         DistillationLoss(teacher, teacher, mine[0], theirs[0], params, context)
 
 
-def test_a_tokenizer_that_cuts_more_windows_is_told(teacher: Any, context: Any) -> None:
+def test_a_tokenizer_that_cuts_more_windows_is_reported(teacher: Any, context: Any) -> None:
     encoded, _ = labelled_rows(teacher, "train", context) or (None, None)
     assert encoded is not None
     fewer = encoded.take(range(len(encoded) - 2))

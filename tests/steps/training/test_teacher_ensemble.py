@@ -277,7 +277,7 @@ def test_vectors_have_no_mean(tmp_path: Path) -> None:
         ensemble_answers(teaching, objective_of(sentence_embedding.task, params))
 
 
-def test_a_method_that_does_not_say_whom_it_learns_from_is_told(tmp_path: Path) -> None:
+def test_a_step_that_does_not_say_whom_it_learns_from_is_told(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     ensemble.context.more_teachers = ()
     with pytest.raises(BuildError, match="must declare also_learns_from"):
@@ -285,12 +285,12 @@ def test_a_method_that_does_not_say_whom_it_learns_from_is_told(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "method", [distill.step, gradual_magnitude_prune.step, quantization_aware_training.step]
+    "step", [distill.step, gradual_magnitude_prune.step, quantization_aware_training.step]
 )
-def test_methods_with_the_option_declare_it(method: Any) -> None:
+def test_steps_with_the_option_declare_it(step: Any) -> None:
     needed = {gradual_magnitude_prune.step: {"sparsity": 0.5}, quantization_aware_training.step: {"bits": 4}}
-    params = method.Params(more_teachers=("b", "self"), teacher="a", **needed.get(method, {}))
-    assert Plugin("step", method, params).teachers == ("a", "b", "self")
+    params = step.Params(more_teachers=("b", "self"), teacher="a", **needed.get(step, {}))
+    assert Plugin("step", step, params).teachers == ("a", "b", "self")
 
 
 def test_whom_rows_are_asked_of_is_one_model() -> None:

@@ -281,7 +281,7 @@ def test_batches_have_rows_of_like_length_and_log_the_padding(hub: Path) -> None
     assert 0 < context.log["padding"] < 0.7 * np.mean(shares)
 
 
-def test_the_seconds_of_a_step_are_told_by_stage(hub: Path) -> None:
+def test_the_seconds_of_a_step_are_reported_by_stage(hub: Path) -> None:
     _, context = trained(hub)
     assert set(context.log["seconds"]) == {"tokenise", "train", "evaluate"}
     assert context.log["seconds"]["train"] > 0

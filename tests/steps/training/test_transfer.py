@@ -167,7 +167,7 @@ def test_a_translator_may_stand_beside_changed_words(tmp_path: Path) -> None:
         ("join_texts", "gave str back, expected a list of strings"),
     ],
 )
-def test_a_translator_that_loses_rows_is_told(tmp_path: Path, name: str, message: str) -> None:
+def test_a_translator_that_loses_rows_is_reported(tmp_path: Path, name: str, message: str) -> None:
     params = TransferParams(augment=Augment(translator=f"{__name__}:{name}"))
     with pytest.raises(BuildError, match=message):
         transfer_rows(params, tiny_context(tmp_path), tokenizer=TOKENIZER)

@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.judge.decision import POWER
     from slimgate.judge.group_sequential import MOST_LOOKS
     from slimgate.judge.power import plan
+    from slimgate.suite.budget_units import SMALL, format_points_question
 
     if options.rows < 1:
         raise SuiteError(f"--rows {options.rows}: expected at least 1")
@@ -70,11 +71,13 @@ def run(options: argparse.Namespace) -> int:
         )
     two_sided = options.equivalent_points is not None
     limit = options.equivalent_points if two_sided else options.drop_points
+    flag = "--equivalent-points" if two_sided else "--drop-points"
     if not 0 < limit < 100:
-        flag = "--equivalent-points" if two_sided else "--drop-points"
         raise SuiteError(f"{flag} {limit:g}: expected percentage points above 0 and under 100")
     if not 1 <= options.looks <= min(MOST_LOOKS, options.rows):
         raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
+    if limit < SMALL:
+        sys.stderr.write(f"slimgate power: {flag} {limit:g}: {format_points_question(flag, limit)}\n")
     planned = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)
     sys.stdout.write("\n".join(_lines(planned, options.looks, two_sided=two_sided)) + "\n")
     return int(planned.equal.passes < POWER)

@@ -101,3 +101,9 @@ def test_power_takes_one_budget(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*options, "--equivalent-points", "0"]) == 4
     refused = capsys.readouterr().err
     assert "--equivalent-points 0: expected percentage points above 0 and under 100" in refused
+
+
+def test_points_that_look_like_a_share_are_asked_about(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["power", "--rows", "360", "--flip-rate", "0.05", "--drop-points", "0.02"])
+    question = "points are percentage points, so 0.02 is 0.02 %. Did you mean --drop-points 2?"
+    assert capsys.readouterr().err == f"slimgate power: --drop-points 0.02: {question}\n"

@@ -64,7 +64,7 @@ _NO_MEMORY = (
 )
 
 
-def in_one_line(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """`ValueError: what it said`, or `out of memory (what it said)`."""
     text, lowered = " ".join(str(error).split()), str(error).lower()
     if isinstance(error, MemoryError) or any(words in lowered for words in _NO_MEMORY):

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.names import to_names
+from slimgate._system.names import convert_to_names
 from slimgate.errors import MeasureError
 
 Ints = npt.NDArray[np.int64]
@@ -288,7 +288,7 @@ class ClassOutcomes(Outcomes):
         return np.asarray(self.predictions != other.predictions)
 
 
-def over_same_strays(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
+def align_strays(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Both over the strays of both. Their labels must be the same."""
     strays = sorted({*teacher.classes, *variant.classes} - set(teacher.label_set))
     return teacher.with_strays(strays), variant.with_strays(strays)
@@ -346,19 +346,19 @@ def class_outcomes(
         MeasureError: for shapes that disagree, for a label that is none of the classes, and for a prediction
             that is a label in another spelling.
     """
-    gold = to_names("label", labels)
+    gold = convert_to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    names = _sort_names(gold) if classes is None else to_names("class", classes)
+    names = _sort_names(gold) if classes is None else convert_to_names("class", classes)
     _check_distinct("class", names)
     if chances is not None:
         _check_probabilities(chances, (len(gold), len(names)))
     if predictions is not None:
-        predicted_names = to_names("prediction", predictions)
+        predicted_names = convert_to_names("prediction", predictions)
     elif chances is not None and classes is not None:
         predicted_names = [names[k] for k in chances.argmax(axis=1)]
     else:
         raise MeasureError("class_outcomes: give predictions, or probabilities and classes")
-    row_ids = [str(number) for number in range(len(gold))] if ids is None else to_names("id", ids)
+    row_ids = [str(number) for number in range(len(gold))] if ids is None else convert_to_names("id", ids)
     _check_distinct("id", row_ids)
     strays = _sort_names(set(predicted_names) - set(names))
     _check_spelling(strays, names)
@@ -370,13 +370,15 @@ def class_outcomes(
         predictions=_find_numbers(predicted_names, class_numbers),
         classes=tuple(class_numbers),
         probabilities=None if chances is None else np.pad(chances, ((0, 0), (0, len(strays)))),
-        groups=None if groups is None else np.unique(to_names("group", groups), return_inverse=True)[1],
+        groups=None
+        if groups is None
+        else np.unique(convert_to_names("group", groups), return_inverse=True)[1],
         strays=len(strays),
-        positive=None if positive is None else to_names("positive", [positive])[0],
+        positive=None if positive is None else convert_to_names("positive", [positive])[0],
     )
 
 
-def plain_spelling(text: str) -> str:
+def normalize_spelling(text: str) -> str:
     """The text in lower case, with single spaces, numbers by their value, true and false as 1 and 0."""
     folded = " ".join(text.casefold().split())
     folded = {"true": "1", "false": "0"}.get(folded, folded)
@@ -385,9 +387,9 @@ def plain_spelling(text: str) -> str:
 
 def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
     """Raises MeasureError if a stray differs from a label in its spelling only."""
-    by_spelling = {plain_spelling(label): label for label in labels}
+    by_spelling = {normalize_spelling(label): label for label in labels}
     for stray in strays:
-        if (label := by_spelling.get(plain_spelling(stray))) is not None:
+        if (label := by_spelling.get(normalize_spelling(stray))) is not None:
             raise MeasureError(
                 f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, so '
                 "slimgate cannot tell whether it is right; write both the same way"

@@ -179,7 +179,7 @@ def bench(tmp_path: Path) -> Path:
 @pytest.fixture
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor without bfloat16."""
-    monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("slimgate.models.precision._has_cpu_bf16", lambda: False)
 
 
 @pytest.fixture

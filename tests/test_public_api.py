@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import slimgate
-from slimgate._system.digests import code_digest
+from slimgate._system.digests import digest_code
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "datasets", "evaluate", "sklearn", "scipy", "pyarrow", "pydantic")
@@ -84,4 +84,4 @@ def test_the_key_of_a_users_step_follows_the_code_that_it_uses(
     assert "slimgate.models.cut_layers" not in reached["api_other"]
     assert "slimgate.report" not in reached["api_named"]
     assert reached["api_whole"] >= reached["api_named"] | reached["api_other"]
-    assert code_digest("api_named") != code_digest("api_other")
+    assert digest_code("api_named") != digest_code("api_other")

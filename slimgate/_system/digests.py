@@ -23,7 +23,7 @@ from typing import Any
 
 from slimgate import HOMES
 from slimgate._system.called_imports import UNKNOWN
-from slimgate._system.distributions import forget_distributions, is_distributed, package_states
+from slimgate._system.distributions import forget_distributions, is_distributed, read_package_states
 from slimgate._system.source_code import SourceCode, list_path_texts, parse_source
 
 LENGTH = 32
@@ -35,7 +35,7 @@ _KNOWN_DIGESTS: dict[tuple[int, ...], str] = {}
 _SUFFIX = re.compile(r"\.\w+")
 
 
-def json_digest(value: object) -> str:
+def digest_json(value: object) -> str:
     """The digest of a JSON value. The order of keys does not matter. Raises TypeError for other values."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
@@ -54,26 +54,29 @@ def file_sha256(path: Path) -> str:
         OSError: if the file cannot be read.
     """
     with path.open("rb") as stream:
-        seen = _signature(os.fstat(stream.fileno()))
+        seen = _make_signature(os.fstat(stream.fileno()))
         if seen in _KNOWN_DIGESTS:
             return _KNOWN_DIGESTS[seen]
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if seen == _signature(os.fstat(stream.fileno())) and time.time_ns() - max(seen[-2:]) > _SETTLED_NS:
+        if (
+            seen == _make_signature(os.fstat(stream.fileno()))
+            and time.time_ns() - max(seen[-2:]) > _SETTLED_NS
+        ):
             _KNOWN_DIGESTS[seen] = digest
     return digest
 
 
-def _signature(status: os.stat_result) -> tuple[int, ...]:
+def _make_signature(status: os.stat_result) -> tuple[int, ...]:
     """A tuple that changes if the file is written or replaced. The last two numbers are its times."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def folder_digest(folder: Path, names: Iterable[str]) -> str:
+def digest_folder(folder: Path, names: Iterable[str]) -> str:
     """The digest of the names and bytes of files of a folder."""
-    return json_digest({name: file_sha256(folder / name) for name in sorted(names)})
+    return digest_json({name: file_sha256(folder / name) for name in sorted(names)})
 
 
-def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
+def list_files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
     """The relative names of the files below a folder, sorted. Links back to a folder above are not followed.
 
     leave_out: patterns for the names of files and folders that do not count.
@@ -92,7 +95,7 @@ def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
     return sorted(names)
 
 
-def code_digest(module: str) -> str:
+def digest_code(module: str) -> str:
     """The digest of a module and of all its imports, direct or indirect, also inside functions.
 
     - The code counts for modules of slimgate, of the module's package and of a user's folders, with the
@@ -106,11 +109,11 @@ def code_digest(module: str) -> str:
     Comments, formatting, docstrings, strings under fields and imports for type checkers do not count. If a
     user's module declares `slimgate_version = "…"`, that version counts in place of its code.
     """
-    return json_digest(code_parts(module))
+    return digest_json(digest_code_parts(module))
 
 
-def code_parts(module: str) -> dict[str, Any]:
-    """The parts of `code_digest`: the digest of each module, the state of each distribution, and Python."""
+def digest_code_parts(module: str) -> dict[str, Any]:
+    """The parts of `digest_code`: the digest of each module, the state of each distribution, and Python."""
     modules = sorted(_find_counted_modules(module))
     # also the package of each module, in case it is installed
     packages = {
@@ -118,7 +121,7 @@ def code_parts(module: str) -> dict[str, Any]:
     } - {OWN_PACKAGE}
     return {
         "code": {name: _digest_module(name) for name in modules},
-        "packages": package_states(packages),
+        "packages": read_package_states(packages),
         "python": platform.python_version(),
     }
 
@@ -133,7 +136,7 @@ def list_sources(module: str) -> dict[str, Path]:
     return {name: file for name, file in sources.items() if file is not None}
 
 
-def imports_of_file(file: Path) -> frozenset[str]:
+def list_imports(file: Path) -> frozenset[str]:
     """The dotted names that a Python file imports, also inside functions; empty if it cannot be parsed.
 
     `from a import b` gives a and a.b; `from . import b` gives b.
@@ -150,10 +153,10 @@ def imports_of_file(file: Path) -> frozenset[str]:
 
 
 @cache
-def own_code_digest() -> str:
+def digest_own_code() -> str:
     """Digest of slimgate's own files, because its version does not change between releases."""
     root = Path(__file__).parents[1]
-    return folder_digest(root, (path.relative_to(root).as_posix() for path in root.rglob("*.py")))
+    return digest_folder(root, (path.relative_to(root).as_posix() for path in root.rglob("*.py")))
 
 
 def forget() -> None:
@@ -164,14 +167,14 @@ def forget() -> None:
         _list_counted_imports,
         _digest_module,
         _find_source,
-        own_code_digest,
+        digest_own_code,
         _find_version,
     ):
         cached.cache_clear()
     forget_distributions()
 
 
-def versions(packages: Iterable[str]) -> Mapping[str, str | None]:
+def read_versions(packages: Iterable[str]) -> Mapping[str, str | None]:
     """The installed versions of packages; None if a package is not installed."""
     return {name: _find_version(name) for name in sorted(packages)}
 
@@ -246,7 +249,7 @@ def _list_imported_names(module: str) -> frozenset[str]:
     code, file = _parse(module), _find_source(module)
     names = set(code.modules)
     for level, origin, name in code.names:
-        origin = _to_absolute(level, origin, module)
+        origin = _resolve_import(level, origin, module)
         if origin == OWN_PACKAGE:
             names.add(HOMES.get(name, f"{OWN_PACKAGE}.{name}"))
         else:
@@ -255,7 +258,7 @@ def _list_imported_names(module: str) -> frozenset[str]:
         names |= _list_siblings(module) | _list_named_modules(module)
     if file is not None and file.suffix == ".py" and _is_users_module(module):
         scripts = (path for path in _find_named_files(file).values() if path.suffix == ".py")
-        names.update(name for path in scripts for name in imports_of_file(path))
+        names.update(name for path in scripts for name in list_imports(path))
     if OWN_PACKAGE in names:  # `import slimgate` may use everything that it exports
         names.update(HOMES.values())
     plain = {name.partition(":")[0] for name in names - {OWN_PACKAGE, UNKNOWN, ""}}
@@ -299,7 +302,7 @@ def _list_modules(package: str, folder: Path) -> set[str]:
     """The modules in a package's folder and below."""
     paths = (
         Path(name).with_suffix("")
-        for name in files_below(folder, (".*", "__pycache__"))
+        for name in list_files_below(folder, (".*", "__pycache__"))
         if name.endswith(".py")
     )
     dotted = (".".join(part for part in path.parts if part != "__init__") for path in paths)
@@ -315,7 +318,7 @@ def _is_users_module(name: str) -> bool:
     return folders.isdisjoint(file.resolve().parents) or not is_distributed(top)
 
 
-def _to_absolute(level: int, origin: str, module: str) -> str:
+def _resolve_import(level: int, origin: str, module: str) -> str:
     """The absolute name of an imported module: a.helpers for `from .helpers import x` in a.b."""
     file = _find_source(module)
     parts = module.split(".")
@@ -329,13 +332,13 @@ def _to_absolute(level: int, origin: str, module: str) -> str:
 def _digest_module(module: str) -> str:
     code, file = _parse(module), _find_source(module)
     if module.split(".")[0] == OWN_PACKAGE:
-        return json_digest(code.digest)
+        return digest_json(code.digest)
     if code.version is not None:
-        return json_digest(code.version)
+        return digest_json(code.version)
     if file is not None and file.suffix != ".py":
         return file_sha256(file)
     named_files = {} if file is None or not _is_users_module(module) else _digest_named_files(file)
-    return json_digest([code.digest, named_files] if named_files else code.digest)
+    return digest_json([code.digest, named_files] if named_files else code.digest)
 
 
 def _list_paths(file: Path, name: str) -> tuple[Path, ...]:
@@ -352,7 +355,7 @@ def _digest_named_files(file: Path) -> dict[str, str]:
     for name, path in _find_named_files(file).items():
         with suppress(OSError):
             if path.is_dir():
-                digests[name] = folder_digest(path, files_below(path, (".*", "__pycache__")))
+                digests[name] = digest_folder(path, list_files_below(path, (".*", "__pycache__")))
             else:
                 # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time
                 digests[name] = file_sha256(path) if path.stat().st_size else "empty"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from slimgate._system.source_code import plain_code
+from slimgate._system.source_code import strip_code
 
 # Distributions that move files, talk to servers, draw on terminals or install packages. All others count.
 NEVER_COMPUTE = frozenset(
@@ -41,12 +41,12 @@ _EXTRA = re.compile(r";.*\bextra\s*==")
 _RECORDED_NAME = re.compile(r"^([A-Za-z_]\w*)(?:/|\.[\w.-]*(?:py|so|pyd),)", re.MULTILINE)
 
 
-def package_states(packages: Iterable[str]) -> dict[str, str]:
+def read_package_states(packages: Iterable[str]) -> dict[str, str]:
     """The state of each distribution that installs one of the packages, and of its requirements.
 
     packages: names as they are imported. A package that no distribution installs is left out.
     """
-    installed = _installed(tuple(sys.path))
+    installed = _list_installed(tuple(sys.path))
     todo = [name for package in packages for name in installed.owners.get(package, ())]
     states: dict[str, str] = {}
     while todo:
@@ -59,18 +59,18 @@ def package_states(packages: Iterable[str]) -> dict[str, str]:
         ):
             continue
         states[name] = _state(installed.by_name[name])
-        todo += _requirements(installed.by_name[name])
+        todo += _list_requirements(installed.by_name[name])
     return dict(sorted(states.items()))
 
 
 def is_distributed(package: str) -> bool:
     """Whether a distribution installs the package."""
-    return package in _installed(tuple(sys.path)).owners
+    return package in _list_installed(tuple(sys.path)).owners
 
 
 def forget_distributions() -> None:
     """Forgets everything that was read about distributions."""
-    for function in (_installed, _state, _requirements, _headers):
+    for function in (_list_installed, _state, _list_requirements, _read_headers):
         function.cache_clear()
 
 
@@ -86,10 +86,10 @@ class _Installed:
 
 
 @cache
-def _installed(_path: tuple[str, ...]) -> _Installed:
+def _list_installed(_path: tuple[str, ...]) -> _Installed:
     installed = _Installed()
     for distribution in importlib.metadata.distributions():
-        name = _normalize(_headers(distribution)["Name"] or "")
+        name = _normalize(_read_headers(distribution)["Name"] or "")
         if not name or name in installed.by_name:  # the first one on the path is imported
             continue
         installed.by_name[name] = distribution
@@ -101,7 +101,7 @@ def _installed(_path: tuple[str, ...]) -> _Installed:
 def _import_names(distribution: Distribution) -> set[str]:
     """Top-level names that a distribution installs; if it is installed in place, those of its folder too."""
     top_level = set((distribution.read_text("top_level.txt") or "").split())
-    if (folder := _folder_in_place(distribution)) is not None:
+    if (folder := _find_folder_in_place(distribution)) is not None:
         places = [place for place in (folder, folder / "src") if place.is_dir()]
         files = [path for place in places for path in place.iterdir()]
         return {
@@ -109,11 +109,11 @@ def _import_names(distribution: Distribution) -> set[str]:
         } | top_level
     record = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
     names = set(_RECORDED_NAME.findall(record)) | top_level
-    return names or {_normalize(_headers(distribution)["Name"]).replace("-", "_")}
+    return names or {_normalize(_read_headers(distribution)["Name"]).replace("-", "_")}
 
 
 @cache
-def _headers(distribution: Distribution) -> Message:
+def _read_headers(distribution: Distribution) -> Message:
     """The headers of METADATA. `Distribution.metadata` would parse the long description too."""
     texts = map(distribution.read_text, ("METADATA", "PKG-INFO", ""))
     return message_from_string(next(filter(None, texts), "").partition("\n\n")[0])
@@ -124,9 +124,9 @@ def _normalize(name: str) -> str:
 
 
 @cache
-def _requirements(distribution: Distribution) -> tuple[str, ...]:
+def _list_requirements(distribution: Distribution) -> tuple[str, ...]:
     """The normalized names of a distribution's requirements, without those of its extras."""
-    requirements = _headers(distribution).get_all("Requires-Dist") or distribution.requires or ()
+    requirements = _read_headers(distribution).get_all("Requires-Dist") or distribution.requires or ()
     without_extras = [requirement for requirement in requirements if not _EXTRA.search(requirement)]
     names = (match[1] for requirement in without_extras if (match := _REQUIREMENT.match(requirement)))
     return tuple(map(_normalize, names))
@@ -138,28 +138,28 @@ def _state(distribution: Distribution) -> str:
 
     The digest is of RECORD, and of the files if the distribution is installed in place.
     """
-    origin = _origin(distribution)
+    origin = _read_origin(distribution)
     if not origin:
-        return str(_headers(distribution)["Version"])
+        return str(_read_headers(distribution)["Version"])
     digest = hashlib.sha256((distribution.read_text("RECORD") or "").encode())
-    if (folder := _folder_in_place(distribution)) is not None:
+    if (folder := _find_folder_in_place(distribution)) is not None:
         for name in sorted(_import_names(distribution)):
             for place in (folder / name, folder / "src" / name):
                 for path in sorted([place.with_suffix(".py"), *place.rglob("*")]):
                     if path.is_file() and "__pycache__" not in path.parts:
                         digest.update(f"{path.relative_to(folder)}\0{_digest_file(path)}\0".encode())
-    return f"{_headers(distribution)['Version']} {digest.hexdigest()[:32]}"
+    return f"{_read_headers(distribution)['Version']} {digest.hexdigest()[:32]}"
 
 
 def _digest_file(path: Path) -> str:
     """The digest of a file; for Python code that can be parsed, without comments and layout."""
     content = path.read_bytes()
     if path.suffix == ".py":
-        content = plain_code(content)
+        content = strip_code(content)
     return hashlib.sha256(content).hexdigest()
 
 
-def _origin(distribution: Distribution) -> Mapping[str, Any]:
+def _read_origin(distribution: Distribution) -> Mapping[str, Any]:
     """The content of direct_url.json, which a distribution that is not from an index has; else empty."""
     try:
         origin = json.loads(distribution.read_text("direct_url.json") or "{}")
@@ -168,9 +168,9 @@ def _origin(distribution: Distribution) -> Mapping[str, Any]:
     return origin if isinstance(origin, dict) else {}
 
 
-def _folder_in_place(distribution: Distribution) -> Path | None:
+def _find_folder_in_place(distribution: Distribution) -> Path | None:
     """The folder of a distribution that is installed in place (pip install -e); else None."""
-    origin = _origin(distribution)
+    origin = _read_origin(distribution)
     if not origin.get("dir_info", {}).get("editable"):
         return None
     folder = Path(unquote(urlsplit(str(origin.get("url", ""))).path))

@@ -34,10 +34,10 @@ def escape(text: object, *, longest: int = _LONGEST) -> str:
     control characters are shown as Python writes them. A text of more than `longest` characters is cut, and
     says so. The result is safe in a table's cell, a list item and a heading, but not inside a code span.
     """
-    shown = _cut_text(visible(str(text).strip()), longest)
+    shown = _cut_text(escape_invisible(str(text).strip()), longest)
     marked = _MARKUP.sub(lambda match: "\\" + match.group(), shown)
     marked = _NUMBERS.sub(r"[\1]", marked)
-    plain = without_references("".join(_HTML.get(character, character) for character in marked))
+    plain = escape_references("".join(_HTML.get(character, character) for character in marked))
     unlinked = _AUTOLINK.sub(lambda match: f"&#{ord(match.group())};", plain)
     return _LIST_OR_RULE.sub(_escape_start, unlinked)
 
@@ -47,7 +47,7 @@ def unescape_markdown(markdown: str) -> str:
     return _ESCAPED.sub(lambda match: match[1] or _ENTITIES.get(match[2], ""), markdown)
 
 
-def without_references(html: str) -> str:
+def escape_references(html: str) -> str:
     """Text of HTML or markdown whose @name and #123 notify no one and link nothing on GitHub."""
     return _REFERENCE.sub(lambda match: match.group() + APART, html)
 
@@ -56,10 +56,10 @@ def fence_code(text: str) -> str:
     """The text as a block of code, even if it holds back-ticks."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{visible(text)}\n{fence}"
+    return f"{fence}\n{escape_invisible(text)}\n{fence}"
 
 
-def visible(text: str) -> str:
+def escape_invisible(text: str) -> str:
     """The text, in which characters that cannot be seen are Python's escapes."""
     if text.isprintable():  # nearly every text is, and a page has many thousands
         return text

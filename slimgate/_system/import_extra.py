@@ -20,10 +20,10 @@ def import_extra(module: str, extra: str, user: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name in (package, module):
-            raise _missing(extra, user) from error
-        raise _broken(user, module, error) from error
+            raise _make_missing_error(extra, user) from error
+        raise _make_import_error(user, module, error) from error
     except ImportError as error:
-        raise _broken(user, module, error) from error
+        raise _make_import_error(user, module, error) from error
 
 
 def check_extra(module: str, extra: str, user: str) -> None:
@@ -33,14 +33,14 @@ def check_extra(module: str, extra: str, user: str) -> None:
     except ModuleNotFoundError:  # the package around it
         is_installed = False
     except ImportError as error:
-        raise _broken(user, module, error) from error
+        raise _make_import_error(user, module, error) from error
     if not is_installed:
-        raise _missing(extra, user)
+        raise _make_missing_error(extra, user)
 
 
-def _missing(extra: str, user: str) -> MissingExtra:
+def _make_missing_error(extra: str, user: str) -> MissingExtra:
     return MissingExtra(f'{user} needs an extra: pip install "slimgate[{extra}]"')
 
 
-def _broken(user: str, module: str, error: ImportError) -> BuildError:
+def _make_import_error(user: str, module: str, error: ImportError) -> BuildError:
     return BuildError(f"{user}: {module} cannot be imported: {' '.join(str(error).split())}")

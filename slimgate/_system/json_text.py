@@ -34,16 +34,16 @@ def describe_json_error(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
 
 
-def plain_json(value: object) -> Any:
+def convert_to_json(value: object) -> Any:
     """A value after a round trip through JSON: tuples become lists, unknown types become texts."""
     return json.loads(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def with_tuples(value: object) -> Any:
+def convert_to_tuples(value: object) -> Any:
     """JSON values with arrays as tuples, which the strict tables of a suite need."""
     if isinstance(value, dict):
-        return {key: with_tuples(inner) for key, inner in value.items()}
-    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
+        return {key: convert_to_tuples(inner) for key, inner in value.items()}
+    return tuple(map(convert_to_tuples, value)) if isinstance(value, list) else value
 
 
 def parse_texts(raw: bytes) -> list[str]:

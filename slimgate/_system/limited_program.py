@@ -41,7 +41,7 @@ def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
     with subprocess.Popen(
         [sys.executable, "-P", "-s", str(_CHILD), *limits],
         cwd=folder,
-        env=_environment(folder),
+        env=_make_environment(folder),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -56,7 +56,7 @@ def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
     return b""
 
 
-def _environment(folder: str) -> dict[str, str]:
+def _make_environment(folder: str) -> dict[str, str]:
     """The environment of the process. The fixed hash seed gives sets the same order in every run."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     variables = {"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "LANG": "C.UTF-8"}

@@ -10,14 +10,14 @@ from typing import Any
 from slimgate.errors import MeasureError
 
 
-def to_names(column: str, values: Any) -> list[str]:
+def convert_to_names(column: str, values: Any) -> list[str]:
     """Values as text. Raises MeasureError for a value that is missing, or that is no name or number.
 
     Other objects are refused because the text of equal ones may differ: str of a tensor of 0 is "tensor(0)".
     """
     if getattr(values, "ndim", 1) != 1:
         raise MeasureError(f"class_outcomes: {column} has {values.ndim} dimensions, expected one")
-    items = [_to_plain(value) for value in _to_plain(values)]
+    items = [_convert_to_plain(value) for value in _convert_to_plain(values)]
     for row, value in enumerate(items):
         if _is_missing(value) or not _is_name(column, value):
             raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected a name or a number")
@@ -28,7 +28,7 @@ def to_names(column: str, values: Any) -> list[str]:
     return [str(value) for value in integers]
 
 
-def _to_plain(value: Any) -> Any:
+def _convert_to_plain(value: Any) -> Any:
     """An array, a tensor, a series, a member of an enum or a scalar of a library as a Python value."""
     if isinstance(value, Enum):
         return value.value

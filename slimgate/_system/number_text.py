@@ -12,53 +12,53 @@ _TINY = 1e-4
 _FURTHER_DIGITS = 3
 
 
-def to_fixed(value: float | None, digits: int) -> str:
+def format_fixed(value: float | None, digits: int) -> str:
     """The value with this many decimals and commas for thousands, without -0.0."""
     if value is None or not isfinite(value):
         return MISSING
     return f"{value:z,.{digits}f}"
 
 
-def significant(value: float | None, digits: int = 3) -> str:
+def format_significant(value: float | None, digits: int = 3) -> str:
     """The value with this many significant digits, whole numbers in full: 1,234, 12.3, 0.0412."""
     if value is None or not isfinite(value):
         return MISSING
     if 0 < abs(value) < _TINY:
         return f"{value:.{digits - 1}e}"
-    return to_fixed(value, _decimals(value, digits))
+    return format_fixed(value, _count_decimals(value, digits))
 
 
-def significant_apart(values: Sequence[float | None], limits: Sequence[float]) -> list[str]:
-    """As `significant`, with more digits if three would round a value to a limit that it does not equal."""
-    digits = digits_apart(values, limits, fewest=3, show=significant)
-    return [significant(value, digits) for value in values]
+def format_significant_apart(values: Sequence[float | None], limits: Sequence[float]) -> list[str]:
+    """As `format_significant`, with more digits if three would round a value to another limit."""
+    digits = count_digits_apart(values, limits, fewest=3, show=format_significant)
+    return [format_significant(value, digits) for value in values]
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
     """A number with an unknown unit: whole numbers without decimals, others to this many digits."""
     if value is None or not isfinite(value) or value != round(value):
-        return significant(value, digits)
-    return to_fixed(value, 0)
+        return format_significant(value, digits)
+    return format_fixed(value, 0)
 
 
 def count(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def format_percent(share: float | None, digits: int = 1) -> str:
     """A share from 0 to 1 as a percentage."""
-    shown = to_fixed(None if share is None else 100 * share, digits)
+    shown = format_fixed(None if share is None else 100 * share, digits)
     return shown if shown == MISSING else f"{shown} %"
 
 
-def megabytes(size: int | None) -> str:
+def format_megabytes(size: int | None) -> str:
     """Megabytes of 1024² bytes, with one decimal, or more below 1."""
     if size is None:
         return MISSING
-    return to_fixed(size / MEGABYTE, 1) if size >= MEGABYTE else significant(size / MEGABYTE, 2)
+    return format_fixed(size / MEGABYTE, 1) if size >= MEGABYTE else format_significant(size / MEGABYTE, 2)
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """`0.4 s`, `12 s`, `3 min 20 s`."""
     if seconds is None or not isfinite(seconds):
         return MISSING
@@ -68,11 +68,11 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _decimals(value: float, digits: int) -> int:
+def _count_decimals(value: float, digits: int) -> int:
     return digits - 1 if value == 0 else max(0, digits - 1 - floor(log10(abs(value))))
 
 
-def digits_apart(
+def count_digits_apart(
     shown: Sequence[float | None],
     limits: Sequence[float],
     *,
@@ -95,6 +95,6 @@ def digits_apart(
 
 
 def format_apart(values: Sequence[float | None], limits: Sequence[float], *, fewest: int = 1) -> list[str]:
-    """As `to_fixed`, with more decimals if these would round a value to a limit that it does not equal."""
-    digits = digits_apart(values, limits, fewest=fewest)
-    return [to_fixed(value, digits) for value in values]
+    """As `format_fixed`, with more decimals if these would round a value to another limit."""
+    digits = count_digits_apart(values, limits, fewest=fewest)
+    return [format_fixed(value, digits) for value in values]

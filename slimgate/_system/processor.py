@@ -42,7 +42,7 @@ _NO_GPU = "a GPU that is not here"
 
 def describe_processor(device: str, *, threads: int) -> str:
     """The model, its instructions without those that the environment forbids, and the threads."""
-    described = describe_gpu(device) or _cpu()
+    described = describe_gpu(device) or _describe_cpu()
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
     return ", ".join([described, *limits, f"{threads} {'thread' if threads == 1 else 'threads'}"])
 
@@ -50,29 +50,29 @@ def describe_processor(device: str, *, threads: int) -> str:
 def describe_gpu(device: str) -> str | None:
     """The GPU of a device such as cuda:1: `NVIDIA H200 (compute capability 9.0)`; None for the CPU."""
     kind, _, number = device.partition(":")
-    return _gpu(int(number or 0)) if kind == "cuda" else None
+    return _describe_gpu(int(number or 0)) if kind == "cuda" else None
 
 
-def cpu_name(cpuinfo: Path = CPUINFO) -> str:
+def read_cpu_name(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name in the system's information: `AMD EPYC (family 25, model 17)`.
 
     Virtual machines often name a series of processors alone. Its generations have the same instructions, but
     compute up to twice as many products a second. So a name without a number gets the family and the model.
     """
-    name = _entry(cpuinfo, "model name") or platform.processor() or platform.machine()
+    name = _find_entry(cpuinfo, "model name") or platform.processor() or platform.machine()
     if any(character.isdigit() for character in name):
         return name
-    family, model = _entry(cpuinfo, "cpu family"), _entry(cpuinfo, "model")
+    family, model = _find_entry(cpuinfo, "cpu family"), _find_entry(cpuinfo, "model")
     return name if family is None or model is None else f"{name} (family {family}, model {model})"
 
 
-def cpu_instructions(cpuinfo: Path = CPUINFO) -> list[str]:
+def list_cpu_instructions(cpuinfo: Path = CPUINFO) -> list[str]:
     """Those of INSTRUCTIONS that the CPU has, sorted; empty if the system does not say."""
-    flags = _entry(cpuinfo, "flags") or _entry(cpuinfo, "Features") or ""
+    flags = _find_entry(cpuinfo, "flags") or _find_entry(cpuinfo, "Features") or ""
     return sorted(INSTRUCTIONS & set(flags.split()))
 
 
-def sums_saturate(instructions: Collection[str]) -> bool:
+def has_saturating_sums(instructions: Collection[str]) -> bool:
     """Whether int8 products of ONNX Runtime and oneDNN add pairs in 16 bits: x86 without VNNI.
 
     Source: onnxruntime#5849.
@@ -81,12 +81,12 @@ def sums_saturate(instructions: Collection[str]) -> bool:
 
 
 @cache
-def _cpu() -> str:
-    return f"{cpu_name()} ({' '.join(cpu_instructions()) or platform.machine()})"
+def _describe_cpu() -> str:
+    return f"{read_cpu_name()} ({' '.join(list_cpu_instructions()) or platform.machine()})"
 
 
 @cache
-def _gpu(number: int) -> str:
+def _describe_gpu(number: int) -> str:
     # A run whose models answer on other machines needs neither torch nor a GPU.
     if find_spec("torch") is None:
         return _NO_GPU
@@ -98,7 +98,7 @@ def _gpu(number: int) -> str:
     return f"{torch.cuda.get_device_name(number)} (compute capability {major}.{minor})"
 
 
-def _entry(cpuinfo: Path, key: str) -> str | None:
+def _find_entry(cpuinfo: Path, key: str) -> str | None:
     """The value of the first line with that key."""
     if not cpuinfo.exists():
         return None

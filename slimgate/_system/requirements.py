@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from slimgate._system.digests import versions
+from slimgate._system.digests import read_versions
 
 MODELS = "models"
 # Extras for this repository's own tests and pages, and those that only combine others.
@@ -21,7 +21,7 @@ _OF_EXTRA = re.compile(r"""(?P<package>[\w.-]+)[^;]*;.*extra\s*==\s*['"](?P<extr
 
 def describe_missing(user: str, packages: Iterable[str]) -> str | None:
     """What to install if a package is missing and an extra of slimgate installs it; None otherwise."""
-    for package, version in versions(packages).items():
+    for package, version in read_versions(packages).items():
         if version is None and package in find_extras():
             return f'{user} needs the package {package}: pip install "slimgate[{find_extras()[package]}]"'
     return None
@@ -50,7 +50,7 @@ def describe_too_low(user: str, requirements: Iterable[str]) -> str | None:
     from packaging.requirements import Requirement
 
     for requirement in map(Requirement, stated):
-        [version] = versions([requirement.name]).values()
+        [version] = read_versions([requirement.name]).values()
         if version is not None and not requirement.specifier.contains(version, prereleases=True):
             return (
                 f"{user} needs {requirement}, and {requirement.name} {version} is installed: "

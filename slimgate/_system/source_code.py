@@ -75,7 +75,7 @@ def _iterate_levels(tree: ast.AST) -> Iterator[list[ast.AST]]:
         level = below
 
 
-def plain_code(content: bytes) -> bytes:
+def strip_code(content: bytes) -> bytes:
     """A Python file without comments and layout.
 
     The content itself, if Python cannot parse it or if it has more than 100 levels.
@@ -103,7 +103,7 @@ def list_path_texts(content: bytes) -> set[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.add(node.value)
         elif isinstance(node, ast.Call) or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)):
-            parts = _tail(node)
+            parts = _list_path_end(node)
             # The first ones may belong to a call that returns another folder: files("mytools") / "words.txt"
             texts.update("/".join(parts[start:]) for start in range(len(parts)))
     return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
@@ -127,17 +127,17 @@ def _is_writing_mode(values: list[ast.expr]) -> bool:
     return any(isinstance(value, ast.Constant) and value.value in _WRITING_MODES for value in values)
 
 
-def _tail(node: ast.expr) -> list[str]:
+def _list_path_end(node: ast.expr) -> list[str]:
     """The strings that a path ends with: c and d of a / b / "c" / "d", and of Path("c").joinpath("d")."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return [node.value]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        return [*_tail(node.left), *_tail(node.right)]
+        return [*_list_path_end(node.left), *_list_path_end(node.right)]
     if isinstance(node, ast.Call):
         parts: list[ast.expr] = [part for part in node.args if isinstance(part, ast.Constant)]
         if isinstance(node.func, ast.Attribute) and node.func.attr == "joinpath":
             parts.insert(0, node.func.value)
-        return [text for part in parts for text in _tail(part)]
+        return [text for part in parts for text in _list_path_end(part)]
     return []
 
 

@@ -50,12 +50,12 @@ def default_spinning() -> Iterator[None]:
         os.environ.setdefault(GOMP_SPINCOUNT, SHORT_SPIN)
 
 
-def default_threads() -> int:
+def choose_thread_count() -> int:
     """OMP_NUM_THREADS if it is set, else physical cores; at most what affinity and quota allow."""
     allowed = count_allowed_cores()
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     threads = int(setting) if setting.isdecimal() else _count_cores() or allowed
-    return max(1, min(threads, allowed, quota(CPU_MAX)))
+    return max(1, min(threads, allowed, read_cpu_quota(CPU_MAX)))
 
 
 def count_allowed_cores() -> int:
@@ -70,7 +70,7 @@ def _count_cores() -> int | None:
     return cores
 
 
-def quota(cpu_max: Path) -> int:
+def read_cpu_quota(cpu_max: Path) -> int:
     """CPUs that a container may use by its cgroup (v2), rounded down; a very large number without a limit."""
     try:
         limit, period = cpu_max.read_text("utf-8").split()
@@ -79,7 +79,7 @@ def quota(cpu_max: Path) -> int:
         return 1 << 20
 
 
-def tokenizer_settings(threads: int, rows: int) -> dict[str, str]:
+def make_tokenizer_settings(threads: int, rows: int) -> dict[str, str]:
     """Environment variables that let a tokenizer share a batch of several rows among threads."""
     shared = threads > 1 and rows > 1
     return {TOKENIZERS_PARALLELISM: "true" if shared else "false", RAYON_NUM_THREADS: str(threads)}
@@ -87,8 +87,8 @@ def tokenizer_settings(threads: int, rows: int) -> dict[str, str]:
 
 @contextmanager
 def tokenizer_threads(threads: int, rows: int) -> Iterator[None]:
-    """Sets the variables of `tokenizer_settings` inside of the block, and restores them afterwards."""
-    settings = tokenizer_settings(threads, rows)
+    """Sets the variables of `make_tokenizer_settings` inside of the block, and restores them afterwards."""
+    settings = make_tokenizer_settings(threads, rows)
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

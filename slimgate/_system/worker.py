@@ -37,7 +37,7 @@ class Ended:
     @property
     def signal(self) -> str | None:
         """The name of the signal that ended it, such as SIGILL; None without a signal."""
-        return signal_name(self.code)
+        return find_signal_name(self.code)
 
     @property
     def message(self) -> str:
@@ -47,7 +47,7 @@ class Ended:
         return self.output if self.output and not self.signal else describe_end(self.code)
 
 
-def signal_name(code: int | None) -> str | None:
+def find_signal_name(code: int | None) -> str | None:
     """The name of the signal that ended a process with this exit code, such as SIGILL; None without one."""
     if code is None or code >= 0:
         return None
@@ -58,7 +58,7 @@ def signal_name(code: int | None) -> str | None:
 
 def describe_end(code: int | None) -> str:
     """How a process ended, for a message."""
-    name = signal_name(code)
+    name = find_signal_name(code)
     return f"it was killed by {name}" if name else f"it ended with code {code}"
 
 
@@ -102,10 +102,10 @@ def run_worker(
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    return Ended(code, last_words((folder / LOG_FILE).read_text("utf-8", errors="replace")))
+    return Ended(code, find_last_words((folder / LOG_FILE).read_text("utf-8", errors="replace")))
 
 
-def last_words(text: str) -> str:
+def find_last_words(text: str) -> str:
     """The last output of a process in one line: the whole exception of a traceback, else the last line."""
     lines = text.strip().splitlines()
     starts = [

@@ -14,7 +14,7 @@ _HELPERS = ("base", "registry")
 
 
 @cache
-def budget_kinds() -> Mapping[tuple[str, str], BudgetKind]:
+def list_budget_kinds() -> Mapping[tuple[str, str], BudgetKind]:
     """The kinds of budgets by table and name."""
     names = (module.name for module in pkgutil.iter_modules(slimgate.budgets.__path__))
     kinds = (import_module(f"slimgate.budgets.{name}").kind for name in names if name not in _HELPERS)
@@ -22,9 +22,9 @@ def budget_kinds() -> Mapping[tuple[str, str], BudgetKind]:
 
 
 @cache
-def metric_kinds() -> Mapping[str, MetricBudgetKind]:
+def list_metric_kinds() -> Mapping[str, MetricBudgetKind]:
     """The kinds of budgets on a metric, in the order in which they are listed."""
-    kinds = [kind for kind in budget_kinds().values() if isinstance(kind, MetricBudgetKind)]
+    kinds = [kind for kind in list_budget_kinds().values() if isinstance(kind, MetricBudgetKind)]
     return {kind.name: kind for kind in sorted(kinds, key=lambda kind: kind.order)}
 
 
@@ -33,7 +33,7 @@ def find_kind(name: str, table: str | None = None) -> BudgetKind | None:
 
     table: the table of [budgets], if two tables have a kind of that name; None: a metric's first.
     """
-    kinds = budget_kinds()
+    kinds = list_budget_kinds()
     if table is not None:
         return kinds.get((table, name))
     return kinds.get((METRIC, name)) or next((kind for kind in kinds.values() if kind.name == name), None)

@@ -50,15 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Checks every file, and prints all problems."""
-    from slimgate._system.escape import visible
+    from slimgate._system.escape import escape_invisible
     from slimgate.record.words import format_count
 
     checked = check_paths(options.files, data=options.data, without_budgets=options.without_budgets)
     if checked.problems:
-        sys.stderr.writelines(f"{visible(line)}\n" for line in checked.problems)
+        sys.stderr.writelines(f"{escape_invisible(line)}\n" for line in checked.problems)
         return _WRONG
     count = checked.suites
-    sys.stdout.writelines(f"{visible(line)}\n" for line in checked.questions)
+    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in checked.questions)
     left = "" if options.data else "; their files, models and packages were not checked (use --data)"
     questions = (
         f", {format_count(len(checked.questions), 'question', 'questions')} (above)"
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     ):
         if paths:
             listed = list_names([path.as_posix() for path in paths], _MOST_NAMED)
-            sys.stdout.write(visible(f"{words}: {listed}") + "\n")
+            sys.stdout.write(escape_invisible(f"{words}: {listed}") + "\n")
     if checked.without_data or checked.partly:
         sys.stdout.write("to check an opt-in suite, name its file\n")
     return 0

@@ -85,11 +85,11 @@ def run(options: argparse.Namespace) -> int:
     text = ""
     if options.out is not None or not options.json:
         try:
-            text = _text(comparison, [*older, new], options.out)
+            text = _format_text(comparison, [*older, new], options.out)
         except OSError as error:
             raise DataError(f"--out {options.out}: cannot be written: {error.strerror}") from error
     if options.json:
-        sys.stdout.write(_to_json(comparison, environment) + "\n")
+        sys.stdout.write(_format_json(comparison, environment) + "\n")
     else:
         if sys.stdout.isatty():
             text = unescape_markdown(text)
@@ -98,10 +98,10 @@ def run(options: argparse.Namespace) -> int:
 
             text = f"{format_environment(environment)}\n\n{text}"
         sys.stdout.write(text)
-    return int(_fails(comparison, options.fail_on or ()))
+    return int(_has_failed(comparison, options.fail_on or ()))
 
 
-def _to_json(comparison: Comparison, environment: EnvironmentChanges | None) -> str:
+def _format_json(comparison: Comparison, environment: EnvironmentChanges | None) -> str:
     if environment is None:
         return comparison.model_dump_json(indent=1, by_alias=True)
     content = json.loads(comparison.model_dump_json(by_alias=True))
@@ -111,7 +111,7 @@ def _to_json(comparison: Comparison, environment: EnvironmentChanges | None) -> 
 def _read_older(paths: Sequence[Path], new: StoredRecord) -> list[StoredRecord]:
     """The records to compare with, the oldest first. Raises DataError if a folder has none of them."""
     from slimgate.errors import DataError
-    from slimgate.record.files import RECORD, baselines_in, read_record_file
+    from slimgate.record.files import RECORD, read_record_file, read_suite_baselines
 
     baselines = []
     for path in paths:
@@ -119,7 +119,7 @@ def _read_older(paths: Sequence[Path], new: StoredRecord) -> list[StoredRecord]:
             baselines.append(read_record_file(path))
             continue
         suite = new.record.suite.path
-        below = baselines_in(path, suite)
+        below = read_suite_baselines(path, suite)
         if not below:
             origin = (
                 f"of {suite}"
@@ -140,18 +140,18 @@ def _choose_compared(older: Sequence[StoredRecord], new: StoredRecord) -> Stored
     return (of_suite or older)[-1]
 
 
-def _text(comparison: Comparison, releases: Sequence[StoredRecord], out: Path | None) -> str:
+def _format_text(comparison: Comparison, releases: Sequence[StoredRecord], out: Path | None) -> str:
     from slimgate._system.files import write_atomically
     from slimgate.report.compare import compare_report
-    from slimgate.report.history import draw_history, gated_metrics, history_report
+    from slimgate.report.history import draw_history, format_history, list_gated_metrics
     from slimgate.report.pictures import can_plot
 
     drawn = None
-    if out is not None and can_plot() and gated_metrics(releases):
+    if out is not None and can_plot() and list_gated_metrics(releases):
         drawn = draw_history(releases, out / "plots" / "history.svg").relative_to(out).as_posix()
     text = compare_report(comparison)
     if len(releases) > 2:
-        text += "\n" + history_report(releases, drawn) + "\n"
+        text += "\n" + format_history(releases, drawn) + "\n"
     elif drawn:
         text += f"\n![history]({drawn})\n"
     if out is not None:
@@ -159,7 +159,7 @@ def _text(comparison: Comparison, releases: Sequence[StoredRecord], out: Path | 
     return text
 
 
-def _fails(comparison: Comparison, conditions: Sequence[str]) -> bool:
+def _has_failed(comparison: Comparison, conditions: Sequence[str]) -> bool:
     if NOTHING in conditions:
         return False
     happened = {REGRESSED: comparison.regressed, FELL: comparison.fell}

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 
 AUTHOR = "github-actions[bot]"
 _MARKER = re.compile(r"<!-- slimgate:comment( [^\n]*)? -->")
@@ -55,12 +55,12 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             f"github_comment: {arguments[0]}: not UTF-8, expected the comment that a run wrote\n"
         )
         return WRONG_USAGE
-    marker, body = _with_marker(text, key)
+    marker, body = _add_marker(text, key)
     try:
         done = _post(f"repos/{repository}", number, marker, body, environment)
     except GhFailed as error:
         denied = any(code in str(error) for code in _DENIED)
-        message = visible(" ".join(str(error).split())).replace("%", "%25")
+        message = escape_invisible(" ".join(str(error).split())).replace("%", "%25")
         sys.stdout.write(
             f"::{'warning' if denied else 'error'} title=slimgate::no comment was posted: {message}\n"
         )
@@ -85,7 +85,7 @@ def _find_mistake(arguments: Sequence[str], repository: str, number: str, key: s
     return None
 
 
-def _with_marker(text: str, key: str) -> tuple[str, str]:
+def _add_marker(text: str, key: str) -> tuple[str, str]:
     """The marker, and the text with this marker as the first line, in place of an earlier marker."""
     marker = f"<!-- slimgate:comment {key} -->" if key else "<!-- slimgate:comment -->"
     first, _, rest = text.partition("\n")
@@ -97,9 +97,9 @@ def _post(repository: str, number: str, marker: str, body: str, environment: Map
     author = environment.get("SLIMGATE_COMMENT_AUTHOR") or AUTHOR
     earlier = next(_find_comments(f"{repository}/issues/{number}/comments", marker, author), None)
     if earlier is None:
-        _gh("POST", f"{repository}/issues/{number}/comments", body)
+        _call_github("POST", f"{repository}/issues/{number}/comments", body)
         return f"comment posted on #{number}"
-    _gh("PATCH", f"{repository}/issues/comments/{earlier}", body)
+    _call_github("PATCH", f"{repository}/issues/comments/{earlier}", body)
     return f"comment {earlier} on #{number} updated"
 
 
@@ -107,7 +107,7 @@ def _find_comments(path: str, marker: str, author: str) -> Iterator[int]:
     """Ids of the author's comments that begin with the marker, the oldest first."""
     page = 1
     while True:
-        comments = _gh("GET", f"{path}?per_page={_PAGE_SIZE}&page={page}")
+        comments = _call_github("GET", f"{path}?per_page={_PAGE_SIZE}&page={page}")
         for comment in comments:
             # GitHub may return lines with \r\n
             first = str(comment.get("body") or "").lstrip().partition("\n")[0].strip()
@@ -118,7 +118,7 @@ def _find_comments(path: str, marker: str, author: str) -> Iterator[int]:
         page += 1
 
 
-def _gh(method: str, path: str, body: str | None = None) -> Any:
+def _call_github(method: str, path: str, body: str | None = None) -> Any:
     """Calls GitHub's API. Raises GhFailed with gh's message."""
     command = ["gh", "api", "--method", method, path]
     payload = None

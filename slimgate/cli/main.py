@@ -59,7 +59,7 @@ _ABOUT = (
 )
 
 
-def command_parser(words: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+def make_command_parser(words: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """The command line with all its commands. words: a command has its arguments if it is one of them."""
     parser = CommandParser(prog="slimgate", description=_ABOUT)
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
@@ -100,7 +100,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        options = command_parser(words).parse_args(words)
+        options = make_command_parser(words).parse_args(words)
     except SystemExit as exit_:
         return WRONG_USAGE if exit_.code else 0
     # `python -m` and pytest look there for users' plug-ins; last, so that the folder hides no other module
@@ -125,9 +125,9 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _report_error(command: str, problem: str) -> int:
-    from slimgate._system.escape import visible
+    from slimgate._system.escape import escape_invisible
 
-    sys.stderr.write(f"slimgate {command}: {visible(problem)}\n")
+    sys.stderr.write(f"slimgate {command}: {escape_invisible(problem)}\n")
     return WRONG_USAGE
 
 

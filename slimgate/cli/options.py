@@ -18,7 +18,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.toml import toml_value
+from slimgate._system.toml import format_toml_value
 
 _RUN = "A run.json, or its folder, such as reports/latest/library_docs"
 Schema = Mapping[str, Any]
@@ -26,7 +26,7 @@ NO_DEFAULT, REQUIRED = "–", "required"
 _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
 
 
-def points(text: str) -> float:
+def parse_points(text: str) -> float:
     """Parses percentage points of the command line. Raises argparse's error, with the expected form."""
     try:
         return float(text)
@@ -101,17 +101,17 @@ class OptionTable:
     options: tuple[Option, ...]
 
 
-def option_tables(schema: Schema) -> list[OptionTable]:
+def list_option_tables(schema: Schema) -> list[OptionTable]:
     """The table of a schema, followed by one for each table that its options hold."""
     definitions = schema.get("$defs", {})
-    first, *inner = _tables("", _resolve(schema, definitions), definitions, ())
+    first, *inner = _list_tables("", _resolve(schema, definitions), definitions, ())
     names: dict[tuple[Option, ...], tuple[str, ...]] = {}
     for name, options in inner:
         names[options] = (*names.get(options, ()), name)
     return [OptionTable((), first[1]), *(OptionTable(scopes, options) for options, scopes in names.items())]
 
 
-def _tables(
+def _list_tables(
     name: str, schema: Schema, definitions: Schema, around: tuple[Schema, ...]
 ) -> Iterator[tuple[str, tuple[Option, ...]]]:
     properties = schema.get("properties", {})
@@ -119,45 +119,45 @@ def _tables(
     options = [
         Option(
             key,
-            kind=kind_of(of, definitions),
-            default=_default(key, of, required),
+            kind=describe_kind(of, definitions),
+            default=_describe_default(key, of, required),
             about=str(of.get("description") or _resolve(of, definitions).get("description", "")),
         )
         for key, of in properties.items()
     ]
     yield name, tuple(options)
     for key, of in properties.items():
-        for inner in _inner(of, definitions):
+        for inner in _list_inner_tables(of, definitions):
             if not any(inner is outer for outer in (schema, *around)):  # a table may hold its own kind
-                yield from _tables(f"{name}.{key}".lstrip("."), inner, definitions, (schema, *around))
+                yield from _list_tables(f"{name}.{key}".lstrip("."), inner, definitions, (schema, *around))
 
 
-def kind_of(schema: Schema, definitions: Schema) -> str:
+def describe_kind(schema: Schema, definitions: Schema) -> str:
     """The allowed values: `number, > 0, < 1`, `"even" | "last" or array of integer`, `table`."""
     schema = _resolve(schema, definitions)
     if "anyOf" in schema:
         return " or ".join(
-            kind_of(option, definitions) for option in schema["anyOf"] if option.get("type") != "null"
+            describe_kind(option, definitions) for option in schema["anyOf"] if option.get("type") != "null"
         )
     if "enum" in schema or "const" in schema:
-        return " | ".join(map(toml_value, schema.get("enum", [schema.get("const")])))
+        return " | ".join(map(format_toml_value, schema.get("enum", [schema.get("const")])))
     bounds = [f"{sign} {_number(schema[key])}" for key, sign in _BOUNDS if key in schema]
-    return ", ".join([_type(schema, definitions), *bounds])
+    return ", ".join([_describe_type(schema, definitions), *bounds])
 
 
 def _number(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
-def _type(schema: Schema, definitions: Schema) -> str:
+def _describe_type(schema: Schema, definitions: Schema) -> str:
     named = str(schema.get("type", "any"))
     if named == "object":
         values = schema.get("additionalProperties")
-        return f"table of {kind_of(values, definitions)}" if isinstance(values, Mapping) else "table"
+        return f"table of {describe_kind(values, definitions)}" if isinstance(values, Mapping) else "table"
     if named == "array" and "prefixItems" in schema:
-        return f"[{', '.join(kind_of(item, definitions) for item in schema['prefixItems'])}]"
+        return f"[{', '.join(describe_kind(item, definitions) for item in schema['prefixItems'])}]"
     if named == "array" and schema.get("items"):
-        return f"array of {kind_of(schema['items'], definitions)}"
+        return f"array of {describe_kind(schema['items'], definitions)}"
     return named
 
 
@@ -168,19 +168,19 @@ def _resolve(schema: Schema, definitions: Schema) -> Schema:
     return definition
 
 
-def _inner(schema: Schema, definitions: Schema) -> Iterator[Schema]:
+def _list_inner_tables(schema: Schema, definitions: Schema) -> Iterator[Schema]:
     """The tables with keys of their own among a value's forms, or in an array of them."""
     schema = _resolve(schema, definitions)
     if schema.get("properties"):
         yield schema
     for inner in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
-        yield from _inner(inner, definitions)
+        yield from _list_inner_tables(inner, definitions)
 
 
-def _default(name: str, schema: Schema, required: Collection[str]) -> str:
+def _describe_default(name: str, schema: Schema, required: Collection[str]) -> str:
     if name in required:
         return REQUIRED
     value = schema.get("default")
     if isinstance(value, Mapping):  # TOML has no null
         value = {key: item for key, item in value.items() if item is not None}
-    return NO_DEFAULT if value is None else toml_value(value)
+    return NO_DEFAULT if value is None else format_toml_value(value)

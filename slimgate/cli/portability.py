@@ -51,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
         raise SuiteError(f'{suite.shown}: "{name}" is not a variant{format_suggestion(name, suite.variants)}')
     suite_run = SuiteRun(suite, Store(store_root(options).resolve()), device="cpu")
     rows = len(suite_run.rows.gate)
-    _say(f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_left_out(suite_run, name))
+    _say(
+        f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_describe_left_out(suite_run, name)
+    )
     settings = list_settings(suite_run, name)
     outcomes = suite_run.outcomes(name)
     lines, holds = _judge(suite_run, name, outcomes)
@@ -64,18 +66,18 @@ def run(options: argparse.Namespace) -> int:
         _say("", setting.name, *changes, *lines)
         failed += [] if is_kept and holds else [setting.name]
     is_judged = _has_budgets(suite_run, name)
-    _say("", _conclusion(name, failed, is_judged=is_judged))
+    _say("", _describe_conclusion(name, failed, is_judged=is_judged))
     return 1 if failed or not is_judged else 0
 
 
 def _say(*lines: str) -> None:
-    from slimgate._system.escape import visible
+    from slimgate._system.escape import escape_invisible
 
-    sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))
+    sys.stdout.write("".join(f"{escape_invisible(line)}\n" for line in lines))
     sys.stdout.flush()
 
 
-def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
+def _describe_left_out(suite_run: SuiteRun, name: str) -> list[str]:
     from slimgate.results.checks import BASELINE
 
     budgets, over_builds = suite_run.suite.budgets[name].drop_over_builds()
@@ -93,8 +95,8 @@ def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
 def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
     """A line for each budget on the answers, compared with the teacher's; whether all of them hold."""
     from slimgate.judge.behaviour import judge_behaviour
-    from slimgate.judge.behaviour_message import behaviour_message
-    from slimgate.judge.message import message
+    from slimgate.judge.behaviour_message import format_behaviour_message
+    from slimgate.judge.message import format_message
     from slimgate.judge.metrics import load_metric
     from slimgate.judge.quality import judge_quality
     from slimgate.results.base import Verdict
@@ -114,8 +116,8 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
         metrics={metric: load_metric(metric) for metric in budgets.behaviour.sliced_metrics},
         columns=find_column_slices(suite.setup, suite_run.rows.gate),
     )
-    lines = [f"  {message(name, judgement)}" for judgement in judged]
-    lines += [f"  {behaviour_message(name, behaviour)}"] * bool(behaviour.budgets)
+    lines = [f"  {format_message(name, judgement)}" for judgement in judged]
+    lines += [f"  {format_behaviour_message(name, behaviour)}"] * bool(behaviour.budgets)
     verdicts = [judgement.verdict for judgement in judged] + [behaviour.verdict] * bool(behaviour.budgets)
     return lines, all(verdict is Verdict.PASS for verdict in verdicts)
 
@@ -126,7 +128,7 @@ def _compare(
     """The changes between two processors, and whether a budget on flips holds for them."""
     from slimgate.judge.behaviour import judge_behaviour
     from slimgate.judge.behaviour_budgets import BehaviourBudgets
-    from slimgate.judge.behaviour_message import behaviour_message
+    from slimgate.judge.behaviour_message import format_behaviour_message
     from slimgate.results.base import Verdict
 
     changed = int(outcomes.changed_rows(other_outcomes).sum())
@@ -136,7 +138,7 @@ def _compare(
         outcomes, other_outcomes, BehaviourBudgets(flips=flips), metrics={}
     )
     if judged.flips is not None:
-        lines.append(f"  {behaviour_message('from this processor', judged)}")
+        lines.append(f"  {format_behaviour_message('from this processor', judged)}")
     return lines, judged.verdict in (None, Verdict.PASS)
 
 
@@ -148,7 +150,7 @@ def _has_budgets(suite_run: SuiteRun, name: str) -> bool:
     return bool(budgets.quality) or budgets.behaviour != BehaviourBudgets(tokens=budgets.behaviour.tokens)
 
 
-def _conclusion(name: str, failed: list[str], *, is_judged: bool) -> str:
+def _describe_conclusion(name: str, failed: list[str], *, is_judged: bool) -> str:
     if not is_judged:
         return f"{name} has no budget on its answers that can be judged here, so nothing is judged"
     if not failed:

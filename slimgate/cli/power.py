@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import points
+from slimgate.cli.options import parse_points
 
 if TYPE_CHECKING:
     from slimgate.judge.power import Plan, Shares
@@ -38,10 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Share of samples whose score differs between the two models, from 0 to 1",
     )
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--drop-points", type=points, metavar="X", help="Largest drop in percentage points")
+    budget.add_argument(
+        "--drop-points", type=parse_points, metavar="X", help="Largest drop in percentage points"
+    )
     budget.add_argument(
         "--equivalent-points",
-        type=points,
+        type=parse_points,
         metavar="X",
         help="Largest change in percentage points, worse or better",
     )
@@ -79,11 +81,11 @@ def run(options: argparse.Namespace) -> int:
     if limit < SMALL:
         sys.stderr.write(f"slimgate power: {flag} {limit:g}: {format_points_question(flag, limit)}\n")
     planned = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)
-    sys.stdout.write("\n".join(_lines(planned, options.looks, two_sided=two_sided)) + "\n")
+    sys.stdout.write("\n".join(_format_plan(planned, options.looks, two_sided=two_sided)) + "\n")
     return int(planned.equal.passes < POWER)
 
 
-def _lines(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
+def _format_plan(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
     from tabulate import tabulate
 
     from slimgate.judge.decision import POWER
@@ -94,27 +96,27 @@ def _lines(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
         (f"{verb} the budget", planned.at_budget),
         (f"{verb} twice the budget", planned.twice),
     )
-    rows = [_row(name, shares, looks) for name, shares in kinds if shares is not None]
+    rows = [_make_row(name, shares, looks) for name, shares in kinds if shares is not None]
     table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     can = "can" if planned.equal.passes >= POWER else "cannot"
     head = (
         f"{planned.rows:,} rows {can} decide a budget of {sign}{100 * planned.margin:g} points "
         f"if {100 * planned.flips:g} % of the samples change: "
-        f"an equal model passes {_percent(planned.equal.passes)} of the time."
+        f"an equal model passes {_format_percent(planned.equal.passes)} of the time."
     )
     if planned.margin * planned.rows < 1:
         head += " The budget is less than one sample."
     return [head, "", table, "", *_format_needed(planned)]
 
 
-def _row(name: str, shares: Shares, looks: int) -> dict[str, str]:
+def _make_row(name: str, shares: Shares, looks: int) -> dict[str, str]:
     return {
         "a model that": name,
-        "PASS": _percent(shares.passes),
-        "FAIL": _percent(shares.fails),
-        "INCONCLUSIVE": _percent(shares.undecided),
+        "PASS": _format_percent(shares.passes),
+        "FAIL": _format_percent(shares.fails),
+        "INCONCLUSIVE": _format_percent(shares.undecided),
         **({"rows until then, mean": f"{shares.rows:,.0f}"} if looks > 1 else {}),
-        "a constant threshold passes it": _percent(shares.point_passes),
+        "a constant threshold passes it": _format_percent(shares.point_passes),
     }
 
 
@@ -129,5 +131,5 @@ def _format_needed(planned: Plan) -> list[str]:
     return lines
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{100 * share:.1f} %"

@@ -77,9 +77,9 @@ def print_lines(options: argparse.Namespace) -> int:
 def print_machines(options: argparse.Namespace) -> int:
     """Reads all runs, then prints the page. Raises SlimgateError for wrong input."""
     from slimgate.record.files import read_record_file
-    from slimgate.report.machines import machines_text
+    from slimgate.report.machines import format_machines
 
-    sys.stdout.write(machines_text([read_record_file(path) for path in options.runs]))
+    sys.stdout.write(format_machines([read_record_file(path) for path in options.runs]))
     return 0
 
 

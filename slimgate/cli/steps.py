@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints the list, or one step. Raises SuiteError for an unknown name."""
-    sys.stdout.write(overview() if options.name is None else details(options.name))
+    sys.stdout.write(format_overview() if options.name is None else format_details(options.name))
     return 0
 
 
-def overview() -> str:
+def format_overview() -> str:
     """One line for each step."""
     from tabulate import tabulate
 
@@ -36,11 +36,11 @@ def overview() -> str:
     return tabulate(rows, headers=["step", "what it does"]) + "\n"
 
 
-def details(name: str) -> str:
+def format_details(name: str) -> str:
     """A step's description, its options with their defaults, and what it reads and promises."""
     from tabulate import tabulate
 
-    from slimgate.cli.options import option_tables
+    from slimgate.cli.options import list_option_tables
     from slimgate.plugins.loading import load, load_user_object
 
     step = load("step", name)
@@ -48,7 +48,7 @@ def details(name: str) -> str:
     parts = [step_text(load_user_object("step", name) if ":" in name else step)]
     schema = step.Params.model_json_schema()
     is_table = "properties" in schema or schema.get("type") == "object"
-    for table in option_tables(schema):
+    for table in list_option_tables(schema):
         rows = [(option.name, option.kind, option.default, option.about) for option in table.options]
         named = "".join(f"{name} = {{ … }}\n" for name in table.names)
         text = tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=[None, 30, None, 60])

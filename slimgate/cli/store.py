@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     _check_options(options, stated)
     entries = list_entries(root)
     if options.action == "ls":
-        return _ls(entries)
+        return _print_entries(entries)
     if options.action == "verify":
         return _verify(entries)
     return _prune(root, entries, options)
@@ -81,21 +81,21 @@ def _check_options(options: argparse.Namespace, stated: Sequence[str]) -> None:
 
 
 def _say(text: str) -> None:
-    from slimgate._system.escape import visible
+    from slimgate._system.escape import escape_invisible
 
-    sys.stdout.write("".join(f"{visible(line)}\n" for line in text.splitlines()))
+    sys.stdout.write("".join(f"{escape_invisible(line)}\n" for line in text.splitlines()))
 
 
-def _ls(entries: Sequence[StoredEntry]) -> int:
-    _say(_table(entries))
+def _print_entries(entries: Sequence[StoredEntry]) -> int:
+    _say(_format_table(entries))
     _say(_count(entries))
     return 0
 
 
-def _table(entries: Sequence[StoredEntry]) -> str:
+def _format_table(entries: Sequence[StoredEntry]) -> str:
     from tabulate import tabulate
 
-    from slimgate._system.number_text import megabytes
+    from slimgate._system.number_text import format_megabytes
     from slimgate.store.prune import describe_entry
 
     descriptions = {
@@ -108,7 +108,7 @@ def _table(entries: Sequence[StoredEntry]) -> str:
             entry.kind,
             entry.key,
             describe_entry(entry, descriptions),
-            f"{megabytes(entry.bytes)} MB",
+            f"{format_megabytes(entry.bytes)} MB",
             datetime.fromtimestamp(entry.last_use, UTC).isoformat(" ", "minutes").removesuffix("+00:00"),
         )
         for entry in entries
@@ -122,10 +122,10 @@ def _table(entries: Sequence[StoredEntry]) -> str:
 
 
 def _count(entries: Sequence[StoredEntry]) -> str:
-    from slimgate._system.number_text import megabytes
+    from slimgate._system.number_text import format_megabytes
 
     noun = "entry" if len(entries) == 1 else "entries"
-    return f"{len(entries)} {noun}, {megabytes(sum(entry.bytes for entry in entries))} MB"
+    return f"{len(entries)} {noun}, {format_megabytes(sum(entry.bytes for entry in entries))} MB"
 
 
 def _verify(entries: Sequence[StoredEntry]) -> int:
@@ -155,7 +155,7 @@ def _prune(root: Path, entries: Sequence[StoredEntry], options: argparse.Namespa
         Store(root)  # this removes files of killed processes
     done = prune(root, entries, Limits(size, options.older_than), referred, dry_run=options.dry_run)
     if done.removed:
-        _say(_table(done.removed))
+        _say(_format_table(done.removed))
     for stays, why in ((done.protected, "a baseline refers to it"), (done.used, "a running process uses it")):
         if stays:
             _say(f"{_count(stays)}, stay: {why}")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from slimgate._system.number_text import digits_apart
+from slimgate._system.number_text import count_digits_apart
 from slimgate.errors import DataError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def describe_problem(shares: WeightShares, least: float | None) -> str | None:
     """Why the weights do not match the claim or the requested share; None if they do."""
     share = shares.quantized_share
     if least is not None and share < least:
-        digits = digits_apart([100 * share], [100 * least], fewest=1)
+        digits = count_digits_apart([100 * share], [100 * least], fewest=1)
         return (
             f"FAIL: {share:.{digits}%} of the blocks' matrices are quantized, expected at least "
             f"{least:.{digits}%}"

@@ -4,8 +4,8 @@ Texts are compared by keys, so that they need not be in memory. A key is a BLAKE
 parts. Two texts with the same key would take about 2^64 attempts to find. Keys joined by np.hstack are
 the keys of pairs.
 
-`chosen_rows` reads only the chosen rows of a mapped table into memory. `Table.take` would first join all
-chunks of a text column, which is the full file.
+`select_table_rows` reads only the chosen rows of a mapped table into memory. `Table.take` would first join
+all chunks of a text column, which is the full file.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _BYTES = 16
 AT_ONCE_BYTES = 2**29
 
 
-def values_of(column: pa.ChunkedArray) -> Iterator[Any]:
+def iterate_values(column: pa.ChunkedArray) -> Iterator[Any]:
     """The values in order; few of them are Python objects at the same time."""
-    for values in batches_of(column):
+    for values in iterate_value_lists(column):
         yield from values
 
 
-def batches_of(column: pa.ChunkedArray) -> Iterator[list[Any]]:
+def iterate_value_lists(column: pa.ChunkedArray) -> Iterator[list[Any]]:
     """The values in order, in lists."""
     for chunk in column.chunks:
         for start in range(0, len(chunk), AT_ONCE):
             yield chunk.slice(start, AT_ONCE).to_pylist()
 
 
-def keys_of(texts: Iterable[str]) -> Keys:
+def hash_texts(texts: Iterable[str]) -> Keys:
     """(rows, 2) a key for each text; keys are equal exactly if the texts are."""
     digests = bytearray()
     for text in texts:
@@ -51,11 +51,11 @@ def keys_of(texts: Iterable[str]) -> Keys:
 
 def is_empty_text(keys: Keys) -> Mask:
     """(rows,) whether each key is that of the empty text."""
-    empty: Mask = (keys == keys_of([""])).all(axis=1)
+    empty: Mask = (keys == hash_texts([""])).all(axis=1)
     return empty
 
 
-def codes_of(parts: Sequence[Keys]) -> list[Ints]:
+def number_keys(parts: Sequence[Keys]) -> list[Ints]:
     """A code for each key, from 0 in order of first appearance; equal keys of all parts have one code."""
     keys = np.concatenate(parts)
     order = np.lexsort(keys.T)  # stable: among equal keys the first row comes first
@@ -74,7 +74,7 @@ def codes_of(parts: Sequence[Keys]) -> list[Ints]:
 
 def find_duplicates(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]:
     """The number of strings that occur in more than one row of the columns, and the first such string."""
-    codes = np.concatenate(codes_of([keys_of(values_of(column)) for column in columns]))
+    codes = np.concatenate(number_keys([hash_texts(iterate_values(column)) for column in columns]))
     repeated = np.flatnonzero(np.bincount(codes) > 1)
     if not len(repeated):
         return 0, None
@@ -83,7 +83,7 @@ def find_duplicates(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None
     return len(repeated), values[row].as_py()
 
 
-def chosen_rows(table: pa.Table, rows: Ints) -> pa.Table:
+def select_table_rows(table: pa.Table, rows: Ints) -> pa.Table:
     """The rows at these positions, in this order."""
     columns = [_take_rows(column, rows) for column in table.columns]
     return pa.Table.from_arrays(columns, schema=table.schema)

@@ -27,7 +27,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.threads import default_threads
+from slimgate._system.threads import choose_thread_count
 from slimgate.errors import SuiteError
 
 # A process takes half a second to start, and reads some 150 files in that time.
@@ -83,12 +83,12 @@ _SENTENCE_END = re.compile(
 )
 
 
-def source_files(package: str, *, asked_by: str) -> Iterator[tuple[str, Path]]:
+def list_source_files(package: str, *, asked_by: str) -> Iterator[tuple[str, Path]]:
     """`("pandas/core/frame.py", path)` for each of the package's own modules, by name.
 
     asked_by: the source that names the package in its errors. Raises SuiteError if it is not installed.
     """
-    folder = package_folder(package, asked_by=asked_by)
+    folder = locate_package(package, asked_by=asked_by)
     for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*.py")):
         parts = name.split("/")
         skipped = SKIPPED | INSTALLED if package == STDLIB else SKIPPED
@@ -96,7 +96,7 @@ def source_files(package: str, *, asked_by: str) -> Iterator[tuple[str, Path]]:
             yield f"{package}/{name}", path
 
 
-def package_folder(package: str, *, asked_by: str) -> Path:
+def locate_package(package: str, *, asked_by: str) -> Path:
     """The folder of a package. Raises SuiteError if no package of that name is installed."""
     if package == STDLIB:
         return Path(sysconfig.get_path("stdlib"))
@@ -109,15 +109,15 @@ def package_folder(package: str, *, asked_by: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
+def read_installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
     """The versions of packages' distributions, which identify their state.
 
     For a package without a distribution, or one that is installed in place (pip install -e), a digest of its
     files: these change without a new version.
     """
-    distributions = _distributions(tuple(sys.path))
+    distributions = _list_distributions(tuple(sys.path))
     versions = {
-        package: _versions(package, sorted(set(distributions.get(package, ()))))
+        package: _identify_versions(package, sorted(set(distributions.get(package, ()))))
         for package in packages
         if package != STDLIB
     }
@@ -125,33 +125,33 @@ def installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
 
 
 @lru_cache(maxsize=1)
-def _distributions(_path: tuple[str, ...]) -> Mapping[str, list[str]]:
+def _list_distributions(_path: tuple[str, ...]) -> Mapping[str, list[str]]:
     """Distributions by the packages that they install. Takes a second, and a run needs it three times."""
     return importlib.metadata.packages_distributions()
 
 
-def _versions(package: str, distributions: Sequence[str]) -> list[str]:
+def _identify_versions(package: str, distributions: Sequence[str]) -> list[str]:
     versions = sorted({importlib.metadata.version(name) for name in distributions})
-    if versions and not any(map(_in_place, distributions)):
+    if versions and not any(map(_is_editable, distributions)):
         return versions
     total = hashlib.sha256()
-    for name, path in source_files(package, asked_by="its digest"):
+    for name, path in list_source_files(package, asked_by="its digest"):
         total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return [*versions, total.hexdigest()]
 
 
-def _in_place(name: str) -> bool:
+def _is_editable(name: str) -> bool:
     origin = json.loads(importlib.metadata.distribution(name).read_text("direct_url.json") or "{}")
     return bool(origin.get("dir_info", {}).get("editable"))
 
 
-def docstrings(source: str) -> Iterator[str]:
+def list_docstrings(source: str) -> Iterator[str]:
     """Yield the dedented docstrings of a module, its classes and its functions, in the order written."""
-    for _, text in named_docstrings(source):
+    for _, text in list_named_docstrings(source):
         yield text
 
 
-def named_docstrings(source: str) -> Iterator[tuple[str, str]]:
+def list_named_docstrings(source: str) -> Iterator[tuple[str, str]]:
     """Yield `("Class.method", docstring)` in the order written; the module's own has the name "".
 
     Code that Python cannot parse has none.
@@ -162,13 +162,13 @@ def named_docstrings(source: str) -> Iterator[tuple[str, str]]:
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
         return
-    for name, node in documented_nodes(tree):
+    for name, node in list_documented_nodes(tree):
         text = ast.get_docstring(node, clean=False)
         if text:
             yield name, inspect.cleandoc(text)
 
 
-def documented_nodes(
+def list_documented_nodes(
     node: ast.AST, within: str = ""
 ) -> Iterator[tuple[str, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Yield a module, its classes and functions, also under ``if`` and ``try``, not those in functions.
@@ -187,10 +187,10 @@ def documented_nodes(
     for field in ("body", "handlers", "orelse", "finalbody"):
         for child in getattr(node, field, ()):
             if isinstance(child, ast.stmt | ast.excepthandler):
-                yield from documented_nodes(child, name)
+                yield from list_documented_nodes(child, name)
 
 
-def prose_blocks(docstring: str) -> Iterator[str]:
+def list_prose_blocks(docstring: str) -> Iterator[str]:
     """Yield the blocks of a docstring that are plain prose, each on one line, markup still in place."""
     for block in re.split(r"\n\s*\n", _FENCE.sub("\n\n", docstring)):
         lines = block.strip("\n").rstrip().split("\n")
@@ -200,7 +200,7 @@ def prose_blocks(docstring: str) -> Iterator[str]:
             yield " ".join(lines)
 
 
-def plain_text(block: str, keep_code: bool, mask_names: bool) -> str:
+def strip_markup(block: str, keep_code: bool, mask_names: bool) -> str:
     """Reduce markup to its text, keep or drop code spans, and mask the libraries' names."""
     for pattern, replacement in _MARKUP:
         block = pattern.sub(replacement, block)
@@ -219,13 +219,13 @@ def is_prose(text: str, min_words: int, max_words: int) -> bool:
     return sum(char.isalpha() or char == " " for char in text) >= 0.9 * len(text)
 
 
-def paragraphs_of_files(paths: Sequence[Path], min_words: int, max_words: int) -> Iterator[list[str]]:
+def read_paragraphs(paths: Sequence[Path], min_words: int, max_words: int) -> Iterator[list[str]]:
     """The accepted paragraphs of each file, in the order of the files.
 
     Thousands of files are read by a process on each core: parsing takes most of the time.
     """
-    read = partial(_listed_paragraphs, min_words=min_words, max_words=max_words)
-    workers = min(default_threads(), len(paths) // FILES_A_PROCESS)
+    read = partial(_list_paragraphs, min_words=min_words, max_words=max_words)
+    workers = min(choose_thread_count(), len(paths) // FILES_A_PROCESS)
     if workers < 2:
         yield from map(read, paths)
         return
@@ -237,26 +237,26 @@ def paragraphs_of_files(paths: Sequence[Path], min_words: int, max_words: int) -
         yield from pool.map(read, paths, chunksize=CHUNK)
 
 
-def _listed_paragraphs(path: Path, *, min_words: int, max_words: int) -> list[str]:
-    return list(file_paragraphs(path, min_words, max_words))
+def _list_paragraphs(path: Path, *, min_words: int, max_words: int) -> list[str]:
+    return list(read_file_paragraphs(path, min_words, max_words))
 
 
-def file_paragraphs(
+def read_file_paragraphs(
     path: Path, min_words: int, max_words: int, keep_code: bool = True, mask_names: bool = True
 ) -> Iterator[str]:
     """Yield the accepted paragraphs of one source file, in the order they are written."""
-    for docstring in docstrings(source_text(path)):
-        for block in prose_blocks(docstring):
-            text = plain_text(block, keep_code, mask_names)
+    for docstring in list_docstrings(read_source_text(path)):
+        for block in list_prose_blocks(docstring):
+            text = strip_markup(block, keep_code, mask_names)
             if is_prose(text, min_words, max_words):
                 yield text
 
 
-def source_text(path: Path) -> str:
+def read_source_text(path: Path) -> str:
     """The text of a source file; bytes that are not UTF-8 are replaced."""
     return path.read_bytes().decode("utf-8", errors="replace")
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """The sentences of a paragraph: cut after a full stop, question or exclamation mark before a capital."""
     return _SENTENCE_END.split(text)

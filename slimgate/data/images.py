@@ -48,7 +48,7 @@ def open_image(value: Any) -> Any:
         if isinstance(value, bytes | str):
             image: Image.Image = Image.open(io.BytesIO(value) if isinstance(value, bytes) else value)
         else:
-            image = Image.fromarray(_to_pixel_bytes(value))
+            image = Image.fromarray(_convert_to_pixels(value))
         # Pillow cuts 16 and 32 bits off at 255, so that nearly every such image would be white or black.
         if image.mode in ("I", "F") or image.mode.startswith("I;"):
             raise ValueError(f"a pixel of mode {image.mode} has more than 8 bits; convert images to 8 bits")
@@ -63,7 +63,7 @@ def open_image(value: Any) -> Any:
         ) from error
 
 
-def _to_pixel_bytes(value: object) -> npt.NDArray[np.uint8]:
+def _convert_to_pixels(value: object) -> npt.NDArray[np.uint8]:
     """Pixels from 0 to 255, from integers of that range or fractions. Raises ValueError for other values."""
     pixels = np.asarray(value)
     if pixels.ndim not in (2, 3) or not np.issubdtype(pixels.dtype, np.number):

@@ -104,23 +104,25 @@ def parse_numbered_lines(
         yield number, _check_object(row, f"{path}: line {number}")
 
 
-def to_table(rows: list[Object], *, where: str) -> pa.Table:
+def make_object_table(rows: list[Object], *, where: str) -> pa.Table:
     """Objects as a table. A key that a row lacks is null. A column of mixed scalars becomes strings.
 
     where: the file, for messages. Raises DataError for a column that mixes lists or objects with other types.
     """
     names = list(dict.fromkeys(key for row in rows for key in row))
-    return pa.table({name: _to_array([row.get(name) for row in rows], f"{where}: {name}") for name in names})
+    return pa.table(
+        {name: _make_array([row.get(name) for row in rows], f"{where}: {name}") for name in names}
+    )
 
 
 def read_typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, scratch: Path) -> pa.Table:
-    """The objects of lines as a table, as by `to_table`, but mapped from files.
+    """The objects of lines as a table, as by `make_object_table`, but mapped from files.
 
     again: the same lines once more, for columns that have to be read a second time. Raises DataError, as
-    `parse_lines` and `to_table` do.
+    `parse_lines` and `make_object_table` do.
     """
     columns_seen = _BatchColumns()
-    runs = spill_pieces((_make_piece(rows, columns_seen) for rows in _batches(path, lines)), scratch)
+    runs = spill_pieces((_make_piece(rows, columns_seen) for rows in _parse_batches(path, lines)), scratch)
     kinds = {name: _list_types(runs, name) for name in columns_seen.names}
     values_read_again: dict[str, list[Any]] = {
         name: [] for name in columns_seen.names if name in columns_seen.typeless or len(kinds[name]) > 1
@@ -132,13 +134,13 @@ def read_typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, 
     columns = {}
     for name in columns_seen.names:
         if name in values_read_again:
-            columns[name] = _to_array(values_read_again.pop(name), f"{path}: {name}")
+            columns[name] = _make_array(values_read_again.pop(name), f"{path}: {name}")
         else:
             columns[name] = _join_runs(runs, name, next(iter(kinds[name]), pa.null()))
     return pa.table(columns)
 
 
-def _batches(path: Path, lines: Iterable[str]) -> Iterator[list[Object]]:
+def _parse_batches(path: Path, lines: Iterable[str]) -> Iterator[list[Object]]:
     """The objects of the lines in batches; long lines make small batches."""
     lines, number = iter(lines), 1
     while batch := _take_some_lines(lines):
@@ -164,13 +166,13 @@ def _make_piece(rows: list[Object], columns_seen: _BatchColumns) -> pa.Table:
     """
     names = dict.fromkeys(key for row in rows for key in row)
     columns_seen.names.update(names)
-    columns = {"." + name: _typed_or_none([row.get(name) for row in rows]) for name in names}
+    columns = {"." + name: _infer_array([row.get(name) for row in rows]) for name in names}
     columns_seen.typeless.update(name for name in names if columns["." + name] is None)
     typed = {name: column for name, column in columns.items() if column is not None}
     return pa.table({_COUNT: pa.nulls(len(rows)), **typed})
 
 
-def _typed_or_none(values: Sequence[object]) -> pa.Array | None:
+def _infer_array(values: Sequence[object]) -> pa.Array | None:
     try:
         return pa.array(values)
     except _NO_TYPE:
@@ -191,7 +193,7 @@ def _join_runs(runs: list[pa.Table], name: str, kind: pa.DataType) -> pa.Chunked
     return pa.chunked_array(chunks, kind)
 
 
-def _to_array(values: Sequence[object], where: str) -> pa.Array:
+def _make_array(values: Sequence[object], where: str) -> pa.Array:
     try:
         return pa.array(values)
     except UnicodeEncodeError as error:

@@ -20,7 +20,7 @@ YES = frozenset({"1", "1.0", "true", "True"})
 NO = frozenset({"0", "0.0", "false", "False"})
 
 
-def class_names(values: Iterable[object]) -> tuple[str, ...]:
+def list_class_names(values: Iterable[object]) -> tuple[str, ...]:
     """The distinct labels as text; numbers in numeric order, text in alphabetical order."""
     distinct = sorted({str(value) for value in values if value is not None})
     numeric = all(NUMBER.match(name) for name in distinct)  # numbers of a csv are text: "10" comes after "9"
@@ -40,7 +40,7 @@ def check_positive(positive: str | None, classes: Sequence[str]) -> None:
         )
 
 
-def output_order(
+def find_output_order(
     model_labels: Sequence[str], classes: Sequence[str], stated: Sequence[str] | None, where: str
 ) -> list[int]:
     """The model's output for each class of the data.
@@ -78,7 +78,7 @@ def label_sets(
     if isinstance(label, str):
         values = rows.table[label].to_pylist()
         return [
-            _to_names(_split_labels(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
+            _name_labels(_split_labels(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
             for row, value in zip(rows.ids, values, strict=True)
         ]
     columns = [_read_indicators(rows, name) for name in label]
@@ -88,7 +88,7 @@ def label_sets(
     ]
 
 
-def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDArray[np.float64]:
+def make_indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """(rows, classes) 1.0 if the row has the label, else 0.0. Every label must be one of `classes`."""
     place = {name: k for k, name in enumerate(classes)}
     marks = np.zeros((len(sets), len(classes)))
@@ -112,13 +112,13 @@ def _split_labels(value: object, separator: str, where: str) -> list[str | int]:
     return [part if type(part) is int else str(part) for part in value]
 
 
-def _to_names(parts: Sequence[str | int], names: Sequence[str] | None, where: str) -> frozenset[str]:
+def _name_labels(parts: Sequence[str | int], names: Sequence[str] | None, where: str) -> frozenset[str]:
     if names is None:
         return frozenset(map(str, parts))
-    return frozenset(_to_name(part, names, where) for part in parts)
+    return frozenset(_name_label(part, names, where) for part in parts)
 
 
-def _to_name(label: str | int, names: Sequence[str], where: str) -> str:
+def _name_label(label: str | int, names: Sequence[str], where: str) -> str:
     """The name of a number, or a name as it is. Raises DataError for a text that is neither, or both."""
     number = int(label) if isinstance(label, int) or label.isdecimal() else -1
     by_number = names[number] if 0 <= number < len(names) else None

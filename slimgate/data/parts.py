@@ -17,12 +17,12 @@ from slimgate.data.arrow import (
     Ints,
     Keys,
     Mask,
-    batches_of,
-    codes_of,
     find_duplicates,
+    hash_texts,
     is_empty_text,
-    keys_of,
-    values_of,
+    iterate_value_lists,
+    iterate_values,
+    number_keys,
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, sort_texts
 from slimgate.errors import DataError, format_suggestion
@@ -73,16 +73,16 @@ def make_pools(
 
     All rows of the part `unlabelled` are free. Call `withhold` when the other splits have been drawn.
     """
-    tables = _with_ids(_known_parts(parts))
-    texts = [_text_keys(name, table, text_columns) for name, table in tables.items()]
+    tables = _add_ids(_select_known_parts(parts))
+    texts = [_hash_row_texts(name, table, text_columns) for name, table in tables.items()]
     known = {name: table for name, table in tables.items() if name != UNLABELLED}
-    label_codes, label_names = _labels(known, label_column)
+    label_codes, label_names = _number_labels(known, label_column)
     if group_column is None:  # every row is a separate group
         counts = np.cumsum([0, *(table.num_rows for table in tables.values())])
         group_codes = [np.arange(a, b) for a, b in itertools.pairwise(counts)]
     else:
-        group_codes = codes_of([_group_keys(name, table, group_column) for name, table in tables.items()])
-    exact_codes, text_codes = (codes_of(keys) for keys in zip(*texts, strict=True))
+        group_codes = number_keys([_group_keys(name, table, group_column) for name, table in tables.items()])
+    exact_codes, text_codes = (number_keys(keys) for keys in zip(*texts, strict=True))
     if UNLABELLED in tables:  # these rows have no known labels
         label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))
     pools = []
@@ -106,7 +106,7 @@ def make_pools(
     return pools
 
 
-def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+def _select_known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     expected = f"expected all, or some of {', '.join(DRAWN[1:])}; {UNLABELLED} may be added to either"
     if not isinstance(parts, Mapping):
         raise DataError(f"the source gave {type(parts).__name__}, expected a dict of tables; {expected}")
@@ -139,13 +139,15 @@ def withhold(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> Non
     pool.free[:] = ~(pool.by_group | pool.by_text)
 
 
-def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+def _add_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables with an `id` column first: that of the source, or else `PART/ROW`."""
     tables = {}
     for name, table in parts.items():
         has_ids = "id" in table.column_names
         ids = (
-            strings(table["id"], f"part {name}: column id") if has_ids else _number_rows(name, table.num_rows)
+            convert_to_strings(table["id"], f"part {name}: column id")
+            if has_ids
+            else _number_rows(name, table.num_rows)
         )
         if ids.null_count:
             raise DataError(f"part {name}: column id is null in {ids.null_count} of {len(ids)} rows")
@@ -167,7 +169,7 @@ def _number_rows(part: str, rows: int) -> pa.Array:
     return pc.binary_join_element_wise(part, pc.cast(pa.array(np.arange(rows)), pa.string()), "/")
 
 
-def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+def convert_to_strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """The column as strings. Raises DataError for lists, objects, and bytes that are not UTF-8."""
     try:
         return column.cast(pa.string())
@@ -175,7 +177,7 @@ def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         raise DataError(f"{where} has type {column.type}, expected text or numbers") from None
 
 
-def _column(part: str, table: pa.Table, name: str, role: str) -> pa.ChunkedArray:
+def _require_column(part: str, table: pa.Table, name: str, role: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         known = [column for column in table.column_names if column != "id"]
         raise DataError(f"part {part} has no {role} column {name}{format_suggestion(name, known)}")
@@ -193,29 +195,29 @@ def collapse_text(value: object) -> str:
     if isinstance(value, bytes | dict) or (
         isinstance(value, list) and value and not all(word is None or isinstance(word, str) for word in value)
     ):
-        return content_digest(value)
+        return digest_image_content(value)
     words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
     return " ".join(" ".join(words).split())
 
 
-def code_texts(table: pa.Table, names: Sequence[str]) -> Ints:
+def number_texts(table: pa.Table, names: Sequence[str]) -> Ints:
     """(rows,) codes, equal for rows whose texts `same_texts` counts as the same. Raises DataError."""
-    return codes_of([_text_keys("gate", table, names)[1]])[0]
+    return number_keys([_hash_row_texts("gate", table, names)[1]])[0]
 
 
-def _text_keys(part: str, table: pa.Table, names: Sequence[str]) -> tuple[Keys, Keys]:
+def _hash_row_texts(part: str, table: pa.Table, names: Sequence[str]) -> tuple[Keys, Keys]:
     """Two keys of each row's text: with white space collapsed, and as `same_texts` compares it.
 
     The texts of a pair make one key together.
     """
-    exact, compared = zip(*(_text(part, table, name) for name in names), strict=True)
+    exact, compared = zip(*(_hash_column(part, table, name) for name in names), strict=True)
     return np.hstack(exact), sort_texts(list(compared))
 
 
-def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
-    column = _column(part, table, name, "text")
+def _hash_column(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
+    column = _require_column(part, table, name, "text")
     if is_image(column.type):
-        keys = keys_of(content_digest(value) if value else "" for value in values_of(column))
+        keys = hash_texts(digest_image_content(value) if value else "" for value in iterate_values(column))
         return keys, keys
     listed = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
     kind = column.type.value_type if listed or pa.types.is_dictionary(column.type) else column.type
@@ -224,9 +226,9 @@ def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
             f"part {part}: text column {name} has type {kind}, expected string or lists of strings"
         )
     if listed:  # lists of words are compared as they are, because tags depend on case and punctuation
-        exact = compared = keys_of(collapse_text(value) for value in values_of(column))
+        exact = compared = hash_texts(collapse_text(value) for value in iterate_values(column))
     else:
-        exact, compared = _keys_of_texts(column)
+        exact, compared = _hash_strings(column)
     if (empty := is_empty_text(exact)).any():
         first = table["id"][int(empty.argmax())]
         raise DataError(
@@ -236,12 +238,12 @@ def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
     return exact, compared
 
 
-def _keys_of_texts(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
-    exact, compared = [keys_of([])], [keys_of([])]
-    for values in batches_of(column):
+def _hash_strings(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
+    exact, compared = [hash_texts([])], [hash_texts([])]
+    for values in iterate_value_lists(column):
         texts = [collapse_text(value) for value in values]
-        exact.append(keys_of(texts))
-        compared.append(keys_of(map(normalize_text, texts)))
+        exact.append(hash_texts(texts))
+        compared.append(hash_texts(map(normalize_text, texts)))
     return np.concatenate(exact), np.concatenate(compared)
 
 
@@ -254,13 +256,13 @@ def is_image(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def content_digest(value: object) -> str:
+def digest_image_content(value: object) -> str:
     """The digest of an image, which shows that two splits share it. For an image of the hub, of its bytes."""
     content = (value.get("bytes") or value) if isinstance(value, dict) else value
     return hashlib.sha256(content if isinstance(content, bytes) else repr(content).encode()).hexdigest()
 
 
-def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints], tuple[str, ...]]:
+def _number_labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints], tuple[str, ...]]:
     """For each table (rows,) codes of the labels; and the label of each code.
 
     Without a label column, and if the labels are floats, all rows have the code 0 and the label "".
@@ -271,7 +273,7 @@ def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints
     if name is None:
         return no_labels, ("",)
     columns = [_label(part, table, name) for part, table in tables.items()]
-    labels = [strings(c, f"label column {name}") for c in columns]
+    labels = [convert_to_strings(c, f"label column {name}") for c in columns]
     zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
     for (part, table), column in zip(tables.items(), labels, strict=True):
         # -1 is how data sets on the hub write "no label"; with 1 and without 0 it is a class.
@@ -296,7 +298,7 @@ def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
             f"{', '.join(table.column_names[1:])}); name a labelled part, or leave this part out: slimgate "
             "then cuts the split from train"
         )
-    return _column(part, table, name, "label")
+    return _require_column(part, table, name, "label")
 
 
 def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
@@ -314,10 +316,10 @@ def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
 
 
 def _group_keys(part: str, table: pa.Table, name: str) -> Keys:
-    column = _column(part, table, name, "group")
+    column = _require_column(part, table, name, "group")
     unknown = ("nan", "") if pa.types.is_floating(column.type) else ("",)  # a missing number
-    texts = values_of(strings(column, f"part {part}: group column {name}"))
-    keys = keys_of("" if text is None or text in unknown else text for text in texts)
+    texts = iterate_values(convert_to_strings(column, f"part {part}: group column {name}"))
+    keys = hash_texts("" if text is None or text in unknown else text for text in texts)
     if (missing := is_empty_text(keys)).any():
         first = table["id"][int(missing.argmax())]
         raise DataError(

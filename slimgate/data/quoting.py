@@ -12,13 +12,15 @@ LONGEST = 160
 BETWEEN = " | "
 
 
-def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:
+def quote_row_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:
     """The text of each row in at most 160 characters; a text of a pair gets half, or the room left."""
     columns = [rows.table[name] for name in text_columns]
-    return [_quote([_text(column[int(row)].as_py()) for column in columns]) for row in positions]
+    return [
+        _quote([_format_quoted_value(column[int(row)].as_py()) for column in columns]) for row in positions
+    ]
 
 
-def _text(value: object) -> str:
+def _format_quoted_value(value: object) -> str:
     """The text of a value; for chat messages, the text of each message."""
     if (
         isinstance(value, list)

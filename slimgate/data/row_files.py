@@ -1,9 +1,11 @@
-"""Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table. Few imports until `rows_of`.
+"""Rows of one file: csv, tsv, jsonl, json, parquet or text, as an Arrow table.
+
+`read_all_rows` imports what it needs when it is called.
 
 Tables are memory-mapped from Arrow files in a scratch folder, which may be removed at once. A json file is
 read into memory as a whole.
 
-`foreign_format` recognizes the format of a file by its first bytes, whatever its name is:
+`recognize_format` recognizes the format of a file by its first bytes, whatever its name is:
 
     foreign_format(path)    # "compressed by gzip"; None for text and for unknown formats
 
@@ -31,13 +33,13 @@ import pyarrow as pa
 
 from slimgate.data.json_rows import (
     Object,
+    make_object_table,
     parse_lines,
     parse_objects,
     read_typed_lines,
     spill_pieces,
-    to_table,
 )
-from slimgate.data.text_files import lines_of, make_wrong_text_error, text_blocks
+from slimgate.data.text_files import make_wrong_text_error, read_text_blocks, split_lines
 from slimgate.errors import DataError, SuiteError, did_you_mean
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ AT_ONCE = 10_000  # rows that are read at once
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
-def foreign_format(path: Path) -> str | None:
+def recognize_format(path: Path) -> str | None:
     """The format of a file that is not text, by its first bytes; None for text and for unknown formats."""
     with path.open("rb") as stream:
         start = stream.read(_RECOGNIZED_BYTES)
@@ -104,10 +106,10 @@ def require(path: Path) -> None:
         raise SuiteError(f"{path} is a folder, expected a file of rows")
     if not path.parent.is_dir():
         raise SuiteError(f"{path}: no such file, and no folder {path.parent}")
-    raise SuiteError(f"{path}: no such file{_near_file(path)}")
+    raise SuiteError(f"{path}: no such file{_suggest_file(path)}")
 
 
-def _near_file(path: Path) -> str:
+def _suggest_file(path: Path) -> str:
     """A hint: the same name one folder up, or the nearest file of rows in the folder, or some files there."""
     if (path.parent.parent / path.name).is_file():
         return f". Did you mean ../{path.name}? There is {path.parent.parent / path.name}"
@@ -119,7 +121,7 @@ def _near_file(path: Path) -> str:
     return f"; in the same folder: {', '.join(of_rows[:MOST_NAMED])}{more}" if of_rows else ""
 
 
-def columns_of(file: RowFile) -> tuple[str, ...]:
+def read_column_names(file: RowFile) -> tuple[str, ...]:
     """The names of the columns. Raises DataError.
 
     Any object of a json or jsonl file may have a key that the objects before it lack, so all are read. A file
@@ -131,22 +133,24 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
     if file.format == "parquet":
         return tuple(open_parquet(file.path).schema_arrow.names)
     if file.format in SEPARATORS:
-        return _header(file)
+        return _read_header_names(file)
     status = file.path.stat()
-    return _keys_of_objects(file, (status.st_ino, status.st_mtime_ns, status.st_size))
+    return _read_object_keys(file, (status.st_ino, status.st_mtime_ns, status.st_size))
 
 
 @lru_cache(maxsize=64)
-def _keys_of_objects(file: RowFile, _state: tuple[int, ...]) -> tuple[str, ...]:
-    objects = parse_lines(file.path, _lines(file)) if file.format == "jsonl" else _objects(file)
+def _read_object_keys(file: RowFile, _state: tuple[int, ...]) -> tuple[str, ...]:
+    objects = (
+        parse_lines(file.path, _read_file_lines(file)) if file.format == "jsonl" else _read_json_objects(file)
+    )
     keys: dict[str, object] = {}
     for row in objects:
         keys.update(row)
     return tuple(keys)
 
 
-def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
-    """All rows. Columns of csv and tsv are strings, as written; for jsonl and json, see `to_table`.
+def read_all_rows(file: RowFile, *, scratch: Path) -> pa.Table:
+    """All rows. Columns of csv and tsv are strings, as written; for jsonl and json, see `make_object_table`.
 
     Text: one row per line; blank lines are left out. Raises DataError, also if there is no row.
     """
@@ -158,9 +162,9 @@ def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
     elif file.format == "text":
         table = _read_text(file, scratch)
     elif file.format == "jsonl":
-        table = read_typed_lines(file.path, _lines(file), _lines(file), scratch=scratch)
+        table = read_typed_lines(file.path, _read_file_lines(file), _read_file_lines(file), scratch=scratch)
     else:
-        table = to_table(list(_objects(file)), where=str(file.path))
+        table = make_object_table(list(_read_json_objects(file)), where=str(file.path))
     if not table.num_rows:
         raise DataError(f"{file.path} has no rows, expected at least one below its header")
     return table
@@ -170,27 +174,27 @@ def _check_start(file: RowFile) -> None:
     require(file.path)
     if file.path.stat().st_size == 0:
         raise DataError(f"{file.path} is empty, expected rows as {file.format}")
-    if file.format != "parquet" and (foreign := foreign_format(file.path)) is not None:
+    if file.format != "parquet" and (foreign := recognize_format(file.path)) is not None:
         raise DataError(f"{file.path} is {foreign}, expected rows as {file.format}; unpack or rename it")
 
 
-def _lines(file: RowFile) -> Iterator[str]:
-    return lines_of(text_blocks(file.path, file.encoding))
+def _read_file_lines(file: RowFile) -> Iterator[str]:
+    return split_lines(read_text_blocks(file.path, file.encoding))
 
 
-def _objects(file: RowFile) -> Iterator[Object]:
+def _read_json_objects(file: RowFile) -> Iterator[Object]:
     """The objects of a json file. It is read as a whole, because it may be one list."""
     if (size := file.path.stat().st_size) > MOST_BYTES:
         raise DataError(
             f"{file.path} has {size:,} bytes, but slimgate reads at most {MOST_BYTES:,} bytes of "
             f"{file.format}; save the rows as jsonl or parquet"
         )
-    return parse_objects(file.path, "".join(text_blocks(file.path, file.encoding)))
+    return parse_objects(file.path, "".join(read_text_blocks(file.path, file.encoding)))
 
 
 def _read_text(file: RowFile, scratch: Path) -> pa.Table:
     # Not by datasets: its reader also ends a row at a lone carriage return.
-    lines = (line.removesuffix("\n").removesuffix("\r") for line in _lines(file))
+    lines = (line.removesuffix("\n").removesuffix("\r") for line in _read_file_lines(file))
     rows = (line for line in lines if line.strip())
     batches = iter(lambda: list(itertools.islice(rows, AT_ONCE)), [])
     pieces = (pa.table({"text": pa.array(batch, pa.string())}) for batch in batches)
@@ -212,7 +216,7 @@ def _refuse_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
         yield block
 
 
-def _header(file: RowFile) -> tuple[str, ...]:
+def _read_header_names(file: RowFile) -> tuple[str, ...]:
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE
     with file.path.open(encoding=file.encoding, errors="replace", newline="") as stream:
         try:
@@ -232,7 +236,7 @@ def _header(file: RowFile) -> tuple[str, ...]:
             raise DataError(f"{file.path}: the header cannot be read as {file.format}: {error}") from None
         except UnicodeError as error:
             raise make_wrong_text_error(file.path, file.encoding, error) from None
-    if len(names) == 1 and (other := _other_separator(names[0], SEPARATORS[file.format])):
+    if len(names) == 1 and (other := _find_other_separator(names[0], SEPARATORS[file.format])):
         raise DataError(
             f"{file.path}: the header is one column, {names[0][:80]!r}, and looks separated by {other}; "
             "save the file with commas as .csv, or with tabs as .tsv"
@@ -253,7 +257,7 @@ def _header(file: RowFile) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _other_separator(header: str, separator: str) -> str | None:
+def _find_other_separator(header: str, separator: str) -> str | None:
     """The separator that a header with one column seems to have instead; None if there is none."""
     known = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
     return next((name for sign, name in known.items() if sign != separator and sign in header), None)
@@ -307,7 +311,7 @@ def _read_csv(file: RowFile, scratch: Path) -> pa.Table:
     import pandas
 
     copy = _copy_as_utf8(file, scratch)
-    names = columns_of(file)
+    names = read_column_names(file)
     with warnings.catch_warnings():
         # Rows that are all longer than the header only warn, and lose their last fields.
         warnings.simplefilter("error", pandas.errors.ParserWarning)
@@ -329,7 +333,7 @@ def _copy_as_utf8(file: RowFile, scratch: Path) -> Path:
     """A copy in UTF-8, with a name that datasets does not take for a pattern or an address."""
     handle, copy = tempfile.mkstemp(suffix=".csv", dir=scratch)
     with open(handle, "wb") as stream:
-        for block in _refuse_endless_line(file, text_blocks(file.path, file.encoding)):
+        for block in _refuse_endless_line(file, read_text_blocks(file.path, file.encoding)):
             try:
                 stream.write(block.encode())
             except UnicodeEncodeError as error:  # half of a pair of surrogates, which utf-7 lets through

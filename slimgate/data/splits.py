@@ -24,7 +24,7 @@ import pyarrow as pa
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from slimgate.data.arrow import batches_of, chosen_rows
+from slimgate.data.arrow import iterate_value_lists, select_table_rows
 from slimgate.data.parts import Pool, make_pools, withhold
 from slimgate.data.same_texts import join_groups
 from slimgate.data.strata import Floats, Ints, Mask, draw_groups, draw_rows
@@ -46,10 +46,10 @@ def deal(pool: Pool, plan: Mapping[str, RequestedSize], seed: int, *, grouped: b
     groups = pool.groups if grouped else pool.texts
     drawn = _draw(pool, plan, seed, groups=groups if grouped else None, labels=pool.labels)
     for labels in (pool.labels, np.zeros_like(pool.labels)):
-        if _short(plan, drawn):
+        if _find_short_split(plan, drawn):
             drawn = _draw(pool, plan, seed, groups=groups, labels=labels)
-    if short := _short(plan, drawn):
-        raise DataError(_too_few(pool, plan, short, len(drawn[short]), grouped=grouped))
+    if short := _find_short_split(plan, drawn):
+        raise DataError(_describe_too_few(pool, plan, short, len(drawn[short]), grouped=grouped))
     return {split: drawn[split] for split in plan}
 
 
@@ -73,27 +73,34 @@ def _draw(
         among = free
         if rest is not None and DRAWN.index(split) < DRAWN.index(rest):
             # The rest may not lose rows to this earlier split, so this split draws no text that recurs.
-            among = free & ~_recurring(pool, free, pool.groups if groups is None else groups)
+            among = free & ~_mark_recurring_rows(pool, free, pool.groups if groups is None else groups)
         if groups is not None:
             group_keys = random.permutation(int(groups.max(initial=-1)) + 1)
             among = draw_groups(
-                size, among=among, labels=known, shares=shares_of(known), groups=groups, keys=group_keys
+                size,
+                among=among,
+                labels=known,
+                shares=compute_label_shares(known),
+                groups=groups,
+                keys=group_keys,
             )
-            free &= ~_members(groups, np.flatnonzero(among))
-        drawn[split] = draw_rows(size, among=among, labels=known, shares=shares_of(known), keys=keys)
+            free &= ~_mark_sharing_rows(groups, np.flatnonzero(among))
+        drawn[split] = draw_rows(
+            size, among=among, labels=known, shares=compute_label_shares(known), keys=keys
+        )
         free[drawn[split]] = False
-        free &= ~_members(pool.texts, drawn[split])
+        free &= ~_mark_sharing_rows(pool.texts, drawn[split])
     return drawn
 
 
-def _members(codes: Ints, rows: Ints) -> Mask:
+def _mark_sharing_rows(codes: Ints, rows: Ints) -> Mask:
     """Rows that share a code with any of the given rows."""
     marked = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.bool_)
     marked[codes[rows]] = True
     return marked[codes]
 
 
-def _recurring(pool: Pool, free: Mask, groups: Ints) -> Mask:
+def _mark_recurring_rows(pool: Pool, free: Mask, groups: Ints) -> Mask:
     """Rows whose text also occurs in a free row of another group."""
     span = int(groups.max(initial=0)) + 1
     pairs = np.unique(pool.texts[free] * span + groups[free])
@@ -102,18 +109,20 @@ def _recurring(pool: Pool, free: Mask, groups: Ints) -> Mask:
     return recurring
 
 
-def shares_of(labels: Ints) -> Floats:
+def compute_label_shares(labels: Ints) -> Floats:
     """The share of each label code; they sum to 1."""
     shares: Floats = np.bincount(labels, minlength=1) / max(1, len(labels))
     return shares
 
 
-def _short(plan: Mapping[str, RequestedSize], drawn: Mapping[str, Ints]) -> str | None:
+def _find_short_split(plan: Mapping[str, RequestedSize], drawn: Mapping[str, Ints]) -> str | None:
     """The first split that has fewer rows than it should; for "rest", a split without rows."""
     return next((s for s in plan if len(drawn[s]) < (1 if plan[s] == "rest" else int(plan[s]))), None)
 
 
-def _too_few(pool: Pool, plan: Mapping[str, RequestedSize], short: str, got: int, *, grouped: bool) -> str:
+def _describe_too_few(
+    pool: Pool, plan: Mapping[str, RequestedSize], short: str, got: int, *, grouped: bool
+) -> str:
     sizes_stated = ", ".join(f"{split} {size}" for split, size in plan.items())
     dropped = f"{int(pool.by_text.sum())} dropped because a later part has their text"
     if grouped:
@@ -145,8 +154,8 @@ def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
     later = np.concatenate([np.empty(0, np.int64), *list(drawn.values())[1:]])
     undrawn = np.ones(len(pool), dtype=np.bool_)
     undrawn[np.concatenate(list(drawn.values()))] = False
-    within = undrawn & pool.free & _members(pool.texts, later)
-    near = within & ~_members(pool.exact_texts, later)
+    within = undrawn & pool.free & _mark_sharing_rows(pool.texts, later)
+    near = within & ~_mark_sharing_rows(pool.exact_texts, later)
     return Dropped(
         overlap=int(pool.by_text.sum() + within.sum()),
         near=int(pool.by_near_text.sum() + near.sum()),
@@ -154,7 +163,7 @@ def count_dropped(pool: Pool, drawn: Mapping[str, Ints]) -> Dropped:
     )
 
 
-def _rows(least: int) -> BeforeValidator:
+def _make_size_validator(least: int) -> BeforeValidator:
     def check(value: object) -> Any:
         if value is None or value == "rest" or (type(value) is int and value >= least):
             return value
@@ -165,8 +174,8 @@ def _rows(least: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Size = Annotated[RequestedSize | None, _rows(1)]
-SizeOrNone = Annotated[RequestedSize | None, _rows(0)]
+Size = Annotated[RequestedSize | None, _make_size_validator(1)]
+SizeOrNone = Annotated[RequestedSize | None, _make_size_validator(0)]
 
 
 class SplitSizes(Table):
@@ -259,7 +268,7 @@ def cut(
     """
     pools = make_pools(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
     _check_columns(pools, read_columns)
-    plans = _plans(pools, sizes)
+    plans = _make_plans(pools, sizes)
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
     drawn_rows: list[Ints] = [np.empty(0, np.int64)]
@@ -280,15 +289,15 @@ def cut(
         held_out += [pool.groups[rows] for split, rows in drawn.items() if split not in (UNLABELLED, "train")]
         for rank, (split, rows) in enumerate(drawn.items()):
             label = None if split == UNLABELLED else label_column
-            splits[split] = chosen_rows(pool.table, rows)
+            splits[split] = select_table_rows(pool.table, rows)
             if split == UNLABELLED:
-                splits[split] = _without_labels(splits[split], read_columns, text_columns, label_column)
+                splits[split] = _drop_labels(splits[split], read_columns, text_columns, label_column)
             optional = [name for name in (label, group_column) if name]
             columns = list(dict.fromkeys(["id", *text_columns, *optional, *read_columns]))
             reports[split] = _report(
                 pool,
                 rows,
-                digest=_digest(splits[split], columns),
+                digest=_digest_columns(splits[split], columns),
                 dropped=dropped if rank == 0 else NOTHING_DROPPED,
                 labelled=label is not None,
                 grouped=group_column is not None,
@@ -301,7 +310,7 @@ def cut(
     return Cut({name: splits[name] for name in drawn_splits}, {name: reports[name] for name in drawn_splits})
 
 
-def _without_labels(
+def _drop_labels(
     table: pa.Table, read: tuple[str, ...], text_columns: tuple[str, ...], label_column: str | None
 ) -> pa.Table:
     """The table without the label, and without the task's other columns except texts: scores, tags."""
@@ -346,7 +355,7 @@ def read_splits(folder: Path) -> Cut:
     return Cut(splits, reports)
 
 
-def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, RequestedSize]]:
+def _make_plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, RequestedSize]]:
     """For each part, the splits that are drawn from it and their sizes."""
     plans: dict[str, dict[str, RequestedSize]] = {pool.name: {} for pool in pools}
     common = next((name for name in ("all", "train") if name in plans), None)
@@ -363,7 +372,9 @@ def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Requeste
                 )
             continue
         free = int(next(pool for pool in pools if pool.name == origin).free.sum())
-        plans[origin][split] = _default(split, named=origin == split, free=free) if stated is None else stated
+        plans[origin][split] = (
+            _choose_default_size(split, named=origin == split, free=free) if stated is None else stated
+        )
     for origin, plan in plans.items():
         resting = [split for split, size in plan.items() if size == "rest"]
         if len(resting) > 1:
@@ -374,7 +385,7 @@ def _plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Requeste
     return plans
 
 
-def _default(split: str, *, named: bool, free: int) -> RequestedSize:
+def _choose_default_size(split: str, *, named: bool, free: int) -> RequestedSize:
     if named or split == "train":
         return "rest"
     return {
@@ -388,7 +399,7 @@ def _report(
     pool: Pool, rows: Ints, *, digest: str, dropped: Dropped, labelled: bool, grouped: bool
 ) -> SplitReport:
     counts = np.bincount(pool.labels[rows], minlength=len(pool.label_names))
-    share, expected = counts / max(1, len(rows)), shares_of(pool.labels)
+    share, expected = counts / max(1, len(rows)), compute_label_shares(pool.labels)
     deviation = np.abs(share[: len(expected)] - expected).max(initial=0.0) * 100 if len(rows) else 0.0
     named = labelled and pool.label_names != ("",)
     groups = join_groups(pool.groups[rows] if grouped else None, pool.texts[rows])
@@ -406,13 +417,13 @@ def _report(
     )
 
 
-def _digest(table: pa.Table, columns: list[str]) -> str:
+def _digest_columns(table: pa.Table, columns: list[str]) -> str:
     """The digest of the table's columns, whatever their chunks and names: JSON lists of the values."""
     total = hashlib.sha256()
     known = [name for name in columns if name in table.column_names]
     for column in table.select(known).columns:
         total.update(b"[")
-        for place, values in enumerate(batches_of(column)):
+        for place, values in enumerate(iterate_value_lists(column)):
             text = json.dumps(values, ensure_ascii=False, default=str)
             total.update((", " * (place > 0) + text[1:-1]).encode())
         total.update(b"]")

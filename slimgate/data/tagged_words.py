@@ -20,7 +20,7 @@ SpansOf = Callable[[Sequence[str]], frozenset[Span]]
 
 def list_words(rows: Rows, column: str) -> list[list[str]]:
     """The words of each row. The column has lists of words, or texts that are split at white space."""
-    return [_parts(value) for value in rows.table[column].to_pylist()]
+    return [_split_parts(value) for value in rows.table[column].to_pylist()]
 
 
 def read_tags(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None) -> list[list[str]]:
@@ -30,7 +30,7 @@ def read_tags(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None)
     """
     tags_of_rows = []
     for row, text, value in zip(rows.ids, list_words(rows, words), rows.table[tags].to_pylist(), strict=True):
-        row_tags = [_to_tag(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
+        row_tags = [_parse_tag(tag, names, f"column {tags}, row {row}") for tag in _split_parts(value)]
         if len(row_tags) != len(text):
             raise DataError(
                 f"column {tags}, row {row}: {len(row_tags)} tags for {len(text)} words, expected one per word"
@@ -51,13 +51,13 @@ def load_span_reader() -> SpansOf:
     return lambda tags: frozenset(get_entities(list(tags)))
 
 
-def _parts(value: object) -> list[str]:
+def _split_parts(value: object) -> list[str]:
     if isinstance(value, list):
         return ["" if part is None else str(part) for part in value]
     return str(value or "").split()
 
 
-def _to_tag(tag: str, names: Sequence[str] | None, where: str) -> str:
+def _parse_tag(tag: str, names: Sequence[str] | None, where: str) -> str:
     if tag.isdecimal() and names is not None and int(tag) < len(names):
         tag = names[int(tag)]
     if TAG.match(tag):

@@ -11,7 +11,7 @@ from slimgate.errors import DataError
 BLOCK = 2**22  # bytes
 
 
-def text_blocks(path: Path, encoding: str) -> Iterator[str]:
+def read_text_blocks(path: Path, encoding: str) -> Iterator[str]:
     """The text of a file in blocks, without a byte order mark. Raises DataError at the first wrong byte."""
     decoder = codecs.getincrementaldecoder(encoding)()
     read, begun = 0, False
@@ -33,7 +33,7 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
                 return
 
 
-def lines_of(blocks: Iterable[str]) -> Iterator[str]:
+def split_lines(blocks: Iterable[str]) -> Iterator[str]:
     """The lines of a text, each with its line feed. No other character ends a line."""
     begun: list[str] = []
     for block in blocks:
@@ -61,7 +61,7 @@ def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError,
     """The error with the position of the wrong byte. before: bytes of the file before `error.object`."""
     stated = codecs.lookup(encoding).name
     other = "latin-1" if stated in ("utf-8", "utf-8-sig") else "utf-8"
-    likely = "utf-16" if _begins_as_utf_16(path) else other
+    likely = "utf-16" if _has_utf_16_mark(path) else other
     hint = (
         "the file is damaged or incomplete"
         if stated.startswith(likely)
@@ -75,7 +75,7 @@ def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError,
 def refuse_utf_16(path: Path) -> None:
     """Raises DataError for a text file in UTF-16, such as what PowerShell 5 writes with `>`."""
     try:
-        is_utf_16 = _begins_as_utf_16(path)
+        is_utf_16 = _has_utf_16_mark(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     if is_utf_16:
@@ -84,6 +84,6 @@ def refuse_utf_16(path: Path) -> None:
         )
 
 
-def _begins_as_utf_16(path: Path) -> bool:
+def _has_utf_16_mark(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

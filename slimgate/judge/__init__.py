@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimgate._system.lazy_names import lazy_names
+from slimgate._system.lazy_names import make_lazy_getattr
 
 if TYPE_CHECKING:
     from slimgate.judge.budget_kinds import QualityBudget, check_budget
     from slimgate.judge.quality import judge_quality
     from slimgate.judge.verdict import QualityJudgement
-    from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+    from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 
 __all__ = [
     "BudgetFacts",
@@ -30,10 +30,10 @@ __all__ = [
     "QualityJudgement",
     "Verdict",
     "check_budget",
+    "find_worst_verdict",
     "judge_quality",
-    "worst_verdict",
 ]
-__getattr__ = lazy_names(
+__getattr__ = make_lazy_getattr(
     __name__,
     {
         "BudgetFacts": "slimgate.results.base",
@@ -42,6 +42,6 @@ __getattr__ = lazy_names(
         "Verdict": "slimgate.results.base",
         "check_budget": "slimgate.judge.budget_kinds",
         "judge_quality": "slimgate.judge.quality",
-        "worst_verdict": "slimgate.results.base",
+        "find_worst_verdict": "slimgate.results.base",
     },
 )

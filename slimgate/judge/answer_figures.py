@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimgate.judge.metrics.base import Metric, check_classes, value_of
-from slimgate.judge.metrics.classes import positive_label
-from slimgate.judge.metrics.probabilities import BINS, METRICS, bin_of
+from slimgate.judge.metrics.base import Metric, check_classes, compute_value
+from slimgate.judge.metrics.classes import find_positive_label
+from slimgate.judge.metrics.probabilities import BINS, METRICS, find_bins
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
 
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 65_536
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def confusion_counts(outcomes: ClassOutcomes) -> Ints:
+def count_confusions(outcomes: ClassOutcomes) -> Ints:
     """(classes, classes) rows by [label, prediction]."""
     check_classes(outcomes)
     k = len(outcomes.classes)
@@ -34,15 +34,15 @@ def confusion_counts(outcomes: ClassOutcomes) -> Ints:
     return counted.reshape(k, k).astype(np.int64)
 
 
-def confusion_cells(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[Cell]:
+def list_confusion_cells(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[Cell]:
     """(label, prediction, teacher's rows, variant's rows) of every cell that is not empty in both."""
-    before, after = confusion_counts(teacher), confusion_counts(variant)
+    before, after = count_confusions(teacher), count_confusions(variant)
     labels, predictions = np.nonzero(before + after)
     columns = (labels, predictions, before[labels, predictions], after[labels, predictions])
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def kl_to_teacher(teacher: ClassOutcomes, variant: ClassOutcomes) -> float | None:
+def compute_kl_to_teacher(teacher: ClassOutcomes, variant: ClassOutcomes) -> float | None:
     """Mean over the rows of KL(teacher || variant) in nats, 0 or more; None without probabilities of both."""
     if teacher.probabilities is None or variant.probabilities is None:
         return None
@@ -56,13 +56,13 @@ def kl_to_teacher(teacher: ClassOutcomes, variant: ClassOutcomes) -> float | Non
     return max(0.0, total / len(teacher))
 
 
-def tradeoff(outcomes: ClassOutcomes) -> list[TradeoffFacts] | None:
+def compute_tradeoff(outcomes: ClassOutcomes) -> list[TradeoffFacts] | None:
     """One point for each threshold from 0.1 to 0.9; None without probabilities."""
-    sure = confidences(outcomes)
+    sure = compute_confidences(outcomes)
     if sure is None or outcomes.probabilities is None:
         return None
     if len(outcomes.classes) == 2:
-        positive = positive_label(outcomes)
+        positive = find_positive_label(outcomes)
         column = 1 if positive is None else outcomes.classes.index(positive)
         score, target = outcomes.probabilities[:, column], outcomes.labels == column
         to_find = int(target.sum())
@@ -82,22 +82,22 @@ def tradeoff(outcomes: ClassOutcomes) -> list[TradeoffFacts] | None:
     ]
 
 
-def confidences(outcomes: ClassOutcomes) -> Floats | None:
+def compute_confidences(outcomes: ClassOutcomes) -> Floats | None:
     """(rows,) the probability that each prediction was given; None without probabilities."""
     if outcomes.probabilities is None:
         return None
     return outcomes.probabilities[np.arange(len(outcomes)), outcomes.predictions]
 
 
-def reliability(outcomes: ClassOutcomes) -> list[ReliabilityFacts] | None:
+def compute_reliability(outcomes: ClassOutcomes) -> list[ReliabilityFacts] | None:
     """Bins of equal width over [0, 1], by the confidence in the prediction; None without probabilities.
 
     Source: Guo et al. 2017 (ICML), section 2.
     """
-    sure = confidences(outcomes)
+    sure = compute_confidences(outcomes)
     if sure is None:
         return None
-    member = bin_of(sure)
+    member = find_bins(sure)
     counts = np.bincount(member, minlength=BINS)
     sums = np.bincount(member, weights=sure, minlength=BINS)
     right = np.bincount(member[outcomes.predictions == outcomes.labels], minlength=BINS)
@@ -113,17 +113,17 @@ def reliability(outcomes: ClassOutcomes) -> list[ReliabilityFacts] | None:
     ]
 
 
-def expected_calibration_error(outcomes: ClassOutcomes) -> float | None:
+def compute_calibration_error(outcomes: ClassOutcomes) -> float | None:
     """The metric `ece`; None without probabilities."""
-    return _value_or_none(METRICS["ece"], outcomes)
+    return _compute_value_or_none(METRICS["ece"], outcomes)
 
 
-def brier_score(outcomes: ClassOutcomes) -> float | None:
+def compute_brier_score(outcomes: ClassOutcomes) -> float | None:
     """The metric `brier`; None without probabilities."""
-    return _value_or_none(METRICS["brier"], outcomes)
+    return _compute_value_or_none(METRICS["brier"], outcomes)
 
 
-def _value_or_none(metric: Metric, outcomes: ClassOutcomes) -> float | None:
+def _compute_value_or_none(metric: Metric, outcomes: ClassOutcomes) -> float | None:
     if outcomes.probabilities is None:
         return None
-    return value_of(metric, outcomes)
+    return compute_value(metric, outcomes)

@@ -11,38 +11,38 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.answer_figures import (
     MOST_CLASSES_OF_A_MATRIX,
-    brier_score,
-    confidences,
-    confusion_cells,
-    confusion_counts,
-    expected_calibration_error,
-    kl_to_teacher,
-    reliability,
-    tradeoff,
+    compute_brier_score,
+    compute_calibration_error,
+    compute_confidences,
+    compute_kl_to_teacher,
+    compute_reliability,
+    compute_tradeoff,
+    count_confusions,
+    list_confusion_cells,
 )
-from slimgate.judge.behaviour_budgets import BehaviourBudgets, slices_kind
+from slimgate.judge.behaviour_budgets import BehaviourBudgets, make_slices_kind
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.cannot_fail import withhold_sure_flips, withhold_sure_slices
 from slimgate.judge.flips import (
     MOST_QUOTED,
     FlipShare,
+    find_flipped_rows,
     flip_share,
-    flipped_rows,
     judge_flips,
-    surest_lost_rows,
+    select_surest_lost_rows,
 )
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.slices import (
     Slice,
+    decide_all_slices,
+    decide_named_slice,
     judge_slices,
     label_slices,
-    named_slice_verdict,
     slice_gaps,
-    slices_verdict,
 )
 from slimgate.judge.token_kl import TokenKl, judge_tokens
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, check_same_rows
-from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, find_worst_verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts
 
 _LONGEST_ANSWER = 300
@@ -107,11 +107,11 @@ def judge_behaviour(
         )
         slices += parts_judged
         if budget is not None:
-            judged.append(slices_verdict(name, parts_judged, budget.limit, budget.reason))
+            judged.append(decide_all_slices(name, parts_judged, budget.limit, budget.reason))
         judged += [
-            named_slice_verdict(key, parts_judged, judged_budget) for key, judged_budget in named.items()
+            decide_named_slice(key, parts_judged, judged_budget) for key, judged_budget in named.items()
         ]
-    verdict = worst_verdict([judged_budget.verdict for judged_budget in judged])
+    verdict = find_worst_verdict([judged_budget.verdict for judged_budget in judged])
     judgement = BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
     if teacher.right is not None:
         judgement = withhold_sure_flips(judgement, float((teacher.right > 0).mean()))
@@ -130,7 +130,7 @@ def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tup
     return judge_tokens(tokens, budgets)
 
 
-def behaviour(
+def measure_behaviour(
     teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = None, quote_better: bool = False
 ) -> BehaviourFacts:
     """The record's facts on a variant's behaviour, without budgets.
@@ -152,12 +152,12 @@ def behaviour(
     has_answers = teacher.answers is not None and variant.answers is not None
     flips, changed_answers = None, list[QuotedRow]()
     if teacher.right is not None:
-        lost, won = flipped_rows(teacher, variant)
+        lost, won = find_flipped_rows(teacher, variant)
         flips = Flips(
             right_to_wrong=len(lost),
             wrong_to_right=len(won),
             changed=len(rows),
-            quoted=_quote_rows(teacher, variant, surest_lost_rows(teacher, variant), texts),
+            quoted=_quote_rows(teacher, variant, select_surest_lost_rows(teacher, variant), texts),
             quoted_better=_quote_rows(teacher, variant, won[:MOST_QUOTED], texts) if quote_better else [],
         )
     elif has_answers:
@@ -171,26 +171,26 @@ def behaviour(
     if not isinstance(teacher, ClassOutcomes) or not isinstance(variant, ClassOutcomes):
         return facts
     return facts.replace(
-        kl_to_teacher=kl_to_teacher(teacher, variant),
-        ece=expected_calibration_error(variant),
-        ece_teacher=expected_calibration_error(teacher),
-        brier=brier_score(variant),
-        brier_teacher=brier_score(teacher),
-        reliability=reliability(variant),
-        reliability_teacher=reliability(teacher),
-        tradeoff=tradeoff(variant),
-        tradeoff_teacher=tradeoff(teacher),
-        **_confusion(teacher, variant),
+        kl_to_teacher=compute_kl_to_teacher(teacher, variant),
+        ece=compute_calibration_error(variant),
+        ece_teacher=compute_calibration_error(teacher),
+        brier=compute_brier_score(variant),
+        brier_teacher=compute_brier_score(teacher),
+        reliability=compute_reliability(variant),
+        reliability_teacher=compute_reliability(teacher),
+        tradeoff=compute_tradeoff(variant),
+        tradeoff_teacher=compute_tradeoff(teacher),
+        **_make_confusion(teacher, variant),
     )
 
 
-def behaviour_facts(
+def make_behaviour_facts(
     measured: BehaviourFacts,
     judged: BehaviourJudgement,
     message: str,
     on_undecided: Mapping[str, OnInconclusive] | None = None,
 ) -> BehaviourFacts:
-    """The record's `behaviour`: what was measured, and what was judged of it.
+    """The record's `measure_behaviour`: what was measured, and what was judged of it.
 
     message: its line; on_undecided: what undecided budgets do, by kind.
     """
@@ -214,14 +214,16 @@ def behaviour_facts(
     )
 
 
-def actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
+def list_actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
     """The value of on_inconclusive for each kind of budget."""
     undecided: dict[str, OnInconclusive | None] = {
         limit.kind: limit.on_inconclusive for limits in budgets.tokens.values() for limit in limits
     }
-    undecided |= {slices_kind(metric): budget.on_inconclusive for metric, budget in budgets.slices.items()}
     undecided |= {
-        slices_kind(key.metric, key.column, key.value): budget.on_inconclusive
+        make_slices_kind(metric): budget.on_inconclusive for metric, budget in budgets.slices.items()
+    }
+    undecided |= {
+        make_slices_kind(key.metric, key.column, key.value): budget.on_inconclusive
         for key, budget in budgets.named_slices.items()
     }
     if budgets.flips is not None:
@@ -253,7 +255,7 @@ def _describe_answer(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, A
     """The answer of a model on a row, and its confidence."""
     if not isinstance(outcomes, ClassOutcomes):
         return {who: None if outcomes.answers is None else _shorten(str(outcomes.answers[row]))}
-    sure = confidences(outcomes)
+    sure = compute_confidences(outcomes)
     return {
         who: outcomes.classes[outcomes.predictions[row]],
         f"{who}_confidence": None if sure is None else float(sure[row]),
@@ -265,10 +267,10 @@ def _shorten(answer: str) -> str:
     return answer if len(answer) <= _LONGEST_ANSWER else answer[: _LONGEST_ANSWER - 1] + "…"
 
 
-def _confusion(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:
+def _make_confusion(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:
     if len(teacher.classes) > MOST_CLASSES_OF_A_MATRIX:
-        return {"confusion_cells": confusion_cells(teacher, variant)}
+        return {"confusion_cells": list_confusion_cells(teacher, variant)}
     return {
-        "confusion": confusion_counts(variant).tolist(),
-        "confusion_teacher": confusion_counts(teacher).tolist(),
+        "confusion": count_confusions(variant).tolist(),
+        "confusion_teacher": count_confusions(teacher).tolist(),
     }

@@ -41,7 +41,7 @@ class BehaviourBudgets:
         return tuple(dict.fromkeys([*self.slices, *(name.metric for name in self.named_slices)]))
 
 
-def slices_kind(metric: str, column: str | None = None, value: str | None = None) -> str:
+def make_slices_kind(metric: str, column: str | None = None, value: str | None = None) -> str:
     """The kind of a budget on slices in the record: on all slices, or on the named slice."""
     kind = f"slices.{metric}"
     return kind if column is None else f"{kind}[{column}={value}]"
@@ -49,9 +49,9 @@ def slices_kind(metric: str, column: str | None = None, value: str | None = None
 
 def is_slices_kind(kind: str) -> bool:
     """Whether a budget of this kind is on slices."""
-    return kind.startswith(slices_kind(""))
+    return kind.startswith(make_slices_kind(""))
 
 
-def names_slice(kind: str) -> bool:
+def is_named_slice_kind(kind: str) -> bool:
     """Whether a budget on slices of this kind names one slice."""
     return kind.endswith("]")

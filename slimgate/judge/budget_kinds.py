@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Literal, Protocol
 
 from slimgate.budgets.base import MetricProperties
-from slimgate.budgets.registry import metric_kinds
+from slimgate.budgets.registry import list_metric_kinds
 from slimgate.errors import SuiteError
 from slimgate.judge.capped import check_derived_share
 from slimgate.results.base import OnInconclusive
@@ -19,7 +19,7 @@ Over = Literal["rows", "builds"]
 
 # The name of a kind of budget on a metric.
 BudgetKind = str
-KINDS: tuple[BudgetKind, ...] = tuple(metric_kinds())
+KINDS: tuple[BudgetKind, ...] = tuple(list_metric_kinds())
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def check_budget(metric: MetricProperties, budget: QualityBudget) -> None:
         raise SuiteError(f'"{budget.kind}" is not a kind of budget, expected one of {", ".join(KINDS)}')
     if budget.over == "builds" and not metric.over_builds:
         raise SuiteError(f'over = "builds" is not supported for {metric.name}; leave it out')
-    kind, suited = metric_kinds()[budget.kind], suited_kinds(metric)
+    kind, suited = list_metric_kinds()[budget.kind], list_suited_kinds(metric)
     if not kind.suits(metric):
         raise SuiteError(
             f"{budget.kind} does not suit {metric.name}: {kind.why_not}; "
@@ -123,13 +123,13 @@ def list_actions(budgets: Sequence[Undecided], default: OnInconclusive) -> list[
     return [budget.on_inconclusive or default for budget in budgets]
 
 
-def allowed_drop(budget: QualityBudget, teacher: float) -> float:
+def compute_allowed_drop(budget: QualityBudget, teacher: float) -> float:
     """The largest drop that a budget allows for a teacher of this value, in the metric's own unit.
 
     A two-sided budget allows as large a gain.
     0 or less if the teacher itself is on the wrong side of a floor or a ceiling.
     """
-    return metric_kinds()[budget.kind].allowed_drop(budget.limit, teacher)
+    return list_metric_kinds()[budget.kind].allowed_drop(budget.limit, teacher)
 
 
 class Limited(Protocol):
@@ -143,19 +143,19 @@ class Limited(Protocol):
 
 def is_in_points(kind: str) -> bool:
     """Whether the limit of a kind is percentage points of a metric's drop."""
-    known = metric_kinds().get(kind)
+    known = list_metric_kinds().get(kind)
     return known is not None and known.in_points
 
 
 def is_two_sided_kind(kind: str) -> bool:
     """Whether a kind limits a gain as it limits a drop."""
-    known = metric_kinds().get(kind)
+    known = list_metric_kinds().get(kind)
     return known is not None and known.two_sided
 
 
 def format_kind(kind: str) -> str:
     """The text before a limit: nothing or ± for a limit in points, else the name of the kind."""
-    known = metric_kinds().get(kind)
+    known = list_metric_kinds().get(kind)
     return known.sign if known is not None and known.in_points else f"{kind} "
 
 
@@ -179,6 +179,6 @@ def measure_harm(drop_points: float, budgets: Collection[Limited]) -> float:
     return abs(drop_points) if is_two_sided(budgets) else drop_points
 
 
-def suited_kinds(metric: MetricProperties) -> tuple[BudgetKind, ...]:
+def list_suited_kinds(metric: MetricProperties) -> tuple[BudgetKind, ...]:
     """The kinds of budget that a metric can have."""
-    return tuple(name for name, kind in metric_kinds().items() if kind.suits(metric))
+    return tuple(name for name, kind in list_metric_kinds().items() if kind.suits(metric))

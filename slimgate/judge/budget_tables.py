@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from slimgate.budgets.registry import metric_kinds
+from slimgate.budgets.registry import list_metric_kinds
 from slimgate.judge.budget_kinds import KINDS, BudgetKind, Over, QualityBudget
 from slimgate.plugins.params import Table
 from slimgate.results.base import OnInconclusive
@@ -97,26 +97,29 @@ def _limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
             float | None,
             Field(default=None, gt=kind.above, lt=kind.below, le=kind.at_most, description=keys[name]),
         )
-        for name, kind in metric_kinds().items()
+        for name, kind in list_metric_kinds().items()
         if keys[name] is not None
     }
 
 
-_KEYS = {name: kind.key for name, kind in metric_kinds().items()}
+_KEYS = {name: kind.key for name, kind in list_metric_kinds().items()}
 BaselineBudgetTable: type[_CappedLimits] = create_model(
     "BaselineBudgetTable",
     __base__=_CappedLimits,
     __doc__="Budgets on what a metric lost since the baseline, which takes the teacher's place in the "
     "comparison.",
     **_limit_fields(
-        {name: None if metric_kinds()[name].question == "own value" else key for name, key in _KEYS.items()}
+        {
+            name: None if list_metric_kinds()[name].question == "own value" else key
+            for name, key in _KEYS.items()
+        }
     ),
 )
 TeacherBudgetTable: type[LimitsTable] = create_model(
     "TeacherBudgetTable",
     __base__=LimitsTable,
     __doc__="Budgets on a metric of the teacher itself, by its own interval.",
-    **_limit_fields({name: kind.key_of_teacher for name, kind in metric_kinds().items()}),
+    **_limit_fields({name: kind.key_of_teacher for name, kind in list_metric_kinds().items()}),
 )
 QualityBudgetTable: type[_CappedLimits] = create_model(
     "QualityBudgetTable",
@@ -208,7 +211,7 @@ class FlipsBudget(UndecidedBudget):
 class SliceBudget(UndecidedBudget):
     """A budget on a metric of 0/1 per row: what no slice may lose, or one slice that is named."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset(metric_kinds()) - {"drop_points"}
+    not_yet: ClassVar[frozenset[str]] = frozenset(list_metric_kinds()) - {"drop_points"}
     kind = "drop_points"
     drop_points: float = Field(gt=0, lt=100)
     """Percentage points that each slice may lose. A PASS needs proof for every slice."""

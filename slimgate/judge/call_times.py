@@ -29,11 +29,11 @@ from slimgate._system.number_text import format_number
 from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, to_verdict
+from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, choose_verdict
 from slimgate.judge.latency_budgets import E2E_P50, E2E_P95, GOODPUT, TOKENS_PER_SECOND, TTFT_P95
 from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 
 # By the kind of a budget on the times of calls.
 P95 = 0.95
@@ -54,7 +54,7 @@ _SEEN = 1.2
 _REFINEMENTS = 2
 
 
-def rounds_for(kind: str) -> int:
+def count_fewest_rounds(kind: str) -> int:
     """The fewest rounds that can show that the limit of a budget of this kind holds."""
     return ceil(log(ALPHA) / log(QUANTILES[kind]))
 
@@ -73,7 +73,7 @@ class CallTimes:
     @property
     def verdict(self) -> Verdict | None:
         """The worst of the budgets."""
-        return worst_verdict([budget.verdict for budget in self.budgets])
+        return find_worst_verdict([budget.verdict for budget in self.budgets])
 
 
 def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int | None = None) -> CallTimes:
@@ -87,7 +87,7 @@ def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int 
     if not len(ms):
         raise MeasureError("a budget on milliseconds needs timed rounds, and none were timed")
     limits = [_limit_in_ms(budget, tokens) for budget in budgets]
-    counted = [independent_rounds(ms, limit.limit) for limit in limits]
+    counted = [count_independent_rounds(ms, limit.limit) for limit in limits]
     judged = (_judge(ms, *row, tokens) for row in zip(budgets, limits, counted, strict=True))
     return CallTimes(len(ms), min(counted, default=len(ms)), tuple(judged))
 
@@ -104,10 +104,10 @@ def _judge(
     ms: Floats, budget: LimitBudget, in_ms: LimitBudget, counted: int, tokens: int | None
 ) -> BudgetFacts:
     quantile = QUANTILES[budget.kind]
-    value, (low, high) = sample_quantile(ms, quantile), claimed_interval(ms, quantile, counted)
-    verdict = to_verdict(inside=high <= in_ms.limit, outside=low > in_ms.limit)
+    value, (low, high) = sample_quantile(ms, quantile), compute_claimed_interval(ms, quantile, counted)
+    verdict = choose_verdict(inside=high <= in_ms.limit, outside=low > in_ms.limit)
     undecided = verdict is Verdict.INCONCLUSIVE
-    needed = rounds_needed(ms, in_ms, counted) if undecided else None
+    needed = count_rounds_needed(ms, in_ms, counted) if undecided else None
     if budget.kind in _RATES and tokens:
         value, low, high = (1000 * tokens / time if time else inf for time in (value, high, low))
     return BudgetFacts(
@@ -127,13 +127,13 @@ def sample_quantile(ms: Floats, quantile: float) -> float:
     return float(np.quantile(ms, quantile, method=method))
 
 
-def claimed_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
+def compute_claimed_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
     """The 90 % interval of a quantile, widened by the differences between processes; inf if unbounded."""
-    low, high = quantile_interval(ms, quantile, counted)
+    low, high = compute_quantile_interval(ms, quantile, counted)
     return low * exp(-LAYOUT), high * exp(LAYOUT)
 
 
-def quantile_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
+def compute_quantile_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
     """Two of the sorted times; the chance that the quantile is beyond each is at most 5 %.
 
     counted: how many independent rounds they count as. 0 and inf if these are too few for a bound.
@@ -156,15 +156,15 @@ def _count_outside(rounds: int, quantile: float) -> tuple[int, int]:
     return below, above
 
 
-def independent_rounds(ms: Floats, limit: float) -> int:
+def count_independent_rounds(ms: Floats, limit: float) -> int:
     """How many independent rounds these times count as: at least 1, at most the number of rounds."""
     from scipy.stats import rankdata
 
     series = rankdata(ms), (ms > limit).astype(float)
-    return max(1, int(len(ms) / max(map(_correlation_time, series))))
+    return max(1, int(len(ms) / max(map(_compute_correlation_time, series))))
 
 
-def _correlation_time(series: Floats) -> float:
+def _compute_correlation_time(series: Floats) -> float:
     """How many rounds of a series count as one: 1 + 2 * the sum of the autocorrelations, at least 1.
 
     Autocorrelations are summed in pairs, because their signs alternate if calls do, such as of two batches by
@@ -189,7 +189,7 @@ def _correlation_time(series: Floats) -> float:
     return rounds
 
 
-def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
+def count_rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
     """Rounds that decide the budget 80 % of the time if later ones are like these; None if none would.
 
     A quantile nearer to its limit than LAYOUT stays undecided.
@@ -200,7 +200,7 @@ def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
     if within[0] <= quantile <= within[1]:
         return None
     spread = Z_ALPHA * sqrt(quantile * (1 - quantile)) + Z_POWER * sqrt(share * (1 - share))
-    independent = max((spread / (share - quantile)) ** 2, rounds_for(budget.kind))
+    independent = max((spread / (share - quantile)) ** 2, count_fewest_rounds(budget.kind))
     return max(len(ms) + 1, ceil(independent * len(ms) / counted))
 
 

@@ -11,12 +11,12 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from slimgate.budgets.base import MetricProperties
-from slimgate.budgets.registry import metric_kinds
+from slimgate.budgets.registry import list_metric_kinds
 from slimgate.errors import list_names
 from slimgate.judge.decision import withhold_budget
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.verdict import QualityJudgement, most_rows
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.judge.verdict import QualityJudgement, find_most_rows
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 
 if TYPE_CHECKING:
     from slimgate.judge.behaviour import BehaviourJudgement
@@ -35,10 +35,10 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
     Only for metrics with a worst value, and for budgets that limit only the drop, in points or as a share: a
     gain can break the others.
     """
-    allowed = [_allowed_points(budget, judged.teacher) for budget in judged.budgets]
+    allowed = [_compute_allowed_points(budget, judged.teacher) for budget in judged.budgets]
     sure = [
         budget.verdict is not Verdict.FAIL
-        and metric_kinds()[budget.kind].question in _OF_DROP
+        and list_metric_kinds()[budget.kind].question in _OF_DROP
         and _cannot_fail(metric, judged.teacher, points)
         for budget, points in zip(judged.budgets, allowed, strict=True)
     ]
@@ -48,7 +48,7 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
         withhold_budget(budget) if is_sure else budget
         for budget, is_sure in zip(judged.budgets, sure, strict=True)
     )
-    worst = _worst_value(metric)
+    worst = _find_worst_value(metric)
     distance = 100 * abs(judged.teacher - worst)
     limit = max(points for points, is_sure in zip(allowed, sure, strict=True) if is_sure)
     why = (
@@ -59,8 +59,8 @@ def withhold_sure_passes(metric: MetricProperties, judged: QualityJudgement) -> 
     return replace(
         judged,
         budgets=budgets,
-        verdict=worst_verdict([budget.verdict for budget in budgets]),
-        n_needed=most_rows(budgets),
+        verdict=find_worst_verdict([budget.verdict for budget in budgets]),
+        n_needed=find_most_rows(budgets),
         withheld=judged.withheld or why,
     )
 
@@ -88,7 +88,7 @@ def withhold_sure_flips(judged: BehaviourJudgement, right: float) -> BehaviourJu
         "budget"
     )
     budgets = tuple(withhold_budget(budget) if budget in sure else budget for budget in judged.budgets)
-    verdict = worst_verdict([budget.verdict for budget in budgets])
+    verdict = find_worst_verdict([budget.verdict for budget in budgets])
     withheld = {**judged.withheld, FlipsBudget.kind: why}
     return replace(judged, budgets=budgets, verdict=verdict, withheld=withheld)
 
@@ -100,17 +100,17 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
     not shown to be inside.
     """
     # here, because judging scores does not need what these modules import
-    from slimgate.judge.behaviour_budgets import names_slice
-    from slimgate.judge.slices import budget_slices
+    from slimgate.judge.behaviour_budgets import is_named_slice_kind
+    from slimgate.judge.slices import select_budget_slices
 
     slices, budgets, withheld = judged.slices, list[BudgetFacts](), dict[str, str]()
     for budget in judged.budgets:
         sure = [
             part
-            for part in budget_slices(slices, budget.kind)
+            for part in select_budget_slices(slices, budget.kind)
             if _cannot_fail(metrics[part.metric], part.teacher, budget.limit)
         ]
-        named = names_slice(budget.kind)
+        named = is_named_slice_kind(budget.kind)
         sure = [part for part in sure if (part.own_verdict if named else part.verdict) is not Verdict.FAIL]
         if not sure:
             budgets.append(budget)
@@ -121,31 +121,31 @@ def withhold_sure_slices(metrics: Mapping[str, Metric], judged: BehaviourJudgeme
         budgets.append(withhold_budget(budget))
         if budgets[-1].verdict is not Verdict.FAIL:  # which another slice decides
             withheld[budget.kind] = _describe_sure(metrics, sure, budget.limit)
-    verdict = worst_verdict([budget.verdict for budget in budgets])
+    verdict = find_worst_verdict([budget.verdict for budget in budgets])
     withheld = {**judged.withheld, **withheld}
     return replace(judged, slices=slices, budgets=tuple(budgets), verdict=verdict, withheld=withheld)
 
 
-def _allowed_points(budget: BudgetFacts, base: float) -> float:
+def _compute_allowed_points(budget: BudgetFacts, base: float) -> float:
     """The drop that a budget allows, in points."""
-    return 100 * metric_kinds()[budget.kind].allowed_drop(budget.limit, base)
+    return 100 * list_metric_kinds()[budget.kind].allowed_drop(budget.limit, base)
 
 
 def _cannot_fail(metric: MetricProperties, base: float, limit: float) -> bool:
     """Whether a fall from the base's value to the worst value is within a limit in points."""
-    worst = _worst_value(metric)
+    worst = _find_worst_value(metric)
     return isfinite(worst) and limit >= 100 * abs(base - worst) - _ROUNDING
 
 
 def _describe_sure(metrics: Mapping[str, Metric], sure: Sequence[SliceFacts], limit: float) -> str:
     values = [f"{part.teacher:.3g} for {part.column} {part.value}" for part in sure]
-    worst = _worst_value(metrics[sure[0].metric])
+    worst = _find_worst_value(metrics[sure[0].metric])
     return (
         f"from {list_names(values, _MOST_NAMED)} to the worst value {worst:g}, no model can lose more than "
         f"{limit:g} points: a budget that cannot fail shows nothing; choose a smaller limit"
     )
 
 
-def _worst_value(metric: MetricProperties) -> float:
+def _find_worst_value(metric: MetricProperties) -> float:
     low, high = metric.value_range
     return low if metric.higher_is_better else high

@@ -28,7 +28,7 @@ from math import ceil, inf, isfinite
 import numpy as np
 
 from slimgate.errors import SuiteError
-from slimgate.judge.decision import ALPHA, StatedBudget, decide, to_verdict
+from slimgate.judge.decision import ALPHA, StatedBudget, choose_verdict, decide
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.outcomes import Floats, Ints
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
@@ -112,7 +112,7 @@ def judge_capped_mean(budget: StatedBudget, rows: CappedRows, at: float) -> Budg
     return decide(budget, rows.capped.p_at_least(at), rows.capped.p_at_most(at))
 
 
-def with_share_above(
+def judge_with_share_above(
     judged: BudgetFacts,
     rows: CappedRows,
     at: float,
@@ -139,12 +139,12 @@ def with_share_above(
         p_values.append(rows.up_to_worst.p_at_least(at))
     p_value = max(p_values)
     p_holds = min(1.0 if judged.p_holds is None else judged.p_holds, _FAIL_BY_SHARE * above.p_at_most(share))
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
+    verdict = choose_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     undecided = verdict is Verdict.INCONCLUSIVE
     return replace(
         judged,
         verdict=verdict,
-        n_needed=_rows_needed(conditions, p_values, n) if undecided else None,
+        n_needed=_count_rows_needed(conditions, p_values, n) if undecided else None,
         p_value=p_value,
         p_holds=p_holds,
         capped=CappedFacts(
@@ -161,7 +161,9 @@ def with_share_above(
     )
 
 
-def _rows_needed(conditions: list[tuple[UnitLosses, float]], p_values: list[float], n: int) -> int | None:
+def _count_rows_needed(
+    conditions: list[tuple[UnitLosses, float]], p_values: list[float], n: int
+) -> int | None:
     """Rows that decide it 80 % of the time if all stays as measured: as FAIL if a limit is exceeded."""
     exceeded = [losses.copies_needed(at) for losses, at in conditions[:2] if losses.mean > at]
     if exceeded:

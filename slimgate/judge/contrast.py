@@ -10,7 +10,7 @@ from typing import Protocol
 
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.root import find_root
-from slimgate.judge.rows_needed import copies_from_interval
+from slimgate.judge.rows_needed import find_copies_from_interval
 from slimgate.outcomes import Floats
 
 Interval = tuple[float, float]
@@ -88,19 +88,19 @@ class ByInterval(ABC):
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""
-        return smallest_level(lambda alpha: self.bounds(contrast, alpha)[1] < limit)
+        return find_smallest_level(lambda alpha: self.bounds(contrast, alpha)[1] < limit)
 
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
-        return smallest_level(lambda alpha: self.bounds(contrast, alpha)[0] > limit)
+        return find_smallest_level(lambda alpha: self.bounds(contrast, alpha)[0] > limit)
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
         value, (low, high) = self.value(contrast), self.interval(contrast)
-        return copies_from_interval(value, high if value < limit else low, limit)
+        return find_copies_from_interval(value, high if value < limit else low, limit)
 
 
-def smallest_level(excluded: Callable[[float], bool]) -> float:
+def find_smallest_level(excluded: Callable[[float], bool]) -> float:
     """The smallest one-sided level at which a limit is excluded, to within 1 % of itself; 1 if no level does.
 
     It is at most ALPHA exactly if the bounds at ALPHA exclude the limit.
@@ -153,26 +153,26 @@ class Relative:
             return paired.lower_sign(self.excess(fraction))
 
         step = paired.standard_error(self.excess(start)) or 1e-6
-        low, high = _crossing(lower_sign, start, -step), _crossing(upper_sign, start, step)
+        low, high = _find_crossing(lower_sign, start, -step), _find_crossing(upper_sign, start, step)
         return None if low is None or high is None else (low, high)
 
 
-def relative_to_value(*, higher_is_better: bool) -> Relative:
+def make_relative_to_value(*, higher_is_better: bool) -> Relative:
     """The drop as a fraction of the teacher's value."""
     return Relative(drop_contrast(higher_is_better=higher_is_better), Contrast(1.0, 0.0))
 
 
-def ratio_excess(limit: float, *, is_minimum: bool) -> Contrast:
+def make_ratio_excess(limit: float, *, is_minimum: bool) -> Contrast:
     """Positive if variant / teacher is above the limit, or below it if it is a minimum. Values above 0."""
     return Contrast(limit, -1.0) if is_minimum else Contrast(-limit, 1.0)
 
 
-def relative_to_errors() -> Relative:
+def make_relative_to_errors() -> Relative:
     """The drop as a fraction of the teacher's error rate, 1 - value."""
     return Relative(drop_contrast(higher_is_better=True), Contrast(-1.0, 0.0, 1.0))
 
 
-def _crossing(bound: Callable[[float], float], start: float, step: float) -> float | None:
+def _find_crossing(bound: Callable[[float], float], start: float, step: float) -> float | None:
     """The root of a falling bound of the excess, searched from `start` in growing steps. None beyond 1e6."""
     near, far = start, start + step
     while bound(far) * step > 0:

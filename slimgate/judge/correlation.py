@@ -21,11 +21,16 @@ import numpy as np
 from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
-from slimgate.judge.evidence import by_contrast
+from slimgate.judge.evidence import make_contrast_evidence
 from slimgate.judge.group_sizes import add_two_groups
-from slimgate.judge.metrics.weighted_correlation import ValuesUnder, by_rank, by_value, correlation
+from slimgate.judge.metrics.weighted_correlation import (
+    ValuesUnder,
+    compute_correlation,
+    prepare_ranks,
+    prepare_values,
+)
 from slimgate.judge.random_weights import METHOD, ROW_RESAMPLES, draw_weights
-from slimgate.judge.verdict import QualityJudgement, judgement_of, withhold_pass
+from slimgate.judge.verdict import QualityJudgement, judge_evidence, withhold_pass
 from slimgate.outcomes import Floats, Ints
 
 Correlation = Literal["pearson", "spearman"]
@@ -80,8 +85,10 @@ def judge_correlation(
     for name, scores in scores_by_name.items():
         if np.ptp(scores) == 0:
             raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, so there is no correlation")
-    prepare = by_rank if kind == "spearman" else by_value
-    before, after = _correlations(list(map(prepare, scores_by_name.values())), np.ones((1, len(gold))))[:, 0]
+    prepare = prepare_ranks if kind == "spearman" else prepare_values
+    before, after = _compute_correlations(
+        list(map(prepare, scores_by_name.values())), np.ones((1, len(gold)))
+    )[:, 0]
     if kind == "spearman":  # so that a rising transform changes nothing
         gold, teacher, variant = (rankdata(scores) for scores in scores_by_name.values())
     added, groups = add_extreme_pairs((gold, teacher, variant), groups, has_ends=kind == "spearman")
@@ -90,14 +97,14 @@ def judge_correlation(
     units = int(member.max()) + 1
     weights = draw_weights(
         kind,
-        lambda drawn: _correlations(columns, drawn[:, member]),
+        lambda drawn: _compute_correlations(columns, drawn[:, member]),
         np.ones(units),
         widest=len(member),
         rng=np.random.default_rng(seed),
         resamples=resamples,
     )
     n = len(gold)
-    evidence = by_contrast(
+    evidence = make_contrast_evidence(
         weights,
         n=n,
         method=METHOD if groups is None else f"{METHOD}, grouped",
@@ -105,7 +112,7 @@ def judge_correlation(
         groups=None if groups is None else units - 2,
     )
     warnings = (f"{n} rows, under {_FEW}",) if n < _FEW else ()
-    judged = judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
+    judged = judge_evidence(score, float(before), float(after), evidence, budgets, warnings=warnings)
     if kind == "spearman" or not budgets:
         return judged
     return replace(withhold_pass(judged, NO_PASS), warnings=(*warnings, NO_PASS))
@@ -148,10 +155,10 @@ def _check_scores(name: str, columns: Mapping[str, Floats]) -> None:
             raise MeasureError(f"{name}: row {bad[0]} of {key} has a score of {column[bad[0]]}")
 
 
-def _correlations(columns: Sequence[ValuesUnder], weights: Floats) -> Floats:
+def _compute_correlations(columns: Sequence[ValuesUnder], weights: Floats) -> Floats:
     """(2, k) correlations of teacher and variant with gold, under each of k weightings.
 
     weights: (k, pairs). NaN if all values with a weight are equal.
     """
     gold, *models = (column(weights) for column in columns)
-    return np.stack([correlation(gold, scores, weights) for scores in models])
+    return np.stack([compute_correlation(gold, scores, weights) for scores in models])

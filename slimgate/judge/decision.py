@@ -35,7 +35,7 @@ def t_quantile(degrees: float, alpha: float = ALPHA) -> float:
     return float(stdtrit(max(degrees, 1), 1 - alpha))
 
 
-def to_verdict(*, inside: bool, outside: bool) -> Verdict:
+def choose_verdict(*, inside: bool, outside: bool) -> Verdict:
     """PASS if the rows show that the budget holds, FAIL if they show that it does not, else INCONCLUSIVE."""
     if inside:
         return Verdict.PASS
@@ -74,7 +74,7 @@ def decide(
         interval: its 90 % interval.
         fail_interval: for a two-sided budget, the 95 % interval of the drop.
     """
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
+    verdict = choose_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
     return BudgetFacts(
         kind=budget.kind,
         limit=budget.limit,
@@ -103,7 +103,7 @@ def withhold_budget(verdict: BudgetFacts) -> BudgetFacts:
     )
 
 
-def band(drop_points: float) -> str:
+def choose_band(drop_points: float) -> str:
     """The word for a drop: gain < -1 point <= negligible <= 1 < small <= 2 < depends on use <= 5 < bad."""
     if drop_points < -1:
         return "gain"

@@ -31,7 +31,7 @@ HIGHER, LOWER, HIGHER_ALONE, NEUTRAL = (
 _WORDS = re.compile(r"[^a-z0-9]+")
 
 
-def known_direction(metric: str) -> bool | None:
+def find_known_direction(metric: str) -> bool | None:
     """Whether a metric of this name is better when higher; None for a name that is not on the list.
 
     metric: only the last part of a dotted name counts, as in `Faithfulness.success`.
@@ -40,17 +40,17 @@ def known_direction(metric: str) -> bool | None:
     words = [word for word in _WORDS.split(name) if word]
     if "_".join(words) in HIGHER_ALONE:
         return True
-    directions = {_direction_of_word(word) for word in words} - {"neutral"}
+    directions = {_find_word_direction(word) for word in words} - {"neutral"}
     return {"higher": True, "lower": False}.get(directions.pop()) if len(directions) == 1 else None
 
 
 def score_direction(name: str, function: Callable[..., object]) -> bool | None:
     """The direction of a user's score "package.module:function": its higher_is_better, or by its name."""
     stated = getattr(function, "higher_is_better", None)
-    return stated if isinstance(stated, bool) else known_direction(name.rpartition(":")[2])
+    return stated if isinstance(stated, bool) else find_known_direction(name.rpartition(":")[2])
 
 
-def _direction_of_word(word: str) -> str:
+def _find_word_direction(word: str) -> str:
     """`higher`, `lower`, `neutral` or `unknown`. Digits at the end are ignored, as in rouge2."""
     for text in (word, word.rstrip("0123456789")):
         if text in HIGHER:

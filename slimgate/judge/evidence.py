@@ -11,14 +11,14 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, drop_contrast
 from slimgate.judge.decision import ALPHA, t_quantile, z_quantile
-from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
-from slimgate.judge.extremes import with_pseudo_changes
-from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
-from slimgate.judge.metrics.base import Influence, Metric, row_values
+from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
+from slimgate.judge.extremes import add_pseudo_changes
+from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
+from slimgate.judge.metrics.base import Influence, Metric, compute_row_values
 from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
-from slimgate.judge.random_weights import default_resamples, weigh_rows
-from slimgate.judge.rows_needed import copies_until, rows_without_change
-from slimgate.judge.tango import design_effect, tango_z
+from slimgate.judge.random_weights import choose_default_resamples, weigh_rows
+from slimgate.judge.rows_needed import count_rows_without_change, find_copies_until
+from slimgate.judge.tango import compute_design_effect, compute_tango_z
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, check_same_rows
 
 
@@ -58,7 +58,7 @@ class Evidence:
         return self.p_at_least(margin) <= ALPHA
 
 
-def _unknown_p_value(margin: float) -> float:  # noqa: ARG001
+def _assume_no_evidence(margin: float) -> float:  # noqa: ARG001
     """1: nothing is known."""
     return 1.0
 
@@ -77,18 +77,27 @@ def gather(
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
     if not metric.resampled:
         return Evidence(
-            len(teacher), None, "no interval", nan, _unknown_p_value, _unknown_p_value, lambda *_: None, None
+            len(teacher),
+            None,
+            "no interval",
+            nan,
+            _assume_no_evidence,
+            _assume_no_evidence,
+            lambda *_: None,
+            None,
         )
-    groups = shared_groups(teacher, variant)
+    groups = find_shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
 
     if metric.per_row is not None and not _is_between(metric, teacher, variant):
-        before, after = (_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
-        return by_tango(before, after, higher_is_better=metric.higher_is_better, groups=groups)
-    return by_contrast(
+        before, after = (_read_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
+        return make_tango_evidence(before, after, higher_is_better=metric.higher_is_better, groups=groups)
+    return make_contrast_evidence(
         _make_paired(metric, teacher, variant, seed=seed, resamples=resamples),
         n=len(teacher),
-        method=contrast_method(metric) if groups is None else f"{contrast_method(metric)}, grouped",
+        method=describe_contrast_method(metric)
+        if groups is None
+        else f"{describe_contrast_method(metric)}, grouped",
         higher_is_better=metric.higher_is_better,
         groups=None if groups is None else len(np.unique(groups)),
     )
@@ -98,11 +107,11 @@ def pair_values(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Paired:
     """Both models' values at once. For a mean over rows, also of 0/1, the amounts of its rows."""
-    groups = shared_groups(teacher, variant)
+    groups = find_shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
     if metric.per_row is not None and not _is_between(metric, teacher, variant):
-        before, after = (_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
-        return _means_of_01(before, after, groups)
+        before, after = (_read_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
+        return _make_zero_one_means(before, after, groups)
     return _make_paired(metric, teacher, variant, seed=seed, resamples=resamples)
 
 
@@ -110,14 +119,14 @@ def _make_paired(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Paired:
     if metric.row_mean is not None:
-        return paired_means(metric, metric.row_mean, teacher, variant)
+        return make_paired_means(metric, metric.row_mean, teacher, variant)
     if metric.influence is not None and isinstance(teacher, ClassOutcomes):
         assert isinstance(variant, ClassOutcomes)
-        return paired_influence(metric, metric.influence, teacher, variant)
+        return make_paired_influence(metric, metric.influence, teacher, variant)
     return weigh_rows(metric, teacher, variant, seed=seed, resamples=resamples)
 
 
-def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
+def find_shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
     """(rows,) group ids; None if rows have none, or each has its own.
 
     Raises MeasureError if the groups of the two models differ.
@@ -129,10 +138,10 @@ def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
         raise MeasureError(
             "outcomes are not paired: teacher and variant have different groups for the same ids"
         )
-    return _real_groups(stated[0])
+    return _find_real_groups(stated[0])
 
 
-def _real_groups(groups: Ints) -> Ints | None:
+def _find_real_groups(groups: Ints) -> Ints | None:
     return groups if len(np.unique(groups)) < len(groups) else None
 
 
@@ -146,15 +155,15 @@ def gather_parts(
     if metric.per_row is None or not metric.resampled or _is_between(metric, teacher, variant):
         pairs = ((teacher.take(rows), variant.take(rows)) for rows in parts)
         return [gather(metric, *pair, seed=0, resamples=None) for pair in pairs]
-    before, after = (_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
-    shared_groups(teacher, variant)  # checks that both have the same groups
+    before, after = (_read_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
+    find_shared_groups(teacher, variant)  # checks that both have the same groups
     groups = variant.groups if teacher.groups is None else teacher.groups
     return [
-        by_tango(
+        make_tango_evidence(
             before[rows],
             after[rows],
             higher_is_better=metric.higher_is_better,
-            groups=None if groups is None else _real_groups(groups[rows]),
+            groups=None if groups is None else _find_real_groups(groups[rows]),
         )
         for rows in parts
     ]
@@ -164,11 +173,11 @@ def _is_between(metric: Metric, teacher: Outcomes, variant: Outcomes) -> bool:
     """Whether a metric of 0/1 per row that may also be judged as a mean has other values than 0 and 1."""
     if metric.per_row is None or metric.row_mean is None:
         return False
-    return not all(is_zero_or_one(row_values(metric, outcomes)) for outcomes in (teacher, variant))
+    return not all(is_zero_or_one(compute_row_values(metric, outcomes)) for outcomes in (teacher, variant))
 
 
-def _zero_or_one(metric: Metric, outcomes: Outcomes) -> Floats:
-    rows = row_values(metric, outcomes)
+def _read_zero_or_one(metric: Metric, outcomes: Outcomes) -> Floats:
+    rows = compute_row_values(metric, outcomes)
     if not is_zero_or_one(rows):
         raise MeasureError(f"{metric.name}: per_row gives values other than 0 and 1")
     return rows
@@ -179,51 +188,53 @@ def is_zero_or_one(rows: Floats) -> bool:
     return bool(np.isin(rows, (0.0, 1.0)).all())
 
 
-def by_tango(
+def make_tango_evidence(
     before: Floats, after: Floats, *, higher_is_better: bool, groups: Ints | None = None
 ) -> Evidence:
     """The evidence of (rows,) values of 0 and 1: Tango's test, or Gaffke's bound for groups."""
     from slimgate._system.special_functions import ndtr
 
-    paired = _means_of_01(before, after, groups)
+    paired = _make_zero_one_means(before, after, groups)
     lost = before - after if higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
     changed = Changed(right_to_wrong=b, wrong_to_right=c)
     if groups is not None:
-        evidence = by_contrast(paired, n=n, method=f"{METHOD}, grouped", higher_is_better=higher_is_better)
-        effect, count = design_effect(lost, groups), len(np.unique(groups))
+        evidence = make_contrast_evidence(
+            paired, n=n, method=f"{METHOD}, grouped", higher_is_better=higher_is_better
+        )
+        effect, count = compute_design_effect(lost, groups), len(np.unique(groups))
         return replace(evidence, groups=count, design_effect=effect, changed=changed)
 
     def z(margin: float, copies: float = 1.0) -> float:
         # every drop is below a margin of 1 or more, which has no z
-        return -inf if margin >= 1 else tango_z(copies * b, copies * c, copies * n, margin)
+        return -inf if margin >= 1 else compute_tango_z(copies * b, copies * c, copies * n, margin)
 
     def rows_needed(margin: float, drop: float) -> int | None:
         side = 1 if drop < margin else -1
-        copies = copies_until(lambda copies: float(ndtr(side * z(margin, copies))), drop, margin)
+        copies = find_copies_until(lambda copies: float(ndtr(side * z(margin, copies))), drop, margin)
         if copies is None:
             return None
-        fewest = rows_without_change(margin) if drop < margin and margin > 0 else 1
+        fewest = count_rows_without_change(margin) if drop < margin and margin > 0 else 1
         return max(ceil(copies * n), fewest)
 
     return Evidence(
         n=n,
-        interval=paired_interval(b, c, n),
+        interval=compute_paired_interval(b, c, n),
         method="Tango",
         variance=(b + c) / n,
-        p_at_least=lambda margin: paired_p_at_least(b, c, n, margin),
-        p_at_most=lambda margin: paired_p_at_least(c, b, n, -margin),
+        p_at_least=lambda margin: compute_paired_p_value(b, c, n, margin),
+        p_at_most=lambda margin: compute_paired_p_value(c, b, n, -margin),
         needed=rows_needed,
         paired=paired,
         changed=changed,
     )
 
 
-def _means_of_01(before: Floats, after: Floats, groups: Ints | None) -> PairedMeans:
+def _make_zero_one_means(before: Floats, after: Floats, groups: Ints | None) -> PairedMeans:
     return PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
 
 
-def by_contrast(
+def make_contrast_evidence(
     paired: Paired, *, n: int, method: str, higher_is_better: bool, groups: int | None = None
 ) -> Evidence:
     """The evidence of contrasts. n: rows; method: as a verdict quotes it."""
@@ -253,10 +264,10 @@ def resample_count(metric: Metric) -> int | None:
         for statistic in (metric.per_row, metric.row_mean, metric.influence, metric.documents)
     ):
         return None
-    return default_resamples(metric)
+    return choose_default_resamples(metric)
 
 
-def contrast_method(metric: Metric) -> str:
+def describe_contrast_method(metric: Metric) -> str:
     """How a verdict names the method of the interval, for a metric that is not a share of right rows."""
     if metric.row_mean is not None:
         return METHOD
@@ -317,14 +328,14 @@ class PairedInfluence(ByInterval):
         return np.asarray(contrast.teacher * self.influence[0] + contrast.variant * self.influence[1])
 
 
-def paired_influence(
+def make_paired_influence(
     metric: Metric, influence: Influence, teacher: ClassOutcomes, variant: ClassOutcomes
 ) -> PairedInfluence:
     """Influence values with one pseudo-change each way; rows of a group summed up (Obuchowski 1997).
 
     Raises MeasureError if the metric is not defined on the rows.
     """
-    padded = with_pseudo_changes(metric, teacher, variant)
+    padded = add_pseudo_changes(metric, teacher, variant)
     unit_weights = np.ones(len(padded[0]))
     values = np.stack([influence(outcomes) for outcomes in padded])
     groups = padded[0].groups

@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.tango import Interval, tango_interval, tango_z
+from slimgate.judge.tango import Interval, compute_tango_interval, compute_tango_z
 from slimgate.outcomes import Floats, Ints
 
 # With more changed rows than this the normal distribution is near enough: reports/simulations/
@@ -37,7 +37,7 @@ _ROUNDING = 1e-9
 
 
 @lru_cache(maxsize=4096)
-def exact_p_at_least(b: int, c: int, n: int, margin: float) -> float:
+def compute_exact_p_value(b: int, c: int, n: int, margin: float) -> float:
     """The exact p-value of "the true drop is at least `margin`".
 
     Args:
@@ -51,9 +51,9 @@ def exact_p_at_least(b: int, c: int, n: int, margin: float) -> float:
     """
     from slimgate._system.special_functions import bdtr, binom_pmf
 
-    observed = tango_z(b, c, n, margin)
+    observed = compute_tango_z(b, c, n, margin)
     gained = np.arange(min(_MOST_GAINED, n) + 1)
-    most_lost = _largest_lost(observed, gained, n, margin)
+    most_lost = _find_most_lost(observed, gained, n, margin)
     possible = most_lost >= 0
     gained, most_lost = gained[possible], most_lost[possible]
     # shares of rows gained and lost whose difference is the margin
@@ -66,7 +66,7 @@ def exact_p_at_least(b: int, c: int, n: int, margin: float) -> float:
     return float((chance_gained * chance_lost).sum(axis=1).max())
 
 
-def paired_p_at_least(b: int, c: int, n: int, margin: float) -> float:
+def compute_paired_p_value(b: int, c: int, n: int, margin: float) -> float:
     """The p-value of "the true drop is at least `margin`": Tango's, or the exact one if that is larger.
 
     "At most `margin`" is the same test with swapped counts and the negative margin.
@@ -75,8 +75,8 @@ def paired_p_at_least(b: int, c: int, n: int, margin: float) -> float:
 
     if abs(margin) >= 1:  # no drop is outside [-1, 1]
         return 0.0 if margin > 0 else 1.0
-    normal = float(ndtr(tango_z(b, c, n, margin)))
-    return max(normal, exact_p_at_least(b, c, n, margin)) if has_few_changes(b, c) else normal
+    normal = float(ndtr(compute_tango_z(b, c, n, margin)))
+    return max(normal, compute_exact_p_value(b, c, n, margin)) if has_few_changes(b, c) else normal
 
 
 def has_few_changes(b: int, c: int) -> bool:
@@ -84,13 +84,13 @@ def has_few_changes(b: int, c: int) -> bool:
     return b + c <= FEW_CHANGES
 
 
-def paired_interval(b: int, c: int, n: int) -> Interval:
+def compute_paired_interval(b: int, c: int, n: int) -> Interval:
     """90 % interval of the true drop: the margins that Tango's test and the exact chance do not reject."""
-    low, high = tango_interval(b, c, n)
+    low, high = compute_tango_interval(b, c, n)
     if not has_few_changes(b, c):
         return low, high
-    wider_high = _widen(high, lambda margin: exact_p_at_least(b, c, n, margin), n)
-    wider_low = -_widen(-low, lambda margin: exact_p_at_least(c, b, n, margin), n)
+    wider_high = _widen(high, lambda margin: compute_exact_p_value(b, c, n, margin), n)
+    wider_low = -_widen(-low, lambda margin: compute_exact_p_value(c, b, n, margin), n)
     return wider_low, wider_high
 
 
@@ -106,7 +106,7 @@ def _widen(bound: float, p_value: Callable[[float], float], n: int) -> float:
     return rejected
 
 
-def _largest_lost(observed: float, gained: Ints, n: int, margin: float) -> Ints:
+def _find_most_lost(observed: float, gained: Ints, n: int, margin: float) -> Ints:
     """(counts,) the most lost rows for each count of gained rows, with a statistic of at most `observed`.
 
     -1 if no number of lost rows has such a statistic. The statistic rises with the number of lost rows.
@@ -114,16 +114,16 @@ def _largest_lost(observed: float, gained: Ints, n: int, margin: float) -> Ints:
     low, high = np.full(len(gained), -1), n - gained
     while (high > low).any():
         middle = (low + high + 1) // 2
-        is_low = _statistics(np.maximum(middle, 0), gained, n, margin) <= observed + _ROUNDING
+        is_low = _compute_statistics(np.maximum(middle, 0), gained, n, margin) <= observed + _ROUNDING
         low = np.where((high > low) & is_low, middle, low)
         high = np.where((high > low) & ~is_low, middle - 1, high)
     return low
 
 
-def _statistics(lost: Ints, gained: Ints, n: int, margin: float) -> Floats:
-    """`tango_z` of arrays of counts."""
+def _compute_statistics(lost: Ints, gained: Ints, n: int, margin: float) -> Floats:
+    """`compute_tango_z` of arrays of counts."""
     if margin < 0:
-        return -_statistics(gained, lost, n, -margin)
+        return -_compute_statistics(gained, lost, n, -margin)
     b, c = lost.astype(np.float64), gained.astype(np.float64)
     linear = (2 * n - b + c) * margin - b - c
     constant = -c * margin * (1 - margin)

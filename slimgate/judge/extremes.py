@@ -18,8 +18,8 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.group_sizes import add_two_groups
-from slimgate.judge.metrics.base import FromConfusion, Metric, value_of
-from slimgate.judge.metrics.confusion import confusion
+from slimgate.judge.metrics.base import FromConfusion, Metric, compute_value
+from slimgate.judge.metrics.confusion import compute_confusion
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # How many of the smallest classes are tried: a change in a rarer class moves a metric more.
@@ -30,7 +30,7 @@ _CANDIDATES = 8
 _SURENESS = 0.9
 
 
-def with_pseudo_changes(
+def add_pseudo_changes(
     metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes
 ) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Both outcomes with the same two rows appended: teacher right and variant wrong, then the reverse.
@@ -40,7 +40,7 @@ def with_pseudo_changes(
     group, because what the sample did not draw comes in groups too.
     """
     label, wrong = _place(metric, teacher)
-    right_scores, wrong_scores = _turned_scores(teacher, label, wrong)
+    right_scores, wrong_scores = _make_turned_scores(teacher, label, wrong)
     lost_and_won = _stack(right_scores, wrong_scores), _stack(wrong_scores, right_scores)
     before = _append_rows(teacher, label, np.array([label, wrong]), lost_and_won[0])
     after = _append_rows(variant, label, np.array([wrong, label]), lost_and_won[1])
@@ -59,21 +59,25 @@ def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:
     if metric.from_confusion is None:
         # both pairs of two classes are tried; with more classes, each pair would cost two passes over all
         # rows
-        return max(pairs, key=lambda pair: _effect(metric, teacher, *pair)) if len(pairs) == 2 else pairs[0]
-    counts = confusion(teacher, np.ones(len(teacher)))
-    return pairs[int(np.argmax(_effects(metric.from_confusion, counts, pairs)))]
+        return (
+            max(pairs, key=lambda pair: _compute_effect(metric, teacher, *pair))
+            if len(pairs) == 2
+            else pairs[0]
+        )
+    counts = compute_confusion(teacher, np.ones(len(teacher)))
+    return pairs[int(np.argmax(_compute_effects(metric.from_confusion, counts, pairs)))]
 
 
-def _effect(metric: Metric, teacher: ClassOutcomes, label: int, wrong: int) -> float:
+def _compute_effect(metric: Metric, teacher: ClassOutcomes, label: int, wrong: int) -> float:
     """How much two rows of a class move the metric when they turn from right to mistaken."""
     values = []
-    for prediction, scores in zip((label, wrong), _turned_scores(teacher, label, wrong), strict=True):
+    for prediction, scores in zip((label, wrong), _make_turned_scores(teacher, label, wrong), strict=True):
         more = _append_rows(teacher, label, np.array([prediction] * 2), _stack(scores, scores))
-        values.append(value_of(metric, more))
+        values.append(compute_value(metric, more))
     return abs(values[0] - values[1])
 
 
-def _effects(from_confusion: FromConfusion, counts: Floats, pairs: list[tuple[int, int]]) -> Floats:
+def _compute_effects(from_confusion: FromConfusion, counts: Floats, pairs: list[tuple[int, int]]) -> Floats:
     """(pairs,) how much one row of a class moves the metric when it turns from right to mistaken."""
     label, wrong = np.array(pairs).T
     at = np.arange(len(pairs))
@@ -84,7 +88,7 @@ def _effects(from_confusion: FromConfusion, counts: Floats, pairs: list[tuple[in
     return np.abs(from_confusion(right_row) - from_confusion(wrong_row))
 
 
-def _turned_scores(
+def _make_turned_scores(
     teacher: ClassOutcomes, label: int, wrong: int
 ) -> tuple[Floats, Floats] | tuple[None, None]:
     """(classes,) probabilities of a right row of the class, and the same with the two classes swapped.
@@ -133,7 +137,7 @@ def _append_rows(
     )
 
 
-def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> tuple[Floats, Ints | None]:
+def add_extreme_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> tuple[Floats, Ints | None]:
     """(rows + 2, 2k) terms of both models and the groups, made-up rows (or whole groups) last.
 
     Raises MeasureError for a metric that does not say what a row's best and worst are.

@@ -16,7 +16,7 @@ from slimgate.results.baseline import SinceFacts
 from slimgate.results.quality import BuildsFacts, DropFigures, QualityFacts, QualityFigures
 
 
-def quality_facts(
+def make_quality_facts(
     judged: QualityJudgement, message: str, on_undecided: Sequence[OnInconclusive] = (), *, measured: str
 ) -> QualityFacts:
     """A judged metric of a variant.
@@ -29,7 +29,7 @@ def quality_facts(
     return QualityFacts(**{**dict(figures), "budgets": budgets}, message=message, measured=measured)
 
 
-def since_facts(
+def make_since_facts(
     judged: QualityJudgement, on_undecided: Sequence[OnInconclusive], message: str, *, measured: str
 ) -> SinceFacts:
     """A metric of this run, with the baseline in the teacher's place; arguments as in quality_facts."""
@@ -83,7 +83,7 @@ def build_spread(
     )
 
 
-def sampling_se_points(judgement: QualityJudgement) -> float | None:
+def compute_sampling_se(judgement: QualityJudgement) -> float | None:
     """The standard error that the judgement's 90 % interval implies; None without an interval."""
     if judgement.interval is None:
         return None

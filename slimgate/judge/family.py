@@ -11,7 +11,7 @@ from dataclasses import replace
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_sequential import Look
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 
 # The search for a bound ends at this many interval widths.
 _FURTHEST = 2**30
@@ -42,16 +42,16 @@ def bound_among(judged: QualityJudgement, count: int) -> float | None:
     return high
 
 
-def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: int) -> QualityJudgement:
+def withhold_family_pass(judged: QualityJudgement, adjusted: Sequence[float], tests: int) -> QualityJudgement:
     """The judgement in which a budget passes only if its adjusted p-value is at most 5 %.
 
     adjusted: for each budget of the metric, corrected over all `tests` budgets of the family.
     """
     why = f"would PASS alone, but not as one of {tests} budgets of all variants (Holm's correction)"
-    return _undecided_if(judged, [p > ALPHA for p in adjusted], Verdict.PASS, why)
+    return _withhold_verdict(judged, [p > ALPHA for p in adjusted], Verdict.PASS, why)
 
 
-def fails_within_family(
+def withhold_family_fails(
     judgements: Sequence[QualityJudgement], looks: Sequence[Look | None] | None = None
 ) -> list[QualityJudgement]:
     """The judgements of one model, in which a budget fails only by Holm's correction over all of them.
@@ -61,16 +61,16 @@ def fails_within_family(
     its rows are judged more than once.
     """
     looks = looks or [None] * len(judgements)
-    judgements = [_decided_at(*pair) for pair in zip(judgements, looks, strict=True)]
+    judgements = [_decide_at_look(*pair) for pair in zip(judgements, looks, strict=True)]
     p_values = [
         (1.0 if budget.p_holds is None else budget.p_holds, look)
         for judged, look in zip(judgements, looks, strict=True)
         for budget in judged.budgets
     ]
-    rejected = iter(_rejected_by_holm(p_values))
+    rejected = iter(_reject_by_holm(p_values))
     why = f"would FAIL alone, but not as one of {len(p_values)} budgets (Holm's correction)"
     return [
-        _undecided_if(
+        _withhold_verdict(
             judged,
             [not next(rejected) and budget.p_holds is not None for budget in judged.budgets],
             Verdict.FAIL,
@@ -80,7 +80,7 @@ def fails_within_family(
     ]
 
 
-def _rejected_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[bool]:
+def _reject_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[bool]:
     """Which hypotheses are rejected: each at the level shared by all that remain, until no more are rejected.
 
     At a look, the level is that of a family of looks which shares the hypothesis' part of 5 %.
@@ -95,25 +95,25 @@ def _rejected_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[boo
     return fallen
 
 
-def _decided_at(judged: QualityJudgement, look: Look | None) -> QualityJudgement:
+def _decide_at_look(judged: QualityJudgement, look: Look | None) -> QualityJudgement:
     """The judgement in which a verdict must hold at the level of its look."""
     if look is None:
         return judged
-    judged = replace(judged, budgets=tuple(map(_without_conditions, judged.budgets)))
+    judged = replace(judged, budgets=tuple(map(_drop_conditions, judged.budgets)))
     level = look.level()
     why = f"decided alone, but not at look {look.number} of {look.of} (level {100 * level:.2g} %)"
     for verdict, name in ((Verdict.PASS, "p_value"), (Verdict.FAIL, "p_holds")):
         p_values = [getattr(budget, name) for budget in judged.budgets]
-        judged = _undecided_if(judged, [p is None or p > level for p in p_values], verdict, why)
+        judged = _withhold_verdict(judged, [p is None or p > level for p in p_values], verdict, why)
     return judged
 
 
-def _without_conditions(budget: BudgetFacts) -> BudgetFacts:
+def _drop_conditions(budget: BudgetFacts) -> BudgetFacts:
     """The budget without the conditions of a capped mean that are undecided at 5 %: a look is stricter."""
     return budget if budget.capped is None else replace(budget, capped=replace(budget.capped, undecided=()))
 
 
-def _undecided_if(
+def _withhold_verdict(
     judged: QualityJudgement, lost: Sequence[bool], verdict: Verdict, why: str
 ) -> QualityJudgement:
     """The judgement in which budgets with that verdict become INCONCLUSIVE if the correction removes it.
@@ -129,7 +129,7 @@ def _undecided_if(
     return replace(
         judged,
         budgets=budgets,
-        verdict=worst_verdict([budget.verdict for budget in budgets]),
+        verdict=find_worst_verdict([budget.verdict for budget in budgets]),
         n_needed=None,
         family=why,
     )

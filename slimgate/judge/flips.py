@@ -9,10 +9,10 @@ from math import ceil
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.answer_figures import confidences
+from slimgate.judge.answer_figures import compute_confidences
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, to_verdict
+from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict
@@ -41,7 +41,7 @@ class FlipShare:
         return self.losses.interval()
 
 
-def flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
+def find_flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
     """Positions of the rows that went from right to wrong, and of those that went from wrong to right.
 
     Raises MeasureError if rows are neither right nor wrong.
@@ -52,15 +52,15 @@ def flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
     return np.flatnonzero(before & ~after), np.flatnonzero(~before & after)
 
 
-def surest_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = MOST_QUOTED) -> Ints:
+def select_surest_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = MOST_QUOTED) -> Ints:
     """Positions of right-to-wrong rows, first those in whose wrong answer the variant is surest.
 
     Without the variant's probabilities: those in whose right answer the teacher was surest; without either,
     in order.
     """
-    lost, _ = flipped_rows(teacher, variant)
+    lost, _ = find_flipped_rows(teacher, variant)
     for outcomes in (variant, teacher):
-        if isinstance(outcomes, ClassOutcomes) and (confidence := confidences(outcomes)) is not None:
+        if isinstance(outcomes, ClassOutcomes) and (confidence := compute_confidences(outcomes)) is not None:
             return lost[np.argsort(-confidence[lost], kind="stable")][:limit]
     return lost[:limit]
 
@@ -68,7 +68,7 @@ def surest_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = MOST_QUO
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
     """The share of right-to-wrong rows. Rows of one group are not independent."""
     is_lost = np.zeros(len(teacher))
-    is_lost[flipped_rows(teacher, variant)[0]] = 1.0
+    is_lost[find_flipped_rows(teacher, variant)[0]] = 1.0
     return estimate_flip_share(is_lost, variant.groups if teacher.groups is None else teacher.groups)
 
 
@@ -90,7 +90,7 @@ def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> 
     reason: why the user set this budget, if the suite says so.
     """
     limit, n_needed = percent / 100, None
-    verdict = to_verdict(
+    verdict = choose_verdict(
         inside=share.losses.p_at_least(limit) <= ALPHA, outside=share.losses.p_at_most(limit) <= ALPHA
     )
     if verdict is Verdict.INCONCLUSIVE:

@@ -56,15 +56,15 @@ def look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
     spent = 2 * ndtr(-z_quantile(alpha / 2) / np.sqrt(times))
     levels = [float(spent[0])]
     bound = z_quantile(levels[0]) * sqrt(times[0])
-    nodes, weights = _nodes(bound)
+    nodes, weights = _compute_nodes(bound)
     # density of the sum so far, if no look has decided yet, times the weights of the integral
-    mass = weights * _density(nodes / sqrt(times[0])) / sqrt(times[0])
+    mass = weights * _compute_density(nodes / sqrt(times[0])) / sqrt(times[0])
     step = sqrt(1 / looks)
     for at in range(1, looks):
         bound = _bound(nodes, mass, step, float(spent[at] - spent[at - 1]))
         levels.append(float(ndtr(-bound / sqrt(times[at]))))
-        next_nodes, weights = _nodes(bound)
-        mass = weights * (_density((next_nodes[:, None] - nodes) / step) / step @ mass)
+        next_nodes, weights = _compute_nodes(bound)
+        mass = weights * (_compute_density((next_nodes[:, None] - nodes) / step) / step @ mass)
         nodes = next_nodes
     return tuple(levels)
 
@@ -90,13 +90,13 @@ def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
     return find_root(excess, 0.0, _END, xtol=1e-12)
 
 
-def _nodes(bound: float) -> tuple[Floats, Floats]:
+def _compute_nodes(bound: float) -> tuple[Floats, Floats]:
     """(nodes,) points from -_END up to the bound, and (nodes,) their weights (Gauss-Legendre)."""
     points, weights = np.polynomial.legendre.leggauss(_NODES)
     half = (bound + _END) / 2
     return half * points + bound - half, half * weights
 
 
-def _density(z: Floats) -> Floats:
+def _compute_density(z: Floats) -> Floats:
     density: Floats = np.exp(-(z**2) / 2) / sqrt(2 * np.pi)
     return density

@@ -7,7 +7,7 @@ import numpy as np
 from slimgate.outcomes import Floats, Ints
 
 
-def unseen_size(sizes: Floats, repeats: Floats | None = None) -> float:
+def estimate_unseen_size(sizes: Floats, repeats: Floats | None = None) -> float:
     """The mean size of the group of a lost row, if groups are lost in proportion to their sizes.
 
     sizes: (groups,) rows of each; repeats: (groups,) how many equal groups each entry represents.
@@ -29,5 +29,5 @@ def add_two_groups(groups: Ints | None) -> tuple[Ints | None, int]:
     if groups is None:
         return None, 1
     _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    size = max(1, round(unseen_size(sizes.astype(np.float64))))
+    size = max(1, round(estimate_unseen_size(sizes.astype(np.float64))))
     return np.append(numbers, len(sizes) + np.repeat([0, 1], size)), size

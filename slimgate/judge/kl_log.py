@@ -21,11 +21,11 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import CappedRows
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, to_verdict
+from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.perplexity import exp, growth_cap, judge_increase
-from slimgate.judge.token_kl import MEAN_MAX, SHARE_ABOVE, judge_mean, mean_cap
+from slimgate.judge.perplexity import choose_growth_cap, exp, judge_increase
+from slimgate.judge.token_kl import MEAN_MAX, SHARE_ABOVE, choose_mean_cap, judge_mean
 from slimgate.outcomes import Floats
 from slimgate.results.base import BudgetFacts, Verdict
 
@@ -52,11 +52,11 @@ class Figure(NamedTuple):
     uncapped: float | None = None
 
 
-def figures(chunks: ChunkMeans) -> dict[str, Figure]:
+def compute_figures(chunks: ChunkMeans) -> dict[str, Figure]:
     """The figures that budgets limit, by kind: mean_max, floor, increase_relative. Means are capped."""
     kl_rows, ratio_rows = _cap_kl(chunks, CAP), _cap_rows(chunks.log_ratio, CAP)
     kl, ratio = kl_rows.capped, ratio_rows.capped
-    disagreements = _disagreements(chunks)
+    disagreements = _compute_disagreements(chunks)
     low, high = disagreements.interval()
     lowest, highest = ratio.interval()
     return {
@@ -83,13 +83,13 @@ def judge_chunks(
     if isinstance(budget, QualityBudget):
         if kind != "increase_relative":
             raise SuiteError(f"perplexity {kind} cannot be judged from a KL log; use increase_relative")
-        return judge_increase(budget, _cap_rows(chunks.log_ratio, growth_cap([budget])))
+        return judge_increase(budget, _cap_rows(chunks.log_ratio, choose_growth_cap([budget])))
     if kind == MEAN_MAX:
-        return judge_mean(budget, _cap_kl(chunks, mean_cap(budget)))
+        return judge_mean(budget, _cap_kl(chunks, choose_mean_cap(budget)))
     # A floor on agreement is a ceiling on disagreement.
-    disagreements, ceiling = _disagreements(chunks), 1 - limit
+    disagreements, ceiling = _compute_disagreements(chunks), 1 - limit
     p_value = disagreements.p_at_least(ceiling)
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=disagreements.p_at_most(ceiling) <= ALPHA)
+    verdict = choose_verdict(inside=p_value <= ALPHA, outside=disagreements.p_at_most(ceiling) <= ALPHA)
     copies = disagreements.copies_needed(ceiling) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * len(chunks.kl))
     figure = known[kind]
@@ -115,6 +115,6 @@ def _cap_kl(chunks: ChunkMeans, cap: float) -> CappedRows:
     return _cap_rows(chunks.kl, cap, lowest=min(0.0, float(chunks.kl.min())))
 
 
-def _disagreements(chunks: ChunkMeans) -> UnitLosses:
+def _compute_disagreements(chunks: ChunkMeans) -> UnitLosses:
     """The share of tokens of each chunk for which the two models find different tokens likeliest."""
     return sum_by_unit(1 - chunks.same_top, np.ones(len(chunks.same_top)), None, best=0.0, worst=1.0)

@@ -42,7 +42,7 @@ PART_OF: Mapping[str, TimedPart] = {
 PART_SPEEDUPS = (TTFT_SPEEDUP, TPOT_SPEEDUP, E2E_SPEEDUP)
 
 
-def limits_part(kind: str, part: TimedPart) -> bool:
+def is_limit_on_part(kind: str, part: TimedPart) -> bool:
     """Whether a budget of this kind limits the time of this part."""
     return PART_OF[kind] == part if kind in PART_OF else part in ("forward", "answer")
 

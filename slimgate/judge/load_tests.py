@@ -21,11 +21,16 @@ from math import exp, inf, isfinite, log
 
 import numpy as np
 
-from slimgate._system.number_text import digits_apart
+from slimgate._system.number_text import count_digits_apart
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.call_times import P95, independent_rounds, quantile_interval, sample_quantile
+from slimgate.judge.call_times import (
+    P95,
+    compute_quantile_interval,
+    count_independent_rounds,
+    sample_quantile,
+)
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import to_verdict
+from slimgate.judge.decision import choose_verdict
 from slimgate.judge.latency_budgets import TPOT_SPEEDUP, TTFT_SPEEDUP, SpeedBudget
 from slimgate.judge.speed import LAYOUT, format_noise_floor
 from slimgate.outcomes import Floats
@@ -75,7 +80,7 @@ class TimeRatio:
         return low * exp(-self.noise_floor), high * exp(self.noise_floor)
 
 
-def part_ms(requests: Sequence[LoadRequest], part: LoadPart) -> Floats:
+def list_part_times(requests: Sequence[LoadRequest], part: LoadPart) -> Floats:
     """(requests,) times in the order of sending, inf if a request failed.
 
     Answered requests without a time of this part are left out.
@@ -93,35 +98,36 @@ def compare_times(
     quantile: float,
 ) -> TimeRatio | None:
     """None if base or target has no answered request with a time of this part."""
-    times = [part_ms(requests, part) for requests in (base, target)]
+    times = [list_part_times(requests, part) for requests in (base, target)]
     if not all(np.isfinite(part_times).any() for part_times in times):
         return None
     values = [sample_quantile(part_times, quantile) for part_times in times]
     counted = tuple(
-        independent_rounds(request_times, value) for request_times, value in zip(times, values, strict=True)
+        count_independent_rounds(request_times, value)
+        for request_times, value in zip(times, values, strict=True)
     )
-    floor = None if repeat is None else _noise_floor(base, repeat, part, quantile)
-    ratio, interval = _ratio(times[0], times[1], quantile)
+    floor = None if repeat is None else _compute_noise_floor(base, repeat, part, quantile)
+    ratio, interval = _compute_ratio(times[0], times[1], quantile)
     return TimeRatio(part, quantile, values[0], values[1], ratio, interval, floor, (counted[0], counted[1]))
 
 
-def _noise_floor(
+def _compute_noise_floor(
     base: Sequence[LoadRequest], repeat: Sequence[LoadRequest], part: LoadPart, quantile: float
 ) -> float:
     """The distance of the two base runs, plus that to the farther bound of the ratio; at least LAYOUT."""
-    times = [part_ms(requests, part) for requests in (base, repeat)]
+    times = [list_part_times(requests, part) for requests in (base, repeat)]
     if not all(map(len, times)):
         return inf
-    ratio, (low, high) = _ratio(times[0], times[1], quantile)
+    ratio, (low, high) = _compute_ratio(times[0], times[1], quantile)
     if not (low > 0 and isfinite(high) and ratio > 0):
         return inf
     return max(LAYOUT, abs(log(ratio)) + max(abs(log(low)), abs(log(high))))
 
 
-def _ratio(base: Floats, target: Floats, quantile: float) -> tuple[float, Interval]:
+def _compute_ratio(base: Floats, target: Floats, quantile: float) -> tuple[float, Interval]:
     values = [sample_quantile(part_times, quantile) for part_times in (base, target)]
     (base_low, base_high), (low, high) = (
-        quantile_interval(part_times, quantile, independent_rounds(part_times, value))
+        compute_quantile_interval(part_times, quantile, count_independent_rounds(part_times, value))
         for part_times, value in zip((base, target), values, strict=True)
     )
     return _divide(*values), (_divide(base_low, high), _divide(base_high, low))
@@ -137,7 +143,7 @@ def _divide(above: float, below: float) -> float:
 def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> BudgetFacts:
     """PASS if the claimed interval lies above the limit, FAIL if it lies below, else INCONCLUSIVE."""
     low, high = comparison.claimed_interval
-    verdict = to_verdict(inside=low >= budget.limit, outside=high < budget.limit)
+    verdict = choose_verdict(inside=low >= budget.limit, outside=high < budget.limit)
     known = (low, high) if isfinite(high) else None
     return BudgetFacts(
         kind=budget.kind,
@@ -150,7 +156,7 @@ def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> Bud
     )
 
 
-def ratio_message(
+def format_ratio_message(
     name: str, comparison: TimeRatio, judged: BudgetFacts, *, undecided: str | None = None
 ) -> str:
     """The line of the gate. name: of target and load.
@@ -160,7 +166,7 @@ def ratio_message(
     part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[comparison.part]
     low, high = comparison.interval
     claimed = comparison.interval if comparison.noise_floor is None else comparison.claimed_interval
-    digits = digits_apart((comparison.ratio, *claimed), [judged.limit], fewest=2)
+    digits = count_digits_apart((comparison.ratio, *claimed), [judged.limit], fewest=2)
     claim = _format_claim(comparison, claimed, digits)
     line = (
         f"{name}{part} {comparison.ratio:.{digits}f}× the base's speed {claim}, "

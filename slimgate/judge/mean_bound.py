@@ -29,9 +29,9 @@ import numpy as np
 
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.group_sizes import unseen_size
+from slimgate.judge.group_sizes import estimate_unseen_size
 from slimgate.judge.root import find_root
-from slimgate.judge.rows_needed import copies_until
+from slimgate.judge.rows_needed import find_copies_until
 from slimgate.outcomes import Floats, Ints
 
 # If 0 is nearer to the mean of the sum than this, in standard deviations, the formula of the tail is 0 / 0.
@@ -69,7 +69,7 @@ class UnitLosses:
     @cached_property
     def unseen_size(self) -> float:
         """The number of rows of the made-up unit."""
-        return unseen_size(self.sizes, self.repeats)
+        return estimate_unseen_size(self.sizes, self.repeats)
 
     def p_at_least(self, margin: float, *, copies: float = 1.0) -> float:
         """The p-value of "the true mean loss is at least `margin`".
@@ -92,7 +92,7 @@ class UnitLosses:
         The units keep their kinds and shares. None if the mean equals the margin.
         """
         p_value = self.p_at_least if self.mean < margin else self.p_at_most
-        return copies_until(lambda copies: p_value(margin, copies=copies), self.mean, margin)
+        return find_copies_until(lambda copies: p_value(margin, copies=copies), self.mean, margin)
 
     def interval(self, alpha: float = ALPHA) -> Interval:
         """The mean losses that neither one-sided test at level `alpha` rejects."""

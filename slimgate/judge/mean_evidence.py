@@ -99,7 +99,7 @@ class PairedMeans:
         return float(values.min()), float(values.max())
 
 
-def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: Outcomes) -> PairedMeans:
+def make_paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: Outcomes) -> PairedMeans:
     """Raises MeasureError if the sizes of the two models differ, one is below 0, or all are 0, or if an
     amount is outside its ends.
     """
@@ -139,7 +139,7 @@ def _check_ends(
     ends: tuple[float, float],
 ) -> None:
     """Raises MeasureError for a row outside the range that its metric declares; rounding is allowed for."""
-    rates = _rates(amounts, sizes)
+    rates = _compute_rates(amounts, sizes)
     slack = _ROUNDING * np.maximum(1.0, np.abs(rates))
     outside = np.flatnonzero((sizes > 0) & ((rates < ends[0] - slack) | (rates > ends[1] + slack)))
     if len(outside):
@@ -150,7 +150,7 @@ def _check_ends(
         )
 
 
-def _rates(amounts: Floats, sizes: Floats) -> Floats:
+def _compute_rates(amounts: Floats, sizes: Floats) -> Floats:
     return np.divide(amounts, sizes, out=np.zeros(len(amounts)), where=sizes > 0)
 
 
@@ -158,6 +158,6 @@ def _sample_ends(
     ends: tuple[float, float], before: Floats, after: Floats, sizes: Floats
 ) -> tuple[float, float]:
     """The range of the sample instead of unknown ends: for FAIL and intervals, never for PASS."""
-    rates = np.concatenate([_rates(amounts, sizes)[sizes > 0] for amounts in (before, after)])
+    rates = np.concatenate([_compute_rates(amounts, sizes)[sizes > 0] for amounts in (before, after)])
     low, high = float(rates.min()), float(rates.max())
     return (ends[0] if np.isfinite(ends[0]) else low), (ends[1] if np.isfinite(ends[1]) else high)

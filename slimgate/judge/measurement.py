@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.judge.budget_tables import VALUE_RATIO, LimitBudget
-from slimgate.judge.decision import to_verdict
+from slimgate.judge.decision import choose_verdict
 from slimgate.judge.speed import log_ratio_interval
 from slimgate.results.base import BudgetFacts, Verdict
 
@@ -68,7 +68,7 @@ def judge_figures(figures: MeasuredFigures, budget: LimitBudget) -> BudgetFacts:
     return BudgetFacts(
         kind=budget.kind,
         limit=budget.limit,
-        verdict=to_verdict(inside=high <= budget.limit, outside=low > budget.limit),
+        verdict=choose_verdict(inside=high <= budget.limit, outside=low > budget.limit),
         reason=budget.reason,
         n_needed=None,
         value=figure.value,
@@ -76,7 +76,7 @@ def judge_figures(figures: MeasuredFigures, budget: LimitBudget) -> BudgetFacts:
     )
 
 
-def figures_message(
+def format_figures_message(
     name: str, title: str, unit: str, figures: MeasuredFigures, budgets: Sequence[BudgetFacts]
 ) -> str:
     """The line of the gate.

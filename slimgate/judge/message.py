@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimgate._system.number_text import digits_apart, significant
+from slimgate._system.number_text import count_digits_apart, format_significant
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
 from slimgate.judge.capped import WORST
 from slimgate.judge.over_builds import MOST_BUILDS
@@ -16,7 +16,7 @@ from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 _OUT_OF_REACH = 100
 
 
-def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
+def format_message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
     """A text such as `int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL`.
 
     name: the variant; since: the baseline that takes the teacher's place. Points have one decimal, and more
@@ -24,18 +24,19 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     budget come with the value that they limit: `floor 0.80: 0.812 [0.801, 0.823]`, in the unit of the limit.
     Budgets over builds have that form too: `budget 2.0 over 3 builds: 2.5 [0.9, 4.1]`.
     """
-    digits = _decimals(judgement)
+    digits = _count_decimals(judgement)
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
     word, unit = ("grown", "%") if judgement.unit == "percent" else ("drop", "points")
     drop = f"{word} {judgement.drop_points:z.{digits}f} {unit}" + (f" [{bounds}]" if bounds else "")
-    values = f"{_value(judgement.value)} vs {_value(judgement.teacher)}"
+    values = f"{_format_value(judgement.value)} vs {_format_value(judgement.teacher)}"
     if since is not None:
         values += f" in the baseline {since}"
-    budgets = "".join(f", {_budget(budget, digits)}" for budget in judgement.budgets)
+    budgets = "".join(f", {_format_budget(budget, digits)}" for budget in judgement.budgets)
     return (
         f"{name}: {judgement.metric} {values}, {drop}{budgets} "
-        f"(n={format_rows(judgement.n, judgement.groups)}{format_runs(judgement.runs)}{_strays(judgement)}): "
-        f"{_outcome(judgement)}"
+        f"(n={format_rows(judgement.n, judgement.groups)}{format_runs(judgement.runs)}"
+        f"{_format_strays(judgement)}): "
+        f"{_format_outcome(judgement)}"
     )
 
 
@@ -46,7 +47,7 @@ def format_runs(runs: tuple[int, int] | None) -> str:
     return f", {runs[0]} runs of each" if runs[0] == runs[1] else f", {runs[0]} and {runs[1]} runs"
 
 
-def _strays(judgement: QualityJudgement) -> str:
+def _format_strays(judgement: QualityJudgement) -> str:
     """`; no label: 6 predictions of the teacher, 0 of the variant`; empty if there are none."""
     if judgement.strays is None:
         return ""
@@ -54,11 +55,11 @@ def _strays(judgement: QualityJudgement) -> str:
     return f"; no label: {before:,} predictions of the teacher, {after:,} of the variant"
 
 
-def teacher_message(judgement: QualityJudgement) -> str:
+def format_teacher_message(judgement: QualityJudgement) -> str:
     """A text such as `teacher: accuracy, floor 0.85: 0.911 [0.898, 0.923] (n=872): PASS`."""
-    budgets = "".join(f", {_budget(budget, 3)}" for budget in judgement.budgets)
+    budgets = "".join(f", {_format_budget(budget, 3)}" for budget in judgement.budgets)
     rows = format_rows(judgement.n, judgement.groups)
-    return f"teacher: {judgement.metric}{budgets} (n={rows}): {_outcome(judgement)}"
+    return f"teacher: {judgement.metric}{budgets} (n={rows}): {_format_outcome(judgement)}"
 
 
 def format_rows(n: int, groups: int | None) -> str:
@@ -66,19 +67,19 @@ def format_rows(n: int, groups: int | None) -> str:
     return f"{n}" if groups is None else f"{n} in {groups} groups"
 
 
-def _value(value: float) -> str:
+def _format_value(value: float) -> str:
     """0.884; two decimals for values that are not shares, such as 23.41."""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def _decimals(judgement: QualityJudgement) -> int:
+def _count_decimals(judgement: QualityJudgement) -> int:
     over_builds = [budget for budget in judgement.budgets if is_in_points(budget.kind) and budget.interval]
     ends = [end for budget in over_builds for end in budget.interval or ()]
     shown = (*(judgement.interval or ()), judgement.drop_points, *ends)
-    return digits_apart(shown, list_point_limits(judgement.budgets), fewest=1)
+    return count_digits_apart(shown, list_point_limits(judgement.budgets), fewest=1)
 
 
-def _budget(budget: BudgetFacts, digits: int) -> str:
+def _format_budget(budget: BudgetFacts, digits: int) -> str:
     if is_in_points(budget.kind):
         # a limit keeps the digits of the suite: 0.25 is not 0.2
         shown = f"{budget.limit:.{digits}f}"
@@ -92,7 +93,7 @@ def _budget(budget: BudgetFacts, digits: int) -> str:
     if budget.value is not None:
         bounds = budget.interval or ()
         if not is_in_points(budget.kind):
-            digits = digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
+            digits = count_digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
         named += f": {budget.value:z.{digits}f}"
         if bounds:
             named += f" [{', '.join(f'{bound:z.{digits}f}' for bound in bounds)}]"
@@ -102,14 +103,14 @@ def _budget(budget: BudgetFacts, digits: int) -> str:
 def format_share_above(capped: CappedFacts) -> str:
     """`above the cap of 1: 0.3 % [0.1, 0.9], limit 0.25 %`, with the uncapped mean if a row is above."""
     percent = [100 * share for share in (capped.above_max, capped.above, *capped.above_interval)]
-    digits = digits_apart(percent[1:], percent[:1], fewest=2, show=_to_digits)
-    limit, share, low, high = (_to_digits(number, digits) for number in percent)
-    uncapped = f", {significant(capped.uncapped)} without the cap" if capped.above > 0 else ""
+    digits = count_digits_apart(percent[1:], percent[:1], fewest=2, show=_format_digits)
+    limit, share, low, high = (_format_digits(number, digits) for number in percent)
+    uncapped = f", {format_significant(capped.uncapped)} without the cap" if capped.above > 0 else ""
     cap = f"{capped.cap:,.0f}" if capped.cap >= 100 else f"{capped.cap:.3g}"
     return f"above the cap of {cap}: {share} % [{low}, {high}], limit {limit} %{uncapped}"
 
 
-def _to_digits(number: float, digits: int) -> str:
+def _format_digits(number: float, digits: int) -> str:
     return f"{number:.{digits}g}"
 
 
@@ -125,7 +126,7 @@ def format_builds(builds: int | None) -> str:
     return " (all builds are equal)" if builds == 1 else f" over {builds} builds"
 
 
-def _outcome(judgement: QualityJudgement) -> str:
+def _format_outcome(judgement: QualityJudgement) -> str:
     if judgement.verdict is None:
         return "not gated"
     if judgement.verdict is not Verdict.INCONCLUSIVE:
@@ -137,17 +138,19 @@ def _outcome(judgement: QualityJudgement) -> str:
     undecided = [budget for budget in judgement.budgets if budget.verdict is Verdict.INCONCLUSIVE]
     if any((budget.builds or 1) > 1 for budget in undecided):
         if len(undecided) == 1:
-            return f"INCONCLUSIVE, {_builds_would_decide(undecided[0], judgement)}"
-        clauses = [f"{_named(budget)}: {_would_decide(budget, judgement)}" for budget in undecided]
+            return f"INCONCLUSIVE, {_describe_builds_needed(undecided[0], judgement)}"
+        clauses = [f"{_format_limit(budget)}: {_describe_needed(budget, judgement)}" for budget in undecided]
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.runs is not None and undecided:
-        clauses = [_runs_would_decide(budget, judgement, judgement.runs) for budget in undecided]
+        clauses = [_describe_runs_needed(budget, judgement, judgement.runs) for budget in undecided]
         if len(undecided) > 1:
-            clauses = [f"{_named(budget)}: {text}" for budget, text in zip(undecided, clauses, strict=True)]
+            clauses = [
+                f"{_format_limit(budget)}: {text}" for budget, text in zip(undecided, clauses, strict=True)
+            ]
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.n_needed is None:
-        return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of rows would decide"
-    words = rows_would_decide(judgement.n_needed, judgement.n, judgement.groups)
+        return f"INCONCLUSIVE, {_describe_value_at_limit(judgement)}: no number of rows would decide"
+    words = describe_rows_needed(judgement.n_needed, judgement.n, judgement.groups)
     return f"INCONCLUSIVE, {describe_undecided(undecided)}{words}"
 
 
@@ -164,31 +167,31 @@ def describe_undecided(budgets: Sequence[BudgetFacts]) -> str:
     )
 
 
-def _named(budget: BudgetFacts) -> str:
+def _format_limit(budget: BudgetFacts) -> str:
     """`budget 2 over 3 builds`, or `floor 0.8`."""
     kind = f"budget {_sign_of(budget.kind)}" if is_in_points(budget.kind) else f"{budget.kind} "
     return f"{kind}{budget.limit:g}{format_builds(budget.builds)}"
 
 
-def _would_decide(budget: BudgetFacts, judgement: QualityJudgement) -> str:
+def _describe_needed(budget: BudgetFacts, judgement: QualityJudgement) -> str:
     """The words on what would decide one of several undecided budgets."""
     if (budget.builds or 1) > 1:
-        return _builds_would_decide(budget, judgement)
+        return _describe_builds_needed(budget, judgement)
     if budget.n_needed is None:
         return "at its limit, no number of rows would decide"
-    return rows_would_decide(budget.n_needed, judgement.n, judgement.groups)
+    return describe_rows_needed(budget.n_needed, judgement.n, judgement.groups)
 
 
-def rows_would_decide(needed: int, n: int, groups: int | None = None) -> str:
+def describe_rows_needed(needed: int, n: int, groups: int | None = None) -> str:
     """`about 3,500 rows would decide`; or that this is far more than n.
 
     needed: the rows that would decide. n, groups: those of the run; groups is None if rows are independent.
     """
-    words = f"{_about_rows(needed, n, groups)} would decide"
+    words = f"{_format_about_rows(needed, n, groups)} would decide"
     return f"too close to its budget: {words}" if needed > _OUT_OF_REACH * n else words
 
 
-def _about_rows(needed: int, n: int, groups: int | None) -> str:
+def _format_about_rows(needed: int, n: int, groups: int | None) -> str:
     """`about 3,500 rows`; `about 3,500 rows in 700 groups`, because more rows of a group decide less."""
     rows = f"about {_round(needed):,} rows"
     return rows if groups is None else f"{rows} in {_round(needed * groups / n):,} groups"
@@ -199,12 +202,12 @@ def _round(number: float) -> int:
     return int(float(f"{number:.1e}"))
 
 
-def _builds_would_decide(budget: BudgetFacts, judgement: QualityJudgement) -> str:
+def _describe_builds_needed(budget: BudgetFacts, judgement: QualityJudgement) -> str:
     """`5 builds in place of 3, or about 4,000 rows, would decide`: more builds, rows or both.
 
     budget: undecided, over builds.
     """
-    rows = _rows_within_reach(budget, judgement)
+    rows = _describe_reachable_rows(budget, judgement)
     builds = (
         None if budget.builds_needed is None else f"{budget.builds_needed} builds in place of {budget.builds}"
     )
@@ -218,12 +221,12 @@ def _builds_would_decide(budget: BudgetFacts, judgement: QualityJudgement) -> st
     return f"too close to its budget: no number of rows, nor {MOST_BUILDS} builds, would decide"
 
 
-def _runs_would_decide(budget: BudgetFacts, judgement: QualityJudgement, counts: tuple[int, int]) -> str:
+def _describe_runs_needed(budget: BudgetFacts, judgement: QualityJudgement, counts: tuple[int, int]) -> str:
     """`5 runs of each, or about 4,000 rows, would decide`: more runs, rows or both.
 
     budget: undecided, over runs. counts: the runs that there are.
     """
-    rows = _rows_within_reach(budget, judgement)
+    rows = _describe_reachable_rows(budget, judgement)
     runs = f"{budget.runs_needed} runs of each"
     if budget.needs_both and rows is not None:
         return f"{runs} together with {rows} would decide"
@@ -236,14 +239,14 @@ def _runs_would_decide(budget: BudgetFacts, judgement: QualityJudgement, counts:
     return f"too close to its budget: no number of rows, nor {limit} runs of each, would decide"
 
 
-def _rows_within_reach(budget: BudgetFacts, judgement: QualityJudgement) -> str | None:
+def _describe_reachable_rows(budget: BudgetFacts, judgement: QualityJudgement) -> str | None:
     """`about 4,000 rows`; None if none would decide, or far more than there are."""
     if budget.n_needed is None or budget.n_needed > _OUT_OF_REACH * judgement.n:
         return None
-    return _about_rows(budget.n_needed, judgement.n, judgement.groups)
+    return _format_about_rows(budget.n_needed, judgement.n, judgement.groups)
 
 
-def _at_the_limit(judgement: QualityJudgement) -> str:
+def _describe_value_at_limit(judgement: QualityJudgement) -> str:
     undecided = [budget for budget in judgement.budgets if budget.verdict is Verdict.INCONCLUSIVE]
     if any(budget.n_needed is None and budget.capped is not None for budget in undecided):
         return "the limited value equals its limit, or the rows above the cap lose more than the budget"

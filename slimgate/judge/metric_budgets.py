@@ -12,7 +12,7 @@ from math import ceil, isfinite
 import numpy as np
 
 from slimgate.budgets.base import MetricProperties
-from slimgate.budgets.registry import metric_kinds
+from slimgate.budgets.registry import list_metric_kinds
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, is_in_points, is_two_sided_kind
 from slimgate.judge.contrast import (
@@ -22,15 +22,15 @@ from slimgate.judge.contrast import (
     Paired,
     Relative,
     drop_contrast,
-    ratio_excess,
-    relative_to_errors,
-    relative_to_value,
+    make_ratio_excess,
+    make_relative_to_errors,
+    make_relative_to_value,
 )
 from slimgate.judge.decision import ALPHA, decide
-from slimgate.judge.evidence import Evidence, by_contrast
+from slimgate.judge.evidence import Evidence, make_contrast_evidence
 from slimgate.judge.over_builds import OverBuilds
 from slimgate.judge.over_runs import OverRuns
-from slimgate.judge.rows_needed import two_sided_stretch
+from slimgate.judge.rows_needed import find_two_sided_stretch
 from slimgate.results.base import BudgetFacts, Verdict
 
 # How many steps a bound may lie beyond the 90 % interval, and how many bisections find it.
@@ -45,17 +45,17 @@ def judge_budget(
 
     before, after: the metric of teacher and variant. Raises MeasureError for a fraction of a negative value.
     """
-    match metric_kinds()[budget.kind].question:
+    match list_metric_kinds()[budget.kind].question:
         case "drop":
-            return _by_drop(metric, budget, before, after, evidence)
+            return _judge_by_drop(metric, budget, before, after, evidence)
         case "change":
-            return _by_equivalence(metric, budget, before, after, evidence)
+            return _judge_by_equivalence(metric, budget, before, after, evidence)
         case "own value":
-            return _by_own_value(metric, budget, after, evidence)
+            return _judge_by_own_value(metric, budget, after, evidence)
         case "share of value" | "share of errors":
-            return _by_fraction(metric, budget, before, after, evidence)
+            return _judge_by_fraction(metric, budget, before, after, evidence)
         case "ratio":
-            return _by_ratio(metric, budget, before, after, evidence)
+            return _judge_by_ratio(metric, budget, before, after, evidence)
 
 
 def judge_over_builds(
@@ -69,20 +69,22 @@ def judge_over_builds(
     """Judges over all builds, with the same weight for each; over the rows alone if there is one build."""
     if builds is None:
         return replace(judge_budget(metric, budget, before, after, evidence), builds=1)
-    over_builds_evidence = by_contrast(
+    over_builds_evidence = make_contrast_evidence(
         builds, n=evidence.n, method=evidence.method, higher_is_better=metric.higher_is_better
     )
     judged = judge_budget(metric, budget, before, float(builds.after.mean()), over_builds_evidence)
-    contrast, limit = _contrast_of(metric, budget)
+    contrast, limit = _make_contrast(metric, budget)
     if is_in_points(budget.kind):
         low, high = builds.interval(contrast)
         judged = replace(judged, value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return replace(judged, builds=builds.count)
-    stretch = _stretch_of(budget, builds.value(contrast), limit)
+    stretch = _find_stretch(budget, builds.value(contrast), limit)
     if stretch is None:
         return replace(judged, builds=builds.count, n_needed=None)
-    needed = builds.needed(contrast, _nearer_limit(budget, builds.value(contrast), limit), stretch=stretch)
+    needed = builds.needed(
+        contrast, _choose_nearer_limit(budget, builds.value(contrast), limit), stretch=stretch
+    )
     return replace(
         judged,
         builds=builds.count,
@@ -92,18 +94,18 @@ def judge_over_builds(
     )
 
 
-def _contrast_of(metric: MetricProperties, budget: QualityBudget) -> tuple[Contrast, float]:
+def _make_contrast(metric: MetricProperties, budget: QualityBudget) -> tuple[Contrast, float]:
     """The contrast that a budget limits, and its limit as a fraction of the metric's unit."""
     if is_in_points(budget.kind):
         return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
-    if metric_kinds()[budget.kind].question == "own value":
+    if list_metric_kinds()[budget.kind].question == "own value":
         return OWN_VALUE, budget.limit
-    if metric_kinds()[budget.kind].question == "ratio":
-        return ratio_excess(budget.limit, is_minimum=metric_kinds()[budget.kind].is_minimum), 0.0
+    if list_metric_kinds()[budget.kind].question == "ratio":
+        return make_ratio_excess(budget.limit, is_minimum=list_metric_kinds()[budget.kind].is_minimum), 0.0
     return _find_relative(metric, budget).excess(budget.limit), 0.0
 
 
-def _by_drop(
+def _judge_by_drop(
     metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     margin = budget.limit / 100
@@ -112,7 +114,7 @@ def _by_drop(
     return decide(budget, p_value, p_holds, find_rows=lambda: evidence.needed(margin, drop))
 
 
-def _by_equivalence(
+def _judge_by_equivalence(
     metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     """Judges by two one-sided tests: "the drop is at least the margin", "the gain is at least the margin".
@@ -130,14 +132,14 @@ def _by_equivalence(
         budget,
         p_value,
         p_holds,
-        find_rows=lambda: _equivalence_rows(evidence, margin, drop),
+        find_rows=lambda: _count_equivalence_rows(evidence, margin, drop),
         fail_interval=bounds and (100 * bounds[0], 100 * bounds[1]),
     )
 
 
-def _equivalence_rows(evidence: Evidence, margin: float, drop: float) -> int | None:
+def _count_equivalence_rows(evidence: Evidence, margin: float, drop: float) -> int | None:
     """The rows that decide both sides 80 % of the time, or the near side alone if the drop is outside."""
-    stretch = two_sided_stretch(drop, margin)
+    stretch = find_two_sided_stretch(drop, margin)
     if stretch is None:
         return None
     near, far = (margin, -margin) if drop >= 0 else (-margin, margin)
@@ -148,12 +150,12 @@ def _equivalence_rows(evidence: Evidence, margin: float, drop: float) -> int | N
     return ceil(max(rows) * stretch**2) if len(rows) == len(counts) else None
 
 
-def _stretch_of(budget: QualityBudget, value: float, limit: float) -> float | None:
+def _find_stretch(budget: QualityBudget, value: float, limit: float) -> float | None:
     """The factor on the distance from the limit, compared with one test, to plan builds, runs and rows."""
-    return two_sided_stretch(value, limit) if is_two_sided_kind(budget.kind) else 1.0
+    return find_two_sided_stretch(value, limit) if is_two_sided_kind(budget.kind) else 1.0
 
 
-def _nearer_limit(budget: QualityBudget, value: float, limit: float) -> float:
+def _choose_nearer_limit(budget: QualityBudget, value: float, limit: float) -> float:
     """The limit of a two-sided budget that takes more builds, runs and rows; both have the same spread."""
     return -limit if is_two_sided_kind(budget.kind) and value < 0 else limit
 
@@ -164,12 +166,12 @@ def add_runs_needed(
     """The runs that would decide an undecided budget, and the rows with as many runs."""
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return judged
-    contrast, limit = _contrast_of(metric, budget)
+    contrast, limit = _make_contrast(metric, budget)
     value = runs.value(contrast)
-    stretch = _stretch_of(budget, value, limit)
+    stretch = _find_stretch(budget, value, limit)
     if stretch is None:
         return replace(judged, n_needed=None)
-    needed = runs.needed(contrast, _nearer_limit(budget, value, limit), stretch=stretch)
+    needed = runs.needed(contrast, _choose_nearer_limit(budget, value, limit), stretch=stretch)
     return replace(judged, n_needed=needed.rows, runs_needed=needed.runs, needs_both=needed.needs_both)
 
 
@@ -206,7 +208,7 @@ def _bound_beyond(p_value: Callable[[float], float], bound: float, step: float, 
     return far
 
 
-def _by_fraction(
+def _judge_by_fraction(
     metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     if before < 0:
@@ -217,34 +219,34 @@ def _by_fraction(
     relative = _find_relative(metric, budget)
     excess, paired = relative.excess(budget.limit), require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
-    base = _at(relative.base, before, after)
-    fraction = _at(relative.drop, before, after) / base if base > 0 else None
+    base = _compute_contrast(relative.base, before, after)
+    fraction = _compute_contrast(relative.drop, before, after) / base if base > 0 else None
     interval = None if fraction is None else relative.interval(paired, fraction)
     return decide(
         budget,
         p_value,
         p_holds,
-        find_rows=lambda: _rows(paired, excess, 0.0, evidence.n),
+        find_rows=lambda: _count_rows_needed(paired, excess, 0.0, evidence.n),
         value=fraction,
         interval=interval,
     )
 
 
-def _by_ratio(
+def _judge_by_ratio(
     metric: MetricProperties, budget: QualityBudget, before: float, after: float, evidence: Evidence
 ) -> BudgetFacts:
     """variant / teacher, tested as a difference from the limit times the teacher's value."""
     check_ratio(metric, before)
-    excess = ratio_excess(budget.limit, is_minimum=metric_kinds()[budget.kind].is_minimum)
+    excess = make_ratio_excess(budget.limit, is_minimum=list_metric_kinds()[budget.kind].is_minimum)
     paired = require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
-    growth = relative_to_value(higher_is_better=False).interval(paired, after / before - 1)
+    growth = make_relative_to_value(higher_is_better=False).interval(paired, after / before - 1)
     interval = growth and (1 + growth[0], 1 + growth[1])
     return decide(
         budget,
         p_value,
         p_holds,
-        find_rows=lambda: _rows(paired, excess, 0.0, evidence.n),
+        find_rows=lambda: _count_rows_needed(paired, excess, 0.0, evidence.n),
         value=after / before,
         interval=interval,
     )
@@ -259,17 +261,17 @@ def check_ratio(metric: MetricProperties, before: float) -> None:
 
 
 def _find_relative(metric: MetricProperties, budget: QualityBudget) -> Relative:
-    if metric_kinds()[budget.kind].question == "share of errors":
-        return relative_to_errors()
-    return relative_to_value(higher_is_better=metric.higher_is_better)
+    if list_metric_kinds()[budget.kind].question == "share of errors":
+        return make_relative_to_errors()
+    return make_relative_to_value(higher_is_better=metric.higher_is_better)
 
 
-def _by_own_value(
+def _judge_by_own_value(
     metric: MetricProperties, budget: QualityBudget, after: float, evidence: Evidence
 ) -> BudgetFacts:
     paired, limit = require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
-    inside, outside = p_values if metric_kinds()[budget.kind].is_minimum else p_values[::-1]
+    inside, outside = p_values if list_metric_kinds()[budget.kind].is_minimum else p_values[::-1]
     (low, high), (lowest, highest) = paired.interval(OWN_VALUE), metric.value_range
     # inside the metric's range, and widened if the pseudo-changes moved it off the value
     interval = max(lowest, min(low, after)), min(highest, max(high, after))
@@ -277,7 +279,7 @@ def _by_own_value(
         budget,
         inside,
         outside,
-        find_rows=lambda: _rows(paired, OWN_VALUE, limit, evidence.n),
+        find_rows=lambda: _count_rows_needed(paired, OWN_VALUE, limit, evidence.n),
         value=after,
         interval=interval,
     )
@@ -290,10 +292,10 @@ def require_paired(evidence: Evidence) -> Paired:
     return evidence.paired
 
 
-def _rows(paired: Paired, contrast: Contrast, limit: float, n: int) -> int | None:
+def _count_rows_needed(paired: Paired, contrast: Contrast, limit: float, n: int) -> int | None:
     copies = paired.copies_needed(contrast, limit)
     return None if copies is None else ceil(copies * n)
 
 
-def _at(contrast: Contrast, before: float, after: float) -> float:
+def _compute_contrast(contrast: Contrast, before: float, after: float) -> float:
     return float(contrast(np.asarray(before), np.asarray(after)))

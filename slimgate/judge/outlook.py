@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.exact_paired import paired_p_at_least
+from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.flips import estimate_flip_share, judge_flips
 from slimgate.judge.mean_bound import sum_by_unit
 from slimgate.judge.rows_needed import USUAL_CORRELATION
@@ -74,24 +74,24 @@ def drop_outlook(
     margin: a fraction. two_sided: whether the budget limits a gain too.
     """
     judged: _Judged = "both sides" if two_sided else "drop"
-    return Outlook(changes, *(_passing(sizes, margin, psi, judged) for psi in changes))
+    return Outlook(changes, *(_compute_pass_share(sizes, margin, psi, judged) for psi in changes))
 
 
-def flips_outlook(sizes: tuple[int, ...], limit: float, changes: tuple[float, float]) -> Outlook:
+def make_flips_outlook(sizes: tuple[int, ...], limit: float, changes: tuple[float, float]) -> Outlook:
     """The outlook of a budget on the share of rows that turn from right to wrong; limit: a fraction."""
-    return Outlook(changes, *(_passing(sizes, limit, psi, "flips") for psi in changes))
+    return Outlook(changes, *(_compute_pass_share(sizes, limit, psi, "flips") for psi in changes))
 
 
 @lru_cache(maxsize=512)
-def _passing(sizes: tuple[int, ...], limit: float, psi: float, judged: _Judged) -> float:
+def _compute_pass_share(sizes: tuple[int, ...], limit: float, psi: float, judged: _Judged) -> float:
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(len(sizes)), sizes) if max(sizes) > 1 else None
-    runs = (equal_changes(rng, sizes, psi) for _ in range(_RUNS))
-    judge = {"drop": _drop_passes, "both sides": _both_sides_pass, "flips": _flips_pass}[judged]
+    runs = (draw_equal_changes(rng, sizes, psi) for _ in range(_RUNS))
+    judge = {"drop": _drop_passes, "both sides": _is_two_sided_pass, "flips": _is_flips_pass}[judged]
     return float(np.mean([judge(changes, groups, limit) for changes in runs]))
 
 
-def equal_changes(
+def draw_equal_changes(
     rng: np.random.Generator, sizes: tuple[int, ...], psi: float, follow: float = _FOLLOW
 ) -> Floats:
     """(rows,) +1 lost, -1 won, 0 same, for an equal variant.
@@ -107,15 +107,15 @@ def equal_changes(
 def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:
     if groups is None:
         lost, won = int((changes > 0).sum()), int((changes < 0).sum())
-        return paired_p_at_least(lost, won, len(changes), margin) <= ALPHA
+        return compute_paired_p_value(lost, won, len(changes), margin) <= ALPHA
     losses = sum_by_unit(changes, np.ones(len(changes)), groups, best=-1.0, worst=1.0)
     return losses.p_at_least(margin) <= ALPHA
 
 
-def _both_sides_pass(changes: Floats, groups: Ints | None, margin: float) -> bool:
+def _is_two_sided_pass(changes: Floats, groups: Ints | None, margin: float) -> bool:
     return _drop_passes(changes, groups, margin) and _drop_passes(-changes, groups, margin)
 
 
-def _flips_pass(changes: Floats, groups: Ints | None, limit: float) -> bool:
+def _is_flips_pass(changes: Floats, groups: Ints | None, limit: float) -> bool:
     flips = estimate_flip_share((changes > 0).astype(np.float64), groups)
     return judge_flips(flips, 100 * limit).verdict is Verdict.PASS

@@ -33,11 +33,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, smallest_level
+from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, find_smallest_level
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, t_quantile
 from slimgate.judge.evidence import pair_values
 from slimgate.judge.mean_evidence import PairedMeans
-from slimgate.judge.metrics.base import Metric, value_of
+from slimgate.judge.metrics.base import Metric, compute_value
 from slimgate.outcomes import Floats, Outcomes, check_same_rows
 
 # The largest number of builds that a message suggests.
@@ -95,11 +95,11 @@ class OverBuilds(ByInterval):
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""
-        return smallest_level(lambda alpha: self.excludes(contrast, limit, alpha, above=True))
+        return find_smallest_level(lambda alpha: self.excludes(contrast, limit, alpha, above=True))
 
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
-        return smallest_level(lambda alpha: self.excludes(contrast, limit, alpha, above=False))
+        return find_smallest_level(lambda alpha: self.excludes(contrast, limit, alpha, above=False))
 
     def excludes(self, contrast: Contrast, limit: float, alpha: float, *, above: bool) -> bool:
         """Whether `limit` is above the upper bound, or else below the lower one.
@@ -171,7 +171,7 @@ class OverBuilds(ByInterval):
         return Needed(alone, builds)
 
 
-def over_builds(
+def combine_builds(
     metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes], *, seed: int, resamples: int | None
 ) -> OverBuilds:
     """Combines the teacher with two or more builds of a variant, all on the same rows.
@@ -182,25 +182,25 @@ def over_builds(
         check_same_rows(teacher, outcomes)
     pairs = [pair_values(metric, teacher, outcomes, seed=seed, resamples=resamples) for outcomes in builds]
     means = [pair for pair in pairs if isinstance(pair, PairedMeans)]
-    after = np.array([value_of(metric, outcomes) for outcomes in builds])
-    rows = [_mean_of(means)] if len(means) == len(pairs) else pairs
+    after = np.array([compute_value(metric, outcomes) for outcomes in builds])
+    rows = [_average_pairs(means)] if len(means) == len(pairs) else pairs
     capped = [pair for pair in means if pair.cap is not None]
-    return OverBuilds(value_of(metric, teacher), after, rows, len(teacher), capped)
+    return OverBuilds(compute_value(metric, teacher), after, rows, len(teacher), capped)
 
 
-def _mean_of(pairs: Sequence[PairedMeans]) -> PairedMeans:
+def _average_pairs(pairs: Sequence[PairedMeans]) -> PairedMeans:
     """Teacher and the builds' mean, row by row."""
     uncapped = [pair.uncapped for pair in pairs if pair.uncapped is not None]
     return replace(
         pairs[0],
         after=np.mean([pair.after for pair in pairs], axis=0),
-        ends=_widest([pair.ends for pair in pairs]),
-        uncapped=_widest(uncapped) if uncapped else None,
+        ends=_find_widest([pair.ends for pair in pairs]),
+        uncapped=_find_widest(uncapped) if uncapped else None,
         most_lost=max(pair.most_lost for pair in pairs),
     )
 
 
-def _widest(ends: Sequence[Interval]) -> Interval:
+def _find_widest(ends: Sequence[Interval]) -> Interval:
     """From the lowest to the highest end."""
     lows, highs = zip(*ends, strict=True)
     return min(lows), max(highs)

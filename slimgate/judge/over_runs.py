@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slimgate.judge.contrast import ByInterval, Contrast, Interval, smallest_level
+from slimgate.judge.contrast import ByInterval, Contrast, Interval, find_smallest_level
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, t_quantile
 from slimgate.judge.mean_bound import UnitLosses
 from slimgate.judge.mean_evidence import PairedMeans
@@ -120,11 +120,11 @@ class OverRuns(ByInterval):
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""
-        return smallest_level(self._excluder(contrast, limit, above=True))
+        return find_smallest_level(self._excluder(contrast, limit, above=True))
 
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
-        return smallest_level(self._excluder(contrast, limit, above=False))
+        return find_smallest_level(self._excluder(contrast, limit, above=False))
 
     def excludes(self, contrast: Contrast, limit: float, alpha: float, *, above: bool) -> bool:
         """Whether `limit` is above the upper bound, or else below the lower one."""
@@ -185,10 +185,10 @@ class OverRuns(ByInterval):
             if runs is not None:
                 base, target = (replace(side, runs=runs, degrees=runs - 1) for side in sides)
                 counted = base, target
-            chance = _chance_variance(counted) / (_chance_variance(sides) or 1.0)
+            chance = _compute_chance_variance(counted) / (_compute_chance_variance(sides) or 1.0)
             alone = of_rows * (share + (1 - share) * min(chance, 1.0))
             between, spread = _reach_of_runs(*counted, ALPHA) ** 2, sum(s.variance / s.runs for s in counted)
-            of_chance = between * min(1.0, _chance_variance(counted) / spread) if spread > 0 else 0.0
+            of_chance = between * min(1.0, _compute_chance_variance(counted) / spread) if spread > 0 else 0.0
             left = room - (between - of_chance)
             if left <= 0:
                 return None
@@ -225,7 +225,7 @@ def _scale_side(side: SideSpread, factor: float) -> SideSpread:
     return replace(side, variance=factor**2 * side.variance, chance=factor**2 * side.chance)
 
 
-def _chance_variance(sides: tuple[SideSpread, ...]) -> float:
+def _compute_chance_variance(sides: tuple[SideSpread, ...]) -> float:
     """The variance of the mean contrast by the chance of runs on single samples."""
     return sum(side.chance / side.runs for side in sides)
 
@@ -233,7 +233,7 @@ def _chance_variance(sides: tuple[SideSpread, ...]) -> float:
 def _share_of_samples(losses: UnitLosses, sides: tuple[SideSpread, SideSpread]) -> float:
     """The share of the samples' variance that is not the chance of runs on single samples."""
     total = losses.standard_error**2
-    return max(0.0, 1 - _chance_variance(sides) / total) if total > 0 else 1.0
+    return max(0.0, 1 - _compute_chance_variance(sides) / total) if total > 0 else 1.0
 
 
 def _reach_of_runs(base: SideSpread, target: SideSpread, alpha: float) -> float:
@@ -256,7 +256,7 @@ def _reach_of_runs(base: SideSpread, target: SideSpread, alpha: float) -> float:
     return sqrt(max(welch, pooled))
 
 
-def over_runs(rows: PairedMeans, runs: RunScores) -> OverRuns:
+def combine_runs(rows: PairedMeans, runs: RunScores) -> OverRuns:
     """Combines samples and runs. rows: the mean over the runs of each row; its groups are the units drawn."""
     sides = [measure_spread(scores, rows.groups) for scores in (runs.base, runs.target)]
     return OverRuns(rows, sides[0], sides[1], len(rows.before))

@@ -22,14 +22,14 @@ import numpy as np
 from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
-from slimgate.judge.capped import WORST, CappedRows, cap_for, judge_capped_mean, with_share_above
+from slimgate.judge.capped import WORST, CappedRows, cap_for, judge_capped_mean, judge_with_share_above
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import LEVEL, band, decide
+from slimgate.judge.decision import LEVEL, choose_band, decide
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.verdict import QualityJudgement, most_rows
+from slimgate.judge.verdict import QualityJudgement, find_most_rows
 from slimgate.outcomes import Floats, Ints, Outcomes
-from slimgate.results.base import BudgetFacts, worst_verdict
+from slimgate.results.base import BudgetFacts, find_worst_verdict
 
 METHOD = "Gaffke's bound over documents"
 # The exponential of a larger number, times 100, exceeds float64.
@@ -74,7 +74,7 @@ def judge_perplexity(
     for budget in budgets:
         check_budget(PERPLEXITY, budget)
     _check(teacher, variant, tokens)
-    rows = _capped_rows(teacher, variant, tokens, groups, budgets, cap)
+    rows = _make_capped_rows(teacher, variant, tokens, groups, budgets, cap)
     worst = max(float((teacher / tokens).max()) + WORST * cap, float((variant / tokens).max()))
     # the variant's nats per token
     variant_losses = sum_by_unit(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
@@ -86,14 +86,14 @@ def judge_perplexity(
         teacher=exp(variant_losses.mean - rows.mean),
         value=exp(variant_losses.mean),
         drop_points=grown,
-        interval=_percent(change.interval()),
+        interval=_convert_to_percent(change.interval()),
         level=LEVEL,
         method=METHOD,
         n=len(tokens),
-        n_needed=most_rows(judged),
+        n_needed=find_most_rows(judged),
         budgets=judged,
-        verdict=worst_verdict([budget.verdict for budget in judged]),
-        band=band(grown),
+        verdict=find_worst_verdict([budget.verdict for budget in judged]),
+        band=choose_band(grown),
         groups=None if groups is None else len(np.unique(groups)),
         design_effect=None,
         changed=None,
@@ -104,13 +104,15 @@ def judge_perplexity(
     )
 
 
-def perplexity_log_ratio(teacher: Outcomes, variant: Outcomes) -> UnitLosses:
+def compute_log_ratio(teacher: Outcomes, variant: Outcomes) -> UnitLosses:
     """ln(variant's perplexity / teacher's), in nats a token, each row capped, over rows or groups of them."""
     tokens = teacher.column("tokens").astype(np.int64)
-    return _capped_rows(teacher.column("nats"), variant.column("nats"), tokens, teacher.groups, ()).capped
+    return _make_capped_rows(
+        teacher.column("nats"), variant.column("nats"), tokens, teacher.groups, ()
+    ).capped
 
 
-def _capped_rows(
+def _make_capped_rows(
     teacher: Floats,
     variant: Floats,
     tokens: Ints,
@@ -119,10 +121,10 @@ def _capped_rows(
     usual: float = CAP,
 ) -> CappedRows:
     """Nats per token by which the variant is worse."""
-    return CappedRows(variant - teacher, tokens.astype(np.float64), groups, growth_cap(budgets, usual))
+    return CappedRows(variant - teacher, tokens.astype(np.float64), groups, choose_growth_cap(budgets, usual))
 
 
-def growth_cap(budgets: Sequence[QualityBudget], usual: float = CAP) -> float:
+def choose_growth_cap(budgets: Sequence[QualityBudget], usual: float = CAP) -> float:
     """The most nats a token that a document counts for; the budgets of one table have the same cap."""
     relative = [budget for budget in budgets if budget.kind == "increase_relative"]
     stated = next((budget.cap for budget in relative if budget.cap is not None), None)
@@ -157,17 +159,21 @@ def _judge(budget: QualityBudget, rows: CappedRows, variant_losses: UnitLosses) 
 def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
     """Compares the log ratio, in nats a token, with log(1 + limit)."""
     limit = log(1 + budget.limit)
-    judged = with_share_above(
+    judged = judge_with_share_above(
         judge_capped_mean(budget, rows, limit),
         rows,
         limit,
         allowed=limit,
         above_max=budget.above_cap_max,
-        uncapped=_grown(rows.mean),
+        uncapped=_compute_growth(rows.mean),
         n=len(rows.sizes),
     )
     low, high = rows.capped.interval()
-    return replace(judged, value=_grown(rows.capped.mean), interval=(_grown(low), _grown(high)))
+    return replace(
+        judged,
+        value=_compute_growth(rows.capped.mean),
+        interval=(_compute_growth(low), _compute_growth(high)),
+    )
 
 
 def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int) -> BudgetFacts:
@@ -189,7 +195,7 @@ def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int)
     )
 
 
-def _grown(log_ratio: float) -> float:
+def _compute_growth(log_ratio: float) -> float:
     return exp(log_ratio) - 1
 
 
@@ -198,5 +204,5 @@ def exp(value: float) -> float:
     return exponential(min(value, _LARGEST))
 
 
-def _percent(logs: Interval) -> Interval:
+def _convert_to_percent(logs: Interval) -> Interval:
     return 100 * (exp(logs[0]) - 1), 100 * (exp(logs[1]) - 1)

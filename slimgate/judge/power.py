@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.judge.decision import POWER
-from slimgate.judge.exact_paired import paired_p_at_least
+from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.group_sequential import look_levels, look_rows
-from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import Floats, Ints
 
 RUNS = 20_000
@@ -87,7 +87,7 @@ def plan(
 
     equal = simulate(0.0)
     at_budget, twice = (None if drop > flips else simulate(drop) for drop in (margin, 2 * margin))
-    needed = planned_rows(margin, discordance=flips, two_sided=two_sided)
+    needed = count_planned_rows(margin, discordance=flips, two_sided=two_sided)
     if equal.passes >= POWER:
         needed = min(needed, rows)
     elif needed <= rows or looks > 1:  # the formula is a few rows too low, and knows no looks
@@ -136,16 +136,22 @@ def simulate_looks(
 
 def _decide(turned: Ints, n: int, margin: float, level: float, *, two_sided: bool) -> tuple[Bools, Bools]:
     """(runs,) whether each run passes, and whether it fails."""
-    p_at_least, p_at_most = _p_of(turned, n, margin), _p_of(turned[:, ::-1], n, -margin)
+    p_at_least, p_at_most = (
+        _compute_p_values(turned, n, margin),
+        _compute_p_values(turned[:, ::-1], n, -margin),
+    )
     if not two_sided:
         return p_at_least <= level, p_at_most <= level
-    gains_least, gains_most = _p_of(turned[:, ::-1], n, margin), _p_of(turned, n, -margin)
+    gains_least, gains_most = (
+        _compute_p_values(turned[:, ::-1], n, margin),
+        _compute_p_values(turned, n, -margin),
+    )
     return np.maximum(p_at_least, gains_least) <= level, np.minimum(p_at_most, gains_most) <= level / 2
 
 
-def _p_of(turned: Ints, n: int, margin: float) -> Floats:
+def _compute_p_values(turned: Ints, n: int, margin: float) -> Floats:
     """(runs,) p-values of "the true drop is at least `margin`", of (runs, 2) rows lost and gained."""
     pairs, at = np.unique(turned, axis=0, return_inverse=True)
-    p_values = np.array([paired_p_at_least(lost, gained, n, margin) for lost, gained in pairs.tolist()])
+    p_values = np.array([compute_paired_p_value(lost, gained, n, margin) for lost, gained in pairs.tolist()])
     each: Floats = p_values[at.ravel()]
     return each

@@ -17,17 +17,23 @@ from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError, list_names
 from slimgate.judge.budget_kinds import QualityBudget, check_budget, list_point_limits
 from slimgate.judge.cannot_fail import withhold_sure_passes
-from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
-from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
-from slimgate.judge.metrics.base import Metric, arranged, check_same_value, own_rows, value_of
-from slimgate.judge.metrics.classes import absent_labels
-from slimgate.judge.over_builds import over_builds
-from slimgate.judge.over_runs import OverRuns, RunScores, over_runs
+from slimgate.judge.evidence import Evidence, find_shared_groups, gather, make_contrast_evidence, pair_values
+from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
+from slimgate.judge.metrics.base import (
+    Metric,
+    arrange_outcomes,
+    check_same_value,
+    compute_value,
+    select_own_rows,
+)
+from slimgate.judge.metrics.classes import list_absent_labels
+from slimgate.judge.over_builds import combine_builds
+from slimgate.judge.over_runs import OverRuns, RunScores, combine_runs
 from slimgate.judge.random_weights import ROW_RESAMPLES
-from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
-from slimgate.judge.verdict import QualityJudgement, as_growth, judgement_of, withhold_pass
+from slimgate.judge.unbounded import add_cap, add_range_of_rows, is_bounded, judge_rows_above
+from slimgate.judge.verdict import QualityJudgement, convert_to_growth, judge_evidence, withhold_pass
 from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 
 # Below these there is a warning, which changes no verdict. By the rule of three, 50 rows without a loss
 # leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups leave 9.5 % open: more than most budgets allow.
@@ -103,7 +109,7 @@ def judge_quality(
 def _select_rows(metric: Metric, models: Sequence[Outcomes]) -> list[Outcomes]:
     """The rows that the metric measures, of each model. Raises MeasureError if there are none."""
     check_same_rows(models[0], models[1])
-    selected = [arranged(metric, own_rows(metric, outcomes)) for outcomes in models]
+    selected = [arrange_outcomes(metric, select_own_rows(metric, outcomes)) for outcomes in models]
     for outcomes in selected:
         outcomes.check_finite()
     if not len(selected[0]):
@@ -121,7 +127,7 @@ def _judge_whole(
     resamples: int | None,
 ) -> QualityJudgement:
     """Judges a figure of all rows together: perplexity or a correlation."""
-    groups = shared_groups(teacher, variant)
+    groups = find_shared_groups(teacher, variant)
     if metric.documents is not None:
         from slimgate.judge.perplexity import judge_perplexity
 
@@ -153,29 +159,29 @@ def _judge_rows(
 ) -> QualityJudgement:
     """Judges a mean over rows, or a figure that is computed again for each resample of the rows."""
     declared = metric
-    metric = with_range_of_rows(metric, teacher, variant)
+    metric = add_range_of_rows(metric, teacher, variant)
     bounded = is_bounded(metric) or not metric.resampled
     if not bounded:
-        metric = with_cap(metric, teacher, variant, budgets, _value(metric, teacher))
+        metric = add_cap(metric, teacher, variant, budgets, _compute_checked_value(metric, teacher))
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
-    values = _value(declared, teacher), _value(declared, variant)
+    values = _compute_checked_value(declared, teacher), _compute_checked_value(declared, variant)
     for build in builds:
-        _value(declared, build)
+        _compute_checked_value(declared, build)
     over = None
     if builds and any(budget.over == "builds" for budget in budgets):
-        over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
-    warnings = _warnings(metric, teacher, variant, evidence, budgets)
+        over = combine_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
+    warnings = _list_warnings(metric, teacher, variant, evidence, budgets)
     of_runs = None
     if runs is not None:
-        evidence, of_runs = _over_runs(metric, teacher, variant, evidence, runs)
-    judged = judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over, runs=of_runs)
+        evidence, of_runs = _make_runs_evidence(metric, teacher, variant, evidence, runs)
+    judged = judge_evidence(metric, *values, evidence, budgets, warnings=warnings, builds=over, runs=of_runs)
     judged = replace(judged, strays=_count_strays(teacher, variant))
     if not bounded:
-        pairs = _pairs_of_rows(metric, teacher, (variant, *builds))
+        pairs = _make_row_pairs(metric, teacher, (variant, *builds))
         judged = judge_rows_above(metric, judged, pairs, budgets)
     if metric.unit == "percent":
-        judged = as_growth(metric, judged, evidence)
-    if absent := absent_labels(teacher) if metric.over_labels else []:
+        judged = convert_to_growth(metric, judged, evidence)
+    if absent := list_absent_labels(teacher) if metric.over_labels else []:
         labels = list_names(absent, _MOST_NAMED)
         reason = f"no gate row has the label {labels}, which counts as much as every other"
         judged = withhold_pass(judged, reason)
@@ -188,20 +194,22 @@ def _make_runs_error(metric: Metric) -> MeasureError:
     )
 
 
-def _over_runs(
+def _make_runs_evidence(
     metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Evidence, runs: RunScores
 ) -> tuple[Evidence, OverRuns]:
     """The evidence of rows and runs; if all runs are equal in every score, the evidence of the rows."""
     rows = pair_values(metric, teacher, variant, seed=0, resamples=None)
     if not isinstance(rows, PairedMeans):
         raise _make_runs_error(metric)
-    crossed = over_runs(rows, runs)
+    crossed = combine_runs(rows, runs)
     if not crossed.varies:
         return evidence, crossed
     method = f"{METHOD}, samples and runs"
     better = metric.higher_is_better
     return (
-        by_contrast(crossed, n=evidence.n, method=method, higher_is_better=better, groups=evidence.groups),
+        make_contrast_evidence(
+            crossed, n=evidence.n, method=method, higher_is_better=better, groups=evidence.groups
+        ),
         crossed,
     )
 
@@ -214,14 +222,14 @@ def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | Non
     return counts if any(counts) else None
 
 
-def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:
+def _make_row_pairs(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:
     """The row values of teacher and each build, for a mean over rows; empty for any other metric."""
     if metric.row_mean is None:
         return []
-    groups = shared_groups(teacher, builds[0])
+    groups = find_shared_groups(teacher, builds[0])
     teacher = replace(teacher, groups=groups)
     return [
-        paired_means(metric, metric.row_mean, teacher, replace(outcomes, groups=groups))
+        make_paired_means(metric, metric.row_mean, teacher, replace(outcomes, groups=groups))
         for outcomes in builds
     ]
 
@@ -240,8 +248,8 @@ def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
         raise MeasureError(f"{metric.name}: {why}")
 
 
-def _value(metric: Metric, outcomes: Outcomes) -> float:
-    value = value_of(metric, outcomes)
+def _compute_checked_value(metric: Metric, outcomes: Outcomes) -> float:
+    value = compute_value(metric, outcomes)
     if not isfinite(value):
         raise MeasureError(f"{metric.name} is {value}, so nothing can be judged")
     low, high = metric.value_range
@@ -255,7 +263,7 @@ def _value(metric: Metric, outcomes: Outcomes) -> float:
     return value
 
 
-def _warnings(
+def _list_warnings(
     metric: Metric,
     teacher: Outcomes,
     variant: Outcomes,
@@ -266,7 +274,7 @@ def _warnings(
     if metric.row_sums is not None and metric.row_sums.missing_limit is not None:
         warnings += [reason for reason in [metric.row_sums.missing_limit(teacher)] if reason]
     if metric.per_row is None and isinstance(teacher, ClassOutcomes):
-        warnings += _small_classes(teacher)
+        warnings += _describe_small_classes(teacher)
         if isinstance(variant, ClassOutcomes):
             warnings += _recall_of_rare(teacher, variant)
     if not isinstance(teacher, ClassOutcomes) and len(teacher) < _FEW_ROWS:
@@ -274,11 +282,11 @@ def _warnings(
     if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
         warnings.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
     else:
-        warnings += _large_group(metric, teacher, variant, budgets)
+        warnings += _describe_large_group(metric, teacher, variant, budgets)
     return tuple(warnings)
 
 
-def _large_group(
+def _describe_large_group(
     metric: Metric, teacher: Outcomes, variant: Outcomes, budgets: Sequence[QualityBudget]
 ) -> list[str]:
     """A warning if the loss of one group may be larger than the strictest budget in points, for a mean."""
@@ -287,7 +295,7 @@ def _large_group(
     is_mean = metric.per_row is not None or metric.row_mean is not None
     if limit is None or not is_mean or not isfinite(high - low):
         return []  # before the groups are computed, which takes time for millions of rows
-    groups = shared_groups(teacher, variant)
+    groups = find_shared_groups(teacher, variant)
     if groups is None:
         return []
     sizes = np.unique(groups, return_counts=True)[1]
@@ -300,7 +308,7 @@ def _large_group(
     ]
 
 
-def _small_classes(teacher: ClassOutcomes) -> list[str]:
+def _describe_small_classes(teacher: ClassOutcomes) -> list[str]:
     sizes = np.bincount(teacher.labels, minlength=len(teacher.classes))
     small = np.flatnonzero((sizes > 0) & (sizes < _FEW_ROWS))
     if not len(small):
@@ -328,7 +336,7 @@ def _recall_of_rare(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[str]
     return [f"rows that teacher and variant have right: {'; '.join(named)}{more}"]
 
 
-def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetFacts, ...]:
+def make_undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetFacts, ...]:
     """The verdicts on rows that cannot be paired: no number of rows would decide."""
     return tuple(
         BudgetFacts(
@@ -354,7 +362,7 @@ def judge_unchanged(judged: QualityJudgement) -> QualityJudgement:
         interval=judged.interval and (0.0, 0.0),
         n_needed=None,
         budgets=budgets,
-        verdict=worst_verdict([budget.verdict for budget in budgets]),
+        verdict=find_worst_verdict([budget.verdict for budget in budgets]),
         warnings=(*judged.warnings, UNCHANGED),
         withheld=None,
     )

@@ -23,9 +23,9 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
-from slimgate.judge.extremes import with_extremes, with_pseudo_changes
+from slimgate.judge.extremes import add_extreme_rows, add_pseudo_changes
 from slimgate.judge.metrics.base import Metric, check_follows_weights
-from slimgate.judge.metrics.confusion import weighted_counts
+from slimgate.judge.metrics.confusion import compute_weighted_counts
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 if TYPE_CHECKING:
@@ -70,9 +70,11 @@ class RandomWeights(ByInterval):
     def bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Quantiles of the contrast over the weightings: the worse made-up unit counts on either side."""
         both_sides = [contrast(*self.with_lost), contrast(*self.with_gained)]
-        bounds = [_quantiles(values, [alpha, 1 - alpha]) for values in both_sides]
+        bounds = [_compute_quantiles(values, [alpha, 1 - alpha]) for values in both_sides]
         if self.bias_corrected:
-            bounds += [_bias_corrected_bounds(self.value(contrast), values, alpha) for values in both_sides]
+            bounds += [
+                _compute_corrected_bounds(self.value(contrast), values, alpha) for values in both_sides
+            ]
         lower, upper = zip(*bounds, strict=True)
         return min(lower), max(upper)
 
@@ -103,15 +105,15 @@ def weigh_rows(
         MeasureError: The metric is undefined in over 1 % of the weightings, does not follow its weights, or
             has no `extremes` for outcomes without classes.
     """
-    resamples = resamples or default_resamples(metric)
+    resamples = resamples or choose_default_resamples(metric)
     rng = np.random.default_rng(seed)
     if not (isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes)):
-        return _weigh_sums(metric, *with_extremes(metric, teacher, variant), rng, resamples)
+        return _weigh_sums(metric, *add_extreme_rows(metric, teacher, variant), rng, resamples)
     if metric.from_confusion is not None:  # the made-up rows copy every column
         teacher, variant = replace(teacher, probabilities=None), replace(variant, probabilities=None)
     elif metric.row_sums is None:
         check_follows_weights(metric, variant)
-    teacher, variant = with_pseudo_changes(metric, teacher, variant)
+    teacher, variant = add_pseudo_changes(metric, teacher, variant)
     if metric.row_sums is not None:
         terms = np.concatenate([metric.row_sums.terms(rows) for rows in (teacher, variant)], axis=1)
         return _weigh_sums(metric, terms, teacher.groups, rng, resamples)
@@ -122,7 +124,7 @@ def weigh_rows(
     return weights if metric.from_confusion is not None else replace(weights, bias_corrected=True)
 
 
-def default_resamples(metric: Metric) -> int:
+def choose_default_resamples(metric: Metric) -> int:
     """The default number of weightings of a metric."""
     is_cheap = metric.from_confusion is not None or metric.row_sums is not None
     return CELL_RESAMPLES if is_cheap else ROW_RESAMPLES
@@ -156,7 +158,7 @@ def draw_weights(
             weights[:, other] = 0.0
             values[made_up].append(values_of(weights))
     lost, gained = (np.concatenate(values[made_up], axis=1) for made_up in (LOST, GAINED))
-    columns = _finite_columns(name, np.concatenate([lost, gained]))
+    columns = _select_finite_columns(name, np.concatenate([lost, gained]))
     return RandomWeights(values_of(sample_weights)[:, 0], columns[:2], columns[2:])
 
 
@@ -194,7 +196,7 @@ class Columns:
         if self.metric.from_confusion is None:
             return self.metric.statistic(outcomes, weights)
         # without the checks of the statistic, which take as long as the counts
-        return self.metric.from_confusion(weighted_counts(outcomes, weights))
+        return self.metric.from_confusion(compute_weighted_counts(outcomes, weights))
 
 
 def make_columns(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes) -> Columns:
@@ -246,7 +248,7 @@ def _weigh_sums(
     """
     assert metric.row_sums is not None
     value = metric.row_sums.value
-    units, counts = _equal_rows(terms) if groups is None else _sum_by_group(terms, groups)
+    units, counts = _merge_equal_rows(terms) if groups is None else _sum_by_group(terms, groups)
 
     def values_of(weights: Floats) -> Floats:
         teacher, variant = np.split(weights @ units, 2, axis=-1)
@@ -255,7 +257,7 @@ def _weigh_sums(
     return draw_weights(metric.name, values_of, counts, widest=units.shape[1], rng=rng, resamples=resamples)
 
 
-def _equal_rows(terms: Floats) -> tuple[Floats, Floats]:
+def _merge_equal_rows(terms: Floats) -> tuple[Floats, Floats]:
     """(kinds, 2k) the distinct rows and (kinds,) how many of each; the made-up rows last."""
     kinds, counts = np.unique(terms[:LOST], axis=0, return_counts=True)
     return np.concatenate([kinds, terms[LOST:]]), np.append(counts, [1.0, 1.0])
@@ -269,13 +271,13 @@ def _sum_by_group(terms: Floats, groups: Ints) -> tuple[Floats, Floats]:
     return np.asarray(np.add.reduceat(terms[order], starts, axis=0)), np.ones(len(names))
 
 
-def _quantiles(values: Floats, shares: Sequence[float] | Floats) -> Interval:
+def _compute_quantiles(values: Floats, shares: Sequence[float] | Floats) -> Interval:
     """The two quantiles of the (weightings,) values."""
     low, high = np.quantile(values, shares)
     return float(low), float(high)
 
 
-def _bias_corrected_bounds(sample: float, values: Floats, alpha: float) -> Interval:
+def _compute_corrected_bounds(sample: float, values: Floats, alpha: float) -> Interval:
     """values: (weightings,). Source: Efron 1981, Can. J. Stat. 9:139-158."""
     from slimgate._system.special_functions import ndtr, ndtri
 
@@ -283,10 +285,10 @@ def _bias_corrected_bounds(sample: float, values: Floats, alpha: float) -> Inter
     below = ((values < sample).sum() + (values <= sample).sum()) / (2 * len(values))
     edge = 0.5 / len(values)
     bias = ndtri(np.clip(below, edge, 1 - edge))
-    return _quantiles(values, ndtr(2 * bias + ndtri([alpha, 1 - alpha])))
+    return _compute_quantiles(values, ndtr(2 * bias + ndtri([alpha, 1 - alpha])))
 
 
-def _finite_columns(name: str, values: Floats) -> Floats:
+def _select_finite_columns(name: str, values: Floats) -> Floats:
     """The columns of (k, weightings) values that are finite. Raises MeasureError if over 1 % are not."""
     is_finite = np.isfinite(values).all(axis=0)
     undefined = 1 - is_finite.mean()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import ceil, exp, inf, isclose, log, log1p
 
 from slimgate.judge.decision import ALPHA, POWER, Z_ALPHA, Z_POWER, z_quantile
-from slimgate.judge.group_sizes import unseen_size
+from slimgate.judge.group_sizes import estimate_unseen_size
 from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
@@ -24,7 +24,7 @@ _COPIES_TOLERANCE = 0.005
 USUAL_CORRELATION = 0.09
 
 
-def planned_rows(
+def count_planned_rows(
     margin: float, *, discordance: float, sizes: Floats | None = None, two_sided: bool = False
 ) -> int:
     """Rows that pass an equally good variant 80 % of the time.
@@ -34,24 +34,24 @@ def planned_rows(
     None if rows do not come in groups. Closed form: (1.645 + 0.842)² psi / margin², in groups times a usual
     design effect, and 2 / psi more (3 / psi on both sides), because the exact test of few changes is
     stricter. At least the rows that pass a variant which changed nothing, and at most those of
-    `_rows_with_losses`, which are fewer where few rows change.
+    `_count_rows_with_losses`, which are fewer where few rows change.
     """
     effect = unseen = 1.0
     if sizes is not None:
         expected_size = float((sizes**2).sum() / sizes.sum())
-        effect, unseen = 1 + USUAL_CORRELATION * (expected_size - 1), unseen_size(sizes)
+        effect, unseen = 1 + USUAL_CORRELATION * (expected_size - 1), estimate_unseen_size(sizes)
     z_power = z_quantile((1 - POWER) / 2) if two_sided else Z_POWER
     rows = (Z_ALPHA + z_power) ** 2 * discordance * effect / margin**2
     if discordance > 0:
         more = _MORE_CHANGES_TWO_SIDED if two_sided else _MORE_CHANGES
         rows = min(
             rows + more / discordance,
-            max(rows, effect * _rows_with_losses(margin, discordance, two_sided)),
+            max(rows, effect * _count_rows_with_losses(margin, discordance, two_sided)),
         )
-    return max(1, ceil(max(rows, unseen * rows_without_change(margin))))
+    return max(1, ceil(max(rows, unseen * count_rows_without_change(margin))))
 
 
-def _rows_with_losses(margin: float, discordance: float, two_sided: bool) -> float:
+def _count_rows_with_losses(margin: float, discordance: float, two_sided: bool) -> float:
     """Rows after which at most k lost rows are seen 80 % of the time, and k losses still pass; least over k.
 
     Lost rows are Poisson with half of the changes as their mean; gained rows are not counted. If a gain is
@@ -62,13 +62,13 @@ def _rows_with_losses(margin: float, discordance: float, two_sided: bool) -> flo
     power = (1 + POWER) / 2 if two_sided else POWER
     for losses in range(_MOST_LOSSES):
         bound = float(gammaincinv(losses + 1, 1 - ALPHA))  # of a Poisson mean
-        rows = bound / margin if losses else rows_without_change(margin)
+        rows = bound / margin if losses else count_rows_without_change(margin)
         if gammaincc(losses + 1, rows * discordance / 2) >= power:
             return rows
     return inf
 
 
-def rows_without_change(margin: float) -> int:
+def count_rows_without_change(margin: float) -> int:
     """How many rows must be unchanged for a bound under the margin: the rule of three, 299 for 1 point.
 
     margin: a fraction above 0.
@@ -76,7 +76,7 @@ def rows_without_change(margin: float) -> int:
     return ceil(log(ALPHA) / log1p(-margin)) if margin < 1 else 1
 
 
-def two_sided_stretch(drop: float, margin: float) -> float | None:
+def find_two_sided_stretch(drop: float, margin: float) -> float | None:
     """The factor on the standard errors from the drop to its nearer limit, compared with a one-sided budget.
 
     A one-sided budget needs Z_ALPHA + Z_POWER of them; the rows grow with the square of the factor. Inside
@@ -99,7 +99,7 @@ def two_sided_stretch(drop: float, margin: float) -> float | None:
     return 1.0 if power_beyond(1.0) >= 0 else find_root(power_beyond, 1.0, 2.0)
 
 
-def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
+def find_copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
     """The factor on the rows that decides on which side of `limit` a quantity is, 80 % of the time.
 
     p_value(copies): that of the hypothesis that it is on the other side, if all rows occurred so often. It
@@ -117,8 +117,8 @@ def copies_until(p_value: Callable[[float], float], value: float, limit: float) 
     return exp(high)
 
 
-def copies_from_interval(value: float, bound: float, limit: float) -> float | None:
-    """As `copies_until`, by an interval, whose half width shrinks with the root of the rows.
+def find_copies_from_interval(value: float, bound: float, limit: float) -> float | None:
+    """As `find_copies_until`, by an interval, whose half width shrinks with the root of the rows.
 
     bound: the end of the interval on the limit's side.
     """

@@ -26,7 +26,7 @@ import numpy as np
 from slimgate.budgets.base import is_length_name
 from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, check_weights
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
+from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
 from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 from slimgate.plugins.reader import CorpusKind
@@ -67,25 +67,25 @@ def score_metric(
     """
     rows = None if at is None else lambda outcomes: np.flatnonzero(outcomes.column(COMPARISON) == at)
     if corpus is not None:
-        return _corpus_metric(name, corpus, rows)
+        return _make_corpus_metric(name, corpus, rows)
     ends = SHARE if zero_one else score_range or (-inf, inf)
-    mean = row_mean(_scores, lambda _teacher, _variant: ends)
+    mean = make_row_mean(_read_scores, lambda _teacher, _variant: ends)
     return Metric(
         name=name,
         higher_is_better=higher_is_better,
         value_range=ends,
         needs=SCORE,
-        statistic=_mean,
-        per_row=_scores if zero_one else None,
-        row_sums=mean_of(_scores),
+        statistic=_compute_mean,
+        per_row=_read_scores if zero_one else None,
+        row_sums=mean_of(_read_scores),
         row_mean=mean if cap is None else replace(mean, cap=lambda _teacher, _variant: cap),
-        open_range=_why_no_pass(name, score_range),
+        open_range=_explain_no_pass(name, score_range),
         rows=rows,
         unit="percent" if is_length_name(name) else "points",
     )
 
 
-def _why_no_pass(name: str, score_range: Range | None) -> str:
+def _explain_no_pass(name: str, score_range: Range | None) -> str:
     metric = name.rpartition("/")[2]
     if score_range is None:
         return (
@@ -98,14 +98,14 @@ def _why_no_pass(name: str, score_range: Range | None) -> str:
     )
 
 
-def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
+def make_record_metrics(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
     """The metrics of a record made of logs, by name. comparisons: in the order of their numbers."""
     return {
         str(comparison["name"]): score_metric(
             str(comparison["name"]),
             higher_is_better=bool(comparison["higher_is_better"]),
             zero_one=bool(comparison["zero_one"]),
-            score_range=_range_of_record(comparison.get("range")),
+            score_range=_read_record_range(comparison.get("range")),
             cap=comparison.get("cap"),
             at=at,
             corpus=comparison.get("corpus"),
@@ -114,7 +114,7 @@ def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Met
     }
 
 
-def _range_of_record(ends: Sequence[float | None] | None) -> Range | None:
+def _read_record_range(ends: Sequence[float | None] | None) -> Range | None:
     """The range with an infinite end for None."""
     if ends is None:
         return None
@@ -141,16 +141,16 @@ def score_outcomes(
     return Outcomes(ids, values=values, groups=groups)
 
 
-def _scores(outcomes: Outcomes) -> Floats:
+def _read_scores(outcomes: Outcomes) -> Floats:
     return outcomes.column(SCORE)
 
 
-def _mean(outcomes: Outcomes, weights: Floats) -> Floats:
+def _compute_mean(outcomes: Outcomes, weights: Floats) -> Floats:
     check_weights(outcomes, weights)
-    return np.asarray(weights @ _scores(outcomes) / weights.sum(axis=-1))
+    return np.asarray(weights @ _read_scores(outcomes) / weights.sum(axis=-1))
 
 
-def _corpus_metric(name: str, kind: CorpusKind, rows: Callable[[Any], Ints] | None) -> Metric:
+def _make_corpus_metric(name: str, kind: CorpusKind, rows: Callable[[Any], Ints] | None) -> Metric:
     """The figure as a metric. rows: as a Metric has them.
 
     If its budget states no cap, a sample counts for at most CAP nats a word, or a document of one word; of a
@@ -163,7 +163,7 @@ def _corpus_metric(name: str, kind: CorpusKind, rows: Callable[[Any], Ints] | No
             higher_is_better=False,
             value_range=(1.0, inf),
             needs=SIZE,
-            statistic=_perplexity,
+            statistic=_compute_perplexity,
             documents=Documents(
                 lambda outcomes: (outcomes.column(SCORE), outcomes.column(SIZE).astype(np.int64)), cap_in_nats
             ),
@@ -186,7 +186,7 @@ def _corpus_metric(name: str, kind: CorpusKind, rows: Callable[[Any], Ints] | No
     )
 
 
-def _perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
+def _compute_perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
     check_weights(outcomes, weights)
     return np.asarray(np.exp((weights @ outcomes.column(SCORE)) / (weights @ outcomes.column(SIZE))))
 

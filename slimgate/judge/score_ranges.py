@@ -103,20 +103,20 @@ _CAPS: Mapping[str, float] = dict.fromkeys(
 _TIMES_APART = 10.0
 
 
-def known_range(metric: str) -> Range | None:
+def find_known_range(metric: str) -> Range | None:
     """The range that a score of this name has in every tool; None for an unknown name."""
-    name = _plain(metric)
+    name = _normalize_name(metric)
     if name in _BY_NAME:
         return _BY_NAME[name]
     return SHARE if _SHARES.fullmatch(name) else None
 
 
-def known_cap(metric: str) -> float | None:
+def find_known_cap(metric: str) -> float | None:
     """The most that a row counts for, for a known score without an upper end; else None."""
-    return _CAPS.get(_plain(metric))
+    return _CAPS.get(_normalize_name(metric))
 
 
-def _plain(metric: str) -> str:
+def _normalize_name(metric: str) -> str:
     return metric.lower().replace("-", "_").replace(" ", "_")
 
 
@@ -145,12 +145,12 @@ def format_range(ends: Range) -> str:
     return f"{ends[0]:g} to {ends[1]:g}"
 
 
-def rows_outside(scores: Floats, ends: Range) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def find_rows_outside(scores: Floats, ends: Range) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Positions of scores outside a range."""
     return np.flatnonzero((scores < ends[0]) | (scores > ends[1]))
 
 
-def scales_differ(base: Floats, target: Floats, ends: Range | None) -> bool:
+def has_different_scales(base: Floats, target: Floats, ends: Range | None) -> bool:
     """Whether the scales of the logs plainly differ: shares in one log, percent in the other.
 
     ends: the declared range, or None. In a range such as 0 to 5 a weak model may have scores of at most 1.

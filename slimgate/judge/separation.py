@@ -23,7 +23,7 @@ import numpy as np
 from slimgate.budgets.base import Unit
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.evidence import resample_count
-from slimgate.judge.metrics.base import Metric, value_of
+from slimgate.judge.metrics.base import Metric, compute_value
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.random_weights import CELL_RESAMPLES
 from slimgate.judge.slices import adjust_by_holm
@@ -36,7 +36,7 @@ from slimgate.results.separation import PairFacts, SeparationFacts
 _MOST, _MOST_OF_FEW_RESAMPLES = 10, 6
 
 
-def most_models(metric: Metric) -> int:
+def count_comparable_models(metric: Metric) -> int:
     """How many models can be compared at once."""
     count = resample_count(metric)
     return _MOST if count is None or count >= CELL_RESAMPLES else _MOST_OF_FEW_RESAMPLES
@@ -48,7 +48,7 @@ def separate(metric: Metric, models: Mapping[str, Outcomes]) -> SeparationFacts 
     For a resampled metric it has the pairs with the best model, and no groups.
     Raises MeasureError if the models do not have the same rows, or the metric does not compare them.
     """
-    values = {name: value_of(metric, outcomes) for name, outcomes in models.items()}
+    values = {name: compute_value(metric, outcomes) for name, outcomes in models.items()}
     sign = -1 if metric.higher_is_better else 1
     names = sorted(values, key=lambda name: sign * values[name])
     all_pairs, resamples = list(combinations(names, 2)), resample_count(metric)
@@ -60,7 +60,7 @@ def separate(metric: Metric, models: Mapping[str, Outcomes]) -> SeparationFacts 
         if judged.interval is None or judged.p_at_least is None:
             return None
         tested.append((better, worse, judged))
-        p_values.append(_two_sided(judged.p_at_least(0.0), resamples))
+        p_values.append(_double_p_value(judged.p_at_least(0.0), resamples))
     # a pair without a test counts as a pair without a shown difference
     adjusted = adjust_by_holm(np.array(p_values + [1.0] * (len(all_pairs) - len(tested)))).tolist()
     pairs = [_pair(*pair, p) for pair, p in zip(tested, adjusted, strict=False)]
@@ -71,11 +71,11 @@ def separate(metric: Metric, models: Mapping[str, Outcomes]) -> SeparationFacts 
         n=tested[0][2].n,
         values={name: values[name] for name in names},
         pairs=pairs,
-        groups=groups_of(names, apart) if resamples is None else [],
+        groups=list_unseparated_groups(names, apart) if resamples is None else [],
     )
 
 
-def _two_sided(p_value: float, resamples: int | None) -> float:
+def _double_p_value(p_value: float, resamples: int | None) -> float:
     """Twice a one-sided p-value; a p-value of resamples counts one crossing more than there was."""
     if resamples is not None:
         p_value = (1 + resamples * p_value) / (1 + resamples)
@@ -87,14 +87,14 @@ def _pair(better: str, worse: str, judged: QualityJudgement, p_holm: float) -> P
     return PairFacts(
         better=better,
         worse=worse,
-        by_points=_turned_round(judged.drop_points, judged.unit),
-        interval=(_turned_round(high, judged.unit), _turned_round(low, judged.unit)),
+        by_points=_reverse_drop(judged.drop_points, judged.unit),
+        interval=(_reverse_drop(high, judged.unit), _reverse_drop(low, judged.unit)),
         p_holm=p_holm,
         separable=p_holm <= ALPHA,
     )
 
 
-def _turned_round(drop: float, unit: Unit) -> float:
+def _reverse_drop(drop: float, unit: Unit) -> float:
     """The drop of the worse model from the better one, given that of the better one from the worse one.
 
     In percent that is another ratio: 20 is 50 % less than 40, and 40 is 100 % more than 20.
@@ -102,7 +102,7 @@ def _turned_round(drop: float, unit: Unit) -> float:
     return 100 * (1 / (1 + drop / 100) - 1) if unit == "percent" else 0.0 - drop
 
 
-def groups_of(names: Sequence[str], apart: Iterable[tuple[str, str]]) -> list[list[str]]:
+def list_unseparated_groups(names: Sequence[str], apart: Iterable[tuple[str, str]]) -> list[list[str]]:
     """The largest sets of names without a pair in `apart`; sets and names in the order of `names`."""
     groups = [frozenset(names)]
     for better, other in apart:

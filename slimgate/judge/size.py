@@ -24,7 +24,7 @@ from statistics import median
 from slimgate._system.number_text import MEGABYTE, format_apart
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, QuantizedBudget, SizeBudget
-from slimgate.judge.decision import to_verdict
+from slimgate.judge.decision import choose_verdict
 from slimgate.results.base import BudgetFacts, Verdict
 
 # How many fresh processes of each model a budget needs. With fewer it is INCONCLUSIVE.
@@ -38,7 +38,7 @@ def judge_compression(
     return _judge_exact(SizeBudget.kind, minimum, reason, holds=teacher_bytes >= minimum * variant_bytes)
 
 
-def size_message(name: str, teacher_bytes: int, variant_bytes: int, budget: BudgetFacts | None) -> str:
+def format_size_message(name: str, teacher_bytes: int, variant_bytes: int, budget: BudgetFacts | None) -> str:
     """The line of the gate."""
     limits = [] if budget is None else [budget.limit]
     [compression] = format_apart([teacher_bytes / variant_bytes], limits, fewest=2)
@@ -83,7 +83,7 @@ class MemoryRatio:
         return self.variant / self.teacher
 
 
-def memory_ratio(teacher: Sequence[int], variant: Sequence[int]) -> MemoryRatio:
+def compute_memory_ratio(teacher: Sequence[int], variant: Sequence[int]) -> MemoryRatio:
     """The ratio of two models' peaks, in bytes. Raises MeasureError without readings above 0."""
     if not teacher or not variant or min(*teacher, *variant) <= 0:
         raise MeasureError("a memory ratio needs peaks of both models, each more than 0 bytes")
@@ -102,11 +102,11 @@ def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> Budge
     """
     inside, outside = memory.spread[1] <= limit, memory.spread[0] > limit
     enough = memory.readings >= READINGS
-    verdict = to_verdict(inside=inside and enough, outside=outside and enough)
+    verdict = choose_verdict(inside=inside and enough, outside=outside and enough)
     return BudgetFacts(kind=MemoryBudget.kind, limit=limit, verdict=verdict, reason=reason, n_needed=None)
 
 
-def memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | None) -> str:
+def format_memory_message(name: str, memory: MemoryRatio, budget: BudgetFacts | None) -> str:
     """The line of the gate."""
     sizes = f"{memory.variant / MEGABYTE:.1f} vs {memory.teacher / MEGABYTE:.1f} MB"
     limits = [] if budget is None else [budget.limit]

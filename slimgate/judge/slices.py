@@ -21,15 +21,15 @@ from slimgate.judge.behaviour_budgets import (
     LABEL,
     NOT_PER_ROW,
     SliceName,
-    names_slice,
-    slices_kind,
+    is_named_slice_kind,
+    make_slices_kind,
 )
 from slimgate.judge.budget_tables import SliceBudget
-from slimgate.judge.decision import ALPHA, to_verdict
+from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.evidence import Evidence, gather_parts
-from slimgate.judge.metrics.base import Metric, row_values
+from slimgate.judge.metrics.base import Metric, compute_row_values
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 from slimgate.results.behaviour import SliceFacts, SliceGapFacts
 
 # Fewer rows than this show only very large drops.
@@ -103,7 +103,7 @@ def judge_slices(
     """
     if metric.per_row is None:
         raise SuiteError(f"{metric.name} {NOT_PER_ROW}")
-    before, after = row_values(metric, teacher), row_values(metric, variant)
+    before, after = compute_row_values(metric, teacher), compute_row_values(metric, variant)
     sign = 1.0 if metric.higher_is_better else -1.0
     evidence = gather_parts(metric, teacher, variant, [part.rows for part in slices])
     limits = [None if own_limits is None else own_limits.get((part.column, part.value)) for part in slices]
@@ -129,15 +129,15 @@ def judge_slices(
             p_value=for_all[k].p_value,
             p_holm=for_all[k].p_holm,
             verdict=for_all[k].verdict,
-            n_needed=_rows_needed(proof, for_all[k].verdict, drop_points, drop),
+            n_needed=_count_slice_rows_needed(proof, for_all[k].verdict, drop_points, drop),
             own_verdict=by_name[k].verdict,
-            own_n_needed=_rows_needed(proof, by_name[k].verdict, limits[k], drop),
+            own_n_needed=_count_slice_rows_needed(proof, by_name[k].verdict, limits[k], drop),
         )
         judged.append(judgement)
     return tuple(sorted(judged, key=lambda part: (-part.drop_points, -part.n)))
 
 
-def slices_verdict(
+def decide_all_slices(
     metric: str, judged: Sequence[SliceFacts], drop_points: float, reason: str | None = None
 ) -> BudgetFacts:
     """FAIL if any slice FAILs, PASS if every slice is shown to be inside, else INCONCLUSIVE.
@@ -148,7 +148,7 @@ def slices_verdict(
     n_needed: the gate rows that would decide every slice, if each keeps its share of them.
     """
     verdicts = [part.verdict for part in judged if part.verdict is not None]
-    verdict = worst_verdict(verdicts) or Verdict.INCONCLUSIVE
+    verdict = find_worst_verdict(verdicts) or Verdict.INCONCLUSIVE
     undecided = [part for part in judged if part.verdict is Verdict.INCONCLUSIVE]
     columns = {part.column: 0 for part in judged}
     for part in judged:
@@ -159,16 +159,16 @@ def slices_verdict(
     known = [part for part in rows if part is not None]
     needed = ceil(max(known)) if verdict is Verdict.INCONCLUSIVE and known == rows and known else None
     return BudgetFacts(
-        kind=slices_kind(metric), limit=drop_points, verdict=verdict, reason=reason, n_needed=needed
+        kind=make_slices_kind(metric), limit=drop_points, verdict=verdict, reason=reason, n_needed=needed
     )
 
 
-def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: SliceBudget) -> BudgetFacts:
+def decide_named_slice(name: SliceName, judged: Sequence[SliceFacts], budget: SliceBudget) -> BudgetFacts:
     """The verdict of a budget on one named slice. n_needed: rows of that slice.
 
     INCONCLUSIVE if the slice has no gate row.
     """
-    kind = slices_kind(name.metric, name.column, name.value)
+    kind = make_slices_kind(name.metric, name.column, name.value)
     facts = next((part for part in judged if (part.column, part.value) == (name.column, name.value)), None)
     if facts is None or facts.own_verdict is None:
         return BudgetFacts(
@@ -185,11 +185,11 @@ def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: S
     )
 
 
-def budget_slices(slices: Sequence[SliceFacts], kind: str) -> list[SliceFacts]:
+def select_budget_slices(slices: Sequence[SliceFacts], kind: str) -> list[SliceFacts]:
     """The slices that a budget of this kind limits: all of its metric, or the named slice."""
-    if names_slice(kind):
-        return [part for part in slices if slices_kind(part.metric, part.column, part.value) == kind]
-    return [part for part in slices if slices_kind(part.metric) == kind]
+    if is_named_slice_kind(kind):
+        return [part for part in slices if make_slices_kind(part.metric, part.column, part.value) == kind]
+    return [part for part in slices if make_slices_kind(part.metric) == kind]
 
 
 class _FamilyVerdict(NamedTuple):
@@ -207,11 +207,11 @@ def _judge_family(evidence: Sequence[Evidence], limits: Sequence[float | None]) 
     verdicts = [_FamilyVerdict(None, None, None)] * len(evidence)
     for k, p_value, p_holm in zip(tested, p_values, adjust_by_holm(np.array(p_values)).tolist(), strict=True):
         inside = evidence[k].shows_below((limits[k] or 0.0) / 100)
-        verdicts[k] = _FamilyVerdict(p_value, p_holm, to_verdict(inside=inside, outside=p_holm <= ALPHA))
+        verdicts[k] = _FamilyVerdict(p_value, p_holm, choose_verdict(inside=inside, outside=p_holm <= ALPHA))
     return verdicts
 
 
-def _rows_needed(
+def _count_slice_rows_needed(
     evidence: Evidence, verdict: Verdict | None, drop_points: float | None, drop: float
 ) -> int | None:
     """The rows of a slice that would decide it; None if it is decided, or if no number of rows would."""
@@ -224,7 +224,7 @@ def slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:
     """A gap for each metric and column that has two slices of enough rows; the labels' come last."""
     keys = {(part.metric, part.column) for part in judged}
     gaps = (
-        _gap([part for part in judged if (part.metric, part.column) == key])
+        _make_gap([part for part in judged if (part.metric, part.column) == key])
         for key in sorted(keys, key=_rank)
     )
     return tuple(gap for gap in gaps if gap is not None)
@@ -235,7 +235,7 @@ def _rank(key: tuple[str, str]) -> tuple[str, bool, str]:
     return metric, column == LABEL, column
 
 
-def _gap(slices: Sequence[SliceFacts]) -> SliceGapFacts | None:
+def _make_gap(slices: Sequence[SliceFacts]) -> SliceGapFacts | None:
     parts = [part for part in slices if not part.few_rows]
     if len(parts) < 2:
         return None

@@ -160,14 +160,14 @@ def is_settled(
     return judge_speedup(speedup, minimum, None, visible=visible).verdict is not Verdict.INCONCLUSIVE
 
 
-def clearance(visible: float | None) -> float | None:
+def compute_clearance(visible: float | None) -> float | None:
     """The factor by which a claim must clear a budget to decide it; None: no factor is enough."""
     return visible if visible is None else 1.0 if visible <= FINE else 1.0 + visible
 
 
-def clearance_of(speedup: Speedup, visible: float | None) -> float | None:
+def compute_duel_clearance(speedup: Speedup, visible: float | None) -> float | None:
     """The same factor for a duel: none is enough if other processes needed its cores."""
-    return None if speedup.is_crowded else clearance(visible)
+    return None if speedup.is_crowded else compute_clearance(visible)
 
 
 def judge_speedup(
@@ -185,7 +185,7 @@ def judge_speedup(
     everything is, and if other processes needed the cores at the same time.
     """
     low, high = speedup.claimed_interval
-    clear = clearance_of(speedup, visible)
+    clear = compute_duel_clearance(speedup, visible)
     verdict = Verdict.INCONCLUSIVE
     if clear is not None and low >= minimum * clear:
         verdict = Verdict.PASS
@@ -200,7 +200,7 @@ def judge_speedup(
     )
 
 
-def speed_message(
+def format_speed_message(
     name: str,
     workload: str,
     speedup: Speedup,
@@ -245,7 +245,7 @@ def is_delay_detected(speedup: Speedup) -> bool:
     return speedup.claimed_interval[1] < 1.0
 
 
-def visible_delay(speedup: Speedup, share: float) -> float | None:
+def compute_visible_delay(speedup: Speedup, share: float) -> float | None:
     """The delay that a duel is shown to detect; None if it detected none. share: the planted share.
 
     It is at least the delay that the duel measured: if the machine stalled while the teacher's call was
@@ -257,7 +257,7 @@ def visible_delay(speedup: Speedup, share: float) -> float | None:
 def delay_message(workload: str, speedup: Speedup, share: float) -> str:
     """The duel's result for the last planted delay, in one line. share: of the teacher's call."""
     low, high = speedup.claimed_interval
-    visible = visible_delay(speedup, share)
+    visible = compute_visible_delay(speedup, share)
     outcome = "seen"
     if visible is None:
         outcome = "not seen, so this run's speed-up verdicts are INCONCLUSIVE"

@@ -20,23 +20,23 @@ Interval = tuple[float, float]
 _EDGE = 1e-13
 
 
-def tango_z(b: float, c: float, n: float, margin: float) -> float:
+def compute_tango_z(b: float, c: float, n: float, margin: float) -> float:
     """Score statistic of the hypothesis that the true drop is `margin`, a fraction in (-1, 1).
 
     Falls as `margin` grows; <= -1.6449 shows a drop below the margin, >= 1.6449 one above it, each at a
     one-sided 5 %. margin 0 is McNemar's z; if nothing changed it is 0. Counts need not be whole numbers.
     """
     if margin < 0:
-        # the same test with b and c swapped, because `_win_probability` has no cancellation then
-        return -tango_z(c, b, n, -margin)
+        # the same test with b and c swapped, because `_estimate_win_probability` has no cancellation then
+        return -compute_tango_z(c, b, n, -margin)
     excess = b - c - n * margin
-    variance = n * (2 * _win_probability(b, c, n, margin) + margin * (1 - margin))
+    variance = n * (2 * _estimate_win_probability(b, c, n, margin) + margin * (1 - margin))
     if variance <= 0:
         return 0.0 if excess == 0 else inf * excess
     return excess / sqrt(variance)
 
 
-def _win_probability(b: float, c: float, n: float, margin: float) -> float:
+def _estimate_win_probability(b: float, c: float, n: float, margin: float) -> float:
     """The maximum likelihood estimate of the share of wrong-to-right rows, if the true drop is `margin`."""
     quadratic = 2 * n
     linear = -b - c + (2 * n - b + c) * margin
@@ -48,23 +48,23 @@ def _win_probability(b: float, c: float, n: float, margin: float) -> float:
     return (root - linear) / (2 * quadratic)
 
 
-def tango_interval(b: int, c: int, n: int) -> Interval:
+def compute_tango_interval(b: int, c: int, n: int) -> Interval:
     """90 % interval of the true drop, as fractions: the margins that the two-sided test does not reject."""
-    return -_upper_bound(c, b, n), _upper_bound(b, c, n)
+    return -_find_upper_bound(c, b, n), _find_upper_bound(b, c, n)
 
 
-def _upper_bound(b: int, c: int, n: int) -> float:
+def _find_upper_bound(b: int, c: int, n: int) -> float:
     low, high = (b - c) / n + _EDGE, 1 - _EDGE
 
     def distance_to_bound(margin: float) -> float:
-        return tango_z(b, c, n, margin) + Z_ALPHA
+        return compute_tango_z(b, c, n, margin) + Z_ALPHA
 
     if low >= high or distance_to_bound(high) >= 0:
         return 1.0
     return find_root(distance_to_bound, low, high, xtol=1e-14, rtol=1e-14)
 
 
-def design_effect(changes: Floats, groups: Ints) -> float:
+def compute_design_effect(changes: Floats, groups: Ints) -> float:
     """The variance of b - c for rows in groups, divided by that for independent rows; at least 1.
 
     changes: (rows,) +1 lost, -1 won, 0 same; groups: (rows,) ids. A single group does not show how much

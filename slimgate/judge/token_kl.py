@@ -28,12 +28,12 @@ import numpy.typing as npt
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.capped import CappedRows, cap_for, judge_capped_mean, with_share_above
+from slimgate.judge.capped import CappedRows, cap_for, judge_capped_mean, judge_with_share_above
 from slimgate.judge.contrast import Interval
-from slimgate.judge.decision import ALPHA, to_verdict
+from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.perplexity import perplexity_log_ratio
+from slimgate.judge.perplexity import compute_log_ratio
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, KlFacts
@@ -99,8 +99,8 @@ class TokenKl:
         """The 90 % interval of the KL that a share of the tokens exceeds; its upper end may be infinite."""
         # between the values that too few tokens and too many tokens are shown to exceed
         ordered = np.unique(self.kl)
-        high = _first(len(ordered), lambda at: self.above(ordered[at]).p_at_least(share) <= ALPHA)
-        low = _first(len(ordered), lambda at: self.above(ordered[at]).p_at_most(share) > ALPHA)
+        high = _find_first(len(ordered), lambda at: self.above(ordered[at]).p_at_least(share) <= ALPHA)
+        low = _find_first(len(ordered), lambda at: self.above(ordered[at]).p_at_most(share) > ALPHA)
         return (float(ordered[low - 1]) if low else 0.0), (
             float(ordered[high]) if high < len(ordered) else inf
         )
@@ -130,7 +130,7 @@ class TokenKl:
         return sum_by_unit(lost, sizes, None, best=0.0, worst=1.0)
 
 
-def _first(count: int, holds: Callable[[int], bool]) -> int:
+def _find_first(count: int, holds: Callable[[int], bool]) -> int:
     """The first of `count` places at which a condition holds, as at all later places; `count` if none."""
     low, high = 0, count
     while low < high:
@@ -144,21 +144,21 @@ def judge_tokens(tokens: TokenKl, budgets: Sequence[LimitBudget]) -> tuple[Budge
     return tuple(_judge(tokens, budget) for budget in budgets)
 
 
-def token_verdict(tokens: TokenKl, budget: LimitBudget) -> Verdict:
+def choose_token_verdict(tokens: TokenKl, budget: LimitBudget) -> Verdict:
     """The verdict alone."""
     if budget.kind == MEAN_MAX:
         return _judge_mean(tokens, budget).verdict
-    losses, limit = _losses_and_limit(tokens, budget)
-    return to_verdict(inside=losses.p_at_least(limit) <= ALPHA, outside=losses.p_at_most(limit) <= ALPHA)
+    losses, limit = _select_losses_and_limit(tokens, budget)
+    return choose_verdict(inside=losses.p_at_least(limit) <= ALPHA, outside=losses.p_at_most(limit) <= ALPHA)
 
 
 def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
     if budget.kind == MEAN_MAX:
         return _judge_mean(tokens, budget)
-    (losses, limit), verdict = _losses_and_limit(tokens, budget), token_verdict(tokens, budget)
+    (losses, limit), verdict = _select_losses_and_limit(tokens, budget), choose_token_verdict(tokens, budget)
     copies = losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * tokens.documents)
-    value, interval = _measured(tokens, budget.kind)
+    value, interval = _measure_figure(tokens, budget.kind)
     p_value = losses.p_at_least(limit)
     return BudgetFacts(
         kind=budget.kind,
@@ -173,17 +173,17 @@ def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
 
 
 def _judge_mean(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
-    return judge_mean(budget, tokens.capped(mean_cap(budget)))
+    return judge_mean(budget, tokens.capped(choose_mean_cap(budget)))
 
 
-def mean_cap(budget: LimitBudget) -> float:
+def choose_mean_cap(budget: LimitBudget) -> float:
     """Nats a token that a document counts for at most."""
     return cap_for(CAP, budget.limit) if budget.cap is None else budget.cap
 
 
 def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
     """The verdict on a budget on a mean KL in nats; n_needed: rows."""
-    judged = with_share_above(
+    judged = judge_with_share_above(
         judge_capped_mean(budget, rows, budget.limit),
         rows,
         budget.limit,
@@ -195,34 +195,34 @@ def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
     return replace(judged, value=rows.capped.mean, interval=rows.capped.interval())
 
 
-def _losses_and_limit(tokens: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
+def _select_losses_and_limit(tokens: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
     """The losses of the units, and the largest mean that the budget allows."""
     if budget.kind == "floor":
         return tokens.other_top_token, 1 - budget.limit
     return tokens.above(budget.limit), SHARE_ABOVE[budget.kind]
 
 
-def _measured(tokens: TokenKl, kind: str) -> tuple[float, Interval]:
+def _measure_figure(tokens: TokenKl, kind: str) -> tuple[float, Interval]:
     """The figure that a kind of budget limits, and its 90 % interval."""
     if kind == "floor":
         low, high = tokens.other_top_token.interval()
         return 1 - tokens.other_top_token.mean, (1 - high, 1 - low)
     if kind in SHARE_ABOVE:
         share = SHARE_ABOVE[kind]
-        return quantile(tokens.kl, 1 - share), tokens.quantile_interval(share)
+        return compute_quantile(tokens.kl, 1 - share), tokens.quantile_interval(share)
     return tokens.mean.mean, tokens.mean.interval()
 
 
-def quantile(values: Floats, at: float) -> float:
+def compute_quantile(values: Floats, at: float) -> float:
     """The smallest observed value that at least a share `at` of the values does not exceed."""
     return float(np.quantile(values, at, method="inverted_cdf"))
 
 
-def kl_facts(tokens: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
+def make_kl_facts(tokens: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
     """All figures, for the record. log_ratio: of the perplexities, in nats a token."""
-    agreement, agreement_interval = _measured(tokens, "floor")
-    p99, p99_interval = _measured(tokens, "p99_max")
-    p999, p999_interval = _measured(tokens, "p999_max")
+    agreement, agreement_interval = _measure_figure(tokens, "floor")
+    p99, p99_interval = _measure_figure(tokens, "p99_max")
+    p999, p999_interval = _measure_figure(tokens, "p999_max")
     above = tokens.capped(CAP).above
     return KlFacts(
         tokens=len(tokens.kl),
@@ -234,7 +234,7 @@ def kl_facts(tokens: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
         uncapped_mean=float(tokens.kl.mean()),
         above_cap=above.mean,
         above_cap_interval=above.interval(),
-        median=quantile(tokens.kl, 0.5),
+        median=compute_quantile(tokens.kl, 0.5),
         p99=p99,
         p99_interval=p99_interval,
         p999=p999,
@@ -252,5 +252,5 @@ def add_kl(
     behaviour: BehaviourFacts, tokens: TokenKl, teacher: Outcomes, variant: Outcomes
 ) -> BehaviourFacts:
     """The behaviour with its figures on tokens. teacher, variant: with nats and tokens of each row."""
-    facts = kl_facts(tokens, perplexity_log_ratio(teacher, variant))
+    facts = make_kl_facts(tokens, compute_log_ratio(teacher, variant))
     return behaviour.replace(kl_to_teacher=facts.mean, agreement=facts.same_top1, kl=facts)

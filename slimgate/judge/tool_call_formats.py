@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from slimgate._system.json_text import NOT_JSON, parse_strict
-from slimgate.judge.tool_calls import ToolCall, Untyped, to_call
+from slimgate.judge.tool_calls import ToolCall, Untyped, parse_call
 
 Calls = list[ToolCall] | None
 Reader = Callable[[str], Calls]
@@ -78,10 +78,10 @@ def _read_json_calls(text: str) -> Calls:
     except NOT_JSON:
         return None
     items = value if isinstance(value, list) else [value]
-    return _all(map(to_call, items))
+    return _collect_calls(map(parse_call, items))
 
 
-def _all(calls: Iterator[ToolCall | None]) -> Calls:
+def _collect_calls(calls: Iterator[ToolCall | None]) -> Calls:
     """The calls, or None if one of them cannot be read."""
     read = list(calls)
     return None if None in read else [call for call in read if call is not None]
@@ -99,10 +99,10 @@ def _make_call(name: str, arguments: str) -> ToolCall | None:
 def _read_each(part: re.Pattern[str], text: str, read: Callable[[re.Match[str]], ToolCall | None]) -> Calls:
     """The calls of all matches; None if there is no match, or if one of them is no call."""
     matches = list(part.finditer(text))
-    return _all(map(read, matches)) if matches else None
+    return _collect_calls(map(read, matches)) if matches else None
 
 
-def _after(*marks: str) -> tuple[re.Pattern[str], Reader]:
+def _make_format_after(*marks: str) -> tuple[re.Pattern[str], Reader]:
     """A format of JSON between a mark and the end of the answer, or a closing mark."""
     begin = "|".join(map(re.escape, marks))
     inside = re.compile(rf"(?:{begin})(.*?)(?:<\|/tool_call\|>|<\|END_ACTION\|>|\Z)", re.DOTALL)
@@ -163,7 +163,7 @@ def _read_mistral(text: str) -> Calls:
         return _read_json_calls(after_mark)
     parts = text.split("[TOOL_CALLS]")[1:]
     matches = [_MISTRAL_CALL.fullmatch(part) for part in parts]
-    return _all(None if match is None else _make_call(match[1], match[2]) for match in matches)
+    return _collect_calls(None if match is None else _make_call(match[1], match[2]) for match in matches)
 
 
 _DEEPSEEK_CALL = re.compile(r"<｜tool▁call▁begin｜>(.*?)(?:<｜tool▁call▁end｜>|\Z)", re.DOTALL)
@@ -244,7 +244,7 @@ def _read_python_calls(text: str) -> Calls:
         calls = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return _all(map(_read_python_call, calls.elts)) if isinstance(calls, ast.List) else None
+    return _collect_calls(map(_read_python_call, calls.elts)) if isinstance(calls, ast.List) else None
 
 
 def _read_python_call(call: ast.expr) -> ToolCall | None:
@@ -297,5 +297,5 @@ _FORMATS: tuple[tuple[re.Pattern[str], Reader], ...] = (
         re.compile(r"<\|tool_call>|<start_function_call>"),
         lambda text: _read_each(_GEMMA_CALL, text, _read_gemma_call),
     ),
-    _after("<|python_tag|>", "<|tool_call|>", "<|START_ACTION|>"),
+    _make_format_after("<|python_tag|>", "<|tool_call|>", "<|START_ACTION|>"),
 )

@@ -43,7 +43,7 @@ class Untyped(str):
             return [str(self)]
 
 
-def to_call(value: object) -> ToolCall | None:
+def parse_call(value: object) -> ToolCall | None:
     """A call from {name, arguments} or {name, parameters}, possibly inside {function}; None for other values.
 
     Arguments that are a text are read as JSON, as servers send them. Command models write tool_name for name.
@@ -71,7 +71,7 @@ def write_calls(values: Sequence[object]) -> str:
 
     An item that is no call stays as it is. Raises ValueError for arguments that are nested too deeply.
     """
-    calls = [(to_call(value), value) for value in values]
+    calls = [(parse_call(value), value) for value in values]
     try:
         items = [
             value

@@ -12,17 +12,23 @@ from math import isfinite
 
 import numpy as np
 
-from slimgate.budgets.registry import metric_kinds
+from slimgate.budgets.registry import list_metric_kinds
 from slimgate.errors import SuiteError
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, check_budget
-from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, with_share_above
-from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast, ratio_excess, relative_to_value
-from slimgate.judge.decision import band, withhold_budget
+from slimgate.judge.budget_kinds import QualityBudget, check_budget, compute_allowed_drop
+from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, judge_with_share_above
+from slimgate.judge.contrast import (
+    OWN_VALUE,
+    Contrast,
+    drop_contrast,
+    make_ratio_excess,
+    make_relative_to_value,
+)
+from slimgate.judge.decision import choose_band, withhold_budget
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.verdict import QualityJudgement, most_rows, withhold_pass
+from slimgate.judge.verdict import QualityJudgement, find_most_rows, withhold_pass
 from slimgate.outcomes import Outcomes
-from slimgate.results.base import BudgetFacts, worst_verdict
+from slimgate.results.base import BudgetFacts, find_worst_verdict
 
 
 def is_bounded(metric: Metric) -> bool:
@@ -30,7 +36,7 @@ def is_bounded(metric: Metric) -> bool:
     return all(isfinite(end) for end in metric.value_range)
 
 
-def with_range_of_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Metric:
+def add_range_of_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Metric:
     """The length of answers with the range that its rows have: up to the most tokens of an answer.
 
     Other metrics stay as they are, because the ends of their rows may come from the scores in the sample,
@@ -42,7 +48,7 @@ def with_range_of_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> 
     return replace(metric, value_range=ends) if all(map(isfinite, ends)) else metric
 
 
-def with_cap(
+def add_cap(
     metric: Metric, teacher: Outcomes, variant: Outcomes, budgets: Sequence[QualityBudget], before: float
 ) -> Metric:
     """A metric without a bound, with one cap for all of its budgets; the metric itself if it has no cap.
@@ -59,7 +65,7 @@ def with_cap(
     if stated is None:
         if usual is None:
             return metric
-        allowed = [_allowed(budget, before) for budget in budgets if budget.kind != "floor"]
+        allowed = [_compute_allowed_loss(budget, before) for budget in budgets if budget.kind != "floor"]
         stated = cap_for(usual, max(allowed, default=0.0))
     elif usual is not None and any(budget.above_cap_max is None for budget in budgets):
         check_derived_share(metric.name, stated, usual)
@@ -82,9 +88,9 @@ def _find_cap(metric: Metric, budgets: Sequence[QualityBudget]) -> float | None:
     return caps[0] if caps else None
 
 
-def _allowed(budget: QualityBudget, before: float) -> float:
+def _compute_allowed_loss(budget: QualityBudget, before: float) -> float:
     """The largest mean loss that a budget allows; for a ceiling, the largest mean."""
-    return budget.limit if budget.kind == "ceiling" else allowed_drop(budget, before)
+    return budget.limit if budget.kind == "ceiling" else compute_allowed_drop(budget, before)
 
 
 def judge_rows_above(
@@ -100,10 +106,10 @@ def judge_rows_above(
     if not pairs or pairs[0].cap is None:
         if not judged.budgets:
             return judged
-        why = _why_no_pass(metric)
+        why = _explain_no_pass(metric)
         return replace(withhold_pass(judged, why), warnings=(*judged.warnings, why))
     drop = drop_contrast(higher_is_better=metric.higher_is_better)
-    lost = _rows(pairs[:1], drop)
+    lost = _make_capped_rows(pairs[:1], drop)
     judged_budgets = tuple(
         _judge_budget(metric, budget, verdict, pairs if budget.over == "builds" else pairs[:1], judged)
         for budget, verdict in zip(budgets, judged.budgets, strict=True)
@@ -112,10 +118,10 @@ def judge_rows_above(
     facts = replace(
         judged,
         drop_points=mean,
-        band=band(mean),
+        band=choose_band(mean),
         budgets=judged_budgets,
-        verdict=worst_verdict([budget.verdict for budget in judged_budgets]),
-        n_needed=most_rows(judged_budgets),
+        verdict=find_worst_verdict([budget.verdict for budget in judged_budgets]),
+        n_needed=find_most_rows(judged_budgets),
     )
     return facts
 
@@ -135,17 +141,17 @@ def _judge_budget(
     contrast, at, unit = drop, budget.limit / 100, 100.0
     if budget.kind == "ceiling":
         contrast, at, unit, drop = OWN_VALUE, budget.limit, 1.0, OWN_VALUE
-    elif metric_kinds()[budget.kind].question == "ratio":
+    elif list_metric_kinds()[budget.kind].question == "ratio":
         return _judge_ratio(budget, verdict, pairs, judged)
     elif budget.kind != "drop_points":
-        relative = relative_to_value(higher_is_better=metric.higher_is_better)
+        relative = make_relative_to_value(higher_is_better=metric.higher_is_better)
         contrast, at, unit = relative.excess(budget.limit), 0.0, 1 / before if before > 0 else 0.0
-    lost = _rows(pairs, drop)
-    facts = with_share_above(
+    lost = _make_capped_rows(pairs, drop)
+    facts = judge_with_share_above(
         verdict,
-        _rows(pairs, contrast),
+        _make_capped_rows(pairs, contrast),
         at,
-        allowed=_allowed(budget, before),
+        allowed=_compute_allowed_loss(budget, before),
         above_max=budget.above_cap_max,
         uncapped=unit * lost.mean,
         n=judged.n,
@@ -158,14 +164,14 @@ def _judge_ratio(
     budget: QualityBudget, verdict: BudgetFacts, pairs: Sequence[PairedMeans], judged: QualityJudgement
 ) -> BudgetFacts:
     """A limit of variant / teacher; a row is lost if it is longer, or for a minimum if it is shorter."""
-    is_minimum, before = metric_kinds()[budget.kind].is_minimum, judged.teacher
+    is_minimum, before = list_metric_kinds()[budget.kind].is_minimum, judged.teacher
     sign = -1.0 if is_minimum else 1.0
-    lost = _rows(pairs, Contrast(-sign, sign))
-    facts = with_share_above(
+    lost = _make_capped_rows(pairs, Contrast(-sign, sign))
+    facts = judge_with_share_above(
         verdict,
-        _rows(pairs, ratio_excess(budget.limit, is_minimum=is_minimum)),
+        _make_capped_rows(pairs, make_ratio_excess(budget.limit, is_minimum=is_minimum)),
         0.0,
-        allowed=allowed_drop(budget, before),
+        allowed=compute_allowed_drop(budget, before),
         above_max=budget.above_cap_max,
         uncapped=1 + sign * lost.mean / before,
         n=judged.n,
@@ -174,14 +180,14 @@ def _judge_ratio(
     return replace(facts, value=1 + sign * lost.capped.mean / before)
 
 
-def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:
+def _make_capped_rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:
     losses = np.stack([pair.values(contrast) for pair in pairs])
     first = pairs[0]
     assert first.cap is not None
     return replace(first.capped_rows(contrast, first.cap), losses=losses)
 
 
-def _why_no_pass(metric: Metric) -> str:
+def _explain_no_pass(metric: Metric) -> str:
     if metric.open_range:
         return metric.open_range
     low, high = metric.value_range

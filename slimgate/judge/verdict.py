@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from slimgate.budgets.base import MetricProperties, Unit
-from slimgate.budgets.registry import metric_kinds
+from slimgate.budgets.registry import list_metric_kinds
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.contrast import relative_to_value
-from slimgate.judge.decision import LEVEL, band, withhold_budget
+from slimgate.judge.contrast import make_relative_to_value
+from slimgate.judge.decision import LEVEL, choose_band, withhold_budget
 from slimgate.judge.evidence import Changed, Evidence
 from slimgate.judge.metric_budgets import (
     add_runs_needed,
@@ -20,7 +20,7 @@ from slimgate.judge.metric_budgets import (
 )
 from slimgate.judge.over_builds import OverBuilds
 from slimgate.judge.over_runs import OverRuns
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class QualityJudgement:
     runs: tuple[int, int] | None = None
 
 
-def judgement_of(
+def judge_evidence(
     metric: MetricProperties,
     before: float,
     after: float,
@@ -99,10 +99,10 @@ def judgement_of(
         level=LEVEL,
         method=evidence.method,
         n=evidence.n,
-        n_needed=most_rows(judged),
+        n_needed=find_most_rows(judged),
         budgets=judged,
-        verdict=worst_verdict([budget.verdict for budget in judged]),
-        band=band(100 * drop),
+        verdict=find_worst_verdict([budget.verdict for budget in judged]),
+        band=choose_band(100 * drop),
         groups=evidence.groups,
         design_effect=evidence.design_effect,
         changed=evidence.changed,
@@ -119,11 +119,11 @@ def withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
     why: as the end of its line.
     """
     budgets = tuple(map(withhold_budget, judged.budgets))
-    verdict = worst_verdict([budget.verdict for budget in budgets])
+    verdict = find_worst_verdict([budget.verdict for budget in budgets])
     return replace(judged, budgets=budgets, verdict=verdict, n_needed=None, withheld=why)
 
 
-def most_rows(judged: Sequence[BudgetFacts]) -> int | None:
+def find_most_rows(judged: Sequence[BudgetFacts]) -> int | None:
     """The rows that would decide every undecided budget; None if there are none, or no number would."""
     undecided = [budget for budget in judged if budget.verdict is Verdict.INCONCLUSIVE]
     rows = [None if budget.needs_both else budget.n_needed for budget in undecided]
@@ -131,12 +131,14 @@ def most_rows(judged: Sequence[BudgetFacts]) -> int | None:
     return max(known, default=None) if len(known) == len(rows) else None
 
 
-def as_growth(metric: MetricProperties, judged: QualityJudgement, evidence: Evidence) -> QualityJudgement:
+def convert_to_growth(
+    metric: MetricProperties, judged: QualityJudgement, evidence: Evidence
+) -> QualityJudgement:
     """The judgement of a metric that is compared as a multiple: drop and interval as percent of growth."""
     check_ratio(metric, judged.teacher)
-    relative, paired = relative_to_value(higher_is_better=False), require_paired(evidence)
+    relative, paired = make_relative_to_value(higher_is_better=False), require_paired(evidence)
     growth = judged.value / judged.teacher - 1
-    of_ratio = [budget for budget in judged.budgets if metric_kinds()[budget.kind].question == "ratio"]
+    of_ratio = [budget for budget in judged.budgets if list_metric_kinds()[budget.kind].question == "ratio"]
     if of_ratio and of_ratio[0].builds is None:  # its interval, less 1
         bounds = of_ratio[0].interval
         interval = bounds and (bounds[0] - 1, bounds[1] - 1)
@@ -146,7 +148,7 @@ def as_growth(metric: MetricProperties, judged: QualityJudgement, evidence: Evid
         judged,
         drop_points=100 * growth,
         interval=interval and (100 * interval[0], 100 * interval[1]),
-        band=band(100 * growth),
+        band=choose_band(100 * growth),
         unit=metric.unit,
         variance=None,
         p_at_least=lambda percent: paired.p_at_least(relative.excess(percent / 100), 0.0),

@@ -106,7 +106,7 @@ def _load_tokenizer(path: Path) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def written_text(row: Row) -> str | None:
+def read_written_text(row: Row) -> str | None:
     """What the model wrote, of which a filter of the tool may score a part; None if the log has no answer."""
     return row.answer if row.response is None else row.response
 
@@ -115,7 +115,7 @@ def count_characters(row: Row) -> int | None:
     """The characters of all that the model wrote; None if the log has none."""
     if row.answer_characters is not None:
         return row.answer_characters
-    text = written_text(row)
+    text = read_written_text(row)
     return None if text is None else len(text)
 
 
@@ -141,7 +141,7 @@ class GrowingAnswers:
     def add(self, row: Row) -> None:
         """Appends a row. If only the beginning of an answer is in the log, what needs the rest is unknown."""
         columns, characters = self.columns, count_characters(row)
-        text = written_text(row)
+        text = read_written_text(row)
         is_cut = text is not None and characters is not None and characters > len(text)
         # a tool that counts no tokens writes 0, also for an answer with a text
         tokens = row.answer_tokens if row.answer_tokens or not characters else None

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import digest_json
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_kinds import list_actions
-from slimgate.judge.facts import quality_facts
+from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES, SEVERAL_RUNS
 from slimgate.logs.answer_columns import ANSWER_METRICS
-from slimgate.logs.columns import column_digest
+from slimgate.logs.columns import digest_column
 from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import is_scored_by_judge
 from slimgate.logs.judged import digest_logs
 from slimgate.logs.pair_notes import format_place
-from slimgate.logs.quotes import QuotedSample, by_name, quoted_samples
+from slimgate.logs.quotes import QuotedSample, list_quoted_samples, sort_by_name
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import SETTINGS
@@ -53,7 +53,7 @@ def make_variant_record(
             "name": name,
             "parent": verdicts.target.model,
             "quality": {
-                comparison.name: quality_facts(
+                comparison.name: make_quality_facts(
                     comparison.judged,
                     format_comparison(name, comparison),
                     list_actions(comparison.budgets, on_inconclusive),
@@ -85,8 +85,8 @@ def make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
             "right_to_wrong": turned[0],
             "wrong_to_right": turned[1],
             "changed": changed,
-            "quoted": [_quote_sample(sample) for sample in quoted_samples(verdicts)],
-            "quoted_better": [_quote_sample(sample) for sample in quoted_samples(verdicts, better=True)],
+            "quoted": [_quote_sample(sample) for sample in list_quoted_samples(verdicts)],
+            "quoted_better": [_quote_sample(sample) for sample in list_quoted_samples(verdicts, better=True)],
         },
         "agreement": 1 - changed / n,
         "measured": format_now(),
@@ -114,7 +114,7 @@ def _cut_text(text: str | None, *, from_end: bool = False) -> str | None:
 def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFactsRecord:
     """The comparisons and the samples. verdicts: of each target. base: all scores of the base."""
     first = verdicts[0]
-    by_target = [by_name(judged) for judged in verdicts]
+    by_target = [sort_by_name(judged) for judged in verdicts]
     comparisons = [
         {
             "name": same[0].name,
@@ -155,7 +155,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
         splits={
             "gate": SplitFacts(
                 n=len(base),
-                digest=json_digest([sorted(base.ids.tolist())]),
+                digest=digest_json([sorted(base.ids.tolist())]),
                 dropped_overlap=0,
                 repeats=0,
                 groups=None if base.groups is None else len(np.unique(base.groups)),
@@ -189,7 +189,7 @@ def _describe_contents(comparison: Comparison, tool: str) -> dict[str, str]:
     is_comparable = comparison.contents.get(ANSWER, SEVERAL_RUNS) != SEVERAL_RUNS
     if is_comparable and not is_scored_by_judge(comparison.metric, tool):
         scores = comparison.base[np.argsort(comparison.ids, kind="stable")].round(6)
-        entry["scores"] = column_digest(scores)
+        entry["scores"] = digest_column(scores)
     return entry
 
 
@@ -204,7 +204,7 @@ def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:
             "of": part.slice_of.name,
             "field": part.slice_of.field,
             "value": part.slice_of.value,
-            "samples": json_digest([sorted(part.ids.tolist())]),
+            "samples": digest_json([sorted(part.ids.tolist())]),
         }
         for part in verdicts.slices
         if part.slice_of is not None

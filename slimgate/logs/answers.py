@@ -12,7 +12,7 @@ import numpy as np
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import list_actions
 from slimgate.logs.judged import JudgedFiles, make_base_record
-from slimgate.logs.quotes import outcomes_of
+from slimgate.logs.quotes import join_outcomes
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
@@ -63,10 +63,10 @@ class JudgedAnswers(JudgedFiles):
         }
 
     def verdict_of(self, name: str) -> RunVerdict:
-        from slimgate.record.run_verdict import verdict
+        from slimgate.record.run_verdict import judge_record
         from slimgate.results.self_test import SelfTest
 
-        return verdict([self._judged[name]], SelfTest(), missing=0)
+        return judge_record([self._judged[name]], SelfTest(), missing=0)
 
     def counts_of(self, name: str) -> BudgetCounts:
         """The counts of `verdict_of`, of the comparisons themselves."""
@@ -80,7 +80,7 @@ class JudgedAnswers(JudgedFiles):
 
     @cached_property
     def _base_outcomes(self) -> Outcomes:
-        return outcomes_of(self._first, of_base=True)
+        return join_outcomes(self._first, of_base=True)
 
     @property
     def base_name(self) -> str:
@@ -97,7 +97,7 @@ class JudgedAnswers(JudgedFiles):
     def check_one_report(self) -> None:
         ids = self._base_outcomes.ids
         for name, judged in [*self.verdicts.items()][1:]:
-            if not np.array_equal(outcomes_of(judged, of_base=True).ids, ids):
+            if not np.array_equal(join_outcomes(judged, of_base=True).ids, ids):
                 raise DataError(
                     f"{name} has other tasks, metrics or samples than the first target, so one report "
                     "cannot show both; judge each target with a separate command (or suite)"
@@ -106,7 +106,7 @@ class JudgedAnswers(JudgedFiles):
     def outcomes(self) -> Mapping[str, Outcomes]:
         from slimgate.results.checks import TEACHER
 
-        answers = {name: outcomes_of(judged, of_base=False) for name, judged in self.verdicts.items()}
+        answers = {name: join_outcomes(judged, of_base=False) for name, judged in self.verdicts.items()}
         return {TEACHER: self._base_outcomes, **answers}
 
     def task_facts(self) -> TaskFactsRecord:

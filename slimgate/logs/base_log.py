@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from slimgate._system.files import replacing
-from slimgate._system.json_text import plain_json
+from slimgate._system.json_text import convert_to_json
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import count_characters
 from slimgate.logs.columns import answer_digest, digest
-from slimgate.logs.json_lines import as_text
+from slimgate.logs.json_lines import convert_to_text
 from slimgate.logs.sample_fields import PROMPT_LENGTH
 from slimgate.plugins.reader import PER_SAMPLE, Digest, Log, Row, TaskLog
 
@@ -65,13 +65,13 @@ def write_base_log(log: Log, path: Path) -> None:
             first = groups
             every = task.rows()
             while rows := [*islice(every, _ROWS_AT_ONCE)]:
-                writer.write_table(pa.Table.from_pylist([*map(_columns_of, rows)], _SCHEMA))
+                writer.write_table(pa.Table.from_pylist([*map(_make_columns, rows)], _SCHEMA))
                 groups += 1
             tasks[name] = {
                 "row_groups": [first, groups],
                 "higher_is_better": dict(task.higher_is_better),
                 "known_directions": dict(task.known_directions),
-                "settings": plain_json(task.settings),
+                "settings": convert_to_json(task.settings),
                 "optional_metrics": task.optional_metrics,
                 "samples": task.samples,
                 "ids": task.ids,
@@ -89,13 +89,13 @@ def write_base_log(log: Log, path: Path) -> None:
             "model": log.model,
             "notes": log.notes,
             "time": log.time,
-            "environment": plain_json(log.environment),
+            "environment": convert_to_json(log.environment),
             "tasks": tasks,
         }
         writer.add_key_value_metadata({_ABOUT: json.dumps(about).encode()})
 
 
-def _columns_of(row: Row) -> dict[str, Any]:
+def _make_columns(row: Row) -> dict[str, Any]:
     keys = {key: row.keys[key] for key in PER_SAMPLE if key in row.keys}
     return {
         "id": row.id,
@@ -109,18 +109,18 @@ def _columns_of(row: Row) -> dict[str, Any]:
         **{f"{key}_digest": digest(value) for key, value in keys.items()},
         "answer_digest": answer_digest(row),
         **{f"{name}_text": cut_text(name, getattr(row, name)) for name in _TEXTS},
-        "fields": _to_stored_fields(row),
+        "fields": _format_fields(row),
         "answer_tokens": row.answer_tokens,
         "answer_characters": count_characters(row),
     }
 
 
-def _to_stored_fields(row: Row) -> str | None:
+def _format_fields(row: Row) -> str | None:
     """The fields as JSON, without long texts, because no sample is sliced by those."""
     short = {
         name: value
-        for name, value in plain_json(row.fields or {}).items()
-        if len(as_text(value) or "") <= _LONGEST_FIELD
+        for name, value in convert_to_json(row.fields or {}).items()
+        if len(convert_to_text(value) or "") <= _LONGEST_FIELD
     }
     if row.prompt is not None and len(row.prompt) > _LONGEST:
         short.setdefault(PROMPT_LENGTH, len(row.prompt))
@@ -142,7 +142,7 @@ def read_base_log(file: Path, shown: str) -> Log:
         raise DataError(f"{file}: this is not a base log that slimgate judge --report wrote")
     tasks = {
         name: TaskLog(
-            rows=partial(_rows, file, range(*task["row_groups"])),
+            rows=partial(_read_rows, file, range(*task["row_groups"])),
             higher_is_better={} if _is_guess(about["tool"], task) else task["higher_is_better"],
             known_directions=task.get("known_directions", {}),
             settings=task["settings"],
@@ -186,15 +186,15 @@ def read_about(file: Path) -> Any:
     return None if metadata is None else json.loads(metadata)
 
 
-def _rows(file: Path, groups: range) -> Iterator[Row]:
+def _read_rows(file: Path, groups: range) -> Iterator[Row]:
     with open_parquet(file) as parquet:
         for group in groups:
             for row in parquet.read_row_group(group).to_pylist():
-                yield _row(row)
+                yield _make_row(row)
 
 
-def _row(row: Json) -> Row:
-    digests = {key: _digest(row[f"{key}_digest"]) for key in PER_SAMPLE}
+def _make_row(row: Json) -> Row:
+    digests = {key: _make_digest(row[f"{key}_digest"]) for key in PER_SAMPLE}
     return Row(
         id=row["id"],
         scores=dict(row["scores"]),
@@ -207,7 +207,7 @@ def _row(row: Json) -> Row:
         not_numbers=tuple(row["not_numbers"]),
         prompt=row["prompt_text"],
         answer=row["answer_text"],
-        answer_digest=_digest(row["answer_digest"]),
+        answer_digest=_make_digest(row["answer_digest"]),
         target=row["target_text"],
         fields=None if (fields := row.get("fields")) is None else json.loads(fields),
         answer_tokens=row.get("answer_tokens"),
@@ -216,5 +216,5 @@ def _row(row: Json) -> Row:
     )
 
 
-def _digest(value: int | None) -> Digest | None:
+def _make_digest(value: int | None) -> Digest | None:
     return None if value is None else Digest(value)

@@ -63,7 +63,7 @@ class LogBudgets:
 
     def _matching(self, name: str, task: str, metric: str) -> Iterator[tuple[str, tuple[QualityBudget, ...]]]:
         for pattern, budgets in self.patterns:
-            if matches(pattern, name, task, metric) and is_pattern_for(pattern, metric):
+            if is_match(pattern, name, task, metric) and is_pattern_for(pattern, metric):
                 yield pattern, budgets
 
     def deciding_pattern(self, name: str, task: str, metric: str, kind: str) -> str | None:
@@ -96,18 +96,18 @@ class LogBudgets:
             budgets
             for budgets in self.slices
             if budgets.is_of(*slice_name)
-            and matches(budgets.pattern, name, task, metric)
+            and is_match(budgets.pattern, name, task, metric)
             and is_pattern_for(budgets.pattern, metric)
         ]
         return sorted(matching, key=lambda budgets: budgets.field is not None)
 
     def range_of(self, name: str, task: str, metric: str) -> Range | None:
         """The range that the user declares for a comparison: by the last pattern that matches, or None."""
-        declared = [ends for pattern, ends in self.ranges if matches(pattern, name, task, metric)]
+        declared = [ends for pattern, ends in self.ranges if is_match(pattern, name, task, metric)]
         return declared[-1] if declared else None
 
     def is_measured(self, name: str, task: str, metric: str) -> bool:
-        return not self.measured or any(matches(pattern, name, task, metric) for pattern in self.measured)
+        return not self.measured or any(is_match(pattern, name, task, metric) for pattern in self.measured)
 
     def with_length(self, longest: float | None, shortest: float | None) -> LogBudgets:
         """A copy with limits of the length of answers, as multiples of the base's; None: no limit."""
@@ -165,7 +165,7 @@ class LogBudgets:
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
         """Raises SuiteError for a pattern that matches no comparison, and for a budget that decides none."""
         for pattern in (*(pattern for pattern, _ in (*self.patterns, *self.ranges)), *self.measured):
-            if not any(matches(pattern, *name) for name in names):
+            if not any(is_match(pattern, *name) for name in names):
                 known = [name for name, _, _ in names]
                 why = next((why for metric, why in WHY_ABSENT.items() if pattern.endswith(metric)), None)
                 if why is not None:
@@ -184,7 +184,7 @@ class LogBudgets:
             [
                 ((pattern,), budget)
                 for pattern, budgets in self.patterns
-                if matches(pattern, *name) and is_pattern_for(pattern, name[2])
+                if is_match(pattern, *name) and is_pattern_for(pattern, name[2])
                 for budget in budgets
             ]
             for name in names
@@ -238,10 +238,12 @@ def _is_exception(place: Place, default: Place) -> bool:
     if len(place) > len(default):  # of a named slice, from every slice
         return True
     pairs = [(name, other) for name, other in zip(place, default, strict=True) if name != other]
-    return bool(pairs) and all(_covers(other, name) and not _covers(name, other) for name, other in pairs)
+    return bool(pairs) and all(
+        _is_wider_pattern(other, name) and not _is_wider_pattern(name, other) for name, other in pairs
+    )
 
 
-def _covers(pattern: str, other: str) -> bool:
+def _is_wider_pattern(pattern: str, other: str) -> bool:
     """Whether a pattern of names, tasks or metrics matches everything that another matches."""
     text = other.replace("*", "\0\0")  # a ? matches one character and no *
     return any(fnmatchcase(text, wider) for wider in (pattern, f"{pattern}/*", f"*/{pattern}"))
@@ -252,7 +254,7 @@ def is_pattern_for(pattern: str, metric: str) -> bool:
     return metric not in ANSWER_METRICS or pattern.endswith(metric)
 
 
-def matches(pattern: str, name: str, task: str, metric: str) -> bool:
+def is_match(pattern: str, name: str, task: str, metric: str) -> bool:
     """Whether a shell pattern matches the name, such as `gsm8k/strict-match/exact_match`, task or metric."""
     return any(fnmatchcase(text, pattern) for text in (name, task, metric))
 
@@ -270,7 +272,7 @@ def drop_budgets(
     --equivalent-points. pooled: points that all samples together may lose. of_slices: points that every slice
     may lose. Raises SuiteError if the numbers of limits and metrics differ.
     """
-    tables = limits_of_each(metrics or ["*"], points, equivalent)
+    tables = list_limits_by_metric(metrics or ["*"], points, equivalent)
     patterns = [
         (name, tuple(QualityBudget(kind, limit) for kind, limit in limits.items()))
         for name, limits in tables.items()
@@ -280,7 +282,7 @@ def drop_budgets(
     return LogBudgets(tuple(patterns), of_pool, tuple(metrics), slices=slices)
 
 
-def limits_of_each(
+def list_limits_by_metric(
     metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float] = ()
 ) -> dict[str, dict[BudgetKind, float]]:
     """The --drop-points and --equivalent-points of each metric; metrics without a limit are left out.
@@ -302,7 +304,7 @@ def limits_of_each(
     return limits
 
 
-def range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
+def parse_range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
     """Reads each `--range NAME=LOW:HIGH`: the pattern, and the two ends. Raises SuiteError."""
     ranges = []
     for text in stated:
@@ -336,7 +338,7 @@ def read_ranges(data: Mapping[str, object], shown: str) -> tuple[tuple[str, Rang
     return tuple(ranges)
 
 
-def budgets_of_table(data: Mapping[str, Any], shown: str) -> LogBudgets:
+def parse_budget_tables(data: Mapping[str, Any], shown: str) -> LogBudgets:
     """Reads the tables [budgets], [pooled] and [ranges]. Raises SuiteError."""
     stated = data.get("budgets", {})
     slices = read_slice_budgets(stated[SLICES], shown, read_limits) if SLICES in stated else ()
@@ -354,7 +356,7 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
     from pydantic import ValidationError
 
     from slimgate.judge.budget_tables import QualityBudgetTable
-    from slimgate.suite.errors import to_suite_error
+    from slimgate.suite.errors import convert_validation_error
 
     if not isinstance(value, Mapping):
         raise SuiteError(f"{shown}: {value!r} was given, expected a table such as {{ drop_points = 2.0 }}")
@@ -366,7 +368,7 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
     try:
         parsed = QualityBudgetTable.model_validate(value)
     except ValidationError as error:
-        raise to_suite_error(error, shown, value) from None
+        raise convert_validation_error(error, shown, value) from None
     if parsed.over == "builds":
         raise SuiteError(
             f'{shown} over = "builds" was given, but logs come from one build of each model; leave it out'
@@ -374,7 +376,9 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
     return parsed.budgets()
 
 
-def as_growth(name: str, budgets: Sequence[QualityBudget], notes: list[str]) -> tuple[QualityBudget, ...]:
+def convert_points_to_growth(
+    name: str, budgets: Sequence[QualityBudget], notes: list[str]
+) -> tuple[QualityBudget, ...]:
     """Budgets on a perplexity, with drop_points as percent of its growth. Adds a line to `notes` for each.
 
     A perplexity has no points, but a limit for all metrics may be in points. A later budget on its growth

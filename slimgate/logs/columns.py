@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
-from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, by_id, find_duplicates
+from slimgate.logs.predictions.codes import ROWS_AT_ONCE, TEXT, find_duplicates, sort_by_id
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
@@ -226,7 +226,7 @@ def digest(text: str | Digest) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
 
 
-def column_digest(values: Ints | Floats) -> str:
+def digest_column(values: Ints | Floats) -> str:
     """A digest of a whole column, in the order of its values."""
     return sha256(values.tobytes()).hexdigest()[:16]
 
@@ -342,7 +342,7 @@ def read_samples(
         ) from error
     if not columns:
         raise DataError(f"{shown}: no samples, expected at least one")
-    return {name: _samples(shown, name, columns.pop(name), task) for name in list(columns)}
+    return {name: _make_samples(shown, name, columns.pop(name), task) for name in list(columns)}
 
 
 def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
@@ -356,7 +356,7 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
             continue
         if metric in column.sizes:
             sizes, words = np.frombuffer(column.sizes[metric]), "have"
-            mean = corpus_figure(task.corpus[metric], values, sizes) if metric in task.corpus else nan
+            mean = compute_corpus_figure(task.corpus[metric], values, sizes) if metric in task.corpus else nan
             differs = abs(mean - stated) > _ROUNDING * abs(stated)
         else:
             mean, words = float(values.mean()), "have a mean of"
@@ -371,7 +371,7 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
             )
 
 
-def corpus_figure(kind: CorpusKind, scores: Floats, sizes: Floats) -> float:
+def compute_corpus_figure(kind: CorpusKind, scores: Floats, sizes: Floats) -> float:
     """The figure of all samples, from (rows,) scores and their sizes."""
     rate = float(scores.sum() / sizes.sum())
     return exp(min(rate, _LARGEST)) if kind == "perplexity" else rate
@@ -379,7 +379,7 @@ def corpus_figure(kind: CorpusKind, scores: Floats, sizes: Floats) -> float:
 
 def _order_ids(shown: str, ids: pa.Array) -> Ints:
     """(rows,) positions in the order of the ids. Raises DataError for an id of two rows."""
-    order = by_id(ids)
+    order = sort_by_id(ids)
     if len(twice := find_duplicates(ids, order)):
         has = "sample occurs" if len(twice) == 1 else "samples occur"
         raise DataError(
@@ -390,7 +390,7 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
     return order
 
 
-def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
+def _make_samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
     _check_means(shown, name, column, task)
     column.flush()
     ids = pa.concat_arrays(column.ids)

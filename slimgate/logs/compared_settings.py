@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from slimgate._system.json_text import plain_json
+from slimgate._system.json_text import convert_to_json
 from slimgate.errors import list_names
 from slimgate.logs.differences import Differences
-from slimgate.logs.json_lines import as_text
+from slimgate.logs.json_lines import convert_to_text
 from slimgate.logs.pair_notes import LONGEST_QUOTE
 from slimgate.logs.rules import Rules
 from slimgate.plugins.environments import HARNESS
@@ -54,7 +54,7 @@ def compare_settings(
     differences: gets the settings that differ, and a note on options that only one log has. same_version:
     whether one version of the tool wrote both logs, so that an option in only one of them is a difference.
     """
-    before, after = plain_json(base.settings), plain_json(target.settings)
+    before, after = convert_to_json(base.settings), convert_to_json(target.settings)
     if SCORERS in before and SCORERS in after:  # metrics of a scorer that only one log has are not judged
         shared = before[SCORERS].keys() & after[SCORERS].keys()
         for settings in (before, after):
@@ -162,5 +162,5 @@ def _keep_differing(before: object, after: object, *, deep: bool = False) -> tup
 
 def _shorten(value: object) -> str:
     """The value as text for a message, cut if it is long; `none` if it is empty."""
-    text = as_text(value) or "none"
+    text = convert_to_text(value) or "none"
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import is_in_points
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
 from slimgate.plugins.reader import Log, TaskLog
@@ -24,7 +24,7 @@ _PERCENT = 100.0
 
 def format_comparison(name: str, comparison: Comparison) -> str:
     """The verdict's line, with a comparison to the base's own noise."""
-    line = message(name, comparison.judged)
+    line = format_message(name, comparison.judged)
     if comparison.counts.missing:
         count = comparison.counts.missing
         samples = "1 sample has" if count == 1 else f"{count:,} samples have"

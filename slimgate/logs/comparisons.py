@@ -20,13 +20,13 @@ from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.judge.score_ranges import (
     SHARE,
     Range,
+    find_known_cap,
+    find_known_range,
     is_bounded_range,
-    known_cap,
-    known_range,
 )
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.logs.budgets import PERPLEXITY, LogBudgets, as_growth
+from slimgate.logs.budgets import PERPLEXITY, LogBudgets, convert_points_to_growth
 from slimgate.logs.changed_rows import Positions, choose_quoted, count_changed_answers, find_worse_and_better
 from slimgate.logs.columns import Samples
 from slimgate.logs.declared_ranges import check_range, list_scores
@@ -43,7 +43,7 @@ from slimgate.logs.passes import pass_of_samples
 from slimgate.logs.row_ids import list_row_ids
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import group_rows
-from slimgate.logs.score_pairs import Counts, PairedScores, comparison_name, pair_scores
+from slimgate.logs.score_pairs import Counts, PairedScores, format_comparison_name, pair_scores
 from slimgate.outcomes import Floats, Ints, Texts
 from slimgate.plugins.reader import METRICS, CorpusKind
 
@@ -157,10 +157,10 @@ def compare_task(
 
     Raises SuiteError for a budget on metrics whose direction is not known.
     """
-    names = {metric: comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
+    names = {metric: format_comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
     collected.names += [(name, paired.task, metric) for metric, name in names.items()]
     for metric in paired.base_alone:
-        name = comparison_name(paired.task, paired.filter, metric)
+        name = format_comparison_name(paired.task, paired.filter, metric)
         collected.names.append((name, paired.task, metric))
         is_measured = budgets.is_measured(name, paired.task, metric)
         if is_measured and (budgets.pooled or budgets.of(name, paired.task, metric)):
@@ -181,14 +181,14 @@ def compare_task(
         if metric in unknown:
             continue
         declared = budgets.range_of(name, paired.task, metric)
-        known = ranges.get(metric) or paired.ranges.get(metric) or known_range(metric)
+        known = ranges.get(metric) or paired.ranges.get(metric) or find_known_range(metric)
         scores = pair_scores(paired, metric, rules, differences, declared or known)
         if scores is None or differences.refused:
             continue
         own_budgets = budgets.of(name, paired.task, metric)
         if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
-            own_budgets = as_growth(name, own_budgets, differences.notes)
-        comparison = _comparison(
+            own_budgets = convert_points_to_growth(name, own_budgets, differences.notes)
+        comparison = _make_comparison(
             name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
         )
         yield comparison if budgets.pooled else replace(comparison, documents=None), scores
@@ -206,7 +206,7 @@ def _compare_passes(
     """pass@k and pass^k of each metric of right and wrong, if a budget or --metric names them."""
     for of in budgets.passes:
         for metric in paired.metrics:
-            name = f"{comparison_name(paired.task, paired.filter, metric)}/{of.name}"
+            name = f"{format_comparison_name(paired.task, paired.filter, metric)}/{of.name}"
             if not budgets.is_measured(name, paired.task, of.name):
                 continue
             known = add_directions(paired, {metric: name}, rules.directions)
@@ -219,7 +219,7 @@ def _compare_passes(
             directed = replace(paired, higher_is_better={of.name: True})
             scores = pass_of_samples(name, of, paired, answers)
             own_budgets = budgets.of(name, paired.task, of.name)
-            comparison = _comparison(
+            comparison = _make_comparison(
                 name, of.name, directed, scores, own_budgets, seed, differences.notes, (SHARE, None)
             )
             yield comparison if budgets.pooled else replace(comparison, documents=None), scores
@@ -233,7 +233,7 @@ def _is_right_or_wrong(paired: PairedTask, metric: str) -> bool:
     return all(is_zero_or_one(scores[~np.isnan(scores)]) for scores in sides)
 
 
-def _comparison(
+def _make_comparison(
     name: str,
     metric: str,
     paired: PairedTask,
@@ -255,7 +255,7 @@ def _comparison(
     if metric != ANSWER_LENGTH:  # a longer answer is not a worse one
         quoted = choose_quoted(scores, worse_and_better, higher_is_better=higher_is_better, budgets=budgets)
     groups = group_rows(scores.clusters, scores.documents)
-    if _joins_samples(groups, scores):
+    if _has_joined_samples(groups, scores):
         notes.append(_describe_groups(paired, groups))
     return Comparison(
         name=name,
@@ -290,7 +290,7 @@ def _comparison(
         ids=ids,
         groups=groups,
         documents=scores.documents,
-        samples=(_to_quote(paired.base), _to_quote(paired.target)) if any(quoted) else None,
+        samples=(_drop_columns(paired.base), _drop_columns(paired.target)) if any(quoted) else None,
         score_range=scale.range,
         cap=scale.cap,
         sizes=scores.sizes,
@@ -324,11 +324,11 @@ def _find_scale(metric: str, scores: PairedScores, declared: Range | None, *, of
     # means over runs may lie between
     zero_one = is_right_or_wrong and is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
     score_range = SHARE if is_right_or_wrong else declared
-    cap = known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
+    cap = find_known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
     return _Scale(zero_one, score_range, cap)
 
 
-def _joins_samples(groups: Ints | None, scores: PairedScores) -> TypeGuard[Ints]:
+def _has_joined_samples(groups: Ints | None, scores: PairedScores) -> TypeGuard[Ints]:
     """Whether a group has rows of several samples, because they have the same document."""
     if groups is None:
         return False
@@ -360,7 +360,7 @@ def make_metric(
     )
 
 
-def _to_quote(samples: Samples) -> Samples:
+def _drop_columns(samples: Samples) -> Samples:
     """The samples without their columns, so that these are freed: quoting reads the log again."""
     none, no_flags = np.empty(0, np.int64), np.empty(0, np.uint8)
     ids = pa.array([], pa.large_string())

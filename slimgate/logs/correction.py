@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import list_names
-from slimgate.judge.family import fails_within_family
+from slimgate.judge.family import withhold_family_fails
 from slimgate.judge.group_sequential import Look
 from slimgate.logs.comparisons import Comparison
 
@@ -32,7 +32,9 @@ def correct_failures(
     """
     first_of = _find_first_same(comparisons)
     distinct = [at for at, first in enumerate(first_of) if at == first]
-    judged = fails_within_family([comparisons[at].judged for at in distinct], [looks[at] for at in distinct])
+    judged = withhold_family_fails(
+        [comparisons[at].judged for at in distinct], [looks[at] for at in distinct]
+    )
     by_place = dict(zip(distinct, judged, strict=True))
     for first in dict.fromkeys(first for at, first in enumerate(first_of) if at != first):
         same = [comparisons[at] for at, place in enumerate(first_of) if place == first != at]

@@ -8,10 +8,10 @@ from slimgate.errors import DataError
 from slimgate.judge.pass_k import Pass
 from slimgate.judge.score_ranges import (
     Range,
+    find_rows_outside,
     format_range,
+    has_different_scales,
     is_bounded_range,
-    rows_outside,
-    scales_differ,
 )
 from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Floats, Texts
@@ -33,7 +33,7 @@ def check_range(
     unending = ends is not None and not is_bounded_range(ends)
     # without an upper end a bad model may be this far off: it fails, and never passes
     is_ruined = unending and (means[0] > means[1]) == better
-    if not is_ruined and scales_differ(scores.base, scores.target, ends):
+    if not is_ruined and has_different_scales(scores.base, scores.target, ends):
         shown = " and ".join(
             f"{who} {float(values.min()):.4g} to {float(values.max()):.4g}"
             for who, values in (("base", scores.base), ("target", scores.target))
@@ -47,7 +47,7 @@ def check_range(
     is_pass = Pass.parse(metric) is not None
     sides = (("base", scores.base), ("target", scores.target)) if is_pass else list_scores(scores)
     for who, values in sides:
-        outside = rows_outside(values, ends)
+        outside = find_rows_outside(values, ends)
         if len(outside):
             at = int(outside[0])
             source = (

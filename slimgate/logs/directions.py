@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from slimgate.errors import SuiteError, format_suggestion, list_names
-from slimgate.judge.directions import known_direction
-from slimgate.logs.budgets import matches
+from slimgate.judge.directions import find_known_direction
+from slimgate.logs.budgets import is_match
 from slimgate.logs.pairs import PairedTask
 
 _MOST_NAMED = 8
@@ -27,12 +27,12 @@ def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapp
 
     stated: as in Rules. Raises SuiteError if it contradicts the log, or itself.
     """
-    known = {metric: paired.known_directions.get(metric, known_direction(metric)) for metric in measured}
+    known = {metric: paired.known_directions.get(metric, find_known_direction(metric)) for metric in measured}
     directions = {metric: better for metric, better in known.items() if better is not None}
     directions |= paired.higher_is_better
     for metric, name in measured.items():
         by_user = {
-            better for pattern, better in stated.items() if matches(pattern, name, paired.task, metric)
+            better for pattern, better in stated.items() if is_match(pattern, name, paired.task, metric)
         }
         if len(by_user) > 1:
             raise SuiteError(
@@ -57,19 +57,19 @@ def describe_contradictions(
     """
     notes = []
     for metric, name in measured.items():
-        usual, better = known_direction(metric), paired.higher_is_better.get(metric)
+        usual, better = find_known_direction(metric), paired.higher_is_better.get(metric)
         if usual is None or better is None or better is usual:
             continue
-        is_stated = any(matches(pattern, name, paired.task, metric) for pattern in stated)
+        is_stated = any(is_match(pattern, name, paired.task, metric) for pattern in stated)
         who = "you state" if is_stated else "the log or its tool states"
         notes.append(
-            f"{name} is judged as better when {_word(better)}, as {who}; a metric of this name is usually "
-            f"better when {_word(usual)}"
+            f"{name} is judged as better when {_format_direction(better)}, as {who}; a metric of this "
+            f"name is usually better when {_format_direction(usual)}"
         )
     return notes
 
 
-def _word(better_when_higher: bool) -> str:
+def _format_direction(better_when_higher: bool) -> str:
     return "higher" if better_when_higher else "lower"
 
 
@@ -87,6 +87,6 @@ def describe_unknown(unknown: Sequence[tuple[str, str]]) -> str:
 def check_directions_used(stated: Mapping[str, bool], names: Sequence[tuple[str, str, str]]) -> None:
     """Raises SuiteError for a pattern that matches no comparison. names: comparison, task and metric."""
     for pattern in stated:
-        if not any(matches(pattern, *name) for name in names):
+        if not any(is_match(pattern, *name) for name in names):
             near = format_suggestion(pattern, [name for name, _, _ in names])
             raise SuiteError(f'higher_is_better or lower_is_better: no comparison matches "{pattern}"{near}')

@@ -30,10 +30,10 @@ def compare_logs(base: Log, target: Log) -> EnvironmentChanges:
         The settings that differ; those that usually move a score most come first.
     """
     shared = [task for task in base.tasks if task in target.tasks]
-    return compare_environments(_with_settings(base, shared), _with_settings(target, shared))
+    return compare_environments(_add_settings(base, shared), _add_settings(target, shared))
 
 
-def _with_settings(log: Log, tasks: list[str]) -> Environment:
+def _add_settings(log: Log, tasks: list[str]) -> Environment:
     settings: dict[str, dict[str, Any]] = {}
     for task in tasks:
         for name, value in log.tasks[task].settings.items():

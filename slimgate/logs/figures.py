@@ -11,7 +11,9 @@ from slimgate.errors import DataError, list_names
 _MOST_SHOWN = 8
 
 
-def figures_alone(path: Path, figures: Iterable[tuple[str, float]], needed: str, remedy: str) -> DataError:
+def make_figures_error(
+    path: Path, figures: Iterable[tuple[str, float]], needed: str, remedy: str
+) -> DataError:
     """One line with the figures of a file that cannot be judged.
 
     Args:

@@ -23,7 +23,7 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.latency_budgets import TTFT_P95
 from slimgate.judge.load_tests import PART_OF_SPEEDUP
-from slimgate.logs.budgets import POOLED, RANGES, LogBudgets, budgets_of_table, read_limits
+from slimgate.logs.budgets import POOLED, RANGES, LogBudgets, parse_budget_tables, read_limits
 from slimgate.logs.slice_budgets import SLICES, read_slice_budgets
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.budgets import PERPLEXITY
@@ -241,7 +241,7 @@ def _read_patterns(
     """Reads the patterns of logs of answers, which no registry of metrics knows."""
     stated = tables.get("budgets", {})
     variants = stated.get("variants", {})
-    common = budgets_of_table(
+    common = parse_budget_tables(
         {**tables, "budgets": {name: table for name, table in stated.items() if name != "variants"}}, shown
     )
     if target not in variants:

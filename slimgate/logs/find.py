@@ -11,7 +11,7 @@ from math import isnan
 from pathlib import Path
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
-from slimgate.data.row_files import RowFile, columns_of, require
+from slimgate.data.row_files import RowFile, read_column_names, require
 from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, SlimgateError
 from slimgate.logs.predictions.files import FORMATS
@@ -171,7 +171,7 @@ def is_copy(path: Path, other: Path) -> bool:
 
     files, other_files = _list_files(path), _list_files(other)
     # sizes first: most logs differ in them, and digests read every byte
-    if sorted(map(_file_size, files)) != sorted(map(_file_size, other_files)):
+    if sorted(map(_read_file_size, files)) != sorted(map(_read_file_size, other_files)):
         return False
     return sorted(map(file_sha256, files)) == sorted(map(file_sha256, other_files))
 
@@ -203,7 +203,7 @@ def _hold_same_answers(task: TaskLog, other: TaskLog) -> bool:
     for row, other_row in zip_longest(task.rows(), other.rows()):
         if row is None or other_row is None:
             return False
-        pair = [_values_of(each) for each in (row, other_row)]
+        pair = [_list_row_values(each) for each in (row, other_row)]
         shared = pair[0].keys() & pair[1].keys()
         compares_values = compares_values or len(shared) > 1  # all have the id
         if row.id == other_row.id and row.filter == other_row.filter:
@@ -217,7 +217,7 @@ def _hold_same_answers(task: TaskLog, other: TaskLog) -> bool:
     return compares_values and all(sums[0][name] == sums[1][name] for name in shared_sums)
 
 
-def _values_of(row: Row) -> dict[str, float | int | None]:
+def _list_row_values(row: Row) -> dict[str, float | int | None]:
     """The scores by metric, None for NaN, and the digest of the answer; under "" the row itself."""
     from slimgate.logs.columns import answer_digest
 
@@ -234,7 +234,7 @@ def _list_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
 
 
-def _file_size(file: Path) -> int:
+def _read_file_size(file: Path) -> int:
     return file.stat().st_size
 
 
@@ -259,7 +259,7 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
     if stated:
         return True
     try:
-        columns = set(columns_of(RowFile(path, table_format)))
+        columns = set(read_column_names(RowFile(path, table_format)))
     except (SlimgateError, OSError, ValueError):
         return True
     if {"label", "prediction"} <= columns:

@@ -134,14 +134,14 @@ def _put_attachments(sample: Json) -> Json:
         raise DataError(f"sample {sample.get('id')}: its attachments are not a JSON object")
     if not attachments:
         return sample
-    return {key: _with_texts(value, attachments) for key, value in sample.items() if key != "attachments"}
+    return {key: _insert_texts(value, attachments) for key, value in sample.items() if key != "attachments"}
 
 
-def _with_texts(value: object, attachments: Json) -> Any:
+def _insert_texts(value: object, attachments: Json) -> Any:
     if isinstance(value, str) and value.startswith(_ATTACHMENT):
         return attachments.get(value.removeprefix(_ATTACHMENT), value)
     if isinstance(value, list):
-        return [_with_texts(entry, attachments) for entry in value]
+        return [_insert_texts(entry, attachments) for entry in value]
     if isinstance(value, dict):
-        return {key: _with_texts(entry, attachments) for key, entry in value.items()}
+        return {key: _insert_texts(entry, attachments) for key, entry in value.items()}
     return value

@@ -51,7 +51,7 @@ def _read_value(path: Path) -> Any:
         raise DataError(f"{path}: {error}") from error
 
 
-def first_keys(path: Path) -> frozenset[str]:
+def read_first_keys(path: Path) -> frozenset[str]:
     """The keys of the object in the first line of a file, to recognize it by; empty for any other file."""
     if not path.is_file():
         return frozenset()
@@ -64,7 +64,7 @@ def first_keys(path: Path) -> frozenset[str]:
     return frozenset(value) if isinstance(value, dict) else frozenset()
 
 
-def beginning(path: Path, size: int = 4096) -> str:
+def read_beginning(path: Path, size: int = 4096) -> str:
     """The first characters of a file, to recognize it by; "" for what is not a text file."""
     if not path.is_file():
         return ""
@@ -83,7 +83,7 @@ def list_files_of_models(path: Path, name: str, suffix: str) -> list[Path]:
     return sorted(files)
 
 
-def as_text(value: object) -> str | None:
+def convert_to_text(value: object) -> str | None:
     """A value to compare or quote: text as it is, else its JSON."""
     if value is None or isinstance(value, str):
         return value

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from slimgate._system.digests import file_sha256, files_below, folder_digest
+from slimgate._system.digests import digest_folder, file_sha256, list_files_below
 from slimgate._system.timestamps import format_now
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
@@ -23,7 +23,7 @@ def digest_logs(logs: Iterable[Log]) -> dict[str, str]:
     """The SHA-256 of each log's file, or the digest of its folder, by shown path; also for further runs."""
     paths = {run.shown: run.path for log in logs for run in (log, *log.further) if run.path is not None}
     return {
-        shown: file_sha256(path) if path.is_file() else folder_digest(path, files_below(path))
+        shown: file_sha256(path) if path.is_file() else digest_folder(path, list_files_below(path))
         for shown, path in paths.items()
     }
 
@@ -86,10 +86,10 @@ class JudgedFiles(ABC):
 
     def verdict_of(self, name: str) -> RunVerdict:
         """The verdict, counted as in a run with one variant."""
-        from slimgate.record.run_verdict import verdict
+        from slimgate.record.run_verdict import judge_record
         from slimgate.results.self_test import SelfTest
 
-        return verdict([self.targets[name]], SelfTest(), missing=0)
+        return judge_record([self.targets[name]], SelfTest(), missing=0)
 
     def counts_of(self, name: str) -> VerdictCounts:
         """The counts of `verdict_of`; a kind of file may have them without the types of a record."""

@@ -11,7 +11,7 @@ from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget, list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.facts import add_actions
-from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
+from slimgate.judge.kl_log import ChunkMeans, Figure, compute_figures, judge_chunks
 from slimgate.judge.message import describe_undecided, format_share_above
 from slimgate.logs.file_budgets import FileBudgets
 from slimgate.logs.judged import JudgedFiles, digest_logs
@@ -20,7 +20,7 @@ from slimgate.record.budgets import PERPLEXITY
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import KL_LOGS, TaskFactsRecord
 from slimgate.report.tool_files import KL_WORDS
-from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, find_worst_verdict
 from slimgate.results.checks import TEACHER
 
 
@@ -65,7 +65,7 @@ def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInc
     limits: list[LimitBudget | QualityBudget] = [*budgets.limits.quality.get(PERPLEXITY, ())]
     for table in budgets.limits.behaviour.tokens.values():
         limits += table
-    known = figures(chunks)
+    known = compute_figures(chunks)
     judged = [judge_chunks(chunks, limit, known) for limit in limits]
     actions = list_actions(limits, on_inconclusive)
     facts = {
@@ -73,8 +73,10 @@ def _judge_log(name: str, log: Log, budgets: FileBudgets, on_inconclusive: OnInc
         "figures": {kind: figure._asdict() for kind, figure in known.items()},
         "quantiles": dict(log.kl.quantiles),
         "budgets": add_actions(judged, actions),
-        "verdict": worst_verdict([verdict.verdict for verdict in judged]),
-        "message": f"{name}: {'; '.join(_line(verdict, known) for verdict in judged)}" if judged else None,
+        "verdict": find_worst_verdict([verdict.verdict for verdict in judged]),
+        "message": f"{name}: {'; '.join(_format_line(verdict, known) for verdict in judged)}"
+        if judged
+        else None,
         "measured": format_now(),
     }
     return VariantRecord.model_validate(
@@ -101,7 +103,7 @@ def _check_chunks(kl: KlChunks, shown: str) -> ChunkMeans:
     return ChunkMeans(**columns, quantiles=(kl.quantiles.get("p99"), kl.quantiles.get("p999")))
 
 
-def _line(judged: BudgetFacts, known: Mapping[str, Figure]) -> str:
+def _format_line(judged: BudgetFacts, known: Mapping[str, Figure]) -> str:
     words = KL_WORDS[judged.kind]
     if judged.kind not in known:
         value = "not printed" if judged.value is None else f"{judged.value:.4g}"

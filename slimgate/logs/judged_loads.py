@@ -18,9 +18,9 @@ from slimgate.judge.load_tests import (
     SHOWN_QUANTILES,
     TimeRatio,
     compare_times,
+    format_ratio_message,
     judge_ratio,
-    part_ms,
-    ratio_message,
+    list_part_times,
 )
 from slimgate.judge.score_metric import RULES
 from slimgate.logs.compared_settings import describe_versions
@@ -29,9 +29,9 @@ from slimgate.logs.find import check_repeat_rows, hold_same_rows
 from slimgate.logs.judged import JudgedFiles, digest_logs
 from slimgate.logs.load_tests import (
     LoadPair,
+    count_failures,
     describe_answers,
     describe_missing_times,
-    failures,
     find_open_question,
     pair_loads,
 )
@@ -39,7 +39,7 @@ from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import LOAD_TESTS, TaskFactsRecord
-from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, find_worst_verdict
 from slimgate.results.checks import TEACHER
 
 Budget = SpeedBudget | LimitBudget
@@ -181,7 +181,7 @@ def _judge_load(
     )
     ratios = [ratio for ratio in compared if ratio is not None]  # None: a test lacks these times
     judged = [_judge_budget(name, pair, ratios, budget, allow) for budget in budgets]
-    verdict = worst_verdict([budget_verdict.verdict for budget_verdict, _ in judged])
+    verdict = find_worst_verdict([budget_verdict.verdict for budget_verdict, _ in judged])
     return {
         "base": _describe_run(pair.base),
         "target": _describe_run(pair.target),
@@ -200,7 +200,7 @@ def _judge_load(
 def _describe_run(run: LoadRun) -> dict[str, Any]:
     return {
         "requests": len(run.requests),
-        "failed": failures(run),
+        "failed": count_failures(run),
         "unfinished": run.unfinished,
         "seconds": run.seconds,
         "settings": dict(run.settings),
@@ -218,15 +218,15 @@ def _judge_budget(
             f"load {pair.name}: no answer has a time of {part}, which the budget {budget.kind} needs"
         )
     if isinstance(budget, LimitBudget) and budget.kind in PART_OF_LIMIT:
-        times = judge_call_times(part_ms(pair.target_requests, part), [budget])
-        judged, undecided = _doubt(times.budgets[0], pair, part, allow)
+        times = judge_call_times(list_part_times(pair.target_requests, part), [budget])
+        judged, undecided = _withhold_pass(times.budgets[0], pair, part, allow)
         times = replace(times, budgets=(judged,))
         return judged, call_times_message(name, pair.name, times, of="requests", undecided=undecided)
-    judged, undecided = _doubt(judge_ratio(ratio, budget), pair, part, allow)
-    return judged, ratio_message(f"{name}: {pair.name}", ratio, judged, undecided=undecided)
+    judged, undecided = _withhold_pass(judge_ratio(ratio, budget), pair, part, allow)
+    return judged, format_ratio_message(f"{name}: {pair.name}", ratio, judged, undecided=undecided)
 
 
-def _doubt(
+def _withhold_pass(
     judged: BudgetFacts, pair: LoadPair, part: LoadPart, allow: Sequence[str]
 ) -> tuple[BudgetFacts, str | None]:
     """A PASS becomes INCONCLUSIVE, with the reason, if its times are of too few answers or of unlike ones."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.judge.load_tests import part_ms
+from slimgate.judge.load_tests import list_part_times
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import (
     ANSWERS,
@@ -69,8 +69,8 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
     for other in other_runs:
         if other.loads.keys() != base.loads.keys():
             raise DataError(
-                f"{other.shown} has the loads {_listed(other)}, expected those of {base.shown}: "
-                f"{_listed(base)}"
+                f"{other.shown} has the loads {_format_load_names(other)}, expected those of {base.shown}: "
+                f"{_format_load_names(base)}"
             )
     for log in (base, *other_runs):
         for name, run in log.loads.items():
@@ -87,17 +87,17 @@ def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[s
     ]
 
 
-def _listed(log: Log) -> str:
+def _format_load_names(log: Log) -> str:
     return ", ".join(log.loads)
 
 
-def failures(run: LoadRun) -> int:
+def count_failures(run: LoadRun) -> int:
     """How many of the requests failed."""
     return sum(request.failed is not None for request in run.requests)
 
 
 def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
-    failed, total = failures(run), len(run.requests)
+    failed, total = count_failures(run), len(run.requests)
     if not total:
         raise DataError(f"{file}: load {name} has no request")
     if failed > MOST_FAILED * total:
@@ -144,13 +144,13 @@ def _refuse_differences(
         )
     if LOAD not in allowed and not _is_as_busy(base, other):
         raise DataError(
-            f"{file} has another load than {base_file}, {name}: {_sent(other):,} requests for "
-            f"{_sent(base):,}, and fewer requests make a shorter queue; send the same number; --allow "
+            f"{file} has another load than {base_file}, {name}: {_count_sent(other):,} requests for "
+            f"{_count_sent(base):,}, and fewer requests make a shorter queue; send the same number; --allow "
             f"{LOAD} compares them anyway"
         )
     if PROMPT in allowed:
         return
-    before, after = _prompt_lengths(base), _prompt_lengths(other)
+    before, after = _read_prompt_lengths(base), _read_prompt_lengths(other)
     for path, lengths in ((base_file, before), (file, after)):
         if lengths is None:
             raise DataError(
@@ -164,7 +164,7 @@ def _refuse_differences(
         )
 
 
-def _sent(run: LoadRun) -> int:
+def _count_sent(run: LoadRun) -> int:
     return len(run.requests) + run.unfinished
 
 
@@ -175,7 +175,7 @@ def _is_as_busy(base: LoadRun, other: LoadRun) -> bool:
     number may vary by ALIKE. With a limit, a run starts with one request per user, and these do not wait for
     others; `other` must not have a larger share of them.
     """
-    sent = _sent(base), _sent(other)
+    sent = _count_sent(base), _count_sent(other)
     at_once = [
         n if run.users is None else min(n, run.users) for n, run in zip(sent, (base, other), strict=True)
     ]
@@ -185,7 +185,7 @@ def _is_as_busy(base: LoadRun, other: LoadRun) -> bool:
     return early[1] - early[0] <= ALIKE
 
 
-def _prompt_lengths(run: LoadRun) -> Floats | None:
+def _read_prompt_lengths(run: LoadRun) -> Floats | None:
     """Of all requests; None if too many answered requests lack theirs."""
     missing = sum(request.failed is None and request.prompt_tokens is None for request in run.requests)
     if missing > MOST_FAILED * len(run.requests):
@@ -219,8 +219,8 @@ def describe_missing_times(pair: LoadPair, part: LoadPart) -> str | None:
     for name, run in runs.items():
         if run is None:
             continue
-        answered = len(run.requests) - failures(run)
-        timed = int(np.isfinite(part_ms(run.requests, part)).sum())
+        answered = len(run.requests) - count_failures(run)
+        timed = int(np.isfinite(list_part_times(run.requests, part)).sum())
         if answered - timed > MOST_FAILED * answered:
             return (
                 f"only {timed:,} of {answered:,} answers of the {name} have this time, expected at least "
@@ -259,7 +259,7 @@ def is_alike(before: Floats, after: Floats, *, median: bool = True) -> bool:
     """
     if not (len(before) and len(after)):
         return len(before) == len(after)
-    if _mean_difference(before, after) > ALIKE * max(before.mean(), after.mean()):
+    if _compute_mean_difference(before, after) > ALIKE * max(before.mean(), after.mean()):
         return False
     medians = np.median(before), np.median(after)
     return not median or bool(abs(medians[1] - medians[0]) <= ALIKE * max(medians))
@@ -270,11 +270,11 @@ def _describe_lengths(before: Floats, after: Floats) -> str:
     medians = f"{np.median(after):g}, {np.median(before):g} in the base"
     return (
         f"{after.mean():.1f} tokens on average, and {before.mean():.1f} in the base (median {medians}; "
-        f"sorted by length they differ by {_mean_difference(before, after):.1f})"
+        f"sorted by length they differ by {_compute_mean_difference(before, after):.1f})"
     )
 
 
-def _mean_difference(before: Floats, after: Floats) -> float:
+def _compute_mean_difference(before: Floats, after: Floats) -> float:
     """The mean distance of two requests of one rank: the area between the two distribution functions."""
     n = max(len(before), len(after))
     shares = (np.arange(n) + 0.5) / n

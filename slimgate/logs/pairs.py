@@ -15,7 +15,7 @@ from slimgate.judge.score_metric import ANSWER, SEVERAL_RUNS
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import cut_text
-from slimgate.logs.columns import Samples, column_digest, read_samples
+from slimgate.logs.columns import Samples, digest_column, read_samples
 from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
@@ -32,7 +32,7 @@ from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.row_groups import share_groups
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import digest_documents
-from slimgate.logs.several_runs import join_samples, list_tasks, with_tasks_of_all, without_seeds
+from slimgate.logs.several_runs import drop_seeds, join_samples, list_tasks, select_tasks_of_all
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import (
     PER_SAMPLE,
@@ -77,12 +77,12 @@ class PairedTask:
     contents: Mapping[str, str] = field(default_factory=dict)
 
 
-def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
+def list_shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
     """The tasks that both logs have. Raises DataError if there are none.
 
     differences: gets the tasks that only one log has.
     """
-    base, target = (with_tasks_of_all(log, differences) for log in (base, target))
+    base, target = (select_tasks_of_all(log, differences) for log in (base, target))
     shared = [name for name in base.tasks if name in target.tasks]
     lacking = [
         f"{log.shown} lacks {list_tasks(names)}"
@@ -243,8 +243,8 @@ def _read_runs(
         where = f"{name} ({run.shown} beside {log.shown})".lstrip()
         compare_settings(
             where,
-            without_seeds(log.tasks[name]),
-            without_seeds(run.tasks[name]),
+            drop_seeds(log.tasks[name]),
+            drop_seeds(run.tasks[name]),
             rules,
             differences,
             same_version=is_same_version(log, run),
@@ -307,8 +307,8 @@ def _pair_samples(
     return PairedTask(
         task=name,
         filter=filter_,
-        base=_without_columns_of_matching(base),
-        target=_without_columns_of_matching(target),
+        base=_drop_matching_columns(base),
+        target=_drop_matching_columns(target),
         base_rows=base_rows,
         target_rows=target_rows,
         only_base=0 if rules.looks > 1 else only_base,
@@ -327,16 +327,16 @@ def _digest_contents(samples: Samples, *, is_written: bool) -> dict[str, str]:
     is_written: whether the model wrote the answers; else they are left out. For several runs, the text is a
     constant, because the number of runs may change between releases.
     """
-    contents = {name: column_digest(column[samples.order]) for name, column in samples.keys.items()}
+    contents = {name: digest_column(column[samples.order]) for name, column in samples.keys.items()}
     wrote = samples.answers if samples.responses is None else samples.responses
     if is_written and samples.same_answers is not None:
         contents[ANSWER] = SEVERAL_RUNS
     elif is_written and wrote is not None:
-        contents[ANSWER] = column_digest(wrote[samples.order])
+        contents[ANSWER] = digest_column(wrote[samples.order])
     return contents
 
 
-def _without_columns_of_matching(samples: Samples) -> Samples:
+def _drop_matching_columns(samples: Samples) -> Samples:
     """Drops the columns that only the matching needs. With millions of rows they take most of the memory."""
     return replace(samples, order=samples.order[:0].copy(), keys={}, documents=digest_documents(samples))
 
@@ -364,7 +364,7 @@ def _compare_keys(
     for key in PER_SAMPLE:
         if key not in base.keys or key not in target.keys:
             continue
-        rows = _rows_that_differ(base.keys[key], target.keys[key], base_rows, target_rows)
+        rows = _find_differing_rows(base.keys[key], target.keys[key], base_rows, target_rows)
         if not len(rows):
             continue
         text = (
@@ -377,7 +377,7 @@ def _compare_keys(
         differences.add(key, where, text, example)
 
 
-def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
+def _find_differing_rows(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
     """Positions in the shared rows. It compares a part at a time, because copies of all rows take memory."""
     differing = [np.empty(0, np.int64)]  # two runs of a side may share no sample
     for start in range(0, len(base_rows), ROWS_AT_ONCE):

@@ -48,11 +48,11 @@ def _number_samples(paired: PairedTask, scores: PairedScores) -> tuple[Ints, Int
     if paired.base.clusters is None:
         rows = np.arange(len(scores.base))
         return rows, rows
-    member = number_samples(_id_of(paired, scores, row) for row in range(len(scores.base)))
+    member = number_samples(_read_id(paired, scores, row) for row in range(len(scores.base)))
     return member, np.unique(member, return_index=True)[1]
 
 
-def _id_of(paired: PairedTask, scores: PairedScores, row: int) -> str:
+def _read_id(paired: PairedTask, scores: PairedScores, row: int) -> str:
     at = int(scores.base_rows[row])
     samples: Samples = paired.base
     if at < 0:
@@ -73,7 +73,7 @@ def _check_repeats(
     if (repeats >= metric.k).all():
         return
     at = int(repeats.argmin())
-    sample = split_epoch(_id_of(paired, scores, int(first[at])))[0]
+    sample = split_epoch(_read_id(paired, scores, int(first[at])))[0]
     raise DataError(
         f"{name}: sample {sample} has {int(repeats[at])} {'answer' if repeats[at] == 1 else 'answers'} in "
         f"the {side}, but {metric.name} needs at least {metric.k}; give more runs (--base A1 A2 … "

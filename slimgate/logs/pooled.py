@@ -33,8 +33,8 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
                 f"pooled; leave this comparison out with --metric, or write --range {comparison.metric}=0:1"
             )
     comparisons = [_join_epochs(part) if part.has_epochs else part for part in comparisons]
-    base = np.concatenate([_upwards(comparison, comparison.base) for comparison in comparisons])
-    target = np.concatenate([_upwards(comparison, comparison.target) for comparison in comparisons])
+    base = np.concatenate([_turn_upwards(comparison, comparison.base) for comparison in comparisons])
+    target = np.concatenate([_turn_upwards(comparison, comparison.target) for comparison in comparisons])
     groups = _group_over_tasks(comparisons)
     ids = cast(Texts, np.concatenate([comparison.ids for comparison in comparisons]))
     counts = {
@@ -45,7 +45,9 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
     several = [comparison.runs for comparison in comparisons if comparison.runs is not None]
     if len(several) == len(comparisons):
         sides = zip(comparisons, several, strict=True)
-        lines = [(_upwards(part, scores.base), _upwards(part, scores.target)) for part, scores in sides]
+        lines = [
+            (_turn_upwards(part, scores.base), _turn_upwards(part, scores.target)) for part, scores in sides
+        ]
         runs = RunScores(*(np.concatenate(side, axis=1) for side in zip(*lines, strict=True)))
     zero_one = all(comparison.zero_one for comparison in comparisons)
     return Comparison(
@@ -121,7 +123,7 @@ def _group_over_tasks(comparisons: Sequence[Comparison]) -> Ints | None:
     return group_rows(np.concatenate(clusters), documents)
 
 
-def _upwards(comparison: Comparison, scores: Floats) -> Floats:
+def _turn_upwards(comparison: Comparison, scores: Floats) -> Floats:
     return scores if comparison.higher_is_better else 1 - scores
 
 

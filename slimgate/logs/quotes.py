@@ -26,7 +26,7 @@ class QuotedSample:
     target: Row
 
 
-def quoted_samples(
+def list_quoted_samples(
     verdicts: LogVerdicts, limit: int = MAX_CHANGED_ROWS, *, better: bool = False
 ) -> list[QuotedSample]:
     """Samples that got worse, those of the comparison that lost most first, each sample once.
@@ -50,14 +50,14 @@ def quoted_samples(
     return quoted
 
 
-def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
+def join_outcomes(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
     """All comparisons as one table of scores, in the order of their names.
 
     The column `comparison` is the number of the comparison in that order; ids are `NAME: ID`.
     """
     from slimgate.judge.score_metric import COMPARISON, SCORE, SIZE
 
-    ordered = by_name(verdicts)
+    ordered = sort_by_name(verdicts)
     ids = [f"{comparison.name}: {key}" for comparison in ordered for key in comparison.ids.tolist()]
     scores = np.concatenate([comparison.base if of_base else comparison.target for comparison in ordered])
     numbers = np.repeat(np.arange(len(ordered)), [len(comparison.base) for comparison in ordered]).astype(
@@ -77,6 +77,6 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
     )
 
 
-def by_name(verdicts: LogVerdicts) -> list[Comparison]:
+def sort_by_name(verdicts: LogVerdicts) -> list[Comparison]:
     """The comparisons in the order of their names."""
     return sorted(verdicts.comparisons, key=lambda comparison: comparison.name)

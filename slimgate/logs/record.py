@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from slimgate import __version__
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import digest_json
 from slimgate._system.files import replacing, write_atomically
 from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
@@ -15,12 +15,12 @@ from slimgate.judge.score_metric import CONTENTS
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS, Log
-from slimgate.record.budgets import judged_budgets
+from slimgate.record.budgets import list_judged_budgets
 from slimgate.record.comparing.demands import read_judged_demands
 from slimgate.record.files import OUTCOMES, RECORD
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.run import RunRecord, VariantRecord, to_json
-from slimgate.record.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.run import RunRecord, VariantRecord, format_record_json
+from slimgate.record.run_verdict import judge_record, judge_this_run
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import BaselineFacts
 from slimgate.results.checks import BEHAVIOUR, LOAD_TEST, QUALITY, Result
@@ -64,7 +64,7 @@ def write_record(
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in judged.outcomes().items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
-    write_atomically(folder / RECORD, to_json(record))
+    write_atomically(folder / RECORD, format_record_json(record))
     _replace_base_logs(judged.base_log, folder)
     return record
 
@@ -110,7 +110,7 @@ def make_record(
         suite=SuiteFacts(
             path=suite,
             title=title or f"{', '.join(judged.targets)} against {judged.base_name}",
-            digest=json_digest(
+            digest=digest_json(
                 {name: value for name, value in (task.params or {}).items() if name != CONTENTS}
             ),
             seeds=[seed],
@@ -119,8 +119,8 @@ def make_record(
         task=task,
         variants=variants,
         self_test=SelfTest(),
-        verdict=verdict(variants, SelfTest(), missing),
-        this_run=verdict_of_this_run(variants, SelfTest(), missing),
+        verdict=judge_record(variants, SelfTest(), missing),
+        this_run=judge_this_run(variants, SelfTest(), missing),
     )
     # results that this run was not asked for are demanded too
     everything = record.model_copy(update={"variants": [base, *judged.targets.values()]})
@@ -136,8 +136,8 @@ def drop_unchosen(target: VariantRecord, titles: Collection[str]) -> tuple[Varia
     record = target
     for result in dropped:
         record = _drop(record, result)
-    names = {judged.name: None for judged in judged_budgets(target)}
-    remaining = {judged.name for judged in judged_budgets(record)}
+    names = {judged.name: None for judged in list_judged_budgets(target)}
+    remaining = {judged.name for judged in list_judged_budgets(record)}
     awaited = [name for name in names if name not in remaining]
     if any(result.kind == BEHAVIOUR for result in dropped):
         awaited.append(_FLIPS_AND_SLICES)

@@ -57,7 +57,8 @@ def share_groups(
             "expected the same groups in both logs, or groups in one of them",
         )
     base_groups, target_groups = (
-        _by_position(groups, at, len(samples)) for at, samples in zip(places, (base, target), strict=True)
+        _arrange_by_position(groups, at, len(samples))
+        for at, samples in zip(places, (base, target), strict=True)
     )
     return replace(base, clusters=base_groups), replace(target, clusters=target_groups)
 
@@ -98,13 +99,13 @@ def _merge(columns: Sequence[Ints | None], places: Sequence[Ints]) -> tuple[Ints
     for column in codes:
         stated = np.where((column >= STATED) & (column < OWN_NAMES), column, _UNKNOWN)
         shared = (merged >= 0) & (stated >= 0)
-        differs[shared] |= _differ(merged[shared], stated[shared])
+        differs[shared] |= _mark_differing_rows(merged[shared], stated[shared])
         merged = np.where(merged >= 0, merged, _translate(stated, merged, shared))
     sample_names = [np.where(column >= OWN_NAMES, column, _UNKNOWN) for column in codes]
     return merged, sample_names, np.flatnonzero(differs)
 
 
-def _differ(before: Ints, after: Ints) -> Bools:
+def _mark_differing_rows(before: Ints, after: Ints) -> Bools:
     """(rows,) whether a row is in a group with other rows in one log than in the other."""
     differs = np.zeros(len(before), np.bool_)
     for groups, other in ((before, after), (after, before)):
@@ -127,7 +128,7 @@ def _number(codes: Ints) -> Ints:
     return np.unique(np.where(codes >= 0, codes, -1 - np.arange(len(codes))), return_inverse=True)[1]
 
 
-def _by_position(groups: Ints, at: Ints, count: int) -> Ints:
+def _arrange_by_position(groups: Ints, at: Ints, count: int) -> Ints:
     """(count,) the groups in the order of a log's rows."""
     ordered = np.empty(count, np.int64)
     ordered[at[at >= 0]] = groups[at >= 0]

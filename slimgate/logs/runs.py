@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from slimgate._system.json_text import plain_json
+from slimgate._system.json_text import convert_to_json
 from slimgate.errors import DataError, list_names
 from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.plugins.environments import join_environments
@@ -30,7 +30,7 @@ _WITH_OFFSET = re.compile(r"T\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)$")
 
 def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
     """The log of a file or folder. Raises DataError if its only run cannot be judged."""
-    runs = sorted(runs, key=lambda run: to_utc(run.time))
+    runs = sorted(runs, key=lambda run: convert_to_utc(run.time))
     if len(runs) > 1:
         return Log(tool, shown, {}, runs=tuple(runs))
     if not runs or runs[0].problem:
@@ -38,7 +38,7 @@ def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
     return _take_run(Log(tool, shown, {}), runs[0])
 
 
-def to_utc(time: str) -> str:
+def convert_to_utc(time: str) -> str:
     """A time with a UTC offset in UTC, so that times of several time zones sort; any other text as it is."""
     if _WITH_OFFSET.search(time) is None:
         return time
@@ -170,8 +170,10 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
         first, *rest = (_pick(log, side, run) for run in log.runs)
         further = tuple(replace(run, notes=(), further=()) for run in rest)
         return replace(first, notes=log.notes, further=(*further, *log.further))
-    exact = [run for run in log.runs if _plain_time(run.time) == _plain_time(choice)]
-    fitting = exact or [run for run in log.runs if _plain_time(run.time).startswith(_plain_time(choice))]
+    exact = [run for run in log.runs if _normalize_time(run.time) == _normalize_time(choice)]
+    fitting = exact or [
+        run for run in log.runs if _normalize_time(run.time).startswith(_normalize_time(choice))
+    ]
     if len(fitting) != 1:
         count = f"{len(fitting)} runs begin with this time" if fitting else "no run begins with this time"
         raise DataError(f"--run {choice}: {count} in {log.shown}; it has {_list_runs(log.runs)}")
@@ -183,12 +185,12 @@ def _check_time_known(choice: str, logs: Sequence[Log]) -> None:
     if choice in (LATEST, EACH_TASK, ALL):
         return
     times = [log.time for log in logs if log.time is not None]
-    if not any(_plain_time(time).startswith(_plain_time(choice)) for time in times):
+    if not any(_normalize_time(time).startswith(_normalize_time(choice)) for time in times):
         shown = " and ".join(f"{log.shown} ({log.time or 'of no known time'})" for log in logs)
         raise DataError(f"--run {choice}: no run of that time; there is one run in {shown}")
 
 
-def _plain_time(time: str) -> str:
+def _normalize_time(time: str) -> str:
     """Tools write 03:04:05 and, in names of files, 03-04-05."""
     return time.replace(":", "-").strip()
 
@@ -274,7 +276,7 @@ def _join_newest(log: Log) -> Log:
     by_run: dict[str, list[str]] = {}
     for task in tasks:
         by_run.setdefault(newest[task].time, []).append(task)
-    in_order = sorted(by_run, key=to_utc)
+    in_order = sorted(by_run, key=convert_to_utc)
     times = "; ".join(f"{_list_tasks(by_run[time])} of {time}" for time in in_order)
     notes = [f"{log.shown}: tasks of {len(by_run)} runs are judged: {times}"]
     notes += [f"{log.shown}: run {run.time} is left out: {run.problem}" for run in log.runs if run.problem]
@@ -341,7 +343,7 @@ def _describe_changed(run: Run, older: Sequence[Run]) -> list[str]:
 def _find_changed(before: TaskLog | None, after: TaskLog) -> Collection[str]:
     if before is None:
         return ()
-    old, new = plain_json(before.settings), plain_json(after.settings)
+    old, new = convert_to_json(before.settings), convert_to_json(after.settings)
     return [name for name in SETTINGS if name in old and name in new and old[name] != new[name]]
 
 

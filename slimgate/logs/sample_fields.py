@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text
+from slimgate.logs.json_lines import convert_to_text
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import Row, TaskLog
 
@@ -51,12 +51,14 @@ class FieldColumn:
     def finish(self) -> Field:
         """The column. Texts that are all numbers, as in a csv, are numbers, unless two are one fraction."""
         values: list[Value] = [*self.places]
-        numbers = [_to_number(value) for value in values]
+        numbers = [_parse_number(value) for value in values]
         known = [number for number in numbers if number is not None]
         fractions = [number for number in known if not number.is_integer()]
         # the sections 1.1 and 1.10 are two texts, and 2 and 2.0 are one number
         are_numbers = len(known) == len(values) and len(set(fractions)) == len(fractions)
-        return Field(np.frombuffer(self.codes, np.int64), known if are_numbers else [*map(_to_text, values)])
+        return Field(
+            np.frombuffer(self.codes, np.int64), known if are_numbers else [*map(_format_if_number, values)]
+        )
 
 
 def find_field(fields: Mapping[str, object], name: str) -> Any:
@@ -80,15 +82,15 @@ def _read_value(row: Row, name: str, shown: str) -> Value | None:
             f"{shown}: --slice {name}: the field is a table in sample {row.id}; name one of its keys ({keys})"
         )
     if isinstance(value, list | tuple):
-        return tuple(dict.fromkeys(text for item in value if (text := as_text(item)))) or None
+        return tuple(dict.fromkeys(text for item in value if (text := convert_to_text(item)))) or None
     if isinstance(value, bool) or value is None:
-        return as_text(value)
+        return convert_to_text(value)
     if isinstance(value, int | float):
         return float(value) if isfinite(value) else None
-    return as_text(value) or None
+    return convert_to_text(value) or None
 
 
-def _to_number(value: Value) -> float | None:
+def _parse_number(value: Value) -> float | None:
     if isinstance(value, tuple):
         return None
     try:
@@ -98,7 +100,7 @@ def _to_number(value: Value) -> float | None:
     return number if isfinite(number) else None
 
 
-def _to_text(value: Value) -> Value:
+def _format_if_number(value: Value) -> Value:
     return f"{value:.15g}" if isinstance(value, float) else value
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.score_ranges import Range, format_range, known_cap
+from slimgate.judge.score_ranges import Range, find_known_cap, format_range
 from slimgate.logs.columns import NO_METRIC, Samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
@@ -121,7 +121,7 @@ def pair_scores(
         truncated_base=int(paired.base.truncated[paired.base_rows].sum()),
         truncated_target=int(paired.target.truncated[paired.target_rows].sum()),
     )
-    where = comparison_name(paired.task, paired.filter, metric)
+    where = format_comparison_name(paired.task, paired.filter, metric)
     if counts.missing:
         text = _describe_missing(paired, counts, (no_base | no_target) & ~not_of_metric)
         if rules.missing == "fail" and (
@@ -139,17 +139,17 @@ def pair_scores(
     scored = ~(no_base | no_target)
     if scored.all():  # copies of millions of rows are left out
         scores = _make_scores(paired, metric, base, target, paired.base_rows, paired.target_rows, counts)
-        return _with_sizes(where, paired, metric, scores, differences)
+        return _add_sizes(where, paired, metric, scores, differences)
     rows = np.flatnonzero(scored)
     if not len(rows):
         raise DataError(f"{where}: no sample has a score in both logs{_describe_first_error(paired)}")
     scores = _make_scores(
         paired, metric, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
     )
-    return _with_sizes(where, paired, metric, scores, differences)
+    return _add_sizes(where, paired, metric, scores, differences)
 
 
-def _with_sizes(
+def _add_sizes(
     where: str, paired: PairedTask, metric: str, scores: PairedScores, differences: Differences
 ) -> PairedScores | None:
     """The scores with their sizes, if the logs have them; None if the sizes of the two logs differ."""
@@ -318,9 +318,9 @@ def _find_worst(metric: str, ends: Range, *, higher_is_better: bool) -> float | 
     """The worst score of a sample, which is the cap of a metric without an upper end; None without a cap."""
     if higher_is_better:
         return ends[0]
-    return ends[1] if isfinite(ends[1]) else known_cap(metric)
+    return ends[1] if isfinite(ends[1]) else find_known_cap(metric)
 
 
-def comparison_name(task: str, filter_: str, metric: str) -> str:
+def format_comparison_name(task: str, filter_: str, metric: str) -> str:
     """`gsm8k/strict-match/exact_match`: task, filter if there is one, metric."""
     return "/".join(part for part in (task, filter_, metric) if part)

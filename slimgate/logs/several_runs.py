@@ -20,7 +20,7 @@ from slimgate.errors import DataError, list_names
 from slimgate.logs.columns import Samples, number_epochs
 from slimgate.logs.differences import Differences
 from slimgate.logs.find import hold_same_rows, is_copy, read_log
-from slimgate.logs.predictions.codes import by_id
+from slimgate.logs.predictions.codes import sort_by_id
 from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.logs.row_groups import join_run_groups
 from slimgate.logs.runs import check_one_model
@@ -85,7 +85,7 @@ def join_logs(logs: Sequence[Log]) -> Log:
     return replace(logs[0], further=(*logs[0].further, *further))
 
 
-def epochs_as_runs(log: Log) -> Log:
+def convert_epochs_to_runs(log: Log) -> Log:
     """The epochs of a log as separate runs. A side of several runs, such as a kept base, stays as it is.
 
     Raises DataError if each sample has only one epoch, if a task lacks an epoch of another, and for epochs
@@ -122,7 +122,7 @@ def epochs_as_runs(log: Log) -> Log:
         replace(
             log,
             shown=f"{log.shown} (epoch {epoch})",
-            tasks={name: _of_epoch(task, epoch) for name, task in tasks.items()},
+            tasks={name: _select_epoch(task, epoch) for name, task in tasks.items()},
         )
         for epoch in epochs
     ]
@@ -138,7 +138,7 @@ def _list_epochs(tasks: Mapping[str, TaskLog]) -> dict[str, set[int]]:
     return {name: {split_epoch(row.id)[1] for row in task.rows()} for name, task in tasks.items()}
 
 
-def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:
+def _select_epoch(task: TaskLog, epoch: int) -> TaskLog:
     def rows() -> Iterator[Row]:
         for row in task.rows():
             sample, number = split_epoch(row.id)
@@ -155,7 +155,7 @@ def list_tasks(names: Sequence[str]) -> str:
     return f"the {'task' if len(names) == 1 else 'tasks'} {list_names(names, EXAMPLES)}"
 
 
-def with_tasks_of_all(log: Log, differences: Differences) -> Log:
+def select_tasks_of_all(log: Log, differences: Differences) -> Log:
     """The log without tasks that one of its runs lacks; these become a difference."""
     for run in log.further:
         for lacking, other in ((run, log), (log, run)):
@@ -183,7 +183,7 @@ def describe_runs(base: Log, target: Log, *, has_epochs: bool) -> str:
     return note
 
 
-def without_seeds(task: TaskLog) -> TaskLog:
+def drop_seeds(task: TaskLog) -> TaskLog:
     """The task without the seeds in its settings."""
     settings = {
         name: {key: value for key, value in setting.items() if key not in _SEEDS}
@@ -202,10 +202,10 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
     if len(runs) == 1:
         return runs[0]
     ids, firsts = _join_ids(runs)
-    places = [_places(ids, run) for run in runs]
+    places = [_find_places(ids, run) for run in runs]
     metrics = dict.fromkeys(metric for run in runs for metric in run.scores)
     scores = {
-        metric: np.stack([_line(run, metric, at) for run, at in zip(runs, places, strict=True)])
+        metric: np.stack([_select_scores(run, metric, at) for run, at in zip(runs, places, strict=True)])
         for metric in metrics
     }
 
@@ -228,7 +228,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
     }
     return Samples(
         ids=ids,
-        order=by_id(ids),
+        order=sort_by_id(ids),
         scores={metric: lines.mean(axis=0) for metric, lines in scores.items()},
         empty=_join_empty(runs, ids),
         keys={name: _join_keys([run.keys.get(name) for run in runs], places) for name in keys},
@@ -246,7 +246,7 @@ def join_samples(runs: Sequence[Samples]) -> Samples:
         },
         fields={name: _join_field([run.fields[name] for run in runs], places) for name in runs[0].fields},
         runs=scores,
-        same_answers=_same_answers(runs, places),
+        same_answers=_mark_same_answers(runs, places),
     )
 
 
@@ -261,7 +261,7 @@ def _join_ids(runs: Sequence[Samples]) -> tuple[pa.Array, list[int]]:
     return ids, firsts
 
 
-def _places(ids: pa.Array, run: Samples) -> Ints:
+def _find_places(ids: pa.Array, run: Samples) -> Ints:
     """(ids,) the row of each in a run; -1 if the run lacks the sample."""
     places: Ints = pc.fill_null(pc.index_in(ids, value_set=run.ids), -1).to_numpy().astype(np.int64)
     return places
@@ -286,7 +286,7 @@ def _join_field(columns: Sequence[Field], places: Sequence[Ints]) -> Field:
     return Field(codes, values)
 
 
-def _line(run: Samples, metric: str, places: Ints) -> Floats:
+def _select_scores(run: Samples, metric: str, places: Ints) -> Floats:
     if metric not in run.scores:
         return np.full(len(places), np.nan)
     return np.where(places >= 0, run.scores[metric][places], np.nan)
@@ -308,7 +308,7 @@ def _join_empty(runs: Sequence[Samples], ids: pa.Array) -> Mapping[str, Ints] | 
     return joined
 
 
-def _same_answers(runs: Sequence[Samples], places: Sequence[Ints]) -> npt.NDArray[np.bool_] | None:
+def _mark_same_answers(runs: Sequence[Samples], places: Sequence[Ints]) -> npt.NDArray[np.bool_] | None:
     """(samples,) whether all runs hold the same answer, so that only its score was computed again."""
     if any(run.answers is None for run in runs):
         return None

@@ -9,7 +9,14 @@ import numpy as np
 
 from slimgate.errors import DataError, SuiteError, did_you_mean, list_names
 from slimgate.judge.over_runs import RunScores
-from slimgate.logs.budgets import PERPLEXITY, Limit, LogBudgets, as_growth, find_replaced, matches
+from slimgate.logs.budgets import (
+    PERPLEXITY,
+    Limit,
+    LogBudgets,
+    convert_points_to_growth,
+    find_replaced,
+    is_match,
+)
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.row_ids import shorten_id
@@ -150,7 +157,9 @@ def _slice(
     own_budgets = () if limits is None else limits.budgets
     sizes, corpus = None if comparison.sizes is None else comparison.sizes[rows], comparison.corpus
     if corpus == PERPLEXITY:
-        own_budgets = tuple(as_growth(name, own_budgets, []))  # the note is at the comparison of all samples
+        own_budgets = tuple(
+            convert_points_to_growth(name, own_budgets, [])
+        )  # the note is at the comparison of all samples
     better = comparison.higher_is_better
     lost, won = (target < base, target > base) if better else (target > base, target < base)
     zero_one = comparison.zero_one
@@ -217,7 +226,7 @@ def check_slices(
                 f"{did_you_mean(name, known)}"
             )
     for limits in budgets.slices:
-        if not any(matches(limits.pattern, *comparison) for comparison in comparisons):
+        if not any(is_match(limits.pattern, *comparison) for comparison in comparisons):
             known = [name for name, _, _ in comparisons]
             raise SuiteError(
                 f'[budgets.{limits.shown}] no comparison matches "{limits.pattern}"; there are '

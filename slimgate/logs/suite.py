@@ -42,7 +42,7 @@ from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
 from slimgate.plugins.suite_folders import import_from
 from slimgate.results.base import OnInconclusive
 from slimgate.results.checks import LATENCY, TEACHER
-from slimgate.suite.errors import find_value, make_suite_error, to_suite_error
+from slimgate.suite.errors import convert_validation_error, find_value, make_suite_error
 from slimgate.suite.file import parse_toml
 
 LOGS = "logs"
@@ -184,8 +184,10 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     tables = {key: value for key, value in data.items() if key != LOGS}
     table = _read_table(data, shown)
     try:
-        base_runs = [] if table.base is None else _to_relative_paths(path, table.base, shown)
-        target_runs = {name: _to_relative_paths(path, texts, shown) for name, texts in table.targets.items()}
+        base_runs = [] if table.base is None else _make_relative_paths(path, table.base, shown)
+        target_runs = {
+            name: _make_relative_paths(path, texts, shown) for name, texts in table.targets.items()
+        }
         _check_distinct(target_runs)
         several = max(len(paths) for paths in (base_runs, *target_runs.values())) > 1
         kind = _find_kind(base_runs, table, tables, several=several)
@@ -206,7 +208,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         table=table,
         base_runs=base_runs,
         target_runs=target_runs,
-        repeat=None if table.repeat is None else _to_relative_path(path, table.repeat, shown),
+        repeat=None if table.repeat is None else _make_relative_path(path, table.repeat, shown),
         tables=tables,
         budgets=_read_budgets(tables, kind, [*target_runs], shown),
         rules=rules,
@@ -223,7 +225,7 @@ def _read_table(data: Mapping[str, Any], shown: str) -> LogsTable:
                 f'{{ int4 = "{targets}" }}'
             )
             raise make_suite_error(shown, (LOGS, "targets"), data, problem) from None
-        raise to_suite_error(error, shown, data, (LOGS,)) from None
+        raise convert_validation_error(error, shown, data, (LOGS,)) from None
     if TEACHER in table.targets:
         raise SuiteError(
             f"{shown} [logs] targets.{TEACHER}: the report uses this name for the base; give another name"
@@ -260,10 +262,10 @@ def _read_checks(table: LogsTable, path: Path, shown: str) -> AnswerChecks | Non
     """How answers are checked; None if the table does not ask for it. Paths are from the suite's folder."""
     if not (table.answers or table.tokenizer or table.refusals):
         return None
-    tokenizer = None if table.tokenizer is None else _to_relative_path(path, table.tokenizer, shown)
+    tokenizer = None if table.tokenizer is None else _make_relative_path(path, table.tokenizer, shown)
     refusals = table.refusals
     if refusals is not None and ":" not in refusals:
-        refusals = str(_to_relative_path(path, refusals, shown))
+        refusals = str(_make_relative_path(path, refusals, shown))
     return read_answer_checks(tokenizer, refusals)
 
 
@@ -328,11 +330,11 @@ def _read_budgets(
     return {name: read_file_budgets(tables, kind, name, shown, targets=targets) for name in targets}
 
 
-def _to_relative_paths(file: Path, texts: str | list[str], shown: str) -> list[Path]:
-    return [_to_relative_path(file, text, shown) for text in ([texts] if isinstance(texts, str) else texts)]
+def _make_relative_paths(file: Path, texts: str | list[str], shown: str) -> list[Path]:
+    return [_make_relative_path(file, text, shown) for text in ([texts] if isinstance(texts, str) else texts)]
 
 
-def _to_relative_path(file: Path, text: str, shown: str) -> Path:
+def _make_relative_path(file: Path, text: str, shown: str) -> Path:
     """Converts a path in the file to one relative to the working folder."""
     try:
         return Path(os.path.relpath(suite_path(file.parent, text)))

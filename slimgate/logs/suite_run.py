@@ -85,7 +85,7 @@ def _judge(suite: LogSuite) -> JudgedFiles:
             f"{suite.base.as_posix()}: it is a KL log, which contains base and target; make it a target, "
             "and leave [logs] base out"
         )
-    budgets = _budgets_for(suite, LOADS if base.loads else ANSWERS, suite.base)
+    budgets = _select_budgets(suite, LOADS if base.loads else ANSWERS, suite.base)
     if base.loads:
         return _judge_load_tests(suite, suite.base, base)
     form = suite.table.format
@@ -112,7 +112,7 @@ def _judge(suite: LogSuite) -> JudgedFiles:
     return JudgedAnswers(judged, suite.table.on_inconclusive, switched_off)
 
 
-def _budgets_for(suite: LogSuite, kind: FileKind, base: Path) -> Mapping[str, FileBudgets]:
+def _select_budgets(suite: LogSuite, kind: FileKind, base: Path) -> Mapping[str, FileBudgets]:
     """The budgets by target. kind: of the base, which may differ from what its name or budgets suggest."""
     if kind == suite.kind:
         return suite.budgets

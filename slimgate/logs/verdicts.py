@@ -33,11 +33,11 @@ from slimgate.logs.directions import (
 from slimgate.logs.find import check_repeat_rows
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.models import choose_models, choose_repeat_model
-from slimgate.logs.pairs import pair_task, shared_tasks
+from slimgate.logs.pairs import list_shared_tasks, pair_task
 from slimgate.logs.pooled import pool_comparisons
 from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs
-from slimgate.logs.several_runs import describe_runs, epochs_as_runs
+from slimgate.logs.several_runs import convert_epochs_to_runs, describe_runs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
 from slimgate.plugins.reader import Log
@@ -127,7 +127,7 @@ def _judge_runs(
     base: Log, target: Log, budgets: LogBudgets, rules: Rules, seed: int, repeat: Log | None
 ) -> LogVerdicts:
     if rules.same_id == "runs":
-        base, target = epochs_as_runs(base), epochs_as_runs(target)
+        base, target = convert_epochs_to_runs(base), convert_epochs_to_runs(target)
     if rules.same_id == "epochs":
         base, target = _number_log_epochs(base), _number_log_epochs(target)
         repeat = None if repeat is None else _number_log_epochs(repeat)
@@ -146,7 +146,9 @@ def _judge_runs(
     slices = correct_slices(collected.slices)
     collected.notes += _describe_looks(together, looks)
     if repeat is not None:
-        noise = _noise_of(base, repeat, rules, {comparison.name for comparison in corrected}, seed, budgets)
+        noise = _measure_noise(
+            base, repeat, rules, {comparison.name for comparison in corrected}, seed, budgets
+        )
         corrected = [replace(comparison, noise=noise.get(comparison.name)) for comparison in corrected]
         collected.notes += [f"base again: {repeat.shown}", *repeat.notes]
     alone = corrected[: len(collected.comparisons)]
@@ -185,7 +187,7 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
         (base.shown, target.shown), rules.allow, [*base.notes, *target.notes], (base.tool, target.tool)
     )
     collected = Collected(notes=differences.notes)
-    for task in shared_tasks(base, target, differences):
+    for task in list_shared_tasks(base, target, differences):
         ranges = find_declared_ranges(task, base, target)
         for paired in pair_task(task, base, target, rules, differences):
             fields = slice_fields(paired, rules.slices, differences.notes)
@@ -277,7 +279,7 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
     return lines
 
 
-def _noise_of(
+def _measure_noise(
     base: Log, repeat: Log, rules: Rules, metrics: set[str], seed: int, budgets: LogBudgets
 ) -> Mapping[str, Noise]:
     """The changes between two logs of the base, by comparison."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from slimgate.errors import DataError, MeasureError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
@@ -30,9 +30,9 @@ from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, check_sides, 
 from slimgate.logs.suite import LOGS, read_log_suite
 from slimgate.logs.suite_run import judge_log_suite, name_suite_keys
 from slimgate.logs.verdicts import judge_logs
-from slimgate.outcomes import ClassOutcomes, Outcomes, over_same_strays
+from slimgate.outcomes import ClassOutcomes, Outcomes, align_strays
 from slimgate.record.run import VariantRecord
-from slimgate.results.base import Verdict, any_ends_run
+from slimgate.results.base import Verdict, has_run_ending_budget
 
 
 def assert_within(
@@ -193,7 +193,11 @@ def assert_budgets(
     suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / "assert_budgets", shown)
     judged = judge_log_suite(suite).targets["target"]
     _warn_of(judged.notes, stacklevel=3)
-    lines = [str(result.facts.message) for result in judged.results() if any_ends_run(result.facts.budgets)]
+    lines = [
+        str(result.facts.message)
+        for result in judged.results()
+        if has_run_ending_budget(result.facts.budgets)
+    ]
     if lines:
         raise AssertionError("\n".join(lines))
     return judged
@@ -237,14 +241,14 @@ def _assert_outcomes_within(
         actual = f"{type(teacher).__name__} and {type(variant).__name__}"
         raise SuiteError(f"assert_within: {actual} was given, expected two Outcomes or two paths")
     if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
-        teacher, variant = _with_same_classes(teacher, variant)
+        teacher, variant = _align_classes(teacher, variant)
     budgets = [
         *(QualityBudget("drop_points", limit) for limit in points),
         *(QualityBudget("equivalent_points", limit) for limit in equivalent),
     ]
     judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, budgets, seed=seed)
     if judged.verdict is not Verdict.PASS:
-        raise AssertionError(message("variant", judged))
+        raise AssertionError(format_message("variant", judged))
     return judged
 
 
@@ -270,11 +274,11 @@ def _assert_logs_within(
     distinct = [comparison.judged for comparison in comparisons if comparison.same_as is None]
     wrong = [judged for judged in distinct if judged.verdict is not Verdict.PASS]
     if wrong:
-        raise AssertionError("\n".join(message(target[0].stem, judged) for judged in wrong))
+        raise AssertionError("\n".join(format_message(target[0].stem, judged) for judged in wrong))
     return comparisons[0].judged
 
 
-def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
+def _align_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Both over the strays of both. Raises MeasureError if labels or the positive label differ."""
     for name in sorted(set(teacher.label_set) ^ set(variant.label_set)):
         raise MeasureError(
@@ -285,5 +289,5 @@ def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[
     if len(stated) > 1:
         raise MeasureError("assert_within: the two have different positive labels; give both the same")
     positive = next(iter(stated), None)
-    before, after = over_same_strays(teacher, variant)
+    before, after = align_strays(teacher, variant)
     return replace(before, positive=positive), replace(after, positive=positive)

@@ -57,7 +57,7 @@ class ExportedModel(Graph):
 
     def description(self) -> Json:
         """The inputs, and the kind of machine that the package is for."""
-        return {"inputs": list(self.inputs), "device": self.device, "instructions": instructions()}
+        return {"inputs": list(self.inputs), "device": self.device, "instructions": describe_instructions()}
 
     def write(self, folder: Path) -> None:
         """Writes model.pt2. Raises BuildError for a package that holds more than code."""
@@ -80,7 +80,7 @@ def check_package(package: Path) -> None:
 def read_description(folder: Path, device: str) -> Json:
     """Reads the notes of `ExportedModel.save`. Raises BuildError if they are for another kind of machine."""
     description = saved_files.read_description(folder)
-    current = {"device": device.partition(":")[0], "instructions": instructions()}
+    current = {"device": device.partition(":")[0], "instructions": describe_instructions()}
     for name, value in current.items():
         if description[name] != value:
             raise BuildError(
@@ -90,7 +90,7 @@ def read_description(folder: Path, device: str) -> Json:
     return description
 
 
-def instructions() -> str:
+def describe_instructions() -> str:
     """The processor's family and vector instructions that code is compiled for, such as "x86_64 avx512"."""
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 

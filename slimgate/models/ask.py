@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slimgate.errors import MeasureError
 from slimgate.judge.tool_calls import write_calls
-from slimgate.models.retries import lost_connections, post
-from slimgate.models.server_errors import body_of, describe, refuse_redirects
+from slimgate.models.retries import list_connection_errors, post
+from slimgate.models.server_errors import describe, read_error_body, refuse_redirects
 
 if TYPE_CHECKING:
     import httpx2
@@ -177,14 +177,14 @@ class _RequestRun:
             response = await post(client, url, content, retries=self._endpoint.retries)
         except httpx2.TimeoutException:
             return Reply(failed=f"no answer within {self._endpoint.timeout:g} s")
-        except lost_connections() as error:
+        except list_connection_errors() as error:
             return self._count_unreached(error)
         except (httpx2.InvalidURL, MeasureError) as error:
             self._fatal = self._describe(error)
             return None
         self._unreached = 0
         if not response.is_success:
-            why = f"status {response.status_code}: {self._describe(body_of(response))}"
+            why = f"status {response.status_code}: {self._describe(read_error_body(response))}"
             if response.status_code not in _FATAL_STATUSES:
                 return Reply(failed=why)
             self._fatal = why

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from slimgate.models.blocks import Block, block_lists, block_names, blocks, encoder_layers
-from slimgate.models.config import check_numbers, select_by_block, with_blocks
+from slimgate.models.blocks import Block, blocks, find_block_lists, find_only_block_list, list_block_names
+from slimgate.models.config import check_numbers, replace_block_counts, select_by_block
 from slimgate.models.replace_modules import replace_modules_
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
 
     remaining: numbers of blocks from 0, each once.
     """
-    layers = encoder_layers(model.network)
-    before, root = len(layers), block_names(model.network)[0].rpartition(".")[0]
-    norms = _norms_in_other_places(root, list(layers), remaining)
+    layers = find_only_block_list(model.network)
+    before, root = len(layers), list_block_names(model.network)[0].rpartition(".")[0]
+    norms = _find_moved_norms(root, list(layers), remaining)
     _keep_in_list_(model, root, layers, remaining)
     _shorten(model.config, before, remaining)
     if norms:
@@ -40,14 +40,16 @@ def keep_blocks_(model: TorchModel, remaining: Sequence[int]) -> None:
 
 def keep_stack_blocks_(model: TorchModel, encoder: Sequence[int], decoder: Sequence[int]) -> None:
     """Keeps these blocks of the encoder and these of the decoder of an encoder-decoder."""
-    for (root, layers), remaining in zip(block_lists(model.network).items(), (encoder, decoder), strict=True):
+    for (root, layers), remaining in zip(
+        find_block_lists(model.network).items(), (encoder, decoder), strict=True
+    ):
         _keep_position_scores_(layers, remaining[0])
         _keep_in_list_(model, root, layers, remaining)
     before = model.config.to_dict()
-    for key, value in with_blocks(before, len(encoder), len(decoder)).items():
+    for key, value in replace_block_counts(before, len(encoder), len(decoder)).items():
         if before.get(key) != value:
             setattr(model.config, key, value)
-    for layers in block_lists(model.network).values():
+    for layers in find_block_lists(model.network).values():
         _update_stack_config(model, layers)
 
 
@@ -61,14 +63,14 @@ def _update_stack_config(model: TorchModel, layers: nn.ModuleList) -> None:
 
 def _keep_position_scores_(layers: nn.ModuleList, first: int) -> None:
     """Moves T5's table of relative positions to the new first block; all blocks of a list use it."""
-    old, new = (_self_attention(layers[number]) for number in (0, first))
+    old, new = (_find_self_attention(layers[number]) for number in (0, first))
     if first and getattr(old, "has_relative_attention_bias", False):
         new.relative_attention_bias, new.has_relative_attention_bias = old.relative_attention_bias, True
         del old.relative_attention_bias
         old.has_relative_attention_bias = False
 
 
-def _self_attention(block: nn.Module) -> Any:
+def _find_self_attention(block: nn.Module) -> Any:
     """The self-attention of a T5 block; None for a block of another family."""
     layers: Any = getattr(block, "layer", None)
     return None if layers is None else getattr(layers[0], "SelfAttention", None)
@@ -87,9 +89,7 @@ def _keep_in_list_(model: TorchModel, root: str, layers: nn.ModuleList, remainin
     model.modifications[:] = [_rename_blocks(change, root, numbers) for change in model.modifications]
 
 
-def _norms_in_other_places(
-    root: str, layers: list[nn.Module], remaining: Sequence[int]
-) -> dict[str, nn.Module]:
+def _find_moved_norms(root: str, layers: list[nn.Module], remaining: Sequence[int]) -> dict[str, nn.Module]:
     """Norms that only a kept block has, or only the block whose number it gets.
 
     ModernBERT's first block has no norm before its attention, so a network that is made from the
@@ -105,14 +105,14 @@ def _norms_in_other_places(
     return moved
 
 
-def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
+def select_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
     """The blocks with these numbers; without numbers all blocks. Raises SuiteError for an unknown number."""
     all_blocks = blocks(network)
     check_numbers(numbers, len(all_blocks), "blocks")
     return [block for number, block in enumerate(all_blocks) if not numbers or number in numbers]
 
 
-def evenly_spread(total: int, count: int) -> list[int]:
+def spread_block_numbers(total: int, count: int) -> list[int]:
     """Numbers of `count` of `total` blocks at equal distances, from the first to the last; one: the first."""
     if count == 1:
         return [0]
@@ -122,7 +122,7 @@ def evenly_spread(total: int, count: int) -> list[int]:
 def _rename_blocks(noted: object, root: str, numbers: dict[str, str]) -> Any:
     """A note with the new numbers of the kept blocks, and without the modules of removed blocks."""
     if isinstance(noted, dict):
-        names = {key: _new_name(key, root, numbers) for key in noted}
+        names = {key: _rename_module(key, root, numbers) for key in noted}
         return {
             name: _rename_blocks(noted[key], root, numbers) for key, name in names.items() if name is not None
         }
@@ -130,12 +130,12 @@ def _rename_blocks(noted: object, root: str, numbers: dict[str, str]) -> Any:
         return [
             _rename_blocks(value, root, numbers)
             for value in noted
-            if not isinstance(value, str) or _new_name(value, root, numbers) is not None
+            if not isinstance(value, str) or _rename_module(value, root, numbers) is not None
         ]
-    return _new_name(noted, root, numbers) if isinstance(noted, str) else noted
+    return _rename_module(noted, root, numbers) if isinstance(noted, str) else noted
 
 
-def _new_name(name: str, root: str, numbers: dict[str, str]) -> str | None:
+def _rename_module(name: str, root: str, numbers: dict[str, str]) -> str | None:
     """The new name of a module; None for a name inside a removed block."""
     if not name.startswith(f"{root}."):
         return name

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import block_names
+from slimgate.models.blocks import list_block_names
 
 EMBEDDINGS, OUTPUT = "embeddings", "output"
 # If a block's own error is this many times the median of the blocks, that block is faulty. In the Llama of
@@ -63,19 +63,19 @@ class BlockErrors:
 
 
 @torch.inference_mode()
-def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Tensor]) -> BlockErrors:
+def measure_block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Tensor]) -> BlockErrors:
     """Measures the errors of the variant's embeddings, blocks and output against the teacher's.
 
     inputs: input_ids and attention_mask of some rows. Raises BuildError if the networks' blocks differ.
     """
-    names, variant_names = block_names(teacher), block_names(variant)
+    names, variant_names = list_block_names(teacher), list_block_names(variant)
     if len(names) != len(variant_names):
         raise BuildError(f"the teacher has {len(names)} blocks, the variant {len(variant_names)}")
     real = inputs["attention_mask"].bool()
-    theirs = _states(teacher, names, inputs)
+    theirs = _record_states(teacher, names, inputs)
     after, own_states = (
-        _states(variant, variant_names, inputs),
-        _states(variant, variant_names, inputs, replacements=theirs),
+        _record_states(variant, variant_names, inputs),
+        _record_states(variant, variant_names, inputs, replacements=theirs),
     )
     for before, state in zip(theirs, after, strict=True):
         if before.shape != state.shape:
@@ -87,25 +87,25 @@ def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Te
         tuple(
             PartError(
                 name,
-                _error(own_states[at][real], theirs[at][real], _added(theirs, at)[real]),
-                _error(after[at][real], theirs[at][real], theirs[at][real]),
+                _compute_error(own_states[at][real], theirs[at][real], _compute_change(theirs, at)[real]),
+                _compute_error(after[at][real], theirs[at][real], theirs[at][real]),
             )
             for at, name in enumerate((EMBEDDINGS, *variant_names, OUTPUT))
         )
     )
 
 
-def _added(states: Sequence[Tensor], at: int) -> Tensor:
+def _compute_change(states: Sequence[Tensor], at: int) -> Tensor:
     """The change that a part makes to the hidden states; for embeddings and logits the states themselves."""
     return states[at] - states[at - 1] if 0 < at < len(states) - 1 else states[at]
 
 
-def _error(state: Tensor, expected: Tensor, scale: Tensor) -> float:
+def _compute_error(state: Tensor, expected: Tensor, scale: Tensor) -> float:
     size = float(scale.norm())
     return float((state - expected).norm()) / size if size > 0 else 0.0
 
 
-def _states(
+def _record_states(
     network: nn.Module,
     names: Sequence[str],
     inputs: Mapping[str, Tensor],

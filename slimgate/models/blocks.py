@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from slimgate.errors import BuildError
-from slimgate.models.families import FAMILY_NAMES, LAYOUTS, Layout, family_of
+from slimgate.models.families import FAMILY_NAMES, LAYOUTS, Layout, find_family
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -81,12 +81,12 @@ class Block:
     feed_forward: FeedForward
 
 
-def encoder_layers(network: nn.Module) -> nn.ModuleList:
+def find_only_block_list(network: nn.Module) -> nn.ModuleList:
     """The list of a transformer's blocks.
 
     Raises BuildError if no list is found, and for an encoder-decoder, which has two lists.
     """
-    lists = block_lists(network)
+    lists = find_block_lists(network)
     if len(lists) > 1:
         raise BuildError(
             f"{type(network).__name__} has {len(lists)} lists of blocks ({', '.join(lists)}), expected one"
@@ -94,32 +94,32 @@ def encoder_layers(network: nn.Module) -> nn.ModuleList:
     return next(iter(lists.values()))
 
 
-def block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
+def find_block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
     """Name -> list of blocks: one list, or two for an encoder-decoder. Raises BuildError if none is found."""
     config: PreTrainedConfig = network.config
-    family = family_of(config)
+    family = find_family(config)
     lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
     if family is not None and family.lists:
         named = {n: m for n, m in lists.items() if f".{n}".endswith(tuple(f".{end}" for end in family.lists))}
     else:
-        named = _of_length(network, lists)
+        named = _select_configured_list(network, lists)
     if not named:
         raise BuildError(f"{type(network).__name__}: no list of its transformer blocks was found")
     return named
 
 
-def all_blocks(network: nn.Module) -> list[nn.Module]:
+def list_block_modules(network: nn.Module) -> list[nn.Module]:
     """All blocks; for an encoder-decoder the encoder's, then the decoder's. Raises BuildError."""
-    return [block for layers in block_lists(network).values() for block in layers]
+    return [block for layers in find_block_lists(network).values() for block in layers]
 
 
-def block_names(network: nn.Module) -> list[str]:
-    """Names of `all_blocks` from the network's root, for any family. Raises BuildError."""
-    lists = block_lists(network).items()
+def list_block_names(network: nn.Module) -> list[str]:
+    """Names of `list_block_modules` from the network's root, for any family. Raises BuildError."""
+    lists = find_block_lists(network).items()
     return [f"{name}.{number}" for name, layers in lists for number in range(len(layers))]
 
 
-def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
+def find_output_linear(network: nn.Module, outputs: int) -> nn.Linear:
     """The linear layer that gives the logits: the last layer with that many outputs. Raises BuildError."""
     layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == outputs]
     if not layers:
@@ -127,7 +127,7 @@ def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
     return layers[-1]
 
 
-def logits_layer(network: nn.Module) -> nn.Linear | None:
+def find_logits_layer(network: nn.Module) -> nn.Linear | None:
     """The layer that gives the answers: a language model's output layer, or the last with one per label.
 
     None if it is no nn.Linear any more, and for a network without one (`has_logits_layer = False`).
@@ -155,10 +155,10 @@ def blocks(network: nn.Module) -> list[Block]:
     Raises:
         BuildError: for another family, or if no list of blocks is found.
     """
-    return [_block(network, name) for name in block_names(network)]
+    return [_resolve_block(network, name) for name in list_block_names(network)]
 
 
-def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str, nn.ModuleList]:
+def _select_configured_list(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str, nn.ModuleList]:
     """The first list with as many modules as the configuration has blocks."""
     config: PreTrainedConfig = network.config
     if not hasattr(config, "num_hidden_layers"):
@@ -181,25 +181,27 @@ def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str,
     return dict(lists_of_length[:1])
 
 
-def _block(network: nn.Module, name: str) -> Block:
+def _resolve_block(network: nn.Module, name: str) -> Block:
     inside = {inner for inner, _ in network.get_submodule(name).named_modules()}
-    family = family_of(network.config)
+    family = find_family(network.config)
     for layout in LAYOUTS if family is None else family.layouts:
         if layout.names <= inside:
-            return _parts(network, name, layout)
+            return _make_block_from_layout(network, name, layout)
     raise BuildError(
         f"{type(network).__name__}: the parts of its blocks are not known; known are the families "
         f"{FAMILY_NAMES}"
     )
 
 
-def _parts(network: nn.Module, name: str, layout: Layout) -> Block:
+def _make_block_from_layout(network: nn.Module, name: str, layout: Layout) -> Block:
     holder: Any = network.get_submodule(f"{name}.{layout.attention}")
     attributes = ("head_dim", "attention_head_size", "key_value_proj_dim")
     head_dim = int(next(value for attribute in attributes if (value := getattr(holder, attribute, None))))
-    query, key = (width(network.get_submodule(f"{name}.{part}"))[1] for part in (layout.query, layout.key))
+    query, key = (
+        read_layer_size(network.get_submodule(f"{name}.{part}"))[1] for part in (layout.query, layout.key)
+    )
     if layout.query == layout.key:
-        inner = width(network.get_submodule(f"{name}.{layout.output}"))[0]
+        inner = read_layer_size(network.get_submodule(f"{name}.{layout.output}"))[0]
         query, key = inner, (query - inner) // 2
     attention = Attention(
         module=f"{name}.{layout.attention}",
@@ -219,10 +221,10 @@ def _feed_forward(network: nn.Module, name: str, layout: Layout) -> FeedForward:
         return FeedForward((), "", 0)
     down = f"{name}.{layout.down}"
     inputs = tuple(f"{name}.{part}" for part in layout.inputs)
-    return FeedForward(inputs, down, width(network.get_submodule(down))[0])
+    return FeedForward(inputs, down, read_layer_size(network.get_submodule(down))[0])
 
 
-def width(layer: nn.Module) -> tuple[int, int]:
+def read_layer_size(layer: nn.Module) -> tuple[int, int]:
     """(in_features, out_features) of a linear layer of any class, including Conv1D. Raises BuildError."""
     if hasattr(layer, "nx"):  # transformers' Conv1D
         return int(layer.nx), int(layer.nf)  # type: ignore[arg-type]

@@ -23,9 +23,9 @@ from torch import nn
 from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
-from slimgate.models.dequantize import dequantized_state
-from slimgate.models.integer_packing import Packing, packing_of
-from slimgate.models.quantized_files import CHECKPOINT, method_of
+from slimgate.models.dequantize import dequantize_folder
+from slimgate.models.integer_packing import Packing, find_packing
+from slimgate.models.quantized_files import CHECKPOINT, read_method_name
 from slimgate.models.saved_files import COPIED, save_tokenizer
 from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.models.torch_model import DESCRIPTION, TorchModel
@@ -62,7 +62,7 @@ class Checkpoint(TorchModel):
 
     def code_modules(self) -> list[str]:
         """This module, and the module that unpacks weights."""
-        return sorted({__name__, dequantized_state.__module__})
+        return sorted({__name__, dequantize_folder.__module__})
 
     def counted_files(self, names: list[str]) -> list[str]:
         """The files of an artifact that came with the checkpoint."""
@@ -75,20 +75,22 @@ class Checkpoint(TorchModel):
         of the weight files.
         """
         with silent(), torch.device("meta"):
-            empty = _auto(self.architecture).from_config(_plain_config(self.config))
+            empty = _import_auto_class(self.architecture).from_config(_make_plain_config(self.config))
         parameters = sum(weight.numel() for weight in empty.parameters())
         return {
             "parameters": parameters,
-            "nonzero_parameters": parameters - _zeros(self.network, empty),
-            "state_bytes": sum(file.stat().st_size for file in checkpoint_weights(self.folder, self.file)),
+            "nonzero_parameters": parameters - _count_zeros(self.network, empty),
+            "state_bytes": sum(
+                file.stat().st_size for file in list_checkpoint_weights(self.folder, self.file)
+            ),
         }
 
     def save(self, folder: Path) -> None:
         """Copies the files."""
-        for file in checkpoint_files(self.folder, self.file):
+        for file in list_checkpoint_files(self.folder, self.file):
             shutil.copyfile(file, folder / file.name)
         if self.file:
-            _plain_config(self.config).save_pretrained(folder)
+            _make_plain_config(self.config).save_pretrained(folder)
             save_tokenizer(self.tokenizer, folder)
         description = {
             "architecture": self.architecture,
@@ -126,7 +128,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
     )
 
 
-def as_checkpoint(
+def make_checkpoint(
     model: TorchModel, folder: Path, *, file: str | None, dtype: str | None, stored: Json
 ) -> Checkpoint:
     """A model that a task has loaded by `read_network`. Raises BuildError if the task added layers."""
@@ -160,11 +162,14 @@ def read_network(
     try:
         with silent():
             if file is not None:
-                network, info = _auto(auto).from_pretrained(
-                    folder, gguf_file=file, **{**arguments, "config": None}, dtype=_dtype(dtype or "float32")
+                network, info = _import_auto_class(auto).from_pretrained(
+                    folder,
+                    gguf_file=file,
+                    **{**arguments, "config": None},
+                    dtype=_parse_dtype(dtype or "float32"),
                 )
             else:
-                network, info = _read_folder(auto, folder, _dtype(dtype), text, arguments)
+                network, info = _read_folder(auto, folder, _parse_dtype(dtype), text, arguments)
             _unpack_lazy_weights(network)
     except (BuildError, pickle.UnpicklingError):
         raise
@@ -180,14 +185,16 @@ def _read_folder(
     auto: str, folder: Path, dtype: torch.dtype | str, text: str, options: Json
 ) -> tuple[Any, Json]:
     quantization = read_json(folder / "config.json")["quantization_config"]
-    method = method_of(quantization)
-    if packing := packing_of(method, quantization):
-        config = options.get("config") or _auto("AutoConfig").from_pretrained(folder, trust_remote_code=False)
+    method = read_method_name(quantization)
+    if packing := find_packing(method, quantization):
+        config = options.get("config") or _import_auto_class("AutoConfig").from_pretrained(
+            folder, trust_remote_code=False
+        )
         with torch.device("meta"):
-            empty = _auto(auto).from_config(_plain_config(config))
+            empty = _import_auto_class(auto).from_config(_make_plain_config(config))
         if _is_unpacked_here(method, folder, empty):
             return _read_unpacked(empty, folder, packing, dtype, text, options)
-    loaded: tuple[Any, Json] = _auto(auto).from_pretrained(
+    loaded: tuple[Any, Json] = _import_auto_class(auto).from_pretrained(
         folder, dtype=dtype, weights_only=True, trust_remote_code=False, **options
     )
     return loaded
@@ -214,7 +221,7 @@ def _read_unpacked(
     from transformers.pytorch_utils import Conv1D
 
     transposed = frozenset(name for name, layer in empty.named_modules() if isinstance(layer, Conv1D))
-    state = dequantized_state(folder, packing, text, transposed=transposed)
+    state = dequantize_folder(folder, packing, text, transposed=transposed)
     config = empty.config
     if dtype == "auto":
         dtype = config.dtype or next(tensor.dtype for tensor in state.values() if tensor.is_floating_point())
@@ -240,7 +247,7 @@ def _unpack_lazy_weights(network: nn.Module) -> None:
         network.eval()(input_ids=torch.zeros((1, 2), dtype=torch.long))
 
 
-def checkpoint_files(folder: Path, file: str | None) -> list[Path]:
+def list_checkpoint_files(folder: Path, file: str | None) -> list[Path]:
     """The files of a checkpoint for an artifact: its weights, settings, vocabulary, chat template."""
     if file is not None:
         return [folder / file]
@@ -249,10 +256,10 @@ def checkpoint_files(folder: Path, file: str | None) -> list[Path]:
         for path in sorted(folder.iterdir())
         if path.is_file() and path.suffix in _COMPANIONS and path.name not in (DESCRIPTION, MANIFEST)
     ]
-    return [*checkpoint_weights(folder, None), *neighbours]
+    return [*list_checkpoint_weights(folder, None), *neighbours]
 
 
-def checkpoint_weights(folder: Path, file: str | None) -> list[Path]:
+def list_checkpoint_weights(folder: Path, file: str | None) -> list[Path]:
     """The files that transformers reads the weights from: one, or those of an index."""
     if file is not None:
         return [folder / file]
@@ -270,17 +277,17 @@ def checkpoint_weights(folder: Path, file: str | None) -> list[Path]:
     return []
 
 
-def _auto(name: str) -> Any:
+def _import_auto_class(name: str) -> Any:
     import transformers
 
     return getattr(transformers, name.rpartition(":")[2])
 
 
-def _dtype(name: str | None) -> Any:
+def _parse_dtype(name: str | None) -> Any:
     return "auto" if name is None else getattr(torch, name)
 
 
-def _plain_config(config: PreTrainedConfig) -> PreTrainedConfig:
+def _make_plain_config(config: PreTrainedConfig) -> PreTrainedConfig:
     """The configuration of the same architecture without quantization."""
     from copy import deepcopy
 
@@ -290,7 +297,7 @@ def _plain_config(config: PreTrainedConfig) -> PreTrainedConfig:
     return plain
 
 
-def _zeros(network: nn.Module, empty: nn.Module) -> int:
+def _count_zeros(network: nn.Module, empty: nn.Module) -> int:
     """The number of zeros among a network's float weights; packed layers are not counted."""
     shapes = {name: weight.shape for name, weight in empty.named_parameters()}
     zeros = 0

@@ -31,32 +31,32 @@ _DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
 _BY_BLOCK = frozenset({"attention_layers", "attention_window", "mlp_layer_types", "no_rope_layers"})
 
 
-def first_stated(config: Json, *names: str) -> Any:
+def find_stated_value(config: Json, *names: str) -> Any:
     """The value of the first of these keys that the configuration states; null is no value. Else None."""
     return next((config[name] for name in names if config.get(name) is not None), None)
 
 
-def blocks_of(config: Json) -> int | None:
+def count_blocks(config: Json) -> int | None:
     """The number of blocks of a model with this configuration, under any name; None if it states none."""
-    blocks = first_stated(config, *_BLOCKS)
+    blocks = find_stated_value(config, *_BLOCKS)
     return blocks if isinstance(blocks, int) else None
 
 
-def plain_head_size(config: Json) -> int | None:
+def compute_head_size(config: Json) -> int | None:
     """hidden_size / num_attention_heads; None if the configuration leaves one of them to its default."""
     width, heads = config.get("hidden_size"), config.get("num_attention_heads")
     return width // heads if width and heads else None
 
 
-def decoder_blocks_of(config: Json) -> int | None:
+def count_decoder_blocks(config: Json) -> int | None:
     """The number of an encoder-decoder's decoder blocks; T5's equals the encoder's if it is not stated."""
-    blocks = first_stated(config, *_DECODER_BLOCKS, "num_layers")
+    blocks = find_stated_value(config, *_DECODER_BLOCKS, "num_layers")
     return blocks if isinstance(blocks, int) else None
 
 
-def with_blocks(config: Json, encoder: int | None, decoder: int | None) -> dict[str, Any]:
+def replace_block_counts(config: Json, encoder: int | None, decoder: int | None) -> dict[str, Any]:
     """The configuration of an encoder-decoder with these numbers of blocks; None keeps a number."""
-    sizes = (encoder or blocks_of(config), decoder or decoder_blocks_of(config))
+    sizes = (encoder or count_blocks(config), decoder or count_decoder_blocks(config))
     names = (*_BLOCKS, *_DECODER_BLOCKS)
     stated = {key: sizes[key in _DECODER_BLOCKS] for key in names if config.get(key) is not None}
     more = {"num_decoder_layers": sizes[1]} if "num_layers" in stated else {}
@@ -87,11 +87,11 @@ def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") 
         raise SuiteError(f"{choice} was given, but the model has blocks 0 to {blocks - 1} at this step")
 
 
-def longest_text(config: Json) -> int | None:
+def read_max_positions(config: Json) -> int | None:
     """How many tokens a model of this config.json has positions for; None if it does not say."""
     if config.get("model_type") in RELATIVE_POSITIONS:
         return None
-    longest = first_stated(config, "max_position_embeddings", "n_positions")
+    longest = find_stated_value(config, "max_position_embeddings", "n_positions")
     if not isinstance(longest, int):
         return None
     if config.get("model_type") in OFFSET_POSITIONS:
@@ -111,12 +111,12 @@ def check_positions(max_tokens: int, ref: ModelRef, config: Json) -> None:
     Raises:
         SuiteError: if the model has fewer positions.
     """
-    longest = longest_text(config)
+    longest = read_max_positions(config)
     if longest is not None and max_tokens > longest:
         raise SuiteError(f"max_tokens = {max_tokens}, but {ref.text} has positions for {longest} tokens")
 
 
-def model_labels(config: Json) -> list[str]:
+def list_model_labels(config: Json) -> list[str]:
     """The label of each output, as the model's configuration names them.
 
     Raises SuiteError if id2label is not a table of numbers and names.

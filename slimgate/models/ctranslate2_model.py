@@ -92,15 +92,15 @@ class CTranslate2Model(Graph):
 def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
     """Loads what `CTranslate2Model.save` wrote, or `copy_for_export`, then without transformers' config."""
     if (folder / DESCRIPTION).is_file():
-        return _model(folder / FOLDER, read_description(folder), load_companions(folder))
+        return _make_written_model(folder / FOLDER, read_description(folder), load_companions(folder))
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     entry = read_json(folder / CONFIG)[_ENTRY]
-    return _model(folder, entry, {"tokenizer": tokenizer, "config": None})
+    return _make_written_model(folder, entry, {"tokenizer": tokenizer, "config": None})
 
 
-def _model(written: Path, entry: Json, other_settings: Json) -> CTranslate2Model:
+def _make_written_model(written: Path, entry: Json, other_settings: Json) -> CTranslate2Model:
     answers = AnswerFacts(
         entry["decoder"],
         entry["cache_numbers"],

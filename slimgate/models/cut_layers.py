@@ -36,7 +36,7 @@ def cut_linear(
     Raises:
         BuildError: if the layer is not an nn.Linear.
     """
-    layer = part_to_cut(model.network, name, nn.Linear)
+    layer = find_part_to_cut(model.network, name, nn.Linear)
     weight, bias = _take(_take(layer.weight, rows, 0), columns, 1), layer.bias
     smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=META_DEVICE)
     _set(smaller, "weight", weight, like=layer.weight)
@@ -47,7 +47,7 @@ def cut_linear(
 
 def cut_embedding(model: TorchModel, name: str, columns: Sequence[int]) -> nn.Embedding:
     """An embedding table with these features only. Raises BuildError if the table is no nn.Embedding."""
-    table = part_to_cut(model.network, name, nn.Embedding)
+    table = find_part_to_cut(model.network, name, nn.Embedding)
     weight = _take(table.weight, columns, 1)
     shape = (len(weight), weight.shape[1])
     smaller = nn.Embedding(*shape, padding_idx=table.padding_idx, device=META_DEVICE)
@@ -68,7 +68,7 @@ def check_embedding(network: nn.Module, name: str) -> nn.Embedding:
     # transformers' own tables, such as OPT's table of positions, which begin with an offset
     if isinstance(table, nn.Embedding) and type(table).__module__.startswith("transformers."):
         return table
-    return part_to_cut(network, name, nn.Embedding)
+    return find_part_to_cut(network, name, nn.Embedding)
 
 
 def cut_norm_(norm: nn.Module, channels: Sequence[int]) -> None:
@@ -79,7 +79,7 @@ def cut_norm_(norm: nn.Module, channels: Sequence[int]) -> None:
         norm.normalized_shape = (len(channels),)
 
 
-def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
+def find_part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
     """The layer with that name. Raises BuildError if another step has put another class there."""
     part = network.get_submodule(name)
     if type(part) is not kind:
@@ -93,7 +93,7 @@ def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
 def check_linear(network: nn.Module, names: Iterable[str]) -> None:
     """Raises BuildError if a layer is no nn.Linear. Call it before scores are computed in vain."""
     for name in names:
-        part_to_cut(network, name, nn.Linear)
+        find_part_to_cut(network, name, nn.Linear)
 
 
 def _take(values: torch.Tensor, channels: Sequence[int] | None, dim: int) -> torch.Tensor:

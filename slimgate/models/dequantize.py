@@ -30,7 +30,7 @@ _PARTS = ("qweight", "qzeros", "scales", "g_idx")
 Tensors = dict[str, torch.Tensor]
 
 
-def dequantized_state(
+def dequantize_folder(
     folder: Path, packing: Packing, text: str, *, transposed: frozenset[str] = frozenset()
 ) -> Tensors:
     """The weights of a folder. Quantized layers get a `weight` (outputs, inputs) in the scales' dtype.
@@ -72,18 +72,18 @@ def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
                 "expected 4 bits in the version gemm; install gptqmodel, or save the weights in that version"
             )
         size = packing.group_of(len(tensors["qweight"]), len(tensors["scales"]))
-        return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"], size)
-    bits = packing.bits or _bits_by_shape(tensors)
+        return dequantize_awq(tensors["qweight"], tensors["qzeros"], tensors["scales"], size)
+    bits = packing.bits or _compute_bits(tensors)
     size = packing.group_of(len(tensors["qweight"]) * WORD // bits, len(tensors["scales"]))
-    return gptq_weight(**tensors, bits=bits, size=size, first_zero=packing.first_zero)
+    return dequantize_gptq(**tensors, bits=bits, size=size, first_zero=packing.first_zero)
 
 
-def _bits_by_shape(tensors: Tensors) -> int:
+def _compute_bits(tensors: Tensors) -> int:
     """The bits of a layer whose outputs are a multiple of 32, so that its zero points fill their words."""
     return tensors["qzeros"].shape[1] * WORD // tensors["scales"].shape[1]
 
 
-def gptq_weight(
+def dequantize_gptq(
     qweight: torch.Tensor,
     qzeros: torch.Tensor,
     scales: torch.Tensor,
@@ -100,20 +100,22 @@ def gptq_weight(
     zeros = unpack(qzeros.T.contiguous(), bits).T[:, : scales.shape[1]] + first_zero
     if g_idx is None:
         g_idx = torch.arange(inputs) // size
-    return _scaled(levels, zeros, scales, g_idx.long())
+    return _scale_levels(levels, zeros, scales, g_idx.long())
 
 
-def awq_weight(qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor, size: int) -> torch.Tensor:
+def dequantize_awq(
+    qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor, size: int
+) -> torch.Tensor:
     """(outputs, inputs), in the dtype of the scales. size: of a group."""
-    levels, zeros = (_in_order(unpack(packed.T.contiguous(), 4).T) for packed in (qweight, qzeros))
-    return _scaled(levels, zeros, scales, torch.arange(len(levels)) // size)
+    levels, zeros = (_restore_order(unpack(packed.T.contiguous(), 4).T) for packed in (qweight, qzeros))
+    return _scale_levels(levels, zeros, scales, torch.arange(len(levels)) // size)
 
 
-def _in_order(values: torch.Tensor) -> torch.Tensor:
+def _restore_order(values: torch.Tensor) -> torch.Tensor:
     return values.reshape(len(values), -1, 8)[..., list(_AWQ_ORDER)].reshape(len(values), -1)
 
 
-def _scaled(
+def _scale_levels(
     levels: torch.Tensor, zeros: torch.Tensor, scales: torch.Tensor, groups: torch.Tensor
 ) -> torch.Tensor:
     """levels (inputs, outputs), zeros and scales (groups, outputs), groups (inputs,) -> (outputs, inputs).

@@ -69,10 +69,10 @@ def find_divergence(
         float(scores[sorted(ends)].max() if token is None else scores[token])
         for token in (expected_token, own_token)
     )
-    return Divergence(row, place, own_token, expected_token, _gap(high, low, scores, scale), scale)
+    return Divergence(row, place, own_token, expected_token, _compute_gap(high, low, scores, scale), scale)
 
 
-def _gap(high: float, low: float, scores: npt.NDArray[np.float32], scale: Scale) -> float:
+def _compute_gap(high: float, low: float, scores: npt.NDArray[np.float32], scale: Scale) -> float:
     """(high - low) / scale of the scores of tokens that the model does not exclude. Infinite for NaN."""
     if high == low:
         return 0.0

@@ -17,7 +17,9 @@ PADDED = 3
 SEED = 0
 
 
-def example_batches(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> tuple[Arrays, Arrays]:
+def draw_example_batches(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
+) -> tuple[Arrays, Arrays]:
     """Two batches that differ in rows and in tokens; the last row of each ends in padding.
 
     Their names are those of the tokenizer's outputs: (rows, tokens) int64.
@@ -25,13 +27,13 @@ def example_batches(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
     generator = np.random.default_rng(SEED)
     names = list(tokenizer("a"))
     first, other = (
-        _batch(tokenizer, config, names, generator, (rows, tokens))
+        _draw_batch(tokenizer, config, names, generator, (rows, tokens))
         for rows, tokens in zip(ROWS, TOKENS, strict=True)
     )
     return first, other
 
 
-def _batch(
+def _draw_batch(
     tokenizer: PreTrainedTokenizerBase,
     config: PreTrainedConfig,
     names: list[str],

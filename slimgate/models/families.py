@@ -67,17 +67,19 @@ class Family:
     without: Mapping[Part, str] = field(default_factory=dict)
 
 
-def _projections(attention: str, output: str, inputs: tuple[str, ...] = (), down: str = "") -> Layout:
+def _make_projection_layout(
+    attention: str, output: str, inputs: tuple[str, ...] = (), down: str = ""
+) -> Layout:
     query, key, value = (f"{attention}.{name}_proj" for name in "qkv")
     return Layout(attention, query, key, value, f"{attention}.{output}", inputs, down)
 
 
-def _fused(attention: str, inner: str, output: str, inputs: tuple[str, ...], down: str) -> Layout:
+def _make_fused_layout(attention: str, inner: str, output: str, inputs: tuple[str, ...], down: str) -> Layout:
     fused = f"{attention}.{inner}"
     return Layout(attention, fused, fused, fused, f"{attention}.{output}", inputs, down)
 
 
-def _t5(part: int, *inputs: str) -> Layout:
+def _make_t5_layout(part: int, *inputs: str) -> Layout:
     attention, dense = "layer.0.SelfAttention", f"layer.{part}.DenseReluDense"
     query, key, value, output = (f"{attention}.{name}" for name in "qkvo")
     names = tuple(f"{dense}.{name}" for name in inputs)
@@ -102,15 +104,15 @@ _DISTILBERT = Layout(
     ("ffn.lin1",),
     "ffn.lin2",
 )
-_GPT2 = _fused("attn", "c_attn", "c_proj", ("mlp.c_fc",), "mlp.c_proj")
-_LLAMA = _projections("self_attn", "o_proj", ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj")
-_PHI = _projections("self_attn", "dense", ("mlp.fc1",), "mlp.fc2")
-_PHI3 = _fused("self_attn", "qkv_proj", "o_proj", ("mlp.gate_up_proj",) * 2, "mlp.down_proj")
-_OPT = _projections("self_attn", "out_proj", ("fc1",), "fc2")
-_CLIP = _projections("self_attn", "out_proj", ("mlp.fc1",), "mlp.fc2")
-_MODERNBERT = _fused("attn", "Wqkv", "Wo", ("mlp.Wi",) * 2, "mlp.Wo")
-_MIXTURE = _projections("self_attn", "o_proj")
-_T5 = tuple(_t5(part, *inputs) for part in (1, 2) for inputs in (("wi",), ("wi_0", "wi_1")))
+_GPT2 = _make_fused_layout("attn", "c_attn", "c_proj", ("mlp.c_fc",), "mlp.c_proj")
+_LLAMA = _make_projection_layout("self_attn", "o_proj", ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj")
+_PHI = _make_projection_layout("self_attn", "dense", ("mlp.fc1",), "mlp.fc2")
+_PHI3 = _make_fused_layout("self_attn", "qkv_proj", "o_proj", ("mlp.gate_up_proj",) * 2, "mlp.down_proj")
+_OPT = _make_projection_layout("self_attn", "out_proj", ("fc1",), "fc2")
+_CLIP = _make_projection_layout("self_attn", "out_proj", ("mlp.fc1",), "mlp.fc2")
+_MODERNBERT = _make_fused_layout("attn", "Wqkv", "Wo", ("mlp.Wi",) * 2, "mlp.Wo")
+_MIXTURE = _make_projection_layout("self_attn", "o_proj")
+_T5 = tuple(_make_t5_layout(part, *inputs) for part in (1, 2) for inputs in (("wi",), ("wi_0", "wi_1")))
 
 _TWO_LISTS: Mapping[Part, str] = {
     "blocks": "its encoder and its decoder have a list of blocks each, and the step takes one list; "
@@ -164,7 +166,7 @@ LAYOUTS = tuple(dict.fromkeys(each for family in FAMILIES for each in family.lay
 FAMILY_NAMES = ", ".join(family.name for family in FAMILIES)
 
 
-def family_of(config: PreTrainedConfig | Mapping[str, object]) -> Family | None:
+def find_family(config: PreTrainedConfig | Mapping[str, object]) -> Family | None:
     """The entry of a configuration, an object or the content of config.json; None if it has no entry.
 
     A model without an entry may still be recognized by the names of its layers (blocks.py).
@@ -173,7 +175,7 @@ def family_of(config: PreTrainedConfig | Mapping[str, object]) -> Family | None:
     return next((family for family in FAMILIES if kind in family.model_types), None)
 
 
-def refusal(step: Step[Any], family: Family) -> str | None:
+def find_refusal(step: Step[Any], family: Family) -> str | None:
     """Why the step cannot change a model of the family; None if it can."""
     return next((family.without[part] for part in step.changes if part in family.without), None)  # type: ignore[index]
 
@@ -183,17 +185,17 @@ def check_family(name: str, step: Step[Any], config: PreTrainedConfig | Mapping[
 
     name: of the step; config: an object, or the content of config.json.
     """
-    family = family_of(config)
-    if family is None or (reason := refusal(step, family)) is None:
+    family = find_family(config)
+    if family is None or (reason := find_refusal(step, family)) is None:
         return
-    *some, last = (other.name for other in FAMILIES if refusal(step, other) is None)
+    *some, last = (other.name for other in FAMILIES if find_refusal(step, other) is None)
     able = f"{', '.join(some)} and {last}" if some else last
     raise SuiteError(f"{name} cannot change {family.name}: {reason}; it can change {able}")
 
 
 def refuse_encoder_decoder(config: Mapping[str, object]) -> None:
     """Raises SuiteError for a step whose format takes a network of one forward pass."""
-    family = family_of(config)
+    family = find_family(config)
     if config.get("is_encoder_decoder") or (family is not None and family.lists):
         raise SuiteError(
             "this format needs a network with one forward pass, but an encoder-decoder writes its answer "

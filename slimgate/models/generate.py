@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.models.config import longest_text
+from slimgate.models.config import read_max_positions
 from slimgate.models.end_tokens import end_tokens
 from slimgate.models.seeding import isolated_seed
 
@@ -62,18 +62,18 @@ def continue_prompts(
     with isolated_seed(seed):
         for start in range(0, len(prompts), AT_ONCE):
             some = prompts[start : start + AT_ONCE]
-            answers += _some(network, tokenizer, some, sampling, ends=ends, endless=endless)
+            answers += _write_batch(network, tokenizer, some, sampling, ends=ends, endless=endless)
             seen(len(answers))
     return answers
 
 
-def room(network: PreTrainedModel) -> int | None:
+def count_positions(network: PreTrainedModel) -> int | None:
     """How many tokens a text of the network may have; None if its configuration does not say."""
-    return longest_text(network.config.to_dict())
+    return read_max_positions(network.config.to_dict())
 
 
 def _check_room(network: PreTrainedModel, prompts: Sequence[Sequence[int]], tokens: int) -> None:
-    longest, max_positions = max(map(len, prompts), default=0), room(network)
+    longest, max_positions = max(map(len, prompts), default=0), count_positions(network)
     if max_positions is not None and longest + tokens > max_positions:
         raise BuildError(
             f"{tokens} new tokens after prompts of {longest}, but {type(network).__name__} has positions "
@@ -81,7 +81,7 @@ def _check_room(network: PreTrainedModel, prompts: Sequence[Sequence[int]], toke
         )
 
 
-def _some(
+def _write_batch(
     network: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
@@ -109,10 +109,10 @@ def _some(
         suppress_tokens=sorted(silent) or None,
         use_cache=True,
     )
-    return [_until(row, ends) for row in written[:, width:].tolist()]
+    return [_cut_at_end(row, ends) for row in written[:, width:].tolist()]
 
 
-def _until(ids: list[int], ends: set[int]) -> list[int]:
+def _cut_at_end(ids: list[int], ends: set[int]) -> list[int]:
     """The ids before the first end token."""
     stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
     return ids[:stop]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate._system.requirements import describe_too_low
 from slimgate.errors import MissingExtra, SuiteError, did_you_mean
-from slimgate.models.quantized_files import Quantized, without_numbers
+from slimgate.models.quantized_files import Quantized, replace_numbers
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -56,19 +56,19 @@ class GgufHeader:
     @property
     def is_of_transformers(self) -> bool:
         """Whether transformers reads the architecture from GGUF."""
-        return _OTHER_NAMES.get(self.architecture, self.architecture) in _architectures()
+        return _OTHER_NAMES.get(self.architecture, self.architecture) in _list_architectures()
 
 
 def read_file_type(reader: GGUFReader) -> str:
     """The type of most weights as the file states it, such as Q4_K_M; "" for an older file without it."""
     from gguf import LlamaFileType
 
-    stated = _value(reader, "general.file_type")
+    stated = _read_field(reader, "general.file_type")
     known = {int(kind): kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in LlamaFileType}
     return known.get(stated, "") if isinstance(stated, int) else ""
 
 
-def gguf_files(folder: Path) -> list[Path]:
+def list_gguf_files(folder: Path) -> list[Path]:
     """The GGUF files of a folder, in the order of their names."""
     return sorted(file for file in folder.glob(f"*{SUFFIX}") if file.is_file())
 
@@ -92,7 +92,7 @@ def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:
     """
     header = read_gguf_header(file, text)
     if not header.is_of_transformers:
-        known = _architectures()
+        known = _list_architectures()
         raise SuiteError(
             f'"{text}": {file.name} is of the architecture {header.architecture!r}, which transformers does '
             f"not read from GGUF; known: {', '.join(sorted(known))}; llama.cpp runs others: "
@@ -131,11 +131,11 @@ def _read(file: Path, _changed: int, _size: int) -> GgufHeader:
             f"{file.name} is not a complete GGUF file ({problem}); copy or download it again"
         ) from error
     _check_whole(reader, file)
-    architecture = str(_value(reader, "general.architecture") or "")
-    pooling = _value(reader, f"{architecture}.pooling_type")
+    architecture = str(_read_field(reader, "general.architecture") or "")
+    pooling = _read_field(reader, f"{architecture}.pooling_type")
     return GgufHeader(
         architecture,
-        _config(reader, architecture),
+        _make_config(reader, architecture),
         _describe(reader),
         parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
         tensor_bytes=sum(int(tensor.n_bytes) for tensor in reader.tensors),
@@ -150,7 +150,7 @@ def _check_whole(reader: GGUFReader, file: Path) -> None:
             f"{file.name} stores its numbers in big-endian byte order, which neither llama.cpp nor "
             "transformers reads on this machine; convert it with `gguf-convert-endian FILE little`"
         )
-    parts = _value(reader, "split.count")
+    parts = _read_field(reader, "split.count")
     if parts and int(parts) > 1:
         raise SuiteError(
             f"{file.name} is one of {int(parts)} parts of a split model, expected one file; "
@@ -160,7 +160,7 @@ def _check_whole(reader: GGUFReader, file: Path) -> None:
         raise SuiteError(f"{file.name} contains no weights; expected a model, not only a vocabulary")
 
 
-def _architectures() -> frozenset[str]:
+def _list_architectures() -> frozenset[str]:
     """The architectures in transformers' own tables, which load without torch."""
     from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
     from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
@@ -168,16 +168,16 @@ def _architectures() -> frozenset[str]:
     return frozenset({*GGUF_CONFIG_MAPPING, *GGUF_CONFIG_ARCHS}) - _NO_ARCHITECTURE
 
 
-def _value(reader: GGUFReader, key: str) -> Any:
+def _read_field(reader: GGUFReader, key: str) -> Any:
     field = reader.get_field(key)
     return None if field is None else field.contents()
 
 
-def _config(reader: GGUFReader, architecture: str) -> dict[str, Any]:
+def _make_config(reader: GGUFReader, architecture: str) -> dict[str, Any]:
     stated = {
-        "max_position_embeddings": _value(reader, f"{architecture}.context_length"),
-        "num_hidden_layers": _value(reader, f"{architecture}.block_count"),
-        "hidden_size": _value(reader, f"{architecture}.embedding_length"),
+        "max_position_embeddings": _read_field(reader, f"{architecture}.context_length"),
+        "num_hidden_layers": _read_field(reader, f"{architecture}.block_count"),
+        "hidden_size": _read_field(reader, f"{architecture}.embedding_length"),
     }
     return {
         "model_type": _OTHER_NAMES.get(architecture, architecture),
@@ -206,5 +206,5 @@ def _describe(reader: GGUFReader) -> Quantized:
         # lack it.
         scheme=name if name.startswith(commonest.name.partition("_")[0]) else commonest.name,
         group_size=GGML_QUANT_SIZES[commonest][0] if packed else None,
-        left_out=without_numbers(tuple(plain)) if packed else (),
+        left_out=replace_numbers(tuple(plain)) if packed else (),
     )

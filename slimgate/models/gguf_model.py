@@ -81,15 +81,15 @@ def open_gguf_model(file: Path, scratch: Path) -> GgufModel:
     """
     header = read_gguf_header(file, file.name)
     check_opens(file, scratch, embeddings=bool(header.pooling))
-    config = SimpleNamespace(**{**header.config, "model_type": _model_type(header.architecture)})
+    config = SimpleNamespace(**{**header.config, "model_type": _find_model_type(header.architecture)})
     if header.pooling:
         config.sentence = {"pooling": header.pooling, "normalize": True, "texts": None, "dense": []}
     counts = {"parameters": header.parameters, "nonzero_parameters": header.parameters}
     stored = {**header.stored.facts(), "dtype": "float32"}
-    return GgufModel(file, gguf_tokenizer(file), config, stored, counts)
+    return GgufModel(file, load_gguf_tokenizer(file), config, stored, counts)
 
 
-def _model_type(architecture: str) -> str:
+def _find_model_type(architecture: str) -> str:
     """The model_type of transformers if it has the family, so that tokenizers load without a warning."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -112,7 +112,7 @@ def check_opens(file: Path, scratch: Path, *, embeddings: bool) -> None:
         raise BuildError(problem)
 
 
-def gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
+def load_gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a file's vocabulary, or the tokenizer next to the file. Raises BuildError."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 

@@ -174,7 +174,7 @@ class _OnnxScope:
         if node.op_type in _ONNX_PACKED:
             weight = _unpack(weight, {attribute.name: attribute.i for attribute in node.attribute})
             scales = [*scales, *node.input[2:]]
-        weight = _as_read(weight, role, source.is_reshaped)
+        weight = _set_role(weight, role, source.is_reshaped)
         for scale in map(self._find_source, scales):
             if scale is not None and scale.scope.constants[scale.name].numbers < weight.numbers:
                 seen.add((id(scale.scope), scale.name))
@@ -217,7 +217,7 @@ class _OnnxScope:
         return _find_last_products(self.outputs, read_node, lambda name: self._find_source(name) is not None)
 
 
-def _as_read(weight: GraphWeight, role: Role, is_reshaped: bool) -> GraphWeight:
+def _set_role(weight: GraphWeight, role: Role, is_reshaped: bool) -> GraphWeight:
     """The weight with its role. What is stored flat and gets another shape counts as a matrix.
 
     Rows of an array of matrices, such as those of experts, are no rows of a table.
@@ -370,7 +370,7 @@ class _OpenVinoGraph:
         # Scales and zero points have fewer numbers than their weight.
         chosen = max(constants, key=lambda constant: self._constants[constant].numbers)
         weight = self._constants[chosen]
-        weight = _as_read(weight, role, is_reshaped)
+        weight = _set_role(weight, role, is_reshaped)
         seen.update(constant for constant in constants if self._constants[constant].numbers < weight.numbers)
         if chosen not in seen and weight.dimensions > 1:
             seen.add(chosen)

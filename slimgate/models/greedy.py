@@ -41,7 +41,7 @@ class BegunAnswer:
     encoded: ModelOutput | None = None
 
 
-def new_cache(network: PreTrainedModel) -> Cache:
+def make_cache(network: PreTrainedModel) -> Cache:
     """A cache that grows with each token."""
     from transformers import DynamicCache, EncoderDecoderCache
 
@@ -59,11 +59,11 @@ def begin_answer(
     Raises MeasureError for a network that keeps no cache.
     """
     if not is_encoder_decoder(network):
-        token = next_token(network, input_ids, cache)
+        token = find_next_token(network, input_ids, cache)
         return BegunAnswer(token, cache, new_tokens - 1)
     encoded = network.get_encoder()(input_ids=input_ids)
     start = torch.full((len(input_ids), 1), start_of_answers(network), device=input_ids.device)
-    token = next_token(network, start, cache, encoded)
+    token = find_next_token(network, start, cache, encoded)
     return BegunAnswer(token, cache, new_tokens - 1, encoded)
 
 
@@ -73,7 +73,7 @@ def go_on(network: PreTrainedModel, begun: BegunAnswer, step: NextToken | None =
     written = [begun.token]
     for _ in range(begun.remaining):
         if step is None:
-            token = next_token(network, written[-1], begun.cache, begun.encoded)
+            token = find_next_token(network, written[-1], begun.cache, begun.encoded)
         else:
             token = step(written[-1], begun.cache).clone()  # a CUDA graph overwrites its earlier output
         written.append(token)
@@ -114,7 +114,7 @@ def check_answers(
     BuildError if its score is lower than the expected one's by more than `tolerance`, as a share of the
     scores' root mean square: then it is no rounding of a near tie.
     """
-    expected = go_on(network, begin_answer(network, input_ids, written.shape[1], new_cache(network)))
+    expected = go_on(network, begin_answer(network, input_ids, written.shape[1], make_cache(network)))
 
     def find(row: int) -> Divergence | None:
         def scores_behind(place: int) -> npt.NDArray[np.float32]:
@@ -140,7 +140,7 @@ def check_answers(
     return gaps
 
 
-def next_token(
+def find_next_token(
     network: PreTrainedModel, ids: torch.Tensor, cache: Cache, encoded: ModelOutput | None = None
 ) -> torch.Tensor:
     """(rows, 1) the likeliest tokens after the cached tokens and `ids`, which are added to the cache.
@@ -165,13 +165,13 @@ def next_token(
 
 def cache_bytes(cache: Cache) -> int:
     """Bytes of all tensors of a cache, including those that are allocated ahead."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(cache))
+    return sum(tensor.numel() * tensor.element_size() for tensor in _list_cache_tensors(cache))
 
 
-def _tensors(cache: Cache) -> Iterator[torch.Tensor]:
+def _list_cache_tensors(cache: Cache) -> Iterator[torch.Tensor]:
     for part in (getattr(cache, "self_attention_cache", None), getattr(cache, "cross_attention_cache", None)):
         if part is not None:
-            yield from _tensors(part)
+            yield from _list_cache_tensors(part)
     for layer in getattr(cache, "layers", ()):
         yield from (
             tensor for tensor in vars(layer).values() if isinstance(tensor, torch.Tensor) and tensor.dim() > 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slimgate.errors import BuildError
 from slimgate.models.model_files import check_model_files
-from slimgate.models.model_ref import read_config, weights_sha256, with_stored_format
+from slimgate.models.model_ref import add_stored_format, digest_weights, read_config
 from slimgate.models.quantized_files import read_quantized
 from slimgate.models.saved_files import VOCABULARIES
 from slimgate.plugins.models import ModelRef
@@ -32,10 +32,10 @@ def fetch_model(ref: ModelRef) -> ModelRef:
     if not any(folder.glob("*.safetensors")):
         folder = _download(ref, ("*.bin", *SETTINGS))
     check_model_files(folder, ref.text)
-    if ref.sha256 is not None and (actual := weights_sha256(folder)) != ref.sha256:
+    if ref.sha256 is not None and (actual := digest_weights(folder)) != ref.sha256:
         raise BuildError(f"{ref.text}: the weights have sha256 {actual}, the suite expects {ref.sha256}")
     commit = folder.name if COMMIT.match(folder.name) else ref.revision
-    return with_stored_format(replace(ref, folder=folder, revision=commit))
+    return add_stored_format(replace(ref, folder=folder, revision=commit))
 
 
 def fetch_settings(ref: ModelRef) -> Path:
@@ -63,23 +63,28 @@ def _download(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
         )
     except LocalEntryNotFoundError as error:
         raise BuildError(
-            f"{ref.text}: {_no_folder(ref)}not in the local cache of the hub, and the hub cannot be "
-            f"reached; download it first (hf download {ref.hub_id}), or give a folder"
+            f"{ref.text}: {_describe_missing_folder(ref)}not in the local cache of the hub, and the hub "
+            f"cannot be reached; download it first (hf download {ref.hub_id}), or give a folder"
         ) from error
     except HFValidationError as error:
-        raise BuildError(f"{ref.text}: {_no_folder(ref)}not a name of the hub: {error}") from error
+        raise BuildError(
+            f"{ref.text}: {_describe_missing_folder(ref)}not a name of the hub: {error}"
+        ) from error
     except HfHubHTTPError as error:
         problem = str(error).strip().splitlines()[0]
-        raise BuildError(f"{ref.text}: {_no_folder(ref)}the hub refused it: {problem}") from error
+        raise BuildError(
+            f"{ref.text}: {_describe_missing_folder(ref)}the hub refused it: {problem}"
+        ) from error
     except OSError as error:
         raise BuildError(
-            f"{ref.text}: {_no_folder(ref)}the hub cannot be reached ({error}); download it once, or give a "
+            f"{ref.text}: {_describe_missing_folder(ref)}the hub cannot be reached ({error}); download it "
+            "once, or give a "
             "folder"
         ) from error
     return Path(downloaded)
 
 
-def _no_folder(ref: ModelRef) -> str:
+def _describe_missing_folder(ref: ModelRef) -> str:
     """The sentence that there is no such folder, because a hub name may be a mistyped path. May be empty."""
     if ref.looked_for is None:
         return ""

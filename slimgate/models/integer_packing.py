@@ -44,7 +44,7 @@ class Packing:
         return -(-inputs // groups)
 
 
-def packing_of(method: str, quantization: Json) -> Packing | None:
+def find_packing(method: str, quantization: Json) -> Packing | None:
     """The packing of a quantization_config; None for weights that are stored in other ways."""
     stated = quantization.get("bits", quantization.get("w_bit"))
     bits = stated if isinstance(stated, int) and stated > 0 else 4
@@ -59,7 +59,7 @@ def packing_of(method: str, quantization: Json) -> Packing | None:
     if method != "auto-round" or packing is None or not _is_integer(quantization):
         return None
     order, first = packing
-    return Packing(order, None if _own_settings(quantization) else bits, first, group_size=size)
+    return Packing(order, None if _list_layer_settings(quantization) else bits, first, group_size=size)
 
 
 def _is_integer(quantization: Json) -> bool:
@@ -68,11 +68,11 @@ def _is_integer(quantization: Json) -> bool:
         return False
     return all(
         table.get("data_type", "int") == "int" and (table.get("act_bits") or FULL_BITS) >= FULL_BITS
-        for table in (quantization, *_own_settings(quantization))
+        for table in (quantization, *_list_layer_settings(quantization))
     )
 
 
-def _own_settings(quantization: Json) -> list[Json]:
+def _list_layer_settings(quantization: Json) -> list[Json]:
     """AutoRound's settings of single layers, without those that stay in floating point."""
     extra = quantization.get("extra_config")
     settings = extra.values() if isinstance(extra, dict) else ()

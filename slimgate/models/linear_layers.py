@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import all_blocks, logits_layer
-from slimgate.models.plain_layers import to_plain_linear_
+from slimgate.models.blocks import find_logits_layer, list_block_modules
+from slimgate.models.plain_layers import convert_to_linear_
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MIN_REACHED = 0.9
 
 
-def linear_layers(
+def find_linear_layers(
     model: TorchModel,
     *,
     inside: Literal["blocks", "network"] = "blocks",
@@ -40,10 +40,10 @@ def linear_layers(
     blocks have none and the step has nothing else to change, neither a layer nor a table in `further`. With
     check_reach = False it raises neither.
     """
-    to_plain_linear_(model)
+    convert_to_linear_(model)
     network = model.network
-    in_blocks = {id(m) for block in all_blocks(network) for m in block.modules()}
-    last = None if output else float_output_layer(model)
+    in_blocks = {id(m) for block in list_block_modules(network) for m in block.modules()}
+    last = None if output else find_float_output_layer(model)
     layers = {
         name: module
         for name, module in network.named_modules()
@@ -57,9 +57,9 @@ def linear_layers(
     return layers
 
 
-def by_block(model: TorchModel, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
+def group_by_block(model: TorchModel, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
     """The layers block by block, in the order in which the blocks run; other layers one by one."""
-    blocks = enumerate(all_blocks(model.network))
+    blocks = enumerate(list_block_modules(model.network))
     owner = {id(module): str(number) for number, block in blocks for module in block.modules()}
     groups: dict[str, dict[str, nn.Linear]] = {}
     for name, layer in layers.items():
@@ -67,13 +67,13 @@ def by_block(model: TorchModel, layers: Mapping[str, nn.Linear]) -> list[dict[st
     return list(groups.values())
 
 
-def float_output_layer(model: TorchModel) -> nn.Linear | None:
+def find_float_output_layer(model: TorchModel) -> nn.Linear | None:
     """The layer that gives the logits, if no step has replaced it."""
-    return logits_layer(model.network)
+    return find_logits_layer(model.network)
 
 
 def _check_reach(network: nn.Module, layers: list[nn.Linear], *, idle: bool) -> None:
-    matrices = [p for block in all_blocks(network) for p in block.parameters() if p.dim() >= 2]
+    matrices = [p for block in list_block_modules(network) for p in block.parameters() if p.dim() >= 2]
     total, reached = sum(p.numel() for p in matrices), sum(layer.weight.numel() for layer in layers)
     if not total and idle:
         raise BuildError(

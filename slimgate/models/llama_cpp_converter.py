@@ -68,7 +68,7 @@ def check_tokenizer(folder: Path) -> None:
     cuts_bytes = "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) or model.get("byte_fallback")
     if model.get("type") == "WordLevel" or (model.get("type") == "BPE" and not cuts_bytes):
         raise SuiteError(_describe_refusal(tokenizer))
-    if model.get("type") == "BPE" and not _splits_as_gpt2(tokenizer) and not _may_be_released(folder):
+    if model.get("type") == "BPE" and not _is_split_as_gpt2(tokenizer) and not _may_be_released(folder):
         raise SuiteError(_describe_refusal(tokenizer))
 
 
@@ -104,12 +104,12 @@ def name_pre_tokenizer(tokenizer: Json) -> str:
     kind = tokenizer["model"].get("type")
     if kind == "WordPiece":
         return "default"
-    if kind == "BPE" and _splits_as_gpt2(tokenizer):
+    if kind == "BPE" and _is_split_as_gpt2(tokenizer):
         return GPT2
     raise BuildError(_describe_refusal(tokenizer))
 
 
-def _splits_as_gpt2(tokenizer: Json) -> bool:
+def _is_split_as_gpt2(tokenizer: Json) -> bool:
     cut = tokenizer.get("pre_tokenizer") or {}
     as_gpt2 = (
         cut.get("type") == "ByteLevel" and cut.get("use_regex", True) and not cut.get("add_prefix_space")

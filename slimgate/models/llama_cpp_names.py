@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from slimgate._system.digests import files_below, folder_digest
+from slimgate._system.digests import digest_folder, list_files_below
 
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _ROOT, _PACKAGE = "LLAMA_CPP_ROOT", "conversion"
@@ -87,7 +87,7 @@ def digest_checkout() -> dict[str, str]:
     folder = Path(root).expanduser() / _PACKAGE if root else None
     if folder is None or not folder.is_dir():
         return {}
-    return {"llama.cpp": folder_digest(folder, files_below(folder, leave_out=("__pycache__",)))}
+    return {"llama.cpp": digest_folder(folder, list_files_below(folder, leave_out=("__pycache__",)))}
 
 
 def _read_source(name: str) -> str | None:

@@ -69,11 +69,11 @@ class MeanPoolingClassifier(PooledEncoder):
 
     def answer(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(rows, config.num_labels)."""
-        logits: torch.Tensor = self.classifier(self.dropout(mean_of_tokens(tokens, mask)))
+        logits: torch.Tensor = self.classifier(self.dropout(average_tokens(tokens, mask)))
         return logits
 
 
-def mean_of_tokens(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def average_tokens(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """(rows, tokens, features) -> (rows, features): the mean over all tokens except padding."""
     counted = mask.unsqueeze(-1).to(tokens.dtype)
     return (tokens * counted).sum(1) / counted.sum(1).clamp(min=1e-9)

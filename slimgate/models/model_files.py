@@ -30,11 +30,11 @@ def check_model_files(folder: Path, text: str) -> None:
     text: the model, as the suite names it. Only small files and a .bin's table of contents are read.
     """
     check_no_pointers(folder.iterdir(), text)
-    _no_own_code(folder, text)
-    _no_adapter(folder, text)
-    _no_shards_elsewhere(folder, text)
+    _check_own_code(folder, text)
+    _check_adapter(folder, text)
+    _check_shards(folder, text)
     for file in sorted(folder.glob("pytorch_model*.bin")):
-        _no_bomb(file, text)
+        _check_archive(file, text)
 
 
 def check_no_pointers(files: Iterable[Path], text: str) -> None:
@@ -49,18 +49,19 @@ def check_no_pointers(files: Iterable[Path], text: str) -> None:
                     )
 
 
-def _no_own_code(folder: Path, text: str) -> None:
+def _check_own_code(folder: Path, text: str) -> None:
     for name in SETTINGS:
-        settings = _settings(folder / name)
+        settings = _read_settings_file(folder / name)
         classes = settings.get("auto_map")
         if classes and not _has_class_of_transformers(name, settings):
             raise SuiteError(
-                f'"{text}": {name} needs custom code of the model ({_first(classes)}), which slimgate '
+                f'"{text}": {name} needs custom code of the model ({_name_first_class(classes)}), which '
+                "slimgate "
                 "never runs; use a model whose classes are in transformers, or convert it"
             )
 
 
-def _settings(file: Path) -> dict[str, Any]:
+def _read_settings_file(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
@@ -70,7 +71,7 @@ def _settings(file: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _first(classes: object) -> str:
+def _name_first_class(classes: object) -> str:
     return str(next(iter(classes.values())) if isinstance(classes, dict) else classes)[:80]
 
 
@@ -85,7 +86,7 @@ def _has_class_of_transformers(name: str, settings: Json) -> bool:
     return any(isinstance(settings.get(key), str) and hasattr(transformers, settings[key]) for key in keys)
 
 
-def _no_adapter(folder: Path, text: str) -> None:
+def _check_adapter(folder: Path, text: str) -> None:
     """Raises SuiteError for an adapter of peft. transformers adds it to the weights if peft is installed,
     although they may contain it. Its settings can name other weights, too."""
     if (folder / ADAPTER).is_file():
@@ -96,9 +97,9 @@ def _no_adapter(folder: Path, text: str) -> None:
         )
 
 
-def _no_shards_elsewhere(folder: Path, text: str) -> None:
+def _check_shards(folder: Path, text: str) -> None:
     for index in sorted(folder.glob(INDEX)):
-        names = _settings(index).get("weight_map", {})
+        names = _read_settings_file(index).get("weight_map", {})
         for shard in sorted({str(name) for name in names.values()} if isinstance(names, dict) else ()):
             if shard != Path(shard).name or not (folder / shard).is_file():
                 raise SuiteError(
@@ -107,7 +108,7 @@ def _no_shards_elsewhere(folder: Path, text: str) -> None:
                 )
 
 
-def _no_bomb(file: Path, text: str) -> None:
+def _check_archive(file: Path, text: str) -> None:
     """Raises SuiteError for a compressed archive, because torch stores numbers uncompressed."""
     if not zipfile.is_zipfile(file):
         return  # written before 2020: the file's size limits what its reader allocates

@@ -38,7 +38,7 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
-def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
+def find_model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
     """The kind of artifact that a folder holds; None if it holds no model.
 
     weights: the files of a PyTorch model. text: the folder, as the suite names it. Raises SuiteError if it
@@ -57,7 +57,7 @@ def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
 
 def check_graph_folder(folder: Path, kind: str, text: str) -> None:
     """Raises SuiteError if a file of the graph, config.json or the tokenizer is missing."""
-    needed = _required_files(kind)
+    needed = _list_required_files(kind)
     for name in (*needed, "config.json"):
         if not (folder / name).is_file():
             raise SuiteError(
@@ -69,13 +69,13 @@ def check_graph_folder(folder: Path, kind: str, text: str) -> None:
     check_model_files(folder, text)
 
 
-def _required_files(kind: str) -> list[str]:
+def _list_required_files(kind: str) -> list[str]:
     form = list_graph_forms()[kind]
     return [name for name in form.files if name not in form.optional]
 
 
 def _describe_files(kind: str) -> str:
-    return f"{', '.join((*_required_files(kind), 'config.json'))} and the tokenizer's files"
+    return f"{', '.join((*_list_required_files(kind), 'config.json'))} and the tokenizer's files"
 
 
 def parse_model_ref(
@@ -92,11 +92,11 @@ def parse_model_ref(
     for a folder or package that does not exist, and for `package:` paths that leave the package.
     """
     if text.startswith(FRESH):
-        return _fresh(text, sha256, new_head, dtype)
-    folder = _package_folder(text) if text.startswith("package:") else _local_folder(text)
+        return _make_fresh_ref(text, sha256, new_head, dtype)
+    folder = _resolve_package_folder(text) if text.startswith("package:") else _find_local_folder(text)
     if folder is not None:
         ref = ModelRef(text, folder, sha256=sha256, new_head=new_head, dtype=dtype)
-        return _gguf(ref, folder, kinds) if _is_gguf(folder) else _in_folder(ref, folder)
+        return _resolve_gguf(ref, folder, kinds) if _is_gguf(folder) else _add_folder_facts(ref, folder)
     name, _, revision = text.partition("@")
     return ModelRef(
         str(text),
@@ -110,13 +110,13 @@ def parse_model_ref(
     )
 
 
-def _in_folder(ref: ModelRef, folder: Path) -> ModelRef:
+def _add_folder_facts(ref: ModelRef, folder: Path) -> ModelRef:
     """The reference with facts of its folder. Raises SuiteError if a file is missing or does not fit."""
     kind = _check_folder(folder, ref.text)
     if ref.sha256 is not None:
-        _check_sha256(ref, weights_sha256(folder))
+        _check_sha256(ref, digest_weights(folder))
     if kind == TORCH:
-        return with_stored_format(replace(ref, folder=folder))
+        return add_stored_format(replace(ref, folder=folder))
     if ref.new_head:
         raise SuiteError(f'"{ref.text}": a graph ({kind}) cannot get a new head; leave new_head out')
     if ref.dtype:
@@ -124,13 +124,13 @@ def _in_folder(ref: ModelRef, folder: Path) -> ModelRef:
     return replace(ref, kind=kind)
 
 
-def with_stored_format(ref: ModelRef) -> ModelRef:
+def add_stored_format(ref: ModelRef) -> ModelRef:
     """The reference to a folder of transformers, with how its weights are stored. Raises SuiteError."""
     assert ref.folder is not None
-    return _quantized(ref, read_quantized(ref.folder, read_config(ref.folder), ref.text))
+    return _add_quantized_format(ref, read_quantized(ref.folder, read_config(ref.folder), ref.text))
 
 
-def _quantized(ref: ModelRef, quantized: Quantized | None) -> ModelRef:
+def _add_quantized_format(ref: ModelRef, quantized: Quantized | None) -> ModelRef:
     if quantized is None:
         return ref
     if ref.new_head:
@@ -145,16 +145,20 @@ def _is_gguf(path: Path) -> bool:
     """Whether the path is a GGUF file, or a folder that holds nothing else to load."""
     if path.suffix.lower() == gguf_file.SUFFIX and not path.is_dir():
         return True
-    return path.is_dir() and model_kind(path, str(path), WEIGHTS) is None and bool(gguf_file.gguf_files(path))
+    return (
+        path.is_dir()
+        and find_model_kind(path, str(path), WEIGHTS) is None
+        and bool(gguf_file.list_gguf_files(path))
+    )
 
 
-def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
+def _resolve_gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
     """The reference to a GGUF file, or to the only GGUF file of a folder.
 
     llama.cpp opens it if the suite says so, or if transformers does not read the architecture. kinds: the
     kinds that the stated runtime takes.
     """
-    files = [path] if path.is_file() else gguf_file.gguf_files(path)
+    files = [path] if path.is_file() else gguf_file.list_gguf_files(path)
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
         raise SuiteError(
@@ -164,7 +168,7 @@ def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
     [file] = files
     ref = replace(ref, folder=file.parent, file=file.name)
     if ref.sha256 is not None:
-        _check_sha256(ref, _files_sha256(files))
+        _check_sha256(ref, _digest_all_files(files))
     check_no_pointers([file], ref.text)
     header = gguf_file.read_gguf_header(file, ref.text)
     if GGUF in kinds or (not header.is_of_transformers and importlib.util.find_spec("llama_cpp")):
@@ -172,9 +176,9 @@ def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
             raise SuiteError(
                 f'"{ref.text}": llama.cpp cannot change the number types of a GGUF file; leave dtype out'
             )
-        return replace(_quantized(ref, header.stored), kind=GGUF)
+        return replace(_add_quantized_format(ref, header.stored), kind=GGUF)
     _, gguf = gguf_file.read_gguf(file, ref.text)
-    return _quantized(ref, gguf)
+    return _add_quantized_format(ref, gguf)
 
 
 def _check_sha256(ref: ModelRef, actual: str) -> None:
@@ -182,7 +186,7 @@ def _check_sha256(ref: ModelRef, actual: str) -> None:
         raise SuiteError(f'"{ref.text}": the weights have sha256 {actual}, the suite expects {ref.sha256}')
 
 
-def _fresh(text: str, sha256: str | None, new_head: bool | None, dtype: str | None) -> ModelRef:
+def _make_fresh_ref(text: str, sha256: str | None, new_head: bool | None, dtype: str | None) -> ModelRef:
     if dtype is not None:
         raise SuiteError(f'"{text}": fresh weights are float32; leave dtype out')
     if sha256 is not None:
@@ -207,7 +211,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def model_config(ref: ModelRef) -> dict[str, Any]:
+def read_model_config(ref: ModelRef) -> dict[str, Any]:
     """config.json of a reference's folder, or the equivalent facts of a GGUF file. Raises SuiteError."""
     assert ref.folder is not None
     if ref.file is not None:
@@ -217,7 +221,7 @@ def model_config(ref: ModelRef) -> dict[str, Any]:
     return read_config(ref.folder)
 
 
-def model_weights(ref: ModelRef) -> list[Path]:
+def list_model_weights(ref: ModelRef) -> list[Path]:
     """The files that hold the weights of a reference; empty for fresh weights."""
     if ref.fresh or ref.folder is None:
         return []
@@ -233,12 +237,12 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
 
 
-def weights_sha256(folder: Path) -> str:
+def digest_weights(folder: Path) -> str:
     """sha256 over the weight files in the order of their names; for one file, the output of sha256sum."""
-    return _files_sha256(weight_files(folder))
+    return _digest_all_files(weight_files(folder))
 
 
-def _files_sha256(files: Iterable[Path]) -> str:
+def _digest_all_files(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
@@ -247,13 +251,13 @@ def _files_sha256(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _package_folder(text: str) -> Path:
+def _resolve_package_folder(text: str) -> Path:
     package, _, inner = text.removeprefix("package:").partition("/")
     if not package:
         raise SuiteError(f'"{text}" was given, expected package:NAME/PATH, such as package:{DEMO}/model')
-    root = _package_root(package)
+    root = _find_package_root(package)
     if root is None:
-        raise SuiteError(f'"{text}": no package {package} is installed{_package_hint(package)}')
+        raise SuiteError(f'"{text}": no package {package} is installed{_suggest_package(package)}')
     folder = _resolve_path(text, str(root / inner))
     files = [file.resolve() for file in folder.rglob("*")] if folder.is_relative_to(root) else [folder]
     if not all(file.is_relative_to(root) for file in files):
@@ -261,7 +265,7 @@ def _package_folder(text: str) -> Path:
     return folder
 
 
-def _package_root(package: str) -> Path | None:
+def _find_package_root(package: str) -> Path | None:
     """The folder of an installed package, without importing it."""
     if not package.isidentifier():
         return None
@@ -273,16 +277,16 @@ def _package_root(package: str) -> Path | None:
     return Path(locations[0]).resolve() if locations else None
 
 
-def _package_hint(package: str) -> str:
+def _suggest_package(package: str) -> str:
     if package == DEMO:
         return '; it comes with pip install "slimgate[demo]"'
     imported = package.replace("-", "_")
-    if imported != package and _package_root(imported):
+    if imported != package and _find_package_root(imported):
         return f". Did you mean {imported}, the name it is imported by?"
     return did_you_mean(package, [DEMO])
 
 
-def _local_folder(text: str) -> Path | None:
+def _find_local_folder(text: str) -> Path | None:
     if not text.strip():
         raise SuiteError(f'"{text}" was given, expected a folder, or package:NAME/PATH')
     folder = _resolve_path(text, text)
@@ -298,7 +302,7 @@ def _local_folder(text: str) -> Path | None:
     if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         hint = format_suggestion(folder.name, siblings) if siblings else ""
-        raise SuiteError(f'"{text}": no such folder{_looked_for(text, folder)}{hint}')
+        raise SuiteError(f'"{text}": no such folder{_describe_searched_folder(text, folder)}{hint}')
     if meant := _suggest_folder(text):
         raise SuiteError(
             f'"{text}": no such folder {folder}; for the hub model of this name, write "{text}@main"{meant}'
@@ -306,7 +310,7 @@ def _local_folder(text: str) -> Path | None:
     return None
 
 
-def _looked_for(text: str, folder: Path) -> str:
+def _describe_searched_folder(text: str, folder: Path) -> str:
     """The folder that a relative path led to: ` /repo/models (paths are from the suite's folder)`."""
     if text.startswith(("/", "~")):
         return ""
@@ -347,7 +351,7 @@ def _check_folder(folder: Path, text: str) -> str:
     if not folder.is_dir():
         problem = "is a file, expected the folder of a model" if folder.exists() else "no such folder"
         raise SuiteError(f'"{text}": {folder}: {problem}')
-    kind = model_kind(folder, text, WEIGHTS) or TORCH
+    kind = find_model_kind(folder, text, WEIGHTS) or TORCH
     if kind == TORCH:
         _check_weights(folder, text)
         check_model_files(folder, text)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import block_names
+from slimgate.models.blocks import list_block_names
 
 if TYPE_CHECKING:
     from slimgate.models.two_towers import TwoTowers
@@ -76,7 +76,7 @@ def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str,
     have, or that its family does not name, is left out, and `note` says so.
     """
     notes: list[str] = []
-    embedding, names = _embedding_name(network), _block_names(network, notes)
+    embedding, names = _find_embedding(network), _list_known_blocks(network, notes)
     with (
         watch_outputs(network, [*([embedding] if embedding else []), *names]) as seen,
         torch.inference_mode(),
@@ -91,30 +91,30 @@ def follow_row(network: nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str,
         notes.append(f"these blocks did not run: {', '.join(idle)}")
     return {
         "inputs": {name: list(tensor.shape) for name, tensor in inputs.items()},
-        "embeddings": _tensor(network, embedding, seen.values) if embedding else None,
-        "blocks": [_tensor(network, name, seen.values) for name in names if name in seen.values],
-        "logits": None if logits is None else {"shape": list(logits.shape), "dtype": _type(logits)},
-        "next_tokens": _next_tokens(network, logits),
+        "embeddings": _make_output_entry(network, embedding, seen.values) if embedding else None,
+        "blocks": [_make_output_entry(network, name, seen.values) for name in names if name in seen.values],
+        "logits": None if logits is None else {"shape": list(logits.shape), "dtype": _format_dtype(logits)},
+        "next_tokens": _find_next_tokens(network, logits),
         "note": "; ".join(notes) or None,
     }
 
 
-def _block_names(network: nn.Module, notes: list[str]) -> list[str]:
+def _list_known_blocks(network: nn.Module, notes: list[str]) -> list[str]:
     try:
         if not hasattr(network, "view_as"):
-            return block_names(network)
+            return list_block_names(network)
         names = []
         pair = cast("TwoTowers", network)
         for tower in pair.towers:
             with pair.view_as(tower):
-                names += block_names(network)
+                names += list_block_names(network)
         return names
     except (BuildError, *UNKNOWN) as error:
         notes.append(f"its blocks are not known ({error})")
         return []
 
 
-def _embedding_name(network: nn.Module) -> str | None:
+def _find_embedding(network: nn.Module) -> str | None:
     """The module that turns token ids into vectors, whatever its class after earlier steps."""
     names: dict[int, str] = {id(module): name for name, module in network.named_modules()}
     for module in network.modules():
@@ -124,28 +124,32 @@ def _embedding_name(network: nn.Module) -> str | None:
     return None
 
 
-def _tensor(network: nn.Module, name: str, seen: dict[str, torch.Tensor]) -> dict[str, Any] | None:
+def _make_output_entry(network: nn.Module, name: str, seen: dict[str, torch.Tensor]) -> dict[str, Any] | None:
     if name not in seen:
         return None
     value = seen[name]
-    return {"shape": list(value.shape), "dtype": _type(value), "weights": _weights(network, name)}
+    return {
+        "shape": list(value.shape),
+        "dtype": _format_dtype(value),
+        "weights": _list_weight_types(network, name),
+    }
 
 
-def _weights(network: nn.Module, name: str) -> str | None:
+def _list_weight_types(network: nn.Module, name: str) -> str | None:
     """Types of the matrices that a module stores, the type of most numbers first; packed bits are uint8."""
     counts: Counter[str] = Counter()
     module = network.get_submodule(name)
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.dim() > 1:
-            counts[_type(tensor)] += tensor.numel()
+            counts[_format_dtype(tensor)] += tensor.numel()
     return ", ".join(name for name, _ in counts.most_common()) or None
 
 
-def _type(tensor: torch.Tensor) -> str:
+def _format_dtype(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _next_tokens(network: nn.Module, logits: torch.Tensor | None) -> list[tuple[int, float]]:
+def _find_next_tokens(network: nn.Module, logits: torch.Tensor | None) -> list[tuple[int, float]]:
     """The most probable tokens after the last one, if the network scores its whole vocabulary."""
     vocabulary = getattr(network.config, "vocab_size", None)
     if logits is None or logits.dim() != 3 or logits.shape[-1] != vocabulary:

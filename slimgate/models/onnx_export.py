@@ -59,7 +59,7 @@ def exportable(network: nn.Module, attention: str) -> Iterator[None]:
             setattr(config, key, value)
 
 
-def example_batches(encoded: Encoded) -> Batches:
+def select_example_batches(encoded: Encoded) -> Batches:
     """Two batches that differ in rows and in tokens. Raises BuildError if there are no rows."""
     if not len(encoded.lengths):
         raise BuildError("there are no rows from which to read the shapes of the inputs")
@@ -86,7 +86,7 @@ def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
                 _Logits(network, names).eval(),
                 tuple(inputs),
                 dynamo=True,
-                dynamic_shapes={"values": tuple(_dynamic(batches).values())},
+                dynamic_shapes={"values": tuple(_find_dynamic_axes(batches).values())},
                 input_names=list(names),
                 output_names=[OUTPUT],
                 opset_version=opset,
@@ -94,7 +94,7 @@ def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
             )
         except Exception as error:  # the exporter's errors have no common base, and are pages long
             raise BuildError(_format_error(network, error)) from error
-    return _without_notes(program.model_proto, names)
+    return _remove_notes(program.model_proto, names)
 
 
 class _Logits(nn.Module):
@@ -109,7 +109,7 @@ class _Logits(nn.Module):
         return logits
 
 
-def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
+def _find_dynamic_axes(batches: Batches) -> dict[str, dict[int, Any]]:
     """For each input, the axes whose sizes differ between two batches. Pairs of texts have 2 · rows."""
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     axes: dict[str, dict[int, Any]] = {}
@@ -120,7 +120,7 @@ def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
     return axes
 
 
-def _without_notes(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+def _remove_notes(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     """The graph without the exporter's notes: the type of every value, and the source lines."""
     del proto.graph.value_info[:]
     for node in proto.graph.node:

@@ -21,28 +21,28 @@ Shape = list[int]
 _MULTIPLIES = re.compile(r"MatMul|Gemm|Conv|Attention|LSTM|GRU|RNN|Einsum|MoE")
 
 
-def _matrix_product(inputs: list[Shape], output: Shape) -> int:
+def _count_product_macs(inputs: list[Shape], output: Shape) -> int:
     """(…, in) times (in, out)."""
     return prod(output) * inputs[0][-1]
 
 
-def _gemm(inputs: list[Shape], output: Shape) -> int:
+def _count_gemm_macs(inputs: list[Shape], output: Shape) -> int:
     """The first input may be transposed; the output has the same rows."""
     return output[-1] * prod(inputs[0])
 
 
-def _convolution(weight: int) -> Callable[[list[Shape], Shape], int]:
+def _make_convolution_formula(weight: int) -> Callable[[list[Shape], Shape], int]:
     """weight: the place of (out, in / groups, …) among the inputs."""
     return lambda inputs, output: prod(output) * prod(inputs[weight][1:])
 
 
-def _attention(inputs: list[Shape], output: Shape) -> int:
+def _count_attention_macs(inputs: list[Shape], output: Shape) -> int:
     """(rows, tokens, in) by weights (in, 3 * width) of query, key and value, then the products of tokens."""
     (rows, tokens, _), widths = inputs[0], inputs[1][-1]
     return rows * tokens * (inputs[0][-1] * widths + 2 * tokens * output[-1])
 
 
-def _heads(inputs: list[Shape], output: Shape) -> int:
+def _count_multi_head_macs(inputs: list[Shape], output: Shape) -> int:
     """Query (rows, tokens, width), key (rows, read, width), value (rows, read, value width)."""
     (rows, tokens, width), read = inputs[0], inputs[1][1]
     return rows * tokens * read * (width + output[-1])
@@ -52,13 +52,13 @@ FORMULAS: Mapping[str, Callable[[list[Shape], Shape], int]] = {
     **dict.fromkeys(
         ("MatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul",
          "MatMulNBits"),
-        _matrix_product,
+        _count_product_macs,
     ),
-    **dict.fromkeys(("Gemm", "QGemm", "FusedGemm"), _gemm),
-    **dict.fromkeys(("Conv", "FusedConv", "ConvInteger"), _convolution(1)),
-    "QLinearConv": _convolution(3),
-    **dict.fromkeys(("Attention", "QAttention"), _attention),
-    "MultiHeadAttention": _heads,
+    **dict.fromkeys(("Gemm", "QGemm", "FusedGemm"), _count_gemm_macs),
+    **dict.fromkeys(("Conv", "FusedConv", "ConvInteger"), _make_convolution_formula(1)),
+    "QLinearConv": _make_convolution_formula(3),
+    **dict.fromkeys(("Attention", "QAttention"), _count_attention_macs),
+    "MultiHeadAttention": _count_multi_head_macs,
 }  # fmt: skip
 
 
@@ -77,24 +77,24 @@ def count_macs(events: Iterable[Json]) -> Macs:
     counts: dict[str, int] = {}
     for event in events:
         ran = event.get("args", {})
-        if "op_name" in ran and (macs := _macs(ran)):
-            kind = _type(ran)
+        if "op_name" in ran and (macs := _count_operator_macs(ran)):
+            kind = _find_number_type(ran)
             counts[kind] = counts.get(kind, 0) + macs
     return Macs(counts)
 
 
-def _type(ran: Json) -> str:
+def _find_number_type(ran: Json) -> str:
     """The number type that an operator multiplies: the type of its first input, or the entry in _TYPES."""
     operator = str(ran["op_name"])
     first = next((name for tensor in ran.get("input_type_shape", ()) for name in tensor), "mixed")
     return _TYPES.get(operator, _NAMES.get(first, first))
 
 
-def _macs(ran: Json) -> int:
+def _count_operator_macs(ran: Json) -> int:
     operator = str(ran["op_name"])
     if not _MULTIPLIES.search(operator):
         return 0
-    inputs, outputs = (_shapes(ran.get(f"{side}_type_shape", ())) for side in ("input", "output"))
+    inputs, outputs = (_list_tensor_shapes(ran.get(f"{side}_type_shape", ())) for side in ("input", "output"))
     formula = FORMULAS.get(operator)
     if formula is None or not outputs:
         raise MeasureError(f"cannot count the multiply-adds of operator {operator}")
@@ -106,5 +106,5 @@ def _macs(ran: Json) -> int:
         ) from error
 
 
-def _shapes(tensors: Iterable[Mapping[str, Shape]]) -> list[Shape]:
+def _list_tensor_shapes(tensors: Iterable[Mapping[str, Shape]]) -> list[Shape]:
     return [shape for tensor in tensors for shape in tensor.values()]

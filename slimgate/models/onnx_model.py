@@ -45,7 +45,7 @@ KIND = "onnx"
 MOST_INSIDE = 1_900_000_000
 
 
-def array_of(tensor: onnx.TensorProto) -> Values:
+def read_tensor_values(tensor: onnx.TensorProto) -> Values:
     """The values of a TensorProto."""
     from onnx import numpy_helper
 
@@ -53,9 +53,9 @@ def array_of(tensor: onnx.TensorProto) -> Values:
     return values
 
 
-def stored_bytes(proto: onnx.ModelProto) -> int:
+def count_initializer_bytes(proto: onnx.ModelProto) -> int:
     """The bytes of the initializers."""
-    return sum(array_of(tensor).nbytes for tensor in proto.graph.initializer)
+    return sum(read_tensor_values(tensor).nbytes for tensor in proto.graph.initializer)
 
 
 def measure_size(proto: onnx.ModelProto) -> dict[str, int]:
@@ -64,7 +64,7 @@ def measure_size(proto: onnx.ModelProto) -> dict[str, int]:
     return {
         "parameters": sum(total for total, _ in counts),
         "nonzero_parameters": sum(nonzero for _, nonzero in counts),
-        "state_bytes": stored_bytes(proto),
+        "state_bytes": count_initializer_bytes(proto),
     }
 
 
@@ -79,31 +79,31 @@ def weight_counts(proto: onnx.ModelProto) -> Iterator[tuple[int, int]]:
     grids = {node.input[i] for node in packed.values() for i in (2, 3) if len(node.input) > i}
     for name, tensor in tensors.items():
         if name in packed:
-            yield _packed_counts(packed[name], tensors)
+            yield _count_packed_numbers(packed[name], tensors)
         elif name not in grids and not name.endswith(GRID_ENDS):
-            values = array_of(tensor)
+            values = read_tensor_values(tensor)
             levels = values.dtype.kind != "b" and values.dtype.itemsize == 1 < values.size
             if (values.ndim and values.dtype.kind in "fV") or levels:
-                zero = _zero_point(name, values, tensors)
+                zero = _read_zero_point(name, values, tensors)
                 yield values.size, int(np.count_nonzero(values.astype(np.float32) - zero))
 
 
-def _zero_point(name: str, values: Values, tensors: Mapping[str, onnx.TensorProto]) -> Values:
+def _read_zero_point(name: str, values: Values, tensors: Mapping[str, onnx.TensorProto]) -> Values:
     """The level that means zero in a quantized weight; a number, or one per column."""
     point = tensors.get(name.removesuffix("_quantized") + "_zero_point")
     if not name.endswith("_quantized") or point is None:
         return np.float32(0)  # type: ignore[return-value]
-    zero_point = array_of(point).astype(np.float32)
+    zero_point = read_tensor_values(point).astype(np.float32)
     if zero_point.ndim == 1 and zero_point.size > 1 and values.shape[-1] != zero_point.size:
         zero_point = zero_point.reshape(-1, *(1,) * (values.ndim - 1))
     return zero_point
 
 
-def _packed_counts(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> tuple[int, int]:
+def _count_packed_numbers(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> tuple[int, int]:
     options: dict[str, int] = {str(a.name): int(a.i) for a in node.attribute}
     bits = options.get("bits", 4)
     levels_at, zeros_at = PACKED[node.op_type]
-    levels = array_of(tensors[node.input[levels_at]])
+    levels = read_tensor_values(tensors[node.input[levels_at]])
     unpacked = _unpack_levels(
         levels.reshape(len(levels), -1), bits
     )  # for a matrix product: (outputs, padded inputs)
@@ -112,7 +112,7 @@ def _packed_counts(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]
     blocks = -(-columns // size)
     zero: Values = np.full((rows, blocks), 1 << (bits - 1), dtype=np.int16)
     if len(node.input) > zeros_at and node.input[zeros_at]:
-        points = array_of(tensors[node.input[zeros_at]]).reshape(rows, -1)
+        points = read_tensor_values(tensors[node.input[zeros_at]]).reshape(rows, -1)
         zero = _unpack_levels(points, bits)[:, :blocks]
     nonzero = unpacked[:, :columns] != np.repeat(zero, size, axis=1)[:, :columns]
     return rows * columns, int(np.count_nonzero(nonzero))
@@ -142,7 +142,7 @@ class OnnxModel(Graph):
 
     def openable(self, folder: Path) -> bytes | Path:
         """The input of a session: the graph's bytes, or a file in the folder if they are too many."""
-        if stored_bytes(self.proto) <= MOST_INSIDE:
+        if count_initializer_bytes(self.proto) <= MOST_INSIDE:
             return bytes(self.proto.SerializeToString())
         _write_graph(self.proto, folder)
         return folder / MODEL
@@ -150,7 +150,7 @@ class OnnxModel(Graph):
     def write(self, folder: Path) -> None:
         """Writes model.onnx. Raises BuildError for weights that are NaN or infinite."""
         for tensor in self.proto.graph.initializer:
-            values = array_of(tensor)
+            values = read_tensor_values(tensor)
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise BuildError(f"weights are NaN or infinite after the step, first in {tensor.name}")
         _write_graph(self.proto, folder)
@@ -160,7 +160,7 @@ def _write_graph(proto: onnx.ModelProto, folder: Path) -> None:
     import onnx
 
     folder.mkdir(parents=True, exist_ok=True)
-    if stored_bytes(proto) <= MOST_INSIDE:
+    if count_initializer_bytes(proto) <= MOST_INSIDE:
         onnx.save_model(proto, folder / MODEL)
         return
     copy = type(proto)()

@@ -51,8 +51,8 @@ def export_decoder(network: nn.Module) -> Any:
     with silent(), exportable(network, "sdpa"):
         try:
             with torch.no_grad():
-                example = _example(network.eval())
-            config = OpenVINOConfig(dynamic_shapes=_dynamic_shapes(example))
+                example = _make_example_call(network.eval())
+            config = OpenVINOConfig(dynamic_shapes=_make_dynamic_shapes(example))
             exported = OpenVINOExporter().export(network, example, config)
         except Exception as error:  # the exporter's errors have no common base, and are pages long
             raise BuildError(format_export_error(network, error)) from error
@@ -62,7 +62,7 @@ def export_decoder(network: nn.Module) -> Any:
     return graph
 
 
-def decoder_inputs(ids: Numbers, places: Numbers) -> dict[str, npt.NDArray[Any]]:
+def make_decoder_inputs(ids: Numbers, places: Numbers) -> dict[str, npt.NDArray[Any]]:
     """The inputs of one call. ids: (rows, tokens); places: (places,), as in the table above."""
     return {
         IDS: np.ascontiguousarray(ids, dtype=np.int64),
@@ -71,7 +71,7 @@ def decoder_inputs(ids: Numbers, places: Numbers) -> dict[str, npt.NDArray[Any]]
     }
 
 
-def _example(network: nn.Module) -> dict[str, Any]:
+def _make_example_call(network: nn.Module) -> dict[str, Any]:
     """A call with a cache that already holds tokens. Every layer's cache grows, also those with a window."""
     import torch
     from transformers import DynamicCache
@@ -90,7 +90,7 @@ def _example(network: nn.Module) -> dict[str, Any]:
     }
 
 
-def _dynamic_shapes(example: dict[str, Any]) -> dict[str, Any]:
+def _make_dynamic_shapes(example: dict[str, Any]) -> dict[str, Any]:
     """The axes that vary: rows and tokens, and in the cache (rows, heads, tokens, size) the same."""
     import torch
 
@@ -114,14 +114,14 @@ def _repeat_heads_by_products(graph: openvino.Model) -> None:
     import openvino.opset14 as operators
 
     for node in graph.get_ordered_ops():
-        repeats = _repeats_of(node)
+        repeats = _count_head_repeats(node)
         if repeats is not None:
             unit = operators.constant(np.ones((1, 1, repeats, 1, 1), dtype=np.float32))
             node.output(0).replace(operators.multiply(node.input_value(0), unit).output(0))
     graph.validate_nodes_and_infer_types()
 
 
-def _repeats_of(node: openvino.Node) -> int | None:
+def _count_head_repeats(node: openvino.Node) -> int | None:
     """How often a node repeats heads; None for a node that does something else.
 
     The shapes change from (rows, heads, 1, tokens, size) to (rows, heads · repeats, tokens, size).

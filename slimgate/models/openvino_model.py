@@ -52,7 +52,7 @@ OUTPUT = "logits"
 def measure_size(graph: openvino.Model) -> dict[str, int]:
     """parameters and nonzero_parameters of an openvino.Model; state_bytes, of all its constants."""
     constants = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
-    counts = [_counts(node) for node in constants if is_weight(node)]
+    counts = [_count_constant_numbers(node) for node in constants if is_weight(node)]
     return {
         "parameters": sum(total for total, _ in counts),
         "nonzero_parameters": sum(nonzero for _, nonzero in counts),
@@ -65,43 +65,43 @@ def weight_types(graph: openvino.Model) -> dict[str, int]:
     counts: dict[str, int] = {}
     for node in graph.get_ops():
         if node.get_type_name() == "Constant" and is_weight(node):
-            kind = type_of(node)
+            kind = read_output_type(node)
             counts[kind] = counts.get(kind, 0) + int(np.prod(node.shape))
     return dict(sorted(counts.items()))
 
 
-def first_broken_constant(graph: openvino.Model) -> str | None:
+def find_broken_constant(graph: openvino.Model) -> str | None:
     """The name of a constant that holds NaN or infinity."""
     for node in graph.get_ops():
-        numbers = node.get_type_name() == "Constant" and type_of(node) in FLOATS and is_weight(node)
-        if numbers and not np.isfinite(_values(node)).all():
+        numbers = node.get_type_name() == "Constant" and read_output_type(node) in FLOATS and is_weight(node)
+        if numbers and not np.isfinite(_read_constant(node)).all():
             return str(node.get_friendly_name())
     return None
 
 
-def type_of(node: openvino.Node) -> str:
+def read_output_type(node: openvino.Node) -> str:
     """The output type of a node: i8, u4, f32, …."""
     return str(node.get_output_element_type(0).get_type_name())
 
 
 def is_weight(node: openvino.Node) -> bool:
     """Whether a Constant holds numbers that the model multiplies with."""
-    kind = type_of(node)
+    kind = read_output_type(node)
     if kind not in (*LEVELS, *FLOATS) or int(np.prod(node.shape)) < 2:
         return False
-    readers = _readers(node)
-    if kind in LEVELS and not any(type_of(reader) in FLOATS for reader, _ in readers):
+    readers = _find_readers(node)
+    if kind in LEVELS and not any(read_output_type(reader) in FLOATS for reader, _ in readers):
         return False  # a mask, or indices
     return not all(_is_range_or_scale(reader, at) for reader, at in readers)
 
 
-def _readers(node: openvino.Node) -> list[tuple[Any, int]]:
+def _find_readers(node: openvino.Node) -> list[tuple[Any, int]]:
     """The nodes that read a node, after conversions of type, each with the index of the input."""
     readers = []
     for target in node.output(0).get_target_inputs():
         reader = target.get_node()
-        if reader.get_type_name() == "Convert" and type_of(reader) in FLOATS:
-            readers.extend(_readers(reader) or [(reader, 0)])
+        if reader.get_type_name() == "Convert" and read_output_type(reader) in FLOATS:
+            readers.extend(_find_readers(reader) or [(reader, 0)])
         else:
             readers.append((reader, target.get_index()))
     return readers
@@ -112,37 +112,37 @@ def _is_range_or_scale(reader: openvino.Node, at: int) -> bool:
     kind = reader.get_type_name()
     if kind == "FakeQuantize":
         return at > 0
-    return kind in ("Subtract", "Multiply") and at == 1 and _levels_of(reader.input_value(0).get_node())
+    return kind in ("Subtract", "Multiply") and at == 1 and _has_levels(reader.input_value(0).get_node())
 
 
-def _levels_of(node: openvino.Node) -> bool:
+def _has_levels(node: openvino.Node) -> bool:
     """Whether a node gives the levels of a quantized weight as numbers, with or without the zero point."""
     if node.get_type_name() == "Subtract":
         node = node.input_value(0).get_node()
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
-    return bool(node.get_type_name() == "Constant" and type_of(node) in LEVELS)
+    return bool(node.get_type_name() == "Constant" and read_output_type(node) in LEVELS)
 
 
-def _counts(node: openvino.Node) -> tuple[int, int]:
-    values = _values(node)
-    return values.size, int(np.count_nonzero(values != _zero_point(node)))
+def _count_constant_numbers(node: openvino.Node) -> tuple[int, int]:
+    values = _read_constant(node)
+    return values.size, int(np.count_nonzero(values != _read_zero_point(node)))
 
 
-def _zero_point(node: openvino.Node) -> Values:
-    for reader, at in _readers(node):
+def _read_zero_point(node: openvino.Node) -> Values:
+    for reader, at in _find_readers(node):
         if reader.get_type_name() == "Subtract" and at == 0:
             point = reader.input_value(1).get_node()
             while point.get_type_name() == "Convert":
                 point = point.input_value(0).get_node()
             if point.get_type_name() == "Constant":
-                return _values(point)
+                return _read_constant(point)
     return np.zeros((), dtype=np.float32)
 
 
-def _values(node: openvino.Node) -> Values:
+def _read_constant(node: openvino.Node) -> Values:
     """The numbers of a Constant, in its shape; four-bit numbers are unpacked."""
-    kind = type_of(node)
+    kind = read_output_type(node)
     if kind in ("i4", "u4"):
         packed = np.asarray(node.get_data()).reshape(-1).view(np.uint8)
         nibbles = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[: int(np.prod(node.shape))]
@@ -172,7 +172,7 @@ class OpenVinoModel(Graph):
 
     def write(self, folder: Path) -> None:
         """Writes the graph and its weights. Raises BuildError for weights that are NaN or infinite."""
-        if broken := first_broken_constant(self.graph):
+        if broken := find_broken_constant(self.graph):
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken}")
         write_graph(self.graph, folder, kind=self.kind)
 

@@ -20,7 +20,7 @@ def load_openvino(user: str) -> Any:
 
 
 @cache
-def compiling_core() -> Any:
+def make_compiling_core() -> Any:
     """The openvino.Core that compiles slimgate's graphs in this process, and lives as long as the process.
 
     If cores are made and freed, the process may end at the next signal (slimgate/_system/signals.py).

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
-from slimgate.models.families import family_of
+from slimgate.models.families import find_family
 from slimgate.models.replace_modules import replace_modules_
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ class ScaledEmbedding(nn.Module):
         return {**shape, "scale": self.scale, "padding_idx": getattr(table, "padding_idx", None)}
 
 
-def to_plain_linear_(model: TorchModel) -> list[str]:
+def convert_to_linear_(model: TorchModel) -> list[str]:
     """Replaces Conv1D layers and stacked experts by modules of nn.Linear; returns their names."""
     network = model.network
     layers: dict[str, nn.Module] = {
-        name: _linear(m) for name, m in network.named_modules() if isinstance(m, Conv1D)
+        name: _make_linear(m) for name, m in network.named_modules() if isinstance(m, Conv1D)
     }
-    family = family_of(model.config)
+    family = find_family(model.config)
     if family is not None and family.experts:
         layers |= {
             name: Experts.from_stacked(m, model.config.hidden_act)
@@ -144,7 +144,7 @@ def to_plain_linear_(model: TorchModel) -> list[str]:
     return list(layers)
 
 
-def to_plain_tables_(model: TorchModel) -> None:
+def convert_scaled_tables_(model: TorchModel) -> None:
     """Replaces token tables that scale their output by a plain nn.Embedding with the scale after it."""
     tables = {
         name: ScaledEmbedding.from_scaled(m)
@@ -155,7 +155,7 @@ def to_plain_tables_(model: TorchModel) -> None:
         replace_modules_(model, STEP, tables)
 
 
-def _linear(layer: Conv1D) -> nn.Linear:
+def _make_linear(layer: Conv1D) -> nn.Linear:
     linear = nn.Linear(layer.nx, layer.nf, bias=layer.bias is not None, device=layer.weight.device)
     with torch.no_grad():
         linear.weight.copy_(layer.weight.t())

@@ -59,11 +59,11 @@ def resolve_precision(setting: str, device: str) -> str:
         return setting
     import torch
 
-    native = torch.cuda.is_bf16_supported() if device.startswith("cuda") else _cpu_has_bf16()
+    native = torch.cuda.is_bf16_supported() if device.startswith("cuda") else _has_cpu_bf16()
     return "bfloat16" if native else "float32"
 
 
-def _cpu_has_bf16() -> bool:
+def _has_cpu_bf16() -> bool:
     from torch import cpu
 
     return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())

@@ -42,7 +42,7 @@ def predict_scores(
     elif encoded.row_of is not None:  # the parts of each row, in the order of the rows
         order = np.argsort(np.argsort(order)[encoded.row_of], kind="stable")
     parts, done = [], 0
-    for positions in batches(encoded.lengths, order.tolist(), batch_size, batch_tokens):
+    for positions in split_into_batches(encoded.lengths, order.tolist(), batch_size, batch_tokens):
         batch = encoded.batch(positions)
         output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
         parts.append(output if read is None else read(output, {**batch, **encoded.extra_arrays(positions)}))
@@ -60,7 +60,7 @@ def predict_scores(
     return result if encoded.row_of is None else _sum_parts(result, encoded.row_of)
 
 
-def batches(
+def split_into_batches(
     lengths: npt.NDArray[np.int64], order: Sequence[int], rows: int, tokens: int | None = None
 ) -> Iterator[list[int]]:
     """Consecutive runs of `order` of at most `rows` rows that fill at most `tokens` tokens with padding.

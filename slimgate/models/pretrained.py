@@ -82,7 +82,7 @@ def require_weights(
         if unused := weights.in_encoder(weights.unused):
             context.log["warning"] = f"its files hold weights that are not used: {describe_names(unused)}"
         return
-    unused = weights.in_encoder(weights.unused) if ref.new_head else _without_pooler(weights.unused)
+    unused = weights.in_encoder(weights.unused) if ref.new_head else _remove_pooler_names(weights.unused)
     if unused:
         raise BuildError(
             f"{ref.text}: {type(weights.network).__name__} cannot load {describe_names(unused)} of the "
@@ -92,12 +92,12 @@ def require_weights(
         )
 
 
-def _without_pooler(names: list[str]) -> list[str]:
+def _remove_pooler_names(names: list[str]) -> list[str]:
     """The names without a pooler: checkpoints of RoBERTa and others hold one that models with a head lack."""
     return [name for name in names if POOLER not in name.split(".")]
 
 
-def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options: object) -> Weights:
+def load_weights(auto: str, ref: ModelRef, *, dtype: str | None = None, **options: object) -> Weights:
     """The network of a reference, and which weights its files lack or have in excess.
 
     The configuration of a decoder gets the end tokens of its generation_config.json too.
@@ -106,7 +106,7 @@ def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options:
     from_pretrained; for a fresh model, `config` is needed, and nothing is missing.
     """
     if ref.fresh:
-        return Weights(fresh_network(auto, ref, options["config"]))
+        return Weights(make_fresh_network(auto, ref, options["config"]))
     assert ref.folder is not None
     with forbid_code(ref.text), whole_files(ref):
         if ref.stored is not None:
@@ -194,7 +194,7 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def config_of(ref: ModelRef) -> Any:
+def load_config(ref: ModelRef) -> Any:
     """The configuration of transformers, from config.json or a GGUF file."""
     from transformers import AutoConfig
 
@@ -202,7 +202,7 @@ def config_of(ref: ModelRef) -> Any:
     return AutoConfig.from_pretrained(ref.folder, trust_remote_code=False, **of_gguf)
 
 
-def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: PreTrainedConfig) -> Any:
+def load_or_train_tokenizer(ref: ModelRef, texts: Iterable[str], config: PreTrainedConfig) -> Any:
     """The folder's tokenizer, or a trained one for a fresh model without one; `config` is adapted to it.
 
     texts: the train rows' texts, read only if one is trained. Raises BuildError, and SuiteError for a
@@ -217,14 +217,14 @@ def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: PreTrainedConfig) 
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, gguf_file=ref.file)
     if not ref.fresh or has_tokenizer(ref.folder):
         return AutoTokenizer.from_pretrained(ref.folder, trust_remote_code=False)
-    tokenizer = trained_tokenizer(
-        texts, family=config.model_type, size=_config_with_vocabulary(config).vocab_size
+    tokenizer = train_tokenizer(
+        texts, family=config.model_type, size=_find_vocabulary_config(config).vocab_size
     )
     fit_config(config, tokenizer)
     return tokenizer
 
 
-def fresh_network(auto: str, ref: ModelRef, config: PreTrainedConfig) -> Any:
+def make_fresh_network(auto: str, ref: ModelRef, config: PreTrainedConfig) -> Any:
     """A network of random weights, float32, by a transformers Auto class. The caller sets the seed.
 
     Raises BuildError if the class does not fit the configuration, or no network has this configuration.
@@ -239,7 +239,7 @@ def fresh_network(auto: str, ref: ModelRef, config: PreTrainedConfig) -> Any:
         raise BuildError(f"{ref.text}: transformers cannot make it as {auto}: {problem}") from error
 
 
-def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
+def train_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
     """A fast byte-level BPE tokenizer of at most `size` tokens, the same for the same texts.
 
     family: a configuration's model_type. For decoders texts stay unchanged, for encoder-decoders they get an
@@ -253,29 +253,29 @@ def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
         raise BuildError(
             "the train rows have no text to train a tokenizer on; put a tokenizer into the folder"
         )
-    names = _special_tokens(family)
+    names = _choose_special_tokens(family)
     if size < (least := BYTES + len(set(names.values()))):
         raise BuildError(
             f"vocab_size = {size} in config.json, expected at least {least}: {BYTES} bytes and "
             f"{least - BYTES} special tokens; raise it, or put a tokenizer into the folder"
         )
-    trained = _byte_level(filled, size, list(dict.fromkeys(names.values())))
+    trained = _train_byte_level(filled, size, list(dict.fromkeys(names.values())))
     if names is not _DECODER:
-        _frame(trained, names.get("bos_token"), names["eos_token"])
+        _frame_texts(trained, names.get("bos_token"), names["eos_token"])
     return PreTrainedTokenizerFast(
         tokenizer_object=trained, model_input_names=["input_ids", "attention_mask"], **names
     )
 
 
-def _special_tokens(family: str) -> dict[str, str]:
+def _choose_special_tokens(family: str) -> dict[str, str]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
     if family in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return _ENCODER_DECODER
-    return _SPECIAL.get(family.split("_")[0], _DECODER if _decodes(family) else _ENCODER)
+    return _SPECIAL.get(family.split("_")[0], _DECODER if _is_decoder(family) else _ENCODER)
 
 
-def _decodes(family: str) -> bool:
+def _is_decoder(family: str) -> bool:
     """Whether transformers has the family only as a language model that reads from left to right."""
     from transformers.models.auto import modeling_auto as auto
 
@@ -287,7 +287,7 @@ def _decodes(family: str) -> bool:
 
 def fit_config(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
     """Sets the vocabulary's size and the special tokens' ids to those of the tokenizer."""
-    inner = _config_with_vocabulary(config)
+    inner = _find_vocabulary_config(config)
     # An encoder-decoder begins its answer with the padding token (T5, Marian) or the end token (BART).
     begins_with_end = getattr(inner, "decoder_start_token_id", None) == inner.eos_token_id
     inner.vocab_size = len(tokenizer)
@@ -297,12 +297,12 @@ def fit_config(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
         inner.decoder_start_token_id = inner.eos_token_id if begins_with_end else inner.pad_token_id
 
 
-def _config_with_vocabulary(config: PreTrainedConfig) -> Any:
+def _find_vocabulary_config(config: PreTrainedConfig) -> Any:
     """The part of the configuration that has the vocabulary: for two towers, the text's."""
     return getattr(config, "text_config", config)
 
 
-def _byte_level(texts: list[str], size: int, special: list[str]) -> Any:
+def _train_byte_level(texts: list[str], size: int, special: list[str]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -318,7 +318,7 @@ def _byte_level(texts: list[str], size: int, special: list[str]) -> Any:
     return tokenizer
 
 
-def _frame(tokenizer: Tokenizer, start: str | None, end: str) -> None:
+def _frame_texts(tokenizer: Tokenizer, start: str | None, end: str) -> None:
     """Puts a text, and each text of a pair, between start and end. start: None for no start token."""
     from tokenizers import processors
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError, did_you_mean
-from slimgate.models.integer_packing import Packing, packing_of
+from slimgate.models.integer_packing import Packing, find_packing
 from slimgate.models.saved_weights import Stored, describe_names, read_stored_tensors
 
 # Kinds of artifacts: a folder that another tool has quantized, and a folder that a step wrote for servers
@@ -80,7 +80,7 @@ class Quantized:
 
 def describe_quantization(quantization: Json) -> str:
     """The claim of a quantization_config: `compressed-tensors (pack-quantized), W4A16`."""
-    described = _DESCRIBE.get(method_of(quantization), _describe_bits)(quantization)
+    described = _DESCRIBE.get(read_method_name(quantization), _describe_bits)(quantization)
     return f"{described.format}, {described.scheme}"
 
 
@@ -89,7 +89,7 @@ def weight_format_of(stored: Json) -> str:
     return str(stored["format"]).partition(" ")[0]
 
 
-def quantization_of(config: Json, text: str) -> Json | None:
+def read_quantization(config: Json, text: str) -> Json | None:
     """The quantization_config of a config.json; None for a model that is not quantized.
 
     text: the model, as the suite names it. Raises SuiteError for a format that slimgate cannot read.
@@ -103,7 +103,7 @@ def quantization_of(config: Json, text: str) -> Json | None:
             "expected an object with "
             "quant_method, as transformers writes it"
         )
-    method = method_of(quantization)
+    method = read_method_name(quantization)
     if method not in PACKAGES:
         actual = f"quant_method {method!r}" if method else "a quantization_config without quant_method"
         raise SuiteError(
@@ -113,7 +113,7 @@ def quantization_of(config: Json, text: str) -> Json | None:
     return quantization
 
 
-def method_of(quantization: Json) -> str:
+def read_method_name(quantization: Json) -> str:
     """The quant_method. bitsandbytes and AutoRound have also written it in other ways."""
     method = quantization.get("quant_method")
     if method is None and (quantization.get("load_in_4bit") or quantization.get("load_in_8bit")):
@@ -126,21 +126,21 @@ def read_quantized(folder: Path, config: Json, text: str) -> Quantized | None:
 
     Raises SuiteError if a package is missing, or if the files do not hold what config.json says.
     """
-    quantization = quantization_of(config, text)
+    quantization = read_quantization(config, text)
     if quantization is None:
         return None
-    method = method_of(quantization)
+    method = read_method_name(quantization)
     _check_packages(method, text)
     tensors = read_stored_tensors(folder)
     if tensors is not None:
         _check_tensors(method, quantization, tensors, text)
     described = _DESCRIBE.get(method, _describe_bits)(quantization)
-    left_out = _plain_layers(tensors) if tensors is not None and method in _PACKED else None
+    left_out = _list_plain_layers(tensors) if tensors is not None and method in _PACKED else None
     return Quantized(
         format=described.format,
         scheme=described.scheme,
         group_size=described.group_size,
-        left_out=without_numbers(described.left_out if left_out is None else left_out),
+        left_out=replace_numbers(described.left_out if left_out is None else left_out),
     )
 
 
@@ -162,7 +162,7 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def without_numbers(names: tuple[str, ...]) -> tuple[str, ...]:
+def replace_numbers(names: tuple[str, ...]) -> tuple[str, ...]:
     """Each name once, with * for the number of a block."""
     return tuple(dict.fromkeys(_NUMBERS.sub("*", name) for name in names))
 
@@ -175,7 +175,7 @@ def _describe_bits(quantization: Json) -> Quantized:
     group = quantization.get("group_size", quantization.get("q_group_size"))
     left_out = quantization.get("modules_to_not_convert") or ()
     return Quantized(
-        format=method_of(quantization),
+        format=read_method_name(quantization),
         scheme=f"W{bits}A16" if isinstance(bits, int) else "unknown",
         group_size=group if isinstance(group, int) and group > 0 else None,
         left_out=tuple(map(str, left_out)),
@@ -250,7 +250,7 @@ def _describe_mxfp4(quantization: Json) -> Quantized:
 def _describe_fp8(quantization: Json) -> Quantized:
     block = quantization.get("weight_block_size")
     return Quantized(
-        format=method_of(quantization),
+        format=read_method_name(quantization),
         scheme="WFP8AFP8",
         group_size=block[-1] if isinstance(block, list) and block else None,
         left_out=tuple(map(str, quantization.get("modules_to_not_convert") or ())),
@@ -279,7 +279,7 @@ _PACKED: dict[str, tuple[str, ...]] = {
 _EIGHT_BITS = frozenset({"I8", "F8_E4M3", "F8_E5M2"})
 
 
-def _plain_layers(tensors: Mapping[str, Stored]) -> tuple[str, ...]:
+def _list_plain_layers(tensors: Mapping[str, Stored]) -> tuple[str, ...]:
     """The layers whose weights are matrices of floating-point numbers; embeddings always are."""
     return tuple(
         name.removesuffix(".weight")
@@ -295,14 +295,14 @@ def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored
     """Raises SuiteError if scales are missing, or have another group size than config.json says."""
     if not tensors:
         raise SuiteError(f'"{text}": its safetensors files contain no weights')
-    packing = packing_of(method, quantization)
-    if missing := list(_missing_parts(method, packing, tensors)):
+    packing = find_packing(method, quantization)
+    if missing := list(_list_missing_parts(method, packing, tensors)):
         raise SuiteError(
             f'"{text}": its files lack {describe_names(missing)}, without which weights of {method} cannot '
             "be read; save the quantized model again"
         )
     size = _DESCRIBE.get(method, _describe_bits)(quantization).group_size
-    for name, inputs, groups in _grouped_layers(method, packing, quantization, tensors):
+    for name, inputs, groups in _list_grouped_layers(method, packing, quantization, tensors):
         if size is not None and groups != -(-inputs // size):
             raise SuiteError(
                 f'"{text}": config.json says group_size = {size}, but the scales of {name} are for groups of '
@@ -310,7 +310,7 @@ def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored
             )
 
 
-def _missing_parts(method: str, packing: Packing | None, tensors: Mapping[str, Stored]) -> Iterator[str]:
+def _list_missing_parts(method: str, packing: Packing | None, tensors: Mapping[str, Stored]) -> Iterator[str]:
     """The tensors of quantized layers that the files do not hold."""
     for name, tensor in tensors.items():
         layer, _, part = name.rpartition(".")
@@ -323,7 +323,7 @@ def _missing_parts(method: str, packing: Packing | None, tensors: Mapping[str, S
         yield from (f"{layer}.{other}" for other in needed if f"{layer}.{other}" not in tensors)
 
 
-def _grouped_layers(
+def _list_grouped_layers(
     method: str, packing: Packing | None, quantization: Json, tensors: Mapping[str, Stored]
 ) -> Iterator[tuple[str, int, int]]:
     """(layer, inputs, groups that share a scale) of each packed layer, from the shapes of its tensors.
@@ -342,7 +342,7 @@ def _grouped_layers(
                 inputs = inputs * _WORD // packing.bits
             groups = tensors[f"{layer}.scales"].shape[0]
         elif part == "weight_packed" and method == "compressed-tensors" and tensor.dtype == "I32":
-            shape = _packed_inputs(quantization, tensor)
+            shape = _count_packed_inputs(quantization, tensor)
             scales = tensors[f"{layer}.weight_scale"].shape
             if shape is None or len(scales) != 2:
                 continue
@@ -353,7 +353,7 @@ def _grouped_layers(
             yield layer, inputs, groups
 
 
-def _packed_inputs(quantization: Json, tensor: Stored) -> int | None:
+def _count_packed_inputs(quantization: Json, tensor: Stored) -> int | None:
     """Inputs of a layer that compressed-tensors packed; None if the groups have several widths."""
     groups = quantization.get("config_groups") or {}
     widths = {(group.get("weights") or {}).get("num_bits") for group in groups.values()}

@@ -27,7 +27,7 @@ _PASSING = frozenset({408, 409, 429})
 
 
 @cache
-def lost_connections() -> tuple[type[Exception], ...]:
+def list_connection_errors() -> tuple[type[Exception], ...]:
     """Errors of a request without a response. httpx2 lets two TLS errors through."""
     import anyio
     import httpx2
@@ -40,7 +40,7 @@ async def post(client: httpx2.AsyncClient, url: str, content: bytes, *, retries:
     for tried in range(retries):
         try:
             response = await client.post(url, content=content)
-        except lost_connections():
+        except list_connection_errors():
             asked_for = None
         else:
             if response.is_success:

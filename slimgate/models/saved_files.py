@@ -46,7 +46,7 @@ def has_tokenizer(folder: Path) -> bool:
     """Whether a folder holds a vocabulary, or names a tokenizer that needs none."""
     if any(file.is_file() for pattern in VOCABULARIES for file in folder.glob(pattern)):
         return True
-    return _class_name(folder / SETTINGS) in WITHOUT_VOCABULARY
+    return _read_tokenizer_class(folder / SETTINGS) in WITHOUT_VOCABULARY
 
 
 def check_language_model(ref: ModelRef, config: Json) -> None:
@@ -85,7 +85,7 @@ def check_tokenizer(ref: ModelRef) -> None:
     )
 
 
-def _class_name(file: Path) -> str | None:
+def _read_tokenizer_class(file: Path) -> str | None:
     if not file.is_file():
         return None
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from slimgate.models.mean_pooling import PooledEncoder, mean_of_tokens
+from slimgate.models.mean_pooling import PooledEncoder, average_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -40,7 +40,7 @@ class SentenceEncoder(PooledEncoder):
     def __init__(self, config: PreTrainedConfig, encoder: nn.Module | None = None) -> None:
         super().__init__(config, encoder)
         self.config.sentence = {**SENTENCE, **(getattr(config, "sentence", None) or {})}
-        self.dense = nn.Sequential(*_dense(self.config.sentence["dense"]))
+        self.dense = nn.Sequential(*_make_dense_layers(self.config.sentence["dense"]))
         self.reduce: nn.Module = nn.Identity()
         self.form: nn.Module = nn.Identity()
 
@@ -84,10 +84,10 @@ def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
         return tokens[torch.arange(tokens.shape[0], device=tokens.device), last]
     if how == "max":
         return tokens.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(tokens.dtype).min).amax(1)
-    return mean_of_tokens(tokens, mask)
+    return average_tokens(tokens, mask)
 
 
-def _dense(layers: Sequence[Json]) -> list[nn.Module]:
+def _make_dense_layers(layers: Sequence[Json]) -> list[nn.Module]:
     dense_layers: list[nn.Module] = []
     for layer in layers:
         dense_layers.append(nn.Linear(layer["in_features"], layer["out_features"], bias=layer["bias"]))

@@ -24,7 +24,7 @@ _FLAGS = {
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
-def sentence_layout(folder: Path) -> dict[str, Any]:
+def read_sentence_layout(folder: Path) -> dict[str, Any]:
     """pooling, normalize, dense (as for SentenceEncoder) and dense_files; empty without modules.json.
 
     Raises BuildError for a module or a setting that SentenceEncoder does not have.
@@ -34,14 +34,17 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
         return {}
     layout: dict[str, Any] = {"normalize": False, "dense": [], "dense_files": []}
     for module in _read(path):
-        kind, inner = str(module["type"]).rpartition(".")[2], _inside(folder, module.get("path", ""))
+        kind, inner = (
+            str(module["type"]).rpartition(".")[2],
+            _resolve_module_folder(folder, module.get("path", "")),
+        )
         if layout["normalize"]:
             raise BuildError(f"{path}: module {kind} comes after Normalize, which must be the last")
         if kind == "Pooling":
-            layout["pooling"] = _pooling(inner / "config.json")
+            layout["pooling"] = _read_pooling(inner / "config.json")
         elif kind == "Dense":
-            layout["dense"].append(_dense(inner / "config.json"))
-            layout["dense_files"].append(_weights(inner))
+            layout["dense"].append(_read_dense_layer(inner / "config.json"))
+            layout["dense_files"].append(_find_weights_file(inner))
         elif kind == "Normalize":
             layout["normalize"] = True
         elif kind != "Transformer":
@@ -51,14 +54,14 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
     return layout
 
 
-def _inside(folder: Path, path: object) -> Path:
+def _resolve_module_folder(folder: Path, path: object) -> Path:
     """A module's folder by its name. Raises BuildError if it leads out of the model's folder."""
     if Path(str(path)).is_absolute() or ".." in Path(str(path)).parts:
         raise BuildError(f"{folder / 'modules.json'}: path {path!r} is outside of the model's folder")
     return folder / str(path)
 
 
-def _pooling(path: Path) -> str:
+def _read_pooling(path: Path) -> str:
     config = _read(path)
     stated = config.get("pooling_mode")
     modes = [stated] if isinstance(stated, str) else stated or []
@@ -74,7 +77,7 @@ def _pooling(path: Path) -> str:
     return poolings[0]
 
 
-def _dense(path: Path) -> dict[str, Any]:
+def _read_dense_layer(path: Path) -> dict[str, Any]:
     config = _read(path)
     activation = str(config.get("activation_function", "Identity")).rpartition(".")[2].removesuffix("()")
     if activation not in ("Identity", "Tanh"):
@@ -87,7 +90,7 @@ def _dense(path: Path) -> dict[str, Any]:
     }
 
 
-def _weights(folder: Path) -> Path:
+def _find_weights_file(folder: Path) -> Path:
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name

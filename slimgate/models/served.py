@@ -23,7 +23,7 @@ from slimgate.models.checkpoint import read_network
 from slimgate.models.end_tokens import add_end_tokens_, list_ends
 from slimgate.models.gguf_encoder import ENCODER, load_gguf_encoder
 from slimgate.models.gguf_file import read_gguf_format
-from slimgate.models.pretrained import weights_of
+from slimgate.models.pretrained import load_weights
 from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description
 from slimgate.plugins.base import Json
@@ -59,7 +59,7 @@ class Served:
     def network(self) -> nn.Module:
         """The network, in evaluation mode, loaded at its first use. Raises BuildError."""
         if self.auto == ENCODER:
-            file = gguf_file(self.folder)
+            file = find_gguf_file(self.folder)
             assert file is not None
             return load_gguf_encoder(file, self.config).to(self.device).eval()
         network: nn.Module = load_served_network(self.folder, self.auto).to(self.device).eval()
@@ -87,7 +87,7 @@ class Served:
     @cached_property
     def stored(self) -> Json | None:
         """How its files store the weights, for the record; None for weights in floating point."""
-        file, text = gguf_file(self.folder), str(self.folder)
+        file, text = find_gguf_file(self.folder), str(self.folder)
         if file is None:
             format_facts = read_quantized(self.folder, read_json(self.folder / "config.json"), text)
         else:
@@ -128,14 +128,14 @@ def copy_served(source: Path, target: Path) -> None:
     shutil.copytree(source, target, dirs_exist_ok=True, ignore=not_copied)
 
 
-def gguf_file(folder: Path) -> Path | None:
+def find_gguf_file(folder: Path) -> Path | None:
     """The GGUF file of a folder; None if it has none."""
     return next(iter(sorted(folder.glob("*.gguf"))), None)
 
 
-def quant_method(folder: Path) -> str | None:
+def read_quant_method(folder: Path) -> str | None:
     """The format of a folder's weights from its config.json; "gguf" for a GGUF file."""
-    if gguf_file(folder) is not None:
+    if find_gguf_file(folder) is not None:
         return "gguf"
     stated = read_json(folder / "config.json").get("quantization_config")
     return str(stated.get("quant_method")) if isinstance(stated, dict) else None
@@ -143,9 +143,9 @@ def quant_method(folder: Path) -> str | None:
 
 def load_served_network(folder: Path, auto: str) -> PreTrainedModel:
     """The network of a folder, loaded by transformers. Raises BuildError in one line."""
-    file = gguf_file(folder)
-    if quant_method(folder) is None:
-        return weights_of(auto, ModelRef(str(folder), folder)).network
+    file = find_gguf_file(folder)
+    if read_quant_method(folder) is None:
+        return load_weights(auto, ModelRef(str(folder), folder)).network
     network, _ = read_network(auto, folder, file=file.name if file else None, dtype=None, text=str(folder))
     # a GGUF file names only one end token
     add_end_tokens_(network, list_ends(read_json(folder / "config.json").get("eos_token_id")))
@@ -157,9 +157,9 @@ def load_written(folder: Path, model: TorchModel | Served, counts: Json, context
 
     Logs the format, and the files of the folder.
     """
-    from slimgate.models.stock import auto_class
+    from slimgate.models.stock import read_auto_class
 
     counted = {name: counts[name] for name in COUNTS}
-    written = Served(folder, auto_class(model), counted, context.device)
-    context.log.update(format=quant_method(folder), files=sorted(file.name for file in folder.iterdir()))
+    written = Served(folder, read_auto_class(model), counted, context.device)
+    context.log.update(format=read_quant_method(folder), files=sorted(file.name for file in folder.iterdir()))
     return written

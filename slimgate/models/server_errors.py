@@ -32,15 +32,15 @@ def hide_key(text: str, key: str) -> str:
     return text
 
 
-def body_of(response: httpx2.Response) -> str:
+def read_error_body(response: httpx2.Response) -> str:
     """The error in a response: the message of OpenAI's form, else the whole body."""
     try:
-        return message_of(response.json())
+        return read_error_message(response.json())
     except ValueError:  # no JSON
         return response.text or str(response.reason_phrase)
 
 
-def message_of(body: object) -> str:
+def read_error_message(body: object) -> str:
     """The message of OpenAI's form if it is a text, else all of the JSON, without needless escapes."""
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else None

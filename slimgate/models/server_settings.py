@@ -81,7 +81,7 @@ def _get(client: Any, url: str, deadline: float) -> Mapping[str, Any]:
                 content += part
                 if len(content) > _LARGEST_ANSWER or time.monotonic() > deadline:
                     return {}
-        return _table(json.loads(content))
+        return _keep_table(json.loads(content))
     except (httpx2.HTTPError, ValueError, RecursionError):  # what a server does not state is not compared
         return {}
 
@@ -89,9 +89,9 @@ def _get(client: Any, url: str, deadline: float) -> Mapping[str, Any]:
 def _read_model(answer: Mapping[str, Any], name: str) -> Settings:
     """The settings in an answer of `/v1/models`."""
     entries = answer.get("data")
-    cards = [_table(entry) for entry in entries] if isinstance(entries, list) else []
+    cards = [_keep_table(entry) for entry in entries] if isinstance(entries, list) else []
     card = next((card for card in cards if card.get("id") == name), cards[0] if len(cards) == 1 else {})
-    meta = _table(card.get("meta"))
+    meta = _keep_table(card.get("meta"))
     engine = {"server": card.get("owned_by"), "context tokens": card.get("max_model_len")}
     model = {
         "files": _shorten_path(card.get("root")),
@@ -104,8 +104,8 @@ def _read_model(answer: Mapping[str, Any], name: str) -> Settings:
 
 def _read_props(answer: Mapping[str, Any]) -> Settings:
     """The settings in an answer of llama-server's `/props`."""
-    defaults, template = _table(answer.get("default_generation_settings")), answer.get("chat_template")
-    sampling = _table(defaults.get("params")) or defaults  # older versions have no `params`
+    defaults, template = _keep_table(answer.get("default_generation_settings")), answer.get("chat_template")
+    sampling = _keep_table(defaults.get("params")) or defaults  # older versions have no `params`
     engine = {
         "context tokens": defaults.get("n_ctx"),
         "slots": answer.get("total_slots"),
@@ -122,7 +122,7 @@ def _read_props(answer: Mapping[str, Any]) -> Settings:
     )
 
 
-def _table(value: object) -> Mapping[str, Any]:
+def _keep_table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
@@ -137,10 +137,12 @@ def _keep_plain(settings: Mapping[str, Any], names: Sequence[str] | None = None)
     names: only these settings. Numbers are rounded to six digits: a server may print a float32.
     """
     chosen = settings if names is None else {name: settings.get(name) for name in names}
-    return {name: plain for name, value in chosen.items() if (plain := _to_plain(value)) is not None}
+    return {
+        name: plain for name, value in chosen.items() if (plain := _make_plain_setting(value)) is not None
+    }
 
 
-def _to_plain(value: object) -> str | float | None:
+def _make_plain_setting(value: object) -> str | float | None:
     if isinstance(value, str):
         return value.encode(errors="ignore").decode() or None  # without halves of surrogate pairs
     if isinstance(value, int):

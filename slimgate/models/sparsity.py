@@ -72,7 +72,7 @@ def zero_(weight: Tensor, keep: Tensor) -> None:
         weight.masked_fill_(~keep, 0.0)
 
 
-def pruned_layers(model: TorchModel) -> frozenset[str]:
+def list_pruned_layers(model: TorchModel) -> frozenset[str]:
     """Names of the layers whose zeros earlier steps have noted."""
     return frozenset(name for change in model.modifications for name in change["spec"].get("pruned", ()))
 

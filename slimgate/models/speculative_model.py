@@ -65,10 +65,10 @@ def load_speculative(folder: Path, *, device: str = "cpu") -> SpeculativeModel:
     note = read_description(folder)[NOTE]
     main = load_torch_model(folder, device=device)
     draft = load_torch_model(folder / note["folder"], device=device, tokenizer=main.tokenizer)
-    return with_draft(main, draft, note["tokens"])
+    return add_draft(main, draft, note["tokens"])
 
 
-def with_draft(main: TorchModel, draft: TorchModel, tokens: int) -> SpeculativeModel:
+def add_draft(main: TorchModel, draft: TorchModel, tokens: int) -> SpeculativeModel:
     """A main model with its draft. tokens: how many the draft proposes for each pass."""
     return SpeculativeModel(
         main.network,

@@ -114,7 +114,7 @@ class Servers:
         running = self._running.get(place)
         if running is not None and running[0].code is None:
             return running[1]
-        port = _port_of(url)
+        port = _choose_port(url)
         at = url.replace(PORT, str(port))
         with default_spinning():
             server = ChildServer(
@@ -139,7 +139,7 @@ class Servers:
         running = self._running.get((table.command, url))
         if running is None or running[0].code is None:
             return None
-        return _ended(running[0], key)
+        return _describe_server_end(running[0], key)
 
     def stop(self) -> None:
         """Ends all servers. They start again at their next use."""
@@ -154,7 +154,7 @@ class Servers:
         return self._folder / f"{name}.log"
 
 
-def _port_of(url: str) -> int:
+def _choose_port(url: str) -> int:
     """The port for the server. Raises MeasureError if another process listens on it."""
     if PORT in url:
         return free_port()
@@ -174,14 +174,14 @@ def _wait(server: ChildServer, table: ServerTable, url: str, key: str, progress:
     started, last_refusal = time.monotonic(), "nothing"
     while True:
         if server.code is not None:
-            raise MeasureError(f"{_ended(server, key)}; it ended before {probe} answered")
+            raise MeasureError(f"{_describe_server_end(server, key)}; it ended before {probe} answered")
         passed = time.monotonic() - started
         if passed > table.ready_timeout:
             raise MeasureError(
                 f"server: {probe} was not ready after {table.ready_timeout:g} s (last: "
                 f"{last_refusal}); its log "
-                f"{_shown(server, key)}; if it does not listen on this port, write {PORT} in command or "
-                f"have it read {PORT_VARIABLE}"
+                f"{_format_log_end(server, key)}; if it does not listen on this port, write {PORT} in "
+                f"command or have it read {PORT_VARIABLE}"
             )
         progress("wait for the server", int(passed), int(table.ready_timeout))
         if (refused := _probe(probe, key)) is None:
@@ -206,11 +206,11 @@ def _probe(url: str, key: str) -> str | None:
         return " ".join(str(error).split()) or type(error).__name__
 
 
-def _ended(server: ChildServer, key: str) -> str:
-    return f"server: it ended with code {server.code}; its log {_shown(server, key)}"
+def _describe_server_end(server: ChildServer, key: str) -> str:
+    return f"server: it ended with code {server.code}; its log {_format_log_end(server, key)}"
 
 
-def _shown(server: ChildServer, key: str) -> str:
+def _format_log_end(server: ChildServer, key: str) -> str:
     """The log file's path and its last lines, without the key."""
     lines = " | ".join(" ".join(line.split()) for line in server.last_lines()) or "nothing"
     return f"{server.log} ends: {lines.replace(key, '***')[-1500:]}"

@@ -25,7 +25,7 @@ STATIC, NORMALIZE = "0_StaticEmbedding", "1_Normalize"
 _TYPES = "sentence_transformers.models"
 
 
-def weighted_rows(network: nn.Module) -> torch.Tensor | None:
+def compute_weighted_rows(network: nn.Module) -> torch.Tensor | None:
     """(vocabulary, dims) float32: a vector for each token; the direction of their mean is the answer.
 
     None for another network, and if a mean cannot be the answer: with bigrams, without unit length, or with

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
-from slimgate.models.pretrained import weights_of
+from slimgate.models.pretrained import load_weights
 from slimgate.models.saved_files import save_tokenizer
 from slimgate.plugins.models import ModelRef
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 OWNER = "transformers"
 
 
-def auto_class(model: TorchModel | Served) -> str:
+def read_auto_class(model: TorchModel | Served) -> str:
     """The Auto class of a TorchModel whose architecture is transformers' own."""
     return str(model.architecture.partition(":")[2])
 
 
-def not_stock(model: TorchModel) -> str | None:
+def find_stock_difference(model: TorchModel) -> str | None:
     """Why no class of transformers holds all of a TorchModel, in words; None if one holds all of it."""
     import torch
     import transformers
@@ -35,11 +35,11 @@ def not_stock(model: TorchModel) -> str | None:
     if model.architecture.partition(":")[0] != OWNER:
         return f"{type(network).__name__} is not a class of transformers"
     with silent(), torch.device("meta"):
-        stock = getattr(transformers, auto_class(model)).from_config(network.config)
-    return _other_layers(network, stock) or _other_shapes(network, stock)
+        stock = getattr(transformers, read_auto_class(model)).from_config(network.config)
+    return _find_other_layer(network, stock) or _find_other_shape(network, stock)
 
 
-def _other_layers(network: nn.Module, stock: nn.Module) -> str | None:
+def _find_other_layer(network: nn.Module, stock: nn.Module) -> str | None:
     mine, theirs = dict(network.named_modules()), dict(stock.named_modules())
     for name, module in mine.items():
         if name not in theirs or type(module) is not type(theirs[name]):
@@ -48,7 +48,7 @@ def _other_layers(network: nn.Module, stock: nn.Module) -> str | None:
     return None if missing is None else f"it has no {missing}"
 
 
-def _other_shapes(network: nn.Module, stock: nn.Module) -> str | None:
+def _find_other_shape(network: nn.Module, stock: nn.Module) -> str | None:
     expected = {name: tuple(tensor.shape) for name, tensor in stock.state_dict().items()}
     for name, tensor in network.state_dict().items():
         if expected.get(name) != tuple(tensor.shape):
@@ -63,7 +63,7 @@ def save_stock(model: TorchModel, folder: Path) -> PreTrainedModel:
     """
     with silent():
         cast("PreTrainedModel", model.network).save_pretrained(folder)
-    weights = weights_of(auto_class(model), ModelRef(str(folder), folder))
+    weights = load_weights(read_auto_class(model), ModelRef(str(folder), folder))
     if weights.missing:
         raise BuildError(f"transformers does not find {weights.missing[0]} again in {folder}")
     return weights.network.eval()
@@ -74,7 +74,7 @@ def save_plain(model: TorchModel, folder: Path) -> None:
 
     Raises BuildError if no class of transformers holds the network.
     """
-    if other := not_stock(model):
+    if other := find_stock_difference(model):
         raise BuildError(f"no transformers class can load the model ({other}), so no other tool can read it")
     folder.mkdir(parents=True, exist_ok=True)
     save_stock(model, folder)

@@ -23,8 +23,8 @@ from weakref import WeakKeyDictionary
 
 from slimgate.errors import MeasureError
 from slimgate.models.ask import Endpoint, Request, encode_request
-from slimgate.models.retries import lost_connections
-from slimgate.models.server_errors import body_of, describe, message_of
+from slimgate.models.retries import list_connection_errors
+from slimgate.models.server_errors import describe, read_error_body, read_error_message
 
 if TYPE_CHECKING:
     import httpx2
@@ -106,7 +106,7 @@ async def send(client: httpx2.AsyncClient, endpoint: Endpoint, request: Request)
         return timed
     except httpx2.TimeoutException:
         return Timed(failed=f"no answer within {endpoint.timeout:g} s")
-    except _failures() as error:
+    except _list_request_errors() as error:
         return Timed(failed=describe(error, endpoint.read_key()))
 
 
@@ -120,17 +120,17 @@ async def _send_once(
         if response.status_code == 200:
             return 200, await _read(response, sent)
         await response.aread()
-        why = describe(body_of(response), endpoint.read_key())
+        why = describe(read_error_body(response), endpoint.read_key())
         return response.status_code, Timed(failed=f"status {response.status_code}: {why}")
 
 
 @cache
-def _failures() -> tuple[type[Exception], ...]:
+def _list_request_errors() -> tuple[type[Exception], ...]:
     """Possible errors of one request. The last four: a piece has another form."""
     import httpx2
 
     return (
-        *lost_connections(),
+        *list_connection_errors(),
         httpx2.InvalidURL,
         MeasureError,
         ValueError,
@@ -145,7 +145,7 @@ async def _read(response: httpx2.Response, sent: float) -> Timed:
     first = last = 0.0
     pieces, is_complete, shows_thoughts = 0, False, False
     usage: Json = {}
-    async with aclosing(_events(response)) as events:
+    async with aclosing(_read_events(response)) as events:
         async for data in events:
             now = time.perf_counter()
             if data == _END:
@@ -153,7 +153,7 @@ async def _read(response: httpx2.Response, sent: float) -> Timed:
                 break
             event = json.loads(data)
             if "error" in event:
-                raise ValueError(f"the server says {message_of(event)}")
+                raise ValueError(f"the server says {read_error_message(event)}")
             usage = event.get("usage") or usage
             for choice in event.get("choices") or ():
                 is_complete = is_complete or choice.get("finish_reason") is not None
@@ -183,13 +183,13 @@ def _count_tokens(usage: Json, *, shows_thoughts: bool) -> int:
 
 async def _drain(events: AsyncIterator[bytes]) -> None:
     """Reads the rest after the end, so that the connection can serve the next request."""
-    with suppress(TimeoutError, *lost_connections()):
+    with suppress(TimeoutError, *list_connection_errors()):
         async with asyncio.timeout(_LAST_BYTES):
             async for _ in events:
                 pass
 
 
-async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+async def _read_events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     """The data of each event, as soon as its line is complete.
 
     httpx's own line reader takes longer, and splits at characters that JSON may hold, such as U+2028.

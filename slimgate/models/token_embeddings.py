@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from slimgate.models.plain_layers import to_plain_tables_
+from slimgate.models.plain_layers import convert_scaled_tables_
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 
-def plain_token_embeddings(model: TorchModel) -> dict[str, nn.Embedding]:
-    """`token_embeddings` of a model, for a step that replaces them. It makes scaling tables plain first."""
-    to_plain_tables_(model)
-    return token_embeddings(model.network)
+def make_plain_embeddings(model: TorchModel) -> dict[str, nn.Embedding]:
+    """`find_token_embeddings` for a step that replaces them: makes scaling tables plain first."""
+    convert_scaled_tables_(model)
+    return find_token_embeddings(model.network)
 
 
-def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
+def find_token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
     """Name -> table with as many rows as the vocabulary; tables of positions and types are left out."""
     vocabulary = getattr(network.config, "vocab_size", None)  # models of images have none
     by_name = {name: m for name, m in network.named_modules() if isinstance(m, nn.Embedding)}
@@ -33,7 +33,7 @@ def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
     return {name: m for name, m in tables.items() if id(m.weight) in weights} or tables
 
 
-def tied_heads(network: nn.Module, tables: Mapping[str, nn.Module]) -> dict[str, str]:
+def find_tied_heads(network: nn.Module, tables: Mapping[str, nn.Module]) -> dict[str, str]:
     """Name of each linear layer whose weight is one of these tables -> the table's name."""
     owners = {id(table.weight): name for name, table in tables.items()}
     return {

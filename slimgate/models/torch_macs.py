@@ -78,7 +78,7 @@ class _OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  #
 
 def count_macs(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Macs:
     """Multiply-adds of one call. Raises MeasureError for a multiplying operation that has no formula."""
-    own_formulas = _own_formulas()
+    own_formulas = _make_own_formulas()
     counter = FlopCounterMode(display=False, custom_mapping=own_formulas)
     with torch.no_grad():
         network(**inputs)  # a first call may try several kernels
@@ -100,7 +100,7 @@ def _may_multiply(name: str) -> bool:
     return bool(_MULTIPLIES.search(name)) or not name.startswith(_TORCH_NAMESPACES)
 
 
-def _own_formulas() -> dict[Any, Any]:
+def _make_own_formulas() -> dict[Any, Any]:
     """For each operation a formula of its floating-point operations, two per multiply-add."""
 
     def linear(inputs: torch.Tensor, *_: object, out_val: torch.Tensor, **__: object) -> int:

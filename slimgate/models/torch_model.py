@@ -143,7 +143,7 @@ def load_torch_model(
     from transformers import AutoConfig, GenerationConfig
 
     description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-    network = _empty_network(
+    network = _make_empty_network(
         description["architecture"], AutoConfig.from_pretrained(folder, trust_remote_code=False)
     )
     for change in description["modifications"]:
@@ -172,7 +172,7 @@ def load_torch_model(
     )
 
 
-def to_float32_(model: Model) -> Model:
+def convert_to_float32_(model: Model) -> Model:
     """The model in the form that a step changes: if its files keep 16 bits per weight, all become float32."""
     if type(model) is TorchModel and model.config.dtype in (torch.bfloat16, torch.float16):
         model.network.to(torch.float32)
@@ -213,7 +213,7 @@ def _untie(network: nn.Module, apart: set[str]) -> None:
             seen.add(id(parameter))
 
 
-def _empty_network(architecture: str, config: PreTrainedConfig) -> nn.Module:
+def _make_empty_network(architecture: str, config: PreTrainedConfig) -> nn.Module:
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
@@ -238,10 +238,10 @@ def measure_size(network: nn.Module) -> dict[str, int]:
         "parameters": sum(weight.numel() for weight in weights) + sum(total for total, _ in packed),
         "nonzero_parameters": sum(int(torch.count_nonzero(weight)) for weight in weights)
         + sum(nonzero for _, nonzero in packed),
-        "state_bytes": len(safetensors.torch.save(_distinct(network.state_dict()))),
+        "state_bytes": len(safetensors.torch.save(_select_distinct(network.state_dict()))),
     }
 
 
-def _distinct(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _select_distinct(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     by_storage = {(t.data_ptr(), t.shape): (name, t.contiguous()) for name, t in reversed(state.items())}
     return dict(by_storage.values())

@@ -21,11 +21,11 @@ from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
-from slimgate.models.gguf_file import gguf_files, read_file_type, read_gguf_header
+from slimgate.models.gguf_file import list_gguf_files, read_file_type, read_gguf_header
 from slimgate.models.graph_weights import ONNX, OPENVINO, find_graph, read_graph_weights
-from slimgate.models.integer_packing import packing_of
-from slimgate.models.model_ref import GGUF, TORCH, model_config, parse_model_ref
-from slimgate.models.quantized_files import CHECKPOINT, SERVED, describe_quantization, method_of
+from slimgate.models.integer_packing import find_packing
+from slimgate.models.model_ref import GGUF, TORCH, parse_model_ref, read_model_config
+from slimgate.models.quantized_files import CHECKPOINT, SERVED, describe_quantization, read_method_name
 from slimgate.models.saved_files import read_description
 from slimgate.models.saved_weights import Stored, read_stored_tensors
 
@@ -97,12 +97,12 @@ def read_weight_shares(text: str) -> WeightShares:
     """
     path = Path(text)
     if path.suffix.lower() == ".gguf" and path.is_file():
-        return _of_gguf(path)
+        return _read_gguf_shares(path)
     if path.suffix in (ONNX, OPENVINO) and path.is_file():
-        return _of_graph(path)
+        return _read_graph_shares(path)
     models = ("*.safetensors", "*.gguf", "pytorch_model*.bin")
     if path.is_dir() and not any(file for pattern in models for file in path.glob(pattern)):
-        graph_shares = _of_graph_in(path)
+        graph_shares = _find_graph_shares(path)
         if graph_shares is not None:
             return graph_shares
     ref = parse_model_ref(text)
@@ -112,8 +112,8 @@ def read_weight_shares(text: str) -> WeightShares:
         ref = fetch_model(ref)
     assert ref.folder is not None
     if ref.file is not None:
-        return _of_gguf(ref.folder / ref.file)
-    shares = _of_folder(ref.folder, model_config(ref))
+        return _read_gguf_shares(ref.folder / ref.file)
+    shares = _read_folder_shares(ref.folder, read_model_config(ref))
     if shares is None:
         raise SuiteError(
             f'"{text}": {ref.folder} has no readable *.safetensors and no graph (*.onnx, *.xml), expected '
@@ -129,31 +129,31 @@ def read_artifact_shares(kind: str, folder: Path) -> WeightShares | None:
         return None
     if kind in _KINDS_OF_GRAPHS:
         try:
-            return _of_graph_in(folder)
+            return _find_graph_shares(folder)
         except SuiteError:  # several graphs, or no package to read them: only a budget needs the shares
             return None
-    if files := gguf_files(folder):
-        return _of_gguf(files[0])
-    replaced = _replaced_layers(read_description(folder))
-    return _of_folder(folder, read_json(folder / "config.json"), replaced)
+    if files := list_gguf_files(folder):
+        return _read_gguf_shares(files[0])
+    replaced = _list_replaced_layers(read_description(folder))
+    return _read_folder_shares(folder, read_json(folder / "config.json"), replaced)
 
 
 def explain_missing_shares(kind: str, folder: Path) -> str:
     """The reason why an artifact has no shares."""
     if kind in _KINDS_OF_GRAPHS:
         try:
-            _of_graph_in(folder)
+            _find_graph_shares(folder)
         except SuiteError as error:
             return str(error).removesuffix("; name the file")  # nobody can name a file of the store
     return "its files do not say in which precision the weights are"
 
 
-def _of_graph_in(folder: Path) -> WeightShares | None:
+def _find_graph_shares(folder: Path) -> WeightShares | None:
     graph = find_graph(folder)
-    return None if graph is None else _of_graph(graph)
+    return None if graph is None else _read_graph_shares(graph)
 
 
-def _replaced_layers(description: Json) -> dict[str, Json]:
+def _list_replaced_layers(description: Json) -> dict[str, Json]:
     """Name -> options of each layer that a step has put in place of a float layer."""
     return {
         name: options
@@ -162,36 +162,38 @@ def _replaced_layers(description: Json) -> dict[str, Json]:
     }
 
 
-def _of_gguf(file: Path) -> WeightShares:
+def _read_gguf_shares(file: Path) -> WeightShares:
     from gguf import GGUFReader
 
     header, reader = read_gguf_header(file, file.name), GGUFReader(file)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for tensor in reader.tensors:
-        kind = _kind_of(tensor.name.removesuffix(".weight"), dimensions=len(tensor.shape))
+        kind = _choose_weight_kind(tensor.name.removesuffix(".weight"), dimensions=len(tensor.shape))
         precision = _FLOATS.get(tensor.tensor_type.name, tensor.tensor_type.name)
         counts[kind][precision] += int(tensor.n_elements)
     claim = read_file_type(reader) or header.stored.scheme
-    return WeightShares(_ordered(counts), "" if claim in _FLOATS else f"gguf, {claim}")
+    return WeightShares(_sort_counts(counts), "" if claim in _FLOATS else f"gguf, {claim}")
 
 
-def _of_graph(file: Path) -> WeightShares:
+def _read_graph_shares(file: Path) -> WeightShares:
     weights, claim = read_graph_weights(file)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for weight in weights:
         kind = _KINDS_OF_ROLES.get(weight.role)
         if kind is None:
-            kind = _kind_of(weight.name.removesuffix(".weight"), dimensions=weight.dimensions)
+            kind = _choose_weight_kind(weight.name.removesuffix(".weight"), dimensions=weight.dimensions)
         counts[kind][weight.precision] += weight.numbers
-    return WeightShares(_ordered(counts), claim)
+    return WeightShares(_sort_counts(counts), claim)
 
 
-def _ordered(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+def _sort_counts(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
     """The kinds in their order; for each the precisions, the most common first."""
     return {kind: dict(counts[kind].most_common()) for kind in _ORDER if kind in counts}
 
 
-def _of_folder(folder: Path, config: Json, replaced: Mapping[str, Json] | None = None) -> WeightShares | None:
+def _read_folder_shares(
+    folder: Path, config: Json, replaced: Mapping[str, Json] | None = None
+) -> WeightShares | None:
     """The shares of a folder; None without readable safetensors. replaced: from _replaced_layers."""
     tensors = read_stored_tensors(folder)
     if tensors is None:
@@ -201,26 +203,26 @@ def _of_folder(folder: Path, config: Json, replaced: Mapping[str, Json] | None =
     quantized: list[str] = []
     for name, stored in tensors.items():
         module, _, part = name.rpartition(".")
-        options = _options_of(module, replaced or {})
+        options = _find_layer_options(module, replaced or {})
         if _COMPANIONS.search(name) or (options is not None and part in _COMPANIONS_OF_STEPS):
             continue
         if options is not None and part in _WEIGHTS_OF_STEPS:
-            precision, numbers = _weights_of_step(stored, options)
+            precision, numbers = _count_packed_weights(stored, options)
             dimensions = 2
         elif _is_no_weight(part, stored):
             continue
         else:
-            module, precision, numbers = _weights_of(name, stored, quantization)
+            module, precision, numbers = _count_stored_weights(name, stored, quantization)
             dimensions = _count_dimensions(part, stored, precision)
-        counts[_kind_of(module, dimensions=dimensions)][precision] += numbers
+        counts[_choose_weight_kind(module, dimensions=dimensions)][precision] += numbers
         if precision not in _FLOATS.values():
             quantized.append(module)
     modules = [name.rpartition(".")[0] for name in tensors]
     unmatched = tuple(
-        pattern for pattern in _patterns(quantization) if not _matches(pattern, modules, quantized)
+        pattern for pattern in _list_patterns(quantization) if not _has_match(pattern, modules, quantized)
     )
     claim = describe_quantization(quantization) if quantization else ""
-    return WeightShares(_ordered(counts), claim, unmatched)
+    return WeightShares(_sort_counts(counts), claim, unmatched)
 
 
 def _is_no_weight(part: str, stored: Stored) -> bool:
@@ -238,7 +240,7 @@ def _count_dimensions(part: str, stored: Stored, precision: str) -> int:
     return len(stored.shape) if precision in _FLOATS.values() else 2
 
 
-def _options_of(module: str, replaced: Mapping[str, Json]) -> Json | None:
+def _find_layer_options(module: str, replaced: Mapping[str, Json]) -> Json | None:
     """The options of a layer; a step on one of two towers records it by the name inside the tower."""
     while module:
         if module in replaced:
@@ -247,7 +249,7 @@ def _options_of(module: str, replaced: Mapping[str, Json]) -> Json | None:
     return None
 
 
-def _weights_of_step(stored: Stored, options: Json) -> tuple[str, int]:
+def _count_packed_weights(stored: Stored, options: Json) -> tuple[str, int]:
     """(precision, numbers) of the packed weights of a layer, whose options give its shape."""
     rows, columns = (
         options.get(linear, options.get(table))
@@ -260,12 +262,12 @@ def _weights_of_step(stored: Stored, options: Json) -> tuple[str, int]:
     return f"int{options.get('bits') or max(1, stored_bits // max(1, numbers))}", numbers
 
 
-def _weights_of(name: str, stored: Stored, quantization: Json) -> tuple[str, str, int]:
+def _count_stored_weights(name: str, stored: Stored, quantization: Json) -> tuple[str, str, int]:
     """(module, precision, numbers) of a tensor that holds weights."""
     module, _, part = name.rpartition(".")
     size = prod(stored.shape)
     if part == "qweight":
-        packing = packing_of(method_of(quantization), quantization) if quantization else None
+        packing = find_packing(read_method_name(quantization), quantization) if quantization else None
         bits = packing.bits if packing and packing.bits else int(quantization.get("bits") or 4)
         return module, f"int{bits}", size * _BITS // bits
     if part in ("weight_packed", "weight_scale_packed"):
@@ -286,18 +288,20 @@ def _group_bits(module: str, quantization: Json) -> int:
     groups = [
         group for group in (quantization.get("config_groups") or {}).values() if isinstance(group, dict)
     ]
-    named = [group for group in groups if any(_names(t, module) for t in group.get("targets") or ())]
+    named = [
+        group for group in groups if any(_is_module_named(t, module) for t in group.get("targets") or ())
+    ]
     weights = [(group.get("weights") or {}).get("num_bits") for group in (*named, *groups)]
     return next((int(bits) for bits in weights if isinstance(bits, int) and bits > 0), 4)
 
 
-def _kind_of(module: str, *, dimensions: int) -> str:
+def _choose_weight_kind(module: str, *, dimensions: int) -> str:
     if dimensions < 2:
         return "norms and biases"
     return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, module)), "other")
 
 
-def _patterns(quantization: Json) -> Iterator[str]:
+def _list_patterns(quantization: Json) -> Iterator[str]:
     """The modules that a configuration names: by class, by name, by regular expression."""
     for group in (quantization.get("config_groups") or {}).values():
         yield from (group.get("targets") or ()) if isinstance(group, dict) else ()
@@ -307,14 +311,14 @@ def _patterns(quantization: Json) -> Iterator[str]:
         yield from (quantization.get(key) or {}) if isinstance(quantization.get(key), dict) else ()
 
 
-def _matches(pattern: str, modules: list[str], quantized: list[str]) -> bool:
+def _has_match(pattern: str, modules: list[str], quantized: list[str]) -> bool:
     """Whether a pattern matches a module. A class, such as Linear, matches if anything is quantized."""
     if re.fullmatch(r"[A-Z]\w*", pattern):
         return bool(quantized)
-    return any(_names(pattern, module) for module in modules)
+    return any(_is_module_named(pattern, module) for module in modules)
 
 
-def _names(pattern: str, module: str) -> bool:
+def _is_module_named(pattern: str, module: str) -> bool:
     """Whether a pattern of a quantization_config names a module, or a parent of it."""
     if (marked := re.match(r"(re:|[+-]:)(.*)", pattern)) is not None:
         return re.search(marked[2], module) is not None

@@ -26,7 +26,7 @@ import torch
 from slimgate.errors import MeasureError
 from slimgate.models.answer_text import decode_answer
 from slimgate.models.cache_argument import cache_argument
-from slimgate.models.config import longest_text
+from slimgate.models.config import read_max_positions
 from slimgate.models.end_tokens import end_tokens
 from slimgate.models.generate import can_write
 from slimgate.models.speculative import SpeculativeAnswer, write_with_draft
@@ -271,11 +271,11 @@ class _Noise:
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         position = input_ids.shape[1] - self._width
-        noise = [gumbel(self._how.seed, key, position, scores.shape[1]) for key in self._keys]
+        noise = [draw_gumbel_noise(self._how.seed, key, position, scores.shape[1]) for key in self._keys]
         return scores.float() / self._how.temperature + torch.from_numpy(np.stack(noise)).to(scores.device)
 
 
-def gumbel(seed: int, key: str, position: int, size: int) -> npt.NDArray[np.float32]:
+def draw_gumbel_noise(seed: int, key: str, position: int, size: int) -> npt.NDArray[np.float32]:
     """(size,) noise of one position of one answer, for each token of the vocabulary. key: of the answer."""
     generator = np.random.Generator(
         np.random.Philox(key=[seed, zlib.crc32(key.encode())], counter=position << 32)
@@ -298,7 +298,9 @@ def _write_by_forward(
         logits = _predict_next(predictor, [texts[row] for row in unfinished], tokenizer.pad_token_id or 0)
         for row, scores in zip(unfinished, logits, strict=True):
             if how.temperature:
-                scores = scores / how.temperature + gumbel(how.seed, keys[row], position, len(scores))
+                scores = scores / how.temperature + draw_gumbel_noise(
+                    how.seed, keys[row], position, len(scores)
+                )
             token = int(scores.argmax())
             texts[row].append(token)
             written[row].append(token)
@@ -330,7 +332,7 @@ def _check_positions(network: PreTrainedModel, prompts: Sequence[Ids], how: Writ
 
     In an encoder-decoder, prompts and answers each have all positions.
     """
-    longest, limit = max(map(len, prompts)), longest_text(network.config.to_dict())
+    longest, limit = max(map(len, prompts)), read_max_positions(network.config.to_dict())
     follows_prompt = not is_encoder_decoder(network)
     needed = longest + how.max_new_tokens if follows_prompt else max(longest, 1 + how.max_new_tokens)
     if limit is not None and needed > limit:

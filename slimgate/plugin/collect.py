@@ -112,14 +112,14 @@ def _load_marked_suite(metafunc: pytest.Metafunc) -> Suite | None:
     mark = metafunc.definition.get_closest_marker("slimgate")
     if mark is None or "slimgate_run" not in metafunc.fixturenames:
         return None
-    from slimgate.plugin.session_start import session_of
+    from slimgate.plugin.session_start import ensure_session
     from slimgate.suite.load import load_suite
 
     config = metafunc.config
     if len(mark.args) != 1 or not isinstance(mark.args[0], str):
         raise pytest.Collector.CollectError('@pytest.mark.slimgate takes one path: slimgate("bench/x.toml")')
     path = Path(project_root(config), mark.args[0]).resolve()
-    suites = session_of(config).suites
+    suites = ensure_session(config).suites
     if path not in suites:
         try:
             suites[path] = load_suite(path, mark.args[0])
@@ -143,7 +143,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
     pytest-benchmark selects by the names of fixtures.
     """
-    if not takes_times(item):
+    if not is_timing_gate(item):
         return
     item.extra_keyword_matches.add("latency")
     if item.config.getoption("benchmark_only", False):
@@ -152,9 +152,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         setattr(item, "fixturenames", names)  # noqa: B010  not declared
 
 
-def takes_times(item: pytest.Item) -> bool:
+def is_timing_gate(item: pytest.Item) -> bool:
     """Whether the test is a gate that times models."""
-    return suite_of(item) is not None and item.name.startswith(TIMED)
+    return find_suite(item) is not None and item.name.startswith(TIMED)
 
 
 @pytest.hookimpl(trylast=True)
@@ -164,19 +164,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Under --slimgate-confirm it leaves out tests that are not gates, because they would read confirm rows.
     """
     if config.getoption("slimgate_confirm") and (
-        not_gates := [item for item in items if suite_of(item) is None]
+        not_gates := [item for item in items if find_suite(item) is None]
     ):
         config.hook.pytest_deselected(items=not_gates)
-        items[:] = [item for item in items if suite_of(item) is not None]
+        items[:] = [item for item in items if find_suite(item) is not None]
 
     for item in items:
-        if suite_of(item) is not None:
+        if find_suite(item) is not None:
             _refuse_other_fixtures(item)
 
     suite_numbers: dict[Path, int] = {}
 
     def sort_key(item: pytest.Item) -> tuple[int, ...]:
-        suite = suite_of(item)
+        suite = find_suite(item)
         if suite is None:
             return (-1,)
         suite_number = suite_numbers.setdefault(suite.path, len(suite_numbers))
@@ -204,7 +204,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     from slimgate.results.checks import TEACHER
     from slimgate.results.self_test import SELF_TESTS
 
-    params = params_of(item)
+    params = list_params(item)
     orders: dict[str, Sequence[Any]] = {
         "variant": [TEACHER, *suite.variants],
         "timed": [TEACHER, *suite.variants],
@@ -220,7 +220,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     return tuple(order.index(params[name]) for name, order in orders.items() if name in params)
 
 
-def params_of(item: pytest.Item) -> dict[str, Any]:
+def list_params(item: pytest.Item) -> dict[str, Any]:
     """The values of a test's parameters, by name; empty for a test without parameters."""
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # not declared
     return params
@@ -230,8 +230,8 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     """The check of a gate, as the record keys it: kind, model, name. None for tests that judge nothing."""
     from slimgate.results import checks
 
-    params = params_of(item)
-    model = next(map(str, models_of(item)), checks.TEACHER)
+    params = list_params(item)
+    model = next(map(str, list_named_models(item)), checks.TEACHER)
     workload, load = params.get("workload"), params.get("load")
     keys: dict[str, tuple[str, str, str]] = {
         "test_quality": (checks.QUALITY, model, params.get("metric", "")),
@@ -249,13 +249,13 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     return keys.get(getattr(item, "originalname", ""))
 
 
-def models_of(item: pytest.Item) -> list[str]:
+def list_named_models(item: pytest.Item) -> list[str]:
     """The models that a test's parameters name."""
-    params = params_of(item)
+    params = list_params(item)
     return [params[name] for name in _MODEL_PARAMETERS if name in params]
 
 
-def suite_of(item: pytest.Item) -> Suite | None:
+def find_suite(item: pytest.Item) -> Suite | None:
     """The suite that a gate belongs to; None for other tests."""
     module = item.getparent(SuiteModule)
     return module.suite if module else None

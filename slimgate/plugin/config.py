@@ -89,14 +89,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--slimgate-time-limit",
         metavar="SECONDS",
-        type=_seconds,
+        type=_parse_seconds,
         help="Time limit in seconds for the steps of each variant, without the steps of the variant that "
         "it starts from; if the steps take longer, the tests of the variant fail",
     )
     parser.addini("slimgate_files", "Glob patterns of suite files", type="args", default=["bench/*.toml"])
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     """Parses a time of the command line. Raises argparse's error, which ends pytest with exit code 4."""
     try:
         limit = float(text)

@@ -17,14 +17,20 @@ from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record.files import RECORD
-from slimgate.record.looks_log import LookLog, Looks, looks_at, model_id
-from slimgate.record.run import ConfirmFacts, RunRecord, VariantRecord, read_record_if_valid, to_json
-from slimgate.record.run_verdict import verdict
+from slimgate.record.looks_log import LookLog, Looks, make_model_id, read_looks
+from slimgate.record.run import (
+    ConfirmFacts,
+    RunRecord,
+    VariantRecord,
+    format_record_json,
+    read_record_if_valid,
+)
+from slimgate.record.run_verdict import judge_record
 from slimgate.record.verdicts import ErrorFacts
 from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
-from slimgate.report.status import inside_budgets
+from slimgate.report.status import list_inside_budgets
 from slimgate.results.checks import CONFIRMED, TEACHER
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest
@@ -70,7 +76,7 @@ class Confirmation:
             raise SuiteError(f"{OPTION}: this run has no suite")
         self._session, self._began = session, format_now("microseconds")
         self.passed = {
-            path: passed_on_gate(session, suite, session.folder(path) / RECORD)
+            path: find_passed_variants(session, suite, session.folder(path) / RECORD)
             for path, suite in session.suites.items()
         }
         self._verdicts: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
@@ -107,7 +113,7 @@ class Confirmation:
         """Writes the record and the reports of every suite that has verdicts."""
         for path in self._verdicts:
             record, folder = self._confirm_record(path), self._session.folder(path)
-            write_atomically(folder / RECORD, to_json(record))
+            write_atomically(folder / RECORD, format_record_json(record))
             write_reports(record, folder, make_row_quoter(self._session.run(self._session.suites[path])))
             self.records[path] = record
 
@@ -125,7 +131,7 @@ class Confirmation:
                 VariantRecord(name=name, parent=None, quality={metric: facts})
                 for (name, metric), facts in results.items()
             ]
-            judged = verdict(models, SelfTest(), missing=0)
+            judged = judge_record(models, SelfTest(), missing=0)
             if judged.fails:
                 yield f"{suite.shown}: on the confirm rows {judged.status}"
 
@@ -142,7 +148,7 @@ class Confirmation:
         log.note(_make_model_id(passed.record, name) for name, _ in self._verdicts[path])
 
     def _read_looks(self, run: SuiteRun) -> Looks:
-        return looks_at(self._session.store.root, run.rows.reports[CONFIRM].digest)
+        return read_looks(self._session.store.root, run.rows.reports[CONFIRM].digest)
 
     def _confirm_record(self, path: Path) -> RunRecord:
         """The record of the gate, with the verdicts of this run and of earlier runs on the confirm rows."""
@@ -157,11 +163,11 @@ class Confirmation:
             models=looks.count,
             measured=format_now(),
         )
-        judged = verdict(models, record.self_test, record.verdict.missing)
+        judged = judge_record(models, record.self_test, record.verdict.missing)
         return record.model_copy(update={"variants": models, "confirm": facts, "verdict": judged})
 
 
-def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
+def find_passed_variants(session: Session, suite: Suite, file: Path) -> Passed:
     """The variants that a suite's last record shows within all budgets. It reads no row of confirm.
 
     Raises SuiteError if there are no confirm rows, or nothing passed on the current gate rows.
@@ -183,7 +189,7 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
         raise SuiteError(f"{where}: {shown} has other gate or confirm rows; {again}")
     metrics = {
         model.name: tuple(suite.budgets[model.name].quality)
-        for model in inside_budgets(record)
+        for model in list_inside_budgets(record)
         if model.name in suite.variants and suite.budgets[model.name].quality
     }
     if not metrics:
@@ -211,7 +217,7 @@ def _is_unchanged(suite: Suite, model: VariantRecord, inputs: Mapping[str, str])
 
 def _make_model_id(record: RunRecord, name: str) -> str:
     artifacts = [record.variant(model_name).artifact for model_name in (TEACHER, name)]
-    return model_id(*("" if artifact is None else artifact.digest for artifact in artifacts))
+    return make_model_id(*("" if artifact is None else artifact.digest for artifact in artifacts))
 
 
 def _add_verdicts(model: VariantRecord, results: Mapping[tuple[str, str], QualityFacts]) -> VariantRecord:

@@ -67,7 +67,7 @@ def find_suites(
             continue
         shown, is_run = _format_path(place, search), True
         try:
-            matches = _matches_pattern(place, search)
+            matches = _is_pattern_match(place, search)
             if not is_suite(path, shown, expected=named and matches):
                 if matches and not place.name.startswith("_") and not has_logs(path):
                     note(f"{shown}: has neither [suite] nor [logs], so it is not a suite")
@@ -134,18 +134,18 @@ def _list_suites(search: Search, *, matched: bool) -> list[str]:
     files: dict[Path, Path] = {}
     for folder in search.paths:
         for place in _iterate_files(folder, search, matched=matched) if folder.is_dir() else ():
-            path = _real_path(place)
-            if place not in search.paths and path not in run_files and _mentions_suite(path):
+            path = _resolve_links(place)
+            if place not in search.paths and path not in run_files and _has_suite_word(path):
                 files.setdefault(path, place)
     if not files:
         return []
-    from slimgate.suite.recognize import has_tables_of_a_suite, looks_like_suite
+    from slimgate.suite.recognize import has_suite_table, has_tables_of_a_suite
 
-    suites = (path for path in files if looks_like_suite(path) and has_tables_of_a_suite(path))
+    suites = (path for path in files if has_suite_table(path) and has_tables_of_a_suite(path))
     return [Path(_format_path(files[path], search)).as_posix() for path in suites]
 
 
-def _mentions_suite(path: Path) -> bool:
+def _has_suite_word(path: Path) -> bool:
     """Whether the file has the word suite or logs. If no file has, nothing more of slimgate is imported."""
     try:
         text = path.read_bytes().lower()
@@ -159,7 +159,7 @@ def _iterate_candidates(search: Search) -> Iterator[tuple[Path, Path, bool]]:
     for path in search.paths:
         if path.is_dir():
             for file in _iterate_files(path, search):
-                yield _real_path(file), file, False
+                yield _resolve_links(file), file, False
         elif path.suffix == ".toml" and path.is_file():
             yield path.resolve(), path, True
 
@@ -167,10 +167,10 @@ def _iterate_candidates(search: Search) -> Iterator[tuple[Path, Path, bool]]:
 def _format_path(path: Path, search: Search) -> str:
     """The path from the root, for messages. The root may be spelled with other links."""
     shown = os.path.relpath(path, search.root)
-    return shown if not shown.startswith("..") else os.path.relpath(_real_path(path), search.root)
+    return shown if not shown.startswith("..") else os.path.relpath(_resolve_links(path), search.root)
 
 
-def _real_path(path: Path) -> Path:
+def _resolve_links(path: Path) -> Path:
     return Path(os.path.realpath(path))  # resolve() raises for circular links
 
 
@@ -182,7 +182,7 @@ def _iterate_files(folder: Path, search: Search, *, matched: bool = True) -> Ite
     seen: set[Path] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         base = Path(place)
-        if (real := _real_path(base)) in seen:
+        if (real := _resolve_links(base)) in seen:
             folders.clear()
             continue
         seen.add(real)
@@ -190,7 +190,7 @@ def _iterate_files(folder: Path, search: Search, *, matched: bool = True) -> Ite
         for name in sorted(files):
             path = base / name
             is_suite_file = name.endswith(".toml") and not name.startswith("_")
-            if is_suite_file and _matches_pattern(path, search) is matched and not _is_ignored(path, search):
+            if is_suite_file and _is_pattern_match(path, search) is matched and not _is_ignored(path, search):
                 yield path
 
 
@@ -201,16 +201,16 @@ def _is_skipped(folder: Path, search: Search) -> bool:
 
 def _is_ignored(path: Path, search: Search) -> bool:
     """Whether pytest ignores a file or folder, by its path or by the path that it links to."""
-    paths = path, _real_path(path)
+    paths = path, _resolve_links(path)
     return any(
         each in search.ignore or any(fnmatch.fnmatch(str(each), glob) for glob in search.ignore_globs)
         for each in paths
     )
 
 
-def _matches_pattern(path: Path, search: Search) -> bool:
+def _is_pattern_match(path: Path, search: Search) -> bool:
     """Whether a pattern matches the path, or the path that it links to."""
-    return any(each.match(pattern) for pattern in search.patterns for each in (path, _real_path(path)))
+    return any(each.match(pattern) for pattern in search.patterns for each in (path, _resolve_links(path)))
 
 
 def _check_stems(suites: Mapping[Path, Suite | LogSuite]) -> None:

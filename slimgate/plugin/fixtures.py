@@ -34,10 +34,10 @@ def slimgate_run(request: pytest.FixtureRequest) -> Iterator[SuiteRun]:
 
     After the last test of the module, it stops the servers that it started.
     """
-    from slimgate.plugin.session_start import session_of
+    from slimgate.plugin.session_start import ensure_session
 
     path = getattr(request, "param", None) or getattr(request.node, "path", None)
-    state = session_of(request.config)
+    state = ensure_session(request.config)
     suite = state.suites.get(path.resolve()) if path is not None else None
     if suite is None:
         raise pytest.UsageError(
@@ -72,9 +72,9 @@ def variant(request: pytest.FixtureRequest, slimgate_run: SuiteRun) -> Iterator[
 @pytest.fixture(scope="module")
 def passed(slimgate_run: SuiteRun, request: pytest.FixtureRequest) -> Passed:
     """The variants that passed on the gate rows, for a run with --slimgate-confirm."""
-    from slimgate.plugin.session_start import session_of
+    from slimgate.plugin.session_start import ensure_session
 
-    return session_of(request.config).to_confirm(slimgate_run.suite.path)
+    return ensure_session(request.config).to_confirm(slimgate_run.suite.path)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from slimgate.errors import SlimgateError, SuiteError
-from slimgate.plugin.collect import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
+from slimgate.plugin.collect import (
+    UNTIMED,
+    check_of,
+    find_suite,
+    is_timing_gate,
+    list_named_models,
+    list_params,
+)
 from slimgate.plugin.config import (
     NOTES,
     RESULTS,
@@ -148,9 +155,9 @@ def pytest_configure_node(node: XdistWorker) -> None:
     config = node.config
     node.workerinput.update(slimgate_suites=[], slimgate_rebuild_mark=None)
     if SESSION in config.stash or config.getoption("slimgate_rebuild"):  # tests with the mark use it too
-        from slimgate.plugin.session_start import session_of
+        from slimgate.plugin.session_start import ensure_session
 
-        state = session_of(config)
+        state = ensure_session(config)
         paths = (*state.suites, *state.logs.suites, *state.logs.blocked)
         node.workerinput["slimgate_suites"] = [str(path) for path in paths]
         node.workerinput["slimgate_rebuild_mark"] = state.rebuild_mark
@@ -189,10 +196,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     state = config.stash.get(SESSION, None)
     if state is None:
         return True if planned else None
-    from slimgate.plugin.plan_text import head_lines, plan_lines
+    from slimgate.plugin.plan_text import list_head_lines, plan_lines
     from slimgate.suite.checks import check_can_ask, check_hub_models
 
-    chosen_suites = [suite for suite in map(suite_of, getattr(session, "items", None) or ()) if suite]
+    chosen_suites = [suite for suite in map(find_suite, getattr(session, "items", None) or ()) if suite]
     # With xdist the workers collect the tests, so each suite may have some.
     if config.pluginmanager.hasplugin("dsession"):
         chosen_suites = list(state.suites.values())
@@ -214,12 +221,12 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         for line in shard_lines(config, run.suite):
             reporter.write_line(line)
         if planned:
-            _write_lines(reporter, plan_lines(run, earlier, width=_width(reporter)))
+            _write_lines(reporter, plan_lines(run, earlier, width=_find_width(reporter)))
             continue
         if state.confirmation is not None:
             continue
         state.inputs(run.suite)  # reads them before anything is built
-        for line in head_lines(run, earlier, quiet=config.get_verbosity() < 0):
+        for line in list_head_lines(run, earlier, quiet=config.get_verbosity() < 0):
             reporter.write_line(line)
     if planned and reporter is not None:
         for log_suite in state.logs.suites.values():
@@ -241,9 +248,11 @@ def _list_selected_models(session: pytest.Session, suite: Suite) -> list[str]:
     if not items:
         return list(suite.variants)
     suite_items = [
-        item for item in items if (item_suite := suite_of(item)) is not None and item_suite.path == suite.path
+        item
+        for item in items
+        if (item_suite := find_suite(item)) is not None and item_suite.path == suite.path
     ]
-    return list(dict.fromkeys(name for item in suite_items for name in models_of(item)))
+    return list(dict.fromkeys(name for item in suite_items for name in list_named_models(item)))
 
 
 def _print_files_without_suite(session: pytest.Session) -> None:
@@ -279,13 +288,13 @@ def _start_server_once(item: pytest.Item) -> None:
     The imports of the server take seconds, so they run while quality is judged.
     """
     config = item.config
-    if suite_of(item) is None or config.stash.get(SERVER_CONSIDERED, False):
+    if find_suite(item) is None or config.stash.get(SERVER_CONSIDERED, False):
         return
     config.stash[SERVER_CONSIDERED] = True
     from slimgate._system.forkserver import start_forkserver
     from slimgate.plugin.gates.latency import describe_not_timed
 
-    if any(map(takes_times, item.session.items)) and describe_not_timed(config) is None:
+    if any(map(is_timing_gate, item.session.items)) and describe_not_timed(config) is None:
         start_forkserver()
 
 
@@ -305,10 +314,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 def _show_progress(item: pytest.Item) -> AbstractContextManager[object]:
     """Shows the progress of a long gate. It prints nothing while a gate times anything."""
     state = item.config.stash.get(SESSION, None)
-    if state is None or suite_of(item) is None:
+    if state is None or find_suite(item) is None:
         return nullcontext()
     name = getattr(item, "originalname", "")
-    still = name not in UNTIMED or params_of(item).get("check") == "planted_delay"
+    still = name not in UNTIMED or list_params(item).get("check") == "planted_delay"
     return state.watch.stage(item.name, still=still, ends=False)
 
 
@@ -318,7 +327,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Adds the results of a test to its report. Shows slimgate's own errors without a traceback."""
     report = yield
-    suite = suite_of(item)
+    suite = find_suite(item)
     if suite is None:
         return report
     from slimgate._system.timestamps import format_now
@@ -341,7 +350,7 @@ def pytest_runtest_makereport(
 
         log = format_error_log(error) if isinstance(error, Exception) else ""
         facts = ErrorFacts(message=message, log=log, measured=format_now())
-        model = str(next(iter(models_of(item)), TEACHER))
+        model = str(next(iter(list_named_models(item)), TEACHER))
         results = [*results, GateResult(ERROR, model, item.name, facts)]
     if report.when == "call" or report.failed or report.skipped:
         # pytest-benchmark skips all other tests then, and these skips are not reported.
@@ -355,9 +364,9 @@ def pytest_runtest_makereport(
 
 def _make_visible(error: BaseException | str) -> str:
     """The lines of an error, with control characters escaped, because suites and rows may hold some."""
-    from slimgate._system.escape import visible
+    from slimgate._system.escape import escape_invisible
 
-    return "\n".join(map(visible, str(error).split("\n")))
+    return "\n".join(map(escape_invisible, str(error).split("\n")))
 
 
 # Exit codes of a run in which nothing failed except tests.
@@ -396,16 +405,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     if state.confirmation is not None:
         for line in state.confirmation.summary():
             terminalreporter.write_line(line)
-    _write_lines(terminalreporter, state.summary(_width(terminalreporter)))
+    _write_lines(terminalreporter, state.summary(_find_width(terminalreporter)))
     for line in failures:
         terminalreporter.write_line(_make_visible(f"exit code 1: {line}"))
-    from slimgate.report.github import in_actions
+    from slimgate.report.github import is_in_actions
 
-    if in_actions(os.environ):
+    if is_in_actions(os.environ):
         _annotate_github(state, terminalreporter)
 
 
-def _width(reporter: pytest.TerminalReporter) -> int | None:
+def _find_width(reporter: pytest.TerminalReporter) -> int | None:
     """The width of the terminal; None in a pipe, where lines need not fit."""
     return reporter.config.get_terminal_writer().fullwidth if reporter.isatty() else None
 
@@ -420,11 +429,11 @@ def _write_lines(reporter: pytest.TerminalReporter, lines: Iterable[Line]) -> No
 
 def _annotate_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
     """Prints annotations on the files of the suites, and appends the comment to the summary of the step."""
-    from slimgate.report.github import append_summary, budget_annotations
+    from slimgate.report.github import append_summary, list_budget_annotations
 
     root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
     for path, record in state.written_records.items():
-        for line in budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
+        for line in list_budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
             terminalreporter.write_line(line)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:

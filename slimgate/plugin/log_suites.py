@@ -136,7 +136,7 @@ def _set_earlier_record_aside(folder: Path, error: str) -> None:
     from slimgate._system.files import write_atomically
     from slimgate.record.files import RECORD
     from slimgate.report.files import REPORTS
-    from slimgate.report.markdown import index_report
+    from slimgate.report.markdown import format_index_report
 
     if not folder.is_dir():
         return
@@ -144,7 +144,7 @@ def _set_earlier_record_aside(folder: Path, error: str) -> None:
         (folder / RECORD).replace(folder / EARLIER_RECORD)
     for name in REPORTS:
         (folder / name).unlink(missing_ok=True)
-    write_atomically(folder / "report.md", index_report([], unjudged=[error]))
+    write_atomically(folder / "report.md", format_index_report([], unjudged=[error]))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -224,13 +224,13 @@ class LogItem(pytest.Item):
 
     def describe_failure(self) -> str | None:
         """Why the test fails; None if it passes."""
-        from slimgate._system.escape import visible
-        from slimgate.results.base import any_ends_run
+        from slimgate._system.escape import escape_invisible
+        from slimgate.results.base import has_run_ending_budget
 
         if self._facts is None:
-            return visible(str(self.error))
-        if any_ends_run(self._facts.budgets):
-            return visible(str(self._facts.message))
+            return escape_invisible(str(self.error))
+        if has_run_ending_budget(self._facts.budgets):
+            return escape_invisible(str(self._facts.message))
         return None
 
     def runtest(self) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MEGABYTE, MISSING
 from slimgate.judge.outlook import Word
 from slimgate.plugins import loading
 from slimgate.plugins.rows import CONFIRM
 from slimgate.record.run import RunRecord
-from slimgate.report.terminal.progress import duration
-from slimgate.report.terminal.summary import Line, terminal_table, wrap_text
+from slimgate.report.terminal.progress import format_long_duration
+from slimgate.report.terminal.summary import Line, make_terminal_table, wrap_text
 from slimgate.results.checks import TEACHER
 from slimgate.run.budget_plan import count_gate_groups, plan_budgets
 from slimgate.run.duels import TIMES_FOR_BUDGET
@@ -45,26 +45,28 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
     """
     suite, models = run.suite, plan_models(run)
     sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
-    yield from wrap_text(visible(f"{suite.shown}: {suite.title}"), width, "  ")
+    yield from wrap_text(escape_invisible(f"{suite.shown}: {suite.title}"), width, "  ")
     yield from wrap_text(f"rows: {sizes}", width, "  ")
     yield [("", "")]
-    yield from terminal_table(
-        [_row(model) for model in models],
+    yield from make_terminal_table(
+        [_make_plan_row(model) for model in models],
         ["" if model.error is None else "red" for model in models],
         width=width,
     )
     yield [("", "")]
     for model in models:
         if model.error is not None:
-            yield from wrap_text(visible(f"{model.name} cannot be built: {model.error}"), width, "  ")
-    for line in (*_estimates(models), *_describe_measuring(suite), *_describe_duration(earlier)):
+            yield from wrap_text(
+                escape_invisible(f"{model.name} cannot be built: {model.error}"), width, "  "
+            )
+    for line in (*_list_total_times(models), *_describe_measuring(suite), *_describe_duration(earlier)):
         yield from wrap_text(line, width, "  ")
     gate = count_gate_groups(suite, run.rows)
     budgets = plan_budgets(suite, gate, earlier)
     if budgets:
         styles = [_STYLES[budget.word] for budget in budgets]
         yield [("", "")]
-        yield from terminal_table(
+        yield from make_terminal_table(
             [
                 {
                     "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
@@ -79,12 +81,14 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
             width=width,
         )
     for line in (*find_doubtful_budgets(suite), *_confirm_lines(run)):
-        yield from wrap_text(visible(line), width, "  ")
+        yield from wrap_text(escape_invisible(line), width, "  ")
     for slices in plan_slices(suite, run.rows.gate):
-        yield from wrap_text(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
+        yield from wrap_text(
+            escape_invisible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  "
+        )
 
 
-def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
+def list_head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
     """The head of a run: budgets that the rows cannot decide and, unless quiet, a suite without budgets."""
     suite = run.suite
     gate = count_gate_groups(suite, run.rows)
@@ -113,13 +117,13 @@ def _confirm_lines(run: SuiteRun) -> Iterator[str]:
         yield f"confirm: {str(groups).replace('gate rows', 'rows')} can decide every planned budget on a drop"
 
 
-def _row(model: PlannedModel) -> dict[str, str]:
+def _make_plan_row(model: PlannedModel) -> dict[str, str]:
     return {
         "model": model.name,
-        "steps": visible(" -> ".join([model.start, *(step.name for step in model.steps)])),
+        "steps": escape_invisible(" -> ".join([model.start, *(step.name for step in model.steps)])),
         "MB": MISSING if model.bytes is None else f"{model.bytes / MEGABYTE:.1f}",
-        "build s": _seconds([step.seconds for step in model.missing]),
-        "predict s": MISSING if model.answered else _seconds([model.predicting]),
+        "build s": _format_total_seconds([step.seconds for step in model.missing]),
+        "predict s": MISSING if model.answered else _format_total_seconds([model.predicting]),
         "store": _state(model),
     }
 
@@ -128,24 +132,24 @@ def _state(model: PlannedModel) -> str:
     if model.error is not None:
         return "cannot be built"
     if model.missing:
-        return f"to build, from {visible(model.missing[0].name)} on"
+        return f"to build, from {escape_invisible(model.missing[0].name)} on"
     return "in the store, with its answers" if model.answered else "in the store, no answers yet"
 
 
-def _seconds(parts: Sequence[Estimate | None]) -> str:
+def _format_total_seconds(parts: Sequence[Estimate | None]) -> str:
     """`12` or `~39 + ?`: the sum of the known times, and a mark for unknown ones."""
     known = [part for part in parts if part is not None]
-    estimates = [str(_together(known))] if known else []
+    estimates = [str(_sum_estimates(known))] if known else []
     return " + ".join([*estimates, *([UNKNOWN] if len(known) < len(parts) else [])]) or MISSING
 
 
-def _together(known: Sequence[Estimate]) -> Estimate:
+def _sum_estimates(known: Sequence[Estimate]) -> Estimate:
     return Estimate(
         sum(estimate.seconds for estimate in known), alike=any(estimate.alike for estimate in known)
     )
 
 
-def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
+def _list_total_times(models: Sequence[PlannedModel]) -> Iterator[str]:
     """The times of all work together, each piece once, because models share steps."""
     steps = {step.recipe: step.seconds for model in models for step in model.missing}
     answers = {model.recipe: model.predicting for model in models if not model.answered}
@@ -157,7 +161,7 @@ def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
     unknown = len(parts) - len(known)
     words = f"to build {len(steps)} steps, to predict for {len(answers)} models: "
     if known:
-        words += f"{duration(_together(known).seconds)} by earlier runs"
+        words += f"{format_long_duration(_sum_estimates(known).seconds)} by earlier runs"
     if unknown:
         words += f"{' and ' if known else ''}{unknown} of which no earlier run is known ({UNKNOWN})"
     yield words
@@ -171,7 +175,7 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
     checks = f"{len(suite.metrics)} metrics, behaviour"
     if suite.timed:
         seconds = suite.measure.max_seconds * (workloads * (2 * count + 1) / 2 + TIMES_FOR_BUDGET)
-        timing = f"timing takes about {duration(seconds)} on a quiet machine, without loading"
+        timing = f"timing takes about {format_long_duration(seconds)} on a quiet machine, without loading"
         checks += f", size, {workloads} workloads; {timing}"
     yield f"measured of each variant: {checks}"
     if any(budgets.behaviour.tokens for budgets in suite.budgets.values()):
@@ -200,7 +204,7 @@ def _describe_loads(suite: Suite) -> Iterator[str]:
             time = "the servers decide how long that takes"
         else:
             seconds = len(suite.loaded) * 3 * blocks * load.requests / load.request_rate
-            time = f"about {duration(seconds)} at {load.request_rate:g} requests a second"
+            time = f"about {format_long_duration(seconds)} at {load.request_rate:g} requests a second"
         level = load.level
         limits = (
             {} if level is None else {key: limit for key, limit in asdict(level).items() if limit is not None}
@@ -213,5 +217,5 @@ def _describe_loads(suite: Suite) -> Iterator[str]:
 def _describe_duration(earlier: RunRecord | None) -> Iterator[str]:
     run = None if earlier is None else earlier.this_run
     if earlier is not None and earlier.seconds is not None and (run is None or not run.missing):
-        took = f"{duration(earlier.seconds)} in all, with what its store had"
-        yield f"the run of {visible(earlier.created)} took {took}"
+        took = f"{format_long_duration(earlier.seconds)} in all, with what its store had"
+        yield f"the run of {escape_invisible(earlier.created)} took {took}"

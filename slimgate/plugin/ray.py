@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.plugin.collect import models_of, params_of, suite_of
+from slimgate.plugin.collect import find_suite, list_named_models, list_params
 from slimgate.plugin.config import project_root
 from slimgate.plugin.session import Session
 from slimgate.results.checks import TEACHER
@@ -42,7 +42,7 @@ def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
     if config.getoption("dist", "no") != "no":
         raise SuiteError("--slimgate-engine ray: Ray has its own workers; leave out pytest's -n")
     check_installed()
-    parse_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)})
+    parse_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_list_variant_names(suites)})
 
 
 def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytest.Item]) -> list[str]:
@@ -64,7 +64,9 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
         RayRequest(
             runs={path: state.run(suite) for path, suite in suites.items()},
             goals=goals,
-            needs=parse_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)}),
+            needs=parse_needs(
+                config.getoption("slimgate_ray_needs"), {TEACHER, *_list_variant_names(suites)}
+            ),
             root=project_root(config),
             address=config.getoption("slimgate_ray_address"),
             rebuild_mark=state.rebuild_mark,
@@ -82,19 +84,19 @@ def collect_goals(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Goal]]:
     """Path of each suite -> model -> what the selected tests need of it. The teacher comes first."""
     goals: dict[Path, dict[str, Goal]] = {}
     for item in items:
-        suite = suite_of(item)
-        path = suite.path if suite else params_of(item).get("slimgate_run")
+        suite = find_suite(item)
+        path = suite.path if suite else list_params(item).get("slimgate_run")
         if path is None:
             continue
         gate = getattr(item, "originalname", "")
         answers = not (suite and gate in GATES_WITHOUT_ANSWERS)
         models = goals.setdefault(path, {TEACHER: Goal()})
         models[TEACHER] |= Goal(answers)
-        for name in models_of(item):
+        for name in list_named_models(item):
             goal = Goal(answers, bool(suite) and gate == "test_quality" and name != TEACHER)
             models[name] = models.get(name, Goal()) | goal
     return goals
 
 
-def _models(suites: Mapping[Path, Suite]) -> set[str]:
+def _list_variant_names(suites: Mapping[Path, Suite]) -> set[str]:
     return {name for suite in suites.values() for name in suite.variants}

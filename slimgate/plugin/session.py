@@ -185,20 +185,20 @@ class Session:
 
         write_atomically(self.report_root / PR_COMMENT, self.comment())
         if index:
-            from slimgate.report.html import html_index
-            from slimgate.report.markdown import index_report
+            from slimgate.report.html import render_html_index
+            from slimgate.report.markdown import format_index_report
 
             records, stems = list(written.values()), [path.stem for path in written]
-            report = index_report(records, [f"{stem}/report.md" for stem in stems], unjudged)
+            report = format_index_report(records, [f"{stem}/report.md" for stem in stems], unjudged)
             write_atomically(self.report_root / "report.md", report)
-            page = html_index(records, [f"{stem}/report.html" for stem in stems], unjudged)
+            page = render_html_index(records, [f"{stem}/report.html" for stem in stems], unjudged)
             write_atomically(self.report_root / "report.html", page)
 
     def comment(self) -> str:
         """The comment for a pull request on all suites of the run."""
-        from slimgate.report.pr_comment import pr_comment
+        from slimgate.report.pr_comment import format_pr_comment
 
-        return pr_comment(list(self.written_records.values()), unjudged=list(self.errors()))
+        return format_pr_comment(list(self.written_records.values()), unjudged=list(self.errors()))
 
     @property
     def records(self) -> dict[Path, RunRecord]:

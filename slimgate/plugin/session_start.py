@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate._system.timestamps import format_now
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 TERMINATED = "SIGTERM"
 
 
-def session_of(config: pytest.Config) -> Session:
+def ensure_session(config: pytest.Config) -> Session:
     """The run's session. It is made now if no suite was found before."""
     return config.stash[SESSION] if SESSION in config.stash else start_session(config, {})
 
@@ -55,25 +55,25 @@ def start_session(
     blocked: the suites of models that cannot run here, each with the line that says why. Raises SuiteError
     for options that do not fit together or do not fit a suite, and for a baseline that cannot be used.
     """
-    report_root = _folder(config, config.getoption("slimgate_report"), "reports/latest")
-    baselines = _baselines(config, suites, report_root, has_logs=bool(logs))
+    report_root = _resolve_folder(config, config.getoption("slimgate_report"), "reports/latest")
+    baselines = _find_baselines(config, suites, report_root, has_logs=bool(logs))
     state = Session(
         suites,
-        store_root=_folder(
+        store_root=_resolve_folder(
             config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
         ),
         report_root=report_root,
         rebuild_mark=rebuild_mark(config),
         device=config.getoption("slimgate_device"),
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-        command=_command(config),
+        command=_format_command(config),
         watch=watch_of(config),
         baselines=baselines,
         shard=shard_of(config),
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
         logs=LogRuns(
-            logs or {}, blocked, _baselines_of_logs(config, logs or {}, report_root, is_alone=not suites)
+            logs or {}, blocked, _find_log_baselines(config, logs or {}, report_root, is_alone=not suites)
         ),
     )
     of_models = [suite.shown for path, suite in suites.items() if path not in baselines]
@@ -217,14 +217,14 @@ def rebuild_mark(config: pytest.Config) -> str | None:
     return format_now("microseconds") if config.getoption("slimgate_rebuild") else None
 
 
-def _baselines(
+def _find_baselines(
     config: pytest.Config, suites: Mapping[Path, Suite], report_root: Path, *, has_logs: bool
 ) -> Mapping[Path, Baseline]:
     """The baselines of suites of models; workers of xdist, which judge variants, read them again.
 
     has_logs: whether the run has suites of logs, which --slimgate-baseline is for too.
     """
-    source = _baseline_option(config)
+    source = _read_baseline_option(config)
     if source is not None and has_logs and not suites:
         return {}
     if source is None and not any(suite.baseline or suite.since_baseline for suite in suites.values()):
@@ -236,7 +236,7 @@ def _baselines(
     return baselines
 
 
-def _baselines_of_logs(
+def _find_log_baselines(
     config: pytest.Config, logs: Mapping[Path, LogSuite], report_root: Path, *, is_alone: bool
 ) -> BaselineSource | None:
     """The baselines with which suites of logs are compared. is_alone: whether there are no suites of models.
@@ -244,7 +244,7 @@ def _baselines_of_logs(
     Raises SuiteError if the baseline cannot be read, if a run with suites of logs alone has no baseline for
     any of them, and if the run would overwrite its baseline.
     """
-    source = _baseline_option(config)
+    source = _read_baseline_option(config)
     if source is None or not logs:
         return None
     from slimgate.run.baseline import find_newest, make_mismatch_error
@@ -262,7 +262,7 @@ def _baselines_of_logs(
     return source
 
 
-def _baseline_option(config: pytest.Config) -> BaselineSource | None:
+def _read_baseline_option(config: pytest.Config) -> BaselineSource | None:
     """The value of --slimgate-baseline; None without it."""
     option: str | None = config.getoption("slimgate_baseline")
     if option is None:
@@ -277,7 +277,7 @@ def _list_uncompared(config: pytest.Config, suites: Sequence[str]) -> Iterator[s
 
     suites: the paths of the suites that were not compared with a baseline of their own.
     """
-    source = _baseline_option(config)
+    source = _read_baseline_option(config)
     if source is None:
         return
     from slimgate.record.files import read_records_in
@@ -298,30 +298,30 @@ def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
     from slimgate._system.escape import escape
     from slimgate._system.files import write_atomically
     from slimgate.report.files import PR_COMMENT
-    from slimgate.report.github import append_summary, in_actions
-    from slimgate.report.pr_comment import weaker_comment
+    from slimgate.report.github import append_summary, is_in_actions
+    from slimgate.report.pr_comment import format_weaker_comment
 
-    text = weaker_comment(error.title, f"the baseline {escape(error.name)}", error.weaker)
-    folder = _folder(config, config.getoption("slimgate_report"), "reports/latest")
+    text = format_weaker_comment(error.title, f"the baseline {escape(error.name)}", error.weaker)
+    folder = _resolve_folder(config, config.getoption("slimgate_report"), "reports/latest")
     write_atomically(folder / PR_COMMENT, text)
-    if in_actions(os.environ) and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
+    if is_in_actions(os.environ) and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
         append_summary(Path(summary), text)
 
 
 def describe_earlier_records(config: pytest.Config) -> str | None:
     """A line for a run that ends before it judges anything; None if the folder of reports has no record."""
-    folder = _folder(config, config.getoption("slimgate_report"), "reports/latest")
+    folder = _resolve_folder(config, config.getoption("slimgate_report"), "reports/latest")
     if not any(folder.glob("*/run.json")):
         return None
-    where = visible(os.path.relpath(folder, config.invocation_params.dir))
+    where = escape_invisible(os.path.relpath(folder, config.invocation_params.dir))
     return f"{where}: its records come from an earlier run, because this run judged nothing"
 
 
-def _folder(config: pytest.Config, option: str | None, default: str) -> Path:
+def _resolve_folder(config: pytest.Config, option: str | None, default: str) -> Path:
     return Path(config.invocation_params.dir, option).resolve() if option else project_root(config) / default
 
 
-def _command(config: pytest.Config) -> str:
+def _format_command(config: pytest.Config) -> str:
     return shlex.join(["pytest", *map(str, config.invocation_params.args)])
 
 

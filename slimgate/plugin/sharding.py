@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from slimgate.plugin.collect import models_of, params_of, suite_of
+from slimgate.plugin.collect import find_suite, list_named_models, list_params
 from slimgate.plugin.config import SESSION, shard_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     deselected = [
         item
         for item in items
-        if (suite := _suite(item)) is not None and find_others(suite.path).intersection(models_of(item))
+        if (suite := _find_test_suite(item)) is not None
+        and find_others(suite.path).intersection(list_named_models(item))
     ]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
@@ -52,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if id(item) not in removed]
 
 
-def _suite(item: pytest.Item) -> Suite | None:
+def _find_test_suite(item: pytest.Item) -> Suite | None:
     """The suite of a gate, or of a hand-written test whose mark names one."""
-    path = params_of(item).get("slimgate_run")
-    return suite_of(item) if path is None else item.config.stash[SESSION].suites.get(path)
+    path = list_params(item).get("slimgate_run")
+    return find_suite(item) if path is None else item.config.stash[SESSION].suites.get(path)

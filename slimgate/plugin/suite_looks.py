@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from slimgate.plugins.rows import GATE
-from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
+from slimgate.record.looks_log import LookLog, Timing, look_facts, make_model_id, read_looks
 from slimgate.record.run import LookFacts
 from slimgate.results.base import Verdict
 from slimgate.results.checks import LATENCY, TEACHER
@@ -34,7 +34,7 @@ class SuiteLooks:
 
     def add(self, result: GateResult) -> None:
         """Remembers a result if it has a budget on time."""
-        if (verdict := _verdict_on_time(result)) is not None:
+        if (verdict := _find_time_verdict(result)) is not None:
             workload = f"{result.name} ms" if result.kind == LATENCY else result.name
             self._judged_times.append((result.variant, workload, verdict is Verdict.PASS))
 
@@ -52,7 +52,7 @@ class SuiteLooks:
         digest = rows.reports[GATE].digest
         self._gate_log = self._gate_log or LookLog(root, digest, self._began)
         models = {
-            name: model_id(digests[TEACHER], artifact)
+            name: make_model_id(digests[TEACHER], artifact)
             for name, artifact in digests.items()
             if name != TEACHER and TEACHER in digests
         }
@@ -67,12 +67,12 @@ class SuiteLooks:
         # digests of the gates that judged.
         self._cut_log = self._cut_log or LookLog(root, rows.source_digest, self._began)
         self._cut_log.note([digest] if judged else [])
-        cuts = max(1, looks_at(root, rows.source_digest).count)
-        looks = looks_at(root, digest).with_log(self.earlier)
+        cuts = max(1, read_looks(root, rows.source_digest).count)
+        looks = read_looks(root, digest).with_log(self.earlier)
         return look_facts(looks, models, run=self._began, cuts=cuts)
 
 
-def _verdict_on_time(result: GateResult) -> Verdict | None:
+def _find_time_verdict(result: GateResult) -> Verdict | None:
     """The verdict of a duel, or of a budget on milliseconds; None for other results or without a budget."""
     if isinstance(result.facts, SpeedupFacts):
         return result.facts.verdict

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import slimgate
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate._system.files import replacing, write_atomically
 from slimgate._system.timestamps import format_now
 from slimgate.plugin.suite_looks import SuiteLooks
@@ -22,12 +22,12 @@ from slimgate.record.demands import Demands
 from slimgate.record.files import LOGS, log_name
 from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, read_record_if_valid, to_json
+from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, format_record_json, read_record_if_valid
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.record.words import format_count
 from slimgate.report.files import write_comparison, write_reports
 from slimgate.report.since_baseline import COMPARISON
-from slimgate.report.terminal.summary import Line, summary_lines
+from slimgate.report.terminal.summary import Line, list_summary_lines
 from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TEACHER, Key
 from slimgate.results.self_test import PLANTED_DELAY, SELF_TESTS
 from slimgate.results.separation import SeparationFacts
@@ -219,7 +219,7 @@ class SuiteSession:
         confirm = self._confirmed if any(facts.confirm for facts in record.variants) else None
         fields = {"looks": self._note_looks(), "confirm": confirm, "demands": self._demands}
         self.record = self._with_teacher_of_now(record.model_copy(update=fields))
-        write_atomically(self.folder / "run.json", to_json(self.record))
+        write_atomically(self.folder / "run.json", format_record_json(self.record))
         self._written = time.monotonic()
         return self.record
 
@@ -257,7 +257,7 @@ class SuiteSession:
             "separation": self._separate(record, stopped=stopped),
         }
         self.record = record.model_copy(update=followed)
-        write_atomically(self.folder / "run.json", to_json(self.record))
+        write_atomically(self.folder / "run.json", format_record_json(self.record))
         return self.record
 
     def _write_outcomes(self, record: RunRecord) -> None:
@@ -285,7 +285,7 @@ class SuiteSession:
         """For the terminal: a line for each variant, what fails or is undecided, and a line for the suite."""
         if self.record is not None:
             where = os.path.relpath(self.folder / "report.md")
-            yield from summary_lines(self.record, where, width=width)
+            yield from list_summary_lines(self.record, where, width=width)
             # Earlier results that no longer count and were not measured again.
             lost: dict[str, list[str]] = {}
             for kind, model, check in self._void:
@@ -293,7 +293,7 @@ class SuiteSession:
                     lost.setdefault(model, []).append(f"{kind.replace('_', ' ')} {check}".strip())
             if self._changed_conditions is not None and lost:
                 number = format_count(sum(map(len, lost.values())), "earlier result", "earlier results")
-                yield [(f"  {number} dropped, because {visible(self._changed_conditions)}", "")]
+                yield [(f"  {number} dropped, because {escape_invisible(self._changed_conditions)}", "")]
                 lost = {}
             for name, results in lost.items():
                 number = format_count(len(results), "earlier result", "earlier results")
@@ -302,8 +302,8 @@ class SuiteSession:
                     if name in self._changed
                     else "[measure], a budget or a metric's code has changed"
                 )
-                names = visible(", ".join(results))
-                yield [(f"  {visible(name)}: {number} dropped, because {why}: {names}", "")]
+                names = escape_invisible(", ".join(results))
+                yield [(f"  {escape_invisible(name)}: {number} dropped, because {why}: {names}", "")]
 
     # The results of an earlier run
 

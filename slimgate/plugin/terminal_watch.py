@@ -22,7 +22,7 @@ def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ)
     -q leaves out the lines of short stages, -qq leaves out all lines.
     """
     if not _is_live(config, environment):
-        return _plain_watch(config)
+        return _make_plain_watch(config)
     # A separate descriptor, as in pytest's faulthandler: while a test runs, 1 is the capture's file.
     descriptor = os.dup(sys.stdout.fileno())
     config.add_cleanup(lambda: os.close(descriptor))
@@ -32,16 +32,16 @@ def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ)
     return lines
 
 
-def _plain_watch(config: pytest.Config) -> Watch:
+def _make_plain_watch(config: pytest.Config) -> Watch:
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < -1:
         return UNWATCHED
-    log = _Log(config, reporter, _own_descriptor(config))
+    log = _Log(config, reporter, _copy_descriptor(config))
     write_near = None if log.descriptor is None else log.write_beside
     return PlainLines(log.write, write_near, quiet=config.get_verbosity() < 0)
 
 
-def _own_descriptor(config: pytest.Config) -> int | None:
+def _copy_descriptor(config: pytest.Config) -> int | None:
     """A copy of descriptor 1, as in pytest's faulthandler, because pytest captures 1; None without one."""
     try:
         descriptor = os.dup(sys.stdout.fileno())

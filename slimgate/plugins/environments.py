@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate._system.json_text import plain_json
+from slimgate._system.json_text import convert_to_json
 
 PROMPT, SAMPLING, MODEL, ENGINE = "prompt", "sampling", "model", "engine"
 HARNESS, LIBRARIES, HARDWARE, SYSTEM = "harness", "libraries", "hardware", "system"
@@ -111,7 +111,7 @@ def compare_environments(base: Environment, target: Environment) -> EnvironmentC
 def _flatten(settings: Mapping[str, object]) -> dict[str, Any]:
     """The settings without empty ones. Each entry of a table is a setting, such as `table.key`."""
     flat: dict[str, Any] = {}
-    for name, value in plain_json(settings).items():
+    for name, value in convert_to_json(settings).items():
         if isinstance(value, dict):
             flat |= {f"{name}.{key}": inner for key, inner in _flatten(value).items()}
         elif value is not None and value != "" and value != []:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, Strict, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from slimgate._system.field_texts import field_texts
+from slimgate._system.field_texts import read_field_texts
 from slimgate.errors import format_suggestion
 
 # The names that a variant may have.
@@ -118,7 +118,10 @@ class Table(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         schema = handler(core_schema)
-        texts, properties = field_texts(cls, Table), handler.resolve_ref_schema(schema).get("properties", {})
+        texts, properties = (
+            read_field_texts(cls, Table),
+            handler.resolve_ref_schema(schema).get("properties", {}),
+        )
         for name, field in cls.model_fields.items():
             if name in texts:
                 properties[field.alias or name].setdefault("description", texts[name])

@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
 from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
-from slimgate.record.budgets import clean_reason, undecided_fails
+from slimgate.record.budgets import clean_reason, is_ended_by_undecided
 from slimgate.record.comparing.budgets import find_budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.earlier_results import describe_state
-from slimgate.record.files import OUTCOMES, RECORD, StoredRecord, baselines_in, read_run
-from slimgate.record.run import RunRecord, to_json
+from slimgate.record.files import OUTCOMES, RECORD, StoredRecord, read_run, read_suite_baselines
+from slimgate.record.run import RunRecord, format_record_json
 from slimgate.record.verdicts import AcceptedFacts, LoosenedBudget, Weakening
 
 # the first item names the baseline
@@ -44,7 +44,7 @@ def accept(
     stem = PurePosixPath(run.record.suite.path).stem
     folder = baselines / name / stem
     _check_free(folder, run, force=force)
-    earlier = _earlier(run, baselines, folder)
+    earlier = _list_earlier(run, baselines, folder)
     loosened = _find_loosened(earlier, run.record)
     weaker = _find_weaker(earlier, run.record)
     why = clean_reason(reason)
@@ -69,7 +69,7 @@ def accept(
         ],
         weaker=[weakening.model_copy(update={"reason": weakening.reason or why}) for _, weakening in weaker],
     )
-    _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
+    _write(folder, run, run.record.model_copy(update={"accepted": facts}), _list_outcome_files(run))
     return StoredRecord(folder / RECORD, read_run(folder / RECORD))
 
 
@@ -88,9 +88,9 @@ def _check_free(folder: Path, run: StoredRecord, *, force: bool) -> None:
         )
 
 
-def _earlier(run: StoredRecord, baselines: Path, folder: Path) -> list[StoredRecord]:
+def _list_earlier(run: StoredRecord, baselines: Path, folder: Path) -> list[StoredRecord]:
     """The newest of the other baselines, and the replaced baseline, because its budgets are given up too."""
-    accepted = baselines_in(baselines, run.record.suite.path) if baselines.is_dir() else []
+    accepted = read_suite_baselines(baselines, run.record.suite.path) if baselines.is_dir() else []
     others_before = [entry for entry in accepted if entry.file.parent != folder]
     return [*others_before[-1:], *(entry for entry in accepted if entry.file.parent == folder)]
 
@@ -117,10 +117,10 @@ def _find_weaker(earlier: Sequence[StoredRecord], record: RunRecord) -> list[tup
     return list(by_line.values())
 
 
-def why_reason_needed(run: StoredRecord) -> str | None:
+def explain_needed_reason(run: StoredRecord) -> str | None:
     """Why a run needs a reason to be kept or shipped: it fails, or is partial; None if it holds."""
     verdict = run.record.verdict
-    if verdict.status == "FAIL" or undecided_fails(run.record):
+    if verdict.status == "FAIL" or is_ended_by_undecided(run.record):
         message = verdict.messages[0] if verdict.messages else "it has no message"
         return f"the run is {verdict.status} ({message})"
     if state := describe_state(run.record):
@@ -129,7 +129,7 @@ def why_reason_needed(run: StoredRecord) -> str | None:
 
 
 def _check_needs_no_reason(run: StoredRecord, weaker: Sequence[tuple[str, Weakening]]) -> None:
-    if why := why_reason_needed(run):
+    if why := explain_needed_reason(run):
         raise DataError(f'{run.file}: {why}; say why it is kept: --reason "…"')
     unexplained = [(name, weakening.change) for name, weakening in weaker if weakening.reason is None]
     if unexplained:
@@ -141,7 +141,7 @@ def _check_needs_no_reason(run: StoredRecord, weaker: Sequence[tuple[str, Weaken
         )
 
 
-def _outcomes(run: StoredRecord) -> list[Path]:
+def _list_outcome_files(run: StoredRecord) -> list[Path]:
     """The outcomes of every model that was measured. Raises DataError if one is missing."""
     names = [model.name for model in run.record.variants if model.is_measured]
     files = [run.outcomes(name) for name in names]
@@ -164,6 +164,6 @@ def _write(folder: Path, run: StoredRecord, record: RunRecord, outcomes: Sequenc
             if (base := run.file.with_name(BASE_LOG)).is_file():
                 for log in (base, *base.parent.glob(FURTHER_BASE_LOGS)):
                     shutil.copyfile(log, new / log.name)
-            (new / RECORD).write_text(to_json(record), "utf-8")
+            (new / RECORD).write_text(format_record_json(record), "utf-8")
     except OSError as error:
         raise DataError(f"{folder}: {run.file} could not be kept there: {error.strerror}") from error

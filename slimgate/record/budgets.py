@@ -9,7 +9,7 @@ from slimgate.budgets.registry import find_kind
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.judge.budget_tables import TOKEN_TABLES, FlipsBudget, SizeBudget
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.results.base import BudgetFacts, Verdict, ends_run
+from slimgate.results.base import BudgetFacts, Verdict, is_run_ending
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.behaviour import BehaviourFacts, Flips
 from slimgate.results.checks import BEHAVIOUR, KL_LOG, JudgedFacts, Result
@@ -43,7 +43,7 @@ class Judged(NamedTuple):
         return self.subject if self.detail is None else f"{self.subject} {self.detail}"
 
 
-def judged_budgets(model: VariantRecord) -> list[Judged]:
+def list_judged_budgets(model: VariantRecord) -> list[Judged]:
     """Every budget of a variant, in the record's order."""
     return [
         _make_judged(_name_limited(result, budget), result.detail, result.facts, budget)
@@ -52,7 +52,7 @@ def judged_budgets(model: VariantRecord) -> list[Judged]:
     ]
 
 
-def confirmed_budgets(model: VariantRecord) -> list[Judged]:
+def list_confirmed_budgets(model: VariantRecord) -> list[Judged]:
     """The budgets that were judged again on the confirm rows, named as those on the gate rows."""
     return [
         _make_judged(metric, None, facts, budget)
@@ -62,23 +62,23 @@ def confirmed_budgets(model: VariantRecord) -> list[Judged]:
 
 
 def _make_judged(subject: str, detail: str | None, facts: JudgedFacts, budget: BudgetFacts) -> Judged:
-    return Judged(subject, detail, budget, *_value_and_interval(facts, budget), facts.message)
+    return Judged(subject, detail, budget, *_find_value_and_interval(facts, budget), facts.message)
 
 
 def _name_limited(result: Result, budget: BudgetFacts) -> str:
     if result.kind == KL_LOG:
         return next((name for name, table in TOKEN_TABLES.items() if budget.kind in table.kinds), PERPLEXITY)
-    return behaviour_of(budget.kind) if result.kind == BEHAVIOUR else result.subject
+    return name_behaviour_budget(budget.kind) if result.kind == BEHAVIOUR else result.subject
 
 
-def behaviour_of(kind: str) -> str:
+def name_behaviour_budget(kind: str) -> str:
     """The name in [budgets] of a budget on behaviour of that kind."""
     if kind == FlipsBudget.kind:
         return "flips"
     return next((name for name, table in TOKEN_TABLES.items() if kind in table.kinds), "slices")
 
 
-def _value_and_interval(
+def _find_value_and_interval(
     facts: JudgedFacts, budget: BudgetFacts
 ) -> tuple[float | None, tuple[float, float] | None]:
     """The value that a budget limits, and its interval."""
@@ -90,11 +90,11 @@ def _value_and_interval(
         case SizeFacts() if budget.kind == SizeBudget.kind:
             return facts.compression, None
         case LatencyFacts():
-            return facts.speedup, _deciding_interval(facts)
+            return facts.speedup, _compute_deciding_interval(facts)
     return budget.value, budget.interval  # None for slices, because no single figure decides
 
 
-def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
+def _compute_deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
     """The interval of a speed-up, wider by the factor by which it must clear a budget.
 
     It is without end if no factor is enough.
@@ -107,25 +107,27 @@ def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
     return low / times.clearance, high * times.clearance
 
 
-def undecided_fails(record: RunRecord) -> bool:
+def is_ended_by_undecided(record: RunRecord) -> bool:
     """Whether an undecided budget ends the run, on the gate rows or on the confirm rows."""
     gated = [model for model in record.variants if model.gated]
-    confirmed = [budget.facts for model in gated for budget in confirmed_budgets(model)]
-    return any(map(undecided_failing, record.variants)) or any(map(_is_undecided_failing, confirmed))
+    confirmed = [budget.facts for model in gated for budget in list_confirmed_budgets(model)]
+    return any(map(list_undecided_failing, record.variants)) or any(map(_is_undecided_failing, confirmed))
 
 
 def _is_undecided_failing(budget: BudgetFacts) -> bool:
-    return budget.verdict is Verdict.INCONCLUSIVE and ends_run(budget.verdict, budget.on_inconclusive)
+    return budget.verdict is Verdict.INCONCLUSIVE and is_run_ending(budget.verdict, budget.on_inconclusive)
 
 
-def undecided_failing(model: VariantRecord) -> list[Judged]:
+def list_undecided_failing(model: VariantRecord) -> list[Judged]:
     """The budgets of a gated variant that are undecided and therefore fail the run."""
-    return [budget for budget in judged_budgets(model) if model.gated and _is_undecided_failing(budget.facts)]
+    return [
+        budget for budget in list_judged_budgets(model) if model.gated and _is_undecided_failing(budget.facts)
+    ]
 
 
-def only_warns(record: RunRecord) -> bool:
+def has_only_warnings(record: RunRecord) -> bool:
     """Whether a run is INCONCLUSIVE and passes, because its undecided budgets only warn."""
-    return record.verdict.status == "INCONCLUSIVE" and not undecided_fails(record)
+    return record.verdict.status == "INCONCLUSIVE" and not is_ended_by_undecided(record)
 
 
 def clean_reason(reason: str | None) -> str | None:
@@ -144,7 +146,7 @@ def _is_minimum(kind: str) -> bool:
     return known is not None and known.is_minimum
 
 
-def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
+def judge_under_limit(kind: str, limit: float, judged: Judged) -> Verdict | None:
     """The verdict of another limit of that kind on the same figures; None if the record does not show it.
 
     An interval has the level of its test, so it decides as the test does. If the recorded verdict is

@@ -5,11 +5,11 @@ A run of a part of a suite measures only that part. Its record keeps the other r
 
 from __future__ import annotations
 
-from slimgate.record.budgets import only_warns
+from slimgate.record.budgets import has_only_warnings
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.run_verdict import results
+from slimgate.record.run_verdict import list_results
 from slimgate.record.verdicts import CarriedResult, RunVerdict
-from slimgate.record.words import format_count, moment
+from slimgate.record.words import format_count, format_moment
 from slimgate.results.checks import ERROR, SELF_TEST, TEACHER
 
 
@@ -41,7 +41,7 @@ def describe_counts(record: RunRecord, counts: RunVerdict) -> str:
     if counts.errors:
         parts.append(format_count(counts.errors, "error", "errors"))
     # old records do not say whether INCONCLUSIVE only warns
-    fails = not only_warns(record) if counts == record.verdict else counts.fails
+    fails = not has_only_warnings(record) if counts == record.verdict else counts.fails
     warns = counts.status == "INCONCLUSIVE" and counts.inconclusive and not fails
     parts.append(f"{counts.inconclusive} INCONCLUSIVE" + (", which only warns" if warns else ""))
     return ", ".join([*parts, f"{counts.not_gated} not gated"])
@@ -49,7 +49,7 @@ def describe_counts(record: RunRecord, counts: RunVerdict) -> str:
 
 def describe_age(model: VariantRecord) -> str:
     """`, measured 2026-11-20 14:02 UTC` if judged results of the model are carried over; else ""."""
-    judged_keys = [(kind, name) for kind, name, facts in results(model) if facts.verdict is not None]
+    judged_keys = [(kind, name) for kind, name, facts in list_results(model) if facts.verdict is not None]
     judged_keys += [(ERROR, "")] if model.error is not None else []
     old = [result for result in model.carried if (result.kind, result.name) in judged_keys]
     partly = "partly " if len(old) < len(judged_keys) else ""
@@ -88,7 +88,7 @@ def date_carried_messages(record: RunRecord) -> dict[str, str]:
     carried_texts: dict[str, str] = {}
     for model in record.variants:
         times = {(result.kind, result.name): _format_times([result]) for result in model.carried}
-        texts = {(kind, name): facts.message for kind, name, facts in results(model)}
+        texts = {(kind, name): facts.message for kind, name, facts in list_results(model)}
         texts[ERROR, ""] = model.error
         if model.name == TEACHER:
             texts |= {(SELF_TEST, name): result.message for name, result in record.self_test.failures.items()}
@@ -108,7 +108,7 @@ def _format_times(results: list[CarriedResult]) -> str:
     times = sorted(result.measured for result in results if result.measured)
     if not times:
         return "an earlier run"
-    first, last = moment(times[0]), moment(times[-1])
+    first, last = format_moment(times[0]), format_moment(times[-1])
     if first == last:
         return first
     same_day = first.partition(" ")[0] == last.partition(" ")[0]

@@ -107,7 +107,7 @@ def read_record_file(path: Path) -> StoredRecord:
     return StoredRecord(file, read_run(file))
 
 
-def baselines_in(folder: Path, suite: str) -> list[StoredRecord]:
+def read_suite_baselines(folder: Path, suite: str) -> list[StoredRecord]:
     """The records of a suite in a folder of baselines, or in one release of it, the oldest first.
 
     suite: its path as records have it. Raises DataError for a run.json that is no record.
@@ -117,7 +117,7 @@ def baselines_in(folder: Path, suite: str) -> list[StoredRecord]:
     )
 
 
-def earlier_releases(record: RunRecord, baseline: Path) -> list[StoredRecord]:
+def read_earlier_releases(record: RunRecord, baseline: Path) -> list[StoredRecord]:
     """The releases of a run's suite next to its baseline, the oldest first, if they can be read.
 
     Args:
@@ -130,7 +130,7 @@ def earlier_releases(record: RunRecord, baseline: Path) -> list[StoredRecord]:
         accepted = read_run(baseline).accepted
         if accepted is None or baseline.parent.parent.name != accepted.name:
             return []
-        releases = baselines_in(baseline.parents[2], record.suite.path)
+        releases = read_suite_baselines(baseline.parents[2], record.suite.path)
     except DataError:  # another record in the folder is damaged, which is not the fault of this run
         return []
     return [release for release in releases if release.record.created < record.created]

@@ -148,28 +148,28 @@ def _list_figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
     if (behaviour := model.behaviour) is not None:
         percent = behaviour.flips.percent if behaviour.flips else None
         figures = {"flips_percent": percent, "agreement": behaviour.agreement, "rows": behaviour.n}
-        yield {"kind": "behaviour", **figures, **_budgets_and_verdict(behaviour.budgets, behaviour.verdict)}
+        yield {"kind": "behaviour", **figures, **_make_verdict_fields(behaviour.budgets, behaviour.verdict)}
     if model.artifact is not None:
         line: dict[str, Any] = {"kind": "size", "artifact_bytes": model.artifact.bytes}
         if (size := model.size) is not None:
-            line |= {"compression": size.compression, **_budgets_and_verdict(size.budgets, size.verdict)}
+            line |= {"compression": size.compression, **_make_verdict_fields(size.budgets, size.verdict)}
         yield line
     if (memory := model.memory) is not None:
         figures = {"peak_bytes": memory.peak_bytes, "memory_ratio": memory.ratio}
-        yield {"kind": "memory", **figures, **_budgets_and_verdict(memory.budgets, memory.verdict)}
+        yield {"kind": "memory", **figures, **_make_verdict_fields(memory.budgets, memory.verdict)}
     if (flops := model.flops) is not None:
         figures = {"flops": flops.flops, "flops_ratio": flops.ratio}
-        yield {"kind": "flops", **figures, **_budgets_and_verdict(flops.budgets, flops.verdict)}
+        yield {"kind": "flops", **figures, **_make_verdict_fields(flops.budgets, flops.verdict)}
     for name, figure in model.measurements.items():
         values = {"value": figure.value, "reference_value": figure.teacher, "value_ratio": figure.ratio}
-        judged = _budgets_and_verdict(figure.budgets, figure.verdict)
+        judged = _make_verdict_fields(figure.budgets, figure.verdict)
         yield {"kind": "measurement", "name": name, **values, **judged}
     for name, facts in model.confirm.items():
         yield {"kind": "confirm", "name": name, "reference_value": facts.teacher, **_describe_metric(facts)}
     yield from _list_times(model)
     yield from _list_load_tests(model)
     if (kl_log := model.kl_log) is not None:
-        judged = _budgets_and_verdict(kl_log.budgets, kl_log.verdict)
+        judged = _make_verdict_fields(kl_log.budgets, kl_log.verdict)
         yield {"kind": "kl_log", "rows": kl_log.chunks, **judged}
         for name, kl_figure in kl_log.figures.items():
             yield {"kind": "kl_log", "name": name, "rows": kl_log.chunks, "value": kl_figure.value}
@@ -181,7 +181,7 @@ def _list_load_tests(model: VariantRecord) -> Iterator[dict[str, Any]]:
     """A line for each load with its budgets and verdict, and a line for each time."""
     for load, facts in model.load_tests.items():
         line = {"kind": "load_test", "rows": facts.target.requests}
-        yield {**line, "name": load, **_budgets_and_verdict(facts.budgets, facts.verdict)}
+        yield {**line, "name": load, **_make_verdict_fields(facts.budgets, facts.verdict)}
         for times in facts.times:
             low, high = times.claimed_interval
             yield {
@@ -204,7 +204,7 @@ def _describe_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
         "drop_unit": None if facts.drop_points is None else facts.unit,
         "rows": facts.n,
         "rows_needed": facts.n_needed,
-        **_budgets_and_verdict(facts.budgets, facts.verdict),
+        **_make_verdict_fields(facts.budgets, facts.verdict),
     }
 
 
@@ -228,10 +228,10 @@ def _list_times(model: VariantRecord) -> Iterator[dict[str, Any]]:
 def _describe_time_budgets(times: LatencyFacts) -> dict[str, Any]:
     """The budgets of the duel and the budgets on milliseconds, with the worst verdict."""
     in_ms = [] if times.limits is None else times.limits.budgets
-    return _budgets_and_verdict([*times.budgets, *in_ms], times.worst)
+    return _make_verdict_fields([*times.budgets, *in_ms], times.worst)
 
 
-def _budgets_and_verdict(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:
+def _make_verdict_fields(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:
     limits = ",".join(f"{budget.kind}={budget.limit:g}" for budget in budgets)
     return {"budgets": limits or None, "verdict": verdict}
 

@@ -102,24 +102,24 @@ class LookLog:
         self._timings = len(timings)
 
 
-def looks_at(root: Path, digest: str) -> Looks:
+def read_looks(root: Path, digest: str) -> Looks:
     """The looks that the store has for rows with this digest."""
     models: dict[str, frozenset[str]] = {}
     timings: list[Timing] = []
-    for line in _lines(root, digest):
+    for line in _read_log_lines(root, digest):
         models[line["run"]] = models.get(line["run"], frozenset()) | set(line["models"])
         timings += [Timing(*row) for row in line["timings"]]
     return Looks(models, tuple(timings))
 
 
-def model_id(teacher: str, variant: str) -> str:
+def make_model_id(teacher: str, variant: str) -> str:
     """A variant with its teacher, by the digests of their artifacts."""
     return f"{teacher[:16]}/{variant[:16]}"
 
 
-def _lines(root: Path, digest: str) -> Iterator[dict[str, Any]]:
+def _read_log_lines(root: Path, digest: str) -> Iterator[dict[str, Any]]:
     """The lines of a log, without unfinished ones."""
-    file = _file(root, digest)
+    file = _make_log_path(root, digest)
     with reading(root, f"{FOLDER}/{file.name}"):
         text = file.read_text("utf-8") if file.is_file() else ""
     for line in text.splitlines():
@@ -131,7 +131,7 @@ def _lines(root: Path, digest: str) -> Iterator[dict[str, Any]]:
 
 def _append_line(root: Path, digest: str, line: str) -> None:
     """Adds a line to a log, which may end with an unfinished line."""
-    file = _file(root, digest)
+    file = _make_log_path(root, digest)
     file.parent.mkdir(exist_ok=True)
     with file.open("ab+") as stream:
         size = stream.seek(0, os.SEEK_END)
@@ -140,7 +140,7 @@ def _append_line(root: Path, digest: str, line: str) -> None:
         stream.write(f"{end}{line}\n".encode())
 
 
-def _file(root: Path, digest: str) -> Path:
+def _make_log_path(root: Path, digest: str) -> Path:
     return root / FOLDER / f"{digest}.jsonl"
 
 
@@ -179,14 +179,14 @@ def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
     return LookFacts(
         runs=max([looks.runs, *(shard.runs for shard in shards if not shard.log)]),
         models=max([looks.count, *(shard.models for shard in shards if not shard.log)]),
-        timings=_most_often([timing for shard in shards for timing in shard.timings]),
+        timings=_select_most_judged([timing for shard in shards for timing in shard.timings]),
         run=merged_run or None,
         log=looks.log,
         cuts=max(shard.cuts for shard in shards),
     )
 
 
-def _most_often(timings: Sequence[TimingFacts]) -> list[TimingFacts]:
+def _select_most_judged(timings: Sequence[TimingFacts]) -> list[TimingFacts]:
     """For each variant and workload, the facts of the store in which it was judged most often."""
     by_key: dict[tuple[str, str], TimingFacts] = {}
     for timing in sorted(timings, key=lambda timing: timing.times):

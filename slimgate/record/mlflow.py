@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from slimgate._system.digests import file_sha256, json_digest
+from slimgate._system.digests import digest_json, file_sha256
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError
 from slimgate.record.files import StoredRecord
 from slimgate.record.lines import Line, make_lines
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.shipping import model_status
+from slimgate.record.shipping import format_model_status
 
 # The sha256 of the run.json, set when the whole record is logged.
 RECORD_TAG = "slimgate.record"
@@ -59,10 +59,10 @@ class Experiment:
 
     def log(self, run: StoredRecord) -> str:
         """Logs the record, with run.json and report.md; returns the id of the suite's run."""
-        times = _times(run.record)
+        times = _find_run_times(run.record)
         with _explain_errors():
-            parent = self._log(suite_run(run.record), times)
-            for model_run in model_runs(run.record):
+            parent = self._log(make_suite_run(run.record), times)
+            for model_run in make_model_runs(run.record):
                 run_id = self._log(model_run, times, {_PARENT: parent})
                 self._end(run_id, times, failed=model_run.failed)
             for file in (run.file, run.file.parent / _REPORT):
@@ -92,7 +92,7 @@ class Experiment:
         self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED", end)
 
 
-def _times(record: RunRecord) -> tuple[int, int] | None:
+def _find_run_times(record: RunRecord) -> tuple[int, int] | None:
     """When the run began and ended, in milliseconds since the epoch; None if the record has no ISO time."""
     try:
         end = datetime.fromisoformat(record.created).timestamp()
@@ -123,11 +123,11 @@ class LoggedRun(NamedTuple):
     failed: bool = False
 
 
-def suite_run(record: RunRecord) -> LoggedRun:
+def make_suite_run(record: RunRecord) -> LoggedRun:
     """The run over all models: what was judged, on which rows and machine, and the result."""
     gate, verdict = record.task.splits.get("gate"), record.verdict
     params = {
-        **_of_suite(record),
+        **_list_suite_params(record),
         "task": record.task.kind,
         "gate_rows": None if gate is None else str(gate.n),
         "gate_digest": record.task.find_digest("gate"),
@@ -150,61 +150,65 @@ def suite_run(record: RunRecord) -> LoggedRun:
         "mlflow.note.content": "\n\n".join([record.suite.title, *verdict.messages]),
     }
     metrics = {f"budgets/{name}": float(getattr(verdict, name)) for name in counts}
-    return LoggedRun(record.suite.path, _texts(params), metrics, _texts(tags))
+    return LoggedRun(record.suite.path, _shorten_values(params), metrics, _shorten_values(tags))
 
 
-def model_runs(record: RunRecord) -> list[LoggedRun]:
+def make_model_runs(record: RunRecord) -> list[LoggedRun]:
     """A run for each model, the teacher first. failed: it could not be built or measured."""
     figures: dict[str, list[Line]] = {model.name: [] for model in record.variants}
     for line in make_lines(record):
         figures[line.variant].append(line)
-    return [_model_run(record, model, figures[model.name]) for model in record.variants]
+    return [_make_model_run(record, model, figures[model.name]) for model in record.variants]
 
 
-def _model_run(record: RunRecord, model: VariantRecord, figures: list[Line]) -> LoggedRun:
+def _make_model_run(record: RunRecord, model: VariantRecord, figures: list[Line]) -> LoggedRun:
     params = {
-        **_of_suite(record),
+        **_list_suite_params(record),
         "parent": model.parent,
         "twin": model.twin,
-        "steps": _steps(model),
+        "steps": _format_steps(model),
         "artifact_digest": model.artifact.digest if model.artifact else None,
         "runtime": model.artifact.runtime if model.artifact else None,
     }
     placed = list(zip(_find_places(figures), figures, strict=True))
     tags = {
         "slimgate.gated": str(model.gated).lower(),
-        "slimgate.verdict": model_status(record, model),
+        "slimgate.verdict": format_model_status(record, model),
         "slimgate.error": model.error,
         **{f"slimgate.verdict.{place}": line.verdict for place, line in placed},
         **{f"slimgate.budgets.{place}": line.budgets for place, line in placed},
     }
-    metrics = {name: value for place, line in placed for name, value in _metrics(place, line).items()}
-    return LoggedRun(model.name, _texts(params), metrics, _texts(tags), failed=model.error is not None)
+    metrics = {
+        name: value for place, line in placed for name, value in _list_line_figures(place, line).items()
+    }
+    return LoggedRun(
+        model.name, _shorten_values(params), metrics, _shorten_values(tags), failed=model.error is not None
+    )
 
 
-def _of_suite(record: RunRecord) -> dict[str, str]:
+def _list_suite_params(record: RunRecord) -> dict[str, str]:
     """The params that every run of the suite has, so that a search finds all of them."""
     suite = record.suite
     return {"suite": suite.path, "suite_digest": suite.digest, "seeds": json.dumps(suite.seeds)}
 
 
-def _steps(model: VariantRecord) -> str:
+def _format_steps(model: VariantRecord) -> str:
     """The steps from the parent on, in the form of a suite but in JSON."""
     steps = [{step.name: step.params if step.given is None else step.given} for step in model.steps]
     return json.dumps(steps, ensure_ascii=False)
 
 
-def _metrics(place: str, line: Line) -> dict[str, float]:
+def _list_line_figures(place: str, line: Line) -> dict[str, float]:
     """The line's figures. `drop_low` in points becomes `metric/accuracy/drop_points_low`."""
     values = line.model_dump()
     return {
-        f"{place}/{_column(name, line)}": float(value)
+        f"{place}/{_name_column(name, line)}": float(value)
         for name, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
 
 
-def _column(name: str, line: Line) -> str:
+def _name_column(name: str, line: Line) -> str:
     return name.replace("drop", f"drop_{line.drop_unit}") if name in _DROPS else name
 
 
@@ -216,7 +220,7 @@ def _find_places(figures: Sequence[Line]) -> list[str]:
     places = [_make_place(line) for line in figures]
     shared = {place for place, lines in Counter(places).items() if lines > 1}
     return [
-        f"{place}-{json_digest([line.kind, line.name])[:8]}" if place in shared else place
+        f"{place}-{digest_json([line.kind, line.name])[:8]}" if place in shared else place
         for place, line in zip(places, figures, strict=True)
     ]
 
@@ -227,7 +231,7 @@ def _make_place(line: Line) -> str:
     return "/".join(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in parts)
 
 
-def _texts(values: Mapping[str, str | None]) -> dict[str, str]:
+def _shorten_values(values: Mapping[str, str | None]) -> dict[str, str]:
     """The params or tags that are not None, cut to the length that MLflow accepts."""
     return {
         name: text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -297,7 +297,7 @@ class RunRecord(Facts):
         return by_name[name]
 
 
-def to_json(record: RunRecord) -> str:
+def format_record_json(record: RunRecord) -> str:
     """The text of run.json: `schema` first; what was not measured is null."""
     return record.model_dump_json(indent=1, by_alias=True) + "\n"
 

@@ -20,7 +20,7 @@ from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import SelfTest
 
 
-def results(model: VariantRecord) -> Iterator[Result]:
+def list_results(model: VariantRecord) -> Iterator[Result]:
     """All results of a model, and the metrics whose budgets do not PASS on the confirm rows."""
     yield from model.results()
     for metric, facts in model.confirm.items():
@@ -28,7 +28,7 @@ def results(model: VariantRecord) -> Iterator[Result]:
             yield Result(CONFIRMED, metric, facts)
 
 
-def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
+def judge_record(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
     """The state of the whole record: FAIL before INCONCLUSIVE before partial before PASS.
 
     It is partial if checks are missing or results are of an earlier run, and "measured" if no budget that
@@ -37,10 +37,10 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
     carried = sum(len(model.carried) for model in variants)
     counts = _count_results(variants, self_test, frozenset())
     counts.is_complete = not (missing or carried)
-    return _to_verdict(counts, missing, carried)
+    return _make_run_verdict(counts, missing, carried)
 
 
-def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
+def judge_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
     """The verdict on what this run judged, without results that it carries over: PASS if all of that holds.
 
     Its `missing` counts the checks that this run did not make. If this run judged no budget, the status is
@@ -53,7 +53,7 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
     counts = _count_results(variants, self_test, carried | confirmed)
     unmade = missing + sum(kind != ERROR for kind, _, _ in carried)
     counts.is_complete = bool(counts.passed) or not unmade
-    return _to_verdict(counts, unmade, 0)
+    return _make_run_verdict(counts, unmade, 0)
 
 
 def _add_facts(counts: BudgetCounts, facts: JudgedFacts) -> None:
@@ -66,7 +66,7 @@ def _add_facts(counts: BudgetCounts, facts: JudgedFacts) -> None:
         (counts.wrong if facts.verdict is Verdict.FAIL else counts.undecided).append(facts.message)
 
 
-def _to_verdict(counts: BudgetCounts, missing: int, carried: int) -> RunVerdict:
+def _make_run_verdict(counts: BudgetCounts, missing: int, carried: int) -> RunVerdict:
     return RunVerdict(
         status=counts.status,
         passed=counts.passed,
@@ -90,7 +90,7 @@ def _count_results(
     for model in variants:
         if model.error is not None and (ERROR, model.name, "") not in without:
             counts.add_error(model.error)
-        for kind, name, facts in results(model):
+        for kind, name, facts in list_results(model):
             if (kind, model.name, name) in without:
                 continue
             if facts.verdict is None or not model.gated:

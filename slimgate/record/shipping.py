@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from slimgate.record.budgets import judged_budgets
+from slimgate.record.budgets import list_judged_budgets
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.run_verdict import results
-from slimgate.results.base import Verdict, worst_verdict
+from slimgate.record.run_verdict import list_results
+from slimgate.results.base import Verdict, find_worst_verdict
 from slimgate.results.checks import TEACHER
 
 NOT_JUDGED, NOT_GATED, ERROR = "not judged", "not gated", "error"
 
 
-def model_verdict(model: VariantRecord) -> str:
+def format_model_verdict(model: VariantRecord) -> str:
     """PASS, FAIL or INCONCLUSIVE over all budgets of a model, or error, not gated, not judged.
 
     PASS only if every budget that the suite has for it was judged.
@@ -21,30 +21,30 @@ def model_verdict(model: VariantRecord) -> str:
         return ERROR
     if not model.gated:
         return NOT_GATED
-    verdicts = [budget.facts.verdict for budget in judged_budgets(model)]
+    verdicts = [budget.facts.verdict for budget in list_judged_budgets(model)]
     verdicts += [facts.verdict for facts in model.confirm.values() if facts.verdict is not None]
-    worst = worst_verdict(verdicts)
+    worst = find_worst_verdict(verdicts)
     if worst is None or (worst is Verdict.PASS and model.awaited):
         return NOT_JUDGED
     return str(worst)
 
 
-def model_status(record: RunRecord, model: VariantRecord) -> str:
+def format_model_status(record: RunRecord, model: VariantRecord) -> str:
     """`PASS`; `FAIL, partial` if the record is not of a single whole run."""
-    return model_verdict(model) + (", partial" if describe_state(record) else "")
+    return format_model_verdict(model) + (", partial" if describe_state(record) else "")
 
 
-def why_not_shipped(record: RunRecord, model: VariantRecord) -> str | None:
+def describe_shipping_obstacle(record: RunRecord, model: VariantRecord) -> str | None:
     """Why a model needs a reason to be shipped, in words that follow its name; None if it needs none.
 
     The other models are compared with the teacher, so the teacher needs a reason only if a budget on itself
     does not hold.
     """
-    verdict = model_verdict(model)
+    verdict = format_model_verdict(model)
     if model.name == TEACHER and verdict == NOT_JUDGED:
         return None
     if verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
-        return f"is {verdict} in this run{_first_message(model, Verdict(verdict))}"
+        return f"is {verdict} in this run{_find_first_message(model, Verdict(verdict))}"
     if verdict == ERROR:
         return f"could not be built or measured ({model.error})"
     if verdict == NOT_GATED:
@@ -59,8 +59,8 @@ def why_not_shipped(record: RunRecord, model: VariantRecord) -> str | None:
     return None
 
 
-def _first_message(model: VariantRecord, verdict: Verdict) -> str:
+def _find_first_message(model: VariantRecord, verdict: Verdict) -> str:
     """The gate's line on the budget that does not hold."""
-    facts = [result.facts for result in results(model) if result.facts.verdict is verdict]
+    facts = [result.facts for result in list_results(model) if result.facts.verdict is verdict]
     message = next((judged.message for judged in facts if judged.message), None)
     return "" if message is None else f" ({message.removeprefix(f'{model.name}: ')})"

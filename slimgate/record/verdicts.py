@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from slimgate.results.base import OnInconclusive
-from slimgate.results.counts import Status, ends_in_failure, has_judged_budget
+from slimgate.results.counts import Status, has_judged_budget, is_failed_run
 from slimgate.results.facts import Facts
 
 # The effect of an undecided budget on a run, before and now.
@@ -138,4 +138,4 @@ class RunVerdict(Facts):
     @property
     def fails(self) -> bool:
         """Whether a run with these counts ends with exit code 1."""
-        return ends_in_failure(self)
+        return is_failed_run(self)

@@ -12,7 +12,7 @@ def format_count(number: int, singular: str, plural: str) -> str:
     return f"{number:,} {singular if number == 1 else plural}"
 
 
-def moment(text: str) -> str:
+def format_moment(text: str) -> str:
     """`2026-11-20 08:15 UTC` for a time of a record. Any other text stays as it is, escaped."""
     try:
         time = datetime.fromisoformat(text)

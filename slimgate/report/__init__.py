@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimgate._system.lazy_names import lazy_names
+from slimgate._system.lazy_names import make_lazy_getattr
 
 if TYPE_CHECKING:
-    from slimgate.report.markdown import index_report, suite_report
+    from slimgate.report.markdown import format_index_report, format_suite_report
 
-__all__ = ["index_report", "suite_report"]
-__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "slimgate.report.markdown"))
+__all__ = ["format_index_report", "format_suite_report"]
+__getattr__ = make_lazy_getattr(__name__, dict.fromkeys(__all__, "slimgate.report.markdown"))

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape
 from slimgate.record.run import RunRecord
-from slimgate.report.since_baseline import baseline_name
-from slimgate.report.status import models, teacher
-from slimgate.report.weights import quantized_reference
+from slimgate.report.since_baseline import name_baseline
+from slimgate.report.status import find_teacher, list_models
+from slimgate.report.weights import describe_quantized_reference
 
 
-def alarms(record: RunRecord) -> Iterator[str]:
+def list_alarms(record: RunRecord) -> Iterator[str]:
     """The alarms that a PASS would hide: a teacher that may have learnt nothing, or is itself quantized.
 
     Also labels that no gate row has, and variants without a budget against the baseline.
     """
-    if doubt := teacher_doubt(record):
+    if doubt := describe_teacher_doubt(record):
         yield doubt
-    if quantized := quantized_reference(record):
+    if quantized := describe_quantized_reference(record):
         yield quantized
     # For rows that are known by label.
     gate = record.task.splits.get("gate")
@@ -28,19 +28,23 @@ def alarms(record: RunRecord) -> Iterator[str]:
     if lacking:
         yield f"**No gate row has the label {_join(lacking)}**: what a variant loses there is not judged."
     new, gone = (
-        [model.name for model in models(record) if any(facts.new for facts in model.since_baseline.values())],
+        [
+            model.name
+            for model in list_models(record)
+            if any(facts.new for facts in model.since_baseline.values())
+        ],
         record.baseline.gates_gone if record.baseline else [],
     )
     if new:
-        yield f"**New since the baseline {baseline_name(record)}**, so not compared with it: {_join(new)}."
+        yield f"**New since the baseline {name_baseline(record)}**, so not compared with it: {_join(new)}."
     if gone:
         renamed = "; a variant that is only renamed is compared with nothing" if new else ""
         yield f"**Gone since the baseline**, with their budgets: {_join(gone)}{renamed}."
 
 
-def teacher_doubt(record: RunRecord) -> str | None:
+def describe_teacher_doubt(record: RunRecord) -> str | None:
     """The warning that the teacher may have learnt nothing; None if it has."""
-    original = teacher(record)
+    original = find_teacher(record)
     doubts = [facts.near_chance for facts in original.quality.values()] if original else []
     doubt = next((reason for reason in doubts if reason), None)
     useless = "a variant that loses nothing behind it may be as useless"

@@ -6,21 +6,28 @@ import re
 from collections.abc import Callable, Sequence
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_apart, percent, significant, to_fixed
+from slimgate._system.number_text import (
+    MISSING,
+    count,
+    format_apart,
+    format_fixed,
+    format_percent,
+    format_significant,
+)
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import Sides
 from slimgate.report.confusions import (
-    calibration_tables,
-    confusion_tables,
-    tradeoff_tables,
-    worst_confusions,
+    format_worst_confusions,
+    make_calibration_tables,
+    make_confusion_tables,
+    make_tradeoff_tables,
 )
-from slimgate.report.figures import drop_words, with_note
-from slimgate.report.status import variants
-from slimgate.report.tables import Column, blocks, fold, table, with_heading, without_empty
-from slimgate.report.task_figures import task_figures
-from slimgate.report.token_kl import kl_tables
+from slimgate.report.figures import add_note, drop_words
+from slimgate.report.status import list_variants
+from slimgate.report.tables import Column, add_heading, blocks, fold, make_pipe_table, remove_empty_columns
+from slimgate.report.task_figures import make_figures_table
+from slimgate.report.token_kl import make_kl_tables
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts, SliceGapFacts
 
@@ -39,39 +46,43 @@ A gap is the largest minus the smallest value over the slices of a column, in po
 rows. It is above 0 by chance too, in the teacher as in a variant; look at how far it moved."""
 
 
-def behaviour(record: RunRecord) -> str:
+def format_behaviour(record: RunRecord) -> str:
     """The whole section; empty if no behaviour was measured."""
     behaviours, sides = _find_behaviour(record), record.task.sides
-    return with_heading(
+    return add_heading(
         "## Behaviour",
         blocks(
-            with_heading("### Answers that changed", _changes_table(behaviours, sides)),
-            with_heading("### KL to the teacher, token by token", kl_tables(record)),
-            with_heading("### Quality, and figures of this task alone", task_figures(record)),
-            with_heading("### Slices, the largest drop first", blocks(*map(_slices, behaviours))),
-            with_heading("### Slices of teacher and variants", slice_tables(behaviours)),
-            with_heading(
-                "### Rows from right to wrong", blocks(*(_lost_rows(*pair, sides) for pair in behaviours))
+            add_heading("### Answers that changed", _make_changes_table(behaviours, sides)),
+            add_heading("### KL to the teacher, token by token", make_kl_tables(record)),
+            add_heading("### Quality, and figures of this task alone", make_figures_table(record)),
+            add_heading("### Slices, the largest drop first", blocks(*map(_make_slice_tables, behaviours))),
+            add_heading("### Slices of teacher and variants", slice_tables(behaviours)),
+            add_heading(
+                "### Rows from right to wrong",
+                blocks(*(_fold_lost_rows(*pair, sides) for pair in behaviours)),
             ),
-            with_heading(
-                "### Rows from wrong to right", blocks(*(_won_rows(*pair, sides) for pair in behaviours))
+            add_heading(
+                "### Rows from wrong to right", blocks(*(_fold_won_rows(*pair, sides) for pair in behaviours))
             ),
-            with_heading(
-                "### Rows with another answer", blocks(*(_changed_rows(*pair, sides) for pair in behaviours))
+            add_heading(
+                "### Rows with another answer",
+                blocks(*(_fold_changed_rows(*pair, sides) for pair in behaviours)),
             ),
-            with_heading("### Calibration", calibration_tables(behaviours)),
-            with_heading("### Precision and recall at thresholds", tradeoff_tables(behaviours, record.task)),
-            with_heading("### Confusion", confusion_tables(behaviours, record.task.classes)),
+            add_heading("### Calibration", make_calibration_tables(behaviours)),
+            add_heading(
+                "### Precision and recall at thresholds", make_tradeoff_tables(behaviours, record.task)
+            ),
+            add_heading("### Confusion", make_confusion_tables(behaviours, record.task.classes)),
         ),
     )
 
 
-def answers_changed(record: RunRecord) -> str:
+def format_changed_answers(record: RunRecord) -> str:
     """A line for each variant: flips, agreement and calibration; empty if no behaviour was measured."""
-    return _changes_table(_find_behaviour(record), record.task.sides)
+    return _make_changes_table(_find_behaviour(record), record.task.sides)
 
 
-def worst_slices(record: RunRecord) -> tuple[str, str]:
+def format_worst_slices(record: RunRecord) -> tuple[str, str]:
     """How many of the slices that lost are shown, and their table.
 
     It has up to 20 slices: those that fail, and the worst of each variant.
@@ -100,32 +111,32 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
         Column("slice", [_slice_name(part) for _, part in shown]),
         Column("metric", [escape(part.metric) for _, part in shown]),
         Column("rows", [_slice_rows(part) for _, part in shown], right=True),
-        Column("teacher", [to_fixed(part.teacher, 3) for _, part in shown], right=True),
-        Column("value", [to_fixed(part.variant, 3) for _, part in shown], right=True),
+        Column("teacher", [format_fixed(part.teacher, 3) for _, part in shown], right=True),
+        Column("value", [format_fixed(part.variant, 3) for _, part in shown], right=True),
         Column("drop, points", [_slice_drop(part) for _, part in shown], right=True),
         Column("verdict", [_slice_verdict(part) for _, part in shown]),
     ]
-    return f"{count(len(shown))} of {count(sum(len(lost) for _, lost in by_drop))}", table(
-        without_empty(columns)
+    return f"{count(len(shown))} of {count(sum(len(lost) for _, lost in by_drop))}", make_pipe_table(
+        remove_empty_columns(columns)
     )
 
 
-def worst_mistakes(record: RunRecord) -> tuple[str, str]:
+def format_worst_mistakes(record: RunRecord) -> tuple[str, str]:
     """How many of the confusions that grew are shown, and a table with the worst of each variant."""
-    return worst_confusions(_find_behaviour(record), record.task.classes)
+    return format_worst_confusions(_find_behaviour(record), record.task.classes)
 
 
-def lost_rows(record: RunRecord) -> str:
+def format_lost_rows(record: RunRecord) -> str:
     """Some rows of each variant that were right and are wrong: its surest wrong answers, in one table."""
-    return _rows_of_models(record, lambda flips: flips.quoted)
+    return _make_quoted_table(record, lambda flips: flips.quoted)
 
 
-def won_rows(record: RunRecord) -> str:
+def format_won_rows(record: RunRecord) -> str:
     """Some rows of each variant that were wrong and are right, if a budget limits a gain too."""
-    return _rows_of_models(record, lambda flips: flips.quoted_better)
+    return _make_quoted_table(record, lambda flips: flips.quoted_better)
 
 
-def _rows_of_models(record: RunRecord, choose: Callable[[Flips], Sequence[QuotedRow]]) -> str:
+def _make_quoted_table(record: RunRecord, choose: Callable[[Flips], Sequence[QuotedRow]]) -> str:
     """A table of some quoted rows of each variant, those of gated variants first."""
     gated_first = sorted(_find_behaviour(record), key=lambda pair: not pair[0].gated)
     quoted = [
@@ -136,19 +147,19 @@ def _rows_of_models(record: RunRecord, choose: Callable[[Flips], Sequence[Quoted
     sides = record.task.sides
     columns = [
         Column(sides.other, [escape(model.name) for model, _ in quoted]),
-        *_row_columns([row for _, row in quoted], sides),
+        *_make_row_columns([row for _, row in quoted], sides),
     ]
     columns.insert(
         -1, Column("its answer", [_answer(row.variant, row.variant_confidence) for _, row in quoted])
     )
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
 def _find_behaviour(record: RunRecord) -> list[VariantBehaviour]:
-    return [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
+    return [(model, model.behaviour) for model in list_variants(record) if model.behaviour is not None]
 
 
-def _changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str:
+def _make_changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str:
     def column(head: str, cell: Callable[[BehaviourFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, facts in behaviours], right=True)
 
@@ -156,14 +167,16 @@ def _changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str:
         column("right to wrong", _flip_share),
         column("wrong to right", lambda facts: count(facts.flips.wrong_to_right if facts.flips else None)),
         column("changed", lambda facts: count(facts.flips.changed if facts.flips else None)),
-        column(f"agree with {sides.original}", lambda facts: percent(facts.agreement)),
-        column("KL to teacher, nats", lambda facts: significant(facts.kl_to_teacher)),
-        column("calibration error", lambda facts: _with_teacher(facts.ece, facts.ece_teacher)),
-        column("Brier", lambda facts: _with_teacher(facts.brier, facts.brier_teacher)),
+        column(f"agree with {sides.original}", lambda facts: format_percent(facts.agreement)),
+        column("KL to teacher, nats", lambda facts: format_significant(facts.kl_to_teacher)),
+        column("calibration error", lambda facts: _format_with_teacher(facts.ece, facts.ece_teacher)),
+        column("Brier", lambda facts: _format_with_teacher(facts.brier, facts.brier_teacher)),
     ]
-    known = without_empty(columns)
+    known = remove_empty_columns(columns)
     return (
-        table([Column(sides.other, [escape(model.name) for model, _ in behaviours]), *known]) if known else ""
+        make_pipe_table([Column(sides.other, [escape(model.name) for model, _ in behaviours]), *known])
+        if known
+        else ""
     )
 
 
@@ -176,15 +189,17 @@ def _flip_share(facts: BehaviourFacts) -> str:
         return count(flips.right_to_wrong)
     limits = [budget.limit for budget in facts.budgets if budget.kind == FlipsBudget.kind]
     value, low, high = format_apart((flips.percent, *flips.interval), limits)
-    return with_note(count(flips.right_to_wrong), f"{value} % [{low}, {high}]")
+    return add_note(count(flips.right_to_wrong), f"{value} % [{low}, {high}]")
 
 
-def _with_teacher(value: float | None, teacher: float | None) -> str:
-    shown = to_fixed(value, 3)
-    return shown if value is None or teacher is None else with_note(shown, f"teacher {to_fixed(teacher, 3)}")
+def _format_with_teacher(value: float | None, teacher: float | None) -> str:
+    shown = format_fixed(value, 3)
+    return (
+        shown if value is None or teacher is None else add_note(shown, f"teacher {format_fixed(teacher, 3)}")
+    )
 
 
-def _slices(model_behaviour: VariantBehaviour) -> str:
+def _make_slice_tables(model_behaviour: VariantBehaviour) -> str:
     """A table for each metric that was sliced."""
     model, facts = model_behaviour
     slices = facts.slices or []
@@ -195,7 +210,7 @@ def _slices(model_behaviour: VariantBehaviour) -> str:
             _slice_table(
                 model,
                 [part for part in slices if part.metric == name],
-                gap_line(model, [gap for gap in gaps if gap.metric == name]),
+                format_gap_line(model, [gap for gap in gaps if gap.metric == name]),
             )
             for name in metrics
         )
@@ -217,17 +232,19 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> s
     columns = [
         Column("slice", [_slice_name(part) for part in shown]),
         Column("rows", [_slice_rows(part) for part in shown], right=True),
-        Column("teacher", [to_fixed(part.teacher, 3) for part in shown], right=True),
-        Column(escape(model.name), [to_fixed(part.variant, 3) for part in shown], right=True),
+        Column("teacher", [format_fixed(part.teacher, 3) for part in shown], right=True),
+        Column(escape(model.name), [format_fixed(part.variant, 3) for part in shown], right=True),
         Column("drop, points", [_slice_drop(part) for part in shown], right=True),
-        Column("p, Holm", [significant(part.p_holm, 2) for part in shown], right=True),
+        Column("p, Holm", [format_significant(part.p_holm, 2) for part in shown], right=True),
         Column("verdict", [_slice_verdict(part) for part in shown]),
     ]
-    return fold(model.name, f", {metric}, {shown_words}", blocks(table(without_empty(columns)), gaps))
+    return fold(
+        model.name, f", {metric}, {shown_words}", blocks(make_pipe_table(remove_empty_columns(columns)), gaps)
+    )
 
 
 def _slice_rows(part: SliceFacts) -> str:
-    return with_note(count(part.n), "few" if part.few_rows else None)
+    return add_note(count(part.n), "few" if part.few_rows else None)
 
 
 def _slice_name(part: SliceFacts) -> str:
@@ -244,7 +261,7 @@ def _slice_verdict(part: SliceFacts) -> str:
     return f"**{part.worst}**" if part.worst is Verdict.FAIL else str(part.worst)
 
 
-def _lost_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
+def _fold_lost_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
     """Rows that turned from right to wrong."""
     if facts.flips is None or not facts.flips.quoted:
         return ""
@@ -253,7 +270,7 @@ def _lost_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str
         *(["most confidently wrong first"] if has_confidence(rows) else []),
         *([f"{count(len(rows))} of {count(lost)}"] if len(rows) < lost else []),
     ]
-    return fold(model.name, "".join(f", {words}" for words in about), _answers_table(model, rows, sides))
+    return fold(model.name, "".join(f", {words}" for words in about), _make_answers_table(model, rows, sides))
 
 
 def has_confidence(rows: Sequence[QuotedRow]) -> bool:
@@ -261,41 +278,41 @@ def has_confidence(rows: Sequence[QuotedRow]) -> bool:
     return any(row.variant_confidence is not None for row in rows)
 
 
-def _won_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
+def _fold_won_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
     """Rows that turned from wrong to right, if a budget limits a gain too."""
     if facts.flips is None or not facts.flips.quoted_better:
         return ""
     rows = facts.flips.quoted_better
     about = f", {count(len(rows))} of {count(facts.flips.wrong_to_right)} that its budget limits too"
-    return fold(model.name, about, _answers_table(model, rows, sides))
+    return fold(model.name, about, _make_answers_table(model, rows, sides))
 
 
-def _answers_table(model: VariantRecord, rows: Sequence[QuotedRow], sides: Sides) -> str:
-    columns = _row_columns(rows, sides)
+def _make_answers_table(model: VariantRecord, rows: Sequence[QuotedRow], sides: Sides) -> str:
+    columns = _make_row_columns(rows, sides)
     columns.insert(
         -1, Column(escape(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
     )
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
-def _changed_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
+def _fold_changed_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) -> str:
     """The answers of both models on rows that are neither right nor wrong."""
     rows = facts.changed_answers
     if not rows:
         return ""
-    columns = _row_columns(rows, sides)
+    columns = _make_row_columns(rows, sides)
     columns.insert(-1, Column(escape(model.name), [_answer(row.variant, None) for row in rows]))
-    return fold(model.name, f", {count(len(rows))} of them", table(without_empty(columns)))
+    return fold(model.name, f", {count(len(rows))} of them", make_pipe_table(remove_empty_columns(columns)))
 
 
-def _row_columns(rows: Sequence[QuotedRow], sides: Sides) -> list[Column]:
+def _make_row_columns(rows: Sequence[QuotedRow], sides: Sides) -> list[Column]:
     """Row, label, the answer of the teacher or base, and the text."""
     labels = [MISSING if row.label is None else escape(row.label, longest=_LONGEST) for row in rows]
     return [
         Column("row", [escape(row.id, longest=_LONGEST) for row in rows]),
         Column("label", labels),
         Column(sides.original, [_answer(row.teacher, row.teacher_confidence) for row in rows]),
-        Column("text", [_text(row) for row in rows]),
+        Column("text", [_format_row_text(row) for row in rows]),
     ]
 
 
@@ -303,18 +320,18 @@ def _answer(name: str | None, confidence: float | None) -> str:
     if name is None:
         return MISSING
     shown = escape(name, longest=_LONGEST)
-    return shown if confidence is None else with_note(shown, to_fixed(confidence, 2))
+    return shown if confidence is None else add_note(shown, format_fixed(confidence, 2))
 
 
-def _text(row: QuotedRow) -> str:
+def _format_row_text(row: QuotedRow) -> str:
     return MISSING if row.text is None else escape(row.text)
 
 
-def gap_line(model: VariantRecord, gaps: Sequence[SliceGapFacts]) -> str:
+def format_gap_line(model: VariantRecord, gaps: Sequence[SliceGapFacts]) -> str:
     """A text such as `Gap between slices of length_bucket: teacher 12.3 points, int8 15.1.`."""
     return " ".join(
-        f"Gap between slices of {escape(gap.column)}: teacher {to_fixed(gap.teacher_points, 1)} points, "
-        f"{escape(model.name)} {to_fixed(gap.variant_points, 1)}{_format_left_out(gap)}."
+        f"Gap between slices of {escape(gap.column)}: teacher {format_fixed(gap.teacher_points, 1)} points, "
+        f"{escape(model.name)} {format_fixed(gap.variant_points, 1)}{_format_left_out(gap)}."
         for gap in gaps
     )
 
@@ -325,30 +342,34 @@ def _format_left_out(gap: SliceGapFacts) -> str:
 
 def slice_tables(behaviours: Sequence[VariantBehaviour]) -> str:
     """A table for each metric and column of up to 12 slices: a line for each model, the teacher's first."""
-    tables = [_models_by_slice(behaviours, metric, column) for metric, column in _sliced_columns(behaviours)]
+    tables = [
+        _make_column_table(behaviours, metric, column) for metric, column in _list_gap_columns(behaviours)
+    ]
     shown = [text for text in tables if text]
     return blocks(_ABOUT_GAPS, *shown) if shown else ""
 
 
-def _sliced_columns(behaviours: Sequence[VariantBehaviour]) -> list[tuple[str, str]]:
+def _list_gap_columns(behaviours: Sequence[VariantBehaviour]) -> list[tuple[str, str]]:
     """Metrics and columns that have a gap, in the order of the records."""
     pairs = [(gap.metric, gap.column) for _, facts in behaviours for gap in facts.slice_gaps or []]
     return list(dict.fromkeys(pairs))
 
 
-def _models_by_slice(behaviours: Sequence[VariantBehaviour], metric: str, column: str) -> str:
+def _make_column_table(behaviours: Sequence[VariantBehaviour], metric: str, column: str) -> str:
     """The table of one metric and column; empty if it has too many slices."""
     sliced = [
-        (model, parts) for model, facts in behaviours if (parts := _slices_of_column(facts, metric, column))
+        (model, parts)
+        for model, facts in behaviours
+        if (parts := _select_column_slices(facts, metric, column))
     ]
     first = sliced[0][1]
     if len(first) > _MOST_COLUMNS:
         return ""
-    names = sorted(first, key=_natural_key)
-    gaps = _gaps_by_model(behaviours, metric, column)
+    names = sorted(first, key=_make_natural_key)
+    gaps = _select_gaps(behaviours, metric, column)
     teacher_gap = next(iter(gaps.values())).teacher_points
     rows = [
-        ("teacher", [to_fixed(first[name].teacher, 3) for name in names], to_fixed(teacher_gap, 1)),
+        ("teacher", [format_fixed(first[name].teacher, 3) for name in names], format_fixed(teacher_gap, 1)),
         *(
             (
                 escape(model.name),
@@ -364,15 +385,15 @@ def _models_by_slice(behaviours: Sequence[VariantBehaviour], metric: str, column
         *(Column(head, [row[1][k] for row in rows], right=True) for k, head in enumerate(heads)),
         Column("gap, points", [row[2] for row in rows], right=True),
     ]
-    return blocks(f"**{escape(column)}**, {escape(metric)}:", table(columns))
+    return blocks(f"**{escape(column)}**, {escape(metric)}:", make_pipe_table(columns))
 
 
-def _slices_of_column(facts: BehaviourFacts, metric: str, column: str) -> dict[str, SliceFacts]:
+def _select_column_slices(facts: BehaviourFacts, metric: str, column: str) -> dict[str, SliceFacts]:
     """The slices by the value that their rows have in the column."""
     return {part.value: part for part in facts.slices or [] if (part.metric, part.column) == (metric, column)}
 
 
-def _gaps_by_model(
+def _select_gaps(
     behaviours: Sequence[VariantBehaviour], metric: str, column: str
 ) -> dict[str, SliceGapFacts]:
     return {
@@ -385,21 +406,21 @@ def _gaps_by_model(
 
 def _format_head(part: SliceFacts) -> str:
     rows = f"{count(part.n)} rows" + (", few" if part.few_rows else "")
-    return with_note(escape(part.value, longest=_LONGEST_IN_HEAD), rows)
+    return add_note(escape(part.value, longest=_LONGEST_IN_HEAD), rows)
 
 
 def _format_value(slices: dict[str, SliceFacts], name: str) -> str:
-    return to_fixed(slices[name].variant, 3) if name in slices else MISSING
+    return format_fixed(slices[name].variant, 3) if name in slices else MISSING
 
 
 def _format_gap(gap: SliceGapFacts | None) -> str:
     """A text such as `15.1 (+2.8)`."""
     if gap is None:
         return MISSING
-    return with_note(to_fixed(gap.variant_points, 1), f"{gap.variant_points - gap.teacher_points:+z.1f}")
+    return add_note(format_fixed(gap.variant_points, 1), f"{gap.variant_points - gap.teacher_points:+z.1f}")
 
 
-def _natural_key(name: str) -> list[tuple[bool, int, str]]:
+def _make_natural_key(name: str) -> list[tuple[bool, int, str]]:
     """A sort key that puts `5 to 9 words` before `10 to 17 words`."""
     return [
         (not part.isdecimal(), int(part) if part.isdecimal() else 0, part)

@@ -7,7 +7,7 @@ from pathlib import Path
 from slimgate.record.run import RunRecord
 from slimgate.report.page.budgets import ModelBudget, rank_budgets
 from slimgate.report.pictures import picture
-from slimgate.report.status import models
+from slimgate.report.status import list_models
 from slimgate.results.base import Verdict
 
 BUDGETS = "budgets"
@@ -26,7 +26,7 @@ def draw_budgets(record: RunRecord, folder: Path) -> Path | None:
     """Writes budgets.svg, the worst budgets first; None if fewer than two were judged."""
     judged = [
         (line, line.budget.margin, _MARKS[line.budget.verdict])
-        for line in rank_budgets(models(record))
+        for line in rank_budgets(list_models(record))
         if line.budget.margin is not None and line.budget.verdict is not None
     ]
     if len(judged) < 2:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, to_fixed
+from slimgate._system.number_text import MISSING, format_fixed
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided, measure_harm
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.status import variants
-from slimgate.report.tables import Column, blocks, table
+from slimgate.report.status import list_variants
+from slimgate.report.tables import Column, blocks, make_pipe_table
 from slimgate.results.base import BudgetFacts
 from slimgate.results.quality import BuildsFacts, QualityFacts
 
@@ -22,9 +22,9 @@ Verdicts are about the build of the first seed, which is the one that ships. Bud
 the mean of all builds: brackets hold the 90 % interval of the mean drop, over builds and rows."""
 
 
-def builds(record: RunRecord) -> str:
+def format_builds_section(record: RunRecord) -> str:
     """The table, and what its columns are; empty if the suite has one seed."""
-    rebuilt = list(_built_often(record))
+    rebuilt = list(_list_repeated_builds(record))
     if not rebuilt:
         return ""
     columns = [
@@ -34,14 +34,16 @@ def builds(record: RunRecord) -> str:
             "drop by seed, points",
             [
                 ", ".join(
-                    f"{seed}: {to_fixed(drop, 1)}"
+                    f"{seed}: {format_fixed(drop, 1)}"
                     for seed, drop in zip(spread.seeds, spread.drops_points, strict=True)
                 )
                 for _, _, spread in rebuilt
             ],
         ),
         Column(
-            "mean", [_mean(model.quality[metric], spread) for model, metric, spread in rebuilt], right=True
+            "mean",
+            [_format_mean(model.quality[metric], spread) for model, metric, spread in rebuilt],
+            right=True,
         ),
         Column("between builds", [_number(spread.sd_points) for _, _, spread in rebuilt], right=True),
         Column("sampling", [_number(spread.sampling_se_points) for _, _, spread in rebuilt], right=True),
@@ -49,12 +51,12 @@ def builds(record: RunRecord) -> str:
     over_builds = any(
         budget.builds for model, metric, _ in rebuilt for budget in model.quality[metric].budgets
     )
-    return blocks(table(columns), _EXPLAINED.format(about=_MEAN if over_builds else _FIRST))
+    return blocks(make_pipe_table(columns), _EXPLAINED.format(about=_MEAN if over_builds else _FIRST))
 
 
-def unlucky_builds(record: RunRecord) -> Iterator[str]:
+def list_unlucky_builds(record: RunRecord) -> Iterator[str]:
     """Lines on variants with another seed's build whose drop exceeds a budget on the first build."""
-    for model, metric, spread in _built_often(record):
+    for model, metric, spread in _list_repeated_builds(record):
         drops = list(zip(spread.seeds[1:], spread.drops_points[1:], strict=True))
         exceeded = [
             budget
@@ -66,7 +68,7 @@ def unlucky_builds(record: RunRecord) -> Iterator[str]:
         if exceeded:
             strictest = min(exceeded, key=lambda budget: budget.limit)
             over = [
-                f"seed {seed} by {to_fixed(drop, 1)}"
+                f"seed {seed} by {format_fixed(drop, 1)}"
                 for seed, drop in drops
                 if measure_harm(drop, [strictest]) > strictest.limit
             ]
@@ -76,28 +78,28 @@ def unlucky_builds(record: RunRecord) -> Iterator[str]:
             yield f"{named} {verb} by more than {limit} ({', '.join(over)})."
 
 
-def _built_often(record: RunRecord) -> Iterator[tuple[VariantRecord, str, BuildsFacts]]:
-    for model in variants(record):
+def _list_repeated_builds(record: RunRecord) -> Iterator[tuple[VariantRecord, str, BuildsFacts]]:
+    for model in list_variants(record):
         for metric, facts in model.quality.items():
             if facts.builds is not None:
                 yield model, metric, facts.builds
 
 
-def _judged(facts: QualityFacts) -> BudgetFacts | None:
+def _find_builds_budget(facts: QualityFacts) -> BudgetFacts | None:
     """The budget on the mean drop of the builds, if there is one."""
     return next(
         (budget for budget in facts.budgets if is_in_points(budget.kind) and budget.value is not None), None
     )
 
 
-def _mean(facts: QualityFacts, spread: BuildsFacts) -> str:
+def _format_mean(facts: QualityFacts, spread: BuildsFacts) -> str:
     """A text such as `0.90 [-0.31, 2.11]`."""
-    shown, judged = to_fixed(spread.mean_points, 2), _judged(facts)
+    shown, judged = format_fixed(spread.mean_points, 2), _find_builds_budget(facts)
     if judged is None or judged.interval is None:
         return shown
-    low, high = (to_fixed(end, 2) for end in judged.interval)
+    low, high = (format_fixed(end, 2) for end in judged.interval)
     return f"{shown} [{low}, {high}]"
 
 
 def _number(value: float | None) -> str:
-    return MISSING if value is None else to_fixed(value, 2)
+    return MISSING if value is None else format_fixed(value, 2)

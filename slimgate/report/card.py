@@ -5,26 +5,47 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape, fence_code
-from slimgate._system.number_text import MISSING, count, format_number, megabytes, percent, significant
+from slimgate._system.number_text import (
+    MISSING,
+    count,
+    format_megabytes,
+    format_number,
+    format_percent,
+    format_significant,
+)
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.alarms import teacher_doubt
-from slimgate.report.card_metadata import LOAD, find_origin, front_matter, gate_split, list_lineage, rows_name
+from slimgate.report.alarms import describe_teacher_doubt
+from slimgate.report.card_metadata import (
+    LOAD,
+    find_origin,
+    format_front_matter,
+    list_lineage,
+    name_gate_split,
+    name_rows,
+)
 from slimgate.report.cascades import format_passed_on
 from slimgate.report.confirm import look_cautions
-from slimgate.report.figures import drop_words, duel_as_fast, flops_words, size_words
-from slimgate.report.stages import params_cell
+from slimgate.report.figures import describe_compression, describe_duel, drop_words, format_flops
+from slimgate.report.stages import format_params_cell
 from slimgate.report.status import (
+    describe_workload,
+    find_median_ms,
+    find_teacher,
+    format_standing,
     format_switched_off,
-    median_ms,
-    standing,
-    teacher,
-    unjudged_budgets,
-    workload_words,
+    list_unjudged_budgets,
 )
-from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
-from slimgate.report.trust import delay_words, machine_lines
+from slimgate.report.tables import (
+    Column,
+    add_heading,
+    blocks,
+    format_bullets,
+    make_pipe_table,
+    remove_empty_columns,
+)
+from slimgate.report.trust import delay_words, list_machine_lines
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts
@@ -39,32 +60,42 @@ def make_card(
     """
     gate = record.task.splits.get("gate")
     rows = f"{count(gate.n)} rows of " if gate else "rows of "
-    verdict = "The teacher" if model.name == TEACHER else f"Verdict on its budgets: {standing(record, model)}"
+    verdict = (
+        "The teacher"
+        if model.name == TEACHER
+        else f"Verdict on its budgets: {format_standing(record, model)}"
+    )
     return blocks(
-        front_matter(record, model, form=form),
+        format_front_matter(record, model, form=form),
         f"# {escape(model.name)}",
         f"**Exported with a reason**: {escape(export_reason)}" if export_reason else "",
         blocks(
             escape(record.suite.title),
             f"{verdict}. Judged by slimgate {escape(record.slimgate)} on "
-            f"{rows}{escape(rows_name(record))} "
-            f"({escape(gate_split(record))}), {escape(record.created)}.",
+            f"{rows}{escape(name_rows(record))} "
+            f"({escape(name_gate_split(record))}), {escape(record.created)}.",
             f"The record of the run is {state}." if (state := describe_state(record)) else "",
         ),
-        with_heading(
-            "## Evaluation", blocks(_quality(model), _how_to_read(model), bullets(_verdicts(model)))
+        add_heading(
+            "## Evaluation",
+            blocks(
+                _make_quality_table(model),
+                _explain_table(model),
+                format_bullets(_list_verdict_messages(model)),
+            ),
         ),
-        with_heading(
-            "## Speed", blocks(_speed(record, model), _machine(record, model) if model.latency else "")
+        add_heading(
+            "## Speed",
+            blocks(_make_speed_table(record, model), _format_machine(record, model) if model.latency else ""),
         ),
-        with_heading("## Size", _size(model)),
-        with_heading("## How it was built", bullets(_steps(record, model))),
-        with_heading("## Limits", bullets(_limits(record, model))),
-        with_heading("## Reproduce", _reproduce(record)),
+        add_heading("## Size", _format_sizes(model)),
+        add_heading("## How it was built", format_bullets(_list_build_steps(record, model))),
+        add_heading("## Limits", format_bullets(_list_limitations(record, model))),
+        add_heading("## Reproduce", _reproduce(record)),
     )
 
 
-def _quality(model: VariantRecord) -> str:
+def _make_quality_table(model: VariantRecord) -> str:
     metrics = list(model.quality.items())
     columns = [
         Column("metric", [escape(name) for name, _ in metrics]),
@@ -73,9 +104,9 @@ def _quality(model: VariantRecord) -> str:
         Column("against the teacher", [_drop(facts) for _, facts in metrics], right=True),
         Column("method", [escape(facts.method or MISSING) for _, facts in metrics]),
         Column("rows", [count(facts.n) for _, facts in metrics], right=True),
-        Column("verdict", [_verdict(model, facts.verdict) for _, facts in metrics]),
+        Column("verdict", [_format_gated_verdict(model, facts.verdict) for _, facts in metrics]),
     ]
-    return table(without_empty(columns)) if metrics else ""
+    return make_pipe_table(remove_empty_columns(columns)) if metrics else ""
 
 
 def _format_teacher(facts: QualityFacts) -> str:
@@ -87,7 +118,7 @@ def _drop(facts: QualityFacts) -> str:
     return drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
 
 
-def _verdict(model: VariantRecord, verdict: Verdict | None) -> str:
+def _format_gated_verdict(model: VariantRecord, verdict: Verdict | None) -> str:
     """A cell; for a model that is not gated, the verdict that it would have."""
     if verdict is None:
         return MISSING
@@ -96,7 +127,7 @@ def _verdict(model: VariantRecord, verdict: Verdict | None) -> str:
     return f"not gated ({'undecided' if verdict is Verdict.INCONCLUSIVE else f'would {verdict}'})"
 
 
-def _how_to_read(model: VariantRecord) -> str:
+def _explain_table(model: VariantRecord) -> str:
     """The meaning of the table's drops and brackets."""
     levels = {facts.level for facts in model.quality.values() if facts.interval and facts.level is not None}
     if not levels:
@@ -104,14 +135,14 @@ def _how_to_read(model: VariantRecord) -> str:
     points = "percentage points"
     if "log_loss" in model.quality:
         points += " (log loss: hundredths of a nat)"
-    brackets = " or ".join(percent(level, 0) for level in sorted(levels))
+    brackets = " or ".join(format_percent(level, 0) for level in sorted(levels))
     return (
         "A drop is positive if this model is worse than its teacher, whatever the metric. Drops are in "
         f"{points}; the brackets contain the {brackets} interval."
     )
 
 
-def _verdicts(model: VariantRecord) -> Iterator[str]:
+def _list_verdict_messages(model: VariantRecord) -> Iterator[str]:
     """The judge's messages on metrics and behaviour, and on each other figure that has a budget."""
     yield from (escape(facts.message) for facts in model.quality.values() if facts.message)
     yield from (escape(facts.message) for facts in model.since_baseline.values() if facts.message)
@@ -133,41 +164,43 @@ def _verdicts(model: VariantRecord) -> Iterator[str]:
             yield escape(facts.message)
 
 
-def _speed(record: RunRecord, model: VariantRecord) -> str:
-    timings, original = list(model.latency.items()), teacher(record)
+def _make_speed_table(record: RunRecord, model: VariantRecord) -> str:
+    timings, original = list(model.latency.items()), find_teacher(record)
     columns = [
-        Column("workload", [workload_words(name) for name, _ in timings]),
-        Column("median, ms", [significant(facts.p50_ms) for _, facts in timings], right=True),
+        Column("workload", [describe_workload(name) for name, _ in timings]),
+        Column("median, ms", [format_significant(facts.p50_ms) for _, facts in timings], right=True),
         Column(
             "mean, ms",
-            [significant(facts.mean_ms if facts.turns else None) for _, facts in timings],
+            [format_significant(facts.mean_ms if facts.turns else None) for _, facts in timings],
             right=True,
         ),
-        Column("p95, ms", [significant(facts.p95_ms) for _, facts in timings], right=True),
-        Column("a second", [significant(facts.throughput_per_s) for _, facts in timings], right=True),
+        Column("p95, ms", [format_significant(facts.p95_ms) for _, facts in timings], right=True),
+        Column("a second", [format_significant(facts.throughput_per_s) for _, facts in timings], right=True),
         Column("to next model", [format_passed_on(facts.passed_on) for _, facts in timings], right=True),
         Column("threads", [count(facts.threads) for _, facts in timings], right=True),
     ]
     if model.name != TEACHER:
         columns += [
             Column(
-                "teacher, ms", [significant(median_ms(original, name)) for name, _ in timings], right=True
+                "teacher, ms",
+                [format_significant(find_median_ms(original, name)) for name, _ in timings],
+                right=True,
             ),
             Column(
                 "against the teacher",
-                [duel_as_fast(facts) or MISSING for _, facts in timings],
+                [describe_duel(facts) or MISSING for _, facts in timings],
                 right=True,
             ),
-            Column("verdict", [_verdict(model, facts.worst) for _, facts in timings]),
+            Column("verdict", [_format_gated_verdict(model, facts.worst) for _, facts in timings]),
         ]
-    return table(without_empty(columns)) if timings else ""
+    return make_pipe_table(remove_empty_columns(columns)) if timings else ""
 
 
-def _machine(record: RunRecord, model: VariantRecord) -> str:
+def _format_machine(record: RunRecord, model: VariantRecord) -> str:
     duelled = any(facts.speedup_interval is not None for facts in model.latency.values())
     ratio = (
         "Against the teacher: the teacher's time / this model's time, with the "
-        f"{percent(SPEED_LEVEL, 0)} interval; the two models took turns. "
+        f"{format_percent(SPEED_LEVEL, 0)} interval; the two models took turns. "
     )
     delay = record.self_test.planted_delay
     if duelled and delay is not None and not delay.seen:
@@ -176,32 +209,37 @@ def _machine(record: RunRecord, model: VariantRecord) -> str:
     # Notes on missing rates say what to install. They are for users who run the suite.
     known = None if rates is None else rates.replace(notes=[])
     machine = record.machine.replace(peak_rates=known)
-    return f"{ratio if duelled else ''}One forward call on prepared tensors, on this machine:\n\n" + bullets(
-        machine_lines(machine)
+    return (
+        f"{ratio if duelled else ''}One forward call on prepared tensors, on this machine:\n\n"
+        + format_bullets(list_machine_lines(machine))
     )
 
 
-def _size(model: VariantRecord) -> str:
+def _format_sizes(model: VariantRecord) -> str:
     artifact = model.artifact
     if artifact is None or artifact.bytes is None:
         return ""
-    lines = [f"{megabytes(artifact.bytes)} MB of files (1 MB = 1024² bytes), kind {escape(artifact.kind)}"]
-    if words := size_words(model.size):
+    lines = [
+        f"{format_megabytes(artifact.bytes)} MB of files (1 MB = 1024² bytes), kind {escape(artifact.kind)}"
+    ]
+    if words := describe_compression(model.size):
         lines.append(f"{words} than the teacher" if "×" in words else f"{words} as the teacher")
     lines.append(
         f"{count(artifact.parameters)} parameters, {count(artifact.nonzero_parameters)} other than 0"
     )
-    if flops := flops_words(model.flops):
+    if flops := format_flops(model.flops):
         lines.append(f"{flops} for one row")
     if model.memory is not None and model.memory.peak_bytes is not None:
-        lines.append(f"{megabytes(model.memory.peak_bytes)} MB of memory at most, in a separate process")
-    return bullets(lines)
+        lines.append(
+            f"{format_megabytes(model.memory.peak_bytes)} MB of memory at most, in a separate process"
+        )
+    return format_bullets(lines)
 
 
-def _steps(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+def _list_build_steps(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     for step_model in list_lineage(record, model):
         for step in step_model.steps:
-            options = params_cell(step)
+            options = format_params_cell(step)
             step_name = "loaded" if step.name == LOAD else escape(step.name)
             yield f"{escape(step_model.name)}: {step_name}" + ("" if options == MISSING else f" ({options})")
     if model.artifact is not None:
@@ -209,11 +247,11 @@ def _steps(record: RunRecord, model: VariantRecord) -> Iterator[str]:
         yield f"judged in the runtime {escape(artifact.runtime)}, artifact {escape(artifact.digest)}"
 
 
-def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+def _list_limitations(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** They do not show how the model does on text that people wrote."
     yield "The figures hold for the rows named above, not for other text."
-    if doubt := teacher_doubt(record):
+    if doubt := describe_teacher_doubt(record):
         yield doubt
     yield from look_cautions(record)
     for budget in record.baseline.loosened if record.baseline else ():
@@ -224,7 +262,7 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
             yield f"**Loosened**: {escape(budget.budget)} {moved}: {why}"
     if model.error is not None:
         yield f"An error ended its build or its measurements: {escape(model.error)}"
-    if lacking := unjudged_budgets(record, model):
+    if lacking := list_unjudged_budgets(record, model):
         yield f"Not judged, although the suite has a budget: {', '.join(map(escape, lacking))}."
     if not model.gated:
         yield f"Not gated: {escape(model.reason or 'no reason is given')}"
@@ -240,10 +278,10 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     made_from = find_origin(record, model)
     if made_from is not None and made_from.startswith("fresh:"):
         yield "Its training started from random weights."
-    yield from _self_test(record)
+    yield from _list_gate_doubts(record)
 
 
-def _self_test(record: RunRecord) -> Iterator[str]:
+def _list_gate_doubts(record: RunRecord) -> Iterator[str]:
     tested = record.self_test
     if tested.identical is None or tested.planted_fault is None:
         yield "The gate itself was not tested in this run."

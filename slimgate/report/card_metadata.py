@@ -8,10 +8,10 @@ from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
-from slimgate._system.number_text import percent, to_fixed
+from slimgate._system.number_text import format_fixed, format_percent
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.shipping import model_status
+from slimgate.record.shipping import format_model_status
 from slimgate.results.quality import QualityFacts
 
 LOAD = "load_model"
@@ -20,36 +20,36 @@ TAG = "slimgate"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:
+def format_front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:
     """YAML between lines of dashes. form: of an exported folder, as `slimgate export` names it.
 
     Its verdicts are over all budgets of the model, not over one metric.
     """
     from huggingface_hub import ModelCardData
 
-    results = list(_results(record, model))
+    results = list(_list_eval_results(record, model))
     of_form = form or (model.artifact.kind if model.artifact else None)
     data = ModelCardData(
-        base_model=base_model(record, model),
+        base_model=find_base_model(record, model),
         library_name=form,
-        pipeline_tag=_pipeline(record),
+        pipeline_tag=_find_pipeline(record),
         tags=[TAG, "model-compression", *([of_form] if of_form else [])],
-        datasets=[str(record.task.source["id"])] if _hub_rows(record) else None,
+        datasets=[str(record.task.source["id"])] if _has_hub_rows(record) else None,
         metrics=list(model.quality) or None,
         model_name=model.name if results else None,
         eval_results=results or None,
-        slimgate_verdict=model_status(record, model),
+        slimgate_verdict=format_model_status(record, model),
     )
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _pipeline(record: RunRecord) -> str | None:
+def _find_pipeline(record: RunRecord) -> str | None:
     """The hub's name of the task. A dotted path is not imported: the record may be another person's."""
     kind = record.task.kind
     return load("task", kind).pipeline if kind in known_plugins("task") else None
 
 
-def base_model(record: RunRecord, model: VariantRecord) -> str | None:
+def find_base_model(record: RunRecord, model: VariantRecord) -> str | None:
     """The hub's name of the model's base; None for a folder, a package or random weights."""
     made_from = find_origin(record, model)
     if made_from is None:
@@ -78,12 +78,14 @@ def list_lineage(record: RunRecord, model: VariantRecord) -> list[VariantRecord]
     return chain
 
 
-def rows_name(record: RunRecord) -> str:
+def name_rows(record: RunRecord) -> str:
     """The name of the rows: the hub's id, the folder's name, or the source's."""
     source = record.task.source
     identity = source.get("id")
     return (
-        PurePath(str(identity)).name if identity and not _hub_rows(record) else str(identity or _name(source))
+        PurePath(str(identity)).name
+        if identity and not _has_hub_rows(record)
+        else str(identity or _name(source))
     )
 
 
@@ -91,19 +93,19 @@ def _name(source: Mapping[str, object]) -> str:
     return str(source.get("name", "unknown"))
 
 
-def _hub_rows(record: RunRecord) -> bool:
+def _has_hub_rows(record: RunRecord) -> bool:
     """Whether the rows are from the hub, not from a folder in its layout."""
     identity = str(record.task.source.get("id") or "")
     return _name(record.task.source) == "hub" and not PurePath(identity).is_absolute()
 
 
-def gate_split(record: RunRecord) -> str:
+def name_gate_split(record: RunRecord) -> str:
     """The hub's name of the split that judged, if the suite states it; else "gate"."""
     named = record.task.source.get("splits")
     return str((named.get("gate") if isinstance(named, dict) else None) or "gate")
 
 
-def _results(record: RunRecord, model: VariantRecord) -> Iterator[Any]:
+def _list_eval_results(record: RunRecord, model: VariantRecord) -> Iterator[Any]:
     from huggingface_hub import EvalResult
 
     source = record.task.source
@@ -112,36 +114,36 @@ def _results(record: RunRecord, model: VariantRecord) -> Iterator[Any]:
         if not isfinite(facts.value):
             continue
         yield EvalResult(
-            task_type=_pipeline(record) or record.task.kind,
+            task_type=_find_pipeline(record) or record.task.kind,
             task_name=record.suite.title,
-            dataset_type=rows_name(record),
-            dataset_name=rows_name(record),
+            dataset_type=name_rows(record),
+            dataset_name=name_rows(record),
             dataset_config=source.get("config"),
-            dataset_split=gate_split(record),
+            dataset_split=name_gate_split(record),
             dataset_revision=source.get("revision"),
             dataset_args={"rows": gate.n, "digest": gate.digest} if gate else None,
             metric_type=name,
-            metric_name=_metric_name(name, facts),
+            metric_name=_format_metric_name(name, facts),
             metric_value=facts.value,
-            metric_args=_metric_args(record, model, facts) or None,
+            metric_args=_list_metric_args(record, model, facts) or None,
         )
 
 
-def _metric_name(name: str, facts: QualityFacts) -> str:
+def _format_metric_name(name: str, facts: QualityFacts) -> str:
     """The metric's name with the interval of the drop, which the hub shows nowhere else."""
     if facts.drop_points is None or facts.interval is None or facts.level is None:
         return name
     if not all(map(isfinite, (facts.drop_points, *facts.interval))):
         return name
-    low, high = (to_fixed(bound, 2) for bound in facts.interval)
+    low, high = (format_fixed(bound, 2) for bound in facts.interval)
     drop_words = "grown by" if facts.unit == "percent" else "drop"
     unit = "%" if facts.unit == "percent" else "points"
-    level = f"{percent(facts.level, 0)} interval"
-    drop = f"{to_fixed(facts.drop_points, 2)} {unit}"
+    level = f"{format_percent(facts.level, 0)} interval"
+    drop = f"{format_fixed(facts.drop_points, 2)} {unit}"
     return f"{name} ({drop_words} {drop} against its teacher, {level} [{low}, {high}])"
 
 
-def _metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:
+def _list_metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:
     """The known figures; a figure that is not finite is left out, because JSON cannot hold it.
 
     verdict: over all budgets of the model; metric_verdict: over those on this metric.
@@ -156,13 +158,13 @@ def _metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -
         "level": facts.level,
         "method": facts.method,
         "budgets": [f"{budget.kind} {budget.limit:g}" for budget in facts.budgets] or None,
-        "verdict": model_status(record, model) if judged else None,
+        "verdict": format_model_status(record, model) if judged else None,
         "metric_verdict": str(facts.verdict) if judged else None,
         "gated": model.gated if judged else None,
     }
-    return {key: value for key, value in arguments.items() if value is not None and _finite(value)}
+    return {key: value for key, value in arguments.items() if value is not None and _is_finite(value)}
 
 
-def _finite(value: object) -> bool:
+def _is_finite(value: object) -> bool:
     numbers = value if isinstance(value, list) else [value]
     return all(isfinite(number) for number in numbers if isinstance(number, float))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, percent, significant, to_fixed
+from slimgate._system.number_text import MISSING, count, format_fixed, format_percent, format_significant
 from slimgate.record.build import CascadeFacts
 from slimgate.record.run import RunRecord
-from slimgate.report.status import models
-from slimgate.report.tables import Column, blocks, table
+from slimgate.report.status import list_models
+from slimgate.report.tables import Column, blocks, make_pipe_table
 
 _EXPLAINED = """\
 A model answers a row if its highest probability is at least "sure from"; else the next model does. The
@@ -20,7 +20,7 @@ An ensemble averages the scores of all models that a row reached. The next model
 "weight of the next"."""
 
 
-def cascades(record: RunRecord) -> str:
+def make_cascade_table(record: RunRecord) -> str:
     """The table, with a line for each model of a cascade except the last; empty without a cascade."""
     gates = list(_iter_gates(record))
     if not gates:
@@ -29,14 +29,18 @@ def cascades(record: RunRecord) -> str:
         Column("cascade", [escape(name) for name, _, _ in gates]),
         Column("model", [escape(facts.models[place]) for _, facts, place in gates]),
         Column("next", [escape(facts.models[place + 1]) for _, facts, place in gates]),
-        Column("sure from", [to_fixed(facts.thresholds[place], 4) for _, facts, place in gates], right=True),
         Column(
-            "temperature", [significant(facts.temperatures[place]) for _, facts, place in gates], right=True
+            "sure from", [format_fixed(facts.thresholds[place], 4) for _, facts, place in gates], right=True
+        ),
+        Column(
+            "temperature",
+            [format_significant(facts.temperatures[place]) for _, facts, place in gates],
+            right=True,
         ),
         Column(
             "gate rows that reach the next",
             [
-                MISSING if facts.passed_on is None else percent(facts.passed_on[place], 1)
+                MISSING if facts.passed_on is None else format_percent(facts.passed_on[place], 1)
                 for _, facts, place in gates
             ],
             right=True,
@@ -44,15 +48,17 @@ def cascades(record: RunRecord) -> str:
         Column("chosen on selection rows", [_describe_selection(facts) for _, facts, _ in gates]),
     ]
     if not any(facts.weights for _, facts, _ in gates):
-        return blocks(table(columns), _EXPLAINED)
-    weights = [to_fixed(facts.weights[place], 2) if facts.weights else MISSING for _, facts, place in gates]
+        return blocks(make_pipe_table(columns), _EXPLAINED)
+    weights = [
+        format_fixed(facts.weights[place], 2) if facts.weights else MISSING for _, facts, place in gates
+    ]
     columns.insert(3, Column("weight of the next", weights, right=True))
-    return blocks(table(columns), f"{_EXPLAINED}\n{_ENSEMBLE}")
+    return blocks(make_pipe_table(columns), f"{_EXPLAINED}\n{_ENSEMBLE}")
 
 
 def format_passed_on(shares: list[float] | None) -> str:
     """The shares of rows that reach each model after the first: `21.3 %`, or `21.3 %, 4.0 %`."""
-    return MISSING if shares is None else ", ".join(percent(share, 1) for share in shares)
+    return MISSING if shares is None else ", ".join(format_percent(share, 1) for share in shares)
 
 
 def _describe_selection(facts: CascadeFacts) -> str:
@@ -61,13 +67,13 @@ def _describe_selection(facts: CascadeFacts) -> str:
     if selection is None:
         return "weights only" if facts.weights else "no, set in the suite"
     against = "the mean of all" if facts.weights else escape(facts.models[-1])
-    lost = f"lost {to_fixed(selection.lost_points, 1)} of {selection.drop_points:g} points"
+    lost = f"lost {format_fixed(selection.lost_points, 1)} of {selection.drop_points:g} points"
     return f"{count(selection.rows)}, {lost} against {against}"
 
 
 def _iter_gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:
     """(name of the cascade, its facts, place of the model) for each model that may pass rows on."""
-    for model in models(record):
+    for model in list_models(record):
         facts = None if model.artifact is None else model.artifact.cascade
         if facts is not None:
             yield from ((model.name, facts, place) for place in range(len(facts.thresholds)))

@@ -8,36 +8,36 @@ from itertools import chain
 from typing import NamedTuple
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, percent, significant, to_fixed
-from slimgate._system.processor import sums_saturate
+from slimgate._system.number_text import count, format_fixed, format_percent, format_significant
+from slimgate._system.processor import has_saturating_sums
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import is_in_points
-from slimgate.judge.decision import band
+from slimgate.judge.decision import choose_band
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.record.earlier_results import describe_carried, list_carried
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
-from slimgate.report.builds import unlucky_builds
+from slimgate.report.builds import list_unlucky_builds
 from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
-from slimgate.report.epochs import epochs_of
-from slimgate.report.figures import duel_as_fast, with_note
-from slimgate.report.peaks import slow_runtimes
-from slimgate.report.servers import other_server_settings
+from slimgate.report.epochs import read_epochs
+from slimgate.report.figures import add_note, describe_duel
+from slimgate.report.peaks import list_slow_runtimes
+from slimgate.report.servers import list_server_differences
 from slimgate.report.status import (
-    budgeted_metrics,
+    describe_workload,
+    find_median_ms,
+    find_teacher,
     format_switched_off,
-    median_ms,
-    metrics_without_budget,
-    models,
-    teacher,
-    unjudged_budgets,
-    variants,
-    workload_words,
+    list_budgeted_metrics,
+    list_models,
+    list_unbudgeted_metrics,
+    list_unjudged_budgets,
+    list_variants,
 )
 from slimgate.report.trust import delay_words
-from slimgate.report.unreadable import unreadable_rows
-from slimgate.report.weights import unquantized_models
+from slimgate.report.unreadable import list_unreadable_rows
+from slimgate.report.weights import list_unquantized_models
 from slimgate.results.behaviour import SliceFacts
 
 # Medians of the same model differ by a few percent from one minute to the next.
@@ -71,69 +71,69 @@ class Note(NamedTuple):
     text: str
 
 
-def warnings(record: RunRecord) -> list[str]:
+def format_notes(record: RunRecord) -> list[str]:
     """The notes to read before the verdict is trusted, as markdown; the most important note comes first."""
-    return [note.text for note in notes(record)]
+    return [note.text for note in list_notes(record)]
 
 
-def notes(record: RunRecord) -> list[Note]:
+def list_notes(record: RunRecord) -> list[Note]:
     """All notes on a record, by severity."""
-    return sorted(_all_notes(record), key=lambda note: note.severity)
+    return sorted(_list_all_notes(record), key=lambda note: note.severity)
 
 
-def _all_notes(record: RunRecord) -> Iterator[Note]:
+def _list_all_notes(record: RunRecord) -> Iterator[Note]:
     gated, free = (_choose_variants(record, gated=gated) for gated in (True, False))
     by_severity = {
         Severity.VERDICT: (
-            _made_up_rows(record),
-            (f"**Unknown tokens**: {escape(line)}." for line in unreadable_rows(record)),
-            _findings(record),
-            _self_test(record),
-            _gaps(record),
-            _loosened_budgets(record),
-            _switched_off_budgets(record),
-            unquantized_models(record),
+            _note_made_up_rows(record),
+            (f"**Unknown tokens**: {escape(line)}." for line in list_unreadable_rows(record)),
+            _note_prompt_faults(record),
+            _note_self_test_doubts(record),
+            _note_missing_parts(record),
+            _note_loosened_budgets(record),
+            _note_switched_off_budgets(record),
+            list_unquantized_models(record),
             look_cautions(record),
-            unlucky_builds(record),
-            _fallen_slices(gated),
-            _broken_claims(gated),
-            _new_heads(record),
-            _saturating_kernels(record),
+            list_unlucky_builds(record),
+            _note_fallen_slices(gated),
+            _note_broken_claims(gated),
+            _note_new_heads(record),
+            _note_saturating_kernels(record),
             _judge_warnings(record),
         ),
         Severity.FIGURE: (
-            _hidden_delay(record),
-            _unpacked_weights(record),
-            other_server_settings(record),
+            _note_hidden_delay(record),
+            _note_unpacked_weights(record),
+            list_server_differences(record),
             _step_warnings(record),
-            _file_notes(record),
-            _busy_machine(record),
-            slow_runtimes(record),
-            _unsteady(record),
+            _list_file_notes(record),
+            _note_busy_machine(record),
+            list_slow_runtimes(record),
+            _note_unsteady_times(record),
             _overlap(record),
         ),
         Severity.FACT: (
-            _ungated_variants(record),
-            _fallen_slices(free),
-            _broken_claims(free),
-            _no_gain(record),
-            _metrics_without_budget(record),
+            _note_ungated_variants(record),
+            _note_fallen_slices(free),
+            _note_broken_claims(free),
+            _note_missing_gain(record),
+            _note_unbudgeted_metrics(record),
         ),
     }
     for severity, texts in by_severity.items():
         yield from (Note(severity, text) for text in chain(*texts))
 
 
-def _made_up_rows(record: RunRecord) -> Iterator[str]:
+def _note_made_up_rows(record: RunRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
 
 
-def _file_notes(record: RunRecord) -> Iterator[str]:
+def _list_file_notes(record: RunRecord) -> Iterator[str]:
     """The judge's notes on a target of files; each once, with the targets if not all have it."""
     if not record.task.has_rows:  # shown with the figures of its target
         return
-    models = variants(record)
+    models = list_variants(record)
     names_by_note: dict[str, list[str]] = {}
     for model in models:
         for note in model.notes:
@@ -142,18 +142,18 @@ def _file_notes(record: RunRecord) -> Iterator[str]:
         yield escape(note) if len(names) == len(models) else f"{_join(names)}: {escape(note)}"
 
 
-def _findings(record: RunRecord) -> Iterator[str]:
+def _note_prompt_faults(record: RunRecord) -> Iterator[str]:
     """Faults in how a variant is prompted."""
-    for model in variants(record):
+    for model in list_variants(record):
         for finding in model.behaviour.findings if model.behaviour else ():
             yield f"**{escape(model.name)}**: {escape(finding)}."
 
 
 def _choose_variants(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
-    return [model for model in variants(record) if model.gated is gated]
+    return [model for model in list_variants(record) if model.gated is gated]
 
 
-def _self_test(record: RunRecord) -> Iterator[str]:
+def _note_self_test_doubts(record: RunRecord) -> Iterator[str]:
     """The doubts that the self-test leaves; its failures are verdicts."""
     self_test = record.self_test
     if self_test.identical is not None and self_test.identical.changed:
@@ -166,7 +166,7 @@ def _self_test(record: RunRecord) -> Iterator[str]:
         yield "The gate itself was not tested: no self-test has run."
 
 
-def _gaps(record: RunRecord) -> Iterator[str]:
+def _note_missing_parts(record: RunRecord) -> Iterator[str]:
     """The missing parts of a record: variants of other shards, checks that have not run."""
     if len(record.shards) == 1:
         shard = record.shards[0]
@@ -179,13 +179,13 @@ def _gaps(record: RunRecord) -> Iterator[str]:
     if record.verdict.missing:
         missing = format_count(record.verdict.missing, "check of the suite has", "checks of the suite have")
         yield f"**Partial**: {missing} not run yet; an en dash (–) marks a missing figure."
-    named = budgeted_metrics(record)
-    for model in variants(record):
-        if model.error is None and (lacking := unjudged_budgets(record, model, named)):
+    named = list_budgeted_metrics(record)
+    for model in list_variants(record):
+        if model.error is None and (lacking := list_unjudged_budgets(record, model, named)):
             yield f"{escape(model.name)} has no verdict yet on {_join(lacking)}."
 
 
-def _loosened_budgets(record: RunRecord) -> Iterator[str]:
+def _note_loosened_budgets(record: RunRecord) -> Iterator[str]:
     """Budgets that allow more than those of the baseline, with the reason that the suite gives."""
     for budget in record.baseline.loosened if record.baseline else ():
         was = f"{escape(budget.kind)} {budget.before:g}"
@@ -195,9 +195,9 @@ def _loosened_budgets(record: RunRecord) -> Iterator[str]:
         yield f"**Loosened**: {name} had {was} {since} and {budget.now}: {why}"
 
 
-def _unpacked_weights(record: RunRecord) -> Iterator[str]:
+def _note_unpacked_weights(record: RunRecord) -> Iterator[str]:
     """Models that have no times because the kernels did not compute in their format."""
-    for model in models(record):
+    for model in list_models(record):
         stored = model.artifact.stored if model.artifact else None
         if stored is not None and stored.computed == COMPUTED_UNPACKED:
             yield (
@@ -207,30 +207,30 @@ def _unpacked_weights(record: RunRecord) -> Iterator[str]:
             )
 
 
-def _switched_off_budgets(record: RunRecord) -> Iterator[str]:
+def _note_switched_off_budgets(record: RunRecord) -> Iterator[str]:
     """Budgets of the suite that a variant does not have. Those of judged files are among their notes."""
-    for model in () if record.task.is_of_files else variants(record):
+    for model in () if record.task.is_of_files else list_variants(record):
         yield from (
             f"**Switched off** for {escape(model.name)}: {words}" for words in format_switched_off(model)
         )
 
 
-def _ungated_variants(record: RunRecord) -> Iterator[str]:
+def _note_ungated_variants(record: RunRecord) -> Iterator[str]:
     if ungated := _choose_variants(record, gated=False):
         reasons = [
-            with_note(escape(model.name), escape(model.reason or "no reason given")) for model in ungated
+            add_note(escape(model.name), escape(model.reason or "no reason given")) for model in ungated
         ]
         yield f"Not gated, so these cannot fail the run: {'; '.join(reasons)}."
 
 
-def _metrics_without_budget(record: RunRecord) -> Iterator[str]:
-    free = metrics_without_budget(record)
-    if free and variants(record):
+def _note_unbudgeted_metrics(record: RunRecord) -> Iterator[str]:
+    free = list_unbudgeted_metrics(record)
+    if free and list_variants(record):
         # the slices of logs of many tasks are hundreds
         yield f"No budget, so not gated: {list_names([escape(name) for name in free], _MOST_UNGATED)}."
 
 
-def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
+def _note_fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
     """The slice that lost most, if no budget limits slices and it lost more than all rows may."""
     for model in models:
         slices = model.behaviour.slices if model.behaviour else []
@@ -239,8 +239,8 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
         if fallen and model.behaviour is not None:
             worst = max(fallen, key=lambda part: part.drop_points)
             where = f"{escape(worst.column)} {escape(worst.value)}"
-            ends = ", ".join(to_fixed(value, 1) for value in worst.interval)
-            drop = f"{to_fixed(worst.drop_points, 1)} points [{ends}]"
+            ends = ", ".join(format_fixed(value, 1) for value in worst.interval)
+            drop = f"{format_fixed(worst.drop_points, 1)} points [{ends}]"
             more = format_count(len(fallen) - 1, "more slice", "more slices")
             further = f" {more} lost more than the budget for all rows allows." if len(fallen) > 1 else ""
             of = f"{escape(worst.metric)} on {where} ({format_count(worst.n, 'row', 'rows')})"
@@ -257,13 +257,13 @@ def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:
     """Whether a slice lost more than all rows may; without such a budget, whether the loss is bad."""
     facts, least = model.quality.get(part.metric), part.interval[0]
     limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)] if facts else []
-    return least > min(limits) if limits else band(least) == "bad"
+    return least > min(limits) if limits else choose_band(least) == "bad"
 
 
 _MOST_SLOWER = 2
 
 
-def _broken_claims(models: list[VariantRecord]) -> Iterator[str]:
+def _note_broken_claims(models: list[VariantRecord]) -> Iterator[str]:
     """Steps whose promised compression is not real."""
     for model in models:
         for claim in model.claims:
@@ -272,45 +272,45 @@ def _broken_claims(models: list[VariantRecord]) -> Iterator[str]:
                 yield f"**{promise} and does not deliver it**: {escape(claim.message)}."
 
 
-def _no_gain(record: RunRecord) -> Iterator[str]:
+def _note_missing_gain(record: RunRecord) -> Iterator[str]:
     """Variants that are no smaller, or slower, than the teacher."""
     large = [
         model.name
-        for model in variants(record)
+        for model in list_variants(record)
         if model.size is not None and model.size.compression is not None and model.size.compression <= 1.01
     ]
     if large:
         yield f"Not smaller than the teacher: {_join(large)}."
-    slow = [line for model in variants(record) for line in _slower(record, model)]
+    slow = [line for model in list_variants(record) for line in _note_slower_variants(record, model)]
     if slow:
         yield f"Slower than the teacher: {'; '.join(slow)}."
 
 
-def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+def _note_slower_variants(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     """Slower variants by the duel, or by the medians without a duel. It names the first two workloads."""
-    slower = list(_slower_on(record, model))
+    slower = list(_format_slower_workloads(record, model))
     left = len(slower) - _MOST_SLOWER
     yield from slower[:_MOST_SLOWER]
     if left > 0:
         yield f"{escape(model.name)} on {format_count(left, 'more workload', 'more workloads')}"
 
 
-def _slower_on(record: RunRecord, model: VariantRecord) -> Iterator[str]:
+def _format_slower_workloads(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     """`int8, batch 1 (0.80× [0.70, 0.90] as fast)`, by workload."""
-    original = teacher(record)
+    original = find_teacher(record)
     for workload, facts in model.latency.items():
-        before, after = median_ms(original, workload), facts.p50_ms
+        before, after = find_median_ms(original, workload), facts.p50_ms
         if facts.speedup is not None and facts.speedup_interval is not None:
-            how = duel_as_fast(facts) if facts.speedup_interval[1] < 1 else None
+            how = describe_duel(facts) if facts.speedup_interval[1] < 1 else None
         elif before is not None and after is not None and after > _SLOWER * before:
-            how = f"{significant(after)} against {significant(before)} ms"
+            how = f"{format_significant(after)} against {format_significant(before)} ms"
         else:
             how = None
         if how is not None:
-            yield f"{escape(model.name)}, {workload_words(workload)} ({how})"
+            yield f"{escape(model.name)}, {describe_workload(workload)} ({how})"
 
 
-def _busy_machine(record: RunRecord) -> Iterator[str]:
+def _note_busy_machine(record: RunRecord) -> Iterator[str]:
     """Speed-ups are measured in turn, so they allow for a busy machine; milliseconds do not."""
     if warnings := record.machine.warnings:
         timed = any(model.latency for model in record.variants)
@@ -324,21 +324,21 @@ def _overlap(record: RunRecord) -> Iterator[str]:
         share = split.dropped_overlap / max(1, split.n + split.dropped_overlap)
         if share >= _MUCH_OVERLAP:
             rows = format_count(split.dropped_overlap, "row", "rows")
-            of = f"{rows} of {escape(name)} ({percent(share, 0)})"
+            of = f"{rows} of {escape(name)} ({format_percent(share, 0)})"
             yield f"The data overlap: {of} stood in a later split too, and were left out."
 
 
-def _saturating_kernels(record: RunRecord) -> Iterator[str]:
+def _note_saturating_kernels(record: RunRecord) -> Iterator[str]:
     """int8 models whose products saturate on this processor."""
-    if not sums_saturate(record.machine.instructions):
+    if not has_saturating_sums(record.machine.instructions):
         return
     wide = [
         model.name
-        for model in variants(record)
+        for model in list_variants(record)
         if any(
             isinstance(step.params, dict) and step.params.get("reduce_range") is False for step in model.steps
         )
-        and not _multiplies_floats(model)
+        and not _has_float_products(model)
     ]
     if wide:
         yield (
@@ -347,7 +347,7 @@ def _saturating_kernels(record: RunRecord) -> Iterator[str]:
         )
     by_onednn = [
         model.name
-        for model in variants(record)
+        for model in list_variants(record)
         if model.artifact is not None
         and model.artifact.runtime == "ctranslate2"
         and any(
@@ -362,7 +362,7 @@ def _saturating_kernels(record: RunRecord) -> Iterator[str]:
         )
 
 
-def _multiplies_floats(model: VariantRecord) -> bool:
+def _has_float_products(model: VariantRecord) -> bool:
     """Whether all products of a model are known to be of floats: only a table in its graph may be int8."""
     counted = model.flops
     if counted is None or counted.macs is None:
@@ -371,7 +371,7 @@ def _multiplies_floats(model: VariantRecord) -> bool:
     return sum(types.values()) == counted.macs and all("float" in operand for operand in types)
 
 
-def _hidden_delay(record: RunRecord) -> Iterator[str]:
+def _note_hidden_delay(record: RunRecord) -> Iterator[str]:
     """A delay that the duel did not see, if it leaves no verdict undecided and so is not shown above."""
     delay = record.self_test.planted_delay
     if delay is None or delay.message in record.verdict.messages:
@@ -382,15 +382,15 @@ def _hidden_delay(record: RunRecord) -> Iterator[str]:
         yield f"The self-test {delay_words(delay)}: smaller differences in speed are not proven."
 
 
-def _unsteady(record: RunRecord) -> Iterator[str]:
+def _note_unsteady_times(record: RunRecord) -> Iterator[str]:
     unsteady = [
-        f"{escape(model.name)}, {workload_words(workload)} (± {percent(spread, 0)})"
-        for model in models(record)
+        f"{escape(model.name)}, {describe_workload(workload)} (± {format_percent(spread, 0)})"
+        for model in list_models(record)
         for workload, facts in model.latency.items()
         if (spread := (facts.std_ms or 0) / (facts.mean_ms or 1)) > _UNSTEADY
     ]
     if unsteady:
-        busy = f"Times of a call varied by more than {percent(_UNSTEADY, 0)}"
+        busy = f"Times of a call varied by more than {format_percent(_UNSTEADY, 0)}"
         more = len(unsteady) - _MOST_UNSTEADY
         also = [f"and {count(more)} more"] if more > 0 else []
         yield f"{busy}: {'; '.join([*unsteady[:_MOST_UNSTEADY], *also])}."
@@ -407,12 +407,12 @@ def _judge_warnings(record: RunRecord) -> Iterator[str]:
         yield f"{_join(names)}: {escape(warning)}."
 
 
-def _new_heads(record: RunRecord) -> Iterator[str]:
+def _note_new_heads(record: RunRecord) -> Iterator[str]:
     """Models whose head was fitted when they were loaded and not trained since: no folder has that head."""
-    for model in models(record):
+    for model in list_models(record):
         loaded = [step.log for step in model.steps if step.name == LOAD]
         head = loaded[0].get("head", OWN_HEAD) if loaded else OWN_HEAD
-        if head != OWN_HEAD and not any(epochs_of(step) for step in model.steps):
+        if head != OWN_HEAD and not any(read_epochs(step) for step in model.steps):
             how = f"**{escape(model.name)} has a new head** ({escape(str(head))} on the train rows)"
             yield f"{how}: what is judged here is not what its files alone would answer."
 

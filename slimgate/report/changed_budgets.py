@@ -7,8 +7,8 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.toml import format_value
 from slimgate.record.comparing import BudgetChange, Comparison, Outcome, VerdictChange
-from slimgate.report.status import budget_words, workload_words
-from slimgate.report.tables import Column, blocks, bullets, table
+from slimgate.report.status import describe_budget, describe_workload
+from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table
 from slimgate.results.base import Verdict
 
 # The change of on_inconclusive, in words.
@@ -30,7 +30,7 @@ def format_verdict_changes(comparison: Comparison) -> str:
         if change.message and change.after not in (None, Verdict.PASS)
     ]
     return blocks(
-        table(
+        make_pipe_table(
             [
                 Column(comparison.other, [escape(change.variant) for change in changes]),
                 Column("budget", [_format_limits(change) for change in changes]),
@@ -38,7 +38,7 @@ def format_verdict_changes(comparison: Comparison) -> str:
                 Column("is", [_format_new_outcome(change) for change in changes]),
             ]
         ),
-        bullets(dict.fromkeys(lines)),
+        format_bullets(dict.fromkeys(lines)),
     )
 
 
@@ -66,14 +66,14 @@ def _format_message(variant: str, message: str) -> str:
 def _format_budget(budget: str, kind: str) -> str:
     """`accuracy, drop_points` or `latency batch 1, …`; `slices accuracy` for the kind `slices.accuracy`."""
     if "." in kind:
-        return budget_words(kind)
+        return describe_budget(kind)
     name, _, workload = budget.partition(" ")
-    return f"{escape(name)}{f' {workload_words(workload)}' if workload else ''}, {escape(kind)}"
+    return f"{escape(name)}{f' {describe_workload(workload)}' if workload else ''}, {escape(kind)}"
 
 
 def format_budget_changes(comparison: Comparison) -> str:
     """A bullet for each budget that is new or gone, or has another limit or other options."""
-    return bullets(map(_format_change, comparison.budgets))
+    return format_bullets(map(_format_change, comparison.budgets))
 
 
 def _format_change(change: BudgetChange) -> str:

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, megabytes, percent, significant, to_fixed
+from slimgate._system.number_text import (
+    MISSING,
+    count,
+    format_fixed,
+    format_megabytes,
+    format_percent,
+    format_significant,
+)
 from slimgate.judge.slices import FEW_ROWS
 from slimgate.record.comparing import (
     Comparison,
@@ -21,11 +28,18 @@ from slimgate.record.comparing import (
 )
 from slimgate.record.words import format_count
 from slimgate.report.changed_budgets import format_budget_changes, format_verdict_changes
-from slimgate.report.figures import as_fast, smaller, with_bounds
-from slimgate.report.separation import separation
-from slimgate.report.status import workload_words
-from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
-from slimgate.report.weaker import weaker_gate
+from slimgate.report.figures import describe_speedup, format_compression, format_with_bounds
+from slimgate.report.separation import format_separation
+from slimgate.report.status import describe_workload
+from slimgate.report.tables import (
+    Column,
+    add_heading,
+    blocks,
+    format_bullets,
+    make_pipe_table,
+    remove_empty_columns,
+)
+from slimgate.report.weaker import format_weaker_gate
 from slimgate.results.base import Verdict
 
 # The most slices of a model that are shown, the surest losses first.
@@ -49,22 +63,22 @@ _NEW_ALONE = "## Which variants of the new release can be told apart"
 _WORDS = {"worse": "**worse**", "better": "better", "no change shown": "no change shown", None: MISSING}
 
 
-def metric_table(comparison: Comparison, models: Sequence[ModelChange]) -> str:
+def make_metric_change_table(comparison: Comparison, models: Sequence[ModelChange]) -> str:
     """A line for each model and metric: between the releases, and compared with the teacher in each."""
     changes = [(model, change) for model in models for change in model.metrics]
     columns = [
         Column("model", [_name(comparison, model) for model, _ in changes]),
         Column("metric", [escape(change.metric) for _, change in changes]),
-        Column("old → new", [_values(change) for _, change in changes], right=True),
+        Column("old → new", [_format_both_values(change) for _, change in changes], right=True),
         Column("drop between releases", [_drop(change) for _, change in changes], right=True),
         Column(
             "the new one is",
             [_describe_metric(change) for _, change in changes],
         ),
-        Column("right to wrong / back", [_rows(change) for _, change in changes], right=True),
+        Column("right to wrong / back", [_format_turned_rows(change) for _, change in changes], right=True),
         Column(
             f"behind its {comparison.original}, old → new",
-            [_behind(change) for _, change in changes],
+            [_format_teacher_drops(change) for _, change in changes],
             right=True,
         ),
     ]
@@ -73,7 +87,7 @@ def metric_table(comparison: Comparison, models: Sequence[ModelChange]) -> str:
         for model, change in changes
         if change.reading
     ]
-    return blocks(table(without_empty(columns)), bullets(readings))
+    return blocks(make_pipe_table(remove_empty_columns(columns)), format_bullets(readings))
 
 
 def _describe_metric(change: MetricChange) -> str:
@@ -92,7 +106,7 @@ def _name(comparison: Comparison, model: ModelChange) -> str:
 def slice_table(comparison: Comparison) -> str:
     """The slices that moved, of the teacher and every variant."""
     models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
-    moved = [(model, change) for model in models for change in model.slices if _worth_telling(change)]
+    moved = [(model, change) for model in models for change in model.slices if _is_worth_telling(change)]
     shown = [
         (model, change)
         for model in models
@@ -107,24 +121,24 @@ def slice_table(comparison: Comparison) -> str:
         ),
         Column("rows", [count(change.rows) for _, change in shown], right=True),
         Column("metric", [escape(change.metric) for _, change in shown]),
-        Column("old → new", [_values(change) for _, change in shown], right=True),
+        Column("old → new", [_format_both_values(change) for _, change in shown], right=True),
         Column("drop between releases", [_slice_drop(change) for _, change in shown], right=True),
         Column("the new one is", [_slice_word(change) for _, change in shown]),
-        Column("p (Holm)", [significant(change.p_holm, 2) for _, change in shown], right=True),
+        Column("p (Holm)", [format_significant(change.p_holm, 2) for _, change in shown], right=True),
         Column(
             f"behind its {comparison.original}, old → new",
-            [_drops(change) for _, change in shown],
+            [_format_slice_drops(change) for _, change in shown],
             right=True,
         ),
     ]
     hidden = len(moved) - len(shown)
     return blocks(
-        table(without_empty(columns)),
+        make_pipe_table(remove_empty_columns(columns)),
         f"{count(hidden)} more slices are worse, or differ by a point or more." if hidden else "",
     )
 
 
-def size_table(comparison: Comparison) -> str:
+def make_size_change_table(comparison: Comparison) -> str:
     """Bytes of every model whose size changed, by a thousandth or more."""
     models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
     sized = [
@@ -133,90 +147,98 @@ def size_table(comparison: Comparison) -> str:
         if (size := model.size)
         and abs(size.new_bytes - size.old_bytes) > _SIZE_SHARE * max(size.old_bytes, 1)
     ]
-    return table(
-        without_empty(
+    return make_pipe_table(
+        remove_empty_columns(
             [
                 Column("model", [_name(comparison, model) for model, _ in sized]),
-                Column("old, MB", [megabytes(size.old_bytes) for _, size in sized], right=True),
-                Column("new, MB", [megabytes(size.new_bytes) for _, size in sized], right=True),
+                Column("old, MB", [format_megabytes(size.old_bytes) for _, size in sized], right=True),
+                Column("new, MB", [format_megabytes(size.new_bytes) for _, size in sized], right=True),
                 Column(
                     "change",
                     [
-                        percent(size.new_bytes / size.old_bytes - 1, 1) if size.old_bytes else MISSING
+                        format_percent(size.new_bytes / size.old_bytes - 1, 1) if size.old_bytes else MISSING
                         for _, size in sized
                     ],
                     right=True,
                 ),
-                Column("old", [smaller(size.old_compression) or MISSING for _, size in sized], right=True),
-                Column("new", [smaller(size.new_compression) or MISSING for _, size in sized], right=True),
+                Column(
+                    "old",
+                    [format_compression(size.old_compression) or MISSING for _, size in sized],
+                    right=True,
+                ),
+                Column(
+                    "new",
+                    [format_compression(size.new_compression) or MISSING for _, size in sized],
+                    right=True,
+                ),
             ]
         )
     )
 
 
-def latency_table(comparison: Comparison) -> str:
+def make_latency_change_table(comparison: Comparison) -> str:
     """Medians and speed-ups of both releases; a change only if the machine is the same."""
     models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
     timed = [(model, change) for model in models for change in model.latency]
     columns = [
         Column("model", [_name(comparison, model) for model, _ in timed]),
-        Column("workload", [workload_words(change.workload) for _, change in timed]),
+        Column("workload", [describe_workload(change.workload) for _, change in timed]),
         Column(
             "median ms, old → new",
             [
                 MISSING
                 if change.old_p50_ms is None and change.new_p50_ms is None
-                else f"{significant(change.old_p50_ms)} → {significant(change.new_p50_ms)}"
+                else f"{format_significant(change.old_p50_ms)} → {format_significant(change.new_p50_ms)}"
                 for _, change in timed
             ],
             right=True,
         ),
         Column(
             f"old, against its {comparison.original}",
-            [_duel(change, new=False) for _, change in timed],
+            [_describe_release_speedup(change, new=False) for _, change in timed],
             right=True,
         ),
         Column(
             f"new, against its {comparison.original}",
-            [_duel(change, new=True) for _, change in timed],
+            [_describe_release_speedup(change, new=True) for _, change in timed],
             right=True,
         ),
         Column("change", [_change(comparison, change) for _, change in timed]),
     ]
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
-def _values(change: Moved) -> str:
+def _format_both_values(change: Moved) -> str:
     digits = 3 if max(abs(change.old), abs(change.new)) < 10 else 2
-    return f"{to_fixed(change.old, digits)} → {to_fixed(change.new, digits)}"
+    return f"{format_fixed(change.old, digits)} → {format_fixed(change.new, digits)}"
 
 
 def _drop(change: Moved) -> str:
     unit = " %" if change.unit == "percent" else ""
-    shown = f"{to_fixed(change.drop_points, 1)}{unit}{_bounds(change.interval)}"
+    shown = f"{format_fixed(change.drop_points, 1)}{unit}{_format_bounds(change.interval)}"
     return f"**{shown}**" if change.shown == "worse" else shown
 
 
-def _bounds(interval: tuple[float, float] | None) -> str:
-    return f" [{to_fixed(interval[0], 1)}, {to_fixed(interval[1], 1)}]" if interval else ""
+def _format_bounds(interval: tuple[float, float] | None) -> str:
+    return f" [{format_fixed(interval[0], 1)}, {format_fixed(interval[1], 1)}]" if interval else ""
 
 
-def _rows(change: Moved) -> str:
+def _format_turned_rows(change: Moved) -> str:
     if change.right_to_wrong is None:
         return MISSING
     return f"{count(change.right_to_wrong)} / {count(change.wrong_to_right)}"
 
 
-def _behind(change: MetricChange) -> str:
+def _format_teacher_drops(change: MetricChange) -> str:
     if change.old_drop is None or change.new_drop is None:
         return MISSING
-    before = f"{to_fixed(change.old_drop, 1)}{_bounds(change.old_drop_interval)}"
-    return f"{before} → {to_fixed(change.new_drop, 1)}{_bounds(change.new_drop_interval)}"
+    before = f"{format_fixed(change.old_drop, 1)}{_format_bounds(change.old_drop_interval)}"
+    return f"{before} → {format_fixed(change.new_drop, 1)}{_format_bounds(change.new_drop_interval)}"
 
 
 def _slice_drop(change: SliceChange) -> str:
     """The drop, in bold only by the corrected test: one of many slices exceeds its interval by chance."""
-    drop = f"{to_fixed(change.drop_points, 1)}{_bounds(change.interval)}"
+    drop = f"{format_fixed(change.drop_points, 1)}{_format_bounds(change.interval)}"
     return f"**{drop}**" if _is_shown_worse(change) else drop
 
 
@@ -230,19 +252,19 @@ def _is_shown_worse(change: SliceChange) -> bool:
     return change.p_holm is not None and change.p_holm <= _ALPHA
 
 
-def _drops(change: SliceChange) -> str:
+def _format_slice_drops(change: SliceChange) -> str:
     if change.old_drop is None or change.new_drop is None:
         return MISSING
-    return f"{to_fixed(change.old_drop, 1)} → {to_fixed(change.new_drop, 1)}"
+    return f"{format_fixed(change.old_drop, 1)} → {format_fixed(change.new_drop, 1)}"
 
 
-def _worth_telling(change: SliceChange) -> bool:
+def _is_worth_telling(change: SliceChange) -> bool:
     if _is_shown_worse(change):
         return True
     return change.rows >= FEW_ROWS and abs(change.drop_points or 0.0) >= _SLICE_POINTS
 
 
-def measurement_table(comparison: Comparison) -> str:
+def make_measurement_change_table(comparison: Comparison) -> str:
     """The figures of measurements in both releases; empty text if there are none."""
     measured = [(model, change) for model in comparison.variants for change in model.measurements]
     columns = [
@@ -250,30 +272,33 @@ def measurement_table(comparison: Comparison) -> str:
         Column("measurement", [escape(change.name) for _, change in measured]),
         Column(
             "old → new",
-            [f"{significant(change.old_value)} → {significant(change.new_value)}" for _, change in measured],
+            [
+                f"{format_significant(change.old_value)} → {format_significant(change.new_value)}"
+                for _, change in measured
+            ],
             right=True,
         ),
         Column("unit", [escape(change.unit) for _, change in measured]),
         Column(
             f"old / its {comparison.original}'s",
-            [with_bounds(change.old_ratio, change.old_interval) for _, change in measured],
+            [format_with_bounds(change.old_ratio, change.old_interval) for _, change in measured],
             right=True,
         ),
         Column(
             f"new / its {comparison.original}'s",
-            [with_bounds(change.new_ratio, change.new_interval) for _, change in measured],
+            [format_with_bounds(change.new_ratio, change.new_interval) for _, change in measured],
             right=True,
         ),
         Column("change", [_change(comparison, change) for _, change in measured]),
     ]
-    return table(without_empty(columns)) if measured else ""
+    return make_pipe_table(remove_empty_columns(columns)) if measured else ""
 
 
-def _duel(change: LatencyChange, *, new: bool) -> str:
+def _describe_release_speedup(change: LatencyChange, *, new: bool) -> str:
     speedup, interval = (
         (change.new_speedup, change.new_interval) if new else (change.old_speedup, change.old_interval)
     )
-    return as_fast(speedup, interval) or MISSING
+    return describe_speedup(speedup, interval) or MISSING
 
 
 def _change(comparison: Comparison, change: LatencyChange | MeasurementChange) -> str:
@@ -290,22 +315,24 @@ def compare_report(comparison: Comparison) -> str:
     return (
         blocks(
             f"# {escape(comparison.old.name)} → {escape(comparison.new.name)}",
-            weaker_gate(comparison.weaker, escape(comparison.old.name)),
-            _head(comparison),
-            with_heading("Before you trust this:", bullets(map(escape, comparison.notes))),
-            with_heading("## Verdicts that changed", format_verdict_changes(comparison)),
-            with_heading("## Budgets that changed", format_budget_changes(comparison)),
-            with_heading(
+            format_weaker_gate(comparison.weaker, escape(comparison.old.name)),
+            _format_comparison_head(comparison),
+            add_heading("Before you trust this:", format_bullets(map(escape, comparison.notes))),
+            add_heading("## Verdicts that changed", format_verdict_changes(comparison)),
+            add_heading("## Budgets that changed", format_budget_changes(comparison)),
+            add_heading(
                 f"## {comparison.other.capitalize()}s that are new, gone or the same",
                 _list_variants(comparison),
             ),
-            with_heading(f"## The {comparison.original}", _original(comparison)),
-            with_heading(f"## The {comparison.other}s", metric_table(comparison, comparison.variants)),
-            with_heading("### Slices", blocks(slices, _HOW_P_VALUES) if slices else ""),
-            with_heading("### Size", size_table(comparison)),
-            with_heading("### Latency", latency_table(comparison)),
-            with_heading("### Measurements", measurement_table(comparison)),
-            separation(comparison.separation, _NEW_ALONE),
+            add_heading(f"## The {comparison.original}", _format_original(comparison)),
+            add_heading(
+                f"## The {comparison.other}s", make_metric_change_table(comparison, comparison.variants)
+            ),
+            add_heading("### Slices", blocks(slices, _HOW_P_VALUES) if slices else ""),
+            add_heading("### Size", make_size_change_table(comparison)),
+            add_heading("### Latency", make_latency_change_table(comparison)),
+            add_heading("### Measurements", make_measurement_change_table(comparison)),
+            format_separation(comparison.separation, _NEW_ALONE),
             _HOW,
             _HOW_LOG_SLICES
             if any(change.of_log_slice for model in comparison.variants for change in model.metrics)
@@ -315,18 +342,18 @@ def compare_report(comparison: Comparison) -> str:
     )
 
 
-def _head(comparison: Comparison) -> str:
+def _format_comparison_head(comparison: Comparison) -> str:
     """`**FAIL**, was PASS · 2 budgets held and do not now · …`, and when both ran."""
     old, new = comparison.old, comparison.new
     status = f"**{new.status}**" + ("" if old.status == new.status else f", was {old.status}")
-    parts = [status, *_counts(comparison)]
+    parts = [status, *_list_budget_counts(comparison)]
     reasons = [f"Accepted with the reason: {escape(new.reason)}"] if new.reason else []
     suite = [] if new.suite is None else [f"Suite {escape(new.suite)}"]
     origin = [*suite, f"{escape(old.created)} → {escape(new.created)}"]
     return blocks(" · ".join(parts), *reasons, " · ".join(origin))
 
 
-def _counts(comparison: Comparison) -> Iterator[str]:
+def _list_budget_counts(comparison: Comparison) -> Iterator[str]:
     loosened, unexplained = len(comparison.loosened), len(comparison.unexplained)
     passed = [verdict for verdict in comparison.regressed if verdict.before is Verdict.PASS]
     unmeasured = sum(verdict.after in (None, "not measured") for verdict in passed)
@@ -359,13 +386,13 @@ def _list_variants(comparison: Comparison) -> str:
     same = [model.name for model in comparison.variants if model.same_artifact]
     if same:
         lines.append(f"The same files, byte by byte: {', '.join(map(escape, same))}.")
-    return bullets(lines)
+    return format_bullets(lines)
 
 
-def _original(comparison: Comparison) -> str:
+def _format_original(comparison: Comparison) -> str:
     """The section on the model that all others are compared with."""
     model = comparison.teacher
     if model is None:
         return ""
     same = "Its files are the same, byte by byte." if model.same_artifact else ""
-    return blocks(same, metric_table(comparison, [model]))
+    return blocks(same, make_metric_change_table(comparison, [model]))

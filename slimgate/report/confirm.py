@@ -8,8 +8,8 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import count
 from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count
-from slimgate.report.status import workload_words
-from slimgate.report.tables import blocks, bullets
+from slimgate.report.status import describe_workload
+from slimgate.report.tables import blocks, format_bullets
 
 _EXPLANATION = (
     "The confirm rows judge only what passed on the gate rows, and no step reads them. Nothing is chosen by "
@@ -22,7 +22,7 @@ def confirm_section(record: RunRecord) -> str:
     if record.confirm is None:
         return ""
     return blocks(
-        "## Confirmed on rows of their own", _EXPLANATION, bullets(map(escape, confirm_lines(record)))
+        "## Confirmed on rows of their own", _EXPLANATION, format_bullets(map(escape, confirm_lines(record)))
     )
 
 
@@ -37,7 +37,7 @@ def confirm_lines(record: RunRecord) -> Iterator[str]:
     if confirmed.looks > 1:
         yield (
             f"the {count(confirmed.n)} confirm rows were looked at "
-            f"{_again(confirmed.looks, confirmed.models)}"
+            f"{_describe_repeated_looks(confirmed.looks, confirmed.models)}"
         )
 
 
@@ -57,9 +57,11 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
             "seeds or sizes of the splits): each cut is one more chance to PASS by luck."
         )
     if record.confirm is not None and record.confirm.looks > 1:
-        yield f"The confirm rows were looked at {_again(record.confirm.looks, record.confirm.models)}."
+        repeats = _describe_repeated_looks(record.confirm.looks, record.confirm.models)
+        yield f"The confirm rows were looked at {repeats}."
     again = [
-        f"{escape(timing.variant)}, {_workload(timing.workload)} ({count(timing.times)} times, "
+        f"{escape(timing.variant)}, {_describe_timed_workload(timing.workload)} "
+        f"({count(timing.times)} times, "
         f"{count(timing.passed)} passed)"
         for timing in (looks.timings if looks is not None else ())
         if timing.passed < timing.times
@@ -71,11 +73,11 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
         yield f"Speed was judged again, and the last time counts: {shown}."
 
 
-def _workload(timed: str) -> str:
+def _describe_timed_workload(timed: str) -> str:
     """`batch 1` for a duel, `batch 1 in ms` for the model's own times."""
     workload = timed.removesuffix(" ms")
-    return workload_words(workload) + (" in ms" if workload != timed else "")
+    return describe_workload(workload) + (" in ms" if workload != timed else "")
 
 
-def _again(looks: int, models: int) -> str:
+def _describe_repeated_looks(looks: int, models: int) -> str:
     return f"{count(looks)} times, by {count(models)} models; the first look counts"

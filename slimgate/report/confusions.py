@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, percent, to_fixed
-from slimgate.judge.metrics.classes import conventional_positive
+from slimgate._system.number_text import MISSING, count, format_fixed, format_percent
+from slimgate.judge.metrics.classes import find_conventional_positive
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import TaskFactsRecord
-from slimgate.report.figures import with_note
-from slimgate.report.tables import Column, blocks, table
+from slimgate.report.figures import add_note
+from slimgate.report.tables import Column, blocks, make_pipe_table
 from slimgate.results.behaviour import BehaviourFacts, ReliabilityFacts, TradeoffFacts
 
 # A wider table has to be scrolled sideways on GitHub.
@@ -33,34 +33,38 @@ _LONGEST = 60
 Cell = tuple[int, int, int, int]
 
 
-def calibration_tables(behaviours: Sequence[VariantBehaviour]) -> str:
+def make_calibration_tables(behaviours: Sequence[VariantBehaviour]) -> str:
     """Reliability bins that hold rows of some model: the accuracy by how sure the models were."""
-    models = _models(
+    models = _list_model_points(
         [(model.name, facts.reliability, facts.reliability_teacher) for model, facts in behaviours]
     )
     if not models:
         return ""
     models = [(escape(name), points) for name, points in models]
     bins = [k for k in range(len(models[0][1])) if any(points[k].count for _, points in models)]
-    heads = [f"{to_fixed(models[0][1][k].low, 2)} to {to_fixed(models[0][1][k].high, 2)}" for k in bins]
-    columns = [Column(name, [_reliability(points[k]) for k in bins], right=True) for name, points in models]
+    heads = [
+        f"{format_fixed(models[0][1][k].low, 2)} to {format_fixed(models[0][1][k].high, 2)}" for k in bins
+    ]
+    columns = [
+        Column(name, [_format_reliability(points[k]) for k in bins], right=True) for name, points in models
+    ]
     note = "Accuracy (mean confidence, rows) of the answers by their confidence; equal where well calibrated."
     return blocks(note, *_split_wide(Column("confidence", heads), columns))
 
 
-def tradeoff_tables(behaviours: Sequence[VariantBehaviour], task: TaskFactsRecord) -> str:
+def make_tradeoff_tables(behaviours: Sequence[VariantBehaviour], task: TaskFactsRecord) -> str:
     """Precision, recall and coverage at each threshold."""
-    models = [(escape(name), points) for name, points in tradeoffs(behaviours)]
+    models = [(escape(name), points) for name, points in list_tradeoffs(behaviours)]
     if not models:
         return ""
-    heads = [to_fixed(point.threshold, 1) for point in models[0][1]]
+    heads = [format_fixed(point.threshold, 1) for point in models[0][1]]
     columns = [
         Column(
             name,
             [
-                with_note(
-                    f"{to_fixed(point.precision, 3)} / {to_fixed(point.recall, 3)}",
-                    percent(point.coverage, 0),
+                add_note(
+                    f"{format_fixed(point.precision, 3)} / {format_fixed(point.recall, 3)}",
+                    format_percent(point.coverage, 0),
                 )
                 for point in points
             ],
@@ -80,15 +84,17 @@ def tradeoff_tables(behaviours: Sequence[VariantBehaviour], task: TaskFactsRecor
 def _find_positive(task: TaskFactsRecord) -> str:
     """The one of two classes whose precision and recall TradeoffFacts has."""
     stated = (task.params or {}).get("positive")
-    return stated or conventional_positive(task.classes) or task.classes[1]
+    return stated or find_conventional_positive(task.classes) or task.classes[1]
 
 
-def tradeoffs(behaviours: Sequence[VariantBehaviour]) -> list[tuple[str, list[TradeoffFacts]]]:
+def list_tradeoffs(behaviours: Sequence[VariantBehaviour]) -> list[tuple[str, list[TradeoffFacts]]]:
     """(name, points) of the teacher and of each variant that has points."""
-    return _models([(model.name, facts.tradeoff, facts.tradeoff_teacher) for model, facts in behaviours])
+    return _list_model_points(
+        [(model.name, facts.tradeoff, facts.tradeoff_teacher) for model, facts in behaviours]
+    )
 
 
-def _models(
+def _list_model_points(
     points_by_model: Sequence[tuple[str, list[T] | None, list[T] | None]],
 ) -> list[tuple[str, list[T]]]:
     """(name, points) of the teacher, as the first variant has it, and of each variant that has points."""
@@ -99,40 +105,46 @@ def _models(
 
 def _split_wide(first: Column, columns: Sequence[Column]) -> list[str]:
     starts = range(0, len(columns), _MOST_MODELS)
-    return [table([first, *columns[start : start + _MOST_MODELS]]) for start in starts]
+    return [make_pipe_table([first, *columns[start : start + _MOST_MODELS]]) for start in starts]
 
 
-def _reliability(bin_facts: ReliabilityFacts) -> str:
+def _format_reliability(bin_facts: ReliabilityFacts) -> str:
     if not bin_facts.count:
         return MISSING
-    return with_note(
-        to_fixed(bin_facts.accuracy, 2), f"{to_fixed(bin_facts.confidence, 2)}, {count(bin_facts.count)}"
+    return add_note(
+        format_fixed(bin_facts.accuracy, 2),
+        f"{format_fixed(bin_facts.confidence, 2)}, {count(bin_facts.count)}",
     )
 
 
-def confusion_tables(behaviours: Sequence[VariantBehaviour], classes: Sequence[str]) -> str:
+def make_confusion_tables(behaviours: Sequence[VariantBehaviour], classes: Sequence[str]) -> str:
     """The teacher's matrix and each variant's with the difference, or the pairs that changed most."""
-    known = [(model, cells) for model, facts in behaviours if (cells := cells_of(facts))]
+    known = [(model, cells) for model, facts in behaviours if (cells := list_matrix_cells(facts))]
     if not known:
         return ""
     names = [escape(name, longest=_LONGEST) for name in classes]
     if len(names) > MOST_CLASSES:
-        return blocks(*(_changes(model, cells, names) for model, cells in known))
+        return blocks(*(_format_changed_pairs(model, cells, names) for model, cells in known))
     note = "Rows by label (down) and prediction (across); of variants with the difference to the teacher."
-    before = _matrix("teacher", [(a, b, rows, rows) for a, b, rows, _ in known[0][1]], names)
-    moved = [(model, cells) for model, cells in known if changed_cells(cells)]
-    same = [escape(model.name) for model, cells in known if not changed_cells(cells)]
+    before = _make_matrix_table("teacher", [(a, b, rows, rows) for a, b, rows, _ in known[0][1]], names)
+    moved = [(model, cells) for model, cells in known if select_changed_cells(cells)]
+    same = [escape(model.name) for model, cells in known if not select_changed_cells(cells)]
     unmoved = f"As the teacher's in every cell: {', '.join(same)}." if same else ""
     return blocks(
-        note, before, *(_matrix(escape(model.name), cells, names) for model, cells in moved), unmoved
+        note,
+        before,
+        *(_make_matrix_table(escape(model.name), cells, names) for model, cells in moved),
+        unmoved,
     )
 
 
-def worst_confusions(behaviours: Sequence[VariantBehaviour], classes: Sequence[str]) -> tuple[str, str]:
+def format_worst_confusions(
+    behaviours: Sequence[VariantBehaviour], classes: Sequence[str]
+) -> tuple[str, str]:
     """How many of the confusions that grew are shown, and a table with the worst of each variant."""
     names = [escape(name, longest=_LONGEST) for name in classes]
     grown = [
-        (model, sorted(new_mistakes(facts, len(names)), key=lambda cell: cell[2] - cell[3]))
+        (model, sorted(list_new_mistakes(facts, len(names)), key=lambda cell: cell[2] - cell[3]))
         for model, facts in behaviours
     ]
     shown = [(model, cell) for model, cells in grown for cell in cells[:_MOST_OF_VARIANT]][:_MOST_OF_ALL]
@@ -144,19 +156,19 @@ def worst_confusions(behaviours: Sequence[VariantBehaviour], classes: Sequence[s
         Column("rows, variant", [count(cell[3]) for _, cell in shown], right=True),
         Column("more", [f"{cell[3] - cell[2]:+,}" for _, cell in shown], right=True),
     ]
-    return f"{count(len(shown))} of {count(sum(len(cells) for _, cells in grown))}", table(columns)
+    return f"{count(len(shown))} of {count(sum(len(cells) for _, cells in grown))}", make_pipe_table(columns)
 
 
-def new_mistakes(facts: BehaviourFacts, classes: int) -> list[Cell]:
+def list_new_mistakes(facts: BehaviourFacts, classes: int) -> list[Cell]:
     """The wrong answers that the variant gives more often than the teacher.
 
     classes: how many labels have a name; an answer without a label has none.
     """
-    wrong = [cell for cell in cells_of(facts) if cell[0] != cell[1] and max(cell[:2]) < classes]
+    wrong = [cell for cell in list_matrix_cells(facts) if cell[0] != cell[1] and max(cell[:2]) < classes]
     return [cell for cell in wrong if cell[3] > cell[2]]
 
 
-def cells_of(facts: BehaviourFacts) -> list[Cell]:
+def list_matrix_cells(facts: BehaviourFacts) -> list[Cell]:
     """(label, prediction, rows of the teacher, rows of the variant) of the cells that are not empty."""
     if facts.confusion_cells is not None:
         return facts.confusion_cells
@@ -168,26 +180,26 @@ def cells_of(facts: BehaviourFacts) -> list[Cell]:
     ]
 
 
-def changed_cells(cells: Sequence[Cell]) -> list[Cell]:
+def select_changed_cells(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell[2] != cell[3]]
 
 
-def _matrix(head: str, cells: Sequence[Cell], names: Sequence[str]) -> str:
+def _make_matrix_table(head: str, cells: Sequence[Cell], names: Sequence[str]) -> str:
     shown = {(label, prediction): _change(before, after) for label, prediction, before, after in cells}
     columns = [
         Column(name, [shown.get((label, k), "0") for label in range(len(names))], right=True)
         for k, name in enumerate(names)
     ]
-    return table([Column(f"{head}, label", names), *columns])
+    return make_pipe_table([Column(f"{head}, label", names), *columns])
 
 
 def _change(before: int, after: int) -> str:
     return count(after) if before == after else f"{count(after)} ({after - before:+,})"
 
 
-def _changes(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) -> str:
+def _format_changed_pairs(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) -> str:
     """The pairs whose count moved most: new or removed mistakes, right answers lost or won."""
-    moved = changed_cells(cells)
+    moved = select_changed_cells(cells)
     if not moved:
         return f"**{escape(model.name)}**: every pair of label and prediction has as many rows as before."
     largest = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
@@ -199,4 +211,4 @@ def _changes(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) 
         Column("difference", [f"{cell[3] - cell[2]:+,}" for cell in largest], right=True),
     ]
     shown_words = f"{count(len(largest))} of the {count(len(moved))} pairs whose count changed"
-    return blocks(f"**{escape(model.name)}**, {shown_words}, most first:", table(columns))
+    return blocks(f"**{escape(model.name)}**, {shown_words}, most first:", make_pipe_table(columns))

@@ -6,7 +6,7 @@ import json
 
 from tabulate import tabulate
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MISSING
 from slimgate.plugins.environments import AREAS, EnvironmentChanges
 
@@ -18,7 +18,12 @@ def format_environment(changes: EnvironmentChanges) -> str:
     lines = []
     if changes.changed:
         rows = [
-            (AREAS[change.area], visible(change.name), _shorten(change.base), _shorten(change.target))
+            (
+                AREAS[change.area],
+                escape_invisible(change.name),
+                _shorten(change.base),
+                _shorten(change.target),
+            )
             for change in changes.changed
         ]
         lines.append("what differs between the two runs, what usually moves a score most comes first:")
@@ -36,4 +41,4 @@ def _shorten(value: object) -> str:
         return MISSING
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = " ".join(text.split())
-    return visible(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
+    return escape_invisible(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, to_fixed
+from slimgate._system.number_text import MISSING, count, format_fixed
 from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import with_note
-from slimgate.report.status import models
-from slimgate.report.tables import Column, table, without_empty
+from slimgate.report.figures import add_note
+from slimgate.report.status import list_models
+from slimgate.report.tables import Column, make_pipe_table, remove_empty_columns
 
 LOSS, LOSS_SELECTION = "loss", "loss_selection"
 _SELECTION = "_selection"
@@ -44,7 +44,7 @@ class Course:
         ]
 
 
-def epochs_of(step: StepFacts) -> Epochs | None:
+def read_epochs(step: StepFacts) -> Epochs | None:
     """The epochs that a step logged, in the order of its stages; None if it did not train."""
     return (
         _read_epochs(step.log)
@@ -53,13 +53,13 @@ def epochs_of(step: StepFacts) -> Epochs | None:
     )
 
 
-def logged_count(step: StepFacts, key: str) -> int | None:
+def find_logged_count(step: StepFacts, key: str) -> int | None:
     """A count that training logged, such as rows or tokens; that of the first stage for a step in stages."""
     logged = next((log[key] for log in (step.log, *_list_stage_logs(step)) if key in log), None)
     return logged if isinstance(logged, int) else None
 
 
-def seconds_of(step: StepFacts) -> dict[str, float]:
+def sum_seconds(step: StepFacts) -> dict[str, float]:
     """Part of the work (tokenise, teacher, train, …) -> its seconds, summed over the stages of a step."""
     totals: dict[str, float] = {}
     for log in (step.log, *_list_stage_logs(step)):
@@ -86,19 +86,19 @@ def _read_epochs(log: Mapping[str, object]) -> Epochs | None:
     return None
 
 
-def courses(record: RunRecord) -> list[Course]:
+def list_courses(record: RunRecord) -> list[Course]:
     """Every step that trained, those of the teacher first."""
     return [
         Course(model, step, epochs)
-        for model in models(record)
+        for model in list_models(record)
         for step in model.steps
-        if (epochs := epochs_of(step)) is not None
+        if (epochs := read_epochs(step)) is not None
     ]
 
 
-def epoch_table(record: RunRecord) -> str:
+def make_epoch_table(record: RunRecord) -> str:
     """A line for each training step: its losses and qualities from the first epoch to the last."""
-    all_courses = courses(record)
+    all_courses = list_courses(record)
     qualities = dict.fromkeys(name for course in all_courses for name in course.qualities)
     columns = [
         Column("variant", [escape(course.model.name) for course in all_courses]),
@@ -114,20 +114,20 @@ def epoch_table(record: RunRecord) -> str:
             for name in qualities
         ),
     ]
-    return table(without_empty(columns)) if all_courses else ""
+    return make_pipe_table(remove_empty_columns(columns)) if all_courses else ""
 
 
 def _format_epoch_count(course: Course) -> str:
     """The number of epochs, and the epoch whose weights the model has if the log states it."""
     best = course.step.log.get("best_epoch")
-    return with_note(count(len(course.epochs)), None if best is None else f"kept: {escape(best)}")
+    return add_note(count(len(course.epochs)), None if best is None else f"kept: {escape(best)}")
 
 
 def _format_course(values: Sequence[float | None]) -> str:
     """`0.8011, 0.6122`; only the first and the last values if there are many."""
     if all(value is None for value in values):
         return MISSING
-    numbers = [to_fixed(value, 4) for value in values]
+    numbers = [format_fixed(value, 4) for value in values]
     if len(numbers) > _FIRST + _LAST:
         numbers[_FIRST:-_LAST] = ["…"]
     return ", ".join(numbers)

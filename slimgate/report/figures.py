@@ -10,8 +10,8 @@ from slimgate._system.number_text import (
     MISSING,
     count,
     format_apart,
-    significant,
-    significant_apart,
+    format_significant,
+    format_significant_apart,
 )
 from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
 
@@ -22,56 +22,56 @@ if TYPE_CHECKING:
 _GIGA = 10**9
 
 
-def smaller(compression: float | None, limits: Sequence[float] = ()) -> str | None:
+def format_compression(compression: float | None, limits: Sequence[float] = ()) -> str | None:
     """teacher / variant in words, None if it is not known: one decimal, and more beside a budget."""
     if compression is None or not isfinite(compression) or compression <= 0:
         return None
     if 0.99 < compression < 1.01:
         return "same size"
     if compression > 1:
-        return f"{_times(compression, limits)}× smaller"
-    return f"{_times(1 / compression)}× larger"
+        return f"{_format_ratio(compression, limits)}× smaller"
+    return f"{_format_ratio(1 / compression)}× larger"
 
 
-def size_words(size: SizeFacts | None) -> str | None:
+def describe_compression(size: SizeFacts | None) -> str | None:
     """How much smaller a variant is, apart from its budget; None if it is not known."""
     if size is None:
         return None
     from slimgate.judge.budget_tables import SizeBudget  # needs pydantic, which `judge` of two logs does not
 
     limits = [budget.limit for budget in size.budgets if budget.kind == SizeBudget.kind]
-    return smaller(size.compression, limits)
+    return format_compression(size.compression, limits)
 
 
-def as_fast(
+def describe_speedup(
     speedup: float | None, interval: tuple[float, float] | None = None, limits: Sequence[float] = ()
 ) -> str | None:
     """teacher / variant in words, None if it is not known."""
-    shown = times_words(speedup, interval, limits)
+    shown = format_speedup(speedup, interval, limits)
     return None if shown == MISSING else f"{shown} as fast"
 
 
-def duel_as_fast(facts: SpeedupFacts) -> str | None:
+def describe_duel(facts: SpeedupFacts) -> str | None:
     """The speed-up of a duel in words, apart from its budget; None if it is not known."""
-    return as_fast(facts.speedup, facts.speedup_interval, [budget.limit for budget in facts.budgets])
+    return describe_speedup(facts.speedup, facts.speedup_interval, [budget.limit for budget in facts.budgets])
 
 
-def duel_times(facts: SpeedupFacts) -> str:
+def format_duel_speedup(facts: SpeedupFacts) -> str:
     """The speed-up of a duel, apart from its budget: `1.93× [1.56, 2.57]`."""
-    return times_words(facts.speedup, facts.speedup_interval, [budget.limit for budget in facts.budgets])
+    return format_speedup(facts.speedup, facts.speedup_interval, [budget.limit for budget in facts.budgets])
 
 
-def times_words(
+def format_speedup(
     speedup: float | None, interval: tuple[float, float] | None = None, limits: Sequence[float] = ()
 ) -> str:
     """`1.93× [1.56, 2.57]`: three digits, and more for a number that would be rounded to its budget."""
     if speedup is None or not isfinite(speedup):
         return MISSING
-    ends = ", ".join(_speed_digits(end, limits) for end in interval or ())
-    return f"{_speed_digits(speedup, limits)}×{f' [{ends}]' if ends else ''}"
+    ends = ", ".join(_format_speed_digits(end, limits) for end in interval or ())
+    return f"{_format_speed_digits(speedup, limits)}×{f' [{ends}]' if ends else ''}"
 
 
-def _speed_digits(value: float, limits: Sequence[float]) -> str:
+def _format_speed_digits(value: float, limits: Sequence[float]) -> str:
     """1.93, 26.2, 131: a duel is not surer than three digits."""
     fewest = 2 if value < 10 else 1 if value < 100 else 0
     return format_apart([value], limits, fewest=fewest)[0]
@@ -88,16 +88,16 @@ class Counted(Protocol):
     def ratio(self) -> float | None: ...
 
 
-def flops_words(counted: Counted | None) -> str | None:
+def format_flops(counted: Counted | None) -> str | None:
     """`1.23 GFLOPs (25 tokens; 0.5 of the teacher's)`, None if they are not known."""
     if counted is None or counted.flops is None:
         return None
     tokens = None if counted.tokens is None else f"{count(counted.tokens)} tokens"
-    ratio = None if counted.ratio is None else f"{significant(counted.ratio)} of the teacher's"
-    return with_note(f"{significant(counted.flops / _GIGA)} GFLOPs", tokens, ratio)
+    ratio = None if counted.ratio is None else f"{format_significant(counted.ratio)} of the teacher's"
+    return add_note(f"{format_significant(counted.flops / _GIGA)} GFLOPs", tokens, ratio)
 
 
-def with_bounds(
+def format_with_bounds(
     value: float | None,
     interval: tuple[float, float] | None,
     unit: str = "",
@@ -107,7 +107,7 @@ def with_bounds(
 
     unit: what follows the value, such as " ms".
     """
-    shown, *ends = significant_apart([value, *(interval or ())], limits)
+    shown, *ends = format_significant_apart([value, *(interval or ())], limits)
     bounds = f" [{', '.join(ends)}]" if ends else ""
     return f"{shown}{unit}{bounds}"
 
@@ -147,7 +147,7 @@ def format_limits(budgets: Sequence[Limited]) -> str:
     return ", ".join(f"{format_kind(budget.kind)}{budget.limit:g}" for budget in budgets) or MISSING
 
 
-def bounded_drop_words(
+def format_bounded_drop(
     points: float | None, bound: float, limits: Sequence[float] = (), *, unit: str = "points"
 ) -> str | None:
     """`drop 0.3, at most 1.1`: one decimal, and more for a number that would be rounded to its budget."""
@@ -158,12 +158,12 @@ def bounded_drop_words(
     return f"{shown}, at most {highest}"
 
 
-def with_note(value: str, *notes: str | None) -> str:
+def add_note(value: str, *notes: str | None) -> str:
     """`value (note; note)`, without the notes that are None."""
     known = [note for note in notes if note is not None]
     return f"{value} ({'; '.join(known)})" if known else value
 
 
-def _times(ratio: float, limits: Sequence[float] = ()) -> str:
+def _format_ratio(ratio: float, limits: Sequence[float] = ()) -> str:
     """One decimal, or two if one decimal would give 1.0."""
     return format_apart([ratio], limits, fewest=1 if ratio >= 1.05 else 2)[0]

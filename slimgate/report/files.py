@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimgate._system.files import write_atomically
-from slimgate.record.files import RECORD, StoredRecord, earlier_releases
+from slimgate.record.files import RECORD, StoredRecord, read_earlier_releases
 from slimgate.record.run import RunRecord
 from slimgate.report.budget_plot import draw_budgets
-from slimgate.report.history import draw_history, gated_metrics, history_report
-from slimgate.report.markdown import suite_report
+from slimgate.report.history import draw_history, format_history, list_gated_metrics
+from slimgate.report.markdown import format_suite_report
 from slimgate.report.page.changed_rows import Texts
 from slimgate.report.pictures import can_plot
 from slimgate.report.plots import write_plots
-from slimgate.report.pr_comment import pr_comment
+from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.since_baseline import COMPARISON
 
 # More columns and marks are not distinguishable.
@@ -40,7 +40,7 @@ def write_reports(
         baseline: the baseline's run.json, if it is not in the place that the record states; the releases next
             to it are shown as history.
     """
-    from slimgate.report.html import html_report
+    from slimgate.report.html import render_html_report
 
     releases = _list_releases(record, baseline)
     paths, drawn = list[str](), None
@@ -48,13 +48,15 @@ def write_reports(
         budgets = draw_budgets(record, folder / "plots")
         plots = [*([] if budgets is None else [budgets]), *write_plots(record, folder / "plots")]
         paths = [f"plots/{plot.name}" for plot in plots]
-        if releases and gated_metrics(releases):
+        if releases and list_gated_metrics(releases):
             drawn = f"plots/{draw_history(releases, folder / 'plots' / 'history.svg').name}"
-    write_atomically(folder / "report.md", suite_report(record, paths, history_report(releases, drawn)))
-    write_atomically(folder / PR_COMMENT, pr_comment([record]))
+    write_atomically(
+        folder / "report.md", format_suite_report(record, paths, format_history(releases, drawn))
+    )
+    write_atomically(folder / PR_COMMENT, format_pr_comment([record]))
     write_atomically(
         folder / "report.html",
-        html_report(record, answers or folder, texts, releases=releases),
+        render_html_report(record, answers or folder, texts, releases=releases),
     )
 
 
@@ -78,7 +80,7 @@ def _list_releases(record: RunRecord, baseline: Path | None) -> list[StoredRecor
     """The newest releases and this run, the oldest first; empty for fewer than two releases before it."""
     if record.baseline is None:
         return []
-    earlier = earlier_releases(record, baseline or Path(record.baseline.path))
+    earlier = read_earlier_releases(record, baseline or Path(record.baseline.path))
     if len(earlier) < 2:  # the only one is the baseline, which the report compares with anyway
         return []
     return [*earlier[-_MOST_RELEASES:], StoredRecord(Path("this run"), record)]

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, format_number, to_fixed
+from slimgate._system.number_text import MISSING, count, format_fixed, format_number
 from slimgate.record.run import AnswerFacts, FollowedRow, RowShapes, RunRecord, TensorFacts, VariantRecord
-from slimgate.report.figures import with_note
-from slimgate.report.status import models
-from slimgate.report.tables import Column, blocks, table, with_heading, without_empty
+from slimgate.report.figures import add_note
+from slimgate.report.status import list_models
+from slimgate.report.tables import Column, add_heading, blocks, make_pipe_table, remove_empty_columns
 
 # All models are in run.json; side by side, more are not read.
 _MOST_MODELS = 16
@@ -22,12 +22,14 @@ _TURNED = {(True, False): "right to wrong", (False, True): "wrong to right"}
 Show = Callable[[str], str]
 
 
-def followed_section(record: RunRecord) -> str:
+def format_followed_rows(record: RunRecord) -> str:
     """The section; empty if no row was followed."""
-    return with_heading("## Rows followed", blocks(*map(_row, record.followed), _shapes(record)))
+    return add_heading(
+        "## Rows followed", blocks(*map(_format_followed_row, record.followed), _format_shapes(record))
+    )
 
 
-def _row(row: FollowedRow) -> str:
+def _format_followed_row(row: FollowedRow) -> str:
     label = "" if row.label is None else f", label {escape(row.label, longest=_LONGEST)}"
     scores = "".join(f", {escape(name)} {format_number(value)}" for name, value in row.given.items())
     text = "" if row.text is None else f"Text: {escape(row.text)}"
@@ -35,15 +37,15 @@ def _row(row: FollowedRow) -> str:
     left_out = len(row.answers) - len(shown)
     further = f"{count(left_out)} further models are in run.json." if left_out else ""
     heading = f"**{escape(row.id)}**{label}{scores}: {escape(row.why)}."
-    return blocks(heading, text, table(answer_columns(shown, _short)), further)
+    return blocks(heading, text, make_pipe_table(answer_columns(shown, _escape_short)), further)
 
 
-def _short(text: str) -> str:
+def _escape_short(text: str) -> str:
     return escape(text, longest=_LONGEST)
 
 
-def _shapes(record: RunRecord) -> str:
-    shaped = [(model, model.shapes) for model in models(record) if model.shapes is not None]
+def _format_shapes(record: RunRecord) -> str:
+    shaped = [(model, model.shapes) for model in list_models(record) if model.shapes is not None]
     if not shaped:
         return ""
     row = escape(shaped[0][1].id)
@@ -52,17 +54,17 @@ def _shapes(record: RunRecord) -> str:
     )
     columns = [
         Column("model", [escape(model.name) for model, _ in shaped]),
-        Column("inputs", [_inputs(shapes) for _, shapes in shaped]),
-        Column("token embeddings", [_tensors([shapes.embeddings]) for _, shapes in shaped]),
-        Column("blocks", [_tensors(shapes.blocks) for _, shapes in shaped]),
-        Column("logits", [_tensors([shapes.logits]) for _, shapes in shaped]),
-        Column("probabilities", [_probabilities(record, *pair) for pair in shaped]),
+        Column("inputs", [_format_inputs(shapes) for _, shapes in shaped]),
+        Column("token embeddings", [_format_tensors([shapes.embeddings]) for _, shapes in shaped]),
+        Column("blocks", [_format_tensors(shapes.blocks) for _, shapes in shaped]),
+        Column("logits", [_format_tensors([shapes.logits]) for _, shapes in shaped]),
+        Column("probabilities", [_make_probabilities_table(record, *pair) for pair in shaped]),
         Column("note", [MISSING if shapes.note is None else escape(shapes.note) for _, shapes in shaped]),
     ]
-    return with_heading("### Shapes of one row", blocks(note, table(without_empty(columns))))
+    return add_heading("### Shapes of one row", blocks(note, make_pipe_table(remove_empty_columns(columns))))
 
 
-def _inputs(shapes: RowShapes) -> str:
+def _format_inputs(shapes: RowShapes) -> str:
     """The inputs of one shape together: `input_ids, attention_mask (1, 23)`."""
     by_shape: dict[str, list[str]] = {}
     for name, shape in shapes.inputs.items():
@@ -70,13 +72,13 @@ def _inputs(shapes: RowShapes) -> str:
     return "; ".join(f"{', '.join(sorted(names))} {shape}" for shape, names in by_shape.items()) or MISSING
 
 
-def _tensors(tensors: Sequence[TensorFacts | None]) -> str:
+def _format_tensors(tensors: Sequence[TensorFacts | None]) -> str:
     """Equal tensors in sequence are counted: `6 × (1, 23, 384) float32, weights int8`."""
-    runs = [(words, len(list(run))) for words, run in groupby(map(_tensor, tensors))]
+    runs = [(words, len(list(run))) for words, run in groupby(map(_format_tensor, tensors))]
     return "; ".join(f"{repeats} × {words}" if repeats > 1 else words for words, repeats in runs) or MISSING
 
 
-def _tensor(facts: TensorFacts | None) -> str:
+def _format_tensor(facts: TensorFacts | None) -> str:
     if facts is None:
         return MISSING
     weights = "" if facts.weights is None else f", weights {escape(facts.weights)}"
@@ -87,13 +89,13 @@ def _shape(shape: Sequence[int]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-def _probabilities(record: RunRecord, model: VariantRecord, shapes: RowShapes) -> str:
+def _make_probabilities_table(record: RunRecord, model: VariantRecord, shapes: RowShapes) -> str:
     """The probabilities of the next token, or of the classes as the row's answer has them."""
     if shapes.next_tokens:
-        return top_words(shapes.next_tokens, _short)
+        return format_top_words(shapes.next_tokens, _escape_short)
     rows = [row for row in record.followed if row.id == shapes.id]
     tops = [answer.top for row in rows for answer in row.answers if answer.model == model.name]
-    return top_words(tops[0], _short) if tops else MISSING
+    return format_top_words(tops[0], _escape_short) if tops else MISSING
 
 
 def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
@@ -109,38 +111,40 @@ def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
             "answer",
             [MISSING if answer.prediction is None else show(answer.prediction) for answer in answers],
         ),
-        Column("right", [_right(answer) for answer in answers]),
-        Column("p of the label", [to_fixed(answer.label_probability, 3) for answer in answers], right=True),
-        Column("most probable", [top_words(answer.top, show) for answer in answers]),
+        Column("right", [_format_right(answer) for answer in answers]),
+        Column(
+            "p of the label", [format_fixed(answer.label_probability, 3) for answer in answers], right=True
+        ),
+        Column("most probable", [format_top_words(answer.top, show) for answer in answers]),
         *(
-            Column(show(name), [_value(answer, teacher, name) for answer in answers], right=True)
+            Column(show(name), [_format_score(answer, teacher, name) for answer in answers], right=True)
             for name in values
         ),
-        Column("against the teacher", [_against(answer, teacher) for answer in answers]),
+        Column("against the teacher", [_format_against_teacher(answer, teacher) for answer in answers]),
     ]
-    return without_empty(columns)
+    return remove_empty_columns(columns)
 
 
-def top_words(top: Sequence[tuple[str, float]], show: Show) -> str:
+def format_top_words(top: Sequence[tuple[str, float]], show: Show) -> str:
     """A text such as `numpy 0.930, torch 0.041`."""
-    return ", ".join(f"{show(name)} {to_fixed(share, 3)}" for name, share in top) or MISSING
+    return ", ".join(f"{show(name)} {format_fixed(share, 3)}" for name, share in top) or MISSING
 
 
-def _right(answer: AnswerFacts) -> str:
+def _format_right(answer: AnswerFacts) -> str:
     return MISSING if answer.right is None else "yes" if answer.right else "no"
 
 
-def _value(answer: AnswerFacts, teacher: AnswerFacts, name: str) -> str:
+def _format_score(answer: AnswerFacts, teacher: AnswerFacts, name: str) -> str:
     """`4.21 (+0.35)`; for the teacher without the difference."""
     value, reference = answer.values.get(name), teacher.values.get(name)
     shown = format_number(value)
     if answer is teacher or value is None or reference is None:
         return shown
     difference = value - reference
-    return with_note(shown, f"{'-' if difference < 0 else '+'}{format_number(abs(difference), 3)}")
+    return add_note(shown, f"{'-' if difference < 0 else '+'}{format_number(abs(difference), 3)}")
 
 
-def _against(answer: AnswerFacts, teacher: AnswerFacts) -> str:
+def _format_against_teacher(answer: AnswerFacts, teacher: AnswerFacts) -> str:
     """`right to wrong, p -0.412`; empty for the teacher."""
     if answer is teacher:
         return MISSING

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from slimgate._system.escape import visible
-from slimgate.record.budgets import judged_budgets
+from slimgate._system.escape import escape_invisible
+from slimgate.record.budgets import list_judged_budgets
 from slimgate.record.earlier_results import date_carried_messages
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import Verdict
@@ -21,12 +21,12 @@ _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
 
 
-def in_actions(environment: Mapping[str, str]) -> bool:
+def is_in_actions(environment: Mapping[str, str]) -> bool:
     """Whether a workflow of GitHub runs this process."""
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
-def budget_annotations(record: RunRecord, file: str) -> list[str]:
+def list_budget_annotations(record: RunRecord, file: str) -> list[str]:
     """A command for each budget that does not hold, and each variant that failed: errors first.
 
     file: the suite's path from the root of the repository. An undecided budget is a warning, also if the
@@ -56,15 +56,15 @@ def _iter_findings(record: RunRecord) -> Iterator[tuple[str, str, str]]:
         if model.error is not None:
             yield "error", f"slimgate: {model.name}", model.error
         if model.gated:
-            yield from _of_variant(model)
+            yield from _list_variant_findings(model)
     for part in record.self_test.failures.values():
         yield "error", "slimgate: the gate itself", part.message
 
 
-def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
+def _list_variant_findings(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
     """The findings of a variant. Budgets that share a line, such as two on a metric, give the worst only."""
     annotations: dict[str, tuple[str, str, str]] = {}
-    for judged in judged_budgets(model):
+    for judged in list_judged_budgets(model):
         if judged.facts.verdict is Verdict.PASS:
             continue
         level = _LEVELS[judged.facts.verdict]
@@ -82,7 +82,7 @@ def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
 
 def _make_visible(message: str) -> str:
     """Escapes characters that would act on a reader's screen; line ends stay."""
-    return re.sub(r"[^\r\n]+", lambda line: visible(line.group()), message)
+    return re.sub(r"[^\r\n]+", lambda line: escape_invisible(line.group()), message)
 
 
 def _escape(text: str, by: Mapping[str, str]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate._system.number_text import percent
+from slimgate._system.number_text import format_percent
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record.run import RunRecord
-from slimgate.report.tables import blocks, bullets
+from slimgate.report.tables import blocks, format_bullets
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
@@ -51,10 +51,10 @@ An en dash (–) was not measured. Seconds and losses are those of the build, al
 store."""
 
 
-def how_to_read(record: RunRecord) -> str:
+def format_glossary(record: RunRecord) -> str:
     """The section; empty if no word of it occurs, as in a report of load tests."""
     lines = list(_explain(record))
-    return blocks("## How to read this", bullets(lines)) if lines else ""
+    return blocks("## How to read this", format_bullets(lines)) if lines else ""
 
 
 def _explain(record: RunRecord) -> Iterator[str]:
@@ -94,9 +94,9 @@ def _explain_drops(
             points += " (log loss: hundredths of a nat)"
         worse = f"how much worse a {names.other} is than its {names.original}, in {points}"
         yield f"A **drop** is {worse}. A negative drop is a gain."
-    levels = [f"{percent(LEVEL, 0)} for a drop"] if dropped else []
+    levels = [f"{format_percent(LEVEL, 0)} for a drop"] if dropped else []
     if any(facts.speedup is not None for facts in latency):
-        levels.append(f"{percent(SPEED_LEVEL, 0)} for a speed-up")
+        levels.append(f"{format_percent(SPEED_LEVEL, 0)} for a speed-up")
     if levels:
         chosen = any(facts.among not in (None, 1) for facts in quality)
         best = ' "As the best of 4": the bound allows for choosing the variant among 4.' if chosen else ""

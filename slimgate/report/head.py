@@ -9,31 +9,31 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
-from slimgate._system.escape import escape, visible
-from slimgate._system.number_text import count, to_fixed
-from slimgate.record.budgets import only_warns
+from slimgate._system.escape import escape, escape_invisible
+from slimgate._system.number_text import count, format_fixed
+from slimgate.record.budgets import has_only_warnings
 from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.record.run_verdict import results
+from slimgate.record.run_verdict import list_results
 from slimgate.record.words import format_count
-from slimgate.report.alarms import alarms
-from slimgate.report.cautions import Severity, notes, warnings
-from slimgate.report.confusions import new_mistakes
+from slimgate.report.alarms import list_alarms
+from slimgate.report.cautions import Severity, format_notes, list_notes
+from slimgate.report.confusions import list_new_mistakes
 from slimgate.report.figures import drop_words
 from slimgate.report.log_comparison import log_table
-from slimgate.report.origin import describe_run, origin
+from slimgate.report.origin import describe_run, format_origin
 from slimgate.report.recommendation import recommend
-from slimgate.report.since_baseline import baseline_name
+from slimgate.report.since_baseline import name_baseline
 from slimgate.report.status import (
-    models,
-    variants,
-    verdicts,
+    list_models,
+    list_variants,
+    list_verdicts,
 )
-from slimgate.report.tables import blocks, bullets, fold, with_heading
-from slimgate.report.tool_files import tool_files_section
-from slimgate.report.variant_tables import variants_table
-from slimgate.report.weaker import weaker_gate
-from slimgate.results.base import Verdict, any_ends_run
+from slimgate.report.tables import add_heading, blocks, fold, format_bullets
+from slimgate.report.tool_files import format_tool_files_section
+from slimgate.report.variant_tables import make_variants_table
+from slimgate.report.weaker import format_weaker_gate
+from slimgate.results.base import Verdict, has_run_ending_budget
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import TEACHER
 from slimgate.results.counts import Status
@@ -45,32 +45,36 @@ _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured
 _LONGEST = 60
 
 
-def broken_models(record: RunRecord) -> list[str]:
+def list_broken_models(record: RunRecord) -> list[str]:
     """A line of markdown for each model; the link to its log is relative to the record's folder."""
-    return [_line(record, model) for model in models(record) if model.error is not None]
+    return [_format_broken_model(record, model) for model in list_models(record) if model.error is not None]
 
 
-def broken_lines(record: RunRecord, where: str) -> list[str]:
+def list_broken_lines(record: RunRecord, where: str) -> list[str]:
     """The same for a terminal, without the reason, which is shown above. where: the report."""
     return [
-        f"{visible(model.name)} was {_name_gap(model)}"
-        + (f", its log: {PurePath(where).parent / visible(model.error_log)}" if model.error_log else "")
-        + f"; again: {visible(again(record, model))}"
-        for model in models(record)
+        f"{escape_invisible(model.name)} was {_name_gap(model)}"
+        + (
+            f", its log: {PurePath(where).parent / escape_invisible(model.error_log)}"
+            if model.error_log
+            else ""
+        )
+        + f"; again: {escape_invisible(format_retry_command(record, model))}"
+        for model in list_models(record)
         if model.error is not None
     ]
 
 
-def again(record: RunRecord, model: VariantRecord) -> str:
+def format_retry_command(record: RunRecord, model: VariantRecord) -> str:
     """The command that tries the model again; `-k` also selects models whose longer name contains it."""
     chosen = [] if model.name == TEACHER else ["-k", model.name]
     return shlex.join(["pytest", record.suite.path, *chosen])
 
 
-def _line(record: RunRecord, model: VariantRecord) -> str:
+def _format_broken_model(record: RunRecord, model: VariantRecord) -> str:
     reason = (model.error or "").removeprefix(f"{model.name}: ")
     log = f" · [its log]({quote(model.error_log)})" if model.error_log else ""
-    command = visible(again(record, model))
+    command = escape_invisible(format_retry_command(record, model))
     code = escape(command) if set("`@#") & set(command) else f"`{command}`"  # text that may call or link
     return f"{escape(model.name)} was {_name_gap(model)}: {escape(reason)}{log} · again: {code}"
 
@@ -79,52 +83,56 @@ def _name_gap(model: VariantRecord) -> str:
     return "not built" if model.artifact is None else "not measured whole"
 
 
-def head(record: RunRecord) -> str:
+def format_first_screen(record: RunRecord) -> str:
     """The first screen: title, verdict, reasons, what to ship, cautions, and the table of variants."""
     return blocks(
         f"# {escape(record.suite.title)}",
         describe_weaker(record),
-        verdict_line(record),
-        this_run_line(record),
-        bullets(alarms(record)),
-        "\n".join(filter(None, (origin(record), describe_run(record)))),
-        with_heading("**What to ship**", bullets(recommend(record))),
-        with_heading(
-            f"**{reasons_title(record)}**",
-            bullets(explain_verdict(record)),
+        format_verdict_line(record),
+        format_this_run(record),
+        format_bullets(list_alarms(record)),
+        "\n".join(filter(None, (format_origin(record), describe_run(record)))),
+        add_heading("**What to ship**", format_bullets(recommend(record))),
+        add_heading(
+            f"**{format_reasons_title(record)}**",
+            format_bullets(explain_verdict(record)),
         ),
-        with_heading("**What was not built or measured**", bullets(broken_models(record))),
-        with_heading("**Before you trust this**", fold_warnings(record)),
-        *_tables(record),
+        add_heading("**What was not built or measured**", format_bullets(list_broken_models(record))),
+        add_heading("**Before you trust this**", fold_warnings(record)),
+        *_make_tables(record),
     )
 
 
 def describe_weaker(record: RunRecord) -> str:
     """The statement that the gate demands less than its baseline, and in what; empty if it does not."""
     baseline = record.baseline
-    return "" if baseline is None else weaker_gate(baseline.weaker, f"the baseline {baseline_name(record)}")
+    return (
+        ""
+        if baseline is None
+        else format_weaker_gate(baseline.weaker, f"the baseline {name_baseline(record)}")
+    )
 
 
-def _tables(record: RunRecord) -> tuple[str, ...]:
+def _make_tables(record: RunRecord) -> tuple[str, ...]:
     """The table of variants; of logs, which may have hundreds of tasks, one of tasks for each variant."""
     if record.task.is_of_files:
         if not record.task.has_rows:
-            return (tool_files_section(record),)
+            return (format_tool_files_section(record),)
         heading = "## Metrics" if record.task.sides.original == "teacher" else "## Tasks"
         return (
             blocks(
                 heading,
                 *(
                     log_table(model, record.task.sides, slices=record.task.log_slices)
-                    for model in variants(record)
+                    for model in list_variants(record)
                 ),
             ),
-            table_words(record),
+            explain_variants_table(record),
         )
-    return ("## Variants", variants_table(record, models(record)), table_words(record))
+    return ("## Variants", make_variants_table(record, list_models(record)), explain_variants_table(record))
 
 
-def table_words(record: RunRecord, *, in_report: bool = True) -> str:
+def explain_variants_table(record: RunRecord, *, in_report: bool = True) -> str:
     """The meaning of the cells of the table of variants.
 
     in_report: whether the text has the glossary.
@@ -135,8 +143,8 @@ def table_words(record: RunRecord, *, in_report: bool = True) -> str:
     return f"{drop} Speed-ups come from {words[1]} with the teacher." if timed else drop
 
 
-def reasons(record: RunRecord) -> list[str]:
-    """The verdict's messages, without the errors of models, which `broken_models` lists.
+def list_reasons(record: RunRecord) -> list[str]:
+    """The verdict's messages, without the errors of models, which `list_broken_models` lists.
 
     Messages of undecided budgets that do not end the run say that they only warn.
     """
@@ -151,9 +159,9 @@ def reasons(record: RunRecord) -> list[str]:
 
 def _list_warning_messages(record: RunRecord) -> Iterator[str]:
     for model in record.variants:
-        for _, _, facts in results(model):
+        for _, _, facts in list_results(model):
             is_undecided = facts.verdict is Verdict.INCONCLUSIVE and bool(facts.budgets)
-            if model.gated and is_undecided and not any_ends_run(facts.budgets) and facts.message:
+            if model.gated and is_undecided and not has_run_ending_budget(facts.budgets) and facts.message:
                 yield facts.message
 
 
@@ -168,36 +176,36 @@ def format_overall(records: Sequence[RunRecord]) -> str:
 
 def explain_verdict(record: RunRecord) -> list[str]:
     """The reasons as markdown, and the worst losses of a variant that fails."""
-    return [*map(escape, reasons(record)), *list_worst_losses(record)]
+    return [*map(escape, list_reasons(record)), *list_worst_losses(record)]
 
 
 def count_shown(record: RunRecord) -> int:
     """How many warnings are not folded: all that change how the verdict is read, and at least five."""
-    return max(MOST_CAUTIONS, sum(note.severity is Severity.VERDICT for note in notes(record)))
+    return max(MOST_CAUTIONS, sum(note.severity is Severity.VERDICT for note in list_notes(record)))
 
 
 def fold_warnings(record: RunRecord) -> str:
     """The warnings that matter, and the other warnings in a fold."""
-    lines, shown_count = warnings(record), count_shown(record)
+    lines, shown_count = format_notes(record), count_shown(record)
     shown, rest = lines[:shown_count], lines[shown_count:]
     more = format_count(len(rest), "more note", "more notes")
-    return blocks(bullets(shown), fold("", more, bullets(rest)) if rest else "")
+    return blocks(format_bullets(shown), fold("", more, format_bullets(rest)) if rest else "")
 
 
-def unjudged_heading(unjudged: Sequence[str], level: str, *, of: int) -> str:
+def format_unjudged_heading(unjudged: Sequence[str], level: str, *, of: int) -> str:
     """A heading on the suites that could not be judged; of: how many suites the run had."""
     share = f"{count(len(unjudged))} of {format_count(of, 'suite', 'suites')}"
     return f"{level} slimgate: ERROR, {share} could not be judged"
 
 
-def verdict_line(record: RunRecord) -> str:
+def format_verdict_line(record: RunRecord) -> str:
     """A text such as `**FAIL** · 9 budgets hold, 1 does not, 1 is undecided · 4 results not gated`."""
     run_verdict = record.verdict
     judged = [format_count(run_verdict.passed, "budget holds", "budgets hold")]
     if run_verdict.failed:
         judged.append(format_count(run_verdict.failed, "does not", "do not"))
     if run_verdict.inconclusive:
-        note = ", which only warns" if only_warns(record) else ""
+        note = ", which only warns" if has_only_warnings(record) else ""
         judged.append(format_count(run_verdict.inconclusive, f"is undecided{note}", f"are undecided{note}"))
     words = "no budget was judged" if run_verdict.status == "measured" else ", ".join(judged)
     parts = [f"**{run_verdict.status}**", words]
@@ -216,7 +224,7 @@ def verdict_line(record: RunRecord) -> str:
     return " · ".join(parts)
 
 
-def this_run_line(record: RunRecord) -> str:
+def format_this_run(record: RunRecord) -> str:
     """The verdict of the last run, as its exit code shows; empty without results of earlier runs."""
     run = record.this_run
     if run is None or not record.carried_results:
@@ -225,7 +233,7 @@ def this_run_line(record: RunRecord) -> str:
     return f"The last run alone: **{run.status}** ({describe_counts(record, run)}){unmade}."
 
 
-def reasons_title(record: RunRecord) -> str:
+def format_reasons_title(record: RunRecord) -> str:
     """The title of the verdict's messages: if nothing fails, it says that they are on undecided budgets."""
     broken = any(model.error is not None for model in record.variants)
     fails = record.verdict.status == "FAIL" or record.verdict.failed or broken
@@ -234,7 +242,11 @@ def reasons_title(record: RunRecord) -> str:
 
 def list_worst_losses(record: RunRecord) -> list[str]:
     """A line for each gated variant with a FAIL: its worst slice, and its new mistakes."""
-    failed = [model for model in variants(record) if model.gated and Verdict.FAIL in verdicts(model).values()]
+    failed = [
+        model
+        for model in list_variants(record)
+        if model.gated and Verdict.FAIL in list_verdicts(model).values()
+    ]
     lines = [
         (model.name, list(_describe_losses(record, model.behaviour))) for model in failed if model.behaviour
     ]
@@ -248,11 +260,11 @@ def _describe_losses(record: RunRecord, behaviour: BehaviourFacts) -> Iterator[s
             slices, key=lambda part: part.interval[0]
         )  # the surest loss: few rows lose much by chance
         where = f"{escape(worst.column)} {escape(worst.value, longest=_LONGEST)}"
-        values = f"{escape(worst.metric)} {to_fixed(worst.teacher, 3)} → {to_fixed(worst.variant, 3)}"
+        values = f"{escape(worst.metric)} {format_fixed(worst.teacher, 3)} → {format_fixed(worst.variant, 3)}"
         drop = drop_words(worst.drop_points, worst.interval)
         yield f"on {where} ({format_count(worst.n, 'row', 'rows')}): {values}, {drop}"
     names = [escape(name, longest=_LONGEST) for name in record.task.classes]
-    if mistakes := new_mistakes(behaviour, len(names)):
+    if mistakes := list_new_mistakes(behaviour, len(names)):
         label, answer, before, after = max(mistakes, key=lambda cell: cell[3] - cell[2])
         more = format_count(after - before, "more row", "more rows")
         yield f"by answering {names[answer]} for {names[label]} ({more}, {before} before)"

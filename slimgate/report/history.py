@@ -12,16 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, format_apart, megabytes
+from slimgate._system.number_text import MISSING, format_apart, format_megabytes
 from slimgate.record.earlier_results import format_status
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import Machine
 from slimgate.record.run import VariantRecord
-from slimgate.report.figures import with_note
+from slimgate.report.figures import add_note
 from slimgate.report.pictures import picture
-from slimgate.report.status import budgeted_metrics, metrics, workload_words, workloads
-from slimgate.report.tables import Column, blocks, table, without_empty
-from slimgate.report.variant_tables import quality_cell
+from slimgate.report.status import (
+    describe_workload,
+    list_budgeted_metrics,
+    list_model_metrics,
+    list_workloads,
+)
+from slimgate.report.tables import Column, blocks, make_pipe_table, remove_empty_columns
+from slimgate.report.variant_tables import format_quality_cell
 from slimgate.results.checks import TEACHER
 
 if TYPE_CHECKING:
@@ -34,7 +39,7 @@ _HOLLOW: dict[str, Any] = {"marker": "o", "markerfacecolor": "white"}
 _WIDTH, _HEIGHT = 9.0, 3.2
 
 
-def history_report(releases: Sequence[StoredRecord], picture_path: str | None = None) -> str:
+def format_history(releases: Sequence[StoredRecord], picture_path: str | None = None) -> str:
     """The section "History": a table of verdicts, then tables of gated metrics, sizes and speed-ups.
 
     Args:
@@ -43,36 +48,38 @@ def history_report(releases: Sequence[StoredRecord], picture_path: str | None = 
     """
     if not releases:
         return ""
-    names = model_names(releases)
+    names = list_model_names(releases)
     shown = f"![history]({picture_path})" if picture_path else ""
     return blocks(
         "## History",
         _release_table(releases),
         shown,
-        *(_metric_table(releases, names, metric) for metric in gated_metrics(releases)),
-        _table_by_model(
+        *(_make_metric_history(releases, names, metric) for metric in list_gated_metrics(releases)),
+        _make_history_table(
             "Size, MB",
             releases,
             names,
-            lambda model: megabytes(model.artifact.bytes) if model.artifact else MISSING,
+            lambda model: format_megabytes(model.artifact.bytes) if model.artifact else MISSING,
         ),
-        *(_speed_table(releases, names, workload) for workload in workloads(releases[-1].record)),
+        *(_make_speed_history(releases, names, workload) for workload in list_workloads(releases[-1].record)),
     )
 
 
-def model_names(releases: Sequence[StoredRecord]) -> list[str]:
+def list_model_names(releases: Sequence[StoredRecord]) -> list[str]:
     """The models of all releases. Those of the newest release come first."""
     return list(
         dict.fromkeys(model.name for release in reversed(releases) for model in release.record.variants)
     )
 
 
-def gated_metrics(releases: Sequence[StoredRecord]) -> list[str]:
+def list_gated_metrics(releases: Sequence[StoredRecord]) -> list[str]:
     """Metrics with a budget in any release; if there are none, the first metric of the newest release."""
     gated = list(
-        dict.fromkeys(name for release in reversed(releases) for name in budgeted_metrics(release.record))
+        dict.fromkeys(
+            name for release in reversed(releases) for name in list_budgeted_metrics(release.record)
+        )
     )
-    return gated or metrics(releases[-1].record)[:1]
+    return gated or list_model_metrics(releases[-1].record)[:1]
 
 
 def _release_table(releases: Sequence[StoredRecord]) -> str:
@@ -99,7 +106,7 @@ def _release_table(releases: Sequence[StoredRecord]) -> str:
             ],
         ),
     ]
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
 def _format_processor(machine: Machine) -> str:
@@ -125,41 +132,43 @@ def _format_gate_rows(releases: Sequence[StoredRecord]) -> list[str]:
     return shown
 
 
-def _metric_table(releases: Sequence[StoredRecord], names: Sequence[str], metric: str) -> str:
-    return _table_by_model(
-        escape(metric), releases, names, lambda model: quality_cell(model.quality.get(metric))
+def _make_metric_history(releases: Sequence[StoredRecord], names: Sequence[str], metric: str) -> str:
+    return _make_history_table(
+        escape(metric), releases, names, lambda model: format_quality_cell(model.quality.get(metric))
     )
 
 
-def _speed_table(releases: Sequence[StoredRecord], names: Sequence[str], workload: str) -> str:
+def _make_speed_history(releases: Sequence[StoredRecord], names: Sequence[str], workload: str) -> str:
     def cell(model: VariantRecord) -> str:
         facts = model.latency.get(workload)
         if facts is None or facts.speedup is None or facts.speedup_interval is None:
             return MISSING
         numbers = (facts.speedup, *facts.speedup_interval)
         speedup, low, high = format_apart(numbers, [budget.limit for budget in facts.budgets], fewest=2)
-        return with_note(f"{speedup}×", f"{low} to {high}")
+        return add_note(f"{speedup}×", f"{low} to {high}")
 
-    return _table_by_model(
-        f"Speed-up over its own teacher, {workload_words(workload)}", releases, names, cell
+    return _make_history_table(
+        f"Speed-up over its own teacher, {describe_workload(workload)}", releases, names, cell
     )
 
 
-def _table_by_model(heading: str, releases: Sequence[StoredRecord], names: Sequence[str], cell: Cell) -> str:
+def _make_history_table(
+    heading: str, releases: Sequence[StoredRecord], names: Sequence[str], cell: Cell
+) -> str:
     columns = [
-        Column(escape(name), [_cell(release, name, cell) for release in releases], right=True)
+        Column(escape(name), [_format_release_cell(release, name, cell) for release in releases], right=True)
         for name in names
     ]
-    shown_columns = without_empty(columns)
+    shown_columns = remove_empty_columns(columns)
     if not shown_columns:
         return ""
     return blocks(
         f"### {heading}",
-        table([Column("release", [escape(release.name) for release in releases]), *shown_columns]),
+        make_pipe_table([Column("release", [escape(release.name) for release in releases]), *shown_columns]),
     )
 
 
-def _cell(release: StoredRecord, name: str, cell: Cell) -> str:
+def _format_release_cell(release: StoredRecord, name: str, cell: Cell) -> str:
     model = next((variant for variant in release.record.variants if variant.name == name), None)
     return MISSING if model is None else cell(model)
 
@@ -170,7 +179,7 @@ def draw_history(releases: Sequence[StoredRecord], path: Path) -> Path:
     A mark is hollow if its release had other gate rows than the newest one. A dotted line joins releases with
     different gate rows.
     """
-    panels = gated_metrics(releases)[:_MOST_PANELS]
+    panels = list_gated_metrics(releases)[:_MOST_PANELS]
     with picture(path, (_WIDTH, _HEIGHT * max(1, len(panels)))) as figure:
         axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
         for row, metric in zip(axes, panels, strict=True):
@@ -185,11 +194,11 @@ def draw_history(releases: Sequence[StoredRecord], path: Path) -> Path:
 
 def _draw_panel(axes: Axes, releases: Sequence[StoredRecord], metric: str) -> None:
     gates = [release.record.task.find_digest("gate") for release in releases]
-    for number, name in enumerate(model_names(releases)):
+    for number, name in enumerate(list_model_names(releases)):
         points = [
             (place, value)
             for place, release in enumerate(releases)
-            if (value := metric_value(release, name, metric)) is not None
+            if (value := find_metric_value(release, name, metric)) is not None
         ]
         style = {"color": "black", "linewidth": 2} if name == TEACHER else {"color": f"C{number}"}
         for (start, before), (end, after) in pairwise(points):
@@ -204,7 +213,7 @@ def _draw_panel(axes: Axes, releases: Sequence[StoredRecord], metric: str) -> No
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def metric_value(release: StoredRecord, name: str, metric: str) -> float | None:
+def find_metric_value(release: StoredRecord, name: str, metric: str) -> float | None:
     """The value of a model's metric in a release. None if it has no value."""
     model = next((variant for variant in release.record.variants if variant.name == name), None)
     facts = model.quality.get(metric) if model else None

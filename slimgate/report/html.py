@@ -17,35 +17,35 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from slimgate._system.escape import escape, visible
+from slimgate._system.escape import escape, escape_invisible
 from slimgate._system.number_text import count
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord
-from slimgate.report.alarms import alarms
-from slimgate.report.cautions import warnings
+from slimgate.report.alarms import list_alarms
+from slimgate.report.cautions import format_notes
 from slimgate.report.head import (
-    broken_models,
     count_shown,
     describe_weaker,
+    explain_variants_table,
     explain_verdict,
-    reasons_title,
-    table_words,
-    this_run_line,
-    verdict_line,
+    format_reasons_title,
+    format_this_run,
+    format_verdict_line,
+    list_broken_models,
 )
-from slimgate.report.history import history_report
-from slimgate.report.markdown import full_sections
-from slimgate.report.origin import describe_run, origin
+from slimgate.report.history import format_history
+from slimgate.report.markdown import list_full_sections
+from slimgate.report.origin import describe_run, format_origin
 from slimgate.report.page.budgets import rank_budgets
-from slimgate.report.page.changed_rows import Texts, changed_rows
+from slimgate.report.page.changed_rows import Texts, make_changed_rows
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.details import list_details
 from slimgate.report.page.embedding import embed_json
-from slimgate.report.page.sections import inline, section
-from slimgate.report.page.table import KINDS, heads, rows
+from slimgate.report.page.sections import inline, render_section
+from slimgate.report.page.table import KINDS, list_heads, rows
 from slimgate.report.recommendation import recommend
-from slimgate.report.status import could_ship, models
+from slimgate.report.status import list_models, list_shippable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 _SCRIPTS = ("page", "rows", "table", "scales", "front", "times", "history")
 
 
-def html_report(
+def render_html_report(
     record: RunRecord,
     folder: Path | None = None,
     texts: Texts | None = None,
@@ -73,32 +73,32 @@ def html_report(
     return _render(
         "page.html",
         record=record,
-        verdict=verdict_line(record).partition(" · ")[2],
-        this_run=this_run_line(record),
-        alarms=list(alarms(record)),
+        verdict=format_verdict_line(record).partition(" · ")[2],
+        this_run=format_this_run(record),
+        alarms=list(list_alarms(record)),
         reasons=explain_verdict(record),
-        reasons_title=reasons_title(record),
-        broken=broken_models(record),
+        reasons_title=format_reasons_title(record),
+        broken=list_broken_models(record),
         best=recommend(record),
-        ships=bool(could_ship(record)),
-        warnings=warnings(record),
+        ships=bool(list_shippable(record)),
+        warnings=format_notes(record),
         most_warnings=count_shown(record),
-        weaker=section(describe_weaker(record)),
-        words=table_words(record),
-        origin=origin(record),
+        weaker=render_section(describe_weaker(record)),
+        words=explain_variants_table(record),
+        origin=format_origin(record),
         described_run=describe_run(record),
-        heads=heads(record),
+        heads=list_heads(record),
         rows=table,
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
         details=list_details(record),
-        budgets=rank_budgets(models(record)),
-        folded=[_split_section(text) for text in full_sections(record, history_report(releases))],
+        budgets=rank_budgets(list_models(record)),
+        folded=[_split_section(text) for text in list_full_sections(record, format_history(releases))],
         data=embed_json(chart_data(record, releases)),
-        changed=embed_json(changed_rows(record, folder, texts)),
+        changed=embed_json(make_changed_rows(record, folder, texts)),
     )
 
 
-def html_index(
+def render_html_index(
     records: Sequence[RunRecord], paths: Sequence[str | PurePath], unjudged: Sequence[str] = ()
 ) -> str:
     """The page over all suites of a run. paths: the suites' pages, relative to this page.
@@ -120,15 +120,15 @@ def html_index(
 def _split_section(markdown: str) -> tuple[str, Markup]:
     """Heading and what follows it."""
     heading, _, rest = markdown.partition("\n")
-    return heading.lstrip("# "), section(rest)
+    return heading.lstrip("# "), render_section(rest)
 
 
 def _render(template: str, **values: object) -> str:
-    return _environment().get_template(template).render(**values)
+    return _make_template_environment().get_template(template).render(**values)
 
 
 @cache
-def _environment() -> Environment:
+def _make_template_environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -140,8 +140,8 @@ def _environment() -> Environment:
         finalize=_make_visible,
     )
     environment.filters |= {"inline": inline, "count": count, "said": escape}
-    style = _asset("page.css")
-    script = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
+    style = _read_asset("page.css")
+    script = "\n".join(_read_asset(f"{name}.js") for name in _SCRIPTS)
     environment.globals |= {
         "style": Markup(style),
         "script": Markup(script),
@@ -153,10 +153,10 @@ def _environment() -> Environment:
 
 def _make_visible(value: object) -> Any:
     """Characters that would act on the reader's screen, as Python's escapes, even in the text of a row."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return escape_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _asset(name: str) -> str:
+def _read_asset(name: str) -> str:
     return files("slimgate.report").joinpath("page", name).read_text("utf-8").strip()
 
 

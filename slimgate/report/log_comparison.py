@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, to_fixed
-from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
+from slimgate._system.number_text import MISSING, count, format_fixed
+from slimgate.judge.behaviour_budgets import is_named_slice_kind, is_slices_kind
 from slimgate.judge.budget_kinds import measure_harm
-from slimgate.judge.slices import budget_slices
+from slimgate.judge.slices import select_budget_slices
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import Sides
 from slimgate.report.figures import drop_words, format_drop, format_limits
-from slimgate.report.page.budgets import behaviour_budget
-from slimgate.report.status import budget_words
-from slimgate.report.tables import Column, blocks, table
-from slimgate.results.base import BudgetFacts, Verdict, any_ends_run
+from slimgate.report.page.budgets import make_behaviour_budget
+from slimgate.report.status import describe_budget
+from slimgate.report.tables import Column, blocks, make_pipe_table
+from slimgate.results.base import BudgetFacts, Verdict, has_run_ending_budget
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts
 from slimgate.results.quality import QualityFacts
 
@@ -48,16 +48,18 @@ def log_table(
         name, facts = pair
         if facts.verdict is Verdict.FAIL:
             return 0, harm(pair)
-        if any_ends_run(facts.budgets):
+        if has_run_ending_budget(facts.budgets):
             return 1, harm(pair)
         return (2 if name not in slices else 3) if facts.budgets else 4, harm(pair)
 
     facts = model.behaviour
-    changes = [] if facts is None else [_behaviour_line(facts, budget) for budget in facts.budgets[:limit]]
+    changes = (
+        [] if facts is None else [_make_behaviour_line(facts, budget) for budget in facts.budgets[:limit]]
+    )
     first = sorted(model.quality.items(), key=place)[: limit - len(changes)]
     shown = sorted(first, key=harm)
     more = len(model.quality) - len(shown)
-    lines = [*(_metric_line(name, facts) for name, facts in shown), *changes]
+    lines = [*(_make_metric_line(name, facts) for name, facts in shown), *changes]
     heads = (
         "metric" if names.original == "teacher" else "task/metric",
         "n",
@@ -69,7 +71,7 @@ def log_table(
     )
     return blocks(
         f"### {escape(model.name)}",
-        table(
+        make_pipe_table(
             [
                 Column(head, [line[place] for line in lines], right=0 < place < len(heads) - 1)
                 for place, head in enumerate(heads)
@@ -79,30 +81,38 @@ def log_table(
     )
 
 
-def _metric_line(name: str, facts: QualityFacts) -> Line:
+def _make_metric_line(name: str, facts: QualityFacts) -> Line:
     return (
         escape(name),
         count(facts.n),
-        _value(facts.teacher),
-        _value(facts.value),
+        _format_by_magnitude(facts.teacher),
+        _format_by_magnitude(facts.value),
         format_drop(facts.drop_points, facts.interval, facts.budgets, unit=facts.unit),
         format_limits(facts.budgets),
-        "not gated" if facts.verdict is None else _verdict(facts.verdict),
+        "not gated" if facts.verdict is None else _format_bold_verdict(facts.verdict),
     )
 
 
-def _behaviour_line(facts: BehaviourFacts, budget: BudgetFacts) -> Line:
+def _make_behaviour_line(facts: BehaviourFacts, budget: BudgetFacts) -> Line:
     """The line of a budget on flips, slices and other changes of answers."""
-    name, verdict = budget_words(budget.kind), _verdict(budget.verdict)
+    name, verdict = describe_budget(budget.kind), _format_bold_verdict(budget.verdict)
     if not is_slices_kind(budget.kind):
-        known = behaviour_budget(facts, budget)
+        known = make_behaviour_budget(facts, budget)
         return name, count(facts.n), MISSING, known.measured, MISSING, known.limit, verdict
-    parts = budget_slices(facts.slices or [], budget.kind)
+    parts = select_budget_slices(facts.slices or [], budget.kind)
     limit = f"{budget.limit:g}"
-    if names_slice(budget.kind) and parts:
+    if is_named_slice_kind(budget.kind) and parts:
         part = parts[0]
         drop = str(drop_words(part.drop_points, part.interval, [budget.limit])).removeprefix("drop ")
-        return name, count(part.n), _value(part.teacher), _value(part.variant), drop, limit, verdict
+        return (
+            name,
+            count(part.n),
+            _format_by_magnitude(part.teacher),
+            _format_by_magnitude(part.variant),
+            drop,
+            limit,
+            verdict,
+        )
     return name, count(facts.n), MISSING, MISSING, MISSING, limit, f"{verdict}{_describe_slices(parts)}"
 
 
@@ -121,11 +131,11 @@ def _describe_slices(parts: list[SliceFacts]) -> str:
     return f": {holding}, not {', '.join(names[:_MOST_NAMED])}{more}"
 
 
-def _value(value: float) -> str:
-    return to_fixed(value, 3 if abs(value) < 10 else 2)
+def _format_by_magnitude(value: float) -> str:
+    return format_fixed(value, 3 if abs(value) < 10 else 2)
 
 
-def _verdict(verdict: Verdict | None) -> str:
+def _format_bold_verdict(verdict: Verdict | None) -> str:
     if verdict is None:
         return MISSING
     return verdict.value if verdict is Verdict.PASS else f"**{verdict.value}**"

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, significant
+from slimgate._system.number_text import MISSING, format_significant
 from slimgate.errors import DataError
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import RATE_WORDS, Machine
 from slimgate.record.run import RunRecord
-from slimgate.report.figures import times_words
-from slimgate.report.peaks import rates_of
-from slimgate.report.status import workload_words
-from slimgate.report.tables import Column, blocks, table, without_empty
-from slimgate.report.variant_tables import speed_cell
+from slimgate.report.figures import format_speedup
+from slimgate.report.peaks import find_rates
+from slimgate.report.status import describe_workload
+from slimgate.report.tables import Column, blocks, make_pipe_table, remove_empty_columns
+from slimgate.report.variant_tables import format_speed_cell
 from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
 
 
-def machines_text(runs: Sequence[StoredRecord]) -> str:
+def format_machines(runs: Sequence[StoredRecord]) -> str:
     """The page in markdown: a table of the machines, then a table of speed-ups for each workload.
 
     Raises DataError if a run has no variant in common with the first run, or no run timed a variant.
@@ -28,7 +28,7 @@ def machines_text(runs: Sequence[StoredRecord]) -> str:
     variants = _list_variants(runs)
     letters = _name_runs(records)
     timed = dict.fromkeys(name for record in records for model in record.variants for name in model.latency)
-    tables = [_speed_table(records, letters, variants, workload) for workload in timed]
+    tables = [_make_speedup_table(records, letters, variants, workload) for workload in timed]
     if not any(tables):
         raise DataError(f"{runs[0].file}: no variant was timed together with its teacher, expected speed-ups")
     machines = len({record.machine.hardware for record in records})
@@ -39,7 +39,7 @@ def machines_text(runs: Sequence[StoredRecord]) -> str:
             "Teacher time / variant time, from duels on that machine, with 95 % intervals."
             + ("" if machines > 1 else " On another machine they are others."),
             *_list_cautions(records, letters, variants),
-            _machine_table(runs, letters),
+            _make_machine_table(runs, letters),
             *tables,
         )
         + "\n"
@@ -109,7 +109,7 @@ def _find_digests(records: Sequence[RunRecord], name: str) -> set[str]:
     }
 
 
-def _machine_table(runs: Sequence[StoredRecord], letters: Sequence[str]) -> str:
+def _make_machine_table(runs: Sequence[StoredRecord], letters: Sequence[str]) -> str:
     machines = [run.record.machine for run in runs]
     columns = [
         Column("", letters),
@@ -127,15 +127,15 @@ def _machine_table(runs: Sequence[StoredRecord], letters: Sequence[str]) -> str:
         ),
         Column("run", [escape(run.name) for run in runs]),
     ]
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
 def _format_rate(machine: Machine, field: str) -> str:
-    rates = rates_of(machine)
-    return significant(getattr(rates, field)) if rates is not None else MISSING
+    rates = find_rates(machine)
+    return format_significant(getattr(rates, field)) if rates is not None else MISSING
 
 
-def _speed_table(
+def _make_speedup_table(
     records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str], workload: str
 ) -> str:
     """A table with a line for each variant that a run timed; empty if no run did."""
@@ -150,7 +150,7 @@ def _speed_table(
     columns = [
         Column("variant", [escape(name) for name in times_by_name]),
         *(
-            Column(letter, [speed_cell(times[place]) for times in times_by_name.values()], right=True)
+            Column(letter, [format_speed_cell(times[place]) for times in times_by_name.values()], right=True)
             for place, letter in enumerate(letters)
         ),
     ]
@@ -160,7 +160,7 @@ def _speed_table(
                 "lowest bound", [_format_lowest_bound(times) for times in times_by_name.values()], right=True
             )
         )
-    return blocks(f"## {workload_words(workload).capitalize()}", table(columns))
+    return blocks(f"## {describe_workload(workload).capitalize()}", make_pipe_table(columns))
 
 
 def _find_times(record: RunRecord, name: str, workload: str) -> LatencyFacts | None:
@@ -175,4 +175,4 @@ def _format_lowest_bound(times: Sequence[LatencyFacts | None]) -> str:
         for timing in times
         if timing is not None and timing.speedup_interval is not None
     ]
-    return times_words(min(bounds)) if len(bounds) == len(times) else MISSING
+    return format_speedup(min(bounds)) if len(bounds) == len(times) else MISSING

@@ -8,29 +8,31 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import count
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.run import RunRecord
-from slimgate.record.words import format_count, moment
+from slimgate.record.words import format_count, format_moment
 from slimgate.report.judged_files import describe_files
-from slimgate.report.since_baseline import baseline_name
-from slimgate.report.status import teacher
+from slimgate.report.since_baseline import name_baseline
+from slimgate.report.status import find_teacher
 from slimgate.report.trust import delay_words
 from slimgate.results.self_test import SelfTest
 
 _DIGITS = 12
 
 
-def origin(record: RunRecord) -> str:
+def format_origin(record: RunRecord) -> str:
     """Suite, rows, time and commit; for files, what was compared, and their digests."""
     gate = record.task.splits.get("gate")
     commit = [] if record.suite.commit is None else [f"commit {escape(record.suite.commit)}"]
     if record.task.is_of_files:
         if not record.task.has_rows:
-            return " · ".join([escape(str(record.task.source["name"])), moment(record.created), *commit])
+            return " · ".join(
+                [escape(str(record.task.source["name"])), format_moment(record.created), *commit]
+            )
         noun = "scores" if record.task.kind == RECORD_KIND else "rows"
         counted = [] if gate is None else [f"{count(gate.n)} {noun}"]
         suite = [f"Suite {escape(record.suite.path)}"] if record.has_suite_file else []
-        return " · ".join([*suite, *counted, moment(record.created), *commit])
+        return " · ".join([*suite, *counted, format_moment(record.created), *commit])
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
-    return " · ".join([f"Suite {escape(record.suite.path)}", *rows, moment(record.created), *commit])
+    return " · ".join([f"Suite {escape(record.suite.path)}", *rows, format_moment(record.created), *commit])
 
 
 def describe_run(record: RunRecord) -> str:
@@ -41,7 +43,7 @@ def describe_run(record: RunRecord) -> str:
 
 
 def _describe_run(record: RunRecord) -> Iterator[str]:
-    original = teacher(record)
+    original = find_teacher(record)
     if original is not None:
         digest = f", digest {original.artifact.digest[:_DIGITS]}" if original.artifact else ""
         source = f" {escape(original.parent)}" if original.parent else ""
@@ -50,7 +52,7 @@ def _describe_run(record: RunRecord) -> Iterator[str]:
     cores = format_count(machine.cores, "core", "cores")
     device = "" if machine.device == "cpu" else f", device {escape(machine.device_and_gpu)}"
     yield f"{escape(machine.cpu)}, {cores}{device}"
-    yield f"baseline {baseline_name(record) or 'none'}"
+    yield f"baseline {name_baseline(record) or 'none'}"
     yield f"self-test {_count_self_tests(record.self_test)}"
 
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import significant
+from slimgate._system.number_text import format_significant
 from slimgate.record.machine import RATE_WORDS, Machine, Rates
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.status import models, workload_words
+from slimgate.report.status import describe_workload, list_models
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.latency import LatencyFacts
 
@@ -29,28 +29,28 @@ _LEAST_BATCH, _LEAST_MS = 16, 1.0
 _WORKLOAD = re.compile(r"b(\d+)(?:x\d+)?")
 
 
-def rate_lines(machine: Machine) -> Iterator[str]:
+def list_rate_lines(machine: Machine) -> Iterator[str]:
     """`measured peaks, 2 threads: float32 140 GFLOP/s, …`, with one thread too, and the missing figures."""
     rates = machine.peak_rates
     if rates is None:
         return
     every, single = rates.all_threads, rates.one_thread
     if every is not None:
-        alone = f"; one thread: {_rates(single)}" if single is not None and every.threads > 1 else ""
+        alone = f"; one thread: {_format_rates(single)}" if single is not None and every.threads > 1 else ""
         by = f" (int8 by {escape(rates.int8_by)})" if rates.int8_by else ""
         threads = "1 thread" if every.threads == 1 else f"{every.threads} threads"
-        yield f"measured peaks{by}, {threads}: {_rates(every)}{alone}"
+        yield f"measured peaks{by}, {threads}: {_format_rates(every)}{alone}"
     yield from (f"of the measured peaks: {escape(note)}" for note in rates.notes)
 
 
-def rates_of(machine: Machine) -> Rates | None:
+def find_rates(machine: Machine) -> Rates | None:
     """The rates with the suite's threads: on a busy machine they are below those of one thread."""
     return machine.peak_rates.all_threads if machine.peak_rates is not None else None
 
 
-def _rates(peak_rates: Rates) -> str:
+def _format_rates(peak_rates: Rates) -> str:
     rates = ((words, getattr(peak_rates, name), unit) for name, (words, unit) in RATE_WORDS.items())
-    return ", ".join(f"{words} {significant(rate)} {unit}" for words, rate, unit in rates if rate)
+    return ", ".join(f"{words} {format_significant(rate)} {unit}" for words, rate, unit in rates if rate)
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class Floor:
         return took_ms <= max(_TIMES_AS_LONG * self.ms, _TIMES_FLOAT32 * self.float32_ms)
 
 
-def slow_runtimes(record: RunRecord) -> Iterator[str]:
+def list_slow_runtimes(record: RunRecord) -> Iterator[str]:
     """A line for each model whose calls are far slower than its operations explain, of the worst workload."""
-    rates = rates_of(record.machine)
+    rates = find_rates(record.machine)
     if rates is None:
         return
-    for model in models(record):
+    for model in list_models(record):
         slow = [
             (facts.min_ms / floor.ms, workload, facts.min_ms, floor.ms)
             for workload, facts in model.latency.items()
@@ -82,12 +82,12 @@ def slow_runtimes(record: RunRecord) -> Iterator[str]:
             times, workload, took, least = max(slow)
             name, calls = (
                 escape(model.name),
-                f"{workload_words(workload)} took at least {significant(took)} ms",
+                f"{describe_workload(workload)} took at least {format_significant(took)} ms",
             )
-            peaks = f"at this machine's measured peaks ({significant(least)} ms)"
+            peaks = f"at this machine's measured peaks ({format_significant(least)} ms)"
             yield (
                 f"**{name} is far slower than its operations explain**: {calls}, "
-                f"{significant(times, 2)} times what its products and weights take {peaks}."
+                f"{format_significant(times, 2)} times what its products and weights take {peaks}."
             )
 
 
@@ -96,8 +96,8 @@ def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
     counted, match = model.flops, _WORKLOAD.fullmatch(workload)
     if counted is None or match is None or int(match[1]) < _LEAST_BATCH or rates.memory_gb_per_s is None:
         return None
-    peak, float32 = peak_ms(model, workload, rates), rates.float32_gflop_per_s
-    rows = _counted_rows(workload, counted, model.latency[workload])
+    peak, float32 = compute_peak_ms(model, workload, rates), rates.float32_gflop_per_s
+    rows = _compute_counted_rows(workload, counted, model.latency[workload])
     if peak is None or rows is None or float32 is None or peak < _LEAST_MS:
         return None
     stored = model.artifact.state_bytes if model.artifact is not None else None
@@ -105,7 +105,7 @@ def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
     return Floor(peak + weights, rows * 2 * (counted.macs or 0) / float32 / 1e6 + weights)
 
 
-def peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float | None:
+def compute_peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float | None:
     """The time of a call's products at the peaks of their number types, in ms; None if not known.
 
     The operations of one row were counted; those of more and longer rows are in proportion to their tokens.
@@ -113,11 +113,11 @@ def peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float |
     counted, facts = model.flops, model.latency[workload]
     if counted is None or rates is None or facts.threads != rates.threads or facts.turns is not None:
         return None
-    rows, product_ms = _counted_rows(workload, counted, facts), _products_ms(counted, rates)
+    rows, product_ms = _compute_counted_rows(workload, counted, facts), _compute_products_ms(counted, rates)
     return None if rows is None or product_ms is None else rows * product_ms
 
 
-def _counted_rows(workload: str, counted: FlopsFacts, facts: LatencyFacts) -> float | None:
+def _compute_counted_rows(workload: str, counted: FlopsFacts, facts: LatencyFacts) -> float | None:
     """How many times the tokens of the counted row a call has; None for models that read no tokens."""
     match = _WORKLOAD.fullmatch(workload)
     if match is None or not counted.tokens or not facts.tokens:
@@ -125,7 +125,7 @@ def _counted_rows(workload: str, counted: FlopsFacts, facts: LatencyFacts) -> fl
     return int(match[1]) * facts.tokens / counted.tokens
 
 
-def _products_ms(counted: FlopsFacts, rates: Rates) -> float | None:
+def _compute_products_ms(counted: FlopsFacts, rates: Rates) -> float | None:
     """The time of the counted row's products at the peaks of their types; None if a type has no peak."""
     peaks = {
         "float32": rates.float32_gflop_per_s,

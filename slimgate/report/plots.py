@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Any, cast
 from slimgate._system.number_text import MEGABYTE
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells, tradeoffs
-from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, courses
+from slimgate.report.confusions import MOST_CLASSES, list_matrix_cells, list_tradeoffs, select_changed_cells
+from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, list_courses
 from slimgate.report.pictures import COLOURS, picture
-from slimgate.report.status import budgeted_metrics, metrics, models, variants, workload_words
-from slimgate.report.task_figures import active_log
+from slimgate.report.status import (
+    describe_workload,
+    list_budgeted_metrics,
+    list_model_metrics,
+    list_models,
+    list_variants,
+)
+from slimgate.report.task_figures import find_active_log
 from slimgate.results.behaviour import TradeoffFacts
 from slimgate.results.checks import TEACHER
 
@@ -61,21 +67,24 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
     step trained for two epochs.
     """
     written: list[Path] = []
-    for metric in [*budgeted_metrics(record), *metrics(record)][:1]:
+    for metric in [*list_budgeted_metrics(record), *list_model_metrics(record)][:1]:
         against = {
-            "size": ("files needed to predict, MB", list(_by_size(record, metric))),
+            "size": ("files needed to predict, MB", list(_list_points_by_size(record, metric))),
             "teacher-labels": (
                 "rows that the teacher labelled",
                 [
                     _point(record, model, metric, float(log["asked"]))
-                    for model in models(record)
-                    if metric in model.quality and (log := active_log(model)) is not None
+                    for model in list_models(record)
+                    if metric in model.quality and (log := find_active_log(model)) is not None
                 ],
             ),
         }
         for workload in list(dict.fromkeys(name for model in record.variants for name in model.latency)):
-            speeds = list(_by_speed(record, metric, workload))
-            against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload_words(workload)}", speeds)
+            speeds = list(_list_points_by_speed(record, metric, workload))
+            against[f"speed-{workload}"] = (
+                f"speed-up over the teacher, {describe_workload(workload)}",
+                speeds,
+            )
         for name, (axis_words, points) in against.items():
             if len(points) > 1:
                 file = f"{metric.replace('/', '_')}-{name}.svg"  # hub:OWNER/NAME
@@ -85,15 +94,15 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
     return written if epochs is None else [*written, epochs]
 
 
-def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
-    for model in models(record):
+def _list_points_by_size(record: RunRecord, metric: str) -> Iterator[Point]:
+    for model in list_models(record):
         size = model.artifact.bytes if model.artifact else None
         if size is not None and metric in model.quality:
             yield _point(record, model, metric, size / MEGABYTE)
 
 
-def _by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:
-    for model in models(record):
+def _list_points_by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:
+    for model in list_models(record):
         if metric not in model.quality:
             continue
         if model.name == TEACHER:
@@ -131,10 +140,10 @@ def _draw(record: RunRecord, metric: str, points: list[Point], axis_words: str, 
 
     with picture(path, (_WIDTH, _HEIGHT)) as figure:
         axes = figure.add_subplot()
-        _limits(axes, record, metric, points)
-        below = _labels_below(points)
-        for number, series in enumerate(_series(points)):
-            _line(axes, series, COLOURS[number % len(COLOURS)], below)
+        _draw_limits(axes, record, metric, points)
+        below = _choose_labels_below(points)
+        for number, series in enumerate(_group_series(points)):
+            _draw_line(axes, series, COLOURS[number % len(COLOURS)], below)
         axes.set(xscale="log", xlabel=axis_words, ylabel=metric, title=f"{metric} against {axis_words}")
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.xaxis.set_minor_formatter(FormatStrFormatter("%g"))
@@ -144,7 +153,7 @@ def _draw(record: RunRecord, metric: str, points: list[Point], axis_words: str, 
     return path
 
 
-def _limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]) -> None:
+def _draw_limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]) -> None:
     """A line at the teacher's value, and a line at the end of most of the budgets."""
     teacher = next((point.value for point in points if point.name == TEACHER), None)
     if teacher is None:
@@ -164,21 +173,21 @@ def _limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]) -> 
             axes.axhline(end, color="grey", linewidth=1, linestyle="--")
 
 
-def series_name(name: str) -> str:
+def name_series(name: str) -> str:
     """`gptq-#` for gptq-4; a name without a number stays the same."""
     match = _NUMBERED.fullmatch(name)
     return name if match is None else f"{match[1]}-#{match[3] or ''}"
 
 
-def _series(points: list[Point]) -> list[list[Point]]:
+def _group_series(points: list[Point]) -> list[list[Point]]:
     """Variants whose names differ in one number (gptq-4, gptq-3, …) belong to one curve."""
     by_group: dict[str, list[Point]] = {}
     for point in points:
-        by_group.setdefault(series_name(point.name), []).append(point)
+        by_group.setdefault(name_series(point.name), []).append(point)
     return [sorted(series, key=lambda point: point.x) for series in by_group.values()]
 
 
-def _labels_below(points: list[Point]) -> set[str]:
+def _choose_labels_below(points: list[Point]) -> set[str]:
     """The models whose names go below their points, because another name would cover them above."""
     spread = max(point.value for point in points) - min(point.value for point in points)
     below: set[str] = set()
@@ -193,7 +202,7 @@ def _labels_below(points: list[Point]) -> set[str]:
     return below
 
 
-def _line(axes: Axes, series: list[Point], colour: str, below: set[str]) -> None:
+def _draw_line(axes: Axes, series: list[Point], colour: str, below: set[str]) -> None:
     xs, ys = [point.x for point in series], [point.value for point in series]
     axes.plot(xs, ys, color=colour, linewidth=1, alpha=0.6)
     for point in series:
@@ -219,10 +228,10 @@ def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
     """The teacher's rows by label and prediction, then how many more or fewer each variant has."""
     known = [
         (model.name, cells)
-        for model in variants(record)
-        if model.behaviour is not None and (cells := cells_of(model.behaviour))
+        for model in list_variants(record)
+        if model.behaviour is not None and (cells := list_matrix_cells(model.behaviour))
     ]
-    moved = [panel for panel in known if changed_cells(panel[1])][: _MOST_PANELS - 1]
+    moved = [panel for panel in known if select_changed_cells(panel[1])][: _MOST_PANELS - 1]
     names = record.task.classes
     if not moved or not 2 <= len(names) <= _MOST_DRAWN_CLASSES:
         return None
@@ -231,19 +240,19 @@ def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
     path = folder / f"{CONFUSION}.svg"
     with picture(path, (across * _PANEL_SIDE + 0.4, down * _PANEL_SIDE)) as figure:
         plots = figure.subplots(down, across, squeeze=False).flatten()
-        _panel(plots[0], "teacher, rows", [cell[:3] for cell in known[0][1]], names)
+        _draw_confusion_panel(plots[0], "teacher, rows", [cell[:3] for cell in known[0][1]], names)
         largest = max(abs(after - before) for _, cells in moved for _, _, before, after in cells)
         for axes, (name, cells) in zip(plots[1:], moved, strict=False):
             changes = [(label, prediction, after - before) for label, prediction, before, after in cells]
-            _panel(axes, f"{name} − teacher", changes, names, largest)
+            _draw_confusion_panel(axes, f"{name} − teacher", changes, names, largest)
         for place, axes in enumerate(plots):
-            axes.set_axis_off() if place > len(moved) else _labels(axes, names, left=place % across == 0)
+            axes.set_axis_off() if place > len(moved) else _draw_labels(axes, names, left=place % across == 0)
         figure.supxlabel("prediction", fontsize=8)
         figure.supylabel("label", fontsize=8)
     return path
 
 
-def _panel(
+def _draw_confusion_panel(
     axes: Axes, title: str, cells: Sequence[tuple[int, int, int]], names: Sequence[str], change: int = 0
 ) -> None:
     """change: the largest of all panels, so that their colours compare; purple is more rows, orange fewer."""
@@ -263,7 +272,7 @@ def _panel(
             axes.text(prediction, label, text, ha="center", va="center", fontsize=6, color=colour)
 
 
-def _labels(axes: Axes, names: Sequence[str], *, left: bool) -> None:
+def _draw_labels(axes: Axes, names: Sequence[str], *, left: bool) -> None:
     shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
     axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=6)
     axes.set_yticks(range(len(names)), shown if left else [""] * len(names), fontsize=6)
@@ -271,10 +280,10 @@ def _labels(axes: Axes, names: Sequence[str], *, left: bool) -> None:
 
 def _draw_tradeoff(record: RunRecord, folder: Path) -> Path | None:
     """A line for each model through the thresholds; the teacher's line is black."""
-    behaviours = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
+    behaviours = [(model, model.behaviour) for model in list_variants(record) if model.behaviour is not None]
     lines = [
         (name, shown)
-        for name, points in tradeoffs(behaviours)
+        for name, points in list_tradeoffs(behaviours)
         if len(
             shown := [point for point in points if point.precision is not None and point.recall is not None]
         )
@@ -311,7 +320,7 @@ def _draw_tradeoff_line(axes: Axes, name: str, points: Sequence[TradeoffFacts], 
 
 def draw_epochs(record: RunRecord, folder: Path) -> Path | None:
     """Writes epochs.svg; None if no step trained for two epochs. Needs matplotlib."""
-    shown = [course for course in courses(record) if len(course.epochs) > 1][:_MOST_COURSES]
+    shown = [course for course in list_courses(record) if len(course.epochs) > 1][:_MOST_COURSES]
     if not shown:
         return None
     across = min(_COURSES_ACROSS, len(shown))

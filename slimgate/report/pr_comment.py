@@ -9,28 +9,36 @@ from slimgate._system.escape import escape, fence_code
 from slimgate.record.earlier_results import format_status
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import Weakening
-from slimgate.report.alarms import alarms
+from slimgate.report.alarms import list_alarms
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.head import (
-    broken_models,
+    explain_variants_table,
     fold_warnings,
     format_overall,
-    reasons,
-    reasons_title,
-    table_words,
-    this_run_line,
-    unjudged_heading,
-    verdict_line,
+    format_reasons_title,
+    format_this_run,
+    format_unjudged_heading,
+    format_verdict_line,
+    list_broken_models,
+    list_reasons,
 )
 from slimgate.report.log_comparison import count_lines, log_table
 from slimgate.report.recommendation import recommend, recommend_over_suites
-from slimgate.report.since_baseline import baseline_name, since_table
-from slimgate.report.status import teacher, variants, verdicts
-from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
-from slimgate.report.tool_files import figure_rows, tool_files_table
-from slimgate.report.variant_tables import variants_table
-from slimgate.report.weaker import weaker_gate
-from slimgate.results.base import Verdict, worst_verdict
+from slimgate.report.since_baseline import make_since_table, name_baseline
+from slimgate.report.status import find_teacher, list_variants, list_verdicts
+from slimgate.report.tables import (
+    Piece,
+    add_heading,
+    blocks,
+    fit_pieces,
+    fold,
+    format_bullets,
+    make_uncut_piece,
+)
+from slimgate.report.tool_files import list_figure_rows, make_tool_files_table
+from slimgate.report.variant_tables import make_variants_table
+from slimgate.report.weaker import format_weaker_gate
+from slimgate.results.base import Verdict, find_worst_verdict
 
 # The marker by which the comment of an earlier run is found again.
 MARKER = "<!-- slimgate:comment -->"
@@ -43,89 +51,105 @@ _LONGEST = 2_000
 _WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, None, Verdict.PASS)
 
 
-def pr_comment(records: Sequence[RunRecord], *, unjudged: Sequence[str] = (), limit: int = LIMIT) -> str:
+def format_pr_comment(
+    records: Sequence[RunRecord], *, unjudged: Sequence[str] = (), limit: int = LIMIT
+) -> str:
     """The comment on the run of a suite, or of several suites, in fewer than `limit` characters.
 
     For one suite it has at most 60 lines, except for long tables since a baseline. unjudged: for each suite
     that could not be judged, the line that says why.
     """
-    pieces = [uncut("the marker", MARKER)]
+    pieces = [make_uncut_piece("the marker", MARKER)]
     if unjudged:
-        heading = unjudged_heading(unjudged, "##", of=len(records) + len(unjudged))
+        heading = format_unjudged_heading(unjudged, "##", of=len(records) + len(unjudged))
         lines = [escape(line, longest=_LONGEST) for line in unjudged]
-        pieces += [uncut("an error", heading), _lines("", "suites that could not be judged", lines)]
+        pieces += [
+            make_uncut_piece("an error", heading),
+            _make_lines_piece("", "suites that could not be judged", lines),
+        ]
     weaker = [
-        weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")
+        format_weaker_gate(record.baseline.weaker, f"the baseline {name_baseline(record)}")
         for record in records
         if record.baseline
     ]
-    pieces += [uncut("how the gate got weaker", text) for text in weaker if text]
+    pieces += [make_uncut_piece("how the gate got weaker", text) for text in weaker if text]
     if len(records) > 1:
         verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
         overall = recommend_over_suites(records, unjudged=len(unjudged)) or ""
-        text = blocks(f"**{format_overall(records)}**", overall, bullets(verdicts))
-        pieces.append(uncut("the verdicts", text))
+        text = blocks(f"**{format_overall(records)}**", overall, format_bullets(verdicts))
+        pieces.append(make_uncut_piece("the verdicts", text))
     for record in records:
-        pieces += _pieces(record)
+        pieces += _list_pieces(record)
     return fit_pieces(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")
 
 
-def weaker_comment(title: str, than: str, weaker: Sequence[Weakening]) -> str:
+def format_weaker_comment(title: str, than: str, weaker: Sequence[Weakening]) -> str:
     """The comment on a suite that does not run, since its gate demands less without a reason."""
     heading = f"## slimgate: {escape(title, longest=200)}"
     why = (
         'Nothing was built or judged. Give a reason with [budgets.baseline] reason = "…", or restore the '
         "gate."
     )
-    return blocks(MARKER, weaker_gate(weaker, than), heading, why) + "\n"
+    return blocks(MARKER, format_weaker_gate(weaker, than), heading, why) + "\n"
 
 
-def _pieces(record: RunRecord) -> list[Piece]:
+def _list_pieces(record: RunRecord) -> list[Piece]:
     """The first screen of the report, with the worst variants first."""
     heading = f"## slimgate: {escape(record.suite.title, longest=200)}"
-    reason_words, confirm = reasons(record), [escape(line) for line in confirm_lines(record)]
-    lost, models = broken_models(record), worst_first(record)
-    since = with_heading(f"Since the baseline {baseline_name(record)}:", since_table(record))
+    reason_words, confirm = list_reasons(record), [escape(line) for line in confirm_lines(record)]
+    lost, models = list_broken_models(record), sort_worst_first(record)
+    since = add_heading(f"Since the baseline {name_baseline(record)}:", make_since_table(record))
     return [
-        uncut(
+        make_uncut_piece(
             "a verdict",
-            blocks(heading, verdict_line(record), this_run_line(record), bullets(alarms(record))),
+            blocks(
+                heading,
+                format_verdict_line(record),
+                format_this_run(record),
+                format_bullets(list_alarms(record)),
+            ),
         ),
-        _lines(
-            f"**{reasons_title(record)}**",
+        _make_lines_piece(
+            f"**{format_reasons_title(record)}**",
             "budgets that do not hold",
             [escape(message, longest=_LONGEST) for message in reason_words],
         ),
-        _lines("**What was not built or measured**", "variants that were not built", lost),
-        _lines("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
-        uncut("what to ship", with_heading("**What to ship**", bullets(recommend(record)))),
-        uncut("warnings", with_heading("**Before you trust this**", fold_warnings(record))),
-        *_tables(record, models),
-        uncut("what was lost since the baseline", fold("", "Since the baseline", since) if since else ""),
+        _make_lines_piece("**What was not built or measured**", "variants that were not built", lost),
+        _make_lines_piece("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
+        make_uncut_piece("what to ship", add_heading("**What to ship**", format_bullets(recommend(record)))),
+        make_uncut_piece("warnings", add_heading("**Before you trust this**", fold_warnings(record))),
+        *_list_table_pieces(record, models),
+        make_uncut_piece(
+            "what was lost since the baseline", fold("", "Since the baseline", since) if since else ""
+        ),
     ]
 
 
-def _lines(title: str, name: str, lines: Sequence[str]) -> Piece:
-    return Piece(name, len(lines), lambda rows: blocks(title, bullets(lines[:rows])), _MOST_LINES)
+def _make_lines_piece(title: str, name: str, lines: Sequence[str]) -> Piece:
+    return Piece(name, len(lines), lambda rows: blocks(title, format_bullets(lines[:rows])), _MOST_LINES)
 
 
-def worst_first(record: RunRecord) -> list[VariantRecord]:
+def sort_worst_first(record: RunRecord) -> list[VariantRecord]:
     """Gated variants that failed to build or FAIL, then undecided, then holding, then not gated variants."""
 
     def place(model: VariantRecord) -> tuple[bool, bool, int]:
-        worst = worst_verdict(list(verdicts(model).values()))
+        worst = find_worst_verdict(list(list_verdicts(model).values()))
         return not model.gated, model.error is None, _WORST_FIRST.index(worst)
 
-    return sorted(variants(record), key=place)
+    return sorted(list_variants(record), key=place)
 
 
-def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
+def _list_table_pieces(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
     """A line for each variant; for logs, which may have hundreds of tasks, a line for each task."""
     if not record.task.is_of_files:
-        return [Piece("variants", len(models), lambda rows: _table(record, models[:rows]), _MOST_ROWS)]
+        return [
+            Piece(
+                "variants", len(models), lambda rows: _make_comment_table(record, models[:rows]), _MOST_ROWS
+            )
+        ]
     if not record.task.has_rows:
         return [
-            Piece("figures", len(figure_rows(model)), partial(tool_files_table, model), _MOST_ROWS)
+            Piece("figures", len(list_figure_rows(model)), partial(make_tool_files_table, model), _MOST_ROWS)
             for model in models
         ]
     return [
@@ -139,11 +163,11 @@ def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
     ]
 
 
-def _table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
+def _make_comment_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
     """The table, with the teacher, which the others are compared with, in the last line."""
-    original = teacher(record)
+    original = find_teacher(record)
     shown = [*models, *([original] if original else [])]
-    return blocks(variants_table(record, shown), table_words(record, in_report=False))
+    return blocks(make_variants_table(record, shown), explain_variants_table(record, in_report=False))
 
 
 def _reproduce(records: Sequence[RunRecord]) -> str:

@@ -5,72 +5,74 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import count, significant
+from slimgate._system.number_text import count, format_significant
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
-from slimgate.report.figures import bounded_drop_words, duel_as_fast, with_note
+from slimgate.report.figures import add_note, describe_duel, format_bounded_drop
 from slimgate.report.status import (
     MOST_WORKLOADS,
-    budgeted_metrics,
     choose_workloads,
-    could_ship,
-    exceeds_switched_off,
-    inside_budgets,
-    median_ms,
-    teacher,
-    variants,
-    verdicts,
-    workload_words,
-    workloads,
+    describe_workload,
+    find_median_ms,
+    find_teacher,
+    is_above_switched_off,
+    list_budgeted_metrics,
+    list_inside_budgets,
+    list_shippable,
+    list_variants,
+    list_verdicts,
+    list_workloads,
 )
-from slimgate.report.variant_tables import quality_cell, size_cell, value_words
+from slimgate.report.variant_tables import format_metric_value, format_quality_cell, format_size_cell
 from slimgate.results.base import Verdict
 
 
 def recommend(record: RunRecord) -> list[str]:
     """The variants to ship: the smallest and the fastest inside their budgets, or the one that is both."""
     original, other = record.task.sides
-    if not variants(record):
+    if not list_variants(record):
         return [f"**Ship nothing**: there is no {other}, only the {original} was measured."]
-    if not any(verdicts(model) for model in variants(record)):
+    if not any(list_verdicts(model) for model in list_variants(record)):
         return [f"**Ship nothing yet**: no {other} has been judged against a budget."]
     if failures := record.self_test.failures:
         tests = " and ".join(name.replace("_", " ") for name in failures)
         return [f"**Ship nothing**: the gate failed its self-test ({tests}), so no verdict can be trusted."]
-    able = could_ship(record)
+    able = list_shippable(record)
     if not able and record.verdict.missing and _may_ship(record):
         return [f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."]
-    if not able and (passed := inside_budgets(record)):
+    if not able and (passed := list_inside_budgets(record)):
         return [
             f"**Ship nothing**: {_join_names(passed, 'and')} passed, but lost more than a budget that is "
             "switched off."
         ]
-    if not able and (undecided := [model for model in variants(record) if _only_warns(model)]):
+    if not able and (
+        undecided := [model for model in list_variants(record) if _is_passed_with_warnings(model)]
+    ):
         names = _join_names(undecided, "and")
         return [f"**Not decided**: {names} failed no budget. The undecided ones only warn."]
     if not able and not record.verdict.fails and _may_ship(record):
         return [f"**Not decided**: no {other} passed all of its budgets. The undecided ones only warn."]
     if not able:
         return [f"**Ship nothing**: no {other} passed all of its budgets."]
-    small, fast = _smallest(record, able), _fastest(record, able)
+    small, fast = _find_smallest(record, able), _find_fastest(record, able)
     if small is None:
         measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)
         smaller = ", but not smaller than the teacher" if measured else ""
         ship = f"Ship {_join_names(able, 'or')}: inside all budgets{smaller}."
-        return [ship, *_fastest_lines(record, fast)]
+        return [ship, *_list_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
-        shown = ", ".join([_size(small), *_speeds(record, small, fast[small.name])])
+        shown = ", ".join([_format_size(small), *_describe_speeds(record, small, fast[small.name])])
         lines = (
             [f"Its quality: {', '.join(metric_words)}."]
-            if (metric_words := _first_metrics(record, small))
+            if (metric_words := _list_first_metrics(record, small))
             else []
         )
         return [f"Ship {_name(small)}, the smallest and fastest inside its budgets: {shown}.", *lines]
-    facts = [_size(small), *_first_metrics(record, small)]
+    facts = [_format_size(small), *_list_first_metrics(record, small)]
     return [
         f"For size, ship {_name(small)}: {', '.join(facts)}.",
-        *_fastest_lines(record, fast),
+        *_list_fastest_lines(record, fast),
     ]
 
 
@@ -79,16 +81,16 @@ def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) ->
 
     unjudged: how many suites could not be judged.
     """
-    by_suite = [{model.name: model for model in variants(record)} for record in records]
+    by_suite = [{model.name: model for model in list_variants(record)} for record in records]
     shared = [name for name in by_suite[0] if all(name in models for models in by_suite)]
     if not shared:
         return None
     _, other = records[0].task.sides
     if unjudged:
         return f"**Ship nothing yet**: {format_count(unjudged, 'suite', 'suites')} could not be judged."
-    able = [{model.name for model in could_ship(record)} for record in records]
+    able = [{model.name for model in list_shippable(record)} for record in records]
     names = [f"**{escape(name)}**" for name in shared if all(name in suite for suite in able)]
-    exempt = any(exceeds_switched_off(model) for record in records for model in variants(record))
+    exempt = any(is_above_switched_off(model) for record in records for model in list_variants(record))
     if not names and not exempt and not any(record.verdict.fails for record in records):
         return f"**Not decided**: no {other} passed all of its budgets in all {len(records)} suites."
     if not names:
@@ -96,7 +98,7 @@ def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) ->
     return f"Ship {' or '.join(names)}: inside all budgets of all {len(records)} suites."
 
 
-def _only_warns(model: VariantRecord) -> bool:
+def _is_passed_with_warnings(model: VariantRecord) -> bool:
     """Whether a gated variant failed no budget, and each undecided budget only warns."""
     undecided = [
         budget
@@ -107,40 +109,43 @@ def _only_warns(model: VariantRecord) -> bool:
     return (
         model.gated
         and model.error is None
-        and Verdict.FAIL not in verdicts(model).values()
+        and Verdict.FAIL not in list_verdicts(model).values()
         and bool(undecided)
         and all(budget.on_inconclusive == "warn" for budget in undecided)
-        and not exceeds_switched_off(model)
+        and not is_above_switched_off(model)
     )
 
 
 def _may_ship(record: RunRecord) -> bool:
     """Whether any gated variant has failed no budget so far."""
     return any(
-        model.gated and Verdict.FAIL not in verdicts(model).values() and not exceeds_switched_off(model)
-        for model in variants(record)
+        model.gated and Verdict.FAIL not in list_verdicts(model).values() and not is_above_switched_off(model)
+        for model in list_variants(record)
     )
 
 
-def _smallest(record: RunRecord, able: list[VariantRecord]) -> VariantRecord | None:
+def _find_smallest(record: RunRecord, able: list[VariantRecord]) -> VariantRecord | None:
     """None if no variant is smaller than the teacher."""
-    original = teacher(record)
+    original = find_teacher(record)
     limit = None if original is None or original.artifact is None else original.artifact.bytes
     sizes = [(model.artifact.bytes, model) for model in able if model.artifact is not None]
     sized = [(size, model) for size, model in sizes if size is not None and (limit is None or size < limit)]
     return min(sized, key=lambda pair: pair[0])[1] if sized else None
 
 
-def _size(model: VariantRecord) -> str:
-    return size_cell(model, unit=" MB")
+def _format_size(model: VariantRecord) -> str:
+    return format_size_cell(model, unit=" MB")
 
 
-def _first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
-    """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, …)`, as in `_chosen_cell`."""
-    return [f"{escape(name)} {_chosen_cell(record, model, name)}" for name in budgeted_metrics(record)[:2]]
+def _list_first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
+    """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, …)`, as in `_format_chosen_cell`."""
+    return [
+        f"{escape(name)} {_format_chosen_cell(record, model, name)}"
+        for name in list_budgeted_metrics(record)[:2]
+    ]
 
 
-def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
+def _format_chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
     """`0.826 (drop 0.3, at most 1.1 allowing for the choice among 4)`: value, drop and bound of a metric.
 
     The bound is of the confirm rows if they were used once, because no variant was chosen by them. A bound of
@@ -151,14 +156,14 @@ def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
         facts, where = model.confirm[metric], f", on {count(record.confirm.n)} confirm rows"
     elif facts.among is not None and facts.among < (choices := _count_choices(record, metric)):
         note = f"not allowing for the choice among {count(choices)}: run the complete suite"
-        return quality_cell(facts, note=note)
+        return format_quality_cell(facts, note=note)
     if facts.among in (None, 1) or facts.bound_among is None:
-        return quality_cell(facts, note=where.removeprefix(", ") or None)
+        return format_quality_cell(facts, note=where.removeprefix(", ") or None)
     limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)]
-    drop = bounded_drop_words(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
+    drop = format_bounded_drop(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
     over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
     among = f"allowing for the choice among {count(facts.among)}"
-    return with_note(value_words(facts.value), f"{drop} {among}{over}{where}")
+    return add_note(format_metric_value(facts.value), f"{drop} {among}{over}{where}")
 
 
 def _count_choices(record: RunRecord, metric: str) -> int:
@@ -166,18 +171,22 @@ def _count_choices(record: RunRecord, metric: str) -> int:
     return sum(
         model.gated
         and (metric in model.awaited or (metric in model.quality and bool(model.quality[metric].budgets)))
-        for model in variants(record)
+        for model in list_variants(record)
     )
 
 
 Fast = dict[str | None, list[str]]
 
 
-def _fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
+def _find_fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
     """Name of a variant -> the workloads on which it is fastest; None -> those without a faster variant."""
     fastest: Fast = {}
-    for workload in workloads(record):
-        shown = [(rate, model) for model in able if (rate := _rate(record, model, workload)) is not None]
+    for workload in list_workloads(record):
+        shown = [
+            (rate, model)
+            for model in able
+            if (rate := _find_lower_speedup(record, model, workload)) is not None
+        ]
         faster = [(rate, model) for rate, model in shown if rate > 1]
         if faster:
             model = max(faster, key=lambda pair: pair[0])[1]
@@ -187,47 +196,47 @@ def _fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
     return fastest
 
 
-def _rate(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
+def _find_lower_speedup(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
     """The value that orders variants: the lower bound of the duel's speed-up, or else the medians'."""
     facts = model.latency.get(workload)
     if facts is None:
         return None
     if facts.speedup_interval is not None:
         return facts.speedup_interval[0]
-    before = median_ms(teacher(record), workload)
+    before = find_median_ms(find_teacher(record), workload)
     return before / facts.p50_ms if before is not None and facts.p50_ms else None
 
 
-def _speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
+def _describe_speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
     """`1.93× [1.56, 2.57] as fast on batch 1`; without a duel `4.80 ms on batch 1 (teacher 12.7 ms)`."""
-    facts, where = model.latency[workload], workload_words(workload)
+    facts, where = model.latency[workload], describe_workload(workload)
     if facts.speedup is not None:
-        return f"{duel_as_fast(facts)} on {where}"
-    before = significant(median_ms(teacher(record), workload))
-    return f"{significant(facts.p50_ms)} ms on {where} (teacher {before} ms)"
+        return f"{describe_duel(facts)} on {where}"
+    before = format_significant(find_median_ms(find_teacher(record), workload))
+    return f"{format_significant(facts.p50_ms)} ms on {where} (teacher {before} ms)"
 
 
-def _speeds(record: RunRecord, model: VariantRecord, lines: list[str]) -> list[str]:
+def _describe_speeds(record: RunRecord, model: VariantRecord, lines: list[str]) -> list[str]:
     """The speeds on the workloads of the tables; the others are counted: `on 4 more workloads`."""
     chosen = [workload for workload in choose_workloads(record) if workload in lines]
     left = len(lines) - len(chosen)
-    speeds = [_speed(record, model, workload) for workload in chosen]
+    speeds = [_describe_speed(record, model, workload) for workload in chosen]
     return [*speeds, f"on {format_count(left, 'more workload', 'more workloads')}"] if left else speeds
 
 
-def _fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
+def _list_fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
     """A line on the fastest variants, and on the workloads on which none is shown to be faster."""
     shown = choose_workloads(record)
     named = [
-        f"{_name(record.variant(name))}: {', '.join(_speeds(record, record.variant(name), faster))}"
+        f"{_name(record.variant(name))}: {', '.join(_describe_speeds(record, record.variant(name), faster))}"
         for name, faster in sorted(fastest.items(), key=lambda pair: not set(shown) & set(pair[1]))
         if name
     ]
     lines = [f"For speed, ship {'; '.join(named)}."] if named else []
     if None in fastest:
-        number = f"{len(fastest[None])} of {len(workloads(record))} workloads"
+        number = f"{len(fastest[None])} of {len(list_workloads(record))} workloads"
         is_long = len(fastest[None]) > MOST_WORKLOADS
-        where = number if is_long else ", ".join(map(workload_words, fastest[None]))
+        where = number if is_long else ", ".join(map(describe_workload, fastest[None]))
         lines.append(f"None is shown to be faster than the teacher on {where}.")
     return lines
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, to_fixed
+from slimgate._system.number_text import MISSING, count, format_fixed
 from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count
-from slimgate.report.tables import Column, blocks, bullets, fold, table
-from slimgate.report.variant_tables import value_words
+from slimgate.report.tables import Column, blocks, fold, format_bullets, make_pipe_table
+from slimgate.report.variant_tables import format_metric_value
 from slimgate.results.separation import PairFacts, SeparationFacts
 
 HEADING = "## Which variants can be told apart"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def separation_section(record: RunRecord, *, folded: bool = True) -> str:
+def format_separation_section(record: RunRecord, *, folded: bool = True) -> str:
     """The section of a record; empty if no two gated variants have a budget on a metric.
 
     folded: whether the list of all pairs is behind a line.
     """
-    return separation(record.separation, HEADING, folded=folded)
+    return format_separation(record.separation, HEADING, folded=folded)
 
 
-def separation(facts: SeparationFacts | None, heading: str, *, folded: bool = True) -> str:
+def format_separation(facts: SeparationFacts | None, heading: str, *, folded: bool = True) -> str:
     """A line a variant with its groups, and how far it is from the best; then the pairs."""
     if facts is None:
         return ""
@@ -31,21 +31,28 @@ def separation(facts: SeparationFacts | None, heading: str, *, folded: bool = Tr
         return blocks(heading, f"Not compared by {metric}: {escape(facts.note)}")
     names = list(facts.values)
     if len(facts.groups) == 1:
-        return blocks(heading, _summary(facts), _not_compared(facts))
+        return blocks(heading, _summarize_separation(facts), _describe_not_compared(facts))
     columns = [
         Column("variant", [escape(name) for name in names]),
-        Column(metric, [value_words(facts.values[name]) for name in names], right=True),
-        *([Column("group", [_letters(facts, name) for name in names])] if facts.groups else []),
-        Column(f"against {escape(names[0])}", [_against_best(facts, name) for name in names]),
+        Column(metric, [format_metric_value(facts.values[name]) for name in names], right=True),
+        *([Column("group", [_join_letters(facts, name) for name in names])] if facts.groups else []),
+        Column(f"against {escape(names[0])}", [_format_against_best(facts, name) for name in names]),
     ]
-    pairs = bullets(_sentence(facts, pair) for pair in facts.pairs)
+    pairs = format_bullets(_describe_pair(facts, pair) for pair in facts.pairs)
     all_pairs = format_count(len(facts.pairs), "pair", "pairs")
     rest = fold("", f"All {all_pairs}", pairs) if folded else pairs
     shown = rest if facts.groups and len(names) > 2 else ""
-    return blocks(heading, _summary(facts), table(columns), _explain(facts), _not_compared(facts), shown)
+    return blocks(
+        heading,
+        _summarize_separation(facts),
+        make_pipe_table(columns),
+        _explain(facts),
+        _describe_not_compared(facts),
+        shown,
+    )
 
 
-def _summary(facts: SeparationFacts) -> str:
+def _summarize_separation(facts: SeparationFacts) -> str:
     """The answer in one sentence."""
     names, best, metric = list(facts.values), escape(next(iter(facts.values))), escape(facts.metric)
     if len(facts.groups) == 1:
@@ -73,7 +80,7 @@ def _explain(facts: SeparationFacts) -> str:
     )
 
 
-def _not_compared(facts: SeparationFacts) -> str:
+def _describe_not_compared(facts: SeparationFacts) -> str:
     """The gated variants that are not in the table, and why."""
     why = {f"more than {len(facts.values) + len(facts.other_answers)} variants": facts.left_out}
     why["no answers of this run"] = facts.other_answers
@@ -81,30 +88,34 @@ def _not_compared(facts: SeparationFacts) -> str:
     return f"Not compared: {'; '.join(named)}." if named else ""
 
 
-def _letters(facts: SeparationFacts, name: str) -> str:
+def _join_letters(facts: SeparationFacts, name: str) -> str:
     """`a`, or `ab` for a variant in two groups."""
     group_numbers = [at for at, group in enumerate(facts.groups) if name in group]
     letters = [_LETTERS[at] if at < len(_LETTERS) else f" {at + 1}" for at in group_numbers]
     return "".join(letters)
 
 
-def _against_best(facts: SeparationFacts, name: str) -> str:
+def _format_against_best(facts: SeparationFacts, name: str) -> str:
     best = next(iter(facts.values))
     pair = next((pair for pair in facts.pairs if (pair.better, pair.worse) == (best, name)), None)
     if pair is None:
         return MISSING
-    return f"worse by {_amount(facts, pair)}" if pair.separable else f"not separable, {_amount(facts, pair)}"
+    return (
+        f"worse by {_format_amount(facts, pair)}"
+        if pair.separable
+        else f"not separable, {_format_amount(facts, pair)}"
+    )
 
 
-def _sentence(facts: SeparationFacts, pair: PairFacts) -> str:
+def _describe_pair(facts: SeparationFacts, pair: PairFacts) -> str:
     """`a is better than b by 0.8 points [0.2, 1.4]`; `a and b: not separable, 0.2 points [-0.3, 0.7]`."""
     better, worse = escape(pair.better), escape(pair.worse)
     if pair.separable:
-        return f"{better} is better than {worse} by {_amount(facts, pair)}"
-    return f"{better} and {worse}: not separable, {_amount(facts, pair)}"
+        return f"{better} is better than {worse} by {_format_amount(facts, pair)}"
+    return f"{better} and {worse}: not separable, {_format_amount(facts, pair)}"
 
 
-def _amount(facts: SeparationFacts, pair: PairFacts) -> str:
+def _format_amount(facts: SeparationFacts, pair: PairFacts) -> str:
     unit = "%" if facts.unit == "percent" else "points"
-    low, high = (to_fixed(end, 1) for end in pair.interval)
-    return f"{to_fixed(pair.by_points, 1)} {unit} [{low}, {high}]"
+    low, high = (format_fixed(end, 1) for end in pair.interval)
+    return f"{format_fixed(pair.by_points, 1)} {unit} [{low}, {high}]"

@@ -9,17 +9,19 @@ from slimgate._system.number_text import MISSING
 from slimgate.plugins.environments import ENGINE, PROMPT, SAMPLING
 from slimgate.record.comparing.environment import describe_differences, list_server_settings
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.status import models, teacher, variants
-from slimgate.report.tables import Column, blocks, table
+from slimgate.report.status import find_teacher, list_models, list_variants
+from slimgate.report.tables import Column, blocks, make_pipe_table
 
 _EXPLAINED = """\
 The settings that each server states after it answered the gate rows. A provider may state nothing. slimgate
 sets temperature and length in its own requests. Other clients get the server's defaults."""
 
 
-def servers_table(record: RunRecord) -> str:
+def make_servers_table(record: RunRecord) -> str:
     """A row for each setting, a column for each model with a server; empty if no server states a setting."""
-    settings = {model.name: stated for model in models(record) if (stated := list_server_settings(model))}
+    settings = {
+        model.name: stated for model in list_models(record) if (stated := list_server_settings(model))
+    }
     names = list(dict.fromkeys(name for stated in settings.values() for name in stated))
     if not names:
         return ""
@@ -30,16 +32,16 @@ def servers_table(record: RunRecord) -> str:
             for model, stated in settings.items()
         ),
     ]
-    return blocks(_EXPLAINED, table(columns))
+    return blocks(_EXPLAINED, make_pipe_table(columns))
 
 
-def other_server_settings(record: RunRecord) -> Iterator[str]:
+def list_server_differences(record: RunRecord) -> Iterator[str]:
     """A note for each variant whose server states another prompt, sampling or context than the teacher's."""
-    reference = teacher(record)
+    reference = find_teacher(record)
     if reference is None:
         return
     before = _list_shared_settings(reference)
-    for model in variants(record):
+    for model in list_variants(record):
         if changes := describe_differences(before, _list_shared_settings(model)):
             yield (
                 f"**Other server settings**: the server of {escape(model.name)} differs from the teacher's: "

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, to_fixed
+from slimgate._system.number_text import MISSING, count, format_fixed
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import drop_words
-from slimgate.report.status import models
-from slimgate.report.tables import Column, blocks, bullets, table, without_empty
+from slimgate.report.status import list_models
+from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table, remove_empty_columns
 from slimgate.results.baseline import SinceFacts
 
 # The file next to report.md: teacher drift and variant drift, by every metric, slice, size and time.
 COMPARISON = "compare.md"
 
 
-def since_baseline(record: RunRecord) -> str:
+def format_since_baseline(record: RunRecord) -> str:
     """The section of report.md; empty without a baseline."""
     if record.baseline is None:
         return ""
     # merged shards are compared by a user with both records
     where = "`slimgate compare` tells it" if len(record.shards) > 1 else f"[{COMPARISON}]({COMPARISON})"
-    table = since_table(record)
+    table = make_since_table(record)
     moved = "What else moved" if table else "No budget holds variants against it. What moved"
     more = f"{moved} since then, the teacher apart from its variants: {where}."
-    return blocks(f"## Since the baseline {baseline_name(record)}", table, more)
+    return blocks(f"## Since the baseline {name_baseline(record)}", table, more)
 
 
-def since_table(record: RunRecord) -> str:
+def make_since_table(record: RunRecord) -> str:
     """A line for each variant and metric, then why one was not tested; empty if nothing is compared."""
     results = [
-        (model, name, facts) for model in models(record) for name, facts in model.since_baseline.items()
+        (model, name, facts) for model in list_models(record) for name, facts in model.since_baseline.items()
     ]
     notes = [
         f"{escape(model.name)}, {escape(name)}: {escape(facts.note)}."
@@ -42,25 +42,28 @@ def since_table(record: RunRecord) -> str:
         Column("metric", [escape(name) for _, name, _ in results]),
         Column(
             "then → now",
-            [f"{_value(facts.baseline)} → {_value(facts.value)}" for _, _, facts in results],
+            [
+                f"{_format_by_magnitude(facts.baseline)} → {_format_by_magnitude(facts.value)}"
+                for _, _, facts in results
+            ],
             right=True,
         ),
         Column("drop since then", [_drop(facts) for _, _, facts in results], right=True),
-        Column("right to wrong / back", [_rows(facts) for _, _, facts in results], right=True),
-        Column("budget", [_budgets(facts) for _, _, facts in results]),
-        Column("verdict", [_verdict(model, facts) for model, _, facts in results]),
+        Column("right to wrong / back", [_format_turned_rows(facts) for _, _, facts in results], right=True),
+        Column("budget", [_format_since_budgets(facts) for _, _, facts in results]),
+        Column("verdict", [_format_since_verdict(model, facts) for model, _, facts in results]),
     ]
-    return blocks(table(without_empty(columns)), bullets(notes))
+    return blocks(make_pipe_table(remove_empty_columns(columns)), format_bullets(notes))
 
 
-def baseline_name(record: RunRecord) -> str:
+def name_baseline(record: RunRecord) -> str:
     """The name of the release, or else of its file."""
     baseline = record.baseline
     return escape(baseline.name or baseline.path) if baseline else ""
 
 
-def _value(value: float | None) -> str:
-    return to_fixed(value, 3 if value is None or abs(value) < 10 else 2)
+def _format_by_magnitude(value: float | None) -> str:
+    return format_fixed(value, 3 if value is None or abs(value) < 10 else 2)
 
 
 def _drop(facts: SinceFacts) -> str:
@@ -69,17 +72,17 @@ def _drop(facts: SinceFacts) -> str:
     return words.removeprefix("drop ")
 
 
-def _rows(facts: SinceFacts) -> str:
+def _format_turned_rows(facts: SinceFacts) -> str:
     if facts.right_to_wrong is None:
         return MISSING
     return f"{count(facts.right_to_wrong)} / {count(facts.wrong_to_right)}"
 
 
-def _budgets(facts: SinceFacts) -> str:
+def _format_since_budgets(facts: SinceFacts) -> str:
     return ", ".join(f"{escape(budget.kind)} {budget.limit:g}" for budget in facts.budgets) or MISSING
 
 
-def _verdict(model: VariantRecord, facts: SinceFacts) -> str:
+def _format_since_verdict(model: VariantRecord, facts: SinceFacts) -> str:
     if facts.verdict is None:
         return "new, not gated" if facts.new else MISSING
     if not model.gated:

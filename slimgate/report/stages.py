@@ -11,14 +11,29 @@ from math import isfinite
 from typing import Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, duration, megabytes, significant, to_fixed
+from slimgate._system.number_text import (
+    MISSING,
+    count,
+    format_duration,
+    format_fixed,
+    format_megabytes,
+    format_significant,
+)
 from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED
 from slimgate.record.build import ArtifactFacts, StageFacts, StepFacts
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.epochs import epoch_table, epochs_of, logged_count, seconds_of
-from slimgate.report.figures import with_note
-from slimgate.report.status import models, variants
-from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading, without_empty
+from slimgate.report.epochs import find_logged_count, make_epoch_table, read_epochs, sum_seconds
+from slimgate.report.figures import add_note
+from slimgate.report.status import list_models, list_variants
+from slimgate.report.tables import (
+    Column,
+    add_heading,
+    blocks,
+    fold,
+    format_bullets,
+    make_pipe_table,
+    remove_empty_columns,
+)
 from slimgate.results.quality import QualityFacts
 
 _ORIGIN = {True: "from the store", False: "built", None: MISSING}
@@ -39,7 +54,7 @@ _COMPUTED = {
 Stage = tuple[VariantRecord, str | None, StepFacts]
 
 
-def built_section(record: RunRecord) -> str:
+def format_built_section(record: RunRecord) -> str:
     """The whole section; empty for logs, which slimgate did not build."""
     if record.task.is_of_files:
         return ""
@@ -47,10 +62,10 @@ def built_section(record: RunRecord) -> str:
         "## What was built from what",
         step_table(record),
         trace(record),
-        with_heading("### Loss and quality per epoch", epoch_table(record)),
-        stages(record),
-        with_heading("### What the steps noted", bullets(_notes(record))),
-        with_heading("### Artifacts", artifact_table(record)),
+        add_heading("### Loss and quality per epoch", make_epoch_table(record)),
+        format_stages(record),
+        add_heading("### What the steps noted", format_bullets(_list_log_notes(record))),
+        add_heading("### Artifacts", make_artifact_table(record)),
     )
 
 
@@ -59,14 +74,14 @@ def step_table(record: RunRecord) -> str:
     if record.task.is_of_files:
         return ""
     none: list[StepFacts | None] = [None]
-    rows = [(model, step) for model in models(record) for step in (model.steps or none)]
-    return table(
+    rows = [(model, step) for model in list_models(record) for step in (model.steps or none)]
+    return make_pipe_table(
         [
             Column("variant", [escape(model.name) for model, _ in rows]),
             Column("from", [MISSING if model.parent is None else escape(model.parent) for model, _ in rows]),
             Column("step", ["none" if step is None else escape(step.name) for _, step in rows]),
-            Column("with", [params_cell(step) for _, step in rows]),
-            Column("took", [duration(step.seconds if step else None) for _, step in rows], right=True),
+            Column("with", [format_params_cell(step) for _, step in rows]),
+            Column("took", [format_duration(step.seconds if step else None) for _, step in rows], right=True),
             Column(
                 "this run",
                 [
@@ -78,7 +93,7 @@ def step_table(record: RunRecord) -> str:
     )
 
 
-def params_cell(step: StepFacts | None) -> str:
+def format_params_cell(step: StepFacts | None) -> str:
     """The options that a suite states, without those that equal the step's defaults."""
     if step is None:
         return MISSING
@@ -90,59 +105,68 @@ def params_cell(step: StepFacts | None) -> str:
     return escape(format_value(options), longest=_LONGEST)
 
 
-def _notes(record: RunRecord) -> list[str]:
+def _list_log_notes(record: RunRecord) -> list[str]:
     return [
         f"{escape(model.name)}, {escape(step.name)}: {escape(format_value(rest), longest=2 * _LONGEST)}"
-        for model in models(record)
+        for model in list_models(record)
         for step in model.steps
-        if (rest := other_log(step))
+        if (rest := select_other_log(step))
     ]
 
 
-def other_log(step: StepFacts) -> dict[str, Any]:
+def select_other_log(step: StepFacts) -> dict[str, Any]:
     """The parts of a step's log that the tables above do not show."""
-    shown = _SHOWN if epochs_of(step) is not None else _IN_THE_TRACE
+    shown = _SHOWN if read_epochs(step) is not None else _IN_THE_TRACE
     return {key: value for key, value in step.log.items() if key not in shown}
 
 
-def artifact_table(record: RunRecord) -> str:
+def make_artifact_table(record: RunRecord) -> str:
     """The files that predict: runtime, sizes, parameters."""
-    artifacts = [(model, model.artifact) for model in models(record) if model.artifact is not None]
+    artifacts = [(model, model.artifact) for model in list_models(record) if model.artifact is not None]
     columns = [
         Column("variant", [escape(model.name) for model, _ in artifacts]),
         Column("kind", [escape(artifact.kind) for _, artifact in artifacts]),
-        Column("weights", [stored_words(artifact) for _, artifact in artifacts]),
+        Column("weights", [describe_stored_weights(artifact) for _, artifact in artifacts]),
         Column("runtime", [escape(artifact.runtime) for _, artifact in artifacts]),
-        Column("its options", [runtime_options(artifact) for _, artifact in artifacts]),
-        Column("files, MB", [megabytes(artifact.bytes) for _, artifact in artifacts], right=True),
+        Column("its options", [format_runtime_options(artifact) for _, artifact in artifacts]),
+        Column("files, MB", [format_megabytes(artifact.bytes) for _, artifact in artifacts], right=True),
         Column(
-            "state in memory, MB", [megabytes(artifact.state_bytes) for _, artifact in artifacts], right=True
+            "state in memory, MB",
+            [format_megabytes(artifact.state_bytes) for _, artifact in artifacts],
+            right=True,
         ),
         Column("parameters", [count(artifact.parameters) for _, artifact in artifacts], right=True),
         Column("nonzero", [count(artifact.nonzero_parameters) for _, artifact in artifacts], right=True),
-        Column("GFLOPs a row", [_gigaflops(model) for model, _ in artifacts], right=True),
-        Column("load", [duration(artifact.load_seconds) for _, artifact in artifacts], right=True),
-        Column("compiling", [duration(artifact.compile_seconds) for _, artifact in artifacts], right=True),
+        Column("GFLOPs a row", [_format_gigaflops(model) for model, _ in artifacts], right=True),
+        Column("load", [format_duration(artifact.load_seconds) for _, artifact in artifacts], right=True),
+        Column(
+            "compiling", [format_duration(artifact.compile_seconds) for _, artifact in artifacts], right=True
+        ),
         Column("compiled graphs", [count(artifact.compiled_graphs) for _, artifact in artifacts], right=True),
         Column("digest", [escape(artifact.digest[:12]) for _, artifact in artifacts]),
     ]
-    return blocks(table(without_empty(columns)), bullets(_unknown_flops(record))) if artifacts else ""
+    return (
+        blocks(make_pipe_table(remove_empty_columns(columns)), format_bullets(_list_unknown_flops(record)))
+        if artifacts
+        else ""
+    )
 
 
-def _gigaflops(model: VariantRecord) -> str:
+def _format_gigaflops(model: VariantRecord) -> str:
     """`1.23 (0.5)`, with the teacher's operations as 1."""
     flops = model.flops
     if flops is None or flops.flops is None:
         return MISSING
-    return with_note(
-        significant(flops.flops / 1e9), None if flops.ratio is None else significant(flops.ratio)
+    return add_note(
+        format_significant(flops.flops / 1e9),
+        None if flops.ratio is None else format_significant(flops.ratio),
     )
 
 
-def _unknown_flops(record: RunRecord) -> list[str]:
+def _list_unknown_flops(record: RunRecord) -> list[str]:
     """Why operations are not known, each reason with its models."""
     models_by_type: dict[str, list[str]] = {}
-    for model in models(record):
+    for model in list_models(record):
         if model.flops is not None and model.flops.note is not None:
             models_by_type.setdefault(model.flops.note, []).append(escape(model.name))
     return [
@@ -151,7 +175,7 @@ def _unknown_flops(record: RunRecord) -> list[str]:
     ]
 
 
-def stored_words(artifact: ArtifactFacts) -> str:
+def describe_stored_weights(artifact: ArtifactFacts) -> str:
     """`gptq, W4A16, groups of 128, bfloat16, not lm_head; …`; a dash if nothing was quantized before."""
     stored = artifact.stored
     if stored is None:
@@ -162,7 +186,7 @@ def stored_words(artifact: ArtifactFacts) -> str:
     return escape(f"{words}; {_COMPUTED.get(stored.computed, stored.computed)}", longest=2 * _LONGEST)
 
 
-def runtime_options(artifact: ArtifactFacts) -> str:
+def format_runtime_options(artifact: ArtifactFacts) -> str:
     """`inference_precision = f32, …`, without options that are left to the runtime; a dash without any."""
     stated = {key: value for key, value in artifact.runtime_params.items() if value is not None}
     return escape(format_value(stated), longest=2 * _LONGEST) if stated else MISSING
@@ -171,15 +195,15 @@ def runtime_options(artifact: ArtifactFacts) -> str:
 def format_value(value: object) -> str:
     """Nested values as `a = 1, b = [2, 3]`, floats short."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} = {_inner(inner)}" for key, inner in value.items())
-    return _inner(value)
+        return ", ".join(f"{key} = {_format_inner_value(inner)}" for key, inner in value.items())
+    return _format_inner_value(value)
 
 
-def _inner(value: object) -> str:
+def _format_inner_value(value: object) -> str:
     if isinstance(value, Mapping):
         return "{" + format_value(value) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_inner, value)) + "]"
+        return "[" + ", ".join(map(_format_inner_value, value)) + "]"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -187,52 +211,57 @@ def _inner(value: object) -> str:
     return MISSING if value is None else str(value)
 
 
-def stages(record: RunRecord) -> str:
+def format_stages(record: RunRecord) -> str:
     """The section; empty if no variant has more than one step."""
-    staged = [model for model in variants(record) if model.stages]
+    staged = [model for model in list_variants(record) if model.stages]
     if not staged:
         return ""
     parts = [
-        fold(model.name, _course(model), blocks(_table(model.stages), _twin(record, model)))
+        fold(
+            model.name,
+            _describe_course(model),
+            blocks(_make_stages_table(model.stages), _describe_twin(record, model)),
+        )
         for model in staged
     ]
-    return with_heading("### Step by step", blocks(_EXPLAINED, *parts))
+    return add_heading("### Step by step", blocks(_EXPLAINED, *parts))
 
 
-def _course(model: VariantRecord) -> str:
+def _describe_course(model: VariantRecord) -> str:
     """A text such as `, 3 stages, 87.1 MB to 17.8 MB`."""
     first, last = model.stages[0], model.stages[-1]
-    return f", {count(len(model.stages))} stages, {megabytes(first.bytes)} MB to {megabytes(last.bytes)} MB"
+    sizes = f"{format_megabytes(first.bytes)} MB to {format_megabytes(last.bytes)} MB"
+    return f", {count(len(model.stages))} stages, {sizes}"
 
 
-def _table(stages: list[StageFacts]) -> str:
+def _make_stages_table(stages: list[StageFacts]) -> str:
     metrics = list(dict.fromkeys(metric for stage in stages for metric in stage.selection))
     first = metrics[0] if metrics else ""
     values = [stage.selection.get(first) for stage in stages]
     columns = [
         Column("stage", [_name(stage) for stage in stages]),
         *(
-            Column(metric, [to_fixed(stage.selection.get(metric), 4) for stage in stages], right=True)
+            Column(metric, [format_fixed(stage.selection.get(metric), 4) for stage in stages], right=True)
             for metric in metrics
         ),
-        Column("change", _changes(values), right=True),
-        Column("files, MB", [megabytes(stage.bytes) for stage in stages], right=True),
+        Column("change", _format_stage_changes(values), right=True),
+        Column("files, MB", [format_megabytes(stage.bytes) for stage in stages], right=True),
         Column("of the start", [_share(stage.bytes, stages[0].bytes) for stage in stages], right=True),
         Column("parameters", [count(stage.parameters) for stage in stages], right=True),
         Column("nonzero", [count(stage.nonzero_parameters) for stage in stages], right=True),
-        Column("built in", [duration(stage.seconds) for stage in stages], right=True),
+        Column("built in", [format_duration(stage.seconds) for stage in stages], right=True),
         Column(
             "note", [MISSING if stage.note is None else escape(stage.note, longest=160) for stage in stages]
         ),
     ]
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
 def _name(stage: StageFacts) -> str:
     return escape(stage.variant) if stage.step is None else f"{escape(stage.variant)}: {escape(stage.step)}"
 
 
-def _changes(values: list[float | None]) -> list[str]:
+def _format_stage_changes(values: list[float | None]) -> list[str]:
     before = [None, *values[:-1]]
     return [
         MISSING if old is None or new is None else f"{100 * (new - old):+z.1f}"
@@ -244,13 +273,14 @@ def _share(size: int, start: int) -> str:
     return f"{100 * size / start:.1f} %"
 
 
-def _twin(record: RunRecord, model: VariantRecord) -> str:
+def _describe_twin(record: RunRecord, model: VariantRecord) -> str:
     """The result on the gate rows of the variant's twin, which is the same without the step in question."""
     twin = next((other for other in record.variants if other.name == model.twin), None)
     if twin is None:
         return ""
     clauses = [
-        f"{escape(metric)} {to_fixed(facts.value, 4)} against {to_fixed(twin.quality[metric].value, 4)}"
+        f"{escape(metric)} {format_fixed(facts.value, 4)} "
+        f"against {format_fixed(twin.quality[metric].value, 4)}"
         f" ({_format_change(facts, twin.quality[metric].value)})"
         for metric, facts in model.quality.items()
         if metric in twin.quality
@@ -267,7 +297,7 @@ def _format_change(facts: QualityFacts, before: float) -> str:
 
 def trace(record: RunRecord) -> str:
     """The section; empty if no model has a step."""
-    stages_of_models = [stage for model in models(record) for stage in _stages(model)]
+    stages_of_models = [stage for model in list_models(record) for stage in _list_stages(model)]
     if not stages_of_models:
         return ""
     columns = [
@@ -275,30 +305,32 @@ def trace(record: RunRecord) -> str:
             "stage", [f"{escape(model.name)}: {escape(step.name)}" for model, _, step in stages_of_models]
         ),
         Column("from", [MISSING if start is None else escape(start) for _, start, _ in stages_of_models]),
-        Column("rows", [_rows(step) for _, _, step in stages_of_models]),
+        Column("rows", [_format_row_counts(step) for _, _, step in stages_of_models]),
         Column(
-            "tokens", [count(logged_count(step, "tokens")) for _, _, step in stages_of_models], right=True
+            "tokens",
+            [count(find_logged_count(step, "tokens")) for _, _, step in stages_of_models],
+            right=True,
         ),
-        Column("epochs", [_epochs(step) for _, _, step in stages_of_models], right=True),
+        Column("epochs", [_format_epochs(step) for _, _, step in stages_of_models], right=True),
         Column("parameters", [count(step.parameters) for _, _, step in stages_of_models], right=True),
         Column("nonzero", [count(step.nonzero_parameters) for _, _, step in stages_of_models], right=True),
-        Column("files, MB", [megabytes(step.bytes) for _, _, step in stages_of_models], right=True),
-        Column("seconds", [duration(step.seconds) for _, _, step in stages_of_models], right=True),
+        Column("files, MB", [format_megabytes(step.bytes) for _, _, step in stages_of_models], right=True),
+        Column("seconds", [format_duration(step.seconds) for _, _, step in stages_of_models], right=True),
         Column("of them", [_format_seconds(step) for _, _, step in stages_of_models]),
     ]
-    return with_heading("### Trace", blocks(_TRACE_EXPLAINED, table(without_empty(columns))))
+    return add_heading("### Trace", blocks(_TRACE_EXPLAINED, make_pipe_table(remove_empty_columns(columns))))
 
 
-def _stages(model: VariantRecord) -> list[Stage]:
+def _list_stages(model: VariantRecord) -> list[Stage]:
     """(model, what the stage starts from, stage)."""
     starts = [model.parent, *(step.name for step in model.steps)]
     return [(model, start, step) for start, step in zip(starts, model.steps, strict=False)]
 
 
-def _rows(step: StepFacts) -> str:
+def _format_row_counts(step: StepFacts) -> str:
     """`train 6,000, selection 1,000`; it mentions rows that a step added to those of the splits."""
     reads = dict(step.reads or {})
-    trained = logged_count(step, "rows")
+    trained = find_logged_count(step, "rows")
     if trained is not None and trained != reads.get("train"):
         reads = {"trained on": trained} | reads
     return ", ".join(f"{escape(name)} {count(rows)}" for name, rows in reads.items()) or MISSING
@@ -306,11 +338,13 @@ def _rows(step: StepFacts) -> str:
 
 def _format_seconds(step: StepFacts) -> str:
     """`train 12.1 s, teacher 3.0 s`, the longest first; stages under a hundredth of the time are left out."""
-    spent = {stage: seconds for stage, seconds in seconds_of(step).items() if seconds >= step.seconds / 100}
+    spent = {stage: seconds for stage, seconds in sum_seconds(step).items() if seconds >= step.seconds / 100}
     by_seconds = sorted(spent.items(), key=lambda item: -item[1])
-    return ", ".join(f"{escape(stage)} {duration(seconds)}" for stage, seconds in by_seconds) or MISSING
+    return (
+        ", ".join(f"{escape(stage)} {format_duration(seconds)}" for stage, seconds in by_seconds) or MISSING
+    )
 
 
-def _epochs(step: StepFacts) -> str:
-    epochs = epochs_of(step)
+def _format_epochs(step: StepFacts) -> str:
+    epochs = read_epochs(step)
     return MISSING if epochs is None else count(len(epochs))

@@ -11,7 +11,7 @@ from slimgate.judge.budget_kinds import is_in_points, measure_harm
 from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import SwitchedOffBudget
-from slimgate.results.base import Verdict, worst_verdict
+from slimgate.results.base import Verdict, find_worst_verdict
 from slimgate.results.checks import BEHAVIOUR, LATENCY, SPEEDUP, TEACHER
 
 _NO_BUDGET = "no budget"
@@ -24,66 +24,69 @@ _WRITING = re.compile(r"p(\d+)n(\d+)b(\d+)(?:-(ttft|tpot))?")
 _PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
 
 
-def models(record: RunRecord) -> list[VariantRecord]:
+def list_models(record: RunRecord) -> list[VariantRecord]:
     """The teacher, then the variants in the suite's order."""
     return sorted(record.variants, key=lambda model: model.name != TEACHER)
 
 
-def shown_name(record: RunRecord, model: VariantRecord) -> str:
+def find_shown_name(record: RunRecord, model: VariantRecord) -> str:
     """The model's name in the report, where the first model of logs is their base."""
     return record.task.sides.original if model.name == TEACHER else model.name
 
 
-def variants(record: RunRecord) -> list[VariantRecord]:
+def list_variants(record: RunRecord) -> list[VariantRecord]:
     return [model for model in record.variants if model.name != TEACHER]
 
 
-def teacher(record: RunRecord) -> VariantRecord | None:
+def find_teacher(record: RunRecord) -> VariantRecord | None:
     return next((model for model in record.variants if model.name == TEACHER), None)
 
 
-def metrics(record: RunRecord) -> list[str]:
+def list_model_metrics(record: RunRecord) -> list[str]:
     """Every metric that some model has, in the order met."""
-    return _distinct(name for model in models(record) for name in model.quality)
+    return _remove_repeats(name for model in list_models(record) for name in model.quality)
 
 
-def budgeted_metrics(record: RunRecord) -> list[str]:
+def list_budgeted_metrics(record: RunRecord) -> list[str]:
     """The metrics that have a budget for at least one variant."""
     return [
         name
-        for name in metrics(record)
-        if any(name in model.quality and model.quality[name].budgets for model in variants(record))
+        for name in list_model_metrics(record)
+        if any(name in model.quality and model.quality[name].budgets for model in list_variants(record))
     ]
 
 
-def metrics_without_budget(record: RunRecord) -> list[str]:
+def list_unbudgeted_metrics(record: RunRecord) -> list[str]:
     """The metrics that no variant has a budget for, also not since the baseline."""
     since = {
-        name for model in variants(record) for name, facts in model.since_baseline.items() if facts.budgets
+        name
+        for model in list_variants(record)
+        for name, facts in model.since_baseline.items()
+        if facts.budgets
     }
-    gated = since.union(budgeted_metrics(record))
-    return [name for name in metrics(record) if name not in gated]
+    gated = since.union(list_budgeted_metrics(record))
+    return [name for name in list_model_metrics(record) if name not in gated]
 
 
-def workloads(record: RunRecord) -> list[str]:
-    return _distinct(name for model in models(record) for name in model.latency)
+def list_workloads(record: RunRecord) -> list[str]:
+    return _remove_repeats(name for model in list_models(record) for name in model.latency)
 
 
 def choose_workloads(record: RunRecord) -> list[str]:
     """The workloads that tables have room for, in the suite's order: those with a budget come first."""
-    names = workloads(record)
-    judged = {name for model in models(record) for name, facts in model.latency.items() if facts.budgets}
+    names = list_workloads(record)
+    judged = {name for model in list_models(record) for name, facts in model.latency.items() if facts.budgets}
     chosen = sorted(names, key=lambda name: name not in judged)[:MOST_WORKLOADS]
     return [name for name in names if name in chosen]
 
 
-def median_ms(model: VariantRecord | None, workload: str) -> float | None:
+def find_median_ms(model: VariantRecord | None, workload: str) -> float | None:
     """The median time of a call; None if it was not measured."""
     facts = model.latency.get(workload) if model is not None else None
     return facts.p50_ms if facts is not None else None
 
 
-def workload_words(workload: str) -> str:
+def describe_workload(workload: str) -> str:
     """`batch 32 × 64 tokens` for b32x64; without tokens the rows keep their own lengths.
 
     `batch 1, end to end` for b1-e2e, `batch 1, prompt 128 + 64 tokens, first token` for p128n64b1-ttft,
@@ -104,26 +107,26 @@ def workload_words(workload: str) -> str:
     return f"{call}, end to end" if end_to_end else call
 
 
-def verdicts(model: VariantRecord) -> dict[str, Verdict]:
+def list_verdicts(model: VariantRecord) -> dict[str, Verdict]:
     """The verdicts on budgets, also since the baseline; for latency, one for each workload."""
     by_budget: dict[str, Verdict | None] = {}
     for result in model.results():
         if result.kind == BEHAVIOUR:
-            by_budget |= {budget_words(budget.kind): budget.verdict for budget in result.facts.budgets}
+            by_budget |= {describe_budget(budget.kind): budget.verdict for budget in result.facts.budgets}
         elif result.kind == LATENCY:
-            words = workload_words(result.name)
+            words = describe_workload(result.name)
             by_budget |= {
-                f"{budget_words(budget.kind)} {words}": budget.verdict for budget in result.facts.budgets
+                f"{describe_budget(budget.kind)} {words}": budget.verdict for budget in result.facts.budgets
             }
         elif result.kind == SPEEDUP:
-            by_budget[f"{result.subject} {workload_words(result.name)}"] = result.facts.verdict
+            by_budget[f"{result.subject} {describe_workload(result.name)}"] = result.facts.verdict
         else:
             by_budget[escape(result.title)] = result.facts.verdict
     by_budget |= {f"confirm {escape(name)}": facts.verdict for name, facts in model.confirm.items()}
     return {name: verdict for name, verdict in by_budget.items() if verdict is not None}
 
 
-def budget_words(kind: str) -> str:
+def describe_budget(kind: str) -> str:
     """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy, `KL, mean` for mean_max,
     `p95` for p95_ms_max.
     """
@@ -144,41 +147,43 @@ def format_switched_off(model: VariantRecord) -> list[str]:
 def _format_budget(budget: SwitchedOffBudget) -> str:
     """A kind with a dot says all, as `slices.accuracy` does."""
     return (
-        budget_words(budget.kind) if "." in budget.kind else f"{escape(budget.budget)} {escape(budget.kind)}"
+        describe_budget(budget.kind)
+        if "." in budget.kind
+        else f"{escape(budget.budget)} {escape(budget.kind)}"
     )
 
 
-def unjudged_budgets(
+def list_unjudged_budgets(
     record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None
 ) -> list[str]:
     """The variant's budgets in the suite that were not judged; its size may be known anyway.
 
     named: budgeted_metrics(record), for callers with many models: computing it reads all of them.
     """
-    names = budgeted_metrics(record) if named is None else named
-    return _distinct([*(name for name in names if name not in model.quality), *model.awaited])
+    names = list_budgeted_metrics(record) if named is None else named
+    return _remove_repeats([*(name for name in names if name not in model.quality), *model.awaited])
 
 
-def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
+def format_standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
     """A table's cell: the worst verdict, what has it, and when, if by an earlier run.
 
-    named: as in `unjudged_budgets`.
+    named: as in `list_unjudged_budgets`.
     """
     return _format_verdict(record, model, named) + describe_age(model)
 
 
 def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str] | None) -> str:
     """The verdict without its age."""
-    if model.name == TEACHER and not (verdicts(model) or model.awaited):
+    if model.name == TEACHER and not (list_verdicts(model) or model.awaited):
         return "reference" if model.error is None else "**error**"
-    by_budget = verdicts(model)
-    worst = worst_verdict(list(by_budget.values()))
+    by_budget = list_verdicts(model)
+    worst = find_worst_verdict(list(by_budget.values()))
     if not model.gated:
         would = "error" if model.error is not None else worst and f"would {worst}"
         if would and worst is Verdict.INCONCLUSIVE and model.error is None:
             would = "undecided"
         return f"not gated ({would})" if would else "not gated"
-    missing = ", ".join(map(escape, unjudged_budgets(record, model, named)))
+    missing = ", ".join(map(escape, list_unjudged_budgets(record, model, named)))
     if model.error is None and worst is None:
         return "not judged yet" if missing else _NO_BUDGET
     if model.error is None and worst is Verdict.PASS:
@@ -189,7 +194,7 @@ def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str
 
 def _format_worst(by_budget: Mapping[str, Verdict]) -> list[str]:
     """The verdict and its causes: `**FAIL** (accuracy, latency on 2 workloads)`; empty if all holds."""
-    worst = worst_verdict(list(by_budget.values()))
+    worst = find_worst_verdict(list(by_budget.values()))
     if worst in (None, Verdict.PASS):
         return []
     names = [name for name, verdict in by_budget.items() if verdict is worst]
@@ -200,30 +205,30 @@ def _format_worst(by_budget: Mapping[str, Verdict]) -> list[str]:
     return [f"**{worst}** ({', '.join(names)})"]
 
 
-def inside_budgets(record: RunRecord) -> list[VariantRecord]:
+def list_inside_budgets(record: RunRecord) -> list[VariantRecord]:
     """Gated variants whose budgets were all judged and all hold."""
-    named = budgeted_metrics(record)
+    named = list_budgeted_metrics(record)
     return [
         model
-        for model in variants(record)
+        for model in list_variants(record)
         if model.gated
         and model.error is None
-        and set(verdicts(model).values()) == {Verdict.PASS}
-        and not unjudged_budgets(record, model, named)
+        and set(list_verdicts(model).values()) == {Verdict.PASS}
+        and not list_unjudged_budgets(record, model, named)
     ]
 
 
-def could_ship(record: RunRecord) -> list[VariantRecord]:
+def list_shippable(record: RunRecord) -> list[VariantRecord]:
     """The models inside their budgets, without those that a switched-off budget would have failed.
 
     Empty if the gate failed its self-test, because no verdict can be trusted then.
     """
     if record.self_test.failures:
         return []
-    return [model for model in inside_budgets(record) if not exceeds_switched_off(model)]
+    return [model for model in list_inside_budgets(record) if not is_above_switched_off(model)]
 
 
-def exceeds_switched_off(model: VariantRecord) -> bool:
+def is_above_switched_off(model: VariantRecord) -> bool:
     """Whether a measured drop is above a limit in points that the variant's own table switches off.
 
     A limit does not count if the variant has another limit of its kind for the metric.
@@ -239,5 +244,5 @@ def exceeds_switched_off(model: VariantRecord) -> bool:
     return False
 
 
-def _distinct(names: Iterable[str]) -> list[str]:
+def _remove_repeats(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))

@@ -12,7 +12,7 @@ from html import escape
 
 from tabulate import tabulate
 
-from slimgate._system.escape import visible, without_references
+from slimgate._system.escape import escape_invisible, escape_references
 from slimgate._system.number_text import MISSING, count
 
 # The most characters of the note on pieces that are left out.
@@ -32,7 +32,7 @@ class Piece:
     max_rows: int | None = None
 
 
-def uncut(name: str, text: str) -> Piece:
+def make_uncut_piece(name: str, text: str) -> Piece:
     """A piece that is never cut."""
     return Piece(name, 1 if text else 0, lambda rows: text if rows else "")
 
@@ -90,7 +90,7 @@ class Column:
         return all(cell in ("", MISSING) for cell in self.cells)
 
 
-def table(columns: Sequence[Column]) -> str:
+def make_pipe_table(columns: Sequence[Column]) -> str:
     """A pipe table; empty text if there are no rows."""
     rows = list(zip(*(column.cells for column in columns), strict=True))
     if not rows:
@@ -104,12 +104,12 @@ def table(columns: Sequence[Column]) -> str:
     )
 
 
-def without_empty(columns: Iterable[Column]) -> list[Column]:
+def remove_empty_columns(columns: Iterable[Column]) -> list[Column]:
     """The columns that have a figure in any cell."""
     return [column for column in columns if not column.empty]
 
 
-def bullets(lines: Iterable[str]) -> str:
+def format_bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -123,11 +123,11 @@ def fold(name: str, rest: str, text: str) -> str:
 
     Both are plain texts: a summary is HTML, in which markdown would show its backslashes.
     """
-    name, rest = (without_references(escape(visible(part), quote=False)) for part in (name, rest))
+    name, rest = (escape_references(escape(escape_invisible(part), quote=False)) for part in (name, rest))
     summary = f"<b>{name}</b>{rest}" if name else rest
     return blocks(f"<details><summary>{summary}</summary>", text, "</details>")
 
 
-def with_heading(heading: str, text: str) -> str:
+def add_heading(heading: str, text: str) -> str:
     """The text under its heading; empty if there is no text."""
     return blocks(heading, text) if text else ""

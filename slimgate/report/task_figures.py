@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, significant, to_fixed
+from slimgate._system.number_text import MISSING, count, format_fixed, format_significant
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.figures import drop_words
-from slimgate.report.status import budgeted_metrics, metrics, variants
-from slimgate.report.tables import Column, blocks, table, with_heading, without_empty
+from slimgate.report.status import list_budgeted_metrics, list_model_metrics, list_variants
+from slimgate.report.tables import Column, add_heading, blocks, make_pipe_table, remove_empty_columns
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.quality import QualityFacts
 
@@ -30,31 +30,33 @@ Uncertainty is the mean over the chosen rows, and over the rows of the pool that
 FiguredModel = tuple[VariantRecord, BehaviourFacts]
 
 
-def teacher_labels(record: RunRecord) -> str:
+def format_teacher_labels(record: RunRecord) -> str:
     """The section on the rows that the teacher labelled; empty if no variant chose rows."""
     logged = sorted(
-        ((model, log) for model in variants(record) if (log := active_log(model)) is not None), key=_by_rows
+        ((model, log) for model in list_variants(record) if (log := find_active_log(model)) is not None),
+        key=_make_rows_key,
     )
     if not logged:
         return ""
-    named = [*budgeted_metrics(record), *metrics(record)][:1]
-    return with_heading(
-        "## What the teacher labelled", blocks(_EXPLAINED, _table(logged, named), _ROUNDS, _rounds(logged))
+    named = [*list_budgeted_metrics(record), *list_model_metrics(record)][:1]
+    return add_heading(
+        "## What the teacher labelled",
+        blocks(_EXPLAINED, _make_labels_table(logged, named), _ROUNDS, _make_rounds_table(logged)),
     )
 
 
-def active_log(model: VariantRecord) -> Log | None:
+def find_active_log(model: VariantRecord) -> Log | None:
     """The log of the model's last step that chose rows."""
     logs = [step.log["active"] for step in model.steps if isinstance(step.log.get("active"), Mapping)]
     return logs[-1] if logs else None
 
 
-def _by_rows(model: LoggedModel) -> tuple[int, bool, str]:
+def _make_rows_key(model: LoggedModel) -> tuple[int, bool, str]:
     _, log = model
     return int(log["asked"]), log["strategy"] != RANDOM, str(log["strategy"])
 
 
-def _table(logged: Sequence[LoggedModel], named: Sequence[str]) -> str:
+def _make_labels_table(logged: Sequence[LoggedModel], named: Sequence[str]) -> str:
     quality = [[model.quality.get(metric) for model, _ in logged] for metric in named]
     columns = [
         Column("rows labelled", [count(int(log["asked"])) for _, log in logged], right=True),
@@ -67,14 +69,14 @@ def _table(logged: Sequence[LoggedModel], named: Sequence[str]) -> str:
         columns += [
             Column(
                 metric,
-                [to_fixed(None if result is None else result.value, 3) for result in facts],
+                [format_fixed(None if result is None else result.value, 3) for result in facts],
                 right=True,
             ),
             Column("drop, points", [_drop(result) for result in facts], right=True),
-            Column("mean drop of the builds", [_builds(result) for result in facts], right=True),
+            Column("mean drop of the builds", [_format_builds_mean(result) for result in facts], right=True),
             Column("over random, points", spared, right=True),
         ]
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
 def _drop(facts: QualityFacts | None) -> str:
@@ -82,14 +84,16 @@ def _drop(facts: QualityFacts | None) -> str:
     return MISSING if shown is None else shown.removeprefix("drop ")
 
 
-def _builds(facts: QualityFacts | None) -> str:
+def _format_builds_mean(facts: QualityFacts | None) -> str:
     if facts is None or facts.builds is None:
         return MISSING
     spread = facts.builds.sd_points
-    return to_fixed(facts.builds.mean_points, 1) + ("" if spread is None else f" ± {to_fixed(spread, 1)}")
+    return format_fixed(facts.builds.mean_points, 1) + (
+        "" if spread is None else f" ± {format_fixed(spread, 1)}"
+    )
 
 
-def _mean_drop(facts: QualityFacts | None) -> float | None:
+def _find_mean_drop(facts: QualityFacts | None) -> float | None:
     if facts is None:
         return None
     return facts.drop_points if facts.builds is None else facts.builds.mean_points
@@ -108,8 +112,8 @@ def _compare_to_random(chosen: LoggedModel, metric: str, logged: Sequence[Logged
         and _list_other_steps(other) == _list_other_steps(model)
         and other.parent == model.parent
     ]
-    before = _mean_drop(random_results[0] if random_results else None)
-    after = _mean_drop(model.quality.get(metric))
+    before = _find_mean_drop(random_results[0] if random_results else None)
+    after = _find_mean_drop(model.quality.get(metric))
     if log["strategy"] == RANDOM or before is None or after is None:
         return MISSING
     return f"{before - after:+z.1f}"
@@ -120,7 +124,7 @@ def _list_other_steps(model: VariantRecord) -> list[tuple[str, Any]]:
     return [(step.name, step.params) for step in model.steps if "active" not in step.log]
 
 
-def _rounds(logged: Sequence[LoggedModel]) -> str:
+def _make_rounds_table(logged: Sequence[LoggedModel]) -> str:
     rows = [
         (model, number, round_facts)
         for model, log in logged
@@ -134,12 +138,12 @@ def _rounds(logged: Sequence[LoggedModel]) -> str:
         Column("chosen by", [escape(round_facts["chosen"]) for _, _, round_facts in rows]),
         Column(
             "uncertainty",
-            [to_fixed(round_facts.get("mean_of_chosen"), 3) for _, _, round_facts in rows],
+            [format_fixed(round_facts.get("mean_of_chosen"), 3) for _, _, round_facts in rows],
             right=True,
         ),
         Column(
             "of the pool",
-            [to_fixed(round_facts.get("mean_of_pool"), 3) for _, _, round_facts in rows],
+            [format_fixed(round_facts.get("mean_of_pool"), 3) for _, _, round_facts in rows],
             right=True,
         ),
         *(
@@ -152,43 +156,51 @@ def _rounds(logged: Sequence[LoggedModel]) -> str:
         ),
         Column(
             "accuracy, selection",
-            [to_fixed(round_facts.get("accuracy_selection"), 4) for _, _, round_facts in rows],
+            [format_fixed(round_facts.get("accuracy_selection"), 4) for _, _, round_facts in rows],
             right=True,
         ),
     ]
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
-def task_figures(record: RunRecord) -> str:
+def make_figures_table(record: RunRecord) -> str:
     """A table with a row for each model, the teacher first; empty if no variant has such figures."""
     figured = [
-        (model, model.behaviour) for model in variants(record) if model.behaviour and model.behaviour.figures
+        (model, model.behaviour)
+        for model in list_variants(record)
+        if model.behaviour and model.behaviour.figures
     ]
     if not figured:
         return ""
     descriptions = {name: figure.what for _, facts in figured for name, figure in facts.figures.items()}
     models = [escape(record.variants[0].name), *(escape(model.name) for model, _ in figured)]
-    columns = [*_quality(record, figured), *(_figure(name, figured) for name in descriptions)]
+    columns = [
+        *_make_quality_columns(record, figured),
+        *(_make_figure_column(name, figured) for name in descriptions),
+    ]
     legend = "\n".join(f"- {escape(name)}: {escape(words)}" for name, words in descriptions.items())
-    return blocks(table([Column("model", models), *without_empty(columns)]), legend)
+    return blocks(make_pipe_table([Column("model", models), *remove_empty_columns(columns)]), legend)
 
 
-def _quality(record: RunRecord, figured: list[FiguredModel]) -> list[Column]:
+def _make_quality_columns(record: RunRecord, figured: list[FiguredModel]) -> list[Column]:
     """A column for each metric, so that the table shows quality next to the figures."""
     models = [record.variants[0], *(model for model, _ in figured)]
     names = dict.fromkeys(name for model in models for name in model.quality)
     return [
         Column(
             escape(name),
-            [significant(model.quality[name].value if name in model.quality else None) for model in models],
+            [
+                format_significant(model.quality[name].value if name in model.quality else None)
+                for model in models
+            ],
             right=True,
         )
         for name in names
     ]
 
 
-def _figure(name: str, figured: list[FiguredModel]) -> Column:
+def _make_figure_column(name: str, figured: list[FiguredModel]) -> Column:
     figures = [facts.figures.get(name) for _, facts in figured]
     teacher = next((figure.teacher for figure in figures if figure is not None), None)
     values = [teacher, *(None if figure is None else figure.variant for figure in figures)]
-    return Column(escape(name), [significant(value) for value in values], right=True)
+    return Column(escape(name), [format_significant(value) for value in values], right=True)

@@ -5,27 +5,29 @@ from __future__ import annotations
 from math import isinf
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, percent, significant
+from slimgate._system.number_text import MISSING, count, format_percent, format_significant
 from slimgate.judge.behaviour_message import describe_fault_location
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
-from slimgate.report.status import variants
-from slimgate.report.tables import Column, blocks, fold, table, without_empty
+from slimgate.report.status import list_variants
+from slimgate.report.tables import Column, blocks, fold, make_pipe_table, remove_empty_columns
 from slimgate.results.behaviour import BehaviourFacts, FaultLocationFacts, KlFacts
 
 Measured = tuple[VariantRecord, KlFacts]
 
 
-def kl_tables(record: RunRecord) -> str:
+def make_kl_tables(record: RunRecord) -> str:
     """A line a variant, then the blocks of each variant whose KL budget failed; empty without any."""
-    behaved = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
+    behaved = [(model, model.behaviour) for model in list_variants(record) if model.behaviour is not None]
     measured = [(model, facts.kl) for model, facts in behaved if facts.kl is not None]
     if not measured:
         return ""
     locations = [
         (model, facts.fault_location) for model, facts in behaved if facts.fault_location is not None
     ]
-    return blocks(_explain(measured), _table(measured), *(_blocks(*item) for item in locations))
+    return blocks(
+        _explain(measured), _make_kl_table(measured), *(_format_fault_blocks(*item) for item in locations)
+    )
 
 
 def _explain(measured: list[Measured]) -> str:
@@ -41,20 +43,22 @@ def _explain(measured: list[Measured]) -> str:
     if not facts.rest:
         return note
     return (
-        f"{note} The part of the teacher's less likely tokens, {percent(facts.rest, 2)} of its probability, "
-        "is estimated from a sample of them."
+        f"{note} The part of the teacher's less likely tokens, {format_percent(facts.rest, 2)} of its "
+        "probability, is estimated from a sample of them."
     )
 
 
-def _table(measured: list[Measured]) -> str:
+def _make_kl_table(measured: list[Measured]) -> str:
     columns = [
         Column("variant", [escape(model.name) for model, _ in measured]),
-        Column("mean", [_with_bounds(kl.mean, kl.mean_interval) for _, kl in measured], right=True),
+        Column("mean", [_format_kl(kl.mean, kl.mean_interval) for _, kl in measured], right=True),
         # Only if a document is above the cap; else it equals the mean.
         Column(
             "mean, no cap",
             [
-                significant(kl.uncapped_mean) if kl.above_cap and kl.uncapped_mean is not None else MISSING
+                format_significant(kl.uncapped_mean)
+                if kl.above_cap and kl.uncapped_mean is not None
+                else MISSING
                 for _, kl in measured
             ],
             right=True,
@@ -64,63 +68,65 @@ def _table(measured: list[Measured]) -> str:
             [
                 MISSING
                 if kl.above_cap is None or kl.above_cap_interval is None
-                else _shares(kl.above_cap, kl.above_cap_interval)
+                else _format_share(kl.above_cap, kl.above_cap_interval)
                 for _, kl in measured
             ],
             right=True,
         ),
-        Column("median", [significant(kl.median) for _, kl in measured], right=True),
-        Column("99 %", [_with_bounds(kl.p99, kl.p99_interval) for _, kl in measured], right=True),
-        Column("99.9 %", [_with_bounds(kl.p999, kl.p999_interval) for _, kl in measured], right=True),
-        Column("largest", [significant(kl.maximum) for _, kl in measured], right=True),
+        Column("median", [format_significant(kl.median) for _, kl in measured], right=True),
+        Column("99 %", [_format_kl(kl.p99, kl.p99_interval) for _, kl in measured], right=True),
+        Column("99.9 %", [_format_kl(kl.p999, kl.p999_interval) for _, kl in measured], right=True),
+        Column("largest", [format_significant(kl.maximum) for _, kl in measured], right=True),
         Column(
-            "same top-1", [_shares(kl.same_top1, kl.same_top1_interval) for _, kl in measured], right=True
+            "same top-1",
+            [_format_share(kl.same_top1, kl.same_top1_interval) for _, kl in measured],
+            right=True,
         ),
         Column(
             "ln of the perplexities' ratio",
             [
                 MISSING
                 if kl.log_perplexity_ratio is None or kl.log_perplexity_ratio_interval is None
-                else _with_bounds(kl.log_perplexity_ratio, kl.log_perplexity_ratio_interval)
+                else _format_kl(kl.log_perplexity_ratio, kl.log_perplexity_ratio_interval)
                 for _, kl in measured
             ],
             right=True,
         ),
     ]
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
-def _with_bounds(value: float, interval: tuple[float, float]) -> str:
-    return f"{significant(value)} [{_bound(interval[0])}, {_bound(interval[1])}]"
+def _format_kl(value: float, interval: tuple[float, float]) -> str:
+    return f"{format_significant(value)} [{_bound(interval[0])}, {_bound(interval[1])}]"
 
 
 def _bound(value: float) -> str:
-    return "∞" if isinf(value) else significant(value)
+    return "∞" if isinf(value) else format_significant(value)
 
 
-def _shares(value: float, interval: tuple[float, float]) -> str:
-    return f"{percent(value, 2)} [{percent(interval[0], 2)}, {percent(interval[1], 2)}]"
+def _format_share(value: float, interval: tuple[float, float]) -> str:
+    return f"{format_percent(value, 2)} [{format_percent(interval[0], 2)}, {format_percent(interval[1], 2)}]"
 
 
-def _blocks(model: VariantRecord, location: FaultLocationFacts) -> str:
+def _format_fault_blocks(model: VariantRecord, location: FaultLocationFacts) -> str:
     fault = describe_fault_location(location)
     line = f"**{escape(model.name)}**: {escape(fault)}."
     if not location.parts:
         return line
     columns = [
         Column("part", [escape(part.name) for part in location.parts]),
-        Column("error of its own", [significant(part.own) for part in location.parts], right=True),
-        Column("error behind it", [significant(part.after) for part in location.parts], right=True),
+        Column("error of its own", [format_significant(part.own) for part in location.parts], right=True),
+        Column("error behind it", [format_significant(part.after) for part in location.parts], right=True),
     ]
     rows = format_count(location.rows or 0, "gate row", "gate rows")
     about = (
         f"On {rows}. Its own: each part reads the teacher's hidden states; relative to what the teacher's "
         "part adds to them. Behind it: relative to the teacher's hidden states, with all errors before it."
     )
-    return blocks(line, fold(model.name, ", part by part", blocks(about, table(columns))))
+    return blocks(line, fold(model.name, ", part by part", blocks(about, make_pipe_table(columns))))
 
 
-def kl_facts_of(behaviour: BehaviourFacts) -> list[tuple[str, str]]:
+def list_kl_facts(behaviour: BehaviourFacts) -> list[tuple[str, str]]:
     """Name and value, for the details of one variant."""
     facts = []
     if (location := behaviour.fault_location) is not None:
@@ -128,6 +134,9 @@ def kl_facts_of(behaviour: BehaviourFacts) -> list[tuple[str, str]]:
     if (kl := behaviour.kl) is None:
         return facts
     return [
-        ("KL, 99 % and 99.9 % of the tokens", f"{significant(kl.p99)} and {significant(kl.p999)} nats"),
+        (
+            "KL, 99 % and 99.9 % of the tokens",
+            f"{format_significant(kl.p99)} and {format_significant(kl.p999)} nats",
+        ),
         *facts,
     ]

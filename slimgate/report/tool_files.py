@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, significant
+from slimgate._system.number_text import MISSING, count, format_significant
 from slimgate.judge.metrics.language_model import CAP
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.status import variants
-from slimgate.report.tables import Column, blocks, bullets, table
+from slimgate.report.status import list_variants
+from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table
 from slimgate.results.kl_log import KlFigure, KlLogFacts
 from slimgate.results.load_test import LoadRunFacts, TimeRatioFacts
 
@@ -36,27 +36,27 @@ _TWO_RUNS = (
 )
 
 
-def tool_files_section(record: RunRecord) -> str:
+def format_tool_files_section(record: RunRecord) -> str:
     """The section: a table for each target, with its notes; empty for other records."""
     if record.task.has_rows:
         return ""
-    return blocks("## Figures", *map(tool_files_table, variants(record)))
+    return blocks("## Figures", *map(make_tool_files_table, list_variants(record)))
 
 
-def tool_files_table(model: VariantRecord, limit: int | None = None) -> str:
+def make_tool_files_table(model: VariantRecord, limit: int | None = None) -> str:
     """One target's table of at most `limit` lines, with its name above and its notes below."""
-    rows = figure_rows(model)[:limit]
+    rows = list_figure_rows(model)[:limit]
     columns = [
         Column(head, [escape(row[head]) for row in rows], right=number > 1)
         for number, head in enumerate(rows[0] if rows else ())
     ]
-    notes = bullets(escape(note) for note in figure_notes(model))
-    return blocks(f"### {escape(model.name)}", table(columns), notes)
+    notes = format_bullets(escape(note) for note in list_figure_notes(model))
+    return blocks(f"### {escape(model.name)}", make_pipe_table(columns), notes)
 
 
-def figure_rows(model: VariantRecord) -> list[dict[str, str]]:
+def list_figure_rows(model: VariantRecord) -> list[dict[str, str]]:
     """The rows of a target's table, by heading; none if it has neither load tests nor a KL log."""
-    return _load_rows(model) if model.kl_log is None else _kl_rows(model.kl_log)
+    return _load_rows(model) if model.kl_log is None else _list_kl_rows(model.kl_log)
 
 
 def _load_rows(model: VariantRecord) -> list[dict[str, str]]:
@@ -65,9 +65,9 @@ def _load_rows(model: VariantRecord) -> list[dict[str, str]]:
         {
             "load": load,
             "time": f"{_PARTS[ratio.part]} p{100 * ratio.quantile:.0f}",
-            "base, ms": _ms(ratio.base),
-            "target, ms": _ms(ratio.target),
-            "base / target [90 %]": _ratio(ratio, repeated=facts.repeated),
+            "base, ms": _format_ms(ratio.base),
+            "target, ms": _format_ms(ratio.target),
+            "base / target [90 %]": _format_time_ratio(ratio, repeated=facts.repeated),
             "counted as": f"{count(ratio.counted[0])} / {count(ratio.counted[1])}",
         }
         for load, facts in model.load_tests.items()
@@ -75,7 +75,7 @@ def _load_rows(model: VariantRecord) -> list[dict[str, str]]:
     ]
 
 
-def _kl_rows(facts: KlLogFacts) -> list[dict[str, str]]:
+def _list_kl_rows(facts: KlLogFacts) -> list[dict[str, str]]:
     """A row for each figure, and for each quantile that has a budget."""
     rows = [
         {
@@ -108,7 +108,7 @@ def _format_figure(figure: KlFigure) -> str:
     return f"{figure.value:.4g} [{low:.4g}, {high:.4g}]{without}"
 
 
-def figure_notes(model: VariantRecord) -> Iterator[str]:
+def list_figure_notes(model: VariantRecord) -> Iterator[str]:
     """How the figures were measured, and from how many requests or chunks."""
     if model.kl_log is not None:
         yield f"{count(model.kl_log.chunks)} chunks; intervals 90 %, by Gaffke's bound over chunks"
@@ -125,14 +125,14 @@ def _find_budget(facts: KlLogFacts, kind: str) -> tuple[str, str]:
     return ("", "not gated") if budget is None else (f"{budget.limit:g}", str(budget.verdict))
 
 
-def _ms(value: float) -> str:
+def _format_ms(value: float) -> str:
     """Four digits without exponent: times of a busy server have more."""
     if not isfinite(value):
         return "failed"
     return f"{value:,.0f}" if value >= _LARGE_MS else f"{value:.4g}"
 
 
-def _ratio(facts: TimeRatioFacts, *, repeated: bool) -> str:
+def _format_time_ratio(facts: TimeRatioFacts, *, repeated: bool) -> str:
     low, high = facts.claimed_interval if repeated else facts.interval
     ratio = f"{facts.ratio:.2f}" if isfinite(facts.ratio) else MISSING
     if low <= 0 and not isfinite(high):
@@ -144,4 +144,6 @@ def _format_run(run: LoadRunFacts) -> str:
     answered = run.requests - run.failed
     words = f"{count(run.requests)} requests, {count(run.failed)} failed"
     words += f", {count(run.unfinished)} cancelled or cut off by its end" if run.unfinished else ""
-    return words + (f", {significant(answered / run.seconds)} answered a second" if run.seconds else "")
+    return words + (
+        f", {format_significant(answered / run.seconds)} answered a second" if run.seconds else ""
+    )

@@ -9,17 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from slimgate._system.escape import escape, fence_code, visible
-from slimgate._system.number_text import count, duration, percent, to_fixed
+from slimgate._system.escape import escape, escape_invisible, fence_code
+from slimgate._system.number_text import count, format_duration, format_fixed, format_percent
 from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord
 from slimgate.record.task import SplitFacts
-from slimgate.report.figures import with_note
+from slimgate.report.figures import add_note
 from slimgate.report.judged_files import describe_source
-from slimgate.report.peaks import rate_lines
+from slimgate.report.peaks import list_rate_lines
 from slimgate.report.stages import format_value
-from slimgate.report.status import models
-from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
+from slimgate.report.status import list_models
+from slimgate.report.tables import (
+    Column,
+    add_heading,
+    blocks,
+    format_bullets,
+    make_pipe_table,
+    remove_empty_columns,
+)
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 
 _GIBIBYTE = 1024**3
@@ -34,21 +41,21 @@ def delay_words(delay: PlantedDelay) -> str:
     """`detected no slow-down under 30 % of a call`, if only a large delay was seen; else empty."""
     if not delay.seen or delay.clearance is None or delay.clearance <= 1.0:
         return ""
-    return f"detected no slow-down under {percent(delay.clearance - 1, 0)} of a call"
+    return f"detected no slow-down under {format_percent(delay.clearance - 1, 0)} of a call"
 
 
-def self_test(record: RunRecord) -> str:
+def format_self_test(record: RunRecord) -> str:
     """The section: what was planted, the gate's verdict on it, and whether that is right."""
     if record.task.is_of_files:  # a log has no model to copy or to damage
         return ""
     tests = record.self_test
     undecided = "**The rows could not decide it**" if tests.undecided_fault is not None else "As expected"
     lines = [
-        _part("identical copy", tests.identical, _state(tests, "identical", "As expected")),
-        _part("planted fault", tests.planted_fault, _state(tests, "planted_fault", undecided)),
-        _part("planted delay", tests.planted_delay, _delay_state(tests.planted_delay)),
+        _format_check("identical copy", tests.identical, _state(tests, "identical", "As expected")),
+        _format_check("planted fault", tests.planted_fault, _state(tests, "planted_fault", undecided)),
+        _format_check("planted delay", tests.planted_delay, _delay_state(tests.planted_delay)),
     ]
-    return blocks("## Self-test of the gate", bullets(lines))
+    return blocks("## Self-test of the gate", format_bullets(lines))
 
 
 def _state(self_test: SelfTest, name: str, default: str) -> str:
@@ -63,23 +70,23 @@ def _delay_state(delay: PlantedDelay | None) -> str:
     return "As expected"
 
 
-def _part(name: str, check: SelfTestFacts | PlantedDelay | None, state: str) -> str:
+def _format_check(name: str, check: SelfTestFacts | PlantedDelay | None, state: str) -> str:
     if check is None:
         return f"Not run: {name}."
     return f"{state}: {escape(check.message.removeprefix('self-test, '))}"
 
 
-def machine(record: RunRecord) -> str:
+def format_machine_section(record: RunRecord) -> str:
     """The section, with the command that made the run. For judged files it leaves out the processor."""
     machine = record.machine
-    lines = _version_lines(machine) if record.task.is_of_files else machine_lines(machine)
+    lines = _list_version_lines(machine) if record.task.is_of_files else list_machine_lines(machine)
     by_processor: dict[str, list[str]] = {}
-    for model in models(record):
+    for model in list_models(record):
         for processor in {facts.answered_on for facts in model.quality.values() if facts.answered_on}:
             by_processor.setdefault(processor, []).append(escape(model.name))
     return blocks(
         "## Versions" if record.task.is_of_files else "## Machine and versions",
-        bullets(
+        format_bullets(
             [
                 *lines,
                 *_run_lines(record),
@@ -94,18 +101,18 @@ def machine(record: RunRecord) -> str:
     )
 
 
-def machine_lines(machine: Machine) -> Iterator[str]:
+def list_machine_lines(machine: Machine) -> Iterator[str]:
     """Processor, its peaks, system, libraries, and what made times unsteady."""
     cores = f"{count(machine.cores)} cores, {count(machine.threads)} threads used"
-    memory = f"{to_fixed(machine.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
+    memory = f"{format_fixed(machine.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
     able = f" ({escape(' '.join(machine.instructions))})" if machine.instructions else ""
     yield f"{escape(machine.cpu)}{able}, {cores}, {memory}, device {escape(machine.device_and_gpu)}"
-    yield from rate_lines(machine)
-    yield from _version_lines(machine)
+    yield from list_rate_lines(machine)
+    yield from _list_version_lines(machine)
     yield from (f"**times may be off**: {escape(warning)}" for warning in machine.warnings)
 
 
-def _version_lines(machine: Machine) -> Iterator[str]:
+def _list_version_lines(machine: Machine) -> Iterator[str]:
     yield f"{escape(machine.os)}, Python {escape(machine.python)}"
     installed = [
         f"{escape(name)} {escape(version)}" for name, version in sorted(machine.libraries.items()) if version
@@ -122,14 +129,14 @@ def _run_lines(record: RunRecord) -> Iterator[str]:
     seed = f"seed {', '.join(map(str, suite.seeds)) or 'not stated'}"
     named = f"suite {escape(suite.path)}, digest {escape(suite.digest[:12])}"
     yield f"{named}, {seed}" if record.has_suite_file else seed
-    took = "" if record.seconds is None else f", took {duration(record.seconds)}"
+    took = "" if record.seconds is None else f", took {format_duration(record.seconds)}"
     yield f"slimgate {escape(record.slimgate)}, {escape(record.created)}{took}"
-    times = sorted(set(_times(record)))
+    times = sorted(set(_list_measured_times(record)))
     if len(times) > 1 and not record.task.is_of_files:
         yield f"measured between {escape(times[0])} and {escape(times[-1])}"
 
 
-def _times(record: RunRecord) -> Iterator[str]:
+def _list_measured_times(record: RunRecord) -> Iterator[str]:
     for model in record.variants:
         yield from (facts.measured for facts in model.quality.values())
         yield from (facts.measured for facts in model.latency.values())
@@ -144,33 +151,33 @@ def _times(record: RunRecord) -> Iterator[str]:
             yield model.behaviour.measured
 
 
-def published_section(record: RunRecord) -> str:
+def format_published_section(record: RunRecord) -> str:
     """The section; empty if the suite names no reference."""
     text = (record.suite.reference or "").strip()
     note = "As others published them, on their machines and rows; nothing here is judged by them."
-    return with_heading("## Published figures", f"{note}\n\n{make_harmless(text)}" if text else "")
+    return add_heading("## Published figures", f"{note}\n\n{make_harmless(text)}" if text else "")
 
 
 def make_harmless(markdown: str) -> str:
     """Keeps tables, lists and links; HTML, images and headings are shown as text in a report."""
-    lines = [visible(line.expandtabs(4)) for line in markdown.splitlines()]
+    lines = [escape_invisible(line.expandtabs(4)) for line in markdown.splitlines()]
     text = "\n".join(lines).replace("<", "&lt;").replace("![", "!\\[")
     return _UNDERLINE.sub(r"\1\\\2", _HEADING.sub("####", text))
 
 
-def data(record: RunRecord) -> str:
+def format_data_section(record: RunRecord) -> str:
     """The section; empty for load tests and KL logs, which have no rows."""
     if not record.task.has_rows:
         return ""
     return blocks(
         "## Data",
-        _source(record),
-        _split_table(_splits(record), of_files=record.task.is_of_files),
-        _labels(record),
+        _describe_task_source(record),
+        _split_table(_sort_splits(record), of_files=record.task.is_of_files),
+        _format_label_counts(record),
     )
 
 
-def _splits(record: RunRecord) -> dict[str, SplitFacts]:
+def _sort_splits(record: RunRecord) -> dict[str, SplitFacts]:
     """The splits in the order in which a build uses them."""
     splits = record.task.splits
     return {
@@ -179,14 +186,14 @@ def _splits(record: RunRecord) -> dict[str, SplitFacts]:
     }
 
 
-def _source(record: RunRecord) -> str:
+def _describe_task_source(record: RunRecord) -> str:
     task = record.task
     if task.is_of_files:
         return describe_source(record)
     kind = "real text" if task.real else "**made up, not real**"
     name = escape(task.source.get("name", "a source without a name"))
     options = {key: value for key, value in task.source.items() if key != "name"}
-    source = with_note(name, escape(format_value(options)) if options else None)
+    source = add_note(name, escape(format_value(options)) if options else None)
     classes = f", {count(len(task.classes))} classes" if task.classes else ""
     return f"Task {escape(task.kind)}{classes}. Rows from {source}: {kind}."
 
@@ -207,27 +214,27 @@ def _split_table(splits: dict[str, SplitFacts], *, of_files: bool) -> str:
         ),
         column("of these, near-repeats", lambda facts: count(facts.near_repeats or None)),
         column("repeats", lambda facts: count(None if of_files else facts.repeats)),
-        column("label share off by, points", lambda facts: to_fixed(facts.label_deviation_points, 1)),
+        column("label share off by, points", lambda facts: format_fixed(facts.label_deviation_points, 1)),
         column("digest", lambda facts: escape(facts.digest[:12])),
     ]
-    return table(without_empty(columns))
+    return make_pipe_table(remove_empty_columns(columns))
 
 
-def _labels(record: RunRecord) -> str:
-    counted = {name: facts.label_counts for name, facts in _splits(record).items() if facts.label_counts}
+def _format_label_counts(record: RunRecord) -> str:
+    counted = {name: facts.label_counts for name, facts in _sort_splits(record).items() if facts.label_counts}
     if not counted:
         return ""
     labels = list(dict.fromkeys(label for counts in counted.values() for label in counts))
     if len(labels) > _MOST_LABELS:
-        return bullets(_summed_up(name, counts) for name, counts in counted.items())
+        return format_bullets(_summarize_labels(name, counts) for name, counts in counted.items())
     columns = [
         Column(escape(name), [count(counts.get(label, 0)) for label in labels], right=True)
         for name, counts in counted.items()
     ]
-    return table([Column("rows of label", [escape(label) for label in labels]), *columns])
+    return make_pipe_table([Column("rows of label", [escape(label) for label in labels]), *columns])
 
 
-def _summed_up(split: str, counts: dict[str, int]) -> str:
+def _summarize_labels(split: str, counts: dict[str, int]) -> str:
     by_size = sorted(counts.items(), key=lambda item: (item[1], item[0]))
     (rare, fewest), (common, largest) = by_size[0], by_size[-1]
     spread = f"{count(len(counts))} labels, fewest rows {count(fewest)} ({escape(rare)})"

@@ -13,31 +13,37 @@ from slimgate._system.number_text import (
     MISSING,
     count,
     format_apart,
-    megabytes,
-    percent,
-    significant,
-    to_fixed,
+    format_fixed,
+    format_megabytes,
+    format_percent,
+    format_significant,
 )
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
 from slimgate.judge.message import format_builds
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.cascades import format_passed_on
-from slimgate.report.figures import drop_words, duel_times, size_words, with_bounds, with_note
-from slimgate.report.peaks import peak_ms, rates_of
-from slimgate.report.status import (
-    budgeted_metrics,
-    choose_workloads,
-    metrics,
-    metrics_without_budget,
-    models,
-    shown_name,
-    standing,
-    variants,
-    workload_words,
-    workloads,
+from slimgate.report.figures import (
+    add_note,
+    describe_compression,
+    drop_words,
+    format_duel_speedup,
+    format_with_bounds,
 )
-from slimgate.report.tables import Column, bullets, table, with_heading, without_empty
+from slimgate.report.peaks import compute_peak_ms, find_rates
+from slimgate.report.status import (
+    choose_workloads,
+    describe_workload,
+    find_shown_name,
+    format_standing,
+    list_budgeted_metrics,
+    list_model_metrics,
+    list_models,
+    list_unbudgeted_metrics,
+    list_variants,
+    list_workloads,
+)
+from slimgate.report.tables import Column, add_heading, format_bullets, make_pipe_table, remove_empty_columns
 from slimgate.results.base import BudgetFacts
 from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
@@ -50,107 +56,109 @@ _WIDEST = 10
 _FIXED_COLUMNS = 3
 
 
-def variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
+def make_variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
     """The one table of the first screen: a line for each model, with the figures that were judged."""
-    named = budgeted_metrics(record)
-    return table(
+    named = list_budgeted_metrics(record)
+    return make_pipe_table(
         [
             Column("variant", [escape(model.name) for model in models]),
-            Column("verdict", [standing(record, model, named) for model in models]),
-            Column("size, MB", [size_cell(model) for model in models], right=True),
+            Column("verdict", [format_standing(record, model, named) for model in models]),
+            Column("size, MB", [format_size_cell(model) for model in models], right=True),
             *(
                 Column(
-                    f"speed-up, {workload_words(name)}",
-                    [speed_cell(model.latency.get(name)) for model in models],
+                    f"speed-up, {describe_workload(name)}",
+                    [format_speed_cell(model.latency.get(name)) for model in models],
                     right=True,
                 )
                 for name in choose_workloads(record)
             ),
-            *(_metric_column(models, name) for name in _metrics_by_place(record)[0]),
+            *(_make_metric_column(models, name) for name in _split_metrics(record)[0]),
         ]
     )
 
 
-def twins(record: RunRecord) -> str:
+def format_twins(record: RunRecord) -> str:
     """The gain of distillation over the same model without a teacher; empty without twins."""
-    lines = [line for model in models(record) if (line := _twin_line(record, model))]
-    return with_heading("What distillation gained over the same student without a teacher:", bullets(lines))
+    lines = [line for model in list_models(record) if (line := _describe_twin_gain(record, model))]
+    return add_heading(
+        "What distillation gained over the same student without a teacher:", format_bullets(lines)
+    )
 
 
-def more_gated_metrics(record: RunRecord) -> str:
+def format_more_metrics(record: RunRecord) -> str:
     """The gated metrics that the table of variants has no room for; empty if there are none.
 
     Empty for files too, whose first table has a line for each metric.
     """
-    return "" if record.task.is_of_files else _metric_table(record, _metrics_by_place(record)[1])
+    return "" if record.task.is_of_files else _make_gated_metrics_table(record, _split_metrics(record)[1])
 
 
 def free_metrics(record: RunRecord) -> str:
     """The metrics that no budget gates; empty if there are none."""
-    return _metric_table(record, metrics_without_budget(record))
+    return _make_gated_metrics_table(record, list_unbudgeted_metrics(record))
 
 
-def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
+def format_quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
     """`0.826 (drop 0.3 [-0.2, 0.8])`; `; over 3 builds 0.5 [-0.9, 1.9]` follows for a budget over builds."""
     if facts is None:
         return MISSING
     limits = list_point_limits(facts.budgets)
     drop = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit)
-    return with_note(value_words(facts.value), drop, _over_builds(facts), note)
+    return add_note(format_metric_value(facts.value), drop, _format_over_builds(facts), note)
 
 
-def _over_builds(facts: QualityFacts) -> str | None:
+def _format_over_builds(facts: QualityFacts) -> str | None:
     """The value that a budget over builds limits: the mean drop, or the mean value."""
     for budget in sorted(facts.budgets, key=lambda judged: not is_in_points(judged.kind)):
         if is_in_points(budget.kind) and budget.value is not None:
             drop = drop_words(budget.value, budget.interval, list_point_limits([budget])) or MISSING
             return f"{format_builds(budget.builds).strip()} {drop.removeprefix('drop ')}"
         if (budget.builds or 1) > 1 and budget.kind in ("floor", "ceiling") and budget.value is not None:
-            ends = f" [{', '.join(map(value_words, budget.interval))}]" if budget.interval else ""
-            return f"mean of {budget.builds} builds {value_words(budget.value)}{ends}"
+            ends = f" [{', '.join(map(format_metric_value, budget.interval))}]" if budget.interval else ""
+            return f"mean of {budget.builds} builds {format_metric_value(budget.value)}{ends}"
     return None
 
 
-def value_words(value: float) -> str:
+def format_metric_value(value: float) -> str:
     """0.826; two decimals for values that are not shares, such as 23.41."""
-    return to_fixed(value, 3 if abs(value) < 10 else 2)
+    return format_fixed(value, 3 if abs(value) < 10 else 2)
 
 
-def size_cell(model: VariantRecord, *, unit: str = "") -> str:
+def format_size_cell(model: VariantRecord, *, unit: str = "") -> str:
     """`22.7 (3.8× smaller)`, `320 (1.6× smaller; a shared table is stored twice)`."""
     if model.artifact is None or model.artifact.bytes is None:
         return MISSING
-    shown = megabytes(model.artifact.bytes) + unit
+    shown = format_megabytes(model.artifact.bytes) + unit
     # The log of a step says if the step split a shared table (models/replace_modules.py).
     logs = [log for step in model.steps for log in (step.log, *step.log.values())]  # also of steps in a step
     untied = any(isinstance(log, Mapping) and "untied" in log for log in logs)
-    return with_note(
+    return add_note(
         shown,
-        None if model.name == TEACHER else size_words(model.size),
+        None if model.name == TEACHER else describe_compression(model.size),
         "a shared table is stored twice" if untied else None,
     )
 
 
-def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
+def _split_metrics(record: RunRecord) -> tuple[list[str], list[str]]:
     """Gated metrics: those of the main table, and those that it has no room for.
 
     A metric that has a budget only since the baseline is among the latter.
     """
     room = _WIDEST - _FIXED_COLUMNS - len(choose_workloads(record))
-    shown, free = budgeted_metrics(record)[:room], metrics_without_budget(record)
-    return shown, [name for name in metrics(record) if name not in shown and name not in free]
+    shown, free = list_budgeted_metrics(record)[:room], list_unbudgeted_metrics(record)
+    return shown, [name for name in list_model_metrics(record) if name not in shown and name not in free]
 
 
-def parameters_cell(artifact: ArtifactFacts | None) -> str:
+def format_parameters_cell(artifact: ArtifactFacts | None) -> str:
     if artifact is None or artifact.parameters is None:
         return MISSING
     total = artifact.parameters
-    shown = f"{to_fixed(total / 1e6, 1)} M" if total >= 1e6 else count(total)
+    shown = f"{format_fixed(total / 1e6, 1)} M" if total >= 1e6 else count(total)
     share = (artifact.nonzero_parameters or 0) / total if total else 1.0
-    return with_note(shown, f"{percent(share, 0)} nonzero" if share < 0.995 else None)
+    return add_note(shown, f"{format_percent(share, 0)} nonzero" if share < 0.995 else None)
 
 
-def speed_cell(facts: LatencyFacts | None) -> str:
+def format_speed_cell(facts: LatencyFacts | None) -> str:
     """`1.93× [1.56, 2.57]` by the duel; without a duel, as for the teacher, the median `12.7 ms`.
 
     A median next to a duel's figure would contradict it: both were not measured in the same seconds.
@@ -158,33 +166,35 @@ def speed_cell(facts: LatencyFacts | None) -> str:
     if facts is None:
         return MISSING
     if facts.speedup is None:
-        return MISSING if facts.p50_ms is None else f"{significant(facts.p50_ms)} ms"
-    return duel_times(facts)
+        return MISSING if facts.p50_ms is None else f"{format_significant(facts.p50_ms)} ms"
+    return format_duel_speedup(facts)
 
 
-def _metric_column(models: Sequence[VariantRecord], metric: str) -> Column:
+def _make_metric_column(models: Sequence[VariantRecord], metric: str) -> Column:
     """The heading names the budgets that all gated models share; else each cell names its own."""
     facts = [model.quality.get(metric) for model in models]
-    budget_cells = [_budgets(model, result) for model, result in zip(models, facts, strict=True)]
+    budget_cells = [
+        _describe_metric_limits(model, result) for model, result in zip(models, facts, strict=True)
+    ]
     different = set(filter(None, budget_cells))
     shared = None if len(different) > 1 else "".join(different)
     cells = [
-        quality_cell(result, note=None if budgets in (None, shared) else budgets or "no budget")
+        format_quality_cell(result, note=None if budgets in (None, shared) else budgets or "no budget")
         for result, budgets in zip(facts, budget_cells, strict=True)
     ]
     # The column itself does not say what is limited.
     heading = shared.replace("at most", "drop at most").replace("within", "drop within") if shared else None
-    return Column(with_note(escape(metric), heading), cells, right=True)
+    return Column(add_note(escape(metric), heading), cells, right=True)
 
 
-def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
+def _describe_metric_limits(model: VariantRecord, facts: QualityFacts | None) -> str | None:
     """`at most 2` for a gated model; empty without a budget, None if no budget is expected."""
     if facts is None or model.name == TEACHER or not model.gated:
         return None
-    return ", ".join(map(_budget_words, facts.budgets))
+    return ", ".join(map(_describe_limit, facts.budgets))
 
 
-def _budget_words(budget: BudgetFacts) -> str:
+def _describe_limit(budget: BudgetFacts) -> str:
     over = "" if budget.builds is None else " over builds"
     if budget.kind == "drop_points":
         return f"at most {budget.limit:g}{over}"
@@ -193,111 +203,116 @@ def _budget_words(budget: BudgetFacts) -> str:
     return f"{escape(budget.kind)} {budget.limit:g}{over}"
 
 
-def _metric_table(record: RunRecord, names: list[str]) -> str:
+def _make_gated_metrics_table(record: RunRecord, names: list[str]) -> str:
     if not names:
         return ""
-    models_shown = models(record)
-    names_shown = [escape(shown_name(record, model)) for model in models_shown]
+    models_shown = list_models(record)
+    names_shown = [escape(find_shown_name(record, model)) for model in models_shown]
     columns = [Column(record.task.sides.other, names_shown)]
     return "\n\n".join(
-        table(
-            [*columns, *(_metric_column(models_shown, name) for name in names[start : start + _WIDEST - 1])]
+        make_pipe_table(
+            [
+                *columns,
+                *(_make_metric_column(models_shown, name) for name in names[start : start + _WIDEST - 1]),
+            ]
         )
         for start in range(0, len(names), _WIDEST - 1)
     )
 
 
-def _twin_line(record: RunRecord, model: VariantRecord) -> str | None:
+def _describe_twin_gain(record: RunRecord, model: VariantRecord) -> str | None:
     twin = next((other for other in record.variants if other.name == model.twin), None)
     if twin is None:
         return None
-    gains = [line for name in metrics(record) if (line := _gain(name, model, twin))]
+    gains = [line for name in list_model_metrics(record) if (line := _describe_gain(name, model, twin))]
     if not gains:
         return None
     pair = f"{escape(model.name)} over its twin {escape(twin.name)}"
     return f"{pair}: {', '.join(gains)} (+ is better; without an interval)"
 
 
-def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
+def _describe_gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
     """`accuracy +2.6 points`: positive if the model is better than its twin, whatever the metric."""
     drops = [run.quality[metric].drop_points for run in (model, twin) if metric in run.quality]
     if len(drops) != 2 or drops[0] is None or drops[1] is None:
         return None
-    gain = to_fixed(drops[1] - drops[0], 1)
+    gain = format_fixed(drops[1] - drops[0], 1)
     unit = "%" if model.quality[metric].unit == "percent" else "points"
     return f"{escape(metric)} {gain if gain.startswith(('-', MISSING)) else f'+{gain}'} {unit}"
 
 
-def latency_table(record: RunRecord) -> str:
+def make_latency_table(record: RunRecord) -> str:
     """Every time of a call, a line for each workload and model; empty text if nothing was timed."""
     rows = [
         (model, workload, model.latency[workload])
-        for workload in workloads(record)
-        for model in models(record)
+        for workload in list_workloads(record)
+        for model in list_models(record)
         if workload in model.latency
     ]
 
     def column(head: str, cell: Callable[[LatencyFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, _, facts in rows], right=True)
 
-    rates = rates_of(record.machine)
-    at_peak = [significant(peak_ms(model, workload, rates)) for model, workload, _ in rows]
+    rates = find_rates(record.machine)
+    at_peak = [format_significant(compute_peak_ms(model, workload, rates)) for model, workload, _ in rows]
     columns = [
-        Column("workload", [workload_words(workload) for _, workload, _ in rows]),
+        Column("workload", [describe_workload(workload) for _, workload, _ in rows]),
         Column("variant", [escape(model.name) for model, _, _ in rows]),
-        column("mean ms", lambda facts: significant(facts.mean_ms if facts.turns else None)),
-        column("p50 ms", lambda facts: significant(facts.p50_ms)),
-        column("p90 / p95 / p99 ms", _percentiles),
+        column("mean ms", lambda facts: format_significant(facts.mean_ms if facts.turns else None)),
+        column("p50 ms", lambda facts: format_significant(facts.p50_ms)),
+        column("p90 / p95 / p99 ms", _format_percentiles),
         Column("products at the peaks, ms", at_peak, right=True),
         column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
         column("different batches", lambda facts: count(facts.turns)),
         column("to next model", lambda facts: format_passed_on(facts.passed_on)),
-        column("rows a second", lambda facts: significant(facts.throughput_per_s)),
-        column("good requests", lambda facts: percent(facts.good_share)),
-        column("goodput a second", lambda facts: significant(facts.goodput_per_s)),
+        column("rows a second", lambda facts: format_significant(facts.throughput_per_s)),
+        column("good requests", lambda facts: format_percent(facts.good_share)),
+        column("goodput a second", lambda facts: format_significant(facts.goodput_per_s)),
         column("tokens a call", lambda facts: count(facts.tokens)),
         column("new tokens", lambda facts: count(facts.new_tokens)),
-        column("tokens a second", lambda facts: significant(facts.tokens_per_s)),
-        column("cache MB", lambda facts: megabytes(facts.cache_bytes)),
-        column("tokenize ms", lambda facts: significant(facts.tokenize_ms)),
-        column("speed-up", duel_times),
-        column("noise floor", lambda facts: significant(facts.noise_floor)),
+        column("tokens a second", lambda facts: format_significant(facts.tokens_per_s)),
+        column("cache MB", lambda facts: format_megabytes(facts.cache_bytes)),
+        column("tokenize ms", lambda facts: format_significant(facts.tokenize_ms)),
+        column("speed-up", format_duel_speedup),
+        column("noise floor", lambda facts: format_significant(facts.noise_floor)),
     ]
-    return table(without_empty(columns)) if rows else ""
+    return make_pipe_table(remove_empty_columns(columns)) if rows else ""
 
 
-def _percentiles(facts: LatencyFacts) -> str:
+def _format_percentiles(facts: LatencyFacts) -> str:
     """The percentiles that the rounds are enough for, from the lowest on."""
     known = [value for value in (facts.p90_ms, facts.p95_ms, facts.p99_ms) if value is not None]
-    return " / ".join(map(significant, known)) or MISSING
+    return " / ".join(map(format_significant, known)) or MISSING
 
 
-def memory_table(record: RunRecord) -> str:
+def make_memory_table(record: RunRecord) -> str:
     """A line for each model that was measured; empty text if none was."""
-    measured = [(model.name, model.memory) for model in models(record) if model.memory is not None]
+    measured = [(model.name, model.memory) for model in list_models(record) if model.memory is not None]
 
     def column(head: str, cell: Callable[[MemoryFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, facts in measured], right=True)
 
     columns = [
         Column("variant", [escape(name) for name, _ in measured]),
-        column("peak MB", lambda facts: megabytes(facts.peak_bytes)),
-        column("peak / teacher's", _ratio),
-        column("after load MB", lambda facts: megabytes(facts.resident_after_load_bytes)),
-        column("peak of load MB", lambda facts: megabytes(facts.load_peak_bytes)),
-        column("before it MB", lambda facts: megabytes(facts.baseline_bytes)),
-        column("device peak MB", lambda facts: megabytes(facts.device_peak_bytes)),
-        column("load seconds", lambda facts: to_fixed(facts.load_seconds, 1)),
-        column("predicting", _workload),
+        column("peak MB", lambda facts: format_megabytes(facts.peak_bytes)),
+        column("peak / teacher's", _format_measured_ratio),
+        column("after load MB", lambda facts: format_megabytes(facts.resident_after_load_bytes)),
+        column("peak of load MB", lambda facts: format_megabytes(facts.load_peak_bytes)),
+        column("before it MB", lambda facts: format_megabytes(facts.baseline_bytes)),
+        column("device peak MB", lambda facts: format_megabytes(facts.device_peak_bytes)),
+        column("load seconds", lambda facts: format_fixed(facts.load_seconds, 1)),
+        column("predicting", _format_workload),
         column("processes", lambda facts: count(facts.readings)),
     ]
-    return table(without_empty(columns)) if measured else ""
+    return make_pipe_table(remove_empty_columns(columns)) if measured else ""
 
 
-def measurements_table(record: RunRecord) -> str:
+def make_measurements_table(record: RunRecord) -> str:
     """A line for each figure of each variant that a measurement gave; empty text if there is none."""
     measured = [
-        (model.name, name, facts) for model in variants(record) for name, facts in model.measurements.items()
+        (model.name, name, facts)
+        for model in list_variants(record)
+        for name, facts in model.measurements.items()
     ]
 
     def column(head: str, cell: Callable[[MeasurementFacts], str]) -> Column:
@@ -307,16 +322,16 @@ def measurements_table(record: RunRecord) -> str:
         Column("variant", [escape(name) for name, *_ in measured]),
         Column("measurement", [escape(name) for _, name, _ in measured]),
         Column("what", [escape(facts.title) for *_, facts in measured]),
-        column("value", lambda facts: significant(facts.value)),
-        column("teacher's", lambda facts: significant(facts.teacher)),
+        column("value", lambda facts: format_significant(facts.value)),
+        column("teacher's", lambda facts: format_significant(facts.teacher)),
         Column("unit", [escape(facts.unit) for *_, facts in measured]),
-        column("value / teacher's", lambda facts: with_bounds(facts.ratio, facts.interval)),
+        column("value / teacher's", lambda facts: format_with_bounds(facts.ratio, facts.interval)),
         column("rounds", lambda facts: count(len(facts.readings))),
     ]
-    return table(without_empty(columns)) if measured else ""
+    return make_pipe_table(remove_empty_columns(columns)) if measured else ""
 
 
-def _ratio(facts: MemoryFacts) -> str:
+def _format_measured_ratio(facts: MemoryFacts) -> str:
     """`0.61 [0.60, 0.62]`: with the least and the most that the readings allow."""
     if facts.ratio is None:
         return MISSING
@@ -325,5 +340,5 @@ def _ratio(facts: MemoryFacts) -> str:
     return f"{ratio} [{', '.join(ends)}]" if ends else ratio
 
 
-def _workload(facts: MemoryFacts) -> str:
-    return MISSING if facts.workload is None else workload_words(facts.workload)
+def _format_workload(facts: MemoryFacts) -> str:
+    return MISSING if facts.workload is None else describe_workload(facts.workload)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from slimgate._system.escape import escape
 from slimgate.record.verdicts import Weakening
 from slimgate.record.words import format_count
-from slimgate.report.figures import with_note
-from slimgate.report.tables import blocks, bullets
+from slimgate.report.figures import add_note
+from slimgate.report.tables import blocks, format_bullets
 
 # A reason, or a list of settings, must not fill a comment.
 _LONGEST = 400
 
 
-def weaker_gate(weaker: Sequence[Weakening], than: str) -> str:
+def format_weaker_gate(weaker: Sequence[Weakening], than: str) -> str:
     """A line, and a bullet for each change; empty if the gate is as strong.
 
     than: the gate to compare with, `the baseline v1`, as markdown.
@@ -25,10 +25,10 @@ def weaker_gate(weaker: Sequence[Weakening], than: str) -> str:
     without = f", {unexplained} without a reason" if unexplained else ", each with a reason"
     counts = format_count(len(weaker), "change", "changes")
     lines = [
-        with_note(
+        add_note(
             escape(weakening.change, longest=_LONGEST),
             escape(weakening.reason or "no reason", longest=_LONGEST),
         )
         for weakening in weaker
     ]
-    return blocks(f"**The gate demands less than {than}**: {counts}{without}", bullets(lines))
+    return blocks(f"**The gate demands less than {than}**: {counts}{without}", format_bullets(lines))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, percent
+from slimgate._system.number_text import MISSING, format_percent
 from slimgate.record.build import WeightFacts
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.status import models, teacher
-from slimgate.report.tables import Column, blocks, bullets, table, without_empty
+from slimgate.report.status import find_teacher, list_models
+from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table, remove_empty_columns
 
 _KINDS = ("attention", "mlp", "experts", "other", "embeddings", "output", "norms and biases")
 _EXPLAINED = """\
@@ -17,21 +17,25 @@ Shares of the weights by the precision that the files store them in. Blocks are 
 other matrices; fewer than 16 bits count as quantized."""
 
 
-def weights_table(record: RunRecord) -> str:
+def make_weights_table(record: RunRecord) -> str:
     """The table, and patterns that match no module; empty if no model is quantized or claims to be."""
-    pairs = [(model, facts) for model in models(record) if (facts := _find_weights(model)) is not None]
+    pairs = [(model, facts) for model in list_models(record) if (facts := _find_weights(model)) is not None]
     if not any(facts.quantized_share or facts.claim for _, facts in pairs):
         return ""
     columns = [
         Column("variant", [escape(model.name) for model, _ in pairs]),
         Column("claimed", [escape(facts.claim) if facts.claim else MISSING for _, facts in pairs]),
-        Column("quantized in blocks", [percent(facts.quantized_share) for _, facts in pairs], right=True),
+        Column(
+            "quantized in blocks", [format_percent(facts.quantized_share) for _, facts in pairs], right=True
+        ),
         *(
             Column(kind, [format_precisions(facts.counts.get(kind, {})) for _, facts in pairs])
             for kind in _KINDS
         ),
     ]
-    return blocks(_EXPLAINED, table(without_empty(columns)), bullets(_list_unmatched(record)))
+    return blocks(
+        _EXPLAINED, make_pipe_table(remove_empty_columns(columns)), format_bullets(_list_unmatched(record))
+    )
 
 
 def format_precisions(counts: Mapping[str, int]) -> str:
@@ -39,20 +43,23 @@ def format_precisions(counts: Mapping[str, int]) -> str:
     total = sum(counts.values())
     if len(counts) == 1:
         return escape(next(iter(counts)))
-    return ", ".join(f"{escape(name)} {percent(count / total)}" for name, count in counts.items()) or MISSING
+    return (
+        ", ".join(f"{escape(name)} {format_percent(count / total)}" for name, count in counts.items())
+        or MISSING
+    )
 
 
 def _list_unmatched(record: RunRecord) -> Iterator[str]:
-    for model in models(record):
+    for model in list_models(record):
         facts = _find_weights(model)
         for pattern in facts.unmatched if facts is not None else ():
             name = escape(model.name)
             yield f'{name}: "{escape(pattern)}" of its quantization_config matches no module.'
 
 
-def unquantized_models(record: RunRecord) -> Iterator[str]:
+def list_unquantized_models(record: RunRecord) -> Iterator[str]:
     """Sentences on models whose configuration claims quantized weights, and whose files have none."""
-    for model in models(record):
+    for model in list_models(record):
         facts = _find_weights(model)
         if facts is not None and facts.claim and not facts.quantized_share:
             names = ", ".join(f'"{escape(pattern)}"' for pattern in facts.unmatched)
@@ -63,14 +70,14 @@ def unquantized_models(record: RunRecord) -> Iterator[str]:
             )
 
 
-def quantized_reference(record: RunRecord) -> str | None:
+def describe_quantized_reference(record: RunRecord) -> str | None:
     """A sentence that says that the teacher's weights are quantized; None if they are not."""
-    original = teacher(record)
+    original = find_teacher(record)
     facts = None if original is None else _find_weights(original)
     if facts is None or not facts.quantized_share:
         return None
     stored = f" ({escape(facts.claim)})" if facts.claim else ""
-    share = percent(facts.quantized_share)
+    share = format_percent(facts.quantized_share)
     return (
         f"**The teacher is quantized itself**{stored}: {share} of the weights of its blocks have fewer than "
         "16 bits. Losses are counted from it, not from the model in floating point."

@@ -1,6 +1,6 @@
 """The shared parts of all results: the verdict, the effect of an undecided budget, a judged budget.
 
-`ends_run` alone decides whether a budget ends the run. This module does not import pydantic, because a
+`is_run_ending` alone decides whether a budget ends the run. This module does not import pydantic, because a
 verdict on logs does not need it. The results that contain these dataclasses are pydantic models, which read
 and write them.
 """
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
-def worst_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
+def find_worst_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
     """The worst verdict: FAIL, then INCONCLUSIVE, then PASS; None without a verdict."""
     for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
         if worst in verdicts:
@@ -32,7 +32,7 @@ def worst_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
 OnInconclusive = Literal["fail", "warn"]
 
 
-def ends_run(verdict: Verdict | None, on_inconclusive: OnInconclusive | None) -> bool:
+def is_run_ending(verdict: Verdict | None, on_inconclusive: OnInconclusive | None) -> bool:
     """Whether a judged budget ends the run with exit code 1. Every test, record and command uses this."""
     return verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and on_inconclusive != "warn")
 
@@ -106,6 +106,6 @@ class BudgetFacts:
     capped: CappedFacts | None = None
 
 
-def any_ends_run(budgets: Iterable[BudgetFacts]) -> bool:
+def has_run_ending_budget(budgets: Iterable[BudgetFacts]) -> bool:
     """Whether a budget of a result ends the run: then the test of the result fails."""
-    return any(ends_run(budget.verdict, budget.on_inconclusive) for budget in budgets)
+    return any(is_run_ending(budget.verdict, budget.on_inconclusive) for budget in budgets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 from slimgate.results.facts import Facts
 
 
@@ -99,7 +99,9 @@ class SliceFacts(Facts):
     @property
     def worst(self) -> Verdict | None:
         """The worse of the two verdicts; None if no budget limits the slice."""
-        return worst_verdict([verdict for verdict in (self.verdict, self.own_verdict) if verdict is not None])
+        return find_worst_verdict(
+            [verdict for verdict in (self.verdict, self.own_verdict) if verdict is not None]
+        )
 
 
 class FigureFacts(Facts):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from slimgate.results.base import OnInconclusive, Verdict, ends_run
+from slimgate.results.base import OnInconclusive, Verdict, is_run_ending
 
 # partial: checks have not run, or results are of an earlier run. measured: no gating budget was judged.
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "partial", "measured"]
@@ -39,7 +39,7 @@ def has_judged_budget(counts: VerdictCounts) -> bool:
     return bool(counts.passed + counts.failed + counts.inconclusive)
 
 
-def ends_in_failure(counts: VerdictCounts) -> bool:
+def is_failed_run(counts: VerdictCounts) -> bool:
     """Whether a command with these counts ends with exit code 1."""
     return counts.status == "FAIL" or (counts.status == "INCONCLUSIVE" and counts.warns < counts.inconclusive)
 
@@ -48,7 +48,7 @@ def format_verdict(counts: VerdictCounts) -> str:
     """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`: the last line of a command."""
     if not has_judged_budget(counts):
         return f"{NOTHING_GATED}: no budget was set"
-    only_warns = counts.status == "INCONCLUSIVE" and not ends_in_failure(counts)
+    only_warns = counts.status == "INCONCLUSIVE" and not is_failed_run(counts)
     return (
         f"{counts.status} ({counts.passed} PASS, {counts.failed} FAIL, {counts.inconclusive} INCONCLUSIVE"
         f"{', which only warns' if only_warns else ''}, {counts.not_gated} not gated)"
@@ -81,7 +81,7 @@ class BudgetCounts:
             self.passed += verdict is Verdict.PASS
             self.failed += verdict is Verdict.FAIL
             self.inconclusive += verdict is Verdict.INCONCLUSIVE
-            self.warns += verdict is Verdict.INCONCLUSIVE and not ends_run(verdict, action)
+            self.warns += verdict is Verdict.INCONCLUSIVE and not is_run_ending(verdict, action)
 
     def add_error(self, message: str) -> None:
         """Counts a failed measurement or a failed self-test."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.results.base import BudgetFacts, Verdict, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict
 from slimgate.results.facts import Facts
 
 
@@ -95,7 +95,7 @@ class LatencyFacts(SpeedupFacts, TimesFacts):
     def worst(self) -> Verdict | None:
         """The worse verdict of the duel and of the limits in milliseconds; None without a budget."""
         limits = None if self.limits is None else self.limits.verdict
-        return worst_verdict([verdict for verdict in (self.verdict, limits) if verdict is not None])
+        return find_worst_verdict([verdict for verdict in (self.verdict, limits) if verdict is not None])
 
     @classmethod
     def merge(cls, times: TimesFacts | None, duel: SpeedupFacts | None) -> LatencyFacts:

@@ -16,7 +16,7 @@ from slimgate.record.comparing.budgets import list_missing_gates
 from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.weakenings import find_budget_changes, find_weakenings
 from slimgate.record.demands import Demands
-from slimgate.record.files import RECORD, StoredRecord, baselines_in, read_run
+from slimgate.record.files import RECORD, StoredRecord, read_run, read_suite_baselines
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import ONLY_WARNS, BaselineFacts, LoosenedBudget, Weakening
 from slimgate.results.checks import BASELINE, TEACHER
@@ -201,7 +201,7 @@ def find_newest(source: BaselineSource, suite: str) -> StoredRecord | None:
     """The newest baseline of the suite at this path; None if there is none. Raises SuiteError."""
     try:
         if source.is_folder_of_baselines:
-            return next(reversed(baselines_in(source.path, suite)), None)
+            return next(reversed(read_suite_baselines(source.path, suite)), None)
         run = StoredRecord(source.file, read_run(source.file))
     except DataError as error:
         folder = source.path.parent

@@ -9,12 +9,12 @@ from math import ceil, log, nan
 
 import numpy as np
 
-from slimgate.data.parts import code_texts
+from slimgate.data.parts import number_texts
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import (
     QualityBudget,
-    allowed_drop,
+    compute_allowed_drop,
     is_in_points,
     is_two_sided_kind,
     list_point_limits,
@@ -22,10 +22,10 @@ from slimgate.judge.budget_kinds import (
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import WORST
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
-from slimgate.judge.perplexity import growth_cap
-from slimgate.judge.rows_needed import planned_rows, two_sided_stretch
-from slimgate.judge.token_kl import SHARE_ABOVE, mean_cap
+from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, make_flips_outlook
+from slimgate.judge.perplexity import choose_growth_cap
+from slimgate.judge.rows_needed import count_planned_rows, find_two_sided_stretch
+from slimgate.judge.token_kl import SHARE_ABOVE, choose_mean_cap
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.rows import GATE, Rows, row_groups
 from slimgate.record.run import RunRecord
@@ -75,7 +75,7 @@ def count_groups(rows: Rows, text_columns: Sequence[str], group_column: str | No
 
 def find_group_ids(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> Ints | None:
     """(rows,) group ids; rows with the same text are in one group. None if each row is its own group."""
-    return join_groups(row_groups(rows, group_column), code_texts(rows.table, text_columns))
+    return join_groups(row_groups(rows, group_column), number_texts(rows.table, text_columns))
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> l
                     variants_by_plan.setdefault(plan, []).append(name)
         if (flips := variant_budgets.behaviour.flips) is not None:
             limit = flips.flips_max_percent / 100
-            outlook = flips_outlook(gate.sizes, limit, changes)
+            outlook = make_flips_outlook(gate.sizes, limit, changes)
             lost = changes[0] / 2, changes[1] / 2  # the other half is won
             needed = _count_rows_needed(limit, gate, lost, used=lost)
             plan = _Plan("flips", flips.kind, flips.limit, needed, outlook.word, outlook.basis)
@@ -217,7 +217,7 @@ def _plan_budget(
         judged = None if known is None else _find_judged(budget, known[1])
         if known is None or judged is None:
             note = "if no document changes, documents of equal length"
-            yield _plan_share(shown, budget, smallest_share(budget), gate, note)
+            yield _plan_share(shown, budget, compute_smallest_share(budget), gate, note)
         else:
             yield _plan_from_record(shown, judged, gate, known[0])
         return
@@ -263,17 +263,17 @@ def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
     """Plans a budget on tokens."""
     share = {**SHARE_ABOVE, "floor": 1 - budget.limit}.get(budget.kind)
     if share is None:
-        cap = mean_cap(budget)
+        cap = choose_mean_cap(budget)
         share = min(budget.limit / cap, budget.above_cap_max or budget.limit / (WORST * cap))
     return _plan_share(table, budget, share, gate, "if no token differs, rows of equal length")
 
 
-def smallest_share(budget: QualityBudget) -> float:
+def compute_smallest_share(budget: QualityBudget) -> float:
     """The smallest share that the rows must exclude, for a budget on a perplexity.
 
     Of documents above the cap, or of documents that lose a whole cap and so use up the budget.
     """
-    allowed, cap = log(1 + budget.limit), growth_cap([budget])
+    allowed, cap = log(1 + budget.limit), choose_growth_cap([budget])
     return min(allowed / cap, budget.above_cap_max or allowed / (WORST * cap))
 
 
@@ -284,7 +284,7 @@ def _plan_share(
 
     share: the share of rows that the gate rows must exclude.
     """
-    rows = planned_rows(share, discordance=0.0, sizes=gate.group_sizes)
+    rows = count_planned_rows(share, discordance=0.0, sizes=gate.group_sizes)
     word: Word = "may decide" if rows <= gate.rows else "cannot decide"
     return _Plan(shown, budget.kind, budget.limit, (rows,), word, basis)
 
@@ -303,7 +303,7 @@ def _count_rows_needed(
     rows are None.
     """
     return tuple(
-        planned_rows(margin - used_part, discordance=share, sizes=gate.group_sizes, two_sided=two_sided)
+        count_planned_rows(margin - used_part, discordance=share, sizes=gate.group_sizes, two_sided=two_sided)
         if used_part < margin
         else None
         for share, used_part in zip(changes, used, strict=True)
@@ -334,8 +334,8 @@ def _plan_by_earlier_run(
         yield _Plan(shown, budget.kind, budget.limit, (gate.rows, gate.rows), "can decide", drop)
         return
     # the measured variance includes the groups' effect; groups that were not sampled come on top
-    unseen = planned_rows(margin, discordance=0.0, sizes=gate.group_sizes)
-    rows = max(planned_rows(margin, discordance=known.variance, two_sided=two_sided), unseen)
+    unseen = count_planned_rows(margin, discordance=0.0, sizes=gate.group_sizes)
+    rows = max(count_planned_rows(margin, discordance=known.variance, two_sided=two_sided), unseen)
     word: Word = "can decide" if rows <= gate.rows else "cannot decide"
     basis = f"no true drop, as much change as the run of {created} measured"
     yield _Plan(shown, budget.kind, budget.limit, (rows, rows), word, basis)
@@ -346,8 +346,8 @@ def _count_rows_to_prove(margin: float, drop: float, variance: float, *, two_sid
     distance = margin - (abs(drop) if two_sided else drop)
     if distance <= 0:
         return None
-    stretch = (two_sided_stretch(drop, margin) or 1.0) if two_sided else 1.0
-    return ceil(planned_rows(distance, discordance=variance) * stretch**2)
+    stretch = (find_two_sided_stretch(drop, margin) or 1.0) if two_sided else 1.0
+    return ceil(count_planned_rows(distance, discordance=variance) * stretch**2)
 
 
 def _plan_from_record(shown: str, judged: BudgetFacts, gate: GateGroups, created: str) -> _Plan:
@@ -376,5 +376,5 @@ def _find_margin(budget: QualityBudget, known: QualityFacts) -> float | None:
     """The largest drop that the budget allows, in the metric's unit; None for an absolute limit."""
     if budget.kind in ("floor", "ceiling"):
         return None
-    margin = allowed_drop(budget, nan if is_in_points(budget.kind) else known.teacher)
+    margin = compute_allowed_drop(budget, nan if is_in_points(budget.kind) else known.teacher)
     return None if margin <= 0 else margin

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
-from slimgate._system.digests import file_sha256, json_digest
+from slimgate._system.digests import digest_json, file_sha256
 from slimgate._system.time_limit import OPTION, time_limit
-from slimgate.errors import BuildError, SlimgateError, in_one_line
+from slimgate.errors import BuildError, SlimgateError, format_error
 from slimgate.models.hub import fetch_model
-from slimgate.models.model_ref import TORCH, model_config, model_weights
+from slimgate.models.model_ref import TORCH, list_model_weights, read_model_config
 from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext, refuse_held_out
@@ -34,11 +34,11 @@ from slimgate.run.step_context import ContextMaker
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Store, files_of, make_scratch_folder
+from slimgate.store.store import Entry, Store, list_files, make_scratch_folder
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, Suite, Variant, dump_params
-from slimgate.tasks.parts.classifiers import without_head
+from slimgate.tasks.parts.classifiers import remove_head
 
 if TYPE_CHECKING:
     from slimgate.models.protocols import Saved
@@ -244,13 +244,13 @@ class Builder:
     def _check_source(self, ref: ModelRef) -> tuple[str, ...]:
         """Checks that the model fits the task. Returns the splits that loading it reads."""
         task, facts = self._suite.setup.task, self._rows.facts
-        config = model_config(ref)
+        config = read_model_config(ref)
         task.object.check_model(task.params, ref, config, facts)
         reads: tuple[str, ...] = ()
         if _is_graph(ref):
             graph_loading.check_graph(ref, config, task.object, task.params, facts)
         else:
-            reads = task.object.load_reads(task.params, without_head(config) if ref.new_head else config)
+            reads = task.object.load_reads(task.params, remove_head(config) if ref.new_head else config)
         if ref.fresh:  # its tokenizer is trained on them
             reads = tuple(dict.fromkeys(("train", *reads)))
         return reads
@@ -258,14 +258,14 @@ class Builder:
     def _read_model(self, ref: ModelRef, context: BuildContext) -> Any:
         if _is_graph(ref):
             return graph_loading.load_graph(ref, context)
-        weights = model_weights(ref)
+        weights = list_model_weights(ref)
         if any(file.suffix == ".bin" for file in weights):
             context.log["weights"] = (
                 f"{weights[0].name}, read with weights_only, because there is no safetensors file"
             )
         task = self._suite.setup.task
         model = task.object.load_model(task.params, ref, context)
-        return model if ref.stored is None else _to_checkpoint(model, ref, context)
+        return model if ref.stored is None else _make_checkpoint(model, ref, context)
 
     def _apply_step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
         plugin = step.object
@@ -344,7 +344,7 @@ class Builder:
 
     def _make_artifact(self, job: Job) -> Artifact:
         """Finds the artifact in the store, or makes it."""
-        digest = json_digest(job.key)
+        digest = digest_json(job.key)
         entry: Entry = self._store.make("artifacts", digest, lambda folder: self._fill(folder, job))
         return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
 
@@ -445,7 +445,7 @@ def _explain_errors(where: str) -> Iterator[None]:
     except SlimgateError as error:
         raise type(error)(_join_message(where, str(error))) from error
     except Exception as error:  # a user's step may raise anything; the cause stays chained
-        raise BuildError(f"{where}: {in_one_line(error)}") from error
+        raise BuildError(f"{where}: {format_error(error)}") from error
 
 
 def _join_message(where: str, message: str) -> str:
@@ -460,7 +460,7 @@ def _make_manifest(folder: Path, model: Saved, *, extra_files: Sequence[Path]) -
 
     extra_files: files stored next to the artifact that are not part of it.
     """
-    files = [file for file in files_of(folder) if file not in {path.name for path in extra_files}]
+    files = [file for file in list_files(folder) if file not in {path.name for path in extra_files}]
     counted = model.counted_files(files) if hasattr(model, "counted_files") else files
     return {
         "kind": model.kind,
@@ -494,12 +494,12 @@ def _check_rows_unchanged(step: SuiteStep, key: Json) -> None:
         )
 
 
-def _to_checkpoint(model: TorchModel, ref: ModelRef, context: BuildContext) -> Any:
+def _make_checkpoint(model: TorchModel, ref: ModelRef, context: BuildContext) -> Any:
     """Wraps the loaded model so that it keeps its files, and logs their format."""
-    from slimgate.models.checkpoint import as_checkpoint
+    from slimgate.models.checkpoint import make_checkpoint
 
     assert ref.folder is not None
     assert ref.stored is not None
-    checkpoint = as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored)
+    checkpoint = make_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored)
     context.log["stored"] = checkpoint.stored
     return checkpoint

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.digests import versions
+from slimgate._system.digests import read_versions
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
@@ -35,12 +35,12 @@ from slimgate.runtimes.cascade import (
     Cascade,
     Member,
     blend_scores,
-    confidence,
+    compute_confidence,
     load_member,
     read_cascade,
 )
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import files_of
+from slimgate.store.store import list_files
 from slimgate.suite.cascade_table import FROM_SELECTION
 from slimgate.suite.suite import Suite, Variant, dump_params
 
@@ -79,7 +79,7 @@ class CascadeModel:
     def save(self, folder: Path) -> None:
         """A copy of each model's files, and cascade.json."""
         for member, artifact in zip(self.cascade.members, self.artifacts, strict=True):
-            for name in files_of(artifact.folder):
+            for name in list_files(artifact.folder):
                 target = folder / member.folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(artifact.folder / name, target)
@@ -165,7 +165,7 @@ def make_cascade(
         for member, gate in zip(members, gates, strict=False)
     ]
     packages = {package for name in table.models for package in suite.model(name).runtime.object.packages}
-    cascade = Cascade(members=(*decided, members[-1]), packages=dict(versions(tuple(sorted(packages)))))
+    cascade = Cascade(members=(*decided, members[-1]), packages=dict(read_versions(tuple(sorted(packages)))))
     return CascadeModel(cascade, artifacts)
 
 
@@ -257,7 +257,7 @@ def choose_gate(
     after: (rows,) whether the models behind are right; last: (rows,) whether the last model is right; the
     loss is counted against it. Rows of equal confidence stay together.
     """
-    sure = confidence(answers.scores, temperature)
+    sure = compute_confidence(answers.scores, temperature)
     order = np.argsort(sure, kind="stable")
     ranked = sure[order]
     # right answers if the k rows of the least confidence are passed on, for k from 0 to all

@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.digests import file_sha256, files_below, folder_digest, imports_of_file, json_digest
-from slimgate._system.distributions import package_states
+from slimgate._system.digests import digest_folder, digest_json, file_sha256, list_files_below, list_imports
+from slimgate._system.distributions import read_package_states
 from slimgate.errors import DataError
 from slimgate.plugins.base import Json
 from slimgate.plugins.models import ModelRef
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
-from slimgate.store.store import files_of
+from slimgate.store.store import list_files
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -52,7 +52,7 @@ _OF_INPUTS = re.compile(r"model_type|tokenizer|token|vocab|position|length|max_|
 def digest_model_files(ref: ModelRef) -> str:
     """Digest of the files of a model: their names and bytes."""
     assert ref.folder is not None
-    return folder_digest(ref.folder, list_model_files(ref))
+    return digest_folder(ref.folder, list_model_files(ref))
 
 
 def list_model_files(ref: ModelRef) -> list[str]:
@@ -62,8 +62,8 @@ def list_model_files(ref: ModelRef) -> list[str]:
     """
     assert ref.folder is not None
     if ref.file is None:
-        return files_below(ref.folder, NEVER_COUNTS)
-    neighbours = files_below(ref.folder, (*NEVER_COUNTS, *_list_folders(ref.folder), "*.gguf"))
+        return list_files_below(ref.folder, NEVER_COUNTS)
+    neighbours = list_files_below(ref.folder, (*NEVER_COUNTS, *_list_folders(ref.folder), "*.gguf"))
     return sorted({ref.file, *neighbours})
 
 
@@ -166,9 +166,9 @@ def digest_tokenizer(folder: Path) -> str:
     - from tokenizer.json everything except the length to which it last truncated: the task sets that
     """
     names = [
-        name for name in files_of(folder) if not name.endswith(_WEIGHTS) and Path(name).name not in _NOTES
+        name for name in list_files(folder) if not name.endswith(_WEIGHTS) and Path(name).name not in _NOTES
     ]
-    return json_digest(
+    return digest_json(
         {name: _digest_settings(folder / name) or file_sha256(folder / name) for name in names}
     )
 
@@ -184,10 +184,10 @@ def _digest_settings(file: Path) -> str | None:
     if not isinstance(settings, dict):
         return None
     if file.name == "config.json":
-        return json_digest({key: value for key, value in settings.items() if _OF_INPUTS.search(key)})
+        return digest_json({key: value for key, value in settings.items() if _OF_INPUTS.search(key)})
     for key in ("truncation", "padding"):
         settings[key] = (settings.get(key) or {}).get("direction", "Right")
-    return json_digest(settings)
+    return digest_json(settings)
 
 
 def _list_texts(options: Any, place: str = "") -> Iterator[tuple[str, str]]:
@@ -209,7 +209,7 @@ def _digest_content(path: Path) -> str | None:
         if path.is_file():
             return file_sha256(path)
         if path.is_dir() and path.resolve() != Path("/"):
-            return folder_digest(path, _list_folder_files(path))
+            return digest_folder(path, _list_folder_files(path))
     except OSError:
         return None
     return None
@@ -223,7 +223,7 @@ def _list_folder_files(folder: Path) -> list[str]:
         if path.is_dir()
         and any((path / mark).exists() for mark in ("pyvenv.cfg", "run.json", "latest", "locks"))
     ]
-    return files_below(folder, (*NEVER_COUNTS, *written))
+    return list_files_below(folder, (*NEVER_COUNTS, *written))
 
 
 def _list_folders(folder: Path) -> list[str]:
@@ -241,9 +241,9 @@ def digest_task_folder(folder: Path) -> Json:
         module.partition(".")[0]
         for name in names
         if name.endswith(".py")
-        for module in imports_of_file(folder / name)
+        for module in list_imports(folder / name)
     }
-    return {"files": folder_digest(folder, names), "packages": package_states(imported)}
+    return {"files": digest_folder(folder, names), "packages": read_package_states(imported)}
 
 
 def _is_suite(file: Path) -> bool:
@@ -273,7 +273,7 @@ def _find_paths(text: str, places: Collection[Path]) -> Iterator[Path]:
 
 def _find_imported_files(file: Path, places: Collection[Path]) -> list[Path]:
     """The files of the modules that a Python file imports from some folders."""
-    names = [name.replace(".", "/") for name in imports_of_file(file)]
+    names = [name.replace(".", "/") for name in list_imports(file)]
     paths = (
         place / inner for place in places for name in names for inner in (f"{name}.py", f"{name}/__init__.py")
     )

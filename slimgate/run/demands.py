@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.digests import code_parts, file_sha256, folder_digest, json_digest
+from slimgate._system.digests import digest_code_parts, digest_folder, digest_json, file_sha256
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record.comparing.setting_rules import CODE
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.verdicts import SwitchedOffBudget
 from slimgate.run.rows import PreparedRows
-from slimgate.store.store import files_of
+from slimgate.store.store import list_files
 from slimgate.suite.suite import Suite, Variant, dump_params
 from slimgate.suite.tables import SuiteTable, TeacherTable, VariantTable
 
@@ -107,7 +107,7 @@ def list_settings(suite: Suite) -> dict[str, Any]:
         "measure.workloads": [workload.id for workload in suite.workloads],
         "budgets.family": suite.family,
     }
-    portable = {key: _to_portable(value, base) for key, value in values.items() if key not in NO_DEMAND}
+    portable = {key: _make_portable(value, base) for key, value in values.items() if key not in NO_DEMAND}
     # Settings name the user's modules as package.module:object.
     named = (*portable.values(), figures)
     names = dict.fromkeys(name for value in named for name in _find_code_names(value))
@@ -120,16 +120,16 @@ def _list_fields(table: str, values: BaseModel, of: type[BaseModel]) -> dict[str
     return {f"{table}.{name}": dumped[name] for name in of.model_fields if name != "seeds"}
 
 
-def _to_portable(value: object, base: Path) -> Any:
+def _make_portable(value: object, base: Path) -> Any:
     """The value with each path replaced by a relative path and a digest, so that it is the same elsewhere."""
     if isinstance(value, Mapping):
-        return {key: _to_portable(item, base) for key, item in value.items()}
+        return {key: _make_portable(item, base) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_portable(item, base) for item in value]
+        return [_make_portable(item, base) for item in value]
     if not isinstance(value, str) or not os.path.isabs(value) or not Path(value).exists():
         return value
     path = Path(value)
-    digest = file_sha256(path) if path.is_file() else folder_digest(path, map(str, files_of(path)))
+    digest = file_sha256(path) if path.is_file() else digest_folder(path, map(str, list_files(path)))
     return {"path": Path(os.path.relpath(path, base)).as_posix(), "digest": digest[:32]}
 
 
@@ -138,7 +138,7 @@ def _digest_model_files(teacher: Variant) -> str | None:
     path = teacher.ref.folder if teacher.ref else None
     if path is None:
         return None
-    names = (path.name,) if path.is_file() else tuple(filter(_is_model_file, files_of(path)))
+    names = (path.name,) if path.is_file() else tuple(filter(_is_model_file, list_files(path)))
     folder = path.parent if path.is_file() else path
     stats = [(folder / name).stat() for name in names]
     return _digest_files(folder, names, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
@@ -152,14 +152,14 @@ def _is_model_file(name: str) -> bool:
 @cache
 def _digest_files(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:  # noqa: ARG001
     """Caches the digest, because weights are large. stamps: size and time of each file."""
-    return folder_digest(folder, names)
+    return digest_folder(folder, names)
 
 
 def _digest_own_code(module: str) -> str:
     """The digest of the user's modules alone: a new version of slimgate or a package demands no less."""
-    code = code_parts(module)["code"]
+    code = digest_code_parts(module)["code"]
     user_code = {name: part for name, part in code.items() if name.partition(".")[0] != "slimgate"}
-    return json_digest(user_code)
+    return digest_json(user_code)
 
 
 def _find_code_names(value: object) -> Iterator[str]:

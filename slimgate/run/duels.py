@@ -12,7 +12,7 @@ from statistics import median
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
-from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
+from slimgate.judge.speed import Speedup, compute_visible_delay, estimate_speedup, is_settled
 from slimgate.plugins.workloads import Load, Workload
 from slimgate.results.checks import TEACHER
 from slimgate.run.measure.duel import Contender, ContenderSpec, DuelTimes, Floats, run_duel, time_call
@@ -40,7 +40,7 @@ class PlantedDelay:
     @property
     def visible(self) -> float | None:
         """The smallest delay that was detected; None if none was."""
-        return visible_delay(self.speedup, self.share)
+        return compute_visible_delay(self.speedup, self.share)
 
 
 class Duels:
@@ -156,7 +156,7 @@ class Duels:
             times.blocks[last],
             of_minima=times.fastest[first] / times.fastest[last],
             threads=contenders[-1].threads,
-            queued_threads=_most_queued(contenders, times),
+            queued_threads=_count_most_queued(contenders, times),
         )
 
     def _get_contender(self, name: str, model: ModelHandle) -> Contender:
@@ -175,7 +175,7 @@ class Duels:
         return self._contenders[name]
 
 
-def _most_queued(contenders: Sequence[Contender], times: DuelTimes) -> float:
+def _count_most_queued(contenders: Sequence[Contender], times: DuelTimes) -> float:
     """The threads without a core of the contender that had the most.
 
     Those with one thread are left out: the time in which another process had their core is taken off. Threads
@@ -200,14 +200,14 @@ class LoadDuels:
         return self._times[key]
 
     def _measure(self, variant: ModelHandle, load: Load) -> LoadTimes:
-        from slimgate.tasks.parts.asked_prompts import AskedPrompts, requests_of_load
+        from slimgate.tasks.parts.asked_prompts import AskedPrompts, make_load_requests
 
         run = self._teacher.run
         suite = run.suite
         prompts = run.encoder.of(self._teacher.built.artifact)
         assert isinstance(prompts, AskedPrompts)  # every endpoint has them
         writing_options = make_writing(suite.setup.task.params)
-        requests = requests_of_load(prompts, writing_options, load.requests, suite.seed)
+        requests = make_load_requests(prompts, writing_options, load.requests, suite.seed)
         with run.watch.stage(
             f"{variant.name} · load {replace(load, part='answer').id}", still=True
         ) as progress:

@@ -7,9 +7,9 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from slimgate._system.digests import versions
-from slimgate._system.processor import cpu_instructions, cpu_name, describe_gpu
-from slimgate._system.threads import CPU_MAX, count_allowed_cores, quota
+from slimgate._system.digests import read_versions
+from slimgate._system.processor import describe_gpu, list_cpu_instructions, read_cpu_name
+from slimgate._system.threads import CPU_MAX, count_allowed_cores, read_cpu_quota
 from slimgate.plugins.loading import plugins
 from slimgate.record.machine import Machine
 
@@ -50,8 +50,8 @@ def describe_machine(
         loads_models: False lists the libraries that judge files alone.
     """
     return Machine(
-        cpu=cpu_name(),
-        instructions=cpu_instructions(),
+        cpu=read_cpu_name(),
+        instructions=list_cpu_instructions(),
         cores=os.cpu_count() or 1,
         threads=threads,
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -61,7 +61,7 @@ def describe_machine(
         gpu=describe_gpu(device),
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        libraries=_list_versions() if loads_models else dict(versions(_JUDGING_PACKAGES)),
+        libraries=_list_versions() if loads_models else dict(read_versions(_JUDGING_PACKAGES)),
         warnings=[*_describe_load(load), *_describe_threads(threads), *describe_clock_problems(CPUS)],
     )
 
@@ -72,8 +72,8 @@ def _format_value(value: object) -> str:
 
 def _list_versions() -> dict[str, str | None]:
     optional = {*QUANTIZERS, *(name for runtime in plugins("runtime").values() for name in runtime.packages)}
-    installed = {name: version for name, version in versions(optional).items() if version is not None}
-    return dict(sorted({**versions(LIBRARIES), **installed}.items()))
+    installed = {name: version for name, version in read_versions(optional).items() if version is not None}
+    return dict(sorted({**read_versions(LIBRARIES), **installed}.items()))
 
 
 def describe_machine_change(earlier: Machine, now: Machine) -> str | None:
@@ -103,7 +103,7 @@ def _describe_load(load: float | None) -> Iterator[str]:
 
 
 def _describe_threads(threads: int) -> Iterator[str]:
-    cores = min(count_allowed_cores(), quota(CPU_MAX))
+    cores = min(count_allowed_cores(), read_cpu_quota(CPU_MAX))
     if threads > cores:
         yield f"{threads} threads share {cores} of the machine's cores (affinity or container quota)"
 

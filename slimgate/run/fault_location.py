@@ -14,7 +14,7 @@ def locate_fault(teacher: ModelHandle, variant: ModelHandle) -> FaultLocationFac
     """The error of each block, and the worst one; only a note if the networks cannot be followed."""
     import torch
 
-    from slimgate.models.block_errors import block_errors
+    from slimgate.models.block_errors import measure_block_errors
     from slimgate.models.module_outputs import UNKNOWN
 
     run = variant.run
@@ -29,7 +29,7 @@ def locate_fault(teacher: ModelHandle, variant: ModelHandle) -> FaultLocationFac
             name: torch.from_numpy(values).to(run.device)
             for name, values in encoded.batch(range(rows)).items()
         }
-        comparison = block_errors(theirs.network, ours.network, inputs)
+        comparison = measure_block_errors(theirs.network, ours.network, inputs)
     except (SlimgateError, *UNKNOWN) as error:
         return FaultLocationFacts(note=f"its blocks are not known: {' '.join(str(error).split())}")
     return FaultLocationFacts(

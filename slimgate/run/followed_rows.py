@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slimgate._system.files import replacing
-from slimgate.data.quoting import quoted_texts
+from slimgate.data.quoting import quote_row_texts
 from slimgate.errors import DataError
 from slimgate.record.answers import Answers, read_answers_of_record
 from slimgate.record.run import FollowedRow, RunRecord
@@ -59,7 +59,7 @@ def follow_rows(run: SuiteRun, record: RunRecord, folder: Path) -> list[Followed
 def make_row_quoter(run: SuiteRun) -> Texts:
     """A function that quotes gate rows by their positions, shortened; it reads the rows when called."""
     task = run.suite.setup.task
-    return lambda rows: quoted_texts(run.rows.gate, task.object.quoted_columns(task.params), rows)
+    return lambda rows: quote_row_texts(run.rows.gate, task.object.quoted_columns(task.params), rows)
 
 
 def describe_followed_rows(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[FollowedRow]:

@@ -15,7 +15,7 @@ from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.record.build import BuildFacts, StagesFacts
 from slimgate.record.machine import Machine
 from slimgate.record.run import RowShapes, RunRecord, ShardFacts, VariantRecord
-from slimgate.record.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.run_verdict import judge_record, judge_this_run
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import BaselineFacts, CarriedResult, ErrorFacts
 from slimgate.results.base import Verdict
@@ -354,8 +354,8 @@ def make_run_record(
         self_test=self_test,
         baseline=baseline,
         shards=list(shards),
-        verdict=verdict(variants, self_test, missing),
-        this_run=verdict_of_this_run(variants, self_test, missing),
+        verdict=judge_record(variants, self_test, missing),
+        this_run=judge_this_run(variants, self_test, missing),
     )
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from slimgate.data.labels import label_map, output_order
+from slimgate.data.labels import find_output_order, label_map
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.config import model_labels
-from slimgate.models.example_batches import example_batches
+from slimgate.models.config import list_model_labels
+from slimgate.models.example_batches import draw_example_batches
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import find_default_runtime
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import TaskFacts
 from slimgate.plugins.runtime import Runtime
-from slimgate.steps.agreement import predictor_of, score_batches
+from slimgate.steps.agreement import make_default_predictor, score_batches
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -45,8 +45,8 @@ def check_graph(ref: ModelRef, config: Json, task: Task[Any], params: BaseModel,
         if (texts := sentence.get("texts", 1)) is not None:
             _check_texts(ref, int(texts), task.text_columns(params))
     elif facts.classes and task.scores_classes:
-        labels = model_labels(config)
-        order = output_order(labels, facts.classes, getattr(params, "labels", None), ref.text)
+        labels = list_model_labels(config)
+        order = find_output_order(labels, facts.classes, getattr(params, "labels", None), ref.text)
         if order != sorted(order):
             raise SuiteError(
                 f"{ref.text}: the graph's outputs are {label_map(labels)}, expected the sorted order of the "
@@ -67,7 +67,7 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Model:
     reads_classes = context.facts.classes and context.task.scores_classes
     if reads_classes and getattr(model.config, "sentence", None) is None:
         outputs = score_batches(
-            predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1]
+            make_default_predictor(model, context), draw_example_batches(model.tokenizer, model.config)[:1]
         )[0]
         if outputs.shape[-1] != len(context.facts.classes):
             raise BuildError(

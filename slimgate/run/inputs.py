@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import digest_json
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
@@ -31,7 +31,7 @@ class Inputs(Builder):
     """A builder that builds nothing: it digests an artifact's inputs in place of the artifact."""
 
     def _make_artifact(self, job: Job) -> Artifact:
-        digest = json_digest(job.key)
+        digest = digest_json(job.key)
         # answers of an unknown kind count as this processor's, and so do the results of a record
         return Artifact(Entry(Path(digest), {"digest": digest, "kind": "unknown"}, False))
 

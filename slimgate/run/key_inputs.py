@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import slimgate
-from slimgate._system.digests import own_code_digest, versions
+from slimgate._system.digests import digest_own_code, read_versions
 from slimgate._system.processor import describe_processor
 from slimgate.plugins.base import Json
 from slimgate.suite.suite import Suite
@@ -36,7 +36,7 @@ def list_common_inputs(
     return {
         "data": rows.digests(reads),
         "device": device.split(":")[0],
-        "versions": dict(versions((*PACKAGES, *packages))),
+        "versions": dict(read_versions((*PACKAGES, *packages))),
         "arithmetic": describe_arithmetic(),
     }
 
@@ -47,9 +47,9 @@ def describe_software() -> dict[str, str | None]:
     - slimgate's code, Python, the distributions that compute models
     """
     return {
-        **versions(PACKAGES),
+        **read_versions(PACKAGES),
         "python": platform.python_version(),
-        "slimgate": f"{slimgate.__version__} ({own_code_digest()[:8]})",
+        "slimgate": f"{slimgate.__version__} ({digest_own_code()[:8]})",
     }
 
 

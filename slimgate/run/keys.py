@@ -5,7 +5,7 @@ the results that a record carries from run to run. Three rules:
 
 - Every file of a model's folder counts, unless its name is in `contents.NEVER_COUNTS`.
 - Code counts with all its imports: slimgate's and a user's modules by their code, installed distributions by
-  their versions, with their requirements (`code_digest`).
+  their versions, with their requirements (`digest_code`).
 - An option that names a file or a folder counts by the content.
 
 So unexpected inputs count too. Some things are made again needlessly, but nothing stale is reused.
@@ -21,14 +21,14 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import (
-    code_digest,
+    digest_code,
+    digest_folder,
+    digest_json,
+    digest_own_code,
     file_sha256,
-    folder_digest,
-    json_digest,
-    own_code_digest,
-    versions,
+    read_versions,
 )
-from slimgate.errors import DataError, SlimgateError, in_one_line
+from slimgate.errors import DataError, SlimgateError, format_error
 from slimgate.models.saved_weights import find_main_dtype
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.loading import list_code_modules
@@ -72,7 +72,7 @@ def errors_in_one_line(source: str) -> Iterator[None]:
             raise
         frame = extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}, line {frame.lineno}"
-        raise DataError(f'source "{source}": {in_one_line(error)} ({where})') from error
+        raise DataError(f'source "{source}": {format_error(error)} ({where})') from error
 
 
 def make_source_key(setup: TaskSetup) -> Json:
@@ -109,14 +109,14 @@ def make_splits_key(suite: Suite, source: Json | None = None) -> str:
     - the code that cuts
     """
     setup = suite.setup
-    return json_digest(
+    return digest_json(
         {
             **(make_source_key(setup) if source is None else source),
             "columns": setup.task.object.columns(setup.task.params),
             "group": setup.group,
             "sizes": dump_params(setup.sizes),
             "seed": suite.seed,
-            "cutting": code_digest("slimgate.data.splits"),
+            "cutting": digest_code("slimgate.data.splits"),
         }
     )
 
@@ -136,7 +136,7 @@ def make_task_key(task: SuiteTask) -> Json:
         "name": task.name,
         "params": dump_params(task.params),
         "files": contents.digest_option_files(dump_params(task.params)),
-        "code": {name: code_digest(name) for name in names},
+        "code": {name: digest_code(name) for name in names},
         "folders": [contents.digest_task_folder(folder) for folder in task.object.folders(task.params)],
         "environment": task.object.environment(task.params),
     }
@@ -179,7 +179,7 @@ def make_load_key(
         "format": _make_format_key(ref, fitted=fitted),
     }
     if graph is not None:
-        key["graph"] = [ref.kind, code_digest(graph)]
+        key["graph"] = [ref.kind, digest_code(graph)]
     return key
 
 
@@ -196,8 +196,8 @@ def make_endpoint_key(variant: Variant, base: Path) -> Json:
     return {
         "endpoint": dump_params(params),
         "served": contents.digest_server_files(params, base),
-        "code": code_digest(module_of(variant.runtime.object)),
-        "versions": dict(versions(variant.runtime.object.packages)),
+        "code": digest_code(module_of(variant.runtime.object)),
+        "versions": dict(read_versions(variant.runtime.object.packages)),
     }
 
 
@@ -225,7 +225,7 @@ def make_cascade_key(
         "cascade": dump_params(table),
         "models": [artifact.digest for artifact in artifacts],
         "runtimes": [_make_runtime_key(runtime) for runtime in runtimes],
-        "code": code_digest("slimgate.run.cascade"),
+        "code": digest_code("slimgate.run.cascade"),
         "task": rows.task,
         "batches": [suite.measure.batch_size, suite.measure.batch_tokens],
         **list_common_inputs(rows, reads, packages, device),
@@ -265,7 +265,7 @@ def make_step_key(
         "step": step.name,
         "params": params,
         "option_files": contents.digest_option_files(params),
-        "code": {name: code_digest(name) for name in modules},
+        "code": {name: digest_code(name) for name in modules},
         "teacher": teachers[0].digest if teachers else None,
         "task": rows.task if step.reads else None,
         "precision": precision,
@@ -278,7 +278,7 @@ def make_step_key(
     if step.row_files:
         key["files"] = [file_sha256(path) for path in step.row_files]
     if step.functions:
-        key["functions"] = {name: code_digest(name.partition(":")[0]) for name in step.functions}
+        key["functions"] = {name: digest_code(name.partition(":")[0]) for name in step.functions}
     if step.adds_rows:
         key["held_out"] = rows.digests(HELD_OUT)
     if step.build_depends_on_processor:
@@ -295,7 +295,7 @@ def list_shared_inputs(teacher: Artifact, task: Json, device: str) -> Json:
         "teacher": teacher.digest,
         "task": task,
         "device": device.split(":")[0],
-        "versions": dict(versions(PACKAGES)),
+        "versions": dict(read_versions(PACKAGES)),
         "arithmetic": describe_arithmetic(),
     }
 
@@ -307,7 +307,7 @@ def make_shared_key(shared: Json, step_inputs: Json, fill: Callable[[Path], Json
     - step_inputs: the inputs that the step lists, such as the rows that the teacher reads, and options
     - the code that makes it: the module of `fill`
     """
-    return json_digest({**shared, "own": step_inputs, "code": code_digest(fill.__module__)})
+    return digest_json({**shared, "own": step_inputs, "code": digest_code(fill.__module__)})
 
 
 def digest_artifact(folder: Path, files: Iterable[str], modules: Iterable[str]) -> str:
@@ -315,8 +315,8 @@ def digest_artifact(folder: Path, files: Iterable[str], modules: Iterable[str]) 
 
     files: all files of the artifact. modules: the modules that run when it predicts; their imports count.
     """
-    return json_digest(
-        {"files": folder_digest(folder, files), "code": {name: code_digest(name) for name in modules}}
+    return digest_json(
+        {"files": digest_folder(folder, files), "code": {name: digest_code(name) for name in modules}}
     )
 
 
@@ -335,7 +335,7 @@ def make_answers_key(
     - the batches; the processor if the answers depend on it
     - the code that predicts, the device, versions of libraries, settings of arithmetic
     """
-    return json_digest(
+    return digest_json(
         {
             "artifact": artifact.digest,
             "group": suite.setup.group,
@@ -348,7 +348,7 @@ def make_answers_key(
                 "padding": "longest",
             },
             "runtime": _make_runtime_key(runtime),
-            "code": [code_digest("slimgate.models.predict"), code_digest("slimgate.data.parts")],
+            "code": [digest_code("slimgate.models.predict"), digest_code("slimgate.data.parts")],
             "processor": describe_suite_processor(suite, device)
             if runtime.answers_depend_on_processor(artifact.kind)
             else None,
@@ -362,7 +362,7 @@ def make_teacher_tokens_key(answers: str) -> str:
 
     - answers: the key of its answers; the code that selects the tokens
     """
-    return json_digest({"answers": answers, "code": _digest_token_code()})
+    return digest_json({"answers": answers, "code": _digest_token_code()})
 
 
 def make_token_kl_key(teacher: str, answers: str) -> str:
@@ -371,7 +371,7 @@ def make_token_kl_key(teacher: str, answers: str) -> str:
     - teacher: the key of the teacher's tokens
     - answers: the key of the variant's answers; the code that compares
     """
-    return json_digest({"teacher": teacher, "answers": answers, "code": _digest_token_code()})
+    return digest_json({"teacher": teacher, "answers": answers, "code": _digest_token_code()})
 
 
 def make_operations_key(artifact: Artifact, runtime: SuiteRuntime, inputs: Arrays, device: str) -> str:
@@ -381,14 +381,14 @@ def make_operations_key(artifact: Artifact, runtime: SuiteRuntime, inputs: Array
     - the runtime: options, the files that they name, code, versions; all code of slimgate: layers, formulas
     - the device, versions of libraries
     """
-    return json_digest(
+    return digest_json(
         {
             "artifact": artifact.digest,
             "runtime": _make_runtime_key(runtime),
-            "slimgate": own_code_digest(),
+            "slimgate": digest_own_code(),
             "inputs": {name: values.tolist() for name, values in inputs.items()},
             "device": device.split(":")[0],
-            "versions": dict(versions(PACKAGES)),
+            "versions": dict(read_versions(PACKAGES)),
         }
     )
 
@@ -399,12 +399,12 @@ def make_shapes_key(rows: PreparedRows, artifact: Artifact, split: str, row: int
     - the artifact, the rows of the split, the position of the row, the task
     - the code that follows it, the device, versions of libraries, settings of arithmetic
     """
-    return json_digest(
+    return digest_json(
         {
             "artifact": artifact.digest,
             "row": row,
             "task": rows.task,
-            "code": code_digest("slimgate.models.module_outputs"),
+            "code": digest_code("slimgate.models.module_outputs"),
             **list_common_inputs(rows, (split,), (), device),
         }
     )
@@ -424,7 +424,7 @@ def make_duel_key(
     - the workload, the rows of the split, the task, the seconds of a duel
     - the machine, the code that times and judges, settings of arithmetic
     """
-    return json_digest(
+    return digest_json(
         {
             "models": [artifact.digest for _, artifact in models],
             "runtimes": [_make_runtime_key(variant.runtime) for variant, _ in models],
@@ -434,7 +434,7 @@ def make_duel_key(
             "seconds": suite.measure.max_seconds,
             "machine": machine,
             "arithmetic": describe_arithmetic(),
-            "code": [code_digest("slimgate.run.measure.duel"), code_digest("slimgate.judge.speed")],
+            "code": [digest_code("slimgate.run.measure.duel"), digest_code("slimgate.judge.speed")],
         }
     )
 
@@ -447,13 +447,13 @@ def _make_runtime_key(runtime: SuiteRuntime) -> Json:
         "params": params,
         "files": contents.digest_option_files(params),
         "code": _digest_code("runtime", runtime),
-        "versions": dict(versions(runtime.object.packages)),
+        "versions": dict(read_versions(runtime.object.packages)),
     }
 
 
 def _digest_code(kind: str, plugin: Plugin[Any]) -> str | list[str]:
     """The code of a plug-in: a digest, or one for each of its modules if it has several."""
-    digests = [code_digest(module) for module in list_code_modules(kind, plugin.name, plugin.object)]
+    digests = [digest_code(module) for module in list_code_modules(kind, plugin.name, plugin.object)]
     return digests[0] if len(digests) == 1 else digests
 
 
@@ -466,8 +466,8 @@ def _make_format_key(ref: ModelRef, *, fitted: bool) -> Json:
         return {
             "stored": ref.stored,
             "dtype": ref.dtype,
-            "code": code_digest("slimgate.models.checkpoint"),
-            "readers": dict(versions(READERS)),
+            "code": digest_code("slimgate.models.checkpoint"),
+            "readers": dict(read_versions(READERS)),
         }
     stored = find_main_dtype(ref.folder) if ref.folder is not None and not ref.fresh else None
     dtype = ref.dtype or ("float32" if fitted else stored)
@@ -475,4 +475,4 @@ def _make_format_key(ref: ModelRef, *, fitted: bool) -> Json:
 
 
 def _digest_token_code() -> list[str]:
-    return [code_digest("slimgate.tasks.parts.next_token"), code_digest("slimgate.run.token_kl")]
+    return [digest_code("slimgate.tasks.parts.next_token"), digest_code("slimgate.run.token_kl")]

@@ -12,7 +12,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import digest_json
 from slimgate.plugins.base import Json
 from slimgate.record.run import RunRecord
 from slimgate.results.checks import TEACHER
@@ -29,14 +29,14 @@ def digest_steps(suite: Suite, variant: Variant) -> list[str]:
     """The recipe after each of a variant's own steps; loading comes first if the variant names a model."""
     if variant.cascade is not None:
         parts = [digest_model(suite, name) for name in variant.cascade.models]
-        return [json_digest([CASCADE, dump_params(variant.cascade), *parts])]
+        return [digest_json([CASCADE, dump_params(variant.cascade), *parts])]
     if variant.ref is None:
         digests = [digest_model(suite, variant.parent or TEACHER)]
     else:
-        digests = [json_digest([LOAD, variant.ref.text, *(["new_head"] if variant.ref.new_head else [])])]
+        digests = [digest_json([LOAD, variant.ref.text, *(["new_head"] if variant.ref.new_head else [])])]
     for step in variant.steps:
         learns = [name if name == SELF else digest_model(suite, name) for name in step.teachers]
-        digests.append(json_digest([digests[-1], step.name, dump_params(step.params), *(learns or (None,))]))
+        digests.append(digest_json([digests[-1], step.name, dump_params(step.params), *(learns or (None,))]))
     return digests if variant.ref is not None else digests[1:]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import digest_json
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
@@ -67,7 +67,7 @@ class Lookup(Builder):
         self.artifacts: dict[str, Artifact] = {}
 
     def _make_artifact(self, job: Job) -> Artifact:
-        entry = self._store.find("artifacts", json_digest(job.key))
+        entry = self._store.find("artifacts", digest_json(job.key))
         if entry is None:
             raise NotStored(job.where)
         artifact = self.artifacts[job.place.recipe] = Artifact(entry)

@@ -19,14 +19,14 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import (
     QualityBudget,
-    allowed_drop,
+    compute_allowed_drop,
     format_kind,
     is_in_points,
     is_two_sided_kind,
 )
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, z_quantile
-from slimgate.judge.metrics import load_metric, value_of
-from slimgate.judge.metrics.base import Metric, row_values
+from slimgate.judge.metrics import compute_value, load_metric
+from slimgate.judge.metrics.base import Metric, compute_row_values
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
@@ -80,12 +80,16 @@ def judge_exchanged_answers(
 ) -> Fault:
     """Makes answers wrong until the metric has lost twice its budget, and judges them."""
     loaded = load_metric(metric)
-    allowed = allowed_drop(budget, value_of(loaded, outcomes))
+    allowed = compute_allowed_drop(budget, compute_value(loaded, outcomes))
     damaged = plant_fault(outcomes, loaded, 2 * allowed, seed=seed, damage_rows=damage_rows)
     name = EXCHANGED if outcomes.groups is None else f"{EXCHANGED} in whole groups"
     fault = judge_fault(name, loaded, outcomes, damaged, budget, seed=seed)
     changed = int(outcomes.changed_rows(damaged).sum())
-    if fault.verdict is None and changed and value_of(loaded, damaged) == value_of(loaded, outcomes):
+    if (
+        fault.verdict is None
+        and changed
+        and compute_value(loaded, damaged) == compute_value(loaded, outcomes)
+    ):
         description = f"does not change, although {changed:,} answers were made wrong"
         return replace(fault, verdict=Verdict.PASS, wrong=True, description=description)
     return fault
@@ -146,7 +150,7 @@ def judge_fault(
     name: str, metric: Metric, teacher: Outcomes, damaged: Outcomes, budget: QualityBudget, *, seed: int
 ) -> Fault:
     """Judges a damaged model. The verdict counts only if the model lost at least twice the budget."""
-    allowed = allowed_drop(budget, value_of(metric, teacher))
+    allowed = compute_allowed_drop(budget, compute_value(metric, teacher))
     judged = judge_quality(metric, teacher, damaged, [budget], seed=seed)
     description = _describe_drop(judged, budget)
     # in the unit of the metric and of `allowed`; of a perplexity, `judged.drop_points` is in percent
@@ -176,7 +180,7 @@ def is_decidable(
     """
     if metric.per_row is None or not is_in_points(budget.kind):
         return False
-    change = row_values(metric, teacher) - row_values(metric, damaged)
+    change = compute_row_values(metric, teacher) - compute_row_values(metric, damaged)
     drop = float(change.mean()) * (1 if metric.higher_is_better else -1)
     z_level = Z_ALPHA
     if is_two_sided_kind(budget.kind):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate._system.processor import cpu_instructions
+from slimgate._system.processor import list_cpu_instructions
 from slimgate._system.worker import run_worker
 from slimgate.errors import DataError, MeasureError
 from slimgate.outcomes import Outcomes
@@ -72,7 +72,7 @@ def list_settings(run: SuiteRun, name: str, instructions: list[str] | None = Non
             "processor cannot answer as another one does; run the suite on a machine of the other kind"
             + ("; or check each model of the cascade" if runtime.name == CASCADE else "")
         )
-    has = set(cpu_instructions() if instructions is None else instructions)
+    has = set(list_cpu_instructions() if instructions is None else instructions)
     settings = [
         Setting(f"{words} (ONEDNN_MAX_CPU_ISA={level})", {"ONEDNN_MAX_CPU_ISA": level})
         for level, without, words in _LEVELS

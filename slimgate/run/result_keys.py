@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
-from slimgate._system.digests import code_digest, file_sha256, json_digest, own_code_digest
+from slimgate._system.digests import digest_code, digest_json, digest_own_code, file_sha256
 from slimgate.plugins.base import Json
 from slimgate.plugins.loading import list_code_modules, list_named_modules, load
 from slimgate.results.checks import CONFIRMED, MEASUREMENT, QUALITY, SELF_TEST, SINCE
@@ -73,7 +73,7 @@ def make_results_keys(
       variants, for metrics the budgets of all gated variants
     """
     common = {
-        "slimgate": [own_code_digest(), code_digest("slimgate.judge.quality")],
+        "slimgate": [digest_own_code(), digest_code("slimgate.judge.quality")],
         "splits": {split: report.digest for split, report in sorted(rows.reports.items())},
         "source": rows.source_digest,
         "task": rows.task,
@@ -85,11 +85,11 @@ def make_results_keys(
         "family": None if suite.family is None else [suite.family, dict(models)],
         "arithmetic": describe_arithmetic(),
     }
-    metrics, keys = make_metrics_key(suite), {MODEL: json_digest(common)}
+    metrics, keys = make_metrics_key(suite), {MODEL: digest_json(common)}
     code = {**dict.fromkeys(_JUDGED, metrics), MEASUREMENT: _digest_measurements(suite, name)}
     for kind in KINDS:
         settings = _select_settings(suite, name, kind)
-        keys[kind] = json_digest({**common, "metrics": code.get(kind, {}), "settings": settings})
+        keys[kind] = digest_json({**common, "metrics": code.get(kind, {}), "settings": settings})
     return keys
 
 
@@ -100,7 +100,7 @@ def _digest_measurements(suite: Suite, name: str) -> dict[str, str]:
         for figure in suite.find_budgets(name).measurements
         for module in list_code_modules("measurement", figure, load("measurement", figure))
     )
-    return {module: code_digest(module) for module in modules}
+    return {module: digest_code(module) for module in modules}
 
 
 def make_metrics_key(suite: Suite) -> dict[str, str]:
@@ -124,8 +124,8 @@ def make_metrics_key(suite: Suite) -> dict[str, str]:
     package = "slimgate.judge.metrics"
     files = sorted(module_info.name for module_info in pkgutil.iter_modules(import_module(package).__path__))
     return {
-        package: json_digest([code_digest(f"{package}.{name}") for name in files]),
-        **{name: code_digest(module) for name, (module, *_) in named.items()},
+        package: digest_json([digest_code(f"{package}.{name}") for name in files]),
+        **{name: digest_code(module) for name, (module, *_) in named.items()},
     }
 
 
@@ -138,7 +138,7 @@ def make_separation_key(metric: str, answers: Mapping[str, tuple[str | None, Pat
     if any(inputs is None for inputs, _ in answers.values()):
         return None
     files = {name: file_sha256(file) if file.is_file() else None for name, (_, file) in answers.items()}
-    return json_digest([metric, {name: [inputs, files[name]] for name, (inputs, _) in answers.items()}])
+    return digest_json([metric, {name: [inputs, files[name]] for name, (inputs, _) in answers.items()}])
 
 
 def _select_settings(suite: Suite, name: str, kind: str) -> Json:

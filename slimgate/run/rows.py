@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import digest_json
 from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.classes import conventional_positive, refuse_positive
-from slimgate.models.model_ref import model_config
+from slimgate.judge.metrics.classes import find_conventional_positive, refuse_positive
+from slimgate.models.model_ref import read_model_config
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.record.task import SplitFacts, TaskFactsRecord
@@ -68,7 +68,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         _check_calibration(suite, splits)
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
-    return PreparedRows(splits, stored.reports, facts, entry.from_store, json_digest(source), task)
+    return PreparedRows(splits, stored.reports, facts, entry.from_store, digest_json(source), task)
 
 
 def check_task(task: SuiteTask, before: Json) -> None:
@@ -86,7 +86,7 @@ def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:
     task = suite.setup.task
     column = task.object.label_column(task.params)
     named = getattr(task.params, "positive", None) is not None
-    if column is None or named or len(facts.classes) != 2 or conventional_positive(facts.classes):
+    if column is None or named or len(facts.classes) != 2 or find_conventional_positive(facts.classes):
         return
     for name in suite.metrics:
         if load_metric(name).of_positive:
@@ -100,7 +100,7 @@ def _check_folders(suite: Suite, facts: TaskFacts) -> None:
     for name in suite.models:
         ref = suite.model(name).ref
         if ref is not None and ref.folder is not None:
-            task.object.check_model(task.params, ref, model_config(ref), facts)
+            task.object.check_model(task.params, ref, read_model_config(ref), facts)
 
 
 def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.metrics.base import Metric, arranged
+from slimgate.judge.metrics.base import Metric, arrange_outcomes
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
@@ -116,7 +116,7 @@ def plant_fault(
     damage = damage_rows or _make_rows_wrong
     order = _order_rows(outcomes, np.random.default_rng(seed), right_only=damage_rows is None)
     unit_weights = np.ones(len(outcomes))
-    outcomes = arranged(metric, outcomes)
+    outcomes = arrange_outcomes(metric, outcomes)
     base = float(metric.statistic(outcomes, unit_weights))
     low, high = 0, len(order)
     while low < high:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from slimgate._system.digests import own_code_digest
+from slimgate._system.digests import digest_own_code
 from slimgate.record.machine import Machine
 from slimgate.record.run import ShardFacts
 from slimgate.results.checks import TEACHER
@@ -147,7 +147,7 @@ def make_shard_facts(
         of=shard.of,
         variants=list(variants),
         missing=[" ".join(filter(None, key)) for key in checks if not results.has(key)],
-        code=own_code_digest(),
+        code=digest_own_code(),
         machine=machine.kind,
         created=created,
         seconds=round(seconds, 1),

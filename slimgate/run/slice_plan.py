@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slimgate.judge.behaviour_budgets import SliceName
-from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import Ints
 from slimgate.plugins.rows import Rows
 from slimgate.results.base import OnInconclusive
@@ -112,7 +112,7 @@ def _find_slices(budget: _Planned, slices: Mapping[str, Mapping[str, Ints]]) -> 
 
 def _count_rows_needed(margin: float, sizes: Ints) -> int:
     grouped = sizes.astype(np.float64) if sizes.max() > 1 else None
-    return planned_rows(margin, discordance=SLICE_CHANGES, sizes=grouped)
+    return count_planned_rows(margin, discordance=SLICE_CHANGES, sizes=grouped)
 
 
 def count_slice_groups(setup: TaskSetup, gate: Rows) -> dict[str, dict[str, Ints]]:

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from slimgate._system.toml import toml_key
-from slimgate.data.parts import collapse_text, is_image, strings
+from slimgate._system.toml import format_toml_key
+from slimgate.data.parts import collapse_text, convert_to_strings, is_image
 from slimgate.errors import DataError, format_suggestion
 from slimgate.judge.behaviour_budgets import LABEL
 from slimgate.judge.slices import Slice
@@ -84,7 +84,7 @@ def check_budget_slices(suite: Suite, rows: Rows) -> None:
         known = values.get(name.column)
         if known is not None and name.value not in known:
             raise DataError(
-                f"[budgets.slices.{name.column}] {toml_key(name.value)}: no gate row has this value"
+                f"[budgets.slices.{name.column}] {format_toml_key(name.value)}: no gate row has this value"
                 f"{format_suggestion(name.value, known)}"
             )
 
@@ -92,7 +92,7 @@ def check_budget_slices(suite: Suite, rows: Rows) -> None:
 def _read_values(setup: TaskSetup, rows: Rows, name: str) -> list[str]:
     known = rows.table.column_names
     if name in known:
-        values = strings(rows.table[name], f"slices: column {name}").to_pylist()
+        values = convert_to_strings(rows.table[name], f"slices: column {name}").to_pylist()
         names = [MISSING if value is None else value or EMPTY for value in values]
     elif name == LENGTH_BUCKET:
         return make_length_buckets(rows, setup.task.object.text_columns(setup.task.params))

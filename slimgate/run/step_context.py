@@ -93,10 +93,10 @@ class ContextMaker:
 
     def load_model(self, artifact: Artifact, step: Step[Any] | None) -> Any:
         """Loads a model to change it or to learn from it: weights of 16 bits become float32."""
-        from slimgate.models.torch_model import to_float32_
+        from slimgate.models.torch_model import convert_to_float32_
 
         model = artifact.load(self._device)
-        return model if step is not None and not step.changes_weights else to_float32_(model)
+        return model if step is not None and not step.changes_weights else convert_to_float32_(model)
 
     def read_held_out_texts(self) -> HeldOutTexts:
         """The texts of the held-out splits. Steps learn nothing else about the judging rows."""

@@ -21,7 +21,7 @@ from typing import Any
 from slimgate._system.forkserver import start_forkserver
 from slimgate.data.same_texts import HeldOutTexts
 from slimgate.errors import BuildError, SlimgateError
-from slimgate.models.torch_model import TorchModel, load_torch_model, to_float32_
+from slimgate.models.torch_model import TorchModel, convert_to_float32_, load_torch_model
 from slimgate.plugins.context import BuildContext, MoreTeacher, Share, refuse_held_out
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows, TaskFacts
@@ -85,7 +85,7 @@ class StepJob:
 
 def _load_teacher_model(folder: Path) -> Any:
     """A model to learn from, which may be a checkpoint that is quantized already."""
-    return to_float32_(eager.runtime.load_model(folder, "cpu"))
+    return convert_to_float32_(eager.runtime.load_model(folder, "cpu"))
 
 
 def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[str, Any]]:
@@ -135,7 +135,7 @@ def _apply_step(job: StepJob, rank: int, processes: int) -> dict[str, Any]:
     try:
         context = job.make_context(rank)
         step = load("step", job.step)
-        model = step.apply(to_float32_(load_torch_model(job.parent)), job.params, context)
+        model = step.apply(convert_to_float32_(load_torch_model(job.parent)), job.params, context)
         if rank == 0:
             (job.scratch / MODEL).mkdir()
             model.kind = step.gives or model.kind

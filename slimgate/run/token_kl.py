@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.judge.token_kl import TokenKl
-from slimgate.models.predict import batches
+from slimgate.models.predict import split_into_batches
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Encoded
 from slimgate.run import keys
@@ -53,10 +53,10 @@ def _encode_rows(model: ModelHandle) -> Any:
 
 def _make_teacher_tokens(run: SuiteRun, teacher: ModelHandle, encoded: Encoded) -> Entry:
     def fill(folder: Path) -> Json:
-        from slimgate.tasks.parts.next_token import top_tokens
+        from slimgate.tasks.parts.next_token import find_top_tokens
 
         with run.watch.stage(f"{teacher.name} · next-token probabilities of {run.split} rows") as progress:
-            tokens = top_tokens(teacher.predictor, encoded, _make_batches(run, encoded), progress)
+            tokens = find_top_tokens(teacher.predictor, encoded, _make_batches(run, encoded), progress)
         np.savez(folder / _FILE, ids=tokens.ids, log_p=tokens.log_p, rest=tokens.rest)
         return {"vocabulary": tokens.vocabulary, "rest": float(tokens.rest.mean())}
 
@@ -65,14 +65,14 @@ def _make_teacher_tokens(run: SuiteRun, teacher: ModelHandle, encoded: Encoded) 
 
 def _make_variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, teacher_entry: Entry) -> Entry:
     def fill(folder: Path) -> Json:
-        from slimgate.tasks.parts.next_token import TopTokens, kl_from
+        from slimgate.tasks.parts.next_token import TopTokens, compute_kl
 
         places = np.load(teacher_entry.folder / _FILE, allow_pickle=False)
         teacher = TopTokens(
             places["ids"], places["log_p"], places["rest"], teacher_entry.manifest["vocabulary"]
         )
         with run.watch.stage(f"{variant.name} · KL to the teacher on {run.split} rows") as progress:
-            kl = kl_from(teacher, variant.predictor, encoded, _make_batches(run, encoded), progress)
+            kl = compute_kl(teacher, variant.predictor, encoded, _make_batches(run, encoded), progress)
         if kl is not None:
             np.savez(folder / _FILE, kl=kl[0], same_top=kl[1])
         return {"comparable": kl is not None, "rest": teacher_entry.manifest["rest"]}
@@ -84,7 +84,9 @@ def _make_variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, teac
 def _make_batches(run: SuiteRun, encoded: Encoded) -> Iterator[list[int]]:
     """Batches of the windows, the longest first, as for predicting the outcomes."""
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
-    return batches(encoded.lengths, order, run.suite.measure.batch_size, run.suite.measure.batch_tokens)
+    return split_into_batches(
+        encoded.lengths, order, run.suite.measure.batch_size, run.suite.measure.batch_tokens
+    )
 
 
 def _make_answers_key(model: ModelHandle) -> str:

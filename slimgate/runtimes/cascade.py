@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from slimgate._system.files import write_atomically
-from slimgate._system.json_text import with_tuples
+from slimgate._system.json_text import convert_to_tuples
 from slimgate.errors import BuildError, MeasureError
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.loading import load
@@ -105,7 +105,7 @@ def select_inputs(batch: Arrays, number: int) -> Arrays:
     return {name: values for name, values in batch.items() if not name.partition(".")[0].isdecimal()}
 
 
-def confidence(scores: npt.NDArray[np.floating], temperature: float) -> Floats:
+def compute_confidence(scores: npt.NDArray[np.floating], temperature: float) -> Floats:
     """(rows,) the highest probability of each row. scores: (rows, classes), before the softmax."""
     shifted = scores.astype(np.float64) / temperature
     shifted -= shifted.max(axis=1, keepdims=True)
@@ -197,7 +197,7 @@ class CascadePredictor:
             if member.threshold > 1.0:  # every row goes on, so confidence need not be computed
                 unsure = np.ones(len(scores), dtype=bool)
             else:
-                unsure = confidence(scores, member.temperature) < member.threshold
+                unsure = compute_confidence(scores, member.temperature) < member.threshold
             if not unsure.any():
                 break
             rows = None if unsure.all() and len(rows) == len(answers) else rows[unsure]
@@ -243,7 +243,7 @@ runtime = CascadeRuntime()
 def load_member(folder: Path, member: Member, *, device: str, threads: int) -> Predictor:
     """Loads one model of a cascade. Raises BuildError or MissingExtra with the model's name."""
     plugin = load("runtime", member.runtime)
-    options = plugin.Params.model_validate(with_tuples(member.params))
+    options = plugin.Params.model_validate(convert_to_tuples(member.params))
     try:
         predictor: Predictor = plugin.load(folder / member.folder, options, device=device, threads=threads)
     except BuildError as error:

@@ -101,10 +101,10 @@ class CompiledPredictor(EagerPredictor):
         """Compiles the call for a later token, with a static cache: a program for each shape of the cache."""
         import torch
 
-        from slimgate.models.greedy import next_token
+        from slimgate.models.greedy import find_next_token
 
         def step(ids: torch.Tensor, cache: Cache) -> torch.Tensor:
-            return next_token(network, ids, cache)
+            return find_next_token(network, ids, cache)
 
         return torch.compile(  # type: ignore[call-overload]
             step,

@@ -116,10 +116,10 @@ class EagerPredictor:
         return make_network_answer(self.network, self.draft, prompt, count, ends)
 
     def _empty_cache(self, input_ids: torch.Tensor, count: int) -> Cache:
-        from slimgate.models.greedy import StaticCaches, new_cache
+        from slimgate.models.greedy import StaticCaches, make_cache
 
         if not self._static:
-            return new_cache(self.network)
+            return make_cache(self.network)
         if self._caches is None:
             self._caches = StaticCaches(self.network)
         return self._caches.empty(len(input_ids), input_ids.shape[1] + count)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.errors import BuildError, MeasureError
-from slimgate.models.gguf_file import gguf_files
+from slimgate.models.gguf_file import list_gguf_files
 from slimgate.models.llama_cpp_context import ContextOptions, LlamaContext, LlamaText
 from slimgate.models.llama_cpp_library import DISTRIBUTION, LlamaModel
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
@@ -366,8 +366,8 @@ class LlamaCpp(Runtime[Params]):
         _check_device(device)
         config = json.loads((folder / "config.json").read_text("utf-8"))
         return LlamaPredictor(
-            _file_in(folder),
-            lambda: _tokenizer_in(folder),
+            _find_gguf_file(folder),
+            lambda: _load_gguf_tokenizer(folder),
             config,
             params,
             threads=threads,
@@ -378,9 +378,9 @@ class LlamaCpp(Runtime[Params]):
         """Raises MeasureError if llama.cpp reads a row as other tokens than the folder's tokenizer."""
         from slimgate.models.gguf_model import check_tokens
 
-        model = LlamaModel(_file_in(folder), user=USER, vocabulary_alone=True)
+        model = LlamaModel(_find_gguf_file(folder), user=USER, vocabulary_alone=True)
         try:
-            check_tokens(model, _tokenizer_in(folder), texts)
+            check_tokens(model, _load_gguf_tokenizer(folder), texts)
         finally:
             model.close()
 
@@ -391,7 +391,7 @@ class LlamaCpp(Runtime[Params]):
         from slimgate.models.gguf_model import open_gguf_model
 
         with TemporaryDirectory(prefix="slimgate-gguf-") as scratch:
-            return open_gguf_model(folder if folder.is_file() else _file_in(folder), Path(scratch))
+            return open_gguf_model(folder if folder.is_file() else _find_gguf_file(folder), Path(scratch))
 
     def open_model(self, model: GgufModel, context: BuildContext) -> LlamaPredictor:
         """A GgufModel, ready to predict."""
@@ -416,14 +416,14 @@ def _check_device(device: str) -> None:
         raise BuildError(f"runtime llama_cpp computes on the CPU, and {device} was given as device")
 
 
-def _file_in(folder: Path) -> Path:
-    files = gguf_files(folder)
+def _find_gguf_file(folder: Path) -> Path:
+    files = list_gguf_files(folder)
     if len(files) != 1:
         raise BuildError(f"{folder} contains {len(files)} GGUF files, expected one")
     return files[0]
 
 
-def _tokenizer_in(folder: Path) -> Any:
+def _load_gguf_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.errors import BuildError
-from slimgate.models.config import longest_text
-from slimgate.models.openvino_decoder import IDS, PLACES, ROWS, decoder_inputs
+from slimgate.models.config import read_max_positions
+from slimgate.models.openvino_decoder import IDS, PLACES, ROWS, make_decoder_inputs
 from slimgate.models.openvino_model import DECODER, FILES, OUTPUT
 from slimgate.models.write_by_length import Greedy, Ids, Prompts, read_prompts
 from slimgate.plugins.base import Arrays
@@ -74,11 +74,11 @@ class DecoderPredictor:
 
         ends = list_ends(model.config.eos_token_id)
         self.end_tokens = frozenset(end_tokens(model.tokenizer).union(ends))
-        self._longest = longest_text(model.config.to_dict())
+        self._longest = read_max_positions(model.config.to_dict())
         self._greedy = Greedy("openvino_decoder", model.tokenizer, self._longest, self.end_tokens)
         properties = make_properties(params, threads=threads)
         compiled_model = openvino.compile_graph(model.graph, properties, device=device)
-        self._cache = properties["KV_CACHE_PRECISION"] if _fuses_cache(compiled_model) else "f32"
+        self._cache = properties["KV_CACHE_PRECISION"] if _has_fused_cache(compiled_model) else "f32"
         if params.kv_cache not in (None, self._cache):
             raise BuildError(
                 f'kv_cache = "{params.kv_cache}" has no effect: OpenVINO does not fuse the attention of this '
@@ -141,7 +141,7 @@ class DecoderPredictor:
         """Makes arrays the inputs of the next calls. places: the positions of `ids` to compute scores at."""
         from openvino import Tensor
 
-        self._bound = decoder_inputs(ids, places)
+        self._bound = make_decoder_inputs(ids, places)
         for name in (IDS, PLACES, ROWS):
             self._request.set_tensor(name, Tensor(self._bound[name], shared_memory=True))
 
@@ -181,7 +181,7 @@ class DecoderPredictor:
 
 def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
     """OpenVINO's properties."""
-    shared = openvino.make_properties(_graph_params(params), threads=threads)
+    shared = openvino.make_properties(_make_graph_params(params), threads=threads)
     return {**shared, **make_answer_properties(params)}
 
 
@@ -191,10 +191,10 @@ def make_answer_properties(params: Params) -> dict[str, Any]:
     They state the format of keys and values, because the default is 8 bits.
     """
     cache = params.kv_cache or params.inference_precision
-    return {**openvino.make_answer_properties(_graph_params(params)), "KV_CACHE_PRECISION": cache}
+    return {**openvino.make_answer_properties(_make_graph_params(params)), "KV_CACHE_PRECISION": cache}
 
 
-def _graph_params(params: Params) -> openvino.Params:
+def _make_graph_params(params: Params) -> openvino.Params:
     return openvino.Params(
         inference_precision=params.inference_precision,
         dynamic_quantization_group_size=params.dynamic_quantization_group_size,
@@ -211,7 +211,7 @@ def _load_lines(params: Params) -> str:
     )
 
 
-def _fuses_cache(compiled_model: ov.CompiledModel) -> bool:
+def _has_fused_cache(compiled_model: ov.CompiledModel) -> bool:
     """Whether the attention of a compiled graph reads all of the cache: then it has the stated format."""
     memories = reads = 0
     for operator in compiled_model.get_runtime_model().get_ops():

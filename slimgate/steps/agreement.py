@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.models.predict import batches as cut_into_batches
+from slimgate.models.predict import split_into_batches as cut_into_batches
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import find_default_runtime
@@ -38,7 +38,7 @@ BATCH_TOKENS = 2048
 MAX_NUMBERS = 2**18
 
 
-def predictor_of(model: Model, context: BuildContext) -> Predictor:
+def make_default_predictor(model: Model, context: BuildContext) -> Predictor:
     """A predictor for a model that a step has made, in the default runtime of its kind.
 
     Raises BuildError if the kind has no default runtime.
@@ -49,7 +49,7 @@ def predictor_of(model: Model, context: BuildContext) -> Predictor:
     return runtime[1].open_model(model, context)
 
 
-def calibration_arrays(
+def make_calibration_batches(
     tokenizer: PreTrainedTokenizerBase, context: BuildContext, *, batch_size: int = BATCH_SIZE
 ) -> list[Arrays]:
     """The calibration rows as a model's inputs, longest first: name -> (rows, tokens) int64 of each batch.

@@ -21,7 +21,13 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.task import AnswerPlan
-from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, score_batches
+from slimgate.steps.agreement import (
+    Scores,
+    check_agreement,
+    make_calibration_batches,
+    make_default_predictor,
+    score_batches,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,8 +40,8 @@ _END = "the end"
 
 def check_converted(model: Model, converted: Model, tolerance: float | None, context: BuildContext) -> None:
     """Logs how far scores and answers differ. Raises BuildError if that is more than the tolerance."""
-    batches = calibration_arrays(model.tokenizer, context)
-    before, after = (predictor_of(stage, context) for stage in (model, converted))
+    batches = make_calibration_batches(model.tokenizer, context)
+    before, after = (make_default_predictor(stage, context) for stage in (model, converted))
     check_agreement(
         score_batches(before, batches), score_batches(after, batches), batches, context, tolerance=tolerance
     )
@@ -48,7 +54,7 @@ def check_answers(model: Model, converted: Model, tolerance: float | None, conte
     Logs the share that changes, and the first divergent token. Raises BuildError if that token's score is
     lower than the expected one's by more than the tolerance: then it is no rounding of a near tie.
     """
-    before, after = (predictor_of(stage, context) for stage in (model, converted))
+    before, after = (make_default_predictor(stage, context) for stage in (model, converted))
     _check_written(before, after, model.tokenizer, tolerance, context)
 
 
@@ -78,7 +84,7 @@ def _check_written(
                 rows.ids[row],
                 expected[row],
                 written[row],
-                partial(_scores_behind, before, prompts.columns["input_ids"][row], expected[row]),
+                partial(_predict_next_scores, before, prompts.columns["input_ids"][row], expected[row]),
                 ends,
             )
         )
@@ -103,14 +109,16 @@ def _check_written(
         )
 
 
-def _scores_behind(predictor: Predictor, prompt: Sequence[int], answer: Sequence[int], place: int) -> Scores:
+def _predict_next_scores(
+    predictor: Predictor, prompt: Sequence[int], answer: Sequence[int], place: int
+) -> Scores:
     """(vocabulary,) scores of the token after the first `place` tokens of the answer."""
-    batch = _inputs(predictor, prompt, answer[:place])
+    batch = _make_prompt_inputs(predictor, prompt, answer[:place])
     scores: Scores = predictor.fetch(predictor.forward(predictor.prepare(batch)))[0, -1]
     return scores
 
 
-def _inputs(predictor: Predictor, prompt: Sequence[int], written: Sequence[int]) -> Arrays:
+def _make_prompt_inputs(predictor: Predictor, prompt: Sequence[int], written: Sequence[int]) -> Arrays:
     """The inputs whose last scores belong to the token after the written ones."""
     network = getattr(predictor, "network", None)
     if network is not None and is_encoder_decoder(network):

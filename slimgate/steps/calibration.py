@@ -71,7 +71,7 @@ def calibration_batches(
     if most_rows is not None:
         order = order[:: max(1, len(order) // most_rows)]
     if _has_single_texts(encoded):
-        batches = join_equal_rows(texts_alone(encoded, order), batch_size)
+        batches = join_equal_rows(list_single_texts(encoded, order), batch_size)
     else:
         batches = [encoded.batch(positions) for positions in iter_batches(order, batch_size)]
     return [
@@ -80,7 +80,7 @@ def calibration_batches(
     ]
 
 
-def texts_alone(encoded: Encoded, positions: Iterable[int]) -> Iterator[Arrays]:
+def list_single_texts(encoded: Encoded, positions: Iterable[int]) -> Iterator[Arrays]:
     """Each text of these rows as a batch without padding; texts of a pair or an image stay together."""
     for position in positions:
         batch = encoded.batch([position])
@@ -141,7 +141,7 @@ def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: li
     def hook(name: str, batch: Batch) -> Callable[..., None]:
         def call(_module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: object) -> None:
             try:
-                tokens = without_padding(inputs[0].detach(), batch)
+                tokens = remove_padding(inputs[0].detach(), batch)
             except BuildError as error:
                 raise BuildError(f"{name}: {error}") from error
             see(name, tokens)
@@ -155,7 +155,7 @@ def watch_inputs(model: TorchModel, layers: Mapping[str, nn.Module], batches: li
                 model.network(**batch)
 
 
-def without_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
+def remove_padding(values: torch.Tensor, batch: Batch) -> torch.Tensor:
     """(rows, tokens, features) or (rows · tokens, features) -> (real tokens, features).
 
     Vectors of whole rows and of images all count. Raises BuildError if a batch with padding gave some of its
@@ -230,7 +230,7 @@ class Moments:
         return self.covariance + torch.outer(self.mean, self.mean)
 
 
-def input_moments(
+def compute_input_moments(
     model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
 ) -> dict[str, Moments]:
     """The inputs of each layer for the batches, in the network's current state."""
@@ -239,11 +239,11 @@ def input_moments(
     return seen
 
 
-def second_moments(
+def compute_second_moments(
     model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
 ) -> dict[str, Tensor]:
     """Mean of x xᵀ over the tokens: (in_features, in_features) float64. Raises BuildError."""
-    seen = input_moments(model, layers, batches)
+    seen = compute_input_moments(model, layers, batches)
     _check_coverage({name: moments.count for name, moments in seen.items()})
     return {name: moments.second_moment for name, moments in seen.items()}
 
@@ -290,7 +290,7 @@ def _check_coverage(tokens: Mapping[str, int]) -> None:
         )
 
 
-def inverse_factor(moments: Tensor, damping: float) -> Tensor:
+def compute_inverse_factor(moments: Tensor, damping: float) -> Tensor:
     """The upper Cholesky factor U of the damped inverse: Uᵀ U = (H + λI)⁻¹. float64. Raises BuildError.
 
     H: `moments`; λ: `damping` times the mean of its diagonal.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from slimgate.plugins.base import iter_batches
 from slimgate.plugins.context import BuildContext
-from slimgate.tasks.parts.objectives import objective_of
+from slimgate.tasks.parts.objectives import make_objective
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -30,7 +30,7 @@ Scores = npt.NDArray[np.float64]
 Batch = dict[str, torch.Tensor]
 
 
-def gradient_moments(
+def compute_gradient_moments(
     model: TorchModel, layers: Mapping[str, nn.Linear], context: BuildContext
 ) -> dict[str, Tensor]:
     """Name -> (out, out) float64: gradients g of the loss by a layer's outputs, sum over tokens of g g'.
@@ -42,12 +42,12 @@ def gradient_moments(
         name: torch.zeros(layer.out_features, layer.out_features, dtype=torch.float64).to(layer.weight.device)
         for name, layer in layers.items()
     }
-    objective = objective_of(context.task, context.task_params)
+    objective = make_objective(context.task, context.task_params)
     draws = torch.Generator().manual_seed(0)
-    handles = [layer.register_forward_hook(_adding(sums[name])) for name, layer in layers.items()]
+    handles = [layer.register_forward_hook(_make_adding_hook(sums[name])) for name, layer in layers.items()]
     model.network.eval()
     try:
-        for batch, labels in labelled_batches(model, context):
+        for batch, labels in list_labelled_batches(model, context):
             logits, _ = objective.flat(model.network(**batch).logits, labels)  # answers without padding
             objective.drawn_losses(logits, draws).sum().backward()  # type: ignore[no-untyped-call]
             model.network.zero_grad(set_to_none=True)
@@ -57,7 +57,7 @@ def gradient_moments(
     return sums
 
 
-def _adding(total: Tensor) -> Callable[..., None]:
+def _make_adding_hook(total: Tensor) -> Callable[..., None]:
     """A forward hook that adds the products of its output's gradients during the backward pass."""
 
     def add(gradient: Tensor) -> None:
@@ -77,19 +77,19 @@ def mask_importance(
     """
     network = model.network.eval()
     modules = {name: network.get_submodule(name) for name in sites}
-    objective = objective_of(context.task, context.task_params)
+    objective = make_objective(context.task, context.task_params)
     totals = {name: np.zeros(masks) for name, masks in sites.items()}
-    for batch, labels in labelled_batches(model, context, batch_size=batch_size):
+    for batch, labels in list_labelled_batches(model, context, batch_size=batch_size):
         with torch.enable_grad(), _inputs(modules) as caught:
             loss = objective.losses(*objective.flat(network(**batch).logits, labels)).sum()
             gradients = torch.autograd.grad(loss, list(caught.values()))
         for (name, values), gradient in zip(caught.items(), gradients, strict=True):
-            totals[name] += _by_mask(values.detach(), gradient, sites[name])
+            totals[name] += _sum_mask_gradients(values.detach(), gradient, sites[name])
     rows = len(context.rows("calibration"))
     return {name: total / rows for name, total in totals.items()}
 
 
-def labelled_batches(
+def list_labelled_batches(
     model: TorchModel, context: BuildContext, *, batch_size: int = 32
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
     """The rows of `calibration`, by length: inputs (rows, tokens) int64 and the task's targets."""
@@ -103,7 +103,7 @@ def labelled_batches(
         yield inputs, torch.from_numpy(labels[positions]).to(context.device)
 
 
-def _by_mask(values: torch.Tensor, gradient: torch.Tensor, masks: int) -> Scores:
+def _sum_mask_gradients(values: torch.Tensor, gradient: torch.Tensor, masks: int) -> Scores:
     """Sum over the rows of |∂loss/∂mask|; the derivative of a row is taken over all its tokens first."""
     products = (values * gradient).flatten(1, -2) if values.dim() > 2 else (values * gradient).unsqueeze(1)
     by_row = products.sum(1).reshape(len(products), masks, -1).sum(-1)

@@ -64,8 +64,8 @@ def _find_least_squares(histogram: Histogram) -> tuple[float, float]:
     counts, edges = histogram.counts, histogram.edges
     low_ends, high_ends = _list_ends(histogram.low), _list_ends(histogram.high)
     centres = (edges[1:] + edges[:-1]) / 2
-    count_below, error_below = _clipping_error(low_ends, centres, counts, side=-1)
-    count_above, error_above = _clipping_error(high_ends, centres, counts, side=1)
+    count_below, error_below = _compute_clipping_error(low_ends, centres, counts, side=-1)
+    count_above, error_above = _compute_clipping_error(high_ends, centres, counts, side=1)
     steps = (high_ends[None, :] - low_ends[:, None]) / (LEVELS - 1)
     inside = counts.sum() - count_below[:, None] - count_above[None, :]
     errors = error_below[:, None] + error_above[None, :] + inside * steps**2 / 12
@@ -78,7 +78,9 @@ def _list_ends(end: float) -> Floats:
     return end * np.arange(_CUTS, 0, -1) / _CUTS if end else np.zeros(1)
 
 
-def _clipping_error(ends: Floats, centres: Floats, counts: Floats, *, side: int) -> tuple[Floats, Floats]:
+def _compute_clipping_error(
+    ends: Floats, centres: Floats, counts: Floats, *, side: int
+) -> tuple[Floats, Floats]:
     """(ends,) how many values lie beyond each end, and the sums of their squared distances to it.
 
     side: -1 for low ends, 1 for high ends.
@@ -95,13 +97,13 @@ def _find_least_divergence(histogram: Histogram) -> tuple[float, float]:
         first, last = np.searchsorted(histogram.edges, [low, high], side="left")
         if last - first < LEVELS:
             break
-        divergence = _divergence(histogram.counts, first, last)
+        divergence = _compute_divergence(histogram.counts, first, last)
         if divergence < best_divergence:
             best_divergence, best_range = divergence, (float(low), float(high))
     return best_range
 
 
-def _divergence(counts: Floats, first: int, last: int) -> float:
+def _compute_divergence(counts: Floats, first: int, last: int) -> float:
     """KL of the counts of bins first to last - 1, with clipped counts at the ends, to their 256 levels."""
     inside = counts[first:last]
     target = inside.copy()

@@ -110,7 +110,7 @@ def describe_entry(entry: StoredEntry, artifacts: Mapping[str, str]) -> str:
     return f"{rows} rows" if rows else ""
 
 
-def age_seconds(entry: StoredEntry, now: float | None = None) -> float:
+def compute_age_seconds(entry: StoredEntry, now: float | None = None) -> float:
     """Seconds since the last use of an entry; 0 if the clock was set back meanwhile."""
     return max(0.0, (time.time() if now is None else now) - entry.last_use)
 
@@ -149,8 +149,10 @@ def prune(
     """
     result = PruneResult([], [], [])
     remaining_bytes = sum(entry.bytes for entry in entries)
-    for entry in sorted(entries, key=age_seconds, reverse=True):
-        is_old = limits.older_than_days is not None and age_seconds(entry) > limits.older_than_days * DAY
+    for entry in sorted(entries, key=compute_age_seconds, reverse=True):
+        is_old = (
+            limits.older_than_days is not None and compute_age_seconds(entry) > limits.older_than_days * DAY
+        )
         if not (is_old or (limits.max_bytes is not None and remaining_bytes > limits.max_bytes)):
             continue
         if entry.name in protected:

@@ -311,10 +311,10 @@ def open_entry(root: Path, kind: str, key: str) -> Entry:
 
 def make_temporary_name(kind: str, key: str) -> str:
     """A unique name for a folder in tmp/, from the entry, the process and the machine."""
-    return f"{kind}-{key}-{os.getpid()}.{secrets.token_hex(4)}.{_host()}"
+    return f"{kind}-{key}-{os.getpid()}.{secrets.token_hex(4)}.{_read_host_name()}"
 
 
-def _host() -> str:
+def _read_host_name() -> str:
     return re.sub(r"\W", "_", socket.gethostname())
 
 
@@ -327,7 +327,11 @@ def _remove_leftover(leftover: Path) -> None:
     name, _, maker = leftover.name.rpartition("-")
     host = maker.removesuffix(".old").removesuffix(".scratch").split(".")[2:]
     with suppress(FileNotFoundError):
-        if not host or host == [_host()] or time.time() - leftover.stat().st_mtime > _KEEP_OF_OTHERS_SECONDS:
+        if (
+            not host
+            or host == [_read_host_name()]
+            or time.time() - leftover.stat().st_mtime > _KEEP_OF_OTHERS_SECONDS
+        ):
             doomed = leftover.with_name(
                 make_temporary_name(*name.split("-", 1)) if "-" in name else f"{leftover.name}.old"
             )
@@ -356,7 +360,7 @@ def make_scratch_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def files_of(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """The relative paths of the files below a folder, sorted, without the manifest."""
     paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in paths if path != MANIFEST)

@@ -62,7 +62,7 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
 
 def _list_metric_budgets(budgets: VariantBudgets) -> Iterator[tuple[str, str, StatedBudget]]:
     """The name of each budget on a metric or on slices, whose value it allows to lose, and the budget."""
-    from slimgate.judge.behaviour_budgets import slices_kind
+    from slimgate.judge.behaviour_budgets import make_slices_kind
     from slimgate.results.checks import BASELINE, TEACHER
 
     for metric, of_metric in budgets.quality.items():
@@ -70,9 +70,9 @@ def _list_metric_budgets(budgets: VariantBudgets) -> Iterator[tuple[str, str, St
     for metric, of_metric in budgets.baseline.items():
         yield from ((f"{BASELINE} {metric}", BASELINE, budget) for budget in of_metric)
     for metric, slices in budgets.behaviour.slices.items():
-        yield slices_kind(metric), TEACHER, slices
+        yield make_slices_kind(metric), TEACHER, slices
     for named, slices in budgets.behaviour.named_slices.items():
-        yield slices_kind(named.metric, named.column, named.value), TEACHER, slices
+        yield make_slices_kind(named.metric, named.column, named.value), TEACHER, slices
 
 
 def ask_about_quality(budget: StatedBudget, original: str = "teacher") -> Iterator[str]:

@@ -25,11 +25,11 @@ from slimgate.judge.budget_tables import (
     TeacherBudgetTable,
 )
 from slimgate.judge.latency_budgets import LatencyBudgetTable
-from slimgate.judge.metrics import known_metrics, load_metric
+from slimgate.judge.metrics import list_known_metrics, load_metric
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import Table
 from slimgate.results.checks import MEASUREMENTS
-from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
+from slimgate.suite.errors import Loc, convert_validation_error, find_value, make_suite_error
 from slimgate.suite.switched_off import OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable
 from slimgate.suite.variant_budgets import Family, VariantBudgets
@@ -125,7 +125,7 @@ def _read_teacher_limits(
     advice = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
     if key in EXAMPLES:
         raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {advice}")
-    _check_metric(key, loc, data, file, [*known_metrics(), "baseline"])
+    _check_metric(key, loc, data, file, [*list_known_metrics(), "baseline"])
     _check_is_table(table, "{ floor = 0.85 }", loc, data, file)
     _refuse_over_key(table, loc, data, file)
     for kind in table:
@@ -134,7 +134,7 @@ def _read_teacher_limits(
     try:
         budgets = TeacherBudgetTable.model_validate(table).budgets()
     except ValidationError as error:
-        raise to_suite_error(error, file, data, loc) from None
+        raise convert_validation_error(error, file, data, loc) from None
     _check_suits_metric(key, budgets, loc, data, file)
     return budgets
 
@@ -172,11 +172,11 @@ def read_budgets(
                 if not without_builds:
                     _check_seeds(quality[key], loc, data, file)
         except ValidationError as error:
-            raise to_suite_error(error, file, data, loc) from None
+            raise convert_validation_error(error, file, data, loc) from None
     try:
         tables = _SingleTables.model_validate(single)
     except ValidationError as error:
-        raise to_suite_error(error, file, data, prefix) from None
+        raise convert_validation_error(error, file, data, prefix) from None
     size, latency = tables.size, tables.latency
     return VariantBudgets(
         quality,
@@ -209,7 +209,7 @@ def _read_measurement_budgets(
         try:
             budgets[name] = MeasurementBudgetTable.model_validate(table).budgets()
         except ValidationError as error:
-            raise to_suite_error(error, file, data, loc) from None
+            raise convert_validation_error(error, file, data, loc) from None
     return budgets
 
 
@@ -230,7 +230,7 @@ def read_baseline_table(data: Mapping[str, Any], file: str) -> BaselineTable:
     try:
         return BaselineTable.model_validate(options)
     except ValidationError as error:
-        raise to_suite_error(error, file, data, ("budgets", "baseline")) from None
+        raise convert_validation_error(error, file, data, ("budgets", "baseline")) from None
 
 
 def _read_baseline_budgets(
@@ -249,7 +249,7 @@ def _read_baseline_budgets(
         if name in EXAMPLES:
             problem = f"only metrics are compared with the baseline, such as accuracy = {EXAMPLE}"
             raise make_suite_error(file, loc, data, problem)
-        _check_metric(name, loc, data, file, [*known_metrics(), *BaselineTable.model_fields])
+        _check_metric(name, loc, data, file, [*list_known_metrics(), *BaselineTable.model_fields])
         _check_is_table(table, EXAMPLE, loc, data, file)
         _refuse_over_key(table, loc, data, file)
         for kind in table:
@@ -259,7 +259,7 @@ def _read_baseline_budgets(
         try:
             budgets[name] = BaselineBudgetTable.model_validate(table).budgets()
         except ValidationError as error:
-            raise to_suite_error(error, file, data, loc) from None
+            raise convert_validation_error(error, file, data, loc) from None
         _check_suits_metric(name, budgets[name], loc, data, file)
     return budgets
 
@@ -329,18 +329,18 @@ def _read_slice_budget(metric: str, table: Any, loc: Loc, data: object, file: st
     try:
         return SliceBudget.model_validate(table)
     except ValidationError as error:
-        raise to_suite_error(error, file, data, loc) from None
+        raise convert_validation_error(error, file, data, loc) from None
 
 
 def list_per_row_metrics() -> tuple[str, ...]:
     """slimgate's metrics that are 0 or 1 for each row, by which slices can be judged."""
-    return tuple(name for name in known_metrics() if load_metric(name).per_row is not None)
+    return tuple(name for name in list_known_metrics() if load_metric(name).per_row is not None)
 
 
 def _check_table(key: str, table: Any, loc: Loc, data: object, file: str) -> None:
     """Raises SuiteError if a key of [budgets] is unknown, or its value is no table of budgets."""
     if key not in EXAMPLES:
-        _check_metric(key, loc, data, file, [*known_metrics(), *EXAMPLES])
+        _check_metric(key, loc, data, file, [*list_known_metrics(), *EXAMPLES])
     _check_is_table(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)
     if key in EXAMPLES:
         _refuse_over_key(table, loc, data, file)
@@ -377,7 +377,7 @@ def _check_metric(name: str, loc: Loc, data: object, file: str, known: Sequence[
             load_metric(name)
         except SuiteError as error:
             raise make_suite_error(file, loc, data, str(error)) from error.__cause__
-    elif name not in known_metrics():
+    elif name not in list_known_metrics():
         raise make_suite_error(file, loc, data, f"no such metric{format_suggestion(name, known)}")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from slimgate._system.toml import toml_key
+from slimgate._system.toml import format_toml_key
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.judge.behaviour_budgets import LABEL
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.call_times import rounds_for
-from slimgate.judge.latency_budgets import GOODPUT, PART_OF, SpeedBudget, limits_part
+from slimgate.judge.call_times import count_fewest_rounds
+from slimgate.judge.latency_budgets import GOODPUT, PART_OF, SpeedBudget, is_limit_on_part
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import read_config
 from slimgate.models.weight_shares import KINDS_WITH_SHARES
@@ -139,7 +139,7 @@ def _list_figures(budgets: VariantBudgets) -> list[tuple[tuple[str, ...], LimitB
 
 def _switch_off(path: Sequence[str], kind: str, reason: str) -> str:
     """The line under [budgets.variants.NAME] that switches off the budget at a place under [budgets]."""
-    return f'{".".join(map(toml_key, path))} = {{ {kind} = "off", reason = "{reason}" }}'
+    return f'{".".join(map(format_toml_key, path))} = {{ {kind} = "off", reason = "{reason}" }}'
 
 
 def check_can_ask(suite: Suite, names: Iterable[str]) -> None:
@@ -228,7 +228,7 @@ def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
     """Raises if [measure] allows fewer rounds, or requests of a load, than a budget on times needs."""
     for name, budgets in suite.budgets.items():
         for budget in budgets.times:
-            least = rounds_for(budget.kind)
+            least = count_fewest_rounds(budget.kind)
             if suite.is_loaded(name):
                 _check_load_requests(suite, budget.kind, least, error_at)
             elif suite.measure.rounds < least:
@@ -294,7 +294,9 @@ def _check_writing_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     if not variant.gated or not suite.is_dueled(name):
         return
     for workload in suite.workloads:
-        budgets = [budget for budget in variant_budgets.on_times if limits_part(budget.kind, workload.part)]
+        budgets = [
+            budget for budget in variant_budgets.on_times if is_limit_on_part(budget.kind, workload.part)
+        ]
         untimed = next(
             (
                 model_name

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from slimgate._system.toml import format_value, toml_key
+from slimgate._system.toml import format_toml_key, format_value
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.plugins.params import VARIANT_NAME
 
@@ -54,11 +54,17 @@ def format_table_path(loc: Loc, data: object) -> str:
         value = data.get(rest[0])
         if not isinstance(value, Mapping):
             break
-        tables.append(toml_key(rest.pop(0)))
+        tables.append(format_toml_key(rest.pop(0)))
         data = value
     key = ""
     for part in rest:
-        key += f"[{part}]" if isinstance(part, int) else f".{toml_key(part)}" if key else toml_key(part)
+        key += (
+            f"[{part}]"
+            if isinstance(part, int)
+            else f".{format_toml_key(part)}"
+            if key
+            else format_toml_key(part)
+        )
     return " ".join(part for part in (f"[{'.'.join(tables)}]" if tables else "", key) if part)
 
 
@@ -69,7 +75,7 @@ def make_suite_error(file: str, loc: Loc, data: object, problem: str) -> SuiteEr
     return SuiteError(f"{file} {where}: {line}" if where else f"{file}: {line}")
 
 
-def to_suite_error(error: ValidationError, file: str, data: object, prefix: Loc = ()) -> SuiteError:
+def convert_validation_error(error: ValidationError, file: str, data: object, prefix: Loc = ()) -> SuiteError:
     """The first problem of a pydantic error, in the suite's terms; the message counts the other problems."""
     places = [(_find_place(detail, data, prefix), detail) for detail in error.errors(include_url=False)]
     first = places[0][0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from slimgate._system.requirements import describe_missing_models
-from slimgate._system.threads import default_threads
+from slimgate._system.threads import choose_thread_count
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.judge.metrics import load_metric
 from slimgate.models.model_ref import parse_model_ref
@@ -39,7 +39,7 @@ from slimgate.suite.checks import (
     check_slice_columns,
     check_writing,
 )
-from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
+from slimgate.suite.errors import Loc, convert_validation_error, find_value, make_suite_error
 from slimgate.suite.file import SuiteText, read_suite_text
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime, SuiteSource, SuiteStep, SuiteTask
 from slimgate.suite.runtime_choice import add_default_runtimes
@@ -78,7 +78,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     try:
         tables = SuiteFile.model_validate(text.data)
     except ValidationError as error:
-        raise to_suite_error(error, text.shown, text.data) from None
+        raise convert_validation_error(error, text.shown, text.data) from None
     reader = Reader(text, check_data)
     if check_data and (missing := describe_missing_models("a suite of models")):
         raise SuiteError(f"{text.shown}: {missing}") from MissingExtra(missing)
@@ -111,7 +111,7 @@ def _make_suite(path: Path, shown: str, tables: SuiteFile, reader: Reader) -> Su
         title=tables.suite.title,
         seeds=tables.suite.seeds or (tables.suite.seed,),
         opt_in=tables.suite.opt_in,
-        threads=tables.suite.threads or default_threads(),
+        threads=tables.suite.threads or choose_thread_count(),
         setup=setup,
         teacher=teacher,
         variants=variants,
@@ -198,7 +198,7 @@ class Reader:
             options = loaded.Params.model_validate(params)
             return Plugin(str(name), loaded.resolve(options) if kind == "step" else loaded, options)
         except ValidationError as error:
-            raise to_suite_error(error, self.text.shown, self.text.data, options_loc) from None
+            raise convert_validation_error(error, self.text.shown, self.text.data, options_loc) from None
         except MissingExtra as error:
             raise self.make_error(options_loc, str(error)) from error
         except Exception as error:  # a user's validator may raise anything
@@ -211,7 +211,7 @@ class Reader:
         try:
             tables = TaskTable.model_validate(common)
         except ValidationError as error:
-            raise to_suite_error(error, self.text.shown, self.text.data, ("task",)) from None
+            raise convert_validation_error(error, self.text.shown, self.text.data, ("task",)) from None
         for i, name in enumerate(tables.slices):
             if (first := tables.slices.index(name)) < i:
                 raise self.make_error(("task", "slices", i), f"the same as slices[{first}]")

@@ -24,12 +24,12 @@ def has_logs(path: Path) -> bool:
     from slimgate.suite.file import parse_toml
 
     try:
-        return judges_logs(parse_toml(path, path.name))
+        return is_log_suite(parse_toml(path, path.name))
     except SuiteError:
         return False
 
 
-def judges_logs(data: Mapping[str, object]) -> bool:
+def is_log_suite(data: Mapping[str, object]) -> bool:
     """Whether the tables are those of a suite that judges logs."""
     return "logs" in data and "suite" not in data
 
@@ -46,7 +46,7 @@ def is_suite(path: Path, shown: str, *, expected: bool) -> bool:
     try:
         data = parse_toml(path, shown)
     except SuiteError:
-        if expected or looks_like_suite(path):
+        if expected or has_suite_table(path):
             raise
         return False
     if "suite" in data:
@@ -58,7 +58,7 @@ def is_suite(path: Path, shown: str, *, expected: bool) -> bool:
     meant = next((key for key in data if key.lower() == "suite"), None)
     if meant is not None:
         raise SuiteError(f"{shown} [{meant}]: names are in small letters; expected [suite]")
-    if judges_logs(data) or path.name.startswith("_"):
+    if is_log_suite(data) or path.name.startswith("_"):
         return False
     if problem := _describe_headless(data):
         raise SuiteError(f"{shown}: {problem}")
@@ -94,7 +94,7 @@ def has_tables_of_a_suite(path: Path) -> bool:
     return isinstance(suite_table, dict) and ("extends" in suite_table or not OTHER_TABLES.isdisjoint(data))
 
 
-def looks_like_suite(path: Path) -> bool:
+def has_suite_table(path: Path) -> bool:
     """Whether a line of the file, TOML or not, begins a table of a suite.
 
     Editors on Windows may write a byte order mark, or UTF-16, which is not TOML.

@@ -19,7 +19,7 @@ from slimgate.judge.budget_tables import (
     Top1BudgetTable,
 )
 from slimgate.judge.latency_budgets import LatencyBudgetTable
-from slimgate.judge.metrics import known_metrics
+from slimgate.judge.metrics import list_known_metrics
 from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.results.checks import MEASUREMENTS
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
@@ -142,10 +142,10 @@ def _make_budgets_schema(definitions: Json) -> dict[str, Any]:
     variants = {"type": "object", "additionalProperties": make_limits_schema(definitions, off=True)}
     common["properties"]["variants"] = variants
     teacher_budgets = _make_metrics_schema(
-        known_metrics(), _add_model(definitions, "TeacherBudget", TeacherBudgetTable)
+        list_known_metrics(), _add_model(definitions, "TeacherBudget", TeacherBudgetTable)
     )
     teacher_budgets["properties"]["baseline"] = _make_metrics_schema(
-        known_metrics(), {"$ref": "#/$defs/BaselineBudget"}
+        list_known_metrics(), {"$ref": "#/$defs/BaselineBudget"}
     )
     common["properties"]["teacher"] = teacher_budgets
     common["properties"]["family"] = {"const": HOLM, "description": _FAMILY_DESCRIPTION}
@@ -172,7 +172,7 @@ def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any
         add_table("BaselineBudget", BaselineBudgetTable),
     )
     properties = {
-        **dict.fromkeys(known_metrics(), quality),
+        **dict.fromkeys(list_known_metrics(), quality),
         "size": add_table("SizeBudget", SizeBudgetTable),
         "latency": add_table("LatencyBudget", LatencyBudgetTable),
         "flops": add_table("FlopsBudget", FlopsBudget),
@@ -181,7 +181,7 @@ def make_limits_schema(definitions: Json, *, off: bool = False) -> dict[str, Any
         "slices": _make_slices_schema(add_table("SliceBudget", SliceBudget)),
         "kl": add_table("KlBudget", KlBudgetTable),
         "top1_agreement": add_table("Top1Budget", Top1BudgetTable),
-        "baseline": _make_metrics_schema(known_metrics(), since),
+        "baseline": _make_metrics_schema(list_known_metrics(), since),
         MEASUREMENTS: _make_metrics_schema(
             known_plugins("measurement"), add_table("MeasurementBudget", MeasurementBudgetTable)
         ),

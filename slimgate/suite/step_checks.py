@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from slimgate._system.requirements import describe_missing, describe_too_low
-from slimgate.data.row_files import columns_of
+from slimgate.data.row_files import read_column_names
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError, format_suggestion
-from slimgate.models.config import longest_text
+from slimgate.models.config import read_max_positions
 from slimgate.models.families import check_family
-from slimgate.models.model_ref import model_config
+from slimgate.models.model_ref import read_model_config
 from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.loading import load_user_object, plugins
 from slimgate.plugins.models import ModelRef
@@ -23,7 +23,7 @@ from slimgate.plugins.runtime import Runtime
 from slimgate.plugins.step import Step
 from slimgate.results.checks import TEACHER
 from slimgate.runtimes import eager
-from slimgate.steps.training.transfer_params import row_file, text_columns_of
+from slimgate.steps.training.transfer_params import choose_text_columns, make_row_file
 from slimgate.suite.errors import Loc
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, Suite, Variant
@@ -193,7 +193,9 @@ class ModelWalk:
         task = self.suite.setup.task
         for path in step.row_files if self.folders else ():
             try:
-                text_columns_of(columns_of(row_file(path)), task.object.text_columns(task.params), path)
+                choose_text_columns(
+                    read_column_names(make_row_file(path)), task.object.text_columns(task.params), path
+                )
             except (SlimgateError, ValueError) as error:
                 raise self.error_at(loc, str(error)) from None
 
@@ -221,7 +223,7 @@ class ModelWalk:
         if not self.folders or ref.folder is None:
             return None
         try:
-            config = model_config(ref)
+            config = read_model_config(ref)
             self.suite.setup.task.object.check_model(self.suite.setup.task.params, ref, config, None)
         except SlimgateError as error:
             raise self.error_at(loc, str(error)) from None
@@ -229,7 +231,7 @@ class ModelWalk:
         return config
 
     def _check_workloads(self, ref: ModelRef, config: Config) -> None:
-        longest = longest_text(config)
+        longest = read_max_positions(config)
         if longest is None:
             return
         for i, table in enumerate(self.suite.measure.workloads or ()):

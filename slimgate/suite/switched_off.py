@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from slimgate.judge.behaviour_budgets import slices_kind
+from slimgate.judge.behaviour_budgets import make_slices_kind
 from slimgate.results.checks import BASELINE, MEASUREMENT, MEASUREMENTS
 from slimgate.suite.errors import Loc, make_suite_error
 from slimgate.suite.variant_budgets import Key
@@ -70,7 +70,7 @@ def _list_budget_tables(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, .
 
 def _make_key(path: Sequence[str], budget: str, kind: str) -> Key:
     """The key of a budget. The tables of slices are slices.METRIC and slices.COLUMN.VALUE.METRIC."""
-    return budget, slices_kind(path[-1], *path[1:-1]) if budget == "slices" else kind
+    return budget, make_slices_kind(path[-1], *path[1:-1]) if budget == "slices" else kind
 
 
 def _remove_off(table: dict[str, Any], path: tuple[str, ...], sub: Mapping[str, Any]) -> None:

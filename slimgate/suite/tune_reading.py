@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.suite.errors import Loc, to_suite_error
+from slimgate.suite.errors import Loc, convert_validation_error
 from slimgate.suite.tune_candidate import find_free_name, make_candidate
 from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, iterate_step_lists
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable, SpaceTable, TuneTable
@@ -83,7 +83,7 @@ def _parse_value(reader: Reader, value: object, loc: Loc, name: str) -> Any:
             table = RangeTable.model_validate(value)
             return Range(name, table.low, table.high, table.log, table.step, table.is_whole)
     except ValidationError as error:
-        raise to_suite_error(error, reader.text.shown, reader.text.data, loc) from None
+        raise convert_validation_error(error, reader.text.shown, reader.text.data, loc) from None
     return {key: _parse_value(reader, item, (*loc, key), f"{name}.{key}") for key, item in value.items()}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName, slices_kind
+from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName, make_slices_kind
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import (
     Budget,
@@ -17,7 +17,7 @@ from slimgate.judge.budget_tables import (
     QuantizedBudget,
     SizeBudget,
 )
-from slimgate.judge.latency_budgets import GOODPUT, TOKENS_PER_SECOND, SpeedBudget, limits_part
+from slimgate.judge.latency_budgets import GOODPUT, TOKENS_PER_SECOND, SpeedBudget, is_limit_on_part
 from slimgate.plugins.workloads import Load, Workload
 from slimgate.results.base import OnInconclusive
 from slimgate.results.checks import BASELINE, LATENCY, MEASUREMENT
@@ -81,7 +81,7 @@ class VariantBudgets:
     def find_speed_budget(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
         """The budget on the speed-up of a workload, or of a part of a load."""
         speeds = (*(() if self.speed is None else (self.speed,)), *self.part_speeds)
-        return next((budget for budget in speeds if limits_part(budget.kind, workload.part)), None)
+        return next((budget for budget in speeds if is_limit_on_part(budget.kind, workload.part)), None)
 
     def drop_over_builds(self) -> tuple[VariantBudgets, list[str]]:
         """The same without budgets over builds, and the metrics that had one."""
@@ -101,7 +101,7 @@ class VariantBudgets:
         else:
             unfit = {GOODPUT}
         limits = (limit for limit in self.times if limit.kind not in unfit)
-        return tuple(limit for limit in limits if limits_part(limit.kind, workload.part))
+        return tuple(limit for limit in limits if is_limit_on_part(limit.kind, workload.part))
 
     @property
     def on_times(self) -> tuple[SpeedBudget | LimitBudget, ...]:
@@ -125,7 +125,7 @@ class VariantBudgets:
                 {
                     name: budget
                     for name, budget in slices.items()
-                    if ("slices", slices_kind(name)) not in reasons
+                    if ("slices", make_slices_kind(name)) not in reasons
                 },
                 merge_budgets(common.behaviour.tokens, self.behaviour.tokens, reasons),
                 {
@@ -174,7 +174,7 @@ class VariantBudgets:
     def _list_single_limits(self) -> Iterator[tuple[str, str, Budget]]:
         """Each table with a single limit, with the name and the kind of its budget."""
         for metric, slices in self.behaviour.slices.items():
-            yield "slices", slices_kind(metric), slices
+            yield "slices", make_slices_kind(metric), slices
         for key, slices in self.behaviour.named_slices.items():
             yield "slices", _format_named_kind(key), slices
         tables: list[tuple[str, Budget | None]] = [
@@ -202,7 +202,7 @@ def _list_options(budget: Budget | QualityBudget | LimitBudget) -> dict[str, Any
 
 
 def _format_named_kind(name: SliceName) -> str:
-    return slices_kind(name.metric, name.column, name.value)
+    return make_slices_kind(name.metric, name.column, name.value)
 
 
 def _choose_budget(name: str, budget: B | None, common: B | None, off: Collection[Key]) -> B | None:

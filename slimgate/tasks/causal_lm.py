@@ -116,7 +116,9 @@ class CausalLM(Task[Params]):
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """No facts: nothing is learnt from the rows. Raises DataError if a gate row has no text."""
         gate = splits.get("gate")
-        for row, text in zip(gate.ids, _texts(params, gate), strict=True) if gate is not None else ():
+        for row, text in (
+            zip(gate.ids, _read_row_texts(params, gate), strict=True) if gate is not None else ()
+        ):
             if not text.strip():
                 raise DataError(
                     f'gate row {row} has no text in column "{params.text[0]}"; '
@@ -133,27 +135,27 @@ class CausalLM(Task[Params]):
         """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
-        return load_language_model(ref, context, lambda: _texts(params, context.rows("train")))
+        return load_language_model(ref, context, lambda: _read_row_texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Windows for training. Each token except the first is predicted once. Skips rows of one token.
 
         Raises DataError if none is left.
         """
-        from slimgate.tasks.parts.language_model import windows
+        from slimgate.tasks.parts.language_model import split_into_windows
 
-        documents = [ids for ids in token_ids(params, rows, tokenizer) if len(ids) > 1]
+        documents = [ids for ids in tokenize_rows(params, rows, tokenizer) if len(ids) > 1]
         if not documents:
             raise DataError("no row has two tokens, and so none has a next token to learn")
         stride, padding = params.max_tokens - 1, tokenizer.pad_token_id or 0
-        return windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
+        return split_into_windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Windows]:
         """Cuts rows into windows by the tokenizer of an artifact, which is loaded once."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        return lambda rows: judged_windows(params, rows, tokenizer)
+        return lambda rows: make_judged_windows(params, rows, tokenizer)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
         """The training targets: the tokens themselves, each predicted from those before it."""
@@ -175,16 +177,16 @@ class CausalLM(Task[Params]):
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
     ) -> npt.NDArray[np.float64]:
         """(windows, 4): nats, tokens, right and skipped tokens of each window; windows to learn skip none."""
-        from slimgate.tasks.parts.language_model import window_sums
+        from slimgate.tasks.parts.language_model import compute_window_sums
 
-        sums = window_sums(output, batch["input_ids"], batch["counted"])
+        sums = compute_window_sums(output, batch["input_ids"], batch["counted"])
         return np.column_stack([sums, batch.get("skipped", np.zeros(len(sums)))])
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
     ) -> Outcomes:
         """Sums over each row's tokens; bytes: the length of its text in UTF-8, for any tokenizer."""
-        texts = _texts(params, rows)
+        texts = _read_row_texts(params, rows)
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values={
@@ -207,19 +209,19 @@ class CausalLM(Task[Params]):
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
         """Figures on how varied the text is that both models write."""
-        from slimgate.tasks.parts.text_diversity import written_figures
+        from slimgate.tasks.parts.text_diversity import compute_written_figures
 
-        return {"figures": written_figures(teacher, variant)}
+        return {"figures": compute_written_figures(teacher, variant)}
 
 
 task = CausalLM()
 
 
-def judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
+def make_judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
     """Windows `stride` apart, for every row. Raises DataError for a row of which no token is predicted."""
-    from slimgate.tasks.parts.language_model import windows
+    from slimgate.tasks.parts.language_model import split_into_windows
 
-    documents = token_ids(params, rows, tokenizer)
+    documents = tokenize_rows(params, rows, tokenizer)
     for row, ids in zip(rows.ids, documents, strict=True):
         if len(ids) < 2:
             raise DataError(
@@ -228,27 +230,31 @@ def judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBas
             )
     stride = params.stride or max(1, params.max_tokens // 2)
     padding = tokenizer.pad_token_id or 0
-    cut = windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
+    cut = split_into_windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
     assert cut.row_of is not None
     # A start token is no text. Without overlap, no window predicts the first token of the next.
-    starts = {tokenizer.bos_token_id, tokenizer.cls_token_id, *_boundaries(params, tokenizer)[0]} - {None}
+    starts = {
+        tokenizer.bos_token_id,
+        tokenizer.cls_token_id,
+        *_list_boundary_tokens(params, tokenizer)[0],
+    } - {None}
     begins_with_text = np.asarray([ids[0] not in starts for ids in documents])
     is_first = np.diff(cut.row_of, prepend=-1) > 0
     skipped = np.where(is_first, begins_with_text[cut.row_of], stride == params.max_tokens)
     return replace(cut, skipped=skipped.astype(np.int64))
 
 
-def token_ids(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+def tokenize_rows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """The ids of each row's text, between a start and an end token if the options ask for them."""
-    texts = _texts(params, rows)
+    texts = _read_row_texts(params, rows)
     documents = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
-    start, end = _boundaries(params, tokenizer)
+    start, end = _list_boundary_tokens(params, tokenizer)
     return [
         [*(start if ids[:1] != start else ()), *ids, *(end if ids[-1:] != end else ())] for ids in documents
     ]
 
 
-def _boundaries(params: Params, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+def _list_boundary_tokens(params: Params, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """The tokens before and after each document; GPT-2 has one token for both."""
     start = find_start_token(tokenizer) if params.add_bos else None
     end = tokenizer.eos_token_id if params.add_eos else None
@@ -258,5 +264,5 @@ def _boundaries(params: Params, tokenizer: PreTrainedTokenizerBase) -> tuple[lis
     return [] if start is None else [int(start)], [] if end is None else [int(end)]
 
 
-def _texts(params: Params, rows: Rows) -> list[str]:
+def _read_row_texts(params: Params, rows: Rows) -> list[str]:
     return [str(value or "") for value in rows.table[params.text[0]].to_pylist()]

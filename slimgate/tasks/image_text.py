@@ -26,11 +26,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from slimgate.data.labels import check_positive, class_names
+from slimgate.data.labels import check_positive, list_class_names
 from slimgate.data.parts import is_image
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.image_text_processor import check_processor
-from slimgate.models.pretrained import require_weights, weights_of
+from slimgate.models.pretrained import load_weights, require_weights
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.plugins.context import BuildContext
@@ -125,7 +125,7 @@ class ImageText(Task[Params]):
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
-        classes = class_names(values)
+        classes = list_class_names(values)
         if len(classes) < 2:
             raise DataError(f'column "{params.label}" has only one label ({classes}); expected at least two')
         if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
@@ -171,18 +171,18 @@ class ImageText(Task[Params]):
         from transformers import AutoConfig
 
         from slimgate.models.image_text_processor import ImageTextProcessor
-        from slimgate.models.pretrained import tokenizer_of
+        from slimgate.models.pretrained import load_or_train_tokenizer
         from slimgate.models.seeding import isolated_seed
         from slimgate.models.torch_model import TorchModel
         from slimgate.models.two_towers import TwoTowers
 
         assert ref.folder is not None
         config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
-        tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
+        tokenizer = load_or_train_tokenizer(ref, _train_texts(params, context), config)
         processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
         processor.check_side(config, ref.text)
         with isolated_seed(context.seed):
-            weights = weights_of("AutoModel", ref, dtype="float32", config=config)
+            weights = load_weights("AutoModel", ref, dtype="float32", config=config)
         require_weights(ref, weights, context)
         clip = weights.network
         # Evaluation gets the classes from the artifact alone.
@@ -192,7 +192,7 @@ class ImageText(Task[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: ImageTextProcessor) -> EncodedImages:
         """The images with their own captions, for training. tokenizer: an ImageTextProcessor."""
-        return _encode_rows(params, rows, tokenizer, captions(params, rows), own_captions=True)
+        return _encode_rows(params, rows, tokenizer, list_captions(params, rows), own_captions=True)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedImages]:
         """Returns a function that makes inputs of images and the prompts of all classes, to classify them."""
@@ -204,7 +204,7 @@ class ImageText(Task[Params]):
             ImageTextProcessor.from_pretrained(folder),
             AutoConfig.from_pretrained(folder, trust_remote_code=False),
         )
-        prompts = class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
+        prompts = list_class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
         return lambda rows: _encode_rows(params, rows, processor, prompts, own_captions=False)
 
     def outcomes(
@@ -251,18 +251,18 @@ def _label_indices(params: Params, rows: Rows, facts: TaskFacts) -> Ints:
 
 def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
     """Captions and prompts. The rows are read only if a tokenizer is trained."""
-    yield from captions(params, context.rows("train"))
-    yield from class_prompts(params, context.facts.classes)
+    yield from list_captions(params, context.rows("train"))
+    yield from list_class_prompts(params, context.facts.classes)
 
 
-def captions(params: Params, rows: Rows) -> list[str]:
+def list_captions(params: Params, rows: Rows) -> list[str]:
     """The caption of each row; without captions, the first prompt of its label."""
     if params.caption is not None:
         return [str(value) for value in rows.table[params.caption].to_pylist()]
     return [params.of_label(str(value))[0] for value in rows.table[params.label].to_pylist()]
 
 
-def class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
+def list_class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
     """The prompts of all classes; those of one class are adjacent."""
     return [prompt for name in classes for prompt in params.of_label(name)]
 

@@ -30,7 +30,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
-from slimgate._system.digests import json_digest, versions
+from slimgate._system.digests import digest_json, read_versions
 from slimgate.errors import DataError
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
@@ -58,7 +58,7 @@ ROLLING = ("nats", "tokens", "bytes")
 COLUMNS = ("id", "task", "prompt", "target", "requests")
 
 
-def _task_name(value: object) -> object:
+def _resolve_task_name(value: object) -> object:
     """A task's name unchanged, or the path of a YAML file from the folder of the suite."""
     if not isinstance(value, str) or not value.endswith((".yaml", ".yml")):
         return value
@@ -71,7 +71,7 @@ def _task_name(value: object) -> object:
 class Params(Table):
     """[task] of tasks of lm-evaluation-harness."""
 
-    tasks: tuple[Annotated[str, BeforeValidator(_task_name)], ...] = Field(min_length=1)
+    tasks: tuple[Annotated[str, BeforeValidator(_resolve_task_name)], ...] = Field(min_length=1)
     """Names of tasks, groups or tags, or YAML files with a path relative to the suite's folder."""
     fewshot: int | None = Field(default=None, ge=0)
     """Number of examples before each document; default: the setting of each task."""
@@ -114,14 +114,14 @@ class LmEvalSource(Source[Params]):
 
     def digest(self, params: Params) -> str:
         """The digest of every document with its requests and targets, and of lm-eval's version."""
-        rows = _documents(params).rows
+        rows = _load_task_documents(params).rows
         parts = {name: [list(row.values()) for row in some] for name, some in rows.items()}
-        return json_digest([parts, dict(versions(("lm_eval",)))])
+        return digest_json([parts, dict(read_versions(("lm_eval",)))])
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """One row for each document. Raises DataError for a task that does not exist or cannot be run."""
         schema = pa.schema([(name, pa.string()) for name in COLUMNS])
-        rows = _documents(params).rows
+        rows = _load_task_documents(params).rows
         return {part: pa.Table.from_pylist(part_rows, schema=schema) for part, part_rows in rows.items()}
 
 
@@ -144,18 +144,19 @@ class LmEval(Task[Params]):
 
     def folders(self, params: Params) -> tuple[Path, ...]:
         """The folders of YAML files, and of the files that these include."""
-        from slimgate.tasks.parts.lm_eval_documents import task_files
+        from slimgate.tasks.parts.lm_eval_documents import list_task_files
 
-        return tuple(sorted({file.parent for file in task_files(params.tasks)}))
+        return tuple(sorted({file.parent for file in list_task_files(params.tasks)}))
 
     def environment(self, params: Params) -> Json:
         """The configuration of each task as lm-evaluation-harness resolves it, and its version."""
-        from slimgate.tasks.parts.lm_eval_documents import resolved_configuration
+        from slimgate.tasks.parts.lm_eval_documents import format_configuration
 
         configured = {
-            name: resolved_configuration(task) for name, task in sorted(_documents(params).tasks.items())
+            name: format_configuration(task)
+            for name, task in sorted(_load_task_documents(params).tasks.items())
         }
-        return {"configuration": configured, **versions(("lm_eval",))}
+        return {"configuration": configured, **read_versions(("lm_eval",))}
 
     def provides(self) -> frozenset[str]:
         """The scores of documents; for rolling tasks the nats of their text."""
@@ -199,9 +200,9 @@ class LmEval(Task[Params]):
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedDocuments]:
         """Returns a function that encodes each document's first request with an artifact's tokenizer."""
-        from slimgate.tasks.parts.lm_eval_model import document_encoder
+        from slimgate.tasks.parts.lm_eval_model import make_document_encoder
 
-        return document_encoder(_documents(params, folder), folder, params.max_tokens)
+        return make_document_encoder(_load_task_documents(params, folder), folder, params.max_tokens)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
         """The training targets: the tokens of the documents' targets."""
@@ -225,7 +226,7 @@ class LmEval(Task[Params]):
         """(rows,) the results of lm-evaluation-harness for each document: an Answered."""
         from slimgate.tasks.parts.lm_eval_model import answer_documents
 
-        documents = _documents(params, encoded.folder)
+        documents = _load_task_documents(params, encoded.folder)
         return answer_documents(documents, predictor, encoded, plan, params.max_tokens)
 
     def outcomes(
@@ -261,9 +262,9 @@ class LmEval(Task[Params]):
 task = LmEval()
 
 
-def _documents(params: Params, folder: Path | None = None) -> Documents:
+def _load_task_documents(params: Params, folder: Path | None = None) -> Documents:
     """The documents of the tasks. folder: of the model that answers them."""
-    from slimgate.tasks.parts.lm_eval_documents import files_state, load_documents
+    from slimgate.tasks.parts.lm_eval_documents import digest_task_files, load_documents
 
     chat = folder if params.apply_chat_template else None
-    return load_documents(params.request, chat, files_state(params.tasks))
+    return load_documents(params.request, chat, digest_task_files(params.tasks))

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.data.guess_input import LABELS
-from slimgate.data.labels import class_names, indicators, label_sets
+from slimgate.data.labels import label_sets, list_class_names, make_indicators
 from slimgate.errors import DataError
 from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
@@ -99,7 +99,7 @@ class MultiLabel(TextTask[Params]):
         label_names = {
             name for rows in splits.values() for labels in _read_label_sets(params, rows) for name in labels
         }
-        classes = class_names(label_names) if isinstance(params.label, str) else params.label
+        classes = list_class_names(label_names) if isinstance(params.label, str) else params.label
         if not label_names:
             raise DataError(
                 f"the label columns {', '.join(self.columns(params)[len(params.text) :])} contain no label"
@@ -110,7 +110,7 @@ class MultiLabel(TextTask[Params]):
         self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
     ) -> npt.NDArray[np.float32]:
         """The training targets: (rows, labels) 0 or 1."""
-        return indicators(_read_label_sets(params, rows), facts.classes).astype(np.float32)
+        return make_indicators(_read_label_sets(params, rows), facts.classes).astype(np.float32)
 
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
@@ -136,7 +136,7 @@ class MultiLabel(TextTask[Params]):
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_labels_head
 
-            train, validation = texts.head_data(loaded, context)
+            train, validation = texts.make_head_data(loaded, context)
             context.log.update(fit_labels_head(loaded.layer, train, validation, seed=context.seed))
         return loaded.model
 
@@ -145,7 +145,7 @@ class MultiLabel(TextTask[Params]):
     ) -> Outcomes:
         """The outcomes: labels whose probability reaches the threshold, and the labels of the row."""
         predicted = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
-        gold = indicators(_read_label_sets(params, rows), facts.classes)
+        gold = make_indicators(_read_label_sets(params, rows), facts.classes)
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values=_make_values(facts.classes, gold, predicted.astype(np.float64)),

@@ -50,7 +50,7 @@ from slimgate.tasks.parts.questions import (
     Columns,
     Form,
     Question,
-    choice_names,
+    list_choice_names,
     read_questions,
 )
 
@@ -159,7 +159,7 @@ class MultipleChoice(Task[Params]):
                 f"a row has {max_choices} choices, but there are only {MOST_LETTERS} letters; set letters "
                 "= false"
             )
-        return TaskFacts(choice_names(max_choices))
+        return TaskFacts(list_choice_names(max_choices))
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError if the model of a config.json cannot serve this task."""
@@ -170,7 +170,7 @@ class MultipleChoice(Task[Params]):
         """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
-        return load_language_model(ref, context, lambda: _learnt_texts(params, context.rows("train")))
+        return load_language_model(ref, context, lambda: _list_learnt_texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their right answers; models learn the answers."""
@@ -189,7 +189,7 @@ class MultipleChoice(Task[Params]):
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        return lambda rows: judged_questions(params, rows, tokenizer)
+        return lambda rows: encode_questions(params, rows, tokenizer)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
         """The training targets: the tokens of the right answers."""
@@ -216,9 +216,9 @@ class MultipleChoice(Task[Params]):
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
     ) -> npt.NDArray[np.float64]:
         """(rows, choices, 2): the log-likelihood of each choice, and its number of tokens."""
-        from slimgate.tasks.parts.choice_scores import choice_scores
+        from slimgate.tasks.parts.choice_scores import compute_choice_scores
 
-        return choice_scores(output, batch)
+        return compute_choice_scores(output, batch)
 
     def answer(
         self, params: Params, predictor: Predictor, encoded: EncodedQuestions | AskedPrompts, plan: AnswerPlan
@@ -245,7 +245,7 @@ class MultipleChoice(Task[Params]):
         """Softmax of the scores that `normalize` names; choices that a row does not have get 0."""
         questions = read_questions(rows, params.columns)
         labels = np.asarray([question.right for question in questions], dtype=np.int64)
-        by_score = _normalized(questions, scores, params.form, len(facts.classes))
+        by_score = _normalize_scores(questions, scores, params.form, len(facts.classes))
         chosen = by_score[params.normalize]
         shifted = np.exp(chosen - chosen.max(axis=1, keepdims=True))
         return ClassOutcomes(
@@ -296,7 +296,7 @@ def make_prompts(params: Params, rows: Rows) -> AskedPrompts:
     return AskedPrompts(texts, rows.ids)
 
 
-def judged_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
+def encode_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
     """Every choice of every row after its prompt. Raises DataError for a choice with too many tokens."""
     from slimgate.tasks.parts.choice_scores import EncodedQuestions, encode_pairs, encode_question
 
@@ -319,7 +319,7 @@ def judged_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerB
     return EncodedQuestions(encoded, tokenizer.pad_token_id or 0, max_choices)
 
 
-def _normalized(
+def _normalize_scores(
     questions: list[Question], scores: npt.NDArray[np.float64], form: Form, classes: int
 ) -> dict[Normalize, npt.NDArray[np.float64]]:
     """(rows, classes) for each way to divide scores; -inf if a row has no such choice."""
@@ -329,7 +329,7 @@ def _normalized(
     for row, question in enumerate(questions):
         count = len(question.choices)
         log_p, tokens = scores[row, :count, 0], scores[row, :count, 1]
-        shown = choice_names(count) if form.letters else question.choices
+        shown = list_choice_names(count) if form.letters else question.choices
         sizes = np.asarray([len(text.encode()) for text in shown])
         by_score["none"][row, :count] = log_p
         by_score["bytes"][row, :count] = log_p / sizes
@@ -337,7 +337,7 @@ def _normalized(
     return by_score
 
 
-def _learnt_texts(params: Params, rows: Rows) -> list[str]:
+def _list_learnt_texts(params: Params, rows: Rows) -> list[str]:
     """Each prompt with its right answer."""
     form = params.form
     questions = read_questions(rows, params.columns)

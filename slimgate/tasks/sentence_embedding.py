@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
-from slimgate.data.labels import class_names
+from slimgate.data.labels import list_class_names
 from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
@@ -135,11 +135,11 @@ class SentenceEmbedding(SentenceTask[Params]):
                     f'column "{params.label}": no two {split} rows share a label, so there is nothing to '
                     "find; give rows of which some share a label, or pair = [query column, document column]"
                 )
-        return TaskFacts(class_names(values))
+        return TaskFacts(list_class_names(values))
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded) -> Ints:
         """(rows,) numbers, equal for rows that belong together."""
-        return relevance(params, rows)
+        return number_relevant_rows(params, rows)
 
     def targets_without_labels(self, params: Params, encoded: Encoded, facts: TaskFacts) -> Ints:
         """(rows,) targets for rows without a known match: nothing is learnt by labels."""
@@ -160,7 +160,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         queries, documents = (scores[:, 0], scores[:, 1]) if scores.ndim == 3 else (scores, scores)
         if params.similarity == "cosine":
             queries, documents = normalize_vectors(queries), normalize_vectors(documents)
-        labels = relevance(params, rows)
+        labels = number_relevant_rows(params, rows)
         if params.label is None:  # equal texts are one document, which takes one rank
             numbers, first = np.unique(labels, return_index=True)
             ranking = rank_documents(queries, documents[first], labels, numbers)
@@ -183,7 +183,7 @@ class SentenceEmbedding(SentenceTask[Params]):
 task = SentenceEmbedding()
 
 
-def relevance(params: Params, rows: Rows) -> Ints:
+def number_relevant_rows(params: Params, rows: Rows) -> Ints:
     """(rows,) numbers, equal if a document is relevant to a query: by label, or by its text."""
     column = params.texts[-1] if params.label is None else params.label
     values = [" ".join(str(value).split()) for value in rows.table[column].to_pylist()]

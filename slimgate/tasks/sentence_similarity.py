@@ -99,7 +99,7 @@ class SentenceSimilarity(SentenceTask[Params]):
         """No facts. Raises DataError for a score that is not a number, or is outside score_range."""
         low, high = params.score_range
         for name, rows in splits.items():
-            scores = gold(params, rows)
+            scores = read_scaled_scores(params, rows)
             if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
                 bounds = [low + (high - low) * float(end) for end in (scores.min(), scores.max())]
                 raise DataError(
@@ -112,7 +112,7 @@ class SentenceSimilarity(SentenceTask[Params]):
         self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
     ) -> npt.NDArray[np.float32]:
         """(rows,) the scores, which are the targets of the cosines."""
-        return gold(params, rows).astype(np.float32)
+        return read_scaled_scores(params, rows).astype(np.float32)
 
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
@@ -135,7 +135,10 @@ class SentenceSimilarity(SentenceTask[Params]):
             first, second = normalize_vectors(first), normalize_vectors(second)
         return Outcomes(
             ids=np.asarray(rows.ids, dtype=np.str_),
-            values={GOLD: gold(params, rows), SCORE: (first.astype(np.float64) * second).sum(axis=-1)},
+            values={
+                GOLD: read_scaled_scores(params, rows),
+                SCORE: (first.astype(np.float64) * second).sum(axis=-1),
+            },
             given=(GOLD,),
             groups=row_groups(rows, group),
         )
@@ -150,7 +153,7 @@ class SentenceSimilarity(SentenceTask[Params]):
 task = SentenceSimilarity()
 
 
-def gold(params: Params, rows: Rows) -> Floats:
+def read_scaled_scores(params: Params, rows: Rows) -> Floats:
     """(rows,) people's scores, scaled from score_range to 0 … 1. Raises DataError for other values."""
     values = rows.table[params.score].to_pylist()
     try:

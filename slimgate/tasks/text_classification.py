@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.labels import check_positive, class_names
+from slimgate.data.labels import check_positive, list_class_names
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.context import BuildContext
@@ -133,7 +133,7 @@ class TextClassification(TextTask[C]):
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
-        classes = class_names(values)
+        classes = list_class_names(values)
         if len(classes) < 2:
             raise DataError(
                 f'column "{params.label}" has only one label ({classes}); a classification needs two'
@@ -258,7 +258,7 @@ class TextClassification(TextTask[C]):
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_head
 
-            train, held_out = texts.head_data(loaded, context, precision="auto")
+            train, held_out = texts.make_head_data(loaded, context, precision="auto")
             log = fit_head(loaded.layer, train, held_out, seed=context.seed, classes=context.facts.classes)
             context.log.update(log)
             return loaded.model

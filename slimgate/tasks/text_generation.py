@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slimgate.data.guess_input import ExaminedRows
-from slimgate.errors import DataError, SuiteError, in_one_line
+from slimgate.errors import DataError, SuiteError, format_error
 from slimgate.models.saved_files import check_language_model
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
@@ -41,7 +41,12 @@ from slimgate.tasks.parts.chat_rows import (
     read_row_tools,
     read_tool_texts,
 )
-from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references, references
+from slimgate.tasks.parts.generation import (
+    GenerationParams,
+    GenerationTask,
+    read_first_references,
+    read_references,
+)
 from slimgate.tasks.parts.guess_prompts import guess_generation
 
 if TYPE_CHECKING:
@@ -104,7 +109,7 @@ class TextGeneration(GenerationTask[Params]):
             if params.tools is not None:
                 if not params.chat:
                     check_is_chat(rows, params.prompt)
-                check_tools(split, rows, params.tools, references(params, rows))
+                check_tools(split, rows, params.tools, read_references(params, rows))
         return super().facts(params, splits)
 
     def compared_texts(self, params: Params, rows: Rows, kind: str) -> list[list[str]]:
@@ -129,11 +134,11 @@ class TextGeneration(GenerationTask[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their references, for training."""
-        from slimgate.tasks.parts.prompts import answer_windows, prompt_texts
+        from slimgate.tasks.parts.prompts import answer_windows, format_prompts
 
         prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
-        texts = prompt_texts(tokenizer, prompts, chat=params.chat, tools=tools)
-        firsts = first_references(params, rows)
+        texts = format_prompts(tokenizer, prompts, chat=params.chat, tools=tools)
+        firsts = read_first_references(params, rows)
         return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
@@ -144,10 +149,10 @@ class TextGeneration(GenerationTask[Params]):
 
     def encode_prompts(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Prompts:
         """The prompts alone, encoded by a loaded tokenizer."""
-        from slimgate.tasks.parts.prompts import encode_prompts, prompt_texts
+        from slimgate.tasks.parts.prompts import encode_prompts, format_prompts
 
         prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
-        texts = prompt_texts(tokenizer, prompts, chat=params.chat, tools=tools)
+        texts = format_prompts(tokenizer, prompts, chat=params.chat, tools=tools)
         return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
 
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
@@ -167,10 +172,10 @@ task = TextGeneration()
 
 
 def _make_prompts(params: Params, rows: Rows) -> AskedPrompts:
-    from slimgate.tasks.parts.asked_prompts import asked_prompts
+    from slimgate.tasks.parts.asked_prompts import make_asked_prompts
 
     prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
-    return asked_prompts(prompts, rows.ids, chat=params.chat, tools=tools)
+    return make_asked_prompts(prompts, rows.ids, chat=params.chat, tools=tools)
 
 
 def _check_template(folder: Path, model: str) -> None:
@@ -181,7 +186,7 @@ def _check_template(folder: Path, model: str) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers may raise any error
-        raise SuiteError(f"{model}: its tokenizer cannot be loaded: {in_one_line(error)}") from error
+        raise SuiteError(f"{model}: its tokenizer cannot be loaded: {format_error(error)}") from error
     try:
         check_template_shows_tools(tokenizer)
     except DataError as error:

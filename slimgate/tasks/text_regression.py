@@ -72,7 +72,7 @@ class TextRegression(TextTask[Params]):
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """No classes. Raises DataError if a score is missing or is no number."""
         for name, rows in splits.items():
-            scores = gold_scores(params, rows)
+            scores = read_gold_scores(params, rows)
             if len(scores) > 1 and (scores == -1).all():  # how data sets on the hub withhold scores
                 raise DataError(
                     f'split {name} is unlabelled: column "{params.score}" is -1 in all of its '
@@ -84,7 +84,7 @@ class TextRegression(TextTask[Params]):
         self, params: Params, rows: Rows, facts: TaskFacts, encoded: Encoded
     ) -> npt.NDArray[np.float32]:
         """(rows,) the training targets: the score of each row."""
-        return gold_scores(params, rows).astype(np.float32)
+        return read_gold_scores(params, rows).astype(np.float32)
 
     def targets_without_labels(
         self, params: Params, encoded: Encoded, facts: TaskFacts
@@ -109,7 +109,7 @@ class TextRegression(TextTask[Params]):
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_score_head
 
-            train, held_out = texts.head_data(loaded, context)
+            train, held_out = texts.make_head_data(loaded, context)
             context.log.update(fit_score_head(loaded.layer, train, held_out))
         return loaded.model
 
@@ -119,7 +119,7 @@ class TextRegression(TextTask[Params]):
         """The model's score next to the true score; scores: (rows, 1)."""
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
-            values={"gold": gold_scores(params, rows), "score": scores[:, 0].astype(np.float64)},
+            values={"gold": read_gold_scores(params, rows), "score": scores[:, 0].astype(np.float64)},
             given=("gold",),
             groups=row_groups(rows, group),
         )
@@ -135,7 +135,7 @@ class TextRegression(TextTask[Params]):
 task = TextRegression()
 
 
-def gold_scores(params: Params, rows: Rows) -> Floats:
+def read_gold_scores(params: Params, rows: Rows) -> Floats:
     """(rows,) the numbers of the score column. Raises DataError with the first row that has none."""
     values = rows.table[params.score].to_pylist()
     scores = np.array([_number(value) for value in values], dtype=np.float64)

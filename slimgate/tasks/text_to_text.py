@@ -27,7 +27,7 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
-from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
+from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, read_first_references
 from slimgate.tasks.parts.guess_prompts import guess_text_to_text
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class TextToText(GenerationTask[Params]):
         return encode_pairs(
             tokenizer,
             [str(text or "") for text in rows.table[params.text].to_pylist()],
-            first_references(params, rows),
+            read_first_references(params, rows),
             rows.ids,
             max_tokens=params.max_tokens,
             new_tokens=params.max_new_tokens,

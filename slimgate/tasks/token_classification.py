@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate.data.labels import class_names
+from slimgate.data.labels import list_class_names
 from slimgate.data.parts import collapse_text
 from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, list_words, load_span_reader, read_tags
 from slimgate.errors import DataError
@@ -84,14 +84,14 @@ class TokenClassification(HeadTask[Params]):
             [stated.label] if stated.label else [n for n, c in columns.items() if c.kind in ("list", "text")]
         )
         words = stated.text or tuple(n for n, c in columns.items() if c.kind in ("list", "text"))
-        head = {n: [_parts(v) for v in table[n].slice(0, TRIED).to_pylist()] for n in {*tags, *words}}
+        head = {n: [_split_parts(v) for v in table[n].slice(0, TRIED).to_pylist()] for n in {*tags, *words}}
         for tag in tags:
             numbers = columns[tag].kind == "list" and all(p.isdecimal() for row in head[tag] for p in row)
             if not numbers and not all(TAG.match(part) for row in head[tag] for part in row):
                 continue
             for word in words:
                 if word != tag and any(head[tag]) and [*map(len, head[word])] == [*map(len, head[tag])]:
-                    return _tagging(data, word, tag, numbers=numbers)
+                    return _make_tagging_options(data, word, tag, numbers=numbers)
         return None
 
     def columns(self, params: Params) -> tuple[str, ...]:
@@ -112,10 +112,10 @@ class TokenClassification(HeadTask[Params]):
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The tags of all splits. Raises DataError for untagged rows, MissingExtra without seqeval."""
         load_span_reader()
-        all_tags = {tag for rows in splits.values() for tags in _tags(params, rows) for tag in tags}
+        all_tags = {tag for rows in splits.values() for tags in _read_row_tags(params, rows) for tag in tags}
         if not all_tags - {OUTSIDE}:
             raise DataError(f'column "{params.tags}" has no span: every word is {OUTSIDE}')
-        return TaskFacts(class_names(all_tags | {OUTSIDE}))
+        return TaskFacts(list_class_names(all_tags | {OUTSIDE}))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> EncodedWords:
         """Tokenises the words."""
@@ -124,14 +124,14 @@ class TokenClassification(HeadTask[Params]):
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedWords) -> TokenTargets:
         """The training targets: the tag's index at the first token of each word."""
         index = {name: i for i, name in enumerate(facts.classes)}
-        tags = [[index[tag] for tag in row] for row in _tags(params, rows)]
-        return _at_first_tokens(encoded, lambda row, word: tags[row][word])
+        tags = [[index[tag] for tag in row] for row in _read_row_tags(params, rows)]
+        return _label_first_tokens(encoded, lambda row, word: tags[row][word])
 
     def targets_without_labels(self, params: Params, encoded: EncodedWords, facts: TaskFacts) -> TokenTargets:
         """Targets for rows without tags: a teacher's answer at the first token of each word counts."""
         from slimgate.tasks.parts.objectives import UNLABELLED
 
-        return _at_first_tokens(encoded, lambda _row, _word: UNLABELLED)
+        return _label_first_tokens(encoded, lambda _row, _word: UNLABELLED)
 
     def objective(self, params: Params) -> Objective:
         """The loss for one tag per word."""
@@ -149,11 +149,11 @@ class TokenClassification(HeadTask[Params]):
         loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_token_head
-            from slimgate.tasks.parts.objectives import labelled_rows, training_rows
+            from slimgate.tasks.parts.objectives import encode_labelled_rows, encode_training_rows
 
             train, held_out = (
-                training_rows(loaded.model, context),
-                labelled_rows(loaded.model, "selection", context),
+                encode_training_rows(loaded.model, context),
+                encode_labelled_rows(loaded.model, "selection", context),
             )
             log = fit_token_head(
                 loaded.model.network,
@@ -181,12 +181,13 @@ class TokenClassification(HeadTask[Params]):
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
     ) -> Outcomes:
         """The numbers of right spans and tags; scores: (rows, max_tokens) as `read_output` returns them."""
-        gold = _tags(params, rows)
+        gold = _read_row_tags(params, rows)
         predicted = [
-            _predicted_tags(line, len(tags), facts.classes) for line, tags in zip(scores, gold, strict=True)
+            _list_predicted_tags(line, len(tags), facts.classes)
+            for line, tags in zip(scores, gold, strict=True)
         ]
         spans_of = load_span_reader()
-        counts = [_counts(spans_of, *pair) for pair in zip(gold, predicted, strict=True)]
+        counts = [_count_spans(spans_of, *pair) for pair in zip(gold, predicted, strict=True)]
         names = ("spans_gold", "spans_predicted", "spans_right", "tags", "tags_right")
         values = dict(zip(names, np.array(counts, dtype=np.float64).T, strict=True))
         return Outcomes(
@@ -209,11 +210,11 @@ class TokenClassification(HeadTask[Params]):
 task = TokenClassification()
 
 
-def _tags(params: Params, rows: Rows) -> list[list[str]]:
+def _read_row_tags(params: Params, rows: Rows) -> list[list[str]]:
     return read_tags(rows, words=params.words, tags=params.tags, names=params.names)
 
 
-def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) -> TokenTargets:
+def _label_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) -> TokenTargets:
     from slimgate.tasks.parts.objectives import NO_ANSWER, TokenTargets
 
     rows = [
@@ -227,13 +228,13 @@ def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
     yield from map(collapse_text, context.rows("train").table[params.words].to_pylist())
 
 
-def _predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Sequence[str]) -> list[str]:
+def _list_predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Sequence[str]) -> list[str]:
     """The tag of each word; O for words that the model did not see."""
     seen = [OUTSIDE if tag == NO_WORD else classes[int(tag)] for tag in line[:words]]
     return seen + [OUTSIDE] * (words - len(seen))
 
 
-def _counts(
+def _count_spans(
     spans_of: SpansOf, gold: Sequence[str], predicted: Sequence[str]
 ) -> tuple[int, int, int, int, int]:
     """The counts of spans (true, predicted, right) and of tags (all, right)."""
@@ -242,7 +243,7 @@ def _counts(
     return len(gold_spans), len(predicted_spans), len(gold_spans & predicted_spans), len(gold), right
 
 
-def _tagging(
+def _make_tagging_options(
     data: ExaminedRows, words: str, tags: str, *, numbers: bool
 ) -> tuple[dict[str, Any], str] | None:
     stated = data.stated
@@ -256,5 +257,5 @@ def _tagging(
     return options, f'a tag in "{tags}" for each word of "{words}"'
 
 
-def _parts(value: object) -> list[str]:
+def _split_parts(value: object) -> list[str]:
     return [str(part) for part in value] if isinstance(value, list) else str(value or "").split()

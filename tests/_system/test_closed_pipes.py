@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.prediction_rows import turned, write_predictions
+from support.prediction_rows import make_turned_rows, write_predictions
 
 SLIMGATE = (sys.executable, "-m", "slimgate.cli.main")
 
@@ -49,7 +49,7 @@ def run_with_closed_pipe(folder: Path, *arguments: str) -> tuple[int, str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Predictions of a teacher and of a variant that lost 30 of 1,000 rows."""
     path = tmp_path_factory.mktemp("closed")
-    for name, columns in zip(("teacher", "int8"), turned(1000, lost=30), strict=True):
+    for name, columns in zip(("teacher", "int8"), make_turned_rows(1000, lost=30), strict=True):
         write_predictions(path / f"{name}.csv", columns)
     return path
 

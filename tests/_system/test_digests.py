@@ -14,14 +14,14 @@ import pytest
 import slimgate.steps
 from slimgate._system import digests
 from slimgate._system.digests import (
-    code_digest,
+    digest_code,
+    digest_folder,
+    digest_json,
     file_sha256,
-    folder_digest,
-    imports_of_file,
-    json_digest,
-    versions,
+    list_imports,
+    read_versions,
 )
-from slimgate._system.source_code import plain_code
+from slimgate._system.source_code import strip_code
 
 Digest = Callable[..., str]
 PLAIN = '"""Doc."""\nX = 1\n\n\ndef f(a):\n    """Doc."""\n    return a + X\n'
@@ -42,7 +42,7 @@ def of_slimgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dig
         for name, text in {"__init__": "", "helper": helper, "mine": source}.items():
             (folder / f"{name}.py").write_text(text, "utf-8")
         _forget()
-        return code_digest("slimgate_x.mine")
+        return digest_code("slimgate_x.mine")
 
     yield digest
     _forget()
@@ -57,18 +57,18 @@ def _forget() -> None:
 def changes_with(module: str, file: Path, text: str) -> bool:
     """Whether the digest of a module changes when a file gets this text."""
     _forget()
-    before = code_digest(module)
+    before = digest_code(module)
     file.write_text(text)
     _forget()
-    changed = code_digest(module) != before
+    changed = digest_code(module) != before
     _forget()
     return changed
 
 
 def test_json_digest_does_not_depend_on_the_order_of_keys() -> None:
-    assert json_digest({"a": 1, "b": [1, 2]}) == json_digest({"b": [1, 2], "a": 1})
-    assert json_digest([1, 2]) != json_digest([2, 1])
-    assert json_digest({}) == hashlib.sha256(b"{}").hexdigest()[:32]
+    assert digest_json({"a": 1, "b": [1, 2]}) == digest_json({"b": [1, 2], "a": 1})
+    assert digest_json([1, 2]) != digest_json([2, 1])
+    assert digest_json({}) == hashlib.sha256(b"{}").hexdigest()[:32]
 
 
 @pytest.mark.parametrize(
@@ -76,22 +76,22 @@ def test_json_digest_does_not_depend_on_the_order_of_keys() -> None:
 )
 def test_json_digest_refuses_what_is_not_json(value: object, error: type[Exception]) -> None:
     with pytest.raises(error):
-        json_digest({"value": value})
+        digest_json({"value": value})
 
 
 def test_folder_digest_counts_names_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     (tmp_path / "b").write_text("2")
-    first = folder_digest(tmp_path, ["a", "b"])
-    assert folder_digest(tmp_path, ["b", "a"]) == first
-    assert folder_digest(tmp_path, ["a"]) != first
+    first = digest_folder(tmp_path, ["a", "b"])
+    assert digest_folder(tmp_path, ["b", "a"]) == first
+    assert digest_folder(tmp_path, ["a"]) != first
     (tmp_path / "b").write_text("3")
-    assert folder_digest(tmp_path, ["a", "b"]) != first
+    assert digest_folder(tmp_path, ["a", "b"]) != first
     assert file_sha256(tmp_path / "a") == hashlib.sha256(b"1").hexdigest()
 
 
 def test_versions_are_those_installed_or_none() -> None:
-    installed = versions(["numpy", "no-such-package-of-ours"])
+    installed = read_versions(["numpy", "no-such-package-of-ours"])
     assert installed["no-such-package-of-ours"] is None
     assert (installed["numpy"] or "")[:1].isdigit()
 
@@ -188,9 +188,9 @@ def test_a_step_does_not_count_the_code_that_judges_and_reports(step: str) -> No
 
 def test_digests_of_code_load_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys; from slimgate._system.digests import code_digest\n"
+        "import sys; from slimgate._system.digests import digest_code\n"
         "for name in ('steps.finetune.distill', 'tasks.text_classification', 'data.splits'):\n"
-        "    code_digest('slimgate.' + name)\n"
+        "    digest_code('slimgate.' + name)\n"
         "assert not {'torch', 'transformers', 'sklearn'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -205,7 +205,7 @@ def of_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]
         (tmp_path / "mine_own.py").write_text(source, "utf-8")
         (tmp_path / "mine_helper.py").write_text(helper, "utf-8")
         _forget()
-        return code_digest("mine_own")
+        return digest_code("mine_own")
 
     yield digest
     _forget()
@@ -243,8 +243,8 @@ def test_slimgates_own_modules_always_count_by_their_code(of_slimgate: Digest, n
 
 
 def test_the_digest_of_a_module_that_is_installed_is_stable() -> None:
-    assert code_digest("slimgate.models.seeding") == code_digest("slimgate.models.seeding")
-    assert len(code_digest("slimgate.models.seeding")) == 32
+    assert digest_code("slimgate.models.seeding") == digest_code("slimgate.models.seeding")
+    assert len(digest_code("slimgate.models.seeding")) == 32
 
 
 @pytest.mark.parametrize("how", ["from mytools.inner.helpers import half", "from .inner.helpers import half"])
@@ -401,7 +401,7 @@ def test_a_file_that_a_module_only_writes_is_no_input_of_it(
 @pytest.mark.parametrize("code", ["import (", "x = 1\0", f"import json\nx = {'+'.join('1' * 5000)}\n"])
 def test_code_that_cannot_be_parsed_has_no_imports(tmp_path: Path, code: str) -> None:
     (tmp_path / "own.py").write_text(code)
-    assert imports_of_file(tmp_path / "own.py") == frozenset()
+    assert list_imports(tmp_path / "own.py") == frozenset()
 
 
 DEEP = "import json\nif json: pass\n" + 300 * "elif json: pass\n"
@@ -409,7 +409,7 @@ DEEP = "import json\nif json: pass\n" + 300 * "elif json: pass\n"
 
 def test_code_of_many_levels_has_its_imports(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(DEEP)
-    assert imports_of_file(tmp_path / "own.py") == {"json"}
+    assert list_imports(tmp_path / "own.py") == {"json"}
 
 
 def test_a_module_of_many_levels_counts_by_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,7 +422,7 @@ def test_a_digest_does_not_depend_on_the_callers_frames() -> None:
     def read_codes(frames: int) -> list[bytes]:
         if frames:
             return read_codes(frames - 1)
-        return [plain_code(b"if a: pass\n" + levels * b"elif a: pass\n") for levels in range(80, 300)]
+        return [strip_code(b"if a: pass\n" + levels * b"elif a: pass\n") for levels in range(80, 300)]
 
     assert read_codes(0) == read_codes(300)
 

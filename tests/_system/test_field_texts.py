@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from pydantic import Field
 
-from slimgate._system.field_texts import field_texts
+from slimgate._system.field_texts import read_field_texts
 from slimgate.plugins.params import Table
 
 
@@ -41,14 +41,14 @@ class Wide(Grid):
 
 
 def test_a_text_is_the_string_under_a_field_on_one_line() -> None:
-    assert field_texts(Grid, Table) == {
+    assert read_field_texts(Grid, Table) == {
         "bits": "Bits of a weight in the linear layers.",
         "scale": "Text of `scale`, behind an empty line.",
     }
 
 
 def test_a_field_declared_again_keeps_or_replaces_its_text() -> None:
-    assert field_texts(Wide, Table) == {
+    assert read_field_texts(Wide, Table) == {
         "bits": "Bits of a weight in the linear layers.",
         "scale": "Another text.",
         "name": "What it is called.",
@@ -67,7 +67,7 @@ def test_a_class_inside_a_function_has_its_texts() -> None:
         bits: int = 2
         """Other bits."""
 
-    assert field_texts(Grid, Table) == {"bits": "Other bits."}
+    assert read_field_texts(Grid, Table) == {"bits": "Other bits."}
 
 
 def test_a_description_of_the_field_goes_before_its_text() -> None:
@@ -84,7 +84,7 @@ def test_a_class_without_a_source_has_no_texts(monkeypatch: pytest.MonkeyPatch) 
     exec('class Made(Table):\n    bits: int = 2\n    "Bits."\n', names)
     subclass = names["Made"]
     assert isinstance(subclass, type)
-    assert field_texts(subclass, Table) == {}
+    assert read_field_texts(subclass, Table) == {}
 
 
 def test_texts_come_with_modules_inside_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from slimgate._system.lazy_names import lazy_names
+from slimgate._system.lazy_names import make_lazy_getattr
 
 
 def test_a_name_comes_from_its_module() -> None:
-    import_name = lazy_names("package", {"Path": "pathlib"})
+    import_name = make_lazy_getattr("package", {"Path": "pathlib"})
     assert import_name("Path") is Path
     with pytest.raises(AttributeError, match="module 'package' has no attribute 'other'"):
         import_name("other")
@@ -19,8 +19,8 @@ def test_a_name_comes_from_its_module() -> None:
 def test_a_fault_inside_the_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`from package import name` would turn an AttributeError into "cannot import name"."""
     (tmp_path / "lazy_package.py").write_text(
-        "from slimgate._system.lazy_names import lazy_names\n"
-        '__getattr__ = lazy_names("lazy_package", {"name": "faulty_module"})\n'
+        "from slimgate._system.lazy_names import make_lazy_getattr\n"
+        '__getattr__ = make_lazy_getattr("lazy_package", {"name": "faulty_module"})\n'
     )
     (tmp_path / "faulty_module.py").write_text("import json\nname = json.no_such_function\n")
     monkeypatch.syspath_prepend(tmp_path)

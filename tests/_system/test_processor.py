@@ -9,11 +9,11 @@ import pytest
 from slimgate._system import processor
 from slimgate._system.processor import (
     LIMITS,
-    cpu_instructions,
-    cpu_name,
     describe_gpu,
     describe_processor,
-    sums_saturate,
+    has_saturating_sums,
+    list_cpu_instructions,
+    read_cpu_name,
 )
 
 X86 = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu avx2 sse avx512_vnni\n\nflags\t\t: amx_int8\n"
@@ -29,7 +29,7 @@ def test_instructions_are_those_that_choose_kernels(
     tmp_path: Path, text: str, instructions: list[str]
 ) -> None:
     (tmp_path / "cpuinfo").write_text(text)
-    assert cpu_instructions(tmp_path / "cpuinfo") == instructions
+    assert list_cpu_instructions(tmp_path / "cpuinfo") == instructions
 
 
 @pytest.mark.parametrize(
@@ -44,23 +44,23 @@ def test_instructions_are_those_that_choose_kernels(
     ],
 )
 def test_int8_sums_saturate_on_x86_without_vnni(instructions: list[str], saturate: bool) -> None:
-    assert sums_saturate(instructions) is saturate
+    assert has_saturating_sums(instructions) is saturate
 
 
 def test_a_gpu_without_torch_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models behind endpoints need no torch."""
     monkeypatch.setattr(processor, "find_spec", lambda _: None)
-    processor._gpu.cache_clear()
+    processor._describe_gpu.cache_clear()
     assert describe_gpu("cuda:1") == "a GPU that is not here"
-    processor._gpu.cache_clear()
+    processor._describe_gpu.cache_clear()
     assert describe_gpu("cpu") is None
 
 
 def test_a_system_without_cpuinfo_still_has_a_name(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(X86)
-    assert cpu_name(tmp_path / "cpuinfo") == "A CPU"
-    assert cpu_name(tmp_path / "nowhere")
-    assert cpu_instructions(tmp_path / "nowhere") == []
+    assert read_cpu_name(tmp_path / "cpuinfo") == "A CPU"
+    assert read_cpu_name(tmp_path / "nowhere")
+    assert list_cpu_instructions(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_name_without_a_number_gets_family_and_model(tmp_path: Path, name: str
     """Two generations of EPYC had the same name and instructions, and int8 peaks of 1,967 and 890 GOP/s."""
     lines = ("processor\t: 0", "cpu family\t: 25", "model\t\t: 17", f"model name\t: {name}")
     (tmp_path / "cpuinfo").write_text("\n".join(lines))
-    assert cpu_name(tmp_path / "cpuinfo") == shown
+    assert read_cpu_name(tmp_path / "cpuinfo") == shown
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -85,7 +85,7 @@ def test_what_the_environment_forbids_the_processor_is_reported(
     for limit in LIMITS:
         monkeypatch.delenv(limit, raising=False)
     plain = describe_processor("cpu", threads=1)
-    assert plain.startswith(f"{cpu_name()} (")
+    assert plain.startswith(f"{read_cpu_name()} (")
     assert plain.endswith("), 1 thread")
     assert describe_processor("cpu", threads=2).endswith("), 2 threads")
     monkeypatch.setenv(name, "AVX2")

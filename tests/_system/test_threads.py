@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from slimgate._system.threads import (
-    default_threads,
+    choose_thread_count,
     limit_spinning,
-    quota,
-    tokenizer_settings,
+    make_tokenizer_settings,
+    read_cpu_quota,
     tokenizer_threads,
 )
 
@@ -21,17 +21,17 @@ from slimgate._system.threads import (
 @pytest.mark.parametrize(("text", "cpus"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1)])
 def test_a_quota_counts_whole_cpus(tmp_path: Path, text: str, cpus: int) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    assert quota(tmp_path / "cpu.max") == cpus
+    assert read_cpu_quota(tmp_path / "cpu.max") == cpus
 
 
 @pytest.mark.parametrize("text", ["max 100000", ""])
 def test_no_limit_is_no_limit(tmp_path: Path, text: str) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    assert quota(tmp_path / "cpu.max") > 1000
+    assert read_cpu_quota(tmp_path / "cpu.max") > 1000
 
 
 def test_a_system_without_cgroups_has_no_limit(tmp_path: Path) -> None:
-    assert quota(tmp_path / "none") > 1000
+    assert read_cpu_quota(tmp_path / "none") > 1000
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_there_is_one_thread_at_least_and_no_more_than_cpus(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if setting is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", setting)
-    assert 1 <= default_threads() <= (os.cpu_count() or 1)
+    assert 1 <= choose_thread_count() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_the_variable_of_openmp_counts(
 ) -> None:
     monkeypatch.setattr("slimgate._system.threads.CPU_MAX", tmp_path / "none")
     monkeypatch.setenv("OMP_NUM_THREADS", setting)
-    assert default_threads() == threads
+    assert choose_thread_count() == threads
 
 
 @pytest.mark.parametrize(
     ("threads", "rows", "shared"), [(1, 32, "false"), (4, 1, "false"), (4, 2, "true"), (1, 1, "false")]
 )
 def test_a_tokenizer_shares_batches_alone(threads: int, rows: int, shared: str) -> None:
-    assert tokenizer_settings(threads, rows) == {
+    assert make_tokenizer_settings(threads, rows) == {
         "TOKENIZERS_PARALLELISM": shared,
         "RAYON_NUM_THREADS": str(threads),
     }

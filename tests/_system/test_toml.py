@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slimgate._system.toml import toml_key, toml_value
+from slimgate._system.toml import format_toml_key, format_toml_value
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ from slimgate._system.toml import toml_key, toml_value
     ids=repr,
 )
 def test_what_is_written_is_read_as_the_same(value: Any) -> None:
-    parsed = tomllib.loads(f"{toml_key('a key')} = {toml_value(value)}")["a key"]
+    parsed = tomllib.loads(f"{format_toml_key('a key')} = {format_toml_value(value)}")["a key"]
     assert parsed == value
     assert type(parsed) is type(value)
 
 
 def test_tables_and_tuples_are_on_one_line() -> None:
-    assert toml_value({"a": (1, 2), "b.c": "x"}) == '{ a = [1, 2], "b.c" = "x" }'
+    assert format_toml_value({"a": (1, 2), "b.c": "x"}) == '{ a = [1, 2], "b.c" = "x" }'

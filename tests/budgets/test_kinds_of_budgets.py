@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from slimgate.budgets.base import METRIC, BudgetKind, MetricBudgetKind, Question
-from slimgate.budgets.registry import budget_kinds, find_kind, metric_kinds
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.budgets.registry import find_kind, list_budget_kinds, list_metric_kinds
+from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop
 from slimgate.judge.budget_tables import (
     TOKEN_TABLES,
     FlipsBudget,
@@ -22,14 +22,14 @@ from slimgate.judge.budget_tables import (
     SliceBudget,
 )
 from slimgate.judge.latency_budgets import PART_OF, LatencyBudgetTable
-from slimgate.record.budgets import Judged, is_looser, verdict_under
+from slimgate.record.budgets import Judged, is_looser, judge_under_limit
 from slimgate.report.page.budgets import limit_words
-from slimgate.report.status import budget_words
+from slimgate.report.status import describe_budget
 from slimgate.results.base import BudgetFacts
 
 # The keys of each table of [budgets] that are limits.
 KEYS = {
-    METRIC: tuple(QualityBudgetTable.model_fields.keys() & metric_kinds().keys()),
+    METRIC: tuple(QualityBudgetTable.model_fields.keys() & list_metric_kinds().keys()),
     "size": (SizeBudget.kind, QuantizedBudget.kind),
     "memory": (MemoryBudget.kind,),
     "flops": (FlopsBudget.kind,),
@@ -53,12 +53,12 @@ ALLOWED = {
     "length_ratio_min": (1 - 0.6) * 0.9,
 }
 TWO_SIDED = {"equivalent_points"}
-KINDS = [pytest.param(kind, id=f"{kind.table}-{kind.name}") for kind in budget_kinds().values()]
+KINDS = [pytest.param(kind, id=f"{kind.table}-{kind.name}") for kind in list_budget_kinds().values()]
 
 
 def test_every_limits_key_has_an_object_and_every_object_a_key() -> None:
-    assert {(table, name) for table, names in KEYS.items() for name in names} == set(budget_kinds())
-    assert list(metric_kinds()) == list(ALLOWED)
+    assert {(table, name) for table, names in KEYS.items() for name in names} == set(list_budget_kinds())
+    assert list(list_metric_kinds()) == list(ALLOWED)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,7 +68,7 @@ def test_the_words_of_a_limit_have_its_number(kind: BudgetKind) -> None:
     named = f"slices.{METRIC}" if kind.table == "slices" else kind.name
     if (kind.table, kind.name) != ("top1_agreement", "floor"):
         assert limit_words(named, 0.2) == kind.format_limit(0.2)
-    assert budget_words(named)
+    assert describe_budget(named)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,7 +82,7 @@ def test_a_limit_gets_looser_in_the_direction_of_its_kind(kind: BudgetKind) -> N
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
 def test_the_judged_limit_has_the_judged_verdict(kind: BudgetKind, verdict: str) -> None:
     facts = BudgetFacts(kind=kind.name, limit=1.0, verdict=verdict, value=1.0, interval=(0.9, 1.1))
-    assert verdict_under(kind.name, 1.0, Judged("x", None, facts, 1.0, (0.9, 1.1))) == verdict
+    assert judge_under_limit(kind.name, 1.0, Judged("x", None, facts, 1.0, (0.9, 1.1))) == verdict
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,14 +92,14 @@ def test_another_limit_is_read_off_the_interval(kind: BudgetKind) -> None:
     )
     judged = Judged("x", None, facts, 1.0, (0.9, 1.1))
     easy, hard = (0.5, 2.0) if kind.is_minimum else (2.0, 0.5)
-    assert verdict_under(kind.name, easy, judged) == "PASS"
-    assert verdict_under(kind.name, hard, judged) == "FAIL"
+    assert judge_under_limit(kind.name, easy, judged) == "PASS"
+    assert judge_under_limit(kind.name, hard, judged) == "FAIL"
 
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_what_a_kind_allows_is_worked_by_hand(name: str) -> None:
-    kind = metric_kinds()[name]
-    assert allowed_drop(QualityBudget(name, 0.6), 0.9) == pytest.approx(ALLOWED[name])
+    kind = list_metric_kinds()[name]
+    assert compute_allowed_drop(QualityBudget(name, 0.6), 0.9) == pytest.approx(ALLOWED[name])
     assert kind.in_points == name.endswith("_points")
     assert kind.two_sided == (name in TWO_SIDED)
 
@@ -111,7 +111,7 @@ def test_what_a_kind_allows_is_worked_by_hand(name: str) -> None:
     ids=["share", "percent"],
 )
 def test_a_question_about_points_takes_no_other_unit(question: Question, changes: dict[str, Any]) -> None:
-    points = replace(metric_kinds()["drop_points"], question=question)
+    points = replace(list_metric_kinds()["drop_points"], question=question)
     with pytest.raises(ValueError, match=rf'drop_points: question="{question}" tests a limit in'):
         replace(points, **changes)
 
@@ -125,5 +125,5 @@ def test_a_name_in_two_tables_is_found_by_its_table() -> None:
 
 
 def test_the_part_of_a_call_is_that_of_the_table() -> None:
-    parts = {kind.name: kind.part for kind in budget_kinds().values() if kind.part is not None}
+    parts = {kind.name: kind.part for kind in list_budget_kinds().values() if kind.part is not None}
     assert parts == dict(PART_OF)

@@ -9,17 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.doc_blocks import blocks
+from support.doc_blocks import list_blocks
 
 ROOT = Path(__file__).parents[2]
-[KIND] = [block.text for block in blocks("CONTRIBUTING.md", "python") if "MetricBudgetKind(" in block.text]
+[KIND] = [
+    block.text for block in list_blocks("CONTRIBUTING.md", "python") if "MetricBudgetKind(" in block.text
+]
 PROGRAM = """
 import json, sys
 import numpy as np
 from slimgate import ClassOutcomes, QualityBudget, judge_quality, load_metric
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.results.base import BudgetFacts
-from slimgate.record.budgets import Judged, is_looser, verdict_under
+from slimgate.record.budgets import Judged, is_looser, judge_under_limit
 from slimgate.report.page.budgets import limit_words
 from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.schema import make_suite_schema
@@ -33,10 +35,10 @@ judged = [judge_quality(load_metric("accuracy"), teacher, model, [budget]) for m
 facts = BudgetFacts(kind=budget.kind, limit=0.5, verdict="PASS", value=0.1, interval=(0.0, 0.2))
 print(json.dumps({
     "verdicts": [one.verdict for one in judged],
-    "line": message("small", judged[0]),
+    "line": format_message("small", judged[0]),
     "words": limit_words(budget.kind, 0.5),
     "looser": is_looser(budget.kind, 0.6, 0.5),
-    "other limit": verdict_under(budget.kind, 0.3, Judged("accuracy", None, facts, 0.1, (0.0, 0.2))),
+    "other limit": judge_under_limit(budget.kind, 0.3, Judged("accuracy", None, facts, 0.1, (0.0, 0.2))),
     "in schema": "more_errors_relative" in json.dumps(make_suite_schema()),
 }))
 """

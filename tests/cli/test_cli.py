@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss
-from support.prediction_rows import Columns, shuffled, turned, write_predictions
+from support.prediction_rows import Columns, make_turned_rows, shuffle_rows, write_predictions
 
 from slimgate.cli.main import main
-from slimgate.judge.exact_paired import paired_interval
+from slimgate.judge.exact_paired import compute_paired_interval
 from slimgate.results.quality import QualityFacts
 
 Judge = Callable[..., tuple[int, str, str]]
@@ -37,17 +37,17 @@ def files(folder: Path, tables: tuple[Columns, Columns], suffix: str = ".csv") -
     teacher, variant = tables
     return (
         write_predictions(folder / f"teacher{suffix}", teacher),
-        write_predictions(folder / f"int8{suffix}", shuffled(variant)),
+        write_predictions(folder / f"int8{suffix}", shuffle_rows(variant)),
     )
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """1,000 rows, of which the variant loses 30 and wins 10: a drop of 2 points."""
-    return files(tmp_path, turned(1000, lost=30, won=10))
+    return files(tmp_path, make_turned_rows(1000, lost=30, won=10))
 
 
-LOW, HIGH = (100 * bound for bound in paired_interval(30, 10, 1000))
+LOW, HIGH = (100 * bound for bound in compute_paired_interval(30, 10, 1000))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_without_a_budget_nothing_is_gated(judge: Judge, pair: tuple[Path, Path]
 
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl", ".parquet"])
 def test_every_format_gives_the_same_verdict(judge: Judge, tmp_path: Path, suffix: str) -> None:
-    tables = turned(1000, lost=30, won=10)
+    tables = make_turned_rows(1000, lost=30, won=10)
     arguments = ("--metric", "accuracy", "--metric", "f1_macro", "--drop-points", 4)
     texts = judge(*files(tmp_path, tables), *arguments)
     assert judge(*files(tmp_path, tables, suffix), *arguments) == texts
@@ -173,7 +173,7 @@ def test_the_seed_is_that_of_the_bootstrap(judge: Judge, pair: tuple[Path, Path]
 
 
 def test_groups_widen_the_interval(judge: Judge, tmp_path: Path) -> None:
-    teacher, variant = turned(1000, lost=30)
+    teacher, variant = make_turned_rows(1000, lost=30)
     groups = [f"d{i // 10}" for i in range(1000)]
     apart = judge(*files(tmp_path, (teacher, variant)), "--json")[1]
     tables = ({**teacher, "doc": groups}, variant)
@@ -290,7 +290,7 @@ def test_flips_and_slices_are_judged_from_a_file_of_budgets(
 
 
 def test_warnings_do_not_stand_in_the_json(judge: Judge, tmp_path: Path) -> None:
-    teacher, variant = turned(100, lost=1)
+    teacher, variant = make_turned_rows(100, lost=1)
     paths = files(tmp_path, (teacher, {**variant, "prediction": ["maybe", *variant["prediction"][1:]]}))
     _, out, err = judge(*paths, "--json")
     json.loads(out)
@@ -373,7 +373,7 @@ def test_an_incomplete_command_is_exit_code_4(arguments: list[str]) -> None:
 
 
 def test_wrong_rows_are_one_line(judge: Judge, pair: tuple[Path, Path], tmp_path: Path) -> None:
-    less = {name: values[:-1] for name, values in turned(1000, lost=0)[1].items()}
+    less = {name: values[:-1] for name, values in make_turned_rows(1000, lost=0)[1].items()}
     code, _, err = judge(pair[0], write_predictions(tmp_path / "less.csv", less))
     assert code == 4
     assert re.fullmatch(r'slimgate judge: .*less\.csv lacks 1 of the 1,000 ids of .*: "r999"\n', err)
@@ -407,7 +407,7 @@ def test_judging_loads_no_torch(pair: tuple[Path, Path]) -> None:
 
 @pytest.mark.slow
 def test_a_million_rows(judge: Judge, tmp_path: Path) -> None:
-    paths = files(tmp_path, turned(1_000_000, lost=9_000, won=1_000), ".parquet")
+    paths = files(tmp_path, make_turned_rows(1_000_000, lost=9_000, won=1_000), ".parquet")
     code, out, _ = judge(*paths, "--drop-points", 1)
     assert code == 0
     assert "n=1000000" in out

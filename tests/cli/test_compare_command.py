@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.releases import CLASSES, INT8, Model, machine, write_release
+from support.releases import CLASSES, INT8, Model, make_machine, write_release
 
 from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.record.files import read_record_file
-from slimgate.record.run import to_json
+from slimgate.record.run import format_record_json
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import AcceptedFacts
 
@@ -237,7 +237,7 @@ def test_a_release_without_metrics_or_with_an_odd_name_is_told(
     for folder in (odd, old):
         record = read_record_file(folder).record
         bare = [variant.model_copy(update={"quality": {}, "behaviour": None}) for variant in record.variants]
-        (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": bare})))
+        (folder / "run.json").write_text(format_record_json(record.model_copy(update={"variants": bare})))
     code, out, err = compare(odd, old, "--out", tmp_path / "bare")
     assert (code, err, "![history]" in out) == (0, "", False)
 
@@ -284,8 +284,8 @@ def test_the_note_on_versions_agrees_with_the_environment_table(compare: Run, tm
     """Two run.json, of which one has an engine, a library and a Python that the other lacks."""
     before = {"torch": "2.13.0", "transformers": "4.57.0", "onnxruntime": None, "hf_xet": "1.2"}
     after = {"torch": "2.14.0", "transformers": "4.57.0", "onnxruntime": "1.27.0", "hf_xet": "1.2"}
-    old = write_release(tmp_path / "old", machine=machine(libraries=before))
-    new = write_release(tmp_path / "new", machine=machine(libraries=after, python="3.12"))
+    old = write_release(tmp_path / "old", machine=make_machine(libraries=before))
+    new = write_release(tmp_path / "new", machine=make_machine(libraries=after, python="3.12"))
     code, out, _ = compare(old / "run.json", new / "run.json", "--explain-environment")
     assert code == 0
     assert "Other versions: onnxruntime none → 1.27.0, torch 2.13.0 → 2.14.0." in out

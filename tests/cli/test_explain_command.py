@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from support.outcome_tables import Shares, write_class_answers, write_values
-from support.prediction_rows import turned, write_predictions
+from support.prediction_rows import make_turned_rows, write_predictions
 
 from slimgate.cli.explain.row import place_of_row
 from slimgate.cli.main import main
 from slimgate.record.machine import Machine
-from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, to_json
+from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, format_record_json
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
@@ -68,7 +68,7 @@ def record(*names: str) -> RunRecord:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A record with outcomes of the teacher and a student; those of int8 are missing."""
-    (tmp_path / "run.json").write_text(to_json(record("student", "int8")))
+    (tmp_path / "run.json").write_text(format_record_json(record("student", "int8")))
     for name, shares in (("teacher", TEACHER), ("student", STUDENT), ("removed", TEACHER)):
         write_class_answers(tmp_path / "outcomes" / f"{name}.parquet", LABELS, shares)
     return tmp_path
@@ -121,7 +121,7 @@ def test_the_text_of_every_quoted_row_is_shown(explain: Explain, run: Path, wher
     written = record("student", "int8")
     student = written.variants[1].model_copy(update={"behaviour": behaviour})
     written = written.model_copy(update={"variants": [written.variants[0], student]})
-    (run / "run.json").write_text(to_json(written))
+    (run / "run.json").write_text(format_record_json(written))
     assert "a barking pet" in explain(run, "r1")[1]
 
 
@@ -142,7 +142,7 @@ def test_a_row_of_one_file_is_found_in_it(row: str, place: str) -> None:
 def test_a_row_of_judged_files_is_in_the_file_of_the_base(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sides = zip(("base", "small"), turned(1000, lost=4), strict=True)
+    sides = zip(("base", "small"), make_turned_rows(1000, lost=4), strict=True)
     files = [str(write_predictions(tmp_path / f"{name}.csv", columns)) for name, columns in sides]
     command = ["judge", *files, "--drop-points", "5", "--report", str(tmp_path / "report")]
     monkeypatch.setattr(sys, "argv", ["slimgate", *command])
@@ -165,7 +165,7 @@ def test_json_has_the_answers_as_the_record_has_them(explain: Explain, run: Path
 
 
 def test_other_tasks_show_every_number_beside_the_teachers(explain: Explain, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(to_json(record("int8")))
+    (tmp_path / "run.json").write_text(format_record_json(record("int8")))
     for name, nats, rank in (("teacher", [4.0, 2.0], [1, 3]), ("int8", [4.5, 1.5], [2, 3])):
         columns = {"nats": nats, "rank": rank, "tokens": [12.0, 7.0]}
         write_values(tmp_path / "outcomes" / f"{name}.parquet", given_columns=["tokens"], **columns)
@@ -215,7 +215,7 @@ def test_what_is_no_run_record_is_one_error(explain: Explain, tmp_path: Path, co
 
 
 def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(to_json(record()))
+    (tmp_path / "run.json").write_text(format_record_json(record()))
     code, _, err = explain(tmp_path, "r0")
     assert code == 4
     assert "outcomes: the teacher's outcomes are not in this folder" in err

@@ -19,7 +19,7 @@ from slimgate.logs.base_log import read_about, write_base_log
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.differences import Differences
 from slimgate.logs.find import read_log
-from slimgate.logs.pairs import shared_tasks
+from slimgate.logs.pairs import list_shared_tasks
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import SETTINGS, Log, Row, TaskLog
@@ -190,7 +190,7 @@ def test_all_that_a_log_says_of_samples_and_tasks_is_kept(tmp_path: Path) -> Non
     assert (stored_rows[0].prompt or "").endswith("end")
     assert (len(stored_rows[0].prompt or ""), len(stored_rows[1].answer or "")) == (400, 400)
     assert stored.tasks["one"].optional_metrics is False
-    assert shared_tasks(log, stored, Differences(("log", "kept"))) == ["one"]
+    assert list_shared_tasks(log, stored, Differences(("log", "kept"))) == ["one"]
     judged = judge_logs(stored, log, LogBudgets(measured=("f1",)), RULES)
     assert {comparison.filter: comparison.changed for comparison in judged.comparisons} == {
         "": 0,

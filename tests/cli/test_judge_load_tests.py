@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.junit import read_junit
-from support.load_test_files import vllm_result, write_vllm
+from support.load_test_files import make_vllm_result, write_vllm
 
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
@@ -160,7 +160,7 @@ def test_a_file_without_details_says_how_to_write_them(
 def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draws, paths = np.random.default_rng(0), [tmp_path / name for name in ("base.json", "target.json")]
     for path in paths:
-        results = [vllm_result(draws, concurrency=users) for users in (1, 8)]
+        results = [make_vllm_result(draws, concurrency=users) for users in (1, 8)]
         path.write_text("\n".join(map(json.dumps, results)))
     assert main(["judge", *map(str, paths)]) == 0
     out = capsys.readouterr().out

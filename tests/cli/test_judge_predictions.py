@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.junit import read_junit
-from support.prediction_rows import turned, write_predictions
+from support.prediction_rows import make_turned_rows, write_predictions
 
 from slimgate import SuiteError, assert_within
 from slimgate.cli.judge.options import name_targets
@@ -47,7 +47,7 @@ def test_the_positive_label_is_asked_for(tmp_path: Path, capsys: pytest.CaptureF
 def test_missing_rows_are_left_out_of_tables_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before, after = turned(1000, lost=0)
+    before, after = make_turned_rows(1000, lost=0)
     shorter = {name: values[40:] for name, values in after.items()}
     paths = files(tmp_path, teacher=before, shorter=shorter)
     arguments = ["judge", *paths, "--drop-points", "2", "--missing", "drop"]
@@ -65,7 +65,7 @@ def test_missing_rows_are_left_out_of_tables_alone(
 
 
 def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    teacher, variant = turned(500, lost=100)
+    teacher, variant = make_turned_rows(500, lost=100)
     predictions = ["unknown"] * 6 + list(teacher["prediction"])[6:]
     pair = files(tmp_path, t={**teacher, "prediction": predictions}, v=variant)
     arguments = ["judge", *pair, "--metric", "f1_macro", "--drop-points", "2"]
@@ -84,7 +84,9 @@ def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_files_in_the_wrong_order_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    teacher, small = files(tmp_path, **dict(zip(("teacher", "small"), turned(900, lost=90), strict=True)))
+    teacher, small = files(
+        tmp_path, **dict(zip(("teacher", "small"), make_turned_rows(900, lost=90), strict=True))
+    )
     swapped = ["judge", "--base", small, "--target", teacher]
     note = (
         "warning: accuracy: the variant is better than the teacher by more than the budget: check that "
@@ -101,7 +103,7 @@ def test_files_in_the_wrong_order_are_noted(tmp_path: Path, capsys: pytest.Captu
 def test_a_class_without_rows_passes_no_macro_metric(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pair = files(tmp_path, **dict(zip("tv", turned(900, lost=1), strict=True)))
+    pair = files(tmp_path, **dict(zip("tv", make_turned_rows(900, lost=1), strict=True)))
     arguments = ["judge", *pair, "--metric", "f1_macro", "--metric", "accuracy", "--drop-points", "3"]
     assert main(arguments) == 0
     assert main([*arguments, "--labels", "no,yes,maybe"]) == 1
@@ -113,7 +115,7 @@ def test_a_class_without_rows_passes_no_macro_metric(
 def test_a_report_of_predictions_has_what_every_report_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = files(tmp_path, **dict(zip(("base", "small"), turned(400, lost=60), strict=True)))
+    pair = files(tmp_path, **dict(zip(("base", "small"), make_turned_rows(400, lost=60), strict=True)))
     folder = tmp_path / "report"
     arguments = ["judge", *pair, "--metric", "f1_macro", "--drop-points", "2", "--seed", "7"]
     monkeypatch.setattr("sys.argv", ["slimgate", *arguments])
@@ -148,7 +150,7 @@ def test_a_report_of_predictions_has_what_every_report_has(
 
 @pytest.mark.parametrize("action", ["warn", "fail"])
 def test_what_only_warns_is_no_failure_in_junit(tmp_path: Path, action: str) -> None:
-    base, unsure = turned(400, lost=7)
+    base, unsure = make_turned_rows(400, lost=7)
     trio = files(tmp_path, base=base, unsure=unsure, good=base)
     options = ["--drop-points", "2", "--on-inconclusive", action, "--report", str(tmp_path / "report")]
     code = main(["judge", *trio, *options])
@@ -165,8 +167,8 @@ def test_what_only_warns_is_no_failure_in_junit(tmp_path: Path, action: str) -> 
 
 
 def test_a_fail_stays_a_failure_where_others_warn(tmp_path: Path) -> None:
-    base, unsure = turned(400, lost=7)
-    _, bad = turned(400, lost=60)
+    base, unsure = make_turned_rows(400, lost=7)
+    _, bad = make_turned_rows(400, lost=60)
     trio = files(tmp_path, base=base, unsure=unsure, bad=bad)
     options = ["--drop-points", "2", "--on-inconclusive", "warn", "--report", str(tmp_path / "report")]
     assert main(["judge", *trio, *options]) == 1
@@ -190,8 +192,8 @@ def test_the_report_says_which_wrong_answers_grew_most(tmp_path: Path) -> None:
 
 
 def test_several_targets_have_one_report(tmp_path: Path) -> None:
-    teacher, worse = turned(400, lost=60)
-    _, good = turned(400, lost=1)
+    teacher, worse = make_turned_rows(400, lost=60)
+    _, good = make_turned_rows(400, lost=1)
     trio = files(tmp_path, base=teacher, worse=worse, good=good)
     folder = tmp_path / "report"
     assert main(["judge", *trio, "--drop-points", "5", "--report", str(folder)]) == 1
@@ -202,8 +204,8 @@ def test_several_targets_have_one_report(tmp_path: Path) -> None:
 def test_a_later_target_never_replaces_an_earlier_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    teacher, worse = turned(400, lost=60)
-    _, good = turned(400, lost=1)
+    teacher, worse = make_turned_rows(400, lost=60)
+    _, good = make_turned_rows(400, lost=1)
     trio = files(tmp_path, **{"base": teacher, "int8-2": worse, "int8": good})
     assert main(["judge", *trio, "--drop-points", "5"]) == 1
     assert capsys.readouterr().out.endswith("2 targets: int8-2 FAIL, int8 PASS\n")

@@ -11,19 +11,19 @@ import pytest
 from support.kl_logs import write_kl_log
 from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
-from support.prediction_rows import turned, write_predictions
-from support.sample_record import sample_record
+from support.prediction_rows import make_turned_rows, write_predictions
+from support.sample_record import make_sample_record
 
 from slimgate.cli.main import main
 from slimgate.record.earlier_results import format_status
 from slimgate.record.lines import lines
-from slimgate.record.run import RunRecord, VariantRecord, to_json
-from slimgate.record.run_verdict import verdict
-from slimgate.report.github import budget_annotations
-from slimgate.report.head import verdict_line
-from slimgate.report.pr_comment import pr_comment
-from slimgate.report.terminal.summary import summary_lines, to_text
-from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, worst_verdict
+from slimgate.record.run import RunRecord, VariantRecord, format_record_json
+from slimgate.record.run_verdict import judge_record
+from slimgate.report.github import list_budget_annotations
+from slimgate.report.head import format_verdict_line
+from slimgate.report.pr_comment import format_pr_comment
+from slimgate.report.terminal.summary import join_line, list_summary_lines
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, find_worst_verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.counts import format_verdict
 from slimgate.results.quality import QualityFacts
@@ -75,13 +75,13 @@ def record_of(judged: Judged) -> RunRecord:
         drop_points=1.0,
         n=90,
         budgets=budgets,
-        verdict=worst_verdict([status for status, _ in judged]),
+        verdict=find_worst_verdict([status for status, _ in judged]),
         message="a: accuracy",
         measured="2026-11-20T08:14:02Z",
     )
     variant = VariantRecord(name="a", parent=TEACHER, quality={"accuracy": facts})
-    run_verdict = verdict([variant], SelfTest(), 0)
-    return sample_record(
+    run_verdict = judge_record([variant], SelfTest(), 0)
+    return make_sample_record(
         variants=[variant],
         verdict=run_verdict,
         this_run=run_verdict,
@@ -96,22 +96,22 @@ def test_every_place_has_the_same_word(judged: Judged, word: str, line: str, fai
     record = record_of(judged)
     assert (record.verdict.status, record.verdict.fails) == (word, fails)
     assert format_status(record) == word
-    assert verdict_line(record).startswith(f"**{word}**")
+    assert format_verdict_line(record).startswith(f"**{word}**")
     assert {row.status for row in lines(record)} == {word}
-    assert json.loads(to_json(record))["verdict"]["status"] == word
-    terminal = [to_text(styled) for styled in summary_lines(record, "report.md")]
+    assert json.loads(format_record_json(record))["verdict"]["status"] == word
+    terminal = [join_line(styled) for styled in list_summary_lines(record, "report.md")]
     assert any(printed.startswith(f"{record.suite.path}: {word} (") for printed in terminal)
-    comment = pr_comment([record])
+    comment = format_pr_comment([record])
     assert f"**{word}**" in comment
-    for text in (verdict_line(record), comment, terminal[-1]):
+    for text in (format_verdict_line(record), comment, terminal[-1]):
         assert word == "PASS" or "**PASS**" not in text
-    marked = {annotation.split(" ", 1)[0] for annotation in budget_annotations(record, "x.toml")}
+    marked = {annotation.split(" ", 1)[0] for annotation in list_budget_annotations(record, "x.toml")}
     assert marked == ({"::error"} if F in dict(judged) else {"::warning"} if U in dict(judged) else set())
     assert format_verdict(record.verdict) == line
 
 
 def predictions(folder: Path) -> list[str]:
-    teacher, variant = turned(100, lost=2)
+    teacher, variant = make_turned_rows(100, lost=2)
     files = [
         write_predictions(folder / f"{name}.csv", rows) for name, rows in (("t", teacher), ("v", variant))
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.releases import Model, machine, write_release
+from support.releases import Model, make_machine, write_release
 
 from slimgate.cli.main import main
 from slimgate.record.machine import PeakRates, Rates
@@ -15,10 +15,10 @@ from slimgate.results.self_test import PlantedDelay, SelfTest
 
 Run = Callable[..., tuple[int, str, str]]
 RATES = Rates(threads=2, float32_gflop_per_s=174.0, int8_gop_per_s=181.0, memory_gb_per_s=25.6)
-PLAIN = machine(
+PLAIN = make_machine(
     cpu="plain", instructions=["avx2"], peak_rates=PeakRates(all_threads=RATES, seconds=2, measured="")
 )
-FAST = machine(cpu="fast", instructions=["avx2", "avx512_vnni"])
+FAST = make_machine(cpu="fast", instructions=["avx2", "avx512_vnni"])
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def cells(text: str, first: str) -> list[str]:
 
 def test_two_gpus_beside_one_processor_are_two_machines(machines: Run, tmp_path: Path) -> None:
     runs = [
-        write_release(tmp_path / gpu, machine=machine(device="cuda", gpu=f"Tesla {gpu}"))
+        write_release(tmp_path / gpu, machine=make_machine(device="cuda", gpu=f"Tesla {gpu}"))
         for gpu in ("T4", "V100")
     ]
     code, out, _ = machines(*runs)

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
-from slimgate.cli.options import kind_of, option_tables
+from slimgate.cli.options import describe_kind, list_option_tables
 from slimgate.plugins.params import Table
 
 
@@ -28,7 +28,7 @@ class Params(Table):
 
 
 def test_options_have_kinds_ranges_and_defaults_as_in_toml() -> None:
-    table, _ = option_tables(Params.model_json_schema())
+    table, _ = list_option_tables(Params.model_json_schema())
     assert table.names == ()
     assert [(option.name, option.kind, option.default) for option in table.options] == [
         ("share", "number, > 0, < 1", "required"),
@@ -43,7 +43,7 @@ def test_options_have_kinds_ranges_and_defaults_as_in_toml() -> None:
 
 
 def test_a_table_that_two_options_hold_is_shown_once_for_both() -> None:
-    _, inner = option_tables(Params.model_json_schema())
+    _, inner = list_option_tables(Params.model_json_schema())
     assert inner.names == ("augment", "further")
     assert [(option.name, option.kind) for option in inner.options] == [("copies", "integer, >= 1")]
 
@@ -53,7 +53,7 @@ class Nested(Table):
 
 
 def test_a_table_that_holds_its_own_kind_has_an_end() -> None:
-    assert [table.names for table in option_tables(Nested.model_json_schema())] == [()]
+    assert [table.names for table in list_option_tables(Nested.model_json_schema())] == [()]
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_a_table_that_holds_its_own_kind_has_an_end() -> None:
     [({}, "any"), ({"const": True}, "true"), ({"type": "object"}, "table"), ({"type": "array"}, "array")],
 )
 def test_what_says_little_is_reported_as_little(schema: dict[str, object], kind: str) -> None:
-    assert kind_of(schema, {}) == kind
+    assert describe_kind(schema, {}) == kind

@@ -11,17 +11,17 @@ import pytest
 from slimgate import __version__
 from slimgate.cli.judge.command import EXAMPLES
 from slimgate.cli.main import main
-from tools.reference.commands import arguments_of, pytest_options, subcommands
+from tools.reference.commands import list_arguments, list_pytest_options, list_subcommands
 
 HELPS = {
-    **{name: about for name, (_, about) in subcommands().items()},
+    **{name: about for name, (_, about) in list_subcommands().items()},
     **{
         f"{name} {action.dest}": str(action.help)
-        for name, (parser, _) in subcommands().items()
-        for action in arguments_of(parser)
+        for name, (parser, _) in list_subcommands().items()
+        for action in list_arguments(parser)
     },
-    **{name: option["help"] for name, option in pytest_options().options.items()},
-    **{name: value["help"] for name, value in pytest_options().ini.items()},
+    **{name: option["help"] for name, option in list_pytest_options().options.items()},
+    **{name: value["help"] for name, value in list_pytest_options().ini.items()},
 }
 
 
@@ -52,7 +52,7 @@ def test_judge_without_arguments_shows_its_two_commonest_uses(capsys: pytest.Cap
     assert main(["judge", "--help"]) == 0
     assert EXAMPLES in capsys.readouterr().out
     for command in re.findall(r"slimgate (judge .*)", EXAMPLES):
-        assert subcommands()["judge"][0].parse_args(command.split()[1:]).drop_points == [2.0]
+        assert list_subcommands()["judge"][0].parse_args(command.split()[1:]).drop_points == [2.0]
 
 
 def test_python_m_slimgate_is_the_command() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slimgate.cli.main import main
-from slimgate.judge.evidence import by_tango
+from slimgate.judge.evidence import make_tango_evidence
 from slimgate.judge.power import plan
 
 
@@ -56,7 +56,7 @@ def test_shares_are_those_of_the_test_that_judges_logs() -> None:
         drawn = rng.random(n)
         before = np.where(drawn > 1 - psi / 2, 0.0, base)
         after = np.where(drawn < psi / 2, 0.0, base)
-        passes += by_tango(before, after, higher_is_better=True).shows_below(margin)
+        passes += make_tango_evidence(before, after, higher_is_better=True).shows_below(margin)
     assert plan(n, psi, margin).equal.passes == pytest.approx(passes / runs, abs=0.07)
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sample_record import sample_record
+from support.sample_record import make_sample_record
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
-from slimgate.record.run import to_json
+from slimgate.record.run import format_record_json
 from slimgate.store.holds import list_used_entries, note_use, read_last_use
 from slimgate.store.prune import parse_size
 from slimgate.store.store import DamagedEntry, Store
@@ -137,14 +137,14 @@ def test_a_clock_that_was_set_back_makes_nothing_old(command: RunStore, store: P
 
 
 def test_entries_of_a_baseline_stay_with_their_parents(command: RunStore, store: Path) -> None:
-    record = sample_record()
+    record = make_sample_record()
     artifact = record.variants[1].artifact
     assert artifact is not None
     variant = record.variants[1].model_copy(update={"artifact": artifact.model_copy(update={"digest": "d1"})})
     baseline = record.model_copy(update={"variants": [record.variants[0], variant]})
     file = store.parent / "reports/baselines/v1/x/run.json"
     file.parent.mkdir(parents=True)
-    file.write_text(to_json(baseline))
+    file.write_text(format_record_json(baseline))
     code, out, _ = command("prune", "--max-size", "0", "--dry-run")
     assert (code, out.splitlines()[-1]) == (0, "1 entry, 1.0 MB, would be removed; left: 3 entries, 3.0 MB")
     elsewhere = store.parent / "elsewhere"
@@ -160,13 +160,13 @@ def test_baselines_next_to_the_store_count_in_every_folder(
     command: RunStore, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a nightly job: cd / && slimgate store prune --store /srv/repository/.slimgate."""
-    record = sample_record()
+    record = make_sample_record()
     artifact = record.variants[1].artifact
     assert artifact is not None
     variant = record.variants[1].model_copy(update={"artifact": artifact.model_copy(update={"digest": "d1"})})
     file = store.parent / "reports/baselines/v1/x/run.json"
     file.parent.mkdir(parents=True)
-    file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], variant]})))
+    file.write_text(format_record_json(record.model_copy(update={"variants": [record.variants[0], variant]})))
     (store.parent / "jobs").mkdir()
     monkeypatch.chdir(store.parent / "jobs")
     out = command("prune", "--max-size", "0")[1]
@@ -174,7 +174,7 @@ def test_baselines_next_to_the_store_count_in_every_folder(
 
 
 def test_splits_of_a_baseline_stay(command: RunStore, tmp_path: Path) -> None:
-    record = sample_record()
+    record = make_sample_record()
     digest = record.task.splits["gate"].digest
     folder = Path("rows")
 
@@ -185,7 +185,7 @@ def test_splits_of_a_baseline_stay(command: RunStore, tmp_path: Path) -> None:
     Store(tmp_path / "t").make("splits", folder.name, fill)
     Store(tmp_path / "s")
     (tmp_path / "t/splits").rename(tmp_path / "s/splits")
-    (tmp_path / "run.json").write_text(to_json(record))
+    (tmp_path / "run.json").write_text(format_record_json(record))
     assert "1 entry" in command("prune", "--max-size", "0", "--keep", "run.json")[1]
     assert names(tmp_path / "s") == {"rows"}
 

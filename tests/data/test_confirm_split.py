@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.tiny import write_rows
 from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.plan_text import plan_lines
 from slimgate.plugins.rows import CONFIRM, SPLITS
-from slimgate.report.terminal.summary import to_text
+from slimgate.report.terminal.summary import join_line
 
 SIZES = 'splits = { train = "rest", calibration = 0, selection = 16 }'
 MORE = 'splits = { train = "rest", calibration = 0, selection = 8, confirm = 12 }'
@@ -107,7 +107,7 @@ def test_it_is_written_and_read(tmp_path: Path) -> None:
 def test_a_source_names_its_file(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "more.csv", 40, seed=3).read_text("utf-8")
     (tmp_path / "more.csv").write_text(rows.replace(",f", ",m").replace(",mile", ",file"), "utf-8")
-    run = tiny_run(tmp_path, **{'gate = "gate.csv" }': 'gate = "gate.csv", confirm = "more.csv" }'})
+    run = make_tiny_run(tmp_path, **{'gate = "gate.csv" }': 'gate = "gate.csv", confirm = "more.csv" }'})
     report = run.rows.reports[CONFIRM]
     assert (report.part, report.n + report.dropped_overlap) == (CONFIRM, 40)
 
@@ -123,7 +123,7 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
     step = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
     replacement = 'shorter = { steps = [{ "tests.data.test_confirm_split:reads_confirm" = {} }] }'
     with pytest.raises(SuiteError, match='reads "confirm": confirm rows are for verdicts only'):
-        tiny_run(tmp_path, **{SIZES: MORE, step: replacement})
+        make_tiny_run(tmp_path, **{SIZES: MORE, step: replacement})
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
 )
 def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, message: str) -> None:
     budgets = f"[budgets]\naccuracy = {{ drop_points = {points} }}\nflips = {{ flips_max_percent = 1.0 }}\n"
-    run = tiny_run(tmp_path, **{SIZES: MORE, "[measure]": budgets + "[measure]"})
-    lines = [to_text(line) for line in plan_lines(run, None)]
+    run = make_tiny_run(tmp_path, **{SIZES: MORE, "[measure]": budgets + "[measure]"})
+    lines = [join_line(line) for line in plan_lines(run, None)]
     assert "confirm 12" in next(line for line in lines if line.startswith("rows: "))
     confirm_lines = [line for line in lines if line.startswith("confirm: ")]
     assert len(confirm_lines) == 1
@@ -148,6 +148,6 @@ def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, 
 
 
 def test_a_run_on_the_gate_cannot_ask_for_its_rows(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{SIZES: MORE})
+    run = make_tiny_run(tmp_path, **{SIZES: MORE})
     with pytest.raises(DataError, match="a run on gate asked for confirm rows"):
         run.get_encoder(CONFIRM)

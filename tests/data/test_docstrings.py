@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.data.docstrings import docstrings, file_paragraphs, is_prose, plain_text, prose_blocks
+from slimgate.data.docstrings import (
+    is_prose,
+    list_docstrings,
+    list_prose_blocks,
+    read_file_paragraphs,
+    strip_markup,
+)
 
 SOURCE = '''
 """The module."""
@@ -40,7 +46,7 @@ async def i():
 
 
 def test_docstrings_are_read_in_order() -> None:
-    assert list(docstrings(SOURCE)) == [
+    assert list(list_docstrings(SOURCE)) == [
         "The module.",
         "The class.",
         "The method.\n\nMore of it.",
@@ -52,7 +58,7 @@ def test_docstrings_are_read_in_order() -> None:
 
 @pytest.mark.parametrize("source", ["def f(:\n", "\x00", 'def f():\n    "\\d invalid escape"\n'])
 def test_other_peoples_source_neither_fails_nor_warns(source: str) -> None:
-    list(docstrings(source))
+    list(list_docstrings(source))
 
 
 DOCSTRING = """A first sentence
@@ -82,11 +88,11 @@ fenced
 
 
 def test_only_prose_at_the_margin_is_a_block() -> None:
-    assert list(prose_blocks(DOCSTRING)) == ["A first sentence on two lines.", "A last one."]
+    assert list(list_prose_blocks(DOCSTRING)) == ["A first sentence on two lines.", "A last one."]
 
 
 def test_the_text_below_a_title_is_a_block() -> None:
-    assert list(prose_blocks("Notes\n-----\nThe text of the notes.")) == ["The text of the notes."]
+    assert list(list_prose_blocks("Notes\n-----\nThe text of the notes.")) == ["The text of the notes."]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +109,7 @@ def test_the_text_below_a_title_is_a_block() -> None:
     ],
 )
 def test_lists_fields_tables_and_directives_are_no_prose(block: str) -> None:
-    assert list(prose_blocks(block)) == []
+    assert list(list_prose_blocks(block)) == []
 
 
 @pytest.mark.parametrize(
@@ -119,11 +125,11 @@ def test_lists_fields_tables_and_directives_are_no_prose(block: str) -> None:
     ],
 )
 def test_markup_is_reduced_to_its_text(block: str, text: str) -> None:
-    assert plain_text(block, keep_code=True, mask_names=False) == text
+    assert strip_markup(block, keep_code=True, mask_names=False) == text
 
 
 def test_code_can_be_left_out() -> None:
-    assert plain_text("Calls ``f(x)`` , twice.", keep_code=False, mask_names=False) == "Calls, twice."
+    assert strip_markup("Calls ``f(x)`` , twice.", keep_code=False, mask_names=False) == "Calls, twice."
 
 
 @pytest.mark.parametrize(
@@ -138,7 +144,7 @@ def test_code_can_be_left_out() -> None:
     ],
 )
 def test_names_of_libraries_are_masked(block: str, text: str) -> None:
-    assert plain_text(block, keep_code=True, mask_names=True) == text
+    assert strip_markup(block, keep_code=True, mask_names=True) == text
 
 
 @pytest.mark.parametrize(
@@ -164,15 +170,17 @@ def test_the_paragraphs_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         '"""The pandas module reads tables of many kinds.\n\nArgs:\n    x: no.\n"""\n', "utf-8"
     )
-    assert list(file_paragraphs(tmp_path / "a.py", 5, 40)) == [
+    assert list(read_file_paragraphs(tmp_path / "a.py", 5, 40)) == [
         "The library module reads tables of many kinds."
     ]
-    assert list(file_paragraphs(tmp_path / "a.py", 9, 40)) == []
-    assert next(file_paragraphs(tmp_path / "a.py", 5, 40, mask_names=False)).startswith("The pandas module")
+    assert list(read_file_paragraphs(tmp_path / "a.py", 9, 40)) == []
+    assert next(read_file_paragraphs(tmp_path / "a.py", 5, 40, mask_names=False)).startswith(
+        "The pandas module"
+    )
     (tmp_path / "b.py").write_bytes(b'"""Bytes \xff that are no text."""\n')
-    assert list(file_paragraphs(tmp_path / "b.py", 1, 40)) == []
+    assert list(read_file_paragraphs(tmp_path / "b.py", 1, 40)) == []
 
 
 @pytest.mark.parametrize("code", ["def f(:", "y = " + "+".join(["1"] * 3000)], ids=["wrong", "nested"])
 def test_code_that_cannot_be_parsed_has_no_docstrings(code: str) -> None:
-    assert list(docstrings(f'"""What it does."""\n{code}\n')) == []
+    assert list(list_docstrings(f'"""What it does."""\n{code}\n')) == []

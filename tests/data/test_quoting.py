@@ -5,25 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from slimgate.data.quoting import LONGEST, quoted_texts, shorten
+from slimgate.data.quoting import LONGEST, quote_row_texts, shorten
 from slimgate.plugins.rows import Rows
 
 
 def test_the_texts_of_the_rows_asked_for_stand_in_their_order() -> None:
     rows = Rows(pa.table({"id": ["a", "b", "c"], "text": ["one", "two\n  lines", None]}))
-    assert quoted_texts(rows, ["text"], np.array([1, 0, 2])) == ["two lines", "one", ""]
+    assert quote_row_texts(rows, ["text"], np.array([1, 0, 2])) == ["two lines", "one", ""]
 
 
 def test_a_pair_gives_room_to_both() -> None:
     rows = Rows(pa.table({"id": ["a"], "first": ["x" * 500], "second": ["y" * 500]}))
-    [text] = quoted_texts(rows, ["first", "second"], [0])
+    [text] = quote_row_texts(rows, ["first", "second"], [0])
     assert len(text) <= LONGEST
     assert text == "x" * 78 + "… | " + "y" * 77 + "…"
 
 
 def test_a_short_text_of_a_pair_leaves_its_room_to_the_other() -> None:
     rows = Rows(pa.table({"id": ["a"], "first": ["x" * 500], "second": ["why?"]}))
-    assert quoted_texts(rows, ["first", "second"], [0]) == ["x" * 152 + "… | why?"]
+    assert quote_row_texts(rows, ["first", "second"], [0]) == ["x" * 152 + "… | why?"]
 
 
 def test_a_text_is_cut_with_an_ellipsis_and_a_short_one_is_whole() -> None:
@@ -34,4 +34,4 @@ def test_a_text_is_cut_with_an_ellipsis_and_a_short_one_is_whole() -> None:
 def test_of_messages_their_contents_are_quoted() -> None:
     messages = [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": None}]
     rows = Rows(pa.table({"id": ["a"], "messages": [[*messages, {"role": "tool", "content": "no"}]]}))
-    assert quoted_texts(rows, ["messages"], [0]) == ["rain? no"]
+    assert quote_row_texts(rows, ["messages"], [0]) == ["rain? no"]

@@ -18,7 +18,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from slimgate.data.row_files import RowFile, columns_of, foreign_format, rows_of
+from slimgate.data.row_files import RowFile, read_all_rows, read_column_names, recognize_format
 from slimgate.errors import DataError
 
 TEXT = "text,label\nit is good,pos\n"
@@ -64,8 +64,8 @@ def test_what_a_file_is_in_truth_is_reported(
 ) -> None:
     path = tmp_path / f"rows.{form}"
     write(path)
-    assert foreign_format(path) == kind
-    for read in (columns_of, lambda file: rows_of(file, scratch=tmp_path)):
+    assert recognize_format(path) == kind
+    for read in (read_column_names, lambda file: read_all_rows(file, scratch=tmp_path)):
         with pytest.raises(DataError) as raised:
             read(RowFile(path, form))
         assert str(raised.value) == f"{path} is {kind}, expected rows as {form}; unpack or rename it"
@@ -77,12 +77,12 @@ def test_what_a_file_is_in_truth_is_reported(
 def test_text_is_text_whatever_it_begins_with(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(text, "utf-8")
-    assert foreign_format(path) is None
+    assert recognize_format(path) is None
 
 
 def test_parquet_that_is_called_parquet_is_read(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(TABLE, tmp_path / "rows.parquet")
-    assert columns_of(RowFile(tmp_path / "rows.parquet", "parquet")) == ("text", "label")
+    assert read_column_names(RowFile(tmp_path / "rows.parquet", "parquet")) == ("text", "label")
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json"])
@@ -92,7 +92,7 @@ def test_the_key_of_the_last_object_is_a_column(tmp_path: Path, form: str) -> No
     path = tmp_path / f"rows.{form}"
     lines = [json.dumps(row) for row in rows]
     path.write_text("\n".join(lines) if form == "jsonl" else f"[{','.join(lines)}]")
-    assert columns_of(RowFile(path, form)) == ("text", "label", "document")
-    assert rows_of(RowFile(path, form), scratch=tmp_path).column_names == ["text", "label", "document"]
+    assert read_column_names(RowFile(path, form)) == ("text", "label", "document")
+    assert read_all_rows(RowFile(path, form), scratch=tmp_path).column_names == ["text", "label", "document"]
     path.write_text("\n".join(lines[:-1]) if form == "jsonl" else f"[{','.join(lines[:-1])}]")
-    assert columns_of(RowFile(path, form)) == ("text", "label")
+    assert read_column_names(RowFile(path, form)) == ("text", "label")

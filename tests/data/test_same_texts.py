@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from slimgate.data.arrow import keys_of
-from slimgate.data.parts import code_texts
+from slimgate.data.arrow import hash_texts
+from slimgate.data.parts import number_texts
 from slimgate.data.same_texts import BETWEEN_TEXTS, join_groups, normalize_row, normalize_text, sort_texts
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_a_pair_is_compared_without_its_order() -> None:
 def test_keys_sort_texts_are_equal_for_equal_texts() -> None:
     random = np.random.default_rng(0)
     texts = [random.integers(0, 6, 300).astype(str).tolist() for _ in range(3)]
-    keys = sort_texts([keys_of(column) for column in texts])
+    keys = sort_texts([hash_texts(column) for column in texts])
     sets = [tuple(sorted(row)) for row in zip(*texts, strict=True)]
     assert len(set(map(bytes, keys))) == len(set(sets)) > 50
     assert all((keys[0] == keys[k]).all() == (sets[0] == sets[k]) for k in range(300))
@@ -57,8 +57,8 @@ def test_keys_sort_texts_are_equal_for_equal_texts() -> None:
 
 def test_texts_get_codes_by_their_compared_form() -> None:
     table = pa.table({"id": ["1", "2", "3"], "a": ["X", "y", "x "], "b": ["y", "x.", "z"]})
-    assert code_texts(table, ("a",)).tolist() == [0, 1, 0]
-    assert code_texts(table, ("a", "b")).tolist() == [0, 0, 1]
+    assert number_texts(table, ("a",)).tolist() == [0, 1, 0]
+    assert number_texts(table, ("a", "b")).tolist() == [0, 0, 1]
 
 
 def test_groups_are_left_as_they_are_where_no_text_repeats() -> None:

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from fixtures.models.tiny import write_rows
-from slimgate.data.arrow import chosen_rows, codes_of, find_duplicates, keys_of
-from slimgate.data.json_rows import AT_ONCE, to_table
-from slimgate.data.row_files import RowFile, rows_of
+from slimgate.data.arrow import find_duplicates, hash_texts, number_keys, select_table_rows
+from slimgate.data.json_rows import AT_ONCE, make_object_table
+from slimgate.data.row_files import RowFile, read_all_rows
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut
-from slimgate.data.text_files import BLOCK, lines_of, text_blocks
+from slimgate.data.text_files import BLOCK, read_text_blocks, split_lines
 from slimgate.errors import DataError
 from tools.measuring.large_rows import cut as cut_apart
 from tools.measuring.large_rows import write_rows as write_large
@@ -111,19 +111,19 @@ def test_chunks_of_a_table_change_nothing(tmp_path: Path) -> None:
 
 def test_codes_are_numbered_by_first_appearance_over_all_parts() -> None:
     parts = [["b", "a", "b"], [], ["c", "a", ""]]
-    assert [codes.tolist() for codes in codes_of([keys_of(part) for part in parts])] == [
+    assert [codes.tolist() for codes in number_keys([hash_texts(part) for part in parts])] == [
         [0, 1, 0],
         [],
         [2, 1, 3],
     ]
     drawn = np.random.default_rng(0).integers(0, 500, 3000).astype(str).tolist()
     expected = pa.array(drawn).dictionary_encode().indices.to_pylist()
-    assert codes_of([keys_of(drawn)])[0].tolist() == expected
+    assert number_keys([hash_texts(drawn)])[0].tolist() == expected
 
 
 def test_pairs_are_equal_where_both_texts_are() -> None:
-    pairs = np.hstack([keys_of(["a", "a", "b", "a"]), keys_of(["x", "y", "x", "x"])])
-    assert codes_of([pairs])[0].tolist() == [0, 1, 2, 0]
+    pairs = np.hstack([hash_texts(["a", "a", "b", "a"]), hash_texts(["x", "y", "x", "x"])])
+    assert number_keys([pairs])[0].tolist() == [0, 1, 2, 0]
 
 
 def test_the_first_string_that_stands_twice_is_named() -> None:
@@ -138,8 +138,8 @@ def test_chosen_rows_are_those_that_take_gives() -> None:
     chunked = pa.concat_tables([table.slice(k, 13) for k in range(0, 1000, 13)])
     for size in (0, 1, 400):
         rows = random.permutation(1000)[:size]
-        assert chosen_rows(chunked, rows).equals(table.take(pa.array(rows)))
-        assert chosen_rows(table, rows).equals(table.take(pa.array(rows)))
+        assert select_table_rows(chunked, rows).equals(table.take(pa.array(rows)))
+        assert select_table_rows(table, rows).equals(table.take(pa.array(rows)))
 
 
 # --- files in blocks
@@ -149,8 +149,8 @@ def test_chosen_rows_are_those_that_take_gives() -> None:
 def test_text_is_decoded_across_the_borders_of_blocks(tmp_path: Path, encoding: str) -> None:
     text = "x" + "ぜん\r\n" * (BLOCK // 6)
     (tmp_path / "rows.txt").write_bytes(text.encode(encoding))
-    assert "".join(text_blocks(tmp_path / "rows.txt", encoding)) == text
-    assert list(lines_of([text[:8], text[8:11], text[11:]])) == text.splitlines(keepends=True)
+    assert "".join(read_text_blocks(tmp_path / "rows.txt", encoding)) == text
+    assert list(split_lines([text[:8], text[8:11], text[11:]])) == text.splitlines(keepends=True)
 
 
 @pytest.mark.parametrize("after", [b"", b"\n"], ids=["at the end", "inside"])
@@ -160,7 +160,7 @@ def test_a_wrong_byte_in_a_later_block_is_named_by_place(tmp_path: Path, after: 
     with pytest.raises(
         DataError, match=rf'rows.txt: byte {BLOCK + 6} \(0xe9\) is not utf-8; add encoding = "l'
     ):
-        list(text_blocks(tmp_path / "rows.txt", "utf-8"))
+        list(read_text_blocks(tmp_path / "rows.txt", "utf-8"))
 
 
 VALUES: dict[str, list[Any]] = {
@@ -184,7 +184,10 @@ def test_lines_read_in_batches_have_the_types_of_the_whole(tmp_path: Path, name:
     rows += [{}, {"late": "x"}]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    streamed, expected = rows_of(RowFile(path, "jsonl"), scratch=tmp_path), to_table(rows, where="")
+    streamed, expected = (
+        read_all_rows(RowFile(path, "jsonl"), scratch=tmp_path),
+        make_object_table(rows, where=""),
+    )
     assert streamed.schema == expected.schema
     assert streamed.equals(expected)
 
@@ -193,7 +196,7 @@ def test_rows_stay_readable_after_their_scratch_folder_is_gone(tmp_path: Path) -
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (tmp_path / "rows.txt").write_text("a\nb\n\nc\r\n", "utf-8")
-    table = rows_of(RowFile(tmp_path / "rows.txt", "text"), scratch=scratch)
+    table = read_all_rows(RowFile(tmp_path / "rows.txt", "text"), scratch=scratch)
     for file in scratch.iterdir():
         file.unlink()
     assert table["text"].to_pylist() == ["a", "b", "c"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
@@ -149,7 +149,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_only_steps_that_read_it_get_its_rows_without_labels(tmp_path: Path) -> None:
     replacement = 'shorter = { steps = [{ "tests.data.test_unlabelled_split:looks" = {} }] }'
-    run = tiny_run(tmp_path, **{SIZES: MORE, VARIANT: replacement})
+    run = make_tiny_run(tmp_path, **{SIZES: MORE, VARIANT: replacement})
     SEEN.clear()
     run.build("shorter")
     assert SEEN == [(("train", "unlabelled"), ["id", "text", "file"])]
@@ -163,14 +163,14 @@ def distilled(options: str) -> dict[str, str]:
 
 
 def test_a_student_learns_from_it_beside_train(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
+    run = make_tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
     log = run.build("shorter").steps[-1].manifest["log"]
     assert log["transfer"]["from_unlabelled"] == 20
     assert log["rows"] == 16 + log["transfer"]["rows"]
 
 
 def test_the_record_counts_its_rows_among_those_of_the_step(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
+    run = make_tiny_run(tmp_path, **{SIZES: MORE}, **distilled("unlabelled = true"))
     results: list[GateResult] = []
     report_build(run.handle("shorter"), results.append)
     [result] = results
@@ -182,15 +182,15 @@ def test_what_does_not_read_it_is_not_built_again_for_it(tmp_path: Path) -> None
     plain, learning = distilled("epochs = 1"), distilled("unlabelled = true")
     other = MORE.replace("20", "24")
     for options, again in ((plain, True), (learning, False)):
-        tiny_run(tmp_path, **{SIZES: MORE}, **options).build("shorter")
-        assert tiny_run(tmp_path, **{SIZES: other}, **options).build("shorter").from_store is again
+        make_tiny_run(tmp_path, **{SIZES: MORE}, **options).build("shorter")
+        assert make_tiny_run(tmp_path, **{SIZES: other}, **options).build("shorter").from_store is again
 
 
 def test_a_step_that_reads_a_missing_split_ends_the_run(tmp_path: Path) -> None:
     problem = "reads the split unlabelled, which the suite does not have; set"
     message = rf"\[variants.shorter\] steps\[0\].distill: {problem}"
     with pytest.raises(SuiteError, match=message):
-        tiny_run(tmp_path, **distilled("unlabelled = true"))
+        make_tiny_run(tmp_path, **distilled("unlabelled = true"))
 
 
 def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,14 +199,14 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
     module = tmp_path / "own" / "own_translator.py"
     module.write_text("def again(texts):\n    return [text + ' very' for text in texts]\n")
     options = distilled('augment = { translator = "own_translator:again" }')
-    log = tiny_run(tmp_path, **options).build("shorter").steps[-1].manifest["log"]
+    log = make_tiny_run(tmp_path, **options).build("shorter").steps[-1].manifest["log"]
     assert log["transfer"]["translated"] == 48
-    assert tiny_run(tmp_path, **options).build("shorter").from_store
+    assert make_tiny_run(tmp_path, **options).build("shorter").from_store
     from slimgate._system import digests
 
     digests.forget()  # a new process has none of them
     module.write_text("def again(texts):\n    return [text + ' not' for text in texts]\n")
-    assert not tiny_run(tmp_path, **options).build("shorter").from_store
+    assert not make_tiny_run(tmp_path, **options).build("shorter").from_store
 
 
 @pytest.mark.parametrize(
@@ -220,4 +220,4 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
 )
 def test_a_missing_translator_is_an_early_error(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(SuiteError, match=message):
-        tiny_run(tmp_path, **distilled(f'augment = {{ translator = "{name}" }}'))
+        make_tiny_run(tmp_path, **distilled(f'augment = {{ translator = "{name}" }}'))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import doc_checks
-from support.doc_blocks import LANGUAGES, PAGES, ROOT, Check, examples
+from support.doc_blocks import LANGUAGES, PAGES, ROOT, Check, list_examples
 from sybil import Example
 
 CHECKS: dict[str, Check] = {
@@ -20,7 +20,7 @@ CHECKS: dict[str, Check] = {
     "toml": doc_checks.check_toml,
     "yaml": doc_checks.check_yaml,
 }
-BLOCKS = [example for page in PAGES for example in examples(page, CHECKS)]
+BLOCKS = [example for page in PAGES for example in list_examples(page, CHECKS)]
 
 
 def place(example: Example) -> str:
@@ -59,7 +59,7 @@ def test_every_block_has_a_language_that_is_known(page: Path) -> None:
 def test_a_block_that_is_wrong_is_noticed(tmp_path: Path, block: str, error: type[BaseException]) -> None:
     page = tmp_path / "page.md"
     page.write_text(block)
-    [example] = examples(page, CHECKS)
+    [example] = list_examples(page, CHECKS)
     example.namespace["bench"] = tmp_path
     with pytest.raises(error):
         example.evaluate()

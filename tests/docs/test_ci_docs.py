@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from support.doc_blocks import blocks
-from support.doc_checks import shell_reads
+from support.doc_blocks import list_blocks
+from support.doc_checks import check_shell
 
 from slimgate.cli import compare
 from slimgate.report.files import PR_COMMENT
@@ -18,7 +18,7 @@ from slimgate.report.files import PR_COMMENT
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ci.md").read_text()
 GITHUB, COMPARE, GITHUB_LOGS, GITLAB, GITLAB_LOGS, GITHUB_SHARDS, GITLAB_SHARDS = (
-    yaml.safe_load(block.text) for block in blocks("docs/ci.md", "yaml")
+    yaml.safe_load(block.text) for block in list_blocks("docs/ci.md", "yaml")
 )
 INPUTS: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]
 
@@ -29,7 +29,7 @@ def test_the_workflow_gives_the_action_inputs_that_it_has() -> None:
     assert GITHUB["permissions"] == {"contents": "read", "pull-requests": "write"}
     # yaml reads the key `on` as true
     assert "pull_request_target" not in GITHUB[True]
-    shell_reads(INPUTS["install"]["default"])
+    check_shell(INPUTS["install"]["default"])
 
 
 def test_the_table_names_every_input_with_its_default() -> None:
@@ -55,7 +55,7 @@ def test_the_job_that_judges_gets_the_logs_that_its_suite_names() -> None:
     _, downloaded, action = gate
     assert uploaded["with"] == downloaded["with"]
     assert set(action["with"]) <= set(INPUTS)
-    (suite,) = blocks("docs/ci.md", "toml")
+    (suite,) = list_blocks("docs/ci.md", "toml")
     logs = tomllib.loads(suite.text)["logs"]
     models = re.findall(r"for model in (.*?);", command["run"])[0].split()
     assert [logs["base"], *logs["targets"].values()] == [f"../logs/{model}" for model in models]
@@ -73,7 +73,7 @@ def test_the_gitlab_job_for_logs_gives_options_that_there_are(pytestconfig: pyte
         pytestconfig.getoption(option.replace("-", "_"))
     assert re.findall(r"--fail-on (\w+)", script) == [compare.REGRESSED]
     assert GITLAB_LOGS["log-gate"]["artifacts"]["reports"]["junit"] in script
-    shell_reads(script)
+    check_shell(script)
 
 
 def test_the_matrix_has_every_shard_that_its_command_counts() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.cli.main import WRONG_USAGE
-from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.plugins.loading import known_plugins
 
 ROOT = Path(__file__).parents[2]
@@ -40,14 +40,14 @@ def rows_of_table(text: str, heading: str) -> list[list[str]]:
 def test_the_rows_that_a_budget_takes_are_the_planners(row: list[str]) -> None:
     budget, *counts = row
     margin = float(budget.split()[0]) / 100
-    planned = [planned_rows(margin, discordance=share) for share in (0.01, 0.03, 0.05, 0.1)]
+    planned = [count_planned_rows(margin, discordance=share) for share in (0.01, 0.03, 0.05, 0.1)]
     assert [int(count.replace(",", "")) for count in counts] == planned
 
 
 def test_rows_on_both_sides_are_the_planners() -> None:
     stated = re.search(r"table: ([\d,]+) instead of ([\d,]+)", page("how_many_rows.md"))
     assert stated is not None
-    planned = [planned_rows(0.01, discordance=0.05, two_sided=two) for two in (True, False)]
+    planned = [count_planned_rows(0.01, discordance=0.05, two_sided=two) for two in (True, False)]
     assert [int(count.replace(",", "")) for count in stated.groups()] == planned
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.doc_blocks import blocks
+from support.doc_blocks import list_blocks
 from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
@@ -16,7 +16,7 @@ from slimgate.cli.main import main
 
 def _read_function(page: str, name: str) -> Callable[..., Any]:
     """The function that a page's code defines."""
-    [code] = [block.text for block in blocks(page, "python") if f"def {name}(" in block.text]
+    [code] = [block.text for block in list_blocks(page, "python") if f"def {name}(" in block.text]
     scope: dict[str, Any] = {}
     exec(code, scope)
     function: Callable[..., Any] = scope[name]
@@ -27,7 +27,7 @@ def test_rows_of_a_harness_are_judged_by_metric_and_slice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     [recipe] = [
-        block.text for block in blocks("docs/log_formats.md", "python") if "write_table" in block.text
+        block.text for block in list_blocks("docs/log_formats.md", "python") if "write_table" in block.text
     ]
     scope: dict[str, object] = {}
     exec(recipe, scope)
@@ -70,7 +70,9 @@ def test_all_samples_that_got_worse_are_listed(tmp_path: Path) -> None:
 def test_the_reader_of_the_page_needs_no_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [code] = [block.text for block in blocks("docs/log_formats.md", "python") if "class MyTool" in block.text]
+    [code] = [
+        block.text for block in list_blocks("docs/log_formats.md", "python") if "class MyTool" in block.text
+    ]
     (tmp_path / "page_reader.py").write_text(code)
     for name, lost in (("base", 0), ("int4", 40)):
         lines = [f"q{at} {0 if at < lost else 10}\n" for at in range(400)]

@@ -8,8 +8,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from support.doc_blocks import commands
-from support.user_repository import user_environment
+from support.doc_blocks import list_commands
+from support.user_repository import make_user_environment
 from support.warm_python import run_module
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 DOC = (ROOT / "docs/own_model.md").read_text("utf-8")
-COMMANDS = [shlex.split(command) for command in commands("docs/own_model.md")]
+COMMANDS = [shlex.split(command) for command in list_commands("docs/own_model.md")]
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def test_the_commands_gate_a_model(repository: Path, capsys: pytest.CaptureFixtu
     assert main([*init[1:], "--yes"]) == 0
     assert "bench/reviews.toml: text_classification" in capsys.readouterr().out
 
-    planned = run_module(plan[0], plan[1:], repository, user_environment())
+    planned = run_module(plan[0], plan[1:], repository, make_user_environment())
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert "gate rows: NO" not in planned.stdout
     assert "can the gate rows decide it?" in planned.stdout
     assert "accuracy drop_points" in planned.stdout
 
     options = [*judge[1:], "-q", "-k", "quality", "-p", "no:hypothesispytest"]
-    done = run_module(judge[0], options, repository, user_environment())
+    done = run_module(judge[0], options, repository, make_user_environment())
     assert done.returncode in (0, 1), (
         done.stdout + done.stderr
     )  # whether a tiny student holds is not the point

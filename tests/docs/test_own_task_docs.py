@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from support.added_package import add_package
-from support.doc_blocks import blocks, files
+from support.doc_blocks import list_blocks, read_files
 
 from fixtures.models.tiny import BAD, GOOD, OTHER, write_tiny_bert
 from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.plugins.rows import Rows
 from slimgate.results.base import Verdict
@@ -27,8 +27,8 @@ from slimgate.suite.load import load_suite
 
 pytestmark = pytest.mark.slow
 
-CODE = files("docs/own_task.md")
-SUITES = [block.text for block in blocks("docs/own_task.md", "toml")]
+CODE = read_files("docs/own_task.md")
+SUITES = [block.text for block in list_blocks("docs/own_task.md", "toml")]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_task_that_delegates_reads_mails_without_quotes(repository: Path) ->
     encoded = task.object.encode_rows(task.params, Rows(run.rows.gate.table.slice(0, 1)), tokenizer)
     line = run.rows.gate.table["mail"][0].as_py().split("\n")[0]
     assert tokenizer.decode(encoded.columns["input_ids"][0]) == f"[CLS] {line} [SEP]"
-    assert value_of(load_metric("accuracy"), run.outcomes("teacher")) > 0.8
+    assert compute_value(load_metric("accuracy"), run.outcomes("teacher")) > 0.8
     verdict = judge_quality(
         load_metric("accuracy"),
         run.outcomes("teacher"),
@@ -119,10 +119,10 @@ def test_the_task_from_scratch_learns_is_compressed_and_judged(repository: Path)
     name = "mytools.preferences:pair_accuracy"
     metric, teacher = load_metric(name), run.outcomes("teacher")
     assert len(teacher) == len(run.rows.gate)  # of two inputs a row
-    assert value_of(metric, teacher) > 0.9
+    assert compute_value(metric, teacher) > 0.9
     budget = QualityBudget(kind="drop_points", limit=10.0)
     assert judge_quality(metric, teacher, run.outcomes("int8"), [budget]).verdict is Verdict.PASS
-    assert value_of(metric, run.outcomes("distilled")) > 0.5
+    assert compute_value(metric, run.outcomes("distilled")) > 0.5
     damage_rows = run.suite.setup.task.object.with_planted_fault
     assert (
         judge_exchanged_answers(teacher, name, budget, seed=0, damage_rows=damage_rows).verdict

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.doc_blocks import blocks
+from support.doc_blocks import list_blocks
 
 from slimgate.record.run import read_record
-from slimgate.report import suite_report
+from slimgate.report import format_suite_report
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "read_a_report.md").read_text("utf-8")
 RECORD = DOCS / "example_record/run.json"
 QUOTED = [
-    line for block in blocks("docs/read_a_report.md", "text") for line in block.text.splitlines() if line
+    line for block in list_blocks("docs/read_a_report.md", "text") for line in block.text.splitlines() if line
 ]
 PLACES = re.findall(r"^\|[^|]*\| `(\.[^`]+)` \| `(.*)` \|$", PAGE, re.MULTILINE)
-REPORT = suite_report(read_record(RECORD))
+REPORT = format_suite_report(read_record(RECORD))
 
 
 def flat(text: str) -> str:

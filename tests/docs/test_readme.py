@@ -9,17 +9,17 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from support.doc_blocks import blocks, files
+from support.doc_blocks import list_blocks, read_files
 from support.doc_checks import write_surroundings
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
-from slimgate.budgets.registry import metric_kinds
+from slimgate.budgets.registry import list_metric_kinds
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.suite.load import load_suite
-from tools.reference.suites import with_table
+from tools.reference.suites import update_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -29,7 +29,7 @@ SUITES = (ROOT / "bench/README.md").read_text("utf-8")
 
 
 def test_the_two_commands_come_first_and_are_one_short_line_each() -> None:
-    first, second, *_ = [block.text for block in blocks("README.md", "console")]
+    first, second, *_ = [block.text for block in list_blocks("README.md", "console")]
     assert (first, second) == ("$ ./try bench\n", "$ ./try tests\n")
     assert README.index(second) < README.index("## ")
     assert (ROOT / "try").stat().st_mode & 0o111
@@ -44,7 +44,7 @@ def test_try_without_a_word_says_how_it_is_used() -> None:
 def test_the_two_files_are_judged_as_the_readme_shows(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [shown] = [block.text for block in blocks("README.md", "console") if "teacher.csv" in block.text]
+    [shown] = [block.text for block in list_blocks("README.md", "console") if "teacher.csv" in block.text]
     [command] = [line for line in shown.splitlines() if line.startswith("$ slimgate ")]
     monkeypatch.chdir(ROOT / "docs/example_predictions")
     assert main(shlex.split(command)[2:]) == 0
@@ -58,8 +58,8 @@ def test_the_function_that_is_a_step_runs_in_a_suite(tmp_path: Path, monkeypatch
     [step] = re.findall(r"write the step `(\{.*?\})`", OWN_STEP, re.DOTALL)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mytools").mkdir()
-    (tmp_path / "mytools/rounding.py").write_text(files("docs/own_step.md")["mytools/rounding.py"])
-    run = tiny_run(tmp_path, **{"{ keep_layers = [0, 2] }": step})
+    (tmp_path / "mytools/rounding.py").write_text(read_files("docs/own_step.md")["mytools/rounding.py"])
+    run = make_tiny_run(tmp_path, **{"{ keep_layers = [0, 2] }": step})
     [built] = run.build("shorter").steps
     assert built.manifest["step"] == "mytools.rounding:round_weights"
     assert built.manifest["log"]["digits"] == 2
@@ -68,8 +68,10 @@ def test_the_function_that_is_a_step_runs_in_a_suite(tmp_path: Path, monkeypatch
 
 
 def test_a_mistake_is_answered_as_the_readme_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [suite] = blocks("README.md", "toml")
-    [line] = [block.text.strip() for block in blocks("README.md", "text") if "Did you mean" in block.text]
+    [suite] = list_blocks("README.md", "toml")
+    [line] = [
+        block.text.strip() for block in list_blocks("README.md", "text") if "Did you mean" in block.text
+    ]
     (tmp_path / "bench").mkdir()
     write_surroundings(tmp_path / "bench", tomllib.loads(suite.text))
     (tmp_path / "bench/reviews.toml").write_text(suite.text.replace("keep_layers", "keep_layer"))
@@ -79,7 +81,7 @@ def test_a_mistake_is_answered_as_the_readme_says(tmp_path: Path, monkeypatch: p
     assert str(error.value) == line
 
 
-KINDS = [tomllib.loads(block.text)["task"]["kind"] for block in blocks("docs/tasks.md", "toml")]
+KINDS = [tomllib.loads(block.text)["task"]["kind"] for block in list_blocks("docs/tasks.md", "toml")]
 
 
 def test_every_task_has_an_example() -> None:
@@ -97,7 +99,7 @@ def test_every_task_and_its_metrics_are_listed() -> None:
 def test_every_suite_is_listed_with_its_first_sentence() -> None:
     suites = {path.name for path in (ROOT / "bench").glob("*.toml") if not path.name.startswith("_")}
     assert set(re.findall(r"^\| `(\w+\.toml)` \|", SUITES, re.MULTILINE)) == suites
-    assert with_table(SUITES) == SUITES, "run python -m tools.reference.suites"
+    assert update_table(SUITES) == SUITES, "run python -m tools.reference.suites"
 
 
 def test_every_step_is_listed() -> None:
@@ -112,7 +114,7 @@ def test_every_reader_of_logs_is_listed() -> None:
 
 def test_every_kind_of_budget_on_a_metric_is_listed() -> None:
     text = (ROOT / "docs/budgets.md").read_text("utf-8")
-    assert [name for name in metric_kinds() if f"`{name} = " not in text] == []
+    assert [name for name in list_metric_kinds() if f"`{name} = " not in text] == []
 
 
 def test_every_extra_is_listed_once_with_a_hyphen() -> None:

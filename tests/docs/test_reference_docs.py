@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from slimgate.cli.main import COMMANDS
-from slimgate.cli.options import option_tables
-from slimgate.judge.metrics import known_metrics
+from slimgate.cli.options import list_option_tables
+from slimgate.judge.metrics import list_known_metrics
 from slimgate.plugins.loading import known_plugins
 from slimgate.record.run import RunRecord
-from tools.reference import reference
-from tools.reference.commands import arguments_of, pytest_options, subcommands
-from tools.reference.markdown import anchor, prose, to_plain_line
-from tools.reference.record_keys import unit_of
+from tools.reference import make_reference
+from tools.reference.commands import list_arguments, list_pytest_options, list_subcommands
+from tools.reference.markdown import format_plain_line, format_prose, make_anchor
+from tools.reference.record_keys import find_unit
 from tools.reference.suite_keys import TABLES
 
-MADE = reference()
+MADE = make_reference()
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_every_step_has_a_page_that_the_list_leads_to() -> None:
 
 
 def test_every_metric_is_reported() -> None:
-    assert [name for name in known_metrics() if f"\n| `{name}` | " not in MADE["metrics.md"]] == []
+    assert [name for name in list_known_metrics() if f"\n| `{name}` | " not in MADE["metrics.md"]] == []
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_key_of_a_suite_says_what_it_is(name: str) -> None:
     model, _ = TABLES[name]
-    tables = option_tables(model.model_json_schema())
+    tables = list_option_tables(model.model_json_schema())
     assert [option.name for table in tables for option in table.options if not option.about] == []
 
 
@@ -54,23 +54,23 @@ def test_every_number_of_the_record_that_is_no_count_has_a_unit() -> None:
         f"{name}.{key}"
         for name, part in {"RunRecord": schema, **schema["$defs"]}.items()
         for key, of in part.get("properties", {}).items()
-        if "'number'" in str(of) and not unit_of(name, key)
+        if "'number'" in str(of) and not find_unit(name, key)
     ]
     assert bare == [], "tools/reference/record_keys.py says the units"
 
 
 def test_every_command_and_option_is_reported_with_its_help() -> None:
-    assert len(subcommands()) == len(COMMANDS)
-    for name, (parser, _) in subcommands().items():
+    assert len(list_subcommands()) == len(COMMANDS)
+    for name, (parser, _) in list_subcommands().items():
         section = MADE["commands.md"].partition(f"\n## slimgate {name}\n")[2].partition("\n## ")[0]
-        for action in arguments_of(parser):
+        for action in list_arguments(parser):
             assert action.help, f"slimgate {name} {action.dest}"
             assert all(f"`{option}`" in section for option in action.option_strings)
-    assert [name for name in pytest_options().options if f"`{name}" not in MADE["commands.md"]] == []
+    assert [name for name in list_pytest_options().options if f"`{name}" not in MADE["commands.md"]] == []
 
 
 def test_a_docstring_becomes_prose_code_and_tables() -> None:
-    text = prose(
+    text = format_prose(
         """Keeps <some> of `a_b`.
 
             { keep = [0, 2] }
@@ -96,9 +96,9 @@ def test_a_docstring_becomes_prose_code_and_tables() -> None:
 
 
 def test_prose_around_code_keeps_its_blanks() -> None:
-    assert to_plain_line("rows of\n`train` * 2") == "rows of `train` \\* 2"
+    assert format_plain_line("rows of\n`train` * 2") == "rows of `train` \\* 2"
 
 
 def test_an_anchor_is_as_github_makes_it() -> None:
-    assert anchor("budgets: metrics") == "budgets-metrics"
-    assert anchor("variants.NAME") == "variantsname"
+    assert make_anchor("budgets: metrics") == "budgets-metrics"
+    assert make_anchor("variants.NAME") == "variantsname"

@@ -10,15 +10,15 @@ import shlex
 from pathlib import Path
 
 import pytest
-from support.doc_blocks import blocks
+from support.doc_blocks import list_blocks
 from support.releases import CLASSES, INT8, Model, write_release
 
-from fixtures.models.tiny_graph import tiny_onnx_model
+from fixtures.models.tiny_graph import make_tiny_onnx_model
 from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.record.run import read_record
-from slimgate.report.pr_comment import pr_comment
+from slimgate.report.pr_comment import format_pr_comment
 from slimgate.store.store import Store
 
 PAGE = Path(__file__).parents[2] / "docs" / "release.md"
@@ -63,7 +63,7 @@ class Shell:
         created, model = next(self._runs)
         latest = self.folder / "reports/latest/support"
         write_release(latest, created=created, models={"int8": model})
-        (latest / "pr-comment.md").write_text(pr_comment([read_record(latest / "run.json")]))
+        (latest / "pr-comment.md").write_text(format_pr_comment([read_record(latest / "run.json")]))
         _store(self.folder, f"digest-{model.size}")
 
 
@@ -71,7 +71,7 @@ def _store(folder: Path, digest: str) -> None:
     """What the suite of the page would have built: a graph of that digest."""
 
     def fill(target: Path) -> dict[str, str]:
-        model = tiny_onnx_model(target)
+        model = make_tiny_onnx_model(target)
         model.config.id2label = dict(enumerate(CLASSES))
         model.save(target)
         return {"kind": model.kind, "digest": digest}
@@ -85,7 +85,7 @@ def test_the_commands_of_the_page_print_what_it_says(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SLIMGATE_STORE", raising=False)
     shell, page = Shell(tmp_path, capsys), PAGE.read_text()
-    for block in blocks("docs/release.md", "console"):
+    for block in list_blocks("docs/release.md", "console"):
         commands = [line.removeprefix("$ ") for line in block.text.splitlines() if line.startswith("$ ")]
         page = page.replace(
             block.text, "".join(f"$ {command}\n{shell.run(command)}" for command in commands), 1

@@ -8,16 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from support.doc_blocks import PAGES, ROOT, prose
-from support.doc_checks import is_cheap, pytest_options
+from support.doc_blocks import PAGES, ROOT, read_prose
+from support.doc_checks import is_cheap, list_pytest_options
 
 from slimgate.cli.main import main
-from tools.reference.commands import arguments_of, subcommands
+from tools.reference.commands import list_arguments, list_subcommands
 
 
 def spans(page: Path, program: str) -> list[str]:
     """Commands of a program in the sentences of a page."""
-    return re.findall(rf"`({program} [^`]+)`", prose(page))
+    return re.findall(rf"`({program} [^`]+)`", read_prose(page))
 
 
 NAMED = [(page, command) for page in PAGES for command in spans(page, "slimgate")]
@@ -27,8 +27,8 @@ CHEAP = sorted({command for _, command in NAMED if is_cheap(command)})
 @pytest.mark.parametrize(("page", "command"), NAMED, ids=[f"{page.stem}: {name}" for page, name in NAMED])
 def test_a_command_in_a_sentence_has_its_options(page: Path, command: str) -> None:  # noqa: ARG001
     _, name, *arguments = shlex.split(command)
-    parser, _ = subcommands()[name]
-    known = {option for action in arguments_of(parser) for option in action.option_strings}
+    parser, _ = list_subcommands()[name]
+    known = {option for action in list_arguments(parser) for option in action.option_strings}
     assert {argument for argument in arguments if argument.startswith("--")} <= known
 
 
@@ -37,7 +37,7 @@ def test_modules_and_options_in_sentences_are_there(page: Path) -> None:
     for command in spans(page, "python -m"):
         assert find_spec(command.split()[2]) is not None, command
     for option in re.findall(r"`(?:pytest [^`]*)?(--slimgate-[\w-]+)", page.read_text("utf-8")):
-        assert option in pytest_options()
+        assert option in list_pytest_options()
 
 
 @pytest.mark.parametrize("command", CHEAP)

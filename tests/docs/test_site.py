@@ -15,13 +15,13 @@ import yaml
 import slimgate
 from slimgate.cli.schema import KINDS, make_schema
 from tools.site import links
-from tools.site.api import api_pages, groups, home
-from tools.site.formulas import math_block
+from tools.site.api import find_home, make_api_pages, read_groups
+from tools.site.formulas import format_math_block
 from tools.site.hooks import _EMPTY_HEADER, generate_pages
-from tools.site.outside import outside_addresses
-from tools.site.pages import describe_page, edit_address, report_navigation, search_rank
-from tools.site.plots import PLOTS, number, table
-from tools.site.reachable import unreachable_pages
+from tools.site.outside import list_outside_addresses
+from tools.site.pages import choose_search_rank, describe_page, edit_address, list_report_navigation
+from tools.site.plots import PLOTS, parse_number, read_table
+from tools.site.reachable import list_unreachable_pages
 
 
 class _Loader(yaml.SafeLoader):
@@ -73,32 +73,32 @@ def test_code_addresses_and_anchors_stay_as_they_are() -> None:
 
 
 def test_a_file_that_a_page_links_to_is_shown_with_its_text() -> None:
-    linked = links.linked_files({"README.md": "index.md", "docs/own_step.md": "own_step.md"})
+    linked = links.list_linked_files({"README.md": "index.md", "docs/own_step.md": "own_step.md"})
     assert linked["slimgate/plugins/context.py"] == "source/slimgate/plugins/context.py.md"
-    assert "class BuildContext:" in links.source_page("slimgate/plugins/context.py")
-    assert "````python\n" in links.source_page("slimgate/plugins/context.py")
+    assert "class BuildContext:" in links.make_source_page("slimgate/plugins/context.py")
+    assert "````python\n" in links.make_source_page("slimgate/plugins/context.py")
 
 
 def test_the_readme_is_the_first_page_and_reports_are_pages() -> None:
-    pages = links.repository_pages()
+    pages = links.list_repository_pages()
     assert pages["README.md"] == "index.md"
     assert pages["reports/simulations/README.md"] == "reports/simulations/README.md"
 
 
 def test_every_exported_name_is_on_the_page_of_the_python_api() -> None:
-    named = [name for names in groups().values() for name in names]
+    named = [name for names in read_groups().values() for name in names]
     assert sorted(named) == sorted(slimgate.HOMES)
-    text = "".join(api_pages().values())
+    text = "".join(make_api_pages().values())
     assert "::: slimgate.plugins.step.Step\n" in text
     assert "::: slimgate.tasks.text_classification.Params\n    options:\n      heading: Text" in text
     for name in named:
-        [page] = [page for page, content in api_pages().items() if f"      heading: {name}\n" in content]
-        link = f"({page.removeprefix('reference/')}#{home(name)})"
-        assert f"[`{name}`]{link}" in api_pages()["reference/python.md"]
+        [page] = [page for page, content in make_api_pages().items() if f"      heading: {name}\n" in content]
+        link = f"({page.removeprefix('reference/')}#{find_home(name)})"
+        assert f"[`{name}`]{link}" in make_api_pages()["reference/python.md"]
 
 
 def test_a_formula_is_mathml() -> None:
-    shown = math_block(r"\frac{b - c}{n}", "math")
+    shown = format_math_block(r"\frac{b - c}{n}", "math")
     assert "<mfrac>" in shown
     assert "\\frac" not in shown
 
@@ -115,14 +115,14 @@ def test_a_formula_is_mathml() -> None:
 )
 def test_what_loads_from_another_host_is_found(tmp_path: Path, loaded: str) -> None:
     (tmp_path / "page.html").write_text(f'<a href="https://example.org">a link may</a>{loaded}')
-    [address] = outside_addresses(tmp_path)
+    [address] = list_outside_addresses(tmp_path)
     assert address.startswith("page.html: ")
     assert "example.org" in address
 
 
 def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text('<a href="https://example.org">a</a><img src="b.svg">')
-    assert outside_addresses(tmp_path) == []
+    assert list_outside_addresses(tmp_path) == []
 
 
 def test_every_plot_has_a_light_and_a_dark_picture_on_a_page(files: dict[str, str | bytes]) -> None:
@@ -148,15 +148,15 @@ def test_the_site_has_the_reference_and_each_schema_at_its_id(files: dict[str, s
 
 
 def test_search_finds_guides_before_reports_and_no_source_files() -> None:
-    guide, report = search_rank("tune.md"), search_rank("reports/frontier.md")
+    guide, report = choose_search_rank("tune.md"), choose_search_rank("reports/frontier.md")
     assert float(str(guide["boost"])) > float(str(report["boost"]))
     for page in (
         "source/slimgate/plugins/context.py.md",
         "hostile_inputs.md",
         "reports/simulations/plans.md",
     ):
-        assert search_rank(page) == {"exclude": True}
-    assert float(str(search_rank("how_many_rows.md")["boost"])) > float(str(guide["boost"]))
+        assert choose_search_rank(page) == {"exclude": True}
+    assert float(str(choose_search_rank("how_many_rows.md")["boost"])) > float(str(guide["boost"]))
 
 
 def test_the_gallery_has_a_report_a_verdict_and_a_comparison(files: dict[str, str | bytes]) -> None:
@@ -175,7 +175,9 @@ def test_every_page_has_a_description_of_its_own() -> None:
     assert all(20 < len(text) <= 160 for text in described.values()), described
     assert len(set(described.values())) == len(described)
     assert described["README.md"].startswith("slimgate is a pytest plugin that builds smaller variants")
-    paths = [path for path in links.repository_pages() if path.startswith("reports/")]  # not reports/latest
+    paths = [
+        path for path in links.list_repository_pages() if path.startswith("reports/")
+    ]  # not reports/latest
     reports = [describe_page((links.ROOT / path).read_text("utf-8")) for path in paths]
     assert len(reports) > 40
     assert all(20 < len(text) <= 160 for text in reports), reports
@@ -190,8 +192,8 @@ def test_a_page_of_the_repository_is_editable_no_generated_one() -> None:
 
 
 def test_every_report_is_in_the_navigation_under_its_title() -> None:
-    pages = links.repository_pages()
-    *reports, simulations = report_navigation(pages)
+    pages = links.list_repository_pages()
+    *reports, simulations = list_report_navigation(pages)
     assert {"How fast inside a budget": "reports/frontier.md"} in reports
     assert isinstance(simulations, dict)
     first, *_ = simulations["Simulations"]
@@ -208,7 +210,7 @@ def test_a_page_that_no_link_leads_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "a/one.html").write_text('<a href="../a/two.html">two</a>')
     for page in ("a/two", "a/lost", "b", "404"):
         (tmp_path / f"{page}.html").write_text("<p>no links</p>")
-    assert unreachable_pages(tmp_path) == ["a/lost.html"]
+    assert list_unreachable_pages(tmp_path) == ["a/lost.html"]
 
 
 def test_a_column_without_a_heading_has_no_empty_heading() -> None:
@@ -227,10 +229,10 @@ def test_the_site_asks_no_host_for_stars_and_searches_offline() -> None:
 
 
 def test_a_plot_takes_its_numbers_from_the_simulations_table() -> None:
-    rows = table("simulations/winners_curse", "## At least one variant at its budget passes")
-    assert [number(row["variants at their budget"]) for row in rows] == [1, 2, 5, 10, 20]
-    assert number("1,000") == 1000
+    rows = read_table("simulations/winners_curse", "## At least one variant at its budget passes")
+    assert [parse_number(row["variants at their budget"]) for row in rows] == [1, 2, 5, 10, 20]
+    assert parse_number("1,000") == 1000
     with pytest.raises(ValueError, match="has no table under '## Gone'"):
-        table("simulations/winners_curse", "## Gone")
+        read_table("simulations/winners_curse", "## Gone")
     with pytest.raises(ValueError, match="has no table under 'A verdict at 1 point'"):
-        table("frontier", "A verdict at 1 point")
+        read_table("frontier", "A verdict at 1 point")

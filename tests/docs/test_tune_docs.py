@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from support.doc_blocks import blocks, commands
-from support.user_repository import user_environment
+from support.doc_blocks import list_blocks, list_commands
+from support.user_repository import make_user_environment
 from support.warm_python import run_module
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
@@ -18,8 +18,8 @@ from slimgate.cli.main import main
 pytestmark = pytest.mark.slow
 
 DOC = (Path(__file__).parents[2] / "docs/tune.md").read_text("utf-8")
-COMMANDS = commands("docs/tune.md")
-[SUITE] = blocks("docs/tune.md", "toml")
+COMMANDS = list_commands("docs/tune.md")
+[SUITE] = list_blocks("docs/tune.md", "toml")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_commands_search_and_judge(
     written = tomllib.loads((repository / judge[1]).read_text("utf-8"))
     assert set(written["budgets"]["variants"]) == set(written["variants"])
     options = [*judge[1:], "-q", "-k", "quality", "-p", "no:hypothesispytest"]
-    done = run_module(judge[0], options, repository, user_environment())
+    done = run_module(judge[0], options, repository, make_user_environment())
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert "bench/reviews_tuned.toml: " in done.stdout
     for name in written["variants"]:

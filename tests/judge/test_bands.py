@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.decision import band
+from slimgate.judge.decision import choose_band
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from slimgate.judge.decision import band
     ],
 )
 def test_the_band_of_a_drop(points: float, word: str) -> None:
-    assert band(points) == word
+    assert choose_band(points) == word

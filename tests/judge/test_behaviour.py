@@ -8,9 +8,9 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge import Verdict
-from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour import judge_behaviour, make_behaviour_facts, measure_behaviour
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
-from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import Slice
@@ -26,7 +26,7 @@ BOTH = BehaviourBudgets(
 
 
 def judged_line(pair: tuple[ClassOutcomes, ClassOutcomes], budgets: BehaviourBudgets) -> str:
-    return behaviour_message("int8", judge_behaviour(*pair, budgets, metrics=ACCURACY))
+    return format_behaviour_message("int8", judge_behaviour(*pair, budgets, metrics=ACCURACY))
 
 
 def test_flips_are_counted_and_lost_rows_quoted(counted: Make) -> None:
@@ -37,7 +37,7 @@ def test_flips_are_counted_and_lost_rows_quoted(counted: Make) -> None:
         requests.append(list(rows))  # type: ignore[call-overload]
         return [f"text {row}" for row in requests[0]]
 
-    facts = behaviour(teacher, variant, texts=texts)
+    facts = measure_behaviour(teacher, variant, texts=texts)
     flips = facts.flips
     assert flips is not None
     assert (flips.right_to_wrong, flips.wrong_to_right, flips.changed) == (12, 3, 15)
@@ -56,7 +56,7 @@ def test_flips_are_counted_and_lost_rows_quoted(counted: Make) -> None:
 
 def test_every_figure_of_both_models_is_there(drawn: Make) -> None:
     teacher, variant = drawn(300, prior=[0.5, 0.3, 0.2], lost=0.05, won=0.02)
-    facts = behaviour(teacher, variant)
+    facts = measure_behaviour(teacher, variant)
     assert np.array(facts.confusion).sum() == np.array(facts.confusion_teacher).sum() == 300
     assert np.trace(facts.confusion) == (variant.predictions == variant.labels).sum()
     assert [len(getattr(facts, name)) for name in ("reliability", "reliability_teacher", "tradeoff")] == [
@@ -71,7 +71,7 @@ def test_every_figure_of_both_models_is_there(drawn: Make) -> None:
 
 def test_without_probabilities_only_their_figures_are_none(counted: Make) -> None:
     bare = [ClassOutcomes(o.ids, o.labels, o.predictions, o.classes) for o in counted(40, 3, 1)]
-    facts = behaviour(*bare)
+    facts = measure_behaviour(*bare)
     assert {name for name, value in facts if value is None} == {
         *("kl_to_teacher", "ece", "ece_teacher", "brier", "brier_teacher"),
         *("reliability", "reliability_teacher", "tradeoff", "tradeoff_teacher"),
@@ -83,17 +83,17 @@ def test_without_probabilities_only_their_figures_are_none(counted: Make) -> Non
 
 
 def test_many_classes_have_their_confusion_in_cells(counted: Make) -> None:
-    facts = behaviour(*counted(200, 5, 0, classes=31))
+    facts = measure_behaviour(*counted(200, 5, 0, classes=31))
     assert facts.confusion is None
     assert sum(cell[2] for cell in facts.confusion_cells) == 200
-    assert behaviour(*counted(200, 5, 0, classes=30)).confusion is not None
+    assert measure_behaviour(*counted(200, 5, 0, classes=30)).confusion is not None
 
 
 def test_facts_are_read_back_from_json_as_written(counted: Make) -> None:
     pair = counted(400, 30, 2, groups=np.arange(400) // 4)
     columns = [Slice("half", "first", np.arange(200)), Slice("half", "second", np.arange(200, 400))]
     judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY, columns=columns)
-    facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))
+    facts = make_behaviour_facts(measure_behaviour(*pair), judged, format_behaviour_message("x", judged))
     assert BehaviourFacts.model_validate_json(facts.model_dump_json()) == facts
     assert facts.flips is not None
     assert (facts.flips.percent, facts.flips.groups) == (7.5, 100)
@@ -109,7 +109,7 @@ def test_facts_of_flips_are_in_percent_and_only_they_have_a_wish(counted: Make) 
     assert share is not None
     flips = Flips(right_to_wrong=30, wrong_to_right=2, changed=32)
     measured = BehaviourFacts(n=400, flips=flips)
-    facts = behaviour_facts(measured, judged, "the line", {"flips_max_percent": "warn"})
+    facts = make_behaviour_facts(measured, judged, "the line", {"flips_max_percent": "warn"})
     assert facts.flips is not None
     assert facts.flips.interval == (100 * share.interval[0], 100 * share.interval[1])
     assert (facts.flips.quoted, facts.flips.percent, facts.flips.groups) == ([], 7.5, 100)
@@ -124,21 +124,21 @@ def test_a_metric_is_known_by_the_name_that_its_budget_has(counted: Make) -> Non
     judged = judge_behaviour(*counted(400, 60, 2), budgets, metrics=metrics)
     assert [budget.kind for budget in judged.budgets] == ["slices.ours.metrics:right"]
     assert judged.verdict is Verdict.FAIL
-    assert "; ours.metrics:right on 2 slices, budget 5 points" in behaviour_message("int8", judged)
+    assert "; ours.metrics:right on 2 slices, budget 5 points" in format_behaviour_message("int8", judged)
 
 
 def test_without_a_budget_there_is_no_verdict(counted: Make) -> None:
     judged = judge_behaviour(*counted(400, 30, 2), NO_BUDGET, metrics=ACCURACY)
     assert (judged.budgets, judged.verdict) == ((), None)
     assert len(judged.slices) == 2
-    assert behaviour_message("int8", judged) == (
+    assert format_behaviour_message("int8", judged) == (
         "int8: 7.5 % of rows right to wrong [5.4, 10.0] (n=400): not gated"
     )
 
 
 def test_the_line_of_grouped_rows_counts_the_groups(counted: Make) -> None:
     judged = judge_behaviour(*counted(400, 30, 2, groups=np.arange(400) // 4), NO_BUDGET, metrics=ACCURACY)
-    assert "(n=400 in 100 groups): not gated" in behaviour_message("int8", judged)
+    assert "(n=400 in 100 groups): not gated" in format_behaviour_message("int8", judged)
 
 
 def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
@@ -197,7 +197,7 @@ def test_a_bound_is_never_rounded_onto_the_budget(counted: Make) -> None:
 def test_rows_that_are_not_paired_or_none_are_an_error(counted: Make) -> None:
     (teacher, variant), (other, _) = counted(40, 1, 0), counted(41, 1, 0)
     with pytest.raises(MeasureError, match="not paired"):
-        behaviour(teacher, other)
+        measure_behaviour(teacher, other)
     with pytest.raises(MeasureError, match="not paired"):
         judge_behaviour(
             teacher, variant.take(np.array([2, 1, 0, *range(3, 40)])), NO_BUDGET, metrics=ACCURACY
@@ -222,14 +222,14 @@ def test_six_thousand_rows_of_77_classes_take_under_a_second() -> None:
     judge_behaviour(*pair, BOTH, metrics=ACCURACY)  # imports what it needs, which is not timed
     start = time.process_time()
     judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY)
-    facts = behaviour_facts(behaviour(*pair), judged, behaviour_message("x", judged))
+    facts = make_behaviour_facts(measure_behaviour(*pair), judged, format_behaviour_message("x", judged))
     assert time.process_time() - start < 1
     assert len(facts.model_dump_json(indent=1)) < 150_000
 
 
 def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
     ranked = Outcomes(np.array(["a", "b"]), values={"rank": np.array([1.0, 2.0])})
-    assert behaviour(ranked, ranked) == BehaviourFacts(n=2)
+    assert measure_behaviour(ranked, ranked) == BehaviourFacts(n=2)
     judged = judge_behaviour(ranked, ranked, NO_BUDGET, metrics={})
     assert (judged.flips, judged.slices, judged.budgets, judged.verdict) == (None, (), (), None)
     with pytest.raises(MeasureError, match="neither right nor wrong"):
@@ -238,7 +238,7 @@ def test_rows_that_are_neither_right_nor_wrong_have_no_flips() -> None:
 
 def test_a_line_of_rows_neither_right_nor_wrong_says_so() -> None:
     bare = Outcomes(np.arange(3).astype(np.str_), values={"rank": np.ones(3)})
-    line = behaviour_message("int8", judge_behaviour(bare, bare, NO_BUDGET, metrics={}))
+    line = format_behaviour_message("int8", judge_behaviour(bare, bare, NO_BUDGET, metrics={}))
     assert line == "int8: rows are neither right nor wrong, not gated"
 
 
@@ -258,7 +258,7 @@ def test_a_slice_that_has_a_budget_is_judged_and_named(counted: Make) -> None:
     assert {label: part.own_verdict for label, part in labels.items()} == dict.fromkeys(
         ("c0", "c1"), Verdict.FAIL
     )
-    line = behaviour_message("int8", judged)
+    line = format_behaviour_message("int8", judged)
     lost = labels["c1"]
     low, high = lost.interval
     assert (
@@ -272,7 +272,7 @@ def test_an_undecided_slice_says_how_many_rows_would_decide(counted: Make) -> No
     budgets = BehaviourBudgets(
         named_slices={SliceName("label", "c1", "accuracy"): SliceBudget(drop_points=2.0)}
     )
-    line = behaviour_message("int8", judge_behaviour(*counted(300, 6, 2), budgets, metrics=ACCURACY))
+    line = format_behaviour_message("int8", judge_behaviour(*counted(300, 6, 2), budgets, metrics=ACCURACY))
     assert ": INCONCLUSIVE, " in line
     assert "rows of it would decide" in line
 
@@ -281,4 +281,6 @@ def test_a_budget_on_all_slices_names_metric_count_and_limit(counted: Make) -> N
     budgets = BehaviourBudgets(slices={"accuracy": SliceBudget(drop_points=5.0)})
     judged = judge_behaviour(*counted(400, 60, 0), budgets, metrics=ACCURACY)
     slices = len(judged.slices)
-    assert f"accuracy on {slices} slices, budget 5 points: FAIL in label" in behaviour_message("int8", judged)
+    assert f"accuracy on {slices} slices, budget 5 points: FAIL in label" in format_behaviour_message(
+        "int8", judged
+    )

@@ -13,7 +13,7 @@ from support.versions import needs
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budget, judge_quality
-from slimgate.judge.budget_kinds import BudgetKind, suited_kinds
+from slimgate.judge.budget_kinds import BudgetKind, list_suited_kinds
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 
@@ -49,7 +49,7 @@ def clopper_pearson(right: int, n: int) -> tuple[float, float]:
     ],
 )
 def test_each_metric_takes_the_kinds_that_mean_something_for_it(name: str, kinds: tuple[str, ...]) -> None:
-    assert suited_kinds(load_metric(name)) == kinds
+    assert list_suited_kinds(load_metric(name)) == kinds
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_budget_that_cannot_be_judged_is_refused_without_rows(
 @pytest.mark.parametrize(("kind", "limit"), [("drop_points", 1.0), ("floor", 0.8), ("drop_relative", 0.02)])
 def test_a_sound_budget_is_let_pass(kind: BudgetKind, limit: float) -> None:
     check_budget(load_metric("f1_macro"), QualityBudget(kind, limit))
-    assert kind in suited_kinds(load_metric("f1_macro"))
+    assert kind in list_suited_kinds(load_metric("f1_macro"))
 
 
 def test_judging_refuses_what_check_budget_refuses(counted: MakePair) -> None:

@@ -13,10 +13,10 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
     call_times_message,
-    independent_rounds,
+    compute_quantile_interval,
+    count_fewest_rounds,
+    count_independent_rounds,
     judge_call_times,
-    quantile_interval,
-    rounds_for,
 )
 from slimgate.judge.latency_budgets import TOKENS_PER_SECOND, TTFT_P95
 from slimgate.judge.speed import LAYOUT
@@ -35,22 +35,22 @@ def p50(limit: float) -> LimitBudget:
 def shuffled(ms: Floats) -> Floats:
     """In an order without autocorrelation."""
     orders = (ms[np.random.default_rng(seed).permutation(len(ms))] for seed in range(20))
-    return next(order for order in orders if independent_rounds(order, float(np.median(ms))) == len(ms))
+    return next(order for order in orders if count_independent_rounds(order, float(np.median(ms))) == len(ms))
 
 
 def test_the_95th_percentile_takes_59_rounds_and_the_median_5() -> None:
-    assert rounds_for("p95_ms_max") == 59
-    assert rounds_for("p50_ms_max") == 5
+    assert count_fewest_rounds("p95_ms_max") == 59
+    assert count_fewest_rounds("p50_ms_max") == 5
     times = np.arange(1.0, 60.0)
-    assert quantile_interval(times, 0.95, 59)[1] == 59.0
-    assert quantile_interval(times[:58], 0.95, 58)[1] == np.inf
+    assert compute_quantile_interval(times, 0.95, 59)[1] == 59.0
+    assert compute_quantile_interval(times[:58], 0.95, 58)[1] == np.inf
 
 
 @pytest.mark.parametrize("rounds", [5, 59, 100, 333])
 @pytest.mark.parametrize("quantile", [0.5, 0.95])
 def test_the_interval_is_the_narrowest_that_misses_in_5_percent(rounds: int, quantile: float) -> None:
     times = np.arange(1.0, rounds + 1)  # the k-th smallest is k
-    low, high = quantile_interval(times, quantile, rounds)
+    low, high = compute_quantile_interval(times, quantile, rounds)
     at_most = binom(rounds, quantile).cdf
     # the k-th smallest is above the quantile where fewer than k times are below it
     if low > 0:
@@ -63,10 +63,10 @@ def test_the_interval_is_the_narrowest_that_misses_in_5_percent(rounds: int, qua
 
 def test_rounds_that_count_as_fewer_widen_the_interval() -> None:
     times = np.arange(1.0, 401.0)
-    low, high = quantile_interval(times, 0.5, 100)
-    few_low, few_high = quantile_interval(np.arange(1.0, 101.0), 0.5, 100)
+    low, high = compute_quantile_interval(times, 0.5, 100)
+    few_low, few_high = compute_quantile_interval(np.arange(1.0, 101.0), 0.5, 100)
     assert (low, high) == pytest.approx((4 * few_low, 4 * few_high), abs=4)
-    assert low < quantile_interval(times, 0.5, 400)[0]
+    assert low < compute_quantile_interval(times, 0.5, 400)[0]
 
 
 def test_equal_times_below_the_limit_pass_and_above_it_fail() -> None:
@@ -119,9 +119,9 @@ def test_the_named_number_of_rounds_passes_it_most_times() -> None:
 def test_rounds_that_follow_each_other_alike_count_as_fewer() -> None:
     rng = np.random.default_rng(0)
     each_five_times = np.repeat(rng.exponential(size=200), 5)
-    assert 120 < independent_rounds(each_five_times, 1.0) < 280
+    assert 120 < count_independent_rounds(each_five_times, 1.0) < 280
     drift = np.linspace(10.0, 12.0, 100)
-    assert independent_rounds(drift, 11.0) < 10
+    assert count_independent_rounds(drift, 11.0) < 10
     assert judge_call_times(drift, [p95(12.5)]).verdict is Verdict.INCONCLUSIVE
 
 
@@ -131,7 +131,7 @@ def test_calls_by_turns_do_not_hide_a_drift() -> None:
     drift = lfilter([1.0], [1.0, -0.95], rng.normal(size=400) * (1 - 0.95**2) ** 0.5)
     ms = 10 * np.exp(0.15 * drift + 0.3 * (np.arange(400) % 2))
     assert np.corrcoef(ms[1:], ms[:-1])[0, 1] < 0
-    assert independent_rounds(ms, float(np.median(ms))) < 60
+    assert count_independent_rounds(ms, float(np.median(ms))) < 60
 
 
 def test_slow_calls_in_one_burst_count_by_the_limit_they_break() -> None:
@@ -139,7 +139,7 @@ def test_slow_calls_in_one_burst_count_by_the_limit_they_break() -> None:
     apart, together = times.copy(), times.copy()
     apart[::50] = 30.0
     together[100:108] = 30.0
-    assert independent_rounds(together, 20.0) < independent_rounds(apart, 20.0) / 3
+    assert count_independent_rounds(together, 20.0) < count_independent_rounds(apart, 20.0) / 3
     assert judge_call_times(apart, [p95(20.0)]).verdict is Verdict.PASS
     assert judge_call_times(together, [p95(20.0)]).verdict is Verdict.INCONCLUSIVE
 

@@ -12,10 +12,10 @@ from slimgate.judge import QualityBudget, judge_quality
 from slimgate.judge.budget_kinds import BudgetKind, Over
 from slimgate.judge.budget_tables import KlBudgetTable, LimitBudget, QualityBudgetTable
 from slimgate.judge.capped import CappedRows, cap_for
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
+from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.score_metric import SCORE, score_metric, score_outcomes
 from slimgate.judge.token_kl import TokenKl, judge_tokens
@@ -91,7 +91,7 @@ def test_a_perplexity_whose_damage_is_rare_is_undecided() -> None:
     assert judged.verdict is Verdict.INCONCLUSIVE
     # 610 documents of which none is damaged leave ln(1.04) / 8 open at 5 %; so many pass in 80 %
     assert 610 < (judged.n_needed or 0) < 1200
-    line = message("int8", judged)
+    line = format_message("int8", judged)
     assert "above the cap of 1: 0 % [0, 1.5], limit 0.49 %" in line
     assert "rows would decide" in line
 
@@ -194,7 +194,7 @@ def test_a_score_of_unknown_range_fails_but_never_passes() -> None:
     before = rng.integers(8, 11, 6000).astype(float)
     equal = judge_quality(grade, scores(before), scores(before), [QualityBudget("drop_points", 100.0)])
     assert (equal.verdict, equal.n_needed) == (Verdict.INCONCLUSIVE, None)
-    assert message("t", equal).endswith(
+    assert format_message("t", equal).endswith(
         "INCONCLUSIVE, the range of grade is not known, so rare damage cannot be ruled out: declare it by "
         "--range grade=LOW:HIGH ([ranges] in a file)"
     )
@@ -232,12 +232,12 @@ def seen(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
 
 
 def test_a_metric_of_ones_own_without_a_bound_needs_a_cap() -> None:
-    metric = own_metric(row_mean=row_mean(lambda outcomes: outcomes.column(SCORE), seen))
+    metric = own_metric(row_mean=make_row_mean(lambda outcomes: outcomes.column(SCORE), seen))
     same = scores(np.full(4000, 2.0))
     judged = judge_quality(metric, same, same, [QualityBudget("increase_relative", 0.05)])
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert "cost has no bound (its value_range is 0 to inf)" in message("t", judged)
-    assert "add cap" in message("t", judged)
+    assert "cost has no bound (its value_range is 0 to inf)" in format_message("t", judged)
+    assert "add cap" in format_message("t", judged)
     capped = QualityBudget("increase_relative", 0.05, cap=1.0)
     assert judge_quality(metric, same, same, [capped]).verdict is Verdict.PASS
 

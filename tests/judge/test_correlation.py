@@ -14,7 +14,7 @@ from support.versions import needs
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quality
 from slimgate.judge.correlation import NO_PASS, Correlation, add_extreme_pairs, judge_correlation
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
@@ -158,7 +158,7 @@ def test_pearson_names_the_correlation_that_can_pass() -> None:
     assert judged.warnings == (NO_PASS,)
     assert "spearman" in NO_PASS
     assert (judged.n_needed, judged.withheld) == (None, NO_PASS)
-    assert message("int8", judged).endswith(f"INCONCLUSIVE, {NO_PASS}")
+    assert format_message("int8", judged).endswith(f"INCONCLUSIVE, {NO_PASS}")
 
 
 def test_pearson_of_a_weak_teacher_gives_no_pass() -> None:

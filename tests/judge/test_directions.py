@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.judge.directions import known_direction
+from slimgate.judge.directions import find_known_direction
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.scores import load_score
 
@@ -37,7 +37,7 @@ from slimgate.judge.scores import load_score
     ],
 )
 def test_a_known_name_is_better_when_higher(metric: str) -> None:
-    assert known_direction(metric) is True
+    assert find_known_direction(metric) is True
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_known_name_is_better_when_higher(metric: str) -> None:
     ["perplexity", "word_perplexity", "bits_per_byte", "brier_score", "wer", "error_rate", "log_loss"],
 )
 def test_a_known_name_is_better_when_lower(metric: str) -> None:
-    assert known_direction(metric) is False
+    assert find_known_direction(metric) is False
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_known_name_is_better_when_lower(metric: str) -> None:
     ],
 )
 def test_no_name_beyond_the_list_is_guessed(metric: str) -> None:
-    assert known_direction(metric) is None
+    assert find_known_direction(metric) is None
 
 
 def rude(answer: str, _reference: str | None) -> float:

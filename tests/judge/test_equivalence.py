@@ -12,18 +12,18 @@ from scipy.stats import norm
 
 from slimgate.errors import SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budget, judge_quality
-from slimgate.judge.budget_kinds import KINDS, list_point_limits, measure_harm, suited_kinds
-from slimgate.judge.facts import quality_facts
-from slimgate.judge.family import fails_within_family, within_family
+from slimgate.judge.budget_kinds import KINDS, list_point_limits, list_suited_kinds, measure_harm
+from slimgate.judge.facts import make_quality_facts
+from slimgate.judge.family import withhold_family_fails, withhold_family_pass
 from slimgate.judge.group_sequential import Look
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.outlook import CONVERTED, drop_outlook
 from slimgate.judge.power import plan
-from slimgate.judge.rows_needed import planned_rows, two_sided_stretch
-from slimgate.judge.tango import tango_z
+from slimgate.judge.rows_needed import count_planned_rows, find_two_sided_stretch
+from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import ClassOutcomes
-from slimgate.record.budgets import judged_budgets, verdict_under
+from slimgate.record.budgets import judge_under_limit, list_judged_budgets
 from slimgate.record.run import VariantRecord
 
 EQUIVALENT_POINTS = "equivalent_points"
@@ -31,7 +31,7 @@ EQUIVALENT_POINTS = "equivalent_points"
 METRIC_AND_KIND = [
     (metric, kind)
     for metric in ("accuracy", "f1_macro", "log_loss")
-    for kind in suited_kinds(load_metric(metric))
+    for kind in list_suited_kinds(load_metric(metric))
 ]
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
@@ -64,7 +64,7 @@ def test_too_few_rows_are_inconclusive_and_say_how_many_would_do(counted: Counte
     judgement = judged(counted(400, 6, 6), 1.0)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judgement.n_needed == pytest.approx(8.564 * 0.03 / 0.0001, rel=0.1)
-    line = message("int8", judgement)
+    line = format_message("int8", judgement)
     assert "drop 0.0 points [-1.6, 1.6], budget ±1.0 (n=400): INCONCLUSIVE, about 2," in line
 
 
@@ -82,7 +82,7 @@ def test_both_sides_are_treated_alike(counted: Counted, metric: str, lost: int, 
 def test_p_values_are_the_larger_and_twice_the_smaller(counted: Counted) -> None:
     """Tango's z of 45 rows lost and 30 won of 1,000 at 1 point and at -1 point."""
     (budget,) = judged(counted(1000, 45, 30), 1.0).budgets
-    upper, lower = tango_z(45, 30, 1000, 0.01), tango_z(45, 30, 1000, -0.01)
+    upper, lower = compute_tango_z(45, 30, 1000, 0.01), compute_tango_z(45, 30, 1000, -0.01)
     assert budget.p_value == pytest.approx(max(norm.cdf(upper), norm.sf(lower)))
     assert budget.p_holds == pytest.approx(min(1.0, 2 * min(norm.sf(upper), norm.cdf(lower))))
 
@@ -119,8 +119,8 @@ def test_the_95_percent_interval_of_counts_is_tangos(counted: Counted) -> None:
     (budget,) = judged(counted(1000, 60, 24), 1.0).budgets
     assert budget.fail_interval is not None
     low, high = (end / 100 for end in budget.fail_interval)
-    assert tango_z(60, 24, 1000, low) == pytest.approx(1.96, abs=1e-3)
-    assert tango_z(60, 24, 1000, high) == pytest.approx(-1.96, abs=1e-3)
+    assert compute_tango_z(60, 24, 1000, low) == pytest.approx(1.96, abs=1e-3)
+    assert compute_tango_z(60, 24, 1000, high) == pytest.approx(-1.96, abs=1e-3)
 
 
 def test_every_kind_is_among_the_pairs_of_metric_and_kind() -> None:
@@ -139,24 +139,24 @@ def test_the_own_limit_makes_the_own_verdict(
     for limit in (0.02, 0.3, 0.85):
         scaled = 100 * limit if kind in ("drop_points", EQUIVALENT_POINTS) else limit
         judgement = judged(pair, scaled, metric, kind)
-        facts = quality_facts(judgement, "line", measured="now")
-        (budget,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={metric: facts}))
-        assert verdict_under(kind, scaled, budget) is judgement.verdict
+        facts = make_quality_facts(judgement, "line", measured="now")
+        (budget,) = list_judged_budgets(VariantRecord(name="int8", parent="teacher", quality={metric: facts}))
+        assert judge_under_limit(kind, scaled, budget) is judgement.verdict
         near = judged(pair, 1.001 * scaled, metric, kind).verdict
         if near is judgement.verdict:
-            assert verdict_under(kind, 1.001 * scaled, budget) is near
+            assert judge_under_limit(kind, 1.001 * scaled, budget) is near
 
 
 def test_another_limit_is_read_off_both_intervals(counted: Counted) -> None:
     pair = counted(3000, 60, 240)
     judgement = judged(pair, 1.0)
-    facts = quality_facts(judgement, "line", measured="now")
-    (budget,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={"accuracy": facts}))
+    facts = make_quality_facts(judgement, "line", measured="now")
+    (budget,) = list_judged_budgets(VariantRecord(name="int8", parent="teacher", quality={"accuracy": facts}))
     for limit in (0.5, 2.0, 4.8, 5.0, 6.0, 7.0, 7.1, 9.0):
-        assert verdict_under(EQUIVALENT_POINTS, limit, budget) is judged(pair, limit).verdict, limit
+        assert judge_under_limit(EQUIVALENT_POINTS, limit, budget) is judged(pair, limit).verdict, limit
     old = budget._replace(facts=replace(budget.facts, fail_interval=None))
-    assert verdict_under(EQUIVALENT_POINTS, 2.0, old) is None
-    assert verdict_under(EQUIVALENT_POINTS, 9.0, old) is Verdict.PASS
+    assert judge_under_limit(EQUIVALENT_POINTS, 2.0, old) is None
+    assert judge_under_limit(EQUIVALENT_POINTS, 9.0, old) is Verdict.PASS
 
 
 def test_a_family_corrects_pass_and_fail(counted: Counted) -> None:
@@ -164,10 +164,10 @@ def test_a_family_corrects_pass_and_fail(counted: Counted) -> None:
     (budget,) = failed.budgets
     assert budget.p_holds is not None
     assert 0.025 < budget.p_holds < 0.05
-    assert within_family(passed, [0.06], 2).verdict is Verdict.INCONCLUSIVE
-    assert [judgement.verdict for judgement in fails_within_family([failed])] == [Verdict.FAIL]
+    assert withhold_family_pass(passed, [0.06], 2).verdict is Verdict.INCONCLUSIVE
+    assert [judgement.verdict for judgement in withhold_family_fails([failed])] == [Verdict.FAIL]
     # Holm: of two budgets the smaller p-value must be at most 2.5 %
-    assert [judgement.verdict for judgement in fails_within_family([failed, passed])] == [
+    assert [judgement.verdict for judgement in withhold_family_fails([failed, passed])] == [
         Verdict.INCONCLUSIVE,
         Verdict.PASS,
     ]
@@ -180,8 +180,8 @@ def test_an_early_look_takes_both_sides_at_its_level(counted: Counted) -> None:
     assert budget.p_value is not None
     early = Look(1, 4, 3000, 12_000)
     assert early.level() < budget.p_value
-    assert fails_within_family([judgement], [early])[0].verdict is Verdict.INCONCLUSIVE
-    assert fails_within_family([judgement], [Look(4, 4, 3000, 3000)])[0].verdict is Verdict.PASS
+    assert withhold_family_fails([judgement], [early])[0].verdict is Verdict.INCONCLUSIVE
+    assert withhold_family_fails([judgement], [Look(4, 4, 3000, 3000)])[0].verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -215,14 +215,16 @@ def test_over_builds_a_gain_counts_too(counted: Counted, won: list[int], verdict
     ],
 )
 def test_the_stretch_of_both_sides_worked_by_hand(drop: float, expected: float) -> None:
-    assert two_sided_stretch(drop, 0.01) == pytest.approx(expected, abs=1e-3)
+    assert find_two_sided_stretch(drop, 0.01) == pytest.approx(expected, abs=1e-3)
 
 
 def test_at_the_limit_no_number_of_rows_tells(counted: Counted) -> None:
-    assert two_sided_stretch(-0.01, 0.01) is None
+    assert find_two_sided_stretch(-0.01, 0.01) is None
     judgement = judged(counted(1000, 20, 30), 1.0)
     assert (judgement.verdict, judgement.n_needed) == (Verdict.INCONCLUSIVE, None)
-    assert message("int8", judgement).endswith("the drop equals its budget: no number of rows would decide")
+    assert format_message("int8", judgement).endswith(
+        "the drop equals its budget: no number of rows would decide"
+    )
 
 
 @pytest.mark.parametrize(("lost", "won"), [(30, 30), (36, 30), (30, 36), (50, 30), (30, 50)])
@@ -232,8 +234,8 @@ def test_as_many_rows_as_needed_decide_in_four_of_five(counted: Counted, lost: i
     assert judgement.n_needed is not None
     rng, n, runs = np.random.default_rng(3), judgement.n_needed, 1500
     counts = rng.multinomial(n, [lost / 1500, won / 1500, 1 - (lost + won) / 1500], size=runs)
-    upper = np.array([tango_z(b, c, n, 0.008) for b, c, _ in counts])
-    lower = np.array([tango_z(b, c, n, -0.008) for b, c, _ in counts])
+    upper = np.array([compute_tango_z(b, c, n, 0.008) for b, c, _ in counts])
+    lower = np.array([compute_tango_z(b, c, n, -0.008) for b, c, _ in counts])
     passes = (upper <= -1.6449) & (lower >= 1.6449)
     fails = np.maximum(upper, -lower) >= 1.96
     decided = passes if abs(lost - won) / 1500 < 0.008 else fails
@@ -242,7 +244,7 @@ def test_as_many_rows_as_needed_decide_in_four_of_five(counted: Counted, lost: i
 
 def test_planned_rows_pass_an_equal_model_in_four_of_five() -> None:
     """(1.6449 + 1.2816)² 0.05 / 0.01² + 3 / 0.05 = 4,342, where one side takes 3,132."""
-    assert planned_rows(0.01, discordance=0.05, two_sided=True) == 4342
+    assert count_planned_rows(0.01, discordance=0.05, two_sided=True) == 4342
     planned = plan(4342, 0.05, 0.01, two_sided=True)
     assert planned.rows_needed == 4342
     assert planned.equal.passes == pytest.approx(0.8, abs=0.02)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from support.rank_rows import MRR, rows
+from support.rank_rows import MRR, make_rows
 
-from slimgate.judge.extremes import with_extremes
+from slimgate.judge.extremes import add_extreme_rows
 from slimgate.judge.metrics.row_sums import mean_of
 from slimgate.outcomes import Ints, Outcomes
 
@@ -15,9 +15,10 @@ from slimgate.outcomes import Ints, Outcomes
 def made_up(groups: Ints | None) -> tuple[list[list[float]], Ints | None]:
     """The terms of the made-up rows: sum and count of the teacher, then of the variant."""
     pair = [
-        rows(groups=groups, rank=np.array(ranks)) for ranks in ([1.0, 1.0, 2.0, 4.0], [1.0, 2.0, 2.0, 4.0])
+        make_rows(groups=groups, rank=np.array(ranks))
+        for ranks in ([1.0, 1.0, 2.0, 4.0], [1.0, 2.0, 2.0, 4.0])
     ]
-    terms, members = with_extremes(MRR, *pair)
+    terms, members = add_extreme_rows(MRR, *pair)
     assert terms[:4].tolist() == [[1, 1, 1, 1], [1, 1, 0.5, 1], [0.5, 1, 0.5, 1], [0.25, 1, 0.25, 1]]
     return terms[4:].tolist(), members
 
@@ -41,5 +42,5 @@ def test_best_and_worst_are_those_of_the_teachers_rows() -> None:
 
     terms = mean_of(lambda outcomes: 1 / outcomes.column("rank"))
     metric = replace(MRR, row_sums=replace(terms, extremes=ends))
-    pair = [rows(rank=np.array(ranks)) for ranks in ([2.0, 4.0], [1.0, 4.0])]
-    assert with_extremes(metric, *pair)[0][2:].tolist() == [[0.5, 1, 0, 1], [0, 1, 0.5, 1]]
+    pair = [make_rows(rank=np.array(ranks)) for ranks in ([2.0, 4.0], [1.0, 4.0])]
+    assert add_extreme_rows(metric, *pair)[0][2:].tolist() == [[0.5, 1, 0, 1], [0, 1, 0.5, 1]]

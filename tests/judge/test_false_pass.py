@@ -12,7 +12,7 @@ from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.flips import flip_share, judge_flips
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.base import value_of
+from slimgate.judge.metrics.base import compute_value
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.random_weights import weigh_rows
 from slimgate.outcomes import ClassOutcomes, Floats
@@ -140,7 +140,8 @@ def test_few_rows_that_turn_confidently_wrong_do_not_pass_unseen(
     """500 rows, of which 22 to 37 % of the samples have not turned one."""
     metric = load_metric(name)
     before, after = (
-        value_of(metric, outcomes) for outcomes in reversed_rows(np.random.default_rng(1), 10**6, share, sure)
+        compute_value(metric, outcomes)
+        for outcomes in reversed_rows(np.random.default_rng(1), 10**6, share, sure)
     )
     budget = QualityBudget("drop_points", 100 * (after - before))
     rng, passed, runs = np.random.default_rng(2), 0, 200

@@ -9,12 +9,12 @@ import pytest
 from scipy.stats import norm
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.family import bound_among, within_family
-from slimgate.judge.message import message
+from slimgate.judge.family import bound_among, withhold_family_pass
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.tango import tango_z
+from slimgate.judge.tango import compute_tango_z
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import Verdict
@@ -38,7 +38,7 @@ def test_the_bound_of_one_is_that_of_its_interval(counted: Counted) -> None:
 def test_the_bound_among_several_is_tangos_at_a_shared_level(counted: Counted, count: int) -> None:
     bound = bound_among(judged(counted), count)
     assert bound is not None
-    assert tango_z(60, 50, 4000, bound / 100) == pytest.approx(-norm.isf(0.05 / count), abs=1e-3)
+    assert compute_tango_z(60, 50, 4000, bound / 100) == pytest.approx(-norm.isf(0.05 / count), abs=1e-3)
 
 
 def test_every_kind_of_evidence_has_a_bound_that_grows(counted: Counted) -> None:
@@ -65,15 +65,15 @@ def test_a_budget_has_the_p_value_that_decides_it(counted: Counted) -> None:
 def test_a_budget_that_holds_only_alone_is_undecided_in_a_family(counted: Counted) -> None:
     judgement = judged(counted)
     assert judgement.verdict is Verdict.PASS
-    assert within_family(judgement, [0.05], 12) is judgement
-    corrected = within_family(judgement, [0.06], 12)
+    assert withhold_family_pass(judgement, [0.05], 12) is judgement
+    corrected = withhold_family_pass(judgement, [0.06], 12)
     assert corrected.verdict is Verdict.INCONCLUSIVE
     reason = "would PASS alone, but not as one of 12 budgets of all variants (Holm's correction)"
-    assert message("int8", corrected).endswith(f": INCONCLUSIVE, {reason}")
+    assert format_message("int8", corrected).endswith(f": INCONCLUSIVE, {reason}")
 
 
 def test_a_budget_that_fails_alone_fails_in_its_family(counted: Counted) -> None:
     judgement = judge_quality(
         load_metric("accuracy"), *counted(4000, 400, 50), [QualityBudget("drop_points", 2.0)]
     )
-    assert within_family(judgement, [1.0], 12).verdict is Verdict.FAIL
+    assert withhold_family_pass(judgement, [1.0], 12).verdict is Verdict.FAIL

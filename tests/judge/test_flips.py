@@ -8,10 +8,10 @@ from scipy.stats import binom, binomtest
 
 from slimgate.errors import MeasureError
 from slimgate.judge.flips import (
+    find_flipped_rows,
     flip_share,
-    flipped_rows,
     judge_flips,
-    surest_lost_rows,
+    select_surest_lost_rows,
 )
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.results.base import Verdict
@@ -27,7 +27,7 @@ def outcomes(labels: list[int], scores: list[list[float]] | None, predictions: l
 
 def test_rows_that_turned_are_found_both_ways(counted: Make) -> None:
     teacher, variant = counted(20, 3, 2, both_wrong=1)
-    lost, won = flipped_rows(teacher, variant)
+    lost, won = find_flipped_rows(teacher, variant)
     assert lost.tolist() == [0, 1, 2]
     assert won.tolist() == [3, 4]
 
@@ -55,20 +55,20 @@ def bare(model: ClassOutcomes) -> ClassOutcomes:
 def test_the_surest_wrong_answers_come_first(
     teacher: ClassOutcomes, variant: ClassOutcomes, order: list[int]
 ) -> None:
-    assert surest_lost_rows(teacher, variant).tolist() == order
-    assert surest_lost_rows(teacher, variant, limit=1).tolist() == order[:1]
+    assert select_surest_lost_rows(teacher, variant).tolist() == order
+    assert select_surest_lost_rows(teacher, variant, limit=1).tolist() == order[:1]
 
 
 def test_equally_sure_answers_stand_in_the_order_of_the_rows(counted: Make) -> None:
     teacher, variant = counted(200, 60, 0)
-    assert surest_lost_rows(teacher, variant, limit=60).tolist() == list(range(60))
-    assert surest_lost_rows(teacher, variant).tolist() == list(range(10))
+    assert select_surest_lost_rows(teacher, variant, limit=60).tolist() == list(range(60))
+    assert select_surest_lost_rows(teacher, variant).tolist() == list(range(10))
     labels, wrong = np.zeros(200, dtype=np.int64), np.ones(200, dtype=np.int64)
     sure = np.where(np.arange(200) % 3 == 0, 0.9, 0.6)  # two kinds of rows, in turn
     scores = np.stack([1 - sure, sure], axis=1)
     ids = np.arange(200).astype(np.str_)
     models = (ClassOutcomes(ids, labels, predictions, ("a", "b"), scores) for predictions in (labels, wrong))
-    assert surest_lost_rows(*models, limit=200).tolist() == [
+    assert select_surest_lost_rows(*models, limit=200).tolist() == [
         *range(0, 200, 3),
         *(k for k in range(200) if k % 3),
     ]
@@ -140,4 +140,4 @@ def test_flips_take_two_models_that_are_right_or_wrong(counted: Make) -> None:
     ranked = Outcomes(models[0].ids, values={"rank": np.ones(20)})
     for pair in ((models[0], ranked), (ranked, models[1])):
         with pytest.raises(MeasureError, match="flips: the rows of this task are neither right nor wrong"):
-            flipped_rows(*pair)
+            find_flipped_rows(*pair)

@@ -9,8 +9,8 @@ import pytest
 from scipy.special import ndtri
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.decision import to_verdict
-from slimgate.judge.family import fails_within_family
+from slimgate.judge.decision import choose_verdict
+from slimgate.judge.family import withhold_family_fails
 from slimgate.judge.group_sequential import Look, look_at, look_levels, look_rows
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import plan
@@ -61,7 +61,7 @@ def judgement(p_value: float, p_holds: float) -> QualityJudgement:
     """A real judgement, with other p-values and the verdict that follows from them alone."""
     outcomes = class_outcomes(["a"] * 100, ["a"] * 100, classes=["a", "b"])
     judged = judge_quality(load_metric("accuracy"), outcomes, outcomes, [QualityBudget("drop_points", 2.0)])
-    verdict = to_verdict(inside=p_value <= 0.05, outside=p_holds <= 0.05)
+    verdict = choose_verdict(inside=p_value <= 0.05, outside=p_holds <= 0.05)
     budget = replace(judged.budgets[0], verdict=verdict, p_value=p_value, p_holds=p_holds)
     return replace(judged, budgets=(budget,), verdict=verdict)
 
@@ -81,7 +81,7 @@ def judgement(p_value: float, p_holds: float) -> QualityJudgement:
 def test_a_verdict_must_hold_at_the_level_of_its_look(
     p_value: float, p_holds: float, number: int, expected: str
 ) -> None:
-    [judged] = fails_within_family([judgement(p_value, p_holds)], [Look(number, 4, 25 * number, 100)])
+    [judged] = withhold_family_fails([judgement(p_value, p_holds)], [Look(number, 4, 25 * number, 100)])
     assert judged.verdict == expected
     if expected == "INCONCLUSIVE" and min(p_value, p_holds) < 0.05:
         assert f"but not at look {number} of 4 (level " in (judged.family or "")
@@ -94,10 +94,10 @@ def test_fails_of_many_budgets_share_the_level_of_their_look() -> None:
     look = Look(2, 4, 50, 100)
     just_over = judgement(0.99, half * 1.01)
     passing = judgement(0.001, 0.999)
-    first, _ = fails_within_family([just_over, passing], [look, look])
+    first, _ = withhold_family_fails([just_over, passing], [look, look])
     assert (first.verdict, "Holm's correction" in (first.family or "")) == ("INCONCLUSIVE", True)
     under = judgement(0.99, half * 0.99)
-    assert [judged.verdict for judged in fails_within_family([under, just_over], [look, look])] == [
+    assert [judged.verdict for judged in withhold_family_fails([under, just_over], [look, look])] == [
         "FAIL"
     ] * 2
 

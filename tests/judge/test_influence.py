@@ -13,8 +13,8 @@ from support.versions import needs
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast
 from slimgate.judge.decision import t_quantile
-from slimgate.judge.evidence import PairedInfluence, paired_influence
-from slimgate.judge.extremes import with_pseudo_changes
+from slimgate.judge.evidence import PairedInfluence, make_paired_influence
+from slimgate.judge.extremes import add_pseudo_changes
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.random_weights import weigh_rows
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
@@ -65,8 +65,8 @@ def textbook_delong(labels: Ints, teacher: Floats, variant: Floats) -> tuple[Flo
 @pytest.mark.parametrize("digits", [9, 1], ids=["no ties", "many ties"])
 def test_the_error_of_a_drop_is_the_textbooks(digits: int) -> None:
     teacher, variant = noisy_pair(np.random.default_rng(0), 150, digits=digits)
-    paired = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
-    before, after = with_pseudo_changes(ROC_AUC, teacher, variant)
+    paired = make_paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
+    before, after = add_pseudo_changes(ROC_AUC, teacher, variant)
     areas, covariance = textbook_delong(before.labels, before.probabilities[:, 1], after.probabilities[:, 1])
     assert paired.sample == pytest.approx(areas, abs=1e-12)
     for contrast in (DROP, Contrast(0.98, -1.0), OWN_VALUE, Contrast(1.0, 0.0)):
@@ -79,7 +79,7 @@ def test_the_error_of_a_drop_is_the_textbooks(digits: int) -> None:
 def test_the_interval_is_nearly_the_bootstraps(name: str, classes: int) -> None:
     metric = load_metric(name)
     teacher, variant = noisy_pair(np.random.default_rng(1), 1500, classes=classes)
-    paired = paired_influence(metric, metric.influence, teacher, variant)
+    paired = make_paired_influence(metric, metric.influence, teacher, variant)
     drawn = weigh_rows(metric, teacher, variant, seed=0, resamples=1500)
     for contrast in (DROP, OWN_VALUE):
         low, high = drawn.interval(contrast)
@@ -91,9 +91,9 @@ def test_groups_widen_the_interval_by_the_root_of_their_size() -> None:
     teacher, variant = noisy_pair(np.random.default_rng(2), 2500)
     repeated = np.repeat(np.arange(2500), 4)
     teacher, variant = teacher.take(repeated), variant.take(repeated)
-    alone = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
+    alone = make_paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
     teacher, variant = (replace(outcomes, groups=repeated) for outcomes in (teacher, variant))
-    grouped = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
+    grouped = make_paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
     assert grouped.standard_error(DROP) / alone.standard_error(DROP) == pytest.approx(2, rel=0.05)
     drawn = weigh_rows(ROC_AUC, teacher, variant, seed=0, resamples=800)
     assert grouped.standard_error(DROP) == pytest.approx(drawn.standard_error(DROP), rel=0.07)
@@ -196,7 +196,7 @@ def test_rows_that_turn_at_the_margin_pass_in_at_most_6_percent(
         pair = turned_pair(rng, n, turned, size)
         if size == 1:
             pair = (replace(pair[0], groups=None), replace(pair[1], groups=None))
-        paired = paired_influence(metric, metric.influence, *pair)
+        paired = make_paired_influence(metric, metric.influence, *pair)
         passed += paired.interval(DROP)[1] < before - after
     # 6 % and two standard errors of 400 runs
     assert passed / runs <= 0.06 + 0.024

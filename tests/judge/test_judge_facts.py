@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter
 
-from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, allowed_drop, list_actions
+from slimgate.judge.budget_kinds import BudgetKind, QualityBudget, compute_allowed_drop, list_actions
 from slimgate.judge.evidence import Changed
-from slimgate.judge.facts import quality_facts, since_facts
-from slimgate.judge.quality import undecided_verdicts
+from slimgate.judge.facts import make_quality_facts, make_since_facts
+from slimgate.judge.quality import make_undecided_verdicts
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, ends_run
+from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, is_run_ending
 
 DROP = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS, reason="as agreed", n_needed=None)
 FLOOR = BudgetFacts(
@@ -86,7 +86,7 @@ FLOOR_FACTS = {
 
 
 def test_a_judged_metric_is_written_with_every_key() -> None:
-    facts = quality_facts(JUDGED, "the line", ["fail", "warn"], measured="now")
+    facts = make_quality_facts(JUDGED, "the line", ["fail", "warn"], measured="now")
     assert facts.model_dump(mode="json", exclude_unset=True) == {
         "teacher": 0.91,
         "value": 0.9,
@@ -112,7 +112,7 @@ def test_a_judged_metric_is_written_with_every_key() -> None:
 
 
 def test_a_metric_without_budget_and_interval_is_written_so() -> None:
-    facts = quality_facts(replace(JUDGED, interval=None, budgets=(), verdict=None), "m", measured="now")
+    facts = make_quality_facts(replace(JUDGED, interval=None, budgets=(), verdict=None), "m", measured="now")
     assert (facts.interval, facts.budgets, facts.verdict) == (None, [], None)
 
 
@@ -139,22 +139,22 @@ def test_a_judgement_against_a_baseline_has_every_key() -> None:
         "message": "the line",
         "measured": "now",
     }
-    facts = since_facts(JUDGED, ["fail", "warn"], "the line", measured="now")
+    facts = make_since_facts(JUDGED, ["fail", "warn"], "the line", measured="now")
     assert facts.model_dump(mode="json", exclude_unset=True) == expected
     bare = replace(JUDGED, interval=None, changed=None, budgets=(), verdict=None)
     none = {"interval": None, "right_to_wrong": None, "wrong_to_right": None, "budgets": [], "verdict": None}
-    facts = since_facts(bare, [], "the line", measured="now")
+    facts = make_since_facts(bare, [], "the line", measured="now")
     assert facts.model_dump(mode="json", exclude_unset=True) == {**expected, **none}
 
 
 def test_each_budget_needs_an_action() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        since_facts(JUDGED, ["fail"], "m", measured="now")
+        make_since_facts(JUDGED, ["fail"], "m", measured="now")
 
 
 def test_budgets_of_rows_that_cannot_be_paired_are_undecided() -> None:
     budgets = [QualityBudget("drop_points", 1.0, "as agreed"), QualityBudget("floor", 0.8)]
-    assert undecided_verdicts(budgets) == (
+    assert make_undecided_verdicts(budgets) == (
         BudgetFacts(
             kind="drop_points", limit=1.0, verdict=Verdict.INCONCLUSIVE, reason="as agreed", n_needed=None
         ),
@@ -175,11 +175,11 @@ def test_budgets_of_rows_that_cannot_be_paired_are_undecided() -> None:
     ],
 )
 def test_a_budget_ends_the_run(verdict: str, action: OnInconclusive | None, expected: bool) -> None:
-    assert ends_run(Verdict(verdict), action) is expected
+    assert is_run_ending(Verdict(verdict), action) is expected
 
 
 def test_no_verdict_ends_no_run() -> None:
-    assert not ends_run(None, "fail")
+    assert not is_run_ending(None, "fail")
 
 
 @pytest.mark.parametrize("default", ["fail", "warn"])
@@ -203,4 +203,4 @@ def test_a_budget_without_an_action_takes_the_default(default: OnInconclusive) -
 def test_the_largest_drop_that_a_budget_allows(
     kind: BudgetKind, limit: float, teacher: float, drop: float
 ) -> None:
-    assert allowed_drop(QualityBudget(kind, limit), teacher) == pytest.approx(drop)
+    assert compute_allowed_drop(QualityBudget(kind, limit), teacher) == pytest.approx(drop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.judge.size import READINGS, judge_memory, memory_message, memory_ratio
+from slimgate.judge.size import READINGS, compute_memory_ratio, format_memory_message, judge_memory
 from slimgate.results.base import Verdict
 
 MB = 1024**2
@@ -14,7 +14,7 @@ VARIANT = [60 * MB, 59 * MB, 61 * MB, 60 * MB, 60 * MB, 60 * MB]
 
 
 def test_a_ratio_is_of_medians_and_its_spread_of_all_readings() -> None:
-    memory = memory_ratio(TEACHER, VARIANT)
+    memory = compute_memory_ratio(TEACHER, VARIANT)
     assert memory.ratio == 60 / 101
     assert memory.spread == (59 / 102, 61 / 100)
     assert memory.readings == 6
@@ -31,7 +31,7 @@ def test_a_ratio_is_of_medians_and_its_spread_of_all_readings() -> None:
     ],
 )
 def test_a_limit_inside_the_spread_is_not_decided(limit: float, verdict: Verdict) -> None:
-    judged = judge_memory(memory_ratio(TEACHER, VARIANT), limit, "phones")
+    judged = judge_memory(compute_memory_ratio(TEACHER, VARIANT), limit, "phones")
     assert (judged.kind, judged.limit, judged.verdict, judged.reason) == (
         "memory_ratio_max",
         limit,
@@ -41,44 +41,44 @@ def test_a_limit_inside_the_spread_is_not_decided(limit: float, verdict: Verdict
 
 
 def test_the_order_of_the_readings_changes_nothing() -> None:
-    assert memory_ratio(TEACHER[::-1], VARIANT[::-1]) == memory_ratio(TEACHER, VARIANT)
+    assert compute_memory_ratio(TEACHER[::-1], VARIANT[::-1]) == compute_memory_ratio(TEACHER, VARIANT)
 
 
 @pytest.mark.parametrize("limit", [0.1, 10.0])
 @pytest.mark.parametrize("readings", [1, 2, 5])
 def test_too_few_readings_of_one_model_decide_nothing(limit: float, readings: int) -> None:
-    memory = memory_ratio(TEACHER, VARIANT[:readings])
+    memory = compute_memory_ratio(TEACHER, VARIANT[:readings])
     judged = judge_memory(memory, limit, None)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert memory_message("int8", memory, judged).endswith("INCONCLUSIVE, it takes 6 readings")
+    assert format_memory_message("int8", memory, judged).endswith("INCONCLUSIVE, it takes 6 readings")
 
 
 @pytest.mark.parametrize(("teacher", "variant"), [([], VARIANT), (TEACHER, []), ([0], VARIANT)])
 def test_peaks_that_are_missing_or_nothing_are_refused(teacher: list[int], variant: list[int]) -> None:
     with pytest.raises(MeasureError, match="peaks of both models"):
-        memory_ratio(teacher, variant)
+        compute_memory_ratio(teacher, variant)
 
 
 def test_the_line_says_what_was_measured_and_what_it_means() -> None:
-    memory = memory_ratio(TEACHER, VARIANT)
-    assert memory_message("int8", memory, judge_memory(memory, 0.8, None)) == (
+    memory = compute_memory_ratio(TEACHER, VARIANT)
+    assert format_memory_message("int8", memory, judge_memory(memory, 0.8, None)) == (
         "int8: peak memory 60.0 vs 101.0 MB, 0.594 of the teacher's [0.578, 0.610] (n=6 processes), "
         "budget 0.8: PASS"
     )
-    undecided = memory_message("int8", memory, judge_memory(memory, 0.6, None))
+    undecided = format_memory_message("int8", memory, judge_memory(memory, 0.6, None))
     assert undecided.endswith("budget 0.6: INCONCLUSIVE, the readings lie on both sides of it")
-    once = memory_ratio(TEACHER[:1], VARIANT[:1])
-    assert memory_message("a", once, None) == "a: peak memory 60.0 vs 100.0 MB, 0.600 of the teacher's"
+    once = compute_memory_ratio(TEACHER[:1], VARIANT[:1])
+    assert format_memory_message("a", once, None) == "a: peak memory 60.0 vs 100.0 MB, 0.600 of the teacher's"
 
 
 def test_a_limit_that_the_readings_just_reach_is_not_decided() -> None:
-    ratio = memory_ratio([100] * READINGS, [50, 60, 60, 60, 60, 70])
+    ratio = compute_memory_ratio([100] * READINGS, [50, 60, 60, 60, 60, 70])
     assert judge_memory(ratio, 0.5, None).verdict is Verdict.INCONCLUSIVE
     assert judge_memory(ratio, 0.7, None).verdict is Verdict.PASS
     assert judge_memory(ratio, 0.49, None).verdict is Verdict.FAIL
 
 
 def test_the_line_does_not_round_a_reading_to_its_budget() -> None:
-    memory = memory_ratio([10_000] * READINGS, [5_900, *[5_950] * (READINGS - 2), 6_002])
-    line = memory_message("int8", memory, judge_memory(memory, 0.6, None))
+    memory = compute_memory_ratio([10_000] * READINGS, [5_900, *[5_950] * (READINGS - 2), 6_002])
+    line = format_memory_message("int8", memory, judge_memory(memory, 0.6, None))
     assert "0.5950 of the teacher's [0.5900, 0.6002] (n=6 processes), budget 0.6: INCONCLUSIVE" in line

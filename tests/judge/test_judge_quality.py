@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.rank_rows import MRR, RANK, rows
+from support.rank_rows import MRR, RANK, make_rows
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import drop_contrast
-from slimgate.judge.mean_evidence import paired_means
+from slimgate.judge.mean_evidence import make_paired_means
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Correlated, Documents, Metric
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
+from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 POINTS = [QualityBudget("drop_points", 2.0)]
@@ -71,23 +71,23 @@ SPEARMAN = Metric(
 
 def documents(rng: np.random.Generator, count: int, worse: float = 0.0) -> Outcomes:
     tokens = rng.integers(20, 60, count).astype(np.float64)
-    return rows(nats=(3.0 + rng.normal(0, 0.2, count)) * tokens + worse * tokens, tokens=tokens)
+    return make_rows(nats=(3.0 + rng.normal(0, 0.2, count)) * tokens + worse * tokens, tokens=tokens)
 
 
 def test_a_mean_of_ranks_is_judged_by_weights_with_made_up_rows() -> None:
-    same = rows(rank=np.ones(4000))
+    same = make_rows(rank=np.ones(4000))
     judged = judge_quality(MRR, same, same, POINTS)
     assert judged.verdict is Verdict.PASS
     assert judged.method == "paired random weights"
     assert judged.interval is not None
     assert judged.interval[0] < 0 < judged.interval[1]
-    sample = rows(rank=np.ones(20))
+    sample = make_rows(rank=np.ones(20))
     assert judge_quality(MRR, sample, sample, POINTS).verdict is Verdict.INCONCLUSIVE
 
 
 def test_zero_or_one_a_row_is_judged_by_tango() -> None:
-    teacher = rows(right=np.ones(1000))
-    variant = rows(right=np.r_[np.zeros(60), np.ones(940)])
+    teacher = make_rows(right=np.ones(1000))
+    variant = make_rows(right=np.r_[np.zeros(60), np.ones(940)])
     judged = judge_quality(RECALL, teacher, variant, POINTS)
     assert judged.verdict is Verdict.FAIL
     assert judged.method == "Tango"
@@ -95,7 +95,7 @@ def test_zero_or_one_a_row_is_judged_by_tango() -> None:
 
 
 def test_a_zero_or_one_a_row_may_be_a_bool() -> None:
-    teacher, variant = rows(right=np.ones(1000)), rows(right=np.r_[np.zeros(60), np.ones(940)])
+    teacher, variant = make_rows(right=np.ones(1000)), make_rows(right=np.r_[np.zeros(60), np.ones(940)])
     bools = replace(RECALL, per_row=lambda outcomes: outcomes.column("right") == 1)
     judged, expected = (judge_quality(metric, teacher, variant, POINTS) for metric in (bools, RECALL))
     assert (judged.interval, judged.verdict) == (expected.interval, Verdict.FAIL)
@@ -111,7 +111,7 @@ def test_a_zero_or_one_a_row_may_be_a_bool() -> None:
             "but 1 by its row_sums",
         ),
         (
-            {"per_row": None, "row_mean": row_mean(lambda o: np.ones(len(o)), lambda *_: (0.0, 1.0))},
+            {"per_row": None, "row_mean": make_row_mean(lambda o: np.ones(len(o)), lambda *_: (0.0, 1.0))},
             "but 1 by its row_mean",
         ),
         (
@@ -123,7 +123,7 @@ def test_a_zero_or_one_a_row_may_be_a_bool() -> None:
 )
 def test_rows_that_are_not_the_statistic_are_refused(other: dict[str, Any], message: str) -> None:
     """The verdict is computed from them: a drop of 6 points passed with rows that are all right."""
-    variant = rows(right=np.r_[np.zeros(60), np.ones(940)])
+    variant = make_rows(right=np.r_[np.zeros(60), np.ones(940)])
     with pytest.raises(MeasureError, match=message):
         judge_quality(replace(RECALL, **other), variant, variant, POINTS)
 
@@ -135,7 +135,7 @@ def test_a_metric_cannot_change_the_outcomes() -> None:
         outcomes.column("right")[:] = 1.0
         return statistic_of_sums(RIGHT)(outcomes, weights)
 
-    sample = rows(right=np.r_[np.zeros(60), np.ones(940)])
+    sample = make_rows(right=np.r_[np.zeros(60), np.ones(940)])
     with pytest.raises(ValueError, match="read-only"):
         judge_quality(replace(RECALL, statistic=overwrite), sample, sample, POINTS)
     assert sample.column("right").mean() == 0.94
@@ -144,7 +144,7 @@ def test_a_metric_cannot_change_the_outcomes() -> None:
 
 def test_perplexity_is_judged_on_the_log_scale_in_percent() -> None:
     teacher = documents(np.random.default_rng(0), 200)
-    worse = rows(
+    worse = make_rows(
         nats=teacher.column("nats") + log(1.05) * teacher.column("tokens"), tokens=teacher.column("tokens")
     )
     judged = judge_quality(PERPLEXITY, teacher, worse, [QualityBudget("increase_relative", 0.02)])
@@ -163,11 +163,11 @@ def test_documents_of_a_group_count_as_one() -> None:
     teacher, noise = documents(rng, 1000), rng.normal(0, 3.0, 1000)
     groups = np.arange(1000) // 5
     apart = [
-        rows(groups=groups, nats=teacher.column("nats") + shift, tokens=teacher.column("tokens"))
+        make_rows(groups=groups, nats=teacher.column("nats") + shift, tokens=teacher.column("tokens"))
         for shift in (np.zeros(1000), noise)
     ]
     merged = [
-        rows(**{name: outcomes.column(name).reshape(200, 5).sum(axis=1) for name in ("nats", "tokens")})
+        make_rows(**{name: outcomes.column(name).reshape(200, 5).sum(axis=1) for name in ("nats", "tokens")})
         for outcomes in apart
     ]
     budget = [QualityBudget("increase_relative", 0.02)]
@@ -186,7 +186,7 @@ def test_groups_widen_the_interval_of_a_correlation() -> None:
     groups = np.repeat(np.arange(100), 4)
     widths = []
     for grouping in (None, groups):
-        pair = (rows(groups=grouping, gold=gold, score=scores) for scores in (score, other))
+        pair = (make_rows(groups=grouping, gold=gold, score=scores) for scores in (score, other))
         interval = judge_quality(SPEARMAN, *pair, POINTS).interval
         assert interval is not None
         widths.append(interval[1] - interval[0])
@@ -197,13 +197,13 @@ def test_groups_widen_the_interval_of_a_correlation() -> None:
 def test_a_metric_that_only_classes_can_judge_says_what_it_needs() -> None:
     bare = Metric("bare", True, (0.0, 1.0), "rank", statistic_of_sums(RANK))
     with pytest.raises(MeasureError, match="bare: on outcomes without classes a metric needs row_mean"):
-        judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
+        judge_quality(bare, make_rows(rank=np.ones(60)), make_rows(rank=np.ones(60)), POINTS)
 
 
 def test_outcomes_without_classes_say_which_keys_a_metric_lacks() -> None:
     bare = Metric("bare", True, (0.0, 1.0), "rank", statistic_of_sums(RANK))
     with pytest.raises(MeasureError) as caught:
-        judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
+        judge_quality(bare, make_rows(rank=np.ones(60)), make_rows(rank=np.ones(60)), POINTS)
     assert str(caught.value) == (
         "bare: on outcomes without classes a metric needs row_mean, per_row, row_sums with extremes, "
         "documents or correlated; see Metric in slimgate/judge/metrics/base.py"
@@ -212,7 +212,7 @@ def test_outcomes_without_classes_say_which_keys_a_metric_lacks() -> None:
 
 @pytest.mark.parametrize(("tokens", "came"), [([0.0, 0.0], "0 to 0"), ([-1.0, 3.0], "-1 to 3")])
 def test_a_rate_over_nothing_is_an_error(tokens: list[float], came: str) -> None:
-    empty = rows(right_tokens=np.zeros(2), tokens=np.array(tokens))
+    empty = make_rows(right_tokens=np.zeros(2), tokens=np.array(tokens))
     with pytest.raises(MeasureError, match=f"token_accuracy: the sizes of the 2 rows are {came}, expected"):
         judge_quality(load_metric("token_accuracy"), empty, empty, POINTS)
 
@@ -221,7 +221,7 @@ def test_a_rate_counts_rows_by_their_sizes() -> None:
     """A row without tokens tells nothing; 3 of 8 tokens are lost."""
     tokens = np.array([4.0, 0.0, 4.0])
     before, after = (
-        rows(right_tokens=np.array(right), tokens=tokens) for right in ([4.0, 0, 4], [1.0, 0, 4])
+        make_rows(right_tokens=np.array(right), tokens=tokens) for right in ([4.0, 0, 4], [1.0, 0, 4])
     )
     judged = judge_quality(load_metric("token_accuracy"), before, after, POINTS)
     assert judged.method == "Gaffke's bound"
@@ -245,9 +245,9 @@ def test_a_mean_can_change_from_end_to_end_of_its_values(
 ) -> None:
     """mse and mae: as far as the gold scores lie apart, 2: the cap."""
     metric = load_metric(name)
-    pair = [rows(**{key: np.array(column[k]) for key, column in columns.items()}) for k in (0, 1)]
+    pair = [make_rows(**{key: np.array(column[k]) for key, column in columns.items()}) for k in (0, 1)]
     assert metric.row_mean is not None
-    paired = paired_means(metric, metric.row_mean, *pair)
+    paired = make_paired_means(metric, metric.row_mean, *pair)
     losses = paired.losses(drop_contrast(higher_is_better=metric.higher_is_better))
     assert (losses.best, losses.worst) == (-range_of_drop, range_of_drop)
     assert losses.mean == pytest.approx(judge_quality(metric, *pair, POINTS).drop_points / 100)
@@ -262,8 +262,8 @@ def test_a_log_loss_can_be_as_bad_as_float32_allows() -> None:
 
 def test_bits_per_byte_counts_at_most_one_nat_a_token() -> None:
     size = {"tokens": np.array([10.0, 5.0]), "bytes": np.array([40.0, 20.0])}
-    teacher = rows(nats=np.array([20.0, 10.0]), **size)
-    variant = rows(nats=np.array([20.0, 40.0]), **size)
+    teacher = make_rows(nats=np.array([20.0, 10.0]), **size)
+    variant = make_rows(nats=np.array([20.0, 40.0]), **size)
     metric = load_metric("bits_per_byte")
     assert metric.row_mean is not None
     assert metric.row_mean.cap is not None
@@ -282,7 +282,7 @@ def test_bits_per_byte_counts_at_most_one_nat_a_token() -> None:
 def test_a_row_can_lose_no_more_than_the_metric_says() -> None:
     """100 rows that lost nothing: what one more could lose sets the bound, 1 - 0.05^(1 / 100) of it."""
     terms = mean_of(lambda outcomes: outcomes.column("score"))
-    ends = row_mean(lambda outcomes: outcomes.column("score"), lambda _before, _after: (0.0, 10.0))
+    ends = make_row_mean(lambda outcomes: outcomes.column("score"), lambda _before, _after: (0.0, 10.0))
     for limit in (None, 2.0):
         metric = Metric(
             "cost",
@@ -292,7 +292,7 @@ def test_a_row_can_lose_no_more_than_the_metric_says() -> None:
             statistic_of_sums(terms),
             row_mean=ends if limit is None else replace(ends, most_lost=lambda _before, _after: 2.0),
         )
-        same = rows(score=np.full(100, 4.0))
+        same = make_rows(score=np.full(100, 4.0))
         judged = judge_quality(metric, same, same, [])
         assert judged.interval is not None
         assert judged.interval[1] == pytest.approx(100 * (limit or 10.0) * (1 - 0.05**0.01), rel=1e-6)

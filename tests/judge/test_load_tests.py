@@ -7,7 +7,7 @@ from math import exp, inf, log
 import numpy as np
 import pytest
 
-from slimgate.judge.call_times import independent_rounds, quantile_interval
+from slimgate.judge.call_times import compute_quantile_interval, count_independent_rounds
 from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import (
     AS_NOISY,
@@ -16,9 +16,9 @@ from slimgate.judge.load_tests import (
     TOO_FEW,
     TimeRatio,
     compare_times,
+    format_ratio_message,
     judge_ratio,
-    part_ms,
-    ratio_message,
+    list_part_times,
 )
 from slimgate.judge.speed import LAYOUT
 from slimgate.plugins.reader import LoadRequest
@@ -42,16 +42,18 @@ def compare(base: object, target: object, again: object = None) -> TimeRatio:
 
 def test_parts_have_own_times_and_failed_requests_are_slowest() -> None:
     log_of = [*requests([100.0]), LoadRequest(failed="timeout"), LoadRequest(total=5.0)]
-    assert part_ms(log_of, "answer").tolist() == [100.0, inf, 5.0]
-    assert part_ms(log_of, "ttft").tolist() == [25.0, inf]
-    assert part_ms(log_of, "tpot").tolist() == [1.0, inf]
+    assert list_part_times(log_of, "answer").tolist() == [100.0, inf, 5.0]
+    assert list_part_times(log_of, "ttft").tolist() == [25.0, inf]
+    assert list_part_times(log_of, "tpot").tolist() == [1.0, inf]
 
 
 def test_the_ratio_goes_from_end_to_end_of_both_intervals() -> None:
     base, target = draw(1), draw(2, 0.5)
     ratio = compare(base, target)
-    counted = [independent_rounds(times, float(np.median(times))) for times in (base, target)]
-    ends = [quantile_interval(times, MEDIAN, n) for times, n in zip((base, target), counted, strict=True)]
+    counted = [count_independent_rounds(times, float(np.median(times))) for times in (base, target)]
+    ends = [
+        compute_quantile_interval(times, MEDIAN, n) for times, n in zip((base, target), counted, strict=True)
+    ]
     assert ratio.base == pytest.approx(np.median(base), rel=0.01)
     assert ratio.target == pytest.approx(np.median(target), rel=0.01)
     assert ratio.ratio == ratio.base / ratio.target
@@ -126,7 +128,7 @@ def test_a_speed_up_is_claimed_beyond_the_noise_alone(
     ratio = TimeRatio("answer", MEDIAN, 100.0, 60.0, 1.7, interval, floor, (400, 400))
     judged = judge_ratio(ratio, SpeedBudget(speedup_min=1.5))
     assert judged.verdict is verdict
-    assert ratio_message("c8", ratio, judged).endswith(f", budget 1.5×: {end}")
+    assert format_ratio_message("c8", ratio, judged).endswith(f", budget 1.5×: {end}")
 
 
 @pytest.mark.parametrize(
@@ -136,5 +138,5 @@ def test_a_speed_up_is_claimed_beyond_the_noise_alone(
 )
 def test_a_bound_is_not_rounded_to_its_budget(interval: tuple[float, float], bounds: str) -> None:
     ratio = TimeRatio("answer", MEDIAN, 100.0, 60.0, 1.62, interval, 0.0, (400, 400))
-    line = ratio_message("c8", ratio, judge_ratio(ratio, SpeedBudget(speedup_min=1.5)))
+    line = format_ratio_message("c8", ratio, judge_ratio(ratio, SpeedBudget(speedup_min=1.5)))
     assert line.startswith(f"c8 1.620× the base's speed {bounds}")

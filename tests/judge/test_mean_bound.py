@@ -12,7 +12,7 @@ from scipy.stats import binom, binomtest
 
 from slimgate.judge import mean_bound
 from slimgate.judge.decision import ALPHA, POWER
-from slimgate.judge.mean_bound import UnitLosses, share_above_zero, sum_by_unit, unseen_size
+from slimgate.judge.mean_bound import UnitLosses, estimate_unseen_size, share_above_zero, sum_by_unit
 from slimgate.outcomes import Floats
 
 pytestmark = pytest.mark.slow
@@ -239,14 +239,14 @@ def test_rows_of_no_size_change_nothing() -> None:
 
 def test_the_made_up_group_has_the_size_of_equal_groups() -> None:
     assert equal_groups(30, 17).unseen_size == pytest.approx(17)
-    assert unseen_size(np.full(12, 2.5)) == pytest.approx(2.5)
+    assert estimate_unseen_size(np.full(12, 2.5)) == pytest.approx(2.5)
 
 
 def test_a_made_up_group_exceeds_the_mean_where_groups_differ() -> None:
     # (10³ + 9 · 1³) / (10² + 9 · 1²)
     sizes = np.r_[10.0, np.ones(9)]
-    assert unseen_size(sizes) == pytest.approx(1009 / 109)
-    assert unseen_size(np.array([10.0, 1.0]), np.array([1.0, 9.0])) == pytest.approx(1009 / 109)
+    assert estimate_unseen_size(sizes) == pytest.approx(1009 / 109)
+    assert estimate_unseen_size(np.array([10.0, 1.0]), np.array([1.0, 9.0])) == pytest.approx(1009 / 109)
 
 
 def test_the_standard_error_is_that_of_a_ratio_worked_by_hand() -> None:

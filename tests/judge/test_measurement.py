@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.measurement import MeasuredFigures, figures_message, judge_figures
+from slimgate.judge.measurement import MeasuredFigures, format_figures_message, judge_figures
 
 RATIO, VALUE = "value_ratio_max", "value_max"
 
@@ -49,7 +49,7 @@ def test_a_counted_figure_may_equal_its_limit(count: int) -> None:
 def test_the_line_has_the_values_and_every_verdict() -> None:
     figures = figures_of([2.0] * 6, [1.0, 1.0, 1.0, 1.0, 1.0, 1.2])
     judged = [judge_figures(figures, LimitBudget(RATIO, 0.55)), judge_figures(figures, LimitBudget(VALUE, 9))]
-    assert figures_message("int8", "load time", "s", figures, judged) == (
+    assert format_figures_message("int8", "load time", "s", figures, judged) == (
         "int8: load time 1 [1, 1.2] vs 2 s, 0.5 [0.5, 0.6] of the teacher's (6 rounds), "
         "budget value_ratio_max 0.55: INCONCLUSIVE, budget value_max 9: PASS, "
         "an interval lies on both sides of its limit"

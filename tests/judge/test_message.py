@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slimgate.judge import QualityJudgement, Verdict
-from slimgate.judge.message import message, teacher_message
+from slimgate.judge.message import format_message, format_teacher_message
 from slimgate.results.base import BudgetFacts
 
 FAILED = QualityJudgement(
@@ -148,13 +148,13 @@ UNDECIDED = replace(
     ],
 )
 def test_the_gates_line(judgement: QualityJudgement, line: str) -> None:
-    assert message("int8", judgement) == line
+    assert format_message("int8", judgement) == line
 
 
 def test_a_bound_is_not_rounded_onto_its_budget() -> None:
     close = replace(FAILED, drop_points=0.5, interval=(0.1, 0.996), verdict=Verdict.PASS)
-    assert "drop 0.50 points [0.10, 1.00]" not in message("int8", close)
-    assert "drop 0.500 points [0.100, 0.996], budget 1.000 " in message("int8", close)
+    assert "drop 0.50 points [0.10, 1.00]" not in format_message("int8", close)
+    assert "drop 0.500 points [0.100, 0.996], budget 1.000 " in format_message("int8", close)
 
 
 def test_a_budget_is_shown_as_it_was_set() -> None:
@@ -164,22 +164,22 @@ def test_a_budget_is_shown_as_it_was_set() -> None:
             BudgetFacts(kind="drop_points", limit=0.25, verdict=Verdict.FAIL, reason=None, n_needed=None),
         ),
     )
-    assert ", budget 0.25 (" in message("int8", quarter)
+    assert ", budget 0.25 (" in format_message("int8", quarter)
 
 
 def test_the_line_of_a_teacher_has_its_own_value_and_rows() -> None:
     passed = replace(FAILED, budgets=(replace(FLOOR, verdict=Verdict.PASS),), verdict=Verdict.PASS)
     line = "teacher: accuracy, floor 0.90: 0.884 [0.865, 0.901] (n=872): PASS"
-    assert teacher_message(passed) == line
-    assert teacher_message(replace(passed, groups=109)) == line.replace("n=872", "n=872 in 109 groups")
+    assert format_teacher_message(passed) == line
+    assert format_teacher_message(replace(passed, groups=109)) == line.replace("n=872", "n=872 in 109 groups")
 
 
 def test_beside_a_baseline_the_line_names_it() -> None:
-    assert message("int8", FAILED, since="v1").startswith(
+    assert format_message("int8", FAILED, since="v1").startswith(
         "int8: accuracy 0.884 vs 0.911 in the baseline v1, drop 2.7 points"
     )
 
 
 @pytest.mark.parametrize(("needed", "far"), [(87_200, False), (87_201, True)])
 def test_rows_are_out_of_reach_from_a_hundred_times_as_many(needed: int, far: bool) -> None:
-    assert ("too close to its budget" in message("int8", replace(UNDECIDED, n_needed=needed))) is far
+    assert ("too close to its budget" in format_message("int8", replace(UNDECIDED, n_needed=needed))) is far

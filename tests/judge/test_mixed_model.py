@@ -10,7 +10,7 @@ from statsmodels.formula.api import mixedlm
 
 from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.mean_evidence import PairedMeans
-from slimgate.judge.over_runs import RunScores, over_runs
+from slimgate.judge.over_runs import RunScores, combine_runs
 
 DROP = drop_contrast(higher_is_better=True)
 
@@ -29,7 +29,7 @@ def test_the_error_is_that_of_a_mixed_model() -> None:
 
     base, target = scores.mean(axis=1)
     rows_of_means = PairedMeans(base, target, np.ones(rows), None, (0.0, 1.0), 1.0)
-    result = over_runs(rows_of_means, RunScores(*scores))
+    result = combine_runs(rows_of_means, RunScores(*scores))
     assert result.value(DROP) == pytest.approx(-fitted.params["side"])
     assert result.standard_error(DROP) == pytest.approx(fitted.bse["side"], rel=0.01)
     low, high = result.bounds(DROP, 0.05)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError, SlimgateError
-from slimgate.judge.budget_kinds import QualityBudget, suited_kinds
-from slimgate.judge.metrics import known_metrics, load_metric
+from slimgate.judge.budget_kinds import QualityBudget, list_suited_kinds
+from slimgate.judge.metrics import list_known_metrics, load_metric
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
 from slimgate.judge.quality import judge_quality
@@ -56,11 +56,11 @@ def outcomes_for(metric: Metric, seed: int = 0) -> Outcomes:
     return Outcomes(ids, values=dict(outcomes.values))
 
 
-@pytest.mark.parametrize("name", known_metrics())
+@pytest.mark.parametrize("name", list_known_metrics())
 @pytest.mark.parametrize("bad", BAD, ids=["nan", "inf", "-inf"])
 def test_one_row_that_is_not_finite_is_an_error_or_a_fail(name: str, bad: float) -> None:
     metric = load_metric(name)
-    kind = suited_kinds(metric)[0]
+    kind = list_suited_kinds(metric)[0]
     budgets = [QualityBudget(kind, 50.0 if kind == "drop_points" else 0.5)]
     teacher, variant = outcomes_for(metric), outcomes_for(metric)
     arrays = [variant.probabilities] if isinstance(variant, ClassOutcomes) else [*variant.values.values()]

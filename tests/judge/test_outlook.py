@@ -7,7 +7,14 @@ import pytest
 from scipy.special import ndtr
 
 from slimgate.judge.decision import Z_ALPHA
-from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, drop_outlook, equal_changes, flips_outlook
+from slimgate.judge.outlook import (
+    CONVERTED,
+    TRAINED,
+    Outlook,
+    draw_equal_changes,
+    drop_outlook,
+    make_flips_outlook,
+)
 
 SINGLE_ROWS = (1,) * 6_000
 
@@ -38,7 +45,7 @@ def test_the_basis_names_changes_and_shares() -> None:
 
 @pytest.mark.parametrize("psi", [0.03, 0.3])
 def test_an_equal_variant_loses_as_many_rows_as_it_wins(psi: float) -> None:
-    changes = equal_changes(np.random.default_rng(1), (1,) * 40_000, psi)
+    changes = draw_equal_changes(np.random.default_rng(1), (1,) * 40_000, psi)
     error = 4 * np.sqrt(psi / 2 / 40_000)
     assert np.mean(changes > 0) == pytest.approx(psi / 2, abs=error)
     assert np.mean(changes < 0) == pytest.approx(psi / 2, abs=error)
@@ -46,7 +53,7 @@ def test_an_equal_variant_loses_as_many_rows_as_it_wins(psi: float) -> None:
 
 
 def test_rows_of_a_group_that_follow_it_change_together() -> None:
-    changes = equal_changes(np.random.default_rng(1), (4,) * 2_000, 0.3, follow=1.0).reshape(-1, 4)
+    changes = draw_equal_changes(np.random.default_rng(1), (4,) * 2_000, 0.3, follow=1.0).reshape(-1, 4)
     assert (changes == changes[:, :1]).all()
     assert np.mean(changes[:, 0] > 0) == pytest.approx(0.15, abs=0.04)
 
@@ -80,5 +87,5 @@ def test_grouped_rows_decide_less_than_single_ones() -> None:
 
 
 def test_turned_rows_are_judged_by_the_budget_on_flips() -> None:
-    assert flips_outlook(SINGLE_ROWS, 0.03, CONVERTED).word == "can decide"
-    assert flips_outlook(SINGLE_ROWS, 0.01, (0.1, 0.1)).at_few == 0
+    assert make_flips_outlook(SINGLE_ROWS, 0.03, CONVERTED).word == "can decide"
+    assert make_flips_outlook(SINGLE_ROWS, 0.01, (0.1, 0.1)).at_few == 0

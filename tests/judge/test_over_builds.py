@@ -13,9 +13,9 @@ from scipy.stats import t
 from slimgate.errors import SuiteError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import drop_contrast
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.over_builds import over_builds
+from slimgate.judge.over_builds import combine_builds
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import BudgetFacts
@@ -45,7 +45,7 @@ def over(limit: float, kind: str = "drop_points") -> QualityBudget:
 def test_the_bound_adds_up_rows_and_builds(counted: Counted) -> None:
     # drops of 1, 2 and 3 points: a standard deviation of 1 point, by t with two degrees of freedom
     teacher, *builds = builds_of(counted, 1000, [10, 20, 30])
-    combined = over_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
+    combined = combine_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
     between = t.ppf(0.95, 2) * 0.01 / sqrt(3)
     (rows,) = (evidence.interval(DROP) for evidence in combined.rows)
     assert combined.value(DROP) == pytest.approx(0.02)
@@ -55,7 +55,7 @@ def test_the_bound_adds_up_rows_and_builds(counted: Counted) -> None:
 
 def test_equal_builds_leave_the_rows_alone(counted: Counted) -> None:
     teacher, *builds = builds_of(counted, 1000, [10, 10])
-    combined = over_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
+    combined = combine_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
     alone = combined.rows[0].interval(DROP)
     assert combined.interval(DROP) == pytest.approx(alone, abs=1e-9)
 
@@ -88,7 +88,7 @@ def undecided(counted: Counted, n: int, lost: Sequence[int], limit: float) -> tu
     judgement = judged(counted, n, lost, over(limit))
     (budget,) = judgement.budgets
     assert budget.verdict is Verdict.INCONCLUSIVE
-    return budget, message("x", judgement).partition("INCONCLUSIVE, ")[2]
+    return budget, format_message("x", judgement).partition("INCONCLUSIVE, ")[2]
 
 
 def test_builds_that_differ_ask_for_builds(counted: Counted) -> None:
@@ -127,7 +127,7 @@ def test_each_undecided_budget_says_what_would_decide_it(counted: Counted) -> No
     first, floor, relative = judgement.budgets
     assert (first.verdict, floor.verdict) == (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE)
     assert relative.verdict is Verdict.PASS
-    reason = message("x", judgement).partition("INCONCLUSIVE, ")[2]
+    reason = format_message("x", judgement).partition("INCONCLUSIVE, ")[2]
     of_first, _, of_floor = reason.partition("; floor 0.985 over 2 builds: ")
     assert of_first.startswith("budget 1: about ")
     assert of_first.endswith(" rows would decide")
@@ -135,7 +135,7 @@ def test_each_undecided_budget_says_what_would_decide_it(counted: Counted) -> No
 
 
 def test_the_line_has_the_mean_of_the_builds_beside_the_first(counted: Counted) -> None:
-    line = message("x", judged(counted, 3000, [30, 30, 30], over(2.0)))
+    line = format_message("x", judged(counted, 3000, [30, 30, 30], over(2.0)))
     head = "x: accuracy 0.990 vs 1.000, drop 1.0 points [0.7, 1.4], budget 2.0"
     assert line == f"{head} over 3 builds: 1.0 [0.7, 1.4] (n=3000): PASS"
 
@@ -145,7 +145,7 @@ def test_a_variant_of_one_build_is_judged_over_the_rows(counted: Counted) -> Non
         judged(counted, 3000, [30], budget) for budget in (over(2.0), QualityBudget("drop_points", 2.0))
     )
     assert judgement.budgets[0] == replace(plain.budgets[0], builds=1)
-    assert "budget 2.0 (all builds are equal) (n=3000): PASS" in message("x", judgement)
+    assert "budget 2.0 (all builds are equal) (n=3000): PASS" in format_message("x", judgement)
     # where the caller knows of no other build, nothing is said of them
     unknown = judge_quality(ACCURACY, *counted(3000, 30), [over(2.0)])
     assert unknown.budgets == plain.budgets

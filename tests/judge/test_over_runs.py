@@ -11,13 +11,13 @@ from scipy.stats import t
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import OWN_VALUE, drop_contrast
 from slimgate.judge.mean_evidence import PairedMeans
-from slimgate.judge.message import message
-from slimgate.judge.over_runs import OverRuns, RunScores, measure_spread, over_runs
+from slimgate.judge.message import format_message
+from slimgate.judge.over_runs import OverRuns, RunScores, combine_runs, measure_spread
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Floats, Ints
 from tools.simulations.page import TARGET
-from tools.simulations.run_verdicts import Cell, cells, simulate
+from tools.simulations.run_verdicts import Cell, list_cells, simulate
 
 DROP = drop_contrast(higher_is_better=True)
 N = 400
@@ -26,7 +26,7 @@ N = 400
 def crossed(base: Floats, target: Floats, groups: Ints | None = None) -> OverRuns:
     means = base.mean(axis=0), target.mean(axis=0)
     rows = PairedMeans(*means, np.ones(base.shape[1]), groups, (0.0, 1.0), 1.0)
-    return over_runs(rows, RunScores(base, target))
+    return combine_runs(rows, RunScores(base, target))
 
 
 def shifted(*shifts: float, seed: int = 0) -> Floats:
@@ -130,7 +130,7 @@ def test_the_line_says_how_many_runs_or_samples_would_decide() -> None:
     assert budget.runs_needed is not None
     assert budget.n_needed is not None
     assert budget.n_needed > N
-    text = message("int4", result)
+    text = format_message("int4", result)
     assert f"(n={N}, 3 runs of each): INCONCLUSIVE, {budget.runs_needed} runs of each, or about " in text
 
 
@@ -139,7 +139,7 @@ def test_samples_alone_do_not_tell_where_runs_differ_too_much() -> None:
     result = judged(base, target, QualityBudget("drop_points", 5.0))
     (budget,) = result.budgets
     assert (result.verdict, budget.n_needed) == (Verdict.INCONCLUSIVE, None)
-    assert message("int4", result).endswith("runs of each would decide; more rows alone would not")
+    assert format_message("int4", result).endswith("runs of each would decide; more rows alone would not")
 
 
 def test_as_many_runs_as_the_line_says_decide() -> None:
@@ -183,7 +183,7 @@ def test_a_target_at_its_budget_seldom_passes(cell: Cell) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", [*cells()][::17], ids=str)
+@pytest.mark.parametrize("cell", [*list_cells()][::17], ids=str)
 def test_no_cell_passes_a_target_at_its_budget_too_often(cell: Cell) -> None:
     reps = 100
     shares = simulate(cell, seed=2, reps=reps, number=0)

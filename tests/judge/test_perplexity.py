@@ -10,7 +10,7 @@ import pytest
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict
 from slimgate.judge.budget_kinds import BudgetKind
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.outcomes import Floats, Ints
 
@@ -211,11 +211,11 @@ def test_the_line_says_that_only_the_share_is_undecided() -> None:
     undecided = judged((nats, nats, tokens), 0.02)
     assert undecided.verdict is Verdict.INCONCLUSIVE
     assert "INCONCLUSIVE, the mean is inside, and the share above the cap (above_cap_max) is undecided: " in (
-        message("int8", undecided)
+        format_message("int8", undecided)
     )
     # 1,300 show the share, but not the mean of rows with up to 8 caps
     nats, tokens = np.full(1300, 300.0), np.full(1300, 100)
-    together = message("int8", judged((nats, nats + np.tile([0.5, 0.0], 650), tokens), 0.02))
+    together = format_message("int8", judged((nats, nats + np.tile([0.5, 0.0], 650), tokens), 0.02))
     assert "[0, 0.23], limit 0.25 %" in together
     assert (
         "INCONCLUSIVE, the mean and the share above the cap are inside, but not the mean in which a row "
@@ -226,4 +226,4 @@ def test_the_line_says_that_only_the_share_is_undecided() -> None:
     changes = np.tile([91.0, -89.0], 200)
     noisy = judged((nats, nats + changes, tokens), 0.02)
     assert noisy.verdict is Verdict.INCONCLUSIVE
-    assert "the mean is inside" not in message("int8", noisy)
+    assert "the mean is inside" not in format_message("int8", noisy)

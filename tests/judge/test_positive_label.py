@@ -11,9 +11,9 @@ import pytest
 from slimgate import class_outcomes
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.metrics import known_metrics, load_metric
-from slimgate.judge.metrics.base import value_of
-from slimgate.judge.metrics.classes import conventional_positive
+from slimgate.judge.metrics import list_known_metrics, load_metric
+from slimgate.judge.metrics.base import compute_value
+from slimgate.judge.metrics.classes import find_conventional_positive
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
@@ -48,8 +48,8 @@ def answers(hits: int, *, positive: str | None = None) -> ClassOutcomes:
     ],
 )
 def test_a_usual_pair_has_its_positive_label(labels: tuple[str, str], positive: str) -> None:
-    assert conventional_positive(labels) == positive
-    assert conventional_positive(labels[::-1]) == positive
+    assert find_conventional_positive(labels) == positive
+    assert find_conventional_positive(labels[::-1]) == positive
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_usual_pair_has_its_positive_label(labels: tuple[str, str], positive: 
     [("fraud", "ok"), ("a", "b"), ("ham", "spam"), ("safe", "unsafe"), ("1", "2"), ("0", "1", "2"), ("x",)],
 )
 def test_no_other_pair_is_guessed(labels: tuple[str, ...]) -> None:
-    assert conventional_positive(labels) is None
+    assert find_conventional_positive(labels) is None
 
 
 @pytest.mark.parametrize("name", OF_POSITIVE)
@@ -78,22 +78,22 @@ def test_a_variant_that_never_says_it_fails(name: str) -> None:
 
 def test_the_other_label_is_another_value() -> None:
     metric = load_metric("recall")
-    assert value_of(metric, answers(15, positive="fraud")) == 0.5
-    assert value_of(metric, answers(15, positive="ok")) == 1.0
+    assert compute_value(metric, answers(15, positive="fraud")) == 0.5
+    assert compute_value(metric, answers(15, positive="ok")) == 1.0
 
 
 @pytest.mark.parametrize(
     "name",
     [
         name
-        for name in known_metrics()
+        for name in list_known_metrics()
         if load_metric(name).needs in ("prediction", "probabilities") and name not in OF_POSITIVE
     ],
 )
 def test_every_other_metric_is_the_same_for_either(name: str) -> None:
     teacher = answers(20)
     values = [
-        value_of(load_metric(name), replace(teacher, positive=label)) for label in (None, "fraud", "ok")
+        compute_value(load_metric(name), replace(teacher, positive=label)) for label in (None, "fraud", "ok")
     ]
     assert values == pytest.approx([values[0]] * 3)
 

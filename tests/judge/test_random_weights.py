@@ -10,12 +10,12 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge import QualityBudget, Verdict, judge_quality, random_weights
-from slimgate.judge.extremes import with_pseudo_changes
+from slimgate.judge.extremes import add_pseudo_changes
 from slimgate.judge.metrics import Metric, load_metric
-from slimgate.judge.metrics.base import value_of
+from slimgate.judge.metrics.base import compute_value
 from slimgate.judge.random_weights import (
     RandomWeights,
-    _bias_corrected_bounds,
+    _compute_corrected_bounds,
     draw_weights,
     make_columns,
     weigh_rows,
@@ -68,7 +68,7 @@ def test_sums_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: boo
     metric = load_metric(name)
     sums = weigh_rows(metric, *pair, seed=0, resamples=6000)
     rows = replace(weigh_rows(as_rows(metric), *pair, seed=1, resamples=6000), bias_corrected=False)
-    assert sums.sample == pytest.approx([value_of(metric, outcomes) for outcomes in pair], abs=1e-12)
+    assert sums.sample == pytest.approx([compute_value(metric, outcomes) for outcomes in pair], abs=1e-12)
     low, high = rows.interval(drop)
     assert sums.interval(drop) == pytest.approx((low, high), abs=0.04 * (high - low))
 
@@ -133,7 +133,7 @@ def test_all_rows_of_a_group_have_its_weight(counted: MakePair, name: str) -> No
 
 def test_made_up_rows_are_cells_of_their_own(counted: MakePair) -> None:
     metric = load_metric("f1")
-    columns = make_columns(metric, *with_pseudo_changes(metric, *counted(60, 6, 2)))
+    columns = make_columns(metric, *add_pseudo_changes(metric, *counted(60, 6, 2)))
     assert columns.counts.sum() == 62
     assert columns.counts[-2:].tolist() == [1.0, 1.0]
     made_up = [
@@ -167,7 +167,7 @@ def test_without_a_change_the_interval_still_has_some_width(counted: MakePair, n
 
 def test_pseudo_changes_are_one_lost_one_won_in_the_rarest_class(drawn: MakePair) -> None:
     teacher, variant = drawn(400, prior=[0.6, 0.3, 0.1], lost=0.03, won=0.03)
-    more_teacher, more_variant = with_pseudo_changes(load_metric("f1_macro"), teacher, variant)
+    more_teacher, more_variant = add_pseudo_changes(load_metric("f1_macro"), teacher, variant)
     added = more_teacher.labels[400:].tolist()
     assert added == [2, 2]
     assert (more_teacher.predictions[400:] == added).tolist() == [True, False]
@@ -177,14 +177,14 @@ def test_pseudo_changes_are_one_lost_one_won_in_the_rarest_class(drawn: MakePair
 
 def test_pseudo_changes_avoid_a_class_that_the_metric_ignores(drawn: MakePair) -> None:
     teacher, variant = drawn(400, prior=[0.1, 0.9], lost=0.0, won=0.0)
-    more, _ = with_pseudo_changes(load_metric("recall"), teacher, variant)
+    more, _ = add_pseudo_changes(load_metric("recall"), teacher, variant)
     assert more.labels[400:].tolist() == [1, 1]
 
 
 def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> None:
     """Groups of 1, 2 and 3 rows: that of a lost row has (1 + 8 + 27) / (1 + 4 + 9) rows on average, so 3."""
     teacher, variant = counted(6, groups=np.array([4, 9, 9, 7, 7, 7]))
-    more, other = with_pseudo_changes(load_metric("f1"), teacher, variant)
+    more, other = add_pseudo_changes(load_metric("f1"), teacher, variant)
     assert more.groups is not None
     assert more.groups.tolist() == [0, 2, 2, 1, 1, 1, 3, 3, 3, 4, 4, 4]
     right = [outcomes.predictions[6:] == outcomes.labels[6:] for outcomes in (more, other)]
@@ -195,7 +195,7 @@ def test_pseudo_changes_turn_a_row_the_teacher_was_sure_of(counted: MakePair) ->
     teacher, variant = counted(60, 0, 6)
     assert teacher.probabilities is not None
     surer = np.where(np.arange(60)[:, None] < 54, teacher.probabilities, [[0.45, 0.55]])
-    more_teacher, more_variant = with_pseudo_changes(
+    more_teacher, more_variant = add_pseudo_changes(
         load_metric("roc_auc"), replace(teacher, probabilities=surer), variant
     )
     assert more_teacher.probabilities is not None
@@ -206,7 +206,7 @@ def test_pseudo_changes_turn_a_row_the_teacher_was_sure_of(counted: MakePair) ->
 
 def test_pseudo_changes_of_a_never_hit_class_start_reversed(counted: MakePair) -> None:
     teacher, variant = counted(60, both_wrong=60)
-    more_teacher, _ = with_pseudo_changes(load_metric("log_loss"), teacher, variant)
+    more_teacher, _ = add_pseudo_changes(load_metric("log_loss"), teacher, variant)
     assert more_teacher.probabilities is not None
     assert more_teacher.probabilities[60:] == pytest.approx(np.array([[0.8, 0.2], [0.2, 0.8]]))
 
@@ -281,7 +281,7 @@ def test_a_value_of_a_further_build_outside_of_its_range(counted: MakePair) -> N
 
     metric = replace(load_metric("f1_macro"), name="doubled", statistic=doubled, from_confusion=None)
     wrong, right = counted(200, 180, 0)[1], counted(200, 0, 0)[1]
-    assert (value_of(metric, wrong) <= 1, value_of(metric, right) > 1) == (True, True)
+    assert (compute_value(metric, wrong) <= 1, compute_value(metric, right) > 1) == (True, True)
     budgets = [QualityBudget("drop_points", 2.0, over="builds")]
     with pytest.raises(MeasureError, match="outside of its value_range 0 to 1"):
         judge_quality(metric, wrong, wrong, budgets, builds=[right], resamples=100)
@@ -297,7 +297,7 @@ def test_a_lone_statistic_has_the_wider_of_two_quantiles() -> None:
     low, high = corrected.bounds(np.subtract, 0.05)
     assert low == pytest.approx(-0.15)  # the corrected bound lies above it
     assert high == pytest.approx(0.9843, abs=1e-3)
-    assert _bias_corrected_bounds(0.5, weighted, 0.05) == pytest.approx((0.05, 0.95))
+    assert _compute_corrected_bounds(0.5, weighted, 0.05) == pytest.approx((0.05, 0.95))
 
 
 def test_pr_auc_is_so_corrected(drawn: MakePair) -> None:

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 from slimgate.judge.decision import Z_ALPHA
 from slimgate.judge.root import find_root
-from slimgate.judge.tango import tango_z
+from slimgate.judge.tango import compute_tango_z
 
 FUNCTIONS: dict[str, Callable[[float], float]] = {
     "exponential": lambda x: math.exp(x) - 2,
@@ -38,7 +38,7 @@ def test_the_bound_of_tango_is_that_of_scipy() -> None:
         lost, won = (int(count) for count in random.integers(0, n // 2, 2))
 
         def distance(margin: float, counts: tuple[int, int, int] = (lost, won, n)) -> float:
-            return tango_z(*counts, margin) + Z_ALPHA
+            return compute_tango_z(*counts, margin) + Z_ALPHA
 
         low, high = (lost - won) / n + 1e-13, 1 - 1e-13
         if distance(high) < 0:

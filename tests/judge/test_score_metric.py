@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from slimgate.judge.score_metric import COMPARISON, SCORE, metrics_of_record, score_metric, score_outcomes
+from slimgate.judge.score_metric import COMPARISON, SCORE, make_record_metrics, score_metric, score_outcomes
 from slimgate.outcomes import RIGHT, Outcomes
 
 GRADES = Outcomes(
@@ -49,7 +49,7 @@ RECORD = [
 
 
 def test_the_metrics_of_a_record_are_those_that_were_judged() -> None:
-    metrics = metrics_of_record(RECORD)
+    metrics = make_record_metrics(RECORD)
     assert list(metrics) == [row["name"] for row in RECORD]
     assert [metric.name for metric in metrics.values()] == list(metrics)
     assert [metric.higher_is_better for metric in metrics.values()] == [True, False, True, True]

@@ -9,11 +9,11 @@ import pytest
 
 from slimgate.judge.score_ranges import (
     Range,
-    known_cap,
-    known_range,
+    find_known_cap,
+    find_known_range,
+    find_rows_outside,
+    has_different_scales,
     parse_range,
-    rows_outside,
-    scales_differ,
 )
 
 
@@ -41,12 +41,12 @@ from slimgate.judge.score_ranges import (
     ],
 )
 def test_a_range_is_known_by_the_whole_name(name: str, expected: Range | None) -> None:
-    assert known_range(name) == expected
+    assert find_known_range(name) == expected
 
 
 def test_word_errors_count_for_one_at_most() -> None:
-    assert known_cap("WER") == 1.0
-    assert known_cap("perplexity") is None
+    assert find_known_cap("WER") == 1.0
+    assert find_known_cap("perplexity") is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_range_may_have_no_upper_end() -> None:
 
 
 def test_scores_outside_are_found() -> None:
-    assert rows_outside(np.array([0.0, 1.0, 1.1, -0.1]), (0.0, 1.0)).tolist() == [2, 3]
+    assert find_rows_outside(np.array([0.0, 1.0, 1.1, -0.1]), (0.0, 1.0)).tolist() == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_scores_outside_are_found() -> None:
 def test_two_scales_are_told_apart(
     base: list[float], target: list[float], ends: Range | None, expected: bool
 ) -> None:
-    assert scales_differ(np.array(base), np.array(target), ends) is expected
+    assert has_different_scales(np.array(base), np.array(target), ends) is expected

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from slimgate.judge.exact_paired import exact_p_at_least
+from slimgate.judge.exact_paired import compute_exact_p_value
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.separation import groups_of, most_models, separate
+from slimgate.judge.separation import count_comparable_models, list_unseparated_groups, separate
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
@@ -40,7 +40,7 @@ def answers(right: Ints, sure: float = 0.8) -> ClassOutcomes:
 def test_a_group_is_a_largest_set_without_a_pair_apart(
     apart: list[tuple[str, str]], groups: list[list[str]]
 ) -> None:
-    assert groups_of(["a", "b", "c"], apart) == groups
+    assert list_unseparated_groups(["a", "b", "c"], apart) == groups
 
 
 def test_a_better_variant_is_said_to_be_and_by_how_much(counted: Counted) -> None:
@@ -55,7 +55,7 @@ def test_a_better_variant_is_said_to_be_and_by_how_much(counted: Counted) -> Non
     assert second.by_points == pytest.approx(4.0)
     assert 0 < second.interval[0] < 4.0 < second.interval[1]
     # one row of difference: its exact p-value is above McNemar's, and the largest of three is not enlarged
-    assert first.p_holm == pytest.approx(min(1.0, 2 * exact_p_at_least(0, 1, 2000, 0.0)))
+    assert first.p_holm == pytest.approx(min(1.0, 2 * compute_exact_p_value(0, 1, 2000, 0.0)))
     assert first.p_holm > 2 * norm.sf(1)
 
 
@@ -109,7 +109,11 @@ def test_variants_of_a_resampled_metric_compare_with_the_best(
 
 
 def test_few_resamples_resolve_fewer_pairs() -> None:
-    assert [most_models(load_metric(name)) for name in ("accuracy", "f1_macro", "pr_auc")] == [10, 10, 6]
+    assert [count_comparable_models(load_metric(name)) for name in ("accuracy", "f1_macro", "pr_auc")] == [
+        10,
+        10,
+        6,
+    ]
 
 
 def test_equal_variants_are_grouped_and_a_planted_one_is_not() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.size import judge_compression, size_message
+from slimgate.judge.size import format_size_message, judge_compression
 from slimgate.results.base import BudgetFacts, Verdict
 
 
@@ -22,6 +22,6 @@ def test_a_size_is_exact_so_its_budget_is_always_decided(size: int, verdict: Ver
 )
 def test_the_line_does_not_round_a_size_to_its_budget(size: float, expected: str) -> None:
     sizes = round(size * 10 * 1024**2), 1000 * 1024**2
-    line = size_message("int8", *sizes, judge_compression(*sizes, 4.0, None))
+    line = format_size_message("int8", *sizes, judge_compression(*sizes, 4.0, None))
     assert line == f"int8: size 1000.0 vs {10 * size:.1f} MB, {expected}"
-    assert size_message("int8", 200, 100, None).endswith(" MB, 2.00× smaller")
+    assert format_size_message("int8", 200, 100, None).endswith(" MB, 2.00× smaller")

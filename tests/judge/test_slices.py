@@ -12,15 +12,15 @@ from slimgate.judge import Verdict
 from slimgate.judge.behaviour_budgets import SliceName
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.evidence import gather, gather_parts
-from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
+from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import (
     Slice,
+    decide_all_slices,
+    decide_named_slice,
     judge_slices,
     label_slices,
-    named_slice_verdict,
     slice_counts,
-    slices_verdict,
 )
 from slimgate.outcomes import ClassOutcomes, Ints
 
@@ -57,7 +57,7 @@ def test_slices_are_judged_apart_and_the_worst_stands_first() -> None:
     assert [(fact.value, fact.n) for fact in facts] == [("p1", 60), ("p0", 100), ("p2", 40)]
     assert [fact.drop_points for fact in facts] == pytest.approx([20.0, 1.0, -7.5])
     assert (facts[0].teacher, facts[0].variant) == (1.0, pytest.approx(0.8))
-    assert facts[0].interval == pytest.approx([100 * x for x in paired_interval(12, 0, 60)])
+    assert facts[0].interval == pytest.approx([100 * x for x in compute_paired_interval(12, 0, 60)])
     assert [fact.few_rows for fact in facts] == [False, False, True]
     assert {fact.verdict for fact in facts} == {None}
     assert facts[0].p_holm is None
@@ -81,7 +81,7 @@ def test_a_label_without_rows_is_no_slice() -> None:
 def test_p_values_are_those_of_the_paired_test_at_the_budget() -> None:
     teacher, variant, slices = pair((60, 12, 0), (100, 2, 1))
     worst, other = judge_slices(ACCURACY, teacher, variant, slices, BUDGET)
-    expected = paired_p_at_least(0, 12, 60, -0.05), paired_p_at_least(1, 2, 100, -0.05)
+    expected = compute_paired_p_value(0, 12, 60, -0.05), compute_paired_p_value(1, 2, 100, -0.05)
     assert (worst.p_value, other.p_value) == pytest.approx(expected)
     assert (worst.p_holm, other.p_holm) == pytest.approx((2 * expected[0], expected[1]))
 
@@ -116,20 +116,20 @@ def test_what_one_slice_shows_alone_is_no_proof_among_many() -> None:
 def test_a_large_loss_fails_among_many_and_names_the_budget() -> None:
     facts = judge_slices(ACCURACY, *pair((40, 20, 0), *[(40, 0, 0)] * 30), BUDGET)
     assert [fact.verdict for fact in facts][:2] == [Verdict.FAIL, Verdict.INCONCLUSIVE]
-    judged = slices_verdict("accuracy", facts, BUDGET)
+    judged = decide_all_slices("accuracy", facts, BUDGET)
     assert (judged.kind, judged.limit, judged.verdict) == ("slices.accuracy", 5.0, Verdict.FAIL)
 
 
 def test_a_budget_with_an_undecided_slice_is_inconclusive() -> None:
     facts = judge_slices(ACCURACY, *pair((10, 2, 0), (500, 2, 2)), BUDGET)
     assert [fact.verdict for fact in facts] == [Verdict.INCONCLUSIVE, Verdict.PASS]
-    assert slices_verdict("accuracy", facts, BUDGET).verdict is Verdict.INCONCLUSIVE
+    assert decide_all_slices("accuracy", facts, BUDGET).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_budget_passes_only_if_every_slice_is_shown_inside() -> None:
     facts = judge_slices(ACCURACY, *pair((500, 2, 2), (400, 1, 0)), BUDGET)
     assert [fact.verdict for fact in facts] == [Verdict.PASS, Verdict.PASS]
-    assert slices_verdict("accuracy", facts, BUDGET).verdict is Verdict.PASS
+    assert decide_all_slices("accuracy", facts, BUDGET).verdict is Verdict.PASS
 
 
 def test_a_label_that_lost_12_of_40_rows_among_77_is_no_pass() -> None:
@@ -137,7 +137,7 @@ def test_a_label_that_lost_12_of_40_rows_among_77_is_no_pass() -> None:
     facts = judge_slices(ACCURACY, *pair((40, 12, 0), *[(40, 0, 0)] * 76), BUDGET)
     assert facts[0].drop_points == pytest.approx(30)
     assert {fact.verdict for fact in facts} == {Verdict.INCONCLUSIVE}
-    assert slices_verdict("accuracy", facts, BUDGET).verdict is Verdict.INCONCLUSIVE
+    assert decide_all_slices("accuracy", facts, BUDGET).verdict is Verdict.INCONCLUSIVE
     assert slice_counts(facts, 5.0) == "0 inside, 77 undecided (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
 
 
@@ -147,11 +147,11 @@ def test_an_undecided_slice_says_the_rows_that_would_decide_it() -> None:
     (needed,) = {part.n_needed for part in judged[1:]}
     assert needed is not None
     assert needed > 40
-    verdict = slices_verdict("accuracy", judged, BUDGET)
+    verdict = decide_all_slices("accuracy", judged, BUDGET)
     rows = max(part.n_needed or 0 for part in judged)
     assert verdict.n_needed == rows * 77  # each slice keeps its share of the gate
     equal = judge_slices(ACCURACY, *pair((40, 2, 0), (900, 0, 0)), BUDGET)
-    assert (equal[0].n_needed, slices_verdict("accuracy", equal, BUDGET).n_needed) == (None, None)
+    assert (equal[0].n_needed, decide_all_slices("accuracy", equal, BUDGET).n_needed) == (None, None)
 
 
 def test_a_named_slice_has_a_budget_and_a_verdict_of_its_own() -> None:
@@ -162,7 +162,7 @@ def test_a_named_slice_has_a_budget_and_a_verdict_of_its_own() -> None:
     assert verdicts == {"p0": Verdict.FAIL, "p1": Verdict.PASS}
     assert {part.verdict for part in judged} == {None}
     name, budget = SliceName("part", "p0", "accuracy"), SliceBudget(drop_points=1.0, reason="served most")
-    verdict = named_slice_verdict(name, judged, budget)
+    verdict = decide_named_slice(name, judged, budget)
     assert (verdict.kind, verdict.limit, verdict.reason) == ("slices.accuracy[part=p0]", 1.0, "served most")
     assert (verdict.verdict, verdict.value, verdict.n_needed) == (Verdict.FAIL, pytest.approx(2.4), None)
 
@@ -177,7 +177,7 @@ def test_named_slices_are_a_family_beside_all_slices() -> None:
 
 def test_a_named_slice_without_rows_is_inconclusive() -> None:
     judged = judge_slices(ACCURACY, *pair((500, 0, 0)), None, own_limits={("part", "gone"): 1.0})
-    verdict = named_slice_verdict(SliceName("part", "gone", "accuracy"), judged, SliceBudget(drop_points=1.0))
+    verdict = decide_named_slice(SliceName("part", "gone", "accuracy"), judged, SliceBudget(drop_points=1.0))
     assert (verdict.verdict, verdict.n_needed) == (Verdict.INCONCLUSIVE, None)
 
 
@@ -190,7 +190,7 @@ def test_slices_with_one_at_its_budget_pass_in_5_percent_at_most(
         at_limit = (300, *_drawn(generator, 300, lost=0.06, won=0.01))
         intact = [(300, *_drawn(generator, 300, lost=0.0, won=0.0)) for _ in range(slices - 1)]
         facts = judge_slices(ACCURACY, *pair(at_limit, *intact), BUDGET)
-        passed += slices_verdict("accuracy", facts, BUDGET).verdict is Verdict.PASS
+        passed += decide_all_slices("accuracy", facts, BUDGET).verdict is Verdict.PASS
     assert passed <= binom.ppf(0.999, runs, 0.06)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.capped import CappedRows, with_share_above
+from slimgate.judge.capped import CappedRows, judge_with_share_above
 from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import MEDIAN, TimeRatio, judge_ratio
 from slimgate.judge.metrics import load_metric
@@ -56,7 +56,7 @@ def test_the_share_above_the_cap_is_the_budget_over_eight_caps(cap: float, share
         value=0.0,
         interval=(0.0, 0.001),
     )
-    facts = with_share_above(judged, rows, 0.01, allowed=0.01, above_max=None, uncapped=0.0, n=5_000)
+    facts = judge_with_share_above(judged, rows, 0.01, allowed=0.01, above_max=None, uncapped=0.0, n=5_000)
     assert facts.capped is not None
     assert facts.capped.above_max == pytest.approx(share)
 

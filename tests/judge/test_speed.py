@@ -10,15 +10,15 @@ from slimgate.judge.speed import (
     LAYOUT,
     PLANTED_DELAYS,
     Speedup,
-    clearance,
+    compute_clearance,
+    compute_visible_delay,
     delay_message,
     estimate_speedup,
+    format_speed_message,
     is_delay_detected,
     is_settled,
     judge_speedup,
     log_ratio_interval,
-    speed_message,
-    visible_delay,
 )
 from slimgate.results.base import Verdict
 
@@ -119,7 +119,7 @@ def test_looking_early_does_not_make_false_claims_likelier() -> None:
 def test_a_claim_at_its_budget_is_too_near_if_delays_are_unseen() -> None:
     measured = Speedup(2.2, (2.0, 2.5), 2.2, 0.0, 20)
     judged = judge_speedup(measured, 2.0, None, visible=0.3)
-    assert speed_message("int8", "b1", measured, judged, visible=0.3).endswith(NEAR)
+    assert format_speed_message("int8", "b1", measured, judged, visible=0.3).endswith(NEAR)
 
 
 @pytest.mark.parametrize("minimum", [1.7, 2.4])
@@ -127,7 +127,7 @@ def test_nothing_is_decided_where_the_machine_hides_a_delay(minimum: float) -> N
     measured = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
     judged = judge_speedup(measured, minimum, None, visible=None)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert speed_message("int8", "b1", measured, judged, visible=None).endswith(
+    assert format_speed_message("int8", "b1", measured, judged, visible=None).endswith(
         f"budget {minimum:g}×: INCONCLUSIVE, this machine hides every planted delay (self-test)"
     )
 
@@ -148,7 +148,7 @@ def test_only_what_is_past_the_budget_by_the_delay_is_decided(minimum: float, ex
     measured = Speedup(2.0, (1.9, 2.1), 2.0, float(np.log(1.1)), 20)
     judged = judge_speedup(measured, minimum, None, visible=0.3)
     assert judged.verdict is Verdict(expected.split(",")[0])
-    assert speed_message("int8", "b1", measured, judged, visible=0.3).endswith(f": {expected}")
+    assert format_speed_message("int8", "b1", measured, judged, visible=0.3).endswith(f": {expected}")
     decided = Verdict.PASS if minimum < 2 else Verdict.FAIL
     smallest = judge_speedup(measured, minimum, None, visible=PLANTED_DELAYS[0])
     assert smallest.verdict is (Verdict.INCONCLUSIVE if expected == UNDECIDED else decided)
@@ -184,8 +184,8 @@ def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
 @pytest.mark.parametrize(("speedup", "visible"), [(0.91, 0.1), (0.93, 0.1), (0.6, 0.667)])
 def test_more_than_was_meant_may_have_been_planted(speedup: float, visible: float) -> None:
     measured = Speedup(speedup, (speedup - 0.02, speedup + 0.01), speedup, 0.01, 24)
-    assert visible_delay(measured, 0.1) == pytest.approx(visible, abs=1e-3)
-    assert clearance(visible_delay(measured, 0.1)) == pytest.approx(
+    assert compute_visible_delay(measured, 0.1) == pytest.approx(visible, abs=1e-3)
+    assert compute_clearance(compute_visible_delay(measured, 0.1)) == pytest.approx(
         1.0 if visible == 0.1 else 1.667, abs=1e-3
     )
 
@@ -206,7 +206,7 @@ def test_rounds_must_pair() -> None:
 
 def test_the_message_says_what_would_decide() -> None:
     measured = Speedup(2.0, (1.9, 2.1), 2.0, 0.03, 20)
-    line = speed_message("int8", "b1", measured, judge_speedup(measured, 2.0, None))
+    line = format_speed_message("int8", "b1", measured, judge_speedup(measured, 2.0, None))
     assert line == (
         "int8: b1 2.00× the teacher's speed [1.84, 2.16] (noise floor 3.0 %, 20 rounds), budget 2×: "
         "INCONCLUSIVE, a quieter machine or more max_seconds would decide"
@@ -215,7 +215,7 @@ def test_the_message_says_what_would_decide() -> None:
 
 def test_the_message_does_not_round_a_bound_to_its_budget() -> None:
     measured = Speedup(1.62, (1.497, 1.75), 1.62, 0.0, 20)
-    line = speed_message("int8", "b1", measured, judge_speedup(measured, 1.5, None))
+    line = format_speed_message("int8", "b1", measured, judge_speedup(measured, 1.5, None))
     assert line.startswith("int8: b1 1.620× the teacher's speed [1.497, 1.750] ")
 
 
@@ -228,7 +228,7 @@ def test_nothing_is_decided_where_another_process_has_the_cores(minimum: float) 
     assert crowded.is_crowded
     judged = judge_speedup(crowded, minimum, None)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert speed_message("int8", "b1", crowded, judged).endswith(
+    assert format_speed_message("int8", "b1", crowded, judged).endswith(
         "INCONCLUSIVE, other processes use the same cores: on average, 0.9 threads of a model had none"
     )
     free = estimate_speedup(times(1, 0.4), times(2, 0.4), times(3, 0.02), of_minima=20.0, queued_threads=0.1)
@@ -264,22 +264,22 @@ def test_the_messages_of_a_planted_delay() -> None:
 def test_the_message_says_why_a_fast_speed_up_is_undecided(visible: float | None, why: str) -> None:
     measured = Speedup(2.0, (1.9, 2.1), 2.0, 0.0, 20)
     minimum = 1.8 if visible != 0.2 else 2.0
-    line = speed_message(
+    line = format_speed_message(
         "int8", "b1", measured, judge_speedup(measured, minimum, None, visible=visible), visible=visible
     )
     assert line.endswith(f", budget {minimum:g}×: INCONCLUSIVE, {why}")
     slow = Speedup(2.0, (1.9, 2.1), 2.0, 0.0, 20)
     if visible == 0.3:
         below = judge_speedup(slow, 2.2, None, visible=visible)
-        assert speed_message("int8", "b1", slow, below, visible=visible).endswith(why)
+        assert format_speed_message("int8", "b1", slow, below, visible=visible).endswith(why)
 
 
 def test_a_line_without_budget_or_with_a_verdict_has_no_reason() -> None:
     measured = Speedup(2.0, (1.9, 2.1), 2.0, 0.12, 20)
     line = "int8: b1 2.00× the teacher's speed [1.69, 2.37] (noise floor 12.0 %, 20 rounds)"
-    assert speed_message("int8", "b1", measured, None) == line
+    assert format_speed_message("int8", "b1", measured, None) == line
     assert (
-        speed_message("int8", "b1", measured, judge_speedup(measured, 1.5, "r"))
+        format_speed_message("int8", "b1", measured, judge_speedup(measured, 1.5, "r"))
         == f"{line}, budget 1.5×: PASS"
     )
     judged = judge_speedup(measured, 1.5, "r")

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge import judge_quality
-from slimgate.judge.facts import build_spread, sampling_se_points
+from slimgate.judge.facts import build_spread, compute_sampling_se
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.quality import BuildsFacts
@@ -35,12 +35,12 @@ def test_the_sampling_error_is_that_of_the_interval(counted: MakePair) -> None:
     judged = judge_quality(load_metric("accuracy"), *counted(2000, 60, 20), [])
     # 80 changed rows of 2,000, 40 net
     closed_form = 100 * sqrt((80 / 2000 - 0.02**2) / 2000)
-    assert sampling_se_points(judged) == pytest.approx(closed_form, rel=0.03)
+    assert compute_sampling_se(judged) == pytest.approx(closed_form, rel=0.03)
 
 
 def test_a_metric_without_an_interval_has_no_sampling_error(counted: MakePair) -> None:
     judged = judge_quality(replace(load_metric("accuracy"), resampled=False), *counted(100, 3, 1), [])
-    assert sampling_se_points(judged) is None
+    assert compute_sampling_se(judged) is None
 
 
 @pytest.mark.parametrize(

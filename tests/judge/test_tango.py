@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimgate.judge.decision import Z_ALPHA
-from slimgate.judge.tango import design_effect, tango_interval, tango_z
+from slimgate.judge.tango import compute_design_effect, compute_tango_interval, compute_tango_z
 
 COUNTS = [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 200), (6, 0, 310), (0, 6, 310), (9, 5, 50), (30, 20, 872)]
 COUNTS += [(50, 0, 50), (0, 50, 50), (49, 0, 50), (25, 25, 50), (400, 380, 100_000)]
@@ -36,16 +36,18 @@ def z_by_likelihood(b: int, c: int, n: int, margin: float) -> float:
 @pytest.mark.parametrize("margin", [0.005, 0.01, 0.02, 0.1, 0.5, -0.01, -0.2])
 @pytest.mark.parametrize(("b", "c", "n"), COUNTS, ids=ids)
 def test_z_is_that_of_the_likelihood_maximised_numerically(b: int, c: int, n: int, margin: float) -> None:
-    assert tango_z(b, c, n, margin) == pytest.approx(z_by_likelihood(b, c, n, margin), rel=1e-9, abs=1e-9)
+    assert compute_tango_z(b, c, n, margin) == pytest.approx(
+        z_by_likelihood(b, c, n, margin), rel=1e-9, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize(("b", "c", "n"), [(12, 5, 100), (5, 12, 100), (3, 3, 40), (1, 0, 872)])
 def test_z_at_zero_is_mcnemars(b: int, c: int, n: int) -> None:
-    assert tango_z(b, c, n, 0.0) == pytest.approx((b - c) / sqrt(b + c), abs=1e-12)
+    assert compute_tango_z(b, c, n, 0.0) == pytest.approx((b - c) / sqrt(b + c), abs=1e-12)
 
 
 def test_z_at_zero_without_a_change_is_zero() -> None:
-    assert tango_z(0, 0, 100, 0.0) == 0.0
+    assert compute_tango_z(0, 0, 100, 0.0) == 0.0
 
 
 @pytest.mark.parametrize(("z", "bound"), [(1.959964, -0.1240), (-1.959964, -0.0054)])
@@ -53,7 +55,7 @@ def test_the_95_percent_interval_is_that_of_rs_contingencytables(z: float, bound
     """161 patients, 6 and 16 discordant (Cavo 2012), as in that package's own tests."""
     from scipy.optimize import brentq
 
-    assert round(brentq(lambda margin: tango_z(6, 16, 161, margin) - z, -0.5, 0.5), 4) == bound
+    assert round(brentq(lambda margin: compute_tango_z(6, 16, 161, margin) - z, -0.5, 0.5), 4) == bound
 
 
 def score_by_information(b: int, c: int, n: int, margin: float) -> float:
@@ -85,26 +87,31 @@ def test_z_is_the_score_over_the_root_of_the_information() -> None:
             continue
         margin = float(rng.uniform(0.001, 0.3))
         expected = score_by_information(b, c, n, margin)
-        assert tango_z(b, c, n, margin) == pytest.approx(expected, rel=1e-9, abs=1e-9), (b, c, n, margin)
+        assert compute_tango_z(b, c, n, margin) == pytest.approx(expected, rel=1e-9, abs=1e-9), (
+            b,
+            c,
+            n,
+            margin,
+        )
 
 
 def test_z_of_a_single_row_worked_by_hand() -> None:
     # nothing changed: q = 0; the row lost: q = (1 - m) / 2; the row won: q = (1 - m) / 2 as well
     m = 0.02
-    assert tango_z(0, 0, 1, m) == pytest.approx(-sqrt(m / (1 - m)), abs=1e-12)
-    assert tango_z(1, 0, 1, m) == pytest.approx(sqrt((1 - m) / (1 + m)), abs=1e-12)
-    assert tango_z(0, 1, 1, m) == pytest.approx(-sqrt((1 + m) / (1 - m)), abs=1e-12)
+    assert compute_tango_z(0, 0, 1, m) == pytest.approx(-sqrt(m / (1 - m)), abs=1e-12)
+    assert compute_tango_z(1, 0, 1, m) == pytest.approx(sqrt((1 - m) / (1 + m)), abs=1e-12)
+    assert compute_tango_z(0, 1, 1, m) == pytest.approx(-sqrt((1 + m) / (1 - m)), abs=1e-12)
 
 
 def test_rows_needed_without_a_change_are_the_closed_forms() -> None:
     # z = -sqrt(n m / (1 - m)) reaches 1.6449 at n = 1.6449² (1 - m) / m = 132.6
-    assert tango_z(0, 0, 132, 0.02) > -Z_ALPHA > tango_z(0, 0, 133, 0.02)
+    assert compute_tango_z(0, 0, 132, 0.02) > -Z_ALPHA > compute_tango_z(0, 0, 133, 0.02)
 
 
 def test_losing_every_row_fails_and_winning_every_row_passes() -> None:
     for n in (3, 50, 100_000):
-        assert tango_z(n, 0, n, 0.02) >= Z_ALPHA
-        assert tango_z(0, n, n, 0.02) <= -Z_ALPHA
+        assert compute_tango_z(n, 0, n, 0.02) >= Z_ALPHA
+        assert compute_tango_z(0, n, n, 0.02) <= -Z_ALPHA
 
 
 def test_models_that_change_places_change_the_sign() -> None:
@@ -113,41 +120,43 @@ def test_models_that_change_places_change_the_sign() -> None:
         n = int(rng.integers(1, 5000))
         b, c = (int(count) for count in rng.multinomial(n, rng.dirichlet([1, 1, 6]))[:2])
         margin = float(rng.uniform(-0.5, 0.5))
-        assert tango_z(b, c, n, margin) == pytest.approx(-tango_z(c, b, n, -margin), abs=1e-12)
+        assert compute_tango_z(b, c, n, margin) == pytest.approx(
+            -compute_tango_z(c, b, n, -margin), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize(("b", "c", "n"), COUNTS, ids=ids)
 def test_z_falls_as_the_margin_grows(b: int, c: int, n: int) -> None:
-    z = [tango_z(b, c, n, margin) for margin in np.linspace(-0.99, 0.99, 199)]
+    z = [compute_tango_z(b, c, n, margin) for margin in np.linspace(-0.99, 0.99, 199)]
     assert (np.diff(z) < 0).all()
 
 
 @pytest.mark.parametrize(("b", "c", "n"), COUNTS, ids=ids)
 def test_the_bounds_are_where_the_test_turns(b: int, c: int, n: int) -> None:
-    low, high = tango_interval(b, c, n)
+    low, high = compute_tango_interval(b, c, n)
     assert -1 <= low <= (b - c) / n <= high <= 1
     if high < 1:
-        assert tango_z(b, c, n, high) == pytest.approx(-Z_ALPHA, abs=1e-8)
+        assert compute_tango_z(b, c, n, high) == pytest.approx(-Z_ALPHA, abs=1e-8)
     if low > -1:
-        assert tango_z(b, c, n, low) == pytest.approx(Z_ALPHA, abs=1e-8)
+        assert compute_tango_z(b, c, n, low) == pytest.approx(Z_ALPHA, abs=1e-8)
 
 
 def test_where_nothing_changed_the_bound_is_z2_over_n_plus_z2() -> None:
-    assert tango_interval(0, 0, 200) == pytest.approx(
+    assert compute_tango_interval(0, 0, 200) == pytest.approx(
         (-(Z_ALPHA**2) / (200 + Z_ALPHA**2), Z_ALPHA**2 / (200 + Z_ALPHA**2)), abs=1e-12
     )
 
 
 def test_where_every_row_was_lost_the_upper_bound_is_one() -> None:
-    low, high = tango_interval(50, 0, 50)
+    low, high = compute_tango_interval(50, 0, 50)
     assert high == 1.0
     # with c = 0 and n = b, z is sqrt(n (1 - m) / (1 + m))
     assert low == pytest.approx((50 - Z_ALPHA**2) / (50 + Z_ALPHA**2), abs=1e-12)
 
 
 def test_interval_is_mirrored_where_models_change_places() -> None:
-    low, high = tango_interval(9, 5, 50)
-    assert tango_interval(5, 9, 50) == pytest.approx((-high, -low), abs=1e-12)
+    low, high = compute_tango_interval(9, 5, 50)
+    assert compute_tango_interval(5, 9, 50) == pytest.approx((-high, -low), abs=1e-12)
 
 
 def false_pass(n: int, psi: float, margin: float) -> float:
@@ -159,7 +168,7 @@ def false_pass(n: int, psi: float, margin: float) -> float:
     lost_share = (psi + margin) / (2 * psi)
     for total in np.flatnonzero(changed > 1e-9):
         for b in range(total + 1):
-            if tango_z(b, int(total) - b, n, margin) <= -Z_ALPHA:
+            if compute_tango_z(b, int(total) - b, n, margin) <= -Z_ALPHA:
                 chance += changed[total] * binom.pmf(b, total, lost_share)
     return float(chance)
 
@@ -183,7 +192,7 @@ def test_false_pass_is_at_most_6_percent(n: int, psi: float, margin: float) -> N
 def test_the_design_effect_of_groups_that_change_is_their_size() -> None:
     rng = np.random.default_rng(0)
     per_group = rng.choice([1.0, -1.0, 0.0], p=[0.1, 0.1, 0.8], size=4000)
-    effect = design_effect(np.repeat(per_group, 5), np.repeat(np.arange(4000), 5))
+    effect = compute_design_effect(np.repeat(per_group, 5), np.repeat(np.arange(4000), 5))
     assert effect == pytest.approx(5, rel=0.1)
 
 
@@ -192,7 +201,7 @@ def test_design_effect_of_two_groups_worked_by_hand() -> None:
     changes = np.array([1.0, 1, 0, 0, 0, 0, 0, 0])
     groups = np.array([7, 7, 7, 7, 3, 3, 3, 3])
     alone = (2 * 0.75**2 + 6 * 0.25**2) * 8 / 7
-    assert design_effect(changes, groups) == pytest.approx((1 + 1) * 2 / alone)
+    assert compute_design_effect(changes, groups) == pytest.approx((1 + 1) * 2 / alone)
 
 
 @pytest.mark.parametrize(
@@ -204,4 +213,4 @@ def test_design_effect_of_two_groups_worked_by_hand() -> None:
     ],
 )
 def test_design_effect_at_the_edge(changes: list[float], groups: list[int], expected: float) -> None:
-    assert design_effect(np.array(changes), np.array(groups)) == expected
+    assert compute_design_effect(np.array(changes), np.array(groups)) == expected

@@ -11,13 +11,13 @@ from scipy.stats import beta, binom
 from slimgate.errors import MeasureError
 from slimgate.judge.behaviour import (
     BehaviourBudgets,
-    actions_by_kind,
-    behaviour_facts,
     judge_behaviour,
+    list_actions_by_kind,
+    make_behaviour_facts,
 )
-from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.token_kl import TokenKl, judge_tokens, kl_facts, quantile
+from slimgate.judge.token_kl import TokenKl, compute_quantile, judge_tokens, make_kl_facts
 from slimgate.outcomes import Outcomes
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts
@@ -40,7 +40,7 @@ def verdict(tokens: TokenKl, kind: str, limit: float, above_max: float | None = 
 
 
 def test_figures_are_those_of_all_tokens_together() -> None:
-    facts = kl_facts(documents([0.1, 0.2, 0.3], [0.4], other_top_token=1))
+    facts = make_kl_facts(documents([0.1, 0.2, 0.3], [0.4], other_top_token=1))
     assert facts.mean == pytest.approx(0.25)
     assert facts.median == 0.2
     assert (facts.p99, facts.p999, facts.maximum) == (0.4, 0.4, 0.4)
@@ -52,7 +52,7 @@ def test_figures_are_those_of_all_tokens_together() -> None:
 
 def test_four_documents_do_not_bound_the_largest_thousandth() -> None:
     """That one of four is above 0.3 has a chance of 0.4 % where one in a thousand is."""
-    assert kl_facts(documents([0.1], [0.2], [0.3], [0.4])).p999_interval == (0.3, inf)
+    assert make_kl_facts(documents([0.1], [0.2], [0.3], [0.4])).p999_interval == (0.3, inf)
 
 
 def test_a_quantile_of_tokens_is_between_order_statistics() -> None:
@@ -64,7 +64,7 @@ def test_a_quantile_of_tokens_is_between_order_statistics() -> None:
     lower_share = np.where(above > 0, beta.ppf(0.05, np.maximum(above, 1), 1001 - above), 0.0)
     assert high == values[np.flatnonzero(upper_share <= 0.01)[0]]
     assert low == values[np.flatnonzero(lower_share >= 0.01)[-1]]
-    assert low < quantile(values, 0.99) < high
+    assert low < compute_quantile(values, 0.99) < high
 
 
 @pytest.mark.parametrize(("count", "expected"), [(298, Verdict.INCONCLUSIVE), (299, Verdict.PASS)])
@@ -81,14 +81,14 @@ def test_tokens_of_one_document_are_no_evidence_of_their_own() -> None:
     assert verdict(in_documents, "p99_max", 0.5) is Verdict.INCONCLUSIVE
     # of one document, what a group is: 100 documents in two files
     grouped = documents(*[[0.01] * 30] * 100, groups=[0] * 50 + [1] * 50)
-    assert kl_facts(grouped).groups == 2
+    assert make_kl_facts(grouped).groups == 2
     assert grouped.mean.interval()[1] > in_documents.mean.interval()[1]
 
 
 def test_groups_of_one_row_each_are_no_groups() -> None:
     tokens = documents([0.1, 0.2], [0.3], groups=[4, 9])
-    assert kl_facts(tokens).groups is None
-    assert kl_facts(tokens) == kl_facts(documents([0.1, 0.2], [0.3]))
+    assert make_kl_facts(tokens).groups is None
+    assert make_kl_facts(tokens) == make_kl_facts(documents([0.1, 0.2], [0.3]))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_no_order_of_the_documents_changes_a_figure() -> None:
     kl, same, row_of = rng.exponential(size=900), rng.random(900) < 0.9, np.repeat(np.arange(300), 3)
     order = rng.permutation(900)
     other = TokenKl(kl[order], same[order], row_of[order])
-    before, after = kl_facts(TokenKl(kl, same, row_of)).model_dump(), kl_facts(other).model_dump()
+    before, after = make_kl_facts(TokenKl(kl, same, row_of)).model_dump(), make_kl_facts(other).model_dump()
     for name, figure in before.items():
         assert after[name] == (figure if figure is None else pytest.approx(figure)), name
 
@@ -144,8 +144,10 @@ MEAN = LimitBudget("mean_max", 0.02)
 def judged(tokens: TokenKl | None, *budgets: LimitBudget) -> tuple[str, BehaviourFacts]:
     limits = BehaviourBudgets(tokens={"kl": budgets})
     result = judge_behaviour(OUTCOMES, OUTCOMES, limits, metrics={}, tokens=tokens)
-    line = behaviour_message("int8", result)
-    return line, behaviour_facts(BehaviourFacts(n=ROWS), result, line, actions_by_kind(limits, "fail"))
+    line = format_behaviour_message("int8", result)
+    return line, make_behaviour_facts(
+        BehaviourFacts(n=ROWS), result, line, list_actions_by_kind(limits, "fail")
+    )
 
 
 def test_the_line_says_mean_interval_budget_and_verdict() -> None:

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
-from support.class_answers import FOUR, answered, without_probabilities
+from support.class_answers import FOUR, drop_probabilities, make_class_answers
 
-from slimgate.judge.answer_figures import THRESHOLDS, tradeoff
+from slimgate.judge.answer_figures import THRESHOLDS, compute_tradeoff
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.behaviour import TradeoffFacts
 
 
 def points(outcomes: ClassOutcomes) -> dict[float, TradeoffFacts]:
-    curve = tradeoff(outcomes)
+    curve = compute_tradeoff(outcomes)
     assert curve is not None
     return {point.threshold: point for point in curve}
 
@@ -31,14 +31,16 @@ def test_two_classes_are_answered_where_class_1_is_likely() -> None:
 
 
 def test_more_classes_are_answered_where_the_prediction_is_sure() -> None:
-    outcomes = answered([0, 1, 2, 2], [[0.9, 0.1, 0], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6], [0.45, 0.2, 0.35]])
+    outcomes = make_class_answers(
+        [0, 1, 2, 2], [[0.9, 0.1, 0], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6], [0.45, 0.2, 0.35]]
+    )
     by_threshold = points(outcomes)
     assert figures(by_threshold[0.4]) == (0.4, 1.0, 0.5, 0.5)
     assert figures(by_threshold[0.6]) == (0.6, 0.5, 1.0, 0.5)
 
 
 def test_nothing_answered_no_precision_nothing_to_find_no_recall() -> None:
-    by_threshold = points(answered([0, 0], [[0.95, 0.05], [0.85, 0.15]]))
+    by_threshold = points(make_class_answers([0, 0], [[0.95, 0.05], [0.85, 0.15]]))
     assert figures(by_threshold[0.1]) == (0.1, 0.5, 0.0, None)
     assert figures(by_threshold[0.2]) == (0.2, 0.0, None, None)
 
@@ -47,14 +49,17 @@ def test_nothing_answered_no_precision_nothing_to_find_no_recall() -> None:
 def test_two_classes_agree_with_scikit_learn(threshold: float) -> None:
     rng = np.random.default_rng(3)
     scores, labels = rng.dirichlet([1, 1], 400), rng.integers(0, 2, 400)
-    point, predicted = points(answered(labels.tolist(), scores))[threshold], scores[:, 1] >= threshold
+    point, predicted = (
+        points(make_class_answers(labels.tolist(), scores))[threshold],
+        scores[:, 1] >= threshold,
+    )
     assert point.precision == pytest.approx(precision_score(labels, predicted))
     assert point.recall == pytest.approx(recall_score(labels, predicted))
     assert point.coverage == pytest.approx(predicted.mean())
 
 
 def test_without_probabilities_there_is_none() -> None:
-    assert tradeoff(without_probabilities(FOUR)) is None
+    assert compute_tradeoff(drop_probabilities(FOUR)) is None
 
 
 def test_the_class_is_the_positive_one() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError, SuiteError
-from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quality, worst_verdict
+from slimgate.judge import QualityBudget, QualityJudgement, Verdict, find_worst_verdict, judge_quality
 from slimgate.judge.evidence import Changed
 from slimgate.judge.metrics import Metric, load_metric
-from slimgate.judge.tango import tango_z
-from slimgate.judge.verdict import most_rows
+from slimgate.judge.tango import compute_tango_z
+from slimgate.judge.verdict import find_most_rows
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import BudgetFacts
 
@@ -78,7 +78,7 @@ def test_all_budgets_must_pass_and_the_worst_is_the_verdict(counted: MakePair) -
         Verdict.FAIL,
     ]
     assert judgement.verdict is Verdict.FAIL
-    assert worst_verdict([Verdict.PASS, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
+    assert find_worst_verdict([Verdict.PASS, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
 
 
 def test_without_a_budget_there_is_no_verdict(counted: MakePair) -> None:
@@ -93,7 +93,7 @@ def test_an_inconclusive_budget_says_the_rows_it_takes(counted: MakePair) -> Non
     # of samples of that size, with as many changes to a row, four of five pass
     rng, n = np.random.default_rng(0), judgement.n_needed
     changes = rng.multinomial(n, [14 / 872, 11 / 872, 847 / 872], 4000)
-    passed = np.mean([tango_z(b, c, n, 0.01) <= -1.6449 for b, c, _ in changes])
+    passed = np.mean([compute_tango_z(b, c, n, 0.01) <= -1.6449 for b, c, _ in changes])
     assert passed == pytest.approx(0.8, abs=0.03)
 
 
@@ -255,6 +255,6 @@ def test_rows_are_promised_only_where_they_decide_every_budget() -> None:
     )
     more = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=9000)
     never = BudgetFacts(kind="floor", limit=0.9, verdict=Verdict.INCONCLUSIVE, reason=None, n_needed=None)
-    assert most_rows([decided]) is None
-    assert most_rows([decided, some, more]) == 9000
-    assert most_rows([some, never]) is None
+    assert find_most_rows([decided]) is None
+    assert find_most_rows([decided, some, more]) == 9000
+    assert find_most_rows([some, never]) is None

@@ -12,18 +12,18 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.facts import quality_facts
+from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
-from slimgate.logs.budgets import LogBudgets, budgets_of_table
+from slimgate.logs.budgets import LogBudgets, parse_budget_tables
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import Log, Row, TaskLog
-from slimgate.record.budgets import judged_budgets, verdict_under
+from slimgate.record.budgets import judge_under_limit, list_judged_budgets
 from slimgate.record.run import VariantRecord
 from slimgate.results.base import Verdict
 
@@ -48,7 +48,7 @@ def make_rows(answers: Sequence[str], **columns: Any) -> list[Row]:
 def judge(
     base: Log, target: Log, budgets: dict[str, Any] | None = None, rules: Rules = RULES
 ) -> dict[str, Comparison]:
-    stated = LogBudgets() if budgets is None else budgets_of_table({"budgets": budgets}, "b.toml")
+    stated = LogBudgets() if budgets is None else parse_budget_tables({"budgets": budgets}, "b.toml")
     verdicts = judge_logs(base, target, stated, rules)
     return {part.metric: part for part in verdicts.comparisons}
 
@@ -212,15 +212,15 @@ def test_another_limit_is_read_off_the_interval_of_the_ratio(kind: str, ratio: f
     for limit in (0.7, 0.8, 1.0, 1.1, 1.3, 1.5):
         table = {"answer_length": {kind: limit}}
         judged = judge(*token_logs(base, target, 1000), table, Rules())["answer_length"].judged
-        facts = quality_facts(judged, "line", measured="now")
+        facts = make_quality_facts(judged, "line", measured="now")
         variant = VariantRecord(name="int8", parent="teacher", quality={"answer_length": facts})
-        (recorded,) = judged_budgets(variant)
+        (recorded,) = list_judged_budgets(variant)
         near = judge(*token_logs(base, target, 1000), {"answer_length": {kind: 1.001 * limit}}, Rules())[
             "answer_length"
         ].judged
-        assert verdict_under(kind, limit, recorded) is judged.verdict
+        assert judge_under_limit(kind, limit, recorded) is judged.verdict
         if near.verdict is judged.verdict:
-            assert verdict_under(kind, 1.001 * limit, recorded) is near.verdict
+            assert judge_under_limit(kind, 1.001 * limit, recorded) is near.verdict
 
 
 def test_rare_answers_at_the_limit_do_not_pass_by_chance() -> None:
@@ -287,7 +287,7 @@ def test_the_length_of_a_slice_has_a_budget_too() -> None:
         )
         for name, values in (("a", base), ("b", longer))
     ]
-    budgets = budgets_of_table(
+    budgets = parse_budget_tables(
         {"budgets": {"slices": {"half": {"*": {"answer_length": {"length_ratio_max": 1.3}}}}}}, "b.toml"
     )
     verdicts = judge_logs(*sides, budgets, Rules())

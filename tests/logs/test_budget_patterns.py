@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.logs.budgets import LogBudgets, as_growth, budgets_of_table
+from slimgate.logs.budgets import LogBudgets, convert_points_to_growth, parse_budget_tables
 from slimgate.logs.file_budgets import ANSWERS, read_file_budgets
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -126,9 +126,9 @@ def test_a_limit_that_is_off_leaves_the_other_kinds() -> None:
 def test_points_and_growth_of_a_perplexity_are_one_kind(points_last: bool) -> None:
     """A limit in points is a growth, so the last of both counts."""
     stated = [("*", {"drop_points": 1.0}), ("wiki*", {"increase_relative": 0.05})]
-    budgets = budgets_of_table({"budgets": dict(stated[::-1] if points_last else stated)}, "b.toml")
+    budgets = parse_budget_tables({"budgets": dict(stated[::-1] if points_last else stated)}, "b.toml")
     notes: list[str] = []
-    growths = as_growth("wiki", budgets.of("wiki/ppl", "wiki", "ppl"), notes)
+    growths = convert_points_to_growth("wiki", budgets.of("wiki/ppl", "wiki", "ppl"), notes)
     assert [(budget.kind, budget.limit) for budget in growths] == [
         ("increase_relative", 0.01 if points_last else 0.05)
     ]

@@ -8,8 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.load_test_files import vllm_result, write_vllm
-from support.tool_logs import aiperf_line, llama_bench_entry, sglang_result, write_json, write_lines
+from support.load_test_files import make_vllm_result, write_vllm
+from support.tool_logs import (
+    make_aiperf_line,
+    make_llama_bench_entry,
+    make_sglang_result,
+    write_json,
+    write_lines,
+)
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
@@ -129,8 +135,8 @@ def test_times_of_the_95th_percentile_count_cut_off_requests(tmp_path: Path, jud
 
 
 def test_requests_that_aiperf_cancelled_are_limited_too(tmp_path: Path) -> None:
-    base = write_lines(tmp_path / "a/profile_export.jsonl", [aiperf_line(at, 100.0) for at in range(20)])
-    lines = [aiperf_line(at, 50.0, was_cancelled=at % 2 == 1) for at in range(20)]
+    base = write_lines(tmp_path / "a/profile_export.jsonl", [make_aiperf_line(at, 100.0) for at in range(20)])
+    lines = [make_aiperf_line(at, 50.0, was_cancelled=at % 2 == 1) for at in range(20)]
     target = write_lines(tmp_path / "b/profile_export.jsonl", lines)
     with pytest.raises(DataError, match=r"10 of 20 requests of load all were cut off .* or by the client"):
         pair_loads(read_any_log(base), read_any_log(target), None, ())
@@ -195,7 +201,9 @@ def test_fewer_requests_at_once_are_another_load(
 @pytest.mark.parametrize("limit", [{"max_concurrency": None}, {"max_concurrency": 64}])
 def test_sglang_sends_all_requests_at_once_too(tmp_path: Path, limit: dict[str, Any]) -> None:
     logs = [
-        read_any_log(write_lines(tmp_path / f"{count}/a.jsonl", [sglang_result([100.0] * count, **limit)]))
+        read_any_log(
+            write_lines(tmp_path / f"{count}/a.jsonl", [make_sglang_result([100.0] * count, **limit)])
+        )
         for count in (64, 32)
     ]
     with pytest.raises(DataError, match="32 requests for 64"):
@@ -214,7 +222,8 @@ def test_requests_of_aiperf_count_if_no_load_is_stated(tmp_path: Path) -> None:
     logs = [
         read_any_log(
             write_lines(
-                tmp_path / f"{count}/profile_export.jsonl", [aiperf_line(at, 50.0) for at in range(count)]
+                tmp_path / f"{count}/profile_export.jsonl",
+                [make_aiperf_line(at, 50.0) for at in range(count)],
             )
         )
         for count in (20, 10)
@@ -226,7 +235,7 @@ def test_requests_of_aiperf_count_if_no_load_is_stated(tmp_path: Path) -> None:
 def test_another_ramp_of_vllm_is_another_load(tmp_path: Path) -> None:
     logs = []
     for rate in (10, 1):
-        result = vllm_result(np.random.default_rng(0))
+        result = make_vllm_result(np.random.default_rng(0))
         result |= {"ramp_up_strategy": "linear", "ramp_up_start_rps": 1, "ramp_up_end_rps": rate}
         (tmp_path / f"{rate}.json").write_text(json.dumps(result))
         logs.append(read_any_log(tmp_path / f"{rate}.json"))
@@ -298,10 +307,10 @@ def write_answers(folder: Path, reader: str, lengths: list[int]) -> Path:
     if reader == "vllm":
         return change(write_vllm(folder.with_suffix(".json"), 0, requests=count), output_lens=lengths)
     if reader == "sglang":
-        result = sglang_result([100.0] * count, output_lens=lengths)
+        result = make_sglang_result([100.0] * count, output_lens=lengths)
         return write_lines(folder / "bench.jsonl", [result])
     if reader == "aiperf":
-        lines = [aiperf_line(at, 100.0) for at in range(count)]
+        lines = [make_aiperf_line(at, 100.0) for at in range(count)]
         for line, tokens in zip(lines, lengths, strict=True):
             line["metrics"]["output_sequence_length"]["value"] = tokens
         return write_lines(folder / "profile_export.jsonl", lines)
@@ -329,7 +338,7 @@ def test_an_empty_answer_is_a_failed_request(tmp_path: Path, reader: str) -> Non
 
 def test_prompt_tests_of_llama_bench_have_no_answers(tmp_path: Path, judge: Any) -> None:
     runs = [
-        write_json(tmp_path / f"{name}.json", [llama_bench_entry([time + at % 3 for at in range(40)])])
+        write_json(tmp_path / f"{name}.json", [make_llama_bench_entry([time + at % 3 for at in range(40)])])
         for name, time in (("base", 100.0), ("target", 50.0), ("again", 100.1))
     ]
     assert judge("speedup_min = 1.2", *runs)[0] == 0
@@ -338,7 +347,9 @@ def test_prompt_tests_of_llama_bench_have_no_answers(tmp_path: Path, judge: Any)
 def test_two_builds_of_llama_bench_are_said(tmp_path: Path, judge: Any) -> None:
     """A newer build may be faster with the same model."""
     files = [
-        write_json(tmp_path / f"{name}.json", [llama_bench_entry([1000.0 + at, 1001.0], build_number=build)])
+        write_json(
+            tmp_path / f"{name}.json", [make_llama_bench_entry([1000.0 + at, 1001.0], build_number=build)]
+        )
         for at, (name, build) in enumerate((("base", 5163), ("int4", 10700), ("again", 5163)))
     ]
     out = judge("speedup_min = 1.1", *files)[1]
@@ -359,7 +370,7 @@ def test_settings_of_newer_builds_of_llama_bench_are_compared(tmp_path: Path, ju
         return [
             write_json(
                 tmp_path / f"{name}.json",
-                [llama_bench_entry([time + at % 3 for at in range(40)], **settings.get(name, {}))],
+                [make_llama_bench_entry([time + at % 3 for at in range(40)], **settings.get(name, {}))],
             )
             for name, time in times.items()
         ]
@@ -424,7 +435,7 @@ def test_a_part_needs_a_time_of_almost_all_answers(tmp_path: Path, judge: Any) -
 @pytest.mark.parametrize("time", [float("nan"), float("inf"), -0.5], ids=["nan", "inf", "negative"])
 def test_a_time_that_cannot_be_is_refused(tmp_path: Path, time: float) -> None:
     base = write_vllm(tmp_path / "base.json")
-    result = vllm_result(np.random.default_rng(1))
+    result = make_vllm_result(np.random.default_rng(1))
     result["latencies"][6] = result["ttfts"][6] = time
     target = write_json(tmp_path / "int4.json", result)
     words = f"request 7 of load c8 has a time of {1000 * time:g} ms, expected a finite number of at least 0"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.lm_eval_logs import write_lm_eval
-from support.tool_logs import openai_event, openai_head, write_lines
+from support.tool_logs import make_openai_event, make_openai_head, write_lines
 
 from slimgate.errors import DataError
 from slimgate.logs.base_log import read_base_log, write_base_log
@@ -225,12 +225,14 @@ def test_the_grader_of_openai_evals_is_its_last_model(
 ) -> None:
     logs = []
     for name, further in zip(("a", "b"), graders, strict=True):
-        [head] = openai_head()
+        [head] = make_openai_head()
         head["spec"]["completion_fns"] = [name, *further]
         head["spec"]["run_config"]["eval_spec"]["cls"] = (
             "evals.elsuite.modelgraded.classify:ModelBasedClassify"
         )
-        logs.append(write_lines(tmp_path / f"{name}.jsonl", [head, openai_event(0, "metrics", score=1.0)]))
+        logs.append(
+            write_lines(tmp_path / f"{name}.jsonl", [head, make_openai_event(0, "metrics", score=1.0)])
+        )
     if refused:
         check_named(*logs, "scorers", 'scorers {"modelgraded": {"model": "a"}} and')
     else:

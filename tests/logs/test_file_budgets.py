@@ -13,7 +13,7 @@ from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
 
 from slimgate.errors import SuiteError
-from slimgate.logs.budgets import budgets_of_table
+from slimgate.logs.budgets import parse_budget_tables
 from slimgate.logs.file_budgets import (
     ANSWERS,
     KL,
@@ -219,7 +219,7 @@ def test_a_slice_of_a_label_that_there_is_not_is_refused(tmp_path: Path, judge: 
 )
 def test_a_limit_that_is_no_number_is_shown(limit: object, problem: str) -> None:
     with pytest.raises(SuiteError) as raised:
-        budgets_of_table({"budgets": {"*": {"drop_points": limit}}}, "b.toml")
+        parse_budget_tables({"budgets": {"*": {"drop_points": limit}}}, "b.toml")
     assert str(raised.value) == f'b.toml [budgets] "*" {problem}'
 
 

@@ -17,7 +17,7 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
-from slimgate.logs.budgets import LogBudgets, budgets_of_table, drop_budgets
+from slimgate.logs.budgets import LogBudgets, drop_budgets, parse_budget_tables
 from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -337,7 +337,7 @@ def test_a_length_is_of_all_that_the_model_wrote(tmp_path: Path) -> None:
     log = read_log(base)
     assert [(row.answer, row.response) for row in log.tasks["sums"].rows()][:1] == [("7", "#### 7")]
     write_base_log(log, tmp_path / "base.parquet")
-    budgets = budgets_of_table(
+    budgets = parse_budget_tables(
         {"budgets": {"answer_length": {"length_ratio_max": 1.1, "cap": 200}}}, "b.toml"
     )
     for side in (log, read_base_log(tmp_path / "base.parquet", "kept")):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from slimgate.errors import DataError, SuiteError
-from slimgate.judge.evidence import by_tango
+from slimgate.judge.evidence import make_tango_evidence
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.logs.base_log import read_base_log, write_base_log
-from slimgate.logs.budgets import LogBudgets, budgets_of_table
+from slimgate.logs.budgets import LogBudgets, parse_budget_tables
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
@@ -43,7 +43,7 @@ def judge(
     budgets: dict[str, Any] | None = None,
     fields: Fields = kind_of,
 ) -> LogVerdicts:
-    stated = LogBudgets() if budgets is None else budgets_of_table({"budgets": budgets}, "b.toml")
+    stated = LogBudgets() if budgets is None else parse_budget_tables({"budgets": budgets}, "b.toml")
     logs = make_log("base", base, fields), make_log("target", target, fields)
     return judge_logs(*logs, stated, Rules(slices=slices))
 
@@ -62,7 +62,7 @@ def test_a_slice_is_judged_on_its_own_samples() -> None:
     assert (medical.name, medical.counts.judged) == ("task/acc[category=medical]", 200)
     assert (medical.judged.teacher, medical.judged.value, medical.worse) == (1.0, 0.5, 100)
     # the same as Tango's test on these samples alone
-    alone = by_tango(np.ones(200), np.repeat([0.0, 1.0], 100), higher_is_better=True)
+    alone = make_tango_evidence(np.ones(200), np.repeat([0.0, 1.0], 100), higher_is_better=True)
     assert alone.interval is not None
     assert medical.judged.interval == pytest.approx([100 * end for end in alone.interval])
     assert {part.counts.judged for part in judge(RIGHT, LOST, "category").slices} == {200}
@@ -143,7 +143,9 @@ def test_one_slice_of_many_fails_only_by_holms_correction() -> None:
     kinds = 40
     scores = [1.0] * (60 * kinds)
     lost = [0.0 if at % kinds == 0 and at < 9 * kinds else 1.0 for at in range(len(scores))]
-    p_alone = by_tango(np.ones(60), np.repeat([0.0, 1.0], [9, 51]), higher_is_better=True).p_at_most(0.05)
+    p_alone = make_tango_evidence(
+        np.ones(60), np.repeat([0.0, 1.0], [9, 51]), higher_is_better=True
+    ).p_at_most(0.05)
     assert p_alone <= 0.05 < adjust_by_holm(np.array([p_alone, *[1.0] * (kinds - 1)]))[0]
 
     def make_fields(at: int) -> dict[str, Any]:

@@ -14,15 +14,15 @@ from support.judge_command import Judge
 from support.tool_logs import (
     SCORED,
     TIMED,
-    aiperf_line,
-    evalscope_line,
-    every_eval_ever_run,
-    every_eval_ever_sample,
-    llama_bench_entry,
-    openai_event,
-    openai_head,
-    sgl_eval_line,
-    sglang_result,
+    make_aiperf_line,
+    make_evalscope_line,
+    make_every_eval_run,
+    make_every_eval_sample,
+    make_llama_bench_entry,
+    make_openai_event,
+    make_openai_head,
+    make_sgl_eval_line,
+    make_sglang_result,
     write_aiperf,
     write_evalution,
     write_json,
@@ -187,7 +187,7 @@ def test_a_speed_up_is_judged_with_a_second_run_of_the_base(
 
 
 def _figures_of_llama_bench(folder: Path, kind: str) -> Path:
-    entry = llama_bench_entry(TIMES, avg_ts=4818.25)
+    entry = make_llama_bench_entry(TIMES, avg_ts=4818.25)
     plain = {key: value for key, value in entry.items() if not key.startswith("samples")}
     if kind == "json":
         return write_json(folder / "bench.json", [plain])
@@ -216,13 +216,13 @@ def test_llama_bench_without_repetitions_is_refused(tmp_path: Path, kind: str) -
 
 def test_sglang_without_details_is_refused_with_its_figures(tmp_path: Path) -> None:
     lists = ("input_lens", "output_lens", "ttfts", "itls", "generated_texts", "errors")
-    result = {key: value for key, value in sglang_result(TIMES).items() if key not in lists}
+    result = {key: value for key, value in make_sglang_result(TIMES).items() if key not in lists}
     path = write_lines(tmp_path / "bench.jsonl", [result])
     refused(path, r"median_ttft_ms 10.5, median_e2e_latency_ms 105\).*--output-details")
 
 
 def test_every_eval_ever_without_samples_is_refused_with_figures(tmp_path: Path) -> None:
-    run = every_eval_ever_run(schema_version="0.2.0")
+    run = make_every_eval_run(schema_version="0.2.0")
     refused(write_json(tmp_path / "board.json", run), r"figures \(sums 0.5\).*the score of each sample")
     run["detailed_evaluation_results"] = {"file_path": "data/x/board_samples.jsonl"}
     refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl next to it")
@@ -313,7 +313,7 @@ def test_runs_of_opencompass_are_clusters(tmp_path: Path) -> None:
 
 
 def test_repeats_of_evalscope_are_clusters(tmp_path: Path) -> None:
-    rows = [evalscope_line(number, 1.0, group_id=number // 2) for number in range(4)]
+    rows = [make_evalscope_line(number, 1.0, group_id=number // 2) for number in range(4)]
     path = write_lines(tmp_path / "reviews/m/sums_main.jsonl", rows)
     log = read_log(path)
     assert log.model == "m"
@@ -326,8 +326,8 @@ def test_repeats_of_evalscope_are_clusters(tmp_path: Path) -> None:
 
 
 def test_matches_of_one_sample_of_openai_evals_are_a_cluster(tmp_path: Path) -> None:
-    events = [openai_event(0, "match", correct=True), openai_event(0, "match", correct=False)]
-    rows = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(0.5), *events])))
+    events = [make_openai_event(0, "match", correct=True), make_openai_event(0, "match", correct=False)]
+    rows = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*make_openai_head(0.5), *events])))
     assert [(row.id, row.cluster) for row in rows] == [("sums.0", "sums.0"), ("sums.0 epoch 2", "sums.0")]
 
 
@@ -335,30 +335,30 @@ def test_matches_of_one_sample_of_openai_evals_are_a_cluster(tmp_path: Path) -> 
 
 
 def test_a_sample_that_failed_has_no_score(tmp_path: Path) -> None:
-    lines = [every_eval_ever_sample(0, 0.0, error="timeout"), every_eval_ever_sample(1, 1.0)]
+    lines = [make_every_eval_sample(0, 0.0, error="timeout"), make_every_eval_sample(1, 1.0)]
     rows = only_rows(read_log(write_lines(tmp_path / "x_samples.jsonl", lines)))
     assert [(row.scores, row.error) for row in rows] == [({"score": None}, "timeout"), ({"score": 1.0}, None)]
-    failed = sgl_eval_line(0, 0.0, finish_reason="error")
-    cut = sgl_eval_line(1, 0.0, finish_reason="length")
+    failed = make_sgl_eval_line(0, 0.0, finish_reason="error")
+    cut = make_sgl_eval_line(1, 0.0, finish_reason="length")
     rows = only_rows(read_log(write_lines(tmp_path / "output-rs0.jsonl", [failed, cut])))
     assert [row.scores["symbolic_correct"] for row in rows] == [None, False]
     assert [row.truncated for row in rows] == [False, True]
-    silent = sgl_eval_line(0, 1.0)
+    silent = make_sgl_eval_line(0, 1.0)
     silent.pop("finish_reason", None)
     [row] = only_rows(read_log(write_lines(tmp_path / "output-rs0.jsonl", [silent])))
     assert row.truncated is None
-    unusable = evalscope_line(0, 0.0)
+    unusable = make_evalscope_line(0, 0.0)
     unusable["sample_score"]["score"] |= {"status": "parse_error", "judge_summary": {"error": "no verdict"}}
     [row] = only_rows(read_log(write_lines(tmp_path / "sums.jsonl", [unusable])))
     assert (row.scores, row.error) == ({"acc": None}, "no verdict")
-    error = openai_event(0, "error", type="RateLimit", message="slow down")
-    [row] = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(), error])))
+    error = make_openai_event(0, "error", type="RateLimit", message="slow down")
+    [row] = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*make_openai_head(), error])))
     assert (row.scores, row.error) == ({}, "RateLimit: slow down")
 
 
 def test_openai_evals_gives_the_numbers_of_its_metrics(tmp_path: Path) -> None:
-    event = openai_event(0, "metrics", score=0.25, choice="B", passed=True)
-    log = read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(), event]))
+    event = make_openai_event(0, "metrics", score=0.25, choice="B", passed=True)
+    log = read_log(write_lines(tmp_path / "run.jsonl", [*make_openai_head(), event]))
     [row] = only_rows(log)
     assert (row.scores, row.not_numbers) == ({"score": 0.25, "passed": 1.0}, ("choice",))
     assert "oaieval did not finish" in log.notes[0]
@@ -393,16 +393,16 @@ def test_sgl_eval_has_tokens_and_their_limit(tmp_path: Path) -> None:
 
 def test_every_eval_ever_has_tokens_and_metadata(tmp_path: Path) -> None:
     usage = {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17}
-    line = every_eval_ever_sample(0, 1.0, token_usage=usage, metadata={"subject": "law"})
-    plain = every_eval_ever_sample(1, 1.0, token_usage=None, metadata=None)
+    line = make_every_eval_sample(0, 1.0, token_usage=usage, metadata={"subject": "law"})
+    plain = make_every_eval_sample(1, 1.0, token_usage=None, metadata=None)
     rows = only_rows(read_log(write_lines(tmp_path / "x_samples.jsonl", [line, plain])))
     assert [(row.answer_tokens, row.fields) for row in rows] == [(5, {"subject": "law"}), (None, None)]
 
 
 def test_evalscope_has_tokens_of_the_last_answer_and_metadata(tmp_path: Path) -> None:
-    line = evalscope_line(0, 1.0, sample_metadata={"level": "hard"})
+    line = make_evalscope_line(0, 1.0, sample_metadata={"level": "hard"})
     line["messages"][1]["perf_metrics"] = {"latency": 0.5, "input_tokens": 20, "output_tokens": 7}
-    plain = evalscope_line(1, 1.0)
+    plain = make_evalscope_line(1, 1.0)
     rows = only_rows(read_log(write_lines(tmp_path / "reviews/m/sums_main.jsonl", [line, plain])))
     assert [(row.answer_tokens, row.fields) for row in rows] == [(7, {"level": "hard"}), (None, None)]
 
@@ -421,12 +421,12 @@ def test_fields_of_evalution_hold_nothing_of_the_model(tmp_path: Path) -> None:
 def test_openai_evals_has_the_tokens_that_the_api_counted(tmp_path: Path) -> None:
     usage = {"completion_tokens": 3, "prompt_tokens": 9, "total_tokens": 12}
     events = [
-        openai_event(0, "sampling", prompt="0?", sampled=["zero"], model="m", usage=usage),
-        openai_event(0, "match", correct=True, expected="zero", picked="zero"),
-        openai_event(1, "sampling", prompt="1?", sampled=["one"], usage=None),
-        openai_event(1, "match", correct=True, expected="one", picked="one"),
+        make_openai_event(0, "sampling", prompt="0?", sampled=["zero"], model="m", usage=usage),
+        make_openai_event(0, "match", correct=True, expected="zero", picked="zero"),
+        make_openai_event(1, "sampling", prompt="1?", sampled=["one"], usage=None),
+        make_openai_event(1, "match", correct=True, expected="one", picked="one"),
     ]
-    rows = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(1.0), *events])))
+    rows = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*make_openai_head(1.0), *events])))
     assert [row.answer_tokens for row in rows] == [3, None]
 
 
@@ -467,13 +467,13 @@ def test_aiperf_has_the_tokens_of_each_answer(tmp_path: Path) -> None:
 
 
 def test_every_eval_ever_says_direction_range_and_settings(tmp_path: Path) -> None:
-    run = every_eval_ever_run()
+    run = make_every_eval_run()
     [result] = run["evaluation_results"]
     result["metric_config"] = {"metric_id": "loss", "lower_is_better": True, "min_score": 0}
     result["metric_config"]["max_score"] = "Infinity"
     result["generation_config"] = {"generation_args": {"temperature": 0.5}}
     write_json(tmp_path / "a.json", run)
-    write_lines(tmp_path / "a_samples.jsonl", [every_eval_ever_sample(0, 3.5)])
+    write_lines(tmp_path / "a_samples.jsonl", [make_every_eval_sample(0, 3.5)])
     task = read_log(tmp_path / "a.json").tasks["sums"]
     assert task.higher_is_better == {"loss": False}
     assert task.ranges == {"loss": (0.0, float("inf"))}
@@ -483,7 +483,7 @@ def test_every_eval_ever_says_direction_range_and_settings(tmp_path: Path) -> No
 
 def test_two_results_of_one_evaluation_are_two_tasks(tmp_path: Path) -> None:
     lines = [
-        every_eval_ever_sample(0, score, evaluation_result_id=name)
+        make_every_eval_sample(0, score, evaluation_result_id=name)
         for name, score in (("a", 1.0), ("b", 0.0))
     ]
     log = read_log(write_lines(tmp_path / "x_samples.jsonl", lines))
@@ -562,17 +562,17 @@ def test_llama_bench_tests_have_names_and_their_speed_is_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entries = [
-        llama_bench_entry([64.0, 64.0]),
-        llama_bench_entry(TIMES, n_prompt=0, n_gen=128),
-        llama_bench_entry(TIMES, n_gen=128, n_depth=4096, n_threads=4),
-        llama_bench_entry(TIMES, n_gen=128, n_depth=4096, n_threads=8),
+        make_llama_bench_entry([64.0, 64.0]),
+        make_llama_bench_entry(TIMES, n_prompt=0, n_gen=128),
+        make_llama_bench_entry(TIMES, n_gen=128, n_depth=4096, n_threads=4),
+        make_llama_bench_entry(TIMES, n_gen=128, n_depth=4096, n_threads=8),
     ]
     path = write_json(tmp_path / "base.json", entries)
     names = ["pp512 n_threads=8", "tg128 n_threads=8"]
     names += [f"pp512+tg128@d4096 n_threads={threads}" for threads in (4, 8)]
     assert list(read_any_log(path).loads) == names
     plain = write_json(tmp_path / "plain.json", entries[:1])
-    target = write_json(tmp_path / "target.json", [llama_bench_entry([64.0, 80.0])])
+    target = write_json(tmp_path / "target.json", [make_llama_bench_entry([64.0, 80.0])])
     assert main(["judge", str(plain), str(target)]) == 0
     assert "plain.json: pp512 8,000 tokens a second, mean of 2 repetitions" in capsys.readouterr().out
 
@@ -591,19 +591,21 @@ def test_llama_bench_tests_have_names_and_their_speed_is_a_note(
 def test_two_runs_or_models_of_llama_bench_are_refused(
     tmp_path: Path, entries: list[dict[str, Any]], words: str
 ) -> None:
-    refused(write_json(tmp_path / "x.json", [llama_bench_entry(TIMES, **entry) for entry in entries]), words)
+    refused(
+        write_json(tmp_path / "x.json", [make_llama_bench_entry(TIMES, **entry) for entry in entries]), words
+    )
 
 
 def test_other_hardware_is_another_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = write_llama_bench(tmp_path / "base", TIMES)
-    target = write_json(tmp_path / "target.json", [llama_bench_entry(TIMES, gpu_info="GPU 80GB")])
+    target = write_json(tmp_path / "target.json", [make_llama_bench_entry(TIMES, gpu_info="GPU 80GB")])
     assert main(["judge", str(base), str(target)]) == 4
     assert "gpu_info GPU 80GB, GPU 16GB in the base; --allow load" in capsys.readouterr().err
 
 
 def test_requests_of_sglang_that_failed_are_counted(tmp_path: Path) -> None:
     errors = ["", "Internal Server Error", "", "", ""]
-    result = sglang_result(TIMES, errors=errors, completed=4, request_rate=5.0)
+    result = make_sglang_result(TIMES, errors=errors, completed=4, request_rate=5.0)
     log = read_any_log(write_lines(tmp_path / "bench.jsonl", [result]))
     [(name, run)] = log.loads.items()
     assert name == "r5-c8"
@@ -630,7 +632,7 @@ def test_aiperf_counts_failures_cancellations_and_no_warm_up(tmp_path: Path) -> 
         {"metadata": old, "metrics": {}, "error": cancelled},
         {"metadata": {**old, "timestamp_ns": 10**18 + 5}, "metrics": {}, "error": failed},
         {"metadata": {**old, "timestamp_ns": 10**18 + 1}, "metrics": metrics, "error": None},
-        aiperf_line(2, 50.0, was_cancelled=True),
+        make_aiperf_line(2, 50.0, was_cancelled=True),
     ]
     run = only_load(write_lines(tmp_path / "profile_export.jsonl", rows))
     answered, broken = run.requests
@@ -642,7 +644,9 @@ def test_aiperf_counts_failures_cancellations_and_no_warm_up(tmp_path: Path) -> 
 def test_the_summary_of_another_run_of_aiperf_is_refused(tmp_path: Path) -> None:
     """A second run into the folder that stopped early replaced the requests alone."""
     folder = write_aiperf(tmp_path / "log", TIMES)
-    write_lines(folder / "profile_export.jsonl", [aiperf_line(at, 2 * time) for at, time in enumerate(TIMES)])
+    write_lines(
+        folder / "profile_export.jsonl", [make_aiperf_line(at, 2 * time) for at, time in enumerate(TIMES)]
+    )
     words = (
         "answered requests have .* ms: they come from two runs; put the requests and the summary of one run"
     )
@@ -687,19 +691,23 @@ def test_an_inner_folder_and_a_file_are_read_too(tmp_path: Path, reader: str) ->
     [
         (
             "x_samples.jsonl",
-            {**every_eval_ever_sample(1, 1.0), "input": 3},
+            {**make_every_eval_sample(1, 1.0), "input": 3},
             "line 2 is not a sample of the schema",
         ),
         ("output-rs0.jsonl", {"id": "q1"}, "line 2 is not a sample of sgl-eval"),
-        ("reviews.jsonl", {**evalscope_line(1, 1.0), "target": 3, "messages": [3]}, "line 2 is not a review"),
+        (
+            "reviews.jsonl",
+            {**make_evalscope_line(1, 1.0), "target": 3, "messages": [3]},
+            "line 2 is not a review",
+        ),
         ("profile_export.jsonl", {"metadata": {}, "metrics": {}}, "line 2 is not a request of aiperf"),
     ],
 )
 def test_a_line_of_another_shape_is_named(tmp_path: Path, name: str, row: dict[str, Any], words: str) -> None:
     first = {
-        "x_samples.jsonl": every_eval_ever_sample(0, 1.0),
-        "output-rs0.jsonl": sgl_eval_line(0, 1.0),
-        "reviews.jsonl": evalscope_line(0, 1.0),
-        "profile_export.jsonl": aiperf_line(0, 5.0),
+        "x_samples.jsonl": make_every_eval_sample(0, 1.0),
+        "output-rs0.jsonl": make_sgl_eval_line(0, 1.0),
+        "reviews.jsonl": make_evalscope_line(0, 1.0),
+        "profile_export.jsonl": make_aiperf_line(0, 5.0),
     }
     refused(write_lines(tmp_path / name, [first[name], row]), words)

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.doc_blocks import blocks
+from support.doc_blocks import list_blocks
 
 ROOT = Path(__file__).parents[2]
-[READER] = [block.text for block in blocks("CONTRIBUTING.md", "python") if "reader = Lines()" in block.text]
+[READER] = [
+    block.text for block in list_blocks("CONTRIBUTING.md", "python") if "reader = Lines()" in block.text
+]
 SUITE = """\
 [logs]
 base = "base.scores"

@@ -15,9 +15,9 @@ from slimgate.errors import DataError
 from slimgate.judge.score_ranges import Range
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.differences import Differences
-from slimgate.logs.pairs import PairedTask, pair_task, shared_tasks
+from slimgate.logs.pairs import PairedTask, list_shared_tasks, pair_task
 from slimgate.logs.rules import Rules, check_options
-from slimgate.logs.score_pairs import Counts, comparison_name, pair_scores
+from slimgate.logs.score_pairs import Counts, format_comparison_name, pair_scores
 from slimgate.plugins.reader import Digest, Log, Row, TaskLog
 
 Scores = Sequence[float | None]
@@ -84,7 +84,7 @@ def test_what_may_differ_has_a_name() -> None:
     ],
 )
 def test_a_comparison_is_named_by_task_filter_and_metric(parts: tuple[str, str, str], name: str) -> None:
-    assert comparison_name(*parts) == name
+    assert format_comparison_name(*parts) == name
 
 
 # ---- tasks
@@ -94,14 +94,14 @@ def test_tasks_of_one_log_alone_are_a_difference() -> None:
     base = log_of("base", {name: [] for name in "abcde"})
     target = log_of("target", {"a": [], "x": []})
     differences = differences_of()
-    assert shared_tasks(base, target, differences) == ["a"]
+    assert list_shared_tasks(base, target, differences) == ["a"]
     assert refused(differences) == (
         "base and target are not comparable: target lacks the tasks b, c, d and 1 more; base lacks the "
         "task x; "
         "accept them by --allow tasks"
     )
     allowed = differences_of("tasks")
-    assert shared_tasks(base, target, allowed) == ["a"]
+    assert list_shared_tasks(base, target, allowed) == ["a"]
     assert allowed.notes == ["target lacks the tasks b, c, d and 1 more", "base lacks the task x"]
     assert not allowed.refused
 
@@ -109,13 +109,13 @@ def test_tasks_of_one_log_alone_are_a_difference() -> None:
 def test_logs_without_a_common_task_are_refused_at_once() -> None:
     base, target = log_of("base", {"a": []}), log_of("target", {"x": []})
     with pytest.raises(DataError, match=r"no task in common: target lacks the task a; base lacks the task x"):
-        shared_tasks(base, target, differences_of("tasks"))
+        list_shared_tasks(base, target, differences_of("tasks"))
 
 
 def test_the_same_tasks_are_no_difference() -> None:
     base, target = log_of("base", {"a": [], "b": []}), log_of("target", {"b": [], "a": []})
     differences = differences_of()
-    assert shared_tasks(base, target, differences) == ["a", "b"]
+    assert list_shared_tasks(base, target, differences) == ["a", "b"]
     assert (differences.notes, differences.refused) == ([], False)
 
 
@@ -397,7 +397,7 @@ def test_differences_of_many_tasks_are_in_one_message() -> None:
         "target", dict.fromkeys(names, rows_of([None], keys={"prompt": "q"})), settings={"shots": 5}
     )
     differences = differences_of()
-    for name in shared_tasks(base, target, differences):
+    for name in list_shared_tasks(base, target, differences):
         for paired in pair_task(name, base, target, Rules(), differences):
             assert pair_scores(paired, "em", Rules(), differences) is None
     assert refused(differences) == (

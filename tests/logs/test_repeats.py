@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.tool_logs import (
-    evalscope_line,
-    openai_event,
-    openai_head,
+    make_evalscope_line,
+    make_openai_event,
+    make_openai_head,
     write_json,
     write_lines,
     write_opencompass,
@@ -24,7 +24,7 @@ from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.columns import number_samples, read_samples
 from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
-from slimgate.logs.several_runs import epochs_as_runs
+from slimgate.logs.several_runs import convert_epochs_to_runs
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import split_epoch
 
@@ -34,7 +34,7 @@ Repeats = Sequence[Sequence[float]]
 
 def write_evalscope_repeats(folder: Path, repeats: Repeats) -> Path:
     rows = [
-        evalscope_line(len(repeats) * sample + repeat, scores[sample], group_id=sample)
+        make_evalscope_line(len(repeats) * sample + repeat, scores[sample], group_id=sample)
         for sample in range(len(repeats[0]))
         for repeat, scores in enumerate(repeats)
     ]
@@ -59,11 +59,11 @@ def write_opencompass_repeats(folder: Path, repeats: Repeats) -> Path:
 
 def write_openai_matches(folder: Path, repeats: Repeats) -> Path:
     rows = [
-        openai_event(number, "match", correct=bool(scores[number]), expected="x", sampled="y")
+        make_openai_event(number, "match", correct=bool(scores[number]), expected="x", sampled="y")
         for number in range(len(repeats[0]))
         for scores in repeats
     ]
-    return write_lines(folder / "run.jsonl", [*openai_head(), *rows])
+    return write_lines(folder / "run.jsonl", [*make_openai_head(), *rows])
 
 
 def write_helm_trials(folder: Path, repeats: Repeats) -> Path:
@@ -137,7 +137,7 @@ def test_repeats_are_attempts(sides: tuple[Path, Path], metric: str, drop: float
 
 
 def test_repeats_are_runs_if_the_user_says_so(sides: tuple[Path, Path]) -> None:
-    log = epochs_as_runs(read_log(sides[1]))
+    log = convert_epochs_to_runs(read_log(sides[1]))
     right = []
     for run in (log, *log.further):
         [task] = run.tasks.values()

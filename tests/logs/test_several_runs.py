@@ -18,7 +18,7 @@ from slimgate.logs import columns
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
-from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, epochs_as_runs, join_logs
+from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, convert_epochs_to_runs, join_logs
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
@@ -123,7 +123,7 @@ def test_tasks_with_other_epochs_are_no_runs(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("task,id,epoch,score\n" + "".join(rows))
     with pytest.raises(DataError, match=r"a\.csv: .* but task big has 1 epoch and task rep has 16 epochs"):
-        epochs_as_runs(read_log(path))
+        convert_epochs_to_runs(read_log(path))
 
 
 def log_with_listed_ids(name: str, epochs: int, *, without: str = "") -> Log:

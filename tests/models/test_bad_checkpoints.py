@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
-from support.versions import meets, needs
+from support.versions import has_version, needs
 
-from fixtures.models.building import tiny_context
+from fixtures.models.building import make_tiny_context
 from fixtures.models.gguf_edits import copy_gguf
-from fixtures.models.quantized import WRITERS, by_gguf, write_tiny_llama
+from fixtures.models.quantized import WRITERS, quantize_by_gguf, write_tiny_llama
 from slimgate.errors import BuildError, SlimgateError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.tasks import causal_lm
@@ -101,7 +101,7 @@ def test_a_bad_folder_is_one_line(packed_folder: Path, name: str, tmp_path: Path
 @needs("transformers>=5.18")
 @pytest.mark.parametrize("share", [0.5, 0.98, 0.01], ids=["half", "all_but_the_last_blocks", "header"])
 def test_a_truncated_gguf_file_is_one_line(float_folder: Path, share: float, tmp_path: Path) -> None:
-    file = by_gguf(float_folder, tmp_path / "llama.gguf")
+    file = quantize_by_gguf(float_folder, tmp_path / "llama.gguf")
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
     with pytest.raises(
@@ -126,16 +126,20 @@ def test_a_truncated_gguf_file_is_one_line(float_folder: Path, share: float, tmp
 def test_a_gguf_file_that_is_not_for_this_machine_is_one_line(
     float_folder: Path, tmp_path: Path, change: Any, problem: str
 ) -> None:
-    file = copy_gguf(by_gguf(float_folder, tmp_path / "llama.gguf"), tmp_path / "other.gguf", **change)
+    file = copy_gguf(
+        quantize_by_gguf(float_folder, tmp_path / "llama.gguf"), tmp_path / "other.gguf", **change
+    )
     with pytest.raises(SuiteError, match=problem) as raised:
         parse_model_ref(str(file), kinds={"gguf"})
     assert "\n" not in str(raised.value)
 
 
 @needs("transformers>=5.18")
-@pytest.mark.skipif(meets("llama-cpp-python"), reason="llama.cpp may have it, and says so while it loads")
+@pytest.mark.skipif(
+    has_version("llama-cpp-python"), reason="llama.cpp may have it, and says so while it loads"
+)
 def test_a_gguf_file_of_another_architecture_is_one_line(float_folder: Path, tmp_path: Path) -> None:
-    file = by_gguf(float_folder, tmp_path / "model.gguf", architecture="lama")
+    file = quantize_by_gguf(float_folder, tmp_path / "model.gguf", architecture="lama")
     with pytest.raises(SuiteError, match=r"architecture 'lama', which transformers .* Did you mean llama\?"):
         parse_model_ref(str(file))
 
@@ -147,7 +151,7 @@ def test_a_pickle_is_never_opened(float_folder: Path, tmp_path: Path) -> None:
     ref = parse_model_ref(str(folder))
     with pytest.raises(BuildError, match=r"its \.bin file contains more than numbers"):
         causal_lm.task.load_model(
-            PARAMS, ref, tiny_context(tmp_path / "rows", task=causal_lm.task, params=PARAMS)
+            PARAMS, ref, make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=PARAMS)
         )
     assert not (tmp_path / "ran").exists()
 
@@ -164,7 +168,7 @@ class Runs:
 
 def test_two_gguf_files_are_one_line(float_folder: Path, tmp_path: Path) -> None:
     for kind in ("Q4_0", "Q8_0"):
-        by_gguf(float_folder, tmp_path / f"llama.{kind}.gguf", kind)
+        quantize_by_gguf(float_folder, tmp_path / f"llama.{kind}.gguf", kind)
     with pytest.raises(
         SuiteError, match=r"2 GGUF files \(llama\.Q4_0\.gguf, llama\.Q8_0\.gguf\), expected one"
     ):
@@ -173,14 +177,14 @@ def test_two_gguf_files_are_one_line(float_folder: Path, tmp_path: Path) -> None
 
 @needs("transformers>=5.18")
 def test_a_folder_with_one_gguf_file_is_that_model(float_folder: Path, tmp_path: Path) -> None:
-    by_gguf(float_folder, tmp_path / "llama.gguf")
+    quantize_by_gguf(float_folder, tmp_path / "llama.gguf")
     assert parse_model_ref(str(tmp_path)).file == "llama.gguf"
 
 
 @needs("transformers>=5.18")
 @pytest.mark.parametrize("options", [{"new_head": True}, {"sha256": "0" * 64}], ids=["new_head", "sha256"])
 def test_what_a_gguf_file_cannot_have(float_folder: Path, options: Any, tmp_path: Path) -> None:
-    file = by_gguf(float_folder, tmp_path / "llama.gguf")
+    file = quantize_by_gguf(float_folder, tmp_path / "llama.gguf")
     with pytest.raises(SlimgateError, match=r"cannot get a new head|the suite expects 0{64}"):
         parse_model_ref(str(file), **options)
 

@@ -15,9 +15,9 @@ from transformers import (
     SmolLM3ForCausalLM,
 )
 
-from fixtures.models.architectures import tokenizer_of
-from fixtures.models.masking import logits, save_and_load, tiny_model
-from slimgate.models.block_choice import evenly_spread, keep_blocks_
+from fixtures.models.architectures import make_tokenizer
+from fixtures.models.masking import compute_logits, make_tiny_model, save_and_load
+from slimgate.models.block_choice import keep_blocks_, spread_block_numbers
 from slimgate.models.blocks import blocks
 from slimgate.models.torch_model import TorchModel
 from slimgate.steps.prune import magnitude_prune
@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 def check_saved(model: TorchModel, tmp_path: Path) -> TorchModel:
     """Asserts that the saved model gives the same answers. Returns the model that was loaded."""
     again = save_and_load(model, tmp_path / "saved")
-    assert torch.equal(logits(again), logits(model))
+    assert torch.equal(compute_logits(again), compute_logits(model))
     return again
 
 
@@ -48,18 +48,18 @@ def check_saved(model: TorchModel, tmp_path: Path) -> TorchModel:
 def test_blocks_are_spread_evenly_from_the_first_to_the_last(
     total: int, count: int, expected: list[int]
 ) -> None:
-    assert evenly_spread(total, count) == expected
+    assert spread_block_numbers(total, count) == expected
 
 
 def test_evenly_spread_blocks_are_distinct_for_every_count() -> None:
     for total in range(1, 25):
         for count in range(1, total + 1):
-            assert len(set(evenly_spread(total, count))) == count
+            assert len(set(spread_block_numbers(total, count))) == count
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_notes_follow_their_blocks_and_go_with_dropped_ones(tmp_path: Path, architecture: str) -> None:
-    model, context = tiny_model(tmp_path, architecture)
+    model, context = make_tiny_model(tmp_path, architecture)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     root = "bert.encoder.layer" if architecture == "bert" else "transformer.h"
@@ -75,7 +75,7 @@ def test_notes_follow_their_blocks_and_go_with_dropped_ones(tmp_path: Path, arch
 
 
 def test_attention_scaled_by_a_blocks_number_keeps_its_scale(tmp_path: Path) -> None:
-    model, _ = tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
+    model, _ = make_tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
     keep_blocks_(model, [1, 3])
     again = check_saved(model, tmp_path)
     for side in (model, again):
@@ -99,7 +99,7 @@ def test_blocks_without_rotary_positions_keep_that(tmp_path: Path) -> None:
         pad_token_id=0,
     )
     network = SmolLM3ForCausalLM(config).eval()
-    model = TorchModel(network, tokenizer_of(tmp_path, "llama"), "transformers:AutoModelForCausalLM")
+    model = TorchModel(network, make_tokenizer(tmp_path, "llama"), "transformers:AutoModelForCausalLM")
     keep_blocks_(model, [0, 3])
     assert model.config.no_rope_layers == [1, 0]
     check_saved(model, tmp_path)
@@ -119,7 +119,7 @@ def test_each_block_keeps_its_attention_window(tmp_path: Path) -> None:
         pad_token_id=0,
     )
     network = LongformerForSequenceClassification(config).eval()
-    tokenizer = tokenizer_of(tmp_path, "bert")
+    tokenizer = make_tokenizer(tmp_path, "bert")
     model = TorchModel(network, tokenizer, "transformers:AutoModelForSequenceClassification")
     keep_blocks_(model, [1, 3])
     assert model.config.attention_window == [4, 16]
@@ -141,7 +141,7 @@ def test_each_block_keeps_its_kind_of_attention(tmp_path: Path) -> None:
         eos_token_id=0,
     )
     network = GPTNeoForCausalLM(config).eval()
-    model = TorchModel(network, tokenizer_of(tmp_path, "gpt2"), "transformers:AutoModelForCausalLM")
+    model = TorchModel(network, make_tokenizer(tmp_path, "gpt2"), "transformers:AutoModelForCausalLM")
     keep_blocks_(model, [1, 2, 3])
     assert model.config.attention_layers == ["local", "global", "local"]
     again = check_saved(model, tmp_path)

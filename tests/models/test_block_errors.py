@@ -11,7 +11,7 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from slimgate.errors import BuildError
-from slimgate.models.block_errors import EMBEDDINGS, OUTPUT, block_errors
+from slimgate.models.block_errors import EMBEDDINGS, OUTPUT, measure_block_errors
 
 INPUTS = {
     "input_ids": torch.arange(24).reshape(3, 8) % 11,
@@ -65,18 +65,18 @@ FAULTS = [scale_wrongly, shift_the_zero_point, transpose]
 def test_the_block_of_a_fault_stands_out_of_a_quantized_model(llama: Any, fault: Any, bits: int) -> None:
     variant = rounded(llama, bits)
     fault(variant)
-    errors = block_errors(llama, variant, INPUTS)
+    errors = measure_block_errors(llama, variant, INPUTS)
     assert (errors.worst.name, errors.stands_out) == ("model.layers.3", True), errors
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_no_block_stands_out_where_the_error_is_everywhere(llama: Any, bits: int) -> None:
-    errors = block_errors(llama, rounded(llama, bits), INPUTS)
+    errors = measure_block_errors(llama, rounded(llama, bits), INPUTS)
     assert not errors.stands_out, errors
 
 
 def test_parts_are_in_order_and_a_copy_has_no_error(llama: Any) -> None:
-    errors = block_errors(llama, deepcopy(llama), INPUTS)
+    errors = measure_block_errors(llama, deepcopy(llama), INPUTS)
     names = [EMBEDDINGS, *(f"model.layers.{block}" for block in range(6)), OUTPUT]
     assert [part.name for part in errors.parts] == names
     assert all(part.own == part.after == 0 for part in errors.parts)
@@ -86,7 +86,7 @@ def test_parts_are_in_order_and_a_copy_has_no_error(llama: Any) -> None:
 def test_an_error_goes_on_behind_its_block_and_is_not_before_it(llama: Any) -> None:
     variant = deepcopy(llama)
     transpose(variant)
-    parts = {part.name: part for part in block_errors(llama, variant, INPUTS).parts}
+    parts = {part.name: part for part in measure_block_errors(llama, variant, INPUTS).parts}
     assert parts["model.layers.2"].after == 0
     assert parts["model.layers.3"].after > 0 < parts["model.layers.5"].after
     assert parts["model.layers.5"].own == 0
@@ -99,7 +99,7 @@ def test_a_fault_outside_the_blocks_is_named(llama: Any, part: str, layer: str) 
     variant = rounded(llama, 8)
     table = variant.get_submodule(layer)
     table.weight = torch.nn.Parameter(table.weight * 3)
-    errors = block_errors(llama, variant, INPUTS)
+    errors = measure_block_errors(llama, variant, INPUTS)
     assert (errors.worst.name, errors.stands_out) == (part, True)
 
 
@@ -107,11 +107,11 @@ def test_another_family_is_followed_too(tmp_path: Path) -> None:
     teacher = network_of(tmp_path, "gpt2", n_layer=4)
     variant = deepcopy(teacher)
     variant.transformer.h[1].mlp.c_proj.weight.data *= 3
-    errors = block_errors(teacher, variant, INPUTS)
+    errors = measure_block_errors(teacher, variant, INPUTS)
     assert (errors.worst.name, errors.stands_out) == ("transformer.h.1", True)
 
 
 def test_networks_of_other_blocks_are_refused(llama: Any, tmp_path: Path) -> None:
     other = network_of(tmp_path, "llama", num_hidden_layers=2)
     with pytest.raises(BuildError, match="the teacher has 6 blocks, the variant 2"):
-        block_errors(llama, other, INPUTS)
+        measure_block_errors(llama, other, INPUTS)

@@ -13,24 +13,24 @@ from safetensors.torch import load_file, save_file
 from support.versions import needs
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import tiny_context
+from fixtures.models.building import make_tiny_context
 from fixtures.models.quantized import (
     BLOCKS,
     GROUP,
     LAYERS,
     QUANTIZED,
     WRITERS,
-    by_auto_round,
-    by_bitsandbytes,
-    by_gguf,
+    quantize_by_auto_round,
+    quantize_by_bitsandbytes,
+    quantize_by_gguf,
     write_tiny_llama,
 )
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
-from slimgate.models.checkpoint import as_checkpoint, checkpoint_files, load_checkpoint
-from slimgate.models.gguf_model import gguf_tokenizer
+from slimgate.models.checkpoint import list_checkpoint_files, load_checkpoint, make_checkpoint
+from slimgate.models.gguf_model import load_gguf_tokenizer
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.models.pretrained import tokenizer_of
+from slimgate.models.pretrained import load_or_train_tokenizer
 from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.plugins.models import ModelRef
@@ -64,12 +64,12 @@ def written(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def load(path: Path, scratch: Path, **options: Any) -> Any:
     """As a suite's `model = path` is loaded."""
     ref = parse_model_ref(str(path), **options)
-    context = tiny_context(scratch, task=causal_lm.task, params=PARAMS)
+    context = make_tiny_context(scratch, task=causal_lm.task, params=PARAMS)
     model = causal_lm.task.load_model(PARAMS, ref, context)
     if ref.stored is None:
         return model
     assert ref.folder is not None
-    return as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored)
+    return make_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored)
 
 
 def answers(network: Any) -> torch.Tensor:
@@ -153,7 +153,9 @@ def test_integers_are_unpacked_as_auto_round_does_at_each_call(
     from transformers import AutoModelForCausalLM
 
     packing, options = PACKINGS[name]
-    folder = by_auto_round(source, tmp_path / "written", "auto_round", name.partition(" ")[0], **options)
+    folder = quantize_by_auto_round(
+        source, tmp_path / "written", "auto_round", name.partition(" ")[0], **options
+    )
     stated = json.loads((folder / "config.json").read_text("utf-8"))["quantization_config"]
     assert stated["packing_format"] == packing
     ours = load(folder, tmp_path / "rows").network
@@ -172,7 +174,7 @@ def test_the_last_group_of_a_layer_may_be_smaller(layout: str, tmp_path: Path) -
     """96 and 160 inputs are one and two groups of 64, and one of 32."""
     shape = {"hidden_size": 96, "intermediate_size": 160, "num_key_value_heads": 4}
     source = write_tiny_llama(tmp_path / "source", **shape)
-    folder = by_auto_round(source, tmp_path / layout, layout, group_size=64)
+    folder = quantize_by_auto_round(source, tmp_path / layout, layout, group_size=64)
     quantized, plain = (load(path, tmp_path / f"rows-{path.name}").network for path in (folder, source))
     [file] = folder.glob("*.safetensors")
     without = {name: tensor for name, tensor in load_file(file).items() if not name.endswith(".g_idx")}
@@ -188,7 +190,7 @@ def test_the_last_group_of_a_layer_may_be_smaller(layout: str, tmp_path: Path) -
 def test_auto_rounds_own_layout_of_awq_holds_the_levels_of_gptq(source: Path, tmp_path: Path) -> None:
     """On a CPU, transformers alone reads this layout only with gptqmodel."""
     folders = {
-        layout: by_auto_round(source, tmp_path / layout, layout, sym=False)
+        layout: quantize_by_auto_round(source, tmp_path / layout, layout, sym=False)
         for layout in ("auto_round", "auto_gptq")
     }
     stated = json.loads((folders["auto_round"] / "config.json").read_text("utf-8"))["quantization_config"]
@@ -215,7 +217,7 @@ def test_families_with_other_layers_answer_as_transformers_alone(
     monkeypatch.setenv("AR_DISABLE_META_LOAD", "1")  # which cannot read the experts of a tiny Mixtral
     shape, tolerance = FAMILIES[family]
     source = write_tiny(tmp_path / "source", family, causal=True, initializer_range=0.2, **shape)
-    folder = by_auto_round(source, tmp_path / "quantized", "auto_round")
+    folder = quantize_by_auto_round(source, tmp_path / "quantized", "auto_round")
     ours, theirs = answers(load(folder, tmp_path / "rows").network), by_transformers(folder)
     assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
 
@@ -234,7 +236,7 @@ def test_saved_and_loaded_again_it_answers_the_same(written: Any, name: str, tmp
     again = eager.runtime.load_model(saved, "cpu")
     assert torch.equal(answers(again.network), answers(model.network))
     assert again.stored == model.stored
-    for file in checkpoint_files(written(name), None):
+    for file in list_checkpoint_files(written(name), None):
         assert (saved / file.name).read_bytes() == file.read_bytes()
 
 
@@ -302,7 +304,7 @@ def test_bitsandbytes_answers_as_transformers_alone(
     source: Path, scheme: str, config: Any, tmp_path: Path
 ) -> None:
     pytest.importorskip("bitsandbytes")
-    folder = by_bitsandbytes(source, tmp_path / "quantized", **config)
+    folder = quantize_by_bitsandbytes(source, tmp_path / "quantized", **config)
     model, saved = load(folder, tmp_path / "rows"), tmp_path / "saved"
     assert (model.kind, model.stored["format"], model.stored["scheme"]) == (
         CHECKPOINT,
@@ -318,7 +320,7 @@ def test_bitsandbytes_answers_as_transformers_alone(
 @needs("transformers>=5.18")
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
 def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path: Path) -> None:
-    file = by_gguf(source, tmp_path / f"llama.{kind}.gguf", kind)
+    file = quantize_by_gguf(source, tmp_path / f"llama.{kind}.gguf", kind)
     model, saved = load(file, tmp_path / "rows"), tmp_path / "saved"
     assert model.kind == CHECKPOINT
     assert (model.stored["format"], model.stored["scheme"], model.stored["group_size"]) == ("gguf", kind, 32)
@@ -333,20 +335,20 @@ def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path:
 
 @needs("transformers>=5.18")
 def test_a_tokenizer_beside_a_gguf_file_takes_no_token_away(source: Path, tmp_path: Path) -> None:
-    file = by_gguf(source, tmp_path / "llama.gguf")
-    alone = gguf_tokenizer(file)
+    file = quantize_by_gguf(source, tmp_path / "llama.gguf")
+    alone = load_gguf_tokenizer(file)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(source / name, tmp_path / name)
-    unpacked = tokenizer_of(ModelRef(str(file), tmp_path, file=file.name), (), None)
+    unpacked = load_or_train_tokenizer(ModelRef(str(file), tmp_path, file=file.name), (), None)
     assert alone.eos_token is not None
-    assert [read.eos_token for read in (gguf_tokenizer(file), unpacked)] == [alone.eos_token] * 2
+    assert [read.eos_token for read in (load_gguf_tokenizer(file), unpacked)] == [alone.eos_token] * 2
 
 
 @needs("transformers>=5.18")
 def test_a_gguf_file_in_bfloat16_answers_as_the_float_model(source: Path, tmp_path: Path) -> None:
     """So the rows of its q and k are in the right order: nothing of a bfloat16 weight is lost."""
     plain = answers(load(source, tmp_path / "plain", dtype="float32").network)
-    model = load(by_gguf(source, tmp_path / "llama.gguf", "BF16"), tmp_path / "rows")
+    model = load(quantize_by_gguf(source, tmp_path / "llama.gguf", "BF16"), tmp_path / "rows")
     assert torch.allclose(answers(model.network), plain, atol=1e-5)
     assert (model.stored["scheme"], model.stored["group_size"], model.stored["left_out"]) == (
         "BF16",
@@ -357,7 +359,7 @@ def test_a_gguf_file_in_bfloat16_answers_as_the_float_model(source: Path, tmp_pa
 
 def test_a_gguf_file_has_the_bytes_of_its_blocks(source: Path, tmp_path: Path) -> None:
     """Q4_0: 18 bytes for 32 weights, of all matrices, the embeddings and lm_head too."""
-    small, large = (by_gguf(source, tmp_path / f"{kind}.gguf", kind) for kind in ("Q4_0", "Q8_0"))
+    small, large = (quantize_by_gguf(source, tmp_path / f"{kind}.gguf", kind) for kind in ("Q4_0", "Q8_0"))
     tensors = read_stored_tensors(source)
     assert tensors is not None
     blocks = sum(torch.Size(t.shape).numel() // 32 for t in tensors.values() if len(t.shape) == 2)

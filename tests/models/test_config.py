@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slimgate.models.config import OFFSET_POSITIONS, blocks_of, longest_text
+from slimgate.models.config import OFFSET_POSITIONS, count_blocks, read_max_positions
 
 
 def test_a_key_that_is_null_is_a_key_that_is_not_stated() -> None:
-    assert blocks_of({"num_hidden_layers": None, "n_layer": 12}) == 12
-    assert blocks_of({"num_hidden_layers": None}) is None
+    assert count_blocks({"num_hidden_layers": None, "n_layer": 12}) == 12
+    assert count_blocks({"num_hidden_layers": None}) is None
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_a_key_that_is_null_is_a_key_that_is_not_stated() -> None:
 )
 def test_positions_of_roberta_begin_after_the_padding_token(stated: dict[str, object], longest: int) -> None:
     config = {"model_type": "roberta", "max_position_embeddings": 514, **stated}
-    assert longest_text(config) == longest
+    assert read_max_positions(config) == longest
 
 
 @pytest.mark.parametrize("family", sorted(OFFSET_POSITIONS - {"longformer"}))  # which pads to its window
@@ -34,7 +34,7 @@ def test_transformers_has_positions_for_the_longest_text_alone(family: str) -> N
         family, vocab_size=8, max_position_embeddings=20, pad_token_id=1, **sizes, **special
     )
     network = AutoModel.from_config(config).eval()
-    longest = longest_text(config.to_dict())
+    longest = read_max_positions(config.to_dict())
     assert longest == 18
     network(torch.full((1, longest), 5))
     with pytest.raises((IndexError, RuntimeError)):

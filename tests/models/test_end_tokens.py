@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.models.end_tokens import end_tokens, keep_end_tokens_, list_ends
 from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.factorize._vocabulary import _renumber
@@ -23,7 +23,7 @@ def loaded(tmp_path: Path, ends: Any) -> Any:
     """A decoder whose generation_config.json names these end tokens."""
     hub = write_tiny(tmp_path / "hub", "llama", causal=True)
     (hub / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}), "utf-8")
-    context = tiny_context(tmp_path / "rows", task=causal_lm.task, params=PARAMS)
+    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=PARAMS)
     return load_tiny(hub, context)
 
 

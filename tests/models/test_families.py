@@ -12,10 +12,10 @@ from torch import nn
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
 from fixtures.models.masking import INPUTS, save_and_load
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.blocks import block_names, blocks
-from slimgate.models.families import FAMILIES, check_family, family_of
+from slimgate.models.blocks import blocks, list_block_names
+from slimgate.models.families import FAMILIES, check_family, find_family
 from slimgate.models.module_outputs import watch_outputs
-from slimgate.models.plain_layers import Experts, ScaledEmbedding, to_plain_linear_, to_plain_tables_
+from slimgate.models.plain_layers import Experts, ScaledEmbedding, convert_scaled_tables_, convert_to_linear_
 from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.steps.training.matching import AttentionOutputs
@@ -69,8 +69,8 @@ def test_plain_layers_give_the_same_answers_and_load_again(
 ) -> None:
     model = language_model(tmp_path, architecture)
     before, size = answers(model), model.measure_size()["parameters"]
-    to_plain_linear_(model)
-    to_plain_tables_(model)
+    convert_to_linear_(model)
+    convert_scaled_tables_(model)
     assert any(isinstance(module, kind) for module in model.network.modules())
     torch.testing.assert_close(answers(model), before, atol=1e-5, rtol=1e-5)
     assert model.measure_size()["parameters"] == size  # a tied table is still one
@@ -106,13 +106,13 @@ def test_steps_without_rows_change_encoder_and_decoder(
     tmp_path: Path, architecture: str, name: str, options: dict[str, Any]
 ) -> None:
     model = language_model(tmp_path, architecture)
-    weights = [dict(network_block(model, name)) for name in block_names(model.network)]
+    weights = [dict(network_block(model, name)) for name in list_block_names(model.network)]
     before, step = answers(model), load("step", name)
     variant = step.apply(model, step.Params(**options), _Logging())
     assert len(weights) == 4
     difference = (answers(variant) - before).abs().mean()
     assert 0 < difference < (0.05 if name in ("weight_only", "int8_dynamic") else 1.0) * before.std()
-    for number, block in enumerate(block_names(variant.network)):
+    for number, block in enumerate(list_block_names(variant.network)):
         after = dict(network_block(variant, block))
         assert after.keys() != weights[number].keys() or any(
             tensor.shape != weights[number][key].shape or not torch.equal(tensor, weights[number][key])
@@ -153,7 +153,7 @@ def test_a_step_a_family_cannot_do_is_refused_by_configuration() -> None:
         check_family("prune_heads", load("step", "prune_heads"), {"model_type": "phi3"})
     assert "it can change BERT, DistilBERT, ModernBERT, GPT-2" in str(caught.value)
     check_family("prune_ffn", load("step", "prune_ffn"), {"model_type": "phi3"})
-    assert family_of({"model_type": "mamba"}) is None
+    assert find_family({"model_type": "mamba"}) is None
 
 
 def test_unknown_blocks_are_an_error_that_lists_the_families(tmp_path: Path) -> None:

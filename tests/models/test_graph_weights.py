@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_artifact, load_tiny, tiny_context
+from fixtures.models.building import load_artifact, load_tiny, make_tiny_context
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.models.weight_shares import (
@@ -45,7 +45,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def calibration_context(folder: Path) -> BuildContext:
-    return tiny_context(folder / "rows", calibration=16)
+    return make_tiny_context(folder / "rows", calibration=16)
 
 
 def save_after(folder: Path, model: Any, *steps: str) -> tuple[str, Path]:

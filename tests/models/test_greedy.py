@@ -16,9 +16,9 @@ from slimgate.models.greedy import (
     begin_answer,
     cache_bytes,
     check_answers,
+    find_next_token,
     go_on,
-    new_cache,
-    next_token,
+    make_cache,
 )
 from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes.compiled import CompiledPredictor
@@ -56,7 +56,7 @@ def generated(network: Any) -> torch.Tensor:
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "t5", "bart"])
 def test_two_calls_write_what_generate_writes(tmp_path: Path, architecture: str) -> None:
     network = network_of(tmp_path, architecture)
-    begun = begin_answer(network, IDS, NEW, new_cache(network))
+    begun = begin_answer(network, IDS, NEW, make_cache(network))
     assert begun.token.shape == (2, 1)
     assert torch.equal(go_on(network, begun), generated(network))
 
@@ -68,7 +68,7 @@ def test_a_static_cache_writes_the_same_again_at_its_whole_size(tmp_path: Path) 
         cache = caches.empty(2, 8 + NEW)
         written.append(go_on(network, begin_answer(network, IDS, NEW, cache)))
     assert all(torch.equal(answer, expected) for answer in written)
-    growing = begin_answer(network, IDS, NEW, new_cache(network))
+    growing = begin_answer(network, IDS, NEW, make_cache(network))
     assert cache_bytes(growing.cache) * (8 + NEW) == cache_bytes(cache) * 8
     assert caches.empty(2, 8 + NEW) is cache
 
@@ -82,7 +82,7 @@ def test_a_network_without_a_cache_is_refused(tmp_path: Path) -> None:
     network = network_of(tmp_path, "gpt2")
     plain, network.forward = network.forward, lambda **inputs: _forgetful(plain, inputs)
     with pytest.raises(MeasureError, match="keeps no key-value cache"):
-        next_token(network, IDS, new_cache(network))
+        find_next_token(network, IDS, make_cache(network))
 
 
 def _forgetful(forward: Any, inputs: dict[str, Any]) -> Any:
@@ -131,7 +131,7 @@ def test_runtimes_write_the_answer_of_a_growing_cache(tmp_path: Path) -> None:
 
 def test_a_compiled_token_that_is_wrong_is_an_error(tmp_path: Path) -> None:
     predictor = CompiledPredictor(network_of(tmp_path, "llama", num_hidden_layers=1), CompiledParams(), "cpu")
-    predictor._step = lambda ids, cache: next_token(predictor.network, ids, cache) * 0
+    predictor._step = lambda ids, cache: find_next_token(predictor.network, ids, cache) * 0
     with pytest.raises(
         BuildError, match=r"runtime compiled writes a different answer .* token 2 of row 1 is 0"
     ):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.versions import meets
+from support.versions import has_version
 
 from fixtures.models.architectures import write_tiny
 from slimgate.errors import MeasureError
@@ -29,7 +29,7 @@ def block_macs(*, key_value: int = WIDTH, matrices: int = 2) -> int:
 
 
 # Below 5.19 transformers multiplies positions and the 4 frequencies of a head as matrices.
-ROTARY = 0 if meets("transformers>=5.19") else TOKENS * 4
+ROTARY = 0 if has_version("transformers>=5.19") else TOKENS * 4
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -69,12 +69,12 @@ def test_a_convolution_counts_its_kernel_at_every_place() -> None:
 
 @pytest.mark.parametrize("rows", [4, 32], ids=["few rows", "integer product"])
 def test_an_int8_layer_counts_as_its_layer_and_a_row_of_ones(rows: int) -> None:
-    from slimgate.steps.layers.int8_linear import Int8Linear, int_mm_pays
+    from slimgate.steps.layers.int8_linear import Int8Linear, is_int_mm_fast
 
     layer = torch.nn.Linear(16, 24)
     small = Int8Linear.from_linear(layer).eval()
     macs = count_macs(small, {"inputs": torch.zeros(rows, 16)})
-    kind = "int8" if int_mm_pays() else "float32"  # as the processor computes it
+    kind = "int8" if is_int_mm_fast() else "float32"  # as the processor computes it
     assert macs.by_type == {kind: (rows + 1) * 16 * 24}
 
 

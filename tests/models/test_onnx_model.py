@@ -10,12 +10,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from fixtures.models.building import tiny_context
-from fixtures.models.tiny_graph import MATRIX, TABLE, tiny_answers, tiny_onnx_model
+from fixtures.models.building import make_tiny_context
+from fixtures.models.tiny_graph import MATRIX, TABLE, compute_tiny_answers, make_tiny_onnx_model
 from slimgate.errors import BuildError
 from slimgate.models import onnx_model
 from slimgate.models.onnx_model import load_onnx_model
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 
@@ -23,7 +23,7 @@ IDS = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int64)
 
 
 def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
-    model, context = tiny_onnx_model(tmp_path / "hub"), tiny_context(tmp_path / "rows")
+    model, context = make_tiny_onnx_model(tmp_path / "hub"), make_tiny_context(tmp_path / "rows")
     folder = tmp_path / "saved"
     folder.mkdir()
     model.save(folder)
@@ -35,20 +35,20 @@ def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
     assert json.loads((folder / "slimgate.json").read_text("utf-8")) == {"kind": "onnx"}
     again = Artifact(Entry(folder, {"kind": "onnx"}, False)).load("cpu")
     assert again.proto == model.proto
-    predictor = predictor_of(again, context)
+    predictor = make_default_predictor(again, context)
     answers = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": IDS})))
-    np.testing.assert_allclose(answers, tiny_answers(IDS), rtol=1e-6)
+    np.testing.assert_allclose(answers, compute_tiny_answers(IDS), rtol=1e-6)
 
 
 def test_it_weighs_what_its_matrices_hold(tmp_path: Path) -> None:
-    size = tiny_onnx_model(tmp_path).measure_size()
+    size = make_tiny_onnx_model(tmp_path).measure_size()
     assert size["parameters"] == 96 + 8  # not the axis
     assert size["nonzero_parameters"] == 95 + np.count_nonzero(MATRIX)
     assert size["state_bytes"] == TABLE.nbytes + MATRIX.nbytes + 8
 
 
 def test_a_mask_is_no_weight(tmp_path: Path) -> None:
-    model = tiny_onnx_model(tmp_path)
+    model = make_tiny_onnx_model(tmp_path)
     model.proto.graph.initializer.append(numpy_helper.from_array(np.tril(np.ones((64, 64), bool)), "causal"))
     assert model.measure_size()["parameters"] == 96 + 8
 
@@ -57,7 +57,7 @@ def test_weights_that_are_too_many_stand_beside_the_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_model, "MOST_INSIDE", 300)
-    model = tiny_onnx_model(tmp_path / "hub")
+    model = make_tiny_onnx_model(tmp_path / "hub")
     big = np.ones((64, 64), dtype=np.float32)
     model.proto.graph.initializer.append(numpy_helper.from_array(big, "big"))
     folder = tmp_path / "saved"
@@ -71,7 +71,7 @@ def test_weights_that_are_too_many_stand_beside_the_graph(
 
 def test_weights_of_another_folder_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_model, "MOST_INSIDE", 300)
-    model, folder = tiny_onnx_model(tmp_path / "hub"), tmp_path / "saved"
+    model, folder = make_tiny_onnx_model(tmp_path / "hub"), tmp_path / "saved"
     big = np.ones((64, 64), dtype=np.float32)
     model.proto.graph.initializer.append(numpy_helper.from_array(big, "big"))
     folder.mkdir()
@@ -89,7 +89,7 @@ def test_weights_of_another_folder_are_not_read(tmp_path: Path, monkeypatch: pyt
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
-    model = tiny_onnx_model(tmp_path / "hub")
+    model = make_tiny_onnx_model(tmp_path / "hub")
     broken = np.array([[np.nan, 1.0]], dtype=np.float32)
     model.proto.graph.initializer.append(numpy_helper.from_array(broken, "broken"))
     with pytest.raises(BuildError, match="NaN or infinite after the step, first in broken"):

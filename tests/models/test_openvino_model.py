@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.openvino_models import model_scores
+from fixtures.models.openvino_models import compute_model_scores
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import (
     OpenVinoModel,
-    first_broken_constant,
+    find_broken_constant,
     load_openvino_model,
     measure_size,
     weight_types,
@@ -41,7 +41,7 @@ def test_it_loads_again_the_same(openvino_tiny: tuple[Any, Any], tmp_path: Path)
     }
     assert json.loads((folder / "slimgate.json").read_text()) == {"kind": "openvino"}
     again = load_openvino_model(folder)
-    assert np.array_equal(model_scores(again, context), model_scores(model, context))
+    assert np.array_equal(compute_model_scores(again, context), compute_model_scores(model, context))
     assert again.measure_size() == model.measure_size()
     assert again.config.hidden_size == 32
     assert again.code_modules() == []
@@ -83,6 +83,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     x = op.parameter([-1, 2], np.float32, name="x")
     weight = op.constant(np.array([[1.0, np.nan], [0.0, 1.0]], dtype=np.float32), name="broken")
     graph = graph_of(op.matmul(x, weight, False, False), inputs=[x])
-    assert first_broken_constant(graph) == "broken"
+    assert find_broken_constant(graph) == "broken"
     with pytest.raises(BuildError, match="NaN or infinite after the step, first in broken"):
         OpenVinoModel(graph, None, None).save(tmp_path)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import DataError, MeasureError
-from slimgate.models.predict import batches, predict_scores
+from slimgate.models.predict import predict_scores, split_into_batches
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(params=["bert", "gpt2"])
 def predicted(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[EagerPredictor, EncodedTexts]:
-    context = tiny_context(tmp_path, train=40)
+    context = make_tiny_context(tmp_path, train=40)
     folder = write_tiny(tmp_path / "hub", request.param, labels=("neg", "pos"), initializer_range=0.3)
     model = load_tiny(folder, context)
     encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
@@ -125,11 +125,11 @@ def test_batches_hold_so_many_rows_and_padded_tokens_at_most(
     rows: int, tokens: int | None, expected: list[list[int]]
 ) -> None:
     lengths = np.asarray([9, 6, 5, 3, 3])
-    assert list(batches(lengths, [0, 1, 2, 3, 4], rows, tokens)) == expected
+    assert list(split_into_batches(lengths, [0, 1, 2, 3, 4], rows, tokens)) == expected
 
 
 def test_rows_that_grow_longer_count_with_the_longest() -> None:
-    assert list(batches(np.asarray([1, 1, 8]), [0, 1, 2], 5, 8)) == [[0, 1], [2]]
+    assert list(split_into_batches(np.asarray([1, 1, 8]), [0, 1, 2], 5, 8)) == [[0, 1], [2]]
 
 
 def test_a_budget_of_tokens_changes_no_score(predicted: tuple[EagerPredictor, EncodedTexts]) -> None:

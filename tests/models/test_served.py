@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimgate.models.checkpoint import checkpoint_files
+from slimgate.models.checkpoint import list_checkpoint_files
 from slimgate.models.saved_files import DESCRIPTION
 from slimgate.models.served import copy_served
 from slimgate.store.seal import MANIFEST, check_entry, seal
@@ -30,5 +30,5 @@ def test_what_the_store_wrote_is_not_copied(tmp_path: Path) -> None:
 def test_a_checkpoint_leaves_the_manifest_behind(tmp_path: Path) -> None:
     for name in ("model.safetensors", "config.json", MANIFEST, DESCRIPTION):
         (tmp_path / name).write_text("{}", "utf-8")
-    names = [path.name for path in checkpoint_files(tmp_path, None)]
+    names = [path.name for path in list_checkpoint_files(tmp_path, None)]
     assert names == ["model.safetensors", "config.json"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.answer_server import serving
-from support.processes import ended, is_running
+from support.processes import is_running, wait_for_end
 
 from slimgate.errors import MeasureError
 from slimgate.models.ask import Reply, Request
@@ -90,7 +90,7 @@ def test_a_crashed_server_shows_its_logs_end_without_the_key(
 def test_a_server_that_never_listens_is_given_up_and_ended(servers: Servers, pids: Path) -> None:
     with pytest.raises(MeasureError, match=r"/v1/models was not ready after 1.5 s .*its log .* ends: mode"):
         servers.start(table("mute", ready_timeout=1.5), URL, "a", key="k")
-    assert ended([*map(int, pids.read_text().split())])
+    assert wait_for_end([*map(int, pids.read_text().split())])
 
 
 def test_a_server_that_dies_midway_is_named_and_started_again(servers: Servers) -> None:
@@ -140,7 +140,7 @@ def test_no_server_outlives_the_process_that_started_it(how: str, tmp_path: Path
         os.kill(process.pid, signal.SIGKILL if how == "kill -9" else signal.SIGINT)
     process.wait(30)
     process.stdout.close()
-    assert ended([*map(int, pids.read_text().split())])
+    assert wait_for_end([*map(int, pids.read_text().split())])
 
 
 def test_an_endpoint_sent_to_another_process_starts_a_new_server(servers: Servers) -> None:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support.sample_record import sample_record
-from support.tiny_suite import tiny_run
+from support.sample_record import make_sample_record
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.tiny_clip import PARAMS, write_tiny_clip
 from slimgate.errors import SuiteError
-from slimgate.models.pretrained import tokenizer_of, trained_tokenizer
+from slimgate.models.pretrained import load_or_train_tokenizer, train_tokenizer
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows
-from slimgate.report.cautions import warnings
-from slimgate.report.unreadable import unreadable_rows
+from slimgate.report.cautions import format_notes
+from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.results.checks import TEACHER
 from slimgate.run import contents
 from slimgate.run.measure.quality import Encoder
@@ -41,7 +41,7 @@ def test_a_tokenizer_of_bytes_needs_no_vocabulary(tmp_path: Path, kind: str, nee
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
-    for check in (check_tokenizer, lambda ref: tokenizer_of(ref, (), None)):
+    for check in (check_tokenizer, lambda ref: load_or_train_tokenizer(ref, (), None)):
         with pytest.raises(SuiteError, match=r'^"m": .* has no tokenizer, expected tokenizer\.json, vocab'):
             check(ModelRef("m", tmp_path))
     check_tokenizer(ModelRef("m", tmp_path, fresh=True))
@@ -60,7 +60,7 @@ def test_a_model_of_images_and_texts_needs_its_processor_too(tmp_path: Path) -> 
 def test_a_tokenizer_is_read_once_for_all_tests_of_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     artifact = run.build(TEACHER).artifact
     folders: list[Path] = []
     digest = contents.digest_tokenizer
@@ -72,7 +72,7 @@ def test_a_tokenizer_is_read_once_for_all_tests_of_a_model(
 
 
 def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     artifact = run.build(TEACHER).artifact
     assert run.encoder.measure_unreadable(artifact) == 0
     table = run.rows.gate.table
@@ -83,20 +83,20 @@ def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> Non
     strange = Rows(table.set_column(column, "text", pa.array(texts)))
     assert Encoder(run.suite, strange).measure_unreadable(artifact) == 0.5
 
-    record = sample_record()
-    assert unreadable_rows(record) == []
+    record = make_sample_record()
+    assert list_unreadable_rows(record) == []
     first = record.variants[0]
     assert first.artifact is not None
     strange_one = first.artifact.model_copy(update={"unreadable_rows": 0.5})
     models = [first.model_copy(update={"artifact": strange_one}), *record.variants[1:]]
     record = record.model_copy(update={"variants": models})
-    [line] = unreadable_rows(record)
+    [line] = list_unreadable_rows(record)
     assert line.startswith("the tokenizer of teacher cannot read 50 % of the gate rows: at least one token")
-    assert f"**Unknown tokens**: {line}." in list(warnings(record))
+    assert f"**Unknown tokens**: {line}." in list(format_notes(record))
 
 
 def test_the_end_of_text_of_gpt2_is_no_unknown_token() -> None:
-    tokenizer = trained_tokenizer(["a film"], family="gpt2", size=300)
+    tokenizer = train_tokenizer(["a film"], family="gpt2", size=300)
     tokenizer.unk_token = tokenizer.eos_token
     encoded = encode_texts(tokenizer, [["a <|endoftext|> b"]], max_tokens=9)
     assert encoded.columns["input_ids"][0].count(tokenizer.unk_token_id) == 1

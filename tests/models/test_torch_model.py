@@ -15,9 +15,9 @@ from torch import nn
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
-from slimgate.models.blocks import encoder_layers, output_layer
+from slimgate.models.blocks import find_only_block_list, find_output_linear
 from slimgate.models.torch_model import TorchModel, load_torch_model, measure_size
 from slimgate.tasks import text_classification
 
@@ -58,7 +58,7 @@ def test_logits_are_equal_to_the_bit_after_saving_and_loading(
     tmp_path: Path, architecture: str, config: dict[str, Any], params: text_classification.Params
 ) -> None:
     labels = ("neg", "pos") if params is PARAMS else None
-    context = tiny_context(tmp_path / "rows", params=params)
+    context = make_tiny_context(tmp_path / "rows", params=params)
     model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=labels, **config), context)
     again = saved_again(model, tmp_path / "saved")
     assert torch.equal(logits(again), logits(model))
@@ -81,7 +81,7 @@ def test_a_half_precision_model_of_the_hub_is_and_stays_float32(
     write_tiny(tmp_path / "hub", "bert")
     AutoModel.from_pretrained(tmp_path / "hub").to(torch.bfloat16).save_pretrained(tmp_path / "hub")
     assert json.loads((tmp_path / "hub" / "config.json").read_text())["dtype"] == "bfloat16"
-    model = load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows", params=params))
+    model = load_tiny(tmp_path / "hub", make_tiny_context(tmp_path / "rows", params=params))
     with torch.no_grad():
         for weight in model.network.parameters():
             weight.add_(1e-4)  # lost in bfloat16
@@ -92,9 +92,9 @@ def test_a_half_precision_model_of_the_hub_is_and_stays_float32(
 
 def test_shared_tensors_are_stored_once_and_shared_again(tmp_path: Path) -> None:
     model = load_tiny(
-        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), tiny_context(tmp_path / "rows")
+        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), make_tiny_context(tmp_path / "rows")
     )
-    layers = encoder_layers(model.network)
+    layers = find_only_block_list(model.network)
     layers[1].attention.self.query.weight = layers[0].attention.self.query.weight
     model.save(_made(tmp_path / "saved"))
     stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
@@ -110,7 +110,7 @@ def _made(folder: Path) -> Path:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: float) -> None:
     model = load_tiny(
-        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), tiny_context(tmp_path / "rows")
+        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), make_tiny_context(tmp_path / "rows")
     )
     with torch.no_grad():
         model.network.classifier.weight[1, 3] = value
@@ -121,7 +121,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: 
 
 def test_modules_that_a_step_did_not_name_are_an_error(tmp_path: Path) -> None:
     model = load_tiny(
-        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), tiny_context(tmp_path / "rows")
+        write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), make_tiny_context(tmp_path / "rows")
     )
     model.network.classifier = nn.Sequential(model.network.classifier)
     model.save(_made(tmp_path / "saved"))
@@ -180,9 +180,11 @@ def test_size_counts_a_shared_weight_once() -> None:
 @pytest.mark.parametrize("architecture", [name for name in SHAPES if name not in ENCODER_DECODERS])
 def test_blocks_and_the_output_layer_are_found(tmp_path: Path, architecture: str) -> None:
     folder = write_tiny(tmp_path / "hub", architecture, labels=("a", "b", "c"))
-    network = load_tiny(folder, tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)).network
-    assert len(encoder_layers(network)) == 4
-    layer = output_layer(network, 3)
+    network = load_tiny(
+        folder, make_tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)
+    ).network
+    assert len(find_only_block_list(network)) == 4
+    layer = find_output_linear(network, 3)
     seen = []
     layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     answer = network(**INPUTS).logits
@@ -193,6 +195,6 @@ def test_a_network_without_blocks_or_output_layer_is_an_error() -> None:
     network: Any = nn.Sequential(nn.Linear(2, 2))
     network.config = type("Config", (), {"num_hidden_layers": 4})()
     with pytest.raises(BuildError, match="no list of its 4 transformer blocks"):
-        encoder_layers(network)
+        find_only_block_list(network)
     with pytest.raises(BuildError, match="no linear layer gives 5 outputs"):
-        output_layer(network, 5)
+        find_output_linear(network, 5)

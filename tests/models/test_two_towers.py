@@ -7,7 +7,7 @@ import torch
 from transformers import CLIPConfig
 
 from fixtures.models.tiny_clip import TOWER
-from slimgate.models.blocks import block_names, blocks
+from slimgate.models.blocks import blocks, list_block_names
 from slimgate.models.two_towers import TOWERS, Tower, TwoTowers
 
 torch.set_num_threads(1)
@@ -40,7 +40,7 @@ def test_blocks_are_the_towers_under_their_names_in_the_whole(
     network: TwoTowers, tower: Tower, count: int
 ) -> None:
     with network.view_as(tower):
-        names = block_names(network)
+        names = list_block_names(network)
         assert network.config.num_hidden_layers == count
         assert [block.attention.heads for block in blocks(network)] == [4] * count
         assert len(network.state_dict()) > len(list(network.named_parameters()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
@@ -80,7 +80,7 @@ INT8 = "[variants]\nint8 = { steps = [{ int8_dynamic = { embeddings = true } }] 
 
 
 def test_the_same_row_is_followed_through_the_teacher_and_int8(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{"[variants]\n": INT8})
+    run = make_tiny_run(tmp_path, **{"[variants]\n": INT8})
     teacher = run.handle("teacher")
     before, after = (shape_facts(run.handle(name), teacher) for name in ("teacher", "int8"))
     assert before is not None
@@ -98,10 +98,10 @@ def test_the_same_row_is_followed_through_the_teacher_and_int8(tmp_path: Path) -
 def test_a_row_is_followed_once_and_then_taken_from_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     first = shape_facts(run.handle("teacher"), run.handle("teacher"))
     monkeypatch.setattr("slimgate.models.module_outputs.follow_row", None)
-    assert shape_facts(tiny_run(tmp_path).handle("teacher"), run.handle("teacher")) == first
+    assert shape_facts(make_tiny_run(tmp_path).handle("teacher"), run.handle("teacher")) == first
 
 
 def test_a_network_that_cannot_be_followed_leaves_a_note(
@@ -111,7 +111,7 @@ def test_a_network_that_cannot_be_followed_leaves_a_note(
         raise RuntimeError("no such\nthing")
 
     monkeypatch.setattr("slimgate.models.module_outputs.follow_row", broken)
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     facts = shape_facts(run.handle("teacher"), run.handle("teacher"))
     assert facts is not None
     assert facts.note == "not known: no such thing"

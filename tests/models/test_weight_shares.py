@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from support.versions import needs
 
-from fixtures.models.quantized import QUANTIZED, WRITERS, by_gguf, write_tiny_llama
+from fixtures.models.quantized import QUANTIZED, WRITERS, quantize_by_gguf, write_tiny_llama
 from slimgate.cli.main import main
 from slimgate.cli.weights import describe_problem
 from slimgate.errors import SuiteError
@@ -57,7 +57,7 @@ def test_packed_weights_count_as_what_they_stand_for(
 
 @needs("transformers>=5.18")
 def test_a_gguf_file_is_counted_by_its_types(source: Path, tmp_path: Path) -> None:
-    file = by_gguf(source, tmp_path / "llama.gguf", "Q8_0")
+    file = quantize_by_gguf(source, tmp_path / "llama.gguf", "Q8_0")
     assert blocks(file) == {"Q8_0": QUANTIZED}
     assert read_weight_shares(str(file)).claim == "gguf, Q8_0"
 
@@ -66,7 +66,7 @@ def test_a_gguf_file_is_counted_by_its_types(source: Path, tmp_path: Path) -> No
 def test_a_gguf_file_that_holds_another_type_than_claimed_fails(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = by_gguf(source, tmp_path / "llama.gguf", "F16", claim="MOSTLY_Q4_K_M")
+    file = quantize_by_gguf(source, tmp_path / "llama.gguf", "F16", claim="MOSTLY_Q4_K_M")
     shares = read_weight_shares(str(file))
     assert (shares.claim, shares.quantized_share) == ("gguf, Q4_K_M", 0.0)
     assert main(["weights", str(file)]) == 1
@@ -92,9 +92,9 @@ def test_a_recipe_that_matched_nothing_is_named_and_fails(
         "config_groups": {"group_0": group},
         "ignore": ["lm_head", "model.layers.7.mlp.down_proj"],
     }
-    from slimgate.models.weight_shares import _of_folder
+    from slimgate.models.weight_shares import _read_folder_shares
 
-    shares = _of_folder(folder, config)
+    shares = _read_folder_shares(folder, config)
     assert shares.unmatched == ("re:.*qkv_proj$", "model.layers.7.mlp.down_proj")
     assert shares.quantized_share == 0.0
     assert main(["weights", str(source), "--quantized-share-min", "0.5"]) == 1

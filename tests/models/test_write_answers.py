@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from fixtures.models.architectures import write_tiny
 from slimgate.errors import MeasureError
-from slimgate.models.write_answers import Writing, Written, gumbel, write_answers
+from slimgate.models.write_answers import Writing, Written, draw_gumbel_noise, write_answers
 from slimgate.runtimes.eager import EagerPredictor
 
 torch.set_num_threads(1)
@@ -83,7 +83,9 @@ def test_other_seeds_and_rows_draw_other_answers(model: tuple[Any, Any]) -> None
 def test_the_noise_draws_from_the_softmax() -> None:
     logits = np.log(np.array([0.5, 0.3, 0.2]))
     drawn = [
-        int((logits + gumbel(0, str(key), place, 3)).argmax()) for key in range(500) for place in range(8)
+        int((logits + draw_gumbel_noise(0, str(key), place, 3)).argmax())
+        for key in range(500)
+        for place in range(8)
     ]
     shares = np.bincount(drawn, minlength=3) / len(drawn)
     assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.03)  # 4 standard errors

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.added_package import add_package
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate._system import digests
 from slimgate.plugin.plan_text import plan_lines
@@ -19,7 +19,7 @@ from slimgate.run.gate_results import list_budgeted_checks
 from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
 from slimgate.suite.schema import make_suite_schema
-from tools.reference.plugins import measurements_page
+from tools.reference.plugins import make_measurements_page
 
 CODE = '''
 from slimgate import Measurement
@@ -51,7 +51,7 @@ def package(tmp_path: Path) -> Iterator[None]:
 
 
 def run_with(folder: Path, budget: str) -> SuiteRun:
-    return tiny_run(folder, **{MEASURE: f"{budget}\n{MEASURE}"})
+    return make_tiny_run(folder, **{MEASURE: f"{budget}\n{MEASURE}"})
 
 
 @pytest.mark.usefixtures("package")
@@ -92,7 +92,7 @@ def test_schema_and_reference_list_it() -> None:
     budgets = make_suite_schema()["properties"]["budgets"]["properties"]["measurements"]
     assert {"energy", "load_time"} <= budgets["properties"].keys()
     assert "value_ratio_max" in json.dumps(make_suite_schema())
-    assert "\n## energy\n\nThe energy of a call." in measurements_page()
+    assert "\n## energy\n\nThe energy of a call." in make_measurements_page()
 
 
 def test_new_code_drops_the_results_of_earlier_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

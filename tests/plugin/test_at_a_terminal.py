@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from support.terminal_session import SessionOutput, pytest_at_a_terminal
-from support.user_repository import pytest_in
+from support.terminal_session import SessionOutput, run_pytest_at_terminal
+from support.user_repository import run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def narrow(trained: Path, store: str) -> SessionOutput:
     """A run before 60 columns."""
-    return pytest_at_a_terminal(trained, *SOME, "--slimgate-store", store, columns=60)
+    return run_pytest_at_terminal(trained, *SOME, "--slimgate-store", store, columns=60)
 
 
 def test_a_run_shows_what_it_builds_and_spares_pytests_output(narrow: SessionOutput) -> None:
@@ -62,7 +62,7 @@ def test_no_color_keeps_the_lines_and_leaves_out_the_colours(
     narrow: SessionOutput,  # noqa: ARG001  built
 ) -> None:
     again = ("-k", "latency and same", "--slimgate-store", store, "--slimgate-rebuild")
-    seen = pytest_at_a_terminal(trained, "bench/two.toml", *again, NO_COLOR="1")
+    seen = run_pytest_at_terminal(trained, "bench/two.toml", *again, NO_COLOR="1")
     assert seen.live("same · step 2 of 2: fine_tune · ")
     assert re.search(r"epoch \d+ of 20 · loss \d\.\d{3}", "\n".join(seen.live("train rows ")))
     assert not re.search(r"\x1b\[[\d;]*m", seen.raw)
@@ -84,7 +84,7 @@ def test_moving_lines_that_would_spoil_are_one_a_step_or_none(
     trained: Path, more: tuple[str, ...], environment: dict[str, str], plain: int
 ) -> None:
     arguments = ("bench/brief.toml", "-k", "size and same", "--slimgate-rebuild", *more)
-    seen = pytest_at_a_terminal(trained, *arguments, **environment)
+    seen = run_pytest_at_terminal(trained, *arguments, **environment)
     assert seen.code == 0, seen.last
     assert (
         seen.raw.count("slimgate: same · step 2 of 2: fine_tune, ") == seen.raw.count("step 2 of 2") == plain
@@ -97,7 +97,7 @@ def test_a_pipe_gets_no_control_characters(
     store: str,
     narrow: SessionOutput,  # noqa: ARG001  built
 ) -> None:
-    ran = pytest_in(trained, *SOME, "--slimgate-store", store)
+    ran = run_pytest(trained, *SOME, "--slimgate-store", store)
     assert ran.code == 0
     assert "\x1b" not in ran.out
     assert any(line.startswith("same ") and "PASS" in line for line in ran.lines)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from slimgate.cli.main import main
 from slimgate.judge.quality import UNCHANGED
@@ -34,7 +34,7 @@ LATE = 'late = { steps = [{ "own_steps:Same" = {} }] }\n'
 
 def run(repository: Path, text: str, *arguments: str) -> Ran:
     (repository / "bench/three.toml").write_text(text)
-    return pytest_in(repository, "bench/three.toml", "-v", "-k", "quality or baseline", *arguments)
+    return run_pytest(repository, "bench/three.toml", "-v", "-k", "quality or baseline", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ WANTED = (
 @pytest.fixture
 def with_baseline(repository: Path) -> Path:
     """A repository, and the record of a run with its first budgets as base.json."""
-    assert pytest_in(repository, *WANTED[:3]).code == 0
+    assert run_pytest(repository, *WANTED[:3]).code == 0
     shutil.copy(repository / "reports/latest/two/run.json", repository / "base.json")
     return repository
 
@@ -33,14 +33,14 @@ def with_suite(repository: Path, old: str, new: str) -> Ran:
     text = suite.read_text()
     assert old in text
     suite.write_text(text.replace(old, new))
-    ran = pytest_in(repository, *WANTED)
+    ran = run_pytest(repository, *WANTED)
     suite.write_text(text)
     return ran
 
 
 def test_budgets_against_a_baseline(with_baseline: Path) -> None:
     """One story, since the models are built once for it."""
-    same = pytest_in(with_baseline, *WANTED)
+    same = run_pytest(with_baseline, *WANTED)
     assert same.code == 0
     assert same.record("two")["baseline"]["loosened"] == []
 
@@ -87,14 +87,14 @@ def test_budgets_against_a_baseline(with_baseline: Path) -> None:
 
 def test_a_baseline_that_is_none_is_reported_in_one_line(repository: Path) -> None:
     (repository / "base.json").unlink(missing_ok=True)
-    missing = pytest_in(repository, *WANTED)
+    missing = run_pytest(repository, *WANTED)
     assert (missing.code, "--slimgate-baseline" in missing.out, "cannot be read" in missing.out) == (
         4,
         True,
         True,
     )
     (repository / "base.json").write_text(json.dumps({"schema": "slimgate.run/2"}))
-    wrong = pytest_in(repository, *WANTED)
+    wrong = run_pytest(repository, *WANTED)
     assert wrong.code == 4
     assert "expected the run.json of an earlier run" in wrong.out
     assert "Traceback" not in wrong.out

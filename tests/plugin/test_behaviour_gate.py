@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from support.gate_results import gate_result, properties_of
-from support.user_repository import Ran, pytest_in
+from support.gate_results import list_result_properties, make_gate_result
+from support.user_repository import Ran, run_pytest
 
 from slimgate.record.outcome_files import read_outcomes
 
@@ -44,7 +44,7 @@ NODE = "bench/rows.toml::test_behaviour[{}]"
 def ran(repository: Path) -> Ran:
     """All behaviours and nothing else."""
     (repository / "bench/rows.toml").write_text(SUITE)
-    return pytest_in(repository, "bench/rows.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
+    return run_pytest(repository, "bench/rows.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
 
 
 def test_a_variant_that_turns_rows_fails_alone_in_one_line(ran: Ran) -> None:
@@ -91,7 +91,7 @@ def test_undecided_slices_are_inconclusive_in_all_outputs(ran: Ran) -> None:
         r"INCONCLUSIVE, 0 inside, 6 undecided \(worst: length_bucket .*, n=\d+\), about [\d,]+ rows",
         behaviour["message"],
     )
-    properties = properties_of(gate_result("behaviour", "fine", **behaviour))
+    properties = list_result_properties(make_gate_result("behaviour", "fine", **behaviour))
     assert properties["slimgate.verdict.slices.accuracy"] == "INCONCLUSIVE"
     assert properties["slimgate.verdict.flips_max_percent"] == "PASS"
     report = (ran.folder / "reports/latest/rows/report.md").read_text()
@@ -111,7 +111,7 @@ accuracy = { drop_points = 0.5, on_inconclusive = "warn" }
 [budgets.variants.unsure]""",
     )
     (ran.folder / "bench/named.toml").write_text(text)
-    done = pytest_in(ran.folder, "bench/named.toml", "-k", "behaviour and same")
+    done = run_pytest(ran.folder, "bench/named.toml", "-k", "behaviour and same")
     assert done.code == 0
     behaviour = done.variant("named", "same")["behaviour"]
     verdicts = {budget["kind"]: budget["verdict"] for budget in behaviour["budgets"]}
@@ -122,10 +122,10 @@ accuracy = { drop_points = 0.5, on_inconclusive = "warn" }
         "rows of it would decide",
         behaviour["message"],
     )
-    plan = pytest_in(ran.folder, "bench/named.toml", "--slimgate-plan").out
+    plan = run_pytest(ran.folder, "bench/named.toml", "--slimgate-plan").out
     assert re.search(r"slices by label neg, accuracy: 0 of 1 can be decided at 0.5 points .*only warn", plan)
     (ran.folder / "bench/named.toml").write_text(text.replace("label.pos]", "label.poss]"))
-    wrong = pytest_in(ran.folder, "bench/named.toml")
+    wrong = run_pytest(ran.folder, "bench/named.toml")
     assert wrong.code == 4
     assert "[budgets.slices.label] poss: no gate row has this value. Did you mean pos?" in wrong.out
 
@@ -164,14 +164,14 @@ def test_lost_rows_are_quoted_with_the_text_of_their_id(ran: Ran) -> None:
 
 
 def test_a_part_that_runs_again_keeps_the_others(ran: Ran) -> None:
-    again = pytest_in(ran.folder, NODE.format("same"))
+    again = run_pytest(ran.folder, NODE.format("same"))
     assert again.code == 0
     assert again.variant("rows", "damaged")["behaviour"]["verdict"] == "FAIL"
     assert again.record("rows")["verdict"]["failed"] == 2
 
 
 def test_the_plan_says_whether_the_rows_can_decide_flips(ran: Ran) -> None:
-    plan = pytest_in(ran.folder, "bench/rows.toml", "--slimgate-plan")
+    plan = run_pytest(ran.folder, "bench/rows.toml", "--slimgate-plan")
     basis = "if .* an equal variant passes in .* % of simulations"
     assert re.search(rf"flips flips_max_percent 2 .* +{basis} +400 gate rows: (perhaps|yes|NO)", plan.out)
     assert re.search(
@@ -181,7 +181,7 @@ def test_the_plan_says_whether_the_rows_can_decide_flips(ran: Ran) -> None:
 
 
 def test_the_plan_says_how_many_slices_the_rows_can_decide(ran: Ran) -> None:
-    plan = pytest_in(ran.folder, "bench/rows.toml", "--slimgate-plan").out
+    plan = run_pytest(ran.folder, "bench/rows.toml", "--slimgate-plan").out
     # z² 0.05 / 0.08² + 2 / 0.05 is 89 rows, at 1 point 3,132 (rows_needed.py)
     assert "slices by label, accuracy: 2 of 2 can be decided at 8 points" in plan
     assert re.search(
@@ -198,7 +198,7 @@ def test_slices_of_too_many_values_end_the_run_before_any_build(ran: Ran) -> Non
     (ran.folder / "bench/wide.csv").write_text("\n".join(wide) + "\n")
     text = SUITE.replace('["length_bucket"]', '["own"]\nsource = { path = "wide.csv" }')
     (ran.folder / "bench/wide.toml").write_text(text)
-    done = pytest_in(ran.folder, "bench/wide.toml")
+    done = run_pytest(ran.folder, "bench/wide.toml")
     assert done.code == 4
     assert (
         'bench/wide.toml [task]: slices: column "own" has 400 values in the gate rows, expected at most 200'

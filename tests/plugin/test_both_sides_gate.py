@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in, write_clone
+from support.user_repository import Ran, run_pytest, write_clone
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ metrics = ["accuracy"]
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = write_clone(tmp_path_factory.mktemp("clone"), "both.toml", SUITE)
-    return pytest_in(folder, "bench/both.toml", "-v", "-k", "quality or selftest or behaviour")
+    return run_pytest(folder, "bench/both.toml", "-v", "-k", "quality or selftest or behaviour")
 
 
 def test_the_gate_judges_by_both_sides(ran: Ran) -> None:
@@ -61,5 +61,5 @@ def test_rows_that_turned_right_are_in_the_record(ran: Ran) -> None:
 
 def test_the_plan_names_the_rows_of_both_sides(tmp_path: Path) -> None:
     folder = write_clone(tmp_path, "both.toml", SUITE)
-    plan = pytest_in(folder, "bench/both.toml", "--slimgate-plan")
+    plan = run_pytest(folder, "bench/both.toml", "--slimgate-plan")
     assert "equivalent_points" in plan.out

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.gate_results import built, gate_result
+from support.gate_results import make_build_result, make_gate_result
 
 from fixtures.models.tiny import write_rows
 from slimgate._system import digests
 from slimgate.plugin import suite_session
 from slimgate.plugin.session import Session
 from slimgate.record.machine import PeakRates
-from slimgate.record.run import RunRecord, read_record, to_json
+from slimgate.record.run import RunRecord, format_record_json, read_record
 from slimgate.run.gate_results import GateResult
 from slimgate.suite.load import load_suite
 
@@ -110,12 +110,12 @@ def results(variant: str, measured: str = EARLIER) -> list[GateResult]:
         ("speedup", "b1"): DUEL,
     }
     parts = [
-        gate_result(
+        make_gate_result(
             kind, variant, name, **fields, **{"duel_measured" if kind == "speedup" else "measured": measured}
         )
         for (kind, name), fields in facts.items()
     ]
-    return [built("teacher"), built(variant), *parts]
+    return [make_build_result("teacher"), make_build_result(variant), *parts]
 
 
 def run(folder: Path, *parts: GateResult) -> RunRecord:
@@ -154,7 +154,7 @@ def list_carried(record: RunRecord, variant: str) -> set[str]:
 
 
 ALL = {"quality", "behaviour", "size", "latency", "speedup"}
-SIZE = gate_result("size", "int8", measured="2026-11-22T09:00:00+00:00")
+SIZE = make_gate_result("size", "int8", measured="2026-11-22T09:00:00+00:00")
 
 
 def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earlier: RunRecord) -> None:
@@ -171,7 +171,7 @@ def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earli
 
 def test_latency_measured_again_leaves_the_duel_and_its_time(folder: Path) -> None:
     now = "2026-11-22T09:00:00+00:00"
-    after = run(folder, gate_result("latency", "int8", "b1", p50_ms=1.0, measured=now))
+    after = run(folder, make_gate_result("latency", "int8", "b1", p50_ms=1.0, measured=now))
     times = after.variant("int8").latency["b1"]
     assert (times.p50_ms, times.measured) == (1.0, now)
     assert (times.speedup, times.duel_measured, times.clearance) == (2.0, EARLIER, 1.3)
@@ -244,7 +244,7 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
     text = SUITE.replace(old, new)
     assert text != SUITE
     (folder / "s.toml").write_text(text)
-    after = run(folder, gate_result("size", "own"))
+    after = run(folder, make_gate_result("size", "own"))
     assert list_carried(after, "int8") == valid
 
 
@@ -265,7 +265,7 @@ def test_a_family_voids_metrics_when_another_budget_changes(files: Path, after: 
     changed = "\n".join([suite.replace('own = { steps = [{ "carried_steps:Same" = {} }] }', line), *budgets])
     assert changed != suite
     (files / "s.toml").write_text(changed)
-    assert list_carried(run(files, gate_result("size", "own")), "int8") == ALL - {"quality"}
+    assert list_carried(run(files, make_gate_result("size", "own")), "int8") == ALL - {"quality"}
 
 
 @pytest.mark.slow
@@ -277,7 +277,9 @@ def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
         "budgets": [{"kind": "floor", "limit": 0.5, "verdict": "PASS"}],
         "measured": EARLIER,
     }
-    assert list_carried(run(folder, gate_result("quality", "teacher", "accuracy", **judged)), "int8") == ALL
+    assert (
+        list_carried(run(folder, make_gate_result("quality", "teacher", "accuracy", **judged)), "int8") == ALL
+    )
     after = run(folder, SIZE)
     assert list_carried(after, "teacher") == {"quality"}
     assert after.this_run is not None
@@ -288,7 +290,7 @@ def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
 
 def test_another_options_of_a_step_void_its_variant(folder: Path) -> None:
     (folder / "s.toml").write_text(SUITE.replace("int8_dynamic = {}", "magnitude_prune = { sparsity = 0.5 }"))
-    after = run(folder, gate_result("size", "own"))
+    after = run(folder, make_gate_result("size", "own"))
     assert (list_carried(after, "int8"), list_carried(after, "released")) == (set(), ALL)
 
 
@@ -318,7 +320,7 @@ def test_peak_rates_stay_with_the_times_that_they_explain(folder: Path) -> None:
     record, rates = read_record(path), PeakRates(seconds=2.0, measured=EARLIER)
     assert record.machine.peak_rates is None  # these parts come without a model that was timed
     measured = record.machine.model_copy(update={"peak_rates": rates})
-    path.write_text(to_json(record.model_copy(update={"machine": measured})))
+    path.write_text(format_record_json(record.model_copy(update={"machine": measured})))
     after = run(folder, SIZE)
     assert after.machine.peak_rates == rates
     assert list_carried(after, "int8") == ALL - {"size"}
@@ -342,7 +344,7 @@ def test_a_record_without_digests_is_not_carried_over(folder: Path, earlier: Run
 
 
 def test_an_error_of_an_earlier_run_fails_only_the_record(folder: Path) -> None:
-    error = gate_result("error", "own", "test_x", message="own: it broke", measured=EARLIER)
+    error = make_gate_result("error", "own", "test_x", message="own: it broke", measured=EARLIER)
     assert run(folder, error).verdict.status == "FAIL"
     after = run(folder, SIZE)
     assert (after.verdict.status, after.verdict.errors) == ("FAIL", 1)

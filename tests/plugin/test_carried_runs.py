@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.tiny import write_tiny_bert
 from slimgate.cli.main import main
@@ -46,7 +46,7 @@ def write_model(folder: Path, source: Path, *, broken: bool) -> None:
 
 def ran(folder: Path, *arguments: str) -> Ran:
     """A run, with its record as it was afterwards."""
-    session = pytest_in(folder, SUITE_FILE, "-q", *arguments)
+    session = run_pytest(folder, SUITE_FILE, "-q", *arguments)
     return Ran(
         session.code, session.out, session.seconds, folder, session.lines, {"s": session.record("elsewhere")}
     )

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.hub_layout import write_dataset
-from fixtures.models.tiny_clip import COLOURS, picture_rows, write_tiny_clip
+from fixtures.models.tiny_clip import COLOURS, make_picture_rows, write_tiny_clip
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def images(rows: int, seed: int) -> pa.Table:
     """img as the hub has it, label: a number. Each picture is another one."""
     from PIL import Image
 
-    table = picture_rows(rows, seed=seed).table
+    table = make_picture_rows(rows, seed=seed).table
     files = []
     for value in table["image"].to_pylist():
         stream = io.BytesIO()
@@ -70,7 +70,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     write_tiny_clip(bench / "clip")
     chosen = "accuracy or size or identical or planted_fault"
     chosen += " or test_behaviour[text-trimmed] or test_latency[teacher-b1]"
-    return pytest_in(repository, "bench/clip.toml", "-p", "no:xdist", "-k", chosen)
+    return run_pytest(repository, "bench/clip.toml", "-p", "no:xdist", "-k", chosen)
 
 
 def test_every_variant_is_built_and_judged(ran: Ran) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ def root(bench: Path, suite_text: str) -> Path:
 
 
 def collected(folder: Path, *arguments: str) -> list[str]:
-    ran = pytest_in(folder, "--collect-only", "-q", *arguments)
+    ran = run_pytest(folder, "--collect-only", "-q", *arguments)
     return [line for line in ran.lines if "::" in line]
 
 
@@ -110,7 +110,7 @@ def test_slimgate_files_says_where_suites_lie(root: Path) -> None:
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
 def test_suites_that_no_pattern_matches_are_named_in_the_head(root: Path, workers: tuple[str, ...]) -> None:
     (root / "bench").rename(root / "gates")
-    ran = pytest_in(root, "gates", "-q", *workers)
+    ran = run_pytest(root, "gates", "-q", *workers)
     assert ran.code == 5
     [line] = [line for line in ran.lines if "not run:" in line]
     assert line.startswith("not run: gates/x.toml: no pattern of slimgate_files (bench/*.toml) matches")
@@ -118,16 +118,16 @@ def test_suites_that_no_pattern_matches_are_named_in_the_head(root: Path, worker
 
 def test_a_toml_file_beside_suites_is_named_in_the_head(root: Path) -> None:
     (root / "bench/settings.toml").write_text("[tool]\n")
-    ran = pytest_in(root, "bench", "-q", "--collect-only")
+    ran = run_pytest(root, "bench", "-q", "--collect-only")
     assert "bench/settings.toml: has neither [suite] nor [logs], so it is not a suite" in ran.lines
 
 
 def test_pytest_alone_names_the_suites_below_if_it_has_no_test(root: Path) -> None:
-    assert "not run:" not in pytest_in(root).out
+    assert "not run:" not in run_pytest(root).out
     (root / "test_python.py").unlink()
-    assert "not run: bench/x.toml: to run them, name their folder" in pytest_in(root).out
+    assert "not run: bench/x.toml: to run them, name their folder" in run_pytest(root).out
     (root / "bench/x.toml").write_text('[logs]\nbase = "a"\ntargets = { b = "b" }\n')
-    assert "not run: bench/x.toml: to run them, name their folder" in pytest_in(root).out
+    assert "not run: bench/x.toml: to run them, name their folder" in run_pytest(root).out
 
 
 def test_python_tests_beside_suites_run_as_ever(root: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_suite_without_variants_has_the_teachers_tests_only(root: Path) -> Non
 @pytest.fixture(params=[(), ("-n", "2")], ids=["serial", "n2"])
 def bare(root: Path, request: pytest.FixtureRequest) -> Ran:
     """`pytest` alone, where suites lie below that it does not run."""
-    return pytest_in(root, *request.param)
+    return run_pytest(root, *request.param)
 
 
 def test_a_run_without_suites_leaves_nothing_behind(root: Path, bare: Ran) -> None:
@@ -165,6 +165,6 @@ def test_a_run_without_suites_leaves_nothing_behind(root: Path, bare: Ran) -> No
 
 def test_the_public_fixtures_say_where_they_belong(root: Path) -> None:
     (root / "test_python.py").write_text("def test_python(suite): pass\n")
-    ran = pytest_in(root)
+    ran = run_pytest(root)
     assert ran.code == 1
     assert 'mark the test with @pytest.mark.slimgate("bench/x.toml")' in ran.out

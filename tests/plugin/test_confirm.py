@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from slimgate.errors import BuildError
 from slimgate.plugin.confirmation import Passed
@@ -47,12 +47,12 @@ def keep_record(ran: Ran, suite: str = "mine") -> Ran:
 def gate(repository: Path) -> Ran:
     """The gate alone: one variant passes, one fails."""
     write_suite(repository)
-    return keep_record(pytest_in(repository, "bench/mine.toml", *ONLY_QUALITY))
+    return keep_record(run_pytest(repository, "bench/mine.toml", *ONLY_QUALITY))
 
 
 @pytest.fixture(scope="module")
 def confirmed(gate: Ran) -> Ran:
-    return keep_record(pytest_in(gate.folder, *CONFIRM))
+    return keep_record(run_pytest(gate.folder, *CONFIRM))
 
 
 def test_only_what_passed_is_judged_on_the_confirm_rows(gate: Ran, confirmed: Ran) -> None:
@@ -91,7 +91,7 @@ def test_the_report_has_the_verdicts_of_the_confirm_rows(confirmed: Ran) -> None
 
 
 def test_a_later_partial_run_keeps_what_was_confirmed(confirmed: Ran) -> None:
-    ran = pytest_in(confirmed.folder, "bench/mine.toml", "-k", "size and same", "-q")
+    ran = run_pytest(confirmed.folder, "bench/mine.toml", "-k", "size and same", "-q")
     assert ran.variant("mine", "same")["confirm"] == confirmed.variant("mine", "same")["confirm"]
     assert ran.record("mine")["confirm"] == confirmed.record("mine")["confirm"]
 
@@ -101,13 +101,13 @@ def test_another_model_is_a_second_look(confirmed: Ran, tmp_path: Path) -> None:
     step = '{ "own_steps:Same" = {} }'
     suite = SUITE.replace(f"same = {{ steps = [{step}] }}", "same = { steps = [{ cast = {} }] }")
     write_suite(folder, suite.replace('from = "same", ', ""))
-    gate = pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
+    gate = run_pytest(folder, "bench/mine.toml", *ONLY_QUALITY)
     assert gate.record("mine")["looks"]["runs"] == 2
     assert (
         "These gate rows were looked at by 2 runs with other models"
         in (folder / "reports/latest/mine/report.md").read_text()
     )
-    ran = pytest_in(folder, *CONFIRM)
+    ran = run_pytest(folder, *CONFIRM)
     assert ran.code == 0
     message = "confirms same on 300 rows, which 1 earlier run looked at: the first look counts"
     assert f"bench/mine.toml: {message}" in ran.lines
@@ -119,8 +119,8 @@ def test_the_looks_outlive_the_reports(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     shutil.rmtree(folder / "reports")
     write_suite(folder, SUITE.replace("accuracy = { drop_points = 5.0 }", "accuracy = { drop_points = 6.0 }"))
-    pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
-    ran = pytest_in(folder, *CONFIRM)
+    run_pytest(folder, "bench/mine.toml", *ONLY_QUALITY)
+    ran = run_pytest(folder, *CONFIRM)
     assert "which 1 earlier run looked at" in ran.out
     assert ran.record("mine")["confirm"]["looks"] == 1  # the same models say the same again
 
@@ -161,9 +161,9 @@ def test_a_variant_that_fails_on_the_confirm_rows_fails_the_run(confirmed: Ran, 
     sizes = 'splits = { train = 200, calibration = 16, selection = 40, gate = "rest", confirm = "rest" }'
     suite = SUITE.replace(SUITE.split("[task]\n")[1].splitlines()[0], sizes)
     write_suite(folder, suite.replace("own_steps:Invert", "own_steps:Swap"))
-    gate = pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
+    gate = run_pytest(folder, "bench/mine.toml", *ONLY_QUALITY)
     assert gate.variant("mine", "damaged")["quality"]["accuracy"]["verdict"] == "PASS"
-    ran = pytest_in(folder, *CONFIRM)
+    ran = run_pytest(folder, *CONFIRM)
     assert ran.code == 1
     assert "1 failed, 1 passed" in ran.lines[-1]
     assert ran.record("mine")["verdict"]["status"] == "FAIL"
@@ -179,7 +179,7 @@ def test_a_step_that_changed_since_the_gate_is_refused(confirmed: Ran, tmp_path:
     assert changed in source
     more = "        model.network.classifier.bias.data.mul_(1.5)\n"
     (folder / "own_steps.py").write_text(source.replace(changed, changed + more))
-    ran = pytest_in(folder, *CONFIRM, "-n", "1")
+    ran = run_pytest(folder, *CONFIRM, "-n", "1")
     assert ran.code == 4
     assert "model, code or budgets of same changed since reports/latest/mine/run.json passed" in ran.out
     assert ran.variant("mine", "same")["confirm"] == confirmed.variant("mine", "same")["confirm"]
@@ -188,7 +188,7 @@ def test_a_step_that_changed_since_the_gate_is_refused(confirmed: Ran, tmp_path:
 def test_another_kind_of_budget_since_the_gate_is_refused(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     write_suite(folder, SUITE + "flips = { flips_max_percent = 0.1 }\n")  # 400 rows cannot show so few
-    ran = pytest_in(folder, *CONFIRM)
+    ran = run_pytest(folder, *CONFIRM)
     assert ran.code == 4
     assert "model, code or budgets of same changed since reports/latest/mine/run.json passed" in ran.out
 
@@ -196,8 +196,8 @@ def test_another_kind_of_budget_since_the_gate_is_refused(confirmed: Ran, tmp_pa
 def test_workers_with_fewer_threads_confirm_the_same(confirmed: Ran, tmp_path: Path) -> None:
     folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
     write_suite(folder, SUITE.replace('extends = "_common.toml"', 'extends = "_common.toml"\nthreads = 2'))
-    pytest_in(folder, "bench/mine.toml", *ONLY_QUALITY)
-    ran = pytest_in(folder, *CONFIRM, "-n", "2")
+    run_pytest(folder, "bench/mine.toml", *ONLY_QUALITY)
+    ran = run_pytest(folder, *CONFIRM, "-n", "2")
     assert ran.code == 0
     assert ran.variant("mine", "same")["confirm"]["accuracy"]["verdict"] == "PASS"
 
@@ -218,7 +218,7 @@ def test_tests_by_hand_do_not_run_on_confirm_rows(confirmed: Ran) -> None:
         "import pytest\n@pytest.mark.slimgate('bench/mine.toml')\n"
         "def test_rows(variant):\n    assert len(variant.outcomes) == 400\n"
     )
-    ran = pytest_in(confirmed.folder, *CONFIRM, "test_by_hand.py")
+    ran = run_pytest(confirmed.folder, *CONFIRM, "test_by_hand.py")
     test.unlink()
     assert ran.code == 0
     assert "1 passed, 3 deselected" in ran.lines[-1]
@@ -246,7 +246,7 @@ def pytest_runtest_call():
 def test_a_mark_does_not_confirm_what_was_not_judged(confirmed: Ran, mark: str, why: str) -> None:
     conftest = confirmed.folder / "conftest.py"
     conftest.write_text(CONFTEST.replace("{mark}", mark))
-    ran = pytest_in(confirmed.folder, *CONFIRM)
+    ran = run_pytest(confirmed.folder, *CONFIRM)
     conftest.unlink()
     assert ran.code == 1
     assert f"exit code 1: bench/mine.toml: {why}" in ran.lines
@@ -285,8 +285,8 @@ def test_what_cannot_be_confirmed_is_one_line_and_code_4(
     shutil.rmtree(folder / "reports/latest/other", ignore_errors=True)
     write_suite(folder, suite, "other")
     if gate_first:
-        pytest_in(folder, "bench/other.toml", *ONLY_QUALITY)
-    ran = pytest_in(folder, "bench/other.toml", "--slimgate-confirm", "-q")
+        run_pytest(folder, "bench/other.toml", *ONLY_QUALITY)
+    ran = run_pytest(folder, "bench/other.toml", "--slimgate-confirm", "-q")
     (folder / "bench/other.toml").unlink()
     assert ran.code == 4
     lines = [line for line in ran.lines if line.startswith("ERROR")]
@@ -295,6 +295,6 @@ def test_what_cannot_be_confirmed_is_one_line_and_code_4(
 
 
 def test_it_goes_without_a_shard(confirmed: Ran) -> None:
-    ran = pytest_in(confirmed.folder, *CONFIRM, "--slimgate-shard", "1/2")
+    ran = run_pytest(confirmed.folder, *CONFIRM, "--slimgate-shard", "1/2")
     assert ran.code == 4
     assert "--slimgate-confirm judges models of the store, so leave out --slimgate-shard" in ran.out

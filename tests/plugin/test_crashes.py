@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.user_repository import pytest_in, user_environment
+from support.user_repository import make_user_environment, run_pytest
 from support.warm_python import Process, start_module
 
 from tools.trust import damaged_store, kill_nine, shared_store
@@ -35,7 +35,7 @@ def start_forked(folder: Path, store: str, *arguments: str) -> Process:
     scratch.mkdir(exist_ok=True)
     places = ["--slimgate-store", store, "--slimgate-report", f"{store}-reports"]
     options = ["bench", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *places, *arguments]
-    variables = user_environment(TMPDIR=str(scratch))
+    variables = make_user_environment(TMPDIR=str(scratch))
     return start_module("pytest", options, folder, variables, (os.devnull, log, log), new_session=True)
 
 
@@ -57,11 +57,11 @@ def forked() -> Iterator[None]:
 def whole_seconds(repository: Path) -> float:
     """How long an undisturbed run takes; its store is the measure of the others."""
     with forked_runs():
-        pytest_in(repository, "--version")  # the process to fork from is there
+        run_pytest(repository, "--version")  # the process to fork from is there
         began = time.monotonic()
         assert kill_nine.finish(repository, UNDISTURBED, *BUILDING) == []
         seconds = time.monotonic() - began
-    assert len(kill_nine.entries(repository, UNDISTURBED)) == kill_nine.ENTRIES
+    assert len(kill_nine.read_entries(repository, UNDISTURBED)) == kill_nine.ENTRIES
     return seconds
 
 
@@ -72,8 +72,8 @@ def test_a_run_killed_at_any_moment_resumes_where_it_was(repository: Path, whole
         kill = kill_nine.kill_after(repository, "killed", draw.uniform(low, high) * whole_seconds, *BUILDING)
         assert kill.wrong == []
     assert kill_nine.finish(repository, "killed", *BUILDING) == []
-    assert len(kill_nine.entries(repository, "killed")) == kill_nine.ENTRIES
-    assert kill_nine.outcomes(repository, "killed") == kill_nine.outcomes(repository, UNDISTURBED)
+    assert len(kill_nine.read_entries(repository, "killed")) == kill_nine.ENTRIES
+    assert kill_nine.hash_outcomes(repository, "killed") == kill_nine.hash_outcomes(repository, UNDISTURBED)
 
 
 @pytest.mark.usefixtures("whole_seconds")
@@ -82,7 +82,7 @@ def test_three_runs_on_one_store_make_each_entry_once_and_agree(repository: Path
     (repository / "conftest.py").unlink()
     assert shared.wrong == []
     assert shared.made.total() == kill_nine.ENTRIES
-    assert kill_nine.outcomes(repository, shared_store.STORE, reported=False) == kill_nine.outcomes(
+    assert kill_nine.hash_outcomes(repository, shared_store.STORE, reported=False) == kill_nine.hash_outcomes(
         repository, UNDISTURBED, reported=False
     )
 
@@ -107,7 +107,7 @@ def test_a_damaged_store_entry_is_made_again_with_a_warning(repository: Path) ->
     log = (repository / "bitten.log").read_text()
     assert f"outcomes/{outcomes.parent.name} is damaged (outcomes.parquet: sha256" in log
     assert len(list((store / "damaged").iterdir())) == 1
-    assert kill_nine.outcomes(repository, "bitten", reported=False) == kill_nine.outcomes(
+    assert kill_nine.hash_outcomes(repository, "bitten", reported=False) == kill_nine.hash_outcomes(
         repository, UNDISTURBED, reported=False
     )
 
@@ -117,7 +117,9 @@ def duelling(repository: Path, whole_seconds: float) -> Iterator[Process]:  # no
     """A run that has processes of its own: the contenders of a duel."""
     run = start_forked(repository, UNDISTURBED, "-k", "speedup")
     deadline = time.monotonic() + 60
-    while len(kill_nine.in_session(run.pid)) < 5 and run.poll() is None:  # server, tracker, contenders
+    while (
+        len(kill_nine.list_session_processes(run.pid)) < 5 and run.poll() is None
+    ):  # server, tracker, contenders
         assert time.monotonic() < deadline, "no duel began"
         time.sleep(0.02)
     yield run
@@ -125,7 +127,7 @@ def duelling(repository: Path, whole_seconds: float) -> Iterator[Process]:  # no
 
 
 def test_a_killed_run_leaves_no_process_behind(duelling: Process) -> None:
-    assert len(kill_nine.in_session(duelling.pid)) >= 5
+    assert len(kill_nine.list_session_processes(duelling.pid)) >= 5
     os.kill(duelling.pid, signal.SIGKILL)
     duelling.wait()
     assert kill_nine.wait_for_end(duelling.pid) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.tiny import write_rows
@@ -49,7 +49,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     write_rows(bench / "rows.csv", 900, noise=0.0)
     (bench / "words.toml").write_text(SUITE)
     untimed = "not latency and not speedup and not planted_delay"
-    return pytest_in(repository, "bench/words.toml", "-v", "-p", "no:xdist", "-k", untimed)
+    return run_pytest(repository, "bench/words.toml", "-v", "-p", "no:xdist", "-k", untimed)
 
 
 def test_every_model_is_judged_by_what_its_queries_find(ran: Ran) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from support.answer_server import serving
-from support.processes import ended
-from support.user_repository import ROOT, pytest_in, user_environment
+from support.processes import wait_for_end
+from support.user_repository import ROOT, make_user_environment, run_pytest
 from support.warm_python import start_module
 
 SUITE = """\
@@ -65,9 +65,9 @@ def test_two_servers_are_judged_by_their_answers(repository: Path, monkeypatch: 
         for server, context in ((teacher, 4096), (variant, 1024)):
             server.pages["/props"] = {"default_generation_settings": {"n_ctx": context}, "total_slots": 2}
         suite.write_text(SUITE.format(teacher=teacher.url, variant=variant.url))
-        ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+        ran = run_pytest(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
         requests = variant.asked.total()
-        again = pytest_in(repository, "bench/words.toml", "-v", "-p", "no:xdist")
+        again = run_pytest(repository, "bench/words.toml", "-v", "-p", "no:xdist")
         assert variant.asked.total() == requests == 200  # answers come from the store
     assert ran.code == 1, ran.out
     record = ran.record("words")
@@ -115,13 +115,13 @@ def test_a_server_of_both_models_is_started_once_and_stopped(
 ) -> None:
     monkeypatch.setenv("PIDS", str(repository / "pids"))
     started(repository)
-    ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+    ran = run_pytest(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
     assert ran.code == 0, ran.out
     pids = [*map(int, (repository / "pids").read_text().split())]
     assert len(pids) == 1
-    assert ended(pids, seconds=0.5)
+    assert wait_for_end(pids, seconds=0.5)
     assert (repository / "reports/latest/words/servers/teacher.log").read_text().startswith("mode ''")
-    again = pytest_in(repository, "bench/words.toml", "-p", "no:xdist", "-k", "quality")
+    again = run_pytest(repository, "bench/words.toml", "-p", "no:xdist", "-k", "quality")
     assert again.code == 0, again.out
     assert (repository / "pids").read_text().split() == [str(pid) for pid in pids]  # answers are stored
 
@@ -129,7 +129,7 @@ def test_a_server_of_both_models_is_started_once_and_stopped(
 @pytest.mark.slow
 def test_a_server_that_crashes_fails_the_run_with_its_log(repository: Path) -> None:
     started(repository, "crash")
-    ran = pytest_in(repository, "bench/words.toml", "-p", "no:xdist")
+    ran = run_pytest(repository, "bench/words.toml", "-p", "no:xdist")
     assert ran.code == 1
     assert "teacher: server: it ended with code 1; its log" in ran.out
     assert "CUDA error: no kernel image is available" in ran.out
@@ -143,14 +143,14 @@ def test_no_server_is_left_when_the_run_is_stopped(
     monkeypatch.setenv("PIDS", str(repository / "pids"))
     started(repository, "mute")
     options = ["bench/words.toml", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest"]
-    process = start_module("pytest", options, repository, user_environment(), (os.devnull,) * 3)
+    process = start_module("pytest", options, repository, make_user_environment(), (os.devnull,) * 3)
     end = time.monotonic() + 120
     while not (repository / "pids").exists() and time.monotonic() < end:
         time.sleep(0.1)
     time.sleep(0.3)
     os.kill(process.pid, by)
     process.wait(60)
-    assert ended([*map(int, (repository / "pids").read_text().split())])
+    assert wait_for_end([*map(int, (repository / "pids").read_text().split())])
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> N
         teacher.delay, variant.delay = 0.02, 0.4
         text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")
         suite.write_text(text.replace("gate = 200", "gate = 60") + budget + loads)
-        ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+        ran = run_pytest(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
     assert ran.code == 1, ran.out
     record = ran.record("words")
     [base, served] = record["variants"]
@@ -200,7 +200,7 @@ loads = [{ concurrency = 4, requests = 10, blocks = 6 },
     with serving() as server:
         text = SUITE.format(teacher=server.url, variant=server.url).replace("MY_KEY", "PATH")
         (repository / "bench/words.toml").write_text(text + loads)
-        ran = pytest_in(repository, "bench/words.toml", "--slimgate-plan", "-p", "no:xdist")
+        ran = run_pytest(repository, "bench/words.toml", "--slimgate-plan", "-p", "no:xdist")
         assert server.asked.total() == 0
     assert ran.code == 0, ran.out
     out = " ".join(ran.out.split())
@@ -222,7 +222,9 @@ def test_two_shards_time_their_variants_beside_a_teacher_server(repository: Path
         (repository / "bench/words.toml").write_text(text.replace("[budgets]", more + "[budgets]") + loads)
         options = ("-p", "no:xdist", "-v", "--slimgate-report")
         for shard in ("1", "2"):
-            ran = pytest_in(repository, "bench/words.toml", "--slimgate-shard", f"{shard}/2", *options, shard)
+            ran = run_pytest(
+                repository, "bench/words.toml", "--slimgate-shard", f"{shard}/2", *options, shard
+            )
             assert ran.code == 0, ran.out
             timed = [name for name in ("served", "other") if f"test_load[{name}-c4]" in ran.out]
             record = json.loads((repository / shard / "words/run.json").read_text())
@@ -236,7 +238,7 @@ def test_two_shards_time_their_variants_beside_a_teacher_server(repository: Path
 def test_with_ray_this_process_asks_the_endpoints(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIDS", str(repository / "pids"))
     started(repository)
-    ran = pytest_in(repository, "bench/words.toml", "-p", "no:xdist", "--slimgate-engine", "ray")
+    ran = run_pytest(repository, "bench/words.toml", "-p", "no:xdist", "--slimgate-engine", "ray")
     assert ran.code == 0, ran.out
     assert "Ray: teacher, served are endpoints, which this process asks itself" in ran.out
     assert len((repository / "pids").read_text().split()) == 1  # no worker started a server
@@ -271,7 +273,7 @@ def test_choices_are_judged_by_a_servers_log_probabilities(repository: Path) -> 
     (repository / "bench/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with serving() as server:
         (repository / "bench/words.toml").write_text(CHOICES.format(url=server.url))
-        ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+        ran = run_pytest(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
     assert ran.code == 0, ran.out
     [_, served] = ran.record("words")["variants"]
     right = served["quality"]["accuracy"]["value"]

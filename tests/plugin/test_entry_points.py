@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support.user_repository import pytest_in
+from support.user_repository import run_pytest
 
 CODE = '''
 """Plug-ins of a package of somebody's own."""
@@ -135,7 +135,7 @@ def test_a_suite_uses_what_an_installed_package_adds(fresh_repository: Path, pac
     install(packages, "added_to_slimgate", ENTRIES)
     (fresh_repository / "bench/added.toml").write_text(SUITE)
 
-    ran = pytest_in(
+    ran = run_pytest(
         fresh_repository, "bench/added.toml", "-k", "quality or measurement", new_interpreter=True
     )
 
@@ -161,7 +161,7 @@ def test_a_name_that_two_have_is_one_error(fresh_repository: Path, packages: Pat
     install(packages, "added_by_another", ENTRIES.replace("added_to_slimgate", "added_by_another"))
     (fresh_repository / "bench/added.toml").write_text(SUITE)
 
-    ran = pytest_in(fresh_repository, "bench/added.toml", "-k", "quality", new_interpreter=True)
+    ran = run_pytest(fresh_repository, "bench/added.toml", "-k", "quality", new_interpreter=True)
 
     assert ran.code == 4
     [line] = [line for line in ran.lines if "is the name of several" in line]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
 def run(folder: Path, suite: str, *arguments: str, mark: str = "") -> Ran:
     (folder / "bench/mine.toml").write_text(suite)
     (folder / "bench/conftest.py").write_text(MARK.replace("MARK", mark) if mark else "")
-    return pytest_in(folder, "bench/mine.toml", "-q", *arguments)
+    return run_pytest(folder, "bench/mine.toml", "-q", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> 
     (repository / "bench/mine.toml").write_text(SUITE)
     fixture = "import pytest\n\n@pytest.fixture\ndef teacher(variant):\n    return variant\n"
     (repository / "bench/conftest.py").write_text(fixture)
-    ran = pytest_in(repository, "bench/mine.toml", "-q", "-k", "accuracy")
+    ran = run_pytest(repository, "bench/mine.toml", "-q", "-k", "accuracy")
     (repository / "bench/conftest.py").unlink()
     assert ran.code == 4
     assert 'bench defines a fixture "teacher" that replaces slimgate\'s, which the gates need' in ran.out

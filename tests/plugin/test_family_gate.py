@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.user_repository import pytest_in
+from support.user_repository import run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ accuracy = { drop_points = 0.9 }
 def test_what_passes_alone_fails_to_pass_beside_uncertain_others(repository: Path) -> None:
     (repository / "bench/alone.toml").write_text(SUITE)
     (repository / "bench/holm.toml").write_text(SUITE.replace("[budgets]", '[budgets]\nfamily = "holm"'))
-    ran = pytest_in(repository, "bench/alone.toml", "bench/holm.toml", "-k", "accuracy and not broken", "-q")
+    ran = run_pytest(repository, "bench/alone.toml", "bench/holm.toml", "-k", "accuracy and not broken", "-q")
     assert ran.code == 1
     assert "2 failed, 2 passed" in ran.lines[-1]
     for name in ("one", "two"):
@@ -48,8 +48,8 @@ def test_a_variant_alone_in_its_family_is_judged_alone(repository: Path) -> None
     text = "\n".join(lines)
     (repository / "bench/single.toml").write_text(text.replace("[budgets]", '[budgets]\nfamily = "holm"'))
     (repository / "bench/other.toml").write_text(text.replace("[budgets]", '[budgets]\nfamily = "sidak"'))
-    assert pytest_in(repository, "bench/single.toml", "-k", "one-accuracy", "-q").code == 0
-    ran = pytest_in(repository, "bench/other.toml", "-q")
+    assert run_pytest(repository, "bench/single.toml", "-k", "one-accuracy", "-q").code == 0
+    ran = run_pytest(repository, "bench/other.toml", "-q")
     assert ran.code == 4
     assert 'family: sidak was given, expected "holm"' in ran.out.replace('"sidak"', "sidak")
     (repository / "bench/other.toml").unlink()
@@ -57,6 +57,6 @@ def test_a_variant_alone_in_its_family_is_judged_alone(repository: Path) -> None
 
 def test_a_shard_would_judge_a_part_of_the_family_only(repository: Path) -> None:
     (repository / "bench/holm.toml").write_text(SUITE.replace("[budgets]", '[budgets]\nfamily = "holm"'))
-    ran = pytest_in(repository, "bench/holm.toml", "--slimgate-shard", "1/2", "-q")
+    ran = run_pytest(repository, "bench/holm.toml", "--slimgate-shard", "1/2", "-q")
     assert ran.code == 4
     assert "[budgets] family: all variants are judged together, so leave out --slimgate-shard" in ran.out

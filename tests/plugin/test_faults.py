@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import OWN_STEPS, Ran, pytest_in
+from support.user_repository import OWN_STEPS, Ran, run_pytest
 
 from slimgate.record.run import VariantRecord, read_record
 
@@ -118,14 +118,14 @@ def failed(repository: Path) -> Ran:
     (repository / "own_steps.py").write_text(OWN_STEPS)
     (repository / "own_faults.py").write_text(OWN_FAULTS)
     (repository / "bench/faults.toml").write_text(FAULTS)
-    return keep(pytest_in(repository, "bench/faults.toml", "-v", "-k", "not slow"), "failed")
+    return keep(run_pytest(repository, "bench/faults.toml", "-v", "-k", "not slow"), "failed")
 
 
 @pytest.fixture(scope="module")
 def slow(failed: Ran) -> Ran:
     """The slow one, which has twenty seconds: importing PyTorch takes some of them."""
     only = ("-k", "slow and not latency", "--slimgate-time-limit", "20")
-    return keep(pytest_in(failed.folder, "bench/faults.toml", *only), "slow")
+    return keep(run_pytest(failed.folder, "bench/faults.toml", *only), "slow")
 
 
 def model(ran: Ran, name: str) -> VariantRecord:
@@ -215,7 +215,7 @@ def test_a_failed_test_says_why_at_once_and_each_reason_once(failed: Ran) -> Non
 
 def test_a_mended_variant_is_whole_again_and_its_log_is_gone(slow: Ran) -> None:
     (slow.folder / "mended").touch()
-    ran = pytest_in(slow.folder, "bench/faults.toml", "-k", "broken and not latency and not speedup")
+    ran = run_pytest(slow.folder, "bench/faults.toml", "-k", "broken and not latency and not speedup")
     record = read_record(slow.folder / "reports/latest/faults/run.json")
     assert record.variant("broken").error is None, ran.out
     assert record.variant("broken-int8").error is None
@@ -239,7 +239,7 @@ deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
         "    def apply(self, model, params, context):\n        os.abort()\n"
     )
     (failed.folder / "bench/deadly.toml").write_text(suite)
-    ran = pytest_in(failed.folder, "bench/deadly.toml", "-n", "1", "-k", "size or identical")
+    ran = run_pytest(failed.folder, "bench/deadly.toml", "-n", "1", "-k", "size or identical")
     assert ran.code == 1, ran.out
     assert "1 failed, 1 passed" in ran.out
     error = ran.variant("deadly", "deadly")["error"]
@@ -249,6 +249,6 @@ deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
 
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "ten minutes"])
 def test_a_time_that_is_none_is_exit_code_4(tmp_path: Path, limit: str) -> None:
-    ran = pytest_in(tmp_path, f"--slimgate-time-limit={limit}")
+    ran = run_pytest(tmp_path, f"--slimgate-time-limit={limit}")
     assert ran.code == 4
     assert "expected a number of seconds above 0" in ran.out

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import csv
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.tiny import BAD, GOOD, OTHER
@@ -122,7 +122,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(repository: Path) -> Ran:
-    return pytest_in(
+    return run_pytest(
         repository, "bench/answers.toml", "-v", "-k", "behaviour or quality or selftest", "-p", "no:xdist"
     )
 

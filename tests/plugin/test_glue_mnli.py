@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, hub_home, pytest_in
+from support.user_repository import Ran, hub_home, run_pytest
 
 from fixtures.models.hub_layout import cache_dataset, cache_model
 from fixtures.models.tiny import write_tiny_bert
@@ -54,7 +54,7 @@ def ran(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     with hub_home(home):
         chosen = "quality and (mnli or int8)"
         suites = ("bench/mnli.toml", "bench/unstated.toml")
-        return pytest_in(folder, *suites, "-p", "no:xdist", "-k", chosen)
+        return run_pytest(folder, *suites, "-p", "no:xdist", "-k", chosen)
 
 
 def test_a_teacher_of_three_labels_in_its_own_order_is_judged(ran: Ran) -> None:

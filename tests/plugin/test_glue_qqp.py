@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, hub_home, pytest_in
+from support.user_repository import Ran, hub_home, run_pytest
 
 from fixtures.models.hub_layout import cache_dataset, cache_model
 from fixtures.sources.qqp_pairs import write_models, write_pairs
@@ -104,7 +104,7 @@ def _ran(repository: Path, suite: str, data: Path | None, home: Path, *arguments
     if data is not None:
         shutil.copytree(data, bench, dirs_exist_ok=True)
     with hub_home(home):
-        return pytest_in(repository, "bench/qqp.toml", "-v", "-p", "no:xdist", *arguments)
+        return run_pytest(repository, "bench/qqp.toml", "-v", "-p", "no:xdist", *arguments)
 
 
 @pytest.mark.parametrize("run", ["folders", "cache"])

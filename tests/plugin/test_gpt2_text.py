@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pyarrow import csv
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.hub_layout import write_dataset
@@ -49,7 +49,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     splits = {"train": reviews(repository, 700, 1), "validation": reviews(repository, 300, 2)}
     write_dataset(bench / "reviews", splits, config="sst2", class_labels={"label": ("neg", "pos")})
     write_tiny(bench / "gpt2", "gpt2", n_embd=64)
-    return pytest_in(repository, "bench/gpt2.toml", "-p", "no:xdist", "-k", "quality or size")
+    return run_pytest(repository, "bench/gpt2.toml", "-p", "no:xdist", "-k", "quality or size")
 
 
 def test_every_variant_is_built_and_judged(ran: Ran) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.hub_layout import write_dataset
@@ -69,7 +69,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     splits = {"train": pages(60, 1), "test": pages(60, 2)}
     write_dataset(bench / "articles", splits, config="wikitext-2-raw-v1")
     write_tiny(bench / "gpt2", "gpt2", causal=True, n_embd=64)
-    return pytest_in(repository, "bench/gpt2.toml", "-p", "no:xdist", "-k", WITHOUT_TIMES)
+    return run_pytest(repository, "bench/gpt2.toml", "-p", "no:xdist", "-k", WITHOUT_TIMES)
 
 
 def test_perplexity_is_judged_by_documents_before_and_after(ran: Ran) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 from transformers import AutoTokenizer
 
 from fixtures.models.architectures import write_tiny
@@ -64,7 +64,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     tokenizer = AutoTokenizer.from_pretrained(bench / "model")
     tokenizer.chat_template = CHAT
     tokenizer.save_pretrained(bench / "model")
-    return pytest_in(repository, "bench/gsm8k.toml", "-p", "no:xdist", "-k", WITHOUT_TIMES)
+    return run_pytest(repository, "bench/gsm8k.toml", "-p", "no:xdist", "-k", WITHOUT_TIMES)
 
 
 def test_the_last_number_of_a_worked_answer_is_judged(ran: Ran) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from support.user_repository import pytest_in
+from support.user_repository import run_pytest
 
 from slimgate.report.pr_comment import LIMIT, MARKER
 
@@ -22,7 +22,7 @@ def test_a_failing_gate_is_reported_where_reviewers_look(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     monkeypatch.setenv("GITHUB_WORKSPACE", str(repository.parent))
-    ran = pytest_in(repository, *WANTED)
+    ran = run_pytest(repository, *WANTED)
     assert ran.code == 1
     (line,) = [line for line in ran.lines if line.startswith("::error ")]
     assert line.startswith(
@@ -47,7 +47,7 @@ def test_a_failing_gate_is_reported_where_reviewers_look(
 
 def test_elsewhere_nothing_is_annotated(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    ran = pytest_in(repository, *WANTED)
+    ran = run_pytest(repository, *WANTED)
     assert ran.code == 1
     assert not [line for line in ran.lines if line.startswith("::")]
 
@@ -57,7 +57,7 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "not" / "mounted"))
-    ran = pytest_in(repository, *WANTED)
+    ran = run_pytest(repository, *WANTED)
     assert ran.code == 1
     assert "INTERNALERROR" not in ran.out
     assert "slimgate: no summary of the step was written: " in ran.out

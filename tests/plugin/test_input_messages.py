@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
-from slimgate.data.row_files import RowFile, columns_of, require, rows_of
+from slimgate.data.row_files import RowFile, read_all_rows, read_column_names, require
 from slimgate.errors import DataError, SuiteError
 from slimgate.suite.budget_units import find_doubtful_budgets
 
@@ -18,7 +18,7 @@ def test_a_csv_with_another_separator_is_reported_so(tmp_path: Path, sign: str, 
     file = tmp_path / "rows.csv"
     file.write_text(f"text{sign}label\na film, good{sign}pos\n")
     with pytest.raises(DataError, match=f"the header is one column, .* looks separated by {name}; save the"):
-        columns_of(RowFile(file, "csv"))
+        read_column_names(RowFile(file, "csv"))
 
 
 @pytest.mark.parametrize("text", ['{"text": "a film", "label": "pos"}\n', '[{"text": "a film"}]'])
@@ -28,14 +28,14 @@ def test_json_in_a_csv_file_names_the_extension(tmp_path: Path, text: str) -> No
     with pytest.raises(
         DataError, match=r"as JSON does; expected names of columns; rename the file to \.jsonl"
     ):
-        columns_of(RowFile(file, "csv"))
+        read_column_names(RowFile(file, "csv"))
 
 
 def test_quotes_inside_of_texts_name_the_option(tmp_path: Path) -> None:
     file = tmp_path / "rows.tsv"
     file.write_text('text\tlabel\na film\tpos\n"a" b" film\tneg\nbad "plot"\tx\tneg\n')
     with pytest.raises(DataError, match=r"add quotes = false to the source \(slimgate init: --no-quotes\)"):
-        rows_of(RowFile(file, "tsv"), scratch=tmp_path)
+        read_all_rows(RowFile(file, "tsv"), scratch=tmp_path)
 
 
 def test_a_file_one_folder_up_is_named_if_of_the_same_kind(tmp_path: Path) -> None:
@@ -54,12 +54,12 @@ def test_latin_1_names_the_option_of_the_suite_and_of_init(tmp_path: Path) -> No
     file = tmp_path / "rows.csv"
     file.write_bytes("text,label\ncafé,pos\n".encode("latin-1"))
     with pytest.raises(DataError, match=r'encoding = "latin-1" to the source \(slimgate init: --enc'):
-        rows_of(RowFile(file, "csv"), scratch=tmp_path)
+        read_all_rows(RowFile(file, "csv"), scratch=tmp_path)
 
 
 def questions(folder: Path, budgets: str) -> list[str]:
     return find_doubtful_budgets(
-        tiny_run(folder, **{"[measure]": f"[budgets]\n{budgets}\n\n[measure]"}).suite
+        make_tiny_run(folder, **{"[measure]": f"[budgets]\n{budgets}\n\n[measure]"}).suite
     )
 
 

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.user_repository import pytest_in, user_environment
+from support.user_repository import make_user_environment, run_pytest
 from support.warm_python import start_module
 
 from slimgate.record.run import read_record
-from tools.trust.kill_nine import in_session
+from tools.trust.kill_nine import list_session_processes
 
 OWN_WAITS = '''
 """A step and a runtime that wait where they are told to: by a file of that name."""
@@ -75,7 +75,7 @@ def waiting(fresh_repository: Path) -> Path:
 def reached(folder: Path, phase: str) -> Callable[[int], bool]:
     """Whether a run is in the phase; of latency, whether the processes of a duel are there."""
     if phase == "latency":
-        return lambda leader: len(in_session(leader)) >= 5
+        return lambda leader: len(list_session_processes(leader)) >= 5
     return lambda _leader: (folder / "reached").exists()
 
 
@@ -86,7 +86,7 @@ def stopped(folder: Path, phase: str, by: signal.Signals) -> tuple[int, list[str
     out = folder / "out.txt"
     out.unlink(missing_ok=True)
     streams = (os.devnull, str(out), str(out))
-    process = start_module("pytest", ALL, folder, user_environment(), streams, new_session=True)
+    process = start_module("pytest", ALL, folder, make_user_environment(), streams, new_session=True)
     try:
         until, is_reached = time.monotonic() + 250, reached(folder, phase)
         while not is_reached(process.pid) and process.poll() is None and time.monotonic() < until:
@@ -104,9 +104,9 @@ def stopped(folder: Path, phase: str, by: signal.Signals) -> tuple[int, list[str
 def _gone(leader: int) -> bool:
     """Whether its processes end within a minute."""
     until = time.monotonic() + 60
-    while in_session(leader) and time.monotonic() < until:
+    while list_session_processes(leader) and time.monotonic() < until:
         time.sleep(0.1)
-    return in_session(leader) == []
+    return list_session_processes(leader) == []
 
 
 @pytest.mark.slow
@@ -135,6 +135,6 @@ def test_running_again_goes_on_from_there(waiting: Path) -> None:
     stopped(waiting, "quality", signal.SIGINT)
     built = (waiting / "built").read_text()
     (waiting / "wait").write_text("")
-    ran = pytest_in(waiting, *ALL, "-k", "not latency and not speedup and not planted_delay")
+    ran = run_pytest(waiting, *ALL, "-k", "not latency and not speedup and not planted_delay")
     assert ran.code == 0
     assert (waiting / "built").read_text() == built == "one\n"

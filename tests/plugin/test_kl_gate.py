@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from pyarrow import csv
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.word_chains import sentences
+from fixtures.models.word_chains import draw_sentences
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     (folder / "faults.py").write_text(FAULTS)
     (folder / "bench/kl.toml").write_text(SUITE)
-    csv.write_csv(sentences(640), folder / "bench/rows.csv")
+    csv.write_csv(draw_sentences(640), folder / "bench/rows.csv")
     # of weights so large that every block matters
     shape = {"num_hidden_layers": 4, "intermediate_size": 32, "initializer_range": 0.2}
     write_tiny(folder / "model", "llama", causal=True, **shape)
@@ -86,7 +86,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(repository: Path) -> Ran:
-    return pytest_in(repository, "bench/kl.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
+    return run_pytest(repository, "bench/kl.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
 
 
 def test_int8_passes_and_says_what_was_measured(ran: Ran) -> None:
@@ -141,6 +141,6 @@ def test_the_teacher_answers_once_for_all_variants_and_runs(ran: Ran, repository
     assert len(files) == 1
     measured = {file.name: file.stat().st_mtime for file in (repository / ".slimgate/token_kl").iterdir()}
     assert len(measured) == 4  # two variants are the same model
-    pytest_in(repository, "bench/kl.toml", "-k", "behaviour and int8", "-p", "no:xdist")
+    run_pytest(repository, "bench/kl.toml", "-k", "behaviour and int8", "-p", "no:xdist")
     after = {file.name: file.stat().st_mtime for file in (repository / ".slimgate/token_kl").iterdir()}
     assert set(after) == set(measured)

@@ -12,7 +12,7 @@ from support.junit import read_junit
 from support.kl_logs import write_kl_log
 from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
-from support.user_repository import pytest_in
+from support.user_repository import run_pytest
 
 from slimgate.cli.main import main
 from slimgate.errors import SuiteError
@@ -46,7 +46,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
 def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tuple[str, ...]) -> None:
-    ran = pytest_in(repository, "bench/logs.toml", "-v", *workers)
+    ran = run_pytest(repository, "bench/logs.toml", "-v", *workers)
     text = "\n".join(ran.lines)
     assert ran.code == 1
     for name, outcome in (
@@ -75,7 +75,7 @@ def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tupl
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
 def test_junit_of_logs_has_the_figures_of_a_gate(repository: Path, workers: tuple[str, ...]) -> None:
-    ran = pytest_in(repository, "bench/logs.toml", "--junitxml", "junit.xml", *workers)
+    ran = run_pytest(repository, "bench/logs.toml", "--junitxml", "junit.xml", *workers)
     failures, cases = read_junit(repository / "junit.xml")
     assert (ran.code, failures) == (1, 1)
     bad = cases["test_logs[bad-gsm8k/acc]"]
@@ -111,7 +111,7 @@ def test_junit_of_logs_has_the_figures_of_a_gate(repository: Path, workers: tupl
 )
 def test_what_is_not_asked_for_has_no_verdict(repository: Path, chosen: tuple[str, ...]) -> None:
     """As in suites of models: neither a line, nor a verdict in the record, which is partial."""
-    ran = pytest_in(repository, *chosen)
+    ran = run_pytest(repository, *chosen)
     text = "\n".join(ran.lines)
     passed, left_out = (2, 1) if "--deselect" in chosen else (1, 3)
     assert ran.code == 0, text
@@ -132,7 +132,7 @@ def test_what_is_not_asked_for_has_no_verdict(repository: Path, chosen: tuple[st
 def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments: tuple[str, ...]) -> None:
     """Also where tests are chosen: nobody knows which tests the suite has."""
     next((repository / "logs/bad").glob("samples_arc*")).unlink()
-    ran = pytest_in(repository, "bench/logs.toml", *arguments)
+    ran = run_pytest(repository, "bench/logs.toml", *arguments)
     assert ran.code == 4
     line = "exit code 4: bench/logs.toml: "
     assert any(text.startswith(line) and "lacks the task arc" in text for text in ran.lines)
@@ -171,7 +171,7 @@ def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments:
 )
 def test_a_suite_that_is_wrong_ends_the_run(repository: Path, old: str, new: str, problem: str) -> None:
     (repository / "bench/logs.toml").write_text(SUITE.replace(old, new, 1), "utf-8")
-    ran = pytest_in(repository, "bench")
+    ran = run_pytest(repository, "bench")
     assert ran.code == 4
     assert re.search(problem, "\n".join(ran.lines)), ran.lines
 
@@ -179,7 +179,7 @@ def test_a_suite_that_is_wrong_ends_the_run(repository: Path, old: str, new: str
 @pytest.mark.parametrize("text", ["logs = 3\n", '[[logs]]\nbase = "b"\n'], ids=["number", "list"])
 def test_logs_that_are_no_table_are_one_line(repository: Path, text: str) -> None:
     (repository / "bench/logs.toml").write_text(text, "utf-8")
-    ran = pytest_in(repository, "bench")
+    ran = run_pytest(repository, "bench")
     assert ran.code == 4
     assert any(
         re.match(r"ERROR: bench/logs.toml logs: .* given, expected a table$", line) for line in ran.lines
@@ -191,7 +191,7 @@ def test_a_suite_of_models_may_not_have_the_same_name(repository: Path) -> None:
     (repository / "bench/more").mkdir()
     (repository / "bench/more/bench").mkdir()
     (repository / "bench/more/bench/logs.toml").write_text(SUITE.replace("..", "../../.."), "utf-8")
-    ran = pytest_in(repository, "bench")
+    ran = run_pytest(repository, "bench")
     assert ran.code == 4
     assert any("have the same name" in line for line in ran.lines)
 
@@ -200,7 +200,7 @@ def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path)
     write_lm_eval(repository / "logs/good", {"gsm8k": [1.0] * 200, "arc": [1.0] * 60}, prompt="Other {id}?")
     text = SUITE.replace("[budgets]", 'allow = ["prompt"]\ntitle = "Two [models]"\n[budgets]')
     (repository / "bench/logs.toml").write_text(text, "utf-8")
-    ran = pytest_in(repository, "bench/logs.toml", "-k", "good")
+    ran = run_pytest(repository, "bench/logs.toml", "-k", "good")
     assert ran.code == 0
     assert any(line.startswith("note: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines)
     folder = repository / "reports/latest/logs"
@@ -225,7 +225,7 @@ def test_a_suite_of_logs_is_found_in_bench_or_by_its_name(repository: Path) -> N
 
 
 def test_a_plan_says_what_plans_rows_of_logs(repository: Path) -> None:
-    ran = pytest_in(repository, "bench/logs.toml", "--slimgate-plan")
+    ran = run_pytest(repository, "bench/logs.toml", "--slimgate-plan")
     text = "\n".join(ran.lines)
     assert (
         "bench/logs.toml: its logs are already written, so there is nothing to plan; `slimgate power`" in text
@@ -238,7 +238,7 @@ def test_a_suite_of_logs_takes_a_budget_on_both_sides(repository: Path) -> None:
     suite = SUITE.replace("../logs/base", "../logs/bad").replace('../logs/bad" }', '../logs/base" }')
     suite = suite.partition("[budgets]")[0] + '[budgets]\n"gsm8k*" = { equivalent_points = 5.0 }\n'
     (repository / "bench/logs.toml").write_text(suite, "utf-8")
-    ran = pytest_in(repository, "bench/logs.toml", "-v")
+    ran = run_pytest(repository, "bench/logs.toml", "-v")
     text = "\n".join(ran.lines)
     assert ran.code == 1
     assert re.search(r"gsm8k/acc 0\.750 vs 0\.500, drop -25\.0 points .*budget ±5\.0 .*: FAIL", text)
@@ -273,7 +273,7 @@ def predictions(tmp_path: Path) -> Path:
 
 
 def test_prediction_files_are_a_suite(predictions: Path) -> None:
-    ran = pytest_in(predictions, "bench/files.toml", "-v")
+    ran = run_pytest(predictions, "bench/files.toml", "-v")
     assert ran.code == 1
     for name, outcome in (("good-accuracy", "PASSED"), ("bad-accuracy", "FAILED")):
         assert any(f"test_logs[{name}]" in line and outcome in line for line in ran.lines), ran.lines
@@ -284,7 +284,7 @@ def test_prediction_files_are_a_suite(predictions: Path) -> None:
 
 
 def test_junit_of_predictions_has_their_figures(predictions: Path) -> None:
-    ran = pytest_in(predictions, "bench/files.toml", "--junitxml", "junit.xml")
+    ran = run_pytest(predictions, "bench/files.toml", "--junitxml", "junit.xml")
     failures, cases = read_junit(predictions / "junit.xml")
     assert (ran.code, failures) == (1, 2)
     bad = cases["test_logs[bad-accuracy]"].properties
@@ -321,7 +321,7 @@ def test_what_prediction_files_do_not_answer_is_refused(
     predictions: Path, old: str, new: str, problem: str
 ) -> None:
     (predictions / "bench/files.toml").write_text(PREDICTIONS.replace(old, new, 1), "utf-8")
-    ran = pytest_in(predictions, "bench")
+    ran = run_pytest(predictions, "bench")
     assert ran.code == 4
     assert re.search(problem, "\n".join(ran.lines)), ran.lines
 
@@ -329,7 +329,7 @@ def test_what_prediction_files_do_not_answer_is_refused(
 def test_columns_of_predictions_do_not_go_with_logs(repository: Path) -> None:
     text = SUITE.replace("[budgets]", 'columns = { id = "row" }\n[budgets]', 1)
     (repository / "bench/logs.toml").write_text(text, "utf-8")
-    ran = pytest_in(repository, "bench")
+    ran = run_pytest(repository, "bench")
     assert ran.code == 4
     assert any(
         "[logs] columns: this key is for prediction files, but the base is a log" in line
@@ -359,7 +359,7 @@ def with_baseline(repository: Path) -> Path:
     """A repository with one target, which passed and was accepted as v1."""
     suite = repository / "bench/logs.toml"
     suite.write_text(suite.read_text("utf-8").replace(', bad = "../logs/bad"', ""), "utf-8")
-    assert pytest_in(repository, "bench").code == 0
+    assert run_pytest(repository, "bench").code == 0
     assert accept(repository, "v1") == 0
     return repository
 
@@ -372,14 +372,14 @@ def test_a_gate_weaker_than_its_baseline_needs_a_reason(
     with_baseline: Path, workers: tuple[str, ...]
 ) -> None:
     latest = with_baseline / "reports/latest/logs"
-    equal = pytest_in(with_baseline, *AGAINST_BASELINE, *workers)
+    equal = run_pytest(with_baseline, *AGAINST_BASELINE, *workers)
     assert equal.code == 0, equal.out
     baseline = read_record(latest / "run.json").baseline
     assert baseline is not None
     assert (baseline.name, baseline.weaker) == ("v1", [])
     assert "v1 → this run" in (latest / "compare.md").read_text("utf-8")
     loosen(with_baseline)
-    weaker = pytest_in(with_baseline, *AGAINST_BASELINE, *workers)
+    weaker = run_pytest(with_baseline, *AGAINST_BASELINE, *workers)
     assert weaker.code == 4, weaker.out
     words = "bench/logs.toml: the gate demands less than the baseline v1:"
     assert any(words in line for line in weaker.lines), weaker.lines
@@ -388,10 +388,10 @@ def test_a_gate_weaker_than_its_baseline_needs_a_reason(
 
 def test_an_accepted_weaker_gate_is_the_next_baseline(with_baseline: Path) -> None:
     loosen(with_baseline)
-    assert pytest_in(with_baseline, "bench").code == 0
+    assert run_pytest(with_baseline, "bench").code == 0
     assert accept(with_baseline, "v2") == 4
     assert accept(with_baseline, "v2", "--reason", "the demo has no users") == 0
-    assert pytest_in(with_baseline, *AGAINST_BASELINE).code == 0
+    assert run_pytest(with_baseline, *AGAINST_BASELINE).code == 0
 
 
 def test_a_base_that_got_worse_is_shown_and_judged(with_baseline: Path) -> None:
@@ -399,7 +399,7 @@ def test_a_base_that_got_worse_is_shown_and_judged(with_baseline: Path) -> None:
     right = [1.0] * 145 + [0.0] * 55
     write_lm_eval(with_baseline / "logs/base", {"gsm8k": right, "arc": right[-60:]})
     write_lm_eval(with_baseline / "logs/good", {"gsm8k": right, "arc": right[-60:]})
-    ran = pytest_in(with_baseline, *AGAINST_BASELINE)
+    ran = run_pytest(with_baseline, *AGAINST_BASELINE)
     assert ran.code == 0, ran.out
     comment = (with_baseline / "reports/latest/pr-comment.md").read_text("utf-8")
     assert "the base has changed: its gsm8k/acc was 0.75 and is 0.725" in comment
@@ -411,7 +411,7 @@ def test_a_base_that_is_run_again_may_differ_a_little(with_baseline: Path) -> No
     arc = [1.0] * 10 + [0.0] * 50
     for name in ("base", "good"):
         write_lm_eval(with_baseline / "logs" / name, {"gsm8k": [1.0] * 148 + [0.0] * 52, "arc": arc})
-    assert pytest_in(with_baseline, *AGAINST_BASELINE).code == 0
+    assert run_pytest(with_baseline, *AGAINST_BASELINE).code == 0
     compared = (with_baseline / "reports/latest/logs/compare.md").read_text("utf-8")
     assert "The base has changed: its gsm8k/acc was 0.75 and is 0.74" in compared
     assert "demands less" not in compared
@@ -424,7 +424,7 @@ def test_other_scores_for_the_base_s_same_answers_are_refused(with_baseline: Pat
     for name in ("base", "good"):
         for file in (with_baseline / "logs" / name).glob("samples_*"):
             file.write_text(file.read_text("utf-8").replace('"acc": 0.0', '"acc": 1.0'), "utf-8")
-    ran = pytest_in(with_baseline, *AGAINST_BASELINE)
+    ran = run_pytest(with_baseline, *AGAINST_BASELINE)
     assert ran.code == 4, ran.out
     assert any(
         "the base's answers are the same, and its scores of gsm8k/acc differ" in line for line in ran.lines
@@ -435,7 +435,7 @@ def test_the_log_of_another_model_is_noted(with_baseline: Path) -> None:
     logs = with_baseline / "logs"
     right = [1.0] * 150 + [0.0] * 50
     write_lm_eval(logs / "good", {"gsm8k": right, "arc": right[-60:]}, results={"model_name": "other"})
-    assert pytest_in(with_baseline, *AGAINST_BASELINE).code == 0
+    assert run_pytest(with_baseline, *AGAINST_BASELINE).code == 0
     compared = (with_baseline / "reports/latest/logs/compare.md").read_text("utf-8")
     assert 'good: the log is of the model "other", and was of "good".' in compared
 
@@ -444,7 +444,7 @@ def test_a_reason_beside_a_pattern_is_that_of_each_budget(with_baseline: Path) -
     suite = with_baseline / "bench/logs.toml"
     off = '\n[budgets.variants.good]\n"*" = { drop_points = "off", reason = "gsm8k is replaced" }\n'
     suite.write_text(suite.read_text("utf-8") + off, "utf-8")
-    ran = pytest_in(with_baseline, *AGAINST_BASELINE)
+    ran = run_pytest(with_baseline, *AGAINST_BASELINE)
     assert ran.code == 4
     [line] = [line for line in ran.lines if line.startswith("exit code 4: ")]
     assert "drop_points was 5" not in line
@@ -454,14 +454,14 @@ def test_a_reason_beside_a_pattern_is_that_of_each_budget(with_baseline: Path) -
 
 def test_settings_that_are_no_longer_compared_weaken_the_gate(with_baseline: Path) -> None:
     next((with_baseline / "logs/good").glob("results_*")).unlink()
-    ran = pytest_in(with_baseline, *AGAINST_BASELINE)
+    ran = run_pytest(with_baseline, *AGAINST_BASELINE)
     assert ran.code == 4
     [line] = [line for line in ran.lines if line.startswith("exit code 4: ")]
     assert "settings that were compared are not in both logs now: shots, limit, chat template" in line
 
 
 def test_the_last_run_is_no_baseline(with_baseline: Path) -> None:
-    ran = pytest_in(with_baseline, "bench", "--slimgate-baseline", "reports/latest")
+    ran = run_pytest(with_baseline, "bench", "--slimgate-baseline", "reports/latest")
     assert ran.code == 4
     assert any("this run overwrites its baseline reports/latest" in line for line in ran.lines), ran.lines
     assert (with_baseline / "reports/latest/logs/run.json").is_file()
@@ -470,13 +470,13 @@ def test_the_last_run_is_no_baseline(with_baseline: Path) -> None:
 def test_a_suite_that_was_not_compared_is_named(with_baseline: Path) -> None:
     suite = with_baseline / "bench/logs.toml"
     (with_baseline / "bench/more.toml").write_text(suite.read_text("utf-8"), "utf-8")
-    new = pytest_in(with_baseline, *AGAINST_BASELINE)
+    new = run_pytest(with_baseline, *AGAINST_BASELINE)
     assert new.code == 0
     words = "bench/more.toml: no baseline in reports/baselines, so its gate was not compared"
     assert any(words in line for line in new.lines), new.lines
     assert accept(with_baseline, "v2", suite="more") == 0
     suite.unlink()
-    gone = pytest_in(with_baseline, *AGAINST_BASELINE)
+    gone = run_pytest(with_baseline, *AGAINST_BASELINE)
     assert gone.code == 0
     words = "bench/logs.toml: this suite has a baseline in reports/baselines, but its file is gone"
     assert any(words in line for line in gone.lines), gone.lines
@@ -491,7 +491,7 @@ def test_a_baseline_that_is_not_there_ends_the_run(repository: Path) -> None:
             "reports/baselinse: cannot be read: No such file or directory. Did you mean baselines?",
         ),
     ):
-        ran = pytest_in(repository, "bench", "-k", "good", "--slimgate-baseline", f"reports/{folder}")
+        ran = run_pytest(repository, "bench", "-k", "good", "--slimgate-baseline", f"reports/{folder}")
         assert ran.code == 4
         assert any("--slimgate-baseline" in line and words in line for line in ran.lines), ran.lines
 
@@ -506,20 +506,20 @@ def test_a_mark_does_not_change_the_exit_code(repository: Path, mark: str, worke
     code = f"pytest.mark.{name}({options or ')'}"
     hook = f"def pytest_collection_modifyitems(items):\n    [item.add_marker({code}) for item in items]\n"
     (repository / "conftest.py").write_text(f"import pytest\n\n{hook}")
-    assert pytest_in(repository, "bench/logs.toml", *workers).code == 1
+    assert run_pytest(repository, "bench/logs.toml", *workers).code == 1
     (repository / "bench/logs.toml").write_text(
         SUITE.replace('bad = "../logs/bad" ', 'worst = "../logs/gone"')
     )
-    assert pytest_in(repository, "bench/logs.toml", *workers).code == 4
+    assert run_pytest(repository, "bench/logs.toml", *workers).code == 4
     (repository / "bench/logs.toml").write_text(SUITE.replace(', bad = "../logs/bad"', ""))
-    assert pytest_in(repository, "bench/logs.toml", *workers).code == 0
+    assert run_pytest(repository, "bench/logs.toml", *workers).code == 0
 
 
 def test_the_first_shard_judges_log_suites_and_others_say_so(repository: Path) -> None:
-    first = pytest_in(repository, "bench/logs.toml", "--slimgate-shard", "1/2")
+    first = run_pytest(repository, "bench/logs.toml", "--slimgate-shard", "1/2")
     assert first.code == 1
     assert any("bad: gsm8k/acc" in line and "FAIL" in line for line in first.lines)
-    second = pytest_in(repository, "bench/logs.toml", "--slimgate-shard", "2/2")
+    second = run_pytest(repository, "bench/logs.toml", "--slimgate-shard", "2/2")
     assert second.code == 5
     assert "not judged in shard 2/2, as shard 1 does: bench/logs.toml" in second.lines
 
@@ -528,7 +528,7 @@ def test_the_first_shard_judges_log_suites_and_others_say_so(repository: Path) -
 def test_budgets_of_models_do_not_go_with_prediction_files(predictions: Path, table: str) -> None:
     text = PREDICTIONS.replace("[budgets]\n", f"[budgets]\n{table}\n")
     (predictions / "bench/files.toml").write_text(text, "utf-8")
-    ran = pytest_in(predictions, "bench")
+    ran = run_pytest(predictions, "bench")
     assert ran.code == 4
     problem = (
         rf"\[budgets[\] .]+{table.split(' ')[0]}\S* .* was given, but prediction files are judged by metrics"
@@ -539,7 +539,7 @@ def test_budgets_of_models_do_not_go_with_prediction_files(predictions: Path, ta
 def test_a_kl_log_that_is_missing_is_one_line(repository: Path) -> None:
     text = '[logs]\ntargets = { q4 = "../logs/gone.txt" }\n[budgets]\nkl = { mean_max = 0.02 }\n'
     (repository / "bench/logs.toml").write_text(text, "utf-8")
-    ran = pytest_in(repository, "bench")
+    ran = run_pytest(repository, "bench")
     assert ran.code == 4
     assert any("gone.txt: no such file" in line for line in ran.lines), ran.lines
     assert not any("Ctrl-C" in line or "Traceback" in line for line in ran.lines)
@@ -558,7 +558,7 @@ def test_junit_of_kl_logs_and_load_tests_has_figures(repository: Path) -> None:
         "[budgets]\nlatency = { speedup_min = 1.5 }\n",
         "utf-8",
     )
-    ran = pytest_in(repository, "bench/kl.toml", "bench/loads.toml", "--junitxml", "junit.xml")
+    ran = run_pytest(repository, "bench/kl.toml", "bench/loads.toml", "--junitxml", "junit.xml")
     failures, cases = read_junit(repository / "junit.xml")
     assert (ran.code, failures) == (1, 1)
     properties = cases["test_logs[q4-kl_log]"].properties
@@ -582,9 +582,9 @@ def test_a_suite_of_switched_off_budgets_is_named_or_refused(predictions: Path) 
     budgets = "[budgets]\naccuracy = { drop_points = 5.0 }\n[budgets.variants.good]\n"
     off = 'accuracy = { drop_points = "off", reason = "known" }\n'
     (predictions / "bench/files.toml").write_text(logs + budgets + off, "utf-8")
-    ran = pytest_in(predictions, "bench")
+    ran = run_pytest(predictions, "bench")
     assert (ran.code, "bench/files.toml: no budget, so nothing in it is judged" in ran.lines) == (5, True)
-    ran = pytest_in(predictions, "bench", "--slimgate-require-budget")
+    ran = run_pytest(predictions, "bench", "--slimgate-require-budget")
     assert ran.code == 4
     problem = "bench/files.toml: --slimgate-require-budget: nothing would be gated"
     assert any(problem in line for line in ran.lines)
@@ -614,7 +614,7 @@ def test_a_table_that_may_be_two_things_needs_its_kind(
     if "answers" in kind:
         logs += 'higher_is_better = ["score"]\n'
     (predictions / "bench/files.toml").write_text(logs + budgets, "utf-8")
-    ran = pytest_in(predictions, "bench")
+    ran = run_pytest(predictions, "bench")
     assert ran.code == code, ran.out
     assert words in ran.out
 
@@ -656,7 +656,7 @@ def test_without_torch_logs_are_judged_beside_a_suite_of_models(
 ) -> None:
     (repository / "conftest.py").write_text(WITHOUT_TORCH, "utf-8")
     (repository / "bench/models.toml").write_text(OF_MODELS, "utf-8")
-    ran = pytest_in(repository, "bench", *arguments)
+    ran = run_pytest(repository, "bench", *arguments)
     text = "\n".join(ran.lines)
     assert ran.code == 4, text
     line = 'exit code 4: bench/models.toml: a suite of models needs torch: pip install "slimgate[models]"'
@@ -665,7 +665,7 @@ def test_without_torch_logs_are_judged_beside_a_suite_of_models(
     record = read_record(repository / "reports/latest/logs/run.json")
     assert record.verdict.passed == 2
     (repository / "bench/logs.toml").unlink()
-    alone = pytest_in(repository, "bench", *arguments)
+    alone = run_pytest(repository, "bench", *arguments)
     assert alone.code == 4
     assert not any("exit code 4" in line for line in alone.lines)
     assert any("bench/models.toml: a suite of models needs torch" in line for line in alone.lines)
@@ -678,7 +678,7 @@ def test_a_target_with_budgets_switched_off_is_not_recommended(repository: Path)
         '"arc" = { drop_points = 5.0', '"arc" = { drop_points = 40.0'
     )
     suite.write_text(text + off, "utf-8")
-    assert pytest_in(repository, "bench/logs.toml").code == 0
+    assert run_pytest(repository, "bench/logs.toml").code == 0
     report = (repository / "reports/latest/logs/report.md").read_text("utf-8")
     assert "Ship **bad**" not in report
     assert "**Ship nothing**" in report
@@ -690,7 +690,7 @@ def test_a_link_to_a_suite_of_logs_is_judged_once(repository: Path) -> None:
     (repository / "bench/logs.toml").symlink_to("../shared/logs.toml")
     (repository / "bench/other.toml").symlink_to("../shared/logs.toml")
     for place in ("bench", "bench/logs.toml", "."):
-        ran = pytest_in(repository, place)
+        ran = run_pytest(repository, place)
         assert ran.code == 1
         assert any(line.startswith("bench/logs.toml: FAIL (") for line in ran.lines), ran.lines
         assert sum(line.startswith("FAILED ") for line in ran.lines) == 1
@@ -700,7 +700,7 @@ def test_a_link_to_a_suite_of_logs_is_judged_once(repository: Path) -> None:
 def test_a_base_is_no_target_of_itself(repository: Path) -> None:
     suite = SUITE.replace('"../logs/good"', '"../logs/base"')
     (repository / "bench/logs.toml").write_text(suite, "utf-8")
-    ran = pytest_in(repository, "bench/logs.toml")
+    ran = run_pytest(repository, "bench/logs.toml")
     words = "exit code 4: bench/logs.toml: logs/base: base and target are the same path"
     assert (ran.code, any(line.startswith(words) for line in ran.lines)) == (4, True), ran.lines
 
@@ -708,7 +708,7 @@ def test_a_base_is_no_target_of_itself(repository: Path) -> None:
 def test_a_copy_of_the_base_is_no_target(repository: Path) -> None:
     shutil.rmtree(repository / "logs/good")
     shutil.copytree(repository / "logs/base", repository / "logs/good")
-    ran = pytest_in(repository, "bench/logs.toml")
+    ran = run_pytest(repository, "bench/logs.toml")
     words = "exit code 4: bench/logs.toml: logs/good: it is a copy of the base logs/base, expected the log of"
     assert (ran.code, any(line.startswith(words) for line in ran.lines)) == (4, True), ran.lines
 
@@ -716,12 +716,12 @@ def test_a_copy_of_the_base_is_no_target(repository: Path) -> None:
 def test_targets_with_other_tasks_are_refused_before_any_test(repository: Path) -> None:
     """The refusal of a task that is gone names the key of the suite, not the option of `slimgate judge`."""
     next((repository / "logs/bad").glob("samples_arc*")).unlink()
-    ran = pytest_in(repository, "bench/logs.toml")
+    ran = run_pytest(repository, "bench/logs.toml")
     assert any('accept it by [logs] allow = ["tasks"]' in line for line in ran.lines), ran.lines
     suite = repository / "bench/logs.toml"
     text = SUITE.replace("[budgets]", 'allow = ["tasks"]\n[budgets]', 1)
     suite.write_text("".join(line for line in text.splitlines(True) if not line.startswith('"arc"')), "utf-8")
-    ran = pytest_in(repository, "bench/logs.toml")
+    ran = run_pytest(repository, "bench/logs.toml")
     words = "exit code 4: bench/logs.toml: bad has other tasks, metrics or samples than the first target"
     assert (ran.code, any(line.startswith(words) for line in ran.lines)) == (4, True), ran.lines
     assert "Traceback" not in ran.out
@@ -804,7 +804,7 @@ def test_laxer_rules_of_logs_are_a_weaker_gate(
     for name, keys in (("old", before), ("new", after)):
         suite = SUITE.replace("[budgets]", f"{keys}\n[budgets]", 1)
         (repository / "bench/logs.toml").write_text(suite, "utf-8")
-        pytest_in(repository, "bench/logs.toml", "--slimgate-report", name)
+        run_pytest(repository, "bench/logs.toml", "--slimgate-report", name)
         reports.append(str(repository / name / "logs"))
     code = main(["compare", *reports])
     assert code == (change is not None)
@@ -819,12 +819,12 @@ def test_reports_begin_with_the_suites_that_could_not_be_judged(repository: Path
     (repository / "bench/whole.toml").write_text(good, "utf-8")
     (repository / "bench/broken.toml").write_text(good.replace("good", "bad"), "utf-8")
     latest = repository / "reports/latest"
-    assert pytest_in(repository, "bench").code == 1
+    assert run_pytest(repository, "bench").code == 1
     assert (latest / "broken/run.json").is_file()
     assert "**FAIL, 1 of 2 suites hold**" in (latest / "pr-comment.md").read_text("utf-8")
 
     next((repository / "logs/bad").glob("samples_arc*")).unlink()
-    ran = pytest_in(repository, "bench")
+    ran = run_pytest(repository, "bench")
 
     assert ran.code == 4
     heading = "slimgate: ERROR, 1 of 2 suites could not be judged"
@@ -836,6 +836,6 @@ def test_reports_begin_with_the_suites_that_could_not_be_judged(repository: Path
     assert main(["accept", str(latest / "broken"), "--name", "v1", "--baselines", str(repository / "b")]) == 4
 
     next((repository / "logs/good").glob("samples_arc*")).unlink()
-    assert pytest_in(repository, "bench").code == 4
+    assert run_pytest(repository, "bench").code == 4
     for name in ("report.md", "pr-comment.md"):
         assert "ERROR, 2 of 2 suites could not be judged" in (latest / name).read_text("utf-8"), name

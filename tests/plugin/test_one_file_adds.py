@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from support.added_package import add_package
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.cli.export.forms import write_form
 from slimgate.cli.export.row_check import check_rows
-from slimgate.cli.export.snippets import snippet
+from slimgate.cli.export.snippets import make_snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError
 from slimgate.models.model_ref import parse_model_ref
@@ -150,7 +150,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """A suite with a variant of that kind, whose runtime this process knows."""
     entries = ENTRIES if request.param == "installed" else ""
     with add_package(tmp_path_factory.mktemp("packages"), "flat_runtime", CODE, entries):
-        yield tiny_run(tmp_path_factory.mktemp("suite"), **{PRUNED: NAMED[request.param]})
+        yield make_tiny_run(tmp_path_factory.mktemp("suite"), **{PRUNED: NAMED[request.param]})
 
 
 def test_it_predicts_and_the_record_names_it(run: SuiteRun) -> None:
@@ -179,7 +179,9 @@ def test_what_was_judged_is_exported_and_is_a_model_of_a_suite(
     assert check_rows(artifact, judged, written, out, gate, scratch).changed == 0
     assert parse_model_ref(str(out)).kind == "flat"
     monkeypatch.chdir(out)
-    exec(snippet(written, loading.find_form("flat"), run.suite.setup.task.object, {"text": ["text"]}), {})
+    exec(
+        make_snippet(written, loading.find_form("flat"), run.suite.setup.task.object, {"text": ["text"]}), {}
+    )
     assert capsys.readouterr().out.count("neg") == 2
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.hub_layout import write_dataset
-from fixtures.models.task_rows import task_rows
+from fixtures.models.task_rows import make_task_rows
 from slimgate.record.outcome_files import read_outcomes
 
 pytestmark = pytest.mark.slow
@@ -93,18 +93,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     bench = folder / "bench"
     bench.mkdir()
     (folder / "pytest.ini").write_text("[pytest]\n")
-    texts = [task_rows("text_regression", 400, seed=seed).table.drop_columns(["id"]) for seed in (1, 2)]
+    texts = [make_task_rows("text_regression", 400, seed=seed).table.drop_columns(["id"]) for seed in (1, 2)]
     splits = [
         table.rename_columns(["sentence1", "score"]).append_column("sentence2", [["the film"] * 400])
         for table in texts
     ]
     write_dataset(folder / "pairs", dict(zip(("train", "validation"), splits, strict=True)), config="stsb")
-    pq.write_table(task_rows("multi_label", 400, seed=3).table, bench / "labels.parquet")
-    pq.write_table(task_rows("token_classification", 400, seed=4).table, bench / "tags.parquet")
+    pq.write_table(make_task_rows("multi_label", 400, seed=3).table, bench / "labels.parquet")
+    pq.write_table(make_task_rows("token_classification", 400, seed=4).table, bench / "tags.parquet")
     suites = {"_common": COMMON, "regression": REGRESSION, "labels": LABELS, "tags": TAGS}
     for name, text in suites.items():
         (bench / f"{name}.toml").write_text(text)
-    return pytest_in(folder, "bench", "-v", "-k", "not latency and not speedup", "-W", "error")
+    return run_pytest(folder, "bench", "-v", "-k", "not latency and not speedup", "-W", "error")
 
 
 @pytest.mark.parametrize("suite", ["regression", "labels", "tags"])

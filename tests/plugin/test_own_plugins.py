@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.user_repository import Ran, pytest_in, write_clone
+from support.user_repository import Ran, run_pytest, write_clone
 
-from fixtures.models.tiny import tiny_tokenizer
+from fixtures.models.tiny import make_tiny_tokenizer
 from fixtures.own.task import JoinedText
 from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes
@@ -43,7 +43,7 @@ max_seconds = 0.1
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The suite in a copy of a fresh clone, extended by a tiny model that knows the letters' words."""
     folder = write_clone(tmp_path_factory.mktemp("clone"), "small.toml", SMALL)
-    return pytest_in(folder, "bench/small.toml", "-v", "-k", "not latency and not speedup", "-W", "error")
+    return run_pytest(folder, "bench/small.toml", "-v", "-k", "not latency and not speedup", "-W", "error")
 
 
 def test_the_suite_runs_and_its_budgets_hold(ran: Ran) -> None:
@@ -90,7 +90,7 @@ def test_the_steps_options_and_log_are_in_the_record(ran: Ran) -> None:
 def test_the_task_joins_its_columns_to_one_text(tmp_path: Path) -> None:
     params = JoinedText.Params(text=("title", "body"), label="topic", joiner=" very ")
     rows = Rows(pa.table({"id": ["0"], "title": ["good film"], "body": ["bad plot"]}))
-    tokenizer = tiny_tokenizer(tmp_path / "model")
+    tokenizer = make_tiny_tokenizer(tmp_path / "model")
     encoded = JoinedText().encode_rows(params, rows, tokenizer)
     assert tokenizer.decode(encoded.batch([0])["input_ids"][0]) == "[CLS] good film very bad plot [SEP]"
 
@@ -100,6 +100,6 @@ def test_the_metrics_code_is_in_no_key_of_the_store(ran: Ran) -> None:
     before = sorted(path for path in store.glob("*/*/manifest.json"))
     file = ran.folder / "fixtures/own/metric.py"
     file.write_text(file.read_text().replace("5.0", "7.0"))
-    again = pytest_in(ran.folder, "bench/small.toml", "-k", "test_quality and rounded")
+    again = run_pytest(ran.folder, "bench/small.toml", "-k", "test_quality and rounded")
     assert again.code == 0, again.out
     assert sorted(path for path in store.glob("*/*/manifest.json")) == before

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.doc_blocks import blocks, commands, files
-from support.user_repository import Ran, pytest_in
+from support.doc_blocks import list_blocks, list_commands, read_files
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.record.outcome_files import read_outcomes
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/own_step.md").read_text("utf-8")
-FILES = files("docs/own_step.md")
-COMMANDS = commands("docs/own_step.md")
-TEXTS = [block.text for block in blocks("docs/own_step.md", "text")]
+FILES = read_files("docs/own_step.md")
+COMMANDS = list_commands("docs/own_step.md")
+TEXTS = [block.text for block in list_blocks("docs/own_step.md", "text")]
 TIMED = "pytest bench/half.toml -k bfloat16"
 STEP = "mytools.neurons:DropNeurons"
 
@@ -54,7 +54,7 @@ def ran(repository: Path) -> dict[str, Ran]:
         program, *arguments = shlex.split(command)
         if program == "pytest":
             untimed = [] if command == TIMED else ["--benchmark-skip"]
-            runs[command] = pytest_in(repository, "-v", *arguments, *untimed)
+            runs[command] = run_pytest(repository, "-v", *arguments, *untimed)
     return runs
 
 
@@ -139,7 +139,7 @@ def test_the_source_reads_the_rows_of_the_database(ran: dict[str, Ran]) -> None:
 def test_a_query_that_sqlite_refuses_is_one_line(repository: Path) -> None:
     broken = (repository / "bench/database.toml").read_text().replace("text, label FROM", "texts, label FROM")
     (repository / "bench/broken.toml").write_text(broken)
-    run = pytest_in(repository, "bench/broken.toml")
+    run = run_pytest(repository, "bench/broken.toml")
     (repository / "bench/broken.toml").unlink()
     assert run.code == 4
     assert "reviews.db: no such column: texts" in run.out
@@ -176,7 +176,7 @@ def test_a_mistake_says_what_the_page_says(repository: Path, right: str, wrong: 
     text = suite.read_text()
     assert right in text
     suite.write_text(text.replace(right, wrong))
-    run = pytest_in(repository, "bench/neurons.toml")
+    run = run_pytest(repository, "bench/neurons.toml")
     suite.write_text(text)
     assert run.code == 4
     assert MISTAKES[line] in run.out
@@ -184,7 +184,7 @@ def test_a_mistake_says_what_the_page_says(repository: Path, right: str, wrong: 
 
 def stored(repository: Path) -> set[str]:
     """The variants that the store has, as a plan tells."""
-    run = pytest_in(repository, "bench/neurons.toml", "--slimgate-plan")
+    run = run_pytest(repository, "bench/neurons.toml", "--slimgate-plan")
     assert run.code == 0, run.out
     return set(re.findall(r"^ *([\w-]+) +teacher -> .* in the store", run.out, re.MULTILINE))
 
@@ -210,7 +210,7 @@ def test_a_version_stands_for_the_code(ran: dict[str, Ran], repository: Path) ->
     [version] = re.findall(r'^slimgate_version = "1"', PAGE, re.MULTILINE)
     code.write_text(f"{as_told}\n{version}\n")
     assert stored(repository) == set()
-    assert pytest_in(repository, "bench/neurons.toml", "-k", "quality and fewer").code == 0
+    assert run_pytest(repository, "bench/neurons.toml", "-k", "quality and fewer").code == 0
     code.write_text(f"{as_told.replace('max(1, round(', 'max(2, round(')}\n{version}\n")
     assert stored(repository) == {"fewer-neurons"}
     code.write_text(f"{as_told}\n{version.replace('1', '2')}\n")

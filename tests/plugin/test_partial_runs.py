@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +16,7 @@ TIMES = "times.json"
 
 def ran_with_record(folder: Path, *arguments: str) -> Ran:
     """A run, with the record as it stood afterwards."""
-    ran = pytest_in(folder, TWO, "-v", "-rs", *arguments)
+    ran = run_pytest(folder, TWO, "-v", "-rs", *arguments)
     return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {"two": ran.record("two")})
 
 
@@ -111,7 +111,7 @@ def test_benchmark_json_says_what_was_timed_and_how_much_faster(benchmarks: Ran)
 def test_latency_that_cannot_be_timed_is_skipped_with_the_reason(
     benchmarks: Ran, flags: tuple[str, ...], reason: str
 ) -> None:
-    ran = pytest_in(benchmarks.folder, f"{TWO}::test_latency[int8-b1]", "-rs", *flags)
+    ran = run_pytest(benchmarks.folder, f"{TWO}::test_latency[int8-b1]", "-rs", *flags)
     assert ran.code == 0
     assert f"latency was not measured: {reason}" in ran.out
     assert "1 skipped" in ran.lines[-1]
@@ -121,7 +121,7 @@ def test_latency_that_cannot_be_timed_is_skipped_with_the_reason(
 def test_a_teacher_that_cannot_be_built_is_one_line_for_all(benchmarks: Ran) -> None:
     text = (benchmarks.folder / TWO).read_text() + '\n[teacher]\nsteps = [{ "own_steps:Broken" = {} }]\n'
     (benchmarks.folder / "bench/no_teacher.toml").write_text(text)
-    ran = pytest_in(benchmarks.folder, "bench/no_teacher.toml", "-k", "mcc or size", "-q")
+    ran = run_pytest(benchmarks.folder, "bench/no_teacher.toml", "-k", "mcc or size", "-q")
     message = "teacher: step own_steps:Broken: RuntimeError: the wheel came off"
     assert ran.code == 1
     assert "6 failed" in ran.lines[-1]
@@ -154,7 +154,7 @@ def test_an_unforeseen_error_is_in_the_record_and_never_a_pass(benchmarks: Ran) 
         "[variants]", f'[variants]\nodd = {{ steps = [{{ "own_steps:Same" = {{}} }}], {runtime} }}'
     )
     (benchmarks.folder / "bench/strange.toml").write_text(text)
-    ran = pytest_in(benchmarks.folder, "bench/strange.toml", "-k", "odd-accuracy or (size and odd)", "-q")
+    ran = run_pytest(benchmarks.folder, "bench/strange.toml", "-k", "odd-accuracy or (size and odd)", "-q")
     assert ran.code == 1
     assert "1 failed, 1 passed" in ran.lines[-1]
     assert ran.variant("strange", "odd")["error"].endswith("no such device")
@@ -169,7 +169,7 @@ SPEED = "\n[budgets.variants.int8]\nlatency = { speedup_min = 0.1 }\n"
 def test_a_speed_budget_that_cannot_be_judged_fails(benchmarks: Ran, flags: tuple[str, ...]) -> None:
     text = (benchmarks.folder / TWO).read_text() + SPEED
     (benchmarks.folder / "bench/speed.toml").write_text(text)
-    ran = pytest_in(benchmarks.folder, "bench/speed.toml::test_speedup[int8-b1]", *flags)
+    ran = run_pytest(benchmarks.folder, "bench/speed.toml::test_speedup[int8-b1]", *flags)
     assert ran.code == 1
     assert "int8: b1 has a speed budget, but latency was not measured" in ran.out
     assert "bench/speed.toml: FAIL (0 PASS, 0 FAIL, 1 error, 0 INCONCLUSIVE" in ran.out
@@ -180,8 +180,8 @@ def test_a_speed_not_measured_again_is_dated_and_the_run_fails(benchmarks: Ran) 
     text = (benchmarks.folder / TWO).read_text() + SPEED
     (benchmarks.folder / "bench/again.toml").write_text(text)
     speed = "bench/again.toml::test_speedup[int8-b1]"
-    before = pytest_in(benchmarks.folder, speed).variant("again", "int8")["latency"]["b1"]
-    ran = pytest_in(benchmarks.folder, speed, "--benchmark-skip")
+    before = run_pytest(benchmarks.folder, speed).variant("again", "int8")["latency"]["b1"]
+    ran = run_pytest(benchmarks.folder, speed, "--benchmark-skip")
     assert ran.code == 1
     int8, verdict = ran.variant("again", "int8"), ran.record("again")["verdict"]
     assert [carried["kind"] for carried in int8["carried"]] == ["speedup"]
@@ -207,12 +207,12 @@ def test_nowhere(suite):
     pass
 """
     )
-    ran = pytest_in(benchmarks.folder, "test_mine.py::test_variants", "-v")
+    ran = run_pytest(benchmarks.folder, "test_mine.py::test_variants", "-v")
     assert "bench/nowhere.toml: cannot be read" in ran.out
     (benchmarks.folder / "test_mine.py").write_text(
         (benchmarks.folder / "test_mine.py").read_text().split('@pytest.mark.slimgate("bench/nowhere')[0]
     )
-    ran = pytest_in(benchmarks.folder, "test_mine.py", "-v")
+    ran = run_pytest(benchmarks.folder, "test_mine.py", "-v")
     assert ran.code == 0
     assert "3 passed" in ran.lines[-1]
     assert ran.outcome("test_mine.py::test_variants[two-int8]") == "PASSED"

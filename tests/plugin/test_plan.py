@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ def row(ran: Ran, name: str) -> list[str]:
 
 
 def test_the_plan_builds_nothing_and_says_what_the_store_has(fresh_repository: Path) -> None:
-    ran = pytest_in(fresh_repository, "bench/two.toml", "--slimgate-plan")
+    ran = run_pytest(fresh_repository, "bench/two.toml", "--slimgate-plan")
     assert ran.code == 0
     assert "rows: train 200, calibration 16, selection 40, gate 400" in ran.out
     assert row(ran, "same") == [
@@ -36,14 +36,14 @@ def test_the_plan_builds_nothing_and_says_what_the_store_has(fresh_repository: P
     assert not (fresh_repository / ".slimgate" / "artifacts").exists()
     assert not (fresh_repository / "reports").exists()
 
-    assert pytest_in(fresh_repository, "bench/two.toml", "-k", "quality and same and accuracy").code == 0
-    ran = pytest_in(fresh_repository, "bench/two.toml", "--slimgate-plan")
+    assert run_pytest(fresh_repository, "bench/two.toml", "-k", "quality and same and accuracy").code == 0
+    ran = run_pytest(fresh_repository, "bench/two.toml", "--slimgate-plan")
     assert row(ran, "same")[3:] == ["–", "–", "in the store, with its answers"]
     assert float(row(ran, "same")[2]) > 0
     assert row(ran, "int8")[3:] == ["?", "?", "to build, from int8_dynamic on"]
     assert "to build 2 steps, to predict for 2 models: 4 of which no earlier run is known (?)" in ran.out
 
-    ran = pytest_in(fresh_repository, "bench/two.toml", "--slimgate-plan", "--slimgate-rebuild")
+    ran = run_pytest(fresh_repository, "bench/two.toml", "--slimgate-plan", "--slimgate-rebuild")
     assert all(re.fullmatch(r"\d+\.\d", seconds) for seconds in row(ran, "same")[3:5])
     assert "by earlier runs and 4 of which no earlier run is known (?)" in ran.out
 
@@ -51,7 +51,7 @@ def test_the_plan_builds_nothing_and_says_what_the_store_has(fresh_repository: P
 def test_a_run_names_first_the_budgets_its_rows_cannot_decide(fresh_repository: Path) -> None:
     """By simulation first, then by what an earlier run said of the same rows."""
     arguments = ("bench/two.toml", "-k", "quality and unsure and accuracy")
-    first, again = pytest_in(fresh_repository, *arguments), pytest_in(fresh_repository, *arguments)
+    first, again = run_pytest(fresh_repository, *arguments), run_pytest(fresh_repository, *arguments)
     budget = "bench/two.toml: budget accuracy drop_points 0.1 (unsure)"
     needed = f"{budget}: 400 gate rows CANNOT decide it; it takes about "
     assumed = r"[\d,]+ to [\d,]+ \(if .* an equal variant passes in .* % of simulations\)"
@@ -60,7 +60,7 @@ def test_a_run_names_first_the_budgets_its_rows_cannot_decide(fresh_repository: 
     (rows,) = re.findall(re.escape(needed) + r"([\d,]+) \(as the run of \S+ measured\)", again.out)
     facts = again.variant("two", "unsure")["quality"]["accuracy"]["budgets"][0]
     assert int(rows.replace(",", "")) == facts["n_needed"]  # head and foot of a run agree
-    assert needed in pytest_in(fresh_repository, *arguments, "-q").out
+    assert needed in run_pytest(fresh_repository, *arguments, "-q").out
 
 
 def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(fresh_repository: Path) -> None:
@@ -70,5 +70,5 @@ def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(fresh_repositor
     message = (
         "the 400 gate rows can decide every budget on drops and flips, for a variant as good as the teacher"
     )
-    assert f"bench/two.toml: {message}" in pytest_in(fresh_repository, *arguments).out
-    assert "can decide" not in pytest_in(fresh_repository, *arguments, "-q").out
+    assert f"bench/two.toml: {message}" in run_pytest(fresh_repository, *arguments).out
+    assert "can decide" not in run_pytest(fresh_repository, *arguments, "-q").out

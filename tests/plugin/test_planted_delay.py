@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import TWO, Ran, pytest_in
+from support.user_repository import TWO, Ran, run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ def ran_with_delay(folder: Path, share: float, *arguments: str) -> Ran:
     (folder / "conftest.py").write_text(
         f"import slimgate.judge.speed\nslimgate.judge.speed.PLANTED_DELAYS = ({share},)\n"
     )
-    return pytest_in(folder, *arguments, "-v", "-rs")
+    return run_pytest(folder, *arguments, "-v", "-rs")
 
 
 @pytest.fixture(scope="module")

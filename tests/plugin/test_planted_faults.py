@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in, write_clone
+from support.user_repository import Ran, run_pytest, write_clone
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ metrics = ["accuracy", "f1_macro"]
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = write_clone(tmp_path_factory.mktemp("clone"), "faults.toml", SUITE)
-    return pytest_in(folder, "bench/faults.toml", "-v", "-k", "quality or selftest")
+    return run_pytest(folder, "bench/faults.toml", "-v", "-k", "quality or selftest")
 
 
 def test_the_gate_stands_while_its_own_self_test_does(ran: Ran) -> None:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def project(repository: Path) -> Path:
 def ran(project: Path) -> Ran:
     """`pytest bench/one.toml --slimgate-store FOLDER`, with a folder outside the project."""
     store = ("--slimgate-store", str(project.parent / STORE))
-    return pytest_in(project, "bench/one.toml", *store, "-k", "size and same")
+    return run_pytest(project, "bench/one.toml", *store, "-k", "size and same")
 
 
 def test_the_report_is_in_the_calls_folder_wherever_the_store_is(ran: Ran) -> None:

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from slimgate.record.run import read_record
 
@@ -25,7 +25,7 @@ RECORD = "reports/latest/one/run.json"
 def stopped(repository: Path) -> Ran:
     """`-x` on a suite whose second variant fails its budget."""
     selected = ("-k", "quality and accuracy", "-x", "--junitxml", "junit.xml", *CACHE)
-    return pytest_in(repository, "bench/one.toml", "-v", *selected)
+    return run_pytest(repository, "bench/one.toml", "-v", *selected)
 
 
 def test_x_stops_at_the_first_budget_that_does_not_hold(stopped: Ran) -> None:
@@ -46,7 +46,7 @@ def test_junit_counts_the_failure_and_holds_its_line(stopped: Ran) -> None:
 
 
 def test_lf_runs_only_what_failed(stopped: Ran) -> None:
-    ran = pytest_in(stopped.folder, "bench/one.toml", "-v", "--lf", *CACHE)
+    ran = run_pytest(stopped.folder, "bench/one.toml", "-v", "--lf", *CACHE)
     assert ran.code == 1
     assert "1 failed" in ran.lines[-1]
     assert ran.outcome("bench/one.toml::test_quality[damaged-accuracy]") == "FAILED"
@@ -114,7 +114,7 @@ def test_ctrl_c_in_a_destructor_stops_the_run_at_the_next_test(repository: Path)
     conftest = repository / "conftest.py"
     conftest.write_text(LOSING)
     try:
-        ran = pytest_in(repository, "bench/two.toml", "-v", "-k", "quality")
+        ran = run_pytest(repository, "bench/two.toml", "-v", "-k", "quality")
     finally:
         conftest.unlink()
     assert ran.code == 2

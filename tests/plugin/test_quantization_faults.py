@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.quantization_faults import (
     BROKEN_BLOCK,
     CASES,
     FORMATS,
     Case,
-    from_nibbles,
-    nibbles,
+    join_nibbles,
     plant_fault,
+    split_nibbles,
 )
 from tools.measuring.quantization_faults import format_table, write_repository
 
@@ -28,8 +28,8 @@ WEAK = {f"{form}-zero_point_off_by_one" for form in ("gptq", "awq", "auto_round"
 
 def test_nibbles_are_read_from_the_lowest_bits() -> None:
     words = torch.tensor([[0x76543210, -1]], dtype=torch.int32)
-    assert nibbles(words).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, *[15] * 8]]
-    assert torch.equal(from_nibbles(nibbles(words), torch.int32), words)
+    assert split_nibbles(words).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, *[15] * 8]]
+    assert torch.equal(join_nibbles(split_nibbles(words), torch.int32), words)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(repository: Path) -> Ran:
-    return pytest_in(repository, "bench/faults.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
+    return run_pytest(repository, "bench/faults.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
 
 
 @pytest.mark.slow

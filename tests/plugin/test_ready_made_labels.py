@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import csv
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.hub_layout import write_dataset
 from fixtures.models.ready_made import write_ready_made
@@ -71,7 +71,7 @@ def table(folder: Path, rows: int, *, seed: int) -> pa.Table:
 def ran(repository: Path) -> Ran:
     """The suites whose names fit, in one run."""
     names = ("as-named", "other-order", "swapped", "stated")
-    return pytest_in(
+    return run_pytest(
         repository, *(f"bench/{name}.toml" for name in names), "-v", "-k", "quality", "-p", "no:xdist"
     )
 
@@ -96,7 +96,7 @@ def test_what_the_trial_saw_is_in_the_record(ran: Ran) -> None:
 
 
 def test_names_that_do_not_fit_end_the_run_with_both_label_maps(repository: Path) -> None:
-    ran = pytest_in(repository, "bench/other-names.toml", "-p", "no:xdist")
+    ran = run_pytest(repository, "bench/other-names.toml", "-p", "no:xdist")
     assert ran.code == 4, ran.out
     assert "Model: 0=unfavourable, 1=favourable; data: 0=0, 1=1." in ran.out
     assert "Traceback" not in ran.out

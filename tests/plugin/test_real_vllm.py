@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.user_repository import pytest_in
+from support.user_repository import run_pytest
 
 from fixtures.models.quantized import write_tiny_llama
 
@@ -56,7 +56,7 @@ def test_a_model_on_vllm_equals_itself(tmp_path: Path) -> None:
     (bench / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
     (bench / "vllm.toml").write_text(SUITE.format(command=json.dumps(command)))
 
-    ran = pytest_in(tmp_path, "bench/vllm.toml", "-v", "-k", "quality", "-p", "no:xdist")
+    ran = run_pytest(tmp_path, "bench/vllm.toml", "-v", "-k", "quality", "-p", "no:xdist")
 
     assert ran.code == 0, ran.out
     teacher, again = ran.record("vllm")["variants"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.user_repository import COMMON, Ran, pytest_in
+from support.user_repository import COMMON, Ran, run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ mcc = { drop_points = 100.0, over = "builds" }
 def ran(repository: Path) -> Ran:
     (repository / "bench/builds.toml").write_text(SUITE)
     assert "seed" not in COMMON
-    return pytest_in(repository, "bench/builds.toml", "-k", "quality")
+    return run_pytest(repository, "bench/builds.toml", "-k", "quality")
 
 
 def test_every_seed_is_in_the_record_for_what_is_stochastic(ran: Ran) -> None:
@@ -78,7 +78,7 @@ def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None
 
 
 def test_a_second_run_builds_nothing(ran: Ran) -> None:
-    again = pytest_in(ran.folder, "bench/builds.toml", "-k", "quality")
+    again = run_pytest(ran.folder, "bench/builds.toml", "-k", "quality")
     assert again.code == 0
     for name in ("tuned", "int8"):
         facts = [run.variant("builds", name)["quality"]["accuracy"]["builds"] for run in (ran, again)]
@@ -87,7 +87,7 @@ def test_a_second_run_builds_nothing(ran: Ran) -> None:
 
 
 def test_a_budget_over_builds_has_confirm_answers_of_every_build(ran: Ran) -> None:
-    confirmed = pytest_in(ran.folder, "bench/builds.toml", "--slimgate-confirm", "-q")
+    confirmed = run_pytest(ran.folder, "bench/builds.toml", "--slimgate-confirm", "-q")
     assert confirmed.code == 0, confirmed.out
     (budget,) = confirmed.variant("builds", "int8")["confirm"]["mcc"]["budgets"]
     assert (budget["builds"], budget["verdict"]) == (3, "PASS")

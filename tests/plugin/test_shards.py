@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from slimgate.cli.main import main
 from slimgate.cli.merge.shards import list_failures
@@ -71,7 +71,7 @@ def record_of(folder: Path) -> dict[str, Any]:
 def shard(repository: Path, number: int, of: int, *more: str) -> Path:
     """Runs one shard; the folder of its record."""
     report = repository / f"shards-{of}/{number}"
-    ran = pytest_in(
+    ran = run_pytest(
         repository, BENCH, f"--slimgate-shard={number}/{of}", f"--slimgate-report={report}", UNTIMED, *more
     )
     variants = record_of(report / "four")["shards"][0]["variants"]
@@ -83,7 +83,7 @@ def shard(repository: Path, number: int, of: int, *more: str) -> Path:
 def full_run(repository: Path) -> Ran:
     """The suite in one run."""
     (repository / BENCH).write_text(SUITE)
-    return pytest_in(repository, BENCH, UNTIMED)
+    return run_pytest(repository, BENCH, UNTIMED)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_missing_doubled_and_foreign_shards_are_refused(
 
 
 def test_a_shard_that_cannot_be_ends_with_exit_code_4(repository: Path) -> None:
-    ran = pytest_in(repository, "--slimgate-shard", "6/5", "--collect-only")
+    ran = run_pytest(repository, "--slimgate-shard", "6/5", "--collect-only")
     assert ran.code == 4
     assert '"6/5", expected NUMBER/COUNT such as 2/5' in ran.out
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from pyarrow import csv
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.encoder_decoders import last_words
+from fixtures.models.encoder_decoders import make_last_word_rows
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bench").mkdir()
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     (folder / "bench/answers.toml").write_text(SUITE)
-    table = last_words(2600, seed=1, limit=6).table.drop_columns(["id"])
+    table = make_last_word_rows(2600, seed=1, limit=6).table.drop_columns(["id"])
     csv.write_csv(table.group_by(["text", "answer"]).aggregate([]), folder / "bench/rows.csv")
     write_tiny(folder / "model", "t5", causal=True)
     return folder
@@ -70,7 +70,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(repository: Path) -> Ran:
-    return pytest_in(repository, "bench/answers.toml", "-v", "-p", "no:xdist")
+    return run_pytest(repository, "bench/answers.toml", "-v", "-p", "no:xdist")
 
 
 def verdicts(ran: Ran, name: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.answer_server import serving
-from support.user_repository import pytest_in
+from support.user_repository import run_pytest
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,7 @@ def test_changed_arguments_fail_and_the_same_model_does_not(tmp_path: Path) -> N
     ):
         suite = SUITE.format(base=base.url, damaged=damaged.url)
         (tmp_path / "bench/calls.toml").write_text(suite)
-        ran = pytest_in(tmp_path, "bench/calls.toml", "-v", "-p", "no:xdist")
+        ran = run_pytest(tmp_path, "bench/calls.toml", "-v", "-p", "no:xdist")
         changed = sum(prompt.endswith("0") for prompt in damaged.asked)
     assert ran.code == 1, ran.out
     assert 40 < changed < 80

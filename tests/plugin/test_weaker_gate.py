@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from slimgate.cli.main import main
 from slimgate.record.comparing.demands import read_demands
@@ -44,7 +44,7 @@ Command = Callable[..., tuple[int, str]]
 def released(repository: Path) -> Path:
     """A repository whose first run is the baseline v1."""
     (repository / "bench/s.toml").write_text(SUITE)
-    assert pytest_in(repository, *CHECKS).code == 0
+    assert run_pytest(repository, *CHECKS).code == 0
     return repository
 
 
@@ -76,7 +76,7 @@ def changed(released: Path, *replaced: tuple[str, str]) -> None:
 
 
 def ran(released: Path, *arguments: str) -> Ran:
-    return pytest_in(released, *CHECKS, *arguments)
+    return run_pytest(released, *CHECKS, *arguments)
 
 
 WEAKER = {
@@ -156,7 +156,7 @@ def test_a_teacher_whose_files_were_replaced_is_red(released: Path, slimgate: Co
 
 def test_a_self_test_that_was_left_out_is_red(released: Path, slimgate: Command) -> None:
     shutil.rmtree(released / "reports/latest")
-    assert pytest_in(released, *CHECKS[:2], "-k", "quality or behaviour", *BASELINE).code == 0
+    assert run_pytest(released, *CHECKS[:2], "-k", "quality or behaviour", *BASELINE).code == 0
     code, out = slimgate("compare", "reports/baselines", "reports/latest/s")
     assert (code, "the self-test planted_fault has not run" in out) == (1, True)
 
@@ -198,7 +198,7 @@ def test_export_wants_a_reason_for_what_does_not_pass(released: Path, slimgate: 
 
 
 def test_export_of_a_record_with_a_changed_suite_wants_a_reason(released: Path, slimgate: Command) -> None:
-    full_run = pytest_in(released, "bench/s.toml", "-q")
+    full_run = run_pytest(released, "bench/s.toml", "-q")
     assert full_run.record("s")["verdict"]["missing"] == 0
     latest = released / "reports/latest/s/run.json"
     record = json.loads(latest.read_text())

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from support.user_repository import Ran, pytest_in
+from support.user_repository import Ran, run_pytest
 
 from slimgate.cli.main import main
 
@@ -24,7 +24,7 @@ BROKEN = "broken: step own_steps:Broken: RuntimeError: the wheel came off"
 @pytest.fixture(scope="module")
 def first(repository: Path) -> Ran:
     """Nothing is in the store."""
-    ran = pytest_in(repository, "bench", "-v", "-rA", "--junitxml=junit.xml", "-p", "no:xdist")
+    ran = run_pytest(repository, "bench", "-v", "-rA", "--junitxml=junit.xml", "-p", "no:xdist")
     records = {name: ran.record(name) for name in ("one", "two")}
     return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, records)
 
@@ -32,7 +32,7 @@ def first(repository: Path) -> Ran:
 @pytest.fixture(scope="module")
 def second(first: Ran) -> Ran:
     """Everything is in the store."""
-    ran = pytest_in(first.folder, "bench/two.toml", "-v")
+    ran = run_pytest(first.folder, "bench/two.toml", "-v")
     return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {"two": ran.record("two")})
 
 
@@ -42,7 +42,7 @@ def changed(second: Ran) -> Ran:
     file = second.folder / "bench/two.toml"
     text = file.read_text()
     file.write_text(text.replace("learning_rate = 1e-3", "learning_rate = 2e-3"))
-    ran = pytest_in(second.folder, "bench/two.toml", "-v", "-k", "quality and accuracy")
+    ran = run_pytest(second.folder, "bench/two.toml", "-v", "-k", "quality and accuracy")
     file.write_text(text)
     return Ran(ran.code, ran.out, ran.seconds, ran.folder, ran.lines, {"two": ran.record("two")})
 

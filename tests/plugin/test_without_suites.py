@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.user_repository import Ran
-from support.user_repository import pytest_in as pytest_warm
+from support.user_repository import run_pytest as pytest_warm
 
 TOLD = """
 import sys

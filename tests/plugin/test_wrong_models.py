@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.user_repository import COMMON, hub_home, pytest_in
+from support.user_repository import COMMON, hub_home, run_pytest
 
 from fixtures.models.tiny import write_rows
 
@@ -65,7 +65,7 @@ def test_a_model_that_cannot_be_had_is_one_line(
     text = COMMON.replace('pooling = "mean"\n', "").replace('"../model"', f'"{model}"')
     (bench / "reviews.toml").write_text(text[: text.index("[measure]")] + VARIANTS)
     with hub_home(tmp_path):
-        ran = pytest_in(repository, "bench", *options)
+        ran = run_pytest(repository, "bench", *options)
     assert ran.code == 4, ran.out
     [line] = [line for line in ran.lines if line.startswith("ERROR: bench/reviews.toml ")]
     assert re.search(pattern.format(bench=bench), line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from slimgate._system.digests import code_digest
+from slimgate._system.digests import digest_code
 from slimgate.errors import SuiteError
 from slimgate.plugins.loading import load
 from slimgate.plugins.module_of import module_of
@@ -175,7 +175,7 @@ def test_what_else_a_step_declares_stands_on_the_function() -> None:
 def test_the_key_has_the_code_of_the_functions_module() -> None:
     step = load("step", f"{__name__}:in_place")
     assert module_of(step) == __name__
-    assert code_digest(module_of(step)) != code_digest("slimgate.plugins.loading")
+    assert digest_code(module_of(step)) != digest_code("slimgate.plugins.loading")
 
 
 @pytest.mark.parametrize(

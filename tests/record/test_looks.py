@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import BuildError
-from slimgate.record.looks_log import LookLog, Looks, Timing, look_facts, looks_at, merge_looks, model_id
+from slimgate.record.looks_log import (
+    LookLog,
+    Looks,
+    Timing,
+    look_facts,
+    make_model_id,
+    merge_looks,
+    read_looks,
+)
 from slimgate.record.run import LookFacts, TimingFacts
 from slimgate.store.prune import list_entries
 from slimgate.store.store import Store
@@ -19,29 +27,29 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_rows_that_nobody_has_judged_have_no_looks(root: Path) -> None:
-    assert (looks_at(root, "rows").runs, looks_at(root, "rows").count) == (0, 0)
+    assert (read_looks(root, "rows").runs, read_looks(root, "rows").count) == (0, 0)
 
 
 def test_a_look_is_a_run_that_judged_a_new_model(root: Path) -> None:
     first, again, another = (LookLog(root, "rows", str(run)) for run in range(3))
     first.note(["t/a", "t/b"])
     again.note(["t/b"])
-    assert (looks_at(root, "rows").runs, looks_at(root, "rows").count) == (1, 2)
+    assert (read_looks(root, "rows").runs, read_looks(root, "rows").count) == (1, 2)
     another.note(["t/b", "t/c"])
-    assert (looks_at(root, "rows").runs, looks_at(root, "rows").count) == (2, 3)
-    assert looks_at(root, "others").runs == 0
+    assert (read_looks(root, "rows").runs, read_looks(root, "rows").count) == (2, 3)
+    assert read_looks(root, "others").runs == 0
 
 
 def test_the_tests_of_one_run_are_one_look(root: Path) -> None:
     log = LookLog(root, "rows", "run")
     for models in (["t/a"], ["t/a", "t/b"], ["t/a", "t/b"]):
         log.note(models)
-    assert (looks_at(root, "rows").runs, looks_at(root, "rows").count) == (1, 2)
+    assert (read_looks(root, "rows").runs, read_looks(root, "rows").count) == (1, 2)
     assert len((root / "looks/rows.jsonl").read_text().splitlines()) == 2  # nothing is noted twice
 
 
 def test_a_variant_beside_another_teacher_is_another_model() -> None:
-    assert model_id("a" * 64, "b" * 64) != model_id("c" * 64, "b" * 64)
+    assert make_model_id("a" * 64, "b" * 64) != make_model_id("c" * 64, "b" * 64)
 
 
 def test_timings_are_counted_over_all_runs(root: Path) -> None:
@@ -50,7 +58,7 @@ def test_timings_are_counted_over_all_runs(root: Path) -> None:
             ["t/a"], [Timing("t/a", "b1", passed), Timing("t/a", "b32", True)]
         )
     LookLog(root, "rows", "other").note(["t/b"], [Timing("t/b", "b1", False)])
-    facts = look_facts(looks_at(root, "rows"), {"int8": "t/a", "pruned": "t/b"}, run="3")
+    facts = look_facts(read_looks(root, "rows"), {"int8": "t/a", "pruned": "t/b"}, run="3")
     assert facts.timings == [
         TimingFacts(variant="int8", workload="b1", times=3, passed=1),
         TimingFacts(variant="int8", workload="b32", times=3, passed=3),
@@ -62,7 +70,7 @@ def test_a_half_written_line_of_a_killed_run_is_passed_over(root: Path) -> None:
     with (root / "looks/rows.jsonl").open("a") as stream:
         stream.write('{"run": "2", "mod')
     LookLog(root, "rows", "3").note(["t/b"])
-    assert looks_at(root, "rows").runs == 2
+    assert read_looks(root, "rows").runs == 2
 
 
 def test_looks_are_no_entries_of_the_store(root: Path) -> None:
@@ -79,10 +87,10 @@ def test_a_store_that_refuses_is_one_line(root: Path) -> None:
 def test_what_a_deleted_store_forgot_the_last_record_still_knows(root: Path) -> None:
     for run in ("1", "2"):
         LookLog(root, "rows", run).note([f"t/{run}"])
-    before = look_facts(looks_at(root, "rows"), {}, run="2")
+    before = look_facts(read_looks(root, "rows"), {}, run="2")
     (root / "looks/rows.jsonl").unlink()
     LookLog(root, "rows", "3").note(["t/2", "t/3"])
-    looks = looks_at(root, "rows").with_log(before.log)
+    looks = read_looks(root, "rows").with_log(before.log)
     assert (looks.runs, looks.count) == (3, 3)
     assert looks.log == {"1": ["t/1"], "2": ["t/2"], "3": ["t/3"]}
     assert looks.with_log(looks.log) == looks

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from support.releases import SUITE, write_release
-from support.sample_record import sample_record
+from support.sample_record import make_sample_record
 
 from slimgate.errors import DataError
-from slimgate.record.files import baselines_in, read_record_file, record_file
-from slimgate.record.run import to_json
+from slimgate.record.files import read_record_file, read_suite_baselines, record_file
+from slimgate.record.run import format_record_json
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import AcceptedFacts
 from slimgate.results.latency import LatencyFacts
@@ -44,14 +44,14 @@ def test_baselines_come_by_the_time_they_were_accepted(tmp_path: Path) -> None:
     write_baseline(tmp_path / "by-hand", "c", "2026-11-02")
     write_baseline(tmp_path / "a" / "other", "a", "2026-11-09", suite="bench/other.toml")
     write_baseline(tmp_path / "a" / ".support.new.7", "half", "2026-11-09")
-    assert [baseline.name for baseline in baselines_in(tmp_path, SUITE)] == ["b", "c", "a"]
+    assert [baseline.name for baseline in read_suite_baselines(tmp_path, SUITE)] == ["b", "c", "a"]
 
 
 def test_a_baseline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     write_baseline(tmp_path / "a" / "support", "a", "2026-11-03")
     (tmp_path / "a/support/run.json").write_text("half")
     with pytest.raises(DataError, match=r"a/support/run\.json: not a run record of schema slimgate\.run/2"):
-        baselines_in(tmp_path, SUITE)
+        read_suite_baselines(tmp_path, SUITE)
 
 
 def test_other_keys_mean_another_version(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_record_without_teacher_first_or_a_doubled_name_fails(
     write_release(tmp_path)
     record = read_record_file(tmp_path).record
     models = [record.variant(name) for name in names]
-    (tmp_path / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+    (tmp_path / "run.json").write_text(format_record_json(record.model_copy(update={"variants": models})))
     with pytest.raises(DataError, match=r"expected teacher first, and each name once$"):
         read_record_file(tmp_path)
 
@@ -83,7 +83,7 @@ def test_a_figure_that_is_not_finite_is_read_back_as_written(tmp_path: Path) -> 
     times = LatencyFacts(speedup=inf, speedup_interval=(0.5, inf), measured="")
     metrics = {"loss": QualityFacts(teacher=0.5, value=inf, drop_points=inf, n=10, measured="")}
     int8 = record.variant("int8").model_copy(update={"latency": {"b1": times}, "quality": metrics})
-    text = to_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
+    text = format_record_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
     (tmp_path / "run.json").write_text(text)
     model = read_record_file(tmp_path).record.variant("int8")
     assert model.latency["b1"].speedup_interval == (0.5, inf)
@@ -102,4 +102,4 @@ def test_what_is_wrong_with_a_record_is_reported_by_its_place(tmp_path: Path) ->
 
 def test_an_unknown_model_is_an_error_that_names_the_known() -> None:
     with pytest.raises(DataError, match="no model studnt; it has teacher, student"):
-        sample_record().variant("studnt")
+        make_sample_record().variant("studnt")

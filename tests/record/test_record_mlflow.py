@@ -10,7 +10,7 @@ from support.releases import write_release
 
 from slimgate.record.build import StepFacts
 from slimgate.record.files import read_record_file
-from slimgate.record.mlflow import model_runs, suite_run
+from slimgate.record.mlflow import make_model_runs, make_suite_run
 from slimgate.results.base import Verdict
 from slimgate.results.quality import QualityFacts
 
@@ -26,7 +26,7 @@ def test_steps_are_reported_as_a_suite_writes_them(tmp_path: Path) -> None:
         StepFacts(name="keep_layers", params=[0, 3], seconds=1, log={}),
     ]
     changed = record.model_copy(update={"variants": [teacher, int8.model_copy(update={"steps": steps})]})
-    _, logged = model_runs(changed)
+    _, logged = make_model_runs(changed)
     assert json.loads(logged.params["steps"]) == [{"fine_tune": {"epochs": 1}}, {"keep_layers": [0, 3]}]
 
 
@@ -35,7 +35,7 @@ def test_names_hold_only_what_mlflow_takes_and_drops_have_units(tmp_path: Path) 
     teacher, int8 = record.variants
     facts = QualityFacts(teacher=9.0, value=9.9, drop_points=10.0, unit="percent", n=5, measured="")
     named = int8.model_copy(update={"quality": {"own.metrics:häufig/mean": facts}})
-    _, logged = model_runs(record.model_copy(update={"variants": [teacher, named]}))
+    _, logged = make_model_runs(record.model_copy(update={"variants": [teacher, named]}))
     assert logged.metrics["metric/own.metrics_h_ufig_mean/drop_percent"] == 10.0
     assert all(ALLOWED.fullmatch(name) for name in (*logged.metrics, *logged.tags, *logged.params))
 
@@ -47,7 +47,7 @@ def test_names_that_become_equal_keep_their_verdicts(tmp_path: Path) -> None:
     passed = int8.quality["accuracy"]
     lost = passed.model_copy(update={"verdict": Verdict.FAIL, "drop_points": 9.0})
     named = int8.model_copy(update={"quality": {"日本": lost, "中国": passed, "accuracy": passed}})
-    _, logged = model_runs(record.model_copy(update={"variants": [teacher, named]}))
+    _, logged = make_model_runs(record.model_copy(update={"variants": [teacher, named]}))
     tags = {name: value for name, value in logged.tags.items() if ".verdict.metric/" in name}
     assert sorted(tags.values()) == ["FAIL", "PASS", "PASS"]
     assert tags["slimgate.verdict.metric/accuracy"] == "PASS"
@@ -60,5 +60,5 @@ def test_names_that_become_equal_keep_their_verdicts(tmp_path: Path) -> None:
 def test_a_text_is_cut_to_what_mlflow_takes(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
     long = record.suite.model_copy(update={"title": "x" * 6000})
-    note = suite_run(record.model_copy(update={"suite": long})).tags["mlflow.note.content"]
+    note = make_suite_run(record.model_copy(update={"suite": long})).tags["mlflow.note.content"]
     assert (len(note), note[-2:]) == (5000, "x…")

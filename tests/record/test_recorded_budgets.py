@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slimgate.judge.decision import withhold_budget
-from slimgate.record.budgets import Judged, clean_reason, is_looser, judged_budgets, verdict_under
+from slimgate.record.budgets import Judged, clean_reason, is_looser, judge_under_limit, list_judged_budgets
 from slimgate.record.run import VariantRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.latency import LatencyFacts
@@ -41,27 +41,27 @@ def test_less_is_looser_where_a_limit_is_the_least(kind: str) -> None:
 )
 def test_another_limit_is_held_against_the_interval(kind: str, limit: float, verdict: Verdict) -> None:
     facts = BudgetFacts(kind=kind, limit=9, verdict=Verdict.PASS)
-    assert verdict_under(kind, limit, Judged("accuracy", None, facts, 1.6, (1.0, 2.0))) is verdict
+    assert judge_under_limit(kind, limit, Judged("accuracy", None, facts, 1.6, (1.0, 2.0))) is verdict
 
 
 def test_what_is_exact_holds_at_its_limit() -> None:
     size = Judged("size", None, BudgetFacts(kind="compression_min", limit=1, verdict=Verdict.PASS), 1.5, None)
-    assert verdict_under("compression_min", 1.5, size) is Verdict.PASS
-    assert verdict_under("compression_min", 1.6, size) is Verdict.FAIL
+    assert judge_under_limit("compression_min", 1.5, size) is Verdict.PASS
+    assert judge_under_limit("compression_min", 1.6, size) is Verdict.FAIL
 
 
 def test_of_slices_no_single_figure_decides() -> None:
     facts = BudgetFacts(kind="slices.accuracy", limit=5, verdict=Verdict.PASS)
-    assert verdict_under("slices.accuracy", 1.0, Judged("slices", None, facts, None, None)) is None
+    assert judge_under_limit("slices.accuracy", 1.0, Judged("slices", None, facts, None, None)) is None
 
 
 def test_what_no_interval_decides_is_undecided_under_every_limit() -> None:
     facts = BudgetFacts(kind="speedup_min", limit=1.2, verdict=Verdict.INCONCLUSIVE)
     unseen = Judged("latency", "b1", facts, 2.0, (1.9, 2.1))
-    assert verdict_under("speedup_min", 1.5, unseen) is Verdict.INCONCLUSIVE
-    assert verdict_under("speedup_min", 3.0, unseen) is Verdict.INCONCLUSIVE
+    assert judge_under_limit("speedup_min", 1.5, unseen) is Verdict.INCONCLUSIVE
+    assert judge_under_limit("speedup_min", 3.0, unseen) is Verdict.INCONCLUSIVE
     slower = Judged("latency", "b1", facts, 1.3, (1.0, 1.6))
-    assert verdict_under("speedup_min", 1.7, slower) is Verdict.FAIL
+    assert judge_under_limit("speedup_min", 1.7, slower) is Verdict.FAIL
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_another_limit_of_a_speed_up_must_be_cleared_by_as_much(limit: float, ve
     times = LatencyFacts(
         speedup=2.0, speedup_interval=(1.73, 2.31), clearance=1.3, budgets=[facts], measured="now"
     )
-    [judged] = judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
-    assert verdict_under("speedup_min", limit, judged) is verdict
+    [judged] = list_judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
+    assert judge_under_limit("speedup_min", limit, judged) is verdict
 
 
 @pytest.mark.parametrize("recorded", [1.2, 1.5, 1.55])
@@ -85,8 +85,8 @@ def test_no_limit_of_a_speed_passes_if_no_delay_was_seen(recorded: float) -> Non
     times = LatencyFacts(
         speedup=1.5, speedup_interval=(1.4, 1.6), clearance=None, budgets=[facts], measured="now"
     )
-    [judged] = judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
-    assert verdict_under("speedup_min", 1.1, judged) is Verdict.INCONCLUSIVE
+    [judged] = list_judged_budgets(VariantRecord(name="a", parent="teacher", latency={"b1": times}))
+    assert judge_under_limit("speedup_min", 1.1, judged) is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("recorded", [2.0, 3.0])
@@ -95,14 +95,14 @@ def test_no_limit_passes_a_verdict_that_was_withheld(recorded: float) -> None:
         BudgetFacts(kind="drop_points", limit=recorded, verdict=Verdict.PASS, p_value=0.01)
     )
     judged = Judged("labels_f1_macro", None, facts, 0.5, (-1.5, 2.5))
-    assert verdict_under("drop_points", 4.0, judged) is Verdict.INCONCLUSIVE
+    assert judge_under_limit("drop_points", 4.0, judged) is Verdict.INCONCLUSIVE
 
 
 def test_a_failed_budget_passes_under_a_limit_that_holds() -> None:
     """Its p-value is 1 too."""
     facts = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.FAIL, p_value=1.0)
     judged = Judged("accuracy", None, facts, 35.0, (33.6, 36.4))
-    assert verdict_under("drop_points", 50.0, judged) is Verdict.PASS
+    assert judge_under_limit("drop_points", 50.0, judged) is Verdict.PASS
 
 
 @pytest.mark.parametrize(("reason", "expected"), [(None, None), ("", None), (" \n", None), (" why ", "why")])
@@ -132,4 +132,4 @@ def test_a_capped_mean_is_also_held_to_the_share_above_the_cap(
     )
     facts = BudgetFacts(kind="increase_relative", limit=3.0, verdict=Verdict.PASS, capped=capped)
     judged = Judged("perplexity", None, facts, 1.6, (1.0, 2.0))
-    assert verdict_under("increase_relative", limit, judged) is verdict
+    assert judge_under_limit("increase_relative", limit, judged) is verdict

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 from support.judge_command import judge_into
-from support.sample_record import MEASURED, sample_record, variant
+from support.sample_record import MEASURED, make_sample_record, make_variant
 
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import BaselineFacts, Weakening
-from slimgate.report.alarms import alarms
-from slimgate.report.head import head
-from slimgate.report.html import html_report
+from slimgate.report.alarms import list_alarms
+from slimgate.report.head import format_first_screen
+from slimgate.report.html import render_html_report
 from slimgate.report.judged_files import describe_source
-from slimgate.report.pr_comment import pr_comment
-from slimgate.report.terminal.summary import summary_lines, to_text
+from slimgate.report.pr_comment import format_pr_comment
+from slimgate.report.terminal.summary import join_line, list_summary_lines
 from slimgate.results.baseline import SinceFacts
 from slimgate.results.quality import QualityFacts
 
@@ -34,14 +34,16 @@ CHANCE = "its accuracy 0.510 [0.470, 0.550] is not shown to be above 0.520, the 
 def doubtful() -> RunRecord:
     """A teacher near chance, and a variant whose name is another than in the baseline."""
     facts = QualityFacts(teacher=0.51, value=0.51, n=400, near_chance=CHANCE, measured=MEASURED)
-    original = variant("teacher", quality={"accuracy": facts})
+    original = make_variant("teacher", quality={"accuracy": facts})
     since = {"accuracy": SinceFacts(new=True, note="new since then", measured=MEASURED)}
     baseline = BaselineFacts(path="b", name="v1", created="then", gates_gone=["old"])
-    return sample_record(variants=[original, variant("fresh", since_baseline=since)], baseline=baseline)
+    return make_sample_record(
+        variants=[original, make_variant("fresh", since_baseline=since)], baseline=baseline
+    )
 
 
 def test_they_stand_under_the_verdict_and_before_all_else(doubtful: RunRecord) -> None:
-    lines = [line for line in head(doubtful).splitlines() if line]
+    lines = [line for line in format_first_screen(doubtful).splitlines() if line]
     assert lines[2].startswith("- **The teacher is near chance**: its accuracy 0.510")
     assert lines[3] == "- **New since the baseline v1**, so not compared with it: fresh."
     assert lines[4].startswith(
@@ -50,36 +52,36 @@ def test_they_stand_under_the_verdict_and_before_all_else(doubtful: RunRecord) -
 
 
 def test_the_comment_and_the_terminal_tell_them_too(doubtful: RunRecord) -> None:
-    assert pr_comment([doubtful]).index("The teacher is near chance") < 400
-    shown = "\n".join(to_text(line) for line in summary_lines(doubtful, "report.md"))
+    assert format_pr_comment([doubtful]).index("The teacher is near chance") < 400
+    shown = "\n".join(join_line(line) for line in list_summary_lines(doubtful, "report.md"))
     assert f"The teacher is near chance: {CHANCE}; a variant that" in shown
     assert "New since the baseline v1, so not compared with it: fresh." in shown
 
 
 def test_the_page_has_them_above_what_to_ship(doubtful: RunRecord) -> None:
-    page = html_report(doubtful)
+    page = render_html_report(doubtful)
     assert page.index("The teacher is near chance") < page.index("<h2>What to ship</h2>")
 
 
 def test_the_page_begins_with_a_gate_that_demands_less(doubtful: RunRecord) -> None:
     weaker = [Weakening(about="budgets", change="pruned: drop_points 2 -> 5")]
     baseline = BaselineFacts(path="b", name="v1", created="then", weaker=weaker)
-    page = html_report(doubtful.model_copy(update={"baseline": baseline}))
+    page = render_html_report(doubtful.model_copy(update={"baseline": baseline}))
     assert page.index("The gate demands less than the baseline v1") < page.index("<h1>")
 
 
 def test_a_sound_run_has_none() -> None:
-    assert list(alarms(sample_record())) == []
+    assert list(list_alarms(make_sample_record())) == []
 
 
 def test_a_label_that_no_gate_row_has_is_reported() -> None:
-    record = sample_record()
+    record = make_sample_record()
     gate = record.task.splits["gate"].model_copy(update={"label_counts": {"a": 40, "b": 0}})
     task = record.task.model_copy(update={"classes": ["a", "b", "c|d"], "splits": {"gate": gate}})
     message = r"**No gate row has the label b, c\|d**: what a variant loses there is not judged."
-    assert list(alarms(record.model_copy(update={"task": task}))) == [message]
+    assert list(list_alarms(record.model_copy(update={"task": task}))) == [message]
     other_task = task.model_copy(update={"classes": ["x", "y"]})  # tasks whose classes are not the labels
-    assert list(alarms(record.model_copy(update={"task": other_task}))) == []
+    assert list(list_alarms(record.model_copy(update={"task": other_task}))) == []
 
 
 def test_a_prediction_that_is_no_label_is_not_missed(tmp_path: Path) -> None:
@@ -90,5 +92,5 @@ def test_a_prediction_that_is_no_label_is_not_missed(tmp_path: Path) -> None:
     )
     judged = judge_into(tmp_path / "out", [base, target, "--drop-points", 20])
     assert judged.record.task.classes == ["a", "b", "I cannot say"]
-    assert list(alarms(judged.record)) == []
+    assert list(list_alarms(judged.record)) == []
     assert describe_source(judged.record).endswith(" 2 classes.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.sample_record import sample_record, variant
+from support.sample_record import make_sample_record, make_variant
 
 from slimgate.record.run import RunRecord
-from slimgate.report.html import html_report
+from slimgate.report.html import render_html_report
 from slimgate.report.page.charts import chart_data
-from slimgate.report.page.diagrams import confusion, tradeoff_curve
+from slimgate.report.page.diagrams import make_confusion, make_tradeoff_curve
 from slimgate.report.plots import draw_behaviour
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, TradeoffFacts
@@ -27,29 +27,29 @@ def points(moved: float = 0.0) -> list[TradeoffFacts]:
 
 
 def record_of(facts: BehaviourFacts, classes: list[str]) -> RunRecord:
-    sample = sample_record()
+    sample = make_sample_record()
     task = sample.task.model_copy(update={"classes": classes})
-    return sample_record(variants=[sample.variants[0], variant("x", behaviour=facts)], task=task)
+    return make_sample_record(variants=[sample.variants[0], make_variant("x", behaviour=facts)], task=task)
 
 
 def test_more_rows_on_the_diagonal_are_better_elsewhere_worse() -> None:
     facts = BehaviourFacts(confusion=[[9, 3], [0, 10]], confusion_teacher=[[12, 0], [1, 9]])
     record = record_of(facts, ["a", "b"])
-    matrix = confusion(record, record.variants[1])
+    matrix = make_confusion(record, record.variants[1])
     assert matrix is not None
     tones = [[(cell.change, cell.tone) for cell in cells] for _, cells in matrix.lines]
     assert tones == [
         [("-3", "worse by-3"), ("+3", "worse by-3")],
         [("-1", "better by-2"), ("+1", "better by-2")],
     ]
-    page = html_report(record)
+    page = render_html_report(record)
     assert '<td class="number worse by-3">9 <small>-3</small></td>' in page
 
 
 def test_of_many_classes_the_pairs_that_moved_are_shown() -> None:
     cells = [(0, 0, 40, 30), (0, 9, 1, 11), (3, 3, 5, 5)]
     record = record_of(BehaviourFacts(confusion_cells=cells), [f"c{k}" for k in range(12)])
-    matrix = confusion(record, record.variants[1])
+    matrix = make_confusion(record, record.variants[1])
     assert matrix is not None
     assert [(label, to, before, cell.rows) for label, to, before, cell in matrix.pairs] == [
         ("c0", "(right)", "40", "30"),
@@ -59,12 +59,12 @@ def test_of_many_classes_the_pairs_that_moved_are_shown() -> None:
 
 def test_a_confusion_that_did_not_move_is_not_shown() -> None:
     record = record_of(BehaviourFacts(confusion_cells=[(0, 0, 4, 4)]), ["a", "b"])
-    assert confusion(record, record.variants[1]) is None
+    assert make_confusion(record, record.variants[1]) is None
 
 
 def test_a_curve_stands_in_its_square_from_a_round_value_to_1() -> None:
-    model = variant("x", behaviour=BehaviourFacts(tradeoff=points(), tradeoff_teacher=points(-0.02)))
-    curve = tradeoff_curve(model)
+    model = make_variant("x", behaviour=BehaviourFacts(tradeoff=points(), tradeoff_teacher=points(-0.02)))
+    curve = make_tradeoff_curve(model)
     assert curve is not None
     assert curve.low == "0.5"
     assert [(spot.x, spot.y) for spot in curve.of_variant] == [(40.0, 40.0), (0.0, 10.0)]
@@ -74,7 +74,7 @@ def test_a_curve_stands_in_its_square_from_a_round_value_to_1() -> None:
 
 @pytest.mark.parametrize("tradeoff", [None, [], points()[:1]], ids=["none", "empty", "one"])
 def test_one_threshold_is_no_curve(tradeoff: list[TradeoffFacts] | None) -> None:
-    assert tradeoff_curve(variant("x", behaviour=BehaviourFacts(tradeoff=tradeoff))) is None
+    assert make_tradeoff_curve(make_variant("x", behaviour=BehaviourFacts(tradeoff=tradeoff))) is None
 
 
 def test_pictures_are_drawn_of_what_there_is(tmp_path: Path) -> None:
@@ -99,7 +99,9 @@ def test_growth_of_perplexity_is_in_percent_with_its_budget() -> None:
     better = {"value": 315.4, "drop_points": -17.0, "interval": (-18.0, -16.0), "unit": "percent"}
     shown = QualityFacts.model_validate({**common, **better, "budgets": [budget]})
     before = QualityFacts.model_validate({**common, "value": 380.0})
-    teacher = sample_record().variants[0].model_copy(update={"quality": {"perplexity": before}})
-    data = chart_data(sample_record(variants=[teacher, variant("x", quality={"perplexity": shown})]))
+    teacher = make_sample_record().variants[0].model_copy(update={"quality": {"perplexity": before}})
+    data = chart_data(
+        make_sample_record(variants=[teacher, make_variant("x", quality={"perplexity": shown})])
+    )
     assert data["units"] == {"perplexity": "percent"}
     assert data["limits"] == {"perplexity": pytest.approx(3.0)}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from support.sample_record import sample_record
+from support.sample_record import make_sample_record
 
 from slimgate.judge.budget_kinds import KINDS
 from slimgate.record.run import RunRecord
-from slimgate.report import suite_report
-from slimgate.report.builds import unlucky_builds
+from slimgate.report import format_suite_report
+from slimgate.report.builds import list_unlucky_builds
 from slimgate.report.figures import format_limits
-from slimgate.report.page.budgets import budgets, limit_words
-from slimgate.report.status import models
-from slimgate.report.variant_tables import variants_table
+from slimgate.report.page.budgets import limit_words, list_budgets
+from slimgate.report.status import list_models
+from slimgate.report.variant_tables import make_variants_table
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.quality import BuildsFacts, QualityFacts
 
@@ -23,7 +23,7 @@ BOTH = BudgetFacts(kind=EQUIVALENT_POINTS, limit=1.0, verdict=Verdict.FAIL, fail
 
 def with_budget(*judged: BudgetFacts, drop: float = -6.0, builds: BuildsFacts | None = None) -> RunRecord:
     """The sample, whose gated variants have these budgets on accuracy alone."""
-    record = sample_record()
+    record = make_sample_record()
     changed = []
     for model in record.variants:
         if "accuracy" in model.quality and model.quality["accuracy"].interval is not None:
@@ -50,12 +50,12 @@ def test_the_words_of_a_limit_on_both_sides() -> None:
     drop = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.PASS)
     assert format_limits([drop, BOTH]) == "2, ±1"
     record = with_budget(BOTH)
-    assert "accuracy (drop within ±1)" in variants_table(record, models(record))
+    assert "accuracy (drop within ±1)" in make_variants_table(record, list_models(record))
 
 
 def test_the_picture_has_both_limits() -> None:
     model = next(model for model in with_budget(BOTH).variants if model.quality["accuracy"].budgets)
-    (line,) = [budget for budget in budgets(model) if budget.limit == "drop within ±1 points"]
+    (line,) = [budget for budget in list_budgets(model) if budget.limit == "drop within ±1 points"]
     assert line.measured == "drop -6.0 [-7.0, -5.0]"
     assert line.picture is not None
     upper, lower = line.picture.limits
@@ -64,7 +64,7 @@ def test_the_picture_has_both_limits() -> None:
 
 
 def test_a_report_renders_with_a_budget_on_both_sides() -> None:
-    text = suite_report(with_budget(BOTH))
+    text = format_suite_report(with_budget(BOTH))
     assert "drop -6.0 [-7.0, -5.0]" in text
 
 
@@ -72,7 +72,7 @@ def test_a_build_that_gains_too_much_is_reported() -> None:
     builds = BuildsFacts(
         seeds=[0, 1], drops_points=[0.1, -2.5], mean_points=-1.2, sd_points=1.8, sampling_se_points=0.3
     )
-    lines = list(unlucky_builds(with_budget(BOTH, drop=0.1, builds=builds)))
+    lines = list(list_unlucky_builds(with_budget(BOTH, drop=0.1, builds=builds)))
     assert "differ by more than the budget of 1 points (seed 1 by -2.5)" in lines[0]
     drop = BudgetFacts(kind="drop_points", limit=1.0, verdict=Verdict.PASS)
-    assert list(unlucky_builds(with_budget(drop, drop=0.1, builds=builds))) == []
+    assert list(list_unlucky_builds(with_budget(drop, drop=0.1, builds=builds))) == []

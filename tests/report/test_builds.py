@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.sample_record import PASS, quality, sample_record, variant
+from support.sample_record import PASS, make_quality, make_sample_record, make_variant
 
-from slimgate.report import suite_report
-from slimgate.report.builds import unlucky_builds
+from slimgate.report import format_suite_report
+from slimgate.report.builds import list_unlucky_builds
 from slimgate.results.base import BudgetFacts
 from slimgate.results.quality import BuildsFacts
 
@@ -20,8 +20,10 @@ BUILDS = BuildsFacts(
 
 
 def report_with(builds: BuildsFacts | None) -> str:
-    facts = {"accuracy": quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=builds)}
-    return suite_report(sample_record(variants=[sample_record().variants[0], variant("x", quality=facts)]))
+    facts = {"accuracy": make_quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=builds)}
+    return format_suite_report(
+        make_sample_record(variants=[make_sample_record().variants[0], make_variant("x", quality=facts)])
+    )
 
 
 def test_builds_stand_by_seed_with_both_spreads() -> None:
@@ -59,17 +61,17 @@ def test_each_budget_limits_the_builds_in_its_own_direction(drop: float, words: 
         for kind, limit in (("drop_points", 1.0), ("equivalent_points", 5.0))
     ]
     builds = BUILDS.model_copy(update={"drops_points": [0.4, drop, 0.1]})
-    facts = quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=builds)
-    model = variant("x", quality={"accuracy": facts.model_copy(update={"budgets": budgets})})
-    lines = list(unlucky_builds(sample_record(variants=[sample_record().variants[0], model])))
+    facts = make_quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=builds)
+    model = make_variant("x", quality={"accuracy": facts.model_copy(update={"budgets": budgets})})
+    lines = list(list_unlucky_builds(make_sample_record(variants=[make_sample_record().variants[0], model])))
     assert lines == ([] if words is None else [f"x, accuracy: builds by other seeds {words}."])
 
 
 def test_a_floor_over_builds_is_said_to_be_about_all_of_them() -> None:
     floor = BudgetFacts(kind="floor", limit=0.8, verdict=PASS, value=0.82, interval=(0.811, 0.829), builds=3)
-    facts = quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=BUILDS)
-    models = [variant("x", quality={"accuracy": facts.model_copy(update={"budgets": [floor]})})]
-    text = suite_report(sample_record(variants=[sample_record().variants[0], *models]))
+    facts = make_quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=BUILDS)
+    models = [make_variant("x", quality={"accuracy": facts.model_copy(update={"budgets": [floor]})})]
+    text = format_suite_report(make_sample_record(variants=[make_sample_record().variants[0], *models]))
     assert 'Budgets "over builds" are about\nthe mean of all builds' in text
     assert "The verdicts are about the build of the first seed" not in text
     assert "mean of 3 builds 0.820 [0.811, 0.829]" in text

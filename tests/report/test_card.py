@@ -12,16 +12,16 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from support.load_test_files import write_vllm
-from support.releases import Model, machine, write_release
-from support.sample_record import REAL, latency, sample_record, variant
+from support.releases import Model, make_machine, write_release
+from support.sample_record import REAL, make_latency, make_sample_record, make_variant
 
 from slimgate.cli.main import main
 from slimgate.record.build import StepFacts
-from slimgate.record.run import RunRecord, VariantRecord, read_record, to_json
+from slimgate.record.run import RunRecord, VariantRecord, format_record_json, read_record
 from slimgate.record.task import TaskFactsRecord
 from slimgate.record.verdicts import BaselineFacts, LoosenedBudget
 from slimgate.report.card import make_card
-from slimgate.report.card_metadata import base_model
+from slimgate.report.card_metadata import find_base_model
 from slimgate.results.base import Verdict
 from slimgate.results.latency import TimeLimitFacts
 from slimgate.results.quality import QualityFacts
@@ -58,7 +58,7 @@ def test_the_hubs_own_reader_finds_the_figures_of_the_record(tmp_path: Path, wri
 
 
 def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, written: Card) -> None:
-    folder = write_release(tmp_path / "run", machine=machine(cpu="an old cpu"))
+    folder = write_release(tmp_path / "run", machine=make_machine(cpu="an old cpu"))
     _, out, _ = written(folder / "run.json", "int8")
     for text in (
         "drop 0.7 [0.6, 0.9]",
@@ -71,9 +71,9 @@ def test_a_card_says_how_it_was_built_how_fast_and_on_what(tmp_path: Path, writt
         assert text in out
 
 
-@pytest.mark.parametrize("name", [model.name for model in sample_record().variants])
+@pytest.mark.parametrize("name", [model.name for model in make_sample_record().variants])
 def test_every_model_of_a_full_record_has_a_card_for_the_hub(name: str) -> None:
-    record = sample_record()
+    record = make_sample_record()
     model = record.variant(name)
     text = make_card(record, model)
     front = yaml.safe_load(text.split("---\n")[1])
@@ -103,7 +103,7 @@ def test_a_base_model_is_named_where_it_is_one_of_the_hub() -> None:
         loaded = StepFacts(name="load_model", params=text, seconds=0.0, log={})
         teacher = VariantRecord(name="teacher", parent=None, steps=[loaded])
         small = VariantRecord(name="small", parent="teacher")
-        return base_model(sample_record().model_copy(update={"variants": [teacher, small]}), small)
+        return find_base_model(make_sample_record().model_copy(update={"variants": [teacher, small]}), small)
 
     assert of("openai-community/gpt2@main") == "openai-community/gpt2"
     assert [of(text) for text in ("../models/teacher", "package:demo/model", "fresh:shapes/x")] == [None] * 3
@@ -115,7 +115,7 @@ def test_rows_of_the_hub_keep_config_split_and_revision(tmp_path: Path, written:
     source = {"name": "hub", "id": "nyu-mll/glue", "config": "qqp", "revision": "abc"}
     source |= {"splits": {"gate": "validation"}}  # type: ignore[dict-item]
     task = TaskFactsRecord.model_validate({**record.task.model_dump(), "source": source})
-    (folder / "run.json").write_text(to_json(record.model_copy(update={"task": task})))
+    (folder / "run.json").write_text(format_record_json(record.model_copy(update={"task": task})))
 
     data = ModelCard(written(folder, "int8")[1]).data
 
@@ -143,7 +143,7 @@ def test_an_unknown_variant_is_one_line_with_the_nearest(tmp_path: Path, written
 
 def changed(**update: object) -> tuple[RunRecord, VariantRecord]:
     """sample_record with its first variant changed, and that one's accuracy."""
-    record = sample_record()
+    record = make_sample_record()
     model = next(model for model in record.variants[1:] if "accuracy" in model.quality)
     of_accuracy = {key: value for key, value in update.items() if key in QualityFacts.model_fields}
     of_model = {key: value for key, value in update.items() if key not in QualityFacts.model_fields}
@@ -208,16 +208,16 @@ def test_a_loosened_budget_is_reported_with_both_limits() -> None:
         variant="int8", budget="accuracy", kind="drop_points", before=1.0, limit=2.0, reason=None
     )
     baseline = BaselineFacts(path="b.json", created="2026-11-01", loosened=[loosened])
-    int8 = variant("int8")
-    text = make_card(sample_record(variants=[REAL["teacher"], int8], baseline=baseline), int8)
+    int8 = make_variant("int8")
+    text = make_card(make_sample_record(variants=[REAL["teacher"], int8], baseline=baseline), int8)
     line = "accuracy had drop_points 1 in the last release and is 2 now: no reason is given"
     assert f"- **Loosened**: {line}\n" in text
 
 
 def test_a_time_over_its_limit_fails_beside_a_held_speed_up() -> None:
     limits = TimeLimitFacts(rounds=100, counted=100, verdict=Verdict.FAIL, message="late", measured="")
-    times = latency(5.0, speedup=2.0, speedup_interval=(1.9, 2.1), verdict=Verdict.PASS, limits=limits)
-    int8 = variant("int8", latency={"b1": times})
-    text = make_card(sample_record(variants=[REAL["teacher"], int8]), int8)
+    times = make_latency(5.0, speedup=2.0, speedup_interval=(1.9, 2.1), verdict=Verdict.PASS, limits=limits)
+    int8 = make_variant("int8", latency={"b1": times})
+    text = make_card(make_sample_record(variants=[REAL["teacher"], int8]), int8)
     [row] = [line for line in text.splitlines() if line.startswith("| batch 1 ")]
     assert row.rstrip("| ").endswith("FAIL")

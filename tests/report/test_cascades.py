@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.sample_record import sample_record
+from support.sample_record import make_sample_record
 
 from slimgate.record.build import CascadeFacts
 from slimgate.record.run import RunRecord
-from slimgate.report.cascades import cascades
+from slimgate.report.cascades import make_cascade_table
 
 CHOSEN = {"rows": 800, "drop_points": 0.5, "lost_points": 0.25, "passed_on": [0.2]}
 PLAIN = {"models": ["small", "large"], "thresholds": [0.75], "temperatures": [1.0], "passed_on": [0.213]}
@@ -16,7 +16,7 @@ PLAIN = {"models": ["small", "large"], "thresholds": [0.75], "temperatures": [1.
 
 def record_of(*facts: dict[str, Any]) -> RunRecord:
     """The sample record, whose first variants are these cascades."""
-    record = sample_record()
+    record = make_sample_record()
     variants = list(record.variants)
     for place, cascade in enumerate(facts):
         artifact = variants[place].artifact
@@ -33,7 +33,7 @@ def rows_of(text: str) -> list[list[str]]:
 
 def test_a_plain_cascade_has_no_column_of_weights() -> None:
     """As a record of before there were ensembles, which has no key `weights`."""
-    text = cascades(record_of(PLAIN | {"selection": CHOSEN}))
+    text = make_cascade_table(record_of(PLAIN | {"selection": CHOSEN}))
     header, row = rows_of(text)
     assert "weight of the next" not in header
     assert row[1:] == [
@@ -49,7 +49,7 @@ def test_a_plain_cascade_has_no_column_of_weights() -> None:
 
 def test_an_ensemble_shows_weights_and_the_loss_against_the_mean() -> None:
     together = PLAIN | {"weights": [0.625], "selection": CHOSEN}
-    text = cascades(record_of(together, PLAIN | {"weights": [0.5]}, PLAIN))
+    text = make_cascade_table(record_of(together, PLAIN | {"weights": [0.5]}, PLAIN))
     header, chosen, weighted, plain = rows_of(text)
     place = header.index("weight of the next")
     assert [row[place] for row in (chosen, weighted, plain)] == ["0.62", "0.50", "–"]

@@ -5,36 +5,40 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.sample_record import MEASURED, quality, sample_record, sliced, variant
+from support.sample_record import MEASURED, make_quality, make_sample_record, make_slice_facts, make_variant
 
 from slimgate.record.build import StepFacts
 from slimgate.record.verdicts import RunVerdict, SwitchedOffBudget
 from slimgate.report.card import make_card
-from slimgate.report.cautions import Severity, notes, warnings
-from slimgate.report.head import MOST_CAUTIONS, fold_warnings, head, verdict_line
-from slimgate.report.page.table import kind_of
+from slimgate.report.cautions import Severity, format_notes, list_notes
+from slimgate.report.head import MOST_CAUTIONS, fold_warnings, format_first_screen, format_verdict_line
+from slimgate.report.page.table import choose_kind
 from slimgate.report.recommendation import recommend
-from slimgate.report.status import standing
-from slimgate.report.terminal.summary import summary_lines
+from slimgate.report.status import format_standing
+from slimgate.report.terminal.summary import list_summary_lines
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest
-from slimgate.run.gate_results import verdict
+from slimgate.run.gate_results import judge_record
 
-LOST = sliced("label", "loan", 300, 14.3, (9.1, 21.7))
-SMALLER = sliced("label", "card", 300, 6.0, (2.1, 9.9))
-WITHIN = sliced("label", "cash", 300, 3.0, (1.9, 4.1))  # the sample's budget on accuracy is 2 points
+LOST = make_slice_facts("label", "loan", 300, 14.3, (9.1, 21.7))
+SMALLER = make_slice_facts("label", "card", 300, 6.0, (2.1, 9.9))
+WITHIN = make_slice_facts(
+    "label", "cash", 300, 3.0, (1.9, 4.1)
+)  # the sample's budget on accuracy is 2 points
 UNDECIDED = RunVerdict(status="INCONCLUSIVE", passed=1, failed=0, inconclusive=2, not_gated=0)
 
 
 def join_warnings(*slices: SliceFacts) -> str:
     """The warnings of a run whose one variant holds its budget, with these slices."""
-    metrics = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
+    metrics = {"accuracy": make_quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
     behaviour = BehaviourFacts(slices=list(slices), measured=MEASURED)
     return "\n".join(
-        warnings(sample_record(variants=[variant("pruned", quality=metrics, behaviour=behaviour)]))
+        format_notes(
+            make_sample_record(variants=[make_variant("pruned", quality=metrics, behaviour=behaviour)])
+        )
     )
 
 
@@ -66,19 +70,19 @@ def test_other_slices_are_not(part: SliceFacts) -> None:
 
 
 def test_notes_that_change_the_verdict_are_first_and_not_folded() -> None:
-    lost = {f"v{k}": sliced("label", "loan", 300, 14.3, (9.1, 21.7)) for k in range(7)}
+    lost = {f"v{k}": make_slice_facts("label", "loan", 300, 14.3, (9.1, 21.7)) for k in range(7)}
     models = [
-        variant(name, behaviour=BehaviourFacts(slices=[part], measured=MEASURED))
+        make_variant(name, behaviour=BehaviourFacts(slices=[part], measured=MEASURED))
         for name, part in lost.items()
     ]
-    record = sample_record(variants=[*models, variant("free", gated=False, reason="to see")])
-    severities = [note.severity for note in notes(record)]
+    record = make_sample_record(variants=[*models, make_variant("free", gated=False, reason="to see")])
+    severities = [note.severity for note in list_notes(record)]
     assert severities == sorted(severities)
     assert severities.count(Severity.VERDICT) > MOST_CAUTIONS
     assert Severity.FACT in severities
     shown = fold_warnings(record).partition("<details>")[0]
     assert [line for line in shown.splitlines() if line] == [
-        f"- {note.text}" for note in notes(record) if note.severity is Severity.VERDICT
+        f"- {note.text}" for note in list_notes(record) if note.severity is Severity.VERDICT
     ]
 
 
@@ -88,15 +92,15 @@ def test_undecided_slices_are_inconclusive_and_ship_nothing() -> None:
     ]
     budget = BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=Verdict.INCONCLUSIVE)
     behaviour = BehaviourFacts(slices=slices, budgets=[budget], verdict=Verdict.INCONCLUSIVE)
-    metrics = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
-    models = [variant("pruned", quality=metrics, behaviour=behaviour)]
-    record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
-    assert verdict_line(record) == "**INCONCLUSIVE** · 1 budget holds, 1 is undecided"
-    assert standing(record, record.variant("pruned")) == "**INCONCLUSIVE** (slices accuracy)"
+    metrics = {"accuracy": make_quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
+    models = [make_variant("pruned", quality=metrics, behaviour=behaviour)]
+    record = make_sample_record(variants=models, verdict=judge_record(models, SelfTest(), 0))
+    assert format_verdict_line(record) == "**INCONCLUSIVE** · 1 budget holds, 1 is undecided"
+    assert format_standing(record, record.variant("pruned")) == "**INCONCLUSIVE** (slices accuracy)"
     assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
-    last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
+    last = "".join(text for text, _ in list_summary_lines(record, "report.md")[-1])
     assert "INCONCLUSIVE (1 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 not gated)" in last
-    assert kind_of(record, record.variant("pruned")) == "INCONCLUSIVE"
+    assert choose_kind(record, record.variant("pruned")) == "INCONCLUSIVE"
 
 
 def test_a_budget_that_a_variant_switches_off_has_its_reason() -> None:
@@ -105,8 +109,8 @@ def test_a_budget_that_a_variant_switches_off_has_its_reason() -> None:
         SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=5.0, reason="new | labels"),
         SwitchedOffBudget(budget="slices", kind="slices.accuracy", limit=8.0, reason="few rows"),
     ]
-    record = sample_record(variants=[variant("pruned", switched_off=off)])
-    lines = list(warnings(record))
+    record = make_sample_record(variants=[make_variant("pruned", switched_off=off)])
+    lines = list(format_notes(record))
     assert r"**Switched off** for pruned: accuracy drop_points 5: new \| labels" in lines
     assert "**Switched off** for pruned: slices accuracy 8: few rows" in lines
     assert r"switched off for it: accuracy drop_points 5: new \| labels" in make_card(
@@ -116,19 +120,21 @@ def test_a_budget_that_a_variant_switches_off_has_its_reason() -> None:
 
 def undecided(on_inconclusive: str) -> dict[str, object]:
     """A variant whose budget is undecided, and what that does to the run."""
-    facts = quality("a", "accuracy", 1.9, (1.0, 2.8), Verdict.INCONCLUSIVE)
+    facts = make_quality("a", "accuracy", 1.9, (1.0, 2.8), Verdict.INCONCLUSIVE)
     budget = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.INCONCLUSIVE)
     budgets = [replace(budget, on_inconclusive=on_inconclusive)]
-    return {"variants": [variant("a", quality={"accuracy": facts.model_copy(update={"budgets": budgets})})]}
+    return {
+        "variants": [make_variant("a", quality={"accuracy": facts.model_copy(update={"budgets": budgets})})]
+    }
 
 
 def test_an_undecided_warning_says_so_as_the_run_ends_with_0() -> None:
-    record = sample_record(verdict=UNDECIDED, **undecided("warn"))
-    assert "1 budget holds, 2 are undecided, which only warns" in verdict_line(record)
-    last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
+    record = make_sample_record(verdict=UNDECIDED, **undecided("warn"))
+    assert "1 budget holds, 2 are undecided, which only warns" in format_verdict_line(record)
+    last = "".join(text for text, _ in list_summary_lines(record, "report.md")[-1])
     assert "2 INCONCLUSIVE, which only warns, 0 not gated" in last
-    failed = sample_record(verdict=UNDECIDED, **undecided("fail"))
-    assert "only warns" not in head(failed)
+    failed = make_sample_record(verdict=UNDECIDED, **undecided("fail"))
+    assert "only warns" not in format_first_screen(failed)
 
 
 def test_an_unseen_delay_warns_where_nothing_is_left_undecided() -> None:
@@ -141,23 +147,23 @@ def test_an_unseen_delay_warns_where_nothing_is_left_undecided() -> None:
         workload="b1",
         measured=MEASURED,
     )
-    record = sample_record(self_test=SelfTest(planted_delay=hidden))
+    record = make_sample_record(self_test=SelfTest(planted_delay=hidden))
     line = "**The self-test could not detect any slow-down**: no speed-up of this run is proven."
-    assert line in list(warnings(record))
+    assert line in list(format_notes(record))
     run_verdict = record.verdict.model_copy(update={"messages": ["hidden"]})
-    assert line not in list(warnings(record.model_copy(update={"verdict": run_verdict})))
+    assert line not in list(format_notes(record.model_copy(update={"verdict": run_verdict})))
     larger = SelfTest(planted_delay=hidden.model_copy(update={"seen": True, "clearance": 1.3}))
     line = "The self-test detected no slow-down under 30 % of a call: smaller differences in speed"
-    assert any(warning.startswith(line) for warning in warnings(sample_record(self_test=larger)))
+    assert any(warning.startswith(line) for warning in format_notes(make_sample_record(self_test=larger)))
     smallest = SelfTest(planted_delay=hidden.model_copy(update={"seen": True, "clearance": 1.0}))
-    assert "delay" not in "\n".join(warnings(sample_record(self_test=smallest)))
+    assert "delay" not in "\n".join(format_notes(make_sample_record(self_test=smallest)))
 
 
 def test_of_many_unsteady_times_four_are_named() -> None:
     shaky = {f"b{k}": LatencyFacts(mean_ms=2.0, std_ms=1.0, measured=MEASURED) for k in (1, 2, 4, 8, 16, 32)}
     [line] = [
         warning
-        for warning in warnings(sample_record(variants=[variant("a", latency=shaky)]))
+        for warning in format_notes(make_sample_record(variants=[make_variant("a", latency=shaky)]))
         if "varied" in warning
     ]
     assert line.count("a, batch") == 4
@@ -167,8 +173,8 @@ def test_of_many_unsteady_times_four_are_named() -> None:
 def loaded(head: str, *more: StepFacts) -> str:
     """The warnings of a run whose one variant was loaded with this head, and then built by more steps."""
     step = StepFacts(name="load_model", params="../export", seconds=0.1, log={"head": head})
-    built = variant("released", parent="../export", steps=[step, *more])
-    return "\n".join(warnings(sample_record(variants=[built])))
+    built = make_variant("released", parent="../export", steps=[step, *more])
+    return "\n".join(format_notes(make_sample_record(variants=[built])))
 
 
 def test_a_head_fitted_here_that_no_step_trained_is_reported() -> None:
@@ -219,10 +225,10 @@ def says_saturated(instructions: list[str], reduced: bool, counted: FlopsFacts |
         parameters=1,
         nonzero_parameters=1,
     )
-    model = variant("int8", quality={}).model_copy(update={"steps": [step], "flops": counted})
-    record = sample_record(variants=[model])
+    model = make_variant("int8", quality={}).model_copy(update={"steps": [step], "flops": counted})
+    record = make_sample_record(variants=[model])
     machine = record.machine.model_copy(update={"instructions": instructions})
-    lines = "\n".join(warnings(record.model_copy(update={"machine": machine})))
+    lines = "\n".join(format_notes(record.model_copy(update={"machine": machine})))
     return "**int8 products of int8 may have saturated**" in lines
 
 
@@ -239,13 +245,13 @@ def test_int8_of_ctranslate2_is_told_where_onednn_may_saturate(quantization: str
         parameters=1,
         nonzero_parameters=1,
     )
-    record = sample_record()
+    record = make_sample_record()
     model = next(model for model in record.variants[1:] if model.artifact is not None)
     artifact = model.artifact.model_copy(update={"runtime": "ctranslate2"})
     model = model.model_copy(update={"steps": [step], "artifact": artifact})
     machine = record.machine.model_copy(update={"instructions": ["avx2"]})
     lines = "\n".join(
-        warnings(record.model_copy(update={"machine": machine, "variants": [record.variants[0], model]}))
+        format_notes(record.model_copy(update={"machine": machine, "variants": [record.variants[0], model]}))
     )
     assert (f"**int8 products of {model.name} may have saturated**" in lines) is is_told
     assert ("CT2_USE_MKL=1" in lines) is is_told

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.sample_record import MEASURED, artifact, quality, sample_record, variant
+from support.sample_record import MEASURED, make_artifact, make_quality, make_sample_record, make_variant
 
-from slimgate.record.budgets import undecided_fails
+from slimgate.record.budgets import is_ended_by_undecided
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, TimingFacts
-from slimgate.record.run_verdict import verdict
-from slimgate.record.shipping import why_not_shipped
+from slimgate.record.run_verdict import judge_record
+from slimgate.record.shipping import describe_shipping_obstacle
 from slimgate.report.card import make_card
-from slimgate.report.cautions import warnings
+from slimgate.report.cautions import format_notes
 from slimgate.report.confirm import confirm_section
-from slimgate.report.github import budget_annotations
-from slimgate.report.pr_comment import pr_comment
+from slimgate.report.github import list_budget_annotations
+from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.recommendation import recommend
-from slimgate.report.status import inside_budgets, standing
+from slimgate.report.status import format_standing, list_inside_budgets
 from slimgate.results.base import Verdict
 from slimgate.results.self_test import SelfTest
 
@@ -26,23 +26,23 @@ ROWS = ConfirmFacts(digest="c" * 64, n=3000, looks=1, models=2, measured=MEASURE
 
 
 def cautions(**facts: Any) -> str:
-    return "\n".join(warnings(sample_record(**facts)))
+    return "\n".join(format_notes(make_sample_record(**facts)))
 
 
 def judged_again(outcome: Verdict) -> RunRecord:
     """A variant that passed on the gate, with that verdict on the confirm rows."""
-    passed = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS)
+    passed = make_quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS)
     budget = replace(passed.budgets[0], verdict=outcome, on_inconclusive="fail")
     message = f"confirm: int8: accuracy, drop 0.4: {outcome}"
     again = passed.model_copy(update={"budgets": [budget], "verdict": outcome, "message": message})
-    models = [variant("int8", quality={"accuracy": passed}, confirm={"accuracy": again})]
-    return sample_record(variants=models, confirm=ROWS, verdict=verdict(models, SelfTest(), 0))
+    models = [make_variant("int8", quality={"accuracy": passed}, confirm={"accuracy": again})]
+    return make_sample_record(variants=models, confirm=ROWS, verdict=judge_record(models, SelfTest(), 0))
 
 
 def test_a_model_that_fails_on_the_confirm_rows_is_not_shipped() -> None:
     record = judged_again(Verdict.FAIL)
     reason = "is FAIL in this run (confirm: int8: accuracy, drop 0.4: FAIL)"
-    assert why_not_shipped(record, record.variant("int8")) == reason
+    assert describe_shipping_obstacle(record, record.variant("int8")) == reason
 
 
 def test_one_look_is_not_worth_a_line() -> None:
@@ -69,7 +69,7 @@ def test_speed_that_was_judged_until_it_passed_is_said() -> None:
 def test_a_variant_that_held_on_confirm_rows_stays_what_it_was() -> None:
     record = judged_again(Verdict.PASS)
     assert record.verdict.status == "PASS"
-    assert [model.name for model in inside_budgets(record)] == ["int8"]
+    assert [model.name for model in list_inside_budgets(record)] == ["int8"]
     assert "- confirm: int8: accuracy, drop 0.4: PASS" in confirm_section(record)
 
 
@@ -77,24 +77,24 @@ def test_a_variant_that_did_not_is_no_pass_any_more() -> None:
     failed, undecided = judged_again(Verdict.FAIL), judged_again(Verdict.INCONCLUSIVE)
     assert failed.verdict.status == "FAIL"
     assert failed.verdict.messages == ["confirm: int8: accuracy, drop 0.4: FAIL"]
-    assert standing(failed, failed.variants[0]) == "**FAIL** (confirm accuracy)"
+    assert format_standing(failed, failed.variants[0]) == "**FAIL** (confirm accuracy)"
     assert undecided.verdict.status == "INCONCLUSIVE"
-    assert undecided_fails(undecided)
-    assert inside_budgets(failed) == inside_budgets(undecided) == []
+    assert is_ended_by_undecided(undecided)
+    assert list_inside_budgets(failed) == list_inside_budgets(undecided) == []
 
 
 def test_there_is_no_section_where_no_run_used_the_rows() -> None:
-    assert confirm_section(sample_record()) == ""
+    assert confirm_section(make_sample_record()) == ""
 
 
 def smallest(**facts: Any) -> str:
     """The line on the smallest of one variant that passed."""
-    passed = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, **facts)
+    passed = make_quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, **facts)
     models = [
-        variant("teacher", artifact=artifact(100, 10)),
-        variant("int8", quality={"accuracy": passed}, artifact=artifact(10, 10)),
+        make_variant("teacher", artifact=make_artifact(100, 10)),
+        make_variant("int8", quality={"accuracy": passed}, artifact=make_artifact(10, 10)),
     ]
-    return recommend(sample_record(variants=models))[0]
+    return recommend(make_sample_record(variants=models))[0]
 
 
 def test_what_could_ship_has_a_bound_that_holds_after_the_choice() -> None:
@@ -106,14 +106,14 @@ def test_what_could_ship_has_a_bound_that_holds_after_the_choice() -> None:
 
 
 def test_a_bound_from_before_more_variants_is_left_out() -> None:
-    earlier = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, among=1, bound_among=0.9)
+    earlier = make_quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, among=1, bound_among=0.9)
     models = [
-        variant("teacher", artifact=artifact(100, 10)),
-        variant("int8", quality={"accuracy": earlier}, artifact=artifact(10, 10)),
-        variant("pruned", awaited=["accuracy"]),
-        variant("shown", awaited=["accuracy"], gated=False, reason="to see"),
+        make_variant("teacher", artifact=make_artifact(100, 10)),
+        make_variant("int8", quality={"accuracy": earlier}, artifact=make_artifact(10, 10)),
+        make_variant("pruned", awaited=["accuracy"]),
+        make_variant("shown", awaited=["accuracy"], gated=False, reason="to see"),
     ]
-    line = recommend(sample_record(variants=models))[0]
+    line = recommend(make_sample_record(variants=models))[0]
     assert "(drop 0.4 [0.0, 0.9]; not allowing for the choice among 2: run the complete suite)" in line
 
 
@@ -126,14 +126,16 @@ def test_a_bound_from_before_more_variants_is_left_out() -> None:
     ],
 )
 def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among: int, message: str) -> None:
-    gate = quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, among=4, bound_among=1.3)
-    again = quality("int8", "accuracy", 0.5, (0.1, 1.0), Verdict.PASS, among=among, bound_among=1.2)
+    gate = make_quality("int8", "accuracy", 0.4, (0.0, 0.9), Verdict.PASS, among=4, bound_among=1.3)
+    again = make_quality("int8", "accuracy", 0.5, (0.1, 1.0), Verdict.PASS, among=among, bound_among=1.2)
     models = [
-        variant("teacher", artifact=artifact(100, 10)),
-        variant("int8", quality={"accuracy": gate}, confirm={"accuracy": again}, artifact=artifact(10, 10)),
+        make_variant("teacher", artifact=make_artifact(100, 10)),
+        make_variant(
+            "int8", quality={"accuracy": gate}, confirm={"accuracy": again}, artifact=make_artifact(10, 10)
+        ),
     ]
     rows = ROWS.model_copy(update={"looks": looks})
-    assert message in recommend(sample_record(variants=models, confirm=rows))[0]
+    assert message in recommend(make_sample_record(variants=models, confirm=rows))[0]
 
 
 @pytest.mark.parametrize("outcome", [Verdict.PASS, Verdict.FAIL])
@@ -141,15 +143,15 @@ def test_cards_and_comments_have_the_line_of_the_confirm_rows(outcome: Verdict) 
     pytest.importorskip("huggingface_hub")
     record, line = judged_again(outcome), f"- confirm: int8: accuracy, drop 0.4: {outcome}"
     assert line in make_card(record, record.variants[0]).split("\n")
-    assert line in pr_comment([record]).split("\n")
+    assert line in format_pr_comment([record]).split("\n")
 
 
 def test_a_fail_on_the_confirm_rows_is_annotated() -> None:
-    (line,) = budget_annotations(judged_again(Verdict.FAIL), "bench/x.toml")
+    (line,) = list_budget_annotations(judged_again(Verdict.FAIL), "bench/x.toml")
     assert line.startswith(
         "::error file=bench/x.toml,title=slimgate%3A int8%2C confirm accuracy::confirm: int8"
     )
-    assert not budget_annotations(judged_again(Verdict.PASS), "bench/x.toml")
+    assert not list_budget_annotations(judged_again(Verdict.PASS), "bench/x.toml")
 
 
 def test_other_gates_of_the_data_are_on_report_and_card() -> None:
@@ -157,6 +159,6 @@ def test_other_gates_of_the_data_are_on_report_and_card() -> None:
     looks = LookFacts(runs=1, models=1, cuts=4)
     message = "4 different gates were cut from the same data, and judged"
     assert message in cautions(looks=looks)
-    record = sample_record(looks=looks)
+    record = make_sample_record(looks=looks)
     assert message in make_card(record, record.variants[1])
     assert "different gates" not in cautions(looks=LookFacts(runs=1, models=1))

@@ -6,14 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.sample_record import EXAMPLE, MEASURED, sample_record
+from support.sample_record import EXAMPLE, MEASURED, make_sample_record
 
 from slimgate._system.git import describe_commit
 from slimgate.cli.main import main
-from slimgate.record.run import RunRecord, to_json
-from slimgate.report.head import head, list_worst_losses
-from slimgate.report.markdown import suite_report
-from slimgate.report.origin import describe_run, origin
+from slimgate.record.run import RunRecord, format_record_json
+from slimgate.report.head import format_first_screen, list_worst_losses
+from slimgate.report.markdown import format_suite_report
+from slimgate.report.origin import describe_run, format_origin
 from slimgate.report.page.budgets import rank_budgets
 from slimgate.report.page.drawing import draw_margin
 from slimgate.report.recommendation import recommend
@@ -22,7 +22,7 @@ from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 
 def with_self_test(**parts: SelfTestFacts | None) -> RunRecord:
-    return sample_record(self_test=EXAMPLE.self_test.model_copy(update=parts))
+    return make_sample_record(self_test=EXAMPLE.self_test.model_copy(update=parts))
 
 
 def self_test_part(verdict: Verdict) -> SelfTestFacts:
@@ -30,19 +30,19 @@ def self_test_part(verdict: Verdict) -> SelfTestFacts:
 
 
 def test_a_run_is_told_by_teacher_machine_baseline_and_self_test() -> None:
-    record = sample_record()
+    record = make_sample_record()
     assert describe_run(record).startswith(
         "Teacher, digest 1d3c9b76dd6a · AMD EPYC, 2 cores · baseline none · "
     )
     assert describe_run(record).endswith("self-test 3 of 3 as expected")
     undecided = with_self_test(planted_fault=self_test_part(Verdict.INCONCLUSIVE))
     assert describe_run(undecided).endswith("self-test 2 of 3 as expected (not the planted fault)")
-    assert describe_run(sample_record(self_test=SelfTest())).endswith("self-test not run")
+    assert describe_run(make_sample_record(self_test=SelfTest())).endswith("self-test not run")
 
 
 def test_the_commit_stands_behind_the_time() -> None:
     suite = EXAMPLE.suite.model_copy(update={"commit": "0123456789ab+"})
-    assert origin(sample_record(suite=suite)).endswith(" UTC · commit 0123456789ab+")
+    assert format_origin(make_sample_record(suite=suite)).endswith(" UTC · commit 0123456789ab+")
 
 
 def test_a_commit_is_read_from_git_and_changed_files_add_a_plus(tmp_path: Path) -> None:
@@ -68,16 +68,16 @@ def test_a_gate_that_failed_its_self_test_ships_nothing() -> None:
         line
         == "**Ship nothing**: the gate failed its self-test (planted fault), so no verdict can be trusted."
     )
-    assert "Ship **" not in head(failed)
+    assert "Ship **" not in format_first_screen(failed)
 
 
 def test_what_to_ship_stands_before_what_does_not_hold() -> None:
-    screen = head(sample_record())
+    screen = format_first_screen(make_sample_record())
     assert screen.index("**What to ship**") < screen.index("**What does not hold**")
 
 
 def test_a_failing_variant_says_its_surest_loss_and_new_mistakes() -> None:
-    [line] = list_worst_losses(sample_record())
+    [line] = list_worst_losses(make_sample_record())
     assert line.startswith(
         "**student** loses most on label networkx (1,500 rows): accuracy 0.829 → 0.765, drop 6.4"
     )
@@ -109,7 +109,7 @@ def test_a_margins_limit_is_in_the_middle_and_its_inside_right(
 
 
 def test_budgets_are_ranked_from_the_worst_of_gated_variants() -> None:
-    lines = rank_budgets(sample_record().variants)
+    lines = rank_budgets(make_sample_record().variants)
     verdicts = [line.budget.verdict for line in lines]
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
     assert verdicts == sorted(verdicts, key=order.index)
@@ -121,12 +121,14 @@ def test_budgets_are_ranked_from_the_worst_of_gated_variants() -> None:
 def test_the_report_command_writes_the_reports_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = sample_record()
-    (tmp_path / "run.json").write_text(to_json(record))
+    record = make_sample_record()
+    (tmp_path / "run.json").write_text(format_record_json(record))
     assert main(["report", str(tmp_path), "--out", str(tmp_path / "again")]) == 0
     report = (tmp_path / "again/report.md").read_text()
     pictures = [f"plots/{path.name}" for path in (tmp_path / "again/plots").glob("*.svg")]
-    assert report.startswith(suite_report(record).partition("## Details")[0].partition("## Answers")[0][:500])
+    assert report.startswith(
+        format_suite_report(record).partition("## Details")[0].partition("## Answers")[0][:500]
+    )
     assert all(picture in report for picture in pictures)
     assert '<h2 id="budgets-head">Budgets</h2>' in (tmp_path / "again/report.html").read_text()
     assert capsys.readouterr().out.split() == [f"{tmp_path}/again/report.md", f"{tmp_path}/again/report.html"]

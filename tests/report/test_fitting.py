@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.report.tables import Piece, fit_pieces, uncut
+from slimgate.report.tables import Piece, fit_pieces, make_uncut_piece
 
 
 def listed(name: str, rows: int) -> Piece:
@@ -13,7 +13,8 @@ def listed(name: str, rows: int) -> Piece:
 
 def test_what_fits_is_left_as_it_is() -> None:
     assert (
-        fit_pieces([uncut("a", "A"), listed("lines", 2)], 1000, end="E") == "A\n\n- line 0\n- line 1\n\nE\n"
+        fit_pieces([make_uncut_piece("a", "A"), listed("lines", 2)], 1000, end="E")
+        == "A\n\n- line 0\n- line 1\n\nE\n"
     )
 
 
@@ -30,14 +31,18 @@ def test_rows_that_do_not_fit_go_whole_and_are_counted(limit: int) -> None:
 
 
 def test_a_piece_with_no_room_is_named_at_the_end() -> None:
-    text = fit_pieces([uncut("a", "A"), uncut("a novel", "x" * 900), uncut("b", "B")], 1000)
+    text = fit_pieces(
+        [make_uncut_piece("a", "A"), make_uncut_piece("a novel", "x" * 900), make_uncut_piece("b", "B")], 1000
+    )
     assert text == "A\n\nB\n\nLeft out for lack of space: a novel. The report has all.\n"
 
 
 def test_many_pieces_with_no_room_are_counted() -> None:
-    text = fit_pieces([uncut(f"the novel of the number {n}", "x" * 900) for n in range(50)], 1000)
+    text = fit_pieces([make_uncut_piece(f"the novel of the number {n}", "x" * 900) for n in range(50)], 1000)
     assert text == "Left out for lack of space: 50 sections. The report has all.\n"
 
 
 def test_empty_pieces_leave_no_gap() -> None:
-    assert fit_pieces([uncut("a", ""), listed("lines", 0), uncut("b", "B")], 1000) == "B\n"
+    assert (
+        fit_pieces([make_uncut_piece("a", ""), listed("lines", 0), make_uncut_piece("b", "B")], 1000) == "B\n"
+    )

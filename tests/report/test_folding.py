@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.record.words import moment
+from slimgate.record.words import format_moment
 from slimgate.report.tables import fold
 
 
@@ -26,4 +26,4 @@ def test_a_summary_is_harmless_html() -> None:
     ids=["utc", "another zone", "no zone", "no time", "before the year 1"],
 )
 def test_a_time_is_written_for_people(text: str, shown: str) -> None:
-    assert moment(text) == shown
+    assert format_moment(text) == shown

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.gate_results import built, gate_result, properties_of
+from support.gate_results import list_result_properties, make_build_result, make_gate_result
 
 BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}
 
 
 def list_properties(kind: str, name: str = "", **facts: Any) -> dict[str, object]:
-    return properties_of(gate_result(kind, "int8", name, **facts))
+    return list_result_properties(make_gate_result(kind, "int8", name, **facts))
 
 
 def test_a_metric_has_its_figures_budget_and_verdict() -> None:
@@ -62,5 +62,5 @@ def test_size_and_flips_have_their_own() -> None:
 
 
 def test_what_is_no_judgement_has_none() -> None:
-    assert properties_of(built("int8")) == {}
+    assert list_result_properties(make_build_result("int8")) == {}
     assert list_properties("quality", "accuracy", teacher=0.9, value=0.9, n=800) == {}

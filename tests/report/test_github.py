@@ -15,8 +15,8 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.record.run import RunRecord, read_record
 from slimgate.record.verdicts import CarriedResult
-from slimgate.report.github import append_summary, budget_annotations, in_actions
-from slimgate.report.pr_comment import pr_comment
+from slimgate.report.github import append_summary, is_in_actions, list_budget_annotations
+from slimgate.report.pr_comment import format_pr_comment
 from slimgate.results.base import Verdict
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 
@@ -44,7 +44,7 @@ def parsed(line: str) -> tuple[str, ...]:
 
 def test_a_budget_that_does_not_hold_is_an_error_on_its_suite(tmp_path: Path) -> None:
     run = record(tmp_path, int8=Model(), bad=Model(wrong=LOST))
-    (line,) = budget_annotations(run, "models/bench/a,b.toml")
+    (line,) = list_budget_annotations(run, "models/bench/a,b.toml")
     level, file, title, message = parsed(line)
     assert (level, file, title) == ("error", "models/bench/a,b.toml", "slimgate: bad, accuracy")
     assert message == run.variant("bad").quality["accuracy"].message
@@ -52,7 +52,7 @@ def test_a_budget_that_does_not_hold_is_an_error_on_its_suite(tmp_path: Path) ->
 
 def test_errors_come_before_undecided_budgets_which_are_warnings(tmp_path: Path) -> None:
     undecided = Model(budgets=(QualityBudget("drop_points", 0.75),))
-    lines = budget_annotations(record(tmp_path, unsure=undecided, bad=Model(wrong=LOST)), "x.toml")
+    lines = list_budget_annotations(record(tmp_path, unsure=undecided, bad=Model(wrong=LOST)), "x.toml")
     assert [parsed(line)[0::2][:2] for line in lines] == [
         ("error", "slimgate: bad, accuracy"),
         ("warning", "slimgate: unsure, accuracy"),
@@ -61,7 +61,7 @@ def test_errors_come_before_undecided_budgets_which_are_warnings(tmp_path: Path)
 
 def test_undecided_slices_are_a_warning(tmp_path: Path) -> None:
     run = record(tmp_path, int8=Model(slices=SliceBudget(drop_points=1.0)))
-    (line,) = budget_annotations(run, "x.toml")
+    (line,) = list_budget_annotations(run, "x.toml")
     level, _, title, message = parsed(line)
     assert (level, title) == ("warning", "slimgate: int8, slices")
     assert "0 inside, 4 undecided" in message
@@ -69,13 +69,13 @@ def test_undecided_slices_are_a_warning(tmp_path: Path) -> None:
 
 def test_a_percent_sign_and_a_line_break_arrive_as_they_were(tmp_path: Path) -> None:
     error = "broken: 100 % of it\r\nsecond line, with 5%0A::error::x"
-    (line,) = budget_annotations(record(tmp_path, broken=Model(error=error)), "x.toml")
+    (line,) = list_budget_annotations(record(tmp_path, broken=Model(error=error)), "x.toml")
     assert parsed(line)[3] == error
 
 
 def test_flips_over_their_budget_are_reported_by_their_own_line(tmp_path: Path) -> None:
     run = record(tmp_path, int8=Model(wrong=LOST, budgets=(), flips=FlipsBudget(flips_max_percent=0.5)))
-    (line,) = budget_annotations(run, "x.toml")
+    (line,) = list_budget_annotations(run, "x.toml")
     assert parsed(line)[2] == "slimgate: int8, flips"
     assert "right to wrong" in parsed(line)[3]
 
@@ -86,7 +86,7 @@ def test_a_kl_log_over_its_budget_has_the_line_of_the_log(tmp_path: Path) -> Non
     budgets.write_text("[budgets]\nkl = { mean_max = 0.02 }\n", "utf-8")
     assert main(["judge", str(log), "--budgets", str(budgets), "--report", str(tmp_path / "out")]) == 1
     judged = read_record(tmp_path / "out/run.json")
-    (line,) = budget_annotations(judged, "x.toml")
+    (line,) = list_budget_annotations(judged, "x.toml")
     level, _, title, message = parsed(line)
     assert (level, title) == ("error", "slimgate: q4, kl")
     assert message.startswith("q4: mean KL, nats a token 0.05 [")
@@ -95,19 +95,23 @@ def test_a_kl_log_over_its_budget_has_the_line_of_the_log(tmp_path: Path) -> Non
 
 def test_what_is_not_gated_is_not_annotated(tmp_path: Path) -> None:
     assert (
-        budget_annotations(record(tmp_path, shown=Model(wrong=LOST, gated=False, reason="x")), "x.toml") == []
+        list_budget_annotations(record(tmp_path, shown=Model(wrong=LOST, gated=False, reason="x")), "x.toml")
+        == []
     )
 
 
 def test_a_gate_that_is_not_sound_is_annotated(tmp_path: Path) -> None:
     part = SelfTestFacts(verdict=Verdict.FAIL, message="the copy answers otherwise", measured="")
     run = record(tmp_path).model_copy(update={"self_test": SelfTest(identical=part)})
-    assert parsed(budget_annotations(run, "x.toml")[0])[2:] == ("slimgate: the gate itself", part.message)
+    assert parsed(list_budget_annotations(run, "x.toml")[0])[2:] == (
+        "slimgate: the gate itself",
+        part.message,
+    )
 
 
 @pytest.mark.parametrize(("value", "expected"), [("true", True), ("false", False), (None, False)])
 def test_only_a_workflow_is_reported(value: str | None, expected: bool) -> None:
-    assert in_actions({} if value is None else {"GITHUB_ACTIONS": value}) is expected
+    assert is_in_actions({} if value is None else {"GITHUB_ACTIONS": value}) is expected
 
 
 def test_the_summary_is_added_to_what_is_there(tmp_path: Path) -> None:
@@ -118,7 +122,7 @@ def test_the_summary_is_added_to_what_is_there(tmp_path: Path) -> None:
 
 
 def test_what_would_act_on_a_screen_is_shown(tmp_path: Path) -> None:
-    (line,) = budget_annotations(record(tmp_path, broken=Model(error="a\x1b[31m\u202e\0\nb")), "x.toml")
+    (line,) = list_budget_annotations(record(tmp_path, broken=Model(error="a\x1b[31m\u202e\0\nb")), "x.toml")
     assert parsed(line)[3] == "a\\x1b[31m\\u202e\\x00\nb"
 
 
@@ -130,9 +134,9 @@ def test_what_an_earlier_run_judged_says_so(tmp_path: Path) -> None:
         for model in run.variants
     ]
     carried = run.model_copy(update={"variants": models})
-    (line,) = budget_annotations(carried, "x.toml")
+    (line,) = list_budget_annotations(carried, "x.toml")
     when = "carried over, measured 2026-11-20 14:02 UTC"
     assert parsed(line)[2] == f"slimgate: bad, accuracy ({when})"
     message = run.variant("bad").quality["accuracy"].message
-    assert f"{message} ({when})" in pr_comment([carried]).replace("\\", "")
-    assert when not in pr_comment([run])
+    assert f"{message} ({when})" in format_pr_comment([carried]).replace("\\", "")
+    assert when not in format_pr_comment([run])

@@ -11,9 +11,9 @@ import pytest
 from support.releases import write_release
 
 from slimgate.cli.main import main
-from slimgate.record.files import earlier_releases, read_record_file, read_run
+from slimgate.record.files import read_earlier_releases, read_record_file, read_run
 from slimgate.record.verdicts import AcceptedFacts, BaselineFacts
-from slimgate.report.history import history_report
+from slimgate.report.history import format_history
 
 NAMES = ("v1", "v2")
 
@@ -73,14 +73,14 @@ def test_a_single_baseline_is_no_history(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_no_history(tmp_path: Path, damage: str) -> None:
     baseline = write_releases(tmp_path / "baselines")
     record = read_run(write_run(tmp_path / "new", baseline) / "run.json")
-    assert [release.name for release in earlier_releases(record, baseline)] == ["v1", "v2"]
+    assert [release.name for release in read_earlier_releases(record, baseline)] == ["v1", "v2"]
     if damage == "not accepted":
         write_release(baseline.parent, created="2026-10-02T00:00:00+00:00")
     elif damage == "half a file":
         (tmp_path / "baselines/v1/support/run.json").write_text("{")
     else:
         baseline.unlink()
-    assert earlier_releases(record, baseline) == []
+    assert read_earlier_releases(record, baseline) == []
 
 
 def test_more_gates_than_letters_keep_names_of_their_own(tmp_path: Path) -> None:
@@ -89,5 +89,5 @@ def test_more_gates_than_letters_keep_names_of_their_own(tmp_path: Path) -> None
         read_record_file(write_release(tmp_path / f"v{number}", gate_digest=f"gate-{number % 28}"))
         for number in range(29)
     ]
-    first, *rest = re.findall(r"8,000 \((\w+)\)", history_report(releases))
+    first, *rest = re.findall(r"8,000 \((\w+)\)", format_history(releases))
     assert rest == [*"BCDEFGHIJKLMNOPQRSTUVWXYZ", "A2", "B2", first]

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 from support.page_reader import Element, read_page
-from support.sample_record import FAIL, PASS, artifact, latency, quality, sample_record, variant
+from support.sample_record import (
+    FAIL,
+    PASS,
+    make_artifact,
+    make_latency,
+    make_quality,
+    make_sample_record,
+    make_variant,
+)
 
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.outcomes import ClassOutcomes, Outcomes
@@ -22,9 +30,9 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import RunRecord
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import RunVerdict
-from slimgate.report.html import html_index, html_report
-from slimgate.report.markdown import suite_report
-from slimgate.report.page.changed_rows import BETTER, LOST, MOVED, WON, WORSE, changed_rows
+from slimgate.report.html import render_html_index, render_html_report
+from slimgate.report.markdown import format_suite_report
+from slimgate.report.page.changed_rows import BETTER, LOST, MOVED, WON, WORSE, make_changed_rows
 from slimgate.report.page.drawing import draw_bar, scale_of
 from slimgate.results.base import BudgetFacts
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
@@ -45,7 +53,7 @@ CLASSES = ("numpy", "pandas", "torch")
 
 
 def page_of(record: RunRecord, *more: Any) -> Element:
-    return read_page(html_report(record, *more))
+    return read_page(render_html_report(record, *more))
 
 
 def carried(page: Element, name: str) -> Any:
@@ -61,7 +69,7 @@ def details_of(page: Element, name: str) -> Element:
 
 
 def test_the_answer_stands_on_top() -> None:
-    page = page_of(sample_record())
+    page = page_of(make_sample_record())
     assert page.all("title")[0].text == "FAIL · Which library does this paragraph of documentation describe?"
     assert page.only("header").all("p")[0].text.startswith("FAIL 9 budgets hold, 4 do not, 1 is undecided")
     cards = {
@@ -75,7 +83,7 @@ def test_the_answer_stands_on_top() -> None:
 
 
 def test_every_model_has_a_row_and_what_it_opens() -> None:
-    record = sample_record()
+    record = make_sample_record()
     page = page_of(record)
     rows = page.only("table", id="models").all("tbody")
     assert [row.attributes["data-name"] for row in rows] == [model.name for model in record.variants]
@@ -96,7 +104,7 @@ def test_every_model_has_a_row_and_what_it_opens() -> None:
 
 
 def test_the_page_is_sound_and_says_what_its_parts_are() -> None:
-    page = page_of(sample_record())
+    page = page_of(make_sample_record())
     ids = [element.attributes["id"] for element in page.all() if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     named = {
@@ -123,7 +131,7 @@ def test_the_page_is_sound_and_says_what_its_parts_are() -> None:
 
 
 def test_the_page_is_one_file_and_runs_its_own_script_only() -> None:
-    page = page_of(sample_record())
+    page = page_of(make_sample_record())
     linked = [
         element.attributes[key]
         for element in page.all()
@@ -138,18 +146,18 @@ def test_the_page_is_one_file_and_runs_its_own_script_only() -> None:
         digest = base64.b64encode(sha256(str(text).encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
     assert not [element for element in page.all() if "style" in element.attributes]
-    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", html_report(sample_record()))
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", render_html_report(make_sample_record()))
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 def test_no_text_comes_alive(text: str) -> None:
-    plain, sample = page_of(sample_record()), sample_record()
-    nasty = variant(
+    plain, sample = page_of(make_sample_record()), make_sample_record()
+    nasty = make_variant(
         text,
         reason=text,
         gated=False,
         steps=[StepFacts(name=text, params={text: text}, seconds=1.0, log={"warning": text})],
-        quality={"accuracy": quality(text, "accuracy", 1.0, (0.5, 1.5), FAIL, message=text)},
+        quality={"accuracy": make_quality(text, "accuracy", 1.0, (0.5, 1.5), FAIL, message=text)},
         behaviour=BehaviourFacts(
             flips=Flips(
                 right_to_wrong=1,
@@ -158,18 +166,18 @@ def test_no_text_comes_alive(text: str) -> None:
                 quoted=[QuotedRow(id=text, label=text, teacher=text, variant=text, text=text)],
             )
         ),
-        artifact=artifact(5, 5, kind=text, runtime=text),
-        latency={text: latency(1.0)},
+        artifact=make_artifact(5, 5, kind=text, runtime=text),
+        latency={text: make_latency(1.0)},
     )
     record = sample.model_copy(
         update={
             "suite": sample.suite.model_copy(update={"title": text, "path": text, "reference": text}),
-            "variants": [sample.variants[0], nasty, variant("broken", error=text)],
+            "variants": [sample.variants[0], nasty, make_variant("broken", error=text)],
             "verdict": sample.verdict.model_copy(update={"messages": [text]}),
             "command": text,
         }
     )
-    for written in (html_report(record), html_index([record], ["x/report.html"])):
+    for written in (render_html_report(record), render_html_index([record], ["x/report.html"])):
         written.encode("utf-8")
         page = read_page(written)
         assert {element.tag for element in page.all()} <= {element.tag for element in plain.all()} | {
@@ -205,7 +213,9 @@ def outcomes(predictions: list[int], labels: list[int], sure: list[float]) -> Cl
 
 
 def judged(name: str, **fields: Any) -> Any:
-    return variant(name, quality={"accuracy": quality(name, "accuracy", 1.0, (0.5, 1.5), PASS)}, **fields)
+    return make_variant(
+        name, quality={"accuracy": make_quality(name, "accuracy", 1.0, (0.5, 1.5), PASS)}, **fields
+    )
 
 
 def written(folder: Path, **models: Outcomes) -> Path:
@@ -220,8 +230,8 @@ def test_changed_rows_come_from_the_outcomes_the_surest_first(tmp_path: Path) ->
     teacher = outcomes([0, 1, 2, 1, 1], labels, [0.9, 0.8, 0.7, 0.6, 0.5])
     student = outcomes([1, 1, 0, 0, 1], labels, [0.6, 0.8, 0.95, 0.6, 0.5])
     folder = written(tmp_path, teacher=teacher, student=student)
-    record = sample_record(variants=[sample_record().variant("teacher"), judged("student")])
-    changed = changed_rows(record, folder, lambda rows: [f"text {row}" for row in rows])
+    record = make_sample_record(variants=[make_sample_record().variant("teacher"), judged("student")])
+    changed = make_changed_rows(record, folder, lambda rows: [f"text {row}" for row in rows])
     model = changed["models"]["student"]
     assert (model["lost"], model["won"]) == (2, 1)
     assert model["about"] == "2 rows turned from right to wrong, 1 from wrong to right."
@@ -243,8 +253,10 @@ def test_of_very_many_rows_the_page_holds_some_and_counts_all(tmp_path: Path) ->
     teacher = outcomes(labels, labels, [0.9] * 1000)
     student = outcomes([1] * 1000, labels, [0.9] * 1000)
     folder = written(tmp_path, teacher=teacher, student=student, other=student)
-    record = sample_record(variants=[sample_record().variant("teacher"), judged("student"), judged("other")])
-    changed = changed_rows(record, folder)
+    record = make_sample_record(
+        variants=[make_sample_record().variant("teacher"), judged("student"), judged("other")]
+    )
+    changed = make_changed_rows(record, folder)
     assert changed["models"]["student"]["lost"] == 1000
     assert len(changed["models"]["student"]["shown"]) == 300
     assert changed["models"]["student"]["about"] == (
@@ -256,7 +268,7 @@ def test_of_very_many_rows_the_page_holds_some_and_counts_all(tmp_path: Path) ->
 
 
 def test_without_outcomes_the_rows_are_those_the_record_quotes() -> None:
-    changed = changed_rows(sample_record())
+    changed = make_changed_rows(make_sample_record())
     assert list(changed["models"]) == ["student", "distilled"]
     assert changed["models"]["student"]["lost"] == 361
     about = changed["models"]["student"]["about"]
@@ -275,8 +287,8 @@ def test_rows_neither_right_nor_wrong_are_those_that_moved_most(tmp_path: Path) 
         return Outcomes(ids, values={"gold": gold, "score": np.array(values)}, given=("gold",))
 
     folder = written(tmp_path, teacher=scores(1.0, 2.0, 3.0), student=scores(1.5, 2.0, 1.0))
-    record = sample_record(variants=[sample_record().variant("teacher"), judged("student")])
-    changed = changed_rows(record, folder)
+    record = make_sample_record(variants=[make_sample_record().variant("teacher"), judged("student")])
+    changed = make_changed_rows(record, folder)
     shown = changed["models"]["student"]["shown"]
     assert [(changed["rows"][row][0], kind, changed["words"][answer]) for row, kind, answer, _ in shown] == [
         ("c", MOVED, "score 1"),
@@ -297,11 +309,11 @@ def of_logs(folder: Path, base: list[float], target: list[float], *, higher_is_b
         columns = {"score": np.array(values), "comparison": zeros}
         return Outcomes(ids, values=columns, given=("comparison",))
 
-    record = sample_record(variants=[sample_record().variant("teacher"), judged("int4")])
+    record = make_sample_record(variants=[make_sample_record().variant("teacher"), judged("int4")])
     params = {"comparisons": [{"name": "gsm8k/acc", "higher_is_better": higher_is_better}]}
     task = record.task.model_copy(update={"kind": RECORD_KIND, "params": params})
     outcomes_folder = written(folder, teacher=scores(base), int4=scores(target))
-    return changed_rows(record.model_copy(update={"task": task}), outcomes_folder)
+    return make_changed_rows(record.model_copy(update={"task": task}), outcomes_folder)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +353,7 @@ def test_of_equal_scores_no_row_is_in_the_page(tmp_path: Path) -> None:
 
 
 def test_charts_stand_at_what_is_proved() -> None:
-    data = carried(page_of(sample_record()), "data")
+    data = carried(page_of(make_sample_record()), "data")
     models = {model["name"]: model for model in data["models"]}
     assert data["metrics"][:2] == ["accuracy", "f1_macro"]
     assert data["limits"]["accuracy"] == 2.0
@@ -354,9 +366,9 @@ def test_charts_stand_at_what_is_proved() -> None:
 
 
 def test_a_record_without_times_and_budgets_is_a_page_too() -> None:
-    bare = [variant("teacher", parent=None), variant("small", awaited=["accuracy"])]
+    bare = [make_variant("teacher", parent=None), make_variant("small", awaited=["accuracy"])]
     partial = RunVerdict(status="partial", passed=0, failed=0, inconclusive=0, not_gated=0, missing=4)
-    page = page_of(sample_record(variants=bare, verdict=partial, self_test=SelfTest(), followed=[]))
+    page = page_of(make_sample_record(variants=bare, verdict=partial, self_test=SelfTest(), followed=[]))
     assert "Partial : 4 checks of the suite have not run yet" in page.text
     assert row_of(page, "small").attributes["data-kind"] == "unfinished"
     assert carried(page, "data")["workloads"] == {}
@@ -364,13 +376,15 @@ def test_a_record_without_times_and_budgets_is_a_page_too() -> None:
 
 
 def test_figures_that_are_not_finite_are_left_out() -> None:
-    odd = variant(
+    odd = make_variant(
         "odd",
-        quality={"accuracy": quality("odd", "accuracy", float("nan"), (float("-inf"), float("inf")), None)},
-        latency={"b1": latency(float("inf"))},
-        artifact=artifact(0, 0),
+        quality={
+            "accuracy": make_quality("odd", "accuracy", float("nan"), (float("-inf"), float("inf")), None)
+        },
+        latency={"b1": make_latency(float("inf"))},
+        artifact=make_artifact(0, 0),
     )
-    page = page_of(sample_record(variants=[sample_record().variants[0], odd]))
+    page = page_of(make_sample_record(variants=[make_sample_record().variants[0], odd]))
     model = carried(page, "data")["models"][1]
     assert model["drops"] == {"accuracy": None}
     assert "p50" not in model["times"]["b1"]
@@ -379,18 +393,20 @@ def test_figures_that_are_not_finite_are_left_out() -> None:
 def test_a_gate_that_failed_its_own_test_says_so() -> None:
     fault = SelfTestFacts(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
     copy = SelfTestFacts(verdict=FAIL, changed=9, message="copy: FAIL", measured="now")
-    page = page_of(sample_record(self_test=SelfTest(identical=copy, planted_fault=fault)))
+    page = page_of(make_sample_record(self_test=SelfTest(identical=copy, planted_fault=fault)))
     assert "A copy of the teacher gave other answers : 9 changed" in page.only("main").text
     assert page.text.count("The gate cannot be trusted") == 2
 
 
 def test_nothing_to_ship_is_not_shown_as_passed() -> None:
     """A variant holds its budgets, and the gate failed its self-test."""
-    passed = variant("int8", quality={"accuracy": quality("int8", "accuracy", 0.4, (0.0, 0.8), PASS)})
+    passed = make_variant(
+        "int8", quality={"accuracy": make_quality("int8", "accuracy", 0.4, (0.0, 0.8), PASS)}
+    )
     fault = SelfTestFacts(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
-    models = [sample_record().variants[0], passed]
+    models = [make_sample_record().variants[0], passed]
     for self_test, ships in ((SelfTest(), True), (SelfTest(planted_fault=fault), False)):
-        text = html_report(sample_record(variants=models, self_test=self_test))
+        text = render_html_report(make_sample_record(variants=models, self_test=self_test))
         assert ('<section class="card PASS">\n<h2>What to ship</h2>' in text) is ships
         [_, int8] = carried(read_page(text), "data")["models"]
         assert int8["inside"] is ships
@@ -399,8 +415,8 @@ def test_nothing_to_ship_is_not_shown_as_passed() -> None:
 def test_the_page_over_all_suites_links_to_each() -> None:
     passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
     suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
-    records = [sample_record(), sample_record(verdict=passed, suite=suite)]
-    page = read_page(html_index(records, ["library_docs/report.html", Path("my suite/report.html")]))
+    records = [make_sample_record(), make_sample_record(verdict=passed, suite=suite)]
+    page = read_page(render_html_index(records, ["library_docs/report.html", Path("my suite/report.html")]))
     assert [element.attributes["href"] for element in page.only("table").all("a")] == [
         "library_docs/report.html",
         "my%20suite/report.html",
@@ -436,7 +452,7 @@ def contrast(colour: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_all_text_can_be_read_on_its_ground(scheme: int) -> None:
-    style = str(page_of(sample_record()).only("style").children[0])
+    style = str(page_of(make_sample_record()).only("style").children[0])
     pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
     colours = {name: shades[scheme] for name, *shades in pairs}
     written = [("text", ground) for ground in ("back", "card", "good-back")]
@@ -452,13 +468,15 @@ def test_a_budget_on_memory_is_among_the_budgets() -> None:
     memory = MemoryFacts(
         peak_bytes=10**8, ratio=0.9, spread=(0.89, 0.91), budgets=[budget], verdict=FAIL, measured="now"
     )
-    page = page_of(sample_record(variants=[sample_record().variants[0], variant("big", memory=memory)]))
+    page = page_of(
+        make_sample_record(variants=[make_sample_record().variants[0], make_variant("big", memory=memory)])
+    )
     text = "memory 0.900 [0.890, 0.910] of the teacher's peak at most 0.5 of the teacher's FAIL"
     assert text in details_of(page, "big").text
 
 
 def test_no_text_is_so_long_that_the_page_is() -> None:
-    sample, huge = sample_record(), "x" * 1_000_000
+    sample, huge = make_sample_record(), "x" * 1_000_000
     behaviour = sample.variant("student").behaviour
     assert behaviour is not None
     assert behaviour.flips is not None
@@ -468,16 +486,16 @@ def test_no_text_is_so_long_that_the_page_is() -> None:
     student = sample.variant("student").model_copy(
         update={"behaviour": behaviour.model_copy(update={"flips": flips, "slices": slices})}
     )
-    record = sample_record(
-        variants=[sample.variants[0], student, variant("broken", error=huge)],
+    record = make_sample_record(
+        variants=[sample.variants[0], student, make_variant("broken", error=huge)],
         verdict=sample.verdict.model_copy(update={"messages": [huge]}),
     )
-    assert len(html_report(record)) < 200_000
-    assert len(html_index([record], ["x/report.html"])) < 60_000
+    assert len(render_html_report(record)) < 200_000
+    assert len(render_html_index([record], ["x/report.html"])) < 60_000
 
 
 def test_each_report_points_to_the_other_without_a_contradiction() -> None:
-    page, report = html_report(sample_record()), suite_report(sample_record())
+    page, report = render_html_report(make_sample_record()), format_suite_report(make_sample_record())
     assert "all of it as text" not in page
     assert "The verdicts and the other tables are below and, as text, in report.md beside this file" in page
     assert "every changed row" not in report

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.large_record import large_record
-from support.sample_record import sample_record
+from support.large_record import make_large_record
+from support.sample_record import make_sample_record
 
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord
-from slimgate.report.html import html_report
+from slimgate.report.html import render_html_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -69,7 +69,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
     """The sample's page; afterwards: no error, and nothing was asked for but the page."""
-    window = open_record(browser, sample_record(), tmp_path)
+    window = open_record(browser, make_sample_record(), tmp_path)
     yield window
     assert window.said == []
     assert window.asked == [window.path.as_uri()]
@@ -80,7 +80,7 @@ def open_record(
     browser: Any, record: RunRecord, folder: Path, *, releases: Sequence[StoredRecord] = (), **options: Any
 ) -> Opened:
     path = folder / "report.html"
-    path.write_text(html_report(record, folder, releases=releases), "utf-8")
+    path.write_text(render_html_report(record, folder, releases=releases), "utf-8")
     return Opened(browser.new_page(**options), path)
 
 
@@ -119,7 +119,7 @@ def test_a_model_opens_and_closes(opened: Opened) -> None:
 
 
 def test_history_has_a_line_for_each_model(browser: Any, tmp_path: Path) -> None:
-    record = sample_record()
+    record = make_sample_record()
     other_rows = record.model_copy(deep=True)
     other_rows.task.splits["gate"] = record.task.splits["gate"].model_copy(update={"digest": "other"})
     releases = [
@@ -151,7 +151,7 @@ def test_dark_and_light(opened: Opened) -> None:
 
 
 def test_a_reader_who_likes_it_dark_gets_it_dark(browser: Any, tmp_path: Path) -> None:
-    page = open_record(browser, sample_record(), tmp_path, color_scheme="dark").page
+    page = open_record(browser, make_sample_record(), tmp_path, color_scheme="dark").page
     assert page.get_by_role("button", name="Dark colours").get_attribute("aria-pressed") == "true"
     page.close()
 
@@ -194,30 +194,30 @@ def test_the_front_follows_the_choices_and_has_a_table(opened: Opened) -> None:
 
 
 def test_a_page_with_nothing_measured_has_no_empty_charts(browser: Any, tmp_path: Path) -> None:
-    sample = sample_record()
+    sample = make_sample_record()
     bare = [model.model_copy(update={"quality": {}, "latency": {}}) for model in sample.variants]
-    window = open_record(browser, sample_record(variants=bare), tmp_path)
+    window = open_record(browser, make_sample_record(variants=bare), tmp_path)
     assert [window.page.locator(name).is_visible() for name in ("#front", "#times")] == [False, False]
     assert window.said == []
     window.page.close()
 
 
 def test_the_page_fits_a_narrow_screen(browser: Any, tmp_path: Path) -> None:
-    window = open_record(browser, sample_record(), tmp_path, viewport={"width": 400, "height": 800})
+    window = open_record(browser, make_sample_record(), tmp_path, viewport={"width": 400, "height": 800})
     window.page.get_by_role("button", name="student", exact=True).click()
     assert window.page.evaluate("document.documentElement.scrollWidth") == 400
     window.page.close()
 
 
 def test_charts_fit_a_narrow_screen_and_hold_every_point(browser: Any, tmp_path: Path) -> None:
-    sample = sample_record()
+    sample = make_sample_record()
     gained = {"drop_points": -17.0, "interval": (-18.0, -16.0)}
     accuracy = sample.variant("student").quality["accuracy"].model_copy(update=gained)
     better = sample.variant("student").model_copy(update={"quality": {"accuracy": accuracy}})
     models = [better if model.name == "student" else model for model in sample.variants]
     size = {"width": 400, "height": 800}
     window = open_record(
-        browser, sample_record(variants=models), tmp_path, viewport=size, color_scheme="dark"
+        browser, make_sample_record(variants=models), tmp_path, viewport=size, color_scheme="dark"
     )
     outside = """charts => charts.flatMap(chart => {
       const frame = chart.getBoundingClientRect();
@@ -239,7 +239,7 @@ def test_charts_fit_a_narrow_screen_and_hold_every_point(browser: Any, tmp_path:
 def test_axe_finds_nothing_moderate_or_worse(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     size = {"width": width, "height": 844}
-    report = open_record(browser, sample_record(), tmp_path, viewport=size, color_scheme=scheme)
+    report = open_record(browser, make_sample_record(), tmp_path, viewport=size, color_scheme=scheme)
     closed = report.page.locator("#models button[aria-expanded='false']")
     while closed.count():
         closed.first.click()
@@ -252,9 +252,9 @@ def test_axe_finds_nothing_moderate_or_worse(browser: Any, tmp_path: Path, width
 @pytest.mark.slow
 def test_a_page_of_200_variants_and_20000_rows_opens_in_2_s(browser: Any, tmp_path: Path) -> None:
     """By the time that the page's own thread computed: other processes' use of the cores is not its own."""
-    record = large_record(tmp_path, variants=200, rows=20_000)
+    record = make_large_record(tmp_path, variants=200, rows=20_000)
     path = tmp_path / "report.html"
-    path.write_text(html_report(record, tmp_path, lambda rows: ["x" * 150 for _ in rows]), "utf-8")
+    path.write_text(render_html_report(record, tmp_path, lambda rows: ["x" * 150 for _ in rows]), "utf-8")
     page = browser.new_page()
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})

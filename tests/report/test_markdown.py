@@ -11,22 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.report_sections import NASTY, all_sections, raw_tables, rendered, rendered_tables, section
+from support.report_sections import (
+    NASTY,
+    find_section,
+    format_all_sections,
+    read_raw_tables,
+    read_rendered_tables,
+    render_report,
+)
 from support.sample_record import (
     FAIL,
     INCONCLUSIVE,
     PASS,
     TEACHER_BYTES,
-    artifact,
-    latency,
-    quality,
-    sample_record,
-    variant,
+    make_artifact,
+    make_latency,
+    make_quality,
+    make_sample_record,
+    make_variant,
 )
 
 import slimgate.report
 from slimgate._system import number_text
-from slimgate._system.escape import escape, unescape_markdown, visible
+from slimgate._system.escape import escape, escape_invisible, unescape_markdown
 from slimgate._system.number_text import MISSING
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record.build import ClaimFacts, StepFacts
@@ -37,17 +44,17 @@ from slimgate.record.run import (
     RunRecord,
     TensorFacts,
     VariantRecord,
+    format_record_json,
     read_record,
-    to_json,
 )
 from slimgate.record.task import PREDICTIONS, SplitFacts, SuiteFacts
 from slimgate.record.verdicts import RunVerdict
-from slimgate.report import figures, index_report, suite_report
+from slimgate.report import figures, format_index_report, format_suite_report
 from slimgate.report.head import MOST_CAUTIONS
-from slimgate.report.pr_comment import pr_comment
+from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.status import choose_workloads
-from slimgate.report.terminal.summary import machine_lines, summary_table, to_text
-from slimgate.report.variant_tables import size_cell
+from slimgate.report.terminal.summary import join_line, list_machine_warnings, make_summary_table
+from slimgate.report.variant_tables import format_size_cell
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.quality import QualityFacts
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
@@ -59,7 +66,7 @@ REFRESH = "SLIMGATE_REFRESH_GOLDEN"
 
 def row(report: str, name: str) -> list[str]:
     """The cells of a variant in the comparison table."""
-    lines = section(report, "Variants").splitlines()
+    lines = find_section(report, "Variants").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return next(texts for texts in cells if texts[0] == name)
 
@@ -69,11 +76,13 @@ def one_variant(*, status: str = "PASS", **fields: object) -> RunRecord:
     verdict = RunVerdict.model_validate(
         {"status": status, "passed": 1, "failed": 0, "inconclusive": 0, "not_gated": 0}
     )
-    return sample_record(variants=[sample_record().variants[0], variant("x", **fields)], verdict=verdict)
+    return make_sample_record(
+        variants=[make_sample_record().variants[0], make_variant("x", **fields)], verdict=verdict
+    )
 
 
 def test_the_report_of_the_sample_is_the_golden_one() -> None:
-    report = suite_report(sample_record())
+    report = format_suite_report(make_sample_record())
     if os.environ.get(REFRESH):
         GOLDEN.write_text(report, encoding="utf-8")
     golden = GOLDEN.read_text(encoding="utf-8")
@@ -90,19 +99,21 @@ def test_the_report_of_the_sample_is_the_golden_one() -> None:
 def test_options_left_at_their_defaults_are_not_listed(options: Any, shown: str) -> None:
     params = {"sparsity": 0.5, "scope": "layer"}
     step = StepFacts(name="magnitude_prune", params=params, given=options, seconds=0.7, log={})
-    report = suite_report(sample_record(variants=[sample_record().variants[0], variant("x", steps=[step])]))
+    report = format_suite_report(
+        make_sample_record(variants=[make_sample_record().variants[0], make_variant("x", steps=[step])])
+    )
     row = next(line for line in report.splitlines() if "magnitude_prune" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")][2:4] == ["magnitude_prune", shown]
 
 
 def test_an_old_record_without_separate_options_is_read() -> None:
-    old = sample_record().variants[1].steps[1].model_dump(mode="json", exclude={"given"})
+    old = make_sample_record().variants[1].steps[1].model_dump(mode="json", exclude={"given"})
     assert StepFacts.model_validate(old).given is None
 
 
 def test_every_table_renders_with_as_many_cells_in_each_row() -> None:
-    report = suite_report(sample_record())
-    raw, shown = raw_tables(report), rendered_tables(report)
+    report = format_suite_report(make_sample_record())
+    raw, shown = read_raw_tables(report), read_rendered_tables(report)
     assert len(raw) == len(shown) == 13
     assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
     assert all(len(set(widths)) == 1 and widths[0] <= 10 for widths in shown)
@@ -110,21 +121,27 @@ def test_every_table_renders_with_as_many_cells_in_each_row() -> None:
 
 def test_no_pipe_is_left_outside_the_rendered_tables() -> None:
     text = re.sub(
-        r"<[^>]+>", "", re.sub(r"<table>.*?</table>", "", rendered(suite_report(sample_record())), flags=re.S)
+        r"<[^>]+>",
+        "",
+        re.sub(
+            r"<table>.*?</table>", "", render_report(format_suite_report(make_sample_record())), flags=re.S
+        ),
     )
     assert [line for line in text.splitlines() if "|" in line and "LABEL_0" not in line] == []
 
 
 def test_a_record_read_back_from_json_gives_the_same_report(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    path.write_text(to_json(sample_record()), encoding="utf-8")
-    assert suite_report(read_record(path)) == suite_report(sample_record())
+    path.write_text(format_record_json(make_sample_record()), encoding="utf-8")
+    assert format_suite_report(read_record(path)) == format_suite_report(make_sample_record())
 
 
 def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
-    heads = re.findall(r"^## (.*)", suite_report(sample_record()), flags=re.MULTILINE)
+    heads = re.findall(r"^## (.*)", format_suite_report(make_sample_record()), flags=re.MULTILINE)
     assert heads == ["Variants", "Answers that changed", "Details", "How to read this"]
-    folds = re.findall(r"^<details><summary><b>(.*?)</b>", suite_report(sample_record()), flags=re.MULTILINE)
+    folds = re.findall(
+        r"^<details><summary><b>(.*?)</b>", format_suite_report(make_sample_record()), flags=re.MULTILINE
+    )
     assert folds == [
         "Verdicts",
         "Slices that lost most",
@@ -144,7 +161,7 @@ def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
 
 def test_the_first_screen_is_short() -> None:
     """Title, verdict, what to ship, five cautions and the table of variants."""
-    lines = suite_report(sample_record()).partition("\nA drop is how much worse")[0].splitlines()
+    lines = format_suite_report(make_sample_record()).partition("\nA drop is how much worse")[0].splitlines()
     cautions = lines[lines.index("**Before you trust this**") + 2 :]
     assert cautions.index("") == MOST_CAUTIONS
     assert cautions[6] == "<details><summary>3 more notes</summary>"
@@ -152,17 +169,17 @@ def test_the_first_screen_is_short() -> None:
 
 
 def test_a_verdict_line_is_said_once() -> None:
-    record = sample_record()
+    record = make_sample_record()
     messages = [result.facts.message for model in record.variants for result in model.results()]
-    for text in (suite_report(record), pr_comment([record])):
+    for text in (format_suite_report(record), format_pr_comment([record])):
         for message in filter(None, messages):
             assert text.count(escape(message)) <= 1
-    student = section(suite_report(record), "Verdicts")
+    student = find_section(format_suite_report(record), "Verdicts")
     assert "- student: accuracy FAIL, quoted above · method: Gaffke's bound, grouped" in student
 
 
 def test_the_verdict_and_its_reasons_follow_the_title() -> None:
-    lines = [line for line in suite_report(sample_record()).splitlines() if line]
+    lines = [line for line in format_suite_report(make_sample_record()).splitlines() if line]
     assert lines[1].startswith(
         "**FAIL** · 9 budgets hold, 4 do not, 1 is undecided · 1 variant could not be built"
     )
@@ -172,8 +189,8 @@ def test_the_verdict_and_its_reasons_follow_the_title() -> None:
 
 
 def test_the_teacher_comes_first_in_every_table() -> None:
-    moved = sample_record(variants=list(reversed(sample_record().variants)))
-    names = re.findall(r"^\| (\S+)", section(suite_report(moved), "Variants"), flags=re.MULTILINE)
+    moved = make_sample_record(variants=list(reversed(make_sample_record().variants)))
+    names = re.findall(r"^\| (\S+)", find_section(format_suite_report(moved), "Variants"), flags=re.MULTILINE)
     assert names[:3] == ["variant", "teacher", "released"]
 
 
@@ -190,12 +207,12 @@ def test_the_teacher_comes_first_in_every_table() -> None:
     ],
 )
 def test_the_verdict_column_says_what_decided(name: str, verdict: str) -> None:
-    assert row(suite_report(sample_record()), name)[1] == verdict
+    assert row(format_suite_report(make_sample_record()), name)[1] == verdict
 
 
 def test_a_row_holds_size_speed_ups_and_drops() -> None:
     """Without a duel the median stands in its place, as it does for the teacher."""
-    assert row(suite_report(sample_record()), "distilled-int8")[2:] == [
+    assert row(format_suite_report(make_sample_record()), "distilled-int8")[2:] == [
         "18.4 (4.7× smaller)",
         "2.31× [2.25, 2.38]",
         "31.9 ms",
@@ -205,24 +222,24 @@ def test_a_row_holds_size_speed_ups_and_drops() -> None:
 
 
 def test_a_size_says_that_a_shared_table_was_taken_apart() -> None:
-    record = sample_record()
+    record = make_sample_record()
     model = record.variant("distilled-int8")
     last = model.steps[-1]
     untied = last.model_copy(update={"log": {**last.log, "untied": ["embed_tokens", "lm_head"]}})
     apart = model.model_copy(update={"steps": [*model.steps[:-1], untied]})
-    assert size_cell(model) == "18.4 (4.7× smaller)"
-    assert size_cell(apart) == "18.4 (4.7× smaller; a shared table is stored twice)"
+    assert format_size_cell(model) == "18.4 (4.7× smaller)"
+    assert format_size_cell(apart) == "18.4 (4.7× smaller; a shared table is stored twice)"
 
 
 def test_what_was_not_measured_is_a_dash_and_never_nan() -> None:
-    report = suite_report(sample_record())
+    report = format_suite_report(make_sample_record())
     assert row(report, "released")[2:] == ["–"] * 5
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b", report)
 
 
 def test_numbers_that_are_not_finite_are_dashes() -> None:
     nan = float("nan")
-    bad = quality("x", "accuracy", 0.3, (0.0, 0.6), PASS).model_copy(
+    bad = make_quality("x", "accuracy", 0.3, (0.0, 0.6), PASS).model_copy(
         update={
             "value": nan,
             "drop_points": nan,
@@ -231,25 +248,25 @@ def test_numbers_that_are_not_finite_are_dashes() -> None:
             "design_effect": nan,
         }
     )
-    times = latency(3.0).model_copy(
+    times = make_latency(3.0).model_copy(
         update={"p50_ms": nan, "mean_ms": nan, "std_ms": nan, "throughput_per_s": nan}
     )
-    report = suite_report(one_variant(quality={"accuracy": bad}, latency={"b1": times}))
+    report = format_suite_report(one_variant(quality={"accuracy": bad}, latency={"b1": times}))
     assert not re.search(r"\bnan\b|\binf\b", report, flags=re.IGNORECASE)
 
 
 def test_a_metric_without_a_budget_stands_in_a_table_of_its_own() -> None:
-    report = suite_report(sample_record())
-    assert "roc_auc" not in section(report, "Variants")
-    assert "0.950 (drop 0.8 [0.5, 1.1])" in section(report, "Metrics without a budget (not gated)")
+    report = format_suite_report(make_sample_record())
+    assert "roc_auc" not in find_section(report, "Variants")
+    assert "0.950 (drop 0.8 [0.5, 1.1])" in find_section(report, "Metrics without a budget (not gated)")
     assert "so not gated: roc_auc." in report
 
 
 def of_many_metrics(kind: str = "classification") -> RunRecord:
     """One variant with a budget on each of twelve metrics, and `free`, which has none."""
     names = [f"metric_{place}" for place in range(12)]
-    facts = {name: quality("x", "accuracy", 0.3, (0.0, 0.6), Verdict.PASS) for name in names}
-    record = one_variant(quality={**facts, "free": quality("x", "accuracy", 0.3, (0.0, 0.6), None)})
+    facts = {name: make_quality("x", "accuracy", 0.3, (0.0, 0.6), Verdict.PASS) for name in names}
+    record = one_variant(quality={**facts, "free": make_quality("x", "accuracy", 0.3, (0.0, 0.6), None)})
     task = record.task.model_copy(update={"kind": kind})
     return record.model_copy(update={"task": task})
 
@@ -262,38 +279,40 @@ def metric_names(text: str) -> set[str]:
 @pytest.mark.parametrize("kind", ["classification", RECORD_KIND, PREDICTIONS])
 def test_only_free_metrics_are_called_not_gated(kind: str) -> None:
     record = of_many_metrics(kind)
-    for text in (suite_report(record), all_sections(record)):
-        assert metric_names(section(text, "Metrics without a budget (not gated)")) == {"free"}
+    for text in (format_suite_report(record), format_all_sections(record)):
+        assert metric_names(find_section(text, "Metrics without a budget (not gated)")) == {"free"}
 
 
 def test_each_gated_metric_is_in_one_of_two_tables() -> None:
-    report = suite_report(of_many_metrics())
-    first, more = (metric_names(section(report, name)) for name in ("Variants", "More metrics with a budget"))
+    report = format_suite_report(of_many_metrics())
+    first, more = (
+        metric_names(find_section(report, name)) for name in ("Variants", "More metrics with a budget")
+    )
     assert first | more == {f"metric_{place}" for place in range(12)}
     assert not first & more
     assert len(first) == 5  # beside the three fixed columns and two workloads
     for kind in (RECORD_KIND, PREDICTIONS):
-        assert "More metrics with a budget" not in suite_report(of_many_metrics(kind))
+        assert "More metrics with a budget" not in format_suite_report(of_many_metrics(kind))
 
 
 def test_a_variant_without_the_budget_that_others_have_is_marked() -> None:
-    teacher, student = sample_record().variants[:2]
-    free = variant("free", quality={"accuracy": quality("free", "accuracy", 0.3, (0.0, 0.6), None)})
-    report = suite_report(sample_record(variants=[teacher, student, free]))
+    teacher, student = make_sample_record().variants[:2]
+    free = make_variant("free", quality={"accuracy": make_quality("free", "accuracy", 0.3, (0.0, 0.6), None)})
+    report = format_suite_report(make_sample_record(variants=[teacher, student, free]))
     assert "0.826 (drop 0.3 [0.0, 0.6]; no budget)" in row(report, "free")
 
 
 def test_shared_budgets_are_in_the_head_others_in_the_cells() -> None:
-    teacher = sample_record().variants[0]
-    assert "accuracy (drop at most 2)" in row(suite_report(sample_record()), "variant")
+    teacher = make_sample_record().variants[0]
+    assert "accuracy (drop at most 2)" in row(format_suite_report(make_sample_record()), "variant")
 
     def budgeted(name: str, *budgets: tuple[str, float]) -> VariantRecord:
         judged = [BudgetFacts(kind=kind, limit=limit, verdict=PASS) for kind, limit in budgets]
-        facts = quality(name, "accuracy", 0.3, (0.0, 0.6), PASS).model_copy(update={"budgets": judged})
-        return variant(name, quality={"accuracy": facts})
+        facts = make_quality(name, "accuracy", 0.3, (0.0, 0.6), PASS).model_copy(update={"budgets": judged})
+        return make_variant(name, quality={"accuracy": facts})
 
     def cells(*variants: VariantRecord) -> list[str]:
-        report = suite_report(sample_record(variants=[teacher, *variants]))
+        report = format_suite_report(make_sample_record(variants=[teacher, *variants]))
         at = next(i for i, cell in enumerate(row(report, "variant")) if cell.startswith("accuracy"))
         return [row(report, name)[at] for name in ("variant", *(model.name for model in variants))]
 
@@ -313,99 +332,101 @@ def test_shared_budgets_are_in_the_head_others_in_the_cells() -> None:
 
 
 def test_a_bound_is_never_rounded_onto_its_budget() -> None:
-    facts = quality("x", "accuracy", 1.2, (0.5, 1.96), PASS)
+    facts = make_quality("x", "accuracy", 1.2, (0.5, 1.96), PASS)
     assert "0.817 (drop 1.20 [0.50, 1.96])" in row(
-        suite_report(one_variant(quality={"accuracy": facts})), "x"
+        format_suite_report(one_variant(quality={"accuracy": facts})), "x"
     )
 
 
 def test_the_gain_of_distillation_is_in_points() -> None:
-    report = suite_report(sample_record())
+    report = format_suite_report(make_sample_record())
     gains = "accuracy +2.6 points, f1_macro +2.6 points, roc_auc +0.7 points"
     assert f"- distilled over its twin student: {gains} (+ is better" in report
 
 
 def test_the_gain_in_perplexity_is_in_percent() -> None:
-    models = [sample_record().variants[0]]
+    models = [make_sample_record().variants[0]]
     for name, grown in (("student", 4.0), ("distilled", 1.5)):
         facts = QualityFacts(
             teacher=20.0, value=20 + grown / 5, drop_points=grown, unit="percent", n=9, measured=""
         )
-        models.append(variant(name, quality={"perplexity": facts}, twin="student"))
-    report = suite_report(sample_record(variants=models))
+        models.append(make_variant(name, quality={"perplexity": facts}, twin="student"))
+    report = format_suite_report(make_sample_record(variants=models))
     assert "- distilled over its twin student: perplexity +2.5 % (+ is better" in report
 
 
 def test_the_smallest_and_fastest_passing_models_are_named() -> None:
-    report = suite_report(sample_record())
+    report = format_suite_report(make_sample_record())
     line = "Ship **distilled-int8**, the smallest and fastest inside its budgets: 18.4 MB (4.7× smaller), "
     assert f"- {line}2.31× [2.25, 2.38] as fast on batch 1, 31.9 ms on batch 32 × 32 tokens" in report
     assert "- Its quality: accuracy 0.824 (drop 0.5 [0.0, 1.1]), f1_macro" in report
 
 
 def test_the_fastest_is_the_one_whose_duel_proves_most() -> None:
-    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    noisy = latency(2.0, speedup=2.5, speedup_interval=(1.1, 5.0))
-    sure = latency(3.0, speedup=2.0, speedup_interval=(1.9, 2.1))
-    teacher = sample_record().variants[0]
+    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    noisy = make_latency(2.0, speedup=2.5, speedup_interval=(1.1, 5.0))
+    sure = make_latency(3.0, speedup=2.0, speedup_interval=(1.9, 2.1))
+    teacher = make_sample_record().variants[0]
     models = [
-        variant("noisy", quality=good, latency={"b1": noisy}, artifact=artifact(10, 10)),
-        variant("sure", quality=good, latency={"b1": sure}, artifact=artifact(20, 10)),
+        make_variant("noisy", quality=good, latency={"b1": noisy}, artifact=make_artifact(10, 10)),
+        make_variant("sure", quality=good, latency={"b1": sure}, artifact=make_artifact(20, 10)),
     ]
-    report = suite_report(sample_record(variants=[teacher, *models]))
+    report = format_suite_report(make_sample_record(variants=[teacher, *models]))
     assert "- For size, ship **noisy**" in report
     assert "- For speed, ship **sure**: 2.00× [1.90, 2.10] as fast on batch 1." in report
 
 
 def test_a_smaller_variant_outside_its_budgets_is_not_the_best() -> None:
-    failing = quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)
-    report = suite_report(one_variant(artifact=artifact(1_000_000, 250_000), quality={"accuracy": failing}))
+    failing = make_quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)
+    report = format_suite_report(
+        one_variant(artifact=make_artifact(1_000_000, 250_000), quality={"accuracy": failing})
+    )
     assert "**Ship nothing**: no variant passed all of its budgets." in report
 
 
 def test_a_variant_as_slow_as_the_teacher_is_not_called_fast() -> None:
-    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    report = suite_report(one_variant(quality=good, latency={"b1": latency(9.0)}))
+    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    report = format_suite_report(one_variant(quality=good, latency={"b1": make_latency(9.0)}))
     assert "None is shown to be faster than the teacher on batch 1." in report
     assert "Slower than the teacher: x, batch 1 (9.00 against 6.31 ms)." in report
 
 
 def test_a_median_does_not_contradict_the_duel() -> None:
-    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    duelled = latency(9.0, speedup=1.0, speedup_interval=(0.9, 1.1))
-    report = suite_report(one_variant(quality=good, latency={"b1": duelled}))
+    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    duelled = make_latency(9.0, speedup=1.0, speedup_interval=(0.9, 1.1))
+    report = format_suite_report(one_variant(quality=good, latency={"b1": duelled}))
     assert "Slower than the teacher" not in report
-    slower = latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
-    report = suite_report(one_variant(quality=good, latency={"b1": slower}))
+    slower = make_latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
+    report = format_suite_report(one_variant(quality=good, latency={"b1": slower}))
     assert "Slower than the teacher: x, batch 1 (0.80× [0.70, 0.90] as fast)." in report
 
 
 def test_many_workloads_are_counted_instead_of_named() -> None:
-    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    slower = latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
+    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    slower = make_latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
     times = {f"b{batch}": slower for batch in (1, 2, 4, 8)}
     record = one_variant(quality=good, latency=times)
-    report = suite_report(record)
+    report = format_suite_report(record)
     assert "None is shown to be faster than the teacher on 4 of 5 workloads." in report
     assert "x, batch 2 (0.80× [0.70, 0.90] as fast); x on 2 more workloads." in report
     assert "batch 4 (0.80×" not in report.partition("## Variants")[0]
-    head, _, _, line = map(to_text, summary_table(record, ""))
+    head, _, _, line = map(join_line, make_summary_table(record, ""))
     assert "speed-up (b1 / b32x32)" in head
     assert "0.80× [0.70, 0.90] / – / 3 more" in line
 
 
 def test_tables_show_the_workloads_with_budgets_before_others() -> None:
     budget = BudgetFacts(kind="speedup_min", limit=2.0, verdict=PASS)
-    plain, judged = latency(3.0, speedup=2.0), latency(3.0, speedup=3.0, budgets=[budget])
+    plain, judged = make_latency(3.0, speedup=2.0), make_latency(3.0, speedup=3.0, budgets=[budget])
     record = one_variant(latency={"b1": plain, "b2": plain, "b8": judged})
     assert choose_workloads(record) == ["b1", "b8"]
-    assert "speed-up, batch 8" in suite_report(record)
+    assert "speed-up, batch 8" in format_suite_report(record)
 
 
 def test_a_variant_whose_duel_shows_nothing_is_not_called_fast() -> None:
-    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    duelled = latency(3.0, speedup=1.8, speedup_interval=(0.3, 7.5))
-    report = suite_report(one_variant(quality=good, latency={"b1": duelled}))
+    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    duelled = make_latency(3.0, speedup=1.8, speedup_interval=(0.3, 7.5))
+    report = format_suite_report(one_variant(quality=good, latency={"b1": duelled}))
     assert "None is shown to be faster than the teacher on batch 1." in report
 
 
@@ -415,7 +436,7 @@ def test_a_promise_that_does_not_hold_is_named() -> None:
         ClaimFacts(step="int8_dynamic", claim="faster", held=None, message="not timed yet"),
         ClaimFacts(step="int8_dynamic", claim="sparser", held=True, message="9 -> 8"),
     ]
-    report = suite_report(one_variant(claims=claims))
+    report = format_suite_report(one_variant(claims=claims))
     assert (
         "- **x: int8_dynamic promises a smaller artifact and does not deliver it**: 100 -&gt; 120 bytes."
         in report
@@ -425,28 +446,28 @@ def test_a_promise_that_does_not_hold_is_named() -> None:
 
 
 def test_a_variant_as_large_as_the_teacher_is_not_called_small() -> None:
-    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    report = suite_report(one_variant(quality=good, artifact=artifact(TEACHER_BYTES, 22_714_756)))
+    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    report = format_suite_report(one_variant(quality=good, artifact=make_artifact(TEACHER_BYTES, 22_714_756)))
     assert "Ship **x**: inside all budgets, but not smaller than the teacher." in report
 
 
 def test_a_variant_larger_than_the_teacher_is_said_to_be_larger() -> None:
     size = SizeFacts(compression=0.5, measured="now")
     assert "174.8 (2.0× larger)" in row(
-        suite_report(one_variant(artifact=artifact(2 * TEACHER_BYTES, 9), size=size)), "x"
+        format_suite_report(one_variant(artifact=make_artifact(2 * TEACHER_BYTES, 9), size=size)), "x"
     )
 
 
 def test_made_up_rows_are_the_first_warning() -> None:
-    task = sample_record().task.model_copy(update={"real": False})
-    report = suite_report(sample_record(task=task))
+    task = make_sample_record().task.model_copy(update={"real": False})
+    report = format_suite_report(make_sample_record(task=task))
     assert "**Before you trust this**\n\n- **The rows are made up.**" in report
-    assert "**made up, not real**" in section(report, "Data")
+    assert "**made up, not real**" in find_section(report, "Data")
 
 
 def test_a_partial_run_says_how_many_checks_are_missing() -> None:
     verdict = RunVerdict(status="partial", passed=2, failed=0, inconclusive=0, not_gated=0, missing=5)
-    report = suite_report(sample_record(verdict=verdict))
+    report = format_suite_report(make_sample_record(verdict=verdict))
     assert (
         "**partial** · 2 budgets hold · 1 variant could not be built or measured · 5 checks not run yet"
         in report
@@ -455,11 +476,11 @@ def test_a_partial_run_says_how_many_checks_are_missing() -> None:
 
 
 def test_a_clean_run_has_no_warnings() -> None:
-    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    teacher = sample_record().variants[0].model_copy(update={"quality": good})
+    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    teacher = make_sample_record().variants[0].model_copy(update={"quality": good})
     record = one_variant(quality=good)
     quiet = record.machine.model_copy(update={"warnings": []})
-    report = suite_report(
+    report = format_suite_report(
         record.model_copy(update={"variants": [teacher, record.variants[1]], "machine": quiet})
     )
     assert "Before you trust this" not in report
@@ -469,13 +490,13 @@ def test_a_clean_run_has_no_warnings() -> None:
 def test_under_a_pass_nothing_is_said_not_to_hold() -> None:
     unseen = "a planted delay was not seen"
     verdict = RunVerdict(status="PASS", passed=1, failed=0, inconclusive=0, not_gated=0, messages=[unseen])
-    report = suite_report(one_variant().model_copy(update={"verdict": verdict}))
+    report = format_suite_report(one_variant().model_copy(update={"verdict": verdict}))
     assert f"**What could not be decided**\n\n- {unseen}" in report
     assert "What does not hold" not in report
 
 
 def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
-    teacher, student, distilled = sample_record().variants[:3]
+    teacher, student, distilled = make_sample_record().variants[:3]
     messages = ["class b has 12 gate rows, under 50"]
     warned = [
         model.model_copy(
@@ -485,20 +506,20 @@ def test_warnings_of_the_judge_are_said_once_for_all_variants() -> None:
         )
         for model in (student, distilled)
     ]
-    report = suite_report(sample_record(variants=[teacher, *warned]))
+    report = format_suite_report(make_sample_record(variants=[teacher, *warned]))
     assert report.count("- f1_macro: class b has 12 gate rows, under 50.") == 1
 
 
 def test_a_gate_that_let_the_fault_pass_cannot_be_trusted() -> None:
     planted = SelfTestFacts(verdict=PASS, message="fault: PASS", measured="now")
-    report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
+    report = format_suite_report(make_sample_record(self_test=SelfTest(planted_fault=planted)))
     assert "- **The gate cannot be trusted**: fault: PASS" in report
     assert "- Not run: identical copy." in report
 
 
 def test_an_undecided_self_test_is_as_it_should_be() -> None:
     planted = SelfTestFacts(verdict=INCONCLUSIVE, message="few rows", measured="now")
-    report = suite_report(sample_record(self_test=SelfTest(planted_fault=planted)))
+    report = format_suite_report(make_sample_record(self_test=SelfTest(planted_fault=planted)))
     assert "- **The rows could not decide it**: few rows" in report
 
 
@@ -506,91 +527,93 @@ def test_an_unseen_planted_delay_leaves_speed_undecided() -> None:
     planted = PlantedDelay(
         seen=False, speedup_interval=(0.7, 1.1), message="hidden", workload="b1", measured="now"
     )
-    report = suite_report(sample_record(self_test=SelfTest(planted_delay=planted)))
+    report = format_suite_report(make_sample_record(self_test=SelfTest(planted_delay=planted)))
     assert "- **Not detected, so no speed-up is decided**: hidden" in report
     larger = planted.model_copy(update={"seen": True, "clearance": 1.3, "message": "found"})
-    report = suite_report(sample_record(self_test=SelfTest(planted_delay=larger)))
+    report = format_suite_report(make_sample_record(self_test=SelfTest(planted_delay=larger)))
     line = "The run detected no slow-down under 30 % of a call, so a speed-up closer than that to its budget"
     assert f"- **{line} can stay undecided**: found" in report
-    assert "- Not run: planted delay." in suite_report(sample_record(self_test=SelfTest()))
+    assert "- Not run: planted delay." in format_suite_report(make_sample_record(self_test=SelfTest()))
 
 
 def test_a_machine_unfit_for_timing_is_named() -> None:
-    record = sample_record()
+    record = make_sample_record()
     message = "other processes kept 1.6 of each core busy when the run began (load average)"
-    assert f"- **times may be off**: {message}" in suite_report(record)
-    assert machine_lines(record) == [f"times may be off: {message}"]
-    fit = sample_record(machine=record.machine.model_copy(update={"warnings": []}))
-    assert "times may be off" not in suite_report(fit)
-    assert machine_lines(fit) == []
+    assert f"- **times may be off**: {message}" in format_suite_report(record)
+    assert list_machine_warnings(record) == [f"times may be off: {message}"]
+    fit = make_sample_record(machine=record.machine.model_copy(update={"warnings": []}))
+    assert "times may be off" not in format_suite_report(fit)
+    assert list_machine_warnings(fit) == []
 
 
 def test_a_percentile_that_the_rounds_do_not_carry_is_not_shown() -> None:
-    assert " 6.63 / 6.81 |" in suite_report(sample_record())
-    model = variant("x", latency={"b1": latency(6.0, rounds=20, p90_ms=None, p95_ms=None)})
-    assert "p90 /" not in suite_report(sample_record(variants=[model]))
+    assert " 6.63 / 6.81 |" in format_suite_report(make_sample_record())
+    model = make_variant("x", latency={"b1": make_latency(6.0, rounds=20, p90_ms=None, p95_ms=None)})
+    assert "p90 /" not in format_suite_report(make_sample_record(variants=[model]))
 
 
 def test_a_gate_without_self_test_is_a_warning() -> None:
-    assert "no self-test has run" in suite_report(sample_record(self_test=SelfTest()))
+    assert "no self-test has run" in format_suite_report(make_sample_record(self_test=SelfTest()))
 
 
 @pytest.mark.parametrize("count", [0, 1], ids=["no models", "only the teacher"])
 def test_a_record_without_variants_still_gives_a_report(count: int) -> None:
-    report = suite_report(sample_record(variants=sample_record().variants[:count]))
+    report = format_suite_report(make_sample_record(variants=make_sample_record().variants[:count]))
     assert "**Ship nothing**: there is no variant, only the teacher was measured." in report
-    assert "Nothing was judged against a budget." in all_sections(sample_record(variants=[]))
-    rendered(report)
+    assert "Nothing was judged against a budget." in format_all_sections(make_sample_record(variants=[]))
+    render_report(report)
 
 
 def test_a_variant_with_nothing_measured_still_gives_a_report() -> None:
-    report = suite_report(one_variant())
+    report = format_suite_report(one_variant())
     assert row(report, "x")[1] == "no budget"
     assert "**Ship nothing yet**: no variant has been judged against a budget." in report
 
 
 def test_a_verdict_without_a_message_has_its_line() -> None:
-    facts = quality("x", "accuracy", 0.3, (-0.2, 0.8), PASS).model_copy(update={"message": None})
-    report = suite_report(one_variant(quality={"accuracy": facts}))
+    facts = make_quality("x", "accuracy", 0.3, (-0.2, 0.8), PASS).model_copy(update={"message": None})
+    report = format_suite_report(one_variant(quality={"accuracy": facts}))
     assert "- x: accuracy PASS" in report
 
 
 def test_an_error_does_not_hide_an_earlier_verdict() -> None:
-    failing = {"accuracy": quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)}
-    report = suite_report(one_variant(quality=failing, error="MeasureError: out of memory"))
+    failing = {"accuracy": make_quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)}
+    report = format_suite_report(one_variant(quality=failing, error="MeasureError: out of memory"))
     assert row(report, "x")[1] == "**error**, **FAIL** (accuracy)"
 
 
 def test_a_variant_that_is_not_gated_and_broke_says_both() -> None:
-    report = suite_report(one_variant(gated=False, reason="an experiment", error="BuildError: no such layer"))
+    report = format_suite_report(
+        one_variant(gated=False, reason="an experiment", error="BuildError: no such layer")
+    )
     assert row(report, "x")[1] == "not gated (error)"
 
 
 def test_a_verdict_on_latency_counts_and_has_its_line() -> None:
-    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
-    times = latency(6.0, speedup=1.05, speedup_interval=(1.01, 1.1), verdict=FAIL)
-    report = suite_report(one_variant(quality=good, latency={"b32x64": times}))
+    good = {"accuracy": make_quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    times = make_latency(6.0, speedup=1.05, speedup_interval=(1.01, 1.1), verdict=FAIL)
+    report = format_suite_report(one_variant(quality=good, latency={"b32x64": times}))
     assert row(report, "x")[1] == "**FAIL** (latency batch 32 × 64 tokens)"
-    assert "- x: latency b32x64 FAIL" in section(report, "Verdicts")
+    assert "- x: latency b32x64 FAIL" in find_section(report, "Verdicts")
 
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (number_text.significant(1234.4), "1,234"),
-        (number_text.significant(0.04123), "0.0412"),
-        (number_text.significant(0.000012), "1.20e-05"),
-        (number_text.significant(0.0), "0.00"),
-        (number_text.to_fixed(-0.04, 1), "0.0"),
-        (number_text.to_fixed(None, 1), "–"),
-        (number_text.duration(9.96), "10.0 s"),
-        (number_text.duration(59.6), "1 min 0 s"),
-        (number_text.duration(None), "–"),
-        (number_text.megabytes(1_048_576), "1.0"),
-        (number_text.megabytes(45_000), "0.043"),
-        (figures.smaller(1.02), "1.02× smaller"),
-        (figures.smaller(0.5), "2.0× larger"),
-        (figures.smaller(0.0), None),
+        (number_text.format_significant(1234.4), "1,234"),
+        (number_text.format_significant(0.04123), "0.0412"),
+        (number_text.format_significant(0.000012), "1.20e-05"),
+        (number_text.format_significant(0.0), "0.00"),
+        (number_text.format_fixed(-0.04, 1), "0.0"),
+        (number_text.format_fixed(None, 1), "–"),
+        (number_text.format_duration(9.96), "10.0 s"),
+        (number_text.format_duration(59.6), "1 min 0 s"),
+        (number_text.format_duration(None), "–"),
+        (number_text.format_megabytes(1_048_576), "1.0"),
+        (number_text.format_megabytes(45_000), "0.043"),
+        (figures.format_compression(1.02), "1.02× smaller"),
+        (figures.format_compression(0.5), "2.0× larger"),
+        (figures.format_compression(0.0), None),
         (figures.drop_words(0.5, None), "drop 0.5"),
     ],
 )
@@ -601,23 +624,23 @@ def test_numbers_have_the_digits_that_mean_something(shown: str | None, expected
 def test_many_labels_are_summed_up_in_a_line_a_split() -> None:
     counts = {f"label_{number:02}": 40 for number in range(77)} | {"label_07": 12}
     gate = SplitFacts(n=3052, digest="ab", dropped_overlap=0, repeats=0, label_counts=counts)
-    task = sample_record().task.model_copy(update={"splits": {"gate": gate}})
-    report = suite_report(sample_record(task=task))
+    task = make_sample_record().task.model_copy(update={"splits": {"gate": gate}})
+    report = format_suite_report(make_sample_record(task=task))
     assert "- gate: 77 labels, fewest rows 12 (label_07), most 40 (label_76)" in report
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 @pytest.mark.parametrize("place", ["| a |\n|---|\n| {} |", "- {}", "- x: {}", "# {}", "[{}](y)"])
 def test_escaped_text_reads_as_written_and_stays_inert(text: str, place: str) -> None:
-    shown = escape_html(visible(text.strip()), quote=False).replace('"', "&quot;")
-    html, plain = rendered(place.format(escape(text))), rendered(place.format("SAFE"))
+    shown = escape_html(escape_invisible(text.strip()), quote=False).replace('"', "&quot;")
+    html, plain = render_report(place.format(escape(text))), render_report(place.format("SAFE"))
     read = html.replace("\u200b", "")  # nothing to see: it stands behind what GitHub would link
     assert re.sub(r"\s", "", read) == re.sub(r"\s", "", plain.replace("SAFE", shown))
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 def test_a_terminal_shows_escaped_text_as_it_was(text: str) -> None:
-    assert unescape_markdown(escape(text, longest=10**6)) == visible(text.strip())
+    assert unescape_markdown(escape(text, longest=10**6)) == escape_invisible(text.strip())
 
 
 # As GitHub looks for them in the text that it has rendered.
@@ -629,10 +652,10 @@ REFERENCE = re.compile(r"(?<!\w)@[a-z\d]|\w@[\da-f]{7}|#\d|\bgh-\d", re.IGNORECA
     ["@octocat", "thanks @octo-org/team, see", "#123", "fixes octo/hello#7", "GH-45", "gh-45", "a@1234567"],
 )
 def test_text_of_data_calls_nobody_and_links_no_issue(text: str) -> None:
-    assert REFERENCE.search(rendered(text))
-    page = rendered(f"| a |\n|---|\n| {escape(text)} |")
+    assert REFERENCE.search(render_report(text))
+    page = render_report(f"| a |\n|---|\n| {escape(text)} |")
     assert not REFERENCE.search(page)
-    assert page.replace("\u200b", "") == rendered("| a |\n|---|\n| SAFE |").replace("SAFE", text)
+    assert page.replace("\u200b", "") == render_report("| a |\n|---|\n| SAFE |").replace("SAFE", text)
 
 
 def test_escaped_text_has_no_line_break_and_no_control_character() -> None:
@@ -653,10 +676,12 @@ def test_very_long_text_is_cut_and_says_so() -> None:
 
 def record_of(text: str) -> RunRecord:
     """A record in which everything that may come from data or a suite is this text."""
-    sample = sample_record()
-    facts = quality("x", "accuracy", 0.3, (0.0, 0.6), PASS, message=text, warnings=[text])
+    sample = make_sample_record()
+    facts = make_quality("x", "accuracy", 0.3, (0.0, 0.6), PASS, message=text, warnings=[text])
     step = sample.variants[1].steps[1].model_copy(update={"given": {text: text}, "log": {text: [text]}})
-    nasty = variant(text, gated=False, reason=text, steps=[step], quality={"accuracy": facts, text: facts})
+    nasty = make_variant(
+        text, gated=False, reason=text, steps=[step], quality={"accuracy": facts, text: facts}
+    )
     tensor = TensorFacts(shape=[1], dtype=text, weights=text)
     shapes = RowShapes(id=text, inputs={text: [1]}, blocks=[tensor], next_tokens=[(text, 0.5)], note=text)
     nasty = nasty.model_copy(update={"shapes": shapes})
@@ -673,7 +698,7 @@ def record_of(text: str) -> RunRecord:
             "task": sample.task.model_copy(
                 update={"splits": {"gate": gate}, "source": {"name": text, text: text}}
             ),
-            "variants": [sample.variants[0], nasty, variant("y", error=text)],
+            "variants": [sample.variants[0], nasty, make_variant("y", error=text)],
             "verdict": sample.verdict.model_copy(update={"messages": [text]}),
             "machine": sample.machine.model_copy(update={"cpu": text, "libraries": {text: text}}),
         }
@@ -682,8 +707,12 @@ def record_of(text: str) -> RunRecord:
 
 def test_text_of_data_mentions_nobody_and_no_issue() -> None:
     record = record_of("@octocat #12")
-    for report in (suite_report(record), index_report([record], ["x/report.md"]), pr_comment([record])):
-        html = re.sub(r"<pre>.*?</pre>", "", rendered(report), flags=re.DOTALL)
+    for report in (
+        format_suite_report(record),
+        format_index_report([record], ["x/report.md"]),
+        format_pr_comment([record]),
+    ):
+        html = re.sub(r"<pre>.*?</pre>", "", render_report(report), flags=re.DOTALL)
         assert "octocat" in html
         assert not REFERENCE.search(unescape(re.sub(r"href=\"[^\"]*\"", "", html)))
 
@@ -691,7 +720,7 @@ def test_text_of_data_mentions_nobody_and_no_issue() -> None:
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> None:
     record = record_of(text)
-    for report in (suite_report(record), index_report([record], ["x/report.md"])):
+    for report in (format_suite_report(record), format_index_report([record], ["x/report.md"])):
         report.encode("utf-8")
         assert report.replace("\n", "").isprintable()
         allowed = {
@@ -715,9 +744,12 @@ def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> N
             "summary",
             "b",
         }
-        assert set(re.findall(r"<([a-z0-9]+)", rendered(report))) <= allowed
-        assert set(re.findall(r'href="([^"]*)"', rendered(report))) <= {"x/report.md", "#how-to-read-this"}
-        raw, shown = raw_tables(report), rendered_tables(report)
+        assert set(re.findall(r"<([a-z0-9]+)", render_report(report))) <= allowed
+        assert set(re.findall(r'href="([^"]*)"', render_report(report))) <= {
+            "x/report.md",
+            "#how-to-read-this",
+        }
+        raw, shown = read_raw_tables(report), read_rendered_tables(report)
         assert all(len(set(widths)) == 1 for widths in raw)
         assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
 
@@ -725,7 +757,7 @@ def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> N
 def test_the_index_links_the_report_of_each_suite() -> None:
     passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
     suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
-    index = index_report([sample_record(), sample_record(verdict=passed, suite=suite)])
+    index = format_index_report([make_sample_record(), make_sample_record(verdict=passed, suite=suite)])
     assert index.startswith("# slimgate: FAIL, 1 of 2 suites hold\n")
     assert "| [bench/library_docs.toml](library_docs/report.md) | **FAIL** |" in index
     assert "| [bench/my suite.toml](my%20suite/report.md)       | PASS     |" in index
@@ -733,23 +765,25 @@ def test_the_index_links_the_report_of_each_suite() -> None:
 
 def test_the_index_counts_suites_without_budgets_apart() -> None:
     passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
-    index = index_report([sample_record(verdict=passed), one_variant(status="measured")])
+    index = format_index_report([make_sample_record(verdict=passed), one_variant(status="measured")])
     assert index.startswith("# slimgate: measured, 1 of 2 suites hold, 1 suite has no budget\n")
     assert "| **measured** |" in index
 
 
 def test_a_run_without_budgets_is_measured_and_holds_nothing() -> None:
     bare = RunVerdict(status="measured", passed=0, failed=0, inconclusive=0, not_gated=2)
-    line = suite_report(sample_record(variants=[variant("x")], verdict=bare)).splitlines()[2]
+    line = format_suite_report(make_sample_record(variants=[make_variant("x")], verdict=bare)).splitlines()[2]
     assert line == "**measured** · no budget was judged · 2 results not gated"
 
 
 def test_the_index_takes_the_paths_that_it_is_given() -> None:
-    assert "](elsewhere/report.md)" in index_report([sample_record()], [Path("elsewhere/report.md")])
+    assert "](elsewhere/report.md)" in format_index_report(
+        [make_sample_record()], [Path("elsewhere/report.md")]
+    )
 
 
 def test_the_index_of_no_suite_says_so() -> None:
-    assert index_report([]) == "# slimgate\n\nNo suite has run.\n"
+    assert format_index_report([]) == "# slimgate\n\nNo suite has run.\n"
 
 
 def test_no_file_of_the_report_imports_torch() -> None:

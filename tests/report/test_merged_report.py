@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.sample_record import sample_record
+from support.sample_record import make_sample_record
 
 from slimgate.cli.merge.shards import _copy_logs, merge_records, sort_shards
 from slimgate.errors import DataError
@@ -15,7 +15,7 @@ from slimgate.record.files import StoredRecord
 from slimgate.record.machine import PeakRates
 from slimgate.record.run import ShardFacts
 from slimgate.record.verdicts import BaselineFacts, CarriedResult
-from slimgate.report.since_baseline import since_baseline
+from slimgate.report.since_baseline import format_since_baseline
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
@@ -24,7 +24,7 @@ from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
 def shard_of(folder: Path, number: int, name: str, broken: str) -> StoredRecord:
     """A shard of two, in whose record one model could not be built."""
     facts = ShardFacts(number=number, of=2, variants=[name], code="c", machine="m", created="2026-11-01")
-    sample = sample_record(baseline=BaselineFacts(path="b/run.json", created="2026-11-01"))
+    sample = make_sample_record(baseline=BaselineFacts(path="b/run.json", created="2026-11-01"))
     error = {"error": "it broke", "error_log": f"logs/{broken}.log"}
     models = [model.model_copy(update=error if model.name == broken else {}) for model in sample.variants]
     record = sample.model_copy(update={"variants": models, "shards": [facts]})
@@ -34,7 +34,7 @@ def shard_of(folder: Path, number: int, name: str, broken: str) -> StoredRecord:
 
 
 def test_logs_of_what_was_not_built_come_from_their_shard(tmp_path: Path) -> None:
-    names = [model.name for model in sample_record().variants[1:3]]
+    names = [model.name for model in make_sample_record().variants[1:3]]
     # the second shard could not build what is the first one's: nobody asks
     shards = [shard_of(tmp_path, 1, names[0], names[0]), shard_of(tmp_path, 2, names[1], names[0])]
     _copy_logs(shards, tmp_path / "out")
@@ -46,7 +46,7 @@ def test_logs_of_what_was_not_built_come_from_their_shard(tmp_path: Path) -> Non
 def test_peak_rates_are_of_a_shard_unless_machines_differ(
     tmp_path: Path, machines: tuple[str, str], known: bool
 ) -> None:
-    names = [model.name for model in sample_record().variants[1:]]
+    names = [model.name for model in make_sample_record().variants[1:]]
     rates, shards = PeakRates(seconds=2.0, measured="2026-11-01"), []
     for number, (share, machine) in enumerate(zip((names[:1], names[1:]), machines, strict=True), 1):
         shard = shard_of(tmp_path, number, share[0], share[0])
@@ -93,7 +93,7 @@ P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 def test_the_worst_self_test_of_all_shards_counts(
     tmp_path: Path, name: str, worst: object, best: object, turned: bool
 ) -> None:
-    names = [model.name for model in sample_record().variants[1:]]
+    names = [model.name for model in make_sample_record().variants[1:]]
     shards = [
         shard_of(tmp_path, 1, names[0], names[0]),
         shard_of(tmp_path, 2, names[1], names[1]),
@@ -118,14 +118,14 @@ def test_the_worst_self_test_of_all_shards_counts(
 
 
 def test_results_that_a_shard_took_over_are_partial_in_the_whole(tmp_path: Path) -> None:
-    names = [model.name for model in sample_record().variants[1:]]
+    names = [model.name for model in make_sample_record().variants[1:]]
     old = [CarriedResult(kind="quality", name="accuracy", measured="2026-11-01T08:00:00+00:00")]
     shards = [shard_of(tmp_path, 1, names[0], ""), shard_of(tmp_path, 2, names[1], "")]
     models = [
         model.model_copy(
             update={"carried": old if model.name in (TEACHER, *names[:2]) else [], "error": None}
         )
-        for model in sample_record().variants
+        for model in make_sample_record().variants
     ]
     owned = [
         StoredRecord(shard.file, shard.record.model_copy(update={"shards": [facts], "variants": models}))
@@ -139,15 +139,15 @@ def test_results_that_a_shard_took_over_are_partial_in_the_whole(tmp_path: Path)
 
 def test_a_merged_report_links_no_comparison_that_nobody_wrote(tmp_path: Path) -> None:
     record = shard_of(tmp_path, 1, "int8", "int8").record
-    assert "[compare.md](compare.md)" in since_baseline(record)
+    assert "[compare.md](compare.md)" in format_since_baseline(record)
     merged = record.model_copy(update={"shards": [*record.shards, *record.shards]})
-    assert "compare.md" not in since_baseline(merged)
-    assert "`slimgate compare` tells it" in since_baseline(merged)
+    assert "compare.md" not in format_since_baseline(merged)
+    assert "`slimgate compare` tells it" in format_since_baseline(merged)
 
 
 def test_shards_with_other_code_of_the_user_are_refused(tmp_path: Path) -> None:
     """A shard was run again after the user's metric had changed: its verdicts are of another metric."""
-    names = [model.name for model in sample_record().variants[1:]]
+    names = [model.name for model in make_sample_record().variants[1:]]
 
     def shards(*digests: str) -> list[StoredRecord]:
         runs = []

@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.sample_record import EXAMPLE, MEASURED, artifact, latency, sample_record, variant
+from support.sample_record import (
+    EXAMPLE,
+    MEASURED,
+    make_artifact,
+    make_latency,
+    make_sample_record,
+    make_variant,
+)
 
 from slimgate.record.machine import Machine, PeakRates, Rates
-from slimgate.record.run import RunRecord, read_record, to_json
-from slimgate.report.cautions import warnings
-from slimgate.report.trust import machine_lines
-from slimgate.report.variant_tables import latency_table
+from slimgate.record.run import RunRecord, format_record_json, read_record
+from slimgate.report.cautions import format_notes
+from slimgate.report.trust import list_machine_lines
+from slimgate.report.variant_tables import make_latency_table
 from slimgate.results.flops import FlopsFacts
 
 ONE = Rates(
@@ -25,7 +32,7 @@ TWO = Rates(
     memory_gb_per_s=12.0,
 )
 RATES = PeakRates(one_thread=ONE, all_threads=TWO, int8_by="onnxruntime", seconds=1.9, measured=MEASURED)
-SMALL = artifact(24_000_000, 22_000_000, state_bytes=24_000_000)  # 2 ms at 12 GB/s
+SMALL = make_artifact(24_000_000, 22_000_000, state_bytes=24_000_000)  # 2 ms at 12 GB/s
 MACS = 265_000_000  # of a row of 25 tokens: 0.53 billion operations
 
 
@@ -37,13 +44,13 @@ def record(p50: float, kind: str = "int8", *, workload: str = "b32x64", **change
     """A run with one variant whose products are of that type. changes: of its times, or `macs`, `rates`."""
     macs, rates = changes.pop("macs", MACS), changes.pop("rates", RATES)
     flops = FlopsFacts(flops=2 * macs, macs=macs, macs_by_type={kind: macs}, tokens=25, measured=MEASURED)
-    times = latency(2 * p50, **{"min_ms": p50, "tokens": 64, "threads": 2, **changes})
-    model = variant("small", flops=flops, latency={workload: times}, artifact=SMALL)
-    return sample_record(variants=[model], machine=machine(rates))
+    times = make_latency(2 * p50, **{"min_ms": p50, "tokens": 64, "threads": 2, **changes})
+    model = make_variant("small", flops=flops, latency={workload: times}, artifact=SMALL)
+    return make_sample_record(variants=[model], machine=machine(rates))
 
 
 def list_warnings(run: RunRecord) -> list[str]:
-    return [line for line in warnings(run) if "operations explain" in line]
+    return [line for line in format_notes(run) if "operations explain" in line]
 
 
 def test_a_runtime_far_below_the_peak_of_its_type_is_named() -> None:
@@ -58,14 +65,14 @@ def test_the_table_of_times_has_what_products_take_at_the_peaks() -> None:
     """144.7 ms of 32 rows of 64 tokens (above), and one row of 25 tokens 1.77 ms."""
 
     def cell(run: RunRecord) -> str:
-        heads, _, *rows = (line.strip("| ").split("|") for line in latency_table(run).splitlines())
+        heads, _, *rows = (line.strip("| ").split("|") for line in make_latency_table(run).splitlines())
         place = [head.strip() for head in heads].index("products at the peaks, ms")
         return rows[0][place].strip()
 
     assert cell(record(300.0)) == "145"
     assert cell(record(3.0, workload="b1", tokens=25)) == "1.77"
-    assert "at the peaks" not in latency_table(record(300.0, threads=1))
-    assert "at the peaks" not in latency_table(record(300.0, rates=None))
+    assert "at the peaks" not in make_latency_table(record(300.0, threads=1))
+    assert "at the peaks" not in make_latency_table(record(300.0, rates=None))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +118,7 @@ def test_where_others_had_the_cores_the_peaks_are_low_too() -> None:
 def test_of_many_slow_workloads_the_worst_is_named() -> None:
     run = record(3000.0)
     (model,) = run.variants
-    times = {**model.latency, "b16x64": latency(6000.0, min_ms=3000.0, tokens=64, threads=2)}
+    times = {**model.latency, "b16x64": make_latency(6000.0, min_ms=3000.0, tokens=64, threads=2)}
     extended = run.model_copy(update={"variants": [model.model_copy(update={"latency": times})]})
     (line,) = list_warnings(extended)
     assert "batch 16 × 64 tokens took at least 3,000 ms, 40 times" in line
@@ -122,25 +129,25 @@ def test_the_machines_line_has_peaks_of_all_threads_and_of_one() -> None:
         "measured peaks (int8 by onnxruntime), 2 threads: float32 140 GFLOP/s, bfloat16 70.4 GFLOP/s, "
         "int8 300 GOP/s, memory 12.0 GB/s; one thread: float32 70.0 GFLOP/s, bfloat16 35.2 GFLOP/s, "
         "int8 150 GOP/s, memory 9.00 GB/s"
-    ) in list(machine_lines(machine()))
+    ) in list(list_machine_lines(machine()))
 
 
 def test_what_was_not_measured_is_left_out_with_its_reason() -> None:
     alone = ONE.model_copy(update={"int8_gop_per_s": None})
     why = "int8 was not measured: no onnxruntime"
     rates = PeakRates(one_thread=alone, all_threads=alone, notes=[why], seconds=0.9, measured=MEASURED)
-    lines = list(machine_lines(machine(rates)))
+    lines = list(list_machine_lines(machine(rates)))
     assert "measured peaks, 1 thread: float32 70.0 GFLOP/s, bfloat16 35.2 GFLOP/s, memory 9.00 GB/s" in lines
     assert f"of the measured peaks: {why}" in lines
 
 
 def test_a_record_of_before_there_were_peaks_is_still_read() -> None:
     assert EXAMPLE.machine.peak_rates is None  # its file does not have the key
-    assert not any("peaks" in line for line in machine_lines(EXAMPLE.machine))
+    assert not any("peaks" in line for line in list_machine_lines(EXAMPLE.machine))
 
 
 def test_the_peaks_are_written_and_read_again(tmp_path: Any) -> None:
-    (tmp_path / "run.json").write_text(to_json(record(3000.0)))
+    (tmp_path / "run.json").write_text(format_record_json(record(3000.0)))
     again = read_record(tmp_path / "run.json")
     assert again.machine.peak_rates == RATES
     assert again.variant("small").flops == record(3000.0).variant("small").flops

@@ -7,17 +7,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from support.sample_record import PASS, quality, sample_record, variant
+from support.sample_record import PASS, make_quality, make_sample_record, make_variant
 
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import RunRecord
-from slimgate.report import suite_report
+from slimgate.report import format_suite_report
 from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.plots import (
     Point,
-    _by_size,
-    _labels_below,
-    _limits,
+    _choose_labels_below,
+    _draw_limits,
+    _list_points_by_size,
     draw_behaviour,
     write_plots,
 )
@@ -35,14 +35,14 @@ def artifact(megabytes: float) -> ArtifactFacts:
 
 def record_of(*names: str) -> RunRecord:
     models = [
-        variant(
+        make_variant(
             name,
-            quality={"accuracy": quality(name, "accuracy", k, (k - 1, k + 1), PASS)},
+            quality={"accuracy": make_quality(name, "accuracy", k, (k - 1, k + 1), PASS)},
             artifact=artifact(9 - k),
         )
         for k, name in enumerate(names)
     ]
-    return sample_record(variants=[sample_record().variants[0], *models])
+    return make_sample_record(variants=[make_sample_record().variants[0], *models])
 
 
 def texts(path: Path) -> list[str]:
@@ -65,7 +65,9 @@ def test_labels_with_dollars_and_any_script_are_drawn_as_text(tmp_path: Path) ->
     labels = ["$10_$50", "$50_$100", "猫"]
     cells = [(0, 0, 50, 40), (0, 1, 0, 10), (1, 1, 50, 50), (2, 2, 50, 50)]
     behaviour = BehaviourFacts(confusion_cells=cells)
-    sample = sample_record(variants=[sample_record().variants[0], variant("int8", behaviour=behaviour)])
+    sample = make_sample_record(
+        variants=[make_sample_record().variants[0], make_variant("int8", behaviour=behaviour)]
+    )
     record = sample.model_copy(update={"task": sample.task.model_copy(update={"classes": labels})})
     [path] = draw_behaviour(record, tmp_path)
     assert set(labels) <= set(texts(path))
@@ -112,8 +114,8 @@ def test_a_bar_is_the_interval_in_the_metrics_unit(
 ) -> None:
     common: dict[str, Any] = {"teacher": teacher, "n": 100, "measured": "now"}
     facts = QualityFacts(value=value, drop_points=drop, interval=interval, unit=unit, **common)
-    model = variant("x", quality={"metric": facts}, artifact=artifact(1.0))
-    [point] = _by_size(sample_record(variants=[model]), "metric")
+    model = make_variant("x", quality={"metric": facts}, artifact=artifact(1.0))
+    [point] = _list_points_by_size(make_sample_record(variants=[model]), "metric")
     assert point.error is not None
     assert (value - point.error[0], value + point.error[1]) == pytest.approx(ends)
 
@@ -126,17 +128,19 @@ def test_the_line_of_a_budget_is_on_its_worse_side(value: float, shown: float) -
     common: dict[str, Any] = {"teacher": 0.2, "n": 100, "measured": "now"}
     facts = QualityFacts(value=value, drop_points=1.0, interval=(0.5, 1.9), budgets=[budget], **common)
     models = [
-        variant("teacher", quality={"metric": QualityFacts(value=0.2, **common)}, artifact=artifact(9.0)),
-        variant("x", quality={"metric": facts}, artifact=artifact(1.0)),
+        make_variant(
+            "teacher", quality={"metric": QualityFacts(value=0.2, **common)}, artifact=artifact(9.0)
+        ),
+        make_variant("x", quality={"metric": facts}, artifact=artifact(1.0)),
     ]
-    record, axes = sample_record(variants=models), Figure().add_subplot()
-    _limits(axes, record, "metric", list(_by_size(record, "metric")))
+    record, axes = make_sample_record(variants=models), Figure().add_subplot()
+    _draw_limits(axes, record, "metric", list(_list_points_by_size(record, "metric")))
     assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx([0.2, shown])
 
 
 @pytest.mark.parametrize("plots", [[], ["plots/accuracy-size.svg"]], ids=["none", "one"])
 def test_the_report_shows_the_pictures_that_there_are(plots: list[str]) -> None:
-    shown = "![accuracy-size](plots/accuracy-size.svg)" in suite_report(record_of("a"), plots)
+    shown = "![accuracy-size](plots/accuracy-size.svg)" in format_suite_report(record_of("a"), plots)
     assert shown is bool(plots)
 
 
@@ -147,4 +151,4 @@ def test_names_of_near_points_are_not_written_over_each_other() -> None:
         Point("distilled", 66.8, 0.856, None, True),
         Point("int8", 56.4, 0.80, None, True),
     ]
-    assert _labels_below(points) == {"distilled"}
+    assert _choose_labels_below(points) == {"distilled"}

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
-from support.sample_record import quality, sample_record, sliced, variant
+from support.sample_record import make_quality, make_sample_record, make_slice_facts, make_variant
 
-from slimgate.judge.behaviour_budgets import slices_kind
+from slimgate.judge.behaviour_budgets import make_slices_kind
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import BaselineFacts, LoosenedBudget, RunVerdict, Weakening
 from slimgate.report.log_comparison import count_lines, log_table
-from slimgate.report.markdown import index_report, suite_report
-from slimgate.report.pr_comment import LIMIT, MARKER, pr_comment, weaker_comment
+from slimgate.report.markdown import format_index_report, format_suite_report
+from slimgate.report.pr_comment import LIMIT, MARKER, format_pr_comment, format_weaker_comment
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.quality import QualityFacts
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.slow
 def make_record(count: int) -> RunRecord:
     """So many variants, each with a message; the last one fails."""
     models = [
-        variant(
+        make_variant(
             f"variant-{n}",
             quality={
-                "accuracy": quality(
+                "accuracy": make_quality(
                     f"variant-{n}",
                     "accuracy",
                     1.0,
@@ -41,12 +41,12 @@ def make_record(count: int) -> RunRecord:
         )
         for n in range(count)
     ]
-    record = sample_record()
+    record = make_sample_record()
     messages = [f"variant-{n}: does not hold, {'very ' * 60}much" for n in range(count)]
     verdict = RunVerdict(
         status="FAIL", passed=0, failed=count, inconclusive=0, not_gated=0, messages=messages
     )
-    return sample_record(variants=[record.variants[0], *models], verdict=verdict)
+    return make_sample_record(variants=[record.variants[0], *models], verdict=verdict)
 
 
 def tables(text: str) -> list[list[str]]:
@@ -62,15 +62,15 @@ def tables(text: str) -> list[list[str]]:
 
 
 def test_the_first_line_is_the_marker_and_the_verdict_follows() -> None:
-    lines = pr_comment([sample_record()]).splitlines()
+    lines = format_pr_comment([make_sample_record()]).splitlines()
     assert lines[0] == MARKER
     assert lines[2].startswith("## slimgate: ")
     assert lines[4].startswith("**FAIL** · ")
 
 
 def test_failing_variants_come_first_and_the_teacher_last() -> None:
-    record = sample_record()
-    (cells,) = tables(pr_comment([record]))
+    record = make_sample_record()
+    (cells,) = tables(format_pr_comment([record]))
     assert cells[0] == "variant"
     assert cells[-1] == "teacher"
     gated = [model for model in record.variants if model.gated]
@@ -83,8 +83,8 @@ def test_failing_variants_come_first_and_the_teacher_last() -> None:
 
 
 def test_every_message_of_a_failing_budget_is_in_it() -> None:
-    record = sample_record()
-    text = pr_comment([record])
+    record = make_sample_record()
+    text = format_pr_comment([record])
     start = text.index("**What does not hold**")
     listed = text[start : text.index("\n\n**What was not built", start)].splitlines()[2:]
     assert len(listed) == len(record.verdict.messages) - 1  # the error of `released` is said once, below it
@@ -93,14 +93,14 @@ def test_every_message_of_a_failing_budget_is_in_it() -> None:
 
 
 def test_details_are_folded_and_closed() -> None:
-    text = pr_comment([sample_record()])
+    text = format_pr_comment([make_sample_record()])
     assert text.count("<details>") == text.count("</details>") == 1
     assert re.search(r"<details><summary>[^\n]+</summary>\n\n", text)
 
 
 @pytest.mark.parametrize("count", [3, 200, 2000])
 def test_it_is_short_enough_and_says_what_it_left_out(count: int) -> None:
-    text = pr_comment([make_record(count)])
+    text = format_pr_comment([make_record(count)])
     assert len(text) < LIMIT
     assert text.count("<details>") == text.count("</details>")
     assert "How to reproduce:" in text
@@ -116,7 +116,7 @@ def test_it_is_short_enough_and_says_what_it_left_out(count: int) -> None:
 def test_with_little_room_the_failing_variant_is_the_last_to_go() -> None:
     record = make_record(400)
     quiet = record.verdict.model_copy(update={"messages": []})
-    text = pr_comment([record.model_copy(update={"verdict": quiet})], limit=8_000)
+    text = format_pr_comment([record.model_copy(update={"verdict": quiet})], limit=8_000)
     assert len(text) < 8_000
     (cells,) = tables(text)
     assert cells[1] == "variant-399"
@@ -129,12 +129,16 @@ def test_a_loosened_budget_is_reported() -> None:
         variant="int8", budget="accuracy", kind="drop_points", before=1.0, limit=2.0, reason="new data"
     )
     baseline = BaselineFacts(path="b.json", created="2026-11-01", loosened=[loosened])
-    assert "**Loosened**: int8, accuracy had drop" in pr_comment([sample_record(baseline=baseline)])
+    assert "**Loosened**: int8, accuracy had drop" in format_pr_comment(
+        [make_sample_record(baseline=baseline)]
+    )
 
 
 def test_several_suites_share_one_comment_verdicts_first() -> None:
-    other = sample_record(verdict=RunVerdict(status="PASS", passed=1, failed=0, inconclusive=0, not_gated=0))
-    text = pr_comment([sample_record(), other])
+    other = make_sample_record(
+        verdict=RunVerdict(status="PASS", passed=1, failed=0, inconclusive=0, not_gated=0)
+    )
+    text = format_pr_comment([make_sample_record(), other])
     assert text.count(MARKER) == 1
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert len(headings) == 2
@@ -158,45 +162,49 @@ def test_several_suites_share_one_comment_verdicts_first() -> None:
 def test_several_suites_have_one_line_on_what_to_ship(
     verdicts: tuple[str, str], unjudged: tuple[str, ...], line: str
 ) -> None:
-    teacher = sample_record().variants[0]
+    teacher = make_sample_record().variants[0]
     records = [
-        sample_record(
+        make_sample_record(
             variants=[
                 teacher,
-                variant("int8", quality={"accuracy": quality("int8", "accuracy", 1.0, (0.5, 1.5), verdict)}),
+                make_variant(
+                    "int8", quality={"accuracy": make_quality("int8", "accuracy", 1.0, (0.5, 1.5), verdict)}
+                ),
             ]
         )
         for verdict in map(Verdict, verdicts)
     ]
-    assert line in pr_comment(records, unjudged=unjudged).splitlines()
-    assert line in index_report(records, unjudged=unjudged).splitlines()
+    assert line in format_pr_comment(records, unjudged=unjudged).splitlines()
+    assert line in format_index_report(records, unjudged=unjudged).splitlines()
 
 
 def test_suites_without_a_common_variant_have_no_such_line() -> None:
-    teacher, record = sample_record().variants[0], sample_record()
-    other = sample_record(variants=[teacher, variant("other")])
-    assert "suites.\n" not in pr_comment([record, other])
+    teacher, record = make_sample_record().variants[0], make_sample_record()
+    other = make_sample_record(variants=[teacher, make_variant("other")])
+    assert "suites.\n" not in format_pr_comment([record, other])
 
 
 def test_words_of_others_stay_words() -> None:
-    record = sample_record(command="pytest bench -k '```\n<!-- slimgate:comment -->'")
+    record = make_sample_record(command="pytest bench -k '```\n<!-- slimgate:comment -->'")
     messages = ["x: <img src=x onerror=alert(1)> | `y` @everyone"]
-    text = pr_comment(
+    text = format_pr_comment(
         [record.model_copy(update={"verdict": record.verdict.model_copy(update={"messages": messages})})]
     )
     assert "<img" not in MarkdownIt("commonmark").render(text)
     assert text.splitlines().count(MARKER) == 1
 
 
-@pytest.mark.parametrize("record", [sample_record(), make_record(200)], ids=["sample", "200 variants fail"])
+@pytest.mark.parametrize(
+    "record", [make_sample_record(), make_record(200)], ids=["sample", "200 variants fail"]
+)
 def test_it_has_at_most_60_lines(record: RunRecord) -> None:
-    assert len(pr_comment([record]).splitlines()) <= 60
+    assert len(format_pr_comment([record]).splitlines()) <= 60
 
 
 def test_gated_variants_that_went_since_the_baseline_are_told() -> None:
     baseline = BaselineFacts(path="b.json", created="2026-11-01", gates_gone=["int4"])
-    assert "- **Gone since the baseline**, with their budgets: int4.\n" in pr_comment(
-        [sample_record(baseline=baseline)]
+    assert "- **Gone since the baseline**, with their budgets: int4.\n" in format_pr_comment(
+        [make_sample_record(baseline=baseline)]
     )
 
 
@@ -206,19 +214,19 @@ def test_a_weaker_gate_is_the_first_line_below_the_marker() -> None:
         Weakening(about="variants", change="int4 is gone, with its budgets", reason="nobody ships it"),
     ]
     baseline = BaselineFacts(path="b.json", name="v1", created="2026-11-01", weaker=weaker)
-    lines = pr_comment([sample_record(baseline=baseline)]).splitlines()
+    lines = format_pr_comment([make_sample_record(baseline=baseline)]).splitlines()
     assert lines[0] == MARKER
     assert lines[2] == "**The gate demands less than the baseline v1**: 2 changes, 1 without a reason"
     assert lines[4] == "- the gate rows have changed \\| 9 (no reason)"
     assert lines[5] == "- int4 is gone, with its budgets (nobody ships it)"
-    alone = weaker_comment("the | suite", "the baseline v1", weaker).splitlines()
+    alone = format_weaker_comment("the | suite", "the baseline v1", weaker).splitlines()
     assert (alone[0], alone[2]) == (MARKER, lines[2])
     assert "Nothing was built or judged." in alone[-1]
 
 
 def of_predictions(*models: VariantRecord) -> RunRecord:
     """A record of prediction files: the sample's teacher and these variants."""
-    record = sample_record(variants=[sample_record().variant("teacher"), *models])
+    record = make_sample_record(variants=[make_sample_record().variant("teacher"), *models])
     return record.model_copy(update={"task": record.task.model_copy(update={"kind": PREDICTIONS})})
 
 
@@ -231,17 +239,17 @@ def line_of(text: str, name: str) -> list[str]:
 def with_slices(*verdicts: Verdict, budgets: list[BudgetFacts] | None = None) -> VariantRecord:
     """A variant with a budget on slices; each slice has one of the verdicts."""
     slices = [
-        sliced("label", f"l{place}", 100, 1.0, (0.0, 2.0), verdict=verdict)
+        make_slice_facts("label", f"l{place}", 100, 1.0, (0.0, 2.0), verdict=verdict)
         for place, verdict in enumerate(verdicts)
     ]
-    budgets = budgets or [BudgetFacts(kind=slices_kind("accuracy"), limit=3.0, verdict=verdicts[-1])]
+    budgets = budgets or [BudgetFacts(kind=make_slices_kind("accuracy"), limit=3.0, verdict=verdicts[-1])]
     behaviour = BehaviourFacts(n=1000, slices=slices, budgets=budgets, verdict=verdicts[-1])
-    return variant("x", behaviour=behaviour)
+    return make_variant("x", behaviour=behaviour)
 
 
-@pytest.mark.parametrize("write", [lambda record: pr_comment([record]), suite_report])
+@pytest.mark.parametrize("write", [lambda record: format_pr_comment([record]), format_suite_report])
 def test_a_table_of_predictions_has_flips_and_slices(write: Callable[[RunRecord], str]) -> None:
-    text = write(of_predictions(sample_record().variant("student")))
+    text = write(of_predictions(make_sample_record().variant("student")))
     limit = "at most 4 % of the rows right to wrong"
     assert line_of(text, "flips") == ["flips", "6,000", "–", "6.02 % [5.39, 6.71]", "–", limit, "**FAIL**"]
     open_slices = "label: networkx, section: guide, length_bucket: 10 to 19 words and 1 more"
@@ -250,20 +258,20 @@ def test_a_table_of_predictions_has_flips_and_slices(write: Callable[[RunRecord]
 
 
 def test_slices_that_all_hold_are_one_line() -> None:
-    comment = pr_comment([of_predictions(with_slices(Verdict.PASS, Verdict.PASS))])
+    comment = format_pr_comment([of_predictions(with_slices(Verdict.PASS, Verdict.PASS))])
     assert line_of(comment, "slices accuracy")[-1] == "PASS: all 2 hold"
 
 
 def test_a_slice_with_a_budget_of_its_own_has_its_figures() -> None:
-    kind = slices_kind("accuracy", "label", "l1")
+    kind = make_slices_kind("accuracy", "label", "l1")
     budget = BudgetFacts(kind=kind, limit=5.0, verdict=Verdict.PASS)
-    comment = pr_comment([of_predictions(with_slices(Verdict.FAIL, Verdict.PASS, budgets=[budget]))])
+    comment = format_pr_comment([of_predictions(with_slices(Verdict.FAIL, Verdict.PASS, budgets=[budget]))])
     line = line_of(comment, "slices accuracy\\[label=l1\\]")
     assert line[1:] == ["100", "0.829", "0.819", "1.0 [0.0, 2.0]", "5", "PASS"]
 
 
 def test_a_short_table_leaves_out_metrics_before_flips() -> None:
-    student = sample_record().variant("student")
+    student = make_sample_record().variant("student")
     names = of_predictions(student).task.sides
     assert count_lines(student) == len(student.quality) + 2
     text = log_table(student, names, 3)
@@ -273,7 +281,7 @@ def test_a_short_table_leaves_out_metrics_before_flips() -> None:
 
 
 def test_a_short_table_keeps_failures_then_all_rows() -> None:
-    student = sample_record().variant("student")
+    student = make_sample_record().variant("student")
     [facts] = [*student.quality.values()][:1]
     [budget] = facts.budgets[:1]
 
@@ -304,7 +312,7 @@ def test_a_short_table_keeps_failures_then_all_rows() -> None:
 
 def test_many_unjudged_suites_keep_the_error_first() -> None:
     unjudged = [f"bench/{number}.toml: {'no such file ' * 60}" for number in range(120)]
-    comment = pr_comment([sample_record()], unjudged=unjudged)
+    comment = format_pr_comment([make_sample_record()], unjudged=unjudged)
     assert len(comment) < LIMIT
     heading = "## slimgate: ERROR, 120 of 121 suites could not be judged"
     assert comment.startswith(f"{MARKER}\n\n{heading}")

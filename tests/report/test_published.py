@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from support.sample_record import sample_record
+from support.sample_record import make_sample_record
 
-from slimgate.record.run import RunRecord, read_record, to_json
-from slimgate.report import suite_report
+from slimgate.record.run import RunRecord, format_record_json, read_record
+from slimgate.report import format_suite_report
 from slimgate.report.trust import make_harmless
 
 TABLE = "| model | F1 |\n|:--|--:|\n| teacher | 0.878 |"
 
 
 def with_reference(text: str | None) -> RunRecord:
-    record = sample_record()
-    return sample_record(suite=record.suite.model_copy(update={"reference": text}))
+    record = make_sample_record()
+    return make_sample_record(suite=record.suite.model_copy(update={"reference": text}))
 
 
 def rendered(markdown: str) -> str:
@@ -26,7 +26,7 @@ def rendered(markdown: str) -> str:
 
 
 def test_the_figures_stand_after_our_own() -> None:
-    report = suite_report(with_reference(TABLE))
+    report = format_suite_report(with_reference(TABLE))
     assert TABLE in report
     assert report.index("## Variants\n") < report.index("<b>Published figures</b>")
     assert '<td style="text-align:right">0.878</td>' in rendered(report)
@@ -34,12 +34,12 @@ def test_the_figures_stand_after_our_own() -> None:
 
 @pytest.mark.parametrize("text", [None, "", "  \n"])
 def test_a_suite_without_figures_has_no_such_section(text: str | None) -> None:
-    assert suite_report(with_reference(text)) == suite_report(sample_record())
+    assert format_suite_report(with_reference(text)) == format_suite_report(make_sample_record())
 
 
 def test_the_figures_travel_in_the_record(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    path.write_text(to_json(with_reference(TABLE)), "utf-8")
+    path.write_text(format_record_json(with_reference(TABLE)), "utf-8")
     assert read_record(path).suite.reference == TABLE
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.report_sections import all_sections
-from support.sample_record import PASS, quality, sample_record, variant
+from support.report_sections import format_all_sections
+from support.sample_record import PASS, make_quality, make_sample_record, make_variant
 
 from slimgate.record.build import StageFacts
 from slimgate.results.quality import QualityFacts
@@ -29,10 +29,12 @@ STAGES = [
 
 def report_with(stages: list[StageFacts], **fields: Any) -> str:
     rest = [
-        variant("plain", quality={"accuracy": quality("plain", "accuracy", 5.0, (4, 6), PASS, value=0.85)})
+        make_variant(
+            "plain", quality={"accuracy": make_quality("plain", "accuracy", 5.0, (4, 6), PASS, value=0.85)}
+        )
     ]
-    model = variant("tiny", stages=stages, **fields)
-    return all_sections(sample_record(variants=[sample_record().variants[0], *rest, model]))
+    model = make_variant("tiny", stages=stages, **fields)
+    return format_all_sections(make_sample_record(variants=[make_sample_record().variants[0], *rest, model]))
 
 
 def cells(report: str, first: str) -> list[str]:
@@ -57,7 +59,7 @@ def test_a_stage_that_could_not_be_measured_says_why() -> None:
 
 
 def test_the_twin_tells_what_the_step_that_it_lacks_was_worth() -> None:
-    metrics = {"accuracy": quality("tiny", "accuracy", -6.3, (-7, -5), PASS)}
+    metrics = {"accuracy": make_quality("tiny", "accuracy", -6.3, (-7, -5), PASS)}
     report = report_with(STAGES, twin="plain", quality=metrics)
     assert "Its twin plain, on the gate rows: accuracy 0.8920 against 0.8500 (+4.2 points)." in report
 
@@ -69,11 +71,11 @@ def test_the_twin_of_a_language_model_is_compared_in_percent() -> None:
         for value in (25.0, 24.0)
     )
     models = [
-        sample_record().variants[0],
-        variant("plain", quality={"perplexity": plain}),
-        variant("tiny", quality={"perplexity": tiny}, twin="plain", stages=STAGES),
+        make_sample_record().variants[0],
+        make_variant("plain", quality={"perplexity": plain}),
+        make_variant("tiny", quality={"perplexity": tiny}, twin="plain", stages=STAGES),
     ]
-    report = all_sections(sample_record(variants=models))
+    report = format_all_sections(make_sample_record(variants=models))
     line = "Its twin plain, on the gate rows: perplexity 24.0000 against 25.0000 (-4.0 %)."
     assert line in report
 

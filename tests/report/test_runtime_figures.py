@@ -5,21 +5,21 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from support.report_sections import all_sections
-from support.sample_record import artifact, sample_record, variant
+from support.report_sections import format_all_sections
+from support.sample_record import make_artifact, make_sample_record, make_variant
 
 from slimgate.record.run import RunRecord
 from slimgate.run.model_handle import ModelHandle
 
 
 def record_with(**fields: Any) -> RunRecord:
-    compiled = variant("compiled", artifact=artifact(1_000_000, 250_000, **fields))
-    return sample_record(variants=[sample_record().variants[0], compiled])
+    compiled = make_variant("compiled", artifact=make_artifact(1_000_000, 250_000, **fields))
+    return make_sample_record(variants=[make_sample_record().variants[0], compiled])
 
 
 def artifact_cells(record: RunRecord) -> dict[str, str]:
     """Column -> cell, of the variant's row in the table of artifacts."""
-    section = all_sections(record).partition("### Artifacts")[2]
+    section = format_all_sections(record).partition("### Artifacts")[2]
     header, line = (
         next(row for row in section.splitlines() if word in row) for word in ("digest", "| compiled")
     )
@@ -36,7 +36,7 @@ def test_options_are_a_column_where_a_runtime_has_any() -> None:
 def test_seconds_and_graphs_are_columns_where_a_runtime_compiles() -> None:
     cells = artifact_cells(record_with(runtime="compiled", compile_seconds=41.3, compiled_graphs=3))
     assert (cells["runtime"], cells["compiling"], cells["compiled graphs"]) == ("compiled", "41 s", "3")
-    assert "compiled graphs" not in all_sections(record_with())
+    assert "compiled graphs" not in format_all_sections(record_with())
 
 
 def test_a_handle_tells_what_its_loaded_runtime_says() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from support.sample_record import sample_record
+from support.sample_record import make_sample_record
 
-from slimgate.report import suite_report
-from slimgate.report.separation import HEADING, separation
+from slimgate.report import format_suite_report
+from slimgate.report.separation import HEADING, format_separation
 from slimgate.results.separation import PairFacts, SeparationFacts
 
 FOUND = SeparationFacts(
@@ -33,7 +33,7 @@ FOUND = SeparationFacts(
 
 
 def test_the_section_says_it_in_one_sentence_and_a_table() -> None:
-    text = suite_report(sample_record(separation=FOUND))
+    text = format_suite_report(make_sample_record(separation=FOUND))
     assert text.count(HEADING) == 1
     assert "**int8 cannot be told apart from distilled** by accuracy." in text
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.count("|") == 5}
@@ -46,25 +46,28 @@ def test_the_section_says_it_in_one_sentence_and_a_table() -> None:
 
 def test_a_variant_between_two_groups_has_both_letters() -> None:
     groups = [["int8", "distilled"], ["distilled", "student"]]
-    text = separation(FOUND.model_copy(update={"groups": groups}), HEADING)
+    text = format_separation(FOUND.model_copy(update={"groups": groups}), HEADING)
     assert "| ab " in text
 
 
 def test_variants_that_are_not_compared_are_named_with_a_reason() -> None:
     less = {"left_out": ["v11", "v12"], "other_answers": ["old"]}
-    text = separation(FOUND.model_copy(update=less), HEADING)
+    text = format_separation(FOUND.model_copy(update=less), HEADING)
     assert "Not compared: v11, v12 (more than 4 variants); old (no answers of this run)." in text
     why = SeparationFacts(metric="perplexity", n=0, left_out=["a", "b"], note="other tokens on 3 of 9 rows")
-    assert separation(why, HEADING) == f"{HEADING}\n\nNot compared by perplexity: other tokens on 3 of 9 rows"
+    assert (
+        format_separation(why, HEADING)
+        == f"{HEADING}\n\nNot compared by perplexity: other tokens on 3 of 9 rows"
+    )
 
 
 def test_one_group_is_one_sentence() -> None:
-    text = separation(FOUND.model_copy(update={"groups": [[*FOUND.values]]}), HEADING)
+    text = format_separation(FOUND.model_copy(update={"groups": [[*FOUND.values]]}), HEADING)
     assert text == f"{HEADING}\n\nNo two of int8, distilled, student can be told apart by accuracy."
 
 
 def test_pairs_with_the_best_alone_have_no_groups() -> None:
-    text = separation(FOUND.model_copy(update={"groups": [], "pairs": FOUND.pairs[:2]}), HEADING)
+    text = format_separation(FOUND.model_copy(update={"groups": [], "pairs": FOUND.pairs[:2]}), HEADING)
     assert "Each is compared with int8 only, not with the others." in text
     assert "letter" not in text
     assert "| group" not in text
@@ -75,9 +78,9 @@ def test_what_grew_is_in_percent() -> None:
     twice = pair.model_copy(update={"by_points": 99.95, "interval": (95.0, 105.0)})
     groups = [["int8"], ["student"]]
     changes = {"unit": "percent", "values": values, "pairs": [twice], "groups": groups}
-    text = separation(FOUND.model_copy(update=changes), HEADING)
+    text = format_separation(FOUND.model_copy(update=changes), HEADING)
     assert "worse by 100.0 % [95.0, 105.0]" in text
 
 
 def test_no_pair_no_section() -> None:
-    assert HEADING not in suite_report(sample_record())
+    assert HEADING not in format_suite_report(make_sample_record())

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.sample_record import artifact, sample_record, variant
+from support.sample_record import make_artifact, make_sample_record, make_variant
 
 from slimgate.plugins.environments import ENGINE, SAMPLING
 from slimgate.record.comparing.environment import compare_records, describe_server_changes
 from slimgate.record.run import RunRecord
-from slimgate.report.html import html_report
-from slimgate.report.markdown import suite_report
-from slimgate.report.servers import other_server_settings, servers_table
+from slimgate.report.html import render_html_report
+from slimgate.report.markdown import format_suite_report
+from slimgate.report.servers import list_server_differences, make_servers_table
 
 LONG = {"engine": {"context tokens": 8192, "slots": 4}, "sampling": {"temperature": 0.8}}
 SHORT = {"engine": {"context tokens": 2048, "slots": 1}, "sampling": {"temperature": 0.8}}
@@ -22,19 +22,21 @@ Server = dict[str, dict[str, Any]]
 
 def record_of(teacher: Server, served: Server, *, command: tuple[str, ...] = ()) -> RunRecord:
     params = {"server": {"command": list(command)}} if command else {}
-    return sample_record(
+    return make_sample_record(
         variants=[
-            variant("teacher", artifact=artifact(4_000, 1_000, kind="endpoint", server=teacher)),
-            variant(
+            make_variant("teacher", artifact=make_artifact(4_000, 1_000, kind="endpoint", server=teacher)),
+            make_variant(
                 "served",
-                artifact=artifact(1_000, 1_000, kind="endpoint", server=served, runtime_params=params),
+                artifact=make_artifact(1_000, 1_000, kind="endpoint", server=served, runtime_params=params),
             ),
         ]
     )
 
 
 def test_the_table_has_a_row_for_each_setting() -> None:
-    table = servers_table(record_of(LONG, {"engine": {"context tokens": 2048}}, command=("vllm", "serve")))
+    table = make_servers_table(
+        record_of(LONG, {"engine": {"context tokens": 2048}}, command=("vllm", "serve"))
+    )
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "|" in line
     ]
@@ -49,9 +51,9 @@ def test_the_table_has_a_row_for_each_setting() -> None:
 
 def test_both_reports_have_the_table() -> None:
     served = record_of(LONG, SHORT)
-    assert "<b>Servers</b>, the settings that each states" in suite_report(served)
-    assert "context tokens" in html_report(served)
-    assert servers_table(record_of({}, {})) == ""
+    assert "<b>Servers</b>, the settings that each states" in format_suite_report(served)
+    assert "context tokens" in render_html_report(served)
+    assert make_servers_table(record_of({}, {})) == ""
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_both_reports_have_the_table() -> None:
     ids=["context", "sampling", "states no sampling", "the same", "states nothing", "states its files alone"],
 )
 def test_a_server_that_differs_from_the_teachers_is_a_note(served: Server, changes: list[str]) -> None:
-    notes = list(other_server_settings(record_of(LONG, served)))
+    notes = list(list_server_differences(record_of(LONG, served)))
     assert [note.partition("teacher's: ")[2].rstrip(".") for note in notes] == changes
 
 

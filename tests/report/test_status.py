@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.sample_record import latency, quality, sample_record, variant
+from support.sample_record import make_latency, make_quality, make_sample_record, make_variant
 
 from slimgate.record.run import VariantRecord
-from slimgate.record.run_verdict import verdict
+from slimgate.record.run_verdict import judge_record
 from slimgate.record.verdicts import CarriedResult
-from slimgate.report.cautions import warnings
-from slimgate.report.page.budgets import budgets
-from slimgate.report.page.table import kind_of
+from slimgate.report.cautions import format_notes
+from slimgate.report.page.budgets import list_budgets
+from slimgate.report.page.table import choose_kind
 from slimgate.report.recommendation import recommend
-from slimgate.report.status import inside_budgets, standing
-from slimgate.report.terminal.summary import summary_table
-from slimgate.report.variant_tables import size_cell
+from slimgate.report.status import format_standing, list_inside_budgets
+from slimgate.report.terminal.summary import make_summary_table
+from slimgate.report.variant_tables import format_size_cell
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.self_test import SelfTest
 
@@ -26,16 +26,18 @@ P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 def judged(name: str, *verdicts: Verdict, **fields: object) -> VariantRecord:
     """A variant whose metrics came out so."""
     metrics = dict(zip(("accuracy", "f1_macro"), verdicts, strict=False))
-    facts = {metric: quality(name, metric, 1.0, (0.1, 1.9), verdict) for metric, verdict in metrics.items()}
-    return variant(name, quality=facts, **fields)
+    facts = {
+        metric: make_quality(name, metric, 1.0, (0.1, 1.9), verdict) for metric, verdict in metrics.items()
+    }
+    return make_variant(name, quality=facts, **fields)
 
 
 @pytest.mark.parametrize("verdicts", [(U,), (P, U), (U, P), (F,), (P, F)], ids=str)
 def test_only_what_holds_every_budget_could_ship(verdicts: tuple[Verdict, ...]) -> None:
     model = judged("odd", *verdicts)
-    models = [sample_record().variants[0], model]
-    record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
-    assert inside_budgets(record) == []
+    models = [make_sample_record().variants[0], model]
+    record = make_sample_record(variants=models, verdict=judge_record(models, SelfTest(), 0))
+    assert list_inside_budgets(record) == []
     assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
 
 
@@ -44,24 +46,26 @@ def test_undecided_budgets_that_only_warn_are_not_decided() -> None:
     facts["f1_macro"] = facts["f1_macro"].model_copy(
         update={"budgets": [replace(budget, on_inconclusive="warn") for budget in facts["f1_macro"].budgets]}
     )
-    models = [sample_record().variants[0], variant("odd", quality=facts)]
+    models = [make_sample_record().variants[0], make_variant("odd", quality=facts)]
     expected = "**Not decided**: **odd** failed no budget. The undecided ones only warn."
     for rest in ([], [judged("bad", F)]):
         every = [*models, *rest]
-        record = sample_record(variants=every, verdict=verdict(every, SelfTest(), 0))
+        record = make_sample_record(variants=every, verdict=judge_record(every, SelfTest(), 0))
         assert recommend(record) == [expected]
 
 
 def test_a_drop_beyond_a_switched_off_budget_does_not_ship() -> None:
     off = [{"budget": "f1_macro", "kind": "equivalent_points", "limit": 0.5, "reason": "not shipped"}]
-    first = sample_record().variants[0]
+    first = make_sample_record().variants[0]
 
     def could(drop: float, switched_off: list[dict[str, object]]) -> list[str]:
         model = judged("odd", P, P, switched_off=switched_off)
         f1 = model.quality["f1_macro"].model_copy(update={"drop_points": drop})
         model = model.model_copy(update={"quality": {**model.quality, "f1_macro": f1}})
-        record = sample_record(variants=[first, model], verdict=verdict([first, model], SelfTest(), 0))
-        assert inside_budgets(record) == [model]
+        record = make_sample_record(
+            variants=[first, model], verdict=judge_record([first, model], SelfTest(), 0)
+        )
+        assert list_inside_budgets(record) == [model]
         return recommend(record)
 
     refused = ["**Ship nothing**: **odd** passed, but lost more than a budget that is switched off."]
@@ -72,31 +76,31 @@ def test_a_drop_beyond_a_switched_off_budget_does_not_ship() -> None:
 
 
 def test_a_partial_run_has_not_decided_what_ships() -> None:
-    models = [sample_record().variants[0], judged("odd", U)]
-    partial = sample_record(variants=models, verdict=verdict(models, SelfTest(), 3))
+    models = [make_sample_record().variants[0], judged("odd", U)]
+    partial = make_sample_record(variants=models, verdict=judge_record(models, SelfTest(), 3))
     assert recommend(partial) == ["**Not decided yet**: 3 checks not run."]
     failed = [models[0], judged("odd", F)]
-    record = sample_record(variants=failed, verdict=verdict(failed, SelfTest(), 3))
+    record = make_sample_record(variants=failed, verdict=judge_record(failed, SelfTest(), 3))
     assert recommend(record) == ["**Ship nothing**: no variant passed all of its budgets."]
 
 
 @pytest.mark.parametrize("fields", [{"gated": False}, {"error": "it broke"}, {"awaited": ["size"]}], ids=str)
 def test_what_is_not_gated_built_or_measured_could_not_ship(fields: dict[str, object]) -> None:
-    record = sample_record(variants=[sample_record().variants[0], judged("odd", P, P, **fields)])
-    assert inside_budgets(record) == []
+    record = make_sample_record(variants=[make_sample_record().variants[0], judged("odd", P, P, **fields)])
+    assert list_inside_budgets(record) == []
 
 
 def test_what_holds_every_budget_could_ship() -> None:
     good = judged("good", P, P)
-    record = sample_record(variants=[sample_record().variants[0], good])
-    assert inside_budgets(record) == [good]
+    record = make_sample_record(variants=[make_sample_record().variants[0], good])
+    assert list_inside_budgets(record) == [good]
 
 
 def test_workloads_with_the_worst_verdict_are_counted_if_several() -> None:
     def undecided(*workloads: str) -> str:
-        times = {name: latency(3.0, speedup=1.4, verdict=U) for name in workloads}
+        times = {name: make_latency(3.0, speedup=1.4, verdict=U) for name in workloads}
         model = judged("odd", P, U, latency=times)
-        return standing(sample_record(variants=[sample_record().variants[0], model]), model)
+        return format_standing(make_sample_record(variants=[make_sample_record().variants[0], model]), model)
 
     assert undecided("b1") == "**INCONCLUSIVE** (f1_macro, latency batch 1)"
     assert undecided("b1", "b32x64") == "**INCONCLUSIVE** (f1_macro, latency on 2 workloads)"
@@ -104,25 +108,27 @@ def test_workloads_with_the_worst_verdict_are_counted_if_several() -> None:
 
 def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:
     """As after a run of its quality alone: the build tells the bytes, and test_size judges them."""
-    waiting = judged("small", P, P, awaited=["size"], artifact=sample_record().variant("int8").artifact)
-    record = sample_record(variants=[sample_record().variants[0], waiting])
-    assert size_cell(waiting) == "23.5"
-    assert standing(record, waiting) == "PASS so far (size not judged yet)"
-    assert "small has no verdict yet on size." in list(warnings(record))
-    assert standing(record, judged("small", awaited=["size"])) == "not judged yet"
+    waiting = judged("small", P, P, awaited=["size"], artifact=make_sample_record().variant("int8").artifact)
+    record = make_sample_record(variants=[make_sample_record().variants[0], waiting])
+    assert format_size_cell(waiting) == "23.5"
+    assert format_standing(record, waiting) == "PASS so far (size not judged yet)"
+    assert "small has no verdict yet on size." in list(format_notes(record))
+    assert format_standing(record, judged("small", awaited=["size"])) == "not judged yet"
 
 
 def test_the_fastest_is_named_on_the_workloads_of_the_tables() -> None:
     def fast(name: str, **speeds: float) -> VariantRecord:
         times = {
-            workload: latency(3.0, speedup=rate, speedup_interval=(0.9 * rate, 1.1 * rate), noise_floor=0.01)
+            workload: make_latency(
+                3.0, speedup=rate, speedup_interval=(0.9 * rate, 1.1 * rate), noise_floor=0.01
+            )
             for workload, rate in speeds.items()
         }
         return judged(name, P, P, latency=times)
 
     good = fast("good", b1=2.0, b32x32=2.0, b3=2.0, b4=4.0, b5=4.0)
     better = fast("better", b1=3.0, b32x32=1.0, b3=3.0, b4=3.0, b5=3.0)
-    [_, line] = recommend(sample_record(variants=[sample_record().variants[0], better, good]))
+    [_, line] = recommend(make_sample_record(variants=[make_sample_record().variants[0], better, good]))
     assert line == (
         "For speed, ship **better**: 3.00× [2.70, 3.30] as fast on batch 1, on 1 more workload; "
         "**good**: 2.00× [1.80, 2.20] as fast on batch 32 × 32 tokens, on 2 more workloads."
@@ -134,11 +140,12 @@ def test_a_verdict_not_of_the_last_run_says_when_it_was_measured() -> None:
         CarriedResult(kind="quality", name=name, measured="2026-11-20T14:02:03+00:00")
         for name in ("accuracy", "f1_macro")
     ]
-    record = sample_record()
-    assert standing(record, judged("a", P, P)) == "PASS"
-    assert standing(record, judged("a", P, P, carried=old)) == "PASS, measured 2026-11-20 14:02 UTC"
+    record = make_sample_record()
+    assert format_standing(record, judged("a", P, P)) == "PASS"
+    assert format_standing(record, judged("a", P, P, carried=old)) == "PASS, measured 2026-11-20 14:02 UTC"
     assert (
-        standing(record, judged("a", P, P, carried=old[:1])) == "PASS, partly measured 2026-11-20 14:02 UTC"
+        format_standing(record, judged("a", P, P, carried=old[:1]))
+        == "PASS, partly measured 2026-11-20 14:02 UTC"
     )
 
 
@@ -146,18 +153,18 @@ def test_growth_is_reported_in_percent_as_its_limit_is() -> None:
     budget = BudgetFacts(
         kind="increase_relative", limit=0.02, verdict=P, value=0.0007, interval=(-0.002, 0.0033)
     )
-    facts = quality("odd", "accuracy", 0.07, (-0.2, 0.33), P)
+    facts = make_quality("odd", "accuracy", 0.07, (-0.2, 0.33), P)
     facts = facts.model_copy(update={"unit": "percent", "budgets": [budget]})
-    model = variant("odd", quality={"perplexity": facts})
-    [line] = budgets(model)
+    model = make_variant("odd", quality={"perplexity": facts})
+    [line] = list_budgets(model)
     assert (line.measured, line.limit) == ("0.0700 % [-0.200, 0.330]", "grows by at most 2 %")
-    record = sample_record(variants=[sample_record().variants[0], model])
-    assert any("perplexity growth, %" in text for row in summary_table(record, "x") for text, _ in row)
+    record = make_sample_record(variants=[make_sample_record().variants[0], model])
+    assert any("perplexity growth, %" in text for row in make_summary_table(record, "x") for text, _ in row)
 
 
 def test_a_teacher_that_waits_for_its_verdict_is_unfinished() -> None:
-    record = sample_record(variants=[variant("teacher", awaited=["latency b1"])])
-    assert standing(record, record.variants[0]) == "not judged yet"
-    assert kind_of(record, record.variants[0]) == "unfinished"
-    reference = sample_record(variants=[variant("teacher")])
-    assert kind_of(reference, reference.variants[0]) == "reference"
+    record = make_sample_record(variants=[make_variant("teacher", awaited=["latency b1"])])
+    assert format_standing(record, record.variants[0]) == "not judged yet"
+    assert choose_kind(record, record.variants[0]) == "unfinished"
+    reference = make_sample_record(variants=[make_variant("teacher")])
+    assert choose_kind(reference, reference.variants[0]) == "reference"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from support.report_sections import all_sections, section
-from support.sample_record import sample_record, variant
+from support.report_sections import find_section, format_all_sections
+from support.sample_record import make_sample_record, make_variant
 
-from slimgate.report.task_figures import task_figures
+from slimgate.report.task_figures import make_figures_table
 from slimgate.results.behaviour import BehaviourFacts, FigureFacts
 
 HEADING = "Quality, and figures of this task alone"
@@ -17,13 +17,13 @@ def figures(teacher: float, value: float | None) -> BehaviourFacts:
 
 
 def test_every_model_has_a_line_with_its_quality_and_its_figures() -> None:
-    sample = sample_record()
+    sample = make_sample_record()
     models = [
-        variant("gen-1", behaviour=figures(0.81, 0.52)),
-        variant("gen-2", behaviour=figures(0.81, None)),
+        make_variant("gen-1", behaviour=figures(0.81, 0.52)),
+        make_variant("gen-2", behaviour=figures(0.81, None)),
     ]
     record = sample.model_copy(update={"variants": [sample.variants[0], *models]})
-    text = section(all_sections(record), HEADING)
+    text = find_section(format_all_sections(record), HEADING)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
     head, teacher, first, second = lines[0], *lines[2:]
     assert (head[0], head[-1]) == ("model", "distinct_1")
@@ -35,4 +35,4 @@ def test_every_model_has_a_line_with_its_quality_and_its_figures() -> None:
 
 
 def test_without_such_figures_there_is_no_table() -> None:
-    assert task_figures(sample_record()) == ""
+    assert make_figures_table(make_sample_record()) == ""

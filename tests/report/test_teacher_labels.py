@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.report_sections import section
-from support.sample_record import quality, sample_record, variant
+from support.report_sections import find_section
+from support.sample_record import make_quality, make_sample_record, make_variant
 
 from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord
-from slimgate.report import suite_report
+from slimgate.report import format_suite_report
 from slimgate.report.plots import write_plots
 from slimgate.results.quality import BuildsFacts
 
@@ -30,13 +30,13 @@ def chose(name: str, strategy: str, row_count: int, drop: float, builds: list[fl
         sd_points=1.0,
         sampling_se_points=None,
     )
-    facts = quality(name, "accuracy", drop, (drop - 1, drop + 1), None, builds=spread)
+    facts = make_quality(name, "accuracy", drop, (drop - 1, drop + 1), None, builds=spread)
     step = StepFacts(name="active_distill", params={}, seconds=1.0, log={"active": log})
-    return variant(name, quality={"accuracy": facts}, steps=[step])
+    return make_variant(name, quality={"accuracy": facts}, steps=[step])
 
 
 def record_of(*models: Any) -> RunRecord:
-    return sample_record(variants=[sample_record().variants[0], *models])
+    return make_sample_record(variants=[make_sample_record().variants[0], *models])
 
 
 def rows_of(text: str) -> list[list[str]]:
@@ -50,7 +50,7 @@ def test_variants_stand_by_their_rows_with_what_the_choice_saved() -> None:
         chose("random-80", "random", 80, 7.0),
         chose("random-40", "random", 40, 9.0),
     )
-    rows = rows_of(section(suite_report(record), "What the teacher labelled"))
+    rows = rows_of(find_section(format_suite_report(record), "What the teacher labelled"))
     assert rows[0][:4] == ["rows labelled", "of", "chosen by", "variant"]
     assert rows[0][4:] == ["accuracy", "drop, points", "over random, points"]
     assert [row[3] for row in rows[2:5]] == ["random-40", "random-80", "margin-80"]
@@ -68,7 +68,7 @@ def test_only_a_random_choice_for_the_same_student_is_compared(other: str) -> No
         deep = StepFacts(name="keep_layers", params={"layers": [0, 3, 6, 9]}, seconds=1.0, log={})
         larger = larger.model_copy(update={"steps": [deep, *larger.steps]})
     models = [larger, chose("random-80", "random", 80, 7.0), chose("margin-80", "margin", 80, 3.0)]
-    rows = rows_of(section(suite_report(record_of(*models)), "What the teacher labelled"))
+    rows = rows_of(find_section(format_suite_report(record_of(*models)), "What the teacher labelled"))
     [margin] = [row for row in rows if row[3:4] == ["margin-80"]]
     assert margin[-1] == "+4.0"
 
@@ -77,20 +77,22 @@ def test_of_several_builds_the_means_are_compared() -> None:
     record = record_of(
         chose("random", "random", 40, 1.0, [1.0, 9.0]), chose("margin", "margin", 40, 2.0, [2.0, 4.0])
     )
-    rows = rows_of(section(suite_report(record), "What the teacher labelled"))
+    rows = rows_of(find_section(format_suite_report(record), "What the teacher labelled"))
     assert rows[3][-2:] == ["3.0 ± 1.0", "+2.0"]
 
 
 def test_each_round_has_uncertainty_and_the_classes_answered() -> None:
     rows = rows_of(
-        section(suite_report(record_of(chose("m", "margin", 80, 3.0))), "What the teacher labelled")
+        find_section(
+            format_suite_report(record_of(chose("m", "margin", 80, 3.0))), "What the teacher labelled"
+        )
     )
     assert rows[-2] == ["m", "1", "40", "random", "–", "–", "15", "25", "0.5000"]
     assert rows[-1] == ["m", "2", "40", "margin", "0.830", "0.210", "15", "25", "0.5000"]
 
 
 def test_other_suites_have_no_such_section() -> None:
-    assert "What the teacher labelled" not in suite_report(sample_record())
+    assert "What the teacher labelled" not in format_suite_report(make_sample_record())
 
 
 def test_quality_against_labels_is_a_plot(tmp_path: Path) -> None:

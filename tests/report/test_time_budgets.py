@@ -6,17 +6,17 @@ from math import inf
 from typing import Any
 
 import pytest
-from support.sample_record import latency, sample_record, variant
+from support.sample_record import make_latency, make_sample_record, make_variant
 
-from slimgate.record.budgets import undecided_failing
+from slimgate.record.budgets import list_undecided_failing
 from slimgate.record.comparing.budgets import find_budget_changes, find_verdict_changes
 from slimgate.record.lines import make_lines
-from slimgate.record.run import RunRecord, VariantRecord, read_record, to_json
-from slimgate.record.run_verdict import verdict
-from slimgate.report.markdown import verdict_section
-from slimgate.report.page.budgets import budgets
-from slimgate.report.status import standing, verdicts, workload_words
-from slimgate.report.variant_tables import latency_table
+from slimgate.record.run import RunRecord, VariantRecord, format_record_json, read_record
+from slimgate.record.run_verdict import judge_record
+from slimgate.report.markdown import format_verdict_section
+from slimgate.report.page.budgets import list_budgets
+from slimgate.report.status import describe_workload, format_standing, list_verdicts
+from slimgate.report.variant_tables import make_latency_table
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.latency import TimeLimitFacts
 
@@ -48,22 +48,22 @@ def limits(p95: float = 20.0, *, end: float = 21.0, **fields: Any) -> TimeLimitF
 
 
 def timed(facts: TimeLimitFacts, **duel: Any) -> VariantRecord:
-    return variant("fast", quality={}, latency={"b1": latency(5.1, limits=facts, **duel)})
+    return make_variant("fast", quality={}, latency={"b1": make_latency(5.1, limits=facts, **duel)})
 
 
 def record_of(model: VariantRecord) -> RunRecord:
-    return sample_record(variants=[sample_record().variants[0], model])
+    return make_sample_record(variants=[make_sample_record().variants[0], model])
 
 
 def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
     duel = BudgetFacts(kind="speedup_min", limit=1.5, verdict=Verdict.PASS)
     model = timed(limits(), speedup=2.0, speedup_interval=(1.9, 2.1), budgets=[duel], verdict=Verdict.PASS)
-    assert verdicts(model) == {
+    assert list_verdicts(model) == {
         "latency batch 1": "PASS",
         "p50 batch 1": "PASS",
         "p95 batch 1": "INCONCLUSIVE",
     }
-    assert standing(record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
+    assert format_standing(record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
     (line,) = (
         line for line in make_lines(record_of(model)) if line.kind == "latency" and line.variant == "fast"
     )
@@ -73,18 +73,18 @@ def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
 
 def test_time_budgets_count_in_the_verdict_and_fail_if_undecided() -> None:
     record = record_of(timed(limits()))
-    run_verdict = verdict(record.variants[1:], record.self_test, 0)
+    run_verdict = judge_record(record.variants[1:], record.self_test, 0)
     assert (run_verdict.status, run_verdict.passed, run_verdict.inconclusive) == ("INCONCLUSIVE", 1, 1)
     assert run_verdict.messages == [MESSAGE]
-    assert [judged.name for judged in undecided_failing(record.variants[1])] == ["latency b1"]
+    assert [judged.name for judged in list_undecided_failing(record.variants[1])] == ["latency b1"]
 
 
 def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
     model = timed(limits())
-    assert MESSAGE.replace("]", "\\]").replace("[", "\\[") in verdict_section(record_of(model)) or (
-        MESSAGE in verdict_section(record_of(model))
+    assert MESSAGE.replace("]", "\\]").replace("[", "\\[") in format_verdict_section(record_of(model)) or (
+        MESSAGE in format_verdict_section(record_of(model))
     )
-    p50, p95 = budgets(model)
+    p50, p95 = list_budgets(model)
     assert (p50.name, p50.measured, p50.limit) == (
         "latency, batch 1, p50",
         "5.10 ms [4.90, 5.30]",
@@ -97,9 +97,9 @@ def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
 
 def test_a_bound_without_an_end_is_kept_and_drawn_as_none() -> None:
     record = record_of(timed(limits(end=inf)))
-    again = RunRecord.model_validate_json(to_json(record))
+    again = RunRecord.model_validate_json(format_record_json(record))
     assert again == record
-    p95 = budgets(again.variants[1])[1]
+    p95 = list_budgets(again.variants[1])[1]
     assert p95.measured == "19.0 ms [17.0, –]"
     assert p95.picture is None
 
@@ -121,7 +121,7 @@ def test_a_budget_that_held_and_is_undecided_now_is_a_regression() -> None:
 
 def test_a_record_without_such_budgets_reads_as_before(tmp_path: Any) -> None:
     file = tmp_path / "run.json"
-    file.write_text(to_json(sample_record()), "utf-8")
+    file.write_text(format_record_json(make_sample_record()), "utf-8")
     assert all(
         times.limits is None for model in read_record(file).variants for times in model.latency.values()
     )
@@ -138,15 +138,18 @@ def test_a_call_end_to_end_has_its_own_line_and_verdict() -> None:
         "verdict": Verdict.FAIL,
     }
     interval = {"speedup": 3.0, "speedup_interval": (2.9, 3.1)}
-    latencies = {"b1x25": latency(4.0), "b1x25-e2e": latency(5.1, tokenize_ms=0.9, **interval, **times)}
-    record = record_of(variant("fast", quality={}, latency=latencies))
+    latencies = {
+        "b1x25": make_latency(4.0),
+        "b1x25-e2e": make_latency(5.1, tokenize_ms=0.9, **interval, **times),
+    }
+    record = record_of(make_variant("fast", quality={}, latency=latencies))
     model = record.variants[1]
-    assert workload_words("b1x25-e2e") == "batch 1 × 25 tokens, end to end"
-    assert verdicts(model) == {
+    assert describe_workload("b1x25-e2e") == "batch 1 × 25 tokens, end to end"
+    assert list_verdicts(model) == {
         "latency batch 1 × 25 tokens, end to end": Verdict.FAIL,
         "p50 batch 1 × 25 tokens, end to end": Verdict.PASS,
     }
-    shown = {budget.name: (budget.measured, budget.limit) for budget in budgets(model)}
+    shown = {budget.name: (budget.measured, budget.limit) for budget in list_budgets(model)}
     assert shown == {
         "latency, batch 1 × 25 tokens, end to end": (
             "3.00× [2.90, 3.10] as fast",
@@ -157,7 +160,7 @@ def test_a_call_end_to_end_has_its_own_line_and_verdict() -> None:
             "median end to end at most 8 ms",
         ),
     }
-    rows = [line for line in latency_table(record).splitlines() if "fast" in line]
+    rows = [line for line in make_latency_table(record).splitlines() if "fast" in line]
     assert [row.split("|")[1].strip() for row in rows] == [
         "batch 1 × 25 tokens",
         "batch 1 × 25 tokens, end to end",

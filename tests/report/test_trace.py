@@ -7,12 +7,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from support.report_sections import all_sections
-from support.sample_record import sample_record, variant
+from support.report_sections import format_all_sections
+from support.sample_record import make_sample_record, make_variant
 
 from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord
-from slimgate.report import suite_report
+from slimgate.report import format_suite_report
 from slimgate.report.plots import write_plots
 from slimgate.report.stages import trace
 
@@ -27,8 +27,8 @@ def epochs(*losses: float, **further: float) -> list[dict[str, float]]:
 
 
 def record_of(*steps: StepFacts, parent: str = "teacher") -> RunRecord:
-    return sample_record(
-        variants=[sample_record().variants[0], variant("x", steps=list(steps), parent=parent)]
+    return make_sample_record(
+        variants=[make_sample_record().variants[0], make_variant("x", steps=list(steps), parent=parent)]
     )
 
 
@@ -71,7 +71,7 @@ def test_rows_that_a_step_adds_to_those_of_the_split_are_counted() -> None:
 def test_a_step_in_stages_has_the_epochs_of_all_of_them() -> None:
     log = {"stages": [{"rows": 7, "tokens": 70, "epochs": epochs(0.9)}, {"rows": 7, "epochs": epochs(0.4)}]}
     record = record_of(step("progressive_distill", reads={"train": 7}, log=log))
-    assert "0.9000, 0.4000" in all_sections(record)
+    assert "0.9000, 0.4000" in format_all_sections(record)
     assert cells(trace(record), "x: progressive_distill")[2:5] == ["train 7", "70", "2"]
 
 
@@ -80,12 +80,14 @@ def test_steps_inside_a_step_have_their_epochs_and_warnings() -> None:
     log = {"text keep_layers": {"blocks_after": 2}, "text distill": trained}
     record = record_of(step("in_tower", reads={"train": 7}, log=log))
     assert cells(trace(record), "x: in_tower")[2:5] == ["train 7", "70", "2"]
-    assert "x, in_tower: few tokens." in suite_report(record)
+    assert "x, in_tower: few tokens." in format_suite_report(record)
 
 
 def test_any_quality_a_task_measures_on_selection_has_a_column() -> None:
     log = {"epochs": epochs(2.3, 0.7, loss_selection=0.9, perplexity_selection=12.5, mrr_selection=0.25)}
-    section = all_sections(record_of(step("distill", log=log))).split("### Loss and quality per epoch")[1]
+    section = format_all_sections(record_of(step("distill", log=log))).split(
+        "### Loss and quality per epoch"
+    )[1]
     head = section.strip().splitlines()[0]
     assert "perplexity, selection" in head
     assert cells(section, "x")[3:] == [
@@ -99,7 +101,7 @@ def test_any_quality_a_task_measures_on_selection_has_a_column() -> None:
 
 def test_a_long_course_shows_its_beginning_and_its_end() -> None:
     log = {"epochs": epochs(*(1 - k / 100 for k in range(20)))}
-    report = all_sections(record_of(step("distill", log=log)))
+    report = format_all_sections(record_of(step("distill", log=log)))
     assert "1.0000, 0.9900, 0.9800, 0.9700, …, 0.8300, 0.8200, 0.8100" in report
 
 
@@ -117,7 +119,7 @@ def test_a_step_that_trained_for_some_epochs_has_a_small_plot(tmp_path: Path) ->
 
 
 def test_the_first_picture_is_open_and_the_others_are_folded() -> None:
-    report = suite_report(sample_record(), ["plots/accuracy-size.svg", "plots/epochs.svg"])
+    report = format_suite_report(make_sample_record(), ["plots/accuracy-size.svg", "plots/epochs.svg"])
     before, _, folded = report.partition("<details><summary>Show 1 more picture</summary>")
     assert "![accuracy-size](plots/accuracy-size.svg)" in before
     assert "![epochs](plots/epochs.svg)" in folded.partition("</details>")[0]

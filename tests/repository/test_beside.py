@@ -14,10 +14,10 @@ from tools.packaging.beside import (
     Resolution,
     Row,
     format_table,
-    own_requirements,
     parse_conflict,
     parse_failure,
     parse_versions,
+    read_own_requirements,
     write_section,
 )
 
@@ -123,7 +123,7 @@ def test_each_version_is_a_row_and_each_problem_a_line() -> None:
 
 
 def test_the_extra_adds_its_requirements() -> None:
-    light, models = own_requirements(""), own_requirements("models")
+    light, models = read_own_requirements(""), read_own_requirements("models")
     assert light.items() < models.items()
     assert {requirement.name for requirement in models.values()} > {"torch", "numpy"}
 

@@ -9,9 +9,16 @@ import pytest
 
 from slimgate.run.gate_results import list_expected_checks
 from slimgate.suite.suite import Suite
-from tools.measuring.cost_growth import judge_all, many_rows, many_slices, many_variants, store, suite_of
+from tools.measuring.cost_growth import (
+    judge_all,
+    make_suite,
+    measure_rows,
+    measure_slices,
+    measure_variants,
+    write_stored_outcomes,
+)
 from tools.measuring.growth_report import fit_slope, format_table
-from tools.measuring.log_growth import lm_eval_logs, prediction_files
+from tools.measuring.log_growth import measure_lm_eval_logs, measure_prediction_files
 from tools.measuring.page_cost import main as measure_page_cost
 
 
@@ -40,9 +47,9 @@ def test_a_table_ends_with_the_slopes() -> None:
 @pytest.mark.parametrize(
     ("measure", "size", "stage"),
     [
-        (lambda size: many_variants(size, 200), 3, "record"),
-        (many_rows, 300, "accuracy"),
-        (lambda size: many_slices(size, 300), 3, "judge"),
+        (lambda size: measure_variants(size, 200), 3, "record"),
+        (measure_rows, 300, "accuracy"),
+        (lambda size: measure_slices(size, 300), 3, "judge"),
     ],
     ids=["variants", "rows", "slices"],
 )
@@ -55,7 +62,7 @@ def test_a_size_has_the_cost_of_each_stage(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("measure", [lm_eval_logs, prediction_files])
+@pytest.mark.parametrize("measure", [measure_lm_eval_logs, measure_prediction_files])
 def test_logs_are_written_and_judged(measure: Callable[[int], dict[str, float]]) -> None:
     assert measure(200)["judge"] > 0
 
@@ -70,7 +77,7 @@ def test_the_checks_of_a_suite_cost_the_same_for_each_variant(
         calls[0] += 1
         return is_timed(suite, name)
 
-    suites = [suite_of(tmp_path, variants) for variants in (10, 40)]
+    suites = [make_suite(tmp_path, variants) for variants in (10, 40)]
     monkeypatch.setattr(Suite, "is_timed", count)
     counts = []
     for suite in suites:
@@ -81,8 +88,8 @@ def test_the_checks_of_a_suite_cost_the_same_for_each_variant(
 
 
 def test_each_variant_is_judged(tmp_path: Path) -> None:
-    suite = suite_of(tmp_path, 2)
-    results = judge_all(suite, store(tmp_path, 200), {})
+    suite = make_suite(tmp_path, 2)
+    results = judge_all(suite, write_stored_outcomes(tmp_path, 200), {})
     assert all(results.has(("quality", name, "accuracy")) for name in suite.variants)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tools.measuring.endpoint_overhead import Way, measure, serving, streamed_ways, ways
+from tools.measuring.endpoint_overhead import Way, make_streamed_ways, make_ways, measure, serving
 
 USERS, REQUESTS, ROUNDS = 8, 80, 6
 MOST = 0.15
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [ways, streamed_ways], ids=["whole", "streamed"])
+@pytest.mark.parametrize("make", [make_ways, make_streamed_ways], ids=["whole", "streamed"])
 def test_a_request_costs_little_more_than_by_httpx_alone(
     make: Callable[..., dict[str, Way]], tmp_path: Path
 ) -> None:

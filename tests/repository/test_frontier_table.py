@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from support.sample_record import sample_record
+from support.sample_record import make_sample_record
 
 from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.latency import LatencyFacts
-from tools.measuring.frontier_table import Drop, drop_of, duels_of, format_goals, format_record
+from tools.measuring.frontier_table import Drop, find_drop, format_goals, format_record, select_duels
 
 BUILDS = BudgetFacts(
     kind="drop_points", limit=2.0, verdict=Verdict.PASS, builds=3, value=0.7, interval=(0.2, 1.4)
@@ -19,7 +19,7 @@ BUILDS = BudgetFacts(
 
 def variant(name: str, drop: float, bounds: dict[str, float]) -> VariantRecord:
     """Of the sample's student: with a drop that is known to 0.5 points, and duels with these lower bounds."""
-    [student] = [model for model in sample_record().variants if model.name == "student"]
+    [student] = [model for model in make_sample_record().variants if model.name == "student"]
     timed = student.latency["b1"]
     quality = student.quality["accuracy"].model_copy(
         update={"drop_points": drop, "interval": (drop - 0.5, drop + 0.5), "budgets": []}
@@ -43,23 +43,23 @@ def record() -> RunRecord:
     slow = variant("slow", 0.1, {"b1": 4.0, "b32x32": 5.0, "b1-e2e": 3.0})
     even = variant("even", 1.2, {"b1": 9.0, "b32x32": 8.0, "b1-e2e": 2.0})
     uneven = variant("uneven", 1.3, {"b1": 30.0, "b32x32": 7.0})
-    return sample_record(variants=[slow, even, uneven])
+    return make_sample_record(variants=[slow, even, uneven])
 
 
 def test_a_drop_is_of_confirm_rows_and_over_builds_if_any() -> None:
     plain = variant("plain", 1.0, {})
-    assert drop_of(plain) == Drop(1.0, (0.5, 1.5), "gate")
+    assert find_drop(plain) == Drop(1.0, (0.5, 1.5), "gate")
     confirmed = plain.quality["accuracy"].model_copy(update={"budgets": [BUILDS]})
-    assert drop_of(plain.model_copy(update={"confirm": {"accuracy": confirmed}})) == Drop(
+    assert find_drop(plain.model_copy(update={"confirm": {"accuracy": confirmed}})) == Drop(
         0.7, (0.2, 1.4), "confirm"
     )
-    assert drop_of(plain.model_copy(update={"quality": {}})) is None
+    assert find_drop(plain.model_copy(update={"quality": {}})) is None
 
 
 def test_the_two_clocks_are_apart(record: RunRecord) -> None:
     slow = record.variants[0]
-    assert list(duels_of(slow, from_text=False)) == ["b1", "b32x32"]
-    assert list(duels_of(slow, from_text=True)) == ["b1"]
+    assert list(select_duels(slow, from_text=False)) == ["b1", "b32x32"]
+    assert list(select_duels(slow, from_text=True)) == ["b1"]
 
 
 def test_the_goals_are_of_the_variant_of_the_largest_least_bound(record: RunRecord) -> None:

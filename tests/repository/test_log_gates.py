@@ -11,7 +11,7 @@ import pytest
 
 from tools.peers.log_gates.counting import TOOLS, count, run_command
 from tools.peers.log_gates.page import write_page
-from tools.peers.log_gates.pairs import CELLS, SPOILED, Cell, draw_cell, rows_of
+from tools.peers.log_gates.pairs import CELLS, SPOILED, Cell, draw_cell, list_rows
 from tools.peers.log_gates.tool import Command, Tool
 
 
@@ -26,7 +26,7 @@ def test_the_target_loses_the_margin_on_average(cell: Cell) -> None:
 def test_the_command_decides_as_the_functions_do() -> None:
     cell = Cell("40 texts of 10 questions", 400, 0.08, changes=0.05, groups=40, follow=0.5)
     base, target = draw_cell(cell, 0, 1, 0, 0.0)
-    rows = [rows_of(cell, side[0]) for side in (base, target)]
+    rows = [list_rows(cell, side[0]) for side in (base, target)]
     slimgate = TOOLS["slimgate"]
     command = run_command(slimgate, Path(sys.executable), cell, *rows)
     assert [slimgate.read_decision(command)] == [*slimgate.decide(cell, base[0], target[0]).values()]
@@ -36,7 +36,7 @@ def test_the_command_decides_as_the_functions_do() -> None:
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 def test_each_tool_gets_files_of_its_own(tool: Tool, tmp_path: Path) -> None:
     cell = CELLS[3]
-    rows = [rows_of(cell, np.ones((1, cell.rows)))[:20]] * 2
+    rows = [list_rows(cell, np.ones((1, cell.rows)))[:20]] * 2
     arguments = tool.write(tmp_path, cell, *rows)
     assert {file.name for file in tmp_path.iterdir()} & {*arguments}
 

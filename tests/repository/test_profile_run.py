@@ -8,7 +8,7 @@ import pytest
 from support.tiny_suite import SUITE
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
-from tools.measuring.profile_run import Stages, logged_seconds, profile_run, table
+from tools.measuring.profile_run import Stages, format_table, profile_run, sum_logged_seconds
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def test_the_seconds_of_a_step_in_stages_are_summed() -> None:
         "stages": [{"seconds": {"train": 2.0}}, {"rows": 3}],
         "vision distill": {"seconds": {"teacher": 4.0}},
     }
-    assert logged_seconds(log) == {"train": 3.0, "load": 0.5, "teacher": 4.0}
+    assert sum_logged_seconds(log) == {"train": 3.0, "load": 0.5, "teacher": 4.0}
 
 
 def test_overhead_is_all_but_training_predicting_and_timing() -> None:
@@ -43,7 +43,7 @@ def test_overhead_is_all_but_training_predicting_and_timing() -> None:
         "cold": {"build: train": 60.0, "predict": 20.0, "time": 10.0, "report": 6.0, "all": 100.0},
         "warm": {"time": 10.0, "report": 5.0, "all": 20.0},
     }
-    lines = table(runs).splitlines()
+    lines = format_table(runs).splitlines()
     assert lines[2] == "| build: train | 60.0 | 60.0 % | 0.0 | 0.0 % |"
     assert lines[-3] == "| starting Python and pytest, and the rest | 4.0 | 4.0 % | 5.0 | 25.0 % |"
     assert lines[-1].endswith(" | 10.0 | 10.0 % | 10.0 | 50.0 % |")

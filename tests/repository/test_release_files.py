@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from support.doc_checks import scripts, shell_reads
+from support.doc_checks import check_shell, list_scripts
 
 import slimgate
 from slimgate.cli.main import main
@@ -130,8 +130,8 @@ def test_actions_have_a_version_and_scripts_no_expression(path: Path) -> None:
         if step.get("uses", "").startswith("actions/checkout"):
             assert step["with"]["persist-credentials"] == "false"
         assert "${{" not in step.get("run", "")
-    for script in scripts(workflow):
-        shell_reads(script)
+    for script in list_scripts(workflow):
+        check_shell(script)
 
 
 def test_workflows_run_environments_of_tox_that_there_are() -> None:
@@ -142,7 +142,7 @@ def test_workflows_run_environments_of_tox_that_there_are() -> None:
         workflow = read_yaml(path)
         for job in workflow["jobs"].values():
             run |= set(job.get("strategy", {}).get("matrix", {}).get("environment", []))
-        for script in scripts(workflow):
+        for script in list_scripts(workflow):
             run |= set(re.findall(r"tox run -e ([\w-]+)", script))
     assert run <= known
     assert {"tests", "wheel", "types", "lint", "docs", "sbom"} <= run

@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import write_tiny_bert
 from tools.measuring import throughput
-from tools.measuring.throughput import BARE, OURS, Case, Line, measure, table, ways
+from tools.measuring.throughput import BARE, OURS, Case, Line, format_table, make_ways, measure
 
 torch.set_num_threads(1)
 
 
 def test_every_way_gives_the_answers_of_the_network(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", train=24)
+    context = make_tiny_context(tmp_path / "rows", train=24)
     model = load_tiny(
         write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"), initializer_range=0.3), context
     )
     rows = context.rows("train").table
     labels = np.asarray([int(label == "pos") for label in rows["label"].to_pylist()])
     case = Case(model.network, model.tokenizer, rows["text"].to_pylist(), labels, 32, batch_size=5)
-    by_name = ways(case)
+    by_name = make_ways(case)
     lines = {line.name: line for line in measure(by_name, rows=24, rounds=1)}
     assert list(lines) == list(by_name)
     assert all(line.rows_per_second > 0 for line in lines.values())
@@ -50,7 +50,7 @@ def test_rounds_run_forwards_and_backwards_and_the_median_counts() -> None:
     lines = measure({BARE: way(BARE), OURS: way(OURS)}, rows=10, rounds=2, clock=lambda: now[0])
     assert "".join(order) == "bs" + "bssb" * 2
     assert lines == [Line(BARE, 10.0, 0.5), Line(OURS, 5.0, 1.0)]
-    assert table(lines, rows=10, threads=1, rounds=2).splitlines()[2:] == [
+    assert format_table(lines, rows=10, threads=1, rounds=2).splitlines()[2:] == [
         "| bare forward | 10.0 | 100.0 % | 50.00 % |",
         "| slimgate | 5.0 | 50.0 % | 100.00 % |",
     ]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.sources.banking77_pairs import COLUMNS, deal_groups, main, pairs_of
-from fixtures.sources.hard_negatives import text_vectors
+from fixtures.sources.banking77_pairs import COLUMNS, deal_groups, list_pairs, main
+from fixtures.sources.hard_negatives import compute_text_vectors
 
 ROOT = Path(__file__).parents[2]
 DATA = (ROOT / "../shared/data/banking77").resolve()
@@ -42,13 +42,13 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 def test_a_group_is_of_two_intents_that_are_alike() -> None:
     """Cards that are new and cards that were stolen share words; rates are left without a partner."""
-    vectors = text_vectors([text for text, _ in QUESTIONS])
+    vectors = compute_text_vectors([text for text, _ in QUESTIONS])
     [group] = deal_groups(vectors, [intent for _, intent in QUESTIONS], 2)
     assert (sorted(group.ones), sorted(group.others)) == ([0, 1], [2, 3])
 
 
 def test_two_of_each_intent_are_two_true_and_two_false_pairs() -> None:
-    pairs = list(pairs_of(QUESTIONS, 2, "train"))
+    pairs = list(list_pairs(QUESTIONS, 2, "train"))
     intent = dict(QUESTIONS)
     assert [same for _, _, same, _ in pairs] == ["1", "1", "0", "0"]
     assert all((intent[question] == intent[other]) == (same == "1") for question, other, same, _ in pairs)

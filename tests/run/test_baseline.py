@@ -12,7 +12,7 @@ from support.releases import Model, write_release
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.record.files import read_run
-from slimgate.record.run import to_json
+from slimgate.record.run import format_record_json
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import AcceptedFacts, BaselineFacts
 from slimgate.results.baseline import SinceFacts, WaitingBudget
@@ -208,7 +208,7 @@ def test_lost_baseline_answers_are_an_error_before_any_build(
     record = read_run(folder / "run.json")
     bare = record.variant("int8").model_copy(update={"quality": {}, "behaviour": None})
     record = record.model_copy(update={"variants": [record.variants[0], bare]})
-    (folder / "run.json").write_text(to_json(record))
+    (folder / "run.json").write_text(format_record_json(record))
     assert of_option(folder, "v1", suites).name == "v1"  # it broke then, and is new now
 
 
@@ -244,7 +244,7 @@ def test_a_budget_that_waited_may_not_be_loosened_in_silence(
     since = SinceFacts(new=True, note="new since then", waiting=waiting, measured="2026-11-01")
     late = record.variant("int8").model_copy(update={"since_baseline": {"accuracy": since}})
     (folder / "run.json").write_text(
-        to_json(record.model_copy(update={"variants": [record.variants[0], late]}))
+        format_record_json(record.model_copy(update={"variants": [record.variants[0], late]}))
     )
     message = (
         r"\[budgets.variants.int8.baseline\] accuracy: drop_points = 1 is looser than 0.5 in the baseline of"

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.sample_record import sample_record
-from support.tiny_suite import tiny_run
+from support.sample_record import make_sample_record
+from support.tiny_suite import make_tiny_run
 
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
+from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, make_flips_outlook
 from slimgate.record.run import RunRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.run.budget_plan import GateGroups, estimate_changes, plan_budgets
@@ -22,7 +22,7 @@ from slimgate.suite.variant_budgets import VariantBudgets
 
 def test_only_what_gates_has_a_budget_that_rows_must_decide(tmp_path: Path) -> None:
     budgets = "[budgets]\naccuracy = { drop_points = 1.0 }\n\n[measure]\n"
-    suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
+    suite = make_tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
     planned = plan_budgets(suite, GateGroups((1,) * 100), None)
     assert {name for plan in planned for name in plan.variants} == set(suite.variants)
     first, *rest = suite.variants
@@ -32,7 +32,7 @@ def test_only_what_gates_has_a_budget_that_rows_must_decide(tmp_path: Path) -> N
 
 
 def test_the_plan_separates_what_learns_from_what_is_converted(tmp_path: Path) -> None:
-    suite = tiny_run(tmp_path).suite
+    suite = make_tiny_run(tmp_path).suite
     learns = {name for name in suite.variants if estimate_changes(suite, name) == TRAINED}
     assert learns == {
         name
@@ -49,15 +49,15 @@ def test_fifty_groups_cannot_show_two_points_at_any_size() -> None:
 
 
 def test_flips_are_planned_by_what_an_equal_variant_turns() -> None:
-    assert flips_outlook((1,) * 2000, 0.04, CONVERTED).word == "can decide"
+    assert make_flips_outlook((1,) * 2000, 0.04, CONVERTED).word == "can decide"
     # half of 12 % turn from right to wrong
-    assert flips_outlook((1,) * 2000, 0.06, TRAINED).word == "may decide"
-    assert flips_outlook((1,) * 30, 0.04, CONVERTED).word == "cannot decide"
+    assert make_flips_outlook((1,) * 2000, 0.06, TRAINED).word == "may decide"
+    assert make_flips_outlook((1,) * 30, 0.04, CONVERTED).word == "cannot decide"
 
 
 def test_a_metric_not_of_single_rows_waits_for_a_first_run(tmp_path: Path) -> None:
     budgets = "[budgets]\nf1_macro = { drop_points = 1.0 }\n\n[measure]\n"
-    suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
+    suite = make_tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
     (line,) = {plan.line.split("): ")[-1] for plan in plan_budgets(suite, GateGroups((1,) * 100), None)}
     assert line == "a first run shows how many gate rows it takes"
 
@@ -65,7 +65,7 @@ def test_a_metric_not_of_single_rows_waits_for_a_first_run(tmp_path: Path) -> No
 def planned_line(folder: Path, budgets: str, gate: GateGroups, earlier: RunRecord | None = None) -> str:
     """The line of the one budget of the variant "shorter", which is built by two seeds."""
     changes = {"[measure]\n": f"[budgets]\n{budgets}\n\n[measure]\n"}
-    suite = tiny_run(folder, **changes, **{"threads = 1\n": "threads = 1\nseeds = [0, 1]\n"}).suite
+    suite = make_tiny_run(folder, **changes, **{"threads = 1\n": "threads = 1\nseeds = [0, 1]\n"}).suite
     (line,) = {plan.line for plan in plan_budgets(suite, gate, earlier) if "shorter" in plan.variants}
     return line
 
@@ -93,7 +93,7 @@ def test_budgets_on_tokens_are_planned_by_the_rule_of_three(
 ) -> None:
     """log 0.05 / log(1 - share): of 2 % 148.3, of 2 % / 8 1,196.8, of 1 % 298.1, of 0.1 % 2,994.2."""
     budgets = VariantBudgets(behaviour=BehaviourBudgets(tokens={"kl": (budget,)}))
-    suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": budgets})
+    suite = replace(make_tiny_run(tmp_path).suite, budgets={"shorter": budgets})
     (line,) = [plan.line for plan in plan_budgets(suite, GateGroups((1,) * 300), None)]
     word = "may decide" if needed <= 300 else "CANNOT decide"
     assert f": 300 gate rows {word} it; it takes about {needed:,} (" in line
@@ -101,7 +101,7 @@ def test_budgets_on_tokens_are_planned_by_the_rule_of_three(
 
 def earlier_run(*budgets: BudgetFacts, variance: float) -> RunRecord:
     """A run that measured the accuracy of the variant "shorter"."""
-    record = sample_record()
+    record = make_sample_record()
     model = next(
         variant for variant in record.variants if variant.quality and variant.quality["accuracy"].interval
     )
@@ -199,7 +199,7 @@ def test_a_perplexity_is_planned_by_the_rule_of_three(
 ) -> None:
     """log 0.05 / log(1 - share): of ln(1.02) / 8 1,208.7, of 1 % 298.1, of ln(1.1) 29.9."""
     budgets = VariantBudgets(quality={"perplexity": (budget,)})
-    suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": budgets})
+    suite = replace(make_tiny_run(tmp_path).suite, budgets={"shorter": budgets})
     (line,) = [plan.line for plan in plan_budgets(suite, GateGroups((1,) * 300), None)]
     word = "may decide" if rows <= 300 else "CANNOT decide"
     assert f": 300 gate rows {word} it; it takes about {rows:,} (" in line
@@ -222,6 +222,6 @@ def test_a_verdict_by_another_cap_does_not_plan_a_budget(tmp_path: Path) -> None
     ):
         budget = QualityBudget("increase_relative", 0.02, above_cap_max=above_cap_max)
         budgets = VariantBudgets(quality={"perplexity": (budget,)})
-        suite = replace(tiny_run(tmp_path / str(above_cap_max)).suite, budgets={"shorter": budgets})
+        suite = replace(make_tiny_run(tmp_path / str(above_cap_max)).suite, budgets={"shorter": budgets})
         (line,) = [plan.line for plan in plan_budgets(suite, GateGroups((1,) * 1899), record)]
         assert words in line

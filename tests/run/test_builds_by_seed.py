@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.judge import QualityBudget
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.plugin.gates.quality import builds_for, describe_builds
+from slimgate.plugin.gates.quality import describe_builds, list_further_builds
 from slimgate.run.run import SuiteRun
 
 torch.set_num_threads(1)
@@ -24,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
         "threads = 1\n": "threads = 1\nseeds = [0, 1, 2]\n",
         "shorter = { steps = [{ keep_layers = [0, 2] }] }": TRAINED,
     }
-    return tiny_run(tmp_path_factory.mktemp("builds"), **changes)
+    return make_tiny_run(tmp_path_factory.mktemp("builds"), **changes)
 
 
 @pytest.mark.parametrize("name", ["log_loss", "accuracy"])
@@ -35,8 +35,8 @@ def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) 
     spread = describe_builds(run.suite, run.rebuilds("shorter"), metric, judged)
     assert spread is not None
     sign = 100 if metric.higher_is_better else -100
-    values = [value_of(metric, run.outcomes("shorter", seed)) for seed in (0, 1, 2)]
-    expected = [sign * (value_of(metric, teacher) - value) for value in values]
+    values = [compute_value(metric, run.outcomes("shorter", seed)) for seed in (0, 1, 2)]
+    expected = [sign * (compute_value(metric, teacher) - value) for value in values]
     assert list(spread.drops_points) == pytest.approx(expected)
     if name == "log_loss":  # three trainings, three losses
         assert len({round(drop, 6) for drop in expected}) == 3
@@ -50,12 +50,12 @@ def test_a_variant_that_draws_nothing_has_no_builds(run: SuiteRun) -> None:
 
 def test_further_builds_are_made_only_for_a_budget_over_builds(run: SuiteRun) -> None:
     over = QualityBudget("drop_points", 50.0, over="builds")
-    assert builds_for(run, "shorter", [QualityBudget("drop_points", 50.0)]) == ()
-    builds = builds_for(run, "shorter", [over])
+    assert list_further_builds(run, "shorter", [QualityBudget("drop_points", 50.0)]) == ()
+    builds = list_further_builds(run, "shorter", [over])
     assert len(builds) == 2
-    assert builds_for(run, "pruned", [over]) == ()
+    assert list_further_builds(run, "pruned", [over]) == ()
     metric, teacher = load_metric("log_loss"), run.outcomes("teacher")
     (budget,) = judge_quality(metric, teacher, run.outcomes("shorter"), [over], builds=builds).budgets
-    losses = [value_of(metric, outcomes) for outcomes in (run.outcomes("shorter"), *builds)]
+    losses = [compute_value(metric, outcomes) for outcomes in (run.outcomes("shorter"), *builds)]
     assert budget.builds == 3
-    assert budget.value == pytest.approx(100 * (sum(losses) / 3 - value_of(metric, teacher)))
+    assert budget.value == pytest.approx(100 * (sum(losses) / 3 - compute_value(metric, teacher)))

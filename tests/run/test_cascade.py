@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import SuiteError
 from slimgate.models.predict import predict_scores
@@ -29,7 +29,13 @@ from slimgate.run.cascade import (
 from slimgate.run.contents import digest_tokenizer
 from slimgate.run.measure.end_to_end import make_texts, read_texts
 from slimgate.run.run import SuiteRun
-from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, read_cascade, select_inputs
+from slimgate.runtimes.cascade import (
+    CascadePredictor,
+    Member,
+    compute_confidence,
+    read_cascade,
+    select_inputs,
+)
 from slimgate.runtimes.eager import runtime as eager
 from slimgate.runtimes.onnxruntime import runtime as onnxruntime
 
@@ -47,8 +53,8 @@ LARGE = np.asarray([True, True, True, True, True])
 
 def test_confidence_is_the_top_probability_after_the_temperature() -> None:
     scores = np.asarray([[2.0, 0.0], [0.0, 0.0]])
-    assert confidence(scores, 1.0) == pytest.approx([1 / (1 + np.exp(-2.0)), 0.5])
-    assert confidence(scores, 2.0) == pytest.approx([1 / (1 + np.exp(-1.0)), 0.5])
+    assert compute_confidence(scores, 1.0) == pytest.approx([1 / (1 + np.exp(-2.0)), 0.5])
+    assert compute_confidence(scores, 2.0) == pytest.approx([1 / (1 + np.exp(-1.0)), 0.5])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,7 @@ def test_confidence_is_the_top_probability_after_the_temperature() -> None:
 def test_the_fewest_rows_for_the_allowed_loss_are_passed_on(allowed: float, passed: list[bool]) -> None:
     gate = choose_gate(SMALL, LARGE, LARGE, allowed, 1.0)
     assert gate.passed_on.tolist() == passed
-    assert (confidence(SMALL.scores, 1.0) < gate.threshold).tolist() == passed
+    assert (compute_confidence(SMALL.scores, 1.0) < gate.threshold).tolist() == passed
 
 
 def test_one_lucky_dip_of_the_curve_does_not_decide() -> None:
@@ -210,7 +216,7 @@ PRUNED = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
-    return tiny_run(tmp_path_factory.mktemp("cascade"), **{PRUNED: PRUNED + CASCADE})
+    return make_tiny_run(tmp_path_factory.mktemp("cascade"), **{PRUNED: PRUNED + CASCADE})
 
 
 def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> None:
@@ -228,7 +234,7 @@ def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> Non
         if member.threshold is None:
             break
         # logits up to a constant, which softmax does not see
-        sure = confidence(np.log(outcomes.probabilities), member.temperature) >= member.threshold
+        sure = compute_confidence(np.log(outcomes.probabilities), member.temperature) >= member.threshold
         reached = reached & ~sure
         shares.append(float(reached.mean()))
     assert cascaded.predictions.tolist() == expected.tolist()
@@ -237,7 +243,7 @@ def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> Non
 
 
 def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{PRUNED: PRUNED + ENSEMBLE})
+    run = make_tiny_run(tmp_path, **{PRUNED: PRUNED + ENSEMBLE})
     artifact = run.build("both").artifact
     facts = describe_cascade(artifact, None)
     assert facts is not None
@@ -259,7 +265,7 @@ def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) 
 
 def test_thresholds_of_an_ensemble_are_chosen_for_the_means(tmp_path: Path) -> None:
     table = CASCADE.replace("drop_points = 3", "drop_points = 3, ensemble = true")
-    run = tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 32"})
+    run = make_tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 32"})
     names = ("pruned", "shorter", "teacher")
     members = read_cascade(run.build("fast").artifact.folder).members
     answers = [selection_answers(run, name) for name in names]
@@ -322,13 +328,13 @@ def test_timed_calls_take_rows_by_turns_the_same_for_all_models(run: SuiteRun) -
 
 
 def test_a_suite_without_a_cascade_times_one_batch(tmp_path: Path) -> None:
-    assert tiny_run(tmp_path).workload("teacher", Workload(1)).turns == ()
+    assert make_tiny_run(tmp_path).workload("teacher", Workload(1)).turns == ()
 
 
 def test_a_given_threshold_reads_no_rows_and_is_in_the_key(tmp_path: Path) -> None:
     def artifact(threshold: str) -> Any:
         table = f'fast = {{ cascade = {{ models = ["shorter", "teacher"], threshold = {threshold} }} }}\n'
-        return tiny_run(tmp_path, **{PRUNED: PRUNED + table}).build("fast").artifact
+        return make_tiny_run(tmp_path, **{PRUNED: PRUNED + table}).build("fast").artifact
 
     first, same, other = artifact("0.9"), artifact("0.9"), artifact("[0.8]")
     assert first.digest == same.digest != other.digest
@@ -344,7 +350,7 @@ def test_a_given_threshold_reads_no_rows_and_is_in_the_key(tmp_path: Path) -> No
 def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) -> None:
     trimmed = "trimmed = { steps = [{ trim_vocabulary = { vocab_size = 20 } }] }\n"
     table = 'fast = { cascade = { models = ["trimmed", "teacher"], threshold = 1.0 } }\n'
-    run = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
+    run = make_tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
     members = read_cascade(run.build("fast").artifact.folder).members
     assert [member.inputs for member in members] == [0, 1]
     cascaded, teacher = run.outcomes("fast"), run.outcomes("teacher")
@@ -377,14 +383,14 @@ def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> N
 
 def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> None:
     trimmed = "trimmed = { steps = [{ trim_vocabulary = { vocab_size = 20 } }] }\n"
-    plain = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed})
+    plain = make_tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed})
     first = plain.outcomes("trimmed")
     assert isinstance(first, ClassOutcomes)
     assert first.probabilities is not None
     middle = float(np.median(first.probabilities.max(axis=1)))
     models = 'models = ["trimmed", "teacher", "shorter"]'  # the last two share a tokenizer
     table = f"fast = {{ cascade = {{ {models}, threshold = {middle}, ensemble = true }} }}\n"
-    run = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
+    run = make_tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
     handle, folder = run.handle("fast"), run.build("fast").artifact.folder
     assert handle.prepare_call(run.workload("fast", Workload(1)).inputs)() is not None
     rows, judged = Rows(run.rows.gate.table), run.outcomes("fast")
@@ -441,7 +447,7 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
 )
 def test_what_a_cascade_cannot_be_is_one_clear_error(tmp_path: Path, table: str, message: str) -> None:
     with pytest.raises(SuiteError) as error:
-        tiny_run(tmp_path, **{PRUNED: PRUNED + f"fast = {{ cascade = {table} }}\n"})
+        make_tiny_run(tmp_path, **{PRUNED: PRUNED + f"fast = {{ cascade = {table} }}\n"})
     assert message in str(error.value)
     assert str(error.value).startswith("suite.toml [variants.fast")
 
@@ -449,19 +455,19 @@ def test_what_a_cascade_cannot_be_is_one_clear_error(tmp_path: Path, table: str,
 def test_a_nested_cascade_or_one_without_selection_is_refused(tmp_path: Path) -> None:
     outer = CASCADE + 'outer = { cascade = { models = ["pruned", "fast"] } }\n'
     with pytest.raises(SuiteError, match='"fast" is a cascade too; name its models here'):
-        tiny_run(tmp_path, **{PRUNED: PRUNED + outer})
+        make_tiny_run(tmp_path, **{PRUNED: PRUNED + outer})
     with pytest.raises(SuiteError, match=r"cascade\] threshold: is chosen on rows of the split selection"):
-        tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE, "selection = 16": "selection = 0"})
+        make_tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE, "selection = 16": "selection = 0"})
     message = r"cascade\] ensemble: its weights are chosen on .* or leave ensemble out"
     for table, more in (
         (ENSEMBLE, ""),
         (ENSEMBLE.replace("threshold = 1.0, ", ""), " and give threshold = 0.9"),
     ):
         with pytest.raises(SuiteError, match=f"{message}{more}$"):
-            tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 0"})
+            make_tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 0"})
     step = CASCADE + 'more = { from = "fast", steps = [{ keep_layers = [0] }] }\n'
     with pytest.raises(SuiteError, match="cannot start from an artifact of kind cascade"):
-        tiny_run(tmp_path, **{PRUNED: PRUNED + step})
+        make_tiny_run(tmp_path, **{PRUNED: PRUNED + step})
 
 
 def test_a_user_of_onnxruntime_and_pytorch_may_mix_them(tmp_path: Path) -> None:
@@ -469,7 +475,7 @@ def test_a_user_of_onnxruntime_and_pytorch_may_mix_them(tmp_path: Path) -> None:
     graph = 'graph = { from = "shorter", steps = [{ to_onnx = {} }] }\n'
     table = 'fast = { cascade = { models = ["graph", "teacher"], threshold = 0.7 } }\n'
     calibrated = {"calibration = 0": "calibration = 8"}
-    run = tiny_run(tmp_path, **{PRUNED: PRUNED + graph + table, **calibrated})
+    run = make_tiny_run(tmp_path, **{PRUNED: PRUNED + graph + table, **calibrated})
     cascade = read_cascade(run.build("fast").artifact.folder)
     assert [member.runtime for member in cascade.members] == ["onnxruntime", "eager"]
     assert set(onnxruntime.packages) <= cascade.packages.keys()
@@ -485,7 +491,7 @@ def test_tasks_without_class_probabilities_of_a_row_are_refused(tmp_path: Path) 
         'label = "label"': 'score = "label"',
     }
     with pytest.raises(SuiteError, match="task text_regression has no class probabilities") as error:
-        tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE}, **changed)
+        make_tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE}, **changed)
     assert "tasks for cascades: text_classification" in str(error.value)
 
 

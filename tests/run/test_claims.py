@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import SuiteError
 from slimgate.plugin.gates.reporting import check_claims
@@ -74,7 +74,7 @@ int8 = { from = "pruned", steps = [{ int8_dynamic = {} }] }
 idle = { from = "shorter", steps = [{ "tests.run.test_claims:same_layer_by_another_name" = {} }] }
 ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 """
-    run = tiny_run(tmp_path, **{pruned: pruned + added})
+    run = make_tiny_run(tmp_path, **{pruned: pruned + added})
     claims = {
         name: {f"{claim.step} {claim.claim}": claim.held for claim in check_claims(run.handle(name))}
         for name in ("teacher", *run.suite.variants)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
@@ -27,7 +27,7 @@ MEASURE = "[measure]\nworkloads = [{ batch = 1 }, { batch = 16, tokens = 32 }]\n
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
-    return tiny_run(tmp_path_factory.mktemp("duels"), **{"[measure]\n": MEASURE})
+    return make_tiny_run(tmp_path_factory.mktemp("duels"), **{"[measure]\n": MEASURE})
 
 
 @pytest.fixture

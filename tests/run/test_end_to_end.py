@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.tiny import write_tiny_bert
 from slimgate._system.threads import RAYON_NUM_THREADS, TOKENIZERS_PARALLELISM
@@ -67,7 +67,7 @@ PARAMS = text_classification.Params(text=("text",), label="label", max_tokens=64
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
-    return tiny_run(tmp_path_factory.mktemp("texts"), **{"[measure]\n": MEASURE})
+    return make_tiny_run(tmp_path_factory.mktemp("texts"), **{"[measure]\n": MEASURE})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def slow_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteRun]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         kind = {'kind = "text_classification"': 'kind = "slow_texts:task"'}
-        yield tiny_run(folder, **{"[measure]\n": MEASURE, **kind})
+        yield make_tiny_run(folder, **{"[measure]\n": MEASURE, **kind})
 
 
 def words(count: int) -> str:
@@ -182,7 +182,7 @@ def test_threads_share_a_batch_and_not_a_single_row(run: SuiteRun, monkeypatch: 
 def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
     pruned = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n"
     cascade = 'fast = { cascade = { models = ["shorter", "teacher"], threshold = 0.6 } }\n'
-    run = tiny_run(tmp_path, **{pruned: pruned + cascade, "[measure]\n": MEASURE})
+    run = make_tiny_run(tmp_path, **{pruned: pruned + cascade, "[measure]\n": MEASURE})
     workload = Workload(4, 12, phase=END_TO_END)
     texts = run.workload("fast", workload).timed
     assert len(texts) == 15  # of 60 gate rows

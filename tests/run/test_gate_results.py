@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.gate_results import built, gate_result
-from support.sample_record import sample_record
+from support.gate_results import make_build_result, make_gate_result
+from support.sample_record import make_sample_record
 
 from slimgate.record.run import RowShapes, RunRecord, VariantRecord
-from slimgate.record.run_verdict import verdict
+from slimgate.record.run_verdict import judge_record
 from slimgate.record.task import TaskFactsRecord
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts
@@ -64,11 +64,11 @@ P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 def test_fail_precedes_inconclusive_partial_measured_and_pass(
     variants: list[VariantRecord], missing: int, status: str
 ) -> None:
-    assert verdict(variants, SelfTest(), missing).status == status
+    assert judge_record(variants, SelfTest(), missing).status == status
 
 
 def test_a_verdict_counts_and_says_what_does_not_hold() -> None:
-    summary = verdict([variant("a", P, F, U, None), variant("b", F, gated=False)], SelfTest(), 0)
+    summary = judge_record([variant("a", P, F, U, None), variant("b", F, gated=False)], SelfTest(), 0)
     assert (summary.passed, summary.failed, summary.inconclusive, summary.not_gated) == (1, 1, 1, 2)
     assert summary.messages == ["a 1", "a 2"]
 
@@ -84,26 +84,28 @@ def sliced(name: str, *verdicts: Verdict, worst: Verdict) -> VariantRecord:
 
 
 def test_an_undecided_budget_on_slices_counts_as_any_other() -> None:
-    summary = verdict([sliced("a", P, U, worst=U)], SelfTest(), 0)
+    summary = judge_record([sliced("a", P, U, worst=U)], SelfTest(), 0)
     assert (summary.status, summary.passed, summary.inconclusive) == ("INCONCLUSIVE", 1, 1)
     assert (summary.fails, summary.messages) == (True, ["a behaviour"])
 
 
 def test_flips_that_fail_are_counted_beside_undecided_slices() -> None:
-    summary = verdict([sliced("a", F, U, worst=F)], SelfTest(), 0)
+    summary = judge_record([sliced("a", F, U, worst=F)], SelfTest(), 0)
     assert (summary.status, summary.failed, summary.inconclusive) == ("FAIL", 1, 1)
     assert summary.messages == ["a behaviour"]
 
 
 def test_one_error_of_many_variants_is_reported_once() -> None:
-    summary = verdict([variant("a", error="teacher: no"), variant("b", error="teacher: no")], SelfTest(), 0)
+    summary = judge_record(
+        [variant("a", error="teacher: no"), variant("b", error="teacher: no")], SelfTest(), 0
+    )
     assert summary.messages == ["teacher: no"]
 
 
 def test_a_size_that_is_too_large_fails() -> None:
     size = SizeFacts(compression=1.0, verdict=F, message="too large", measured="")
     record = VariantRecord(name="a", parent="teacher", size=size)
-    assert verdict([record], SelfTest(), 0).messages == ["too large"]
+    assert judge_record([record], SelfTest(), 0).messages == ["too large"]
 
 
 @pytest.mark.parametrize(
@@ -112,16 +114,16 @@ def test_a_size_that_is_too_large_fails() -> None:
 def test_flips_and_slices_count_as_any_budget(flips_verdict: Verdict | None, status: str) -> None:
     facts = BehaviourFacts(verdict=flips_verdict, message="ten rows turned")
     record = VariantRecord(name="a", parent="teacher", behaviour=facts)
-    summary = verdict([record], SelfTest(), 0)
+    summary = judge_record([record], SelfTest(), 0)
     assert (summary.status, summary.not_gated) == (status, 0)
     assert summary.messages == (["ten rows turned"] if flips_verdict in (F, U) else [])
-    assert verdict([record.model_copy(update={"gated": False})], SelfTest(), 0).status == "measured"
+    assert judge_record([record.model_copy(update={"gated": False})], SelfTest(), 0).status == "measured"
 
 
 @pytest.mark.parametrize(("check", "wrong"), [("identical", F), ("planted_fault", P)])
 def test_a_gate_that_fails_its_self_test_fails_the_run(check: str, wrong: Verdict) -> None:
     self_test = SelfTest(**{check: SelfTestFacts(verdict=wrong, message="blind", measured="")})
-    assert verdict([variant("a", P)], self_test, 0).status == "FAIL"
+    assert judge_record([variant("a", P)], self_test, 0).status == "FAIL"
 
 
 def delay(seen: bool) -> PlantedDelay:
@@ -135,15 +137,18 @@ def test_an_unseen_delay_is_told_where_a_speed_up_has_a_budget(seen: bool, messa
     timed = {"b1": LatencyFacts(verdict=U, message="slow?", measured="")}
     record = VariantRecord(name="a", parent="teacher", latency=timed)
     self_test = SelfTest(planted_delay=delay(seen))
-    assert verdict([record], self_test, 0).messages == messages
+    assert judge_record([record], self_test, 0).messages == messages
     decided = record.model_copy(update={"latency": {"b1": timed["b1"].model_copy(update={"verdict": P})}})
-    assert verdict([decided], self_test, 0).messages == []  # by an earlier run, which saw it
+    assert judge_record([decided], self_test, 0).messages == []  # by an earlier run, which saw it
     free = VariantRecord(name="a", parent="teacher", latency={"b1": LatencyFacts(measured="")})
-    assert (verdict([free], self_test, 0).status, verdict([free], self_test, 0).messages) == ("measured", [])
+    assert (judge_record([free], self_test, 0).status, judge_record([free], self_test, 0).messages) == (
+        "measured",
+        [],
+    )
 
 
 def test_what_fails_is_reported_before_what_is_undecided() -> None:
-    summary = verdict([variant("a", U, F), variant("b", F)], SelfTest(planted_fault=BLIND), 0)
+    summary = judge_record([variant("a", U, F), variant("b", F)], SelfTest(planted_fault=BLIND), 0)
     assert summary.messages == ["a 1", "b 0", "blind", "a 0"]
 
 
@@ -153,11 +158,11 @@ def test_times_memory_shapes_and_delay_survive_a_partial_run(bench: Path, suite_
     timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
     duelled = {"speedup": 2.0, "duel_rounds": 24, "duel_threads": 2}
     results = [
-        gate_result("latency", "int8", "b1", **timed),
-        gate_result("speedup", "int8", "b1", **duelled),
+        make_gate_result("latency", "int8", "b1", **timed),
+        make_gate_result("speedup", "int8", "b1", **duelled),
         GateResult("self_test", "teacher", "planted_delay", delay(True)),
-        gate_result("memory", "int8", peak_bytes=9, peaks=[9, 8, 9]),
-        gate_result("shapes", "int8", id="r0", next_tokens=[("the", 0.5)]),
+        make_gate_result("memory", "int8", peak_bytes=9, peaks=[9, 8, 9]),
+        make_gate_result("shapes", "int8", id="r0", next_tokens=[("the", 0.5)]),
     ]
     machine = describe_machine(threads=1, device="cpu")
     task = TaskFactsRecord(kind="t", source={}, real=True, classes=[], splits={})
@@ -177,22 +182,28 @@ def test_times_memory_shapes_and_delay_survive_a_partial_run(bench: Path, suite_
 
 
 def test_another_artifact_voids_what_was_measured_on_the_old_one() -> None:
-    measured = [gate_result("quality", name, "m") for name in ("a", "b")]
-    parts = GateResults([built("a", "1"), built("b", "1"), *measured])
-    parts.add(built("a", "2"))
+    measured = [make_gate_result("quality", name, "m") for name in ("a", "b")]
+    parts = GateResults([make_build_result("a", "1"), make_build_result("b", "1"), *measured])
+    parts.add(make_build_result("a", "2"))
     assert not parts.has(("quality", "a", "m"))
     assert parts.has(("quality", "b", "m"))
 
 
 def test_another_teacher_voids_everything() -> None:
-    parts = GateResults([built("teacher", "1"), built("b", "1"), gate_result("quality", "b", "m")])
-    parts.add(built("teacher", "2"))
+    parts = GateResults(
+        [
+            make_build_result("teacher", "1"),
+            make_build_result("b", "1"),
+            make_gate_result("quality", "b", "m"),
+        ]
+    )
+    parts.add(make_build_result("teacher", "2"))
     assert not parts.has(("quality", "b", "m"))
 
 
 def test_an_error_stays_though_another_test_has_the_model_built() -> None:
-    parts = GateResults([gate_result("error", "a", "test_quality[a-m]", message="NaN")])
-    parts.add(built("a", "1"))
+    parts = GateResults([make_gate_result("error", "a", "test_quality[a-m]", message="NaN")])
+    parts.add(make_build_result("a", "1"))
     assert parts.list_facts("error", "a")
     parts.forget_error("test_quality[a-m]")
     assert not parts.list_facts("error", "a")
@@ -226,7 +237,7 @@ def test_memory_is_expected_only_where_the_suite_wants_it(bench: Path, suite_tex
 def test_a_memory_over_its_budget_fails() -> None:
     memory = MemoryFacts(ratio=0.9, verdict=F, message="takes too much", measured="")
     record = VariantRecord(name="a", parent="teacher", memory=memory)
-    assert verdict([record], SelfTest(), 0).messages == ["takes too much"]
+    assert judge_record([record], SelfTest(), 0).messages == ["takes too much"]
 
 
 def test_what_has_a_budget_and_was_not_measured_is_awaited(bench: Path, suite_text: str) -> None:
@@ -242,8 +253,8 @@ accuracy = {"""
         "size",
         "latency b1",
     ]
-    parts.add(gate_result("quality", "int8", "accuracy"))
-    parts.add(gate_result("speedup", "int8", "b1"))
+    parts.add(make_gate_result("quality", "int8", "accuracy"))
+    parts.add(make_gate_result("speedup", "int8", "b1"))
     assert list_awaited_budgets(suite, "int8", parts) == ["flips and slices", "size"]
     assert list_awaited_budgets(suite, "teacher", parts) == []
 
@@ -251,11 +262,13 @@ accuracy = {"""
 def test_another_artifact_voids_results_of_what_is_made_from_it() -> None:
     names = ("small", "small-int8", "other")
     earlier = [
-        part for name in names for part in (built(name, "old"), gate_result("quality", name, "accuracy"))
+        part
+        for name in names
+        for part in (make_build_result(name, "old"), make_gate_result("quality", name, "accuracy"))
     ]
     parts = GateResults(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
-    parts.add(gate_result("size", "small-int8"))
-    parts.add(built("small", "new"))
+    parts.add(make_gate_result("size", "small-int8"))
+    parts.add(make_build_result("small", "new"))
     assert not parts.has(("quality", "small", "accuracy"))
     assert not parts.has(("quality", "small-int8", "accuracy"))
     assert parts.has(("size", "small-int8", ""))
@@ -271,7 +284,7 @@ def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -
 
 
 def test_every_result_of_a_record_has_its_own_key() -> None:
-    record = sample_record()
+    record = make_sample_record()
     parts = GateResults(split_record(record))
     for model in record.variants:
         qualities = parts.list_facts("quality", model.name)

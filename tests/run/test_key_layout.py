@@ -86,12 +86,12 @@ class TaskPlug(Plug):
 @pytest.fixture(autouse=True)
 def named_digests(monkeypatch: pytest.MonkeyPatch) -> None:
     replaced: dict[str, Any] = {
-        "json_digest": lambda inputs: inputs,
-        "code_digest": lambda name: f"code of {name}",
-        "own_code_digest": lambda: "code of slimgate",
+        "digest_json": lambda inputs: inputs,
+        "digest_code": lambda name: f"code of {name}",
+        "digest_own_code": lambda: "code of slimgate",
         "file_sha256": lambda path: f"bytes of {path.name}",
-        "folder_digest": lambda folder, files: f"{folder.name} with {sorted(files)}",
-        "versions": lambda names: dict.fromkeys(names, "1.0"),
+        "digest_folder": lambda folder, files: f"{folder.name} with {sorted(files)}",
+        "read_versions": lambda names: dict.fromkeys(names, "1.0"),
         "describe_processor": lambda device, threads: f"{device} with {threads} threads",
         "module_of": lambda plug: f"module of {type(plug).__name__}",
         "list_code_modules": lambda kind, name, plug: (

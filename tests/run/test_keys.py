@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate._system import digests
-from slimgate._system.digests import code_digest, file_sha256, files_below
+from slimgate._system.digests import digest_code, file_sha256, list_files_below
 from slimgate.errors import DataError
 from slimgate.plugins.models import ModelRef
 from slimgate.results.checks import TEACHER
@@ -90,7 +90,7 @@ def test_files_behind_links_count_and_a_circle_ends(tmp_path: Path, model: Path)
     (model / "single.bin").symlink_to(elsewhere)
     (model / "circle").symlink_to(model)
     before = contents.digest_model_files(ModelRef("m", model))
-    assert {"linked/more.bin", "single.bin"} <= set(files_below(model))
+    assert {"linked/more.bin", "single.bin"} <= set(list_files_below(model))
     elsewhere.write_text("22")
     assert contents.digest_model_files(ModelRef("m", model)) != before
 
@@ -253,21 +253,21 @@ def test_an_upgrade_of_what_a_score_imports_counts(site: Path, code: str, upgrad
     write(site.parent / "own", "score_of_mine.py", code)
     write(site.parent / "own", "helper_of_mine.py", "import scorelib\n")
     digests.forget()
-    before = code_digest("score_of_mine")
+    before = digest_code("score_of_mine")
     digests.forget()
-    assert code_digest("score_of_mine") == before
+    assert digest_code("score_of_mine") == before
     install(site, upgraded, "2.0", requires="deeplib>=1" if upgraded == "scorelib" else "")
-    assert code_digest("score_of_mine") != before
+    assert digest_code("score_of_mine") != before
 
 
 def test_a_package_of_a_folder_counts_by_its_files_too(site: Path) -> None:
     write(site.parent / "own", "score_of_mine.py", "import locallib\n")
     origin = '{"url": "file:///src", "dir_info": {}}'
     install(site, "locallib", "1.0", origin=origin)
-    before = code_digest("score_of_mine")
+    before = digest_code("score_of_mine")
     write(site / "locallib.dist-info", "RECORD", "locallib/__init__.py,sha256=other,\n")
     digests.forget()
-    assert code_digest("score_of_mine") != before
+    assert digest_code("score_of_mine") != before
 
 
 @pytest.mark.parametrize(
@@ -280,10 +280,10 @@ def test_a_package_installed_in_place_counts_by_its_code(site: Path, code: str) 
     install(
         site, "placelib", "1.0", origin=f'{{"url": "{folder.as_uri()}", "dir_info": {{"editable": true}}}}'
     )
-    before = code_digest("score_of_mine")
+    before = digest_code("score_of_mine")
     write(folder, "placelib/__init__.py", f"{code}y = 2\n")
     digests.forget()
-    assert code_digest("score_of_mine") != before
+    assert digest_code("score_of_mine") != before
 
 
 @pytest.mark.parametrize(
@@ -295,11 +295,11 @@ def test_a_file_that_a_users_module_names_counts(site: Path, code: str) -> None:
     write(folder, "score_of_mine.py", code)
     files = [write(folder, "words.txt", "a"), write(folder, "data/words.txt", "a")]
     digests.forget()
-    before = code_digest("score_of_mine")
+    before = digest_code("score_of_mine")
     for file in files:
         file.write_text("bb")
     digests.forget()
-    assert code_digest("score_of_mine") != before
+    assert digest_code("score_of_mine") != before
 
 
 # Keys of a whole suite
@@ -318,32 +318,32 @@ def all_keys(run: Any) -> dict[str, str]:
 
 
 def test_each_file_of_a_suites_model_changes_every_key_of_it(tmp_path: Path) -> None:
-    before = all_keys(tiny_run(tmp_path))
+    before = all_keys(make_tiny_run(tmp_path))
     assert len(before) > 30
-    assert all_keys(tiny_run(tmp_path)) == before
-    for name in [*files_below(tmp_path / "hub"), "chat_template.jinja"]:
+    assert all_keys(make_tiny_run(tmp_path)) == before
+    for name in [*list_files_below(tmp_path / "hub"), "chat_template.jinja"]:
         file = tmp_path / "hub" / name
         content = file.read_bytes() if file.is_file() else b"{{ messages }}"
         file.write_bytes(content + b" ")
         try:
-            after = all_keys(tiny_run(tmp_path))
+            after = all_keys(make_tiny_run(tmp_path))
         finally:
             file.write_bytes(content)
         assert {key for key in before if before[key] == after.get(key)} == {"splits"}, name
-        before = all_keys(tiny_run(tmp_path))
+        before = all_keys(make_tiny_run(tmp_path))
 
 
 def test_a_setting_of_arithmetic_changes_every_key_but_the_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = all_keys(tiny_run(tmp_path))
+    before = all_keys(make_tiny_run(tmp_path))
     monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
-    after = all_keys(tiny_run(tmp_path))
+    after = all_keys(make_tiny_run(tmp_path))
     assert {key for key in before if before[key] == after[key]} == {"splits"}
 
 
 def test_a_task_that_changes_during_a_run_is_refused(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     task = run.suite.setup.task
     check_task(task, run.rows.task)
     with pytest.raises(DataError, match="its environment changed during this run"):
@@ -351,7 +351,7 @@ def test_a_task_that_changes_during_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_steps_share_depends_on_teacher_task_and_code(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     artifact: Any = SimpleNamespace(digest="a")
     other: Any = SimpleNamespace(digest="b")
     shared = keys.list_shared_inputs(artifact, run.rows.task, "cpu")
@@ -376,6 +376,6 @@ def test_no_other_module_composes_a_digest_of_code() -> None:
     users = {
         path.relative_to(root).as_posix()
         for path in root.rglob("*.py")
-        if "code_digest(" in path.read_text("utf-8").replace("own_code_digest(", "")
+        if "digest_code(" in path.read_text("utf-8")
     }
     assert users == {"_system/digests.py", "run/keys.py", "run/result_keys.py"}

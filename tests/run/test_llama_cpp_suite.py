@@ -10,7 +10,7 @@ import torch
 from support.versions import needs_llama_cpp
 
 from fixtures.models.gguf_edits import copy_gguf
-from fixtures.models.gguf_models import byte_level_llama
+from fixtures.models.gguf_models import make_byte_level_llama
 from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
 from slimgate.run.run import SuiteRun
@@ -46,7 +46,7 @@ workloads = [{ batch = 1 }]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("suite")
-    model, context = byte_level_llama(path)
+    model, context = make_byte_level_llama(path)
     artifact = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
     (artifact.folder / "model.gguf").rename(path / "llama.gguf")
     copy_gguf(path / "llama.gguf", path / "xverse.gguf", architecture="xverse")

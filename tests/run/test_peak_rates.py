@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.record.machine import PeakRates, Rates
 from slimgate.run import peak_rates
@@ -145,7 +145,7 @@ def test_the_largest_product_that_fits_a_few_times_is_made(clock: Clock, rate: f
 def test_the_cpu_is_measured_where_models_run_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, measured: int
 ) -> None:
-    run, probe, calls = tiny_run(tmp_path), PeakProbe(), []
+    run, probe, calls = make_tiny_run(tmp_path), PeakProbe(), []
     monkeypatch.setattr(probe, "measure", lambda threads, **_: calls.append(threads))
     run.measure_peak_rates()  # a run without a probe
     run._probe, run.device = probe, device

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
-from slimgate._system.processor import cpu_instructions
+from slimgate._system.processor import list_cpu_instructions
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes
@@ -24,7 +24,7 @@ ONNX = {
     "calibration = 0": "calibration = 16",
 }
 needs_vnni = pytest.mark.skipif(
-    "avx512_vnni" not in cpu_instructions(), reason="the processor has no instructions to leave out"
+    "avx512_vnni" not in list_cpu_instructions(), reason="the processor has no instructions to leave out"
 )
 
 
@@ -45,7 +45,7 @@ def probabilities(outcomes: object) -> np.ndarray:
 def test_each_level_below_the_processor_is_asked(
     tmp_path: Path, instructions: list[str], levels: list[str]
 ) -> None:
-    settings = list_settings(tiny_run(tmp_path), "pruned", instructions)
+    settings = list_settings(make_tiny_run(tmp_path), "pruned", instructions)
     assert [setting.environment for setting in settings] == [
         {"ONEDNN_MAX_CPU_ISA": level} for level in levels
     ]
@@ -54,12 +54,12 @@ def test_each_level_below_the_processor_is_asked(
 
 def test_a_processor_with_the_least_instructions_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no instructions that could be left out \(avx2 fma\)"):
-        list_settings(tiny_run(tmp_path), "pruned", ["avx2", "fma"])
+        list_settings(make_tiny_run(tmp_path), "pruned", ["avx2", "fma"])
 
 
 def test_a_cascade_is_checked_by_its_models(tmp_path: Path) -> None:
     cascade = 'fast = { cascade = { models = ["pruned", "teacher"], threshold = 0.5 } }\n'
-    run = tiny_run(tmp_path, **{"[measure]": f"{cascade}[measure]"})
+    run = make_tiny_run(tmp_path, **{"[measure]": f"{cascade}[measure]"})
     with pytest.raises(DataError, match=r"runtime cascade cannot .* check each model of the cascade"):
         list_settings(run, "fast", ["avx2", "avx512_vnni", "avx512f"])
 
@@ -78,7 +78,7 @@ def test_only_models_that_onednn_computes_get_its_switch(name: str, obeys: bool)
 @needs_vnni
 def test_int8_of_torchao_changes_without_vnni_floats_by_rounding(tmp_path: Path) -> None:
     pytest.importorskip("torchao")
-    run = tiny_run(tmp_path, **TORCHAO)
+    run = make_tiny_run(tmp_path, **TORCHAO)
     without = Setting("AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"})
     apart = {
         name: np.abs(probabilities(run.outcomes(name)) - probabilities(predict_under(run, name, without)))
@@ -89,7 +89,7 @@ def test_int8_of_torchao_changes_without_vnni_floats_by_rounding(tmp_path: Path)
 
 
 def test_an_onnx_runtime_model_is_built_with_narrow_weights(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **ONNX)
+    run = make_tiny_run(tmp_path, **ONNX)
     (setting,) = list_settings(run, "onnx")
     assert (setting.name, setting.reduced) == ("built again with reduce_range = true", True)
     narrow = probabilities(predict_under(run, "onnx", setting))
@@ -98,7 +98,7 @@ def test_an_onnx_runtime_model_is_built_with_narrow_weights(tmp_path: Path) -> N
         **ONNX,
         PRUNED: ONNX[PRUNED].replace("tolerance = 2.0", "tolerance = 2.0, reduce_range = true"),
     }
-    again = tiny_run(tmp_path, **changes)
+    again = make_tiny_run(tmp_path, **changes)
     assert np.array_equal(narrow, probabilities(again.outcomes("onnx")))
     with pytest.raises(DataError, match="no step of onnx has reduce_range = false"):
         list_settings(again, "onnx")
@@ -110,7 +110,7 @@ NOTHING = "onnx has no budget on its answers that can be judged here, so nothing
 def ask(folder: Path, capsys: pytest.CaptureFixture[str], budgets: str) -> tuple[int, list[str]]:
     """Exit code and printed lines of the command on the model of ONNX Runtime."""
     seeds = {"threads = 1": "threads = 1\nseeds = [0, 1]"} if "builds" in budgets else {}
-    run = tiny_run(folder, **{**ONNX, **seeds, "[measure]": f"{budgets}\n[measure]"})
+    run = make_tiny_run(folder, **{**ONNX, **seeds, "[measure]": f"{budgets}\n[measure]"})
     code = main(["portability", str(run.suite.path), "onnx", "--store", str(folder / "store")])
     return code, capsys.readouterr().out.splitlines()
 
@@ -179,6 +179,6 @@ baseline = { f1_macro = { drop_points = 5.0 } }"""
 
 
 def test_a_name_that_is_no_variant_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     assert main(["portability", str(run.suite.path), "prunde"]) == 4
     assert '"prunde" is not a variant. Did you mean pruned?' in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import DataError
 from slimgate.run import keys
@@ -18,7 +18,7 @@ from slimgate.store.store import Store
 
 def test_rows_that_change_before_the_lock_are_an_error(tmp_path: Path) -> None:
     """Another run can have the lock for minutes after the key was made."""
-    suite, gate = tiny_run(tmp_path).suite, tmp_path / "gate.csv"
+    suite, gate = make_tiny_run(tmp_path).suite, tmp_path / "gate.csv"
     rows = gate.read_text("utf-8")
 
     class LateStore(Store):
@@ -38,7 +38,7 @@ def test_a_source_without_a_digest_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: object
 ) -> None:
     """A digest without `return` is None for every content, so the rows of an earlier run were judged."""
-    suite = tiny_run(tmp_path).suite
+    suite = make_tiny_run(tmp_path).suite
     monkeypatch.setattr(type(suite.setup.source.object), "digest", lambda *_: digest)
     message = (
         f'source "files": its digest returned {digest!r}, expected a text that changes if the rows change'
@@ -62,7 +62,7 @@ def test_a_source_without_a_digest_is_refused(
 def test_a_source_that_gives_no_dict_of_tables_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: object, message: str
 ) -> None:
-    suite = tiny_run(tmp_path).suite
+    suite = make_tiny_run(tmp_path).suite
     monkeypatch.setattr(type(suite.setup.source.object), "read", lambda *_, **__: parts)
     with pytest.raises(DataError, match=message):
         prepare_rows(suite, Store(tmp_path / "store"))

@@ -6,16 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
-from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.run.slice_plan import SLICE_CHANGES, PlannedSlices, count_slice_groups, plan_slices
 
 BUDGETS = "[budgets]\nslices.accuracy = { drop_points = 5.0 }\n\n[measure]\n"
 
 
 def test_rows_of_a_file_are_one_group_within_each_slice(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     table = run.rows.gate.table
     pairs = Counter(zip(table["label"].to_pylist(), table["file"].to_pylist(), strict=True))
     expected = [sorted(n for (label, _), n in pairs.items() if label == name) for name in ("neg", "pos")]
@@ -24,13 +24,13 @@ def test_rows_of_a_file_are_one_group_within_each_slice(tmp_path: Path) -> None:
 
 
 def test_a_slice_of_grouped_rows_needs_what_its_groups_say(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{"[measure]\n": BUDGETS})
+    run = make_tiny_run(tmp_path, **{"[measure]\n": BUDGETS})
     (planned,) = plan_slices(run.suite, run.rows.gate)
     sizes = count_slice_groups(run.suite.setup, run.rows.gate)["label"].values()
     assert planned.sizes == tuple(int(group_sizes.sum()) for group_sizes in sizes)
-    alone = planned_rows(0.05, discordance=SLICE_CHANGES)
+    alone = count_planned_rows(0.05, discordance=SLICE_CHANGES)
     assert planned.needed == tuple(
-        planned_rows(0.05, discordance=SLICE_CHANGES, sizes=group_sizes.astype(np.float64))
+        count_planned_rows(0.05, discordance=SLICE_CHANGES, sizes=group_sizes.astype(np.float64))
         for group_sizes in sizes
     )
     assert all(needed > alone for needed in planned.needed)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.writing_suite import writing_run
+from support.writing_suite import make_writing_run
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.results.checks import TEACHER
 from slimgate.run.duels import Duels
@@ -26,7 +26,7 @@ CALIBRATION = {"calibration = 0": "calibration = 2"}
 
 
 def drafted_run(folder: Path, variants: str = VARIANTS) -> SuiteRun:
-    return writing_run(
+    return make_writing_run(
         folder, **CALIBRATION, **{"[variants]\n": variants, "max_new_tokens = 4": "max_new_tokens = 12"}
     )
 
@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 def test_answers_are_the_teachers_in_fewer_passes(run: SuiteRun) -> None:
     teacher, drafted = run.handle(TEACHER), run.handle("drafted")
-    assert value_of(load_metric("same_answers"), drafted.outcomes) == 1.0
+    assert compute_value(load_metric("same_answers"), drafted.outcomes) == 1.0
     metric = load_metric("acceptance_length")
     budgets = [QualityBudget("floor", 1.05)]
     judged = judge_quality(metric, teacher.outcomes, drafted.outcomes, budgets, seed=run.suite.seed)

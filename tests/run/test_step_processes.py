@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes
@@ -29,7 +29,9 @@ def variants(processes: int, name: str) -> str:
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{"[variants]\n": variants(1, "one") + variants(2, "two").partition("\n")[2]})
+    run = make_tiny_run(
+        tmp_path, **{"[variants]\n": variants(1, "one") + variants(2, "two").partition("\n")[2]}
+    )
     single, two = run.outcomes("one"), run.outcomes("two")
     assert isinstance(single, ClassOutcomes)
     assert isinstance(two, ClassOutcomes)
@@ -52,7 +54,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 
 def test_what_goes_wrong_in_a_process_is_reported_as_it_is(tmp_path: Path) -> None:
     wrong = "{ steps = [{ distill = { hidden_weight = 0.1, processes = 2 } }] }"
-    run = tiny_run(tmp_path, **{"[variants]\n": f"[variants]\nwrong = {wrong}\n"})
+    run = make_tiny_run(tmp_path, **{"[variants]\n": f"[variants]\nwrong = {wrong}\n"})
     with pytest.raises(BuildError, match="processes = 2, but hidden_weight compare token by token"):
         run.build("wrong")
 
@@ -60,10 +62,10 @@ def test_what_goes_wrong_in_a_process_is_reported_as_it_is(tmp_path: Path) -> No
 @pytest.mark.parametrize("processes", [1, 2])
 def test_no_process_trains_on_a_gate_row_in_other_case(tmp_path: Path, processes: int) -> None:
     (tmp_path / "plain").mkdir()
-    gate = tiny_run(tmp_path / "plain").rows.splits["gate"].table["text"][0].as_py()
+    gate = make_tiny_run(tmp_path / "plain").rows.splits["gate"].table["text"][0].as_py()
     (tmp_path / "more.csv").write_text(f'text\n"{gate.upper()}!"\nfresh words\nmore of them\n')
     options = f'transfer = "{tmp_path}/more.csv", epochs = 1, processes = {processes}'
-    run = tiny_run(
+    run = make_tiny_run(
         tmp_path, **{"[variants]\n": f"[variants]\nmore = {{ steps = [{{ distill = {{ {options} }} }}] }}\n"}
     )
     transfer = run.build("more").artifact.manifest["log"]["transfer"]

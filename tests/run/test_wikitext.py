@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.sources.wikitext import articles, write_rows
+from fixtures.sources.wikitext import split_articles, write_rows
 
 DATA = Path(__file__).parents[3] / "shared/data/wikitext2"
 TEXT = """
@@ -28,7 +28,7 @@ TEXT = """
 
 
 def test_an_article_runs_to_the_next_title_and_no_formula_is_one() -> None:
-    first, second = articles(TEXT)
+    first, second = split_articles(TEXT)
     assert first["title"] == "First"
     assert first["text"].startswith("One sentence .")
     assert "= 1 / s and k =" in first["text"]

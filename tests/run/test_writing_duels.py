@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from support.writing_suite import SLOW, SLOW_VARIANTS, writing_run
+from support.writing_suite import SLOW, SLOW_VARIANTS, make_writing_run
 
 from slimgate.judge.speed import Speedup
 from slimgate.plugins.models import NEW_TOKENS
@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteRun]:
     (folder / "slow_phases.py").write_text(SLOW)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        yield writing_run(folder, **{"[variants]\n": f"[variants]{SLOW_VARIANTS}"})
+        yield make_writing_run(folder, **{"[variants]\n": f"[variants]{SLOW_VARIANTS}"})
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.runtimes import compiled, eager
 from slimgate.runtimes.compiled import CompiledPredictor, Params
@@ -54,7 +54,7 @@ def answers(predictor: Any, batch: Any) -> Any:
 def test_an_int8_model_answers_as_in_eager_and_no_call_compiles(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     folder = write_tiny(
         tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=1
     )

@@ -14,14 +14,14 @@ import torch
 from support.versions import needs_llama_cpp
 
 from fixtures.models.gguf_edits import copy_gguf
-from fixtures.models.gguf_models import bert_encoder, byte_level_llama
+from fixtures.models.gguf_models import make_bert_encoder, make_byte_level_llama
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.gguf_model import check_tokens, open_gguf_model
 from slimgate.models.llama_cpp_library import LlamaModel
 from slimgate.models.write_answers import Writing
 from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes import llama_cpp
-from slimgate.steps.agreement import calibration_arrays, predictor_of, score_batches
+from slimgate.steps.agreement import make_calibration_batches, make_default_predictor, score_batches
 from slimgate.steps.convert import to_gguf
 
 pytestmark = [pytest.mark.slow, needs_llama_cpp]
@@ -54,7 +54,7 @@ def convert(model: Any, context: Any, folder: Path, **options: Any) -> Converted
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     path = tmp_path_factory.mktemp("llama")
-    return convert(*byte_level_llama(path), path / "gguf", type="F32")
+    return convert(*make_byte_level_llama(path), path / "gguf", type="F32")
 
 
 def open_(folder: Path, **options: Any) -> Any:
@@ -150,9 +150,9 @@ def test_a_cache_that_the_heads_do_not_fit_is_one_line(llama: Converted) -> None
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_an_encoder_gives_the_vectors_of_the_network(tmp_path: Path, pooling: str) -> None:
-    model, context = bert_encoder(tmp_path, pooling=pooling)
-    batches = calibration_arrays(model.tokenizer, context)
-    before = score_batches(predictor_of(model, context), batches)
+    model, context = make_bert_encoder(tmp_path, pooling=pooling)
+    batches = make_calibration_batches(model.tokenizer, context)
+    before = score_batches(make_default_predictor(model, context), batches)
     converted = convert(model, context, tmp_path / "gguf", type="F32")
     after = score_batches(open_(converted.folder), batches)
     for expected, vectors in zip(before, after, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.models.tiny_graph import tiny_answers, tiny_onnx_model
+from fixtures.models.tiny_graph import compute_tiny_answers, make_tiny_onnx_model
 from slimgate.errors import BuildError
 from slimgate.runtimes import onnxruntime
 
@@ -20,7 +20,7 @@ IDS = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int64)
 def folder(tmp_path: Path) -> Path:
     saved = tmp_path / "saved"
     saved.mkdir()
-    tiny_onnx_model(tmp_path / "hub").save(saved)
+    make_tiny_onnx_model(tmp_path / "hub").save(saved)
     return saved
 
 
@@ -36,7 +36,7 @@ def test_it_gives_what_the_graph_computes(folder: Path, level: str) -> None:
     batch = {"input_ids": IDS, "token_type_ids": np.zeros_like(IDS)}  # which the graph does not have
     answers = predictor.fetch(predictor.forward(predictor.prepare(batch)))
     assert answers.dtype == np.float32
-    np.testing.assert_allclose(answers, tiny_answers(IDS), rtol=1e-6)
+    np.testing.assert_allclose(answers, compute_tiny_answers(IDS), rtol=1e-6)
 
 
 def test_a_fetched_answer_stays_when_the_next_is_computed(folder: Path) -> None:
@@ -44,8 +44,8 @@ def test_a_fetched_answer_stays_when_the_next_is_computed(folder: Path) -> None:
     batch, other = predictor.prepare({"input_ids": IDS}), predictor.prepare({"input_ids": IDS[:, :2]})
     first = predictor.fetch(predictor.forward(batch))
     second = predictor.fetch(predictor.forward(other))
-    np.testing.assert_allclose(first, tiny_answers(IDS), rtol=1e-6)
-    np.testing.assert_allclose(second, tiny_answers(IDS[:, :2]), rtol=1e-6)
+    np.testing.assert_allclose(first, compute_tiny_answers(IDS), rtol=1e-6)
+    np.testing.assert_allclose(second, compute_tiny_answers(IDS[:, :2]), rtol=1e-6)
 
 
 def test_threads_and_spinning_are_set() -> None:

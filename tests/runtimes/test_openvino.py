@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.openvino_models import selection_scores
+from fixtures.models.openvino_models import compute_selection_scores
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.runtimes import openvino as runtime
 from slimgate.suite.runtime_choice import find_runtime
@@ -37,7 +37,7 @@ def loaded(folder: Path, **options: Any) -> Any:
 
 def scores(saved: tuple[Path, Any, Any], **options: Any) -> Any:
     folder, tokenizer, context = saved
-    return selection_scores(loaded(folder, **options), tokenizer, context)
+    return compute_selection_scores(loaded(folder, **options), tokenizer, context)
 
 
 def batches(saved: tuple[Path, Any, Any]) -> tuple[Any, Any]:

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.models.building import tiny_context
-from fixtures.models.tiny import tiny_tokenizer
+from fixtures.models.building import make_tiny_context
+from fixtures.models.tiny import make_tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.steps import agreement
-from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
 BATCH = {"input_ids": np.zeros((2, 3), np.int64), "attention_mask": np.array([[1, 1, 1], [1, 0, 0]])}
 BEFORE = np.array([[1.0, -1.0], [1.0, -1.0]], dtype=np.float32)  # their standard deviation is 1
 
 
 def test_the_difference_is_logged_in_standard_deviations(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
+    context = make_tiny_context(tmp_path)
     after = BEFORE + np.array([[0, 0.25], [0, 0]], dtype=np.float32)
     check_agreement([BEFORE], [after], [BATCH], context, tolerance=0.25)
     assert context.log == {
@@ -32,7 +32,7 @@ def test_the_difference_is_logged_in_standard_deviations(tmp_path: Path) -> None
 
 def test_more_than_the_tolerance_is_an_error_that_says_both(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"up to 0.5 apart, 0.5 of their standard deviation.*at most 0.4;"):
-        check_agreement([BEFORE], [BEFORE + 0.5], [BATCH], tiny_context(tmp_path), tolerance=0.4)
+        check_agreement([BEFORE], [BEFORE + 0.5], [BATCH], make_tiny_context(tmp_path), tolerance=0.4)
 
 
 def test_scores_of_padding_do_not_count(tmp_path: Path) -> None:
@@ -40,13 +40,13 @@ def test_scores_of_padding_do_not_count(tmp_path: Path) -> None:
     after, wrong = before.copy(), before.copy()
     after[1, 1:] = 100
     wrong[1, 0] = 100
-    check_agreement([before], [after], [BATCH], tiny_context(tmp_path), tolerance=1e-6)
+    check_agreement([before], [after], [BATCH], make_tiny_context(tmp_path), tolerance=1e-6)
     with pytest.raises(BuildError, match="disagrees"):
-        check_agreement([before], [wrong], [BATCH], tiny_context(tmp_path), tolerance=1e-6)
+        check_agreement([before], [wrong], [BATCH], make_tiny_context(tmp_path), tolerance=1e-6)
 
 
 def test_other_shapes_and_nan_are_errors(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
+    context = make_tiny_context(tmp_path)
     with pytest.raises(BuildError, match=r"gives scores \(2, 1\), expected \(2, 2\)"):
         check_agreement([BEFORE], [BEFORE[:, :1]], [BATCH], context, tolerance=1.0)
     with pytest.raises(BuildError, match="NaN or infinite"):
@@ -73,15 +73,18 @@ def test_of_a_large_vocabulary_the_same_few_scores_are_kept(tmp_path: Path) -> N
     [first], [other] = (score_batches(Vocabulary(), [BATCH]) for _ in range(2))
     assert first.shape[:2] == (2, 3)
     assert first.size <= agreement.MAX_NUMBERS
-    check_agreement([first], [other], [BATCH], tiny_context(tmp_path), tolerance=1e-6)
+    check_agreement([first], [other], [BATCH], make_tiny_context(tmp_path), tolerance=1e-6)
     with pytest.raises(BuildError, match="disagrees"):
-        check_agreement([first], [other[..., ::-1]], [BATCH], tiny_context(tmp_path), tolerance=0.1)
+        check_agreement([first], [other[..., ::-1]], [BATCH], make_tiny_context(tmp_path), tolerance=0.1)
 
 
 def test_long_rows_come_in_smaller_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context, tokenizer = tiny_context(tmp_path / "rows", calibration=16), tiny_tokenizer(tmp_path / "hub")
-    assert [len(batch["input_ids"]) for batch in calibration_arrays(tokenizer, context)] == [16]
+    context, tokenizer = (
+        make_tiny_context(tmp_path / "rows", calibration=16),
+        make_tiny_tokenizer(tmp_path / "hub"),
+    )
+    assert [len(batch["input_ids"]) for batch in make_calibration_batches(tokenizer, context)] == [16]
     monkeypatch.setattr(agreement, "BATCH_TOKENS", 64)
-    batches = calibration_arrays(tokenizer, context)
+    batches = make_calibration_batches(tokenizer, context)
     assert sum(len(batch["input_ids"]) for batch in batches) == 16
     assert max(batch["input_ids"].size for batch in batches) <= 64

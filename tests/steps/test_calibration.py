@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.encoder_decoders import tiny_pair_model
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.encoder_decoders import make_tiny_pair_model
 from slimgate.errors import BuildError
-from slimgate.models.linear_layers import by_block, linear_layers
+from slimgate.models.linear_layers import find_linear_layers, group_by_block
 from slimgate.steps.calibration import (
     Moments,
     calibration_batches,
-    input_moments,
+    compute_input_moments,
+    compute_inverse_factor,
+    compute_second_moments,
     input_norms,
-    inverse_factor,
-    second_moments,
+    remove_padding,
     split_by_length,
-    without_padding,
 )
 from slimgate.tasks import causal_lm
 
@@ -31,13 +31,13 @@ torch.set_num_threads(1)
 
 
 def built(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=9)
+    context = make_tiny_context(tmp_path / "rows", calibration=9)
     return load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context), context
 
 
 def test_they_equal_those_of_rows_run_one_by_one_without_padding(tmp_path: Path) -> None:
     model, context = built(tmp_path, "bert")
-    layers = dict(list(linear_layers(model).items())[:5])
+    layers = dict(list(find_linear_layers(model).items())[:5])
     batches = calibration_batches(model, context, batch_size=4)
     seen: dict[str, list[Any]] = {name: [] for name in layers}
     handles = [
@@ -49,7 +49,7 @@ def test_they_equal_those_of_rows_run_one_by_one_without_padding(tmp_path: Path)
             model.network(**batch)
     for handle in handles:
         handle.remove()
-    norms, moments = input_norms(model, layers, batches), second_moments(model, layers, batches)
+    norms, moments = input_norms(model, layers, batches), compute_second_moments(model, layers, batches)
     for name, parts in seen.items():
         tokens = np.concatenate(parts).astype(np.float64)
         np.testing.assert_allclose(norms[name].numpy(), np.sqrt((tokens**2).mean(axis=0)), rtol=1e-4)
@@ -65,20 +65,23 @@ def test_a_layer_that_receives_nothing_is_an_error_that_names_it(tmp_path: Path)
 
 def decoder(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
     params = causal_lm.Params(text=("text",), max_tokens=24)
-    context = tiny_context(tmp_path / "rows", calibration=16, task=causal_lm.task, params=params)
+    context = make_tiny_context(tmp_path / "rows", calibration=16, task=causal_lm.task, params=params)
     return load_tiny(write_tiny(tmp_path / "hub", architecture, causal=True), context), context
 
 
 @pytest.mark.parametrize("architecture", ["bert", "opt", "mixtral", "t5"])
 def test_no_batch_has_padding(tmp_path: Path, architecture: str) -> None:
-    build = {"bert": built, "t5": tiny_pair_model}.get(architecture, decoder)
+    build = {"bert": built, "t5": make_tiny_pair_model}.get(architecture, decoder)
     model, context = build(tmp_path, architecture)
-    layers = dict(linear_layers(model))
+    layers = dict(find_linear_layers(model))
     together = calibration_batches(model, context)
     alone = calibration_batches(model, context, batch_size=1)
     assert len(together) < len(alone)
     assert all(bool(batch["attention_mask"].all()) for batch in together)
-    moments, expected = input_moments(model, layers, together), input_moments(model, layers, alone)
+    moments, expected = (
+        compute_input_moments(model, layers, together),
+        compute_input_moments(model, layers, alone),
+    )
     for name in layers:
         assert moments[name].count == expected[name].count, name
         torch.testing.assert_close(
@@ -94,11 +97,11 @@ def test_flattened_tokens_of_padded_rows_are_not_counted() -> None:
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
     values = torch.arange(6.0).reshape(2, 3, 1)
     for tensor in (values, values.reshape(6, 1)):
-        assert without_padding(tensor, {"attention_mask": mask}).flatten().tolist() == [0, 1, 3, 4, 5]
+        assert remove_padding(tensor, {"attention_mask": mask}).flatten().tolist() == [0, 1, 3, 4, 5]
     pooled = torch.ones(2, 4)
-    assert without_padding(pooled, {"attention_mask": mask}).shape == (2, 4)
+    assert remove_padding(pooled, {"attention_mask": mask}).shape == (2, 4)
     with pytest.raises(BuildError, match="receives only some tokens of a batch"):
-        without_padding(values.reshape(6, 1)[:4], {"attention_mask": mask})
+        remove_padding(values.reshape(6, 1)[:4], {"attention_mask": mask})
 
 
 def test_a_padded_batch_is_split_by_length() -> None:
@@ -133,15 +136,15 @@ def test_about_as_many_rows_as_asked_are_encoded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ["distilbert", "roberta", "electra", "gpt2", "llama"])
 def test_layers_are_grouped_by_block_in_order(tmp_path: Path, architecture: str) -> None:
     model, _ = built(tmp_path, architecture)
-    layers = linear_layers(model)
-    groups = by_block(model, layers)
+    layers = find_linear_layers(model)
+    groups = group_by_block(model, layers)
     assert len(groups) == 4
     assert [name for group in groups for name in group] == list(layers)
     assert [{name.split(".h.")[-1].split("layer")[-1] for name in group} for group in groups]
     for number, group in enumerate(groups):
         assert all(f".{number}." in name for name in group)
-    outer = linear_layers(model, inside="network", output=True)
-    alone = [group for group in by_block(model, outer) if not group.keys() & layers.keys()]
+    outer = find_linear_layers(model, inside="network", output=True)
+    alone = [group for group in group_by_block(model, outer) if not group.keys() & layers.keys()]
     assert sorted(name for group in alone for name in group) == sorted(outer.keys() - layers.keys())
     assert all(len(group) == 1 for group in alone)
 
@@ -160,7 +163,7 @@ def test_the_factor_is_that_of_the_damped_inverse() -> None:
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.normal(size=(400, 16)) @ rng.normal(size=(16, 16)))
     matrix = x.t() @ x / len(x)
-    factor = inverse_factor(matrix, 0.01)
+    factor = compute_inverse_factor(matrix, 0.01)
     damped = matrix.numpy() + 0.01 * np.trace(matrix.numpy()) / 16 * np.eye(16)
     np.testing.assert_allclose((factor.t() @ factor).numpy(), np.linalg.inv(damped), rtol=1e-8, atol=1e-10)
     assert torch.equal(factor, factor.triu())
@@ -169,4 +172,4 @@ def test_the_factor_is_that_of_the_damped_inverse() -> None:
 def test_moments_that_cannot_be_inverted_say_so() -> None:
     singular = torch.full((4, 4), float("nan"), dtype=torch.float64)
     with pytest.raises(BuildError, match="raise damping"):
-        inverse_factor(singular, 0.01)
+        compute_inverse_factor(singular, 0.01)

@@ -15,10 +15,10 @@ import torch
 from steps.test_every_step import NEXT_TOKEN, applied, outputs, saved
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_artifact, load_tiny, tiny_context
+from fixtures.models.building import load_artifact, load_tiny, make_tiny_context
 from fixtures.models.step_examples import EXAMPLES
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.families import check_family, family_of, refusal
+from slimgate.models.families import check_family, find_family, find_refusal
 from slimgate.plugins.loading import load
 from slimgate.run.claims import check_step_claims
 from slimgate.tasks import causal_lm
@@ -26,7 +26,7 @@ from slimgate.tasks import causal_lm
 pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
-CLASSES = partial(tiny_context, train=8, selection=4, calibration=12)
+CLASSES = partial(make_tiny_context, train=8, selection=4, calibration=12)
 TOKENS = partial(CLASSES, task=causal_lm.task, params=NEXT_TOKEN)
 DECODERS = (
     "opt",
@@ -66,9 +66,9 @@ def test_step(tmp_path: Path, hubs: dict[str, Path], architecture: str, name: st
     plain.log = {}
     context.load_teacher = lambda: load_tiny(hubs[architecture], plain)
     model, step = load_tiny(hubs[architecture], plain), load("step", name)
-    family = family_of(model.config)
+    family = find_family(model.config)
     assert family is not None
-    if (reason := refusal(step, family)) is not None:
+    if (reason := find_refusal(step, family)) is not None:
         with pytest.raises(SuiteError, match=reason):
             check_family(name, step, model.config)
         return

@@ -19,8 +19,8 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_artifact, load_tiny, tiny_context
-from fixtures.models.embeddings import LABELS, PAIRS, embedding_context
+from fixtures.models.building import load_artifact, load_tiny, make_tiny_context
+from fixtures.models.embeddings import LABELS, PAIRS, make_embedding_context
 from fixtures.models.exported import make_distinct_
 from fixtures.models.step_examples import (
     ANSWER_EXAMPLES,
@@ -30,12 +30,12 @@ from fixtures.models.step_examples import (
     OPENVINO_EXAMPLES,
     SERVED_EXAMPLES,
 )
-from fixtures.models.task_rows import TASKS, task_context
+from fixtures.models.task_rows import TASKS, make_task_context
 from slimgate.errors import BuildError
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.run.claims import check_step_claims
-from slimgate.steps.agreement import predictor_of
-from slimgate.store.store import files_of
+from slimgate.steps.agreement import make_default_predictor
+from slimgate.store.store import list_files
 from slimgate.tasks import causal_lm, text_classification, text_generation
 
 pytestmark = pytest.mark.slow
@@ -53,13 +53,13 @@ class Setting:
     model: dict[str, Any] = field(default_factory=dict)
 
 
-CLASSES = partial(tiny_context, calibration=16)
+CLASSES = partial(make_tiny_context, calibration=16)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
-TOKENS = partial(tiny_context, train=24, calibration=16, task=causal_lm.task, params=NEXT_TOKEN)
+TOKENS = partial(make_tiny_context, train=24, calibration=16, task=causal_lm.task, params=NEXT_TOKEN)
 PROMPTS = text_generation.Params(prompt="text", reference="label", max_new_tokens=4)
-ANSWERS = partial(tiny_context, train=24, task=text_generation.task, params=PROMPTS)
-SENTENCES = partial(embedding_context, calibration=16, train=16)
+ANSWERS = partial(make_tiny_context, train=24, task=text_generation.task, params=PROMPTS)
+SENTENCES = partial(make_embedding_context, calibration=16, train=16)
 ARCHITECTURES = ("bert", "distilbert", "gpt2", "llama")
 FURTHER = ("roberta", "electra")
 SETTINGS = {
@@ -68,7 +68,7 @@ SETTINGS = {
     # an export takes two seconds more for each block
     "one block": Setting(CLASSES, "bert", {"labels": ("neg", "pos"), "num_hidden_layers": 1}),
     "answers": Setting(ANSWERS, "llama", {"causal": True}),
-    **{task: Setting(partial(task_context, task=task, train=24)) for task in TASKS},
+    **{task: Setting(partial(make_task_context, task=task, train=24)) for task in TASKS},
     "mean": Setting(partial(CLASSES, params=MEAN)),
     "pairs": Setting(partial(SENTENCES, params=PAIRS)),
     "labels": Setting(partial(SENTENCES, params=LABELS)),
@@ -134,7 +134,7 @@ def refusal(setting: str, name: str, example: Any) -> str | None:
 def outputs(model: Any, context: Any) -> Any:
     """What the model gives for the rows of `selection`, by the runtime of its kind."""
     encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
-    predictor = predictor_of(model, context)
+    predictor = make_default_predictor(model, context)
     return predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(range(len(encoded))))))
 
 
@@ -142,7 +142,7 @@ def saved(model: Any, folder: Path) -> dict[str, int]:
     """The facts of its manifest, after saving."""
     folder.mkdir()
     model.save(folder)
-    return {"bytes": sum((folder / f).stat().st_size for f in files_of(folder)), **model.measure_size()}
+    return {"bytes": sum((folder / f).stat().st_size for f in list_files(folder)), **model.measure_size()}
 
 
 def applied(name: str, example: Any, model: Any, context: Any) -> Any:
@@ -217,7 +217,9 @@ def test_step(
     for claim in check_step_claims(name, step.claims, before, after):
         assert claim.held is not False or (name, setting) in TOO_SMALL, claim
     assert kind != "onnx" or after["parameters"] == before["parameters"]
-    assert variant.kind == "openvino" or not [f for f in files_of(tmp_path / "after") if f.endswith(PICKLES)]
+    assert variant.kind == "openvino" or not [
+        f for f in list_files(tmp_path / "after") if f.endswith(PICKLES)
+    ]
     again = load_artifact(variant.kind, tmp_path / "after")
     assert np.array_equal(outputs(again, context), answers)
     assert again.measure_size() == variant.measure_size()

@@ -9,21 +9,23 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.models.masking import tiny_model
+from fixtures.models.masking import make_tiny_model
 from slimgate.errors import DataError
 from slimgate.models.blocks import blocks
-from slimgate.steps.importance import labelled_batches, mask_importance
+from slimgate.steps.importance import list_labelled_batches, mask_importance
 
 torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "bert-mean"])
 def test_it_is_the_mean_of_each_rows_derivative_by_a_head_mask(tmp_path: Path, architecture: str) -> None:
-    model, context = tiny_model(tmp_path, architecture)
+    model, context = make_tiny_model(tmp_path, architecture)
     name = blocks(model.network)[1].attention.output
     importance = mask_importance(model, {name: 4}, context, batch_size=5)
     total = torch.zeros(4)
-    for batch, labels in labelled_batches(model, context, batch_size=1):  # a row at a time, with a real mask
+    for batch, labels in list_labelled_batches(
+        model, context, batch_size=1
+    ):  # a row at a time, with a real mask
         mask = torch.ones(4, requires_grad=True)
         handle = model.network.get_submodule(name).register_forward_pre_hook(
             lambda _module, args, mask=mask: args[0] * mask.repeat_interleave(8)
@@ -36,7 +38,7 @@ def test_it_is_the_mean_of_each_rows_derivative_by_a_head_mask(tmp_path: Path, a
 
 
 def test_it_does_not_depend_on_the_batches(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     sites = {block.feed_forward.output: 64 for block in blocks(model.network)}
     alone, together = (mask_importance(model, sites, context, batch_size=size) for size in (1, 12))
     for name in sites:
@@ -44,7 +46,7 @@ def test_it_does_not_depend_on_the_batches(tmp_path: Path) -> None:
 
 
 def test_it_works_with_frozen_weights_and_leaves_no_gradients(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     sites = {blocks(model.network)[0].feed_forward.output: 64}
     free = mask_importance(model, sites, context)
     assert all(parameter.grad is None for parameter in model.network.parameters())
@@ -54,7 +56,7 @@ def test_it_works_with_frozen_weights_and_leaves_no_gradients(tmp_path: Path) ->
 
 
 def test_without_calibration_rows_it_is_an_error_that_says_so(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     context.splits = {name: rows for name, rows in context.splits.items() if name != "calibration"}
     with pytest.raises(DataError, match="needs rows of the split calibration"):
         mask_importance(model, {blocks(model.network)[0].feed_forward.output: 64}, context)

@@ -65,11 +65,11 @@ print(tuple(layer(torch.randn(3, 64)).shape))
 """
 TORCHAO = """
 from torch import nn
-from slimgate.steps.quantize.torchao_quantize import Params, configuration
+from slimgate.steps.quantize.torchao_quantize import Params, make_configuration
 from slimgate.steps.layers.torchao_linear import TorchaoLinear
 from slimgate.errors import SlimgateError
 try:
-    config = configuration(Params(config="int8_weight_only"), "cpu")
+    config = make_configuration(Params(config="int8_weight_only"), "cpu")
     layer = TorchaoLinear.from_linear(nn.Linear(64, 32), config, compute="float32")
     print(tuple(layer(torch.randn(3, 64)).shape))
 except SlimgateError as error:

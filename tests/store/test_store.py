@@ -18,7 +18,7 @@ import pytest
 from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError
 from slimgate.store.seal import Damaged, check_entry
-from slimgate.store.store import DamagedEntry, Store, files_of, make_scratch_folder
+from slimgate.store.store import DamagedEntry, Store, list_files, make_scratch_folder
 
 # A process that makes artifacts/k; each making leaves a line in made.txt.
 MAKER = """
@@ -66,7 +66,7 @@ def test_an_entry_is_made_once_and_found_again(tmp_path: Path) -> None:
     assert again.folder == tmp_path / "s" / "artifacts" / "k"
     assert again.manifest["kind"] == "torch"
     assert again.manifest["sizes"] == {"inner/a.txt": 3}
-    assert files_of(again.folder) == ["inner/a.txt"]
+    assert list_files(again.folder) == ["inner/a.txt"]
     assert again.manifest == first.manifest
 
 
@@ -113,7 +113,7 @@ def test_a_killed_process_leaves_nothing_visible(tmp_path: Path) -> None:
     assert store.find("artifacts", "k") is None
     assert not store.make("artifacts", "k", fill).from_store
     assert list((root / "tmp").iterdir()) == []
-    assert files_of(root / "artifacts" / "k") == ["inner/a.txt"]
+    assert list_files(root / "artifacts" / "k") == ["inner/a.txt"]
 
 
 def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
@@ -322,5 +322,5 @@ def test_scratch_space_is_in_the_store_and_goes_with_its_entry(tmp_path: Path) -
             return fill(folder)
 
     store = Store(tmp_path / "s")
-    assert files_of(store.make("artifacts", "k", using_scratch).folder) == ["inner/a.txt"]
+    assert list_files(store.make("artifacts", "k", using_scratch).folder) == ["inner/a.txt"]
     assert list((tmp_path / "s" / "tmp").iterdir()) == []

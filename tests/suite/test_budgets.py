@@ -12,7 +12,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
-from slimgate.logs.budgets import budgets_of_table
+from slimgate.logs.budgets import parse_budget_tables
 from slimgate.plugins.workloads import END_TO_END, TPOT, TTFT, Workload
 from slimgate.suite.budgets import read_budgets, read_teacher_budgets, resolve_budgets
 from slimgate.suite.variant_budgets import Limit, SwitchedOff
@@ -448,7 +448,7 @@ def test_a_search_and_logs_have_one_build() -> None:
     with pytest.raises(
         SuiteError, match='over = "builds" was given, but logs come from one build of each model'
     ):
-        budgets_of_table({"budgets": {"*": table}}, "x.toml")
+        parse_budget_tables({"budgets": {"*": table}}, "x.toml")
 
 
 def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:

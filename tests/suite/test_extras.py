@@ -16,12 +16,12 @@ OPENVINO = "[variants.ov]\nsteps = [{ to_openvino = {} }]\n[budgets]"
 
 @pytest.fixture
 def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = requirements.versions
+    installed = requirements.read_versions
 
     def find_versions(packages: Iterable[str]) -> dict[str, str | None]:
         return {**installed(packages), **({"openvino": None} if "openvino" in packages else {})}
 
-    monkeypatch.setattr(requirements, "versions", find_versions)
+    monkeypatch.setattr(requirements, "read_versions", find_versions)
 
 
 @pytest.mark.usefixtures("no_openvino")
@@ -60,10 +60,10 @@ def test_the_smallest_extra_is_named() -> None:
 def test_a_version_below_what_a_step_needs_is_one_line(
     bench: Path, suite_text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = requirements.versions
+    installed = requirements.read_versions
     monkeypatch.setattr(
         requirements,
-        "versions",
+        "read_versions",
         lambda packages: {
             **installed(packages),
             **({"transformers": "5.17.2"} if "transformers" in packages else {}),

@@ -11,7 +11,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_tables import TOKEN_TABLES
-from slimgate.judge.metrics import known_metrics, load_metric
+from slimgate.judge.metrics import list_known_metrics, load_metric
 from slimgate.plugins.loading import known_plugins
 from slimgate.suite.load import load_suite
 
@@ -41,7 +41,7 @@ def merged(valid: str, case: str) -> str:
 
 def filled(message: str, bench: Path) -> str:
     """The message with {bench}, the folder, {repository}, the one above it, and lists of known names."""
-    metrics = known_metrics()
+    metrics = list_known_metrics()
     lists = {
         "budgets": sorted(
             [

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from support.doc_blocks import blocks
+from support.doc_blocks import list_blocks
 
-from slimgate._system.toml import toml_value
+from slimgate._system.toml import format_toml_value
 from slimgate.cli.init.suite_text import SCHEMA_FILE
 from slimgate.cli.main import main
 from slimgate.cli.schema import make_schema
 from slimgate.judge import budget_tables
-from slimgate.judge.metrics import known_metrics
+from slimgate.judge.metrics import list_known_metrics
 from slimgate.logs.suite import LogsTable, load_log_suite
 from slimgate.plugin.find_suites import Search, find_suites
 from slimgate.plugins.loading import known_plugins, load
@@ -62,7 +62,7 @@ def test_the_schemastore_entry_names_schema_and_pytests_files(bench: Path, suite
     pytest.importorskip("torch")  # a suite of models is not read without it
     [entry] = [
         json.loads(block.text)
-        for block in blocks("docs/write_a_suite.md", "text")
+        for block in list_blocks("docs/write_a_suite.md", "text")
         if block.text.startswith("{")
     ]
     assert set(entry) == {"name", "description", "fileMatch", "url"}
@@ -76,7 +76,7 @@ def test_the_schemastore_entry_names_schema_and_pytests_files(bench: Path, suite
 LOG_SUITES = [
     text
     for page in ("judge_logs", "log_suites")
-    for text in map(tomllib.loads, (block.text for block in blocks(f"docs/{page}.md", "toml")))
+    for text in map(tomllib.loads, (block.text for block in list_blocks(f"docs/{page}.md", "toml")))
     if "logs" in text
 ]
 
@@ -133,7 +133,7 @@ def test_the_schema_of_a_log_suite_takes_what_the_loader_takes(suite: dict[str, 
 def to_toml(tables: dict[str, Any]) -> str:
     """The tables as TOML, with inline tables inside."""
     return "".join(
-        f"[{name}]\n" + "".join(f'"{key}" = {toml_value(value)}\n' for key, value in table.items())
+        f"[{name}]\n" + "".join(f'"{key}" = {format_toml_value(value)}\n' for key, value in table.items())
         for name, table in tables.items()
     )
 
@@ -167,7 +167,7 @@ def test_the_schema_knows_every_table_step_and_metric() -> None:
     assert set(schema["properties"]) == {"suite", "task", "teacher", "variants", "budgets", "measure", "tune"}
     assert schema["additionalProperties"] is False
     assert set(schema["$defs"]["Step"]["properties"]) == set(known_plugins("step"))
-    assert set(known_metrics()) <= set(schema["properties"]["budgets"]["properties"])
+    assert set(list_known_metrics()) <= set(schema["properties"]["budgets"]["properties"])
     assert {"text", "label", "max_tokens", "group", "splits"} <= set(
         schema["properties"]["task"]["properties"]
     )
@@ -178,7 +178,7 @@ def test_the_schema_has_budgets_against_a_baseline_and_its_file() -> None:
     properties = schema["properties"]["budgets"]["properties"]
     assert "folder of baselines" in properties["baseline"]["properties"]["file"]["description"]
     of_variant = properties["variants"]["additionalProperties"]["properties"]["baseline"]["properties"]
-    assert set(of_variant) == set(known_metrics())
+    assert set(of_variant) == set(list_known_metrics())
     assert "floor" not in schema["$defs"]["BaselineBudget"]["properties"]
 
 

@@ -11,7 +11,7 @@ from support.versions import needs
 from fixtures.models.quantized import WRITERS, write_tiny_llama
 from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
-from slimgate.models.pretrained import trained_tokenizer
+from slimgate.models.pretrained import train_tokenizer
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite
 
@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     WRITERS["compressed_tensors_w8a8"](write_tiny_llama(path / "llama"), path / "w8")
     write_rows(path / "rows.csv", 64, seed=1)
     shutil.copytree(path / "llama", path / "words")  # whose tokenizer, WordLevel, llama.cpp does not have
-    byte_level = trained_tokenizer(
+    byte_level = train_tokenizer(
         (path / "rows.csv").read_text("utf-8").splitlines(), family="llama", size=300
     )
     byte_level.save_pretrained(path / "llama")

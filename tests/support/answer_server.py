@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif text == "no json":
             self._send(200, "not an answer")
         elif self._echo:
-            self._send(200, echo_json(prompt, logprobs=text != "no logprobs"))
+            self._send(200, make_echo_json(prompt, logprobs=text != "no logprobs"))
         elif text.startswith("strict") and self._options is not None:
             self._send(
                 int(text[7:] or 422),
@@ -123,12 +123,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif self._stream:
             self._send_pieces(prompt, text, chat=chat)
         elif text.startswith("calls "):
-            self._send(200, calls_json(json.loads(text.removeprefix("calls "))))
+            self._send(200, make_calls_json(json.loads(text.removeprefix("calls "))))
         elif text == "parts":
-            self._send(200, parts_json(prompt))
+            self._send(200, make_parts_json(prompt))
         else:
             time.sleep(self.server.delay)
-            self._send(200, answer_json(prompt, cut=text == "cut", chat=chat))
+            self._send(200, make_answer_json(prompt, cut=text == "cut", chat=chat))
 
     def _send_pieces(self, prompt: str, text: str, *, chat: bool) -> None:
         """The last word letter by letter, and how it ended, where the plan does not break it off."""
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         if text != "break off":
             self._send_piece({"delta": {}} if chat else {"text": ""}, finish="stop")
             if (self._options or {}).get("include_usage"):
-                self._send_event({"choices": [], "usage": usage_json(text, word)})
+                self._send_event({"choices": [], "usage": make_usage_json(text, word)})
             self._send_chunk("data: [DONE]\n\n")
         self._send_chunk("")
 
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def usage_json(text: str, word: str) -> dict[str, Any]:
+def make_usage_json(text: str, word: str) -> dict[str, Any]:
     """The count of a streamed word's tokens, with two that are thought before it if the plan says so."""
     unseen = 2 * (text == "thinks unseen")
     usage = {"prompt_tokens": 3, "completion_tokens": len(word) + unseen}
@@ -193,7 +193,7 @@ def usage_json(text: str, word: str) -> dict[str, Any]:
     return usage
 
 
-def answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[str, Any]:
+def make_answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[str, Any]:
     """The last word of the prompt; cut: its first letter, ended by the length."""
     word = prompt.split()[-1]
     text = word[:1] if cut else word
@@ -204,16 +204,16 @@ def answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[s
     return {"id": "1", "object": kind, "created": 0, "model": "m", "choices": [choice], "usage": usage}
 
 
-def parts_json(prompt: str) -> dict[str, Any]:
+def make_parts_json(prompt: str) -> dict[str, Any]:
     """An answer of a chat as Mistral's thinking models write it: a thought, and the text in two parts."""
-    answer, word = answer_json("x", chat=True), prompt.split()[-1]
+    answer, word = make_answer_json("x", chat=True), prompt.split()[-1]
     thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
     texts = [{"type": "text", "text": part} for part in (word[:1], word[1:])]
     message = {"role": "assistant", "content": [thought, *texts]}
     return {**answer, "choices": [{**answer["choices"][0], "message": message}]}
 
 
-def calls_json(calls: list[dict[str, Any]]) -> dict[str, Any]:
+def make_calls_json(calls: list[dict[str, Any]]) -> dict[str, Any]:
     """An answer of a chat with tool_calls, whose arguments are JSON text; a text stays as it is."""
 
     def to_text(arguments: object) -> str:
@@ -227,13 +227,13 @@ def calls_json(calls: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for place, call in enumerate(calls)
     ]
-    answer = answer_json("x", chat=True)
+    answer = make_answer_json("x", chat=True)
     message = {"role": "assistant", "content": None, "tool_calls": tool_calls}
     choice = {**answer["choices"][0], "message": message, "finish_reason": "tool_calls"}
     return {**answer, "choices": [choice]}
 
 
-def echo_json(prompt: str, *, logprobs: bool) -> dict[str, Any]:
+def make_echo_json(prompt: str, *, logprobs: bool) -> dict[str, Any]:
     """The prompt and one word more, as vLLM echoes it: a word of n letters has log-probability -n."""
     words = [*prompt.split(), "more"]
     values = [None, *(-float(len(word)) for word in words[1:])]

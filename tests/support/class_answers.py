@@ -7,7 +7,7 @@ import numpy as np
 from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def answered(labels: list[int], scores: list[list[float]] | Floats) -> ClassOutcomes:
+def make_class_answers(labels: list[int], scores: list[list[float]] | Floats) -> ClassOutcomes:
     """Rows that predict their most probable class."""
     probabilities = np.asarray(scores, dtype=np.float64)
     names = tuple(f"c{k}" for k in range(probabilities.shape[1]))
@@ -18,9 +18,9 @@ def answered(labels: list[int], scores: list[list[float]] | Floats) -> ClassOutc
 
 
 # Confidences 0.9 (right), 0.91 (wrong), 0.6 (right), 0.7 (right).
-FOUR = answered([0, 0, 1, 1], [[0.9, 0.1], [0.09, 0.91], [0.4, 0.6], [0.3, 0.7]])
+FOUR = make_class_answers([0, 0, 1, 1], [[0.9, 0.1], [0.09, 0.91], [0.4, 0.6], [0.3, 0.7]])
 
 
-def without_probabilities(outcomes: ClassOutcomes) -> ClassOutcomes:
+def drop_probabilities(outcomes: ClassOutcomes) -> ClassOutcomes:
     """The same rows with their predictions alone."""
     return ClassOutcomes(outcomes.ids, outcomes.labels, outcomes.predictions, outcomes.classes)

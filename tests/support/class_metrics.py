@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slimgate.judge.metrics import known_metrics, load_metric
+from slimgate.judge.metrics import list_known_metrics, load_metric
 
 CLASS_METRICS = tuple(
-    name for name in known_metrics() if load_metric(name).needs in ("prediction", "probabilities")
+    name for name in list_known_metrics() if load_metric(name).needs in ("prediction", "probabilities")
 )

@@ -1,6 +1,6 @@
 """What every converted decoder is held to: its answers and scores are those of PyTorch's eager model.
 
-model, context: of `fixtures.models.tiny_decoders.tiny_decoder`; ours: the predictor of what was made of it.
+model, context: of `fixtures.models.tiny_decoders.make_tiny_decoder`; ours: the predictor of its conversion.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of
+from fixtures.models.tiny_decoders import PARAMS, compute_answers, encode_prompts
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.write_answers import Writing
 from slimgate.runtimes.eager import EagerPredictor
@@ -20,14 +20,14 @@ from slimgate.steps.answer_agreement import check_answers
 from slimgate.tasks import text_generation
 
 
-def eager_of(model: Any) -> EagerPredictor:
+def make_eager(model: Any) -> EagerPredictor:
     return EagerPredictor(model.network, "cpu")
 
 
 def assert_same_answers(model: Any, context: Any, ours: Any) -> None:
     """Text, ids, and whether it ended; of prompts of several lengths, and not one answer to all."""
-    prompts = prompts_of(context, model.tokenizer)
-    eager, answers = (answers_of(side, model.tokenizer, prompts) for side in (eager_of(model), ours))
+    prompts = encode_prompts(context, model.tokenizer)
+    eager, answers = (compute_answers(side, model.tokenizer, prompts) for side in (make_eager(model), ours))
     assert answers == eager
     assert len({answer.ids for answer in answers}) > 4
     assert len({len(prompt) for prompt in prompts}) > 1
@@ -36,10 +36,10 @@ def assert_same_answers(model: Any, context: Any, ours: Any) -> None:
 def assert_ends_at_both_end_tokens(pair: tuple[Any, Any], convert: Callable[[], Any]) -> None:
     """Of two end tokens the tokenizer names one. convert: gives the predictor of the model as it then is."""
     model, context = pair
-    prompts, eager = prompts_of(context, model.tokenizer), eager_of(model)
-    common = answers_of(eager, model.tokenizer, prompts)[0].ids[2]
+    prompts, eager = encode_prompts(context, model.tokenizer), make_eager(model)
+    common = compute_answers(eager, model.tokenizer, prompts)[0].ids[2]
     model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, common]
-    before, after = (answers_of(side, model.tokenizer, prompts) for side in (eager, convert()))
+    before, after = (compute_answers(side, model.tokenizer, prompts) for side in (eager, convert()))
     assert after == before
     assert sum(answer.ended for answer in after) > 1
     assert len({len(answer.ids) for answer in after if answer.ended}) > 1
@@ -47,10 +47,10 @@ def assert_ends_at_both_end_tokens(pair: tuple[Any, Any], convert: Callable[[], 
 
 def assert_ends_at_stop_texts(pair: tuple[Any, Any], ours: Any) -> None:
     model, context = pair
-    prompts, eager = prompts_of(context, model.tokenizer), eager_of(model)
-    stop = answers_of(eager, model.tokenizer, prompts)[0].text.split()[3]
+    prompts, eager = encode_prompts(context, model.tokenizer), make_eager(model)
+    stop = compute_answers(eager, model.tokenizer, prompts)[0].text.split()[3]
     how = Writing(max_new_tokens=8, stop=(stop,))
-    before, after = (answers_of(side, model.tokenizer, prompts, how) for side in (eager, ours))
+    before, after = (compute_answers(side, model.tokenizer, prompts, how) for side in (eager, ours))
     assert [answer.text for answer in after] == [answer.text for answer in before]
     assert after[0].ended
     assert len(after[0].ids) < 8
@@ -59,7 +59,7 @@ def assert_ends_at_stop_texts(pair: tuple[Any, Any], ours: Any) -> None:
 def assert_writes_at_least(pair: tuple[Any, Any], ours: Any) -> None:
     """No end token ends an answer before `least`."""
     model, context = pair
-    prompts = prompts_of(context, model.tokenizer)
+    prompts = encode_prompts(context, model.tokenizer)
     plain, least = (ours.write(prompts, Writing(max_new_tokens=20), least=n) for n in (0, 15))
     assert min(map(len, plain)) < 15
     assert min(map(len, least)) >= 15
@@ -71,7 +71,9 @@ def assert_same_scores_of_padded_texts(pair: tuple[Any, Any], ours: Any) -> None
     batch = encoded.batch(list(range(8)))
     assert not batch["attention_mask"].all()
     real = batch["attention_mask"].astype(bool)
-    scores, eager = (side.fetch(side.forward(side.prepare(batch)))[real] for side in (ours, eager_of(model)))
+    scores, eager = (
+        side.fetch(side.forward(side.prepare(batch)))[real] for side in (ours, make_eager(model))
+    )
     assert np.allclose(scores, eager, atol=1e-3)
 
 
@@ -90,4 +92,4 @@ def assert_another_model_is_found(other: tuple[Any, Any], converted: Any) -> Non
 
 def assert_draws_no_answers(model: Any, ours: Any) -> None:
     with pytest.raises(MeasureError, match="can only choose the most likely token; set temperature = 0"):
-        answers_of(ours, model.tokenizer, [[5]], Writing(4, temperature=1.0))
+        compute_answers(ours, model.tokenizer, [[5]], Writing(4, temperature=1.0))

@@ -28,46 +28,47 @@ class Block:
     file: str | None
 
 
-def examples(page: Path, checks: Mapping[str, Check]) -> list[Example]:
+def list_examples(page: Path, checks: Mapping[str, Check]) -> list[Example]:
     """The blocks of a page in their order, each with the check of its language."""
     parsers = [CodeBlockParser(language, check) for language, check in checks.items()]
     return list(Sybil(parsers).parse(page).examples())
 
 
-def blocks(page: str, language: str) -> list[Block]:
+def list_blocks(page: str, language: str) -> list[Block]:
     """The blocks of a page of the repository in one language."""
-    examples_of_page = examples(ROOT / page, {language: _unchecked})
+    examples_of_page = list_examples(ROOT / page, {language: _check_nothing})
     return [
-        Block(str(example.parsed), _file(example.document, example.start)) for example in examples_of_page
+        Block(str(example.parsed), _find_file(example.document, example.start))
+        for example in examples_of_page
     ]
 
 
-def files(page: str) -> dict[str, str]:
+def read_files(page: str) -> dict[str, str]:
     """Path -> text of the Python and TOML files that a page shows."""
-    shown = (*blocks(page, "python"), *blocks(page, "toml"))
+    shown = (*list_blocks(page, "python"), *list_blocks(page, "toml"))
     return {block.file: block.text for block in shown if block.file}
 
 
-def commands(page: str) -> list[str]:
+def list_commands(page: str) -> list[str]:
     """The commands of a page's console blocks."""
-    return [command for block in blocks(page, "console") for command in commands_of(block.text)]
+    return [command for block in list_blocks(page, "console") for command in split_commands(block.text)]
 
 
-def commands_of(text: str) -> list[str]:
+def split_commands(text: str) -> list[str]:
     """The commands of a console block, without comments; `a && b` is two."""
     lines = [re.sub(r"\s+# .*$", "", line[2:]) for line in text.splitlines() if line.startswith("$ ")]
     return [command.strip() for line in lines for command in line.split(" && ")]
 
 
-def prose(page: Path) -> str:
+def read_prose(page: Path) -> str:
     """A page's text without its blocks."""
     return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
-def _file(document: Document, start: int) -> str | None:
+def _find_file(document: Document, start: int) -> str | None:
     named = NAMED.search(document.text[:start])
     return named[1] if named else None
 
 
-def _unchecked(example: Example) -> None:
+def _check_nothing(example: Example) -> None:
     """For those who only read blocks."""

@@ -20,7 +20,7 @@ import yaml
 from sybil import Example
 
 import slimgate
-from slimgate.cli.main import command_parser, main
+from slimgate.cli.main import main, make_command_parser
 from slimgate.errors import MissingExtra, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.budget_tables import TOKEN_TABLES
@@ -31,8 +31,8 @@ from slimgate.logs.suite import load_log_suite
 from slimgate.plugins.loading import load
 from slimgate.results.checks import LATENCY
 from slimgate.suite.load import load_suite
-from support.doc_blocks import ROOT, commands_of
-from tools.site.formulas import math_block
+from support.doc_blocks import ROOT, split_commands
+from tools.site.formulas import format_math_block
 
 HARMLESS = ("docker", "llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval", "vllm")
 NEEDS_NO_FILES = ("steps", "schema", "--version")
@@ -77,7 +77,7 @@ int8 = { steps = [{ int8_dynamic = {} }] }
 
 def check_console(example: Example) -> None:
     """Every command is one: subcommands, options, modules, files. Those that need no files run."""
-    for command in commands_of(example.parsed):
+    for command in split_commands(example.parsed):
         program, *arguments = shlex.split(command)
         name = Path(program).name
         assert name in (*PROGRAMS, *HARMLESS), f"{name}: neither checked nor known to be harmless"
@@ -94,7 +94,7 @@ def is_cheap(command: str) -> bool:
 
 
 @cache
-def pytest_options() -> frozenset[str]:
+def list_pytest_options() -> frozenset[str]:
     """What pytest takes here, with its plug-ins."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
@@ -105,7 +105,7 @@ def pytest_options() -> frozenset[str]:
 
 def check_slimgate(arguments: list[str], page: str) -> None:  # noqa: ARG001
     """The command parses."""
-    command_parser().parse_args(arguments)
+    make_command_parser().parse_args(arguments)
 
 
 def check_pytest(arguments: list[str], page: str) -> None:
@@ -113,7 +113,7 @@ def check_pytest(arguments: list[str], page: str) -> None:
     is_value = False
     for argument in arguments:
         if argument.startswith("-"):
-            assert argument.partition("=")[0] in pytest_options(), argument
+            assert argument.partition("=")[0] in list_pytest_options(), argument
         elif not is_value:
             path = argument.partition("::")[0]
             tuned = f"slimgate tune {path.replace('_tuned.toml', '.toml')}"  # which writes that file
@@ -141,7 +141,7 @@ def check_pip(arguments: list[str], page: str) -> None:  # noqa: ARG001
 def check_try(arguments: list[str], page: str) -> None:
     """`./try` knows the word, and a shell can read it."""
     assert f"\n  {arguments[0]}) " in (ROOT / "try").read_text("utf-8")
-    shell_reads((ROOT / "try").read_text("utf-8"))
+    check_shell((ROOT / "try").read_text("utf-8"))
     check_pytest(arguments, page)
 
 
@@ -172,32 +172,32 @@ def check_python(example: Example) -> None:
 
 def check_yaml(example: Example) -> None:
     """It parses, and a shell can read its commands."""
-    for script in scripts(yaml.safe_load(example.parsed)):
-        shell_reads(script)
+    for script in list_scripts(yaml.safe_load(example.parsed)):
+        check_shell(script)
 
 
-def shell_reads(script: str) -> None:
+def check_shell(script: str) -> None:
     """Bash can parse it; nothing runs."""
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def scripts(value: object) -> Iterator[str]:
+def list_scripts(value: object) -> Iterator[str]:
     """The commands of a workflow of GitHub or GitLab."""
     if isinstance(value, list):
         for item in value:
-            yield from scripts(item)
+            yield from list_scripts(item)
     elif isinstance(value, dict):
         for key, item in value.items():
             if key in ("run", "script", "before_script", "after_script"):
                 yield item if isinstance(item, str) else "\n".join(item)
             else:
-                yield from scripts(item)
+                yield from list_scripts(item)
 
 
 def check_math(example: Example) -> None:
     """The site can show it."""
-    assert "<math" in math_block(example.parsed, "math")
+    assert "<math" in format_math_block(example.parsed, "math")
 
 
 def check_toml(example: Example) -> None:
@@ -228,7 +228,7 @@ def check_toml(example: Example) -> None:
     bench: Path = example.namespace["bench"]
     write_surroundings(bench, shown)
     (bench / "base.toml").write_text(BASE)
-    (bench / "shown.toml").write_text(completed(shown, example.parsed))
+    (bench / "shown.toml").write_text(complete_suite(shown, example.parsed))
     try:
         load_suite(bench / "shown.toml")
     except SuiteError as error:
@@ -237,7 +237,7 @@ def check_toml(example: Example) -> None:
         raise
 
 
-def completed(shown: Mapping[str, Any], text: str) -> str:
+def complete_suite(shown: Mapping[str, Any], text: str) -> str:
     """A part of a suite as a whole one."""
     if "title" in shown.get("suite", {}):
         return text
@@ -254,7 +254,7 @@ def write_surroundings(bench: Path, shown: Mapping[str, Any]) -> None:
     for part in ("path", "train", "gate"):
         if part in source:
             (bench / source[part]).write_text(f"{','.join(task['text'])},{task['label']}\ngood film,pos\n")
-    steps = [step for variant in variants_of(shown) for step in steps_of(variant)]
+    steps = [step for variant in list_variants(shown) for step in list_steps(variant)]
     config = DECODER_CONFIG if any(DECODER_STEPS & step.keys() for step in steps) else CONFIG
     models = [shown.get("teacher", {}), *shown.get("variants", {}).values(), {"model": "../model"}]
     for model in (table["model"] for table in models if "model" in table):
@@ -269,20 +269,20 @@ def write_surroundings(bench: Path, shown: Mapping[str, Any]) -> None:
             (bench / file).touch(mode=0o755)
 
 
-def variants_of(shown: Mapping[str, Any]) -> list[Any]:
+def list_variants(shown: Mapping[str, Any]) -> list[Any]:
     return [shown, shown.get("teacher", {}), *shown.get("variants", {}).values()]
 
 
-def steps_of(variant: Mapping[str, Any]) -> list[Any]:
+def list_steps(variant: Mapping[str, Any]) -> list[Any]:
     return [step for step in variant.get("steps", ()) if isinstance(step, dict)]
 
 
 def check_plug_ins(shown: Mapping[str, Any]) -> None:
     """The options of every step and runtime of slimgate's own."""
-    for step in (step for variant in variants_of(shown) for step in variant.get("steps", ())):
+    for step in (step for variant in list_variants(shown) for step in variant.get("steps", ())):
         [(name, params)] = step.items()
         if ":" not in name:
-            load("step", name).Params.model_validate(frozen(params))
+            load("step", name).Params.model_validate(freeze_lists(params))
 
 
 def check_task(shown: Mapping[str, Any]) -> None:
@@ -292,7 +292,9 @@ def check_task(shown: Mapping[str, Any]) -> None:
     if plugin.source is None:
         check_source(task.pop("source"))
     of_rows = ("group", "slices")
-    plugin.Params.model_validate(frozen({key: value for key, value in task.items() if key not in of_rows}))
+    plugin.Params.model_validate(
+        freeze_lists({key: value for key, value in task.items() if key not in of_rows})
+    )
     for name, budget in shown.get("budgets", {}).items():
         if name in TOKEN_TABLES:
             TOKEN_TABLES[name].model_validate(budget)
@@ -309,11 +311,11 @@ def check_task(shown: Mapping[str, Any]) -> None:
 def check_source(source: Mapping[str, Any]) -> None:
     """The options of a source."""
     options = {key: value for key, value in source.items() if key != "name"}
-    load("source", source["name"]).Params.model_validate(frozen(options))
+    load("source", source["name"]).Params.model_validate(freeze_lists(options))
 
 
-def frozen(value: Any) -> Any:
+def freeze_lists(value: Any) -> Any:
     """Lists as the tuples that a suite makes of them."""
     if isinstance(value, dict):
-        return {key: frozen(inner) for key, inner in value.items()}
-    return tuple(map(frozen, value)) if isinstance(value, list) else value
+        return {key: freeze_lists(inner) for key, inner in value.items()}
+    return tuple(map(freeze_lists, value)) if isinstance(value, list) else value

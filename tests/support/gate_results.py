@@ -15,7 +15,7 @@ _LEAST: dict[str, dict[str, Any]] = {
 }
 
 
-def gate_result(kind: str, variant: str, name: str = "", **facts: Any) -> GateResult:
+def make_gate_result(kind: str, variant: str, name: str = "", **facts: Any) -> GateResult:
     """A result with some facts; those that it must have and that are not of interest are filled in."""
     when = {} if kind in (BUILD, "shapes", "stages") else {"measured": "now"}
     if kind == "speedup":
@@ -25,13 +25,13 @@ def gate_result(kind: str, variant: str, name: str = "", **facts: Any) -> GateRe
     )
 
 
-def built(name: str, digest: str | None = None) -> GateResult:
+def make_build_result(name: str, digest: str | None = None) -> GateResult:
     """How a model came about, which every test of it reports."""
     sizes = {"bytes": 9, "parameters": 3, "nonzero_parameters": 3}
     artifact = {"kind": "torch", "digest": digest or f"artifact of {name}", "runtime": "eager", **sizes}
-    return gate_result(BUILD, name, steps=[], artifact=artifact, from_store=True, claims=[])
+    return make_gate_result(BUILD, name, steps=[], artifact=artifact, from_store=True, claims=[])
 
 
-def properties_of(result: GateResult) -> dict[str, object]:
+def list_result_properties(result: GateResult) -> dict[str, object]:
     """The JUnit properties of the test that reports this result."""
     return dict(list_gate_properties(result.variant, result.kind, result.name, result.facts))

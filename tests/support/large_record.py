@@ -13,13 +13,21 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips
 from slimgate.results.size import SizeFacts
-from support.sample_record import TEACHER_BYTES, artifact, latency, quality, sample_record, sliced, variant
+from support.sample_record import (
+    TEACHER_BYTES,
+    make_artifact,
+    make_latency,
+    make_quality,
+    make_sample_record,
+    make_slice_facts,
+    make_variant,
+)
 
 CLASSES = tuple(f"library {k}" for k in range(8))
 VERDICTS = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL)
 
 
-def large_record(folder: Path, *, variants: int, rows: int) -> RunRecord:
+def make_large_record(folder: Path, *, variants: int, rows: int) -> RunRecord:
     """The record; outcomes of the teacher and of every variant are written below the folder."""
     random = np.random.default_rng(0)
     labels = random.integers(0, len(CLASSES), rows)
@@ -27,9 +35,9 @@ def large_record(folder: Path, *, variants: int, rows: int) -> RunRecord:
     sure[np.arange(rows), labels] += 0.8
     (folder / "outcomes").mkdir(parents=True, exist_ok=True)
     _write(folder, "teacher", labels, sure)
-    teacher = sample_record().variant("teacher")
-    return sample_record(
-        variants=[teacher, *(_variant(folder, k, labels, sure, random) for k in range(variants))]
+    teacher = make_sample_record().variant("teacher")
+    return make_sample_record(
+        variants=[teacher, *(_make_variant(folder, k, labels, sure, random) for k in range(variants))]
     )
 
 
@@ -43,7 +51,7 @@ def _write(folder: Path, name: str, labels: np.ndarray, sure: np.ndarray) -> Cla
     return outcomes
 
 
-def _variant(
+def _make_variant(
     folder: Path, k: int, labels: np.ndarray, sure: np.ndarray, random: np.random.Generator
 ) -> VariantRecord:
     name = f"pruned-{k}"
@@ -53,19 +61,21 @@ def _variant(
     verdict = VERDICTS[min(2, int(max(0.0, drop) / 1.4))]
     speed = 1 + k / 100 + float(random.normal(0, 0.1))
     slices = [
-        sliced("label", label, 2500, drop + float(random.normal()), (drop - 1, drop + 1), verdict=verdict)
+        make_slice_facts(
+            "label", label, 2500, drop + float(random.normal()), (drop - 1, drop + 1), verdict=verdict
+        )
         for label in CLASSES
     ]
     size = int(TEACHER_BYTES / (1 + k / 50))
-    return variant(
+    return make_variant(
         name,
         steps=[
             StepFacts(name="magnitude_prune", params={"sparsity": k / 250}, seconds=1.0, log={"matrices": 36})
         ],
-        artifact=artifact(size, 22_714_756, nonzero_parameters=int(22_714_756 * (1 - k / 250))),
+        artifact=make_artifact(size, 22_714_756, nonzero_parameters=int(22_714_756 * (1 - k / 250))),
         quality={
-            "accuracy": quality(name, "accuracy", drop, (drop - 0.5, drop + 0.5), verdict),
-            "f1_macro": quality(name, "f1_macro", drop + 0.1, (drop - 0.5, drop + 0.7), verdict),
+            "accuracy": make_quality(name, "accuracy", drop, (drop - 0.5, drop + 0.5), verdict),
+            "f1_macro": make_quality(name, "f1_macro", drop + 0.1, (drop - 0.5, drop + 0.7), verdict),
         },
         size=SizeFacts(compression=TEACHER_BYTES / size, measured="now"),
         behaviour=BehaviourFacts(
@@ -75,7 +85,7 @@ def _variant(
             slices=slices,
         ),
         latency={
-            workload: latency(
+            workload: make_latency(
                 p50 / speed,
                 speedup=speed,
                 speedup_interval=(speed * 0.97, speed * 1.03),

@@ -25,7 +25,8 @@ def write_lm_eval(
     folder.mkdir(parents=True, exist_ok=True)
     for task, scores in tasks.items():
         lines = [
-            json.dumps({**_row(at, score, metric, prompt), **(rows or {})}) for at, score in enumerate(scores)
+            json.dumps({**_make_row(at, score, metric, prompt), **(rows or {})})
+            for at, score in enumerate(scores)
         ]
         (folder / f"samples_{task}_{time}.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
     content = {
@@ -43,7 +44,7 @@ def write_lm_eval(
     return folder
 
 
-def _row(at: int, score: float | None, metric: str, prompt: str) -> dict[str, Any]:
+def _make_row(at: int, score: float | None, metric: str, prompt: str) -> dict[str, Any]:
     text = prompt.format(id=at)
     return {
         "doc_id": at,
@@ -54,12 +55,12 @@ def _row(at: int, score: float | None, metric: str, prompt: str) -> dict[str, An
         "filtered_resps": ["yes" if score else "no"],
         "filter": "none",
         "metrics": [metric],
-        "doc_hash": _sha(f"doc {at}"),
-        "prompt_hash": _sha(text),
-        "target_hash": _sha("yes"),
+        "doc_hash": _hash_text(f"doc {at}"),
+        "prompt_hash": _hash_text(text),
+        "target_hash": _hash_text("yes"),
         metric: score,
     }
 
 
-def _sha(text: str) -> str:
+def _hash_text(text: str) -> str:
     return sha256(text.encode()).hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 
-def vllm_result(
+def make_vllm_result(
     draws: np.random.Generator,
     *,
     slower: float = 1.0,
@@ -68,6 +68,6 @@ def vllm_result(
 
 
 def write_vllm(path: Path, seed: int = 0, **options: Any) -> Path:
-    """One result, by the options of `vllm_result`."""
-    path.write_text(json.dumps(vllm_result(np.random.default_rng(seed), **options)), "utf-8")
+    """One result, by the options of `make_vllm_result`."""
+    path.write_text(json.dumps(make_vllm_result(np.random.default_rng(seed), **options)), "utf-8")
     return path

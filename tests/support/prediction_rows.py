@@ -30,7 +30,7 @@ def write_predictions(path: Path, columns: Columns) -> Path:
     return path
 
 
-def turned(rows: int, *, lost: int, won: int = 0) -> tuple[Columns, Columns]:
+def make_turned_rows(rows: int, *, lost: int, won: int = 0) -> tuple[Columns, Columns]:
     """Teacher and variant over two classes: they differ in the first `lost` and the last `won` rows."""
     labels = ["yes" if i % 2 else "no" for i in range(rows)]
     other = ["no" if label == "yes" else "yes" for label in labels]
@@ -40,7 +40,7 @@ def turned(rows: int, *, lost: int, won: int = 0) -> tuple[Columns, Columns]:
     return teacher, {**teacher, "prediction": other[:lost] + labels[lost:]}
 
 
-def shuffled(columns: Columns, seed: int = 0) -> Columns:
+def shuffle_rows(columns: Columns, seed: int = 0) -> Columns:
     """The same rows in another order."""
     order = np.random.default_rng(seed).permutation(len(columns["id"]))
     return {name: [values[i] for i in order] for name, values in columns.items()}

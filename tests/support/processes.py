@@ -15,7 +15,7 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def ended(pids: list[int], seconds: float = 20.0) -> bool:
+def wait_for_end(pids: list[int], seconds: float = 20.0) -> bool:
     """Waits until none of them runs, so long at most."""
     end = time.monotonic() + seconds
     while any(map(is_running, pids)) and time.monotonic() < end:

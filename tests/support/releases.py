@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour import judge_behaviour, make_behaviour_facts, measure_behaviour
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
-from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
-from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import message
+from slimgate.judge.facts import make_quality_facts
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.machine import Machine
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.run import RunRecord, VariantRecord, to_json
-from slimgate.record.run_verdict import verdict
+from slimgate.record.run import RunRecord, VariantRecord, format_record_json
+from slimgate.record.run_verdict import judge_record
 from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
 from slimgate.results.latency import LatencyFacts
 from slimgate.results.quality import QualityFacts
@@ -34,7 +34,7 @@ ROWS = 2000  # of each label
 SUITE = "bench/support.toml"
 
 
-def answers(wrong: Mapping[str, Sequence[int]]) -> ClassOutcomes:
+def make_answers(wrong: Mapping[str, Sequence[int]]) -> ClassOutcomes:
     """2,000 rows of each label, of which the given ones (counted within the label) are wrong."""
     labels = np.repeat(np.arange(len(CLASSES)), ROWS)
     predictions = labels.copy()
@@ -76,33 +76,33 @@ def write_release(
     **changes: Any,
 ) -> Path:
     """Writes run.json and outcomes/ of a run; gives the folder."""
-    original = answers(teacher)
+    original = make_answers(teacher)
     models_written = {"int8": Model()} if models is None else models
     variants = [
-        _teacher(original),
-        *(_variant(name, original, model) for name, model in models_written.items()),
+        _make_teacher(original),
+        *(_make_variant(name, original, model) for name, model in models_written.items()),
     ]
     fields: dict[str, Any] = {
         "slimgate": "0.1.0",
         "created": created,
         "command": "pytest bench",
-        "machine": machine(),
+        "machine": make_machine(),
         "suite": SuiteFacts(path=SUITE, title="What does the customer ask for?", digest="s", seeds=[0]),
-        "task": _task(gate_digest),
+        "task": _make_task(gate_digest),
         "variants": variants,
         "self_test": SelfTest(),
-        "verdict": verdict(variants, SelfTest(), missing),
+        "verdict": judge_record(variants, SelfTest(), missing),
     }
     (folder / "outcomes").mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(to_json(RunRecord(**{**fields, **changes})))
+    (folder / "run.json").write_text(format_record_json(RunRecord(**{**fields, **changes})))
     write_outcomes(original, folder / "outcomes" / "teacher.parquet")
     for name, model in models_written.items():
         if model.error is None:
-            write_outcomes(answers(model.wrong), folder / "outcomes" / f"{name}.parquet")
+            write_outcomes(make_answers(model.wrong), folder / "outcomes" / f"{name}.parquet")
     return folder
 
 
-def machine(**changes: Any) -> Machine:
+def make_machine(**changes: Any) -> Machine:
     fields: dict[str, Any] = {
         "cpu": "a cpu",
         "cores": 2,
@@ -116,7 +116,7 @@ def machine(**changes: Any) -> Machine:
     return Machine(**{**fields, **changes})
 
 
-def _task(digest: str) -> TaskFactsRecord:
+def _make_task(digest: str) -> TaskFactsRecord:
     gate = SplitFacts(n=ROWS * len(CLASSES), digest=digest, dropped_overlap=0, repeats=0)
     return TaskFactsRecord(
         kind="text_classification",
@@ -128,7 +128,7 @@ def _task(digest: str) -> TaskFactsRecord:
     )
 
 
-def _artifact(size: int) -> ArtifactFacts:
+def _make_artifact(size: int) -> ArtifactFacts:
     return ArtifactFacts(
         kind="torch",
         digest=f"digest-{size}",
@@ -139,34 +139,36 @@ def _artifact(size: int) -> ArtifactFacts:
     )
 
 
-def _teacher(outcomes: ClassOutcomes) -> VariantRecord:
+def _make_teacher(outcomes: ClassOutcomes) -> VariantRecord:
     value = float(outcomes.right.mean())
     facts = QualityFacts(teacher=value, value=value, n=len(outcomes), measured="")
     return VariantRecord(
         name="teacher",
         parent=None,
-        artifact=_artifact(4_000_000),
+        artifact=_make_artifact(4_000_000),
         quality={"accuracy": facts},
         latency={"b1": LatencyFacts(p50_ms=10.0, measured="")},
     )
 
 
-def _variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRecord:
+def _make_variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRecord:
     if model.error is not None:
         awaited = ["accuracy"] if model.budgets else []
         return VariantRecord(
             name=name, parent="teacher", gated=model.gated, error=model.error, awaited=awaited
         )
-    outcomes, accuracy = answers(model.wrong), load_metric("accuracy")
+    outcomes, accuracy = make_answers(model.wrong), load_metric("accuracy")
     judged = judge_quality(accuracy, teacher, outcomes, model.budgets)
     undecided = [budget.on_inconclusive for budget in model.budgets]
-    facts = quality_facts(judged, message(name, judged), undecided, measured="")
+    facts = make_quality_facts(judged, format_message(name, judged), undecided, measured="")
     budgets = BehaviourBudgets(
         flips=model.flips, slices={} if model.slices is None else {"accuracy": model.slices}
     )
     judged_behaviour = judge_behaviour(teacher, outcomes, budgets, metrics={"accuracy": accuracy})
-    changed = behaviour_facts(
-        behaviour(teacher, outcomes), judged_behaviour, behaviour_message(name, judged_behaviour)
+    changed = make_behaviour_facts(
+        measure_behaviour(teacher, outcomes),
+        judged_behaviour,
+        format_behaviour_message(name, judged_behaviour),
     )
     middle, low, high = model.speedup
     return VariantRecord(
@@ -174,7 +176,7 @@ def _variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRecord:
         parent="teacher",
         gated=model.gated,
         reason=model.reason,
-        artifact=_artifact(model.size),
+        artifact=_make_artifact(model.size),
         quality={"accuracy": facts},
         behaviour=changed.replace(measured=""),
         latency={

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 
 from slimgate._system.escape import escape
 from slimgate.record.run import RunRecord
-from slimgate.report.markdown import full_sections
+from slimgate.report.markdown import list_full_sections
 
 NASTY = {
     "html": "<script>alert(1)</script> & &lt;",
@@ -28,26 +28,26 @@ NASTY = {
 }
 
 
-def rendered(markdown: str) -> str:
+def render_report(markdown: str) -> str:
     """The HTML of a report, with its tables."""
     html: str = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
     return html
 
 
-def raw_tables(markdown: str) -> list[list[int]]:
+def read_raw_tables(markdown: str) -> list[list[int]]:
     """The cells of each row of each table as GitHub splits them: renderers hide a row that has too many."""
     blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
     return [[len(re.findall(r"(?<!\\)\|", line)) - 1 for line in lines] for lines in blocks]
 
 
-def rendered_tables(markdown: str) -> list[list[int]]:
+def read_rendered_tables(markdown: str) -> list[list[int]]:
     """The cells of each row of each table after rendering."""
-    tables = re.findall(r"<table>.*?</table>", rendered(markdown), flags=re.DOTALL)
+    tables = re.findall(r"<table>.*?</table>", render_report(markdown), flags=re.DOTALL)
     rows = [re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL) for table in tables]
     return [[len(re.findall(r"<t[hd]\b", row)) for row in table_rows] for table_rows in rows]
 
 
-def section(report: str, heading: str) -> str:
+def find_section(report: str, heading: str) -> str:
     """What stands under a heading, up to the next of any level, or in the fold of that name."""
     fold = f"<details><summary><b>{escape(heading)}</b>"
     if fold in report:
@@ -55,6 +55,6 @@ def section(report: str, heading: str) -> str:
     return re.split(r"^#+ ", report.split(f" {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def all_sections(record: RunRecord) -> str:
+def format_all_sections(record: RunRecord) -> str:
     """All sections as report.html has them."""
-    return "\n\n".join([*full_sections(record), ""])
+    return "\n\n".join([*list_full_sections(record), ""])

@@ -12,7 +12,7 @@ from typing import Any
 
 from slimgate.record.build import ArtifactFacts
 from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, read_record
-from slimgate.record.run_verdict import verdict
+from slimgate.record.run_verdict import judge_record
 from slimgate.record.verdicts import RunVerdict
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts
@@ -37,22 +37,22 @@ PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 WORKLOADS = ("b1", "b32x32")
 
 
-def sample_record(**changes: Any) -> RunRecord:
+def make_sample_record(**changes: Any) -> RunRecord:
     """The sample, with fields of the record replaced."""
     fields: dict[str, Any] = {
-        "variants": _variants(),
-        "followed": _followed(),
-        "verdict": _verdict(),
+        "variants": _make_variants(),
+        "followed": _make_followed(),
+        "verdict": _make_verdict(),
     }
     return RunRecord(**{**dict(EXAMPLE), **fields, **changes})
 
 
-def variant(name: str, **fields: Any) -> VariantRecord:
+def make_variant(name: str, **fields: Any) -> VariantRecord:
     """A variant of the teacher's, with what is given and nothing else."""
     return VariantRecord(**{"name": name, "parent": "teacher", **fields})
 
 
-def quality(
+def make_quality(
     name: str,
     metric: str,
     drop: float | None,
@@ -99,7 +99,7 @@ def quality(
     return QualityFacts(**{**common, **judged, **fields})
 
 
-def latency(p50: float, *, std: float | None = None, **fields: Any) -> LatencyFacts:
+def make_latency(p50: float, *, std: float | None = None, **fields: Any) -> LatencyFacts:
     """Times of a model, close about its median."""
     return LatencyFacts(
         **{
@@ -120,9 +120,14 @@ def latency(p50: float, *, std: float | None = None, **fields: Any) -> LatencyFa
     )
 
 
-def artifact(size: int, parameters: int, **fields: Any) -> ArtifactFacts:
+def make_artifact(size: int, parameters: int, **fields: Any) -> ArtifactFacts:
     """A torch artifact run by eager."""
-    common = {"kind": "torch", "digest": _digest(size), "runtime": "eager", "state_bytes": size - 712_000}
+    common = {
+        "kind": "torch",
+        "digest": _hash_content(size),
+        "runtime": "eager",
+        "state_bytes": size - 712_000,
+    }
     return ArtifactFacts(
         **{
             "bytes": size,
@@ -134,11 +139,11 @@ def artifact(size: int, parameters: int, **fields: Any) -> ArtifactFacts:
     )
 
 
-def _digest(content: object) -> str:
+def _hash_content(content: object) -> str:
     return sha256(str(content).encode()).hexdigest()
 
 
-def _size(name: str, size: int, limit: float | None = None) -> SizeFacts:
+def _make_size(name: str, size: int, limit: float | None = None) -> SizeFacts:
     ratio = TEACHER_BYTES / size
     if limit is None:
         return SizeFacts(compression=ratio, measured=MEASURED)
@@ -156,7 +161,7 @@ def _size(name: str, size: int, limit: float | None = None) -> SizeFacts:
     )
 
 
-def _memory(name: str, peaks: tuple[int, ...], limit: float | None = None) -> MemoryFacts:
+def _make_memory(name: str, peaks: tuple[int, ...], limit: float | None = None) -> MemoryFacts:
     """Of three processes, or of one, which has no spread."""
     middle = sorted(peaks)[len(peaks) // 2]
     common: dict[str, Any] = {
@@ -185,17 +190,19 @@ def _memory(name: str, peaks: tuple[int, ...], limit: float | None = None) -> Me
     )
 
 
-def _qualities(
+def _make_qualities(
     name: str, *judged: tuple[float, float, float, Verdict | None], **fields: Any
 ) -> dict[str, QualityFacts]:
     """accuracy, f1_macro and roc_auc as (drop, low, high, verdict)."""
     return {
-        metric: quality(name, metric, drop, (low, high), verdict, **(fields if metric == "accuracy" else {}))
+        metric: make_quality(
+            name, metric, drop, (low, high), verdict, **(fields if metric == "accuracy" else {})
+        )
         for metric, (drop, low, high, verdict) in zip(TEACHER, judged, strict=False)
     }
 
 
-def _like(real: str, **fields: Any) -> VariantRecord:
+def _make_variant_like(real: str, **fields: Any) -> VariantRecord:
     """A variant of the example with its steps and shapes, and of figures only what is given."""
     variant = REAL[real]
     copied = {key: getattr(variant, key) for key in ("name", "parent", "twin", "steps")}
@@ -208,47 +215,49 @@ def _like(real: str, **fields: Any) -> VariantRecord:
     return model.model_copy(update={"steps": [step.model_copy(update=sizes) for step in model.steps]})
 
 
-def _variants() -> list[VariantRecord]:
+def _make_variants() -> list[VariantRecord]:
     return [
-        _teacher(),
-        _student(),
-        _distilled(),
-        _int8(),
-        _distilled_int8(),
-        _pruned_30(),
-        _pruned_50(),
-        _released(),
+        _make_teacher(),
+        _make_student(),
+        _make_distilled(),
+        _make_int8(),
+        _make_distilled_int8(),
+        _make_pruned_30(),
+        _make_pruned_50(),
+        _make_released(),
     ]
 
 
-def _teacher() -> VariantRecord:
+def _make_teacher() -> VariantRecord:
     tuned = REAL["teacher"].steps[-1]
     # of one epoch, which is no line in a picture of epochs
     log = {key: tuned.log[key] for key in ("rows", "tokens")} | {"epochs": tuned.log["epochs"][:1]}
-    return _like(
+    return _make_variant_like(
         "teacher",
         parent=None,
         steps=[tuned.model_copy(update={"log": log})],
-        artifact=artifact(TEACHER_BYTES, 22_714_756, load_seconds=0.31),
-        quality={metric: quality("teacher", metric, None, None, None) for metric in TEACHER},
-        latency={"b1": latency(6.31), "b32x32": latency(78.4, tokens=1024, throughput_per_s=408.1)},
-        memory=_memory("teacher", (702_545_920, 701_497_344, 703_594_496)),
+        artifact=make_artifact(TEACHER_BYTES, 22_714_756, load_seconds=0.31),
+        quality={metric: make_quality("teacher", metric, None, None, None) for metric in TEACHER},
+        latency={"b1": make_latency(6.31), "b32x32": make_latency(78.4, tokens=1024, throughput_per_s=408.1)},
+        memory=_make_memory("teacher", (702_545_920, 701_497_344, 703_594_496)),
     )
 
 
-def _student() -> VariantRecord:
-    return _like(
+def _make_student() -> VariantRecord:
+    return _make_variant_like(
         "student",
-        artifact=artifact(70_336_512, 17_390_596, load_seconds=0.24),
-        quality=_qualities("student", (2.9, 2.3, 3.5, FAIL), (3.0, 2.4, 3.7, FAIL), (0.8, 0.5, 1.1, None)),
-        size=_size("student", 70_336_512),
-        memory=_memory("student", (672_137_216,)),
-        behaviour=_student_behaviour(),
-        latency={"b1": latency(3.3), "b32x32": latency(40.2, tokens=1024, throughput_per_s=796.0)},
+        artifact=make_artifact(70_336_512, 17_390_596, load_seconds=0.24),
+        quality=_make_qualities(
+            "student", (2.9, 2.3, 3.5, FAIL), (3.0, 2.4, 3.7, FAIL), (0.8, 0.5, 1.1, None)
+        ),
+        size=_make_size("student", 70_336_512),
+        memory=_make_memory("student", (672_137_216,)),
+        behaviour=_make_student_behaviour(),
+        latency={"b1": make_latency(3.3), "b32x32": make_latency(40.2, tokens=1024, throughput_per_s=796.0)},
     )
 
 
-def sliced(
+def make_slice_facts(
     column: str, value: str, n: int, drop: float, interval: tuple[float, float], **fields: Any
 ) -> SliceFacts:
     """Accuracy on a slice, by Tango's test."""
@@ -262,7 +271,7 @@ def sliced(
     return SliceFacts(**{**common, **slice_facts, "groups": n // 3, "few_rows": n < 50, **fields})
 
 
-def _student_behaviour() -> BehaviourFacts:
+def _make_student_behaviour() -> BehaviourFacts:
     """Over both of its budgets."""
     share = "student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000): FAIL"
     lost = "FAIL in label networkx (drop 6.4 points [5.7, 8.1], n=1500)"
@@ -298,9 +307,9 @@ def _student_behaviour() -> BehaviourFacts:
         ),
         agreement=0.883,
         slice_gaps=[],
-        confusion=_matrix(1144, 1212, 1226, 1218),
-        confusion_teacher=_matrix(1240, 1244, 1244, 1246),
-        slices=_student_slices(),
+        confusion=_make_matrix(1144, 1212, 1226, 1218),
+        confusion_teacher=_make_matrix(1240, 1244, 1244, 1246),
+        slices=_make_student_slices(),
         budgets=[
             BudgetFacts(
                 kind="flips_max_percent", limit=4.0, verdict=FAIL, reason="users notice turned answers"
@@ -315,7 +324,7 @@ def _student_behaviour() -> BehaviourFacts:
     return BehaviourFacts(**{**dict(real or ()), **behaviour.model_dump(include=behaviour.model_fields_set)})
 
 
-def _student_slices() -> list[SliceFacts]:
+def _make_student_slices() -> list[SliceFacts]:
     """Of 6,000 rows by label, length and section; each column lost 174 rows more than it won, as all did."""
     judged: tuple[tuple[str, str, int, float, tuple[float, float], float, Verdict], ...] = (
         ("section", "guide", 41, 7.3, (-1.4, 19.9), 0.41, INCONCLUSIVE),
@@ -330,24 +339,24 @@ def _student_slices() -> list[SliceFacts]:
         ("length_bucket", "35 to 60 words", 1440, -0.6, (-1.7, 0.5), 1.0, PASS),
     )
     return [
-        sliced(column, value, n, drop, ends, p_value=p, p_holm=min(1.0, 10 * p), verdict=verdict)
+        make_slice_facts(column, value, n, drop, ends, p_value=p, p_holm=min(1.0, 10 * p), verdict=verdict)
         for column, value, n, drop, ends, p, verdict in judged
     ]
 
 
-def _distilled_behaviour() -> BehaviourFacts:
+def _make_distilled_behaviour() -> BehaviourFacts:
     """Measured by a tool that gives predictions only, without a budget."""
     return BehaviourFacts(
         flips=Flips(right_to_wrong=171, wrong_to_right=153, changed=398),
         agreement=0.934,
         kl_to_teacher=0.0412,
-        confusion=_matrix(1240, 1244, 1244, 1246),
-        confusion_teacher=_matrix(1240, 1244, 1244, 1246),
-        slices=[sliced("label", "networkx", 1500, -0.1, (-0.9, 0.7))],
+        confusion=_make_matrix(1240, 1244, 1244, 1246),
+        confusion_teacher=_make_matrix(1240, 1244, 1244, 1246),
+        slices=[make_slice_facts("label", "networkx", 1500, -0.1, (-0.9, 0.7))],
     )
 
 
-def _matrix(*right: int) -> list[list[int]]:
+def _make_matrix(*right: int) -> list[list[int]]:
     """1,500 rows of each of four labels, so many of them right, the others mistaken for the next class."""
     return [
         [count if k == label else 1500 - count if k == (label + 1) % 4 else 0 for k in range(4)]
@@ -355,79 +364,86 @@ def _matrix(*right: int) -> list[list[int]]:
     ]
 
 
-def _distilled() -> VariantRecord:
-    return _like(
+def _make_distilled() -> VariantRecord:
+    return _make_variant_like(
         "distilled",
-        artifact=artifact(70_336_512, 17_390_596, digest=_digest("distilled"), load_seconds=0.24),
-        quality=_qualities(
+        artifact=make_artifact(70_336_512, 17_390_596, digest=_hash_content("distilled"), load_seconds=0.24),
+        quality=_make_qualities(
             "distilled", (0.3, -0.2, 0.8, PASS), (0.4, -0.2, 1.0, PASS), (0.1, -0.1, 0.3, None)
         ),
-        size=_size("distilled", 70_336_512),
-        behaviour=_distilled_behaviour(),
-        latency={"b1": latency(3.28), "b32x32": latency(40.5, tokens=1024, throughput_per_s=790.1)},
+        size=_make_size("distilled", 70_336_512),
+        behaviour=_make_distilled_behaviour(),
+        latency={"b1": make_latency(3.28), "b32x32": make_latency(40.5, tokens=1024, throughput_per_s=790.1)},
     )
 
 
-def _int8() -> VariantRecord:
-    return _like(
+def _make_int8() -> VariantRecord:
+    return _make_variant_like(
         "int8",
-        artifact=artifact(
+        artifact=make_artifact(
             24_641_536, 22_714_756, kind="torch-int8", nonzero_parameters=22_430_118, state_bytes=None
         ),
-        quality=_qualities("int8", (0.1, -0.1, 0.4, PASS)),
-        size=_size("int8", 24_641_536, 1.5),
-        memory=_memory("int8", (560_988_160, 559_939_584, 562_036_736), 0.85),
-        latency={"b1": latency(7.12, std=2.9)},
+        quality=_make_qualities("int8", (0.1, -0.1, 0.4, PASS)),
+        size=_make_size("int8", 24_641_536, 1.5),
+        memory=_make_memory("int8", (560_988_160, 559_939_584, 562_036_736), 0.85),
+        latency={"b1": make_latency(7.12, std=2.9)},
     )
 
 
-def _distilled_int8() -> VariantRecord:
+def _make_distilled_int8() -> VariantRecord:
     duel: dict[str, Any] = {"speedup": 2.31, "speedup_interval": (2.25, 2.38), "noise_floor": 0.021}
-    return _like(
+    return _make_variant_like(
         "distilled-int8",
-        artifact=artifact(19_293_184, 17_390_596, kind="torch-int8", nonzero_parameters=17_290_020),
-        quality=_qualities(
+        artifact=make_artifact(19_293_184, 17_390_596, kind="torch-int8", nonzero_parameters=17_290_020),
+        quality=_make_qualities(
             "distilled-int8", (0.5, 0.0, 1.1, PASS), (0.6, 0.0, 1.2, PASS), (0.1, -0.1, 0.3, None)
         ),
-        size=_size("distilled-int8", 19_293_184, 1.5),
-        latency={"b1": latency(2.73, **duel), "b32x32": latency(31.9, tokens=1024, throughput_per_s=1003.1)},
+        size=_make_size("distilled-int8", 19_293_184, 1.5),
+        latency={
+            "b1": make_latency(2.73, **duel),
+            "b32x32": make_latency(31.9, tokens=1024, throughput_per_s=1003.1),
+        },
     )
 
 
-def _pruned(name: str, sparsity: float, nonzero: int, **fields: Any) -> VariantRecord:
+def _make_pruned(name: str, sparsity: float, nonzero: int, **fields: Any) -> VariantRecord:
     [real] = REAL["pruned-50"].steps
     options = {"sparsity": sparsity}
     step = real.model_copy(update={"params": {**real.params, **options}, "given": options})
-    return _like(
+    return _make_variant_like(
         "pruned-50",
         name=name,
         steps=[step],
-        artifact=artifact(TEACHER_BYTES, 22_714_756, nonzero_parameters=nonzero, digest=_digest(name)),
-        size=_size(name, TEACHER_BYTES),
-        latency={"b1": latency(6.33), "b32x32": latency(78.1, tokens=1024, throughput_per_s=409.7)},
+        artifact=make_artifact(
+            TEACHER_BYTES, 22_714_756, nonzero_parameters=nonzero, digest=_hash_content(name)
+        ),
+        size=_make_size(name, TEACHER_BYTES),
+        latency={"b1": make_latency(6.33), "b32x32": make_latency(78.1, tokens=1024, throughput_per_s=409.7)},
         **fields,
     )
 
 
-def _pruned_30() -> VariantRecord:
+def _make_pruned_30() -> VariantRecord:
     judged = ((1.6, 1.0, 2.2, INCONCLUSIVE), (1.3, 0.7, 1.9, PASS), (0.4, 0.2, 0.7, None))
-    return _pruned("pruned-30", 0.3, 19_529_322, quality=_qualities("pruned-30", *judged, n_needed=22_000))
+    return _make_pruned(
+        "pruned-30", 0.3, 19_529_322, quality=_make_qualities("pruned-30", *judged, n_needed=22_000)
+    )
 
 
-def _pruned_50() -> VariantRecord:
+def _make_pruned_50() -> VariantRecord:
     judged = ((12.0, 11.1, 12.9, FAIL), (12.8, 11.8, 13.8, FAIL), (3.9, 3.4, 4.4, None))
-    return _pruned(
+    return _make_pruned(
         "pruned-50",
         0.5,
         17_405_956,
         gated=False,
         reason="shows what pruning without recovery costs",
-        quality=_qualities("pruned-50", *judged),
+        quality=_make_qualities("pruned-50", *judged),
     )
 
 
-def _released() -> VariantRecord:
-    return variant(
+def _make_released() -> VariantRecord:
+    return make_variant(
         "released",
         parent=None,
         error="BuildError: ../exports/student: its labels do not fit the data\n"
@@ -435,7 +451,7 @@ def _released() -> VariantRecord:
     )
 
 
-def _followed() -> list[FollowedRow]:
+def _make_followed() -> list[FollowedRow]:
     """A row that one of the variants lost, of which the teacher is least sure, too."""
     sure = [("networkx", 0.931), ("sympy", 0.044), ("pandas", 0.021)]
     wrong = [("sympy", 0.982), ("networkx", 0.011), ("pandas", 0.004)]
@@ -455,7 +471,7 @@ def _followed() -> list[FollowedRow]:
     ]
 
 
-def _missing(model: VariantRecord) -> int:
+def _count_missing(model: VariantRecord) -> int:
     """Checks of the suite that no test of the model has reported."""
     missing = [metric for metric in TEACHER if metric not in model.quality]
     missing += [load for load in WORKLOADS if load not in model.latency]
@@ -465,6 +481,6 @@ def _missing(model: VariantRecord) -> int:
     return len(missing)
 
 
-def _verdict() -> RunVerdict:
-    models = _variants()
-    return verdict(models, EXAMPLE.self_test, sum(map(_missing, models)))
+def _make_verdict() -> RunVerdict:
+    models = _make_variants()
+    return judge_record(models, EXAMPLE.self_test, sum(map(_count_missing, models)))

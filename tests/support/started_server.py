@@ -3,7 +3,7 @@
     python started_server.py PORT [MODE]
 
 MODE: "crash" ends with an error; "mute" never listens; "child" starts a process of its own that sleeps and
-ignores SIGTERM; "die" ends after 20 requests; "faulty" fails as `faulty` says. It writes its
+ignores SIGTERM; "die" ends after 20 requests; "faulty" fails as `choose_answer` says. It writes its
 process id, and that of its child, to the file that the variable PIDS names.
 """
 
@@ -22,7 +22,7 @@ from support.answer_server import serving
 _SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 
-def faulty(prompt: str, came: int) -> str:
+def choose_answer(prompt: str, came: int) -> str:
     """Of the prompts of numbers: 5 % fail once, 1 % hang once, 1 % are cut off and 1 % always fail."""
     number = int(prompt.removeprefix("word"))
     if number % 100 == 3:
@@ -48,7 +48,7 @@ def main(port: int, mode: str) -> None:
             file.write("".join(f"{pid}\n" for pid in pids))
     if mode == "mute":
         time.sleep(600)
-    with serving(*([faulty] if mode == "faulty" else []), port=port) as server:
+    with serving(*([choose_answer] if mode == "faulty" else []), port=port) as server:
         server.delay = 0.02
         while mode != "die" or server.asked.total() < 20:
             time.sleep(0.05)

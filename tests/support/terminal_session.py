@@ -13,7 +13,7 @@ from pathlib import Path
 from struct import pack
 from termios import TIOCSWINSZ
 
-from support.user_repository import user_environment
+from support.user_repository import make_user_environment
 from support.warm_python import Process, start_module
 
 _PIECES = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|([\r\n\b])|(\x1b.|[^\x1b\r\n\b]+)", re.DOTALL)
@@ -87,14 +87,14 @@ class SessionOutput:
         return list(dict.fromkeys(line for frame in self.frames for line in frame if text in line))
 
 
-def pytest_at_a_terminal(
+def run_pytest_at_terminal(
     folder: Path, *arguments: str, columns: int = 110, seconds: float = 280, **environment: str
 ) -> SessionOutput:
     """Runs pytest in a folder, before a terminal of that width."""
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
     left_out = ("COLUMNS", "LINES", "CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")
-    variables = {name: value for name, value in user_environment().items() if name not in left_out}
+    variables = {name: value for name, value in make_user_environment().items() if name not in left_out}
     variables |= {"TERM": "xterm-256color", **environment}
     terminal, options = (
         os.ttyname(theirs),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.tasks import text_generation
 
 WITH_REFERENCE = text_generation.Params(prompt="text", reference="label", max_new_tokens=6)
@@ -22,8 +22,8 @@ def write_teacher_and_student(root: Path) -> dict[str, Path]:
     }
 
 
-def answer_context(scratch: Path, folders: dict[str, Path]) -> Any:
+def make_answer_context(scratch: Path, folders: dict[str, Path]) -> Any:
     """What a step gets that learns answers with references."""
-    context = tiny_context(scratch, task=text_generation.task, params=WITH_REFERENCE)
+    context = make_tiny_context(scratch, task=text_generation.task, params=WITH_REFERENCE)
     context.load_teacher = lambda: load_tiny(folders["teacher"], context)
     return context

@@ -33,7 +33,7 @@ def write_json(path: Path, value: Any) -> Path:
     return path
 
 
-def every_eval_ever_run(**more: Any) -> dict[str, Any]:
+def make_every_eval_run(**more: Any) -> dict[str, Any]:
     """The JSON of a run, version 0.3.0."""
     config = {"metric_id": "accuracy", "metric_kind": "accuracy", "lower_is_better": False}
     config |= {"score_type": "continuous", "min_score": 0.0, "max_score": 1.0}
@@ -51,7 +51,7 @@ def every_eval_ever_run(**more: Any) -> dict[str, Any]:
     }
 
 
-def every_eval_ever_sample(number: int, score: float, **more: Any) -> dict[str, Any]:
+def make_every_eval_sample(number: int, score: float, **more: Any) -> dict[str, Any]:
     """A line of the samples, version 0.3.0."""
     return {
         "schema_version": "0.3.0",
@@ -72,9 +72,9 @@ def every_eval_ever_sample(number: int, score: float, **more: Any) -> dict[str, 
 
 def write_every_eval_ever(folder: Path, scores: Scores) -> Path:
     """A run with its samples."""
-    rows = [every_eval_ever_sample(number, score) for number, score in enumerate(scores)]
+    rows = [make_every_eval_sample(number, score) for number, score in enumerate(scores)]
     samples = write_lines(folder / "4dd9d95a_samples.jsonl", rows)
-    run = every_eval_ever_run()
+    run = make_every_eval_run()
     run["evaluation_results"][0]["score_details"]["score"] = float(np.mean(scores))
     run["detailed_evaluation_results"] = {
         "format": "jsonl",
@@ -85,7 +85,7 @@ def write_every_eval_ever(folder: Path, scores: Scores) -> Path:
     return folder
 
 
-def sgl_eval_line(number: int, score: float, **more: Any) -> dict[str, Any]:
+def make_sgl_eval_line(number: int, score: float, **more: Any) -> dict[str, Any]:
     """A sample in a repeat."""
     return {
         "generation": f"Reasoning. \\boxed{{{number}}}",
@@ -105,7 +105,7 @@ def write_sgl_eval(folder: Path, *repeats: Scores, name: str = "sums") -> Path:
     """A task with some repeats."""
     task = folder / f"sgl_eval_{name}_20261125-003818"
     for number, scores in enumerate(repeats):
-        rows = [sgl_eval_line(at, score) for at, score in enumerate(scores)]
+        rows = [make_sgl_eval_line(at, score) for at, score in enumerate(scores)]
         write_lines(task / f"output-rs{number}.jsonl", rows)
     metrics = {
         "aggregate": {"error_rate": 0.0, "pass@1": float(np.mean(repeats)), "score": float(np.mean(repeats))},
@@ -145,12 +145,12 @@ def write_evalution(folder: Path, scores: Scores) -> Path:
     return write_json(folder / "run.json", run)
 
 
-def openai_event(number: int, kind: str, **data: Any) -> dict[str, Any]:
+def make_openai_event(number: int, kind: str, **data: Any) -> dict[str, Any]:
     """An event of a sample."""
     return {"run_id": "R1", "event_id": 0, "sample_id": f"sums.{number}", "type": kind, "data": data}
 
 
-def openai_head(accuracy: float | None = None) -> list[dict[str, Any]]:
+def make_openai_head(accuracy: float | None = None) -> list[dict[str, Any]]:
     """The spec, and the final report where there is one."""
     configured = {"eval_spec": {"cls": "evals.elsuite.basic.match:Match", "args": {}}, "max_samples": None}
     spec = {"completion_fns": ["model-a"], "eval_name": "sums.s1.simple-v0", "run_config": configured}
@@ -160,11 +160,12 @@ def openai_head(accuracy: float | None = None) -> list[dict[str, Any]]:
 
 def write_openai_evals(folder: Path, scores: Scores) -> Path:
     """A run whose samples end in the reverse of their order, events of two among each other."""
-    rows = openai_head(float(np.mean(scores)))
+    rows = make_openai_head(float(np.mean(scores)))
     numbers = [*reversed(range(len(scores)))]
-    rows += [openai_event(k, "sampling", prompt=f"User: {k}?", sampled=str(k)) for k in numbers]
+    rows += [make_openai_event(k, "sampling", prompt=f"User: {k}?", sampled=str(k)) for k in numbers]
     rows += [
-        openai_event(k, "match", correct=bool(scores[k]), expected=str(k), picked=str(k)) for k in numbers
+        make_openai_event(k, "match", correct=bool(scores[k]), expected=str(k), picked=str(k))
+        for k in numbers
     ]
     return write_lines(folder / "run.jsonl", rows)
 
@@ -191,7 +192,7 @@ def write_opencompass(folder: Path, scores: Scores, *, time: str = "20261120_101
     return folder
 
 
-def evalscope_line(number: int, score: float, **more: Any) -> dict[str, Any]:
+def make_evalscope_line(number: int, score: float, **more: Any) -> dict[str, Any]:
     """A review of version 1.14.1."""
     messages = [{"id": f"m{number}{score}", "role": "user", "content": f"{number}?"}]
     messages.append({"id": "a", "role": "assistant", "content": str(number)})
@@ -202,7 +203,7 @@ def evalscope_line(number: int, score: float, **more: Any) -> dict[str, Any]:
 
 def write_evalscope(folder: Path, scores: Scores) -> Path:
     """A run of one subset."""
-    rows = [evalscope_line(number, score) for number, score in enumerate(scores)]
+    rows = [make_evalscope_line(number, score) for number, score in enumerate(scores)]
     write_lines(folder / "20261120_101500/reviews/model-a/sums_main.jsonl", rows)
     return folder
 
@@ -236,7 +237,7 @@ def write_mlperf(folder: Path, scores: Scores, *, kind: str = "<f4") -> Path:
     return folder
 
 
-def llama_bench_entry(times_ms: Sequence[float], **more: Any) -> dict[str, Any]:
+def make_llama_bench_entry(times_ms: Sequence[float], **more: Any) -> dict[str, Any]:
     """A test of 512 prompt tokens, with the time of each repetition."""
     speeds = [1000 * 512 / time for time in times_ms]
     return {
@@ -265,15 +266,15 @@ def llama_bench_entry(times_ms: Sequence[float], **more: Any) -> dict[str, Any]:
 
 def write_llama_bench(folder: Path, times_ms: Sequence[float]) -> Path:
     """`-o json` of one test."""
-    return write_json(folder / "bench.json", [llama_bench_entry(times_ms)])
+    return write_json(folder / "bench.json", [make_llama_bench_entry(times_ms)])
 
 
 def write_llama_bench_lines(folder: Path, times_ms: Sequence[float]) -> Path:
     """`-o jsonl` of one test."""
-    return write_lines(folder / "bench.jsonl", [llama_bench_entry(times_ms)])
+    return write_lines(folder / "bench.jsonl", [make_llama_bench_entry(times_ms)])
 
 
-def sglang_result(times_ms: Sequence[float], **more: Any) -> dict[str, Any]:
+def make_sglang_result(times_ms: Sequence[float], **more: Any) -> dict[str, Any]:
     """A line of `--output-details`: a tenth of each time until the first token, the rest in nine pieces."""
     seconds = [time / 1000 for time in times_ms]
     return {
@@ -302,10 +303,10 @@ def sglang_result(times_ms: Sequence[float], **more: Any) -> dict[str, Any]:
 
 def write_sglang(folder: Path, times_ms: Sequence[float]) -> Path:
     """One load."""
-    return write_lines(folder / "bench.jsonl", [sglang_result(times_ms)])
+    return write_lines(folder / "bench.jsonl", [make_sglang_result(times_ms)])
 
 
-def aiperf_line(number: int, time_ms: float, **metadata: Any) -> dict[str, Any]:
+def make_aiperf_line(number: int, time_ms: float, **metadata: Any) -> dict[str, Any]:
     """A request of version 0.13.0."""
     metrics = {
         "time_to_first_token": {"value": time_ms / 10, "unit": "ms"},
@@ -324,7 +325,7 @@ def aiperf_line(number: int, time_ms: float, **metadata: Any) -> dict[str, Any]:
 
 def write_aiperf(folder: Path, times_ms: Sequence[float]) -> Path:
     """The folder of a run of version 0.13.0, whose requests end in the reverse of their order."""
-    rows = [aiperf_line(number, time) for number, time in enumerate(times_ms)]
+    rows = [make_aiperf_line(number, time) for number, time in enumerate(times_ms)]
     write_lines(folder / "profile_export.jsonl", reversed(rows))
     latency = {"unit": "ms", "avg": float(np.mean(times_ms)), "p50": float(np.median(times_ms))}
     summary = {

@@ -151,7 +151,7 @@ class Ran:
         return ""
 
 
-def user_environment(**more: str) -> dict[str, str]:
+def make_user_environment(**more: str) -> dict[str, str]:
     """The variables of a user's shell: none of the pytest that runs this test."""
     variables = {
         **os.environ,
@@ -172,7 +172,7 @@ def hub_home(folder: Path) -> Iterator[None]:
 
     Libraries read HF_HOME while they are imported: runs with another path need another warm process.
     """
-    link = Path(_folder_of_hub_homes().name, "home")
+    link = Path(_make_hub_homes_folder().name, "home")
     link.symlink_to(folder, target_is_directory=True)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -185,13 +185,13 @@ def hub_home(folder: Path) -> Iterator[None]:
 
 
 @cache
-def _folder_of_hub_homes() -> tempfile.TemporaryDirectory[str]:
+def _make_hub_homes_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="hub-home-")
 
 
-def pytest_in(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:
+def run_pytest(folder: Path, *arguments: str, new_interpreter: bool = False) -> Ran:
     """Runs pytest in a folder, in a process of its own. new_interpreter: imports are what is tested."""
-    environment = user_environment(COLUMNS="300")
+    environment = make_user_environment(COLUMNS="300")
     start = time.perf_counter()
     # hypothesis is this repository's own, and takes a while to import
     options = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", *map(str, arguments)]

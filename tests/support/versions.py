@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 
-def meets(requirement: str) -> bool:
+def has_version(requirement: str) -> bool:
     """Whether the installed version is in the range, such as "transformers>=5.18"."""
     stated = Requirement(requirement)
     try:
@@ -21,7 +21,7 @@ def meets(requirement: str) -> bool:
 def needs(requirement: str, *, extra: str | None = None) -> pytest.MarkDecorator:
     """Skips a test where the installed version is not in the range. extra: of slimgate, that installs it."""
     install = f': pip install "slimgate[{extra}]"' if extra else ""
-    return pytest.mark.skipif(not meets(requirement), reason=f"needs {requirement}{install}")
+    return pytest.mark.skipif(not has_version(requirement), reason=f"needs {requirement}{install}")
 
 
 needs_llama_cpp = needs("llama-cpp-python>=0.3.36", extra="llama-cpp")

@@ -190,7 +190,7 @@ def start_module(
         if name.startswith(READ_BY_IMPORTS) and name not in READ_WHEN_USED
     }
     request = Request(module, list(arguments), str(folder), dict(environment), streams, new_session)
-    return Process(_server(read), request)
+    return Process(_choose_server(read), request)
 
 
 def run_module(
@@ -212,7 +212,7 @@ def run_module(
         return subprocess.CompletedProcess(process.args, code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
-def _server(read: dict[str, str]) -> Server:
+def _choose_server(read: dict[str, str]) -> Server:
     key = json.dumps(sorted(read.items()))
     server = _servers.pop(key, None)
     if server is None:
@@ -287,7 +287,7 @@ class _Imports:
                 for inner in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
                     importlib.import_module(inner.name)
         write_reports = importlib.import_module("slimgate.report.files").write_reports
-        write_reports(importlib.import_module("sample_record").sample_record(), Path("report"), None)
+        write_reports(importlib.import_module("sample_record").make_sample_record(), Path("report"), None)
         del sys.modules["sample_record"]
 
 

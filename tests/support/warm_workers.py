@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate._system.worker import LOG_FILE, Ended, last_words
+from slimgate._system.worker import LOG_FILE, Ended, find_last_words
 from support.warm_python import Process, Request, Server
 
 # auto-round changes transformers when it is imported, so that only its own workers have it.
@@ -53,16 +53,16 @@ def _run_forked(
     """As slimgate's run_worker."""
     variables, log = {**os.environ, **(environment or {})}, folder / LOG_FILE
     request = Request(module, [str(folder)], str(folder), variables, (os.devnull, os.devnull, str(log)))
-    worker = Process(_server(imports), request)
+    worker = Process(_start_server(imports), request)
     try:
         code = worker.wait(limit)
     finally:
         worker.kill()
-    return Ended(code, last_words(log.read_text("utf-8", errors="replace")))
+    return Ended(code, find_last_words(log.read_text("utf-8", errors="replace")))
 
 
 @cache
-def _server(imports: tuple[str, ...]) -> Server:
+def _start_server(imports: tuple[str, ...]) -> Server:
     server = Server(os.environ, imports, apart=True)
     atexit.register(server.close)
     return server

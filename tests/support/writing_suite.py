@@ -88,7 +88,7 @@ def write_writing_suite(folder: Path, **replaced: str) -> Path:
     return folder / "suite.toml"
 
 
-def writing_run(folder: Path, **replaced: str) -> SuiteRun:
+def make_writing_run(folder: Path, **replaced: str) -> SuiteRun:
     """The run of the suite, as one pytest session has it."""
     suite = load_suite(write_writing_suite(folder, **replaced), "suite.toml")
     return SuiteRun(suite, Store(folder / "store"), device="cpu")

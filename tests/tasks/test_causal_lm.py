@@ -16,9 +16,9 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError, DataError, SuiteError
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import Outcomes
@@ -54,14 +54,14 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def model(folder: Path, tmp_path: Path) -> Any:
-    return load_tiny(folder, tiny_context(tmp_path, task=task.task, params=PARAMS))
+    return load_tiny(folder, make_tiny_context(tmp_path, task=task.task, params=PARAMS))
 
 
 def judged(model: Any, rows: Rows, params: Any = PARAMS, *, batch_size: int = 3) -> Outcomes:
     def read(output: Any, batch: Any) -> Any:
         return task.task.read_output(params, output, batch)
 
-    encoded = task.judged_windows(params, rows, model.tokenizer)
+    encoded = task.make_judged_windows(params, rows, model.tokenizer)
     predictor = EagerPredictor(model.network, "cpu")
     scores = predict_scores(predictor, encoded, batch_size=batch_size, read=read)
     return task.task.outcomes(TaskFacts(()), rows, scores, params, None)
@@ -127,12 +127,12 @@ def test_a_stride_of_the_whole_window_counts_fewer_tokens(model: Any) -> None:
 def test_a_start_and_an_end_token_are_counted_once_each(model: Any) -> None:
     params = Params(text=("text",), max_tokens=8, add_bos=True, add_eos=True)
     rows = rows_of(["good film"])
-    [ids] = task.token_ids(params, rows, model.tokenizer)
+    [ids] = task.tokenize_rows(params, rows, model.tokenizer)
     plain = model.tokenizer("good film")["input_ids"]
     assert ids == [model.tokenizer.bos_token_id, *plain, model.tokenizer.eos_token_id]
     assert judged(model, rows, params).column("tokens")[0] == 3
     framed = [model.tokenizer.bos_token, "good", "film", model.tokenizer.eos_token]
-    assert task.token_ids(params, rows_of([" ".join(framed)]), model.tokenizer) == [ids]
+    assert task.tokenize_rows(params, rows_of([" ".join(framed)]), model.tokenizer) == [ids]
 
 
 @pytest.mark.parametrize(
@@ -153,18 +153,18 @@ def test_the_end_token_stands_in_for_a_start_token(model: Any) -> None:
     model.tokenizer.bos_token = None
     end = model.tokenizer.eos_token_id
     rows, params = documents(3, 5), Params(text=("text",), max_tokens=8, stride=4, add_bos=True)
-    assert [ids[0] for ids in task.token_ids(params, rows, model.tokenizer)] == [end, end]
+    assert [ids[0] for ids in task.tokenize_rows(params, rows, model.tokenizer)] == [end, end]
     outcomes = judged(model, rows, params)
     assert outcomes.column("tokens").tolist() == [3, 5]
     assert outcomes.column("skipped_tokens").tolist() == [0, 0]
     model.tokenizer.eos_token = None
     with pytest.raises(DataError, match=r"add_bos = true, but .* has no bos token"):
-        task.token_ids(Params(text=("text",), add_bos=True), documents(3), model.tokenizer)
+        task.tokenize_rows(Params(text=("text",), add_bos=True), documents(3), model.tokenizer)
 
 
 def test_a_row_of_which_no_token_is_predicted_is_named(model: Any) -> None:
     with pytest.raises(DataError, match=r"row d1 has 1 tokens, .* add_bos = true"):
-        task.judged_windows(PARAMS, documents(3, 1), model.tokenizer)
+        task.make_judged_windows(PARAMS, documents(3, 1), model.tokenizer)
     assert len(task.task.encode_rows(PARAMS, documents(3, 1, 4), model.tokenizer)) == 2
     with pytest.raises(DataError, match="no row has two tokens"):
         task.task.encode_rows(PARAMS, documents(1), model.tokenizer)
@@ -184,11 +184,11 @@ def test_every_token_but_the_first_is_learnt_once(model: Any) -> None:
 
 
 def test_training_lowers_perplexity_and_logs_right_tokens(model: Any, tmp_path: Path) -> None:
-    context = tiny_context(tmp_path, train=128, task=task.task, params=PARAMS)
+    context = make_tiny_context(tmp_path, train=128, task=task.task, params=PARAMS)
     rows = context.rows("selection")
-    before = value_of(load_metric("perplexity"), judged(model, rows))
+    before = compute_value(load_metric("perplexity"), judged(model, rows))
     fine_tune.step.apply(model, fine_tune.Params(epochs=2, learning_rate=3e-3), context)
-    assert value_of(load_metric("perplexity"), judged(model, rows)) < 0.5 * before
+    assert compute_value(load_metric("perplexity"), judged(model, rows)) < 0.5 * before
     assert set(context.log["epochs"][0]) >= {"epoch", "loss", "loss_selection", "accuracy_selection"}
 
 
@@ -221,7 +221,7 @@ def test_a_model_that_sees_the_next_token_is_an_error(tmp_path: Path) -> None:
     for decoder in (True, False):
         (folder / "config.json").write_text(json.dumps({**config, "is_decoder": decoder}))
         context, ref = (
-            tiny_context(tmp_path, task=task.task, params=PARAMS),
+            make_tiny_context(tmp_path, task=task.task, params=PARAMS),
             ModelRef("fresh:m", folder, fresh=True),
         )
         if decoder:
@@ -236,13 +236,13 @@ def test_a_model_that_sees_the_next_token_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_without_the_output_layer_is_an_error(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "m", "llama")
     with pytest.raises(BuildError, match=r"its files lack 1 \(lm_head\.weight\)"):
-        load_tiny(folder, tiny_context(tmp_path, task=task.task, params=PARAMS))
+        load_tiny(folder, make_tiny_context(tmp_path, task=task.task, params=PARAMS))
 
 
 def test_a_fresh_model_reads_by_a_tokenizer_of_the_train_rows(tmp_path: Path) -> None:
     shape = {"model_type": "gpt2", "vocab_size": 300, "n_embd": 16, "n_layer": 1, "n_head": 2}
     (tmp_path / "config.json").write_text(json.dumps({**shape, "n_positions": 16}))
-    context = tiny_context(tmp_path, task=task.task, params=PARAMS)
+    context = make_tiny_context(tmp_path, task=task.task, params=PARAMS)
     model = task.task.load_model(PARAMS, ModelRef("fresh:m", tmp_path, fresh=True), context)
     assert model.network.lm_head.out_features == len(model.tokenizer) == model.config.vocab_size
     assert model.tokenizer.decode(model.tokenizer("the film, é")["input_ids"]) == "the film, é"
@@ -271,7 +271,7 @@ def stored_numbers(model: Any, folder: Path) -> int:
 
 
 def test_a_shared_output_layer_is_stored_once_also_after_int8(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
+    context = make_tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     before = stored_numbers(model, tmp_path / "before")
     assert before == sum(parameter.numel() for parameter in model.network.parameters())
@@ -282,7 +282,7 @@ def test_a_shared_output_layer_is_stored_once_also_after_int8(tmp_path: Path) ->
 
 
 def test_a_shared_table_in_int8_is_one_table_and_loads_as_one(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
+    context = make_tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     before = model.measure_size()["parameters"]
     model = int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
@@ -314,7 +314,7 @@ def test_a_shared_table_in_int8_is_one_table_and_loads_as_one(tmp_path: Path) ->
 def test_a_shared_table_of_which_a_half_changes_has_a_warning(
     tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
+    context = make_tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     context.load_teacher = lambda: copy.deepcopy(model)
     step = load("step", name)
@@ -339,7 +339,7 @@ def test_a_shared_table_of_which_a_half_changes_has_a_warning(
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_shared_table_stays_one_through_other_steps(tmp_path: Path, name: str, options: Any) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
+    context = make_tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     step = load("step", name)
     model = step.apply(model, step.Params.model_validate(options), context)

@@ -12,10 +12,10 @@ import yaml
 from support.versions import needs_llama_cpp
 
 from fixtures.models.gguf_edits import copy_gguf
-from fixtures.models.gguf_models import byte_level_llama
+from fixtures.models.gguf_models import make_byte_level_llama
 from fixtures.models.tiny import BAD, GOOD, OTHER, write_rows
 from slimgate.errors import MeasureError
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.outcomes import SAME_ANSWERS
 from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
@@ -106,7 +106,7 @@ TASKS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows, the network in hub/, and its GGUF files."""
     path = tmp_path_factory.mktemp("suite")
-    model, context = byte_level_llama(path)
+    model, context = make_byte_level_llama(path)
     for name, kind in (("f32", "F32"), ("q8", "Q8_0")):
         context.scratch = path / f"{name}-scratch"
         context.scratch.mkdir()
@@ -210,5 +210,5 @@ def test_a_copy_that_is_loaded_again_answers_the_same(folder: Path, task: str) -
 def test_the_metrics_of_a_variant_are_judged(folder: Path) -> None:
     run = run_of(folder, CHOICES)
     accuracy = load_metric("accuracy")
-    of_teacher, of_network = (value_of(accuracy, run.outcomes(name)) for name in ("teacher", "network"))
+    of_teacher, of_network = (compute_value(accuracy, run.outcomes(name)) for name in ("teacher", "network"))
     assert of_teacher == of_network

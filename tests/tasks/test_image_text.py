@@ -11,7 +11,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.tiny_clip import COLOURS, PARAMS, clip_context, load_clip, picture_rows, write_tiny_clip
+from fixtures.models.tiny_clip import (
+    COLOURS,
+    PARAMS,
+    load_clip,
+    make_clip_context,
+    make_picture_rows,
+    write_tiny_clip,
+)
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
@@ -48,8 +55,8 @@ def test_zero_shot_answers_are_those_of_transformers(folder: Path, tmp_path: Pat
 
     from slimgate.data.images import open_image
 
-    model = load_clip(folder, clip_context(tmp_path / "rows"))
-    where, rows = saved(model, tmp_path / "saved"), picture_rows(8)
+    model = load_clip(folder, make_clip_context(tmp_path / "rows"))
+    where, rows = saved(model, tmp_path / "saved"), make_picture_rows(8)
     outcomes = answers(load_torch_model(where), where, rows)
     processor = CLIPProcessor.from_pretrained(where)
     pictures = [open_image(value) for value in rows.table["image"].to_pylist()]
@@ -63,7 +70,7 @@ def test_zero_shot_answers_are_those_of_transformers(folder: Path, tmp_path: Pat
 
 def test_ranks_and_classes_by_hand_where_a_class_has_two_prompts() -> None:
     params = PARAMS.model_copy(update={"prompt": ("a {label} square", "something {label}")})
-    rows = Rows(picture_rows(2).table.set_column(3, "label", [["green", "red"]]))
+    rows = Rows(make_picture_rows(2).table.set_column(3, "label", [["green", "red"]]))
     # blue, green, red; two prompts each
     scores = np.array([[5, 1, 3, 4, 0, 0], [1, 1, 2, 2, 0, 9]], dtype=np.float32)
     outcomes = image_text.task.outcomes(TaskFacts(CLASSES), rows, scores, params, None)
@@ -75,14 +82,14 @@ def test_ranks_and_classes_by_hand_where_a_class_has_two_prompts() -> None:
 
 
 def test_of_equal_scores_the_right_one_stands_behind() -> None:
-    rows = Rows(picture_rows(1).table.set_column(3, "label", [["green"]]))
+    rows = Rows(make_picture_rows(1).table.set_column(3, "label", [["green"]]))
     outcomes = image_text.task.outcomes(TaskFacts(CLASSES), rows, np.zeros((1, 3), np.float32), PARAMS, None)
     assert outcomes.column("rank").tolist() == [3]
 
 
 def test_a_spoiled_row_is_wrong_and_its_caption_last(folder: Path, tmp_path: Path) -> None:
-    model = load_clip(folder, clip_context(tmp_path / "rows"))
-    outcomes = answers(model, saved(model, tmp_path / "saved"), picture_rows(6))
+    model = load_clip(folder, make_clip_context(tmp_path / "rows"))
+    outcomes = answers(model, saved(model, tmp_path / "saved"), make_picture_rows(6))
     spoiled = image_text.task.with_planted_fault(outcomes, np.array([1, 4]))
     assert isinstance(spoiled, ClassOutcomes)
     assert spoiled.right[[1, 4]].tolist() == [0, 0]
@@ -91,20 +98,20 @@ def test_a_spoiled_row_is_wrong_and_its_caption_last(folder: Path, tmp_path: Pat
 
 
 def test_training_on_captions_teaches_zero_shot_classification(folder: Path, tmp_path: Path) -> None:
-    context = clip_context(tmp_path / "rows")
+    context = make_clip_context(tmp_path / "rows")
     model = load_clip(folder, context)
     params = fine_tune.Params(epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
     trained = fine_tune.step.apply(model, params, context)
-    outcomes = answers(trained, saved(trained, tmp_path / "saved"), picture_rows(30, seed=9))
+    outcomes = answers(trained, saved(trained, tmp_path / "saved"), make_picture_rows(30, seed=9))
     assert outcomes.right.mean() > 0.9
     assert context.log["epochs"][-1]["batch_accuracy_selection"] > 0.9
 
 
 def test_a_student_learns_the_teachers_answers(folder: Path, tmp_path: Path) -> None:
-    plain = clip_context(tmp_path / "plain")
+    plain = make_clip_context(tmp_path / "plain")
     teacher = load_clip(folder, plain)
     student = load_clip(write_tiny_clip(tmp_path / "other", seed=5), plain)
-    context = clip_context(tmp_path / "rows", teacher=lambda: teacher)
+    context = make_clip_context(tmp_path / "rows", teacher=lambda: teacher)
     params = distill.Params(alpha=0.0, epochs=12, learning_rate=3e-3, batch_size=8, precision="float32")
     encoded = image_text.task.encode_rows(PARAMS, context.rows("train"), teacher.tokenizer)
     batch = {name: torch.from_numpy(values) for name, values in encoded.batch(range(8)).items()}
@@ -123,10 +130,10 @@ def test_a_student_learns_the_teachers_answers(folder: Path, tmp_path: Path) -> 
 
 def test_rows_without_captions_are_trained_on_the_first_prompt() -> None:
     params = image_text.Params(image="image", label="label", prompt=("one {label}", "two {label}"))
-    rows = picture_rows(3)
+    rows = make_picture_rows(3)
     labels = rows.table["label"].to_pylist()
-    assert image_text.captions(params, rows) == [f"one {label}" for label in labels]
-    assert image_text.class_prompts(params, ("a", "b")) == ["one a", "two a", "one b", "two b"]
+    assert image_text.list_captions(params, rows) == [f"one {label}" for label in labels]
+    assert image_text.list_class_prompts(params, ("a", "b")) == ["one a", "two a", "one b", "two b"]
 
 
 @pytest.mark.parametrize("prompt", ["a photo", "{label} or {label}", "a {colour} {label}"])
@@ -149,23 +156,23 @@ def test_images_processed_to_another_size_are_an_error(tmp_path: Path) -> None:
     settings["crop_size"] = {"height": 16, "width": 16}
     (other / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(BuildError, match=r"images of \[16\] pixels, but the model expects 8"):
-        load_clip(other, clip_context(tmp_path / "rows"))
+        load_clip(other, make_clip_context(tmp_path / "rows"))
 
 
 def test_one_class_is_an_error() -> None:
-    rows = Rows(picture_rows(2).table.set_column(3, "label", [["red", "red"]]))
+    rows = Rows(make_picture_rows(2).table.set_column(3, "label", [["red", "red"]]))
     with pytest.raises(DataError, match="has only one label"):
         image_text.task.facts(PARAMS, {"gate": rows})
 
 
 def test_paths_are_an_error_that_says_who_reads_them() -> None:
-    rows = picture_rows(3).table
+    rows = make_picture_rows(3).table
     named = Rows(rows.set_column(rows.column_names.index("image"), "image", [["a.png", "b.png", "c.png"]]))
     with pytest.raises(DataError, match=r'contains string, expected images.*images = \["image"\]'):
         image_text.task.facts(PARAMS, {"gate": named})
 
 
 def test_the_tokens_of_rows_are_those_of_their_captions(folder: Path, tmp_path: Path) -> None:
-    model = load_clip(folder, clip_context(tmp_path / "rows"))
-    encoded = image_text.task.encode_rows(PARAMS, picture_rows(5), model.tokenizer)
+    model = load_clip(folder, make_clip_context(tmp_path / "rows"))
+    encoded = image_text.task.encode_rows(PARAMS, make_picture_rows(5), model.tokenizer)
     assert encoded.tokens == encoded.texts.lengths.sum() > 5 * 3

@@ -19,10 +19,10 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER
 from slimgate.errors import DataError, MeasureError
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import AnswerPlan
@@ -209,7 +209,7 @@ def test_scores_equal_those_of_simple_evaluate_to_the_last_digit(hub: Path, path
     assert ours["rolling"].column("nats").tolist() == [-log_likelihood for log_likelihood, _ in pairs]
     assert ours["rolling"].column("bytes").tolist() == [size for _, size in pairs]
     # sums of floats in another order
-    bits = value_of(load_metric("bits_per_byte"), ours["rolling"])
+    bits = compute_value(load_metric("bits_per_byte"), ours["rolling"])
     assert bits == pytest.approx(results["rolling"]["bits_per_byte,none"], rel=1e-12)
 
 
@@ -375,18 +375,18 @@ def test_a_graph_gives_the_same_choices_and_writes_no_text(
     hub: Path, paths: dict[str, str], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    from slimgate.steps.agreement import predictor_of
+    from slimgate.steps.agreement import make_default_predictor
 
     params = params_of(paths, "plain", "listed")
     parts = parts_of(params)
     context = replace(
-        tiny_context(tmp_path),
+        make_tiny_context(tmp_path),
         task=task.task,
         task_params=params,
         splits={**parts, "calibration": parts["train"]},
     )
     graph = to_onnx.step.apply(load_tiny(hub, context), to_onnx.Params(), context)
-    predictor = predictor_of(graph, context)
+    predictor = make_default_predictor(graph, context)
     ours = judged(hub, params, parts["gate"], predictor)
     assert (
         ours.column("task_score").tolist() == judged(hub, params, parts["gate"]).column("task_score").tolist()
@@ -402,7 +402,7 @@ def test_models_learn_the_targets(hub: Path, paths: dict[str, str], tmp_path: Pa
     params = params_of(paths, "plain", max_tokens=32)
     parts = parts_of(params)
     splits = {"train": parts["train"], "selection": parts["train"]}
-    context = replace(tiny_context(tmp_path), task=task.task, task_params=params, splits=splits)
+    context = replace(make_tiny_context(tmp_path), task=task.task, task_params=params, splits=splits)
     model = load_tiny(hub, context)
     encoded = task.task.encode_rows(params, parts["train"], model.tokenizer)
     target = parts["train"].table["target"][0].as_py()

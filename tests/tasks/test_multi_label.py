@@ -14,13 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.task_rows import TOPICS, load_task_model, task_context
+from fixtures.models.task_rows import TOPICS, load_task_model, make_task_context
 from slimgate.errors import DataError, SuiteError
-from slimgate.models.blocks import output_layer
+from slimgate.models.blocks import find_output_linear
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.tasks import multi_label as task
-from slimgate.tasks.parts.heads import classifier_inputs, fit_labels_head
+from slimgate.tasks.parts.heads import compute_classifier_inputs, fit_labels_head
 
 torch.set_num_threads(1)
 ABC = TaskFacts(("a", "b", "c"))
@@ -101,11 +101,11 @@ def test_labels_that_cannot_be_read_are_named(rows: Rows, options: dict[str, Any
 
 
 def test_a_fresh_head_is_one_logistic_regression_a_label(tmp_path: Path) -> None:
-    context = task_context(tmp_path / "rows", "multi_label")
+    context = make_task_context(tmp_path / "rows", "multi_label")
     model = load_task_model(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
     rows = context.rows("train")
     encoded = task.task.encode_rows(context.task_params, rows, model.tokenizer)
-    features = classifier_inputs(model.network, output_layer(model.network, 3), encoded)
+    features = compute_classifier_inputs(model.network, find_output_linear(model.network, 3), encoded)
     labels = task.task.targets(context.task_params, rows, context.facts, encoded)
     with torch.inference_mode():
         batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(len(rows))).items()}
@@ -130,7 +130,7 @@ def test_a_label_that_no_train_row_has_is_never_told() -> None:
 
 def test_a_ready_made_models_outputs_are_put_in_the_datas_order(tmp_path: Path) -> None:
     hub = write_tiny(tmp_path / "hub", "bert", labels=("plot", "film", "actor"), initializer_range=0.2)
-    context = task_context(tmp_path / "rows", "multi_label")
+    context = make_task_context(tmp_path / "rows", "multi_label")
     load_task_model(hub, context)
     assert context.log == {"head": "the model's own", "output_order": [2, 1, 0]}  # actor, film, plot
     config = {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "x", "1": "y"}}

@@ -16,10 +16,10 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER
 from slimgate.errors import DataError, SuiteError
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.models import Compared, ModelRef
@@ -79,7 +79,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def context_of(scratch: Path, params: task.Params = PARAMS) -> Any:
-    context = tiny_context(scratch)
+    context = make_tiny_context(scratch)
     splits = {
         "train": random_rows(24, seed=1),
         "calibration": random_rows(16, seed=2),
@@ -96,7 +96,7 @@ def model(folder: Path, tmp_path: Path) -> Any:
 
 
 def raw_scores(predictor: Any, tokenizer: Any, rows: Rows, params: Any, batch_size: int) -> Any:
-    encoded = task.judged_questions(params, rows, tokenizer)
+    encoded = task.encode_questions(params, rows, tokenizer)
     return predict_scores(
         predictor,
         encoded,
@@ -166,7 +166,7 @@ def test_choices_that_a_row_does_not_have_get_no_probability(model: Any) -> None
 def test_metrics_of_classes_and_of_choices_read_the_outcomes(model: Any) -> None:
     outcomes = judged(model, random_rows(40))
     values = {
-        name: value_of(load_metric(name), outcomes)
+        name: compute_value(load_metric(name), outcomes)
         for name in ("accuracy", "acc", "acc_norm", "acc_norm_tokens", "ece", "log_loss", "brier")
     }
     assert values["accuracy"] == values["acc"] == float((outcomes.predictions == outcomes.labels).mean())
@@ -178,7 +178,7 @@ def test_letters_share_one_input_a_question(model: Any) -> None:
     rows = rows_of(("good film", ("nice", "bad plot", "fun"), "C"))
     prompt = task.read_questions(rows, LETTERS.columns)[0].prompt(LETTERS.form)
     assert prompt == "good film\nA. nice\nB. bad plot\nC. fun\nAnswer:"
-    encoded = task.judged_questions(LETTERS, rows, model.tokenizer)
+    encoded = task.encode_questions(LETTERS, rows, model.tokenizer)
     assert encoded.batch([0])["input_ids"].tolist() == [model.tokenizer(prompt)["input_ids"]]
     assert judged(model, rows, LETTERS).labels.tolist() == [2]
 
@@ -186,7 +186,7 @@ def test_letters_share_one_input_a_question(model: Any) -> None:
 def test_long_prompts_are_cut_on_the_left_and_counted(model: Any) -> None:
     short = PARAMS.model_copy(update={"max_tokens": 4})
     rows = rows_of((" ".join(WORDS), ("good film", "bad"), 0), ("the plot", ("good", "bad"), 1))
-    encoded = task.judged_questions(short, rows, model.tokenizer)
+    encoded = task.encode_questions(short, rows, model.tokenizer)
     words = model.tokenizer(" ".join(WORDS))["input_ids"]
     good = model.tokenizer("good")["input_ids"]
     assert encoded.questions[0].inputs == [[*words[-3:], *good], words[-4:]]
@@ -201,7 +201,7 @@ def test_long_prompts_are_cut_on_the_left_and_counted(model: Any) -> None:
 def test_a_choice_of_more_than_max_tokens_is_named(model: Any) -> None:
     rows = rows_of(("good", ("bad", "the film is very good"), 0))
     with pytest.raises(DataError, match="row q0: a choice has 5 tokens, and max_tokens is 3"):
-        task.judged_questions(PARAMS.model_copy(update={"max_tokens": 3}), rows, model.tokenizer)
+        task.encode_questions(PARAMS.model_copy(update={"max_tokens": 3}), rows, model.tokenizer)
 
 
 def test_an_empty_prompt_begins_with_the_start_token(model: Any) -> None:
@@ -234,10 +234,10 @@ def test_models_learn_the_tokens_of_right_answers_alone(model: Any) -> None:
 def test_training_makes_the_right_choices_likelier(llama: Path, tmp_path: Path) -> None:
     context = context_of(tmp_path)
     before = load_tiny(llama, context)
-    losses = value_of(load_metric("log_loss"), judged(before, context.splits["train"]))
+    losses = compute_value(load_metric("log_loss"), judged(before, context.splits["train"]))
     params = fine_tune.Params(epochs=4, learning_rate=5e-3, batch_size=8)
     after = fine_tune.step.apply(load_tiny(llama, context), params, context)
-    assert value_of(load_metric("log_loss"), judged(after, context.splits["train"])) < 0.8 * losses
+    assert compute_value(load_metric("log_loss"), judged(after, context.splits["train"])) < 0.8 * losses
 
 
 def test_a_student_learns_its_teachers_scores(llama: Path, tmp_path: Path) -> None:
@@ -269,12 +269,12 @@ def test_steps_that_read_calibration_rows_read_prompts(llama: Path, tmp_path: Pa
 
 def test_a_graph_answers_as_its_network(llama: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    from slimgate.steps.agreement import predictor_of
+    from slimgate.steps.agreement import make_default_predictor
 
     context = context_of(tmp_path)
     rows, model = random_rows(12), load_tiny(llama, context)
     graph = to_onnx.step.apply(model, to_onnx.Params(), context)
-    scores = raw_scores(predictor_of(graph, context), model.tokenizer, rows, PARAMS, 4)
+    scores = raw_scores(make_default_predictor(graph, context), model.tokenizer, rows, PARAMS, 4)
     expected = raw_scores(EagerPredictor(model.network, "cpu"), model.tokenizer, rows, PARAMS, 4)
     assert scores == pytest.approx(expected, rel=1e-3)
 

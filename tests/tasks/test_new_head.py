@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, tiny_context
-from fixtures.models.embeddings import embedding_context
+from fixtures.models.building import PARAMS, make_tiny_context
+from fixtures.models.embeddings import make_embedding_context
 from fixtures.models.task_rows import TASKS
-from fixtures.models.tiny_clip import clip_context, write_tiny_clip
+from fixtures.models.tiny_clip import make_clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.saved_weights import read_weight_shapes
 from slimgate.plugins.context import BuildContext
@@ -127,7 +127,7 @@ def test_files_that_are_not_the_model_are_an_error_on_loading(
     tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     load_ref(refs(folder)[False], context)
     assert context.log["head"] == "the model's own"
     damage(folder)
@@ -144,12 +144,12 @@ def test_the_unused_pooler_of_roberta_is_no_error(tmp_path: Path) -> None:
             "roberta.pooler.dense.weight": weights["classifier.dense.weight"].clone(),
         },
     )
-    assert load_ref(refs(folder)[False], tiny_context(tmp_path / "rows")).kind == "torch"
+    assert load_ref(refs(folder)[False], make_tiny_context(tmp_path / "rows")).kind == "torch"
 
 
 def test_a_new_head_on_request_replaces_an_existing_one(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("other", "names", "three"))
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_ref(refs(folder)[True], context)
     assert context.log["head"] == "logistic regression"
     assert model.network.config.id2label == {0: "neg", 1: "pos"}
@@ -162,7 +162,7 @@ def test_a_new_head_excuses_no_weight_that_the_encoder_lacks(
 ) -> None:
     folder = write_tiny(tmp_path / "export", "bert")
     params = PARAMS.model_copy(update={"pooling": pooling})
-    context = tiny_context(tmp_path / "rows", params=params)
+    context = make_tiny_context(tmp_path / "rows", params=params)
     load_ref(refs(folder)[new_head], context)
     without(folder, "word_embeddings")
     with pytest.raises(BuildError, match=r"its files lack 1 \(.*word_embeddings"):
@@ -172,27 +172,27 @@ def test_a_new_head_excuses_no_weight_that_the_encoder_lacks(
 def test_a_teacher_of_which_a_part_is_not_used_is_warned_of(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert")
     change_config(folder, num_hidden_layers=3)
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     load_ref(refs(folder)[None], context)
     assert "weights that are not used: 16 (encoder.layer.3" in context.log["warning"]
     with pytest.raises(BuildError, match=r"cannot load 16 \(encoder\.layer\.3"):
-        load_ref(refs(folder)[True], tiny_context(tmp_path / "rows"))
+        load_ref(refs(folder)[True], make_tiny_context(tmp_path / "rows"))
 
 
 def test_embeddings_may_leave_out_only_a_head(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
     with pytest.raises(BuildError, match=r"BertModel cannot load 2 \(classifier\.bias, classifier\.weight\)"):
-        load_ref(refs(folder)[False], embedding_context(tmp_path / "rows"))
-    load_ref(refs(folder)[True], embedding_context(tmp_path / "rows"))
-    load_ref(refs(folder)[None], embedding_context(tmp_path / "rows"))
+        load_ref(refs(folder)[False], make_embedding_context(tmp_path / "rows"))
+    load_ref(refs(folder)[True], make_embedding_context(tmp_path / "rows"))
+    load_ref(refs(folder)[None], make_embedding_context(tmp_path / "rows"))
     without(folder, "classifier")
-    load_ref(refs(folder)[False], embedding_context(tmp_path / "rows"))
+    load_ref(refs(folder)[False], make_embedding_context(tmp_path / "rows"))
 
 
 @pytest.mark.parametrize("new_head", [False, True])
 def test_no_new_head_makes_a_language_model_whole(tmp_path: Path, new_head: bool) -> None:
     params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = tiny_context(tmp_path / "rows", task=causal_lm.task, params=params)
+    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=params)
     folder = write_tiny(tmp_path / "export", "llama", causal=True)
     load_ref(refs(folder)[new_head], context)
     without(folder, "lm_head")
@@ -202,10 +202,10 @@ def test_no_new_head_makes_a_language_model_whole(tmp_path: Path, new_head: bool
 
 def test_a_tower_of_an_image_text_model_must_be_whole(tmp_path: Path) -> None:
     folder = write_tiny_clip(tmp_path / "export")
-    load_ref(refs(folder)[False], clip_context(tmp_path / "rows"))
+    load_ref(refs(folder)[False], make_clip_context(tmp_path / "rows"))
     without(folder, "visual_projection")
     with pytest.raises(BuildError, match=r"its files lack 1 \(visual_projection\.weight\)"):
-        load_ref(refs(folder)[False], clip_context(tmp_path / "rows"))
+        load_ref(refs(folder)[False], make_clip_context(tmp_path / "rows"))
 
 
 def test_a_suite_names_the_variant_and_new_head_lets_it_through(tmp_path: Path) -> None:
@@ -213,22 +213,22 @@ def test_a_suite_names_the_variant_and_new_head_lets_it_through(tmp_path: Path) 
     with pytest.raises(
         SuiteError, match=r"suite\.toml \[variants\.released\] model: export: config\.json names"
     ):
-        tiny_run(tmp_path, **{"[variants]": RELEASED.replace(", EXTRA", "")})
-    run = tiny_run(tmp_path, **{"[variants]": RELEASED.replace("EXTRA", "new_head = true")})
+        make_tiny_run(tmp_path, **{"[variants]": RELEASED.replace(", EXTRA", "")})
+    run = make_tiny_run(tmp_path, **{"[variants]": RELEASED.replace("EXTRA", "new_head = true")})
     built = run.build("released")
     assert built.artifact.manifest["log"]["head"] == "logistic regression"
     with pytest.raises(SuiteError, match=r"\[variants\.shorter\]: new_head is only for a variant with model"):
-        tiny_run(tmp_path, **{"shorter = { ": "shorter = { new_head = true, "})
+        make_tiny_run(tmp_path, **{"shorter = { ": "shorter = { new_head = true, "})
     fresh = RELEASED.replace("export", "fresh:export").replace("EXTRA", "new_head = true")
     with pytest.raises(SuiteError, match="fresh weights are new, and so is their head"):
-        tiny_run(tmp_path, **{"[variants]": fresh})
+        make_tiny_run(tmp_path, **{"[variants]": fresh})
 
 
 def test_a_stored_teacher_does_not_excuse_unused_weights(tmp_path: Path) -> None:
     write_tiny(tmp_path / "shorter", "bert", labels=("neg", "pos"))
     change_config(tmp_path / "shorter", num_hidden_layers=3)
     variant = RELEASED.replace("export", "shorter").replace(", EXTRA", "")
-    run = tiny_run(tmp_path, **{'model = "hub"': 'model = "shorter"', "[variants]": variant})
+    run = make_tiny_run(tmp_path, **{'model = "hub"': 'model = "shorter"', "[variants]": variant})
     assert "not used" in run.build("teacher").artifact.manifest["log"]["warning"]
     with pytest.raises(BuildError, match=r"released: .*cannot load 16"):
         run.build("released")

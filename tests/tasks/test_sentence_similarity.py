@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from scipy.stats import spearmanr
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.embeddings import with_pairs
+from fixtures.models.embeddings import add_pairs
 from fixtures.models.hub_layout import write_dataset
 from slimgate.errors import DataError
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.run.run import SuiteRun
 from slimgate.run.selftest import plant_fault
@@ -102,8 +102,10 @@ def test_a_planted_fault_lowers_the_correlation() -> None:
     outcomes = task.task.outcomes(NONE, rows_of(gold.tolist()), scores, FIVE, None)
     metric = load_metric("spearman")
     damaged = plant_fault(outcomes, metric, 0.1, seed=0, damage_rows=task.task.with_planted_fault)
-    assert value_of(metric, outcomes) == pytest.approx(spearmanr(gold, outcomes.values["score"]).statistic)
-    assert value_of(metric, outcomes) - value_of(metric, damaged) == pytest.approx(0.1, abs=0.02)
+    assert compute_value(metric, outcomes) == pytest.approx(
+        spearmanr(gold, outcomes.values["score"]).statistic
+    )
+    assert compute_value(metric, outcomes) - compute_value(metric, damaged) == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def test_every_model_of_stsb_gives_finite_correlations(run: SuiteRun) -> None:
     values = {}
     for name in ("teacher", "three-layers", "int8", "pca-128", "binary-embeddings"):
         outcomes = run.outcomes(name)
-        values[name] = value_of(load_metric("spearman"), outcomes)
+        values[name] = compute_value(load_metric("spearman"), outcomes)
         assert values[name] == pytest.approx(
             spearmanr(outcomes.values["gold"], outcomes.values["score"]).statistic
         )
@@ -165,6 +167,6 @@ def test_the_figures_of_a_variant_say_what_its_index_takes(run: SuiteRun) -> Non
 
 
 def test_rows_read_as_pairs_have_a_summary_and_a_score() -> None:
-    rows = with_pairs(Rows(pa.table({"id": ["0"], "text": ["good film very nice"], "label": ["pos"]})))
+    rows = add_pairs(Rows(pa.table({"id": ["0"], "text": ["good film very nice"], "label": ["pos"]})))
     assert rows.table["summary"].to_pylist() == ["good film very"]
     assert rows.table["score"].to_pylist() == [1.0]

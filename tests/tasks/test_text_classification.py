@@ -13,9 +13,9 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import BuildError, DataError, SuiteError
-from slimgate.models.config import model_labels
+from slimgate.models.config import list_model_labels
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.tasks import text_classification as task
@@ -99,7 +99,7 @@ def test_a_column_with_nearly_one_label_a_row_is_an_error() -> None:
 
 
 def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     rows = rows_of(["neg"], text=["good film"], other=["bad " * 30])
     single = task.task.encode_rows(PARAMS, rows, model.tokenizer)
@@ -146,15 +146,15 @@ def test_labels_of_a_ready_made_model_are_checked_before_loading() -> None:
 
 def test_outputs_are_ordered_by_number_not_by_text() -> None:
     labels = {str(i): f"c{i}" for i in (10, 9, 2, 1, 0, 3, 4, 5, 6, 7, 8)}
-    assert model_labels({"id2label": labels}) == [f"c{i}" for i in range(11)]
-    assert model_labels({"num_labels": 3}) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    assert list_model_labels({"id2label": labels}) == [f"c{i}" for i in range(11)]
+    assert list_model_labels({"num_labels": 3}) == ["LABEL_0", "LABEL_1", "LABEL_2"]
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2"])
 def test_outputs_of_a_ready_made_model_are_in_the_datas_order(tmp_path: Path, architecture: str) -> None:
     write_tiny(tmp_path / "a", architecture, labels=("a", "b", "c"), initializer_range=0.2)
     write_tiny(tmp_path / "b", architecture, labels=("c", "a", "b"), initializer_range=0.2)
-    context = tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)
+    context = make_tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)
     plain, permuted = load_tiny(tmp_path / "a", context), load_tiny(tmp_path / "b", context)
     assert context.log["output_order"] == [1, 2, 0]
     torch.testing.assert_close(logits(permuted), logits(plain)[[1, 2, 0]])
@@ -165,11 +165,11 @@ def test_outputs_of_a_ready_made_model_are_in_the_datas_order(tmp_path: Path, ar
 def test_stated_labels_name_the_outputs_of_a_generic_model(tmp_path: Path) -> None:
     write_tiny(tmp_path / "hub", "bert", labels=("LABEL_0", "LABEL_1"), initializer_range=0.2)
     with pytest.raises(SuiteError, match="0=LABEL_0, 1=LABEL_1; data: 0=neg, 1=pos"):
-        load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows"))
+        load_tiny(tmp_path / "hub", make_tiny_context(tmp_path / "rows"))
     stated = {
         labels: load_tiny(
             tmp_path / "hub",
-            tiny_context(tmp_path / "rows", params=Params(text=("text",), label="label", labels=labels)),
+            make_tiny_context(tmp_path / "rows", params=Params(text=("text",), label="label", labels=labels)),
         )
         for labels in (("neg", "pos"), ("pos", "neg"))
     }
@@ -178,13 +178,13 @@ def test_stated_labels_name_the_outputs_of_a_generic_model(tmp_path: Path) -> No
 
 def test_a_generic_model_fits_labels_that_are_numbers(tmp_path: Path) -> None:
     write_tiny(tmp_path / "hub", "bert", labels=("LABEL_0", "LABEL_1"))
-    context = tiny_context(tmp_path / "rows", classes=("0", "1"), selection=0)
+    context = make_tiny_context(tmp_path / "rows", classes=("0", "1"), selection=0)
     load_tiny(tmp_path / "hub", context)
     assert context.log["output_order"] == [0, 1]
 
 
 def test_a_tokenizer_without_padding_pads_with_the_end_of_text(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)
     assert model.tokenizer.pad_token == model.tokenizer.eos_token
     assert model.config.pad_token_id == model.tokenizer.eos_token_id
@@ -199,7 +199,7 @@ def test_loading_prints_nothing_keeps_generators_and_verbosity(
     from transformers.utils import logging
 
     write_tiny(tmp_path / "hub", "roberta")
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     before, level, bars = torch.get_rng_state(), logging.get_verbosity(), logging.is_progress_bar_enabled()
     capfd.readouterr()
     load_tiny(tmp_path / "hub", context)
@@ -224,19 +224,19 @@ def test_a_ready_made_model_that_lacks_its_head_is_an_error(tmp_path: Path) -> N
     with pytest.raises(
         BuildError, match=r"its files lack 2 \(classifier\.bias, classifier\.weight\) of the weights"
     ):
-        load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows"))
+        load_tiny(tmp_path / "hub", make_tiny_context(tmp_path / "rows"))
 
 
 @pytest.mark.parametrize("pooling", ["model", "mean"])
 def test_a_model_that_lacks_weights_of_its_blocks_is_an_error(tmp_path: Path, pooling: Any) -> None:
     write_tiny(tmp_path / "hub", "bert")
     params = Params(text=("text",), label="label", max_tokens=32, pooling=pooling)
-    load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows", params=params))
+    load_tiny(tmp_path / "hub", make_tiny_context(tmp_path / "rows", params=params))
     _drop_weights(tmp_path / "hub", lambda name: "layer.1.output.dense.weight" in name)
     with pytest.raises(
         BuildError, match=r"its files lack 1 \(.*layer\.1\.output\.dense\.weight\) of the weights"
     ):
-        load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows", params=params))
+        load_tiny(tmp_path / "hub", make_tiny_context(tmp_path / "rows", params=params))
 
 
 def test_a_head_is_fitted_only_where_the_model_has_none() -> None:

@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import DataError
 from slimgate.models.write_answers import Written
@@ -28,7 +28,7 @@ from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
 from slimgate.tasks.parts.answer_similarity import compute_similarities
 from slimgate.tasks.parts.generation import make_writing
 from slimgate.tasks.parts.objectives import NO_ANSWER
-from slimgate.tasks.parts.prompts import common_prefix, is_loop
+from slimgate.tasks.parts.prompts import count_common_prefix, is_loop
 
 torch.set_num_threads(1)
 PARAMS = task.Params(prompt="text", reference="label", max_new_tokens=6)
@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(folder: Path, tmp_path: Path) -> Any:
-    return load_tiny(folder, tiny_context(tmp_path, task=task.task, params=PARAMS))
+    return load_tiny(folder, make_tiny_context(tmp_path, task=task.task, params=PARAMS))
 
 
 def answered(
@@ -258,7 +258,7 @@ def test_a_loop_is_the_same_end_three_times(ids: tuple[int, ...], expected: bool
 
 
 def test_common_prefix_by_hand() -> None:
-    assert [common_prefix("abcd", other) for other in ("abxd", "abcd", "ab", "")] == [2, 4, 2, 0]
+    assert [count_common_prefix("abcd", other) for other in ("abxd", "abcd", "ab", "")] == [2, 4, 2, 0]
 
 
 def test_a_planted_fault_makes_every_metric_worse(model: Any, folder: Path) -> None:

@@ -12,14 +12,14 @@ import torch
 from sklearn.linear_model import Ridge
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.task_rows import load_task_model, task_context
+from fixtures.models.task_rows import load_task_model, make_task_context
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric
-from slimgate.models.blocks import output_layer
+from slimgate.models.blocks import find_output_linear
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.run.selftest import plant_fault
 from slimgate.tasks import text_regression as task
-from slimgate.tasks.parts.heads import classifier_inputs
+from slimgate.tasks.parts.heads import compute_classifier_inputs
 
 torch.set_num_threads(1)
 PARAMS = task.Params(text=("text",), score="score")
@@ -33,7 +33,7 @@ def rows_of(scores: list[Any]) -> Rows:
     "scores", [[1.5, -2.0], ["1.5", "-2"], [3, 4]], ids=["floats", "text of a csv", "whole numbers"]
 )
 def test_scores_are_numbers_however_they_are_written(scores: list[Any]) -> None:
-    assert task.gold_scores(PARAMS, rows_of(scores)).tolist() == [float(value) for value in scores]
+    assert task.read_gold_scores(PARAMS, rows_of(scores)).tolist() == [float(value) for value in scores]
     assert task.task.facts(PARAMS, {"train": rows_of(scores)}) == TaskFacts(())
 
 
@@ -52,14 +52,16 @@ def test_withheld_scores_of_the_hub_are_no_labels() -> None:
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_a_fresh_head_is_the_ridge_regression_on_its_inputs(tmp_path: Path, architecture: str) -> None:
-    context = task_context(tmp_path / "rows", "text_regression")
+    context = make_task_context(tmp_path / "rows", "text_regression")
     model = load_task_model(write_tiny(tmp_path / "hub", architecture), context)
     rows = context.rows("train")
     encoded = task.task.encode_rows(context.task_params, rows, model.tokenizer)
-    features = classifier_inputs(model.network, output_layer(model.network, 1), encoded).astype(np.float64)
-    has_bias = output_layer(model.network, 1).bias is not None
+    features = compute_classifier_inputs(model.network, find_output_linear(model.network, 1), encoded).astype(
+        np.float64
+    )
+    has_bias = find_output_linear(model.network, 1).bias is not None
     ridge = Ridge(context.log["alpha"], fit_intercept=has_bias)
-    expected = ridge.fit(features, task.gold_scores(context.task_params, rows)).predict(features)
+    expected = ridge.fit(features, task.read_gold_scores(context.task_params, rows)).predict(features)
     with torch.inference_mode():
         batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(len(rows))).items()}
         scores = model.network(**batch).logits[:, 0].numpy()
@@ -71,10 +73,10 @@ def test_a_fresh_head_is_the_ridge_regression_on_its_inputs(tmp_path: Path, arch
 def test_a_head_of_one_output_is_kept_and_one_of_two_is_fresh(tmp_path: Path) -> None:
     single = write_tiny(tmp_path / "one", "bert", labels=("LABEL_0",))
     two = write_tiny(tmp_path / "two", "bert", labels=("no", "yes"))
-    context = task_context(tmp_path / "rows", "text_regression")
+    context = make_task_context(tmp_path / "rows", "text_regression")
     load_task_model(single, context)
     assert context.log == {"head": "the model's own"}
-    fresh = task_context(tmp_path / "rows", "text_regression")
+    fresh = make_task_context(tmp_path / "rows", "text_regression")
     load_task_model(two, fresh)
     assert fresh.log["head"] == "ridge regression"
     assert "classifier.weight" in fresh.log["fresh_weights"]

@@ -16,11 +16,11 @@ from fixtures.models.architectures import ENCODER_DECODERS, write_tiny
 from fixtures.models.building import load_tiny
 from fixtures.models.encoder_decoders import (
     PARAMS,
-    answers_of,
-    last_words,
-    outcomes_of,
-    pair_context,
-    tiny_pair_model,
+    compute_answers,
+    compute_outcomes,
+    make_last_word_rows,
+    make_pair_context,
+    make_tiny_pair_model,
 )
 from fixtures.models.masking import save_and_load
 from slimgate.errors import BuildError, DataError, MeasureError, SuiteError
@@ -33,7 +33,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_to_text as task
 from slimgate.tasks.parts.answer_figures import find_faults
 from slimgate.tasks.parts.generation import make_writing
-from slimgate.tasks.parts.objectives import NO_ANSWER, objective_of, training_rows
+from slimgate.tasks.parts.objectives import NO_ANSWER, encode_training_rows, make_objective
 from slimgate.tasks.parts.text_pairs import START
 
 torch.set_num_threads(1)
@@ -50,12 +50,12 @@ ROWS = Rows(
 
 @pytest.fixture(scope="module", params=ENCODER_DECODERS)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return tiny_pair_model(tmp_path_factory.mktemp(request.param), request.param)
+    return make_tiny_pair_model(tmp_path_factory.mktemp(request.param), request.param)
 
 
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return tiny_pair_model(tmp_path_factory.mktemp("t5"), "t5")
+    return make_tiny_pair_model(tmp_path_factory.mktemp("t5"), "t5")
 
 
 # --- what is read, and what is learnt
@@ -85,7 +85,7 @@ def test_answers_of_different_lengths_are_padded_on_the_right(t5: tuple[Any, Any
     targets = task.task.targets(PARAMS, rows, TaskFacts(()), encoded)
     assert encoded.batch([0, 1])["decoder_input_ids"].shape == (2, 4)
     assert targets[[0, 1]][1].tolist()[2:] == [NO_ANSWER] * 2
-    logits, flat = objective_of(task.task, PARAMS).flat(
+    logits, flat = make_objective(task.task, PARAMS).flat(
         model.network(**{k: torch.from_numpy(v) for k, v in encoded.batch([0, 1]).items()}).logits,
         torch.from_numpy(targets[[0, 1]]),
     )
@@ -96,11 +96,11 @@ def test_answers_of_different_lengths_are_padded_on_the_right(t5: tuple[Any, Any
 
 def test_the_loss_is_that_of_transformers(pair: tuple[Any, Any]) -> None:
     model, context = pair
-    encoded, targets = training_rows(model, context)
+    encoded, targets = encode_training_rows(model, context)
     positions = list(range(8))
     batch = {name: torch.from_numpy(values) for name, values in encoded.batch(positions).items()}
     labels = torch.from_numpy(targets[positions])
-    objective = objective_of(task.task, PARAMS)
+    objective = make_objective(task.task, PARAMS)
     with torch.inference_mode():
         logits, flat = objective.flat(model.network(**batch).logits, labels)
         ours = objective.losses(logits, flat).mean()
@@ -131,7 +131,7 @@ def test_long_texts_are_cut(t5: tuple[Any, Any]) -> None:
 def test_a_folder_without_a_start_token_is_refused(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "hub", "bart", causal=True, decoder_start_token_id=None)
     with pytest.raises(BuildError, match="has decoder_start_token_id, the token that an answer begins with"):
-        load_tiny(folder, pair_context(tmp_path / "rows"))
+        load_tiny(folder, make_pair_context(tmp_path / "rows"))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_options_are_those_of_generation() -> None:
 def test_greedy_answers_are_transformers_of_one_text_alone(pair: tuple[Any, Any]) -> None:
     model, context = pair
     rows = context.rows("calibration")
-    ours = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
+    ours = compute_answers(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
     for text, answer in zip(rows.table["text"].to_pylist(), ours, strict=True):
         inputs = model.tokenizer(text, return_tensors="pt")
         # BART ends every answer at its length, which would hide that it was cut
@@ -187,9 +187,9 @@ def test_greedy_answers_are_transformers_of_one_text_alone(pair: tuple[Any, Any]
 def test_answers_do_not_depend_on_batch_or_order(pair: tuple[Any, Any]) -> None:
     model, context = pair
     predictor, rows = EagerPredictor(model.network, "cpu"), context.rows("calibration")
-    texts = [answer.text for answer in answers_of(predictor, model.tokenizer, rows)]
+    texts = [answer.text for answer in compute_answers(predictor, model.tokenizer, rows)]
     for plan in (AnswerPlan(1), AnswerPlan(5, order=np.arange(16)[::-1].copy())):
-        again = answers_of(predictor, model.tokenizer, rows, plan=plan)
+        again = compute_answers(predictor, model.tokenizer, rows, plan=plan)
         assert sum(answer.text != text for answer, text in zip(again, texts, strict=True)) <= 1  # rounding
 
 
@@ -198,21 +198,21 @@ def test_drawn_answers_have_their_own_noise(t5: tuple[Any, Any]) -> None:
     drawn = PARAMS.model_copy(update={"temperature": 5.0, "seed": 3})
     predictor, rows = EagerPredictor(model.network, "cpu"), context.rows("calibration")
     first, again = (
-        [answer.ids for answer in answers_of(predictor, model.tokenizer, rows, params=drawn, plan=plan)]
+        [answer.ids for answer in compute_answers(predictor, model.tokenizer, rows, params=drawn, plan=plan)]
         for plan in (AnswerPlan(16), AnswerPlan(3))
     )
-    greedy = [answer.ids for answer in answers_of(predictor, model.tokenizer, rows)]
+    greedy = [answer.ids for answer in compute_answers(predictor, model.tokenizer, rows)]
     assert sum(ids != other for ids, other in zip(first, again, strict=True)) <= 1
     assert first != greedy
 
 
 def test_answers_longer_than_the_positions_are_refused(tmp_path: Path) -> None:
-    model, context = tiny_pair_model(tmp_path, "bart", max_position_embeddings=32)
+    model, context = make_tiny_pair_model(tmp_path, "bart", max_position_embeddings=32)
     long = PARAMS.model_copy(update={"max_new_tokens": 40})
     with pytest.raises(
         MeasureError, match="max_new_tokens is 40, but BartForConditionalGeneration has positions"
     ):
-        answers_of(
+        compute_answers(
             EagerPredictor(model.network, "cpu"), model.tokenizer, context.rows("selection"), params=long
         )
 
@@ -224,7 +224,7 @@ def test_a_model_is_saved_and_loaded_with_start_and_generation(pair: tuple[Any, 
     assert again.network.generation_config.bad_words_ids == [[7]]
     assert again.tokenizer.init_kwargs[START] == model.tokenizer.init_kwargs[START]
     before, after = (
-        [answer.ids for answer in answers_of(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
+        [answer.ids for answer in compute_answers(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
         for m in (model, again)
     )
     assert before == after
@@ -239,7 +239,7 @@ def test_a_fresh_tokenizer_ends_texts_and_answers_begin_with_pad(tmp_path: Path)
     (tmp_path / "fresh").mkdir()
     config = json.loads((tmp_path / "hub/config.json").read_text("utf-8"))
     (tmp_path / "fresh/config.json").write_text(json.dumps(config | {"vocab_size": 300}), "utf-8")
-    context = pair_context(tmp_path / "rows")
+    context = make_pair_context(tmp_path / "rows")
     model = task.task.load_model(PARAMS, ModelRef("fresh", tmp_path / "fresh", fresh=True), context)
     encoded = task.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
     assert encoded.start == model.tokenizer.pad_token_id == model.config.decoder_start_token_id
@@ -291,27 +291,27 @@ def trained(model: Any, context: Any, name: str, **options: Any) -> Any:
 
 def test_a_model_learns_to_answer_and_a_student_as_it_does(tmp_path: Path) -> None:
     """Last words: the teacher learns them, its student of one decoder block learns from the teacher."""
-    model, context = tiny_pair_model(tmp_path, "bart", initializer_range=0.1, init_std=0.1, dropout=0.0)
+    model, context = make_tiny_pair_model(tmp_path, "bart", initializer_range=0.1, init_std=0.1, dropout=0.0)
     context.splits = {
         **context.splits,
-        "train": last_words(1500, seed=1),
-        "selection": last_words(100, seed=3),
+        "train": make_last_word_rows(1500, seed=1),
+        "selection": make_last_word_rows(100, seed=3),
     }
     teacher = trained(model, context, "fine_tune", epochs=8, learning_rate=2e-3, precision="float32")
-    gate = last_words(200, seed=9)
-    outcomes = outcomes_of(EagerPredictor(teacher.network, "cpu"), teacher.tokenizer, gate)
+    gate = make_last_word_rows(200, seed=9)
+    outcomes = compute_outcomes(EagerPredictor(teacher.network, "cpu"), teacher.tokenizer, gate)
     assert outcomes.column("exact_match").mean() > 0.9
     assert outcomes.column("truncated").mean() < 0.05
     saved = save_and_load(teacher, tmp_path / "teacher")
     step = load("step", "keep_layers")
     params = step.Params({"encoder": [0], "decoder": [1]})
     student = step.resolve(params).apply(save_and_load(teacher, tmp_path / "copy"), params, context)
-    before = outcomes_of(EagerPredictor(student.network, "cpu"), student.tokenizer, gate)
+    before = compute_outcomes(EagerPredictor(student.network, "cpu"), student.tokenizer, gate)
     context.load_teacher = lambda: saved
     student = trained(
         student, context, "distill", epochs=4, learning_rate=2e-3, alpha=0.5, precision="float32"
     )
-    after = outcomes_of(EagerPredictor(student.network, "cpu"), student.tokenizer, gate)
+    after = compute_outcomes(EagerPredictor(student.network, "cpu"), student.tokenizer, gate)
     assert context.log["teacher_logits"].startswith("computed once")
     assert after.column("exact_match").mean() > max(0.8, before.column("exact_match").mean())
 
@@ -320,7 +320,7 @@ def test_a_model_learns_to_answer_and_a_student_as_it_does(tmp_path: Path) -> No
 
 
 def test_a_tokenizer_that_pads_on_the_left_is_named(tmp_path: Path) -> None:
-    model, context = tiny_pair_model(tmp_path, "bart")
+    model, context = make_tiny_pair_model(tmp_path, "bart")
     rows, compared = context.rows("calibration"), []
     for side in ("right", "left"):
         model.tokenizer.save_pretrained(tmp_path / side)
@@ -328,7 +328,7 @@ def test_a_tokenizer_that_pads_on_the_left_is_named(tmp_path: Path) -> None:
         config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": side}))
         encoded = task.task.row_encoder(PARAMS, tmp_path / side)(rows)
         predictor = EagerPredictor(model.network, "cpu")
-        answers = outcomes_of(predictor, model.tokenizer, rows)
+        answers = compute_outcomes(predictor, model.tokenizer, rows)
         outcomes = task.task.score_pair(PARAMS, answers, answers)
         compared.append(Compared(predictor, encoded, tmp_path / side, "cpu", outcomes))
     (fault,) = find_faults(*compared, make_writing(PARAMS))

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.task_rows import load_task_model, task_context
+from fixtures.models.task_rows import load_task_model, make_task_context
 from slimgate.errors import DataError, MissingExtra, SuiteError
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows
@@ -58,7 +58,7 @@ def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, na
     rows = rows_of(tokens, tags)
     assert task.task.facts(params, {"train": rows}).classes == ("B-X", "O")
     assert task.list_words(rows, "tokens") == [["a", "b"]]
-    assert task._tags(params, rows) == [["O", "B-X"]]
+    assert task._read_row_tags(params, rows) == [["O", "B-X"]]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_without_seqeval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_first_token_of_a_word_has_its_tag(tmp_path: Path) -> None:
-    context = task_context(tmp_path / "rows", "token_classification")
+    context = make_task_context(tmp_path / "rows", "token_classification")
     model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
     index = {name: i for i, name in enumerate(context.facts.classes)}
     # "film-plot" is three tokens of one word
@@ -117,12 +117,12 @@ def test_the_first_token_of_a_word_has_its_tag(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta", "electra", "gpt2", "llama"])
 def test_a_fresh_head_learns_the_tags_of_words(tmp_path: Path, architecture: str) -> None:
-    context = task_context(tmp_path / "rows", "token_classification", train=96)
+    context = make_task_context(tmp_path / "rows", "token_classification", train=96)
     model = load_task_model(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
     assert context.log["head"] == "logistic regression"
     outcomes = answers(model, context, context.rows("train"), context.task_params)
     tags = [tag for row in context.rows("train").table["tags"].to_pylist() for tag in row]
-    assert value_of(load_metric("tag_accuracy"), outcomes) > tags.count("O") / len(tags)
+    assert compute_value(load_metric("tag_accuracy"), outcomes) > tags.count("O") / len(tags)
     alone = [answers(model, context, Rows(context.rows("train").table.slice(i, 1)), context.task_params)
              for i in range(4)]  # fmt: skip
     assert [str(single.answers[0]) for single in alone if single.answers is not None] == list(
@@ -131,7 +131,7 @@ def test_a_fresh_head_learns_the_tags_of_words(tmp_path: Path, architecture: str
 
 
 def test_words_that_were_cut_off_count_as_outside(tmp_path: Path) -> None:
-    context = task_context(tmp_path / "rows", "token_classification")
+    context = make_task_context(tmp_path / "rows", "token_classification")
     model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
     rows = rows_of([["good"] * 20], [["B-PRAISE"] * 20])
     outcomes = answers(model, context, rows)
@@ -149,7 +149,7 @@ def test_a_ready_made_taggers_outputs_are_put_in_the_datas_order(tmp_path: Path)
     folder = write_tiny(tmp_path / "hub", "bert")
     network = AutoModelForTokenClassification.from_pretrained(folder, id2label=dict(enumerate(names)))
     network.save_pretrained(folder)
-    context = task_context(tmp_path / "rows", "token_classification")
+    context = make_task_context(tmp_path / "rows", "token_classification")
     load_task_model(folder, context)
     order = [names.index(name) for name in context.facts.classes]
     assert context.log == {"head": "the model's own", "output_order": order}
@@ -170,7 +170,7 @@ def test_span_metrics_are_seqevals() -> None:
         line[: len(row)] = [facts.classes.index(tag) for tag in row]
     outcomes = task.task.outcomes(facts, rows_of(gold, gold), scores, PARAMS, None)
     for name, expected in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score)):
-        value = value_of(load_metric(f"span_{name}"), outcomes)
+        value = compute_value(load_metric(f"span_{name}"), outcomes)
         assert value == pytest.approx(expected(gold, predicted), abs=1e-12)
 
 
@@ -178,8 +178,8 @@ def test_spoiled_rows_have_no_tag_and_no_span_right() -> None:
     facts = task.task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
     scores = np.asarray([[0.0] + [-1.0] * 11, [1.0] + [-1.0] * 11])
     outcomes = task.task.outcomes(facts, rows_of([["a"], ["b"]], [["B-X"], ["O"]]), scores, PARAMS, None)
-    assert value_of(load_metric("span_f1"), outcomes) == 1
+    assert compute_value(load_metric("span_f1"), outcomes) == 1
     worse = task.task.with_planted_fault(outcomes, np.array([0, 1]))
-    assert value_of(load_metric("span_f1"), worse) == 0
-    assert value_of(load_metric("tag_accuracy"), worse) == 0
+    assert compute_value(load_metric("span_f1"), worse) == 0
+    assert compute_value(load_metric("tag_accuracy"), worse) == 0
     assert worse.column("spans_predicted").tolist() == [1, 1]

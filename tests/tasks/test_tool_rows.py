@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from support.answer_server import serving
 
 from fixtures.models.architectures import write_tiny
-from slimgate.data.json_rows import to_table
+from slimgate.data.json_rows import make_object_table
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.write_answers import Writing, Written
 from slimgate.outcomes import RIGHT
@@ -23,7 +23,7 @@ from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes import endpoint
 from slimgate.tasks import text_generation, text_to_text
-from slimgate.tasks.parts.asked_prompts import requests_of_load
+from slimgate.tasks.parts.asked_prompts import make_load_requests
 
 task = text_generation.task
 PARAMS = text_generation.Params(prompt="messages", reference="call", tools="tools")
@@ -56,7 +56,7 @@ def row(**columns: Any) -> dict[str, Any]:
 
 
 def table_of(*rows: dict[str, Any]) -> Rows:
-    table = to_table(list(rows), where="rows.jsonl")
+    table = make_object_table(list(rows), where="rows.jsonl")
     return Rows(table.add_column(0, "id", pa.array([f"r{number}" for number in range(len(rows))])))
 
 
@@ -147,7 +147,7 @@ def to_asked(rows: Rows, folder: Path) -> Any:
 def test_a_load_sends_the_tools_of_each_prompt(tmp_path: Path) -> None:
     prompts = to_asked(ROWS, tmp_path)
     joined = prompts.take([1]).join(prompts.take([0]))
-    sent = requests_of_load(joined, Writing(4), 2, seed=0)
+    sent = make_load_requests(joined, Writing(4), 2, seed=0)
     assert sorted(len(request.options["tools"]) for request in sent) == [1, 2]
     assert {len(request.prompt): len(request.options["tools"]) for request in sent} == {5: 1, 1: 2}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.attack.claims import Judged, Truth, claims_of
+from tools.attack.claims import Judged, Truth, list_claims
 from tools.attack.processes import Processes
 from tools.attack.project import Project
-from tools.attack.search import attack, draw_sequence, run_sequence, shrink
+from tools.attack.search import draw_sequence, run_sequence, run_sequences, shrink
 from tools.attack.world import Shared, Step, World, action
 from tools.attack.worlds import WORLDS
 from tools.attack.worlds.log_folders import LogFolders
@@ -40,7 +40,7 @@ def test_claims_are_the_verdicts_of_variants_without_times() -> None:
     budget = {"kind": "drop_points", "verdict": "PASS", "value": None}
     accuracy = {"verdict": "PASS", "value": 0.9, "teacher": 0.91, "budgets": [budget]}
     small = {"name": "small", "quality": {"accuracy": accuracy}, "latency": {"b1": {"verdict": "PASS"}}}
-    assert claims_of({"variants": [{"name": "teacher", "quality": {}}, small]}) == {
+    assert list_claims({"variants": [{"name": "teacher", "quality": {}}, small]}) == {
         PLACE: Judged("PASS", 0.9, 0.91),
         f"{PLACE}/budgets/drop_points": Judged("PASS"),
     }
@@ -87,7 +87,7 @@ def test_a_sequence_is_shrunk_to_what_breaks(processes: Processes, tmp_path: Pat
 
 
 def test_one_bug_of_many_sequences_is_listed_once() -> None:
-    report = attack(range(20), worlds=[Doors])
+    report = run_sequences(range(20), worlds=[Doors])
     assert report.sequences == 20
     assert len(report.bugs) == 1
     assert 0 < report.again.total() < 20
@@ -123,7 +123,7 @@ def test_the_state_is_of_bytes_and_leaves_results_out(tmp_path: Path) -> None:
 
 
 def test_three_sequences_of_logs_have_no_wrong_pass() -> None:
-    report = attack(range(3), worlds=[LogFolders, Predictions])
+    report = run_sequences(range(3), worlds=[LogFolders, Predictions])
     assert report.sequences == 3
     assert not report.bugs, str(report)
 
@@ -131,6 +131,6 @@ def test_three_sequences_of_logs_have_no_wrong_pass() -> None:
 @pytest.mark.slow
 def test_twelve_sequences_have_no_wrong_pass() -> None:
     """`tox -e attack` tries 300 every night."""
-    report = attack(range(12))
+    report = run_sequences(range(12))
     assert report.sequences == 12
     assert not report.bugs, str(report)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slimgate._system.toml import toml_key, toml_value
+from slimgate._system.toml import format_toml_key, format_toml_value
 from tools.trust.fuzz import main
 from tools.trust.fuzzing.mutating import mutate
 from tools.trust.fuzzing.seeds import SEEDS
@@ -42,7 +42,7 @@ def is_one_line(error: str, beginning: str = "") -> bool:
 @FEW
 @given(table=TABLES, key=KEYS | TEXTS, value=VALUES)
 def test_any_value_under_any_key_of_a_suite(table: str, key: str, value: Any) -> None:
-    line = f"{toml_key(key)} = {toml_value(value)}\n".encode("utf-8", "surrogatepass")
+    line = f"{format_toml_key(key)} = {format_toml_value(value)}\n".encode("utf-8", "surrogatepass")
     head = f"[{table}]\n".encode()
     suite = SUITE.replace(head, head + line) if head in SUITE else SUITE + head + line
     assert is_one_line(TARGETS["suite"](suite), "bench/x.toml")

@@ -11,14 +11,14 @@ import pytest
 from slimgate.cli.main import main
 from slimgate.errors import SlimgateError
 from slimgate.plugin.find_suites import Search, find_suites
-from tools.trust.hostile.cases import SUITE, Case, all_cases
+from tools.trust.hostile.cases import SUITE, Case, list_cases
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs/hostile_inputs.md"
-NAMES = [case.name for case in all_cases(Path("unused"))]
-SMALL = [case.name for case in all_cases(Path("unused")) if not case.slow]
+NAMES = [case.name for case in list_cases(Path("unused"))]
+SMALL = [case.name for case in list_cases(Path("unused")) if not case.slow]
 
 
 def checked(case: Case) -> int:
@@ -38,7 +38,7 @@ def checked(case: Case) -> int:
 def test_it_is_answered_in_one_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = next(case for case in all_cases(tmp_path) if case.name == name)
+    case = next(case for case in list_cases(tmp_path) if case.name == name)
     case.folder.mkdir(parents=True)
     monkeypatch.chdir(case.folder)
     monkeypatch.syspath_prepend(str(case.folder))

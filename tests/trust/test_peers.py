@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import SlimgateError
-from slimgate.judge.exact_paired import paired_interval
+from slimgate.judge.exact_paired import compute_paired_interval
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.results.checks import TEACHER
 from tools.peers import compare as peers
@@ -33,8 +33,8 @@ def test_a_row_has_size_accuracy_and_the_drop_with_its_interval() -> None:
         peers.Line("small", 2**20, right(1, 0, 0, 1), 2.4),
         peers.Line("gone", note="skipped: No module named 'gone'"),
     ]
-    low, high = (100 * bound for bound in paired_interval(2, 1, 4))
-    assert peers.table(lines).splitlines() == [
+    low, high = (100 * bound for bound in compute_paired_interval(2, 1, 4))
+    assert peers.format_table(lines).splitlines() == [
         "| of 4 gate rows | MiB | times smaller | accuracy | drop in points | seconds |",
         "|---|---|---|---|---|---|",
         "| teacher | 4.00 | 1.00 | 0.7500 |  | 1 |",
@@ -45,7 +45,7 @@ def test_a_row_has_size_accuracy_and_the_drop_with_its_interval() -> None:
 
 def test_without_the_teachers_figures_there_is_no_table() -> None:
     with pytest.raises(SlimgateError, match="the teacher itself cannot be measured: failed"):
-        peers.table([peers.Line("teacher", note="failed: OSError: disk")])
+        peers.format_table([peers.Line("teacher", note="failed: OSError: disk")])
 
 
 def test_every_wish_of_ours_that_exists_has_valid_options() -> None:
@@ -62,7 +62,7 @@ def test_every_wish_of_ours_that_exists_has_valid_options() -> None:
 
 def test_ours_are_measured_as_a_suite_would_build_them(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
-    context = tiny_context(tmp_path / "rows", calibration=4)
+    context = make_tiny_context(tmp_path / "rows", calibration=4)
     sizes = {}
     cases: dict[str, list[dict[str, Any]]] = {"plain": [], "int8": [{"int8_dynamic": {}}]}
     for name, steps in cases.items():
@@ -83,7 +83,7 @@ def test_a_tool_that_is_missing_or_fails_is_a_row_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
-    context = tiny_context(tmp_path / "rows", calibration=4)
+    context = make_tiny_context(tmp_path / "rows", calibration=4)
 
     def missing(_: Case) -> Result:
         raise ModuleNotFoundError("No module named 'some_tool'")
@@ -111,23 +111,23 @@ def test_a_tool_that_is_missing_or_fails_is_a_row_with_a_reason(
 
 
 def test_peers_tools_get_the_teacher_rows_and_workload_texts(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     folder = tmp_path / "given"
     folder.mkdir()
     size = student_peers.write_input(run, folder)
-    assert size == student_tools.bytes_of(folder / "teacher") > 10_000
+    assert size == student_tools.count_model_bytes(folder / "teacher") > 10_000
     judged = student_tools.read_rows(folder / "judged.jsonl")
     assert len(judged) == len(run.rows.gate)
-    assert student_peers.base_folder(run) == tmp_path / "hub"
+    assert student_peers.find_base_folder(run) == tmp_path / "hub"
     # the teacher as transformers loads it answers as the suite's own run does
-    predict = student_tools.teacher_of(folder)
+    predict = student_tools.load_teacher(folder)
     student_tools.write_answers(folder / "again.csv", judged, predict)
     assert (folder / "again.csv").read_text("utf-8") == (folder / "teacher.csv").read_text("utf-8")
-    assert student_peers.drop_of(folder, "again").startswith("0.0 [")
+    assert student_peers.format_drop(folder, "again").startswith("0.0 [")
     student_tools.write_answers(folder / "constant.csv", judged, lambda texts: ["pos"] * len(texts))
     outcomes: Any = run.outcomes(TEACHER)
     drop = outcomes.right.mean() - np.mean([row["label"] == "pos" for row in judged])
-    assert student_peers.drop_of(folder, "constant").startswith(f"{100 * drop:.1f} [")
+    assert student_peers.format_drop(folder, "constant").startswith(f"{100 * drop:.1f} [")
     workloads = json.loads((folder / "workloads.json").read_text("utf-8"))
     assert [entry["id"] for entry in workloads] == [
         workload.id for workload in run.suite.list_timed_workloads(TEACHER)
@@ -137,7 +137,7 @@ def test_peers_tools_get_the_teacher_rows_and_workload_texts(tmp_path: Path) -> 
         lengths = [len(ids) for ids in tokenizer(entry["texts"]).input_ids]
         assert len(lengths) == workload.batch
         assert workload.tokens is None or set(lengths) == {workload.tokens}
-    low, high = student_tools.speedup(predict, predict, workloads[0]["texts"])[1:]
+    low, high = student_tools.measure_speedup(predict, predict, workloads[0]["texts"])[1:]
     assert low < 1.5
     assert high > 0.67
 
@@ -154,12 +154,12 @@ def test_slimgates_graphs_answer_there_as_in_the_suite(
 ) -> None:
     pytest.importorskip(package, reason="runs a graph")
     graph = {"[{ keep_layers = [0, 2] }]": f"[{{ keep_layers = [0, 2] }}, {{ {step} = {{}} }}]"}
-    run = tiny_run(tmp_path, **graph, **{"calibration = 0": "calibration = 8"})
+    run = make_tiny_run(tmp_path, **graph, **{"calibration = 0": "calibration = 8"})
     folder = tmp_path / "given"
     folder.mkdir()
     student_peers.write_input(run, folder)
     student_peers.write_graphs(run, folder / student_tools.GRAPHS)
-    [(name, make)] = student_tools.graphs_of(folder / student_tools.GRAPHS).items()
+    [(name, make)] = student_tools.list_graph_openers(folder / student_tools.GRAPHS).items()
     assert name == "slimgate-shorter"
     (folder / name).mkdir()
     predict = make(folder, folder / name, [])
@@ -170,4 +170,4 @@ def test_slimgates_graphs_answer_there_as_in_the_suite(
     seconds = sum(step.manifest["seconds"] for step in steps)
     assert json.loads((folder / name / student_tools.SECONDS).read_text("utf-8")) == pytest.approx(seconds)
     size = sum((folder / name / file).stat().st_size for file in files)
-    assert size <= student_tools.bytes_of(folder / name) < size + 4096
+    assert size <= student_tools.count_model_bytes(folder / name) < size + 4096

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from tools.attack import __doc__ as description
-from tools.attack.search import attack
+from tools.attack.search import run_sequences
 from tools.attack.worlds import WORLDS
 
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
 
     seeds = range(options.seed, options.seed + options.sequences)
-    report = attack(seeds, worlds=worlds, say=say, stop_after=options.stop_after)
+    report = run_sequences(seeds, worlds=worlds, say=say, stop_after=options.stop_after)
     sys.stdout.write(f"{report}\n")
     return int(bool(report.bugs))
 

@@ -70,7 +70,7 @@ def read_record(file: Path) -> dict[str, Any] | None:
         return None
 
 
-def claims_of(record: Mapping[str, Any]) -> dict[str, Judged]:
+def list_claims(record: Mapping[str, Any]) -> dict[str, Judged]:
     """Every verdict of a record's variants by its place: "small/quality/accuracy"."""
     return {
         place: judged

@@ -133,14 +133,14 @@ def _serve() -> tuple[str, Path]:
         if not pid:
             requests.close()
             answers.close()
-            _become(folder, variables, out)
+            _set_up_process(folder, variables, out)
             sys.argv[1:] = arguments
             return module, Path(modules)
         print(pid, file=answers, flush=True)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         with suppress(OSError):
             _import(Path(modules).read_text("utf-8").split())
-            _digest_slimgate()
+            _compute_digests()
         print(code, file=answers, flush=True)
     os._exit(0)
 
@@ -152,18 +152,18 @@ def _import(names: Sequence[str]) -> None:
                 importlib.import_module(name)
 
 
-def _digest_slimgate() -> None:
+def _compute_digests() -> None:
     """Takes the digests of slimgate's own code once for all commands: it does not change meanwhile."""
-    from slimgate._system.digests import code_digest, own_code_digest
+    from slimgate._system.digests import digest_code, digest_own_code
 
-    own_code_digest()
+    digest_own_code()
     for name in [name for name in sys.modules if name.startswith("slimgate.")]:
         if name not in _DIGESTED:
             _DIGESTED.add(name)
-            code_digest(name)
+            digest_code(name)
 
 
-def _become(folder: str, variables: Mapping[str, str], out: str) -> None:
+def _set_up_process(folder: str, variables: Mapping[str, str], out: str) -> None:
     """Makes this process what a shell would have started."""
     os.setsid()  # so that it can be killed with its workers
     os.chdir(folder)
@@ -192,14 +192,14 @@ def _run(module: str, modules: Path) -> NoReturn:
     except BaseException:
         traceback.print_exc()
         code = 1
-    modules.write_text("\n".join(_installed_modules(before)), "utf-8")
+    modules.write_text("\n".join(_list_installed_modules(before)), "utf-8")
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def _installed_modules(before: set[str]) -> list[str]:
+def _list_installed_modules(before: set[str]) -> list[str]:
     """Modules that were imported since, of installed packages and of slimgate: any command may use them."""
     places = (sys.prefix, sys.base_prefix, str(ROOT / "slimgate"))
     new = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))

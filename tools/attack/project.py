@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.toml import toml_key, toml_value
+from slimgate._system.toml import format_toml_key, format_toml_value
 
 # Folders that commands write. Everything else is the state.
 WRITTEN = (".slimgate", "second-store", "reports", "shards", "merged", "exported", "saved")
@@ -114,5 +114,5 @@ class Project:
         lines = []
         for title, table in tables.items():
             lines.append(f"[{title}]")
-            lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items()]
+            lines += [f"{format_toml_key(key)} = {format_toml_value(value)}" for key, value in table.items()]
         self.write(name, "\n".join(lines) + "\n")

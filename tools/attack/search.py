@@ -36,22 +36,22 @@ class Bug:
         return (
             self.world,
             self.wrong.rule,
-            *(f"{step.action} {_file_in(line)}".strip() for step, line in pairs),
+            *(f"{step.action} {_find_last_file(line)}".strip() for step, line in pairs),
         )
 
     def __str__(self) -> str:
         actions = [f"  {number}. {line}" for number, line in enumerate(self.lines, 1)]
-        outputs = [text for output in self.wrong.outputs for text in _last_lines(output)]
+        outputs = [text for output in self.wrong.outputs for text in _select_last_lines(output)]
         head = f"seed {self.seed}, {self.world}: {self.wrong.rule}: {self.wrong.claim}"
         return "\n".join([head, *actions, *(f"    | {text}" for text in outputs)])
 
 
-def _file_in(line: str) -> str:
+def _find_last_file(line: str) -> str:
     """The last file that a line names, without its folder; "" if it names none."""
     return Path(paths[-1]).name if (paths := _PATH.findall(line)) else ""
 
 
-def _last_lines(output: str, count: int = 12) -> list[str]:
+def _select_last_lines(output: str, count: int = 12) -> list[str]:
     lines = output.splitlines()
     return lines if len(lines) <= count else [lines[0], "…", *lines[1 - count :]]
 
@@ -133,22 +133,22 @@ def shrink(world: type[World], ran: Ran, shared: Shared) -> Ran:
     last = len(ran.steps) - 1
     for at in reversed(range(last)):
         pair = run_sequence(world, [ran.steps[at], ran.steps[last]], shared)
-        if _breaks_alike(pair, ran):
+        if _is_same_break(pair, ran):
             return pair
     at = last - 1
     while at >= 0:
         shorter = run_sequence(world, [*ran.steps[:at], *ran.steps[at + 1 :]], shared)
-        if _breaks_alike(shorter, ran):
+        if _is_same_break(shorter, ran):
             ran = shorter
         at = min(at, len(ran.steps) - 1) - 1
     return ran
 
 
-def _breaks_alike(ran: Ran, other: Ran) -> bool:
+def _is_same_break(ran: Ran, other: Ran) -> bool:
     return ran.wrong is not None and other.wrong is not None and ran.wrong.rule == other.wrong.rule
 
 
-def attack(
+def run_sequences(
     seeds: Sequence[int],
     *,
     worlds: Sequence[type[World]] = WORLDS,
@@ -182,25 +182,25 @@ def _note(report: Report, seed: int, world: type[World], ran: Ran, shared: Share
     assert ran.wrong is not None
     for signature, bug in report.bugs.items():
         names = [step.action for step in bug.steps[:-1]]
-        part = _part_of(ran.steps[:-1], names)
+        part = _find_steps(ran.steps[:-1], names)
         if signature[:2] == (world.name, ran.wrong.rule) and part is not None:
             again = run_sequence(world, [*part, ran.steps[-1]], shared)
-            if _breaks_alike(again, ran) and _as_bug(seed, world, again).signature == signature:
+            if _is_same_break(again, ran) and _make_bug(seed, world, again).signature == signature:
                 report.again[signature] += 1
                 return
-    bug = _as_bug(seed, world, shrink(world, ran, shared))
+    bug = _make_bug(seed, world, shrink(world, ran, shared))
     if bug.signature in report.bugs:
         report.again[bug.signature] += 1
     else:
         report.bugs[bug.signature] = bug
 
 
-def _as_bug(seed: int, world: type[World], ran: Ran) -> Bug:
+def _make_bug(seed: int, world: type[World], ran: Ran) -> Bug:
     assert ran.wrong is not None
     return Bug(seed, world.name, ran.steps, ran.lines, ran.wrong)
 
 
-def _part_of(steps: Sequence[Step], names: Sequence[str]) -> list[Step] | None:
+def _find_steps(steps: Sequence[Step], names: Sequence[str]) -> list[Step] | None:
     """The last steps with those names in that order; None if there are none."""
     part: list[Step] = []
     remaining = list(names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from tools.attack.claims import PASS, Claims, Judged, Truth, claims_of, read_record
+from tools.attack.claims import PASS, Claims, Judged, Truth, list_claims, read_record
 from tools.attack.processes import Done
 from tools.attack.project import Project
 from tools.attack.world import Shared, World, action
@@ -78,7 +78,7 @@ class SuiteWorld(World):
         done = self._pytest(*self.selection, "--slimgate-rebuild", folder=fresh)
         record = read_record(fresh / LATEST / "gate/run.json")
         shutil.rmtree(fresh)
-        return Truth(done.code, claims_of(record) if record else {}, str(done))
+        return Truth(done.code, list_claims(record) if record else {}, str(done))
 
     def remember(self) -> str:
         """The state now. A copy is kept for the oracle."""
@@ -96,7 +96,7 @@ class SuiteWorld(World):
         if record is None:
             return
         states = self.states.get(report, {})
-        for place, claim in claims_of(record).items():
+        for place, claim in list_claims(record).items():
             state = states.get(place.partition("/")[0])
             if claim.verdict != PASS or state is None:
                 continue
@@ -288,13 +288,13 @@ class SuiteWorld(World):
 
     def _check_variant(self, before: Mapping[str, Any], now: Mapping[str, Any] | None, claim: str) -> None:
         name = before["name"]
-        old = _budgets(before)
+        old = _read_budgets(before)
         if now is None or not now["gated"]:
             if old:
                 state = "missing" if now is None else "informational"
                 self.deny(BINDS, f"{claim}, and {name} is {state}")
             return
-        new = _budgets(now)
+        new = _read_budgets(now)
         for key, before_budget in old.items():
             budget, shown = new.get(key), f"{name} {'.'.join(key)}"
             if budget is None:
@@ -550,7 +550,7 @@ class SuiteWorld(World):
         return "write 20 gate rows a second time"
 
 
-def files_source(train: str, gate: str) -> Tables:
+def make_files_source(train: str, gate: str) -> Tables:
     """The source of a suite that reads two files of the project's folder."""
     return {"name": "files", "train": f"../{train}", "gate": f"../{gate}", "real": False}
 
@@ -561,7 +561,7 @@ class _Budget(NamedTuple):
     reason: str | None
 
 
-def _budgets(facts: Mapping[str, Any]) -> dict[tuple[str, str], _Budget]:
+def _read_budgets(facts: Mapping[str, Any]) -> dict[tuple[str, str], _Budget]:
     """Quality budgets of a variant's record, by metric and kind."""
     return {
         (metric, budget["kind"]): _Budget(budget["limit"], budget["verdict"], budget.get("reason"))
@@ -570,7 +570,7 @@ def _budgets(facts: Mapping[str, Any]) -> dict[tuple[str, str], _Budget]:
     }
 
 
-def observed(figures: Claims, limits: Mapping[str, float]) -> tuple[int, Claims]:
+def judge_observed_drops(figures: Claims, limits: Mapping[str, float]) -> tuple[int, Claims]:
     """The exit code of a suite by observed drops alone. figures: by place; limits: in points, by place."""
     judged = {}
     for place, figure in figures.items():

@@ -46,9 +46,9 @@ def write_decoder(folder: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from slimgate.models.pretrained import trained_tokenizer
+    from slimgate.models.pretrained import train_tokenizer
 
-    tokenizer = trained_tokenizer(["any text"], family="llama", size=258)
+    tokenizer = train_tokenizer(["any text"], family="llama", size=258)
     tokenizer.chat_template = TEMPLATE
     end = tokenizer.eos_token_id
     torch.manual_seed(0)

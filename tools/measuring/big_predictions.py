@@ -32,15 +32,15 @@ RIGHT = {"teacher": 0.92, "variant": 0.915}
 JUDGE = ("--metric", "accuracy", "--metric", "f1_macro", "--drop-points", "1", "--json")
 
 
-def chunks(model: str, rows: int) -> Iterator[pa.Table]:
+def make_chunks(model: str, rows: int) -> Iterator[pa.Table]:
     """The rows of one model, of which the variant's begin in the middle."""
     starts = list(range(0, rows, CHUNK))
     half = len(starts) // 2 if model == "variant" else 0
     for start in [*starts[half:], *starts[:half]]:
-        yield _rows(model, start, min(CHUNK, rows - start))
+        yield _make_rows(model, start, min(CHUNK, rows - start))
 
 
-def _rows(model: str, start: int, count: int) -> pa.Table:
+def _make_rows(model: str, start: int, count: int) -> pa.Table:
     """Labels are the same for both models; which rows are right, and how sure they are of it, is not."""
     labels = np.random.default_rng([0, start]).integers(0, len(LABELS), count)
     random = np.random.default_rng([1, start, list(RIGHT).index(model)])
@@ -62,7 +62,7 @@ def write_predictions(path: Path, model: str, rows: int) -> Path:
     """Writes a csv or parquet, chunk by chunk."""
     with ExitStack() as stack:
         writer: Any = None
-        for table in chunks(model, rows):
+        for table in make_chunks(model, rows):
             if writer is None:
                 of = pq.ParquetWriter if path.suffix == ".parquet" else pyarrow.csv.CSVWriter
                 writer = stack.enter_context(of(path, table.schema))

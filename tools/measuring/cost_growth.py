@@ -19,20 +19,20 @@ import numpy as np
 
 from slimgate._system.timestamps import format_now
 from slimgate.judge import judge_quality
-from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour import judge_behaviour, make_behaviour_facts, measure_behaviour
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
-from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import message
+from slimgate.judge.facts import make_quality_facts
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.slices import Slice, judge_slices, slices_verdict
+from slimgate.judge.slices import Slice, decide_all_slices, judge_slices
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record.build import BuildFacts
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
-from slimgate.record.run import RunRecord, read_record, to_json
+from slimgate.record.run import RunRecord, format_record_json, read_record
 from slimgate.record.task import SplitFacts, TaskFactsRecord
-from slimgate.report import suite_report
+from slimgate.report import format_suite_report
 from slimgate.results.checks import BEHAVIOUR, LATENCY, QUALITY, SIZE, SPEEDUP, TEACHER
 from slimgate.results.latency import SpeedupFacts, TimesFacts
 from slimgate.results.size import SizeFacts
@@ -63,7 +63,7 @@ def time_stage(seconds: Seconds, stage: str) -> Iterator[None]:
     seconds[stage] = seconds.get(stage, 0.0) + time.process_time() - start
 
 
-def made_up(rows: int, *, noise: float, seed: int) -> ClassOutcomes:
+def draw_outcomes(rows: int, *, noise: float, seed: int) -> ClassOutcomes:
     """Scores of four classes that are right in about nine of ten rows; seed: of the noise alone."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, rows)
@@ -76,15 +76,15 @@ def made_up(rows: int, *, noise: float, seed: int) -> ClassOutcomes:
     return ClassOutcomes(ids, labels, p.argmax(axis=1), tuple("abcd"), p)
 
 
-def store(folder: Path, rows: int) -> list[Path]:
+def write_stored_outcomes(folder: Path, rows: int) -> list[Path]:
     """Files of the teacher and of DIFFERENT variants."""
     paths = [folder / f"{place}.parquet" for place in range(DIFFERENT + 1)]
     for place, path in enumerate(paths):
-        write_outcomes(made_up(rows, noise=0.3 if place else 0.0, seed=place), path)
+        write_outcomes(draw_outcomes(rows, noise=0.3 if place else 0.0, seed=place), path)
     return paths
 
 
-def suite_of(folder: Path, variants: int) -> Suite:
+def make_suite(folder: Path, variants: int) -> Suite:
     """A suite of so many variants, read from its file. Its model has a config and no weights."""
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model/config.json").write_text('{"num_hidden_layers": 4, "max_position_embeddings": 512}')
@@ -118,17 +118,17 @@ def judge_variant(name: str, teacher: Outcomes, variant: Outcomes) -> list[GateR
     results = []
     for metric in METRICS:
         judgement = judge_quality(load_metric(metric), teacher, variant, [BUDGET], seed=0)
-        facts = quality_facts(judgement, message(name, judgement), measured=format_now())
+        facts = make_quality_facts(judgement, format_message(name, judgement), measured=format_now())
         results.append(GateResult(QUALITY, name, metric, facts))
-    measured = behaviour(teacher, variant, texts=lambda rows: [f"row {row}" for row in rows])
+    measured = measure_behaviour(teacher, variant, texts=lambda rows: [f"row {row}" for row in rows])
     metrics = {"accuracy": load_metric("accuracy")}
     of_rows = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, columns=())
-    line = behaviour_message(name, of_rows)
-    changed = behaviour_facts(measured, of_rows, line).replace(measured=format_now())
+    line = format_behaviour_message(name, of_rows)
+    changed = make_behaviour_facts(measured, of_rows, line).replace(measured=format_now())
     return [*results, GateResult(BEHAVIOUR, name, "", changed)]
 
 
-def other_results(name: str) -> list[GateResult]:
+def make_other_results(name: str) -> list[GateResult]:
     """What the other gates report: the build, the size, the times of two workloads."""
     sizes = {"kind": "torch", "bytes": 9_000_000, "parameters": 2_000_000, "nonzero_parameters": 2_000_000}
     artifact = {**sizes, "digest": f"{hash(name):x}", "state_bytes": 8_000_000, "runtime": "eager"}
@@ -145,14 +145,14 @@ def other_results(name: str) -> list[GateResult]:
     return results
 
 
-def many_variants(variants: int, rows: int) -> Seconds:
+def measure_variants(variants: int, rows: int) -> Seconds:
     """CPU seconds of each stage, and the peak memory in MB, for so many stored variants."""
     seconds: Seconds = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        paths = store(folder, rows)
+        paths = write_stored_outcomes(folder, rows)
         with time_stage(seconds, "suite"):
-            suite = suite_of(folder, variants)
+            suite = make_suite(folder, variants)
         results = judge_all(suite, paths, seconds)
         seconds |= _time_writing(suite, results, rows, folder / "run.json")
     return {**seconds, "peak MB": read_peak_bytes() / 1024**2}
@@ -160,14 +160,14 @@ def many_variants(variants: int, rows: int) -> Seconds:
 
 def judge_all(suite: Suite, paths: Sequence[Path], seconds: Seconds) -> GateResults:
     """The results of every variant of the suite, judged from its outcomes."""
-    teacher, results = read_outcomes(paths[0]), GateResults(other_results(TEACHER))
+    teacher, results = read_outcomes(paths[0]), GateResults(make_other_results(TEACHER))
     for place, name in enumerate(suite.variants):
         with time_stage(seconds, "outcomes"):
             outcomes = read_outcomes(paths[1 + place % DIFFERENT])
         with time_stage(seconds, "judge"):
             judged = judge_variant(name, teacher, outcomes)
         with time_stage(seconds, "results"):
-            for result in [*other_results(name), *judged]:
+            for result in [*make_other_results(name), *judged]:
                 results.forget_error(f"test_quality[{name}]")
                 results.add(result)
     return results
@@ -189,10 +189,10 @@ def _time_writing(suite: Suite, results: GateResults, rows: int, path: Path) -> 
     with time_stage(seconds, "record"):
         record = compose_record(suite, results, rows)
     with time_stage(seconds, "run.json"):
-        path.write_text(to_json(record), "utf-8")
+        path.write_text(format_record_json(record), "utf-8")
         again = read_record(path)
     with time_stage(seconds, "report.md"):
-        text = suite_report(again)
+        text = format_suite_report(again)
     if len(again.variants) != len(suite.variants) + 1 or text.count("\n") < len(suite.variants):
         raise RuntimeError(f"{len(suite.variants)} variants went in, {len(again.variants) - 1} came out")
     if any(not results.has(key) for key in list_expected_checks(suite) if key[0] == "quality"):
@@ -200,25 +200,25 @@ def _time_writing(suite: Suite, results: GateResults, rows: int, path: Path) -> 
     return seconds
 
 
-def many_rows(rows: int) -> Seconds:
+def measure_rows(rows: int) -> Seconds:
     """CPU seconds of one variant's quality by each metric, and the peak memory in MB."""
     seconds: Seconds = {}
-    teacher, variant = made_up(rows, noise=0.0, seed=0), made_up(rows, noise=0.3, seed=1)
+    teacher, variant = draw_outcomes(rows, noise=0.0, seed=0), draw_outcomes(rows, noise=0.3, seed=1)
     for metric in METRICS:
         with time_stage(seconds, metric):
             judge_quality(load_metric(metric), teacher, variant, [BUDGET], seed=0)
     return {**seconds, "peak MB": read_peak_bytes() / 1024**2}
 
 
-def many_slices(slices: int, rows: int) -> Seconds:
+def measure_slices(slices: int, rows: int) -> Seconds:
     """CPU seconds to judge the accuracy of so many slices that share the rows, and the peak memory in MB."""
     seconds: Seconds = {}
-    teacher, variant = made_up(rows, noise=0.0, seed=0), made_up(rows, noise=0.3, seed=1)
+    teacher, variant = draw_outcomes(rows, noise=0.0, seed=0), draw_outcomes(rows, noise=0.3, seed=1)
     parts = [
         Slice("file", f"f{k}", places) for k, places in enumerate(np.array_split(np.arange(rows), slices))
     ]
     with time_stage(seconds, "judge"):
         judged = judge_slices(load_metric("accuracy"), teacher, variant, parts, BUDGET.limit)
     with time_stage(seconds, "verdict"):
-        slices_verdict("accuracy", judged, BUDGET.limit)
+        decide_all_slices("accuracy", judged, BUDGET.limit)
     return {**seconds, "peak MB": read_peak_bytes() / 1024**2}

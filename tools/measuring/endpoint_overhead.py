@@ -33,7 +33,7 @@ from slimgate.models.stream import send_closed_loop
 from slimgate.models.write_answers import Writing
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
-from slimgate.tasks.parts.asked_prompts import ask_for_answers, asked_prompts, request_options
+from slimgate.tasks.parts.asked_prompts import ask_for_answers, make_asked_prompts, request_options
 from tools.measuring.fixed_time_server import PIECES, TEXT
 
 BARE, OURS = "bare httpx", "slimgate"
@@ -54,18 +54,18 @@ class Costs:
 
     def share(self) -> tuple[float, float, float]:
         """Wall time that slimgate takes more, as a share of the bare loop's: median and interval."""
-        return median_and_interval(self.wall[OURS] / self.wall[BARE] - 1)
+        return estimate_median(self.wall[OURS] / self.wall[BARE] - 1)
 
     def cpu_share(self) -> tuple[float, float, float]:
         """CPU time that slimgate takes more, as a share of the bare loop's: median and interval."""
-        return median_and_interval(self.cpu[OURS] / self.cpu[BARE] - 1)
+        return estimate_median(self.cpu[OURS] / self.cpu[BARE] - 1)
 
     def cpu_ms(self) -> tuple[float, float, float]:
         """CPU milliseconds that slimgate takes more: median and interval."""
-        return median_and_interval(1000 * (self.cpu[OURS] - self.cpu[BARE]))
+        return estimate_median(1000 * (self.cpu[OURS] - self.cpu[BARE]))
 
 
-def median_and_interval(values: Seconds) -> tuple[float, float, float]:
+def estimate_median(values: Seconds) -> tuple[float, float, float]:
     """The interval is nan where six values or fewer cannot have one."""
     from scipy.stats import quantile_test
 
@@ -87,10 +87,10 @@ def main(arguments: Sequence[str]) -> int:
     for answer_ms in options.answer_ms:
         for users in options.users:
             with serving(answer_ms / 1000) as url, tempfile.TemporaryDirectory() as folder:
-                make = streamed_ways if options.streams else ways
+                make = make_streamed_ways if options.streams else make_ways
                 count = users * options.requests
                 costs = measure(make(url, users, count, Path(folder)), users, count, rounds=options.rounds)
-            sys.stdout.write(line(costs, answer_ms, users))
+            sys.stdout.write(format_row(costs, answer_ms, users))
             sys.stdout.flush()
     return 0
 
@@ -101,7 +101,7 @@ HEAD = """\
 """
 
 
-def line(costs: Costs, answer_ms: float, users: int) -> str:
+def format_row(costs: Costs, answer_ms: float, users: int) -> str:
     """A row of the table."""
     share, low, high = (100 * value for value in costs.share())
     more, least, largest = costs.cpu_ms()
@@ -130,13 +130,13 @@ def measure(calls: Mapping[str, Way], users: int, count: int, *, rounds: int) ->
     return Costs(*({name: np.asarray(of) for name, of in by.items()} for by in (wall, cpu)))
 
 
-def ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:
+def make_ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:
     """Whole answers: each is written to a file of the folder, as a run does."""
     from httpx2 import AsyncClient
 
     endpoint = EndpointTable(url=url, model="m", concurrency=users)
     rows = [PROMPT.format(row) for row in range(count)]
-    prompts = asked_prompts(rows, list(map(str, range(count))), chat=True)
+    prompts = make_asked_prompts(rows, list(map(str, range(count))), chat=True)
     bodies = [{"model": "m", "messages": prompt, **OPTIONS} for prompt in prompts.prompts]
 
     def ours() -> int:
@@ -160,7 +160,7 @@ def ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:
     return {BARE: lambda: asyncio.run(bare()), OURS: ours}
 
 
-def streamed_ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:  # noqa: ARG001
+def make_streamed_ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:  # noqa: ARG001
     """Answers in pieces: the client of loads, and a bare loop that takes the time of each line."""
     from httpx2 import AsyncClient
 

@@ -34,13 +34,13 @@ def main(folder: Path) -> None:
     """Writes a csv for each model: id, label, prediction and group, which is a file of the package."""
     source: Any = load("source", "library_docs")
     rows = source.read(source.Params(libraries=LIBRARIES), scratch=folder)["all"].to_pylist()
-    train = [row for row in rows if _percent(row["file"]) >= HELD_OUT]
-    gate = [row for row in rows if _percent(row["file"]) < HELD_OUT]
+    train = [row for row in rows if _hash_to_percent(row["file"]) >= HELD_OUT]
+    gate = [row for row in rows if _hash_to_percent(row["file"]) < HELD_OUT]
     groups = {name: number for number, name in enumerate(dict.fromkeys(row["file"] for row in gate))}
     words = TfidfVectorizer(min_df=2, ngram_range=(1, 2), sublinear_tf=True)
     classes = LogisticRegression(C=10.0, max_iter=300)
-    make_pipeline(words, classes).fit(_texts(train), [row["library"] for row in train])
-    learnt, features = classes.coef_, words.transform(_texts(gate))
+    make_pipeline(words, classes).fit(_list_texts(train), [row["library"] for row in train])
+    learnt, features = classes.coef_, words.transform(_list_texts(gate))
     for name, bits in BITS.items():
         classes.coef_ = learnt if bits is None else round_weights(learnt, bits)
         answers = classes.predict(features)
@@ -58,11 +58,11 @@ def round_weights(weights: Floats, bits: int) -> Floats:
     return rounded
 
 
-def _texts(rows: Sequence[dict[str, str]]) -> list[str]:
+def _list_texts(rows: Sequence[dict[str, str]]) -> list[str]:
     return [row["paragraph"] for row in rows]
 
 
-def _percent(file: str) -> int:
+def _hash_to_percent(file: str) -> int:
     return int(hashlib.sha256(file.encode()).hexdigest(), 16) % 100
 
 

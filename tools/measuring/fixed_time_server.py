@@ -51,7 +51,7 @@ class _Answers(asyncio.Protocol):
         if not json.loads(body).get("stream"):
             loop.call_later(self._seconds, self._transport.write, _WHOLE)
             return
-        self._transport.write(_head("text/event-stream", "Transfer-Encoding: chunked"))
+        self._transport.write(_make_head("text/event-stream", "Transfer-Encoding: chunked"))
         for place in range(PIECES):
             last = place == PIECES - 1
             loop.call_later(
@@ -59,19 +59,19 @@ class _Answers(asyncio.Protocol):
             )
 
 
-def _head(kind: str, length: str) -> bytes:
+def _make_head(kind: str, length: str) -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{length}\r\n\r\n".encode()
 
 
-def _whole() -> bytes:
+def _make_whole_answer() -> bytes:
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": TEXT}}
     usage = {"prompt_tokens": 90, "completion_tokens": PIECES, "total_tokens": 90 + PIECES}
     answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
     body = json.dumps({**answer, "choices": [choice], "usage": usage}).encode()
-    return _head("application/json", f"Content-Length: {len(body)}") + body
+    return _make_head("application/json", f"Content-Length: {len(body)}") + body
 
 
-def _piece(finish: str | None = None) -> bytes:
+def _make_piece(finish: str | None = None) -> bytes:
     """A chunk with an event; the last one has the end too."""
     choice = {"index": 0, "finish_reason": finish, "delta": {"content": " word"}}
     answer = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
@@ -79,7 +79,7 @@ def _piece(finish: str | None = None) -> bytes:
     return f"{len(events):x}\r\n{events}\r\n".encode() + (b"0\r\n\r\n" if finish else b"")
 
 
-_WHOLE, _PIECE, _LAST = _whole(), _piece(), _piece("stop")
+_WHOLE, _PIECE, _LAST = _make_whole_answer(), _make_piece(), _make_piece("stop")
 
 
 if __name__ == "__main__":

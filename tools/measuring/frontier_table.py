@@ -17,10 +17,10 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from slimgate._system.number_text import to_fixed
+from slimgate._system.number_text import format_fixed
 from slimgate.record.machine import Rates
 from slimgate.record.run import RunRecord, VariantRecord, read_record
-from slimgate.report.peaks import peak_ms, rates_of
+from slimgate.report.peaks import compute_peak_ms, find_rates
 from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
 
@@ -40,7 +40,7 @@ class Drop:
     rows: str
 
 
-def drop_of(variant: VariantRecord) -> Drop | None:
+def find_drop(variant: VariantRecord) -> Drop | None:
     """What the variant lost; None of the teacher, and of one that was not judged."""
     for rows, facts in (("confirm", variant.confirm.get(METRIC)), ("gate", variant.quality.get(METRIC))):
         if facts is None or facts.drop_points is None or facts.interval is None:
@@ -52,7 +52,7 @@ def drop_of(variant: VariantRecord) -> Drop | None:
     return None
 
 
-def duels_of(variant: VariantRecord, *, from_text: bool) -> dict[str, LatencyFacts]:
+def select_duels(variant: VariantRecord, *, from_text: bool) -> dict[str, LatencyFacts]:
     """The workloads that were timed beside the teacher, by one of the two clocks."""
     return {
         name.removesuffix(FROM_TEXT): facts
@@ -63,27 +63,32 @@ def duels_of(variant: VariantRecord, *, from_text: bool) -> dict[str, LatencyFac
 
 def format_record(record: RunRecord) -> Iterator[str]:
     """The tables of one run: what each variant is, and, where they were timed, how fast by both clocks."""
-    judged = [variant for variant in record.variants if drop_of(variant)]
-    yield _table(["variant", "MB", "times smaller", "drop, points", "rows"], map(_quality, judged))
-    variants = [variant for variant in record.variants if duels_of(variant, from_text=False)]
+    judged = [variant for variant in record.variants if find_drop(variant)]
+    yield _format_table(
+        ["variant", "MB", "times smaller", "drop, points", "rows"], map(_format_quality, judged)
+    )
+    variants = [variant for variant in record.variants if select_duels(variant, from_text=False)]
     if not variants:
         return
     for from_text, clock in CLOCKS.items():
-        duels = {variant.name: duels_of(variant, from_text=from_text) for variant in variants}
+        duels = {variant.name: select_duels(variant, from_text=from_text) for variant in variants}
         names = list(dict.fromkeys(name for duels_of_variant in duels.values() for name in duels_of_variant))
         lines = (
-            [name, *(_speed(duels_of_variant.get(variant)) for variant in names)]
+            [name, *(_format_speed(duels_of_variant.get(variant)) for variant in names)]
             for name, duels_of_variant in duels.items()
         )
-        yield _table([clock, *names], lines)
+        yield _format_table([clock, *names], lines)
     teacher = [variant for variant in record.variants if variant.name == TEACHER]
-    timed = {variant.name: _near_peak(variant, rates_of(record.machine)) for variant in (*teacher, *variants)}
+    timed = {
+        variant.name: _format_peak_times(variant, find_rates(record.machine))
+        for variant in (*teacher, *variants)
+    }
     names = list(dict.fromkeys(name for duels_of_variant in timed.values() for name in duels_of_variant))
     lines = (
         [name, *(duels_of_variant.get(variant, "") for variant in names)]
         for name, duels_of_variant in timed.items()
     )
-    yield _table(["ms at the peaks / ms", *names], lines)
+    yield _format_table(["ms at the peaks / ms", *names], lines)
 
 
 def format_goals(records: Sequence[RunRecord]) -> str:
@@ -93,28 +98,30 @@ def format_goals(records: Sequence[RunRecord]) -> str:
         for record in records:
             inside = [variant for variant in record.variants if _is_inside(variant, points)]
             for from_text, clock in CLOCKS.items():
-                bounds = {variant.name: _bounds(variant, from_text=from_text) for variant in inside}
+                bounds = {
+                    variant.name: _list_lower_bounds(variant, from_text=from_text) for variant in inside
+                }
                 able = [name for name, lowest in bounds.items() if lowest]
                 best = max(able, key=lambda name: min(bounds[name]), default=None)
                 shown = ", ".join(f"{bound:.3g}" for bound in bounds[best]) if best else ""
                 lines.append([f"{points:g}", Path(record.suite.path).stem, clock, best or "none", shown])
-    return _table(["points", "suite", "clock", "variant", "lower bounds"], lines)
+    return _format_table(["points", "suite", "clock", "variant", "lower bounds"], lines)
 
 
 def _is_inside(variant: VariantRecord, points: float) -> bool:
-    drop = drop_of(variant)
+    drop = find_drop(variant)
     return drop is not None and drop.interval[1] <= points
 
 
-def _bounds(variant: VariantRecord, *, from_text: bool) -> list[float]:
-    duels = duels_of(variant, from_text=from_text).values()
+def _list_lower_bounds(variant: VariantRecord, *, from_text: bool) -> list[float]:
+    duels = select_duels(variant, from_text=from_text).values()
     return [facts.speedup_interval[0] for facts in duels if facts.speedup_interval is not None]
 
 
-def _near_peak(variant: VariantRecord, rates: Rates | None) -> dict[str, str]:
+def _format_peak_times(variant: VariantRecord, rates: Rates | None) -> dict[str, str]:
     """What the products of each forward call take at the peaks, beside its fastest call."""
     least = {
-        name: (peak_ms(variant, name, rates), facts.min_ms)
+        name: (compute_peak_ms(variant, name, rates), facts.min_ms)
         for name, facts in variant.latency.items()
         if not name.endswith(FROM_TEXT)
     }
@@ -123,29 +130,29 @@ def _near_peak(variant: VariantRecord, rates: Rates | None) -> dict[str, str]:
     }
 
 
-def _quality(variant: VariantRecord) -> list[str]:
+def _format_quality(variant: VariantRecord) -> list[str]:
     stored = variant.artifact.bytes if variant.artifact is not None else None
     smaller = variant.size.compression if variant.size is not None else None
-    drop = drop_of(variant)
+    drop = find_drop(variant)
     return [
         variant.name,
         f"{stored / MIB:.3g}" if stored else "",
         f"{smaller:.3g}" if smaller else "",
-        "{} [{}, {}]".format(*(to_fixed(number, 1) for number in (drop.points, *drop.interval)))
+        "{} [{}, {}]".format(*(format_fixed(number, 1) for number in (drop.points, *drop.interval)))
         if drop
         else "",
         drop.rows if drop else "",
     ]
 
 
-def _speed(facts: LatencyFacts | None) -> str:
+def _format_speed(facts: LatencyFacts | None) -> str:
     if facts is None or facts.speedup is None or facts.speedup_interval is None:
         return ""
     low, high = facts.speedup_interval
     return f"{facts.speedup:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def _table(heads: Sequence[str], lines: Iterator[list[str]] | Sequence[list[str]]) -> str:
+def _format_table(heads: Sequence[str], lines: Iterator[list[str]] | Sequence[list[str]]) -> str:
     return tabulate(list(lines), heads, "pipe", disable_numparse=True)
 
 

@@ -80,11 +80,13 @@ def measure_speeds(run: SuiteRun, name: str, threads: int) -> dict[str, float]:
     speeds = {}
     for length in PROMPT_LENGTHS:
         prepared = predictor.prepare(_make_batch(ids[:, :length], new_tokens=1))
-        seconds = min(_time(partial(predictor.prefill, prepared)) for _ in range(CALLS))
+        seconds = min(_time_call(partial(predictor.prefill, prepared)) for _ in range(CALLS))
         speeds[f"prompt {length}"] = length / seconds
     prepared = predictor.prepare(_make_batch(ids[:, : PROMPT_LENGTHS[0]], new_tokens=ANSWER_TOKENS))
     states = (predictor.prefill(prepared) for _ in range(CALLS))
-    speeds["answer"] = (ANSWER_TOKENS - 1) / min(_time(partial(predictor.decode, state)) for state in states)
+    speeds["answer"] = (ANSWER_TOKENS - 1) / min(
+        _time_call(partial(predictor.decode, state)) for state in states
+    )
     predictor.close()
     return speeds
 
@@ -93,7 +95,7 @@ def _make_batch(ids: Any, *, new_tokens: int) -> dict[str, Any]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), NEW_TOKENS: np.array([new_tokens])}
 
 
-def _time(call: Callable[[], object]) -> float:
+def _time_call(call: Callable[[], object]) -> float:
     """Seconds of one call."""
     start = time.perf_counter()
     call()

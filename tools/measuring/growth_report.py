@@ -21,8 +21,8 @@ import numpy as np
 from tabulate import tabulate
 
 from slimgate.run.environment import describe_machine
-from tools.measuring.cost_growth import Seconds, many_rows, many_slices, many_variants
-from tools.measuring.log_growth import lm_eval_logs, prediction_files
+from tools.measuring.cost_growth import Seconds, measure_rows, measure_slices, measure_variants
+from tools.measuring.log_growth import measure_lm_eval_logs, measure_prediction_files
 
 SMALLEST_SECONDS = 0.5
 FITTED_SIZES = 3
@@ -58,26 +58,26 @@ SERIES = (
     Series(
         f"Variants of a suite, {ROWS_OF_VARIANTS:,} gate rows each",
         "variants",
-        partial(many_variants, rows=ROWS_OF_VARIANTS),
+        partial(measure_variants, rows=ROWS_OF_VARIANTS),
         (10, 30, 100, 300, 1000),
     ),
-    Series("Gate rows of one variant", "gate rows", many_rows, (10**3, 10**4, 10**5, 300_000, 10**6)),
+    Series("Gate rows of one variant", "gate rows", measure_rows, (10**3, 10**4, 10**5, 300_000, 10**6)),
     Series(
         f"Slices of {ROWS_OF_SLICES:,} gate rows",
         "slices",
-        partial(many_slices, rows=ROWS_OF_SLICES),
+        partial(measure_slices, rows=ROWS_OF_SLICES),
         (10, 100, 1000, 10**4, 10**5),
     ),
     Series(
         "Rows of two prediction files (csv)",
         "rows",
-        prediction_files,
+        measure_prediction_files,
         (10**3, 10**4, 10**5, 10**6, 3_000_000, 10**7),
     ),
     Series(
         "Samples of two logs of lm-eval (jsonl)",
         "samples",
-        lm_eval_logs,
+        measure_lm_eval_logs,
         (10**3, 10**4, 10**5, 300_000, 10**6),
     ),
 )

@@ -53,7 +53,7 @@ shorter = {{ steps = [{{ keep_layers = [0] }}] }}
 """
 
 
-def chunks(rows: int) -> Iterator[pa.Table]:
+def make_chunks(rows: int) -> Iterator[pa.Table]:
     """Texts of some 200 characters, three labels, ten rows a user.
 
     One row of a hundred has the first text of its chunk.
@@ -77,13 +77,13 @@ def write_rows(folder: Path, kind: str, rows: int) -> Path:
     path = folder / ("hub/train.parquet" if kind == "hub" else f"rows.{kind}")
     with ExitStack() as stack:
         writer: Any = None
-        for table in chunks(rows):
-            writer = writer or stack.enter_context(_writer(path, table.schema))
+        for table in make_chunks(rows):
+            writer = writer or stack.enter_context(_open_writer(path, table.schema))
             _write(writer, table)
     return path
 
 
-def _writer(path: Path, schema: pa.Schema) -> Any:
+def _open_writer(path: Path, schema: pa.Schema) -> Any:
     if path.suffix == ".jsonl":
         return path.open("w", encoding="utf-8")
     return (pyarrow.csv.CSVWriter if path.suffix == ".csv" else pq.ParquetWriter)(path, schema)
@@ -133,7 +133,7 @@ def _cut_here(suite: Path, store: Path) -> None:
     sys.stdout.write(json.dumps(digests))
 
 
-def _line(kind: str, gate: str, path: Path, rows: int, floor: ChildCost, took: ChildCost) -> str:
+def _format_row(kind: str, gate: str, path: Path, rows: int, floor: ChildCost, took: ChildCost) -> str:
     size = path.stat().st_size
     each = (took.anonymous_bytes - floor.anonymous_bytes) / max(1, rows - FLOOR)
     mebibytes = [f"{value / MEBIBYTE:,.0f}" for value in (size, took.peak_bytes, took.anonymous_bytes)]
@@ -151,7 +151,7 @@ def measure(kind: str, gates: Sequence[str], rows: int, folder: Path, *, grouped
             took = cut(write_suite(folder, kind, gate, grouped=grouped))
             floors.setdefault(gate, took)
             if count == rows:
-                yield _line(kind, gate, path, rows, floors[gate], took)
+                yield _format_row(kind, gate, path, rows, floors[gate], took)
     path.unlink()
 
 

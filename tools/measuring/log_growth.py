@@ -22,18 +22,18 @@ TASK = "made_up"
 Seconds = dict[str, float]
 
 
-def prediction_files(rows: int) -> Seconds:
+def measure_prediction_files(rows: int) -> Seconds:
     """Two csv files of so many rows: id, label, prediction and three probabilities."""
     with TemporaryDirectory() as scratch:
         teacher, variant = (write_predictions(Path(scratch, f"{model}.csv"), model, rows) for model in RIGHT)
-        return _figures(judge(teacher, variant, "--metric", "accuracy", "--drop-points", "1", "--json"))
+        return _read_figures(judge(teacher, variant, "--metric", "accuracy", "--drop-points", "1", "--json"))
 
 
-def lm_eval_logs(samples: int) -> Seconds:
+def measure_lm_eval_logs(samples: int) -> Seconds:
     """Two folders of lm-eval with so many samples of one task."""
     with TemporaryDirectory() as scratch:
         base, target = (write_log(Path(scratch, model), model, samples) for model in RIGHT)
-        return _figures(judge(base, target, "--metric", "acc", "--drop-points", "1", "--json"))
+        return _read_figures(judge(base, target, "--metric", "acc", "--drop-points", "1", "--json"))
 
 
 def write_log(folder: Path, model: str, samples: int) -> Path:
@@ -76,7 +76,7 @@ def _sample(place: int, is_right: bool) -> dict[str, Any]:
     }
 
 
-def _figures(judged: ChildCost) -> Seconds:
+def _read_figures(judged: ChildCost) -> Seconds:
     """Raises RuntimeError if the judge gave no verdict."""
     if judged.code not in (0, 1):
         raise RuntimeError(f"slimgate judge ended with exit code {judged.code}: {judged.output[-500:]}")

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from slimgate.record.run import RunRecord, to_json
-from slimgate.report import suite_report
-from slimgate.report.html import html_report
+from slimgate.record.run import RunRecord, format_record_json
+from slimgate.report import format_suite_report
+from slimgate.report.html import render_html_report
 from slimgate.report.plots import write_plots
-from slimgate.report.pr_comment import pr_comment
+from slimgate.report.pr_comment import format_pr_comment
 from slimgate.results.checks import TEACHER
 from slimgate.suite.suite import Suite
 from tools.measuring.cost_growth import (
@@ -31,9 +31,9 @@ from tools.measuring.cost_growth import (
     Seconds,
     compose_record,
     judge_all,
-    store,
-    suite_of,
+    make_suite,
     time_stage,
+    write_stored_outcomes,
 )
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -48,8 +48,8 @@ def make_texts(places: Iterable[int]) -> list[str]:
 def make_record(folder: Path, variants: int, rows: int) -> tuple[RunRecord, Seconds]:
     """Makes a judged record, with its outcomes in `folder`. Returns also the seconds of each stage."""
     seconds: Seconds = {}
-    paths = store(folder, rows)
-    suite = suite_of(folder, variants)
+    paths = write_stored_outcomes(folder, rows)
+    suite = make_suite(folder, variants)
     _write_outcomes(folder / "outcomes", suite, paths)
     return compose_record(suite, judge_all(suite, paths, seconds), rows), seconds
 
@@ -65,10 +65,10 @@ def measure_pages(folder: Path, variants: int, rows: int) -> list[list[str]]:
     """A line for each page: name, CPU seconds, MB."""
     record, seconds = make_record(folder, variants, rows)
     write: dict[str, Callable[[], str]] = {
-        "run.json": lambda: to_json(record),
-        "report.md": lambda: suite_report(record),
-        "report.html": lambda: html_report(record, folder, make_texts),
-        "pr-comment.md": lambda: pr_comment([record]),
+        "run.json": lambda: format_record_json(record),
+        "report.md": lambda: format_suite_report(record),
+        "report.html": lambda: render_html_report(record, folder, make_texts),
+        "pr-comment.md": lambda: format_pr_comment([record]),
     }
     lines = [["judging", f"{seconds['judge']:.1f}", "–"]]
     for name, write_page in write.items():

@@ -115,7 +115,7 @@ class Profile:
         """What a step that was built now says of its own time."""
         if artifact.entry.from_store:
             return
-        for part, seconds in logged_seconds(artifact.manifest["log"]).items():
+        for part, seconds in sum_logged_seconds(artifact.manifest["log"]).items():
             if f"build: {part}" in NEEDED:
                 self.stages.move(stage, f"build: {part}", seconds)
 
@@ -148,13 +148,13 @@ class Profile:
         self._path.write_text(json.dumps(self.stages.seconds), "utf-8")
 
 
-def logged_seconds(log: Mapping[str, Any]) -> dict[str, float]:
+def sum_logged_seconds(log: Mapping[str, Any]) -> dict[str, float]:
     """Stage -> seconds of a step's log, with those of the logs inside of it."""
     by_part: dict[str, float] = dict(log.get("seconds", {}))
     inside = [*log.values(), *(log["stages"] if isinstance(log.get("stages"), list) else ())]
     for inner in inside:
         if isinstance(inner, Mapping) and "seconds" in inner and inner is not log.get("seconds"):
-            for stage, seconds in logged_seconds(inner).items():
+            for stage, seconds in sum_logged_seconds(inner).items():
                 by_part[stage] = by_part.get(stage, 0.0) + seconds
     return by_part
 
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str]) -> int:
     """Writes the table to stdout; the runs' own output goes to stderr."""
     with tempfile.TemporaryDirectory(prefix="profile-run-") as scratch:
         runs = {name: profile_run(arguments, Path(scratch), name) for name in ("cold", "warm")}
-    sys.stdout.write(table(runs))
+    sys.stdout.write(format_table(runs))
     return 0
 
 
@@ -186,7 +186,7 @@ def profile_run(arguments: Sequence[str], scratch: Path, name: str) -> dict[str,
     return {**json.loads(path.read_text("utf-8")), "all": seconds}
 
 
-def table(runs: Mapping[str, Mapping[str, float]]) -> str:
+def format_table(runs: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown: seconds and shares of each run, the longest stage of the first run first."""
     first = next(iter(runs.values()))
     stages = dict.fromkeys(stage for run in runs.values() for stage in run if stage != "all")
@@ -195,12 +195,14 @@ def table(runs: Mapping[str, Mapping[str, float]]) -> str:
         "| stage | " + " | ".join(f"{name}, s | share" for name in runs) + " |",
         "|---|" + "---:|---:|" * len(runs),
     ]
-    lines += [_line(stage, [(run.get(stage, 0.0), run["all"]) for run in runs.values()]) for stage in ordered]
+    lines += [
+        _format_row(stage, [(run.get(stage, 0.0), run["all"]) for run in runs.values()]) for stage in ordered
+    ]
     rest = [(run["all"] - _sum(run, stages), run["all"]) for run in runs.values()]
     over = [(run["all"] - _sum(run, NEEDED), run["all"]) for run in runs.values()]
-    lines += [_line("starting Python and pytest, and the rest", rest)]
-    lines += [_line("**all**", [(run["all"], run["all"]) for run in runs.values()])]
-    lines += [_line(f"**overhead** (all but {', '.join(NEEDED)})", over)]
+    lines += [_format_row("starting Python and pytest, and the rest", rest)]
+    lines += [_format_row("**all**", [(run["all"], run["all"]) for run in runs.values()])]
+    lines += [_format_row(f"**overhead** (all but {', '.join(NEEDED)})", over)]
     return "\n".join(lines) + "\n"
 
 
@@ -208,7 +210,7 @@ def _sum(run: Mapping[str, float], stages: Sequence[str] | Mapping[str, Any]) ->
     return sum(run.get(stage, 0.0) for stage in stages)
 
 
-def _line(name: str, cells: Sequence[tuple[float, float]]) -> str:
+def _format_row(name: str, cells: Sequence[tuple[float, float]]) -> str:
     return f"| {name} | " + " | ".join(f"{s:.1f} | {100 * s / total:.1f} %" for s, total in cells) + " |"
 
 

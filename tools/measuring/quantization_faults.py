@@ -28,7 +28,7 @@ from fixtures.models.quantization_faults import (
     Case,
     write_suite,
 )
-from fixtures.models.word_chains import sentences, write_trained_llama
+from fixtures.models.word_chains import draw_sentences, write_trained_llama
 
 LIMIT = 0.02
 # MXFP4 rounds to powers of 2, and GGUF Q4_0 the embeddings and the output layer too.
@@ -79,7 +79,7 @@ other groups down, and the errors partly cancel.
 
 def write_repository(folder: Path) -> Path:
     """A folder with the suite bench/faults.toml and everything that it names."""
-    rows = sentences(ROWS)
+    rows = draw_sentences(ROWS)
     source = write_trained_llama(folder / "trained", rows["text"].to_pylist()[:200], blocks=BLOCKS)
     suite = write_suite(folder, source, limit=LIMIT, limits=LIMITS)
     csv.write_csv(rows, suite.with_name("rows.csv"))

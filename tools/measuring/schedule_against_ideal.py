@@ -58,7 +58,7 @@ def pause(model, context, *, seconds: float):
 """
 
 
-def variants(scale: float, *, seed: int = 0) -> dict[str, tuple[str | None, float]]:
+def draw_variants(scale: float, *, seed: int = 0) -> dict[str, tuple[str | None, float]]:
     """(what it starts from, seconds) of each; chains come last, where they hurt an order by name."""
     draw = random.Random(seed)
     seconds_by_task: dict[str, tuple[str | None, float]] = {}
@@ -93,7 +93,9 @@ def read_goals(suite: Suite) -> dict[str, Goal]:
     return {name: Goal(answers=True) for name in (TEACHER, *suite.variants)}
 
 
-def ideal(tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float], workers: int) -> float:
+def compute_ideal_seconds(
+    tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float], workers: int
+) -> float:
     """No schedule takes less: the longest chain, or all work on all workers."""
     return max(
         max(find_longest_ways(tasks, seconds).values()), sum(seconds[task] for task in tasks) / workers
@@ -119,7 +121,7 @@ def simulate(
     return now
 
 
-def on_ray(suite: Suite, folder: Path, workers: int, cores: int) -> RayResult:
+def rebuild_on_ray(suite: Suite, folder: Path, workers: int, cores: int) -> RayResult:
     """All of it built anew on Ray, on so many workers."""
     store = Store(folder / "store", rebuild=(now := format_now("microseconds")))
     done = build_on_ray(
@@ -140,11 +142,11 @@ def main(workers: int = 4, scale: float = 1.0) -> int:
     import psutil
 
     folder = Path(tempfile.mkdtemp(prefix="sleeping-"))
-    sleeps = variants(scale)
+    sleeps = draw_variants(scale)
     suite = write_suite(folder, sleeps)
     tasks = list_tasks(suite, read_goals(suite))
     seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
-    best, say = ideal(tasks, seconds, workers), sys.stdout.write
+    best, say = compute_ideal_seconds(tasks, seconds, workers), sys.stdout.write
     say(f"{len(sleeps)} variants, {sum(seconds.values()):.1f} s of sleep, {workers} workers\n")
     say(f"ideal {best:.1f} s (longest chain {max(find_longest_ways(tasks, seconds).values()):.1f} s)\n")
     for label, expected in (("unknown", dict.fromkeys(seconds, 1.0)), ("known", seconds)):
@@ -152,8 +154,8 @@ def main(workers: int = 4, scale: float = 1.0) -> int:
         say(f"order alone, times {label}: {took:.1f} s, {took / best:.3f} of the ideal\n")
     cores = psutil.cpu_count() or 1
     for label in ("unknown", "known"):
-        done = on_ray(suite, folder, workers, cores)
-        within = ideal(tasks, done.tasks, workers)
+        done = rebuild_on_ray(suite, folder, workers, cores)
+        within = compute_ideal_seconds(tasks, done.tasks, workers)
         say(
             f"Ray, times {label}: {done.seconds:.1f} s, {done.seconds / best:.3f} of the ideal; "
             f"tasks took {sum(done.tasks.values()):.1f} s with loading and predicting, of which the ideal is "

@@ -22,14 +22,14 @@ import numpy as np
 from tabulate import tabulate
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.step_examples import EXAMPLES
 from slimgate.models.predict import predict_scores
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.torch_model import load_torch_model
 from slimgate.plugins.loading import load
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.store.store import files_of
+from slimgate.store.store import list_files
 
 ARCHITECTURES = ("bert", "distilbert", "gpt2", "llama")
 LABELS = ("neg", "pos")
@@ -51,24 +51,24 @@ class Case:
 
 def apply(step_name: str, options: Any, architecture: str, folder: Path, base: Path) -> Case:
     """One step on a tiny model, saved in `folder` with its scores of the `selection` rows."""
-    context = tiny_context(folder / "rows", calibration=16)
-    plain = tiny_context(folder / "plain", calibration=16)
+    context = make_tiny_context(folder / "rows", calibration=16)
+    plain = make_tiny_context(folder / "plain", calibration=16)
     context.load_teacher = lambda: load_tiny(base, plain)
     with isolated_seed(0):
         model = load_tiny(base, plain)
-        before, scores = _save_model(model, folder / "before"), _scores(model, plain)
+        before, scores = _save_model(model, folder / "before"), _compute_scores(model, plain)
         plugin = load("step", step_name)
         model = plugin.apply(model, plugin.Params.model_validate(options), context)
         model.kind = plugin.gives or model.kind
     after = _save_model(model, folder / "after")
-    step_scores = _scores(model, context)
+    step_scores = _compute_scores(model, context)
     np.save(folder / "scores.npy", step_scores)
     return Case(
         step_name, options, architecture, before, after, float(np.abs(step_scores - scores).max()), folder
     )
 
 
-def _scores(model: Any, context: Any) -> Any:
+def _compute_scores(model: Any, context: Any) -> Any:
     encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
     return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=8)
 
@@ -76,7 +76,7 @@ def _scores(model: Any, context: Any) -> Any:
 def _save_model(model: Any, folder: Path) -> dict[str, int]:
     folder.mkdir(parents=True)
     model.save(folder)
-    if pickles := [file for file in files_of(folder) if file.endswith(PICKLES)]:
+    if pickles := [file for file in list_files(folder) if file.endswith(PICKLES)]:
         raise AssertionError(f"{folder}: pickles: {pickles}")
     weights = (folder / "model.safetensors").stat().st_size
     return {"weights_bytes": weights, **model.measure_size()}
@@ -84,25 +84,25 @@ def _save_model(model: Any, folder: Path) -> dict[str, int]:
 
 def reload_all(folders: Sequence[Path]) -> list[bool]:
     """Whether each artifact, loaded in one new process, gives the scores that were saved beside it."""
-    loads = "from tools.measuring.step_table import again"
-    code = f"import json, sys; {loads}; print(json.dumps(again(sys.argv[1:])))"
+    loads = "from tools.measuring.step_table import compare_reloaded"
+    code = f"import json, sys; {loads}; print(json.dumps(compare_reloaded(sys.argv[1:])))"
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, folders)], check=True, capture_output=True, text=True
     )
     return [bool(value) for value in json.loads(done.stdout)]
 
 
-def again(folders: Sequence[str]) -> list[bool]:
+def compare_reloaded(folders: Sequence[str]) -> list[bool]:
     """In the new process: loads and compares."""
     tries = []
     for folder in map(Path, folders):
-        context = tiny_context(folder / "again", calibration=16)
-        scores = _scores(load_torch_model(folder / "after"), context)
+        context = make_tiny_context(folder / "again", calibration=16)
+        scores = _compute_scores(load_torch_model(folder / "after"), context)
         tries.append(bool(np.array_equal(scores, np.load(folder / "scores.npy"))))
     return tries
 
 
-def rows(cases: Sequence[Case]) -> Iterator[list[str]]:
+def format_rows(cases: Sequence[Case]) -> Iterator[list[str]]:
     """A row for each step and its options; for each architecture what became of bytes and parameters."""
     same = dict(
         zip((case.folder for case in cases), reload_all([case.folder for case in cases]), strict=True)
@@ -111,10 +111,14 @@ def rows(cases: Sequence[Case]) -> Iterator[list[str]]:
     for case in cases:
         cases_by_step.setdefault((case.step, json.dumps(case.options)), []).append(case)
     for (step_name, options), own_cases in cases_by_step.items():
-        yield [step_name, options[1:-1] or "–", *(_cell(case, same[case.folder]) for case in own_cases)]
+        yield [
+            step_name,
+            options[1:-1] or "–",
+            *(_format_cell(case, same[case.folder]) for case in own_cases),
+        ]
 
 
-def _cell(case: Case, same: bool) -> str:
+def _format_cell(case: Case, same: bool) -> str:
     size = case.after["weights_bytes"] / case.before["weights_bytes"]
     parameters = case.after["parameters"] / case.before["parameters"]
     nonzero = case.after["nonzero_parameters"] / case.after["parameters"]
@@ -141,7 +145,10 @@ def main() -> None:
                     folder = Path(root) / f"{step_name}-{number}-{architecture}"
                     cases.append(apply(step_name, options, architecture, folder, Path(root) / architecture))
         table = tabulate(
-            rows(cases), headers=["step", "options", *ARCHITECTURES], tablefmt="pipe", disable_numparse=True
+            format_rows(cases),
+            headers=["step", "options", *ARCHITECTURES],
+            tablefmt="pipe",
+            disable_numparse=True,
         )
     sys.stdout.write(f"{_HEAD}\n{table}\n")
 

@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import SlimgateError
-from slimgate.models.predict import batches, predict_scores
+from slimgate.models.predict import predict_scores, split_into_batches
 from slimgate.plugins.rows import Rows
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.eager import EagerPredictor
@@ -80,12 +80,12 @@ def main(arguments: Sequence[str]) -> int:
     rows, rounds, batch_size = (*numbers, *(6000, 3, 64)[len(numbers) :])
     run = SuiteRun(load_suite(Path(arguments[0])), Store(Path(".slimgate")), device="cpu")
     torch.set_num_threads(run.suite.threads)
-    lines = measure(ways(_case(run, rows, batch_size)), rows=rows, rounds=rounds)
-    sys.stdout.write(table(lines, rows=rows, threads=run.suite.threads, rounds=rounds))
+    lines = measure(make_ways(_make_case(run, rows, batch_size)), rows=rows, rounds=rounds)
+    sys.stdout.write(format_table(lines, rows=rows, threads=run.suite.threads, rounds=rounds))
     return 0
 
 
-def _case(run: SuiteRun, rows: int, batch_size: int) -> Case:
+def _make_case(run: SuiteRun, rows: int, batch_size: int) -> Case:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -111,7 +111,7 @@ def _case(run: SuiteRun, rows: int, batch_size: int) -> Case:
     )
 
 
-def ways(case: Case) -> dict[str, Way]:
+def make_ways(case: Case) -> dict[str, Way]:
     """Every way by its name; each call evaluates all rows once."""
     encoded, predictor = case.encode(), EagerPredictor(case.network, "cpu")
 
@@ -119,7 +119,7 @@ def ways(case: Case) -> dict[str, Way]:
         return np.asarray(predict_scores(predictor, rows, batch_size=case.batch_size).argmax(axis=1))
 
     return {
-        BARE: bare(case, encoded),
+        BARE: make_bare_way(case, encoded),
         OURS: lambda: ours(encoded),
         "slimgate from text": lambda: ours(case.encode()),
         "pipeline": run_pipeline(case),
@@ -128,14 +128,14 @@ def ways(case: Case) -> dict[str, Way]:
     }
 
 
-def bare(case: Case, encoded: EncodedTexts) -> Way:
+def make_bare_way(case: Case, encoded: EncodedTexts) -> Way:
     """Nothing but forward calls."""
     import torch
 
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
     prepared = [
         {name: torch.from_numpy(values) for name, values in encoded.batch(positions).items()}
-        for positions in batches(encoded.lengths, order, case.batch_size)
+        for positions in split_into_batches(encoded.lengths, order, case.batch_size)
     ]
 
     def way() -> None:
@@ -148,7 +148,7 @@ def bare(case: Case, encoded: EncodedTexts) -> Way:
 
 def run_pipeline(case: Case, **options: Any) -> Way:
     """transformers' pipeline."""
-    pipe = _pipeline(case, **options)
+    pipe = _make_pipeline(case, **options)
     number = case.network.config.label2id
     return lambda: np.asarray([number[answer["label"]] for answer in pipe(case.texts)])
 
@@ -158,9 +158,9 @@ def run_evaluator(case: Case) -> Way:
     from datasets import Dataset
     from evaluate import evaluator
 
-    from slimgate.judge.metrics.as_evaluate import as_evaluate
+    from slimgate.judge.metrics.as_evaluate import make_evaluate_metric
 
-    judge, metric = evaluator("text-classification"), as_evaluate("accuracy")
+    judge, metric = evaluator("text-classification"), make_evaluate_metric("accuracy")
     tokenizer = copy.deepcopy(case.tokenizer)
     tokenizer.model_max_length = case.max_tokens  # what it cuts at
     data = Dataset.from_dict({"text": case.texts, "label": case.labels})
@@ -179,7 +179,7 @@ def run_evaluator(case: Case) -> Way:
     return way
 
 
-def _pipeline(case: Case, **options: Any) -> Any:
+def _make_pipeline(case: Case, **options: Any) -> Any:
     from transformers import pipeline
 
     cut = {"truncation": True, "max_length": case.max_tokens}
@@ -203,15 +203,16 @@ def measure(
             seconds[name].append(clock() - start)
     own_answers = answers[OURS]
     return [
-        Line(name, rows / median(times), _same(answers[name], own_answers)) for name, times in seconds.items()
+        Line(name, rows / median(times), _compute_agreement(answers[name], own_answers))
+        for name, times in seconds.items()
     ]
 
 
-def _same(answers: Predictions | None, own_answers: Predictions | None) -> float | None:
+def _compute_agreement(answers: Predictions | None, own_answers: Predictions | None) -> float | None:
     return None if answers is None or own_answers is None else float((answers == own_answers).mean())
 
 
-def table(lines: Sequence[Line], *, rows: int, threads: int, rounds: int) -> str:
+def format_table(lines: Sequence[Line], *, rows: int, threads: int, rounds: int) -> str:
     """Markdown; the ratio is to the bare forward's rate."""
     of = next(line.rows_per_second for line in lines if line.name == BARE)
     written = [

@@ -98,11 +98,11 @@ def parse_conflict(stderr: str) -> str:
         return ""
     text = " ".join(text.partition("\nhint:")[0].split())
     reasons = re.findall(r"\b(?:Because|And because) (.+?), we can conclude that ", text)
-    requirements = filter(None, map(_without_the_obvious, reasons))
+    requirements = filter(None, map(_drop_obvious_reasons, reasons))
     return "; ".join(requirements) or text or "uv names no requirements"
 
 
-def _without_the_obvious(reason: str) -> str:
+def _drop_obvious_reasons(reason: str) -> str:
     """Drop that there is one version of slimgate, what this program requires, and earlier conclusions."""
     obvious = r"only \S+ is available|you require .+|we know from \(\d+\) that .+"
     return re.sub(rf"^(?:{obvious})$|^only \S+ is available and | and (?:{obvious})$", "", reason)
@@ -140,7 +140,7 @@ def resolve(
 
 
 @cache
-def newest_versions(tool: str, limit_s: float) -> dict[str, Resolution]:
+def find_newest_versions(tool: str, limit_s: float) -> dict[str, Resolution]:
     """A Python -> the tool's newest version, without its requirements.
 
     It has the oldest Python, and the first one that takes the newest version of all.
@@ -150,7 +150,7 @@ def newest_versions(tool: str, limit_s: float) -> dict[str, Resolution]:
     return {python: answer for python, answer in answers.items() if python in (PYTHONS[0], first)}
 
 
-def newest_that_resolves(tool: str, base: str, python: str, limit_s: float) -> Resolution:
+def find_newest_resolution(tool: str, base: str, python: str, limit_s: float) -> Resolution:
     """With each version that resolves, try whether a newer one does.
 
     uv prefers new versions, but not of the tool more than of other packages.
@@ -163,7 +163,7 @@ def newest_that_resolves(tool: str, base: str, python: str, limit_s: float) -> R
     return answer if answer.failure else best
 
 
-def own_requirements(extra: str) -> dict[str, Requirement]:
+def read_own_requirements(extra: str) -> dict[str, Requirement]:
     """What pyproject.toml says that slimgate needs: its text -> the requirement."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     more = project["optional-dependencies"][extra] if extra else []
@@ -185,7 +185,7 @@ def describe_mend(tool: str, version: str, python: str, extra: str, limit_s: flo
     The tool is resolved as if slimgate had no bounds. The bounds in the way are those that do not admit the
     resolved versions; all other bounds admit them.
     """
-    requirements = own_requirements(extra)
+    requirements = read_own_requirements(extra)
     names = [requirement.name for requirement in requirements.values()]
     answer = resolve([*names, f"{tool}=={version}"], python, limit_s=limit_s)
     if answer.failure:
@@ -198,10 +198,10 @@ def describe_mend(tool: str, version: str, python: str, extra: str, limit_s: flo
     return f"The tool would resolve if slimgate allowed {bounds}."
 
 
-def rows_of(tool: str, extra: str, limit_s: float) -> Iterator[Row]:
+def resolve_rows(tool: str, extra: str, limit_s: float) -> Iterator[Row]:
     """The newest version, and, if that conflicts, the newest that does not."""
     base = f"slimgate{f'[{extra}]' if extra else ''} @ {ROOT.as_uri()}"
-    for python, newest in newest_versions(tool, limit_s).items():
+    for python, newest in find_newest_versions(tool, limit_s).items():
         if not newest.versions:
             yield Row(tool, "", python, newest)
             continue
@@ -211,7 +211,7 @@ def rows_of(tool: str, extra: str, limit_s: float) -> Iterator[Row]:
             yield Row(tool, version, python, answer)
             continue
         mend = describe_mend(tool, version, python, extra, limit_s)
-        older = newest_that_resolves(tool, base, python, limit_s)
+        older = find_newest_resolution(tool, base, python, limit_s)
         yield Row(tool, version, python, answer, f"{mend} {describe_older(tool, older)}")
         if older.versions:
             yield Row(tool, older.versions[tool], python, older)
@@ -281,7 +281,7 @@ def main() -> int:
     tables: dict[str, Sequence[Row]] = {}
     for extra in EXTRAS:
         tables[extra] = [
-            row for tool in options.only for row in _rows_with_progress(tool, extra, options.limit)
+            row for tool in options.only for row in _resolve_with_progress(tool, extra, options.limit)
         ]
     section = format_section(tables, " ".join(["python -m tools.packaging.beside", *sys.argv[1:]]))
     sys.stdout.write(section + "\n")
@@ -290,10 +290,10 @@ def main() -> int:
     return int(any(row.resolution.failure for rows in tables.values() for row in rows))
 
 
-def _rows_with_progress(tool: str, extra: str, limit_s: float) -> list[Row]:
+def _resolve_with_progress(tool: str, extra: str, limit_s: float) -> list[Row]:
     """Resolving takes minutes: stderr shows how far it is."""
     sys.stderr.write(f"{name_extra(extra)} {tool}\n")
-    return list(rows_of(tool, extra, limit_s))
+    return list(resolve_rows(tool, extra, limit_s))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import SlimgateError
-from slimgate.judge.exact_paired import paired_interval
+from slimgate.judge.exact_paired import compute_paired_interval
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import known_plugins, load
@@ -34,7 +34,7 @@ from slimgate.results.checks import TEACHER
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.calibration import calibration_batches
-from slimgate.store.store import Store, files_of
+from slimgate.store.store import Store, list_files
 from slimgate.suite.load import load_suite
 from tools.peers.peer_case import Case, Result
 from tools.peers.peer_tools import PEERS
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
     gate = Rows(run.rows.gate.table.slice(0, rows or None))
     with tempfile.TemporaryDirectory() as scratch:
         lines = [*compare(run, gate, Path(scratch), arguments[2:])]
-    sys.stdout.write(table(lines))
+    sys.stdout.write(format_table(lines))
     return 0
 
 
@@ -100,7 +100,7 @@ def compare(run: SuiteRun, gate: Rows, scratch: Path, names: Sequence[str] = ())
         folder = scratch / str(len(list(scratch.iterdir())))
         folder.mkdir()
         model, start = artifact.load("cpu"), time.perf_counter()
-        context = _context(run, artifact, folder)
+        context = _make_context(run, artifact, folder)
         batches = calibration_batches(model, context, batch_size=1)[:200]
         try:
             result = make(Case(model, encoded, labels, batches, context, folder))
@@ -130,7 +130,7 @@ def make_ours(steps: list[dict[str, Any]]) -> Callable[[Case], Result]:
                 model = plugin.apply(model, plugin.Params.model_validate(options), case.context)
                 model.kind = plugin.gives or model.kind
         model.save(case.folder)
-        files = [file for file in files_of(case.folder) if _is_weights_file(file)]
+        files = [file for file in list_files(case.folder) if _is_weights_file(file)]
         size = sum((case.folder / file).stat().st_size for file in files)
         predictor = EagerPredictor(model.network, "cpu")
         return Result(size, predict_scores(predictor, case.encoded, batch_size=32))
@@ -138,7 +138,7 @@ def make_ours(steps: list[dict[str, Any]]) -> Callable[[Case], Result]:
     return make
 
 
-def table(lines: Sequence[Line]) -> str:
+def format_table(lines: Sequence[Line]) -> str:
     """The table in Markdown. Drops are against the first line, with Tango's interval (90 %)."""
     first = lines[0]
     if first.right is None or first.bytes is None:
@@ -152,7 +152,7 @@ def table(lines: Sequence[Line]) -> str:
             written.append(f"| {line.name} | | | | {line.note} | |")
             continue
         b, c = int((first.right & ~line.right).sum()), int((~first.right & line.right).sum())
-        low, high = paired_interval(b, c, len(line.right))
+        low, high = compute_paired_interval(b, c, len(line.right))
         drop = (
             ""
             if line is first
@@ -169,7 +169,7 @@ def _is_weights_file(file: str) -> bool:
     return file.endswith(WEIGHTS) and not file.startswith(NOT_WEIGHTS)
 
 
-def _context(run: SuiteRun, artifact: Any, scratch: Path) -> BuildContext:
+def _make_context(run: SuiteRun, artifact: Any, scratch: Path) -> BuildContext:
     task = run.suite.setup.task
     splits = {name: rows for name, rows in run.rows.splits.items() if name != "gate"}
     return BuildContext(

@@ -18,7 +18,7 @@ from torch import nn
 
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.base import Arrays
-from tools.peers.peer_case import INPUTS, Case, Result, Scores, bytes_of
+from tools.peers.peer_case import INPUTS, Case, Result, Scores, count_bytes
 
 
 class _Called:
@@ -52,7 +52,7 @@ class _Logits(nn.Module):
         return logits
 
 
-def onnxruntime_dynamic(case: Case) -> Result:
+def measure_onnxruntime_dynamic(case: Case) -> Result:
     """onnxruntime.quantization.quantize_dynamic, QInt8, on the graph that torch.onnx exports."""
     import onnx
     import onnxruntime
@@ -71,36 +71,36 @@ def onnxruntime_dynamic(case: Case) -> Result:
     return Result(small.stat().st_size, scores)
 
 
-def nncf_weights(case: Case, *, mode: str, **options: Any) -> Result:
+def measure_nncf_weights(case: Case, *, mode: str, **options: Any) -> Result:
     """nncf.compress_weights on the OpenVINO model."""
     import nncf
 
     with _quiet("nncf"):
         model = nncf.compress_weights(
-            _openvino(case), mode=getattr(nncf.CompressWeightsMode, mode), **options
+            _convert_to_openvino(case), mode=getattr(nncf.CompressWeightsMode, mode), **options
         )
-    return _saved_openvino(case, model)
+    return _measure_openvino(case, model)
 
 
-def nncf_int8(case: Case, *, max_drop: float | None = None) -> Result:
+def measure_nncf_int8(case: Case, *, max_drop: float | None = None) -> Result:
     """nncf.quantize, or with max_drop (a fraction) quantize_with_accuracy_control on `selection` rows."""
     import nncf
 
     data = nncf.Dataset([{name: batch[name].numpy() for name in INPUTS} for batch in case.batches])
     with _quiet("nncf"):
         if max_drop is None:
-            model = nncf.quantize(_openvino(case), data, model_type=nncf.ModelType.TRANSFORMER)
+            model = nncf.quantize(_convert_to_openvino(case), data, model_type=nncf.ModelType.TRANSFORMER)
         else:
-            rows, validate = _validation(case)
+            rows, validate = _make_validation(case)
             model = nncf.quantize_with_accuracy_control(
-                _openvino(case),
+                _convert_to_openvino(case),
                 data,
                 nncf.Dataset(rows),
                 validate,
                 max_drop=max_drop,
                 model_type=nncf.ModelType.TRANSFORMER,
             )
-    return _saved_openvino(case, model)
+    return _measure_openvino(case, model)
 
 
 def _export_onnx(case: Case, file: Path) -> None:
@@ -122,19 +122,19 @@ def _export_onnx(case: Case, file: Path) -> None:
         )
 
 
-def _openvino(case: Case) -> Any:
+def _convert_to_openvino(case: Case) -> Any:
     import openvino
 
     example = {name: case.batches[-1][name] for name in INPUTS}
     return openvino.convert_model(_Logits(case.model.network).eval(), example_input=example)
 
 
-def _saved_openvino(case: Case, model: Any) -> Result:
+def _measure_openvino(case: Case, model: Any) -> Result:
     import openvino
 
     openvino.save_model(model, case.folder / "model.xml", compress_to_fp16=False)
     scores = predict_scores(_Called(_compile(case, model)), case.encoded, batch_size=32)
-    return Result(bytes_of(case.folder), scores)
+    return Result(count_bytes(case.folder), scores)
 
 
 def _compile(case: Case, model: Any) -> Callable[[dict[str, Any]], Scores]:
@@ -146,7 +146,9 @@ def _compile(case: Case, model: Any) -> Callable[[dict[str, Any]], Scores]:
     return lambda inputs: np.asarray(compiled(inputs)[0])
 
 
-def _validation(case: Case) -> tuple[list[dict[str, Any]], Callable[[Any, Any], tuple[float, list[float]]]]:
+def _make_validation(
+    case: Case,
+) -> tuple[list[dict[str, Any]], Callable[[Any, Any], tuple[float, list[float]]]]:
     """Rows of `selection`, one by one, and the accuracy of a compiled model on some of them."""
     context, rows = case.context, case.context.rows("selection")
     task: Any = context.task

@@ -72,7 +72,7 @@ print(json.dumps(found))
 """
 
 
-def ours_ms(folder: str, batch: int, tokens: int, seconds: float) -> float:
+def time_slimgate(folder: str, batch: int, tokens: int, seconds: float) -> float:
     """slimgate's median call, in this process."""
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
@@ -98,7 +98,9 @@ def ours_ms(folder: str, batch: int, tokens: int, seconds: float) -> float:
     return summarise_times(times, batch).p50_ms
 
 
-def theirs_ms(python: str, folder: str, batch: int, tokens: int, seconds: float) -> dict[str, float]:
+def time_optimum_benchmark(
+    python: str, folder: str, batch: int, tokens: int, seconds: float
+) -> dict[str, float]:
     """optimum-benchmark's median call, and the bare one of its environment."""
     command = [python, "-c", THEIRS, folder, str(batch), str(tokens), str(seconds), str(THREADS)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -108,10 +110,10 @@ def theirs_ms(python: str, folder: str, batch: int, tokens: int, seconds: float)
     return milliseconds
 
 
-def mine_ms(folder: str, batch: int, tokens: int, seconds: float) -> float:
+def time_slimgate_apart(folder: str, batch: int, tokens: int, seconds: float) -> float:
     """slimgate's median call, in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
-        return alone.submit(ours_ms, folder, batch, tokens, seconds).result()
+        return alone.submit(time_slimgate, folder, batch, tokens, seconds).result()
 
 
 def measure(folder: str, python: str, turns: int, seconds: float) -> list[list[str]]:
@@ -119,14 +121,14 @@ def measure(folder: str, python: str, turns: int, seconds: float) -> list[list[s
     by_shape: dict[tuple[int, int], list[dict[str, float]]] = {shape: [] for shape in SHAPES}
     for turn in range(turns):
         for shape in SHAPES:
-            ours = {} if turn % 2 else {"slimgate": mine_ms(folder, *shape, seconds)}
-            theirs = theirs_ms(python, folder, *shape, seconds)
-            ours = ours or {"slimgate": mine_ms(folder, *shape, seconds)}
+            ours = {} if turn % 2 else {"slimgate": time_slimgate_apart(folder, *shape, seconds)}
+            theirs = time_optimum_benchmark(python, folder, *shape, seconds)
+            ours = ours or {"slimgate": time_slimgate_apart(folder, *shape, seconds)}
             by_shape[shape].append({**theirs, **ours})
-    return [_line(shape, times) for shape, times in by_shape.items()]
+    return [_format_row(shape, times) for shape, times in by_shape.items()]
 
 
-def _line(shape: tuple[int, int], times: Sequence[dict[str, float]]) -> list[str]:
+def _format_row(shape: tuple[int, int], times: Sequence[dict[str, float]]) -> list[str]:
     medians = [
         f"{median(run_times[tool] for run_times in times):.2f}"
         for tool in ("optimum-benchmark", "bare", "slimgate")

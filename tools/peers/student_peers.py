@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
             name,
             f"{facts['bytes'] / 1e6:.1f}",
             f"{size / facts['bytes']:.1f}",
-            drop_of(input_folder, name),
+            format_drop(input_folder, name),
             *(f"{median:.3g} [{low:.3g}, {high:.3g}]" for median, low, high in facts["speedups"].values()),
             f"{facts['seconds']:.0f}",
         ]
@@ -104,13 +104,13 @@ def write_input(run: SuiteRun, folder: Path) -> int:
     model.network.config.id2label = dict(enumerate(names))
     model.network.config.label2id = {name: number for number, name in enumerate(names)}
     save_plain(model, folder / "teacher")
-    (folder / "encoder").symlink_to(base_folder(run))
+    (folder / "encoder").symlink_to(find_base_folder(run))
     for name, rows in (("train", rows_of("train")), ("judged", judged)):
         (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
     answers = iter(names[best] for best in outcomes.predictions)
     student_tools.write_answers(folder / "teacher.csv", judged, lambda texts: [next(answers) for _ in texts])
     workloads = [
-        {"id": workload.id, "texts": workload_texts(run, workload, column, model.tokenizer)}
+        {"id": workload.id, "texts": list_workload_texts(run, workload, column, model.tokenizer)}
         for workload in run.suite.list_timed_workloads(TEACHER)
         if workload.phase is None
     ]
@@ -118,7 +118,7 @@ def write_input(run: SuiteRun, folder: Path) -> int:
     max_tokens = max(workload.tokens or 0 for workload in run.suite.list_timed_workloads(TEACHER))
     facts = {"max_tokens": max_tokens, "labels": names}
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
-    return student_tools.bytes_of(folder / "teacher")
+    return student_tools.count_model_bytes(folder / "teacher")
 
 
 def write_graphs(run: SuiteRun, folder: Path) -> None:
@@ -132,22 +132,22 @@ def write_graphs(run: SuiteRun, folder: Path) -> None:
         if kind not in (onnx_model.KIND, openvino_model.KIND):
             continue
         shutil.copytree(run.build(name).artifact.folder, folder / name)
-        (folder / name / student_tools.SECONDS).write_text(json.dumps(seconds_of(run, name)), "utf-8")
+        (folder / name / student_tools.SECONDS).write_text(json.dumps(sum_build_seconds(run, name)), "utf-8")
         if kind == openvino_model.KIND:
             properties = make_properties(variant.runtime.params, threads=student_tools.THREADS)
             (folder / name / student_tools.PROPERTIES).write_text(json.dumps(properties), "utf-8")
 
 
-def seconds_of(run: SuiteRun, name: str | None) -> float:
+def sum_build_seconds(run: SuiteRun, name: str | None) -> float:
     """How long the steps of a variant took, with those of the variants that it is made from."""
     if name is None or name == TEACHER:
         return 0.0
     parent = run.suite.variants[name].parent
     seconds = sum(float(step.manifest["seconds"]) for step in run.build(name).steps)
-    return seconds + seconds_of(run, parent)
+    return seconds + sum_build_seconds(run, parent)
 
 
-def base_folder(run: SuiteRun) -> Path:
+def find_base_folder(run: SuiteRun) -> Path:
     """Where the model lies that the teacher was made of."""
     ref = run.suite.model(TEACHER).ref
     if ref is None or ref.folder is None:
@@ -155,7 +155,7 @@ def base_folder(run: SuiteRun) -> Path:
     return Path(ref.folder)
 
 
-def workload_texts(run: SuiteRun, workload: Any, column: str, tokenizer: Any) -> list[str]:
+def list_workload_texts(run: SuiteRun, workload: Any, column: str, tokenizer: Any) -> list[str]:
     """The texts of a call from text, cut to the workload's tokens, for tools that do not cut them."""
     (texts,) = run.workload(TEACHER, replace(workload, phase=END_TO_END)).timed
     texts_of_workload = []
@@ -167,7 +167,7 @@ def workload_texts(run: SuiteRun, workload: Any, column: str, tokenizer: Any) ->
     return texts_of_workload
 
 
-def drop_of(folder: Path, name: str) -> str:
+def format_drop(folder: Path, name: str) -> str:
     """The drop in accuracy with its interval, as `slimgate judge` finds it."""
     pair = read_pair(folder / "teacher.csv", folder / f"{name}.csv", ColumnNames())
     budget = QualityBudget("drop_points", MOST_POINTS)

@@ -32,10 +32,10 @@ def main(suite_file: str, store: str = ".slimgate") -> None:
     run = SuiteRun(suite, Store(Path(store)), device="cpu")
     task = suite.setup.task
     classification: Any = task.object
-    data = {name: (_texts(rows, task), classification.label_indices(task.params, rows, run.rows.facts))
+    data = {name: (_join_texts(rows, task), classification.label_indices(task.params, rows, run.rows.facts))
             for name, rows in run.rows.splits.items()}  # fmt: skip
     for name, options in FEATURES.items():
-        accuracy, strength = baseline(data["train"], data["selection"], data["gate"], options)
+        accuracy, strength = measure_baseline(data["train"], data["selection"], data["gate"], options)
         sys.stdout.write(f"TF-IDF {name}: {accuracy:.4f} (C = {strength:g})\n")
     teacher: Any = run.outcomes(TEACHER)
     right = teacher.predictions == teacher.labels
@@ -43,7 +43,7 @@ def main(suite_file: str, store: str = ".slimgate") -> None:
     sys.stdout.write(f"teacher: {right.mean():.4f}, 95 % interval over groups [{low:.4f}, {high:.4f}]\n")
 
 
-def baseline(train: Any, selection: Any, gate: Any, options: dict[str, Any]) -> tuple[float, float]:
+def measure_baseline(train: Any, selection: Any, gate: Any, options: dict[str, Any]) -> tuple[float, float]:
     """Gate accuracy at the strength that is best on selection. Each argument: texts, labels."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -64,7 +64,7 @@ def group_interval(right: Any, groups: Any, *, resamples: int = 4000, seed: int 
     return float(low), float(high)
 
 
-def _texts(rows: Any, task: Any) -> list[str]:
+def _join_texts(rows: Any, task: Any) -> list[str]:
     columns = [rows.table[name].to_pylist() for name in task.object.text_columns(task.params)]
     return [" ".join(parts) for parts in zip(*columns, strict=True)]
 

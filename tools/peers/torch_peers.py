@@ -11,30 +11,32 @@ from typing import Any
 import torch
 from torch import nn
 
-from slimgate.models.blocks import Block, blocks, output_layer
-from tools.peers.peer_case import INPUTS, Case, Result, bytes_of, eager_scores
+from slimgate.models.blocks import Block, blocks, find_output_linear
+from tools.peers.peer_case import INPUTS, Case, Result, compute_eager_scores, count_bytes
 
 
-def torchao_weights(case: Case, *, config: Callable[[Any], Any]) -> Result:
+def measure_torchao_weights(case: Case, *, config: Callable[[Any], Any]) -> Result:
     """torchao.quantization.quantize_ by one of its configurations; saved as torchao does, by torch.save."""
     import torchao.quantization as ao
 
     network = case.model.network
-    head = output_layer(network, case.model.config.num_labels)
+    head = find_output_linear(network, case.model.config.num_labels)
     ao.quantize_(
         network, config(ao), filter_fn=lambda module, _: isinstance(module, nn.Linear) and module is not head
     )
     torch.save(network.state_dict(), case.folder / "model.pt")
-    return Result(bytes_of(case.folder), eager_scores(case))
+    return Result(count_bytes(case.folder), compute_eager_scores(case))
 
 
-def torch_pruning_half(case: Case) -> Result:
+def measure_torch_pruning(case: Case) -> Result:
     """Torch-Pruning: half of the heads and of the feed-forward width by magnitude, no recovery."""
     import torch_pruning as tp
 
     network = case.model.network
     layers = blocks(network)
-    queries = {network.get_submodule(name): b.attention.heads for b in layers for name in _qkv(b)}
+    queries = {
+        network.get_submodule(name): b.attention.heads for b in layers for name in _list_projections(b)
+    }
     ups = {network.get_submodule(name): 0.5 for b in layers for name in b.feed_forward.inputs}
     example = {name: case.batches[-1][name] for name in INPUTS}
     pruner = tp.pruner.BasePruner(
@@ -46,7 +48,7 @@ def torch_pruning_half(case: Case) -> Result:
         num_heads=queries,
         prune_num_heads=True,
         head_pruning_ratio=0.5,
-        ignored_layers=[output_layer(network, case.model.config.num_labels)],
+        ignored_layers=[find_output_linear(network, case.model.config.num_labels)],
         output_transform=lambda output: output.logits.sum(),
     )
     pruner.step()
@@ -55,8 +57,8 @@ def torch_pruning_half(case: Case) -> Result:
         holder.all_head_size = network.get_submodule(query).out_features
         holder.num_attention_heads = holder.all_head_size // block.attention.head_dim
     torch.save(network.state_dict(), case.folder / "model.pt")
-    return Result(bytes_of(case.folder), eager_scores(case))
+    return Result(count_bytes(case.folder), compute_eager_scores(case))
 
 
-def _qkv(block: Block) -> tuple[str, str, str]:
+def _list_projections(block: Block) -> tuple[str, str, str]:
     return block.attention.query, block.attention.key, block.attention.value

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from slimgate import plugin
-from slimgate.cli.main import command_parser
-from tools.reference.markdown import code, contents, table, to_plain_line
+from slimgate.cli.main import make_command_parser
+from tools.reference.markdown import format_code, format_contents, format_plain_line, format_table
 
 CODES = (
     "Exit codes: 0 all budgets hold; 1 a budget does not hold or cannot be decided; 4 wrong usage or input."
@@ -36,76 +36,87 @@ class PytestOptions:
         self.ini[name] = {"help": help, **about}
 
 
-def pytest_options() -> PytestOptions:
+def list_pytest_options() -> PytestOptions:
     """The options that the plugin adds to pytest."""
     options: Any = PytestOptions()
     plugin.pytest_addoption(options)
     return options  # type: ignore[no-any-return]
 
 
-def subcommands() -> dict[str, tuple[argparse.ArgumentParser, str]]:
+def list_subcommands() -> dict[str, tuple[argparse.ArgumentParser, str]]:
     """Name of a command -> its parser, and its line of help."""
-    [sub] = [a for a in command_parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    [sub] = [a for a in make_command_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     about = {action.dest: str(action.help) for action in sub._choices_actions}
     return {name: (parser, about[name]) for name, parser in sub.choices.items()}
 
 
-def arguments_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+def list_arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     """A command's arguments and options, without --help."""
     return [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
 
 
-def commands_page() -> str:
+def make_commands_page() -> str:
     """reference/commands.md"""
-    commands = subcommands()
+    commands = list_subcommands()
     listed = {f"slimgate {name}": about for name, (_, about) in commands.items()}
-    parts = ["# Commands", CODES, contents({**listed, "pytest": "runs suites"}, ("command", "what it does"))]
+    parts = [
+        "# Commands",
+        CODES,
+        format_contents({**listed, "pytest": "runs suites"}, ("command", "what it does")),
+    ]
     for name, (parser, about) in commands.items():
         parts += [
             f"## slimgate {name}",
-            to_plain_line(parser.description or f"{about[0].upper()}{about[1:]}."),
+            format_plain_line(parser.description or f"{about[0].upper()}{about[1:]}."),
         ]
-        rows = [_argument(action) for action in arguments_of(parser)]
-        parts.append(table(("argument", "value", "default", ""), rows) if rows else "No arguments.")
-    parts += ["## pytest", PYTEST, table(("option", "default", ""), _pytest_rows()), *_ini()]
+        rows = [_format_argument(action) for action in list_arguments(parser)]
+        parts.append(format_table(("argument", "value", "default", ""), rows) if rows else "No arguments.")
+    parts += [
+        "## pytest",
+        PYTEST,
+        format_table(("option", "default", ""), _format_pytest_rows()),
+        *_format_ini_options(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
-def _argument(action: argparse.Action) -> tuple[str, ...]:
-    name = ", ".join(map(code, action.option_strings)) or code(action.metavar or action.dest.upper())
-    value = "" if action.nargs == 0 or not action.option_strings else _value(action)
+def _format_argument(action: argparse.Action) -> tuple[str, ...]:
+    name = ", ".join(map(format_code, action.option_strings)) or format_code(
+        action.metavar or action.dest.upper()
+    )
+    value = "" if action.nargs == 0 or not action.option_strings else _format_value(action)
     if action.choices and not action.option_strings:
-        value = _value(action)
+        value = _format_value(action)
     if action.nargs == "+":
         value = "one or more"
     elif action.nargs == "?":
         value = "may be left out"
-    default = "" if action.default in (None, False, argparse.SUPPRESS) else code(action.default)
-    return name, value, default, to_plain_line(_help(action))
+    default = "" if action.default in (None, False, argparse.SUPPRESS) else format_code(action.default)
+    return name, value, default, format_plain_line(_format_help(action))
 
 
-def _help(action: argparse.Action) -> str:
+def _format_help(action: argparse.Action) -> str:
     return (action.help or "").replace("%%", "%")
 
 
-def _value(action: argparse.Action) -> str:
+def _format_value(action: argparse.Action) -> str:
     choices: Sequence[str] = tuple(action.choices or ())
-    return " ".join(map(code, choices)) or code(action.metavar or action.dest.upper())
+    return " ".join(map(format_code, choices)) or format_code(action.metavar or action.dest.upper())
 
 
-def _pytest_rows() -> Iterator[tuple[str, ...]]:
-    for name, about in pytest_options().options.items():
+def _format_pytest_rows() -> Iterator[tuple[str, ...]]:
+    for name, about in list_pytest_options().options.items():
         shown = f"{name} {about['metavar']}" if "metavar" in about else name
-        default = code(about["default"]) if about.get("default") else ""
-        yield code(shown), default, to_plain_line(about["help"])
+        default = format_code(about["default"]) if about.get("default") else ""
+        yield format_code(shown), default, format_plain_line(about["help"])
 
 
-def _ini() -> list[str]:
+def _format_ini_options() -> list[str]:
     rows = [
-        (code(name), code(" ".join(about["default"])), to_plain_line(about["help"]))
-        for name, about in pytest_options().ini.items()
+        (format_code(name), format_code(" ".join(about["default"])), format_plain_line(about["help"]))
+        for name, about in list_pytest_options().ini.items()
     ]
     return [
         "In `pytest.ini`, or `[tool.pytest.ini_options]` of `pyproject.toml`:",
-        table(("ini", "default", ""), rows),
+        format_table(("ini", "default", ""), rows),
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slimgate.models.families import FAMILIES, Family, refusal
+from slimgate.models.families import FAMILIES, Family, find_refusal
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.plugins.step import Step
-from tools.reference.markdown import code, table, to_plain_line
+from tools.reference.markdown import format_code, format_plain_line, format_table
 
 _HEAD = """\
 # Families of models
@@ -33,21 +33,21 @@ Good to know:
 - Conversions to ONNX, OpenVINO and servers' formats are not part of this table."""
 
 
-def families_page() -> str:
+def make_families_page() -> str:
     """reference/families.md"""
     steps = {name: step for name in known_plugins("step") if (step := load("step", name)).changes}
-    rows = [_row(family, steps) for family in FAMILIES]
-    headers = ("family", "`model_type`", *(f"[{code(name)}](steps/{name}.md)" for name in steps))
+    rows = [_format_row(family, steps) for family in FAMILIES]
+    headers = ("family", "`model_type`", *(f"[{format_code(name)}](steps/{name}.md)" for name in steps))
     reasons = dict.fromkeys(
         (family.name, reason)
         for family in FAMILIES
         for step in steps.values()
-        if (reason := refusal(step, family))
+        if (reason := find_refusal(step, family))
     )
-    lines = [f"- {name}: {to_plain_line(reason)}." for name, reason in reasons]
-    return "\n\n".join([_HEAD, table(headers, rows), "Why not:", "\n".join(lines), _NOTES]) + "\n"
+    lines = [f"- {name}: {format_plain_line(reason)}." for name, reason in reasons]
+    return "\n\n".join([_HEAD, format_table(headers, rows), "Why not:", "\n".join(lines), _NOTES]) + "\n"
 
 
-def _row(family: Family, steps: Mapping[str, Step[Any]]) -> tuple[str, ...]:
-    kinds = ", ".join(map(code, family.model_types))
-    return (family.name, kinds, *("" if refusal(step, family) else "✓" for step in steps.values()))
+def _format_row(family: Family, steps: Mapping[str, Step[Any]]) -> tuple[str, ...]:
+    kinds = ", ".join(map(format_code, family.model_types))
+    return (family.name, kinds, *("" if find_refusal(step, family) else "✓" for step in steps.values()))

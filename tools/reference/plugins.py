@@ -8,12 +8,19 @@ from typing import Any
 from slimgate.cli.steps import step_facts, step_summary
 from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.run import claims
-from tools.reference.markdown import code, contents, options, prose, table, to_plain_line
+from tools.reference.markdown import (
+    format_code,
+    format_contents,
+    format_options,
+    format_plain_line,
+    format_prose,
+    format_table,
+)
 
 Facts = Callable[[Any], dict[str, str]]
 
 
-def steps_page() -> str:
+def make_steps_page() -> str:
     """reference/steps.md: the list of the steps, each with a page of its own."""
     head = (
         "Write a step as `{ name = { option = value } }`. Steps run in the order listed. "
@@ -22,48 +29,48 @@ def steps_page() -> str:
         "The top of the report names promises that do not hold:"
     )
     steps = {name: load("step", name) for name in known_plugins("step")}
-    rows = [(f"[`{name}`](steps/{name}.md)", _summary(step)) for name, step in steps.items()]
-    claims_told = prose(str(claims.__doc__)).split(chr(10) * 2, 2)[2]
-    return f"# Steps\n\n{head}\n\n{claims_told}\n\n{table(('step', 'what it does'), rows)}\n"
+    rows = [(f"[`{name}`](steps/{name}.md)", _format_summary(step)) for name, step in steps.items()]
+    claims_told = format_prose(str(claims.__doc__)).split(chr(10) * 2, 2)[2]
+    return f"# Steps\n\n{head}\n\n{claims_told}\n\n{format_table(('step', 'what it does'), rows)}\n"
 
 
-def step_pages() -> dict[str, str]:
+def make_step_pages() -> dict[str, str]:
     """File name -> text of the page of each step."""
     pages = {}
     for name in known_plugins("step"):
-        body = _section("#", name, load("step", name), step_facts)
+        body = _format_section("#", name, load("step", name), step_facts)
         pages[f"steps/{name}.md"] = "\n\n".join([*body, "[All steps](../steps.md)"]) + "\n"
     return pages
 
 
-def tasks_page() -> str:
+def make_tasks_page() -> str:
     """reference/tasks.md"""
     head = (
         "`[task] kind` names the task. Write the options below into the same table, with `source`, `group`, "
         "`slices` and `splits` ([suite](suite.md#task)). A task measures some values for each row, and every "
         "[metric](metrics.md) that needs one of these values fits the task."
     )
-    return _page(
+    return _make_page(
         "Tasks", "task", head, lambda task: {"metrics that need": ", ".join(sorted(task.provides()))}
     )
 
 
-def sources_page() -> str:
+def make_sources_page() -> str:
     """reference/sources.md"""
     head = '`[task] source = { name = "…", option = value }`.'
-    return _page("Sources", "source", head, lambda _: {})
+    return _make_page("Sources", "source", head, lambda _: {})
 
 
-def runtimes_page() -> str:
+def make_runtimes_page() -> str:
     """reference/runtimes.md"""
     head = (
         "The kind of an artifact determines its runtime. "
         'To choose another one, write `[variants.NAME] runtime = { name = "…", option = value }`.'
     )
-    return _page("Runtimes", "runtime", head, _runtime_facts)
+    return _make_page("Runtimes", "runtime", head, _list_runtime_facts)
 
 
-def measurements_page() -> str:
+def make_measurements_page() -> str:
     """reference/measurements.md"""
     head = (
         "`[budgets] measurements.NAME = { value_ratio_max = 0.8 }`. slimgate measures the teacher and the "
@@ -74,47 +81,55 @@ def measurements_page() -> str:
     for name in known_plugins("measurement"):
         plugin = load("measurement", name)
         facts = {"unit": plugin.unit or "none", "readings of each model": str(plugin.readings)}
-        parts += [f"## {name}", prose(read_docstring(plugin)), table(("", ""), list(facts.items()))]
+        parts += [
+            f"## {name}",
+            format_prose(read_docstring(plugin)),
+            format_table(("", ""), list(facts.items())),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
-def _runtime_facts(runtime: Any) -> dict[str, str]:
+def _list_runtime_facts(runtime: Any) -> dict[str, str]:
     return {
         "executes": ", ".join(sorted(runtime.kinds)),
         "by itself": ", ".join(sorted(runtime.default_for)) or "only where it is named",
         "answers depend on the version of": ", ".join(runtime.packages) or "PyTorch",
-        "answers depend on the processor": _by_processor(runtime),
+        "answers depend on the processor": _describe_processors(runtime),
     }
 
 
-def _by_processor(runtime: Any) -> str:
+def _describe_processors(runtime: Any) -> str:
     free = runtime.any_processor
     kinds = ", ".join(sorted(runtime.kinds - free))
     return f"of kind {kinds}" if free else "always"
 
 
-def _page(title: str, kind: str, head: str, facts: Facts) -> str:
+def _make_page(title: str, kind: str, head: str, facts: Facts) -> str:
     plugins_by_name = {name: load(kind, name) for name in known_plugins(kind)}
-    summaries = {name: _summary(plugin) for name, plugin in plugins_by_name.items()}
-    parts = [f"# {title}", head, contents(summaries, (kind, "what it does"))]
+    summaries = {name: _format_summary(plugin) for name, plugin in plugins_by_name.items()}
+    parts = [f"# {title}", head, format_contents(summaries, (kind, "what it does"))]
     for name, plugin in plugins_by_name.items():
-        parts += _section("##", name, plugin, facts)
+        parts += _format_section("##", name, plugin, facts)
     return "\n\n".join(parts) + "\n"
 
 
-def _section(level: str, name: str, plugin: Any, facts: Facts) -> list[str]:
-    parts = [f"{level} {name}", prose(read_docstring(plugin)), options(plugin.Params.model_json_schema())]
-    if facts_shown := [(label, code_list(value)) for label, value in facts(plugin).items()]:
-        parts.append(table(("property", "value"), facts_shown))
+def _format_section(level: str, name: str, plugin: Any, facts: Facts) -> list[str]:
+    parts = [
+        f"{level} {name}",
+        format_prose(read_docstring(plugin)),
+        format_options(plugin.Params.model_json_schema()),
+    ]
+    if facts_shown := [(label, format_code_list(value)) for label, value in facts(plugin).items()]:
+        parts.append(format_table(("property", "value"), facts_shown))
     return parts
 
 
-def _summary(plugin: Any) -> str:
-    return to_plain_line(step_summary(plugin))
+def _format_summary(plugin: Any) -> str:
+    return format_plain_line(step_summary(plugin))
 
 
-def code_list(value: str) -> str:
+def format_code_list(value: str) -> str:
     """Names as code, sentences as they are."""
     names = value.split(", ")
     is_names = all(" " not in name for name in names) and value not in ("yes", "no", "nothing", "PyTorch")
-    return ", ".join(map(code, names)) if is_names else to_plain_line(value)
+    return ", ".join(map(format_code, names)) if is_names else format_plain_line(value)

@@ -6,9 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slimgate.cli.options import kind_of
+from slimgate.cli.options import describe_kind
 from slimgate.record.run import SCHEMA, RunRecord
-from tools.reference.markdown import code, contents, prose, table, to_plain_line
+from tools.reference.markdown import (
+    format_code,
+    format_contents,
+    format_plain_line,
+    format_prose,
+    format_table,
+)
 
 HEAD = f"""\
 `reports/latest/SUITE/run.json`, schema `{SCHEMA}`. What was not measured is `null`, never 0 (in the words
@@ -142,24 +148,24 @@ OF_PARTS = {
 ROOT = "RunRecord"
 
 
-def record_page() -> str:
+def make_record_page() -> str:
     """reference/record.md"""
     schema = RunRecord.model_json_schema(by_alias=True)
     parts = {ROOT: schema, **schema["$defs"]}
-    paths = _paths(parts)
+    paths = _list_paths(parts)
     shown = {name: part for name, part in parts.items() if "properties" in part and name in paths}
     ordered = dict(sorted(shown.items(), key=lambda item: list(paths).index(item[0])))
-    listed = {name: ", ".join(map(code, paths[name])) for name in ordered}
-    text = ["# The run record", HEAD, contents(listed, ("part", "path"))]
+    listed = {name: ", ".join(map(format_code, paths[name])) for name in ordered}
+    text = ["# The run record", HEAD, format_contents(listed, ("part", "path"))]
     for name, part in ordered.items():
         text += [f"## {name}", f"At {listed[name]}."]
         if description := part.get("description"):
-            text.append(prose(description))
-        text.append(table(("key", "value", "unit"), _rows(name, part, schema["$defs"])))
+            text.append(format_prose(description))
+        text.append(format_table(("key", "value", "unit"), _format_rows(name, part, schema["$defs"])))
     return "\n\n".join(text) + "\n"
 
 
-def unit_of(part: str, key: str) -> str:
+def find_unit(part: str, key: str) -> str:
     """The unit of a number that is no count; "" where none is known."""
     known_unit = OF_PARTS.get(part, {}).get(key) or NAMED_UNITS.get(key)
     if known_unit is None and key in SHARES:
@@ -167,40 +173,42 @@ def unit_of(part: str, key: str) -> str:
     return known_unit or next((unit for end, unit in UNITS.items() if key.endswith(end)), "")
 
 
-def _rows(name: str, part: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _format_rows(
+    name: str, part: Mapping[str, Any], definitions: Mapping[str, Any]
+) -> Iterator[tuple[str, ...]]:
     for key, of in part["properties"].items():
-        kind = kind_of(of, definitions)
+        kind = describe_kind(of, definitions)
         if any(branch.get("type") == "null" for branch in of.get("anyOf", ())):
             kind += " or null"
-        inner = [inner for inner in _refs(of) if "properties" in definitions[inner]]
+        inner = [inner for inner in _list_refs(of) if "properties" in definitions[inner]]
         linked = " ".join(f"[{name}](#{name.lower()})" for name in inner)
-        yield code(key), f"{to_plain_line(kind)} {linked}".strip(), unit_of(name, key)
+        yield format_code(key), f"{format_plain_line(kind)} {linked}".strip(), find_unit(name, key)
 
 
-def _paths(parts: Mapping[str, Any]) -> dict[str, list[str]]:
+def _list_paths(parts: Mapping[str, Any]) -> dict[str, list[str]]:
     """Name of a part -> the paths at which it stands, in the order of the record."""
     paths: dict[str, list[str]] = {ROOT: ["."]}
     todo = [(ROOT, "")]
     while todo:
         name, path = todo.pop(0)
         for key, of in parts[name].get("properties", {}).items():
-            for inner, way in _ways(of, f"{path}.{key}"):
+            for inner, way in _list_ways(of, f"{path}.{key}"):
                 paths.setdefault(inner, []).append(way)
                 todo.append((inner, way))
     return paths
 
 
-def _ways(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+def _list_ways(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     """(part, path) of the parts that a value may be or hold."""
     if "$ref" in schema:
         yield schema["$ref"].rsplit("/", 1)[1], path
     for branch in schema.get("anyOf", ()):
-        yield from _ways(branch, path)
+        yield from _list_ways(branch, path)
     if isinstance(schema.get("items"), Mapping):
-        yield from _ways(schema["items"], f"{path}[]")
+        yield from _list_ways(schema["items"], f"{path}[]")
     if isinstance(schema.get("additionalProperties"), Mapping):
-        yield from _ways(schema["additionalProperties"], f"{path}.KEY")
+        yield from _list_ways(schema["additionalProperties"], f"{path}.KEY")
 
 
-def _refs(schema: Mapping[str, Any]) -> list[str]:
-    return [re.sub(r".*/", "", name) for name, _ in _ways(schema, "")]
+def _list_refs(schema: Mapping[str, Any]) -> list[str]:
+    return [re.sub(r".*/", "", name) for name, _ in _list_ways(schema, "")]

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from slimgate.judge import budget_tables, latency_budgets
 from slimgate.suite import tables
 from slimgate.suite.tune_tables import TuneTable
-from tools.reference.markdown import contents, options, to_plain_line
+from tools.reference.markdown import format_contents, format_options, format_plain_line
 
 HEAD = """\
 A suite is a TOML file `bench/*.toml` with a table `[suite]`. `slimgate schema` prints the same as JSON
@@ -69,16 +69,20 @@ TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
 }
 
 
-def suite_page() -> str:
+def make_suite_page() -> str:
     """reference/suite.md"""
-    parts = ["# A suite", HEAD, contents({name: about for name, (_, about) in TABLES.items()}, ("table", ""))]
+    parts = [
+        "# A suite",
+        HEAD,
+        format_contents({name: about for name, (_, about) in TABLES.items()}, ("table", "")),
+    ]
     for name, (model, about) in TABLES.items():
         parts += [f"## {name}", f"{about[0].upper()}{about[1:]}."]
-        parts += [*_more(model), options(model.model_json_schema())]
+        parts += [*_read_details(model), format_options(model.model_json_schema())]
     return "\n\n".join(parts) + "\n"
 
 
-def _more(model: type[BaseModel]) -> list[str]:
+def _read_details(model: type[BaseModel]) -> list[str]:
     """What the docstring says below its first line."""
     _, _, rest = inspect.cleandoc(model.__doc__ or "").partition("\n\n")
-    return [to_plain_line(rest)] if rest else []
+    return [format_plain_line(rest)] if rest else []

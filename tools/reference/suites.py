@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.reference.markdown import code, table
+from tools.reference.markdown import format_code, format_table
 
 BENCH = Path(__file__).parents[2] / "bench"
 HEADERS = ("suite", "question or content", "needs")
@@ -24,31 +24,31 @@ _SENTENCE_END = re.compile(r"(?<=[.?!])\s")
 _EXTRAS = re.compile(r"slimgate\[[^\]]*\]")
 
 
-def suites_table() -> str:
+def make_suites_table() -> str:
     """The table of all suites of the folder bench; files that other suites extend are not in it."""
     suites = sorted(path for path in BENCH.glob("*.toml") if not path.name.startswith("_"))
-    return table(HEADERS, [_row(path) for path in suites])
+    return format_table(HEADERS, [_format_row(path) for path in suites])
 
 
-def with_table(readme: str) -> str:
+def update_table(readme: str) -> str:
     """The text of bench/README.md with the table of today. Raises ValueError if the text has no table."""
-    text, replaced = _TABLE.subn(lambda _: f"{suites_table()}\n\n", readme)
+    text, replaced = _TABLE.subn(lambda _: f"{make_suites_table()}\n\n", readme)
     if replaced != 1:
         raise ValueError(f"bench/README.md: {replaced} tables with the column {HEADERS[0]}, expected one")
     return text
 
 
-def _row(path: Path) -> tuple[str, str, str]:
-    lines = _head_comment(path.read_text("utf-8"))
+def _format_row(path: Path) -> tuple[str, str, str]:
+    lines = _read_head_comment(path.read_text("utf-8"))
     figures = [line.removeprefix("Figures: ") for line in lines if line.startswith("Figures: ")]
     prose = " ".join(line for line in lines if not line.startswith("Figures: "))
     description, *sentences = _SENTENCE_END.split(prose)
     needs = [sentence.removeprefix("Needs ") for sentence in sentences if sentence.startswith("Needs ")]
     links = "".join(f" ([figures](../{address}))" for address in figures)
-    return code(path.name), f"{description.rstrip('.')}{links}", _needs(needs)
+    return format_code(path.name), f"{description.rstrip('.')}{links}", _format_needs(needs)
 
 
-def _head_comment(suite: str) -> list[str]:
+def _read_head_comment(suite: str) -> list[str]:
     """The lines of a suite's head comment, without commands. Raises ValueError if there are none."""
     lines = suite.split("\n[", 1)[0].splitlines()
     comments = [line.removeprefix("# ") for line in lines if line.startswith("# ") and line[2:3] != " "]
@@ -57,12 +57,12 @@ def _head_comment(suite: str) -> list[str]:
     return comments
 
 
-def _needs(sentences: Sequence[str]) -> str:
+def _format_needs(sentences: Sequence[str]) -> str:
     """What the sentences "Needs …" name, without what is in parentheses."""
     text = re.sub(r" \([^)]*\)", "", "; ".join(sentence.rstrip(".") for sentence in sentences))
-    return _EXTRAS.sub(lambda extras: code(extras[0]), text)
+    return _EXTRAS.sub(lambda extras: format_code(extras[0]), text)
 
 
 if __name__ == "__main__":
     page = BENCH / "README.md"
-    page.write_text(with_table(page.read_text("utf-8")), "utf-8")
+    page.write_text(update_table(page.read_text("utf-8")), "utf-8")

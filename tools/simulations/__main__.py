@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.simulations.summary import summary
+from tools.simulations.summary import make_summary
 
 NAMES = (
     "accuracy_verdicts",
@@ -59,7 +59,7 @@ def main() -> None:
             str(options.folder / f"{name}.md"),
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    (options.folder / "README.md").write_text(summary(options.folder))
+    (options.folder / "README.md").write_text(make_summary(options.folder))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.simulations.exact import fail_chance, pass_chance
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.peers import ACCURACY, LM_EVAL, RECOVERY, RECOVERY_DEFAULT, pass_shares, threshold
-from tools.simulations.rounds import Rates, worst_cells
+from tools.simulations.exact import compute_fail_chance, compute_pass_chance
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.peers import (
+    ACCURACY,
+    LM_EVAL,
+    RECOVERY,
+    RECOVERY_DEFAULT,
+    compute_threshold,
+    simulate_pass_shares,
+)
+from tools.simulations.rounds import Rates, format_worst_cells
 from tools.simulations.rules import PAIRED, TANGO
 
 NAME = "accuracy_verdicts"
@@ -37,7 +52,7 @@ class Cell:
     tango_passes_at_none: float
 
 
-def cells(
+def list_cells(
     options: Options,
     *,
     rows: Sequence[int] = ROWS,
@@ -50,77 +65,86 @@ def cells(
         for psi in psis:
             for n in rows:
                 if psi >= margin:
-                    yield _cell(rng, n, psi, margin, reps=options.reps)
+                    yield _simulate_cell(rng, n, psi, margin, reps=options.reps)
 
 
-def _cell(rng: np.random.Generator, n: int, psi: float, margin: float, *, reps: int) -> Cell:
-    at_margin = pass_shares(rng, n, psi, margin, margin, reps=reps)
-    at_none = pass_shares(rng, n, psi, 0.0, margin, reps=reps)
+def _simulate_cell(rng: np.random.Generator, n: int, psi: float, margin: float, *, reps: int) -> Cell:
+    at_margin = simulate_pass_shares(rng, n, psi, margin, margin, reps=reps)
+    at_none = simulate_pass_shares(rng, n, psi, 0.0, margin, reps=reps)
     return Cell(
         n,
         psi,
         margin,
-        {rule.name: pass_chance(rule, n, psi, margin, margin) for rule in PAIRED} | dict(at_margin),
-        {rule.name: fail_chance(rule, n, psi, 0.0, margin) for rule in PAIRED}
+        {rule.name: compute_pass_chance(rule, n, psi, margin, margin) for rule in PAIRED} | dict(at_margin),
+        {rule.name: compute_fail_chance(rule, n, psi, 0.0, margin) for rule in PAIRED}
         | {name: 1 - share for name, share in at_none.items()},
-        fail_chance(TANGO, n, psi, margin, margin),
-        pass_chance(TANGO, n, psi, 0.0, margin),
+        compute_fail_chance(TANGO, n, psi, margin, margin),
+        compute_pass_chance(TANGO, n, psi, 0.0, margin),
     )
 
 
-def page(options: Options) -> str:
-    all_cells = list(cells(options))
-    text = head(
+def make_page(options: Options) -> str:
+    all_cells = list(list_cells(options))
+    text = format_head(
         "Accuracy: how often each rule is wrong",
         NAME,
         options,
         error="none for Tango, the point rule, Wald and the percentile bootstrap, whose chances are exact "
-        f"sums over all (b, c); for the others {error_at_5_percent(options.reps)}.",
+        f"sums over all (b, c); for the others {format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += worst_cells([_rates(cell) for cell in all_cells])
+    text += format_worst_cells([_make_rates(cell) for cell in all_cells])
     text += "\n## PASS at a true drop of the margin, %\n"
-    text += _by_rule(all_cells, "false_pass", options)
+    text += _format_rule_table(all_cells, "false_pass", options)
     text += "\n## FAIL at a true drop of 0, %\n"
-    text += _by_rule(all_cells, "false_fail", options)
-    return text + "\n## Tango's three verdicts, %\n" + _three_way(all_cells) + "\n" + _summary(all_cells)
+    text += _format_rule_table(all_cells, "false_fail", options)
+    return (
+        text
+        + "\n## Tango's three verdicts, %\n"
+        + _format_verdict_table(all_cells)
+        + "\n"
+        + _format_worst_table(all_cells)
+    )
 
 
-def _rates(cell: Cell) -> Rates:
-    margin, psi, n = _key(cell)
+def _make_rates(cell: Cell) -> Rates:
+    margin, psi, n = _format_key(cell)
     where = f"margin {margin}, psi {psi} %, n {n}"
     false_pass, false_fail = cell.false_pass[TANGO.name], cell.false_fail[TANGO.name]
     return Rates("accuracy drop_points, single rows", where, false_pass, false_fail, None)
 
 
-def _by_rule(all_cells: Sequence[Cell], kind: str, options: Options) -> str:
+def _format_rule_table(all_cells: Sequence[Cell], kind: str, options: Options) -> str:
     rows = [
         [
-            *_key(cell),
-            *(percent(getattr(cell, kind)[rule], limit=TARGET, reps=_reps(rule, options)) for rule in RULES),
+            *_format_key(cell),
+            *(
+                format_percent(getattr(cell, kind)[rule], limit=TARGET, reps=_count_reps(rule, options))
+                for rule in RULES
+            ),
         ]
         for cell in all_cells
     ]
-    return table([*_KEY, *RULES], rows)
+    return format_table([*_KEY, *RULES], rows)
 
 
-def _reps(rule: str, options: Options) -> int | None:
+def _count_reps(rule: str, options: Options) -> int | None:
     """The runs behind a rule's share; None for the exact ones."""
     return options.reps if rule in PEERS else None
 
 
-def _three_way(all_cells: Sequence[Cell]) -> str:
+def _format_verdict_table(all_cells: Sequence[Cell]) -> str:
     header = [*_KEY, "drop = margin: PASS", "FAIL", "INCONCLUSIVE", "drop 0: PASS", "FAIL", "INCONCLUSIVE"]
     rows = []
     for cell in all_cells:
         at_margin = cell.false_pass[TANGO.name], cell.tango_fails_at_margin
         at_none = cell.tango_passes_at_none, cell.false_fail[TANGO.name]
         shares = (*at_margin, 1 - sum(at_margin), *at_none, 1 - sum(at_none))
-        rows.append([*_key(cell), *map(percent, shares)])
-    return table(header, rows)
+        rows.append([*_format_key(cell), *map(format_percent, shares)])
+    return format_table(header, rows)
 
 
-def _summary(all_cells: Sequence[Cell]) -> str:
+def _format_worst_table(all_cells: Sequence[Cell]) -> str:
     """The worst cell of each rule."""
     rows = []
     for rule in RULES:
@@ -129,10 +153,10 @@ def _summary(all_cells: Sequence[Cell]) -> str:
         rows.append(
             [
                 rule,
-                percent(passing.false_pass[rule]),
-                ", ".join(_key(passing)),
-                percent(failing.false_fail[rule]),
-                ", ".join(_key(failing)),
+                format_percent(passing.false_pass[rule]),
+                ", ".join(_format_key(passing)),
+                format_percent(failing.false_fail[rule]),
+                ", ".join(_format_key(failing)),
             ]
         )
     header = [
@@ -142,16 +166,17 @@ def _summary(all_cells: Sequence[Cell]) -> str:
         "FAIL at drop 0",
         "at (points, psi %, n)",
     ]
-    return "## The worst cell of each rule, %\n" + table(header, rows)
+    return "## The worst cell of each rule, %\n" + format_table(header, rows)
 
 
 _KEY = ("margin, points", "psi, %", "n")
 
 
-def _key(cell: Cell) -> list[str]:
+def _format_key(cell: Cell) -> list[str]:
     return [f"{100 * cell.margin:g}", f"{100 * cell.psi:g}", f"{cell.n:,}"]
 
 
+NEAREST = (compute_threshold(0.01), compute_threshold(0.02))
 _TEXT = f"""\
 psi of the rows change; where the true drop is the margin, (psi + margin) / 2 of them are lost and
 (psi - margin) / 2 won. Bold: above 6 %, where\nit is simulated by more than two standard errors.
@@ -165,9 +190,9 @@ psi of the rows change; where the true drop is the margin, (psi + margin) / 2 of
   told.
 - llm-compressor: `tests/lmeval/test_lmeval.py`, variant / teacher rounded to two digits is at least a
   threshold. The teacher's accuracy here is {ACCURACY}, so that the nearest thresholds of two digits are
-  {threshold(0.01):.2f} for 1 point (an exact 0.9882) and {threshold(0.02):.2f} for 2 (0.9765); beside it
+  {NEAREST[0]:.2f} for 1 point (an exact 0.9882) and {NEAREST[1]:.2f} for 2 (0.9765); beside it
   its default 0.95, which allows 4.25 points before rounding. It has no third verdict.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=20_000)
+    run(NAME, make_page, reps=20_000)

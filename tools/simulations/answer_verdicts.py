@@ -17,8 +17,16 @@ from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import Outcomes
 from tools.simulations.answers import CHOICE_METRICS, Choices, Floats, Loss, Population, Written
 from tools.simulations.grouped_verdicts import Shares
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_cells
 
 NAME = "answer_verdicts"
 PROMPTS = (150, 500, 2000)
@@ -112,7 +120,7 @@ class Cell:
         return judged.verdict
 
 
-def cells(seed: int) -> Iterator[Cell]:
+def list_cells(seed: int) -> Iterator[Cell]:
     """Every cell, not simulated yet."""
     drops: tuple[tuple[BudgetKind, Population], ...] = tuple(
         ("drop_points", population) for population in POPULATIONS
@@ -122,22 +130,24 @@ def cells(seed: int) -> Iterator[Cell]:
         yield Cell(population, kind, prompts, (seed, number))
 
 
-def page(options: Options) -> str:
-    simulated = simulate_cells(cells(options.seed), reps=options.reps)
-    text = head(
+def make_page(options: Options) -> str:
+    simulated = simulate_cells(list_cells(options.seed), reps=options.reps)
+    text = format_head(
         "Answers: how often verdicts are wrong",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT.format(again=RUN_AGAIN),
     )
-    text += worst_cells([_rates(cell) for cell in simulated])
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
     sampled = [cell for cell in simulated if cell.cell.population.repeats > 1]
-    text += "\n## Sampled answers taken for rows of their own\n" + table(_SAMPLED, _by_repeats(sampled))
-    return text + "\n## Every cell\n" + table(_HEADER, map(_row, simulated))
+    text += "\n## Sampled answers taken for rows of their own\n" + format_table(
+        _SAMPLED, _format_repeat_rows(sampled)
+    )
+    return text + "\n## Every cell\n" + format_table(_HEADER, map(_format_row, simulated))
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     return Rates(
         simulated.cell.rule,
         simulated.cell.label,
@@ -147,7 +157,7 @@ def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
     )
 
 
-def _by_repeats(simulated: list[Simulated[Cell, Shares]]) -> Iterator[list[str]]:
+def _format_repeat_rows(simulated: list[Simulated[Cell, Shares]]) -> Iterator[list[str]]:
     """The largest shares of PASS at the limit, by metric and answers of a prompt."""
     for metric, repeats in sorted(
         {(cell.cell.population.metric, cell.cell.population.repeats) for cell in simulated}
@@ -158,10 +168,10 @@ def _by_repeats(simulated: list[Simulated[Cell, Shares]]) -> Iterator[list[str]]
             if (cell.cell.population.metric, cell.cell.population.repeats) == (metric, repeats)
         ]
         clustered, alone = max(cell.passed for cell in some), max(cell.as_if_alone for cell in some)
-        yield [metric, str(repeats), percent(clustered), percent(alone)]
+        yield [metric, str(repeats), format_percent(clustered), format_percent(alone)]
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     cell, shares = simulated.cell, simulated.result
     return [
         cell.population.metric,
@@ -170,11 +180,11 @@ def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
         str(cell.population.repeats),
         f"{cell.prompts:,}",
         f"{cell.limit:.3g}",
-        percent(shares.passed, limit=TARGET, reps=simulated.runs),
-        percent(shares.as_if_alone),
-        percent(shares.failed, limit=TARGET, reps=simulated.runs),
-        percent(shares.equal_passed),
-        percent(shares.equal_failed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.passed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.as_if_alone),
+        format_percent(shares.failed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.equal_passed),
+        format_percent(shares.equal_failed, limit=TARGET, reps=simulated.runs),
         f"{simulated.runs:,}",
     ]
 
@@ -208,4 +218,4 @@ Bold: above 6 % by more than two standard errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=100)
+    run(NAME, make_page, reps=100)

@@ -53,21 +53,21 @@ def make_outcomes(classes: int, rows: int, variants: int) -> list[ClassOutcomes]
     labels = rng.integers(0, classes, rows)
     scores = rng.normal(0, 1, (rows, classes))
     scores[np.arange(rows), labels] += 1.8 if classes == 2 else 3.7
-    outcomes_of_models = [_outcomes(labels, scores)]
+    outcomes_of_models = [_make_class_outcomes(labels, scores)]
     for _ in range(variants):
         noisy = scores + rng.normal(0, 0.3, scores.shape)
-        outcomes_of_models.append(_outcomes(labels, noisy))
+        outcomes_of_models.append(_make_class_outcomes(labels, noisy))
     return outcomes_of_models
 
 
-def _outcomes(labels: np.ndarray, scores: np.ndarray) -> ClassOutcomes:
+def _make_class_outcomes(labels: np.ndarray, scores: np.ndarray) -> ClassOutcomes:
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     ids = np.arange(len(labels)).astype(np.str_)
     return ClassOutcomes(ids, labels, p.argmax(axis=1), tuple(map(str, range(p.shape[1]))), p)
 
 
-def peak_mib() -> float:
+def read_peak_mib() -> float:
     """The largest resident memory of this process so far; Linux counts it in KiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -77,12 +77,12 @@ def measure(name: str, classes: int, load: Load) -> tuple[str, int, str, float, 
     at the peak."""
     metric = load_metric(name)
     teacher, *variants = make_outcomes(classes, load.rows, load.variants)
-    peak, method = peak_mib(), ""
+    peak, method = read_peak_mib(), ""
     began, began_cpu = time.perf_counter(), time.process_time()
     for variant in variants:
         method = judge_quality(metric, teacher, variant, [], resamples=load.resamples).method
     seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
-    return name, classes, method, seconds, cpu, peak, peak_mib()
+    return name, classes, method, seconds, cpu, peak, read_peak_mib()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tools.simulations.judging import HEADER, NOTE, Cell, judge_cells, line, nearly_identical, rates
-from tools.simulations.page import Options, errors_of, head, run, table
+from tools.simulations.judging import (
+    HEADER,
+    NOTE,
+    Cell,
+    format_identical_table,
+    format_row,
+    judge_cells,
+    make_rates,
+)
+from tools.simulations.page import Options, format_errors, format_head, format_table, run
 from tools.simulations.populations import Predictions
-from tools.simulations.rounds import worst_cells
+from tools.simulations.rounds import format_worst_cells
 
 NAME = "bootstrap_verdicts"
 # Chance moves a bound of so few by 0.16 standard errors, which turns an error rate of 5 % into 5.2 %.
@@ -26,7 +34,7 @@ CLASSES = {
 CHANGES = ((0.01, 0.01), (0.02, 0.01), (0.05, 0.01), (0.02, 0.02), (0.05, 0.02), (0.10, 0.02), (0.20, 0.02))
 
 
-def cells() -> Iterator[Cell]:
+def list_cells() -> Iterator[Cell]:
     """10,000 rows are drawn of one population only: they take ten times as long."""
     for name, shares in CLASSES.items():
         for psi, net in CHANGES:
@@ -35,22 +43,22 @@ def cells() -> Iterator[Cell]:
                 yield Cell((name, change), Predictions(shares, psi, net), n, psi)
 
 
-def page(options: Options) -> str:
-    simulated = judge_cells(cells(), options, resamples=RESAMPLES)
+def make_page(options: Options) -> str:
+    simulated = judge_cells(list_cells(), options, resamples=RESAMPLES)
     populations = {name: Predictions(shares, 0.001, 0.0) for name, shares in CLASSES.items()}
-    identical = nearly_identical(populations, options, resamples=RESAMPLES)
-    text = head(
+    identical = format_identical_table(populations, options, resamples=RESAMPLES)
+    text = format_head(
         "Macro F1: how often verdicts of the bootstrap are wrong",
         NAME,
         options,
-        error=errors_of(options.reps),
+        error=format_errors(options.reps),
         text=_TEXT + NOTE,
     )
-    text += worst_cells([rates(cell) for cell in simulated])
+    text += format_worst_cells([make_rates(cell) for cell in simulated])
     return (
         text
         + "\n## True drop = margin\n"
-        + table(["classes", "variant", *HEADER], map(line, simulated))
+        + format_table(["classes", "variant", *HEADER], map(format_row, simulated))
         + identical
     )
 
@@ -62,4 +70,4 @@ on 85 % of each class.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=40)
+    run(NAME, make_page, reps=40)

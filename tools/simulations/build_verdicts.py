@@ -19,10 +19,18 @@ from slimgate.judge.decision import ALPHA, Z_ALPHA
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.over_builds import OverBuilds
-from slimgate.judge.tango import tango_z
+from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import ClassOutcomes
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_in_rounds
 
 NAME = "build_verdicts"
 PSI = 0.05
@@ -78,7 +86,7 @@ class Shares:
         return max(self.at_budget, self.equal_fails)
 
 
-def cells() -> Iterator[Cell]:
+def list_cells() -> Iterator[Cell]:
     for n, margin in ROWS:
         for shared in SHARED:
             for spread in SPREADS:
@@ -104,12 +112,12 @@ def draw(rng: np.random.Generator, cell: Cell, drops: Floats) -> tuple[npt.NDArr
     return right, np.where(right, fates < lost, -(fates < won).astype(np.int8)).astype(np.int8)
 
 
-def drops_of(rng: np.random.Generator, cell: Cell, drop: float) -> Floats:
+def draw_drops(rng: np.random.Generator, cell: Cell, drop: float) -> Floats:
     """(builds,) the true drops of builds of a recipe that loses `drop` points on average; as fractions."""
     return rng.normal(drop, cell.spread, cell.builds) / 100
 
 
-def evidence(cell: Cell, right: npt.NDArray[np.bool_], changes: Changes) -> OverBuilds:
+def make_evidence(cell: Cell, right: npt.NDArray[np.bool_], changes: Changes) -> OverBuilds:
     """What `over_builds` makes of such answers."""
     before = right.astype(np.float64)
     groups = np.arange(cell.n) // GROUP_ROWS if cell.grouped else None
@@ -124,37 +132,37 @@ def simulate(cell: Cell, seed: int, runs: int, number: int) -> Shares:
     margin, sums = cell.margin / 100, np.zeros(5)
     for _ in range(runs):
         at, equal, twice = (
-            draw(rng, cell, drops_of(rng, cell, drop)) for drop in (cell.margin, 0.0, 2 * cell.margin)
+            draw(rng, cell, draw_drops(rng, cell, drop)) for drop in (cell.margin, 0.0, 2 * cell.margin)
         )
-        of_equal = evidence(cell, *equal)
+        of_equal = make_evidence(cell, *equal)
         sums += (
-            evidence(cell, *at).excludes(DROP, margin, ALPHA, above=True),
-            not cell.grouped and _first_passes(at[1][0], margin),
+            make_evidence(cell, *at).excludes(DROP, margin, ALPHA, above=True),
+            not cell.grouped and _has_first_passed(at[1][0], margin),
             of_equal.excludes(DROP, margin, ALPHA, above=False),
             of_equal.excludes(DROP, margin, ALPHA, above=True),
-            evidence(cell, *twice).excludes(DROP, margin, ALPHA, above=False),
+            make_evidence(cell, *twice).excludes(DROP, margin, ALPHA, above=False),
         )
     shares = (sums / runs).tolist()
     return Shares(*shares) if not cell.grouped else replace(Shares(*shares), first_at_budget=float("nan"))
 
 
-def _first_passes(changes: Changes, margin: float) -> bool:
+def _has_first_passed(changes: Changes, margin: float) -> bool:
     lost, won = int((changes > 0).sum()), int((changes < 0).sum())
-    return tango_z(lost, won, len(changes), margin) <= -Z_ALPHA
+    return compute_tango_z(lost, won, len(changes), margin) <= -Z_ALPHA
 
 
-def f1_passes(spread: float, runs: int, seed: int) -> float:
+def simulate_f1_passes(spread: float, runs: int, seed: int) -> float:
     """The share of recipes at their budget that pass, of macro F1, whose rows are resampled."""
     cell = Cell(F1_BUILDS, spread, SHARED[1], F1_ROWS, F1_MARGIN)
     rng = np.random.default_rng([seed, 1, round(10 * spread)])
     budgets = [QualityBudget("drop_points", F1_MARGIN, over="builds")]
     metric, passed = load_metric("f1_macro"), 0
     for number in range(runs):
-        right, changes = draw(rng, cell, drops_of(rng, cell, F1_MARGIN))
+        right, changes = draw(rng, cell, draw_drops(rng, cell, F1_MARGIN))
         labels = rng.integers(0, 2, cell.n)
         models = [
-            _answers(labels, right),
-            *(_answers(labels, right & (change < 1) | (change < 0)) for change in changes),
+            _make_class_outcomes(labels, right),
+            *(_make_class_outcomes(labels, right & (change < 1) | (change < 0)) for change in changes),
         ]
         judged = judge_quality(
             metric, models[0], models[1], budgets, builds=models[2:], seed=number, resamples=500
@@ -163,12 +171,12 @@ def f1_passes(spread: float, runs: int, seed: int) -> float:
     return passed / runs
 
 
-def _answers(labels: npt.NDArray[np.int64], right: npt.NDArray[np.bool_]) -> ClassOutcomes:
+def _make_class_outcomes(labels: npt.NDArray[np.int64], right: npt.NDArray[np.bool_]) -> ClassOutcomes:
     ids = np.arange(len(labels)).astype(np.str_)
     return ClassOutcomes(ids, labels, np.where(right, labels, 1 - labels), ("a", "b"))
 
 
-def broken_passes(builds: int, runs: int, seed: int) -> float:
+def simulate_broken_passes(builds: int, runs: int, seed: int) -> float:
     """The share that pass of recipes at their budget of which one build in ten is broken."""
     cell = Cell(builds, 0.0, SHARED[1], ROWS[1][0], ROWS[1][1])
     rng = np.random.default_rng([seed, 2, builds])
@@ -176,12 +184,12 @@ def broken_passes(builds: int, runs: int, seed: int) -> float:
     for _ in range(runs):
         broken = rng.random(builds) < BROKEN_SHARE
         drops = cell.margin / 100 + (broken - BROKEN_SHARE) * BROKEN / 100
-        gathered = evidence(cell, *draw(rng, cell, drops))
+        gathered = make_evidence(cell, *draw(rng, cell, drops))
         passed += gathered.excludes(DROP, cell.margin / 100, ALPHA, above=True)
     return passed / runs
 
 
-def rules_of_normals(builds: int, share: float, seed: int) -> tuple[float, float]:
+def simulate_normal_rules(builds: int, share: float, seed: int) -> tuple[float, float]:
     """How often a normal mean is beyond its 5 % bound, by Satterthwaite's rule and by Banerjee's.
 
     share: of the variance, that of the builds; the variance of the rows is known.
@@ -198,20 +206,20 @@ def rules_of_normals(builds: int, share: float, seed: int) -> tuple[float, float
     return float(satterthwaite.mean()), float(banerjee.mean())
 
 
-def page(options: Options) -> str:
-    simulated = in_rounds(
-        cells(),
+def make_page(options: Options) -> str:
+    simulated = simulate_in_rounds(
+        list_cells(),
         lambda cell, runs, number: simulate(cell, options.seed, runs, number),
         lambda simulated_cell: simulated_cell.worst,
         reps=options.reps,
     )
-    f1 = [(spread, f1_passes(spread, options.reps, options.seed)) for spread in (0.0, 0.6)]
-    broken = [(k, broken_passes(k, options.reps, options.seed)) for k in BROKEN_BUILDS]
-    text = head(
+    f1 = [(spread, simulate_f1_passes(spread, options.reps, options.seed)) for spread in (0.0, 0.6)]
+    broken = [(k, simulate_broken_passes(k, options.reps, options.seed)) for k in BROKEN_BUILDS]
+    text = format_head(
         "Verdicts over several builds of a recipe",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
     rates = [
@@ -229,19 +237,21 @@ def page(options: Options) -> str:
         Rates(of_f1, f"{F1_BUILDS} builds, sd {spread:g}, n {F1_ROWS:,}", share, float("nan"), options.reps)
         for spread, share in f1
     ]
-    text += worst_cells(rates)
-    text += f"\n## Every cell\n\n{RUN_AGAIN}\n" + table(_HEADER, map(_line, simulated))
-    rows = [[f"{k}", percent(share)] for k, share in broken]
-    text += _ASSUMED + table(["builds", "at the budget: PASS, %"], rows)
+    text += format_worst_cells(rates)
+    text += f"\n## Every cell\n\n{RUN_AGAIN}\n" + format_table(_HEADER, map(_format_row, simulated))
+    rows = [[f"{k}", format_percent(share)] for k, share in broken]
+    text += _ASSUMED + format_table(["builds", "at the budget: PASS, %"], rows)
     lines = [
-        [f"{k}", f"{100 * share:g}", *map(percent, rules_of_normals(k, share, options.seed))]
+        [f"{k}", f"{100 * share:g}", *map(format_percent, simulate_normal_rules(k, share, options.seed))]
         for k in BUILDS
         for share in BETWEEN
     ]
-    return text + _RULES + table(["builds", "of the builds, %", "Satterthwaite, %", "Banerjee, %"], lines)
+    return (
+        text + _RULES + format_table(["builds", "of the builds, %", "Satterthwaite, %", "Banerjee, %"], lines)
+    )
 
 
-def _line(simulated: Simulated[Cell, Shares]) -> list[Any]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[Any]:
     cell, shares = simulated.cell, simulated.result
     return [
         cell.builds,
@@ -249,11 +259,11 @@ def _line(simulated: Simulated[Cell, Shares]) -> list[Any]:
         f"{100 * cell.shared:.0f}",
         f"{cell.n:,}" + (f" in {cell.n // GROUP_ROWS} groups" if cell.grouped else ""),
         f"{cell.margin:g}",
-        percent(shares.at_budget, limit=TARGET, reps=simulated.runs),
-        percent(shares.first_at_budget),
-        percent(shares.equal_fails, limit=TARGET, reps=simulated.runs),
-        percent(shares.equal_passes),
-        percent(shares.twice_fails),
+        format_percent(shares.at_budget, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.first_at_budget),
+        format_percent(shares.equal_fails, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.equal_passes),
+        format_percent(shares.twice_fails),
         f"{simulated.runs:,}",
     ]
 
@@ -296,4 +306,4 @@ Normal means whose variance is partly of the builds, partly of the rows: how oft
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=500)
+    run(NAME, make_page, reps=500)

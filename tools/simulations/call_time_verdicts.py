@@ -12,10 +12,18 @@ from math import exp
 import numpy as np
 
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.call_times import QUANTILES, judge_call_times, quantile_interval
+from slimgate.judge.call_times import QUANTILES, compute_quantile_interval, judge_call_times
 from slimgate.results.base import Verdict
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_in_rounds
 
 NAME = "call_time_verdicts"
 ROUNDS = (59, 100, 300, 1000)
@@ -137,7 +145,7 @@ class Cell:
         counts, power, counted = np.zeros(3), np.zeros(len(LOWER)), 0
         for _ in range(reps):
             ms = np.exp(self.machine.logs(rng, self.rounds))
-            low, high = quantile_interval(ms, share, self.rounds)
+            low, high = compute_quantile_interval(ms, share, self.rounds)
             ms *= exp(LAYOUT * rng.standard_normal())
             times = judge_call_times(ms, [LimitBudget(self.kind, limit)])
             verdict, counted = times.verdict, counted + times.counted
@@ -150,44 +158,49 @@ class Cell:
         return judge_call_times(ms, [LimitBudget(self.kind, limit)]).verdict is Verdict.PASS
 
 
-def cells(machines: tuple[Machine, ...], seed: int) -> Iterator[Cell]:
+def list_cells(machines: tuple[Machine, ...], seed: int) -> Iterator[Cell]:
     for at, machine in enumerate(machines):
         for kind in KINDS:
             for rounds in ROUNDS:
                 yield Cell(machine, kind, rounds, (seed, len(machines), at, rounds, len(kind)))
 
 
-def page(options: Options) -> str:
-    steady = in_rounds(
-        cells(STEADY, options.seed),
+def make_page(options: Options) -> str:
+    steady = simulate_in_rounds(
+        list_cells(STEADY, options.seed),
         lambda cell, reps, number: cell.simulate(reps, again=number),
         lambda shares: max(shares.passed, shares.failed),
         reps=options.reps,
     )
     hard, bursts = (
-        [Simulated(cell, cell.simulate(options.reps), options.reps) for cell in cells(machines, options.seed)]
+        [
+            Simulated(cell, cell.simulate(options.reps), options.reps)
+            for cell in list_cells(machines, options.seed)
+        ]
         for machines in (HARD, BURSTS)
     )
-    text = head(
+    text = format_head(
         "Budgets on milliseconds: how often verdicts are wrong",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT.format(again=RUN_AGAIN),
     )
-    text += worst_cells([_rates(cell) for cell in steady])
+    text += format_worst_cells([_make_rates(cell) for cell in steady])
     for kind in KINDS:
-        text += f"\n## {kind}\n" + table(_HEADER, [_row(cell) for cell in steady if cell.cell.kind == kind])
+        text += f"\n## {kind}\n" + format_table(
+            _HEADER, [_format_row(cell) for cell in steady if cell.cell.kind == kind]
+        )
     text += f"\n## Calls by turns, and drift under noise\n\n{_HARD}"
-    text += table(_HEADER, [_row(cell, prefix=f"{cell.cell.kind}, ") for cell in hard])
+    text += format_table(_HEADER, [_format_row(cell, prefix=f"{cell.cell.kind}, ") for cell in hard])
     text += f"\n## Slow moments that are rare\n\n{_BURSTS}"
     for kind in KINDS:
         text += f"\n### {kind} with bursts\n"
-        text += table(_HEADER, [_row(cell) for cell in bursts if cell.cell.kind == kind])
+        text += format_table(_HEADER, [_format_row(cell) for cell in bursts if cell.cell.kind == kind])
     return text
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     return Rates(
         f"latency {simulated.cell.kind}",
         simulated.cell.label,
@@ -197,16 +210,16 @@ def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
     )
 
 
-def _row(simulated: Simulated[Cell, Shares], *, prefix: str = "") -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares], *, prefix: str = "") -> list[str]:
     shares = simulated.result
     return [
         prefix + simulated.cell.machine.label,
         f"{simulated.cell.rounds:,}",
         f"{shares.counted:,.0f}",
-        percent(shares.passed, limit=TARGET, reps=simulated.runs),
-        percent(shares.failed, limit=TARGET, reps=simulated.runs),
-        percent(shares.raw),
-        *map(percent, shares.power),
+        format_percent(shares.passed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.failed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.raw),
+        *map(format_percent, shares.power),
         f"{simulated.runs:,}",
     ]
 
@@ -243,4 +256,4 @@ budget on p95 as a statement about the seconds that were timed.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=400)
+    run(NAME, make_page, reps=400)

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.base import value_of
+from slimgate.judge.metrics.base import compute_value
 from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 from tools.simulations.damaged_rows import POPULATIONS as SEVERAL
 from tools.simulations.damaged_rows import Rows
@@ -64,18 +64,20 @@ class Case:
         )
         return {
             name: (
-                value_of(load_metric(name), outcomes_of_models[0]),
-                value_of(load_metric(name), outcomes_of_models[1]),
+                compute_value(load_metric(name), outcomes_of_models[0]),
+                compute_value(load_metric(name), outcomes_of_models[1]),
             )
             for name in self.metrics
         }
 
 
-def _ids(n: int) -> np.ndarray:
+def _make_ids(n: int) -> np.ndarray:
     return np.arange(n).astype(np.str_)
 
 
-def two_classes(positives: float, how: str) -> Callable[[np.random.Generator, int, np.ndarray, bool], Pair]:
+def make_two_classes(
+    positives: float, how: str
+) -> Callable[[np.random.Generator, int, np.ndarray, bool], Pair]:
     """Scores around ±1.4 for the two classes. how: what a changed row becomes.
 
     "turned": the score times -1; "surely wrong": the right class has a probability of 1e-15; "wrong at
@@ -94,16 +96,22 @@ def two_classes(positives: float, how: str) -> Callable[[np.random.Generator, in
             new = SURE[how] * side
         else:
             new = before + 1.5 * rng.standard_normal(n)
-        return _by_scores(labels, before), _by_scores(labels, np.where(changed, new, before))
+        return _make_class_outcomes(labels, before), _make_class_outcomes(
+            labels, np.where(changed, new, before)
+        )
 
     return make
 
 
-def _by_scores(labels: np.ndarray, scores: Floats) -> ClassOutcomes:
+def _make_class_outcomes(labels: np.ndarray, scores: Floats) -> ClassOutcomes:
     positive = 1 / (1 + np.exp(-2 * scores))
     probabilities = np.stack([1 - positive, positive], axis=1)
     return ClassOutcomes(
-        _ids(len(labels)), labels, (positive > 0.5).astype(np.int64), ("negative", "positive"), probabilities
+        _make_ids(len(labels)),
+        labels,
+        (positive > 0.5).astype(np.int64),
+        ("negative", "positive"),
+        probabilities,
     )
 
 
@@ -118,7 +126,7 @@ def make_scores(how: str) -> Callable[[np.random.Generator, int, np.ndarray, boo
         else:
             new = 5 - before if how == "turned" else before + 0.8 * rng.standard_normal(n)
         first, other = (
-            Outcomes(_ids(n), values={"gold": gold, "score": scores}, given=("gold",))
+            Outcomes(_make_ids(n), values={"gold": gold, "score": scores}, given=("gold",))
             for scores in (before, np.where(changed, new, before))
         )
         return first, other
@@ -132,7 +140,8 @@ def make_ranks(rng: np.random.Generator, n: int, changed: np.ndarray, worse: boo
     new = np.full(n, 1000.0) if worse else rng.geometric(0.6, n).astype(np.float64)
     first, other = (
         Outcomes(
-            _ids(n), values={"rank": rank, "ndcg_at_10": np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)}
+            _make_ids(n),
+            values={"rank": rank, "ndcg_at_10": np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)},
         )
         for rank in (before, np.where(changed, new, before))
     )
@@ -148,7 +157,7 @@ def make_counts(
         before = rows.sound(rng, n)
         new = rows.damaged(rng, before, in_whole=in_whole) if worse else before
         after = {name: np.where(changed, new[name], column) for name, column in before.items()}
-        return Outcomes(_ids(n), values=before), Outcomes(_ids(n), values=after)
+        return Outcomes(_make_ids(n), values=before), Outcomes(_make_ids(n), values=after)
 
     return make
 
@@ -160,7 +169,12 @@ _RANKS = ("mrr", "ndcg_at_10", "recall_at_5")
 
 CASES: tuple[Case, ...] = (
     *(
-        Case(f"{share:.0%} positive, {psi:.1%} {how}", (*_CONFUSION, *_SCORES), psi, two_classes(share, how))
+        Case(
+            f"{share:.0%} positive, {psi:.1%} {how}",
+            (*_CONFUSION, *_SCORES),
+            psi,
+            make_two_classes(share, how),
+        )
         for share in (0.3, 0.05)
         for psi, how in ((0.02, "turned"), (0.003, "surely wrong"), (0.2, "blurred"))
     ),
@@ -169,13 +183,17 @@ CASES: tuple[Case, ...] = (
             f"30% positive, 0.3% {how}",
             ("log_loss", "brier"),
             0.003,
-            two_classes(0.3, how),
+            make_two_classes(0.3, how),
             rows=(500, 1000) if how == "surely wrong" else (300, 500, 1000, 3000),
         )
         for how in SURE
     ),
     Case(
-        "30% positive, 2.0% turned", (*_CONFUSION, *_SCORES), 0.02, two_classes(0.3, "turned"), grouped=True
+        "30% positive, 2.0% turned",
+        (*_CONFUSION, *_SCORES),
+        0.02,
+        make_two_classes(0.3, "turned"),
+        grouped=True,
     ),
     Case("2.0% turned", _OF_SCORES, 0.02, make_scores("turned"), rows=(300, 1000)),
     Case("30.0% blurred", _OF_SCORES, 0.3, make_scores("blurred"), rows=(300, 1000)),

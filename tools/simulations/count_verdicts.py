@@ -14,11 +14,19 @@ import numpy as np
 
 from slimgate.judge.flips import estimate_flip_share, judge_flips
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.slices import Slice, judge_slices, slices_verdict
+from slimgate.judge.slices import Slice, decide_all_slices, judge_slices
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.base import Verdict
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import Rates, Simulated, simulate_cells, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import Rates, Simulated, format_worst_cells, simulate_cells
 
 NAME = "count_verdicts"
 # groups × rows; of 1 row the groups are single rows
@@ -43,22 +51,24 @@ class Flips:
     failed: float
 
 
-def flips() -> Iterator[Flips]:
+def list_flips() -> Iterator[Flips]:
     """Every shape and limit."""
     for (groups, size), limit in product(SHAPES, FLIPS):
-        verdict = partial(_verdict, groups, size, limit)
-        passed = _at_most(_last(groups, verdict, {Verdict.PASS}), groups, limit / 100)
-        inside = _last(groups, verdict, {Verdict.PASS, Verdict.INCONCLUSIVE})
-        yield Flips(groups, size, limit, passed, 1 - _at_most(inside, groups, limit / 100))
+        verdict = partial(_judge_lost_groups, groups, size, limit)
+        passed = _compute_chance_at_most(
+            _find_last_count(groups, verdict, {Verdict.PASS}), groups, limit / 100
+        )
+        inside = _find_last_count(groups, verdict, {Verdict.PASS, Verdict.INCONCLUSIVE})
+        yield Flips(groups, size, limit, passed, 1 - _compute_chance_at_most(inside, groups, limit / 100))
 
 
-def _verdict(groups: int, size: int, limit: float, lost: int) -> Verdict:
+def _judge_lost_groups(groups: int, size: int, limit: float, lost: int) -> Verdict:
     member = np.repeat(np.arange(groups), size)
     flips = estimate_flip_share((member < lost).astype(np.float64), member if size > 1 else None)
     return judge_flips(flips, limit).verdict
 
 
-def _last(groups: int, verdict: Callable[[int], Verdict], verdicts: Set[Verdict]) -> int:
+def _find_last_count(groups: int, verdict: Callable[[int], Verdict], verdicts: Set[Verdict]) -> int:
     """The largest number of lost groups that gives a wanted verdict, -1 if none; smaller ones do too."""
     low, high = -1, groups
     while low < high:
@@ -67,7 +77,7 @@ def _last(groups: int, verdict: Callable[[int], Verdict], verdicts: Set[Verdict]
     return low
 
 
-def _at_most(limit: int, groups: int, share: float) -> float:
+def _compute_chance_at_most(limit: int, groups: int, share: float) -> float:
     from scipy.special import bdtr
 
     return float(bdtr(limit, groups, share)) if limit >= 0 else 0.0
@@ -113,7 +123,7 @@ class Slices:
         )
         parts = [Slice("slice", str(k), np.flatnonzero(member == k)) for k in range(self.slices)]
         judged = judge_slices(load_metric("accuracy"), teacher, variant, parts, POINTS)
-        return slices_verdict("accuracy", judged, POINTS).verdict
+        return decide_all_slices("accuracy", judged, POINTS).verdict
 
 
 @dataclass(frozen=True)
@@ -129,23 +139,23 @@ class Shares:
         return max(self.passed, self.equal_failed)
 
 
-def page(options: Options) -> str:
-    exact = list(flips())
+def make_page(options: Options) -> str:
+    exact = list(list_flips())
     slices = [Slices(*shape, (options.seed, number)) for number, shape in enumerate(SLICED)]
     simulated = simulate_cells(slices, reps=options.reps)
-    text = head(
+    text = format_head(
         "Flips and slices: how often verdicts are wrong",
         NAME,
         options,
-        error=f"none for flips, whose chances are exact; for slices {error_at_5_percent(options.reps)}.",
+        error=f"none for flips, whose chances are exact; for slices {format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += worst_cells([*map(_flip_rates, exact), *map(_slice_rates, simulated)])
-    text += "\n## Flips: the variant is at its limit\n" + table(_FLIPS, map(_flip_row, exact))
-    return text + "\n## Slices\n" + table(_SLICES, map(_slice_row, simulated))
+    text += format_worst_cells([*map(_make_flip_rates, exact), *map(_make_slice_rates, simulated)])
+    text += "\n## Flips: the variant is at its limit\n" + format_table(_FLIPS, map(_format_flip_row, exact))
+    return text + "\n## Slices\n" + format_table(_SLICES, map(_format_slice_row, simulated))
 
 
-def _flip_rates(simulated: Flips) -> Rates:
+def _make_flip_rates(simulated: Flips) -> Rates:
     kind = "single rows" if simulated.size == 1 else "groups"
     where = (
         f"{simulated.groups:,} groups of {simulated.size}"
@@ -157,23 +167,23 @@ def _flip_rates(simulated: Flips) -> Rates:
     )
 
 
-def _slice_rates(simulated: Simulated[Slices, Shares]) -> Rates:
+def _make_slice_rates(simulated: Simulated[Slices, Shares]) -> Rates:
     return Rates(
         "slices", simulated.cell.label, simulated.result.passed, simulated.result.equal_failed, simulated.runs
     )
 
 
-def _flip_row(simulated: Flips) -> list[str]:
-    shares = (percent(share, limit=TARGET) for share in (simulated.passed, simulated.failed))
+def _format_flip_row(simulated: Flips) -> list[str]:
+    shares = (format_percent(share, limit=TARGET) for share in (simulated.passed, simulated.failed))
     return [f"{simulated.groups:,}", f"{simulated.size}", f"{simulated.limit:g}", *shares]
 
 
-def _slice_row(simulated: Simulated[Slices, Shares]) -> list[str]:
+def _format_slice_row(simulated: Simulated[Slices, Shares]) -> list[str]:
     shares = simulated.result.passed, simulated.result.failed, simulated.result.equal_failed
     return [
         f"{simulated.cell.slices}",
         f"{simulated.cell.rows}",
-        *(percent(share, limit=TARGET, reps=simulated.runs) for share in shares),
+        *(format_percent(share, limit=TARGET, reps=simulated.runs) for share in shares),
         f"{simulated.runs:,}",
     ]
 
@@ -198,4 +208,4 @@ more than two standard errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=40)
+    run(NAME, make_page, reps=40)

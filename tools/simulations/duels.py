@@ -32,7 +32,7 @@ import numpy as np
 from pytest_benchmark.stats import Stats
 from tabulate import tabulate
 
-from fixtures.models.tiny import tiny_tokenizer
+from fixtures.models.tiny import make_tiny_tokenizer
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled
 from slimgate.plugins.base import Arrays
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
@@ -66,7 +66,7 @@ class Outcome:
     fastest: float
 
 
-def encoder(folder: Path, call_ms: float, threads: int) -> tuple[Path, Arrays, float]:
+def write_encoder(folder: Path, call_ms: float, threads: int) -> tuple[Path, Arrays, float]:
     """Writes an encoder whose call takes about `call_ms`: its folder, the batch, and milliseconds a call.
 
     Its layers are counted out by timing 1 and 3 of them; below 1 ms it is narrower and reads less.
@@ -89,7 +89,7 @@ def _write(folder: Path, width: int, layers: int) -> Path:
 
     from slimgate.models.torch_model import TorchModel
 
-    tokenizer = tiny_tokenizer(folder / "tokenizer")
+    tokenizer = make_tiny_tokenizer(folder / "tokenizer")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = BertForSequenceClassification(
@@ -174,15 +174,15 @@ COLUMNS = (
 )
 
 
-def summary(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def make_summary(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """A row a delay; calls of slower and faster are counts of its duels, floors percent."""
     return [
-        _row(delay, [outcome for outcome in outcomes if outcome.delay == delay])
+        _make_row(delay, [outcome for outcome in outcomes if outcome.delay == delay])
         for delay in dict.fromkeys(outcome.delay for outcome in outcomes)
     ]
 
 
-def _row(delay: float, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _make_row(delay: float, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     floors = [100 * outcome.speedup.noise_floor for outcome in outcomes]
     values = (
         f"{delay:g} %",
@@ -238,10 +238,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="slimgate-duels-") as folder:
-        model, inputs, call_ms = encoder(Path(folder), plan.call_ms, plan.threads)
+        model, inputs, call_ms = write_encoder(Path(folder), plan.call_ms, plan.threads)
         before = os.getloadavg()[0]
         with busy_core() if options.load else nullcontext():
-            rows = summary(list(simulate(plan, model, inputs)))
+            rows = make_summary(list(simulate(plan, model, inputs)))
     where = "one process" if plan.shared else "a process each"
     load = "one core kept busy" if options.load else "no load added"
     sys.stdout.write(

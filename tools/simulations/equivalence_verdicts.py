@@ -13,11 +13,19 @@ import numpy as np
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import simulate_looks
-from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import ClassOutcomes
 from tools.simulations.changes import CASES, Case
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import Rates, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import Rates, format_worst_cells
 
 EQUIVALENT_POINTS = "equivalent_points"
 
@@ -80,13 +88,13 @@ class CountCell:
 
     def _judge(self, lost: int, won: int) -> Verdict | None:
         if (lost, won) not in self.known:
-            pair = pair_of_counts(self.n, lost, won)
+            pair = make_pair(self.n, lost, won)
             budget = QualityBudget(EQUIVALENT_POINTS, 100 * self.margin)
             self.known[lost, won] = judge_quality(load_metric("accuracy"), *pair, [budget]).verdict
         return self.known[lost, won]
 
 
-def pair_of_counts(n: int, lost: int, won: int) -> tuple[ClassOutcomes, ClassOutcomes]:
+def make_pair(n: int, lost: int, won: int) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Teacher and variant with so many rows lost and won; the others are right in both."""
     labels, ids = np.zeros(n, np.int64), np.arange(n).astype(np.str_)
     teacher, variant = labels.copy(), labels.copy()
@@ -138,7 +146,7 @@ class CaseCell:
 Cell = CountCell | CaseCell
 
 
-def cells(
+def list_cells(
     *,
     rows: Sequence[int] = ROWS,
     psis: Sequence[float] = PSI,
@@ -157,36 +165,40 @@ def cells(
             yield CaseCell(case, metric, n)
 
 
-def page(options: Options) -> str:
+def make_page(options: Options) -> str:
     simulated = [
-        (cell, cell.simulate(options.reps, options.seed + number)) for number, cell in enumerate(cells())
+        (cell, cell.simulate(options.reps, options.seed + number)) for number, cell in enumerate(list_cells())
     ]
-    text = head(
+    text = format_head(
         "Budgets on both sides: how often they are judged wrongly",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += worst_cells([_rates(cell, shares, options.reps) for cell, shares in simulated])
-    text += "\n## The rows that both sides take\n" + _power_table(options.seed)
-    return text + "\n## Every cell\n" + table(_HEADER, [_row(*result, options.reps) for result in simulated])
+    text += format_worst_cells([_make_rates(cell, shares, options.reps) for cell, shares in simulated])
+    text += "\n## The rows that both sides take\n" + _format_power_table(options.seed)
+    return (
+        text
+        + "\n## Every cell\n"
+        + format_table(_HEADER, [_format_row(*result, options.reps) for result in simulated])
+    )
 
 
-def _rates(cell: Cell, shares: Shares, reps: int) -> Rates:
+def _make_rates(cell: Cell, shares: Shares, reps: int) -> Rates:
     return Rates(cell.rule, cell.label, shares.false_pass, shares.equal[1], reps)
 
 
-def _row(cell: Cell, shares: Shares, reps: int) -> list[str]:
+def _format_row(cell: Cell, shares: Shares, reps: int) -> list[str]:
     return [
         cell.rule.removesuffix(f" {EQUIVALENT_POINTS}"),
         cell.label,
         *(
-            percent(share, limit=TARGET, reps=reps)
+            format_percent(share, limit=TARGET, reps=reps)
             for share in (shares.worse[0], shares.better[0], shares.worse[1], shares.better[1])
         ),
-        percent(shares.equal[0]),
-        percent(shares.equal[1], limit=TARGET, reps=reps),
+        format_percent(shares.equal[0]),
+        format_percent(shares.equal[1], limit=TARGET, reps=reps),
     ]
 
 
@@ -202,27 +214,29 @@ _HEADER = (
 )
 
 
-def _power_table(seed: int) -> str:
+def _format_power_table(seed: int) -> str:
     """Rows that are planned to pass an equal model 80 % of the time, and the share that passes on them."""
     rng, rows = np.random.default_rng(seed), []
     for margin in (0.01, 0.02):
         for psi in (0.02, 0.05, 0.10):
-            of_drop, of_both = (planned_rows(margin, discordance=psi, two_sided=two) for two in (False, True))
+            of_drop, of_both = (
+                count_planned_rows(margin, discordance=psi, two_sided=two) for two in (False, True)
+            )
             rows.append(
                 [
                     f"{100 * margin:g}",
                     f"{100 * psi:g}",
                     f"{of_drop:,}",
-                    percent(_power(rng, of_drop, psi, margin, two_sided=False)),
-                    percent(_power(rng, of_drop, psi, margin, two_sided=True)),
+                    format_percent(_simulate_power(rng, of_drop, psi, margin, two_sided=False)),
+                    format_percent(_simulate_power(rng, of_drop, psi, margin, two_sided=True)),
                     f"{of_both:,}",
-                    percent(_power(rng, of_both, psi, margin, two_sided=True)),
+                    format_percent(_simulate_power(rng, of_both, psi, margin, two_sided=True)),
                 ]
             )
-    return table(_POWER_HEADER, rows)
+    return format_table(_POWER_HEADER, rows)
 
 
-def _power(rng: np.random.Generator, n: int, psi: float, margin: float, *, two_sided: bool) -> float:
+def _simulate_power(rng: np.random.Generator, n: int, psi: float, margin: float, *, two_sided: bool) -> float:
     """The share of equal models that passes, as `slimgate power` simulates it."""
     return simulate_looks(rng, [n], psi, margin, 0.0, POWER_RUNS, two_sided=two_sided).passes
 
@@ -247,4 +261,4 @@ by more than two standard errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=1000)
+    run(NAME, make_page, reps=1000)

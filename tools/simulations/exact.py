@@ -6,36 +6,36 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tools.simulations.rules import Decides, Rule, likely_totals
+from tools.simulations.rules import Decides, Rule, list_likely_totals
 
 
-def pass_chance(rule: Rule, n: int, psi: float, drop: float, margin: float) -> float:
+def compute_pass_chance(rule: Rule, n: int, psi: float, drop: float, margin: float) -> float:
     """Of a variant that changes psi of the rows and truly loses `drop` (all fractions)."""
-    return _at_most_chance(rule.passes, n, psi, drop, margin)
+    return _compute_decision_chance(rule.passes, n, psi, drop, margin)
 
 
-def fail_chance(rule: Rule, n: int, psi: float, drop: float, margin: float) -> float:
+def compute_fail_chance(rule: Rule, n: int, psi: float, drop: float, margin: float) -> float:
     """Of the same variant."""
 
     def not_failing(b: int, c: int, rows: int, limit: float) -> bool:
         return not rule.fails(b, c, rows, limit)
 
-    return 1 - _at_most_chance(not_failing, n, psi, drop, margin)
+    return 1 - _compute_decision_chance(not_failing, n, psi, drop, margin)
 
 
-def _at_most_chance(decides: Decides, n: int, psi: float, drop: float, margin: float) -> float:
+def _compute_decision_chance(decides: Decides, n: int, psi: float, drop: float, margin: float) -> float:
     """Chance of a decision that, at each b + c, is taken up to some b and not above it."""
     from scipy.special import bdtr
     from scipy.stats import binom
 
-    totals = likely_totals(n, psi)
-    thresholds = np.array(list(_thresholds(decides, totals, n, margin)))
+    totals = list_likely_totals(n, psi)
+    thresholds = np.array(list(_find_thresholds(decides, totals, n, margin)))
     # given the total, b is binomial with the lost rows' share of the changed
     below = np.where(thresholds < 0, 0.0, bdtr(np.maximum(thresholds, 0), totals, (psi + drop) / (2 * psi)))
     return float((binom.pmf(totals, n, psi) * below).sum())
 
 
-def _thresholds(decides: Decides, totals: np.ndarray, n: int, margin: float) -> Iterator[int]:
+def _find_thresholds(decides: Decides, totals: np.ndarray, n: int, margin: float) -> Iterator[int]:
     """For each total the largest b that is decided so, -1 where none is: it moves little between totals."""
     b = int(totals[0]) // 2
     for total in totals.tolist():

@@ -13,13 +13,21 @@ import numpy as np
 from tools.simulations.groups import (
     GroupCounts,
     draw,
+    draw_group_sizes,
     draw_lost_groups,
-    group_sizes,
     judge_groups,
-    judged_as_if_alone,
+    judge_rows_alone,
 )
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_cells
 
 NAME = "grouped_verdicts"
 # groups × mean rows, up to 20,000 rows
@@ -64,7 +72,7 @@ class Cell:
 
     def draw(self, rng: np.random.Generator, drop: float) -> GroupCounts:
         """One run."""
-        sizes = group_sizes(rng, self.groups * self.size, self.groups, spread=self.spread)
+        sizes = draw_group_sizes(rng, self.groups * self.size, self.groups, spread=self.spread)
         if isinstance(self.dependence, str):
             return draw_lost_groups(rng, sizes, drop, by_size=self.dependence == BY_SIZE, runs=1)
         return draw(rng, sizes, self.psi, drop, self.dependence, runs=1)
@@ -76,7 +84,7 @@ class Cell:
         for _ in range(reps):
             counts, equal = self.draw(rng, self.margin), self.draw(rng, 0.0)
             passed, failed = judge_groups(counts, self.margin)
-            alone = judged_as_if_alone(counts, self.margin)
+            alone = judge_rows_alone(counts, self.margin)
             equal_passed, equal_failed = judge_groups(equal, self.margin)
             sums += passed[0], failed[0], alone[0], equal_passed[0], equal_failed[0]
         return Shares(*(sums / reps).tolist())
@@ -109,7 +117,7 @@ class Shares:
         return max(self.passed, self.equal_failed)
 
 
-def cells(seed: int) -> Iterator[Cell]:
+def list_cells(seed: int) -> Iterator[Cell]:
     """Every cell, not simulated yet; lost groups have no psi of their own."""
     number = 0
     for groups, size in SHAPES:
@@ -124,27 +132,33 @@ def cells(seed: int) -> Iterator[Cell]:
                     yield Cell(groups, size, spread, dependence, psi, margin, (seed, number))
 
 
-def page(options: Options) -> str:
-    simulated = simulate_cells(cells(options.seed), reps=options.reps)
-    text = head(
+def make_page(options: Options) -> str:
+    simulated = simulate_cells(list_cells(options.seed), reps=options.reps)
+    text = format_head(
         "Accuracy of grouped rows: how often verdicts are wrong",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT.format(cells=len(simulated), again=RUN_AGAIN),
     )
-    text += worst_cells([_rates(cell) for cell in simulated])
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
     again = sorted(
         (cell for cell in simulated if cell.runs != options.reps), key=lambda cell: -cell.result.worst
     )
-    text += f"\n## The {len(again)} cells that were run again\n" + table(_HEADER, map(_row, again))
-    text += "\n## The worst PASS at the margin, %, by groups and dependence\n" + _worst_lines(
+    text += f"\n## The {len(again)} cells that were run again\n" + format_table(
+        _HEADER, map(_format_row, again)
+    )
+    text += "\n## The worst PASS at the margin, %, by groups and dependence\n" + _format_worst_table(
         simulated, options
     )
-    return text + "\n## PASS of an equal model, %: the largest over dependence\n" + _power(simulated)
+    return (
+        text
+        + "\n## PASS of an equal model, %: the largest over dependence\n"
+        + _format_power_table(simulated)
+    )
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     shares = simulated.result
     return Rates(
         "accuracy drop_points, groups",
@@ -159,7 +173,7 @@ def _format_dependence(dependence: float | str) -> str:
     return dependence if isinstance(dependence, str) else f"follows with {dependence:g}"
 
 
-def _worst_lines(simulated: Sequence[Simulated[Cell, Shares]], options: Options) -> str:
+def _format_worst_table(simulated: Sequence[Simulated[Cell, Shares]], options: Options) -> str:
     rows = []
     for groups in sorted({cell.cell.groups for cell in simulated}):
         of_groups = [cell for cell in simulated if cell.cell.groups == groups]
@@ -167,11 +181,11 @@ def _worst_lines(simulated: Sequence[Simulated[Cell, Shares]], options: Options)
             max(cell.result.passed for cell in of_groups if cell.cell.dependence == kind)
             for kind in DEPENDENCE
         ]
-        rows.append([str(groups), *(percent(share, limit=TARGET, reps=options.reps) for share in by)])
-    return table(["groups", *map(_format_dependence, DEPENDENCE)], rows)
+        rows.append([str(groups), *(format_percent(share, limit=TARGET, reps=options.reps) for share in by)])
+    return format_table(["groups", *map(_format_dependence, DEPENDENCE)], rows)
 
 
-def _power(simulated: Sequence[Simulated[Cell, Shares]]) -> str:
+def _format_power_table(simulated: Sequence[Simulated[Cell, Shares]]) -> str:
     """By the number of groups and the margin; the best case is psi = 1 % or the least that the margin has."""
     margins = sorted({cell.cell.margin for cell in simulated})
     rows = []
@@ -184,11 +198,11 @@ def _power(simulated: Sequence[Simulated[Cell, Shares]]) -> str:
             )
             for margin in margins
         )
-        rows.append([str(groups), *(percent(share) for share in shares)])
-    return table(["groups", *(f"{100 * margin:g} points" for margin in margins)], rows)
+        rows.append([str(groups), *(format_percent(share) for share in shares)])
+    return format_table(["groups", *(f"{100 * margin:g} points" for margin in margins)], rows)
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     cell, shares = simulated.cell, simulated.result
     return [
         str(cell.groups),
@@ -197,11 +211,11 @@ def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
         _format_dependence(cell.dependence),
         f"{100 * cell.psi:g}",
         f"{100 * cell.margin:g}",
-        percent(shares.passed, limit=TARGET, reps=simulated.runs),
-        percent(shares.as_if_alone, limit=TARGET, reps=simulated.runs),
-        percent(shares.failed, limit=TARGET, reps=simulated.runs),
-        percent(shares.equal_passed),
-        percent(shares.equal_failed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.passed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.as_if_alone, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.failed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.equal_passed),
+        format_percent(shares.equal_failed, limit=TARGET, reps=simulated.runs),
         f"{simulated.runs:,}",
     ]
 
@@ -230,4 +244,4 @@ Bold: above 6 % by more than two standard errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=40)
+    run(NAME, make_page, reps=40)

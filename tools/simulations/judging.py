@@ -10,9 +10,9 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
-from tools.simulations.page import TARGET, Options, coverage, percent, table
+from tools.simulations.page import TARGET, Options, format_coverage, format_percent, format_table
 from tools.simulations.populations import Population
-from tools.simulations.rounds import Rates, Simulated, in_rounds
+from tools.simulations.rounds import Rates, Simulated, simulate_in_rounds
 
 HEADER = ("n", "margin, points", "PASS, %", "FAIL, %", "coverage, %", "refused, %", "runs")
 NOTE = """\
@@ -89,7 +89,7 @@ def judge_cells(
     cells: Iterable[Cell], options: Options, *, resamples: int | None = None
 ) -> list[Simulated[Cell, Shares]]:
     """Each cell in up to three rounds, every one of which draws anew."""
-    return in_rounds(
+    return simulate_in_rounds(
         cells,
         lambda cell, reps, number: cell.simulate(
             reps, seed=options.seed + number * 1_000_003, resamples=resamples
@@ -99,35 +99,35 @@ def judge_cells(
     )
 
 
-def line(simulated: Simulated[Cell, Shares]) -> list[str]:
+def format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     """The cells of HEADER after its names."""
     cell, shares, runs = simulated.cell, simulated.result, simulated.runs or 1
     return [
         *cell.names,
         f"{cell.n:,}",
         f"{100 * cell.population.drop:.2f}",
-        percent(shares.passed, limit=TARGET, reps=runs),
-        percent(shares.failed, limit=TARGET, reps=runs),
-        coverage(shares.covered, runs, is_nominal=cell.n >= 1000 and cell.psi >= 0.01),
-        percent(shares.refused),
+        format_percent(shares.passed, limit=TARGET, reps=runs),
+        format_percent(shares.failed, limit=TARGET, reps=runs),
+        format_coverage(shares.covered, runs, is_nominal=cell.n >= 1000 and cell.psi >= 0.01),
+        format_percent(shares.refused),
         f"{runs:,}",
     ]
 
 
-def rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     """For the summary."""
     cell, shares = simulated.cell, simulated.result
     where = f"{', '.join(cell.names)}, n {cell.n:,}"
     return Rates(f"{cell.population.metric} drop_points", where, shares.passed, shares.failed, simulated.runs)
 
 
-def nearly_identical(
+def format_identical_table(
     populations: Mapping[str, Population], options: Options, *, resamples: int | None = None
 ) -> str:
     """A table of variants that change 0.1 % of 6,000 rows, which a judge that is not too strict passes."""
     rows, runs = [], max(1, options.reps // 10)
     for name, population in populations.items():
         judged = judge_often(population, 6000, reps=runs, seed=options.seed, resamples=resamples, margin=0.01)
-        rows.append([name, percent(judged.passed), percent(judged.failed)])
+        rows.append([name, format_percent(judged.passed), format_percent(judged.failed)])
     title = "A nearly identical variant: 0.1 % of 6,000 rows change, true drop 0, margin 1 point"
-    return f"\n## {title} ({runs:,} runs)\n" + table(["rows", "PASS, %", "FAIL, %"], rows)
+    return f"\n## {title} ({runs:,} runs)\n" + format_table(["rows", "PASS, %", "FAIL, %"], rows)

@@ -15,13 +15,21 @@ import numpy as np
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.contrast import ratio_excess
+from slimgate.judge.contrast import make_ratio_excess
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.outcomes import Floats, Ints
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_cells
 
 NAME = "length_verdicts"
 ROWS = (100, 300, 1000, 3000)
@@ -33,11 +41,11 @@ _POOL = 200_000
 Damage = Callable[[np.random.Generator, Floats], Floats]
 
 
-def _times(factor: float) -> Damage:
+def _make_longer(factor: float) -> Damage:
     return lambda _rng, lengths: lengths * factor
 
 
-def _some(share: float, length: float, factor: float = 1.0) -> Damage:
+def _make_partly_longer(share: float, length: float, factor: float = 1.0) -> Damage:
     """A share of the answers has that length, all others are longer by a factor."""
 
     def damage(rng: np.random.Generator, lengths: Floats) -> Floats:
@@ -87,19 +95,21 @@ def _pool(answers: Answers) -> tuple[Floats, Floats]:
 
 
 ANSWERS = (
-    Answers("all 10 % longer", MAX, _times(1.1)),
-    Answers("1 % at the limit", MAX, _some(0.01, LONGEST)),
-    Answers("0.3 % at the limit", MAX, _some(0.003, LONGEST)),
-    Answers("all 3 % longer, 0.5 % at the limit", MAX, _some(0.005, LONGEST, 1.03)),
-    Answers("4 answers a prompt, all 10 % longer", MAX, _times(1.1), group=4),
-    Answers("4 answers a prompt, 1 % of prompts at the limit", MAX, _some(0.01, LONGEST), group=4),
-    Answers("no limit known, cap 300, 0.5 % at 4,096", MAX, _some(0.005, 4096.0), inf),
-    Answers("all 15 % shorter", MIN, _times(0.85)),
-    Answers("5 % empty", MIN, _some(0.05, 0.0)),
-    Answers("1 % empty", MIN, _some(0.01, 0.0)),
-    Answers("4 answers a prompt, 3 % of prompts empty", MIN, _some(0.03, 0.0), group=4),
+    Answers("all 10 % longer", MAX, _make_longer(1.1)),
+    Answers("1 % at the limit", MAX, _make_partly_longer(0.01, LONGEST)),
+    Answers("0.3 % at the limit", MAX, _make_partly_longer(0.003, LONGEST)),
+    Answers("all 3 % longer, 0.5 % at the limit", MAX, _make_partly_longer(0.005, LONGEST, 1.03)),
+    Answers("4 answers a prompt, all 10 % longer", MAX, _make_longer(1.1), group=4),
+    Answers(
+        "4 answers a prompt, 1 % of prompts at the limit", MAX, _make_partly_longer(0.01, LONGEST), group=4
+    ),
+    Answers("no limit known, cap 300, 0.5 % at 4,096", MAX, _make_partly_longer(0.005, 4096.0), inf),
+    Answers("all 15 % shorter", MIN, _make_longer(0.85)),
+    Answers("5 % empty", MIN, _make_partly_longer(0.05, 0.0)),
+    Answers("1 % empty", MIN, _make_partly_longer(0.01, 0.0)),
+    Answers("4 answers a prompt, 3 % of prompts empty", MIN, _make_partly_longer(0.03, 0.0), group=4),
 )
-_EQUAL = Answers("equal", MAX, _times(1.0))
+_EQUAL = Answers("equal", MAX, _make_longer(1.0))
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,7 @@ class Cell:
         for _ in range(reps):
             base, target, groups = draw(self.answers, rng, self.rows)
             verdict = decide(base, target, groups, self.answers.kind, limit, self.answers.longest)
-            low, high = normal_interval(base, target)
+            low, high = compute_normal_interval(base, target)
             sums += (
                 verdict is Verdict.PASS,
                 verdict is Verdict.FAIL,
@@ -167,13 +177,13 @@ def decide(
     if longest == inf:
         return judge(base, target, groups, kind, limit, longest)
     paired = PairedMeans(base, target, np.ones(len(base)), groups, (0.0, longest), longest)
-    losses = paired.losses(ratio_excess(limit, is_minimum=kind == MIN))
+    losses = paired.losses(make_ratio_excess(limit, is_minimum=kind == MIN))
     if losses.p_at_least(0.0) <= ALPHA:
         return Verdict.PASS
     return Verdict.FAIL if losses.p_at_most(0.0) <= ALPHA else Verdict.INCONCLUSIVE
 
 
-def normal_interval(base: Floats, target: Floats) -> tuple[float, float]:
+def compute_normal_interval(base: Floats, target: Floats) -> tuple[float, float]:
     """The 90 % interval of the ratio of means by the delta method, as most tools have it."""
     ratio = float(target.mean() / base.mean())
     error = float((target - ratio * base).std(ddof=1)) / sqrt(len(base)) / float(base.mean())
@@ -181,56 +191,61 @@ def normal_interval(base: Floats, target: Floats) -> tuple[float, float]:
     return ratio - reach, ratio + reach
 
 
-def cells(seed: int) -> Iterator[Cell]:
+def list_cells(seed: int) -> Iterator[Cell]:
     for number, answers in enumerate(ANSWERS):
         for rows in ROWS:
             yield Cell(answers, rows, (seed, number, rows))
 
 
-def page(options: Options) -> str:
-    simulated = simulate_cells(cells(options.seed), reps=options.reps)
-    text = head(
+def make_page(options: Options) -> str:
+    simulated = simulate_cells(list_cells(options.seed), reps=options.reps)
+    text = format_head(
         "The length of answers: how often verdicts are wrong",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += worst_cells([_rates(cell) for cell in simulated])
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
     header = ["answers", "budget", "n", "true ratio", "PASS, %", "FAIL, %", "normal PASS, %", "runs"]
-    text += "\n## The true ratio is the limit\n" + table(header, map(_row, simulated))
+    text += "\n## The true ratio is the limit\n" + format_table(header, map(_format_row, simulated))
     columns = ["limit", *(f"{rows:,} rows" for rows in ROWS)]
-    return text + "\n## What an equal model passes\n" + _POWER + table(columns, _equal(options))
+    return (
+        text
+        + "\n## What an equal model passes\n"
+        + _POWER
+        + format_table(columns, _format_equal_rows(options))
+    )
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     answers = simulated.cell.answers
     where = f"{answers.label}, n {simulated.cell.rows:,}"
     return Rates(answers.kind, where, simulated.result.passed, simulated.result.failed, simulated.runs)
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     cell, runs = simulated.cell, simulated.runs or 1
     return [
         cell.answers.label,
         cell.answers.kind,
         f"{cell.rows:,}",
         f"{cell.answers.ratio:.3f}",
-        percent(simulated.result.passed, limit=TARGET, reps=runs),
-        percent(simulated.result.failed, limit=TARGET, reps=runs),
-        percent(simulated.result.by_normal),
+        format_percent(simulated.result.passed, limit=TARGET, reps=runs),
+        format_percent(simulated.result.failed, limit=TARGET, reps=runs),
+        format_percent(simulated.result.by_normal),
         f"{runs:,}",
     ]
 
 
-def _equal(options: Options) -> Iterator[list[str]]:
+def _format_equal_rows(options: Options) -> Iterator[list[str]]:
     rng = np.random.default_rng((options.seed, 99))
     for kind, limit in ((MAX, 1.05), (MAX, 1.1), (MAX, 1.2), (MAX, 1.5), (MIN, 0.95), (MIN, 0.9), (MIN, 0.8)):
         shares = []
         for rows in ROWS:
             drawn = (draw(_EQUAL, rng, rows) for _ in range(options.reps))
             verdicts = [decide(*pair, kind, limit, LONGEST) for pair in drawn]
-            shares.append(percent(verdicts.count(Verdict.PASS) / options.reps))
+            shares.append(format_percent(verdicts.count(Verdict.PASS) / options.reps))
         yield [f"{kind} {limit:g}", *shares]
 
 
@@ -248,4 +263,4 @@ PASS in percent of a model whose answers are as long on average, each with its o
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=100)
+    run(NAME, make_page, reps=100)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.judge.decision import Z_ALPHA
-from slimgate.judge.tango import tango_z
+from slimgate.judge.tango import compute_tango_z
 from slimgate.outcomes import Floats, Ints
-from tools.simulations.page import Options, error_at_5_percent, head, percent, run, table
+from tools.simulations.page import Options, format_error_at_5, format_head, format_percent, format_table, run
 
 NAME = "log_rules"
 ACCURACY, FLIPS, MARGIN = 0.75, 0.08, 0.02
@@ -41,11 +41,11 @@ def draw(rng: np.random.Generator, n: int, drop: float, runs: int) -> tuple[Ints
     return counts[:, :2], (counts[:, 0] + counts[:, 2]) / n, (counts[:, 1] + counts[:, 2]) / n
 
 
-def shares(rng: np.random.Generator, n: int, drop: float, runs: int) -> list[float]:
+def compute_pass_shares(rng: np.random.Generator, n: int, drop: float, runs: int) -> list[float]:
     """The share of runs that each rule passes; slimgate's FAIL stands after its PASS."""
     turned, base, target = draw(rng, n, drop, runs)
     pairs, at = np.unique(turned, axis=0, return_inverse=True)
-    z = np.array([tango_z(int(b), int(c), n, MARGIN) for b, c in pairs])[at.ravel()]
+    z = np.array([compute_tango_z(int(b), int(c), n, MARGIN) for b, c in pairs])[at.ravel()]
     error = np.sqrt((base * (1 - base) + target * (1 - target)) / (n - 1))
     rules = (
         z <= -Z_ALPHA,
@@ -58,17 +58,17 @@ def shares(rng: np.random.Generator, n: int, drop: float, runs: int) -> list[flo
     return [float(np.mean(rule)) for rule in rules]
 
 
-def page(options: Options) -> str:
+def make_page(options: Options) -> str:
     rng = np.random.default_rng(options.seed)
     rows = [
-        [f"{n:,}", f"{100 * drop:g}", *map(percent, shares(rng, n, drop, options.reps))]
+        [f"{n:,}", f"{100 * drop:g}", *map(format_percent, compute_pass_shares(rng, n, drop, options.reps))]
         for n in ROWS
         for drop in (0.0, MARGIN, 2 * MARGIN)
     ]
-    error = f"{error_at_5_percent(options.reps)}."
-    text = head("What other rules say on the same logs", NAME, options, error=error, text=_TEXT)
-    return text + "\n## Runs that each rule passes, %\n" + table(HEADER, rows)
+    error = f"{format_error_at_5(options.reps)}."
+    text = format_head("What other rules say on the same logs", NAME, options, error=error, text=_TEXT)
+    return text + "\n## Runs that each rule passes, %\n" + format_table(HEADER, rows)
 
 
 if __name__ == "__main__":
-    run(NAME, page, reps=20_000)
+    run(NAME, make_page, reps=20_000)

@@ -15,7 +15,7 @@ import numpy as np
 from slimgate.judge import QualityBudget, Verdict
 from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.exact_paired import paired_p_at_least
+from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.logs.budgets import LogBudgets
@@ -24,8 +24,16 @@ from slimgate.logs.slice_budgets import SliceBudgets
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import Log, Row, TaskLog
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_cells
 
 NAME = "log_slice_verdicts"
 POINTS = 5.0
@@ -136,21 +144,21 @@ def _test(before: Floats, after: Floats, groups: Ints | None) -> tuple[float, fl
     """The p-values of one slice: that it loses its budget or more, and that it loses no more."""
     if groups is None:
         worse, better = int((before > after).sum()), int((after > before).sum())
-        return _tango(worse, better, len(before))
+        return _compute_tango(worse, better, len(before))
     paired = PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
     losses = paired.losses(drop_contrast(higher_is_better=True))
     return losses.p_at_least(POINTS / 100), losses.p_at_most(POINTS / 100)
 
 
 @cache
-def _tango(worse: int, better: int, rows: int) -> tuple[float, float]:
+def _compute_tango(worse: int, better: int, rows: int) -> tuple[float, float]:
     return (
-        paired_p_at_least(worse, better, rows, POINTS / 100),
-        paired_p_at_least(better, worse, rows, -POINTS / 100),
+        compute_paired_p_value(worse, better, rows, POINTS / 100),
+        compute_paired_p_value(better, worse, rows, -POINTS / 100),
     )
 
 
-def cells(seed: int) -> Iterator[Cell]:
+def list_cells(seed: int) -> Iterator[Cell]:
     every = [
         (EVERY, at_limit, slices, rows, changes, 1)
         for at_limit, slices, rows, changes in product((ONE, ALL), SLICES, ROWS, CHANGES)
@@ -161,34 +169,34 @@ def cells(seed: int) -> Iterator[Cell]:
         yield Cell(*settings, (seed, number))
 
 
-def page(options: Options) -> str:
-    simulated = simulate_cells(cells(options.seed), reps=options.reps)
-    text = head(
+def make_page(options: Options) -> str:
+    simulated = simulate_cells(list_cells(options.seed), reps=options.reps)
+    text = format_head(
         "Slices of logs: how often verdicts are wrong",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += worst_cells([_rates(cell) for cell in simulated])
-    return text + "\n## Every cell\n" + table(_HEADER, map(_row, simulated))
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
+    return text + "\n## Every cell\n" + format_table(_HEADER, map(_format_row, simulated))
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     cell, shares = simulated.cell, simulated.result
     return Rates(f"logs, {cell.budgets}", cell.label, shares.passed, shares.equal_failed, simulated.runs)
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     cell, shares, runs = simulated.cell, simulated.result, simulated.runs
     return [
         cell.budgets,
         cell.label,
-        percent(shares.passed, limit=TARGET, reps=runs),
-        percent(shares.failed),
-        percent(shares.equal_passed),
-        percent(shares.equal_failed, limit=TARGET, reps=runs),
-        percent(shares.bad_failed),
+        format_percent(shares.passed, limit=TARGET, reps=runs),
+        format_percent(shares.failed),
+        format_percent(shares.equal_passed),
+        format_percent(shares.equal_failed, limit=TARGET, reps=runs),
+        format_percent(shares.bad_failed),
         f"{runs:,}",
     ]
 
@@ -213,4 +221,4 @@ Bold: above 6 % by more than two standard errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=60)
+    run(NAME, make_page, reps=60)

@@ -14,8 +14,16 @@ import numpy as np
 
 from slimgate.judge.group_sequential import look_rows
 from slimgate.judge.power import Shares, simulate_looks
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import Rates, in_rounds, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import Rates, format_worst_cells, simulate_in_rounds
 
 NAME = "look_verdicts"
 LOOKS = (1, 2, 4, 10)
@@ -58,7 +66,7 @@ class LookRates:
         return max(0.0 if self.at_budget is None else self.at_budget.passes, self.equal.fails)
 
 
-def cells() -> Iterator[Cell]:
+def list_cells() -> Iterator[Cell]:
     for looks in LOOKS:
         for late in (False, True) if looks > 1 else (False,):
             for n in ROWS:
@@ -82,18 +90,18 @@ def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
     return LookRates(equal, of(cell.margin), of(2 * cell.margin))
 
 
-def page(options: Options) -> str:
-    simulated = in_rounds(
-        cells(),
+def make_page(options: Options) -> str:
+    simulated = simulate_in_rounds(
+        list_cells(),
         lambda cell, runs, number: simulate(cell, options.seed, runs, number),
         lambda rates_of_cell: rates_of_cell.worst,
         reps=options.reps,
     )
-    text = head(
+    text = format_head(
         "Looks: a log that is judged while it grows",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
     rates = [
@@ -107,15 +115,15 @@ def page(options: Options) -> str:
         for cell in simulated
         if cell.cell.looks > 1
     ]
-    text += worst_cells(rates) + "\n## Every cell\n"
+    text += format_worst_cells(rates) + "\n## Every cell\n"
     rows = []
     for rates_of_cell in simulated:
         cell, at = rates_of_cell.cell, rates_of_cell.result.at_budget
         equal, twice = rates_of_cell.result.equal, rates_of_cell.result.twice
         wrong = [
-            "-" if at is None else percent(at.passes, limit=TARGET, reps=rates_of_cell.runs),
-            "-" if at is None else percent(at.fails),
-            percent(equal.fails, limit=TARGET, reps=rates_of_cell.runs),
+            "-" if at is None else format_percent(at.passes, limit=TARGET, reps=rates_of_cell.runs),
+            "-" if at is None else format_percent(at.fails),
+            format_percent(equal.fails, limit=TARGET, reps=rates_of_cell.runs),
         ]
         rows.append(
             [
@@ -125,13 +133,13 @@ def page(options: Options) -> str:
                 f"{100 * cell.psi:g}",
                 f"{100 * cell.margin:g}",
                 *wrong,
-                percent(equal.passes),
-                percent(1 - equal.rows / cell.n),
-                "-" if twice is None else percent(twice.fails),
-                "-" if twice is None else percent(1 - twice.rows / cell.n),
+                format_percent(equal.passes),
+                format_percent(1 - equal.rows / cell.n),
+                "-" if twice is None else format_percent(twice.fails),
+                "-" if twice is None else format_percent(1 - twice.rows / cell.n),
             ]
         )
-    return text + table(_HEADER, rows)
+    return text + format_table(_HEADER, rows)
 
 
 _HEADER = (
@@ -157,4 +165,4 @@ need not be run.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=5_000)
+    run(NAME, make_page, reps=5_000)

@@ -10,8 +10,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from slimgate.judge.size import READINGS
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import Rates, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import Rates, format_worst_cells
 
 NAME = "memory_verdicts"
 LIMIT = 0.8
@@ -19,21 +27,21 @@ COUNTS = (2, 3, 4, 5, READINGS, 8)
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 
 
-def constant(_rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def draw_constant(_rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return np.zeros(shape)
 
 
-def normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def draw_normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return 0.01 * rng.standard_normal(shape)
 
 
-def skewed_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def draw_skewed_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """Exponential: some processes take much more."""
     noise: np.ndarray = 0.01 * (rng.exponential(size=shape) - np.log(2))
     return noise
 
 
-def two_sizes(low: float, high: float) -> Draw:
+def make_two_sizes(low: float, high: float) -> Draw:
     """One of two peaks, each as likely; the median is next to either."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -44,16 +52,16 @@ def two_sizes(low: float, high: float) -> Draw:
 
 # Of the logarithm of the peaks beside its median: teacher, variant.
 CASES: Mapping[str, tuple[Draw, Draw]] = {
-    "both normal, alike": (normal, normal),
-    "both exponential, alike": (skewed_noise, skewed_noise),
-    "the teacher is constant": (constant, normal),
-    "the variant is constant": (normal, constant),
-    "exponential beside normal": (skewed_noise, normal),
-    "two sizes each, the worst that there is": (two_sizes(-0.001, 0.1), two_sizes(-0.1, 0.001)),
+    "both normal, alike": (draw_normal, draw_normal),
+    "both exponential, alike": (draw_skewed_noise, draw_skewed_noise),
+    "the teacher is constant": (draw_constant, draw_normal),
+    "the variant is constant": (draw_normal, draw_constant),
+    "exponential beside normal": (draw_skewed_noise, draw_normal),
+    "two sizes each, the worst that there is": (make_two_sizes(-0.001, 0.1), make_two_sizes(-0.1, 0.001)),
 }
 
 
-def error_rates(
+def simulate_error_rates(
     rng: np.random.Generator, case: tuple[Draw, Draw], readings: int, *, reps: int
 ) -> tuple[float, float]:
     """PASS and FAIL where the medians' ratio is the limit: as `judge_memory` with so many readings."""
@@ -64,21 +72,21 @@ def error_rates(
     return float((largest <= LIMIT * (1 + 1e-9)).mean()), float((least > LIMIT * (1 + 1e-9)).mean())
 
 
-def page(options: Options) -> str:
+def make_page(options: Options) -> str:
     rng = np.random.default_rng(options.seed)
     rates_by_case = {
-        (name, readings): error_rates(rng, case, readings, reps=options.reps)
+        (name, readings): simulate_error_rates(rng, case, readings, reps=options.reps)
         for name, case in CASES.items()
         for readings in COUNTS
     }
-    text = head(
+    text = format_head(
         "Memory: how often verdicts are wrong",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += worst_cells(
+    text += format_worst_cells(
         [
             Rates("memory memory_ratio_max", name, *rates_by_case[name, READINGS], options.reps)
             for name in CASES
@@ -86,11 +94,17 @@ def page(options: Options) -> str:
     )
     for at, verdict in enumerate(("PASS", "FAIL")):
         rows = [
-            [name, *(percent(rates_by_case[name, n][at], limit=TARGET, reps=options.reps) for n in COUNTS)]
+            [
+                name,
+                *(
+                    format_percent(rates_by_case[name, n][at], limit=TARGET, reps=options.reps)
+                    for n in COUNTS
+                ),
+            ]
             for name in CASES
         ]
         text += f"\n## {verdict} where the ratio of the medians is the limit, %\n"
-        text += table(["peaks", *(f"{n} readings" for n in COUNTS)], rows)
+        text += format_table(["peaks", *(f"{n} readings" for n in COUNTS)], rows)
     return text
 
 
@@ -103,4 +117,4 @@ errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=200_000)
+    run(NAME, make_page, reps=200_000)

@@ -12,11 +12,19 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.budget_kinds import BudgetKind, suited_kinds
+from slimgate.judge.budget_kinds import BudgetKind, list_suited_kinds
 from slimgate.judge.metrics import load_metric
 from tools.simulations.changes import CASES, GROUP, Case
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_cells
 
 EQUIVALENT_POINTS = "equivalent_points"
 
@@ -94,12 +102,12 @@ class Shares:
         return max(self.passed, self.equal_failed)
 
 
-def cells(seed: int, cases: Sequence[Case] = CASES) -> Iterator[Cell]:
+def list_cells(seed: int, cases: Sequence[Case] = CASES) -> Iterator[Cell]:
     """A cell for each metric, kind and number of rows of the cases. Metrics that take no budget have none."""
     number = 0
     for case in cases:
         for name in case.metrics:
-            for kind in suited_kinds(load_metric(name)):
+            for kind in list_suited_kinds(load_metric(name)):
                 # budgets on both sides have a page of their own, equivalence_verdicts
                 if kind == EQUIVALENT_POINTS or (kind != "drop_points" and name not in OTHER_KINDS):
                     continue
@@ -108,26 +116,26 @@ def cells(seed: int, cases: Sequence[Case] = CASES) -> Iterator[Cell]:
                     yield Cell(case, name, kind, n, (seed, number))
 
 
-def page(options: Options) -> str:
-    simulated = simulate_cells(cells(options.seed), reps=options.reps)
-    text = head(
+def make_page(options: Options) -> str:
+    simulated = simulate_cells(list_cells(options.seed), reps=options.reps)
+    text = format_head(
         "Every metric that can gate: how often its verdict is wrong",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT.format(resamples=RESAMPLES, again=RUN_AGAIN, group=GROUP),
     )
-    text += worst_cells([_rates(cell) for cell in simulated])
-    return text + "\n## Every cell\n" + table(_HEADER, map(_row, simulated))
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
+    return text + "\n## Every cell\n" + format_table(_HEADER, map(_format_row, simulated))
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     cell, shares = simulated.cell, simulated.result
     where = f"{cell.case.label}, n {cell.n:,}"
     return Rates(f"{cell.metric} {cell.kind}", where, shares.passed, shares.equal_failed, simulated.runs)
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     cell, shares = simulated.cell, simulated.result
     return [
         cell.metric,
@@ -135,11 +143,11 @@ def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
         cell.case.label,
         f"{cell.n:,}",
         f"{cell.limit:.3g}",
-        percent(shares.passed, limit=TARGET, reps=simulated.runs),
-        percent(shares.failed, limit=TARGET, reps=simulated.runs),
-        percent(shares.equal_passed),
-        percent(shares.equal_failed, limit=TARGET, reps=simulated.runs),
-        percent(shares.refused),
+        format_percent(shares.passed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.failed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.equal_passed),
+        format_percent(shares.equal_failed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.refused),
         f"{simulated.runs:,}",
     ]
 
@@ -167,4 +175,4 @@ False FAIL is FAIL of an equal variant. Bold: above 6 % by more than two standar
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=100)
+    run(NAME, make_page, reps=100)

@@ -44,7 +44,7 @@ def run(name: str, page: Callable[[Options], str], *, reps: int) -> None:
         options.out.write_text(text)
 
 
-def head(title: str, name: str, options: Options, *, error: str, text: str) -> str:
+def format_head(title: str, name: str, options: Options, *, error: str, text: str) -> str:
     """The page's title, its command, seed, reps and Monte Carlo standard error, and what it shows.
 
     Called when the simulation is over: it tells the CPU minutes too.
@@ -58,22 +58,22 @@ def head(title: str, name: str, options: Options, *, error: str, text: str) -> s
     )
 
 
-def error_at_5_percent(reps: int) -> str:
+def format_error_at_5(reps: int) -> str:
     """`0.22 points at 5 %`: of a share that is 5 %, over that many runs."""
-    return f"{100 * standard_error(0.05, reps):.2f} points at 5 %"
+    return f"{100 * compute_standard_error(0.05, reps):.2f} points at 5 %"
 
 
-def errors_of(reps: int) -> str:
+def format_errors(reps: int) -> str:
     """Of the wrong verdicts and of the coverage."""
-    return f"{error_at_5_percent(reps)}, {100 * standard_error(0.9, reps):.2f} points at 90 %."
+    return f"{format_error_at_5(reps)}, {100 * compute_standard_error(0.9, reps):.2f} points at 90 %."
 
 
-def standard_error(share: float, reps: int) -> float:
+def compute_standard_error(share: float, reps: int) -> float:
     """Of a share of `reps` independent runs."""
     return sqrt(share * (1 - share) / reps)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A markdown table with its numbers to the right."""
     from tabulate import tabulate
 
@@ -82,7 +82,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n" + tabulate(body, header, "pipe", disable_numparse=True, colalign=align) + "\n"
 
 
-def percent(share: float, *, limit: float | None = None, reps: int | None = None) -> str:
+def format_percent(share: float, *, limit: float | None = None, reps: int | None = None) -> str:
     """`5.2`; bold where it is above `limit` by more than chance; `-` where there is none.
 
     reps: the runs that the share is of, for which two standard errors are granted; None where it is exact.
@@ -90,16 +90,18 @@ def percent(share: float, *, limit: float | None = None, reps: int | None = None
     if isnan(share):
         return "-"
     shown = f"{100 * share:.1f}"
-    return f"**{shown}**" if limit is not None and share > limit + allowance(limit, reps) else shown
+    return f"**{shown}**" if limit is not None and share > limit + compute_allowance(limit, reps) else shown
 
 
-def allowance(share: float, reps: int | None) -> float:
+def compute_allowance(share: float, reps: int | None) -> float:
     """Two standard errors of a share of `reps` runs; none of an exact one."""
-    return 0.0 if reps is None else 2 * standard_error(share, reps)
+    return 0.0 if reps is None else 2 * compute_standard_error(share, reps)
 
 
-def coverage(covered: float, reps: int, *, is_nominal: bool) -> str:
+def format_coverage(covered: float, reps: int, *, is_nominal: bool) -> str:
     """Bold outside 87 to 93 % by more than chance; above is allowed where there are few rows or changes."""
     low, high = COVERAGE
-    outside = covered < low - allowance(low, reps) or (is_nominal and covered > high + allowance(high, reps))
-    return f"**{100 * covered:.1f}**" if outside else percent(covered)
+    outside = covered < low - compute_allowance(low, reps) or (
+        is_nominal and covered > high + compute_allowance(high, reps)
+    )
+    return f"**{100 * covered:.1f}**" if outside else format_percent(covered)

@@ -21,14 +21,14 @@ from tools.simulations.judging import Shares
 from tools.simulations.page import (
     TARGET,
     Options,
-    coverage,
-    errors_of,
-    head,
-    percent,
+    format_coverage,
+    format_errors,
+    format_head,
+    format_percent,
+    format_table,
     run,
-    table,
 )
-from tools.simulations.rounds import Rates, Simulated, in_rounds, worst_cells
+from tools.simulations.rounds import Rates, Simulated, format_worst_cells, simulate_in_rounds
 
 NAME = "perplexity_verdicts"
 DOCUMENTS = (50, 200, 1000, 3000)
@@ -111,7 +111,7 @@ class Cell:
         return Shares(passed, failed if self.share_holds else nan, covered, refused=0.0)
 
 
-def cells() -> Iterator[Cell]:
+def list_cells() -> Iterator[Cell]:
     """Every population at every number of documents; a ceiling is of one population only."""
     for name, population in CASES.items():
         for documents in DOCUMENTS:
@@ -125,21 +125,21 @@ def cells() -> Iterator[Cell]:
                 yield Cell(name, population, documents, "increase_relative", at)
 
 
-def page(options: Options) -> str:
-    simulated = in_rounds(
-        cells(),
+def make_page(options: Options) -> str:
+    simulated = simulate_in_rounds(
+        list_cells(),
         lambda cell, reps, number: cell.simulate(reps, seed=options.seed + number * 1_000_003),
         lambda shares: shares.passed if isnan(shares.failed) else shares.worst,
         reps=options.reps,
     )
-    text = head(
+    text = format_head(
         "Perplexity: how often verdicts are wrong",
         NAME,
         options,
-        error=errors_of(options.reps),
+        error=format_errors(options.reps),
         text=_TEXT,
     )
-    text += worst_cells(
+    text += format_worst_cells(
         [
             Rates(
                 f"perplexity {cell.cell.kind}, {cell.cell.at} at the limit",
@@ -152,12 +152,19 @@ def page(options: Options) -> str:
         ]
     )
     header = ["variant", "documents", "budget", "at its limit", "limit", "PASS, %", "FAIL, %", "coverage, %"]
-    text += "\n## The variant is at its limit\n" + table([*header, "runs"], map(_row, simulated))
+    text += "\n## The variant is at its limit\n" + format_table(
+        [*header, "runs"], map(_format_row, simulated)
+    )
     columns = ["increase_relative", *(f"{count:,} documents" for count in EQUAL_DOCUMENTS)]
-    return text + "\n## What an equal model passes\n" + _EQUAL + table(columns, _equal(options))
+    return (
+        text
+        + "\n## What an equal model passes\n"
+        + _EQUAL
+        + format_table(columns, _format_equal_rows(options))
+    )
 
 
-def _equal(options: Options) -> Iterator[list[str]]:
+def _format_equal_rows(options: Options) -> Iterator[list[str]]:
     """PASS in percent."""
     population, runs = Documents(mean=0.0, document=0.005, token=0.05, spread=0.3), max(1, options.reps // 4)
     for limit in EQUAL_LIMITS:
@@ -169,11 +176,11 @@ def _equal(options: Options) -> Iterator[list[str]]:
                 budget = QualityBudget("increase_relative", limit)
                 judged = judge_perplexity(drawn.teacher, drawn.variant, drawn.tokens, [budget])
                 passed += judged.verdict is Verdict.PASS
-            row.append(percent(passed / runs))
+            row.append(format_percent(passed / runs))
         yield row
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     cell, shares, runs = simulated.cell, simulated.result, simulated.runs or 1
     return [
         cell.name,
@@ -181,9 +188,9 @@ def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
         cell.kind,
         cell.at,
         f"{cell.limit:.4g}",
-        percent(shares.passed, limit=TARGET, reps=runs),
-        percent(shares.failed, limit=TARGET, reps=runs),
-        coverage(shares.covered, runs, is_nominal=False),
+        format_percent(shares.passed, limit=TARGET, reps=runs),
+        format_percent(shares.failed, limit=TARGET, reps=runs),
+        format_coverage(shares.covered, runs, is_nominal=False),
         f"{runs:,}",
     ]
 
@@ -205,4 +212,4 @@ whose tokens change by 0.05 nats with a shared part of 0.005.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=100)
+    run(NAME, make_page, reps=100)

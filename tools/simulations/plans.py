@@ -12,10 +12,10 @@ import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.outlook import CONVERTED, TRAINED, Word, drop_outlook, equal_changes
+from slimgate.judge.outlook import CONVERTED, TRAINED, Word, draw_equal_changes, drop_outlook
 from slimgate.outcomes import ClassOutcomes
-from tools.simulations.groups import group_sizes
-from tools.simulations.page import Options, head, percent, run, table
+from tools.simulations.groups import draw_group_sizes
+from tools.simulations.page import Options, format_head, format_percent, format_table, run
 
 NAME = "plans"
 WORDS: tuple[Word, ...] = ("can decide", "may decide", "cannot decide")
@@ -32,7 +32,7 @@ class Simulated:
     decided: bool
 
 
-def suites(options: Options) -> Iterator[Simulated]:
+def simulate_suites(options: Options) -> Iterator[Simulated]:
     """Suites of 200 to 12,000 rows, half of them in groups of 2 to 60, with budgets of 0.5 to 5 points.
 
     The variant is as good as its teacher; how many answers it changes, and how much the rows of a group
@@ -45,7 +45,7 @@ def suites(options: Options) -> Iterator[Simulated]:
         sizes: tuple[int, ...] = (1,) * n
         if grouped:
             count = max(2, round(n / np.exp(rng.uniform(np.log(2), np.log(60)))))
-            sizes = tuple(group_sizes(rng, n, count, spread=rng.choice([0.0, 0.7])).tolist())
+            sizes = tuple(draw_group_sizes(rng, n, count, spread=rng.choice([0.0, 0.7])).tolist())
         margin = float(rng.choice([0.5, 1, 2, 3, 5])) / 100
         low, high = TRAINED if trained else CONVERTED
         psi = float(np.exp(rng.uniform(np.log(low / 1.3), np.log(high * 1.3))))
@@ -60,7 +60,7 @@ def _is_decided(
 ) -> bool:
     """Whether the judge decides on one run of an equal variant."""
     n = sum(sizes)
-    changes = equal_changes(rng, sizes, psi, follow)
+    changes = draw_equal_changes(rng, sizes, psi, follow)
     right = rng.random(n) < _TEACHER
     before = np.where(changes > 0, 1, np.where(changes < 0, 0, right)).astype(np.int64)
     after = np.where(changes > 0, 0, np.where(changes < 0, 1, right)).astype(np.int64)
@@ -75,9 +75,11 @@ def _is_decided(
     return verdict is not Verdict.INCONCLUSIVE
 
 
-def page(options: Options) -> str:
-    plans = list(suites(options))
-    text = head("The plan: how often it comes true", NAME, options, error="see the counts.", text=_TEXT)
+def make_page(options: Options) -> str:
+    plans = list(simulate_suites(options))
+    text = format_head(
+        "The plan: how often it comes true", NAME, options, error="see the counts.", text=_TEXT
+    )
     rows = []
     for name, chosen in (
         ("all", plans),
@@ -89,8 +91,8 @@ def page(options: Options) -> str:
         for word in WORDS:
             of_word = [plan for plan in chosen if plan.word == word]
             decided = sum(plan.decided for plan in of_word) / max(len(of_word), 1)
-            rows.append([name, word, str(len(of_word)), percent(decided)])
-    return text + table(["suites", "the plan says", "suites", "the run decided, %"], rows)
+            rows.append([name, word, str(len(of_word)), format_percent(decided)])
+    return text + format_table(["suites", "the plan says", "suites", "the run decided, %"], rows)
 
 
 _TEXT = """\
@@ -100,4 +102,4 @@ decides. The changed share and the correlation in groups are drawn from ranges t
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=300)
+    run(NAME, make_page, reps=300)

@@ -8,10 +8,17 @@ from __future__ import annotations
 import numpy as np
 
 from slimgate.judge.decision import POWER, Z_ALPHA
-from slimgate.judge.rows_needed import planned_rows
-from slimgate.judge.tango import tango_z
-from tools.simulations.exact import pass_chance
-from tools.simulations.page import Options, head, percent, run, standard_error, table
+from slimgate.judge.rows_needed import count_planned_rows
+from slimgate.judge.tango import compute_tango_z
+from tools.simulations.exact import compute_pass_chance
+from tools.simulations.page import (
+    Options,
+    compute_standard_error,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
 from tools.simulations.rules import TANGO
 
 NAME = "power"
@@ -26,42 +33,42 @@ PROMISED = {
 }
 
 
-def simulated_power(rng: np.random.Generator, n: int, psi: float, margin: float, *, reps: int) -> float:
+def simulate_power(rng: np.random.Generator, n: int, psi: float, margin: float, *, reps: int) -> float:
     """Share of draws of n rows, at a true drop of 0, that pass."""
     drawn = rng.multinomial(n, [psi / 2, psi / 2, 1 - psi], size=reps)[:, :2]
     counts, times = np.unique(drawn, axis=0, return_counts=True)
-    passed = np.array([tango_z(int(b), int(c), n, margin) <= -Z_ALPHA for b, c in counts])
+    passed = np.array([compute_tango_z(int(b), int(c), n, margin) <= -Z_ALPHA for b, c in counts])
     return float(times[passed].sum() / reps)
 
 
-def smallest_with_power(psi: float, margin: float, *, step: int = 10) -> int:
+def find_smallest_rows(psi: float, margin: float, *, step: int = 10) -> int:
     """The fewest rows, in steps, from which on the power is 80 % at every further step up to a half more.
 
     Counts are whole, so that power falls now and then where rows are added.
     """
-    start = planned_rows(margin, discordance=psi)
+    start = count_planned_rows(margin, discordance=psi)
     sizes = range(start // 2 // step * step, 3 * start // 2, step)
-    enough = [pass_chance(TANGO, n, psi, 0.0, margin) >= POWER for n in sizes]
+    enough = [compute_pass_chance(TANGO, n, psi, 0.0, margin) >= POWER for n in sizes]
     missing = [n for n, reached in zip(sizes, enough, strict=True) if not reached]
     return missing[-1] + step
 
 
-def page(options: Options) -> str:
+def make_page(options: Options) -> str:
     rng = np.random.default_rng(options.seed)
     rows = []
     for (margin, psi), n in PROMISED.items():
-        planned = planned_rows(margin, discordance=psi)
+        planned = count_planned_rows(margin, discordance=psi)
         rows.append(
             [
                 f"{100 * margin:g}",
                 f"{100 * psi:g}",
                 f"{n:,}",
-                percent(pass_chance(TANGO, n, psi, 0.0, margin)),
-                percent(simulated_power(rng, n, psi, margin, reps=options.reps)),
-                f"{smallest_with_power(psi, margin):,}",
+                format_percent(compute_pass_chance(TANGO, n, psi, 0.0, margin)),
+                format_percent(simulate_power(rng, n, psi, margin, reps=options.reps)),
+                f"{find_smallest_rows(psi, margin):,}",
                 f"{planned:,}",
-                percent(pass_chance(TANGO, planned, psi, 0.0, margin)),
-                percent(pass_chance(TANGO, 4 * n, psi, margin / 2, margin)),
+                format_percent(compute_pass_chance(TANGO, planned, psi, 0.0, margin)),
+                format_percent(compute_pass_chance(TANGO, 4 * n, psi, margin / 2, margin)),
             ]
         )
     header = [
@@ -75,10 +82,10 @@ def page(options: Options) -> str:
         "its power",
         "4 n, drop half the margin",
     ]
-    points = 100 * standard_error(POWER, options.reps)
+    points = 100 * compute_standard_error(POWER, options.reps)
     error = f"{points:.2f} points at 80 %, of the simulated column; the others are exact."
-    text = head("Power of Tango's test at a true drop of 0", NAME, options, error=error, text=_TEXT)
-    return text + table(header, rows)
+    text = format_head("Power of Tango's test at a true drop of 0", NAME, options, error=error, text=_TEXT)
+    return text + format_table(header, rows)
 
 
 _TEXT = """\
@@ -88,4 +95,4 @@ anything is measured. The last column: a variant that truly loses half the margi
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=20_000)
+    run(NAME, make_page, reps=20_000)

@@ -12,10 +12,18 @@ import numpy as np
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from tools.simulations.changes import Case, Pair, two_classes
-from tools.simulations.metric_verdicts import RESAMPLES, Cell, Shares, cells
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
+from tools.simulations.changes import Case, Pair, make_two_classes
+from tools.simulations.metric_verdicts import RESAMPLES, Cell, Shares, list_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_cells
 
 NAME = "rare_damage"
 _MACRO = ("f1_macro", "balanced_accuracy", "precision_macro", "f1_weighted", "mcc")
@@ -25,7 +33,7 @@ POWER_ROWS, POWER_POINTS, POWER_RUNS = 6000, 1.0, 40
 Make = Callable[[np.random.Generator, int, np.ndarray, bool], Pair]
 
 
-def lost_classes(shares: tuple[float, ...], rarest: int) -> Make:
+def lose_classes(shares: tuple[float, ...], rarest: int) -> Make:
     """The teacher is right on 90 % of the rows; changed rows of the last `rarest` classes go to the first."""
     prior = np.array(shares) / sum(shares)
     names = tuple(f"class {k}" for k in range(len(prior)))
@@ -43,7 +51,7 @@ def lost_classes(shares: tuple[float, ...], rarest: int) -> Make:
     return make
 
 
-def extra_spans(extra: int) -> Make:
+def make_extra_spans(extra: int) -> Make:
     """1.7 spans in rows of 24 words, 90 % of them found; a changed row has so many wrong ones more."""
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
@@ -68,7 +76,7 @@ def extra_spans(extra: int) -> Make:
     return make
 
 
-def all_labels(count: int) -> Make:
+def make_all_labels(count: int) -> Make:
     """1.5 of the labels a row, 85 % of them predicted; a changed row has every label."""
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
@@ -92,7 +100,7 @@ def all_labels(count: int) -> Make:
     return make
 
 
-def heavy_scores(how: str) -> Make:
+def make_heavy_scores(how: str) -> Make:
     """Gold scores are log-normal. A changed row has the median as its score, or the teacher's upside down."""
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
@@ -120,40 +128,46 @@ ROWS = (300,)
 _THREE_RARE = (*(97 / 7,) * 7, 1.0, 1.0, 1.0)
 
 CASES: tuple[Case, ...] = (
-    Case("5 classes, rarest 1 %, never", _MACRO, 1.0, lost_classes((40, 30, 20, 9, 1), 1), rows=(1000, 3000)),
-    Case("4 classes, rarest 0.5 %, never", _MACRO, 1.0, lost_classes((50, 30, 19.5, 0.5), 1), rows=(2000,)),
-    Case("10 classes, three of 1 %, never", _MACRO, 1.0, lost_classes(_THREE_RARE, 3), rows=(1000,)),
-    Case("3 classes, rarest 3 %, loses 20 %", _MACRO, 0.2, lost_classes((48.5, 48.5, 3), 1), rows=(300,)),
-    Case("6 classes, rarest 3.6 %, loses half", _MACRO, 0.5, lost_classes(_EMOTIONS, 1), rows=(500,)),
-    Case("20 classes, 1 to 1/20, two never", _MACRO, 1.0, lost_classes(_TAIL, 2), rows=(2000,)),
+    Case("5 classes, rarest 1 %, never", _MACRO, 1.0, lose_classes((40, 30, 20, 9, 1), 1), rows=(1000, 3000)),
+    Case("4 classes, rarest 0.5 %, never", _MACRO, 1.0, lose_classes((50, 30, 19.5, 0.5), 1), rows=(2000,)),
+    Case("10 classes, three of 1 %, never", _MACRO, 1.0, lose_classes(_THREE_RARE, 3), rows=(1000,)),
+    Case("3 classes, rarest 3 %, loses 20 %", _MACRO, 0.2, lose_classes((48.5, 48.5, 3), 1), rows=(300,)),
+    Case("6 classes, rarest 3.6 %, loses half", _MACRO, 0.5, lose_classes(_EMOTIONS, 1), rows=(500,)),
+    Case("20 classes, 1 to 1/20, two never", _MACRO, 1.0, lose_classes(_TAIL, 2), rows=(2000,)),
     *(
-        Case(f"{share:.0%} positive, {psi:.1%} turned", _BINARY, psi, two_classes(share, "turned"), rows=ROWS)
+        Case(
+            f"{share:.0%} positive, {psi:.1%} turned",
+            _BINARY,
+            psi,
+            make_two_classes(share, "turned"),
+            rows=ROWS,
+        )
         for share in (0.05, 0.3)
         for psi in (0.003, 0.01)
     ),
-    Case("5 extra spans on 1 %", _SPANS, 0.01, extra_spans(5), rows=(300,)),
-    Case("20 extra spans on 0.3 %", _SPANS, 0.003, extra_spans(20), rows=(500, 2000)),
-    Case("all 12 labels on 0.5 %", _LABELS, 0.005, all_labels(12), rows=(300, 1000)),
-    Case("2 % have the median score", _CORRELATIONS, 0.02, heavy_scores("median"), rows=(500,)),
-    Case("0.5 % upside down", _CORRELATIONS, 0.005, heavy_scores("turned"), rows=(300, 1000)),
+    Case("5 extra spans on 1 %", _SPANS, 0.01, make_extra_spans(5), rows=(300,)),
+    Case("20 extra spans on 0.3 %", _SPANS, 0.003, make_extra_spans(20), rows=(500, 2000)),
+    Case("all 12 labels on 0.5 %", _LABELS, 0.005, make_all_labels(12), rows=(300, 1000)),
+    Case("2 % have the median score", _CORRELATIONS, 0.02, make_heavy_scores("median"), rows=(500,)),
+    Case("0.5 % upside down", _CORRELATIONS, 0.005, make_heavy_scores("turned"), rows=(300, 1000)),
 )  # fmt: skip
 
 
-def page(options: Options) -> str:
-    simulated = simulate_cells(cells(options.seed, CASES), reps=options.reps)
-    text = head(
+def make_page(options: Options) -> str:
+    simulated = simulate_cells(list_cells(options.seed, CASES), reps=options.reps)
+    text = format_head(
         "Few rows with large damage, and rare classes",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT.format(resamples=RESAMPLES, again=RUN_AGAIN, rows=POWER_ROWS, points=POWER_POINTS),
     )
-    text += worst_cells([_rates(result) for result in simulated])
-    text += "\n## Every cell\n" + table(_HEADER, map(_row, simulated))
-    return text + "\n## Power\n" + table(_POWER_HEADER, _power_rows(options.seed))
+    text += format_worst_cells([_make_rates(result) for result in simulated])
+    text += "\n## Every cell\n" + format_table(_HEADER, map(_format_row, simulated))
+    return text + "\n## Power\n" + format_table(_POWER_HEADER, _format_power_rows(options.seed))
 
 
-def _rates(result: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(result: Simulated[Cell, Shares]) -> Rates:
     cell = result.cell
     where = f"{cell.case.label}, n {cell.n:,}"
     return Rates(
@@ -161,22 +175,22 @@ def _rates(result: Simulated[Cell, Shares]) -> Rates:
     )
 
 
-def _row(result: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(result: Simulated[Cell, Shares]) -> list[str]:
     cell, shares = result.cell, result.result
     return [
         cell.metric,
         cell.case.label,
         f"{cell.n:,}",
         f"{cell.limit:.3g}",
-        percent(shares.passed, limit=TARGET, reps=result.runs),
-        percent(shares.failed, limit=TARGET, reps=result.runs),
-        percent(shares.equal_failed, limit=TARGET, reps=result.runs),
-        percent(shares.refused),
+        format_percent(shares.passed, limit=TARGET, reps=result.runs),
+        format_percent(shares.failed, limit=TARGET, reps=result.runs),
+        format_percent(shares.equal_failed, limit=TARGET, reps=result.runs),
+        format_percent(shares.refused),
         f"{result.runs:,}",
     ]
 
 
-def _power_rows(seed: int) -> list[list[str]]:
+def _format_power_rows(seed: int) -> list[list[str]]:
     """How often a variant passes that changes nothing of note, by metric and case."""
     rows, budget = [], QualityBudget("drop_points", POWER_POINTS)
     for case in CASES:
@@ -186,7 +200,7 @@ def _power_rows(seed: int) -> list[list[str]]:
             metric = load_metric(name)
             judged = [judge_quality(metric, *pair, [budget], resamples=RESAMPLES) for pair in pairs]
             passed = float(np.mean([judgement.verdict is Verdict.PASS for judgement in judged]))
-            rows.append([name, case.label, percent(passed)])
+            rows.append([name, case.label, format_percent(passed)])
     return rows
 
 
@@ -213,4 +227,4 @@ of 0.5 % has 30 of these rows: if none of them is lost, up to 10 % of the class 
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=1000)
+    run(NAME, make_page, reps=1000)

@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tools.simulations.judging import HEADER, NOTE, Cell, judge_cells, line, nearly_identical, rates
-from tools.simulations.page import Options, errors_of, head, run, table
+from tools.simulations.judging import (
+    HEADER,
+    NOTE,
+    Cell,
+    format_identical_table,
+    format_row,
+    judge_cells,
+    make_rates,
+)
+from tools.simulations.page import Options, format_errors, format_head, format_table, run
 from tools.simulations.populations import AUC, Scores
-from tools.simulations.rounds import worst_cells
+from tools.simulations.rounds import format_worst_cells
 
 NAME = "roc_auc_verdicts"
 POSITIVES = {"half positive": 0.5, "10 % positive": 0.1}
@@ -25,7 +33,7 @@ MOVES: dict[str, dict[str, Any]] = {
 }
 
 
-def cells() -> Iterator[Cell]:
+def list_cells() -> Iterator[Cell]:
     """Every population at every number of rows."""
     for name, positives in POSITIVES.items():
         for change, moves in MOVES.items():
@@ -33,22 +41,22 @@ def cells() -> Iterator[Cell]:
                 yield Cell((name, change), Scores(positives, **moves), n, moves.get("psi", 1.0))
 
 
-def page(options: Options) -> str:
-    simulated = judge_cells(cells(), options)
+def make_page(options: Options) -> str:
+    simulated = judge_cells(list_cells(), options)
     populations = {name: Scores(share, psi=0.001, moved=0.0, fresh=True) for name, share in POSITIVES.items()}
-    identical = nearly_identical(populations, options)
-    text = head(
+    identical = format_identical_table(populations, options)
+    text = format_head(
         "ROC-AUC: how often verdicts are wrong",
         NAME,
         options,
-        error=errors_of(options.reps),
+        error=format_errors(options.reps),
         text=_TEXT + NOTE,
     )
-    text += worst_cells([rates(cell) for cell in simulated])
+    text += format_worst_cells([make_rates(cell) for cell in simulated])
     return (
         text
         + "\n## True drop = margin\n"
-        + table(["rows", "variant", *HEADER], map(line, simulated))
+        + format_table(["rows", "variant", *HEADER], map(format_row, simulated))
         + identical
     )
 
@@ -59,4 +67,4 @@ margin is that drop. Scores are normal around a centre for each class; the teach
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=100)
+    run(NAME, make_page, reps=100)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any, Generic, TypeVar
 
-from tools.simulations.page import TARGET, percent, table
+from tools.simulations.page import TARGET, format_percent, format_table
 
 Cell = TypeVar("Cell")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ class Simulated(Generic[Cell, Result]):
     runs: int | None
 
 
-def in_rounds(
+def simulate_in_rounds(
     cells: Iterable[Cell],
     simulate: Callable[[Cell, int, int], Result],
     worst: Callable[[Result], float],
@@ -61,8 +61,8 @@ def in_rounds(
 
 
 def simulate_cells(cells: Iterable[Any], *, reps: int) -> list[Simulated[Any, Any]]:
-    """`in_rounds` of cells with a method `simulate(runs, again=number)`, whose result has `worst`."""
-    return in_rounds(
+    """`simulate_in_rounds` of cells with `simulate(runs, again=number)`, whose result has `worst`."""
+    return simulate_in_rounds(
         cells,
         lambda cell, runs, number: cell.simulate(runs, again=number),
         lambda shares: shares.worst,
@@ -90,22 +90,22 @@ WORST_TITLE = "## The worst cell of each rule"
 WORST_HEADER = ("rule", "cells", "false PASS, %", "in", "runs", "false FAIL, %", "in", "runs")
 
 
-def worst_cells(rates: Sequence[Rates]) -> str:
+def format_worst_cells(rates: Sequence[Rates]) -> str:
     """The section that the summary page takes over."""
     rows = []
     for rule in dict.fromkeys(rate.rule for rate in rates):
         of_rule = [rate for rate in rates if rate.rule == rule]
         line = [rule, str(len(of_rule))]
         for name in ("false_pass", "false_fail"):
-            line += _worst_cells(of_rule, name)
+            line += _format_worst_cell(of_rule, name)
         rows.append(line)
-    return f"\n{WORST_TITLE}\n" + table(WORST_HEADER, rows)
+    return f"\n{WORST_TITLE}\n" + format_table(WORST_HEADER, rows)
 
 
-def _worst_cells(rates: Sequence[Rates], name: str) -> list[str]:
+def _format_worst_cell(rates: Sequence[Rates], name: str) -> list[str]:
     known = [rate for rate in rates if not isnan(getattr(rate, name))]
     if not known:
         return ["-", "-", "-"]
     worst = max(known, key=lambda rate: getattr(rate, name))
-    share = percent(getattr(worst, name), limit=TARGET, reps=worst.runs)
+    share = format_percent(getattr(worst, name), limit=TARGET, reps=worst.runs)
     return [share, worst.cell, "exact" if worst.runs is None else f"{worst.runs:,}"]

@@ -15,13 +15,21 @@ import numpy as np
 from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.evidence import is_zero_or_one
-from slimgate.judge.exact_paired import paired_p_at_least
+from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.mean_evidence import PairedMeans
-from slimgate.judge.over_runs import RunScores, over_runs
+from slimgate.judge.over_runs import RunScores, combine_runs
 from slimgate.judge.pass_k import Pass, pass_scores
 from slimgate.outcomes import Floats
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_in_rounds
 
 NAME = "run_verdicts"
 Kind = Literal["0/1", "continuous", "pass^3", "pass@3"]
@@ -73,7 +81,7 @@ class Shares:
         return max(self.at_budget, self.equal_fails)
 
 
-def cells() -> Iterator[Cell]:
+def list_cells() -> Iterator[Cell]:
     """All cells: scores over every number of runs, and pass^3 and pass@3 where there are three."""
     scores: tuple[Kind, ...] = ("0/1", "continuous")
     for kind, runs, (n, margin), correlation, shift in product(scores, RUNS, SAMPLES, CORRELATIONS, SHIFTS):
@@ -103,17 +111,18 @@ def _draw_answers(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Fl
     else:
         size = 1 / shared - 1
         chances = rng.beta(RIGHT * size, (1 - RIGHT) * size, cell.n)
-    right = _true_value(cell.kind, shared, RIGHT)
+    right = _compute_true_value(cell.kind, shared, RIGHT)
     fate = rng.random(cell.n)
     lost = (drop + GAINED * (1 - right)) / right
     after = np.where(fate < lost, 0.0, np.where(fate > 1 - GAINED, 1.0, chances))
     base, target = (
-        _answers(rng, side, count, cell) for side, count in zip((chances, after), cell.runs, strict=True)
+        _draw_moved_answers(rng, side, count, cell)
+        for side, count in zip((chances, after), cell.runs, strict=True)
     )
     return base, target
 
 
-def _true_value(kind: Kind, shared: float, right: float) -> float:
+def _compute_true_value(kind: Kind, shared: float, right: float) -> float:
     """The mean of the metric over samples of the base, without what whole runs move it by."""
     if kind not in ("pass^3", "pass@3"):
         return right
@@ -128,7 +137,7 @@ def _true_value(kind: Kind, shared: float, right: float) -> float:
     return value if kind == "pass^3" else 1 - value
 
 
-def _answers(rng: np.random.Generator, chances: Floats, count: int, cell: Cell) -> Floats:
+def _draw_moved_answers(rng: np.random.Generator, chances: Floats, count: int, cell: Cell) -> Floats:
     answers = rng.random((count, cell.n)) < chances
     moved = rng.normal(0, cell.shift / 100, (count, 1))
     again = rng.random((count, cell.n))
@@ -150,7 +159,7 @@ def _draw_scores(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Flo
     return base.clip(0, 1), target.clip(0, 1)
 
 
-def true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> float:
+def estimate_true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> float:
     """The drop of a target that is drawn for `drop`, as a fraction.
 
     Runs that move by chance also answer some damaged samples, which lowers the drop of pass@3: its estimate
@@ -159,16 +168,16 @@ def true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> float:
     of = Pass.parse(cell.kind)
     if of is None or cell.shift == 0:
         return drop
-    estimates = [[_values(of, side).mean() for side in draw(rng, cell, drop)] for _ in range(_DRAWS)]
+    estimates = [[_compute_values(of, side).mean() for side in draw(rng, cell, drop)] for _ in range(_DRAWS)]
     before, after = np.mean(estimates, axis=0)
     return float(before - after)
 
 
-def _values(of: Pass, side: Floats) -> Floats:
+def _compute_values(of: Pass, side: Floats) -> Floats:
     return pass_scores(of, side.sum(axis=0), np.full(side.shape[1], len(side), np.float64))[0]
 
 
-def excludes(cell: Cell, base: Floats, target: Floats, limit: float, *, above: bool) -> bool:
+def is_excluded(cell: Cell, base: Floats, target: Floats, limit: float, *, above: bool) -> bool:
     """Whether the verdict rejects "the drop is at least `limit`" (above), or "at most"."""
     runs = RunScores(base, target)
     values = base.mean(axis=0), target.mean(axis=0)
@@ -183,11 +192,11 @@ def excludes(cell: Cell, base: Floats, target: Floats, limit: float, *, above: b
     elif all(is_zero_or_one(side) for side in values) and cell.runs == (1, 1):
         lost, won = int((values[0] > values[1]).sum()), int((values[0] < values[1]).sum())
         pair = (lost, won) if above else (won, lost)
-        return paired_p_at_least(*pair, cell.n, limit if above else -limit) <= ALPHA
+        return compute_paired_p_value(*pair, cell.n, limit if above else -limit) <= ALPHA
     rows = PairedMeans(*values, np.ones(cell.n), None, (0.0, 1.0), 1.0)
     if cell.runs == (1, 1):
         return (rows.p_at_least if above else rows.p_at_most)(DROP, limit) <= ALPHA
-    return over_runs(rows, runs).excludes(DROP, limit, ALPHA, above=above)
+    return combine_runs(rows, runs).excludes(DROP, limit, ALPHA, above=above)
 
 
 def simulate(cell: Cell, seed: int, reps: int, number: int) -> Shares:
@@ -195,31 +204,31 @@ def simulate(cell: Cell, seed: int, reps: int, number: int) -> Shares:
     drawn = (*cell.runs, cell.n, len(cell.kind), len(cell.correlation), int(cell.shift))
     rng = np.random.default_rng([seed, number, *drawn, ord(cell.kind[-2])])
     margin, sums = cell.margin / 100, np.zeros(4)
-    limit = true_drop(rng, cell, margin)
+    limit = estimate_true_drop(rng, cell, margin)
     for _ in range(reps):
         at, equal, twice = (draw(rng, cell, drop) for drop in (margin, 0.0, 2 * margin))
         sums += (
-            excludes(cell, *at, limit, above=True),
-            excludes(cell, *equal, margin, above=False),
-            excludes(cell, *equal, margin, above=True),
-            excludes(cell, *twice, margin, above=False),
+            is_excluded(cell, *at, limit, above=True),
+            is_excluded(cell, *equal, margin, above=False),
+            is_excluded(cell, *equal, margin, above=True),
+            is_excluded(cell, *twice, margin, above=False),
         )
     return Shares(*(sums / reps).tolist())
 
 
-def page(options: Options) -> str:
+def make_page(options: Options) -> str:
     """The markdown page."""
-    simulated = in_rounds(
-        cells(),
+    simulated = simulate_in_rounds(
+        list_cells(),
         lambda cell, reps, number: simulate(cell, options.seed, reps, number),
         lambda shares: shares.worst,
         reps=options.reps,
     )
-    text = head(
+    text = format_head(
         "Verdicts over several runs",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
     rates = [
@@ -232,11 +241,11 @@ def page(options: Options) -> str:
         )
         for result in simulated
     ]
-    text += worst_cells(rates)
-    return text + f"\n## Every cell\n\n{RUN_AGAIN}\n" + table(_HEADER, map(_line, simulated))
+    text += format_worst_cells(rates)
+    return text + f"\n## Every cell\n\n{RUN_AGAIN}\n" + format_table(_HEADER, map(_format_row, simulated))
 
 
-def _line(simulated: Simulated[Cell, Shares]) -> list[Any]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[Any]:
     cell, shares = simulated.cell, simulated.result
     return [
         cell.kind,
@@ -245,10 +254,10 @@ def _line(simulated: Simulated[Cell, Shares]) -> list[Any]:
         cell.correlation,
         f"{cell.shift:g}",
         f"{cell.margin:g}",
-        percent(shares.at_budget, limit=TARGET, reps=simulated.runs),
-        percent(shares.equal_fails, limit=TARGET, reps=simulated.runs),
-        percent(shares.equal_passes),
-        percent(shares.twice_fails),
+        format_percent(shares.at_budget, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.equal_fails, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.equal_passes),
+        format_percent(shares.twice_fails),
         f"{simulated.runs:,}",
     ]
 
@@ -278,4 +287,4 @@ errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=400)
+    run(NAME, make_page, reps=400)

@@ -17,8 +17,16 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.outcomes import Floats, Outcomes
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import Rates, Simulated, simulate_cells, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import Rates, Simulated, format_worst_cells, simulate_cells
 
 NAME = "score_verdicts"
 ROWS = (100, 300, 1000, 3000)
@@ -48,7 +56,7 @@ class Scores:
         return self.share * self.lost + self.small
 
 
-def _pair(low: Floats, damaged: Callable[[Floats], Floats]) -> Draw:
+def _make_pair(low: Floats, damaged: Callable[[Floats], Floats]) -> Draw:
     """A base that has one of some scores; a damaged row has damaged(its score)."""
 
     def draw(rng: np.random.Generator, n: int) -> tuple[Floats, Floats]:
@@ -75,30 +83,38 @@ _ANSWERS = np.linspace(0.5, 1.0, 51)
 _ERRORS = np.linspace(0.0, 1.5, 151)
 
 
-def _wer(lost: float) -> Draw:
-    return _pair(_UTTERANCES, lambda base: base + lost)
+def _make_wer(lost: float) -> Draw:
+    return _make_pair(_UTTERANCES, lambda base: base + lost)
 
 
-def _off(error: float, usual: Floats) -> Draw:
-    return _pair(usual, lambda base: np.full_like(base, error))
+def _make_error(error: float, usual: Floats) -> Draw:
+    return _make_pair(usual, lambda base: np.full_like(base, error))
 
 
 _LOST_BY_12 = 144.0 - float((_ERRORS**2).mean())
 SCORES = (
-    Scores("WER, 1 % of the answers loop (5 more)", _WER, _wer(5.0), 0.01, 5.0, cap=1.0),
-    Scores("WER, 0.5 % of the answers loop (8 more)", _WER, _wer(8.0), 0.005, 8.0, cap=1.0),
-    Scores("WER, 2 % of the answers lose 1.5", _WER, _wer(1.5), 0.02, 1.5, cap=1.0),
-    Scores("WER, all lose 0.01, 0.25 % loop (8 more)", _WER, _wer(8.0), 0.0025, 8.0, 0.01, cap=1.0),
-    Scores("WER, 3 % of the answers are empty (0.9 more)", _WER, _wer(0.9), 0.03, 0.9, cap=1.0),
-    Scores("grades 1 to 10, 1.5 % of the answers get 1", _GRADE, _pair(_GRADES, np.ones_like), 0.015, 8.0),
-    Scores("grades 1 to 10, 0.5 % of the answers get 1", _GRADE, _pair(_GRADES, np.ones_like), 0.005, 8.0),
-    Scores("grades of unknown range, 0.5 % get 1", _UNKNOWN, _pair(_GRADES, np.ones_like), 0.005, 8.0),
-    Scores("chrF, 1 % of the answers are empty", _CHRF, _pair(_TRANSLATIONS, np.zeros_like), 0.01, 65.0),
-    Scores("chrF, 0.3 % of the answers are empty", _CHRF, _pair(_TRANSLATIONS, np.zeros_like), 0.003, 65.0),
-    Scores("MAE, 0.5 % of the rows are 20 off", _MAE, _off(20.0, _ERRORS), 0.005, 20 - 0.75, cap=5.0),
-    Scores("MAE, 2 % of the rows are 4 off", _MAE, _off(4.0, _ERRORS), 0.02, 4 - 0.75, cap=5.0),
-    Scores("MSE, 1 % of the rows are 12 off", _MSE, _off(144.0, _ERRORS**2), 0.01, _LOST_BY_12, cap=25.0),
-    Scores("F1 0 to 1, 1 % of the answers are wrong", _F1, _pair(_ANSWERS, np.zeros_like), 0.01, 0.75),
+    Scores("WER, 1 % of the answers loop (5 more)", _WER, _make_wer(5.0), 0.01, 5.0, cap=1.0),
+    Scores("WER, 0.5 % of the answers loop (8 more)", _WER, _make_wer(8.0), 0.005, 8.0, cap=1.0),
+    Scores("WER, 2 % of the answers lose 1.5", _WER, _make_wer(1.5), 0.02, 1.5, cap=1.0),
+    Scores("WER, all lose 0.01, 0.25 % loop (8 more)", _WER, _make_wer(8.0), 0.0025, 8.0, 0.01, cap=1.0),
+    Scores("WER, 3 % of the answers are empty (0.9 more)", _WER, _make_wer(0.9), 0.03, 0.9, cap=1.0),
+    Scores(
+        "grades 1 to 10, 1.5 % of the answers get 1", _GRADE, _make_pair(_GRADES, np.ones_like), 0.015, 8.0
+    ),
+    Scores(
+        "grades 1 to 10, 0.5 % of the answers get 1", _GRADE, _make_pair(_GRADES, np.ones_like), 0.005, 8.0
+    ),
+    Scores("grades of unknown range, 0.5 % get 1", _UNKNOWN, _make_pair(_GRADES, np.ones_like), 0.005, 8.0),
+    Scores("chrF, 1 % of the answers are empty", _CHRF, _make_pair(_TRANSLATIONS, np.zeros_like), 0.01, 65.0),
+    Scores(
+        "chrF, 0.3 % of the answers are empty", _CHRF, _make_pair(_TRANSLATIONS, np.zeros_like), 0.003, 65.0
+    ),
+    Scores("MAE, 0.5 % of the rows are 20 off", _MAE, _make_error(20.0, _ERRORS), 0.005, 20 - 0.75, cap=5.0),
+    Scores("MAE, 2 % of the rows are 4 off", _MAE, _make_error(4.0, _ERRORS), 0.02, 4 - 0.75, cap=5.0),
+    Scores(
+        "MSE, 1 % of the rows are 12 off", _MSE, _make_error(144.0, _ERRORS**2), 0.01, _LOST_BY_12, cap=25.0
+    ),
+    Scores("F1 0 to 1, 1 % of the answers are wrong", _F1, _make_pair(_ANSWERS, np.zeros_like), 0.01, 0.75),
 )
 
 
@@ -152,47 +168,52 @@ def _judge(metric: Metric, base: Floats, target: Floats, budget: QualityBudget) 
     return judge_quality(metric, before, after, [budget]).verdict
 
 
-def cells(seed: int) -> Iterator[Cell]:
+def list_cells(seed: int) -> Iterator[Cell]:
     for number, scores in enumerate(SCORES):
         for rows in ROWS:
             yield Cell(scores, rows, (seed, number, rows))
 
 
-def page(options: Options) -> str:
-    simulated = simulate_cells(cells(options.seed), reps=options.reps)
-    text = head(
+def make_page(options: Options) -> str:
+    simulated = simulate_cells(list_cells(options.seed), reps=options.reps)
+    text = format_head(
         "Scores of logs: how often verdicts are wrong where damage is rare and large",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += worst_cells([_rates(cell) for cell in simulated])
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
     header = ["scores", "n", "budget, points", "PASS, %", "FAIL, %", "runs"]
-    text += "\n## The true drop is the budget\n" + table(header, map(_row, simulated))
+    text += "\n## The true drop is the budget\n" + format_table(header, map(_format_row, simulated))
     columns = ["budget", *(f"{rows:,} rows" for rows in EQUAL_ROWS)]
-    return text + "\n## What an equal model passes\n" + _EQUAL + table(columns, _equal(options))
+    return (
+        text
+        + "\n## What an equal model passes\n"
+        + _EQUAL
+        + format_table(columns, _format_equal_rows(options))
+    )
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     rule = f"logs {simulated.cell.scores.metric.name} drop_points"
     where = f"{simulated.cell.scores.label}, n {simulated.cell.rows:,}"
     return Rates(rule, where, simulated.result.passed, simulated.result.failed, simulated.runs)
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     cell, runs = simulated.cell, simulated.runs or 1
     return [
         cell.scores.label,
         f"{cell.rows:,}",
         f"{100 * cell.scores.drop:.3g}",
-        percent(simulated.result.passed, limit=TARGET, reps=runs),
-        percent(simulated.result.failed, limit=TARGET, reps=runs),
+        format_percent(simulated.result.passed, limit=TARGET, reps=runs),
+        format_percent(simulated.result.failed, limit=TARGET, reps=runs),
         f"{runs:,}",
     ]
 
 
-def _equal(options: Options) -> Iterator[list[str]]:
+def _format_equal_rows(options: Options) -> Iterator[list[str]]:
     """PASS in percent of a target that changes 1 % of the rows a little either way."""
     kinds = (
         ("WER, 1 point", _WER, _UTTERANCES, 1.0),
@@ -203,15 +224,18 @@ def _equal(options: Options) -> Iterator[list[str]]:
     )
     rng, runs = np.random.default_rng((options.seed, 99)), max(1, options.reps // 5)
     for label, metric, values, limit in kinds:
-        yield [label, *(_passing(rng, metric, values, limit, rows, runs) for rows in EQUAL_ROWS)]
+        yield [label, *(_simulate_passes(rng, metric, values, limit, rows, runs) for rows in EQUAL_ROWS)]
     for name in ("mae", "mse"):
         yield [
             f"{name}, {20 if name == 'mae' else 50} % more, gold 0 to 5",
-            *(_passing_errors(rng, name, 0.2 if name == "mae" else 0.5, rows, runs) for rows in EQUAL_ROWS),
+            *(
+                _simulate_error_passes(rng, name, 0.2 if name == "mae" else 0.5, rows, runs)
+                for rows in EQUAL_ROWS
+            ),
         ]
 
 
-def _passing(
+def _simulate_passes(
     rng: np.random.Generator, metric: Metric, values: Floats, limit: float, rows: int, runs: int
 ) -> str:
     passed = 0
@@ -221,10 +245,10 @@ def _passing(
         target = base.copy()
         target[moved] = rng.choice(values, len(moved))
         passed += _judge(metric, base, target, QualityBudget("drop_points", limit)) is Verdict.PASS
-    return percent(passed / runs)
+    return format_percent(passed / runs)
 
 
-def _passing_errors(rng: np.random.Generator, name: str, limit: float, rows: int, runs: int) -> str:
+def _simulate_error_passes(rng: np.random.Generator, name: str, limit: float, rows: int, runs: int) -> str:
     passed, ids = 0, np.arange(rows).astype(np.str_)
     for _ in range(runs):
         gold = rng.uniform(0, 5, rows)
@@ -233,7 +257,7 @@ def _passing_errors(rng: np.random.Generator, name: str, limit: float, rows: int
         before, after = (Outcomes(ids, values={"score": scores, "gold": gold}) for scores in (score, near))
         budget = QualityBudget("increase_relative", limit)
         passed += judge_quality(load_metric(name), before, after, [budget]).verdict is Verdict.PASS
-    return percent(passed / runs)
+    return format_percent(passed / runs)
 
 
 _TEXT = f"""\
@@ -249,4 +273,4 @@ whose scores are 0.01 off.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=200)
+    run(NAME, make_page, reps=200)

@@ -13,15 +13,23 @@ import numpy as np
 from slimgate.judge.speed import (
     PLANTED_DELAYS,
     Speedup,
+    compute_visible_delay,
     estimate_speedup,
     is_settled,
     judge_speedup,
-    visible_delay,
 )
 from slimgate.results.base import Verdict
 from slimgate.run.measure.duel import LOOKS
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, format_worst_cells, simulate_in_rounds
 
 NAME = "speed_verdicts"
 MINIMUM = 1.5
@@ -93,7 +101,7 @@ def find_visible_delay(rng: np.random.Generator, machine: Machine) -> tuple[floa
     patient = replace(machine, rounds=3 * machine.rounds)
     for share in PLANTED_DELAYS:
         delayed = patient if share == PLANTED_DELAYS[0] else machine
-        visible = visible_delay(run_to_stop(delayed.times(rng, 1 / (1 + share)), 1.0, 0.0), share)
+        visible = compute_visible_delay(run_to_stop(delayed.times(rng, 1 / (1 + share)), 1.0, 0.0), share)
         if visible is not None:
             return share, visible
     return PLANTED_DELAYS[-1], None
@@ -142,40 +150,40 @@ class Cell:
         return judge_speedup(speedup, MINIMUM, None, visible=visible).verdict, speedup
 
 
-def page(options: Options) -> str:
-    simulated = in_rounds(
+def make_page(options: Options) -> str:
+    simulated = simulate_in_rounds(
         [Cell(machine, (options.seed, number)) for number, machine in enumerate(MACHINES)],
         lambda cell, reps, number: cell.simulate(reps, again=number),
         lambda shares: max(shares.passed, shares.failed),
         reps=options.reps,
     )
-    text = head(
+    text = format_head(
         "Speed-ups: how often verdicts are wrong",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT.format(again=RUN_AGAIN),
     )
-    text += worst_cells([_rates(cell) for cell in simulated])
-    return text + "\n## Every machine\n" + table(_HEADER, map(_row, simulated))
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
+    return text + "\n## Every machine\n" + format_table(_HEADER, map(_format_row, simulated))
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     machine = simulated.cell.machine
     return Rates(
         "speed speedup_min", machine.label, simulated.result.passed, simulated.result.failed, simulated.runs
     )
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     shares = simulated.result
     return [
         simulated.cell.machine.label,
-        percent(shares.passed, limit=TARGET, reps=simulated.runs),
-        percent(shares.failed, limit=TARGET, reps=simulated.runs),
-        percent(shares.raw),
-        *map(percent, shares.power),
-        *map(percent, shares.seen),
+        format_percent(shares.passed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.failed, limit=TARGET, reps=simulated.runs),
+        format_percent(shares.raw),
+        *map(format_percent, shares.power),
+        *map(format_percent, shares.seen),
         f"{simulated.runs:,}",
     ]
 
@@ -202,4 +210,4 @@ Bold: above 6 % by more than two standard errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=100)
+    run(NAME, make_page, reps=100)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.simulations.page import table
+from tools.simulations.page import format_table
 from tools.simulations.rounds import WORST_HEADER, WORST_TITLE
 
 HEADER = (*WORST_HEADER, "minutes of the page", "page")
@@ -38,7 +38,7 @@ needs an idle machine.
 """
 
 
-def summary(folder: Path) -> str:
+def make_summary(folder: Path) -> str:
     """Raises ValueError for a page that does not say how many minutes it took."""
     rows, minutes, older = [], 0.0, []
     for path in sorted(folder.glob("*.md")):
@@ -48,14 +48,16 @@ def summary(folder: Path) -> str:
         if " minutes of one core" not in text:
             older.append(f"[{path.stem}]({path.name})")
             continue
-        page_minutes = minutes_of(text)
+        page_minutes = read_minutes(text)
         minutes += page_minutes
-        rows += [[*line, f"{page_minutes:.1f}", f"[{path.stem}]({path.name})"] for line in worst_lines(text)]
+        rows += [
+            [*line, f"{page_minutes:.1f}", f"[{path.stem}]({path.name})"] for line in read_worst_rows(text)
+        ]
     note = f"\nPages of an earlier run, not counted here: {', '.join(older)}.\n" if older else ""
-    return TEXT.format(minutes=minutes) + note + table(HEADER, rows)
+    return TEXT.format(minutes=minutes) + note + format_table(HEADER, rows)
 
 
-def minutes_of(page: str) -> float:
+def read_minutes(page: str) -> float:
     """Of one core."""
     match = re.search(r"([0-9.]+) minutes of one core", page)
     if match is None:
@@ -63,7 +65,7 @@ def minutes_of(page: str) -> float:
     return float(match.group(1))
 
 
-def worst_lines(page: str) -> Iterator[Sequence[str]]:
+def read_worst_rows(page: str) -> Iterator[Sequence[str]]:
     """The cells of the page's table of worst cells; none where it has no such table."""
     _, _, rest = page.partition(f"\n{WORST_TITLE}\n")
     section = rest.partition("\n## ")[0]

@@ -16,10 +16,18 @@ from slimgate.judge import Verdict
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import WORST
 from slimgate.judge.metrics.language_model import CAP
-from slimgate.judge.token_kl import SHARE_ABOVE, TokenKl, token_verdict
+from slimgate.judge.token_kl import SHARE_ABOVE, TokenKl, choose_token_verdict
 from tools.simulations.judging import Shares
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import Rates, Simulated, in_rounds, worst_cells
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import Rates, Simulated, format_worst_cells, simulate_in_rounds
 
 NAME = "token_kl_verdicts"
 DOCUMENTS = (100, 1000, 4000)
@@ -116,7 +124,9 @@ class Cell:
         """Verdicts; the 90 % interval holds the truth where neither is given."""
         rng = np.random.default_rng((seed, self.documents, *map(ord, f"{self.kind} {self.name}")))
         budget = LimitBudget(self.kind, self.limit)
-        verdicts = [token_verdict(self.population.draw(rng, self.documents), budget) for _ in range(reps)]
+        verdicts = [
+            choose_token_verdict(self.population.draw(rng, self.documents), budget) for _ in range(reps)
+        ]
         passed, failed = (verdicts.count(verdict) / reps for verdict in (Verdict.PASS, Verdict.FAIL))
         covered = 1 - passed - failed
         return Shares(passed, failed if self.share_holds else nan, covered, refused=0.0)
@@ -128,7 +138,7 @@ class Cell:
         return self.kind != "mean_max" or self.population.share_above(CAP) <= limit
 
 
-def cells() -> Iterator[Cell]:
+def list_cells() -> Iterator[Cell]:
     """Every kind of budget on every population at every number of documents."""
     for kind in KINDS:
         for name, population in CASES.items():
@@ -136,24 +146,27 @@ def cells() -> Iterator[Cell]:
                 yield Cell(name, population, documents, kind)
 
 
-def page(options: Options) -> str:
-    simulated = in_rounds(
-        cells(),
+def make_page(options: Options) -> str:
+    simulated = simulate_in_rounds(
+        list_cells(),
         lambda cell, reps, number: cell.simulate(reps, seed=options.seed + number * 1_000_003),
         lambda shares: shares.passed if isnan(shares.failed) else shares.worst,
         reps=options.reps,
     )
     title = "KL to the teacher: how often verdicts are wrong"
-    text = head(title, NAME, options, error=f"{error_at_5_percent(options.reps)}.", text=_TEXT)
-    text += worst_cells([_rates(cell) for cell in simulated])
+    text = format_head(title, NAME, options, error=f"{format_error_at_5(options.reps)}.", text=_TEXT)
+    text += format_worst_cells([_make_rates(cell) for cell in simulated])
     header = ["budget", "variant", "documents", "limit", "PASS, %", "FAIL, %", "runs"]
-    text += "\n## The variant is at its limit\n" + table(header, map(_row, simulated))
+    text += "\n## The variant is at its limit\n" + format_table(header, map(_format_row, simulated))
     return (
-        text + "\n## What passes\n" + _PASSING + table(["budget", "documents", "PASS, %"], _passing(options))
+        text
+        + "\n## What passes\n"
+        + _PASSING
+        + format_table(["budget", "documents", "PASS, %"], _format_passing_rows(options))
     )
 
 
-def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+def _make_rates(simulated: Simulated[Cell, Shares]) -> Rates:
     where = f"{simulated.cell.name}, {simulated.cell.documents:,} documents"
     return Rates(
         f"tokens {simulated.cell.kind}",
@@ -164,20 +177,20 @@ def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
     )
 
 
-def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+def _format_row(simulated: Simulated[Cell, Shares]) -> list[str]:
     cell, shares, runs = simulated.cell, simulated.result, simulated.runs or 1
     return [
         cell.kind,
         cell.name,
         f"{cell.documents:,}",
         f"{cell.limit:.4g}",
-        percent(shares.passed, limit=TARGET, reps=runs),
-        percent(shares.failed, limit=TARGET, reps=runs),
+        format_percent(shares.passed, limit=TARGET, reps=runs),
+        format_percent(shares.failed, limit=TARGET, reps=runs),
         f"{runs:,}",
     ]
 
 
-def _passing(options: Options) -> Iterator[list[str]]:
+def _format_passing_rows(options: Options) -> Iterator[list[str]]:
     """A variant with half of what each budget allows; of agreement, half of the allowed disagreement."""
     variant = CASES["documents differ"]
     for kind in KINDS:
@@ -186,11 +199,11 @@ def _passing(options: Options) -> Iterator[list[str]]:
         for documents in DOCUMENTS:
             rng = np.random.default_rng((options.seed, documents, 7))
             runs = max(1, options.reps // 4)
-            verdicts = [token_verdict(variant.draw(rng, documents), budget) for _ in range(runs)]
+            verdicts = [choose_token_verdict(variant.draw(rng, documents), budget) for _ in range(runs)]
             yield [
                 f"{kind} {budget.limit:.3g}",
                 f"{documents:,}",
-                percent(verdicts.count(Verdict.PASS) / runs),
+                format_percent(verdicts.count(Verdict.PASS) / runs),
             ]
 
 
@@ -207,4 +220,4 @@ the disagreement).
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=50)
+    run(NAME, make_page, reps=50)

@@ -15,9 +15,17 @@ import numpy.typing as npt
 
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.slices import adjust_by_holm
-from slimgate.judge.tango import tango_z
-from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
-from tools.simulations.rounds import Rates, worst_cells
+from slimgate.judge.tango import compute_tango_z
+from tools.simulations.page import (
+    TARGET,
+    Options,
+    format_error_at_5,
+    format_head,
+    format_percent,
+    format_table,
+    run,
+)
+from tools.simulations.rounds import Rates, format_worst_cells
 
 NAME = "winners_curse"
 N, PSI, MARGIN, GOOD = 3000, 0.05, 0.02, 0.005
@@ -76,7 +84,7 @@ def draw(rng: np.random.Generator, scene: Scene, runs: int) -> P:
     """The p-values of fresh rows."""
     drops = np.array(scene.drops)
     lost, won = (PSI + drops) / 2, (PSI - drops) / 2
-    common = rng.multinomial(N, _cells(scene.shared * lost.min(), scene.shared * won.min()), size=runs)
+    common = rng.multinomial(N, _list_chances(scene.shared * lost.min(), scene.shared * won.min()), size=runs)
     b, c = (np.empty((runs, drops.size), np.int64) for _ in range(2))
     for k in range(drops.size):
         rest = 1 - scene.shared * (lost.min() + won.min())
@@ -84,31 +92,31 @@ def draw(rng: np.random.Generator, scene: Scene, runs: int) -> P:
             (counts - scene.shared * least) / rest
             for counts, least in ((lost[k], lost.min()), (won[k], won.min()))
         ]
-        drawn = rng.multinomial(common[:, 2], _cells(*shares))
+        drawn = rng.multinomial(common[:, 2], _list_chances(*shares))
         b[:, k], c[:, k] = common[:, 0] + drawn[:, 0], common[:, 1] + drawn[:, 1]
     true = np.broadcast_to(drops, b.shape)
-    return P(_p_values(b, c, np.full(b.shape, MARGIN)), _p_values(b, c, true))
+    return P(_compute_p_values(b, c, np.full(b.shape, MARGIN)), _compute_p_values(b, c, true))
 
 
-def _cells(lost: float, won: float) -> list[float]:
+def _list_chances(lost: float, won: float) -> list[float]:
     return [lost, won, 1 - lost - won]
 
 
-def _p_values(b: npt.NDArray[np.int64], c: npt.NDArray[np.int64], margins: Floats) -> Floats:
+def _compute_p_values(b: npt.NDArray[np.int64], c: npt.NDArray[np.int64], margins: Floats) -> Floats:
     keys, places = np.unique(np.stack([b, c, margins], axis=-1).reshape(-1, 3), axis=0, return_inverse=True)
-    p_values = np.array([_p(int(key[0]), int(key[1]), float(key[2])) for key in keys])
+    p_values = np.array([_compute_p_value(int(key[0]), int(key[1]), float(key[2])) for key in keys])
     p: Floats = p_values[places.ravel()].reshape(b.shape)
     return p
 
 
 @cache
-def _p(b: int, c: int, margin: float) -> float:
+def _compute_p_value(b: int, c: int, margin: float) -> float:
     from scipy.special import ndtr
 
-    return float(ndtr(tango_z(b, c, N, margin)))
+    return float(ndtr(compute_tango_z(b, c, N, margin)))
 
 
-def outcomes(scene: Scene, options: Options) -> Iterator[tuple[str, Outcome]]:
+def simulate_outcomes(scene: Scene, options: Options) -> Iterator[tuple[str, Outcome]]:
     """Of every way to choose."""
     rng = np.random.default_rng(options.seed)
     gate, confirm = draw(rng, scene, options.reps), draw(rng, scene, options.reps)
@@ -117,13 +125,13 @@ def outcomes(scene: Scene, options: Options) -> Iterator[tuple[str, Outcome]]:
     holm = np.apply_along_axis(adjust_by_holm, 1, gate.margin) <= ALPHA
     confirmed = alone & (confirm.margin <= ALPHA)
     judged = np.maximum(alone.sum(axis=1, keepdims=True), 1)
-    yield "each alone, its own bound", _outcome(scene, alone, gate.true <= ALPHA)
-    yield CORRECTED, _outcome(scene, alone, gate.true <= ALPHA / count)
-    yield HOLM, _outcome(scene, holm, gate.true <= ALPHA / count)
-    yield CONFIRM, _outcome(scene, confirmed, confirm.true <= ALPHA / judged)
+    yield "each alone, its own bound", _make_outcome(scene, alone, gate.true <= ALPHA)
+    yield CORRECTED, _make_outcome(scene, alone, gate.true <= ALPHA / count)
+    yield HOLM, _make_outcome(scene, holm, gate.true <= ALPHA / count)
+    yield CONFIRM, _make_outcome(scene, confirmed, confirm.true <= ALPHA / judged)
 
 
-def _outcome(scene: Scene, passed: Masks, missed: Masks) -> Outcome:
+def _make_outcome(scene: Scene, passed: Masks, missed: Masks) -> Outcome:
     """passed, missed: (runs, variants); missed says that the quoted bound is under the true drop."""
     ships, first = passed.any(axis=1), passed.argmax(axis=1)
     return Outcome(
@@ -134,7 +142,7 @@ def _outcome(scene: Scene, passed: Masks, missed: Masks) -> Outcome:
     )
 
 
-def any_passes(options: Options, counts: Sequence[int] = COUNTS) -> list[tuple[int, float, float]]:
+def simulate_any_passes(options: Options, counts: Sequence[int] = COUNTS) -> list[tuple[int, float, float]]:
     """The number of variants at their budget, and how often at least one passes: independent, half shared."""
     passes = []
     for count in counts:
@@ -147,40 +155,40 @@ def any_passes(options: Options, counts: Sequence[int] = COUNTS) -> list[tuple[i
     return passes
 
 
-def page(options: Options) -> str:
-    alone = any_passes(options)
+def make_page(options: Options) -> str:
+    alone = simulate_any_passes(options)
     rules_of_scenes = [
-        (scene, rule, outcome) for scene in SCENES for rule, outcome in outcomes(scene, options)
+        (scene, rule, outcome) for scene in SCENES for rule, outcome in simulate_outcomes(scene, options)
     ]
-    text = head(
+    text = format_head(
         "The winner's curse: choosing among variants that passed",
         NAME,
         options,
-        error=f"{error_at_5_percent(options.reps)}.",
+        error=f"{format_error_at_5(options.reps)}.",
         text=_TEXT,
     )
-    text += worst_cells(
-        [rates_of_part for part in rules_of_scenes for rates_of_part in _rates(*part, options.reps)]
+    text += format_worst_cells(
+        [rates_of_part for part in rules_of_scenes for rates_of_part in _make_rates(*part, options.reps)]
     )
-    rows = [[f"{n}", percent(share), percent(half)] for n, share, half in alone]
+    rows = [[f"{n}", format_percent(share), format_percent(half)] for n, share, half in alone]
     text += "\n## At least one variant at its budget passes, %\n"
-    text += table(["variants at their budget", "independent", "half of the changes shared"], rows)
+    text += format_table(["variants at their budget", "independent", "half of the changes shared"], rows)
     for scene in SCENES:
         lines = []
         for rule, outcome in (
             (rule, outcome) for rule_scene, rule, outcome in rules_of_scenes if rule_scene is scene
         ):
             wrong = [
-                percent(share, limit=TARGET, reps=options.reps)
+                format_percent(share, limit=TARGET, reps=options.reps)
                 for share in (outcome.any_over, outcome.ships_over)
             ]
-            missed = percent(outcome.missed, limit=TARGET, reps=options.reps)
-            lines.append([rule, wrong[0], percent(outcome.ships), wrong[1], missed])
-        text += f"\n## {scene.name}\n" + table(_HEADER, lines)
+            missed = format_percent(outcome.missed, limit=TARGET, reps=options.reps)
+            lines.append([rule, wrong[0], format_percent(outcome.ships), wrong[1], missed])
+        text += f"\n## {scene.name}\n" + format_table(_HEADER, lines)
     return text
 
 
-def _rates(scene: Scene, rule: str, outcome: Outcome, reps: int) -> list[Rates]:
+def _make_rates(scene: Scene, rule: str, outcome: Outcome, reps: int) -> list[Rates]:
     """Of the rules that claim to be right for all variants together."""
     shares = {
         HOLM: ("a family by Holm: one at its budget passes", outcome.any_over),
@@ -207,4 +215,4 @@ than two standard errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=20_000)
+    run(NAME, make_page, reps=20_000)

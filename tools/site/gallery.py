@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slimgate.record.run import read_record
-from slimgate.report.html import html_report
+from slimgate.report.html import render_html_report
 from tools.site.links import ROOT
 
 EXAMPLES = ROOT / "docs/example_predictions"
@@ -22,9 +22,9 @@ JUDGED = {
 }
 
 
-def gallery_files() -> Iterator[tuple[str, str]]:
+def list_gallery_files() -> Iterator[tuple[str, str]]:
     """(path on the site, text) of every report of the gallery."""
-    yield "gallery/suite.html", html_report(read_record(RECORD))
+    yield "gallery/suite.html", render_html_report(read_record(RECORD))
     with tempfile.TemporaryDirectory() as scratch:
         for name, (arguments, code) in JUDGED.items():
             folder = Path(scratch) / name

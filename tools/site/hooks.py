@@ -15,14 +15,14 @@ from mkdocs.structure.pages import Page
 import slimgate
 from slimgate.cli.schema import KINDS, make_schema
 from slimgate.suite.schema import SITE
-from tools.reference import reference
-from tools.site.api import api_pages
-from tools.site.gallery import gallery_files
-from tools.site.links import ROOT, linked_files, repository_pages, rewrite_links, source_page
-from tools.site.outside import outside_addresses
-from tools.site.pages import describe_page, edit_address, report_navigation, search_rank
-from tools.site.plots import plots
-from tools.site.reachable import unreachable_pages
+from tools.reference import make_reference
+from tools.site.api import make_api_pages
+from tools.site.gallery import list_gallery_files
+from tools.site.links import ROOT, list_linked_files, list_repository_pages, make_source_page, rewrite_links
+from tools.site.outside import list_outside_addresses
+from tools.site.pages import choose_search_rank, describe_page, edit_address, list_report_navigation
+from tools.site.plots import draw_plots
+from tools.site.reachable import list_unreachable_pages
 
 _pages: dict[str, str] = {}
 HOME = "A budget gate for compressed language models"
@@ -34,7 +34,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.extra["version_shown"] = f"version {slimgate.__version__}"
     config.copyright = f"slimgate {slimgate.__version__}, Apache-2.0"
     [results] = [tab["Results"] for tab in config.nav or () if "Results" in tab]
-    results += report_navigation(repository_pages())
+    results += list_report_navigation(list_repository_pages())
     return config
 
 
@@ -43,12 +43,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, text in generate_pages():
         files.append(File.generated(config, page, content=text))
     of_docs = {f"docs/{file.src_uri}": file.src_uri for file in files.documentation_pages()}
-    of_repository = repository_pages()
-    sources = linked_files({**of_docs, **of_repository})
+    of_repository = list_repository_pages()
+    sources = list_linked_files({**of_docs, **of_repository})
     for path, page in of_repository.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
     for path, page in sources.items():
-        files.append(File.generated(config, page, content=source_page(path)))
+        files.append(File.generated(config, page, content=make_source_page(path)))
     _pages.clear()
     _pages.update({**of_docs, **of_repository, **sources})
     return files
@@ -56,19 +56,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def generate_pages() -> Iterator[tuple[str, str | bytes]]:
     """(path on the site, text) of what the code makes."""
-    yield from ((f"reference/{name}", text) for name, text in reference().items())
-    yield from api_pages().items()
+    yield from ((f"reference/{name}", text) for name, text in make_reference().items())
+    yield from make_api_pages().items()
     for schema in map(make_schema, KINDS):
         yield schema["$id"].removeprefix(SITE), json.dumps(schema, indent=1) + "\n"
-    yield from plots()
-    yield from gallery_files()
+    yield from draw_plots()
+    yield from list_gallery_files()
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Links to files of the repository lead to the pages that show them; search finds the guides first."""
     uri = page.file.src_uri
     [path] = [path for path, shown in _pages.items() if shown == uri]
-    page.meta["search"] = search_rank(uri)
+    page.meta["search"] = choose_search_rank(uri)
     page.meta.setdefault("description", describe_page(markdown))
     page.edit_url = edit_address(path)
     if uri == "index.md":
@@ -86,7 +86,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 def on_post_build(config: MkDocsConfig) -> None:
     """Raises PluginError for a page that loads something from another host, or that no link leads to."""
     site = Path(config.site_dir)
-    if addresses := outside_addresses(site):
+    if addresses := list_outside_addresses(site):
         raise PluginError("the site loads from other hosts:\n" + "\n".join(addresses[:20]))
-    if pages := unreachable_pages(site):
+    if pages := list_unreachable_pages(site):
         raise PluginError("no link leads to these pages:\n" + "\n".join(pages[:20]))

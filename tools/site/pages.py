@@ -15,7 +15,7 @@ _EXCLUDED = ("source/", "hostile_inputs.md", "reports/simulations/")
 _FIRST = ("how_many_rows.md", "faq.md", "run.md", "judge.md", "judge_logs.md", "install.md", "own_model.md")
 
 
-def search_rank(page: str) -> dict[str, object]:
+def choose_search_rank(page: str) -> dict[str, object]:
     """What the search is told of a page: guides come first, reports last.
 
     Source files, simulations and the page of hostile inputs are left out.
@@ -32,11 +32,11 @@ def describe_page(markdown: str) -> str:
     for block in re.split(r"\n{2,}", re.sub(r"^```.*?^```", "", markdown, flags=re.DOTALL | re.MULTILINE)):
         text = block.strip("\n")
         if text.strip() and not re.match(r"#|\||!\[|\[!\[|<|- |\d+\. |:::|    ", text):
-            return _cut(_plain(text))
+            return _cut(_strip_markup(text))
     return ""
 
 
-def _plain(text: str) -> str:
+def _strip_markup(text: str) -> str:
     linked = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return " ".join(re.sub(r"[*`]|&lt;|&gt;|\\(?=\W)", "", linked).split())
 
@@ -53,20 +53,20 @@ def edit_address(path: str) -> str | None:
     return f"{REPOSITORY}/edit/main/{path}" if (ROOT / path).is_file() else None
 
 
-def report_navigation(pages: Mapping[str, str]) -> list[object]:
+def list_report_navigation(pages: Mapping[str, str]) -> list[object]:
     """The entries of the tab "Results" for all reports; simulations are a section of their own.
 
     pages: path in the repository -> page of the site.
     """
     entries = sorted((page, path) for path, page in pages.items() if page.startswith("reports/"))
-    titled = list(_titled(entries))
+    titled = list(_read_titles(entries))
     simulations = [{title: page} for title, page in titled if "/simulations/" in page]
     simulations.sort(key=lambda entry: "README" not in str(entry))
     reports: list[object] = [{title: page} for title, page in titled if "/simulations/" not in page]
     return [*reports, {"Simulations": simulations}]
 
 
-def _titled(entries: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _read_titles(entries: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for page, path in entries:
         heading = re.search(r"^# (.+)$", (ROOT / path).read_text("utf-8"), re.MULTILINE)
         yield (heading[1] if heading else page), page

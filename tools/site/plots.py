@@ -26,14 +26,14 @@ STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "slimgate
 Row = Mapping[str, str]
 
 
-def plots() -> Iterator[tuple[str, bytes]]:
+def draw_plots() -> Iterator[tuple[str, bytes]]:
     """(path on the site, SVG) of every plot in both colours."""
     for name, (size, draw) in PLOTS.items():
         for scheme in INK:
             yield f"plots/{name}-{scheme}.svg", _draw_svg(size, draw, INK[scheme])
 
 
-def table(page: str, title: str) -> list[Row]:
+def read_table(page: str, title: str) -> list[Row]:
     """The rows of the first table behind some words: column -> cell, without bold. page: in the reports.
 
     Raises ValueError where the page has no such table.
@@ -47,7 +47,7 @@ def table(page: str, title: str) -> list[Row]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def number(cell: str) -> float:
+def parse_number(cell: str) -> float:
     """`1,000` and `4.9` as numbers."""
     return float(cell.replace(",", ""))
 
@@ -61,7 +61,7 @@ def _draw_svg(size: tuple[float, float], draw: Callable[[Figure, str], None], in
     return target.getvalue()
 
 
-def _axes(figure: Figure, ink: str, *, columns: int = 1) -> Sequence[Axes]:
+def _make_axes(figure: Figure, ink: str, *, columns: int = 1) -> Sequence[Axes]:
     """Axes whose lines and words have the colour `ink`."""
     plots: Any = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
     for axes in plots:
@@ -78,42 +78,51 @@ def _style(axes: Axes, ink: str) -> None:
         spine.set_color(ink)
 
 
-def _words(axes: Axes, ink: str, *, x: str, y: str = "", title: str = "") -> None:
+def _write_words(axes: Axes, ink: str, *, x: str, y: str = "", title: str = "") -> None:
     axes.set_xlabel(x, color=ink)
     axes.set_ylabel(y, color=ink)
     axes.set_title(title, color=ink, fontsize=10)
 
 
-def _legend(axes: Axes, ink: str, **where: Any) -> None:
+def _draw_legend(axes: Axes, ink: str, **where: Any) -> None:
     axes.legend(frameon=False, labelcolor=ink, **where)
 
 
-def _series(axes: Axes, rows: Sequence[Row], x: str, columns: Mapping[str, str]) -> None:
+def _draw_series(axes: Axes, rows: Sequence[Row], x: str, columns: Mapping[str, str]) -> None:
     """A line for each column: column -> its words."""
     for index, (column, words) in enumerate(columns.items()):
-        values = [number(row[column]) for row in rows]
+        values = [parse_number(row[column]) for row in rows]
         axes.plot(
-            [number(row[x]) for row in rows], values, "o-", color=LINES[index], label=words, markersize=4
+            [parse_number(row[x]) for row in rows],
+            values,
+            "o-",
+            color=LINES[index],
+            label=words,
+            markersize=4,
         )
 
 
-def worst_cells(figure: Figure, ink: str) -> None:
+def draw_worst_cells(figure: Figure, ink: str) -> None:
     """The worst cell of every rule."""
-    rows = sorted(table("simulations/README", "# How often"), key=lambda row: number(row["false PASS, %"]))
-    [axes] = _axes(figure, ink)
+    rows = sorted(
+        read_table("simulations/README", "# How often"), key=lambda row: parse_number(row["false PASS, %"])
+    )
+    [axes] = _make_axes(figure, ink)
     at = range(len(rows))
-    axes.hlines(at, 0, [number(row["false PASS, %"]) for row in rows], color=LINES[0], alpha=0.35)
+    axes.hlines(at, 0, [parse_number(row["false PASS, %"]) for row in rows], color=LINES[0], alpha=0.35)
     for column, colour, sign in (("false PASS, %", LINES[0], "o"), ("false FAIL, %", LINES[1], "|")):
-        points = [(number(row[column]), y) for y, row in zip(at, rows, strict=True) if row[column] != "-"]
+        points = [
+            (parse_number(row[column]), y) for y, row in zip(at, rows, strict=True) if row[column] != "-"
+        ]
         axes.plot(*zip(*points, strict=True), sign, color=colour, label=column.removesuffix(", %"))
     axes.axvline(AIM, color=LINES[3], linestyle="--", linewidth=1)
     axes.set_yticks(at, [row["rule"] for row in rows], fontsize=8)
     axes.set_ylim(-1, len(rows))
-    _words(axes, ink, x="share of wrong verdicts in the rule's worst cell, %")
-    _legend(axes, ink, loc="lower right")
+    _write_words(axes, ink, x="share of wrong verdicts in the rule's worst cell, %")
+    _draw_legend(axes, ink, loc="lower right")
 
 
-def rules(figure: Figure, ink: str) -> None:
+def draw_rules(figure: Figure, ink: str) -> None:
     """Other rules beside Tango's, where the drop is the margin."""
     points = {
         "Tango": "Tango (slimgate)",
@@ -122,33 +131,33 @@ def rules(figure: Figure, ink: str) -> None:
         "point rule": "measured drop ≤ budget",
         "llm-compressor": "ratio of two digits",
     }
-    rows = table("simulations/accuracy_verdicts", "## PASS at a true drop of the margin")
-    for axes, margin in zip(_axes(figure, ink, columns=2), ("1", "2"), strict=True):
+    rows = read_table("simulations/accuracy_verdicts", "## PASS at a true drop of the margin")
+    for axes, margin in zip(_make_axes(figure, ink, columns=2), ("1", "2"), strict=True):
         shown = [row for row in rows if (row["margin, points"], row["psi, %"]) == (margin, "2")]
-        _series(axes, shown, "n", points)
+        _draw_series(axes, shown, "n", points)
         axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=10)
         axes.set_yticks([0, 5, 10, 50, 100], ["0", "5", "10", "50", "100"])
         s = "" if margin == "1" else "s"
-        _words(axes, ink, x="gate rows", title=f"true drop = budget = {margin} point{s}")
+        _write_words(axes, ink, x="gate rows", title=f"true drop = budget = {margin} point{s}")
         if margin == "1":
             axes.set_ylabel("passes, %", color=ink)
         else:
-            _legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
+            _draw_legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def power(figure: Figure, ink: str) -> None:
+def draw_power(figure: Figure, ink: str) -> None:
     """How often an equal variant passes."""
-    rows = table("simulations/accuracy_verdicts", "## Tango's three verdicts")
-    for axes, psi in zip(_axes(figure, ink, columns=2), ("2", "10"), strict=True):
+    rows = read_table("simulations/accuracy_verdicts", "## Tango's three verdicts")
+    for axes, psi in zip(_make_axes(figure, ink, columns=2), ("2", "10"), strict=True):
         for index, margin in enumerate(("1", "2", "5", "10")):
             shown = [row for row in rows if (row["margin, points"], row["psi, %"]) == (margin, psi)]
             if shown:
-                values = [number(row["drop 0: PASS"]) for row in shown]
+                values = [parse_number(row["drop 0: PASS"]) for row in shown]
                 label = f"budget {margin}"
                 axes.plot(
-                    [number(row["n"]) for row in shown],
+                    [parse_number(row["n"]) for row in shown],
                     values,
                     "o-",
                     color=LINES[index],
@@ -157,26 +166,26 @@ def power(figure: Figure, ink: str) -> None:
                 )
         axes.axhline(80, color=ink, linestyle="--", linewidth=1)
         axes.set_xscale("log")
-        _words(axes, ink, x="gate rows", title=f"{psi} % of the answers change")
+        _write_words(axes, ink, x="gate rows", title=f"{psi} % of the answers change")
         if psi == "2":
             axes.set_ylabel("an equal variant passes, %", color=ink)
-    _legend(axes, ink, loc="lower right")
+    _draw_legend(axes, ink, loc="lower right")
 
 
-def groups(figure: Figure, ink: str) -> None:
+def draw_groups(figure: Figure, ink: str) -> None:
     """How often an equal variant can pass, by the number of groups."""
-    rows = table("simulations/grouped_verdicts", "## PASS of an equal model")
-    [axes] = _axes(figure, ink)
+    rows = read_table("simulations/grouped_verdicts", "## PASS of an equal model")
+    [axes] = _make_axes(figure, ink)
     margins = ("0.5", "1", "2", "5", "10")
-    _series(axes, rows, "groups", {f"{margin} points": f"budget {margin}" for margin in margins})
+    _draw_series(axes, rows, "groups", {f"{margin} points": f"budget {margin}" for margin in margins})
     axes.set_xscale("log")
     axes.set_xticks([20, 50, 150, 500, 2000], ["20", "50", "150", "500", "2,000"])
     axes.minorticks_off()
-    _words(axes, ink, x="groups (documents, users, files)", y="an equal variant passes, %")
-    _legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _write_words(axes, ink, x="groups (documents, users, files)", y="an equal variant passes, %")
+    _draw_legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def duels(figure: Figure, ink: str) -> None:
+def draw_duels(figure: Figure, ink: str) -> None:
     """Verdicts on a speed budget of 1.5, by how fast the variant is, on machines of different noise."""
     speeds = {
         "PASS at the budget, %": 1.0,
@@ -184,11 +193,11 @@ def duels(figure: Figure, ink: str) -> None:
         "PASS at 1.3 times the budget, %": 1.3,
         "PASS at 2 times the budget, %": 2.0,
     }
-    rows = {row["machine"]: row for row in table("simulations/speed_verdicts", "## Every machine")}
-    for axes, rounds in zip(_axes(figure, ink, columns=2), (12, 60), strict=True):
+    rows = {row["machine"]: row for row in read_table("simulations/speed_verdicts", "## Every machine")}
+    for axes, rounds in zip(_make_axes(figure, ink, columns=2), (12, 60), strict=True):
         for index, noise in enumerate(("0.5", "2", "10", "40")):
             row = rows[f"noise {noise} %, layout 1 %, {rounds} rounds"]
-            values = [number(row[column]) for column in speeds]
+            values = [parse_number(row[column]) for column in speeds]
             axes.plot(
                 list(speeds.values()),
                 values,
@@ -198,28 +207,28 @@ def duels(figure: Figure, ink: str) -> None:
                 markersize=4,
             )
         axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
-        _words(axes, ink, x="true speed-up / budget", title=f"{rounds} rounds")
+        _write_words(axes, ink, x="true speed-up / budget", title=f"{rounds} rounds")
         if rounds == 12:
             axes.set_ylabel("passes, %", color=ink)
-    _legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _draw_legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def choosing(figure: Figure, ink: str) -> None:
+def draw_choosing(figure: Figure, ink: str) -> None:
     """At least one of many variants that lost their whole budget passes."""
-    rows = table("simulations/winners_curse", "## At least one variant at its budget passes")
-    [axes] = _axes(figure, ink)
+    rows = read_table("simulations/winners_curse", "## At least one variant at its budget passes")
+    [axes] = _make_axes(figure, ink)
     columns = {
         "independent": "independent variants",
         "half of the changes shared": "half of the changes shared",
     }
-    _series(axes, rows, "variants at their budget", columns)
+    _draw_series(axes, rows, "variants at their budget", columns)
     axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
     axes.set_xticks([1, 2, 5, 10, 20])
-    _words(axes, ink, x="variants that lost exactly their budget", y="at least one passes, %")
-    _legend(axes, ink, loc="upper left")
+    _write_words(axes, ink, x="variants that lost exactly their budget", y="at least one passes, %")
+    _draw_legend(axes, ink, loc="upper left")
 
 
-def log_rules(figure: Figure, ink: str) -> None:
+def draw_log_rules(figure: Figure, ink: str) -> None:
     """Other tools' rules on the same logs: wrong passes and wrong fails by the number of samples."""
     points = {
         "slimgate PASS": "slimgate",
@@ -228,33 +237,35 @@ def log_rules(figure: Figure, ink: str) -> None:
         "constant − 0.08": "constant − 0.08",
         "unpaired z": "unpaired z",
     }
-    rows = table("simulations/log_rules", "## Runs that each rule passes")
+    rows = read_table("simulations/log_rules", "## Runs that each rule passes")
     bad = [row for row in rows if row["true drop"] == "4"]
-    good = [_wrong_fails(row) for row in rows if row["true drop"] == "0"]
-    left, right = _axes(figure, ink, columns=2)
+    good = [_compute_wrong_fails(row) for row in rows if row["true drop"] == "0"]
+    left, right = _make_axes(figure, ink, columns=2)
     for axes, shown, title in (
         (left, bad, "a loss of twice the budget: passes"),
         (right, good, "an equal model: fails"),
     ):
-        _series(axes, shown, "samples", points)
+        _draw_series(axes, shown, "samples", points)
         axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
         axes.set_xscale("log")
-        _words(axes, ink, x="samples", title=title)
+        _write_words(axes, ink, x="samples", title=title)
     left.set_ylabel("wrong verdicts, %", color=ink)
-    _legend(right, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _draw_legend(right, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def frontier(figure: Figure, ink: str) -> None:
+def draw_frontier(figure: Figure, ink: str) -> None:
     """The drop and the speed-up of each variant on library_docs, with their intervals, by both clocks."""
-    drops = {_name(row): row["library_docs, 4,000 rows"] for row in table("frontier", "## Result")}
+    drops = {_read_name(row): row["library_docs, 4,000 rows"] for row in read_table("frontier", "## Result")}
     titles = {
         "forward call": "The next table gives speed-ups",
         "from text to answer": "The next table gives the same speed-ups",
     }
-    panels = _axes(figure, ink, columns=2)
+    panels = _make_axes(figure, ink, columns=2)
     for axes, (clock, title) in zip(panels, titles.items(), strict=True):
-        for row, marker, colour in zip(table("frontier", title), "osD^v<>", (*LINES, ink), strict=True):
-            (drop, *drop_arms), (speed, *speed_arms) = map(_arms, (drops[_name(row)], row["1 × 25"]))
+        for row, marker, colour in zip(read_table("frontier", title), "osD^v<>", (*LINES, ink), strict=True):
+            (drop, *drop_arms), (speed, *speed_arms) = map(
+                _parse_arms, (drops[_read_name(row)], row["1 × 25"])
+            )
             axes.errorbar(
                 [drop],
                 [speed],
@@ -262,7 +273,7 @@ def frontier(figure: Figure, ink: str) -> None:
                 yerr=[[arm] for arm in speed_arms],
                 fmt=marker,
                 color=colour,
-                label=_name(row),
+                label=_read_name(row),
                 markersize=5,
                 elinewidth=1,
             )
@@ -271,30 +282,30 @@ def frontier(figure: Figure, ink: str) -> None:
         axes.set_yscale("log")
         axes.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
         axes.minorticks_off()
-        _words(axes, ink, x="accuracy drop, points", title=f"{clock}, one row of 25 tokens")
+        _write_words(axes, ink, x="accuracy drop, points", title=f"{clock}, one row of 25 tokens")
     panels[0].set_ylabel("times as fast as the teacher", color=ink)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, labelcolor=ink)
 
 
-def gguf(figure: Figure, ink: str) -> None:
+def draw_gguf(figure: Figure, ink: str) -> None:
     """KL of each GGUF type by the size of its file, and by the speed of an answer with one thread."""
-    quality = {_name(row): row for row in table("gguf", "# Quantization types")}
-    speed = {_name(row): row for row in table("gguf", "## Speed")}
+    quality = {_read_name(row): row for row in read_table("gguf", "# Quantization types")}
+    speed = {_read_name(row): row for row in read_table("gguf", "## Speed")}
     families = {
         "legacy types": r"q\d_\d",
         "K-quants": r"q\d_k(_\w)?",
         "IQ types": r"iq\w+",
         "ternary": r"tq\w+",
     }
-    sizes = {name: number(row["bytes"]) / 1e6 for name, row in quality.items()}
-    rates = {name: number(row["answer, 1 thr."]) for name, row in speed.items()}
-    panels = _axes(figure, ink, columns=2)
+    sizes = {name: parse_number(row["bytes"]) / 1e6 for name, row in quality.items()}
+    rates = {name: parse_number(row["answer, 1 thr."]) for name, row in speed.items()}
+    panels = _make_axes(figure, ink, columns=2)
     for axes, places in zip(panels, (sizes, rates), strict=True):
         axes.set_yscale("log")
         for (family, pattern), colour, marker in zip(families.items(), LINES, "so^v", strict=False):
             names = [name for name in quality if re.fullmatch(pattern, name)]
-            points = [(places[name], number(quality[name]["mean KL"])) for name in names]
+            points = [(places[name], parse_number(quality[name]["mean KL"])) for name in names]
             axes.plot(*zip(*points, strict=True), marker, color=colour, label=family, markersize=4)
             for at, (name, point) in enumerate(zip(names, points, strict=True)):
                 side, shift = ("left", 4) if at % 2 else ("right", -4)
@@ -308,14 +319,14 @@ def gguf(figure: Figure, ink: str) -> None:
                     fontsize=6,
                     color=ink,
                 )
-    _words(panels[0], ink, x="size of the file, MB")
-    _words(panels[1], ink, x="tokens of an answer a second, one thread")
+    _write_words(panels[0], ink, x="size of the file, MB")
+    _write_words(panels[1], ink, x="tokens of an answer a second, one thread")
     panels[0].set_ylabel("mean KL a token, nats", color=ink)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, labelcolor=ink)
 
 
-def cost_growth(figure: Figure, ink: str) -> None:
+def draw_cost_growth(figure: Figure, ink: str) -> None:
     """CPU seconds of each stage by the size of the work, for what may grow: variants, rows, slices, logs."""
     titles = (
         "Variants of a suite",
@@ -326,45 +337,47 @@ def cost_growth(figure: Figure, ink: str) -> None:
     )
     panels = figure.subplots(1, len(titles), sharey=True)
     for axes, title in zip(panels, titles, strict=True):
-        rows = [row for row in table("cost_growth", f"## {title}") if not _name(row).startswith("slope")]
+        rows = [
+            row for row in read_table("cost_growth", f"## {title}") if not _read_name(row).startswith("slope")
+        ]
         size, *stages = [name for name in rows[0] if name != "peak MB"]
         for stage, colour in zip(stages, itertools.cycle(LINES)):
-            points = [(number(row[size]), number(row[stage])) for row in rows]
+            points = [(parse_number(row[size]), parse_number(row[stage])) for row in rows]
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=colour, label=stage[:-3])
         _style(axes, ink)
         axes.set(xscale="log", yscale="log", ylim=(0.05, None))
-        _words(axes, ink, x=size)
-        _legend(axes, ink, fontsize=7)
+        _write_words(axes, ink, x=size)
+        _draw_legend(axes, ink, fontsize=7)
     panels[0].set_ylabel("CPU seconds", color=ink)
 
 
-def _name(row: Row) -> str:
+def _read_name(row: Row) -> str:
     """The variant of a row: the cell in its first column."""
     return next(iter(row.values()))
 
 
-def _arms(cell: str) -> tuple[float, float, float]:
+def _parse_arms(cell: str) -> tuple[float, float, float]:
     """`2.1 [0.7, 3.5]` as the figure, and how far its interval reaches below and above."""
-    value, low, high = map(number, re.findall(r"-?[\d,.]*\d", cell)[:3])
+    value, low, high = map(parse_number, re.findall(r"-?[\d,.]*\d", cell)[:3])
     return value, value - low, high - value
 
 
-def _wrong_fails(row: Row) -> Row:
+def _compute_wrong_fails(row: Row) -> Row:
     """The row with what each rule fails; slimgate's INCONCLUSIVE is no FAIL."""
     rules = [name for name in row if name not in ("samples", "true drop", "slimgate PASS", "slimgate FAIL")]
-    fails = {name: f"{100 - number(row[name]):g}" for name in rules}
+    fails = {name: f"{100 - parse_number(row[name]):g}" for name in rules}
     return {**row, **fails, "slimgate PASS": row["slimgate FAIL"]}
 
 
 PLOTS: Mapping[str, tuple[tuple[float, float], Callable[[Figure, str], None]]] = {
-    "worst_cells": ((7.6, 8.4), worst_cells),
-    "rules": ((7.6, 3.0), rules),
-    "power": ((7.6, 3.0), power),
-    "groups": ((7.6, 3.0), groups),
-    "duels": ((7.6, 3.0), duels),
-    "choosing": ((7.6, 2.8), choosing),
-    "log_rules": ((7.6, 3.0), log_rules),
-    "frontier": ((7.6, 4.2), frontier),
-    "gguf": ((9.6, 4.6), gguf),
-    "cost_growth": ((9.6, 3.2), cost_growth),
+    "worst_cells": ((7.6, 8.4), draw_worst_cells),
+    "rules": ((7.6, 3.0), draw_rules),
+    "power": ((7.6, 3.0), draw_power),
+    "groups": ((7.6, 3.0), draw_groups),
+    "duels": ((7.6, 3.0), draw_duels),
+    "choosing": ((7.6, 2.8), draw_choosing),
+    "log_rules": ((7.6, 3.0), draw_log_rules),
+    "frontier": ((7.6, 4.2), draw_frontier),
+    "gguf": ((9.6, 4.6), draw_gguf),
+    "cost_growth": ((9.6, 3.2), draw_cost_growth),
 }

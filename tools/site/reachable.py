@@ -13,7 +13,7 @@ _ALONE = frozenset({"404.html"})
 _HREF = re.compile(r"""<a\b[^>]*?\bhref=["']?([^"'\s>#?]+)""", re.IGNORECASE)
 
 
-def unreachable_pages(site: Path) -> list[str]:
+def list_unreachable_pages(site: Path) -> list[str]:
     """The pages below a folder that no chain of links from index.html leads to, by path."""
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     reached, open_pages = {START}, deque([START])

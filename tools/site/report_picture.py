@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from slimgate.record.run import read_record
-from slimgate.report.html import html_report
+from slimgate.report.html import render_html_report
 from tools.site.gallery import RECORD
 
 SIZE = (1180, 980)
@@ -25,7 +25,7 @@ def main(picture: Path) -> None:
         raise RuntimeError("no Chromium is on PATH")
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "report.html"
-        page.write_text(html_report(read_record(RECORD)), "utf-8")
+        page.write_text(render_html_report(read_record(RECORD)), "utf-8")
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         size = f"--window-size={SIZE[0]},{SIZE[1]}"
         command = [browser, *options, size, f"--screenshot={picture.absolute()}", page.as_uri()]

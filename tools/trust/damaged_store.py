@@ -33,31 +33,33 @@ Entries = list[Path]
 Damage = Callable[[Path, Entries, random.Random], Entries]
 
 
-def _files(entry: Path) -> list[Path]:
+def _list_files(entry: Path) -> list[Path]:
     """Its files with content, the manifest among them."""
     return [path for path in sorted(entry.rglob("*")) if path.is_file() and path.stat().st_size]
 
 
 def cut(entry: Path, _others: Entries, draw: random.Random) -> Entries:
     """A file cut short, as by a full disk."""
-    file = draw.choice(_files(entry))
+    file = draw.choice(_list_files(entry))
     with file.open("r+b") as stream:
         stream.truncate(draw.randrange(file.stat().st_size))
     return [entry]
 
 
-def turned_bit(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+def turn_bit(entry: Path, _others: Entries, draw: random.Random) -> Entries:
     """One bit of a file turned over."""
-    file = draw.choice(_files(entry))
+    file = draw.choice(_list_files(entry))
     content = bytearray(file.read_bytes())
     content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
     file.write_bytes(content)
     return [entry]
 
 
-def swapped_files(entry: Path, other_entries: Entries, draw: random.Random) -> Entries:
+def swap_files(entry: Path, other_entries: Entries, draw: random.Random) -> Entries:
     """A file in the place of another entry's of that name, and that one here; none if they are alike."""
-    pairs = [(file, other / file.relative_to(entry)) for file in _files(entry) for other in other_entries]
+    pairs = [
+        (file, other / file.relative_to(entry)) for file in _list_files(entry) for other in other_entries
+    ]
     pairs = [(first, two) for first, two in pairs if two.is_file() and first.read_bytes() != two.read_bytes()]
     if not pairs:
         return []
@@ -66,14 +68,14 @@ def swapped_files(entry: Path, other_entries: Entries, draw: random.Random) -> E
     return [entry, next(other for other in other_entries if other in two.parents)]
 
 
-def swapped_entries(entry: Path, other_entries: Entries, draw: random.Random) -> Entries:
+def swap_entries(entry: Path, other_entries: Entries, draw: random.Random) -> Entries:
     """Two whole entries, each under the key of the other."""
     other = draw.choice(other_entries)
     _swap(entry, other)
     return [entry, other]
 
 
-def other_manifest(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+def change_manifest(entry: Path, _others: Entries, draw: random.Random) -> Entries:
     """A manifest that is JSON, and says something else."""
     manifest: dict[str, Any] = json.loads((entry / MANIFEST).read_text("utf-8"))
     name = draw.choice(sorted(manifest))
@@ -85,13 +87,13 @@ def other_manifest(entry: Path, _others: Entries, draw: random.Random) -> Entrie
     return [entry]
 
 
-def missing_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+def remove_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
     """A file gone."""
-    draw.choice(_files(entry)).unlink()
+    draw.choice(_list_files(entry)).unlink()
     return [entry]
 
 
-def added_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+def add_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
     """A file too many, which a library might read beside the others."""
     (entry / draw.choice(["added_tokens.json", "model.bin", "x"])).write_bytes(draw.randbytes(20))
     return [entry]
@@ -99,12 +101,12 @@ def added_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
 
 KINDS: tuple[Damage, ...] = (
     cut,
-    turned_bit,
-    swapped_files,
-    swapped_entries,
-    other_manifest,
-    missing_file,
-    added_file,
+    turn_bit,
+    swap_files,
+    swap_entries,
+    change_manifest,
+    remove_file,
+    add_file,
 )
 
 

@@ -37,15 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--one", choices=[*TARGETS], help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
-        return _one(options.one, options.seconds, options.keep)
+        return _fuzz_one(options.one, options.seconds, options.keep)
     chosen = options.target or [*TARGETS]
     share = max(1, options.seconds // len(chosen))
-    broken = [name for name in chosen if _in_process(name, share, options.keep)]
+    broken = [name for name in chosen if _fuzz_in_process(name, share, options.keep)]
     sys.stdout.write(f"broke: {', '.join(broken)}, see {options.keep}\n" if broken else "nothing broke\n")
     return int(bool(broken))
 
 
-def _in_process(name: str, seconds: int, keep: Path) -> bool:
+def _fuzz_in_process(name: str, seconds: int, keep: Path) -> bool:
     """Whether the target broke."""
     command = [sys.executable, "-m", "tools.trust.fuzz", "--one", name, "--seconds", str(seconds)]
     start = time.monotonic()
@@ -58,14 +58,14 @@ def _in_process(name: str, seconds: int, keep: Path) -> bool:
     return process.returncode != 0
 
 
-def _one(name: str, seconds: int, keep: Path) -> int:
+def _fuzz_one(name: str, seconds: int, keep: Path) -> int:
     keep.mkdir(parents=True, exist_ok=True)
     if importlib.util.find_spec("atheris") is not None:
-        return _by_atheris(name, seconds, keep)
-    return _by_mutation(name, seconds, keep)
+        return _fuzz_by_atheris(name, seconds, keep)
+    return _fuzz_by_mutation(name, seconds, keep)
 
 
-def _by_atheris(name: str, seconds: int, keep: Path) -> int:
+def _fuzz_by_atheris(name: str, seconds: int, keep: Path) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["slimgate"]):
@@ -89,7 +89,7 @@ def _by_atheris(name: str, seconds: int, keep: Path) -> int:
     return 0
 
 
-def _by_mutation(name: str, seconds: int, keep: Path) -> int:
+def _fuzz_by_mutation(name: str, seconds: int, keep: Path) -> int:
     generator, end, tried = random.Random(0), time.monotonic() + seconds, 0
     while time.monotonic() < end:
         data = mutate(generator.choice(SEEDS[name]), generator)

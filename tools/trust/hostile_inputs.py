@@ -21,8 +21,8 @@ from typing import NoReturn
 
 import pytest  # noqa: F401  what every run imports, once
 
-from slimgate._system.escape import visible
-from tools.trust.hostile.cases import Case, all_cases
+from slimgate._system.escape import escape_invisible
+from tools.trust.hostile.cases import Case, list_cases
 
 MINUTES = 10
 MEMORY = 12 * 1024**3  # what a case may map, so that the machine lives on
@@ -58,25 +58,25 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     sys.stdout.write(LEAD)
     wrong = 0
-    for case in all_cases(options.out.resolve()):
+    for case in list_cases(options.out.resolve()):
         if options.only in case.name and not (options.small and case.slow):
-            answer_found = answer(case)
+            answer_found = run_case(case)
             wrong += answer_found.wrong is not None
-            sys.stdout.write(row(case, answer_found) + "\n")
+            sys.stdout.write(format_row(case, answer_found) + "\n")
             sys.stdout.flush()
     return int(wrong > 0)
 
 
-def row(case: Case, answer_found: Answer) -> str:
+def format_row(case: Case, answer_found: Answer) -> str:
     """The table's line of a case."""
     outcome = f"**{answer_found.wrong}** " if answer_found.wrong else ""
-    cell = visible(answer_found.line).replace("|", "\\|").replace("`", "'")
+    cell = escape_invisible(answer_found.line).replace("|", "\\|").replace("`", "'")
     return (
         f"| {case.name} | {case.shown} | {answer_found.code} | {answer_found.megabytes} | {outcome}`{cell}` |"
     )
 
 
-def answer(case: Case) -> Answer:
+def run_case(case: Case) -> Answer:
     """Writes the input and runs slimgate on it, in a process of its own."""
     module, *arguments = case.command()
     output = case.folder / "said.txt"
@@ -86,7 +86,7 @@ def answer(case: Case) -> Answer:
     _, status, used = os.wait4(child, 0)
     code = os.waitstatus_to_exitcode(status)
     text = output.read_text("utf-8", "replace")
-    return Answer(code, _line(text, case.folder), used.ru_maxrss // 1024, _find_fault(case, code, text))
+    return Answer(code, _find_line(text, case.folder), used.ru_maxrss // 1024, _find_fault(case, code, text))
 
 
 def _run(module: str, arguments: list[str], folder: Path, output: Path) -> NoReturn:
@@ -112,7 +112,7 @@ def _run(module: str, arguments: list[str], folder: Path, output: Path) -> NoRet
     os._exit(code)
 
 
-def _line(text: str, folder: Path) -> str:
+def _find_line(text: str, folder: Path) -> str:
     """The line that says it: an error, else the verdict, else the last."""
     lines = [line for line in text.splitlines() if line.strip()]
     for start in ("ERROR: ", "slimgate judge: ", "slimgate lines: ", "slimgate accept: ", "E   "):

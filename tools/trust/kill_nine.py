@@ -107,7 +107,7 @@ def start(folder: Path, store: str, *arguments: str) -> subprocess.Popen[str]:
         )
 
 
-def outcomes(folder: Path, store: str, *, reported: bool = True) -> dict[str, str]:
+def hash_outcomes(folder: Path, store: str, *, reported: bool = True) -> dict[str, str]:
     """sha256 of every stored outcome, and of every one that was reported."""
     files = [*(folder / store).glob("outcomes/*/*.parquet")]
     files += (folder / f"{store}-reports").rglob("*.parquet") if reported else ()
@@ -115,7 +115,7 @@ def outcomes(folder: Path, store: str, *, reported: bool = True) -> dict[str, st
     return {name: hashlib.sha256(file.read_bytes()).hexdigest() for file, name in names.items()}
 
 
-def entries(folder: Path, store: str) -> dict[str, tuple[str, int]]:
+def read_entries(folder: Path, store: str) -> dict[str, tuple[str, int]]:
     """When each complete entry was made: what its manifest says, and the time of the manifest."""
     manifests = (folder / store).glob("*/*/manifest.json")
     return {
@@ -125,12 +125,12 @@ def entries(folder: Path, store: str) -> dict[str, tuple[str, int]]:
     }
 
 
-def in_session(leader: int) -> list[str]:
+def list_session_processes(leader: int) -> list[str]:
     """Processes that still live in a run's session: its workers and theirs, whoever their parent now is."""
-    return list(_living(leader))
+    return list(_list_living(leader))
 
 
-def _living(leader: int) -> Iterator[str]:
+def _list_living(leader: int) -> Iterator[str]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = stat.read_text()
@@ -148,7 +148,7 @@ def wait_for_end(leader: int, *, patience: float = 60.0) -> list[str]:
     A server of workers that is importing torch when its run is killed goes when it has: 20 s on busy cores.
     """
     deadline = time.monotonic() + patience
-    while (left := in_session(leader)) and time.monotonic() < deadline:
+    while (left := list_session_processes(leader)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
 
@@ -166,23 +166,23 @@ class Kill:
 
 def kill_after(folder: Path, store: str, seconds: float, *arguments: str) -> Kill:
     """Starts a run, kills it after so many seconds, and holds what it left against the rules."""
-    before = entries(folder, store)
+    before = read_entries(folder, store)
     run = start(folder, store, *arguments)
     with suppress(subprocess.TimeoutExpired):
         run.wait(timeout=seconds)
-    workers = len(in_session(run.pid)) - 1
+    workers = len(list_session_processes(run.pid)) - 1
     run.kill()
     run.wait()
     wrong = [f"lives on: {process}" for process in wait_for_end(run.pid)]
-    after = entries(folder, store)
+    after = read_entries(folder, store)
     wrong += [f"built again: {key}" for key, entry in before.items() if after.get(key) != entry]
     for record in (folder / f"{store}-reports").rglob("run.json"):
         try:
             json.loads(record.read_text())
         except ValueError as error:
             wrong.append(f"{record.name} is not JSON: {error}")
-    expected = outcomes(folder, UNDISTURBED, reported=False).items()
-    if not outcomes(folder, store, reported=False).items() <= expected:
+    expected = hash_outcomes(folder, UNDISTURBED, reported=False).items()
+    if not hash_outcomes(folder, store, reported=False).items() <= expected:
         wrong.append("an outcome is another than the undisturbed run's")
     tmp = sorted(path.name for path in (folder / store / "tmp").glob("*"))
     return Kill(seconds, len(after), tmp, max(0, workers), wrong)
@@ -190,9 +190,9 @@ def kill_after(folder: Path, store: str, seconds: float, *arguments: str) -> Kil
 
 def finish(folder: Path, store: str, *arguments: str) -> list[str]:
     """Runs to the end; what is wrong then."""
-    before = entries(folder, store)
+    before = read_entries(folder, store)
     code = start(folder, store, *arguments).wait(timeout=300)
-    after = entries(folder, store)
+    after = read_entries(folder, store)
     wrong = [f"exit code {code}"] if code else []
     wrong += [f"built again: {key}" for key, entry in before.items() if after.get(key) != entry]
     wrong += [f"left in tmp: {path.name}" for path in (folder / store / "tmp").iterdir()]
@@ -206,7 +206,7 @@ def main(kills: int = 10, seed: int = 0) -> int:
     wrong = finish(folder, UNDISTURBED)
     total_seconds = time.monotonic() - began
     say = sys.stdout.write
-    say(f"undisturbed: {total_seconds:.1f} s, {len(entries(folder, UNDISTURBED))} entries\n")
+    say(f"undisturbed: {total_seconds:.1f} s, {len(read_entries(folder, UNDISTURBED))} entries\n")
     draw = random.Random(seed)
     for number in range(kills):
         latest = 0.4 if number % 2 else 1.0  # building is over early; half of the kills shall hit it
@@ -219,8 +219,8 @@ def main(kills: int = 10, seed: int = 0) -> int:
             f"{kill.workers} child processes, in tmp {kill.in_tmp or 'nothing'}, {kill.wrong or 'ok'}\n"
         )
     wrong += finish(folder, "killed")
-    same = outcomes(folder, UNDISTURBED) == outcomes(folder, "killed")
-    count = len(outcomes(folder, UNDISTURBED))
+    same = hash_outcomes(folder, UNDISTURBED) == hash_outcomes(folder, "killed")
+    count = len(hash_outcomes(folder, UNDISTURBED))
     outcome = "all equal" if same else "NOT equal"
     say(f"finished: {count} outcome files, {outcome}; {wrong or 'no rule broken'}\n")
     shutil.rmtree(folder)

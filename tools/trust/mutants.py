@@ -43,7 +43,7 @@ OUTCOMES = {
 }
 
 
-def exit_codes(modules: Sequence[str]) -> dict[str, int | None]:
+def read_exit_codes(modules: Sequence[str]) -> dict[str, int | None]:
     """The exit code of every mutant of the modules, by name; None of one that has not run."""
     files = sorted(FOLDER.rglob("*.meta"))
     codes = {
@@ -64,7 +64,7 @@ def run(names: Sequence[str], *, processes: int) -> None:
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 
-def report(codes: dict[str, int | None]) -> str:
+def format_report(codes: dict[str, int | None]) -> str:
     """A line a module, then the names of the mutants that no test noticed."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, code in codes.items():
@@ -73,7 +73,7 @@ def report(codes: dict[str, int | None]) -> str:
         counts["all"][outcome] += 1
     columns = list(counts["all"])
     lines = [
-        [module, *(counts[module][column] for column in columns), f"{_score(counts[module]):.1f} %"]
+        [module, *(counts[module][column] for column in columns), f"{_compute_score(counts[module]):.1f} %"]
         for module in sorted(counts, key=lambda module: (module == "all", module))
     ]
     missed = [
@@ -86,7 +86,7 @@ def report(codes: dict[str, int | None]) -> str:
     return f"{table}\n\n{shown}"
 
 
-def _score(counts: Counter[str]) -> float:
+def _compute_score(counts: Counter[str]) -> float:
     """Percent of the mutants that ran, for which a test failed or never ended."""
     return 100 * (counts[KILLED] + counts[TIMEOUT]) / max(1, counts.total() - counts[NOT_RUN])
 
@@ -101,14 +101,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     run([f"{SMALLEST}.*"], processes=options.processes)
-    names = sorted(exit_codes(options.modules))
+    names = sorted(read_exit_codes(options.modules))
     if not names:
         parser.error(f"no mutants of {', '.join(options.modules)}: see [tool.mutmut] in pyproject.toml")
     if options.sample is not None and options.sample < len(names):
         names = random.Random(options.seed).sample(names, options.sample)
     run(names, processes=options.processes)
-    codes = exit_codes(options.modules)
-    table_text = report({name: codes[name] for name in names})
+    codes = read_exit_codes(options.modules)
+    table_text = format_report({name: codes[name] for name in names})
     sys.stdout.write(f"{len(names)} of {len(codes)} mutants\n\n{table_text}\n")
 
 

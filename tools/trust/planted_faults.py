@@ -15,13 +15,13 @@ from pydantic import Field
 
 def forget_class(model: Any, context: Any, *, label: Annotated[int, Field(ge=0)] = 0) -> None:
     """One class is never answered: its logit is far below the others."""
-    _output_layer(model).bias.data[label] = -1e4
+    _find_output_layer(model).bias.data[label] = -1e4
     context.log.update(fault="one class is never answered")
 
 
 def turn_label_map(model: Any, context: Any) -> None:
     """The label map moved on by one: what was class 0 is answered as class 1, and so on."""
-    layer = _output_layer(model)
+    layer = _find_output_layer(model)
     for tensor in (layer.weight.data, layer.bias.data):
         tensor.copy_(tensor.roll(1, dims=0))
     context.log.update(fault="each class is answered as the next")
@@ -41,14 +41,14 @@ def lose_scales(model: Any, context: Any, *, factor: Annotated[float, Field(gt=0
     """Integers exported without their scales: every matrix inside the encoder comes back too small."""
     from torch import nn
 
-    output_layer = _output_layer(model)
+    output_layer = _find_output_layer(model)
     for module in model.network.modules():
         if isinstance(module, nn.Linear) and module is not output_layer:
             module.weight.data.mul_(factor)
     context.log.update(fault=f"matrices times {factor}")
 
 
-def _output_layer(model: Any) -> Any:
-    from slimgate.models.blocks import output_layer
+def _find_output_layer(model: Any) -> Any:
+    from slimgate.models.blocks import find_output_linear
 
-    return output_layer(model.network, model.network.config.num_labels)
+    return find_output_linear(model.network, model.network.config.num_labels)

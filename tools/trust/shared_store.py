@@ -74,14 +74,14 @@ def read_judged(file: Path) -> Any:
     record = json.loads(file.read_text("utf-8"))
     keys = ("name", "quality", "behaviour", "size", "artifact")
     models = [{key: model[key] for key in keys} for model in record["variants"]]
-    return _timeless([models, record["self_test"], record["verdict"]])
+    return _drop_times([models, record["self_test"], record["verdict"]])
 
 
-def _timeless(value: Any) -> Any:
+def _drop_times(value: Any) -> Any:
     if isinstance(value, dict):
         apart = ("measured", "load_seconds", "answered_on")  # who computed them is not what they are
-        return {key: _timeless(inner) for key, inner in value.items() if key not in apart}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        return {key: _drop_times(inner) for key, inner in value.items() if key not in apart}
+    return [_drop_times(item) for item in value] if isinstance(value, list) else value
 
 
 def main(processes: int = 8) -> int:

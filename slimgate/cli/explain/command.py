@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Finds the row and prints it. Raises SlimgateError for wrong input."""
-    from slimgate.cli.explain.row import as_json, as_text, find_row
+    from slimgate.cli.explain.row import find_row, format_row, format_row_json
 
     explained = find_row(options.record, options.row)
-    sys.stdout.write((as_json(explained) if options.json else as_text(explained)) + "\n")
+    sys.stdout.write((format_row_json(explained) if options.json else format_row(explained)) + "\n")
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import count, format_number
 from slimgate.errors import DataError
 from slimgate.record.run import AnswerFacts, RunRecord
@@ -41,7 +41,7 @@ class Explained:
     answers: Sequence[AnswerFacts]
 
 
-def as_json(explained: Explained) -> str:
+def format_row_json(explained: Explained) -> str:
     """The row, and the answers in the form of run.json's followed rows."""
     content = {
         "suite": explained.record.suite.path,
@@ -55,7 +55,7 @@ def as_json(explained: Explained) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def as_text(explained: Explained) -> str:
+def format_row(explained: Explained) -> str:
     """A description of the row, then a line for each model."""
     text = explained.text or (
         "the record quotes only a few rows; the text is in "
@@ -72,7 +72,7 @@ def as_text(explained: Explained) -> str:
             f"Did you mean {explained.alike}? A number means a position in the gate, not a part of an id."
         )
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
-    columns = answer_columns(explained.answers, visible)
+    columns = answer_columns(explained.answers, escape_invisible)
     table = tabulate(
         {column.head: list(column.cells) for column in columns},
         headers="keys",
@@ -81,7 +81,9 @@ def as_text(explained: Explained) -> str:
         colalign=["right" if column.right else "left" for column in columns],
     )
     absent = _describe_missing(explained)
-    return "\n".join([*map(visible, head), "", table, *(["", visible(absent)] if absent else [])])
+    return "\n".join(
+        [*map(escape_invisible, head), "", table, *(["", escape_invisible(absent)] if absent else [])]
+    )
 
 
 def place_of_row(source: Mapping[str, object], row: str) -> str:

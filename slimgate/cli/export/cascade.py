@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from slimgate.cli.export.forms import TOLERANCE, Written, write_form
-from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, with_options
-from slimgate.cli.export.row_check import RowCheck, answers_of, require_same_answers
-from slimgate.cli.export.snippets import lines_of, packages_of
+from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
+from slimgate.cli.export.row_check import RowCheck, compute_compared_answers, require_same_answers
+from slimgate.cli.export.snippets import list_packages, make_code_lines
 from slimgate.cli.export.stored import GateRows
 from slimgate.cli.export.tokenizer_file import FILE as TOKENIZER
 from slimgate.errors import BuildError
@@ -120,7 +120,7 @@ class WrittenCascade:
     def differences(self) -> list[str]:
         """How the judged runtimes of its models differ from the lines of cascade.py."""
         differences = {
-            member.name: describe_runtime(model, _judged(member))
+            member.name: describe_runtime(model, _read_judged(member))
             for member, model in zip(self.members, self.written, strict=True)
         }
         return [f"{name}: {difference}" for name, difference in differences.items() if difference]
@@ -128,7 +128,7 @@ class WrittenCascade:
     @property
     def packages(self) -> list[str]:
         """The packages that pip has to install."""
-        packages = [packages_of(model, find_form(model.form)) for model in self.written]
+        packages = [list_packages(model, find_form(model.form)) for model in self.written]
         libraries, tokenizers = zip(*packages, strict=True)
         return list(dict.fromkeys(["numpy", *libraries, *tokenizers]))
 
@@ -160,11 +160,11 @@ def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Pa
                 f"{member.name}: its weights are in a layout for servers, which cannot be exported in a "
                 "cascade"
             )
-        written.append(with_options(exported, _judged(member)))
+        written.append(set_judged_options(exported, _read_judged(member)))
     return WrittenCascade(members, tuple(written))
 
 
-def _judged(member: Member) -> SuiteRuntime | str:
+def _read_judged(member: Member) -> SuiteRuntime | str:
     return read_judged_runtime(member.runtime, member.params)
 
 
@@ -174,12 +174,12 @@ def write_loader(cascade: WrittenCascade, classes: Sequence[str], folder: Path) 
     models = [{key: getattr(member, key) for key in keys} for member in cascade.members]
     text = json.dumps({"labels": list(classes), "models": models}, indent=1, ensure_ascii=False)
     (folder / FILE).write_text(text + "\n", "utf-8")
-    (folder / LOADER).write_text(loader(cascade), "utf-8")
+    (folder / LOADER).write_text(format_loader(cascade), "utf-8")
 
 
-def loader(cascade: WrittenCascade) -> str:
+def format_loader(cascade: WrittenCascade) -> str:
     """The text of cascade.py."""
-    lines = [lines_of(model, find_form(model.form)) for model in cascade.written]
+    lines = [make_code_lines(model, find_form(model.form)) for model in cascade.written]
     imports = dict.fromkeys(line for start, _, _ in lines for line in start.splitlines())
     text = _HEAD.format(packages=", ".join(cascade.packages), imports="\n".join(imports))
     for number, (member, model, (_, load, predict)) in enumerate(
@@ -188,14 +188,14 @@ def loader(cascade: WrittenCascade) -> str:
         text += _OPEN.format(
             number=number,
             name=member.name,
-            load=_indent(_inside_folder(load, model), 4),
+            load=_indent(_replace_folder(load, model), 4),
             predict=_indent(predict, 8),
         )
     opened = ", ".join(f"open_{number}" for number in range(len(lines)))
     return f"{text}\n\nOPEN = [{opened}]\n"
 
 
-def _inside_folder(load: str, model: Written) -> str:
+def _replace_folder(load: str, model: Written) -> str:
     """The lines that open a model in ".", changed to open it in `folder`."""
     for name in (*find_form(model.form).files, TOKENIZER):
         load = load.replace(json.dumps(name), f"str(folder / {json.dumps(name)})")
@@ -222,7 +222,10 @@ def check_cascade(
     starts = range(0, len(texts), BATCH)
     scores = np.concatenate([cascade.scores(texts[start : start + BATCH])[0] for start in starts])
     exported = task.object.outcomes(gate.rows.facts, gate.compared, scores, task.params, None)
-    first, again = answers_of(gate, artifact, judged), answers_of(gate, artifact, judged, turned=True)
+    first, again = (
+        compute_compared_answers(gate, artifact, judged),
+        compute_compared_answers(gate, artifact, judged, turned=True),
+    )
     return require_same_answers(
         first,
         again,

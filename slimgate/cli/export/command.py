@@ -42,11 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
-    from slimgate._system.escape import visible
+    from slimgate._system.escape import escape_invisible
     from slimgate.cli.export.folder import check_free, export
     from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
-    from slimgate.cli.export.servers import describe_servers, layout_of
+    from slimgate.cli.export.servers import describe_servers, find_layout
     from slimgate.cli.export.stored import (
         describe_changed_suite,
         find_artifact,
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     )
     from slimgate.record.budgets import clean_reason
     from slimgate.record.files import read_record_file
-    from slimgate.record.shipping import why_not_shipped
+    from slimgate.record.shipping import describe_shipping_obstacle
 
     record_run = read_record_file(options.record)
     model = record_run.model(options.variant)
@@ -64,11 +64,13 @@ def run(options: argparse.Namespace) -> int:
     artifact, params = find_artifact(record_run, model, store), read_task_params(record_run)
     check_packages(artifact, options.format, model.name)
     gate = read_gate_rows(record_run, store)
-    why = why_not_shipped(record_run.record, model) or describe_changed_suite(record_run, model, gate)
+    why = describe_shipping_obstacle(record_run.record, model) or describe_changed_suite(
+        record_run, model, gate
+    )
     reason = clean_reason(options.reason)
     if why is not None and reason is None:
         line = f'slimgate export: {model.name} {why}; say why it is shipped: --reason "…"'
-        sys.stderr.write(f"{visible(' '.join(line.split()))}\n")
+        sys.stderr.write(f"{escape_invisible(' '.join(line.split()))}\n")
         return 1
     export_reason = reason and (f"{reason} ({model.name} {why})" if why else reason)
     try:
@@ -83,11 +85,11 @@ def run(options: argparse.Namespace) -> int:
             export_reason=export_reason,
         )
     except OtherAnswers as error:
-        sys.stderr.write(f"slimgate export: {visible(str(error))}\n")
+        sys.stderr.write(f"slimgate export: {escape_invisible(str(error))}\n")
         return 1
     message = (
         f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
     )
-    servers = describe_servers(layout_of(written))
-    sys.stdout.writelines(f"{visible(line)}\n" for line in (message, checked, servers) if line)
+    servers = describe_servers(find_layout(written))
+    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in (message, checked, servers) if line)
     return 0

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.escape import escape, visible
+from slimgate._system.escape import escape, escape_invisible
 from slimgate._system.files import replacing_folder
-from slimgate._system.number_text import megabytes, significant
+from slimgate._system.number_text import format_megabytes, format_significant
 from slimgate.cli.export.companions import write_companions
 from slimgate.cli.export.forms import Written, write_form
-from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, with_options
-from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of, start_commands
-from slimgate.cli.export.snippets import TEXTS, example_texts, packages_of, snippet
+from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
+from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, find_layout, start_commands
+from slimgate.cli.export.snippets import TEXTS, list_packages, make_example_texts, make_snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.plugins.loading import find_form, known_plugins, load
@@ -24,10 +24,10 @@ from slimgate.record.files import StoredRecord
 from slimgate.record.run import VariantRecord
 from slimgate.report.card import make_card
 from slimgate.report.card_metadata import TAG
-from slimgate.report.tables import blocks, bullets
+from slimgate.report.tables import blocks, format_bullets
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import files_of, make_scratch_folder
+from slimgate.store.store import list_files, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteRuntime
 
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ def export(
                 )
             _print_stage(f"writing {model.name}")
             judged = _read_judged(model)
-            written = with_options(write_form(artifact, form, new, scratch), judged)
-            task = _task(run, gate)
-            written = write_companions(written, task, params, _compared_texts(gate), new)
+            written = set_judged_options(write_form(artifact, form, new, scratch), judged)
+            task = _choose_task(run, gate)
+            written = write_companions(written, task, params, _list_compared_texts(gate), new)
             if isinstance(gate, GateRows):
                 rows = len(gate.compared)
                 _print_stage(f"comparing its answers with the judged model's on {rows:,} gate rows")
@@ -119,7 +119,7 @@ def export(
                 return check_rows(artifact, runtime, written, new, rows, scratch)
 
             checked = _describe_check(gate, judged, check)
-            use = _use(judged, written, _lines(written, task, params), params, new, checked)
+            use = _use(judged, written, _format_usage(written, task, params), params, new, checked)
             text = blocks(make_card(run.record, model, form=written.form, export_reason=export_reason), use)
             _write_card(new, text)
     except SlimgateError as error:
@@ -133,7 +133,7 @@ def export(
 
 def _print_stage(activity: str) -> None:
     """Says on standard error what takes the next seconds or minutes."""
-    sys.stderr.write(f"slimgate export: {visible(activity)}\n")
+    sys.stderr.write(f"slimgate export: {escape_invisible(activity)}\n")
     sys.stderr.flush()
 
 
@@ -153,9 +153,9 @@ def _export_cascade(
     from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
 
     judged = _read_judged(model)
-    members, task = write_models(artifact, form, new, scratch), _task(run, gate)
+    members, task = write_models(artifact, form, new, scratch), _choose_task(run, gate)
     written = [
-        write_companions(model, task, params, _compared_texts(gate), new / member.folder)
+        write_companions(model, task, params, _list_compared_texts(gate), new / member.folder)
         for member, model in zip(members.members, members.written, strict=True)
     ]
     members = replace(members, written=tuple(written))
@@ -163,14 +163,14 @@ def _export_cascade(
     checked = _describe_check(
         gate, judged, lambda rows, runtime: check_cascade(artifact, runtime, members, new, rows)
     )
-    size = sum((new / name).stat().st_size for name in files_of(new))
+    size = sum((new / name).stat().st_size for name in list_files(new))
     text = blocks(
         make_card(run.record, model, export_reason=export_reason),
         "## Use",
         f"Needs `pip install {' '.join(members.packages)}`; run it inside of this folder "
-        f"({megabytes(size)} MB).",
-        f"```python\n{use(example_texts(members.written[0], params))}\n```",
-        bullets(
+        f"({format_megabytes(size)} MB).",
+        f"```python\n{use(make_example_texts(members.written[0], params))}\n```",
+        format_bullets(
             [
                 f"This folder, loaded from its files, against the judged cascade: {escape(checked)}.",
                 "`cascade.json` lists the models in order. A model answers a row if its highest probability "
@@ -193,7 +193,7 @@ def _read_judged(model: VariantRecord) -> SuiteRuntime | str:
 def _write_card(folder: Path, text: str) -> None:
     """Writes README.md, and lets everybody read the folder: safetensors writes for the owner alone."""
     (folder / README).write_text(text + "\n", "utf-8")
-    for name in files_of(folder):
+    for name in list_files(folder):
         (folder / name).chmod(READABLE)
 
 
@@ -208,11 +208,11 @@ def _describe_check(
     return check(gate, judged).message
 
 
-def _compared_texts(gate: GateRows | str) -> list[list[Any]]:
+def _list_compared_texts(gate: GateRows | str) -> list[list[Any]]:
     return [list(TEXTS)] if isinstance(gate, str) else gate.text_columns()
 
 
-def _task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
+def _choose_task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
     """The suite's task; without the suite, the base class stands for a task from a plug-in."""
     if isinstance(gate, GateRows):
         return gate.suite.setup.task.object
@@ -222,14 +222,14 @@ def _task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Task[Any]
     )  # a record's dotted path is not imported
 
 
-def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Json) -> tuple[str, str]:
+def _format_usage(written: Written, task: Task[Any] | type[Task[Any]], params: Json) -> tuple[str, str]:
     """The packages to install, and the lines that use the folder, as a block of markdown."""
-    if layout_of(written) == ENCODER_FILE:
+    if find_layout(written) == ENCODER_FILE:
         return "llama.cpp", f'```console\n$ llama-embedding -m {written.gguf} -p "{TEXTS[0]}"\n```'
     packages = LAYOUTS[written.layout].packages if written.layout in LAYOUTS else ()
     form = find_form(written.form)
-    needs = " ".join(("pip install", *packages_of(written, form, task), *packages))
-    return f"`{needs}`", f"```python\n{snippet(written, form, task, params)}\n```"
+    needs = " ".join(("pip install", *list_packages(written, form, task), *packages))
+    return f"`{needs}`", f"```python\n{make_snippet(written, form, task, params)}\n```"
 
 
 def _use(
@@ -240,17 +240,17 @@ def _use(
     folder: Path,
     checked: str,
 ) -> str:
-    size = sum((folder / name).stat().st_size for name in files_of(folder))
+    size = sum((folder / name).stat().st_size for name in list_files(folder))
     return blocks(
         "## Use",
-        f"Needs {lines[0]}; run it inside of this folder ({megabytes(size)} MB).",
+        f"Needs {lines[0]}; run it inside of this folder ({format_megabytes(size)} MB).",
         lines[1],
-        *_serving(written),
-        bullets(_notes(judged, written, params, checked)),
+        *_describe_serving(written),
+        format_bullets(_list_notes(judged, written, params, checked)),
     )
 
 
-def _serving(written: Written) -> list[str]:
+def _describe_serving(written: Written) -> list[str]:
     """How to serve the folder, as blocks of markdown."""
     if not (commands := start_commands(written)):
         return []
@@ -258,7 +258,7 @@ def _serving(written: Written) -> list[str]:
     return ["To serve it, run one of these in this folder:", f"```console\n{lines}\n```"]
 
 
-def _notes(judged: SuiteRuntime | str, written: Written, params: Json, checked: str) -> list[str]:
+def _list_notes(judged: SuiteRuntime | str, written: Written, params: Json, checked: str) -> list[str]:
     notes = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
     if written.layout is not None:
         notes.append("The files are those that were judged.")
@@ -267,11 +267,11 @@ def _notes(judged: SuiteRuntime | str, written: Written, params: Json, checked: 
                 f"The answers were compared in the runtime {judged.name}. The lines above may use another "
                 "program, and their answers may differ."
             )
-        if servers := describe_servers(layout_of(written)):
+        if servers := describe_servers(find_layout(written)):
             notes.append(f"{servers[0].upper()}{servers[1:]}.")
     elif written.compared:
         apart = written.compared["max_difference"]
-        near = f"differ by at most {significant(apart, 2)}" if apart else "are equal"
+        near = f"differ by at most {format_significant(apart, 2)}" if apart else "are equal"
         notes.append(
             f"Made from the model that was judged: on made-up token ids the scores {near}. The figures above "
             "are of the model as it was judged."

@@ -18,15 +18,15 @@ from slimgate._system.requirements import describe_missing
 from slimgate.errors import BuildError, DataError, MissingExtra, format_suggestion
 from slimgate.models import saved_files
 from slimgate.models.checkpoint import Checkpoint
-from slimgate.models.example_batches import example_batches
+from slimgate.models.example_batches import draw_example_batches
 from slimgate.models.model_ref import TORCH
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
-from slimgate.models.served import Served, copy_served, gguf_file, quant_method
+from slimgate.models.served import Served, copy_served, find_gguf_file, read_quant_method
 from slimgate.plugins.loading import find_default_runtime, find_form, list_forms
 from slimgate.plugins.runtime import Form, Runtime
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
-from slimgate.steps.agreement import check_agreement, predictor_of, score_batches
+from slimgate.steps.agreement import check_agreement, make_default_predictor, score_batches
 from slimgate.store.artifact import Artifact
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
 
@@ -97,7 +97,7 @@ def check_packages(artifact: Artifact, form: str | None, name: str) -> None:
         runtime = find_default_runtime(kind)
         own_form = runtime[1].form if runtime else None
         if own_form is not None and own_form.name == TRANSFORMERS and kind not in (SERVED, CHECKPOINT):
-            graphs = _graphs_of(kind)
+            graphs = _list_graph_forms(kind)
             requested = form or (graphs[0] if graphs and kind != TORCH else TRANSFORMERS)
             if requested in graphs:
                 _require_packages(requested, name)
@@ -126,7 +126,9 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
     if artifact.kind in (SERVED, CHECKPOINT):
         return _copy_served(artifact.load("cpu"), form, folder)
     if own_form.name == TRANSFORMERS:
-        return _from_torch(artifact.load("cpu"), form, folder, cast("BuildContext", _ExportContext(scratch)))
+        return _export_torch_model(
+            artifact.load("cpu"), form, folder, cast("BuildContext", _ExportContext(scratch))
+        )
     return _copy_graph(artifact, runtime[1], own_form, form, folder)
 
 
@@ -138,8 +140,8 @@ def _copy_served(model: Served | Checkpoint, form: str | None, folder: Path) -> 
         )
     copy_served(model.folder, folder)
     pad_(model.tokenizer)
-    method = quant_method(model.folder)
-    file = gguf_file(folder)
+    method = read_quant_method(model.folder)
+    file = find_gguf_file(folder)
     return Written(
         TRANSFORMERS,
         model.tokenizer,
@@ -168,24 +170,24 @@ def _copy_graph(
     pad_(tokenizer)
     forced = saved_files.read_description(artifact.folder).get("forced", ())
     prefix = tuple(tokenizer.convert_ids_to_tokens(list(forced)))
-    return Written(own_form.name, tokenizer, config, pairs=_texts(config) > 1, prefix=prefix)
+    return Written(own_form.name, tokenizer, config, pairs=_count_texts(config) > 1, prefix=prefix)
 
 
-def _texts(config: PreTrainedConfig) -> int:
+def _count_texts(config: PreTrainedConfig) -> int:
     """How many texts a row of a sentence encoder has; 1 for other models."""
     return int((getattr(config, "sentence", None) or {}).get("texts", 1))
 
 
-def _from_torch(model: TorchModel, form: str | None, folder: Path, context: BuildContext) -> Written:
-    from slimgate.models.static_modules import save_static_modules, weighted_rows
-    from slimgate.models.stock import auto_class, not_stock
+def _export_torch_model(model: TorchModel, form: str | None, folder: Path, context: BuildContext) -> Written:
+    from slimgate.models.static_modules import compute_weighted_rows, save_static_modules
+    from slimgate.models.stock import find_stock_difference, read_auto_class
 
     if hasattr(model.network, "load_tokenizer"):
         raise BuildError(
             f"{type(model.network).__name__} has inputs other than text, which cannot be exported"
         )
-    custom_module = not_stock(model) if form in (None, TRANSFORMERS) else None
-    graphs = _graphs_of(model.kind)
+    custom_module = find_stock_difference(model) if form in (None, TRANSFORMERS) else None
+    graphs = _list_graph_forms(model.kind)
     if form == TRANSFORMERS and custom_module:
         other = ", or ".join(f"--format {name}" for name in graphs)
         raise BuildError(f"no transformers class can load it ({custom_module}); use {other}")
@@ -200,25 +202,25 @@ def _from_torch(model: TorchModel, form: str | None, folder: Path, context: Buil
     pad_(model.tokenizer)
     if getattr(model.config, "sentence", None):  # one text per row, although the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
-    batches = example_batches(model.tokenizer, model.config)
-    before = score_batches(predictor_of(model, context), batches)
+    batches = draw_example_batches(model.tokenizer, model.config)
+    before = score_batches(make_default_predictor(model, context), batches)
     written, tolerance = _write(list_forms()[form][1], model, batches, folder)
     check_agreement(
         before,
-        score_batches(predictor_of(written, context), batches),
+        score_batches(make_default_predictor(written, context), batches),
         batches,
         context,
         tolerance=tolerance,
     )
     # The file of its tokenizer is that of a fast tokenizer.
-    rows = weighted_rows(model.network) if model.tokenizer.is_fast else None
+    rows = compute_weighted_rows(model.network) if model.tokenizer.is_fast else None
     if rows is not None:
         save_static_modules(rows, model.tokenizer, folder)
     return Written(
         form,
         model.tokenizer,
         model.config,
-        auto=auto_class(model) if form == TRANSFORMERS else None,
+        auto=read_auto_class(model) if form == TRANSFORMERS else None,
         compared=context.log,
         static=rows is not None,
     )
@@ -230,7 +232,7 @@ def pad_(tokenizer: PreTrainedTokenizerBase) -> None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
 
 
-def _graphs_of(kind: str) -> list[str]:
+def _list_graph_forms(kind: str) -> list[str]:
     """The forms that a PyTorch model of this kind can be exported to, the first by default."""
     return [
         name
@@ -251,7 +253,7 @@ def _write(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tup
         from slimgate.models.stock import save_stock
 
         return replace(model, network=save_stock(model, folder)), TOLERANCE
-    from slimgate.steps.layers.int8_in_graph import with_integer_operators_
+    from slimgate.steps.layers.int8_in_graph import use_integer_operators_
 
-    integers = with_integer_operators_(model.network)
+    integers = use_integer_operators_(model.network)
     return runtime.export(model, batches, folder), INTEGER_TOLERANCE if integers else TOLERANCE

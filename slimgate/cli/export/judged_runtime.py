@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from slimgate._system.json_text import with_tuples
-from slimgate._system.toml import toml_value
+from slimgate._system.json_text import convert_to_tuples
+from slimgate._system.toml import format_toml_value
 from slimgate.cli.export.forms import Written
 from slimgate.plugins.loading import find_form, plugins
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime
@@ -30,12 +30,12 @@ def read_judged_runtime(name: str, params: Mapping[str, Any]) -> SuiteRuntime | 
     if runtime.Params.model_fields and not params:
         return f"the record does not contain the options of the runtime {name}; measure again"
     try:
-        return Plugin(name, runtime, runtime.Params.model_validate(with_tuples(dict(params))))
+        return Plugin(name, runtime, runtime.Params.model_validate(convert_to_tuples(dict(params))))
     except ValidationError:
         return f"the options in the record are not those of the runtime {name} that is installed here"
 
 
-def with_options(written: Written, judged: SuiteRuntime | str) -> Written:
+def set_judged_options(written: Written, judged: SuiteRuntime | str) -> Written:
     """`written`, whose lines then set the options that the model was judged with, if the form has them."""
     if isinstance(judged, str) or judged.name != written.runtime.name:
         return written
@@ -59,7 +59,7 @@ def describe_runtime(written: Written, judged: SuiteRuntime | str) -> str | None
     runtime = "" if judged.name == written.runtime.name else f" in the runtime {judged.name}"
     if not unset:
         return f"it was judged{runtime}"
-    stated = ", ".join(f"{name} = {toml_value(value)}" for name, value in unset.items())
+    stated = ", ".join(f"{name} = {format_toml_value(value)}" for name, value in unset.items())
     options = "this option" if len(unset) == 1 else "these options"
     return f"it was judged{runtime} with {stated}, and the lines of README.md compute without {options}"
 

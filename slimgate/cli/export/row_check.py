@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.number_text import count, significant
+from slimgate._system.number_text import count, format_significant
 from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
 from slimgate.cli.export.judged_runtime import describe_runtime
 from slimgate.cli.export.stored import GateRows
@@ -78,7 +78,7 @@ class RowCheck:
         differ = (
             f"{format_count(self.changed, noun, f'{noun}s')} {'differs' if self.changed == 1 else 'differ'}"
         )
-        near = significant(self.largest, 2) if self.largest else "0"
+        near = format_significant(self.largest, 2) if self.largest else "0"
         rows = format_count(self.rows, "gate row", "gate rows")
         return f"{rows}: {differ}, largest {number} difference {near}"
 
@@ -92,12 +92,15 @@ def check_rows(
     scratch: Path,
 ) -> RowCheck:
     """Compares both on some gate rows. judged: the runtime of the judged model. Raises OtherAnswers."""
-    first, again = answers_of(gate, artifact, judged), answers_of(gate, artifact, judged, turned=True)
-    exported = _answers(
+    first, again = (
+        compute_compared_answers(gate, artifact, judged),
+        compute_compared_answers(gate, artifact, judged, turned=True),
+    )
+    exported = _compute_artifact_answers(
         gate,
-        _to_artifact(written, folder, scratch, artifact),
+        _make_artifact(written, folder, scratch, artifact),
         written.runtime if written.layout is None else judged,
-        texts=_texts(written),
+        texts=_find_text_count(written),
     )
     return require_same_answers(
         first,
@@ -108,10 +111,12 @@ def check_rows(
     )
 
 
-def answers_of(gate: GateRows, artifact: Artifact, judged: SuiteRuntime, *, turned: bool = False) -> Outcomes:
+def compute_compared_answers(
+    gate: GateRows, artifact: Artifact, judged: SuiteRuntime, *, turned: bool = False
+) -> Outcomes:
     """The judged model's answers to the compared rows. turned: in batches of another order."""
     order = np.arange(len(gate.compared))[::-1].copy() if turned else None
-    return _answers(gate, artifact, judged, order=order)
+    return _compute_artifact_answers(gate, artifact, judged, order=order)
 
 
 def require_same_answers(
@@ -146,8 +151,8 @@ def _count_far(outcomes: Outcomes, other: Outcomes, tolerance: float) -> int:
     tolerance: in standard deviations of the value.
     """
     far = np.zeros(len(outcomes), dtype=np.bool_)
-    theirs = _values(other)
-    for name, column in _values(outcomes).items():
+    theirs = _list_values(other)
+    for name, column in _list_values(outcomes).items():
         allowed = tolerance * _estimate_deviation(column) + FLOAT_ROUNDING * np.abs(column)
         far |= np.abs(column - theirs[name]) > allowed
     return int(far.sum())
@@ -162,7 +167,7 @@ def _estimate_deviation(column: npt.NDArray[np.float64]) -> float:
     return float(np.std(column[distances <= np.quantile(distances, 1 - EXTREME)]))
 
 
-def _answers(
+def _compute_artifact_answers(
     gate: GateRows,
     artifact: Artifact,
     runtime: SuiteRuntime,
@@ -185,19 +190,19 @@ def _answers(
     )
 
 
-def _to_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact) -> Artifact:
+def _make_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact) -> Artifact:
     """The written folder as a runtime opens it; a folder of transformers is first saved as an artifact."""
     if written.form != TRANSFORMERS:
         return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
     if written.layout is not None:
-        return _served_artifact(folder, scratch, judged)
+        return _make_served_artifact(folder, scratch, judged)
     from transformers import AutoTokenizer
 
-    from slimgate.models.pretrained import weights_of
+    from slimgate.models.pretrained import load_weights
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.models import ModelRef
 
-    network = weights_of(str(written.auto), ModelRef(str(folder), folder)).network
+    network = load_weights(str(written.auto), ModelRef(str(folder), folder)).network
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     loaded = scratch / "loaded"
     loaded.mkdir()
@@ -205,7 +210,7 @@ def _to_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact
     return Artifact(Entry(loaded, {"kind": "torch", "digest": str(folder)}, False))
 
 
-def _served_artifact(folder: Path, scratch: Path, judged: Artifact) -> Artifact:
+def _make_served_artifact(folder: Path, scratch: Path, judged: Artifact) -> Artifact:
     """The files of the folder, loaded in the way that the artifact states."""
     loaded = scratch / "loaded"
     copy_served(folder, loaded)
@@ -213,19 +218,19 @@ def _served_artifact(folder: Path, scratch: Path, judged: Artifact) -> Artifact:
     return Artifact(Entry(loaded, {"kind": judged.kind, "digest": str(folder)}, False))
 
 
-def _texts(written: Written) -> int | None:
+def _find_text_count(written: Written) -> int | None:
     sentence = getattr(written.config, "sentence", None)
     return None if sentence is None else int(sentence.get("texts", 1))
 
 
 def _compare(outcomes: Outcomes, other: Outcomes) -> RowCheck:
     changed, classes = int(outcomes.changed_rows(other).sum()), isinstance(outcomes, ClassOutcomes)
-    mine, theirs = _values(outcomes), _values(other)
+    mine, theirs = _list_values(outcomes), _list_values(other)
     largest = max((float(np.abs(mine[name] - theirs[name]).max()) for name in mine), default=0.0)
     return RowCheck(len(outcomes), changed, largest, classes)
 
 
-def _values(outcomes: Outcomes) -> Mapping[str, npt.NDArray[np.float64]]:
+def _list_values(outcomes: Outcomes) -> Mapping[str, npt.NDArray[np.float64]]:
     """The model's numeric answers: probabilities, or the values that do not belong to the rows."""
     if isinstance(outcomes, ClassOutcomes) and outcomes.probabilities is not None:
         return {"probabilities": outcomes.probabilities}

@@ -50,14 +50,14 @@ LAYOUTS = {
 }
 
 
-def layout_of(written: Written) -> str | None:
+def find_layout(written: Written) -> str | None:
     """The format's name in the table; None if the folder is not for servers."""
     return ENCODER_FILE if written.layout and written.auto == ENCODER else written.layout
 
 
 def start_commands(written: Written) -> list[str]:
     """The lines that serve a causal language model from its folder, one for each server; empty for others."""
-    layout = LAYOUTS.get(layout_of(written) or "")
+    layout = LAYOUTS.get(find_layout(written) or "")
     if layout is None or written.auto != CAUSAL_LM:
         return []
     starts = [_STARTS[server] for server in layout.servers if server in _STARTS]

@@ -59,22 +59,22 @@ _BY_TOKENIZERS = _Tokenizing(
 )
 
 
-def snippet(written: Written, form: Form, task: Task[Any] | type[Task[Any]], params: Json) -> str:
+def make_snippet(written: Written, form: Form, task: Task[Any] | type[Task[Any]], params: Json) -> str:
     """Python that prints a model's answers to two texts. params: of the task."""
-    form = _form_of_model(written, form)
-    tail = _tail(written, form, task)
+    form = _choose_form(written, form)
+    tail = _make_last_lines(written, form, task)
     tokenizing = _choose_tokenizing(written, form, tail)
-    imports, load, predict = _lines(written, form, tokenizing)
+    imports, load, predict = _fill_lines(written, form, tokenizing)
     labels = [tokenizing.labels] if _wants_labels(tail) else []
     body = [
-        f"texts = {json.dumps(example_texts(written, params), ensure_ascii=False)}",
+        f"texts = {json.dumps(make_example_texts(written, params), ensure_ascii=False)}",
         tokenizing.load,
         *labels,
         load,
         predict,
         tail,
     ]
-    imports = imports if labels else _without_labels(imports)
+    imports = imports if labels else _remove_labels(imports)
     if any("np." in line for line in body):
         imports = f"import numpy as np\n{imports}"
     if labels:
@@ -82,27 +82,27 @@ def snippet(written: Written, form: Form, task: Task[Any] | type[Task[Any]], par
     return "\n".join(["# run in this folder", imports, *body])
 
 
-def lines_of(written: Written, form: Form) -> tuple[str, str, str]:
+def make_code_lines(written: Written, form: Form) -> tuple[str, str, str]:
     """The lines that import, that open the folder ".", and that compute `scores` of `texts`."""
-    form = _form_of_model(written, form)
+    form = _choose_form(written, form)
     tokenizing = _choose_tokenizing(written, form, tail="")
-    imports, load, predict = _lines(written, form, tokenizing)
-    return _without_labels(imports), f"{tokenizing.load}\n{load}", predict
+    imports, load, predict = _fill_lines(written, form, tokenizing)
+    return _remove_labels(imports), f"{tokenizing.load}\n{load}", predict
 
 
-def packages_of(
+def list_packages(
     written: Written, form: Form, task: Task[Any] | type[Task[Any]] | None = None
 ) -> tuple[str, str]:
     """The packages that the lines import: that of the form, and that of the tokenizer.
 
-    task: of `snippet`; None: for `lines_of`, which prints nothing.
+    task: of `make_snippet`; None: for `make_code_lines`, which prints nothing.
     """
-    form = _form_of_model(written, form)
-    tail = _tail(written, form, task) if task is not None else ""
+    form = _choose_form(written, form)
+    tail = _make_last_lines(written, form, task) if task is not None else ""
     return form.package, _choose_tokenizing(written, form, tail).package
 
 
-def _form_of_model(written: Written, form: Form) -> Form:
+def _choose_form(written: Written, form: Form) -> Form:
     """The form for models without an encoder, if the model is one."""
     decodes = not getattr(written.config, "is_encoder_decoder", False)
     return form.of_decoders if form.of_decoders is not None and decodes else form
@@ -128,12 +128,12 @@ def _wants_labels(tail: str) -> bool:
     return "labels[" in tail
 
 
-def _without_labels(imports: str) -> str:
+def _remove_labels(imports: str) -> str:
     """Without AutoConfig, which only the line of labels uses."""
     return imports.replace("AutoConfig, ", "")
 
 
-def _lines(written: Written, form: Form, tokenizing: _Tokenizing) -> tuple[str, str, str]:
+def _fill_lines(written: Written, form: Form, tokenizing: _Tokenizing) -> tuple[str, str, str]:
     """The lines that import, load and predict, with {auto}, {batch} and {prefix} replaced."""
     form_imports = form.imports + (tokenizing.imports if BATCH in form.predict else "")
     parts = (*_adapt_to_layout(written, form_imports, form.load_lines(written.runtime.params)), form.predict)
@@ -154,7 +154,7 @@ def _adapt_to_layout(written: Written, imports: str, load: str) -> tuple[str, st
     return imports, load.replace('(".")', f'(".", {options})')
 
 
-def _tail(written: Written, form: Form, task: Task[Any] | type[Task[Any]]) -> str:
+def _make_last_lines(written: Written, form: Form, task: Task[Any] | type[Task[Any]]) -> str:
     """The lines that print `scores`: the form's or the task's.
 
     For pairs, `scores` is put into the order of the texts: their first half are the first texts of the pairs,
@@ -165,7 +165,7 @@ def _tail(written: Written, form: Form, task: Task[Any] | type[Task[Any]]) -> st
     return task.snippet_tail.replace("{scores}", "scores.transpose(1, 0, 2)" if written.pairs else "scores")
 
 
-def example_texts(written: Written, params: Json) -> list[Any]:
+def make_example_texts(written: Written, params: Json) -> list[Any]:
     """Examples in the shape of the task's rows, according to its options."""
     if prompts := params.get("prompts"):
         return [prompt + text for prompt, text in zip([*prompts, prompts[-1]], TEXTS, strict=False)]

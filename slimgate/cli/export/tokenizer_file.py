@@ -57,10 +57,10 @@ def is_enough(tokenizer: PreTrainedTokenizerBase, folder: Path, columns: Sequenc
     inputs: list[list[Any]] = [list(column) for column in columns]
     if len(columns) == 2:
         inputs.append(list(zip(*columns, strict=True)))
-    return all(_gives_same_tokens(stored, tokenizer, texts) for texts in inputs)
+    return all(_has_same_tokens(stored, tokenizer, texts) for texts in inputs)
 
 
-def _gives_same_tokens(stored: Tokenizer, tokenizer: PreTrainedTokenizerBase, texts: list[Any]) -> bool:
+def _has_same_tokens(stored: Tokenizer, tokenizer: PreTrainedTokenizerBase, texts: list[Any]) -> bool:
     rows = stored.encode_batch_fast(texts)
     columns = {
         "input_ids": [row.ids for row in rows],

@@ -70,11 +70,11 @@ def describe_columns(table: pa.Table) -> dict[str, Column]:
 
 def join_texts(table: pa.Table, names: tuple[str, ...]) -> list[str]:
     """The texts of each row, joined by a space."""
-    columns = [[_to_text(value) for value in table[name].to_pylist()] for name in names]
+    columns = [[_convert_to_text(value) for value in table[name].to_pylist()] for name in names]
     return [" ".join(row) for row in zip(*columns, strict=True)]
 
 
-def _to_text(value: object) -> str:
+def _convert_to_text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
 
 
@@ -86,7 +86,7 @@ def _describe_column(name: str, column: pa.ChunkedArray) -> Column:
         return Column(name, len(values), "other", 0, 0, 0.0)
     texts = [str(value) for value in values if value is not None and str(value).strip()]
     distinct = set(texts)
-    numbers = [_to_number(text) for text in distinct]
+    numbers = [_parse_number(text) for text in distinct]
     kind: Kind = "text"
     if pa.types.is_boolean(column.type):
         kind = "flag"
@@ -106,7 +106,7 @@ def _is_readable(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _to_number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
         number = float(text)
     except ValueError:

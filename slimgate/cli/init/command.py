@@ -107,18 +107,18 @@ def run(options: argparse.Namespace) -> int:
     """Writes the suite and prints what it recognized. Raises SlimgateError for wrong input."""
     from slimgate.cli.init.suite_text import check_free, write_suite
 
-    ask = asker(sys.stdin, sys.stdout) if sys.stdin.isatty() and not options.yes else None
-    files = _files(options, ask)
+    ask = make_asker(sys.stdin, sys.stdout) if sys.stdin.isatty() and not options.yes else None
+    files = _make_data_files(options, ask)
     name = _name(options, files)
     path: Path = options.dir / "bench" / f"{name}.toml"
     check_free(path, force=options.force)
-    draft = _draft(options, files, name, path.parent.resolve(), ask)
+    draft = _make_draft(options, files, name, path.parent.resolve(), ask)
     planned = write_suite(draft, path)
     _tell(draft, path, [line.line for line in planned], in_current_folder=options.dir == Path())
     return 0
 
 
-def _files(options: argparse.Namespace, ask: Ask | None) -> DataFiles:
+def _make_data_files(options: argparse.Namespace, ask: Ask | None) -> DataFiles:
     from slimgate.cli.init.data import DataFiles
 
     if ask is not None and not options.data and not options.by_label:
@@ -129,13 +129,13 @@ def _files(options: argparse.Namespace, ask: Ask | None) -> DataFiles:
     return DataFiles(
         data=tuple(options.data),
         gate=tuple(options.gate),
-        by_label=_by_label(options.by_label),
+        by_label=_parse_by_label(options.by_label),
         encoding=options.encoding,
         quotes=not options.no_quotes,
     )
 
 
-def _by_label(arguments: list[str]) -> Mapping[str, tuple[Path, ...]] | None:
+def _parse_by_label(arguments: list[str]) -> Mapping[str, tuple[Path, ...]] | None:
     files_by_label: dict[str, tuple[Path, ...]] = {}
     for argument in arguments:
         label, equals, file = argument.partition("=")
@@ -160,7 +160,9 @@ def _name(options: argparse.Namespace, files: DataFiles) -> str:
     return named or "mine"
 
 
-def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Path, ask: Ask | None) -> Draft:
+def _make_draft(
+    options: argparse.Namespace, files: DataFiles, name: str, folder: Path, ask: Ask | None
+) -> Draft:
     from slimgate.cli.init.data import concat_parts
     from slimgate.cli.init.draft import Draft
     from slimgate.cli.init.guessing import guess
@@ -200,7 +202,7 @@ def _split_list(text: str | None) -> tuple[str, ...]:
 
 
 def _tell(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bool) -> None:
-    from slimgate._system.escape import visible
+    from slimgate._system.escape import escape_invisible
     from slimgate.cli.init.suite_text import SCHEMA_FILE, describe_rows
 
     lines = [f"{path}: {draft.guess.kind}", *(f"  {line}" for line in describe_rows(draft))]
@@ -217,10 +219,10 @@ def _tell(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bo
     ]
     change_folder = "" if in_current_folder else f"cd {shlex.quote(str(path.parent.parent))} && "
     lines.append(f"next: {change_folder}pytest bench/{path.name} --slimgate-plan")
-    sys.stdout.writelines(f"{visible(line)}\n" for line in lines)
+    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in lines)
 
 
-def asker(answers: TextIO, out: TextIO) -> Ask:
+def make_asker(answers: TextIO, out: TextIO) -> Ask:
     """ask(question, default) -> the answer. Raises DataError if the input ends."""
 
     def ask(question: str, default: str | None) -> str:

@@ -13,14 +13,14 @@ import pyarrow as pa
 from slimgate.cli.init import proposing
 from slimgate.cli.init.columns import join_texts
 from slimgate.cli.init.data import DataFiles, concat_parts
-from slimgate.cli.init.guessing import Guess, params_of
+from slimgate.cli.init.guessing import Guess, make_task_params
 from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count_tokens
 from slimgate.data.labels import label_map
 from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import normalize_row
 from slimgate.data.splits import Cut, SplitSizes, cut
 from slimgate.errors import DataError
-from slimgate.models.config import model_labels
+from slimgate.models.config import list_model_labels
 from slimgate.plugins.loading import load
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import Task
@@ -64,7 +64,7 @@ class Draft:
         table = self.table
         if "id" not in table.column_names:
             table = table.append_column("id", pa.array(map(str, range(table.num_rows))))
-        params = params_of(self.guess.kind, self.task, self.guess.options)
+        params = make_task_params(self.guess.kind, self.task, self.guess.options)
         return self.task.facts(params, {"all": Rows(table)}).classes
 
     @cached_property
@@ -76,7 +76,7 @@ class Draft:
     @cached_property
     def label(self) -> str | None:
         """The column of a classification's single label; None for other tasks."""
-        params = params_of(self.guess.kind, self.task, self.guess.options)
+        params = make_task_params(self.guess.kind, self.task, self.guess.options)
         return self.task.label_column(params) if self.task.auto_class else None
 
     @cached_property
@@ -88,7 +88,7 @@ class Draft:
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that the suite measures; the first one has budgets."""
-        params = params_of(self.guess.kind, self.task, self.guess.options)
+        params = make_task_params(self.guess.kind, self.task, self.guess.options)
         return self.task.proposed_metrics or self.task.default_metrics_with(params)
 
     @cached_property
@@ -125,7 +125,7 @@ class Draft:
     @cached_property
     def cut(self) -> Cut:
         """The splits as a run will cut them. Raises DataError for rows that cannot be used."""
-        task, params = self.task, params_of(self.guess.kind, self.task, self.options)
+        task, params = self.task, make_task_params(self.guess.kind, self.task, self.options)
         return cut(
             self.parts,
             SplitSizes.model_validate(self.sizes),
@@ -162,7 +162,7 @@ class Draft:
         if self.standing == "other labels":
             raise DataError(
                 f"--model-labels: {label_map(self.stated)} was given, expected the data's label for each "
-                f"output of the model ({label_map(model_labels(self.model.config))}); the labels of the "
+                f"output of the model ({label_map(list_model_labels(self.model.config))}); the labels of the "
                 f"data are {label_map(self.classes)}"
             )
         return self.stated

@@ -49,10 +49,12 @@ def guess(table: pa.Table, stated: UserColumns, *, causal: bool, encoder_decoder
     if stated.label is not None and stated.label in stated.text:
         raise DataError(f'column "{stated.label}" is named by --text and by --label, expected two columns')
     guess_made = (
-        _guess_named_task(examined, stated.task) if stated.task else _guess_first_task(examined, _tasks())
+        _guess_named_task(examined, stated.task)
+        if stated.task
+        else _guess_first_task(examined, _list_guessing_tasks())
     )
     if guess_made is None:
-        raise _nothing_fits(examined)
+        raise _make_guess_error(examined)
     if stated.group in guess_made.columns:
         raise DataError(f"--group {stated.group}: the task already reads this column; name another column")
     group = stated.group or guess_group(examined.columns, guess_made.columns)
@@ -61,7 +63,7 @@ def guess(table: pa.Table, stated: UserColumns, *, causal: bool, encoder_decoder
     return replace(guess_made, group=group, left=left)
 
 
-def _tasks() -> dict[str, Task[Any]]:
+def _list_guessing_tasks() -> dict[str, Task[Any]]:
     """The tasks that can guess, in the order in which they are tried."""
     tasks: dict[str, Task[Any]] = {name: load("task", name) for name in known_plugins("task")}
     guessing = {name: task for name, task in tasks.items() if type(task).guess is not Task.guess}
@@ -70,7 +72,7 @@ def _tasks() -> dict[str, Task[Any]]:
 
 def _guess_named_task(examined: ExaminedTable, name: str) -> Guess | None:
     """The guess of the task that the user named. Raises DataError if the rows look like another's."""
-    tasks = _tasks()
+    tasks = _list_guessing_tasks()
     if ":" in name:
         tasks[name] = load("task", name)
     if name not in tasks:
@@ -101,11 +103,11 @@ def _guess_first_task(examined: ExaminedTable, tasks: dict[str, Task[Any]]) -> G
 def _guess_task(examined: ExaminedTable, name: str, task: Task[Any]) -> Guess | None:
     if (guessed := task.guess(examined)) is None:
         return None
-    params = params_of(name, task, guessed[0])
+    params = make_task_params(name, task, guessed[0])
     return Guess(name, guessed[0], guessed[1], task.text_columns(params), frozenset(task.columns(params)))
 
 
-def params_of(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
+def make_task_params(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
     """The task's Params. Raises DataError if the columns do not fit them."""
     options_given = {
         key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
@@ -119,7 +121,7 @@ def params_of(name: str, task: Task[Any], options: Mapping[str, object]) -> Any:
         raise DataError(f"a task {name} cannot use these columns: {problems}") from None
 
 
-def _nothing_fits(examined: ExaminedTable) -> DataError:
+def _make_guess_error(examined: ExaminedTable) -> DataError:
     examined.texts()  # raises if there is no text
     task, columns = examined.stated.task or "task", ", ".join(examined.columns)
     return DataError(

@@ -12,11 +12,11 @@ import numpy as np
 
 from slimgate._system.json_text import read_json
 from slimgate.cli.init.columns import join_texts
-from slimgate.data.labels import output_order
+from slimgate.data.labels import find_output_order
 from slimgate.errors import SuiteError, did_you_mean
-from slimgate.models.config import longest_text, model_labels
+from slimgate.models.config import list_model_labels, read_max_positions
 from slimgate.models.hub import fetch_settings
-from slimgate.models.model_ref import FRESH, TORCH, model_config, parse_model_ref, read_config
+from slimgate.models.model_ref import FRESH, TORCH, parse_model_ref, read_config, read_model_config
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.tasks.parts.classifiers import Head, has_head
 
@@ -67,7 +67,7 @@ class ModelSettings:
     @property
     def longest(self) -> int | None:
         """How many tokens it has positions for."""
-        return longest_text(self.config)
+        return read_max_positions(self.config)
 
     @property
     def causal(self) -> bool:
@@ -107,7 +107,9 @@ class ModelSettings:
             return "headless"
         try:
             if head.ordered:
-                output_order(model_labels(self.config), head.names, tuple(stated) or None, self.text)
+                find_output_order(
+                    list_model_labels(self.config), head.names, tuple(stated) or None, self.text
+                )
         except SuiteError:
             return "other labels"
         return "ready"
@@ -139,7 +141,7 @@ def find_model(text: str, folder: Path) -> ModelSettings:
     if not text.startswith("package:"):
         relative_path = Path(os.path.relpath(ref.folder, folder)).as_posix()
         text = f"{FRESH}{relative_path}" if fresh else relative_path
-    return ModelSettings(text, ref.folder, model_config(ref), fresh)
+    return ModelSettings(text, ref.folder, read_model_config(ref), fresh)
 
 
 def _check_not_mistyped(text: str) -> None:

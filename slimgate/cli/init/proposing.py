@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from slimgate._system.processor import cpu_instructions, sums_saturate
+from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.cli.init.models import ModelSettings, Standing
-from slimgate.judge.budget_kinds import QualityBudget, suited_kinds
+from slimgate.judge.budget_kinds import QualityBudget, list_suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
-from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.plugins.base import Json
 from slimgate.plugins.task import Task
-from slimgate.run.budget_plan import GateGroups, smallest_share
+from slimgate.run.budget_plan import GateGroups, compute_smallest_share
 from slimgate.steps.convert.to_ctranslate2 import ENCODER_DECODERS
 
 # More rows cost more time than they are worth; a suite may state more.
@@ -53,8 +53,8 @@ def choose_budgets(metric: str, sizes: tuple[int, ...]) -> Budgets:
     sizes: the number of gate rows in each group.
     """
     if load_metric(metric).documents is not None:
-        return Budgets(_growth_budget(0.1, sizes), _growth_budget(0.03, sizes), decidable=False)
-    if "drop_points" not in suited_kinds(load_metric(metric)):
+        return Budgets(_choose_growth_budget(0.1, sizes), _choose_growth_budget(0.03, sizes), decidable=False)
+    if "drop_points" not in list_suited_kinds(load_metric(metric)):
         return Budgets({"increase_relative": 0.1}, {"increase_relative": 0.03}, False)
     if not is_share_of_rows(metric):
         return Budgets({"drop_points": 5.0}, {"drop_points": 3.0}, False)
@@ -63,7 +63,7 @@ def choose_budgets(metric: str, sizes: tuple[int, ...]) -> Budgets:
     return Budgets(common, of_int8, decidable=points[0] is not None)
 
 
-def _growth_budget(limit: float, sizes: tuple[int, ...]) -> Json:
+def _choose_growth_budget(limit: float, sizes: tuple[int, ...]) -> Json:
     """A budget on a perplexity.
 
     It states `above_cap_max` only if the gate rows cannot exclude the judge's default share. Then it is the
@@ -72,9 +72,9 @@ def _growth_budget(limit: float, sizes: tuple[int, ...]) -> Json:
     gate = GateGroups(sizes)
 
     def is_shown(share: float) -> bool:
-        return planned_rows(share, discordance=0.0, sizes=gate.group_sizes) * _UNEQUAL <= gate.rows
+        return count_planned_rows(share, discordance=0.0, sizes=gate.group_sizes) * _UNEQUAL <= gate.rows
 
-    if is_shown(smallest_share(QualityBudget("increase_relative", limit))):
+    if is_shown(compute_smallest_share(QualityBudget("increase_relative", limit))):
         return {"increase_relative": limit}
     share = next(filter(is_shown, SHARES_ABOVE), None)
     return {"increase_relative": limit, **({} if share is None else {"above_cap_max": share})}
@@ -96,7 +96,7 @@ def list_onnx_int8_steps(model: ModelSettings) -> list[Json]:
     is_installed = all(find_spec(name) is not None for name in ("onnx", "onnxruntime", "onnxscript"))
     if not is_installed or model.config.get("model_type") not in FUSED_ENCODERS:
         return []
-    narrow = {"reduce_range": True} if sums_saturate(cpu_instructions()) else {}
+    narrow = {"reduce_range": True} if has_saturating_sums(list_cpu_instructions()) else {}
     return [{"to_onnx": {}}, {"onnx_optimize": {}}, {"onnx_int8_static": {"embeddings": True, **narrow}}]
 
 

@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate._system.files import replacing, write_atomically
-from slimgate._system.toml import toml_key, toml_value
+from slimgate._system.toml import format_toml_key, format_toml_value
 from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
 from slimgate.data.labels import label_map
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.classes import conventional_positive
+from slimgate.judge.metrics.classes import find_conventional_positive
 from slimgate.judge.outlook import CONVERTED, TRAINED
-from slimgate.judge.rows_needed import planned_rows
-from slimgate.models.config import model_labels
+from slimgate.judge.rows_needed import count_planned_rows
+from slimgate.models.config import list_model_labels
 from slimgate.run.budget_plan import GateGroups, PlannedBudget, count_gate_groups, plan_budgets
 from slimgate.run.rows import prepare_rows
 from slimgate.run.slice_plan import SLICE_CHANGES
@@ -43,14 +43,14 @@ _SLICE_POINTS = 5.0
 PRUNED = "shows what pruning without recovery costs"
 
 
-def suite_text(draft: Draft, folder: Path) -> str:
+def format_suite(draft: Draft, folder: Path) -> str:
     """The file's text. folder: the folder of the future file."""
     blocks = [
-        _head(draft),
-        _task(draft, folder),
-        _teacher(draft),
-        _variants(draft),
-        _budgets(draft),
+        _format_suite_head(draft),
+        _format_task(draft, folder),
+        _format_teacher_table(draft),
+        _format_variants(draft),
+        _format_budgets(draft),
         _measure(draft),
     ]
     return f"#:schema ./{SCHEMA_FILE}\n" + "\n".join(
@@ -64,49 +64,49 @@ def format_text(text: str) -> str:
     return shown if len(shown) <= 60 else f"{shown[:59]}…"
 
 
-def _head(draft: Draft) -> Iterator[str]:
+def _format_suite_head(draft: Draft) -> Iterator[str]:
     file = f"bench/{draft.name}.toml"
     yield f"{HEADER} for {format_text(os.path.basename(draft.files.first))}; it is yours to change."
     yield f"#   pytest {file} --slimgate-plan   what would be built, and whether the rows decide the budgets"
     yield f"#   pytest {file}                   builds, measures, judges; writes reports/latest/{draft.name}/"
     yield "[suite]"
-    yield f"title = {toml_value(_title(draft))}"
+    yield f"title = {format_toml_value(_make_title(draft))}"
 
 
-def _metric(draft: Draft) -> str:
+def _choose_metric(draft: Draft) -> str:
     return draft.metrics[0]
 
 
-def _title(draft: Draft) -> str:
+def _make_title(draft: Draft) -> str:
     options = draft.guess.options
     of = options.get("label") or options.get("score") or options.get("tags")
     if isinstance(of, str):
-        subject = f"which {of}?" if proposing.is_share_of_rows(_metric(draft)) else of
+        subject = f"which {of}?" if proposing.is_share_of_rows(_choose_metric(draft)) else of
         return f"{draft.name}: {subject}"
     return f"{draft.name}: {draft.guess.kind.replace('_', ' ')}"
 
 
-def _task(draft: Draft, folder: Path) -> Iterator[str]:
+def _format_task(draft: Draft, folder: Path) -> Iterator[str]:
     yield from (f"# {line}" for line in describe_rows(draft))
     yield "[task]"
     yield f'kind = "{draft.guess.kind}"'
-    yield f"source = {toml_value(draft.files.source(folder))}"
+    yield f"source = {format_toml_value(draft.files.source(folder))}"
     for key, value in draft.options.items():
-        remark = _remark(draft, key)
-        yield f"{key} = {toml_value(value)}{f'   # {remark}' if remark else ''}"
-    if len(draft.classes) == 2 and conventional_positive(draft.classes) is None:
-        first, second = (format_text(toml_value(name)) for name in draft.classes)
+        remark = _find_remark(draft, key)
+        yield f"{key} = {format_toml_value(value)}{f'   # {remark}' if remark else ''}"
+    if len(draft.classes) == 2 and find_conventional_positive(draft.classes) is None:
+        first, second = (format_text(format_toml_value(name)) for name in draft.classes)
         yield f"# positive = {second}   # {first} or {second}: the class of f1, precision and recall"
     if draft.guess.group is None:
         yield '# group = "document"   # a column: rows of one document, user or file stay in one split'
     else:
-        yield f"group = {toml_value(draft.guess.group)}   # rows of one group stay in one split"
+        yield f"group = {format_toml_value(draft.guess.group)}   # rows of one group stay in one split"
     if draft.label is not None:
         yield 'slices = ["length_bucket"]   # results apart by length, as by label; add your columns'
-    yield f"splits = {toml_value(draft.sizes)}   # gate only judges"
+    yield f"splits = {format_toml_value(draft.sizes)}   # gate only judges"
 
 
-def _remark(draft: Draft, key: str) -> str | None:
+def _find_remark(draft: Draft, key: str) -> str | None:
     if key == "max_tokens":
         cut = sum(count > draft.max_tokens for count in draft.tokens)
         read = "read in several windows" if draft.task.next_token else "cut"
@@ -128,7 +128,7 @@ def describe_rows(draft: Draft) -> Iterator[str]:
     splits = ", ".join(f"{name} {report.n:,}" for name, report in draft.cut.reports.items())
     yield f"Splits: {splits}."
     yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
-    yield from _misread(draft)
+    yield from _describe_misread(draft)
     if draft.label is not None:
         (most_common, most_rows_text), (least, smallest) = (
             draft.counts.most_common()[0],
@@ -145,19 +145,19 @@ def describe_rows(draft: Draft) -> Iterator[str]:
         shown = ", ".join(map(format_text, draft.classes[:8]))
         yield f"{len(draft.classes)} labels: {shown}{', …' if len(draft.classes) > 8 else ''}."
     yield from _describe_unknown_labels(draft)
-    yield from _repeats(draft)
+    yield from _describe_repeats(draft)
     if draft.guess.left:
         yield f"Columns not used: {', '.join(map(format_text, draft.guess.left[:12]))}."
 
 
-def _misread(draft: Draft) -> Iterator[str]:
+def _describe_misread(draft: Draft) -> Iterator[str]:
     """Texts that the tokenizer does not know, and rows that a double quote has joined."""
     if draft.tokenized.unreadable > 0.1:
         yield (
             f"THE TOKENIZER CANNOT READ {draft.tokenized.unreadable:.0%} OF THE ROWS: at least one token in "
             "five is unknown to it. Is it the tokenizer that the model was trained with?"
         )
-    joined = _joined_rows(draft)
+    joined = _count_joined_rows(draft)
     if joined:
         yield (
             f"{joined} texts hold tabs and line breaks, because they are in double quotes. If quotes "
@@ -165,7 +165,7 @@ def _misread(draft: Draft) -> Iterator[str]:
         )
 
 
-def _joined_rows(draft: Draft) -> int:
+def _count_joined_rows(draft: Draft) -> int:
     """Texts of tsv files with a tab and a line break: a single quote joins rows up to the next quote."""
     files = (*draft.files.data, *draft.files.gate)
     if not draft.files.quotes or all(path.suffix != ".tsv" for path in files):
@@ -188,7 +188,7 @@ def _describe_unknown_labels(draft: Draft) -> Iterator[str]:
         yield f"GATE ROWS HAVE LABELS THAT NO TRAIN ROW HAS: {shown}{', …' if len(unknown) > 8 else ''}."
 
 
-def _repeats(draft: Draft) -> Iterator[str]:
+def _describe_repeats(draft: Draft) -> Iterator[str]:
     reports = draft.cut.reports
     dropped = sum(report.dropped_overlap for report in reports.values())
     if dropped:
@@ -205,23 +205,24 @@ def _repeats(draft: Draft) -> Iterator[str]:
         yield f"{draft.recurring:,} rows share a text with another: a group column would keep them together."
 
 
-def _teacher(draft: Draft) -> Iterator[str]:
+def _format_teacher_table(draft: Draft) -> Iterator[str]:
     model = draft.model
     steps = [] if draft.standing == "ready" else [{"fine_tune": proposing.choose_training_options(model)}]
     if draft.standing == "other labels":
-        yield f"# The model's own labels: {format_text(label_map(model_labels(model.config)))}. If they"
+        yield f"# The model's own labels: {format_text(label_map(list_model_labels(model.config)))}. If they"
         yield "# name the data's classes, give [task] labels, and take pooling and the steps out."
     elif steps:
         yield "# The model has no head for this task: one starts from regression on its features."
     else:
         yield "# The model as it is: every variant is compared with it."
     yield "[teacher]"
-    yield f"model = {toml_value(model.text)}   # a folder, a hub id (name@revision), or package:NAME/PATH"
+    path = format_toml_value(model.text)
+    yield f"model = {path}   # a folder, a hub id (name@revision), or package:NAME/PATH"
     if steps:
-        yield f"steps = {toml_value(steps)}"
+        yield f"steps = {format_toml_value(steps)}"
 
 
-def _variants(draft: Draft) -> Iterator[str]:
+def _format_variants(draft: Draft) -> Iterator[str]:
     blocks = proposing.choose_blocks_of_model(draft.model)
     yield "# What you think of shipping; `slimgate steps` lists the steps. A model built elsewhere:"
     yield '# released = { model = "../exports/student" }'
@@ -229,11 +230,11 @@ def _variants(draft: Draft) -> Iterator[str]:
         yield "# The model has no two blocks of which one could be kept: no student here."
     else:
         yield "[variants.student]"
-        yield f"# {_blocks(draft, blocks)}, which learn to answer as the teacher does"
+        yield f"# {_describe_blocks(draft, blocks)}, which learn to answer as the teacher does"
         distill = {
             "distill": {**draft.task.distill_options, **proposing.choose_training_options(draft.model)}
         }
-        yield f"steps = {toml_value([{'keep_layers': blocks}, distill])}"
+        yield f"steps = {format_toml_value([{'keep_layers': blocks}, distill])}"
         yield ""
     int8 = proposing.choose_int8_steps(draft.model)
     if int8:
@@ -244,20 +245,20 @@ def _variants(draft: Draft) -> Iterator[str]:
     else:
         yield "# `slimgate export` may write it as an ONNX graph, for which it needs slimgate[onnx]"
     yield "[variants.int8]"
-    yield f"steps = {toml_value(int8 or [{'int8_dynamic': {}}])}"
+    yield f"steps = {format_toml_value(int8 or [{'int8_dynamic': {}}])}"
     yield ""
     if blocks is not None:
         yield "[variants.student-int8]"
         yield 'from = "student"'
-        yield f"steps = {toml_value(int8 or [{'int8_dynamic': {'embeddings': True}}])}"
+        yield f"steps = {format_toml_value(int8 or [{'int8_dynamic': {'embeddings': True}}])}"
         yield ""
     yield "[variants.pruned-50]"
     yield "steps = [{ magnitude_prune = { sparsity = 0.5 } }]"
     yield "gated = false   # measured and shown; its verdict fails no run"
-    yield f"reason = {toml_value(PRUNED)}"
+    yield f"reason = {format_toml_value(PRUNED)}"
 
 
-def _blocks(draft: Draft, kept_blocks: Json | Sequence[int]) -> str:
+def _describe_blocks(draft: Draft, kept_blocks: Json | Sequence[int]) -> str:
     """`2 of 4 blocks`, or `3 of 6 blocks of the encoder and 3 of 6 of the decoder`."""
     if not isinstance(kept_blocks, dict):
         return f"{len(kept_blocks)} of {draft.model.blocks} blocks"
@@ -268,28 +269,28 @@ def _blocks(draft: Draft, kept_blocks: Json | Sequence[int]) -> str:
     return " and ".join(counts)
 
 
-def _budgets(draft: Draft) -> Iterator[str]:
-    metric, gate = _metric(draft), draft.gate
+def _format_budgets(draft: Draft) -> Iterator[str]:
+    metric, gate = _choose_metric(draft), draft.gate
     proposed = proposing.choose_budgets(metric, gate.sizes)
     yield from (f"# {line}" for line in _reach(metric, gate, decidable=proposed.decidable))
     yield "[budgets]"
-    yield f"{toml_key(metric)} = {toml_value(proposed.common)}"
+    yield f"{format_toml_key(metric)} = {format_toml_value(proposed.common)}"
     if proposed.of_int8 != proposed.common:
         yield "[budgets.variants.int8]"
-        yield f"{toml_key(metric)} = {toml_value(proposed.of_int8)}"
+        yield f"{format_toml_key(metric)} = {format_toml_value(proposed.of_int8)}"
     if proposing.choose_blocks_of_model(draft.model) is not None:
         yield "# After a first run, a little below what it showed:"
         yield "# [budgets.variants.student-int8]"
         yield "# size = { compression_min = 3.0 }"
         yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }   # also p50_ms_max, p95_ms_max'
     fewest = min(filter(None, draft.cut.reports["gate"].label_counts.values()), default=0)
-    needed = planned_rows(_SLICE_POINTS / 100, discordance=SLICE_CHANGES)
+    needed = count_planned_rows(_SLICE_POINTS / 100, discordance=SLICE_CHANGES)
     if draft.label is not None and fewest < needed:
         yield f"# [budgets.slices] takes about {needed} gate rows of each label; one has {fewest}."
     elif draft.label is not None:
         yield "# No label and no length may lose more; a slice fails where its rows show that it did:"
         yield "# [budgets.slices]"
-        yield f"# {toml_key(metric)} = {{ drop_points = {_SLICE_POINTS} }}"
+        yield f"# {format_toml_key(metric)} = {{ drop_points = {_SLICE_POINTS} }}"
 
 
 def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
@@ -316,9 +317,9 @@ def _measure(draft: Draft) -> Iterator[str]:
     batch = min(32, gate.rows)
     workloads: list[dict[str, Any]] = [{"batch": 1}] + ([{"batch": batch}] if batch > 1 else [])
     yield "[measure]"
-    yield f"metrics = {toml_value(draft.metrics)}   # those without a budget are shown"
-    yield f"workloads = {toml_value(workloads)}   # timed calls, on gate rows at their own lengths"
-    if not proposing.choose_budgets(_metric(draft), gate.sizes).decidable:
+    yield f"metrics = {format_toml_value(draft.metrics)}   # those without a budget are shown"
+    yield f"workloads = {format_toml_value(workloads)}   # timed calls, on gate rows at their own lengths"
+    if not proposing.choose_budgets(_choose_metric(draft), gate.sizes).decidable:
         yield 'on_inconclusive = "warn"'
 
 
@@ -347,9 +348,9 @@ def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
     Raises SlimgateError if the suite would not run; then it writes no file.
     """
     try:
-        with _folder_of(path), replacing(path) as new:
+        with _removing_new_folders(path), replacing(path) as new:
             # resolved, because ".." after a link leads up from the link's target
-            new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")
+            new.write_text(format_suite(draft, path.parent.resolve()), "utf-8")
             suite = load_suite(new, str(path))
             with TemporaryDirectory(prefix="slimgate-") as store:
                 gate = count_gate_groups(suite, prepare_rows(suite, Store(Path(store))))
@@ -361,7 +362,7 @@ def write_suite(draft: Draft, path: Path) -> list[PlannedBudget]:
 
 
 @contextmanager
-def _folder_of(path: Path) -> Iterator[None]:
+def _removing_new_folders(path: Path) -> Iterator[None]:
     """Removes the folders that were made for a suite which was not written."""
     new_folders = [folder for folder in path.parents if not folder.exists()]
     try:

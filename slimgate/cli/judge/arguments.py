@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimgate.cli.judge.options import ROLES
-from slimgate.cli.options import factor, points
+from slimgate.cli.options import factor, parse_points
 from slimgate.cli.parser import CommandParser
 
 
@@ -72,7 +72,7 @@ def _add_budgets(parser: CommandParser) -> None:
     group.add_argument(
         "--drop-points",
         action="append",
-        type=points,
+        type=parse_points,
         metavar="X",
         help="Largest drop in percentage points, above 0: give one value for each --metric, in order, or "
         "one value for all metrics",
@@ -80,7 +80,7 @@ def _add_budgets(parser: CommandParser) -> None:
     group.add_argument(
         "--equivalent-points",
         action="append",
-        type=points,
+        type=parse_points,
         metavar="X",
         help="Largest change in percentage points, worse or better: give one value for each --metric, in "
         "order, or one value for all metrics",
@@ -94,7 +94,7 @@ def _add_budgets(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--pooled-points",
-        type=points,
+        type=parse_points,
         metavar="X",
         help="Logs: largest drop, in percentage points, of the mean over all samples of all tasks; "
         "slimgate uses the first metric of each task",
@@ -109,7 +109,7 @@ def _add_budgets(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--slice-points",
-        type=points,
+        type=parse_points,
         metavar="X",
         help="Logs: limit on the drop in each slice, in percentage points; for limits on single slices, use "
         "--budgets",
@@ -230,7 +230,7 @@ def _add_prediction_options(parser: CommandParser) -> None:
     group = parser.add_argument_group("prediction files")
     group.add_argument(
         "--labels",
-        type=_labels,
+        type=_parse_labels,
         metavar="A,B,…",
         help="All labels of the task; if probability columns are numbered, in the order of "
         "their numbers (default: the labels of the rows). A prediction that is none of the labels "
@@ -270,7 +270,7 @@ def _add_output(parser: CommandParser) -> None:
     )
 
 
-def _labels(text: str) -> tuple[str, ...]:
+def _parse_labels(text: str) -> tuple[str, ...]:
     """The labels of a list with commas. Raises ValueError for an empty one."""
     labels = tuple(label.strip() for label in text.split(","))
     if not all(labels):

@@ -10,7 +10,7 @@ from typing import Any
 from slimgate.cli.judge.options import name_target
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
-from slimgate.logs.budgets import limits_of_each
+from slimgate.logs.budgets import list_limits_by_metric
 from slimgate.logs.file_budgets import (
     PREDICTIONS,
     FileBudgets,
@@ -70,7 +70,7 @@ def read_prediction_budgets(
     if options.budgets is not None:
         return read_budgets_of_targets(options, PREDICTIONS, targets)
     points, equivalent = options.drop_points or [], options.equivalent_points or []
-    tables = limits_of_each(metrics or [DEFAULT_METRIC], points, equivalent)
+    tables = list_limits_by_metric(metrics or [DEFAULT_METRIC], points, equivalent)
     flag = "--drop-points" if points else "--equivalent-points"
     limits = resolve_budgets({"budgets": tables}, ("",), flag)[""]
     return dict.fromkeys(targets, FileBudgets(limits=limits))

@@ -42,17 +42,17 @@ def run(options: argparse.Namespace) -> int:
 
     keep_pandas_unimported()
     import_functions_alone()
-    from slimgate.cli.judge.logs import judge_log_files, reads_logs
+    from slimgate.cli.judge.logs import has_log_files, judge_log_files
 
     _ask_for_points("--drop-points", options.drop_points or [])
     _ask_for_points("--equivalent-points", options.equivalent_points or [])
-    options.repeat = _only_repeat(options.repeat or [])
+    options.repeat = _find_only_repeat(options.repeat or [])
     if not options.variants and not options.target_runs and options.models:
         options.variants = [options.teacher]
     _take_sides(options)
     if not options.variants:
         return _judge_one_file(options)
-    if reads_logs(options):
+    if has_log_files(options):
         return judge_log_files(options)
     from slimgate.cli.judge.predictions import judge_prediction_files
 
@@ -84,7 +84,7 @@ def _take_sides(options: argparse.Namespace) -> None:
     options.variants = [paths[0] for paths in options.target_runs]
 
 
-def _only_repeat(paths: Sequence[Path]) -> Path | None:
+def _find_only_repeat(paths: Sequence[Path]) -> Path | None:
     from slimgate.errors import SuiteError
 
     if len(paths) > 1:

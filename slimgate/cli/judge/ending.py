@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate._system.files import write_atomically
 from slimgate.errors import SuiteError
-from slimgate.results.base import Verdict, any_ends_run
-from slimgate.results.counts import NOTHING_GATED, ends_in_failure, has_judged_budget
+from slimgate.results.base import Verdict, has_run_ending_budget
+from slimgate.results.counts import NOTHING_GATED, has_judged_budget, is_failed_run
 
 if TYPE_CHECKING:
     from slimgate.logs.judged import JudgedFiles
@@ -34,9 +34,9 @@ def finish(
 
     text: makes the output without --json. details: target -> further keys of the JSON.
     """
-    sys.stdout.write((as_json(judged, details or {}) if options.json else text()) + "\n")
+    sys.stdout.write((format_judged_json(judged, details or {}) if options.json else text()) + "\n")
     if not options.json and len(options.variants) > 1:  # `targets` imports what composes a record
-        statuses = (f"{visible(name)} {judged.verdict_of(name).status}" for name in judged.targets)
+        statuses = (f"{escape_invisible(name)} {judged.verdict_of(name).status}" for name in judged.targets)
         sys.stdout.write(f"\n{len(judged.targets)} targets: {', '.join(statuses)}\n")
     if options.report is not None:
         from slimgate.logs.record import write_record
@@ -46,7 +46,7 @@ def finish(
     return _exit_code(judged, require_budget=options.require_budget)
 
 
-def as_json(judged: JudgedFiles, details: Mapping[str, Mapping[str, Any]]) -> str:
+def format_judged_json(judged: JudgedFiles, details: Mapping[str, Mapping[str, Any]]) -> str:
     """By target: the judged results in the form of run.json, `notes` and `verdict`."""
     content = {
         name: {
@@ -75,19 +75,19 @@ def _exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
             f"--require-budget: {NOTHING_GATED} for {', '.join(ungated)}; give --drop-points X, or --budgets "
             "FILE.toml with a budget on what is judged"
         )
-    return int(any(map(ends_in_failure, counts.values())))
+    return int(any(map(is_failed_run, counts.values())))
 
 
 def write_report(record: RunRecord, folder: Path) -> None:
     """Writes the reports and the JUnit file of a record into a folder, and prints where the report is."""
     from slimgate.report.files import write_reports
 
-    write_atomically(folder / JUNIT, _junit(record))
+    write_atomically(folder / JUNIT, _format_junit(record))
     write_reports(record, folder, None)
     sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
 
 
-def _junit(record: RunRecord) -> str:
+def _format_junit(record: RunRecord) -> str:
     """A test case for each result that has a budget, as JUnit, with the properties of a suite's test.
 
     A result that only warns has no failure, as in pytest's JUnit file. Its message is the case's output.
@@ -96,21 +96,21 @@ def _junit(record: RunRecord) -> str:
 
     from slimgate.report.gate_properties import list_gate_properties
 
-    suite = ElementTree.Element("testsuite", name=visible(f"slimgate judge {record.suite.title}"))
+    suite = ElementTree.Element("testsuite", name=escape_invisible(f"slimgate judge {record.suite.title}"))
     failures = 0
     for model in record.variants[1:]:
         for result in model.results():
             facts = result.facts
             if facts.verdict is None:
                 continue
-            names = {"classname": visible(model.name), "name": visible(result.title)}
+            names = {"classname": escape_invisible(model.name), "name": escape_invisible(result.title)}
             case = ElementTree.SubElement(suite, "testcase", names)
             properties = ElementTree.SubElement(case, "properties")
             for name, value in list_gate_properties(model.name, *result):
-                shown = {"name": visible(name), "value": visible(str(value))}
+                shown = {"name": escape_invisible(name), "value": escape_invisible(str(value))}
                 ElementTree.SubElement(properties, "property", shown)
-            message = visible(facts.message or "")
-            if any_ends_run(facts.budgets):
+            message = escape_invisible(facts.message or "")
+            if has_run_ending_budget(facts.budgets):
                 ElementTree.SubElement(case, "failure", message=message)
                 failures += 1
             elif facts.verdict is not Verdict.PASS:

@@ -7,13 +7,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from slimgate._system.escape import visible
-from slimgate._system.number_text import MISSING, count, to_fixed
+from slimgate._system.escape import escape_invisible
+from slimgate._system.number_text import MISSING, count, format_fixed
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.comparison_lines import format_comparison
 from slimgate.logs.comparisons import Comparison
-from slimgate.logs.quotes import QuotedSample, quoted_samples
+from slimgate.logs.quotes import QuotedSample, list_quoted_samples
 from slimgate.logs.verdicts import LogVerdicts
 from slimgate.record.words import format_count
 from slimgate.report.figures import format_drop, format_limits
@@ -28,12 +28,14 @@ _LONGEST = 160
 def list_details(judged: JudgedAnswers) -> dict[str, dict[str, Any]]:
     """By target `samples`: for each comparison how many were judged, got worse or better, or are missing."""
     return {
-        name: {"samples": {comparison.name: _samples(comparison) for comparison in verdicts.everything}}
+        name: {
+            "samples": {comparison.name: _make_sample_facts(comparison) for comparison in verdicts.everything}
+        }
         for name, verdicts in judged.verdicts.items()
     }
 
 
-def _samples(comparison: Comparison) -> dict[str, Any]:
+def _make_sample_facts(comparison: Comparison) -> dict[str, Any]:
     samples: dict[str, Any] = {
         **vars(comparison.counts),
         "worse": comparison.worse,
@@ -55,45 +57,45 @@ def _samples(comparison: Comparison) -> dict[str, Any]:
     return samples
 
 
-def as_text(judged: JudgedAnswers) -> str:
+def format_log_verdicts(judged: JudgedAnswers) -> str:
     """For each target its table, totals, flipped samples, notes and verdict."""
     return "\n\n".join(
         block
         for name, verdicts in judged.verdicts.items()
-        for block in _blocks(name, verdicts, judged.counts_of(name))
+        for block in _format_blocks(name, verdicts, judged.counts_of(name))
         if block
     )
 
 
-def _blocks(name: str, verdicts: LogVerdicts, counts: BudgetCounts) -> Iterator[str]:
+def _format_blocks(name: str, verdicts: LogVerdicts, counts: BudgetCounts) -> Iterator[str]:
     target, base = (log.model or log.shown.removeprefix("./") for log in (verdicts.target, verdicts.base))
     target_name = target if target == name else f"{name}: {target}"
-    yield visible(f"{target_name} against {base}, read as logs of {verdicts.base.tool}")
-    yield _table(verdicts.alone)
+    yield escape_invisible(f"{target_name} against {base}, read as logs of {verdicts.base.tool}")
+    yield _format_table(verdicts.alone)
     if verdicts.slices:
-        yield "slices:\n" + _table(verdicts.slices)
-    yield "\n".join(_lines(name, verdicts))
-    yield visible(_totals(verdicts))
-    yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED))
-    yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED, better=True), "samples that got better:")
-    yield "\n".join(f"note: {visible(note)}" for note in verdicts.notes)
-    yield visible(_summary(counts, verdicts))
+        yield "slices:\n" + _format_table(verdicts.slices)
+    yield "\n".join(_format_verdict_lines(name, verdicts))
+    yield escape_invisible(_format_totals(verdicts))
+    yield format_quotes(list_quoted_samples(verdicts, _MOST_QUOTED))
+    yield format_quotes(list_quoted_samples(verdicts, _MOST_QUOTED, better=True), "samples that got better:")
+    yield "\n".join(f"note: {escape_invisible(note)}" for note in verdicts.notes)
+    yield escape_invisible(_format_summary(counts, verdicts))
 
 
-def _table(comparisons: Sequence[Comparison]) -> str:
+def _format_table(comparisons: Sequence[Comparison]) -> str:
     shown = comparisons[:_MOST_ROWS]
     noisy = any(row.noise is not None for row in shown)
     rows = [
         {
-            "task/metric": visible(row.name),
+            "task/metric": escape_invisible(row.name),
             "n": count(row.counts.judged),
-            "base": to_fixed(row.judged.teacher, 3),
-            "target": to_fixed(row.judged.value, 3),
+            "base": format_fixed(row.judged.teacher, 3),
+            "target": format_fixed(row.judged.value, 3),
             "drop, points [90 %]": format_drop(
                 row.judged.drop_points, row.judged.interval, row.judged.budgets, unit=row.judged.unit
             ),
             "worse / better": f"{count(row.worse)} / {count(row.better)}",
-            **(_changes(row) if noisy else {}),
+            **(_format_changes(row) if noisy else {}),
             "budget": format_limits(row.judged.budgets),
             "verdict": row.judged.verdict.value if row.judged.verdict else "not gated",
         }
@@ -105,7 +107,7 @@ def _table(comparisons: Sequence[Comparison]) -> str:
     return text + (f"\n{count(more)} more that {verb} less" if more else "")
 
 
-def _changes(comparison: Comparison) -> dict[str, str]:
+def _format_changes(comparison: Comparison) -> dict[str, str]:
     """The share of samples whose score changed: in the target, and in a repeated base run."""
     shares = (
         (MISSING, MISSING)
@@ -115,16 +117,16 @@ def _changes(comparison: Comparison) -> dict[str, str]:
     return dict(zip(("changed", "in base again"), shares, strict=True))
 
 
-def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
+def _format_verdict_lines(name: str, verdicts: LogVerdicts) -> list[str]:
     """A line for each comparison that does not hold; for a log with one comparison, its line."""
     distinct = [row for row in verdicts.everything if row.same_as is None]
     wrong = [row for row in distinct if row.judged.verdict not in (None, Verdict.PASS)]
     shown = wrong or (distinct if len(distinct) == 1 else ())
-    lines = [visible(format_comparison(name, row)) for row in shown[:_MOST_ROWS]]
+    lines = [escape_invisible(format_comparison(name, row)) for row in shown[:_MOST_ROWS]]
     return lines + ([f"{count(len(shown) - _MOST_ROWS)} more"] if len(shown) > _MOST_ROWS else [])
 
 
-def _totals(verdicts: LogVerdicts) -> str:
+def _format_totals(verdicts: LogVerdicts) -> str:
     """The counts over all tasks; metrics with the same scores count once.
 
     Example: `3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`.
@@ -154,16 +156,16 @@ def _totals(verdicts: LogVerdicts) -> str:
     return line
 
 
-def quotes_text(samples: Sequence[QuotedSample], heading: str = "samples that got worse:") -> str:
+def format_quotes(samples: Sequence[QuotedSample], heading: str = "samples that got worse:") -> str:
     """Samples that changed, with prompt and both answers."""
     if not any(
         text for sample in samples for text in (sample.base.prompt, sample.base.answer, sample.target.answer)
     ):
-        return f"{heading} {', '.join(visible(sample.id) for sample in samples)}" if samples else ""
+        return f"{heading} {', '.join(escape_invisible(sample.id) for sample in samples)}" if samples else ""
     blocks = [heading]
     for sample in samples:
         blocks.append(
-            f"  {visible(sample.comparison)} {visible(sample.id)}\n"
+            f"  {escape_invisible(sample.comparison)} {escape_invisible(sample.id)}\n"
             f"    prompt {_cut(sample.base.prompt, from_end=True)}\n    base   {_cut(sample.base.answer)}\n"
             f"    target {_cut(sample.target.answer)}"
             + (f"\n    right  {_cut(sample.base.target)}" if sample.base.target is not None else "")
@@ -178,10 +180,10 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
     line = " ".join(text.split())
     if len(line) > _LONGEST:
         line = f"…{line[-_LONGEST:]}" if from_end else f"{line[:_LONGEST]}…"
-    return visible(f'"{line}"')
+    return escape_invisible(f'"{line}"')
 
 
-def _summary(counts: BudgetCounts, verdicts: LogVerdicts) -> str:
+def _format_summary(counts: BudgetCounts, verdicts: LogVerdicts) -> str:
     line = format_verdict(counts)
     if verdicts.tests > 1 and counts.status != "PASS":  # a PASS needs no correction
         slices = ", in slices for those of slices" if any(part.budgets for part in verdicts.slices) else ""

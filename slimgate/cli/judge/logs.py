@@ -18,7 +18,7 @@ from slimgate.cli.judge.options import (
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
-from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options
+from slimgate.logs.budgets import LogBudgets, drop_budgets, parse_range_options
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from slimgate.suite.variant_budgets import SwitchedOff
 
 
-def reads_logs(options: argparse.Namespace) -> bool:
+def has_log_files(options: argparse.Namespace) -> bool:
     """Whether the files are logs, and not tables of labels and predictions."""
     if options.format is not None or _has_several_runs(options):
         return True
@@ -91,7 +91,7 @@ def _refuse_prediction_options(options: argparse.Namespace) -> None:
 def _judge_answers(options: argparse.Namespace) -> int:
     """Judges logs of answers."""
     from slimgate.cli.judge.ending import finish
-    from slimgate.cli.judge.log_output import as_text, list_details
+    from slimgate.cli.judge.log_output import format_log_verdicts, list_details
     from slimgate.logs.answers import JudgedAnswers
 
     base = read_side(options.base_runs, options.format)
@@ -126,7 +126,7 @@ def _judge_answers(options: argparse.Namespace) -> int:
     details: dict[str, dict[str, Any]] = list_details(files)
     if options.explain_environment:
         details = add_environments(details, changes)
-    return finish(options, files, lambda: as_text(files), details)
+    return finish(options, files, lambda: format_log_verdicts(files), details)
 
 
 def _read_rules(options: argparse.Namespace) -> Rules:
@@ -135,7 +135,7 @@ def _read_rules(options: argparse.Namespace) -> Rules:
     return Rules(
         frozenset(options.allow or ()),
         options.missing,
-        _looks(options.looks),
+        _check_looks(options.looks),
         read_directions(options.higher_is_better, options.lower_is_better),
         parse_choices(options.runs),
         options.same_id,
@@ -153,7 +153,7 @@ def _read_checks(options: argparse.Namespace) -> AnswerChecks | None:
     return read_answer_checks(options.tokenizer, options.refusals)
 
 
-def _looks(number: int) -> int:
+def _check_looks(number: int) -> int:
     if not 1 <= number <= MOST_LOOKS:
         raise SuiteError(f"--looks {number}: expected 1 to {MOST_LOOKS}")
     return number
@@ -173,7 +173,7 @@ class _Budgets(NamedTuple):
 def _read_budgets(options: argparse.Namespace, targets: Mapping[str, Path]) -> Mapping[str, _Budgets]:
     """By target: the budgets of the file, or those of the command line, with its metrics and ranges."""
     metrics = tuple(options.metric or ())
-    ranges = range_options(options.range or [])
+    ranges = parse_range_options(options.range or [])
     if options.budgets is None:
         stated = drop_budgets(
             metrics,

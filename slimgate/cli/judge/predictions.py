@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from slimgate._system.escape import visible
-from slimgate._system.number_text import count, percent, to_fixed
+from slimgate._system.escape import escape_invisible
+from slimgate._system.number_text import count, format_fixed, format_percent
 from slimgate.cli.judge.budgets import read_prediction_budgets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.options import ROLES, name_targets
@@ -42,11 +42,13 @@ def judge_prediction_files(options: argparse.Namespace) -> int:
     judged = JudgedPredictions(pairs, options.teacher, options.variants)
     if options.json:
         warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
-        sys.stderr.writelines(f"warning: {visible(line)}\n" for line in warnings)
+        sys.stderr.writelines(f"warning: {escape_invisible(line)}\n" for line in warnings)
     return finish(
         options,
         judged,
-        lambda: "\n\n".join(as_text(pair, judged.verdict_of(name)) for name, pair in pairs.items()),
+        lambda: "\n\n".join(
+            format_predictions(pair, judged.verdict_of(name)) for name, pair in pairs.items()
+        ),
     )
 
 
@@ -70,31 +72,31 @@ def _judge_file(options: argparse.Namespace, name: str, path: Path, budgets: Fil
     )
 
 
-def as_text(judged: JudgedPair, run_verdict: RunVerdict) -> str:
+def format_predictions(judged: JudgedPair, run_verdict: RunVerdict) -> str:
     """The table, a line for each metric, what changed, warnings, and how many budgets hold."""
     behaviour = judged.behaviour
     blocks = [
-        _table(judged),
-        _lines(metric.line for metric in judged.metrics.values()),
-        _lines([behaviour.message] if behaviour.message and behaviour.verdict else []),
-        _changes(behaviour),
-        _lines(f"warning: {line}" for line in judged.all_warnings),
+        _format_table(judged),
+        _join_texts(metric.line for metric in judged.metrics.values()),
+        _join_texts([behaviour.message] if behaviour.message and behaviour.verdict else []),
+        _describe_changes(behaviour),
+        _join_texts(f"warning: {line}" for line in judged.all_warnings),
         format_verdict(run_verdict),
     ]
     return "\n\n".join(block for block in blocks if block)
 
 
-def _lines(texts: Iterable[str]) -> str:
+def _join_texts(texts: Iterable[str]) -> str:
     """One line for each text, even if the data has control characters."""
-    return "\n".join(visible(text) for text in texts)
+    return "\n".join(escape_invisible(text) for text in texts)
 
 
-def _table(judged: JudgedPair) -> str:
+def _format_table(judged: JudgedPair) -> str:
     rows = [
         {
-            "metric": visible(name),
-            "teacher": to_fixed(metric.judged.teacher, 3),
-            "variant": to_fixed(metric.judged.value, 3),
+            "metric": escape_invisible(name),
+            "teacher": format_fixed(metric.judged.teacher, 3),
+            "variant": format_fixed(metric.judged.value, 3),
             "drop, points [90 %]": format_drop(
                 metric.judged.drop_points, metric.judged.interval, metric.judged.budgets
             ),
@@ -106,11 +108,11 @@ def _table(judged: JudgedPair) -> str:
     return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
 
 
-def _changes(behaviour: BehaviourFacts) -> str:
+def _describe_changes(behaviour: BehaviourFacts) -> str:
     flips = behaviour.flips
     assert flips is not None  # predictions are right or wrong
     lost, won = count(flips.right_to_wrong), count(flips.wrong_to_right)
     return (
         f"flips: {lost} rows from right to wrong, {won} from wrong to right; "
-        f"{count(flips.changed)} answers changed, agreement {percent(behaviour.agreement, 2)}"
+        f"{count(flips.changed)} answers changed, agreement {format_percent(behaviour.agreement, 2)}"
     )

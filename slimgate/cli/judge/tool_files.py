@@ -12,7 +12,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate.cli.judge.budgets import read_budgets_of_targets
 from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.environment import add_environments, explain_environment
@@ -24,25 +24,29 @@ from slimgate.logs.judged_kl_log import JudgedKlLogs
 from slimgate.logs.judged_loads import judge_load_tests, require_load_test
 from slimgate.logs.load_tests import check_load_options
 from slimgate.plugins.reader import Log
-from slimgate.report.tool_files import figure_notes, figure_rows
+from slimgate.report.tool_files import list_figure_notes, list_figure_rows
 from slimgate.results.counts import format_verdict
 
 
-def as_text(judged: JudgedFiles, origin: str) -> str:
+def format_tool_files(judged: JudgedFiles, origin: str) -> str:
     """For each target its table, the lines of its budgets, notes and verdict.
 
     origin: a description of the files that follows the target's name.
     """
-    return "\n\n".join(block for name in judged.targets for block in _blocks(judged, name, origin) if block)
+    return "\n\n".join(
+        block for name in judged.targets for block in _format_blocks(judged, name, origin) if block
+    )
 
 
-def _blocks(judged: JudgedFiles, name: str, origin: str) -> Iterator[str]:
+def _format_blocks(judged: JudgedFiles, name: str, origin: str) -> Iterator[str]:
     target = judged.targets[name]
-    rows = [{head: visible(cell) for head, cell in row.items()} for row in figure_rows(target)]
-    yield visible(f"{name}{origin}")
+    rows = [{head: escape_invisible(cell) for head, cell in row.items()} for row in list_figure_rows(target)]
+    yield escape_invisible(f"{name}{origin}")
     yield tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
-    yield "\n".join(visible(result.facts.message) for result in target.results() if result.facts.message)
-    yield "\n".join(f"note: {visible(note)}" for note in figure_notes(target))
+    yield "\n".join(
+        escape_invisible(result.facts.message) for result in target.results() if result.facts.message
+    )
+    yield "\n".join(f"note: {escape_invisible(note)}" for note in list_figure_notes(target))
     yield format_verdict(judged.verdict_of(name))
 
 
@@ -53,7 +57,7 @@ def judge_kl_file(options: argparse.Namespace, log: Log) -> int:
     [name] = paths
     budgets = read_budgets_of_targets(options, KL, paths)
     judged = JudgedKlLogs({name: log}, budgets, options.on_inconclusive)
-    return finish(options, judged, lambda: as_text(judged, f", read as a KL log of {log.tool}"))
+    return finish(options, judged, lambda: format_tool_files(judged, f", read as a KL log of {log.tool}"))
 
 
 def judge_load_files(options: argparse.Namespace, base: Log) -> int:
@@ -79,4 +83,4 @@ def judge_load_files(options: argparse.Namespace, base: Log) -> int:
         changes = {name: explain_environment(options, name, base, target) for name, target in targets.items()}
         details = add_environments({}, changes)
     origin = f" against {base.shown}, read as load tests of {base.tool}"
-    return finish(options, judged, lambda: as_text(judged, origin), details)
+    return finish(options, judged, lambda: format_tool_files(judged, origin), details)

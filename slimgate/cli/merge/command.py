@@ -37,15 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
-    from slimgate._system.escape import visible
+    from slimgate._system.escape import escape_invisible
     from slimgate.cli.merge.shards import list_failures, merge
     from slimgate.record.files import read_record_file
-    from slimgate.report.terminal.summary import summary_lines, to_text
+    from slimgate.report.terminal.summary import join_line, list_summary_lines
 
     merged = merge([read_record_file(path) for path in options.records], options.out)
-    lines = summary_lines(merged.record, (options.out / "report.md").as_posix())
+    lines = list_summary_lines(merged.record, (options.out / "report.md").as_posix())
     why = list_failures(merged.record)
-    sys.stdout.writelines(f"{to_text(line)}\n" for line in lines)
+    sys.stdout.writelines(f"{join_line(line)}\n" for line in lines)
     if why and merged.record.verdict.status != "FAIL":
-        sys.stdout.write(f"does not pass: {visible('; '.join(why))}\n")
+        sys.stdout.write(f"does not pass: {escape_invisible('; '.join(why))}\n")
     return int(bool(why))

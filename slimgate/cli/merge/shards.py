@@ -21,13 +21,13 @@ from typing import Any
 from slimgate._system.files import replacing, write_atomically
 from slimgate.errors import DataError
 from slimgate.record.answers import read_answers_of_record
-from slimgate.record.budgets import undecided_failing
+from slimgate.record.budgets import list_undecided_failing
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.files import RECORD, StoredRecord, log_name
 from slimgate.record.looks_log import merge_looks
 from slimgate.record.machine import Machine
-from slimgate.record.run import RunRecord, ShardFacts, VariantRecord, to_json
-from slimgate.record.run_verdict import verdict
+from slimgate.record.run import RunRecord, ShardFacts, VariantRecord, format_record_json
+from slimgate.record.run_verdict import judge_record
 from slimgate.report.files import write_reports
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
@@ -70,7 +70,7 @@ def merge(shards: Sequence[StoredRecord], folder: Path) -> StoredRecord:
     record = record.model_copy(
         update={"separation": separate_variants(record, folder, to_key=make_separation_key)}
     )
-    write_atomically(folder / RECORD, to_json(record))
+    write_atomically(folder / RECORD, format_record_json(record))
     write_reports(record, folder, texts)
     return StoredRecord(folder / RECORD, record)
 
@@ -81,22 +81,22 @@ def merge_records(ordered: Sequence[StoredRecord]) -> RunRecord:
     first, facts = records[0], [shard(run) for run in ordered]
     record_of = {name: run.record for run in ordered for name in shard(run).variants}
     variants = [
-        _teacher([record.variant(TEACHER) for record in records]),
+        _join_teachers([record.variant(TEACHER) for record in records]),
         *(record_of[model.name].variant(model.name) for model in first.variants[1:]),
     ]
-    self_test = _self_test([record.self_test for record in records])
+    self_test = _join_self_tests([record.self_test for record in records])
     missing = {check for facts_of_shard in facts for check in facts_of_shard.missing}
     return first.model_copy(
         update={
             "created": max(facts_of_shard.created for facts_of_shard in facts),
-            "command": _whole_command(first.command),
+            "command": _make_whole_command(first.command),
             "seconds": sum(facts_of_shard.seconds or 0.0 for facts_of_shard in facts),
-            "machine": _machine(ordered),
+            "machine": _join_machines(ordered),
             "variants": variants,
             "followed": [],
             "separation": None,
             "self_test": self_test,
-            "verdict": verdict(variants, self_test, len(missing)),
+            "verdict": judge_record(variants, self_test, len(missing)),
             "this_run": None,
             "looks": merge_looks([record.looks for record in records if record.looks is not None]),
             "shards": facts,
@@ -114,7 +114,7 @@ def list_failures(record: RunRecord) -> list[str]:
     for model in record.variants:
         if not model.gated:
             continue
-        problems += [f"{model.name}: {budget.name} is undecided" for budget in undecided_failing(model)]
+        problems += [f"{model.name}: {budget.name} is undecided" for budget in list_undecided_failing(model)]
         if model.awaited and model.error is None:
             problems.append(f"{model.name}: not judged: {', '.join(model.awaited)}")
     if not problems and record.verdict.fails:
@@ -124,7 +124,7 @@ def list_failures(record: RunRecord) -> list[str]:
     return problems
 
 
-def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
+def _join_teachers(models: Sequence[VariantRecord]) -> VariantRecord:
     """The teacher of the first shard, completed by the others. Shards without variants lack its metrics."""
     merged: dict[str, Any] = {}
     for model in models:
@@ -144,24 +144,24 @@ def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
     return models[0].model_copy(update=merged)
 
 
-def _self_test(self_tests: Sequence[SelfTest]) -> SelfTest:
+def _join_self_tests(self_tests: Sequence[SelfTest]) -> SelfTest:
     """The worst result of each self-test. If the gate failed one in any shard, it failed."""
     delays = [self_test.planted_delay for self_test in self_tests if self_test.planted_delay is not None]
     return SelfTest(
-        identical=_worst_part([self_test.identical for self_test in self_tests], _COPY),
-        planted_fault=_worst_part([self_test.planted_fault for self_test in self_tests], _FAULT),
+        identical=_find_worst_part([self_test.identical for self_test in self_tests], _COPY),
+        planted_fault=_find_worst_part([self_test.planted_fault for self_test in self_tests], _FAULT),
         planted_delay=min(delays, key=lambda delay: (delay.seen, -(delay.clearance or 0)), default=None),
     )
 
 
-def _worst_part(
+def _find_worst_part(
     parts: Sequence[SelfTestFacts | None], order: Sequence[Verdict | None]
 ) -> SelfTestFacts | None:
     known = [part for part in parts if part is not None]
     return min(known, key=lambda part: (not part.wrong, order.index(part.verdict)), default=None)
 
 
-def _machine(ordered: Sequence[StoredRecord]) -> Machine:
+def _join_machines(ordered: Sequence[StoredRecord]) -> Machine:
     """The machine of the first shard, with the warnings of all shards.
 
     If they ran on several machines, it gets a further warning and no peak rates. Otherwise it has the peak
@@ -183,7 +183,7 @@ def _machine(ordered: Sequence[StoredRecord]) -> Machine:
     return ordered[0].record.machine.model_copy(update={"warnings": warnings, "peak_rates": own_rates})
 
 
-def _whole_command(command: str) -> str:
+def _make_whole_command(command: str) -> str:
     """The command of a shard without --slimgate-shard: it runs all shards at once."""
     words, words_left = iter(shlex.split(command)), []
     for word in words:

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("suite", type=Path, metavar="SUITE", help="A suite file with a [tune] table")
     add(
         "--max-minutes",
-        type=_positive,
+        type=_parse_positive,
         metavar="N",
         help="Time limit in minutes (default: tune.max_minutes of the suite, or 30)",
     )
@@ -83,14 +83,14 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.tune.clock import Clock
     from slimgate.cli.tune.front import choose_trials, holds_by_budget
     from slimgate.cli.tune.measuring import Bench
-    from slimgate.cli.tune.output import check_free, names_of, suite_text
+    from slimgate.cli.tune.output import check_free, choose_names, format_tuned_suite
     from slimgate.cli.tune.proposing import Proposer
     from slimgate.cli.tune.search import search
     from slimgate.store.store import Store
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.reader import Reader
 
-    suite = _suite(options.suite)
+    suite = _read_suite(options.suite)
     assert suite.tuning is not None
     tuning, shown = suite.tuning, str(options.suite)
     out = options.out or options.suite.with_name(f"{options.suite.stem}_tuned.toml")
@@ -115,16 +115,16 @@ def run(options: argparse.Namespace) -> int:
     finally:
         bench.close()
     chosen = choose_trials(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)
-    names = names_of(chosen, suite)
+    names = choose_names(chosen, suite)
     if chosen:
         summary = f"{len(searched.trials)} step lists, seed {options.seed}, {searched.stopped}"
-        text = suite_text(suite, reader, chosen, out.absolute(), rows=bench.rows, summary=summary)
+        text = format_tuned_suite(suite, reader, chosen, out.absolute(), rows=bench.rows, summary=summary)
         write_atomically(out.absolute(), text)
     _print(options, suite, searched, dict(zip(names, chosen, strict=True)), out)
     return 0 if all(holds_by_budget(chosen, tiers=len(tuning.tiers))) else 1
 
 
-def _suite(path: Path) -> Suite:
+def _read_suite(path: Path) -> Suite:
     """The suite with its [tune]. Raises SuiteError if it has none."""
     from slimgate.suite.load import load_suite
 
@@ -137,12 +137,12 @@ def _suite(path: Path) -> Suite:
 def _print(
     options: argparse.Namespace, suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path
 ) -> None:
-    from slimgate.cli.tune.output import as_json, as_text
+    from slimgate.cli.tune.output import format_search, format_search_json
 
     if options.json:
-        text = as_json(suite, searched, chosen, out)
+        text = format_search_json(suite, searched, chosen, out)
     else:
-        text = as_text(suite, searched, chosen, out, everything=options.all)
+        text = format_search(suite, searched, chosen, out, everything=options.all)
     sys.stdout.write(text + "\n")
 
 
@@ -158,26 +158,26 @@ class _ProgressLines:
                 sys.stderr.fileno(), lambda: 0, colour=not os.environ.get("NO_COLOR")
             )
         else:
-            self.watch = PlainLines(_line_to_stderr, _line_to_stderr, quiet=True)
+            self.watch = PlainLines(_write_line_to_stderr, _write_line_to_stderr, quiet=True)
 
     def trial(self, trial: Trial) -> None:
         """Prints a trial that has ended."""
-        from slimgate._system.escape import visible
-        from slimgate.cli.tune.output import trial_line
+        from slimgate._system.escape import escape_invisible
+        from slimgate.cli.tune.output import format_trial
 
-        _to_stderr(visible(trial_line(trial)) + "\n")
-
-
-def _line_to_stderr(line: str) -> None:
-    _to_stderr(f"{line}\n")
+        _write_to_stderr(escape_invisible(format_trial(trial)) + "\n")
 
 
-def _to_stderr(text: str) -> None:
+def _write_line_to_stderr(line: str) -> None:
+    _write_to_stderr(f"{line}\n")
+
+
+def _write_to_stderr(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
 
 
-def _positive(text: str) -> float:
+def _parse_positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} was given, expected more than 0")

@@ -17,7 +17,7 @@ class Chosen:
     inside: bool
 
 
-def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
+def find_pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     """The timed trials that no other trial beats, the fastest first.
 
     A trial beats another if it uses less of its budget and is not slower, or is faster and uses no more of
@@ -37,7 +37,7 @@ def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Cho
     If no trial is within a budget, it takes the nearest one, which may still hold on the gate: it has more
     rows. A trial that is within another budget is kept for that one.
     """
-    front = pareto_front(trials)
+    front = find_pareto_front(trials)
     ranked = [*front, *sorted((t for t in trials if t not in front), key=lambda t: (-t.speed, t.number))]
     inside = {
         tier: [t for t in ranked if t.state is State.TIMED and t.figures and t.figures.inside[tier]][:keep]

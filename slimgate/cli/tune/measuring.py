@@ -9,13 +9,13 @@ from typing import Any
 from slimgate.cli.tune.clock import Clock
 from slimgate.cli.tune.trial import Measurements
 from slimgate.errors import DataError
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, is_two_sided_kind
+from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop, is_two_sided_kind
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.plugins.workloads import Workload
-from slimgate.results.base import Verdict, worst_verdict
+from slimgate.results.base import Verdict, find_worst_verdict
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.duels import Duels
@@ -149,7 +149,7 @@ def _join_tiers(by_tier: Sequence[Mapping[str, QualityJudgement]]) -> dict[str, 
         for name, judged in drops.items():
             first = joined.setdefault(name, judged)
             budgets = tuple(dict.fromkeys((*first.budgets, *judged.budgets)))
-            verdict = worst_verdict([budget.verdict for budget in budgets])
+            verdict = find_worst_verdict([budget.verdict for budget in budgets])
             joined[name] = replace(first, budgets=budgets, verdict=verdict)
     return joined
 
@@ -167,7 +167,7 @@ def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
     For a two-sided budget it uses the bound that is farther from 0.
     """
     assert judged.interval is not None, "a budget is on a metric that is resampled"
-    allowed = 100 * allowed_drop(budget, judged.teacher)
+    allowed = 100 * compute_allowed_drop(budget, judged.teacher)
     if judged.unit == "percent":  # of the teacher's value
         allowed /= judged.teacher
     low, high = judged.interval

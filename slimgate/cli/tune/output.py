@@ -14,16 +14,16 @@ from typing import Any
 from pydantic import BaseModel, RootModel
 from tabulate import tabulate
 
-from slimgate._system.escape import visible
-from slimgate._system.number_text import MISSING, duration, megabytes, to_fixed
-from slimgate._system.toml import toml_key, toml_value
-from slimgate.cli.tune.front import Chosen, holds_by_budget, pareto_front
+from slimgate._system.escape import escape_invisible
+from slimgate._system.number_text import MISSING, format_duration, format_fixed, format_megabytes
+from slimgate._system.toml import format_toml_key, format_toml_value
+from slimgate.cli.tune.front import Chosen, find_pareto_front, holds_by_budget
 from slimgate.cli.tune.proposing import format_steps
 from slimgate.cli.tune.search import Searched
 from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import DataError
-from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import message
+from slimgate.judge.facts import make_quality_facts
+from slimgate.judge.message import format_message
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.plugins.base import Json
 from slimgate.report.figures import drop_words
@@ -35,46 +35,48 @@ from slimgate.suite.tune_space import Tier
 HEADER = "# Written by slimgate tune"
 
 
-def trial_line(trial: Trial) -> str:
+def format_trial(trial: Trial) -> str:
     """What a trial was and gave.
 
     Example: `trial-3 keep_layers [0, 2]: accuracy drop 0.3 [-0.5, 1.2]; at least 3.40×; 12.1 MB`.
     """
-    return f"{trial.name} {format_steps(trial.steps)}: {_result(trial)}"
+    return f"{trial.name} {format_steps(trial.steps)}: {_format_result(trial)}"
 
 
-def _result(trial: Trial) -> str:
+def _format_result(trial: Trial) -> str:
     if trial.figures is None:
         return f"{trial.state}: {trial.reason}"
-    parts = [f"{name} {cell}" for name, cell in _drops(trial.figures).items()]
+    parts = [f"{name} {cell}" for name, cell in _format_drops(trial.figures).items()]
     if trial.state is State.TIMED:
-        parts.append(f"at least {to_fixed(trial.speed, 2)}×")
-    parts.append(f"{megabytes(trial.figures.bytes)} MB")
+        parts.append(f"at least {format_fixed(trial.speed, 2)}×")
+    parts.append(f"{format_megabytes(trial.figures.bytes)} MB")
     return "; ".join(parts if trial.reason is None else [*parts, trial.reason])
 
 
-def as_text(
+def format_search(
     suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path, *, everything: bool
 ) -> str:
     """The front, or all trials, then the written file and why the search ended. chosen: by new name."""
-    front = pareto_front(searched.trials)
+    front = find_pareto_front(searched.trials)
     listed = [t for t in searched.trials if t.figures] if everything else front
-    blocks = [_table(suite, listed, front, chosen)] if listed else []
+    blocks = [_format_table(suite, listed, front, chosen)] if listed else []
     if everything:
-        other_trials = [trial_line(t) for t in searched.trials if t.figures is None]
+        other_trials = [format_trial(t) for t in searched.trials if t.figures is None]
         blocks += ["\n".join(other_trials)] if other_trials else []
-    blocks.append("\n".join(_ending(suite, searched, chosen, out)))
+    blocks.append("\n".join(_describe_ending(suite, searched, chosen, out)))
     # Escaped, so that no text of a suite can control a terminal.
-    return "\n".join(map(visible, "\n\n".join(blocks).split("\n")))
+    return "\n".join(map(escape_invisible, "\n\n".join(blocks).split("\n")))
 
 
-def _table(suite: Suite, trials: Sequence[Any], front: list[Trial], chosen: Mapping[str, Chosen]) -> str:
+def _format_table(
+    suite: Suite, trials: Sequence[Any], front: list[Trial], chosen: Mapping[str, Chosen]
+) -> str:
     metrics = list(dict.fromkeys(name for t in trials for name in t.figures.drops))
     loads = [workload.id for workload in suite.workloads]
     names = {choice.trial.number: name for name, choice in chosen.items()}
     rows = []
     for trial in trials:
-        drops, speedups = _drops(trial.figures), trial.figures.speedups
+        drops, speedups = _format_drops(trial.figures), trial.figures.speedups
         rows.append(
             [
                 trial.name + ("*" if trial in front else ""),
@@ -82,11 +84,11 @@ def _table(suite: Suite, trials: Sequence[Any], front: list[Trial], chosen: Mapp
                 format_steps(trial.steps),
                 *(drops.get(name, MISSING) for name in metrics),
                 *(
-                    f"{to_fixed(speedups[load].claimed_interval[0], 2)}×" if load in speedups else MISSING
+                    f"{format_fixed(speedups[load].claimed_interval[0], 2)}×" if load in speedups else MISSING
                     for load in loads
                 ),
-                megabytes(trial.figures.bytes),
-                duration(trial.figures.seconds),
+                format_megabytes(trial.figures.bytes),
+                format_duration(trial.figures.seconds),
             ]
         )
     headers = ["trial", "written as", "steps", *metrics, *(f"{load}, at least" for load in loads)]
@@ -94,24 +96,25 @@ def _table(suite: Suite, trials: Sequence[Any], front: list[Trial], chosen: Mapp
     return tabulate(rows, headers=headers, disable_numparse=True)
 
 
-def _drops(figures: Measurements) -> dict[str, str]:
+def _format_drops(figures: Measurements) -> dict[str, str]:
     return {
         name: drop_words(judged.drop_points, judged.interval, unit=judged.unit) or MISSING
         for name, judged in figures.drops.items()
     }
 
 
-def _ending(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> list[str]:
+def _describe_ending(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> list[str]:
     assert suite.tuning is not None
     states = [trial.state for trial in searched.trials]
     counts = ", ".join(f"{states.count(state)} {_WORDS[state]}" for state in State if state in states)
     lines = [
-        f"{len(states)} step lists in {duration(searched.seconds)} ({counts or 'none'}): {searched.stopped}"
+        f"{len(states)} step lists in {format_duration(searched.seconds)} ({counts or 'none'}): "
+        f"{searched.stopped}"
     ]
     tiers = suite.tuning.tiers
     for tier, holds in zip(tiers, holds_by_budget(list(chosen.values()), tiers=len(tiers)), strict=True):
         if not holds:
-            budget = toml_value(tier.stated) if tier.stated else "the suite's budgets"
+            budget = format_toml_value(tier.stated) if tier.stated else "the suite's budgets"
             lines.append(f"inside {budget}: none on selection")
     if chosen:
         lines.append(f"{out}: {', '.join(chosen)}; the gate judges: pytest {out}")
@@ -128,15 +131,15 @@ _WORDS = {
 }
 
 
-def as_json(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> str:
+def format_search_json(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> str:
     """Every trial with all its measurements."""
     content = {
         "suite": suite.shown,
         "split": "selection",
         "stopped": searched.stopped,
         "seconds": round(searched.seconds, 3),
-        "trials": [_facts(trial) for trial in searched.trials],
-        "front": [trial.name for trial in pareto_front(searched.trials)],
+        "trials": [_make_facts(trial) for trial in searched.trials],
+        "front": [trial.name for trial in find_pareto_front(searched.trials)],
         "chosen": [
             {"variant": name, "trial": choice.trial.name, "budget": choice.tier, "inside": choice.inside}
             for name, choice in chosen.items()
@@ -146,7 +149,7 @@ def as_json(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out:
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def _facts(trial: Trial) -> dict[str, Any]:
+def _make_facts(trial: Trial) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "trial": trial.name,
         "space": trial.space.name,
@@ -179,12 +182,12 @@ def _facts(trial: Trial) -> dict[str, Any]:
 
 def _describe_drop(name: str, judged: QualityJudgement) -> dict[str, Any]:
     """The judgement as run.json has it, without a time: trials of the store were not measured now."""
-    return quality_facts(judged, message(name, judged), measured="").model_dump(
+    return make_quality_facts(judged, format_message(name, judged), measured="").model_dump(
         mode="json", exclude={"measured"}
     )
 
 
-def names_of(chosen: Sequence[Chosen], suite: Suite) -> list[str]:
+def choose_names(chosen: Sequence[Chosen], suite: Suite) -> list[str]:
     """tuned-1, tuned-2, …, without names that the suite already has."""
     free = (f"tuned-{i}" for i in range(1, len(chosen) + len(suite.variants) + 1))
     return [name for name in free if name not in suite.variants][: len(chosen)]
@@ -201,7 +204,7 @@ def check_free(path: Path) -> None:
         )
 
 
-def suite_text(
+def format_tuned_suite(
     suite: Suite, reader: Reader, chosen: Sequence[Chosen], path: Path, *, rows: int, summary: str
 ) -> str:
     """The file's text. path: of the future file; rows: of selection; summary: why the search ended."""
@@ -211,21 +214,21 @@ def suite_text(
         f"# Chosen on the {rows:,} rows of selection, which flatters what is chosen; the gate judges:",
         f"# pytest {path.name}",
         "[suite]",
-        f"title = {toml_value(f'{suite.title} (tuned)')}",
-        f"extends = {toml_value(extends)}",
+        f"title = {format_toml_value(f'{suite.title} (tuned)')}",
+        f"extends = {format_toml_value(extends)}",
         "opt_in = true",
     ]
     assert suite.tuning is not None
-    for name, choice in zip(names_of(chosen, suite), chosen, strict=True):
+    for name, choice in zip(choose_names(chosen, suite), chosen, strict=True):
         tier = suite.tuning.tiers[choice.tier]
         lines += [
             "",
             *_describe_trial(choice),
             f"[variants.{name}]",
-            *_variant(choice.trial, reader, path.parent),
+            *_format_variant(choice.trial, reader, path.parent),
         ]
         if tier.stated is not None:
-            lines += ["", f"[budgets.variants.{name}]", *_budgets(tier)]
+            lines += ["", f"[budgets.variants.{name}]", *_format_budgets(tier)]
     return "\n".join(lines) + "\n"
 
 
@@ -238,29 +241,30 @@ def _describe_trial(choice: Chosen) -> Iterator[str]:
         for name, judged in figures.drops.items()
     ]
     speeds = [
-        f"{load} at least {to_fixed(s.claimed_interval[0], 2)}×" for load, s in figures.speedups.items()
+        f"{load} at least {format_fixed(s.claimed_interval[0], 2)}×" for load, s in figures.speedups.items()
     ]
     yield f"# {choice.trial.name}: {'; '.join(drops)}"
-    yield f"# {', '.join(speeds) or 'not timed'}; {megabytes(figures.bytes)} MB"
+    yield f"# {', '.join(speeds) or 'not timed'}; {format_megabytes(figures.bytes)} MB"
     if not choice.inside:
         yield "# Not inside its budget on selection: the one that came nearest."
 
 
-def _variant(trial: Trial, reader: Reader, folder: Path) -> Iterator[str]:
+def _format_variant(trial: Trial, reader: Reader, folder: Path) -> Iterator[str]:
     space = trial.space
     if space.parent != TEACHER:
-        yield f"from = {toml_value(space.parent)}"
+        yield f"from = {format_toml_value(space.parent)}"
     yield "steps = ["
     for step in trial.steps:
         [(name, options)] = step.items()
         params = reader.read_step(step, ("tune", "space", space.number)).params
-        yield f"  {{ {toml_key(name)} = {toml_value(_from_folder(options, params, folder))} }},"
+        value = format_toml_value(_make_paths_relative(options, params, folder))
+        yield f"  {{ {format_toml_key(name)} = {value} }},"
     yield "]"
     if space.runtime is not None:
-        yield f"runtime = {toml_value(space.runtime)}"
+        yield f"runtime = {format_toml_value(space.runtime)}"
 
 
-def _from_folder(written: Any, meant: Any, folder: Path) -> Any:
+def _make_paths_relative(written: Any, meant: Any, folder: Path) -> Any:
     """An option as it was written; paths in it become relative to the folder of the new file."""
     if isinstance(meant, BaseModel):
         # not as JSON, because options may write paths in another form there
@@ -270,16 +274,16 @@ def _from_folder(written: Any, meant: Any, folder: Path) -> Any:
     if isinstance(meant, Path) and isinstance(written, str):
         return Path(os.path.relpath(meant, folder)).as_posix()
     if isinstance(written, Mapping) and isinstance(meant, Mapping):
-        return {key: _from_folder(value, meant.get(key), folder) for key, value in written.items()}
+        return {key: _make_paths_relative(value, meant.get(key), folder) for key, value in written.items()}
     if isinstance(written, tuple) and isinstance(meant, list | tuple) and len(written) == len(meant):
         return [
-            _from_folder(written_path, other, folder)
+            _make_paths_relative(written_path, other, folder)
             for written_path, other in zip(written, meant, strict=True)
         ]
     return written
 
 
-def _budgets(tier: Tier) -> Iterator[str]:
+def _format_budgets(tier: Tier) -> Iterator[str]:
     stated: Json = tier.stated or {}
     for name, table in stated.items():
-        yield f"{toml_key(name)} = {toml_value(table)}"
+        yield f"{format_toml_key(name)} = {format_toml_value(table)}"

@@ -121,8 +121,8 @@ def format_steps(steps: Sequence[Json]) -> str:
 def _step(name: str, options: object) -> str:
     if not isinstance(options, dict):
         return f"{name} {json.dumps(options)}"
-    return " ".join([name, *(f"{key} {_short(value)}" for key, value in options.items())])
+    return " ".join([name, *(f"{key} {_format_short(value)}" for key, value in options.items())])
 
 
-def _short(value: object) -> str:
+def _format_short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value)

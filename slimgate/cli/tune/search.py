@@ -51,7 +51,7 @@ def search(
         try:
             variant = make_candidate(reader, suite, drawn, find_free_name(f"trial-{number}", suite))
         except SuiteError as error:
-            return _trial(number, drawn, State.IMPOSSIBLE, str(error))
+            return _make_trial(number, drawn, State.IMPOSSIBLE, str(error))
         return _measure_trial(number, drawn, variant, bench)
 
     try:
@@ -81,18 +81,18 @@ def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) ->
     try:
         figures = bench.judge(variant)
         if min(figures.budget_uses) > 1:
-            return _trial(number, drawn, State.BEYOND, "it is beyond every budget on selection", figures)
-        return _trial(number, drawn, State.TIMED, None, bench.time(variant, figures))
+            return _make_trial(number, drawn, State.BEYOND, "it is beyond every budget on selection", figures)
+        return _make_trial(number, drawn, State.TIMED, None, bench.time(variant, figures))
     except OutOfTime:
         raise
     except SlimgateError as error:
-        return _trial(number, drawn, State.FAILED, str(error), figures)
+        return _make_trial(number, drawn, State.FAILED, str(error), figures)
     except Exception as error:  # a user's runtime or metric may raise any error
         problem = " ".join(str(error).split()) or "no message"
-        return _trial(number, drawn, State.FAILED, f"{type(error).__name__}: {problem}", figures)
+        return _make_trial(number, drawn, State.FAILED, f"{type(error).__name__}: {problem}", figures)
 
 
-def _trial(
+def _make_trial(
     number: int, drawn: Drawn, state: State, reason: str | None = None, figures: Measurements | None = None
 ) -> Trial:
     return Trial(number, drawn.space, tuple(step for _, step in drawn.steps), state, reason, figures)

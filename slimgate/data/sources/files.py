@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import file_sha256
 from slimgate.data.images import digest_images, read_images
-from slimgate.data.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
+from slimgate.data.row_files import SUFFIXES, RowFile, read_all_rows, read_column_names, require
 from slimgate.errors import DataError
 from slimgate.plugins.params import SuitePath, Table
 from slimgate.plugins.source import Source
@@ -32,7 +32,7 @@ from slimgate.plugins.source import Source
 NAMED = ("train", "calibration", "selection", "gate", "confirm")
 
 
-def _as_tuple(value: object) -> Any:
+def _wrap_in_tuple(value: object) -> Any:
     if isinstance(value, str | Path):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
@@ -40,7 +40,7 @@ def _as_tuple(value: object) -> Any:
 
 Paths = Annotated[
     tuple[SuitePath, ...],
-    BeforeValidator(_as_tuple),
+    BeforeValidator(_wrap_in_tuple),
     Field(min_length=1),
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
@@ -82,15 +82,19 @@ class Params(Table):
         stated = ["path"] * bool(self.path) + named[:1] + ["by_label"] * bool(self.by_label is not None)
         if len(stated) != 1:
             actual = " and ".join(stated) or "none of them"
-            raise _error(f"expected path, or by_label, or some of {', '.join(NAMED)}; {actual} given")
+            raise _make_files_error(
+                f"expected path, or by_label, or some of {', '.join(NAMED)}; {actual} given"
+            )
         if self.by_label is not None and len(self.by_label) < 2:
-            raise _error(f"by_label needs at least two labels; found {', '.join(self.by_label) or 'none'}")
+            raise _make_files_error(
+                f"by_label needs at least two labels; found {', '.join(self.by_label) or 'none'}"
+            )
         if self.by_label is not None and self.format not in (None, "text"):
-            raise _error(
+            raise _make_files_error(
                 f'by_label reads one line per row (format = "text"), and format = "{self.format}" was given'
             )
         if self.by_label is not None and self.images:
-            raise _error("by_label gives only the columns text and label, without images")
+            raise _make_files_error("by_label gives only the columns text and label, without images")
         return self
 
     @model_validator(mode="after")
@@ -100,17 +104,19 @@ class Params(Table):
                 codecs.lookup(self.encoding).name
             )  # Python knows codecs such as rot13, which are not encodings of text
         except LookupError:
-            raise _error(f'encoding {self.encoding} is not known; for example "utf-8" or "latin-1"') from None
+            raise _make_files_error(
+                f'encoding {self.encoding} is not known; for example "utf-8" or "latin-1"'
+            ) from None
         seen: dict[Path, str] = {}
-        for part, label, path in _files(self):
+        for part, label, path in _list_part_files(self):
             where = part if label is None else f"by_label.{label}"
             if path in seen:
-                raise _error(
+                raise _make_files_error(
                     f"{path} occurs twice, in {seen[path]} and in {where}: its rows would be in both"
                 )
             seen[path] = where
             if label is None and self.format is None and path.suffix.lower() not in SUFFIXES:
-                raise _error(
+                raise _make_files_error(
                     f"{path.name}: suffix {path.suffix or 'none'} does not show the format; known: "
                     f"{' '.join(SUFFIXES)}; or set format"
                 )
@@ -125,18 +131,18 @@ class Files(Source[Params]):
         files of one part have other columns.
         """
         if params.by_label is not None:
-            for _, _, path in _files(params):
+            for _, _, path in _list_part_files(params):
                 require(path)
             return ("text", "label")
         names: dict[str, tuple[Path, tuple[str, ...]]] = {}
-        for part, _, path in _files(params):
-            file_columns = columns_of(_row_file(params, path))
-            _same_names(params, path, file_columns, *names.setdefault(part, (path, file_columns)))
+        for part, _, path in _list_part_files(params):
+            file_columns = read_column_names(_make_row_file(params, path))
+            _check_same_names(params, path, file_columns, *names.setdefault(part, (path, file_columns)))
         return tuple(dict.fromkeys(name for _, file_columns in names.values() for name in file_columns))
 
     def parts(self, params: Params) -> tuple[str, ...]:
         """("all",), or the parts that are stated among train, calibration, selection, gate and confirm."""
-        return tuple(dict.fromkeys(part for part, _, _ in _files(params)))
+        return tuple(dict.fromkeys(part for part, _, _ in _list_part_files(params)))
 
     def is_real(self, params: Params) -> bool:
         """The value in the suite; the default is true, because users bring rows that people wrote."""
@@ -148,14 +154,14 @@ class Files(Source[Params]):
         If rows name images, it includes their bytes.
         """
         total = hashlib.sha256(json.dumps([params.encoding, params.quotes]).encode())
-        for part, label, path in _files(params):
+        for part, label, path in _list_part_files(params):
             require(path)
             total.update(
-                json.dumps([part, label, _row_file(params, path).format, file_sha256(path)]).encode()
+                json.dumps([part, label, _make_row_file(params, path).format, file_sha256(path)]).encode()
             )
             if params.images:
                 with TemporaryDirectory(prefix="slimgate-") as scratch:
-                    table = rows_of(_row_file(params, path), scratch=Path(scratch))
+                    table = read_all_rows(_make_row_file(params, path), scratch=Path(scratch))
                 total.update(digest_images(table, params.images, path.parent).encode())
         return total.hexdigest()
 
@@ -163,14 +169,16 @@ class Files(Source[Params]):
         """The rows of each part; a column has the same type in all parts. Files of a part are in order."""
         tables_of_part: dict[str, list[pa.Table]] = {}
         firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
-        for part, label, path in _files(params):
-            table = read_images(rows_of(_row_file(params, path), scratch=scratch), params.images, path.parent)
+        for part, label, path in _list_part_files(params):
+            table = read_images(
+                read_all_rows(_make_row_file(params, path), scratch=scratch), params.images, path.parent
+            )
             if label is not None:
                 table = table.append_column("label", pa.array([label] * table.num_rows, pa.string()))
             names = tuple(table.column_names)
-            _same_names(params, path, names, *firsts.setdefault(part, (path, names)))
+            _check_same_names(params, path, names, *firsts.setdefault(part, (path, names)))
             tables_of_part.setdefault(part, []).append(table)
-        types = _common_types([table for tables in tables_of_part.values() for table in tables])
+        types = _find_common_types([table for tables in tables_of_part.values() for table in tables])
         # a column that has its type already stays mapped
         return {
             part: pa.concat_tables(
@@ -187,11 +195,11 @@ class Files(Source[Params]):
 source = Files()
 
 
-def _error(message: str) -> PydanticCustomError:
+def _make_files_error(message: str) -> PydanticCustomError:
     return PydanticCustomError("files", "{message}", {"message": message})
 
 
-def _files(params: Params) -> Iterator[tuple[str, str | None, Path]]:
+def _list_part_files(params: Params) -> Iterator[tuple[str, str | None, Path]]:
     """(part, label, path) of every file, in the order in which rows are numbered."""
     for label, paths in (params.by_label or {}).items():
         yield from (("all", label, path) for path in paths)
@@ -200,29 +208,31 @@ def _files(params: Params) -> Iterator[tuple[str, str | None, Path]]:
         yield from ((part, None, path) for path in getattr(params, part) or ())
 
 
-def _row_file(params: Params, path: Path) -> RowFile:
+def _make_row_file(params: Params, path: Path) -> RowFile:
     kind = "text" if params.by_label is not None else params.format or SUFFIXES[path.suffix.lower()]
     return RowFile(path=path, format=kind, encoding=params.encoding, quotes=params.quotes)
 
 
-def _same_names(
+def _check_same_names(
     params: Params, path: Path, actual: tuple[str, ...], first: Path, expected: tuple[str, ...]
 ) -> None:
     # An object may leave a key out, so files of objects need not agree; what is missing is null.
-    if set(actual) != set(expected) and _row_file(params, path).format not in ("json", "jsonl"):
+    if set(actual) != set(expected) and _make_row_file(params, path).format not in ("json", "jsonl"):
         raise DataError(
             f"{path} has columns {', '.join(actual)}, expected {', '.join(expected)} "
             f"as in {first.name} of the same part"
         )
 
 
-def _common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
+def _find_common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
     """A type for each column that holds its values in every table: the wider number type, else string."""
     columns: dict[str, list[pa.ChunkedArray]] = {}
     for table in tables:
         for name in table.column_names:
             columns.setdefault(name, []).append(table[name])
-    kinds = {name: _common_type(name, [field.type for field in fields]) for name, fields in columns.items()}
+    kinds = {
+        name: _find_common_type(name, [field.type for field in fields]) for name, fields in columns.items()
+    }
     return {
         name: kinds[name] if _holds(kinds[name], fields) else pa.string() for name, fields in columns.items()
     }
@@ -238,7 +248,7 @@ def _holds(kind: pa.DataType, columns: list[pa.ChunkedArray]) -> bool:
     return True
 
 
-def _common_type(name: str, types: list[pa.DataType]) -> pa.DataType:
+def _find_common_type(name: str, types: list[pa.DataType]) -> pa.DataType:
     if any(pa.types.is_nested(kind) for kind in types) and len(set(types)) > 1:
         raise DataError(
             f"column {name} has types {' and '.join(map(str, types))} in the files, expected one type"

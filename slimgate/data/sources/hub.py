@@ -26,10 +26,10 @@ import pyarrow as pa
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from slimgate._system.digests import folder_digest, json_digest
+from slimgate._system.digests import digest_folder, digest_json
 from slimgate.data.arrow import find_duplicates
-from slimgate.data.parts import strings
-from slimgate.errors import DataError, SuiteError, format_suggestion, in_one_line
+from slimgate.data.parts import convert_to_strings
+from slimgate.errors import DataError, SuiteError, format_error, format_suggestion
 from slimgate.plugins.params import Table, suite_path
 from slimgate.plugins.source import Source
 
@@ -42,7 +42,7 @@ COMMIT = re.compile(r"^[0-9a-f]{40}$")
 DEFAULTS = {"train": ("train",), "gate": ("validation", "test")}
 
 
-def _folder_or_name(value: object) -> Any:
+def _resolve_source_folder(value: object) -> Any:
     """An absolute path for a folder, relative to the suite file; a name of the hub stays as it is."""
     if not isinstance(value, str):
         return value
@@ -70,7 +70,7 @@ class PartNames(Table):
 
 
 class Params(Table):
-    id: Annotated[str, BeforeValidator(_folder_or_name)]
+    id: Annotated[str, BeforeValidator(_resolve_source_folder)]
     """Name of the data set on the hub, or a folder in its layout."""
     config: str | None = None
     """Configuration of the data set, if it has several."""
@@ -119,11 +119,11 @@ class Hub(Source[Params]):
         """A digest of a folder's files or of the hub's commit; of the stated names if that is unknown."""
         chosen = {"config": params.config, "splits": _split_names(params)}
         if params.folder is not None:
-            return json_digest({"files": folder_digest(params.folder, _list_files(params.folder)), **chosen})
-        return json_digest(
+            return digest_json({"files": digest_folder(params.folder, _list_files(params.folder)), **chosen})
+        return digest_json(
             {
                 "id": params.id,
-                "commit": cached_commit(params) or _newest_commit(params) or params.revision,
+                "commit": find_cached_commit(params) or _find_newest_commit(params) or params.revision,
                 **chosen,
             }
         )
@@ -150,7 +150,7 @@ class Hub(Source[Params]):
 source = Hub()
 
 
-def cached_commit(params: Params) -> str | None:
+def find_cached_commit(params: Params) -> str | None:
     """The revision if it is a commit, else the commit that the local cache of the hub has for it, or None."""
     from huggingface_hub import constants
 
@@ -162,7 +162,7 @@ def cached_commit(params: Params) -> str | None:
     return ref.read_text("utf-8").strip() if ref.is_file() else None
 
 
-def _newest_commit(params: Params) -> str | None:
+def _find_newest_commit(params: Params) -> str | None:
     """The commit that the hub has for the revision; None if the hub cannot be asked."""
     from huggingface_hub import HfApi, constants
 
@@ -188,7 +188,7 @@ def _load(params: Params, scratch: Path) -> Any:
     """The prepared data set: split name -> rows."""
     import datasets
 
-    commit = cached_commit(params) if params.folder is None else None
+    commit = find_cached_commit(params) if params.folder is None else None
     builder = datasets.load_dataset_builder(
         params.id,
         params.config,
@@ -248,7 +248,7 @@ def _can_be_ids(columns: list[pa.ChunkedArray]) -> bool:
     if any(column.null_count for column in columns) or any(map(pa.types.is_nested, types)):
         return False
     if len(types) == 1 and (pa.types.is_string(*types) or pa.types.is_integer(*types)):
-        return find_duplicates([strings(column, "column id") for column in columns])[0] == 0
+        return find_duplicates([convert_to_strings(column, "column id") for column in columns])[0] == 0
     values = [value for column in columns for value in column.to_pylist()]
     return len(set(values)) == len(values)
 
@@ -276,7 +276,9 @@ def _explain_errors(params: Params) -> Iterator[None]:
     except Exception as error:  # a reader of data files may raise anything; the cause stays chained
         if _is_unreachable(error):
             raise DataError(f"{params.shown}: {_format_not_cached(params)}") from error
-        raise DataError(f"{params.shown}: cannot be read: {in_one_line(error.__cause__ or error)}") from error
+        raise DataError(
+            f"{params.shown}: cannot be read: {format_error(error.__cause__ or error)}"
+        ) from error
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

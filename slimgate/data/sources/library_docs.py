@@ -24,12 +24,12 @@ from typing import Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import digest_json
 from slimgate.data.docstrings import (
-    installed_versions,
-    package_folder,
-    paragraphs_of_files,
-    source_files,
+    list_source_files,
+    locate_package,
+    read_installed_versions,
+    read_paragraphs,
 )
 from slimgate.errors import DataError
 from slimgate.plugins.params import Table
@@ -68,7 +68,7 @@ class LibraryDocs(Source[Params]):
     def columns(self, params: Params) -> tuple[str, ...]:
         """paragraph, library, file. Raises SuiteError for a package that is not installed."""
         for library in params.libraries:
-            package_folder(library, asked_by="library_docs")
+            locate_package(library, asked_by="library_docs")
         return COLUMNS
 
     def parts(self, params: Params) -> tuple[str, ...]:
@@ -81,16 +81,16 @@ class LibraryDocs(Source[Params]):
 
     def digest(self, params: Params) -> str:
         """A digest over the packages' versions and the options; the code has a separate digest."""
-        installed = installed_versions(params.libraries)
-        return json_digest({"installed": installed, "params": params.model_dump(mode="json")})
+        installed = read_installed_versions(params.libraries)
+        return digest_json({"installed": installed, "params": params.model_dump(mode="json")})
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """All rows, in the order of the libraries, then of the files, then of the text.
 
         Raises DataError if there are none.
         """
-        paragraphs = list(_rows(params))
-        rows = list(unique_rows(paragraphs, params.max_rows_per_file))
+        paragraphs = list(_read_paragraph_rows(params))
+        rows = list(select_unique_rows(paragraphs, params.max_rows_per_file))
         if not rows:
             raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
         lines = "".join("\t".join(row[name] for name in COLUMNS) + "\n" for row in rows)
@@ -98,7 +98,7 @@ class LibraryDocs(Source[Params]):
         if params.sha256 not in (None, digest):
             installed = ", ".join(
                 f"{package} {' '.join(versions)}"
-                for package, versions in installed_versions(params.libraries).items()
+                for package, versions in read_installed_versions(params.libraries).items()
             )
             raise DataError(
                 f"library_docs: the rows have sha256 {digest}, the suite expects {params.sha256}; "
@@ -106,20 +106,23 @@ class LibraryDocs(Source[Params]):
                 "the expected rows"
             )
         if not params.unlabelled:
-            return {"all": _table(rows, COLUMNS)}
-        more = unique_rows(paragraphs, len(paragraphs))
-        return {"unlabelled": _table(more, ("paragraph", "file")), "all": _table(rows, COLUMNS)}
+            return {"all": _make_text_table(rows, COLUMNS)}
+        more = select_unique_rows(paragraphs, len(paragraphs))
+        return {
+            "unlabelled": _make_text_table(more, ("paragraph", "file")),
+            "all": _make_text_table(rows, COLUMNS),
+        }
 
 
 source = LibraryDocs()
 
 
-def _table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table:
+def _make_text_table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table:
     schema = pa.schema([(name, pa.string()) for name in columns])
     return pa.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema=schema)
 
 
-def unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[dict[str, str]]:
+def select_unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[dict[str, str]]:
     """Drops texts that two libraries have, then repeats, then the rows above the limit per file."""
     unique = list(rows)
     owners: dict[str, set[str]] = {}
@@ -136,13 +139,13 @@ def unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[d
         yield row
 
 
-def _rows(params: Params) -> Iterator[dict[str, str]]:
+def _read_paragraph_rows(params: Params) -> Iterator[dict[str, str]]:
     files = [
         (library, name, path)
         for library in params.libraries
-        for name, path in source_files(library, asked_by="library_docs")
+        for name, path in list_source_files(library, asked_by="library_docs")
     ]
-    texts = paragraphs_of_files([path for _, _, path in files], params.min_words, params.max_words)
+    texts = read_paragraphs([path for _, _, path in files], params.min_words, params.max_words)
     for (library, name, _), texts_of_file in zip(files, texts, strict=True):
         for text in texts_of_file:
             yield {"paragraph": text, "library": library, "file": name}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimgate._system.lazy_names import lazy_names
+from slimgate._system.lazy_names import make_lazy_getattr
 
 if TYPE_CHECKING:
-    from slimgate.judge.metrics.base import Metric, value_of
-    from slimgate.judge.metrics.registry import known_metrics, load_metric
+    from slimgate.judge.metrics.base import Metric, compute_value
+    from slimgate.judge.metrics.registry import list_known_metrics, load_metric
 
-__all__ = ["Metric", "known_metrics", "load_metric", "value_of"]
-__getattr__ = lazy_names(
+__all__ = ["Metric", "compute_value", "list_known_metrics", "load_metric"]
+__getattr__ = make_lazy_getattr(
     __name__,
     {
         "Metric": "slimgate.judge.metrics.base",
-        "known_metrics": "slimgate.judge.metrics.registry",
+        "list_known_metrics": "slimgate.judge.metrics.registry",
         "load_metric": "slimgate.judge.metrics.registry",
-        "value_of": "slimgate.judge.metrics.base",
+        "compute_value": "slimgate.judge.metrics.base",
     },
 )

@@ -24,7 +24,7 @@ import numpy as np
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.judge.metrics.base import Metric, RowSums
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
+from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
 from slimgate.judge.scores import is_better_higher, score_names
 from slimgate.outcomes import (
     EMPTY,
@@ -47,14 +47,14 @@ ACCEPTANCE_LENGTH = "acceptance_length"
 MOST_DRAFT_TOKENS = 16
 
 
-def mean_score(
+def make_mean_score(
     name: str, *, higher_is_better: bool = True, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> Metric:
     """The mean of the values of that name, each in the range.
 
     Tango's test judges it if all values are 0 or 1 and that is the range.
     """
-    values = _column(name)
+    values = _make_column_reader(name)
     sums = mean_of(values)
     return Metric(
         name=name,
@@ -63,14 +63,14 @@ def mean_score(
         needs=name,
         statistic=statistic_of_sums(sums),
         row_sums=sums,
-        row_mean=row_mean(values, lambda _teacher, _variant: value_range),
+        row_mean=make_row_mean(values, lambda _teacher, _variant: value_range),
         per_row=values if value_range == (0.0, 1.0) else None,
     )
 
 
 def answer_length() -> Metric:
     """The mean tokens of an answer; its range is 0 to the row's limit if the rows hold the limit."""
-    lengths = _column(TOKENS)
+    lengths = _make_column_reader(TOKENS)
     sums = mean_of(lengths)
     return Metric(
         name=ANSWER_LENGTH,
@@ -79,13 +79,13 @@ def answer_length() -> Metric:
         needs=TOKENS,
         statistic=statistic_of_sums(sums),
         row_sums=sums,
-        row_mean=row_mean(lengths, _length_ends),
+        row_mean=make_row_mean(lengths, _find_length_ends),
         open_range="the limit of an answer is not known, or an answer is longer: add cap = … to its budget",
         unit="percent",
     )
 
 
-def _length_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
+def _find_length_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
     """0 and the limit of both models; infinite if a model has no limit, or has longer answers anyway."""
     limits = [
         side.values[MOST_TOKENS].max() if MOST_TOKENS in side.values else inf for side in (teacher, variant)
@@ -95,13 +95,13 @@ def _length_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
     return 0.0, limit if longest <= limit else inf
 
 
-def acceptance_length() -> Metric:
+def make_acceptance_length() -> Metric:
     """The mean tokens of a verification pass: 1, and the tokens of the draft that were kept.
 
     A model without a draft writes one token with each pass. The pass over the prompt, and its token, do not
     count. Source: Leviathan et al. 2023, section 3.1; the last pass of an answer may be cut short.
     """
-    sums = RowSums(_tokens_and_passes, _tokens_per_pass, extremes=_best_and_worst_row)
+    sums = RowSums(_read_tokens_and_passes, _compute_tokens_per_pass, extremes=_make_extremes)
     return Metric(
         name=ACCEPTANCE_LENGTH,
         higher_is_better=True,
@@ -112,34 +112,34 @@ def acceptance_length() -> Metric:
     )
 
 
-def _tokens_and_passes(outcomes: Outcomes) -> Floats:
+def _read_tokens_and_passes(outcomes: Outcomes) -> Floats:
     if PASSES not in outcomes.values:
         tokens = np.maximum(outcomes.values.get(TOKENS, np.ones(len(outcomes))), 1.0)
         return np.stack([tokens, tokens], axis=1)
     return np.stack([outcomes.column(VERIFIED_TOKENS), outcomes.column(PASSES)], axis=1)
 
 
-def _tokens_per_pass(sums: Floats) -> Floats:
+def _compute_tokens_per_pass(sums: Floats) -> Floats:
     """1 for answers of one token each, which no pass verified."""
     tokens, passes = sums[..., 0], sums[..., 1]
     return np.where(passes > 0, tokens / np.where(passes > 0, passes, 1.0), 1.0)
 
 
-def _best_and_worst_row(outcomes: Outcomes) -> Floats:
+def _make_extremes(outcomes: Outcomes) -> Floats:
     """For an answer of the greatest length: all tokens of the draft are kept, or none."""
     tokens = float(outcomes.values[MOST_TOKENS].max()) if MOST_TOKENS in outcomes.values else 1.0
     return np.asarray([[tokens, tokens / (1 + MOST_DRAFT_TOKENS)], [tokens, tokens]])
 
 
-def _column(name: str) -> Callable[[Outcomes], Floats]:
+def _make_column_reader(name: str) -> Callable[[Outcomes], Floats]:
     return lambda outcomes: outcomes.column(name)
 
 
 METRICS: Mapping[str, Metric] = {
-    **{name: mean_score(name, higher_is_better=is_better_higher(name)) for name in score_names()},
-    SAME_ANSWERS: mean_score(SAME_ANSWERS),
+    **{name: make_mean_score(name, higher_is_better=is_better_higher(name)) for name in score_names()},
+    SAME_ANSWERS: make_mean_score(SAME_ANSWERS),
     ANSWER_LENGTH: answer_length(),
-    ACCEPTANCE_LENGTH: acceptance_length(),
-    SIMILAR_ANSWERS: mean_score(SIMILAR_ANSWERS, value_range=(-1.0, 1.0)),  # a cosine
-    **{name: mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},
+    ACCEPTANCE_LENGTH: make_acceptance_length(),
+    SIMILAR_ANSWERS: make_mean_score(SIMILAR_ANSWERS, value_range=(-1.0, 1.0)),  # a cosine
+    **{name: make_mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},
 }

@@ -1,8 +1,8 @@
 """Makes an `evaluate.Metric` of a slimgate metric, for users of the evaluate library. It needs no network.
 
-from slimgate.judge.metrics.as_evaluate import as_evaluate
-as_evaluate("f1_macro").compute(predictions=[0, 1, 1], references=[0, 1, 0])
-as_evaluate("roc_auc").compute(prediction_scores=[[0.9, 0.1], [0.2, 0.8]], references=[0, 1])
+from slimgate.judge.metrics.as_evaluate import make_evaluate_metric
+make_evaluate_metric("f1_macro").compute(predictions=[0, 1, 1], references=[0, 1, 0])
+make_evaluate_metric("roc_auc").compute(prediction_scores=[[0.9, 0.1], [0.2, 0.8]], references=[0, 1])
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import evaluate
 
 
-def as_evaluate(name: str, *, cache_dir: str | None = None) -> evaluate.Metric:
+def make_evaluate_metric(name: str, *, cache_dir: str | None = None) -> evaluate.Metric:
     """An `evaluate.Metric` whose compute() returns {name: value}.
 
     references and predictions are class indices; prediction_scores are a row's probabilities of all
@@ -50,12 +50,12 @@ def as_evaluate(name: str, *, cache_dir: str | None = None) -> evaluate.Metric:
             )
 
         def _compute(self, **columns: Sequence[Any]) -> dict[str, float]:
-            return {name: value_of(metric, **columns)}
+            return {name: compute_from_columns(metric, **columns)}
 
     return SlimgateMetric(cache_dir=cache_dir)
 
 
-def value_of(
+def compute_from_columns(
     metric: Metric,
     *,
     references: Sequence[int],

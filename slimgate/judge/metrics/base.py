@@ -137,12 +137,12 @@ class Metric:
         return self.resampled and self.documents is None and self.correlated is None
 
 
-def value_of(metric: Metric, outcomes: Outcomes) -> float:
+def compute_value(metric: Metric, outcomes: Outcomes) -> float:
     """The plain metric of a model's outcomes: every row counts once.
 
     Raises SuiteError if it is of the positive label and no label is known to be positive.
     """
-    outcomes = arranged(metric, own_rows(metric, outcomes))
+    outcomes = arrange_outcomes(metric, select_own_rows(metric, outcomes))
     return float(_call_statistic(metric, outcomes, np.ones(len(outcomes))))
 
 
@@ -158,7 +158,7 @@ def _call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floa
     return values
 
 
-def row_values(metric: Metric, outcomes: Outcomes) -> Floats:
+def compute_row_values(metric: Metric, outcomes: Outcomes) -> Floats:
     """(rows,) what `per_row` gives, as float64. Raises MeasureError if it is not one value for each row."""
     assert metric.per_row is not None
     values = np.asarray(metric.per_row(outcomes), dtype=np.float64)
@@ -177,7 +177,7 @@ def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
     """
     figures: dict[str, float] = {}
     if metric.per_row is not None:
-        figures["per_row"] = float(row_values(metric, outcomes).mean())
+        figures["per_row"] = float(compute_row_values(metric, outcomes).mean())
     if metric.row_mean is not None:
         amounts, sizes = metric.row_mean.of(outcomes)
         figures["row_mean"] = float(np.sum(amounts) / np.sum(sizes))
@@ -192,12 +192,12 @@ def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
             )
 
 
-def own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:
+def select_own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:
     """The outcomes of the rows that a metric reads."""
     return outcomes if metric.rows is None else outcomes.take(metric.rows(outcomes))
 
 
-def arranged(metric: Metric, outcomes: Outcomes) -> Outcomes:
+def arrange_outcomes(metric: Metric, outcomes: Outcomes) -> Outcomes:
     """The outcomes in the form that the metric reads: the positive label second, all strays as one class.
 
     A metric cannot change them: the metrics after it, and the judge, read the same arrays.
@@ -215,7 +215,7 @@ def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
     """
     times = 1 + np.random.default_rng(0).integers(0, 2, size=len(outcomes))
     weighted = float(_call_statistic(metric, outcomes, np.stack([times, times]).astype(np.float64))[1])
-    copied = value_of(metric, outcomes.take(np.repeat(np.arange(len(outcomes)), times)))
+    copied = compute_value(metric, outcomes.take(np.repeat(np.arange(len(outcomes)), times)))
     if not np.isfinite([weighted, copied]).any():
         raise MeasureError(
             f"{metric.name} is {copied} although every row counts, so nothing can be judged; correct its "
@@ -254,7 +254,7 @@ def check_classes(outcomes: ClassOutcomes) -> None:
             )
 
 
-def probabilities_of(outcomes: ClassOutcomes, metric: str) -> Floats:
+def read_probabilities(outcomes: ClassOutcomes, metric: str) -> Floats:
     """(rows, classes) float64. Raises MeasureError if the tool gave predictions only."""
     if outcomes.probabilities is None:
         raise MeasureError(f"{metric} needs probabilities, these outcomes contain only predictions")

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slimgate.judge.metrics.answers import mean_score
+from slimgate.judge.metrics.answers import make_mean_score
 from slimgate.judge.metrics.base import Metric
 
 NAMES = ("acc", "acc_norm", "acc_norm_tokens", "task_score")
-METRICS: Mapping[str, Metric] = {name: mean_score(name) for name in NAMES}
+METRICS: Mapping[str, Metric] = {name: make_mean_score(name) for name in NAMES}

@@ -36,18 +36,18 @@ _STRAYS = "no label"
 _GOLD = "gold:"
 
 
-def conventional_positive(labels: Sequence[str]) -> str | None:
+def find_conventional_positive(labels: Sequence[str]) -> str | None:
     """The positive label of two that are a conventional pair; None for any other labels."""
     if len(labels) != 2:
         return None
     for negative, positive in ((0, 1), (1, 0)):
-        pair = _plain(labels[negative]), _plain(labels[positive])
-        if pair in CONVENTIONAL or _negates(*pair) or _are_numbered(*pair):
+        pair = _normalize_label(labels[negative]), _normalize_label(labels[positive])
+        if pair in CONVENTIONAL or _is_negation(*pair) or _are_numbered(*pair):
             return labels[positive]
     return None
 
 
-def _plain(label: str) -> str:
+def _normalize_label(label: str) -> str:
     """The label in lower case, with one kind of separator; 1.0 as 1."""
     text = (
         "_".join(label.casefold().replace("-", "_").split()) if len(label.strip()) > 2 else label.casefold()
@@ -55,7 +55,7 @@ def _plain(label: str) -> str:
     return text.removesuffix(".0") if text.removesuffix(".0").lstrip("-").isdigit() else text
 
 
-def _negates(negative: str, positive: str) -> bool:
+def _is_negation(negative: str, positive: str) -> bool:
     """Whether the negative label is the positive one with "not", "non" or "no" before it."""
     return (
         any(negative in (f"{word}_{positive}", f"{word}{positive}") for word in NEGATIONS)
@@ -68,14 +68,14 @@ def _are_numbered(negative: str, positive: str) -> bool:
     return (negative[:-1], negative[-1:], positive[-1:]) == (positive[:-1], "0", "1")
 
 
-def positive_label(outcomes: ClassOutcomes) -> str | None:
+def find_positive_label(outcomes: ClassOutcomes) -> str | None:
     """The positive label of two: as stated, else that of a conventional pair; None if it is not known."""
-    return conventional_positive(outcomes.label_set) if outcomes.positive is None else outcomes.positive
+    return find_conventional_positive(outcomes.label_set) if outcomes.positive is None else outcomes.positive
 
 
 def require_positive(metric: str, outcomes: ClassOutcomes) -> str:
     """The positive label of two. Raises SuiteError with the rows of each label if it is not known."""
-    positive = positive_label(outcomes)
+    positive = find_positive_label(outcomes)
     if positive is not None:
         return positive
     sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
@@ -125,7 +125,7 @@ def arrange_classes(outcomes: Outcomes, metric: str, *, of_positive: bool, of_co
     )
 
 
-def absent_labels(outcomes: Outcomes) -> list[str]:
+def list_absent_labels(outcomes: Outcomes) -> list[str]:
     """The labels of the task that no row has."""
     if isinstance(outcomes, ClassOutcomes):
         sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))

@@ -25,17 +25,17 @@ import numpy as np
 from slimgate.judge.metrics.base import FromConfusion, Metric, PerRow, RowMean, check_classes
 from slimgate.judge.metrics.confusion import (
     ClassCounts,
-    binary_statistic,
-    class_counts,
-    ratio,
-    statistic_of,
+    divide_or_zero,
+    make_binary_statistic,
+    make_class_counts,
+    make_statistic,
 )
 from slimgate.outcomes import ClassOutcomes, Floats
 
 PerClass = Callable[[ClassCounts], Floats]
 
 
-def right_rows(outcomes: ClassOutcomes) -> Floats:
+def mark_right_rows(outcomes: ClassOutcomes) -> Floats:
     """(rows,) 1.0 if the prediction is the label, else 0.0."""
     check_classes(outcomes)
     return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)
@@ -43,50 +43,50 @@ def right_rows(outcomes: ClassOutcomes) -> Floats:
 
 def share_right(counts: Floats) -> Floats:
     """(…, classes, classes) counts -> (…,) fraction in [0, 1]."""
-    by_class = class_counts(counts)
+    by_class = make_class_counts(counts)
     return np.asarray(by_class.right.sum(axis=-1) / by_class.labelled.sum(axis=-1))
 
 
-def mean_recall(counts: Floats) -> Floats:
+def compute_mean_recall(counts: Floats) -> Floats:
     """Balanced accuracy: (…, classes, classes) counts -> (…,) fraction in [0, 1].
 
     Classes without labelled rows are left out, as scikit-learn's balanced_accuracy_score does.
     """
-    by_class = class_counts(counts)
-    return np.asarray(recalls(by_class).sum(axis=-1) / (by_class.labelled > 0).sum(axis=-1))
+    by_class = make_class_counts(counts)
+    return np.asarray(compute_recalls(by_class).sum(axis=-1) / (by_class.labelled > 0).sum(axis=-1))
 
 
-def matthews(counts: Floats) -> Floats:
+def compute_matthews(counts: Floats) -> Floats:
     """Matthews' correlation coefficient: (…, classes, classes) counts -> (…,) in [-1, 1].
 
     It is 0 if labels or predictions are all one class.
 
     Source: Gorodkin 2004 (R_K), as scikit-learn's matthews_corrcoef computes it.
     """
-    by_class = class_counts(counts)
+    by_class = make_class_counts(counts)
     rows = by_class.labelled.sum(axis=-1)
     joint = by_class.right.sum(axis=-1) * rows - (by_class.labelled * by_class.predicted).sum(axis=-1)
     labels = rows**2 - (by_class.labelled**2).sum(axis=-1)
     predictions = rows**2 - (by_class.predicted**2).sum(axis=-1)
-    return ratio(joint, np.sqrt(labels) * np.sqrt(predictions))
+    return divide_or_zero(joint, np.sqrt(labels) * np.sqrt(predictions))
 
 
-def f1s(by_class: ClassCounts) -> Floats:
+def compute_f1s(by_class: ClassCounts) -> Floats:
     """2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall: (…, classes) in [0, 1]."""
-    return ratio(2 * by_class.right, by_class.labelled + by_class.predicted)
+    return divide_or_zero(2 * by_class.right, by_class.labelled + by_class.predicted)
 
 
-def precisions(by_class: ClassCounts) -> Floats:
+def compute_precisions(by_class: ClassCounts) -> Floats:
     """The share of the rows predicted as a class that are of it: (…, classes) in [0, 1]."""
-    return ratio(by_class.right, by_class.predicted)
+    return divide_or_zero(by_class.right, by_class.predicted)
 
 
-def recalls(by_class: ClassCounts) -> Floats:
+def compute_recalls(by_class: ClassCounts) -> Floats:
     """The share of the rows labelled as a class that are predicted as it: (…, classes) in [0, 1]."""
-    return ratio(by_class.right, by_class.labelled)
+    return divide_or_zero(by_class.right, by_class.labelled)
 
 
-def _positives(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
+def _mark_positives(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
     """(rows,) true positives and (rows,) positives; the positives are the same for every model."""
     positive = outcomes.labels == 1
     hits = positive & (outcomes.predictions == 1)
@@ -97,34 +97,34 @@ def _make_averages(score: str, per_class: PerClass) -> Mapping[str, Metric]:
     """The four metrics of a score in [0, 1] that is (…, classes) per class."""
 
     def binary(counts: Floats) -> Floats:
-        return np.asarray(per_class(class_counts(counts))[..., 1])
+        return np.asarray(per_class(make_class_counts(counts))[..., 1])
 
     def macro(counts: Floats) -> Floats:
-        by_class = class_counts(counts)
-        # a class without rows scores 0 by `ratio`, so the sum needs no mask
+        by_class = make_class_counts(counts)
+        # a class without rows scores 0 by `divide_or_zero`, so the sum needs no mask
         return np.asarray(per_class(by_class).sum(axis=-1) / (by_class.labelled > 0).sum(axis=-1))
 
     def weighted_mean(counts: Floats) -> Floats:
-        by_class = class_counts(counts)
+        by_class = make_class_counts(counts)
         total = (per_class(by_class) * by_class.labelled).sum(axis=-1)
         return np.asarray(total / by_class.labelled.sum(axis=-1))
 
     metrics = (
         replace(
-            _metric(score, binary),
-            statistic=binary_statistic(binary, score),
+            _make_metric(score, binary),
+            statistic=make_binary_statistic(binary, score),
             binary_only=True,
             of_positive=True,
             over_labels=True,
         ),
-        _metric(f"{score}_macro", macro, over_labels=True),
-        _metric(f"{score}_micro", share_right, per_row=right_rows),
-        _metric(f"{score}_weighted", weighted_mean),
+        _make_metric(f"{score}_macro", macro, over_labels=True),
+        _make_metric(f"{score}_micro", share_right, per_row=mark_right_rows),
+        _make_metric(f"{score}_weighted", weighted_mean),
     )
     return {metric.name: metric for metric in metrics}
 
 
-def _metric(
+def _make_metric(
     name: str,
     from_confusion: FromConfusion,
     *,
@@ -137,25 +137,25 @@ def _metric(
         higher_is_better=True,
         value_range=value_range,
         needs="prediction",
-        statistic=statistic_of(from_confusion),
+        statistic=make_statistic(from_confusion),
         from_confusion=from_confusion,
         per_row=per_row,
         over_labels=over_labels,
     )
 
 
-_RECALL = _make_averages("recall", recalls)
+_RECALL = _make_averages("recall", compute_recalls)
 
 METRICS: Mapping[str, Metric] = {
-    "accuracy": _metric("accuracy", share_right, per_row=right_rows),
-    "balanced_accuracy": _metric("balanced_accuracy", mean_recall, over_labels=True),
-    "mcc": _metric("mcc", matthews, value_range=(-1.0, 1.0), over_labels=True),
-    **_make_averages("f1", f1s),
-    **_make_averages("precision", precisions),
+    "accuracy": _make_metric("accuracy", share_right, per_row=mark_right_rows),
+    "balanced_accuracy": _make_metric("balanced_accuracy", compute_mean_recall, over_labels=True),
+    "mcc": _make_metric("mcc", compute_matthews, value_range=(-1.0, 1.0), over_labels=True),
+    **_make_averages("f1", compute_f1s),
+    **_make_averages("precision", compute_precisions),
     **_RECALL,
     # The recall of the positive label is a mean of 0 and 1 over its rows, and is judged as such. A bootstrap
     # passed a loss of 0.3 % of the rows in 7.5 % of the samples.
-    "recall": replace(_RECALL["recall"], row_mean=RowMean(_positives, ends=lambda *_: (0.0, 1.0))),
+    "recall": replace(_RECALL["recall"], row_mean=RowMean(_mark_positives, ends=lambda *_: (0.0, 1.0))),
     # weighted by the rows of each class, it is the share of right rows, which is accuracy
-    "recall_weighted": replace(_RECALL["recall_weighted"], per_row=right_rows),
+    "recall_weighted": replace(_RECALL["recall_weighted"], per_row=mark_right_rows),
 }

@@ -19,7 +19,7 @@ class ClassCounts(NamedTuple):
     predicted: Floats
 
 
-def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
+def compute_confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """Weighted counts [label, prediction].
 
     weights: (rows,) -> (classes, classes); (resamples, rows) -> (resamples, classes, classes).
@@ -27,11 +27,11 @@ def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """
     check_weights(outcomes, weights)
     check_classes(outcomes)
-    return weighted_counts(outcomes, weights)
+    return compute_weighted_counts(outcomes, weights)
 
 
-def weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
-    """Like `confusion`, but for rows and weights that were checked before."""
+def compute_weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
+    """Like `compute_confusion`, but for rows and weights that were checked before."""
     k = len(outcomes.classes)
     cells = outcomes.labels * k + outcomes.predictions
     by_line = np.atleast_2d(weights)
@@ -49,30 +49,30 @@ def weighted_counts(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     return counts.reshape(*weights.shape[:-1], k, k)
 
 
-def statistic_of(from_confusion: FromConfusion) -> Statistic:
+def make_statistic(from_confusion: FromConfusion) -> Statistic:
     """The `statistic` of a metric that is a function of the confusion matrix alone."""
 
     def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
-        return from_confusion(confusion(outcomes, weights))
+        return from_confusion(compute_confusion(outcomes, weights))
 
     return statistic
 
 
-def class_counts(counts: Floats) -> ClassCounts:
+def make_class_counts(counts: Floats) -> ClassCounts:
     """(…, classes, classes) counts [label, prediction] -> counts per class."""
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     return ClassCounts(right, counts.sum(axis=-1), counts.sum(axis=-2))
 
 
-def ratio(numerator: Floats, denominator: Floats) -> Floats:
+def divide_or_zero(numerator: Floats, denominator: Floats) -> Floats:
     """numerator / denominator, and 0 if the denominator is 0 (scikit-learn's zero_division default)."""
     out = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
     np.divide(numerator, denominator, out=out, where=denominator != 0)
     return out
 
 
-def binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
-    """Like `statistic_of`, but the statistic raises MeasureError unless there are two labels."""
+def make_binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
+    """Like `make_statistic`, but the statistic raises MeasureError unless there are two labels."""
 
     def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         labels = len(outcomes.label_set)
@@ -86,6 +86,6 @@ def binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
                 f"{metric} is for two classes, this task has {labels}: "
                 f"use {metric}_macro, {metric}_micro or {metric}_weighted"
             )
-        return from_confusion(confusion(outcomes, weights))
+        return from_confusion(compute_confusion(outcomes, weights))
 
     return statistic

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.judge.metrics.base import Metric, check_classes, check_weights, probabilities_of
-from slimgate.judge.metrics.confusion import ratio
+from slimgate.judge.metrics.base import Metric, check_classes, check_weights, read_probabilities
+from slimgate.judge.metrics.confusion import divide_or_zero
 from slimgate.outcomes import ClassOutcomes, Floats
 
 
@@ -29,12 +29,12 @@ def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """
     check_weights(outcomes, weights)
     check_classes(outcomes)
-    probabilities = probabilities_of(outcomes, "roc_auc")
+    probabilities = read_probabilities(outcomes, "roc_auc")
     k = len(outcomes.label_set)
     by_row = np.atleast_2d(weights).T
     total = np.zeros(by_row.shape[1])
     defined = np.zeros(by_row.shape[1])
-    for label in _curve_labels(k):
+    for label in _list_curve_labels(k):
         area, pairs = _weigh_won_pairs(probabilities[:, label], outcomes.labels == label, by_row)
         np.divide(area, pairs, out=area, where=pairs > 0)
         total += area
@@ -46,7 +46,7 @@ def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     return values.reshape(weights.shape[:-1])
 
 
-def structural_components(outcomes: ClassOutcomes) -> Floats:
+def compute_auc_components(outcomes: ClassOutcomes) -> Floats:
     """(rows,) influence values of the AUC: DeLong's components, centred and scaled to give its variance.
 
     A positive row's value grows with the share of negatives that it beats. A negative row's value falls with
@@ -55,19 +55,19 @@ def structural_components(outcomes: ClassOutcomes) -> Floats:
     Lett. 21:1389-1393. Raises MeasureError if the AUC is not defined.
     """
     check_classes(outcomes)
-    probabilities = probabilities_of(outcomes, "roc_auc")
+    probabilities = read_probabilities(outcomes, "roc_auc")
     k = len(outcomes.label_set)
-    sides = [(outcomes.labels == label, probabilities[:, label]) for label in _curve_labels(k)]
+    sides = [(outcomes.labels == label, probabilities[:, label]) for label in _list_curve_labels(k)]
     defined = [(positive, scores) for positive, scores in sides if 0 < positive.sum() < len(outcomes)]
     if not defined:
         raise MeasureError("roc_auc: all labels are of one class, so there is no curve")
     total = np.zeros(len(outcomes))
     for positive, scores in defined:
-        total += _components(scores, positive) / len(defined)
+        total += _compute_components(scores, positive) / len(defined)
     return total
 
 
-def _components(scores: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
+def _compute_components(scores: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
     """(rows,) the components of one class against the rest, scaled so that they give DeLong's variance.
 
     That variance has the denominators m - 1 and n - 1, for m positives and n negatives.
@@ -125,13 +125,13 @@ def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     check_weights(outcomes, weights)
     total = np.zeros(weights.shape[:-1])
     defined = np.zeros(weights.shape[:-1])
-    for curve in _curves(outcomes):
+    for curve in _make_curves(outcomes):
         by_rank = weights[..., curve.order]
         positives = by_rank[..., curve.positives]
         all_positives = positives.sum(axis=-1)
         hits = np.cumsum(positives, axis=-1)[..., curve.hits_at]
-        precision = ratio(hits, np.cumsum(by_rank, axis=-1)[..., curve.last])
-        total += ratio((positives * precision).sum(axis=-1), all_positives)
+        precision = divide_or_zero(hits, np.cumsum(by_rank, axis=-1)[..., curve.last])
+        total += divide_or_zero((positives * precision).sum(axis=-1), all_positives)
         defined += all_positives > 0
     if weights.ndim == 1 and not defined:
         raise MeasureError("pr_auc: no row has a label of a positive class, so there is no curve")
@@ -140,7 +140,7 @@ def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     return values
 
 
-def _curve_labels(classes: int) -> Sequence[int]:
+def _list_curve_labels(classes: int) -> Sequence[int]:
     """The labels that have a curve: label 1 of two, and each label of more (one-versus-rest)."""
     return [1] if classes == 2 else range(classes)
 
@@ -158,14 +158,14 @@ class _Curve(NamedTuple):
     hits_at: npt.NDArray[np.intp]
 
 
-def _curves(outcomes: ClassOutcomes) -> list[_Curve]:
+def _make_curves(outcomes: ClassOutcomes) -> list[_Curve]:
     check_classes(outcomes)
-    probabilities = probabilities_of(outcomes, "pr_auc")
+    probabilities = read_probabilities(outcomes, "pr_auc")
     k = len(outcomes.label_set)
-    return [_curve(probabilities[:, label], outcomes.labels == label) for label in _curve_labels(k)]
+    return [_make_curve(probabilities[:, label], outcomes.labels == label) for label in _list_curve_labels(k)]
 
 
-def _curve(scores: Floats, positive: npt.NDArray[np.bool_]) -> _Curve:
+def _make_curve(scores: Floats, positive: npt.NDArray[np.bool_]) -> _Curve:
     order = np.argsort(-scores, kind="stable")
     falling, positives = -scores[order], np.flatnonzero(positive[order])
     last = np.searchsorted(falling, falling[positives], side="right") - 1
@@ -179,7 +179,7 @@ METRICS: Mapping[str, Metric] = {
         value_range=(0.0, 1.0),
         needs="probabilities",
         statistic=roc_auc,
-        influence=structural_components,
+        influence=compute_auc_components,
         influence_name="DeLong",
         over_labels=True,
     ),

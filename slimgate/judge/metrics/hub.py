@@ -3,8 +3,8 @@
 Your own script is a metric by its dotted path:
 
     # my_metrics.py, next to the suite: metrics = ["my_metrics:KAPPA"]
-    from slimgate.judge.metrics.hub import hub_metric
-    KAPPA = hub_metric("kappa", path="metrics/kappa")     # a folder with kappa.py
+    from slimgate.judge.metrics.hub import make_hub_metric
+    KAPPA = make_hub_metric("kappa", path="metrics/kappa")     # a folder with kappa.py
 
 It is computed once a model, from class indices. A call of evaluate takes some 20 ms, so the metric is not
 resampled and has no interval. evaluate runs the metric's script: name only what you trust.
@@ -18,12 +18,12 @@ from math import isfinite, nan
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.directions import known_direction
+from slimgate.judge.directions import find_known_direction
 from slimgate.judge.metrics.base import Metric, check_weights
 from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool | None = None) -> Metric:
+def make_hub_metric(name: str, *, path: str | None = None, higher_is_better: bool | None = None) -> Metric:
     """The metric that `evaluate.load(path)` gives; `path` defaults to the name without "hub:".
 
     higher_is_better: by default from the name; True for an unknown name, because the metric has no budget.
@@ -35,11 +35,13 @@ def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool | N
         check_weights(outcomes, weights)
         if not (weights == 1).all():
             raise MeasureError(f"{name} is computed once, over all rows: it cannot be resampled")
-        return np.asarray(_value(name, script, outcomes))
+        return np.asarray(_compute_value(name, script, outcomes))
 
     return Metric(
         name=name,
-        higher_is_better=known_direction(name) is not False if higher_is_better is None else higher_is_better,
+        higher_is_better=find_known_direction(name) is not False
+        if higher_is_better is None
+        else higher_is_better,
         value_range=(-float("inf"), float("inf")),
         needs="prediction",
         statistic=statistic,
@@ -47,7 +49,7 @@ def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool | N
     )
 
 
-def _value(name: str, script: str, outcomes: ClassOutcomes) -> float:
+def _compute_value(name: str, script: str, outcomes: ClassOutcomes) -> float:
     import evaluate
 
     try:
@@ -62,10 +64,10 @@ def _value(name: str, script: str, outcomes: ClassOutcomes) -> float:
     except Exception as error:  # the script may raise anything; the cause stays chained
         text = " ".join(str(error).split())
         raise MeasureError(f"{name}: {type(error).__name__}: {text}") from error
-    return _only_number(name, script, results)
+    return _select_number(name, script, results)
 
 
-def _only_number(name: str, script: str, results: Mapping[str, object] | None) -> float:
+def _select_number(name: str, script: str, results: Mapping[str, object] | None) -> float:
     """The value under the metric's name, or the only value."""
     values = dict(results or {})
     key = script.rstrip("/").rpartition("/")[2]

@@ -19,8 +19,14 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics.base import Metric, RowSums
-from slimgate.judge.metrics.confusion import ratio
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums, usual_row
+from slimgate.judge.metrics.confusion import divide_or_zero
+from slimgate.judge.metrics.row_sums import (
+    compute_usual_row,
+    make_row_mean,
+    mean_of,
+    share,
+    statistic_of_sums,
+)
 from slimgate.outcomes import RIGHT, Floats, Outcomes
 
 # Prefixes of a label's value columns of 0 and 1: the row has the label, the model predicted it.
@@ -36,22 +42,22 @@ def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
     return np.stack(gold, axis=1), np.stack(predicted, axis=1)
 
 
-def _by_label(outcomes: Outcomes) -> Floats:
+def _compute_label_terms(outcomes: Outcomes) -> Floats:
     """(rows, 3 · labels) terms for each label: rightly predicted, predicted, gold."""
     gold, predicted = label_columns(outcomes)
     return np.concatenate([gold * predicted, predicted, gold], axis=1)
 
 
-def _extremes(outcomes: Outcomes) -> Floats:
+def _make_extremes(outcomes: Outcomes) -> Floats:
     """(2, 3 · labels) the terms of a usual row at its best and at its worst, for the micro average.
 
     It is the mean row, weighted by how many labels each row has.
     """
     gold, _ = label_columns(outcomes)
-    return _right_and_wrong(usual_row(gold, gold.sum(axis=1)))
+    return _make_right_and_wrong(compute_usual_row(gold, gold.sum(axis=1)))
 
 
-def _extremes_of_rarest(outcomes: Outcomes) -> Floats:
+def _make_rarest_extremes(outcomes: Outcomes) -> Floats:
     """(2, 3 · labels) the same for the mean of the rows with the rarest label.
 
     These rows move a macro average most.
@@ -59,10 +65,10 @@ def _extremes_of_rarest(outcomes: Outcomes) -> Floats:
     gold, _ = label_columns(outcomes)
     counts = gold.sum(axis=0)
     rarest = int(np.where(counts > 0, counts, np.inf).argmin())
-    return _right_and_wrong(usual_row(gold, gold[:, rarest]))
+    return _make_right_and_wrong(compute_usual_row(gold, gold[:, rarest]))
 
 
-def _right_and_wrong(gold: Floats) -> Floats:
+def _make_right_and_wrong(gold: Floats) -> Floats:
     """(2, 3 · labels) the terms if exactly the gold labels are predicted, and if exactly the others are.
 
     gold: (labels,) from 0 to 1.
@@ -72,23 +78,23 @@ def _right_and_wrong(gold: Floats) -> Floats:
     return np.stack([np.concatenate([gold, gold, gold]), np.concatenate([0 * gold, 1 - gold, gold])])
 
 
-def _macro(sums: Floats) -> Floats:
+def _compute_macro_f1(sums: Floats) -> Floats:
     right, predicted, gold = np.split(sums, 3, axis=-1)
-    return np.asarray(ratio(2 * right, predicted + gold).mean(axis=-1))
+    return np.asarray(divide_or_zero(2 * right, predicted + gold).mean(axis=-1))
 
 
-def _micro(sums: Floats) -> Floats:
+def _compute_micro_f1(sums: Floats) -> Floats:
     right, predicted, gold = (part.sum(axis=-1) for part in np.split(sums, 3, axis=-1))
-    return ratio(2 * right, predicted + gold)
+    return divide_or_zero(2 * right, predicted + gold)
 
 
-def _f1(name: str, value: Callable[[Floats], Floats], extremes: Callable[[Outcomes], Floats]) -> Metric:
-    row_sums = RowSums(_by_label, value, extremes)
+def _make_f1(name: str, value: Callable[[Floats], Floats], extremes: Callable[[Outcomes], Floats]) -> Metric:
+    row_sums = RowSums(_compute_label_terms, value, extremes)
     # the plain mean over labels includes a label without rows; the other F1 does not
-    return replace(_metric(name, row_sums, higher_is_better=True), over_labels=name.endswith("_macro"))
+    return replace(_make_metric(name, row_sums, higher_is_better=True), over_labels=name.endswith("_macro"))
 
 
-def _metric(name: str, row_sums: RowSums, *, higher_is_better: bool) -> Metric:
+def _make_metric(name: str, row_sums: RowSums, *, higher_is_better: bool) -> Metric:
     return Metric(
         name=name,
         higher_is_better=higher_is_better,
@@ -99,19 +105,19 @@ def _metric(name: str, row_sums: RowSums, *, higher_is_better: bool) -> Metric:
     )
 
 
-def _all_right(outcomes: Outcomes) -> Floats:
+def _read_all_right(outcomes: Outcomes) -> Floats:
     return outcomes.column(RIGHT)
 
 
-def _wrong_share(outcomes: Outcomes) -> Floats:
+def _compute_wrong_share(outcomes: Outcomes) -> Floats:
     return np.asarray(outcomes.column(WRONG) / label_columns(outcomes)[0].shape[1])
 
 
-_SUBSETS = mean_of(_all_right)
+_SUBSETS = mean_of(_read_all_right)
 
 METRICS: Mapping[str, Metric] = {
-    "labels_f1_micro": _f1("labels_f1_micro", _micro, _extremes),
-    "labels_f1_macro": _f1("labels_f1_macro", _macro, _extremes_of_rarest),
+    "labels_f1_micro": _make_f1("labels_f1_micro", _compute_micro_f1, _make_extremes),
+    "labels_f1_macro": _make_f1("labels_f1_macro", _compute_macro_f1, _make_rarest_extremes),
     "subset_accuracy": Metric(
         name="subset_accuracy",
         higher_is_better=True,
@@ -119,10 +125,10 @@ METRICS: Mapping[str, Metric] = {
         needs=WRONG,
         statistic=statistic_of_sums(_SUBSETS),
         row_sums=_SUBSETS,
-        per_row=_all_right,
+        per_row=_read_all_right,
     ),
     "hamming_loss": replace(
-        _metric("hamming_loss", mean_of(_wrong_share), higher_is_better=False),
-        row_mean=row_mean(_wrong_share, share),
+        _make_metric("hamming_loss", mean_of(_compute_wrong_share), higher_is_better=False),
+        row_mean=make_row_mean(_compute_wrong_share, share),
     ),
 }

@@ -35,17 +35,17 @@ CAP = 1.0
 SKIPPED = "skipped_tokens"
 
 
-def _nats_and_tokens(outcomes: Outcomes) -> tuple[Floats, Ints]:
+def _read_nats_and_tokens(outcomes: Outcomes) -> tuple[Floats, Ints]:
     return outcomes.column("nats"), outcomes.column("tokens").astype(np.int64)
 
 
-def _perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
+def _compute_perplexity(outcomes: Outcomes, weights: Floats) -> Floats:
     check_weights(outcomes, weights)
-    nats, tokens = _nats_and_tokens(outcomes)
+    nats, tokens = _read_nats_and_tokens(outcomes)
     return np.asarray(np.exp((weights @ nats) / (weights @ tokens)))
 
 
-def _bits(outcomes: Outcomes) -> Floats:
+def _compute_bits_and_bytes(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column("nats") / log(2), outcomes.column("bytes")], axis=1)
 
 
@@ -64,7 +64,7 @@ def _find_skipped_text(teacher: Outcomes, variant: Outcomes) -> str | None:
     )
 
 
-_BITS = RowSums(_bits, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
+_BITS = RowSums(_compute_bits_and_bytes, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
 
 
 _RIGHT = RowSums(
@@ -78,8 +78,8 @@ METRICS: Mapping[str, Metric] = {
         higher_is_better=False,
         value_range=(1.0, inf),
         needs="nats",
-        statistic=_perplexity,
-        documents=Documents(_nats_and_tokens),
+        statistic=_compute_perplexity,
+        documents=Documents(_read_nats_and_tokens),
         unit="percent",
         alike=("tokens",),
     ),
@@ -92,7 +92,7 @@ METRICS: Mapping[str, Metric] = {
         row_sums=_BITS,
         why_incomparable=_find_skipped_text,
         row_mean=RowMean(
-            lambda outcomes: tuple(_bits(outcomes).T),
+            lambda outcomes: tuple(_compute_bits_and_bytes(outcomes).T),
             lambda *_: (0.0, inf),
             # CAP in bits per byte, from the tokens per byte of all rows
             cap=lambda teacher, _variant: (

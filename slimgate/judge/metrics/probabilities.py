@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from slimgate.judge.metrics.base import Metric, RowSums, check_classes, probabilities_of
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
+from slimgate.judge.metrics.base import Metric, RowSums, check_classes, read_probabilities
+from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 # Models answer in float32; a row costs no more than this, however broken the model is.
@@ -16,7 +16,7 @@ _WORST = float(-np.log(_EPS))
 BINS = 15
 
 
-def brier_scores(outcomes: ClassOutcomes) -> Floats:
+def compute_brier_scores(outcomes: ClassOutcomes) -> Floats:
     """The squared distance between a row's probabilities and its label's 1 and 0s.
 
     (rows,) in [0, 1] for two classes, in [0, 2] for more.
@@ -27,7 +27,7 @@ def brier_scores(outcomes: ClassOutcomes) -> Floats:
     Source: Brier 1950, Mon. Weather Rev. 78:1-3.
     """
     check_classes(outcomes)
-    probabilities = probabilities_of(outcomes, "brier")
+    probabilities = read_probabilities(outcomes, "brier")
     true_class = probabilities[np.arange(len(outcomes)), outcomes.labels]
     distance = np.einsum("ij,ij->i", probabilities, probabilities) - 2 * true_class + 1
     # a sum of squares, which rounding may leave below 0
@@ -35,24 +35,24 @@ def brier_scores(outcomes: ClassOutcomes) -> Floats:
     return np.asarray(distances / 2 if len(outcomes.label_set) == 2 else distances)
 
 
-_BRIER = mean_of(brier_scores)
+_BRIER = mean_of(compute_brier_scores)
 
 
-def row_losses(outcomes: ClassOutcomes) -> Floats:
+def compute_row_losses(outcomes: ClassOutcomes) -> Floats:
     """-log(probability of the label): (rows,) nats.
 
     Probabilities are clipped to at least eps of float32, as scikit-learn does.
     """
     check_classes(outcomes)
-    probabilities = probabilities_of(outcomes, "log_loss")
+    probabilities = read_probabilities(outcomes, "log_loss")
     true_class = probabilities[np.arange(len(outcomes)), outcomes.labels]
     return np.asarray(-np.log(np.clip(true_class, _EPS, 1.0)))
 
 
-_LOSS = mean_of(row_losses)
+_LOSS = mean_of(compute_row_losses)
 
 
-def ece_terms(outcomes: ClassOutcomes) -> Floats:
+def compute_ece_terms(outcomes: ClassOutcomes) -> Floats:
     """The terms of the expected calibration error.
 
     (rows, 16): right (1 or 0) minus the confidence, in the column of the row's bin; then a column of ones.
@@ -61,27 +61,27 @@ def ece_terms(outcomes: ClassOutcomes) -> Floats:
     Guo et al. 2017 (ICML), section 2.
     """
     check_classes(outcomes)
-    probabilities = probabilities_of(outcomes, "ece")
+    probabilities = read_probabilities(outcomes, "ece")
     rows = np.arange(len(outcomes))
     confidence = probabilities[rows, outcomes.predictions]
     gaps = np.zeros((len(outcomes), BINS + 1))
-    gaps[rows, bin_of(confidence)] = (outcomes.predictions == outcomes.labels) - confidence
+    gaps[rows, find_bins(confidence)] = (outcomes.predictions == outcomes.labels) - confidence
     gaps[:, BINS] = 1.0
     return gaps
 
 
-def bin_of(confidence: Floats) -> Ints:
+def find_bins(confidence: Floats) -> Ints:
     """(rows,) confidences -> (rows,) the bin that each falls in."""
     # the ends are i / 15, so that a confidence of exactly 0.2 or 0.6 falls on its end
     return np.asarray(np.searchsorted(np.arange(1, BINS) / BINS, confidence, side="left"))
 
 
-def ece_of(sums: Floats) -> Floats:
+def compute_ece(sums: Floats) -> Floats:
     """(…, 16) sums -> (…,) mean over rows of their bin's |accuracy - confidence|, in [0, 1]."""
     return np.asarray(np.abs(sums[..., :BINS]).sum(axis=-1) / sums[..., BINS])
 
 
-_ECE = RowSums(ece_terms, ece_of)
+_ECE = RowSums(compute_ece_terms, compute_ece)
 
 METRICS: Mapping[str, Metric] = {
     "brier": Metric(
@@ -91,8 +91,8 @@ METRICS: Mapping[str, Metric] = {
         needs="probabilities",
         statistic=statistic_of_sums(_BRIER),
         row_sums=_BRIER,
-        row_mean=row_mean(
-            brier_scores,
+        row_mean=make_row_mean(
+            compute_brier_scores,
             lambda teacher, _variant: (0.0, 1.0 if len(teacher.label_set) == 2 else 2.0),
         ),
     ),
@@ -103,7 +103,7 @@ METRICS: Mapping[str, Metric] = {
         needs="probabilities",
         statistic=statistic_of_sums(_LOSS),
         row_sums=_LOSS,
-        row_mean=row_mean(row_losses, lambda *_: (0.0, _WORST)),
+        row_mean=make_row_mean(compute_row_losses, lambda *_: (0.0, _WORST)),
     ),
     "ece": Metric(
         name="ece",

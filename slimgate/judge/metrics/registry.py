@@ -10,13 +10,13 @@ from functools import cache
 
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.directions import score_direction
-from slimgate.judge.metrics.answers import mean_score
+from slimgate.judge.metrics.answers import make_mean_score
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.hub import hub_metric
+from slimgate.judge.metrics.hub import make_hub_metric
 from slimgate.plugins.loading import find_added_path, installed_plugins, load_user_object
 
 
-def known_metrics() -> tuple[str, ...]:
+def list_known_metrics() -> tuple[str, ...]:
     """The names of slimgate's own metrics and of those that installed packages add, sorted."""
     return tuple(sorted(_import_metrics().keys() | installed_plugins("metric").keys()))
 
@@ -25,14 +25,14 @@ def load_metric(name: str) -> Metric:
     """Loads a metric by its name.
 
     Args:
-        name: a name in `known_metrics()`, "hub:NAME" for `evaluate.load`, or "package.module:object" for
+        name: a name in `list_known_metrics()`, "hub:NAME" for `evaluate.load`, or "package.module:object" for
             your own metric. If your object is a function that scores an answer, the metric is its mean.
 
     Raises:
         SuiteError: if no metric has this name, or if your own object cannot be a metric.
     """
     if name.startswith("hub:"):
-        return hub_metric(name)
+        return make_hub_metric(name)
     if ":" in name:
         return _load_user_metric(name)
     if path := find_added_path("metric", name, _import_metrics()):
@@ -41,14 +41,14 @@ def load_metric(name: str) -> Metric:
             raise SuiteError(f'metric "{name}": {path} is named {metric.name}; expected the same name')
         return metric
     if name not in _import_metrics():
-        raise SuiteError(f'"{name}": no such metric{format_suggestion(name, known_metrics())}')
+        raise SuiteError(f'"{name}": no such metric{format_suggestion(name, list_known_metrics())}')
     return _import_metrics()[name]
 
 
 def _load_user_metric(name: str) -> Metric:
     metric = load_user_object("metric", name)
     if inspect.isroutine(metric):  # a score of answers; its mean has the same name
-        return mean_score(name, higher_is_better=score_direction(name, metric) is not False)
+        return make_mean_score(name, higher_is_better=score_direction(name, metric) is not False)
     if not isinstance(metric, Metric):
         raise SuiteError(
             f'metric "{name}": it is of type {type(metric).__name__}, expected a Metric (see '

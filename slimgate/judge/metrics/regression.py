@@ -17,35 +17,40 @@ from math import inf
 import numpy as np
 
 from slimgate.judge.metrics.base import Correlated, Metric, Statistic, check_weights
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
-from slimgate.judge.metrics.weighted_correlation import ValuesUnder, by_rank, by_value, correlation
+from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
+from slimgate.judge.metrics.weighted_correlation import (
+    ValuesUnder,
+    compute_correlation,
+    prepare_ranks,
+    prepare_values,
+)
 from slimgate.outcomes import Floats, Outcomes
 
 OfErrors = Callable[[Floats], Floats]
 
 
-def gold_and_scores(outcomes: Outcomes) -> tuple[Floats, Floats]:
+def read_gold_and_scores(outcomes: Outcomes) -> tuple[Floats, Floats]:
     """(rows,) gold and (rows,) scores of the model."""
     return outcomes.column("gold"), outcomes.column("score")
 
 
 def pearson(outcomes: Outcomes, weights: Floats) -> Floats:
     """Weighted correlation: (…, rows) weights -> (…,); 0 if all values with a weight are equal."""
-    return _correlate(outcomes, weights, by_value)
+    return _correlate(outcomes, weights, prepare_values)
 
 
 def spearman(outcomes: Outcomes, weights: Floats) -> Floats:
     """The same for ranks among the weighted rows; equal values share the middle of their ranks."""
-    return _correlate(outcomes, weights, by_rank)
+    return _correlate(outcomes, weights, prepare_ranks)
 
 
 def _correlate(outcomes: Outcomes, weights: Floats, prepare: Callable[[Floats], ValuesUnder]) -> Floats:
     check_weights(outcomes, weights)
-    gold, scores = (prepare(column)(weights) for column in gold_and_scores(outcomes))
-    return np.asarray(np.nan_to_num(correlation(gold, scores, weights)))
+    gold, scores = (prepare(column)(weights) for column in read_gold_and_scores(outcomes))
+    return np.asarray(np.nan_to_num(compute_correlation(gold, scores, weights)))
 
 
-def _correlation_metric(correlated: Correlated, statistic: Statistic) -> Metric:
+def _make_correlation_metric(correlated: Correlated, statistic: Statistic) -> Metric:
     return Metric(
         name=correlated.kind,
         higher_is_better=True,
@@ -56,7 +61,7 @@ def _correlation_metric(correlated: Correlated, statistic: Statistic) -> Metric:
     )
 
 
-def _error_metric(name: str, of_errors: OfErrors) -> Metric:
+def _make_error_metric(name: str, of_errors: OfErrors) -> Metric:
     def rows(outcomes: Outcomes) -> Floats:
         return of_errors(outcomes.column("score") - outcomes.column("gold"))
 
@@ -76,13 +81,13 @@ def _error_metric(name: str, of_errors: OfErrors) -> Metric:
         needs="score",
         statistic=statistic_of_sums(row_sums),
         row_sums=row_sums,
-        row_mean=replace(row_mean(rows, ends), cap=span),
+        row_mean=replace(make_row_mean(rows, ends), cap=span),
     )
 
 
 METRICS: Mapping[str, Metric] = {
-    "pearson": _correlation_metric(Correlated("pearson", gold_and_scores), pearson),
-    "spearman": _correlation_metric(Correlated("spearman", gold_and_scores), spearman),
-    "mse": _error_metric("mse", np.square),
-    "mae": _error_metric("mae", np.abs),
+    "pearson": _make_correlation_metric(Correlated("pearson", read_gold_and_scores), pearson),
+    "spearman": _make_correlation_metric(Correlated("spearman", read_gold_and_scores), spearman),
+    "mse": _make_error_metric("mse", np.square),
+    "mae": _make_error_metric("mae", np.abs),
 }

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
+from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, share, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 RANK = "rank"
@@ -30,7 +30,9 @@ def make_recall_at(depth: int) -> Callable[[Outcomes], Floats]:
     return lambda outcomes: np.asarray(outcomes.column(RANK) <= depth, dtype=np.float64)
 
 
-def _metric(name: str, needs: str, values: Callable[[Outcomes], Floats], *, binary: bool = False) -> Metric:
+def _make_metric(
+    name: str, needs: str, values: Callable[[Outcomes], Floats], *, binary: bool = False
+) -> Metric:
     sums = mean_of(values)
     return Metric(
         name=name,
@@ -39,7 +41,7 @@ def _metric(name: str, needs: str, values: Callable[[Outcomes], Floats], *, bina
         needs=needs,
         statistic=statistic_of_sums(sums),
         row_sums=sums,
-        row_mean=row_mean(values, share),
+        row_mean=make_row_mean(values, share),
         per_row=values if binary else None,
     )
 
@@ -47,8 +49,8 @@ def _metric(name: str, needs: str, values: Callable[[Outcomes], Floats], *, bina
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        *(_metric(f"recall_at_{k}", RANK, make_recall_at(k), binary=True) for k in DEPTHS),
-        _metric("mrr", RANK, lambda outcomes: np.asarray(1 / outcomes.column(RANK))),
-        _metric(NDCG, NDCG, lambda outcomes: outcomes.column(NDCG)),
+        *(_make_metric(f"recall_at_{k}", RANK, make_recall_at(k), binary=True) for k in DEPTHS),
+        _make_metric("mrr", RANK, lambda outcomes: np.asarray(1 / outcomes.column(RANK))),
+        _make_metric(NDCG, NDCG, lambda outcomes: outcomes.column(NDCG)),
     )
 }

@@ -38,7 +38,9 @@ def statistic_of_sums(row_sums: RowSums, *, in_blocks: bool = False) -> Statisti
     return statistic
 
 
-def row_mean(values: Callable[[Any], Floats], ends: Callable[[Any, Any], tuple[float, float]]) -> RowMean:
+def make_row_mean(
+    values: Callable[[Any], Floats], ends: Callable[[Any, Any], tuple[float, float]]
+) -> RowMean:
     """A mean of (rows,) values. ends(teacher, variant) -> the lowest and the highest value of a row."""
     return RowMean(lambda outcomes: (values(outcomes), np.ones(len(outcomes))), ends)
 
@@ -64,7 +66,7 @@ def mean_of(values: Callable[[Any], Floats]) -> RowSums:
     return RowSums(terms, lambda sums: np.asarray(sums[..., 0] / sums[..., 1]))
 
 
-def usual_row(terms: Floats, sizes: Floats) -> Floats:
+def compute_usual_row(terms: Floats, sizes: Floats) -> Floats:
     """(k,) the terms of the row that a unit meets: the mean over rows that count by their sizes.
 
     The F1 of rows with several answers (spans, labels) uses this row, all right and all wrong, as its

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from slimgate.judge.group_sizes import unseen_size
+from slimgate.judge.group_sizes import estimate_unseen_size
 from slimgate.judge.metrics.base import Metric, RowMean, RowSums
-from slimgate.judge.metrics.confusion import ratio
-from slimgate.judge.metrics.row_sums import share, statistic_of_sums, usual_row
+from slimgate.judge.metrics.confusion import divide_or_zero
+from slimgate.judge.metrics.row_sums import compute_usual_row, share, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 COUNTS = ("spans_right", "spans_predicted", "spans_gold")
@@ -21,19 +21,19 @@ COUNTS = ("spans_right", "spans_predicted", "spans_gold")
 _NO_LIMIT = 1e9
 
 
-def _counts(outcomes: Outcomes) -> Floats:
+def _read_counts(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column(name) for name in COUNTS], axis=1)
 
 
-def _extremes(outcomes: Outcomes) -> Floats:
+def _make_extremes(outcomes: Outcomes) -> Floats:
     """A row at its best and at its worst.
 
     It has as many spans as the row of a typical span, at least one: all right; then none right, and a wrong
     span on every word. Without `tags` the number of words is not known.
     """
     gold = outcomes.column("spans_gold")
-    spans = max(float(usual_row(gold[:, None], gold)[0]), 1.0)
-    words = unseen_size(outcomes.column("tags")) if "tags" in outcomes.values else _NO_LIMIT
+    spans = max(float(compute_usual_row(gold[:, None], gold)[0]), 1.0)
+    words = estimate_unseen_size(outcomes.column("tags")) if "tags" in outcomes.values else _NO_LIMIT
     return np.array([[spans, spans, spans], [0.0, max(words, spans), spans]])
 
 
@@ -44,8 +44,8 @@ def _describe_missing_limit(outcomes: Outcomes) -> str | None:
     return "the outcomes have no column tags (words of each row), so a row may predict any number of spans"
 
 
-def _of_spans(name: str, value: Callable[[Floats], Floats]) -> Metric:
-    row_sums = RowSums(_counts, value, _extremes, _describe_missing_limit)
+def _make_metric(name: str, value: Callable[[Floats], Floats]) -> Metric:
+    row_sums = RowSums(_read_counts, value, _make_extremes, _describe_missing_limit)
     return Metric(
         name=name,
         higher_is_better=True,
@@ -56,16 +56,18 @@ def _of_spans(name: str, value: Callable[[Floats], Floats]) -> Metric:
     )
 
 
-def _tags(outcomes: Outcomes) -> Floats:
+def _read_tags(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column("tags_right"), outcomes.column("tags")], axis=1)
 
 
-_TAGS = RowSums(_tags, lambda sums: ratio(sums[..., 0], sums[..., 1]))
+_TAGS = RowSums(_read_tags, lambda sums: divide_or_zero(sums[..., 0], sums[..., 1]))
 
 METRICS: Mapping[str, Metric] = {
-    "span_precision": _of_spans("span_precision", lambda sums: ratio(sums[..., 0], sums[..., 1])),
-    "span_recall": _of_spans("span_recall", lambda sums: ratio(sums[..., 0], sums[..., 2])),
-    "span_f1": _of_spans("span_f1", lambda sums: ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])),
+    "span_precision": _make_metric("span_precision", lambda sums: divide_or_zero(sums[..., 0], sums[..., 1])),
+    "span_recall": _make_metric("span_recall", lambda sums: divide_or_zero(sums[..., 0], sums[..., 2])),
+    "span_f1": _make_metric(
+        "span_f1", lambda sums: divide_or_zero(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
+    ),
     "tag_accuracy": Metric(
         name="tag_accuracy",
         higher_is_better=True,

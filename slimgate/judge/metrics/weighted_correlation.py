@@ -12,13 +12,13 @@ from slimgate.outcomes import Floats
 ValuesUnder = Callable[[Floats], Floats]
 
 
-def by_value(scores: Floats) -> ValuesUnder:
+def prepare_values(scores: Floats) -> ValuesUnder:
     """Prepares scores (rows,) for Pearson's correlation: their values, whatever the weights."""
     centred: Floats = scores - scores.mean()
     return lambda _weights: centred
 
 
-def by_rank(scores: Floats) -> ValuesUnder:
+def prepare_ranks(scores: Floats) -> ValuesUnder:
     """Prepares scores (rows,) for Spearman's correlation: their ranks among the weighted rows.
 
     A rank is the middle of the places that a row's equal scores take, from 0 to the sum of the weights.
@@ -40,7 +40,7 @@ def by_rank(scores: Floats) -> ValuesUnder:
     return ranks_under
 
 
-def correlation(first: Floats, second: Floats, weights: Floats) -> Floats:
+def compute_correlation(first: Floats, second: Floats, weights: Floats) -> Floats:
     """(…,) the correlation under each weighting; NaN if one side does not vary.
 
     first, second: (rows,) or (…, rows); weights: (…, rows).

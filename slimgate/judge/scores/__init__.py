@@ -14,11 +14,11 @@ from typing import Any
 
 from slimgate.errors import MeasureError, SuiteError, format_suggestion
 from slimgate.judge.directions import score_direction
-from slimgate.judge.scores.base import Score, best_score
+from slimgate.judge.scores.base import Score, compute_best_score
 from slimgate.plugins.loading import load_user_object
 from slimgate.plugins.params import Table
 
-__all__ = ["ChosenScore", "Score", "best_score", "load_score", "score_names"]
+__all__ = ["ChosenScore", "Score", "compute_best_score", "load_score", "score_names"]
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from slimgate.errors import MeasureError, in_one_line
+from slimgate.errors import MeasureError, format_error
 from slimgate.judge.scores.base import import_for_score
 
 # Values of each type, on which a schema is tried before a run.
@@ -38,7 +38,7 @@ def describe_problem(schema: Any, score: str) -> str | None:
         return "it refers to itself without an end"
     # jsonschema itself accepts schemas with which it then fails.
     except (AttributeError, KeyError, TypeError, ValueError, unresolvable) as error:
-        return f"jsonschema cannot use it: {in_one_line(error)}"
+        return f"jsonschema cannot use it: {format_error(error)}"
     return None
 
 

@@ -44,7 +44,9 @@ class Score(WithParams[P]):
         """Raises ValueError for a row's reference, or its tools, that the score cannot use."""
 
 
-def best_score(rate: Callable[[str, str | None], float], answer: str, references: Sequence[str]) -> float:
+def compute_best_score(
+    rate: Callable[[str, str | None], float], answer: str, references: Sequence[str]
+) -> float:
     """The best score over a row's references, as in SQuAD; without any, the score of the answer alone."""
     return max(rate(answer, reference) for reference in references) if references else rate(answer, None)
 

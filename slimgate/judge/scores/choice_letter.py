@@ -33,19 +33,19 @@ class ChoiceLetter(Score[Params]):
 
     def check_reference(self, params: Params, reference: str) -> None:
         """Raises ValueError if the reference names no letter, because every answer would be wrong."""
-        if choice_letter(reference) is None:
+        if find_choice_letter(reference) is None:
             raise ValueError(f'{reference[:60]!r} was given, expected the letter of a choice, such as "B"')
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
-        letter = choice_letter(answer)
-        return float(letter is not None and letter == choice_letter(reference or ""))
+        letter = find_choice_letter(answer)
+        return float(letter is not None and letter == find_choice_letter(reference or ""))
 
 
 score = ChoiceLetter()
 
 
-def choice_letter(text: str) -> str | None:
+def find_choice_letter(text: str) -> str | None:
     """The letter that a text names, in upper case. "A" and "I" inside a sentence are words."""
     matches = (pattern.search(text) for pattern in _PATTERNS)
     return next((match.group(1).upper() for match in matches if match), None)

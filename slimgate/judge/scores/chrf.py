@@ -24,12 +24,12 @@ class Chrf(Score[Params]):
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """chrF2 / 100."""
-        return min(1.0, float(_scorer().sentence_score(answer, [reference or ""]).score) / 100)
+        return min(1.0, float(_load_scorer().sentence_score(answer, [reference or ""]).score) / 100)
 
 
 score = Chrf()
 
 
 @cache
-def _scorer() -> Any:
+def _load_scorer() -> Any:
     return import_for_score("sacrebleu", "chrf").CHRF()

@@ -25,7 +25,7 @@ class JsonValid(Score[Params]):
         """Raises ValueError if json_schema is not a JSON Schema."""
         if params.json_schema is None:
             return
-        if problem := describe_problem(_with_lists(params.json_schema), "json_valid"):
+        if problem := describe_problem(_replace_tuples(params.json_schema), "json_valid"):
             raise ValueError(f"json_schema is not a JSON Schema: {problem}")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
@@ -36,15 +36,15 @@ class JsonValid(Score[Params]):
             return 0.0
         if params.json_schema is None:
             return 1.0
-        validator = make_validator(_with_lists(params.json_schema), "json_valid")
+        validator = make_validator(_replace_tuples(params.json_schema), "json_valid")
         return float(is_valid(validator, value, "json_schema", "json_valid"))
 
 
 score = JsonValid()
 
 
-def _with_lists(value: object) -> object:
+def _replace_tuples(value: object) -> object:
     """The value with lists for tuples. A suite has tuples, which jsonschema does not take as arrays."""
     if isinstance(value, dict):
-        return {key: _with_lists(inner) for key, inner in value.items()}
-    return [_with_lists(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _replace_tuples(inner) for key, inner in value.items()}
+    return [_replace_tuples(inner) for inner in value] if isinstance(value, list | tuple) else value

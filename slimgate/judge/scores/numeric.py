@@ -31,12 +31,12 @@ class Numeric(Score[Params]):
 
     def check_reference(self, params: Params, reference: str) -> None:
         """Raises ValueError if the reference has no number, because every answer would be wrong."""
-        if last_number(reference) is None:
+        if find_last_number(reference) is None:
             raise ValueError(f"{reference[:60]!r} was given, expected a text with a number")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
-        number, expected = last_number(answer), last_number(reference or "")
+        number, expected = find_last_number(answer), find_last_number(reference or "")
         return float(
             number is not None and expected is not None and abs(number - expected) <= params.tolerance
         )
@@ -45,7 +45,7 @@ class Numeric(Score[Params]):
 score = Numeric()
 
 
-def last_number(text: str) -> float | None:
+def find_last_number(text: str) -> float | None:
     """The last number of a text."""
     numbers = _NUMBER.findall(_MINUS.sub("-", text))
     return float(numbers[-1].replace(",", "")) if numbers else None

@@ -49,7 +49,7 @@ class PassesTests(Score[Params]):
 
     def check_reference(self, params: Params, reference: str) -> None:
         """Raises ValueError if the reference runs no test, because every answer would pass."""
-        if not _runs_code(reference):
+        if not _has_code_to_run(reference):
             raise ValueError(
                 f"{reference[:60]!r} was given, expected a program that raises if the answer is wrong; it "
                 'runs no test, so add a call such as "check(name_of_the_function)"'
@@ -68,18 +68,18 @@ class PassesTests(Score[Params]):
 score = PassesTests()
 
 
-def _runs_code(reference: str) -> bool:
+def _has_code_to_run(reference: str) -> bool:
     """Whether a program does more than define and import; True if its syntax depends on the answer."""
     for body in ("    pass", "pass"):
         try:
             statements = ast.parse(reference.replace(_PLACE, body)).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        return not all(map(_only_defines, statements))
+        return not all(map(_is_definition, statements))
     return True
 
 
-def _only_defines(statement: ast.stmt) -> bool:
+def _is_definition(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr):
         return not any(isinstance(node, ast.Call) for node in ast.walk(statement))
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Pass)

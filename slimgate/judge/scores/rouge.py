@@ -29,7 +29,7 @@ class Rouge(Score[Params]):
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """F-measure."""
-        scores = _scorer(params.variant).score(reference or "", answer)
+        scores = _load_scorer(params.variant).score(reference or "", answer)
         return min(1.0, max(0.0, float(scores[params.variant].fmeasure)))
 
 
@@ -37,5 +37,5 @@ score = Rouge()
 
 
 @cache
-def _scorer(variant: Variant) -> Any:
+def _load_scorer(variant: Variant) -> Any:
     return import_for_score("rouge_score.rouge_scorer", "rouge").RougeScorer([variant], use_stemmer=True)

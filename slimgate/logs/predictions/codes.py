@@ -63,7 +63,7 @@ def find_different(first: pa.Array, other: pa.Array) -> Ints:
     return np.flatnonzero(pc.not_equal(first, other).to_numpy(zero_copy_only=False))
 
 
-def by_id(ids: pa.Array) -> Ints:
+def sort_by_id(ids: pa.Array) -> Ints:
     """(rows,) the positions of the rows, sorted by their ids."""
     parts = (ids[start : start + ROWS_AT_ONCE + 1] for start in range(0, len(ids) - 1, ROWS_AT_ONCE))
     if all(pc.all(pc.less(part[:-1], part[1:])).as_py() for part in parts):
@@ -81,7 +81,7 @@ def take_rows(values: pa.Array, rows: Ints) -> pa.Array:
 
 
 def find_duplicates(ids: pa.Array, order: Ints) -> pa.Array:
-    """The ids that several rows have, in order of first appearance. order: that of `by_id`."""
+    """The ids that several rows have, in order of first appearance. order: that of `sort_by_id`."""
     pairs_of_rows: list[Ints] = []
     for start in range(0, len(order) - 1, ROWS_AT_ONCE):
         rows = order[start : start + ROWS_AT_ONCE + 1]

@@ -60,15 +60,15 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
         raise DataError(f'{shown}: column "{doubled[0]}" occurs twice, expected it once')
     rest = [column for column in columns if column not in roles.values()]
     nested = NESTED if NESTED in rest else None
-    by_class = {} if nested else _by_class(shown, rest)
+    by_class = {} if nested else _find_class_columns(shown, rest)
     for role in ("id", "label", "prediction"):
         needed = role != "prediction" or not (nested or by_class) or role in names.by_user
         if role not in roles and needed:
-            raise DataError(_missing(shown, role, names, rest))
+            raise DataError(_describe_missing(shown, role, names, rest))
     return Layout(roles, by_class, nested)
 
 
-def _by_class(shown: str, columns: Sequence[str]) -> dict[str, str]:
+def _find_class_columns(shown: str, columns: Sequence[str]) -> dict[str, str]:
     """class -> column, for columns such as p_0 or prob_pos."""
     by_prefix = {prefix: [c for c in columns if c.startswith(prefix) and c != prefix] for prefix in PREFIXES}
     if all(by_prefix.values()):
@@ -80,7 +80,7 @@ def _by_class(shown: str, columns: Sequence[str]) -> dict[str, str]:
     return {column.removeprefix(prefix): column for prefix in PREFIXES for column in by_prefix[prefix]}
 
 
-def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) -> str:
+def _describe_missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) -> str:
     column_name = names.of(role)
     or_else = " and no probabilities (p_<class>, prob_<class> or probabilities)"
     # there may be hundreds of probabilities, and the user does not look for one of them

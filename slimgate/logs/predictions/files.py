@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 
 from slimgate._system.json_text import parse_texts
 from slimgate._system.toml import format_value as quoted
-from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, require
+from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names, require
 from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError
-from slimgate.logs.predictions.codes import TEXT, by_id, encode_blocks, find_duplicates, is_empty
+from slimgate.logs.predictions.codes import TEXT, encode_blocks, find_duplicates, is_empty, sort_by_id
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.logs.predictions.jsonl import read_jsonl
 from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
@@ -55,11 +55,11 @@ def check_missing(shown: str, ids: pa.Array, columns: Mapping[str, pa.Array]) ->
         if len(rows):
             raise DataError(
                 f'{shown}: column "{name}" has no value in {len(rows):,} of {len(column):,} rows '
-                f"({_which(ids, rows)})"
+                f"({_describe_rows(ids, rows)})"
             )
 
 
-def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
+def _describe_rows(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
     """Ids of rows; if an id itself is missing, the rows' numbers."""
     examples = ids.take(rows)
     if examples[:EXAMPLES].null_count == 0 and "" not in examples[:EXAMPLES].to_pylist():
@@ -69,7 +69,7 @@ def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
 
 def check_ids(shown: str, ids: pa.Array) -> Ints:
     """(rows,) positions in the order of the ids. Raises DataError if an id occurs twice."""
-    order = by_id(ids)
+    order = sort_by_id(ids)
     twice = find_duplicates(ids, order)
     if len(twice):
         stand = "id occurs" if len(twice) == 1 else "ids occur"
@@ -155,7 +155,7 @@ class Predictions:
 
 def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     """The predictions of a file. Raises SuiteError if there is no file, DataError for errors in it."""
-    file = _row_file(path)
+    file = _make_row_file(path)
     shown = str(path)
     try:
         columns, texts, numbers, stated_classes = _READERS.get(file.format, _read_csv)(file, names)
@@ -167,15 +167,15 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
         raise DataError(f"{shown} cannot be read as {file.format}: {message[:300]}") from error
     if not sum(map(len, texts["id"])):
         raise DataError(f"{shown} has no rows, expected at least one")
-    flat = {role: _column(role, texts.pop(role)) for role in list(texts)}
+    flat = {role: _join_blocks(role, texts.pop(role)) for role in list(texts)}
     check_missing(shown, flat["id"], {names.of(role): column for role, column in flat.items()})
     order = check_ids(shown, flat["id"])
     classes = None if stated_classes is None else stated_classes.classes
-    stated = _class_names(numbers, classes)
+    stated = _list_class_names(numbers, classes)
     probabilities = check_probabilities(shown, flat["id"], numbers) if numbers else None
     if classes is not None:
         for role in {"label", "prediction"} & flat.keys():
-            flat[role] = _to_class_names(shown, names.of(role), flat[role], classes)
+            flat[role] = _convert_class_indices(shown, names.of(role), flat[role], classes)
     pa.default_memory_pool().release_unused()  # frees the buffers of reading before the next file is read
     return Predictions(
         shown=shown,
@@ -223,7 +223,7 @@ def _describe_ragged_line(path: Path, expected: str, actual: str, text: str) -> 
     return None
 
 
-def _row_file(path: Path) -> RowFile:
+def _make_row_file(path: Path) -> RowFile:
     known = FORMATS.get(path.suffix.lower())
     require(path)
     refuse_utf_16(path)
@@ -239,7 +239,7 @@ def _row_file(path: Path) -> RowFile:
 
 
 def _read_csv(file: RowFile, names: ColumnNames) -> Read:
-    columns = list(columns_of(file))
+    columns = list(read_column_names(file))
     layout = find_columns(str(file.path), columns, names)
     if layout.nested is not None:
         raise DataError(
@@ -249,7 +249,7 @@ def _read_csv(file: RowFile, names: ColumnNames) -> Read:
     kinds = dict.fromkeys(layout.roles.values(), TEXT)
     kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))
     with open_csv(file.path, file.format, layout.columns, kinds) as reader:
-        return columns, *_in_blocks(reader, layout), None
+        return columns, *_read_blocks(reader, layout), None
 
 
 def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
@@ -257,17 +257,17 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
         schema = parquet.schema_arrow
         layout = find_columns(str(file.path), schema.names, names)
         flat = [column for column in layout.columns if column != layout.nested]
-        texts, numbers = _in_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
+        texts, numbers = _read_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
         if layout.nested is not None:  # read whole, because its lists must have the same length
             column = parquet.read(columns=[layout.nested])[layout.nested]
             unnested = _unnest(str(file.path), layout.nested, column)
             numbers = {name: values.chunks for name, values in unnested.items()}
     is_index = pa.types.is_integer(schema.field(layout.roles["label"]).type)
-    stated = _stated_classes(str(file.path), schema.metadata or {}) if is_index else None
+    stated = _read_stated_classes(str(file.path), schema.metadata or {}) if is_index else None
     return schema.names, texts, numbers, stated
 
 
-def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
+def _read_stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
     """The classes that slimgate wrote with its outcomes; None for another tool's file."""
     try:
         classes = parse_texts(metadata.get(b"slimgate.classes", b"[]"))
@@ -288,7 +288,7 @@ _READERS: Mapping[str, Callable[[RowFile, ColumnNames], Read]] = {
 }
 
 
-def _in_blocks(
+def _read_blocks(
     batches: Iterable[pa.RecordBatch], layout: Layout
 ) -> tuple[dict[str, Blocks], dict[str, Blocks]]:
     """The kept values of each block: texts, numbers without the ".0" of whole floats, and probabilities.
@@ -331,11 +331,11 @@ def _unnest(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.Chun
     return {str(k): pa.chunked_array([values[k :: sizes[0]]]) for k in range(sizes[0])}
 
 
-def _column(role: str, blocks: Blocks) -> pa.Array:
+def _join_blocks(role: str, blocks: Blocks) -> pa.Array:
     return encode_blocks(blocks) if role in WORDS else pa.concat_arrays(blocks)
 
 
-def _to_class_names(
+def _convert_class_indices(
     shown: str, column: str, indices: pa.DictionaryArray, classes: tuple[str, ...]
 ) -> pa.DictionaryArray:
     """slimgate's own class indices -> class names."""
@@ -346,7 +346,7 @@ def _to_class_names(
     return pa.DictionaryArray.from_arrays(indices.indices, pc.take(pa.array(classes, TEXT), at))
 
 
-def _class_names(numbers: Mapping[str, object], classes: tuple[str, ...] | None) -> tuple[str, ...]:
+def _list_class_names(numbers: Mapping[str, object], classes: tuple[str, ...] | None) -> tuple[str, ...]:
     """The probabilities' classes, in the order of their columns; numbered ones by what the metadata say."""
     if classes is None:
         return tuple(numbers)

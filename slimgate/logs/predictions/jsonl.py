@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
-from slimgate.data.row_files import RowFile, columns_of
+from slimgate.data.row_files import RowFile, read_column_names
 from slimgate.errors import DataError
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
 
@@ -39,8 +39,8 @@ def read_jsonl(
 
     A key that an object lacks is null; a class that a mapping of probabilities lacks is 0.
     """
-    path, columns = file.path, list(columns_of(file))
-    lines = _objects(path)
+    path, columns = file.path, list(read_column_names(file))
+    lines = _read_objects(path)
     first = next(lines, None)
     if first is None:
         raise DataError(f"{path} has no rows, expected one JSON object per line")
@@ -51,40 +51,40 @@ def read_jsonl(
     while block := list(itertools.islice(lines, BLOCK)):
         for role, column in layout.roles.items():
             texts[role].blocks.append(
-                pa.array([_text(path, line, row.get(column)) for line, row in block], pa.large_string())
+                pa.array([_read_text(path, line, row.get(column)) for line, row in block], pa.large_string())
             )
-        probabilities = _probabilities(path, layout, block, first[1])
+        probabilities = _read_probabilities(path, layout, block, first[1])
         for name in probabilities.keys() - numbers.keys():
             numbers[name] = _Column(rows)
         for name in numbers:
             values = probabilities.get(name)
             numbers[name].blocks.append(pa.array(np.zeros(len(block))) if values is None else values)
         rows += len(block)
-    in_blocks = {name: numbers[name].blocks for name in _in_order(numbers, layout)}
+    in_blocks = {name: numbers[name].blocks for name in _sort_classes(numbers, layout)}
     return columns, {role: column.blocks for role, column in texts.items()}, in_blocks
 
 
-def _in_order(numbers: dict[str, _Column], layout: Layout) -> list[str]:
+def _sort_classes(numbers: dict[str, _Column], layout: Layout) -> list[str]:
     """The classes in the order of the file; those of lists by number."""
     if layout.probabilities:
         return list(layout.probabilities)
     return sorted(numbers, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
 
 
-def _objects(path: Path) -> Iterator[Line]:
+def _read_objects(path: Path) -> Iterator[Line]:
     """(number, object) of each line that is not blank."""
     with path.open(encoding="utf-8-sig", newline="\n") as stream:
         try:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
-                    yield number, _object(path, number, line)
+                    yield number, _parse_object(path, number, line)
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{path} is not UTF-8: {error.reason} (0x{error.object[error.start]:02x})"
             ) from None
 
 
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except NOT_JSON as error:
@@ -97,7 +97,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     return row
 
 
-def _text(path: Path, line: int, value: object) -> str | None:
+def _read_text(path: Path, line: int, value: object) -> str | None:
     if isinstance(value, str) and not value.isascii() and _HALVES.search(value):
         raise DataError(
             f"{path}: line {line}: {value[:60]!a} contains half of a surrogate pair, which text cannot "
@@ -116,11 +116,11 @@ def _text(path: Path, line: int, value: object) -> str | None:
     raise DataError(f"{path}: line {line}: {json.dumps(value)[:60]} was given, expected a text or a number")
 
 
-def _probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -> dict[str, pa.Array]:
+def _read_probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -> dict[str, pa.Array]:
     """class -> (rows,) float64 of one block. first: the object whose form the others must have."""
     if layout.nested is None:
         return {
-            name: _numbers(path, block, [row.get(column) for _, row in block])
+            name: _read_numbers(path, block, [row.get(column) for _, row in block])
             for name, column in layout.probabilities.items()
         }
     nested: list[Any] = [row.get(layout.nested) for _, row in block]
@@ -132,9 +132,9 @@ def _probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -
                 "mapping of numbers, of the same kind and length in all rows"
             )
     if isinstance(like, list):
-        return {str(k): _numbers(path, block, [row[k] for row in nested]) for k in range(len(like))}
+        return {str(k): _read_numbers(path, block, [row[k] for row in nested]) for k in range(len(like))}
     names = dict.fromkeys(name for row in nested for name in row)
-    return {name: _numbers(path, block, [row.get(name, 0.0) for row in nested]) for name in names}
+    return {name: _read_numbers(path, block, [row.get(name, 0.0) for row in nested]) for name in names}
 
 
 def _is_alike(value: object, like: object) -> bool:
@@ -144,7 +144,7 @@ def _is_alike(value: object, like: object) -> bool:
     return isinstance(value, dict) and isinstance(like, dict)
 
 
-def _numbers(path: Path, block: list[Line], values: Sequence[object]) -> pa.Array:
+def _read_numbers(path: Path, block: list[Line], values: Sequence[object]) -> pa.Array:
     try:
         return pa.array(values, pa.float64())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from slimgate._system.digests import file_sha256, json_digest
+from slimgate._system.digests import digest_json, file_sha256
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.judge.behaviour import (
-    actions_by_kind,
-    behaviour,
-    behaviour_facts,
     judge_behaviour,
+    list_actions_by_kind,
+    make_behaviour_facts,
+    measure_behaviour,
 )
 from slimgate.judge.behaviour_budgets import LABEL, SLICED, BehaviourBudgets
-from slimgate.judge.behaviour_message import behaviour_message
+from slimgate.judge.behaviour_message import format_behaviour_message
 from slimgate.judge.budget_kinds import is_two_sided, list_actions
-from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import message
-from slimgate.judge.metrics import Metric, known_metrics, load_metric
-from slimgate.judge.metrics.classes import positive_label
+from slimgate.judge.facts import make_quality_facts
+from slimgate.judge.message import format_message
+from slimgate.judge.metrics import Metric, list_known_metrics, load_metric
+from slimgate.judge.metrics.classes import find_positive_label
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
@@ -118,7 +118,7 @@ class JudgedPredictions(JudgedFiles):
         sizes = np.bincount(teacher.labels, minlength=len(teacher.classes)).tolist()
         return TaskFactsRecord(
             kind=PREDICTIONS,
-            params={"labels": list(teacher.label_set), "positive": positive_label(teacher)},
+            params={"labels": list(teacher.label_set), "positive": find_positive_label(teacher)},
             source={
                 "name": "prediction files",
                 "base": self._base,
@@ -129,7 +129,7 @@ class JudgedPredictions(JudgedFiles):
             splits={
                 "gate": SplitFacts(
                     n=len(teacher),
-                    digest=json_digest(rows),
+                    digest=digest_json(rows),
                     dropped_overlap=0,
                     repeats=0,
                     groups=None if teacher.groups is None else len(np.unique(teacher.groups)),
@@ -153,9 +153,9 @@ def judge_changes(
     """
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.sliced_metrics)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
-    line = behaviour_message(name, judged)
-    measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
-    facts = behaviour_facts(measured, judged, line, actions_by_kind(budgets, on_inconclusive))
+    line = format_behaviour_message(name, judged)
+    measured = measure_behaviour(pair.teacher, pair.variant, quote_better=quote_better)
+    facts = make_behaviour_facts(measured, judged, line, list_actions_by_kind(budgets, on_inconclusive))
     return facts.replace(measured=format_now())
 
 
@@ -195,7 +195,7 @@ def judge_pair(
         limits = quality.get(key, ())
         judgement = judge_quality(metric, pair.teacher, pair.variant, limits, seed=seed)
         actions = list_actions(limits, on_inconclusive)
-        judged[key] = JudgedMetric(judgement, message(name, judgement), actions)
+        judged[key] = JudgedMetric(judgement, format_message(name, judgement), actions)
     near_chance = describe_near_chance(pair.teacher)
     doubts = (
         [f"the teacher is near chance: {near_chance}; a variant that loses nothing may be just as useless"]
@@ -231,7 +231,7 @@ def _check_sliced_labels(budgets: BehaviourBudgets, labels: Sequence[str]) -> No
 
 def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:
     """Raises SuiteError for a metric that does not read predictions."""
-    class_metrics = [name for name in known_metrics() if load_metric(name).needs in _CLASS_COLUMNS]
+    class_metrics = [name for name in list_known_metrics() if load_metric(name).needs in _CLASS_COLUMNS]
     for name, metric in metrics.items():
         if metric.needs not in _CLASS_COLUMNS:
             raise SuiteError(
@@ -243,7 +243,7 @@ def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:
 def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:
     measured = format_now()
     quality = {
-        key: quality_facts(metric.judged, metric.line, metric.actions, measured=measured)
+        key: make_quality_facts(metric.judged, metric.line, metric.actions, measured=measured)
         for key, metric in judged.metrics.items()
     }
     return VariantRecord.model_validate(

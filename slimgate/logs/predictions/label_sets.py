@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate._system.toml import format_value as quoted
-from slimgate.data.labels import class_names
+from slimgate.data.labels import list_class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.files import Predictions, format_examples
-from slimgate.outcomes import plain_spelling
+from slimgate.outcomes import normalize_spelling
 
 # The forms of a score of 0 or 1.
 SCORES = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
@@ -39,16 +39,16 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
 
     Raises DataError for a row whose label is not declared, and for files that state other labels.
     """
-    of_rows = _distinct(teacher.labels)
+    of_rows = _list_distinct(teacher.labels)
     stated = [file.label_set for file in (teacher, variant) if file.label_set is not None]
     if not declared and stated and set(stated[0]) != set(stated[-1]):
         raise DataError(
             f"{teacher.shown} and {variant.shown} have different labels: "
             f"{format_examples(pa.array(stated[0]))} and {format_examples(pa.array(stated[-1]))}"
         )
-    labels = tuple(declared) or class_names(stated[0] if stated else ())
+    labels = tuple(declared) or list_class_names(stated[0] if stated else ())
     if not labels:
-        return class_names(of_rows | (set(teacher.classes) & set(variant.classes)))
+        return list_class_names(of_rows | (set(teacher.classes) & set(variant.classes)))
     if unknown := sorted(of_rows - set(labels)):
         hint = format_suggestion(unknown[0], labels)
         raise DataError(
@@ -66,18 +66,20 @@ def check_declared(labels: Sequence[str]) -> None:
         raise SuiteError(f"--labels {labels[0]}: expected at least two labels, separated by commas")
 
 
-def stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> list[str]:
+def list_stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> list[str]:
     """The names that the files predict, or have probabilities of, and that are not labels; sorted."""
-    names = set().union(*(_distinct(file.predictions) | set(file.classes) for file in files))
+    names = set().union(*(_list_distinct(file.predictions) | set(file.classes) for file in files))
     return sorted(names - set(labels))
 
 
 def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
     """Raises DataError if a prediction, or the class of a probability, is a label in another spelling."""
     rows = _count_rows(file.predictions)
-    by_plain = {plain_spelling(label): label for label in labels}
+    by_plain = {normalize_spelling(label): label for label in labels}
     names = sorted((rows.keys() | set(file.classes)) - set(labels))
-    alike = [(name, by_plain[plain_spelling(name)]) for name in names if plain_spelling(name) in by_plain]
+    alike = [
+        (name, by_plain[normalize_spelling(name)]) for name in names if normalize_spelling(name) in by_plain
+    ]
     if not alike:
         return
     name, label = alike[0]
@@ -93,11 +95,11 @@ def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
     )
 
 
-def spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
+def list_spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
     """Warnings on labels of the rows that differ only in case, spaces or the writing of a number."""
     by_plain: dict[str, list[str]] = {}
     for label in labels:
-        by_plain.setdefault(plain_spelling(label), []).append(label)
+        by_plain.setdefault(normalize_spelling(label), []).append(label)
     return [
         f"{shown}: the labels {format_examples(pa.array(names))} differ only in spelling, and count as "
         f"{len(names)} classes"
@@ -114,7 +116,7 @@ def _count_rows(column: pa.Array | None) -> dict[str, int]:
     return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
 
 
-def _distinct(column: pa.Array | None) -> set[str]:
+def _list_distinct(column: pa.Array | None) -> set[str]:
     return set() if column is None else set(pc.unique(column).to_pylist())
 
 
@@ -125,16 +127,16 @@ def check_answers(teacher: Predictions, variant: Predictions) -> None:
     collapsed to few answers: then it is judged.
     """
     labels = set(pc.unique(teacher.labels).to_pylist())
-    predictions = pa.array(sorted(_answers(teacher)), teacher.labels.dictionary.type)
+    predictions = pa.array(sorted(_list_answers(teacher)), teacher.labels.dictionary.type)
     known = pc.is_in(teacher.labels.dictionary, value_set=predictions).to_numpy(zero_copy_only=False)
     never_predicted = float(np.mean(~known[teacher.labels.indices.to_numpy()]))  # the share of the rows
     _check(teacher, labels, scores=never_predicted > MOST_NEVER_PREDICTED)
-    _check(variant, labels | _answers(teacher), scores=False)
+    _check(variant, labels | _list_answers(teacher), scores=False)
 
 
 def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
     """known: the possible answers; scores: whether answers of only 0 and 1 are always scores."""
-    predicted = _answers(file)
+    predicted = _list_answers(file)
     if not predicted:
         return
     named_so = file.names.prediction.lower() in SCORE_NAMES
@@ -165,7 +167,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _answers(file: Predictions) -> set[str]:
+def _list_answers(file: Predictions) -> set[str]:
     """The different predictions of a file; empty if it leaves them to the probabilities."""
     return set() if file.predictions is None else set(pc.unique(file.predictions).to_pylist())
 

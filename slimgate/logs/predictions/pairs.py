@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate._system.toml import format_value as quoted
-from slimgate.data.labels import class_names
+from slimgate.data.labels import list_class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.codes import (
     LONGEST_ID,
@@ -29,9 +29,9 @@ from slimgate.logs.predictions.label_sets import (
     check_answers,
     check_declared,
     check_spelling,
+    list_spelling_warnings,
+    list_stray_names,
     read_label_set,
-    spelling_warnings,
-    stray_names,
 )
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 
@@ -89,7 +89,7 @@ def pair_predictions(
     )
     check_answers(teacher, variant)
     groups = _match_groups(teacher, variant, order)
-    shown_ids = _shown_ids(teacher.ids)
+    shown_ids = _shorten_ids(teacher.ids)
     teacher, variant = _drop_ids(teacher), _drop_ids(variant)
     stated = _list_names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
     warnings: list[str] = []
@@ -97,8 +97,8 @@ def pair_predictions(
     label_set = read_label_set(files[0], files[1], labels)
     for file in files:
         check_spelling(file, label_set)
-    warnings += spelling_warnings(teacher.shown, label_set)
-    strays = stray_names(files, label_set)
+    warnings += list_spelling_warnings(teacher.shown, label_set)
+    strays = list_stray_names(files, label_set)
     classes = (*label_set, *strays)
     positive = _find_positive_label(files, label_set, positive)
     gold = find_places(teacher.labels, classes)
@@ -187,7 +187,7 @@ def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
     raise DataError("; ".join(lacking))
 
 
-def _shown_ids(ids: pa.Array) -> Texts:
+def _shorten_ids(ids: pa.Array) -> Texts:
     """(rows,) the first 64 characters of the ids."""
     ids_shown = np.empty(len(ids), dtype=SHOWN_ID)
     for start in range(0, len(ids), ROWS_AT_ONCE):
@@ -244,7 +244,7 @@ def _name_probabilities(
         return file
     if file.has_numbered_classes and len(declared) == len(file.classes):
         return file.with_classes(tuple(declared))
-    for names in (class_names(_list_names([file.labels])), class_names(stated)):
+    for names in (list_class_names(_list_names([file.labels])), list_class_names(stated)):
         if file.has_numbered_classes and len(names) == len(file.classes):
             warnings.append(_check_numbers(file, names))
             return file.with_classes(names)

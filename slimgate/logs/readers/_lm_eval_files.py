@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl?")
 _OLD_RESULTS = "results.json"
@@ -44,12 +44,12 @@ class RunFiles:
         """The model with its arguments; None if the results do not say it."""
         config = (self.results or {}).get("config") or {}
         arguments = config.get("model_args") or (self.results or {}).get("model_name")
-        return None if arguments is None else f"{config.get('model')} {as_text(arguments)}"
+        return None if arguments is None else f"{config.get('model')} {convert_to_text(arguments)}"
 
 
 def is_samples(file: Path) -> bool:
     """Whether a file begins with a sample, in a line or in an array."""
-    start = beginning(file, _START)
+    start = read_beginning(file, _START)
     return bool(_START_OF_SAMPLE.match(start)) and '"filtered_resps"' in start
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, beginning, read_array, read_objects
+from slimgate.logs.json_lines import convert_to_text, read_array, read_beginning, read_objects
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Row
 
 # How lm-eval computes the figure of a metric from its values: exp(-sum of log-likelihoods / sum of words),
@@ -55,14 +55,14 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
     Raises DataError.
     """
     seen: Counter[str] = Counter()
-    for place, row in _entries(file):
+    for place, row in _read_entries(file):
         try:
             key = str(row["doc_id"])
             # a row too many gets the last filter, which then repeats
             of_file = filters[min(seen[key], len(filters) - 1)] if filters else _NO_FILTER
             name = filter_name(row.get("filter", of_file))
             seen[key] += 1
-            yield _row(key, name, row, aggregations)
+            yield _make_row(key, name, row, aggregations)
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{file}: {place} is not a sample of lm-eval ({type(error).__name__}: {error}); expected "
@@ -74,22 +74,22 @@ def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Agg
 
 def read_generation_kwargs(file: Path) -> dict[str, Any] | None:
     """The generation settings that the first sample states; None for a choice. Raises DataError."""
-    for _, row in _entries(file):
-        request = next(iter(_arguments(row.get("arguments"))), None)
+    for _, row in _read_entries(file):
+        request = next(iter(_list_arguments(row.get("arguments"))), None)
         settings = request[1] if isinstance(request, list) and len(request) > 1 else None
         return settings if isinstance(settings, dict) else None
     return None
 
 
-def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, row) of each sample, from lines or from an array."""
-    if beginning(file, 100).startswith("["):
+    if read_beginning(file, 100).startswith("["):
         yield from ((f"entry {at}", row) for at, row in enumerate(read_array(file)))
     else:
         yield from ((f"line {number}", row) for number, row in read_objects(file))
 
 
-def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str, Aggregation]) -> Row:
+def _make_row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str, Aggregation]) -> Row:
     if "filtered_resps" in row and "metrics" not in row:
         metrics = [metric for metric in row if metric not in _NO_METRICS]
     else:
@@ -107,9 +107,9 @@ def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str,
             scores[metric] = score
         else:
             not_numbers.append(metric)
-    prompt = _prompt(row.get("arguments"))
+    prompt = _read_prompt(row.get("arguments"))
     answer = _answer(row.get("filtered_resps"), row.get("arguments"))
-    response = _response(row.get("resps"))
+    response = _read_response(row.get("resps"))
     return Row(
         id=key,
         scores=scores,
@@ -119,7 +119,7 @@ def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str,
         keys=_read_keys(row, prompt),
         prompt=prompt,
         answer=answer,
-        target=as_text(row.get("target")),
+        target=convert_to_text(row.get("target")),
         fields=doc if isinstance(doc := row.get("doc"), dict) else None,
         response=None if response == answer else response,
     )
@@ -174,17 +174,17 @@ def _score_squad(metric: str, value: object) -> float | None:
     right = [text for text in map(normalize_answer, texts) if text] or [""]
     if metric == "exact":
         return float(answer in right)
-    return max(_token_f1(answer.split(), text.split()) for text in right)
+    return max(_compute_token_f1(answer.split(), text.split()) for text in right)
 
 
-def _token_f1(words: list[str], right: list[str]) -> float:
+def _compute_token_f1(words: list[str], right: list[str]) -> float:
     if not words or not right:
         return float(words == right)
     shared = (Counter(words) & Counter(right)).total()
     return 2 * shared / (len(words) + len(right))
 
 
-def _arguments(arguments: object) -> list[Any]:
+def _list_arguments(arguments: object) -> list[Any]:
     """The arguments of each request: lists, or in newer versions `gen_args_0: {arg_0: …}`."""
     if isinstance(arguments, dict):
         return [[*part.values()] if isinstance(part, dict) else part for part in arguments.values()]
@@ -193,27 +193,27 @@ def _arguments(arguments: object) -> list[Any]:
     return arguments if isinstance(arguments, list) else []
 
 
-def _prompt(arguments: object) -> str | None:
-    first = next(iter(_arguments(arguments)), None)
-    return as_text(first[0] if isinstance(first, list) and first else first)
+def _read_prompt(arguments: object) -> str | None:
+    first = next(iter(_list_arguments(arguments)), None)
+    return convert_to_text(first[0] if isinstance(first, list) and first else first)
 
 
 def _answer(responses: object, arguments: object) -> str | None:
     """The text, or for a multiple choice the likeliest continuation."""
     if not isinstance(responses, list) or not responses:
-        return as_text(responses)
+        return convert_to_text(responses)
     if len(responses) > 1 and all(
         isinstance(response, list) and len(response) == 2 for response in responses
     ):
         try:
             best = max(range(len(responses)), key=lambda k: float(responses[k][0]))
-            return as_text(_arguments(arguments)[best][1])
+            return convert_to_text(_list_arguments(arguments)[best][1])
         except (IndexError, KeyError, TypeError, ValueError):
-            return as_text(responses)
-    return as_text(responses[0] if len(responses) == 1 else responses)
+            return convert_to_text(responses)
+    return convert_to_text(responses[0] if len(responses) == 1 else responses)
 
 
-def _response(responses: object) -> str | None:
+def _read_response(responses: object) -> str | None:
     """The model's text before any filter, the first of several repeats; None for a choice."""
     requests = responses if isinstance(responses, list) and len(responses) == 1 else [None]
     repeats = requests[0]

@@ -26,28 +26,28 @@ def read_answer_args(arguments: Mapping[str, Any]) -> dict[str, str]:
     return {name: stated[name] for name in _ANSWER_ARGS if name in stated}
 
 
-def plain_options(value: Any, *, model_names: Collection[str] = (), ignored: Collection[str] = ()) -> Any:
+def simplify_options(value: Any, *, model_names: Collection[str] = (), ignored: Collection[str] = ()) -> Any:
     """The options as they are stated, without the keys that change no answer and no score.
 
     model_names: names and paths of the model itself, which become OWN_MODEL. ignored: those keys.
     """
     if isinstance(value, Mapping):
         return {
-            str(name): plain_options(part, model_names=model_names, ignored=ignored)
+            str(name): simplify_options(part, model_names=model_names, ignored=ignored)
             for name, part in value.items()
             if name not in ignored
         }
     if isinstance(value, list | tuple):
-        return [plain_options(part, model_names=model_names, ignored=ignored) for part in value]
+        return [simplify_options(part, model_names=model_names, ignored=ignored) for part in value]
     return OWN_MODEL if isinstance(value, str) and value in model_names else value
 
 
-def without_unset(value: Any) -> Any:
+def drop_unset_options(value: Any) -> Any:
     """The options without those that are empty or None, which mean the same as no option."""
     if isinstance(value, Mapping):
-        options = {str(name): without_unset(part) for name, part in value.items()}
+        options = {str(name): drop_unset_options(part) for name, part in value.items()}
         return {name: part for name, part in options.items() if part not in (None, "", [], {})}
-    return [without_unset(part) for part in value] if isinstance(value, list | tuple) else value
+    return [drop_unset_options(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def number_names(parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.logs.columns import TextColumn
-from slimgate.outcomes import plain_spelling
+from slimgate.outcomes import normalize_spelling
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, ColumnRows, Row, RowColumns
 
 # Columns that this module reads. A table with another recognized column, such as epoch, is read by rows.
@@ -58,13 +58,13 @@ class TableRows(ColumnRows):
         scores: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
         texts = {name: TextColumn() for name in (*_KEYS, TARGET, "answer")}
         for batch in self.batches(self.path, [name for name in self.names if name in _PLAIN]):
-            column = partial(_column, batch)
-            ids.append(_ids(batch.column("id")))
-            scores.append(_scores(batch))
+            column = partial(_read_column, batch)
+            ids.append(_read_ids(batch.column("id")))
+            scores.append(_read_scores(batch))
             for name in _KEYS:
                 texts[name].add(column(name), len(batch))
-            texts[TARGET].add(_first_of(column(TARGET), column("label")), len(batch))
-            texts["answer"].add(_first_of(column("answer"), column("prediction")), len(batch))
+            texts[TARGET].add(_coalesce_columns(column(TARGET), column("label")), len(batch))
+            texts["answer"].add(_coalesce_columns(column("answer"), column("prediction")), len(batch))
         if not ids:
             raise _NotPlain
         return RowColumns(
@@ -81,15 +81,15 @@ class _NotPlain(Exception):
     """A value that the reader of rows has to check."""
 
 
-def _column(batch: pa.RecordBatch, name: str) -> pa.Array | None:
+def _read_column(batch: pa.RecordBatch, name: str) -> pa.Array | None:
     """A column of texts; None if the table has no column of that name."""
     if name not in batch.schema.names:
         return None
     column = batch.column(name)
-    return _to_text(column)
+    return _cast_to_text(column)
 
 
-def _to_text(column: pa.Array) -> pa.Array:
+def _cast_to_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
@@ -98,20 +98,20 @@ def _to_text(column: pa.Array) -> pa.Array:
     return column.cast(_TEXT)
 
 
-def _first_of(first: pa.Array | None, other: pa.Array | None) -> pa.Array | None:
+def _coalesce_columns(first: pa.Array | None, other: pa.Array | None) -> pa.Array | None:
     if first is None or other is None:
         return other if first is None else first
     return pc.coalesce(first, other)
 
 
-def _ids(column: pa.Array) -> pa.Array:
-    ids = column.cast(_TEXT) if pa.types.is_integer(column.type) else _to_text(column)
+def _read_ids(column: pa.Array) -> pa.Array:
+    ids = column.cast(_TEXT) if pa.types.is_integer(column.type) else _cast_to_text(column)
     if ids.null_count or pc.any(pc.equal(ids, "")).as_py():
         raise _NotPlain
     return ids
 
 
-def _scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _read_scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """(rows,) the scores, NaN if there is none; 1 if label and prediction are equal."""
     if "score" in batch.schema.names:
         column = batch.column("score")
@@ -120,11 +120,11 @@ def _scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.float64
             column = (
                 column.cast(pa.float64())
                 if pa.types.is_integer(column.type)
-                else _to_text(column).cast(pa.float64())
+                else _cast_to_text(column).cast(pa.float64())
             )
         scores = pc.cast(column, pa.float64())
     else:
-        label, prediction = _column(batch, "label"), _column(batch, "prediction")
+        label, prediction = _read_column(batch, "label"), _read_column(batch, "prediction")
         equal = pc.fill_null(pc.equal(label, prediction), False)
         _check_spellings(label, prediction, equal)
         scores = pc.if_else(pc.is_valid(prediction), pc.cast(equal, pa.float64()), None)
@@ -144,4 +144,4 @@ def _check_spellings(label: pa.Array, prediction: pa.Array, equal: pa.Array) -> 
 
 def is_other_spelling(label: str, prediction: str) -> bool:
     """Whether two texts that are not equal differ only in case, spaces or the writing of a number."""
-    return plain_spelling(label) == plain_spelling(prediction)
+    return normalize_spelling(label) == normalize_spelling(prediction)

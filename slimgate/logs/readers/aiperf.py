@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import beginning, first_keys, read_object, read_objects
+from slimgate.logs.figures import make_figures_error
+from slimgate.logs.json_lines import read_beginning, read_first_keys, read_object, read_objects
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 _SUMMARY = "_aiperf.json"
@@ -51,7 +51,7 @@ class Aiperf(Reader):
                 if (records.get(name) or {}).get("p50") is not None
             ]
             remedy = "give the folder with profile_export.jsonl too (aiperf --export-level records)"
-            raise figures_alone(summary_file or path, figures, "the times of each request", remedy)
+            raise make_figures_error(summary_file or path, figures, "the times of each request", remedy)
         config = summary.get("input_config") or {}
         # The old layout has `loadgen`, the new one `phases`.
         phases = config.get("phases") or ()
@@ -65,11 +65,11 @@ class Aiperf(Reader):
 
 
 def _has_requests(path: Path) -> bool:
-    return path.suffix == ".jsonl" and {"metadata", "metrics"} <= first_keys(path)
+    return path.suffix == ".jsonl" and {"metadata", "metrics"} <= read_first_keys(path)
 
 
 def _is_summary(path: Path) -> bool:
-    start = beginning(path)
+    start = read_beginning(path)
     return path.name.endswith(_SUMMARY) and ('"aiperf_version"' in start or '"records"' in start[:200])
 
 

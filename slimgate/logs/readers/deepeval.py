@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.plugins.reader import DOCUMENT, PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog
 
 # The fields of a test case in addition to its metadata.
@@ -25,12 +25,12 @@ class Deepeval(Reader):
     """One test run."""
 
     def recognizes(self, path: Path) -> bool:
-        return path.suffix == ".json" and '"testCases"' in beginning(path, 20_000)
+        return path.suffix == ".json" and '"testCases"' in read_beginning(path, 20_000)
 
     def read(self, path: Path) -> Log:
         ranges = dict.fromkeys(_list_metrics(path), (0.0, 1.0))
         task = TaskLog(
-            partial(_rows, path),
+            partial(_read_rows, path),
             settings={SCORERS: _read_scorers(path)},
             optional_metrics=True,
             ranges=ranges,
@@ -84,7 +84,7 @@ def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]
     return by_name
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _read_rows(path: Path) -> Iterator[Row]:
     for at, case in enumerate(_run(path)["testCases"]):
         try:
             metrics = case.get("metricsData") or []
@@ -94,20 +94,24 @@ def _rows(path: Path) -> Iterator[Row]:
                 scores[name] = metric.get("score")
                 if metric.get("success") is not None:
                     scores[f"{name}.success"] = None if metric.get("error") else float(metric["success"])
-            context = as_text(case.get("context"))
+            context = convert_to_text(case.get("context"))
             yield Row(
                 id=str(case.get("name") or at),
                 scores=scores,
                 keys={
                     # the retrieved texts (retrievalContext) are the system's answer, not the document
-                    **({} if context is None else {DOCUMENT: as_text([case.get("input"), context]) or ""}),
-                    PROMPT: as_text(case.get("input")) or "",
-                    TARGET: as_text(case.get("expectedOutput")) or "",
+                    **(
+                        {}
+                        if context is None
+                        else {DOCUMENT: convert_to_text([case.get("input"), context]) or ""}
+                    ),
+                    PROMPT: convert_to_text(case.get("input")) or "",
+                    TARGET: convert_to_text(case.get("expectedOutput")) or "",
                 },
                 error=str(errors[0]) if errors else None,
-                prompt=as_text(case.get("input")),
-                answer=as_text(case.get("actualOutput")),
-                target=as_text(case.get("expectedOutput")),
+                prompt=convert_to_text(case.get("input")),
+                answer=convert_to_text(case.get("actualOutput")),
+                target=convert_to_text(case.get("expectedOutput")),
                 fields={
                     **(metadata if isinstance(metadata := case.get("additionalMetadata"), dict) else {}),
                     **{name: case[name] for name in _FIELDS if case.get(name) is not None},

@@ -16,7 +16,13 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.figures import has_decimals_for
-from slimgate.logs.json_lines import as_text, first_keys, list_files_of_models, read_object, read_objects
+from slimgate.logs.json_lines import (
+    convert_to_text,
+    list_files_of_models,
+    read_first_keys,
+    read_object,
+    read_objects,
+)
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
 
@@ -38,7 +44,7 @@ class Evalscope(Reader):
     def read(self, path: Path) -> Log:
         if path.is_file():
             model = path.parent.name if path.parent.parent.name == _REVIEWS else None
-            return make_log("evalscope", str(path), [Run("", {path.stem: _task(path)}, model)])
+            return make_log("evalscope", str(path), [Run("", {path.stem: _make_task_log(path)}, model)])
         files = [*filter(_holds_reviews, list_files_of_models(path, _REVIEWS, ".jsonl"))]
         models = sorted({file.parent.name for file in files})
         if len(models) > 1:
@@ -48,16 +54,16 @@ class Evalscope(Reader):
             )
         by_run: dict[Path, dict[str, TaskLog]] = {}
         for file in files:
-            by_run.setdefault(file.parent.parent.parent, {})[file.stem] = _task(file)
+            by_run.setdefault(file.parent.parent.parent, {})[file.stem] = _make_task_log(file)
         runs = [Run(folder.name, tasks, models[0]) for folder, tasks in by_run.items()]
         return make_log("evalscope", str(path), runs)
 
 
 def _holds_reviews(path: Path) -> bool:
-    return path.suffix == ".jsonl" and {"index", "sample_score"} <= first_keys(path)
+    return path.suffix == ".jsonl" and {"index", "sample_score"} <= read_first_keys(path)
 
 
-def _task(file: Path) -> TaskLog:
+def _make_task_log(file: Path) -> TaskLog:
     reviews = [(row["sample_score"].get("group_id"), row["index"]) for _, row in read_objects(file)]
     better: dict[str, bool] = {}
     ranges: dict[str, tuple[float, float]] = {}
@@ -72,7 +78,7 @@ def _task(file: Path) -> TaskLog:
             low, high = bounds.get("min"), bounds.get("max")
             ranges[name] = (-inf if low is None else float(low), inf if high is None else float(high))
     is_repeated = len({group for group, _ in reviews}) < len(reviews)
-    rows = partial(_rows, file, is_repeated=is_repeated, repeats=_count_repeats(reviews))
+    rows = partial(_read_rows, file, is_repeated=is_repeated, repeats=_count_repeats(reviews))
     return TaskLog(rows, better, ranges=ranges, means=means)
 
 
@@ -105,7 +111,7 @@ def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
                         yield str(identity["name"]), metric, subset["score"]
 
 
-def _rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterator[Row]:
+def _read_rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterator[Row]:
     """The rows of a file. repeats: of each sample; None: not known, so each row has the name of its index."""
     for line, row in read_objects(file):
         try:
@@ -117,7 +123,7 @@ def _rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterator[Row
             cluster = str(group) if is_repeated and group is not None else None
             if cluster is not None and repeats is not None:
                 name = name_further_epoch(cluster, row["index"] % repeats + 1)
-            prompt, right = _read_prompt(row), as_text(row.get("target"))
+            prompt, right = _read_prompt(row), convert_to_text(row.get("target"))
             yield Row(
                 id=name,
                 scores={
@@ -128,7 +134,7 @@ def _rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterator[Row
                 cluster=cluster,
                 error=None if usable else str(summary.get("error") or score["status"]),
                 prompt=prompt,
-                answer=as_text(score.get("prediction")),
+                answer=convert_to_text(score.get("prediction")),
                 target=right,
                 fields=sample.get("sample_metadata") or None,
                 answer_tokens=_count_tokens(row),
@@ -150,13 +156,13 @@ def _count_tokens(row: Json) -> int | None:
 def _read_prompt(row: Json) -> str | None:
     """The prompt: the messages before the first answer, without the ids of each run."""
     if row.get("input") is not None:
-        return as_text(row["input"])
+        return convert_to_text(row["input"])
     questions = []
     for message in row.get("messages") or ():
         if message.get("role") == "assistant":
             break
         questions.append(message.get("content"))
-    return as_text(questions[0] if len(questions) == 1 else questions) if questions else None
+    return convert_to_text(questions[0] if len(questions) == 1 else questions) if questions else None
 
 
 reader = Evalscope()

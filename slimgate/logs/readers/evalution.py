@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.figures import make_figures_error
+from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 # Metrics that are means over samples by definition.
@@ -31,7 +31,7 @@ class Evalution(Reader):
     """One run."""
 
     def recognizes(self, path: Path) -> bool:
-        start = beginning(path, 20_000)
+        start = read_beginning(path, 20_000)
         return path.suffix == ".json" and all(
             f'"{key}"' in start for key in ("model", "engine", "tests", "resolved_engine")
         )
@@ -46,13 +46,13 @@ class Evalution(Reader):
             if not test.get("samples"):
                 figures = [(f"{name} {metric}", value) for metric, value in test["metrics"].items()]
                 remedy = "write the run with its samples"
-                raise figures_alone(path, figures, "the scores of each sample", remedy)
-            tasks[name] = _task(path, at, test, run.get("engine") or {})
+                raise make_figures_error(path, figures, "the scores of each sample", remedy)
+            tasks[name] = _make_task_log(path, at, test, run.get("engine") or {})
         model = run["model"].get("label") or run["model"].get("path")
         return Log("evalution", str(path), tasks, None if model is None else str(model))
 
 
-def _task(path: Path, at: int, test: Json, engine: Json) -> TaskLog:
+def _make_task_log(path: Path, at: int, test: Json, engine: Json) -> TaskLog:
     stated = test.get("metadata") or {}
     settings: dict[str, Any] = {"generation": {key: engine.get(key) for key in _GENERATION}}
     if "num_fewshot" in stated:
@@ -63,23 +63,23 @@ def _task(path: Path, at: int, test: Json, engine: Json) -> TaskLog:
         ("", metric): value for metric, value in test["metrics"].items() if metric.partition(",")[0] in _MEANS
     }
     chosen = any(_CHOICES in (sample.get("metadata") or {}) for sample in test["samples"])
-    return TaskLog(partial(_rows, path, at), settings=settings, means=means, written=not chosen)
+    return TaskLog(partial(_read_rows, path, at), settings=settings, means=means, written=not chosen)
 
 
 def _read_fields(metadata: Json) -> dict[str, Any] | None:
     return {name: value for name, value in metadata.items() if not _OF_MODEL.fullmatch(name)} or None
 
 
-def _rows(path: Path, at: int) -> Iterator[Row]:
+def _read_rows(path: Path, at: int) -> Iterator[Row]:
     for number, sample in enumerate(read_object(path)["tests"][at]["samples"]):
         try:
-            prompt, right = as_text(sample.get("prompt")), as_text(sample.get("target"))
+            prompt, right = convert_to_text(sample.get("prompt")), convert_to_text(sample.get("target"))
             yield Row(
                 id=str(sample["index"]),
                 scores=dict(sample["scores"]),
                 keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                 prompt=prompt,
-                answer=as_text(sample.get("prediction")),
+                answer=convert_to_text(sample.get("prediction")),
                 target=right,
                 fields=_read_fields(sample.get("metadata") or {}),
             )

@@ -16,8 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone, has_decimals_for
-from slimgate.logs.json_lines import as_text, beginning, first_keys, read_object, read_objects
+from slimgate.logs.figures import has_decimals_for, make_figures_error
+from slimgate.logs.json_lines import (
+    convert_to_text,
+    read_beginning,
+    read_first_keys,
+    read_object,
+    read_objects,
+)
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
@@ -35,8 +41,8 @@ class EveryEvalEver(Reader):
         if path.is_dir():
             return any(map(self.recognizes, sorted(path.glob("*.json*"))))
         if path.suffix == ".jsonl":
-            return {"evaluation_id", "sample_id", "evaluation"} <= first_keys(path)
-        start = beginning(path, 20_000)
+            return {"evaluation_id", "sample_id", "evaluation"} <= read_first_keys(path)
+        start = read_beginning(path, 20_000)
         return path.suffix == ".json" and all(
             f'"{key}"' in start for key in ("schema_version", "evaluation_id", "source_metadata")
         )
@@ -47,7 +53,7 @@ class EveryEvalEver(Reader):
         files = [file for file in sorted(path.glob("*.json*")) if self.recognizes(file)]
         summaries = {file for file in files if file.suffix == ".json"}
         without_summary = [
-            file for file in files if file.suffix == ".jsonl" and _summary_of(file) not in summaries
+            file for file in files if file.suffix == ".jsonl" and _make_summary_path(file) not in summaries
         ]
         runs = [*map(_open_run, sorted(summaries)), *map(_open_run, without_summary)]
         models = sorted({str(run.model) for run in runs})
@@ -58,14 +64,14 @@ class EveryEvalEver(Reader):
         return make_log("every_eval_ever", str(path), runs)
 
 
-def _summary_of(samples: Path) -> Path:
+def _make_summary_path(samples: Path) -> Path:
     return samples.with_name(samples.name.removesuffix(_END) + ".json")
 
 
 def _open_run(path: Path) -> Run:
     """Reads the run of a JSON or samples file. A run without samples has a problem instead of tasks."""
     if path.suffix == ".jsonl":
-        summary_file = _summary_of(path)
+        summary_file = _make_summary_path(path)
         summary = read_object(summary_file) if summary_file.is_file() else {}
         return _read_run(path, summary)
     summary = read_object(path)
@@ -83,7 +89,7 @@ def _open_run(path: Path) -> Run:
         _read_time(summary),
         {},
         _read_model(summary),
-        problem=str(figures_alone(path, figures, _NEEDED, remedy)).removeprefix(f"{path}: "),
+        problem=str(make_figures_error(path, figures, _NEEDED, remedy)).removeprefix(f"{path}: "),
     )
 
 
@@ -175,10 +181,12 @@ def _read_rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
             continue
         try:
             question, answer = row["input"], row.get("output") or {}
-            reference, error = as_text(question.get("reference")), row.get("error")
-            prompt = as_text(question.get("formatted") or question.get("raw"))
+            reference, error = convert_to_text(question.get("reference")), row.get("error")
+            prompt = convert_to_text(question.get("formatted") or question.get("raw"))
             document = (
-                as_text([question["raw"], reference]) if question.get("raw") else row.get("sample_hash")
+                convert_to_text([question["raw"], reference])
+                if question.get("raw")
+                else row.get("sample_hash")
             )
             raw = answer.get("raw") if row.get("output") else row.get("messages")
             yield Row(
@@ -191,7 +199,7 @@ def _read_rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
                 },
                 error=None if error is None else str(error),
                 prompt=prompt,
-                answer=as_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw),
+                answer=convert_to_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw),
                 target=reference,
                 fields=row.get("metadata") or None,
                 answer_tokens=(row.get("token_usage") or {}).get("output_tokens"),

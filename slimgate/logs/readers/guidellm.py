@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import beginning, read_object
+from slimgate.logs.json_lines import read_beginning, read_object
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
@@ -25,7 +25,7 @@ class Guidellm(Reader):
     """One report."""
 
     def recognizes(self, path: Path) -> bool:
-        return path.suffix == ".json" and '"guidellm_version"' in beginning(path)
+        return path.suffix == ".json" and '"guidellm_version"' in read_beginning(path)
 
     def read(self, path: Path) -> Log:
         results = read_object(path)
@@ -49,11 +49,11 @@ class Guidellm(Reader):
             {},
             next(iter(models), None),
             loads=loads,
-            environment=_environment(results),
+            environment=_read_environment(results),
         )
 
 
-def _environment(results: Mapping[str, Any]) -> Environment:
+def _read_environment(results: Mapping[str, Any]) -> Environment:
     """The environment of a report: guidellm, the request and each load."""
     metadata = results.get("metadata") or {}
     config = results.get("config")
@@ -85,13 +85,13 @@ def _name(strategy: Mapping[str, Any]) -> str:
     """c8 for eight users, r5 for a Poisson process; else the strategy's name comes first."""
     kind, rate = strategy["type_"], strategy.get("rate")
     if kind in _CLOSED:
-        return f"c{_users(strategy)}"
+        return f"c{_count_users(strategy)}"
     if rate is None:
         return str(kind)
     return f"r{rate:g}" if kind == "poisson" else f"{kind}-r{rate:g}"
 
 
-def _users(strategy: Mapping[str, Any]) -> int | None:
+def _count_users(strategy: Mapping[str, Any]) -> int | None:
     users = strategy.get("streams") or strategy.get("max_concurrency")
     return users or (1 if strategy["type_"] in _CLOSED else None)
 
@@ -127,7 +127,7 @@ def _run(benchmark: Mapping[str, Any]) -> LoadRun:
         settings,
         _count_seconds(benchmark),
         len(by_status.get("incomplete") or ()),
-        users=_users(strategy),
+        users=_count_users(strategy),
         rate=None if strategy["type_"] in _CLOSED else strategy.get("rate"),
     )
 

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError, list_names
-from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import as_text, beginning, read_array, read_object
+from slimgate.logs.figures import make_figures_error
+from slimgate.logs.json_lines import convert_to_text, read_array, read_beginning, read_object
 from slimgate.logs.readers._finish_reasons import is_cut_off
-from slimgate.logs.readers._settings import number_names, plain_options
+from slimgate.logs.readers._settings import number_names, simplify_options
 from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import (
     PROMPT,
@@ -83,7 +83,7 @@ class Helm(Reader):
         if alone is not None:
             instances = alone.with_name(_STATS)
             remedy = f"give {instances}" if instances.is_file() else f"give the run folder with {_STATS}"
-            raise figures_alone(alone, _list_figures(alone), "the score of each instance", remedy)
+            raise make_figures_error(alone, _list_figures(alone), "the score of each instance", remedy)
         suites = sorted({file.parent.parent for file in files})
         if len(suites) > 1:
             names = ", ".join(folder.as_posix() for folder in suites[:3])
@@ -101,12 +101,12 @@ class Helm(Reader):
             {name: task for name, (task, _) in parts.items()},
             models[0] if models else None,
             tuple(note for _, notes in parts.values() for note in notes),
-            environment=join_environments(*(_environment(file.with_name(_SPEC)) for file in files)),
+            environment=join_environments(*(_read_environment(file.with_name(_SPEC)) for file in files)),
         )
 
 
 def _holds_figures(path: Path) -> bool:
-    return path.name == _FIGURES and bool(_START_OF_FIGURES.match(beginning(path)))
+    return path.name == _FIGURES and bool(_START_OF_FIGURES.match(read_beginning(path)))
 
 
 def _find_figures(folder: Path) -> Path | None:
@@ -131,7 +131,7 @@ _SHOTS = ("max_train_instances", "num_train_trials", "sample_train")
 _MODEL_KEYS = ("model", "model_deployment")
 
 
-def _environment(file: Path) -> Environment:
+def _read_environment(file: Path) -> Environment:
     """The environment in run_spec.json; empty without the file."""
     if not file.is_file():
         return {}
@@ -161,15 +161,15 @@ def _read_settings(file: Path) -> dict[str, Any]:
     model_names = {str(adapter[name]) for name in _MODEL_KEYS if adapter.get(name)}
     return {
         "shots": {name: adapter[name] for name in _SHOTS if name in adapter},
-        "limit": {"limit": as_text(adapter.get(_LIMIT))},
+        "limit": {"limit": convert_to_text(adapter.get(_LIMIT))},
         "generation": {name: adapter[name] for name in _GENERATION if name in adapter},
-        TASK_ARGS: plain_options(
+        TASK_ARGS: simplify_options(
             {**arguments, "scenario": spec.get("scenario_spec")}, model_names=model_names
         ),
         SCORERS: number_names(
             (
                 str(grader["class_name"]).rpartition(".")[2],
-                plain_options(grader.get("args") or {}, ignored=_NAMES_OF_METRICS),
+                simplify_options(grader.get("args") or {}, ignored=_NAMES_OF_METRICS),
             )
             for grader in graders
         ),
@@ -191,7 +191,7 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
         if names
     ]
     log = TaskLog(
-        rows=partial(_rows, file, frozenset(scores)),
+        rows=partial(_read_rows, file, frozenset(scores)),
         settings=_read_settings(file.with_name(_SPEC)),
         shared_options=("shots", "generation", TASK_ARGS, SCORERS),
         known_directions=_DIRECTIONS
@@ -219,9 +219,9 @@ def _name_perturbation(holder: Mapping[str, Any]) -> str:
     return str((holder.get("perturbation") or {}).get("name") or "")
 
 
-def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
+def _read_rows(file: Path, names: Collection[str]) -> Iterator[Row]:
     """The rows of a file, the originals first. names: of the statistics that are scores."""
-    answers = _answers(file.with_name(_STATE))
+    answers = _read_answers(file.with_name(_STATE))
     instances: dict[_Place, dict[str, float | None]] = {}
     for at, entry in enumerate(_list(file)):
         try:
@@ -302,7 +302,7 @@ def _read_cut_off(completion: Mapping[str, Any]) -> bool | None:
     return None if reason == "unknown" else is_cut_off(reason)
 
 
-def _answers(
+def _read_answers(
     file: Path,
 ) -> dict[tuple[str, str, int], tuple[str | None, str | None, str | None, dict[str, Any]]]:
     """Prompt, answer, right answer and the other values of a Row, by instance, perturbation and trial.
@@ -320,12 +320,12 @@ def _answers(
             for reference in instance.get("references") or ()
             if "correct" in (reference.get("tags") or ())
         ]
-        prompt = as_text((state.get("request") or {}).get("prompt"))
+        prompt = convert_to_text((state.get("request") or {}).get("prompt"))
         trial = int(state.get("train_trial_index") or 0)
         answers[str(instance.get("id")), _name_perturbation(instance), trial] = (
             prompt,
-            as_text(completions[0].get("text")),
-            as_text(right[0] if right else None),
+            convert_to_text(completions[0].get("text")),
+            convert_to_text(right[0] if right else None),
             {
                 "fields": {name: instance[name] for name in _FIELDS if instance.get(name) is not None},
                 "answer_tokens": len(completions[0].get("tokens") or ()) or None,

@@ -14,10 +14,10 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
-from slimgate.logs.json_lines import as_text, beginning
+from slimgate.logs.json_lines import convert_to_text, read_beginning
 from slimgate.logs.readers._finish_reasons import is_cut_off
-from slimgate.logs.readers._settings import number_names, plain_options, read_answer_args
-from slimgate.logs.runs import make_log, to_utc
+from slimgate.logs.readers._settings import number_names, read_answer_args, simplify_options
+from slimgate.logs.runs import convert_to_utc, make_log
 from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
 from slimgate.plugins.reader import (
     DOCUMENT,
@@ -45,7 +45,7 @@ class Inspect(Reader):
             return any(self.recognizes(file) for file in sorted(path.iterdir()) if file.is_file())
         if path.suffix == ".eval":
             return True
-        start = beginning(path)
+        start = read_beginning(path)
         return path.suffix == ".json" and '"status":' in start[:200] and '"eval"' in start
 
     def read(self, path: Path) -> Log:
@@ -78,20 +78,20 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
                 f"{path}: task {task} is in {at[task].name} and in {file.name}; name one of these files"
             )
         models.add(str(header["eval"]["model"]))
-        tasks[task], at[task] = _task(file, header), file
+        tasks[task], at[task] = _make_task_log(file, header), file
         notes += _describe_reducer(file, header)
         problems += _describe_incomplete(file, header) or _describe_empty(file, header)
     if len(models) > 1:
         raise DataError(
             f"{path}: logs of several models ({', '.join(sorted(models))}); give those of one model"
         )
-    time = min((str(header["eval"]["created"]) for _, header in logs), key=to_utc)
+    time = min((str(header["eval"]["created"]) for _, header in logs), key=convert_to_utc)
     problem = "; ".join(problems) or None
-    environment = join_environments(*(_environment(header) for _, header in logs))
+    environment = join_environments(*(_read_environment(header) for _, header in logs))
     return Run(time, dict(sorted(tasks.items())), next(iter(models)), tuple(notes), problem, environment)
 
 
-def _environment(header: Json) -> Environment:
+def _read_environment(header: Json) -> Environment:
     """The versions and settings in a header."""
     spec, plan = header["eval"], header.get("plan") or {}
     revision, dataset, model = spec.get("revision") or {}, spec.get("dataset") or {}, spec.get("model")
@@ -172,7 +172,7 @@ def _describe_empty(file: Path, header: Json) -> list[str]:
     ]
 
 
-def _task(file: Path, header: Json) -> TaskLog:
+def _make_task_log(file: Path, header: Json) -> TaskLog:
     spec, plan = header["eval"], header.get("plan") or {}
     config = spec.get("config") or {}
     generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
@@ -183,21 +183,21 @@ def _task(file: Path, header: Json) -> TaskLog:
     epochs = config.get("epochs") or 1
     model_names = _list_own_names(spec)
     return TaskLog(
-        rows=partial(_rows, file),
+        rows=partial(_read_rows, file),
         ids=tuple(name_further_epoch(str(name), epoch) for epoch in range(1, epochs + 1) for name in names),
         ranges=_RANGES,
         most_tokens=generation.get("max_tokens"),
         means=dict(_read_means(header)),
         settings={
             "version": spec.get("task_version"),
-            "limit": {"limit": as_text(config.get("limit")), "epochs": config.get("epochs")},
+            "limit": {"limit": convert_to_text(config.get("limit")), "epochs": config.get("epochs")},
             "generation": {
                 key: value
                 for key, value in {**arguments, **generation, **limits}.items()
                 if value is not None and key not in _NOT_ANSWERS
             },
             FILTERS: _read_solvers(plan, model_names) if plan else None,
-            TASK_ARGS: plain_options(spec.get("task_args") or {}, model_names=model_names),
+            TASK_ARGS: simplify_options(spec.get("task_args") or {}, model_names=model_names),
             **_read_scorers(header),
         },
         shared_options=(FILTERS, TASK_ARGS, SCORERS),
@@ -228,7 +228,7 @@ def _read_solvers(plan: Json, model_names: Collection[str]) -> dict[str, Any]:
     """The solvers in order, each with its parameters, such as the template of a system message."""
     steps = plan.get("steps") or ()
     return {
-        f"{at} {step['solver']}": plain_options(step.get("params") or {}, model_names=model_names)
+        f"{at} {step['solver']}": simplify_options(step.get("params") or {}, model_names=model_names)
         for at, step in enumerate(steps, 1)
     }
 
@@ -254,7 +254,7 @@ def _read_scorers(header: Json) -> dict[str, Any]:
         if name.rpartition("/")[2].partition(" ")[0] in _GRADERS and not has_grader:
             options[name] = {**part, "model": spec["model"]}
     scorers = {**options, _ROLES: roles, _NAMES_OF_ROLES: sorted(roles)}
-    return {SCORERS: {name: plain_options(part, ignored=_NOT_GRADES) for name, part in scorers.items()}}
+    return {SCORERS: {name: simplify_options(part, ignored=_NOT_GRADES) for name, part in scorers.items()}}
 
 
 _MOST_FIGURES = 4
@@ -278,13 +278,13 @@ _NOT_ANSWERS = (
 _NOT_GRADES = (*_NOT_ANSWERS, "base_url")
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _read_rows(file: Path) -> Iterator[Row]:
     for sample in read_samples(file):
-        text = _text_of(sample["input"])
+        text = _format_prompt(sample["input"])
         target, epoch, error = sample.get("target"), sample.get("epoch", 1), sample.get("error")
         output = sample.get("output") or {}
         choices = output.get("choices") or [{}]
-        scores = dict(_scores(sample))
+        scores = dict(_read_scores(sample))
         media = _list_media(sample["input"])
         inputs = [text, target, *(sample.get(name) for name in ("choices", "files", "setup")), *media]
         stated = output.get("completion")
@@ -298,16 +298,18 @@ def _rows(file: Path) -> Iterator[Row]:
             not_numbers=tuple(name for name, value in scores.items() if not _is_number(value)),
             keys={
                 # without its images, the log does not say which document it is
-                DOCUMENT: "" if _REMOVED in media else as_text(inputs) or "",
+                DOCUMENT: "" if _REMOVED in media else convert_to_text(inputs) or "",
                 PROMPT: text,
-                TARGET: as_text(target) or "",
+                TARGET: convert_to_text(target) or "",
             },
             cluster=str(sample["id"]),
             error=None if error is None else str(error.get("message")),
             truncated=_is_at_limit(sample) or is_cut_off(choices[0].get("stop_reason")),
             prompt=text,
-            answer=str(stated) if stated else _content_text((choices[0].get("message") or {}).get("content")),
-            target=as_text(target),
+            answer=str(stated)
+            if stated
+            else _format_content((choices[0].get("message") or {}).get("content")),
+            target=convert_to_text(target),
             fields=sample.get("metadata") or None,
             answer_tokens=(output.get("usage") or {}).get("output_tokens"),
         )
@@ -319,11 +321,11 @@ def _is_at_limit(sample: Json) -> bool:
     return bool(limit and limit.get("type") not in ("operator", "custom"))
 
 
-def _text_of(prompt: str | Sequence[Json]) -> str:
+def _format_prompt(prompt: str | Sequence[Json]) -> str:
     """A prompt: a text, or messages whose contents are texts or parts."""
     if isinstance(prompt, str):
         return prompt
-    return "\n".join(f"{message['role']}: {_content_text(message.get('content'))}" for message in prompt)
+    return "\n".join(f"{message['role']}: {_format_content(message.get('content'))}" for message in prompt)
 
 
 def _list_media(prompt: str | Sequence[Json]) -> list[Any]:
@@ -333,7 +335,7 @@ def _list_media(prompt: str | Sequence[Json]) -> list[Any]:
     return [part.get(part["type"], part) for part in parts if part["type"] != "text"]
 
 
-def _content_text(content: str | Sequence[Json] | None) -> str:
+def _format_content(content: str | Sequence[Json] | None) -> str:
     if isinstance(content, str) or content is None:
         return content or ""
     return "".join(part.get("text", "") for part in content if part.get("type") == "text")
@@ -346,7 +348,7 @@ _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
-def _scores(sample: Json) -> Iterator[tuple[str, Any]]:
+def _read_scores(sample: Json) -> Iterator[tuple[str, Any]]:
     """The values of a sample; each key of a mapping is a metric. Old logs have one score."""
     scores = sample.get("scores") or ({"score": sample["score"]} if sample.get("score") else {})
     for name, score in scores.items():

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone, list_task_figures
-from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.figures import list_task_figures, make_figures_error
+from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.logs.readers._settings import read_answer_args
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, make_environment
@@ -61,7 +61,7 @@ class Lighteval(Reader):
         details = [path] if path.is_file() else sorted(path.glob("**/details_*.parquet"))
         alone = path if _is_results_file(path) else None if details else _find_results_file(path)
         if alone is not None:
-            raise figures_alone(
+            raise make_figures_error(
                 alone,
                 list_task_figures(read_object(alone)),
                 "the score of each sample",
@@ -73,7 +73,7 @@ class Lighteval(Reader):
             raise DataError(f"{path}: logs of {len(folders)} models ({names}); give the folder of one model")
         tasks_of: dict[str, dict[str, Path]] = {}
         for file in details:
-            task, time = _parts(file)
+            task, time = _parse_file_name(file)
             tasks_of.setdefault(time, {})[task] = file
         model = folders[0].name if folders else None
         return make_log("lighteval", str(path), [_run(*pair, model) for pair in tasks_of.items()])
@@ -81,7 +81,7 @@ class Lighteval(Reader):
 
 def _is_results_file(path: Path) -> bool:
     """Whether the file has the figures that lighteval writes about a run."""
-    return path.match("results_*.json") and '"lighteval_sha"' in beginning(path, 20_000)
+    return path.match("results_*.json") and '"lighteval_sha"' in read_beginning(path, 20_000)
 
 
 def _find_results_file(folder: Path) -> Path | None:
@@ -101,18 +101,18 @@ def _describe_remedy(results: Path) -> str:
 
 
 def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
-    results = _results(next(iter(files.values())), time)
+    results = _read_results(next(iter(files.values())), time)
     tasks = {
         task: TaskLog(
-            partial(_rows, file),
+            partial(_read_rows, file),
             higher_is_better=_read_directions(results, task),
-            settings=_settings(results, task),
+            settings=_read_settings(results, task),
             samples=_count_samples(results, task),
             means=_read_means(results, task),
         )
         for task, file in sorted(files.items())
     }
-    return Run(time, tasks, model, environment=_environment(results))
+    return Run(time, tasks, model, environment=_read_environment(results))
 
 
 # Fields of lighteval's model configuration that do not describe the model.
@@ -134,7 +134,7 @@ _OF_ENGINE = (
 )
 
 
-def _environment(results: Mapping[str, Any]) -> Environment:
+def _read_environment(results: Mapping[str, Any]) -> Environment:
     """The versions and settings in the results file."""
     general = results.get("config_general") or {}
     model = general.get("model_config") or {}
@@ -156,7 +156,7 @@ def _environment(results: Mapping[str, Any]) -> Environment:
     )
 
 
-def _results(details: Path, time: str) -> Mapping[str, Any]:
+def _read_results(details: Path, time: str) -> Mapping[str, Any]:
     """OUT/results/MODEL/results_TIME.json of the same run as OUT/details/MODEL/TIME; {} without one."""
     parts = list(details.resolve().parts)
     if "details" not in parts:
@@ -183,7 +183,7 @@ def _read_directions(results: Mapping[str, Any], task: str) -> dict[str, bool]:
     }
 
 
-def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
+def _read_settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
     """The settings of a run and a task in the results file; empty without the file."""
     if not results:
         return {}
@@ -223,12 +223,12 @@ def _count_samples(results: Mapping[str, Any], task: str) -> int | None:
     return count if isinstance(count, int) and count > 0 else None
 
 
-def _parts(file: Path) -> tuple[str, str]:
+def _parse_file_name(file: Path) -> tuple[str, str]:
     match = _DETAILS.fullmatch(file.name)
     return (match["task"], match["time"]) if match else (file.stem.removeprefix("details_"), "")
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _read_rows(file: Path) -> Iterator[Row]:
     seen: dict[str, int] = {}
     try:
         with open_parquet(file) as parquet:
@@ -242,23 +242,23 @@ def _rows(file: Path) -> Iterator[Row]:
             for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
                 parts = (batch.column(name).to_pylist() for name in columns)
                 for doc, response, metric in zip(*parts, strict=True):
-                    yield _row(doc, response or {}, metric, seen)
+                    yield _make_row(doc, response or {}, metric, seen)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file} cannot be read as parquet: {' '.join(str(error).split())[:200]}") from error
 
 
-def _row(
+def _make_row(
     doc: Mapping[str, Any], response: Mapping[str, Any], metric: Mapping[str, Any], seen: dict[str, int]
 ) -> Row:
-    from slimgate._system.digests import json_digest
+    from slimgate._system.digests import digest_json
 
-    query = as_text(doc.get("query")) or ""
+    query = convert_to_text(doc.get("query")) or ""
     named = str(doc.get("id") or "")
     # documents of some tasks have no id: then the document itself names the row
-    key = named or json_digest([query])[:16]
+    key = named or digest_json([query])[:16]
     seen[key] = count = seen.get(key, 0) + 1
     texts = response.get("text_post_processed") or response.get("text") or []
-    prompt = as_text(response.get("input")) or query
+    prompt = convert_to_text(response.get("input")) or query
     # Some versions write the index of the only right choice as a number, others as a list of one number.
     gold = doc.get("gold_index")
     # The task's fields of a document. Tables of one file have the keys of all rows, None if absent.
@@ -268,14 +268,14 @@ def _row(
         scores={name: value for name, value in metric.items() if _is_score(value)},
         not_numbers=tuple(name for name, value in metric.items() if not _is_score(value)),
         keys={
-            DOCUMENT: as_text([query, doc.get("choices")]) or "",
+            DOCUMENT: convert_to_text([query, doc.get("choices")]) or "",
             PROMPT: prompt,
-            TARGET: as_text(gold[0] if isinstance(gold, list) and len(gold) == 1 else gold) or "",
+            TARGET: convert_to_text(gold[0] if isinstance(gold, list) and len(gold) == 1 else gold) or "",
         },
         cluster=key,
         prompt=prompt,
         answer=_answer(texts, response, doc),
-        target=_target(doc),
+        target=_read_target(doc),
         truncated=_is_cut_off(response, doc),
         fields={
             **{name: doc.get(name) for name in _FIELDS},
@@ -313,19 +313,19 @@ def _is_score(value: object) -> bool:
 def _answer(texts: Sequence[object], response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
     """The text, or for a multiple choice the likeliest choice."""
     if texts:
-        return as_text(texts[0])
+        return convert_to_text(texts[0])
     chances, choices = response.get("logprobs") or [], doc.get("choices") or []
     if len(chances) == len(choices) > 0:
-        return as_text(choices[max(range(len(chances)), key=chances.__getitem__)])
+        return convert_to_text(choices[max(range(len(chances)), key=chances.__getitem__)])
     return None
 
 
-def _target(doc: Mapping[str, Any]) -> str | None:
+def _read_target(doc: Mapping[str, Any]) -> str | None:
     gold, choices = doc.get("gold_index"), doc.get("choices") or []
     index = gold[0] if isinstance(gold, list) and gold else gold
     if isinstance(index, int) and 0 <= index < len(choices):
-        return as_text(choices[index])
-    return as_text(gold)
+        return convert_to_text(choices[index])
+    return convert_to_text(gold)
 
 
 reader = Lighteval()

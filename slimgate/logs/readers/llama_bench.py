@@ -17,8 +17,8 @@ from statistics import fmean
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import beginning, first_keys, read_array, read_objects
+from slimgate.logs.figures import make_figures_error
+from slimgate.logs.json_lines import read_array, read_beginning, read_first_keys, read_objects
 from slimgate.plugins.environments import make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
@@ -63,8 +63,8 @@ class LlamaBench(Reader):
 
     def recognizes(self, path: Path) -> bool:
         if path.suffix == ".jsonl":
-            return {"build_commit", "avg_ts"} <= first_keys(path)
-        start = beginning(path)
+            return {"build_commit", "avg_ts"} <= read_first_keys(path)
+        start = read_beginning(path)
         if start.startswith("["):
             return '"build_commit"' in start and '"n_gen"' in start
         return start.startswith("build_commit,") or bool(_MARKDOWN.search(start)) or _is_sql(start)
@@ -107,18 +107,18 @@ def _is_sql(start: str) -> bool:
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:
     """The tests. Raises DataError for a file without the repetitions, with its figures."""
-    start = beginning(path)
+    start = read_beginning(path)
     if start.startswith("["):
         entries = read_array(path)
     elif start.startswith("{"):
         entries = [entry for _, entry in read_objects(path)]
     else:
-        raise figures_alone(path, _list_figures(path, start), _NEEDED, _REMEDY)
+        raise make_figures_error(path, _list_figures(path, start), _NEEDED, _REMEDY)
     if not entries:
         raise DataError(f"{path}: it has no test of llama-bench")
     if any(not entry.get("samples_ns") for entry in entries):
         figures = [(f"{_name_test(entry)} t/s", entry["avg_ts"]) for entry in entries]
-        raise figures_alone(path, figures, _NEEDED, _REMEDY)
+        raise make_figures_error(path, figures, _NEEDED, _REMEDY)
     return entries
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import list_names
-from slimgate.logs.figures import figures_alone, list_task_figures
+from slimgate.logs.figures import list_task_figures, make_figures_error
 from slimgate.logs.json_lines import read_object
 from slimgate.logs.readers._lm_eval_files import (
     RunFiles,
@@ -54,7 +54,7 @@ class LmEval(Reader):
 
     def read(self, path: Path) -> Log:
         if _is_results_file(path):
-            raise figures_alone(
+            raise make_figures_error(
                 path,
                 list_task_figures(read_object(path)),
                 "the score of each sample",

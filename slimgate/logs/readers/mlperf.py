@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import beginning, read_array
+from slimgate.logs.json_lines import read_array, read_beginning
 from slimgate.plugins.reader import TARGET, Log, Reader, Row, TaskLog
 
 _LOG, _LABELS = "mlperf_log_accuracy.json", "val_map.txt"
@@ -33,7 +33,7 @@ class Mlperf(Reader):
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
             return (path / _LOG).is_file()
-        start = beginning(path)
+        start = read_beginning(path)
         return path.suffix == ".json" and start.startswith("[") and '"qsl_idx"' in start and '"data"' in start
 
     def read(self, path: Path) -> Log:
@@ -41,7 +41,7 @@ class Mlperf(Reader):
         answers = _read_answers(file)
         labels = _read_labels(file, len(answers))
         numbers = _read_numbers(file, answers)
-        task = TaskLog(partial(_rows, file, answers, numbers, labels), {"accuracy": True}, written=False)
+        task = TaskLog(partial(_read_rows, file, answers, numbers, labels), {"accuracy": True}, written=False)
         return Log("mlperf", str(path), {"": task})
 
 
@@ -105,7 +105,7 @@ def _read_numbers(file: Path, answers: Mapping[int, str]) -> npt.NDArray[Any]:
     )
 
 
-def _rows(
+def _read_rows(
     file: Path, answers: Mapping[int, str], numbers: npt.NDArray[np.number], labels: list[int]
 ) -> Iterator[Row]:
     for index, number in zip(answers, numbers.tolist(), strict=True):

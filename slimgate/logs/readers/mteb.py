@@ -39,14 +39,14 @@ class Mteb(Reader):
         notes: list[str] = []
         models: set[tuple[str, str | None]] = set()
         for file in files:
-            right, results = _right(file), read_object(file)
+            right, results = _read_right_documents(file), read_object(file)
             meta = results.pop(_META, None) or {}
             models |= {(meta["model_name"], meta.get("revision"))} if meta.get("model_name") else set()
             answered: set[str] = set()
             for subset, splits in results.items():
                 for split, queries in splits.items():
                     name = "/".join([file.name.removesuffix(_END), subset, split])
-                    tasks[name] = TaskLog(partial(_rows, file, subset, split, right), written=False)
+                    tasks[name] = TaskLog(partial(_read_rows, file, subset, split, right), written=False)
                     answered |= set(queries)
             if unknown := len(answered - set(right)):
                 notes.append(f"{file}: {unknown:,} queries have no right documents and are not judged")
@@ -58,7 +58,7 @@ class Mteb(Reader):
         return Log("mteb", str(path), tasks, next((name for name, _ in models), None), tuple(notes))
 
 
-def _right(file: Path) -> Right:
+def _read_right_documents(file: Path) -> Right:
     """The right documents of each query with their grades."""
     task = file.name.removesuffix(_END)
     places = (file.with_name(f"{task}_{_QRELS}"), file.with_name(_QRELS))
@@ -80,7 +80,7 @@ def _right(file: Path) -> Right:
     return scores
 
 
-def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
+def _read_rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
     """The queries of a split, and as missing those with right documents that no split of the file has."""
     table = read_object(file)
     answered = {
@@ -99,14 +99,14 @@ def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
         ranked = sorted(documents, key=lambda name: (-documents[name], name))[:_DEPTH]
         yield Row(
             id=query,
-            scores={"ndcg_at_10": _ndcg(ranked, grades), "recall_at_10": _recall(ranked, grades)},
+            scores={"ndcg_at_10": _compute_ndcg(ranked, grades), "recall_at_10": _recall(ranked, grades)},
             keys={DOCUMENT: " ".join([query, *(f"{name}={grades[name]:g}" for name in sorted(grades))])},
             answer=" ".join(ranked),
             target=" ".join(sorted(grades)),
         )
 
 
-def _ndcg(ranked: list[str], grades: Mapping[str, float]) -> float:
+def _compute_ndcg(ranked: list[str], grades: Mapping[str, float]) -> float:
     """NDCG. Source: Järvelin and Kekäläinen 2002, with grades as gains, as in pytrec_eval."""
     gained = sum(grades.get(name, 0.0) / log2(at + 2) for at, name in enumerate(ranked))
     ideal = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:_DEPTH]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, first_keys, read_objects
+from slimgate.logs.json_lines import convert_to_text, read_first_keys, read_objects
 from slimgate.plugins.reader import PROMPT, SCORERS, TARGET, Log, Reader, Row, TaskLog, name_further_epoch
 
 _MATCH, _METRICS, _SAMPLING, _ERROR = "match", "metrics", "sampling", "error"
@@ -25,7 +25,7 @@ class OpenaiEvals(Reader):
     """The log of one eval."""
 
     def recognizes(self, path: Path) -> bool:
-        return path.suffix in (".jsonl", ".json") and first_keys(path) == {"spec"}
+        return path.suffix in (".jsonl", ".json") and read_first_keys(path) == {"spec"}
 
     def read(self, path: Path) -> Log:
         spec, report = _read_head(path)
@@ -41,7 +41,7 @@ class OpenaiEvals(Reader):
                 settings[SCORERS] = {_GRADED: {"model": names[-1] if isinstance(names, list) else names}}
         accuracy = None if report is None else report.get("accuracy")
         task = TaskLog(
-            partial(_rows, path),
+            partial(_read_rows, path),
             {_MATCH: True},
             settings,
             means={("", _MATCH): accuracy} if isinstance(accuracy, int | float) else {},
@@ -73,7 +73,7 @@ def _read_head(path: Path) -> tuple[Json, Json | None]:
     return specs[0], reports[0] if reports else None
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _read_rows(path: Path) -> Iterator[Row]:
     """Samples in the order in which they began; events of other samples may come between theirs."""
     events: dict[str, list[Json]] = {}
     for _, row in read_objects(path):
@@ -100,8 +100,8 @@ def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
     sampling = next(iter(by_type.get(_SAMPLING, [])), {})
     error = next(iter(by_type.get(_ERROR, [])), None)
     for number, match in enumerate(matches or [{}], start=1):
-        correct, right = match.get("correct"), as_text(match.get("expected"))
-        prompt = as_text(sampling.get("prompt"))
+        correct, right = match.get("correct"), convert_to_text(match.get("expected"))
+        prompt = convert_to_text(sampling.get("prompt"))
         yield Row(
             id=name_further_epoch(name, number),
             scores={**({_MATCH: float(correct)} if correct is not None else {}), **numbers},
@@ -110,7 +110,7 @@ def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
             error=None if error is None else f"{error.get('type')}: {error.get('message')}",
             not_numbers=tuple(key for key in stated if key not in numbers),
             prompt=prompt,
-            answer=as_text(match.get("sampled") or sampling.get("sampled")),
+            answer=convert_to_text(match.get("sampled") or sampling.get("sampled")),
             target=right,
             answer_tokens=(sampling.get("usage") or {}).get("completion_tokens"),
         )

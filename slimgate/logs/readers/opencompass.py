@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import as_text, beginning, list_files_of_models, read_object
+from slimgate.logs.figures import make_figures_error
+from slimgate.logs.json_lines import convert_to_text, list_files_of_models, read_beginning, read_object
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
 
@@ -33,7 +33,7 @@ class Opencompass(Reader):
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
             return bool(_list_results(path))
-        start = beginning(path, 200_000)
+        start = read_beginning(path, 200_000)
         return (
             path.suffix == ".json"
             and '"details"' in start
@@ -62,10 +62,10 @@ def _list_results(path: Path) -> list[Path]:
 
 def _is_result(file: Path) -> bool:
     """Whether the answers are next to the results, as OpenCompass writes them, or the details show it."""
-    return _predictions_of(file).parent.is_dir() or '"details"' in beginning(file, 20_000)
+    return _make_predictions_path(file).parent.is_dir() or '"details"' in read_beginning(file, 20_000)
 
 
-def _predictions_of(file: Path) -> Path:
+def _make_predictions_path(file: Path) -> Path:
     return file.parent.parent.parent / _PREDICTIONS / file.parent.name / file.name
 
 
@@ -81,8 +81,8 @@ def _run(time: str, files: list[Path]) -> Run:
                 if entries
                 else "run opencompass with --dump-eval-details"
             )
-            raise figures_alone(file, figures, "which answers are right", remedy)
-        tasks[file.stem] = TaskLog(partial(_rows, file), {_METRIC: True})
+            raise make_figures_error(file, figures, "which answers are right", remedy)
+        tasks[file.stem] = TaskLog(partial(_read_rows, file), {_METRIC: True})
     return Run(time, tasks, files[0].parent.name)
 
 
@@ -93,7 +93,7 @@ def _list_entries(results: Json) -> list[tuple[str, Json]]:
     return [(str(key), entry) for key, entry in pairs if isinstance(entry, dict)]
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _read_rows(file: Path) -> Iterator[Row]:
     predictions = _read_predictions(file)
     entries = _list_entries(read_object(file))
     for at, (key, entry) in enumerate(entries):
@@ -108,16 +108,18 @@ def _rows(file: Path) -> Iterator[Row]:
                 for value in values
             )
             written = predictions.get(str(at + run * len(entries)), {})
-            prompt = as_text(written.get("origin_prompt")) or as_text(None if listed else entry.get("prompt"))
+            prompt = convert_to_text(written.get("origin_prompt")) or convert_to_text(
+                None if listed else entry.get("prompt")
+            )
             completion, tokens = written.get("prediction"), written.get("res_length")
-            right = as_text(target)
+            right = convert_to_text(target)
             yield Row(
                 id=name_further_epoch(name, run + 1),
                 scores={_METRIC: None if correct is None else float(correct)},
                 keys={k: text for k, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                 cluster=name if runs > 1 else None,
                 prompt=prompt,
-                answer=completion if isinstance(completion, str) else as_text(answer),
+                answer=completion if isinstance(completion, str) else convert_to_text(answer),
                 target=right,
                 fields=_read_fields(entry),
                 answer_tokens=tokens if isinstance(tokens, int) else None,
@@ -139,7 +141,7 @@ def _read_predictions(file: Path) -> dict[str, Json]:
 
     Empty if there are no predictions.
     """
-    predictions = _predictions_of(file)
+    predictions = _make_predictions_path(file)
     if not predictions.is_file():
         return {}
     return {number: answer for number, answer in read_object(predictions).items() if isinstance(answer, dict)}

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, beginning, first_keys, read_object
+from slimgate.logs.json_lines import convert_to_text, read_beginning, read_first_keys, read_object
 from slimgate.logs.readers._finish_reasons import is_cut_off
-from slimgate.logs.readers._settings import without_unset
+from slimgate.logs.readers._settings import drop_unset_options
 from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import DOCUMENT, PROMPT, SCORERS, Log, Reader, Row, TaskLog
 
@@ -51,8 +51,8 @@ class Promptfoo(Reader):
 
     def recognizes(self, path: Path) -> bool:
         if path.suffix == ".jsonl":
-            return first_keys(path) >= _OF_LINES
-        start = beginning(path, 20_000)
+            return read_first_keys(path) >= _OF_LINES
+        start = read_beginning(path, 20_000)
         return path.suffix == ".json" and '"evalId"' in start[:200] and '"results"' in start
 
     def read(self, path: Path) -> Log:
@@ -68,15 +68,15 @@ class Promptfoo(Reader):
         if not isinstance(rows, list):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
         _check_names(path, table.get("prompts") or ())
-        providers: list[str | None] = [*sorted({_provider(row) for row in rows})] or [None]
+        providers: list[str | None] = [*sorted({_read_provider(row) for row in rows})] or [None]
         config = results.get("config") or {}
-        environment = _environment(config, results.get("metadata") or {})
+        environment = _read_environment(config, results.get("metadata") or {})
         logs = []
         for provider in providers:
-            of_provider = [row for row in rows if provider is None or _provider(row) == provider]
+            of_provider = [row for row in rows if provider is None or _read_provider(row) == provider]
             task = TaskLog(
-                partial(_rows, path, provider),
-                settings=_settings(config, provider, of_provider),
+                partial(_read_rows, path, provider),
+                settings=_read_settings(config, provider, of_provider),
                 optional_metrics=True,
                 ranges={"score": (0.0, 1.0)},
                 samples=_count_tests(table.get("prompts") or (), provider),
@@ -126,12 +126,12 @@ def _list_pass_metrics(rows: Sequence[Mapping[str, Any]]) -> set[str]:
     return {metric for metric, types in kinds.items() if types <= _PASS_OR_FAIL}
 
 
-def _provider(row: Mapping[str, Any]) -> str:
+def _read_provider(row: Mapping[str, Any]) -> str:
     provider = row.get("provider") or {}
     return str(provider.get("label") or provider.get("id") or "")
 
 
-def _environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Environment:
+def _read_environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Environment:
     """The configuration and version of promptfoo in the file."""
     return make_environment(
         prompt={
@@ -153,7 +153,7 @@ def _count_tokens(response: Mapping[str, Any]) -> float | None:
     return usage.get("completion")
 
 
-def _settings(
+def _read_settings(
     config: Mapping[str, Any], provider: str | None, rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Assertions and graders of the tests, and the generation of a provider that the configuration lists."""
@@ -178,7 +178,7 @@ def _settings(
     return {
         "filters": shared.get("assert"),
         SCORERS: {
-            "defaultTest": without_unset(shared.get("options") or {}),
+            "defaultTest": drop_unset_options(shared.get("options") or {}),
             "tests": {name: sorted(_list_options(rows, name)) for name in _GRADER},
         },
         **({} if generation is None else {"generation": generation}),
@@ -191,14 +191,14 @@ def _list_replaced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         config = (row.get("prompt") or {}).get("config") or {}
         merged = {**config, **((row.get("testCase") or {}).get("options") or {})}
-        texts.add(as_text({name: merged[name] for name in _GENERATION if name in merged}) or "")
+        texts.add(convert_to_text({name: merged[name] for name in _GENERATION if name in merged}) or "")
     return [] if texts == {"{}"} else sorted(texts)
 
 
 def _list_options(rows: Sequence[Mapping[str, Any]], name: str) -> set[str]:
     """The values of an option of the tests, as text."""
     options = ((row.get("testCase") or {}).get("options") or {} for row in rows)
-    return {text for stated in options if (text := as_text(stated.get(name))) is not None}
+    return {text for stated in options if (text := convert_to_text(stated.get(name))) is not None}
 
 
 def _list_assertions(test: Mapping[str, Any]) -> list[str]:
@@ -225,13 +225,13 @@ def _is_failed(row: Mapping[str, Any]) -> bool:
     return bool(response.get("error") or (row.get("error") and response.get("output") is None))
 
 
-def _rows(path: Path, provider: str | None) -> Iterator[Row]:
+def _read_rows(path: Path, provider: str | None) -> Iterator[Row]:
     """The rows. provider: whose answers; None for a file without a row."""
     table = read_object(path)["results"]
     numbers: dict[int, int] = {}
     for at, row in enumerate(table["results"]):
         try:
-            if provider != _provider(row):
+            if provider != _read_provider(row):
                 continue
             numbers = numbers or _number_prompts(table)
             number = numbers.get(row["promptIdx"], row["promptIdx"])
@@ -251,14 +251,14 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
                 scores=dict.fromkeys(scores) if failed else scores,
                 keys={
                     # tests that differ only in their prompts do not show what they ask
-                    **({DOCUMENT: as_text(inputs) or ""} if any(inputs) else {}),
+                    **({DOCUMENT: convert_to_text(inputs) or ""} if any(inputs) else {}),
                     PROMPT: prompt.get("raw") or "",
                 },
                 error=str(row.get("error") or response.get("error")) if failed else None,
                 truncated=is_cut_off(response.get("finishReason")),
                 prompt=prompt.get("raw"),
-                answer=as_text(response.get("output")),
-                target=as_text([assertion.get("value") for assertion in test.get("assert") or ()]),
+                answer=convert_to_text(response.get("output")),
+                target=convert_to_text([assertion.get("value") for assertion in test.get("assert") or ()]),
                 fields={"description": test.get("description"), **(test.get("metadata") or {}), **row_vars},
                 answer_tokens=_count_tokens(response),
             )

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import as_text, beginning, read_object, read_objects
+from slimgate.logs.figures import make_figures_error
+from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object, read_objects
 from slimgate.logs.readers._finish_reasons import is_cut_off
-from slimgate.logs.runs import make_log, to_utc
+from slimgate.logs.runs import convert_to_utc, make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_further_epoch
 
 _REPEAT = re.compile(r"output-rs(\d+)\.jsonl")
@@ -32,8 +32,8 @@ class SglEval(Reader):
         if path.is_dir():
             return bool(_list_folders(path))
         if path.name == _METRICS:
-            return '"sgl_eval_version"' in beginning(path, 20_000)
-        return bool(_REPEAT.fullmatch(path.name)) and '"generation"' in beginning(path)[:40]
+            return '"sgl_eval_version"' in read_beginning(path, 20_000)
+        return bool(_REPEAT.fullmatch(path.name)) and '"generation"' in read_beginning(path)[:40]
 
     def read(self, path: Path) -> Log:
         if _REPEAT.fullmatch(path.name):
@@ -47,7 +47,7 @@ class SglEval(Reader):
             )
         tasks = {name: task for run in runs for name, task in run.tasks.items()}
         if len(tasks) == len(runs):  # sgl-eval writes each task into a folder
-            time = max((run.time for run in runs), key=to_utc)
+            time = max((run.time for run in runs), key=convert_to_utc)
             return Log("sgl_eval", str(path), tasks, runs[0].model, time=time)
         return make_log("sgl_eval", str(path), runs)
 
@@ -55,7 +55,7 @@ class SglEval(Reader):
 def _list_folders(path: Path) -> list[Path]:
     """The folders of tasks that sgl-eval wrote: this folder, or folders in it."""
     files = sorted([*path.glob(_METRICS), *path.glob(f"*/{_METRICS}")])
-    return [file.parent for file in files if '"sgl_eval_version"' in beginning(file, 20_000)]
+    return [file.parent for file in files if '"sgl_eval_version"' in read_beginning(file, 20_000)]
 
 
 def _list_repeats(folder: Path) -> list[Path]:
@@ -67,7 +67,7 @@ def _list_repeats(folder: Path) -> list[Path]:
     summary = read_object(folder / _METRICS)
     if not files:
         figures = summary["aggregate"]
-        raise figures_alone(
+        raise make_figures_error(
             folder / _METRICS,
             [(name, value) for name, value in figures.items() if isinstance(value, int | float)],
             "the score of each sample",
@@ -114,7 +114,10 @@ def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
         for line, row in read_objects(file):
             try:
                 name, ending = str(row["id"]), row.get("finish_reason")
-                prompt, right = as_text(row.get("problem")) or None, as_text(row["expected_answer"])
+                prompt, right = (
+                    convert_to_text(row.get("problem")) or None,
+                    convert_to_text(row["expected_answer"]),
+                )
                 failed = ending == "error"
                 yield Row(
                     id=name_further_epoch(name, number),
@@ -124,7 +127,7 @@ def _read_rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
                     error="finish_reason is error" if failed else None,
                     truncated=is_cut_off(ending),
                     prompt=prompt,
-                    answer=as_text(row["generation"]),
+                    answer=convert_to_text(row["generation"]),
                     target=right,
                     answer_tokens=row.get("num_generated_tokens"),
                 )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import beginning, read_objects
+from slimgate.logs.figures import make_figures_error
+from slimgate.logs.json_lines import read_beginning, read_objects
 from slimgate.plugins.reader import EMPTY, LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("input_lens", "output_lens", "ttfts", "itls", "errors")
@@ -32,7 +32,7 @@ class Sglang(Reader):
     """One result file, with one or more loads."""
 
     def recognizes(self, path: Path) -> bool:
-        start = beginning(path)
+        start = read_beginning(path)
         return (
             path.suffix in (".jsonl", ".json")
             and start.startswith("{")
@@ -45,7 +45,7 @@ class Sglang(Reader):
             if lacking := [name for name in _LISTS if name not in result]:
                 figures = [(name, result[name]) for name in _FIGURES if result.get(name) is not None]
                 remedy = f"line {line} has no {lacking[0]}: run bench_serving with --output-details"
-                raise figures_alone(path, figures, "the times of each request", remedy)
+                raise make_figures_error(path, figures, "the times of each request", remedy)
             name = _name(result)
             if name in loads:
                 raise DataError(
@@ -60,7 +60,7 @@ class Sglang(Reader):
 
 def _name(result: Mapping[str, Any]) -> str:
     """c8, r5, r5-c8, or all, if all requests are sent at once."""
-    rate, users = _rate(result), result.get("max_concurrency")
+    rate, users = _read_rate(result), result.get("max_concurrency")
     parts = [
         *([] if rate is None else [f"r{rate:g}"]),
         *(["trace"] if result["request_rate"] == "trace" else []),
@@ -69,7 +69,7 @@ def _name(result: Mapping[str, Any]) -> str:
     return "-".join(parts) or "all"
 
 
-def _rate(result: Mapping[str, Any]) -> float | None:
+def _read_rate(result: Mapping[str, Any]) -> float | None:
     rate = result["request_rate"]
     return rate if isinstance(rate, int | float) and rate != float("inf") else None
 
@@ -82,7 +82,7 @@ def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
             f"{path}: line {line}: the lists have different lengths ({lengths}), expected an entry for each "
             "request in all"
         )
-    requests = tuple(_requests(result))
+    requests = tuple(_read_requests(result))
     answered = sum(request.failed is None for request in requests)
     # bench_serving counts an answer without tokens as completed.
     empty = sum(
@@ -99,11 +99,11 @@ def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
         if result.get(name) is not None
     }
     return LoadRun(
-        requests, settings, result["duration"], users=result.get("max_concurrency"), rate=_rate(result)
+        requests, settings, result["duration"], users=result.get("max_concurrency"), rate=_read_rate(result)
     )
 
 
-def _requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
+def _read_requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
     """The requests in the order of sending. The time of an answer ends with the last of its pieces."""
     for prompt, tokens, first, between, error in zip(*(result[name] for name in _LISTS), strict=True):
         if error or not tokens:

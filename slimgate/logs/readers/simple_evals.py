@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone
-from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.figures import make_figures_error
+from slimgate.logs.json_lines import convert_to_text, read_beginning, read_object
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 _END = "_allresults.json"
@@ -30,7 +30,7 @@ class SimpleEvals(Reader):
     """The results of one eval."""
 
     def recognizes(self, path: Path) -> bool:
-        start = beginning(path, 20_000)
+        start = read_beginning(path, 20_000)
         if path.suffix != ".json" or not start.startswith("{"):
             return False
         if path.name.endswith(_END):
@@ -44,11 +44,11 @@ class SimpleEvals(Reader):
             remedy = f"give {examples.name}" + (
                 ", which is next to it" if examples.is_file() else ", which simple-evals writes too"
             )
-            raise figures_alone(path, _list_figures(results), "the score of each example", remedy)
+            raise make_figures_error(path, _list_figures(results), "the score of each example", remedy)
         metadata = _list_metadata(results)
         pages = results.get("htmls") or []
         if not any("score" in entry for entry in metadata) and not any(map(_SCORE.search, map(str, pages))):
-            raise figures_alone(
+            raise make_figures_error(
                 path,
                 _list_figures({_METRIC: results.get("score"), **(results.get("metrics") or {})}),
                 "the score of each example",
@@ -58,7 +58,7 @@ class SimpleEvals(Reader):
         # HealthBench cuts its mean off at 0 and 1
         stated = None if metadata else results.get("score")
         task = TaskLog(
-            partial(_rows, path),
+            partial(_read_rows, path),
             {_METRIC: True},
             samples=count,
             means={} if stated is None else {("", _METRIC): float(stated)},
@@ -88,7 +88,7 @@ def _list_metadata(results: Json) -> Sequence[Json]:
     return [entry or {} for entry in entries] if any(entries) else []
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _read_rows(path: Path) -> Iterator[Row]:
     results = read_object(path)
     metadata, pages, convos = _list_metadata(results), results.get("htmls") or [], results.get("convos") or []
     for at in range(max(len(metadata), len(pages))):
@@ -99,17 +99,17 @@ def _rows(path: Path) -> Iterator[Row]:
         answers = entry.get("completion") or convo[-1:]
         right = _RIGHT.search(page)
         prompt, target = (
-            as_text(messages) if messages else None,
+            convert_to_text(messages) if messages else None,
             right[1] if right else entry.get("correct_answer"),
         )
-        keys = {PROMPT: prompt, TARGET: as_text(target)}
+        keys = {PROMPT: prompt, TARGET: convert_to_text(target)}
         yield Row(
             id=str(entry.get("prompt_id") or at),
             scores={_METRIC: _read_score(path, at, entry, page)},
             keys={key: text for key, text in keys.items() if text is not None},
             prompt=prompt,
-            answer=as_text(answers[-1].get("content")) if answers else None,
-            target=as_text(target),
+            answer=convert_to_text(answers[-1].get("content")) if answers else None,
+            target=convert_to_text(target),
             answer_tokens=(entry.get("usage") or {}).get("output_tokens"),
         )
 

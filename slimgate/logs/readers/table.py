@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from slimgate._system.toml import format_value as quoted
-from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
+from slimgate.data.row_files import RowFile, open_csv, open_parquet, read_column_names
 from slimgate.errors import DataError, format_suggestion
-from slimgate.logs.json_lines import as_text, read_objects
+from slimgate.logs.json_lines import convert_to_text, read_objects
 from slimgate.logs.predictions.columns import NESTED, PREFIXES
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._finish_reasons import CUT_OFF, ENDED
@@ -55,7 +55,7 @@ class Table(Reader):
         return path.is_file() and path.suffix.lower() in FORMATS
 
     def read(self, path: Path) -> Log:
-        columns = _columns(path)
+        columns = _list_columns(path)
         if "id" not in columns:
             raise DataError(
                 f'{path}: no column "id", which names each sample; a table of scores has the columns id and '
@@ -74,7 +74,7 @@ class Table(Reader):
             )
         if "prediction" not in columns and FORMATS[path.suffix.lower()] == "parquet":
             _refuse_outcomes(path)
-        models = _models(path, columns)
+        models = _list_models(path, columns)
         if len(models) > 1:
             logs = [self._read_model(path, columns, model) for model in models]
             return Log("table", str(path), {}, models=tuple(logs))
@@ -83,9 +83,9 @@ class Table(Reader):
     def _read_model(self, path: Path, columns: list[str], model: str | None = None) -> Log:
         """The log of one model. Without a model, the log of all rows."""
         part = {} if model is None else {"model": model}
-        names, better = _tasks(path, columns, part)
+        names, better = _list_tasks(path, columns, part)
         rows = (
-            _rows
+            _read_rows
             if "metric" not in columns
             else _join_scattered
             if _is_scattered(path, columns)
@@ -96,16 +96,16 @@ class Table(Reader):
             for name in names
         }
         if FORMATS[path.suffix.lower()] != "jsonl":
-            by_row = {name: TableRows(path, columns, read, _batches) for name, read in by_row.items()}
+            by_row = {name: TableRows(path, columns, read, _read_batches) for name, read in by_row.items()}
         tasks = {name: TaskLog(read, better) for name, read in by_row.items()}
         return Log("table", str(path), tasks, model=model)
 
 
-def _columns(path: Path) -> list[str]:
+def _list_columns(path: Path) -> list[str]:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise DataError(f'{path}: its extension is "{path.suffix}", expected one of {", ".join(FORMATS)}')
-    return list(columns_of(RowFile(path, kind)))
+    return list(read_column_names(RowFile(path, kind)))
 
 
 def _refuse_outcomes(path: Path) -> None:
@@ -120,27 +120,27 @@ def _refuse_outcomes(path: Path) -> None:
             )
 
 
-def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+def _read_values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
     """The values of some columns, row by row, from a file that is read in blocks. NaN is no value."""
     names = list(columns)
     if FORMATS[path.suffix.lower()] == "jsonl":
-        yield from (tuple(_without_nan(row.get(name) for name in names)) for _, row in read_objects(path))
+        yield from (tuple(_replace_nan(row.get(name) for name in names)) for _, row in read_objects(path))
         return
     try:
-        for batch in _batches(path, names):
+        for batch in _read_batches(path, names):
             for start in range(0, len(batch), _ROWS_AT_ONCE):
                 part = batch.slice(start, _ROWS_AT_ONCE)
-                yield from zip(*(_without_nan(part.column(name).to_pylist()) for name in names), strict=True)
+                yield from zip(*(_replace_nan(part.column(name).to_pylist()) for name in names), strict=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
-def _without_nan(values: Iterable[Any]) -> list[Any]:
+def _replace_nan(values: Iterable[Any]) -> list[Any]:
     """The values, with None for NaN, which pandas writes for a missing value. NaN differs from itself."""
     return [value if value == value else None for value in values]
 
 
-def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _read_batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
     """Some columns in blocks; columns of csv are texts."""
     kind = FORMATS[path.suffix.lower()]
     if kind == "parquet":
@@ -151,7 +151,7 @@ def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
         yield from reader
 
 
-def _models(path: Path, columns: list[str]) -> list[str]:
+def _list_models(path: Path, columns: list[str]) -> list[str]:
     """The models that the column model names, in the order of the file.
 
     Raises DataError if some rows name a model and others do not, and for a column that names no models.
@@ -159,7 +159,7 @@ def _models(path: Path, columns: list[str]) -> list[str]:
     if "model" not in columns:
         return []
     models: dict[str, None] = {}
-    for (model,) in _values(path, ["model"]):
+    for (model,) in _read_values(path, ["model"]):
         models["" if model is None else str(model)] = None
         if len(models) > _MOST_MODELS:
             raise DataError(
@@ -171,7 +171,7 @@ def _models(path: Path, columns: list[str]) -> list[str]:
     return [model for model in models if model]
 
 
-def _tasks(path: Path, columns: list[str], part: Part) -> tuple[list[str], dict[str, bool]]:
+def _list_tasks(path: Path, columns: list[str], part: Part) -> tuple[list[str], dict[str, bool]]:
     """The tasks of the rows, and the direction of each metric for which the file states it."""
     named = [name for name in ("task", "metric", "higher_is_better") if name in columns]
     tasks, better = dict.fromkeys([] if "task" in named else [""]), dict[str, bool]()
@@ -201,16 +201,16 @@ def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) 
 
 def _read_part(path: Path, columns: list[str], part: Part) -> Iterator[dict[str, Any]]:
     """The rows of a task and model. columns: the columns to read, with those of the part."""
-    for values in _values(path, columns):
+    for values in _read_values(path, columns):
         row = dict(zip(columns, values, strict=True))
         if all(str(row[name]) == value for name, value in part.items()):
             yield row
 
 
-def _rows(path: Path, columns: list[str], part: Part) -> Iterator[Row]:
+def _read_rows(path: Path, columns: list[str], part: Part) -> Iterator[Row]:
     """The rows of a table without a column metric: each row is a sample."""
     for row in _read_part(path, columns, part):
-        yield _row(path, row, {_metric(row): _score(path, row)})
+        yield _make_row(path, row, {_read_metric(row): _score(path, row)})
 
 
 def _is_scattered(path: Path, columns: list[str]) -> bool:
@@ -219,7 +219,7 @@ def _is_scattered(path: Path, columns: list[str]) -> bool:
     8 bytes a row: digests of the samples in the order of the file, one for rows that follow each other.
     """
     names = [name for name in ("model", "task", *_SAMPLE) if name in columns]
-    samples = (hash(values) for values in _values(path, names))
+    samples = (hash(values) for values in _read_values(path, names))
     digests = np.frombuffer(array("q", (digest for digest, _ in itertools.groupby(samples))), np.int64)
     return len(np.unique(digests)) < len(digests)
 
@@ -248,16 +248,16 @@ def _merge_metrics(path: Path, rows: Iterable[Values]) -> Iterator[Row]:
     """One row with all metrics of a sample; if a metric repeats, another row of the same id."""
     repeats: list[tuple[Values, dict[str, float | None]]] = []
     for row in rows:
-        metric, score = _metric(row), _score(path, row)
+        metric, score = _read_metric(row), _score(path, row)
         scores = next((scores for _, scores in repeats if metric not in scores), None)
         if scores is None:
             repeats.append((row, {metric: score}))
         else:
             scores[metric] = score
-    return (_row(path, row, scores) for row, scores in repeats)
+    return (_make_row(path, row, scores) for row, scores in repeats)
 
 
-def _metric(row: Values) -> str:
+def _read_metric(row: Values) -> str:
     return str(row.get("metric") or ("score" if "score" in row else "accuracy"))
 
 
@@ -280,7 +280,7 @@ def _score(path: Path, row: Values) -> float | None:
 
 def _score_prediction(path: Path, row: Values) -> float | None:
     """1 if label and prediction are equal. Raises DataError if they differ only in their spelling."""
-    label, prediction = _as_label(row["label"]), _as_label(row["prediction"])
+    label, prediction = _format_label(row["label"]), _format_label(row["prediction"])
     if prediction is None:
         return None
     if label is not None and label != prediction and is_other_spelling(label, prediction):
@@ -292,27 +292,27 @@ def _score_prediction(path: Path, row: Values) -> float | None:
     return float(label == prediction)
 
 
-def _as_label(value: object) -> str | None:
+def _format_label(value: object) -> str | None:
     """The text of a label; pandas writes whole numbers as floats if some rows have no value."""
-    return as_text(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return convert_to_text(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
+def _make_row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     if row["id"] is None or row["id"] == "":
         raise DataError(f"{path}: a row has no id, expected one in each")
     name, epoch = str(row["id"]), _read_epoch(path, row)
-    group = _as_label(row.get("group")) or None
-    target = as_text(row.get("target") if row.get("target") is not None else row.get("label"))
-    keys = {key: text for key in (DOCUMENT, PROMPT) if (text := as_text(row.get(key))) is not None}
+    group = _format_label(row.get("group")) or None
+    target = convert_to_text(row.get("target") if row.get("target") is not None else row.get("label"))
+    keys = {key: text for key in (DOCUMENT, PROMPT) if (text := convert_to_text(row.get(key))) is not None}
     return Row(
         id=name if epoch is None else name_epoch(name, epoch),
         scores=scores,
         filter=str(row.get("filter") or ""),
         keys=keys if target is None else {**keys, TARGET: target},
         cluster=group if group is not None else None if epoch is None else name,
-        error=as_text(row.get("error")) or None,
-        prompt=as_text(row.get("prompt")),
-        answer=as_text(row.get("answer") if row.get("answer") is not None else row.get("prediction")),
+        error=convert_to_text(row.get("error")) or None,
+        prompt=convert_to_text(row.get("prompt")),
+        answer=convert_to_text(row.get("answer") if row.get("answer") is not None else row.get("prediction")),
         target=target,
         fields={name: value for name, value in row.items() if name not in _NO_FIELDS} or None,
         answer_tokens=None if (count := row.get("answer_tokens")) in (None, "") else float(count),
@@ -322,7 +322,7 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
 
 def _read_epoch(path: Path, row: Values) -> int | None:
     """The epoch of a row; None if it has none. pandas writes whole numbers as 1.0."""
-    text = _as_label(row.get("epoch"))
+    text = _format_label(row.get("epoch"))
     if not text:
         return None
     text = text.removesuffix(".0")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import beginning, read_object, read_objects
+from slimgate.logs.json_lines import read_beginning, read_object, read_objects
 from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
@@ -40,12 +40,12 @@ class Vllm(Reader):
     def recognizes(self, path: Path) -> bool:
         if path.suffix != ".json":
             return False
-        start = beginning(path)
+        start = read_beginning(path)
         if not start.startswith("{"):
             return False
         if all(name in start for name in _NAMED_FIRST):
             return True
-        content = beginning(path, _START) if '"num_prompts"' in start or '"duration"' in start else ""
+        content = read_beginning(path, _START) if '"num_prompts"' in start or '"duration"' in start else ""
         return all(name in content for name in _NAMED_ANYWHERE)
 
     def read(self, path: Path) -> Log:
@@ -53,13 +53,13 @@ class Vllm(Reader):
         models: list[str] = []
         environments: list[Environment] = []
         dates: dict[str, str] = {}
-        for result in _results(path):
+        for result in _read_results(path):
             name = _name(result)
             if name in loads:
                 raise DataError(f"{path}: two results of the load {name}; write each run into its own file")
             loads[name] = _run(path, result)
             models.append(str(result.get("model_id") or result.get("model_name")))
-            environments.append(_environment(name, result))
+            environments.append(_read_environment(name, result))
             dates[name] = str(result.get("date"))
         if len(set(models)) > 1:
             raise DataError(
@@ -70,7 +70,7 @@ class Vllm(Reader):
         return Log("vllm", str(path), {}, models[0], loads=loads, environment=environment)
 
 
-def _environment(load: str, result: Mapping[str, Any]) -> Environment:
+def _read_environment(load: str, result: Mapping[str, Any]) -> Environment:
     """The client's settings in a result; vLLM writes no versions."""
     return make_environment(
         sampling={f"{load} {name}": result.get(name) for name in ("num_prompts", *_SETTINGS)},
@@ -96,7 +96,7 @@ def _check_one_run(path: Path, dates: Mapping[str, str]) -> None:
             )
 
 
-def _results(path: Path) -> list[dict[str, Any]]:
+def _read_results(path: Path) -> list[dict[str, Any]]:
     """One result, or a result on each line."""
     try:
         return [read_object(path)]
@@ -127,7 +127,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> LoadRun:
         raise DataError(
             f"{path}: the lists have different lengths ({lengths}), expected an entry for each request in all"
         )
-    requests = [*_requests(result)]
+    requests = [*_read_requests(result)]
     answered = sum(request.failed is None for request in requests)
     if answered != result["completed"]:
         raise DataError(
@@ -147,7 +147,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> LoadRun:
     )
 
 
-def _requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
+def _read_requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
     prompts = result.get("input_lens") or [None] * len(result["ttfts"])
     totals = result.get("latencies") or [
         ttft + sum(itls) for ttft, itls in zip(result["ttfts"], result["itls"], strict=True)

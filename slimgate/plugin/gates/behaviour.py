@@ -6,19 +6,19 @@ And it has the shapes of one gate row in a model, the same row for the teacher a
 from __future__ import annotations
 
 from slimgate._system.timestamps import format_now
-from slimgate.data.quoting import quoted_texts
+from slimgate.data.quoting import quote_row_texts
 from slimgate.errors import SlimgateError
 from slimgate.judge.behaviour import (
-    actions_by_kind,
-    behaviour,
-    behaviour_facts,
     judge_behaviour,
+    list_actions_by_kind,
+    make_behaviour_facts,
+    measure_behaviour,
 )
 from slimgate.judge.behaviour_budgets import SLICED
-from slimgate.judge.behaviour_message import behaviour_message, describe_fault_location
+from slimgate.judge.behaviour_message import describe_fault_location, format_behaviour_message
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import TOKEN_KINDS
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.token_kl import add_kl
 from slimgate.plugin.gates.reporting import SIZES, Report, conclude, report_build
 from slimgate.record.build import StageFacts, StagesFacts
@@ -44,7 +44,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     """Compares the answers of one variant with the teacher's for the record; a budget makes it a gate."""
     report_build(teacher, report_result)
     report_build(variant, report_result)
-    if stages := stage_facts(variant):
+    if stages := list_stage_facts(variant):
         report_result(GateResult(STAGES, variant.name, "", StagesFacts(stages=stages)))
     for model in (teacher, variant):
         if shapes := shape_facts(model, teacher):
@@ -53,12 +53,12 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     columns = task.object.quoted_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour
     provided = task.object.provides_with(task.params)
-    sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, provided)][:1]
+    sliced = [name for name in (SLICED, *suite.metrics) if _is_sliceable(name, provided)][:1]
     on_metrics = [budget for group in suite.budgets[variant.name].quality.values() for budget in group]
-    measured = behaviour(
+    measured = measure_behaviour(
         teacher.outcomes,
         variant.outcomes,
-        texts=lambda rows: quoted_texts(gate, columns, rows),
+        texts=lambda rows: quote_row_texts(gate, columns, rows),
         quote_better=is_two_sided(on_metrics),
     )
     if task.object.compare:
@@ -80,19 +80,19 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         columns=find_column_slices(suite.setup, gate),
         tokens=tokens,
     )
-    line = "; ".join([behaviour_message(variant.name, judged), *findings])
+    line = "; ".join([format_behaviour_message(variant.name, judged), *findings])
     fault_location = None
     if any(budget.kind in TOKEN_KINDS and budget.verdict is Verdict.FAIL for budget in judged.budgets):
         fault_location = locate_fault(teacher, variant)
         line += f"; {describe_fault_location(fault_location)}"
     measured = measured.replace(findings=findings, fault_location=fault_location, measured=format_now())
-    actions = actions_by_kind(budgets, suite.measure.on_inconclusive)
-    facts = behaviour_facts(measured, judged, line, actions)
+    actions = list_actions_by_kind(budgets, suite.measure.on_inconclusive)
+    facts = make_behaviour_facts(measured, judged, line, actions)
     report_result(GateResult(BEHAVIOUR, variant.name, "", facts))
     conclude(variant, facts)
 
 
-def _sliceable(metric: str, provided: frozenset[str]) -> bool:
+def _is_sliceable(metric: str, provided: frozenset[str]) -> bool:
     loaded = load_metric(metric)
     return loaded.per_row is not None and loaded.needs in provided
 
@@ -111,7 +111,7 @@ def shape_facts(model: ModelHandle, teacher: ModelHandle) -> RowShapes | None:
     )
 
 
-def stage_facts(variant: ModelHandle) -> list[StageFacts]:
+def list_stage_facts(variant: ModelHandle) -> list[StageFacts]:
     """A stage for each step, those of the parent variants first; empty if there is only one step.
 
     It is measured on `selection`, not on the gate: a stage explains, and only the variant is judged.
@@ -137,5 +137,5 @@ def _describe_stage(run: SuiteRun, owner: str, step: str | None, artifact: Artif
     task = run.suite.setup.task
     provided = task.object.provides_with(task.params)
     metrics = [load_metric(name) for name in dict.fromkeys((*run.suite.metrics, LOSS))]
-    values = {metric.name: value_of(metric, outcomes) for metric in metrics if metric.needs in provided}
+    values = {metric.name: compute_value(metric, outcomes) for metric in metrics if metric.needs in provided}
     return facts.replace(selection=values)

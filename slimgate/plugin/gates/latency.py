@@ -21,11 +21,11 @@ from slimgate.judge.call_times import (
     QUANTILES,
     CallTimes,
     call_times_message,
+    count_fewest_rounds,
     judge_call_times,
-    rounds_for,
 )
 from slimgate.judge.facts import add_actions
-from slimgate.judge.speed import FINE, Speedup, clearance_of, judge_speedup, speed_message
+from slimgate.judge.speed import FINE, Speedup, compute_duel_clearance, format_speed_message, judge_speedup
 from slimgate.models.quantized_files import weight_format_of
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.planted_delay import measure_delay
@@ -139,7 +139,7 @@ def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudg
         warmup=measure.warmup,
         rounds=measure.rounds * (TIMES_FOR_P95 if has_p95 else 1),
         max_seconds=measure.max_seconds / 2,
-        least=max((rounds_for(budget.kind) for budget in budgets), default=0),
+        least=max((count_fewest_rounds(budget.kind) for budget in budgets), default=0),
     )
 
 
@@ -272,9 +272,14 @@ def test_speedup(
         if budget
         else None
     )
-    line = speed_message(variant.name, workload.id, speedup, judged, visible=visible)
+    line = format_speed_message(variant.name, workload.id, speedup, judged, visible=visible)
     facts = make_speedup_facts(
-        speedup, judged, action, line, clearance=clearance_of(speedup, visible), threads=speedup.threads
+        speedup,
+        judged,
+        action,
+        line,
+        clearance=compute_duel_clearance(speedup, visible),
+        threads=speedup.threads,
     )
     report_result(GateResult(SPEEDUP, variant.name, workload.id, facts))
     add_speedup_to_benchmark(request.config, (suite.path, variant.name, workload.id), speedup)

@@ -12,7 +12,7 @@ from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import CallTimes, call_times_message, judge_call_times
 from slimgate.judge.latency_budgets import GOODPUT
-from slimgate.judge.speed import judge_speedup, speed_message
+from slimgate.judge.speed import format_speed_message, judge_speedup
 from slimgate.plugin.gates.latency import describe_not_timed, make_limit_facts, make_speedup_facts
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.workloads import Load
@@ -49,9 +49,9 @@ def test_load(
     times = load_duels.times(variant, load)
     speedup = times.speedup(load.part)
     judged = judge_speedup(speedup, budget.limit, budget.reason, kind=budget.kind) if budget else None
-    line = speed_message(variant.name, load.id, speedup, judged, more="blocks")
+    line = format_speed_message(variant.name, load.id, speedup, judged, more="blocks")
     judged_limits = judge_limits(times, load, limits)
-    limits_line = limits_message(variant.name, load, judged_limits)
+    limits_line = format_limits_message(variant.name, load, judged_limits)
     limits_facts = make_limit_facts(judged_limits, limits, suite.measure.on_inconclusive, limits_line)
     of_teacher, of_variant = (
         _describe_times(times, contenders, load) for contenders in ((BASE, COPY), (VARIANT,))
@@ -83,7 +83,7 @@ def judge_limits(times: LoadTimes, load: Load, limits: Sequence[LimitBudget]) ->
     return CallTimes(first.rounds, first.counted, tuple(by_kind[budget.kind] for budget in limits))
 
 
-def limits_message(name: str, load: Load, judged_limits: CallTimes) -> str:
+def format_limits_message(name: str, load: Load, judged_limits: CallTimes) -> str:
     """The message about these budgets; goodput has one value a block, all others one a request."""
     on_ms = tuple(budget for budget in judged_limits.budgets if budget.kind != GOODPUT)
     goodput = tuple(budget for budget in judged_limits.budgets if budget.kind == GOODPUT)

@@ -12,12 +12,12 @@ import pytest
 
 from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError, SlimgateError
-from slimgate.judge.measurement import MeasuredFigures, figures_message, judge_figures
+from slimgate.judge.measurement import MeasuredFigures, format_figures_message, judge_figures
 from slimgate.plugin.gates.latency import describe_unpacked_weights
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.loading import load
 from slimgate.plugins.measurement import Measurement
-from slimgate.results.base import worst_verdict
+from slimgate.results.base import find_worst_verdict
 from slimgate.results.checks import MEASUREMENT
 from slimgate.results.measurement import MeasurementFacts
 from slimgate.run.gate_results import GateResult
@@ -77,8 +77,8 @@ def test_measurement(
         ratio=figures.ratio.value,
         interval=figures.ratio.interval,
         budgets=judged,
-        verdict=worst_verdict([facts.verdict for facts in judged]),
-        message=figures_message(variant.name, plugin.title, plugin.unit, figures, judged),
+        verdict=find_worst_verdict([facts.verdict for facts in judged]),
+        message=format_figures_message(variant.name, plugin.title, plugin.unit, figures, judged),
         measured=format_now(),
     )
     report_result(GateResult(MEASUREMENT, variant.name, measurement, facts))

@@ -15,12 +15,18 @@ import numpy as np
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SlimgateError
 from slimgate.judge.budget_kinds import QualityBudget, list_actions
-from slimgate.judge.facts import add_actions, build_spread, quality_facts, sampling_se_points, since_facts
-from slimgate.judge.family import bound_among, within_family
-from slimgate.judge.message import message, teacher_message
-from slimgate.judge.metrics import Metric, load_metric, value_of
+from slimgate.judge.facts import (
+    add_actions,
+    build_spread,
+    compute_sampling_se,
+    make_quality_facts,
+    make_since_facts,
+)
+from slimgate.judge.family import bound_among, withhold_family_pass
+from slimgate.judge.message import format_message, format_teacher_message
+from slimgate.judge.metrics import Metric, compute_value, load_metric
 from slimgate.judge.near_chance import describe_near_chance
-from slimgate.judge.quality import UNCHANGED, judge_quality, judge_unchanged, undecided_verdicts
+from slimgate.judge.quality import UNCHANGED, judge_quality, judge_unchanged, make_undecided_verdicts
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes, check_same_rows
@@ -65,13 +71,13 @@ def test_quality(
         builds=tuple(rebuilt.values()),
         seed=suite.seed,
     )
-    judged = in_family(variant.run, variant.name, metric, judged)
-    line = message(variant.name, judged) + _stored_answers(variant)
+    judged = adjust_for_family(variant.run, variant.name, metric, judged)
+    line = format_message(variant.name, judged) + _describe_stored_answers(variant)
     # If it has a budget for the teacher, the test of that budget reports it, with the verdict.
     if metric not in suite.teacher_budgets.quality:
         report_result(GateResult(QUALITY, TEACHER, metric, _describe_teacher(judged, teacher)))
     actions = list_actions(budgets, suite.measure.on_inconclusive)
-    facts = quality_facts(judged, line, actions, measured=format_now())
+    facts = make_quality_facts(judged, line, actions, measured=format_now())
     facts = facts.replace(
         builds=describe_builds(suite, rebuilt, measured, judged), answered_on=variant.processor
     )
@@ -88,7 +94,7 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_resul
     budgets, default = suite.teacher_budgets.quality[metric], suite.measure.on_inconclusive
     outcomes = teacher.outcomes
     judged = judge_quality(load_metric(metric), outcomes, outcomes, budgets, seed=suite.seed)
-    line = teacher_message(judged) + _stored_answers(teacher)
+    line = format_teacher_message(judged) + _describe_stored_answers(teacher)
     facts = _describe_teacher(judged, teacher).replace(
         method=judged.method,
         n_needed=judged.n_needed,
@@ -102,7 +108,7 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_resul
     conclude(teacher, facts)
 
 
-def _stored_answers(model: ModelHandle) -> str:
+def _describe_stored_answers(model: ModelHandle) -> str:
     """The end of a message: models with stored answers of a server that may have changed since."""
     names = dict.fromkeys(name for name in (TEACHER, model.name) if name in model.run.stored_answers)
     return f"; stored answers of {' and '.join(names)}: the server was not asked" if names else ""
@@ -129,11 +135,11 @@ def describe_builds(
     if not rebuilt:
         return None
     sign = 100 if metric.higher_is_better else -100
-    drops = [sign * (judged.teacher - value_of(metric, outcomes)) for outcomes in rebuilt.values()]
+    drops = [sign * (judged.teacher - compute_value(metric, outcomes)) for outcomes in rebuilt.values()]
     return build_spread(
         suite.seeds,
         [judged.drop_points, *drops],
-        sampling_se_points=sampling_se_points(judged),
+        sampling_se_points=compute_sampling_se(judged),
     )
 
 
@@ -157,8 +163,10 @@ def test_baseline(
         unchanged = _is_unchanged(variant, earlier)
         if unchanged:
             judged = judge_unchanged(judged)
-        line = message(variant.name, judged, since=baseline.name) + (f"; {UNCHANGED}" if unchanged else "")
-        facts = since_facts(judged, list_actions(budgets, default), line, measured=format_now())
+        line = format_message(variant.name, judged, since=baseline.name) + (
+            f"; {UNCHANGED}" if unchanged else ""
+        )
+        facts = make_since_facts(judged, list_actions(budgets, default), line, measured=format_now())
     else:
         facts = _make_untested_facts(suite, variant, metric, earlier)
     report_result(GateResult(SINCE, variant.name, metric, facts))
@@ -179,7 +187,7 @@ def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlie
     then = earlier.model.quality.get(metric) if earlier.model else None
     facts = SinceFacts(
         baseline=then and then.value,
-        value=value_of(load_metric(metric), variant.outcomes),
+        value=compute_value(load_metric(metric), variant.outcomes),
         note=earlier.why_not,
         measured=format_now(),
     )
@@ -191,13 +199,13 @@ def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlie
         ]
         return facts.replace(new=True, waiting=waiting, message=f"{where}: {earlier.why_not}, not gated")
     return facts.replace(
-        budgets=add_actions(undecided_verdicts(budgets), actions),
+        budgets=add_actions(make_undecided_verdicts(budgets), actions),
         verdict=Verdict.INCONCLUSIVE,
-        message=f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {earlier.why_not}",
+        message=f"{where}, {_format_budget_limits(budgets)}: {Verdict.INCONCLUSIVE}, {earlier.why_not}",
     )
 
 
-def _limits(budgets: tuple[QualityBudget, ...]) -> str:
+def _format_budget_limits(budgets: tuple[QualityBudget, ...]) -> str:
     return ", ".join(f"budget {budget.kind} {budget.limit:g}" for budget in budgets)
 
 
@@ -219,26 +227,26 @@ def test_confirm(
         teacher.outcomes,
         variant.outcomes,
         budgets,
-        builds=builds_for(variant.run, variant.name, budgets),
+        builds=list_further_builds(variant.run, variant.name, budgets),
         seed=suite.seed,
     )
-    line = f"confirm: {message(variant.name, judged)}"
+    line = f"confirm: {format_message(variant.name, judged)}"
     among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
-    facts = quality_facts(judged, line, list_actions(budgets, default), measured=format_now())
+    facts = make_quality_facts(judged, line, list_actions(budgets, default), measured=format_now())
     facts = facts.replace(among=among, bound_among=bound_among(judged, among))
     report_result(GateResult(CONFIRMED, variant.name, confirm_metric, facts))
     conclude(variant, facts)
 
 
-def in_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -> QualityJudgement:
+def adjust_for_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -> QualityJudgement:
     """The judgement with the family's adjusted p-values; unchanged for a suite without a family."""
     adjusted = _adjust_p_values(run).get((name, metric)) if run.suite.family is not None else None
     if adjusted is None:
         return judged
-    return within_family(judged, adjusted, sum(map(len, _adjust_p_values(run).values())))
+    return withhold_family_pass(judged, adjusted, sum(map(len, _adjust_p_values(run).values())))
 
 
-def builds_for(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tuple[Outcomes, ...]:
+def list_further_builds(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tuple[Outcomes, ...]:
     """The answers of a variant's further builds if a budget asks for them; else they are not built."""
     over_builds = any(budget.over == "builds" for budget in budgets)
     return tuple(run.rebuilds(name).values()) if over_builds else ()
@@ -248,7 +256,7 @@ def builds_for(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tu
 def _adjust_p_values(run: SuiteRun) -> Mapping[VariantMetric, tuple[float, ...]]:
     """Holm's p-values of each budget, by variant and metric."""
     adjusted = {
-        (name, metric): _p_values(run, name, metric)
+        (name, metric): _list_p_values(run, name, metric)
         for name, variant in run.suite.variants.items()
         if variant.gated
         for metric in run.suite.budgets[name].quality
@@ -257,12 +265,12 @@ def _adjust_p_values(run: SuiteRun) -> Mapping[VariantMetric, tuple[float, ...]]
     return {key: tuple(flat.pop(0) for _ in values) for key, values in adjusted.items()}
 
 
-def _p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
+def _list_p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
     """The p-value of each budget; 1 if the variant cannot be judged, so that it stays in the family."""
     budgets = run.suite.budgets[name].quality[metric]
     try:
         answers = run.outcomes(TEACHER), run.outcomes(name)
-        builds = builds_for(run, name, budgets)
+        builds = list_further_builds(run, name, budgets)
         judged = judge_quality(load_metric(metric), *answers, budgets, builds=builds, seed=run.suite.seed)
     except SlimgateError:  # its own test says why
         return (1.0,) * len(budgets)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED, weight_format_of
 from slimgate.models.weight_shares import WeightShares, read_artifact_shares
 from slimgate.record.build import ArtifactFacts, BuildFacts, ClaimFacts, StepFacts, StoredFacts, WeightFacts
-from slimgate.results.base import any_ends_run
+from slimgate.results.base import has_run_ending_budget
 from slimgate.results.checks import JudgedFacts
 from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import check_step_claims
@@ -91,9 +91,9 @@ def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
 
 def conclude(model: ModelHandle, *results: JudgedFacts) -> None:
     """Fails the running test if the model is gated and a budget of the results ends the run."""
-    lines = [facts.message or "" for facts in results if any_ends_run(facts.budgets)]
+    lines = [facts.message or "" for facts in results if has_run_ending_budget(facts.budgets)]
     if lines and model.variant.gated:
-        pytest.fail("\n".join(map(visible, lines)), pytrace=False)
+        pytest.fail("\n".join(map(escape_invisible, lines)), pytrace=False)
 
 
 def check_claims(model: ModelHandle) -> list[ClaimFacts]:

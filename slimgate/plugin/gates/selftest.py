@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from slimgate._system.timestamps import format_now
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, is_two_sided_kind
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.budget_kinds import QualityBudget, compute_allowed_drop, is_two_sided_kind
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Outcomes
 from slimgate.plugin.gates.latency import describe_not_timed
@@ -70,9 +70,9 @@ def choose_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
     tightest: dict[str, tuple[float, QualityBudget]] = {}
     for table in suite.budgets.values():
         for metric, budgets in table.quality.items():
-            value = value_of(load_metric(metric), teacher)
+            value = compute_value(load_metric(metric), teacher)
             for budget in budgets:
-                drop = allowed_drop(budget, value)
+                drop = compute_allowed_drop(budget, value)
                 if drop > 0 and (metric not in tightest or drop < tightest[metric][0]):
                     tightest[metric] = (drop, budget)
     judged = next((name for name in suite.metrics if load_metric(name).resampled), "accuracy")
@@ -121,14 +121,14 @@ def _judge_planted_fault(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
         judge_exchanged_gain(teacher.outcomes, metric, budget, seed=suite.seed, damage_rows=damage_rows)
         for metric, budget in _find_two_sided_budgets(suite).items()
     ]
-    shown, note = [_worst_fault(faults)], []
+    shown, note = [_find_worst_fault(faults)], []
     try:
         damaged = judge_damaged_layer(teacher, budgets, seed=suite.seed)
     except NothingToDamage as reason:
         note = [f"{reason}, so only answers were exchanged"]
     else:
-        shown.append(_worst_fault(damaged))
-    worst = _worst_fault(shown)
+        shown.append(_find_worst_fault(damaged))
+    worst = _find_worst_fault(shown)
     lines = "; ".join([*(fault.line for fault in shown), *note])
     return SelfTestFacts(
         verdict=worst.verdict,
@@ -139,7 +139,7 @@ def _judge_planted_fault(suite: Suite, teacher: ModelHandle) -> SelfTestFacts:
     )
 
 
-def _worst_fault(faults: Sequence[Fault]) -> Fault:
+def _find_worst_fault(faults: Sequence[Fault]) -> Fault:
     """The fault with the worst result: not detected, else undecided, else nothing tested, else detected."""
     order = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
     return min(faults, key=lambda fault: (not fault.wrong, order.index(fault.verdict)))

@@ -14,18 +14,18 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, QuantizedBudget
 from slimgate.judge.size import (
     READINGS,
+    compute_memory_ratio,
+    format_memory_message,
+    format_size_message,
     judge_compression,
     judge_flops,
     judge_memory,
     judge_quantized,
-    memory_message,
-    memory_ratio,
-    size_message,
 )
 from slimgate.models.weight_shares import WeightShares, explain_missing_shares, read_artifact_shares
 from slimgate.plugin.gates.latency import describe_unpacked_weights
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.results.base import BudgetFacts, worst_verdict
+from slimgate.results.base import BudgetFacts, find_worst_verdict
 from slimgate.results.checks import FLOPS, MEMORY, SIZE, TEACHER
 from slimgate.results.flops import FlopsFacts
 from slimgate.results.memory import MemoryFacts
@@ -52,7 +52,7 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_r
     budgets, judged = suite.budgets[variant.name], list[BudgetFacts]()
     if (budget := budgets.size) is not None:
         judged.append(judge_compression(before, after, budget.limit, budget.reason))
-    line = size_message(variant.name, before, after, judged[-1] if judged else None)
+    line = format_size_message(variant.name, before, after, judged[-1] if judged else None)
     if (of_weights := budgets.quantized) is not None:
         artifact = variant.built.artifact
         shares = read_artifact_shares(artifact.kind, artifact.folder)
@@ -61,7 +61,7 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_r
     facts = SizeFacts(
         compression=before / after,
         budgets=judged,
-        verdict=worst_verdict([budget.verdict for budget in judged]),
+        verdict=find_worst_verdict([budget.verdict for budget in judged]),
         message=line,
         measured=format_now(),
     )
@@ -133,7 +133,8 @@ def _report_flops(
     ratio = after.macs / before.macs
     judged = judge_flops(before.macs, after.macs, budget.limit, budget.reason) if budget else None
     [share] = format_apart([ratio], [judged.limit] if judged else [], fewest=3)
-    line = f"{variant.name}: {_giga(after)} vs {_giga(before)} GFLOPs a row, {share} of the teacher's"
+    amounts = f"{_format_giga(after)} vs {_format_giga(before)} GFLOPs a row"
+    line = f"{variant.name}: {amounts}, {share} of the teacher's"
     if judged:
         line += f", budget {judged.limit:g}: {judged.verdict}"
     fields = {
@@ -158,7 +159,7 @@ def _describe_operations(operations: Operations) -> FlopsFacts:
     )
 
 
-def _giga(operations: Operations) -> str:
+def _format_giga(operations: Operations) -> str:
     return f"{(operations.flops or 0) / GIGA:.3g}"
 
 
@@ -179,10 +180,10 @@ def test_memory(
     readings = READINGS if budget else 1
     before, after = teacher.memory(readings), memory_variant.memory(readings)
     device = all(reading.device_peak_bytes is not None for reading in (*before, *after))
-    of_teacher, of_variant = _peaks(before, device=device), _peaks(after, device=device)
-    ratio = memory_ratio(of_teacher, of_variant)
+    of_teacher, of_variant = _list_peaks(before, device=device), _list_peaks(after, device=device)
+    ratio = compute_memory_ratio(of_teacher, of_variant)
     judged = judge_memory(ratio, budget.limit, budget.reason) if budget else None
-    line = memory_message(memory_variant.name, ratio, judged)
+    line = format_memory_message(memory_variant.name, ratio, judged)
     workload = memory_variant.run.largest_workload.id
     report_result(GateResult(MEMORY, TEACHER, "", _describe_memory(before, of_teacher, workload)))
     fields = {
@@ -197,7 +198,7 @@ def test_memory(
     conclude(memory_variant, facts)
 
 
-def _peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]:
+def _list_peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]:
     """The peak of each reading: of the device's memory if there is one, because that is what runs out."""
     return [reading.device_peak_bytes or 0 if device else reading.peak_bytes for reading in readings]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.errors import MeasureError, SlimgateError
-from slimgate.outcomes import ClassOutcomes, Outcomes, check_same_rows, over_same_strays
+from slimgate.outcomes import ClassOutcomes, Outcomes, align_strays, check_same_rows
 from slimgate.record.files import StoredRecord
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord
@@ -18,13 +18,13 @@ Pair = tuple[Outcomes, Outcomes]
 Column = np.ndarray[Any, Any] | None
 
 
-def same_gate_rows(old: RunRecord, new: RunRecord) -> bool:
+def has_same_gate_rows(old: RunRecord, new: RunRecord) -> bool:
     """Whether both records judged the same gate rows, by the digest of the split."""
     digest = old.task.find_digest("gate")
     return digest is not None and digest == new.task.find_digest("gate")
 
 
-def same_answers(old: Outcomes, new: Outcomes) -> bool:
+def has_same_answers(old: Outcomes, new: Outcomes) -> bool:
     """Whether two releases of a model gave the same answer to every row, to the last digit."""
     if old.values.keys() != new.values.keys() or type(old) is not type(new):
         return False
@@ -32,7 +32,7 @@ def same_answers(old: Outcomes, new: Outcomes) -> bool:
     pairs += [(old.answers, new.answers)]
     if isinstance(old, ClassOutcomes) and isinstance(new, ClassOutcomes):
         pairs += [(old.predictions, new.predictions), (old.probabilities, new.probabilities)]
-    return all(_equal(before, after) for before, after in pairs)
+    return all(_has_equal_values(before, after) for before, after in pairs)
 
 
 def pair_answers(file: Path, new: Outcomes) -> Pair:
@@ -51,12 +51,12 @@ def pair_answers(file: Path, new: Outcomes) -> Pair:
         if np.array_equal(old.ids[old_order], new.ids[new_order]):
             old = old.take(old_order[np.argsort(new_order, kind="stable")])
     if isinstance(old, ClassOutcomes) and isinstance(new, ClassOutcomes) and old.label_set == new.label_set:
-        old, new = over_same_strays(old, new)
+        old, new = align_strays(old, new)
     check_same_rows(old, new)
     return replace(old, groups=new.groups), new
 
 
-def _equal(before: Column, after: Column) -> bool:
+def _has_equal_values(before: Column, after: Column) -> bool:
     if before is None or after is None:
         return before is after
     return np.array_equal(before, after)
@@ -67,7 +67,7 @@ class PairedAnswers:
 
     def __init__(self, old: StoredRecord, new: StoredRecord) -> None:
         self._old, self._new = old, new
-        self._same = same_gate_rows(old.record, new.record)
+        self._same = has_same_gate_rows(old.record, new.record)
         self.notes: list[str] = []
         if not new.record.task.has_rows:
             self.notes.append(

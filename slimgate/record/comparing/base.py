@@ -8,9 +8,9 @@ from math import exp
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.score_metric import ANSWER, CONTENTS
 from slimgate.plugins.workloads import LoadPart
-from slimgate.record.comparing.answers import same_gate_rows
+from slimgate.record.comparing.answers import has_same_gate_rows
 from slimgate.record.comparing.demands import POOLED, list_limited, read_positive
-from slimgate.record.comparing.metrics import known_metrics
+from slimgate.record.comparing.metrics import load_known_metrics
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import Weakening
 
@@ -64,8 +64,8 @@ def _list_worse(old: RunRecord, new: RunRecord, *, tolerant: bool) -> Iterator[s
     changes = list(_list_changes(old, new))
     if not changes:  # as for all suites of models, whose metrics may be slow to import
         return
-    metrics, slices = known_metrics(old), old.task.log_slices
-    limits, old_limits = _smallest_budgets(new), _smallest_budgets(old)
+    metrics, slices = load_known_metrics(old), old.task.log_slices
+    limits, old_limits = _find_smallest_budgets(new), _find_smallest_budgets(old)
     for name, was, now in changes:
         metric = metrics.get(slices[name]["of"] if name in slices else name)
         better_when_higher = True if name == POOLED else metric and metric.higher_is_better
@@ -77,7 +77,7 @@ def _list_worse(old: RunRecord, new: RunRecord, *, tolerant: bool) -> Iterator[s
             yield f"the base has changed: its {name} was {was:.4g} and is {now:.4g}"
 
 
-def _smallest_budgets(record: RunRecord) -> dict[str, float]:
+def _find_smallest_budgets(record: RunRecord) -> dict[str, float]:
     """Metric with a budget -> the smallest limit in points of any target; 0 if a budget has another unit."""
     limits: dict[str, list[float]] = {}
     for model in record.variants[1:]:
@@ -97,14 +97,14 @@ def _list_slower(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """
     if not any(model.load_tests for model in new.variants):
         return
-    medians = _base_medians(old)
-    for (load, part), (now, noise) in _base_medians(new).items():
+    medians = _list_base_medians(old)
+    for (load, part), (now, noise) in _list_base_medians(new).items():
         was, _ = medians.get((load, part), (now, 0.0))
         if now > was * max(_LEAST_SLOWER, exp(noise)):
             yield f"the base is slower: its {load} {part} p50 was {was:.4g} ms and is {now:.4g} ms"
 
 
-def _base_medians(record: RunRecord) -> dict[tuple[str, str], tuple[float, float]]:
+def _list_base_medians(record: RunRecord) -> dict[tuple[str, str], tuple[float, float]]:
     """(load, part) -> the base's median in ms, and the noise floor on the log scale (0: not known)."""
     from slimgate.judge.load_tests import PART_OF_SPEEDUP
 
@@ -120,14 +120,14 @@ def _base_medians(record: RunRecord) -> dict[tuple[str, str], tuple[float, float
 
 def _list_rescored(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """Each comparison with a budget in which the base gave the same answers and got other scores."""
-    before, after, limited = _base_scores(old), _base_scores(new), list_limited(new)
+    before, after, limited = _list_score_digests(old), _list_score_digests(new), list_limited(new)
     for name, (answers, scores) in after.items():
         was = before.get(name)
         if was is not None and was[0] == answers and was[1] != scores and {name, POOLED} & limited:
             yield f"the base's answers are the same, and its scores of {name} differ: other rules score them"
 
 
-def _base_scores(record: RunRecord) -> dict[str, tuple[str, str]]:
+def _list_score_digests(record: RunRecord) -> dict[str, tuple[str, str]]:
     """Comparison -> digests of the base's answers and of its scores, if the answers decide the scores."""
     params = record.task.params or {}
     return {
@@ -141,7 +141,7 @@ def _list_changes(old: RunRecord, new: RunRecord) -> Iterator[tuple[str, float, 
     """Metric, old value and new value, for values of the same rows that are computed in the same way."""
     positives = [read_positive(record) for record in (old, new)]
     same_kind = old.task.is_of_files and old.task.kind == new.task.kind
-    if not same_kind or not same_gate_rows(old, new) or positives[0] != positives[1]:
+    if not same_kind or not has_same_gate_rows(old, new) or positives[0] != positives[1]:
         return
     before, after = old.variants[0].quality, new.variants[0].quality
     for name, facts in before.items():

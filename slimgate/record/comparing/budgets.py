@@ -8,20 +8,20 @@ from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
-    confirmed_budgets,
     is_looser,
-    judged_budgets,
-    verdict_under,
+    judge_under_limit,
+    list_confirmed_budgets,
+    list_judged_budgets,
 )
 from slimgate.record.comparing import weakenings
-from slimgate.record.comparing.answers import same_gate_rows
+from slimgate.record.comparing.answers import has_same_gate_rows
 from slimgate.record.comparing.base import find_worse_base
 from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.facts import BudgetChange, Outcome, VerdictChange
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import Sides
 from slimgate.record.verdicts import Weakening
-from slimgate.results.base import BudgetFacts, Verdict, ends_run, worst_verdict
+from slimgate.results.base import BudgetFacts, Verdict, find_worst_verdict, is_run_ending
 from slimgate.results.quality import QualityFacts
 
 Key = tuple[str, str]
@@ -40,7 +40,7 @@ def find_budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
     changes = weakenings.find_budget_changes(
         read_demands(old), read_demands(new), accepted=_find_acceptance(new)
     )
-    return [_with_former_verdict(change, new) for change in changes]
+    return [_add_former_verdict(change, new) for change in changes]
 
 
 def _find_acceptance(record: RunRecord) -> str | None:
@@ -48,7 +48,7 @@ def _find_acceptance(record: RunRecord) -> str | None:
     return clean_reason(record.accepted.reason) if record.accepted else None
 
 
-def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange:
+def _add_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange:
     """If the limit is looser, adds the worst verdict that the former limit would give on the new figures."""
     before, after = change.before, change.after
     if before is None or after is None or not is_looser(change.kind, after, before):
@@ -56,12 +56,12 @@ def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChang
     model = record.variant(change.variant)
     judged = [
         budget
-        for budget in [*judged_budgets(model), *confirmed_budgets(model)]
+        for budget in [*list_judged_budgets(model), *list_confirmed_budgets(model)]
         if change.budget in (budget.subject, budget.name) and budget.facts.kind == change.kind
     ]
-    verdicts = [verdict_under(change.kind, before, budget) for budget in judged]
+    verdicts = [judge_under_limit(change.kind, before, budget) for budget in judged]
     known = [verdict for verdict in verdicts if verdict is not None]
-    return change.model_copy(update={"under_before": worst_verdict(known)})
+    return change.model_copy(update={"under_before": find_worst_verdict(known)})
 
 
 def find_weaker(old: RunRecord, new: RunRecord, *, tolerant: bool = False) -> list[Weakening]:
@@ -103,29 +103,29 @@ def describe_weaker_tests(old: RunRecord, new: RunRecord) -> list[str]:
     caps.
     """
     lines: dict[str, None] = {}
-    same_rows, of_files = same_gate_rows(old, new), new.task.is_of_files
+    same_rows, of_files = has_same_gate_rows(old, new), new.task.is_of_files
     for before, after in _pair_models(old, new):
         if not after.gated:
             continue
         for name, facts in after.quality.items():
             was = before.quality.get(name)
             if was is not None and facts.budgets:
-                lines |= dict.fromkeys(_weaker_groups(name, was, facts, same_rows=same_rows))
-                lines |= dict.fromkeys(_weaker_runs(name, was, facts, new.task.sides))
-                lines |= dict.fromkeys(_weaker_builds(name, was, facts))
+                lines |= dict.fromkeys(_list_weaker_groups(name, was, facts, same_rows=same_rows))
+                lines |= dict.fromkeys(_list_weaker_runs(name, was, facts, new.task.sides))
+                lines |= dict.fromkeys(_list_weaker_builds(name, was, facts))
                 if not of_files:
-                    lines |= dict.fromkeys(_weaker_caps(name, was.budgets, facts.budgets))
+                    lines |= dict.fromkeys(_list_weaker_caps(name, was.budgets, facts.budgets))
         if before.behaviour is not None and after.behaviour is not None:
-            lines |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
-        if any(judged.subject == "slices" for judged in judged_budgets(after)):
-            judged_columns = _sliced_columns(after)
-            for column in _sliced_columns(before):
+            lines |= dict.fromkeys(_list_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
+        if any(judged.subject == "slices" for judged in list_judged_budgets(after)):
+            judged_columns = _list_judged_columns(after)
+            for column in _list_judged_columns(before):
                 if column not in judged_columns:
                     lines[f"the slices of {column} are not judged any more"] = None
     return list(lines)
 
 
-def _weaker_groups(name: str, was: QualityFacts, now: QualityFacts, *, same_rows: bool) -> Iterator[str]:
+def _list_weaker_groups(name: str, was: QualityFacts, now: QualityFacts, *, same_rows: bool) -> Iterator[str]:
     """A line if the rows have no groups any more, or smaller groups on the same rows."""
     if was.groups is None:
         return
@@ -136,21 +136,21 @@ def _weaker_groups(name: str, was: QualityFacts, now: QualityFacts, *, same_rows
         yield f"{before} and is judged in {now.groups:,} smaller groups now"
 
 
-def _weaker_runs(name: str, was: QualityFacts, now: QualityFacts, sides: Sides) -> Iterator[str]:
+def _list_weaker_runs(name: str, was: QualityFacts, now: QualityFacts, sides: Sides) -> Iterator[str]:
     """A line if a side has one run instead of several: the interval then ignores changes between runs."""
     for side, before, after in zip(sides, was.runs or (1, 1), now.runs or (1, 1), strict=True):
         if before > 1 and after == 1:
             yield f"{name} was judged over {before} runs of the {side} and is judged on one run now"
 
 
-def _weaker_builds(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[str]:
+def _list_weaker_builds(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[str]:
     builds = max((budget.builds or 1 for budget in was.budgets), default=1)
     # A budget over 1 build is still over builds, which are all equal because no step is random now.
     if builds > 1 and all(budget.builds is None for budget in now.budgets):
         yield f"{name} was judged over {builds} builds and is judged on one build now"
 
 
-def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:
+def _list_weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:
     """A line for each budget that now lets a larger share of rows lose more than the cap.
 
     A limit of this share counts if the suite states it, not if it is derived from the budget.
@@ -165,12 +165,12 @@ def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> I
             )
 
 
-def _sliced_columns(model: VariantRecord) -> list[str]:
+def _list_judged_columns(model: VariantRecord) -> list[str]:
     slices = model.behaviour.slices if model.behaviour is not None else None
     return list(dict.fromkeys(part.column for part in slices or () if part.verdict is not None))
 
 
-def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
+def list_shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
     """The variants that are in both releases, in the order of the new one; the teacher is not included."""
     before = {model.name: model for model in old.variants[1:]}
     return [(before[model.name], model) for model in new.variants[1:] if model.name in before]
@@ -178,7 +178,7 @@ def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord,
 
 def _pair_models(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
     """The pair of teachers, then the pairs of variants that are in both releases."""
-    return [(old.variants[0], new.variants[0]), *shared_variants(old, new)]
+    return [(old.variants[0], new.variants[0]), *list_shared_variants(old, new)]
 
 
 def _map_gating_budgets(model: VariantRecord) -> dict[Key, Judged]:
@@ -188,11 +188,11 @@ def _map_gating_budgets(model: VariantRecord) -> dict[Key, Judged]:
     """
     if not model.gated:
         return {}
-    budgets = {(judged.name, judged.facts.kind): judged for judged in judged_budgets(model)}
-    for judged in confirmed_budgets(model):
+    budgets = {(judged.name, judged.facts.kind): judged for judged in list_judged_budgets(model)}
+    for judged in list_confirmed_budgets(model):
         key = judged.name, judged.facts.kind
         on_gate = budgets.get(key, judged)
-        if worst_verdict([on_gate.facts.verdict, judged.facts.verdict]) is not on_gate.facts.verdict:
+        if find_worst_verdict([on_gate.facts.verdict, judged.facts.verdict]) is not on_gate.facts.verdict:
             budgets[key] = judged
     return budgets
 
@@ -215,27 +215,27 @@ def _compare_verdicts(before: VariantRecord, after: VariantRecord) -> Iterator[V
             kind=key[1],
             before=was,
             after=now,
-            regressed=not _only_warns(news.get(key))
-            and _is_regression(was, _by_former_limit(now, news.get(key), limits)),
+            regressed=not _is_only_warning(news.get(key))
+            and _is_regression(was, _judge_by_former_limit(now, news.get(key), limits)),
             limits=limits,
             message=after.error if now == "error" else new and new.message,
         )
 
 
-def _by_former_limit(
+def _judge_by_former_limit(
     now: Outcome | None, new: Judged | None, limits: tuple[float, float] | None
 ) -> Outcome | None:
     """The verdict by the former limit if that is looser: a stricter limit alone is not a regression."""
     if new is None or limits is None or not is_looser(new.facts.kind, *limits):
         return now
-    return verdict_under(new.facts.kind, limits[0], new) or now
+    return judge_under_limit(new.facts.kind, limits[0], new) or now
 
 
-def _only_warns(judged: Judged | None) -> bool:
+def _is_only_warning(judged: Judged | None) -> bool:
     """Whether a budget is undecided and does not fail the run."""
     if judged is None or judged.facts.verdict is not Verdict.INCONCLUSIVE:
         return False
-    return not ends_run(judged.facts.verdict, judged.facts.on_inconclusive)
+    return not is_run_ending(judged.facts.verdict, judged.facts.on_inconclusive)
 
 
 def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from slimgate.judge.metrics.classes import conventional_positive
+from slimgate.judge.metrics.classes import find_conventional_positive
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
 from slimgate.plugins.rows import JUDGING
-from slimgate.record.budgets import judged_budgets
+from slimgate.record.budgets import list_judged_budgets
 from slimgate.record.comparing.setting_rules import (
     BASE_CONTENTS,
     CHUNKS,
@@ -79,7 +79,7 @@ def read_positive(record: RunRecord) -> str | None:
     params = record.task.params or {}
     if record.task.kind != PREDICTIONS or params.get("positive") is not None:
         return params.get("positive")
-    return conventional_positive(params["labels"])
+    return find_conventional_positive(params["labels"])
 
 
 def _read_log_settings(record: RunRecord) -> dict[str, object]:
@@ -149,7 +149,7 @@ def _list_budgets(model: VariantRecord, *, with_caps: bool) -> Iterator[Demanded
     """
     judged = {
         ("latency" if budget.subject == "latency" else budget.name, budget.facts.kind): budget.facts
-        for budget in judged_budgets(model)
+        for budget in list_judged_budgets(model)
     }
     waiting = {
         (f"{BASELINE} {metric}", budget.kind): budget

@@ -24,7 +24,7 @@ _PACKAGES = (ENGINE, HARNESS, LIBRARIES)
 
 def compare_records(old: RunRecord, new: RunRecord) -> EnvironmentChanges:
     """The differences between two runs; those that usually move a score most come first."""
-    return compare_environments(environment_of_record(old), environment_of_record(new))
+    return compare_environments(read_record_environment(old), read_record_environment(new))
 
 
 def list_other_versions(old: RunRecord, new: RunRecord) -> list[str]:
@@ -68,7 +68,7 @@ def list_server_settings(model: VariantRecord) -> Settings:
     return {**({"command": " ".join(server["command"])} if server else {}), **stated}
 
 
-def environment_of_record(record: RunRecord) -> dict[str, dict[str, Any]]:
+def read_record_environment(record: RunRecord) -> dict[str, dict[str, Any]]:
     """The environment of a run of slimgate."""
     machine = record.machine
     return join_environments(

@@ -6,11 +6,11 @@ from collections.abc import Container, Iterable
 from math import isclose
 
 from slimgate.errors import MeasureError, SlimgateError
-from slimgate.judge.metrics import Metric, load_metric, value_of
+from slimgate.judge.metrics import Metric, compute_value, load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.score_metric import RECORD_KIND, metrics_of_record
+from slimgate.judge.score_metric import RECORD_KIND, make_record_metrics
 from slimgate.outcomes import Outcomes
-from slimgate.record.comparing.answers import Pair, PairedAnswers, same_answers
+from slimgate.record.comparing.answers import Pair, PairedAnswers, has_same_answers
 from slimgate.record.comparing.facts import MetricChange, Moved
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.results.quality import QualityFacts
@@ -20,11 +20,11 @@ _HUB = "hub:"
 _ROUNDING = 1e-6
 
 
-def known_metrics(record: RunRecord) -> dict[str, Metric | None]:
+def load_known_metrics(record: RunRecord) -> dict[str, Metric | None]:
     """Every metric of a record; None for one that cannot be loaded here, or would load large packages."""
     names = dict.fromkeys(name for model in record.variants for name in model.quality)
     if record.task.kind == RECORD_KIND:
-        of_logs = metrics_of_record((record.task.params or {}).get("comparisons", []))
+        of_logs = make_record_metrics((record.task.params or {}).get("comparisons", []))
         return {name: of_logs.get(name) for name in names}
     return {name: load_if_light(name) for name in names}
 
@@ -56,17 +56,17 @@ def pair_if_judged(
             if metric is None:
                 continue
             try:
-                value = value_of(metric, outcomes)
+                value = compute_value(metric, outcomes)
             except MeasureError as error:
                 answers.could_not(model.name, name, error)
                 return None
-            if not same_value(value, facts.value):
+            if not is_same_value(value, facts.value):
                 answers.of_another_run(model.name, name, value, facts.value)
                 return None
     return pair
 
 
-def metric_changes(
+def list_metric_changes(
     old: VariantRecord,
     new: VariantRecord,
     metrics: dict[str, Metric | None],
@@ -79,14 +79,14 @@ def metric_changes(
     pair: its answers in both. log_slices: the names of those that are slices of logs.
     """
     changes = []
-    unchanged = pair is not None and same_answers(*pair)
+    unchanged = pair is not None and has_same_answers(*pair)
     for name, after in new.quality.items():
         if name not in old.quality:
             continue
         before, metric = old.quality[name], metrics.get(name)
         moved = _compare_values(before, after, metric)
-        if unchanged and same_value(before.value, after.value):
-            moved = _the_same(before, metric)
+        if unchanged and is_same_value(before.value, after.value):
+            moved = _make_unchanged(before, metric)
         elif unchanged:  # the same answers and another value: the metric itself has changed
             answers.other_metric(new.name, name)
         elif pair is not None and metric is not None and metric.resampled:
@@ -108,7 +108,7 @@ def metric_changes(
     return changes
 
 
-def same_value(value: float, other: float) -> bool:
+def is_same_value(value: float, other: float) -> bool:
     """Whether two values of a metric differ by no more than rounding."""
     return isclose(value, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
 
@@ -130,7 +130,7 @@ def _test_change(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:
     )
 
 
-def _the_same(facts: QualityFacts, metric: Metric | None) -> Moved:
+def _make_unchanged(facts: QualityFacts, metric: Metric | None) -> Moved:
     """The change of equal answers, which needs no test: random weights would only take time."""
     flips = 0 if metric is not None and metric.per_row is not None else None
     return Moved(
@@ -168,7 +168,7 @@ def find_direction(recorded: Iterable[tuple[float | None, float, float]]) -> boo
     return None
 
 
-def reading(change: MetricChange, teacher: MetricChange | None, original: str) -> str | None:
+def describe_moved_models(change: MetricChange, teacher: MetricChange | None, original: str) -> str | None:
     """Whether the variant moved, its teacher did, or both; None if neither is shown to have moved.
 
     original: the teacher's name in the text.

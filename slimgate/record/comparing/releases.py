@@ -12,14 +12,14 @@ from typing import Literal, NamedTuple, TypeVar
 from slimgate._system.number_text import format_number
 from slimgate.judge.metrics import Metric
 from slimgate.judge.slices import judge_slices, label_slices
-from slimgate.record.comparing.answers import Pair, PairedAnswers, same_gate_rows
+from slimgate.record.comparing.answers import Pair, PairedAnswers, has_same_gate_rows
 from slimgate.record.comparing.base import describe_other_base
 from slimgate.record.comparing.budgets import (
     find_budget_changes,
     find_verdict_changes,
     find_weaker,
     list_missing_gates,
-    shared_variants,
+    list_shared_variants,
 )
 from slimgate.record.comparing.environment import describe_server_changes, list_other_versions
 from slimgate.record.comparing.facts import (
@@ -33,12 +33,12 @@ from slimgate.record.comparing.facts import (
     SliceChange,
 )
 from slimgate.record.comparing.metrics import (
+    describe_moved_models,
     find_direction,
-    known_metrics,
+    list_metric_changes,
     load_if_light,
-    metric_changes,
+    load_known_metrics,
     pair_if_judged,
-    reading,
 )
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import RATE_WORDS, Machine
@@ -56,19 +56,19 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
     """Compares two releases. Answers are tested if both releases kept them and judged the same gate rows."""
     before, after = old.record, new.record
     answers = PairedAnswers(old, new)
-    metrics = {**known_metrics(before), **known_metrics(after), **_slice_metrics(after)}
-    teacher = _model((before, before.variants[0]), (after, after.variants[0]), metrics, answers)
+    metrics = {**load_known_metrics(before), **load_known_metrics(after), **_slice_metrics(after)}
+    teacher = _compare_model((before, before.variants[0]), (after, after.variants[0]), metrics, answers)
     variants = [
-        _model((before, old_variant), (after, new_variant), metrics, answers)
-        for old_variant, new_variant in shared_variants(before, after)
+        _compare_model((before, old_variant), (after, new_variant), metrics, answers)
+        for old_variant, new_variant in list_shared_variants(before, after)
     ]
     names = [{model.name for model in record.variants} for record in (before, after)]
     return Comparison(
         old=_release(old),
         new=_release(new),
-        same_rows=same_gate_rows(before, after),
-        same_machine=same_hardware(before.machine, after.machine),
-        notes=[*_notes(before, after), *answers.notes],
+        same_rows=has_same_gate_rows(before, after),
+        same_machine=has_same_hardware(before.machine, after.machine),
+        notes=[*_list_other_differences(before, after), *answers.notes],
         verdicts=find_verdict_changes(before, after),
         budgets=find_budget_changes(before, after),
         added=[model.name for model in after.variants if model.name not in names[0]],
@@ -96,7 +96,7 @@ def _release(run: StoredRecord) -> Release:
     )
 
 
-def _model(
+def _compare_model(
     old: tuple[RunRecord, VariantRecord],
     new: tuple[RunRecord, VariantRecord],
     metrics: dict[str, Metric | None],
@@ -106,19 +106,19 @@ def _model(
     pair = answers.of(now.name) if was.quality and now.quality else None
     pair = pair_if_judged(pair, (was, now), metrics, answers)
     artifacts = was.artifact, now.artifact
-    is_same_machine = same_hardware(before.machine, after.machine)
+    is_same_machine = has_same_hardware(before.machine, after.machine)
     return ModelChange(
         name=now.name,
-        same_artifact=None if None in artifacts else _digest(was) == _digest(now),
-        metrics=metric_changes(was, now, metrics, pair, answers, log_slices=after.task.log_slices),
+        same_artifact=None if None in artifacts else _find_digest(was) == _find_digest(now),
+        metrics=list_metric_changes(was, now, metrics, pair, answers, log_slices=after.task.log_slices),
         slices=slice_changes(old, new, metrics, pair),
-        size=size_change(was, now),
-        latency=latency_changes(was, now, same=is_same_machine),
-        measurements=list(_measurement_changes(was, now, same=is_same_machine)),
+        size=find_size_change(was, now),
+        latency=list_latency_changes(was, now, same=is_same_machine),
+        measurements=list(_list_measurement_changes(was, now, same=is_same_machine)),
     )
 
 
-def _digest(model: VariantRecord) -> str | None:
+def _find_digest(model: VariantRecord) -> str | None:
     return model.artifact.digest if model.artifact else None
 
 
@@ -137,28 +137,30 @@ def _slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
 def _read(model: ModelChange, teacher: ModelChange, original: str) -> ModelChange:
     theirs: dict[str, MetricChange] = {change.metric: change for change in teacher.metrics}
     metrics = [
-        change.model_copy(update={"reading": reading(change, theirs.get(change.metric), original)})
+        change.model_copy(
+            update={"reading": describe_moved_models(change, theirs.get(change.metric), original)}
+        )
         for change in model.metrics
     ]
     return model.model_copy(update={"metrics": metrics})
 
 
-def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
+def _list_other_differences(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """Other differences, which may be the cause of a change."""
     if old.has_suite_file != new.has_suite_file:
         of_suite, of_files = ("old", "new") if old.has_suite_file else ("new", "old")
         yield f"The {of_suite} record is of a suite, and the {of_files} record is of `slimgate judge`."
     elif old.has_suite_file and old.suite.path != new.suite.path:
         yield f"The records are of two different suites, {old.suite.path} and {new.suite.path}."
-    yield from _other_task(old, new)
+    yield from _list_task_changes(old, new)
     yield from describe_other_base(old, new)
     if old.slimgate != new.slimgate:
         yield f"slimgate {old.slimgate} judged the old release, {new.slimgate} the new one."
-    if not same_hardware(old.machine, new.machine):
+    if not has_same_hardware(old.machine, new.machine):
         with_instructions = old.machine.instructions != new.machine.instructions
-        machines = " and ".join(_machine(run.machine, with_instructions) for run in (old, new))
+        machines = " and ".join(_describe_machine(run.machine, with_instructions) for run in (old, new))
         yield f"The machines differ ({machines}): changes of times and speed-ups are not shown."
-    if rates := list(_other_rates(old, new)):
+    if rates := list(_list_rate_changes(old, new)):
         yield f"Measured peaks differ: {', '.join(rates)}. This may change times."
     if versions := list_other_versions(old, new):
         yield f"Other versions: {', '.join(versions)}."
@@ -175,7 +177,7 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
         yield f"The old release is incomplete: {old.verdict.missing} checks of its suite did not run."
 
 
-def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
+def _list_task_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """The changes in what the suite asks of the models."""
     tasks = old.task.kind, new.task.kind
     if tasks[0] != tasks[1]:
@@ -195,7 +197,7 @@ def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
 _OTHER_RATE = 1.2
 
 
-def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
+def _list_rate_changes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """`float32 142 → 88 GFLOP/s`: the peaks with all threads that differ by more than usual."""
     rates = [run.machine.peak_rates and run.machine.peak_rates.all_threads for run in (old, new)]
     for name, (words, unit) in RATE_WORDS.items():
@@ -204,19 +206,19 @@ def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
             yield f"{words} {format_number(before, 3)} → {format_number(after, 3)} {unit}"
 
 
-def _machine(machine: Machine, with_instructions: bool) -> str:
+def _describe_machine(machine: Machine, with_instructions: bool) -> str:
     words = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.device_and_gpu}"
     return (
         f"{words}, {' '.join(machine.instructions) or 'unknown instructions'}" if with_instructions else words
     )
 
 
-def same_hardware(machine: Machine, other: Machine) -> bool:
+def has_same_hardware(machine: Machine, other: Machine) -> bool:
     """Whether times of two records may be compared; different libraries are part of the change."""
     return machine.hardware == other.hardware
 
 
-def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
+def find_size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
     """None if a release has no artifact of the model, or no size of the artifact."""
     old_bytes, new_bytes = (model.artifact.bytes if model.artifact else None for model in (old, new))
     if old_bytes is None or new_bytes is None:
@@ -229,7 +231,7 @@ def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
     )
 
 
-def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> list[LatencyChange]:
+def list_latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> list[LatencyChange]:
     """Each workload of either release. same: whether they were timed on the same machine."""
     nothing = LatencyFacts(measured="")
     changes = []
@@ -263,7 +265,7 @@ def _name_change(
     return higher if after[0] > before[1] else "no change shown"
 
 
-def _measurement_changes(
+def _list_measurement_changes(
     old: VariantRecord, new: VariantRecord, *, same: bool
 ) -> Iterator[MeasurementChange]:
     """Each measurement of either release. same: whether both were measured on the same machine."""
@@ -305,8 +307,8 @@ def slice_changes(
     pair: Pair | None,
 ) -> list[SliceChange]:
     """Each slice that both releases have of a model, the surest loss first, then the largest."""
-    before, after = _slices(*old), _slices(*new)
-    tested = _tests({key.metric for key in after}, metrics, pair)
+    before, after = _collect_slices(*old), _collect_slices(*new)
+    tested = _judge_label_slices({key.metric for key in after}, metrics, pair)
     changes = []
     for key, now in after.items():
         if key not in before:
@@ -347,31 +349,36 @@ def _find_recorded_direction(metric: str, *records: RunRecord) -> bool | None:
         (part.drop_points, part.variant, part.teacher)
         for record in records
         for model in record.variants[1:]
-        for part in _facts(model)
+        for part in _list_slice_facts(model)
         if part.metric == metric
     )
 
 
-def _slices(record: RunRecord, model: VariantRecord) -> dict[Key, _Values]:
+def _collect_slices(record: RunRecord, model: VariantRecord) -> dict[Key, _Values]:
     """The slices of a model; for the teacher, as its variants' records have them."""
     if model.name != record.variants[0].name:
-        return {_key(part): _Values(part.variant, part.n, part.drop_points) for part in _facts(model)}
+        return {
+            _make_slice_key(part): _Values(part.variant, part.n, part.drop_points)
+            for part in _list_slice_facts(model)
+        }
     return {
-        _key(part): _Values(part.teacher, part.n, None)
+        _make_slice_key(part): _Values(part.teacher, part.n, None)
         for variant in reversed(record.variants[1:])
-        for part in _facts(variant)
+        for part in _list_slice_facts(variant)
     }
 
 
-def _facts(model: VariantRecord) -> list[SliceFacts]:
+def _list_slice_facts(model: VariantRecord) -> list[SliceFacts]:
     return (model.behaviour.slices or []) if model.behaviour else []
 
 
-def _key(part: SliceFacts) -> Key:
+def _make_slice_key(part: SliceFacts) -> Key:
     return Key(part.metric, part.column, part.value)
 
 
-def _tests(names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None) -> dict[Key, SliceFacts]:
+def _judge_label_slices(
+    names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None
+) -> dict[Key, SliceFacts]:
     """The test of every label, for the metrics that are 0 or 1 per row."""
     if pair is None:
         return {}

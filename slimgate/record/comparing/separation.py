@@ -8,10 +8,10 @@ from pathlib import Path
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import measure_harm
-from slimgate.judge.metrics import Metric, value_of
-from slimgate.judge.separation import most_models, separate
+from slimgate.judge.metrics import Metric, compute_value
+from slimgate.judge.separation import count_comparable_models, separate
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.record.comparing.metrics import load_or_none, same_value
+from slimgate.record.comparing.metrics import is_same_value, load_or_none
 from slimgate.record.files import RECORD, StoredRecord
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import RunRecord, VariantRecord
@@ -59,7 +59,7 @@ def separate_variants(
         models,
         key=lambda model: measure_harm(model.quality[name].drop_points or 0.0, model.quality[name].budgets),
     )
-    least_harmed = ordered[: most_models(metric)]
+    least_harmed = ordered[: count_comparable_models(metric)]
     chosen = [model for model in models if model in least_harmed]
     outcomes_by_name = {
         model.name: outcomes
@@ -98,7 +98,7 @@ def _read_judged_outcomes(run: StoredRecord, model: VariantRecord, metric: Metri
     if metric.needs == "prediction" and isinstance(outcomes, ClassOutcomes):
         outcomes = replace(outcomes, probabilities=None)  # ten models are in memory at once
     try:
-        value = value_of(metric, outcomes)
+        value = compute_value(metric, outcomes)
     except MeasureError:  # the file lacks what the metric reads, so it is not of the run that measured it
         return None
-    return outcomes if same_value(value, model.quality[metric.name].value) else None
+    return outcomes if is_same_value(value, model.quality[metric.name].value) else None

@@ -33,7 +33,7 @@ _MISSING = ("fail", "as-wrong", "drop")
 Rule = Callable[[Any, Any], bool]
 
 
-def _lacks_item(before: Sequence[str] | None, now: Sequence[str] | None) -> bool:
+def _has_lost_item(before: Sequence[str] | None, now: Sequence[str] | None) -> bool:
     """Whether an item of the old list is not in the new one."""
     return any(item not in (now or ()) for item in before or ())
 
@@ -74,7 +74,7 @@ def _is_more_lenient(before: str, now: str | None) -> bool:
     return now is not None and _MISSING.index(now) > _MISSING.index(before)
 
 
-def _allows_more(before: Sequence[str], now: Sequence[str] | None) -> bool:
+def _has_new_item(before: Sequence[str], now: Sequence[str] | None) -> bool:
     return not set(now or ()) <= set(before)
 
 
@@ -98,18 +98,18 @@ def _has_other_range(before: object, now: object) -> bool:
 _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_turned_on,
     "task.group": _is_removed_or_changed,
-    "task.slices": _lacks_item,
+    "task.slices": _has_lost_item,
     "teacher.model": _is_removed_or_changed,
     "teacher.sha256": _is_removed_or_changed,
     "budgets.family": _is_removed_or_changed,
     "logs.missing": _is_more_lenient,
-    "logs.allow": _allows_more,
-    _COMPARED: _lacks_item,
-    LOADS: _lacks_item,
+    "logs.allow": _has_new_item,
+    _COMPARED: _has_lost_item,
+    LOADS: _has_lost_item,
     "logs.positive": _is_changed_if_set,
     "logs.looks": _is_smaller,
-    "measure.metrics": _lacks_item,
-    "measure.workloads": _lacks_item,
+    "measure.metrics": _has_lost_item,
+    "measure.workloads": _has_lost_item,
     "measure.loads": _has_lighter_loads,
     "measure.end_to_end": _is_removed_or_changed,
     "measure.warmup": _is_smaller,
@@ -118,7 +118,7 @@ _RULES: Mapping[str, Rule] = {
 }
 
 
-def weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
+def list_weaker_settings(before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[Weakening]:
     """The settings that demand less. A setting that the earlier record lacks was not demanded.
 
     Records of earlier versions have no settings. Without settings now, there is nothing to compare.

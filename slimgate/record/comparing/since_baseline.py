@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from slimgate.errors import SlimgateError
-from slimgate.judge.metrics import value_of
+from slimgate.judge.metrics import compute_value
 from slimgate.outcomes import Outcomes
-from slimgate.record.comparing.answers import Pair, pair_answers, same_answers
-from slimgate.record.comparing.metrics import load_if_light, same_value
+from slimgate.record.comparing.answers import Pair, has_same_answers, pair_answers
+from slimgate.record.comparing.metrics import is_same_value, load_if_light
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import Machine
 from slimgate.record.run import VariantRecord
@@ -76,7 +76,7 @@ def is_same_model(
         and ":" not in runtime
         and (artifact.digest, artifact.runtime, artifact.runtime_params) == (digest, runtime, runtime_params)
         and (before.hardware, before.libraries) == (machine.hardware, machine.libraries)
-        and same_answers(*earlier.pair)
+        and has_same_answers(*earlier.pair)
     )
 
 
@@ -86,8 +86,8 @@ def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:
         metric = load_if_light(name)
         if metric is None:
             continue
-        value = value_of(metric, then)
-        if not same_value(value, facts.value):
+        value = compute_value(metric, then)
+        if not is_same_value(value, facts.value):
             difference = f"{name} of the answers is {value:.4g}, of the record {facts.value:.4g}"
             return f"its outcomes are of another run than its record: {difference}"
     return None

@@ -12,7 +12,7 @@ from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import clean_reason, is_looser
 from slimgate.record.comparing.demands import ABOVE_CAP
 from slimgate.record.comparing.facts import BudgetChange
-from slimgate.record.comparing.setting_rules import format_setting, weaker_settings
+from slimgate.record.comparing.setting_rules import format_setting, list_weaker_settings
 from slimgate.record.demands import DemandedBudget, Demands
 from slimgate.record.verdicts import ONLY_WARNS, Weakening
 from slimgate.results.checks import TEACHER
@@ -27,9 +27,9 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
     accepted: why the new gate was accepted with all of its changes. A demand that is unknown now, such as
     that on the rows, is no weakening.
     """
-    common = _common_reason(before, now, accepted)
+    common = _find_common_reason(before, now, accepted)
     weaker = [
-        *_weaker_variants(before, now),
+        *_list_weaker_variants(before, now),
         *(
             Weakening(
                 about="budgets",
@@ -39,9 +39,9 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
             for change in find_budget_changes(before, now, accepted=accepted)
             if change.looser and not change.gates_no_more  # its variant is listed
         ),
-        *_weaker_rows(before, now),
-        *weaker_settings(before.settings, now.settings),
-        *_weaker_teacher(before, now),
+        *_list_weaker_rows(before, now),
+        *list_weaker_settings(before.settings, now.settings),
+        *_list_weaker_teacher(before, now),
     ]
     explained = [
         weakening if weakening.reason is not None else weakening.model_copy(update={"reason": common})
@@ -50,7 +50,7 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
     return sorted(explained, key=lambda weakening: weakening.reason is not None)
 
 
-def _common_reason(before: Demands, now: Demands, accepted: str | None) -> str | None:
+def _find_common_reason(before: Demands, now: Demands, accepted: str | None) -> str | None:
     """The reason for all changes of the gate. A reason that the earlier gate had is not about them."""
     new_reason = clean_reason(now.reason) if now.reason != before.reason else None
     return accepted or new_reason
@@ -58,14 +58,14 @@ def _common_reason(before: Demands, now: Demands, accepted: str | None) -> str |
 
 def find_budget_changes(before: Demands, now: Demands, *, accepted: str | None = None) -> list[BudgetChange]:
     """Limits that changed, for models that are in both gates; looser limits first."""
-    common = _common_reason(before, now, accepted)
+    common = _find_common_reason(before, now, accepted)
     models = [TEACHER, *(name for name in now.gated if name in before.gated)]
     changes = [change for name in models for change in _list_changes(name, before, now, common)]
     return sorted(changes, key=lambda change: (not change.looser, change.reason is not None))
 
 
 def _list_changes(name: str, before: Demands, now: Demands, common: str | None) -> Iterator[BudgetChange]:
-    olds, news = _gating_budgets(before, name), _gating_budgets(now, name)
+    olds, news = _select_gating_budgets(before, name), _select_gating_budgets(now, name)
     is_gated = now.gated.get(name, True)
     for key, old in olds.items():
         if key in news:
@@ -106,7 +106,7 @@ def _find_reason_off(before: Demands, now: Demands, budget: DemandedBudget) -> s
     return next((reason for reason in reasons if reason not in earlier), None)
 
 
-def _gating_budgets(demands: Demands, name: str) -> dict[tuple[str, str], DemandedBudget]:
+def _select_gating_budgets(demands: Demands, name: str) -> dict[tuple[str, str], DemandedBudget]:
     if not demands.gated.get(name, True):
         return {}
     return {(budget.budget, budget.kind): budget for budget in demands.budgets if budget.variant == name}
@@ -174,7 +174,7 @@ def _describe_change(change: BudgetChange) -> str:
     return ", ".join(parts)
 
 
-def _weaker_variants(before: Demands, now: Demands) -> Iterator[Weakening]:
+def _list_weaker_variants(before: Demands, now: Demands) -> Iterator[Weakening]:
     for name, gated in before.gated.items():
         if gated and name not in now.gated:
             yield Weakening(about="variants", change=f"{name} is gone, with its budgets")
@@ -182,7 +182,7 @@ def _weaker_variants(before: Demands, now: Demands) -> Iterator[Weakening]:
             yield Weakening(about="variants", change=f"{name} is not gated now: it fails no run")
 
 
-def _weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:
+def _list_weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:
     for name, old in before.rows.items():
         new = now.rows.get(name)
         if not now.rows or (new is not None and new.digest == old.digest):
@@ -195,7 +195,7 @@ def _weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:
             yield Weakening(about="rows", change=f"{rows} have changed ({counts})")
 
 
-def _weaker_teacher(before: Demands, now: Demands) -> Iterator[Weakening]:
+def _list_weaker_teacher(before: Demands, now: Demands) -> Iterator[Weakening]:
     if before.teacher is not None and now.teacher is not None and before.teacher != now.teacher:
         yield Weakening(about="settings", change="the teacher is another model: its files differ")
     if now.self_tests is None:

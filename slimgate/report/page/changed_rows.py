@@ -27,7 +27,7 @@ from slimgate.record.answers import Answers, find_outcome_files, read_answers
 from slimgate.record.run import RunRecord
 from slimgate.record.words import format_count
 from slimgate.report.page.embedding import number
-from slimgate.report.status import variants
+from slimgate.report.status import list_variants
 from slimgate.results.behaviour import QuotedRow
 
 LOST, WON, MOVED, WORSE, BETTER = range(5)
@@ -64,7 +64,9 @@ class _Rows:
         return self.places[key]
 
 
-def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | None = None) -> dict[str, Any]:
+def make_changed_rows(
+    record: RunRecord, folder: Path | None = None, texts: Texts | None = None
+) -> dict[str, Any]:
     """The data in the page. folder: the record's, with outcomes/; texts(places) quotes gate rows.
 
     Without outcomes it has the rows that the record quotes; without `texts`, the record's texts.
@@ -80,15 +82,15 @@ def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | N
         if teacher is not None and answers.table["id"].equals(teacher.table["id"]):
             kinds, counts = _choose_rows(record, teacher, answers, limit)
             if counts:
-                shown = _shown_rows(rows, places, (teacher, answers), kinds)
+                shown = _list_shown_rows(rows, places, (teacher, answers), kinds)
                 models[answers.model] = {**counts, "shown": shown}
-    for row, place in zip(rows.rows, _texts(rows, places, texts, by_id), strict=True):
+    for row, place in zip(rows.rows, _quote_texts(rows, places, texts, by_id), strict=True):
         row[2] = place
-    models |= dict(_of_record(record, rows, set(models)))
+    models |= dict(_list_quoted_rows(record, rows, set(models)))
     return {"rows": rows.rows, "words": list(rows.words), "models": models}
 
 
-def _texts(
+def _quote_texts(
     rows: _Rows, places: dict[int, int], texts: Texts | None, by_id: dict[str, str | None]
 ) -> list[str | None]:
     """The texts of the rows so far, in their order. places: of rows in the gate, in the order met."""
@@ -101,9 +103,9 @@ def _choose_rows(record: RunRecord, teacher: Answers, model: Answers, limit: int
     """The rows to show, each with its kind, and the counts of all; no counts if no number can change."""
     if teacher.right is None:
         return _choose_moved(record, teacher, model, limit)
-    lost, won = _flipped_places(teacher, model)
-    kinds = [(int(row), LOST) for row in _surest(model, lost)[:limit]]
-    kinds += [(int(row), WON) for row in _surest(model, won)[: min(MOST_WON, limit)]]
+    lost, won = _find_flipped_places(teacher, model)
+    kinds = [(int(row), LOST) for row in _sort_by_confidence(model, lost)[:limit]]
+    kinds += [(int(row), WON) for row in _sort_by_confidence(model, won)[: min(MOST_WON, limit)]]
     order = "" if model.probabilities is None else ", the most confident answers first"
     about = _describe_flips(len(lost), len(won), len(kinds), f"{order}; {_ALL_ROWS}")
     return kinds, {"lost": len(lost), "won": len(won), "about": about}
@@ -119,7 +121,7 @@ def _choose_moved(record: RunRecord, teacher: Answers, model: Answers, limit: in
     moved = moved[np.argsort(-np.abs(gains[moved]), kind="stable")]
     counts: Counts = {"moved": len(moved)}
     kinds, ways = np.full(len(moved), MOVED), ""
-    if (signs := _better_signs(record, teacher)) is not None:
+    if (signs := _find_better_signs(record, teacher)) is not None:
         kinds = np.where(signs[moved] * gains[moved] < 0, WORSE, BETTER)
         worse, better = int((kinds == WORSE).sum()), int((kinds == BETTER).sum())
         counts |= {"worse": worse, "better": better}
@@ -129,7 +131,7 @@ def _choose_moved(record: RunRecord, teacher: Answers, model: Answers, limit: in
     return shown, {**counts, "about": about}
 
 
-def _better_signs(record: RunRecord, teacher: Answers) -> npt.NDArray[np.float64] | None:
+def _find_better_signs(record: RunRecord, teacher: Answers) -> npt.NDArray[np.float64] | None:
     """(rows,) 1 where a larger score is better and -1 where a smaller one is; None if it is not known."""
     comparisons = (record.task.params or {}).get("comparisons")
     if record.task.kind != RECORD_KIND or not comparisons or COMPARISON not in teacher.given_columns:
@@ -157,47 +159,53 @@ def _describe_moved(subject: str, ways: str, moved: int, rows: int, shown: int) 
     return f"{about} {count(shown)} of them are in this page, those that moved furthest; {_ALL_ROWS}."
 
 
-def _shown_rows(
+def _list_shown_rows(
     rows: _Rows, places: dict[int, int], pair: tuple[Answers, Answers], kinds: Kinds
 ) -> list[list[Any]]:
     """The chosen rows as the page has them. pair: the teacher's answers and the model's."""
     teacher, model = pair
-    sure = _confidences(model), _confidences(teacher)
+    sure = _find_confidences(model), _find_confidences(teacher)
 
     def of_teacher(row: int) -> list[Any]:
         places[row] = len(places)
         label = teacher.label(row) or _format_given(teacher, row)
         answer = rows.word(_format_answer(teacher, row))
-        return [shorten(teacher.ids[row], LONGEST), rows.word(label), None, answer, _at(sure[1], row)]
+        return [
+            shorten(teacher.ids[row], LONGEST),
+            rows.word(label),
+            None,
+            answer,
+            _round_value_at(sure[1], row),
+        ]
 
     return [
         [
             rows.row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
             kind,
             rows.word(_format_answer(model, row)),
-            _at(sure[0], row),
+            _round_value_at(sure[0], row),
         ]
         for row, kind in kinds
     ]
 
 
-def _flipped_places(teacher: Answers, model: Answers) -> tuple[Places, Places]:
+def _find_flipped_places(teacher: Answers, model: Answers) -> tuple[Places, Places]:
     """Places of rows from right to wrong, and from wrong to right."""
     if teacher.right is None or model.right is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     return np.flatnonzero(teacher.right & ~model.right), np.flatnonzero(~teacher.right & model.right)
 
 
-def _surest(model: Answers, rows: Places) -> Places:
-    sure = _confidences(model)
+def _sort_by_confidence(model: Answers, rows: Places) -> Places:
+    sure = _find_confidences(model)
     return rows if sure is None else rows[np.argsort(-sure[rows], kind="stable")]
 
 
-def _confidences(model: Answers) -> npt.NDArray[np.float64] | None:
+def _find_confidences(model: Answers) -> npt.NDArray[np.float64] | None:
     return None if model.probabilities is None else np.asarray(model.probabilities.max(axis=1))
 
 
-def _at(values: npt.NDArray[np.float64] | None, row: int) -> float | None:
+def _round_value_at(values: npt.NDArray[np.float64] | None, row: int) -> float | None:
     return None if values is None else number(float(values[row]), 3)
 
 
@@ -218,20 +226,22 @@ def _format_given(teacher: Answers, row: int) -> str | None:
 
 
 def _iter_quoted(record: RunRecord) -> Iterator[QuotedRow]:
-    for model in variants(record):
+    for model in list_variants(record):
         if model.behaviour is not None and model.behaviour.flips is not None:
             yield from (*model.behaviour.flips.quoted, *model.behaviour.flips.quoted_better)
 
 
-def _of_record(record: RunRecord, page_rows: _Rows, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _list_quoted_rows(
+    record: RunRecord, page_rows: _Rows, known: set[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows that the record itself quotes, for variants without outcomes."""
-    for model in variants(record):
+    for model in list_variants(record):
         flips = None if model.behaviour is None else model.behaviour.flips
         if flips is None or model.name in known:
             continue
         shown = [
             [
-                page_rows.row(f"id {row.id}", lambda row=row: _quoted_row(page_rows, row)),  # type: ignore[misc]
+                page_rows.row(f"id {row.id}", lambda row=row: _make_quoted_row(page_rows, row)),  # type: ignore[misc]
                 kind,
                 page_rows.word(row.variant),
                 number(row.variant_confidence, 3),
@@ -244,7 +254,7 @@ def _of_record(record: RunRecord, page_rows: _Rows, known: set[str]) -> Iterator
         yield model.name, {"lost": lost, "won": won, "about": about, "shown": shown}
 
 
-def _quoted_row(rows: _Rows, row: QuotedRow) -> list[Any]:
+def _make_quoted_row(rows: _Rows, row: QuotedRow) -> list[Any]:
     answer, label = rows.word(row.teacher), rows.word(row.label)
     text = None if row.text is None else shorten(row.text, LONGEST)
     return [shorten(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]

@@ -6,25 +6,31 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from slimgate._system.number_text import MISSING, megabytes, significant
+from slimgate._system.number_text import MISSING, format_megabytes, format_significant
 from slimgate.record.files import StoredRecord
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import as_fast, drop_words, duel_as_fast, size_words, smaller
-from slimgate.report.history import gated_metrics, metric_value, model_names
+from slimgate.report.figures import (
+    describe_compression,
+    describe_duel,
+    describe_speedup,
+    drop_words,
+    format_compression,
+)
+from slimgate.report.history import find_metric_value, list_gated_metrics, list_model_names
 from slimgate.report.page.drawing import drop_limits
 from slimgate.report.page.embedding import number
-from slimgate.report.plots import series_name
+from slimgate.report.plots import name_series
 from slimgate.report.status import (
-    budgeted_metrics,
-    could_ship,
-    median_ms,
-    metrics,
-    models,
-    standing,
-    teacher,
-    variants,
-    workload_words,
-    workloads,
+    describe_workload,
+    find_median_ms,
+    find_teacher,
+    format_standing,
+    list_budgeted_metrics,
+    list_model_metrics,
+    list_models,
+    list_shippable,
+    list_variants,
+    list_workloads,
 )
 from slimgate.results.checks import TEACHER
 from slimgate.results.latency import LatencyFacts
@@ -36,29 +42,29 @@ _CURVE = 3
 
 def chart_data(record: RunRecord, releases: Sequence[StoredRecord] = ()) -> dict[str, Any]:
     """The data for the scripts. metrics: those with a budget first; limits: the drop that all allow."""
-    names = list(dict.fromkeys([*budgeted_metrics(record), *metrics(record)]))
-    able = {model.name for model in could_ship(record)}
-    shown = [_model(record, model, inside=model.name in able) for model in models(record)]
+    names = list(dict.fromkeys([*list_budgeted_metrics(record), *list_model_metrics(record)]))
+    able = {model.name for model in list_shippable(record)}
+    shown = [_make_model_entry(record, model, inside=model.name in able) for model in list_models(record)]
     return {
         "metrics": names,
-        "units": {name: _unit(record, name) for name in names},
+        "units": {name: _find_unit(record, name) for name in names},
         "limits": {name: _limit(record, name) for name in names},
-        "workloads": {name: workload_words(name) for name in workloads(record)},
+        "workloads": {name: describe_workload(name) for name in list_workloads(record)},
         "axes": [
             key
             for key in ("bits", "sparsity")
             if len({round(model[key], 2) for model in shown if model.get(key) is not None}) >= _CURVE
         ],
         "models": shown,
-        "history": _history(releases),
+        "history": _make_history(releases),
     }
 
 
-def _history(releases: Sequence[StoredRecord]) -> dict[str, Any] | None:
+def _make_history(releases: Sequence[StoredRecord]) -> dict[str, Any] | None:
     """Values of each gated metric by model, one for each release. None if there is nothing to compare."""
     if len(releases) < 2:
         return None
-    values = {metric: _values_by_model(releases, metric) for metric in gated_metrics(releases)}
+    values = {metric: _list_values_by_model(releases, metric) for metric in list_gated_metrics(releases)}
     if not any(values.values()):
         return None
     gates = [release.record.task.find_digest("gate") for release in releases]
@@ -70,40 +76,40 @@ def _history(releases: Sequence[StoredRecord]) -> dict[str, Any] | None:
     }
 
 
-def _values_by_model(releases: Sequence[StoredRecord], metric: str) -> dict[str, list[float | None]]:
+def _list_values_by_model(releases: Sequence[StoredRecord], metric: str) -> dict[str, list[float | None]]:
     """A value for each release, of the models that have any."""
     lines = {
-        name: [number(metric_value(release, name, metric)) for release in releases]
-        for name in model_names(releases)
+        name: [number(find_metric_value(release, name, metric)) for release in releases]
+        for name in list_model_names(releases)
     }
     return {name: line for name, line in lines.items() if any(value is not None for value in line)}
 
 
-def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str, Any]:
-    artifact, original = model.artifact, teacher(record)
+def _make_model_entry(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str, Any]:
+    artifact, original = model.artifact, find_teacher(record)
     entry: dict[str, Any] = {
         "name": model.name,
-        "series": series_name(model.name),
-        "standing": standing(record, model).replace("*", ""),
+        "series": name_series(model.name),
+        "standing": format_standing(record, model).replace("*", ""),
         "teacher": model.name == TEACHER,
         "inside": inside,
         "gated": model.gated,
         "drops": {name: _drop(model, facts) for name, facts in model.quality.items()},
-        "speed": {name: _speed(original, model, name) for name in workloads(record)},
-        "times": {name: _times(facts) for name, facts in model.latency.items()},
+        "speed": {name: _make_speed_entry(original, model, name) for name in list_workloads(record)},
+        "times": {name: _make_times_entry(facts) for name, facts in model.latency.items()},
     }
     if artifact is not None and artifact.bytes is not None:
         compression = model.size.compression if model.size else None
-        smaller_words = size_words(model.size)
+        smaller_words = describe_compression(model.size)
         if model.name == TEACHER:
-            compression, smaller_words = 1.0, smaller(1.0)
+            compression, smaller_words = 1.0, format_compression(1.0)
         entry |= {
             "bytes": artifact.bytes,
-            "size": f"{megabytes(artifact.bytes)} MB",
+            "size": f"{format_megabytes(artifact.bytes)} MB",
             "compression": number(compression),
             "smaller": smaller_words or MISSING,
             "bits": number(8 * artifact.bytes / artifact.parameters if artifact.parameters else None, 4),
-            "sparsity": number(_sparsity(artifact.parameters, artifact.nonzero_parameters), 4),
+            "sparsity": number(_compute_sparsity(artifact.parameters, artifact.nonzero_parameters), 4),
         }
     return entry
 
@@ -120,21 +126,23 @@ def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
     return None if row[0] is None else row
 
 
-def _speed(original: VariantRecord | None, model: VariantRecord, workload: str) -> list[Any] | None:
+def _make_speed_entry(
+    original: VariantRecord | None, model: VariantRecord, workload: str
+) -> list[Any] | None:
     """[speed-up, its lower bound or None, in words]; from the medians if there was no duel."""
     if model.name == TEACHER:
         return [1.0, 1.0, "reference"]
     facts = model.latency.get(workload)
     if facts is not None and facts.speedup is not None and facts.speedup_interval is not None:
-        words = duel_as_fast(facts)
+        words = describe_duel(facts)
         return [number(facts.speedup), number(facts.speedup_interval[0]), words]
-    before, after = median_ms(original, workload), median_ms(model, workload)
+    before, after = find_median_ms(original, workload), find_median_ms(model, workload)
     if before is None or not after:
         return None
-    return [number(before / after), None, f"{as_fast(before / after)} by the medians, no interval"]
+    return [number(before / after), None, f"{describe_speedup(before / after)} by the medians, no interval"]
 
 
-def _times(facts: LatencyFacts) -> dict[str, Any]:
+def _make_times_entry(facts: LatencyFacts) -> dict[str, Any]:
     entry = {
         "min": facts.min_ms,
         "p50": facts.p50_ms,
@@ -146,17 +154,17 @@ def _times(facts: LatencyFacts) -> dict[str, Any]:
     return {
         **{name: value for name, value in known.items() if value is not None},
         "words": ", ".join(
-            f"{name} {significant(value)}" for name, value in entry.items() if value is not None
+            f"{name} {format_significant(value)}" for name, value in entry.items() if value is not None
         ),
     }
 
 
-def _sparsity(parameters: int | None, nonzero: int | None) -> float | None:
+def _compute_sparsity(parameters: int | None, nonzero: int | None) -> float | None:
     return 1 - (nonzero or 0) / parameters if parameters else None
 
 
-def _unit(record: RunRecord, metric: str) -> str:
-    units = {model.quality[metric].unit for model in variants(record) if metric in model.quality}
+def _find_unit(record: RunRecord, metric: str) -> str:
+    units = {model.quality[metric].unit for model in list_variants(record) if metric in model.quality}
     return "percent" if units == {"percent"} else "points"
 
 

@@ -7,23 +7,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate._system.escape import escape
-from slimgate._system.number_text import MISSING, count, duration, megabytes, percent, significant, to_fixed
+from slimgate._system.number_text import (
+    MISSING,
+    count,
+    format_duration,
+    format_fixed,
+    format_megabytes,
+    format_percent,
+    format_significant,
+)
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import drop_words, duel_as_fast, flops_words
-from slimgate.report.page.budgets import Budget, budgets
+from slimgate.report.figures import describe_duel, drop_words, format_flops
+from slimgate.report.page.budgets import Budget, list_budgets
 from slimgate.report.page.diagrams import (
     Confusion,
     Curve,
     Reliability,
-    confusion,
-    reliability,
-    tradeoff_curve,
+    make_confusion,
+    make_reliability,
+    make_tradeoff_curve,
 )
 from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
-from slimgate.report.stages import format_value, other_log, params_cell, runtime_options
-from slimgate.report.status import models, teacher, workload_words
-from slimgate.report.token_kl import kl_facts_of
+from slimgate.report.stages import format_params_cell, format_runtime_options, format_value, select_other_log
+from slimgate.report.status import describe_workload, find_teacher, list_models
+from slimgate.report.token_kl import list_kl_facts
 from slimgate.results.base import Verdict
 from slimgate.results.behaviour import BehaviourFacts, SliceFacts
 from slimgate.results.latency import LatencyFacts
@@ -75,25 +83,25 @@ def list_details(record: RunRecord) -> list[Details]:
             model,
             number,
             list(_list_facts(record, model)),
-            budgets(model),
+            list_budgets(model),
             [
                 (
                     escape(step.name),
-                    params_cell(step),
-                    duration(step.seconds),
-                    MISSING if step.bytes is None else f"{megabytes(step.bytes)} MB",
-                    escape(format_value(other_log(step)), longest=300) or MISSING,
+                    format_params_cell(step),
+                    format_duration(step.seconds),
+                    MISSING if step.bytes is None else f"{format_megabytes(step.bytes)} MB",
+                    escape(format_value(select_other_log(step)), longest=300) or MISSING,
                 )
                 for step in model.steps
             ],
             _list_slices(model.behaviour),
             len((model.behaviour.slices if model.behaviour else None) or []),
             [_make_times(record, model, name, facts) for name, facts in model.latency.items()],
-            reliability(model),
-            tradeoff_curve(model),
-            confusion(record, model),
+            make_reliability(model),
+            make_tradeoff_curve(model),
+            make_confusion(record, model),
         )
-        for number, model in enumerate(models(record))
+        for number, model in enumerate(list_models(record))
     ]
 
 
@@ -107,48 +115,48 @@ def _list_facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, 
     if (artifact := model.artifact) is not None:
         yield "kind, runtime", f"{escape(artifact.kind)}, {escape(artifact.runtime)}"
         if artifact.runtime_params:
-            yield "the runtime's options", runtime_options(artifact)
+            yield "the runtime's options", format_runtime_options(artifact)
         if artifact.bytes is not None:
-            yield "files to predict", f"{megabytes(artifact.bytes)} MB"
+            yield "files to predict", f"{format_megabytes(artifact.bytes)} MB"
             yield "parameters", f"{count(artifact.parameters)}, {count(artifact.nonzero_parameters)} not zero"
         if artifact.bytes is not None and artifact.parameters:
-            yield "bits a parameter, in files", to_fixed(8 * artifact.bytes / artifact.parameters, 1)
+            yield "bits a parameter, in files", format_fixed(8 * artifact.bytes / artifact.parameters, 1)
         if artifact.load_seconds is not None:
-            yield "load", duration(artifact.load_seconds)
+            yield "load", format_duration(artifact.load_seconds)
         if artifact.compile_seconds is not None:
             graphs = count(artifact.compiled_graphs)
-            yield "compiling", f"{duration(artifact.compile_seconds)}, {graphs} graphs"
+            yield "compiling", f"{format_duration(artifact.compile_seconds)}, {graphs} graphs"
     if model.flops is not None:
-        yield "FLOPs of a row", flops_words(model.flops) or f"not known: {escape(model.flops.note or '')}"
+        yield "FLOPs of a row", format_flops(model.flops) or f"not known: {escape(model.flops.note or '')}"
     if model.memory is not None:
-        before = teacher(record)
-        own_peak = megabytes(model.memory.peak_bytes)
+        before = find_teacher(record)
+        own_peak = format_megabytes(model.memory.peak_bytes)
         teacher_peak = (
-            MISSING if before is None or before.memory is None else megabytes(before.memory.peak_bytes)
+            MISSING if before is None or before.memory is None else format_megabytes(before.memory.peak_bytes)
         )
         yield "peak memory", f"{own_peak} MB (teacher {teacher_peak} MB)"
         if model.memory.resident_after_load_bytes is not None:
-            yield "memory after loading", f"{megabytes(model.memory.resident_after_load_bytes)} MB"
-    yield from _behaviour_facts(model.behaviour)
+            yield "memory after loading", f"{format_megabytes(model.memory.resident_after_load_bytes)} MB"
+    yield from _list_behaviour_facts(model.behaviour)
 
 
-def _behaviour_facts(behaviour: BehaviourFacts | None) -> Iterator[tuple[str, str]]:
+def _list_behaviour_facts(behaviour: BehaviourFacts | None) -> Iterator[tuple[str, str]]:
     if behaviour is None:
         return
     if behaviour.agreement is not None:
-        yield "agrees with the teacher", percent(behaviour.agreement)
+        yield "agrees with the teacher", format_percent(behaviour.agreement)
     if behaviour.kl_to_teacher is not None:
-        yield "KL to the teacher", f"{significant(behaviour.kl_to_teacher)} nats"
-    yield from kl_facts_of(behaviour)
+        yield "KL to the teacher", f"{format_significant(behaviour.kl_to_teacher)} nats"
+    yield from list_kl_facts(behaviour)
     if behaviour.ece is not None:
         yield (
             "calibration error",
-            f"{to_fixed(behaviour.ece, 3)} (teacher {to_fixed(behaviour.ece_teacher, 3)})",
+            f"{format_fixed(behaviour.ece, 3)} (teacher {format_fixed(behaviour.ece_teacher, 3)})",
         )
     for name, figure in behaviour.figures.items():
         yield (
             escape(figure.what or name),
-            f"{significant(figure.variant)} (teacher {significant(figure.teacher)})",
+            f"{format_significant(figure.variant)} (teacher {format_significant(figure.teacher)})",
         )
 
 
@@ -172,7 +180,7 @@ def _list_slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
 def _make_times(record: RunRecord, model: VariantRecord, workload: str, facts: LatencyFacts) -> Times:
     values = [facts.min_ms, facts.p50_ms, facts.p90_ms, facts.p95_ms, facts.p99_ms]
     latencies: Any = [
-        measured.latency.get(workload) for measured in (teacher(record), model) if measured is not None
+        measured.latency.get(workload) for measured in (find_teacher(record), model) if measured is not None
     ]
     highest = [
         top
@@ -185,8 +193,8 @@ def _make_times(record: RunRecord, model: VariantRecord, workload: str, facts: L
     low, high = facts.min_ms, next((value for value in reversed(values) if value is not None), None)
     ends = None if low is None or high is None else (low, high)
     return Times(
-        workload_words(workload),
-        [significant(value) for value in values],
-        duel_as_fast(facts) or MISSING,
+        describe_workload(workload),
+        [format_significant(value) for value in values],
+        describe_duel(facts) or MISSING,
         draw_bar(scale, facts.p50_ms, ends),
     )

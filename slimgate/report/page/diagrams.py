@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
 
-from slimgate._system.number_text import MISSING, count, percent, to_fixed
+from slimgate._system.number_text import MISSING, count, format_fixed, format_percent
 from slimgate.data.quoting import shorten
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells
+from slimgate.report.confusions import MOST_CLASSES, list_matrix_cells, select_changed_cells
 from slimgate.results.behaviour import ReliabilityFacts, TradeoffFacts
 
 _LONGEST_NAME = 40
@@ -42,10 +42,10 @@ class Confusion:
     moved: int
 
 
-def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
+def make_confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
     """The confusion of a model; None if nothing changed, or no matrix was counted."""
-    cells = [] if model.behaviour is None else cells_of(model.behaviour)
-    moved = changed_cells(cells)
+    cells = [] if model.behaviour is None else list_matrix_cells(model.behaviour)
+    moved = select_changed_cells(cells)
     if not moved:
         return None
     names = [shorten(name, _LONGEST_NAME) for name in record.task.classes]
@@ -91,20 +91,20 @@ class Reliability:
     rows: Sequence[tuple[str, str, str, str]]
 
 
-def reliability(model: VariantRecord) -> Reliability | None:
+def make_reliability(model: VariantRecord) -> Reliability | None:
     """The reliability of a model; None if no confidences are known."""
     behaviour = model.behaviour
     if behaviour is None or not behaviour.reliability:
         return None
     before = behaviour.reliability_teacher or []
     return Reliability(
-        _bins(behaviour.reliability),
-        _bins(before),
+        _make_bins(behaviour.reliability),
+        _make_bins(before),
         [
             (
-                f"{to_fixed(bin_facts.low, 2)} to {to_fixed(bin_facts.high, 2)}",
-                *_bin_cells(bin_facts),
-                _bin_cells(old)[1] if old else MISSING,
+                f"{format_fixed(bin_facts.low, 2)} to {format_fixed(bin_facts.high, 2)}",
+                *_format_bin_cells(bin_facts),
+                _format_bin_cells(old)[1] if old else MISSING,
             )
             for bin_facts, old in zip(
                 behaviour.reliability, [*before, *[None] * len(behaviour.reliability)], strict=False
@@ -114,14 +114,15 @@ def reliability(model: VariantRecord) -> Reliability | None:
     )
 
 
-def _bins(bins: Sequence[ReliabilityFacts]) -> list[Bin]:
+def _make_bins(bins: Sequence[ReliabilityFacts]) -> list[Bin]:
     total = sum(bin_facts.count for bin_facts in bins) or 1
     return [
         Bin(
             round(100 * bin_facts.confidence, 1),
             round(100 - 100 * bin_facts.accuracy, 1),
             round(1.2 + 5 * (bin_facts.count / total) ** 0.5, 2),
-            f"confidence {to_fixed(bin_facts.confidence, 2)}, accuracy {to_fixed(bin_facts.accuracy, 2)}, "
+            f"confidence {format_fixed(bin_facts.confidence, 2)}, "
+            f"accuracy {format_fixed(bin_facts.accuracy, 2)}, "
             f"{count(bin_facts.count)} rows",
         )
         for bin_facts in bins
@@ -129,8 +130,8 @@ def _bins(bins: Sequence[ReliabilityFacts]) -> list[Bin]:
     ]
 
 
-def _bin_cells(bin_facts: ReliabilityFacts) -> tuple[str, str]:
-    return count(bin_facts.count), percent(bin_facts.accuracy)
+def _format_bin_cells(bin_facts: ReliabilityFacts) -> tuple[str, str]:
+    return count(bin_facts.count), format_percent(bin_facts.accuracy)
 
 
 @dataclass(frozen=True)
@@ -160,51 +161,51 @@ class Curve:
         return "M" + "L".join(f"{spot.x} {spot.y}" for spot in self.of_variant)
 
 
-def tradeoff_curve(model: VariantRecord) -> Curve | None:
+def make_tradeoff_curve(model: VariantRecord) -> Curve | None:
     """The curve of a model; None if no confidences are known, or for a single threshold."""
     behaviour = model.behaviour
     if behaviour is None or not behaviour.tradeoff:
         return None
     before = behaviour.tradeoff_teacher or []
-    values = [value for point in (*behaviour.tradeoff, *before) for value in _ends(point)]
+    values = [value for point in (*behaviour.tradeoff, *before) for value in _list_coordinates(point)]
     if len(behaviour.tradeoff) < 2 or not values:
         return None
     low = min(0.9, floor(10 * min(values)) / 10)
     return Curve(
         f"{low:g}",
-        _spots(behaviour.tradeoff, low),
-        _spots(before, low),
+        _make_spots(behaviour.tradeoff, low),
+        _make_spots(before, low),
         [
             (
-                to_fixed(point.threshold, 1),
-                to_fixed(point.precision, 3),
-                to_fixed(point.recall, 3),
-                percent(point.coverage, 0),
-                *_teacher_cells(before, place),
+                format_fixed(point.threshold, 1),
+                format_fixed(point.precision, 3),
+                format_fixed(point.recall, 3),
+                format_percent(point.coverage, 0),
+                *_format_teacher_cells(before, place),
             )
             for place, point in enumerate(behaviour.tradeoff)
         ],
     )
 
 
-def _ends(point: TradeoffFacts) -> tuple[float, ...]:
+def _list_coordinates(point: TradeoffFacts) -> tuple[float, ...]:
     return () if point.precision is None or point.recall is None else (point.precision, point.recall)
 
 
-def _spots(points: Sequence[TradeoffFacts], low: float) -> list[Spot]:
+def _make_spots(points: Sequence[TradeoffFacts], low: float) -> list[Spot]:
     return [
         Spot(
             round(100 * (point.recall - low) / (1 - low), 1),
             round(100 - 100 * (point.precision - low) / (1 - low), 1),
-            f"threshold {to_fixed(point.threshold, 1)}: "
-            f"precision {to_fixed(point.precision, 3)}, recall {to_fixed(point.recall, 3)}",
+            f"threshold {format_fixed(point.threshold, 1)}: "
+            f"precision {format_fixed(point.precision, 3)}, recall {format_fixed(point.recall, 3)}",
         )
         for point in points
         if point.precision is not None and point.recall is not None
     ]
 
 
-def _teacher_cells(before: Sequence[TradeoffFacts], place: int) -> tuple[str, str]:
+def _format_teacher_cells(before: Sequence[TradeoffFacts], place: int) -> tuple[str, str]:
     if place >= len(before):
         return MISSING, MISSING
-    return to_fixed(before[place].precision, 3), to_fixed(before[place].recall, 3)
+    return format_fixed(before[place].precision, 3), format_fixed(before[place].recall, 3)

@@ -7,7 +7,7 @@ from math import isfinite
 
 from markupsafe import Markup
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 
 # A browser ends a script at `</script` in any context, and a row may contain it.
 _ACTING = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -18,19 +18,19 @@ def embed_json(value: object) -> Markup:
 
     Raises ValueError for a number that is not finite.
     """
-    text = json.dumps(_visible(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_make_all_visible(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character, escape in _ACTING.items():
         text = text.replace(character, escape)
     return Markup(text)
 
 
-def _visible(value: object) -> object:
+def _make_all_visible(value: object) -> object:
     if isinstance(value, str):
-        return visible(value)
+        return escape_invisible(value)
     if isinstance(value, dict):
-        return {visible(str(key)): _visible(inner) for key, inner in value.items()}
+        return {escape_invisible(str(key)): _make_all_visible(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_visible(inner) for inner in value]
+        return [_make_all_visible(inner) for inner in value]
     return value
 
 

@@ -23,26 +23,26 @@ _FOLD = re.compile(r"<details><summary>(?:<b>(?P<name>[^<>]*)</b>)?(?P<rest>[^<>
 
 def inline(markdown: str) -> Markup:
     """Renders one line, which may have escapes and bold print."""
-    return Markup(_parser().renderInline(_without_marks(markdown)))
+    return Markup(_make_parser().renderInline(_remove_marks(markdown)))
 
 
-def section(markdown: str) -> Markup:
+def render_section(markdown: str) -> Markup:
     """Renders markdown blocks.
 
     A table gets the heading above it as its caption, heads of its rows, and a box that scrolls.
     """
-    parser = _parser()
-    tokens = list(_add_roles(list(_render_folds(parser.parse(_without_marks(markdown))))))
+    parser = _make_parser()
+    tokens = list(_add_roles(list(_render_folds(parser.parse(_remove_marks(markdown))))))
     return Markup(parser.renderer.render(tokens, parser.options, {}))
 
 
-def _without_marks(markdown: str) -> str:
+def _remove_marks(markdown: str) -> str:
     """Removes the marks that keep GitHub from mentioning people. An HTML file does not mention people."""
     return markdown.replace(APART, "")
 
 
 @cache
-def _parser() -> MarkdownIt:
+def _make_parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     # The page is one file, so it must not load a picture from elsewhere.
@@ -54,7 +54,7 @@ def _render_folds(tokens: Sequence[Token]) -> Iterator[Token]:
     folds = {place: fold for place, token in enumerate(tokens) if (fold := _render_fold(token)) is not None}
     for place, token in enumerate(tokens):
         if place in folds:
-            yield _html(folds[place])
+            yield _make_html_token(folds[place])
         elif place + 1 not in folds and place - 1 not in folds:  # else the paragraph around a fold
             yield token
 
@@ -78,13 +78,13 @@ def _add_roles(tokens: Sequence[Token]) -> Iterator[Token]:
             _mark_cell(tokens, place)
         if token.type == "table_open":
             name = escape(heading)
-            yield _html(f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">')
+            yield _make_html_token(f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">')
             yield token
-            yield _html(f'<caption class="unseen">{name}</caption>')
+            yield _make_html_token(f'<caption class="unseen">{name}</caption>')
         else:
             yield token
         if token.type == "table_close":
-            yield _html("</div>")
+            yield _make_html_token("</div>")
 
 
 def _mark_cell(tokens: Sequence[Token], place: int) -> None:
@@ -102,7 +102,7 @@ def _mark_cell(tokens: Sequence[Token], place: int) -> None:
             token.attrSet("scope", "row")
 
 
-def _html(text: str) -> Token:
+def _make_html_token(text: str) -> Token:
     from markdown_it.token import Token
 
     return Token("html_block", "", 0, content=f"{text}\n")

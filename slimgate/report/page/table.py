@@ -11,21 +11,26 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.report.page.budgets import limit_words
 from slimgate.report.page.drawing import Drawn, Scale, draw_bar, drop_limits, scale_of
 from slimgate.report.status import (
-    budgeted_metrics,
-    median_ms,
-    metrics,
-    metrics_without_budget,
-    models,
-    shown_name,
-    standing,
-    teacher,
-    unjudged_budgets,
-    verdicts,
-    workload_words,
-    workloads,
+    describe_workload,
+    find_median_ms,
+    find_shown_name,
+    find_teacher,
+    format_standing,
+    list_budgeted_metrics,
+    list_model_metrics,
+    list_models,
+    list_unbudgeted_metrics,
+    list_unjudged_budgets,
+    list_verdicts,
+    list_workloads,
 )
-from slimgate.report.variant_tables import parameters_cell, quality_cell, size_cell, speed_cell
-from slimgate.results.base import Verdict, worst_verdict
+from slimgate.report.variant_tables import (
+    format_parameters_cell,
+    format_quality_cell,
+    format_size_cell,
+    format_speed_cell,
+)
+from slimgate.results.base import Verdict, find_worst_verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts
 
@@ -87,58 +92,66 @@ class Row:
     cells: Sequence[Cell]
 
 
-def heads(record: RunRecord) -> list[Head]:
+def list_heads(record: RunRecord) -> list[Head]:
     """The heads of the columns after the name."""
-    return [head for head, _ in _columns(record)]
+    return [head for head, _ in _list_figure_columns(record)]
 
 
 def rows(record: RunRecord) -> list[Row]:
     """A row for each model: the teacher first, then the variants in the suite's order."""
-    columns = [cells for _, cells in _columns(record)]
+    columns = [cells for _, cells in _list_figure_columns(record)]
     return [
         Row(
             model.name,
-            shown_name(record, model),
+            find_shown_name(record, model),
             place,
-            kind_of(record, model),
+            choose_kind(record, model),
             [cells[place] for cells in columns],
         )
-        for place, model in enumerate(models(record))
+        for place, model in enumerate(list_models(record))
     ]
 
 
-def _columns(record: RunRecord) -> list[tuple[Head, list[Cell]]]:
+def _list_figure_columns(record: RunRecord) -> list[tuple[Head, list[Cell]]]:
     """The columns after the name that have a figure, with a cell for each model."""
     return [
-        (head, cells) for head, cells in _all_columns(record) if any(cell.text != MISSING for cell in cells)
+        (head, cells)
+        for head, cells in _list_all_columns(record)
+        if any(cell.text != MISSING for cell in cells)
     ]
 
 
-def _all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
-    shown = models(record)
+def _list_all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
+    shown = list_models(record)
     yield (
         Head("verdict", number=False),
-        [Cell(standing(record, model), KINDS.index(kind_of(record, model))) for model in shown],
+        [Cell(format_standing(record, model), KINDS.index(choose_kind(record, model))) for model in shown],
     )
     for name in _choose_metrics(record):
-        scale = metric_scale(record, name)
+        scale = make_metric_scale(record, name)
         cells = [_make_quality_cell(model.quality.get(name), scale) for model in shown]
-        yield Head(name, note=_budget_words(record, name)), cells
+        yield Head(name, note=_describe_metric_budgets(record, name)), cells
     yield (
         Head("size", note="MB"),
-        [Cell(size_cell(model), None if model.artifact is None else model.artifact.bytes) for model in shown],
+        [
+            Cell(format_size_cell(model), None if model.artifact is None else model.artifact.bytes)
+            for model in shown
+        ],
     )
-    for name in workloads(record):
-        head = Head("speed-up", note=workload_words(name))
+    for name in list_workloads(record):
+        head = Head("speed-up", note=describe_workload(name))
         yield (
             head,
-            [Cell(speed_cell(model.latency.get(name)), _speed_key(record, model, name)) for model in shown],
+            [
+                Cell(format_speed_cell(model.latency.get(name)), _compute_speed_key(record, model, name))
+                for model in shown
+            ],
         )
     yield (
         Head("parameters"),
         [
             Cell(
-                parameters_cell(model.artifact),
+                format_parameters_cell(model.artifact),
                 None if model.artifact is None else model.artifact.nonzero_parameters,
             )
             for model in shown
@@ -146,57 +159,57 @@ def _all_columns(record: RunRecord) -> Iterator[tuple[Head, list[Cell]]]:
     )
 
 
-def _speed_key(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
+def _compute_speed_key(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
     """The speed-up; the ratio of the medians if there was no duel."""
     facts = model.latency.get(workload)
     if facts is not None and facts.speedup is not None:
         return facts.speedup
-    before, after = median_ms(teacher(record), workload), median_ms(model, workload)
+    before, after = find_median_ms(find_teacher(record), workload), find_median_ms(model, workload)
     return before / after if before is not None and after else None
 
 
-def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
+def choose_kind(record: RunRecord, model: VariantRecord) -> Kind:
     """The state of a model in a word; unfinished: a budget has not been judged yet."""
     if model.error is not None:
         return "error"
-    if model.name == TEACHER and not (verdicts(model) or model.awaited):
+    if model.name == TEACHER and not (list_verdicts(model) or model.awaited):
         return "reference"
     if not model.gated:
         return "not gated"
-    worst = worst_verdict(list(verdicts(model).values()))
+    worst = find_worst_verdict(list(list_verdicts(model).values()))
     if worst is Verdict.FAIL or worst is Verdict.INCONCLUSIVE:
         return "FAIL" if worst is Verdict.FAIL else "INCONCLUSIVE"
-    if worst is None or unjudged_budgets(record, model):
+    if worst is None or list_unjudged_budgets(record, model):
         return "unfinished"
     return "PASS"
 
 
-def metric_scale(record: RunRecord, metric: str) -> Scale:
+def make_metric_scale(record: RunRecord, metric: str) -> Scale:
     """One scale for all variants of a metric, so that their intervals can be compared."""
     of_metric = [model.quality[metric] for model in record.variants if metric in model.quality]
     ends = [bound for facts in of_metric for bound in (facts.drop_points, *(facts.interval or ()))]
-    return scale_of([end for end in ends if end is not None], _limits(*of_metric))
+    return scale_of([end for end in ends if end is not None], _list_drop_limits(*of_metric))
 
 
 def _make_quality_cell(facts: QualityFacts | None, scale: Scale) -> Cell:
     if facts is None:
-        return Cell(quality_cell(None), None)
-    picture = draw_bar(scale, facts.drop_points, facts.interval, _limits(facts))
+        return Cell(format_quality_cell(None), None)
+    picture = draw_bar(scale, facts.drop_points, facts.interval, _list_drop_limits(facts))
     drop = 0.0 if facts.drop_points is None else facts.drop_points
-    return Cell(quality_cell(facts), drop, picture, facts.verdict)
+    return Cell(format_quality_cell(facts), drop, picture, facts.verdict)
 
 
-def _limits(*of_metric: QualityFacts) -> list[float]:
+def _list_drop_limits(*of_metric: QualityFacts) -> list[float]:
     return list(dict.fromkeys(limit for facts in of_metric for limit in drop_limits(facts)))
 
 
 def _choose_metrics(record: RunRecord) -> list[str]:
-    gated = budgeted_metrics(record)
-    free = [name for name in metrics(record) if name not in gated]
+    gated = list_budgeted_metrics(record)
+    free = [name for name in list_model_metrics(record) if name not in gated]
     return gated + free[: max(0, _METRICS - len(gated))]
 
 
-def _budget_words(record: RunRecord, metric: str) -> str:
+def _describe_metric_budgets(record: RunRecord, metric: str) -> str:
     of_metric = [
         model.quality[metric] for model in record.variants if model.gated and metric in model.quality
     ]
@@ -205,4 +218,4 @@ def _budget_words(record: RunRecord, metric: str) -> str:
         return limit_words(*limits.pop())
     if limits:
         return "budgets differ"
-    return "no budget" if metric in metrics_without_budget(record) else "budget since the baseline"
+    return "no budget" if metric in list_unbudgeted_metrics(record) else "budget since the baseline"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from slimgate.plugins.base import Progress
-from slimgate.report.terminal.progress import HEIGHT, Stage, stage_lines, still_lines
+from slimgate.report.terminal.progress import HEIGHT, Stage, list_stage_lines, list_still_lines
 
 EVERY_SECONDS = 0.25
 _NARROWEST, _LOWEST = 20, HEIGHT + 2
@@ -74,7 +74,7 @@ class LiveLines:
             return
         stage, still = self._stages[-1]
         if still:
-            self._draw(lambda width: still_lines(stage, width=width, colour=self.colour))
+            self._draw(lambda width: list_still_lines(stage, width=width, colour=self.colour))
             return
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_drawing, args=(stage, self._stop), daemon=True)
@@ -83,7 +83,7 @@ class LiveLines:
     def _keep_drawing(self, stage: Stage, stop: threading.Event) -> None:
         """Draws a stage again and again; a stage that ends at once is never drawn."""
         while not stop.wait(EVERY_SECONDS):
-            self._draw(lambda width: stage_lines(stage, self.clock(), width=width, colour=self.colour))
+            self._draw(lambda width: list_stage_lines(stage, self.clock(), width=width, colour=self.colour))
 
     def _draw(self, lines: Callable[[int], list[str]]) -> None:
         try:

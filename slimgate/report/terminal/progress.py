@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate.plugins.base import Progress
 
 # A shorter stage, such as outcomes that the store has, gets no line.
@@ -48,7 +48,9 @@ class PlainLines:
         stage, ended = Stage(activity, self.clock(), expected), "gave up after "
         self._pause()
         if still and self._overdue():
-            self._tell(self.write, f"{visible(activity)}, timed, so the next line comes when it is over")
+            self._tell(
+                self.write, f"{escape_invisible(activity)}, timed, so the next line comes when it is over"
+            )
         self._stages.append((stage, still))
         self._resume()
         try:
@@ -59,7 +61,9 @@ class PlainLines:
             self._stages.pop()
             seconds = self.clock() - stage.began
             if ends and self._worth_a_line(activity, seconds, still=still):
-                self._tell(self.write, f"{visible(activity)}, {ended}{_seconds(seconds)}")
+                self._tell(
+                    self.write, f"{escape_invisible(activity)}, {ended}{_format_short_duration(seconds)}"
+                )
             self._resume()
 
     def _worth_a_line(self, activity: str, seconds: float, *, still: bool) -> bool:
@@ -100,14 +104,14 @@ class PlainLines:
 
 def log_line(stage: Stage, now: float) -> str:
     """A text such as `int8 · gate rows · 12 s so far · 43 % · predict 2,580/6,000 · 160/s · 21 s left`."""
-    line = f"{visible(stage.title)} · {_times(stage, now)}"
+    line = f"{escape_invisible(stage.title)} · {_format_stage_times(stage, now)}"
     if stage.total > 0:
-        line += f" · {100 * stage.done // stage.total} % · {visible(_format_progress(stage, now))}"
+        line += f" · {100 * stage.done // stage.total} % · {escape_invisible(_format_progress(stage, now))}"
     return line
 
 
-def _seconds(seconds: float) -> str:
-    return duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
+def _format_short_duration(seconds: float) -> str:
+    return format_long_duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
 
 
 @dataclass
@@ -134,7 +138,7 @@ class Stage:
         self.done, self.total = done, total
 
 
-def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) -> list[str]:
+def list_stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) -> list[str]:
     """HEIGHT lines of at most `width` cells, with styles if there is colour. now: None: no times."""
     from rich.console import Console
     from rich.progress_bar import ProgressBar
@@ -147,35 +151,36 @@ def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) ->
         no_color=not colour,
         highlight=False,
     )
-    name, _, rest = visible(stage.title).partition(" · ")
-    times = "" if now is None else f" · {_times(stage, now)}"
+    name, _, rest = escape_invisible(stage.title).partition(" · ")
+    times = "" if now is None else f" · {_format_stage_times(stage, now)}"
     head = Text.assemble((name, "bold"), f" · {rest}" if rest else "", (times, "cyan"))
     with console.capture() as captured:
         console.print(head, overflow="ellipsis", no_wrap=True)
         if stage.total > 0 and now is not None:
             bar = min(_WIDEST_BAR, width // 4)
             console.print(ProgressBar(total=stage.total, completed=stage.done, width=bar), end="")
-            text = Text(f" {visible(_format_progress(stage, now))}")
+            text = Text(f" {escape_invisible(_format_progress(stage, now))}")
             text.truncate(width - bar, overflow="ellipsis")
             console.print(text, no_wrap=True)
     lines = captured.get().splitlines()
     return (lines + [""] * HEIGHT)[:HEIGHT]
 
 
-def still_lines(stage: Stage, *, width: int, colour: bool) -> list[str]:
+def list_still_lines(stage: Stage, *, width: int, colour: bool) -> list[str]:
     """The lines of a stage during which nothing is written: they stay true until it ends."""
     still = Stage(f"{stage.title} · timed, so nothing moves here", stage.began)
-    return stage_lines(still, None, width=width, colour=colour)
+    return list_stage_lines(still, None, width=width, colour=colour)
 
 
-def _times(stage: Stage, now: float) -> str:
+def _format_stage_times(stage: Stage, now: float) -> str:
     """A text such as `12 s so far · about 29 s left, as before`."""
     gone = now - stage.began
     if stage.expected is None or _is_rate_known(stage, now):
-        return f"{duration(gone)} so far"
+        return f"{format_long_duration(gone)} so far"
     if gone >= stage.expected:
-        return f"{duration(gone)} so far, {duration(stage.expected)} before"
-    return f"{duration(gone)} so far · about {duration(stage.expected - gone)} left, as before"
+        return f"{format_long_duration(gone)} so far, {format_long_duration(stage.expected)} before"
+    left = format_long_duration(stage.expected - gone)
+    return f"{format_long_duration(gone)} so far · about {left} left, as before"
 
 
 def _is_rate_known(stage: Stage, now: float) -> bool:
@@ -191,11 +196,11 @@ def _format_progress(stage: Stage, now: float) -> str:
         rate = stage.done / seconds
         clauses.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
         if _is_rate_known(stage, now):
-            clauses.append(f"{duration(max(stage.total - stage.done, 0) / rate)} left")
+            clauses.append(f"{format_long_duration(max(stage.total - stage.done, 0) / rate)} left")
     return " · ".join([*clauses, stage.note] if stage.note else clauses)
 
 
-def duration(seconds: float) -> str:
+def format_long_duration(seconds: float) -> str:
     """`47 s`, `1 min 40 s`, `2 h 5 min`."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:

@@ -10,25 +10,25 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
-from slimgate._system.escape import visible
+from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import MEGABYTE, MISSING, format_apart
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import RunVerdict
 from slimgate.record.words import format_count
-from slimgate.report.alarms import alarms
-from slimgate.report.figures import duel_times
-from slimgate.report.head import broken_lines
+from slimgate.report.alarms import list_alarms
+from slimgate.report.figures import format_duel_speedup
+from slimgate.report.head import list_broken_lines
 from slimgate.report.status import (
-    budgeted_metrics,
     choose_workloads,
-    models,
-    standing,
-    verdicts,
-    workloads,
+    format_standing,
+    list_budgeted_metrics,
+    list_models,
+    list_verdicts,
+    list_workloads,
 )
-from slimgate.report.unreadable import unreadable_rows
+from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts
@@ -47,7 +47,7 @@ _STYLES = {
 }
 
 
-def terminal_table(
+def make_terminal_table(
     rows: Sequence[Mapping[str, str]], styles: Sequence[str], *, width: int | None = None
 ) -> list[Line]:
     """The rows under their heads, the last cell of each in its style; blocks if they are wider than width.
@@ -56,14 +56,16 @@ def terminal_table(
     """
     lines = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True).splitlines()
     if width is not None and max(map(len, lines), default=0) > width:
-        return [line for row, style in zip(rows, styles, strict=True) for line in _block(row, style, width)]
+        return [
+            line for row, style in zip(rows, styles, strict=True) for line in _make_block(row, style, width)
+        ]
     head, body = lines[:2], lines[2:]
     cells = [list(row.values())[-1] for row in rows]
-    coloured = [_tail(*row) for row in zip(body, cells, styles, strict=True)]
+    coloured = [_style_tail(*row) for row in zip(body, cells, styles, strict=True)]
     return [*([(line, "")] for line in head), *coloured]
 
 
-def to_text(line: Line) -> str:
+def join_line(line: Line) -> str:
     """The text alone."""
     return "".join(text for text, _ in line)
 
@@ -76,97 +78,106 @@ def wrap_text(text: str, width: int | None, indent: str = "") -> list[Line]:
     return [[(line, "")] for line in lines]
 
 
-def _tail(line: str, cell: str, style: str) -> Line:
+def _style_tail(line: str, cell: str, style: str) -> Line:
     stripped = line.rstrip()
     start = len(stripped) - len(cell)
     return [(stripped[:start], ""), (stripped[start:], style)]
 
 
-def _block(row: Mapping[str, str], style: str, width: int) -> list[Line]:
+def _make_block(row: Mapping[str, str], style: str, width: int) -> list[Line]:
     """`name: last cell`, and the other cells under it, each by its head."""
     (_, name), *middle, (_, last) = row.items()
     if len(name) + len(last) + 2 > width:
         head: list[Line] = [*wrap_text(name, width, _INDENT)]
-        head += [[(to_text(line), style)] for line in wrap_text(_INDENT + last, width, _INDENT)]
+        head += [[(join_line(line), style)] for line in wrap_text(_INDENT + last, width, _INDENT)]
     else:
         head = [[(f"{name}: ", ""), (last, style)]]
     cells = [f"{key} {cell}" for key, cell in middle if cell not in ("", MISSING)]
     return head + [line for cell in cells for line in wrap_text(_INDENT + cell, width, _INDENT * 2)]
 
 
-def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
+def list_summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """The whole summary of a suite. where: its report; width: of the terminal, if there is one."""
-    messages = list(map(visible, (record.this_run or record.verdict).messages))
+    messages = list(map(escape_invisible, (record.this_run or record.verdict).messages))
     notes = [
-        *broken_lines(record, where)[:MOST],
-        *(visible(line.replace("**", "").replace("\\", "")) for line in alarms(record)),  # without markdown
-        *map(visible, unreadable_rows(record)),
-        *machine_lines(record),
+        *list_broken_lines(record, where)[:MOST],
+        *(
+            escape_invisible(line.replace("**", "").replace("\\", "")) for line in list_alarms(record)
+        ),  # without markdown
+        *map(escape_invisible, list_unreadable_rows(record)),
+        *list_machine_warnings(record),
     ]
     return [
-        *summary_table(record, where, width=width),
+        *make_summary_table(record, where, width=width),
         [("", "")],
-        *_message_lines(messages, where, width),
+        *_list_message_lines(messages, where, width),
         *(line for note in notes for line in wrap_text(note, width, "  ")),
-        *_status(record, where),
+        *_list_status_lines(record, where),
     ]
 
 
 def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """The summary of a suite of logs: what does not hold, and the status of the suite."""
     return [
-        *_message_lines(list(map(visible, record.verdict.messages)), where, width),
-        *(line for note in _notes(record)[:MOST] for line in wrap_text(f"note: {note}", width, "  ")),
-        *_status(record, where),
+        *_list_message_lines(list(map(escape_invisible, record.verdict.messages)), where, width),
+        *(
+            line
+            for note in _list_summary_notes(record)[:MOST]
+            for line in wrap_text(f"note: {note}", width, "  ")
+        ),
+        *_list_status_lines(record, where),
     ]
 
 
-def _message_lines(messages: Sequence[str], where: str, width: int | None) -> Iterator[Line]:
+def _list_message_lines(messages: Sequence[str], where: str, width: int | None) -> Iterator[Line]:
     """The first messages, and how many more the report has."""
     for message in messages[:MOST]:
-        yield from _message(message, width)
+        yield from _style_message(message, width)
     if (more := len(messages) - MOST) > 0:
         yield from wrap_text(f"… and {more} more: {where}", width)
 
 
-def _notes(record: RunRecord) -> list[str]:
+def _list_summary_notes(record: RunRecord) -> list[str]:
     """The allowed differences and the left-out samples, each once."""
-    return list(dict.fromkeys(visible(note) for model in record.variants for note in model.notes))
+    return list(dict.fromkeys(escape_invisible(note) for model in record.variants for note in model.notes))
 
 
-def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
+def make_summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many variants, the worst first."""
-    names = budgeted_metrics(record)
+    names = list_budgeted_metrics(record)
     # What fails the run, then what is undecided, then the rest.
-    shown = sorted(models(record), key=_rank) if len(record.variants) > MOST + 1 else models(record)
+    shown = sorted(list_models(record), key=_rank) if len(record.variants) > MOST + 1 else list_models(record)
     heads = {name: f"{name} {'growth, %' if _is_growth(record, name) else 'drop'}" for name in names}
     timed = choose_workloads(record)
-    speeds = f"speed-up ({' / '.join(timed)})" if timed != workloads(record) else "speed-up"
+    speeds = f"speed-up ({' / '.join(timed)})" if timed != list_workloads(record) else "speed-up"
     rows = [
         {
-            "variant": visible(model.name),
-            "MB": _size(model),
-            speeds: _speed(model, timed),
+            "variant": escape_invisible(model.name),
+            "MB": _format_megabytes(model),
+            speeds: _format_speedups(model, timed),
             **{heads[name]: _drop(model.quality.get(name)) for name in names},
-            "verdict": visible(standing(record, model, names).replace("*", "")),
+            "verdict": escape_invisible(format_standing(record, model, names).replace("*", "")),
         }
         for model in shown[: MOST + 1]
     ]
-    lines = terminal_table(rows, [_style(row["verdict"]) for row in rows], width=width)
+    lines = make_terminal_table(rows, [_style(row["verdict"]) for row in rows], width=width)
     left = shown[MOST + 1 :]
-    return [*lines, *(wrap_text(_more(record, left, names, where), width, "  ") if left else [])]
+    return [
+        *lines,
+        *(wrap_text(_describe_more_models(record, left, names, where), width, "  ") if left else []),
+    ]
 
 
-def machine_lines(record: RunRecord) -> list[str]:
+def list_machine_warnings(record: RunRecord) -> list[str]:
     """One line if the machine was not fit for timing; none if it was."""
     warnings = record.machine.warnings
-    return [f"times may be off: {visible('; '.join(warnings))}"] if warnings else []
+    return [f"times may be off: {escape_invisible('; '.join(warnings))}"] if warnings else []
 
 
 def _rank(model: VariantRecord) -> int:
     if model.name == TEACHER:
         return 0
-    outcomes = verdicts(model).values()
+    outcomes = list_verdicts(model).values()
     if not model.gated:
         return 4
     if model.error is not None or Verdict.FAIL in outcomes:
@@ -174,16 +185,18 @@ def _rank(model: VariantRecord) -> int:
     return 2 if Verdict.INCONCLUSIVE in outcomes else 3
 
 
-def _more(record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str], where: str) -> str:
+def _describe_more_models(
+    record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str], where: str
+) -> str:
     """How many lines are left out.
 
     Example: `… and 180 more (170 PASS, 10 not gated): reports/latest/x/report.md`.
     """
     counts: dict[str, int] = {}
     for model in left:
-        word = standing(record, model, names).replace("*", "").partition(" (")[0].partition(",")[0]
+        word = format_standing(record, model, names).replace("*", "").partition(" (")[0].partition(",")[0]
         counts[word] = counts.get(word, 0) + 1
-    words = ", ".join(f"{n} {visible(word)}" for word, n in counts.items())
+    words = ", ".join(f"{n} {escape_invisible(word)}" for word, n in counts.items())
     return f"… and {len(left)} more ({words}): {where}"
 
 
@@ -193,11 +206,11 @@ def _style(verdict_word: str) -> str:
     return "red" if word == "error" else _STYLES.get(word, "")
 
 
-def _message(text: str, width: int | None) -> list[Line]:
+def _style_message(text: str, width: int | None) -> list[Line]:
     """A gate's line; the verdict that it ends with, or that its last clause begins with, in colour."""
     lines = wrap_text(text, width, "  ")
     for at, line in reversed(list(enumerate(lines))):
-        shown = to_text(line)
+        shown = join_line(line)
         split_at = max(
             ((shown.rfind(word), word) for word in ("PASS", "FAIL", "INCONCLUSIVE")), default=(-1, "")
         )
@@ -208,20 +221,20 @@ def _message(text: str, width: int | None) -> list[Line]:
     return lines
 
 
-def _status(record: RunRecord, where: str) -> list[Line]:
+def _list_status_lines(record: RunRecord, where: str) -> list[Line]:
     """The verdict of this run, as its exit code shows; for an incomplete record, its state too."""
     run = record.this_run
     if run is None or is_whole(record):
-        return [_verdict_line(record, visible(record.suite.path), record.verdict, f" {where}")]
+        return [_make_verdict_line(record, escape_invisible(record.suite.path), record.verdict, f" {where}")]
     unmade = f", {format_count(run.missing, 'check', 'checks')} not run" if run.missing else ""
     state = f", {(describe_state(record) or '').removeprefix('partial: ')}: {where}"
     return [
-        _verdict_line(record, visible(record.suite.path), run, unmade),
-        _verdict_line(record, "  whole record", record.verdict, state),
+        _make_verdict_line(record, escape_invisible(record.suite.path), run, unmade),
+        _make_verdict_line(record, "  whole record", record.verdict, state),
     ]
 
 
-def _verdict_line(record: RunRecord, title: str, counts: RunVerdict, rest: str) -> Line:
+def _make_verdict_line(record: RunRecord, title: str, counts: RunVerdict, rest: str) -> Line:
     return [
         (f"{title}: ", ""),
         (counts.status, _STYLES.get(counts.status, "")),
@@ -229,17 +242,17 @@ def _verdict_line(record: RunRecord, title: str, counts: RunVerdict, rest: str) 
     ]
 
 
-def _size(model: VariantRecord) -> str:
+def _format_megabytes(model: VariantRecord) -> str:
     size = model.artifact.bytes if model.artifact else None
     return MISSING if size is None else f"{size / MEGABYTE:.1f}"
 
 
-def _speed(model: VariantRecord, shown: Sequence[str]) -> str:
+def _format_speedups(model: VariantRecord, shown: Sequence[str]) -> str:
     """The speed-ups on the shown workloads, in their order, and how many more there are."""
     speedups = {name: facts for name, facts in model.latency.items() if facts.speedup}
     if not speedups:
         return MISSING
-    cells = [duel_times(speedups[name]) if name in speedups else MISSING for name in shown]
+    cells = [format_duel_speedup(speedups[name]) if name in speedups else MISSING for name in shown]
     left = len(speedups.keys() - set(shown))
     return " / ".join([*cells, f"{left} more"] if left else cells)
 

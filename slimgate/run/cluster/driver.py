@@ -243,7 +243,7 @@ class _Driver:
             for entry in () if report.shared else self._ray.get(packed):
                 publish_entry(entry, run.store)
         except (self._ray.exceptions.RayError, SlimgateError) as error:
-            self._note_failure(schedule, task, _to_error(task, error, self._ray), built=False)
+            self._note_failure(schedule, task, _make_task_error(task, error, self._ray), built=False)
             return
         self._hosts[report.host] += 1
         self._seconds[task.id] = report.seconds
@@ -287,7 +287,7 @@ def _make_job(request: RayRequest, run: SuiteRun, mark: str) -> Job:
     )
 
 
-def _to_error(task: Task, error: Exception, ray: ModuleType) -> SlimgateError:
+def _make_task_error(task: Task, error: Exception, ray: ModuleType) -> SlimgateError:
     """The error for a task without a report, in one line."""
     if isinstance(error, SlimgateError):
         return type(error)(f"{task.name}: {error}")

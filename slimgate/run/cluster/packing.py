@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Json
-from slimgate.store.store import Entry, Store, files_of
+from slimgate.store.store import Entry, Store, list_files
 
 # Fields of a manifest that each store writes itself.
 _STORE_FIELDS = ("key", "created", "rebuild", "entry", "sizes", "sha256", "seal")
@@ -31,7 +31,7 @@ class Packed:
 
 def pack_entry(entry: Entry) -> Packed:
     """The bytes of a complete entry."""
-    folder, names = entry.folder, files_of(entry.folder)
+    folder, names = entry.folder, list_files(entry.folder)
     return Packed(
         kind=folder.parent.name,
         key=folder.name,

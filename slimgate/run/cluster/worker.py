@@ -144,7 +144,7 @@ def do_task(
             built = True
             _predict_answers(run, task)
     except SlimgateError as failure:
-        error = to_plain_error(failure)
+        error = make_plain_error(failure)
         raised = failure.log or "".join(traceback.format_exception(failure))
         log = f"{output.getvalue()[-LOG_CHARACTERS:]}\n{raised}".lstrip()
     used = {} if workspace is None else dict(workspace.store.used_entries)
@@ -175,7 +175,7 @@ def clear_leftovers() -> None:
             shutil.rmtree(removed, ignore_errors=True)
 
 
-def to_plain_error(error: SlimgateError) -> SlimgateError:
+def make_plain_error(error: SlimgateError) -> SlimgateError:
     """The error as one of slimgate's own classes, which every process can unpickle."""
     kinds = (kind for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
     kind: type[SlimgateError] = next(kinds)

@@ -30,7 +30,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from slimgate._system.threads import count_allowed_cores, tokenizer_settings
+from slimgate._system.threads import count_allowed_cores, make_tokenizer_settings
 from slimgate.errors import MeasureError
 from slimgate.plugins.workloads import TimedPart
 from slimgate.run.measure.device_clock import DeviceClock, WallClock, make_device_clock
@@ -194,7 +194,7 @@ class TimedModel:
 
     def _prepare(self, inputs: Sequence[CallInputs], part: TimedPart) -> dict[str, Any]:
         if isinstance(inputs[0], Texts):  # before the tokenizer starts its threads
-            os.environ.update(tokenizer_settings(self._threads, len(inputs[0].rows)))
+            os.environ.update(make_tokenizer_settings(self._threads, len(inputs[0].rows)))
         prepared = prepare_inputs(self._predictor, inputs)
         self._calls = [make_timed_call(self._predictor, call_inputs, part) for call_inputs in prepared]
         return {"ready": True}

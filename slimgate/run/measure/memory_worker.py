@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import slimgate.plugins.user_plugins  # noqa: F401  # what loads any runtime belongs to the baseline
-from slimgate._system.json_text import with_tuples
+from slimgate._system.json_text import convert_to_tuples
 from slimgate._system.worker import end_with_parent
 from slimgate.plugins.loading import load
 from slimgate.run.measure.device_clock import read_device_peak
@@ -64,7 +64,7 @@ def measure_memory(
     baseline = read_resident_bytes() or read_peak_bytes()
     start = time.perf_counter()
     plugin = load("runtime", runtime)
-    options = plugin.Params.model_validate(with_tuples(params))
+    options = plugin.Params.model_validate(convert_to_tuples(params))
     predictor = plugin.load(Path(artifact), options, device=device, threads=threads)
     load_seconds = time.perf_counter() - start
     resident, load_peak = read_resident_bytes(), read_peak_bytes()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.parts import code_texts
+from slimgate.data.parts import number_texts
 from slimgate.data.same_texts import join_groups
-from slimgate.errors import DataError, MeasureError, SlimgateError, in_one_line
+from slimgate.errors import DataError, MeasureError, SlimgateError, format_error
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.plugins.base import Json, Progress, no_progress
@@ -65,7 +65,7 @@ class Encoder:
     @cached_property
     def texts(self) -> Ints:
         """(rows,) codes, equal for rows with the same text."""
-        return code_texts(self.rows.table, self._task.object.text_columns(self._task.params))
+        return number_texts(self.rows.table, self._task.object.text_columns(self._task.params))
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
@@ -222,7 +222,7 @@ def predict_outcomes(
     except SlimgateError:
         raise
     except (RuntimeError, MemoryError) as error:
-        raise MeasureError(f"predicting failed: {in_one_line(error)}") from error
+        raise MeasureError(f"predicting failed: {format_error(error)}") from error
     finally:
         predictor.close()
     numbers = scores if scores.dtype != object else np.zeros(len(scores))

@@ -47,7 +47,7 @@ def compile_and_predict(folder: Path, *, device: str, threads: int, precision: s
         model.network.to(torch.bfloat16)
     batches = read_batches(folder / BATCHES)
     example = {
-        name: torch.from_numpy(values).to(device) for name, values in example_batch(batches[0]).items()
+        name: torch.from_numpy(values).to(device) for name, values in make_example_batch(batches[0]).items()
     }
     start = time.perf_counter()
     with compile_in_process("to_aoti", device):
@@ -89,7 +89,7 @@ def compile_network(network: nn.Module, example: Json, package: Path, threads: i
         )
 
 
-def example_batch(batch: Arrays) -> Arrays:
+def make_example_batch(batch: Arrays) -> Arrays:
     """At least two rows, and a number of rows other than that of tokens, or both sizes would count as one."""
     rows, tokens = next(iter(batch.values())).shape[:2]
     places = [place % rows for place in range(max(rows, 2))]

@@ -16,9 +16,9 @@ from slimgate._system.worker import describe_end
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_files import check_model_files
 from slimgate.models.model_ref import weight_files
-from slimgate.models.pretrained import require_weights, weights_of
-from slimgate.models.served import Served, copy_served, gguf_file, load_written, quant_method
-from slimgate.models.stock import auto_class, save_plain
+from slimgate.models.pretrained import load_weights, require_weights
+from slimgate.models.served import Served, copy_served, find_gguf_file, load_written, read_quant_method
+from slimgate.models.stock import read_auto_class, save_plain
 from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
@@ -41,12 +41,12 @@ _PACKAGES = (
 )
 
 
-def installed_packages(python: Path) -> Any:
+def list_installed_packages(python: Path) -> Any:
     """[version of Python, [[package, version], …]] of an environment. Raises BuildError."""
     try:
         done = subprocess.run(
             [str(python), "-c", _PACKAGES],
-            env=_environment(),
+            env=_make_environment(),
             capture_output=True,
             text=True,
             timeout=120,
@@ -80,7 +80,7 @@ def run_script(params: Params, request: Mapping[str, object], folder: Path, cont
             process = subprocess.Popen(
                 [str(params.python), str(params.script), str(request_file)],
                 cwd=folder,
-                env=_environment(),
+                env=_make_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -90,10 +90,12 @@ def run_script(params: Params, request: Mapping[str, object], folder: Path, cont
             raise BuildError(f"{params.python} cannot be started: {error.strerror}") from error
         code = _wait(process, params.timeout_minutes * 60)
     if code is None:
-        raise _failure(f"did not end within timeout_minutes = {params.timeout_minutes:g}", params, log)
+        raise _make_script_error(
+            f"did not end within timeout_minutes = {params.timeout_minutes:g}", params, log
+        )
     if code != 0:
         end = f"ended with exit code {code}" if code > 0 else describe_end(code).removeprefix("it ")
-        raise _failure(end, params, log)
+        raise _make_script_error(end, params, log)
 
 
 def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
@@ -108,12 +110,12 @@ def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
         process.wait()
 
 
-def _environment() -> dict[str, str]:
+def _make_environment() -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if name not in OF_THIS_PYTHON}
     return {**dict.fromkeys(OFFLINE, "1"), "PYTHONUNBUFFERED": "1", **variables}
 
 
-def _failure(end: str, params: Params, log: Path) -> BuildError:
+def _make_script_error(end: str, params: Params, log: Path) -> BuildError:
     text = log.read_text("utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()][-SHOWN:]
     last_lines = f"; it printed last: {' | '.join(lines)}" if lines else "; it printed nothing"
@@ -125,19 +127,19 @@ def _failure(end: str, params: Params, log: Path) -> BuildError:
 def read_result(model: TorchModel | Served, folder: Path, params: Params, context: BuildContext) -> Any:
     """The model in the folder that the script wrote. Raises BuildError if it has none, or another form."""
     name = params.script.name
-    if gguf_file(folder) is None and not weight_files(folder):
+    if find_gguf_file(folder) is None and not weight_files(folder):
         files = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
         raise BuildError(
             f"{name} ended without an error, but its output folder has no weights (it has {files})"
         )
-    if gguf_file(folder) is None and not (folder / "config.json").is_file():
+    if find_gguf_file(folder) is None and not (folder / "config.json").is_file():
         raise BuildError(f"{name} wrote weights without config.json; save the model with save_pretrained")
     _copy_missing(model, folder)
     try:
         check_model_files(folder, f"output of {name}")
     except SuiteError as error:
         raise BuildError(str(error)) from error
-    method = quant_method(folder)
+    method = read_quant_method(folder)
     if params.gives == "torch":
         if method is not None:
             raise BuildError(
@@ -164,7 +166,7 @@ def _copy_missing(model: TorchModel | Served, folder: Path) -> None:
 
 def _read_floats(model: TorchModel | Served, folder: Path, name: str, context: BuildContext) -> TorchModel:
     ref = ModelRef(name, folder, new_head=False)
-    weights = weights_of(auto_class(model), ref)
+    weights = load_weights(read_auto_class(model), ref)
     require_weights(ref, weights, context)
     tokenizer = _read_tokenizer(folder, name)
     return TorchModel(weights.network.to(context.device).eval(), tokenizer, model.architecture)

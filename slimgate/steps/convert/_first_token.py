@@ -22,7 +22,7 @@ from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import encoder_layers
+from slimgate.models.blocks import find_only_block_list
 from slimgate.plugins.base import Arrays
 
 if TYPE_CHECKING:
@@ -39,14 +39,16 @@ def first_token_alone(network: nn.Module, batch: Arrays) -> Iterator[bool]:
     have these names and attend differently (ESM rotates vectors by position) give other logits, and stay
     whole.
     """
-    block = _last_block(network)
-    if block is None or not _is_berts(block) or not reads_first_token_alone(network, batch):
+    block = _find_last_block(network)
+    if block is None or not _is_berts(block) or not is_first_token_enough(network, batch):
         yield False
         return
-    before = _logits(network, batch)
+    before = _compute_logits(network, batch)
     with ExitStack() as whole_again:
         _narrow(block.attention, whole_again)
-        same = torch.allclose(_logits(network, batch), before, rtol=1e-3, atol=1e-4 * float(before.std()))
+        same = torch.allclose(
+            _compute_logits(network, batch), before, rtol=1e-3, atol=1e-4 * float(before.std())
+        )
         if not same:
             whole_again.close()
         yield same
@@ -59,21 +61,21 @@ def _narrow(attention: BertAttention, undo: ExitStack) -> None:
     attention.self = _FirstQuery(attention.self)
 
 
-def reads_first_token_alone(network: nn.Module, batch: Arrays) -> bool:
+def is_first_token_enough(network: nn.Module, batch: Arrays) -> bool:
     """Whether the logits stay the same, to the bit, when the last block's other vectors change."""
-    block = _last_block(network)
+    block = _find_last_block(network)
     if block is None:
         return False
-    before = _logits(network, batch)
+    before = _compute_logits(network, batch)
     handle = block.register_forward_hook(_turn_other_tokens)
     try:
-        after = _logits(network, batch)
+        after = _compute_logits(network, batch)
     finally:
         handle.remove()
     return torch.equal(before, after)
 
 
-def _logits(network: nn.Module, batch: Arrays) -> torch.Tensor:
+def _compute_logits(network: nn.Module, batch: Arrays) -> torch.Tensor:
     device = next(network.parameters()).device
     inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
     with torch.inference_mode():
@@ -89,9 +91,9 @@ def _turn_other_tokens(
     return (turned, *output[1:]) if isinstance(output, tuple) else turned
 
 
-def _last_block(network: nn.Module) -> Any:
+def _find_last_block(network: nn.Module) -> Any:
     try:
-        return list(encoder_layers(network))[-1]
+        return list(find_only_block_list(network))[-1]
     except (BuildError, IndexError):  # blocks of several kinds: two towers, or a user's network
         return None
 

@@ -49,8 +49,8 @@ def keep_first_token(graph: Graph) -> int:
     0 if the answer reads more than the first token, or attention is not one operator.
     """
     moved_nodes = 0
-    for choice in [node for node in graph.proto.graph.node if _chooses_first(graph, node)]:
-        moved = _only_for(graph, choice)
+    for choice in [node for node in graph.proto.graph.node if _is_first_token_choice(graph, node)]:
+        moved = _list_exclusive_nodes(graph, choice)
         if any(node.op_type == "MultiHeadAttention" for node in moved):
             _choose_before(graph, moved)
             moved_nodes += len(moved)
@@ -59,7 +59,7 @@ def keep_first_token(graph: Graph) -> int:
     return moved_nodes
 
 
-def _chooses_first(graph: Graph, node: onnx.NodeProto) -> bool:
+def _is_first_token_choice(graph: Graph, node: onnx.NodeProto) -> bool:
     """(rows, tokens, features) -> (rows, features) of the first token."""
     if node.op_type != "Gather" or next((a.i for a in node.attribute if a.name == "axis"), 0) != 1:
         return False
@@ -67,27 +67,28 @@ def _chooses_first(graph: Graph, node: onnx.NodeProto) -> bool:
     return index is not None and index.ndim == 0 and int(index) == 0
 
 
-def _only_for(graph: Graph, choice: onnx.NodeProto) -> list[onnx.NodeProto]:
+def _list_exclusive_nodes(graph: Graph, choice: onnx.NodeProto) -> list[onnx.NodeProto]:
     """The operators whose outputs only the choice reads, directly or through each other; last first."""
     needed = {choice.input[0]}
     nodes: list[Any] = []
     for node in reversed(graph.proto.graph.node):
-        if not needed & set(node.output) or not _moves(graph, node):
+        if not needed & set(node.output) or not _can_move(graph, node):
             continue
         readers = [reader for name in node.output for reader in graph.readers(name)]
         inside = all(any(reader is node for node in (choice, *nodes)) for reader in readers)
         as_vectors = all(
-            name not in (entry for i, entry in enumerate(reader.input) if i not in _vectors(reader))
+            name
+            not in (entry for i, entry in enumerate(reader.input) if i not in _list_vector_inputs(reader))
             for name in node.output
             for reader in readers
         )
         if inside and as_vectors and not any(graph.is_output(name) for name in node.output):
             nodes.append(node)
-            needed |= {node.input[i] for i in _vectors(node) if i < len(node.input)}
+            needed |= {node.input[i] for i in _list_vector_inputs(node) if i < len(node.input)}
     return nodes
 
 
-def _moves(graph: Graph, node: onnx.NodeProto) -> bool:
+def _can_move(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "MatMul":
         weight = graph.value(node.input[1])
         return weight is not None and weight.ndim == 2
@@ -98,7 +99,7 @@ def _moves(graph: Graph, node: onnx.NodeProto) -> bool:
     return node.op_type in BY_TOKEN
 
 
-def _vectors(node: onnx.NodeProto) -> tuple[int, ...]:
+def _list_vector_inputs(node: onnx.NodeProto) -> tuple[int, ...]:
     """Which inputs of an operator are tokens' vectors that may be reduced to the first token's."""
     return QUERY if node.op_type in ("Gather", "MultiHeadAttention") else BY_TOKEN[node.op_type]
 
@@ -109,7 +110,7 @@ def _choose_before(graph: Graph, moved: list[onnx.NodeProto]) -> None:
 
     inside = {name for node in moved for name in node.output}
     for node in reversed(moved):
-        for i in _vectors(node):
+        for i in _list_vector_inputs(node):
             name = node.input[i] if i < len(node.input) else ""
             if not name or name in inside or graph.value(name) is not None:
                 continue

@@ -109,7 +109,7 @@ class Graph:
         return above[::-1]
 
 
-def without_unread(proto: onnx.ModelProto) -> None:
+def remove_unread_nodes(proto: onnx.ModelProto) -> None:
     """Removes nodes whose outputs no node reads, and unused initializers."""
     read = {output.name for output in proto.graph.output}
     nodes = []
@@ -124,19 +124,19 @@ def without_unread(proto: onnx.ModelProto) -> None:
     proto.graph.initializer.extend(tensors)
 
 
-def options_of(node: onnx.NodeProto) -> Mapping[str, Any]:
+def read_attributes(node: onnx.NodeProto) -> Mapping[str, Any]:
     """A node's attributes."""
     from onnx import helper
 
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
-def kinds_of(proto: onnx.ModelProto) -> Counter[str]:
+def count_node_kinds(proto: onnx.ModelProto) -> Counter[str]:
     """How many nodes there are of each kind."""
     return Counter(node.op_type for node in proto.graph.node)
 
 
-def weights_of(graph: Graph, *kinds: str) -> Iterator[tuple[Any, Values]]:
+def list_weighted_nodes(graph: Graph, *kinds: str) -> Iterator[tuple[Any, Values]]:
     """The nodes of these kinds whose second input is fixed, with that input."""
     for node in graph.proto.graph.node:
         if node.op_type in kinds and (values := graph.value(node.input[1])) is not None:

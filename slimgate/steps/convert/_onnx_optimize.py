@@ -18,7 +18,13 @@ import numpy as np
 
 from slimgate._system.quiet import silent
 from slimgate.steps.convert._onnx_first_token import keep_first_token
-from slimgate.steps.convert._onnx_graph import Graph, Values, kinds_of, options_of, without_unread
+from slimgate.steps.convert._onnx_graph import (
+    Graph,
+    Values,
+    count_node_kinds,
+    read_attributes,
+    remove_unread_nodes,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -56,18 +62,18 @@ def fuse(
         padding: dict[str, bool] = {}
         for softmax in [node for node in proto.graph.node if node.op_type == "Softmax"]:
             _fuse_one(graph, softmax, padding)
-        without_unread(proto)
+        remove_unread_nodes(proto)
     if embeddings:
         _fuse_embeddings(Graph(proto))
-        without_unread(proto)
+        remove_unread_nodes(proto)
     narrowed = keep_first_token(Graph(proto)) if first_token else 0
     if layer_norms:
         _fuse_by_library(proto)
     if gelu == "tanh":
         _approximate(proto)
     _read_int32(Graph(proto))
-    without_unread(proto)
-    counted = kinds_of(proto)
+    remove_unread_nodes(proto)
+    counted = count_node_kinds(proto)
     return {kind: counted[kind] for kind in FUSED if counted[kind]}, narrowed
 
 
@@ -104,7 +110,7 @@ class _Linear:
     bias: Values
 
 
-def _linear(graph: Graph, name: str) -> _Linear | None:
+def _find_linear(graph: Graph, name: str) -> _Linear | None:
     bias = None
     if (add := graph.maker(name, "Add")) is not None:
         fixed = [graph.value(entry) for entry in add.input]
@@ -124,25 +130,25 @@ def _linear(graph: Graph, name: str) -> _Linear | None:
     )
 
 
-def _heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linear, int] | None:
+def _find_heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linear, int] | None:
     """The linear layer before a value that is its output split by heads, and the numbers per head."""
     turned = graph.maker(name, "Transpose")
-    if turned is None or tuple(options_of(turned)["perm"]) != order:
+    if turned is None or tuple(read_attributes(turned)["perm"]) != order:
         return None
     shaped = graph.maker(turned.input[0], "Reshape")
-    linear = None if shaped is None else _linear(graph, shaped.input[0])
-    size = None if shaped is None else _last(graph, shaped.input[1])
+    linear = None if shaped is None else _find_linear(graph, shaped.input[0])
+    size = None if shaped is None else _find_last_size(graph, shaped.input[1])
     return None if linear is None or size is None or linear.weight.shape[1] % size else (linear, size)
 
 
-def _last(graph: Graph, shape: str) -> int | None:
+def _find_last_size(graph: Graph, shape: str) -> int | None:
     """The last number of a shape, if it is fixed."""
     joined = graph.maker(shape, "Concat")
     values = graph.value(shape if joined is None else joined.input[-1])
     return None if values is None or values.size == 0 or values.flat[-1] < 1 else int(values.flat[-1])
 
 
-def _scalar(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None:
+def _find_factor(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None:
     """The value that a node multiplies, and the fixed factor."""
     for place in (0, 1) if node.op_type == "Mul" else (1,):
         values = graph.value(node.input[place])
@@ -156,9 +162,9 @@ def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -
     weighted = graph.only_reader(softmax.output[0], "MatMul")
     turned = None if weighted is None else graph.only_reader(weighted.output[0], "Transpose")
     joined = None if turned is None else graph.only_reader(turned.output[0], "Reshape")
-    if joined is None or tuple(options_of(turned)["perm"]) != (0, 2, 1, 3):
+    if joined is None or tuple(read_attributes(turned)["perm"]) != (0, 2, 1, 3):
         return
-    if options_of(softmax).get("axis", -1) not in (-1, 3):
+    if read_attributes(softmax).get("axis", -1) not in (-1, 3):
         return
     scores, mask, scale = softmax.input[0], "", 1.0
     if (added := graph.maker(scores, "Add")) is not None:
@@ -166,7 +172,7 @@ def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -
         if graph.maker(scores, "Mul", "Div", "MatMul") is None:
             scores, mask = mask, scores
     if (scaled := graph.maker(scores, "Mul", "Div")) is not None:
-        scalar = _scalar(graph, scaled)
+        scalar = _find_factor(graph, scaled)
         if scalar is None:
             return
         scores, scale = scalar
@@ -174,9 +180,9 @@ def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -
     if product is None:
         return
     parts = [
-        _heads(graph, product.input[0], (0, 2, 1, 3)),
-        _heads(graph, product.input[1], (0, 2, 3, 1)),
-        _heads(graph, weighted.input[1], (0, 2, 1, 3)),
+        _find_heads(graph, product.input[0], (0, 2, 1, 3)),
+        _find_heads(graph, product.input[1], (0, 2, 3, 1)),
+        _find_heads(graph, weighted.input[1], (0, 2, 1, 3)),
     ]
     layers = [part[0] for part in parts if part is not None]
     if len(layers) < 3 or len({layer.source for layer in layers}) > 1:
@@ -223,7 +229,7 @@ def _is_padding(graph: Graph, mask: str) -> bool:
     probe.graph.node.extend(ancestors)
     probe.graph.input.extend(inputs)
     probe.graph.output.append(helper.make_tensor_value_info(mask, TensorProto.FLOAT, None))
-    without_unread(probe)
+    remove_unread_nodes(probe)
     session = InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
     short = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 0, 1]], dtype=np.int64)
     long = np.ones((2, LONG_PROBE), dtype=np.int64)
@@ -257,7 +263,7 @@ def _fuse_embeddings(graph: Graph) -> None:
             continue
         words, types, places = looked_up
         inputs = {graph_input.name for graph_input in graph.proto.graph.input}
-        if not {words.input[1], types.input[1]} <= inputs or not _counts_up(graph, places.input[1]):
+        if not {words.input[1], types.input[1]} <= inputs or not _is_counting_up(graph, places.input[1]):
             continue
         casts = [f"{node.input[1]}_int32" for node in (words, types)]
         tables = [node.input[0] for node in (words, places, types)]
@@ -266,13 +272,13 @@ def _fuse_embeddings(graph: Graph) -> None:
             [*casts, *tables, *norm.input[1:3]],
             [norm.output[0], f"{norm.output[0]}_mask"],
             before=norm,
-            epsilon=options_of(norm)["epsilon"],
+            epsilon=read_attributes(norm)["epsilon"],
         )
         graph.remove(norm)
         _cast_first(graph, {node.input[1]: cast for node, cast in zip((words, types), casts, strict=True)})
 
 
-def _counts_up(graph: Graph, positions: str) -> bool:
+def _is_counting_up(graph: Graph, positions: str) -> bool:
     """Whether positions are 0, 1, 2 … up to the number of tokens: a slice from 0 of a fixed row of them."""
     cut = graph.maker(positions, "Slice")
     row = None if cut is None else graph.value(cut.input[0])
@@ -281,7 +287,7 @@ def _counts_up(graph: Graph, positions: str) -> bool:
     start = graph.value(cut.input[1])
     length = graph.maker(cut.input[2], "Shape")
     return bool(
-        start is not None and not start.any() and length is not None and options_of(length)["start"] == 1
+        start is not None and not start.any() and length is not None and read_attributes(length)["start"] == 1
     )
 
 
@@ -302,17 +308,17 @@ def _read_int32(graph: Graph) -> None:
         if kind.elem_type != TensorProto.INT64:
             continue
         readers = graph.readers(graph_input.name)
-        if not readers or not all(_takes_int32(graph, node) for node in readers):
+        if not readers or not all(_can_take_int32(graph, node) for node in readers):
             continue
         kind.elem_type = TensorProto.INT32
         for node in readers:
-            if node.op_type == "Cast" and options_of(node)["to"] == TensorProto.INT32:
+            if node.op_type == "Cast" and read_attributes(node)["to"] == TensorProto.INT32:
                 for reader in graph.readers(node.output[0]):
                     reader.input[:] = [graph_input.name if n == node.output[0] else n for n in reader.input]
-    without_unread(graph.proto)
+    remove_unread_nodes(graph.proto)
 
 
-def _takes_int32(graph: Graph, node: onnx.NodeProto) -> bool:
+def _can_take_int32(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Unsqueeze":  # it takes any type, and returns the same
         return all(reader.op_type == "Cast" for reader in graph.readers(node.output[0]))
     return node.op_type in READ_AS_INT32

@@ -16,13 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimgate._system.processor import cpu_instructions, sums_saturate
+from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError
 from slimgate.models.onnx_model import OnnxModel
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, score_batches
-from slimgate.steps.convert._onnx_graph import Graph, kinds_of, options_of, weights_of
+from slimgate.steps.agreement import (
+    Scores,
+    check_agreement,
+    make_calibration_batches,
+    make_default_predictor,
+    score_batches,
+)
+from slimgate.steps.convert._onnx_graph import Graph, count_node_kinds, list_weighted_nodes, read_attributes
 
 if TYPE_CHECKING:
     import onnx
@@ -47,7 +53,7 @@ _OF_NUMBERS = frozenset(
 _IDS = "input_ids"
 
 
-def token_tables(proto: onnx.ModelProto) -> list[str]:
+def list_token_tables(proto: onnx.ModelProto) -> list[str]:
     """The names of nodes that look up token tables: fixed tables, indexed by values made from the token ids.
 
     These are the tables of tokens and of their bigrams; a table of one column holds numbers, not vectors. If
@@ -85,7 +91,7 @@ def _is_of_ids(graph: Graph, name: str) -> bool:
     return False
 
 
-def tables_to_int8(work: Quantizing) -> onnx.ModelProto:
+def quantize_tables(work: Quantizing) -> onnx.ModelProto:
     """The graph of a Quantizing with int8 token tables, one scale for each, and unchanged products."""
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -97,7 +103,7 @@ def tables_to_int8(work: Quantizing) -> onnx.ModelProto:
             work.proto,
             work.scratch,
             op_types_to_quantize=["Gather", "EmbedLayerNormalization"],
-            nodes_to_quantize=token_tables(work.proto),
+            nodes_to_quantize=list_token_tables(work.proto),
             weight_type=QuantType.QUInt8,
             extra_options={"DefaultTensorType": TensorProto.FLOAT},
         )
@@ -125,11 +131,13 @@ class Quantizing:
         """Raises BuildError if no product with a float matrix is left, and no table is to be quantized."""
         proto = copy.deepcopy(model.proto)
         del proto.graph.value_info[:]  # the exporter's shapes, which conflict with shape inference
-        products_from_gemms_(proto)
+        split_gemms_(proto)
         name_nodes_(proto)
-        last = None if output_layer else output_product(proto, model.config)
+        last = None if output_layer else find_output_product(proto, model.config)
         float_products = [
-            node.name for node, values in weights_of(Graph(proto), "MatMul") if values.dtype.kind == "f"
+            node.name
+            for node, values in list_weighted_nodes(Graph(proto), "MatMul")
+            if values.dtype.kind == "f"
         ]
         products = [name for name in float_products if name != last]
         if not products and not embeddings:
@@ -137,11 +145,13 @@ class Quantizing:
                 raise BuildError(
                     "the only product with a float matrix is the output layer; set output_layer = true"
                 )
-            integers = [f"{count} {kind}" for kind, count in kinds_of(proto).items() if kind in INTEGER]
+            integers = [
+                f"{count} {kind}" for kind, count in count_node_kinds(proto).items() if kind in INTEGER
+            ]
             only = f", only {', '.join(integers)}" if integers else ""
             raise BuildError(f"the graph has no product with a float matrix{only}")
-        batches = calibration_arrays(model.tokenizer, context)
-        before = score_batches(predictor_of(model, context), batches)
+        batches = make_calibration_batches(model.tokenizer, context)
+        before = score_batches(make_default_predictor(model, context), batches)
         return cls(model, context, proto, products, batches, before)
 
     @property
@@ -162,11 +172,11 @@ class Quantizing:
         """
         del proto.graph.value_info[:]
         quantized = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)
-        after = score_batches(predictor_of(quantized, self.context), self.batches)
+        after = score_batches(make_default_predictor(quantized, self.context), self.batches)
         try:
             check_agreement(self.before, after, self.batches, self.context, tolerance=tolerance)
         except BuildError as error:
-            if reduce_range or not sums_saturate(cpu_instructions()):
+            if reduce_range or not has_saturating_sums(list_cpu_instructions()):
                 raise
             hint = (
                 "this processor has no VNNI, so sums of int8 products may saturate: try reduce_range = true"
@@ -176,13 +186,13 @@ class Quantizing:
         return quantized
 
 
-def products_from_gemms_(proto: onnx.ModelProto) -> None:
+def split_gemms_(proto: onnx.ModelProto) -> None:
     """Writes y = x W' + b as a product and a sum, as in other layers: quantizers support that better."""
     from onnx import helper
 
     graph = Graph(proto)
     for node in [node for node in proto.graph.node if node.op_type == "Gemm"]:
-        options, weight = options_of(node), graph.value(node.input[1])
+        options, weight = read_attributes(node), graph.value(node.input[1])
         plain = options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0 and not options.get("transA", 0)
         if weight is None or not plain:
             continue
@@ -215,8 +225,10 @@ def name_nodes_(proto: onnx.ModelProto) -> None:
         seen.add(node.name)
 
 
-def output_product(proto: onnx.ModelProto, config: PreTrainedConfig) -> str | None:
+def find_output_product(proto: onnx.ModelProto, config: PreTrainedConfig) -> str | None:
     """The node that gives the answers: the last product, if it has an output for each label or token."""
     widths = {getattr(config, "num_labels", None), getattr(config, "vocab_size", None)}
-    products = [(node.name, np.shape(values)[-1]) for node, values in weights_of(Graph(proto), "MatMul")]
+    products = [
+        (node.name, np.shape(values)[-1]) for node, values in list_weighted_nodes(Graph(proto), "MatMul")
+    ]
     return products[-1][0] if products and products[-1][1] in widths else None

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from slimgate.models.onnx_model import OnnxModel
 from slimgate.plugins.base import Arrays
-from slimgate.steps.convert._onnx_graph import Graph, Values, without_unread
+from slimgate.steps.convert._onnx_graph import Graph, Values, remove_unread_nodes
 from slimgate.steps.observers import BINS, Histogram, Observer, observe
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Ranges = dict[str, tuple[float, float]]
 LEVELS = 255
 
 
-def value_ranges(
+def compute_value_ranges(
     model: OnnxModel,
     proto: onnx.ModelProto,
     names: Sequence[str],
@@ -94,17 +94,17 @@ def _iter_tensor_values(
         feed = {name: batch[name].astype(kind) for name, kind in types.items()}
         mask = batch.get("attention_mask")
         for name, values in zip(names, session.run(list(names), feed), strict=True):
-            yield name, values if mask is None else _without_padding(values, mask.astype(bool))
+            yield name, values if mask is None else _remove_padding(values, mask.astype(bool))
 
 
-def _without_padding(values: npt.NDArray[Any], real: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+def _remove_padding(values: npt.NDArray[Any], real: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """(rows, tokens, features) or (rows · tokens, features) -> (real tokens, features); others unchanged."""
     if values.shape[:-1] == real.shape:
         return values[real]
     return values[real.ravel()] if values.ndim == 2 and len(values) == real.size else values
 
 
-def products_to_int8_(graph: Graph, products: Collection[str], ranges: Ranges, *, limit: int) -> None:
+def quantize_products_(graph: Graph, products: Collection[str], ranges: Ranges, *, limit: int) -> None:
     """Rewrites the named products. ranges: of the values they read; limit: the largest weight level.
 
     A product that already reads a quantized value of another product reads the same one.
@@ -115,7 +115,7 @@ def products_to_int8_(graph: Graph, products: Collection[str], ranges: Ranges, *
     for node in [node for node in graph.proto.graph.node if node.name in products]:
         source, weight = node.input
         if source not in quantized:
-            names = _activation(graph, source, *ranges[source])
+            names = _add_activation_constants(graph, source, *ranges[source])
             quantizer = helper.make_node("QuantizeLinear", [source, *names], [f"{source}_quantized"])
             graph.insert(quantizer, list(graph.proto.graph.node).index(node))
             quantized[source] = names
@@ -130,10 +130,10 @@ def products_to_int8_(graph: Graph, products: Collection[str], ranges: Ranges, *
         inputs = [f"{source}_quantized", levels, scale, f"{weight}_scale", zero, "", bias]
         graph.put("MatMulIntegerToFloat", inputs, [output], before=last)
         graph.remove(*({id(old): old for old in (node, last)}.values()))
-    without_unread(graph.proto)
+    remove_unread_nodes(graph.proto)
 
 
-def _activation(graph: Graph, name: str, low: float, high: float) -> list[str]:
+def _add_activation_constants(graph: Graph, name: str, low: float, high: float) -> list[str]:
     scale = max((high - low) / LEVELS, float(np.finfo(np.float32).tiny))
     zero = round(min(max(-low / scale, 0), LEVELS))
     return [

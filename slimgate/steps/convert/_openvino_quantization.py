@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimgate.errors import BuildError, SlimgateError
-from slimgate.judge.metrics.base import value_of
+from slimgate.judge.metrics.base import compute_value
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
 from slimgate.runtimes.openvino import RequestPredictor
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 from slimgate.steps.answer_agreement import check_answers
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Validation:
         self._rows = context.rows(split)
         names = context.task.default_metrics
         self._metric = load_metric(names[0])
-        self._float = self._scores(predictor_of(model, context), range(len(self._rows)))
+        self._float = self._scores(make_default_predictor(model, context), range(len(self._rows)))
         self.log: dict[str, Any] = {
             "controlled_metric": names[0],
             "controlled_split": split,
@@ -95,7 +95,7 @@ class Validation:
         context = self._context
         rows = self._take_rows(positions)
         outcomes = context.task.outcomes(context.facts, rows, scores, context.task_params, None)
-        value = value_of(self._metric, outcomes)
+        value = compute_value(self._metric, outcomes)
         if self._metric.unit == "percent":
             value = math.log(value)
         return value if self._metric.higher_is_better else -value
@@ -134,10 +134,10 @@ def quantize_model(
     from slimgate._system.quiet import silent
     from slimgate._system.signals import keep_signal_stack
     from slimgate.models.openvino_model import DECODER, weight_types
-    from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+    from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
-    batches = calibration_arrays(model.tokenizer, context)
-    before = score_batches(predictor_of(model, context), batches)
+    batches = make_calibration_batches(model.tokenizer, context)
+    before = score_batches(make_default_predictor(model, context), batches)
     try:
         with silent(), keep_signal_stack():
             graph = quantize(model.graph.clone())
@@ -146,7 +146,7 @@ def quantize_model(
     except Exception as error:  # nncf's errors have no common base except Exception
         raise BuildError(f"nncf: {type(error).__name__}: {' '.join(str(error).split())}") from error
     quantized = replace(model, graph=graph)
-    after = score_batches(predictor_of(quantized, context), batches)
+    after = score_batches(make_default_predictor(quantized, context), batches)
     check_agreement(before, after, batches, context, tolerance=tolerance)
     if model.kind == DECODER:
         check_answers(model, quantized, None, context)
@@ -154,46 +154,46 @@ def quantize_model(
     return quantized
 
 
-def single_rows(model: OpenVinoModel, context: BuildContext, limit: int) -> list[Arrays]:
+def make_single_rows(model: OpenVinoModel, context: BuildContext, limit: int) -> list[Arrays]:
     """At most `limit` calibration rows, each text a batch, because padding would count as values.
 
     The texts of a pair stay together.
     """
-    from slimgate.models.openvino_decoder import decoder_inputs
+    from slimgate.models.openvino_decoder import make_decoder_inputs
     from slimgate.models.openvino_model import DECODER
-    from slimgate.steps.calibration import texts_alone
+    from slimgate.steps.calibration import list_single_texts
 
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
-    batches = list(texts_alone(encoded, range(min(limit, len(encoded.lengths)))))
+    batches = list(list_single_texts(encoded, range(min(limit, len(encoded.lengths)))))
     if model.kind != DECODER:
         return batches
     texts = [batch["input_ids"] for batch in batches]
-    return [decoder_inputs(ids, np.arange(ids.shape[1])) for ids in texts]
+    return [make_decoder_inputs(ids, np.arange(ids.shape[1])) for ids in texts]
 
 
-def output_layer(graph: openvino.Model) -> str | None:
+def find_output_layer(graph: openvino.Model) -> str | None:
     """The name of the product with weights that gives the logits; None if other operators give them."""
     node = graph.outputs[0].get_node().input_value(0).get_node()
     while node.get_type_name() in _CARRIES_ON:
         node = node.input_value(0).get_node()
-    if node.get_type_name() == "MatMul" and _constant(node.input_value(1).get_node()):
+    if node.get_type_name() == "MatMul" and _is_constant(node.input_value(1).get_node()):
         return str(node.get_friendly_name())
     return None
 
 
-def embedding_lookups(graph: openvino.Model) -> list[str]:
+def list_embedding_lookups(graph: openvino.Model) -> list[str]:
     """The names of the operators that look up rows of a table."""
     return [
         str(node.get_friendly_name())
         for node in graph.get_ops()
         if node.get_type_name() == "Gather"
-        and _constant(node.input_value(0).get_node())
+        and _is_constant(node.input_value(0).get_node())
         and len(node.input_value(0).get_partial_shape()) == 2
         and str(node.get_output_element_type(0).get_type_name()) in ("f32", "f16")
     ]
 
 
-def _constant(node: openvino.Node) -> bool:
+def _is_constant(node: openvino.Node) -> bool:
     """Whether a node is a Constant, or a type conversion of a Constant."""
     while node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape"):
         node = node.input_value(0).get_node()

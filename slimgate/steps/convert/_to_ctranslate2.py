@@ -10,7 +10,7 @@ from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
-from slimgate.models.config import blocks_of, decoder_blocks_of, longest_text
+from slimgate.models.config import count_blocks, count_decoder_blocks, read_max_positions
 from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
 from slimgate.models.end_tokens import end_tokens
 from slimgate.models.generate import can_write
@@ -19,7 +19,7 @@ from slimgate.models.write_answers import is_encoder_decoder
 from slimgate.models.write_by_length import check_length
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.agreement import calibration_arrays
+from slimgate.steps.agreement import make_calibration_batches
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +73,7 @@ def _check_can_write(network: nn.Module, context: BuildContext) -> None:
 
 def _check_text_lengths(model: TorchModel, answers: AnswerFacts, context: BuildContext) -> None:
     """Raises MeasureError if a calibration text is too long. This is checked before the conversion."""
-    for batch in calibration_arrays(model.tokenizer, context):
+    for batch in make_calibration_batches(model.tokenizer, context):
         check_length(batch["input_ids"].shape[1], 0, answers.longest, answers.limit)
 
 
@@ -106,14 +106,14 @@ def _find_answer_facts(model: TorchModel) -> AnswerFacts:
     if is_encoder_decoder(network):
         forced = getattr(network.generation_config, "forced_bos_token_id", None)
         width = config["num_heads"] * config["d_kv"] if "d_kv" in config else config["d_model"]
-        numbers = 2 * (decoder_blocks_of(config) or 0) * width
+        numbers = 2 * (count_decoder_blocks(config) or 0) * width
         return AnswerFacts(False, numbers, forced=() if forced is None else (int(forced),))
     heads = model.config.num_attention_heads  # CTranslate2 stores shared keys and values once for each head
     size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
     longest, by_window = _find_longest_text(config)
     return AnswerFacts(
         True,
-        2 * (blocks_of(config) or 0) * heads * size,
+        2 * (count_blocks(config) or 0) * heads * size,
         ends=tuple(sorted(end_tokens(model.tokenizer, network))),
         longest=longest,
         by_window=by_window,
@@ -122,7 +122,7 @@ def _find_answer_facts(model: TorchModel) -> AnswerFacts:
 
 def _find_longest_text(config: Json) -> tuple[int | None, bool]:
     """The longest text in tokens, and whether a sliding window limits it. Longer texts give wrong answers."""
-    positions, window = longest_text(config), config.get("sliding_window")
+    positions, window = read_max_positions(config), config.get("sliding_window")
     if "sliding_attention" not in (config.get("layer_types") or ("sliding_attention",)):
         window = None
     if window and (positions is None or window < positions):

@@ -52,9 +52,9 @@ def convert(folder: Path, kind: str) -> Json:
     (folder / WRITTEN).mkdir()
     own_type = OWN_TYPES.get(kind)
     file_type = gguf.LlamaFileType[own_type or f"MOSTLY_{kind}"]
-    gguf.quants.quantize = _with_searched_scales(gguf)
+    gguf.quants.quantize = _make_quantize_function(gguf)
     if own_type is None:
-        converter_class = _with_type(converter_class, gguf, gguf.GGMLQuantizationType[kind])
+        converter_class = _make_converter_class(converter_class, gguf, gguf.GGMLQuantizationType[kind])
     converter_class(
         folder / MODEL, file_type, folder / WRITTEN / FILE, eager=True, model_name="model"
     ).write()
@@ -98,7 +98,7 @@ def quantize(folder: Path, kind: str, source: str | None, options: Json) -> Json
     return log
 
 
-def _with_type(base: Any, package: ModuleType, kind: gguf.GGMLQuantizationType) -> Any:
+def _make_converter_class(base: Any, package: ModuleType, kind: gguf.GGMLQuantizationType) -> Any:
     """The converter's class, with another type for the matrices that llama-quantize would change."""
     tensors = package.MODEL_TENSOR
     floats = (tensors.FFN_GATE_INP, tensors.POS_EMBD, tensors.TOKEN_TYPES)
@@ -122,7 +122,7 @@ def _with_type(base: Any, package: ModuleType, kind: gguf.GGMLQuantizationType) 
     return Converter
 
 
-def _with_searched_scales(package: ModuleType) -> Any:
+def _make_quantize_function(package: ModuleType) -> Any:
     """gguf's quantize, with a better scale for each block of Q4_0."""
     known = package.quants.quantize
 

@@ -26,10 +26,10 @@ def convert(folder: Path, options: Json) -> None:
 
     model, written, cache = (str(folder / name) for name in (MODEL, WRITTEN, CACHE))
     arguments = (None, model, written, options["precision"], "cpu", cache)
-    create_model(*arguments, **parse_extra_options(*arguments, builder_options(options)))
+    create_model(*arguments, **parse_extra_options(*arguments, make_builder_options(options)))
 
 
-def builder_options(options: Json) -> list[str]:
+def make_builder_options(options: Json) -> list[str]:
     """The options as KEY=VALUE for the builder's command line. options: of the step."""
     arguments = ["hf_token=false"]
     if options["precision"] != "fp32":

@@ -29,9 +29,9 @@ class Conv1dToLinear(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with nn.Linear where it had Conv1D or stacked experts."""
-        from slimgate.models.plain_layers import to_plain_linear_
+        from slimgate.models.plain_layers import convert_to_linear_
 
-        context.log["converted"] = len(to_plain_linear_(model))
+        context.log["converted"] = len(convert_to_linear_(model))
         return model
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
 
-def _python_path(value: object) -> object:
+def _parse_python_path(value: object) -> object:
     """The program, from the suite's folder, or a name on PATH. Links stay: a venv's Python is one."""
     if not isinstance(value, str):
         return value
@@ -49,7 +49,7 @@ def _python_path(value: object) -> object:
 
 
 class Params(Table):
-    python: Annotated[Path, BeforeValidator(_python_path), Strict(False)]
+    python: Annotated[Path, BeforeValidator(_parse_python_path), Strict(False)]
     """The Python program of the other environment: a path relative to the suite's folder, or a name on
     PATH."""
     script: SuitePath
@@ -102,10 +102,10 @@ class External(Step[Params]):
     def environment(self, params: Params) -> Json:
         """The script's digest, and the packages of its Python environment."""
         from slimgate._system.digests import file_sha256
-        from slimgate.steps.convert._external import installed_packages
+        from slimgate.steps.convert._external import list_installed_packages
 
         check_files(params)
-        return {"script": file_sha256(params.script), "packages": installed_packages(params.python)}
+        return {"script": file_sha256(params.script), "packages": list_installed_packages(params.python)}
 
     def apply(self, model: TorchModel | Served, params: Params, context: BuildContext) -> Any:
         """The script's model. Raises BuildError if it fails, writes nothing, or takes too long."""

@@ -89,14 +89,14 @@ def _open(model: Any, owner: str, scratch: Path) -> GgufModel:
     owner: what an error calls the model.
     """
     from slimgate.models.gguf_model import GgufModel, open_gguf_model
-    from slimgate.models.served import Served, gguf_file
+    from slimgate.models.served import Served, find_gguf_file
     from slimgate.models.speculative_gguf import SpeculativeGguf
 
     if isinstance(model, SpeculativeGguf):
         raise BuildError(f"{owner} already has a draft, expected a single GGUF file")
     file = model.file if isinstance(model, GgufModel) else None
     if isinstance(model, Served):
-        file = gguf_file(model.folder)
+        file = find_gguf_file(model.folder)
     if file is None:
         raise BuildError(
             f"{owner} has no GGUF file, expected a result of the step to_gguf or a model that is a GGUF file"

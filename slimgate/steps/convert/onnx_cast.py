@@ -22,7 +22,7 @@ from pydantic import Field
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 
 if TYPE_CHECKING:
     import onnx
@@ -47,24 +47,29 @@ class OnnxCast(Step[Params]):
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         from slimgate._system.quiet import silent
-        from slimgate.models.onnx_model import MOST_INSIDE, OnnxModel, array_of, stored_bytes
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+        from slimgate.models.onnx_model import (
+            MOST_INSIDE,
+            OnnxModel,
+            count_initializer_bytes,
+            read_tensor_values,
+        )
+        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
         _check_halvable(model.proto)
-        batches = calibration_arrays(model.tokenizer, context)
-        before = score_batches(predictor_of(model, context), batches)
+        batches = make_calibration_batches(model.tokenizer, context)
+        before = score_batches(make_default_predictor(model, context), batches)
         proto = copy.deepcopy(model.proto)
         del proto.graph.value_info[:]  # the exporter's shapes, which conflict with shape inference
         # shape inference takes a graph that fits into one protobuf message
-        large = stored_bytes(proto) > MOST_INSIDE
+        large = count_initializer_bytes(proto) > MOST_INSIDE
         with silent():
             proto = convert_float_to_float16(
                 proto, keep_io_types=True, force_fp16_initializers=True, disable_shape_infer=large
             )
         cast_model = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-        after = score_batches(predictor_of(cast_model, context), batches)
+        after = score_batches(make_default_predictor(cast_model, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
-        numbers = [array_of(tensor) for tensor in proto.graph.initializer]
+        numbers = [read_tensor_values(tensor) for tensor in proto.graph.initializer]
         context.log["float16_numbers"] = sum(part.size for part in numbers if part.dtype == "float16")
         return cast_model
 
@@ -74,17 +79,17 @@ step = OnnxCast()
 
 def _check_halvable(proto: onnx.ModelProto) -> None:
     from slimgate.errors import BuildError
-    from slimgate.models.onnx_model import array_of
-    from slimgate.steps.convert._onnx_graph import kinds_of
+    from slimgate.models.onnx_model import read_tensor_values
+    from slimgate.steps.convert._onnx_graph import count_node_kinds
 
     for tensor in proto.graph.initializer:
-        values = array_of(tensor)
+        values = read_tensor_values(tensor)
         if values.size > 1 and values.dtype.itemsize == 1 and values.dtype.kind != "b":
             raise BuildError(
                 f"the graph's {tensor.name} is in 8 bits or fewer; onnx_cast is only for float graphs; "
                 "leave the step out"
             )
-    counted = kinds_of(proto)
+    counted = count_node_kinds(proto)
     if waves := counted["Cos"] + counted["Sin"]:
         raise BuildError(
             f"the graph computes {waves} sines and cosines of rotary positions, whose angles float16 "

@@ -54,11 +54,11 @@ class OnnxInt8Dynamic(Step[Params]):
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         from slimgate._system.quiet import silent
-        from slimgate.steps.convert._onnx_graph import kinds_of
-        from slimgate.steps.convert._onnx_quantization import Quantizing, token_tables
+        from slimgate.steps.convert._onnx_graph import count_node_kinds
+        from slimgate.steps.convert._onnx_quantization import Quantizing, list_token_tables
 
         work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
-        tables = token_tables(work.proto) if params.embeddings else []
+        tables = list_token_tables(work.proto) if params.embeddings else []
         with silent():
             quantize_dynamic(
                 work.proto,
@@ -71,7 +71,7 @@ class OnnxInt8Dynamic(Step[Params]):
                 extra_options={"DefaultTensorType": TensorProto.FLOAT, "MatMulConstBOnly": True},
             )
         proto = work.read()
-        products = kinds_of(proto)["MatMulInteger"]
+        products = count_node_kinds(proto)["MatMulInteger"]
         context.log.update(embedding_tables=len(tables), integer_products=products)
         if products:
             context.log["warning"] = BY_BATCH

@@ -59,15 +59,15 @@ class OnnxInt8Static(Step[Params]):
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with static int8 products in place of float products with a fixed matrix."""
         from slimgate.steps.convert._onnx_graph import Graph
-        from slimgate.steps.convert._onnx_quantization import Quantizing, tables_to_int8
-        from slimgate.steps.convert._onnx_static import products_to_int8_, value_ranges
+        from slimgate.steps.convert._onnx_quantization import Quantizing, quantize_tables
+        from slimgate.steps.convert._onnx_static import compute_value_ranges, quantize_products_
 
         work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
         products = set(work.products)
         sources = list(
             dict.fromkeys(node.input[0] for node in work.proto.graph.node if node.name in products)
         )
-        ranges = value_ranges(
+        ranges = compute_value_ranges(
             model,
             work.proto,
             sources,
@@ -78,11 +78,11 @@ class OnnxInt8Static(Step[Params]):
         )
         if params.symmetric_activations:
             ranges = {name: (-max(-low, high), max(-low, high)) for name, (low, high) in ranges.items()}
-        products_to_int8_(Graph(work.proto), products, ranges, limit=63 if params.reduce_range else 127)
+        quantize_products_(Graph(work.proto), products, ranges, limit=63 if params.reduce_range else 127)
         context.log.update(
             ranges={name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()}
         )
-        proto = tables_to_int8(work) if params.embeddings else work.proto
+        proto = quantize_tables(work) if params.embeddings else work.proto
         return work.finish(proto, tolerance=params.tolerance, reduce_range=params.reduce_range)
 
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 
 if TYPE_CHECKING:
     from slimgate.models.onnx_model import OnnxModel
@@ -49,11 +49,11 @@ class OnnxOptimize(Step[Params]):
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with fused operators; how many of each kind is logged."""
         from slimgate.models.onnx_model import OnnxModel
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
         from slimgate.steps.convert._onnx_optimize import fuse
 
-        batches = calibration_arrays(model.tokenizer, context)
-        before = score_batches(predictor_of(model, context), batches)
+        batches = make_calibration_batches(model.tokenizer, context)
+        before = score_batches(make_default_predictor(model, context), batches)
         proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
         fused, narrowed = fuse(
             proto,
@@ -64,7 +64,7 @@ class OnnxOptimize(Step[Params]):
             gelu=params.gelu,
         )
         optimized = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-        after = score_batches(predictor_of(optimized, context), batches)
+        after = score_batches(make_default_predictor(optimized, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
         context.log.update(
             fused=fused,

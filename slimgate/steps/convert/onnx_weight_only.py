@@ -52,16 +52,16 @@ class OnnxWeightOnly(Step[Params]):
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with packed matrices in place of float ones."""
         from slimgate.errors import BuildError
-        from slimgate.steps.convert._onnx_graph import kinds_of
+        from slimgate.steps.convert._onnx_graph import count_node_kinds
         from slimgate.steps.convert._onnx_quantization import Quantizing
 
         work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
         proto = _pack_weights(work.proto, set(work.products), "MatMul", params.bits, params)
         if params.embeddings:
-            from slimgate.steps.convert._onnx_quantization import token_tables
+            from slimgate.steps.convert._onnx_quantization import list_token_tables
 
-            proto = _pack_weights(proto, set(token_tables(proto)), "Gather", 4, params)
-        counted = kinds_of(proto)
+            proto = _pack_weights(proto, set(list_token_tables(proto)), "Gather", 4, params)
+        counted = count_node_kinds(proto)
         if params.embeddings and not counted["GatherBlockQuantized"]:
             raise BuildError(
                 "the graph has no separate float token table to pack; onnx_optimize joins it with its "

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Arrays
 
 
-def _off(value: bool) -> bool:
+def _check_off(value: bool) -> bool:
     if value:
         raise ValueError("true was given, expected a share from 0 to 1, or false")
     return value
@@ -51,7 +51,7 @@ class Params(Table):
     ("mixed")."""
     rows: int = Field(default=128, ge=1)
     """Largest number of `calibration` rows that determine the ranges."""
-    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.95
+    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_check_off)] = 0.95
     """SmoothQuant's alpha: the share of the quantization difficulty that moves from activations to weights;
     false: no SmoothQuant."""
     bias_correction: bool = True
@@ -89,16 +89,16 @@ class OpenVinoInt8(Step[Params]):
         """The OpenVinoModel with int8 operators. Raises BuildError of nncf, or MissingExtra without it."""
         from slimgate.models.openvino_package import load_nncf
         from slimgate.steps.convert._openvino_quantization import (
-            embedding_lookups,
-            output_layer,
+            find_output_layer,
+            list_embedding_lookups,
+            make_single_rows,
             quantize_model,
-            single_rows,
         )
 
         nncf = load_nncf("openvino_int8")
-        rows = single_rows(model, context, params.rows)
-        left_out = [] if params.embeddings else embedding_lookups(model.graph)
-        last = None if params.output_layer else output_layer(model.graph)
+        rows = make_single_rows(model, context, params.rows)
+        left_out = [] if params.embeddings else list_embedding_lookups(model.graph)
+        last = None if params.output_layer else find_output_layer(model.graph)
         left_out += [] if last is None else [last]
         options: dict[str, Any] = {
             "preset": nncf.QuantizationPreset(params.preset),
@@ -106,7 +106,7 @@ class OpenVinoInt8(Step[Params]):
             "subset_size": len(rows),
             "ignored_scope": nncf.IgnoredScope(names=left_out, patterns=list(params.ignored)),
         }
-        advanced = _advanced_parameters(nncf, params)
+        advanced = _make_advanced_parameters(nncf, params)
 
         def quantize(graph: openvino.Model) -> Any:
             if params.accuracy_control is None:
@@ -126,7 +126,7 @@ class OpenVinoInt8(Step[Params]):
 step = OpenVinoInt8()
 
 
-def _advanced_parameters(nncf: ModuleType, params: Params) -> Any:
+def _make_advanced_parameters(nncf: ModuleType, params: Params) -> Any:
     alpha = -1.0 if params.smooth_alpha is False else float(params.smooth_alpha)
     return nncf.AdvancedQuantizationParameters(
         disable_bias_correction=not params.bias_correction,

@@ -68,12 +68,12 @@ class OpenVinoWeights(Step[Params]):
     def apply(self, model: OpenVinoModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """The OpenVinoModel with stored levels. Raises BuildError of nncf, or MissingExtra without it."""
         from slimgate.models.openvino_package import load_nncf
-        from slimgate.steps.convert._openvino_quantization import quantize_model, single_rows
+        from slimgate.steps.convert._openvino_quantization import make_single_rows, quantize_model
 
         nncf = load_nncf("openvino_weights")
         options = {name: getattr(params, name) for name in INT4_ONLY if getattr(params, name) is not None}
         if params.awq or params.scale_estimation:
-            rows = single_rows(model, context, params.rows)
+            rows = make_single_rows(model, context, params.rows)
             options |= {"dataset": nncf.Dataset(rows), "subset_size": len(rows)}
             context.log.update(calibration_rows=len(rows))
         mode = nncf.CompressWeightsMode(params.mode)

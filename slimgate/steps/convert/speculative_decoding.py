@@ -76,14 +76,14 @@ class SpeculativeDecoding(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> SpeculativeModel:
         """The model with its draft. Raises BuildError if the two do not fit, or if answers are drawn."""
-        from slimgate.models.speculative_model import with_draft
+        from slimgate.models.speculative_model import add_draft
         from slimgate.steps.answer_agreement import check_answers
 
         self.check(params, model.config.to_dict())
         refuse_drawn_answers(context)
         draft: Any = context.load_teacher()
         _check_draft(model, draft, params.draft)
-        combined = with_draft(model, draft, params.draft_tokens)
+        combined = add_draft(model, draft, params.draft_tokens)
         check_answers(model, combined, params.tolerance, context)
         return combined
 
@@ -102,9 +102,9 @@ def refuse_drawn_answers(context: BuildContext) -> None:
 
 def check_positions(config: Json, draft_config: Json, name: str) -> None:
     """Raises BuildError if the draft reads shorter texts than the model. name: of the draft."""
-    from slimgate.models.config import longest_text
+    from slimgate.models.config import read_max_positions
 
-    longest, draft_longest = longest_text(config), longest_text(draft_config)
+    longest, draft_longest = read_max_positions(config), read_max_positions(draft_config)
     if draft_longest is not None and (longest is None or draft_longest < longest):
         raise BuildError(
             f'draft "{name}" has positions for {draft_longest:,} tokens, the model for '
@@ -119,7 +119,7 @@ def _check_draft(model: TorchModel, draft: object, name: str) -> None:
     if type(draft) is not TorchModel:
         raise BuildError(f'draft "{name}" is a {type(draft).__name__}, expected a network of PyTorch alone')
     for owner, network in (("the model", model.network), (f'draft "{name}"', draft.network)):
-        if not _reads_from_a_cache(network):
+        if not _has_token_cache(network):
             raise BuildError(
                 f"{owner} is a {type(network).__name__}, expected a decoder with a key-value cache from "
                 "which tokens can be removed"
@@ -135,7 +135,7 @@ def _check_draft(model: TorchModel, draft: object, name: str) -> None:
         raise BuildError(f'draft "{name}" is the model itself, which saves no time; name a smaller variant')
 
 
-def _reads_from_a_cache(network: nn.Module) -> bool:
+def _has_token_cache(network: nn.Module) -> bool:
     """Whether it is a decoder that is not recurrent: tokens cannot be removed from a recurrent state."""
     from slimgate.models.generate import can_write
     from slimgate.models.write_answers import is_encoder_decoder

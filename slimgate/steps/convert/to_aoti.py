@@ -28,7 +28,7 @@ from slimgate.errors import BuildError, ProcessDied
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
-from slimgate.steps.agreement import Scores, predictor_of
+from slimgate.steps.agreement import Scores, make_default_predictor
 from slimgate.steps.convert import _aoti_worker
 from slimgate.steps.convert._export import Export
 
@@ -61,10 +61,10 @@ class ToAoti(Export[Params]):
         """The package of the model. Raises BuildError if it is not one graph, or if its answers differ."""
         from slimgate.errors import BuildError
         from slimgate.models.aoti_model import ExportedModel
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
-        batches = _add_small_batches(calibration_arrays(model.tokenizer, context))
-        before = score_batches(predictor_of(model, context), batches)
+        batches = _add_small_batches(make_calibration_batches(model.tokenizer, context))
+        before = score_batches(make_default_predictor(model, context), batches)
         if params.precision == "bfloat16" and model.kind != "torch":
             raise BuildError(
                 f"an artifact of kind {model.kind} has scales that bfloat16 would make inexact, expected "

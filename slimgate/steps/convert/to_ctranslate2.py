@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from slimgate.errors import SuiteError
-from slimgate.models.config import plain_head_size
+from slimgate.models.config import compute_head_size
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -91,7 +91,7 @@ def _find_other_part(config: Json) -> str | None:
         return "its attention is scaled by something other than the size of its heads" if scaled else None
     if (activation := config.get("hidden_act", "silu")) not in ("silu", "swish"):
         return f"hidden_act is {activation}, expected silu"
-    plain, size = plain_head_size(config), config.get("head_dim")
+    plain, size = compute_head_size(config), config.get("head_dim")
     if config["model_type"] in _PLAIN_HEADS and plain and size and size != plain:
         return f"head_dim is {size}, expected hidden_size / num_attention_heads = {plain}"
     rotation = config.get("rope_parameters") or config.get("rope_scaling") or {}

@@ -53,7 +53,7 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 from slimgate.steps.convert import _to_gguf_worker as worker
 
 if TYPE_CHECKING:
@@ -170,13 +170,13 @@ class ToGguf(Step[Params]):
     def apply(self, model: TorchModel | Served, params: Params, context: BuildContext) -> Served:
         """The folder's model. Raises BuildError if llama.cpp cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
-        batches = calibration_arrays(model.tokenizer, context)
-        before = score_batches(predictor_of(model, context), batches)
+        batches = make_calibration_batches(model.tokenizer, context)
+        before = score_batches(make_default_predictor(model, context), batches)
         folder = convert_apart(model, params, batches, context)
         written = load_written(folder, model, model.measure_size(), context)
-        after = score_batches(predictor_of(written, context), batches)
+        after = score_batches(make_default_predictor(written, context), batches)
         tolerance = params.tolerance or TOLERANCE.get(params.type)
         check_agreement(before, after, batches, context, tolerance=tolerance)
         return written
@@ -238,10 +238,10 @@ def convert_apart(
 
 def _find_float_file(model: Served, params: Params) -> Path:
     """The GGUF file of floats in a Served model, which another to_gguf has written. Raises BuildError."""
-    from slimgate.models.served import gguf_file, quant_method
+    from slimgate.models.served import find_gguf_file, read_quant_method
 
-    file = gguf_file(model.folder)
-    scheme = read_gguf_format(file, file.name).scheme if file else quant_method(model.folder)
+    file = find_gguf_file(model.folder)
+    scheme = read_gguf_format(file, file.name).scheme if file else read_quant_method(model.folder)
     if file is None or scheme not in FLOAT_TYPES:
         raise BuildError(
             f"its weights are in {scheme}, expected a model of PyTorch, or a GGUF file in "
@@ -259,11 +259,15 @@ def _write_model(model: TorchModel, folder: Path) -> None:
     """Writes the network for llama.cpp's converter, with integer layers converted to floats."""
     from slimgate.models.gguf_encoder import write_encoder
     from slimgate.models.sentence_encoder import SentenceEncoder
-    from slimgate.steps.layers.float_layers import check_float_activations, quantized_layers, to_float_layer
+    from slimgate.steps.layers.float_layers import (
+        check_float_activations,
+        list_quantized_layers,
+        make_float_layer,
+    )
 
-    for name, layer in quantized_layers(model.network).items():
+    for name, layer in list_quantized_layers(model.network).items():
         check_float_activations(name, layer)
-        model.network.set_submodule(name, to_float_layer(layer))
+        model.network.set_submodule(name, make_float_layer(layer))
     if isinstance(model.network, SentenceEncoder):
         folder.mkdir()
         write_encoder(model, folder)

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 from slimgate.steps.convert._export import Export
 
 if TYPE_CHECKING:
@@ -41,20 +41,20 @@ class ToOnnx(Export[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OnnxModel:
         """An OnnxModel that answers like the model. Raises BuildError if that is impossible."""
         from slimgate.errors import BuildError
-        from slimgate.models.onnx_export import example_batches, export_onnx
+        from slimgate.models.onnx_export import export_onnx, select_example_batches
         from slimgate.models.onnx_model import OnnxModel
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
         if hasattr(model.network, "load_tokenizer"):
             raise BuildError(
                 f"{type(model.network).__name__} has inputs other than text, which to_onnx cannot export"
             )
-        batches = calibration_arrays(model.tokenizer, context)
-        before = score_batches(predictor_of(model, context), batches)
+        batches = make_calibration_batches(model.tokenizer, context)
+        before = score_batches(make_default_predictor(model, context), batches)
         encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
-        proto = export_onnx(model.network, example_batches(encoded), opset=params.opset)
+        proto = export_onnx(model.network, select_example_batches(encoded), opset=params.opset)
         exported = OnnxModel(proto, model.tokenizer, model.config)
-        after = score_batches(predictor_of(exported, context), batches)
+        after = score_batches(make_default_predictor(exported, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
         context.log.update(opset=params.opset, operators=len(proto.graph.node))
         return exported

@@ -29,7 +29,7 @@ from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.config import plain_head_size
+from slimgate.models.config import compute_head_size
 from slimgate.models.onnx_genai_model import CONFIG, COUNTS, KIND, PACKAGE, OnnxGenaiModel
 from slimgate.models.stock import save_plain
 from slimgate.plugins.base import Json
@@ -84,7 +84,7 @@ class ToOnnxGenai(Step[Params]):
                 f"the model is of type {model_type}, and slimgate converts {', '.join(FAMILIES)} to "
                 "ONNX Runtime GenAI"
             )
-        size = config.get("head_dim") or plain_head_size(config)
+        size = config.get("head_dim") or compute_head_size(config)
         if size and size % HEAD_MULTIPLE:
             raise SuiteError(
                 f"the model has heads of {size}, expected a multiple of {HEAD_MULTIPLE}, because ONNX "

@@ -24,11 +24,11 @@ TRUNCATE, QUANTIZE = "truncate_embeddings", "quantize_embeddings"
 def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -> Json:
     """Reduces the embeddings to `dims` dimensions. by: "pca" or "first". Raises BuildError, DataError."""
     network = _require_encoder(model, TRUNCATE)
-    vectors = calibration_embeddings(model, context)
+    vectors = embed_calibration_texts(model, context)
     width = vectors.shape[-1]
     if dims >= width:
         raise BuildError(f"{TRUNCATE}: dims = {dims}, but the embeddings have {width}; expected fewer")
-    directions, energy = principal_directions(vectors, dims)
+    directions, energy = compute_principal_directions(vectors, dims)
     if by == "first":
         directions = torch.eye(dims, width)
         energy = float(vectors[:, :dims].double().square().sum() / vectors.double().square().sum())
@@ -55,7 +55,7 @@ def truncate_(model: TorchModel, dims: int, *, by: str, context: BuildContext) -
 def quantize_(model: TorchModel, *, to: str, query: Query, context: BuildContext) -> Json:
     """Puts the embeddings into a form of fewer bits; returns the log. Raises BuildError, DataError."""
     _require_encoder(model, QUANTIZE)
-    vectors = calibration_embeddings(model, context)
+    vectors = embed_calibration_texts(model, context)
     form: StoredForm = BinaryForm(vectors.shape[-1], query)
     if to == "int8":
         form = Int8Form.of(vectors, query=query)
@@ -66,7 +66,7 @@ def quantize_(model: TorchModel, *, to: str, query: Query, context: BuildContext
     return {"to": to, "query": query, "bytes_per_embedding": size, "cosine_to_float": round(float(cosine), 4)}
 
 
-def calibration_embeddings(model: TorchModel, context: BuildContext) -> torch.Tensor:
+def embed_calibration_texts(model: TorchModel, context: BuildContext) -> torch.Tensor:
     """(texts, dims) float32 embeddings on the CPU, from the model. Raises DataError without rows."""
     model.network.eval()
     with torch.no_grad():
@@ -74,7 +74,7 @@ def calibration_embeddings(model: TorchModel, context: BuildContext) -> torch.Te
     return torch.cat([part.flatten(0, -2) for part in parts])
 
 
-def principal_directions(vectors: torch.Tensor, dims: int) -> tuple[torch.Tensor, float]:
+def compute_principal_directions(vectors: torch.Tensor, dims: int) -> tuple[torch.Tensor, float]:
     """(dims, width) orthonormal directions of the largest squared length, and their share of its total."""
     squares, directions = torch.linalg.eigh(vectors.double().t() @ vectors.double())
     principal = directions[:, -dims:].flip(1).t()

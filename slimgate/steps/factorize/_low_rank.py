@@ -11,21 +11,21 @@ from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
-from slimgate.models.linear_layers import linear_layers
+from slimgate.models.linear_layers import find_linear_layers
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.calibration import Moments, calibration_batches, input_moments
+from slimgate.steps.calibration import Moments, calibration_batches, compute_input_moments
 from slimgate.steps.factorize._svd import (
     Decomposition,
     allot_ranks,
+    choose_even_ranks,
     decompose,
-    even_ranks,
-    pays,
+    is_factorization_smaller,
     rank_of_energy,
     share_of_energy,
 )
-from slimgate.steps.importance import gradient_moments
+from slimgate.steps.importance import compute_gradient_moments
 from slimgate.steps.layers.low_rank_linear import LowRankLinear
 
 if TYPE_CHECKING:
@@ -53,22 +53,22 @@ class LowRankParams(Protocol):
 
 def factorize_layers_(model: TorchModel, params: LowRankParams, context: BuildContext) -> Json:
     """Replaces the layers that get smaller; returns the log. Raises BuildError if none does."""
-    layers = _layers(model, params.parts)
+    layers = _select_layers(model, params.parts)
     moments: dict[str, Moments] = {}
     if params.activation_aware:
-        moments = input_moments(model, layers, calibration_batches(model, context))
-    gradients = gradient_moments(model, layers, context) if params.loss_aware else {}
+        moments = compute_input_moments(model, layers, calibration_batches(model, context))
+    gradients = compute_gradient_moments(model, layers, context) if params.loss_aware else {}
     decompositions = {
-        name: decompose(layer.weight, _second(layer, moments.get(name)), gradients.get(name))
+        name: decompose(layer.weight, _choose_second_moment(layer, moments.get(name)), gradients.get(name))
         for name, layer in layers.items()
     }
     ranks = {
         name: rank
-        for name, rank in _ranks(decompositions, params).items()
-        if pays(decompositions[name].shape, rank)
+        for name, rank in _choose_ranks(decompositions, params).items()
+        if is_factorization_smaller(decompositions[name].shape, rank)
     }
     if not ranks:
-        raise BuildError(_no_gain(decompositions, params))
+        raise BuildError(_describe_no_gain(decompositions, params))
     layers_made = {
         name: _factorize_layer(layers[name], decompositions[name], rank, moments.get(name))
         for name, rank in ranks.items()
@@ -78,11 +78,11 @@ def factorize_layers_(model: TorchModel, params: LowRankParams, context: BuildCo
     return _make_log(decompositions, ranks)
 
 
-def _layers(model: TorchModel, parts: str) -> dict[str, nn.Linear]:
+def _select_layers(model: TorchModel, parts: str) -> dict[str, nn.Linear]:
     """The blocks' linear layers of these parts, without factors that an earlier step made."""
-    layers = linear_layers(model)
+    layers = find_linear_layers(model)
     halves = {name: m for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
-    names = _names(model.network, parts)
+    names = _list_part_names(model.network, parts)
     chosen_layers = {
         name: layer
         for name, layer in layers.items()
@@ -93,7 +93,7 @@ def _layers(model: TorchModel, parts: str) -> dict[str, nn.Linear]:
     return chosen_layers
 
 
-def _names(network: nn.Module, parts: str) -> set[str] | None:
+def _list_part_names(network: nn.Module, parts: str) -> set[str] | None:
     if parts == "all":
         return None
     if parts == "attention":
@@ -105,16 +105,16 @@ def _names(network: nn.Module, parts: str) -> set[str] | None:
     return {name for b in blocks(network) for name in (*b.feed_forward.inputs, b.feed_forward.output)}
 
 
-def _second(layer: nn.Linear, moments: Moments | None) -> torch.Tensor | None:
+def _choose_second_moment(layer: nn.Linear, moments: Moments | None) -> torch.Tensor | None:
     """The second moment that weighs the errors; with a bias, which absorbs the mean's, the covariance."""
     if moments is None:
         return None
     return moments.second_moment if layer.bias is None else moments.covariance
 
 
-def _ranks(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> dict[str, int]:
+def _choose_ranks(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> dict[str, int]:
     if params.parameter_ratio is not None:
-        spread = allot_ranks if params.loss_aware else even_ranks
+        spread = allot_ranks if params.loss_aware else choose_even_ranks
         return spread(decompositions, params.parameter_ratio)
     return {name: _rank(each, params) for name, each in decompositions.items()}
 
@@ -148,7 +148,7 @@ def _forget_zeros(model: TorchModel, names: Iterable[str]) -> None:
             change["spec"]["pruned"] = [name for name in change["spec"]["pruned"] if name not in gone]
 
 
-def _no_gain(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> str:
+def _describe_no_gain(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> str:
     name, each = next(iter(decompositions.items()))
     choice = next(key for key in ("rank", "rank_ratio", "energy", "parameter_ratio") if getattr(params, key))
     value, (rows, columns) = getattr(params, choice), each.shape

@@ -93,12 +93,12 @@ def rank_of_energy(values: Values, energy: float) -> int:
     return min(int(np.searchsorted(squares, energy * squares[-1])) + 1, len(values))
 
 
-def pays(shape: tuple[int, int], rank: int) -> bool:
+def is_factorization_smaller(shape: tuple[int, int], rank: int) -> bool:
     """Whether two factors of this rank have fewer parameters than the matrix (out, in)."""
     return rank * (shape[0] + shape[1]) < shape[0] * shape[1]
 
 
-def even_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
+def choose_even_ranks(decompositions: Mapping[str, Decomposition], parameter_ratio: float) -> dict[str, int]:
     """The rank at which each matrix keeps this share of its parameters, at least 1."""
     return {
         name: max(1, int(parameter_ratio * np.prod(each.shape) / sum(each.shape)))

@@ -46,7 +46,7 @@ def read_state(tokenizer: PreTrainedTokenizerBase) -> Json:
     return state
 
 
-def _ids(model: Json) -> dict[str, int]:
+def _read_ids(model: Json) -> dict[str, int]:
     """Token -> id of the model's own vocabulary, without added tokens that are not in it."""
     vocabulary = model["vocab"]
     if isinstance(vocabulary, dict):
@@ -54,22 +54,22 @@ def _ids(model: Json) -> dict[str, int]:
     return {token: number for number, (token, _) in enumerate(vocabulary)}
 
 
-def needed_ids(state: Json, used: Collection[int]) -> list[int]:
+def list_needed_ids(state: Json, used: Collection[int]) -> list[int]:
     """The ids, in order, that texts of `used` tokens and the fallback for all others need."""
-    ids = _ids(state["model"])
+    ids = _read_ids(state["model"])
     added = {int(token["id"]) for token in state["added_tokens"]}
     own_tokens = [token for token, number in ids.items() if number in used and number not in added]
     more = _MORE[state["model"]["type"]](state["model"], own_tokens)
     return sorted({*used, *added, *(ids[token] for token in more if token in ids)})
 
 
-def commonest(state: Json) -> list[int]:
+def list_common_ids(state: Json) -> list[int]:
     """Ids of words and pieces, the most common in the tokenizer's training data first.
 
     Vocabularies have that order, and those of Unigram have log-probabilities. Characters and placeholders
     such as [unused7] are left out.
     """
-    vocabulary, ids = state["model"]["vocab"], _ids(state["model"])
+    vocabulary, ids = state["model"]["vocab"], _read_ids(state["model"])
     added = {int(token["id"]) for token in state["added_tokens"]}
     prefix = state["model"].get("continuing_subword_prefix") or ""
     rank = ids if isinstance(vocabulary, dict) else {token: -score for token, score in vocabulary}
@@ -80,15 +80,15 @@ def commonest(state: Json) -> list[int]:
 def trim_tokenizer(state: Json, kept_ids: Sequence[int]) -> Json:
     """The state with only these tokens, renumbered by their position in `kept_ids`."""
     number = {old: new for new, old in enumerate(kept_ids)}
-    result = {**state, "model": _model(state["model"], number)}
+    result = {**state, "model": _renumber_model(state["model"], number)}
     result["added_tokens"] = [{**t, "id": number[t["id"]]} for t in state["added_tokens"]]
-    result["post_processor"] = _processor(state.get("post_processor"), number)
+    result["post_processor"] = _renumber_processor(state.get("post_processor"), number)
     if state.get("padding"):
         result["padding"] = {**state["padding"], "pad_id": number.get(state["padding"]["pad_id"], 0)}
     return result
 
 
-def _model(model: Json, number: dict[int, int]) -> Json:
+def _renumber_model(model: Json, number: dict[int, int]) -> Json:
     result = dict(model)
     if isinstance(model["vocab"], list):
         result["vocab"] = [entry for old, entry in enumerate(model["vocab"]) if old in number]
@@ -105,13 +105,13 @@ def _model(model: Json, number: dict[int, int]) -> Json:
     return result
 
 
-def _processor(processor: Any, number: dict[int, int]) -> Any:
+def _renumber_processor(processor: Any, number: dict[int, int]) -> Any:
     """The post-processor. Its templates hold the ids of the special tokens that they put around a text."""
     if not isinstance(processor, dict):
         return processor
     result = dict(processor)
     if "processors" in result:
-        result["processors"] = [_processor(each, number) for each in result["processors"]]
+        result["processors"] = [_renumber_processor(each, number) for each in result["processors"]]
     if isinstance(result.get("special_tokens"), dict):
         result["special_tokens"] = {
             name: {**token, "ids": [number[old] for old in token["ids"]]}
@@ -123,7 +123,7 @@ def _processor(processor: Any, number: dict[int, int]) -> Any:
     return result
 
 
-def _word_piece(model: Json, tokens: list[str]) -> Iterator[str]:
+def _list_word_piece_tokens(model: Json, tokens: list[str]) -> Iterator[str]:
     """The unknown token, and characters of the kept tokens and of ASCII, at the start and inside of words."""
     prefix = model["continuing_subword_prefix"]
     yield model["unk_token"]
@@ -131,12 +131,12 @@ def _word_piece(model: Json, tokens: list[str]) -> Iterator[str]:
         yield from (character, prefix + character)
 
 
-def _word_level(model: Json, _own: list[str]) -> Iterator[str]:
+def _list_word_level_tokens(model: Json, _own: list[str]) -> Iterator[str]:
     """The unknown token, which replaces every other word."""
     yield model["unk_token"]
 
 
-def _unigram(model: Json, tokens: list[str]) -> Iterator[str]:
+def _list_unigram_tokens(model: Json, tokens: list[str]) -> Iterator[str]:
     """Unknown, bytes, characters, and the least probable token, which sets the cost of the unknown token."""
     vocabulary = model["vocab"]
     if model.get("unk_id") is not None:
@@ -146,12 +146,12 @@ def _unigram(model: Json, tokens: list[str]) -> Iterator[str]:
     yield from ASCII | SPACES | {c for token in tokens for c in token}
 
 
-def _bpe(model: Json, tokens: list[str]) -> Iterator[str]:
+def _list_bpe_tokens(model: Json, tokens: list[str]) -> Iterator[str]:
     """Unknown, bytes, the alphabet, and the intermediate merges of each token."""
     prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
     pairs = [_pair(merge) for merge in model["merges"]]
     merged = {a + b[len(prefix) :] for a, b in pairs}
-    alphabet = [token for token in _ids(model) if token not in merged]
+    alphabet = [token for token in _read_ids(model) if token not in merged]
     if model.get("unk_token"):
         yield model["unk_token"]
     characters = ASCII | SPACES | {c for token in tokens for c in token}
@@ -168,10 +168,10 @@ def _bpe(model: Json, tokens: list[str]) -> Iterator[str]:
     ranks = {pair: rank for rank, pair in enumerate(pairs)}
     for token in tokens:
         if token in merged:
-            yield from _iter_symbols(_symbols(token, prefix, suffix), ranks, len(prefix))
+            yield from _iter_symbols(_split_symbols(token, prefix, suffix), ranks, len(prefix))
 
 
-def _symbols(token: str, prefix: str, suffix: str) -> list[str]:
+def _split_symbols(token: str, prefix: str, suffix: str) -> list[str]:
     """The symbols before merging: the characters, marked as inside a word or at its end."""
     inside, ends = bool(prefix) and token.startswith(prefix), bool(suffix) and token.endswith(suffix)
     body = token.removeprefix(prefix).removesuffix(suffix)
@@ -197,8 +197,8 @@ def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
 
 
 _MORE: dict[str, Callable[[Json, list[str]], Iterator[str]]] = {
-    "WordPiece": _word_piece,
-    "BPE": _bpe,
-    "Unigram": _unigram,
-    "WordLevel": _word_level,
+    "WordPiece": _list_word_piece_tokens,
+    "BPE": _list_bpe_tokens,
+    "Unigram": _list_unigram_tokens,
+    "WordLevel": _list_word_level_tokens,
 }

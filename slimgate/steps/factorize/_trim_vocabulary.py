@@ -14,7 +14,12 @@ from slimgate.errors import BuildError
 from slimgate.models.config import OFFSET_POSITIONS
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.factorize._tokenizer_json import commonest, needed_ids, read_state, trim_tokenizer
+from slimgate.steps.factorize._tokenizer_json import (
+    list_common_ids,
+    list_needed_ids,
+    read_state,
+    trim_tokenizer,
+)
 from slimgate.steps.factorize._vocabulary import Counts, count_tokens, trim_network_
 
 if TYPE_CHECKING:
@@ -42,45 +47,45 @@ def trim_vocabulary_(model: TorchModel, params: TrimParams, context: BuildContex
     if "selection" not in counts and len(context.splits.get("selection", ())):
         counts |= count_tokens(model, context, ("selection",))
     state = read_state(model.tokenizer)
-    always = _always(model, params.keep)
-    kept_ids = _ids_to_keep(state, _total(counts, params.corpus), always, params)
+    always = _list_required_ids(model, params.keep)
+    kept_ids = _choose_kept_ids(state, _sum_counts(counts, params.corpus), always, params)
     if kept_ids[-1] >= model.config.vocab_size:
         raise BuildError(
             f"the tokenizer has the token id {kept_ids[-1]}, the model {model.config.vocab_size} token "
             "vectors"
         )
     before = len(model.tokenizer)
-    model.tokenizer = rebuilt(
+    model.tokenizer = rebuild_tokenizer(
         model.tokenizer, trim_tokenizer(state, kept_ids), kept_ids, context.scratch / "tokenizer"
     )
     tables = trim_network_(model, "trim_vocabulary", kept_ids)
     log: Json = {"tokens_before": before, "tokens_after": len(kept_ids), "trimmed": tables}
-    return {**log, **_shares(state, counts, always, kept_ids, params)}
+    return {**log, **_compute_shares(state, counts, always, kept_ids, params)}
 
 
-def _total(counts: Mapping[str, Counts], splits: Sequence[str]) -> Counts:
+def _sum_counts(counts: Mapping[str, Counts], splits: Sequence[str]) -> Counts:
     return np.sum([counts[split] for split in splits if split in counts], axis=0)  # type: ignore[no-any-return]
 
 
-def _ids_to_keep(state: Json, counts: Counts, always: Collection[int], params: TrimParams) -> list[int]:
+def _choose_kept_ids(state: Json, counts: Counts, always: Collection[int], params: TrimParams) -> list[int]:
     """Ids that stay: those used often enough, limited to vocab_size, or filled up to it."""
     often = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] >= params.min_count]
     if params.vocab_size is None:
-        return needed_ids(state, {*often, *always})
-    often = list(dict.fromkeys([*often, *commonest(state)]))
+        return list_needed_ids(state, {*often, *always})
+    often = list(dict.fromkeys([*often, *list_common_ids(state)]))
 
     def size(used: int) -> int:
-        return len(needed_ids(state, {*often[:used], *always}))
+        return len(list_needed_ids(state, {*often[:used], *always}))
 
     if size(0) > params.vocab_size:
         raise BuildError(
             f"vocab_size = {params.vocab_size}: special tokens and fallback characters alone need {size(0)}"
         )
     used = bisect_right(range(1, len(often) + 1), params.vocab_size, key=size)
-    return needed_ids(state, {*often[:used], *always})
+    return list_needed_ids(state, {*often[:used], *always})
 
 
-def _always(model: TorchModel, words: Sequence[str]) -> set[int]:
+def _list_required_ids(model: TorchModel, words: Sequence[str]) -> set[int]:
     """Ids that always stay: special ones, the words', and the one that positions count from."""
     config, tokenizer = model.config, model.tokenizer
     numbers = [value for key, value in config.to_dict().items() if key.endswith("_token_id")]
@@ -96,7 +101,9 @@ def _always(model: TorchModel, words: Sequence[str]) -> set[int]:
     return {i for i in ids if i in known}
 
 
-def rebuilt(tokenizer: PreTrainedTokenizerBase, state: Json, kept_ids: Sequence[int], folder: Path) -> Any:
+def rebuild_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, state: Json, kept_ids: Sequence[int], folder: Path
+) -> Any:
     """The tokenizer loaded from a file of this state. Raises BuildError if ids differ."""
     from transformers import AutoTokenizer
 
@@ -120,7 +127,7 @@ def rebuilt(tokenizer: PreTrainedTokenizerBase, state: Json, kept_ids: Sequence[
     return rebuilt_tokenizer
 
 
-def _shares(
+def _compute_shares(
     state: Json,
     counts: Mapping[str, Counts],
     always: Collection[int],
@@ -129,12 +136,12 @@ def _shares(
 ) -> Json:
     """Share of the tokens that fall to other pieces: in the corpus, in `selection`, and in `selection` if it
     were not in the corpus, which estimates the share for new rows."""
-    log = {"corpus_tokens_changed": _share(_total(counts, params.corpus), kept_ids)}
+    log = {"corpus_tokens_changed": _share(_sum_counts(counts, params.corpus), kept_ids)}
     if "selection" in counts:
         log["selection_tokens_changed"] = _share(counts["selection"], kept_ids)
         further = [split for split in params.corpus if split != "selection" and split in counts]
         if further and "selection" in params.corpus:
-            unseen = _ids_to_keep(state, _total(counts, further), always, params)
+            unseen = _choose_kept_ids(state, _sum_counts(counts, further), always, params)
             log["new_rows_tokens_changed"] = _share(counts["selection"], unseen)
     return log
 

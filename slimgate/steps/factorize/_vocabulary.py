@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError, DataError
-from slimgate.models.plain_layers import to_plain_tables_
+from slimgate.models.plain_layers import convert_scaled_tables_
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.static_encoder import StaticEncoder
-from slimgate.models.token_embeddings import token_embeddings
+from slimgate.models.token_embeddings import find_token_embeddings
 from slimgate.plugins.context import BuildContext
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def trim_network_(model: TorchModel, step_name: str, kept_ids: Sequence[int]) ->
     `restore`. Returns the names of the trimmed modules. Raises BuildError if there is no float table, or if
     bigrams were learnt by ids.
     """
-    to_plain_tables_(model)
+    convert_scaled_tables_(model)
     network: Any = model.network
     config = model.config
     number = {old: new for new, old in enumerate(kept_ids)}
-    modules: dict[str, nn.Module] = {**token_embeddings(network), **token_heads(network)}
+    modules: dict[str, nn.Module] = {**find_token_embeddings(network), **list_token_heads(network)}
     if not any(isinstance(module, nn.Embedding) for module in modules.values()):
         raise BuildError(
             f"{type(network).__name__} has no float table of {config.vocab_size} token vectors: put "
@@ -98,7 +98,7 @@ def _renumber(config: PreTrainedConfig, number: dict[int, int]) -> None:
         ] or None
 
 
-def token_heads(network: nn.Module) -> dict[str, nn.Linear]:
+def list_token_heads(network: nn.Module) -> dict[str, nn.Linear]:
     """The linear layer with an output per token of a language model; empty for a classifier.
 
     Raises BuildError if that layer is no nn.Linear.

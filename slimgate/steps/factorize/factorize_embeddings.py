@@ -73,25 +73,27 @@ step = FactorizeEmbeddings()
 def factorize_embeddings_(model: TorchModel, params: Params, context: BuildContext) -> Json:
     """Replaces the token table; returns the log. Raises BuildError if it would not get smaller."""
     from slimgate.models.replace_modules import replace_modules_
-    from slimgate.steps.factorize._svd import pays, rank_of_energy, share_of_energy
+    from slimgate.steps.factorize._svd import is_factorization_smaller, rank_of_energy, share_of_energy
 
-    name, table = _table(model)
-    weights = _weights(model, params, context).to(table.weight.device)
-    mean, directions, values = principal_directions(table.weight, weights, centre=params.centre)
+    name, table = _find_table(model)
+    weights = _compute_token_weights(model, params, context).to(table.weight.device)
+    mean, directions, values = compute_weighted_directions(table.weight, weights, centre=params.centre)
     rank = params.rank or rank_of_energy(values, params.energy or 1.0)
     shape = (table.num_embeddings, table.embedding_dim)
-    if not pays(shape, rank):
+    if not is_factorization_smaller(shape, rank):
         raise BuildError(
             f"rank {rank} of a token table of {shape[0]} × {shape[1]} does not make the table smaller; "
             f"expected a rank below {-(-shape[0] * shape[1] // sum(shape))}"
         )
     factorized = _factorize_table(table, mean, directions[:, :rank])
-    replace_modules_(model, "factorize_embeddings", {name: factorized, **_heads(model, table, factorized)})
+    replace_modules_(
+        model, "factorize_embeddings", {name: factorized, **_make_narrow_heads(model, table, factorized)}
+    )
     energy_share = round(share_of_energy(values, rank), 4)
     return {"table": name, "shape": list(shape), "rank": rank, "energy_kept": energy_share}
 
 
-def principal_directions(
+def compute_weighted_directions(
     weight: torch.Tensor, weights: torch.Tensor, *, centre: bool
 ) -> tuple[torch.Tensor | None, torch.Tensor, npt.NDArray[np.float64]]:
     """(mean or None, directions (dim, dim), singular values) that keep most of the weighted rows' energy.
@@ -109,14 +111,14 @@ def principal_directions(
     return mean, directions.flip(1), values
 
 
-def _table(model: TorchModel) -> tuple[str, nn.Embedding]:
-    from slimgate.models.token_embeddings import plain_token_embeddings
+def _find_table(model: TorchModel) -> tuple[str, nn.Embedding]:
+    from slimgate.models.token_embeddings import make_plain_embeddings
     from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
 
     factored = {
         f"{name}.table" for name, m in model.network.named_modules() if isinstance(m, FactorizedEmbedding)
     }
-    tables = {name: m for name, m in plain_token_embeddings(model).items() if name not in factored}
+    tables = {name: m for name, m in make_plain_embeddings(model).items() if name not in factored}
     if not tables:
         raise BuildError(
             f"{type(model.network).__name__}: no float table of {model.config.vocab_size} token vectors; "
@@ -125,7 +127,7 @@ def _table(model: TorchModel) -> tuple[str, nn.Embedding]:
     return next(iter(tables.items()))
 
 
-def _weights(model: TorchModel, params: Params, context: BuildContext) -> torch.Tensor:
+def _compute_token_weights(model: TorchModel, params: Params, context: BuildContext) -> torch.Tensor:
     """(vocab_size,) how much each token's error counts. Tokens that no row has count as if seen once."""
     import torch
 
@@ -147,18 +149,20 @@ def _factorize_table(
     return FactorizedEmbedding.from_factors(narrow, directions.t(), mean, padding_idx=table.padding_idx)
 
 
-def _heads(model: TorchModel, table: nn.Embedding, factorized: FactorizedEmbedding) -> dict[str, nn.Module]:
+def _make_narrow_heads(
+    model: TorchModel, table: nn.Embedding, factorized: FactorizedEmbedding
+) -> dict[str, nn.Module]:
     """Makes a language model's output layer that shares the table share the narrow table.
 
     The mean of a centred table is left out, because it adds the same number to every token's logit.
     """
-    from slimgate.steps.factorize._vocabulary import token_heads
+    from slimgate.steps.factorize._vocabulary import list_token_heads
 
-    heads = {name: m for name, m in token_heads(model.network).items() if m.weight is table.weight}
-    return {name: _factored_head(head, factorized) for name, head in heads.items()}
+    heads = {name: m for name, m in list_token_heads(model.network).items() if m.weight is table.weight}
+    return {name: _factorize_head(head, factorized) for name, head in heads.items()}
 
 
-def _factored_head(head: nn.Linear, factorized: FactorizedEmbedding) -> LowRankLinear:
+def _factorize_head(head: nn.Linear, factorized: FactorizedEmbedding) -> LowRankLinear:
     from slimgate.steps.layers.low_rank_linear import LowRankLinear
 
     narrow, projection = factorized.table.weight, factorized.projection.weight

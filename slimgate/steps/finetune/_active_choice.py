@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def uncertainty(logits: npt.NDArray[np.float32], strategy: Strategy) -> Floats:
+def compute_uncertainty(logits: npt.NDArray[np.float32], strategy: Strategy) -> Floats:
     """How uncertain the model is of each row; larger is more uncertain. Source: Settles 2009, section 3.1.
 
     logits: (rows, classes). least_confidence and margin in 0..1, entropy in nats. Raises ValueError for a
@@ -29,12 +29,12 @@ def uncertainty(logits: npt.NDArray[np.float32], strategy: Strategy) -> Floats:
     raise ValueError(f"{strategy} is not a measure of uncertainty")
 
 
-def most_uncertain(scores: Floats, free: Ints, count: int) -> Ints:
+def select_most_uncertain(scores: Floats, free: Ints, count: int) -> Ints:
     """The `count` positions among `free` with the largest scores; of equal ones the first."""
     return free[np.argsort(-scores[free], kind="stable")[:count]]
 
 
-def k_center(features: npt.NDArray[np.float32], chosen: Ints, free: Ints, count: int) -> Ints:
+def select_by_k_center(features: npt.NDArray[np.float32], chosen: Ints, free: Ints, count: int) -> Ints:
     """`count` positions among `free`, each the farthest from all that are chosen so far.
 
     features: (rows, width); distances are Euclidean. Without a chosen row it starts at the one farthest from
@@ -43,14 +43,14 @@ def k_center(features: npt.NDArray[np.float32], chosen: Ints, free: Ints, count:
     wide = features.astype(np.float64)
     nearest = np.full(len(free), np.inf)
     if not len(chosen):
-        nearest = _distances(wide[free], wide.mean(axis=0))
+        nearest = _compute_distances(wide[free], wide.mean(axis=0))
     for center in chosen:
-        nearest = np.minimum(nearest, _distances(wide[free], wide[center]))
+        nearest = np.minimum(nearest, _compute_distances(wide[free], wide[center]))
     centres: list[int] = []
     for _ in range(count):
         place = int(nearest.argmax())
         centres.append(place)
-        to_it = _distances(wide[free], wide[free[place]])
+        to_it = _compute_distances(wide[free], wide[free[place]])
         nearest = to_it if len(centres) == 1 and not len(chosen) else np.minimum(nearest, to_it)
         nearest[centres] = -1.0  # rows of equal texts have distance 0: no row is taken twice
     return free[centres]
@@ -67,5 +67,5 @@ def _softmax(logits: Floats) -> Floats:
     return np.asarray(grown / grown.sum(axis=1, keepdims=True))
 
 
-def _distances(rows: Floats, center: Floats) -> Floats:
+def _compute_distances(rows: Floats, center: Floats) -> Floats:
     return np.asarray(np.linalg.norm(rows - center, axis=1))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import output_layer
+from slimgate.models.blocks import find_output_linear
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
@@ -18,22 +18,22 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune._active_choice import (
     Floats,
     Ints,
-    k_center,
-    most_uncertain,
+    compute_uncertainty,
     round_sizes,
-    uncertainty,
+    select_by_k_center,
+    select_most_uncertain,
 )
 from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, describe_mismatch
-from slimgate.steps.training.matching import matches_of
-from slimgate.steps.training.teacher_answers import Answers, teacher_answers
+from slimgate.steps.training.matching import make_matches
+from slimgate.steps.training.teacher_answers import Answers, compute_teacher_answers
 from slimgate.steps.training.trainer import train
-from slimgate.tasks.parts.heads import classifier_inputs
+from slimgate.tasks.parts.heads import compute_classifier_inputs
 from slimgate.tasks.parts.objectives import (
     UNLABELLED,
     ClassObjective,
-    labelled_rows,
-    objective_of,
-    training_rows,
+    encode_labelled_rows,
+    encode_training_rows,
+    make_objective,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class AnsweredRows:
 def distill_actively(model: TorchModel, params: Params, context: BuildContext) -> None:
     """Trains `model.network` in place; context.log["active"] has each round, other entries are the last's."""
     teacher = context.load_teacher()
-    pool = _checked_pool(model, teacher, params, context)
+    pool = _make_pool(model, teacher, params, context)
     if warning := describe_mismatch(model, teacher, pool.encoded, pool.teacher_encoded):
         context.log["warning"] = warning
     start = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
@@ -78,7 +78,9 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
     for size in sizes:
         chosen, reason = _choose(model, pool, answered, size, params, context)
         rows = pool.teacher_encoded.take(chosen.tolist())
-        targets = teacher_answers(teacher, rows, None, ClassObjective(), context, precision=params.precision)
+        targets = compute_teacher_answers(
+            teacher, rows, None, ClassObjective(), context, precision=params.precision
+        )
         answers = np.array(targets.values)
         answered = AnsweredRows(
             np.append(answered.positions, chosen), np.concatenate([answered.logits, answers])
@@ -90,8 +92,8 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
             {
                 "asked": size,
                 **reason,
-                "answers": _balance(answers, context),
-                **_best_accuracy(round_context.log),
+                "answers": _count_classes(answers, context),
+                **_find_best_accuracy(round_context.log),
             }
         )
     context.log.update(round_context.log, teacher=params.teacher)
@@ -104,9 +106,9 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
     }
 
 
-def _checked_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
+def _make_pool(model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> Pool:
     """Raises BuildError if the task has no class probabilities, or the pool has too few rows."""
-    if type(objective_of(context.task, context.task_params)) is not ClassObjective:
+    if type(make_objective(context.task, context.task_params)) is not ClassObjective:
         raise BuildError(
             "active_distill chooses rows by class probabilities, and this task has none; use distill"
         )
@@ -124,8 +126,8 @@ def _pool(model: TorchModel, teacher: TorchModel, params: Params, context: Build
     own_rows, theirs = rows.encode_transfer_set(model), rows.encode_transfer_set(teacher)
     if own_rows is None or theirs is None:
         (encoded, labels), (teacher_encoded, _) = (
-            training_rows(model, context),
-            training_rows(teacher, context),
+            encode_training_rows(model, context),
+            encode_training_rows(teacher, context),
         )
         own_labels = np.asarray(labels)
         start_labels = own_labels if params.keep_labels else np.full_like(own_labels, UNLABELLED)
@@ -142,13 +144,13 @@ def _choose(
         return np.random.default_rng(context.seed).permutation(free)[:size], {"chosen": "random"}
     model.network.eval()
     if params.strategy == "k_center":
-        layer = output_layer(model.network, len(context.facts.classes))
-        features = classifier_inputs(model.network, layer, pool.encoded)
-        return k_center(features, answered.positions, free, size), {"chosen": "k_center"}
+        layer = find_output_linear(model.network, len(context.facts.classes))
+        features = compute_classifier_inputs(model.network, layer, pool.encoded)
+        return select_by_k_center(features, answered.positions, free, size), {"chosen": "k_center"}
     logits = predict_scores(EagerPredictor(model.network, context.device), pool.encoded, batch_size=64)
-    scores = uncertainty(logits, params.strategy)
-    chosen = most_uncertain(scores, free, size)
-    means = {"mean_of_chosen": _mean(scores[chosen]), "mean_of_pool": _mean(scores[free])}
+    scores = compute_uncertainty(logits, params.strategy)
+    chosen = select_most_uncertain(scores, free, size)
+    means = {"mean_of_chosen": _compute_mean(scores[chosen]), "mean_of_pool": _compute_mean(scores[free])}
     return chosen, {"chosen": params.strategy, **means}
 
 
@@ -162,7 +164,7 @@ def _learn(
 ) -> None:
     positions = answered.positions.tolist()
     own_encoded, theirs = pool.encoded.take(positions), pool.teacher_encoded.take(positions)
-    matches = matches_of(model, teacher, params, seed=context.seed)
+    matches = make_matches(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
         model,
         teacher,
@@ -178,7 +180,7 @@ def _learn(
         (own_encoded, pool.labels[answered.positions]),
         params,
         context,
-        selection=labelled_rows(model, "selection", context),
+        selection=encode_labelled_rows(model, "selection", context),
         loss=loss,
         attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,
@@ -186,18 +188,18 @@ def _learn(
     context.log["loss_parts"] = loss.mean_parts()
 
 
-def _balance(answers: npt.NDArray[np.float32], context: BuildContext) -> dict[str, int]:
+def _count_classes(answers: npt.NDArray[np.float32], context: BuildContext) -> dict[str, int]:
     """The number of rows of each class in the teacher's answers."""
     classes = context.facts.classes
     counts = np.bincount(answers.argmax(axis=1), minlength=len(classes))
     return dict(zip(classes, counts.tolist(), strict=True))
 
 
-def _best_accuracy(log: Json) -> Json:
+def _find_best_accuracy(log: Json) -> Json:
     """The accuracy on `selection` of the round's best epoch, if there are such rows."""
     qualities = [epoch["accuracy_selection"] for epoch in log["epochs"] if "accuracy_selection" in epoch]
     return {"accuracy_selection": max(qualities)} if qualities else {}
 
 
-def _mean(scores: Floats) -> float:
+def _compute_mean(scores: Floats) -> float:
     return round(float(scores.mean()), 4)

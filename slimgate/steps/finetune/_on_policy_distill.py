@@ -23,11 +23,11 @@ from slimgate.steps.training.written_answers import (
 from slimgate.tasks.parts.objectives import (
     Labelled,
     TokenTargets,
-    labelled_rows,
-    objective_of,
-    training_rows,
+    encode_labelled_rows,
+    encode_training_rows,
+    make_objective,
 )
-from slimgate.tasks.parts.prompts import written_windows
+from slimgate.tasks.parts.prompts import make_written_windows
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -45,7 +45,7 @@ def distill_on_policy(model: TorchModel, params: Params, context: BuildContext) 
     _check_pair(model, teacher)
     if context.task_params.reference is None:
         context = learn_from_written_answers(teacher, context)
-    data, selection = training_rows(model, context), labelled_rows(model, "selection", context)
+    data, selection = encode_training_rows(model, context), encode_labelled_rows(model, "selection", context)
     loss = OnPolicyLoss(model, teacher, params, context)
     train(model, data, params, context, selection=selection, loss=loss)
     context.log.update(teacher=params.teacher, **loss.facts())
@@ -85,7 +85,7 @@ class OnPolicyLoss:
         )
         rows = context.rows("train")
         self._prompts: Any = task.encode_prompts(self._options, rows, model.tokenizer)
-        self._objective = objective_of(context.task, context.task_params)
+        self._objective = make_objective(context.task, context.task_params)
         self._draws = np.random.default_rng(context.seed)
         self._seen: dict[str, list[float]] = defaultdict(list)
         self._batches = self._answers = self._tokens = self._cut = 0
@@ -130,7 +130,7 @@ class OnPolicyLoss:
         self._answers += len(written)
         self._tokens += sum(len(answer.ids) for answer in written)
         self._cut += sum(not answer.ended for answer in written)
-        windows = written_windows(self._tokenizer, prompts.columns["input_ids"], list(written))
+        windows = make_written_windows(self._tokenizer, prompts.columns["input_ids"], list(written))
         return windows, TokenTargets(windows.labels(), side=windows.side)
 
 

@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import logits_layer
+from slimgate.models.blocks import find_logits_layer
 from slimgate.models.sentence_encoder import SentenceEncoder, pool
 from slimgate.models.static_encoder import StaticClassifier, StaticEncoder, StaticSentenceEncoder
 from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.base import iter_batches
 from slimgate.plugins.context import BuildContext
 from slimgate.tasks.parts.encoding import EncodedTexts
-from slimgate.tasks.parts.heads import classifier_inputs
-from slimgate.tasks.parts.objectives import objective_of
+from slimgate.tasks.parts.heads import compute_classifier_inputs
+from slimgate.tasks.parts.objectives import make_objective
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,29 +53,29 @@ class Directions:
     energy: float
 
 
-def static_model(model: TorchModel, params: StaticParams, context: BuildContext) -> TorchModel:
+def make_static_model(model: TorchModel, params: StaticParams, context: BuildContext) -> TorchModel:
     """The model of token vectors, on the context's device.
 
     Raises BuildError if the model does not answer a text by a head or a vector, or is too narrow.
     """
     network = model.network
-    layer = None if isinstance(network, SentenceEncoder) else _head(model, context)
+    layer = None if isinstance(network, SentenceEncoder) else _find_head(model, context)
     if isinstance(network, SentenceEncoder) and not isinstance(network.form, nn.Identity):
         raise BuildError(
             f"{STEP}: the embeddings are quantized already; put {STEP} before quantize_embeddings"
         )
-    vectors = token_vectors(model, layer, context)
+    vectors = compute_token_vectors(model, layer, context)
     if params.dims > vectors.shape[1]:
         raise BuildError(
             f"{STEP}: dims = {params.dims}, but the vectors of {type(network).__name__} have "
             f"{vectors.shape[1]} numbers; expected at most {vectors.shape[1]}"
         )
-    tokens_before, tokens_behind = _around(model.tokenizer, context)
+    tokens_before, tokens_behind = _find_frame(model.tokenizer, context)
     frame = sorted({*tokens_before, *tokens_behind, model.config.pad_token_id or 0})
-    directions = principal_directions(np.delete(vectors.numpy(), frame, axis=0), params.dims)
+    directions = compute_centred_directions(np.delete(vectors.numpy(), frame, axis=0), params.dims)
     kind = StaticSentenceEncoder if layer is None else StaticClassifier
-    static_network = kind(_config(model.config, params))
-    weights = sif_weights(model, frame, params.sif, context)
+    static_network = kind(_make_static_config(model.config, params))
+    weights = compute_sif_weights(model, frame, params.sif, context)
     _set_tables(
         static_network.encoder,
         weights.unsqueeze(1) * ((vectors - directions.mean) @ directions.rows.T),
@@ -92,10 +92,10 @@ def static_model(model: TorchModel, params: StaticParams, context: BuildContext)
     return student
 
 
-def _head(model: TorchModel, context: BuildContext) -> nn.Linear:
+def _find_head(model: TorchModel, context: BuildContext) -> nn.Linear:
     """The layer that gives the answers. Raises BuildError for a model without such a layer."""
     network, task = model.network, context.task
-    if not objective_of(task, context.task_params).by_row:
+    if not make_objective(task, context.task_params).by_row:
         raise BuildError(
             f"{STEP}: {type(network).__name__} answers token by token, or compares texts with images; the "
             "step is for models that answer a whole text by a head, and for sentence encoders"
@@ -106,7 +106,7 @@ def _head(model: TorchModel, context: BuildContext) -> nn.Linear:
             "not show which text a word came from; the step is for tasks of one text, and for sentence "
             "encoders, which encode the texts of a pair separately"
         )
-    layer = logits_layer(network) if hasattr(network.config, "vocab_size") else None
+    layer = find_logits_layer(network) if hasattr(network.config, "vocab_size") else None
     if layer is None:
         raise BuildError(
             f"{STEP}: {type(network).__name__} does not read text, or its answers do not come from a "
@@ -116,30 +116,30 @@ def _head(model: TorchModel, context: BuildContext) -> nn.Linear:
 
 
 @torch.inference_mode()
-def token_vectors(model: TorchModel, layer: nn.Linear | None, context: BuildContext) -> torch.Tensor:
+def compute_token_vectors(model: TorchModel, layer: nn.Linear | None, context: BuildContext) -> torch.Tensor:
     """(vocabulary, features) float32 on the CPU: the head's inputs for a text of each single token.
 
     layer: the head; None for a sentence encoder: the vectors before they get unit length.
     """
-    encoded = _single_tokens(model, context)
+    encoded = _make_single_tokens(model, context)
 
     def progress(_what: str, done: int, total: int) -> None:
         context.progress(TOKENS, done, total)
 
     with context.time_stage("token vectors"):
         if layer is not None:
-            features = classifier_inputs(model.network, layer, encoded, progress=progress)
+            features = compute_classifier_inputs(model.network, layer, encoded, progress=progress)
             return torch.from_numpy(features)
         pieces = []
         for positions in iter_batches(range(len(encoded)), BATCH_SIZE):
             pieces.append(
-                _embedded(cast("SentenceEncoder", model.network), encoded, positions, context.device)
+                _embed_batch(cast("SentenceEncoder", model.network), encoded, positions, context.device)
             )
             progress(TOKENS, positions[-1] + 1, len(encoded))
     return torch.cat(pieces)
 
 
-def _embedded(
+def _embed_batch(
     network: SentenceEncoder, encoded: EncodedTexts, positions: Sequence[int], device: str
 ) -> torch.Tensor:
     batch = {name: torch.from_numpy(values).to(device) for name, values in encoded.batch(positions).items()}
@@ -149,10 +149,10 @@ def _embedded(
     return reduced
 
 
-def _single_tokens(model: TorchModel, context: BuildContext) -> EncodedTexts:
+def _make_single_tokens(model: TorchModel, context: BuildContext) -> EncodedTexts:
     """A row for each token of the vocabulary, between the tokens that the tokenizer puts around a text."""
     size = int(model.config.vocab_size)
-    before, behind = _around(model.tokenizer, context)
+    before, behind = _find_frame(model.tokenizer, context)
     ids = [[*before, token, *behind] for token in range(size)]
     width = len(ids[0])
     arrays = {"input_ids": ids, "attention_mask": [[1] * width] * size}
@@ -160,7 +160,7 @@ def _single_tokens(model: TorchModel, context: BuildContext) -> EncodedTexts:
     return EncodedTexts(columns, dict.fromkeys(columns, 0), "right", np.full(size, width, dtype=np.int64))
 
 
-def _around(tokenizer: PreTrainedTokenizerBase, context: BuildContext) -> tuple[list[int], list[int]]:
+def _find_frame(tokenizer: PreTrainedTokenizerBase, context: BuildContext) -> tuple[list[int], list[int]]:
     """The tokens that the tokenizer puts before and after a text, from a train row. Raises BuildError."""
     names = context.task.text_columns(context.task_params)
     for text in context.rows("train").table[names[0]].to_pylist():
@@ -172,7 +172,7 @@ def _around(tokenizer: PreTrainedTokenizerBase, context: BuildContext) -> tuple[
     raise BuildError(f"{STEP}: the tokenizer finds no token in the texts of train")
 
 
-def principal_directions(vectors: npt.NDArray[np.float32], dims: int) -> Directions:
+def compute_centred_directions(vectors: npt.NDArray[np.float32], dims: int) -> Directions:
     """The directions around the mean in which the vectors (tokens, features) vary most."""
     values = torch.from_numpy(np.asarray(vectors)).double()
     mean = values.mean(0)
@@ -182,7 +182,9 @@ def principal_directions(vectors: npt.NDArray[np.float32], dims: int) -> Directi
     return Directions(rows.float().contiguous(), mean.float(), energy)
 
 
-def sif_weights(model: TorchModel, frame: Sequence[int], sif: float, context: BuildContext) -> torch.Tensor:
+def compute_sif_weights(
+    model: TorchModel, frame: Sequence[int], sif: float, context: BuildContext
+) -> torch.Tensor:
     """(vocabulary,) a / (a + p), p the share of the token among those of train, without the frame."""
     encoded = cast(
         "EncodedTexts", context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
@@ -193,7 +195,7 @@ def sif_weights(model: TorchModel, frame: Sequence[int], sif: float, context: Bu
     return torch.from_numpy(sif / (sif + counts / max(counts.sum(), 1))).float()
 
 
-def _config(old: PreTrainedConfig, params: StaticParams) -> Any:
+def _make_static_config(old: PreTrainedConfig, params: StaticParams) -> Any:
     """The old configuration, for tokens and outputs, with the shape of the tables."""
     config = copy.deepcopy(old)
     config.static = {"dims": params.dims, "bigrams": params.bigrams}

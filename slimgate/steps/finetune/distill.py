@@ -98,10 +98,10 @@ def distill_model(
 ) -> TorchModel:
     """The model after training on the teacher's answers. hooks: of trainer.py, for steps that do more."""
     from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, describe_mismatch
-    from slimgate.steps.training.matching import matches_of
-    from slimgate.steps.training.teacher_ensemble import Teaching, ensemble_answers
+    from slimgate.steps.training.matching import make_matches
+    from slimgate.steps.training.teacher_ensemble import Teaching, compute_ensemble_answers
     from slimgate.steps.training.trainer import train
-    from slimgate.tasks.parts.objectives import labelled_rows
+    from slimgate.tasks.parts.objectives import encode_labelled_rows
 
     teacher = context.load_teacher()
     rows = DistillationRows(model, teacher, params, context)
@@ -112,9 +112,9 @@ def distill_model(
     if more := params.more_teachers:
         stored, precision = bool(params.stored_logits), params.precision
         teaching = Teaching(model, data, teacher, teacher_encoded, rows, more, context, stored, precision)
-        ensemble = partial(ensemble_answers, teaching)
+        ensemble = partial(compute_ensemble_answers, teaching)
         context.log["more_teachers"] = list(more)
-    matches = matches_of(model, teacher, params, seed=context.seed)
+    matches = make_matches(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
         model,
         teacher,
@@ -132,7 +132,7 @@ def distill_model(
         data,
         params,
         context,
-        selection=labelled_rows(model, "selection", context),
+        selection=encode_labelled_rows(model, "selection", context),
         loss=loss,
         hooks=hooks,
         attached=loss.modules_to_train,

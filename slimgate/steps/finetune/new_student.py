@@ -81,26 +81,26 @@ class NewStudent(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The new model."""
 
-        return new_model(model, params, context)
+        return make_new_model(model, params, context)
 
 
 step = NewStudent()
 
 
-def new_model(model: TorchModel, shape: Params, context: BuildContext) -> TorchModel:
+def make_new_model(model: TorchModel, shape: Params, context: BuildContext) -> TorchModel:
     """The fresh model, on the context's device. Raises BuildError for heads that do not divide the width."""
     import torch
 
     from slimgate.models.torch_model import TorchModel
 
-    config = _config(model.config, shape)
+    config = _make_student_config(model.config, shape)
     with isolated_seed(context.seed):
         network = load_object(model.architecture).from_config(config).float()
     fresh = TorchModel(network.to(context.device).eval(), model.tokenizer, model.architecture)
     sizes = {
         name: getattr(config, name) for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")
     }
-    context.log.update(sizes, intermediate=getattr(config, _intermediate(config)))
+    context.log.update(sizes, intermediate=getattr(config, _find_width_name(config)))
     if shape.embeddings == "pca":
         with torch.no_grad():
             context.log["embedding_energy"] = round(_embed_by_pca(model.network, network), 4)
@@ -109,14 +109,14 @@ def new_model(model: TorchModel, shape: Params, context: BuildContext) -> TorchM
     return fresh
 
 
-def _config(old: PreTrainedConfig, shape: Params) -> Any:
+def _make_student_config(old: PreTrainedConfig, shape: Params) -> Any:
     config = copy.deepcopy(old)
     hidden, heads = shape.hidden or old.hidden_size, shape.heads
     if heads is None:
         heads = max(1, hidden * old.num_attention_heads // old.hidden_size)
     if hidden % heads:
         raise BuildError(f"new_student: hidden = {hidden} is not a multiple of {heads} heads; give heads")
-    width = getattr(old, _intermediate(old)) or 4 * old.hidden_size
+    width = getattr(old, _find_width_name(old)) or 4 * old.hidden_size
     intermediate = shape.intermediate or max(1, round(width * hidden / old.hidden_size))
     layers = shape.layers or old.num_hidden_layers
     first = range(min(layers, old.num_hidden_layers))
@@ -127,13 +127,13 @@ def _config(old: PreTrainedConfig, shape: Params) -> Any:
         config.num_key_value_heads = next(n for n in range(heads_per_group, 0, -1) if heads % n == 0)
         config.head_dim = hidden // heads
     config.num_hidden_layers, config.hidden_size, config.num_attention_heads = layers, hidden, heads
-    setattr(config, _intermediate(old), intermediate)
+    setattr(config, _find_width_name(old), intermediate)
     if getattr(old, "word_embed_proj_dim", None) == old.hidden_size:  # OPT's token table
         config.word_embed_proj_dim = hidden
     return config
 
 
-def _intermediate(config: PreTrainedConfig) -> str:
+def _find_width_name(config: PreTrainedConfig) -> str:
     """The name of the feed-forward width in a configuration."""
     return next(name for name in INTERMEDIATE if hasattr(config, name))
 
@@ -147,10 +147,10 @@ def _embed_by_pca(old: nn.Module, new: nn.Module) -> float:
     import torch
     from torch import nn
 
-    from slimgate.models.token_embeddings import token_embeddings
+    from slimgate.models.token_embeddings import find_token_embeddings
 
     tables = {name: module for name, module in old.named_modules() if isinstance(module, nn.Embedding)}
-    tokens = next(iter(token_embeddings(old).values()))
+    tokens = next(iter(find_token_embeddings(old).values()))
     fresh = {name: module for name, module in new.named_modules() if isinstance(module, nn.Embedding)}
     if fresh.keys() - tables.keys():
         raise BuildError(

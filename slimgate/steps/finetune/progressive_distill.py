@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from slimgate.errors import SuiteError
-from slimgate.models.config import blocks_of
+from slimgate.models.config import count_blocks
 from slimgate.plugins.base import Arrays, iter_batches
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
@@ -58,7 +58,7 @@ class ProgressiveDistill(TaughtStep[Params]):
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError if there is no block to drop."""
-        had = blocks_of(config)
+        had = count_blocks(config)
         if had is not None and params.blocks >= had:
             raise SuiteError(
                 f"blocks = {params.blocks} was given, but the model has {had} at this step, expected fewer"
@@ -67,9 +67,9 @@ class ProgressiveDistill(TaughtStep[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with fewer blocks."""
-        from slimgate.models.blocks import encoder_layers
+        from slimgate.models.blocks import find_only_block_list
 
-        self.check(params, {"num_hidden_layers": len(encoder_layers(model.network))})
+        self.check(params, {"num_hidden_layers": len(find_only_block_list(model.network))})
         distill_progressively(model, params, context)
         return model
 
@@ -80,22 +80,22 @@ step = ProgressiveDistill()
 def distill_progressively(model: TorchModel, params: Params, context: BuildContext) -> None:
     """Drops blocks of `model` in place until params.blocks are left; context.log gets every stage."""
     from slimgate.models.block_choice import keep_blocks_
-    from slimgate.models.blocks import encoder_layers
+    from slimgate.models.blocks import find_only_block_list
     from slimgate.steps.training.distillation import load_rows_and_teacher
-    from slimgate.steps.training.teacher_answers import teacher_answers
-    from slimgate.tasks.parts.objectives import objective_of
+    from slimgate.steps.training.teacher_answers import compute_teacher_answers
+    from slimgate.tasks.parts.objectives import make_objective
 
-    numbers = list(range(len(encoder_layers(model.network))))
+    numbers = list(range(len(find_only_block_list(model.network))))
     data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
-    objective = objective_of(context.task, context.task_params)
+    objective = make_objective(context.task, context.task_params)
     answers = None
     if objective.by_row:
-        answers = teacher_answers(
+        answers = compute_teacher_answers(
             teacher, teacher_encoded, None, objective, context, precision=params.precision
         )
     stages: list[dict[str, Any]] = []
     while len(numbers) > params.blocks:
-        doomed = _blocks_to_drop(model, teacher, params, (data, teacher_encoded), context)
+        doomed = _choose_blocks_to_drop(model, teacher, params, (data, teacher_encoded), context)
         stage_context = replace(context, log={}, seed=context.seed + len(stages))
         remaining = tuple(i for i in range(len(numbers)) if i not in doomed)
         keep_blocks_(model, remaining)
@@ -113,49 +113,51 @@ def distill_progressively(model: TorchModel, params: Params, context: BuildConte
     context.log.update(stages=stages, blocks_kept=numbers, teacher=params.teacher)
 
 
-def _blocks_to_drop(
+def _choose_blocks_to_drop(
     model: TorchModel, teacher: TorchModel, params: Params, rows: RowsOfBoth, context: BuildContext
 ) -> list[int]:
     """Numbers of the blocks to drop now, in ascending order."""
     import torch
 
-    from slimgate.models.blocks import encoder_layers
+    from slimgate.models.blocks import find_only_block_list
     from slimgate.steps.training.options import without_block
 
-    blocks = encoder_layers(model.network)
+    blocks = find_only_block_list(model.network)
     count = min(params.at_once, len(blocks) - params.blocks)
     if params.order == "top":
         return list(range(len(blocks) - count, len(blocks)))
     losses = []
     for block in blocks:
         with without_block(block), torch.inference_mode():
-            losses.append(_unlikeness(model, teacher, params, rows, context))
+            losses.append(_compute_soft_loss(model, teacher, params, rows, context))
     return sorted(np.argsort(losses, kind="stable")[:count].tolist())
 
 
-def _unlikeness(
+def _compute_soft_loss(
     model: TorchModel, teacher: TorchModel, params: Params, rows: RowsOfBoth, context: BuildContext
 ) -> float:
     """Sum of the soft losses of the first train rows."""
     import torch
 
-    from slimgate.tasks.parts.objectives import objective_of
+    from slimgate.tasks.parts.objectives import make_objective
 
-    objective = objective_of(context.task, context.task_params)
+    objective = make_objective(context.task, context.task_params)
     (encoded, labels), teacher_encoded = rows
     total = 0.0
     model.network.eval()
     for positions in iter_batches(range(min(JUDGED_ROWS, len(encoded.lengths))), 64):
         targets = torch.from_numpy(labels[positions]).to(context.device)
         logits = [
-            objective.flat(network.network(**_inputs(inputs.batch(positions), context)).logits, targets)[0]
+            objective.flat(
+                network.network(**_make_tensors(inputs.batch(positions), context)).logits, targets
+            )[0]
             for network, inputs in ((model, encoded), (teacher, teacher_encoded))
         ]
         total += float(objective.soft_losses(logits[0], logits[1], params.temperature).sum())
     return total
 
 
-def _inputs(batch: Arrays, context: BuildContext) -> dict[str, torch.Tensor]:
+def _make_tensors(batch: Arrays, context: BuildContext) -> dict[str, torch.Tensor]:
     import torch
 
     return {name: torch.from_numpy(values).to(context.device) for name, values in batch.items()}
@@ -171,12 +173,12 @@ def _distill(
     last: bool,
 ) -> None:
     from slimgate.steps.training.distillation import DistillationLoss
-    from slimgate.steps.training.matching import matches_of
+    from slimgate.steps.training.matching import make_matches
     from slimgate.steps.training.trainer import train
-    from slimgate.tasks.parts.objectives import labelled_rows
+    from slimgate.tasks.parts.objectives import encode_labelled_rows
 
     data, teacher_encoded, answers = rows
-    matches = matches_of(model, teacher, params, seed=context.seed)
+    matches = make_matches(model, teacher, params, seed=context.seed)
     loss = DistillationLoss(
         model,
         teacher,
@@ -194,7 +196,7 @@ def _distill(
         data,
         params.model_copy(update={"epochs": epochs}),
         context,
-        selection=labelled_rows(model, "selection", context),
+        selection=encode_labelled_rows(model, "selection", context),
         loss=loss,
         attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,

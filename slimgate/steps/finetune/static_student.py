@@ -69,9 +69,9 @@ class StaticStudent(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model of token vectors."""
-        from slimgate.steps.finetune._static_student import static_model
+        from slimgate.steps.finetune._static_student import make_static_model
 
-        return static_model(model, params, context)
+        return make_static_model(model, params, context)
 
 
 step = StaticStudent()

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
-from slimgate.steps.layers.bit_packing import pack, packed_bytes, unpack
-from slimgate.steps.layers.int8_linear import frozen_parameter
+from slimgate.steps.layers.bit_packing import count_packed_bytes, pack, unpack
+from slimgate.steps.layers.int8_linear import make_frozen_parameter
 
 
 class BinaryLinear(nn.Module):
@@ -43,9 +43,9 @@ class BinaryLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.in_features, self.out_features, self.activations = in_features, out_features, activations
-        self.register_buffer("packed", _no_bits(out_features, in_features))
+        self.register_buffer("packed", _make_empty_bits(out_features, in_features))
         self.register_buffer("scale", torch.ones(out_features))
-        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
+        self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
         self.register_buffer("threshold", torch.zeros(in_features) if activations else None)
         self.register_buffer("gain", torch.ones(()) if activations else None)
         self._forget()
@@ -74,7 +74,7 @@ class BinaryLinear(nn.Module):
             shift = layer.weight @ layer.threshold
             bias = shift if bias is None else bias.detach() + shift
         if bias is not None:
-            layer.bias = frozen_parameter(_copy(bias))
+            layer.bias = make_frozen_parameter(_copy(bias))
         return layer
 
     @property
@@ -112,7 +112,7 @@ class BinaryLinear(nn.Module):
         distance = inputs.float() - threshold
         size = distance.abs().mean(dim=-1, keepdim=True) * gain
         with torch.autocast(inputs.device.type, enabled=False):
-            sums = functional.linear(signs_of(distance), signs)
+            sums = functional.linear(compute_signs(distance), signs)
         # separate, not addcmul: fused rounding could differ between the ends and the middle of a tensor
         outputs = sums * self.scale * size
         return (outputs if self.bias is None else outputs + self.bias).to(inputs.dtype)
@@ -142,7 +142,7 @@ class BinaryEmbedding(nn.Module):
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = padding_idx
-        self.register_buffer("packed", _no_bits(num_embeddings, embedding_dim))
+        self.register_buffer("packed", _make_empty_bits(num_embeddings, embedding_dim))
         self.register_buffer("scale", torch.ones(num_embeddings))
 
     @classmethod
@@ -174,7 +174,7 @@ class BinaryEmbedding(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in self.options().items())
 
 
-def signs_of(values: Tensor) -> Tensor:
+def compute_signs(values: Tensor) -> Tensor:
     """+1 if a value is 0 or more, else -1, in the values' dtype."""
     return (values >= 0).to(values.dtype) * 2 - 1
 
@@ -195,8 +195,8 @@ def _check_finite(**tensors: Tensor | None) -> None:
             raise BuildError(f"binary weights: {name} holds NaN or infinity, expected finite values")
 
 
-def _no_bits(rows: int, columns: int) -> Tensor:
-    return torch.zeros(rows, packed_bytes(columns, 1), dtype=torch.uint8)
+def _make_empty_bits(rows: int, columns: int) -> Tensor:
+    return torch.zeros(rows, count_packed_bytes(columns, 1), dtype=torch.uint8)
 
 
 def _copy(values: Tensor) -> Tensor:

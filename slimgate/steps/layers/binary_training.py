@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimgate.steps.layers.binary_linear import BinaryEmbedding, BinaryLinear, signs_of
+from slimgate.steps.layers.binary_linear import BinaryEmbedding, BinaryLinear, compute_signs
 
 # In scales: beyond it a weight is too far from 0 to change its sign, and a gradient would be noise.
 WEIGHT_CLIP = 2.0
@@ -36,7 +36,7 @@ class LatentLinear(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach().float()
         self.weight = nn.Parameter(weight.clone())
-        self.weight_scale = nn.Parameter(mean_size(weight))
+        self.weight_scale = nn.Parameter(compute_mean_size(weight))
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().float().clone())
         self.threshold: nn.Parameter | None = None
         self.gain: nn.Parameter | None = None
@@ -46,7 +46,7 @@ class LatentLinear(nn.Module):
         self.weight_share = self.input_share = 1.0
 
     def forward(self, inputs: Tensor) -> Tensor:
-        weight = binary(self.weight, self.weight_scale.unsqueeze(1), clip=WEIGHT_CLIP)
+        weight = binarize_values(self.weight, self.weight_scale.unsqueeze(1), clip=WEIGHT_CLIP)
         if self.training:
             weight = self.weight.lerp(weight, self.weight_share)
         if self.threshold is not None:
@@ -65,7 +65,7 @@ class LatentLinear(nn.Module):
         assert self.gain is not None
         distance = inputs.float() - self.threshold
         size = distance.abs().mean(dim=-1, keepdim=True) * self.gain
-        two_valued = self.threshold + binary(distance, size, clip=INPUT_CLIP)
+        two_valued = self.threshold + binarize_values(distance, size, clip=INPUT_CLIP)
         if self.training:
             two_valued = inputs.float().lerp(two_valued, self.input_share)
         return two_valued.to(inputs.dtype)
@@ -79,12 +79,12 @@ class LatentEmbedding(nn.Module):
         weight = embedding.weight.detach().float()
         self.padding_idx = embedding.padding_idx
         self.weight = nn.Parameter(weight.clone())
-        self.weight_scale = nn.Parameter(mean_size(weight))
+        self.weight_scale = nn.Parameter(compute_mean_size(weight))
         self.weight_share = 1.0
 
     def forward(self, ids: Tensor) -> Tensor:
         rows = functional.embedding(ids, self.weight)
-        two_valued = binary(rows, self.weight_scale[ids].unsqueeze(-1), clip=WEIGHT_CLIP)
+        two_valued = binarize_values(rows, self.weight_scale[ids].unsqueeze(-1), clip=WEIGHT_CLIP)
         return rows.lerp(two_valued, self.weight_share) if self.training else two_valued
 
     def to_packed(self) -> BinaryEmbedding:
@@ -93,14 +93,14 @@ class LatentEmbedding(nn.Module):
         return BinaryEmbedding.from_weights(self.weight, scale, padding_idx=self.padding_idx)
 
 
-def binary(values: Tensor, scale: Tensor, *, clip: float) -> Tensor:
+def binarize_values(values: Tensor, scale: Tensor, *, clip: float) -> Tensor:
     """scale · sign(values), with gradients to the scale and, up to clip · scale, to the values."""
     scale = scale.abs().clamp_min(_SMALLEST_SCALE)
     bound = clip * scale.detach()
     passing = torch.minimum(torch.maximum(values, -bound), bound)
-    return scale * signs_of(values.detach()) + (passing - passing.detach())
+    return scale * compute_signs(values.detach()) + (passing - passing.detach())
 
 
-def mean_size(weight: Tensor) -> Tensor:
+def compute_mean_size(weight: Tensor) -> Tensor:
     """The scale of least squared error for the signs of each row: mean |w|. (rows, n) -> (rows,)."""
     return weight.abs().mean(dim=1).clamp_min(_SMALLEST_SCALE)

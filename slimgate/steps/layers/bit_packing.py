@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def packed_bytes(columns: int, bits: int) -> int:
+def count_packed_bytes(columns: int, bits: int) -> int:
     """The bytes of a row of `columns` numbers."""
     return -(-columns * bits // 8)
 
@@ -23,9 +23,9 @@ def pack(levels: Tensor, bits: int) -> Tensor:
     if bits == 8:
         return levels.clone()
     eights = functional.pad(levels, (0, -columns % 8)).view(rows, -1, 8)
-    words = (eights.long() << _steps(8, bits, levels)).sum(dim=-1, keepdim=True)
-    stream = (words >> _steps(bits, 8, levels)) & 255
-    packed_rows = stream.to(torch.uint8).view(rows, -1)[:, : packed_bytes(columns, bits)]
+    words = (eights.long() << _make_offsets(8, bits, levels)).sum(dim=-1, keepdim=True)
+    stream = (words >> _make_offsets(bits, 8, levels)) & 255
+    packed_rows = stream.to(torch.uint8).view(rows, -1)[:, : count_packed_bytes(columns, bits)]
     return packed_rows.clone(
         memory_format=torch.contiguous_format
     )  # separate storage, which safetensors requires
@@ -37,11 +37,11 @@ def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
         return packed
     rows = packed.shape[0]
     stream = functional.pad(packed, (0, -packed.shape[1] % bits)).view(rows, -1, bits)
-    words = (stream.long() << _steps(bits, 8, packed)).sum(dim=-1, keepdim=True)
-    eights = (words >> _steps(8, bits, packed)) & ((1 << bits) - 1)
+    words = (stream.long() << _make_offsets(bits, 8, packed)).sum(dim=-1, keepdim=True)
+    eights = (words >> _make_offsets(8, bits, packed)) & ((1 << bits) - 1)
     return eights.to(torch.uint8).view(rows, -1)[:, :columns]
 
 
-def _steps(count: int, width: int, like: Tensor) -> Tensor:
+def _make_offsets(count: int, width: int, like: Tensor) -> Tensor:
     steps: Tensor = torch.arange(0, count * width, width, device=like.device)
     return steps

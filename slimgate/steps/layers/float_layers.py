@@ -13,7 +13,7 @@ from slimgate.steps.layers.packed import PackedLinear
 Quantized = PackedLinear | Int8Linear
 
 
-def quantized_layers(network: nn.Module) -> dict[str, Quantized]:
+def list_quantized_layers(network: nn.Module) -> dict[str, Quantized]:
     """Name -> layer that gptq, weight_only or int8_dynamic has made."""
     return {name: module for name, module in network.named_modules() if isinstance(module, Quantized)}
 
@@ -28,7 +28,7 @@ def check_float_activations(name: str, layer: Quantized) -> None:
 
 
 @torch.no_grad()
-def to_float_layer(layer: Quantized) -> nn.Linear:
+def make_float_layer(layer: Quantized) -> nn.Linear:
     """A float32 layer with the weights that the levels represent."""
     if isinstance(layer, Int8Linear):
         weight = layer.weight.float() * layer.weight_scale.unsqueeze(1)

@@ -116,7 +116,7 @@ def quantize(weight: Tensor, grid: Grid) -> Tensor:
 def dequantize(levels: Tensor, grid: Grid) -> Tensor:
     """The values of levels: (rows, columns) float32, exact products if scales are float16."""
     rows, columns = levels.shape
-    values = value(grid.scheme.to_groups(levels).float(), grid.scale, grid.zero_point)
+    values = compute_values(grid.scheme.to_groups(levels).float(), grid.scale, grid.zero_point)
     return grid.scheme.from_groups(values, rows, columns)
 
 
@@ -126,7 +126,7 @@ def nearest_levels(groups: Tensor, scale: Tensor, zero_point: Tensor, scheme: Sc
     return levels.add_(zero_point.float().unsqueeze(-1)).clamp_(0, scheme.top)
 
 
-def value(levels: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+def compute_values(levels: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     """Values of grouped levels."""
     return (levels - zero_point.float().unsqueeze(-1)).mul_(scale.float().unsqueeze(-1))
 
@@ -144,20 +144,20 @@ def fit_grid(
     if not torch.isfinite(weight).all():
         raise BuildError(f"fit_grid: {tuple(weight.shape)} holds NaN or infinity, expected finite values")
     groups = scheme.to_groups(weight)
-    grid = _grid_of_levels(groups, scheme)
+    grid = _find_exact_grid(groups, scheme)
     if grid is None:
-        dtype = _scale_dtype(_minmax(groups, scheme)[0])
+        dtype = _scale_dtype(_fit_minmax(groups, scheme)[0])
         if importance is not None:
             importance = scheme.to_groups(importance.float().expand_as(weight))
         parts = [
             _fit(part, scheme, observer, dtype, None if importance is None else importance[rows])
-            for rows, part in _chunks(groups)
+            for rows, part in _split_chunks(groups)
         ]
         grid = torch.cat([scale for scale, _ in parts]), torch.cat([zero for _, zero in parts])
     return Grid(scheme, grid[0], grid[1].to(torch.uint8))
 
 
-def _chunks(groups: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _split_chunks(groups: Tensor) -> Iterator[tuple[slice, Tensor]]:
     rows = max(1, _CHUNK // groups[0].numel())
     for start in range(0, len(groups), rows):
         yield slice(start, start + rows), groups[start : start + rows]
@@ -166,47 +166,47 @@ def _chunks(groups: Tensor) -> Iterator[tuple[slice, Tensor]]:
 def _fit(
     groups: Tensor, scheme: Scheme, observer: Observer, dtype: torch.dtype, importance: Tensor | None
 ) -> _Pair:
-    best = _round_to_stored(_minmax(groups, scheme), dtype)
+    best = _round_to_stored(_fit_minmax(groups, scheme), dtype)
     if observer == "minmax":
         return best
-    least = _error(groups, best, scheme, importance)
-    for candidate in _candidates(groups, scheme):
+    least = _compute_grid_error(groups, best, scheme, importance)
+    for candidate in _list_candidate_grids(groups, scheme):
         pair = _round_to_stored(candidate, dtype)
-        error = _error(groups, pair, scheme, importance)
+        error = _compute_grid_error(groups, pair, scheme, importance)
         better = error < least
         least = torch.where(better, error, least)
         best = torch.where(better, pair[0], best[0]), torch.where(better, pair[1], best[1])
     return best
 
 
-def _minmax(groups: Tensor, scheme: Scheme) -> _Pair:
+def _fit_minmax(groups: Tensor, scheme: Scheme) -> _Pair:
     high, low = groups.amax(-1).clamp(min=0), groups.amin(-1).clamp(max=0)
     if not scheme.symmetric:
-        return _affine(low, high, scheme)
+        return _fit_affine(low, high, scheme)
     extreme = torch.where(high >= -low, high, low)
-    return _or_one(extreme / -scheme.middle), torch.full_like(extreme, scheme.middle)
+    return _replace_zero_scales(extreme / -scheme.middle), torch.full_like(extreme, scheme.middle)
 
 
-def _affine(low: Tensor, high: Tensor, scheme: Scheme) -> _Pair:
-    scale = _or_one((high - low) / scheme.top)
+def _fit_affine(low: Tensor, high: Tensor, scheme: Scheme) -> _Pair:
+    scale = _replace_zero_scales((high - low) / scheme.top)
     return scale, (-low / scale).round()
 
 
-def _candidates(groups: Tensor, scheme: Scheme) -> Iterator[_Pair]:
+def _list_candidate_grids(groups: Tensor, scheme: Scheme) -> Iterator[_Pair]:
     """Narrower grids; for symmetric ones also grids whose short side reaches the extreme, and both signs."""
     if not scheme.symmetric:
         high, low = groups.amax(-1).clamp(min=0), groups.amin(-1).clamp(max=0)
-        yield from (_affine(low * share, high * share, scheme) for share in _CLIPPED_TO)
+        yield from (_fit_affine(low * share, high * share, scheme) for share in _CLIPPED_TO)
         return
-    scale, zero_point = _minmax(groups, scheme)
+    scale, zero_point = _fit_minmax(groups, scheme)
     widest = scheme.middle / (scheme.middle - 1)
     for share in _CLIPPED_TO:
         yield scale * share * widest, zero_point
         yield scale * -share * widest, zero_point
 
 
-def _error(groups: Tensor, pair: _Pair, scheme: Scheme, importance: Tensor | None) -> Tensor:
-    squares = value(nearest_levels(groups, *pair, scheme), *pair).sub_(groups).square_()
+def _compute_grid_error(groups: Tensor, pair: _Pair, scheme: Scheme, importance: Tensor | None) -> Tensor:
+    squares = compute_values(nearest_levels(groups, *pair, scheme), *pair).sub_(groups).square_()
     return (squares if importance is None else squares.mul_(importance)).sum(-1)
 
 
@@ -223,21 +223,21 @@ def _round_to_stored(pair: _Pair, dtype: torch.dtype) -> _Pair:
     return torch.where(scale == 0, smallest, scale), pair[1]
 
 
-def _or_one(scale: Tensor) -> Tensor:
+def _replace_zero_scales(scale: Tensor) -> Tensor:
     """The scales, with 1 for groups of zeros, and of numbers too small to divide by."""
     return torch.where(scale.abs() < torch.finfo(torch.float32).tiny, 1.0, scale)
 
 
-def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
+def _find_exact_grid(groups: Tensor, scheme: Scheme) -> _Pair | None:
     """The grid on which all values lie exactly, with float16 scales; None if there is none."""
     flat = groups.reshape(-1, groups.shape[-1])
-    if not _lies_on_a_grid(flat[flat.abs().amax(-1).argmax()], scheme):
+    if not _is_on_grid(flat[flat.abs().amax(-1).argmax()], scheme):
         return None
     scale = torch.ones(len(flat), dtype=torch.float16, device=flat.device)
     zero_point = torch.full((len(flat),), float(scheme.middle), device=flat.device)
     left = flat.any(-1).nonzero().flatten()
-    for divisor in _divisors(scheme).tolist():
-        pair, good = _fit_steps(flat[left], scheme, _smallest_gap(flat[left]) / divisor)
+    for divisor in _list_divisors(scheme).tolist():
+        pair, good = _fit_steps(flat[left], scheme, _compute_smallest_gap(flat[left]) / divisor)
         scale[left[good]], zero_point[left[good]] = pair[0][good], pair[1][good]
         left = left[~good]
         if not len(left):
@@ -246,15 +246,15 @@ def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
     return None
 
 
-def _lies_on_a_grid(group: Tensor, scheme: Scheme) -> bool:
+def _is_on_grid(group: Tensor, scheme: Scheme) -> bool:
     values = torch.unique(group)  # a whole matrix may have millions of values, but a grid has few
     if len(values) > scheme.top + 1:
         return False
-    steps = _smallest_gap(values[None]) / _divisors(scheme).to(group.device)
+    steps = _compute_smallest_gap(values[None]) / _list_divisors(scheme).to(group.device)
     return bool(_fit_steps(values.expand(len(steps), -1), scheme, steps)[1].any())
 
 
-def _divisors(scheme: Scheme) -> Tensor:
+def _list_divisors(scheme: Scheme) -> Tensor:
     """The divisors to try: a group's smallest gap, 0 included, is one of these multiples of its step."""
     counts = torch.arange(1.0, scheme.top + 1)
     return torch.stack([counts, -counts], dim=1).flatten() if scheme.symmetric else counts
@@ -266,11 +266,13 @@ def _fit_steps(flat: Tensor, scheme: Scheme, steps: Tensor) -> tuple[_Pair, Tens
     zero_point = torch.full_like(steps, scheme.middle)
     if not scheme.symmetric:
         zero_point = (-flat.amin(-1) / scale.float()).round().clamp(0, scheme.top)
-    good = (value(nearest_levels(flat, scale, zero_point, scheme), scale, zero_point) == flat).all(-1)
+    good = (compute_values(nearest_levels(flat, scale, zero_point, scheme), scale, zero_point) == flat).all(
+        -1
+    )
     return (scale, zero_point), good
 
 
-def _smallest_gap(flat: Tensor) -> Tensor:
+def _compute_smallest_gap(flat: Tensor) -> Tensor:
     with_zero = torch.cat([flat, torch.zeros_like(flat[:, :1])], dim=1)
     gaps = with_zero.sort(dim=-1).values.diff(dim=-1)
     return torch.where(gaps > 0, gaps, torch.inf).amin(-1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
-from slimgate.steps.layers.int8_linear import frozen_parameter
+from slimgate.steps.layers.int8_linear import make_frozen_parameter
 
 Half = Literal["bfloat16", "float16"]
 Compute = Literal["bfloat16", "float16", "float32"]
@@ -43,16 +43,16 @@ class HalfLinear(nn.Module):
         self.dtype = dtype
         self.compute = compute
         self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=getattr(torch, dtype)))
-        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
+        self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
         self._wide: Tensor | None = None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, dtype: Half, compute: Compute) -> HalfLinear:
         """Makes the layer on the device of `linear`. Raises BuildError if `dtype` cannot hold its weights."""
         layer = cls(linear.in_features, linear.out_features, linear.bias is not None, dtype, compute)
-        layer.weight = to_half(linear.weight, dtype)
+        layer.weight = convert_to_half(linear.weight, dtype)
         if linear.bias is not None:
-            layer.bias = frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
+            layer.bias = make_frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class HalfEmbedding(nn.Module):
         if embedding.max_norm is not None:
             raise BuildError(f"HalfEmbedding: max_norm {embedding.max_norm} is not supported, expected None")
         table = cls(embedding.num_embeddings, embedding.embedding_dim, embedding.padding_idx, dtype)
-        table.weight = to_half(embedding.weight, dtype)
+        table.weight = convert_to_half(embedding.weight, dtype)
         return table.train(embedding.training)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class HalfEmbedding(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in self.options().items())
 
 
-def to_half(weight: Tensor, dtype: Half) -> Tensor:
+def convert_to_half(weight: Tensor, dtype: Half) -> Tensor:
     """The weight in 16 bits. Raises BuildError if it is not finite, or above 65,504 for float16."""
     if not bool(torch.isfinite(weight).all()):
         raise BuildError(f"weights {tuple(weight.shape)} are NaN or infinite, so the model is broken")

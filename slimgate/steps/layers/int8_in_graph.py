@@ -72,7 +72,7 @@ IN_GRAPH: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def with_integer_operators_(network: nn.Module) -> int:
+def use_integer_operators_(network: nn.Module) -> int:
     """Replaces the int8 layers of a network; returns their number. The network can then only be exported."""
     layers = [(name, module) for name, module in network.named_modules() if type(module) in IN_GRAPH]
     for name, module in layers:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimgate._system.processor import cpu_instructions, sums_saturate
+from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError
 
 Granularity = Literal["channel", "tensor"]
@@ -57,7 +57,7 @@ class Int8Linear(nn.Module):
         self.out_features = out_features
         self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
         self.register_buffer("weight_scale", torch.ones(out_features, dtype=torch.float32))
-        self.bias = frozen_parameter(torch.zeros(out_features, dtype=torch.float32)) if bias else None
+        self.bias = make_frozen_parameter(torch.zeros(out_features, dtype=torch.float32)) if bias else None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, granularity: Granularity = "channel") -> Int8Linear:
@@ -72,7 +72,7 @@ class Int8Linear(nn.Module):
         layer = cls(weight.shape[1], weight.shape[0], bias=bias is not None)
         layer.weight, layer.weight_scale = quantize_weight(weight, granularity=granularity)
         if bias is not None:
-            layer.bias = frozen_parameter(bias.detach().to(torch.float32, copy=True))
+            layer.bias = make_frozen_parameter(bias.detach().to(torch.float32, copy=True))
         return layer
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class Int8Linear(nn.Module):
             raise ValueError(f"Int8Linear: input {tuple(inputs.shape)}, expected (..., {self.in_features})")
         rows = inputs.detach().reshape(-1, self.in_features).float()
         levels, scale, zero_point = _quantize_rows(rows)
-        sums = integer_matmul(levels, self.weight)
+        sums = multiply_integers(levels, self.weight)
         # The last row of levels is ones, so the last row of sums is the effect of a zero point of 1 on a row.
         sums = sums[:-1].addcmul_(zero_point, sums[-1], value=-1)
         # Separate, not addcmul: fused rounding could differ between the ends and the middle of a tensor.
@@ -163,7 +163,7 @@ def quantize_weight(weight: Tensor, *, granularity: Granularity = "channel") -> 
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def int_mm_is_exact() -> bool:
+def is_int_mm_exact() -> bool:
     """Whether this CPU's int8 product sums in 32 bits; if not, layers take a slower exact way.
 
     Without VNNI (AVX2 and AVX-512 before it) oneDNN adds pairs of products in 16 bits, which saturate.
@@ -172,7 +172,7 @@ def int_mm_is_exact() -> bool:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def int_mm_pays() -> bool:
+def is_int_mm_fast() -> bool:
     """Whether this CPU's int8 product is exact and fast.
 
     Without VNNI oneDNN uses plain loops: on an AMD EPYC with only AVX2, 128 x 256 by 256 x 1024 took
@@ -183,7 +183,7 @@ def int_mm_pays() -> bool:
 
 @functools.cache
 def _has_vnni() -> bool:
-    return not sums_saturate(cpu_instructions())
+    return not has_saturating_sums(list_cpu_instructions())
 
 
 @functools.cache
@@ -197,7 +197,7 @@ def _probe_int_mm() -> bool:
                 sums = torch._int_mm(levels, weight.t())
             except (AttributeError, RuntimeError):
                 return False
-            if not torch.equal(sums, _portable_matmul(levels, weight)):
+            if not torch.equal(sums, _multiply_as_float32(levels, weight)):
                 return False
     return True
 
@@ -220,19 +220,19 @@ def _quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return levels, scale, offset.view(torch.int32).sub_(_ROUNDING_BITS)
 
 
-def integer_matmul(levels: Tensor, weight: Tensor) -> Tensor:
+def multiply_integers(levels: Tensor, weight: Tensor) -> Tensor:
     """levels (rows, in) @ weight (out, in)', both int8, as exact int32 sums.
 
     On a GPU it uses float32, which is exact even in TF32, whose 11 bits hold int8. It is not faster than
     float. torch._int_mm needs more than 16 rows and multiples of 8 there; torchao_quantize has kernels for
     it.
     """
-    if levels.device.type == "cpu" and int_mm_pays():
+    if levels.device.type == "cpu" and is_int_mm_fast():
         return torch._int_mm(levels, weight.t())
-    return _portable_matmul(levels, weight)
+    return _multiply_as_float32(levels, weight)
 
 
-def _portable_matmul(levels: Tensor, weight: Tensor) -> Tensor:
+def _multiply_as_float32(levels: Tensor, weight: Tensor) -> Tensor:
     """int32 sums of int8 products by float32 matmul, in slices that float32 adds up exactly."""
     with torch.autocast(levels.device.type, enabled=False):
         if levels.shape[1] <= _EXACT_IN_FLOAT32:
@@ -244,6 +244,6 @@ def _portable_matmul(levels: Tensor, weight: Tensor) -> Tensor:
         return sums
 
 
-def frozen_parameter(values: Tensor) -> nn.Parameter:
+def make_frozen_parameter(values: Tensor) -> nn.Parameter:
     """A parameter that no training changes."""
     return nn.Parameter(values, requires_grad=False)

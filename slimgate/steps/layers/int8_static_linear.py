@@ -20,8 +20,8 @@ from slimgate.errors import BuildError
 from slimgate.steps.layers.int8_linear import (
     MAX_FEATURES,
     ROUNDING,
-    frozen_parameter,
-    integer_matmul,
+    make_frozen_parameter,
+    multiply_integers,
     quantize_weight,
 )
 
@@ -62,7 +62,7 @@ class Int8StaticLinear(nn.Module):
         self.register_buffer("input_scale", torch.ones(()))
         self.register_buffer("input_zero_point", torch.zeros((), dtype=torch.int32))
         self.register_buffer("smoothing", torch.ones(in_features) if smoothed else None)
-        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
+        self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
         self._derived: _Derived | None = None
 
     @classmethod
@@ -86,7 +86,7 @@ class Int8StaticLinear(nn.Module):
         layer.input_scale = weight.new_tensor(scale)
         layer.input_zero_point = torch.tensor(zero_point, dtype=torch.int32, device=weight.device)
         if has_bias:
-            layer.bias = frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
+            layer.bias = make_frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class Int8StaticLinear(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in self.options().items())
 
     def _derive(self) -> _Derived:
-        fused = self.weight.device.type == "cpu" and fused_product_is_exact()
+        fused = self.weight.device.type == "cpu" and is_fused_product_exact()
         self._derived = _Fused(self) if fused else _Exact(self)
         return self._derived
 
@@ -174,7 +174,7 @@ class _Exact(_Derived):
         self.correction = layer.weight.sum(dim=1, dtype=torch.int32) * (self.zero_point - _MIDDLE)
 
     def product(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
-        sums = integer_matmul((rounded - _MIDDLE).to(torch.int8), self.weight)
+        sums = multiply_integers((rounded - _MIDDLE).to(torch.int8), self.weight)
         outputs = sums.sub_(self.correction).float().mul_(self.scale)
         return outputs if bias is None else outputs.add_(bias)
 
@@ -187,7 +187,7 @@ def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def fused_product_is_exact() -> bool:
+def is_fused_product_exact() -> bool:
     """Whether this PyTorch has oneDNN's fused int8 product and this CPU sums it in 32 bits (VNNI, AMX)."""
     return _probe_fused_linear()
 

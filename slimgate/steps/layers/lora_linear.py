@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import width
+from slimgate.models.blocks import read_layer_size
 from slimgate.models.replace_modules import describe
 from slimgate.plugins.loading import load_object
 
@@ -43,7 +43,7 @@ class LoraLinear(nn.Module):
             base = load_object(kind)(**options)
         assert isinstance(base, nn.Module)
         self.base: Any = base
-        self.in_features, self.out_features = width(base)
+        self.in_features, self.out_features = read_layer_size(base)
         self.r, self.scaling, self.dropout = r, scaling, dropout
         device = next((t.device for t in (*base.parameters(), *base.buffers())), None)
         self.lora_a = nn.Parameter(torch.empty(r, self.in_features, device=device))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
-from slimgate.steps.layers.bit_packing import pack, packed_bytes, unpack
+from slimgate.steps.layers.bit_packing import count_packed_bytes, pack, unpack
 from slimgate.steps.layers.grid import Granularity, Grid, Observer, Scheme, dequantize, fit_grid, quantize
 from slimgate.steps.layers.int8_linear import Int8Linear
 
@@ -40,10 +40,10 @@ class PackedWeight(nn.Module):
         self.rows, self.columns, self.scheme = rows, columns, scheme
         shape = scheme.scale_shape(rows, columns)
         self.register_buffer(
-            "packed", torch.zeros(rows, packed_bytes(columns, scheme.bits), dtype=torch.uint8)
+            "packed", torch.zeros(rows, count_packed_bytes(columns, scheme.bits), dtype=torch.uint8)
         )
         self.register_buffer("scale", torch.ones(shape, dtype=getattr(torch, scale_dtype)))
-        zero_points = torch.zeros(1, packed_bytes(shape[0] * shape[1], scheme.bits), dtype=torch.uint8)
+        zero_points = torch.zeros(1, count_packed_bytes(shape[0] * shape[1], scheme.bits), dtype=torch.uint8)
         self.register_buffer("zero_points", None if scheme.symmetric else zero_points)
         self._forget()
 
@@ -85,7 +85,7 @@ class PackedWeight(nn.Module):
 
     def scheme_options(self) -> dict[str, Any]:
         """The options that a PackedLinear and a PackedEmbedding have in common."""
-        return _options(self.scheme, self.scale)
+        return _make_options(self.scheme, self.scale)
 
     def _zero_point(self) -> Tensor:
         if self._zeros is None:
@@ -164,7 +164,7 @@ class PackedLinear(PackedWeight):
         activations: Activations = "float32",
     ) -> Self:
         """The layer with these levels (out_features, in_features)."""
-        options = {**_options(grid.scheme, grid.scale), "activations": activations}
+        options = {**_make_options(grid.scheme, grid.scale), "activations": activations}
         layer = cls(levels.shape[1], levels.shape[0], bias is not None, **options)
         if bias is not None:
             values = bias.detach().to(torch.float32, copy=True)
@@ -232,7 +232,10 @@ class PackedEmbedding(PackedWeight):
         weight = table.weight.detach()
         grid = fit_grid(weight, scheme, observer=observer)
         packed = cls(
-            table.num_embeddings, table.embedding_dim, table.padding_idx, **_options(grid.scheme, grid.scale)
+            table.num_embeddings,
+            table.embedding_dim,
+            table.padding_idx,
+            **_make_options(grid.scheme, grid.scale),
         )
         return packed.set_levels_(quantize(weight, grid), grid)
 
@@ -253,7 +256,7 @@ class PackedEmbedding(PackedWeight):
         return f"{self.num_embeddings}, {self.embedding_dim}, {self.scheme}"
 
 
-def _options(scheme: Scheme, scale: Tensor) -> dict[str, Any]:
+def _make_options(scheme: Scheme, scale: Tensor) -> dict[str, Any]:
     return {
         "bits": scheme.bits,
         "granularity": scheme.granularity,

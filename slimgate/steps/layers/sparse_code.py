@@ -28,7 +28,7 @@ from slimgate.models.sparsity import keep_n_of_m
 _GROUPS = (2, 4, 8)
 
 
-def best_layout(weight: Tensor, value_bits: int) -> tuple[str, int]:
+def choose_layout(weight: Tensor, value_bits: int) -> tuple[str, int]:
     """The layout with the fewest bytes for a matrix (out_features, in_features), and its bytes.
 
     value_bits: the bits of a value, which are packed if they are less than a byte.
@@ -36,7 +36,7 @@ def best_layout(weight: Tensor, value_bits: int) -> tuple[str, int]:
     count, nonzero = weight.numel(), int(torch.count_nonzero(weight))
     values = math.ceil(nonzero * value_bits / 8)
     sizes = {"dense": math.ceil(count * value_bits / 8), "mask": math.ceil(count / 8) + values}
-    gaps = _gaps(weight.flatten() != 0)
+    gaps = _compute_gaps(weight.flatten() != 0)
     for bits in (2, 4):
         codes = int((gaps // (2**bits - 1) + 1).sum())
         sizes[f"gaps{bits}"] = math.ceil(codes * bits / 8) + values
@@ -45,7 +45,7 @@ def best_layout(weight: Tensor, value_bits: int) -> tuple[str, int]:
             groups = (weight.reshape(-1, m) != 0).sum(dim=1)
             n = int(groups.max())
             if 0 < n < m:
-                pattern = math.ceil(len(groups) / _groups_a_byte(n, m))
+                pattern = math.ceil(len(groups) / _count_groups_per_byte(n, m))
                 sizes[f"{n}:{m}"] = pattern + math.ceil(len(groups) * n * value_bits / 8)
     layout = min(sizes, key=lambda name: sizes[name])
     return layout, sizes[layout]
@@ -58,19 +58,19 @@ def encode(weight: Tensor, layout: str) -> tuple[Tensor, Tensor]:
     if ":" in layout:
         n, m = map(int, layout.split(":"))
         keep = keep_n_of_m(weight.float().abs(), n, m)
-        return _combinations_to_bytes(keep.view(-1, m), n), weight[keep]
+        return _encode_combinations(keep.view(-1, m), n), weight[keep]
     is_nonzero = weight.flatten() != 0
     values = weight.flatten()[is_nonzero]
     if layout == "mask":
         return _pack(is_nonzero.to(torch.uint8), 1), values
     bits = int(layout.removeprefix("gaps"))
-    return _pack(_gap_codes(is_nonzero, bits), bits, fill=2**bits - 1), values
+    return _pack(_encode_gaps(is_nonzero, bits), bits, fill=2**bits - 1), values
 
 
 def decode(pattern: Tensor, values: Tensor, shape: tuple[int, int], layout: str) -> Tensor:
     """The matrix (out_features, in_features) again. Raises BuildError if the parts do not fit."""
     count = shape[0] * shape[1]
-    positions = places(pattern, count, layout)
+    positions = compute_positions(pattern, count, layout)
     if len(positions) != len(values) or (len(positions) and int(positions.max()) >= count):
         raise BuildError(
             f"a sparse weight of layout {layout} names {len(positions)} places in {count} weights, "
@@ -81,13 +81,13 @@ def decode(pattern: Tensor, values: Tensor, shape: tuple[int, int], layout: str)
     return weight.view(shape)
 
 
-def places(pattern: Tensor, count: int, layout: str) -> Tensor:
+def compute_positions(pattern: Tensor, count: int, layout: str) -> Tensor:
     """The positions of the values in a matrix of `count` weights, counted row by row: (values,) int64."""
     if layout == "dense":
         return torch.arange(count, device=pattern.device)
     if ":" in layout:
         n, m = map(int, layout.split(":"))
-        return _combinations_from_bytes(pattern, count // m, n, m).flatten().nonzero().flatten()
+        return _decode_combinations(pattern, count // m, n, m).flatten().nonzero().flatten()
     if layout == "mask":
         return _unpack(pattern, 1)[:count].nonzero().flatten()
     bits = int(layout.removeprefix("gaps"))
@@ -97,16 +97,16 @@ def places(pattern: Tensor, count: int, layout: str) -> Tensor:
     return ends[codes != skip] - 1
 
 
-def _gaps(is_nonzero: Tensor) -> Tensor:
+def _compute_gaps(is_nonzero: Tensor) -> Tensor:
     """The number of zeros between each value and the previous one."""
     positions = is_nonzero.nonzero().flatten()
     before = torch.cat([positions.new_tensor([-1]), positions[:-1]])[: len(positions)]
     return positions - before - 1
 
 
-def _gap_codes(is_nonzero: Tensor, bits: int) -> Tensor:
+def _encode_gaps(is_nonzero: Tensor, bits: int) -> Tensor:
     skip = 2**bits - 1
-    gaps = _gaps(is_nonzero)
+    gaps = _compute_gaps(is_nonzero)
     ends = (gaps // skip + 1).cumsum(0)
     codes = torch.full(
         (int(ends[-1]) if len(ends) else 0,), skip, dtype=torch.uint8, device=is_nonzero.device
@@ -131,11 +131,11 @@ def _unpack(packed: Tensor, bits: int) -> Tensor:
     return codes.flatten()
 
 
-def _groups_a_byte(n: int, m: int) -> int:
+def _count_groups_per_byte(n: int, m: int) -> int:
     return int(math.log(256, math.comb(m, n)) + 1e-9)
 
 
-def _table(n: int, m: int) -> Tensor:
+def _make_combination_table(n: int, m: int) -> Tensor:
     """(combinations, m): in each row n ones, the combinations in the order of itertools."""
     table = torch.zeros(math.comb(m, n), m, dtype=torch.bool)
     for row, chosen in enumerate(combinations(range(m), n)):
@@ -143,27 +143,31 @@ def _table(n: int, m: int) -> Tensor:
     return table
 
 
-def _combinations_to_bytes(keep: Tensor, n: int) -> Tensor:
+def _encode_combinations(keep: Tensor, n: int) -> Tensor:
     """keep: (groups, m) with n true in each row -> numbers of combinations, as digits of bytes."""
     m = keep.shape[1]
     weights = 2 ** torch.arange(m, device=keep.device)
-    table = _table(n, m).to(keep.device)
+    table = _make_combination_table(n, m).to(keep.device)
     number = torch.zeros(2**m, dtype=torch.long, device=keep.device)
     number[(table * weights).sum(dim=1)] = torch.arange(len(table), device=keep.device)
     codes = number[(keep * weights).sum(dim=1)]
-    each = _groups_a_byte(n, m)
+    each = _count_groups_per_byte(n, m)
     full = codes.new_zeros(math.ceil(len(codes) / each) * each)
     full[: len(codes)] = codes
-    return (full.view(-1, each) * _digits(len(table), each, keep.device)).sum(dim=1).to(torch.uint8)
+    return (
+        (full.view(-1, each) * _compute_digit_values(len(table), each, keep.device))
+        .sum(dim=1)
+        .to(torch.uint8)
+    )
 
 
-def _combinations_from_bytes(pattern: Tensor, groups: int, n: int, m: int) -> Tensor:
+def _decode_combinations(pattern: Tensor, groups: int, n: int, m: int) -> Tensor:
     """(groups, m) bool."""
-    table = _table(n, m).to(pattern.device)
-    digits = _digits(len(table), _groups_a_byte(n, m), pattern.device)
+    table = _make_combination_table(n, m).to(pattern.device)
+    digits = _compute_digit_values(len(table), _count_groups_per_byte(n, m), pattern.device)
     codes = (pattern.long().unsqueeze(1) // digits % len(table)).flatten()[:groups]
     return table[codes]
 
 
-def _digits(base: int, each: int, device: torch.device) -> Tensor:
+def _compute_digit_values(base: int, each: int, device: torch.device) -> Tensor:
     return base ** torch.arange(each, device=device)

@@ -19,7 +19,7 @@ from slimgate.steps.layers.bit_packing import pack, unpack
 from slimgate.steps.layers.int8_linear import Int8Linear
 from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
 from slimgate.steps.layers.packed import PackedLinear
-from slimgate.steps.layers.sparse_code import best_layout, decode, encode, places
+from slimgate.steps.layers.sparse_code import choose_layout, compute_positions, decode, encode
 from slimgate.steps.layers.sparse_linear import SparseState
 
 
@@ -40,7 +40,7 @@ class _Integers(SparseState):
         layer = cls(layout="dense", **linear.options())  # type: ignore[operator]
         for name, tensor in (*linear.named_buffers(recurse=False), *linear.named_parameters(recurse=False)):
             setattr(layer, name, tensor)
-        layer.layout, _ = best_layout(layer.stored_weight(), layer.value_bits)
+        layer.layout, _ = choose_layout(layer.stored_weight(), layer.value_bits)
         return layer.train(linear.training)
 
     def options(self) -> dict[str, Any]:
@@ -87,6 +87,6 @@ class SparsePackedLinear(_Integers, PackedLinear):
     def take_state(self, pattern: Tensor, values: Tensor) -> None:
         """Takes the tensors of `sparse_state`. Raises BuildError if the parts do not fit."""
         shape = (self.out_features, self.in_features)
-        count = len(places(pattern, shape[0] * shape[1], self.layout))
+        count = len(compute_positions(pattern, shape[0] * shape[1], self.layout))
         levels = unpack(values.view(1, -1), self.scheme.bits, count).flatten()
         self.take(decode(pattern, (levels.short() - self.scheme.middle).to(torch.int8), shape, self.layout))

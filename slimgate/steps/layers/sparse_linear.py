@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from slimgate.errors import BuildError
 from slimgate.steps.layers.int8_linear import quantize_weight
-from slimgate.steps.layers.sparse_code import best_layout, decode, encode
+from slimgate.steps.layers.sparse_code import choose_layout, decode, encode
 
 Values = Literal["float32", "float16", "int8"]
 VALUE_BITS = {"float32": 32, "float16": 16, "int8": 8}
@@ -103,7 +103,7 @@ class SparseLinear(SparseState):
     def from_linear(cls, linear: nn.Linear, *, values: Values = "float32") -> SparseLinear:
         """The layer in the layout with the fewest bytes. Raises BuildError if a weight is not finite."""
         rounded, scale = _round_weight(linear.weight.detach(), values)
-        layout, _ = best_layout(rounded, VALUE_BITS[values])
+        layout, _ = choose_layout(rounded, VALUE_BITS[values])
         bias = linear.bias is not None
         layer = cls(linear.in_features, linear.out_features, bias, values=values, layout=layout)
         layer.to(linear.weight.device)

@@ -39,7 +39,7 @@ def is_quantized_linear(module: nn.Module) -> bool:
     )
 
 
-def float_weight(layer: nn.Module) -> Tensor:
+def compute_float_weight(layer: nn.Module) -> Tensor:
     """The floats of a quantized layer's weights: (out_features, in_features) float32. Raises BuildError."""
     quantized: Any = layer
     weight: Tensor = quantized.dequantized() if hasattr(layer, "dequantized") else quantized.weight
@@ -65,5 +65,5 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        weight = float_weight(ctx.layer).to(gradients[0].dtype)
+        weight = compute_float_weight(ctx.layer).to(gradients[0].dtype)
         return gradients[0] @ weight, None, None

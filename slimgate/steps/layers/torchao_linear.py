@@ -21,7 +21,7 @@ from torch.nn import functional
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.plugins.base import Json
-from slimgate.steps.layers.int8_linear import frozen_parameter
+from slimgate.steps.layers.int8_linear import make_frozen_parameter
 
 if TYPE_CHECKING:
     from torchao.core.config import AOBaseConfig
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Compute = Literal["float32", "bfloat16"]
 
 
-def torchao_quantization() -> Any:
+def import_torchao_quantization() -> Any:
     """torchao.quantization, imported without its messages about other machines. Raises MissingExtra."""
     with silent(logging.WARNING):
         try:
@@ -76,13 +76,13 @@ class TorchaoLinear(nn.Module):
         self.wrapper = wrapper
         for name, (dtype, shape) in tensors.items():
             self.register_buffer(name, torch.zeros(shape, dtype=getattr(torch, dtype)))
-        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
+        self.bias = make_frozen_parameter(torch.zeros(out_features)) if bias else None
         self._weight: Any = None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, config: AOBaseConfig, *, compute: Compute) -> TorchaoLinear:
         """The layer of a float one, on its device. Raises BuildError if torchao does not change the layer."""
-        ao = torchao_quantization()
+        ao = import_torchao_quantization()
         inner = copy.deepcopy(linear).to(getattr(torch, compute))
         with silent(logging.WARNING):
             ao.quantize_(inner, config)
@@ -103,7 +103,7 @@ class TorchaoLinear(nn.Module):
         for name, tensor in tensors.items():
             setattr(layer, name, tensor.detach().contiguous())
         if linear.bias is not None:
-            layer.bias = frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
+            layer.bias = make_frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
         return layer.train(linear.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class TorchaoLinear(nn.Module):
         return floats.float()
 
     def _wrap_weight(self) -> Any:
-        torchao_quantization()
+        import_torchao_quantization()
         with silent(logging.WARNING):
             from torchao.prototype.safetensors.safetensors_utils import object_from_dict
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from slimgate.models.blocks import Attention
-from slimgate.models.cut_layers import cut_linear, part_to_cut
+from slimgate.models.cut_layers import cut_linear, find_part_to_cut
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -28,8 +28,8 @@ def cut_attention(
     model: TorchModel, attention: Attention, units: Sequence[int]
 ) -> tuple[dict[str, nn.Linear], dict[str, int]]:
     """The layers of an attention with only these units, and the settings of its module: heads and widths."""
-    queries = _features(units, attention.head_dim * attention.heads // attention.kv_heads)
-    keys = _features(units, attention.head_dim)
+    queries = _list_features(units, attention.head_dim * attention.heads // attention.kv_heads)
+    keys = _list_features(units, attention.head_dim)
     layers = {attention.output: cut_linear(model, attention.output, columns=queries)}
     if attention.fused:
         width, inner, _ = attention.widths
@@ -45,23 +45,23 @@ def cut_attention(
     return layers, {name: value for name, value in values.items() if hasattr(holder, name)}
 
 
-def unit_magnitudes(network: nn.Module, attention: Attention) -> npt.NDArray[np.float64]:
+def compute_unit_magnitudes(network: nn.Module, attention: Attention) -> npt.NDArray[np.float64]:
     """(units,) the Euclidean norm of the weights of each unit."""
     inputs = [_weight(network, name) for name in (attention.query, attention.key, attention.value)]
     if attention.fused:
         inputs = list(torch.split(inputs[0], list(attention.widths)))
-    squares = [_squares(weight, attention.kv_heads) for weight in inputs]
-    squares.append(_squares(_weight(network, attention.output).t(), attention.kv_heads))
+    squares = [_sum_squares(weight, attention.kv_heads) for weight in inputs]
+    squares.append(_sum_squares(_weight(network, attention.output).t(), attention.kv_heads))
     return np.asarray(np.sqrt(np.sum(squares, axis=0)))
 
 
-def _features(units: Sequence[int], width: int) -> list[int]:
+def _list_features(units: Sequence[int], width: int) -> list[int]:
     return [unit * width + feature for unit in units for feature in range(width)]
 
 
 def _weight(network: nn.Module, name: str) -> torch.Tensor:
-    return part_to_cut(network, name, nn.Linear).weight.detach().double()
+    return find_part_to_cut(network, name, nn.Linear).weight.detach().double()
 
 
-def _squares(rows: torch.Tensor, units: int) -> npt.NDArray[np.float64]:
+def _sum_squares(rows: torch.Tensor, units: int) -> npt.NDArray[np.float64]:
     return np.asarray(rows.square().sum(1).reshape(units, -1).sum(1).cpu().numpy())

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import blocks, encoder_layers
+from slimgate.models.blocks import blocks, find_only_block_list
 from slimgate.plugins.rows import Encoded
-from slimgate.steps.prune._gradual_params import progress_of_pruning
-from slimgate.steps.prune._sublayer_gates import SublayerGates, settle_, sparsity
-from slimgate.steps.training.distillation import same_tokens
+from slimgate.steps.prune._gradual_params import compute_pruning_progress
+from slimgate.steps.prune._sublayer_gates import SublayerGates, compute_sparsity, settle_
+from slimgate.steps.training.distillation import has_same_tokens
 from slimgate.steps.training.trainer import Loss
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Target(nn.Module):
         self.value = 0.0
 
     def forward(self) -> Tensor:
-        excess = sparsity([*self.gates]) - self.value
+        excess = compute_sparsity([*self.gates]) - self.value
         # the value of the multipliers, with the reversed sign of their gradient
         first, second = 2 * self.multipliers.detach() - self.multipliers
         pull: Tensor = first * excess + second * excess**2
@@ -78,7 +78,7 @@ class CofiSchedule:
             self.settle()
             return
         # the target is reached half-way, so that the multipliers have time to keep it
-        time = progress_of_pruning(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
+        time = compute_pruning_progress(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
         self._target.value = self._ratio * min(1.0, 2 * time)
         for gates in self._gates:
             gates.whole.draw()
@@ -91,7 +91,7 @@ class CofiSchedule:
         """Fixes the gates, if they are not fixed yet."""
         if not self.settled:
             with torch.no_grad():
-                self.expected = float(sparsity(self._gates))
+                self.expected = float(compute_sparsity(self._gates))
             self.reached = settle_(self._gates, self._ratio, multiple_of=self._multiple_of)
 
 
@@ -145,7 +145,10 @@ class LayerLoss:
         """encoded, teacher_encoded: the same rows, with the student's and with the teacher's tokenizer."""
         _check_states(student, teacher, encoded, teacher_encoded)
         self._weight, self._teacher_encoded, self._teacher = weight, teacher_encoded, teacher.network
-        self._students, self._teachers = encoder_layers(student.network), encoder_layers(teacher.network)
+        self._students, self._teachers = (
+            find_only_block_list(student.network),
+            find_only_block_list(teacher.network),
+        )
         sizes = {gate.output: gate.whole for gate in gates}
         self._gates = [sizes.get(block.feed_forward.output) for block in blocks(student.network)]
         count = min(TEACHER_LAYERS, len(self._teachers))
@@ -166,7 +169,12 @@ class LayerLoss:
         weights = batch["attention_mask"].unsqueeze(-1).float()
         errors = torch.stack(
             [
-                torch.stack([_error(mine, teacher_states[layer], weights) for mine in self._states.values()])
+                torch.stack(
+                    [
+                        _compute_mean_error(mine, teacher_states[layer], weights)
+                        for mine in self._states.values()
+                    ]
+                )
                 for layer in self._compared_layers
             ]
         )
@@ -190,7 +198,7 @@ def _check_states(
             f"cofi_prune: layer_weight needs equal hidden sizes, the student has {mine}, the teacher "
             f"{theirs}; set layer_weight = 0"
         )
-    if not same_tokens(student, teacher, encoded, teacher_encoded):
+    if not has_same_tokens(student, teacher, encoded, teacher_encoded):
         raise BuildError(
             "cofi_prune: layer_weight compares hidden states token by token, and student and teacher have "
             "different tokenizers; set layer_weight = 0"
@@ -211,7 +219,7 @@ def match_layers(errors: Tensor, usable: Sequence[bool]) -> list[int]:
     return matched
 
 
-def _error(mine: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
+def _compute_mean_error(mine: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
     squares = (mine.float() - theirs.float()) ** 2 * weights
     return squares.sum() / (weights.sum() * mine.shape[-1])
 

@@ -28,12 +28,12 @@ class GradualParams(AnswerParams):
         return self
 
 
-def progress_of_pruning(step: int, steps: int, *, warm_up: float, cool_down: float) -> float:
+def compute_pruning_progress(step: int, steps: int, *, warm_up: float, cool_down: float) -> float:
     """The progress of pruning in [0, 1]: 0 in the warm-up, 1 in the cool-down."""
     start, end = warm_up * steps, (1 - cool_down) * steps
     return min(max((step - start) / (end - start), 0.0), 1.0)
 
 
-def cubic_sparsity(sparsity: float, progress: float) -> float:
+def compute_cubic_sparsity(sparsity: float, progress: float) -> float:
     """Rises fast at first, slowly at the end. Source: Zhu & Gupta 2017, section 3; Sanh et al. 2020."""
     return sparsity * (1 - (1 - progress) ** 3)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from slimgate.steps.prune._gradual_params import cubic_sparsity, progress_of_pruning
+from slimgate.steps.prune._gradual_params import compute_cubic_sparsity, compute_pruning_progress
 
 if TYPE_CHECKING:
     from torch.autograd.function import FunctionCtx
@@ -41,8 +41,8 @@ class MaskedWeight(nn.Module):
         super().__init__()
         self.shape, self.block = weight.shape, block
         self.threshold = _NO_THRESHOLD
-        sizes = sums_by_block(torch.ones_like(weight), block)
-        sums = sums_by_block(weight.abs(), block)
+        sizes = sum_blocks(torch.ones_like(weight), block)
+        sums = sum_blocks(weight.abs(), block)
         start = sums / sizes / weight.abs().mean() if magnitude else torch.zeros_like(sums)
         self.scores = nn.Parameter(torch.where(sums > 0, start, -math.inf) if pruned else start)
 
@@ -59,7 +59,7 @@ class MaskedWeight(nn.Module):
     def sizes(self) -> Tensor:
         """Weights of each block: as scores, int64."""
         ones_like_weight = torch.ones(self.shape, dtype=torch.int64, device=self.scores.device)
-        return sums_by_block(ones_like_weight, self.block)
+        return sum_blocks(ones_like_weight, self.block)
 
 
 class _Threshold(torch.autograd.Function):
@@ -82,7 +82,7 @@ def spread(values: Tensor, block: Shape, shape: Sequence[int]) -> Tensor:
     return wide[: shape[0], : shape[1]]
 
 
-def sums_by_block(values: Tensor, block: Shape) -> Tensor:
+def sum_blocks(values: Tensor, block: Shape) -> Tensor:
     """(out, in) -> the sum in each block (rows, columns), the last of which may be smaller."""
     out, into = values.shape
     padded = nn.functional.pad(values, (0, -into % block[1], 0, -out % block[0]))
@@ -104,11 +104,11 @@ class MovementSchedule:
         self.settled = False
 
     def before_step(self, step: int, steps: int) -> None:
-        progress = progress_of_pruning(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
-        sparsity = cubic_sparsity(self._sparsity, progress)
+        progress = compute_pruning_progress(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
+        sparsity = compute_cubic_sparsity(self._sparsity, progress)
         self.settled = progress == 1
         for group in self._groups:
-            threshold = _threshold(group, sparsity)
+            threshold = _find_threshold(group, sparsity)
             for mask in group:
                 mask.threshold = threshold
 
@@ -118,7 +118,7 @@ class MovementSchedule:
 
 def compute_final_masks(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]:
     """The final masks, (out, in) bool each: lowest scores first, they prune as many blocks as training."""
-    scores = _scores(group)
+    scores = _join_scores(group)
     order = torch.argsort(scores, stable=True)
     keep_mask = torch.ones_like(scores, dtype=torch.bool)
     keep_mask[order[: _count_pruned(group, order, sparsity)]] = False
@@ -141,9 +141,9 @@ def with_masks(layers: Mapping[str, nn.Linear], masks: Sequence[MaskedWeight]) -
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
 
 
-def _threshold(group: Sequence[MaskedWeight], sparsity: float) -> float:
+def _find_threshold(group: Sequence[MaskedWeight], sparsity: float) -> float:
     """The lowest score that is kept."""
-    scores = _scores(group)
+    scores = _join_scores(group)
     # blocks of one size need no sorting, which is slow
     order = None if _have_one_size(group) else torch.argsort(scores, stable=True)
     count = _count_pruned(group, order, sparsity)
@@ -171,5 +171,5 @@ def _have_one_size(group: Sequence[MaskedWeight]) -> bool:
     return group[0].area is not None and len({mask.area for mask in group}) == 1
 
 
-def _scores(group: Sequence[MaskedWeight]) -> Tensor:
+def _join_scores(group: Sequence[MaskedWeight]) -> Tensor:
     return torch.cat([mask.scores.detach().flatten() for mask in group])

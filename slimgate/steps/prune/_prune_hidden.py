@@ -23,16 +23,16 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import Attention, blocks, encoder_layers
+from slimgate.models.blocks import Attention, blocks, find_only_block_list
 from slimgate.models.cut_layers import (
     check_embedding,
     cut_embedding,
     cut_linear,
     cut_norm_,
+    find_part_to_cut,
     narrow_embedding_,
-    part_to_cut,
 )
-from slimgate.models.families import family_of
+from slimgate.models.families import find_family
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, watch_inputs
@@ -60,11 +60,11 @@ class Stream:
     behind: tuple[str, ...]
 
 
-def residual_stream(network: nn.Module) -> Stream:
+def find_residual_stream(network: nn.Module) -> Stream:
     """The stream of a network of a family that blocks.py knows. Raises BuildError."""
     config: Any = network.config
     width, stream = int(config.hidden_size), blocks(network)
-    before, after = _around_blocks(network)
+    before, after = _split_around_blocks(network)
     wide = [n for n, m in before.items() if getattr(m, "embedding_dim", None) == width]
     for name in wide:  # a factorized table holds a projection, which looks like ELECTRA's
         check_embedding(network, name)
@@ -117,15 +117,15 @@ def stream_importance(
         sites = dict.fromkeys((*stream.blocks, stream.head), stream.width)
         return np.asarray(sum(mask_importance(model, sites, context).values()))
     network = model.network
-    rows = [part_to_cut(network, n, nn.Linear).weight.detach().t() for n in stream.readers]
-    rows += [part_to_cut(network, n, nn.Linear).weight.detach() for n in stream.writers]
+    rows = [find_part_to_cut(network, n, nn.Linear).weight.detach().t() for n in stream.readers]
+    rows += [find_part_to_cut(network, n, nn.Linear).weight.detach() for n in stream.writers]
     rows += [check_embedding(network, n).weight.detach().t() for n in stream.tables]
     return np.sqrt(sum(np.asarray(row.double().square().sum(1).cpu().numpy()) for row in rows))
 
 
-def _around_blocks(network: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+def _split_around_blocks(network: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
     """Modules by name that come before the list of blocks, and after it, in the network's order."""
-    layers = encoder_layers(network)
+    layers = find_only_block_list(network)
     within = {id(module) for module in layers.modules()}
     named = list(network.named_modules())
     place = next(i for i, (_, module) in enumerate(named) if module is layers)
@@ -143,7 +143,7 @@ def _is_norm(module: nn.Module, width: int) -> bool:
 def narrow_(model: TorchModel, step_name: str, stream: Stream, kept_units: Sequence[int]) -> None:
     """Keeps only these features of the stream, and updates configuration and notes."""
     network, config = model.network, model.config
-    settings = {block.attention.module: _settings(network, block.attention) for block in blocks(network)}
+    settings = {block.attention.module: _list_settings(network, block.attention) for block in blocks(network)}
     modules: dict[str, nn.Module] = {
         name: cut_embedding(model, name, kept_units)
         for name in stream.tables
@@ -182,13 +182,13 @@ def rescale_norms_(
     s'/s, and the mean of (m' - m) / s times the weight is added to biases. An RMSNorm has no m.
     """
     norms = {name: model.network.get_submodule(name) for name in stream.norms}
-    family = family_of(model.config)
+    family = find_family(model.config)
     offset = 0.0 if family is None else family.norm_offset
     sums = {name: torch.zeros(3, dtype=torch.float64) for name in norms}
 
     def see(name: str, tokens: torch.Tensor) -> None:
         centred = isinstance(norms[name], nn.LayerNorm)
-        sums[name] += _drift(tokens.double(), list(kept_units), centred=centred).cpu()
+        sums[name] += _compute_drift(tokens.double(), list(kept_units), centred=centred).cpu()
 
     watch_inputs(model, norms, calibration_batches(model, context), see)
     with torch.no_grad():
@@ -200,7 +200,7 @@ def rescale_norms_(
             norm.weight.add_(offset).mul_(ratio).sub_(offset)  # Gemma multiplies by 1 + weight
 
 
-def _drift(tokens: torch.Tensor, kept_units: list[int], *, centred: bool) -> torch.Tensor:
+def _compute_drift(tokens: torch.Tensor, kept_units: list[int], *, centred: bool) -> torch.Tensor:
     """Sums over the tokens of s'/s and (m' - m) / s, and the number of tokens."""
     fewer = tokens[:, kept_units]
     if not centred:
@@ -212,7 +212,7 @@ def _drift(tokens: torch.Tensor, kept_units: list[int], *, centred: bool) -> tor
     return torch.stack([ratio.sum(), shift.sum(), ratio.new_tensor(len(ratio))])
 
 
-def _settings(network: nn.Module, attention: Attention) -> dict[str, float]:
+def _list_settings(network: nn.Module, attention: Attention) -> dict[str, float]:
     """Values that an attention derives from the width when it is made, and must keep."""
     holder = network.get_submodule(attention.module)
     inner = attention.heads * attention.head_dim

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import Attention, Block, blocks, encoder_layers, width
+from slimgate.models.blocks import Attention, Block, blocks, find_only_block_list, read_layer_size
 from slimgate.models.cut_layers import check_linear, cut_linear
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.steps.layers.removed import NoAttention, NoLinear
@@ -123,21 +123,21 @@ class _ScaledBias(nn.Module):
         return scaled
 
 
-def gates_of(network: nn.Module) -> list[SublayerGates]:
+def make_gates(network: nn.Module) -> list[SublayerGates]:
     """Gates for the attention and the feed-forward part of each block, in this order, all open.
 
     A sublayer that an earlier step removed has none. Raises BuildError if no sublayer is left, or one has
     other layers than nn.Linear.
     """
     parts = blocks(network)
-    check_linear(network, [name for block in parts for name in _linear_names(block)])
-    block_gates = [gates for block in parts for gates in _gates(network, block)]
+    check_linear(network, [name for block in parts for name in _list_linear_names(block)])
+    block_gates = [gates for block in parts for gates in _make_block_gates(network, block)]
     if not block_gates:
         raise BuildError(f"{type(network).__name__} has no attention or feed-forward part left to prune")
     return block_gates
 
 
-def _linear_names(block: Block) -> Iterator[str]:
+def _list_linear_names(block: Block) -> Iterator[str]:
     attention, feed_forward = block.attention, block.feed_forward
     if attention.kv_heads:
         yield from (attention.query, attention.key, attention.value, attention.output)
@@ -145,20 +145,22 @@ def _linear_names(block: Block) -> Iterator[str]:
         yield from (*feed_forward.inputs, feed_forward.output)
 
 
-def _gates(network: nn.Module, block: Block) -> Iterator[SublayerGates]:
+def _make_block_gates(network: nn.Module, block: Block) -> Iterator[SublayerGates]:
     attention, feed_forward = block.attention, block.feed_forward
     if attention.kv_heads:
         group = attention.heads // attention.kv_heads
         columns = group * attention.head_dim
-        hidden, output = (width(network.get_submodule(n)) for n in (attention.query, attention.output))
+        hidden, output = (
+            read_layer_size(network.get_submodule(n)) for n in (attention.query, attention.output)
+        )
         rows = columns + 2 * attention.head_dim
         bias = getattr(network.get_submodule(attention.query), "bias", None) is not None
         cost = rows * (hidden[0] + bias) + columns * output[1]
         yield SublayerGates(attention.output, attention.kv_heads, columns=columns, cost=cost)
     if feed_forward.width:
         into = [network.get_submodule(name) for name in feed_forward.inputs]
-        cost = sum(width(layer)[0] + (getattr(layer, "bias", None) is not None) for layer in into)
-        cost += width(network.get_submodule(feed_forward.output))[1]
+        cost = sum(read_layer_size(layer)[0] + (getattr(layer, "bias", None) is not None) for layer in into)
+        cost += read_layer_size(network.get_submodule(feed_forward.output))[1]
         yield SublayerGates(feed_forward.output, feed_forward.width, columns=1, cost=cost)
 
 
@@ -180,7 +182,7 @@ def with_gates(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterat
                 parametrize.remove_parametrizations(layer, "bias")
 
 
-def sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
+def compute_sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
     """The expected share of the parts' parameters that is removed: a scalar in [0, 1]."""
     total = sum(gates.total() for gates in all_gates)
     left = torch.stack([gates.expected_parameters() for gates in all_gates]).sum()
@@ -275,14 +277,14 @@ def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], 
             modules |= layers
             settings |= {attention.module: values} if values else {}
         elif attention.output in kept_units:
-            modules |= _no_attention(model.network, attention)
+            modules |= _make_empty_attention(model.network, attention)
         if neurons := kept_units.get(feed_forward.output):
             rows = feed_forward.rows_of(neurons)
             modules |= {name: cut_linear(model, name, rows=rows[name]) for name in rows}
             modules[feed_forward.output] = cut_linear(model, feed_forward.output, columns=neurons)
         elif feed_forward.output in kept_units:
-            modules |= {name: NoLinear(_in(model.network, name), 0) for name in feed_forward.inputs}
-            modules[feed_forward.output] = NoLinear(0, _out(model.network, feed_forward.output))
+            modules |= {name: NoLinear(_count_inputs(model.network, name), 0) for name in feed_forward.inputs}
+            modules[feed_forward.output] = NoLinear(0, _count_outputs(model.network, feed_forward.output))
     if modules:
         replace_modules_(model, step_name, modules, settings)
     number_blocks_(model.network)
@@ -290,33 +292,34 @@ def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], 
 
 def number_blocks_(network: nn.Module) -> None:
     """Sets the number of its block in each removed attention, by which a key-value cache counts."""
-    for number, block in enumerate(encoder_layers(network)):
+    for number, block in enumerate(find_only_block_list(network)):
         for module in block.modules():
             if isinstance(module, NoAttention):
                 module.layer_idx = number
 
 
-def _no_attention(network: nn.Module, part: Attention) -> Modules:
+def _make_empty_attention(network: nn.Module, part: Attention) -> Modules:
     """One module instead of the whole attention; the output layer separately if it is outside."""
     inside = f"{part.module}."
     layers = {
-        name.removeprefix(inside): (_in(network, name), 0) for name in (part.query, part.key, part.value)
+        name.removeprefix(inside): (_count_inputs(network, name), 0)
+        for name in (part.query, part.key, part.value)
     }
     own_output = part.output.startswith(inside)
     if own_output:
-        layers[part.output.removeprefix(inside)] = (0, _out(network, part.output))
+        layers[part.output.removeprefix(inside)] = (0, _count_outputs(network, part.output))
     nothing = NoAttention(
         layers,
         head_dim=part.head_dim,
         output=part.output.removeprefix(inside) if own_output else None,
     )
-    outside: Modules = {} if own_output else {part.output: NoLinear(0, _out(network, part.output))}
+    outside: Modules = {} if own_output else {part.output: NoLinear(0, _count_outputs(network, part.output))}
     return {part.module: nothing, **outside}
 
 
-def _in(network: nn.Module, name: str) -> int:
-    return width(network.get_submodule(name))[0]
+def _count_inputs(network: nn.Module, name: str) -> int:
+    return read_layer_size(network.get_submodule(name))[0]
 
 
-def _out(network: nn.Module, name: str) -> int:
-    return width(network.get_submodule(name))[1]
+def _count_outputs(network: nn.Module, name: str) -> int:
+    return read_layer_size(network.get_submodule(name))[1]

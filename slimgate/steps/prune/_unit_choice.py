@@ -14,7 +14,7 @@ Scores = npt.NDArray[np.float64]
 Scope = Literal["global", "layer"]
 
 
-def units_to_keep(
+def choose_units(
     scores: Mapping[str, Scores], pruning_ratio: float, scope: Scope, *, multiple_of: int = 1
 ) -> dict[str, list[int]]:
     """Layer -> the units that stay, ascending; at least one a layer, or one run of `multiple_of`.
@@ -25,11 +25,13 @@ def units_to_keep(
     """
     counts = {name: len(values) - round(pruning_ratio * len(values)) for name, values in scores.items()}
     if scope == "global":
-        counts = _global_counts(scores, pruning_ratio)
+        counts = _count_kept_units(scores, pruning_ratio)
     elif min(counts.values()) < 1:
-        raise BuildError(_too_much(pruning_ratio, "of a layer", 1 - 1 / min(map(len, scores.values()))))
+        raise BuildError(
+            _describe_excess(pruning_ratio, "of a layer", 1 - 1 / min(map(len, scores.values())))
+        )
     return {
-        name: best_units(scores[name], _round_count(count, multiple_of, len(scores[name])))
+        name: select_best_units(scores[name], _round_count(count, multiple_of, len(scores[name])))
         for name, count in counts.items()
     }
 
@@ -41,23 +43,23 @@ def check_some_go(kept_units: Mapping[str, list[int]], scores: Mapping[str, Scor
         raise BuildError(f"{setting} was given, which would keep all {total} units; prune more")
 
 
-def best_units(scores: Scores, count: int) -> list[int]:
+def select_best_units(scores: Scores, count: int) -> list[int]:
     """The `count` units of highest score, ascending; of equal ones the earlier."""
     return sorted(np.argsort(-scores, kind="stable")[:count].tolist())
 
 
-def _global_counts(scores: Mapping[str, Scores], pruning_ratio: float) -> dict[str, int]:
+def _count_kept_units(scores: Mapping[str, Scores], pruning_ratio: float) -> dict[str, int]:
     total = sum(map(len, scores.values()))
     remaining = total - round(pruning_ratio * total)
     if remaining < len(scores):
-        raise BuildError(_too_much(pruning_ratio, "of the model", 1 - len(scores) / total))
+        raise BuildError(_describe_excess(pruning_ratio, "of the model", 1 - len(scores) / total))
     names = [name for name, values in scores.items() for _ in values]
-    ranked = np.concatenate([_best_first(values) for values in scores.values()])
+    ranked = np.concatenate([_raise_best_score(values) for values in scores.values()])
     stay = np.argsort(-ranked, kind="stable")[:remaining]
     return {name: sum(names[unit] == name for unit in stay) for name in scores}
 
 
-def _best_first(values: Scores) -> Scores:
+def _raise_best_score(values: Scores) -> Scores:
     """The scores, with the layer's best above all others, because it always stays."""
     ranked = values.astype(np.float64)
     ranked[np.argmax(ranked)] = np.inf
@@ -69,7 +71,7 @@ def _round_count(count: int, multiple_of: int, units: int) -> int:
     return min(max(nearest, multiple_of), units)
 
 
-def _too_much(pruning_ratio: float, of: str, limit: float) -> str:
+def _describe_excess(pruning_ratio: float, of: str, limit: float) -> str:
     return (
         f"pruning_ratio = {pruning_ratio} {of} would leave a layer without units, and every layer must "
         f"keep one; give at most {limit:.4g}"

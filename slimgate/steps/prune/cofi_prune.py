@@ -58,17 +58,17 @@ class CofiPrune(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without the parts that its gates closed."""
-        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.linear_layers import find_linear_layers
         from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
-        from slimgate.steps.prune._sublayer_gates import gates_of, remove_closed_parts_, with_gates
+        from slimgate.steps.prune._sublayer_gates import make_gates, remove_closed_parts_, with_gates
         from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import labelled_rows
+        from slimgate.tasks.parts.objectives import encode_labelled_rows
 
         data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
         before = model.measure_size()["parameters"]
-        linear_layers(model)  # Conv1D layers become nn.Linear
-        gates = gates_of(model.network)
+        find_linear_layers(model)  # Conv1D layers become nn.Linear
+        gates = make_gates(model.network)
         target = Target(gates).to(context.device)
         schedule = CofiSchedule(
             gates,
@@ -88,7 +88,7 @@ class CofiPrune(Step[Params]):
                 data,
                 params,
                 context,
-                selection=labelled_rows(model, "selection", context),
+                selection=encode_labelled_rows(model, "selection", context),
                 loss=loss,
                 hooks=[schedule],
                 attached=target,
@@ -102,7 +102,7 @@ class CofiPrune(Step[Params]):
             pruning_ratio=round(schedule.reached or 0.0, 4),
             parameters_before=before,
             parameters_after=model.measure_size()["parameters"],
-            **_shapes(model),
+            **_list_shapes(model),
         )
         return model
 
@@ -118,7 +118,7 @@ class CofiPrune(Step[Params]):
 step = CofiPrune()
 
 
-def _shapes(model: TorchModel) -> dict[str, list[int]]:
+def _list_shapes(model: TorchModel) -> dict[str, list[int]]:
     from slimgate.models.blocks import blocks
 
     layers = blocks(model.network)

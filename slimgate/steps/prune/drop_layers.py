@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from slimgate.errors import SuiteError
-from slimgate.models.config import blocks_of
+from slimgate.models.config import count_blocks
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -60,7 +60,7 @@ class DropLayers(Step[Params]):
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError if no block would be dropped, or all blocks."""
-        blocks = blocks_of(config)
+        blocks = count_blocks(config)
         if blocks is None:
             return config
         count = _count(params, blocks)
@@ -78,11 +78,11 @@ class DropLayers(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without those blocks; its configuration says how many there are."""
         from slimgate.models.block_choice import keep_blocks_
-        from slimgate.models.blocks import encoder_layers
+        from slimgate.models.blocks import find_only_block_list
 
-        before = len(encoder_layers(model.network))
+        before = len(find_only_block_list(model.network))
         self.check(params, {"num_hidden_layers": before})
-        gone = _blocks_to_drop(model, params, before, context)
+        gone = _choose_blocks_to_drop(model, params, before, context)
         remaining = [block for block in range(before) if block not in gone]
         keep_blocks_(model, remaining)
         context.log.update(blocks_before=before, blocks_after=len(remaining), kept=remaining)
@@ -96,27 +96,29 @@ def _count(params: Params, blocks: int) -> int:
     return params.layers if params.layers is not None else round((params.pruning_ratio or 0.0) * blocks)
 
 
-def _blocks_to_drop(model: TorchModel, params: Params, before: int, context: BuildContext) -> list[int]:
-    from slimgate.models.block_choice import evenly_spread
+def _choose_blocks_to_drop(
+    model: TorchModel, params: Params, before: int, context: BuildContext
+) -> list[int]:
+    from slimgate.models.block_choice import spread_block_numbers
 
     count = _count(params, before)
     if params.strategy == "alternate":
-        remaining = evenly_spread(before, before - count)
+        remaining = spread_block_numbers(before, before - count)
         return [block for block in range(before) if block not in remaining]
     if params.strategy == "top":
         return list(range(before - count, before))
     if params.strategy == "influence":
-        influence = block_influence(model, context)
+        influence = compute_block_influence(model, context)
         context.log["influence"] = [round(value, 4) for value in influence]
         return sorted(range(before), key=lambda block: influence[block])[:count]
-    gone, losses = least_loss_order(model, context, count)
+    gone, losses = find_least_loss_order(model, context, count)
     context.log["loss_after_each"] = [
         {"block": block, "loss": round(loss, 4)} for block, loss in zip(gone, losses, strict=True)
     ]
     return gone
 
 
-def block_influence(model: TorchModel, context: BuildContext) -> list[float]:
+def compute_block_influence(model: TorchModel, context: BuildContext) -> list[float]:
     """For each block, 1 - mean cosine between a token before and after the block: 0 changes nothing.
 
     Source: Men et al. 2024 (ShortGPT), section 3.1. Raises DataError if `calibration` is empty.
@@ -124,10 +126,10 @@ def block_influence(model: TorchModel, context: BuildContext) -> list[float]:
     import torch
     from torch import nn
 
-    from slimgate.models.blocks import encoder_layers
-    from slimgate.steps.calibration import calibration_batches, without_padding
+    from slimgate.models.blocks import find_only_block_list
+    from slimgate.steps.calibration import calibration_batches, remove_padding
 
-    layers, tokens = encoder_layers(model.network), 0
+    layers, tokens = find_only_block_list(model.network), 0
     sums = [0.0] * len(layers)
     batches = calibration_batches(model, context)
 
@@ -138,7 +140,10 @@ def block_influence(model: TorchModel, context: BuildContext) -> list[float]:
             kwargs: dict[str, torch.Tensor],
             output: torch.Tensor | tuple[torch.Tensor, ...],
         ) -> None:
-            before, after = (without_padding(x, batch) for x in (_entering(args, kwargs), _tensor(output)))
+            before, after = (
+                remove_padding(x, batch)
+                for x in (_read_block_input(args, kwargs), _read_block_output(output))
+            )
             sums[number] += float(nn.functional.cosine_similarity(before, after, dim=-1).double().sum())
 
         return hook
@@ -151,38 +156,40 @@ def block_influence(model: TorchModel, context: BuildContext) -> list[float]:
     return [1 - total / tokens for total in sums]
 
 
-def least_loss_order(model: TorchModel, context: BuildContext, count: int) -> tuple[list[int], list[float]]:
+def find_least_loss_order(
+    model: TorchModel, context: BuildContext, count: int
+) -> tuple[list[int], list[float]]:
     """The `count` blocks to drop, in their order, and the loss after each.
 
     Each time it drops the block without which the mean loss on `calibration` is least; of equal ones the
     earlier. Raises DataError if `calibration` is empty.
     """
-    from slimgate.models.blocks import encoder_layers
+    from slimgate.models.blocks import find_only_block_list
 
     gone: list[int] = []
     losses: list[float] = []
     for _ in range(count):
-        left = [i for i in range(len(encoder_layers(model.network))) if i not in gone]
-        block_losses = [loss_without(model, context, {*gone, block}) for block in left]
+        left = [i for i in range(len(find_only_block_list(model.network))) if i not in gone]
+        block_losses = [compute_loss_without(model, context, {*gone, block}) for block in left]
         losses.append(min(block_losses))
         gone.append(left[block_losses.index(losses[-1])])
     return gone, losses
 
 
-def loss_without(model: TorchModel, context: BuildContext, skipped: Collection[int]) -> float:
+def compute_loss_without(model: TorchModel, context: BuildContext, skipped: Collection[int]) -> float:
     """Mean loss on `calibration`, by the labels, when tokens pass these blocks unchanged."""
     import torch
 
-    from slimgate.models.blocks import encoder_layers
-    from slimgate.steps.importance import labelled_batches
-    from slimgate.tasks.parts.objectives import objective_of
+    from slimgate.models.blocks import find_only_block_list
+    from slimgate.steps.importance import list_labelled_batches
+    from slimgate.tasks.parts.objectives import make_objective
 
-    objective = objective_of(context.task, context.task_params)
-    layers = encoder_layers(model.network)
+    objective = make_objective(context.task, context.task_params)
+    layers = find_only_block_list(model.network)
     model.network.eval()
     total, answers = 0.0, 0
     with torch.no_grad(), _with_hooks({layers[i]: _skip for i in skipped}):
-        for batch, labels in labelled_batches(model, context):
+        for batch, labels in list_labelled_batches(model, context):
             logits, flat = objective.flat(model.network(**batch).logits, labels)
             total += float(objective.losses(logits, flat).sum())
             answers += len(flat)
@@ -197,11 +204,11 @@ def _skip(
 ) -> torch.Tensor | tuple[torch.Tensor, ...]:
     import torch
 
-    entering = _entering(args, kwargs)
+    entering = _read_block_input(args, kwargs)
     return entering if isinstance(output, torch.Tensor) else (entering, *output[1:])
 
 
-def _entering(args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> torch.Tensor:
+def _read_block_input(args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> torch.Tensor:
     import torch
 
     values = args[0] if args else kwargs["hidden_states"]
@@ -209,7 +216,7 @@ def _entering(args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -
     return values
 
 
-def _tensor(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+def _read_block_output(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
     import torch
 
     values = output if isinstance(output, torch.Tensor) else output[0]

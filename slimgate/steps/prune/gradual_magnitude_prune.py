@@ -58,10 +58,10 @@ class GradualMagnitudePrune(distill.Distill[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model at its final sparsity, after all training."""
-        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.linear_layers import find_linear_layers
         from slimgate.models.sparsity import note_pruned_layers
 
-        layers = linear_layers(model)
+        layers = find_linear_layers(model)
         schedule = CubicSchedule(params.sparsity, params.initial_sparsity, params.begin, params.end)
         pruning = GradualPruning(layers, schedule, scope=params.scope, frequency=params.frequency)
         model = distill.distill_model(model, params, context, hooks=[pruning])

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Discriminator, RootModel, Tag, model_validator
 
 from slimgate.errors import BuildError
-from slimgate.models.config import BlockNumbers, blocks_of, check_numbers, decoder_blocks_of, with_blocks
+from slimgate.models.config import (
+    BlockNumbers,
+    check_numbers,
+    count_blocks,
+    count_decoder_blocks,
+    replace_block_counts,
+)
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
@@ -42,7 +48,7 @@ class Lists(Table):
         return self
 
 
-def _form(value: object) -> str:
+def _find_form_tag(value: object) -> str:
     """The tag of the form of a value. The tags are in brackets, so that errors leave them out."""
     return "[table]" if isinstance(value, dict | Lists) else "[list]"
 
@@ -50,7 +56,8 @@ def _form(value: object) -> str:
 class Params(
     RootModel[
         Annotated[
-            Annotated[BlockNumbers, Tag("[list]")] | Annotated[Lists, Tag("[table]")], Discriminator(_form)
+            Annotated[BlockNumbers, Tag("[list]")] | Annotated[Lists, Tag("[table]")],
+            Discriminator(_find_form_tag),
         ]
     ]
 ):
@@ -74,16 +81,16 @@ class KeepLayers(Step[Params]):
     def check(self, params: Params, config: Json) -> Json:
         """The configuration after the step. Raises SuiteError for a block that the model does not have."""
         assert not isinstance(params.root, Lists)
-        check_numbers(params.root, blocks_of(config))
+        check_numbers(params.root, count_blocks(config))
         return {**config, "num_hidden_layers": len(params.root)}
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with only these blocks; its configuration says how many there are."""
         from slimgate.models.block_choice import keep_blocks_
-        from slimgate.models.blocks import encoder_layers
+        from slimgate.models.blocks import find_only_block_list
 
         assert not isinstance(params.root, Lists)
-        before = len(encoder_layers(model.network))
+        before = len(find_only_block_list(model.network))
         check_numbers(params.root, before)
         keep_blocks_(model, params.root)
         context.log.update(blocks_before=before, blocks_after=len(params.root))
@@ -97,20 +104,20 @@ class KeepInBoth(KeepLayers):
 
     def check(self, params: Params, config: Json) -> Json:
         """The configuration after the step. Raises SuiteError for an unknown block in either list."""
-        lists = _lists(params)
+        lists = _read_lists(params)
         for option, numbers, blocks in (
-            ("encoder", lists.encoder, blocks_of(config)),
-            ("decoder", lists.decoder, decoder_blocks_of(config)),
+            ("encoder", lists.encoder, count_blocks(config)),
+            ("decoder", lists.decoder, count_decoder_blocks(config)),
         ):
             check_numbers(numbers or (), blocks, option)
-        return with_blocks(config, _length(lists.encoder), _length(lists.decoder))
+        return replace_block_counts(config, _count_numbers(lists.encoder), _count_numbers(lists.decoder))
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with only these blocks. Raises BuildError for a model of one list."""
         from slimgate.models.block_choice import keep_stack_blocks_
-        from slimgate.models.blocks import block_lists
+        from slimgate.models.blocks import find_block_lists
 
-        blocks_of_model, lists = block_lists(model.network), _lists(params)
+        blocks_of_model, lists = find_block_lists(model.network), _read_lists(params)
         if len(blocks_of_model) != 2:
             raise BuildError(
                 f"{type(model.network).__name__} has one list of blocks; write keep_layers = [0, 2]"
@@ -136,12 +143,12 @@ class KeepInBoth(KeepLayers):
 step = KeepLayers()
 
 
-def _lists(params: Params) -> Lists:
+def _read_lists(params: Params) -> Lists:
     assert isinstance(params.root, Lists)
     return params.root
 
 
-def _length(numbers: tuple[int, ...] | None) -> int | None:
+def _count_numbers(numbers: tuple[int, ...] | None) -> int | None:
     return None if numbers is None else len(numbers)
 
 

@@ -61,17 +61,17 @@ class MovementPrune(Step[Params]):
         """The model with its trained weights; those with the lowest scores are zero."""
         from torch import nn
 
-        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.linear_layers import find_linear_layers
         from slimgate.models.sparsity import note_pruned_layers
         from slimgate.steps.prune._movement_prune import MovementSchedule, with_masks
         from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import labelled_rows
+        from slimgate.tasks.parts.objectives import encode_labelled_rows
 
         data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
         loss = DistillationLoss(model, teacher, data[0], teacher_encoded, params, context, targets=data[1])
-        layers = linear_layers(model)
-        masks = _masks(model, layers, params)
+        layers = find_linear_layers(model)
+        masks = _make_masks(model, layers, params)
         groups = [masks] if params.scope == "global" else [[mask] for mask in masks]
         schedule = MovementSchedule(
             groups, params.sparsity, warm_up=params.warm_up, cool_down=params.cool_down
@@ -82,13 +82,13 @@ class MovementPrune(Step[Params]):
                 data,
                 params,
                 context,
-                selection=labelled_rows(model, "selection", context),
+                selection=encode_labelled_rows(model, "selection", context),
                 loss=loss,
                 hooks=[schedule],
                 attached=nn.ModuleList(masks),
                 attached_learning_rate=params.scores_learning_rate,
             )
-        _zero(layers, groups, params.sparsity)
+        _zero_weights(layers, groups, params.sparsity)
         context.log.update(note_pruned_layers(model, "movement_prune", layers))
         context.log.update(
             blocks=sum(mask.scores.numel() for mask in masks),
@@ -103,16 +103,16 @@ class MovementPrune(Step[Params]):
 step = MovementPrune()
 
 
-def _masks(model: TorchModel, layers: Mapping[str, nn.Linear], params: Params) -> list[MaskedWeight]:
+def _make_masks(model: TorchModel, layers: Mapping[str, nn.Linear], params: Params) -> list[MaskedWeight]:
     """A mask for each layer, which also covers weights that an earlier step pruned."""
-    from slimgate.models.sparsity import pruned_layers
+    from slimgate.models.sparsity import list_pruned_layers
     from slimgate.steps.prune._movement_prune import MaskedWeight
 
-    pruned = pruned_layers(model)
+    pruned = list_pruned_layers(model)
     return [
         MaskedWeight(
             layer.weight.detach(),
-            _block(params, layer),
+            _choose_block_shape(params, layer),
             magnitude=params.initial_scores == "magnitude",
             pruned=name in pruned,
         )
@@ -120,7 +120,7 @@ def _masks(model: TorchModel, layers: Mapping[str, nn.Linear], params: Params) -
     ]
 
 
-def _block(params: Params, layer: nn.Linear) -> tuple[int, int]:
+def _choose_block_shape(params: Params, layer: nn.Linear) -> tuple[int, int]:
     if params.block == "row":
         return 1, layer.in_features
     if params.block == "column":
@@ -128,7 +128,9 @@ def _block(params: Params, layer: nn.Linear) -> tuple[int, int]:
     return params.block
 
 
-def _zero(layers: Mapping[str, nn.Linear], groups: Sequence[Sequence[MaskedWeight]], sparsity: float) -> None:
+def _zero_weights(
+    layers: Mapping[str, nn.Linear], groups: Sequence[Sequence[MaskedWeight]], sparsity: float
+) -> None:
     import torch
 
     from slimgate.steps.prune._movement_prune import compute_final_masks

@@ -50,13 +50,13 @@ class NMPrune(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with at least m - n zeros in every group of m weights."""
-        from slimgate.models.linear_layers import by_block, linear_layers
+        from slimgate.models.linear_layers import find_linear_layers, group_by_block
         from slimgate.models.sparsity import keep_n_of_m, note_pruned_layers, zero_
         from slimgate.steps.calibration import calibration_batches, input_norms
 
-        layers = linear_layers(model)
+        layers = find_linear_layers(model)
         batches = calibration_batches(model, context) if params.score == "wanda" else []
-        for group in by_block(model, layers):
+        for group in group_by_block(model, layers):
             norms = input_norms(model, group, batches) if batches else {}
             for name, layer in group.items():
                 score = layer.weight.detach().abs()

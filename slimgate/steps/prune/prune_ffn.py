@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
+from slimgate.models.config import BlockNumbers, check_numbers, count_blocks
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -53,7 +53,7 @@ class PruneFfn(Step[Params]):
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """Returns the configuration. Raises SuiteError for a block that the model does not have."""
-        check_numbers(params.blocks, blocks_of(config), "blocks")
+        check_numbers(params.blocks, count_blocks(config), "blocks")
         return config
 
     def does_without(self, params: Params) -> tuple[str, ...]:
@@ -62,20 +62,20 @@ class PruneFfn(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with narrower feed-forward layers."""
-        from slimgate.models.block_choice import named_blocks
+        from slimgate.models.block_choice import select_blocks
         from slimgate.models.blocks import blocks
         from slimgate.models.cut_layers import check_linear, cut_linear
-        from slimgate.models.plain_layers import to_plain_linear_
+        from slimgate.models.plain_layers import convert_to_linear_
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.steps.prune._unit_choice import check_some_go, units_to_keep
+        from slimgate.steps.prune._unit_choice import check_some_go, choose_units
 
-        to_plain_linear_(model)
+        convert_to_linear_(model)
         before = [block.feed_forward.width for block in blocks(model.network)]
-        chosen = named_blocks(model.network, params.blocks)
+        chosen = select_blocks(model.network, params.blocks)
         parts = [block.feed_forward for block in chosen if block.feed_forward.width]
         check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
         scores = _score_neurons(model, parts, params, context)
-        kept_units = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
+        kept_units = choose_units(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
         setting = f"pruning_ratio = {params.pruning_ratio}, multiple_of = {params.multiple_of}"
         check_some_go(kept_units, scores, f"prune_ffn: {setting}")
         modules: dict[str, Any] = {}
@@ -102,14 +102,14 @@ def _score_neurons(
     import torch
     from torch import nn
 
-    from slimgate.models.cut_layers import part_to_cut
+    from slimgate.models.cut_layers import find_part_to_cut
     from slimgate.steps.importance import mask_importance
 
     if params.importance == "gradient":
         return mask_importance(model, {part.output: part.width for part in parts}, context)
 
     def weight(name: str) -> Any:
-        return part_to_cut(model.network, name, nn.Linear).weight.detach().double()
+        return find_part_to_cut(model.network, name, nn.Linear).weight.detach().double()
 
     # by output layer, (neurons, …) parts; a layer that makes both halves of a gated unit has two
     weight_parts = {

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
+from slimgate.models.config import BlockNumbers, check_numbers, count_blocks
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -63,7 +63,7 @@ class PruneHeads(Step[Params]):
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """Returns the configuration. Raises SuiteError for a block that the model does not have."""
-        check_numbers(params.blocks, blocks_of(config), "blocks")
+        check_numbers(params.blocks, count_blocks(config), "blocks")
         return config
 
     def does_without(self, params: Params) -> tuple[str, ...]:
@@ -72,23 +72,23 @@ class PruneHeads(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without those heads."""
-        from slimgate.models.block_choice import named_blocks
+        from slimgate.models.block_choice import select_blocks
         from slimgate.models.blocks import blocks
         from slimgate.models.cut_layers import check_linear
-        from slimgate.models.plain_layers import to_plain_linear_
+        from slimgate.models.plain_layers import convert_to_linear_
         from slimgate.models.replace_modules import replace_modules_
         from slimgate.steps.prune._attention_heads import cut_attention
         from slimgate.steps.prune._unit_choice import check_some_go
 
-        to_plain_linear_(model)
+        convert_to_linear_(model)
         before = [block.attention.heads for block in blocks(model.network)]
-        chosen = named_blocks(model.network, params.blocks)
+        chosen = select_blocks(model.network, params.blocks)
         attentions = {b.attention.module: b.attention for b in chosen if b.attention.heads}
         check_linear(
             model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)]
         )
-        scores = _scores(model, attentions, params, context)
-        kept_heads = _heads_to_keep(params, scores, attentions)
+        scores = _compute_head_scores(model, attentions, params, context)
+        kept_heads = _choose_heads(params, scores, attentions)
         setting = f"heads = {params.heads}" if params.heads else f"pruning_ratio = {params.pruning_ratio}"
         check_some_go(kept_heads, scores, f"prune_heads: {setting}")
         modules: dict[str, Any] = {}
@@ -111,33 +111,35 @@ class PruneHeads(Step[Params]):
 step = PruneHeads()
 
 
-def _scores(
+def _compute_head_scores(
     model: TorchModel, attentions: Mapping[str, Attention], params: Params, context: BuildContext
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Block's attention -> a score for each unit; the scores of a block have norm 1."""
     import numpy as np
 
     from slimgate.steps.importance import mask_importance
-    from slimgate.steps.prune._attention_heads import unit_magnitudes
+    from slimgate.steps.prune._attention_heads import compute_unit_magnitudes
 
     if params.importance == "gradient":
         sites = {attention.output: attention.kv_heads for attention in attentions.values()}
         importance = mask_importance(model, sites, context)
         scores = {name: importance[attention.output] for name, attention in attentions.items()}
     else:
-        scores = {name: unit_magnitudes(model.network, attention) for name, attention in attentions.items()}
+        scores = {
+            name: compute_unit_magnitudes(model.network, attention) for name, attention in attentions.items()
+        }
     return {name: values / (np.linalg.norm(values) or 1.0) for name, values in scores.items()}
 
 
-def _heads_to_keep(
+def _choose_heads(
     params: Params, scores: Mapping[str, npt.NDArray[np.float64]], attentions: Mapping[str, Attention]
 ) -> dict[str, list[int]]:
     from slimgate.errors import BuildError
-    from slimgate.steps.prune._unit_choice import best_units, units_to_keep
+    from slimgate.steps.prune._unit_choice import choose_units, select_best_units
 
     if params.heads is None:
         assert params.pruning_ratio is not None
-        return units_to_keep(scores, params.pruning_ratio, params.scope)
+        return choose_units(scores, params.pruning_ratio, params.scope)
     kept_heads = {}
     for name, attention in attentions.items():
         shared = attention.heads // attention.kv_heads
@@ -147,5 +149,5 @@ def _heads_to_keep(
                 f"which share keys and values by {shared}; give a multiple of {shared} up to "
                 f"{attention.heads}"
             )
-        kept_heads[name] = best_units(scores[name], params.heads // shared)
+        kept_heads[name] = select_best_units(scores[name], params.heads // shared)
     return kept_heads

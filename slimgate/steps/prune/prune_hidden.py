@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from slimgate.errors import SuiteError
-from slimgate.models.config import first_stated
+from slimgate.models.config import find_stated_value
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -60,11 +60,11 @@ class PruneHidden(Step[Params]):
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError for a size that the model cannot have."""
-        width = first_stated(config, "hidden_size", "dim", "n_embd")
-        heads = first_stated(config, "num_attention_heads", "n_heads", "n_head")
+        width = find_stated_value(config, "hidden_size", "dim", "n_embd")
+        heads = find_stated_value(config, "num_attention_heads", "n_heads", "n_head")
         if not isinstance(width, int) or not isinstance(heads, int):
             return config
-        return {**config, "hidden_size": _new_width(params, width, heads)}
+        return {**config, "hidden_size": _choose_width(params, width, heads)}
 
     def does_without(self, params: Params) -> tuple[str, ...]:
         """The calibration rows, if only the weights are used."""
@@ -73,22 +73,22 @@ class PruneHidden(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with a narrower residual stream."""
         from slimgate.models.cut_layers import check_linear
-        from slimgate.models.plain_layers import to_plain_linear_, to_plain_tables_
+        from slimgate.models.plain_layers import convert_scaled_tables_, convert_to_linear_
         from slimgate.steps.prune._prune_hidden import (
+            find_residual_stream,
             narrow_,
             rescale_norms_,
-            residual_stream,
             stream_importance,
         )
-        from slimgate.steps.prune._unit_choice import best_units
+        from slimgate.steps.prune._unit_choice import select_best_units
 
-        to_plain_linear_(model)
-        to_plain_tables_(model)
-        stream = residual_stream(model.network)
+        convert_to_linear_(model)
+        convert_scaled_tables_(model)
+        stream = find_residual_stream(model.network)
         check_linear(model.network, [*stream.writers, *stream.readers])
-        width = _new_width(params, stream.width, int(model.config.num_attention_heads))
+        width = _choose_width(params, stream.width, int(model.config.num_attention_heads))
         scores = stream_importance(model, stream, context, by=params.importance)
-        kept_units = best_units(scores, width)
+        kept_units = select_best_units(scores, width)
         if params.rescale_norms:
             rescale_norms_(model, stream, kept_units, context)
         narrow_(model, "prune_hidden", stream, kept_units)
@@ -104,7 +104,7 @@ class PruneHidden(Step[Params]):
 step = PruneHidden()
 
 
-def _new_width(params: Params, width: int, heads: int) -> int:
+def _choose_width(params: Params, width: int, heads: int) -> int:
     """Raises SuiteError for a size that is not smaller, or no multiple of the heads."""
     if params.hidden_size is None:
         assert params.pruning_ratio is not None

@@ -53,7 +53,7 @@ class SparseStorage(Step[Params]):
         """The model with layers that store no zeros. Raises BuildError if none would become smaller."""
         from slimgate.models.replace_modules import replace_modules_
 
-        layers, before, after = sparse_layers(model, params.values)
+        layers, before, after = make_sparse_layers(model, params.values)
         replace_modules_(model, "sparse_storage", layers)
         context.log.update(layers=len(layers), layer_bytes_before=before, layer_bytes_after=after)
         context.log["layouts"] = {
@@ -66,20 +66,20 @@ class SparseStorage(Step[Params]):
 step = SparseStorage()
 
 
-def sparse_layers(model: TorchModel, values: Values) -> tuple[dict[str, SparseState], int, int]:
+def make_sparse_layers(model: TorchModel, values: Values) -> tuple[dict[str, SparseState], int, int]:
     """(name -> sparse layer, bytes of these layers before, and after). values: of float layers.
 
     Raises BuildError if no layer would become smaller.
     """
-    from slimgate.models.plain_layers import to_plain_linear_
+    from slimgate.models.plain_layers import convert_to_linear_
     from slimgate.steps.layers.sparse_linear import state_bytes
 
-    to_plain_linear_(model)
+    convert_to_linear_(model)
     layers: dict[str, SparseState] = {}
     total_before = total_after = 0
-    candidates = _candidates(model)
+    candidates = _list_candidates(model)
     for name, layer in candidates.items():
-        sparse = _sparse(layer, values)
+        sparse = _make_sparse_layer(layer, values)
         before, after = state_bytes(layer), state_bytes(sparse)
         if after < before:
             layers[name] = sparse
@@ -92,7 +92,7 @@ def sparse_layers(model: TorchModel, values: Values) -> tuple[dict[str, SparseSt
     return layers, total_before, total_after
 
 
-def _integer_forms() -> Mapping[
+def _list_integer_forms() -> Mapping[
     type[nn.Module], type[SparseInt8Linear] | type[SparseInt8StaticLinear] | type[SparsePackedLinear]
 ]:
     """A layer with integers -> the same without its zeros."""
@@ -112,28 +112,28 @@ def _integer_forms() -> Mapping[
     }
 
 
-def _sparse(layer: nn.Module, values: Values) -> SparseState:
+def _make_sparse_layer(layer: nn.Module, values: Values) -> SparseState:
     from torch import nn
 
     from slimgate.steps.layers.sparse_linear import SparseLinear
 
     if isinstance(layer, nn.Linear):
         return SparseLinear.from_linear(layer, values=values)
-    return _integer_forms()[type(layer)].from_dense(layer)
+    return _list_integer_forms()[type(layer)].from_dense(layer)
 
 
-def _candidates(model: TorchModel) -> dict[str, nn.Module]:
+def _list_candidates(model: TorchModel) -> dict[str, nn.Module]:
     """Linear layers without the one of the logits; a weight shared with an embedding would be untied.
 
     In affine grids the level of 0 differs between groups: those layers stay unchanged.
     """
     from torch import nn
 
-    from slimgate.models.linear_layers import float_output_layer
+    from slimgate.models.linear_layers import find_float_output_layer
     from slimgate.steps.layers.packed import PackedLinear
 
     uses = Counter(id(p) for m in model.network.modules() for p in m.parameters(recurse=False))
-    last, kinds = float_output_layer(model), (nn.Linear, *_integer_forms())
+    last, kinds = find_float_output_layer(model), (nn.Linear, *_list_integer_forms())
     return {
         name: module
         for name, module in model.network.named_modules()

@@ -54,17 +54,17 @@ class SparsegptPrune(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """Prunes the model, block by block. The weights that stay compensate for those that go."""
-        from slimgate.models.linear_layers import by_block, linear_layers
+        from slimgate.models.linear_layers import find_linear_layers, group_by_block
         from slimgate.models.sparsity import note_pruned_layers
-        from slimgate.steps.calibration import calibration_batches, second_moments
+        from slimgate.steps.calibration import calibration_batches, compute_second_moments
 
-        layers = linear_layers(model)
+        layers = find_linear_layers(model)
         batches = calibration_batches(model, context)
         pattern = Pattern(params.sparsity or 0.0, params.n or 0, params.m or 0)
-        for group in by_block(model, layers):
-            moments = second_moments(model, group, batches)
+        for group in group_by_block(model, layers):
+            moments = compute_second_moments(model, group, batches)
             for name, layer in group.items():
-                layer.weight.data = sparsegpt(
+                layer.weight.data = prune_by_sparsegpt(
                     layer.weight.data,
                     moments[name],
                     pattern=pattern,
@@ -89,7 +89,7 @@ class Pattern:
     m: int = 0
 
 
-def sparsegpt(
+def prune_by_sparsegpt(
     weight: Tensor, moments: Tensor, *, pattern: Pattern, block_size: int = 128, damping: float = 0.01
 ) -> Tensor:
     """Prunes a weight by algorithm 1 of the paper. Zeros stay zero.
@@ -113,10 +113,10 @@ def sparsegpt(
     import torch
 
     from slimgate.models.sparsity import check_groups
-    from slimgate.steps.calibration import inverse_factor
+    from slimgate.steps.calibration import compute_inverse_factor
 
     with torch.no_grad():
-        factor = inverse_factor(moments, damping).to(weight.dtype)
+        factor = compute_inverse_factor(moments, damping).to(weight.dtype)
         pruned, empty = weight.clone(), weight == 0
         columns = weight.shape[1]
         if pattern.m:
@@ -141,12 +141,12 @@ def _prune_block_(part: Tensor, factor: Tensor, empty: Tensor, pattern: Pattern)
     scale = factor.diagonal()
     keep = torch.ones_like(empty)
     if not pattern.m:
-        keep = keep_masks([_scores(part, scale, empty)], pattern.sparsity, "layer")[0]
+        keep = keep_masks([_compute_removal_costs(part, scale, empty)], pattern.sparsity, "layer")[0]
     errors = torch.zeros_like(part)
     for column in range(part.shape[1]):
         if pattern.m and column % pattern.m == 0:
             group = slice(column, column + pattern.m)
-            scores = _scores(part[:, group], scale[group], empty[:, group])
+            scores = _compute_removal_costs(part[:, group], scale[group], empty[:, group])
             keep[:, group] = keep_n_of_m(scores, pattern.n, pattern.m)
         pruned = part[:, column].masked_fill(~keep[:, column] | empty[:, column], 0.0)
         errors[:, column] = (part[:, column] - pruned) / scale[column]
@@ -155,6 +155,6 @@ def _prune_block_(part: Tensor, factor: Tensor, empty: Tensor, pattern: Pattern)
     return errors
 
 
-def _scores(part: Tensor, scale: Tensor, empty: Tensor) -> Tensor:
+def _compute_removal_costs(part: Tensor, scale: Tensor, empty: Tensor) -> Tensor:
     """The cost of removing each weight, w² / [H⁻¹]_ii; below any cost if the weight is zero already."""
     return (part / scale).square().masked_fill(empty, -1.0)

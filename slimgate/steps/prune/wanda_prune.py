@@ -34,13 +34,13 @@ class WandaPrune(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without the weights of the lowest scores."""
-        from slimgate.models.linear_layers import by_block, linear_layers
+        from slimgate.models.linear_layers import find_linear_layers, group_by_block
         from slimgate.models.sparsity import keep_masks, note_pruned_layers, zero_
         from slimgate.steps.calibration import calibration_batches, input_norms
 
-        layers = linear_layers(model)
+        layers = find_linear_layers(model)
         batches = calibration_batches(model, context)
-        for group in by_block(model, layers):
+        for group in group_by_block(model, layers):
             norms = input_norms(model, group, batches)
             for name, layer in group.items():
                 score = layer.weight.detach().abs() * norms[name].to(layer.weight.dtype)

@@ -62,7 +62,7 @@ def round_model(folder: Path, request: Json) -> Json:
         seed=request["seed"],
         device_map=request["device"],
         disable_model_free=True,
-        **_grid(request),
+        **_make_grid_options(request),
     )
     layout = GGUF[request["scheme"]] if request["layout"] == "gguf" else FORMATS[request["layout"]]
     if request["layout"] == "gguf":
@@ -79,7 +79,7 @@ def round_model(folder: Path, request: Json) -> Json:
     return {"auto_round_format": layout}
 
 
-def _grid(request: Json) -> Json:
+def _make_grid_options(request: Json) -> Json:
     """Options of integer levels; MXFP4 has them in its name."""
     if request["scheme"] == "MXFP4":
         return {}

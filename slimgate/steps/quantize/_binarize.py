@@ -46,7 +46,7 @@ def put_latent_layers_(
     return latent
 
 
-def mean_inputs(
+def compute_mean_inputs(
     model: TorchModel, layers: Mapping[str, nn.Linear], context: BuildContext
 ) -> dict[str, Tensor]:
     """The mean input of each layer over some train rows: name -> (in_features,) float32."""
@@ -84,7 +84,7 @@ class Ramp:
         """Does nothing: scales are trained, not computed again."""
 
 
-def turned_share(latent: Mapping[str, Latent], positive: Mapping[str, Tensor]) -> float:
+def compute_turned_share(latent: Mapping[str, Latent], positive: Mapping[str, Tensor]) -> float:
     """Share of binary weights whose sign changed in training. positive: name -> weight >= 0 at the start."""
     turned = sum(int(((layer.weight >= 0) != positive[name]).sum()) for name, layer in latent.items())
     return turned / sum(layer.weight.numel() for layer in latent.values())

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from slimgate.models.linear_layers import by_block
-from slimgate.models.sparsity import pruned_layers
-from slimgate.models.token_embeddings import token_embeddings
-from slimgate.steps.calibration import Batch, Moments, input_moments, inverse_factor
+from slimgate.models.linear_layers import group_by_block
+from slimgate.models.sparsity import list_pruned_layers
+from slimgate.models.token_embeddings import find_token_embeddings
+from slimgate.steps.calibration import Batch, Moments, compute_input_moments, compute_inverse_factor
 from slimgate.steps.layers.grid import Grid, Observer, Scheme, dequantize, fit_grid, quantize
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def with_rounded_tables(model: TorchModel, rounded: Mapping[str, Tensor]) -> Ite
     rounded: name of a table -> values. Inside, no table shares its weight with an output layer: the layer
     does not get the table's values, and the table is not rounded with the layer.
     """
-    tables = token_embeddings(model.network)
+    tables = find_token_embeddings(model.network)
     weights = {name: (table.weight, table.weight.detach().clone()) for name, table in tables.items()}
     for name, (_, values) in weights.items():
         tables[name].weight = nn.Parameter(rounded.get(name, values).to(values), requires_grad=False)
@@ -82,9 +82,9 @@ def compensate_(
     Zeros that an earlier step has pruned stay.
     """
     done: dict[str, Rounded] = {}
-    pruned = pruned_layers(model)
-    for group in by_block(model, layers):
-        for name, inputs in input_moments(model, group, batches).items():
+    pruned = list_pruned_layers(model)
+    for group in group_by_block(model, layers):
+        for name, inputs in compute_input_moments(model, group, batches).items():
             done[name] = _round_(layers[name], inputs, rounding, keep_zeros=name in pruned)
         progress("gptq", len(done), len(layers))
     return done
@@ -102,11 +102,11 @@ def _round_(layer: nn.Linear, inputs: Moments, rounding: Rounding, *, keep_zeros
     layer.weight.data.copy_(rounded)
     if corrected:
         layer.bias.data += ((weight - rounded).double() @ inputs.mean).to(layer.bias.dtype)
-    errors = (output_error(weight, each, hessian) for each in (nearest, rounded))
+    errors = (compute_output_error(weight, each, hessian) for each in (nearest, rounded))
     return Rounded(levels, grid, *errors)
 
 
-def mean_errors(rounded: Mapping[str, Rounded]) -> dict[str, float]:
+def compute_mean_errors(rounded: Mapping[str, Rounded]) -> dict[str, float]:
     """Means over the layers, for the log."""
     count = max(1, len(rounded))
     return {
@@ -129,9 +129,9 @@ def round_with_compensation(
     left = weight.detach().float()[:, order]
     empty = (left == 0) & keep_zeros
     scale, zero_point = (
-        _by_column(grid, part, rows, columns)[:, order] for part in (grid.scale, grid.zero_point)
+        _expand_to_columns(grid, part, rows, columns)[:, order] for part in (grid.scale, grid.zero_point)
     )
-    spread = inverse_factor(hessian[order][:, order], damping).float()  # of a column's error
+    spread = compute_inverse_factor(hessian[order][:, order], damping).float()  # of a column's error
     levels = torch.empty_like(left)
     for start in range(0, columns, _LAZY):
         end = min(start + _LAZY, columns)
@@ -147,13 +147,13 @@ def round_with_compensation(
     return levels[:, order.argsort()].to(torch.uint8)
 
 
-def _by_column(grid: Grid, values: Tensor, rows: int, columns: int) -> Tensor:
+def _expand_to_columns(grid: Grid, values: Tensor, rows: int, columns: int) -> Tensor:
     """Scales or zero points, one for each weight: (rows, columns) float32."""
     shape = grid.scheme.to_groups(torch.empty(rows, columns, device=values.device)).shape
     return grid.scheme.from_groups(values.float().unsqueeze(-1).expand(shape), rows, columns)
 
 
-def output_error(weight: Tensor, rounded: Tensor, hessian: Tensor) -> float:
+def compute_output_error(weight: Tensor, rounded: Tensor, hessian: Tensor) -> float:
     """Mean squared change of the outputs on the calibration rows, as a share of their mean square."""
     original = weight.detach().double()
     lost = original - rounded.double()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-from slimgate.models.token_embeddings import plain_token_embeddings
+from slimgate.models.token_embeddings import make_plain_embeddings
 from slimgate.steps.layers.grid import dequantize
 from slimgate.steps.layers.packed import PackedEmbedding, PackedLinear, PackedWeight
 from slimgate.steps.quantize._params import WeightGridParams
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 
-def packed_embeddings(
+def pack_embeddings(
     model: TorchModel, bits: int | None, params: WeightGridParams
 ) -> dict[str, PackedEmbedding]:
     """The token tables in `bits` bits with their nearest levels; empty if bits is None."""
@@ -25,7 +25,7 @@ def packed_embeddings(
     scheme = params.scheme(bits)
     return {
         name: PackedEmbedding.from_embedding(table, scheme, observer=params.observer)
-        for name, table in plain_token_embeddings(model).items()
+        for name, table in make_plain_embeddings(model).items()
     }
 
 
@@ -43,7 +43,7 @@ def put_packed_layers_(
     log.update(
         linear_layers=len(linear),
         embedding_tables=len(embeddings),
-        bits_per_weight=round(_bits_per_weight(list(layers.values())), 3),
+        bits_per_weight=round(_compute_bits_per_weight(list(layers.values())), 3),
     )
 
 
@@ -57,7 +57,7 @@ def weight_error(model: TorchModel, layers: Mapping[str, PackedWeight]) -> float
     return (lost / total) ** 0.5 if total else 0.0
 
 
-def _bits_per_weight(layers: list[PackedWeight]) -> float:
+def _compute_bits_per_weight(layers: list[PackedWeight]) -> float:
     tensors = [tensor for layer in layers for tensor in (layer.packed, layer.scale, layer.zero_points)]
     stored = sum(8 * tensor.nbytes for tensor in tensors if tensor is not None)
     return stored / max(1, sum(layer.rows * layer.columns for layer in layers))

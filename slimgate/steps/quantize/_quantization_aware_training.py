@@ -44,7 +44,7 @@ class FakeQuantization(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         scale = self.step().unsqueeze(-1)
-        rounded = straight_through(self.scheme.to_groups(weight) / scale)
+        rounded = round_straight_through(self.scheme.to_groups(weight) / scale)
         levels = (rounded + self.zero_point).clamp(0, self.scheme.top)
         values = self.scheme.from_groups((levels - self.zero_point) * scale, *weight.shape)
         return values if self.mask is None else values * self.mask
@@ -59,7 +59,7 @@ class FakeQuantization(nn.Module):
         return float((self.step().detach() / self.scale - 1).abs().mean())
 
 
-def straight_through(values: Tensor) -> Tensor:
+def round_straight_through(values: Tensor) -> Tensor:
     """Rounded values, with the gradient of the unrounded ones (Bengio et al. 2013)."""
     return values + (values.round() - values).detach()
 

@@ -38,7 +38,7 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 from slimgate.steps.quantize import _auto_round_worker as worker
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ class AutoRound(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
-        batches = calibration_arrays(model.tokenizer, context)
-        before = score_batches(predictor_of(model, context), batches)
+        batches = make_calibration_batches(model.tokenizer, context)
+        before = score_batches(make_default_predictor(model, context), batches)
         folder = round_apart(model, params.request(), params.rows, context)
         written = load_written(folder, model, model.measure_size(), context)
-        after = score_batches(predictor_of(written, context), batches)
+        after = score_batches(make_default_predictor(written, context), batches)
         check_agreement(before, after, batches, context, tolerance=params.tolerance)
         return written
 
@@ -152,7 +152,7 @@ def round_apart(model: TorchModel, request: Json, rows: int, context: BuildConte
     folder = context.scratch / "auto_round"
     folder.mkdir()
     save_plain(model, folder / worker.MODEL)
-    sequences = calibration_sequences(model.tokenizer, context, rows)
+    sequences = make_calibration_sequences(model.tokenizer, context, rows)
     np.save(folder / worker.SEQUENCES, sequences)
     context.log.update(calibration_sequences=len(sequences), sequence_tokens=int(sequences.shape[1]))
     more = {"device": context.device, "threads": context.threads, "seed": context.seed}
@@ -165,7 +165,7 @@ def round_apart(model: TorchModel, request: Json, rows: int, context: BuildConte
     return folder / worker.WRITTEN
 
 
-def calibration_sequences(
+def make_calibration_sequences(
     tokenizer: PreTrainedTokenizerBase, context: BuildContext, most_sequences: int
 ) -> npt.NDArray[np.int64]:
     """The calibration rows' tokens one after the other, cut to the task's windows: (sequences, tokens).

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
+from slimgate.models.config import BlockNumbers, check_numbers, count_blocks
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.step import Step
 from slimgate.steps.training.params import AnswerParams
@@ -60,7 +60,7 @@ class Binarize(Step[Params]):
 
     def check(self, params: Params, config: Json) -> dict[str, Any]:
         """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
-        check_numbers(params.float_blocks, blocks_of(config), "float_blocks")
+        check_numbers(params.float_blocks, count_blocks(config), "float_blocks")
         return config
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
@@ -68,19 +68,19 @@ class Binarize(Step[Params]):
         from torch import nn
 
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import plain_token_embeddings
+        from slimgate.models.token_embeddings import make_plain_embeddings
         from slimgate.steps.quantize._binarize import (
             Ramp,
-            mean_inputs,
+            compute_mean_inputs,
+            compute_turned_share,
             put_latent_layers_,
             sign_error,
-            turned_share,
         )
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import labelled_rows
+        from slimgate.tasks.parts.objectives import encode_labelled_rows
 
-        layers = _layers(model, params)
-        tables = plain_token_embeddings(model) if params.embeddings else {}
+        layers = _select_layers(model, params)
+        tables = make_plain_embeddings(model) if params.embeddings else {}
         parts: dict[str, Any] = {**layers, **tables}
         context.log.update(
             linear_layers=len(layers),
@@ -90,15 +90,19 @@ class Binarize(Step[Params]):
             weights_error_of_plain_signs=round(sign_error(parts.values()), 4),
         )
         data, loss = _load_rows_and_loss(model, params, context)
-        thresholds = mean_inputs(model, layers, context) if params.activations else {}
+        thresholds = compute_mean_inputs(model, layers, context) if params.activations else {}
         before = {name: part.weight >= 0 for name, part in parts.items()}
         context.log.update(note_untied_tables(model.network, dict.fromkeys(parts, nn.Identity())))
         latent = put_latent_layers_(model, layers, tables, thresholds)
-        selection, hooks = labelled_rows(model, "selection", context), [Ramp(latent.values(), params.ramp)]
+        selection, hooks = (
+            encode_labelled_rows(model, "selection", context),
+            [Ramp(latent.values(), params.ramp)],
+        )
         train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
         replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
         context.log.update(
-            signs_turned_by_training=round(turned_share(latent, before), 4), loss_parts=loss.mean_parts()
+            signs_turned_by_training=round(compute_turned_share(latent, before), 4),
+            loss_parts=loss.mean_parts(),
         )
         return model
 
@@ -106,13 +110,13 @@ class Binarize(Step[Params]):
 step = Binarize()
 
 
-def _layers(model: TorchModel, params: Params) -> dict[str, Any]:
+def _select_layers(model: TorchModel, params: Params) -> dict[str, Any]:
     """The linear layers that become binary. Raises SuiteError for a block that the model does not have."""
-    from slimgate.models.blocks import encoder_layers
-    from slimgate.models.linear_layers import linear_layers
+    from slimgate.models.blocks import find_only_block_list
+    from slimgate.models.linear_layers import find_linear_layers
 
-    layers = linear_layers(model, inside="network", output=params.output_layer)
-    blocks = encoder_layers(model.network)
+    layers = find_linear_layers(model, inside="network", output=params.output_layer)
+    blocks = find_only_block_list(model.network)
     check_numbers(params.float_blocks, len(blocks), "float_blocks")
     float_modules = {id(module) for number in params.float_blocks for module in blocks[number].modules()}
     return {name: layer for name, layer in layers.items() if id(layer) not in float_modules}

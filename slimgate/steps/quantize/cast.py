@@ -51,17 +51,17 @@ class Cast(Step[Params]):
         """The model with its matrices in 16 bits."""
         from torch import nn
 
-        from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.plain_layers import to_plain_tables_
+        from slimgate.models.linear_layers import find_linear_layers
+        from slimgate.models.plain_layers import convert_scaled_tables_
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.models.token_embeddings import share_buffers, tied_heads
+        from slimgate.models.token_embeddings import find_tied_heads, share_buffers
         from slimgate.steps.layers.half_linear import HalfEmbedding, HalfLinear
 
-        compute = computes_in(params, context.device)
-        linear = linear_layers(model, inside="network", check_reach=False)
-        to_plain_tables_(model)
+        compute = choose_product_format(params, context.device)
+        linear = find_linear_layers(model, inside="network", check_reach=False)
+        convert_scaled_tables_(model)
         tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
-        tied = tied_heads(model.network, tables)
+        tied = find_tied_heads(model.network, tables)
         linear |= {name: cast("nn.Linear", model.network.get_submodule(name)) for name in tied}
         cast_layers: dict[str, nn.Module] = {
             name: HalfEmbedding.from_embedding(table, dtype=params.dtype) for name, table in tables.items()
@@ -80,7 +80,7 @@ class Cast(Step[Params]):
 step = Cast()
 
 
-def computes_in(params: Params, device: str) -> Any:
+def choose_product_format(params: Params, device: str) -> Any:
     """The format of the products: "bfloat16", "float16" or "float32"."""
     if params.precision != "auto":
         return params.precision

@@ -33,12 +33,12 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.llm_packages import require_package
 from slimgate.models.saved_files import save_tokenizer
-from slimgate.models.stock import not_stock
+from slimgate.models.stock import find_stock_difference
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,17 +80,17 @@ class CompressedTensors(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import calibration_arrays, check_agreement, score_batches
+        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
-        batches = calibration_arrays(model.tokenizer, context)
-        layers = to_rounded_network(model, params)
-        before = score_batches(predictor_of(model, context), batches)
+        batches = make_calibration_batches(model.tokenizer, context)
+        layers = round_network(model, params)
+        before = score_batches(make_default_predictor(model, context), batches)
         folder = context.scratch / "compressed_tensors"
         counts = model.measure_size()
         write_layout(model, layers, folder, dtype=params.dtype)
         written = load_written(folder, model, counts, context)
-        after = score_batches(predictor_of(written, context), batches)
-        tolerance = params.tolerance or _tolerance(params, layers)
+        after = score_batches(make_default_predictor(written, context), batches)
+        tolerance = params.tolerance or _choose_tolerance(params, layers)
         check_agreement(before, after, batches, context, tolerance=tolerance)
         return written
 
@@ -98,7 +98,7 @@ class CompressedTensors(Step[Params]):
 step = CompressedTensors()
 
 
-def _tolerance(params: Params, layers: Mapping[str, Rounded]) -> float:
+def _choose_tolerance(params: Params, layers: Mapping[str, Rounded]) -> float:
     if any(each.activations for each in layers.values()):
         return ROUNDED_ACTIVATIONS
     return EXACT if params.dtype is None else OTHER_DTYPE
@@ -114,7 +114,7 @@ class Rounded:
     scale: Tensor
 
 
-def to_rounded_network(model: TorchModel, params: Params) -> dict[str, Rounded]:
+def round_network(model: TorchModel, params: Params) -> dict[str, Rounded]:
     """Makes every layer a float one whose weights are rounded, and returns the numbers of each.
 
     The package rounds a float weight with given scales. The weights already lie on their grids here, so it
@@ -124,39 +124,41 @@ def to_rounded_network(model: TorchModel, params: Params) -> dict[str, Rounded]:
     """
     import torch
 
-    from slimgate.models.linear_layers import linear_layers
-    from slimgate.steps.layers.float_layers import quantized_layers, to_float_layer
+    from slimgate.models.linear_layers import find_linear_layers
+    from slimgate.steps.layers.float_layers import list_quantized_layers, make_float_layer
 
     require_package("compressed_tensors", "compressed_tensors")
     rounded: dict[str, Rounded] = {}
-    for name, layer in quantized_layers(model.network).items():
-        rounded[name] = _stored(name, layer)
-        model.network.set_submodule(name, to_float_layer(layer))
+    for name, layer in list_quantized_layers(model.network).items():
+        rounded[name] = _convert_quantized(name, layer)
+        model.network.set_submodule(name, make_float_layer(layer))
     if params.scheme is not None:
-        float_layers = linear_layers(model, inside="blocks", check_reach=not rounded)
+        float_layers = find_linear_layers(model, inside="blocks", check_reach=not rounded)
         for name, linear in float_layers.items():
             if name not in rounded:
                 with torch.no_grad():
-                    rounded[name] = _rounded_(name, linear, params)
+                    rounded[name] = _round_layer_(name, linear, params)
     if not rounded:
         raise BuildError("no layer is quantized; give `scheme`, or put gptq or weight_only before this step")
-    if other := not_stock(model):
+    if other := find_stock_difference(model):
         raise BuildError(f"no transformers class can load the model ({other}), so no server can load it")
     model.kind = "torch"
     return rounded
 
 
-def _stored(name: str, layer: Quantized) -> Rounded:
+def _convert_quantized(name: str, layer: Quantized) -> Rounded:
     from slimgate.steps.layers.float_layers import check_float_activations
     from slimgate.steps.layers.int8_linear import Int8Linear
 
     check_float_activations(name, layer)
     if isinstance(layer, Int8Linear):
-        return Rounded(_args(8, "channel", None), _token_args("int"), layer.weight_scale.unsqueeze(1))
-    return _of_grid(name, layer.grid(), layer.columns)
+        return Rounded(
+            _make_args(8, "channel", None), _make_token_args("int"), layer.weight_scale.unsqueeze(1)
+        )
+    return _convert_grid(name, layer.grid(), layer.columns)
 
 
-def _of_grid(name: str, grid: Grid, columns: int) -> Rounded:
+def _convert_grid(name: str, grid: Grid, columns: int) -> Rounded:
     scheme = grid.scheme
     if not scheme.symmetric:
         raise BuildError(
@@ -169,10 +171,12 @@ def _of_grid(name: str, grid: Grid, columns: int) -> Rounded:
             f"{name} has {columns} columns, which is not a multiple of the group size {width}; choose "
             "another group size"
         )
-    return Rounded(_args(scheme.bits, scheme.granularity, width and min(width, columns)), None, grid.scale)
+    return Rounded(
+        _make_args(scheme.bits, scheme.granularity, width and min(width, columns)), None, grid.scale
+    )
 
 
-def _rounded_(name: str, layer: nn.Linear, params: Params) -> Rounded:
+def _round_layer_(name: str, layer: nn.Linear, params: Params) -> Rounded:
     """Rounds a float layer's weights in place."""
     import torch
 
@@ -185,19 +189,19 @@ def _rounded_(name: str, layer: nn.Linear, params: Params) -> Rounded:
         float8 = torch.float8_e4m3fn
         scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-12) / torch.finfo(float8).max
         layer.weight.copy_((weight / scale).to(float8).float() * scale)
-        activations = _token_args("float") if params.scheme == "FP8" else None
-        return Rounded({**_args(8, "channel", None), "type": "float"}, activations, scale)
+        activations = _make_token_args("float") if params.scheme == "FP8" else None
+        return Rounded({**_make_args(8, "channel", None), "type": "float"}, activations, scale)
     if params.scheme == "W8A8":
         levels, by_row = quantize_weight(weight)
         layer.weight.copy_(levels.float() * by_row.unsqueeze(1))
-        return Rounded(_args(8, "channel", None), _token_args("int"), by_row.unsqueeze(1))
+        return Rounded(_make_args(8, "channel", None), _make_token_args("int"), by_row.unsqueeze(1))
     scheme = Scheme(4 if params.scheme == "W4A16" else 8, "group", params.group_size)
     grid = fit_grid(weight, scheme)
     layer.weight.copy_(dequantize(quantize(weight, grid), grid))
-    return _of_grid(name, grid, weight.shape[1])
+    return _convert_grid(name, grid, weight.shape[1])
 
 
-def _args(bits: int, strategy: str, group_size: int | None) -> Json:
+def _make_args(bits: int, strategy: str, group_size: int | None) -> Json:
     return {
         "num_bits": bits,
         "type": "int",
@@ -208,7 +212,7 @@ def _args(bits: int, strategy: str, group_size: int | None) -> Json:
     }
 
 
-def _token_args(kind: str) -> Json:
+def _make_token_args(kind: str) -> Json:
     return {"num_bits": 8, "type": kind, "strategy": "token", "symmetric": True, "dynamic": True}
 
 
@@ -223,7 +227,7 @@ def write_layout(
     network: Any = model.network if dtype is None else model.network.to(getattr(torch, dtype))
     config = QuantizationConfig(
         config_groups=_make_groups(layers),
-        ignore=_left_out(network, layers),
+        ignore=_list_unrounded_layers(network, layers),
         quantization_status="frozen",
     )
     with silent():
@@ -253,7 +257,7 @@ def _make_groups(layers: Mapping[str, Rounded]) -> Json:
     }
 
 
-def _left_out(network: nn.Module, layers: Mapping[str, Rounded]) -> list[str]:
+def _list_unrounded_layers(network: nn.Module, layers: Mapping[str, Rounded]) -> list[str]:
     from torch import nn
 
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]

@@ -43,15 +43,20 @@ class Gptq(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with packed layers in place of float ones."""
-        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.linear_layers import find_linear_layers
         from slimgate.steps.calibration import calibration_batches
         from slimgate.steps.layers.packed import PackedLinear
-        from slimgate.steps.quantize._gptq import Rounding, compensate_, mean_errors, with_rounded_tables
-        from slimgate.steps.quantize._packing import packed_embeddings, put_packed_layers_
+        from slimgate.steps.quantize._gptq import (
+            Rounding,
+            compensate_,
+            compute_mean_errors,
+            with_rounded_tables,
+        )
+        from slimgate.steps.quantize._packing import pack_embeddings, put_packed_layers_
 
         batches = calibration_batches(model, context)
-        layers = linear_layers(model, inside="network", output=params.output_layer)
-        embeddings = packed_embeddings(model, params.embeddings, params)
+        layers = find_linear_layers(model, inside="network", output=params.output_layer)
+        embeddings = pack_embeddings(model, params.embeddings, params)
         rounding = Rounding(params.scheme(), params.observer, params.damping, params.bias_correction)
         with with_rounded_tables(model, {name: table.weight for name, table in embeddings.items()}):
             rounded = compensate_(model, layers, batches, rounding, context.progress)
@@ -62,7 +67,7 @@ class Gptq(Step[Params]):
             for name, each in rounded.items()
         }
         put_packed_layers_(model, "gptq", linear, embeddings, context.log)
-        context.log.update(mean_errors(rounded))
+        context.log.update(compute_mean_errors(rounded))
         return model
 
 

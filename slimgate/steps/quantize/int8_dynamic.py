@@ -39,14 +39,14 @@ class Int8Dynamic(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with int8 layers in place of float ones."""
-        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.linear_layers import find_linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import plain_token_embeddings, share_buffers, tied_heads
+        from slimgate.models.token_embeddings import find_tied_heads, make_plain_embeddings, share_buffers
         from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 
-        tables = plain_token_embeddings(model) if params.embeddings else {}
-        linear = linear_layers(model, inside="network", output=params.output_layer, further=tables)
-        tied = tied_heads(model.network, tables)
+        tables = make_plain_embeddings(model) if params.embeddings else {}
+        linear = find_linear_layers(model, inside="network", output=params.output_layer, further=tables)
+        tied = find_tied_heads(model.network, tables)
         linear |= {name: cast("nn.Linear", model.network.get_submodule(name)) for name in tied}
         layers: dict[str, Any] = {
             name: Int8Embedding.from_embedding(m, granularity=params.granularity)

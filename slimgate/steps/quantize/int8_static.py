@@ -39,7 +39,7 @@ Ranges = dict[str, tuple[float, float]]
 _SMALLEST = 1e-5
 
 
-def _off(value: bool) -> bool:
+def _check_off(value: bool) -> bool:
     if value:
         raise ValueError("true was given, expected a share from 0 to 1, or false")
     return value
@@ -53,7 +53,7 @@ class Params(Table):
     percentile: float | None = Field(default=None, gt=50, le=100)
     """The p of observer = "percentile", whose range goes from the (100 - p)-th to the p-th percentile;
     default: 99.99."""
-    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.8
+    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_check_off)] = 0.8
     """SmoothQuant's alpha: the share of the quantization difficulty that moves from activations to weights;
     false: no SmoothQuant."""
     embeddings: bool = False
@@ -76,23 +76,23 @@ class Int8Static(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with static int8 layers in place of float ones that calibration rows reach."""
-        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.linear_layers import find_linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import plain_token_embeddings
+        from slimgate.models.token_embeddings import make_plain_embeddings
         from slimgate.steps.calibration import calibration_batches
         from slimgate.steps.layers.int8_linear import Int8Embedding
         from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
 
-        linear = linear_layers(model, inside="network", output=params.output_layer)
+        linear = find_linear_layers(model, inside="network", output=params.output_layer)
         batches = calibration_batches(model, context)
-        seen = channel_ranges(model, linear, batches)
+        seen = compute_channel_ranges(model, linear, batches)
         layers = {name: layer for name, layer in linear.items() if name in seen}
-        divisors = _divisors(layers, seen, params.smooth_alpha)
+        divisors = _compute_divisors(layers, seen, params.smooth_alpha)
         percentile = params.percentile or PERCENTILE
-        ranges = input_ranges(
+        ranges = compute_input_ranges(
             model, layers, batches, seen, divisors, observer=params.observer, percentile=percentile
         )
-        tables = plain_token_embeddings(model) if params.embeddings else {}
+        tables = make_plain_embeddings(model) if params.embeddings else {}
         static_layers: dict[str, Any] = {
             name: Int8StaticLinear.from_linear(
                 layer, low=ranges[name][0], high=ranges[name][1], smoothing=divisors.get(name)
@@ -108,7 +108,7 @@ class Int8Static(Step[Params]):
             embedding_tables=len(tables),
             not_reached=sorted(linear.keys() - layers.keys()),
             ranges={name: [float(f"{end:.4g}") for end in ranges[name]] for name in layers},
-            share_of_seen_range=_mean_share(ranges, full_ranges),
+            share_of_seen_range=_compute_mean_share(ranges, full_ranges),
         )
         return model
 
@@ -116,15 +116,15 @@ class Int8Static(Step[Params]):
 step = Int8Static()
 
 
-def _divisors(
+def _compute_divisors(
     layers: Mapping[str, nn.Linear], seen: Mapping[str, ChannelRange], alpha: float
 ) -> dict[str, Any]:
     if alpha is False:
         return {}
-    return {name: smoothing_divisors(seen[name], m.weight, alpha=alpha) for name, m in layers.items()}
+    return {name: compute_smoothing_divisors(seen[name], m.weight, alpha=alpha) for name, m in layers.items()}
 
 
-def _mean_share(ranges: Ranges, full_ranges: Ranges) -> float:
+def _compute_mean_share(ranges: Ranges, full_ranges: Ranges) -> float:
     """The share of the values' whole range that the levels cover, as a mean over the layers."""
     wide = {name: high - low for name, (low, high) in full_ranges.items() if high > low}
     shares = [(ranges[name][1] - ranges[name][0]) / width for name, width in wide.items()]
@@ -146,7 +146,7 @@ class ChannelRange:
         return min(float(low.min()), 0.0), max(float(high.max()), 0.0)
 
 
-def channel_ranges(
+def compute_channel_ranges(
     model: TorchModel, layers: Mapping[str, nn.Linear], batches: list[Batch]
 ) -> dict[str, ChannelRange]:
     """Layer -> range by channel; a layer without inputs is left out.
@@ -176,7 +176,7 @@ def channel_ranges(
     return ranges
 
 
-def smoothing_divisors(seen: ChannelRange, weight: Tensor, *, alpha: float) -> Tensor:
+def compute_smoothing_divisors(seen: ChannelRange, weight: Tensor, *, alpha: float) -> Tensor:
     """max|input|^alpha / max|weight|^(1 - alpha) by input channel: (in_features,).
 
     Inputs are divided and weights multiplied by it; alpha is the share of the difficulty that moves from the
@@ -189,7 +189,7 @@ def smoothing_divisors(seen: ChannelRange, weight: Tensor, *, alpha: float) -> T
     return inputs**alpha / weights ** (1 - alpha)
 
 
-def input_ranges(
+def compute_input_ranges(
     model: TorchModel,
     layers: Mapping[str, nn.Linear],
     batches: list[Batch],

@@ -99,29 +99,29 @@ class MixedPrecision(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with narrow layers wherever they do no harm."""
-        from slimgate.models.plain_layers import to_plain_linear_, to_plain_tables_
+        from slimgate.models.plain_layers import convert_scaled_tables_, convert_to_linear_
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.steps.training.scoring import quality_on
+        from slimgate.steps.training.scoring import compute_quality
 
-        to_plain_linear_(model)
+        convert_to_linear_(model)
         if params.narrow.changes_tables or (params.wide is not None and params.wide.changes_tables):
-            to_plain_tables_(model)  # so that the modules of the steps have the same names in the model
-        reference = quality_on(model, context)
+            convert_scaled_tables_(model)  # so that the modules of the steps have the same names in the model
+        reference = compute_quality(model, context)
         narrow = _make_modules(model, params.narrow, "narrow", context)
         narrow_layers = {name: model.network.get_submodule(name) for name in narrow}
         wide_layers = _make_modules(model, params.wide, "wide", context) if params.wide else {}
         wide = narrow_layers | {name: module for name, module in wide_layers.items() if name in narrow}
         form = Form(model.network, wide, narrow)
-        ranking = sensitivities(form, lambda: _ranking_scores(model, params, context))
+        ranking = compute_sensitivities(form, lambda: _compute_ranking_scores(model, params, context))
         names, drops = list(ranking), {}
 
         def holds(count: int) -> bool:
             form.keep_wide_(names[:count])
-            drops[count] = round(100 * (reference - quality_on(model, context)), 4)
+            drops[count] = round(100 * (reference - compute_quality(model, context)), 4)
             return drops[count] <= params.drop_points
 
         max_layers = len(names) if params.max_layers is None else min(params.max_layers, len(names))
-        count, holds_budget = fewest_wide(max_layers, holds)
+        count, holds_budget = find_fewest_wide(max_layers, holds)
         chosen = {name: (wide if name in names[:count] else narrow)[name] for name in narrow}
         replaced = {name: module for name, module in chosen.items() if module is not narrow_layers[name]}
         form.keep_wide_(names[:count])
@@ -148,18 +148,20 @@ def _make_modules(model: TorchModel, step: NamedStep, role: str, context: BuildC
     return {name: twin.network.get_submodule(name) for name in names}
 
 
-def _ranking_scores(model: TorchModel, params: Params, context: BuildContext) -> Any:
+def _compute_ranking_scores(model: TorchModel, params: Params, context: BuildContext) -> Any:
     from slimgate.plugins.rows import Rows
-    from slimgate.steps.training.scoring import answers
-    from slimgate.tasks.parts.objectives import labelled_rows, objective_of
+    from slimgate.steps.training.scoring import compute_answers
+    from slimgate.tasks.parts.objectives import encode_labelled_rows, make_objective
 
     rows = Rows(context.rows("calibration").table.slice(0, params.ranking_rows))
-    data = labelled_rows(model, "calibration", dataclasses.replace(context, splits={"calibration": rows}))
+    data = encode_labelled_rows(
+        model, "calibration", dataclasses.replace(context, splits={"calibration": rows})
+    )
     assert data is not None
-    objective = objective_of(context.task, context.task_params)
+    objective = make_objective(context.task, context.task_params)
     max_rows = len(rows) * (1 if objective.by_row else TOKENS_A_ROW)
     model.network.eval()
-    return answers(model.network, data, objective, limit=max_rows).numpy()
+    return compute_answers(model.network, data, objective, limit=max_rows).numpy()
 
 
 def _tell(
@@ -208,7 +210,7 @@ class Form:
             self.network.set_submodule(name, module.eval())
 
 
-def sensitivities(form: Form, scores: Callable[[], Scores]) -> dict[str, float]:
+def compute_sensitivities(form: Form, scores: Callable[[], Scores]) -> dict[str, float]:
     """Module -> KL divergence of the answers when it alone is narrow, the largest first.
 
     scores: (rows, classes) of the network in its current form. It is wide again afterwards.
@@ -218,12 +220,12 @@ def sensitivities(form: Form, scores: Callable[[], Scores]) -> dict[str, float]:
     reference, losses = scores(), {}
     for name in form.narrow:
         form.keep_wide_(names - {name})
-        losses[name] = mean_divergence(reference, scores())
+        losses[name] = compute_mean_divergence(reference, scores())
     form.keep_wide_(names)
     return dict(sorted(losses.items(), key=lambda item: -item[1]))
 
 
-def mean_divergence(reference: Scores, scores: Scores) -> float:
+def compute_mean_divergence(reference: Scores, scores: Scores) -> float:
     """Mean over the rows of KL(softmax(reference) ‖ softmax(scores)), in nats."""
     p, q = _log_softmax(reference), _log_softmax(scores)
     return float(np.mean(np.sum(np.exp(p) * (p - q), axis=1)))
@@ -234,7 +236,7 @@ def _log_softmax(scores: Scores) -> npt.NDArray[np.float64]:
     return np.asarray(shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True)))
 
 
-def fewest_wide(limit: int, holds: Callable[[int], bool]) -> tuple[int, bool]:
+def find_fewest_wide(limit: int, holds: Callable[[int], bool]) -> tuple[int, bool]:
     """(count, whether it holds): the fewest of 0 to `limit` that hold, by bisection; `limit` if none does.
 
     Bisection assumes that more never hold worse; if noise breaks that, the returned count still holds.

@@ -57,19 +57,19 @@ class QuantizationAwareTraining(distill.Distill[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training, its weights on the grid."""
-        from slimgate.models.linear_layers import linear_layers
-        from slimgate.models.sparsity import pruned_layers
-        from slimgate.models.token_embeddings import plain_token_embeddings
+        from slimgate.models.linear_layers import find_linear_layers
+        from slimgate.models.sparsity import list_pruned_layers
+        from slimgate.models.token_embeddings import make_plain_embeddings
         from slimgate.steps.quantize._quantization_aware_training import with_fake_quantization
 
-        linear = linear_layers(model, inside="network", output=params.output_layer)
-        tables = plain_token_embeddings(model) if params.embeddings else {}
+        linear = find_linear_layers(model, inside="network", output=params.output_layer)
+        tables = make_plain_embeddings(model) if params.embeddings else {}
         if params.start == "gptq":
             _start_by_gptq_(model, linear, params, context)
-        grids = _grids(linear, params.scheme(), params) | _grids(
+        grids = _fit_grids(linear, params.scheme(), params) | _fit_grids(
             tables, params.scheme(params.embeddings), params
         )
-        pruned = pruned_layers(model)
+        pruned = list_pruned_layers(model)
         with with_fake_quantization(
             {**linear, **tables}, grids, learned=params.learned_scales, pruned=pruned
         ) as rounding:
@@ -87,7 +87,9 @@ class QuantizationAwareTraining(distill.Distill[Params]):
 step = QuantizationAwareTraining()
 
 
-def _grids(layers: Mapping[str, nn.Linear | nn.Embedding], scheme: Scheme, params: Params) -> dict[str, Grid]:
+def _fit_grids(
+    layers: Mapping[str, nn.Linear | nn.Embedding], scheme: Scheme, params: Params
+) -> dict[str, Grid]:
     from slimgate.steps.layers.grid import fit_grid
 
     return {name: fit_grid(layer.weight, scheme, observer=params.observer) for name, layer in layers.items()}
@@ -97,8 +99,8 @@ def _start_by_gptq_(
     model: TorchModel, layers: Mapping[str, nn.Linear], params: Params, context: BuildContext
 ) -> None:
     from slimgate.steps.calibration import calibration_batches
-    from slimgate.steps.quantize._gptq import Rounding, compensate_, mean_errors
+    from slimgate.steps.quantize._gptq import Rounding, compensate_, compute_mean_errors
 
     rounding = Rounding(params.scheme(), params.observer)
     batches = calibration_batches(model, context)
-    context.log.update(mean_errors(compensate_(model, layers, batches, rounding, context.progress)))
+    context.log.update(compute_mean_errors(compensate_(model, layers, batches, rounding, context.progress)))

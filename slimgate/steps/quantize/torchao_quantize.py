@@ -55,14 +55,14 @@ class TorchaoQuantize(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with torchao's layers. Raises BuildError on a device without the kernel; MissingExtra."""
-        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.linear_layers import find_linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
         from slimgate.steps.layers.torchao_linear import TorchaoLinear
 
         check_device(params.config, context.device)
-        config = configuration(params, context.device)
+        config = make_configuration(params, context.device)
         compute: Any = "bfloat16" if context.device.startswith("cuda") else "float32"
-        layers = linear_layers(model, inside="network")
+        layers = find_linear_layers(model, inside="network")
         replacements: dict[str, Any] = {
             name: TorchaoLinear.from_linear(layer, config, compute=compute) for name, layer in layers.items()
         }
@@ -94,15 +94,15 @@ def check_device(config: str, device: str) -> None:
         raise BuildError(f"{needed}, but this GPU has {capability[0]}.{capability[1]}")
 
 
-def configuration(params: Params, device: str) -> Any:
+def make_configuration(params: Params, device: str) -> Any:
     """torchao's configuration object. None of them sets the compiler's options for the whole process."""
-    from slimgate.steps.layers.int8_linear import int_mm_is_exact
-    from slimgate.steps.layers.torchao_linear import torchao_quantization
+    from slimgate.steps.layers.int8_linear import is_int_mm_exact
+    from slimgate.steps.layers.torchao_linear import import_torchao_quantization
 
-    ao = torchao_quantization()
+    ao = import_torchao_quantization()
     if params.config == "int8_dynamic":
         # without VNNI a CPU adds pairs of products in 16 bits, which would saturate
-        narrow = device == "cpu" and not int_mm_is_exact()
+        narrow = device == "cpu" and not is_int_mm_exact()
         return ao.Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, reduce_range=narrow)
     if params.config == "int8_weight_only":
         return ao.Int8WeightOnlyConfig(set_inductor_config=False)

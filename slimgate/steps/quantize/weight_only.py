@@ -33,12 +33,12 @@ class WeightOnly(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with packed layers in place of float ones."""
-        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.linear_layers import find_linear_layers
         from slimgate.steps.layers.packed import PackedLinear
-        from slimgate.steps.quantize._packing import packed_embeddings, put_packed_layers_, weight_error
+        from slimgate.steps.quantize._packing import pack_embeddings, put_packed_layers_, weight_error
 
-        embeddings = packed_embeddings(model, params.embeddings, params)
-        layers = linear_layers(model, inside="network", output=params.output_layer, further=embeddings)
+        embeddings = pack_embeddings(model, params.embeddings, params)
+        layers = find_linear_layers(model, inside="network", output=params.output_layer, further=embeddings)
         linear = {
             name: PackedLinear.from_linear(
                 layer, params.scheme(), observer=params.observer, activations=params.activations

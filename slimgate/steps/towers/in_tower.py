@@ -43,13 +43,13 @@ class Params(Table):
     def precision(self) -> str | None:
         """The format in which the steps train, "auto" if one of them says so; part of the key."""
         stated = [
-            getattr(step.params, "precision", None) for step in inner_steps(self.tower, self.steps, load)
+            getattr(step.params, "precision", None) for step in read_inner_steps(self.tower, self.steps, load)
         ]
         return "auto" if "auto" in stated else next((precision for precision in stated if precision), None)
 
     @model_validator(mode="after")
     def _check_steps(self) -> Self:
-        inner_steps(self.tower, self.steps, load)
+        read_inner_steps(self.tower, self.steps, load)
         return self
 
 
@@ -73,7 +73,7 @@ class InnerStep:
     params: Any
 
 
-def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tuple[InnerStep, ...]:
+def read_inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tuple[InnerStep, ...]:
     """The steps with their plug-ins; load: of loading.py. Raises ValueError that names the step."""
     parsed_steps = []
     for i, step in enumerate(steps):
@@ -92,7 +92,7 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
             plugin = load("step", name)
         except SlimgateError as error:
             raise ValueError(f"steps[{i}]: {error}") from None
-        params = _params(f"steps[{i}] {name}", plugin, options)
+        params = _parse_params(f"steps[{i}] {name}", plugin, options)
         plugin = plugin.resolve(params)
         if (processes := getattr(params, "processes", 1)) > 1:
             raise ValueError(
@@ -103,14 +103,14 @@ def inner_steps(tower: str, steps: Sequence[dict[str, Any]], load: Load) -> tupl
             problem = f"more_teachers = {list(more)} was given, but a tower learns from one model"
             raise ValueError(f"steps[{i}] {name}: {problem}")
     _check_kinds(parsed_steps)
-    if len(teachers := _teachers(parsed_steps)) > 1:
+    if len(teachers := _list_teachers(parsed_steps)) > 1:
         raise ValueError(
             f"steps learn from {' and '.join(teachers)}, expected one model; use a separate in_tower for each"
         )
     return tuple(parsed_steps)
 
 
-def _params(where: str, plugin: Step[Any], options: object) -> Any:
+def _parse_params(where: str, plugin: Step[Any], options: object) -> Any:
     try:
         return plugin.Params.model_validate(options)
     except ValidationError as error:
@@ -135,7 +135,7 @@ class InTower(Step[Params]):
 
     def resolve(self, params: Params) -> TowerSteps:
         """The step that combines these steps: it reads and gives what they do."""
-        return TowerSteps(params.tower, inner_steps(params.tower, params.steps, load))
+        return TowerSteps(params.tower, read_inner_steps(params.tower, params.steps, load))
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after the steps."""
@@ -168,8 +168,8 @@ class TowerSteps(Step[Params]):
         self.code_modules = tuple(dict.fromkeys(modules))
 
     def learns_from(self, params: Params) -> str:
-        """The model that the steps learn from; `inner_steps` has checked that there is only one."""
-        return next(iter(_teachers(self.steps)))
+        """The model that the steps learn from; `read_inner_steps` has checked that there is only one."""
+        return next(iter(_list_teachers(self.steps)))
 
     def row_files(self, params: Params) -> tuple[Path, ...]:
         """The files that the steps read."""
@@ -282,7 +282,7 @@ def _only_tower(network: TwoTowers, tower: Tower) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _teachers(steps: Sequence[InnerStep]) -> list[str]:
+def _list_teachers(steps: Sequence[InnerStep]) -> list[str]:
     """The models that the steps learn from, each once."""
     learning = [step for step in steps if step.plugin.uses_teacher]
     return list(dict.fromkeys(step.plugin.learns_from(step.params) for step in learning))

@@ -20,11 +20,11 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError, MissingExtra, format_suggestion
-from slimgate.models.blocks import Block, blocks, logits_layer
-from slimgate.models.plain_layers import to_plain_linear_
+from slimgate.models.blocks import Block, blocks, find_logits_layer
+from slimgate.models.plain_layers import convert_to_linear_
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.seeding import isolated_seed
-from slimgate.models.sparsity import pruned_layers
+from slimgate.models.sparsity import list_pruned_layers
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.layers.lora_linear import LoraLinear, SparseLoraLinear
 from slimgate.steps.layers.straight_through import gradients_through
@@ -40,22 +40,22 @@ def find_targets(model: TorchModel, targets: str | tuple[str, ...]) -> dict[str,
     targets: "attention", "linear", or endings of names. A layer that consists of several linear layers (low
     rank) is replaced by these. Raises BuildError if a name fits no layer, or there is an adapter already.
     """
-    to_plain_linear_(model)
+    convert_to_linear_(model)
     network = model.network
     adapted = [name for name, module in network.named_modules() if isinstance(module, LoraLinear)]
     if adapted:
         raise BuildError(f"{adapted[0]} has an adapter already; set merge = true in the step that made it")
-    known = _linear_like(network)
+    known = _list_linear_layers(network)
     if not isinstance(targets, str):
-        return _of_endings(known, targets)
-    names = {name for block in blocks(network) for name in _names(block, targets)}
+        return _select_by_endings(known, targets)
+    names = {name for block in blocks(network) for name in _list_target_names(block, targets)}
     target_layers = {n: m for n, m in known.items() if n in names or n.rpartition(".")[0] in names}
     if not target_layers:
         raise BuildError(f"{type(network).__name__}: no linear layer to adapt was found in its blocks")
     return target_layers
 
 
-def _names(block: Block, targets: str) -> tuple[str, ...]:
+def _list_target_names(block: Block, targets: str) -> tuple[str, ...]:
     attention, feed_forward = block.attention, block.feed_forward
     names = (attention.query, attention.key, attention.value, attention.output)
     if targets == "attention" or not feed_forward.inputs:
@@ -63,7 +63,7 @@ def _names(block: Block, targets: str) -> tuple[str, ...]:
     return (*names, *feed_forward.inputs, feed_forward.output)
 
 
-def _of_endings(known: dict[str, nn.Module], endings: tuple[str, ...]) -> dict[str, nn.Module]:
+def _select_by_endings(known: dict[str, nn.Module], endings: tuple[str, ...]) -> dict[str, nn.Module]:
     for ending in endings:
         if not any(f".{name}".endswith(f".{ending}") for name in known):
             last = {name.rpartition(".")[2] for name in known}
@@ -73,7 +73,7 @@ def _of_endings(known: dict[str, nn.Module], endings: tuple[str, ...]) -> dict[s
     return {n: m for n, m in known.items() if any(f".{n}".endswith(f".{ending}") for ending in endings)}
 
 
-def _linear_like(network: nn.Module) -> dict[str, nn.Module]:
+def _list_linear_layers(network: nn.Module) -> dict[str, nn.Module]:
     """Layers that map in_features to out_features, both above 0, and contain no such layer."""
     layers = {
         name: module
@@ -91,7 +91,7 @@ def adapters(model: TorchModel, step_name: str, params: LoraParams, context: Bui
     Raises BuildError if there is nothing to adapt or merging is impossible; MissingExtra without peft.
     """
     targets = find_targets(model, params.targets)
-    sparse = pruned_layers(model) & targets.keys() if params.merge else frozenset()
+    sparse = list_pruned_layers(model) & targets.keys() if params.merge else frozenset()
     custom = {name for name, layer in targets.items() if type(layer) is not nn.Linear} | sparse
     if params.merge:
         _check_mergeable(targets)
@@ -100,10 +100,10 @@ def adapters(model: TorchModel, step_name: str, params: LoraParams, context: Bui
     with isolated_seed(context.seed):
         _inject_own_(model.network, {name: targets[name] for name in custom}, params, sparse)
         _inject_peft_(model.network, [name for name in targets if name not in custom], params)
-    context.log.update(_counts(model, targets, params))
+    context.log.update(_count_trained_weights(model, targets, params))
     with gradients_through(model.network):
         yield
-    adapters_by_name = {name: _ours(model.network.get_submodule(name)) for name in targets}
+    adapters_by_name = {name: _convert_to_lora(model.network.get_submodule(name)) for name in targets}
     for parameter, flag in flags:
         parameter.requires_grad_(flag)
     if params.merge:
@@ -152,7 +152,7 @@ def _inject_peft_(network: nn.Module, names: list[str], params: LoraParams) -> N
     peft.inject_adapter_in_model(config, network)
 
 
-def _ours(layer: nn.Module) -> LoraLinear:
+def _convert_to_lora(layer: nn.Module) -> LoraLinear:
     """An adapted layer as a LoraLinear, from peft's layer or from slimgate's."""
     if isinstance(layer, LoraLinear):
         return layer
@@ -166,8 +166,8 @@ def _ours(layer: nn.Module) -> LoraLinear:
     return ours.train(layer.training)
 
 
-def _head(model: TorchModel) -> nn.Linear:
-    head = logits_layer(model.network)
+def _find_head(model: TorchModel) -> nn.Linear:
+    head = find_logits_layer(model.network)
     if head is None:
         name = type(model.network).__name__
         raise BuildError(
@@ -177,13 +177,15 @@ def _head(model: TorchModel) -> nn.Linear:
     return head
 
 
-def _counts(model: TorchModel, targets: Mapping[str, nn.Module], params: LoraParams) -> dict[str, Any]:
+def _count_trained_weights(
+    model: TorchModel, targets: Mapping[str, nn.Module], params: LoraParams
+) -> dict[str, Any]:
     """Counts of trained weights. It first turns on the head's gradients if the head is to be trained."""
     network = model.network
     adapter = sum(p.numel() for p in network.parameters() if p.requires_grad)
     # an encoder of embeddings has no head
     if params.train_head and getattr(network, "has_logits_layer", True):
-        _head(model).requires_grad_(True)
+        _find_head(model).requires_grad_(True)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return {
         "adapted_layers": len(targets),

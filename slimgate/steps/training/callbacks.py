@@ -10,10 +10,10 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized
 from transformers import TrainerCallback
 
-from slimgate.models.sparsity import pruned_layers
+from slimgate.models.sparsity import list_pruned_layers
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.scoring import Score, score
-from slimgate.tasks.parts.objectives import Labelled, objective_of
+from slimgate.tasks.parts.objectives import Labelled, make_objective
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,11 +62,11 @@ class KeepZeros(TrainerCallback):  # type: ignore[misc]
     """Sets pruned weights back to zero after each optimizer step."""
 
     def __init__(self, model: TorchModel) -> None:
-        names = pruned_layers(model)
+        names = list_pruned_layers(model)
         modules = dict(model.network.named_modules())
         # a later step may have replaced them by modules with other names, or by two thin layers
         masks = [
-            _own_weight(modules[name])
+            _find_own_weight(modules[name])
             for name in sorted(names & modules.keys())
             if hasattr(modules[name], "weight")
         ]
@@ -78,7 +78,7 @@ class KeepZeros(TrainerCallback):  # type: ignore[misc]
                 weight.mul_(mask)
 
 
-def _own_weight(module: nn.Module) -> torch.Tensor:
+def _find_own_weight(module: nn.Module) -> torch.Tensor:
     """The weight that is trained; a parametrized layer computes with another one."""
     layer: Any = module
     weight = layer.parametrizations.weight.original if is_parametrized(module, "weight") else layer.weight
@@ -99,7 +99,7 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._model, self._keep_best, self._hooks = model, keep_best, hooks
         self._selection, self._context = selection, context
-        self.objective = objective_of(context.task, context.task_params)
+        self.objective = make_objective(context.task, context.task_params)
         self._best: tuple[float, int, dict[str, torch.Tensor]] | None = None
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []

@@ -64,7 +64,7 @@ class Workers:
         return (
             0.0
             if self.rank >= rows
-            else _answers(objective, mine) / max(_answers(objective, batch_labels), 1)
+            else _count_answers(objective, mine) / max(_count_answers(objective, batch_labels), 1)
         )
 
     def broadcast_weights_(self, network: nn.Module) -> None:
@@ -110,6 +110,6 @@ class Workers:
             yield
 
 
-def _answers(objective: Objective, labels: torch.Tensor) -> int:
+def _count_answers(objective: Objective, labels: torch.Tensor) -> int:
     """The number of answers that the labels have, as the objective counts them."""
     return len(objective.flat(labels[..., None].float(), labels)[1])

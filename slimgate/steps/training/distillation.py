@@ -23,20 +23,20 @@ from slimgate.plugins.rows import Encoded
 from slimgate.steps.training.matching import HiddenMatch, Match
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,
+    compute_teacher_answers,
+    count_stored_bytes,
     has_all_labels,
-    stored_bytes,
-    teacher_answers,
 )
-from slimgate.steps.training.transfer import transfer_rows
+from slimgate.steps.training.transfer import make_transfer_rows
 from slimgate.steps.training.transfer_params import TransferParams
 from slimgate.tasks.parts.objectives import (
     ClassObjective,
     Labelled,
     Objective,
     Targets,
+    encode_training_rows,
     join_targets,
-    objective_of,
-    training_rows,
+    make_objective,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class DistillationParams(Protocol):
     def precision(self) -> str: ...
 
 
-def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+def compute_soft_target_loss(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """T² · KL(softmax(teacher / T) ‖ softmax(student / T)), mean over rows.
 
     student, teacher: logits (rows, classes). 0 for a perfect mimic. Source: Hinton et al. 2015, section 2.
@@ -75,7 +77,7 @@ def describe_mismatch(
     """
     families = [str(model.config.model_type).removeprefix("distil") for model in (student, teacher)]
     # two tokenizers may cut a document into different numbers of windows
-    pairs = zip_longest(_tokens(student, encoded), _tokens(teacher, teacher_encoded))
+    pairs = zip_longest(_list_tokens(student, encoded), _list_tokens(teacher, teacher_encoded))
     differing = sum(mine != theirs for mine, theirs in pairs)
     differences = []
     if families[0] != families[1]:
@@ -135,10 +137,10 @@ class DistillationLoss:
             _check_one_process(params, weights)
             _check_tokens(student, teacher, encoded, teacher_encoded, weights)
         self._params, self._matches = params, list(matches)
-        self._objective = objective_of(context.task, context.task_params)
+        self._objective = make_objective(context.task, context.task_params)
         self._uses_teacher = self._learns_from_teacher(targets)
         by_token = self._uses_teacher and not self._objective.by_row
-        if by_token and not same_tokens(student, teacher, encoded, teacher_encoded):
+        if by_token and not has_same_tokens(student, teacher, encoded, teacher_encoded):
             raise BuildError(
                 "distill: an answer is a token here, and student and teacher have different tokenizers, "
                 "so their answers do not correspond; give the student the teacher's tokenizer"
@@ -151,7 +153,7 @@ class DistillationLoss:
             self._answers = ensemble(self._objective) if self._uses_teacher else None
         elif answers is None and self._stores(teacher, targets, stored, context):
             rows = teacher_encoded
-            self._answers = teacher_answers(
+            self._answers = compute_teacher_answers(
                 teacher, rows, targets, self._objective, context, precision=params.precision
             )
         context.log["teacher_logits"] = self.source
@@ -176,7 +178,7 @@ class DistillationLoss:
         if not self._uses_teacher or not known or self._matches or objective.by_row or stores is not None:
             return self._uses_teacher and known and (not self._matches if stores is None else stores)
         assert targets is not None
-        size = stored_bytes(teacher, self._encoded, targets, objective, context.device)
+        size = count_stored_bytes(teacher, self._encoded, targets, objective, context.device)
         if size > MOST_BYTES:
             self._too_large = f" (stored they would have {size / 2**30:.1f} GiB)"
         return size <= MOST_BYTES
@@ -275,27 +277,29 @@ def _check_one_process(params: DistillationParams, weights: list[str]) -> None:
 def _check_tokens(
     student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded, weights: list[str]
 ) -> None:
-    if not same_tokens(student, teacher, encoded, teacher_encoded):
+    if not has_same_tokens(student, teacher, encoded, teacher_encoded):
         raise BuildError(
             f"distill: {' and '.join(weights)} compare token by token, and student and teacher have "
             f"different tokenizers; set {' = 0, '.join(weights)} = 0"
         )
 
 
-def same_tokens(student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded) -> bool:
+def has_same_tokens(
+    student: TorchModel, teacher: TorchModel, encoded: Encoded, teacher_encoded: Encoded
+) -> bool:
     """Whether positions hold the same tokens; tokens that a trimmed vocabulary lacks may be unknown."""
     unknown = student.tokenizer.unk_token
     sides = [getattr(side, "side", None) for side in (encoded, teacher_encoded)]
     if sides[0] != sides[1] or len(encoded.lengths) != len(teacher_encoded.lengths):
         return False
-    pairs = zip(_tokens(student, encoded), _tokens(teacher, teacher_encoded), strict=True)
+    pairs = zip(_list_tokens(student, encoded), _list_tokens(teacher, teacher_encoded), strict=True)
     return all(
         len(mine) == len(theirs) and all(a in (b, unknown) for a, b in zip(mine, theirs, strict=True))
         for mine, theirs in pairs
     )
 
 
-def _tokens(model: TorchModel, encoded: Encoded) -> list[list[Any]]:
+def _list_tokens(model: TorchModel, encoded: Encoded) -> list[list[Any]]:
     """Tokens of each row as text, so that a trimmed vocabulary's other numbers do not count."""
     columns = getattr(encoded, "columns", {})  # rows without text have none
     rows = columns.get("input_ids", ())
@@ -311,8 +315,8 @@ def load_rows_and_teacher(model: TorchModel, context: BuildContext) -> tuple[Lab
 
     context.log gets a warning if the two differ in family or tokenizer. Raises DataError without rows.
     """
-    data, teacher = training_rows(model, context), context.load_teacher()
-    teacher_encoded, _ = training_rows(teacher, context)
+    data, teacher = encode_training_rows(model, context), context.load_teacher()
+    teacher_encoded, _ = encode_training_rows(teacher, context)
     if warning := describe_mismatch(model, teacher, data[0], teacher_encoded):
         context.log["warning"] = warning
     return data, teacher, teacher_encoded
@@ -329,17 +333,17 @@ class DistillationRows:
     ) -> None:
         """student: its mask token replaces masked words; teacher: the model that writes rows."""
         self._context, self._params = context, params
-        self._more = transfer_rows(params, context, tokenizer=student.tokenizer, teacher=teacher)
+        self._more = make_transfer_rows(params, context, tokenizer=student.tokenizer, teacher=teacher)
 
     def labelled_rows(self, student: TorchModel) -> Labelled:
         """The rows with labels: the transfer set has those in its rows, or none."""
         own_encoded, context = self.encode_transfer_set(student), self._context
         if own_encoded is None:
-            return training_rows(student, context)
+            return encode_training_rows(student, context)
         targets = context.task.targets_without_labels(context.task_params, own_encoded, context.facts)
         if self._params.only_transfer:
             return own_encoded, targets
-        encoded, labels = training_rows(student, context)
+        encoded, labels = encode_training_rows(student, context)
         return encoded.join(own_encoded), join_targets(labels, targets)
 
     def read_by(self, model: TorchModel) -> Encoded:
@@ -347,7 +351,7 @@ class DistillationRows:
         own_encoded = self.encode_transfer_set(model)
         if own_encoded is not None and self._params.only_transfer:
             return own_encoded
-        encoded, _ = training_rows(model, self._context)
+        encoded, _ = encode_training_rows(model, self._context)
         return encoded if own_encoded is None else encoded.join(own_encoded)
 
     def encode_transfer_set(self, model: TorchModel) -> Encoded | None:

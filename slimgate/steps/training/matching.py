@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import Attention, block_names, blocks
+from slimgate.models.blocks import Attention, blocks, list_block_names
 from slimgate.models.module_outputs import Outputs
 from slimgate.models.seeding import isolated_seed
 from slimgate.steps.training.distillation_params import InnerParams, LayerMapping, map_layers
@@ -54,7 +54,7 @@ class AttentionOutputs:
                 "relation_weight = 0"
             )
         holder = model.network.get_submodule(parts.module)
-        return cls(parts, bool(getattr(holder, "is_causal", False)), _head_norms(holder))
+        return cls(parts, bool(getattr(holder, "is_causal", False)), _find_head_norms(holder))
 
     @property
     def names(self) -> list[str]:
@@ -88,7 +88,7 @@ class AttentionOutputs:
         return products
 
 
-def relation_loss(
+def compute_relation_loss(
     student: Tensor, teacher: Tensor, mask: Tensor, *, heads: int, causal: bool = False
 ) -> Tensor:
     """KL between softmax(X X' / sqrt(d)) of both, mean over heads and real tokens: a scalar.
@@ -96,12 +96,12 @@ def relation_loss(
     student, teacher: (rows, tokens, width), of any widths that `heads` divides; mask: (rows, tokens).
     """
     pairs = pair_mask(mask, causal=causal)
-    mine, theirs = (_relations(x.float(), heads, pairs) for x in (student, teacher))
+    mine, theirs = (_compute_relations(x.float(), heads, pairs) for x in (student, teacher))
     divergence = (theirs.exp() * (theirs - mine) * pairs).sum(-1)
     return divergence.sum() / (heads * mask.sum())
 
 
-def _relations(values: Tensor, heads: int, pairs: Tensor) -> Tensor:
+def _compute_relations(values: Tensor, heads: int, pairs: Tensor) -> Tensor:
     """log softmax of the relations: (rows, heads, tokens, tokens)."""
     parts = _split(values, heads)
     scores = parts @ parts.transpose(-1, -2) / parts.shape[-1] ** 0.5
@@ -115,7 +115,7 @@ def _split(values: Tensor, heads: int) -> Tensor:
     return values.view(rows, tokens, heads, width // heads).transpose(1, 2)
 
 
-def _head_norms(attention: nn.Module) -> tuple[nn.Module, nn.Module] | None:
+def _find_head_norms(attention: nn.Module) -> tuple[nn.Module, nn.Module] | None:
     """The norms of each head's queries and keys (Qwen3, Gemma 3, some of Phi)."""
     for query, key in (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm")):
         if hasattr(attention, query):
@@ -182,7 +182,7 @@ class HiddenMatch(Match):
                 f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher "
                 f"{theirs}; set hidden_weight = 0"
             )
-        self.student, teacher_names = block_names(student.network), block_names(teacher.network)
+        self.student, teacher_names = list_block_names(student.network), list_block_names(teacher.network)
         numbers = map_layers(len(self.student), len(teacher_names), mapping)
         self.teacher = [teacher_names[number] for number in numbers]
         if mine != theirs:
@@ -195,7 +195,9 @@ class HiddenMatch(Match):
         for mine, theirs in zip(self.student, self.teacher, strict=True):
             states = student.values[mine].float()
             states = states if self.module is None else self.module(states)
-            losses.append(_by_token(states, teacher.values[theirs].float(), mask, cosine=self._cosine))
+            losses.append(
+                _compute_token_error(states, teacher.values[theirs].float(), mask, cosine=self._cosine)
+            )
         return torch.stack(losses).mean()
 
 
@@ -277,11 +279,13 @@ class RelationMatch(Match):
         for mine, theirs in zip(
             self._own.split_projections(student), self._other.split_projections(teacher), strict=True
         ):
-            total = total + relation_loss(mine, theirs, mask, heads=self.heads, causal=self._own.causal)
+            total = total + compute_relation_loss(
+                mine, theirs, mask, heads=self.heads, causal=self._own.causal
+            )
         return total
 
 
-def matches_of(student: TorchModel, teacher: TorchModel, params: InnerParams, *, seed: int) -> list[Match]:
+def make_matches(student: TorchModel, teacher: TorchModel, params: InnerParams, *, seed: int) -> list[Match]:
     """The comparisons that have a weight; fresh projections start from the seed."""
     matches: list[Match] = []
     with isolated_seed(seed):
@@ -306,7 +310,7 @@ def matches_of(student: TorchModel, teacher: TorchModel, params: InnerParams, *,
     return matches
 
 
-def _by_token(student: Tensor, teacher: Tensor, mask: Tensor, *, cosine: bool) -> Tensor:
+def _compute_token_error(student: Tensor, teacher: Tensor, mask: Tensor, *, cosine: bool) -> Tensor:
     """Mean over real tokens, and over features for squared errors."""
     weights = mask.float()
     if cosine:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import block_names, encoder_layers
+from slimgate.models.blocks import find_only_block_list, list_block_names
 
 
 @contextmanager
@@ -28,7 +28,10 @@ def with_frozen_layers(network: nn.Module, *, embeddings: bool = False, layers: 
     norm; an output layer that shares a table is frozen with it. layers: how many blocks, from the first.
     Raises BuildError if there are none, or fewer.
     """
-    modules = [*(_embeddings(network) if embeddings else ()), *(_lowest(network, layers) if layers else ())]
+    modules = [
+        *(_list_embeddings(network) if embeddings else ()),
+        *(_list_lowest_blocks(network, layers) if layers else ()),
+    ]
     changed = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}
     if sum(parameter.requires_grad for parameter in network.parameters()) == len(changed) > 0:
         raise BuildError("freeze_embeddings and freeze_layers leave no weight to train; freeze less")
@@ -41,9 +44,9 @@ def with_frozen_layers(network: nn.Module, *, embeddings: bool = False, layers: 
             parameter.requires_grad_(True)
 
 
-def _embeddings(network: nn.Module) -> list[nn.Module]:
+def _list_embeddings(network: nn.Module) -> list[nn.Module]:
     """Modules around the tables outside the blocks; only the table, if such a module contains blocks."""
-    blocks = [f"{name}." for name in block_names(network)]
+    blocks = [f"{name}." for name in list_block_names(network)]
     tables = [name for name, module in network.named_modules() if isinstance(module, nn.Embedding)]
     outside = [name for name in tables if not name.startswith(tuple(blocks))]
     if not outside:
@@ -59,8 +62,8 @@ def _embeddings(network: nn.Module) -> list[nn.Module]:
     return [network.get_submodule(name if holds_blocks[up] else up) for name, up in parents.items()]
 
 
-def _lowest(network: nn.Module, layers: int) -> list[nn.Module]:
-    encoder = list(encoder_layers(network))
+def _list_lowest_blocks(network: nn.Module, layers: int) -> list[nn.Module]:
+    encoder = list(find_only_block_list(network))
     if layers > len(encoder):
         raise BuildError(
             f"freeze_layers = {layers} was given, but the model has {len(encoder)} blocks at this step"
@@ -78,7 +81,11 @@ def with_regularization(
     keeps them. layer_drop: the chance that a block passes its input on, drawn for each block and forward
     pass (Fan et al. 2020, LayerDrop). In evaluation mode nothing is left out.
     """
-    handles = [_skipping(block, layer_drop) for block in encoder_layers(network)] if layer_drop else []
+    handles = (
+        [_add_skipping_hook(block, layer_drop) for block in find_only_block_list(network)]
+        if layer_drop
+        else []
+    )
     before = [] if dropout is None else _set_dropout(network, dropout)
     try:
         yield
@@ -100,7 +107,7 @@ def _set_dropout(network: nn.Module, dropout: float) -> list[tuple[nn.Module, st
     return before
 
 
-def _skipping(block: nn.Module, chance: float) -> Any:
+def _add_skipping_hook(block: nn.Module, chance: float) -> Any:
     def hook(
         module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor | tuple[torch.Tensor, ...]
     ) -> torch.Tensor | tuple[torch.Tensor, ...] | None:

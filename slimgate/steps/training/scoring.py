@@ -12,7 +12,7 @@ from torch import nn
 from slimgate.errors import BuildError
 from slimgate.plugins.base import iter_batches
 from slimgate.plugins.context import BuildContext
-from slimgate.tasks.parts.objectives import Labelled, Objective, labelled_rows, objective_of
+from slimgate.tasks.parts.objectives import Labelled, Objective, encode_labelled_rows, make_objective
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -45,7 +45,7 @@ def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_siz
 
 
 @torch.inference_mode()
-def answers(network: nn.Module, data: Labelled, objective: Objective, *, limit: int) -> torch.Tensor:
+def compute_answers(network: nn.Module, data: Labelled, objective: Objective, *, limit: int) -> torch.Tensor:
     """(answers, outputs) float32: at most `limit` answers of the network, spread over the rows."""
     device = next(network.parameters()).device
     order = np.argsort(-data[0].lengths, kind="stable").tolist()
@@ -59,16 +59,16 @@ def answers(network: nn.Module, data: Labelled, objective: Objective, *, limit: 
     return torch.cat(outputs)
 
 
-def quality_on(model: TorchModel, context: BuildContext, split: str = "selection") -> float:
+def compute_quality(model: TorchModel, context: BuildContext, split: str = "selection") -> float:
     """The objective's quality, such as the share of rows that are right.
 
     Raises DataError without rows, BuildError for answers that are not finite.
     """
     context.rows(split)
-    data = labelled_rows(model, split, context)
+    data = encode_labelled_rows(model, split, context)
     assert data is not None
     model.network.eval()
-    scored = score(model.network, data, objective_of(context.task, context.task_params)).quality
+    scored = score(model.network, data, make_objective(context.task, context.task_params)).quality
     if not np.isfinite(scored):
         raise BuildError(f"the model's answers on {split} are not finite")
     return scored

@@ -63,17 +63,17 @@ class Answers:
         return np.concatenate([self.values[self.starts[i] : self.starts[i + 1]] for i in positions])
 
 
-def stored_bytes(
+def count_stored_bytes(
     teacher: TorchModel, encoded: Encoded, targets: Targets, objective: Objective, device: str
 ) -> int:
     """The bytes of all answers. Runs the teacher on the shortest row, to see its outputs."""
     shortest = [int(np.argmin(encoded.lengths))]
     output = _predict_batch(EagerPredictor(teacher.network.eval(), device), encoded, shortest)
-    flat, _ = objective.flat(output, _tensor(targets, shortest))
-    return int(_starts(targets, objective)[-1] * np.prod(flat.shape[1:]) * 4)
+    flat, _ = objective.flat(output, _make_target_tensor(targets, shortest))
+    return int(_compute_starts(targets, objective)[-1] * np.prod(flat.shape[1:]) * 4)
 
 
-def teacher_answers(
+def compute_teacher_answers(
     teacher: TorchModel,
     encoded: Encoded,
     targets: Targets | None,
@@ -90,7 +90,7 @@ def teacher_answers(
     """
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
     counting = None if objective.by_row else targets
-    starts = np.arange(len(order) + 1) if counting is None else _starts(counting, objective)
+    starts = np.arange(len(order) + 1) if counting is None else _compute_starts(counting, objective)
 
     def fill(folder: Path) -> Json:
         path = folder / _FILE
@@ -100,7 +100,7 @@ def teacher_answers(
     resolved = resolve_precision(precision, context.device)
     with context.time_stage("teacher"):
         key = {
-            "inputs": _inputs_digest(encoded, counting, order),
+            "inputs": _digest_inputs(encoded, counting, order),
             "precision": precision if resolved == "bfloat16" else resolved,  # "auto" may fall back
         }
         folder, content = context.shared_folder(KIND, key, fill)
@@ -131,7 +131,7 @@ def _write(
     for positions in iter_batches(order, BATCH_SIZE):
         with in_precision(precision, context.device):
             output = answer(positions)
-        labels = None if counting is None else _tensor(counting, positions)
+        labels = None if counting is None else _make_target_tensor(counting, positions)
         for i, position in enumerate(positions):
             row = output[i : i + 1]
             flat = row if labels is None else objective.flat(row, labels[i : i + 1])[0]
@@ -152,16 +152,16 @@ def _predict_batch(predictor: EagerPredictor, encoded: Encoded, positions: Seque
     return torch.from_numpy(predictor.fetch(predictor.forward(predictor.prepare(batch))))
 
 
-def _starts(targets: Targets, objective: Objective) -> npt.NDArray[np.int64]:
+def _compute_starts(targets: Targets, objective: Objective) -> npt.NDArray[np.int64]:
     """Where each row's answers begin, from the objective's count of its labels."""
     counts = np.zeros(len(targets), dtype=np.int64)
     for i in range(len(targets)):
-        labels = _tensor(targets, [i])
+        labels = _make_target_tensor(targets, [i])
         counts[i] = len(objective.flat(labels[..., None].float(), labels)[1])
     return np.concatenate([[0], np.cumsum(counts)])
 
 
-def _inputs_digest(encoded: Encoded, counting: Targets | None, order: Sequence[int]) -> str:
+def _digest_inputs(encoded: Encoded, counting: Targets | None, order: Sequence[int]) -> str:
     """The digest of all inputs of the answers except the teacher, in the order of computing."""
     seen = hashlib.sha256()
 
@@ -178,7 +178,7 @@ def _inputs_digest(encoded: Encoded, counting: Targets | None, order: Sequence[i
     return seen.hexdigest()
 
 
-def _tensor(targets: Targets, positions: Sequence[int]) -> torch.Tensor:
+def _make_target_tensor(targets: Targets, positions: Sequence[int]) -> torch.Tensor:
     return torch.from_numpy(np.asarray(targets[positions]))
 
 
@@ -186,4 +186,4 @@ def has_all_labels(targets: Targets, objective: Objective) -> bool:
     """Whether every answer has a label, so that alpha = 1 leaves nothing to learn from a teacher."""
     parts = iter_batches(range(len(targets)), 1024)
     known: Callable[[torch.Tensor], torch.Tensor] = objective.has_label
-    return all(bool(known(_tensor(targets, part)).all()) for part in parts)
+    return all(bool(known(_make_target_tensor(targets, part)).all()) for part in parts)

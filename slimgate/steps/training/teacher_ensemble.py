@@ -21,13 +21,13 @@ import numpy.typing as npt
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
-from slimgate.steps.training.distillation import DistillationRows, describe_mismatch, same_tokens
+from slimgate.steps.training.distillation import DistillationRows, describe_mismatch, has_same_tokens
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,
     TAKEN,
     Answers,
-    stored_bytes,
-    teacher_answers,
+    compute_teacher_answers,
+    count_stored_bytes,
 )
 from slimgate.tasks.parts.objectives import Labelled, Objective
 
@@ -87,7 +87,7 @@ class Teaching:
     precision: str = "auto"
 
 
-def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
+def compute_ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
     """The mean of the answers of the teacher and the further ones, which are loaded one at a time.
 
     context.log gets a warning for each that differs from the student in family or tokenizer. Raises
@@ -99,12 +99,12 @@ def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
         raise BuildError("more_teachers: the step has that option and must declare also_learns_from(params)")
     _check_size(teaching, objective)
     targets, precision = teaching.data[1], teaching.precision
-    first = teacher_answers(
+    first = compute_teacher_answers(
         teaching.teacher, teaching.teacher_encoded, targets, objective, teaching.context, precision=precision
     )
     parts = [first]
     for name, context in zip(teaching.more, own_context, strict=True):
-        parts.append(_answers(name, teaching, objective, context))
+        parts.append(_compute_further_answers(name, teaching, objective, context))
         try:
             MeanAnswers(parts)
         except ValueError as error:
@@ -115,11 +115,13 @@ def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
     return MeanAnswers(parts)
 
 
-def _answers(name: str, teaching: Teaching, objective: Objective, context: BuildContext) -> Answers:
+def _compute_further_answers(
+    name: str, teaching: Teaching, objective: Objective, context: BuildContext
+) -> Answers:
     """The answers of one of the further teachers, which is freed afterwards with its rows."""
     other = context.load_teacher()
     encoded = teaching.rows.read_by(other)
-    if not (objective.by_row or same_tokens(teaching.teacher, other, teaching.teacher_encoded, encoded)):
+    if not (objective.by_row or has_same_tokens(teaching.teacher, other, teaching.teacher_encoded, encoded)):
         raise BuildError(
             f'more_teachers: an answer is a token here, and "{name}" has a different tokenizer than the '
             "first teacher; teachers whose answers are averaged need the same tokenizer"
@@ -128,7 +130,7 @@ def _answers(name: str, teaching: Teaching, objective: Objective, context: Build
         warnings = [context.log["warning"]] if "warning" in context.log else []
         context.log["warning"] = "; ".join([*warnings, f"{name}: {warning}"])
     targets, precision = teaching.data[1], teaching.precision
-    return teacher_answers(other, encoded, targets, objective, context, precision=precision)
+    return compute_teacher_answers(other, encoded, targets, objective, context, precision=precision)
 
 
 def _check_objective(objective: Objective) -> None:
@@ -146,7 +148,7 @@ def _check_size(teaching: Teaching, objective: Objective) -> None:
     if objective.by_row or teaching.stored:
         return
     context, targets = teaching.context, teaching.data[1]
-    bytes_stored = stored_bytes(
+    bytes_stored = count_stored_bytes(
         teaching.teacher, teaching.teacher_encoded, targets, objective, context.device
     )
     if (size := bytes_stored * (len(teaching.more) + 1)) > MOST_BYTES:

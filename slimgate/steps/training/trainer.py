@@ -85,7 +85,7 @@ def train(
     ):
         trainer = _Trainer(
             model=model.network,
-            args=_arguments(params, context, precision, len(data[1])),
+            args=_make_arguments(params, context, precision, len(data[1])),
             train_dataset=_Positions(data[0].lengths),
             data_collator=lambda items: _collate(items, data, epochs.objective, workers, padding),
             callbacks=[*map(Hooked, hooks), epochs, KeepZeros(model)],
@@ -113,7 +113,9 @@ def train(
         context.log["processes"] = workers.count
 
 
-def _arguments(params: TrainingParams, context: BuildContext, precision: str, rows: int) -> TrainingArguments:
+def _make_arguments(
+    params: TrainingParams, context: BuildContext, precision: str, rows: int
+) -> TrainingArguments:
     steps = math.ceil(math.ceil(rows / params.batch_size) * params.epochs)
     return TrainingArguments(
         output_dir=str(context.scratch),

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate.data.parts import collapse_text, collapse_texts
-from slimgate.data.row_files import columns_of, rows_of
+from slimgate.data.row_files import read_all_rows, read_column_names
 from slimgate.data.same_texts import BETWEEN_TEXTS
 from slimgate.errors import BuildError, DataError
 from slimgate.models.generate import continue_prompts
@@ -35,10 +35,10 @@ from slimgate.steps.training.transfer_params import (
     Augment,
     Generate,
     TransferParams,
-    row_file,
-    text_columns_of,
+    choose_text_columns,
+    make_row_file,
 )
-from slimgate.tasks.parts.text_diversity import diversity
+from slimgate.tasks.parts.text_diversity import compute_diversity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -103,7 +103,7 @@ def translate_texts(texts: Sequence[str], name: str) -> list[str]:
     return list(translated)
 
 
-def written_texts(teacher: TorchModel, options: Generate, context: BuildContext) -> list[str]:
+def generate_texts(teacher: TorchModel, options: Generate, context: BuildContext) -> list[str]:
     """Texts of the teacher, each with its prompt; the same seed gives the same texts.
 
     context.log gets how varied they are, and how many were cut before their end: with add_eos = true they are
@@ -114,7 +114,7 @@ def written_texts(teacher: TorchModel, options: Generate, context: BuildContext)
             "generate continues the text of rows, and rows of this task are prompts to answer; use the step "
             "sequence_distill"
         )
-    prompts = _prompts(teacher, options, context)
+    prompts = _select_prompts(teacher, options, context)
     new = continue_prompts(
         teacher.network,
         teacher.tokenizer,
@@ -125,13 +125,13 @@ def written_texts(teacher: TorchModel, options: Generate, context: BuildContext)
     )
     ids = [[*prompt, *more] for prompt, more in zip(prompts, new, strict=True)]
     texts = [str(text) for text in teacher.tokenizer.batch_decode(ids, skip_special_tokens=True)]
-    shares = {name: share and round(share, 4) for name, share in diversity(texts).items()}
+    shares = {name: share and round(share, 4) for name, share in compute_diversity(texts).items()}
     cut = sum(len(more) == options.tokens for more in new)
     context.log["written"] = {"rows": len(texts), "tokens": sum(map(len, new)), "unfinished": cut, **shares}
     return texts
 
 
-def _prompts(teacher: TorchModel, options: Generate, context: BuildContext) -> list[list[int]]:
+def _select_prompts(teacher: TorchModel, options: Generate, context: BuildContext) -> list[list[int]]:
     """The first tokens of train rows as the teacher reads them, each row once as long as there are some."""
     names: tuple[str, ...] = context.task.text_columns(context.task_params)
     if len(names) != 1:
@@ -146,10 +146,12 @@ def _prompts(teacher: TorchModel, options: Generate, context: BuildContext) -> l
     generator = np.random.default_rng(context.seed)
     rounds = -(-options.rows // len(rows))
     order = [place for _ in range(rounds) for place in generator.permutation(len(rows))]
-    return [_first(rows[place], teacher.tokenizer, options) for place in order[: options.rows]]
+    return [_select_first_tokens(rows[place], teacher.tokenizer, options) for place in order[: options.rows]]
 
 
-def _first(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, options: Generate) -> list[int]:
+def _select_first_tokens(
+    ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, options: Generate
+) -> list[int]:
     """The first tokens, after the start token if there is one; a shorter row without its end token."""
     starts = int(ids[0] == find_start_token(tokenizer))
     if not starts and not options.prompt_tokens:
@@ -160,7 +162,7 @@ def _first(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, options: Gene
     return [*ids[:starts], *(token for token in first if token != tokenizer.eos_token_id)]
 
 
-def transfer_rows(
+def make_transfer_rows(
     params: TransferParams,
     context: BuildContext,
     *,
@@ -176,14 +178,14 @@ def transfer_rows(
     names = context.task.text_columns(context.task_params)
     if params.transfer or params.augment is not None:
         _check_text(context, names)
-    parts = dict(_parts(params, context, names, tokenizer))
+    parts = dict(_list_sources(params, context, names, tokenizer))
     if params.generate is not None:
-        parts["written"] = {names[0]: written_texts(cast("TorchModel", teacher), params.generate, context)}
+        parts["written"] = {names[0]: generate_texts(cast("TorchModel", teacher), params.generate, context)}
     if not parts:
         return None
     log = {origin: len(columns[names[0]]) for origin, columns in parts.items()}
     read = {name: [text for columns in parts.values() for text in columns[name]] for name in names}
-    unseen, counts = _unseen(read, context)
+    unseen, counts = _select_unseen(read, context)
     context.log["transfer"] = {**log, **counts, "rows": len(unseen)}
     if not len(unseen):
         raise DataError(f"the transfer set has no row left: {context.log['transfer']}")
@@ -199,49 +201,49 @@ def _check_text(context: BuildContext, names: Sequence[str]) -> None:
             )
 
 
-def _parts(
+def _list_sources(
     params: TransferParams, context: BuildContext, names: Sequence[str], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[str, Columns]]:
     """The sources of rows, by their names in the log, and their texts."""
     if params.transfer:
-        yield "from_files", _from_files(params, context, names)
+        yield "from_files", _read_files(params, context, names)
     if params.unlabelled:
         table = context.rows(UNLABELLED).table
         yield "from_unlabelled", {name: table[name].to_pylist() for name in names}
     options = params.augment
     if options is not None and options.changes_words:
-        yield "augmented", _changed_rows(options, context, names, tokenizer)
+        yield "augmented", _make_changed_rows(options, context, names, tokenizer)
     if options is not None and options.translator:
-        texts = _to_copy(options, context, names)
+        texts = _select_copied_texts(options, context, names)
         yield "translated", {name: translate_texts(texts[name], options.translator) for name in names}
 
 
-def _from_files(params: TransferParams, context: BuildContext, names: Sequence[str]) -> Columns:
+def _read_files(params: TransferParams, context: BuildContext, names: Sequence[str]) -> Columns:
     columns_read: Columns = {name: [] for name in names}
     for path in params.transfer:
-        file = row_file(path)
-        columns = text_columns_of(columns_of(file), names, path)
-        table = rows_of(file, scratch=context.scratch)
+        file = make_row_file(path)
+        columns = choose_text_columns(read_column_names(file), names, path)
+        table = read_all_rows(file, scratch=context.scratch)
         for name in names:
             columns_read[name] += [str(value or "") for value in table[columns[name]].to_pylist()]
     return columns_read
 
 
-def _to_copy(options: Augment, context: BuildContext, names: Sequence[str]) -> Columns:
+def _select_copied_texts(options: Augment, context: BuildContext, names: Sequence[str]) -> Columns:
     """The texts of train, and of the split unlabelled if its rows are copied too."""
     splits = ("train", UNLABELLED) if options.unlabelled else ("train",)
     tables = [context.rows(split).table for split in splits]
     return {name: [text for table in tables for text in table[name].to_pylist()] for name in names}
 
 
-def _changed_rows(
+def _make_changed_rows(
     options: Augment, context: BuildContext, names: Sequence[str], tokenizer: PreTrainedTokenizerBase
 ) -> Columns:
     if options.word_mask and tokenizer.mask_token is None:
         raise BuildError(
             "augment: word_mask needs a tokenizer with a mask token, this one has none; use word_replace"
         )
-    mask, texts = str(tokenizer.mask_token), _to_copy(options, context, names)
+    mask, texts = str(tokenizer.mask_token), _select_copied_texts(options, context, names)
     return {
         name: augment_texts(
             list(map(collapse_text, texts[name])), options, mask=mask, seed=context.seed + place
@@ -250,7 +252,7 @@ def _changed_rows(
     }
 
 
-def _unseen(columns: Columns, context: BuildContext) -> tuple[Rows, dict[str, int]]:
+def _select_unseen(columns: Columns, context: BuildContext) -> tuple[Rows, dict[str, int]]:
     """Each text once, without those of other splits; how many were dropped, and why."""
     names = list(columns)
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})

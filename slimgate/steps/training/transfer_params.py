@@ -31,19 +31,19 @@ class Generate(Table):
     """Number of most likely tokens from which each token is drawn; 0: the whole vocabulary."""
 
 
-def _as_tuple(value: object) -> object:
+def _make_tuple(value: object) -> object:
     return (value,) if isinstance(value, str | Path) else value
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def _list_file_names(paths: Sequence[Path]) -> list[str]:
     """File names without folders, which differ between machines; the store's key has their digests."""
     return [path.name for path in paths]
 
 
 TransferFiles = Annotated[
     tuple[SuitePath, ...],
-    BeforeValidator(_as_tuple),
-    PlainSerializer(_names),
+    BeforeValidator(_make_tuple),
+    PlainSerializer(_list_file_names),
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
     ),
@@ -127,12 +127,12 @@ class TransferParams(Table):
         return self
 
 
-def row_file(path: Path) -> RowFile:
+def make_row_file(path: Path) -> RowFile:
     """How a transfer file is read: by its suffix, as UTF-8."""
     return RowFile(path=path, format=SUFFIXES[path.suffix.lower()])
 
 
-def text_columns_of(columns: Sequence[str], chosen: Sequence[str], path: Path) -> dict[str, str]:
+def choose_text_columns(columns: Sequence[str], chosen: Sequence[str], path: Path) -> dict[str, str]:
     """The task's text column -> the file's. Lines of text serve a task of one text column.
 
     Raises ValueError for a column that the file does not have.

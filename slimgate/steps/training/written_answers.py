@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import digest_json
 from slimgate.errors import BuildError
 from slimgate.models.write_answers import Written
 from slimgate.plugins.base import Json
@@ -53,7 +53,7 @@ def learn_from_written_answers(teacher: TorchModel, context: BuildContext) -> Bu
     check_answers_are_written(context)
     column = context.task_params.reference or COLUMN
     answered = {
-        split: _answered_rows(teacher, split, column, context)
+        split: _make_answered_rows(teacher, split, column, context)
         for split in ("train", "selection")
         if context.splits.get(split)
     }
@@ -64,9 +64,9 @@ def learn_from_written_answers(teacher: TorchModel, context: BuildContext) -> Bu
     )
 
 
-def _answered_rows(teacher: TorchModel, split: str, column: str, context: BuildContext) -> Rows:
+def _make_answered_rows(teacher: TorchModel, split: str, column: str, context: BuildContext) -> Rows:
     rows = context.rows(split)
-    written = written_answers(teacher, rows, context)
+    written = generate_answers(teacher, rows, context)
     empty = [not answer.text.strip() for answer in written]
     complete = [answer.ended and not nothing for answer, nothing in zip(written, empty, strict=True)]
     counts = {"rows": sum(complete), "dropped_empty": sum(empty)}
@@ -83,7 +83,7 @@ def _answered_rows(teacher: TorchModel, split: str, column: str, context: BuildC
     return Rows(table.append_column(column, texts).filter(pa.array(complete)))
 
 
-def written_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> list[Written]:
+def generate_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> list[Written]:
     """The teacher's greedy answer to each row. The seconds are logged as "teacher"."""
     task: Any = context.task  # check_answers_are_written has seen that it writes
     options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1})
@@ -101,7 +101,7 @@ def written_answers(teacher: TorchModel, rows: Rows, context: BuildContext) -> l
     with context.time_stage("teacher"):
         prompts = task.encode_prompts(options, rows, teacher.tokenizer)
         key = {
-            "prompts": json_digest([[int(token) for token in ids] for ids in prompts.columns["input_ids"]]),
+            "prompts": digest_json([[int(token) for token in ids] for ids in prompts.columns["input_ids"]]),
             "options": options.model_dump(mode="json"),
         }
         folder, _ = context.shared_folder(KIND, key, fill)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, METRICS
-from slimgate.judge.metrics.base import value_of
+from slimgate.judge.metrics.base import compute_value
 from slimgate.models.write_answers import Writing
 from slimgate.outcomes import PASSES, SAME_ANSWERS, Outcomes
 from slimgate.plugins.models import Compared
 from slimgate.plugins.task import AnswerPlan
-from slimgate.tasks.parts.prompts import Prompts, common_prefix, write_to_prompts
+from slimgate.tasks.parts.prompts import Prompts, count_common_prefix, write_to_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,7 +45,7 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
     # If both are endpoints, there is no tokenizer.
     local = [side.encoded.tokenizer for side in (teacher, variant) if isinstance(side.encoded, Prompts)]
     if local:
-        prefix, first = _prefixes(teacher, variant, local[0])
+        prefix, first = _compare_prefixes(teacher, variant, local[0])
         figures["common_prefix"] = {
             "what": "mean % of the teacher's tokens that both answers begin with",
             "teacher": 100.0,
@@ -62,17 +62,17 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
         figures["tokens_per_pass"] = {
             "what": "mean tokens for each pass that verifies those of a draft, as acceptance_length",
             "teacher": None,
-            "variant": value_of(METRICS[ACCEPTANCE_LENGTH], variant.outcomes),
+            "variant": compute_value(METRICS[ACCEPTANCE_LENGTH], variant.outcomes),
         }
     return figures
 
 
-def _prefixes(
+def _compare_prefixes(
     teacher: Compared, variant: Compared, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[float, float | None]:
     """Mean percentage of the teacher's tokens in common, and the median position of the first difference."""
-    before, after = (_token_ids(tokenizer, side.outcomes) for side in (teacher, variant))
-    lengths = [common_prefix(first, other) for first, other in zip(before, after, strict=True)]
+    before, after = (_tokenize_answers(tokenizer, side.outcomes) for side in (teacher, variant))
+    lengths = [count_common_prefix(first, other) for first, other in zip(before, after, strict=True)]
     shares = [
         length / max(len(first), 1) if first else float(not other)
         for length, first, other in zip(lengths, before, after, strict=True)
@@ -81,7 +81,7 @@ def _prefixes(
     return 100 * float(np.mean(shares)), float(np.median(places)) if places else None
 
 
-def _token_ids(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | None) -> list[list[int]]:
+def _tokenize_answers(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | None) -> list[list[int]]:
     assert outcomes is not None
     assert outcomes.answers is not None
     texts = outcomes.answers.tolist()
@@ -93,21 +93,21 @@ def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]
     if not isinstance(variant.encoded, Prompts):
         return []
     if not isinstance(teacher.encoded, Prompts):
-        return [fault] if (fault := _reads_the_padding(variant, how)) else []
+        return [fault] if (fault := _describe_padding_effect(variant, how)) else []
     looks: tuple[Callable[[], str | None], ...] = (
-        lambda: _other_prompts(_prompts(teacher), _prompts(variant)),
-        lambda: _other_side(_prompts(teacher), _prompts(variant)),
-        lambda: _reads_the_padding(variant, how),
+        lambda: _describe_other_prompts(_read_encoded_prompts(teacher), _read_encoded_prompts(variant)),
+        lambda: _describe_other_side(_read_encoded_prompts(teacher), _read_encoded_prompts(variant)),
+        lambda: _describe_padding_effect(variant, how),
     )
     return [fault for look in looks if (fault := look()) is not None]
 
 
-def _prompts(model: Compared) -> Prompts:
+def _read_encoded_prompts(model: Compared) -> Prompts:
     assert isinstance(model.encoded, Prompts)
     return model.encoded
 
 
-def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
+def _describe_other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
     differing = [
         place
         for place, (first, other) in enumerate(zip(teacher.texts, variant.texts, strict=True))
@@ -116,7 +116,7 @@ def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
     if not differing:
         return None
     first_prompt, other = teacher.texts[differing[0]], variant.texts[differing[0]]
-    start = max(0, common_prefix(first_prompt, other) - _LONGEST // 3)
+    start = max(0, count_common_prefix(first_prompt, other) - _LONGEST // 3)
     parts = (repr(text[start : start + _LONGEST]) for text in (first_prompt, other))
     return (
         f"its chat template makes other prompts than the teacher's, of {len(differing)} of "
@@ -125,7 +125,7 @@ def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
     )
 
 
-def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
+def _describe_other_side(teacher: Prompts, variant: Prompts) -> str | None:
     sides = [cast("PreTrainedTokenizerBase", side.tokenizer).padding_side for side in (teacher, variant)]
     if sides[0] == sides[1] or sides[1] == variant.side:
         return None
@@ -135,9 +135,9 @@ def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
     )
 
 
-def _reads_the_padding(variant: Compared, how: Writing) -> str | None:
+def _describe_padding_effect(variant: Compared, how: Writing) -> str | None:
     """Answers some prompts one by one, the shortest first, because these have the most padding."""
-    prompts, outcomes = _prompts(variant), variant.outcomes
+    prompts, outcomes = _read_encoded_prompts(variant), variant.outcomes
     assert outcomes is not None
     assert outcomes.answers is not None
     if how.temperature:

@@ -46,12 +46,12 @@ def _embed_texts(folder: Path, texts: Sequence[str]) -> list[Floats]:
     """
     import torch
 
-    from slimgate.models.config import longest_text
+    from slimgate.models.config import read_max_positions
 
     if not texts:
         return []
     tokenizer, network = _load_encoder(folder)
-    max_tokens = min(_MAX_TOKENS, longest_text(network.config.to_dict()) or _MAX_TOKENS)
+    max_tokens = min(_MAX_TOKENS, read_max_positions(network.config.to_dict()) or _MAX_TOKENS)
     embedded: list[Floats] = []
     for batch_texts in iter_batches(texts, _BATCH):
         parts = tokenizer(

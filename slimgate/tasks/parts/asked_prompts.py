@@ -66,7 +66,7 @@ class AskedPrompts:
         raise MeasureError("the rows of an endpoint are text, which is not turned into arrays")
 
 
-def asked_prompts(
+def make_asked_prompts(
     prompts: Sequence[str | Sequence[Json]],
     keys: Sequence[str],
     *,
@@ -95,11 +95,11 @@ def ask_for_answers(
     places = {f"{key}#{n}": (row, n) for row, key in enumerate(prompts.keys) for n in range(repeats)}
     for name, reply in _read_replies(plan.reply_file).items():
         if name in places:
-            answers[places.pop(name)] = to_written(reply, how)
+            answers[places.pop(name)] = convert_reply(reply, how)
     names, total = list(places), len(prompts) * repeats
     requests = [prompts.request(places[name][0], how, places[name][1]) for name in names]
     for name, reply in _send(predictor, names, requests, plan, total):
-        answers[places[name]] = to_written(reply, how)
+        answers[places[name]] = convert_reply(reply, how)
     return answers
 
 
@@ -164,7 +164,7 @@ def _send(
     return replies
 
 
-def requests_of_load(prompts: AskedPrompts, how: Writing, count: int, seed: int) -> list[Request]:
+def make_load_requests(prompts: AskedPrompts, how: Writing, count: int, seed: int) -> list[Request]:
     """`count` requests in a random order, from prompts whose lengths are spread over all lengths.
 
     If there are fewer prompts, they repeat.
@@ -175,7 +175,7 @@ def requests_of_load(prompts: AskedPrompts, how: Writing, count: int, seed: int)
     return [prompts.request(place, how, 0) for place in places]
 
 
-def to_written(reply: Reply, how: Writing) -> Written:
+def convert_reply(reply: Reply, how: Writing) -> Written:
     """A reply as an answer. ids: a number for each word, equal for equal words, to find loops."""
     stops = [place for place in (reply.text.find(stop) for stop in how.stop) if place >= 0]
     text = reply.text[: min(stops, default=len(reply.text))]

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from slimgate.errors import DataError
 from slimgate.judge.tool_call_formats import read_calls
-from slimgate.judge.tool_calls import list_tool_names, read_tools, to_call
+from slimgate.judge.tool_calls import list_tool_names, parse_call, read_tools
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Rows
-from slimgate.tasks.parts.json_columns import json_text, without_nulls
+from slimgate.tasks.parts.json_columns import format_json_text, remove_nulls
 
 Prompt = str | list[Json]
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -24,7 +24,7 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 def read_prompts(rows: Rows, column: str) -> list[Prompt]:
     """The prompt of each row: a text, or a list of messages."""
-    return [without_nulls(prompt) for prompt in rows.table[column].to_pylist()]
+    return [remove_nulls(prompt) for prompt in rows.table[column].to_pylist()]
 
 
 def read_tool_texts(rows: Rows, column: str | None) -> list[str] | None:
@@ -32,7 +32,7 @@ def read_tool_texts(rows: Rows, column: str | None) -> list[str] | None:
     if column is None or column not in rows.table.column_names:
         return None
     tools = rows.table[column].to_pylist()
-    return [value if isinstance(value, str) else json_text(value) for value in tools]
+    return [value if isinstance(value, str) else format_json_text(value) for value in tools]
 
 
 def read_row_tools(rows: Rows, column: str | None) -> list[list[Json]] | None:
@@ -70,7 +70,7 @@ def _check_messages(messages: Any) -> None:
             raise ValueError(
                 f"message {number} of role {role} has tool_calls, which only an assistant may have"
             )
-        if calls is not None and (not isinstance(calls, list) or None in map(to_call, calls)):
+        if calls is not None and (not isinstance(calls, list) or None in map(parse_call, calls)):
             raise ValueError(
                 f"message {number} has tool_calls {str(calls)[:60]!r}, expected a list of "
                 '{"type": "function", "function": {"name", "arguments"}}'

@@ -18,7 +18,7 @@ import torch
 from slimgate.errors import DataError
 from slimgate.plugins.base import Arrays
 from slimgate.tasks.parts.encoding import EncodedTexts
-from slimgate.tasks.parts.language_model import Windows, at_once
+from slimgate.tasks.parts.language_model import Windows, choose_chunk_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -105,7 +105,7 @@ class EncodedQuestions:
         return {**dict(zip(names, numbers.T, strict=True)), "targets": targets, "most": choices}
 
 
-def choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
+def compute_choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
     """(rows, most, 2): LOG_P and TOKENS of each choice, 0 if a row has no such choice.
 
     logits: (inputs, tokens, vocabulary); batch: as from EncodedQuestions.
@@ -121,7 +121,7 @@ def choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray
 
 def log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """(tokens,) float32 log-probability of each target. logits: (tokens, vocabulary)."""
-    step = at_once(logits)
+    step = choose_chunk_size(logits)
     parts = [
         logits[start : start + step].float().log_softmax(-1).gather(-1, targets[start : start + step, None])
         for start in range(0, len(targets), step)
@@ -138,9 +138,11 @@ def encode_pairs(
     for an answer that adds no token.
     """
     moved = [_move_blanks(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    first = _first_token(tokenizer) if any(not prompt for prompt, _ in moved) else []
-    joined_ids = _ids(tokenizer, [prompt + answer for prompt, answer in moved])
-    alone = dict(zip(distinct := sorted({p for p, _ in moved}), _ids(tokenizer, distinct), strict=True))
+    first = _choose_first_token(tokenizer) if any(not prompt for prompt, _ in moved) else []
+    joined_ids = _tokenize_texts(tokenizer, [prompt + answer for prompt, answer in moved])
+    alone = dict(
+        zip(distinct := sorted({p for p, _ in moved}), _tokenize_texts(tokenizer, distinct), strict=True)
+    )
     pairs = []
     for (prompt, answer), ids in zip(moved, joined_ids, strict=True):
         begun = alone[prompt] if prompt else []
@@ -153,14 +155,14 @@ def encode_pairs(
     return pairs
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
+def _tokenize_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
     """Token ids of texts, without the end token that some tokenizers append."""
     tokenized = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"] if texts else []
-    stop = -1 if _appends_end(tokenizer) else None
+    stop = -1 if _is_end_appended(tokenizer) else None
     return [list(ids[:stop]) for ids in tokenized]
 
 
-def _appends_end(tokenizer: PreTrainedTokenizerBase) -> bool:
+def _is_end_appended(tokenizer: PreTrainedTokenizerBase) -> bool:
     added = list(tokenizer("")["input_ids"])
     ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
     # GPT-2 has one token for start and end.
@@ -172,7 +174,7 @@ def _move_blanks(prompt: str, answer: str) -> tuple[str, str]:
     return bare, prompt[len(bare) :] + answer
 
 
-def _first_token(tokenizer: PreTrainedTokenizerBase) -> Ids:
+def _choose_first_token(tokenizer: PreTrainedTokenizerBase) -> Ids:
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return [int(token)]

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.labels import output_order
+from slimgate.data.labels import find_output_order
 from slimgate.errors import SuiteError
-from slimgate.models.config import check_positions, model_labels
+from slimgate.models.config import check_positions, list_model_labels
 from slimgate.models.model_ref import TORCH
-from slimgate.models.pretrained import require_weights, weights_of
+from slimgate.models.pretrained import load_weights, require_weights
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.saved_weights import read_weight_shapes
 from slimgate.plugins.base import Json
@@ -87,15 +87,15 @@ def has_head(head: Head, config: Json) -> bool:
     kind = head.auto.removeprefix("AutoModel")
     if head.mean or not any(kind in name for name in config.get("architectures") or []):
         return False
-    return head.ordered or len(model_labels(config)) == len(head.names)
+    return head.ordered or len(list_model_labels(config)) == len(head.names)
 
 
-def makes_head(head: Head, ref: ModelRef, config: Json) -> bool:
+def is_head_new(head: Head, ref: ModelRef, config: Json) -> bool:
     """Whether loading makes a new head: the model has none of this kind, or the task asks for another."""
     return ref.fresh or ref.new_head is True or not has_head(head, config)
 
 
-def without_head(config: Json) -> dict[str, Any]:
+def remove_head(config: Json) -> dict[str, Any]:
     """The config.json of a model without the entries of its head."""
     return {**config, "architectures": []}
 
@@ -108,8 +108,8 @@ def check_head(head: Head, ref: ModelRef, config: Json) -> None:
     """
     if ref.stored is not None and not has_head(head, config):
         raise SuiteError(
-            f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}: weights that are quantized "
-            "already cannot get a new head"
+            f"{ref.text}: {_describe_lacking_head(head, config)}. {SAVE_WITH_HEAD}: weights that are "
+            "quantized already cannot get a new head"
         )
     if ref.fresh or ref.new_head is not False or ref.kind != TORCH:
         return
@@ -119,35 +119,37 @@ def check_head(head: Head, ref: ModelRef, config: Json) -> None:
             f"none; write the path of an exported graph (`slimgate export` writes one), or {NEW_HEAD}"
         )
     if not has_head(head, config):
-        raise SuiteError(f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}, or {NEW_HEAD}")
-    outputs, weights = len(model_labels(config)), read_weight_shapes(ref.folder) if ref.folder else None
+        raise SuiteError(
+            f"{ref.text}: {_describe_lacking_head(head, config)}. {SAVE_WITH_HEAD}, or {NEW_HEAD}"
+        )
+    outputs, weights = len(list_model_labels(config)), read_weight_shapes(ref.folder) if ref.folder else None
     if weights is None or "quantization_config" in config:  # packed weights have other shapes
         return
     if not any(outputs in shape for name, shape in weights.items() if "embed" not in name):
         raise SuiteError(
-            f"{ref.text}: config.json names a head ({_architecture(config)}, outputs: {outputs}), but none "
-            f"of the {len(weights)} weights in its files has so many outputs: the head was not saved. "
-            f"{SAVE_WITH_HEAD}, or {NEW_HEAD}"
+            f"{ref.text}: config.json names a head ({_format_architectures(config)}, outputs: {outputs}), "
+            f"but none of the {len(weights)} weights in its files has so many outputs: the head was not "
+            f"saved. {SAVE_WITH_HEAD}, or {NEW_HEAD}"
         )
 
 
-def _without_head(head: Head, config: Json) -> str:
+def _describe_lacking_head(head: Head, config: Json) -> str:
     """The end of a message: what kind of model it is, and what it lacks."""
     kind = head.auto.removeprefix("AutoModel")
-    if kind in _architecture(config):
-        outputs = len(model_labels(config))
+    if kind in _format_architectures(config):
+        outputs = len(list_model_labels(config))
         return f"its head has {outputs} outputs, and this task needs {len(head.names)}"
-    return f"config.json names {_architecture(config)}, expected a model with a head (…{kind})"
+    return f"config.json names {_format_architectures(config)}, expected a model with a head (…{kind})"
 
 
-def _architecture(config: Json) -> str:
+def _format_architectures(config: Json) -> str:
     return ", ".join(config.get("architectures") or ()) or "no architecture"
 
 
 def check_outputs(head: Head, ref: ModelRef, config: Json) -> None:
     """Raises SuiteError if the labels of a ready-made model do not fit the head's names."""
-    if head.ordered and not makes_head(head, ref, config):
-        output_order(model_labels(config), head.names, head.stated, ref.text)
+    if head.ordered and not is_head_new(head, ref, config):
+        find_output_order(list_model_labels(config), head.names, head.stated, ref.text)
 
 
 class HeadParams(Table):
@@ -193,36 +195,38 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
         BuildError: if the model cannot be loaded.
         SuiteError: if a model that is judged as its files are has no head.
     """
-    from slimgate.models.blocks import output_layer
-    from slimgate.models.pretrained import config_of, tokenizer_of
+    from slimgate.models.blocks import find_output_linear
+    from slimgate.models.pretrained import load_config, load_or_train_tokenizer
     from slimgate.models.seeding import isolated_seed
     from slimgate.models.torch_model import TorchModel
 
     assert ref.folder is not None
-    config = config_of(ref)
-    tokenizer = tokenizer_of(ref, texts, config)
+    config = load_config(ref)
+    tokenizer = load_or_train_tokenizer(ref, texts, config)
     check_head(head, ref, config.to_dict())
-    ready = not makes_head(head, ref, config.to_dict())
-    own_names = tuple(model_labels(config.to_dict()))
+    ready = not is_head_new(head, ref, config.to_dict())
+    own_names = tuple(list_model_labels(config.to_dict()))
     with isolated_seed(context.seed):  # fresh weights start from random numbers
-        network = _load_ready_made(head, ref, context) if ready else _headless(head, ref, config, context)
+        network = (
+            _load_ready_made(head, ref, context) if ready else _load_headless(head, ref, config, context)
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     network.config.pad_token_id = tokenizer.pad_token_id
     _name_outputs(network.config, head)
     architecture = MEAN if head.mean else f"transformers:{head.auto}"
     model = TorchModel(network.to(context.device).eval(), tokenizer, architecture)
-    return Loaded(model, ready, output_layer(model.network, len(head.names)), own_names)
+    return Loaded(model, ready, find_output_linear(model.network, len(head.names)), own_names)
 
 
 def _load_ready_made(head: Head, ref: ModelRef, context: BuildContext) -> Any:
-    weights = weights_of(head.auto, ref)
+    weights = load_weights(head.auto, ref)
     require_weights(ref, weights, context)
     network = weights.network
     context.log["head"] = "the model's own"
     if head.ordered:
-        labels = model_labels(network.config.to_dict())
-        order = output_order(labels, head.names, head.stated, ref.text)
+        labels = list_model_labels(network.config.to_dict())
+        order = find_output_order(labels, head.names, head.stated, ref.text)
         if ref.stored is not None and order != sorted(order):
             raise SuiteError(
                 f"{ref.text}: its outputs are {labels}, expected the sorted order of the data's labels, "
@@ -238,23 +242,23 @@ def _reorder_(network: nn.Module, order: list[int]) -> None:
     """Puts the outputs of the last layer in another order."""
     import torch
 
-    from slimgate.models.blocks import output_layer
+    from slimgate.models.blocks import find_output_linear
 
-    layer = output_layer(network, len(order))
+    layer = find_output_linear(network, len(order))
     with torch.no_grad():
         layer.weight.copy_(layer.weight[order].clone())
         if layer.bias is not None:
             layer.bias.copy_(layer.bias[order].clone())
 
 
-def _headless(head: Head, ref: ModelRef, config: PreTrainedConfig, context: BuildContext) -> Any:
+def _load_headless(head: Head, ref: ModelRef, config: PreTrainedConfig, context: BuildContext) -> Any:
     from slimgate.models.mean_pooling import MeanPoolingClassifier
 
     _name_outputs(config, head)
     # A head of another task may have another shape: it is not loaded, and listed among the fresh weights.
     options = {"config": config, "ignore_mismatched_sizes": True}
     # A head is fitted in float32.
-    weights = weights_of("AutoModel" if head.mean else head.auto, ref, dtype="float32", **options)
+    weights = load_weights("AutoModel" if head.mean else head.auto, ref, dtype="float32", **options)
     require_weights(ref, weights, context, new_head=True)
     context.log.update(fresh_weights=weights.missing)
     return MeanPoolingClassifier(weights.network.config, weights.network) if head.mean else weights.network

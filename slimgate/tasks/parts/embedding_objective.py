@@ -51,9 +51,9 @@ class EmbeddingObjective(Objective):
 
         def loss(part: Tensor) -> Tensor:
             predicted = self.similarities(part) / temperature
-            divergence = _divergence(predicted, expected)
+            divergence = _compute_row_divergence(predicted, expected)
             if self._params.symmetric and student.dim() == 3:
-                divergence = (divergence + _divergence(predicted.t(), expected.t())) / 2
+                divergence = (divergence + _compute_row_divergence(predicted.t(), expected.t())) / 2
             return divergence * temperature**2
 
         return self._over_prefixes(loss, student)
@@ -85,7 +85,7 @@ class EmbeddingObjective(Objective):
         if self._params.similarity == "cosine":
             first, second = (nn.functional.normalize(vectors, dim=-1) for vectors in (first, second))
         products = self._params.scale * first @ second.t()
-        return products if logits.dim() == 3 else _without_diagonal(products)
+        return products if logits.dim() == 3 else _remove_diagonal(products)
 
     def _over_prefixes(self, loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
         if not self._params.matryoshka:
@@ -147,11 +147,11 @@ class LabelObjective(EmbeddingObjective):
 
     def _positive(self, labels: Tensor) -> Tensor:
         same = labels[:, None] == labels[None, :]
-        return _without_diagonal(same) & self.has_label(labels)[:, None]
+        return _remove_diagonal(same) & self.has_label(labels)[:, None]
 
     def _candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Masks out rows without a label as negatives of rows with a label."""
-        unknown = _without_diagonal(~self.has_label(labels)[None, :].expand(len(labels), -1))
+        unknown = _remove_diagonal(~self.has_label(labels)[None, :].expand(len(labels), -1))
         unknown = unknown & self.has_label(labels)[:, None]
         return self.similarities(logits).masked_fill(unknown, torch.finfo(torch.float32).min)
 
@@ -184,7 +184,7 @@ class SimilarityObjective(EmbeddingObjective):
         return nn.functional.cosine_similarity(logits[:, 0], logits[:, 1], dim=-1)
 
 
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+def _compute_row_divergence(student: Tensor, teacher: Tensor) -> Tensor:
     """(rows,) KL(softmax(teacher) ‖ softmax(student)); 0 for rows without candidates."""
     if student.shape[1] == 0:
         return student.sum(-1)
@@ -192,7 +192,7 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     return parts.sum(-1)
 
 
-def _without_diagonal(square: Tensor) -> Tensor:
+def _remove_diagonal(square: Tensor) -> Tensor:
     """(n, n) -> (n, n - 1): each row without its diagonal element."""
     n = len(square)
     return square[~torch.eye(n, dtype=torch.bool, device=square.device)].view(n, n - 1)

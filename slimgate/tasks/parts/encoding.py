@@ -155,7 +155,7 @@ def encode_texts(
             columns = _encode_fast(tokenizer, texts, max_tokens)
         else:
             columns = dict(tokenizer(*map(list, texts), truncation=True, max_length=max_tokens))
-    return EncodedTexts(**encoded_fields(tokenizer, columns))
+    return EncodedTexts(**make_encoded_fields(tokenizer, columns))
 
 
 def _encode_fast(
@@ -179,7 +179,7 @@ def _encode_fast(
     return columns
 
 
-def encoded_fields(
+def make_encoded_fields(
     tokenizer: PreTrainedTokenizerBase, columns: Mapping[str, Sequence[Sequence[int]]]
 ) -> dict[str, Any]:
     """The fields of EncodedTexts for the columns that a tokenizer returned."""
@@ -242,7 +242,7 @@ def encode_words(
         columns = dict(tokenizer(texts, truncation=True, max_length=max_tokens, return_offsets_mapping=True))
     offsets = columns.pop("offset_mapping")
     word_of = [_find_first_tokens(words, spans) for words, spans in zip(rows, offsets, strict=True)]
-    return EncodedWords(**encoded_fields(tokenizer, columns), word_of=word_of)
+    return EncodedWords(**make_encoded_fields(tokenizer, columns), word_of=word_of)
 
 
 def _find_first_tokens(words: Sequence[str], spans: Iterable[tuple[int, int]]) -> list[int]:

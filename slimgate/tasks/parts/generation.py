@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate.errors import DataError, MissingExtra, SlimgateError
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS
-from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
+from slimgate.judge.scores import ChosenScore, compute_best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import (
     EMPTY,
@@ -43,7 +43,7 @@ from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, row_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
 from slimgate.tasks.parts.answer_similarity import compute_similarities
-from slimgate.tasks.parts.json_columns import is_objects, json_text
+from slimgate.tasks.parts.json_columns import format_json_text, is_objects
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 BETWEEN_ANSWERS = "\x1e"
 
 
-def _encoder_folder(value: object) -> object:
+def _resolve_encoder_folder(value: object) -> object:
     """The absolute path of an encoder's folder. Raises ValueError for a text that names no such folder."""
     if not isinstance(value, str):
         return value
@@ -89,7 +89,7 @@ class GenerationParams(Table):
     """Number of answers to draw for each prompt."""
     seed: int = Field(default=0, ge=0)
     """Seed of the drawn answers."""
-    encoder: Annotated[str, BeforeValidator(_encoder_folder)] | None = None
+    encoder: Annotated[str, BeforeValidator(_resolve_encoder_folder)] | None = None
     """A folder of an encoder (transformers or sentence-transformers), or package:NAME/PATH: `similar_answers`
     is the cosine of an answer's embedding with that of the teacher's answer."""
 
@@ -205,7 +205,7 @@ class GenerationTask(Task[G]):
         """
         for split in (split for split in JUDGING if split in splits):
             rows = splits[split]
-            for row, row_references in zip(rows.ids, references(params, rows), strict=True):
+            for row, row_references in zip(rows.ids, read_references(params, rows), strict=True):
                 if params.reference is not None and not row_references:
                     raise DataError(
                         f'{split} row {row} has no reference in column "{params.reference}"; give a '
@@ -231,14 +231,14 @@ class GenerationTask(Task[G]):
 
         An answer counts by the text that fits it best.
         """
-        return references(params, rows)
+        return read_references(params, rows)
 
     def texts(self, params: G, rows: Rows) -> list[str]:
         """All prompts and references, to train a tokenizer on."""
         prompts = rows.table[self.prompt_column(params)].to_pylist()
         return [
             *map(str, prompts),
-            *(reference for row_references in references(params, rows) for reference in row_references),
+            *(reference for row_references in read_references(params, rows) for reference in row_references),
         ]
 
     @abstractmethod
@@ -283,18 +283,18 @@ class GenerationTask(Task[G]):
         from slimgate.tasks.parts.prompts import is_loop
 
         values = {
-            TRUNCATED: _means(scores, lambda answer: not answer.ended),
-            EMPTY: _means(scores, lambda answer: not answer.failed and not answer.text.strip()),
-            LOOPING: _means(scores, is_loop),
-            FAILED: _means(scores, lambda answer: answer.failed),
-            TOKENS: _means(
+            TRUNCATED: _compute_row_means(scores, lambda answer: not answer.ended),
+            EMPTY: _compute_row_means(scores, lambda answer: not answer.failed and not answer.text.strip()),
+            LOOPING: _compute_row_means(scores, is_loop),
+            FAILED: _compute_row_means(scores, lambda answer: answer.failed),
+            TOKENS: _compute_row_means(
                 scores, lambda answer: len(answer.ids) if answer.tokens is None else answer.tokens
             ),
         }
         values[MOST_TOKENS] = np.full(len(rows.ids), float(params.max_new_tokens))
         if all(answer.verified is not None for answer in scores.flat):
-            values[VERIFIED_TOKENS] = _means(scores, lambda answer: answer.verified[0])
-            values[PASSES] = _means(scores, lambda answer: answer.verified[1])
+            values[VERIFIED_TOKENS] = _compute_row_means(scores, lambda answer: answer.verified[0])
+            values[PASSES] = _compute_row_means(scores, lambda answer: answer.verified[1])
         texts_by_kind = {
             kind: self.compared_texts(params, rows, kind)
             for kind in {chosen.score.compares_with for chosen in params.chosen_scores}
@@ -303,7 +303,10 @@ class GenerationTask(Task[G]):
             compared_texts = texts_by_kind[chosen.score.compares_with]
             rates = [
                 np.mean(
-                    [not answer.failed and best_score(chosen.rate, answer.text, texts) for answer in answers]
+                    [
+                        not answer.failed and compute_best_score(chosen.rate, answer.text, texts)
+                        for answer in answers
+                    ]
                 )
                 for answers, texts in zip(scores, compared_texts, strict=True)
             ]
@@ -326,7 +329,7 @@ class GenerationTask(Task[G]):
 
         same_answers: the share of equal answers; similar_answers, with an encoder: the mean cosine.
         """
-        first, second = (_answers(side) for side in (variant, other_outcomes))
+        first, second = (_split_answers(side) for side in (variant, other_outcomes))
         values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
         if params.encoder is not None:
             answers, references = first.ravel().tolist(), second.ravel().tolist()
@@ -357,7 +360,7 @@ class GenerationTask(Task[G]):
         }
 
 
-def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
+def read_references(params: GenerationParams, rows: Rows) -> list[list[str]]:
     """The right answers of each row, without empty ones and NaN; empty lists without `reference`.
 
     An object, or a list of objects, is one answer: its JSON text.
@@ -367,7 +370,7 @@ def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
     column = rows.table[params.reference]
     values = column.to_pylist()
     if is_objects(column.type):
-        values = [None if value is None else json_text(value) for value in values]
+        values = [None if value is None else format_json_text(value) for value in values]
     listed = (value if isinstance(value, list) else [value] for value in values)
     return [
         [str(reference) for reference in row_references if not _is_missing(reference)]
@@ -380,9 +383,9 @@ def _is_missing(reference: object) -> bool:
     return reference is None or is_nan or not str(reference).strip()
 
 
-def first_references(params: GenerationParams, rows: Rows) -> list[str | None]:
+def read_first_references(params: GenerationParams, rows: Rows) -> list[str | None]:
     """The answer that a student learns from each row; None for a row without a reference."""
-    return [row_references[0] if row_references else None for row_references in references(params, rows)]
+    return [row_references[0] if row_references else None for row_references in read_references(params, rows)]
 
 
 def make_writing(params: GenerationParams) -> Writing:
@@ -392,14 +395,14 @@ def make_writing(params: GenerationParams) -> Writing:
     return Writing(params.max_new_tokens, params.temperature, params.seed, params.stop)
 
 
-def _means(answers: npt.NDArray[Any], value: Callable[[Any], float]) -> npt.NDArray[np.float64]:
+def _compute_row_means(answers: npt.NDArray[Any], value: Callable[[Any], float]) -> npt.NDArray[np.float64]:
     """(rows,) the mean of value(answer) over the answers of each row. answers: (rows, repeats)."""
     return np.asarray(
         [np.mean([value(answer) for answer in row_answers]) for row_answers in answers], dtype=np.float64
     )
 
 
-def _answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:
+def _split_answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:
     """(rows, repeats) texts."""
     assert outcomes.answers is not None
     return np.asarray([text.split(BETWEEN_ANSWERS) for text in outcomes.answers.tolist()], dtype=np.object_)

@@ -28,10 +28,12 @@ _LIMITS = (8, 16, 32, 64, 128, 256, 512)
 def guess_generation(sample: ExaminedRows) -> tuple[Json, str] | None:
     """Guesses prompts with right answers, for a language model; prompts alone if the user names the task."""
     if sample.stated.task:
-        reference = sample.stated.label or _named(sample, REFERENCES)
-        prompt = _read_text_column(sample) or _named(sample, PROMPTS, used=(reference,))
-        return _generation(sample, prompt or sample.texts((reference,) if reference else ())[0], reference)
-    prompt, reference = _named(sample, PROMPTS), _named(sample, REFERENCES)
+        reference = sample.stated.label or _find_named_column(sample, REFERENCES)
+        prompt = _read_text_column(sample) or _find_named_column(sample, PROMPTS, used=(reference,))
+        return _make_prompt_options(
+            sample, prompt or sample.texts((reference,) if reference else ())[0], reference
+        )
+    prompt, reference = _find_named_column(sample, PROMPTS), _find_named_column(sample, REFERENCES)
     has_other_text = _read_text_column(sample) not in (None, prompt) or sample.stated.label not in (
         None,
         reference,
@@ -41,38 +43,43 @@ def guess_generation(sample: ExaminedRows) -> tuple[Json, str] | None:
     column = sample.columns[reference]
     if prompt.lower() not in SURE_PROMPTS and column.has_few_values and column.distinct <= _MOST_CLASSES:
         return None  # the column is more likely to hold classes than answers
-    return _generation(sample, prompt, reference)
+    return _make_prompt_options(sample, prompt, reference)
 
 
 def guess_text_to_text(sample: ExaminedRows) -> tuple[Json, str] | None:
     """Guesses texts with answers, for an encoder-decoder; texts alone if the user names the task."""
     if not (sample.encoder_decoder or sample.stated.task):
         return None
-    reference = sample.stated.label or _named(sample, TARGETS)
-    text = _read_text_column(sample) or _named(sample, SOURCES, used=(reference,))
+    reference = sample.stated.label or _find_named_column(sample, TARGETS)
+    text = _read_text_column(sample) or _find_named_column(sample, SOURCES, used=(reference,))
     if sample.stated.task:
-        return _text_to_text(sample, text or sample.texts((reference,) if reference else ())[0], reference)
+        return _make_text_options(
+            sample, text or sample.texts((reference,) if reference else ())[0], reference
+        )
     if text is None or reference is None:
         return None
-    return _text_to_text(sample, text, reference)
+    return _make_text_options(sample, text, reference)
 
 
-def _text_to_text(sample: ExaminedRows, text: str, reference: str | None) -> tuple[Json, str]:
+def _make_text_options(sample: ExaminedRows, text: str, reference: str | None) -> tuple[Json, str]:
     if reference is None:
         return {"text": text}, f'texts in "{text}"'
-    return {"text": text, **_learnt(sample, reference)}, f'texts in "{text}" and answers in "{reference}"'
+    return {
+        "text": text,
+        **_make_reference_options(sample, reference),
+    }, f'texts in "{text}" and answers in "{reference}"'
 
 
-def _generation(sample: ExaminedRows, prompt: str, reference: str | None) -> tuple[Json, str]:
+def _make_prompt_options(sample: ExaminedRows, prompt: str, reference: str | None) -> tuple[Json, str]:
     if reference is None:
         return {"prompt": prompt}, f'prompts in "{prompt}"'
-    options = {"prompt": prompt, **_learnt(sample, reference)}
+    options = {"prompt": prompt, **_make_reference_options(sample, reference)}
     return options, f'prompts in "{prompt}" and right answers in "{reference}"'
 
 
-def _learnt(sample: ExaminedRows, reference: str) -> Json:
+def _make_reference_options(sample: ExaminedRows, reference: str) -> Json:
     """The options that depend on the references. Answers may have the tokens that the longest one needs."""
-    scores, values = _scores(sample, reference), sample.table[reference].to_pylist()
+    scores, values = _choose_scores(sample, reference), sample.table[reference].to_pylist()
     texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     tokens = _TOKENS_OF_A_WORD * max((len(str(text).split()) for text in texts), default=0)
     max_tokens = next((limit for limit in _LIMITS if limit >= tokens), _LIMITS[-1])
@@ -87,12 +94,12 @@ def guess_choices(sample: ExaminedRows) -> tuple[Json, str] | None:
     """Guesses a question, its choices and the right choice, for a language model."""
     if not (sample.causal or sample.stated.task):
         return None
-    choices = _choices(sample)
+    choices = _find_choice_columns(sample)
     if choices is None:
         return None
     listed = (choices,) if isinstance(choices, str) else choices
-    answer = sample.stated.label or _named(sample, RIGHT_CHOICES, used=listed)
-    context = _read_text_column(sample) or _named(sample, CONTEXTS, used=(*listed, answer))
+    answer = sample.stated.label or _find_named_column(sample, RIGHT_CHOICES, used=listed)
+    context = _read_text_column(sample) or _find_named_column(sample, CONTEXTS, used=(*listed, answer))
     if answer is None:
         return None
     context = context or sample.texts((*listed, answer))[0]
@@ -100,22 +107,24 @@ def guess_choices(sample: ExaminedRows) -> tuple[Json, str] | None:
     return {"context": context, "choices": choices, "answer": answer}, why
 
 
-def _choices(sample: ExaminedRows) -> str | tuple[str, ...] | None:
+def _find_choice_columns(sample: ExaminedRows) -> str | tuple[str, ...] | None:
     """A column of lists, or of {text, label} lists; or the columns A, B, …."""
-    column = _named(sample, CHOICES)
+    column = _find_named_column(sample, CHOICES)
     if column is not None and sample.columns[column].kind in ("list", "other"):
         return column
-    lettered = tuple(name for letter in "ABCDEFGH" if (name := _named(sample, (letter.lower(),))))
+    lettered = tuple(name for letter in "ABCDEFGH" if (name := _find_named_column(sample, (letter.lower(),))))
     return lettered if len(lettered) >= 2 else None
 
 
-def _named(sample: ExaminedRows, names: Iterable[str], used: Iterable[str | None] = ()) -> str | None:
+def _find_named_column(
+    sample: ExaminedRows, names: Iterable[str], used: Iterable[str | None] = ()
+) -> str | None:
     """The first column that has one of the names, in the order of the names."""
     lower = {name.lower(): name for name in sample.columns if name not in used}
     return next((lower[name] for name in names if name in lower), None)
 
 
-def _scores(sample: ExaminedRows, reference: str) -> tuple[str, ...]:
+def _choose_scores(sample: ExaminedRows, reference: str) -> tuple[str, ...]:
     column = sample.columns[reference]
     if column.kind == "number":
         return ("exact_match", "numeric")

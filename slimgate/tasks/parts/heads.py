@@ -47,7 +47,7 @@ PENALTIES = (1.0, 10.0, 100.0)
 TokenData = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
-def classifier_inputs(
+def compute_classifier_inputs(
     network: nn.Module,
     layer: nn.Linear,
     encoded: Encoded,
@@ -74,7 +74,7 @@ def classifier_inputs(
 
     def received(positions: Sequence[int]) -> torch.Tensor:
         logits = predict(positions)
-        return _counted_inputs(*seen.pop(), logits).float().cpu()
+        return _select_counted_inputs(*seen.pop(), logits).float().cpu()
 
     network.eval()
     try:
@@ -96,7 +96,7 @@ def classifier_inputs(
     return result
 
 
-def _counted_inputs(inputs: torch.Tensor, outputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+def _select_counted_inputs(inputs: torch.Tensor, outputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """The inputs (rows, features) for the outputs that the model gives as its logits."""
     if inputs.dim() == 2:
         return inputs
@@ -127,10 +127,10 @@ def fit_head(
         )
     strengths: Sequence[float] = STRENGTHS if held_out is not None else (USUAL,)
     has_bias = layer.bias is not None
-    fitted = [logistic_regression(train, strength, seed, has_bias) for strength in strengths]
+    fitted = [fit_logistic_regression(train, strength, seed, has_bias) for strength in strengths]
     scores = [float(model.score(*(held_out or train))) for model in fitted]
     best = int(np.argmax(scores))
-    _copy(*raw_weights(fitted[best]), layer)
+    _copy(*compute_raw_weights(fitted[best]), layer)
     return {
         "head": "logistic regression",
         "rows": len(train[1]),
@@ -139,7 +139,7 @@ def fit_head(
     }
 
 
-def logistic_regression(
+def fit_logistic_regression(
     data: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]], strength: float, seed: int, has_bias: bool
 ) -> Any:
     """scikit-learn's pipeline of a scaler and a regression, fitted on features (rows, in_features) and labels
@@ -163,7 +163,7 @@ def logistic_regression(
         return make_pipeline(StandardScaler(with_mean=has_bias), model).fit(features, labels)
 
 
-def raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+def compute_raw_weights(fitted: Pipeline) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
     """A pipeline's weights (classes, in_features), biases and classes (classes,), for unscaled features.
 
     For two classes there is one row of weights, as in scikit-learn.
@@ -222,8 +222,8 @@ def _fit(data: HeadData, strength: float, seed: int, *, has_bias: bool) -> Float
         if column.min() == column.max():
             line[-1] = CERTAIN if column[0] else -CERTAIN
             continue
-        model = logistic_regression((features, column.astype(np.int64)), strength, seed, has_bias)
-        weights, biases, _ = raw_weights(model)
+        model = fit_logistic_regression((features, column.astype(np.int64)), strength, seed, has_bias)
+        weights, biases, _ = compute_raw_weights(model)
         line[:-1], line[-1] = weights[0], biases[0]
     return solutions
 
@@ -274,14 +274,14 @@ def fit_token_head(
     classes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Sets the layer's weights by logistic regression on at most 20,000 tokens; returns the log."""
-    data = token_inputs(network, layer, train)
-    chosen = None if held_out is None else token_inputs(network, layer, held_out)
+    data = compute_token_inputs(network, layer, train)
+    chosen = None if held_out is None else compute_token_inputs(network, layer, held_out)
     examples = "train rows" if len(data[1]) < HEAD_ROWS else f"first {HEAD_ROWS:,} tokens of the train rows"
     log = fit_head(layer, data, chosen, seed=seed, classes=classes, examples=examples)
     return {**log, "tokens": len(data[1])}
 
 
-def token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> TokenData:
+def compute_token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> TokenData:
     """The inputs and labels of `layer` for tokens with a label: (tokens, in_features), (tokens,).
 
     They come from the first rows, until there are 20,000 tokens.

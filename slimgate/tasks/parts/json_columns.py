@@ -18,13 +18,13 @@ def is_objects(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind.value_type if listed else kind))
 
 
-def without_nulls(value: Any) -> Any:
+def remove_nulls(value: Any) -> Any:
     """A value without the keys that are null, at any depth."""
     if isinstance(value, dict):
-        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+        return {key: remove_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [remove_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def json_text(value: Any) -> str:
+def format_json_text(value: Any) -> str:
     """The JSON text of a value, without the keys that are null."""
-    return json.dumps(without_nulls(value), ensure_ascii=False, default=str)
+    return json.dumps(remove_nulls(value), ensure_ascii=False, default=str)

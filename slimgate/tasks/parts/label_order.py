@@ -64,17 +64,17 @@ def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderTrial:
     """
     from scipy.optimize import linear_sum_assignment
 
-    first_recalls = _recalls(predictions[::2], labels[::2], classes)
+    first_recalls = _compute_recalls(predictions[::2], labels[::2], classes)
     # ties keep the order
     order = linear_sum_assignment(first_recalls + 1e-9 * np.eye(classes), maximize=True)[1]
     predictions, labels = predictions[1::2], labels[1::2]
-    second_recalls = _recalls(predictions, labels, classes)
+    second_recalls = _compute_recalls(predictions, labels, classes)
     known = np.isin(np.arange(classes), labels)
     return OrderTrial(
         order=tuple(int(output) for output in order),
-        accuracy_as_is=_mean(np.diag(second_recalls)[known]),
-        accuracy_in_order=_mean(second_recalls[np.arange(classes), order][known]),
-        p_value=_mcnemar_p_value(stated=predictions == labels, other=predictions == order[labels]),
+        accuracy_as_is=_average_recalls(np.diag(second_recalls)[known]),
+        accuracy_in_order=_average_recalls(second_recalls[np.arange(classes), order][known]),
+        p_value=_compute_mcnemar_p_value(stated=predictions == labels, other=predictions == order[labels]),
         rows=len(labels),
     )
 
@@ -137,7 +137,7 @@ def _predict_rows(model: TorchModel, rows: Rows, params: BaseModel, context: Bui
     return np.asarray(scores.argmax(axis=1), dtype=np.int64)
 
 
-def _recalls(predictions: Ints, labels: Ints, classes: int) -> npt.NDArray[np.float64]:
+def _compute_recalls(predictions: Ints, labels: Ints, classes: int) -> npt.NDArray[np.float64]:
     """For each class, the share of its rows that each output was predicted for: (classes, classes)."""
     counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
     table = counts.reshape(classes, classes).astype(np.float64)
@@ -145,11 +145,11 @@ def _recalls(predictions: Ints, labels: Ints, classes: int) -> npt.NDArray[np.fl
     return recalls
 
 
-def _mean(recalls: npt.NDArray[np.float64]) -> float:
+def _average_recalls(recalls: npt.NDArray[np.float64]) -> float:
     return float(recalls.mean()) if len(recalls) else 0.0
 
 
-def _mcnemar_p_value(*, stated: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+def _compute_mcnemar_p_value(*, stated: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
     """The one-sided exact McNemar p-value of "the other order is right no more often than the stated one"."""
     from scipy.stats import binomtest
 

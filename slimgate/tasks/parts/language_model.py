@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.models.pretrained import config_of, require_weights, tokenizer_of, weights_of
+from slimgate.models.pretrained import load_config, load_or_train_tokenizer, load_weights, require_weights
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.base import Arrays
@@ -70,15 +70,15 @@ def load_text_model(
 ) -> TorchModel:
     """The TorchModel of a ref, by one of transformers' Auto classes. Raises BuildError without weights."""
     assert ref.folder is not None
-    config = config_of(ref)
-    tokenizer = tokenizer_of(ref, texts() if ref.fresh else (), config)
+    config = load_config(ref)
+    tokenizer = load_or_train_tokenizer(ref, texts() if ref.fresh else (), config)
     with isolated_seed(context.seed):
-        weights = weights_of(architecture.partition(":")[2], ref, config=config)
+        weights = load_weights(architecture.partition(":")[2], ref, config=config)
     require_weights(ref, weights, context)
     return TorchModel(weights.network.to(context.device).eval(), tokenizer, architecture)
 
 
-def window_sums(
+def compute_window_sums(
     logits: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
     """(windows, 3) float64: nats, tokens and right tokens, over the tokens that count.
@@ -89,18 +89,20 @@ def window_sums(
     sums = np.zeros((len(ids), 3))
     for row, (scores, tokens, counts) in enumerate(zip(logits, ids, counted, strict=True)):
         places = np.flatnonzero(counts[1:])
-        nats, right = token_nats(torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(places))
+        nats, right = sum_token_nats(
+            torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(places)
+        )
         sums[row] = nats, len(places), right
     return sums
 
 
-def token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) -> tuple[float, float]:
+def sum_token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) -> tuple[float, float]:
     """The sum of the nats of the tokens after these positions, and how many of these are the likeliest.
 
     logits: (tokens, vocabulary); ids: (tokens,).
     """
     nats = right = 0.0
-    step = at_once(logits)
+    step = choose_chunk_size(logits)
     for start in range(0, len(places), step):
         some = places[start : start + step]
         scores, following = logits[some].float(), ids[some + 1]
@@ -109,7 +111,7 @@ def token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) ->
     return nats, right
 
 
-def at_once(logits: torch.Tensor) -> int:
+def choose_chunk_size(logits: torch.Tensor) -> int:
     """How many tokens' logits to process at a time."""
     return max(1, CHUNK // logits.shape[-1])
 
@@ -174,7 +176,9 @@ def cut(length: int, *, max_tokens: int, stride: int) -> list[tuple[int, int, in
     return pieces
 
 
-def windows(documents: Sequence[Sequence[int]], *, max_tokens: int, stride: int, padding: int) -> Windows:
+def split_into_windows(
+    documents: Sequence[Sequence[int]], *, max_tokens: int, stride: int, padding: int
+) -> Windows:
     """The windows of documents of token ids, in the order of the documents. padding: an id to fill up with.
 
     Padding is on the right, because earlier tokens of a causal model cannot see it there.

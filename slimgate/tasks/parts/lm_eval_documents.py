@@ -20,9 +20,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system import quiet
-from slimgate._system.digests import file_sha256, json_digest
+from slimgate._system.digests import digest_json, file_sha256
 from slimgate._system.import_extra import import_extra
-from slimgate.errors import DataError, MeasureError, format_suggestion, in_one_line
+from slimgate.errors import DataError, MeasureError, format_error, format_suggestion
 from slimgate.models.seeding import isolated_seed
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Documents:
             return self.gate[row]
         if row not in self._made:
             name, _, number = row.rpartition(f"/{TRAIN}/")
-            training_requests = _training_requests(
+            training_requests = _make_training_requests(
                 self.tasks[name], self.training[name], int(number), self.prepared
             )
             self._made[row] = training_requests
@@ -136,9 +136,9 @@ def load_documents(
     """Raises DataError for a task that does not exist or cannot be run here; MissingExtra.
 
     chat: the folder of a model whose chat template formats the requests; None: prompts without a template.
-    _state: the digests of the tasks' files (`files_state`), so that changed files are read again.
+    _state: the digests of the tasks' files (`digest_task_files`), so that changed files are read again.
     """
-    template = None if chat is None else chat_template(_load_tokenizer(chat))
+    template = None if chat is None else make_chat_template(_load_tokenizer(chat))
     with quiet.silent(), isolated_seed(SEED), _without_cached_local_files():
         random.seed(RANDOM_SEED)
         tasks = _load_tasks(request)
@@ -150,12 +150,14 @@ def load_documents(
         for name, task in tasks.items():
             _prepare(name, task, request, prepared)
         requests: dict[str, list[Any]] = {
-            _row_id(instance): [] for task in tasks.values() for instance in task.instances
+            _format_row_id(instance): [] for task in tasks.values() for instance in task.instances
         }
         for task in tasks.values():
             for instance in task.instances:
-                requests[_row_id(instance)].append(instance)
-        rows = {"gate": [_gate_row(tasks[some[0].task_name], row, some) for row, some in requests.items()]}
+                requests[_format_row_id(instance)].append(instance)
+        rows = {
+            "gate": [_make_gate_row(tasks[some[0].task_name], row, some) for row, some in requests.items()]
+        }
         training = {
             name: task.training_docs() or () for name, task in tasks.items() if task.has_training_docs()
         }
@@ -163,7 +165,7 @@ def load_documents(
     return Documents(tasks, {**rows, **({TRAIN: train} if train else {})}, requests, training, prepared)
 
 
-def task_files(tasks: Sequence[str]) -> list[Path]:
+def list_task_files(tasks: Sequence[str]) -> list[Path]:
     """The YAML files among the names of tasks, and all files that they include, directly or indirectly."""
     todo = [Path(name) for name in tasks if name.endswith((".yaml", ".yml"))]
     files: dict[Path, None] = {}
@@ -177,9 +179,9 @@ def task_files(tasks: Sequence[str]) -> list[Path]:
     return list(files)
 
 
-def files_state(tasks: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def digest_task_files(tasks: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Name and digest of the files in the folders of tasks that lm-evaluation-harness may read."""
-    folders = sorted({file.parent for file in task_files(tasks)})
+    folders = sorted({file.parent for file in list_task_files(tasks)})
     files = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in _READ]
     return tuple((str(path), file_sha256(path)) for path in files)
 
@@ -211,7 +213,7 @@ def _without_cached_local_files() -> Iterator[None]:
         datasets.load_dataset = load
 
 
-def resolved_configuration(task: LmEvalTask) -> str:
+def format_configuration(task: LmEvalTask) -> str:
     """All settings of a task as text: with the YAML files that it includes, and the code of its functions."""
     try:
         settings = task.dump_config()
@@ -231,10 +233,10 @@ def _load_tasks(request: TaskSelection) -> dict[str, Any]:
             if not name.endswith((".yaml", ".yml")) and name not in manager.all_tasks:
                 hint = format_suggestion(name, manager.all_tasks)
                 raise DataError(f'tasks: lm-eval has no task "{name}"{hint}') from error
-        raise DataError(f"tasks: lm-eval cannot load them: {in_one_line(error)}") from error
+        raise DataError(f"tasks: lm-eval cannot load them: {format_error(error)}") from error
     # a task's own code, and the libraries that read its files, may raise any error
     except Exception as error:
-        raise DataError(f"tasks: lm-eval cannot load them: {in_one_line(error)}") from error
+        raise DataError(f"tasks: lm-eval cannot load them: {format_error(error)}") from error
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -243,7 +245,7 @@ def _load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
-def chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
+def make_chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     """Returns a function: messages -> prompt, as in lm-evaluation-harness. DataError without a template."""
     from lm_eval.models.huggingface import HFLM
 
@@ -268,7 +270,7 @@ def put_into_chat(
     The template ends at the start of an answer, so the blank before a target is removed. A start token that
     the tokenizer adds by itself is removed too.
     """
-    template, start = chat_template(tokenizer), tokenizer.bos_token or ""
+    template, start = make_chat_template(tokenizer), tokenizer.bos_token or ""
     adds = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     chats = [template([{"role": "user", "content": prompt}]) for prompt in prompts]
     return [text.removeprefix(start) if adds else text for text in chats], [text.lstrip() for text in targets]
@@ -289,10 +291,10 @@ def _prepare(name: str, task: LmEvalTask, request: TaskSelection, prepared: Mapp
     try:
         task.build_all_requests(limit=get_sample_size(task, request.limit), **prepared)
     except Exception as error:  # templates of a task
-        raise DataError(f"task {name}: lm-eval cannot make its requests: {in_one_line(error)}") from error
+        raise DataError(f"task {name}: lm-eval cannot make its requests: {format_error(error)}") from error
 
 
-def _training_requests(
+def _make_training_requests(
     task: LmEvalTask, docs: Sequence[Json], number: int, prepared: Mapping[str, object]
 ) -> list[Any]:
     """A training document's requests, as from build_all_requests. The document is not its own example."""
@@ -320,18 +322,18 @@ def _training_requests(
     return requests if isinstance(requests, list) else [requests]
 
 
-def _row_id(request: Instance) -> str:
+def _format_row_id(request: Instance) -> str:
     return f"{request.task_name}/{request.doc_id}"
 
 
-def _gate_row(task: LmEvalTask, row: str, requests: Sequence[Instance]) -> Row:
+def _make_gate_row(task: LmEvalTask, row: str, requests: Sequence[Instance]) -> Row:
     first = requests[0]
     return {
         "id": row,
         "task": first.task_name,
-        "prompt": _prompt(task, first.doc) or str(first.args[0]) or _target(task, first.doc),
-        "target": _target(task, first.doc) or str(first.args[-1]),
-        "requests": json_digest(
+        "prompt": _render_prompt(task, first.doc) or str(first.args[0]) or _render_target(task, first.doc),
+        "target": _render_target(task, first.doc) or str(first.args[-1]),
+        "requests": digest_json(
             [
                 [[request.request_type, list(map(str, request.args))] for request in requests],
                 _ADDRESS.sub("", json.dumps(first.doc, sort_keys=True, default=str)),
@@ -343,18 +345,18 @@ def _gate_row(task: LmEvalTask, row: str, requests: Sequence[Instance]) -> Row:
 def _train_rows(name: str, task: LmEvalTask, docs: Sequence[Json]) -> Iterator[Row]:
     """Documents of the training split that have a prompt and a target."""
     for number, doc in enumerate(docs):
-        prompt, target = _prompt(task, doc), _target(task, doc)
+        prompt, target = _render_prompt(task, doc), _render_target(task, doc)
         if prompt.strip() and target.strip():
             row = f"{name}/{TRAIN}/{number}"
             yield {"id": row, "task": name, "prompt": prompt, "target": target, "requests": ""}
 
 
-def _prompt(task: LmEvalTask, doc: Json) -> str:
+def _render_prompt(task: LmEvalTask, doc: Json) -> str:
     text = task.doc_to_text(doc)
     return text if isinstance(text, str) else ""
 
 
-def _target(task: LmEvalTask, doc: Json) -> str:
+def _render_target(task: LmEvalTask, doc: Json) -> str:
     """The text after the prompt if the model is right, including the text between the two."""
     target = task.doc_to_target(doc)
     if isinstance(target, list | tuple):
@@ -397,10 +399,13 @@ def _score_task(task: LmEvalTask, by_row: Mapping[str, list[Instance]]) -> dict[
     finally:
         task._instances = every
     directions = dict(task.higher_is_better())
-    return {row: Answered(_values(task, some), _answer(some), directions) for row, some in by_row.items()}
+    return {
+        row: Answered(_compute_task_values(task, some), _answer(some), directions)
+        for row, some in by_row.items()
+    }
 
 
-def _values(task: LmEvalTask, requests: Sequence[Instance]) -> dict[str, float]:
+def _compute_task_values(task: LmEvalTask, requests: Sequence[Instance]) -> dict[str, float]:
     ordered = sorted(requests, key=lambda request: request.idx)
     if task.OUTPUT_TYPE == ROLLING:
         text = str(ordered[0].args[0])

@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from slimgate._system import quiet
 from slimgate._system.json_text import read_json
-from slimgate.errors import MeasureError, in_one_line
+from slimgate.errors import MeasureError, format_error
 from slimgate.models.generate import can_write
 from slimgate.models.write_answers import Writer, Writing
 from slimgate.plugins.models import Predictor
@@ -126,7 +126,7 @@ class EncodedDocuments(EncodedTexts):
         return replace(some, ids=[self.ids[i] for i in positions])
 
 
-def document_encoder(
+def make_document_encoder(
     documents: Documents, folder: Path, max_tokens: int | None
 ) -> Callable[[Rows], EncodedDocuments]:
     """Returns an encoder of each row's first request, cut on the left as in lm-evaluation-harness."""
@@ -137,7 +137,7 @@ def document_encoder(
     limit = max_tokens or resolve_max_length(config, tokenizer, default=DEFAULT_TOKENS)
 
     def encode(rows: Rows) -> EncodedDocuments:
-        texts = ["".join(map(_text, documents.requests(row)[0].args)) for row in rows.ids]
+        texts = ["".join(map(_keep_text, documents.requests(row)[0].args)) for row in rows.ids]
         tokenized = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
         ids = [list(row)[-limit:] or [tokenizer.eos_token_id or 0] for row in tokenized]
         return EncodedDocuments(
@@ -152,7 +152,7 @@ def document_encoder(
     return encode
 
 
-def _text(argument: object) -> str:
+def _keep_text(argument: object) -> str:
     return argument if isinstance(argument, str) else ""
 
 
@@ -171,7 +171,7 @@ def answer_documents(
             lm = ArtifactLM(predictor, encoded.folder, batch_size=plan.batch_size, max_tokens=max_tokens)
             scored = score_documents(documents, rows, lambda kind, some: getattr(lm, kind)(some))
     except AssertionError as error:  # how lm-evaluation-harness refuses a request
-        raise MeasureError(f"lm-eval cannot run a request: {in_one_line(error)}") from error
+        raise MeasureError(f"lm-eval cannot run a request: {format_error(error)}") from error
     scores = np.empty(len(encoded.ids), dtype=object)
     for place, row in enumerate(encoded.ids):
         answered = scored[row]

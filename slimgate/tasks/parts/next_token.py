@@ -24,7 +24,7 @@ from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.base import Progress, no_progress
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded
-from slimgate.tasks.parts.language_model import at_once
+from slimgate.tasks.parts.language_model import choose_chunk_size
 
 # Tokens kept at each position; each takes 8 bytes of the store.
 TOP, DRAWN = 128, 128
@@ -46,7 +46,7 @@ class TopTokens:
     vocabulary: int
 
 
-def top_tokens(
+def find_top_tokens(
     predictor: Predictor,
     encoded: Encoded,
     batches: Iterator[list[int]],
@@ -55,15 +55,15 @@ def top_tokens(
     """The stored probabilities of a model. batches: positions of windows, each once."""
     tops: dict[int, tuple[torch.Tensor, ...]] = {}
     vocabulary, generator = 0, torch.Generator().manual_seed(0)
-    for position, logits in _logits(predictor, encoded, batches, progress):
+    for position, logits in _compute_window_logits(predictor, encoded, batches, progress):
         vocabulary = logits.shape[-1]
-        parts = [_top(logits[some], generator) for some in _chunks(logits)]
+        parts = [_select_tokens(logits[some], generator) for some in _split_places(logits)]
         tops[position] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
     ids, log_p, rest = (torch.cat([tops[at][part] for at in sorted(tops)]).numpy() for part in range(3))
     return TopTokens(ids, log_p, rest, vocabulary)
 
 
-def kl_from(
+def compute_kl(
     teacher: TopTokens,
     predictor: Predictor,
     encoded: Encoded,
@@ -76,12 +76,12 @@ def kl_from(
     """
     begins = np.concatenate([[0], np.cumsum(place_counts(encoded))])
     kl, same = np.full(len(teacher.rest), np.nan), np.zeros(len(teacher.rest), dtype=np.bool_)
-    for position, logits in _logits(predictor, encoded, batches, progress):
+    for position, logits in _compute_window_logits(predictor, encoded, batches, progress):
         if logits.shape[-1] != teacher.vocabulary:
             return None
-        for some in _chunks(logits):
+        for some in _split_places(logits):
             places = slice(begins[position] + some.start, begins[position] + some.stop)
-            kl[places], same[places] = _kl(teacher, places, logits[some])
+            kl[places], same[places] = _compute_chunk_kl(teacher, places, logits[some])
     return kl, same
 
 
@@ -92,7 +92,7 @@ def place_counts(encoded: Encoded) -> Ints:
     return np.asarray(counts, dtype=np.int64)
 
 
-def _logits(
+def _compute_window_logits(
     predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]], progress: Progress
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """The position of each window, and (places, vocabulary) logits at its counted places."""
@@ -106,13 +106,15 @@ def _logits(
         progress("predict", done, len(encoded.lengths))
 
 
-def _chunks(logits: torch.Tensor) -> Iterator[slice]:
-    step = at_once(logits)
+def _split_places(logits: torch.Tensor) -> Iterator[slice]:
+    step = choose_chunk_size(logits)
     for start in range(0, len(logits), step):
         yield slice(start, min(start + step, len(logits)))
 
 
-def _top(logits: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _select_tokens(
+    logits: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     log_p = logits.log_softmax(-1)
     ids = log_p.topk(min(TOP, log_p.shape[-1]), dim=-1).indices
     other_p = log_p.exp().scatter_(-1, ids, 0.0)
@@ -123,7 +125,9 @@ def _top(logits: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor
     return ids.int(), log_p.gather(-1, ids), rest
 
 
-def _kl(teacher: TopTokens, places: slice, logits: torch.Tensor) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _compute_chunk_kl(
+    teacher: TopTokens, places: slice, logits: torch.Tensor
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
     ids, log_p, rest = (
         torch.from_numpy(np.ascontiguousarray(tensor[places]))
         for tensor in (teacher.ids, teacher.log_p, teacher.rest)

@@ -74,7 +74,7 @@ def join_targets(first: Targets, second: Targets) -> Targets:
     return np.concatenate([np.asarray(first), np.asarray(second)])
 
 
-def labelled_rows(model: TorchModel, split: str, context: BuildContext) -> Labelled | None:
+def encode_labelled_rows(model: TorchModel, split: str, context: BuildContext) -> Labelled | None:
     """A split's encoded rows and targets; None if the split is empty."""
     if not len(context.splits.get(split, ())):
         return None
@@ -84,10 +84,10 @@ def labelled_rows(model: TorchModel, split: str, context: BuildContext) -> Label
         return encoded, context.task.targets(context.task_params, rows, context.facts, encoded)
 
 
-def training_rows(model: TorchModel, context: BuildContext) -> Labelled:
+def encode_training_rows(model: TorchModel, context: BuildContext) -> Labelled:
     """The encoded rows and targets of split `train`. Raises DataError if it is empty."""
     context.rows("train")
-    data = labelled_rows(model, "train", context)
+    data = encode_labelled_rows(model, "train", context)
     assert data is not None
     return data
 
@@ -314,7 +314,7 @@ class LabelsObjective(Objective):
         return self.losses(logits.float(), labels)
 
 
-def objective_of(task: object, params: object) -> Objective:
+def make_objective(task: object, params: object) -> Objective:
     """The objective of a task with these options."""
     objective: Objective = task.objective(params)  # type: ignore[attr-defined]
     return objective

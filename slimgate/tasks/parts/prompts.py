@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from slimgate.errors import DataError
 from slimgate.models.answer_text import decode_answer
-from slimgate.models.predict import batches
+from slimgate.models.predict import split_into_batches
 from slimgate.models.write_answers import Writing, Written, write_answers
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.models import NEW_TOKENS, Predictor
 from slimgate.plugins.task import AnswerPlan
-from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
-from slimgate.tasks.parts.language_model import Windows, windows
+from slimgate.tasks.parts.encoding import EncodedTexts, keep_truncation, make_encoded_fields
+from slimgate.tasks.parts.language_model import Windows, split_into_windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,7 +58,7 @@ class Prompts(EncodedTexts):
         return replace(joined, texts=[*self.texts, *more.texts], keys=[*self.keys, *more.keys])
 
 
-def prompt_texts(
+def format_prompts(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str | Sequence[Json]],
     *,
@@ -71,10 +71,10 @@ def prompt_texts(
     the template refuses, and for a template that ignores tools.
     """
     if tools is None:
-        return [_prompt_text(tokenizer, prompt, chat=chat) for prompt in prompts]
+        return [_format_model_prompt(tokenizer, prompt, chat=chat) for prompt in prompts]
     check_template_shows_tools(tokenizer)
     return [
-        _prompt_text(tokenizer, prompt, chat=chat, tools=list(row_tools))
+        _format_model_prompt(tokenizer, prompt, chat=chat, tools=list(row_tools))
         for prompt, row_tools in zip(prompts, tools, strict=True)
     ]
 
@@ -83,7 +83,7 @@ def check_template_shows_tools(tokenizer: PreTrainedTokenizerBase) -> None:
     """Raises DataError for a chat template that makes the same prompt with and without tools."""
     function = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
     texts = [
-        _prompt_text(tokenizer, "x", chat=True, tools=tools)
+        _format_model_prompt(tokenizer, "x", chat=True, tools=tools)
         for tools in (None, [{"type": "function", "function": function}])
     ]
     if texts[0] == texts[1]:
@@ -93,7 +93,7 @@ def check_template_shows_tools(tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def _prompt_text(
+def _format_model_prompt(
     tokenizer: PreTrainedTokenizerBase,
     prompt: str | Sequence[Json],
     *,
@@ -116,7 +116,7 @@ def _prompt_text(
         raise DataError(f"the chat template refuses a row: {type(error).__name__}: {error}") from error
 
 
-def prompt_ids(
+def tokenize_prompts(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, templated: bool
 ) -> list[list[int]]:
     """The ids of each prompt, without an end token. templated: the text has its special tokens already."""
@@ -133,12 +133,12 @@ def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], keys: Sequence[str], *, templated: bool
 ) -> Prompts:
     """Tokenises prompts. Raises DataError for a prompt without a token."""
-    ids = prompt_ids(tokenizer, texts, templated=templated)
+    ids = tokenize_prompts(tokenizer, texts, templated=templated)
     for key, row in zip(keys, ids, strict=True):
         if not row:
             raise DataError(f"row {key}: the prompt has no tokens")
     columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
-    fields = {**encoded_fields(tokenizer, columns), "side": "left"}
+    fields = {**make_encoded_fields(tokenizer, columns), "side": "left"}
     return Prompts(**fields, texts=list(texts), keys=list(keys))
 
 
@@ -153,17 +153,17 @@ def answer_windows(
 
     A prompt without an answer is learnt as a whole.
     """
-    prompts, end = prompt_ids(tokenizer, texts, templated=templated), tokenizer.eos_token_id
+    prompts, end = tokenize_prompts(tokenizer, texts, templated=templated), tokenizer.eos_token_id
     with keep_truncation(tokenizer):
         encoded = tokenizer([answer or "" for answer in answers], add_special_tokens=False, truncation=False)
     documents, starts = [], []
     for prompt, ids, answer in zip(prompts, encoded["input_ids"], answers, strict=True):
         documents.append(prompt if answer is None else [*prompt, *ids, *(() if end is None else (end,))])
         starts.append(1 if answer is None else len(prompt))
-    return _answers_count(tokenizer, documents, starts)
+    return _make_answer_windows(tokenizer, documents, starts)
 
 
-def written_windows(
+def make_written_windows(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], answers: Sequence[Written]
 ) -> Windows:
     """Prompts followed by a model's answers, token by token: only the answers count.
@@ -175,15 +175,15 @@ def written_windows(
         is_round_trip = answer.text == decode_answer(tokenizer, answer.ids)
         ends = answer.ended and is_round_trip and tokenizer.eos_token_id is not None
         documents.append([*prompt, *answer.ids, *([tokenizer.eos_token_id] if ends else ())])
-    return _answers_count(tokenizer, documents, list(map(len, prompts)))
+    return _make_answer_windows(tokenizer, documents, list(map(len, prompts)))
 
 
-def _answers_count(
+def _make_answer_windows(
     tokenizer: PreTrainedTokenizerBase, documents: Sequence[Sequence[int]], starts: Sequence[int]
 ) -> Windows:
     """One window for each document, of which the tokens from `starts` on count."""
     longest = max(map(len, documents))
-    windows_of_documents = windows(
+    windows_of_documents = split_into_windows(
         documents, max_tokens=longest, stride=longest, padding=tokenizer.pad_token_id or 0
     )
     return replace(windows_of_documents, context=np.asarray(starts, dtype=np.int64))
@@ -196,7 +196,7 @@ def write_to_prompts(
     order = np.argsort(-prompts.lengths, kind="stable") if plan.order is None else plan.order
     answers = np.empty((len(prompts), repeats), dtype=np.object_)
     done = 0
-    for positions in batches(prompts.lengths, order.tolist(), plan.batch_size, plan.batch_tokens):
+    for positions in split_into_batches(prompts.lengths, order.tolist(), plan.batch_size, plan.batch_tokens):
         ids = [list(prompts.columns["input_ids"][place]) for place in positions]
         for repeat in range(repeats):
             keys = [f"{prompts.keys[place]}#{repeat}" for place in positions]
@@ -218,7 +218,7 @@ def is_loop(answer: Written) -> bool:
     return False
 
 
-def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
+def count_common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
     """How many equal items two sequences begin with."""
     for place, (first_id, other) in enumerate(zip(first, second, strict=False)):
         if first_id != other:

@@ -56,18 +56,18 @@ class Question:
 
     def prompt(self, form: Form) -> str:
         """The text that the model reads before its answer."""
-        names = choice_names(len(self.choices))
+        names = list_choice_names(len(self.choices))
         lines = "\n".join(f"{name}. {choice}" for name, choice in zip(names, self.choices, strict=True))
         parts = {CONTEXT: self.context, CHOICES: lines}
         return _PLACES.sub(lambda match: parts[match[0]], form.template)
 
     def answers(self, form: Form) -> tuple[str, ...]:
         """The possible continuations of the prompt, one text for each choice."""
-        shown = choice_names(len(self.choices)) if form.letters else self.choices
+        shown = list_choice_names(len(self.choices)) if form.letters else self.choices
         return tuple(form.separator + shown_choice for shown_choice in shown)
 
 
-def choice_names(count: int) -> tuple[str, ...]:
+def list_choice_names(count: int) -> tuple[str, ...]:
     """A, B, C, …; numbers from 1 if there are more choices than letters."""
     if count > MOST_LETTERS:
         return tuple(str(number) for number in range(1, count + 1))
@@ -78,18 +78,20 @@ def read_questions(rows: Rows, columns: Columns) -> list[Question]:
     """A question for each row. Raises DataError that names the row, and what is wrong with it."""
     contexts = rows.table[columns.context].to_pylist()
     answers = rows.table[columns.answer].to_pylist()
-    listed = _choice_values(rows, columns.choices)
+    listed = _read_choice_values(rows, columns.choices)
     questions = []
     for row, context, values, answer in zip(rows.ids, contexts, listed, answers, strict=True):
         try:
             choices, labels = _read_choices(values)
-            questions.append(Question(str(context or ""), choices, _right_place(answer, choices, labels)))
+            questions.append(
+                Question(str(context or ""), choices, _find_right_choice(answer, choices, labels))
+            )
         except ValueError as error:
             raise DataError(f"row {row}: {error}") from None
     return questions
 
 
-def _choice_values(rows: Rows, choices: str | tuple[str, ...]) -> list[Any]:
+def _read_choice_values(rows: Rows, choices: str | tuple[str, ...]) -> list[Any]:
     if isinstance(choices, str):
         return list(rows.table[choices].to_pylist())
     columns = [rows.table[name].to_pylist() for name in choices]
@@ -119,7 +121,7 @@ def _read_choices(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return texts, tuple(str(label) for label in labels)
 
 
-def _right_place(answer: object, choices: tuple[str, ...], labels: tuple[str, ...]) -> int:
+def _find_right_choice(answer: object, choices: tuple[str, ...], labels: tuple[str, ...]) -> int:
     """The position of the choice that an answer names. Raises ValueError if it names none, or two.
 
     An answer is a choice's name in the data, else the text of a choice, a letter, or a number that counts
@@ -129,10 +131,10 @@ def _right_place(answer: object, choices: tuple[str, ...], labels: tuple[str, ..
         raise ValueError("the answer is null; leave such rows out of the source")
     text = str(answer)
     if labels:
-        return _only_place(text, labels, "labels")
-    number = _to_number(answer)
+        return _find_only_place(text, labels, "labels")
+    number = _parse_whole_number(answer)
     if text in choices:
-        place = _only_place(text, choices, "choices")
+        place = _find_only_place(text, choices, "choices")
         if not isinstance(answer, str) and number != place and number in range(len(choices)):
             raise ValueError(
                 f"answer {answer!r} is the text of choice {place} and the number of another; give letters "
@@ -144,12 +146,13 @@ def _right_place(answer: object, choices: tuple[str, ...], labels: tuple[str, ..
     if number is None or not 0 <= number < len(choices):
         raise ValueError(
             f"answer {answer!r} names none of the {len(choices)} choices; expected a number from 0 to "
-            f"{len(choices) - 1}, a letter up to {choice_names(len(choices))[-1]}, or the text of a choice"
+            f"{len(choices) - 1}, a letter up to {list_choice_names(len(choices))[-1]}, or the text of a "
+            "choice"
         )
     return number
 
 
-def _to_number(answer: object) -> int | None:
+def _parse_whole_number(answer: object) -> int | None:
     """A whole number as int, also from a text of digits; else None."""
     if isinstance(answer, bool):
         return int(answer)
@@ -158,7 +161,7 @@ def _to_number(answer: object) -> int | None:
     return int(answer) if isinstance(answer, str) and answer.isascii() and answer.isdigit() else None
 
 
-def _only_place(text: str, names: Sequence[str], role: str) -> int:
+def _find_only_place(text: str, names: Sequence[str], role: str) -> int:
     places = [place for place, name in enumerate(names) if name == text]
     if len(places) != 1:
         often = "none" if not places else f"{len(places)}"

@@ -97,10 +97,10 @@ def _rank_and_ndcg(
     before = (~relevant & (scores >= best[:, None])).sum(axis=1)
     has_relevant = relevant.any(axis=1)
     rank = np.where(has_relevant, before + 1.0, relevant.shape[1] + 1.0)
-    return rank, _ndcg(scores, relevant)
+    return rank, _compute_ndcg(scores, relevant)
 
 
-def _ndcg(scores: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> Floats:
+def _compute_ndcg(scores: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_]) -> Floats:
     depth = min(DEPTH, scores.shape[1])
     top = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
     order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from slimgate._system.number_text import MEGABYTE
 from slimgate.errors import SuiteError
-from slimgate.models.config import check_positions, first_stated
-from slimgate.models.pretrained import POOLER, Weights, forbid_code, require_weights, weights_of
+from slimgate.models.config import check_positions, find_stated_value
+from slimgate.models.pretrained import POOLER, Weights, forbid_code, load_weights, require_weights
 from slimgate.models.saved_files import check_tokenizer
-from slimgate.models.sentence_layout import sentence_layout
+from slimgate.models.sentence_layout import read_sentence_layout
 from slimgate.plugins.base import Json, iter_batches
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Compared, ModelRef
@@ -52,7 +52,7 @@ def check_sentence_model(params: SentenceParams, ref: ModelRef, config: Json) ->
         )
     check_positions(params.max_tokens, ref, config)
     check_tokenizer(ref)
-    width = first_stated(config, "hidden_size", "dim", "n_embd")
+    width = find_stated_value(config, "hidden_size", "dim", "n_embd")
     if isinstance(width, int) and params.matryoshka and params.matryoshka[0] > width:
         raise SuiteError(
             f"matryoshka = {list(params.matryoshka)}, but embeddings of {ref.text} have {width} dimensions"
@@ -98,13 +98,13 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     """Loads a folder as a TorchModel. Options in [task] override its settings. Raises BuildError."""
     from transformers import AutoConfig
 
-    from slimgate.models.pretrained import tokenizer_of
+    from slimgate.models.pretrained import load_or_train_tokenizer
     from slimgate.models.seeding import isolated_seed
     from slimgate.models.torch_model import TorchModel
 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
-    tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
+    tokenizer = load_or_train_tokenizer(ref, _train_texts(params, context), config)
     with isolated_seed(context.seed):  # fresh weights start from random numbers
         weights, network = load_encoder(ref, config, {**_list_options(params), "texts": len(params.texts)})
     require_weights(ref, weights, context)
@@ -112,7 +112,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
         tokenizer.pad_token = tokenizer.eos_token
     network.config.pad_token_id = tokenizer.pad_token_id
     settings = {name: network.config.sentence[name] for name in ("pooling", "normalize")}
-    layout = "plain" if ref.fresh or not sentence_layout(ref.folder) else "sentence-transformers"
+    layout = "plain" if ref.fresh or not read_sentence_layout(ref.folder) else "sentence-transformers"
     context.log.update(layout=layout, **settings)
     return TorchModel(network.to(context.device).eval(), tokenizer, ARCHITECTURE)
 
@@ -127,9 +127,9 @@ def load_encoder(
     from slimgate.models.sentence_encoder import SentenceEncoder
 
     assert ref.folder is not None
-    layout = {} if ref.fresh else sentence_layout(ref.folder)
+    layout = {} if ref.fresh else read_sentence_layout(ref.folder)
     files: list[Path] = layout.pop("dense_files", [])
-    weights = _without_pooler(weights_of("AutoModel", ref, dtype="float32", config=config))
+    weights = _ignore_missing_pooler(load_weights("AutoModel", ref, dtype="float32", config=config))
     encoder = weights.network
     encoder.config.sentence = {**layout, **stated}
     network = SentenceEncoder(encoder.config, encoder)
@@ -146,7 +146,7 @@ def _list_options(params: SentenceParams) -> dict[str, Any]:
     return stated
 
 
-def _without_pooler(weights: Weights) -> Weights:
+def _ignore_missing_pooler(weights: Weights) -> Weights:
     """Drops a missing pooler from the missing weights, because it is not used."""
     return replace(weights, missing=[name for name in weights.missing if not name.startswith(f"{POOLER}.")])
 
@@ -180,14 +180,16 @@ def compute_embedding_figures(teacher: Compared, variant: Compared) -> dict[str,
     old, new = embed_documents(teacher), embed_documents(variant)
     sizes = [count_bytes(model, vectors.shape[-1]) for model, vectors in ((teacher, old), (variant, new))]
     figures = {
-        "bytes_per_embedding": _figure("bytes of an embedding in an index", *sizes),
-        "index_mb_per_million": _figure(
+        "bytes_per_embedding": _make_figure("bytes of an embedding in an index", *sizes),
+        "index_mb_per_million": _make_figure(
             "MB of an index of 1,000,000 embeddings", *(size * INDEX_SIZE / MEGABYTE for size in sizes)
         ),
     }
     if old.shape == new.shape:
         cosine = float((normalize_vectors(old) * normalize_vectors(new)).sum(-1).mean())
-        figures["cosine_to_teacher"] = _figure("mean cosine of embeddings to the teacher's", None, cosine)
+        figures["cosine_to_teacher"] = _make_figure(
+            "mean cosine of embeddings to the teacher's", None, cosine
+        )
     return {"figures": figures}
 
 
@@ -222,5 +224,5 @@ def _read_bits(folder: Path) -> int:
     return {"Int8Form": 8, "BinaryForm": 1}[kinds[-1]] if kinds else FLOAT_BITS
 
 
-def _figure(label: str, teacher: float | None, variant: float) -> dict[str, Any]:
+def _make_figure(label: str, teacher: float | None, variant: float) -> dict[str, Any]:
     return {"what": label, "teacher": teacher, "variant": variant}

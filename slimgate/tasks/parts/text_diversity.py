@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from slimgate.models.generate import can_write, continue_prompts, room
+from slimgate.models.generate import can_write, continue_prompts, count_positions
 from slimgate.plugins.models import Compared
 
 Words = Sequence[str]
@@ -27,28 +27,28 @@ WORDS = {
 }
 
 
-def ngrams(words: Words, n: int) -> list[tuple[str, ...]]:
+def list_ngrams(words: Words, n: int) -> list[tuple[str, ...]]:
     """All runs of n words, in order."""
     return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
-def distinct(texts: Sequence[str], n: int) -> float | None:
+def compute_distinct_share(texts: Sequence[str], n: int) -> float | None:
     """Different n-grams / n-grams, over all texts together, in [0, 1]; None if there are no n-grams.
 
     It falls with the amount of text: compare equal amounts. Source: Li et al. 2016 (A Diversity-Promoting
     Objective Function for Neural Conversation Models), section 5.
     """
-    grams = [gram for text in texts for gram in ngrams(text.split(), n)]
+    grams = [gram for text in texts for gram in list_ngrams(text.split(), n)]
     return len(set(grams)) / len(grams) if grams else None
 
 
-def repetition(texts: Sequence[str], n: int = 4) -> float | None:
+def compute_repetition(texts: Sequence[str], n: int = 4) -> float | None:
     """The share of n-grams that have occurred before in the same text, mean over texts, in [0, 1].
 
     Texts of fewer than n words do not count; None if all are such texts. Source: Welleck et al. 2020 (Neural
     Text Generation with Unlikelihood Training), seq-rep-n.
     """
-    by_text = [ngrams(text.split(), n) for text in texts]
+    by_text = [list_ngrams(text.split(), n) for text in texts]
     shares = [1 - len(set(grams)) / len(grams) for grams in by_text if grams]
     return sum(shares) / len(shares) if shares else None
 
@@ -57,9 +57,12 @@ def repetition(texts: Sequence[str], n: int = 4) -> float | None:
 _figures_of_networks: WeakKeyDictionary[Any, dict[object, Figures]] = WeakKeyDictionary()
 
 
-def diversity(texts: Sequence[str]) -> Figures:
+def compute_diversity(texts: Sequence[str]) -> Figures:
     """distinct_1, distinct_2, distinct_3 and repetition_4."""
-    return {**{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)}, "repetition_4": repetition(texts)}
+    return {
+        **{f"distinct_{n}": compute_distinct_share(texts, n) for n in (1, 2, 3)},
+        "repetition_4": compute_repetition(texts),
+    }
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class _PlainSampling:
     top_k: int = 0
 
 
-def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
+def compute_written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
     """The figures: name -> what, teacher, variant; None for a model that PyTorch does not run."""
     tokens, rows = _count_tokens(teacher, variant), len(_choose_rows(teacher))
     teacher_figures, variant_figures = (
@@ -98,7 +101,7 @@ def _find_network(model: Compared) -> Any:
 def _count_tokens(*models: Compared) -> int:
     """The number of tokens that all models write, which is smaller if a model has few positions."""
     networks = [_find_network(model) for model in models]
-    limits = [room(network) for network in networks if can_write(network)]
+    limits = [count_positions(network) for network in networks if can_write(network)]
     return min([_PlainSampling.tokens, *(limit - PROMPT_TOKENS for limit in limits if limit is not None)])
 
 
@@ -132,4 +135,4 @@ def _write_and_measure(model: Compared, prompts: Sequence[Sequence[int]], tokens
     texts = continue_prompts(
         _find_network(model), tokenizer, prompts, _PlainSampling(tokens), seed=0, endless=True
     )
-    return diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))
+    return compute_diversity(tokenizer.batch_decode(texts, skip_special_tokens=True))

@@ -20,7 +20,7 @@ from slimgate.models.torch_model import TorchModel
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import NEW_TOKENS, ModelRef
-from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
+from slimgate.tasks.parts.encoding import EncodedTexts, keep_truncation, make_encoded_fields
 from slimgate.tasks.parts.language_model import load_text_model
 from slimgate.tasks.parts.prompts import Prompts
 
@@ -129,18 +129,19 @@ def encode_pairs(
             raise DataError(f"row {key}: the text has no tokens")
     columns = {name: columns[name] for name in ("input_ids", "attention_mask")}
     return TextPairs(
-        **{**encoded_fields(tokenizer, columns), "side": "right"},
+        **{**make_encoded_fields(tokenizer, columns), "side": "right"},
         texts=list(texts),
         keys=list(keys),
         answers=[
-            _ended(ids, tokenizer) if answer else [] for ids, answer in zip(targets, answers, strict=True)
+            _append_end(ids, tokenizer) if answer else []
+            for ids, answer in zip(targets, answers, strict=True)
         ],
         start=start_token(tokenizer),
         new_tokens=new_tokens,
     )
 
 
-def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _append_end(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids with an end token, which not every tokenizer appends."""
     end = tokenizer.eos_token_id
     return ids if end is None or end in ids else [*ids, end]

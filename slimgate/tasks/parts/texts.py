@@ -63,7 +63,7 @@ def train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
 
-def head_data(
+def make_head_data(
     loaded: Loaded, context: BuildContext, *, precision: str = "float32"
 ) -> tuple[HeadData, HeadData | None]:
     """The data for fitting a fresh head: features (rows, in_features) and targets of `train` and `selection`.
@@ -76,13 +76,13 @@ def head_data(
 
 
 def _read_head_data(loaded: Loaded, context: BuildContext, split: str, precision: str) -> HeadData:
-    from slimgate.tasks.parts.heads import classifier_inputs
+    from slimgate.tasks.parts.heads import compute_classifier_inputs
 
     rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows are in random order
     # a user's task may encode rows in another way
     encoded = context.task.encode_rows(context.task_params, rows, loaded.model.tokenizer)
     network = loaded.model.network
-    features = classifier_inputs(
+    features = compute_classifier_inputs(
         network, loaded.layer, encoded, precision=precision, progress=context.progress
     )
     targets = context.task.targets(context.task_params, rows, context.facts, encoded)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.kept_models import predict_with_readme
 from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
@@ -34,11 +34,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
     """An ensemble of three models, with thresholds that each pass on about half of the rows."""
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("suite")
-    plain = tiny_run(folder, **{PRUNED: GRAPH + PRUNED, **CALIBRATED})
+    plain = make_tiny_run(folder, **{PRUNED: GRAPH + PRUNED, **CALIBRATED})
     middle = [median_confidence(plain, name) for name in ("graph", "pruned")]
     models = 'models = ["graph", "pruned", "teacher"]'
     fast = f"fast = {{ cascade = {{ {models}, threshold = {middle}, ensemble = true }} }}\n"
-    return tiny_run(folder, **{PRUNED: GRAPH + PRUNED + fast, **CALIBRATED})
+    return make_tiny_run(folder, **{PRUNED: GRAPH + PRUNED + fast, **CALIBRATED})
 
 
 def median_confidence(run: SuiteRun, name: str) -> float:

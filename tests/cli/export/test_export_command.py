@@ -13,18 +13,18 @@ import pytest
 from transformers import AutoConfig
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
-from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.embeddings import LABELS, PAIRS, load_encoder, make_embedding_context
 from fixtures.models.kept_models import StoredRun, predict_with_readme, store_run
 from slimgate._system import requirements
 from slimgate.cli.export.forms import Written
-from slimgate.cli.export.snippets import snippet
+from slimgate.cli.export.snippets import make_snippet
 from slimgate.cli.main import main
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import find_form, load
 from slimgate.plugins.module_of import module_of
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 from slimgate.store.artifact import Artifact
 from slimgate.tasks import causal_lm, text_classification
 
@@ -55,7 +55,7 @@ def export(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
 
 @pytest.fixture
 def context(tmp_path: Path) -> BuildContext:
-    return tiny_context(tmp_path / "rows", calibration=16)
+    return make_tiny_context(tmp_path / "rows", calibration=16)
 
 
 def classifier(folder: Path, context: BuildContext, *, blocks: int = 1, **task: Any) -> Any:
@@ -94,7 +94,7 @@ def own_shares(model: Any, context: BuildContext) -> npt.NDArray[np.float64]:
     """The probabilities that slimgate's outcomes have, of the rows of `selection` as one batch."""
     rows = context.rows("selection")
     encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
-    scores = predict_scores(predictor_of(model, context), encoded, batch_size=len(rows))
+    scores = predict_scores(make_default_predictor(model, context), encoded, batch_size=len(rows))
     probabilities = context.task.outcomes(
         context.facts, rows, scores, context.task_params, None
     ).probabilities
@@ -190,7 +190,7 @@ def test_labels_keep_their_order(tmp_path: Path, form: str) -> None:
     hub = write_tiny(tmp_path, "bert", labels=names)
     config = AutoConfig.from_pretrained(hub)
     written = Written(form, None, config, tokenizer_is_enough=True)
-    lines = snippet(written, find_form(form), text_classification.task, {}).splitlines()
+    lines = make_snippet(written, find_form(form), text_classification.task, {}).splitlines()
     first, second = (number for number, line in enumerate(lines) if line.startswith(("stored =", "labels =")))
     space: dict[str, Any] = {"json": json, "Path": Path}
     with pytest.MonkeyPatch.context() as patch:
@@ -204,7 +204,7 @@ def test_default_labels_are_read_by_transformers(tmp_path: Path) -> None:
     hub = write_tiny(tmp_path, "bert", labels=("LABEL_0", "LABEL_1"))
     assert "id2label" not in json.loads((hub / "config.json").read_text("utf-8"))
     written = Written("onnx", None, AutoConfig.from_pretrained(hub), tokenizer_is_enough=True)
-    assert "AutoConfig" in snippet(written, find_form("onnx"), text_classification.task, {})
+    assert "AutoConfig" in make_snippet(written, find_form("onnx"), text_classification.task, {})
 
 
 def test_an_openvino_graph_is_the_files_that_were_judged(
@@ -230,9 +230,9 @@ def test_a_language_model_predicts_as_its_outcomes_say(
     context.task, context.task_params = causal_lm.task, causal_lm.Params(text=("text",), max_tokens=32)
     hub = write_tiny(tmp_path / "hub", "gpt2", causal=True, initializer_range=0.5, n_layer=1)
     model, rows = load_tiny(hub, context), context.rows("selection")
-    windows = causal_lm.judged_windows(context.task_params, rows, model.tokenizer)
+    windows = causal_lm.make_judged_windows(context.task_params, rows, model.tokenizer)
     sums = predict_scores(
-        predictor_of(model, context),
+        make_default_predictor(model, context),
         windows,
         batch_size=4,
         read=lambda output, batch: causal_lm.task.read_output(context.task_params, output, batch),
@@ -249,11 +249,11 @@ def test_a_language_model_predicts_as_its_outcomes_say(
 
 @pytest.mark.parametrize("params", [PAIRS, LABELS], ids=["pairs", "labels"])
 def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, params: Any) -> None:
-    context = embedding_context(tmp_path / "rows", params)
+    context = make_embedding_context(tmp_path / "rows", params)
     model = encoder(tmp_path, context)
     rows = context.rows("selection")
     encoded = context.task.encode_rows(params, rows, model.tokenizer)
-    vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
+    vectors = predict_scores(make_default_predictor(model, context), encoded, batch_size=8)
     documents = vectors[:, -1] if vectors.ndim == 3 else vectors
 
     assert export(store_model(tmp_path, model, context))[0] == 0
@@ -266,11 +266,11 @@ def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, pa
 def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, export: Run) -> None:
     library = pytest.importorskip("sentence_transformers", reason="loaded with sentence-transformers")
     params = LABELS.model_copy(update={"prompts": ("good ",)})
-    context = embedding_context(tmp_path / "rows", params)
+    context = make_embedding_context(tmp_path / "rows", params)
     model = encoder(tmp_path, context)
     model = stepped(model, context, "static_student", dims=8)
     encoded = context.task.encode_rows(params, context.rows("selection"), model.tokenizer)
-    vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
+    vectors = predict_scores(make_default_predictor(model, context), encoded, batch_size=8)
 
     code, printed, _ = export(store_model(tmp_path, model, context))
 
@@ -288,7 +288,7 @@ def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, e
 def test_a_static_encoder_is_exported_without_slow_tokenizer(tmp_path: Path, export: Run) -> None:
     from transformers import EsmTokenizer
 
-    context = embedding_context(tmp_path / "rows", LABELS)
+    context = make_embedding_context(tmp_path / "rows", LABELS)
     folder = write_tiny(tmp_path / "hub", "bert")
     model = load_encoder(folder, context)
     special = {"unk_token": "[UNK]", "cls_token": "[CLS]", "pad_token": "[PAD]", "eos_token": "[SEP]"}
@@ -301,11 +301,11 @@ def test_a_static_encoder_is_exported_without_slow_tokenizer(tmp_path: Path, exp
 
 
 def test_a_graph_of_pairs_keeps_the_order_of_the_texts(tmp_path: Path, export: Run) -> None:
-    context = embedding_context(tmp_path / "rows", PAIRS, calibration=16)
+    context = make_embedding_context(tmp_path / "rows", PAIRS, calibration=16)
     model = encoder(tmp_path, context)
     rows = context.rows("selection")
     encoded = context.task.encode_rows(PAIRS, rows, model.tokenizer)
-    vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
+    vectors = predict_scores(make_default_predictor(model, context), encoded, batch_size=8)
     graph = stepped(model, context, "to_onnx")
 
     assert export(store_model(tmp_path, graph, context))[0] == 0
@@ -317,12 +317,12 @@ def test_a_graph_of_pairs_keeps_the_order_of_the_texts(tmp_path: Path, export: R
 
 @pytest.fixture
 def no_onnxscript(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = requirements.versions
+    installed = requirements.read_versions
 
     def find_versions(packages: Iterable[str]) -> dict[str, str | None]:
         return {**installed(packages), **({"onnxscript": None} if "onnxscript" in packages else {})}
 
-    monkeypatch.setattr(requirements, "versions", find_versions)
+    monkeypatch.setattr(requirements, "read_versions", find_versions)
 
 
 @pytest.mark.usefixtures("no_onnxscript")
@@ -437,7 +437,7 @@ def test_what_fails_half_way_leaves_the_old_folder_whole(
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("slimgate.cli.export.folder.snippet", full)
+    monkeypatch.setattr("slimgate.cli.export.folder.make_snippet", full)
     code, _, err = export(run, "--force")
 
     writing, problem = err.splitlines()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from fixtures.models.encoder_decoders import PARAMS, answers_of, tiny_pair_model
+from fixtures.models.encoder_decoders import PARAMS, compute_answers, make_tiny_pair_model
 from fixtures.models.kept_models import run_readme, store_run
 from fixtures.models.tiny_decoders import PARAMS as GENERATION
-from fixtures.models.tiny_decoders import answers_of as decoder_answers
-from fixtures.models.tiny_decoders import prompts_of, tiny_decoder
+from fixtures.models.tiny_decoders import compute_answers as decoder_answers
+from fixtures.models.tiny_decoders import encode_prompts, make_tiny_decoder
 from slimgate.cli.main import main
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
 from slimgate.models.write_answers import Writing
@@ -37,13 +37,13 @@ class Exported:
 
 
 def export(root: Path, architecture: str, *, forced: str | None = None) -> Exported:
-    model, context = tiny_pair_model(root, architecture)
+    model, context = make_tiny_pair_model(root, architecture)
     if forced is not None:
         model.network.generation_config.forced_bos_token_id = model.tokenizer.convert_tokens_to_ids(forced)
     context.scratch, context.log = root / "scratch", {}
     converted = step.step.apply(model, step.Params(quantization="int8"), context)
     rows = context.rows("train")
-    written = answers_of(runtime.runtime.open_model(converted, context), converted.tokenizer, rows)
+    written = compute_answers(runtime.runtime.open_model(converted, context), converted.tokenizer, rows)
     run = store_run(root, "small", converted, "text_to_text", PARAMS)
     code = main(["export", str(run.record), "small", str(root / "out"), "--store", str(run.store)])
     assert code == 0
@@ -81,18 +81,18 @@ def test_the_folder_opens_in_slimgate_too(tmp_path: Path) -> None:
     exported = export(tmp_path, "t5")
     again = load_ctranslate2_model(exported.folder)
     assert (again.answers.forced, again.quantization, again.counts) == ((), "int8", exported.model.counts)
-    written = answers_of(
+    written = compute_answers(
         runtime.runtime.open_model(again, exported.context), again.tokenizer, exported.context.rows("train")
     )
     assert [tuple(answer.ids) for answer in written] == exported.ids
 
 
 def test_a_decoder_alone_gives_the_same_answers(tmp_path: Path) -> None:
-    model, context = tiny_decoder(tmp_path, "llama", max_position_embeddings=128)
+    model, context = make_tiny_decoder(tmp_path, "llama", max_position_embeddings=128)
     model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, 9]
     converted = step.step.apply(model, step.Params(quantization="int8"), context)
     texts = context.rows("train").table["text"].to_pylist()[:6]
-    prompts, how = prompts_of(context, converted.tokenizer)[:6], Writing(max_new_tokens=40)
+    prompts, how = encode_prompts(context, converted.tokenizer)[:6], Writing(max_new_tokens=40)
     written = decoder_answers(
         runtime.runtime.open_model(converted, context), converted.tokenizer, prompts, how
     )

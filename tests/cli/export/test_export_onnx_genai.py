@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.kept_models import run_readme, store_run
 from slimgate.cli.main import main
 from slimgate.models.write_answers import Writing, write_answers
@@ -33,7 +33,7 @@ def answers_of(predictor: Any, model: Any, context: Any) -> tuple[list[str], lis
 
 
 def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", task=text_generation.task, params=PARAMS, calibration=6)
+    context = make_tiny_context(tmp_path / "rows", task=text_generation.task, params=PARAMS, calibration=6)
     shape = {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128}
     folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.4, **shape)
     context.scratch = tmp_path

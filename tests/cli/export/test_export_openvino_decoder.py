@@ -9,7 +9,7 @@ import torch
 from support.versions import needs
 
 from fixtures.models.kept_models import run_readme, store_run
-from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, tiny_decoder
+from fixtures.models.tiny_decoders import PARAMS, compute_answers, encode_prompts, make_tiny_decoder
 from slimgate.cli.main import main
 from slimgate.models.write_answers import Writing
 from slimgate.runtimes import openvino_decoder as runtime
@@ -23,13 +23,15 @@ HOW = Writing(max_new_tokens=40)
 
 
 def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
-    model, context = tiny_decoder(tmp_path, "llama", max_position_embeddings=128, num_hidden_layers=1)
+    model, context = make_tiny_decoder(tmp_path, "llama", max_position_embeddings=128, num_hidden_layers=1)
     model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, 9]
     exported = step.step.apply(model, step.Params(), context)
     compressed = openvino_weights.step.apply(exported, openvino_weights.Params(), context)
     texts = context.rows("train").table["text"].to_pylist()[:6]
-    prompts = prompts_of(context, compressed.tokenizer)[:6]
-    written = answers_of(runtime.runtime.open_model(compressed, context), compressed.tokenizer, prompts, HOW)
+    prompts = encode_prompts(context, compressed.tokenizer)[:6]
+    written = compute_answers(
+        runtime.runtime.open_model(compressed, context), compressed.tokenizer, prompts, HOW
+    )
     answers = [answer.text for answer in written]
     run = store_run(tmp_path, "small", compressed, "text_generation", PARAMS)
     out = tmp_path / "out"
@@ -43,4 +45,4 @@ def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
     ]
     assert len(set(answers)) > 1
     opened = runtime.runtime.load(out, runtime.Params(), device="cpu", threads=1)
-    assert answers_of(opened, compressed.tokenizer, prompts, HOW) == written
+    assert compute_answers(opened, compressed.tokenizer, prompts, HOW) == written

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.gguf_models import NEXT_TOKEN, bert_encoder, byte_level_llama
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.gguf_models import NEXT_TOKEN, make_bert_encoder, make_byte_level_llama
 from fixtures.models.kept_models import predict_with_readme, store_run
 from slimgate.cli.export.servers import LAYOUTS, describe_servers
 from slimgate.cli.main import main
@@ -27,7 +27,7 @@ TEXTS = ["good film the plot", "bad movie was"]
 @pytest.fixture
 def run(tmp_path: Path) -> Any:
     pytest.importorskip("compressed_tensors")
-    context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
+    context = make_tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
     model = load_tiny(write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2), context)
     params = compressed_tensors.Params(scheme="W4A16", group_size=16)
     quantized = compressed_tensors.step.apply(model, params, context)
@@ -71,7 +71,7 @@ def test_another_form_is_refused(tmp_path: Path, run: Any, capsys: pytest.Captur
 
 @pytest.mark.slow
 def test_a_gguf_file_loads_by_the_readmes_lines(tmp_path: Path) -> None:
-    model, context = byte_level_llama(tmp_path)
+    model, context = make_byte_level_llama(tmp_path)
     converted = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
     batch = converted.tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.inference_mode():
@@ -86,7 +86,7 @@ def test_a_gguf_file_loads_by_the_readmes_lines(tmp_path: Path) -> None:
 def test_a_gguf_file_of_an_encoder_is_for_llama_cpp_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, context = bert_encoder(tmp_path)
+    model, context = make_bert_encoder(tmp_path)
     converted = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
     run = store_run(tmp_path, "small", converted, "sentence_embedding", context.task_params)
     assert export(run, tmp_path) == 0

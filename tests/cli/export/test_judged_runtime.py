@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slimgate.cli.export.forms import Written
-from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, with_options
+from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.plugins.loading import find_form, list_forms
 
 OTHER_VALUES: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ def test_each_option_of_a_form_changes_its_lines() -> None:
         assert set(form.options) == values.keys()
         plain = form.load_lines(written_as(name).runtime.params)
         for option, value in values.items():
-            written = with_options(written_as(name), read_judged_runtime(runtime, {option: value}))
+            written = set_judged_options(written_as(name), read_judged_runtime(runtime, {option: value}))
             assert form.load_lines(written.runtime.params) != plain, option
 
 
@@ -84,4 +84,4 @@ def test_what_the_lines_do_not_set_is_said(
     form: str, runtime: str, params: dict[str, Any], expected: str | None
 ) -> None:
     judged = read_judged_runtime(runtime, params)
-    assert describe_runtime(with_options(written_as(form), judged), judged) == expected
+    assert describe_runtime(set_judged_options(written_as(form), judged), judged) == expected

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from fixtures.models.kept_models import predict_with_readme, store_run
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.model_ref import parse_model_ref, weights_sha256
+from slimgate.models.model_ref import digest_weights, parse_model_ref
 from slimgate.plugins.loading import list_graph_forms
 from slimgate.results.checks import TEACHER
 
@@ -32,7 +32,7 @@ FILES = {kind: form.files for kind, form in list_graph_forms().items()}
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `slimgate export` wrote of a classifier, in a folder named for its kind."""
     kind, folder = str(request.param), tmp_path_factory.mktemp("exported")
-    context = tiny_context(folder / "rows", calibration=16)
+    context = make_tiny_context(folder / "rows", calibration=16)
     hub = write_tiny(
         folder / "model", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=1
     )
@@ -49,7 +49,7 @@ def copied(exported: Path, folder: Path) -> Path:
 
 def test_variant_and_teacher_answer_as_the_plain_library(exported: Path, tmp_path: Path) -> None:
     copied(exported, tmp_path / "released")
-    run = tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
+    run = make_tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
     assert run.suite.variants["released"].runtime.name == RUNTIMES[exported.name]
     artifact = run.build("released").artifact
     assert artifact.kind == exported.name
@@ -60,7 +60,7 @@ def test_variant_and_teacher_answer_as_the_plain_library(exported: Path, tmp_pat
         if (exported / name).exists():
             assert (artifact.folder / name).read_bytes() == (exported / name).read_bytes()
 
-    teacher = tiny_run(
+    teacher = make_tiny_run(
         tmp_path, **{'"hub"': '"released"', STEPS: "", "shorter = { steps = [{ keep_layers = [0, 2] }] }": ""}
     )
     assert teacher.build(TEACHER).artifact.digest == artifact.digest
@@ -70,15 +70,15 @@ def test_other_weights_are_another_artifact(exported: Path, tmp_path: Path) -> N
     pytest.importorskip("onnx")
     folder = copied(exported, tmp_path / "released")
     replaced = {STEPS: 'released = { model = "released" }'}
-    before = tiny_run(tmp_path, **replaced).build("released").artifact.digest
-    digest = weights_sha256(folder)
+    before = make_tiny_run(tmp_path, **replaced).build("released").artifact.digest
+    digest = digest_weights(folder)
     assert parse_model_ref(str(folder), sha256=digest).kind == exported.name
     weights = folder / FILES[exported.name][0 if exported.name == "onnx" else 1]
     content = bytearray(weights.read_bytes())
     place = len(content) // 2  # among the numbers of a weight
     content[place] ^= 1
     weights.write_bytes(bytes(content))
-    assert tiny_run(tmp_path, **replaced).build("released").artifact.digest != before
+    assert make_tiny_run(tmp_path, **replaced).build("released").artifact.digest != before
     with pytest.raises(SuiteError, match=r"the weights have sha256 .*, the suite expects"):
         parse_model_ref(str(folder), sha256=digest)
 
@@ -88,7 +88,7 @@ def test_outputs_in_another_order_are_refused(exported: Path, tmp_path: Path) ->
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config |= {"id2label": {"0": "pos", "1": "neg"}, "label2id": {"pos": 0, "neg": 1}}
     (folder / "config.json").write_text(json.dumps(config))
-    run = tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
+    run = make_tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
     with pytest.raises(
         SuiteError, match=r"the graph's outputs are 0=pos, 1=neg, expected the sorted order of the"
     ):
@@ -101,11 +101,11 @@ def test_a_graph_of_more_outputs_than_labels_is_refused(exported: Path, tmp_path
     config |= {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
     (folder / "config.json").write_text(json.dumps(config))
     replaced = {STEPS: 'released = { model = "released" }'}
-    tiny_run(tmp_path, **replaced)
+    make_tiny_run(tmp_path, **replaced)
     for file in (tmp_path / "train.csv", tmp_path / "gate.csv"):
         rows = file.read_text("utf-8").replace(",neg,", ",a,").replace(",pos,", ",b,")
         file.write_text(rows + "a film,c,x\na plot,c,x\n", "utf-8")
-    run = tiny_run(tmp_path, **replaced)
+    run = make_tiny_run(tmp_path, **replaced)
     with pytest.raises(BuildError, match=r"the graph gives 2 scores, expected one for each of the 3 labels"):
         run.build("released")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.cli.export.forms import Written, write_form
-from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, with_options
+from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
 from slimgate.cli.export.row_check import OtherAnswers, check_rows, require_same_answers
 from slimgate.cli.export.stored import GateRows
 from slimgate.outcomes import Outcomes
@@ -25,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
     pruned = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
     graph = 'graph = { from = "shorter", steps = [{ to_openvino = {} }] }'
     ruined = "ruined = { steps = [{ magnitude_prune = { sparsity = 0.98 } }] }"
-    return tiny_run(
+    return make_tiny_run(
         tmp_path_factory.mktemp("suite"),
         **{pruned: f"{ruined}\n{graph}", "calibration = 0": "calibration = 8"},
     )
@@ -153,7 +153,7 @@ def test_the_folder_computes_as_judged_if_its_lines_can(run: SuiteRun, tmp_path:
     judged = runtime_with("openvino", inference_precision="bf16")
     places = (tmp_path / "out", GateRows(run.suite, run.rows), tmp_path / "scratch")
 
-    check = check_rows(run.build("graph").artifact, judged, with_options(written, judged), *places)
+    check = check_rows(run.build("graph").artifact, judged, set_judged_options(written, judged), *places)
     assert (check.changed, check.largest) == (0, 0.0)
 
     check = check_rows(run.build("graph").artifact, judged, written, *places)

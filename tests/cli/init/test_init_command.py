@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from pyarrow import csv
-from support.user_repository import pytest_in
+from support.user_repository import run_pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.encoder_decoders import last_words
+from fixtures.models.encoder_decoders import make_last_word_rows
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
 from slimgate.run.rows import prepare_rows
@@ -232,7 +232,11 @@ def test_a_language_model_and_questions(
 def write_pairs(repository: Path, rows: int) -> None:
     """A tiny T5, and texts with their last words."""
     write_tiny(repository / "t5", "t5", causal=True)
-    table = last_words(rows, seed=1, limit=6).table.drop_columns(["id"]).rename_columns(["text", "target"])
+    table = (
+        make_last_word_rows(rows, seed=1, limit=6)
+        .table.drop_columns(["id"])
+        .rename_columns(["text", "target"])
+    )
     csv.write_csv(table.group_by(["text", "target"]).aggregate([]), repository / "pairs.csv")
 
 
@@ -262,7 +266,7 @@ def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Init)
 def test_the_drafted_suite_of_an_encoder_decoder_runs(repository: Path, init: Init) -> None:
     write_pairs(repository, 400)
     assert init("--model", "t5", "--data", "pairs.csv")[0] == 0
-    ran = pytest_in(repository, "bench/pairs.toml", "-v", "-p", "no:xdist", "-k", "quality or size")
+    ran = run_pytest(repository, "bench/pairs.toml", "-v", "-p", "no:xdist", "-k", "quality or size")
     for name in ("teacher", "student", "int8", "student-int8", "pruned-50"):
         variant = ran.variant("pairs", name)
         assert variant["error"] is None, variant["error"]

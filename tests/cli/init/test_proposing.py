@@ -16,7 +16,7 @@ from slimgate.cli.init.proposing import (
     choose_split_sizes,
     list_onnx_int8_steps,
 )
-from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.rows_needed import count_planned_rows
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_budget_is_the_tightest_that_the_rows_decide(rows: int, common: float,
     budgets = choose_budgets("accuracy", (1,) * rows)
     assert (budgets.common, budgets.of_int8) == ({"drop_points": common}, {"drop_points": tight})
     assert budgets.decidable
-    assert planned_rows(common / 100, discordance=0.12) <= 1.1 * rows
+    assert count_planned_rows(common / 100, discordance=0.12) <= 1.1 * rows
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_window_fits_nearly_all_rows_and_the_model() -> None:
 def test_int8_keeps_its_sums_exact_on_a_processor_without_vnni(
     instructions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposing, "cpu_instructions", lambda: instructions)
+    monkeypatch.setattr(proposing, "list_cpu_instructions", lambda: instructions)
     model = ModelSettings("model", Path("model"), {"model_type": "bert"}, fresh=False)
     options = list_onnx_int8_steps(model)[-1]["onnx_int8_static"]
     assert options.get("reduce_range", False) is (instructions == ["avx2"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.tuned_suite import write_repository
-from support.user_repository import user_environment
+from support.user_repository import make_user_environment
 from support.warm_python import run_module
 
 from slimgate.cli.main import main
@@ -112,7 +112,9 @@ def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path)
     assert "# b4x16 at least " in written
 
     arguments = ["suite_tuned.toml", "-q", "--slimgate-store", "store", "-k", "quality"]
-    done = run_module("pytest", [*arguments, "-p", "no:hypothesispytest"], suite.parent, user_environment())
+    done = run_module(
+        "pytest", [*arguments, "-p", "no:hypothesispytest"], suite.parent, make_user_environment()
+    )
     assert done.returncode == 0, done.stdout
     assert "(1 PASS, 0 FAIL, 0 INCONCLUSIVE" in done.stdout
     record = json.loads((suite.parent / "reports/latest/suite_tuned/run.json").read_text())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from slimgate.cli.tune.front import choose_trials, holds_by_budget, pareto_front
+from slimgate.cli.tune.front import choose_trials, find_pareto_front, holds_by_budget
 from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.judge.speed import Speedup
 from slimgate.suite.tune_space import Space
@@ -43,7 +43,7 @@ def test_the_front_is_what_no_other_beats() -> None:
         )
 
     free = {(candidate.speed, candidate.budget_use) for candidate in trials if not beaten(candidate)}
-    front = pareto_front(trials)
+    front = find_pareto_front(trials)
     assert {(candidate.speed, candidate.budget_use) for candidate in front} == free
     assert len(front) == len(free)  # of equal ones the first
     assert front == sorted(front, key=lambda candidate: -candidate.speed)
@@ -51,7 +51,7 @@ def test_the_front_is_what_no_other_beats() -> None:
 
 def test_what_failed_or_was_not_timed_is_not_on_the_front() -> None:
     trials = [trial(1, 9.0, 0.1, state=State.FAILED), trial(2, 9.0, 1.4, state=State.BEYOND)]
-    assert pareto_front(trials) == []
+    assert find_pareto_front(trials) == []
 
 
 def test_for_each_budget_the_fastest_inside_it_are_kept_once() -> None:

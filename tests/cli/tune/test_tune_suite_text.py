@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.cli.tune.front import Chosen
-from slimgate.cli.tune.output import HEADER, check_free, names_of, suite_text
+from slimgate.cli.tune.output import HEADER, check_free, choose_names, format_tuned_suite
 from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text
@@ -43,7 +43,7 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
         for i, step_list in enumerate(iterate_step_lists(suite.tuning.spaces[0]), 1)
     ]
     chosen = [Chosen(trials[0], 0, True), Chosen(trials[1], 1, False)]
-    assert names_of(chosen, suite) == ["tuned-2", "tuned-3"]
+    assert choose_names(chosen, suite) == ["tuned-2", "tuned-3"]
     text = text_of(suite, reader, chosen, new)
     assert text.startswith(HEADER)
     assert "[tune" not in text
@@ -64,7 +64,7 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
 
 
 def text_of(*arguments: object) -> str:
-    return suite_text(*arguments, rows=24, summary="2 step lists")  # type: ignore[arg-type]
+    return format_tuned_suite(*arguments, rows=24, summary="2 step lists")  # type: ignore[arg-type]
 
 
 def test_only_a_file_of_its_own_is_written_over(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ The graph may be directed.
 
 
 def test_the_summary_is_the_first_sentence_the_body_the_rest() -> None:
-    assert source.summary_and_body(DOCSTRING, PARAMS) == (
+    assert source.split_docstring(DOCSTRING, PARAMS) == (
         "Return the number of nodes in the graph.",
         "It counts each once. This is the same as the length of the graph, and it is computed anew for each "
         "call. The graph may be directed.",
@@ -62,7 +62,7 @@ def test_the_summary_is_the_first_sentence_the_body_the_rest() -> None:
 
 def test_a_long_body_is_cut_at_a_sentence() -> None:
     params = source.Params(packages=SMALL, body_words=(3, 23))
-    pair = source.summary_and_body(DOCSTRING, params)
+    pair = source.split_docstring(DOCSTRING, params)
     assert pair is not None
     assert pair[1].endswith("for each call.")
     assert len(pair[1].split()) == 22
@@ -81,7 +81,7 @@ def test_a_long_body_is_cut_at_a_sentence() -> None:
     ids=["empty", "no body", "short body", "signature first", "summary repeated", "one word"],
 )
 def test_docstrings_without_summary_or_body_give_no_pair(docstring: str) -> None:
-    assert source.summary_and_body(docstring, PARAMS) is None
+    assert source.split_docstring(docstring, PARAMS) is None
 
 
 # --- pairs
@@ -114,7 +114,7 @@ def test_copies_that_differ_in_names_of_code_are_taken_once() -> None:
         row("Save a model there.", "It reads T5Config first, then the weights."),
         row("Save it all there.", "It writes weights first."),
     ]
-    assert [row["summary"] for row in source.without_repeats(iter(rows))] == [
+    assert [row["summary"] for row in source.drop_repeats(iter(rows))] == [
         "Load a BertModel from here.",
         "Save it all there.",
     ]

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from fixtures.sources import docstring_sentences as source
-from slimgate.data.docstrings import sentences, source_files
+from slimgate.data.docstrings import list_source_files, split_sentences
 from slimgate.errors import DataError, SuiteError
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def rows() -> Rows:
     ids=["marks", "abbreviation", "names", "numbers"],
 )
 def test_sentences_end_before_capitals_not_abbreviations(text: str, cut: list[str]) -> None:
-    assert sentences(text) == cut
+    assert split_sentences(text) == cut
 
 
 def test_rows_have_the_stated_columns_and_packages(rows: Rows) -> None:
@@ -89,7 +89,7 @@ def test_rows_are_the_same_each_time(rows: Rows) -> None:
 
 
 def test_the_standard_library_is_one_of_the_packages() -> None:
-    files = dict(source_files("stdlib", asked_by="a test"))
+    files = dict(list_source_files("stdlib", asked_by="a test"))
     assert {"stdlib/argparse.py", "stdlib/json/decoder.py"} <= set(files)
     assert not any("site-packages" in name or "/test/" in name for name in files)
     assert {"networkx", "stdlib"} < set(source.Params().packages)

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.sources import docstring_names, docstring_parameters
 from fixtures.sources import documented_functions as functions
-from fixtures.sources.docstring_rows import documented_functions
+from fixtures.sources.docstring_rows import list_documented_functions
 from slimgate.errors import DataError, SuiteError
 
 SOURCE = '''
@@ -63,7 +63,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_functions_come_with_parameters_and_their_body(package: str) -> None:
-    documented = list(documented_functions([package], asked_by="a test"))
+    documented = list(list_documented_functions([package], asked_by="a test"))
     assert [(f.file, f.code_lines) for f in documented] == [("tinypackage/code.py", n) for n in (3, 1, 1)]
     assert [sorted(f.parameters) for f in documented] == [["mode", "path"], [], ["args"]]
 
@@ -94,7 +94,7 @@ def test_marks_become_spans_of_parameters_and_other_code(package: str, tmp_path:
     ids=["a parameter", "half a mark", "a role", "nothing marked"],
 )
 def test_marked_words(text: str, words: list[str], tags: list[str]) -> None:
-    assert docstring_parameters.marked_words(text, frozenset({"x"})) == (words, tags)
+    assert docstring_parameters.split_marked_words(text, frozenset({"x"})) == (words, tags)
 
 
 def test_a_function_has_its_text_its_sections_and_its_length(package: str, tmp_path: Path) -> None:

@@ -83,15 +83,15 @@ def test_rows_are_the_same_each_time(rows: Rows, tmp_path: Path) -> None:
 def test_several_processes_read_the_same_paragraphs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    paths = [path for _, path in docstrings.source_files("networkx", asked_by="a test")]
-    monkeypatch.setattr(docstrings, "default_threads", lambda: 1)
-    alone = list(docstrings.paragraphs_of_files(paths, 5, 40))
-    monkeypatch.setattr(docstrings, "default_threads", lambda: 2)
+    paths = [path for _, path in docstrings.list_source_files("networkx", asked_by="a test")]
+    monkeypatch.setattr(docstrings, "choose_thread_count", lambda: 1)
+    alone = list(docstrings.read_paragraphs(paths, 5, 40))
+    monkeypatch.setattr(docstrings, "choose_thread_count", lambda: 2)
     monkeypatch.setattr(docstrings, "FILES_A_PROCESS", 100)
     started: list[int] = []
     real = multiprocessing.get_context("spawn").Process
     monkeypatch.setattr(real, "start", lambda self: (started.append(1), super(real, self).start())[1])
-    assert list(docstrings.paragraphs_of_files(paths, 5, 40)) == alone
+    assert list(docstrings.read_paragraphs(paths, 5, 40)) == alone
     assert len(started) == 2
     assert sum(map(len, alone)) > 1000
 
@@ -182,5 +182,5 @@ def test_shared_repeated_and_surplus_texts_are_dropped() -> None:
         row("both", "b", "b/1"),
         row("four", "b", "b/1"),
     ]
-    unique = [(r["paragraph"], r["file"]) for r in library_docs.unique_rows(rows, 2)]
+    unique = [(r["paragraph"], r["file"]) for r in library_docs.select_unique_rows(rows, 2)]
     assert unique == [("one", "a/1"), ("two", "a/1"), ("four", "b/1")]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.metrics.answers import FAULTS
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Outcomes
@@ -53,7 +53,7 @@ def test_repeats_of_a_prompt_are_no_more_rows() -> None:
 def test_more_faults_are_worse(name: str) -> None:
     none, faults = np.zeros(400), (np.arange(400) < 60).astype(np.float64)
     metric = load_metric(name)
-    assert value_of(metric, outcomes_of(name, faults)) == pytest.approx(0.15)
+    assert compute_value(metric, outcomes_of(name, faults)) == pytest.approx(0.15)
     judged = judge_quality(metric, outcomes_of(name, none), outcomes_of(name, faults), BUDGET)
     assert (judged.verdict, judged.drop_points) == (Verdict.FAIL, pytest.approx(15))
     better = judge_quality(metric, outcomes_of(name, faults), outcomes_of(name, none), BUDGET)
@@ -76,9 +76,9 @@ def drafted(tokens: np.ndarray, passes: np.ndarray) -> Outcomes:
 def test_acceptance_length_is_tokens_for_each_pass() -> None:
     metric = load_metric("acceptance_length")
     outcomes = drafted(np.array([9, 3, 0]), np.array([3, 3, 0]))  # an answer of one token has no such pass
-    assert value_of(metric, outcomes) == 2.0
-    assert value_of(metric, outcomes.take(np.array([2]))) == 1.0
-    assert value_of(metric, outcomes_of("answer_tokens", np.full(400, 7))) == 1.0, "without a draft"
+    assert compute_value(metric, outcomes) == 2.0
+    assert compute_value(metric, outcomes.take(np.array([2]))) == 1.0
+    assert compute_value(metric, outcomes_of("answer_tokens", np.full(400, 7))) == 1.0, "without a draft"
 
 
 @pytest.mark.parametrize(("floor", "verdict"), [(2.0, "PASS"), (2.4, "INCONCLUSIVE"), (2.9, "FAIL")])

@@ -9,7 +9,7 @@ from support.class_metrics import CLASS_METRICS
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.as_evaluate import as_evaluate
+from slimgate.judge.metrics.as_evaluate import make_evaluate_metric
 from slimgate.outcomes import ClassOutcomes
 
 pytest.importorskip("datasets")
@@ -37,7 +37,7 @@ def test_the_wrapper_gives_the_metrics_own_value(
         if metric.needs == "probabilities"
         else {"predictions": outcomes.predictions}
     )
-    wrapped = as_evaluate(name, cache_dir=str(tmp_path))
+    wrapped = make_evaluate_metric(name, cache_dir=str(tmp_path))
     expected = float(metric.statistic(outcomes, np.ones(len(outcomes))))
     assert wrapped.compute(references=outcomes.labels, **columns) == {
         name: pytest.approx(expected, abs=1e-12)
@@ -45,7 +45,7 @@ def test_the_wrapper_gives_the_metrics_own_value(
 
 
 def test_a_wrapper_computes_twice_and_from_batches(tmp_path: Path) -> None:
-    wrapped = as_evaluate("accuracy", cache_dir=str(tmp_path))
+    wrapped = make_evaluate_metric("accuracy", cache_dir=str(tmp_path))
     assert wrapped.compute(predictions=[0, 1], references=[0, 0]) == {"accuracy": 0.5}
     wrapped.add_batch(predictions=[0, 1], references=[0, 1])
     wrapped.add(prediction=1, reference=0)
@@ -53,11 +53,11 @@ def test_a_wrapper_computes_twice_and_from_batches(tmp_path: Path) -> None:
 
 
 def test_a_wrapper_raises_as_the_metric_does(tmp_path: Path) -> None:
-    wrapped = as_evaluate("f1", cache_dir=str(tmp_path))
+    wrapped = make_evaluate_metric("f1", cache_dir=str(tmp_path))
     with pytest.raises(MeasureError, match="two classes"):
         wrapped.compute(predictions=[0, 1, 2], references=[0, 1, 2])
 
 
 def test_an_unknown_name_is_a_suite_error() -> None:
     with pytest.raises(SuiteError, match="Did you mean roc_auc"):
-        as_evaluate("rocauc")
+        make_evaluate_metric("rocauc")

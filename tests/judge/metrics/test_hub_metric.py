@@ -9,9 +9,9 @@ import pytest
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.message import message
+from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.hub import hub_metric
+from slimgate.judge.metrics.hub import make_hub_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
 from slimgate.suite.load import load_suite
@@ -70,27 +70,27 @@ def outcomes(predictions: list[int]) -> ClassOutcomes:
 
 
 def test_it_is_what_evaluate_computes(tmp_path: Path) -> None:
-    metric = hub_metric("share", path=script(tmp_path))
+    metric = make_hub_metric("share", path=script(tmp_path))
     assert float(metric.statistic(outcomes([0, 1, 0, 0]), np.ones(4))) == 0.75
 
 
 def test_it_is_judged_without_an_interval(tmp_path: Path) -> None:
-    metric = hub_metric("share", path=script(tmp_path))
+    metric = make_hub_metric("share", path=script(tmp_path))
     judged = judge_quality(metric, outcomes([0, 1, 1, 0]), outcomes([0, 1, 0, 0]), [])
     assert (judged.drop_points, judged.interval, judged.verdict) == (25.0, None, None)
     line = "x: share 0.750 vs 1.000, drop 25.0 points (n=4): not gated"
-    assert message("x", judged) == line
+    assert format_message("x", judged) == line
 
 
 def test_a_budget_on_it_cannot_be_judged(tmp_path: Path) -> None:
-    metric = hub_metric("share", path=script(tmp_path))
+    metric = make_hub_metric("share", path=script(tmp_path))
     same = outcomes([0, 1, 1, 0])
     with pytest.raises(SuiteError, match=r"^share has no interval .* reported and cannot have a budget$"):
         judge_quality(metric, same, same, [QualityBudget("drop_points", 2.0)])
 
 
 def test_it_refuses_to_be_resampled(tmp_path: Path) -> None:
-    metric = hub_metric("share", path=script(tmp_path))
+    metric = make_hub_metric("share", path=script(tmp_path))
     with pytest.raises(MeasureError, match="cannot be resampled"):
         metric.statistic(outcomes([0, 1, 1, 0]), np.asarray([2.0, 0.0, 1.0, 1.0]))
 
@@ -105,7 +105,7 @@ def test_it_refuses_to_be_resampled(tmp_path: Path) -> None:
 def test_of_several_values_the_one_called_like_the_metric_counts(
     tmp_path: Path, name: str, returned: str, value: float
 ) -> None:
-    metric = hub_metric(name, path=script(tmp_path, returned, name=name))
+    metric = make_hub_metric(name, path=script(tmp_path, returned, name=name))
     assert float(metric.statistic(outcomes([0, 1, 1, 0]), np.ones(4))) == value
 
 
@@ -118,13 +118,13 @@ def test_of_several_values_the_one_called_like_the_metric_counts(
     ],
 )
 def test_what_is_not_one_number_is_an_error(tmp_path: Path, name: str, returned: str) -> None:
-    metric = hub_metric(name, path=script(tmp_path, returned, name=name))
+    metric = make_hub_metric(name, path=script(tmp_path, returned, name=name))
     with pytest.raises(MeasureError, match=f"^{name} gave .* expected one finite number, called {name}"):
         metric.statistic(outcomes([0, 1, 1, 0]), np.ones(4))
 
 
 def test_a_script_that_breaks_is_one_line(tmp_path: Path) -> None:
-    metric = hub_metric("broken", path=script(tmp_path, "1 / 0", name="broken"))
+    metric = make_hub_metric("broken", path=script(tmp_path, "1 / 0", name="broken"))
     with pytest.raises(MeasureError, match=r"^broken: ZeroDivisionError: division by zero$"):
         metric.statistic(outcomes([0, 1, 1, 0]), np.ones(4))
 

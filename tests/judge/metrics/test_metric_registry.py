@@ -8,7 +8,7 @@ import pytest
 
 import slimgate.judge.metrics
 from slimgate.errors import SuiteError
-from slimgate.judge.metrics import known_metrics, load_metric, registry
+from slimgate.judge.metrics import list_known_metrics, load_metric, registry
 
 
 def test_the_metrics_of_issue_2_are_known() -> None:
@@ -24,7 +24,7 @@ def test_the_metrics_of_issue_2_are_known() -> None:
         "log_loss",
         "brier",
         "ece",
-    } | averaged <= set(known_metrics())
+    } | averaged <= set(list_known_metrics())
 
 
 def test_unknown_metric_suggests_the_nearest() -> None:
@@ -45,7 +45,7 @@ def test_a_new_file_adds_its_metrics(added_file: Path) -> None:
     added_file.write_text(
         "from slimgate.judge.metrics.classification import METRICS as m\nMETRICS = {'own': m['mcc']}\n"
     )
-    assert "own" in known_metrics()
+    assert "own" in list_known_metrics()
 
 
 def test_a_metric_listed_twice_is_an_error(added_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,13 +53,13 @@ def test_a_metric_listed_twice_is_an_error(added_file: Path, monkeypatch: pytest
     monkeypatch.setitem(__import__("sys").modules, f"slimgate.judge.metrics.{added_file.stem}", listed)
     added_file.touch()
     with pytest.raises(SuiteError, match='"mcc" is already listed in another file'):
-        known_metrics()
+        list_known_metrics()
 
 
 def test_a_broken_metric_file_does_not_vanish(added_file: Path) -> None:
     added_file.with_stem("broken_for_a_test").write_text("import no_such_package\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        known_metrics()
+        list_known_metrics()
 
 
 @pytest.mark.parametrize("folder", ["metrics", "judge"])
@@ -76,7 +76,7 @@ def test_nothing_heavy_is_imported_at_the_top(folder: str) -> None:
 def test_a_dotted_path_means_a_users_own_metric() -> None:
     metric = load_metric("fixtures.own.metric:cost_weighted_accuracy")
     assert metric.name == "cost_weighted_accuracy"
-    assert metric.name not in known_metrics()
+    assert metric.name not in list_known_metrics()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from sklearn import metrics as sklearn
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.metrics import Metric, known_metrics, load_metric, value_of
+from slimgate.judge.metrics import Metric, compute_value, list_known_metrics, load_metric
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Floats, Outcomes
@@ -64,7 +64,7 @@ MAKERS: dict[str, tuple[Callable[..., Outcomes], Any]] = {
     "tags_right": (spans, token_classification.task),
     "labels_wrong": (label_sets, multi_label.task),
 }
-OURS = [name for name in known_metrics() if load_metric(name).needs in MAKERS]
+OURS = [name for name in list_known_metrics() if load_metric(name).needs in MAKERS]
 
 
 @pytest.fixture(params=OURS)
@@ -79,14 +79,14 @@ def outcomes(metric: Metric) -> Outcomes:
 
 def test_permuting_the_rows_changes_nothing(metric: Metric, outcomes: Outcomes) -> None:
     shuffled = outcomes.take(np.random.default_rng(1).permutation(len(outcomes)))
-    assert value_of(metric, shuffled) == pytest.approx(value_of(metric, outcomes), abs=1e-12)
+    assert compute_value(metric, shuffled) == pytest.approx(compute_value(metric, outcomes), abs=1e-12)
 
 
 def test_whole_weights_are_rows_repeated(metric: Metric, outcomes: Outcomes) -> None:
     weights = np.random.default_rng(2).integers(0, 4, len(outcomes))
     repeated = outcomes.take(np.repeat(np.arange(len(outcomes)), weights))
     statistic = metric.statistic(outcomes, weights.astype(np.float64))
-    assert statistic == pytest.approx(value_of(metric, repeated), abs=1e-12)
+    assert statistic == pytest.approx(compute_value(metric, repeated), abs=1e-12)
 
 
 def test_many_lines_of_weights_give_what_each_gives_alone(metric: Metric, outcomes: Outcomes) -> None:
@@ -99,8 +99,8 @@ def test_many_lines_of_weights_give_what_each_gives_alone(metric: Metric, outcom
 def test_a_perfect_model_has_the_best_value_in_the_range(metric: Metric, outcomes: Outcomes) -> None:
     perfect = MAKERS[metric.needs][0](50, 4, perfect=True)
     best = metric.value_range[1] if metric.higher_is_better else metric.value_range[0]
-    assert value_of(metric, perfect) == pytest.approx(best, abs=1e-12)
-    assert metric.value_range[0] <= value_of(metric, outcomes) <= metric.value_range[1]
+    assert compute_value(metric, perfect) == pytest.approx(best, abs=1e-12)
+    assert metric.value_range[0] <= compute_value(metric, outcomes) <= metric.value_range[1]
 
 
 def test_no_rows_are_an_error(metric: Metric, outcomes: Outcomes) -> None:
@@ -143,10 +143,10 @@ def weighted_correlation(a: Floats, b: Floats, weights: Floats) -> float:
 def test_correlations_are_those_of_scipy() -> None:
     outcomes = scores(200, 7)
     gold, answers = outcomes.column("gold"), outcomes.column("score")
-    assert value_of(load_metric("pearson"), outcomes) == pytest.approx(
+    assert compute_value(load_metric("pearson"), outcomes) == pytest.approx(
         stats.pearsonr(gold, answers)[0], abs=1e-12
     )
-    assert value_of(load_metric("spearman"), outcomes) == pytest.approx(
+    assert compute_value(load_metric("spearman"), outcomes) == pytest.approx(
         stats.spearmanr(gold, answers)[0], abs=1e-12
     )
     weights = np.random.default_rng(8).random(200)
@@ -158,8 +158,8 @@ def test_a_model_that_always_says_the_same_has_correlation_zero() -> None:
     outcomes = Outcomes(
         np.array(["a", "b"]), values={"gold": np.array([1.0, 2.0]), "score": np.array([3.0, 3.0])}
     )
-    assert value_of(load_metric("pearson"), outcomes) == 0
-    assert value_of(load_metric("spearman"), outcomes) == 0
+    assert compute_value(load_metric("pearson"), outcomes) == 0
+    assert compute_value(load_metric("spearman"), outcomes) == 0
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_an_unused_label_counts_as_zero_in_the_macro_mean() -> None:
         values=multi_label._make_values(("x", "y"), gold, answers),
         given=("gold:x", "gold:y"),
     )
-    assert value_of(load_metric("labels_f1_macro"), outcomes) == 0.5
-    assert value_of(load_metric("labels_f1_micro"), outcomes) == 1
+    assert compute_value(load_metric("labels_f1_macro"), outcomes) == 0.5
+    assert compute_value(load_metric("labels_f1_micro"), outcomes) == 1
 
 
 def test_known_counts_of_spans_give_the_known_f1() -> None:
@@ -213,6 +213,6 @@ def test_known_counts_of_spans_give_the_known_f1() -> None:
     }
     outcomes = Outcomes(np.array(["a", "b"]), values=values)
     names = ("span_precision", "span_recall", "span_f1")
-    assert [value_of(load_metric(name), outcomes) for name in names] == [0.75, 0.5, 0.6]
+    assert [compute_value(load_metric(name), outcomes) for name in names] == [0.75, 0.5, 0.6]
     nothing = Outcomes(np.array(["a", "b"]), values={name: np.zeros(2) for name in values})
-    assert [value_of(load_metric(name), nothing) for name in names] == [0, 0, 0]
+    assert [compute_value(load_metric(name), nothing) for name in names] == [0, 0, 0]

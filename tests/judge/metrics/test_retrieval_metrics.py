@@ -7,7 +7,7 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import Outcomes
 
@@ -23,7 +23,7 @@ def outcomes(ranks: list[float], gains: list[float] | None = None) -> Outcomes:
 
 def test_values_by_hand() -> None:
     queries = outcomes([1, 2, 5, 10, 20], [1.0, 0.6, 0.4, 0.3, 0.0])
-    values = {name: value_of(load_metric(name), queries) for name in NAMES}
+    values = {name: compute_value(load_metric(name), queries) for name in NAMES}
     assert values["recall_at_1"] == pytest.approx(1 / 5)
     assert values["recall_at_5"] == pytest.approx(3 / 5)
     assert values["recall_at_10"] == pytest.approx(4 / 5)
@@ -35,13 +35,15 @@ def test_values_by_hand() -> None:
 def test_the_order_of_queries_changes_nothing(name: str) -> None:
     queries = outcomes([1, 2, 5, 10, 20])
     turned = queries.take(np.asarray([4, 2, 0, 1, 3]))
-    assert value_of(load_metric(name), turned) == pytest.approx(value_of(load_metric(name), queries))
+    assert compute_value(load_metric(name), turned) == pytest.approx(
+        compute_value(load_metric(name), queries)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_queries_are_an_error(name: str) -> None:
     with pytest.raises(MeasureError, match="no rows"):
-        value_of(load_metric(name), outcomes([]))
+        compute_value(load_metric(name), outcomes([]))
 
 
 @pytest.mark.parametrize("name", NAMES)

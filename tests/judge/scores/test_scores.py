@@ -14,7 +14,7 @@ from pydantic import ValidationError
 import slimgate.judge.scores
 from slimgate.errors import MeasureError, MissingExtra, SuiteError
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.scores import best_score, load_score, score_names
+from slimgate.judge.scores import compute_best_score, load_score, score_names
 
 CITY = {"type": "string"}
 SCHEMA = {"type": "object", "required": ("city",), "properties": {"city": {"type": "string"}}}
@@ -223,8 +223,8 @@ def test_the_import_of_math_verify_is_not_part_of_the_limit() -> None:
 
 def test_the_best_reference_counts() -> None:
     score = load_score("exact_match", {})
-    assert best_score(score.rate, "Paris", ["Rome", "Paris"]) == 1
-    assert best_score(score.rate, "Paris", ["Rome"]) == 0
+    assert compute_best_score(score.rate, "Paris", ["Rome", "Paris"]) == 1
+    assert compute_best_score(score.rate, "Paris", ["Rome"]) == 0
 
 
 @pytest.mark.parametrize("name", score_names())

@@ -25,7 +25,7 @@ def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
     rng = np.random.default_rng(0)
     ids = pa.array([f"row {k}" for k in rng.permutation(50)], TEXT)
     shuffled = ids.take(pa.array(rng.permutation(50)))
-    matches = codes.match_ids(ids, codes.by_id(ids), shuffled, codes.by_id(shuffled))
+    matches = codes.match_ids(ids, codes.sort_by_id(ids), shuffled, codes.sort_by_id(shuffled))
     assert matches is not None
     assert matches.tolist() == pc.index_in(ids, value_set=shuffled).to_pylist()
 
@@ -33,19 +33,19 @@ def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
 def test_other_ids_or_fewer_are_not_matched() -> None:
     ids = texts("a", "b", "c", "d")
     for other in (texts("a", "b", "c", "e"), texts("a", "b", "c")):
-        assert codes.match_ids(ids, codes.by_id(ids), other, codes.by_id(other)) is None
+        assert codes.match_ids(ids, codes.sort_by_id(ids), other, codes.sort_by_id(other)) is None
 
 
 def test_ids_that_stand_twice_are_named_in_their_order() -> None:
     ids = texts("d", "b", "a", "b", "c", "d", "d")
-    assert codes.find_duplicates(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
+    assert codes.find_duplicates(ids, codes.sort_by_id(ids)).to_pylist() == ["d", "b"]
     for unique in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
-        assert codes.find_duplicates(unique, codes.by_id(unique)).to_pylist() == []
+        assert codes.find_duplicates(unique, codes.sort_by_id(unique)).to_pylist() == []
 
 
 def test_rows_in_order_are_not_sorted() -> None:
-    assert codes.by_id(texts("a", "b", "c", "d", "e")).tolist() == [0, 1, 2, 3, 4]
-    assert codes.by_id(texts("a", "b", "c", "e", "d")).tolist() == [0, 1, 2, 4, 3]
+    assert codes.sort_by_id(texts("a", "b", "c", "d", "e")).tolist() == [0, 1, 2, 3, 4]
+    assert codes.sort_by_id(texts("a", "b", "c", "e", "d")).tolist() == [0, 1, 2, 4, 3]
 
 
 def test_blocks_of_words_become_one_column_of_codes() -> None:

@@ -12,7 +12,7 @@ from slimgate import assert_within
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.base import value_of
+from slimgate.judge.metrics.base import compute_value
 from slimgate.judge.quality import judge_quality
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import Pair, read_pair
@@ -55,9 +55,9 @@ def test_a_stray_prediction_never_makes_a_loss_a_gain(tmp_path: Path, name: str)
 def test_a_stray_is_wrong_and_no_class_of_the_mean(tmp_path: Path) -> None:
     paired = pair(tmp_path, {"prediction": wrong(4, "unknown")}, {"prediction": LABELS})
     # 2 of 200 rows of each class are lost, and no other row is said to be of it: F1 = 2 * 198 / (200 + 198)
-    assert value_of(load_metric("f1_macro"), paired.teacher) == pytest.approx(396 / 398)
-    assert value_of(load_metric("accuracy"), paired.teacher) == 396 / 400
-    assert value_of(load_metric("f1_macro"), paired.variant) == 1
+    assert compute_value(load_metric("f1_macro"), paired.teacher) == pytest.approx(396 / 398)
+    assert compute_value(load_metric("accuracy"), paired.teacher) == 396 / 400
+    assert compute_value(load_metric("f1_macro"), paired.variant) == 1
 
 
 def test_different_strays_are_one_class_for_a_metric(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_different_strays_are_one_class_for_a_metric(tmp_path: Path) -> None:
     single = pair(tmp_path, {"prediction": LABELS}, {"prediction": wrong(90, "text")})
     for name in ("f1_macro", "mcc", "accuracy"):
         metric = load_metric(name)
-        assert value_of(metric, paired.variant) == value_of(metric, single.variant)
+        assert compute_value(metric, paired.variant) == compute_value(metric, single.variant)
 
 
 def test_a_class_of_both_files_probabilities_is_a_label(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_class_of_one_files_probabilities_is_a_stray(tmp_path: Path) -> None:
     assert paired.teacher.label_set == ("neg", "pos")
     assert paired.teacher.strays == 1
     # brier of two labels is half the sum over all three: rows of neg (0.25 + 0.09 + 0.04) / 2, of pos 0.12
-    assert value_of(load_metric("brier"), paired.teacher) == pytest.approx((0.19 + 0.12) / 2)
+    assert compute_value(load_metric("brier"), paired.teacher) == pytest.approx((0.19 + 0.12) / 2)
 
 
 @pytest.mark.parametrize("label", ["Pos", " pos", "POS", "pos "])
@@ -152,8 +152,8 @@ def test_numbered_probabilities_are_of_labels_that_agree(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"is the prediction on only 0\.0 % of the rows"):
         pair(tmp_path, {**turned, "prediction": LABELS}, {"prediction": LABELS})
     paired = pair(tmp_path, turned, {"prediction": LABELS}, labels=("pos", "neg"))
-    assert value_of(load_metric("accuracy"), paired.teacher) == 1
-    assert value_of(load_metric("log_loss"), paired.teacher) == pytest.approx(0.1054, abs=1e-4)
+    assert compute_value(load_metric("accuracy"), paired.teacher) == 1
+    assert compute_value(load_metric("log_loss"), paired.teacher) == pytest.approx(0.1054, abs=1e-4)
 
 
 def test_a_missing_number_is_a_missing_prediction(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.prediction_rows import shuffled, write_predictions
+from support.prediction_rows import shuffle_rows, write_predictions
 
 from slimgate.errors import DataError, SlimgateError
 from slimgate.logs.predictions.columns import ColumnNames
@@ -103,7 +103,7 @@ def test_a_tsv_with_quotes_byte_order_mark_and_carriage_returns(tmp_path: Path) 
 @pytest.mark.parametrize("scores", [{"prob_x": SCORES["p_x"], "prob_y": SCORES["p_y"]}, SCORES])
 def test_without_predictions_the_most_probable_class_is_one(tmp_path: Path, scores: dict[str, Any]) -> None:
     rows = {"id": PLAIN["id"], "label": PLAIN["label"], **scores}
-    paired = pair(tmp_path, rows, shuffled(rows))
+    paired = pair(tmp_path, rows, shuffle_rows(rows))
     assert paired.teacher.classes == ("x", "y")
     assert paired.teacher.predictions.tolist() == paired.variant.predictions.tolist() == [0, 1, 1]
     assert [text.partition(":")[0] for text in paired.warnings] == ["all 3 answers are the same"]
@@ -186,7 +186,7 @@ def test_rows_are_matched_by_id_in_the_order_of_the_teacher(tmp_path: Path) -> N
         "label": names[rng.integers(0, 3, 200)].tolist(),
         **{f"p_{name}": scores[:, k].tolist() for k, name in enumerate(names)},
     }
-    paired = pair(tmp_path, rows, shuffled(rows))
+    paired = pair(tmp_path, rows, shuffle_rows(rows))
     assert paired.teacher.ids.tolist() == rows["id"]
     for outcomes in (paired.teacher, paired.variant):
         assert np.array_equal(np.asarray(outcomes.probabilities), scores)
@@ -214,7 +214,7 @@ def test_a_label_without_a_probability_is_said(tmp_path: Path) -> None:
 def test_long_ids_match_in_full_and_are_shown_short(tmp_path: Path) -> None:
     ids = ["x" * 100 + end for end in "abc"]
     rows = {**PLAIN, "id": ids}
-    paired = pair(tmp_path, rows, shuffled(rows))
+    paired = pair(tmp_path, rows, shuffle_rows(rows))
     assert paired.variant.predictions.tolist() == [0, 1, 1]
     assert paired.teacher.ids.tolist() == ["x" * 64] * 3
 
@@ -401,7 +401,7 @@ def test_labels_that_differ_are_shown(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r'a different label for 2 of 3 ids: "a" \("x" and "y"\), "b" \("y" and "x"\)$'
     ):
-        pair(tmp_path, PLAIN, shuffled({**PLAIN, "label": ["y", "x", "x"]}))
+        pair(tmp_path, PLAIN, shuffle_rows({**PLAIN, "label": ["y", "x", "x"]}))
 
 
 def test_groups_that_differ_are_shown(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate._system.threads import RAYON_NUM_THREADS, TOKENIZERS_PARALLELISM
 from slimgate.plugin.gates import latency as gate
@@ -42,7 +42,7 @@ def test_end_to_end_has_its_own_times_and_budgets(
 ) -> None:
     monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     monkeypatch.delenv(TOKENIZERS_PARALLELISM, raising=False)
-    run = tiny_run(tmp_path, **{"threads = 1": "threads = 2", "[measure]\n": SUITE + WORKLOADS})
+    run = make_tiny_run(tmp_path, **{"threads = 1": "threads = 2", "[measure]\n": SUITE + WORKLOADS})
     times, failed, parallel = dict[str, TimesFacts](), dict[str, str](), dict[str, str]()
     for workload in run.suite.workloads:
         rounds, reported = Rounds(), list[dict[str, Any]]()
@@ -73,7 +73,7 @@ def test_end_to_end_has_its_own_times_and_budgets(
 
 
 def test_end_to_end_calls_with_a_budget_are_awaited(tmp_path: Path) -> None:
-    suite = tiny_run(tmp_path, **{"[measure]\n": SUITE + WORKLOADS}).suite
+    suite = make_tiny_run(tmp_path, **{"[measure]\n": SUITE + WORKLOADS}).suite
     expected = list_expected_checks(suite)
     assert all((kind, "pruned", "b2-e2e") in expected for kind in ("latency", "speedup"))
     assert ("latency", "teacher", "b2-e2e") in expected

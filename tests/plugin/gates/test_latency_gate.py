@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.gate_results import gate_result, properties_of
-from support.tiny_suite import tiny_run
+from support.gate_results import list_result_properties, make_gate_result
+from support.tiny_suite import make_tiny_run
 
 from slimgate.plugin.gates import latency as gate
 from slimgate.record.run import VariantRecord
@@ -33,7 +33,7 @@ workloads = [{{ batch = 1 }}]
 
 
 def run_with(folder: Path, limits: str) -> SuiteRun:
-    return tiny_run(folder, **{"[measure]\n": SUITE.format(limits=limits)})
+    return make_tiny_run(folder, **{"[measure]\n": SUITE.format(limits=limits)})
 
 
 class Request:
@@ -97,7 +97,7 @@ def test_the_worse_of_two_quantiles_fails_the_test(tmp_path: Path, pytestconfig:
     assert limits.verdict == "FAIL"
     assert failed == limits.message
     assert part.explains_failure
-    properties = properties_of(part)
+    properties = list_result_properties(part)
     assert properties["slimgate.value.p95_ms_max"] == 1.0
     assert str(properties["slimgate.interval.p95_ms_max"]).startswith("[0.97")
     assert properties["slimgate.verdict.p50_ms_max"] == "PASS"
@@ -133,7 +133,7 @@ def test_models_without_such_a_budget_are_timed_and_not_judged(
         part, failed = judged(run, name, Rounds(), pytestconfig)
         assert isinstance(part.facts, TimesFacts)
         assert (part.facts.limits, part.facts.p50_ms) == (None, 1.0)
-        assert properties_of(part) == {}
+        assert list_result_properties(part) == {}
         assert failed == ""
 
 
@@ -155,11 +155,11 @@ def test_a_budget_on_times_that_were_not_taken_fails(
 def test_a_workload_waits_for_its_duel_and_its_times(tmp_path: Path) -> None:
     run = run_with(tmp_path, "speedup_min = 1.5, p50_ms_max = 0.1")
     assert list_awaited_budgets(run.suite, "pruned", GateResults()) == ["latency b1"]
-    timed = gate_result("latency", "pruned", "b1")
+    timed = make_gate_result("latency", "pruned", "b1")
     assert list_awaited_budgets(run.suite, "pruned", GateResults([timed])) == ["latency b1"]
     assert (
         list_awaited_budgets(
-            run.suite, "pruned", GateResults([timed, gate_result("speedup", "pruned", "b1")])
+            run.suite, "pruned", GateResults([timed, make_gate_result("speedup", "pruned", "b1")])
         )
         == []
     )
@@ -168,7 +168,7 @@ def test_a_workload_waits_for_its_duel_and_its_times(tmp_path: Path) -> None:
 def test_parts_of_a_record_keep_budgets_with_their_times(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     run = run_with(tmp_path, "p50_ms_max = 2.0")
     part, _ = judged(run, "pruned", Rounds(), pytestconfig)
-    duel = gate_result("speedup", "pruned", "b1", speedup=2.0, speedup_interval=[1.9, 2.1])
+    duel = make_gate_result("speedup", "pruned", "b1", speedup=2.0, speedup_interval=[1.9, 2.1])
     parts = GateResults([part, duel])
     latency = parts.merge_latency("pruned")
     model = VariantRecord(name="pruned", parent="teacher", latency=latency)

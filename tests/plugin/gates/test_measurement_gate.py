@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.added_package import add_package
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import MeasureError
 from slimgate.plugin.gates.measurement import test_measurement as gate
@@ -72,7 +72,7 @@ def package(tmp_path: Path) -> Iterator[None]:
 
 
 def run_with(folder: Path, name: str, limit: float) -> SuiteRun:
-    return tiny_run(folder, **{"[measure]\n": BUDGET.format(name, limit) + "[measure]\n"})
+    return make_tiny_run(folder, **{"[measure]\n": BUDGET.format(name, limit) + "[measure]\n"})
 
 
 def measure(run: SuiteRun, name: str, **config: object) -> list[GateResult]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.plugin.gates import make_test_module
 from slimgate.plugin.gates.size import test_memory as memory_gate
@@ -33,7 +33,7 @@ def make_readings(*peaks: int, device: int | None = None) -> list[MemoryReading]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
-    return tiny_run(tmp_path_factory.mktemp("memory"), **{"[measure]": BUDGETS})
+    return make_tiny_run(tmp_path_factory.mktemp("memory"), **{"[measure]": BUDGETS})
 
 
 def gate(run: SuiteRun, name: str) -> dict[str, MemoryFacts]:
@@ -93,4 +93,4 @@ def test_on_a_device_its_own_memory_is_what_is_judged(run: SuiteRun) -> None:
 
 def test_a_suite_that_does_not_ask_has_no_such_test(run: SuiteRun, tmp_path: Path) -> None:
     assert hasattr(make_test_module(run.suite), "test_memory")
-    assert not hasattr(make_test_module(tiny_run(tmp_path).suite), "test_memory")
+    assert not hasattr(make_test_module(make_tiny_run(tmp_path).suite), "test_memory")

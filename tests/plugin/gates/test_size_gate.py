@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.plugin.gates.size import test_size as gate
@@ -19,7 +19,7 @@ BUDGET = "[budgets.variants.{name}]\nflops = {{ ratio_max = {limit} }}\n\n[measu
 
 
 def run_with(folder: Path, name: str, limit: float, **more: str) -> SuiteRun:
-    return tiny_run(folder, **{"[measure]\n": BUDGET.format(name=name, limit=limit), **more})
+    return make_tiny_run(folder, **{"[measure]\n": BUDGET.format(name=name, limit=limit), **more})
 
 
 def judged(run: SuiteRun, name: str) -> list[GateResult]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate._system.timestamps import format_now
 from slimgate.judge.speed import Speedup
@@ -52,7 +52,7 @@ class TimedBefore(Duels):
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteRun:
     monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
-    return tiny_run(tmp_path, **{"[measure]\n": SUITE})
+    return make_tiny_run(tmp_path, **{"[measure]\n": SUITE})
 
 
 def test_a_slow_workload_fails_though_another_is_fast(run: SuiteRun, request: pytest.FixtureRequest) -> None:

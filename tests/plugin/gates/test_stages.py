@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
-from slimgate.judge.metrics import load_metric, value_of
-from slimgate.plugin.gates.behaviour import stage_facts
+from slimgate.judge.metrics import compute_value, load_metric
+from slimgate.plugin.gates.behaviour import list_stage_facts
 
 torch.set_num_threads(1)
 COMBINED = """[variants]
@@ -19,8 +19,8 @@ int8 = { from = "half", steps = [{ int8_dynamic = {} }] }
 
 
 def test_the_stages_go_from_the_teacher_through_the_parent(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{"[variants]\n": COMBINED})
-    stages = stage_facts(run.handle("int8"))
+    run = make_tiny_run(tmp_path, **{"[variants]\n": COMBINED})
+    stages = list_stage_facts(run.handle("int8"))
     assert [(stage.variant, stage.step) for stage in stages] == [
         ("teacher", None),
         ("half", "keep_layers"),
@@ -34,14 +34,14 @@ def test_the_stages_go_from_the_teacher_through_the_parent(tmp_path: Path) -> No
 
 
 def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{"[variants]\n": COMBINED})
-    last = stage_facts(run.handle("half"))[-1]
+    run = make_tiny_run(tmp_path, **{"[variants]\n": COMBINED})
+    last = list_stage_facts(run.handle("half"))[-1]
     outcomes = run.selection_outcomes("half", run.build("half").artifact)
     assert outcomes.ids.tolist() == run.rows.splits["selection"].ids
     assert set(last.selection) == {"accuracy", "f1_macro", "log_loss"}
     for metric, value in last.selection.items():
-        assert value == pytest.approx(value_of(load_metric(metric), outcomes))
+        assert value == pytest.approx(compute_value(load_metric(metric), outcomes))
 
 
 def test_one_step_needs_no_stages(tmp_path: Path) -> None:
-    assert stage_facts(tiny_run(tmp_path).handle("shorter")) == []
+    assert list_stage_facts(make_tiny_run(tmp_path).handle("shorter")) == []

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.writing_suite import write_writing_suite, writing_run
+from support.writing_suite import make_writing_run, write_writing_suite
 
 from slimgate.errors import SuiteError
 from slimgate.plugin.gates import latency as gate
@@ -37,7 +37,7 @@ def test_each_phase_is_judged_by_its_own_budgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
     monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
-    run, times, lines = writing_run(tmp_path, **{"[measure]\n": BUDGETS}), {}, {}
+    run, times, lines = make_writing_run(tmp_path, **{"[measure]\n": BUDGETS}), {}, {}
     handle = run.handle("int8")
     for workload in run.suite.list_timed_workloads("int8"):
         rounds, reported = Rounds(), list[dict[str, Any]]()
@@ -73,7 +73,7 @@ def test_each_phase_is_judged_by_its_own_budgets(
 
 
 def test_every_phase_with_a_budget_is_awaited(tmp_path: Path) -> None:
-    suite = writing_run(tmp_path, **{"[measure]\n": BUDGETS}).suite
+    suite = make_writing_run(tmp_path, **{"[measure]\n": BUDGETS}).suite
     phases = ("p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot")
     expected = list_expected_checks(suite)
     assert all((kind, "int8", phase) in expected for kind in ("latency", "speedup") for phase in phases)
@@ -86,7 +86,7 @@ def test_every_phase_with_a_budget_is_awaited(tmp_path: Path) -> None:
 def test_a_runtime_that_cannot_write_refuses_the_budget(tmp_path: Path) -> None:
     graph = "graph = { steps = [{ to_onnx = {} }] }\n"
     changes = {"[variants]\n": f"[variants]\n{graph}", "calibration = 0": "calibration = 2"}
-    suite = writing_run(tmp_path, **changes).suite
+    suite = make_writing_run(tmp_path, **changes).suite
     assert suite.list_timed_workloads("graph") == suite.list_dueled_workloads("graph") == ()
     budget = "[budgets.variants.graph]\nlatency = { tpot_speedup_min = 1.5 }\n\n[measure]\n"
     file = write_writing_suite(tmp_path, **changes, **{"[measure]\n": budget})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.judge_command import judge_into
 from support.lm_eval_logs import write_lm_eval
-from support.load_test_files import vllm_result, write_vllm
+from support.load_test_files import make_vllm_result, write_vllm
 
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.budgets import LogBudgets
@@ -338,7 +338,7 @@ def judge_loads(folder: Path, users: Sequence[int], *options: str, prompt: int =
     for number, file in enumerate(files):
         of_side = {"slower": 0.5, "prompt": prompt} if file.stem == "int8" else {}
         draws = np.random.default_rng(number)
-        results = [vllm_result(draws, concurrency=load, **of_side) for load in users]
+        results = [make_vllm_result(draws, concurrency=load, **of_side) for load in users]
         file.write_text("\n".join(map(json.dumps, results)), "utf-8")  # as with --append-result
     budgets = folder / "speed.toml"
     budgets.write_text("[budgets]\nlatency = { speedup_min = 1.2 }\n", "utf-8")

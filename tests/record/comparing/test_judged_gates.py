@@ -15,7 +15,7 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.record.accept import accept
 from slimgate.record.comparing import compare
-from slimgate.record.files import StoredRecord, baselines_in, read_record_file, read_run
+from slimgate.record.files import StoredRecord, read_record_file, read_run, read_suite_baselines
 from slimgate.report.compare import compare_report
 
 N = 800
@@ -247,7 +247,9 @@ def test_a_base_that_fell_weakens_the_gate_and_needs_a_reason(tmp_path: Path) ->
     with pytest.raises(DataError, match=r"the base has changed: its acc was 0\.8 and is 0\.6"):
         accept(second, baselines, "v2", reason=None, at="2026-01-02")
     accept(second, baselines, "v2", reason="a new base", at="2026-01-02")
-    [accepted] = [entry for entry in baselines_in(baselines, first.record.suite.path) if entry.name == "v2"]
+    [accepted] = [
+        entry for entry in read_suite_baselines(baselines, first.record.suite.path) if entry.name == "v2"
+    ]
     assert not compare(first, accepted).unaccepted
     better = StoredRecord(records[0].file, first.record)
     accept(better, baselines, "v3", reason=None, at="2026-01-03")

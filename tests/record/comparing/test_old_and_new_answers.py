@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.releases import INT8, answers
+from support.releases import INT8, make_answers
 
 from slimgate.outcomes import Outcomes
-from slimgate.record.comparing.answers import same_answers
+from slimgate.record.comparing.answers import has_same_answers
 
 IDS = np.asarray(["a", "b"])
 PLAIN = Outcomes(IDS, values={"nats": np.asarray([1.0, 2.0])}, answers=np.asarray(["x", "y"]))
 
 
 def test_equal_answers_are_the_same() -> None:
-    assert same_answers(answers(INT8), answers(INT8))
-    assert same_answers(PLAIN, replace(PLAIN))
+    assert has_same_answers(make_answers(INT8), make_answers(INT8))
+    assert has_same_answers(PLAIN, replace(PLAIN))
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def test_equal_answers_are_the_same() -> None:
     ids=["a digit", "another value", "a word", "no words"],
 )
 def test_whatever_differs_is_another_answer(other: Outcomes) -> None:
-    assert not same_answers(PLAIN, other)
+    assert not has_same_answers(PLAIN, other)
 
 
 def test_a_class_or_its_probability_is_an_answer() -> None:
-    outcomes = answers(INT8)
+    outcomes = make_answers(INT8)
     shares = np.full((len(outcomes), 4), 0.25)
-    assert not same_answers(outcomes, answers({**INT8, "loan": range(116)}))
-    assert not same_answers(outcomes, replace(outcomes, probabilities=shares))
-    assert same_answers(
+    assert not has_same_answers(outcomes, make_answers({**INT8, "loan": range(116)}))
+    assert not has_same_answers(outcomes, replace(outcomes, probabilities=shares))
+    assert has_same_answers(
         replace(outcomes, probabilities=shares), replace(outcomes, probabilities=shares.copy())
     )

@@ -9,17 +9,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.releases import CLASSES, INT8, Model, machine, write_release
+from support.releases import CLASSES, INT8, Model, make_machine, write_release
 
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import SliceBudget
-from slimgate.judge.exact_paired import paired_interval
+from slimgate.judge.exact_paired import compute_paired_interval
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing import Comparison, compare
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
-from slimgate.record.run import ConfirmFacts, RunRecord, to_json
+from slimgate.record.run import ConfirmFacts, RunRecord, format_record_json
 from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
 from slimgate.report.compare import compare_report, slice_table
 from slimgate.results.base import Verdict
@@ -69,7 +69,9 @@ def test_a_variant_is_tested_against_its_older_self_by_the_judge(tmp_path: Path)
     # 30 of 8,000 rows were lost and none won
     assert (accuracy.right_to_wrong, accuracy.wrong_to_right, accuracy.n) == (30, 0, 8000)
     assert accuracy.drop_points == pytest.approx(30 / 80)
-    assert accuracy.interval == pytest.approx(tuple(100 * bound for bound in paired_interval(30, 0, 8000)))
+    assert accuracy.interval == pytest.approx(
+        tuple(100 * bound for bound in compute_paired_interval(30, 0, 8000))
+    )
     assert accuracy.reading == "got worse; its teacher did not"
 
 
@@ -335,7 +337,9 @@ def test_a_budget_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) ->
     off = SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=1.0, reason="new labels")
     record = read_record_file(new).record
     int8 = record.variants[1].model_copy(update={"switched_off": [off]})
-    (new / "run.json").write_text(to_json(record.model_copy(update={"variants": [record.variants[0], int8]})))
+    (new / "run.json").write_text(
+        format_record_json(record.model_copy(update={"variants": [record.variants[0], int8]}))
+    )
     comparison = compared(tmp_path / "old", new)
     assert [(change.after, change.reason) for change in comparison.loosened] == [(None, "new labels")]
     assert comparison.unexplained == []
@@ -359,14 +363,14 @@ def test_a_speed_up_changed_where_the_intervals_lie_apart(
 
 def test_another_machine_tells_no_change_of_times(tmp_path: Path) -> None:
     other = {"int8": Model(speedup=(1.5, 1.4, 1.6))}
-    comparison = releases(tmp_path, models=other, machine=machine(cpu="another cpu"))
+    comparison = releases(tmp_path, models=other, machine=make_machine(cpu="another cpu"))
     assert comparison.variants[0].latency[0].change is None
     assert [note for note in comparison.notes if "The machines differ (a cpu, 2 cores" in note]
 
 
 def test_a_processor_with_other_instructions_is_another_machine(tmp_path: Path) -> None:
-    write_release(tmp_path / "old", machine=machine(instructions=["avx2"]))
-    slower = write_release(tmp_path / "new", machine=machine(instructions=["avx2", "avx512_vnni"]))
+    write_release(tmp_path / "old", machine=make_machine(instructions=["avx2"]))
+    slower = write_release(tmp_path / "new", machine=make_machine(instructions=["avx2", "avx512_vnni"]))
     comparison = compared(tmp_path / "old", slower)
     assert not comparison.same_machine
     [note] = comparison.notes
@@ -377,7 +381,7 @@ def test_a_processor_with_other_instructions_is_another_machine(tmp_path: Path) 
 
 def test_another_gpu_at_the_same_processor_is_another_machine(tmp_path: Path) -> None:
     """A virtual machine keeps its processor if another type of GPU is attached."""
-    on = [machine(device="cuda", gpu=gpu) for gpu in ("Tesla T4", "Tesla V100")]
+    on = [make_machine(device="cuda", gpu=gpu) for gpu in ("Tesla T4", "Tesla V100")]
     write_release(tmp_path / "old", machine=on[0])
     new = write_release(tmp_path / "new", models={"int8": Model(speedup=(1.4, 1.3, 1.5))}, machine=on[1])
     comparison = compared(tmp_path / "old", new)
@@ -388,7 +392,7 @@ def test_another_gpu_at_the_same_processor_is_another_machine(tmp_path: Path) ->
 
 
 def test_other_libraries_are_the_same_machine_and_are_noted(tmp_path: Path) -> None:
-    comparison = releases(tmp_path, machine=machine(libraries={"torch": "2.14.0"}))
+    comparison = releases(tmp_path, machine=make_machine(libraries={"torch": "2.14.0"}))
     assert comparison.same_machine
     assert comparison.notes == ["Other versions: torch 2.13.0 → 2.14.0."]
 
@@ -399,13 +403,13 @@ def with_rates(float32: float, memory: float | None = 10.0) -> PeakRates:
 
 
 def test_a_machine_that_gave_other_peaks_is_noted(tmp_path: Path) -> None:
-    write_release(tmp_path / "old", machine=machine(peak_rates=with_rates(142.3)))
-    slower = write_release(tmp_path / "new", machine=machine(peak_rates=with_rates(88.4, 9.1)))
+    write_release(tmp_path / "old", machine=make_machine(peak_rates=with_rates(142.3)))
+    slower = write_release(tmp_path / "new", machine=make_machine(peak_rates=with_rates(88.4, 9.1)))
     comparison = compared(tmp_path / "old", slower)
     assert comparison.notes == ["Measured peaks differ: float32 142 → 88.4 GFLOP/s. This may change times."]
     assert comparison.same_machine
     assert comparison.notes[0] in compare_report(comparison)
-    near = write_release(tmp_path / "near", machine=machine(peak_rates=with_rates(130.0, None)))
+    near = write_release(tmp_path / "near", machine=make_machine(peak_rates=with_rates(130.0, None)))
     assert compared(tmp_path / "old", near).notes == []
     assert compared(write_release(tmp_path / "none"), slower).notes == []  # a record of before there were any
 
@@ -426,7 +430,7 @@ def _renamed(folder: Path) -> Path:
         for model in stored.record.variants
     ]
     record: RunRecord = stored.record.model_copy(update={"variants": models})
-    (folder / "run.json").write_text(to_json(record))
+    (folder / "run.json").write_text(format_record_json(record))
     return folder
 
 
@@ -445,7 +449,7 @@ def test_another_value_of_the_same_answers_is_a_change(tmp_path: Path) -> None:
         )
         for model in record.variants
     ]
-    (new / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+    (new / "run.json").write_text(format_record_json(record.model_copy(update={"variants": models})))
     comparison = compared(old, new)
     (metric,) = comparison.variants[0].metrics
     assert metric.interval is None
@@ -495,7 +499,7 @@ def _sliced_by(folder: Path, metric: str) -> None:
             slices = [part.model_copy(update={"metric": metric}) for part in behaviour.slices or ()]
             behaviour = behaviour.model_copy(update={"slices": slices})
         models.append(model.model_copy(update={"behaviour": behaviour}))
-    (folder / "run.json").write_text(to_json(record.model_copy(update={"variants": models})))
+    (folder / "run.json").write_text(format_record_json(record.model_copy(update={"variants": models})))
 
 
 def test_another_task_other_seeds_and_other_metrics_are_noted(tmp_path: Path) -> None:
@@ -506,7 +510,7 @@ def test_another_task_other_seeds_and_other_metrics_are_noted(tmp_path: Path) ->
         "task": record.task.model_copy(update={"kind": "multi_label"}),
         "suite": record.suite.model_copy(update={"seeds": [1, 2]}),
     }
-    (new / "run.json").write_text(to_json(record.model_copy(update=changes)))
+    (new / "run.json").write_text(format_record_json(record.model_copy(update=changes)))
     assert compared(tmp_path / "old", new).notes[:4] == [
         "The task was text_classification and is multi_label.",
         "Built with other seeds: 0 → 1, 2.",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.releases import TEACHER, answers
-from support.sample_record import sample_record
+from support.releases import TEACHER, make_answers
+from support.sample_record import make_sample_record
 
 from slimgate.judge import QualityBudget, judge_quality
-from slimgate.judge.facts import quality_facts
+from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.metrics import load_metric
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
@@ -26,15 +26,15 @@ MOST = 10
 
 def record_with(folder: Path, **lost: int) -> RunRecord:
     """A record whose variants lost so many more rows of each label, and their answers in a folder."""
-    teacher, models = answers(TEACHER), []
+    teacher, models = make_answers(TEACHER), []
     (folder / "outcomes").mkdir()
     for name, more in lost.items():
-        outcomes = answers({label: range(len(rows) + more) for label, rows in TEACHER.items()})
+        outcomes = make_answers({label: range(len(rows) + more) for label, rows in TEACHER.items()})
         judged = judge_quality(ACCURACY, teacher, outcomes, [QualityBudget("drop_points", 2.0)])
-        quality = {"accuracy": quality_facts(judged, "", measured="2026-11-20T08:14:02Z")}
+        quality = {"accuracy": make_quality_facts(judged, "", measured="2026-11-20T08:14:02Z")}
         models.append(VariantRecord(name=name, parent="teacher", quality=quality))
         write_outcomes(outcomes, folder / "outcomes" / f"{name}.parquet")
-    return sample_record(variants=[sample_record().variants[0], *models])
+    return make_sample_record(variants=[make_sample_record().variants[0], *models])
 
 
 def test_gated_variants_are_compared_the_best_first(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_gated_variants_are_compared_the_best_first(tmp_path: Path) -> None:
 
 def test_what_does_not_gate_or_has_other_answers_is_left_out(tmp_path: Path) -> None:
     record = record_with(tmp_path, a=0, b=5, shown=9, old=7)
-    write_outcomes(answers(TEACHER), tmp_path / "outcomes/old.parquet")  # of another run
+    write_outcomes(make_answers(TEACHER), tmp_path / "outcomes/old.parquet")  # of another run
     models = [
         model.model_copy(update={"gated": False, "reason": "to see"}) if model.name == "shown" else model
         for model in record.variants

@@ -14,7 +14,7 @@ from slimgate.record.build import StepFacts
 from slimgate.record.comparing import BudgetChange, compare
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import StoredRecord, read_record_file
-from slimgate.record.run import to_json
+from slimgate.record.run import format_record_json
 from slimgate.report.compare import compare_report
 from slimgate.results.base import Verdict
 from slimgate.results.self_test import SelfTest, SelfTestFacts
@@ -97,7 +97,9 @@ def grouped(folder: Path) -> StoredRecord:
             "behaviour": int8.behaviour.model_copy(update={"slices": slices}),
         }
     )
-    stored.file.write_text(to_json(record.model_copy(update={"variants": [record.variants[0], changed]})))
+    stored.file.write_text(
+        format_record_json(record.model_copy(update={"variants": [record.variants[0], changed]}))
+    )
     return read_record_file(stored.file)
 
 
@@ -155,7 +157,7 @@ def as_released(folder: Path, **changes: object) -> StoredRecord:
     passed = SelfTestFacts(verdict=Verdict.FAIL, message="", measured="")
     tested = SelfTest(identical=passed.model_copy(update={"verdict": Verdict.PASS}), planted_fault=passed)
     record = stored.record.model_copy(update={"demands": demands, "self_test": tested, **changes})
-    stored.file.write_text(to_json(record))
+    stored.file.write_text(format_record_json(record))
     return read_record_file(stored.file)
 
 

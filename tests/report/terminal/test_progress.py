@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.report.terminal.progress import Stage, duration, stage_lines, still_lines
+from slimgate.report.terminal.progress import Stage, format_long_duration, list_stage_lines, list_still_lines
 
 pytest.importorskip("rich")
 
 
 def shown(stage: Stage, now: float, *, width: int = 100) -> list[str]:
-    return stage_lines(stage, now, width=width, colour=False)
+    return list_stage_lines(stage, now, width=width, colour=False)
 
 
 def test_first_an_earlier_runs_time_says_what_is_left() -> None:
@@ -61,15 +61,20 @@ def test_control_characters_of_data_are_shown_not_obeyed() -> None:
 
 
 def test_colours_come_where_they_are_wanted() -> None:
-    assert "\x1b[1m" in stage_lines(Stage("x", 0.0), 1.0, width=60, colour=True)[0]
+    assert "\x1b[1m" in list_stage_lines(Stage("x", 0.0), 1.0, width=60, colour=True)[0]
 
 
 def test_a_still_stage_tells_no_time_that_would_soon_be_wrong() -> None:
     stage = Stage("int8 · rounds of b1", began=0.0)
-    assert still_lines(stage, width=80, colour=False)[0] == (
+    assert list_still_lines(stage, width=80, colour=False)[0] == (
         "int8 · rounds of b1 · timed, so nothing moves here"
     )
 
 
 def test_durations_read_as_people_say_them() -> None:
-    assert [duration(s) for s in (0.4, 47, 100, 7500)] == ["0 s", "47 s", "1 min 40 s", "2 h 5 min"]
+    assert [format_long_duration(s) for s in (0.4, 47, 100, 7500)] == [
+        "0 s",
+        "47 s",
+        "1 min 40 s",
+        "2 h 5 min",
+    ]

@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import pytest
-from support.sample_record import latency, quality, sample_record, variant
+from support.sample_record import make_latency, make_quality, make_sample_record, make_variant
 
 from slimgate.record.run import RunRecord
-from slimgate.record.run_verdict import verdict, verdict_of_this_run
+from slimgate.record.run_verdict import judge_record, judge_this_run
 from slimgate.record.verdicts import CarriedResult
-from slimgate.report.terminal.summary import MOST, summary_lines, summary_table, terminal_table, to_text
+from slimgate.report.terminal.summary import (
+    MOST,
+    join_line,
+    list_summary_lines,
+    make_summary_table,
+    make_terminal_table,
+)
 from slimgate.results.base import BudgetFacts, Verdict
 
 WHERE = "reports/latest/x/report.md"
 
 
 def texts(record: RunRecord, width: int | None) -> list[str]:
-    return [to_text(line) for line in summary_lines(record, WHERE, width=width)]
+    return [join_line(line) for line in list_summary_lines(record, WHERE, width=width)]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_summary_fits_the_terminal(width: int) -> None:
-    lines = texts(sample_record(), width)
+    lines = texts(make_sample_record(), width)
     assert max(map(len, lines[:-1])) <= width  # the last names the report, which is copied whole
     assert any("distilled-int8" in line for line in lines)
 
 
 def test_a_narrow_terminal_has_a_block_of_figures_a_variant() -> None:
-    [name] = [v.name for v in sample_record().variants if v.name == "distilled"]
-    lines = texts(sample_record(), 60)
+    [name] = [v.name for v in make_sample_record().variants if v.name == "distilled"]
+    lines = texts(make_sample_record(), 60)
     at = next(i for i, line in enumerate(lines) if line.startswith(f"{name}: "))
     assert lines[at + 1].startswith("  MB ")
     assert any(line.startswith("  accuracy drop ") for line in lines[at + 1 : at + 5])
 
 
 def test_a_pipe_gets_the_whole_table() -> None:
-    assert texts(sample_record(), None)[0].startswith("variant ")
+    assert texts(make_sample_record(), None)[0].startswith("variant ")
 
 
 def test_every_variant_has_its_own_figures_in_the_table() -> None:
-    record = sample_record()
-    rows = {line.split()[0]: line for line in map(to_text, summary_table(record, WHERE))}
+    record = make_sample_record()
+    rows = {line.split()[0]: line for line in map(join_line, make_summary_table(record, WHERE))}
     drops = {v.name: v.quality["accuracy"].drop_points for v in record.variants if "accuracy" in v.quality}
     figures = {name: f" {drop:z.1f} [" for name, drop in drops.items() if drop is not None}
     assert len(set(figures.values())) > 2
@@ -52,14 +58,14 @@ def test_every_variant_has_its_own_figures_in_the_table() -> None:
 
 def test_a_speed_up_is_in_the_place_of_its_workload() -> None:
     """The second variant was timed on the second workload only."""
-    first = latency(5.0, speedup=2.0, speedup_interval=(1.9, 2.1))
-    second = latency(20.0, speedup=3.0, speedup_interval=(2.9, 3.1))
+    first = make_latency(5.0, speedup=2.0, speedup_interval=(1.9, 2.1))
+    second = make_latency(20.0, speedup=3.0, speedup_interval=(2.9, 3.1))
     models = [
-        sample_record().variants[0].model_copy(update={"latency": {}}),
-        variant("int8", latency={"b1": first, "b32": second}),
-        variant("pruned", latency={"b32": second}),
+        make_sample_record().variants[0].model_copy(update={"latency": {}}),
+        make_variant("int8", latency={"b1": first, "b32": second}),
+        make_variant("pruned", latency={"b32": second}),
     ]
-    lines = map(to_text, summary_table(sample_record(variants=models), WHERE))
+    lines = map(join_line, make_summary_table(make_sample_record(variants=models), WHERE))
     rows = {line.split()[0]: line for line in lines}
     assert "2.00× [1.90, 2.10] / 3.00× [2.90, 3.10]" in rows["int8"]
     assert "– / 3.00× [2.90, 3.10]" in rows["pruned"]
@@ -75,13 +81,13 @@ def carrying(record: RunRecord, *names: str) -> RunRecord:
         for model in record.variants
     ]
     changed = record.model_copy(update={"variants": models})
-    record_verdict = verdict(models, record.self_test, record.verdict.missing)
-    run = verdict_of_this_run(models, record.self_test, record.verdict.missing)
+    record_verdict = judge_record(models, record.self_test, record.verdict.missing)
+    run = judge_this_run(models, record.self_test, record.verdict.missing)
     return changed.model_copy(update={"verdict": record_verdict, "this_run": run})
 
 
 def test_the_first_line_is_of_the_run_the_second_of_the_record() -> None:
-    record = carrying(sample_record(), "distilled", "int8")
+    record = carrying(make_sample_record(), "distilled", "int8")
     first, second = texts(record, None)[-2:]
     assert record.this_run is not None
     assert record.this_run.passed == record.verdict.passed - 2
@@ -92,13 +98,13 @@ def test_the_first_line_is_of_the_run_the_second_of_the_record() -> None:
 
 
 def test_a_verdict_of_an_earlier_run_is_dated_in_the_table() -> None:
-    record = carrying(sample_record(), "distilled")
+    record = carrying(make_sample_record(), "distilled")
     dated = [line for line in texts(record, None) if "measured 2026-11-20 14:02 UTC" in line]
     assert [line.split()[0] for line in dated] == ["distilled"]
 
 
 def test_errors_are_counted() -> None:
-    record = carrying(sample_record(), "int8")
+    record = carrying(make_sample_record(), "int8")
     broken = sum(model.error is not None for model in record.variants)
     assert broken
     assert f", {broken} error" in texts(record, None)[-2]
@@ -107,7 +113,7 @@ def test_errors_are_counted() -> None:
 def test_verdicts_are_coloured_by_kind_and_nothing_else_is() -> None:
     styles = {
         text.partition(" ")[0].rstrip(","): style
-        for line in summary_table(sample_record(), WHERE)
+        for line in make_summary_table(make_sample_record(), WHERE)
         for text, style in line
         if style
     }
@@ -118,12 +124,14 @@ def test_verdicts_are_coloured_by_kind_and_nothing_else_is() -> None:
 
 
 def test_of_200_variants_the_failing_lead_and_others_are_counted() -> None:
-    record = sample_record()
+    record = make_sample_record()
     good = next(v for v in record.variants if v.name == "distilled")
     models = [record.variants[0], *(good.model_copy(update={"name": f"v{i}"}) for i in range(200))]
     facts = good.quality["accuracy"].model_copy(update={"verdict": Verdict.FAIL})
     models[150] = models[150].model_copy(update={"quality": {**good.quality, "accuracy": facts}})
-    lines = [to_text(line) for line in summary_table(record.model_copy(update={"variants": models}), WHERE)]
+    lines = [
+        join_line(line) for line in make_summary_table(record.model_copy(update={"variants": models}), WHERE)
+    ]
     assert lines[3].startswith("v149 ")
     assert "FAIL" in lines[3]
     assert len(lines) == 2 + 1 + MOST + 1
@@ -132,10 +140,10 @@ def test_of_200_variants_the_failing_lead_and_others_are_counted() -> None:
 
 
 def test_control_characters_of_a_suite_never_reach_the_terminal() -> None:
-    record = sample_record()
+    record = make_sample_record()
     record = record.model_copy(
         update={
-            "variants": [*record.variants, variant("x\x1b[2J", error="\x9b31m\x1b]0;owned\x07")],
+            "variants": [*record.variants, make_variant("x\x1b[2J", error="\x9b31m\x1b]0;owned\x07")],
             "verdict": record.verdict.model_copy(update={"messages": ["x\x1b[2J: FAIL"]}),
         }
     )
@@ -145,16 +153,16 @@ def test_control_characters_of_a_suite_never_reach_the_terminal() -> None:
 
 def test_a_table_that_fits_stays_a_table() -> None:
     rows = [{"model": "a", "state": "PASS"}]
-    assert terminal_table(rows, ["green"], width=20)[-1] == [("a        ", ""), ("PASS", "green")]
-    assert terminal_table(rows, ["green"], width=10) == [[("a: ", ""), ("PASS", "green")]]
+    assert make_terminal_table(rows, ["green"], width=20)[-1] == [("a        ", ""), ("PASS", "green")]
+    assert make_terminal_table(rows, ["green"], width=10) == [[("a: ", ""), ("PASS", "green")]]
 
 
 def test_no_figure_of_the_table_is_rounded_to_its_budget() -> None:
-    accuracy = quality("x", "accuracy", 1.2, (0.5, 2.04), Verdict.INCONCLUSIVE)
+    accuracy = make_quality("x", "accuracy", 1.2, (0.5, 2.04), Verdict.INCONCLUSIVE)
     budget = BudgetFacts(kind="speedup_min", limit=1.5, verdict=Verdict.INCONCLUSIVE)
-    times = latency(5.0, speedup=1.62, speedup_interval=(1.497, 1.75), budgets=[budget])
-    model = variant("x", quality={"accuracy": accuracy}, latency={"b1": times})
-    record = sample_record(variants=[sample_record().variants[0], model])
-    row = to_text(summary_table(record, WHERE)[-1])
+    times = make_latency(5.0, speedup=1.62, speedup_interval=(1.497, 1.75), budgets=[budget])
+    model = make_variant("x", quality={"accuracy": accuracy}, latency={"b1": times})
+    record = make_sample_record(variants=[make_sample_record().variants[0], model])
+    row = join_line(make_summary_table(record, WHERE)[-1])
     assert "1.20 [0.50, 2.04]" in row
     assert "1.62× [1.497, 1.75]" in row

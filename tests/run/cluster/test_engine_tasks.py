@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.run.cluster.needs import Needs
 from slimgate.run.cluster.schedule import Schedule, choose_startable, find_longest_ways
@@ -27,7 +27,7 @@ alone = { model = "hub", new_head = true }
 @pytest.fixture
 def suite(tmp_path: Path) -> Suite:
     replaced = {VARIANTS.strip(): CHAIN.strip(), "threads = 1": "threads = 1\nseeds = [0, 1]"}
-    return tiny_run(tmp_path, **replaced).suite
+    return make_tiny_run(tmp_path, **replaced).suite
 
 
 def list_predecessors(tasks: dict[TaskId, Task]) -> dict[tuple[str, int], set[tuple[str, int]]]:
@@ -149,11 +149,11 @@ def test_a_task_without_room_keeps_no_smaller_one_waiting() -> None:
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
 def test_the_order_of_fifty_variants_is_close_to_the_ideal(workers: int, tmp_path: Path) -> None:
-    sleeps = against.variants(1.0)
+    sleeps = against.draw_variants(1.0)
     suite = against.write_suite(tmp_path, sleeps)
     tasks = list_tasks(suite, against.read_goals(suite))
     seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
-    best = against.ideal(tasks, seconds, workers)
+    best = against.compute_ideal_seconds(tasks, seconds, workers)
     assert len(sleeps) == 50
     assert best <= against.simulate(tasks, seconds, workers, seconds) <= 1.05 * best
     assert against.simulate(tasks, seconds, workers, dict.fromkeys(seconds, 1.0)) <= 1.2 * best

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import BuildError
 from slimgate.run.cluster import worker
@@ -55,7 +55,7 @@ def _own_process() -> Iterator[None]:
 
 
 def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     task = Task(TaskId(run.suite.path, "pruned", 0), answers=True, stages=True)
     report, packed = do_task(job_of(run), task, [], fetch=pytest.fail)
     assert (report.error, report.built, report.shared, packed) == (None, True, True, [])
@@ -66,7 +66,7 @@ def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
 
 
 def test_a_worker_without_the_store_gets_and_gives_back_entries(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     run.outcomes("teacher")
     teacher = run.build("teacher").steps[0].entry
     splits = run.store.find("splits", make_splits_key(run.suite))
@@ -85,12 +85,12 @@ def test_a_worker_without_the_store_gets_and_gives_back_entries(tmp_path: Path) 
         publish_entry(entry, run.store)
     assert run.build("pruned").from_store
     assert [entry for entry in run.store.root.glob("outcomes/*") if entry.name == packed[1].key]
-    local = tiny_run(tmp_path, store="other").outcomes("pruned")
+    local = make_tiny_run(tmp_path, store="other").outcomes("pruned")
     assert np.array_equal(run.outcomes("pruned").probabilities, local.probabilities)  # type: ignore[attr-defined]
 
 
 def test_bytes_that_are_not_what_was_sent_are_not_published(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     packed = pack_entry(run.build("teacher").steps[0].entry)
     name = next(iter(packed.files))
     other = Store(tmp_path / "other")
@@ -113,7 +113,7 @@ def test_an_error_of_a_step_comes_back_with_what_it_wrote(
         "    raise RuntimeError('the wheel came off')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    run = tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"wheels:lose" = {}'})
+    run = make_tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"wheels:lose" = {}'})
     report, _ = do_task(job_of(run), Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
     assert isinstance(report.error, BuildError)
     assert str(report.error) == "pruned: step wheels:lose: RuntimeError: the wheel came off"
@@ -128,7 +128,7 @@ def test_a_step_has_the_runs_time_limit_on_another_machine(
 ) -> None:
     (tmp_path / "sleepers.py").write_text("import time\n\ndef sleep(model, context):\n    time.sleep(120)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    run = tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"sleepers:sleep" = {}'})
+    run = make_tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"sleepers:sleep" = {}'})
     run.time_limit = 1.0
     request = RayRequest(runs={run.suite.path: run}, goals={}, needs=RequestedNeeds(), root=tmp_path)
     job = replace(_make_job(request, run, "ray-here"), shown=run.suite.shown, shared=True)
@@ -166,7 +166,7 @@ def test_stores_of_killed_runs_are_removed_and_those_in_use_stay(
 
 
 def test_a_machine_with_other_software_or_suite_is_refused(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     job = job_of(run)
     assert check_machine(job)[1:] == (True, None)
     _, _, wrong = check_machine(replace(job, software={**job.software, "torch": "1.0"}))

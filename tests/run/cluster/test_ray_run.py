@@ -68,7 +68,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def local_outcomes(repository: Path) -> dict[str, str]:
     """The outcomes of a local run."""
     assert kill_nine.finish(repository, UNDISTURBED, *BUILDING) == []
-    return kill_nine.outcomes(repository, UNDISTURBED)
+    return kill_nine.hash_outcomes(repository, UNDISTURBED)
 
 
 def record(folder: Path, store: str) -> dict[str, Any]:
@@ -122,9 +122,9 @@ def test_a_killed_worker_changes_no_verdict_and_no_outcome(
     assert kill_nine.wait_for_end(run.pid) == []
     assert "Ray: 5 models in" in log(repository, "killed")
     assert (repository / "built.txt").read_text() == "pruned\n"
-    assert kill_nine.outcomes(repository, "killed") == local_outcomes
+    assert kill_nine.hash_outcomes(repository, "killed") == local_outcomes
     assert judged(repository, "killed") == judged(repository, UNDISTURBED)
-    assert len(kill_nine.entries(repository, "killed")) == kill_nine.ENTRIES
+    assert len(kill_nine.read_entries(repository, "killed")) == kill_nine.ENTRIES
     assert list((repository / "killed/tmp").iterdir()) == []
 
 
@@ -234,7 +234,7 @@ def test_a_machine_that_does_not_see_the_store_sends_bytes(
     finally:
         os.killpg(cluster.pid, signal.SIGTERM)
         cluster.wait(timeout=60)
-    assert kill_nine.outcomes(repository, "hidden") == local_outcomes
+    assert kill_nine.hash_outcomes(repository, "hidden") == local_outcomes
     assert judged(repository, "hidden") == judged(repository, UNDISTURBED)
     assert not list(Path("/tmp").glob("slimgate-ray-*"))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import MeasureError
 from slimgate.run.measure import duel as module
@@ -178,7 +178,7 @@ def test_a_round_calls_about_32_rows(batches: int, rows: int, size: int) -> None
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ContenderSpec:
-    folder = tiny_run(tmp_path_factory.mktemp("duel")).build("teacher").artifact.folder
+    folder = make_tiny_run(tmp_path_factory.mktemp("duel")).build("teacher").artifact.folder
     return ContenderSpec("plain", folder, "eager", {}, "cpu", 1)
 
 

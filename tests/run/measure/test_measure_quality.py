@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate._system import digests
 from slimgate._system.processor import describe_processor
@@ -61,13 +61,13 @@ def entry_of(run: SuiteRun, name: str) -> Any:
 
 
 def test_outcomes_are_in_the_gates_order_and_from_the_store(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     outcomes = run.outcomes("shorter")
     assert outcomes.ids.tolist() == run.rows.gate.ids
     assert len(outcomes) == 60
     assert outcomes.groups is not None
     assert len(set(outcomes.groups.tolist())) == 15
-    again = tiny_run(tmp_path)
+    again = make_tiny_run(tmp_path)
     entry = entry_of(again, "shorter")
     assert entry.from_store
     assert entry.manifest["rows"] == 60
@@ -89,9 +89,9 @@ def write_gate(folder: Path, times: int, *, files: int) -> None:
 
 
 def test_rows_of_one_text_are_one_group_without_a_group_column(tmp_path: Path) -> None:
-    tiny_run(tmp_path)
+    make_tiny_run(tmp_path)
     write_gate(tmp_path, 6, files=60)
-    run = tiny_run(tmp_path, **{'group = "file"\n': ""})
+    run = make_tiny_run(tmp_path, **{'group = "file"\n': ""})
     outcomes = run.outcomes("shorter")
     assert outcomes.groups is not None
     assert (len(outcomes), len(set(outcomes.groups.tolist()))) == (60, 10)
@@ -103,13 +103,13 @@ def test_rows_of_one_text_are_one_group_without_a_group_column(tmp_path: Path) -
 
 
 def test_groups_that_share_a_text_are_one_group(tmp_path: Path) -> None:
-    tiny_run(tmp_path)
+    make_tiny_run(tmp_path)
     write_gate(tmp_path, 2, files=5)  # row k and row k + 10 have one text and, of five files, one file
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     assert run.outcomes("shorter").groups is not None
     assert len(set(run.outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 5
     write_gate(tmp_path, 2, files=4)  # row 0 of h0 and row 10 of h2 have one text: h0 and h2, h1 and h3
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     assert run.outcomes("shorter").groups is not None
     assert len(set(run.outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 2
 
@@ -129,15 +129,15 @@ def test_groups_that_share_a_text_are_one_group(tmp_path: Path) -> None:
 def test_outcomes_are_taken_again_only_for_what_they_depend_on(
     tmp_path: Path, changes: dict[str, str], from_store: bool
 ) -> None:
-    assert not entry_of(tiny_run(tmp_path), "teacher").from_store
-    assert entry_of(tiny_run(tmp_path, **changes), "teacher").from_store is from_store
+    assert not entry_of(make_tiny_run(tmp_path), "teacher").from_store
+    assert entry_of(make_tiny_run(tmp_path, **changes), "teacher").from_store is from_store
 
 
 def test_another_option_of_the_runtime_gives_other_answers(tmp_path: Path) -> None:
-    first = tiny_run(tmp_path, **{PRUNED: RUNTIME})
+    first = make_tiny_run(tmp_path, **{PRUNED: RUNTIME})
     assert not entry_of(first, "pruned").from_store
-    assert entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
-    other = tiny_run(tmp_path, **{PRUNED: RUNTIME.replace("2.0", "9.0")})
+    assert entry_of(make_tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    other = make_tiny_run(tmp_path, **{PRUNED: RUNTIME.replace("2.0", "9.0")})
     assert not entry_of(other, "pruned").from_store
     sure, unsure = (run.outcomes("pruned").probabilities.max(axis=1).mean() for run in (first, other))  # type: ignore[union-attr]
     assert unsure < sure
@@ -148,10 +148,10 @@ def test_answers_of_another_version_of_a_library_are_taken_again(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path / "site")
     install(tmp_path / "site", "1.0")
-    assert not entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
-    assert entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    assert not entry_of(make_tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    assert entry_of(make_tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
     install(tmp_path / "site", "1.1")
-    assert not entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
+    assert not entry_of(make_tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
     digests.forget()
 
 
@@ -163,16 +163,16 @@ def test_answers_that_depend_on_the_processor_are_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """oneDNN reads such a variable as it starts: the processor then counts as one without VNNI."""
-    first = tiny_run(tmp_path, **{PRUNED: INT8})
+    first = make_tiny_run(tmp_path, **{PRUNED: INT8})
     assert not any(entry_of(first, name).from_store for name in ("teacher", "int8"))
-    again = tiny_run(tmp_path, **{PRUNED: INT8})
+    again = make_tiny_run(tmp_path, **{PRUNED: INT8})
     assert all(entry_of(again, name).from_store for name in ("teacher", "int8"))
     changed = {PRUNED: INT8}
     if change == "threads":
         changed["threads = 1"] = "threads = 2"
     else:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    other = tiny_run(tmp_path, **changed)
+    other = make_tiny_run(tmp_path, **changed)
     assert entry_of(other, "teacher").from_store
     entry = entry_of(other, "int8")
     assert not entry.from_store
@@ -180,41 +180,42 @@ def test_answers_that_depend_on_the_processor_are_taken_again(
 
 
 def test_a_runtime_depends_on_the_processor_by_default(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{PRUNED: RUNTIME})
+    run = make_tiny_run(tmp_path, **{PRUNED: RUNTIME})
     custom, usual = (run.suite.model(name).runtime for name in ("pruned", "teacher"))
-    assert not custom.answers_by_processor("torch")
-    assert custom.answers_by_processor("torch_quantized")
-    assert usual.answers_by_processor("torch_quantized")
+    assert not custom.answers_depend_on_processor("torch")
+    assert custom.answers_depend_on_processor("torch_quantized")
+    assert usual.answers_depend_on_processor("torch_quantized")
     for name in ("onnxruntime", "openvino", "compiled", "aoti"):
         runtime = load("runtime", name)
         assert all(
-            Plugin(name, runtime, runtime.Params()).answers_by_processor(kind) for kind in runtime.kinds
+            Plugin(name, runtime, runtime.Params()).answers_depend_on_processor(kind)
+            for kind in runtime.kinds
         )
 
 
 def test_stored_answers_have_their_processor_and_new_ones_this(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     assert run.find_processor("teacher") is None
     assert run.handle("teacher").processor is None  # though by now the store has them
-    assert tiny_run(tmp_path).handle("teacher").processor == describe_processor("cpu", threads=1)
+    assert make_tiny_run(tmp_path).handle("teacher").processor == describe_processor("cpu", threads=1)
 
 
 def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:
-    plain = tiny_run(tmp_path).outcomes("teacher")
-    other = tiny_run(tmp_path, **{"batch_size = 16": "batch_size = 1"}).outcomes("teacher")
+    plain = make_tiny_run(tmp_path).outcomes("teacher")
+    other = make_tiny_run(tmp_path, **{"batch_size = 16": "batch_size = 1"}).outcomes("teacher")
     assert plain.probabilities is not None
     assert other.probabilities is not None
     assert np.abs(plain.probabilities - other.probabilities).max() < 1e-5
 
 
 def test_rows_are_tokenised_once_for_all_models_of_one_tokenizer(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     encoded = {id(run.encoder.of(run.build(name).artifact)) for name in ("teacher", "shorter", "pruned")}
     assert len(encoded) == 1
 
 
 def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     artifact = run.build("teacher").artifact
 
     class Broken(eager.Eager):
@@ -240,7 +241,7 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_task_that_returns_no_outcomes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     monkeypatch.setattr(text_classification.task, "outcomes", lambda *_: None)
     with pytest.raises(
         MeasureError, match="task text_classification: its outcomes returned NoneType, expected Outcomes or"
@@ -249,7 +250,7 @@ def test_a_task_that_returns_no_outcomes_is_refused(tmp_path: Path, monkeypatch:
 
 
 def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = tiny_run(tmp_path)
+    run = make_tiny_run(tmp_path)
     real = text_classification.task.outcomes
     monkeypatch.setattr(
         text_classification.task, "outcomes", lambda *arguments: real(*arguments).take(np.arange(50))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from slimgate.plugins.workloads import Workload
 from slimgate.results.checks import TEACHER
@@ -22,7 +22,7 @@ GRAPH = "graph = { steps = [{ to_onnx = {} }, { onnx_int8_dynamic = { reduce_ran
 
 @pytest.mark.slow
 def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> None:
-    run = tiny_run(tmp_path, **{SHORTER: GRAPH, "calibration = 0": "calibration = 16"})
+    run = make_tiny_run(tmp_path, **{SHORTER: GRAPH, "calibration = 0": "calibration = 16"})
     graph = run.suite.model("graph")
     assert graph.runtime.name == "onnxruntime"
     manifests = [step.manifest for step in run.build("graph").steps]

@@ -17,10 +17,10 @@ import psutil
 import pytest
 import torch
 from pydantic import ValidationError
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.params import Located
 from slimgate.steps.convert import external
@@ -88,7 +88,9 @@ compressor.update_config(str(output))
 
 
 def build(tmp_path: Path, *, calibration: int = 8) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=calibration, task=causal_lm.task, params=NEXT_TOKEN)
+    context = make_tiny_context(
+        tmp_path / "rows", calibration=calibration, task=causal_lm.task, params=NEXT_TOKEN
+    )
     folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2)
     return load_tiny(folder, context), context
 
@@ -305,17 +307,17 @@ def test_a_suite_keeps_the_log_and_reruns_a_changed_script(tmp_path: Path) -> No
     step = f"steps = [{{ external = {{ {options} }} }}]"
     replaced = {"steps = [{ keep_layers = [0, 2] }]": step}
 
-    built = tiny_run(tmp_path, **replaced).build("shorter")
+    built = make_tiny_run(tmp_path, **replaced).build("shorter")
     [artifact] = built.steps
     assert (artifact.folder / "external.log").read_text().endswith(" None\n"), "no calibration rows"
     stored = [
         path for path in artifact.folder.iterdir() if path.name not in ("external.log", "manifest.json")
     ]
     assert artifact.manifest["bytes"] == sum(path.stat().st_size for path in stored)
-    assert tiny_run(tmp_path, **replaced).build("shorter").from_store
+    assert make_tiny_run(tmp_path, **replaced).build("shorter").from_store
 
     (tmp_path / "compress.py").write_text(script + "x = 1\n", "utf-8")
-    again = tiny_run(tmp_path, **replaced).build("shorter")
+    again = make_tiny_run(tmp_path, **replaced).build("shorter")
     assert not again.from_store
     assert again.artifact.digest == artifact.digest, "the same weights, whatever the log says"
 

@@ -18,11 +18,11 @@ from transformers import (
 )
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.task_rows import load_task_model, task_context
-from slimgate.models.blocks import encoder_layers
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.task_rows import load_task_model, make_task_context
+from slimgate.models.blocks import find_only_block_list
 from slimgate.steps.convert import to_openvino
-from slimgate.steps.convert._first_token import first_token_alone, reads_first_token_alone
+from slimgate.steps.convert._first_token import first_token_alone, is_first_token_enough
 from slimgate.steps.prune import prune_heads
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ LABELS = ("neg", "pos")
 
 def tiny(root: Path, architecture: str, **config: Any) -> tuple[Any, Any]:
     """A model whose weights are large enough for its answers to differ, and its context."""
-    context = tiny_context(root / "rows", calibration=12)
+    context = make_tiny_context(root / "rows", calibration=12)
     folder = write_tiny(root / "hub", architecture, labels=LABELS, initializer_range=0.2, **config)
     return load_tiny(folder, context), context
 
@@ -51,7 +51,7 @@ def logits(network: Any, batch: Any) -> torch.Tensor:
 
 def tokens_of_the_last_block(network: Any, batch: Any) -> int:
     seen = []
-    block = list(encoder_layers(network))[-1]
+    block = list(find_only_block_list(network))[-1]
     handle = block.register_forward_hook(lambda _m, _given, out: seen.append(out.shape[1]))
     logits(network, batch)
     handle.remove()
@@ -87,10 +87,10 @@ def test_fewer_heads_are_no_hindrance(tmp_path: Path) -> None:
 
 
 def test_a_head_that_reads_all_tokens_keeps_them(tmp_path: Path) -> None:
-    context = task_context(tmp_path / "rows", "token_classification")
+    context = make_task_context(tmp_path / "rows", "token_classification")
     model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
     batch = batch_of(model, context)
-    assert not reads_first_token_alone(model.network, batch)
+    assert not is_first_token_enough(model.network, batch)
     with first_token_alone(model.network, batch) as narrowed:
         assert not narrowed
         assert tokens_of_the_last_block(model.network, batch) == batch["input_ids"].shape[1]

@@ -11,18 +11,18 @@ from pydantic import ValidationError
 from support.versions import needs_llama_cpp
 
 from fixtures.models.building import load_tiny
-from fixtures.models.gguf_models import bert_encoder, byte_level_llama
+from fixtures.models.gguf_models import make_bert_encoder, make_byte_level_llama
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError
 from slimgate.models.gguf_model import open_gguf_model
-from slimgate.models.served import gguf_file
+from slimgate.models.served import find_gguf_file
 from slimgate.models.speculative_gguf import SpeculativeGguf, find_draft_file
 from slimgate.models.write_answers import Writing, write_answers
 from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes import llama_cpp
 from slimgate.steps.convert import gguf_draft, to_gguf
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, files_of
+from slimgate.store.store import Entry, list_files
 from slimgate.tasks import text_generation
 
 torch.set_num_threads(1)
@@ -44,7 +44,7 @@ class Pair:
     def __init__(
         self, folder: Path, *, noise: float = 0.05, types: tuple[str, str] = ("Q8_0", "Q8_0")
     ) -> None:
-        model, self.context = byte_level_llama(folder)
+        model, self.context = make_byte_level_llama(folder)
         self.context.task, self.context.task_params = text_generation.task, ANSWERS
         self.folder = folder
         self.model = self.convert(model, "model", types[0])
@@ -107,7 +107,7 @@ class TestByLlamaCpp:
 
     def test_the_artifact_holds_both_files(self, pair: Pair, saved: Path) -> None:
         combined = pair.apply()
-        assert {name for name in files_of(saved) if name.endswith(".gguf")} == {
+        assert {name for name in list_files(saved) if name.endswith(".gguf")} == {
             "model.gguf",
             "draft/model.gguf",
         }
@@ -150,7 +150,7 @@ class TestByLlamaCpp:
         assert (answer.passes, answer.remaining) == (3, 0)
 
     def test_a_gguf_file_as_a_model_takes_a_draft(self, pair: Pair, tmp_path: Path) -> None:
-        file = gguf_file(pair.folder / "model")
+        file = find_gguf_file(pair.folder / "model")
         assert file is not None
         context, served = pair.context, pair.model
         pair.model = open_gguf_model(file, tmp_path)
@@ -220,5 +220,5 @@ class TestByLlamaCpp:
 
 
 def _encoder(folder: Path) -> tuple[Any, to_gguf.Params, Any]:
-    model, context = bert_encoder(folder)
+    model, context = make_bert_encoder(folder)
     return model, to_gguf.Params(type="F16"), context

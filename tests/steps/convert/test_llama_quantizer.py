@@ -14,7 +14,7 @@ from support.versions import needs_llama_cpp
 from transformers import AutoConfig, AutoTokenizer
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.gguf_models import byte_level_llama, wide_llama
+from fixtures.models.gguf_models import make_byte_level_llama, make_wide_llama
 from slimgate.errors import BuildError
 from slimgate.models.sentence_encoder import SentenceEncoder
 from slimgate.models.served import Served, load_served
@@ -33,7 +33,7 @@ torch.set_num_threads(1)
 def floats(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """The folder of a file in F32, and the context."""
     path = tmp_path_factory.mktemp("wide")
-    model, context = wide_llama(path)
+    model, context = make_wide_llama(path)
     converted = to_gguf.step.apply(model, to_gguf.Params(type="F32"), context)
     (path / "f32").mkdir()
     converted.save(path / "f32")
@@ -140,7 +140,7 @@ def test_importance_keeps_the_inputs_that_matter(floats: tuple[Path, Any], tmp_p
 @needs_llama_cpp
 def test_the_network_of_pytorch_gives_the_same_file(floats: tuple[Path, Any], tmp_path: Path) -> None:
     by_file, _ = quantize(floats, tmp_path / "a", type="Q5_K_S")
-    model, context = wide_llama(tmp_path / "b")
+    model, context = make_wide_llama(tmp_path / "b")
     params = to_gguf.Params(type="Q5_K_S")
     direct = to_gguf.step.resolve(params).apply(model, params, context)
     for name, tensor in tensors_of(direct).items():
@@ -161,7 +161,7 @@ def test_a_file_that_is_quantized_is_not_quantized_again(floats: tuple[Path, Any
 
 
 def test_importance_is_the_mean_square_of_real_tokens(tmp_path: Path) -> None:
-    model, _ = byte_level_llama(tmp_path)
+    model, _ = make_byte_level_llama(tmp_path)
     ids = np.array([[5, 6, 7, 8], [9, 10, 0, 0]])
     mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
     inputs: list[Any] = []

@@ -9,10 +9,10 @@ import pytest
 
 from fixtures.models.exported import Exported
 from slimgate.errors import BuildError
-from slimgate.models.onnx_model import array_of, load_onnx_model
-from slimgate.steps.agreement import predictor_of, score_batches
+from slimgate.models.onnx_model import load_onnx_model, read_tensor_values
+from slimgate.steps.agreement import make_default_predictor, score_batches
 from slimgate.steps.convert import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
-from slimgate.steps.convert._onnx_graph import kinds_of
+from slimgate.steps.convert._onnx_graph import count_node_kinds
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def test_every_float_is_a_half_and_the_scores_are_float32(
     before = model.measure_size()
     half = onnx_cast.step.apply(model, onnx_cast.Params(), context)
     after = half.measure_size()
-    kinds = {array_of(tensor).dtype.name for tensor in half.proto.graph.initializer}
+    kinds = {read_tensor_values(tensor).dtype.name for tensor in half.proto.graph.initializer}
     assert "float32" not in kinds
     assert "float16" in kinds
     assert after["parameters"] == before["parameters"] == tiny.parameters
@@ -35,12 +35,12 @@ def test_every_float_is_a_half_and_the_scores_are_float32(
     assert context.log["float16_numbers"] >= tiny.parameters
     assert 0 < context.log["max_difference_relative"] < 0.05
     for values, expected in zip(
-        score_batches(predictor_of(half, context), tiny.batches), tiny.answers, strict=True
+        score_batches(make_default_predictor(half, context), tiny.batches), tiny.answers, strict=True
     ):
         assert values.dtype == np.float32
         np.testing.assert_allclose(values, expected, atol=0.02)
-    operators = {name: n for name, n in kinds_of(half.proto).items() if name != "Cast"}
-    assert operators == {name: n for name, n in kinds_of(model.proto).items() if name != "Cast"}
+    operators = {name: n for name, n in count_node_kinds(half.proto).items() if name != "Cast"}
+    assert operators == {name: n for name, n in count_node_kinds(model.proto).items() if name != "Cast"}
 
 
 def test_the_graph_that_it_was_made_from_stays_as_it_is(tiny: Exported, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_graph_too_large_for_a_message_is_cast_without_shapes(
     again = load_onnx_model(tmp_path / "large")
     assert again.measure_size() == half.measure_size()
     for values, expected in zip(
-        score_batches(predictor_of(again, context), tiny.batches), tiny.answers, strict=True
+        score_batches(make_default_predictor(again, context), tiny.batches), tiny.answers, strict=True
     ):
         np.testing.assert_allclose(values, expected, atol=0.02)
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 
-from slimgate.steps.convert._onnx_graph import kinds_of
+from slimgate.steps.convert._onnx_graph import count_node_kinds
 from slimgate.steps.convert._onnx_optimize import fuse
 
 WIDTH, HEADS = 8, 2
@@ -99,7 +99,7 @@ def fused(proto: Any) -> tuple[Any, int]:
 
 def test_attention_over_padding_becomes_an_op_of_the_first_token() -> None:
     graph, narrowed = fused(encoder())
-    assert kinds_of(graph)["MultiHeadAttention"] == 1
+    assert count_node_kinds(graph)["MultiHeadAttention"] == 1
     assert narrowed > 0
     np.testing.assert_allclose(answers(graph, 300), answers(encoder(), 300), atol=1e-5)
 
@@ -108,7 +108,7 @@ def test_attention_over_padding_becomes_an_op_of_the_first_token() -> None:
 def test_a_window_of_local_attention_is_not_taken_for_padding(tokens: int) -> None:
     local = encoder(window=100)
     graph, narrowed = fused(local)
-    assert kinds_of(graph)["MultiHeadAttention"] == 1
+    assert count_node_kinds(graph)["MultiHeadAttention"] == 1
     assert narrowed == 0  # its mask has a place for each query
     np.testing.assert_allclose(answers(graph, tokens), answers(local, tokens), atol=1e-5)
 
@@ -116,5 +116,5 @@ def test_a_window_of_local_attention_is_not_taken_for_padding(tokens: int) -> No
 def test_a_query_that_is_the_sum_of_two_products_keeps_both() -> None:
     adapted = encoder(adapter=True)
     graph, _ = fused(adapted)
-    assert kinds_of(graph)["MultiHeadAttention"] == 0
+    assert count_node_kinds(graph)["MultiHeadAttention"] == 0
     np.testing.assert_allclose(answers(graph, 7), answers(adapted, 7), atol=1e-5)

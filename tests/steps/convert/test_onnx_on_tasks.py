@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.embeddings import PAIRS, embedding_context, load_encoder
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.embeddings import PAIRS, load_encoder, make_embedding_context
 from fixtures.models.exported import make_distinct_
-from fixtures.models.task_rows import load_task_model, task_context
-from slimgate._system.processor import cpu_instructions, sums_saturate
+from fixtures.models.task_rows import load_task_model, make_task_context
+from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError
 from slimgate.plugins.base import Arrays
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.steps.agreement import calibration_arrays, predictor_of
+from slimgate.steps.agreement import make_calibration_batches, make_default_predictor
 from slimgate.steps.convert import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
-from slimgate.steps.convert._onnx_graph import kinds_of
+from slimgate.steps.convert._onnx_graph import count_node_kinds
 from slimgate.tasks import causal_lm, sentence_embedding
 
 pytestmark = pytest.mark.slow
@@ -35,21 +35,23 @@ BERT: dict[str, Any] = {"num_hidden_layers": 2, "initializer_range": 0.2}
 
 def of_rows(task: str) -> Callable[[Path], Made]:
     def build(folder: Path) -> Made:
-        context = task_context(folder / "rows", task, train=24)
+        context = make_task_context(folder / "rows", task, train=24)
         return load_task_model(write_tiny(folder / "hub", "bert", **BERT), context), context
 
     return build
 
 
 def of_sentences(folder: Path) -> Made:
-    context = embedding_context(folder / "rows", PAIRS, calibration=16)
+    context = make_embedding_context(folder / "rows", PAIRS, calibration=16)
     return load_encoder(write_tiny(folder / "hub", "bert", **BERT), context), context
 
 
 def of_text(architecture: str) -> Callable[[Path], Made]:
     def build(folder: Path) -> Made:
         params = causal_lm.Params(text=("text",), max_tokens=16)
-        context = tiny_context(folder / "rows", calibration=8, params=params, task=causal_lm.task, classes=())
+        context = make_tiny_context(
+            folder / "rows", calibration=8, params=params, task=causal_lm.task, classes=()
+        )
         layers = "n_layer" if architecture == "gpt2" else "num_hidden_layers"
         sizes: dict[str, Any] = {layers: 2, "initializer_range": 0.2}
         return load_tiny(write_tiny(folder / "hub", architecture, causal=True, **sizes), context), context
@@ -94,7 +96,7 @@ def check_half(half: Any, graph: Any, eager: Any, usual: Arrays, least: int, con
     """Half of the bytes of a graph, all of its weights, nearly the network's answers."""
     assert half.measure_size()["parameters"] == graph.measure_size()["parameters"]
     assert half.measure_size()["state_bytes"] < 0.55 * graph.measure_size()["state_bytes"]
-    predictor = predictor_of(half, context)
+    predictor = make_default_predictor(half, context)
     for batch in (usual, *odd_batches(usual, least)):
         expected = answers(eager, batch)
         np.testing.assert_allclose(
@@ -106,18 +108,18 @@ def check_half(half: Any, graph: Any, eager: Any, usual: Arrays, least: int, con
 def test_every_graph_answers_as_the_network_does(tmp_path: Path, build: Callable[[Path], Made]) -> None:
     model, context = build(tmp_path)
     make_distinct_(model.network)
-    usual = calibration_arrays(model.tokenizer, context)[0]
+    usual = make_calibration_batches(model.tokenizer, context)[0]
     parameters = model.measure_size()["parameters"] + also_stored(model.network)
     least = 2 if context.task is sentence_embedding.task else 1
     eager = EagerPredictor(model.network.eval(), "cpu")
     graph = to_onnx.step.apply(model, to_onnx.Params(), context)
     fused = onnx_optimize.step.apply(graph, onnx_optimize.Params(), context)
     for exact in (graph, fused):
-        predictor = predictor_of(exact, context)
+        predictor = make_default_predictor(exact, context)
         for batch in (usual, *odd_batches(usual, least)):
             np.testing.assert_allclose(answers(predictor, batch), answers(eager, batch), atol=1e-4, rtol=1e-4)
         assert exact.measure_size()["parameters"] == parameters
-    if kinds_of(fused.proto)["Cos"]:
+    if count_node_kinds(fused.proto)["Cos"]:
         with pytest.raises(BuildError, match="rotary positions, whose angles float16 cannot represent"):
             onnx_cast.step.apply(fused, onnx_cast.Params(), context)
     else:
@@ -125,8 +127,8 @@ def test_every_graph_answers_as_the_network_does(tmp_path: Path, build: Callable
             onnx_cast.step.apply(fused, onnx_cast.Params(), context), fused, eager, usual, least, context
         )
     # without VNNI sums of int8 products saturate, which narrow weights would prevent
-    tolerance = 2.0 if sums_saturate(cpu_instructions()) else 1.0
+    tolerance = 2.0 if has_saturating_sums(list_cpu_instructions()) else 1.0
     small = onnx_int8_static.step.apply(fused, onnx_int8_static.Params(tolerance=tolerance), context)
     assert small.measure_size()["parameters"] == parameters
     assert small.measure_size()["state_bytes"] < fused.measure_size()["state_bytes"]
-    assert answers(predictor_of(small, context), usual).shape == answers(eager, usual).shape
+    assert answers(make_default_predictor(small, context), usual).shape == answers(eager, usual).shape

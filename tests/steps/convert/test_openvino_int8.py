@@ -14,12 +14,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.openvino_models import model_scores
+from fixtures.models.openvino_models import compute_model_scores
 from slimgate.errors import BuildError, DataError
 from slimgate.models.openvino_model import weight_types
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 from slimgate.steps.convert import openvino_int8
-from slimgate.steps.convert._openvino_quantization import embedding_lookups, output_layer, single_rows
+from slimgate.steps.convert._openvino_quantization import (
+    find_output_layer,
+    list_embedding_lookups,
+    make_single_rows,
+)
 from slimgate.steps.convert.openvino_int8 import Params
 
 pytestmark = pytest.mark.slow
@@ -60,7 +64,7 @@ def test_linear_layers_become_int8(tiny: tuple[Any, Any], capfd: pytest.CaptureF
     assert quantized.measure_size()["state_bytes"] < 0.5 * model.measure_size()["state_bytes"]
     assert 0 < log["max_difference_relative"] < 2
     assert log["fake_quantize"] > 0
-    assert log["left_in_float"] == len(embedding_lookups(model.graph)) + 1
+    assert log["left_in_float"] == len(list_embedding_lookups(model.graph)) + 1
 
 
 def test_embeddings_and_the_output_layer_where_asked_for(tiny: tuple[Any, Any]) -> None:
@@ -73,7 +77,7 @@ def test_embeddings_and_the_output_layer_where_asked_for(tiny: tuple[Any, Any]) 
 def test_a_row_has_nearly_the_same_scores_in_any_batch(tiny: tuple[Any, Any]) -> None:
     quantized, _ = applied(tiny, smooth_alpha=False, bias_correction=False, rows=8)
     context = tiny[1]
-    predictor = predictor_of(quantized, context)
+    predictor = make_default_predictor(quantized, context)
     encoded = context.task.encode_rows(context.task_params, context.rows("selection"), quantized.tokenizer)
     together = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(range(16)))))
     for row in range(3):
@@ -97,7 +101,7 @@ def test_accuracy_control_judges_by_selection(tiny: tuple[Any, Any]) -> None:
     assert (log["controlled_metric"], log["controlled_split"]) == ("accuracy", "selection")
     float_value, int8_value = log["values"][:2]
     labels = np.asarray([label == "pos" for label in tiny[1].rows("selection").table["label"].to_pylist()])
-    assert float_value == pytest.approx(np.mean(model_scores(*tiny).argmax(1) == labels))
+    assert float_value == pytest.approx(np.mean(compute_model_scores(*tiny).argmax(1) == labels))
     assert float_value - int8_value <= 0.5
     params = Params.model_validate({"accuracy_control": control})
     assert openvino_int8.step.also_reads(params) == ("selection",)
@@ -106,11 +110,11 @@ def test_accuracy_control_judges_by_selection(tiny: tuple[Any, Any]) -> None:
 
 def test_the_output_layer_and_single_rows_are_found(tiny: tuple[Any, Any]) -> None:
     model, context = tiny
-    name = output_layer(model.graph)
+    name = find_output_layer(model.graph)
     (node,) = [node for node in model.graph.get_ops() if node.get_friendly_name() == name]
     assert list(node.input_value(1).get_shape()) == [2, 32]
-    assert {len(row["input_ids"]) for row in single_rows(model, context, 5)} == {1}
-    assert len(single_rows(model, context, 5)) == 5
+    assert {len(row["input_ids"]) for row in make_single_rows(model, context, 5)} == {1}
+    assert len(make_single_rows(model, context, 5)) == 5
 
 
 def test_a_pattern_that_fits_nothing_is_one_line(tiny: tuple[Any, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.openvino_models import model_scores
+from fixtures.models.openvino_models import compute_model_scores
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import weight_types
 from slimgate.steps.convert import openvino_weights
@@ -55,7 +55,7 @@ def test_int4_takes_the_blocks(tiny: tuple[Any, Any], capfd: pytest.CaptureFixtu
     )
     everything, _ = applied(tiny, mode="int4_sym", group_size=16, all_layers=True)
     assert weight_types(everything.graph)["i4"] > log["weights"]["i4"]
-    assert not np.array_equal(model_scores(quantized, context), model_scores(model, context))
+    assert not np.array_equal(compute_model_scores(quantized, context), compute_model_scores(model, context))
 
 
 def test_levels_fitted_on_calibration_rows(tiny: tuple[Any, Any]) -> None:

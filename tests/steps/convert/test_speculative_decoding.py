@@ -13,21 +13,21 @@ from support.decoder_checks import (
     assert_ends_at_stop_texts,
     assert_same_answers,
     assert_same_scores_of_padded_texts,
-    eager_of,
+    make_eager,
 )
 
 from fixtures.models.building import load_tiny
-from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch, tiny_decoder
+from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch, make_tiny_decoder
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.speculative import Draft, make_network_answer
-from slimgate.models.speculative_model import SpeculativeModel, with_draft
+from slimgate.models.speculative_model import SpeculativeModel, add_draft
 from slimgate.models.write_answers import Writing, end_tokens
 from slimgate.runtimes import eager
 from slimgate.steps.convert import speculative_decoding as step
 from slimgate.steps.quantize import int8_dynamic
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, files_of
+from slimgate.store.store import Entry, list_files
 
 torch.set_num_threads(1)
 LONG = {"max_position_embeddings": 128}
@@ -38,7 +38,7 @@ PARAMS = step.Params(draft="small", draft_tokens=3)
 
 def pair_of(root: Path, architecture: str = "llama", noise: float = 0.1, **config: Any) -> tuple[Any, Any]:
     """A model, and a context whose teacher is a draft: the model with noise on its weights."""
-    model, context = tiny_decoder(root, architecture, **config)
+    model, context = make_tiny_decoder(root, architecture, **config)
 
     def load_draft() -> Any:
         draft = load_tiny(root / "hub", context)
@@ -74,9 +74,10 @@ def predictor_of(pair: tuple[Any, Any], params: step.Params = PARAMS) -> Any:
 def test_the_answers_are_those_of_the_model_alone(tmp_path: Path, architecture: str) -> None:
     longer = {"n_positions": 128} if architecture == "gpt2" else LONG
     model, context = pair = pair_of(tmp_path, architecture, **longer)  # windows are 8 tokens wide
-    prompts = prompts_of(context, model.tokenizer)[:8]
+    prompts = encode_prompts(context, model.tokenizer)[:8]
     alone, answers = (
-        answers_of(side, model.tokenizer, prompts, HOW) for side in (eager_of(model), predictor_of(pair))
+        compute_answers(side, model.tokenizer, prompts, HOW)
+        for side in (make_eager(model), predictor_of(pair))
     )
     assert answers == alone
     assert len({answer.ids for answer in answers}) > 4
@@ -94,7 +95,7 @@ def test_any_number_of_draft_tokens_gives_the_same_answers(llama: tuple[Any, Any
 def test_transformers_assisted_generation_writes_the_same(llama: tuple[Any, Any]) -> None:
     model, context = llama
     draft = context.load_teacher()
-    for prompt in prompts_of(context, model.tokenizer)[:3]:
+    for prompt in encode_prompts(context, model.tokenizer)[:3]:
         answer = make_network_answer(model.network, Draft(draft.network, 3), prompt, 16)
         answer.begin()
         while answer.remaining:
@@ -115,7 +116,7 @@ def test_transformers_assisted_generation_writes_the_same(llama: tuple[Any, Any]
 def test_passes_by_hand(llama: tuple[Any, Any]) -> None:
     """A draft that is the model itself has all of its tokens kept: four for each pass."""
     model, context = llama
-    prompt = prompts_of(context, model.tokenizer)[0]
+    prompt = encode_prompts(context, model.tokenizer)[0]
     answer = make_network_answer(model.network, Draft(model.network, 3), prompt, 10)
     assert answer.begin() == answer.written[0]
     assert answer.passes == 0
@@ -133,7 +134,7 @@ def test_answers_end_where_those_of_the_model_end(tmp_path: Path) -> None:
 
 def test_nothing_is_proposed_behind_an_end_token(llama: tuple[Any, Any]) -> None:
     model, context = llama
-    prompt = prompts_of(context, model.tokenizer)[0]
+    prompt = encode_prompts(context, model.tokenizer)[0]
     alone = make_network_answer(model.network, Draft(model.network, 3), prompt, 10)
     alone.begin()
     second = alone.extend()[0]
@@ -151,16 +152,16 @@ def test_the_artifact_holds_both_models(llama: tuple[Any, Any], tmp_path: Path) 
     model, context = llama
     combined = apply(llama)
     combined.save(tmp_path)
-    draft = {name for name in files_of(tmp_path) if name.startswith("draft/")}
+    draft = {name for name in list_files(tmp_path) if name.startswith("draft/")}
     assert draft == {"draft/config.json", "draft/model.safetensors", "draft/slimgate.json"}
     assert combined.measure_size()["parameters"] == 2 * model.measure_size()["parameters"]
     again = eager.runtime.load(tmp_path, eager.Params(), device="cpu", threads=1)
     assert again.draft.tokens == 3
     for network, other in ((again.network, model.network), (again.draft.network, combined.draft.network)):
         assert all(torch.equal(w, other.state_dict()[name]) for name, w in network.state_dict().items())
-    prompts = prompts_of(context, model.tokenizer)[:4]
+    prompts = encode_prompts(context, model.tokenizer)[:4]
     fresh = eager.runtime.open_model(combined, context)
-    first, second = (answers_of(side, model.tokenizer, prompts) for side in (again, fresh))
+    first, second = (compute_answers(side, model.tokenizer, prompts) for side in (again, fresh))
     assert [answer.verified for answer in first] == [answer.verified for answer in second]
     loaded = eager.runtime.load_model(tmp_path, "cpu")
     assert isinstance(loaded, SpeculativeModel)
@@ -178,14 +179,14 @@ def test_a_model_in_int8_takes_a_draft_in_int8(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     combined.save(tmp_path / "made")
     again = eager.runtime.load(tmp_path / "made", eager.Params(), device="cpu", threads=1)
-    prompts = prompts_of(context, model.tokenizer)[:4]
-    assert all(answer.ids for answer in answers_of(again, model.tokenizer, prompts))
+    prompts = encode_prompts(context, model.tokenizer)[:4]
+    assert all(answer.ids for answer in compute_answers(again, model.tokenizer, prompts))
 
 
 def test_timed_answers_are_written_with_the_draft(llama: tuple[Any, Any]) -> None:
     model, context = llama
-    ours, alone = predictor_of(llama), eager_of(model)
-    batch = timed_batch(context, model.tokenizer, 12, 20)
+    ours, alone = predictor_of(llama), make_eager(model)
+    batch = make_timed_batch(context, model.tokenizer, 12, 20)
     prepared = ours.prepare(batch)
     state = ours.prefill(prepared)
     assert [answer.passes for answer in state] == [0, 0, 0]
@@ -233,7 +234,7 @@ def test_the_model_itself_is_no_draft(tmp_path: Path) -> None:
 
 def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
     model, context = pair_of(tmp_path)
-    other = tiny_decoder(tmp_path / "other", "llama", vocab_size=40)[0]
+    other = make_tiny_decoder(tmp_path / "other", "llama", vocab_size=40)[0]
     context.load_teacher = lambda: other
     with pytest.raises(
         BuildError, match=r'draft "small" has another vocabulary \(40 tokens\) than the model'
@@ -252,7 +253,7 @@ def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
 
 def test_fewer_positions_are_refused(tmp_path: Path) -> None:
     model, context = pair_of(tmp_path, **LONG)
-    short = tiny_decoder(tmp_path / "short", "llama")[0]
+    short = make_tiny_decoder(tmp_path / "short", "llama")[0]
     context.load_teacher = lambda: short
     with pytest.raises(BuildError, match='draft "small" has positions for 64 tokens, the model for 128'):
         apply((model, context))
@@ -260,7 +261,7 @@ def test_fewer_positions_are_refused(tmp_path: Path) -> None:
 
 def test_a_draft_with_a_draft_is_refused(llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model, context = llama
-    combined = with_draft(model, context.load_teacher(), 2)
+    combined = add_draft(model, context.load_teacher(), 2)
     monkeypatch.setattr(context, "load_teacher", lambda: combined)
     with pytest.raises(
         BuildError, match='draft "small" is a SpeculativeModel, expected a network of PyTorch'

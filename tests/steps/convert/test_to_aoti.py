@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError, DataError, ProcessDied
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes import aoti
 from slimgate.runtimes.eager import EagerPredictor
-from slimgate.steps.agreement import calibration_arrays
+from slimgate.steps.agreement import make_calibration_batches
 from slimgate.steps.convert import to_aoti
-from slimgate.steps.convert._aoti_worker import example_batch
+from slimgate.steps.convert._aoti_worker import make_example_batch
 from slimgate.steps.convert.to_aoti import Compiled, Params, compile_apart
-from slimgate.store.store import files_of
+from slimgate.store.store import list_files
 from slimgate.tasks import text_classification
 from tools.trust import dying_package
 
@@ -36,7 +36,7 @@ PACKAGE = "package = { steps = [{ to_aoti = {} }] }"
 
 
 def tiny(root: Path, *, calibration: int = 12) -> tuple[Any, Any]:
-    context = tiny_context(root / "rows", calibration=calibration)
+    context = make_tiny_context(root / "rows", calibration=calibration)
     folder = write_tiny(
         root / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2, num_hidden_layers=1
     )
@@ -63,7 +63,7 @@ def test_a_package_answers_as_the_network_and_loads_again(tmp_path: Path) -> Non
     saved = tmp_path / "saved"
     saved.mkdir()
     compiled.save(saved)
-    assert {"config.json", "model.pt2", "slimgate.json", "tokenizer.json"} <= set(files_of(saved))
+    assert {"config.json", "model.pt2", "slimgate.json", "tokenizer.json"} <= set(list_files(saved))
     suffixes = {Path(name).suffix for name in zipfile.ZipFile(saved / "model.pt2").namelist()}
     assert suffixes <= {".so", ".cpp", ".json", ""}
     predictor = aoti.runtime.load(saved, aoti.Params(), device="cpu", threads=1)
@@ -88,7 +88,7 @@ def test_rows_of_one_token_and_a_row_alone_are_compared_too() -> None:
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, (2, 4)), (3, (3, 4)), (4, (5, 4))])
 def test_the_example_has_two_sizes_that_differ(rows: int, expected: tuple[int, int]) -> None:
-    example = example_batch({"input_ids": np.arange(rows * 4).reshape(rows, 4)})
+    example = make_example_batch({"input_ids": np.arange(rows * 4).reshape(rows, 4)})
     assert example["input_ids"].shape == expected
 
 
@@ -128,7 +128,7 @@ def test_a_network_that_cannot_be_one_graph_is_one_line(
 
 def apart(root: Path, *, worker: str, limit: float = 3600) -> Compiled:
     model, context = tiny(root)
-    batches = calibration_arrays(model.tokenizer, context)
+    batches = make_calibration_batches(model.tokenizer, context)
     return compile_apart(model, batches, context, precision="float32", limit=limit, worker=worker)
 
 
@@ -191,7 +191,7 @@ def test_a_suite_goes_on_where_the_process_that_compiles_dies(
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # where nothing is compiled yet
     replaced = {SHORTER: f"{SHORTER}\n{PACKAGE}", "calibration = 0": "calibration = 16"}
-    run = tiny_run(tmp_path, **replaced)
+    run = make_tiny_run(tmp_path, **replaced)
     with pytest.raises(ProcessDied, match=r"package: step to_aoti: .* died by SIGILL: this machine cannot"):
         run.build("package")
     assert run.build("shorter").artifact.kind == "torch"

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from fixtures.models.architectures import ENCODER_DECODERS
-from fixtures.models.building import tiny_context
-from fixtures.models.encoder_decoders import PARAMS, answers_of, tiny_pair_model
-from slimgate._system.processor import cpu_instructions, sums_saturate
+from fixtures.models.building import make_tiny_context
+from fixtures.models.encoder_decoders import PARAMS, compute_answers, make_tiny_pair_model
+from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
 from slimgate.plugins.loading import load
@@ -29,12 +29,12 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module", params=ENCODER_DECODERS)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return tiny_pair_model(tmp_path_factory.mktemp(request.param), request.param)
+    return make_tiny_pair_model(tmp_path_factory.mktemp(request.param), request.param)
 
 
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return tiny_pair_model(tmp_path_factory.mktemp("t5"), "t5")
+    return make_tiny_pair_model(tmp_path_factory.mktemp("t5"), "t5")
 
 
 def converted(pair: tuple[Any, Any], scratch: Path, **options: Any) -> Any:
@@ -54,34 +54,34 @@ def test_float32_answers_are_those_of_pytorch(pair: tuple[Any, Any], tmp_path: P
     (tmp_path / "saved").mkdir()
     variant.save(tmp_path / "saved")
     rows = context.rows("train")
-    eager = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
-    ours = answers_of(loaded(tmp_path / "saved"), variant.tokenizer, rows)
+    eager = compute_answers(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
+    ours = compute_answers(loaded(tmp_path / "saved"), variant.tokenizer, rows)
     same = [answer == other for answer, other in zip(eager, ours, strict=True)]
     assert sum(same) >= len(same) - 1  # text, ids, and whether it ended; but for a tie of rounding
     assert len({answer.ids for answer in ours}) > 1
 
 
 def test_a_tokenizer_without_an_unknown_token_is_converted(tmp_path: Path) -> None:
-    model, context = tiny_pair_model(tmp_path, "t5")
+    model, context = make_tiny_pair_model(tmp_path, "t5")
     model.tokenizer.unk_token = None
     variant = converted((model, context), tmp_path / "rows", quantization="float32")
     assert context.log["changed_answers"] == 0
     rows = context.rows("train")
-    eager = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
-    ours = answers_of(runtime.runtime.open_model(variant, context), model.tokenizer, rows)
+    eager = compute_answers(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
+    ours = compute_answers(runtime.runtime.open_model(variant, context), model.tokenizer, rows)
     same = [answer == other for answer, other in zip(eager, ours, strict=True)]
     assert sum(same) >= len(same) - 1  # but for a tie of rounding
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
-    model, context = tiny_pair_model(tmp_path, "bart")
+    model, context = make_tiny_pair_model(tmp_path, "bart")
     model.network.final_logits_bias[0, model.tokenizer.eos_token_id] = 2.0
     variant, rows = (
         converted((model, context), tmp_path / "rows", quantization="float32"),
         context.rows("train"),
     )
-    eager = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
-    ours = answers_of(runtime.runtime.open_model(variant, context), model.tokenizer, rows)
+    eager = compute_answers(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
+    ours = compute_answers(runtime.runtime.open_model(variant, context), model.tokenizer, rows)
     assert [(answer.ids, answer.ended) for answer in ours] == [(answer.ids, answer.ended) for answer in eager]
     lengths = {len(answer.ids) for answer in ours if answer.ended}
     assert 0 in lengths
@@ -96,7 +96,7 @@ def test_int8_keeps_most_answers_in_a_third_of_the_bytes(
     variant = converted(t5, tmp_path, quantization=quantization)
     assert context.log["agreement_rows"] == 16
     # without VNNI the sums of oneDNN's int8 products saturate
-    assert context.log["changed_answers"] <= (0.75 if sums_saturate(cpu_instructions()) else 0.5)
+    assert context.log["changed_answers"] <= (0.75 if has_saturating_sums(list_cpu_instructions()) else 0.5)
     before, after = model.measure_size(), variant.measure_size()
     assert after["parameters"] == before["parameters"]
     assert after["state_bytes"] < 0.35 * before["state_bytes"]
@@ -144,12 +144,12 @@ def test_it_gives_no_scores_and_draws_no_answers(t5: tuple[Any, Any], tmp_path: 
         predictor.prepare(encoded.batch([0]))
     drawn = PARAMS.model_copy(update={"temperature": 1.0})
     with pytest.raises(MeasureError, match="can only choose the most likely token; set temperature = 0"):
-        answers_of(predictor, model.tokenizer, context.rows("calibration"), params=drawn)
+        compute_answers(predictor, model.tokenizer, context.rows("calibration"), params=drawn)
 
 
 def test_a_model_put_together_wrongly_is_found(tmp_path: Path) -> None:
     """Marian's padding token begins an answer as a vector of zeros, which CTranslate2 takes for granted."""
-    model, context = tiny_pair_model(tmp_path, "marian")
+    model, context = make_tiny_pair_model(tmp_path, "marian")
     with torch.no_grad():
         model.network.get_input_embeddings().weight[-1] = torch.linspace(-5, 5, 32)
     with pytest.raises(
@@ -165,11 +165,11 @@ def test_other_families_are_refused_before_a_model_loads() -> None:
 
 def test_a_task_without_answers_is_refused(t5: tuple[Any, Any], tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="CTranslate2 writes answers, but models of this task do not"):
-        step.step.apply(t5[0], step.Params(), tiny_context(tmp_path, calibration=8))
+        step.step.apply(t5[0], step.Params(), make_tiny_context(tmp_path, calibration=8))
 
 
 def test_layers_of_other_classes_are_refused(tmp_path: Path) -> None:
-    model, context = tiny_pair_model(tmp_path, "t5")
+    model, context = make_tiny_pair_model(tmp_path, "t5")
     int8 = load("step", "int8_dynamic")
     with pytest.raises(BuildError, match="no transformers class can load the model"):
         step.step.apply(int8.apply(model, int8.Params(), context), step.Params(), context)

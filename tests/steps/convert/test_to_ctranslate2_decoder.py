@@ -17,13 +17,13 @@ from support.decoder_checks import (
     assert_same_answers,
     assert_same_scores_of_padded_texts,
     assert_writes_at_least,
-    eager_of,
+    make_eager,
 )
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch, tiny_decoder
-from slimgate._system.processor import cpu_instructions, sums_saturate
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch, make_tiny_decoder
+from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError, MeasureError, SuiteError
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
 from slimgate.models.write_answers import Writing
@@ -51,7 +51,7 @@ TWO = {"num_hidden_layers": 2}
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return tiny_decoder(tmp_path_factory.mktemp("llama"), "llama", **TWO)
+    return make_tiny_decoder(tmp_path_factory.mktemp("llama"), "llama", **TWO)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def reopened(variant: Any, folder: Path) -> Any:
 
 @pytest.mark.parametrize("architecture", step.DECODERS)
 def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str) -> None:
-    pair = model, context = tiny_decoder(tmp_path, architecture, **SHAPES[architecture])
+    pair = model, context = make_tiny_decoder(tmp_path, architecture, **SHAPES[architecture])
     variant = converted(pair, tmp_path)
     assert context.log["agreement_rows"] == 12
     assert context.log["max_difference_relative"] < 0.001
@@ -88,7 +88,7 @@ def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str)
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
-    pair = tiny_decoder(tmp_path, "llama", **TWO)
+    pair = make_tiny_decoder(tmp_path, "llama", **TWO)
     assert_ends_at_both_end_tokens(pair, lambda: reopened(converted(pair, tmp_path), tmp_path / "saved"))
 
 
@@ -100,23 +100,23 @@ def test_answers_end_at_stop_texts_and_not_before_least(llama: tuple[Any, Any], 
 def test_a_predictor_is_freed_by_who_drops_it(llama: tuple[Any, Any], float32: Any) -> None:
     """Not by the library's thread, which drops the call of a stop text later, and would wait for itself."""
     model, context = llama
-    prompts = prompts_of(context, model.tokenizer)[:2]
+    prompts = encode_prompts(context, model.tokenizer)[:2]
     for _ in range(20):
         ours = opened(float32)
         gone = weakref.ref(ours)
-        answers_of(ours, model.tokenizer, prompts, Writing(max_new_tokens=4, stop=("never written",)))
+        compute_answers(ours, model.tokenizer, prompts, Writing(max_new_tokens=4, stop=("never written",)))
         del ours
         assert gone() is None
 
 
 def test_int8_takes_a_third_of_the_bytes_and_stays_near(tmp_path: Path) -> None:
-    pair = model, context = tiny_decoder(
+    pair = model, context = make_tiny_decoder(
         tmp_path, "llama", hidden_size=128, intermediate_size=256, initializer_range=0.1, **TWO
     )
     variant = converted(pair, tmp_path, quantization="int8")
     assert context.log["tolerance"] is None
     # without VNNI the sums of oneDNN's int8 products saturate
-    limit = 3.0 if sums_saturate(cpu_instructions()) else 0.5
+    limit = 3.0 if has_saturating_sums(list_cpu_instructions()) else 0.5
     assert 0.0001 < context.log["max_difference_relative"] < limit
     before, after = model.measure_size(), variant.measure_size()
     assert after["parameters"] == before["parameters"]
@@ -125,16 +125,16 @@ def test_int8_takes_a_third_of_the_bytes_and_stays_near(tmp_path: Path) -> None:
     variant.save(tmp_path / "saved")
     again = load_ctranslate2_model(tmp_path / "saved")
     assert (again.measure_size(), again.quantization, again.answers) == (after, "int8", variant.answers)
-    prompts = prompts_of(context, model.tokenizer)
-    answers = [answers_of(opened(side), model.tokenizer, prompts) for side in (variant, again)]
+    prompts = encode_prompts(context, model.tokenizer)
+    answers = [compute_answers(opened(side), model.tokenizer, prompts) for side in (variant, again)]
     assert answers[0] == answers[1]
 
 
 def test_timed_answers_are_those_of_pytorch_past_end_tokens(llama: tuple[Any, Any], float32: Any) -> None:
     model, context = llama
-    predictor, eager = opened(float32), eager_of(model)
+    predictor, eager = opened(float32), make_eager(model)
     assert isinstance(predictor, TimedWriter)
-    batch = timed_batch(context, model.tokenizer, 10, 20)
+    batch = make_timed_batch(context, model.tokenizer, 10, 20)
     prepared = predictor.prepare(batch)
     predictor.prefill(prepared)  # and never decoded
     state = predictor.prefill(prepared)
@@ -157,13 +157,13 @@ def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], flo
 
 def test_texts_beyond_a_sliding_window_are_refused(tmp_path: Path) -> None:
     """The library gives the scores of the last window alone. Up to it they are those of PyTorch."""
-    pair = model, context = tiny_decoder(tmp_path, "mistral", sliding_window=32, **TWO)
+    pair = model, context = make_tiny_decoder(tmp_path, "mistral", sliding_window=32, **TWO)
     variant = converted(pair, tmp_path)
     assert context.log["longest_text"] == 32
     assert context.log["changed_answers"] == 0
     window = "CTranslate2 computes texts up to the model's sliding window of 32 tokens; lower max_new_tokens"
     with pytest.raises(MeasureError, match=f"have 38 tokens, but {window}"):
-        answers_of(opened(variant), model.tokenizer, [[5] * 30])
+        compute_answers(opened(variant), model.tokenizer, [[5] * 30])
     with pytest.raises(MeasureError, match=f"have 33 tokens, but {window}"):
         opened(variant).prepare({"input_ids": np.ones((1, 30), dtype=np.int64), NEW_TOKENS: np.asarray([3])})
     model.config.sliding_window = 4
@@ -176,7 +176,7 @@ def test_texts_beyond_a_sliding_window_are_refused(tmp_path: Path) -> None:
 
 
 def test_another_model_is_noticed_by_its_first_divergent_token(float32: Any, tmp_path: Path) -> None:
-    other = tiny_decoder(tmp_path, "llama", seed=1, **TWO)
+    other = make_tiny_decoder(tmp_path, "llama", seed=1, **TWO)
     assert_another_model_is_found(other, float32)
 
 
@@ -219,7 +219,7 @@ def test_other_families_are_refused_before_a_model_loads(family: str) -> None:
 
 
 def test_a_classifier_is_refused(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=4)
+    context = make_tiny_context(tmp_path / "rows", calibration=4)
     folder = write_tiny(tmp_path / "hub", "llama", labels=("neg", "pos"))
     with pytest.raises(BuildError, match="is not a causal language model, which CTranslate2 runs"):
         step.step.apply(load_tiny(folder, context), step.Params(), context)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.embeddings import vectors_of
-from fixtures.models.gguf_models import NEXT_TOKEN, SHAPE, bert_encoder, byte_level_llama
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.embeddings import compute_vectors
+from fixtures.models.gguf_models import NEXT_TOKEN, SHAPE, make_bert_encoder, make_byte_level_llama
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_converter import name_pre_tokenizer
 from slimgate.models.served import load_served
@@ -20,7 +20,7 @@ from slimgate.plugins.models import Compared
 from slimgate.steps.convert import to_gguf
 from slimgate.steps.convert._to_gguf_worker import quantize_q4_0
 from slimgate.steps.embeddings import truncate_embeddings
-from slimgate.steps.layers.float_layers import quantized_layers
+from slimgate.steps.layers.float_layers import list_quantized_layers
 from slimgate.steps.quantize import auto_round, gptq
 from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.sentence_models import bytes_per_embedding
@@ -32,7 +32,7 @@ IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
 
 
 def written(tmp_path: Path, **options: Any) -> tuple[Path, Any, Any]:
-    model, context = byte_level_llama(tmp_path)
+    model, context = make_byte_level_llama(tmp_path)
     converted = to_gguf.step.apply(model, to_gguf.Params(**options), context)
     folder = tmp_path / "written"
     folder.mkdir()
@@ -93,9 +93,9 @@ def test_matrices_have_the_type_and_its_bytes(
 @pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
-    model, context = byte_level_llama(tmp_path)
+    model, context = make_byte_level_llama(tmp_path)
     gptq.step.apply(model, gptq.Params(bits=4, group_size=32), context)
-    before = {name: layer.weight for name, layer in quantized_layers(model.network).items()}
+    before = {name: layer.weight for name, layer in list_quantized_layers(model.network).items()}
     assert len(before) == 14
 
     converted = to_gguf.step.apply(model, to_gguf.Params(type="Q4_0"), context)
@@ -108,7 +108,7 @@ def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 def test_auto_round_writes_the_file_too(tmp_path: Path) -> None:
-    model, context = byte_level_llama(tmp_path)
+    model, context = make_byte_level_llama(tmp_path)
     before = logits(model.network)
     quantized = auto_round.step.apply(
         model, auto_round.Params(scheme="W8A16", layout="gguf", iterations=0), context
@@ -134,7 +134,7 @@ def test_searched_q4_0_is_read_by_gguf_and_never_worse(seed: int) -> None:
 @pytest.mark.usefixtures("forked_workers")
 @pytest.mark.slow
 def test_a_tokenizer_that_llama_cpp_has_not_is_one_line(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
+    context = make_tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
     model = load_tiny(write_tiny(tmp_path / "hub", "llama", causal=True, **SHAPE), context)
     with pytest.raises(BuildError) as caught:
         to_gguf.step.apply(model, to_gguf.Params(), context)
@@ -158,8 +158,8 @@ def test_only_the_pattern_of_gpt2_has_its_name() -> None:
     ("kind", "pooling", "apart"), [("F32", "mean", 1e-6), ("Q8_0", "cls", 0.05)], ids=["float", "int8"]
 )
 def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: str, apart: float) -> None:
-    model, context = bert_encoder(tmp_path, pooling=pooling)
-    before, parameters = vectors_of(model, context), model.measure_size()["parameters"]
+    model, context = make_bert_encoder(tmp_path, pooling=pooling)
+    before, parameters = compute_vectors(model, context), model.measure_size()["parameters"]
 
     converted = to_gguf.step.apply(model, to_gguf.Params(type=kind), context)
 
@@ -167,7 +167,7 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
     folder.mkdir()
     converted.save(folder)
     again = load_served(folder, "cpu")
-    assert 0 <= np.abs(vectors_of(again, context) - before).max() < apart
+    assert 0 <= np.abs(compute_vectors(again, context) - before).max() < apart
     assert again.measure_size() == converted.measure_size()
     assert again.measure_size()["parameters"] == parameters
     width = before.shape[-1]
@@ -183,7 +183,7 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
 
 @pytest.mark.usefixtures("forked_workers")
 def test_an_encoder_with_a_part_llama_cpp_lacks_is_refused(tmp_path: Path) -> None:
-    model, context = bert_encoder(tmp_path)
+    model, context = make_bert_encoder(tmp_path)
     truncate_embeddings.step.apply(model, truncate_embeddings.Params(dims=8), context)
     with pytest.raises(BuildError) as caught:
         to_gguf.step.apply(model, to_gguf.Params(), context)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.exported import Exported
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
-from slimgate.steps.agreement import predictor_of, score_batches
+from slimgate.steps.agreement import make_default_predictor, score_batches
 from slimgate.steps.convert import to_onnx
 from slimgate.steps.quantize import int8_dynamic
 
@@ -23,7 +23,7 @@ def test_an_exported_graph_has_the_models_parameters_and_answers(tiny: Exported,
     model, context = tiny.copy_model(tmp_path)
     assert model.measure_size()["parameters"] == tiny.parameters
     for answers, expected in zip(
-        score_batches(predictor_of(model, context), tiny.batches), tiny.answers, strict=True
+        score_batches(make_default_predictor(model, context), tiny.batches), tiny.answers, strict=True
     ):
         np.testing.assert_allclose(answers, expected, atol=1e-4)
 
@@ -31,7 +31,7 @@ def test_an_exported_graph_has_the_models_parameters_and_answers(tiny: Exported,
 def test_a_rows_answer_does_not_depend_on_its_batch(tiny: Exported, tmp_path: Path) -> None:
     model, context = tiny.copy_model(tmp_path)
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
-    predictor = predictor_of(model, context)
+    predictor = make_default_predictor(model, context)
     alone = predict_scores(predictor, encoded, batch_size=1)
     order = np.random.default_rng(0).permutation(len(alone))
     np.testing.assert_allclose(
@@ -48,7 +48,7 @@ def test_the_graph_names_its_inputs_and_says_how_near_it_is(tiny: Exported) -> N
 
 
 def test_layers_that_compute_in_integers_are_refused(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16)
+    context = make_tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"layers Int8Linear compute in integers.*export the model first"):
@@ -56,7 +56,7 @@ def test_layers_that_compute_in_integers_are_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_reaches_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16)
+    context = make_tiny_context(tmp_path / "rows", calibration=16)
     hub = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), num_hidden_layers=1)
     model = load_tiny(hub, context)
     capfd.readouterr()

@@ -17,13 +17,13 @@ from support.decoder_checks import (
     assert_ends_at_stop_texts,
     assert_same_answers,
     assert_same_scores_of_padded_texts,
-    eager_of,
+    make_eager,
 )
 
 from fixtures.models import tiny_decoders
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.onnx_genai_model import load_onnx_genai_model
 from slimgate.plugins.models import NEW_TOKENS, TimedWriter
@@ -48,7 +48,7 @@ FAST = ("llama", "qwen2")  # with a sliding window in two of four blocks
 
 def tiny_decoder(root: Path, architecture: str, **config: Any) -> tuple[Any, Any]:
     """A random model with heads that the package takes, with 12 calibration rows."""
-    return tiny_decoders.tiny_decoder(root, architecture, **{**SHAPES[architecture], **config})
+    return tiny_decoders.make_tiny_decoder(root, architecture, **{**SHAPES[architecture], **config})
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,12 @@ def test_answers_end_at_stop_texts(llama: tuple[Any, Any], llama_fp32: Any) -> N
 def test_padding_and_end_tokens_within_a_prompt_are_read(llama: tuple[Any, Any], llama_fp32: Any) -> None:
     model, context = llama
     ends = [model.tokenizer.pad_token_id, model.tokenizer.eos_token_id]
-    prompts = [[*ends, *prompt, ends[0], *prompt[:2]] for prompt in prompts_of(context, model.tokenizer)[:6]]
+    prompts = [
+        [*ends, *prompt, ends[0], *prompt[:2]] for prompt in encode_prompts(context, model.tokenizer)[:6]
+    ]
     before, after = (
-        answers_of(predictor, model.tokenizer, prompts)
-        for predictor in (eager_of(model), opened(llama_fp32, context))
+        compute_answers(predictor, model.tokenizer, prompts)
+        for predictor in (make_eager(model), opened(llama_fp32, context))
     )
     assert after == before
 
@@ -124,8 +126,8 @@ def test_integers_take_fewer_bytes(tmp_path: Path, precision: Any, share: float)
     again = load_onnx_genai_model(tmp_path / "saved")
     assert again.measure_size() == after
     assert again.precision == precision
-    prompts = prompts_of(context, model.tokenizer)
-    assert answers_of(opened(again, context), model.tokenizer, prompts) == answers_of(
+    prompts = encode_prompts(context, model.tokenizer)
+    assert compute_answers(opened(again, context), model.tokenizer, prompts) == compute_answers(
         opened(variant, context), model.tokenizer, prompts
     )
 
@@ -152,9 +154,9 @@ def test_timed_answers_are_those_of_pytorch_past_the_end_token(
     llama: tuple[Any, Any], llama_fp32: Any
 ) -> None:
     model, context = llama
-    predictor, eager = opened(llama_fp32, context), eager_of(model)
+    predictor, eager = opened(llama_fp32, context), make_eager(model)
     assert isinstance(predictor, TimedWriter)
-    batch = timed_batch(context, model.tokenizer, 10, 20)
+    batch = make_timed_batch(context, model.tokenizer, 10, 20)
     prepared = predictor.prepare(batch)
     state = predictor.prefill(prepared)
     written = predictor.decode(state)
@@ -180,10 +182,10 @@ def test_more_rows_than_the_library_takes_are_answered_in_parts(
     llama: tuple[Any, Any], llama_fp32: Any
 ) -> None:
     model, context = llama
-    opener, eager = opened(llama_fp32, context), eager_of(model)
-    prompts = [ids[:2] for ids in prompts_of(context, model.tokenizer)] * 3
+    opener, eager = opened(llama_fp32, context), make_eager(model)
+    prompts = [ids[:2] for ids in encode_prompts(context, model.tokenizer)] * 3
     assert len(prompts) > runtime.MAX_ROWS
-    answers = [answers_of(predictor, model.tokenizer, prompts) for predictor in (opener, eager)]
+    answers = [compute_answers(predictor, model.tokenizer, prompts) for predictor in (opener, eager)]
     assert answers[0] == answers[1]
     batch = {"input_ids": np.asarray(prompts), "attention_mask": np.ones((len(prompts), 2), dtype=np.int64)}
     scores, expected = (
@@ -220,7 +222,7 @@ def test_texts_beyond_the_positions_are_refused(llama: tuple[Any, Any], llama_fp
     model, context = llama
     predictor = opened(llama_fp32, context)
     with pytest.raises(MeasureError, match="have 68 tokens, but the model has positions for 64"):
-        answers_of(predictor, model.tokenizer, [[5] * 60])
+        compute_answers(predictor, model.tokenizer, [[5] * 60])
     with pytest.raises(MeasureError, match="have 65 tokens, but the model has positions for 64"):
         predictor.prepare({"input_ids": np.ones((1, 60), dtype=np.int64), NEW_TOKENS: np.asarray([5])})
 
@@ -231,7 +233,7 @@ def test_texts_beyond_a_window_that_the_graph_lacks_are_refused(tmp_path: Path) 
     assert context.log["longest_text"] == 32
     assert context.log["changed_answers"] == 0
     with pytest.raises(MeasureError, match="have 38 tokens, but the model has positions for 32"):
-        answers_of(opened(variant, context), model.tokenizer, [[5] * 30])
+        compute_answers(opened(variant, context), model.tokenizer, [[5] * 30])
 
 
 def test_another_device_is_refused(llama_fp32: Any) -> None:
@@ -258,7 +260,7 @@ def test_a_config_without_sizes_is_checked_after_loading() -> None:
 
 
 def test_a_classifier_is_refused(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=4)
+    context = make_tiny_context(tmp_path / "rows", calibration=4)
     folder = write_tiny(tmp_path / "hub", "llama", labels=("neg", "pos"), **HEADS)
     with pytest.raises(BuildError, match="ONNX Runtime GenAI runs causal language models, and"):
         step.step.apply(load_tiny(folder, context), step.Params(), context)

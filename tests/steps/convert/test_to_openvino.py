@@ -12,10 +12,15 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.embeddings import embedding_context, load_encoder
-from fixtures.models.openvino_models import LABELS, export_random_model, model_scores, scores_elsewhere
-from fixtures.models.task_rows import load_task_model, task_context
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.embeddings import load_encoder, make_embedding_context
+from fixtures.models.openvino_models import (
+    LABELS,
+    compute_model_scores,
+    compute_scores_elsewhere,
+    export_random_model,
+)
+from fixtures.models.task_rows import load_task_model, make_task_context
 from slimgate.errors import BuildError, DataError
 from slimgate.steps.convert import to_openvino
 from slimgate.steps.quantize import int8_dynamic
@@ -36,13 +41,13 @@ def types_of(model: Any) -> set[str]:
 def test_the_graph_answers_as_the_network_and_reloads_the_same(
     tmp_path: Path, architecture: str, layers: str, attention: Any
 ) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16)
+    context = make_tiny_context(tmp_path / "rows", calibration=16)
     sizes: dict[str, Any] = {layers: 2, "initializer_range": 0.2}
     base = write_tiny(tmp_path / "hub", architecture, labels=LABELS, **sizes)
     plain = load_tiny(base, context)
-    expected = model_scores(plain, context)
+    expected = compute_model_scores(plain, context)
     model = to_openvino.step.apply(plain, to_openvino.Params(attention=attention), context)
-    scores = model_scores(model, context)
+    scores = compute_model_scores(model, context)
     assert np.allclose(scores, expected, atol=1e-4)
     assert context.log["max_difference_relative"] < 1e-3
     assert ("ScaledDotProductAttention" in types_of(model)) is (attention == "sdpa")
@@ -51,22 +56,22 @@ def test_the_graph_answers_as_the_network_and_reloads_the_same(
     assert model.measure_size()["parameters"] == pytest.approx(plain.measure_size()["parameters"], rel=0.05)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
-    assert np.array_equal(scores_elsewhere(tmp_path / "saved", tmp_path, model, context), scores)
+    assert np.array_equal(compute_scores_elsewhere(tmp_path / "saved", tmp_path, model, context), scores)
 
 
 @pytest.mark.parametrize("task", ["multi_label", "token_classification"])
 def test_further_tasks(tmp_path: Path, task: str) -> None:
-    context = task_context(tmp_path / "rows", task)
+    context = make_task_context(tmp_path / "rows", task)
     model = load_task_model(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
     to_openvino.step.apply(model, to_openvino.Params(), context)
     assert context.log["max_difference_relative"] < 1e-3
 
 
 def test_pairs_of_texts_stay_pairs(tmp_path: Path) -> None:
-    context = embedding_context(tmp_path / "rows", calibration=16)
+    context = make_embedding_context(tmp_path / "rows", calibration=16)
     model = load_encoder(write_tiny(tmp_path / "hub", "bert", num_hidden_layers=1), context)
     exported = to_openvino.step.apply(model, to_openvino.Params(), context)
-    assert model_scores(exported, context).shape == (16, 2, 32)
+    assert compute_model_scores(exported, context).shape == (16, 2, 32)
 
 
 def test_float16_storage_halves_the_bytes(openvino_tiny: tuple[Any, Any], tmp_path: Path) -> None:
@@ -74,18 +79,18 @@ def test_float16_storage_halves_the_bytes(openvino_tiny: tuple[Any, Any], tmp_pa
     half, context = export_random_model(tmp_path / "half", compress_to_fp16=True)
     assert half.measure_size()["state_bytes"] < 0.6 * model.measure_size()["state_bytes"]
     assert half.measure_size()["parameters"] == model.measure_size()["parameters"]
-    assert np.abs(model_scores(half, context) - model_scores(model, context)).max() < 0.05
+    assert np.abs(compute_model_scores(half, context) - compute_model_scores(model, context)).max() < 0.05
 
 
 def test_a_disagreement_past_the_tolerance_is_one_line(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16)
+    context = make_tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
     with pytest.raises(BuildError, match=r"disagrees .* expected at most 1e-12; set a larger `tolerance`"):
         to_openvino.step.apply(model, to_openvino.Params(tolerance=1e-12), context)
 
 
 def test_layers_that_compute_in_integers_are_named(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=16)
+    context = make_tiny_context(tmp_path / "rows", calibration=16)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
     model = int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"its layers Int8Linear may be the reason") as caught:
@@ -94,7 +99,7 @@ def test_layers_that_compute_in_integers_are_named(tmp_path: Path) -> None:
 
 
 def test_without_calibration_rows_it_says_so(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=LABELS, num_hidden_layers=1), context)
     with pytest.raises(DataError, match="split calibration, which has none"):
         to_openvino.step.apply(model, to_openvino.Params(), context)

@@ -20,13 +20,13 @@ from support.decoder_checks import (
     assert_same_answers,
     assert_same_scores_of_padded_texts,
     assert_writes_at_least,
-    eager_of,
+    make_eager,
 )
 from support.versions import needs
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch, tiny_decoder
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch, make_tiny_decoder
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.write_answers import Writing
 from slimgate.plugins.models import NEW_TOKENS, TimedWriter
@@ -58,7 +58,7 @@ def by_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Expor
 
     @cache
     def export(architecture: str) -> Exported:
-        pair = tiny_decoder(tmp_path_factory.mktemp(architecture), architecture, **TWO)
+        pair = make_tiny_decoder(tmp_path_factory.mktemp(architecture), architecture, **TWO)
         return Exported(pair, apply(pair), pair[1].log)
 
     return export
@@ -77,7 +77,7 @@ def exported(by_family: Callable[[str], Exported]) -> Any:
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
     """The model, its context, and its graph."""
-    pair = tiny_decoder(tmp_path_factory.mktemp("wide"), "llama", **WIDE)
+    pair = make_tiny_decoder(tmp_path_factory.mktemp("wide"), "llama", **WIDE)
     return *pair, apply(pair)
 
 
@@ -122,17 +122,17 @@ def test_answers_past_a_sliding_window_are_those_of_pytorch(by_family: Callable[
     """A window of 8 tokens in every block."""
     exported, how = by_family("mistral"), Writing(max_new_tokens=30)
     model, context = exported.pair
-    prompts = prompts_of(context, model.tokenizer)
+    prompts = encode_prompts(context, model.tokenizer)
     eager, ours = (
-        answers_of(predictor, model.tokenizer, prompts, how)
-        for predictor in (eager_of(model), opened(exported.graph))
+        compute_answers(predictor, model.tokenizer, prompts, how)
+        for predictor in (make_eager(model), opened(exported.graph))
     )
     assert ours == eager
     assert max(len(answer.ids) for answer in ours) > 8
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
-    pair = tiny_decoder(tmp_path, "llama", num_hidden_layers=2)
+    pair = make_tiny_decoder(tmp_path, "llama", num_hidden_layers=2)
     assert_ends_at_both_end_tokens(pair, lambda: reopened(apply(pair), tmp_path / "saved"))
 
 
@@ -163,17 +163,17 @@ def test_weights_in_few_bits(
     quantized.save(tmp_path / "saved")
     again = runtime.runtime.load_model(tmp_path / "saved", "cpu")
     assert again.measure_size() == quantized.measure_size()
-    prompts = prompts_of(context, model.tokenizer)
-    answers = [answers_of(opened(side), model.tokenizer, prompts) for side in (quantized, again)]
+    prompts = encode_prompts(context, model.tokenizer)
+    answers = [compute_answers(opened(side), model.tokenizer, prompts) for side in (quantized, again)]
     assert answers[0] == answers[1]
-    eager = answers_of(eager_of(model), model.tokenizer, prompts)
+    eager = compute_answers(make_eager(model), model.tokenizer, prompts)
     # of 8 tokens each: a wrong graph gives none of them
     assert np.mean([answer.ids == other.ids for answer, other in zip(answers[0], eager, strict=True)]) > same
 
 
 def test_an_8_bit_cache_is_smaller_and_answers_nearly_the_same(wide: tuple[Any, Any, Any]) -> None:
     model, context, graph = wide
-    batch = timed_batch(context, model.tokenizer, 20, 30)
+    batch = make_timed_batch(context, model.tokenizer, 20, 30)
     written, sizes = [], []
     for options in ({}, {"kv_cache": "f32"}, {"kv_cache": "f16"}, {"kv_cache": "u8"}):
         predictor = opened(graph, **options)
@@ -195,9 +195,9 @@ def test_an_8_bit_cache_is_smaller_and_answers_nearly_the_same(wide: tuple[Any, 
 
 def test_timed_answers_are_those_of_pytorch_past_end_tokens(llama: tuple[Any, Any], exported: Any) -> None:
     model, context = llama
-    predictor, eager = opened(exported), eager_of(model)
+    predictor, eager = opened(exported), make_eager(model)
     assert isinstance(predictor, TimedWriter)
-    batch = timed_batch(context, model.tokenizer, 10, 20)
+    batch = make_timed_batch(context, model.tokenizer, 10, 20)
     prepared = predictor.prepare(batch)
     state = predictor.prefill(prepared)
     written = predictor.decode(state)
@@ -215,7 +215,7 @@ def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], exp
 
 
 def test_another_model_is_noticed_by_its_first_divergent_token(exported: Any, tmp_path: Path) -> None:
-    other = tiny_decoder(tmp_path, "llama", seed=1)
+    other = make_tiny_decoder(tmp_path, "llama", seed=1)
     assert_another_model_is_found(other, exported)
 
 
@@ -230,7 +230,7 @@ def test_it_draws_no_answers(llama: tuple[Any, Any], exported: Any) -> None:
 def test_texts_beyond_the_positions_are_refused(llama: tuple[Any, Any], exported: Any) -> None:
     predictor = opened(exported)
     with pytest.raises(MeasureError, match="have 68 tokens, but the model has positions for 64"):
-        answers_of(predictor, llama[0].tokenizer, [[5] * 60])
+        compute_answers(predictor, llama[0].tokenizer, [[5] * 60])
     with pytest.raises(MeasureError, match="have 65 tokens, but the model has positions for 64"):
         predictor.prepare({"input_ids": np.ones((1, 60), dtype=np.int64), NEW_TOKENS: np.asarray([5])})
 
@@ -248,7 +248,7 @@ def test_other_families_are_refused_before_a_model_loads(family: str) -> None:
 
 
 def test_a_classifier_is_refused(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=4)
+    context = make_tiny_context(tmp_path / "rows", calibration=4)
     folder = write_tiny(tmp_path / "hub", "llama", labels=("neg", "pos"))
     with pytest.raises(BuildError, match="is not a causal language model, so it needs no key-value cache"):
         step.step.apply(load_tiny(folder, context), step.Params(), context)

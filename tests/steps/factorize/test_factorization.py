@@ -10,9 +10,9 @@ from slimgate.errors import BuildError
 from slimgate.steps.factorize._svd import (
     Decomposition,
     allot_ranks,
+    choose_even_ranks,
     decompose,
-    even_ranks,
-    pays,
+    is_factorization_smaller,
     rank_of_energy,
     share_of_energy,
 )
@@ -83,10 +83,10 @@ def test_energy_and_rank_worked_by_hand() -> None:
 
 
 def test_factors_pay_below_the_break_even_rank() -> None:
-    assert pays((4, 4), 1)
-    assert not pays((4, 4), 2)  # 2 * (4 + 4) = 16 numbers, as many as the matrix
-    assert pays((1536, 384), 307)
-    assert not pays((1536, 384), 308)
+    assert is_factorization_smaller((4, 4), 1)
+    assert not is_factorization_smaller((4, 4), 2)  # 2 * (4 + 4) = 16 numbers, as many as the matrix
+    assert is_factorization_smaller((1536, 384), 307)
+    assert not is_factorization_smaller((1536, 384), 308)
 
 
 def of_values(values: list[float]) -> Decomposition:
@@ -98,7 +98,7 @@ def test_ranks_go_where_they_keep_most_energy() -> None:
     flat, steep = of_values([3.0, 2.9, 2.8, 2.7] + [0.1] * 6), of_values([10.0, 1.0] + [0.1] * 8)
     ranks = allot_ranks({"flat": flat, "steep": steep}, 0.5)  # 100 of 200 numbers: five ranks of 20
     assert ranks == {"flat": 4, "steep": 1}
-    assert even_ranks({"flat": flat, "steep": steep}, 0.5) == {"flat": 2, "steep": 2}
+    assert choose_even_ranks({"flat": flat, "steep": steep}, 0.5) == {"flat": 2, "steep": 2}
     with pytest.raises(BuildError, match=r"parameter_ratio = 0.1 .* expected at least 0.2"):
         allot_ranks({"flat": flat, "steep": steep}, 0.1)
 

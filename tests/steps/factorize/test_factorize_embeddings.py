@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from sklearn.decomposition import PCA
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.factorize import factorize_embeddings
-from slimgate.steps.factorize.factorize_embeddings import principal_directions
+from slimgate.steps.factorize.factorize_embeddings import compute_weighted_directions
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
 from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
@@ -28,7 +28,7 @@ torch.set_num_threads(1)
 
 
 def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 
@@ -84,7 +84,7 @@ def test_centred_vectors_are_scikit_learns_principal_components(tmp_path: Path) 
 def test_frequent_tokens_lose_least() -> None:
     weight = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 8)))
     counts = torch.tensor([1000.0] * 3 + [1.0] * 17)
-    _, directions, values = principal_directions(weight, counts, centre=False)
+    _, directions, values = compute_weighted_directions(weight, counts, centre=False)
     projected = weight @ directions[:, :3] @ directions[:, :3].T
     error = (weight - projected).norm(dim=1)
     assert error[:3].max() < 0.1 * error[3:].min() + 0.1

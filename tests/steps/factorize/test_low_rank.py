@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
@@ -22,7 +22,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.calibration import calibration_batches
 from slimgate.steps.factorize import low_rank
 from slimgate.steps.finetune import fine_tune
-from slimgate.steps.importance import gradient_moments
+from slimgate.steps.importance import compute_gradient_moments
 from slimgate.steps.layers.low_rank_linear import LowRankLinear
 from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import int8_dynamic
@@ -33,7 +33,7 @@ CASES = ["bert", "llama", "gpt2"]
 
 
 def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=24)
+    context = make_tiny_context(tmp_path / "rows", calibration=24)
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 
@@ -131,7 +131,7 @@ def test_gradients_are_those_of_labels_drawn_from_the_answers(tmp_path: Path) ->
     context.splits = {"calibration": Rows(context.rows("calibration").table.slice(0, 1))}
     name = "bert.encoder.layer.2.output.dense"
     layer = model.network.get_submodule(name)
-    moments = gradient_moments(model, {name: layer}, context)[name]
+    moments = compute_gradient_moments(model, {name: layer}, context)[name]
     (batch,) = calibration_batches(model, context)
     seen: list[torch.Tensor] = []
     layer.register_forward_hook(lambda _m, _i, output: seen.append(output))
@@ -144,11 +144,11 @@ def test_gradients_are_those_of_labels_drawn_from_the_answers(tmp_path: Path) ->
 
 def test_gradients_are_only_of_tokens_with_a_next_token(tmp_path: Path) -> None:
     params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = tiny_context(tmp_path, calibration=1, task=causal_lm.task, params=params)
+    context = make_tiny_context(tmp_path, calibration=1, task=causal_lm.task, params=params)
     model = load_tiny(write_tiny(tmp_path / "lm", "gpt2", causal=True, initializer_range=0.5), context)
     name = "lm_head"
     layer = model.network.get_submodule(name)
-    moments = gradient_moments(model, {name: layer}, context)[name]
+    moments = compute_gradient_moments(model, {name: layer}, context)[name]
     (batch,) = calibration_batches(model, context)
     chances = model.network(**batch).logits[0, :-1].softmax(-1)
     drawn = torch.multinomial(chances, 1, generator=torch.Generator().manual_seed(0))[:, 0]

@@ -11,7 +11,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from slimgate.errors import BuildError
-from slimgate.steps.factorize._tokenizer_json import commonest, needed_ids, read_state, trim_tokenizer
+from slimgate.steps.factorize._tokenizer_json import (
+    list_common_ids,
+    list_needed_ids,
+    read_state,
+    trim_tokenizer,
+)
 
 CORPUS = [
     "lower the newest widths, please: the lowest newer width is wider than the new one",
@@ -73,7 +78,7 @@ def state_of(tokenizer: Tokenizer) -> Any:
 def smaller(tokenizer: Tokenizer, texts: list[str], min_count: int = 1) -> tuple[Tokenizer, list[int]]:
     state = state_of(tokenizer)
     counts = Counter(i for text in texts for i in tokenizer.encode(text).ids)
-    ids = needed_ids(state, [i for i, count in counts.items() if count >= min_count])
+    ids = list_needed_ids(state, [i for i, count in counts.items() if count >= min_count])
     return Tokenizer.from_str(json.dumps(trim_tokenizer(state, ids))), ids
 
 
@@ -123,7 +128,7 @@ def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
         },
         "added_tokens": [],
     }
-    ids = needed_ids(state, [7])
+    ids = list_needed_ids(state, [7])
     assert ids == [0, 1, 2, 3, 4, 5, 7]  # the alphabet, ab, cd, abcd
     model = trim_tokenizer(state, ids)["model"]
     assert model["merges"] == [["a", "b"], ["c", "d"], ["ab", "cd"]]
@@ -133,15 +138,18 @@ def test_a_bpe_token_keeps_what_its_merges_pass_through() -> None:
 def test_the_commonest_keep_the_order_of_vocabulary_and_scores() -> None:
     words = {"[PAD]": 0, "[unused1]": 1, "a": 2, "##b": 3, "the": 4, "##ing": 5, "of": 6}
     piece = {"type": "WordPiece", "continuing_subword_prefix": "##", "vocab": words}
-    assert commonest({"model": piece, "added_tokens": [{"id": 0}, {"id": 6}]}) == [4, 5]
+    assert list_common_ids({"model": piece, "added_tokens": [{"id": 0}, {"id": 6}]}) == [4, 5]
     scores = [["<unk>", 0.0], ["▁rare", -9.0], ["▁a", -1.0], ["▁the", -2.0]]
-    assert commonest({"model": {"type": "Unigram", "vocab": scores}, "added_tokens": [{"id": 0}]}) == [3, 1]
+    assert list_common_ids({"model": {"type": "Unigram", "vocab": scores}, "added_tokens": [{"id": 0}]}) == [
+        3,
+        1,
+    ]
 
 
 def test_a_unigram_keeps_its_least_probable_and_unknown_tokens() -> None:
     vocabulary: list[Any] = [["<pad>", 0.0], ["<unk>", 0.0], ["x", -2.0], ["dear", -9.5], ["yes", -3.0]]
     state: Any = {"model": {"type": "Unigram", "unk_id": 1, "vocab": vocabulary}, "added_tokens": [{"id": 0}]}
-    ids = needed_ids(state, [4])
+    ids = list_needed_ids(state, [4])
     assert ids == [0, 1, 2, 3, 4]  # x is a character of ASCII
     smaller_state = trim_tokenizer(state, [0, 1, 3, 4])
     assert smaller_state["model"]["vocab"] == [["<pad>", 0.0], ["<unk>", 0.0], ["dear", -9.5], ["yes", -3.0]]
@@ -162,7 +170,7 @@ def test_added_tokens_stay_and_every_id_is_renumbered() -> None:
         },
         "padding": {"pad_id": 3, "pad_token": "<s>"},
     }
-    ids = needed_ids(state, [2])
+    ids = list_needed_ids(state, [2])
     assert ids == [0, 2, 3, 5]
     trimmed = trim_tokenizer(state, ids)
     assert [token["id"] for token in trimmed["added_tokens"]] == [2, 3]

@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
-from fixtures.models.encoder_decoders import tiny_pair_model
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.encoder_decoders import make_tiny_pair_model
 from fixtures.models.masking import save_and_load
 from slimgate.errors import BuildError, DataError
 from slimgate.models.predict import predict_scores
@@ -47,7 +47,7 @@ RARE = ("plot", "actor", "boring", "awful")
 def build(tmp_path: Path, case: str = "bert") -> tuple[Any, Any]:
     """A tiny model, and a context whose rows lack some of its words."""
     architecture, _, mean = case.partition("-")
-    context = tiny_context(tmp_path / "rows", calibration=16, params=MEAN if mean else PARAMS)
+    context = make_tiny_context(tmp_path / "rows", calibration=16, params=MEAN if mean else PARAMS)
     context.splits = {name: without(rows, RARE) for name, rows in context.splits.items()}
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
@@ -99,9 +99,9 @@ def test_unused_tokens_go_and_answers_stay_to_the_bit(tmp_path: Path, case: str)
 
 
 def tables(model: Any) -> dict[str, Any]:
-    from slimgate.models.token_embeddings import token_embeddings
+    from slimgate.models.token_embeddings import find_token_embeddings
 
-    return token_embeddings(model.network)
+    return find_token_embeddings(model.network)
 
 
 def test_ids_of_the_configuration_follow_their_tokens(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def sentence_pieces(texts: list[str]) -> Any:
 def test_tokenizers_that_transformers_rebuilds_are_trimmed(
     tmp_path: Path, architecture: str, make: Any
 ) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     texts = context.rows("train").table["text"].to_pylist()
     tokenizer = make([*texts, "the widest river flows slowly past a narrow valley"])
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
@@ -291,7 +291,7 @@ def test_the_tokenizer_is_stored_once_and_without_spaces(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("architecture", ENCODER_DECODERS)
 def test_an_encoder_decoder_keeps_the_tokens_of_its_answers(tmp_path: Path, architecture: str) -> None:
-    model, context = tiny_pair_model(tmp_path, architecture)
+    model, context = make_tiny_pair_model(tmp_path, architecture)
     words = {"text": ["good film", "bad film", "a plot"], "answer": ["nice", "poor", "nice"]}
     rows = Rows(pa.table({"id": ["a", "b", "c"], **words}))
     context.splits = {"train": rows, "selection": rows}

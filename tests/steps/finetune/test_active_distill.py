@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context, tiny_rows
+from fixtures.models.building import load_tiny, make_tiny_context, make_tiny_rows
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
@@ -33,9 +33,9 @@ class Watched:
         small = write_tiny(
             folder / "small", "bert", seed=1, labels=labels, num_hidden_layers=2, initializer_range=0.2
         )
-        self.context = tiny_context(folder / "rows", **options)
+        self.context = make_tiny_context(folder / "rows", **options)
         self.student = load_tiny(small, self.context)
-        self.teacher = load_tiny(big, tiny_context(folder / "rows"))
+        self.teacher = load_tiny(big, make_tiny_context(folder / "rows"))
         self.context.load_teacher = lambda: self.teacher
         self.seen: list[tuple[int, ...]] = []
         self.teacher.network.register_forward_pre_hook(self._note, with_kwargs=True)
@@ -102,7 +102,7 @@ def test_labels_count_only_where_they_are_kept(tmp_path: Path) -> None:
 
 def test_the_pool_may_be_the_split_without_labels(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
-    split = tiny_rows(tmp_path / "rows", 30, seed=9)
+    split = make_tiny_rows(tmp_path / "rows", 30, seed=9)
     watched.context.splits = {
         **watched.context.splits,
         "unlabelled": Rows(split.table.drop_columns(["label"])),

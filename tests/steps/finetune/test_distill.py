@@ -13,12 +13,12 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
 from slimgate.steps.prune import keep_layers
-from slimgate.steps.training.distillation import describe_mismatch, soft_target_loss
+from slimgate.steps.training.distillation import compute_soft_target_loss, describe_mismatch
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
 
@@ -46,9 +46,9 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
 def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, hidden_weight: float) -> None:
     labels = ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", "bert", labels=labels, initializer_range=0.2)
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     teacher = load_tiny(folder, context)
-    context.load_teacher = lambda: load_tiny(folder, tiny_context(tmp_path / "rows"))
+    context.load_teacher = lambda: load_tiny(folder, make_tiny_context(tmp_path / "rows"))
     student = keep_layers.step.apply(load_tiny(folder, context), keep_layers.Params((0, 3)), context)
     encoded = text_classification.task.encode_rows(PARAMS, context.rows("selection"), teacher.tokenizer)
 
@@ -57,7 +57,7 @@ def test_the_student_answers_more_like_its_teacher_than_before(tmp_path: Path, h
             predict_scores(EagerPredictor(m.network, "cpu"), encoded, batch_size=16)
             for m in (student, teacher)
         ]
-        return soft_target_loss(*map(torch.from_numpy, scores), 2.0).item()
+        return compute_soft_target_loss(*map(torch.from_numpy, scores), 2.0).item()
 
     before = distance()
     options = distill.Params(
@@ -98,8 +98,8 @@ def tiny_pair(tmp_path: Path, **student: Any) -> tuple[Any, Any]:
     """A student that keeps two blocks, or of another shape, and the context whose teacher has all four."""
     labels = ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", "bert", labels=labels, initializer_range=0.2)
-    context = tiny_context(tmp_path / "rows")
-    context.load_teacher = lambda: load_tiny(folder, tiny_context(tmp_path / "rows"))
+    context = make_tiny_context(tmp_path / "rows")
+    context.load_teacher = lambda: load_tiny(folder, make_tiny_context(tmp_path / "rows"))
     shape = {"num_hidden_layers": 2, **student}
     small = write_tiny(tmp_path / "small", "bert", seed=1, labels=labels, initializer_range=0.2, **shape)
     return load_tiny(small, context), context

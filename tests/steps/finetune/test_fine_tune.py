@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import DataError
 from slimgate.steps.finetune import fine_tune
 
@@ -42,7 +42,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_it_trains_the_model_and_says_how(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     before = model.network.classifier.weight.clone()
     assert fine_tune.step.apply(model, fine_tune.Params(precision="float32"), context) is model
@@ -52,7 +52,7 @@ def test_it_trains_the_model_and_says_how(tmp_path: Path) -> None:
 
 
 def test_without_train_rows_it_says_so(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     context.splits = {}
     with pytest.raises(DataError, match="needs rows of the split train"):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
@@ -25,7 +25,7 @@ from slimgate.steps.layers.packed import PackedLinear
 from slimgate.steps.prune import magnitude_prune
 from slimgate.steps.quantize import binarize, int8_dynamic, weight_only
 from slimgate.steps.training.adapters import adapters
-from slimgate.steps.training.distillation import soft_target_loss
+from slimgate.steps.training.distillation import compute_soft_target_loss
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def context(tmp_path: Path, folder: Path) -> Any:
-    return tiny_context(
-        tmp_path / "rows", teacher=lambda: load_tiny(folder, tiny_context(tmp_path / "teacher"))
+    return make_tiny_context(
+        tmp_path / "rows", teacher=lambda: load_tiny(folder, make_tiny_context(tmp_path / "teacher"))
     )
 
 
@@ -165,7 +165,9 @@ def test_distilled_adapters_bring_a_pruned_model_nearer(folder: Path, context: A
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
 
     def distance() -> float:
-        return float(soft_target_loss(torch.from_numpy(scores(model, context, "train")), teacher, 2.0))
+        return float(
+            compute_soft_target_loss(torch.from_numpy(scores(model, context, "train")), teacher, 2.0)
+        )
 
     before = distance()
     options = {**SHORT, "epochs": 6, "r": 4, "learning_rate": 5e-3, "keep_best": False}

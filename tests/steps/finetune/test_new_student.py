@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.torch_model import load_torch_model
@@ -25,7 +25,7 @@ FAMILIES = ("bert", "distilbert", "roberta", "electra", "gpt2", "llama")
 
 def fresh(folder: Path, architecture: str, *, seed: int = 0, **params: Any) -> tuple[Any, Any, Any]:
     """(old model, new model, context)."""
-    context = tiny_context(folder / "rows", seed=seed)
+    context = make_tiny_context(folder / "rows", seed=seed)
     hub = write_tiny(folder / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     old = load_tiny(hub, context)
     return old, new_student.step.apply(old, new_student.Params(**params), context), context

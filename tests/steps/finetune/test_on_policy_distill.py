@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from support.tiny_decoders import answer_context, write_teacher_and_student
+from support.tiny_decoders import make_answer_context, write_teacher_and_student
 
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.write_answers import Written
 from slimgate.steps.finetune import on_policy_distill
 from slimgate.steps.finetune._on_policy_distill import OnPolicyLoss, generalized_jsd
 from slimgate.tasks import causal_lm
-from slimgate.tasks.parts.objectives import NO_ANSWER, training_rows
-from slimgate.tasks.parts.prompts import written_windows
+from slimgate.tasks.parts.objectives import NO_ANSWER, encode_training_rows
+from slimgate.tasks.parts.prompts import make_written_windows
 
 torch.set_num_threads(1)
 
@@ -31,7 +31,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def context(tmp_path: Path, folders: dict[str, Path]) -> Any:
-    return answer_context(tmp_path, folders)
+    return make_answer_context(tmp_path, folders)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_written_tokens_count_with_the_end_and_prompts_do_not(student: Any) -> N
         Written("film plot", (film, plot), False),  # cut
         Written("film", (film, plot), True),  # ended by the stop text "plot"
     ]
-    windows = written_windows(tokenizer, [[7, 8], [7], [7, 8], [9]], answers)
+    windows = make_written_windows(tokenizer, [[7, 8], [7], [7, 8], [9]], answers)
     assert windows.columns["input_ids"] == [[7, 8, film, end], [7, end], [7, 8, film, plot], [9, film, plot]]
     assert windows.labels() == [
         [NO_ANSWER, NO_ANSWER, film, end],
@@ -95,7 +95,7 @@ def test_written_tokens_count_with_the_end_and_prompts_do_not(student: Any) -> N
 
 @pytest.mark.parametrize("share", [0.0, 1.0], ids=["references", "the student's answers"])
 def test_only_the_tokens_of_answers_have_a_gradient(student: Any, context: Any, share: float) -> None:
-    (encoded, targets), seen = training_rows(student, context), []
+    (encoded, targets), seen = encode_training_rows(student, context), []
     student.network.register_forward_hook(lambda _m, _i, output: seen.append(output.logits))
     params = on_policy_distill.Params(student_share=share)
     loss = OnPolicyLoss(student, context.load_teacher(), params, context)
@@ -173,7 +173,7 @@ def test_processes_are_refused_in_the_suite() -> None:
 
 def test_a_task_without_answers_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = tiny_context(tmp_path, task=causal_lm.task, params=params)
+    context = make_tiny_context(tmp_path, task=causal_lm.task, params=params)
     with pytest.raises(BuildError, match="models of task causal_lm write no answers to learn from"):
         on_policy_distill.step.apply(
             load_tiny(folders["student"], context), on_policy_distill.Params(), context

@@ -10,9 +10,9 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import SuiteError
-from slimgate.models.blocks import encoder_layers
+from slimgate.models.blocks import find_only_block_list
 from slimgate.steps.finetune import progressive_distill
 from slimgate.steps.finetune.progressive_distill import Params
 
@@ -24,15 +24,15 @@ def dropped(tmp_path: Path, *, idle: int | None = None, **options: Any) -> tuple
     folder = write_tiny(tmp_path / "hub", "gpt2", labels=("neg", "pos"), initializer_range=0.3)
 
     def load() -> Any:
-        model = load_tiny(folder, tiny_context(tmp_path / "rows"))
+        model = load_tiny(folder, make_tiny_context(tmp_path / "rows"))
         if idle is not None:
-            block = encoder_layers(model.network)[idle]
+            block = find_only_block_list(model.network)[idle]
             for part in (block.attn.c_proj, block.mlp.c_proj):  # type: ignore[union-attr]
                 torch.nn.init.zeros_(part.weight)  # type: ignore[union-attr, arg-type]
                 torch.nn.init.zeros_(part.bias)  # type: ignore[union-attr, arg-type]
         return model
 
-    context = tiny_context(tmp_path / "rows", teacher=load)
+    context = make_tiny_context(tmp_path / "rows", teacher=load)
     params = Params(precision="float32", batch_size=16, **options)
     return progressive_distill.step.apply(load(), params, context), context
 
@@ -40,7 +40,7 @@ def dropped(tmp_path: Path, *, idle: int | None = None, **options: Any) -> tuple
 @pytest.mark.slow
 def test_the_idle_block_goes_first_and_each_stage_is_logged(tmp_path: Path) -> None:
     model, context = dropped(tmp_path, idle=1, blocks=2, final_epochs=2)
-    assert len(encoder_layers(model.network)) == model.config.num_hidden_layers == 2
+    assert len(find_only_block_list(model.network)) == model.config.num_hidden_layers == 2
     stages = context.log["stages"]
     assert stages[0]["dropped"] == [1]
     assert [stage["blocks"] for stage in stages] == [3, 2]

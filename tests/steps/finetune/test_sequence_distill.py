@@ -9,10 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from support.tiny_decoders import WITH_REFERENCE, WITHOUT_REFERENCE, answer_context, write_teacher_and_student
+from support.tiny_decoders import (
+    WITH_REFERENCE,
+    WITHOUT_REFERENCE,
+    make_answer_context,
+    write_teacher_and_student,
+)
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.write_answers import Written
 from slimgate.plugins.rows import Rows
@@ -22,11 +27,11 @@ from slimgate.steps.finetune import distill, fine_tune, sequence_distill
 from slimgate.steps.training.transfer_params import Generate
 from slimgate.steps.training.written_answers import (
     COLUMN,
+    generate_answers,
     learn_from_written_answers,
-    written_answers,
 )
 from slimgate.tasks import causal_lm, text_generation
-from slimgate.tasks.parts.objectives import NO_ANSWER, labelled_rows, training_rows
+from slimgate.tasks.parts.objectives import NO_ANSWER, encode_labelled_rows, encode_training_rows
 
 torch.set_num_threads(1)
 
@@ -38,7 +43,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def context(tmp_path: Path, folders: dict[str, Path]) -> Any:
-    return answer_context(tmp_path, folders)
+    return make_answer_context(tmp_path, folders)
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def write_by_hand(monkeypatch: pytest.MonkeyPatch, *answers: Written) -> None:
     def repeat_answers(_teacher: Any, rows: Rows, _context: Any) -> list[Written]:
         return [answers[place % len(answers)] for place in range(len(rows))]
 
-    monkeypatch.setattr("slimgate.steps.training.written_answers.written_answers", repeat_answers)
+    monkeypatch.setattr("slimgate.steps.training.written_answers.generate_answers", repeat_answers)
 
 
 def write(text: str, *, ended: bool = True) -> Written:
@@ -70,15 +75,15 @@ def test_the_teacher_answers_as_it_does_when_it_is_judged(
     judged = text_generation.task.answer(
         WITH_REFERENCE, EagerPredictor(teacher.network, "cpu"), prompts, AnswerPlan(1)
     )
-    assert written_answers(teacher, rows, context) == list(judged[:, 0])
+    assert generate_answers(teacher, rows, context) == list(judged[:, 0])
 
 
 def test_a_sampled_task_is_taught_by_greedy_answers(teacher: Any, context: Any) -> None:
-    greedy = written_answers(teacher, context.rows("selection"), context)
+    greedy = generate_answers(teacher, context.rows("selection"), context)
     context.task_params = text_generation.Params(
         prompt="text", reference="label", max_new_tokens=6, temperature=2.0, repeats=3
     )
-    assert written_answers(teacher, context.rows("selection"), context) == greedy
+    assert generate_answers(teacher, context.rows("selection"), context) == greedy
 
 
 def test_answers_are_written_once_for_all_students(teacher: Any, context: Any, tmp_path: Path) -> None:
@@ -93,9 +98,9 @@ def test_answers_are_written_once_for_all_students(teacher: Any, context: Any, t
         return folders.setdefault(str(key), folder), False
 
     context.share = share
-    first = written_answers(teacher, context.rows("train"), context)
+    first = generate_answers(teacher, context.rows("train"), context)
     teacher.network = None  # it answers no more
-    assert written_answers(teacher, context.rows("train"), context) == first
+    assert generate_answers(teacher, context.rows("train"), context) == first
     assert len(folders) == 1
 
 
@@ -112,11 +117,11 @@ def test_answers_are_what_is_learnt_and_prompts_are_not(
     assert new_context.rows("train").ids == context.rows("train").ids
     prompts = context.rows("train").table["text"].to_pylist()
     answer = teacher.tokenizer("good film", add_special_tokens=False)["input_ids"]
-    _, targets = training_rows(teacher, new_context)
+    _, targets = encode_training_rows(teacher, new_context)
     for prompt, labels in zip(prompts, targets.rows, strict=True):  # type: ignore[attr-defined]
         ids = teacher.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         assert labels == [NO_ANSWER] * len(ids) + [*answer, teacher.tokenizer.eos_token_id]
-    chosen_by = labelled_rows(teacher, "selection", new_context)
+    chosen_by = encode_labelled_rows(teacher, "selection", new_context)
     assert chosen_by is not None
     assert set(new_context.rows("selection").table[new_context.task_params.reference].to_pylist()) == {
         "good film"
@@ -191,14 +196,14 @@ def test_a_student_with_another_tokenizer_learns_text_alone(context: Any, tmp_pa
 
 
 def answers(model: Any, context: Any) -> list[str]:
-    return [answer.text for answer in written_answers(model, context.rows("selection"), context)]
+    return [answer.text for answer in generate_answers(model, context.rows("selection"), context)]
 
 
 def test_a_task_without_answers_is_refused_before_anything_loads(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     params = causal_lm.Params(text=("text",), max_tokens=16)
-    context = tiny_context(tmp_path, task=causal_lm.task, params=params)
+    context = make_tiny_context(tmp_path, task=causal_lm.task, params=params)
     student = load_tiny(folders["student"], context)
     with pytest.raises(
         BuildError, match="models of task causal_lm write no answers to learn from; expected text"

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
-from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
-from fixtures.models.task_rows import load_task_model, task_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
+from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, load_encoder, make_embedding_context
+from fixtures.models.task_rows import load_task_model, make_task_context
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.plugins.rows import Rows
-from slimgate.steps.agreement import predictor_of
+from slimgate.steps.agreement import make_default_predictor
 from slimgate.steps.convert import onnx_int8_static, to_onnx
 from slimgate.steps.factorize import trim_vocabulary
 from slimgate.steps.finetune import distill, static_student
@@ -38,7 +38,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build_student(hub: Path, folder: Path, **params: Any) -> tuple[Any, Any, Any]:
     """(teacher, student, context)"""
-    context = tiny_context(folder, calibration=16)
+    context = make_tiny_context(folder, calibration=16)
     teacher = load_tiny(hub, context)
     context.load_teacher = lambda: teacher
     params = {"dims": 8, **params}
@@ -50,7 +50,7 @@ def answers(model: Any, context: Any, *, together: bool = True) -> Any:
     rows = Rows(pa.table({"text": list(TEXTS)}))
     encoded = text_classification.task.encode_rows(PARAMS, rows, model.tokenizer)
     size = len(TEXTS) if together else 1
-    return predict_scores(predictor_of(model, context), encoded, batch_size=size)
+    return predict_scores(make_default_predictor(model, context), encoded, batch_size=size)
 
 
 def with_bigrams(student: Any) -> Any:
@@ -176,19 +176,19 @@ def test_a_trimmed_vocabulary_keeps_vectors_and_weights_together(hub: Path, tmp_
 
 @pytest.mark.parametrize("params", [PAIRS, LABELS], ids=["pairs", "labels"])
 def test_a_sentence_encoder_stays_one(tmp_path: Path, params: Any) -> None:
-    context = embedding_context(tmp_path / "rows", params, calibration=16)
+    context = make_embedding_context(tmp_path / "rows", params, calibration=16)
     hub = write_tiny(tmp_path / "hub", "bert", initializer_range=0.2)
     student = static_student.step.apply(
         load_encoder(hub, context), static_student.Params(dims=8, sif=1e9), context
     )
-    vectors = vectors_of(student, context)
+    vectors = compute_vectors(student, context)
     assert vectors.shape[-1] == 8
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1.0, atol=1e-5)
     graph = to_onnx.step.apply(student, to_onnx.Params(), context)
     integers = onnx_int8_static.step.apply(graph, onnx_int8_static.Params(embeddings=True), context)
     assert shapes_in_int8(integers) == {(student.config.vocab_size, 8)}
     encoded = context.task.encode_rows(params, context.rows("selection"), student.tokenizer)
-    scores = predict_scores(predictor_of(integers, context), encoded, batch_size=8)
+    scores = predict_scores(make_default_predictor(integers, context), encoded, batch_size=8)
     assert (scores * vectors).sum(-1).min() > 0.999
 
 
@@ -202,10 +202,10 @@ def test_models_that_have_no_such_student_are_refused(hub: Path, tmp_path: Path)
         BuildError, match="dims = 33, but the vectors of BertForSequenceClassification have 32"
     ):
         build_student(hub, tmp_path, dims=33)
-    context = tiny_context(tmp_path, params=PARAMS.model_copy(update={"text": ("text", "label")}))
+    context = make_tiny_context(tmp_path, params=PARAMS.model_copy(update={"text": ("text", "label")}))
     with pytest.raises(BuildError, match="reads text, label as one text"):
         step.apply(load_tiny(hub, context), params, context)
-    context = task_context(tmp_path, "token_classification")
+    context = make_task_context(tmp_path, "token_classification")
     model = load_task_model(write_tiny(tmp_path / "tags", "bert"), context)
     with pytest.raises(BuildError, match="answers token by token"):
         step.apply(model, params, context)

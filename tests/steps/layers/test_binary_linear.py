@@ -11,8 +11,8 @@ from slimgate.errors import BuildError
 from slimgate.steps.layers.binary_linear import (
     BinaryEmbedding,
     BinaryLinear,
+    compute_signs,
     pack_signs,
-    signs_of,
     unpack_signs,
 )
 
@@ -116,4 +116,4 @@ def test_moving_a_layer_keeps_nothing_that_was_unpacked_before() -> None:
 
 
 def test_the_sign_of_zero_is_plus() -> None:
-    assert signs_of(torch.tensor([0.0, -0.0, -1e-30, 2.0])).tolist() == [1, 1, -1, 1]
+    assert compute_signs(torch.tensor([0.0, -0.0, -1e-30, 2.0])).tolist() == [1, 1, -1, 1]

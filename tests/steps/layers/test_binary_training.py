@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.steps.layers.binary_training import LatentEmbedding, LatentLinear, binary, mean_size
+from slimgate.steps.layers.binary_training import (
+    LatentEmbedding,
+    LatentLinear,
+    binarize_values,
+    compute_mean_size,
+)
 
 
 @pytest.mark.parametrize("thresholds", [None, torch.linspace(-1, 1, 12)], ids=["weights", "inputs too"])
@@ -34,13 +39,13 @@ def test_in_training_a_zero_share_is_float_evaluation_is_binary() -> None:
 
 
 def test_the_scale_is_the_mean_size_of_the_row() -> None:
-    assert mean_size(torch.tensor([[1.0, -3.0], [0.0, 0.5]])).tolist() == [2.0, 0.25]
+    assert compute_mean_size(torch.tensor([[1.0, -3.0], [0.0, 0.5]])).tolist() == [2.0, 0.25]
 
 
 def test_gradients_pass_the_sign_up_to_the_clip_to_the_scale() -> None:
     values = torch.tensor([0.5, -1.5, 3.0], requires_grad=True)
     scale = torch.tensor(1.0, requires_grad=True)
-    outputs = binary(values, scale, clip=2.0)
+    outputs = binarize_values(values, scale, clip=2.0)
     assert outputs.tolist() == [1.0, -1.0, 1.0]
     torch.autograd.backward((outputs * torch.tensor([1.0, 10.0, 100.0])).sum())
     assert values.grad is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slimgate.steps.layers.bit_packing import pack, packed_bytes, unpack
+from slimgate.steps.layers.bit_packing import count_packed_bytes, pack, unpack
 
 
 def rows(*values: list[int]) -> torch.Tensor:
@@ -35,7 +35,7 @@ def test_eight_numbers_of_one_bit_are_numpys_packed_bits() -> None:
     ("columns", "bits", "expected"), [(3, 4, 2), (8, 3, 3), (9, 3, 4), (1, 2, 1), (7, 8, 7)]
 )
 def test_a_row_ends_at_the_next_whole_byte(columns: int, bits: int, expected: int) -> None:
-    assert packed_bytes(columns, bits) == expected
+    assert count_packed_bytes(columns, bits) == expected
     assert pack(torch.zeros(2, columns, dtype=torch.uint8), bits).shape == (2, expected)
 
 

@@ -12,7 +12,7 @@ from slimgate.steps.layers import int8_in_graph
 from slimgate.steps.layers.int8_in_graph import (
     Int8EmbeddingInGraph,
     Int8LinearInGraph,
-    with_integer_operators_,
+    use_integer_operators_,
 )
 from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 
@@ -43,5 +43,5 @@ def test_a_table_gives_the_same_to_the_bit() -> None:
 
 def test_int8_layers_are_exchanged_and_others_stay() -> None:
     network = nn.Sequential(nn.Linear(8, 8), Int8Linear.from_linear(nn.Linear(8, 8)))
-    assert with_integer_operators_(network) == 1
+    assert use_integer_operators_(network) == 1
     assert [type(module) for module in network] == [nn.Linear, Int8LinearInGraph]

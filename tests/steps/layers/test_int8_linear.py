@@ -45,9 +45,9 @@ def reference(layer: Int8Linear, rows: Tensor) -> Tensor:
 
 @pytest.fixture(params=["int_mm", "portable"])
 def either_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "int_mm" and not int8_linear.int_mm_is_exact():
+    if request.param == "int_mm" and not int8_linear.is_int_mm_exact():
         pytest.skip("this CPU's int8 product saturates")
-    monkeypatch.setattr(int8_linear, "int_mm_pays", lambda: request.param == "int_mm")
+    monkeypatch.setattr(int8_linear, "is_int_mm_fast", lambda: request.param == "int_mm")
 
 
 SHAPES = pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_a_row_worked_by_hand() -> None:
 
 def test_both_kernels_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = Int8Linear.from_linear(random_linear(1536, 384))
-    if not int8_linear.int_mm_is_exact():
+    if not int8_linear.is_int_mm_exact():
         pytest.skip("this CPU's int8 product saturates")
-    monkeypatch.setattr(int8_linear, "int_mm_pays", lambda: True)
+    monkeypatch.setattr(int8_linear, "is_int_mm_fast", lambda: True)
     fast = layer(random_rows(64, 1536))
-    monkeypatch.setattr(int8_linear, "int_mm_pays", lambda: False)
+    monkeypatch.setattr(int8_linear, "is_int_mm_fast", lambda: False)
     assert torch.equal(layer(random_rows(64, 1536)), fast)
 
 
 def test_a_processor_without_vnni_takes_the_float_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8_linear, "cpu_instructions", lambda: ["avx", "avx2", "fma"])
+    monkeypatch.setattr(int8_linear, "list_cpu_instructions", lambda: ["avx", "avx2", "fma"])
     int8_linear._has_vnni.cache_clear()
     try:
-        assert not int8_linear.int_mm_pays()
+        assert not int8_linear.is_int_mm_fast()
     finally:
         int8_linear._has_vnni.cache_clear()
 
@@ -100,7 +100,7 @@ def test_the_portable_product_is_exact_at_the_extremes() -> None:
     levels = torch.full((2, 4000), 127, dtype=torch.int8)
     weight = torch.full((3, 4000), -127, dtype=torch.int8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        sums = int8_linear._portable_matmul(levels, weight)
+        sums = int8_linear._multiply_as_float32(levels, weight)
     assert (sums == -127 * 127 * 4000).all()
 
 

@@ -45,8 +45,8 @@ def reference(layer: Int8StaticLinear, rows: Tensor) -> Tensor:
 @pytest.fixture(params=["fused", "exact"])
 def either_product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "exact":
-        monkeypatch.setattr(int8_static_linear, "fused_product_is_exact", lambda: False)
-    elif not int8_static_linear.fused_product_is_exact():
+        monkeypatch.setattr(int8_static_linear, "is_fused_product_exact", lambda: False)
+    elif not int8_static_linear.is_fused_product_exact():
         pytest.skip("this CPU or PyTorch has no exact fused int8 product")
 
 

@@ -10,7 +10,7 @@ from slimgate.errors import BuildError
 from slimgate.steps.layers.binary_linear import BinaryLinear
 from slimgate.steps.layers.int8_linear import Int8Linear
 from slimgate.steps.layers.lora_linear import LoraLinear, SparseLoraLinear
-from slimgate.steps.layers.straight_through import float_weight, gradients_through
+from slimgate.steps.layers.straight_through import compute_float_weight, gradients_through
 
 
 def set_adapter(layer: LoraLinear) -> LoraLinear:
@@ -68,9 +68,9 @@ def test_an_adapter_beside_integers_reloads_and_cannot_be_merged() -> None:
 def test_the_float_weight_is_the_integers_with_smoothing_undone() -> None:
     layer = Int8Linear(2, 1, bias=False)
     layer.weight, layer.weight_scale = torch.tensor([[3, -4]], dtype=torch.int8), torch.tensor([0.5])
-    assert float_weight(layer).tolist() == [[1.5, -2.0]]
+    assert compute_float_weight(layer).tolist() == [[1.5, -2.0]]
     layer.register_buffer("smoothing", torch.tensor([2.0, 4.0]))
-    assert float_weight(layer).tolist() == [[0.75, -0.5]]
+    assert compute_float_weight(layer).tolist() == [[0.75, -0.5]]
 
 
 def test_dropout_acts_on_the_adapter_while_training_alone() -> None:
@@ -101,5 +101,5 @@ def test_gradients_pass_integers_as_the_floats_they_stand_for(kind: str) -> None
         outputs.backward(torch.ones(2, 3))
     assert torch.equal(outputs, plain)
     assert inputs.grad is not None
-    assert torch.allclose(inputs.grad, float_weight(quantized).sum(0).expand(2, 6))
+    assert torch.allclose(inputs.grad, compute_float_weight(quantized).sum(0).expand(2, 6))
     assert not network(inputs).requires_grad

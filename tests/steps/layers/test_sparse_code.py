@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.steps.layers.sparse_code import best_layout, decode, encode
+from slimgate.steps.layers.sparse_code import choose_layout, decode, encode
 
 
 def sparse(share: float, shape: tuple[int, int] = (48, 64), seed: int = 0) -> torch.Tensor:
@@ -92,7 +92,7 @@ def test_n_of_m_gives_the_matrix_back_also_in_sparser_groups(layout: str, dtype:
 def test_the_smallest_layout_is_chosen_and_weighs_as_estimated(
     weight: torch.Tensor, value_bits: int, expected: str
 ) -> None:
-    layout, size = best_layout(weight, value_bits)
+    layout, size = choose_layout(weight, value_bits)
     assert layout == expected
     sizes = {}
     for name in ("dense", "mask", "gaps2", "gaps4", expected):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from fixtures.models.masking import tiny_model
+from fixtures.models.masking import make_tiny_model
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.torch_model import load_torch_model
@@ -17,8 +17,8 @@ from slimgate.steps.factorize import low_rank, trim_vocabulary
 from slimgate.steps.finetune import distill
 from slimgate.steps.prune import cofi_prune, keep_layers
 from slimgate.steps.prune._cofi_prune import CofiSchedule, LayerLoss, Target, match_layers
-from slimgate.steps.prune._sublayer_gates import SublayerGates, gates_of, remove_closed_parts_
-from slimgate.tasks.parts.objectives import training_rows
+from slimgate.steps.prune._sublayer_gates import SublayerGates, make_gates, remove_closed_parts_
+from slimgate.tasks.parts.objectives import encode_training_rows
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +29,8 @@ BLOCK = 4 * (3 * 8 * 33 + 8 * 32) + 64 * (33 + 32)
 
 def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
     """A tiny model whose teacher is what it was."""
-    model, context = tiny_model(tmp_path, architecture)
-    context.load_teacher = lambda: tiny_model(tmp_path, architecture)[0]
+    model, context = make_tiny_model(tmp_path, architecture)
+    context.load_teacher = lambda: make_tiny_model(tmp_path, architecture)[0]
     return model, context
 
 
@@ -114,8 +114,8 @@ def test_a_teachers_layer_teaches_the_most_alike_open_layer() -> None:
 def test_the_hidden_states_of_a_perfect_mimic_cost_nothing(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
     teacher = context.load_teacher()
-    data, teacher_rows = training_rows(model, context), training_rows(teacher, context)
-    layers = LayerLoss(model, teacher, data[0], teacher_rows[0], gates_of(model.network), 2.0)
+    data, teacher_rows = encode_training_rows(model, context), encode_training_rows(teacher, context)
+    layers = LayerLoss(model, teacher, data[0], teacher_rows[0], make_gates(model.network), 2.0)
     batch = {name: torch.from_numpy(values) for name, values in data[0].batch([0, 1, 2]).items()}
 
     def loss() -> float:
@@ -132,7 +132,7 @@ def test_the_hidden_states_of_a_perfect_mimic_cost_nothing(tmp_path: Path) -> No
 
 def test_hidden_states_of_other_widths_say_what_to_do(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    context.load_teacher = lambda: tiny_model(tmp_path / "wide", "bert", hidden_size=64)[0]
+    context.load_teacher = lambda: make_tiny_model(tmp_path / "wide", "bert", hidden_size=64)[0]
     with pytest.raises(BuildError, match="the student has 32, the teacher 64; set layer_weight = 0"):
         prune(model, context)
     prune(model, context, layer_weight=0.0)
@@ -161,7 +161,7 @@ def test_a_trimmed_vocabulary_is_no_other_tokenizer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["attention", "relation"])
 def test_an_attention_that_is_gone_has_nothing_to_compare(tmp_path: Path, part: str) -> None:
     model, context = build(tmp_path, "llama")
-    all_gates = gates_of(model.network)
+    all_gates = make_gates(model.network)
     for gates in all_gates:
         open_parts = torch.ones(len(gates.parts.log_alpha))
         gates.whole.fixed = torch.zeros(1) if gates.output.endswith("3.self_attn.o_proj") else torch.ones(1)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.masking import ALL, logits, save_and_load, tiny_model
+from fixtures.models.masking import ALL, compute_logits, make_tiny_model, save_and_load
 from slimgate.errors import SuiteError
-from slimgate.models.blocks import blocks, encoder_layers
+from slimgate.models.blocks import blocks, find_only_block_list
 from slimgate.steps.prune import drop_layers
-from slimgate.steps.prune.drop_layers import block_influence, loss_without
+from slimgate.steps.prune.drop_layers import compute_block_influence, compute_loss_without
 
 pytestmark = pytest.mark.slow
 
@@ -26,16 +26,16 @@ STRATEGIES = ("alternate", "top", "influence", "loss")
 def test_the_blocks_that_stay_are_the_originals_in_order(
     tmp_path: Path, architecture: str, strategy: Any
 ) -> None:
-    model, context = tiny_model(tmp_path, architecture)
-    original = list(encoder_layers(model.network))
+    model, context = make_tiny_model(tmp_path, architecture)
+    original = list(find_only_block_list(model.network))
     drop_layers.step.apply(model, drop_layers.Params(pruning_ratio=0.5, strategy=strategy), context)
     numbers = context.log["kept"]
     assert numbers == sorted(numbers)
-    assert [id(block) for block in encoder_layers(model.network)] == [id(original[i]) for i in numbers]
+    assert [id(block) for block in find_only_block_list(model.network)] == [id(original[i]) for i in numbers]
     assert (context.log["blocks_before"], context.log["blocks_after"]) == (4, 2)
     again = save_and_load(model, tmp_path / "saved")
     assert again.config.num_hidden_layers == 2
-    assert torch.equal(logits(again), logits(model))
+    assert torch.equal(compute_logits(again), compute_logits(model))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_blocks_that_stay_are_the_originals_in_order(
 def test_alternate_and_top_go_by_place_alone_and_read_no_rows(
     tmp_path: Path, strategy: Any, layers: int, numbers: list[int]
 ) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     context.splits = {}
     drop_layers.step.apply(model, drop_layers.Params(layers=layers, strategy=strategy), context)
     assert context.log["kept"] == numbers
@@ -60,20 +60,20 @@ def test_alternate_and_top_go_by_place_alone_and_read_no_rows(
 def test_a_block_that_passes_tokens_on_has_no_influence(
     tmp_path: Path,
 ) -> None:
-    model, context = tiny_model(tmp_path, "llama")
+    model, context = make_tiny_model(tmp_path, "llama")
     block = blocks(model.network)[1]
     with torch.no_grad():
         for name in (block.attention.output, block.feed_forward.output):
             model.network.get_submodule(name).weight.zero_()
-    before = logits(model)
+    before = compute_logits(model)
     drop_layers.step.apply(model, drop_layers.Params(layers=1, strategy="influence"), context)
     assert context.log["kept"] == [0, 2, 3]
-    torch.testing.assert_close(logits(model), before, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(compute_logits(model), before, atol=1e-6, rtol=1e-6)
 
 
 def test_by_loss_the_blocks_that_cost_least_go_and_are_logged(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
-    alone = [loss_without(model, context, [block]) for block in range(4)]
+    model, context = make_tiny_model(tmp_path, "bert")
+    alone = [compute_loss_without(model, context, [block]) for block in range(4)]
     drop_layers.step.apply(model, drop_layers.Params(layers=1, strategy="loss"), context)
     gone = alone.index(min(alone))
     assert context.log["kept"] == [block for block in range(4) if block != gone]
@@ -81,8 +81,8 @@ def test_by_loss_the_blocks_that_cost_least_go_and_are_logged(tmp_path: Path) ->
 
 
 def test_by_influence_the_least_of_them_go(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
-    influence = block_influence(model, context)
+    model, context = make_tiny_model(tmp_path, "bert")
+    influence = compute_block_influence(model, context)
     drop_layers.step.apply(model, drop_layers.Params(layers=2, strategy="influence"), context)
     assert context.log["influence"] == [round(value, 4) for value in influence]
     gone = sorted(range(4), key=lambda block: influence[block])[:2]

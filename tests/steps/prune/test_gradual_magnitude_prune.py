@@ -10,8 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from slimgate.models.linear_layers import linear_layers
+from fixtures.models.building import load_tiny, make_tiny_context
+from slimgate.models.linear_layers import find_linear_layers
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import gradual_magnitude_prune
 
@@ -23,8 +23,8 @@ torch.set_num_threads(1)
 @pytest.fixture
 def built(tmp_path: Path) -> tuple[Any, Any]:
     folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2)
-    context = tiny_context(
-        tmp_path / "rows", teacher=lambda: load_tiny(folder, tiny_context(tmp_path / "rows"))
+    context = make_tiny_context(
+        tmp_path / "rows", teacher=lambda: load_tiny(folder, make_tiny_context(tmp_path / "rows"))
     )
     return load_tiny(folder, context), context
 
@@ -38,7 +38,7 @@ def prune(built: tuple[Any, Any], **options: Any) -> Any:
 
 @pytest.mark.parametrize("scope", ["global", "layer", "row"])
 def test_the_final_sparsity_is_exact_and_reached_step_by_step(built: tuple[Any, Any], scope: str) -> None:
-    layers = linear_layers(prune(built, scope=scope, frequency=2, end=0.7))
+    layers = find_linear_layers(prune(built, scope=scope, frequency=2, end=0.7))
     zeros = sum(int((layer.weight == 0).sum()) for layer in layers.values())
     assert zeros == 0.75 * sum(layer.weight.numel() for layer in layers.values())
     # 48 rows in batches of 8 are 6 steps; 0.75 · (1 - (1 - t / 4)³) at 0, 2 and 4
@@ -64,9 +64,9 @@ def test_of_epochs_at_the_final_sparsity_the_best_is_kept(built: tuple[Any, Any]
 
 def test_later_training_keeps_the_zeros_and_moves_the_rest(built: tuple[Any, Any]) -> None:
     model = prune(built)
-    before = {name: layer.weight.detach().clone() for name, layer in linear_layers(model).items()}
+    before = {name: layer.weight.detach().clone() for name, layer in find_linear_layers(model).items()}
     fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), built[1])
-    for name, layer in linear_layers(model).items():
+    for name, layer in find_linear_layers(model).items():
         assert (layer.weight[before[name] == 0] == 0).all()
         assert not torch.equal(layer.weight, before[name])
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from support.versions import meets
+from support.versions import has_version
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.encoder_decoders import answers_of, tiny_pair_model
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.encoder_decoders import compute_answers, make_tiny_pair_model
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.blocks import block_lists, encoder_layers
+from slimgate.models.blocks import find_block_lists, find_only_block_list
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.prune import keep_layers
@@ -37,19 +37,19 @@ def test_the_blocks_that_stay_are_the_originals_in_stated_order(
     tmp_path: Path, architecture: str, numbers: tuple[int, ...]
 ) -> None:
     name, _, mean = architecture.partition("-")
-    if name == "modernbert" and len(numbers) == 1 and not meets("transformers>=5.17"):
+    if name == "modernbert" and len(numbers) == 1 and not has_version("transformers>=5.17"):
         pytest.skip("transformers below 5.17 reads no config.json of a ModernBERT with blocks of one kind")
-    context = tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
+    context = make_tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
     model = load_tiny(write_tiny(tmp_path / "hub", name, labels=None if mean else ("neg", "pos")), context)
     original = [
         {key: value.clone() for key, value in block.state_dict().items()}
-        for block in encoder_layers(model.network)
+        for block in find_only_block_list(model.network)
     ]
     keep_layers.step.apply(model, keep_layers.Params(numbers), context)
     model.save(_made(tmp_path / "saved"))
     again = load_torch_model(tmp_path / "saved")
     for network in (model.network, again.network):
-        blocks = encoder_layers(network)
+        blocks = find_only_block_list(network)
         assert len(blocks) == len(numbers)
         for number, block in zip(numbers, blocks, strict=True):
             state = block.state_dict()
@@ -71,7 +71,7 @@ def _made(folder: Path) -> Path:
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_the_cache_of_a_decoder_fits_the_blocks_that_stay(tmp_path: Path, architecture: str) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context)
     keep_layers.step.apply(model, keep_layers.Params((1, 3)), context)
     inner = model.network.transformer if architecture == "gpt2" else model.network.model
@@ -87,7 +87,7 @@ def test_the_cache_of_a_decoder_fits_the_blocks_that_stay(tmp_path: Path, archit
 
 
 def test_all_blocks_in_order_change_nothing(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     with torch.inference_mode():
         before = model.network(**INPUTS).logits
@@ -96,7 +96,7 @@ def test_all_blocks_in_order_change_nothing(tmp_path: Path) -> None:
 
 
 def test_fewer_blocks_are_fewer_parameters_and_bytes(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     before = model.measure_size()
     keep_layers.step.apply(model, keep_layers.Params((0, 2)), context)
@@ -108,7 +108,7 @@ def test_fewer_blocks_are_fewer_parameters_and_bytes(tmp_path: Path) -> None:
 
 
 def test_settings_that_hold_a_value_a_block_are_shortened_too(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "llama", labels=("neg", "pos")), context)
     model.config.layer_marks = ["a", "b", "c", "d"]
     keep_layers.step.apply(model, keep_layers.Params((3, 1)), context)
@@ -170,23 +170,23 @@ def test_an_encoder_decoder_keeps_blocks_of_both_lists(
     names = {"t5": ("num_layers", "num_decoder_layers")}.get(
         architecture, ("encoder_layers", "decoder_layers")
     )
-    model, context = tiny_pair_model(tmp_path, architecture, **{name: three[name] for name in names})
-    original = [list(blocks) for blocks in block_lists(model.network).values()]
+    model, context = make_tiny_pair_model(tmp_path, architecture, **{name: three[name] for name in names})
+    original = [list(blocks) for blocks in find_block_lists(model.network).values()]
     tables = [_position_table(blocks[0]) for blocks in original]
     kept_in_both(model, context, **lists)
     for blocks, before, option in zip(
-        block_lists(model.network).values(), original, ("encoder", "decoder"), strict=True
+        find_block_lists(model.network).values(), original, ("encoder", "decoder"), strict=True
     ):
         numbers = lists.get(option, range(3))
         assert [id(block) for block in blocks] == [id(before[number]) for number in numbers]
-    assert [_position_table(blocks[0]) for blocks in block_lists(model.network).values()] == tables
+    assert [_position_table(blocks[0]) for blocks in find_block_lists(model.network).values()] == tables
     assert tuple(getattr(model.config, name) for name in names) == sizes
     assert (context.log["blocks_before"], context.log["blocks_after"]) == ([3, 3], list(sizes))
     assert ("warning" in context.log) == (architecture == "t5" and sizes[0] < sizes[1])
     model.save(_made(tmp_path / "saved"))
     again, rows = load_torch_model(tmp_path / "saved"), context.rows("calibration")
     ours, theirs = (
-        [answer.ids for answer in answers_of(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
+        [answer.ids for answer in compute_answers(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
         for m in (model, again)
     )
     assert ours == theirs
@@ -201,7 +201,7 @@ def _position_table(block: Any) -> int | None:
 
 
 def test_a_table_of_positions_stays_with_the_first_block_only(tmp_path: Path) -> None:
-    model, context = tiny_pair_model(tmp_path, "t5", num_layers=3)
+    model, context = make_tiny_pair_model(tmp_path, "t5", num_layers=3)
     kept_in_both(model, context, encoder=(1, 0))
     names = [name for name, _ in model.network.named_parameters() if "relative_attention_bias" in name]
     assert names == [
@@ -247,7 +247,7 @@ def test_lists_that_cannot_be_are_refused(options: dict[str, Any], problem: str)
 
 
 def test_two_lists_for_a_model_of_one_are_refused(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     with pytest.raises(BuildError, match="has one list of blocks; write keep_layers"):
         kept_in_both(model, context, encoder=(0,))

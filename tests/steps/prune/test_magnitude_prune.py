@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from slimgate.models.blocks import encoder_layers
+from fixtures.models.building import load_tiny, make_tiny_context
+from slimgate.models.blocks import find_only_block_list
 from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import keep_layers, magnitude_prune
@@ -22,13 +22,13 @@ torch.set_num_threads(1)
 
 def matrices(network: Any) -> dict[str, torch.Tensor]:
     """Weights of the blocks' linear layers."""
-    blocks = encoder_layers(network)
+    blocks = find_only_block_list(network)
     return {name: m.weight.detach().clone() for name, m in blocks.named_modules() if isinstance(m, nn.Linear)}
 
 
 @pytest.fixture
 def built(tmp_path: Path) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     return load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context), context
 
 
@@ -66,7 +66,7 @@ def test_globally_only_the_smallest_of_all_weights_are_zero(built: tuple[Any, An
 
 def test_by_layer_each_matrix_has_its_share(built: tuple[Any, Any]) -> None:
     with torch.no_grad():  # globally, nothing of the first block would go
-        for module in encoder_layers(built[0].network)[0].modules():
+        for module in find_only_block_list(built[0].network)[0].modules():
             if isinstance(module, nn.Linear):
                 module.weight.mul_(1000)
     before = matrices(built[0].network)
@@ -87,14 +87,14 @@ def test_by_row_each_output_keeps_its_largest_weights(built: tuple[Any, Any]) ->
 
 def test_globally_a_layer_of_large_weights_keeps_them(built: tuple[Any, Any]) -> None:
     with torch.no_grad():
-        encoder_layers(built[0].network)[0].attention.self.query.weight.fill_(9.0)
+        find_only_block_list(built[0].network)[0].attention.self.query.weight.fill_(9.0)
     after = matrices(prune(built, 0.5).network)
     assert (after["0.attention.self.query"] == 9.0).all()
 
 
 def test_the_number_is_exact_also_where_all_weights_are_equal(built: tuple[Any, Any]) -> None:
     with torch.no_grad():
-        for module in encoder_layers(built[0].network).modules():
+        for module in find_only_block_list(built[0].network).modules():
             if isinstance(module, nn.Linear):
                 module.weight.fill_(0.5)
     after = torch.cat([w.flatten() for w in matrices(prune(built, 0.3).network).values()])
@@ -139,7 +139,7 @@ def test_zeros_survive_blocks_dropped_before_training(built: tuple[Any, Any]) ->
 
 
 def test_blocks_of_conv1d_are_reached_as_well(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2", labels=("neg", "pos")), context)
     prune((model, context), 0.5)
     assert context.log["matrices"] == 4 * 4

@@ -12,16 +12,16 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn.utils import parametrize
 
-from fixtures.models.masking import tiny_model
-from slimgate.models.linear_layers import linear_layers
+from fixtures.models.masking import make_tiny_model
+from slimgate.models.linear_layers import find_linear_layers
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import magnitude_prune, movement_prune
-from slimgate.steps.prune._gradual_params import cubic_sparsity, progress_of_pruning
+from slimgate.steps.prune._gradual_params import compute_cubic_sparsity, compute_pruning_progress
 from slimgate.steps.prune._movement_prune import (
     MaskedWeight,
     MovementSchedule,
     compute_final_masks,
-    sums_by_block,
+    sum_blocks,
     with_masks,
 )
 
@@ -32,8 +32,8 @@ torch.set_num_threads(1)
 
 def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
     """A tiny model whose teacher is what it was."""
-    model, context = tiny_model(tmp_path, architecture)
-    context.load_teacher = lambda: tiny_model(tmp_path, architecture)[0]
+    model, context = make_tiny_model(tmp_path, architecture)
+    context.load_teacher = lambda: make_tiny_model(tmp_path, architecture)[0]
     return model, context
 
 
@@ -45,7 +45,7 @@ def prune(model: Any, context: Any, **options: Any) -> dict[str, Any]:
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
-    return {name: layer.weight.detach().clone() for name, layer in linear_layers(model).items()}
+    return {name: layer.weight.detach().clone() for name, layer in find_linear_layers(model).items()}
 
 
 def zeros(matrices: dict[str, torch.Tensor]) -> int:
@@ -64,7 +64,7 @@ def test_exactly_the_stated_share_of_the_weights_is_zero(tmp_path: Path, archite
     assert context.log["sparsity"] == pytest.approx(0.7, abs=1e-4)
     assert context.log["zeros"] == zeros(matrices)
     assert not any(parametrize.is_parametrized(m) for m in model.network.modules())
-    assert all(type(layer) is nn.Linear for layer in linear_layers(model).values())
+    assert all(type(layer) is nn.Linear for layer in find_linear_layers(model).values())
 
 
 def test_the_best_epoch_is_one_of_the_final_sparsity(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_whole_blocks_of_each_layer_go(tmp_path: Path, block: Any) -> None:
     for name, matrix in matrices.items():
         shapes = {"row": (1, matrix.shape[1]), "column": (matrix.shape[0], 1)}
         shape = shapes[block] if isinstance(block, str) else (8, 4)
-        gone = sums_by_block((matrix == 0).float(), shape)
+        gone = sum_blocks((matrix == 0).float(), shape)
         assert set(gone.flatten().tolist()) == {0.0, float(shape[0] * shape[1])}, name
         assert int((gone > 0).sum()) == gone.numel() // 2, name
 
@@ -199,9 +199,9 @@ def test_a_block_at_the_edge_is_cut() -> None:
 
 
 def test_sparsity_waits_rises_by_the_cubic_law_and_rests() -> None:
-    times = [progress_of_pruning(step, 10, warm_up=0.2, cool_down=0.4) for step in range(10)]
+    times = [compute_pruning_progress(step, 10, warm_up=0.2, cool_down=0.4) for step in range(10)]
     assert times == pytest.approx([0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1])
-    assert [cubic_sparsity(0.8, time) for time in (0, 0.5, 1)] == pytest.approx([0, 0.7, 0.8])
+    assert [compute_cubic_sparsity(0.8, time) for time in (0, 0.5, 1)] == pytest.approx([0, 0.7, 0.8])
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
-from slimgate.models.linear_layers import linear_layers
+from slimgate.models.linear_layers import find_linear_layers
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.prune import n_m_prune
 
@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 
 
 def build(tmp_path: Path, architecture: str = "bert", **options: Any) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", **{"calibration": 12, **options})
+    context = make_tiny_context(tmp_path / "rows", **{"calibration": 12, **options})
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 
@@ -44,7 +44,7 @@ def groups(layer: Any, m: int) -> Any:
 def test_every_group_of_four_inputs_has_two_zeros(tmp_path: Path, architecture: str, score: Any) -> None:
     model, context = build(tmp_path, architecture)
     n_m_prune.step.apply(model, n_m_prune.Params(score=score), context)
-    for layer in linear_layers(model).values():
+    for layer in find_linear_layers(model).values():
         assert ((groups(layer, 4) == 0).sum(dim=1) == 2).all()
     assert context.log["pattern"] == "2:4"
     assert context.log["sparsity"] == 0.5
@@ -52,9 +52,9 @@ def test_every_group_of_four_inputs_has_two_zeros(tmp_path: Path, architecture: 
 
 def test_by_magnitude_the_largest_of_each_group_stay_unchanged(tmp_path: Path) -> None:
     model, context = build(tmp_path, calibration=0)  # magnitudes need no rows
-    before = copy.deepcopy(linear_layers(model))
+    before = copy.deepcopy(find_linear_layers(model))
     n_m_prune.step.apply(model, n_m_prune.Params(n=1, m=8), context)
-    for name, layer in linear_layers(model).items():
+    for name, layer in find_linear_layers(model).items():
         old, new = groups(before[name], 8), groups(layer, 8)
         largest = old.abs().argmax(dim=1, keepdim=True)
         assert torch.equal(new.gather(1, largest), old.gather(1, largest))
@@ -66,7 +66,7 @@ def test_by_activations_an_input_that_is_large_is_kept(tmp_path: Path) -> None:
     with torch.no_grad():
         model.network.bert.embeddings.LayerNorm.weight[::4] = 1000.0
     n_m_prune.step.apply(model, n_m_prune.Params(n=1, score="wanda"), context)
-    weight = linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight
+    weight = find_linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight
     assert float((weight[:, ::4] != 0).float().mean()) > 0.98
 
 
@@ -74,7 +74,7 @@ def test_later_training_keeps_the_pattern(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     n_m_prune.step.apply(model, n_m_prune.Params(), context)
     fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), context)
-    for layer in linear_layers(model).values():
+    for layer in find_linear_layers(model).values():
         assert ((groups(layer, 4) == 0).sum(dim=1) >= 2).all()
 
 

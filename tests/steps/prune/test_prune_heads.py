@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fixtures.models.masking import ALL, logits, save_and_load, tiny_model, zeroed_inputs
+from fixtures.models.masking import ALL, compute_logits, make_tiny_model, save_and_load, zeroed_inputs
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks
 from slimgate.steps.prune import keep_layers, magnitude_prune, prune_heads
@@ -35,23 +35,23 @@ def gone_features(model: Any, remaining: list[list[int]]) -> dict[str, list[int]
 def test_half_the_heads_are_gone_outputs_are_as_masked(
     tmp_path: Path, architecture: str, attention: str
 ) -> None:
-    model, context = tiny_model(tmp_path, architecture)
-    original, _ = tiny_model(tmp_path, architecture)
-    plain = logits(original, attention)
+    model, context = make_tiny_model(tmp_path, architecture)
+    original, _ = make_tiny_model(tmp_path, architecture)
+    plain = compute_logits(original, attention)
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
     with zeroed_inputs(original.network, gone_features(original, context.log["kept"])):
-        masked = logits(original, attention)
+        masked = compute_logits(original, attention)
     assert (masked - plain).abs().max() > 1e-3
-    torch.testing.assert_close(logits(model, attention), masked, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(compute_logits(model, attention), masked, atol=1e-5, rtol=1e-5)
     assert sum(context.log["heads_after"]) == 8
     assert [block.attention.heads for block in blocks(model.network)] == context.log["heads_after"]
     again = save_and_load(model, tmp_path / "saved")
-    assert torch.equal(logits(again, attention), logits(model, attention))
+    assert torch.equal(compute_logits(again, attention), compute_logits(model, attention))
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "gpt2", "electra"])
 def test_blocks_keep_as_many_heads_as_they_are_worth(tmp_path: Path, architecture: str) -> None:
-    model, context = tiny_model(tmp_path, architecture)
+    model, context = make_tiny_model(tmp_path, architecture)
     for name, weight in ((0, 1.0), (1, 1.0), (2, 1e-3), (3, 1e-3)):  # a block whose heads are alike, …
         attention = blocks(model.network)[name].attention
         with torch.no_grad():  # … and one where a single head stands out
@@ -63,23 +63,23 @@ def test_blocks_keep_as_many_heads_as_they_are_worth(tmp_path: Path, architectur
     assert context.log["heads_after"] == [4, 4, 1, 1]
     again = save_and_load(model, tmp_path / "saved")
     assert [block.attention.heads for block in blocks(again.network)] == [4, 4, 1, 1]
-    assert torch.equal(logits(again), logits(model))
+    assert torch.equal(compute_logits(again), compute_logits(model))
 
 
 def test_the_head_that_matters_least_to_the_loss_goes_first(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     output: Any = model.network.get_submodule(blocks(model.network)[2].attention.output)
     with torch.no_grad():
         output.weight[:, 8:16] = 0  # head 1 of block 2 says nothing
-    before = logits(model)
+    before = compute_logits(model)
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=1 / 16), context)
     assert context.log["kept"] == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 2, 3], [0, 1, 2, 3]]
-    torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(compute_logits(model), before, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
 def test_by_magnitude_the_head_of_least_weights_goes(tmp_path: Path, architecture: str) -> None:
-    model, context = tiny_model(tmp_path, architecture)
+    model, context = make_tiny_model(tmp_path, architecture)
     attention = blocks(model.network)[0].attention
     first = attention.head_dim * attention.heads // attention.kv_heads  # unit 0
     with torch.no_grad():
@@ -97,7 +97,7 @@ def test_by_magnitude_the_head_of_least_weights_goes(tmp_path: Path, architectur
 
 
 def test_a_number_of_heads_stays_in_each_block_of_fewer_weights(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     before = model.measure_size()["parameters"]
     prune_heads.step.apply(model, prune_heads.Params(heads=3), context)
     assert context.log["heads_after"] == [3, 3, 3, 3]
@@ -110,7 +110,7 @@ def test_a_number_of_heads_stays_in_each_block_of_fewer_weights(tmp_path: Path) 
 @pytest.mark.parametrize("options", [{"pruning_ratio": 0.5}, {"heads": 2}], ids=["ratio", "heads"])
 @pytest.mark.parametrize("architecture", ["bert", "llama"])
 def test_only_the_named_blocks_are_cut(tmp_path: Path, architecture: str, options: dict[str, Any]) -> None:
-    model, context = tiny_model(tmp_path, architecture)
+    model, context = make_tiny_model(tmp_path, architecture)
     had = blocks(model.network)[0].attention.heads
     query = model.network.get_submodule(blocks(model.network)[3].attention.query)
     before = query.weight.clone()
@@ -122,7 +122,7 @@ def test_only_the_named_blocks_are_cut(tmp_path: Path, architecture: str, option
     untouched = model.network.get_submodule(blocks(model.network)[3].attention.query)
     assert torch.equal(untouched.weight, before)
     again = save_and_load(model, tmp_path / "saved")
-    assert torch.equal(logits(again), logits(model))
+    assert torch.equal(compute_logits(again), compute_logits(model))
 
 
 def test_a_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
@@ -130,13 +130,13 @@ def test_a_block_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     params = prune_heads.Params(pruning_ratio=0.5, blocks=(0, 4))
     with pytest.raises(SuiteError, match=message):
         prune_heads.step.check(params, {"num_hidden_layers": 4})
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     with pytest.raises(SuiteError, match=message):
         prune_heads.step.apply(model, params, context)
 
 
 def test_llamas_grouped_heads_go_by_groups(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "llama")
+    model, context = make_tiny_model(tmp_path, "llama")
     prune_heads.step.apply(model, prune_heads.Params(heads=2), context)
     attention = blocks(model.network)[0].attention
     assert (attention.heads, attention.kv_heads) == (2, 1)
@@ -145,7 +145,7 @@ def test_llamas_grouped_heads_go_by_groups(tmp_path: Path) -> None:
 
 
 def test_it_combines_with_dropped_blocks_and_int8(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "gpt2")
+    model, context = make_tiny_model(tmp_path, "gpt2")
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.25), context)
     heads = context.log["heads_after"]
     keep_layers.step.apply(model, keep_layers.Params((3, 1)), context)
@@ -154,11 +154,11 @@ def test_it_combines_with_dropped_blocks_and_int8(tmp_path: Path) -> None:
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     again = save_and_load(model, tmp_path / "saved")
     assert [block.attention.heads for block in blocks(again.network)] == [1, 1]
-    assert torch.equal(logits(again), logits(model))
+    assert torch.equal(compute_logits(again), compute_logits(model))
 
 
 def test_weights_that_were_pruned_to_zero_stay_zero_in_training(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
     weight: Any = model.network.get_submodule(blocks(model.network)[0].attention.value).weight
@@ -173,14 +173,14 @@ def test_weights_that_were_pruned_to_zero_stay_zero_in_training(tmp_path: Path) 
 
 
 def test_a_ratio_that_would_empty_a_block_is_a_clear_error(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     with pytest.raises(BuildError, match=r"every layer must keep one; give at most 0\.75"):
         prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.9), context)
 
 
 @pytest.mark.parametrize("importance", ["gradient", "magnitude"])
 def test_a_model_with_int8_layers_is_a_clear_error(tmp_path: Path, importance: Any) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     params = prune_heads.Params(pruning_ratio=0.5, importance=importance)
     with pytest.raises(BuildError, match=r"is Int8Linear, and only nn\.Linear can be cut"):

@@ -14,16 +14,22 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.masking import ALL, logits, save_and_load, tiny_model, zeroed_inputs
+from fixtures.models.masking import ALL, compute_logits, make_tiny_model, save_and_load, zeroed_inputs
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks
-from slimgate.models.plain_layers import to_plain_linear_
+from slimgate.models.plain_layers import convert_to_linear_
 from slimgate.models.torch_model import TorchModel
 from slimgate.steps.factorize import factorize_embeddings
 from slimgate.steps.finetune import distill
 from slimgate.steps.prune import keep_layers, magnitude_prune, prune_ffn, prune_heads, prune_hidden
-from slimgate.steps.prune._prune_hidden import Stream, _drift, narrow_, residual_stream, stream_importance
-from slimgate.steps.prune._unit_choice import best_units
+from slimgate.steps.prune._prune_hidden import (
+    Stream,
+    _compute_drift,
+    find_residual_stream,
+    narrow_,
+    stream_importance,
+)
+from slimgate.steps.prune._unit_choice import select_best_units
 from slimgate.steps.quantize import int8_dynamic
 
 torch.set_num_threads(1)
@@ -54,31 +60,31 @@ def norms_over(network: nn.Module, stream: Stream, features: Sequence[int]) -> I
 
 @pytest.mark.parametrize("architecture", ALL)
 def test_outputs_are_the_wide_models_with_norms_over_what_stays(tmp_path: Path, architecture: str) -> None:
-    model, context = tiny_model(tmp_path, architecture)
-    original, _ = tiny_model(tmp_path, architecture)
-    stream, plain = residual_stream(original.network), logits(original)
-    features = best_units(stream_importance(original, stream, context, by="gradient"), 24)
+    model, context = make_tiny_model(tmp_path, architecture)
+    original, _ = make_tiny_model(tmp_path, architecture)
+    stream, plain = find_residual_stream(original.network), compute_logits(original)
+    features = select_best_units(stream_importance(original, stream, context, by="gradient"), 24)
     prune_hidden.step.apply(model, prune_hidden.Params(pruning_ratio=0.25, rescale_norms=False), context)
     gone = [feature for feature in range(32) if feature not in features]
     with (
         norms_over(original.network, stream, features),
         zeroed_inputs(original.network, dict.fromkeys(stream.readers, gone)),
     ):
-        reference = logits(original)
+        reference = compute_logits(original)
     assert (reference - plain).abs().max() > 1e-3
-    torch.testing.assert_close(logits(model), reference, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(compute_logits(model), reference, atol=1e-5, rtol=1e-5)
     assert model.config.hidden_size == 24
     wide = blocks(original.network)[0].attention.head_dim
     for block in blocks(model.network):
         assert (block.attention.heads, block.attention.head_dim) == (4, wide)
     again = save_and_load(model, tmp_path / "saved")
     assert again.config.hidden_size == 24
-    assert torch.equal(logits(again), logits(model))
+    assert torch.equal(compute_logits(again), compute_logits(model))
 
 
 def test_everything_that_touches_the_stream_is_found(tmp_path: Path) -> None:
-    model, _ = tiny_model(tmp_path, "bert")
-    stream = residual_stream(model.network)
+    model, _ = make_tiny_model(tmp_path, "bert")
+    stream = find_residual_stream(model.network)
     assert len(stream.tables) == 3  # words, positions, types
     assert len(stream.writers) == 4 * 2
     assert len(stream.readers) == 4 * 4 + 1
@@ -87,7 +93,7 @@ def test_everything_that_touches_the_stream_is_found(tmp_path: Path) -> None:
 
 
 def test_the_parameters_that_are_gone_are_those_of_the_features(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     before = model.measure_size()["parameters"]
     rows = sum(table.num_embeddings for table in model.network.modules() if isinstance(table, nn.Embedding))
     prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=28), context)
@@ -102,8 +108,8 @@ def test_the_parameters_that_are_gone_are_those_of_the_features(tmp_path: Path) 
 def test_zero_features_go_first_and_an_rms_norm_is_adjusted(
     tmp_path: Path, importance: Any, rescale: bool
 ) -> None:
-    model, context = tiny_model(tmp_path, "llama")
-    stream, idle = residual_stream(model.network), [3, 4, 5, 17, 20, 21, 30, 31]
+    model, context = make_tiny_model(tmp_path, "llama")
+    stream, idle = find_residual_stream(model.network), [3, 4, 5, 17, 20, 21, 30, 31]
     with torch.no_grad():
         for name in stream.tables:
             model.network.get_submodule(name).weight[:, idle] = 0
@@ -111,32 +117,32 @@ def test_zero_features_go_first_and_an_rms_norm_is_adjusted(
             model.network.get_submodule(name).weight[idle] = 0
         for name in stream.readers:
             model.network.get_submodule(name).weight[:, idle] = 0
-    before = logits(model)
+    before = compute_logits(model)
     params = prune_hidden.Params(pruning_ratio=0.25, importance=importance, rescale_norms=rescale)
     prune_hidden.step.apply(model, params, context)
     assert context.log["importance_kept"] == 1
     # the mean square is over 24 features where it was over 32: each norm is 3/4 ** 0.5 too small without it
-    close = torch.allclose(logits(model), before, atol=2e-4)
+    close = torch.allclose(compute_logits(model), before, atol=2e-4)
     assert close == rescale
 
 
 def test_the_drift_of_a_norms_statistics_by_hand() -> None:
     # mean 4 and variance 26/3 over all, mean 2 and variance 1 over the first two
-    ratio, shift, tokens = _drift(torch.tensor([[1.0, 3.0, 8.0]]), [0, 1], centred=True).tolist()
+    ratio, shift, tokens = _compute_drift(torch.tensor([[1.0, 3.0, 8.0]]), [0, 1], centred=True).tolist()
     assert ratio == pytest.approx((3 / 26) ** 0.5)
     assert shift == pytest.approx(-2 * (3 / 26) ** 0.5)
     assert tokens == 1
     # (1 - 4) / s = (1 - 2) · ratio + shift
     assert pytest.approx(-ratio + shift) == -3 * (3 / 26) ** 0.5
     # mean squares 74/3 and 5
-    ratio, shift, _ = _drift(torch.tensor([[1.0, 3.0, 8.0]]), [0, 1], centred=False).tolist()
+    ratio, shift, _ = _compute_drift(torch.tensor([[1.0, 3.0, 8.0]]), [0, 1], centred=False).tolist()
     assert ratio == pytest.approx((5 / (74 / 3)) ** 0.5)
     assert shift == 0
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_it_combines_with_every_structured_step_and_int8(tmp_path: Path, architecture: str) -> None:
-    model, context = tiny_model(tmp_path, architecture)
+    model, context = make_tiny_model(tmp_path, architecture)
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5), context)
     prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.5), context)
     prune_hidden.step.apply(model, prune_hidden.Params(pruning_ratio=0.25), context)
@@ -146,12 +152,12 @@ def test_it_combines_with_every_structured_step_and_int8(tmp_path: Path, archite
     int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
     again = save_and_load(model, tmp_path / "saved")
     assert again.config.hidden_size == 20
-    assert torch.equal(logits(again), logits(model))
+    assert torch.equal(compute_logits(again), compute_logits(model))
 
 
 def test_the_narrow_model_learns_and_its_zeros_stay(tmp_path: Path) -> None:
-    teacher, _ = tiny_model(tmp_path, "bert")
-    model, context = tiny_model(tmp_path, "bert")
+    teacher, _ = make_tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     context.load_teacher = lambda: teacher
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
     prune_hidden.step.apply(model, prune_hidden.Params(pruning_ratio=0.25), context)
@@ -167,11 +173,11 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     folder = write_tiny(tmp_path / "hub", "gpt2")
-    tiny, _ = tiny_model(tmp_path / "other", "gpt2")
+    tiny, _ = make_tiny_model(tmp_path / "other", "gpt2")
     network = AutoModelForCausalLM.from_pretrained(folder)
     model = TorchModel(network, tiny.tokenizer, "transformers:AutoModelForCausalLM")
-    to_plain_linear_(model)
-    stream = residual_stream(network)
+    convert_to_linear_(model)
+    stream = find_residual_stream(network)
     assert stream.head == "lm_head"
     narrow_(model, "prune_hidden", stream, list(range(24)))
     again = save_and_load(model, tmp_path / "saved")
@@ -180,19 +186,19 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
         head, table = (side.network.get_submodule(name) for name in ("lm_head", "transformer.wte"))
         assert head.weight is table.weight
         assert table.weight.shape[1] == 24
-    assert torch.equal(logits(again), logits(model))
+    assert torch.equal(compute_logits(again), compute_logits(model))
 
 
 def test_an_electra_with_embeddings_of_stream_width_narrows_both(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "electra", embedding_size=32)
+    model, context = make_tiny_model(tmp_path, "electra", embedding_size=32)
     prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
     assert model.config.embedding_size == 24
-    assert len(residual_stream(model.network).tables) == 3
-    assert np.array_equal(logits(save_and_load(model, tmp_path / "saved")), logits(model))
+    assert len(find_residual_stream(model.network).tables) == 3
+    assert np.array_equal(compute_logits(save_and_load(model, tmp_path / "saved")), compute_logits(model))
 
 
 def test_an_int8_model_is_a_clear_error(tmp_path: Path) -> None:
-    model, context = tiny_model(tmp_path, "bert")
+    model, context = make_tiny_model(tmp_path, "bert")
     int8_dynamic.step.apply(model, int8_dynamic.Params(), context)
     with pytest.raises(BuildError, match=r"is Int8Linear, and only nn\.Linear can be cut"):
         prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
@@ -200,10 +206,10 @@ def test_an_int8_model_is_a_clear_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
 def test_a_factorized_table_is_an_error_another_order_works(tmp_path: Path, architecture: str) -> None:
-    model, context = tiny_model(tmp_path, architecture)
+    model, context = make_tiny_model(tmp_path, architecture)
     prune_hidden.step.apply(model, prune_hidden.Params(hidden_size=24), context)
     factorize_embeddings.step.apply(model, factorize_embeddings.Params(rank=6), context)
-    assert np.array_equal(logits(save_and_load(model, tmp_path / "saved")), logits(model))
+    assert np.array_equal(compute_logits(save_and_load(model, tmp_path / "saved")), compute_logits(model))
     with pytest.raises(
         BuildError,
         match=r"is FactorizedEmbedding, and only nn\.Embedding can be cut; put the cutting step before",

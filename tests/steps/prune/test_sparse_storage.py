@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
-from slimgate.models.linear_layers import linear_layers
+from slimgate.models.linear_layers import find_linear_layers
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.plugins.loading import load
@@ -31,7 +31,7 @@ PRUNED = ("magnitude_prune", {"sparsity": 0.5, "scope": "layer"})
 
 
 def build(tmp_path: Path, architecture: str = "bert", mean: bool = False) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=12, **({"params": MEAN} if mean else {}))
+    context = make_tiny_context(tmp_path / "rows", calibration=12, **({"params": MEAN} if mean else {}))
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
     return load_tiny(folder, context), context
@@ -105,7 +105,7 @@ def test_answers_stay_to_the_bit_before_and_after_loading(
 def test_gptq_leaves_pruned_weights_at_zero_to_be_stored_sparse(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
     apply_step(model, context, "sparsegpt_prune", {"n": 2, "m": 4})
-    zeros = {name: layer.weight == 0 for name, layer in linear_layers(model).items()}
+    zeros = {name: layer.weight == 0 for name, layer in find_linear_layers(model).items()}
     apply_step(model, context, "gptq", {"bits": 4})
     for name, mask in zeros.items():
         layer = model.network.get_submodule(name)

@@ -11,8 +11,8 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from slimgate.models.linear_layers import linear_layers
+from fixtures.models.building import load_tiny, make_tiny_context
+from slimgate.models.linear_layers import find_linear_layers
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.prune import magnitude_prune, n_m_prune, sparsegpt_prune, wanda_prune
@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 
 
 def build(tmp_path: Path, architecture: str = "bert", **config: Any) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=48, selection=64)
+    context = make_tiny_context(tmp_path / "rows", calibration=48, selection=64)
     options = {"initializer_range": 0.2, **config}
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), **options)
     return load_tiny(folder, context), context
@@ -56,7 +56,7 @@ def test_at_2_of_4_compensation_keeps_answers_closer(tmp_path: Path) -> None:
 def test_every_matrix_of_other_families_has_its_zeros(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
     sparsegpt_prune.step.apply(model, sparsegpt_prune.Params(sparsity=0.25), context)
-    for layer in linear_layers(model).values():
+    for layer in find_linear_layers(model).values():
         assert int((layer.weight == 0).sum()) == layer.weight.numel() // 4
     assert context.log["sparsity"] == 0.25
 
@@ -64,7 +64,7 @@ def test_every_matrix_of_other_families_has_its_zeros(tmp_path: Path, architectu
 def test_every_group_has_its_zeros_and_the_log_names_the_pattern(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     sparsegpt_prune.step.apply(model, sparsegpt_prune.Params(n=1, m=4), context)
-    for layer in linear_layers(model).values():
+    for layer in find_linear_layers(model).values():
         assert ((layer.weight.reshape(-1, 4) == 0).sum(dim=1) >= 3).all()
     assert (context.log["pattern"], context.log["sparsity"]) == ("1:4", 0.75)
 

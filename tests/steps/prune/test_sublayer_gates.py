@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from fixtures.models.masking import ALL, INPUTS, tiny_model
+from fixtures.models.masking import ALL, INPUTS, make_tiny_model
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
-from slimgate.models.linear_layers import linear_layers
+from slimgate.models.linear_layers import find_linear_layers
 from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.layers.removed import NoAttention, NoLinear
 from slimgate.steps.prune import cofi_prune, keep_layers, magnitude_prune, prune_ffn, prune_heads
 from slimgate.steps.prune._sublayer_gates import (
     HardConcrete,
     SublayerGates,
-    gates_of,
+    compute_sparsity,
+    make_gates,
     remove_closed_parts_,
     settle_,
-    sparsity,
     with_gates,
 )
 from slimgate.steps.quantize import int8_dynamic
@@ -34,8 +34,8 @@ torch.set_num_threads(1)
 
 def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
     """A tiny model of nn.Linear layers; its biases are not 0, which would hide what becomes of them."""
-    model, context = tiny_model(tmp_path, architecture)
-    linear_layers(model)
+    model, context = make_tiny_model(tmp_path, architecture)
+    find_linear_layers(model)
     for name, parameter in model.network.named_parameters():
         if name.endswith("bias"):
             nn.init.uniform_(parameter, -0.5, 0.5, generator=torch.Generator().manual_seed(0))
@@ -82,7 +82,7 @@ def test_a_model_without_closed_parts_answers_as_the_masked_one(tmp_path: Path, 
     before = answers(model.network)
     width = blocks(model.network)[0].feed_forward.width
     grouped = blocks(model.network)[0].attention.kv_heads == 2  # two groups of two heads
-    all_gates = gates_of(model.network)
+    all_gates = make_gates(model.network)
     attention, feed_forward = all_gates[::2], all_gates[1::2]
     close(attention[0], [0])
     close(attention[1], [], sublayer=0.0)
@@ -124,7 +124,7 @@ def test_a_part_costs_the_parameters_that_go_with_it(
 ) -> None:
     model, _ = build(tmp_path, architecture)
     before = model.measure_size()["parameters"]
-    all_gates = gates_of(model.network)
+    all_gates = make_gates(model.network)
     assert [gates.cost for gates in all_gates] == [unit, neuron] * 4
     for gates in all_gates:
         close(gates, [1])
@@ -135,7 +135,7 @@ def test_a_part_costs_the_parameters_that_go_with_it(
 def test_open_gates_change_nothing(tmp_path: Path) -> None:
     model, _ = build(tmp_path, "bert")
     before, state = answers(model.network), {k: v.clone() for k, v in model.network.state_dict().items()}
-    all_gates = gates_of(model.network)
+    all_gates = make_gates(model.network)
     with with_gates(model.network, all_gates):
         assert torch.equal(answers(model.network), before)
     assert all(torch.equal(state[name], value) for name, value in model.network.state_dict().items())
@@ -152,7 +152,7 @@ def test_expected_sparsity_multiplies_the_odds_of_whole_and_part() -> None:
         )
         gates.parts.log_alpha.data.fill_(shift + math.log(part / (1 - part)))
     # left: 0.5 * 2 * 0.5 * 10 = 5 and 1 * 4 * 0.25 * 5 = 5, of 40
-    assert float(sparsity([first, other]).detach()) == pytest.approx(0.75)
+    assert float(compute_sparsity([first, other]).detach()) == pytest.approx(0.75)
 
 
 def test_settling_closes_the_least_open_and_skips_too_large_ones() -> None:
@@ -206,13 +206,13 @@ def test_gates_open_by_probability_and_lie_midway_when_not_drawn() -> None:
 
 def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
     model, context = build(tmp_path, "bert")
-    all_gates = gates_of(model.network)
+    all_gates = make_gates(model.network)
     close(all_gates[0], [0, 1])
     close(all_gates[2], [], sublayer=0.0)
     close(all_gates[5], [], sublayer=0.0)
     remove_closed_parts_(model, all_gates, "cofi_prune")
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
-    assert len(gates_of(model.network)) == 6
+    assert len(make_gates(model.network)) == 6
     prune_heads.step.apply(model, prune_heads.Params(pruning_ratio=0.5, importance="magnitude"), context)
     prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.5, importance="magnitude"), context)
     heads = [b.attention.heads for b in blocks(model.network)]
@@ -232,7 +232,7 @@ def test_later_steps_reach_what_is_left(tmp_path: Path) -> None:
 
 def test_adapters_pass_by_what_is_not_there(tmp_path: Path) -> None:
     model, _ = build(tmp_path, "bert")
-    all_gates = gates_of(model.network)
+    all_gates = make_gates(model.network)
     close(all_gates[0], [], sublayer=0.0)
     remove_closed_parts_(model, all_gates, "cofi_prune")
     targets = find_targets(model, "attention")
@@ -242,18 +242,18 @@ def test_adapters_pass_by_what_is_not_there(tmp_path: Path) -> None:
 
 def test_a_model_of_which_nothing_is_left_is_a_clear_error(tmp_path: Path) -> None:
     model, _ = build(tmp_path, "bert")
-    all_gates = gates_of(model.network)
+    all_gates = make_gates(model.network)
     for gates in all_gates:
         close(gates, [], sublayer=0.0)
     remove_closed_parts_(model, all_gates, "cofi_prune")
     with pytest.raises(BuildError, match="no attention or feed-forward part left"):
-        gates_of(model.network)
+        make_gates(model.network)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_a_cache_counts_tokens_where_the_first_attention_is_gone(tmp_path: Path, architecture: str) -> None:
     model, _ = build(tmp_path, architecture)
-    all_gates = gates_of(model.network)
+    all_gates = make_gates(model.network)
     close(all_gates[0], [], sublayer=0.0)
     remove_closed_parts_(model, all_gates, "cofi_prune")
     cofi_prune.step.restore(model.network, {"modules": {}})

@@ -12,9 +12,9 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import DataError
-from slimgate.models.linear_layers import linear_layers
+from slimgate.models.linear_layers import find_linear_layers
 from slimgate.steps.calibration import calibration_batches, watch_inputs
 from slimgate.steps.prune import magnitude_prune, wanda_prune
 from slimgate.tasks import text_classification
@@ -24,7 +24,7 @@ MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, 
 
 
 def build(tmp_path: Path, architecture: str = "bert", **options: Any) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", **{"calibration": 12, **options})
+    context = make_tiny_context(tmp_path / "rows", **{"calibration": 12, **options})
     labels = None if options.get("params") is MEAN else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
     return load_tiny(folder, context), context
@@ -33,7 +33,7 @@ def build(tmp_path: Path, architecture: str = "bert", **options: Any) -> tuple[A
 def tokens(model: Any, context: Any, name: str) -> Any:
     """What a layer receives, concatenated: (tokens, in_features) numpy."""
     seen: list[Any] = []
-    layers = {name: linear_layers(model)[name]}
+    layers = {name: find_linear_layers(model)[name]}
     watch_inputs(model, layers, calibration_batches(model, context), lambda _, x: seen.append(x.numpy()))
     return np.concatenate(seen).astype(np.float64)
 
@@ -42,7 +42,7 @@ def test_each_output_keeps_its_best_half_after_pruned_blocks(tmp_path: Path) -> 
     model, context = build(tmp_path)
     before = copy.deepcopy(model)
     wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
-    old, new = linear_layers(before), linear_layers(model)
+    old, new = find_linear_layers(before), find_linear_layers(model)
     for name in ("bert.encoder.layer.0.attention.self.key", "bert.encoder.layer.3.attention.self.query"):
         # the first layers of a block receive what the pruned blocks before it give, also afterwards
         norms = np.sqrt((tokens(model, context, name) ** 2).sum(axis=0))
@@ -62,16 +62,16 @@ def test_inputs_that_are_large_save_small_weights(tmp_path: Path) -> None:
     with torch.no_grad():
         norm.weight[:16] = 100.0
     wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
-    weight = linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight
+    weight = find_linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight
     assert float((weight[:, :16] != 0).float().mean()) > 0.95
 
 
 def test_by_layer_rows_may_differ_and_the_matrix_has_the_share(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.25, scope="layer"), context)
-    for layer in linear_layers(model).values():
+    for layer in find_linear_layers(model).values():
         assert int((layer.weight == 0).sum()) == layer.weight.numel() // 4
-    rows = (linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight == 0).sum(dim=1)
+    rows = (find_linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight == 0).sum(dim=1)
     assert len(set(rows.tolist())) > 1
 
 
@@ -86,9 +86,9 @@ def test_other_families_are_reached_whole(tmp_path: Path, architecture: str) -> 
 def test_it_works_under_mean_pooling_and_after_other_pruning(tmp_path: Path) -> None:
     model, context = build(tmp_path, params=MEAN)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.3), context)
-    zeros = {name: layer.weight == 0 for name, layer in linear_layers(model).items()}
+    zeros = {name: layer.weight == 0 for name, layer in find_linear_layers(model).items()}
     wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.75, scope="layer"), context)
-    for name, layer in linear_layers(model).items():
+    for name, layer in find_linear_layers(model).items():
         assert int((layer.weight == 0).sum()) == 0.75 * layer.weight.numel()
         assert (layer.weight[zeros[name]] == 0).all()
 

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from support.warm_workers import fork_workers
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.served import load_served
 from slimgate.steps.quantize import auto_round
-from slimgate.steps.quantize.auto_round import calibration_sequences
+from slimgate.steps.quantize.auto_round import make_calibration_sequences
 from slimgate.tasks import causal_lm
 
 pytest.importorskip("auto_round")
@@ -34,7 +34,7 @@ QUERY = "model.layers.0.self_attn.q_proj"
 
 
 def build(tmp_path: Path, **rows: Any) -> tuple[Any, Any]:
-    context = tiny_context(
+    context = make_tiny_context(
         tmp_path / "rows", **{"calibration": 8, **rows}, task=causal_lm.task, params=NEXT_TOKEN
     )
     folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2, **SHAPE)
@@ -138,7 +138,7 @@ def test_mxfp4_is_read_again(forked: Rounded, layout: str) -> None:
 
 def test_calibration_is_the_rows_tokens_in_windows_of_the_task(tmp_path: Path) -> None:
     model, context = build(tmp_path)
-    sequences = calibration_sequences(model.tokenizer, context, 4)
+    sequences = make_calibration_sequences(model.tokenizer, context, 4)
     texts = context.rows("calibration").table["text"].to_pylist()
     tokens = [token for ids in model.tokenizer(texts)["input_ids"] for token in ids]
     assert sequences.shape == (4, 16)
@@ -147,7 +147,7 @@ def test_calibration_is_the_rows_tokens_in_windows_of_the_task(tmp_path: Path) -
 
 def test_few_tokens_are_one_sequence(tmp_path: Path) -> None:
     model, context = build(tmp_path, calibration=1)
-    sequences = calibration_sequences(model.tokenizer, context, 128)
+    sequences = make_calibration_sequences(model.tokenizer, context, 128)
     assert len(sequences) == 1
     assert sequences.shape[1] == len(
         model.tokenizer(context.rows("calibration").table["text"][0].as_py())["input_ids"]
@@ -174,7 +174,7 @@ def test_options_that_contradict_the_layout_are_refused(options: Any, message: s
 
 
 def test_a_classifier_is_refused_before_the_process_starts(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=8)
+    context = make_tiny_context(tmp_path / "rows", calibration=8)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
     with pytest.raises(BuildError) as caught:
         auto_round.step.apply(model, auto_round.Params(), context)

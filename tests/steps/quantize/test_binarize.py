@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
@@ -23,8 +23,8 @@ from slimgate.steps.layers.binary_training import LatentLinear
 from slimgate.steps.layers.packed import PackedEmbedding
 from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import binarize, int8_dynamic, weight_only
-from slimgate.steps.quantize._binarize import Ramp, mean_inputs, sign_error
-from slimgate.steps.training.scoring import quality_on
+from slimgate.steps.quantize._binarize import Ramp, compute_mean_inputs, sign_error
+from slimgate.steps.training.scoring import compute_quality
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
@@ -36,8 +36,8 @@ def build(tmp_path: Path, architecture: str = "bert", *, mean: bool = False, tra
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
     options: dict[str, Any] = {"params": MEAN} if mean else {}
-    context = tiny_context(tmp_path / "rows", train=train, **options)
-    context.load_teacher = lambda: load_tiny(folder, tiny_context(tmp_path / "teacher", **options))
+    context = make_tiny_context(tmp_path / "rows", train=train, **options)
+    context.load_teacher = lambda: load_tiny(folder, make_tiny_context(tmp_path / "teacher", **options))
     return load_tiny(folder, context), context
 
 
@@ -72,7 +72,7 @@ def test_training_brings_a_binary_model_far_above_chance(tmp_path: Path) -> None
     model, context = build(tmp_path, train=400)
     options = {**SHORT, "epochs": 3, "learning_rate": 3e-3, "alpha": 1.0}
     binarize.step.apply(model, binarize.Params(**options, ramp=0.2, hidden_weight=0.0), context)
-    assert quality_on(model, context) >= 0.9
+    assert compute_quality(model, context) >= 0.9
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_thresholds_start_at_the_mean_of_what_a_layer_receives(tmp_path: Path) -
     model, context = build(tmp_path)
     name = "bert.encoder.layer.0.attention.self.query"
     layer = model.network.get_submodule(name)
-    means = mean_inputs(model, {name: layer}, context)
+    means = compute_mean_inputs(model, {name: layer}, context)
     assert means[name].shape == (32,)
     # LayerNorm's outputs have mean 0 over the features of each token, and so has their mean over tokens
     assert abs(float(means[name].mean())) < 1e-5

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.models import precision
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
@@ -26,7 +26,7 @@ MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, 
 
 
 def build(tmp_path: Path, architecture: str, mean: bool = False) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", params=MEAN if mean else PARAMS)
+    context = make_tiny_context(tmp_path / "rows", params=MEAN if mean else PARAMS)
     labels = None if mean else ("neg", "pos")
     folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
     return load_tiny(folder, context), context
@@ -76,11 +76,11 @@ def test_matrices_are_16_bits_and_the_rest_is_float32(tmp_path: Path) -> None:
 
 def test_bfloat16_is_computed_where_the_machine_does_so_natively(monkeypatch: pytest.MonkeyPatch) -> None:
     for native, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(precision, "_cpu_has_bf16", lambda native=native: native)
-        assert cast.computes_in(cast.Params(), "cpu") == expected
-    assert cast.computes_in(cast.Params(dtype="float16"), "cpu") == "float32"
-    assert cast.computes_in(cast.Params(dtype="float16"), "cuda:0") == "float16"
-    assert cast.computes_in(cast.Params(precision="bfloat16"), "cpu") == "bfloat16"
+        monkeypatch.setattr(precision, "_has_cpu_bf16", lambda native=native: native)
+        assert cast.choose_product_format(cast.Params(), "cpu") == expected
+    assert cast.choose_product_format(cast.Params(dtype="float16"), "cpu") == "float32"
+    assert cast.choose_product_format(cast.Params(dtype="float16"), "cuda:0") == "float16"
+    assert cast.choose_product_format(cast.Params(precision="bfloat16"), "cpu") == "bfloat16"
 
 
 def test_computing_in_16_bits_unlike_the_weights_is_refused() -> None:

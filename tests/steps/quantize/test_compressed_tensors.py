@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.served import load_served
 from slimgate.steps.quantize import compressed_tensors, gptq, int8_dynamic, weight_only
@@ -29,7 +29,9 @@ IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
 
 def build(tmp_path: Path, *, calibration: int = 8, **config: Any) -> tuple[Any, Any]:
     """A tiny Llama of 4 blocks (hidden 32, 4 heads, 2 of keys, 64 inside) with its context."""
-    context = tiny_context(tmp_path / "rows", calibration=calibration, task=causal_lm.task, params=NEXT_TOKEN)
+    context = make_tiny_context(
+        tmp_path / "rows", calibration=calibration, task=causal_lm.task, params=NEXT_TOKEN
+    )
     folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2, **config)
     return load_tiny(folder, context), context
 
@@ -174,7 +176,7 @@ def test_layers_of_two_forms_are_two_groups_by_name(tmp_path: Path) -> None:
 def test_a_classifier_is_written_too(tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
-    context = tiny_context(tmp_path / "rows", calibration=8)
+    context = make_tiny_context(tmp_path / "rows", calibration=8)
     hub = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.2)
     model = load_tiny(hub, context)
 
@@ -224,7 +226,7 @@ def test_what_the_layout_cannot_hold_is_one_line(
 
 
 def test_a_head_of_slimgates_own_has_no_place(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows", calibration=8)
+    context = make_tiny_context(tmp_path / "rows", calibration=8)
     context.task_params = PARAMS.model_copy(update={"pooling": "mean"})
     hub = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
     with pytest.raises(BuildError, match="no transformers class can load the model"):

@@ -12,7 +12,7 @@ from torch import nn
 from slimgate.steps.layers.grid import Grid, Scheme, dequantize, fit_grid, quantize
 from slimgate.steps.quantize._quantization_aware_training import (
     FakeQuantization,
-    straight_through,
+    round_straight_through,
     with_fake_quantization,
 )
 
@@ -50,7 +50,7 @@ def test_the_gradient_of_the_scale_is_that_of_learned_step_size(weight: float, g
 
 def test_rounding_passes_gradients_as_if_it_were_not_there() -> None:
     values = torch.tensor([0.4, 2.6], requires_grad=True)
-    rounded = straight_through(values)
+    rounded = round_straight_through(values)
     assert rounded.tolist() == [0.0, 3.0]
     (rounded * torch.tensor([2.0, 5.0])).sum().backward()  # type: ignore[no-untyped-call]
     assert values.grad is not None

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from fixtures.models.architectures import tokenizer_of, write_tiny
-from fixtures.models.building import tiny_context
+from fixtures.models.architectures import make_tokenizer, write_tiny
+from fixtures.models.building import make_tiny_context
 from slimgate.models.torch_model import TorchModel
 from slimgate.steps.calibration import Moments
 from slimgate.steps.layers.grid import Grid, Scheme, dequantize, fit_grid, quantize
 from slimgate.steps.layers.packed import PackedEmbedding, PackedLinear
 from slimgate.steps.quantize import gptq
-from slimgate.steps.quantize._gptq import output_error, round_with_compensation
+from slimgate.steps.quantize._gptq import compute_output_error, round_with_compensation
 
 DAMPING = 0.01
 
@@ -81,7 +81,7 @@ def test_outputs_change_much_less_than_by_plain_rounding(bits: int) -> None:
     lost = [float((tokens @ (weight - each).T).square().mean()) for each in (rounded, nearest)]
     assert lost[0] < 0.6 * lost[1]
     reference = float((tokens @ weight.T).square().mean())
-    assert output_error(weight, rounded, hessian) == pytest.approx(lost[0] / reference, rel=1e-4)
+    assert compute_output_error(weight, rounded, hessian) == pytest.approx(lost[0] / reference, rel=1e-4)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -96,7 +96,9 @@ def test_zeros_stay_and_their_errors_are_made_up_for(bits: int, symmetric: bool)
     expected = by_brain_surgeon(weight, grid, hessian, keep_zeros=True)
     assert (levels.numpy() == expected).mean() > 0.99
     nearest = dequantize(quantize(weight, grid), grid)
-    assert output_error(weight, rounded, hessian) < 0.8 * output_error(weight, nearest, hessian)
+    assert compute_output_error(weight, rounded, hessian) < 0.8 * compute_output_error(
+        weight, nearest, hessian
+    )
 
 
 def test_inputs_without_correlation_leave_nothing_to_make_up_for() -> None:
@@ -119,11 +121,11 @@ def test_a_shared_table_and_output_layer_are_rounded_apart(
 ) -> None:
     folder = write_tiny(tmp_path / "model", "gpt2", causal=True, initializer_range=0.3)
     network = AutoModelForCausalLM.from_pretrained(folder)
-    tokenizer = tokenizer_of(folder, "llama")
+    tokenizer = make_tokenizer(folder, "llama")
     shared = copy.deepcopy(network.lm_head.weight.detach())
     assert network.lm_head.weight is network.transformer.wte.weight
     model = TorchModel(network, tokenizer, "transformers:AutoModelForCausalLM")
-    context = tiny_context(tmp_path / "rows", train=16, selection=8, calibration=12)
+    context = make_tiny_context(tmp_path / "rows", train=16, selection=8, calibration=12)
     params = gptq.Params(bits=8, embeddings=embeddings, output_layer=output_layer)
     gptq.step.apply(model, params, context)
 

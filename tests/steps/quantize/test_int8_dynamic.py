@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 
 
 def build(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 

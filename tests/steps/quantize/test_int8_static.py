@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import BuildError, DataError
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
@@ -21,7 +21,11 @@ from slimgate.steps.layers.int8_linear import Int8Embedding
 from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
 from slimgate.steps.prune import keep_layers
 from slimgate.steps.quantize import int8_dynamic, int8_static
-from slimgate.steps.quantize.int8_static import ChannelRange, channel_ranges, smoothing_divisors
+from slimgate.steps.quantize.int8_static import (
+    ChannelRange,
+    compute_channel_ranges,
+    compute_smoothing_divisors,
+)
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
@@ -29,7 +33,7 @@ QUERY = "bert.encoder.layer.0.attention.self.query"
 
 
 def build(tmp_path: Path, architecture: str, calibration: int = 32) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", calibration=calibration)
+    context = make_tiny_context(tmp_path / "rows", calibration=calibration)
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 
@@ -99,18 +103,20 @@ def test_the_hidden_padding_tokens_would_have_widened_a_range(tmp_path: Path) ->
     layers = {QUERY: model.network.get_submodule(QUERY)}
     batches = [{name: torch.from_numpy(values) for name, values in padded.items()}]
     assert any(not bool(batch["attention_mask"].all()) for batch in batches)
-    counted = channel_ranges(model, layers, batches)[QUERY]
+    counted = compute_channel_ranges(model, layers, batches)[QUERY]
     for batch in batches:
         batch["attention_mask"] = torch.ones_like(batch["attention_mask"])
-    assert channel_ranges(model, layers, batches)[QUERY].high[5] > 1.5 * counted.high[5]
+    assert compute_channel_ranges(model, layers, batches)[QUERY].high[5] > 1.5 * counted.high[5]
 
 
 def test_divisors_worked_by_hand() -> None:
     seen = ChannelRange(torch.tensor([-8.0, -1.0, 0.0]), torch.tensor([4.0, 2.0, 0.0]))
     weight = torch.tensor([[0.5, -1.0, 1.0], [-2.0, 0.25, 0.5]])
     expected = torch.tensor([(8 / 2) ** 0.5, (2 / 1) ** 0.5, (1e-5 / 1) ** 0.5])
-    torch.testing.assert_close(smoothing_divisors(seen, weight, alpha=0.5), expected)
-    torch.testing.assert_close(smoothing_divisors(seen, weight, alpha=1.0), torch.tensor([8.0, 2.0, 1e-5]))
+    torch.testing.assert_close(compute_smoothing_divisors(seen, weight, alpha=0.5), expected)
+    torch.testing.assert_close(
+        compute_smoothing_divisors(seen, weight, alpha=1.0), torch.tensor([8.0, 2.0, 1e-5])
+    )
     assert seen.over(torch.tensor([4.0, 0.5, 1.0])) == (-2.0, 4.0)
 
 

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
 from slimgate.steps.layers.packed import PackedEmbedding, PackedLinear
 from slimgate.steps.quantize import int8_dynamic, mixed_precision
-from slimgate.steps.training.scoring import quality_on
+from slimgate.steps.training.scoring import compute_quality
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
@@ -29,7 +29,7 @@ TWO_BITS = {"weight_only": {"bits": 2, "granularity": "tensor"}}
 
 def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
     """A model whose fitted head answers well on what its random encoder gives."""
-    context = tiny_context(tmp_path / "rows", train=128, selection=96, calibration=24, params=MEAN)
+    context = make_tiny_context(tmp_path / "rows", train=128, selection=96, calibration=24, params=MEAN)
     model = load_tiny(write_tiny(tmp_path / "hub", architecture, initializer_range=0.2), context)
     return model, context
 
@@ -58,9 +58,9 @@ def test_nothing_stays_wide_where_everything_narrow_holds(tmp_path: Path) -> Non
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_layers_stay_wide_until_the_drop_holds(tmp_path: Path, architecture: str) -> None:
     model, context = build(tmp_path, architecture)
-    before = quality_on(model, context)
+    before = compute_quality(model, context)
     apply(model, context, drop_points=3.0, narrow=TWO_BITS)
-    drop = 100 * (before - quality_on(model, context))
+    drop = 100 * (before - compute_quality(model, context))
     assert drop <= 3.0
     log = context.log
     assert log["held"] is True

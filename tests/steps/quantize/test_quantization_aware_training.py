@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import fine_tune
@@ -24,7 +24,7 @@ Params = quantization_aware_training.Params
 
 def build(tmp_path: Path, architecture: str = "bert", **rows: Any) -> tuple[Any, Any]:
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
-    context = tiny_context(tmp_path / "rows", teacher=lambda: load_tiny(folder, context), **rows)
+    context = make_tiny_context(tmp_path / "rows", teacher=lambda: load_tiny(folder, context), **rows)
     return load_tiny(folder, context), context
 
 

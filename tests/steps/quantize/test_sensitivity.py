@@ -10,15 +10,20 @@ import torch
 from scipy.special import rel_entr, softmax
 from torch import nn
 
-from slimgate.steps.quantize.mixed_precision import Form, fewest_wide, mean_divergence, sensitivities
+from slimgate.steps.quantize.mixed_precision import (
+    Form,
+    compute_mean_divergence,
+    compute_sensitivities,
+    find_fewest_wide,
+)
 
 
 def test_the_divergence_is_scipys() -> None:
     random = np.random.default_rng(0)
     p, q = random.normal(size=(2, 5, 3)).astype(np.float32)
     expected = rel_entr(softmax(p, axis=1), softmax(q, axis=1)).sum(axis=1).mean()
-    assert mean_divergence(p, q) == pytest.approx(expected, rel=1e-5)
-    assert mean_divergence(p, p) == 0
+    assert compute_mean_divergence(p, q) == pytest.approx(expected, rel=1e-5)
+    assert compute_mean_divergence(p, p) == 0
 
 
 class Half(nn.Module):
@@ -45,10 +50,10 @@ def scores(network: nn.Module) -> Any:
 
 def test_the_module_that_changes_the_answers_most_comes_first() -> None:
     modules = form()
-    ranking = sensitivities(modules, lambda: scores(modules.network))
+    ranking = compute_sensitivities(modules, lambda: scores(modules.network))
     assert list(ranking) == ["1", "2", "0"]
     alone = np.array([[1.4, -0.7, 0.35]], dtype=np.float32)
-    assert ranking["2"] == pytest.approx(mean_divergence(scores(nn.Identity()), alone))
+    assert ranking["2"] == pytest.approx(compute_mean_divergence(scores(nn.Identity()), alone))
     assert np.array_equal(scores(modules.network), [[2.0, -1.0, 0.5]])
 
 
@@ -66,11 +71,11 @@ def test_the_fewest_are_found_in_few_looks(needed: int) -> None:
         looks.append(count)
         return count >= needed
 
-    assert fewest_wide(9, holds) == (needed, True)
+    assert find_fewest_wide(9, holds) == (needed, True)
     assert len(looks) <= 6
     assert len(set(looks)) == len(looks)
 
 
 def test_where_the_most_does_not_hold_it_is_said() -> None:
-    assert fewest_wide(3, lambda count: count >= 4) == (3, False)
-    assert fewest_wide(0, lambda count: count > 0) == (0, False)
+    assert find_fewest_wide(3, lambda count: count >= 4) == (3, False)
+    assert find_fewest_wide(0, lambda count: count > 0) == (0, False)

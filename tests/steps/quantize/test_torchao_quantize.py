@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
@@ -46,7 +46,7 @@ def scores(model: Any, context: Any) -> Any:
 def test_answers_stay_close_and_come_back_to_the_bit(
     tmp_path: Path, folder: Path, config: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(folder, context)
     before, size = scores(model, context), model.measure_size()
     capfd.readouterr()
@@ -64,7 +64,7 @@ def test_answers_stay_close_and_come_back_to_the_bit(
 
 
 def test_blocks_hold_int8_and_the_output_layer_stays_float(tmp_path: Path, folder: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(folder, context)
     torchao_quantize.step.apply(model, Params(config="int8_dynamic"), context)
     names = {name for name, m in model.network.named_modules() if isinstance(m, TorchaoLinear)}
@@ -83,7 +83,7 @@ def test_levels_and_scales_are_those_of_a_rows_largest_weight() -> None:
     linear = torch.nn.Linear(4, 2, bias=False)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[1.275, -0.5, 0.0, 0.25], [0.0, 0.0, -2.55, 1.0]]))
-    config = torchao_quantize.configuration(Params(config="int8_weight_only"), "cpu")
+    config = torchao_quantize.make_configuration(Params(config="int8_weight_only"), "cpu")
     layer = TorchaoLinear.from_linear(linear, config, compute="float32")
     assert layer.get_buffer("scale").flatten().tolist() == pytest.approx([0.01, 0.02])
     assert layer.qdata.tolist() == [[127, -50, 0, 25], [0, 0, -128, 50]]
@@ -94,7 +94,7 @@ def test_levels_and_scales_are_those_of_a_rows_largest_weight() -> None:
 @pytest.mark.parametrize("config", CONFIGS)
 def test_gradients_pass_the_floats_of_its_integers(config: Any) -> None:
     linear = torch.nn.Linear(32, 16)
-    chosen = torchao_quantize.configuration(Params(config=config), "cpu")
+    chosen = torchao_quantize.make_configuration(Params(config=config), "cpu")
     layer = TorchaoLinear.from_linear(linear, chosen, compute="float32")
     network, rows = torch.nn.Sequential(layer), torch.randn(4, 32, requires_grad=True)
     with gradients_through(network):
@@ -105,7 +105,7 @@ def test_gradients_pass_the_floats_of_its_integers(config: Any) -> None:
 
 
 def test_weights_that_torchao_cannot_unpack_are_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = torchao_quantize.configuration(Params(config="int8_weight_only"), "cpu")
+    config = torchao_quantize.make_configuration(Params(config="int8_weight_only"), "cpu")
     layer = TorchaoLinear.from_linear(torch.nn.Linear(32, 16), config, compute="float32")
     monkeypatch.setattr(layer, "_wrap_weight", lambda: torch.nn.Parameter(torch.zeros(16, 32)))
     with pytest.raises(BuildError, match="Parameter does not say what its integers stand for"):
@@ -114,7 +114,7 @@ def test_weights_that_torchao_cannot_unpack_are_a_clear_error(monkeypatch: pytes
 
 @pytest.mark.slow
 def test_adapters_learn_next_to_its_layers(tmp_path: Path, folder: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     model = torchao_quantize.step.apply(load_tiny(folder, context), Params(config="int8_dynamic"), context)
     lora.step.apply(model, lora.Params(epochs=1, precision="float32", r=2, merge=False), context)
     layers = [module for module in model.network.modules() if isinstance(module, LoraLinear)]
@@ -129,7 +129,7 @@ def test_the_compiled_runtime_runs_its_layers() -> None:
         def __init__(self) -> None:
             super().__init__()
             linear = torch.nn.Linear(32, 16)
-            config = torchao_quantize.configuration(Params(config="int8_dynamic"), "cpu")
+            config = torchao_quantize.make_configuration(Params(config="int8_dynamic"), "cpu")
             self.layer = TorchaoLinear.from_linear(linear, config, compute="float32")
 
         def forward(self, columns: Any) -> Any:
@@ -150,7 +150,7 @@ def test_kernels_of_gpus_are_refused_on_the_cpu(tmp_path: Path, config: Any, nee
         rf"{config} needs an NVIDIA GPU of compute capability {needed}, and this is cpu; run with --slimgate"
     )
     with pytest.raises(BuildError, match=message):
-        torchao_quantize.step.apply(None, Params(config=config), tiny_context(tmp_path / "rows"))
+        torchao_quantize.step.apply(None, Params(config=config), make_tiny_context(tmp_path / "rows"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -161,7 +161,7 @@ def test_a_gpu_runs_all_that_its_generation_has_kernels_for(config: Any) -> None
     except BuildError as error:
         pytest.skip(str(error))
     linear, rows = torch.nn.Linear(256, 128, device="cuda"), torch.rand(32, 256, device="cuda")
-    chosen = torchao_quantize.configuration(Params(config=config), "cuda")
+    chosen = torchao_quantize.make_configuration(Params(config=config), "cuda")
     layer = TorchaoLinear.from_linear(linear, chosen, compute="bfloat16")
     again = TorchaoLinear(**layer.options()).cuda()
     again.load_state_dict(layer.state_dict())
@@ -178,4 +178,4 @@ def test_a_group_size_without_groups_is_refused(config: Any) -> None:
 def test_without_torchao_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
     with pytest.raises(MissingExtra, match=r'pip install "slimgate\[torchao\]"'):
-        torchao_quantize.step.apply(None, Params(config="int8_dynamic"), tiny_context(tmp_path / "rows"))
+        torchao_quantize.step.apply(None, Params(config="int8_dynamic"), make_tiny_context(tmp_path / "rows"))

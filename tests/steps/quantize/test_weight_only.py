@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError, DataError
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 
 
 def build(tmp_path: Path, architecture: str = "bert", **rows: Any) -> tuple[Any, Any]:
-    context = tiny_context(tmp_path / "rows", **rows)
+    context = make_tiny_context(tmp_path / "rows", **rows)
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
     return load_tiny(folder, context), context
 

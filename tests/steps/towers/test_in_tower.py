@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.step_examples import EXAMPLES
-from fixtures.models.tiny_clip import clip_context, load_clip, write_tiny_clip
+from fixtures.models.tiny_clip import load_clip, make_clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import TorchModel, load_torch_model
@@ -45,13 +45,13 @@ CASES = [
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> TorchModel:
     root = tmp_path_factory.mktemp("clip")
-    model: TorchModel = load_clip(write_tiny_clip(root / "model"), clip_context(root / "rows"))
+    model: TorchModel = load_clip(write_tiny_clip(root / "model"), make_clip_context(root / "rows"))
     return model
 
 
 def apply(base: TorchModel, folder: Path, tower: str, *steps: dict[str, Any]) -> tuple[TorchModel, Any]:
     params = in_tower.Params(tower=tower, steps=steps)  # type: ignore[arg-type]
-    context = clip_context(folder / "rows", teacher=lambda: copy.deepcopy(base))
+    context = make_clip_context(folder / "rows", teacher=lambda: copy.deepcopy(base))
     return in_tower.step.resolve(params).apply(copy.deepcopy(base), params, context), context
 
 
@@ -106,7 +106,7 @@ def test_a_step_that_needs_blocks_asks_for_a_tower(base: TorchModel, tmp_path: P
         BuildError, match=r'for a model with two towers, choose one .*in_tower = \{ tower = "vision"'
     ):
         magnitude_prune.step.apply(
-            copy.deepcopy(base), magnitude_prune.Params(sparsity=0.5), clip_context(tmp_path / "rows")
+            copy.deepcopy(base), magnitude_prune.Params(sparsity=0.5), make_clip_context(tmp_path / "rows")
         )
 
 

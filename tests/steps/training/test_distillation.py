@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.tiny import BAD, GOOD, OTHER, tiny_tokenizer
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.tiny import BAD, GOOD, OTHER, make_tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.steps.finetune.distill import Params
-from slimgate.steps.training.distillation import DistillationLoss, describe_mismatch, soft_target_loss
+from slimgate.steps.training.distillation import DistillationLoss, compute_soft_target_loss, describe_mismatch
 from slimgate.steps.training.distillation_params import map_layers
 from slimgate.steps.training.matching import RelationMatch
-from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, training_rows
+from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, encode_training_rows
 
 torch.set_num_threads(1)
 
@@ -27,17 +27,19 @@ torch.set_num_threads(1)
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
 def test_a_perfect_mimic_loses_nothing(temperature: float) -> None:
     logits = torch.tensor([[1.0, -2.0, 0.5], [30.0, 0.0, -30.0]])
-    assert soft_target_loss(logits, logits, temperature).item() == pytest.approx(0, abs=1e-5)
+    assert compute_soft_target_loss(logits, logits, temperature).item() == pytest.approx(0, abs=1e-5)
     # logits that differ by a constant a row are the same distribution
-    assert soft_target_loss(logits + 5, logits, temperature).item() == pytest.approx(0, abs=1e-5)
+    assert compute_soft_target_loss(logits + 5, logits, temperature).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_soft_targets_by_hand() -> None:
     # teacher (0.75, 0.25), student (0.5, 0.5), T = 1: 0.75 ln 1.5 + 0.25 ln 0.5 = 0.1308
     student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3), 0.0]])
-    assert soft_target_loss(student, teacher, 1.0).item() == pytest.approx(0.130812, abs=1e-6)
+    assert compute_soft_target_loss(student, teacher, 1.0).item() == pytest.approx(0.130812, abs=1e-6)
     # with logits and temperature doubled the distributions are the same, and T² = 4 counts
-    assert soft_target_loss(2 * student, 2 * teacher, 2.0).item() == pytest.approx(4 * 0.130812, abs=1e-5)
+    assert compute_soft_target_loss(2 * student, 2 * teacher, 2.0).item() == pytest.approx(
+        4 * 0.130812, abs=1e-5
+    )
 
 
 def test_soft_targets_are_batchmean_kl_by_squared_temperature() -> None:
@@ -46,14 +48,16 @@ def test_soft_targets_are_batchmean_kl_by_squared_temperature() -> None:
     expected = torch.nn.KLDivLoss(reduction="batchmean")(
         (student / 1.5).log_softmax(-1), (teacher / 1.5).softmax(-1)
     )
-    assert soft_target_loss(student, teacher, 1.5).item() == pytest.approx(expected.item() * 2.25, rel=1e-6)
+    assert compute_soft_target_loss(student, teacher, 1.5).item() == pytest.approx(
+        expected.item() * 2.25, rel=1e-6
+    )
 
 
 def test_the_gradient_pulls_the_student_to_the_teacher() -> None:
     # d/dz of T² KL = T (softmax(z / T) - softmax(teacher / T)) / rows
     student = torch.tensor([[0.0, 0.0], [2.0, 0.0]], requires_grad=True)
     teacher = torch.tensor([[math.log(3) * 2, 0.0], [2.0, 0.0]], requires_grad=True)
-    soft_target_loss(student, teacher.detach(), 2.0).backward()
+    compute_soft_target_loss(student, teacher.detach(), 2.0).backward()
     assert student.grad is not None
     torch.testing.assert_close(student.grad, torch.tensor([[-0.25, 0.25], [0.0, 0.0]]), atol=1e-6, rtol=0)
 
@@ -84,7 +88,7 @@ class Pair:
         self, folder: Path, *, student: dict[str, Any] | None = None, architecture: str = "bert"
     ) -> None:
         labels = ("neg", "pos")
-        self.context = tiny_context(folder / "rows")
+        self.context = make_tiny_context(folder / "rows")
         sizes = {"num_hidden_layers": 2} if architecture == "bert" else {"n_layers": 2}
         small = write_tiny(
             folder / "small",
@@ -97,8 +101,8 @@ class Pair:
         self.teacher = load_tiny(
             write_tiny(folder / "big", "bert", labels=labels, initializer_range=0.3), self.context
         )
-        self.rows = training_rows(self.student, self.context)
-        self.teacher_rows = training_rows(self.teacher, self.context)
+        self.rows = encode_training_rows(self.student, self.context)
+        self.teacher_rows = encode_training_rows(self.teacher, self.context)
 
     def loss(self, **options: Any) -> DistillationLoss:
         params = Params(**options)
@@ -162,8 +166,8 @@ def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(
     vocabulary = pair.student.tokenizer.get_vocab()
     words = [*GOOD, *BAD, *OTHER]
     trimmed = [word for word in reversed(words) if word != "film"]
-    pair.student.tokenizer = tiny_tokenizer(tmp_path / "trimmed", trimmed)
-    pair.rows = training_rows(pair.student, pair.context)
+    pair.student.tokenizer = make_tiny_tokenizer(tmp_path / "trimmed", trimmed)
+    pair.rows = encode_training_rows(pair.student, pair.context)
     assert pair.rows[0].columns["input_ids"] != pair.teacher_rows[0].columns["input_ids"]
     pair.loss(hidden_weight=1.0)
     film = sum(vocabulary["film"] in row for row in pair.teacher_rows[0].columns["input_ids"])
@@ -209,8 +213,8 @@ def test_the_teacher_reads_pairs_by_its_own_tokenizer(tmp_path: Path) -> None:
     pair = Pair(tmp_path, architecture="distilbert")
     pair.context.task_params = text_classification.Params(text=("text", "file"), label="label", max_tokens=32)
     assert pair.context.facts == TaskFacts(("neg", "pos"))
-    pair.rows = training_rows(pair.student, pair.context)
-    pair.teacher_rows = training_rows(pair.teacher, pair.context)
+    pair.rows = encode_training_rows(pair.student, pair.context)
+    pair.teacher_rows = encode_training_rows(pair.teacher, pair.context)
     assert "token_type_ids" not in pair.rows[0].columns
     loss = pair.loss()
     batch = {k: torch.from_numpy(v) for k, v in pair.teacher_rows[0].batch([4]).items()}

@@ -10,18 +10,18 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.generate import continue_prompts
 from slimgate.plugins.models import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
 from slimgate.steps.training.distillation import DistillationLoss, describe_mismatch
-from slimgate.steps.training.transfer import _first, transfer_rows, written_texts
+from slimgate.steps.training.transfer import _select_first_tokens, generate_texts, make_transfer_rows
 from slimgate.steps.training.transfer_params import Generate, TransferParams
 from slimgate.tasks import causal_lm
-from slimgate.tasks.parts.objectives import labelled_rows
-from slimgate.tasks.parts.text_diversity import diversity, written_figures
+from slimgate.tasks.parts.objectives import encode_labelled_rows
+from slimgate.tasks.parts.text_diversity import compute_diversity, compute_written_figures
 
 torch.set_num_threads(1)
 PARAMS = causal_lm.Params(text=("text",), max_tokens=16, stride=8, add_bos=True)
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Any:
-    return tiny_context(tmp_path, task=causal_lm.task, params=PARAMS)
+    return make_tiny_context(tmp_path, task=causal_lm.task, params=PARAMS)
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def teacher(folder: Path, context: Any) -> Any:
 
 def test_texts_begin_with_first_tokens_of_train_rows_by_the_seed(teacher: Any, context: Any) -> None:
     starts = {tuple(text.split()[:2]) for text in context.rows("train").table["text"].to_pylist()}
-    texts = written_texts(teacher, FEW, context)
+    texts = generate_texts(teacher, FEW, context)
     assert len(texts) == 10
     assert {tuple(text.split()[:2]) for text in texts} <= starts
-    assert written_texts(teacher, FEW, context) == texts
+    assert generate_texts(teacher, FEW, context) == texts
     context.seed = 1
-    assert written_texts(teacher, FEW, context) != texts
+    assert generate_texts(teacher, FEW, context) != texts
     assert context.log["written"]["rows"] == 10
     assert context.log["written"]["distinct_1"] <= 1
 
@@ -101,7 +101,7 @@ def test_more_tokens_than_the_model_has_positions_is_an_error(teacher: Any) -> N
 def test_a_model_of_few_positions_writes_shorter_texts(tmp_path: Path, context: Any) -> None:
     folder = write_tiny(tmp_path / "short", "gpt2", causal=True, n_positions=16)
     side = compared(load_tiny(folder, context), folder, context.rows("selection"))
-    figures = written_figures(side, side)
+    figures = compute_written_figures(side, side)
     assert all(figure["variant"] is not None for figure in figures.values())
 
 
@@ -109,37 +109,37 @@ def test_a_row_shorter_than_the_prompt_is_continued_not_followed(teacher: Any, c
     ends = PARAMS.model_copy(update={"add_eos": True})
     rows = context.task.encode_rows(ends, context.rows("train"), teacher.tokenizer).columns["input_ids"]
     assert rows[0][-1] == teacher.tokenizer.eos_token_id
-    assert _first(rows[0], teacher.tokenizer, Generate(prompt_tokens=100)) == rows[0][:-1]
+    assert _select_first_tokens(rows[0], teacher.tokenizer, Generate(prompt_tokens=100)) == rows[0][:-1]
 
 
 def test_texts_that_the_limit_cuts_are_counted(teacher: Any, context: Any) -> None:
-    written_texts(teacher, FEW, context)
+    generate_texts(teacher, FEW, context)
     log = context.log["written"]
     assert 0 <= log["unfinished"] <= log["tokens"] / FEW.tokens
 
 
 def test_without_a_prompt_text_begins_behind_the_start_token(teacher: Any, context: Any) -> None:
-    texts = written_texts(teacher, Generate(rows=3, tokens=4, prompt_tokens=0), context)
+    texts = generate_texts(teacher, Generate(rows=3, tokens=4, prompt_tokens=0), context)
     assert all(len(text.split()) <= 4 for text in texts)
     context.task_params = PARAMS.model_copy(update={"add_bos": False})
     with pytest.raises(BuildError, match="prompt_tokens = 0, but rows have no start token; set add_bos"):
-        written_texts(teacher, Generate(prompt_tokens=0), context)
+        generate_texts(teacher, Generate(prompt_tokens=0), context)
 
 
 def test_a_teacher_that_writes_no_text_is_an_error(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     teacher = load_tiny(write_tiny(tmp_path / "m", "bert", labels=("neg", "pos")), context)
     with pytest.raises(
         BuildError, match="BertForSequenceClassification does not generate text: expected a causal"
     ):
-        written_texts(teacher, FEW, context)
+        generate_texts(teacher, FEW, context)
 
 
 # --- learning from it
 
 
 def test_tokens_that_do_not_correspond_teach_nothing(teacher: Any, context: Any) -> None:
-    mine, theirs = (labelled_rows(teacher, "train", context) for _ in range(2))
+    mine, theirs = (encode_labelled_rows(teacher, "train", context) for _ in range(2))
     assert mine is not None
     assert theirs is not None
     params = distill.Params(epochs=1)
@@ -150,7 +150,7 @@ def test_tokens_that_do_not_correspond_teach_nothing(teacher: Any, context: Any)
 
 
 def test_a_tokenizer_that_cuts_more_windows_is_reported(teacher: Any, context: Any) -> None:
-    encoded, _ = labelled_rows(teacher, "train", context) or (None, None)
+    encoded, _ = encode_labelled_rows(teacher, "train", context) or (None, None)
     assert encoded is not None
     fewer = encoded.take(range(len(encoded) - 2))
     assert (
@@ -164,8 +164,10 @@ def test_written_texts_held_out_or_known_are_dropped(
 ) -> None:
     held_out, known = (context.rows(split).table["text"][0].as_py() for split in ("selection", "train"))
     texts = [held_out, known, "good film", "good  film", ""]
-    monkeypatch.setattr("slimgate.steps.training.transfer.written_texts", lambda *_: texts)
-    rows = transfer_rows(TransferParams(generate=FEW), context, tokenizer=teacher.tokenizer, teacher=teacher)
+    monkeypatch.setattr("slimgate.steps.training.transfer.generate_texts", lambda *_: texts)
+    rows = make_transfer_rows(
+        TransferParams(generate=FEW), context, tokenizer=teacher.tokenizer, teacher=teacher
+    )
     assert rows is not None
     assert rows.table["text"].to_pylist() == ["good film"]
     assert context.log["transfer"] == {
@@ -201,7 +203,7 @@ def test_only_transfer_without_rows_to_learn_from_is_refused() -> None:
 
 
 def compared(model: Any, folder: Path, rows: Any) -> Compared:
-    encoded = causal_lm.judged_windows(PARAMS, rows, model.tokenizer)
+    encoded = causal_lm.make_judged_windows(PARAMS, rows, model.tokenizer)
     return Compared(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu")
 
 
@@ -219,6 +221,6 @@ def test_figures_are_missing_where_pytorch_runs_no_network(folder: Path, teacher
             return batch
 
     side = compared(teacher, folder, context.rows("selection"))
-    figures = written_figures(side, Compared(Elsewhere(), side.encoded, folder, "cpu"))  # type: ignore[arg-type]
+    figures = compute_written_figures(side, Compared(Elsewhere(), side.encoded, folder, "cpu"))  # type: ignore[arg-type]
     assert {figure["variant"] for figure in figures.values()} == {None}
-    assert set(figures) == set(diversity([]))
+    assert set(figures) == set(compute_diversity([]))

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
-from slimgate.models.blocks import block_names, blocks
+from slimgate.models.blocks import blocks, list_block_names
 from slimgate.models.module_outputs import Outputs, watch_outputs
 from slimgate.steps.training.distillation_params import map_layers
 from slimgate.steps.training.matching import (
@@ -23,7 +23,7 @@ from slimgate.steps.training.matching import (
     HiddenMatch,
     Match,
     RelationMatch,
-    relation_loss,
+    compute_relation_loss,
 )
 
 torch.set_num_threads(1)
@@ -42,7 +42,7 @@ def model(folder: Path, architecture: str = "bert", *, seed: int = 0, **config: 
         initializer_range=0.3,
         **config,
     )
-    return load_tiny(hub, tiny_context(folder / "rows"))
+    return load_tiny(hub, make_tiny_context(folder / "rows"))
 
 
 def loss(match: Match, student: Any, teacher: Any, mask: torch.Tensor = MASK) -> float:
@@ -74,7 +74,7 @@ def test_padding_does_not_count(tmp_path: Path, architecture: str) -> None:
     student, teacher = model(tmp_path, architecture, seed=1), model(tmp_path, architecture)
     before = [loss(match, student, teacher) for match in every_match(student, teacher)]
     for side in (student, teacher):
-        for name in block_names(side.network):
+        for name in list_block_names(side.network):
             side.network.get_submodule(name).register_forward_hook(_spoil)
     # blocks are causal or masked, so that real tokens never see what was spoilt
     after = [loss(match, student, teacher) for match in every_match(student, teacher)]
@@ -168,7 +168,7 @@ def relation_by_numpy(student: Any, teacher: Any, mask: Any, heads: int, causal:
 def test_relations_are_those_of_numpy_for_widths_that_differ(causal: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(2, 5, width, generator=generator) for width in (8, 12))
-    loss = relation_loss(student, teacher, MASK, heads=4, causal=causal).item()
+    loss = compute_relation_loss(student, teacher, MASK, heads=4, causal=causal).item()
     expected = relation_by_numpy(student.numpy(), teacher.numpy(), MASK.numpy(), 4, causal)
     assert loss == pytest.approx(expected, rel=1e-5)
 
@@ -199,7 +199,7 @@ def test_layers_are_mapped_as_asked() -> None:
 
 def test_hooks_are_gone_after_watching(tmp_path: Path) -> None:
     torch_model = model(tmp_path)
-    names = block_names(torch_model.network)
+    names = list_block_names(torch_model.network)
     before = [len(torch_model.network.get_submodule(name)._forward_hooks) for name in names]
     with watch_outputs(torch_model.network, names) as outputs:
         torch_model.network(input_ids=IDS, attention_mask=MASK)

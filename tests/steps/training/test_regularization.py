@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from slimgate.models.blocks import encoder_layers
+from fixtures.models.building import load_tiny, make_tiny_context
+from slimgate.models.blocks import find_only_block_list
 from slimgate.steps.training.options import with_regularization, without_block
 
 torch.set_num_threads(1)
@@ -22,7 +22,7 @@ INPUTS = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
 def test_dropout_is_set_everywhere_and_put_back(tmp_path: Path, architecture: str) -> None:
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"))
-    network = load_tiny(folder, tiny_context(tmp_path / "rows")).network
+    network = load_tiny(folder, make_tiny_context(tmp_path / "rows")).network
 
     def chances() -> list[float]:
         layers = [m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)]
@@ -38,8 +38,8 @@ def test_dropout_is_set_everywhere_and_put_back(tmp_path: Path, architecture: st
 
 def test_blocks_are_left_out_in_training_by_their_chance(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"), initializer_range=0.3)
-    network = load_tiny(folder, tiny_context(tmp_path / "rows")).network
-    block = encoder_layers(network)[1]
+    network = load_tiny(folder, make_tiny_context(tmp_path / "rows")).network
+    block = find_only_block_list(network)[1]
     runs = 0
     with torch.no_grad(), with_regularization(network, dropout=0.0, layer_drop=0.25):
         expected = network(**INPUTS).logits
@@ -60,10 +60,10 @@ def test_blocks_are_left_out_in_training_by_their_chance(tmp_path: Path) -> None
 def test_a_skipped_block_is_as_if_it_were_not_there(tmp_path: Path, architecture: str) -> None:
     from slimgate.steps.prune import keep_layers
 
-    context = tiny_context(tmp_path / "rows")
+    context = make_tiny_context(tmp_path / "rows")
     folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.3)
     model = load_tiny(folder, context)
-    with torch.no_grad(), without_block(encoder_layers(model.network)[2]):
+    with torch.no_grad(), without_block(find_only_block_list(model.network)[2]):
         without = model.network(**INPUTS).logits
     keep_layers.step.apply(model, keep_layers.Params((0, 1, 3)), context)
     with torch.no_grad():

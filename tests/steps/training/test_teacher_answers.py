@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.tiny_suite import tiny_run
+from support.tiny_suite import make_tiny_run
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.run.step_context import SharedBySteps
@@ -22,9 +22,9 @@ from slimgate.steps.training.distillation import DistillationLoss
 from slimgate.steps.training.teacher_answers import (
     KIND,
     Answers,
+    compute_teacher_answers,
+    count_stored_bytes,
     has_all_labels,
-    stored_bytes,
-    teacher_answers,
 )
 from slimgate.store.store import Store
 from slimgate.tasks.parts.objectives import (
@@ -33,7 +33,7 @@ from slimgate.tasks.parts.objectives import (
     ClassObjective,
     TokenObjective,
     TokenTargets,
-    training_rows,
+    encode_training_rows,
 )
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ LABELS = ("neg", "pos")
 
 @pytest.fixture
 def context(tmp_path: Path) -> BuildContext:
-    return tiny_context(tmp_path / "rows")
+    return make_tiny_context(tmp_path / "rows")
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def teacher(tmp_path: Path, context: BuildContext) -> Any:
 
 
 def test_answers_are_those_of_any_batch_and_read_by_memory_map(teacher: Any, context: BuildContext) -> None:
-    encoded, _ = training_rows(teacher, context)
-    answers = teacher_answers(teacher, encoded, None, ClassObjective(), context, precision="float32")
+    encoded, _ = encode_training_rows(teacher, context)
+    answers = compute_teacher_answers(teacher, encoded, None, ClassObjective(), context, precision="float32")
     assert isinstance(answers.values, np.memmap)
     assert context.scratch in Path(str(answers.values.filename)).parents
     assert answers.values.shape == (48, 2)
@@ -69,16 +69,16 @@ def test_answers_are_those_of_any_batch_and_read_by_memory_map(teacher: Any, con
 @pytest.fixture
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that computes bfloat16 natively, as it seems."""
-    monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("slimgate.models.precision._has_cpu_bf16", lambda: True)
 
 
 def in_both(teacher: Any, context: BuildContext, tmp_path: Path) -> tuple[list[Answers], list[str]]:
     """The answers as "auto" and in float32, and the formats that the store tells."""
     store = Store(tmp_path / "store")
     context.share = SharedBySteps(store, {"teacher": "a"})
-    encoded, _ = training_rows(teacher, context)
+    encoded, _ = encode_training_rows(teacher, context)
     versions = [
-        teacher_answers(teacher, encoded, None, ClassObjective(), context, precision=precision)
+        compute_teacher_answers(teacher, encoded, None, ClassObjective(), context, precision=precision)
         for precision in ("auto", "float32")
     ]
     folders = [Path(str(version.values.filename)).parent for version in versions]
@@ -138,12 +138,12 @@ def test_of_tokens_those_that_count_are_kept_row_by_row(context: BuildContext) -
     encoded = EncodedTexts({"input_ids": ids}, {"input_ids": 0}, "right", np.asarray([3, 1, 4]))
     labels = [[0, NO_ANSWER, 1], [0], [NO_ANSWER, 1, 1, NO_ANSWER]]
     targets, objective = TokenTargets(labels, side="right"), TokenObjective(shifted=False)
-    answers = teacher_answers(Tokens(), encoded, targets, objective, context)
+    answers = compute_teacher_answers(Tokens(), encoded, targets, objective, context)
     assert answers.starts.tolist() == [0, 2, 3, 5]
     assert answers.of([2, 0])[:, 0].tolist() == [6, 7, 1, 3]
     assert answers.of([1]).tolist() == [[4, 40]]
-    assert stored_bytes(Tokens(), encoded, targets, objective, "cpu") == 5 * 2 * 4
-    shifted = teacher_answers(Tokens(), encoded, targets, TokenObjective(shifted=True), context)
+    assert count_stored_bytes(Tokens(), encoded, targets, objective, "cpu") == 5 * 2 * 4
+    shifted = compute_teacher_answers(Tokens(), encoded, targets, TokenObjective(shifted=True), context)
     assert shifted.of([0, 1, 2])[:, 0].tolist() == [2, 5, 6]  # what stands before a token that counts
 
 
@@ -152,10 +152,10 @@ def test_the_same_inputs_are_found_again_and_others_are_not(
 ) -> None:
     store = Store(tmp_path / "store")
     context.share = SharedBySteps(store, {"teacher": "a"})
-    encoded, _ = training_rows(teacher, context)
+    encoded, _ = encode_training_rows(teacher, context)
 
     def source(rows: Any = encoded) -> str:
-        return teacher_answers(teacher, rows, None, ClassObjective(), context).source
+        return compute_teacher_answers(teacher, rows, None, ClassObjective(), context).source
 
     computed, reused = module.COMPUTED, module.TAKEN
     assert [source(), source()] == [computed, reused]
@@ -170,8 +170,8 @@ def test_the_same_inputs_are_found_again_and_others_are_not(
 
 
 def test_answers_of_a_step_without_a_store_are_its_own(teacher: Any, context: BuildContext) -> None:
-    encoded, _ = training_rows(teacher, context)
-    versions = [teacher_answers(teacher, encoded, None, ClassObjective(), context) for _ in range(2)]
+    encoded, _ = encode_training_rows(teacher, context)
+    versions = [compute_teacher_answers(teacher, encoded, None, ClassObjective(), context) for _ in range(2)]
     assert [version.source for version in versions] == [module.COMPUTED] * 2
     np.testing.assert_array_equal(versions[0].values, versions[1].values)
 
@@ -186,7 +186,7 @@ def test_labels_that_are_missing_are_seen() -> None:
 
 
 def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, context: BuildContext) -> None:
-    data = training_rows(teacher, context)
+    data = encode_training_rows(teacher, context)
     calls: list[int] = []
     teacher.network.register_forward_hook(lambda *_: calls.append(1))
     student = load_tiny(
@@ -220,17 +220,17 @@ def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, contex
 def test_token_answers_past_the_limit_are_computed_live(
     teacher: Any, context: BuildContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded, _ = training_rows(teacher, context)
+    encoded, _ = encode_training_rows(teacher, context)
     loss = DistillationLoss(teacher, teacher, encoded, encoded, Params(), context)
     loss._objective = TokenObjective(shifted=False)
     ids = encoded.columns["input_ids"]
     targets = TokenTargets([[0] * len(row) for row in ids], side="right")
-    monkeypatch.setattr("slimgate.steps.training.distillation.stored_bytes", lambda *_: 3 * 2**30)
+    monkeypatch.setattr("slimgate.steps.training.distillation.count_stored_bytes", lambda *_: 3 * 2**30)
     assert not loss._stores(teacher, targets, None, context)
     loss._answers = None
     assert loss.source == "computed beside the student (stored they would have 3.0 GiB)"
     assert loss._stores(teacher, targets, True, context)
-    monkeypatch.setattr("slimgate.steps.training.distillation.stored_bytes", lambda *_: 2**30)
+    monkeypatch.setattr("slimgate.steps.training.distillation.count_stored_bytes", lambda *_: 2**30)
     assert loss._stores(teacher, targets, None, context)
     assert not loss._stores(teacher, targets, False, context)
     with pytest.raises(
@@ -250,7 +250,7 @@ def test_students_share_a_teachers_answers_and_are_as_without(tmp_path: Path) ->
     weights, logs = [], []
     for stored in ("true", "false"):
         text = VARIANTS.format(options=f"{options}, stored_logits = {stored}")
-        run = tiny_run(tmp_path, store=f"store-{stored}", **{"[variants]\n": text})
+        run = make_tiny_run(tmp_path, store=f"store-{stored}", **{"[variants]\n": text})
         built = [run.build(name).artifact for name in ("one", "two")]
         logs.append([artifact.manifest["log"] for artifact in built])
         weights.append([artifact.load("cpu").network.state_dict() for artifact in built])
@@ -269,7 +269,7 @@ def test_students_share_a_teachers_answers_and_are_as_without(tmp_path: Path) ->
 def test_a_student_is_bit_equal_with_and_without_stored_answers(tmp_path: Path) -> None:
     text = VARIANTS.format(options='precision = "float32", learning_rate = 1e-3')
     first, second = (
-        tiny_run(tmp_path, store=f"store-{names[0]}", **{"[variants]\n": text})
+        make_tiny_run(tmp_path, store=f"store-{names[0]}", **{"[variants]\n": text})
         for names in (("one", "two"), ("two",))
     )
     first.build("one")
@@ -281,7 +281,7 @@ def test_a_student_is_bit_equal_with_and_without_stored_answers(tmp_path: Path) 
 
 def test_the_processes_of_a_step_compute_the_answers_once(tmp_path: Path) -> None:
     text = VARIANTS.format(options='precision = "float32", processes = 2')
-    run = tiny_run(tmp_path, **{"[variants]\n": text})
+    run = make_tiny_run(tmp_path, **{"[variants]\n": text})
     assert run.build("one").artifact.manifest["log"]["processes"] == 2
     assert run.build("two").artifact.manifest["log"]["teacher_logits"] == module.TAKEN
     assert len(list((tmp_path / "store" / KIND).iterdir())) == 1

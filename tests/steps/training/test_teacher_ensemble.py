@@ -14,8 +14,8 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.tiny import BAD, GOOD, OTHER, tiny_tokenizer
+from fixtures.models.building import load_tiny, make_tiny_context
+from fixtures.models.tiny import BAD, GOOD, OTHER, make_tiny_tokenizer
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext, MoreTeacher
 from slimgate.steps.finetune import active_distill, distill
@@ -23,10 +23,10 @@ from slimgate.steps.prune import gradual_magnitude_prune
 from slimgate.steps.quantize import quantization_aware_training
 from slimgate.steps.training.distillation import DistillationRows
 from slimgate.steps.training.teacher_answers import COMPUTED, TAKEN, Answers
-from slimgate.steps.training.teacher_ensemble import MeanAnswers, Teaching, ensemble_answers
+from slimgate.steps.training.teacher_ensemble import MeanAnswers, Teaching, compute_ensemble_answers
 from slimgate.suite.named_plugin import Plugin
 from slimgate.tasks import causal_lm, sentence_embedding
-from slimgate.tasks.parts.objectives import objective_of, training_rows
+from slimgate.tasks.parts.objectives import encode_training_rows, make_objective
 
 torch.set_num_threads(1)
 LABELS = ("neg", "pos")
@@ -58,7 +58,7 @@ class Ensemble:
     """A student of one block, its teachers (of other weights and, in part, another width), and a context."""
 
     def __init__(self, folder: Path, teachers: int, **last: Any) -> None:
-        self.context = tiny_context(folder / "rows")
+        self.context = make_tiny_context(folder / "rows")
         folders = [
             write_tiny(folder / f"teacher-{i}", "bert", seed=i, labels=LABELS, initializer_range=0.3)
             for i in range(teachers - 1)
@@ -70,7 +70,7 @@ class Ensemble:
         def loading(number: int) -> Any:
             def load() -> Any:
                 self.loads.append(number)
-                return load_tiny(folders[number], tiny_context(folder / "rows"))
+                return load_tiny(folders[number], make_tiny_context(folder / "rows"))
 
             return load
 
@@ -81,7 +81,7 @@ class Ensemble:
         self.teachers = [load_tiny(path, self.context) for path in folders]
 
     def logits(self, model: Any) -> torch.Tensor:
-        encoded, _ = training_rows(model, self.context)
+        encoded, _ = encode_training_rows(model, self.context)
         batch = encoded.batch(range(len(encoded.lengths)))
         with torch.no_grad():
             scores = model.network.eval()(**{k: torch.from_numpy(v) for k, v in batch.items()}).logits
@@ -189,7 +189,7 @@ def test_of_labels_alone_no_teacher_is_asked(tmp_path: Path) -> None:
 def test_each_teacher_reads_train_and_transfer_by_its_tokenizer(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     other = ensemble.teachers[1]
-    other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD))
+    other.tokenizer = make_tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD))
     seen: list[np.ndarray[Any, Any]] = []
     forward = other.network.forward
 
@@ -211,7 +211,7 @@ def test_each_teacher_reads_train_and_transfer_by_its_tokenizer(tmp_path: Path) 
 
 def tokens(tmp_path: Path) -> tuple[Any, BuildContext]:
     """A student that is a causal language model, and the context of its two teachers."""
-    context = tiny_context(tmp_path / "rows", task=causal_lm.task, params=CAUSAL)
+    context = make_tiny_context(tmp_path / "rows", task=causal_lm.task, params=CAUSAL)
     folders = [
         write_tiny(tmp_path / f"teacher-{i}", "gpt2", seed=i, causal=True, initializer_range=0.3)
         for i in range(2)
@@ -228,8 +228,8 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     teachers = [context.load_teacher(), context.more_teachers[0].load()]
     rows = DistillationRows(student, teachers[0], distill.Params(), context)
     data, teacher_encoded = rows.labelled_rows(student), rows.read_by(teachers[0])
-    objective = objective_of(context.task, context.task_params)
-    answers = ensemble_answers(
+    objective = make_objective(context.task, context.task_params)
+    answers = compute_ensemble_answers(
         Teaching(
             student, data, teachers[0], teacher_encoded, rows, ("second",), context, precision="float32"
         ),
@@ -245,7 +245,7 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
 def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:
     student, context = tokens(tmp_path)
     other = context.more_teachers[0].load()
-    other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD, *BAD))
+    other.tokenizer = make_tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD, *BAD))
     with pytest.raises(BuildError, match='an answer is a token here, and "other" has a different tokenizer'):
         distill.step.apply(student, distill.Params(more_teachers=("other",)), context)
 
@@ -255,7 +255,7 @@ def test_answers_that_are_tokens_are_not_stored_beyond_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student, context = tokens(tmp_path)
-    monkeypatch.setattr("slimgate.steps.training.teacher_ensemble.stored_bytes", lambda *_: 2**30)
+    monkeypatch.setattr("slimgate.steps.training.teacher_ensemble.count_stored_bytes", lambda *_: 2**30)
     with pytest.raises(
         BuildError, match=r"the answers of 2 teachers would be 2\.0 GiB on disk; set stored_logits"
     ):
@@ -267,14 +267,14 @@ def test_answers_that_are_tokens_are_not_stored_beyond_measure(
 
 def test_vectors_have_no_mean(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
-    data = training_rows(ensemble.student, ensemble.context)
+    data = encode_training_rows(ensemble.student, ensemble.context)
     rows = DistillationRows(ensemble.student, ensemble.teachers[0], distill.Params(), ensemble.context)
     teaching = Teaching(
         ensemble.student, data, ensemble.teachers[0], data[0], rows, ("second",), ensemble.context
     )
     params = sentence_embedding.Params(text="text", label="label")
     with pytest.raises(BuildError, match="vectors of different models cannot be averaged"):
-        ensemble_answers(teaching, objective_of(sentence_embedding.task, params))
+        compute_ensemble_answers(teaching, make_objective(sentence_embedding.task, params))
 
 
 def test_a_step_that_does_not_say_whom_it_learns_from_is_told(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_each_further_teachers_context_is_separate_when_shared(tmp_path: Path) -
         kinds.append(kind)
         return Path(kind), True
 
-    context = tiny_context(tmp_path)
+    context = make_tiny_context(tmp_path)
     context.more_teachers = (MoreTeacher(lambda: "second", share),)
     [further] = context.of_more_teachers()
     assert further.load_teacher() == "second"

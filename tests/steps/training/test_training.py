@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.building import load_tiny, make_tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
 from slimgate.plugins.context import BuildContext
@@ -23,7 +23,7 @@ from slimgate.steps.training.params import TrainingParams
 from slimgate.steps.training.scoring import Score
 from slimgate.steps.training.trainer import label_loss, train
 from slimgate.tasks import text_classification
-from slimgate.tasks.parts.objectives import ClassObjective, labelled_rows, training_rows
+from slimgate.tasks.parts.objectives import ClassObjective, encode_labelled_rows, encode_training_rows
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
@@ -43,9 +43,9 @@ def params(**options: Any) -> TrainingParams:
 def trained(
     hub: Path, seed: int = 0, loss: Any = None, hooks: Any = (), **options: Any
 ) -> tuple[Any, BuildContext]:
-    context = tiny_context(hub.parent / "rows", seed=seed)
+    context = make_tiny_context(hub.parent / "rows", seed=seed)
     model = load_tiny(hub, context)
-    selection, data = labelled_rows(model, "selection", context), training_rows(model, context)
+    selection, data = encode_labelled_rows(model, "selection", context), encode_training_rows(model, context)
     train(model, data, params(**options), context, selection=selection, loss=loss, hooks=hooks)
     return model, context
 
@@ -67,13 +67,13 @@ def test_the_loss_falls_on_rows_that_can_be_learnt(hub: Path) -> None:
     assert all(set(entry) == {"epoch", "loss", "loss_selection", "accuracy_selection"} for entry in history)
     assert context.log["precision"] == "float32"
     assert context.log["rows"] == 48
-    encoded, _ = training_rows(model, context)
+    encoded, _ = encode_training_rows(model, context)
     assert context.log["tokens"] == sum(len(ids) for ids in encoded.columns["input_ids"])
     assert not model.network.training
 
 
 def test_training_prints_nothing(hub: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    load_tiny(hub, tiny_context(hub.parent / "rows"))
+    load_tiny(hub, make_tiny_context(hub.parent / "rows"))
     capfd.readouterr()
     trained(hub)
     assert capfd.readouterr() == ("", "")
@@ -123,7 +123,7 @@ def test_training_leaves_no_environment_behind(hub: Path, precision: str) -> Non
 
 
 def test_the_configuration_is_not_changed_by_training(hub: Path) -> None:
-    before = load_tiny(hub, tiny_context(hub.parent / "rows")).config.to_dict()
+    before = load_tiny(hub, make_tiny_context(hub.parent / "rows")).config.to_dict()
     assert trained(hub)[0].config.to_dict() == before
 
 
@@ -146,7 +146,7 @@ def test_a_loss_that_is_not_finite_is_a_clear_error(hub: Path) -> None:
 
 def test_gradients_that_overflow_are_a_clear_error(hub: Path) -> None:
     """Trainer clips by their norm: an infinite one makes all gradients 0, and training changes nothing."""
-    context = tiny_context(hub.parent / "rows")
+    context = make_tiny_context(hub.parent / "rows")
     model = load_tiny(hub, context)
     with torch.no_grad():
         model.network.classifier.weight.mul_(1e30)
@@ -154,7 +154,7 @@ def test_gradients_that_overflow_are_a_clear_error(hub: Path) -> None:
         BuildError,
         match=r"the gradients overflow in epoch 1, batch 1 of 3 .* is .*e\+\d+, in classifier.weight;",
     ):
-        train(model, training_rows(model, context), params(), context)
+        train(model, encode_training_rows(model, context), params(), context)
 
 
 def best_of(
@@ -220,10 +220,10 @@ def test_an_epoch_that_a_hook_calls_unsettled_is_never_the_best(
 
 
 def test_without_selection_rows_nothing_is_evaluated(hub: Path) -> None:
-    context = tiny_context(hub.parent / "rows", selection=0)
+    context = make_tiny_context(hub.parent / "rows", selection=0)
     model = load_tiny(hub, context)
-    assert labelled_rows(model, "selection", context) is None
-    train(model, training_rows(model, context), params(epochs=2), context)
+    assert encode_labelled_rows(model, "selection", context) is None
+    train(model, encode_training_rows(model, context), params(epochs=2), context)
     assert [set(entry) for entry in context.log["epochs"]] == [{"epoch", "loss"}] * 2
 
 
@@ -235,7 +235,7 @@ def test_every_row_is_read_once_an_epoch_with_its_own_label(hub: Path) -> None:
         return label_loss(ClassObjective())(network, batch, labels, positions)
 
     trained(hub, loss=recording)
-    context = tiny_context(hub.parent / "rows")
+    context = make_tiny_context(hub.parent / "rows")
     labels = text_classification.task.label_indices(context.task_params, context.rows("train"), context.facts)
     assert sorted(seen) == list(enumerate(labels.tolist()))
     assert [position for position, _ in seen] != list(range(48))
@@ -247,11 +247,11 @@ def test_every_row_is_read_once_an_epoch_with_its_own_label(hub: Path) -> None:
     ids=["distilbert", "roberta", "gpt2", "llama", "bert-mean"],
 )
 def test_other_architectures_train_too(tmp_path: Path, architecture: str, task: Any) -> None:
-    context = tiny_context(tmp_path / "rows", **({"params": task} if task else {}))
+    context = make_tiny_context(tmp_path / "rows", **({"params": task} if task else {}))
     labels = None if task else ("neg", "pos")
     model = load_tiny(write_tiny(tmp_path / "hub", architecture, labels=labels), context)
     before = weights(model)
-    train(model, training_rows(model, context), params(), context)
+    train(model, encode_training_rows(model, context), params(), context)
     after = weights(model)
     assert sum(not torch.equal(before[name], after[name]) for name in before) > 10
     model.save(tmp_path)
@@ -263,7 +263,7 @@ def test_auto_precision_is_bfloat16_only_where_the_cpu_has_it(monkeypatch: pytes
     assert resolve_precision("float32", "cpu") == "float32"
     assert resolve_precision("bfloat16", "cpu") == "bfloat16"
     for native, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(precision, "_cpu_has_bf16", lambda native=native: native)
+        monkeypatch.setattr(precision, "_has_cpu_bf16", lambda native=native: native)
         assert resolve_precision("auto", "cpu") == expected
 
 
@@ -273,7 +273,7 @@ def test_the_module_is_not_needed_to_read_a_suite() -> None:
 
 def test_batches_have_rows_of_like_length_and_log_the_padding(hub: Path) -> None:
     model, context = trained(hub, batch_size=2)
-    lengths = training_rows(model, context)[0].lengths
+    lengths = encode_training_rows(model, context)[0].lengths
     assert len(set(lengths.tolist())) > 4
     draws = np.random.default_rng(0)
     batches = [draws.permutation(lengths).reshape(-1, 2) for _ in range(20)]

@@ -23,14 +23,14 @@ from slimgate.models.ask import Reply
 from slimgate.models.write_answers import Writing
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
-from slimgate.tasks.parts.asked_prompts import ask_for_answers, asked_prompts, to_written
+from slimgate.tasks.parts.asked_prompts import ask_for_answers, convert_reply, make_asked_prompts
 
 HOW = Writing(max_new_tokens=4)
 
 
 def ask(url: str, rows: int, *, reply_file: Path | None = None, repeats: int = 1, **options: Any) -> Any:
     endpoint = {"url": url, "model": "m", "retries": 0, "timeout": 10.0, **options}
-    prompts = asked_prompts(
+    prompts = make_asked_prompts(
         [f"word{row}" for row in range(rows)], [str(row) for row in range(rows)], chat=False
     )
     predictor = EndpointPredictor(EndpointTable.model_validate(endpoint))
@@ -235,7 +235,7 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(monkeypatch: pyte
 
 
 def test_messages_go_to_chat_and_texts_to_completions() -> None:
-    prompts = asked_prompts(["one", [{"role": "user", "content": "two"}]], ["a", "b"], chat=False)
+    prompts = make_asked_prompts(["one", [{"role": "user", "content": "two"}]], ["a", "b"], chat=False)
     with serving() as server:
         predictor = EndpointPredictor(EndpointTable(url=server.url, model="m", concurrency=1))
         rows = ask_for_answers(predictor, prompts, Writing(4, 0.7, 5, ("\n",)), AnswerPlan(1), repeats=2)
@@ -248,10 +248,10 @@ def test_messages_go_to_chat_and_texts_to_completions() -> None:
 
 def test_a_reply_is_cut_at_a_stop_text() -> None:
     how = Writing(max_new_tokens=9, stop=("\n\n",))
-    cut = to_written(Reply("a b a b\n\nmore", "length", 6), how)
+    cut = convert_reply(Reply("a b a b\n\nmore", "length", 6), how)
     assert (cut.text, cut.ended, cut.tokens, cut.ids) == ("a b a b", True, 6, (0, 1, 0, 1))
-    assert not to_written(Reply("a", "length"), how).ended
-    assert to_written(Reply(failed="status 500"), how).failed
+    assert not convert_reply(Reply("a", "length"), how).ended
+    assert convert_reply(Reply(failed="status 500"), how).failed
 
 
 def start_faulty(port: int) -> subprocess.Popen[bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.models.architectures import tokenizer_of
+from fixtures.models.architectures import make_tokenizer
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 IDS = [[2, 5, 3], [2, 5, 6, 7, 3], [2, 3]]
@@ -49,7 +49,7 @@ def test_a_row_may_stand_more_than_once_in_a_batch() -> None:
 
 
 def test_texts_are_cut_to_max_tokens_with_the_last_special_token(tmp_path: Path) -> None:
-    tokenizer = tokenizer_of(tmp_path, "bert")
+    tokenizer = make_tokenizer(tmp_path, "bert")
     encoded = encode_texts(tokenizer, [["good film", "bad " * 20]], max_tokens=6)
     assert encoded.lengths.tolist() == [4, 6]
     assert len(encoded) == 2
@@ -59,13 +59,13 @@ def test_texts_are_cut_to_max_tokens_with_the_last_special_token(tmp_path: Path)
 
 
 def test_two_texts_make_a_pair(tmp_path: Path) -> None:
-    tokenizer = tokenizer_of(tmp_path, "bert")
+    tokenizer = make_tokenizer(tmp_path, "bert")
     encoded = encode_texts(tokenizer, [["good film"], ["bad plot"]], max_tokens=32)
     assert encoded.columns["token_type_ids"] == [[0, 0, 0, 0, 1, 1, 1]]
 
 
 def test_padding_values_are_the_tokenizers(tmp_path: Path) -> None:
-    tokenizer = tokenizer_of(tmp_path, "bert")
+    tokenizer = make_tokenizer(tmp_path, "bert")
     tokenizer.padding_side = "left"
     encoded = encode_texts(tokenizer, [["good", "good film"]], max_tokens=32)
     assert encoded.side == "left"
@@ -79,7 +79,7 @@ def test_padding_values_are_the_tokenizers(tmp_path: Path) -> None:
 def test_a_fast_tokenizer_reads_as_its_own_call_does(
     tmp_path: Path, architecture: str, side: str, pairs: bool
 ) -> None:
-    tokenizer = tokenizer_of(tmp_path, architecture)
+    tokenizer = make_tokenizer(tmp_path, architecture)
     assert tokenizer.is_fast
     tokenizer.truncation_side = side
     tokenizer.backend_tokenizer.enable_padding(length=16)  # as the files of sentence-transformers have it
@@ -93,7 +93,7 @@ def test_a_fast_tokenizer_reads_as_its_own_call_does(
 
 @pytest.mark.parametrize("before", [None, 5], ids=["no truncation", "truncation"])
 def test_the_tokenizer_is_saved_as_it_was(tmp_path: Path, before: int | None) -> None:
-    tokenizer = tokenizer_of(tmp_path, "bert")
+    tokenizer = make_tokenizer(tmp_path, "bert")
     if before:
         tokenizer.backend_tokenizer.enable_truncation(before)
     expected = tokenizer.backend_tokenizer.to_str()

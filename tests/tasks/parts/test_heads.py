@@ -16,14 +16,14 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from slimgate.errors import DataError
-from slimgate.models.blocks import output_layer
+from slimgate.models.blocks import find_output_linear
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts import texts
-from slimgate.tasks.parts.heads import classifier_inputs, fit_head
+from slimgate.tasks.parts.heads import compute_classifier_inputs, fit_head
 
 torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
@@ -46,15 +46,15 @@ MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, 
 def test_the_network_predicts_as_the_regression_of_its_head(
     tmp_path: Path, architecture: str, params: text_classification.Params
 ) -> None:
-    context = tiny_context(tmp_path, train=60, selection=20, params=params)
+    context = make_tiny_context(tmp_path, train=60, selection=20, params=params)
     folder = write_tiny(
         tmp_path / "hub", architecture, initializer_range=0.3
     )  # features apart from each other
     model = load_tiny(folder, context)
     encoded = text_classification.task.encode_rows(params, context.rows("train"), model.tokenizer)
     labels = text_classification.task.label_indices(params, context.rows("train"), context.facts)
-    layer = output_layer(model.network, 2)
-    features = classifier_inputs(model.network, layer, encoded)
+    layer = find_output_linear(model.network, 2)
+    features = compute_classifier_inputs(model.network, layer, encoded)
     assert features.shape == (60, 32)
     regression = regression_of(context.log["C"], bias=layer.bias is not None).fit(features, labels)
     scores = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=7)
@@ -130,11 +130,11 @@ def test_a_feature_that_hardly_varies_has_no_weight(size: float, bias: bool) -> 
 
 
 def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
+    context = make_tiny_context(tmp_path)
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)
     encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
-    layer = output_layer(model.network, 2)
-    together = classifier_inputs(model.network, layer, encoded)
+    layer = find_output_linear(model.network, 2)
+    together = compute_classifier_inputs(model.network, layer, encoded)
     for row in (0, 1, 2):
         alone = {k: torch.from_numpy(v) for k, v in encoded.batch([row]).items()}
         with torch.no_grad():
@@ -145,26 +145,26 @@ def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> N
 def test_features_in_bfloat16_are_nearly_those_in_float32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = tiny_context(tmp_path)
+    context = make_tiny_context(tmp_path)
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", initializer_range=0.3), context)
     encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
-    layer = output_layer(model.network, 2)
+    layer = find_output_linear(model.network, 2)
     features = []
     for native in (True, False):
-        monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda native=native: native)
-        features.append(classifier_inputs(model.network, layer, encoded, precision="auto"))
+        monkeypatch.setattr("slimgate.models.precision._has_cpu_bf16", lambda native=native: native)
+        features.append(compute_classifier_inputs(model.network, layer, encoded, precision="auto"))
     errors = np.abs(features[0] - features[1])
     assert 0 < errors.mean() < 0.05 * features[1].std()
 
 
 def test_features_of_a_token_stay_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda: True)
-    context = tiny_context(tmp_path)
+    monkeypatch.setattr("slimgate.models.precision._has_cpu_bf16", lambda: True)
+    context = make_tiny_context(tmp_path)
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2", initializer_range=0.3), context)
     encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
-    layer = output_layer(model.network, 2)
+    layer = find_output_linear(model.network, 2)
     features = [
-        classifier_inputs(model.network, layer, encoded, precision=precision)
+        compute_classifier_inputs(model.network, layer, encoded, precision=precision)
         for precision in ("auto", "float32")
     ]
     np.testing.assert_array_equal(*features)
@@ -172,7 +172,7 @@ def test_features_of_a_token_stay_in_float32(tmp_path: Path, monkeypatch: pytest
 
 def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "HEAD_ROWS", 20)
-    context = tiny_context(tmp_path, train=48)
+    context = make_tiny_context(tmp_path, train=48)
     load_tiny(write_tiny(tmp_path / "hub", "bert"), context)
     assert context.log["rows"] == 20
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.building import PARAMS, load_tiny, make_tiny_context
 from fixtures.models.ready_made import write_ready_made
 from slimgate.errors import BuildError
 from slimgate.tasks.parts.label_order import find_order
@@ -84,13 +84,13 @@ def test_a_head_in_the_wrong_order_is_one_clear_error(tmp_path: Path) -> None:
         r'If the second order is right, set \[task\] labels = \["neg", "pos"\]$'
     )
     with pytest.raises(BuildError, match=message):
-        load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows", selection=200))
+        load_tiny(tmp_path / "hub", make_tiny_context(tmp_path / "rows", selection=200))
 
 
 def test_labels_as_the_error_says_them_put_it_right(tmp_path: Path) -> None:
     write_ready_made(tmp_path / "hub", labels=("pos", "neg"))
     params = Params(**{**PARAMS.model_dump(), "labels": ("neg", "pos")})
-    context = tiny_context(tmp_path / "rows", selection=200, params=params)
+    context = make_tiny_context(tmp_path / "rows", selection=200, params=params)
     load_tiny(tmp_path / "hub", context)
     seen = context.log["label_order"]
     assert seen["rows"] == 100
@@ -99,6 +99,6 @@ def test_labels_as_the_error_says_them_put_it_right(tmp_path: Path) -> None:
 
 def test_without_selection_rows_no_order_is_tried(tmp_path: Path) -> None:
     write_ready_made(tmp_path / "hub", labels=("neg", "pos"))
-    context = tiny_context(tmp_path / "rows", selection=0)
+    context = make_tiny_context(tmp_path / "rows", selection=0)
     load_tiny(tmp_path / "hub", context)
     assert context.log["label_order"] == "not tried: split selection has no rows"

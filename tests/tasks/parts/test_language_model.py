@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from slimgate.tasks.parts.language_model import Windows, cut, windows
+from slimgate.tasks.parts.language_model import Windows, cut, split_into_windows
 from slimgate.tasks.parts.objectives import NO_ANSWER
 
 
 def make_windows(*documents: list[int], max_tokens: int = 4, stride: int = 2) -> Windows:
-    return windows(documents, max_tokens=max_tokens, stride=stride, padding=99)
+    return split_into_windows(documents, max_tokens=max_tokens, stride=stride, padding=99)
 
 
 def test_a_short_document_counts_all_tokens_but_the_first() -> None:

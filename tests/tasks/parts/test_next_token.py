@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from slimgate.tasks.parts import next_token
-from slimgate.tasks.parts.language_model import Windows, windows
-from slimgate.tasks.parts.next_token import kl_from, place_counts, top_tokens
+from slimgate.tasks.parts.language_model import Windows, split_into_windows
+from slimgate.tasks.parts.next_token import compute_kl, find_top_tokens, place_counts
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ class Table:
 
 
 def encoded(*documents: list[int]) -> Windows:
-    return windows(documents, max_tokens=4, stride=2, padding=0)
+    return split_into_windows(documents, max_tokens=4, stride=2, padding=0)
 
 
 def order(rows: Windows) -> list[list[int]]:
@@ -42,8 +42,8 @@ def order(rows: Windows) -> list[list[int]]:
 
 
 def kl(teacher: Floats, variant: Floats, rows: Windows) -> tuple[Floats, Any]:
-    top = top_tokens(Table(teacher), rows, iter(order(rows)))  # type: ignore[arg-type]
-    measured = kl_from(top, Table(variant), rows, iter(order(rows)))  # type: ignore[arg-type]
+    top = find_top_tokens(Table(teacher), rows, iter(order(rows)))  # type: ignore[arg-type]
+    measured = compute_kl(top, Table(variant), rows, iter(order(rows)))  # type: ignore[arg-type]
     assert measured is not None
     return measured
 
@@ -95,7 +95,7 @@ def test_the_others_are_estimated_without_bias(monkeypatch: pytest.MonkeyPatch, 
     teacher = rng.normal(size=(300, 300))
     variant = teacher + noise * rng.normal(size=(300, 300))
     ids = rng.integers(0, 300, size=(2000, 2)).tolist()
-    distances, _ = kl(teacher, variant, windows(ids, max_tokens=4, stride=4, padding=0))
+    distances, _ = kl(teacher, variant, split_into_windows(ids, max_tokens=4, stride=4, padding=0))
     expected = exact(teacher, variant, [pair[0] for pair in ids])
     assert distances.mean() == pytest.approx(expected.mean(), rel=0.02)
     assert np.quantile(distances, 0.5) == pytest.approx(np.quantile(expected, 0.5), rel=0.1)
@@ -103,8 +103,8 @@ def test_the_others_are_estimated_without_bias(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_window_that_was_not_read_has_no_kl() -> None:
-    top = top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
-    measured = kl_from(top, Table(TEACHER), ROWS, iter(order(ROWS)[:1]))  # type: ignore[arg-type]
+    top = find_top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
+    measured = compute_kl(top, Table(TEACHER), ROWS, iter(order(ROWS)[:1]))  # type: ignore[arg-type]
     assert measured is not None
     assert 0 < np.isnan(measured[0]).sum() < len(measured[0])
 
@@ -115,9 +115,9 @@ def test_tokens_that_both_models_exclude_add_nothing() -> None:
 
 
 def test_another_vocabulary_is_not_compared() -> None:
-    top = top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
+    top = find_top_tokens(Table(TEACHER), ROWS, iter(order(ROWS)))  # type: ignore[arg-type]
     wider = Table(np.zeros((10, 11)))
-    assert kl_from(top, wider, ROWS, iter(order(ROWS))) is None  # type: ignore[arg-type]
+    assert compute_kl(top, wider, ROWS, iter(order(ROWS))) is None  # type: ignore[arg-type]
 
 
 def test_certain_tokens_and_impossible_ones_have_a_finite_kl() -> None:

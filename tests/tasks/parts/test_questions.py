@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.errors import DataError
 from slimgate.plugins.rows import Rows
-from slimgate.tasks.parts.questions import Columns, Form, Question, choice_names, read_questions
+from slimgate.tasks.parts.questions import Columns, Form, Question, list_choice_names, read_questions
 
 LISTED = Columns("q", "c", "a")
 
@@ -91,6 +91,6 @@ def test_a_template_is_filled_once_whatever_the_texts_hold() -> None:
 
 
 def test_more_choices_than_letters_have_numbers() -> None:
-    assert choice_names(3) == ("A", "B", "C")
-    assert choice_names(26)[-1] == "Z"
-    assert choice_names(27)[0] == "1"
+    assert list_choice_names(3) == ("A", "B", "C")
+    assert list_choice_names(26)[-1] == "Z"
+    assert list_choice_names(27)[0] == "1"

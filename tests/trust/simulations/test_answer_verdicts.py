@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.simulations.answer_verdicts import LITTLE, OTHER_KINDS, WHOLLY, Cell, cells
+from tools.simulations.answer_verdicts import LITTLE, OTHER_KINDS, WHOLLY, Cell, list_cells
 from tools.simulations.answers import KINDS, Choices, Population, Written
 
 WRITTEN = [Written(kind, WHOLLY, 0.02, 4) for kind in KINDS]
@@ -44,6 +44,6 @@ def test_at_its_budget_only_answers_taken_for_rows_often_pass(
 
 
 def test_every_cell_has_a_limit_and_draws_of_its_own() -> None:
-    some = [cell for cell in cells(0) if isinstance(cell.population, Written)]
+    some = [cell for cell in list_cells(0) if isinstance(cell.population, Written)]
     assert all(cell.limit > 0 for cell in some)
     assert len({cell.seed for cell in some}) == len({cell.label + cell.rule for cell in some}) == len(some)

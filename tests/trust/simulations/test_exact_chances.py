@@ -7,8 +7,8 @@ from scipy.stats import binom
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
-from tools.simulations.exact import fail_chance, pass_chance
-from tools.simulations.rules import BOOTSTRAP, PAIRED, TANGO, WALD, Rule, resampled_at_most
+from tools.simulations.exact import compute_fail_chance, compute_pass_chance
+from tools.simulations.rules import BOOTSTRAP, PAIRED, TANGO, WALD, Rule, compute_resampled_chance
 
 RULES = pytest.mark.parametrize("rule", PAIRED, ids=lambda rule: rule.name)
 
@@ -46,8 +46,8 @@ def test_the_chance_of_a_verdict_is_the_sum_over_every_count(rule: Rule) -> None
             chance = binom.pmf(total, n, psi) * binom.pmf(b, total, (psi + drop) / (2 * psi))
             passed += chance * rule.passes(b, total - b, n, margin)
             failed += chance * rule.fails(b, total - b, n, margin)
-    assert pass_chance(rule, n, psi, drop, margin) == pytest.approx(passed, abs=1e-10)
-    assert fail_chance(rule, n, psi, drop, margin) == pytest.approx(failed, abs=1e-10)
+    assert compute_pass_chance(rule, n, psi, drop, margin) == pytest.approx(passed, abs=1e-10)
+    assert compute_fail_chance(rule, n, psi, drop, margin) == pytest.approx(failed, abs=1e-10)
     assert 0.01 < passed < 0.99
 
 
@@ -57,7 +57,7 @@ def test_the_chance_of_a_verdict_is_the_sum_over_every_count(rule: Rule) -> None
 def test_endless_resamples_are_those_that_many_draws_come_near(b: int, c: int, n: int, limit: int) -> None:
     drawn = np.random.default_rng(0).multinomial(n, [b / n, c / n, 1 - (b + c) / n], size=200_000)
     share = np.mean(drawn[:, 0] - drawn[:, 1] <= limit)
-    assert resampled_at_most(b, c, n, limit) == pytest.approx(share, abs=0.004)
+    assert compute_resampled_chance(b, c, n, limit) == pytest.approx(share, abs=0.004)
 
 
 def test_the_bootstrap_rule_is_the_percentile_of_many_resamples() -> None:
@@ -74,5 +74,7 @@ def test_wald_and_bootstrap_pass_too_much_where_few_rows_change() -> None:
     Tango alone would pass 2 lost rows too, which makes 5.2 %.
     """
     for rule in (WALD, BOOTSTRAP):
-        assert pass_chance(rule, 310, 0.02, 0.02, 0.02) == pytest.approx(0.13, abs=0.005)
-    assert pass_chance(TANGO, 310, 0.02, 0.02, 0.02) == pytest.approx(binom.cdf(1, 310, 0.02), abs=1e-9)
+        assert compute_pass_chance(rule, 310, 0.02, 0.02, 0.02) == pytest.approx(0.13, abs=0.005)
+    assert compute_pass_chance(TANGO, 310, 0.02, 0.02, 0.02) == pytest.approx(
+        binom.cdf(1, 310, 0.02), abs=1e-9
+    )

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from slimgate.judge.flips import estimate_flip_share, judge_flips
-from slimgate.judge.size import READINGS, judge_memory, memory_ratio
+from slimgate.judge.size import READINGS, compute_memory_ratio, judge_memory
 from slimgate.results.base import Verdict
 from tools.simulations import call_time_verdicts, count_verdicts
-from tools.simulations.memory_verdicts import CASES, LIMIT, error_rates
+from tools.simulations.memory_verdicts import CASES, LIMIT, simulate_error_rates
 from tools.simulations.speed_verdicts import Cell, Machine
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_memory_at_its_limit_passes_in_at_most_the_derived_share(name: str) -> None:
-    shares = error_rates(np.random.default_rng(0), CASES[name], READINGS, reps=20_000)
+    shares = simulate_error_rates(np.random.default_rng(0), CASES[name], READINGS, reps=20_000)
     # 1 - (1 - 2^-6)^2, and two standard errors of 20,000 runs
     assert max(shares) <= 0.0310 + 0.0025
 
@@ -25,7 +25,7 @@ def test_the_simulated_verdicts_on_memory_are_those_of_the_judge() -> None:
     for _ in range(200):
         teacher = np.exp(rng.normal(0, 0.01, READINGS))
         variant = LIMIT * np.exp(rng.normal(0, 0.01, READINGS) + rng.choice([-0.05, 0.0, 0.05]))
-        ratio = memory_ratio(
+        ratio = compute_memory_ratio(
             [round(1e9 * reading) for reading in teacher], [round(1e9 * reading) for reading in variant]
         )
         verdict = judge_memory(ratio, LIMIT, None).verdict
@@ -54,7 +54,7 @@ def test_flips_at_their_limit_pass_in_at_most_5_percent(groups: int, size: int, 
         share = estimate_flip_share((member < lost).astype(float), member if size > 1 else None)
         return judge_flips(share, limit).verdict
 
-    largest = count_verdicts._last(groups, verdict, {Verdict.PASS})
+    largest = count_verdicts._find_last_count(groups, verdict, {Verdict.PASS})
     drawn = np.random.default_rng(0).binomial(groups, limit / 100, 100_000)
     # 5 % and two standard errors of 100,000 runs
     assert (drawn <= largest).mean() <= 0.05 + 0.0014

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.simulations.page import Options, head
-from tools.simulations.rounds import TIMES, WORST, Rates, in_rounds, worst_cells
-from tools.simulations.summary import minutes_of, summary, worst_lines
+from tools.simulations.page import Options, format_head
+from tools.simulations.rounds import TIMES, WORST, Rates, format_worst_cells, simulate_in_rounds
+from tools.simulations.summary import make_summary, read_minutes, read_worst_rows
 
 
 def test_the_worst_cells_are_run_again_and_bad_ones_once_more() -> None:
@@ -20,7 +20,7 @@ def test_the_worst_cells_are_run_again_and_bad_ones_once_more() -> None:
         # cell 0 is bad, cell 1 was bad by chance
         return 0.10 if cell == 0 or (cell == 1 and number == 0) else 0.05
 
-    simulated = in_rounds(range(100), simulate, lambda share: share, reps=40)
+    simulated = simulate_in_rounds(range(100), simulate, lambda share: share, reps=40)
     assert [(cell.result, cell.runs) for cell in simulated[:2]] == [
         (0.10, 40 * TIMES[2]),
         (0.05, 40 * TIMES[1]),
@@ -37,14 +37,16 @@ RATES = [
 
 
 def test_the_worst_cell_of_each_rule_is_read_back_from_its_page(tmp_path: Path) -> None:
-    text = head("Title", "power", Options(10, 0), error="none.", text="Text.") + worst_cells(RATES)
+    text = format_head("Title", "power", Options(10, 0), error="none.", text="Text.") + format_worst_cells(
+        RATES
+    )
     (tmp_path / "power.md").write_text(f"{text}\n## Every cell\n\n| x |\n|---|\n| 1 |\n")
-    lines = list(worst_lines(text))
+    lines = list(read_worst_rows(text))
     assert lines == [
         ["accuracy drop_points", "2", "4.0", "n 300", "500", "1.0", "n 200", "100"],
         ["memory", "1", "**25.0**", "normal", "exact", "-", "-", "-"],
     ]
-    page = summary(tmp_path)
+    page = make_summary(tmp_path)
     assert page.count("[power](power.md)") == 2
     with pytest.raises(ValueError, match="minutes"):
-        minutes_of("no such thing")
+        read_minutes("no such thing")

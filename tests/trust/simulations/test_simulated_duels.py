@@ -9,18 +9,18 @@ import pytest
 
 from slimgate.judge.speed import Speedup
 from tools.simulations import duels
-from tools.simulations.duels import COLUMNS, Outcome, Plan, busy_core, encoder, simulate, summary
+from tools.simulations.duels import COLUMNS, Outcome, Plan, busy_core, make_summary, simulate, write_encoder
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_handful_of_duels_sees_a_delay_of_half_a_call(tmp_path: Path) -> None:
-    model, inputs, call_ms = encoder(tmp_path, 2.0, 1)
+    model, inputs, call_ms = write_encoder(tmp_path, 2.0, 1)
     assert 0.2 < call_ms < 20.0
     plan = Plan(duels=3, delays=(0.0, 50.0), call_ms=2.0, seconds=0.5, reload=2)
     outcomes = list(simulate(plan, model, inputs))
     assert [outcome.delay for outcome in outcomes] == [0.0, 50.0] * 3
-    even, delayed = summary(outcomes)
+    even, delayed = make_summary(outcomes)
     assert list(even) == list(COLUMNS)
     assert (even["planted delay"], even["duels"], delayed["planted delay"]) == ("0 %", 3, "50 %")
     assert delayed["raw slower"] == 3
@@ -34,7 +34,7 @@ def outcome(interval: tuple[float, float], floor: float, mean: float, fastest: f
 
 
 def test_the_table_counts_by_hand() -> None:
-    row = summary(
+    row = make_summary(
         [
             outcome((0.90, 0.95), 0.01, 1.2, 1.06),  # slower, also after the floor
             outcome((0.97, 0.99), 0.05, 1.04, 1.0),  # slower, below the floor
@@ -52,7 +52,7 @@ def test_the_table_counts_by_hand() -> None:
 def test_the_table_is_markdown_and_says_how_it_was_made(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(duels, "encoder", lambda *_: (Path(), {}, 5.2))
+    monkeypatch.setattr(duels, "write_encoder", lambda *_: (Path(), {}, 5.2))
     monkeypatch.setattr(duels, "simulate", lambda *_: iter([outcome((0.99, 1.01), 0.01, 1.0, 0.9)]))
     duels.main(["--duels", "1", "--delays", "0", "--shared"])
     lines = capsys.readouterr().out.splitlines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from tools.attack.suite_world import SUITE, files_source
+from tools.attack.suite_world import SUITE, make_files_source
 from tools.attack.tiny_models import TEMPLATE
 from tools.attack.torch_world import TEACHER, TorchWorld
 from tools.attack.world import action
@@ -44,7 +44,7 @@ class Chat(TorchWorld):
                 "suite": {"title": "chat", "threads": 1},
                 "task": {
                     "kind": "text_generation",
-                    "source": files_source("train.jsonl", "gate.jsonl"),
+                    "source": make_files_source("train.jsonl", "gate.jsonl"),
                     "prompt": "q",
                     "chat": True,
                     "max_new_tokens": 4,

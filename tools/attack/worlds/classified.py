@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import random
 
-from tools.attack.suite_world import SUITE, Tables, files_source
+from tools.attack.suite_world import SUITE, Tables, make_files_source
 from tools.attack.torch_world import TEACHER, TorchWorld
 from tools.attack.world import action
-from tools.attack.worlds.served import WORDLIB, metadata
+from tools.attack.worlds.served import WORDLIB, make_metadata
 
 STEPS = """\
 from house_rules import SHARE
@@ -77,7 +77,7 @@ class Classified(TorchWorld):
                 "suite": {"title": "classified", "threads": 1},
                 "task": {
                     "kind": "text_classification",
-                    "source": files_source("train.csv", "gate.csv"),
+                    "source": make_files_source("train.csv", "gate.csv"),
                     "text": ["text"],
                     "label": "label",
                     "max_tokens": 16,
@@ -99,7 +99,9 @@ class Classified(TorchWorld):
         for old in self.project.path("packages").glob("wordlib-*/METADATA"):
             old.unlink()
             old.parent.rmdir()
-        self.project.write(f"packages/wordlib-{version}.dist-info/METADATA", metadata("wordlib", version))
+        self.project.write(
+            f"packages/wordlib-{version}.dist-info/METADATA", make_metadata("wordlib", version)
+        )
         self.project.write("packages/wordlib/rules.json", json.dumps({"harm": harm}))
 
     @action(2)

@@ -64,7 +64,7 @@ class LogFolders(World):
                 f"{folder}/samples_{task}_{time}.jsonl", "".join(f"{line}\n" for line in lines)
             )
         results = {
-            "results": {task: {"acc,none": _mean(wrong)} for task in tasks},
+            "results": {task: {"acc,none": _compute_mean(wrong)} for task in tasks},
             "configs": {task: {"generation_kwargs": None, "filter_list": None} for task in tasks},
             "versions": dict.fromkeys(tasks, 1),
             "n-shot": dict.fromkeys(tasks, 0),
@@ -92,7 +92,7 @@ class LogFolders(World):
                             row["prompt_hash"] + row["doc_hash"]: row["acc"] for row in rows
                         }
                 keys = ("chat_template_sha", "system_instruction_sha", "n-shot", "versions", "configs")
-                settings = {key: _for_tasks(results[key], scores) for key in keys}
+                settings = {key: _select_tasks(results[key], scores) for key in keys}
                 runs.append(Run(match[1], settings, scores))
         return sorted(runs, key=lambda run: run.time)
 
@@ -102,7 +102,7 @@ class LogFolders(World):
         reasons = []
         for base in bases:
             for target in targets:
-                reason = _difference(base, target, tasks)
+                reason = _find_difference(base, target, tasks)
                 for run, runs in ((base, bases), (target, targets)):
                     if reason is None and run is not runs[-1] and run.time[:16] not in text.replace(":", "-"):
                         reason = f"the run of {run.time} is not the newest, and is not named"
@@ -262,22 +262,22 @@ def _sample(task: str, at: int, score: float, chat: str) -> dict[str, Any]:
         "filtered_resps": [answer],
         "filter": "none",
         "metrics": ["acc"],
-        "doc_hash": _sha(f"{task} {at}"),
-        "prompt_hash": _sha(prompt),
-        "target_hash": _sha("yes"),
+        "doc_hash": _hash_text(f"{task} {at}"),
+        "prompt_hash": _hash_text(prompt),
+        "target_hash": _hash_text("yes"),
         "acc": score,
     }
 
 
-def _sha(text: str) -> str:
+def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _for_tasks(setting: Any, tasks: Mapping[str, Any]) -> Any:
+def _select_tasks(setting: Any, tasks: Mapping[str, Any]) -> Any:
     return {task: setting.get(task) for task in tasks} if isinstance(setting, dict) else setting
 
 
-def _mean(wrong: int) -> float:
+def _compute_mean(wrong: int) -> float:
     return sum(at % 100 >= wrong for at in range(DOCUMENTS)) / DOCUMENTS
 
 
@@ -287,7 +287,7 @@ def _leave_out(tasks: Sequence[str]) -> Iterator[str]:
             yield from ("--deselect", f"bench/logs.toml::test_logs[int4-{task}/acc]")
 
 
-def _difference(base: Run, target: Run, tasks: Sequence[str]) -> str | None:
+def _find_difference(base: Run, target: Run, tasks: Sequence[str]) -> str | None:
     """Why two runs do not give a PASS of these tasks; None if they do."""
     if not base.scores or set(base.scores) != set(target.scores):
         return f"tasks {sorted(base.scores)} and {sorted(target.scores)}"

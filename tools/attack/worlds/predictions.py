@@ -45,7 +45,7 @@ class Predictions(World):
                 return f"{missing} rows of {name} have no prediction"
         if {row[0]: row[1] for row in base} != {row[0]: row[1] for row in target}:
             return "the two files do not have the same rows with the same labels"
-        drop = 100 * (_figure(metric, base) - _figure(metric, target))
+        drop = 100 * (_compute_metric(metric, base) - _compute_metric(metric, target))
         return f"{metric}: observed drop {drop:.1f} points, budget {LIMIT}" if drop > LIMIT else None
 
     @action(8)
@@ -131,7 +131,7 @@ class Predictions(World):
         return f"{TARGET}: 20 labels become what was predicted"
 
 
-def _figure(metric: str, rows: list[tuple[str, str, str]]) -> float:
+def _compute_metric(metric: str, rows: list[tuple[str, str, str]]) -> float:
     """Accuracy, or a macro average over the classes of the labels, over rows with distinct ids."""
     rows = sorted(set(rows))
     if metric == "accuracy":

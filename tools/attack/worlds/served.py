@@ -16,7 +16,7 @@ from typing import Any
 
 from tools.attack.claims import Judged, Truth
 from tools.attack.project import Project
-from tools.attack.suite_world import SUITE, SuiteWorld, files_source, observed
+from tools.attack.suite_world import SUITE, SuiteWorld, judge_observed_drops, make_files_source
 from tools.attack.world import action
 
 ROWS = 80
@@ -129,7 +129,7 @@ print(json.dumps(figures))
 """
 
 
-def metadata(name: str, version: str) -> str:
+def make_metadata(name: str, version: str) -> str:
     """METADATA of a distribution."""
     return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 
@@ -170,7 +170,7 @@ class Served(SuiteWorld):
             "suite": {"title": "served", "threads": 1},
             "task": {
                 "kind": "text_generation",
-                "source": files_source("train.jsonl", "gate.jsonl"),
+                "source": make_files_source("train.jsonl", "gate.jsonl"),
                 "prompt": "q",
                 "reference": "a",
                 "scores": ["exact_match", "house_scores:agreement"],
@@ -189,7 +189,9 @@ class Served(SuiteWorld):
         for old in self.project.path("packages").glob("wordlib-*/METADATA"):
             old.unlink()
             old.parent.rmdir()
-        self.project.write(f"packages/wordlib-{version}.dist-info/METADATA", metadata("wordlib", version))
+        self.project.write(
+            f"packages/wordlib-{version}.dist-info/METADATA", make_metadata("wordlib", version)
+        )
         self.project.write("packages/wordlib/rules.json", json.dumps({"ignore_all": ignore_all}))
 
     def judge_from_scratch(self, folder: Path) -> Truth:
@@ -211,7 +213,7 @@ class Served(SuiteWorld):
                     place = f"{name}/quality/{metric}"
                     places[place] = Judged("", figures[model][metric], figures["base"][metric])
                     limits[place] = budget["drop_points"]
-        code, judged = observed(places, limits)
+        code, judged = judge_observed_drops(places, limits)
         return Truth(code, judged, json.dumps(figures, indent=1), partly=True)
 
     # --- edits that ruin a model, and mend it ---

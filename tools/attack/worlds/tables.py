@@ -55,7 +55,7 @@ class Tables(World):
             empty = sum(not row.score for row in rows)
             if empty > len(rows) / 100:
                 return f"{empty} of {len(rows)} rows of {name} have no score"
-        before, after = _means(base), _means(target)
+        before, after = _compute_means(base), _compute_means(target)
         for metric, mean in before.items():
             drop = 100 * (mean - after[metric]) * (-1 if metric in LOWER else 1)
             if drop > LIMIT:
@@ -154,7 +154,7 @@ class Tables(World):
         return f"reorder {TARGET}"
 
 
-def _means(rows: list[Row]) -> dict[str, float]:
+def _compute_means(rows: list[Row]) -> dict[str, float]:
     """The mean score of each metric, over every row that has one."""
     scores: defaultdict[str, list[float]] = defaultdict(list)
     for row in rows:

@@ -18,7 +18,7 @@ import numpy as np
 from tools.peers.log_gates.errorbars_tool import Errorbars
 from tools.peers.log_gates.evalsig_tool import Evalsig
 from tools.peers.log_gates.illate_parity_tool import IllateParity
-from tools.peers.log_gates.pairs import CELLS, SPOILED, Cell, Floats, Row, draw_cell, rows_of
+from tools.peers.log_gates.pairs import CELLS, SPOILED, Cell, Floats, Row, draw_cell, list_rows
 from tools.peers.log_gates.slimgate_tool import Slimgate
 from tools.peers.log_gates.statgate_tool import Statgate
 from tools.peers.log_gates.tool import BLOCK, SHIP, Command, Tool
@@ -55,7 +55,7 @@ def count_tool(tool: Tool, python: Path, draws: int, seed: int) -> dict[str, Any
         if (cell.runs > 1 and not cell.repeats) or first[0].startswith("refused"):
             continue
         for at in range(min(COMMANDS, draws)):
-            base, target = (rows_of(cell, side[at]) for side in equal)
+            base, target = (list_rows(cell, side[at]) for side in equal)
             command = run_command(tool, python, cell, base, target)
             called, agreed = called + 1, agreed + (tool.read_decision(command) == first[at])
             seconds.append(command.seconds)
@@ -122,7 +122,7 @@ def _judge_spoiled(tool: Tool, python: Path) -> dict[str, str]:
     base, target = cell.draw(np.random.default_rng(0), 0.0)
     outcomes = {}
     for name, spoil in SPOILED.items():
-        command = run_command(tool, python, cell, rows_of(cell, base), spoil(rows_of(cell, target)))
+        command = run_command(tool, python, cell, list_rows(cell, base), spoil(list_rows(cell, target)))
         outcomes[name] = f"{command.code}: {' / '.join(command.output.split(chr(10)))[-1500:]}"
     return outcomes
 

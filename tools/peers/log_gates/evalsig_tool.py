@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tools.peers.log_gates.pairs import Cell, Floats, Row, rows_of
+from tools.peers.log_gates.pairs import Cell, Floats, Row, list_rows
 from tools.peers.log_gates.tool import BLOCK, NEITHER, SHIP, Tool
 
 # The gain that a target must show, in the examples of evalsig's README.
@@ -36,7 +36,7 @@ class Evalsig(Tool):
 
         def read(name: str, scores: Floats) -> Any:
             items = [
-                types.ItemResult(row.id, row.score, row.cluster, row.epoch) for row in rows_of(cell, scores)
+                types.ItemResult(row.id, row.score, row.cluster, row.epoch) for row in list_rows(cell, scores)
             ]
             return types.RunFrame(name, name, "task", "accuracy", items)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.peers.log_gates.pairs import Cell, Floats, Row, rows_of
+from tools.peers.log_gates.pairs import Cell, Floats, Row, list_rows
 from tools.peers.log_gates.tool import BLOCK, NEITHER, SHIP, Command, Tool, write_lines
 
 
@@ -20,7 +20,7 @@ class IllateParity(Tool):
 
     def decide(self, cell: Cell, base: Floats, target: Floats) -> dict[str, str]:
         bootstrap, parity = import_module("illate_parity.bootstrap"), import_module("illate_parity.parity")
-        rows = rows_of(cell, base if cell.repeats else base[:1])
+        rows = list_rows(cell, base if cell.repeats else base[:1])
         if len({row.id for row in rows}) < len(rows):
             return {"PASS": "refused: an id twice"}
         # As `check`: the right label is 0, a wrong answer is 1. The seed is the default seed plus 2.

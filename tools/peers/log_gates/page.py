@@ -8,7 +8,7 @@ from typing import Any
 from tools.peers.log_gates.counting import TOOLS
 from tools.peers.log_gates.pairs import CELLS, SPOILED
 from tools.peers.log_gates.tool import Tool
-from tools.simulations.page import TARGET, percent, standard_error, table
+from tools.simulations.page import TARGET, compute_standard_error, format_percent, format_table
 
 _TIME_HEADER = [
     "tool",
@@ -102,8 +102,8 @@ def write_page(counts: Mapping[str, Any]) -> str:
     ]
     return "".join(
         (
-            _HEAD.format(draws=draws, seed=seed, error=100 * standard_error(0.05, draws)),
-            table(["tool", "has a margin", "counted as PASS", "designed share of wrong PASS"], rules),
+            _HEAD.format(draws=draws, seed=seed, error=100 * compute_standard_error(0.05, draws)),
+            format_table(["tool", "has a margin", "counted as PASS", "designed share of wrong PASS"], rules),
             _KNOWN,
             _AT_MARGIN,
             _tabulate_shares(counts, "ships_at_margin", draws, limit=TARGET),
@@ -112,9 +112,9 @@ def write_page(counts: Mapping[str, Any]) -> str:
             _BLOCKED,
             _tabulate_shares(counts, "blocks_equal", draws, limit=TARGET),
             _TIME,
-            table(_TIME_HEADER, times),
+            format_table(_TIME_HEADER, times),
             _SPOILED,
-            table(["the target's log", *(tool.name for tool in tools)], spoiled),
+            format_table(["the target's log", *(tool.name for tool in tools)], spoiled),
         )
     )
 
@@ -126,8 +126,10 @@ def _tabulate_shares(counts: Mapping[str, Any], name: str, draws: int, limit: fl
     for cell in CELLS:
         shares = [counts[tool]["cells"][rule][cell.name][name] for tool, rule in rules]
         margin = f"{100 * cell.margin:g}"
-        lines.append([cell.name, margin, *(percent(share, limit=limit, reps=draws) for share in shares)])
-    return table(["logs", "margin, points", *(f"{tool}: {rule}" for tool, rule in rules)], lines)
+        lines.append(
+            [cell.name, margin, *(format_percent(share, limit=limit, reps=draws) for share in shares)]
+        )
+    return format_table(["logs", "margin, points", *(f"{tool}: {rule}" for tool, rule in rules)], lines)
 
 
 def _describe_outcome(tool: Tool, outcome: str) -> str:

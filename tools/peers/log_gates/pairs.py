@@ -47,9 +47,9 @@ class Cell:
         return self._draw_pair(rng, drop)
 
     def _draw_pair(self, rng: np.random.Generator, drop: float) -> tuple[Floats, Floats]:
-        from tools.simulations.groups import draw, draw_lost_groups, group_sizes
+        from tools.simulations.groups import draw, draw_group_sizes, draw_lost_groups
 
-        sizes = group_sizes(rng, self.rows, self.groups or self.rows, spread=0.0)
+        sizes = draw_group_sizes(rng, self.rows, self.groups or self.rows, spread=0.0)
         if self.follow is None:
             counts = draw_lost_groups(rng, sizes, drop, by_size=False, runs=1)
         else:
@@ -95,7 +95,7 @@ class Row:
     prompt: str = ""
 
 
-def rows_of(cell: Cell, scores: Floats) -> list[Row]:
+def list_rows(cell: Cell, scores: Floats) -> list[Row]:
     """All rows of one log: of every epoch, where the runs are epochs."""
     clusters = cell.clusters()
     return [

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.peers.log_gates.pairs import Cell, Floats, Row, rows_of
+from tools.peers.log_gates.pairs import Cell, Floats, Row, list_rows
 from tools.peers.log_gates.tool import BLOCK, NEITHER, SHIP, Command, Tool
 
 _DECISIONS = {"PASS": SHIP, "FAIL": BLOCK, "INCONCLUSIVE": NEITHER}
@@ -39,9 +39,9 @@ class Slimgate(Tool):
 
         def join_runs(name: str, scores: Floats) -> Log:
             if cell.repeats:
-                return make_log(name, rows_of(cell, scores))
+                return make_log(name, list_rows(cell, scores))
             return join_logs(
-                [make_log(f"{name}{run}", rows_of(cell, line[None])) for run, line in enumerate(scores)]
+                [make_log(f"{name}{run}", list_rows(cell, line[None])) for run, line in enumerate(scores)]
             )
 
         budgets = LogBudgets((("*", (QualityBudget("drop_points", 100 * cell.margin),)),))

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tools.peers.log_gates.pairs import Cell, Floats, Row, rows_of
+from tools.peers.log_gates.pairs import Cell, Floats, Row, list_rows
 from tools.peers.log_gates.tool import BLOCK, NEITHER, SHIP, Tool, write_lines
 
 _DECISIONS = {"SHIP": SHIP, "BLOCK": BLOCK}
@@ -25,7 +25,7 @@ class Statgate(Tool):
         def read(scores: Floats) -> list[Any]:
             return [
                 records.EvalRecord(case_id=row.id, score=row.score, run_index=row.epoch)
-                for row in rows_of(cell, scores)
+                for row in list_rows(cell, scores)
             ]
 
         def evaluate(alpha: float) -> str:

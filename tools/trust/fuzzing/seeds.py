@@ -16,7 +16,7 @@ _LINES = b"".join(
 )
 
 
-def _parquet() -> bytes:
+def _make_parquet() -> bytes:
     numbers = list(range(40))
     table = pa.table({"id": numbers, "label": [k % 2 for k in numbers], "prediction": [0] * 40})
     sink = io.BytesIO()
@@ -30,14 +30,14 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"\0" + VARIANT,
         b"\1" + _LINES,
         b"\2" + VARIANT.replace(b",", b"\t"),
-        b"\3" + _parquet(),
+        b"\3" + _make_parquet(),
     ),
     "rows": (
         b"\0" + ROWS.encode(),
         b'\1{"text": "a", "label": 1}\n{"text": "b", "label": 2}\n',
         b'\2[{"text": "a", "label": [1]}, {"text": "b", "label": [2]}]',
         b"\3a line\nanother\n",
-        b"\4" + _parquet(),
+        b"\4" + _make_parquet(),
         b"\5a\tb\nc\td\n",
     ),
     "record": (EXAMPLE.read_bytes(),),

@@ -14,7 +14,7 @@ from tools.trust.hostile.models import make_pickle
 Write = Callable[[Path], list[str]]
 
 
-def _external(location: str, how: str, *, linked: bool = False) -> Write:
+def _make_external(location: str, how: str, *, linked: bool = False) -> Write:
     """A graph whose weights stand in another file. linked: it is a link out of the folder."""
 
     def write(folder: Path) -> list[str]:
@@ -39,7 +39,7 @@ def _external(location: str, how: str, *, linked: bool = False) -> Write:
     return write
 
 
-def _package(folder: Path) -> list[str]:
+def _write_package(folder: Path) -> list[str]:
     (folder / "model").mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "model/model.pt2", "w") as stored:
         stored.writestr("model/data/weights/weights.pt", make_pickle(folder))
@@ -48,35 +48,41 @@ def _package(folder: Path) -> list[str]:
 
 OUT, ABSOLUTE = "../secret.data", "{folder}/secret.data"
 CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
-    ("ONNX: weights in ../secret.data, opened by a step", OPENED, _external(OUT, "graph"), (4,), True),
-    ("ONNX: weights in ../secret.data, opened by its runtime", OPENED, _external(OUT, "session"), (4,), True),
+    ("ONNX: weights in ../secret.data, opened by a step", OPENED, _make_external(OUT, "graph"), (4,), True),
+    (
+        "ONNX: weights in ../secret.data, opened by its runtime",
+        OPENED,
+        _make_external(OUT, "session"),
+        (4,),
+        True,
+    ),
     (
         "ONNX: weights under an absolute name, opened by a step",
         OPENED,
-        _external(ABSOLUTE, "graph"),
+        _make_external(ABSOLUTE, "graph"),
         (4,),
         True,
     ),
     (
         "ONNX: weights under an absolute name, opened by its runtime",
         OPENED,
-        _external(ABSOLUTE, "session"),
+        _make_external(ABSOLUTE, "session"),
         (4,),
         True,
     ),
     (
         "ONNX: weights that link out of the folder, opened by a step",
         OPENED,
-        _external("linked.data", "graph", linked=True),
+        _make_external("linked.data", "graph", linked=True),
         (4,),
         True,
     ),
     (
         "ONNX: weights that link out of the folder, opened by its runtime",
         OPENED,
-        _external("linked.data", "session", linked=True),
+        _make_external("linked.data", "session", linked=True),
         (4,),
         True,
     ),
-    ("AOTInductor: a package with a pickle", OPENED, _package, (4,), True),
+    ("AOTInductor: a package with a pickle", OPENED, _write_package, (4,), True),
 ]

@@ -39,7 +39,7 @@ class Case:
         return [MODULES.get(self.shown, "slimgate.cli.main"), *arguments]
 
 
-def all_cases(out: Path) -> Iterator[Case]:
+def list_cases(out: Path) -> Iterator[Case]:
     """Every case, each in a folder of its own below `out`."""
     from tools.trust.hostile import artifacts, models, predictions, records, rows, suites
 

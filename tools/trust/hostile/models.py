@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.trust.hostile.cases import SUITE
-from tools.trust.hostile.repository import PLAN, repository
+from tools.trust.hostile.repository import PLAN, write_repository
 from tools.trust.hostile.suites import MODEL
 
 Write = Callable[[Path], list[str]]
@@ -32,29 +32,29 @@ def make_pickle(folder: Path) -> bytes:
     return pickle.dumps({"embeddings.weight": Bomb(folder / "CODE_RAN")}, protocol=2)
 
 
-def _bin(folder: Path) -> list[str]:
+def _write_bin(folder: Path) -> list[str]:
     """A real model whose only weights are a pickle that runs code."""
     from fixtures.models.tiny import write_tiny_bert
 
-    repository(folder)
+    write_repository(folder)
     write_tiny_bert(folder / "model", num_hidden_layers=2)
     (folder / "model/model.safetensors").unlink()
     (folder / "model/pytorch_model.bin").write_bytes(make_pickle(folder))
     return RUN
 
 
-def _zipped_bin(folder: Path) -> list[str]:
+def _write_zipped_bin(folder: Path) -> list[str]:
     """The same, as torch.save writes it."""
-    _bin(folder)
+    _write_bin(folder)
     with zipfile.ZipFile(folder / "model/pytorch_model.bin", "w") as stored:
         stored.writestr("archive/data.pkl", make_pickle(folder))
         stored.writestr("archive/version", "3\n")
     return RUN
 
 
-def _other(name: str) -> Write:
+def _make_other_file(name: str) -> Write:
     def write(folder: Path) -> list[str]:
-        repository(folder)
+        write_repository(folder)
         (folder / "model/model.safetensors").unlink(missing_ok=True)
         (folder / "model" / name).write_bytes(make_pickle(folder))
         return PLAN
@@ -62,15 +62,15 @@ def _other(name: str) -> Write:
     return write
 
 
-def _file(folder: Path) -> list[str]:
-    repository(folder, (MODEL, 'model = "model.pkl"'))
+def _write_file(folder: Path) -> list[str]:
+    write_repository(folder, (MODEL, 'model = "model.pkl"'))
     (folder / "bench/model.pkl").write_bytes(make_pickle(folder))
     return PLAN
 
 
-def _zip_bomb(folder: Path) -> list[str]:
+def _write_zip_bomb(folder: Path) -> list[str]:
     """2 GB of zeros in 2 MB."""
-    repository(folder)
+    write_repository(folder)
     (folder / "model/model.safetensors").unlink(missing_ok=True)
     with zipfile.ZipFile(folder / "model/pytorch_model.bin", "w", zipfile.ZIP_DEFLATED) as stored:
         stored.writestr("archive/data.pkl", pickle.dumps({}))
@@ -80,9 +80,9 @@ def _zip_bomb(folder: Path) -> list[str]:
     return PLAN
 
 
-def _setting(file: str, **settings: Any) -> Write:
+def _make_setting(file: str, **settings: Any) -> Write:
     def write(folder: Path) -> list[str]:
-        repository(folder)
+        write_repository(folder)
         path = folder / "model" / file
         known = json.loads(path.read_text()) if path.is_file() else {}
         path.write_text(json.dumps({**known, **settings}))
@@ -92,20 +92,20 @@ def _setting(file: str, **settings: Any) -> Write:
     return write
 
 
-def _config(content: str) -> Write:
+def _make_config(content: str) -> Write:
     def write(folder: Path) -> list[str]:
-        repository(folder)
+        write_repository(folder)
         (folder / "model/config.json").write_text(content, "utf-8", "surrogatepass")
         return PLAN
 
     return write
 
 
-def _weights(content: bytes) -> Write:
+def _make_weights(content: bytes) -> Write:
     def write(folder: Path) -> list[str]:
         from fixtures.models.tiny import write_tiny_bert
 
-        repository(folder)
+        write_repository(folder)
         write_tiny_bert(folder / "model", num_hidden_layers=2)
         (folder / "model/model.safetensors").write_bytes(content)
         return RUN
@@ -116,23 +116,23 @@ def _weights(content: bytes) -> Write:
 OWN_CODE = {"AutoConfig": "modeling_own.Config", "AutoModel": "modeling_own.Model"}
 ELSEWHERE = {"x": "../../other/model.safetensors"}
 CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
-    ("model: a pickle bomb as pytorch_model.bin", SUITE, _bin, (1,), True),
-    ("model: a pickle bomb in an archive of torch", SUITE, _zipped_bin, (1,), True),
-    ("model: a pickle as model.pkl", SUITE, _file, (4,), False),
-    ("model: a folder with only model.pt", SUITE, _other("model.pt"), (4,), False),
-    ("model: a folder with only model.joblib", SUITE, _other("model.joblib"), (4,), False),
-    ("model: a zip bomb (2 GB in 2 MB) as .bin", SUITE, _zip_bomb, (4,), True),
+    ("model: a pickle bomb as pytorch_model.bin", SUITE, _write_bin, (1,), True),
+    ("model: a pickle bomb in an archive of torch", SUITE, _write_zipped_bin, (1,), True),
+    ("model: a pickle as model.pkl", SUITE, _write_file, (4,), False),
+    ("model: a folder with only model.pt", SUITE, _make_other_file("model.pt"), (4,), False),
+    ("model: a folder with only model.joblib", SUITE, _make_other_file("model.joblib"), (4,), False),
+    ("model: a zip bomb (2 GB in 2 MB) as .bin", SUITE, _write_zip_bomb, (4,), True),
     (
         "model: its own code in auto_map",
         SUITE,
-        _setting("config.json", model_type="own", auto_map=OWN_CODE),
+        _make_setting("config.json", model_type="own", auto_map=OWN_CODE),
         (4,),
         False,
     ),
     (
         "model: a tokenizer with its own code",
         SUITE,
-        _setting(
+        _make_setting(
             "tokenizer_config.json",
             tokenizer_class="Own",
             auto_map={"AutoTokenizer": ["tokenizing.Own", None]},
@@ -143,30 +143,30 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
     (
         "model: shards in another folder",
         SUITE,
-        _setting("model.safetensors.index.json", weight_map=ELSEWHERE),
+        _make_setting("model.safetensors.index.json", weight_map=ELSEWHERE),
         (4,),
         False,
     ),
-    ("model: config.json nested 100,000 deep", SUITE, _config("[" * 100_000), (4,), False),
+    ("model: config.json nested 100,000 deep", SUITE, _make_config("[" * 100_000), (4,), False),
     (
         "model: config.json with a number of 5,000 digits",
         SUITE,
-        _config('{"a": ' + "9" * 5000 + "}"),
+        _make_config('{"a": ' + "9" * 5000 + "}"),
         (4,),
         False,
     ),
-    ("model: config.json is a list", SUITE, _config("[]"), (4,), False),
+    ("model: config.json is a list", SUITE, _make_config("[]"), (4,), False),
     (
         "model: config.json with -1 positions",
         SUITE,
-        _config('{"model_type": "bert", "max_position_embeddings": -1}'),
+        _make_config('{"model_type": "bert", "max_position_embeddings": -1}'),
         (4,),
         False,
     ),
     (
         "model: a safetensors file with a header of 2^63 bytes",
         SUITE,
-        _weights(b"\xff" * 7 + b"\x7f{}"),
+        _make_weights(b"\xff" * 7 + b"\x7f{}"),
         (1,),
         True,
     ),

@@ -19,25 +19,25 @@ def main(kind: str, folder: str) -> int:
     return 0
 
 
-def _graph(folder: Path) -> Any:
+def _open_graph(folder: Path) -> Any:
     from slimgate.models.onnx_model import read_graph
 
     return read_graph(folder)
 
 
-def _session(folder: Path) -> Any:
+def _open_session(folder: Path) -> Any:
     from slimgate.runtimes import onnxruntime
 
     return onnxruntime.runtime.load(folder, onnxruntime.Params(), device="cpu", threads=1)
 
 
-def _package(folder: Path) -> Any:
+def _open_package(folder: Path) -> Any:
     from slimgate.models.aoti_model import PACKAGE, check_package
 
     return check_package(folder / PACKAGE)
 
 
-_OPEN = {"graph": _graph, "session": _session, "package": _package}
+_OPEN = {"graph": _open_graph, "session": _open_session, "package": _open_package}
 
 if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:]))

@@ -28,7 +28,7 @@ def write_predictions(content: bytes, suffix: str = ".csv", teacher: bytes | Non
     return write
 
 
-def with_labels(first: str, second: str = "1") -> bytes:
+def make_labelled_rows(first: str, second: str = "1") -> bytes:
     """Sound rows whose labels are these texts."""
     return HEAD + b"".join(
         f'{k},"{text}","{text}"\n'.encode() for k in range(100) for text in [(first, second)[k % 2]]
@@ -43,7 +43,7 @@ def _write_nested(folder: Path) -> list[str]:
     return ["judge", "a.parquet", "b.parquet", *LIMIT]
 
 
-def _metadata(value: bytes) -> Write:
+def _make_metadata(value: bytes) -> Write:
     def write(folder: Path) -> list[str]:
         table = pa.table({"id": list(range(9)), "label": [0] * 9, "prediction": [0] * 9})
         for name in ("a.parquet", "b.parquet"):
@@ -53,7 +53,7 @@ def _metadata(value: bytes) -> Write:
     return write
 
 
-def _long_line(folder: Path) -> list[str]:
+def _write_long_line(folder: Path) -> list[str]:
     for name in ("a.csv", "b.csv"):
         with (folder / name).open("wb") as stream:
             stream.write(HEAD)
@@ -63,8 +63,8 @@ def _long_line(folder: Path) -> list[str]:
 
 
 CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
-    ("predictions: 100 MB of csv in one line", JUDGE, _long_line, (4,), True),
-    ("predictions: NUL bytes", JUDGE, write_predictions(with_labels("a\0b")), (0, 4), False),
+    ("predictions: 100 MB of csv in one line", JUDGE, _write_long_line, (4,), True),
+    ("predictions: NUL bytes", JUDGE, write_predictions(make_labelled_rows("a\0b")), (0, 4), False),
     (
         "predictions: UTF-8 and Latin-1 in one file",
         JUDGE,
@@ -73,19 +73,19 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
         False,
     ),
     ("predictions: UTF-16", JUDGE, write_predictions(SOUND.decode().encode("utf-16")), (4,), False),
-    ("predictions: U+0085 in a label", JUDGE, write_predictions(with_labels("a\x85b")), (0,), False),
-    ("predictions: U+2028 in a label", JUDGE, write_predictions(with_labels("a\u2028b")), (0,), False),
+    ("predictions: U+0085 in a label", JUDGE, write_predictions(make_labelled_rows("a\x85b")), (0,), False),
+    ("predictions: U+2028 in a label", JUDGE, write_predictions(make_labelled_rows("a\u2028b")), (0,), False),
     (
         "predictions: `<script>` as a label",
         JUDGE,
-        write_predictions(with_labels("<script>alert(1)</script>")),
+        write_predictions(make_labelled_rows("<script>alert(1)</script>")),
         (0,),
         False,
     ),
     (
         "predictions: ANSI escapes as a label",
         JUDGE,
-        write_predictions(with_labels("\x1b[2J\x1b]0;owned\x07")),
+        write_predictions(make_labelled_rows("\x1b[2J\x1b]0;owned\x07")),
         (0,),
         False,
     ),
@@ -177,6 +177,6 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
         False,
     ),
     ("predictions: lists of unequal length", JUDGE, _write_nested, (4,), False),
-    ("predictions: class names that are not JSON", JUDGE, _metadata(b"[" * 5000), (4,), False),
-    ("predictions: class names that are a number", JUDGE, _metadata(b"3"), (4,), False),
+    ("predictions: class names that are not JSON", JUDGE, _make_metadata(b"[" * 5000), (4,), False),
+    ("predictions: class names that are a number", JUDGE, _make_metadata(b"3"), (4,), False),
 ]

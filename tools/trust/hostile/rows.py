@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tools.trust.hostile.cases import SUITE
-from tools.trust.hostile.repository import PLAN, repository
+from tools.trust.hostile.repository import PLAN, write_repository
 from tools.trust.hostile.suites import ROWS
 
 Write = Callable[[Path], list[str]]
@@ -21,24 +21,24 @@ NASTY = (
 )  # fmt: skip
 
 
-def _content(content: bytes, name: str = "rows.csv") -> Write:
+def _make_content(content: bytes, name: str = "rows.csv") -> Write:
     def write(folder: Path) -> list[str]:
-        repository(folder, (ROWS, f'path = "{name}"'))
+        write_repository(folder, (ROWS, f'path = "{name}"'))
         (folder / "bench" / name).write_bytes(content)
         return PLAN
 
     return write
 
 
-def _lines(*values: str) -> bytes:
+def _make_lines(*values: str) -> bytes:
     head = b"text,label,file\n"
     return head + b"".join(
         f"{value} {k},{'pos' if k % 2 else 'neg'},f{k}\n".encode() for k in range(200) for value in values
     )
 
 
-def _long_line(folder: Path) -> list[str]:
-    repository(folder)
+def _write_long_line(folder: Path) -> list[str]:
+    write_repository(folder)
     with (folder / "bench/rows.csv").open("wb") as stream:
         stream.write(b"text,label,file\n")
         for _ in range(100):
@@ -47,9 +47,9 @@ def _long_line(folder: Path) -> list[str]:
     return PLAN
 
 
-def _many_rows(folder: Path) -> list[str]:
+def _write_many_rows(folder: Path) -> list[str]:
     """A parquet of some kilobytes that says it holds 300 million rows of one text."""
-    repository(folder, (ROWS, 'path = "rows.parquet"'))
+    write_repository(folder, (ROWS, 'path = "rows.parquet"'))
     column = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000_000, pa.int32()), pa.array(["x" * 100]))
     table = pa.table({"text": column, "label": column})
     with pq.ParquetWriter(folder / "bench/rows.parquet", table.schema) as writer:
@@ -58,9 +58,9 @@ def _many_rows(folder: Path) -> list[str]:
     return PLAN
 
 
-def _images(value: str) -> Write:
+def _make_images(value: str) -> Write:
     def write(folder: Path) -> list[str]:
-        repository(folder, (ROWS, f'{ROWS}, images = ["file"]'))
+        write_repository(folder, (ROWS, f'{ROWS}, images = ["file"]'))
         (folder / "secret.png").write_bytes(b"secret")
         (folder / "bench/rows.csv").write_text(f"text,label,file\na,pos,{value}\nb,neg,{value}\n")
         return PLAN
@@ -68,13 +68,13 @@ def _images(value: str) -> Write:
     return write
 
 
-def nasty_rows(folder: Path) -> list[str]:
+def write_nasty_rows(folder: Path) -> list[str]:
     """A whole run over rows, labels, a title and a reason that want to be more than text."""
     from fixtures.models.tiny import write_tiny_bert
 
     hostile = json.dumps("<script>alert(1)</script> | \x1b[2J ::error::x \u202e [a](http://x.test)")
     gated = "keep_layers = [0] }] }"
-    repository(
+    write_repository(
         folder,
         (ROWS, 'path = "rows.jsonl"'),
         ('title = "hostile"', f"title = {hostile}"),
@@ -92,48 +92,60 @@ def nasty_rows(folder: Path) -> list[str]:
 
 
 CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
-    ("rows: 100 MB of csv in one line", SUITE, _long_line, (4,), True),
-    ("rows: 300 million rows in a small parquet", SUITE, _many_rows, (4,), True),
-    ("rows: NUL bytes in a csv", SUITE, _content(_lines("a\0b")), (0, 4), True),
+    ("rows: 100 MB of csv in one line", SUITE, _write_long_line, (4,), True),
+    ("rows: 300 million rows in a small parquet", SUITE, _write_many_rows, (4,), True),
+    ("rows: NUL bytes in a csv", SUITE, _make_content(_make_lines("a\0b")), (0, 4), True),
     (
         "rows: UTF-8 and Latin-1 in one csv",
         SUITE,
-        _content(_lines("é") + "é,pos,x\n".encode("latin-1")),
+        _make_content(_make_lines("é") + "é,pos,x\n".encode("latin-1")),
         (4,),
         True,
     ),
-    ("rows: U+0085 and U+2028 in a csv", SUITE, _content(_lines("a\x85b", "a\u2028b")), (0,), True),
-    ("rows: a quote that never ends", SUITE, _content(_lines("a") + b'"' + b"x," * 1000), (4,), True),
-    ("rows: a column that occurs twice", SUITE, _content(b"text,text,label\na,b,c\n"), (4,), False),
-    ("rows: a zip archive named .csv", SUITE, _content(b"PK\x03\x04" + bytes(range(256)) * 8), (4,), False),
+    ("rows: U+0085 and U+2028 in a csv", SUITE, _make_content(_make_lines("a\x85b", "a\u2028b")), (0,), True),
+    (
+        "rows: a quote that never ends",
+        SUITE,
+        _make_content(_make_lines("a") + b'"' + b"x," * 1000),
+        (4,),
+        True,
+    ),
+    ("rows: a column that occurs twice", SUITE, _make_content(b"text,text,label\na,b,c\n"), (4,), False),
+    (
+        "rows: a zip archive named .csv",
+        SUITE,
+        _make_content(b"PK\x03\x04" + bytes(range(256)) * 8),
+        (4,),
+        False,
+    ),
     (
         "rows: a parquet of random bytes",
         SUITE,
-        _content(b"PAR1" + b"\xff" * 99 + b"PAR1", "rows.parquet"),
+        _make_content(b"PAR1" + b"\xff" * 99 + b"PAR1", "rows.parquet"),
         (4,),
         False,
     ),
     (
         "rows: half of a surrogate pair in jsonl",
         SUITE,
-        _content(b'{"text": "\\ud800", "label": "a", "file": "b"}\n' * 200, "rows.jsonl"),
+        _make_content(b'{"text": "\\ud800", "label": "a", "file": "b"}\n' * 200, "rows.jsonl"),
         (4,),
         True,
     ),
-    ("rows: json nested 100,000 deep", SUITE, _content(b"[" * 100_000, "rows.json"), (4,), False),
+    ("rows: json nested 100,000 deep", SUITE, _make_content(b"[" * 100_000, "rows.json"), (4,), False),
     (
         "rows: a number of 5,000 digits in json",
         SUITE,
-        _content(b'[{"text": ' + b"9" * 5000 + b"}]", "rows.json"),
+        _make_content(b'[{"text": ' + b"9" * 5000 + b"}]", "rows.json"),
         (4,),
         False,
     ),
-    ("rows: an image named ../secret.png", SUITE, _images("../secret.png"), (4,), True),
-    ("rows: an image named /etc/passwd", SUITE, _images("/etc/passwd"), (4,), True),
+    ("rows: an image named ../secret.png", SUITE, _make_images("../secret.png"), (4,), True),
+    ("rows: an image named /etc/passwd", SUITE, _make_images("/etc/passwd"), (4,), True),
     (
         "rows: `<script>`, markdown, ANSI, bidi in text, label, slice, title, reason",
         SUITE,
-        nasty_rows,
+        write_nasty_rows,
         (0, 1),
         True,
     ),

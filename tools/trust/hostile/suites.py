@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.trust.hostile.cases import SUITE
-from tools.trust.hostile.repository import PLAN, repository
+from tools.trust.hostile.repository import PLAN, write_repository
 
 Write = Callable[[Path], list[str]]
 TITLE = 'title = "hostile"'
@@ -19,7 +19,7 @@ def edit(old: str, new: str) -> Write:
     """The suite with one text exchanged."""
 
     def write(folder: Path) -> list[str]:
-        repository(folder, (old, new))
+        write_repository(folder, (old, new))
         return PLAN
 
     return write
@@ -29,31 +29,31 @@ def replace(content: bytes) -> Write:
     """The suite's file with other bytes."""
 
     def write(folder: Path) -> list[str]:
-        repository(folder)
+        write_repository(folder)
         (folder / "bench/x.toml").write_bytes(content)
         return PLAN
 
     return write
 
 
-def _circle(folder: Path) -> list[str]:
-    repository(folder, (ROWS, 'path = "a.csv"'))
+def _write_circle(folder: Path) -> list[str]:
+    write_repository(folder, (ROWS, 'path = "a.csv"'))
     for name, to in (("a.csv", "b.csv"), ("b.csv", "a.csv")):
         if not (folder / "bench" / name).is_symlink():
             os.symlink(to, folder / "bench" / name)
     return PLAN
 
 
-def _circle_of_suites(folder: Path) -> list[str]:
-    repository(folder)
+def _write_suite_circle(folder: Path) -> list[str]:
+    write_repository(folder)
     if not (folder / "bench/loop.toml").is_symlink():
         os.symlink("loop.toml", folder / "bench/loop.toml")
     return ["bench", "--slimgate-plan"]
 
 
-def _package_link(folder: Path) -> list[str]:
+def _write_package_link(folder: Path) -> list[str]:
     """A package whose weights are a link to a file of somebody else's."""
-    repository(folder, (MODEL, 'model = "package:linked/model"'))
+    write_repository(folder, (MODEL, 'model = "package:linked/model"'))
     inner = folder / "linked/model"
     inner.mkdir(parents=True, exist_ok=True)
     (folder / "linked/__init__.py").touch()
@@ -87,12 +87,12 @@ CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
     ("suite: extends a NUL byte", SUITE, edit(TITLE, f'{TITLE}\nextends = "\\u0000"'), (4,), False),
     ("suite: rows with a path of 5,000 characters", SUITE, edit(ROWS, f'path = "{LONG}.csv"'), (4,), False),
     ("suite: rows in /dev/zero", SUITE, edit(ROWS, 'path = "/dev/zero", format = "csv"'), (4,), False),
-    ("suite: rows whose path is a loop of links", SUITE, _circle, (4,), False),
-    ("suite: a link in bench/ that points to itself", SUITE, _circle_of_suites, (0, 5), False),
+    ("suite: rows whose path is a loop of links", SUITE, _write_circle, (4,), False),
+    ("suite: a link in bench/ that points to itself", SUITE, _write_suite_circle, (0, 5), False),
     ("suite: a model in ~nobody-here", SUITE, edit(MODEL, 'model = "~nobody-here/x"'), (4,), False),
     ("suite: package:json/../../..", SUITE, edit(MODEL, 'model = "package:json/../../.."'), (4,), False),
     ("suite: package:json//etc", SUITE, edit(MODEL, 'model = "package:json//etc"'), (4,), False),
-    ("suite: a package with weights that link out of the package", SUITE, _package_link, (4,), False),
+    ("suite: a package with weights that link out of the package", SUITE, _write_package_link, (4,), False),
     ("suite: weights with another digest", SUITE, edit(MODEL, f'{MODEL}\nsha256 = "{HASH}"'), (4,), False),
     ("suite: trust_remote_code", SUITE, edit(MODEL, f"{MODEL}\ntrust_remote_code = true"), (4,), False),
     ("suite: a step named os:system", SUITE, edit("keep_layers = [0]", '"os:system" = {}'), (4,), False),

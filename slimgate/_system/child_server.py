@@ -82,7 +82,7 @@ class ChildServer:
                     os.killpg(self.pid, signal.SIGKILL)
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port of this machine on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

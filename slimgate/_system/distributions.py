@@ -1,6 +1,6 @@
 """Installed distributions: the packages that they install, their requirements, and their state.
 
-    package_states({"sklearn"})    {"joblib": "1.5.2", "numpy": "2.4.0", "scikit-learn": "1.9.0", …}
+    read_package_states({"sklearn"})    {"joblib": "1.5.2", "numpy": "2.4.0", "scikit-learn": "1.9.0", …}
 
 It reads the headers and the file lists of all distributions once per process, in about 0.1 s. It imports
 nothing.
@@ -93,12 +93,12 @@ def _list_installed(_path: tuple[str, ...]) -> _Installed:
         if not name or name in installed.by_name:  # the first one on the path is imported
             continue
         installed.by_name[name] = distribution
-        for package in _import_names(distribution):
+        for package in _list_import_names(distribution):
             installed.owners[package].append(name)
     return installed
 
 
-def _import_names(distribution: Distribution) -> set[str]:
+def _list_import_names(distribution: Distribution) -> set[str]:
     """Top-level names that a distribution installs; if it is installed in place, those of its folder too."""
     top_level = set((distribution.read_text("top_level.txt") or "").split())
     if (folder := _find_folder_in_place(distribution)) is not None:
@@ -143,7 +143,7 @@ def _state(distribution: Distribution) -> str:
         return str(_read_headers(distribution)["Version"])
     digest = hashlib.sha256((distribution.read_text("RECORD") or "").encode())
     if (folder := _find_folder_in_place(distribution)) is not None:
-        for name in sorted(_import_names(distribution)):
+        for name in sorted(_list_import_names(distribution)):
             for place in (folder / name, folder / "src" / name):
                 for path in sorted([place.with_suffix(".py"), *place.rglob("*")]):
                     if path.is_file() and "__pycache__" not in path.parts:

@@ -1,6 +1,6 @@
 """The options of a plug-in or of a suite's table, from the JSON Schema of its pydantic model.
 
-for table in option_tables(step.Params.model_json_schema()):
+for table in list_option_tables(step.Params.model_json_schema()):
     table.names, [(option.name, option.kind, option.default, option.about) for option in table.options]
 
 It also finds the store of a command: its option, else SLIMGATE_STORE, else .slimgate.
@@ -59,7 +59,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def store_root(options: argparse.Namespace) -> Path:
+def choose_store_root(options: argparse.Namespace) -> Path:
     """The folder of the store, which may not exist."""
     return Path(options.store or os.environ.get("SLIMGATE_STORE") or ".slimgate")
 

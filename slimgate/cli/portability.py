@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import add_store, store_root
+from slimgate.cli.options import add_store, choose_store_root
 
 if TYPE_CHECKING:
     from slimgate.judge.behaviour import BehaviourJudgement
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     name = options.variant
     if name not in suite.variants:
         raise SuiteError(f'{suite.shown}: "{name}" is not a variant{format_suggestion(name, suite.variants)}')
-    suite_run = SuiteRun(suite, Store(store_root(options).resolve()), device="cpu")
+    suite_run = SuiteRun(suite, Store(choose_store_root(options).resolve()), device="cpu")
     rows = len(suite_run.rows.gate)
     _say(
         f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_describe_left_out(suite_run, name)

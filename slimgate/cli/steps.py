@@ -32,7 +32,7 @@ def format_overview() -> str:
 
     from slimgate.plugins.loading import known_plugins, load
 
-    rows = [(name, step_summary(load("step", name))) for name in known_plugins("step")]
+    rows = [(name, read_step_summary(load("step", name))) for name in known_plugins("step")]
     return tabulate(rows, headers=["step", "what it does"]) + "\n"
 
 
@@ -45,7 +45,7 @@ def format_details(name: str) -> str:
 
     step = load("step", name)
     # A user's function becomes a step, whose class has another docstring.
-    parts = [step_text(load_user_object("step", name) if ":" in name else step)]
+    parts = [read_step_text(load_user_object("step", name) if ":" in name else step)]
     schema = step.Params.model_json_schema()
     is_table = "properties" in schema or schema.get("type") == "object"
     for table in list_option_tables(schema):
@@ -54,11 +54,11 @@ def format_details(name: str) -> str:
         text = tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=[None, 30, None, 60])
         none = "No options." if is_table else "Its value is written as above."
         parts.append(f"{named}\n{text}".lstrip() if rows else none)
-    parts.append(tabulate(step_facts(step).items(), tablefmt="plain"))
+    parts.append(tabulate(describe_step_facts(step).items(), tablefmt="plain"))
     return "\n\n".join(parts) + "\n"
 
 
-def step_facts(step: Step[BaseModel]) -> dict[str, str]:
+def describe_step_facts(step: Step[BaseModel]) -> dict[str, str]:
     """The step's input, its output, the splits that it reads and its promises, in words."""
     from slimgate.plugins.step import Step
 
@@ -75,13 +75,13 @@ def step_facts(step: Step[BaseModel]) -> dict[str, str]:
     }
 
 
-def step_text(step: Step[BaseModel]) -> str:
+def read_step_text(step: Step[BaseModel]) -> str:
     """The docstring of a step, else that of its file."""
     from slimgate.plugins.loading import read_docstring
 
     return read_docstring(step) or "It has no docstring."
 
 
-def step_summary(step: Step[BaseModel]) -> str:
+def read_step_summary(step: Step[BaseModel]) -> str:
     """The first sentence of the step's text."""
-    return step_text(step).split("\n\n")[0].replace("\n", " ")
+    return read_step_text(step).split("\n\n")[0].replace("\n", " ")

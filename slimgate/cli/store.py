@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import add_store, store_root
+from slimgate.cli.options import add_store, choose_store_root
 
 if TYPE_CHECKING:
     from slimgate.store.prune import StoredEntry
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the subcommand and prints its result. Raises SlimgateError for wrong input."""
     from slimgate.store.prune import list_entries
 
-    root = store_root(options)
+    root = choose_store_root(options)
     limits = ("--max-size", options.max_size), ("--older-than", options.older_than)
     stated = [name for name, value in (*limits, ("--keep", options.keep)) if value is not None]
     stated += ["--dry-run"] if options.dry_run else []

@@ -53,20 +53,20 @@ def find_output_order(
         names = [str(GENERIC.match(name)[1]) for name in names]  # type: ignore[index]
     if sorted(names) != sorted(classes) or len(names) != len(model_labels):
         raise SuiteError(
-            f"{where}: the model's labels do not fit the data's labels. Model: {label_map(model_labels)}; "
-            f"data: {label_map(classes)}. If both name the same classes, give [task] labels = [the data's "
-            "label of each output, in the model's order]"
+            f"{where}: the model's labels do not fit the data's labels. "
+            f"Model: {format_label_map(model_labels)}; data: {format_label_map(classes)}. If both name the "
+            "same classes, give [task] labels = [the data's label of each output, in the model's order]"
         )
     return [names.index(name) for name in classes]
 
 
-def label_map(labels: Sequence[str]) -> str:
+def format_label_map(labels: Sequence[str]) -> str:
     """`0=neg, 1=pos`: the label of each output, the first eight of them."""
     shown = [f"{i}={name}" for i, name in enumerate(labels[:8])]
     return ", ".join(shown) + (f", … ({len(labels)} in all)" if len(labels) > 8 else "")
 
 
-def label_sets(
+def parse_label_sets(
     rows: Rows, label: str | Sequence[str], *, separator: str, names: Sequence[str] | None
 ) -> list[frozenset[str]]:
     """The labels of each row.

@@ -81,7 +81,7 @@ def make_pools(
         counts = np.cumsum([0, *(table.num_rows for table in tables.values())])
         group_codes = [np.arange(a, b) for a, b in itertools.pairwise(counts)]
     else:
-        group_codes = number_keys([_group_keys(name, table, group_column) for name, table in tables.items()])
+        group_codes = number_keys([_hash_groups(name, table, group_column) for name, table in tables.items()])
     exact_codes, text_codes = (number_keys(keys) for keys in zip(*texts, strict=True))
     if UNLABELLED in tables:  # these rows have no known labels
         label_codes.insert(0, np.zeros(tables[UNLABELLED].num_rows, np.int64))
@@ -315,7 +315,7 @@ def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
     )
 
 
-def _group_keys(part: str, table: pa.Table, name: str) -> Keys:
+def _hash_groups(part: str, table: pa.Table, name: str) -> Keys:
     column = _require_column(part, table, name, "group")
     unknown = ("nan", "") if pa.types.is_floating(column.type) else ("",)  # a missing number
     texts = iterate_values(convert_to_strings(column, f"part {part}: group column {name}"))

@@ -7,7 +7,7 @@ read into memory as a whole.
 
 `recognize_format` recognizes the format of a file by its first bytes, whatever its name is:
 
-    foreign_format(path)    # "compressed by gzip"; None for text and for unknown formats
+    recognize_format(path)    # "compressed by gzip"; None for text and for unknown formats
 
 Source: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format 1.2, bzip2's and lz4's frames, APPNOTE.TXT 4.3.7
 (zip), Apache Parquet's file format, HDF5's and SQLite's file formats, Apache Arrow's IPC file format.

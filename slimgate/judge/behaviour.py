@@ -26,8 +26,8 @@ from slimgate.judge.cannot_fail import withhold_sure_flips, withhold_sure_slices
 from slimgate.judge.flips import (
     MOST_QUOTED,
     FlipShare,
+    compare_flips,
     find_flipped_rows,
-    flip_share,
     judge_flips,
     select_surest_lost_rows,
 )
@@ -37,8 +37,8 @@ from slimgate.judge.slices import (
     decide_all_slices,
     decide_named_slice,
     judge_slices,
-    label_slices,
-    slice_gaps,
+    list_label_slices,
+    list_slice_gaps,
 )
 from slimgate.judge.token_kl import TokenKl, judge_tokens
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, check_same_rows
@@ -87,14 +87,14 @@ def judge_behaviour(
     on slices.
     """
     _check_rows(teacher, variant)
-    share = None if teacher.right is None and budgets.flips is None else flip_share(teacher, variant)
+    share = None if teacher.right is None and budgets.flips is None else compare_flips(teacher, variant)
     flips = budgets.flips
     judged = [] if flips is None or share is None else [judge_flips(share, flips.limit, flips.reason)]
     judged += _judge_tokens(
         tokens, [limit for budgets_of_table in budgets.tokens.values() for limit in budgets_of_table]
     )
     slices: list[SliceFacts] = []
-    parts = [*columns, *label_slices(teacher)]
+    parts = [*columns, *list_label_slices(teacher)]
     for name, metric in metrics.items():
         budget = budgets.slices.get(name)
         limit = None if budget is None else budget.limit
@@ -204,7 +204,7 @@ def make_behaviour_facts(
     return measured.replace(
         flips=flips,
         slices=list(judged.slices),
-        slice_gaps=slice_gaps(judged.slices),
+        slice_gaps=list_slice_gaps(judged.slices),
         budgets=[
             replace(budget, on_inconclusive=(on_undecided or {}).get(budget.kind))
             for budget in judged.budgets

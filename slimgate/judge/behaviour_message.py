@@ -16,7 +16,7 @@ from slimgate.judge.message import (
     format_rows,
     format_share_above,
 )
-from slimgate.judge.slices import select_budget_slices, slice_counts
+from slimgate.judge.slices import format_slice_counts, select_budget_slices
 from slimgate.judge.token_kl import TokenKl
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.behaviour import FaultLocationFacts, SliceFacts
@@ -39,7 +39,7 @@ def format_behaviour_message(name: str, judged: BehaviourJudgement) -> str:
         kind = FlipsBudget.kind
         clauses.append(_format_flips(judged.flips, by_kind.get(kind), judged.withheld.get(kind)))
     clauses += [
-        _slice_clause(judged.slices, budget, judged.withheld.get(budget.kind))
+        _format_slice_clause(judged.slices, budget, judged.withheld.get(budget.kind))
         for budget in judged.budgets
         if is_slices_kind(budget.kind)
     ]
@@ -100,7 +100,7 @@ def _format_behaviour_outcome(budget: BudgetFacts, n: int) -> str:
     return f"INCONCLUSIVE, {describe_undecided([budget])}{describe_rows_needed(budget.n_needed, n)}"
 
 
-def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts, withheld: str | None) -> str:
+def _format_slice_clause(slices: Sequence[SliceFacts], budget: BudgetFacts, withheld: str | None) -> str:
     """withheld: why the budget gives no PASS; None if it may."""
     covered = select_budget_slices(slices, budget.kind)
     if not covered:
@@ -118,7 +118,7 @@ def _format_slices(judged: Sequence[SliceFacts], budget: BudgetFacts) -> str:
     if not failed:
         rows = sum(part.n for part in judged if part.column == judged[0].column)
         needed = "" if budget.n_needed is None else f", {describe_rows_needed(budget.n_needed, rows)}"
-        return f"{shown}: {budget.verdict}, {slice_counts(judged, budget.limit)}{needed}"
+        return f"{shown}: {budget.verdict}, {format_slice_counts(judged, budget.limit)}{needed}"
     named = [_slice(part, budget.limit) for part in failed[:_MOST_NAMED]]
     rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"

@@ -90,7 +90,7 @@ class _OverBuilds(_CappedLimits):
     all [suite] seeds, so that one lucky build does not pass."""
 
 
-def _limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
+def _make_limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
     """A field for each kind of budget on a metric. keys: by kind the help text; None leaves the kind out."""
     return {
         name: (
@@ -108,7 +108,7 @@ BaselineBudgetTable: type[_CappedLimits] = create_model(
     __base__=_CappedLimits,
     __doc__="Budgets on what a metric lost since the baseline, which takes the teacher's place in the "
     "comparison.",
-    **_limit_fields(
+    **_make_limit_fields(
         {
             name: None if list_metric_kinds()[name].question == "own value" else key
             for name, key in _KEYS.items()
@@ -119,13 +119,13 @@ TeacherBudgetTable: type[LimitsTable] = create_model(
     "TeacherBudgetTable",
     __base__=LimitsTable,
     __doc__="Budgets on a metric of the teacher itself, by its own interval.",
-    **_limit_fields({name: kind.key_of_teacher for name, kind in list_metric_kinds().items()}),
+    **_make_limit_fields({name: kind.key_of_teacher for name, kind in list_metric_kinds().items()}),
 )
 QualityBudgetTable: type[_CappedLimits] = create_model(
     "QualityBudgetTable",
     __base__=_OverBuilds,
     __doc__="Budgets on a metric, all of which must hold; slimgate/budgets/ says what each kind means.",
-    **_limit_fields(_KEYS),
+    **_make_limit_fields(_KEYS),
 )
 
 

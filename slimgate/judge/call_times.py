@@ -86,13 +86,13 @@ def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int 
     """
     if not len(ms):
         raise MeasureError("a budget on milliseconds needs timed rounds, and none were timed")
-    limits = [_limit_in_ms(budget, tokens) for budget in budgets]
+    limits = [_convert_to_ms(budget, tokens) for budget in budgets]
     counted = [count_independent_rounds(ms, limit.limit) for limit in limits]
     judged = (_judge(ms, *row, tokens) for row in zip(budgets, limits, counted, strict=True))
     return CallTimes(len(ms), min(counted, default=len(ms)), tuple(judged))
 
 
-def _limit_in_ms(budget: LimitBudget, tokens: int | None) -> LimitBudget:
+def _convert_to_ms(budget: LimitBudget, tokens: int | None) -> LimitBudget:
     if budget.kind not in _RATES:
         return budget
     if not tokens:
@@ -104,7 +104,10 @@ def _judge(
     ms: Floats, budget: LimitBudget, in_ms: LimitBudget, counted: int, tokens: int | None
 ) -> BudgetFacts:
     quantile = QUANTILES[budget.kind]
-    value, (low, high) = sample_quantile(ms, quantile), compute_claimed_interval(ms, quantile, counted)
+    value, (low, high) = (
+        compute_sample_quantile(ms, quantile),
+        compute_claimed_interval(ms, quantile, counted),
+    )
     verdict = choose_verdict(inside=high <= in_ms.limit, outside=low > in_ms.limit)
     undecided = verdict is Verdict.INCONCLUSIVE
     needed = count_rounds_needed(ms, in_ms, counted) if undecided else None
@@ -121,7 +124,7 @@ def _judge(
     )
 
 
-def sample_quantile(ms: Floats, quantile: float) -> float:
+def compute_sample_quantile(ms: Floats, quantile: float) -> float:
     """The quantile of these times. If some are infinite it is one of the times, and not between two."""
     method: Literal["linear", "inverted_cdf"] = "linear" if np.isfinite(ms).all() else "inverted_cdf"
     return float(np.quantile(ms, quantile, method=method))
@@ -204,7 +207,7 @@ def count_rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | 
     return max(len(ms) + 1, ceil(independent * len(ms) / counted))
 
 
-def call_times_message(
+def format_call_times(
     name: str, workload: str, times: CallTimes, *, of: str = "rounds", undecided: str | None = None
 ) -> str:
     """The line of the gate. of: what was timed. undecided: why it is INCONCLUSIVE, if not by its times."""

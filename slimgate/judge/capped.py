@@ -42,7 +42,7 @@ _FAIL_BY_SHARE = 5.0
 _CAPS_PER_BUDGET = 2.0
 
 
-def cap_for(default: float, allowed: float) -> float:
+def choose_cap(default: float, allowed: float) -> float:
     """The cap of a budget that allows a mean loss of `allowed`: at least the default and twice `allowed`."""
     return max(default, _CAPS_PER_BUDGET * allowed)
 

@@ -114,7 +114,7 @@ def find_smallest_level(excluded: Callable[[float], bool]) -> float:
     return high
 
 
-def drop_contrast(*, higher_is_better: bool) -> Contrast:
+def make_drop_contrast(*, higher_is_better: bool) -> Contrast:
     """Positive if the variant is worse."""
     return Contrast(1.0, -1.0) if higher_is_better else Contrast(-1.0, 1.0)
 
@@ -159,7 +159,7 @@ class Relative:
 
 def make_relative_to_value(*, higher_is_better: bool) -> Relative:
     """The drop as a fraction of the teacher's value."""
-    return Relative(drop_contrast(higher_is_better=higher_is_better), Contrast(1.0, 0.0))
+    return Relative(make_drop_contrast(higher_is_better=higher_is_better), Contrast(1.0, 0.0))
 
 
 def make_ratio_excess(limit: float, *, is_minimum: bool) -> Contrast:
@@ -169,7 +169,7 @@ def make_ratio_excess(limit: float, *, is_minimum: bool) -> Contrast:
 
 def make_relative_to_errors() -> Relative:
     """The drop as a fraction of the teacher's error rate, 1 - value."""
-    return Relative(drop_contrast(higher_is_better=True), Contrast(-1.0, 0.0, 1.0))
+    return Relative(make_drop_contrast(higher_is_better=True), Contrast(-1.0, 0.0, 1.0))
 
 
 def _find_crossing(bound: Callable[[float], float], start: float, step: float) -> float | None:

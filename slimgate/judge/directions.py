@@ -44,7 +44,7 @@ def find_known_direction(metric: str) -> bool | None:
     return {"higher": True, "lower": False}.get(directions.pop()) if len(directions) == 1 else None
 
 
-def score_direction(name: str, function: Callable[..., object]) -> bool | None:
+def find_score_direction(name: str, function: Callable[..., object]) -> bool | None:
     """The direction of a user's score "package.module:function": its higher_is_better, or by its name."""
     stated = getattr(function, "higher_is_better", None)
     return stated if isinstance(stated, bool) else find_known_direction(name.rpartition(":")[2])

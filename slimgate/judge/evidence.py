@@ -9,7 +9,7 @@ from math import ceil, inf, nan, sqrt
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, drop_contrast
+from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, make_drop_contrast
 from slimgate.judge.decision import ALPHA, t_quantile, z_quantile
 from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.extremes import add_pseudo_changes
@@ -238,7 +238,7 @@ def make_contrast_evidence(
     paired: Paired, *, n: int, method: str, higher_is_better: bool, groups: int | None = None
 ) -> Evidence:
     """The evidence of contrasts. n: rows; method: as a verdict quotes it."""
-    drop = drop_contrast(higher_is_better=higher_is_better)
+    drop = make_drop_contrast(higher_is_better=higher_is_better)
 
     def rows_needed(margin: float, _drop: float) -> int | None:
         copies = paired.copies_needed(drop, margin)

@@ -18,7 +18,7 @@ _FURTHEST = 2**30
 _BISECTIONS = 20
 
 
-def bound_among(judged: QualityJudgement, count: int) -> float | None:
+def compute_family_bound(judged: QualityJudgement, count: int) -> float | None:
     """The upper bound of the drop if the variant is chosen among `count`; None if there is no interval.
 
     By Bonferroni's correction: a true drop of any of the variants is above its bound in at most 5 % of runs.

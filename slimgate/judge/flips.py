@@ -65,7 +65,7 @@ def select_surest_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = M
     return lost[:limit]
 
 
-def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
+def compare_flips(teacher: Outcomes, variant: Outcomes) -> FlipShare:
     """The share of right-to-wrong rows. Rows of one group are not independent."""
     is_lost = np.zeros(len(teacher))
     is_lost[find_flipped_rows(teacher, variant)[0]] = 1.0

@@ -39,11 +39,11 @@ class Look:
 
     def level(self, alpha: float = ALPHA) -> float:
         """The one-sided level at which this look decides, if all looks together have `alpha`."""
-        return look_levels(self.of, alpha)[self.number - 1]
+        return compute_look_levels(self.of, alpha)[self.number - 1]
 
 
 @cache
-def look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
+def compute_look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
     """The one-sided level of each look: a p-value at or under it decides. They rise; one look has `alpha`.
 
     Raises ValueError for a number of looks that is not from 1 to 20.
@@ -69,14 +69,14 @@ def look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
     return tuple(levels)
 
 
-def look_rows(planned: int, looks: int) -> tuple[int, ...]:
+def compute_look_rows(planned: int, looks: int) -> tuple[int, ...]:
     """(looks,) the number of rows from which each look is due."""
     return tuple(-(-planned * number // looks) for number in range(1, looks + 1))
 
 
-def look_at(rows: int, planned: int, looks: int) -> Look | None:
+def find_due_look(rows: int, planned: int, looks: int) -> Look | None:
     """The latest look that is due with so many rows; None before the first."""
-    number = sum(rows >= due for due in look_rows(planned, looks))
+    number = sum(rows >= due for due in compute_look_rows(planned, looks))
     return Look(number, looks, rows, planned) if number else None
 
 

@@ -26,8 +26,8 @@ from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
     P95,
     compute_quantile_interval,
+    compute_sample_quantile,
     count_independent_rounds,
-    sample_quantile,
 )
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import choose_verdict
@@ -101,7 +101,7 @@ def compare_times(
     times = [list_part_times(requests, part) for requests in (base, target)]
     if not all(np.isfinite(part_times).any() for part_times in times):
         return None
-    values = [sample_quantile(part_times, quantile) for part_times in times]
+    values = [compute_sample_quantile(part_times, quantile) for part_times in times]
     counted = tuple(
         count_independent_rounds(request_times, value)
         for request_times, value in zip(times, values, strict=True)
@@ -125,7 +125,7 @@ def _compute_noise_floor(
 
 
 def _compute_ratio(base: Floats, target: Floats, quantile: float) -> tuple[float, Interval]:
-    values = [sample_quantile(part_times, quantile) for part_times in (base, target)]
+    values = [compute_sample_quantile(part_times, quantile) for part_times in (base, target)]
     (base_low, base_high), (low, high) = (
         compute_quantile_interval(part_times, quantile, count_independent_rounds(part_times, value))
         for part_times, value in zip((base, target), values, strict=True)

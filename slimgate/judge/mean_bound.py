@@ -119,7 +119,7 @@ class UnitLosses:
     def _p_value(self, excess: Floats, unseen_excess: float, copies: float) -> float:
         """The p-value from each unit's excess over a margin; unseen_excess: of a made-up row."""
         values = np.append(excess, self.unseen_size * unseen_excess)
-        return share_above_zero(values, np.append(copies * self.repeats, 1.0))
+        return compute_share_above_zero(values, np.append(copies * self.repeats, 1.0))
 
 
 def sum_by_unit(
@@ -140,7 +140,7 @@ def sum_by_unit(
     return UnitLosses(pairs.real, pairs.imag, best, worst, repeats.astype(np.float64))
 
 
-def share_above_zero(values: Floats, repeats: Floats) -> float:
+def compute_share_above_zero(values: Floats, repeats: Floats) -> float:
     """The chance that a sum of values, each times an independent exponential number, is above 0.
 
     values: (kinds,); repeats: (kinds,) how many terms have each value, not always a whole number. With three

@@ -119,7 +119,7 @@ def make_paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, vari
         _check_ends(metric, name, outcomes, amounts, sizes, ends)
     uncapped = None
     if not np.isfinite(ends).all():
-        of_sample = _sample_ends(ends, before, after, sizes)
+        of_sample = _complete_ends(ends, before, after, sizes)
         if cap is None:
             ends = of_sample
         elif metric.higher_is_better and np.isfinite(ends[0]):
@@ -154,7 +154,7 @@ def _compute_rates(amounts: Floats, sizes: Floats) -> Floats:
     return np.divide(amounts, sizes, out=np.zeros(len(amounts)), where=sizes > 0)
 
 
-def _sample_ends(
+def _complete_ends(
     ends: tuple[float, float], before: Floats, after: Floats, sizes: Floats
 ) -> tuple[float, float]:
     """The range of the sample instead of unknown ends: for FAIL and intervals, never for PASS."""

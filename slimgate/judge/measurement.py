@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from slimgate.judge.budget_tables import VALUE_RATIO, LimitBudget
 from slimgate.judge.decision import choose_verdict
-from slimgate.judge.speed import log_ratio_interval
+from slimgate.judge.speed import compute_log_ratio_interval
 from slimgate.results.base import BudgetFacts, Verdict
 
 Floats = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ class MeasuredFigures:
 def _find_median(values: Floats, divisors: Floats) -> Figure:
     if len(values) == 1:  # counted: not by logarithms, because 3 would become 3.0000000000000004
         return Figure(float(values[0] / divisors[0]), None)
-    middle, low, high = log_ratio_interval(values, divisors)
+    middle, low, high = compute_log_ratio_interval(values, divisors)
     return Figure(exp(middle), (exp(low), exp(high)))
 
 

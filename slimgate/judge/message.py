@@ -84,7 +84,7 @@ def _format_budget(budget: BudgetFacts, digits: int) -> str:
         # a limit keeps the digits of the suite: 0.25 is not 0.2
         shown = f"{budget.limit:.{digits}f}"
         limit = shown if float(shown) == budget.limit else f"{budget.limit:g}"
-        named = f"budget {_sign_of(budget.kind)}{limit}"
+        named = f"budget {_choose_sign(budget.kind)}{limit}"
     else:
         # 0.8 as 0.80, 0.825 as it is
         is_short = round(budget.limit, 2) == budget.limit
@@ -114,7 +114,7 @@ def _format_digits(number: float, digits: int) -> str:
     return f"{number:.{digits}g}"
 
 
-def _sign_of(kind: str) -> str:
+def _choose_sign(kind: str) -> str:
     """`±` for a limit on both sides."""
     return "±" if is_two_sided_kind(kind) else ""
 
@@ -169,7 +169,7 @@ def describe_undecided(budgets: Sequence[BudgetFacts]) -> str:
 
 def _format_limit(budget: BudgetFacts) -> str:
     """`budget 2 over 3 builds`, or `floor 0.8`."""
-    kind = f"budget {_sign_of(budget.kind)}" if is_in_points(budget.kind) else f"{budget.kind} "
+    kind = f"budget {_choose_sign(budget.kind)}" if is_in_points(budget.kind) else f"{budget.kind} "
     return f"{kind}{budget.limit:g}{format_builds(budget.builds)}"
 
 

@@ -21,7 +21,7 @@ from slimgate.judge.contrast import (
     Interval,
     Paired,
     Relative,
-    drop_contrast,
+    make_drop_contrast,
     make_ratio_excess,
     make_relative_to_errors,
     make_relative_to_value,
@@ -97,7 +97,7 @@ def judge_over_builds(
 def _make_contrast(metric: MetricProperties, budget: QualityBudget) -> tuple[Contrast, float]:
     """The contrast that a budget limits, and its limit as a fraction of the metric's unit."""
     if is_in_points(budget.kind):
-        return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
+        return make_drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
     if list_metric_kinds()[budget.kind].question == "own value":
         return OWN_VALUE, budget.limit
     if list_metric_kinds()[budget.kind].question == "ratio":
@@ -127,7 +127,9 @@ def _judge_by_equivalence(
     p_value = max(evidence.p_at_least(margin), evidence.p_at_most(-margin))
     p_holds = min(1.0, 2 * min(evidence.p_at_most(margin), evidence.p_at_least(-margin)))
     low, high = metric.value_range
-    bounds = None if evidence.interval is None else _fail_interval(evidence, evidence.interval, high - low)
+    bounds = (
+        None if evidence.interval is None else _compute_fail_interval(evidence, evidence.interval, high - low)
+    )
     return decide(
         budget,
         p_value,
@@ -175,15 +177,15 @@ def add_runs_needed(
     return replace(judged, n_needed=needed.rows, runs_needed=needed.runs, needs_both=needed.needs_both)
 
 
-def _fail_interval(evidence: Evidence, interval: Interval, span: float) -> Interval:
+def _compute_fail_interval(evidence: Evidence, interval: Interval, span: float) -> Interval:
     """The drops that neither one-sided test at 2.5 % rejects. span: the largest change of the metric."""
     width = (interval[1] - interval[0]) or 1e-3
-    low = _bound_beyond(evidence.p_at_most, interval[0], -width / 8, -span)
-    high = _bound_beyond(evidence.p_at_least, interval[1], width / 8, span)
+    low = _search_outer_bound(evidence.p_at_most, interval[0], -width / 8, -span)
+    high = _search_outer_bound(evidence.p_at_least, interval[1], width / 8, span)
     return low, high
 
 
-def _bound_beyond(p_value: Callable[[float], float], bound: float, step: float, end: float) -> float:
+def _search_outer_bound(p_value: Callable[[float], float], bound: float, step: float, end: float) -> float:
     """The drop at which a p-value is half of 5 %; searched from the 5 % bound in growing steps, up to `end`.
 
     step: negative for a lower bound.

@@ -66,7 +66,7 @@ class Outlook:
         return f"{change}, an equal variant passes in {passes} % of simulations"
 
 
-def drop_outlook(
+def make_drop_outlook(
     sizes: tuple[int, ...], margin: float, changes: tuple[float, float], *, two_sided: bool = False
 ) -> Outlook:
     """The outlook of a budget on the drop of a metric of 0/1 per row. sizes: rows of each group.
@@ -87,7 +87,7 @@ def _compute_pass_share(sizes: tuple[int, ...], limit: float, psi: float, judged
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(len(sizes)), sizes) if max(sizes) > 1 else None
     runs = (draw_equal_changes(rng, sizes, psi) for _ in range(_RUNS))
-    judge = {"drop": _drop_passes, "both sides": _is_two_sided_pass, "flips": _is_flips_pass}[judged]
+    judge = {"drop": _can_pass, "both sides": _is_two_sided_pass, "flips": _is_flips_pass}[judged]
     return float(np.mean([judge(changes, groups, limit) for changes in runs]))
 
 
@@ -104,7 +104,7 @@ def draw_equal_changes(
     return np.where(rng.random(len(member)) < follow, of_group[member], own_fate)
 
 
-def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:
+def _can_pass(changes: Floats, groups: Ints | None, margin: float) -> bool:
     if groups is None:
         lost, won = int((changes > 0).sum()), int((changes < 0).sum())
         return compute_paired_p_value(lost, won, len(changes), margin) <= ALPHA
@@ -113,7 +113,7 @@ def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:
 
 
 def _is_two_sided_pass(changes: Floats, groups: Ints | None, margin: float) -> bool:
-    return _drop_passes(changes, groups, margin) and _drop_passes(-changes, groups, margin)
+    return _can_pass(changes, groups, margin) and _can_pass(-changes, groups, margin)
 
 
 def _is_flips_pass(changes: Floats, groups: Ints | None, limit: float) -> bool:

@@ -110,7 +110,7 @@ class OverRuns(ByInterval):
         """The bounds of the mean, each at a one-sided level `alpha`."""
         losses = self.rows.losses(contrast)
         sides = self._sides(contrast)
-        root, between = sqrt(_share_of_samples(losses, sides)), _reach_of_runs(*sides, alpha)
+        root, between = sqrt(_compute_sample_share(losses, sides)), _compute_run_reach(*sides, alpha)
         low, high = losses.interval(alpha)
         below, above = max(losses.mean - low, 0.0), max(high - losses.mean, 0.0)
         return (
@@ -138,12 +138,12 @@ class OverRuns(ByInterval):
         """
         losses, sides = self.rows.losses(contrast), self._sides(contrast)
         test = losses.p_at_least if above else losses.p_at_most
-        share, of_samples = _share_of_samples(losses, sides), test(limit)
+        share, of_samples = _compute_sample_share(losses, sides), test(limit)
         sign = 1 if above else -1
         distance = sign * (limit - losses.mean)
 
         def is_excluded(alpha: float) -> bool:
-            between = _reach_of_runs(*sides, alpha)
+            between = _compute_run_reach(*sides, alpha)
             if of_samples > alpha or distance <= between:
                 return False
             if share == 0:
@@ -157,7 +157,7 @@ class OverRuns(ByInterval):
         """The standard error of the mean, from samples and runs."""
         losses, sides = self.rows.losses(contrast), self._sides(contrast)
         of_runs = sum(side.variance / side.runs for side in sides)
-        return hypot(losses.standard_error * sqrt(_share_of_samples(losses, sides)), sqrt(of_runs))
+        return hypot(losses.standard_error * sqrt(_compute_sample_share(losses, sides)), sqrt(of_runs))
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """The factor on the rows that would decide, with the same runs; None if no number of rows would."""
@@ -177,7 +177,7 @@ class OverRuns(ByInterval):
         of_rows = ((high - value) if value < limit else (value - low)) ** 2
         room = ((limit - value) / (stretch * _WITH_POWER)) ** 2
         sides = self._sides(contrast)
-        share = _share_of_samples(losses, sides)
+        share = _compute_sample_share(losses, sides)
 
         def rows_needed(runs: int | None) -> int | None:
             """The rows needed with `runs` runs of each side; None: with the runs that there are."""
@@ -187,7 +187,10 @@ class OverRuns(ByInterval):
                 counted = base, target
             chance = _compute_chance_variance(counted) / (_compute_chance_variance(sides) or 1.0)
             alone = of_rows * (share + (1 - share) * min(chance, 1.0))
-            between, spread = _reach_of_runs(*counted, ALPHA) ** 2, sum(s.variance / s.runs for s in counted)
+            between, spread = (
+                _compute_run_reach(*counted, ALPHA) ** 2,
+                sum(s.variance / s.runs for s in counted),
+            )
             of_chance = between * min(1.0, _compute_chance_variance(counted) / spread) if spread > 0 else 0.0
             left = room - (between - of_chance)
             if left <= 0:
@@ -230,13 +233,13 @@ def _compute_chance_variance(sides: tuple[SideSpread, ...]) -> float:
     return sum(side.chance / side.runs for side in sides)
 
 
-def _share_of_samples(losses: UnitLosses, sides: tuple[SideSpread, SideSpread]) -> float:
+def _compute_sample_share(losses: UnitLosses, sides: tuple[SideSpread, SideSpread]) -> float:
     """The share of the samples' variance that is not the chance of runs on single samples."""
     total = losses.standard_error**2
     return max(0.0, 1 - _compute_chance_variance(sides) / total) if total > 0 else 1.0
 
 
-def _reach_of_runs(base: SideSpread, target: SideSpread, alpha: float) -> float:
+def _compute_run_reach(base: SideSpread, target: SideSpread, alpha: float) -> float:
     """How far the bound is from the mean by the spread of whole runs: the larger of Welch's and the pooled.
 
     A side without weight, such as the base of a floor, has no part in it.

@@ -50,7 +50,7 @@ class Pass:
         return f"pass{self.kind}{self.k}"
 
 
-def pass_scores(metric: Pass, right: Floats, repeats: Floats) -> tuple[Floats, Floats]:
+def compute_pass_scores(metric: Pass, right: Floats, repeats: Floats) -> tuple[Floats, Floats]:
     """The value of each sample, and how much the mean moves with the chance of the sample.
 
     right, repeats: (samples,) the number of right answers and of all answers; at least k repeats.

@@ -22,7 +22,7 @@ import numpy as np
 from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
-from slimgate.judge.capped import WORST, CappedRows, cap_for, judge_capped_mean, judge_with_share_above
+from slimgate.judge.capped import WORST, CappedRows, choose_cap, judge_capped_mean, judge_with_share_above
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import LEVEL, choose_band, decide
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
@@ -129,7 +129,7 @@ def choose_growth_cap(budgets: Sequence[QualityBudget], usual: float = CAP) -> f
     relative = [budget for budget in budgets if budget.kind == "increase_relative"]
     stated = next((budget.cap for budget in relative if budget.cap is not None), None)
     allowed = max((log(1 + budget.limit) for budget in relative), default=0.0)
-    return cap_for(usual, allowed) if stated is None else stated
+    return choose_cap(usual, allowed) if stated is None else stated
 
 
 def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from slimgate.judge.decision import POWER
 from slimgate.judge.exact_paired import compute_paired_p_value
-from slimgate.judge.group_sequential import look_levels, look_rows
+from slimgate.judge.group_sequential import compute_look_levels, compute_look_rows
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.outcomes import Floats, Ints
 
@@ -80,7 +80,7 @@ def plan(
 
     two_sided: whether the budget limits a gain too.
     """
-    rng, at_looks = np.random.default_rng(seed), look_rows(rows, looks)
+    rng, at_looks = np.random.default_rng(seed), compute_look_rows(rows, looks)
 
     def simulate(drop: float) -> Shares:
         return simulate_looks(rng, at_looks, flips, margin, drop, runs, two_sided=two_sided)
@@ -92,14 +92,16 @@ def plan(
         needed = min(needed, rows)
     elif needed <= rows or looks > 1:  # the formula is a few rows too low, and knows no looks
         needed = max(needed, rows)
-        while _pass_share(needed, looks, flips, margin, two_sided=two_sided, seed=seed) < POWER:
+        while _simulate_pass_share(needed, looks, flips, margin, two_sided=two_sided, seed=seed) < POWER:
             needed = ceil(_LARGER * needed)
     return Plan(rows, flips, margin, equal, at_budget, twice, needed)
 
 
-def _pass_share(rows: int, looks: int, flips: float, margin: float, *, two_sided: bool, seed: int) -> float:
+def _simulate_pass_share(
+    rows: int, looks: int, flips: float, margin: float, *, two_sided: bool, seed: int
+) -> float:
     """The share of equal targets that pass with so many rows."""
-    rng, at_looks = np.random.default_rng(seed), look_rows(rows, looks)
+    rng, at_looks = np.random.default_rng(seed), compute_look_rows(rows, looks)
     return simulate_looks(rng, at_looks, flips, margin, 0.0, _SEARCH_RUNS, two_sided=two_sided).passes
 
 
@@ -120,7 +122,7 @@ def simulate_looks(
     cells = [(psi + drop) / 2, (psi - drop) / 2, max(0.0, 1 - psi)]
     turned = np.zeros((runs, 2), np.int64)
     verdicts, used, earlier = np.zeros(runs, np.int64), np.zeros(runs), 0
-    for n, level in zip(rows, look_levels(len(rows)), strict=True):
+    for n, level in zip(rows, compute_look_levels(len(rows)), strict=True):
         turned += rng.multinomial(n - earlier, cells, size=runs)[:, :2]
         passes, fails = _decide(turned, n, margin, level, two_sided=two_sided)
         open_ = verdicts == 0

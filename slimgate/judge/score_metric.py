@@ -47,7 +47,7 @@ CONTENTS, ANSWER = "contents", "answer"
 SEVERAL_RUNS = "several runs"
 
 
-def score_metric(
+def make_score_metric(
     name: str,
     *,
     higher_is_better: bool,
@@ -101,7 +101,7 @@ def _explain_no_pass(name: str, score_range: Range | None) -> str:
 def make_record_metrics(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
     """The metrics of a record made of logs, by name. comparisons: in the order of their numbers."""
     return {
-        str(comparison["name"]): score_metric(
+        str(comparison["name"]): make_score_metric(
             str(comparison["name"]),
             higher_is_better=bool(comparison["higher_is_better"]),
             zero_one=bool(comparison["zero_one"]),
@@ -122,7 +122,7 @@ def _read_record_range(ends: Sequence[float | None] | None) -> Range | None:
     return (-inf if low is None else low), (inf if high is None else high)
 
 
-def score_outcomes(
+def make_score_outcomes(
     ids: npt.NDArray[np.str_],
     scores: Floats,
     groups: Ints | None,

@@ -50,7 +50,7 @@ def adjust_by_holm(p_values: Floats) -> Floats:
     return adjusted
 
 
-def slice_counts(slices: Sequence[SliceFacts], limit: float) -> str:
+def format_slice_counts(slices: Sequence[SliceFacts], limit: float) -> str:
     """`12 inside, 65 undecided (worst: label refund, drop 25.0 [15.6, 37.6], n=40)`, or `all 77 inside`.
 
     limit: in points; no figure is rounded to it.
@@ -74,7 +74,7 @@ class Slice:
     rows: Ints
 
 
-def label_slices(outcomes: Outcomes) -> list[Slice]:
+def list_label_slices(outcomes: Outcomes) -> list[Slice]:
     """The rows of each label that has any, in the order of the classes; empty if rows have no class."""
     if not isinstance(outcomes, ClassOutcomes):
         return []
@@ -220,7 +220,7 @@ def _count_slice_rows_needed(
     return evidence.needed(drop_points / 100, drop)
 
 
-def slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:
+def list_slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:
     """A gap for each metric and column that has two slices of enough rows; the labels' come last."""
     keys = {(part.metric, part.column) for part in judged}
     gaps = (

@@ -86,7 +86,7 @@ class Speedup:
         return low * float(np.exp(-self.noise_floor)), high * float(np.exp(self.noise_floor))
 
 
-def log_ratio_interval(
+def compute_log_ratio_interval(
     teacher: Floats, variant: Floats, *, level: float = LEVEL
 ) -> tuple[float, float, float]:
     """Median of log(teacher / variant) over rounds, and its exact interval; unbounded if rounds are few.
@@ -125,8 +125,8 @@ def estimate_speedup(
     level: float = LEVEL,
 ) -> Speedup:
     """The speed-up of a variant with its interval and the noise floor, all of the same rounds."""
-    middle, low, high = log_ratio_interval(teacher, variant, level=level)
-    copied, floor_low, floor_high = log_ratio_interval(teacher, copy, level=level)
+    middle, low, high = compute_log_ratio_interval(teacher, variant, level=level)
+    copied, floor_low, floor_high = compute_log_ratio_interval(teacher, copy, level=level)
     return Speedup(
         speedup=float(np.exp(middle)),
         interval=(float(np.exp(low)), float(np.exp(high))),
@@ -151,7 +151,7 @@ def is_settled(
     minimum: the budget, None if there is none. The verdict holds if it is PASS or FAIL at STRICT_LEVEL, noise
     floor included. visible: as in `judge_speedup`.
     """
-    pairs = (log_ratio_interval(teacher, other) for other in (variant, copy))
+    pairs = (compute_log_ratio_interval(teacher, other) for other in (variant, copy))
     if all((high - low) / 2 < PRECISE for _, low, high in pairs):
         return True
     if minimum is None:
@@ -254,7 +254,7 @@ def compute_visible_delay(speedup: Speedup, share: float) -> float | None:
     return max(share, 1.0 / speedup.speedup - 1.0) if is_delay_detected(speedup) else None
 
 
-def delay_message(workload: str, speedup: Speedup, share: float) -> str:
+def format_delay_message(workload: str, speedup: Speedup, share: float) -> str:
     """The duel's result for the last planted delay, in one line. share: of the teacher's call."""
     low, high = speedup.claimed_interval
     visible = compute_visible_delay(speedup, share)

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.capped import CappedRows, cap_for, judge_capped_mean, judge_with_share_above
+from slimgate.judge.capped import CappedRows, choose_cap, judge_capped_mean, judge_with_share_above
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, choose_verdict
 from slimgate.judge.mean_bound import UnitLosses, sum_by_unit
@@ -178,7 +178,7 @@ def _judge_mean(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
 
 def choose_mean_cap(budget: LimitBudget) -> float:
     """Nats a token that a document counts for at most."""
-    return cap_for(CAP, budget.limit) if budget.cap is None else budget.cap
+    return choose_cap(CAP, budget.limit) if budget.cap is None else budget.cap
 
 
 def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:

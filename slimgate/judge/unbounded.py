@@ -15,11 +15,11 @@ import numpy as np
 from slimgate.budgets.registry import list_metric_kinds
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget, compute_allowed_drop
-from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, judge_with_share_above
+from slimgate.judge.capped import CappedRows, check_derived_share, choose_cap, judge_with_share_above
 from slimgate.judge.contrast import (
     OWN_VALUE,
     Contrast,
-    drop_contrast,
+    make_drop_contrast,
     make_ratio_excess,
     make_relative_to_value,
 )
@@ -66,7 +66,7 @@ def add_cap(
         if usual is None:
             return metric
         allowed = [_compute_allowed_loss(budget, before) for budget in budgets if budget.kind != "floor"]
-        stated = cap_for(usual, max(allowed, default=0.0))
+        stated = choose_cap(usual, max(allowed, default=0.0))
     elif usual is not None and any(budget.above_cap_max is None for budget in budgets):
         check_derived_share(metric.name, stated, usual)
     cap = stated
@@ -108,7 +108,7 @@ def judge_rows_above(
             return judged
         why = _explain_no_pass(metric)
         return replace(withhold_pass(judged, why), warnings=(*judged.warnings, why))
-    drop = drop_contrast(higher_is_better=metric.higher_is_better)
+    drop = make_drop_contrast(higher_is_better=metric.higher_is_better)
     lost = _make_capped_rows(pairs[:1], drop)
     judged_budgets = tuple(
         _judge_budget(metric, budget, verdict, pairs if budget.over == "builds" else pairs[:1], judged)
@@ -136,7 +136,7 @@ def _judge_budget(
     if budget.kind == "floor":
         # a row above the cap only helps a floor, and a floor is about the lowest scores
         return verdict if isfinite(metric.value_range[0]) else withhold_budget(verdict)
-    drop = drop_contrast(higher_is_better=metric.higher_is_better)
+    drop = make_drop_contrast(higher_is_better=metric.higher_is_better)
     before = judged.teacher
     contrast, at, unit = drop, budget.limit / 100, 100.0
     if budget.kind == "ceiling":

@@ -20,7 +20,7 @@ from slimgate._system.json_text import convert_to_json
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import count_characters
-from slimgate.logs.columns import answer_digest, digest
+from slimgate.logs.columns import digest, find_answer_digest
 from slimgate.logs.json_lines import convert_to_text
 from slimgate.logs.sample_fields import PROMPT_LENGTH
 from slimgate.plugins.reader import PER_SAMPLE, Digest, Log, Row, TaskLog
@@ -107,7 +107,7 @@ def _make_columns(row: Row) -> dict[str, Any]:
         "sizes": [(name, float(size)) for name, size in row.sizes.items()],
         "not_numbers": list(row.not_numbers),
         **{f"{key}_digest": digest(value) for key, value in keys.items()},
-        "answer_digest": answer_digest(row),
+        "answer_digest": find_answer_digest(row),
         **{f"{name}_text": cut_text(name, getattr(row, name)) for name in _TEXTS},
         "fields": _format_fields(row),
         "answer_tokens": row.answer_tokens,

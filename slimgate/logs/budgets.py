@@ -259,7 +259,7 @@ def is_match(pattern: str, name: str, task: str, metric: str) -> bool:
     return any(fnmatchcase(text, pattern) for text in (name, task, metric))
 
 
-def drop_budgets(
+def make_drop_budgets(
     metrics: Sequence[str],
     points: Sequence[float],
     pooled: float | None,

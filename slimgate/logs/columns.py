@@ -151,7 +151,7 @@ class _Column:
             self.sizes.setdefault(name, array("d", [nan]) * before).append(_score(row, name, size, shown))
         if not row.scores:
             self.empty.setdefault(NO_METRIC, array("q")).append(before)
-        answer = answer_digest(row)
+        answer = find_answer_digest(row)
         if self.responses is None and row.response is not None:
             self.responses = array("q", [0]) * before if self.answers is None else array("q", self.answers)
         if self.responses is not None:
@@ -214,7 +214,7 @@ def _has_other_name(name: str, cluster: str | None) -> bool:
     return cluster is not None and name != cluster and not name.startswith(f"{cluster} ")
 
 
-def answer_digest(row: Row) -> int | None:
+def find_answer_digest(row: Row) -> int | None:
     """The digest of the whole answer; None if the log has none."""
     return digest(row.answer) if row.answer_digest is None and row.answer is not None else row.answer_digest
 

@@ -16,7 +16,7 @@ from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.score_metric import score_metric, score_outcomes
+from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.judge.score_ranges import (
     SHARE,
     Range,
@@ -39,7 +39,7 @@ from slimgate.logs.directions import (
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pair_notes import format_place
 from slimgate.logs.pairs import PairedTask
-from slimgate.logs.passes import pass_of_samples
+from slimgate.logs.passes import score_sample_passes
 from slimgate.logs.row_ids import list_row_ids
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import group_rows
@@ -217,7 +217,7 @@ def _compare_passes(
             if answers is None or differences.refused:
                 continue
             directed = replace(paired, higher_is_better={of.name: True})
-            scores = pass_of_samples(name, of, paired, answers)
+            scores = score_sample_passes(name, of, paired, answers)
             own_budgets = budgets.of(name, paired.task, of.name)
             comparison = _make_comparison(
                 name, of.name, directed, scores, own_budgets, seed, differences.notes, (SHARE, None)
@@ -355,7 +355,7 @@ def make_metric(
     corpus: CorpusKind | None = None,
 ) -> Metric:
     """The mean of scores as a metric, or a figure of their sums."""
-    return score_metric(
+    return make_score_metric(
         name, higher_is_better=better, zero_one=zero_one, score_range=score_range, cap=cap, corpus=corpus
     )
 
@@ -385,7 +385,7 @@ def judge_scores(
     sizes: (rows,) for a figure of sums. Raises SuiteError for a budget that the scores cannot decide.
     """
     before, after = (
-        score_outcomes(ids, scores_of_side, groups, right=zero_one, sizes=sizes)
+        make_score_outcomes(ids, scores_of_side, groups, right=zero_one, sizes=sizes)
         for scores_of_side in (base, target)
     )
     try:

@@ -219,13 +219,13 @@ def _hold_same_answers(task: TaskLog, other: TaskLog) -> bool:
 
 def _list_row_values(row: Row) -> dict[str, float | int | None]:
     """The scores by metric, None for NaN, and the digest of the answer; under "" the row itself."""
-    from slimgate.logs.columns import answer_digest
+    from slimgate.logs.columns import find_answer_digest
 
     values: dict[str, float | int | None] = {_SAMPLE: None}
     for name, score in row.scores.items():
         number = None if score is None else float(score)
         values[f"score {name}"] = None if number is None or isnan(number) else number
-    if (answer := answer_digest(row)) is not None:
+    if (answer := find_answer_digest(row)) is not None:
         values["answer"] = answer
     return values
 

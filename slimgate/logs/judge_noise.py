@@ -59,7 +59,7 @@ def measure_judge_noise(paired: PairedTask, metric: str) -> JudgeNoise:
 
 def _measure_spread(samples: Samples, metric: str) -> JudgeSpread | None:
     if samples.runs is not None:
-        return _spread_over_runs(samples.runs[metric], samples.same_answers)
+        return _compute_run_spread(samples.runs[metric], samples.same_answers)
     if samples.clusters is None or samples.answers is None:
         return None
     # The variance within each group of epochs of a sample that have the same answer, pooled.
@@ -79,7 +79,7 @@ def _measure_spread(samples: Samples, metric: str) -> JudgeSpread | None:
     return JudgeSpread(sqrt(float(squares) / float((counts[again] - 1).sum())), int(again.sum()))
 
 
-def _spread_over_runs(scores: Floats, same_answers: npt.NDArray[np.bool_] | None) -> JudgeSpread | None:
+def _compute_run_spread(scores: Floats, same_answers: npt.NDArray[np.bool_] | None) -> JudgeSpread | None:
     """The spread of scores between runs.
 
     scores: (runs, rows). same_answers: (rows,) whether all runs have the same answer.

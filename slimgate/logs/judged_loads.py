@@ -10,7 +10,7 @@ from typing import Any
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.call_times import call_times_message, judge_call_times
+from slimgate.judge.call_times import format_call_times, judge_call_times
 from slimgate.judge.latency_budgets import SpeedBudget
 from slimgate.judge.load_tests import (
     MEDIAN,
@@ -221,7 +221,7 @@ def _judge_budget(
         times = judge_call_times(list_part_times(pair.target_requests, part), [budget])
         judged, undecided = _withhold_pass(times.budgets[0], pair, part, allow)
         times = replace(times, budgets=(judged,))
-        return judged, call_times_message(name, pair.name, times, of="requests", undecided=undecided)
+        return judged, format_call_times(name, pair.name, times, of="requests", undecided=undecided)
     judged, undecided = _withhold_pass(judge_ratio(ratio, budget), pair, part, allow)
     return judged, format_ratio_message(f"{name}: {pair.name}", ratio, judged, undecided=undecided)
 

@@ -230,7 +230,7 @@ def describe_missing_times(pair: LoadPair, part: LoadPart) -> str | None:
 
 
 def _describe_other_answers(pair: LoadPair, *, median: bool) -> str | None:
-    lengths = [_answer_lengths(run) for run in (pair.base, pair.target)]
+    lengths = [_list_answer_lengths(run) for run in (pair.base, pair.target)]
     before, after = lengths
     if before is None or after is None:
         return "the lengths of the answers are not known"
@@ -239,7 +239,7 @@ def _describe_other_answers(pair: LoadPair, *, median: bool) -> str | None:
     return f"answers have {_describe_lengths(before, after)}"
 
 
-def _answer_lengths(run: LoadRun) -> Floats | None:
+def _list_answer_lengths(run: LoadRun) -> Floats | None:
     """In tokens; None if too many answers lack theirs. Empty if the load has no answers."""
     if not run.generates:
         return np.zeros(0)

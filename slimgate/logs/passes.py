@@ -6,7 +6,7 @@ import numpy as np
 
 from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.pass_k import Pass, pass_scores
+from slimgate.judge.pass_k import Pass, compute_pass_scores
 from slimgate.logs.columns import Samples, number_samples
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.score_pairs import PairedScores
@@ -14,7 +14,7 @@ from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import split_epoch
 
 
-def pass_of_samples(name: str, metric: Pass, paired: PairedTask, scores: PairedScores) -> PairedScores:
+def score_sample_passes(name: str, metric: Pass, paired: PairedTask, scores: PairedScores) -> PairedScores:
     """The pass@k or pass^k of each sample, in place of a score of each row.
 
     The rows of a sample are its epochs. If there are several runs, the answers of all runs count. name: the
@@ -28,7 +28,7 @@ def pass_of_samples(name: str, metric: Pass, paired: PairedTask, scores: PairedS
         epochs = np.bincount(member).astype(np.float64)
         _check_repeats(name, metric, side, paired, scores, first, epochs * len(lines))
         right = np.stack([np.bincount(member, weights=line) for line in lines])
-        value, slopes = pass_scores(metric, right.sum(axis=0), epochs * len(lines))
+        value, slopes = compute_pass_scores(metric, right.sum(axis=0), epochs * len(lines))
         values.append(value)
         moves.append(right / epochs * slopes)
     return PairedScores(

@@ -63,7 +63,7 @@ def _take(codes: Ints, rows: Ints) -> Ints:
     return np.where(rows >= 0, codes[rows], _ABSENT)
 
 
-def slice_fields(paired: PairedTask, names: Sequence[str], notes: list[str]) -> list[SlicedField]:
+def list_sliced_fields(paired: PairedTask, names: Sequence[str], notes: list[str]) -> list[SlicedField]:
     """The requested fields that a task has. notes: gets ranges, samples without the field, and differences.
 
     Raises DataError for a field that has as many values as there are samples.

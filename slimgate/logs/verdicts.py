@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from slimgate.errors import DataError, SuiteError, list_names
 from slimgate.judge.budget_kinds import measure_harm
-from slimgate.judge.group_sequential import Look, look_at, look_rows
+from slimgate.judge.group_sequential import Look, compute_look_rows, find_due_look
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_epochs
@@ -39,7 +39,7 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs
 from slimgate.logs.several_runs import convert_epochs_to_runs, describe_runs
 from slimgate.logs.slice_budgets import read_slices
-from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
+from slimgate.logs.slices import check_slices, list_sliced_fields, slice_comparison
 from slimgate.plugins.reader import Log
 
 
@@ -141,7 +141,7 @@ def _judge_runs(
         )
         pooled = pool_comparisons(parts, budgets, seed)
     together = [*collected.comparisons, *([pooled] if pooled else [])]
-    looks = [_look_at(comparison, rules.looks) for comparison in together]
+    looks = [_find_log_look(comparison, rules.looks) for comparison in together]
     corrected, tests = correct_failures(together, looks, collected.notes)
     slices = correct_slices(collected.slices)
     collected.notes += _describe_looks(together, looks)
@@ -190,7 +190,7 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
     for task in list_shared_tasks(base, target, differences):
         ranges = find_declared_ranges(task, base, target)
         for paired in pair_task(task, base, target, rules, differences):
-            fields = slice_fields(paired, rules.slices, differences.notes)
+            fields = list_sliced_fields(paired, rules.slices, differences.notes)
             for comparison, scores in compare_task(
                 paired, budgets, rules, seed, collected, differences, ranges
             ):
@@ -245,16 +245,16 @@ def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return list(first.values())
 
 
-def _look_at(comparison: Comparison, looks: int) -> Look | None:
+def _find_log_look(comparison: Comparison, looks: int) -> Look | None:
     """The look that is due; None if the log is judged once. Raises DataError before the first look."""
     if looks == 1:
         return None
     rows, planned = comparison.counts.judged, comparison.counts.judged + comparison.counts.not_run
-    look = look_at(rows, planned, looks)
+    look = find_due_look(rows, planned, looks)
     if look is None:
         raise DataError(
             f"{comparison.name}: the target has {rows:,} of {planned:,} samples; the first of "
-            f"{looks} looks is at {look_rows(planned, looks)[0]:,}"
+            f"{looks} looks is at {compute_look_rows(planned, looks)[0]:,}"
         )
     return look
 
@@ -270,7 +270,7 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
         due = (
             ""
             if look.number == look.of
-            else f"; the next is at {look_rows(look.planned, look.of)[look.number]:,}"
+            else f"; the next is at {compute_look_rows(look.planned, look.of)[look.number]:,}"
         )
         lines.append(
             f"look {look.number} of {look.of} at {look.rows:,} of {look.planned:,} samples of "

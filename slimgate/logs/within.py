@@ -16,7 +16,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.logs.budgets import RANGES, drop_budgets, read_ranges
+from slimgate.logs.budgets import RANGES, make_drop_budgets, read_ranges
 from slimgate.logs.comparison_lines import UNSTATED_SETTINGS
 from slimgate.logs.directions import read_directions
 from slimgate.logs.file_budgets import read_budget_tables
@@ -192,7 +192,7 @@ def assert_budgets(
         files["repeat"] = str(Path(cast("str | Path", repeat)).resolve())
     suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / "assert_budgets", shown)
     judged = judge_log_suite(suite).targets["target"]
-    _warn_of(judged.notes, stacklevel=3)
+    _issue_warnings(judged.notes, stacklevel=3)
     lines = [
         str(result.facts.message)
         for result in judged.results()
@@ -203,7 +203,7 @@ def assert_budgets(
     return judged
 
 
-def _warn_of(notes: Sequence[str], *, stacklevel: int) -> None:
+def _issue_warnings(notes: Sequence[str], *, stacklevel: int) -> None:
     """A Python warning for each note, without those of every pair of single runs or of a tool's logs."""
     for note in notes:
         if note not in (ONE_RUN, EPOCHS_OF_ONE_RUN, UNSTATED_SETTINGS):
@@ -263,13 +263,13 @@ def _assert_logs_within(
     ranges: Mapping[str, Sequence[float]],
 ) -> QualityJudgement:
     __tracebackhide__ = True
-    budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
+    budgets = make_drop_budgets([] if metric is None else [metric], points, None, equivalent)
     budgets = replace(budgets, ranges=read_ranges({RANGES: ranges}, "assert_within"))
     sides = read_side(base), read_side(target)
     if not sides[0].models:
         check_sides(base, target)
     verdicts = judge_logs(*sides, budgets, rules, seed=seed)
-    _warn_of(verdicts.notes, stacklevel=4)
+    _issue_warnings(verdicts.notes, stacklevel=4)
     comparisons = verdicts.comparisons
     distinct = [comparison.judged for comparison in comparisons if comparison.same_as is None]
     wrong = [judged for judged in distinct if judged.verdict is not Verdict.PASS]

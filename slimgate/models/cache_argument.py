@@ -17,13 +17,13 @@ NEW, OLD = CACHE_NAMES = ("cache", "past_key_values")
 _RENAMED = Version("5.24.0")
 
 
-def cache_argument(network: nn.Module, cache: Cache) -> dict[str, Any]:
+def make_cache_keyword(network: nn.Module, cache: Cache) -> dict[str, Any]:
     """The cache by the name that the network's `forward` has for it. It suits `generate` too."""
-    return {_name_for(type(network)): cache}  # type: ignore[arg-type]  # torch types __hash__ of a Module
+    return {_find_argument_name(type(network)): cache}  # type: ignore[arg-type]  # torch types __hash__ of a Module
 
 
 @lru_cache(maxsize=64)  # called for each token that is timed
-def _name_for(of: type[nn.Module]) -> str:
+def _find_argument_name(of: type[nn.Module]) -> str:
     """The name in `forward` of a class. A wrapper may have neither; then the version decides."""
     names = signature(of.forward).parameters
     if named := [name for name in CACHE_NAMES if name in names]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def end_tokens(tokenizer: PreTrainedTokenizerBase, network: nn.Module | None = None) -> set[int]:
+def list_end_tokens(tokenizer: PreTrainedTokenizerBase, network: nn.Module | None = None) -> set[int]:
     """The tokens that end an answer: a tokenizer and two configurations may name one or several each."""
     configs = (getattr(network, "config", None), getattr(network, "generation_config", None))
     ends = {tokenizer.eos_token_id} - {None}

@@ -1,6 +1,6 @@
 """The families of transformers whose parts slimgate knows: one entry for each.
 
-    family_of({"model_type": "qwen3", …})      -> the entry Qwen3
+    find_family({"model_type": "qwen3", …})      -> the entry Qwen3
 
 To add a family, add an entry to FAMILIES and a tiny shape of it to fixtures/models/architectures.py. If its
 layers have names that no entry has yet, add a Layout. If a step cannot change it, say why in `without`; the

@@ -9,7 +9,7 @@ import torch
 
 from slimgate.errors import BuildError
 from slimgate.models.config import read_max_positions
-from slimgate.models.end_tokens import end_tokens
+from slimgate.models.end_tokens import list_end_tokens
 from slimgate.models.seeding import isolated_seed
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def continue_prompts(
             "transformers"
         )
     _check_room(network, prompts, sampling.tokens)
-    ends = end_tokens(tokenizer, network)
+    ends = list_end_tokens(tokenizer, network)
     answers: list[list[int]] = []
     with isolated_seed(seed):
         for start in range(0, len(prompts), AT_ONCE):

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 
 from slimgate.errors import BuildError, MeasureError
-from slimgate.models.cache_argument import CACHE_NAMES, cache_argument
+from slimgate.models.cache_argument import CACHE_NAMES, make_cache_keyword
 from slimgate.models.divergence import Divergence, find_divergence
-from slimgate.models.write_answers import is_encoder_decoder, start_of_answers
+from slimgate.models.write_answers import is_encoder_decoder, read_decoder_start
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -62,7 +62,7 @@ def begin_answer(
         token = find_next_token(network, input_ids, cache)
         return BegunAnswer(token, cache, new_tokens - 1)
     encoded = network.get_encoder()(input_ids=input_ids)
-    start = torch.full((len(input_ids), 1), start_of_answers(network), device=input_ids.device)
+    start = torch.full((len(input_ids), 1), read_decoder_start(network), device=input_ids.device)
     token = find_next_token(network, start, cache, encoded)
     return BegunAnswer(token, cache, new_tokens - 1, encoded)
 
@@ -154,7 +154,7 @@ def find_next_token(
         more = {"input_ids": ids}
         if "logits_to_keep" in signature(network.forward).parameters:
             more["logits_to_keep"] = 1
-    output = network(**more, **cache_argument(network, cache), use_cache=True)
+    output = network(**more, **make_cache_keyword(network, cache), use_cache=True)
     if all(getattr(output, name, None) is None for name in CACHE_NAMES):
         raise MeasureError(
             f"{type(network).__name__} keeps no key-value cache, so the time of a token cannot be measured"
@@ -163,7 +163,7 @@ def find_next_token(
     return token
 
 
-def cache_bytes(cache: Cache) -> int:
+def count_cache_bytes(cache: Cache) -> int:
     """Bytes of all tensors of a cache, including those that are allocated ahead."""
     return sum(tensor.numel() * tensor.element_size() for tensor in _list_cache_tensors(cache))
 

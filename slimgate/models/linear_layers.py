@@ -1,6 +1,6 @@
 """The linear layers of a model that a step may change, including GPT-2's Conv1D and experts.
 
-    for name, layer in linear_layers(model).items(): ...
+    for name, layer in find_linear_layers(model).items(): ...
 
 transformers' Conv1D holds its weight transposed, and a mixture of experts holds the weights of all experts in
 one parameter, so code that looks for nn.Linear misses them. Here they become nn.Linear first

@@ -225,10 +225,10 @@ def list_model_weights(ref: ModelRef) -> list[Path]:
     """The files that hold the weights of a reference; empty for fresh weights."""
     if ref.fresh or ref.folder is None:
         return []
-    return weight_files(ref.folder) if ref.file is None else [ref.folder / ref.file]
+    return list_weight_files(ref.folder) if ref.file is None else [ref.folder / ref.file]
 
 
-def weight_files(folder: Path) -> list[Path]:
+def list_weight_files(folder: Path) -> list[Path]:
     """The files that hold a model's weights: safetensors if there are any, else a .bin, else a graph."""
     shards = sorted(folder.glob("*.safetensors"))
     if weights := shards or sorted(folder.glob("pytorch_model*.bin")):
@@ -239,7 +239,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def digest_weights(folder: Path) -> str:
     """sha256 over the weight files in the order of their names; for one file, the output of sha256sum."""
-    return _digest_all_files(weight_files(folder))
+    return _digest_all_files(list_weight_files(folder))
 
 
 def _digest_all_files(files: Iterable[Path]) -> str:

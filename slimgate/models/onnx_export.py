@@ -5,7 +5,7 @@ with exportable(network, "eager"):
 
 The module also exports a PyTorch network as an ONNX graph for any number of rows and tokens.
 
-proto = export_onnx(model.network, example_batches(encoded), opset=20)
+proto = export_onnx(model.network, select_example_batches(encoded), opset=20)
 
 Two batches of different shapes show which axes vary. Attention is exported in its written-out form (`eager`),
 which gives the simplest graph: the fused call adds checks for rows without any token.

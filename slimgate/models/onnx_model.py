@@ -60,7 +60,7 @@ def count_initializer_bytes(proto: onnx.ModelProto) -> int:
 
 def measure_size(proto: onnx.ModelProto) -> dict[str, int]:
     """parameters and nonzero_parameters of a ModelProto; state_bytes, of all its initializers."""
-    counts = list(weight_counts(proto))
+    counts = list(list_weight_counts(proto))
     return {
         "parameters": sum(total for total, _ in counts),
         "nonzero_parameters": sum(nonzero for _, nonzero in counts),
@@ -68,7 +68,7 @@ def measure_size(proto: onnx.ModelProto) -> dict[str, int]:
     }
 
 
-def weight_counts(proto: onnx.ModelProto) -> Iterator[tuple[int, int]]:
+def list_weight_counts(proto: onnx.ModelProto) -> Iterator[tuple[int, int]]:
     """(numbers, numbers other than zero) of each weight."""
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     packed = {

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
-from slimgate.models.cache_argument import CACHE_NAMES, cache_argument
+from slimgate.models.cache_argument import CACHE_NAMES, make_cache_keyword
 from slimgate.models.openvino_model import OUTPUT
 from slimgate.models.openvino_package import load_openvino
 
@@ -79,12 +79,12 @@ def _make_example_call(network: nn.Module) -> dict[str, Any]:
     device, cache = next(network.parameters()).device, DynamicCache()
     network(
         input_ids=torch.ones((_ROWS, _PAST), dtype=torch.int64, device=device),
-        **cache_argument(network, cache),
+        **make_cache_keyword(network, cache),
         use_cache=True,
     )
     return {
         IDS: torch.ones((_ROWS, _TOKENS), dtype=torch.int64, device=device),
-        **cache_argument(network, cache),
+        **make_cache_keyword(network, cache),
         PLACES: torch.arange(_PLACES, device=device),
         "use_cache": True,
     }

@@ -60,7 +60,7 @@ def measure_size(graph: openvino.Model) -> dict[str, int]:
     }
 
 
-def weight_types(graph: openvino.Model) -> dict[str, int]:
+def count_weight_types(graph: openvino.Model) -> dict[str, int]:
     """Type, such as i8 -> how many numbers of the weights have it."""
     counts: dict[str, int] = {}
     for node in graph.get_ops():

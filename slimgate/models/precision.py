@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PROBED, AGREE_WITHIN = 16, 0.05
 
 
-def answer_precision(
+def choose_answer_precision(
     setting: str,
     network: nn.Module,
     answer: Callable[[Sequence[int]], torch.Tensor],

@@ -84,7 +84,7 @@ def describe_quantization(quantization: Json) -> str:
     return f"{described.format}, {described.scheme}"
 
 
-def weight_format_of(stored: Json) -> str:
+def read_weight_format(stored: Json) -> str:
     """`gguf`, or the quant_method of transformers. stored: Quantized.facts(), from a manifest."""
     return str(stored["format"]).partition(" ")[0]
 

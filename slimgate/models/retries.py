@@ -36,7 +36,7 @@ def list_connection_errors() -> tuple[type[Exception], ...]:
 
 
 async def post(client: httpx2.AsyncClient, url: str, content: bytes, *, retries: int) -> httpx2.Response:
-    """The response, which may be a refusal. Raises lost_connections() if the last try has none."""
+    """The response, which may be a refusal. Raises list_connection_errors() if the last try has none."""
     for tried in range(retries):
         try:
             response = await client.post(url, content=content)

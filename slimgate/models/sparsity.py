@@ -1,6 +1,6 @@
 """Which weights stay: masks of the highest scores, with exact counts, and the note of layers with zeros.
 
-    masks = keep_masks([weight.abs() for weight in weights], 0.5, "global")
+    masks = make_keep_masks([weight.abs() for weight in weights], 0.5, "global")
     zero_(weights[0], masks[0])
 
 A mask is True if a weight stays. Among equal scores, exactly as many are removed as needed.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Scope = Literal["global", "layer", "row"]
 
 
-def keep_masks(scores: Sequence[Tensor], sparsity: float, scope: Scope) -> list[Tensor]:
+def make_keep_masks(scores: Sequence[Tensor], sparsity: float, scope: Scope) -> list[Tensor]:
     """Masks that leave out the lowest scores: the share `sparsity` of all, of each matrix, or of each row.
 
     scores: one (out_features, in_features) matrix for each layer. The masks have the same shapes.

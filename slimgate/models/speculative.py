@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from slimgate.errors import MeasureError
-from slimgate.models.cache_argument import cache_argument
+from slimgate.models.cache_argument import make_cache_keyword
 from slimgate.models.write_by_length import has_ended
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class NetworkText:
         }
         if "logits_to_keep" in signature(self._network.forward).parameters:
             inputs["logits_to_keep"] = count
-        output = self._network(**inputs, **cache_argument(self._network, self.cache), use_cache=True)
+        output = self._network(**inputs, **make_cache_keyword(self._network, self.cache), use_cache=True)
         self.length += len(ids)
         if self.cache.get_seq_length() != self.length:
             raise MeasureError(

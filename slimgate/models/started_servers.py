@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from slimgate._system.child_server import ChildServer, free_port, is_port_taken
+from slimgate._system.child_server import ChildServer, find_free_port, is_port_taken
 from slimgate._system.threads import default_spinning
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.plugins.base import Progress, no_progress
@@ -157,7 +157,7 @@ class Servers:
 def _choose_port(url: str) -> int:
     """The port for the server. Raises MeasureError if another process listens on it."""
     if PORT in url:
-        return free_port()
+        return find_free_port()
     port = urlsplit(url).port or (443 if url.startswith("https") else 80)
     if is_port_taken(port):
         raise MeasureError(

@@ -273,7 +273,7 @@ def _count_stored_weights(name: str, stored: Stored, quantization: Json) -> tupl
     if part in ("weight_packed", "weight_scale_packed"):
         if stored.dtype == "U8":
             return module, "fp4", 2 * size
-        bits = _group_bits(module, quantization)
+        bits = _find_group_bits(module, quantization)
         return module, f"int{bits}", size * _BITS // bits
     if part.endswith(_BLOCKS) and stored.dtype == "U8":
         return name.removesuffix(_BLOCKS), "fp4", 2 * size
@@ -283,7 +283,7 @@ def _count_stored_weights(name: str, stored: Stored, quantization: Json) -> tupl
     return module, precision, size
 
 
-def _group_bits(module: str, quantization: Json) -> int:
+def _find_group_bits(module: str, quantization: Json) -> int:
     """Bits of the compressed-tensors group that a module is in; of the first group if none names it."""
     groups = [
         group for group in (quantization.get("config_groups") or {}).values() if isinstance(group, dict)

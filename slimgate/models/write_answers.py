@@ -25,9 +25,9 @@ import torch
 
 from slimgate.errors import MeasureError
 from slimgate.models.answer_text import decode_answer
-from slimgate.models.cache_argument import cache_argument
+from slimgate.models.cache_argument import make_cache_keyword
 from slimgate.models.config import read_max_positions
-from slimgate.models.end_tokens import end_tokens
+from slimgate.models.end_tokens import list_end_tokens
 from slimgate.models.generate import can_write
 from slimgate.models.speculative import SpeculativeAnswer, write_with_draft
 from slimgate.models.write_by_length import has_ended
@@ -105,7 +105,7 @@ def write_answers(
     Raises MeasureError if a prompt and its answer do not fit into the model's positions.
     """
     network = getattr(predictor, "network", None)
-    ends = end_tokens(tokenizer, network) | set(getattr(predictor, "end_tokens", ()))
+    ends = list_end_tokens(tokenizer, network) | set(getattr(predictor, "end_tokens", ()))
     if can_write(network):
         _check_positions(network, prompts, how)
     if isinstance(predictor, DraftWriter) and predictor.draft is not None:
@@ -154,7 +154,7 @@ def is_encoder_decoder(network: nn.Module) -> bool:
     return bool(getattr(network.config, "is_encoder_decoder", False))
 
 
-def start_of_answers(network: PreTrainedModel) -> int:
+def read_decoder_start(network: PreTrainedModel) -> int:
     """The token that an encoder-decoder begins an answer with. Raises MeasureError if its files name none."""
     start_token = _read_required_settings(network).get("decoder_start_token_id")
     if start_token is None:
@@ -180,7 +180,7 @@ def _make_cache_argument(network: PreTrainedModel) -> dict[str, Any]:
 
     if not is_encoder_decoder(network):
         return {}
-    return cache_argument(network, EncoderDecoderCache(DynamicCache(), DynamicCache()))
+    return make_cache_keyword(network, EncoderDecoderCache(DynamicCache(), DynamicCache()))
 
 
 def _write_by_generate(

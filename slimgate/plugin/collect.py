@@ -226,7 +226,7 @@ def list_params(item: pytest.Item) -> dict[str, Any]:
     return params
 
 
-def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
+def find_gate_check(item: pytest.Item) -> tuple[str, str, str] | None:
     """The check of a gate, as the record keys it: kind, model, name. None for tests that judge nothing."""
     from slimgate.results import checks
 

@@ -133,7 +133,7 @@ def project_root(config: pytest.Config) -> Path:
     return Path(os.path.commonpath([folder, *(path for path in named if path.exists())]))
 
 
-def shard_of(config: pytest.Config) -> Shard | None:
+def read_shard_option(config: pytest.Config) -> Shard | None:
     """The shard of this run; None if it runs the whole suite."""
     text: str | None = config.getoption(SHARD_OPTION)
     if text is None:

@@ -28,7 +28,7 @@ from slimgate.record.run import (
 from slimgate.record.run_verdict import judge_record
 from slimgate.record.verdicts import ErrorFacts
 from slimgate.record.words import format_count
-from slimgate.report.confirm import confirm_lines
+from slimgate.report.confirm import format_confirm_lines
 from slimgate.report.files import write_reports
 from slimgate.report.status import list_inside_budgets
 from slimgate.results.checks import CONFIRMED, TEACHER
@@ -138,7 +138,7 @@ class Confirmation:
     def summary(self) -> Iterator[str]:
         """The lines of the report for the terminal, and the path of the report."""
         for path, record in self.records.items():
-            yield from confirm_lines(record)
+            yield from format_confirm_lines(record)
             yield f"{record.suite.path}: {os.path.relpath(self._session.folder(path) / 'report.md')}"
 
     def _log_look(self, path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from slimgate.errors import SlimgateError, SuiteError
 from slimgate.plugin.collect import (
     UNTIMED,
-    check_of,
+    find_gate_check,
     find_suite,
     is_timing_gate,
     list_named_models,
@@ -26,7 +26,7 @@ from slimgate.plugin.config import (
     SESSION,
     describe_no_budget,
     project_root,
-    shard_of,
+    read_shard_option,
 )
 from slimgate.plugin.find_suites import (
     Search,
@@ -91,7 +91,7 @@ def _start_session(config: pytest.Config, search: Search) -> None:
         if blocked and (suites or not logs):  # with logs alone, they are reported as errors
             raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
         state = start_session(config, suites, logs, blocked)
-        if logs and (shard := shard_of(config)) is not None and shard.number > 1:
+        if logs and (shard := read_shard_option(config)) is not None and shard.number > 1:
             state.logs.is_judged_in_shard = False
             names = ", ".join(suite.shown for suite in logs.values())
             notes.append(f"not judged in shard {shard}, as shard 1 does: {names}")
@@ -196,7 +196,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     state = config.stash.get(SESSION, None)
     if state is None:
         return True if planned else None
-    from slimgate.plugin.plan_text import list_head_lines, plan_lines
+    from slimgate.plugin.plan_text import list_head_lines, list_plan_lines
     from slimgate.suite.checks import check_can_ask, check_hub_models
 
     chosen_suites = [suite for suite in map(find_suite, getattr(session, "items", None) or ()) if suite]
@@ -221,7 +221,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         for line in shard_lines(config, run.suite):
             reporter.write_line(line)
         if planned:
-            _write_lines(reporter, plan_lines(run, earlier, width=_find_width(reporter)))
+            _write_lines(reporter, list_plan_lines(run, earlier, width=_find_width(reporter)))
             continue
         if state.confirmation is not None:
             continue
@@ -355,7 +355,7 @@ def pytest_runtest_makereport(
     if report.when == "call" or report.failed or report.skipped:
         # pytest-benchmark skips all other tests then, and these skips are not reported.
         is_benchmark_only = item.config.getoption("benchmark_only", False)
-        skipped = check_of(item) if report.skipped and not results and not is_benchmark_only else None
+        skipped = find_gate_check(item) if report.skipped and not results and not is_benchmark_only else None
         sent = [result.to_json() for result in results]
         report_facts = {"suite": str(suite.path), "test": item.name, "results": sent, "skipped": skipped}
         setattr(report, "slimgate", report_facts)  # noqa: B010  not declared

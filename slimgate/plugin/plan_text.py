@@ -38,7 +38,7 @@ _ANSWERS: dict[Word, str] = {
 }
 
 
-def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:
+def list_plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:
     """The plan of one suite. Cuts the splits if they are not cut yet; builds nothing.
 
     earlier: the record of a run that judged the same rows; width: of the terminal, if there is one.
@@ -80,7 +80,7 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
             styles,
             width=width,
         )
-    for line in (*find_doubtful_budgets(suite), *_confirm_lines(run)):
+    for line in (*find_doubtful_budgets(suite), *_list_confirm_lines(run)):
         yield from wrap_text(escape_invisible(line), width, "  ")
     for slices in plan_slices(suite, run.rows.gate):
         yield from wrap_text(
@@ -104,7 +104,7 @@ def list_head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) ->
         yield f"{suite.shown}: the {gate} can decide every budget on drops and flips, {good}"
 
 
-def _confirm_lines(run: SuiteRun) -> Iterator[str]:
+def _list_confirm_lines(run: SuiteRun) -> Iterator[str]:
     """Whether the rows of split confirm can decide the budgets that they judge; empty without that split."""
     if CONFIRM not in run.rows.splits:
         return

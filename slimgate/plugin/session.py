@@ -219,11 +219,9 @@ class Session:
         for session in self._sessions.values():
             yield from session.summary(width)
         for path, record in self._log_records.items():
-            from slimgate.report.terminal.summary import log_summary_lines
+            from slimgate.report.terminal.summary import list_log_summary
 
-            yield from log_summary_lines(
-                record, os.path.relpath(self.folder(path) / "report.md"), width=width
-            )
+            yield from list_log_summary(record, os.path.relpath(self.folder(path) / "report.md"), width=width)
 
     def checks(self, path: Path) -> int:
         """The number of checks in a whole run of a suite."""

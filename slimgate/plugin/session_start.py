@@ -1,6 +1,6 @@
 """The session of a pytest run: made when a suite is found, or when a test's mark names a suite.
 
-    state = session_of(config)
+    state = ensure_session(config)
 
 A run without suites never imports this file, nor what it needs. If Ctrl-C or SIGTERM stops a run, it still
 writes record and report, and says what is kept.
@@ -24,10 +24,10 @@ from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
-from slimgate.plugin.config import NOTES, SESSION, project_root, shard_of
+from slimgate.plugin.config import NOTES, SESSION, project_root, read_shard_option
 from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.session import Session
-from slimgate.plugin.terminal_watch import watch_of
+from slimgate.plugin.terminal_watch import make_watch
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.results.checks import TEACHER
 from slimgate.suite.suite import Suite
@@ -67,9 +67,9 @@ def start_session(
         device=config.getoption("slimgate_device"),
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=_format_command(config),
-        watch=watch_of(config),
+        watch=make_watch(config),
         baselines=baselines,
-        shard=shard_of(config),
+        shard=read_shard_option(config),
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
         logs=LogRuns(
@@ -80,7 +80,7 @@ def start_session(
     of_logs = [suite.shown for suite in (logs or {}).values()]
     config.stash[NOTES] += _list_uncompared(config, [*of_models, *of_logs])
     with_family = [suite.shown for suite in suites.values() if suite.family is not None]
-    if with_family and shard_of(config) is not None:
+    if with_family and read_shard_option(config) is not None:
         raise SuiteError(
             f"{with_family[0]} [budgets] family: all variants are judged together, "
             "so leave out --slimgate-shard"

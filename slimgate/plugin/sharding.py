@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slimgate.plugin.collect import find_suite, list_named_models, list_params
-from slimgate.plugin.config import SESSION, shard_of
+from slimgate.plugin.config import SESSION, read_shard_option
 
 if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
     """`bench/x.toml: shard 2/5: int8, pruned`; nothing without --slimgate-shard."""
-    shard = shard_of(config)
+    shard = read_shard_option(config)
     if shard is not None:
         from slimgate.run.shards import list_shard_variants
 
@@ -31,7 +31,7 @@ def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselects the tests of variants that belong to other shards."""
-    shard = shard_of(config)
+    shard = read_shard_option(config)
     if shard is None:
         return
     from slimgate.run.shards import list_shard_variants

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from slimgate.plugins.rows import GATE
-from slimgate.record.looks_log import LookLog, Timing, look_facts, make_model_id, read_looks
+from slimgate.record.looks_log import LookLog, Timing, make_look_facts, make_model_id, read_looks
 from slimgate.record.run import LookFacts
 from slimgate.results.base import Verdict
 from slimgate.results.checks import LATENCY, TEACHER
@@ -69,7 +69,7 @@ class SuiteLooks:
         self._cut_log.note([digest] if judged else [])
         cuts = max(1, read_looks(root, rows.source_digest).count)
         looks = read_looks(root, digest).with_log(self.earlier)
-        return look_facts(looks, models, run=self._began, cuts=cuts)
+        return make_look_facts(looks, models, run=self._began, cuts=cuts)
 
 
 def _find_time_verdict(result: GateResult) -> Verdict | None:

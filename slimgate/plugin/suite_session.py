@@ -19,7 +19,7 @@ from slimgate.record.comparing.demands import read_demands
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.comparing.weakenings import find_weakenings
 from slimgate.record.demands import Demands
-from slimgate.record.files import LOGS, log_name
+from slimgate.record.files import LOGS, make_model_log_path
 from slimgate.record.machine import Machine, PeakRates
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, format_record_json, read_record_if_valid
@@ -190,9 +190,9 @@ class SuiteSession:
         if not isinstance(error, ErrorFacts):
             return result
         if error.log and variant not in self._logged:
-            write_atomically(self.folder / log_name(variant), error.log + "\n")
+            write_atomically(self.folder / make_model_log_path(variant), error.log + "\n")
             self._logged.add(variant)
-        kept_name = log_name(variant) if variant in self._logged else None
+        kept_name = make_model_log_path(variant) if variant in self._logged else None
         return replace(result, facts=error.replace(log=kept_name))
 
     # The files that are written

@@ -16,7 +16,7 @@ from slimgate.report.terminal.progress import PlainLines
 from slimgate.run.progress import UNWATCHED, Watch
 
 
-def watch_of(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Watch:
+def make_watch(config: pytest.Config, environment: Mapping[str, str] = os.environ) -> Watch:
     """Live lines on a terminal that can show them; else a line per stage, and at least one per minute.
 
     -q leaves out the lines of short stages, -qq leaves out all lines.

@@ -48,15 +48,15 @@ class StoredRecord(NamedTuple):
 
     def log(self, model: str) -> Path:
         """The path of the log of a model that could not be built or measured."""
-        return self.file.parent / log_name(model)
+        return self.file.parent / make_model_log_path(model)
 
 
-def log_name(model: str) -> str:
+def make_model_log_path(model: str) -> str:
     """The path of the log of a model that could not be built or measured, relative to its record."""
     return f"{LOGS}/{model}.log"
 
 
-def record_file(path: Path) -> Path:
+def find_record_file(path: Path) -> Path:
     """The run.json itself, of a path to it or to its folder. Raises DataError if there is none."""
     file = path / RECORD if path.is_dir() else path
     if file.is_file():
@@ -103,7 +103,7 @@ def _describe(error: ValidationError) -> str:
 
 def read_record_file(path: Path) -> StoredRecord:
     """The record of a run.json or of the folder that holds it. Raises DataError if there is none."""
-    file = record_file(path)
+    file = find_record_file(path)
     return StoredRecord(file, read_run(file))
 
 

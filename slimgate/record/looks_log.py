@@ -144,7 +144,7 @@ def _make_log_path(root: Path, digest: str) -> Path:
     return root / FOLDER / f"{digest}.jsonl"
 
 
-def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int = 1) -> LookFacts:
+def make_look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int = 1) -> LookFacts:
     """The looks in the form of the record, with the timings that several runs judged.
 
     models: the model of each variant of the record. run: of the record. cuts: the number of gates that were

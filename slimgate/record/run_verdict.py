@@ -1,7 +1,7 @@
 """The verdict over the results of a record: which budgets hold, what failed, what is missing or carried over.
 
 verdict(variants, self_test, missing)              the state of the whole record
-verdict_of_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
+judge_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
 
 The status of a run is decided in results/counts.py alone.
 """

@@ -23,7 +23,7 @@ from slimgate.report.confusions import (
     make_confusion_tables,
     make_tradeoff_tables,
 )
-from slimgate.report.figures import add_note, drop_words
+from slimgate.report.figures import add_note, format_drop_words
 from slimgate.report.status import list_variants
 from slimgate.report.tables import Column, add_heading, blocks, fold, make_pipe_table, remove_empty_columns
 from slimgate.report.task_figures import make_figures_table
@@ -56,7 +56,7 @@ def format_behaviour(record: RunRecord) -> str:
             add_heading("### KL to the teacher, token by token", make_kl_tables(record)),
             add_heading("### Quality, and figures of this task alone", make_figures_table(record)),
             add_heading("### Slices, the largest drop first", blocks(*map(_make_slice_tables, behaviours))),
-            add_heading("### Slices of teacher and variants", slice_tables(behaviours)),
+            add_heading("### Slices of teacher and variants", format_slice_tables(behaviours)),
             add_heading(
                 "### Rows from right to wrong",
                 blocks(*(_fold_lost_rows(*pair, sides) for pair in behaviours)),
@@ -108,13 +108,13 @@ def format_worst_slices(record: RunRecord) -> tuple[str, str]:
     shown = [(by_drop[number][0], by_drop[number][1][place]) for number, place in chosen]
     columns = [
         Column("variant", [escape(model.name) for model, _ in shown]),
-        Column("slice", [_slice_name(part) for _, part in shown]),
+        Column("slice", [_format_slice_name(part) for _, part in shown]),
         Column("metric", [escape(part.metric) for _, part in shown]),
-        Column("rows", [_slice_rows(part) for _, part in shown], right=True),
+        Column("rows", [_format_slice_rows(part) for _, part in shown], right=True),
         Column("teacher", [format_fixed(part.teacher, 3) for _, part in shown], right=True),
         Column("value", [format_fixed(part.variant, 3) for _, part in shown], right=True),
-        Column("drop, points", [_slice_drop(part) for _, part in shown], right=True),
-        Column("verdict", [_slice_verdict(part) for _, part in shown]),
+        Column("drop, points", [_format_slice_drop(part) for _, part in shown], right=True),
+        Column("verdict", [_format_slice_verdict(part) for _, part in shown]),
     ]
     return f"{count(len(shown))} of {count(sum(len(lost) for _, lost in by_drop))}", make_pipe_table(
         remove_empty_columns(columns)
@@ -164,7 +164,7 @@ def _make_changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str
         return Column(head, [cell(facts) for _, facts in behaviours], right=True)
 
     columns = [
-        column("right to wrong", _flip_share),
+        column("right to wrong", _format_flip_share),
         column("wrong to right", lambda facts: count(facts.flips.wrong_to_right if facts.flips else None)),
         column("changed", lambda facts: count(facts.flips.changed if facts.flips else None)),
         column(f"agree with {sides.original}", lambda facts: format_percent(facts.agreement)),
@@ -180,7 +180,7 @@ def _make_changes_table(behaviours: list[VariantBehaviour], sides: Sides) -> str
     )
 
 
-def _flip_share(facts: BehaviourFacts) -> str:
+def _format_flip_share(facts: BehaviourFacts) -> str:
     """`171 (2.9 % [2.5, 3.2])`: one decimal, and more if one would round a number to its budget."""
     flips = facts.flips
     if flips is None:
@@ -207,7 +207,7 @@ def _make_slice_tables(model_behaviour: VariantBehaviour) -> str:
     gaps = facts.slice_gaps or []
     return blocks(
         *(
-            _slice_table(
+            _format_slice_table(
                 model,
                 [part for part in slices if part.metric == name],
                 format_gap_line(model, [gap for gap in gaps if gap.metric == name]),
@@ -217,7 +217,7 @@ def _make_slice_tables(model_behaviour: VariantBehaviour) -> str:
     )
 
 
-def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> str:
+def _format_slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> str:
     metric = slices[0].metric
     lost = [part for part in slices if part.drop_points > 0]
     if not lost:
@@ -230,32 +230,32 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> s
             f"{count(len(shown))} of the {count(len(lost))} slices that lost, of {count(len(slices))} in all"
         )
     columns = [
-        Column("slice", [_slice_name(part) for part in shown]),
-        Column("rows", [_slice_rows(part) for part in shown], right=True),
+        Column("slice", [_format_slice_name(part) for part in shown]),
+        Column("rows", [_format_slice_rows(part) for part in shown], right=True),
         Column("teacher", [format_fixed(part.teacher, 3) for part in shown], right=True),
         Column(escape(model.name), [format_fixed(part.variant, 3) for part in shown], right=True),
-        Column("drop, points", [_slice_drop(part) for part in shown], right=True),
+        Column("drop, points", [_format_slice_drop(part) for part in shown], right=True),
         Column("p, Holm", [format_significant(part.p_holm, 2) for part in shown], right=True),
-        Column("verdict", [_slice_verdict(part) for part in shown]),
+        Column("verdict", [_format_slice_verdict(part) for part in shown]),
     ]
     return fold(
         model.name, f", {metric}, {shown_words}", blocks(make_pipe_table(remove_empty_columns(columns)), gaps)
     )
 
 
-def _slice_rows(part: SliceFacts) -> str:
+def _format_slice_rows(part: SliceFacts) -> str:
     return add_note(count(part.n), "few" if part.few_rows else None)
 
 
-def _slice_name(part: SliceFacts) -> str:
+def _format_slice_name(part: SliceFacts) -> str:
     return f"{escape(part.column)}: {escape(part.value, longest=_LONGEST)}"
 
 
-def _slice_drop(part: SliceFacts) -> str:
-    return (drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop ")
+def _format_slice_drop(part: SliceFacts) -> str:
+    return (format_drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop ")
 
 
-def _slice_verdict(part: SliceFacts) -> str:
+def _format_slice_verdict(part: SliceFacts) -> str:
     if part.worst is None:
         return MISSING
     return f"**{part.worst}**" if part.worst is Verdict.FAIL else str(part.worst)
@@ -340,7 +340,7 @@ def _format_left_out(gap: SliceGapFacts) -> str:
     return f" ({count(gap.few_rows)} of few rows left out)" if gap.few_rows else ""
 
 
-def slice_tables(behaviours: Sequence[VariantBehaviour]) -> str:
+def format_slice_tables(behaviours: Sequence[VariantBehaviour]) -> str:
     """A table for each metric and column of up to 12 slices: a line for each model, the teacher's first."""
     tables = [
         _make_column_table(behaviours, metric, column) for metric, column in _list_gap_columns(behaviours)

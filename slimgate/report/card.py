@@ -26,8 +26,8 @@ from slimgate.report.card_metadata import (
     name_rows,
 )
 from slimgate.report.cascades import format_passed_on
-from slimgate.report.confirm import look_cautions
-from slimgate.report.figures import describe_compression, describe_duel, drop_words, format_flops
+from slimgate.report.confirm import list_look_cautions
+from slimgate.report.figures import describe_compression, describe_duel, format_drop_words, format_flops
 from slimgate.report.stages import format_params_cell
 from slimgate.report.status import (
     describe_workload,
@@ -45,7 +45,7 @@ from slimgate.report.tables import (
     make_pipe_table,
     remove_empty_columns,
 )
-from slimgate.report.trust import delay_words, list_machine_lines
+from slimgate.report.trust import describe_delay, list_machine_lines
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.quality import QualityFacts
@@ -115,7 +115,7 @@ def _format_teacher(facts: QualityFacts) -> str:
 
 def _drop(facts: QualityFacts) -> str:
     limits = [budget.limit for budget in facts.budgets]
-    return drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
+    return format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
 
 
 def _format_gated_verdict(model: VariantRecord, verdict: Verdict | None) -> str:
@@ -253,7 +253,7 @@ def _list_limitations(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     yield "The figures hold for the rows named above, not for other text."
     if doubt := describe_teacher_doubt(record):
         yield doubt
-    yield from look_cautions(record)
+    yield from list_look_cautions(record)
     for budget in record.baseline.loosened if record.baseline else ():
         if budget.variant == model.name:
             was = f"{escape(budget.kind)} {budget.before:g}"
@@ -292,8 +292,8 @@ def _list_gate_doubts(record: RunRecord) -> Iterator[str]:
     delay = tested.planted_delay
     if delay is not None and not delay.seen:
         yield f"The planted delay was not seen, so no speed-up is decided: {escape(delay.message)}"
-    elif delay is not None and delay_words(delay):
-        yield f"The machine {delay_words(delay)}, so no smaller difference in speed is shown."
+    elif delay is not None and describe_delay(delay):
+        yield f"The machine {describe_delay(delay)}, so no smaller difference in speed is shown."
 
 
 def _reproduce(record: RunRecord) -> str:

@@ -19,7 +19,7 @@ from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.builds import list_unlucky_builds
 from slimgate.report.card_metadata import LOAD
-from slimgate.report.confirm import look_cautions
+from slimgate.report.confirm import list_look_cautions
 from slimgate.report.epochs import read_epochs
 from slimgate.report.figures import add_note, describe_duel
 from slimgate.report.peaks import list_slow_runtimes
@@ -35,7 +35,7 @@ from slimgate.report.status import (
     list_unjudged_budgets,
     list_variants,
 )
-from slimgate.report.trust import delay_words
+from slimgate.report.trust import describe_delay
 from slimgate.report.unreadable import list_unreadable_rows
 from slimgate.report.weights import list_unquantized_models
 from slimgate.results.behaviour import SliceFacts
@@ -93,19 +93,19 @@ def _list_all_notes(record: RunRecord) -> Iterator[Note]:
             _note_loosened_budgets(record),
             _note_switched_off_budgets(record),
             list_unquantized_models(record),
-            look_cautions(record),
+            list_look_cautions(record),
             list_unlucky_builds(record),
             _note_fallen_slices(gated),
             _note_broken_claims(gated),
             _note_new_heads(record),
             _note_saturating_kernels(record),
-            _judge_warnings(record),
+            _list_judge_warnings(record),
         ),
         Severity.FIGURE: (
             _note_hidden_delay(record),
             _note_unpacked_weights(record),
             list_server_differences(record),
-            _step_warnings(record),
+            _list_step_warnings(record),
             _list_file_notes(record),
             _note_busy_machine(record),
             list_slow_runtimes(record),
@@ -378,8 +378,8 @@ def _note_hidden_delay(record: RunRecord) -> Iterator[str]:
         return
     if not delay.seen:
         yield "**The self-test could not detect any slow-down**: no speed-up of this run is proven."
-    elif delay_words(delay):
-        yield f"The self-test {delay_words(delay)}: smaller differences in speed are not proven."
+    elif describe_delay(delay):
+        yield f"The self-test {describe_delay(delay)}: smaller differences in speed are not proven."
 
 
 def _note_unsteady_times(record: RunRecord) -> Iterator[str]:
@@ -396,7 +396,7 @@ def _note_unsteady_times(record: RunRecord) -> Iterator[str]:
         yield f"{busy}: {'; '.join([*unsteady[:_MOST_UNSTEADY], *also])}."
 
 
-def _judge_warnings(record: RunRecord) -> Iterator[str]:
+def _list_judge_warnings(record: RunRecord) -> Iterator[str]:
     """The judge's warnings on the rows, each once, with the metrics that it concerns."""
     models_by_warning: dict[str, list[str]] = {}
     for model in record.variants:
@@ -417,7 +417,7 @@ def _note_new_heads(record: RunRecord) -> Iterator[str]:
             yield f"{how}: what is judged here is not what its files alone would answer."
 
 
-def _step_warnings(record: RunRecord) -> Iterator[str]:
+def _list_step_warnings(record: RunRecord) -> Iterator[str]:
     """The warnings of the build steps."""
     for model in record.variants:
         for step in model.steps:

@@ -103,7 +103,7 @@ def _name(comparison: Comparison, model: ModelChange) -> str:
     return comparison.original if model is comparison.teacher else escape(model.name)
 
 
-def slice_table(comparison: Comparison) -> str:
+def format_moved_slices(comparison: Comparison) -> str:
     """The slices that moved, of the teacher and every variant."""
     models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
     moved = [(model, change) for model in models for change in model.slices if _is_worth_telling(change)]
@@ -122,8 +122,8 @@ def slice_table(comparison: Comparison) -> str:
         Column("rows", [count(change.rows) for _, change in shown], right=True),
         Column("metric", [escape(change.metric) for _, change in shown]),
         Column("old → new", [_format_both_values(change) for _, change in shown], right=True),
-        Column("drop between releases", [_slice_drop(change) for _, change in shown], right=True),
-        Column("the new one is", [_slice_word(change) for _, change in shown]),
+        Column("drop between releases", [_format_moved_drop(change) for _, change in shown], right=True),
+        Column("the new one is", [_describe_slice_change(change) for _, change in shown]),
         Column("p (Holm)", [format_significant(change.p_holm, 2) for _, change in shown], right=True),
         Column(
             f"behind its {comparison.original}, old → new",
@@ -236,13 +236,13 @@ def _format_teacher_drops(change: MetricChange) -> str:
     return f"{before} → {format_fixed(change.new_drop, 1)}{_format_bounds(change.new_drop_interval)}"
 
 
-def _slice_drop(change: SliceChange) -> str:
+def _format_moved_drop(change: SliceChange) -> str:
     """The drop, in bold only by the corrected test: one of many slices exceeds its interval by chance."""
     drop = f"{format_fixed(change.drop_points, 1)}{_format_bounds(change.interval)}"
     return f"**{drop}**" if _is_shown_worse(change) else drop
 
 
-def _slice_word(change: SliceChange) -> str:
+def _describe_slice_change(change: SliceChange) -> str:
     if change.p_holm is None:
         return "not tested"
     return _WORDS["worse"] if _is_shown_worse(change) else "no loss shown"
@@ -311,7 +311,7 @@ def _change(comparison: Comparison, change: LatencyChange | MeasurementChange) -
 
 def compare_report(comparison: Comparison) -> str:
     """The whole text."""
-    slices = slice_table(comparison)
+    slices = format_moved_slices(comparison)
     return (
         blocks(
             f"# {escape(comparison.old.name)} → {escape(comparison.new.name)}",

@@ -17,16 +17,18 @@ _EXPLANATION = (
 )
 
 
-def confirm_section(record: RunRecord) -> str:
+def format_confirm_section(record: RunRecord) -> str:
     """The section; empty if no run has used the confirm rows."""
     if record.confirm is None:
         return ""
     return blocks(
-        "## Confirmed on rows of their own", _EXPLANATION, format_bullets(map(escape, confirm_lines(record)))
+        "## Confirmed on rows of their own",
+        _EXPLANATION,
+        format_bullets(map(escape, format_confirm_lines(record))),
     )
 
 
-def confirm_lines(record: RunRecord) -> Iterator[str]:
+def format_confirm_lines(record: RunRecord) -> Iterator[str]:
     """A line for each metric that was judged, then the lines on a second look. Plain text."""
     confirmed = record.confirm
     if confirmed is None:
@@ -44,7 +46,7 @@ def confirm_lines(record: RunRecord) -> Iterator[str]:
 _MOST_AGAIN = 2  # more are counted and not named
 
 
-def look_cautions(record: RunRecord) -> Iterator[str]:
+def list_look_cautions(record: RunRecord) -> Iterator[str]:
     """Cautions as markdown: rows that judged other models before, and budgets that were judged again."""
     looks = record.looks
     if looks is not None and looks.runs > 1:

@@ -112,7 +112,7 @@ def format_with_bounds(
     return f"{shown}{unit}{bounds}"
 
 
-def drop_words(
+def format_drop_words(
     points: float | None,
     interval: tuple[float, float] | None,
     limits: Sequence[float] = (),
@@ -139,7 +139,9 @@ def format_drop(
     unit: str = "points",
 ) -> str:
     """`0.3 [-0.2, 0.8]` for a column that names the unit; `grown 2.1 %` if the unit differs."""
-    return str(drop_words(points, interval, list_point_limits(budgets), unit=unit)).removeprefix("drop ")
+    return str(format_drop_words(points, interval, list_point_limits(budgets), unit=unit)).removeprefix(
+        "drop "
+    )
 
 
 def format_limits(budgets: Sequence[Limited]) -> str:

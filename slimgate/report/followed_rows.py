@@ -37,7 +37,7 @@ def _format_followed_row(row: FollowedRow) -> str:
     left_out = len(row.answers) - len(shown)
     further = f"{count(left_out)} further models are in run.json." if left_out else ""
     heading = f"**{escape(row.id)}**{label}{scores}: {escape(row.why)}."
-    return blocks(heading, text, make_pipe_table(answer_columns(shown, _escape_short)), further)
+    return blocks(heading, text, make_pipe_table(make_answer_columns(shown, _escape_short)), further)
 
 
 def _escape_short(text: str) -> str:
@@ -98,7 +98,7 @@ def _make_probabilities_table(record: RunRecord, model: VariantRecord, shapes: R
     return format_top_words(tops[0], _escape_short) if tops else MISSING
 
 
-def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
+def make_answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
     """The first answer is the teacher's; the others have what differs from it. Empty columns are left out.
 
     show: escapes text for the place of the table.

@@ -19,8 +19,8 @@ from slimgate.record.words import format_count
 from slimgate.report.alarms import list_alarms
 from slimgate.report.cautions import Severity, format_notes, list_notes
 from slimgate.report.confusions import list_new_mistakes
-from slimgate.report.figures import drop_words
-from slimgate.report.log_comparison import log_table
+from slimgate.report.figures import format_drop_words
+from slimgate.report.log_comparison import format_log_table
 from slimgate.report.origin import describe_run, format_origin
 from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import name_baseline
@@ -123,7 +123,7 @@ def _make_tables(record: RunRecord) -> tuple[str, ...]:
             blocks(
                 heading,
                 *(
-                    log_table(model, record.task.sides, slices=record.task.log_slices)
+                    format_log_table(model, record.task.sides, slices=record.task.log_slices)
                     for model in list_variants(record)
                 ),
             ),
@@ -261,7 +261,7 @@ def _describe_losses(record: RunRecord, behaviour: BehaviourFacts) -> Iterator[s
         )  # the surest loss: few rows lose much by chance
         where = f"{escape(worst.column)} {escape(worst.value, longest=_LONGEST)}"
         values = f"{escape(worst.metric)} {format_fixed(worst.teacher, 3)} → {format_fixed(worst.variant, 3)}"
-        drop = drop_words(worst.drop_points, worst.interval)
+        drop = format_drop_words(worst.drop_points, worst.interval)
         yield f"on {where} ({format_count(worst.n, 'row', 'rows')}): {values}, {drop}"
     names = [escape(name, longest=_LONGEST) for name in record.task.classes]
     if mistakes := list_new_mistakes(behaviour, len(names)):

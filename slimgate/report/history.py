@@ -52,7 +52,7 @@ def format_history(releases: Sequence[StoredRecord], picture_path: str | None = 
     shown = f"![history]({picture_path})" if picture_path else ""
     return blocks(
         "## History",
-        _release_table(releases),
+        _format_release_table(releases),
         shown,
         *(_make_metric_history(releases, names, metric) for metric in list_gated_metrics(releases)),
         _make_history_table(
@@ -82,7 +82,7 @@ def list_gated_metrics(releases: Sequence[StoredRecord]) -> list[str]:
     return gated or list_model_metrics(releases[-1].record)[:1]
 
 
-def _release_table(releases: Sequence[StoredRecord]) -> str:
+def _format_release_table(releases: Sequence[StoredRecord]) -> str:
     records = [release.record for release in releases]
     columns = [
         Column("release", [escape(release.name) for release in releases]),

@@ -11,7 +11,7 @@ from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.slices import select_budget_slices
 from slimgate.record.run import VariantRecord
 from slimgate.record.task import Sides
-from slimgate.report.figures import drop_words, format_drop, format_limits
+from slimgate.report.figures import format_drop, format_drop_words, format_limits
 from slimgate.report.page.budgets import make_behaviour_budget
 from slimgate.report.status import describe_budget
 from slimgate.report.tables import Column, blocks, make_pipe_table
@@ -31,7 +31,7 @@ def count_lines(model: VariantRecord) -> int:
     return len(model.quality) + len(model.behaviour.budgets if model.behaviour else ())
 
 
-def log_table(
+def format_log_table(
     model: VariantRecord, names: Sides, limit: int = _MOST_LINES, *, slices: Collection[str] = ()
 ) -> str:
     """The table of one target, of at most `limit` lines, with the target's name above it.
@@ -103,7 +103,7 @@ def _make_behaviour_line(facts: BehaviourFacts, budget: BudgetFacts) -> Line:
     limit = f"{budget.limit:g}"
     if is_named_slice_kind(budget.kind) and parts:
         part = parts[0]
-        drop = str(drop_words(part.drop_points, part.interval, [budget.limit])).removeprefix("drop ")
+        drop = str(format_drop_words(part.drop_points, part.interval, [budget.limit])).removeprefix("drop ")
         return (
             name,
             count(part.n),

@@ -26,7 +26,7 @@ from slimgate.report.behaviour import (
 )
 from slimgate.report.builds import format_builds_section
 from slimgate.report.cascades import make_cascade_table
-from slimgate.report.confirm import confirm_section
+from slimgate.report.confirm import format_confirm_section
 from slimgate.report.epochs import make_epoch_table
 from slimgate.report.followed_rows import format_followed_rows
 from slimgate.report.glossary import format_glossary
@@ -35,7 +35,7 @@ from slimgate.report.recommendation import recommend, recommend_over_suites
 from slimgate.report.separation import format_separation_section
 from slimgate.report.servers import make_servers_table
 from slimgate.report.since_baseline import format_since_baseline
-from slimgate.report.stages import format_built_section, make_artifact_table, step_table
+from slimgate.report.stages import format_built_section, format_step_table, make_artifact_table
 from slimgate.report.status import list_models
 from slimgate.report.tables import Column, add_heading, blocks, fold, format_bullets, make_pipe_table
 from slimgate.report.task_figures import format_teacher_labels, make_figures_table
@@ -50,7 +50,7 @@ from slimgate.report.trust import (
 from slimgate.report.variant_tables import (
     format_more_metrics,
     format_twins,
-    free_metrics,
+    format_unbudgeted_metrics,
     make_latency_table,
     make_measurements_table,
     make_memory_table,
@@ -76,7 +76,7 @@ def format_suite_report(record: RunRecord, plots: Sequence[str] = (), history: s
         blocks(
             format_first_screen(record),
             format_since_baseline(record),
-            confirm_section(record),
+            format_confirm_section(record),
             format_separation_section(record),
             _format_gallery([f"![{escape(PurePath(path).stem)}]({quote(path)})" for path in plots]),
             add_heading("## Answers that changed", format_changed_answers(record)),
@@ -101,11 +101,11 @@ def list_full_sections(record: RunRecord, history: str = "") -> list[str]:
         format_verdict_section(record),
         format_since_baseline(record),
         history,
-        confirm_section(record),
+        format_confirm_section(record),
         format_separation_section(record, folded=False),
         format_behaviour(record),
         add_heading(f"## {_MORE_GATED}", format_more_metrics(record)),
-        add_heading(f"## {_FREE}", free_metrics(record)),
+        add_heading(f"## {_FREE}", format_unbudgeted_metrics(record)),
         add_heading("## Cascades", make_cascade_table(record)),
         add_heading("## Latency in full", latency),
         add_heading("## Memory", memory),
@@ -148,7 +148,7 @@ def _list_folded_sections(record: RunRecord) -> list[str]:
         ),
         _fold_if_any("Rows from wrong to right", format_won_rows(record), ", which a budget limits too"),
         _fold_if_any(_MORE_GATED, format_more_metrics(record)),
-        _fold_if_any(_FREE, free_metrics(record)),
+        _fold_if_any(_FREE, format_unbudgeted_metrics(record)),
         _fold_if_any("Figures of this task", make_figures_table(record)),
         _fold_if_any("Cascades", make_cascade_table(record), ", which model answers when"),
         _fold_if_any("Latency in full", make_latency_table(record)),
@@ -157,7 +157,7 @@ def _list_folded_sections(record: RunRecord) -> list[str]:
         _fold_if_any("Builds by seed", format_builds_section(record)),
         _fold_if_any("What the teacher labelled", _remove_heading(format_teacher_labels(record))),
         _fold_if_any("Published figures", _remove_heading(format_published_section(record))),
-        _fold_if_any("What was built from what", blocks(step_table(record), format_twins(record))),
+        _fold_if_any("What was built from what", blocks(format_step_table(record), format_twins(record))),
         _fold_if_any("Loss and quality per epoch", make_epoch_table(record)),
         _fold_if_any("Artifacts", make_artifact_table(record)),
         _fold_if_any("Precision of the weights", make_weights_table(record), ", by kind of layer"),

@@ -12,7 +12,7 @@ from slimgate.record.words import format_count, format_moment
 from slimgate.report.judged_files import describe_files
 from slimgate.report.since_baseline import name_baseline
 from slimgate.report.status import find_teacher
-from slimgate.report.trust import delay_words
+from slimgate.report.trust import describe_delay
 from slimgate.results.self_test import SelfTest
 
 _DIGITS = 12
@@ -63,7 +63,7 @@ def _count_self_tests(self_test: SelfTest) -> str:
     outcomes = {
         "identical copy": None if self_test.identical is None else "identical" not in self_test.failures,
         "planted fault": None if fault is None else not fault_failed,
-        "planted delay": None if delay is None else delay.seen and not delay_words(delay),
+        "planted delay": None if delay is None else delay.seen and not describe_delay(delay),
     }
     known = {name: passed for name, passed in outcomes.items() if passed is not None}
     if not known:

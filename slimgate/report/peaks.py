@@ -75,7 +75,7 @@ def list_slow_runtimes(record: RunRecord) -> Iterator[str]:
             (facts.min_ms / floor.ms, workload, facts.min_ms, floor.ms)
             for workload, facts in model.latency.items()
             if facts.min_ms is not None  # the peaks are of the fastest call too
-            and (floor := floor_of(model, workload, rates)) is not None
+            and (floor := compute_floor(model, workload, rates)) is not None
             and not floor.explains(facts.min_ms)
         ]
         if slow:
@@ -91,7 +91,7 @@ def list_slow_runtimes(record: RunRecord) -> Iterator[str]:
             )
 
 
-def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
+def compute_floor(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
     """The least time of a call of a workload; None if that is not known, or too short to mean anything."""
     counted, match = model.flops, _WORKLOAD.fullmatch(workload)
     if counted is None or match is None or int(match[1]) < _LEAST_BATCH or rates.memory_gb_per_s is None:

@@ -115,13 +115,13 @@ def _point(record: RunRecord, model: VariantRecord, metric: str, x: float) -> Po
     facts = model.quality[metric]
     error = None
     if facts.interval is not None and facts.drop_points is not None:
-        change = _change_of_drop(record, metric)
+        change = _compute_change_per_drop(record, metric)
         below, above = sorted(change * (end - facts.drop_points) for end in facts.interval)
         error = (abs(below), abs(above))
     return Point(model.name, x, facts.value, error, model.gated)
 
 
-def _change_of_drop(record: RunRecord, metric: str) -> float:
+def _compute_change_per_drop(record: RunRecord, metric: str) -> float:
     """How far the metric's value moves, in its own unit, for a drop of 1: down by 0.01 for an accuracy.
 
     It moves up if lower is better, which a variant with a drop shows; a perplexity by a percent of the
@@ -169,7 +169,7 @@ def _draw_limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]
     if limits:
         kind, common = max(dict.fromkeys(limits), key=limits.count)
         for side in (-1, 1) if is_two_sided_kind(kind) else (1,):
-            end = teacher + side * common * _change_of_drop(record, metric)
+            end = teacher + side * common * _compute_change_per_drop(record, metric)
             axes.axhline(end, color="grey", linewidth=1, linestyle="--")
 
 

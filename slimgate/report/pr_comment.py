@@ -10,7 +10,7 @@ from slimgate.record.earlier_results import format_status
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import Weakening
 from slimgate.report.alarms import list_alarms
-from slimgate.report.confirm import confirm_lines
+from slimgate.report.confirm import format_confirm_lines
 from slimgate.report.head import (
     explain_variants_table,
     fold_warnings,
@@ -22,7 +22,7 @@ from slimgate.report.head import (
     list_broken_models,
     list_reasons,
 )
-from slimgate.report.log_comparison import count_lines, log_table
+from slimgate.report.log_comparison import count_lines, format_log_table
 from slimgate.report.recommendation import recommend, recommend_over_suites
 from slimgate.report.since_baseline import make_since_table, name_baseline
 from slimgate.report.status import find_teacher, list_variants, list_verdicts
@@ -96,7 +96,7 @@ def format_weaker_comment(title: str, than: str, weaker: Sequence[Weakening]) ->
 def _list_pieces(record: RunRecord) -> list[Piece]:
     """The first screen of the report, with the worst variants first."""
     heading = f"## slimgate: {escape(record.suite.title, longest=200)}"
-    reason_words, confirm = list_reasons(record), [escape(line) for line in confirm_lines(record)]
+    reason_words, confirm = list_reasons(record), [escape(line) for line in format_confirm_lines(record)]
     lost, models = list_broken_models(record), sort_worst_first(record)
     since = add_heading(f"Since the baseline {name_baseline(record)}:", make_since_table(record))
     return [
@@ -156,7 +156,7 @@ def _list_table_pieces(record: RunRecord, models: Sequence[VariantRecord]) -> li
         Piece(
             "tasks",
             count_lines(model),
-            partial(log_table, model, record.task.sides, slices=record.task.log_slices),
+            partial(format_log_table, model, record.task.sides, slices=record.task.log_slices),
             _MOST_ROWS,
         )
         for model in models

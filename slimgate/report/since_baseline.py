@@ -6,7 +6,7 @@ from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, format_fixed
 from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import drop_words
+from slimgate.report.figures import format_drop_words
 from slimgate.report.status import list_models
 from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_table, remove_empty_columns
 from slimgate.results.baseline import SinceFacts
@@ -68,7 +68,7 @@ def _format_by_magnitude(value: float | None) -> str:
 
 def _drop(facts: SinceFacts) -> str:
     limits = list_point_limits(facts.budgets)
-    words = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
+    words = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
     return words.removeprefix("drop ")
 
 

@@ -60,7 +60,7 @@ def format_built_section(record: RunRecord) -> str:
         return ""
     return blocks(
         "## What was built from what",
-        step_table(record),
+        format_step_table(record),
         trace(record),
         add_heading("### Loss and quality per epoch", make_epoch_table(record)),
         format_stages(record),
@@ -69,7 +69,7 @@ def format_built_section(record: RunRecord) -> str:
     )
 
 
-def step_table(record: RunRecord) -> str:
+def format_step_table(record: RunRecord) -> str:
     """A line for each step of every model; empty for logs."""
     if record.task.is_of_files:
         return ""

@@ -158,7 +158,7 @@ def list_unjudged_budgets(
 ) -> list[str]:
     """The variant's budgets in the suite that were not judged; its size may be known anyway.
 
-    named: budgeted_metrics(record), for callers with many models: computing it reads all of them.
+    named: list_budgeted_metrics(record), for callers with many models: computing it reads all of them.
     """
     names = list_budgeted_metrics(record) if named is None else named
     return _remove_repeats([*(name for name in names if name not in model.quality), *model.awaited])

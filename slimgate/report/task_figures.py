@@ -12,7 +12,7 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.number_text import MISSING, count, format_fixed, format_significant
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import drop_words
+from slimgate.report.figures import format_drop_words
 from slimgate.report.status import list_budgeted_metrics, list_model_metrics, list_variants
 from slimgate.report.tables import Column, add_heading, blocks, make_pipe_table, remove_empty_columns
 from slimgate.results.behaviour import BehaviourFacts
@@ -80,7 +80,7 @@ def _make_labels_table(logged: Sequence[LoggedModel], named: Sequence[str]) -> s
 
 
 def _drop(facts: QualityFacts | None) -> str:
-    shown = None if facts is None else drop_words(facts.drop_points, facts.interval)
+    shown = None if facts is None else format_drop_words(facts.drop_points, facts.interval)
     return MISSING if shown is None else shown.removeprefix("drop ")
 
 

@@ -56,10 +56,10 @@ def make_tool_files_table(model: VariantRecord, limit: int | None = None) -> str
 
 def list_figure_rows(model: VariantRecord) -> list[dict[str, str]]:
     """The rows of a target's table, by heading; none if it has neither load tests nor a KL log."""
-    return _load_rows(model) if model.kl_log is None else _list_kl_rows(model.kl_log)
+    return _make_load_rows(model) if model.kl_log is None else _list_kl_rows(model.kl_log)
 
 
-def _load_rows(model: VariantRecord) -> list[dict[str, str]]:
+def _make_load_rows(model: VariantRecord) -> list[dict[str, str]]:
     """A row for each load, part of the request and quantile."""
     return [
         {

@@ -37,7 +37,7 @@ _ORDER = ("unlabelled", "train", "calibration", "selection", "gate", "confirm")
 _MOST_LABELS = 12
 
 
-def delay_words(delay: PlantedDelay) -> str:
+def describe_delay(delay: PlantedDelay) -> str:
     """`detected no slow-down under 30 % of a call`, if only a large delay was seen; else empty."""
     if not delay.seen or delay.clearance is None or delay.clearance <= 1.0:
         return ""
@@ -53,7 +53,7 @@ def format_self_test(record: RunRecord) -> str:
     lines = [
         _format_check("identical copy", tests.identical, _state(tests, "identical", "As expected")),
         _format_check("planted fault", tests.planted_fault, _state(tests, "planted_fault", undecided)),
-        _format_check("planted delay", tests.planted_delay, _delay_state(tests.planted_delay)),
+        _format_check("planted delay", tests.planted_delay, _format_delay_state(tests.planted_delay)),
     ]
     return blocks("## Self-test of the gate", format_bullets(lines))
 
@@ -62,10 +62,10 @@ def _state(self_test: SelfTest, name: str, default: str) -> str:
     return "**The gate cannot be trusted**" if name in self_test.failures else default
 
 
-def _delay_state(delay: PlantedDelay | None) -> str:
+def _format_delay_state(delay: PlantedDelay | None) -> str:
     if delay is None or not delay.seen:
         return "**Not detected, so no speed-up is decided**"
-    if words := delay_words(delay):
+    if words := describe_delay(delay):
         return f"**The run {words}, so a speed-up closer than that to its budget can stay undecided**"
     return "As expected"
 
@@ -89,7 +89,7 @@ def format_machine_section(record: RunRecord) -> str:
         format_bullets(
             [
                 *lines,
-                *_run_lines(record),
+                *_list_run_lines(record),
                 *(
                     f"answers from the store, computed on {escape(processor)}: {', '.join(names)}"
                     for processor, names in by_processor.items()
@@ -124,7 +124,7 @@ def _list_version_lines(machine: Machine) -> Iterator[str]:
         yield f"not installed: {', '.join(absent)}"
 
 
-def _run_lines(record: RunRecord) -> Iterator[str]:
+def _list_run_lines(record: RunRecord) -> Iterator[str]:
     suite = record.suite
     seed = f"seed {', '.join(map(str, suite.seeds)) or 'not stated'}"
     named = f"suite {escape(suite.path)}, digest {escape(suite.digest[:12])}"
@@ -172,7 +172,7 @@ def format_data_section(record: RunRecord) -> str:
     return blocks(
         "## Data",
         _describe_task_source(record),
-        _split_table(_sort_splits(record), of_files=record.task.is_of_files),
+        _format_split_table(_sort_splits(record), of_files=record.task.is_of_files),
         _format_label_counts(record),
     )
 
@@ -198,7 +198,7 @@ def _describe_task_source(record: RunRecord) -> str:
     return f"Task {escape(task.kind)}{classes}. Rows from {source}: {kind}."
 
 
-def _split_table(splits: dict[str, SplitFacts], *, of_files: bool) -> str:
+def _format_split_table(splits: dict[str, SplitFacts], *, of_files: bool) -> str:
     """The table. of_files: slimgate made no splits, so there is no column of dropped rows."""
 
     def column(head: str, cell: Callable[[SplitFacts], str]) -> Column:

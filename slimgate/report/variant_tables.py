@@ -26,7 +26,7 @@ from slimgate.report.cascades import format_passed_on
 from slimgate.report.figures import (
     add_note,
     describe_compression,
-    drop_words,
+    format_drop_words,
     format_duel_speedup,
     format_with_bounds,
 )
@@ -93,7 +93,7 @@ def format_more_metrics(record: RunRecord) -> str:
     return "" if record.task.is_of_files else _make_gated_metrics_table(record, _split_metrics(record)[1])
 
 
-def free_metrics(record: RunRecord) -> str:
+def format_unbudgeted_metrics(record: RunRecord) -> str:
     """The metrics that no budget gates; empty if there are none."""
     return _make_gated_metrics_table(record, list_unbudgeted_metrics(record))
 
@@ -103,7 +103,7 @@ def format_quality_cell(facts: QualityFacts | None, *, note: str | None = None) 
     if facts is None:
         return MISSING
     limits = list_point_limits(facts.budgets)
-    drop = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit)
+    drop = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit)
     return add_note(format_metric_value(facts.value), drop, _format_over_builds(facts), note)
 
 
@@ -111,7 +111,7 @@ def _format_over_builds(facts: QualityFacts) -> str | None:
     """The value that a budget over builds limits: the mean drop, or the mean value."""
     for budget in sorted(facts.budgets, key=lambda judged: not is_in_points(judged.kind)):
         if is_in_points(budget.kind) and budget.value is not None:
-            drop = drop_words(budget.value, budget.interval, list_point_limits([budget])) or MISSING
+            drop = format_drop_words(budget.value, budget.interval, list_point_limits([budget])) or MISSING
             return f"{format_builds(budget.builds).strip()} {drop.removeprefix('drop ')}"
         if (budget.builds or 1) > 1 and budget.kind in ("floor", "ceiling") and budget.value is not None:
             ends = f" [{', '.join(map(format_metric_value, budget.interval))}]" if budget.interval else ""

@@ -22,7 +22,7 @@ from slimgate.judge.budget_kinds import (
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.capped import WORST
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, make_flips_outlook
+from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, make_drop_outlook, make_flips_outlook
 from slimgate.judge.perplexity import choose_growth_cap
 from slimgate.judge.rows_needed import count_planned_rows, find_two_sided_stretch
 from slimgate.judge.token_kl import SHARE_ABOVE, choose_mean_cap
@@ -230,7 +230,7 @@ def _plan_budget(
         yield _Plan(shown, budget.kind, budget.limit, (), "unknown", "a first run shows")
         return
     two_sided = is_two_sided_kind(budget.kind)
-    outlook: Outlook = drop_outlook(gate.sizes, margin, changes, two_sided=two_sided)
+    outlook: Outlook = make_drop_outlook(gate.sizes, margin, changes, two_sided=two_sided)
     word, basis = outlook.word, outlook.basis
     if over_builds:
         word = "may decide" if word == "can decide" else word

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from slimgate.data.labels import find_output_order, label_map
+from slimgate.data.labels import find_output_order, format_label_map
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.config import list_model_labels
 from slimgate.models.example_batches import draw_example_batches
@@ -49,9 +49,9 @@ def check_graph(ref: ModelRef, config: Json, task: Task[Any], params: BaseModel,
         order = find_output_order(labels, facts.classes, getattr(params, "labels", None), ref.text)
         if order != sorted(order):
             raise SuiteError(
-                f"{ref.text}: the graph's outputs are {label_map(labels)}, expected the sorted order of the "
-                f"data's labels, {label_map(facts.classes)}; slimgate does not change a graph, so export "
-                "it in that order"
+                f"{ref.text}: the graph's outputs are {format_label_map(labels)}, expected the sorted order "
+                f"of the data's labels, {format_label_map(facts.classes)}; slimgate does not change a "
+                "graph, so export it in that order"
             )
 
 

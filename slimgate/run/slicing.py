@@ -55,7 +55,7 @@ def find_gate_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
 
 
 def _find_label_slices(setup: TaskSetup, rows: Rows) -> Iterator[Slice]:
-    """Like the judge's `label_slices`, for rows without outcomes: labels have the names of classes."""
+    """Like the judge's `list_label_slices`, for rows without outcomes: labels have the names of classes."""
     task = setup.task
     label = task.object.label_column(task.params)
     if "prediction" in task.object.provides() and label is not None and label in rows.table.column_names:

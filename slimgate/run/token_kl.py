@@ -34,14 +34,14 @@ def measure_token_kl(teacher: ModelHandle, variant: ModelHandle) -> TokenKl | No
     entry = _make_variant_kl(run, variant, ours, teacher_entry)
     if not entry.manifest["comparable"]:
         return None
-    from slimgate.tasks.parts.next_token import place_counts
+    from slimgate.tasks.parts.next_token import count_places
 
     arrays = np.load(entry.folder / _FILE, allow_pickle=False)
     rows = np.arange(len(ours.lengths)) if ours.row_of is None else ours.row_of
     return TokenKl(
         arrays["kl"],
         arrays["same_top"],
-        np.repeat(rows, place_counts(ours)),
+        np.repeat(rows, count_places(ours)),
         teacher.outcomes.groups,
         rest=entry.manifest["rest"],
     )

@@ -139,11 +139,11 @@ class EagerPredictor:
 
     def cache_bytes(self, state: Any) -> int:
         """Bytes of the keys and values, including a draft's."""
-        from slimgate.models.greedy import cache_bytes
+        from slimgate.models.greedy import count_cache_bytes
 
         if not isinstance(state, list):
-            return cache_bytes(state.cache)
-        return sum(cache_bytes(text.cache) for answer in state for text in answer.texts)
+            return count_cache_bytes(state.cache)
+        return sum(count_cache_bytes(text.cache) for answer in state for text in answer.texts)
 
     def _finish(self, output: Finished) -> Finished:
         """The output when a GPU has computed it."""

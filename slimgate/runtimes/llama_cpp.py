@@ -179,10 +179,10 @@ class LlamaPredictor:
     @cached_property
     def end_tokens(self) -> frozenset[int]:
         """The tokens that end an answer, for llama.cpp, the tokenizer or config.json."""
-        from slimgate.models.end_tokens import end_tokens, list_ends
+        from slimgate.models.end_tokens import list_end_tokens, list_ends
 
         configured = list_ends(self._config.get("eos_token_id"))
-        return self._model.end_tokens() | end_tokens(self._tokenizer) | frozenset(configured)
+        return self._model.end_tokens() | list_end_tokens(self._tokenizer) | frozenset(configured)
 
     def prepare(self, batch: Arrays) -> object:
         """The ids of a batch, and a context with room for them."""

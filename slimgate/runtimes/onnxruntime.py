@@ -95,7 +95,7 @@ class OnnxPredictor:
         self._session = None
 
 
-def _load_lines(params: Params) -> str:
+def _format_session_code(params: Params) -> str:
     """The lines that open a graph with the options that change the answers."""
     lines, argument = "", ""
     if params.graph_optimization != "all":
@@ -122,7 +122,7 @@ class OnnxRuntime(Runtime[Params]):
         name=KIND,
         package="onnxruntime",
         imports="import onnxruntime\n",
-        load=_load_lines,
+        load=_format_session_code,
         options=("graph_optimization", "left_out"),
         predict="{batch}\n"
         # the type of an input is such as "tensor(int32)"

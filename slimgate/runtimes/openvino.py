@@ -155,7 +155,7 @@ def _check_inputs(names: Iterable[str], batch: Arrays) -> None:
         raise BuildError(f"the graph reads {missing[0]}, but a batch has only {', '.join(batch)}")
 
 
-def _load_lines(params: Params) -> str:
+def _format_compile_code(params: Params) -> str:
     """Two lines of Python that open a graph, with the options that change the answers."""
     properties = json.dumps(make_answer_properties(params))
     return f'settings = {properties}\nmodel = openvino.compile_model("model.xml", "CPU", settings)'
@@ -170,7 +170,7 @@ class OpenVino(Runtime[Params]):
         name=KIND,
         package="openvino",
         imports="import openvino\n",
-        load=_load_lines,
+        load=_format_compile_code,
         options=("inference_precision", "dynamic_quantization_group_size", "execution_mode"),
         predict="{batch}\nscores = model({i.any_name: batch[i.any_name] for i in model.inputs})[0]",
         files=(MODEL, WEIGHTS),

@@ -70,10 +70,10 @@ class DecoderPredictor:
 
     def __init__(self, model: OpenVinoModel, params: Params, *, device: str, threads: int) -> None:
         """Raises BuildError for a device other than the CPU, or if kv_cache has no effect."""
-        from slimgate.models.end_tokens import end_tokens, list_ends
+        from slimgate.models.end_tokens import list_end_tokens, list_ends
 
         ends = list_ends(model.config.eos_token_id)
-        self.end_tokens = frozenset(end_tokens(model.tokenizer).union(ends))
+        self.end_tokens = frozenset(list_end_tokens(model.tokenizer).union(ends))
         self._longest = read_max_positions(model.config.to_dict())
         self._greedy = Greedy("openvino_decoder", model.tokenizer, self._longest, self.end_tokens)
         properties = make_properties(params, threads=threads)
@@ -201,7 +201,7 @@ def _make_graph_params(params: Params) -> openvino.Params:
     )
 
 
-def _load_lines(params: Params) -> str:
+def _format_decoder_code(params: Params) -> str:
     """The lines that open a decoder with the options that change the answers."""
     return (
         f"settings = {json.dumps(make_answer_properties(params))}\n"
@@ -239,7 +239,7 @@ class OpenVinoDecoder(Runtime[Params]):
         name=DECODER,
         package="openvino",
         imports="import json\nimport numpy\nimport openvino\nfrom transformers import AutoTokenizer\n",
-        load=_load_lines,
+        load=_format_decoder_code,
         options=("inference_precision", "kv_cache", "dynamic_quantization_group_size"),
         predict="def answer(text):\n"
         "    request.reset_state()\n"

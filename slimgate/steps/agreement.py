@@ -1,9 +1,9 @@
 """Does a converted model answer like the original? A build checks this on the calibration rows.
 
-    batches = calibration_arrays(model.tokenizer, context)
-    before = score_batches(predictor_of(model, context), batches)
+    batches = make_calibration_batches(model.tokenizer, context)
+    before = score_batches(make_default_predictor(model, context), batches)
     ... convert ...
-    after = score_batches(predictor_of(converted, context), batches)
+    after = score_batches(make_default_predictor(converted, context), batches)
     check_agreement(before, after, batches, context, tolerance=0.01)
 
 The difference is relative: the largest difference between two scores of the same position, in standard

@@ -15,8 +15,8 @@ import numpy as np
 
 from slimgate.errors import BuildError
 from slimgate.models.divergence import find_divergence
-from slimgate.models.end_tokens import end_tokens
-from slimgate.models.write_answers import is_encoder_decoder, start_of_answers
+from slimgate.models.end_tokens import list_end_tokens
+from slimgate.models.write_answers import is_encoder_decoder, read_decoder_start
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Predictor
@@ -75,7 +75,7 @@ def _check_written(
         [answer.ids for answer in task.answer(options, predictor, prompts, AnswerPlan(_BATCH))[:, 0]]
         for predictor in (before, after)
     )
-    ends = end_tokens(tokenizer, getattr(before, "network", None)) | {*getattr(before, "end_tokens", ())}
+    ends = list_end_tokens(tokenizer, getattr(before, "network", None)) | {*getattr(before, "end_tokens", ())}
     divergences = [
         divergence
         for row in range(len(rows))
@@ -122,7 +122,7 @@ def _make_prompt_inputs(predictor: Predictor, prompt: Sequence[int], written: Se
     """The inputs whose last scores belong to the token after the written ones."""
     network = getattr(predictor, "network", None)
     if network is not None and is_encoder_decoder(network):
-        answer = np.array([[start_of_answers(network), *written]], dtype=np.int64)
+        answer = np.array([[read_decoder_start(network), *written]], dtype=np.int64)
         text, more = np.array([prompt], dtype=np.int64), {"decoder_input_ids": answer}
     else:
         text, more = np.array([[*prompt, *written]], dtype=np.int64), {}

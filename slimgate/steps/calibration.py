@@ -6,7 +6,7 @@ watch_inputs(model, {"…query": layer}, batches, lambda name, tokens: …)
 It measures how large the inputs of linear layers are on real tokens, and how they correlate.
 
     input_norms(model, layers, batches)["…query"]                 (in_features,)
-    input_moments(model, layers, batches)["…query"].covariance    (in_features, in_features)
+    compute_input_moments(model, layers, batches)["…query"].covariance    (in_features, in_features)
 
 Padding does not count. The rows of a batch have the same length, so nothing is padded: a layer inside of a
 network often receives its tokens in another shape than the attention mask has, for example an expert, which

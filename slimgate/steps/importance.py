@@ -1,6 +1,6 @@
 """How much the answers on `calibration` depend on parts of a network: by the gradient of masks that are 1.
 
-    mask_importance(model, {"bert.encoder.layer.0.attention.output.dense": 12}, context)
+    compute_mask_importance(model, {"bert.encoder.layer.0.attention.output.dense": 12}, context)
 
 A mask multiplies a part's activations x. At a mask of 1, ∂loss/∂mask = Σ x · ∂loss/∂x, so no mask needs
 to be put into the network. Sources: Michel et al. 2019, section 4.1; Molchanov et al. 2019, section 3.1.
@@ -67,7 +67,7 @@ def _make_adding_hook(total: Tensor) -> Callable[..., None]:
     return lambda _module, _inputs, output: output.register_hook(add) and None
 
 
-def mask_importance(
+def compute_mask_importance(
     model: TorchModel, sites: Mapping[str, int], context: BuildContext, *, batch_size: int = 32
 ) -> dict[str, Scores]:
     """For each site, mean over the rows of |∂ loss / ∂ mask|: name -> (masks,).

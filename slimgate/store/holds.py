@@ -105,7 +105,7 @@ def list_used_entries(root: Path) -> frozenset[str]:
 def note_use(root: Path, name: str) -> None:
     """Sets the time of an entry's last use to now. It does nothing on a full or read-only disk."""
     with suppress(OSError):
-        file = _use_file(root, name)
+        file = _make_use_path(root, name)
         file.parent.mkdir(exist_ok=True)
         file.touch()
 
@@ -113,7 +113,7 @@ def note_use(root: Path, name: str) -> None:
 def read_last_use(root: Path, name: str) -> float | None:
     """The last use of an entry, in seconds since the epoch; None if no use is recorded."""
     try:
-        return _use_file(root, name).stat().st_mtime
+        return _make_use_path(root, name).stat().st_mtime
     except OSError:
         return None
 
@@ -121,8 +121,8 @@ def read_last_use(root: Path, name: str) -> float | None:
 def forget_use(root: Path, name: str) -> None:
     """Removes the time of the last use of an entry that is gone."""
     with suppress(OSError):
-        _use_file(root, name).unlink(missing_ok=True)
+        _make_use_path(root, name).unlink(missing_ok=True)
 
 
-def _use_file(root: Path, name: str) -> Path:
+def _make_use_path(root: Path, name: str) -> Path:
     return root / "used" / name.replace("/", "-")

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from slimgate.data.splits import SplitSizes
-from slimgate.models.quantized_files import CHECKPOINT, SERVED, weight_format_of
+from slimgate.models.quantized_files import CHECKPOINT, SERVED, read_weight_format
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.workloads import Load, Workload
 from slimgate.results.checks import TEACHER
@@ -162,7 +162,7 @@ class Suite:
             is_quantized = find_kind(variant, self.models) in (CHECKPOINT, SERVED)
             return last.object.weight_format(last.params) if is_quantized else None
         if variant.ref is not None:
-            return None if variant.ref.stored is None else weight_format_of(variant.ref.stored)
+            return None if variant.ref.stored is None else read_weight_format(variant.ref.stored)
         return self.find_weight_format(variant.parent or TEACHER)
 
     def is_unpacked(self, name: str) -> bool:

@@ -138,7 +138,7 @@ class ImageText(Task[Params]):
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedImages) -> Ints:
         """The index of each row's label, (rows,): captions of one class are right answers for each other."""
-        return _label_indices(params, rows, facts)
+        return _find_label_indices(params, rows, facts)
 
     def targets_without_labels(self, params: Params, encoded: EncodedImages, facts: TaskFacts) -> Ints:
         """Each row is a separate class, (rows,): only its own caption is a right answer."""
@@ -217,7 +217,7 @@ class ImageText(Task[Params]):
         by_prompt = scores.astype(np.float64).reshape(len(scores), len(facts.classes), -1)
         logits = by_prompt.mean(-1)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        labels = _label_indices(params, rows, facts)
+        labels = _find_label_indices(params, rows, facts)
         best = by_prompt[np.arange(len(labels)), labels].max(-1)
         wrong = np.arange(len(facts.classes)) != labels[:, None]
         ranked_ahead = (by_prompt >= best[:, None, None]) & wrong[:, :, None]
@@ -244,7 +244,7 @@ class ImageText(Task[Params]):
 task = ImageText()
 
 
-def _label_indices(params: Params, rows: Rows, facts: TaskFacts) -> Ints:
+def _find_label_indices(params: Params, rows: Rows, facts: TaskFacts) -> Ints:
     index = {name: i for i, name in enumerate(facts.classes)}
     return np.asarray([index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64)
 

@@ -187,7 +187,7 @@ class LmEval(Task[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their targets; models learn the targets."""
-        from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
+        from slimgate.tasks.parts.choice_scores import encode_pairs, make_pair_windows
         from slimgate.tasks.parts.lm_eval_documents import put_into_chat
         from slimgate.tasks.parts.lm_eval_model import DEFAULT_TOKENS
 
@@ -196,7 +196,7 @@ class LmEval(Task[Params]):
             prompts, targets = put_into_chat(tokenizer, prompts, targets)
         pairs = encode_pairs(tokenizer, prompts, targets)
         max_tokens = params.max_tokens or DEFAULT_TOKENS
-        return answer_windows(pairs, max_tokens=max_tokens, padding=tokenizer.pad_token_id or 0)
+        return make_pair_windows(pairs, max_tokens=max_tokens, padding=tokenizer.pad_token_id or 0)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedDocuments]:
         """Returns a function that encodes each document's first request with an artifact's tokenizer."""

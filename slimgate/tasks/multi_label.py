@@ -27,7 +27,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.data.guess_input import LABELS
-from slimgate.data.labels import label_sets, list_class_names, make_indicators
+from slimgate.data.labels import list_class_names, make_indicators, parse_label_sets
 from slimgate.errors import DataError
 from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
@@ -169,7 +169,7 @@ task = MultiLabel()
 
 
 def _read_label_sets(params: Params, rows: Rows) -> list[frozenset[str]]:
-    return label_sets(rows, params.label, separator=params.separator, names=params.names)
+    return parse_label_sets(rows, params.label, separator=params.separator, names=params.names)
 
 
 def _make_values(classes: tuple[str, ...], gold: Floats, predicted: Floats) -> dict[str, Floats]:

@@ -174,13 +174,13 @@ class MultipleChoice(Task[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their right answers; models learn the answers."""
-        from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
+        from slimgate.tasks.parts.choice_scores import encode_pairs, make_pair_windows
 
         questions = read_questions(rows, params.columns)
         prompts = [question.prompt(params.form) for question in questions]
         answers = [question.answers(params.form)[question.right] for question in questions]
         pairs = encode_pairs(tokenizer, prompts, answers)
-        return answer_windows(pairs, max_tokens=params.max_tokens, padding=tokenizer.pad_token_id or 0)
+        return make_pair_windows(pairs, max_tokens=params.max_tokens, padding=tokenizer.pad_token_id or 0)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedQuestions | AskedPrompts]:
         """Returns an encoder of rows with an artifact's tokenizer; for an endpoint, rows stay text."""

@@ -134,12 +134,12 @@ class TextGeneration(GenerationTask[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their references, for training."""
-        from slimgate.tasks.parts.prompts import answer_windows, format_prompts
+        from slimgate.tasks.parts.prompts import format_prompts, make_training_windows
 
         prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
         texts = format_prompts(tokenizer, prompts, chat=params.chat, tools=tools)
         firsts = read_first_references(params, rows)
-        return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
+        return make_training_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
         """An encoder of prompts with the tokenizer of an artifact. Those for an endpoint stay plain."""

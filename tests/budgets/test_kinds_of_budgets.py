@@ -23,7 +23,7 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.latency_budgets import PART_OF, LatencyBudgetTable
 from slimgate.record.budgets import Judged, is_looser, judge_under_limit
-from slimgate.report.page.budgets import limit_words
+from slimgate.report.page.budgets import format_limit_words
 from slimgate.report.status import describe_budget
 from slimgate.results.base import BudgetFacts
 
@@ -67,7 +67,7 @@ def test_the_words_of_a_limit_have_its_number(kind: BudgetKind) -> None:
     assert ("20" if kind.percent else "0.2") in kind.format_limit(0.2)
     named = f"slices.{METRIC}" if kind.table == "slices" else kind.name
     if (kind.table, kind.name) != ("top1_agreement", "floor"):
-        assert limit_words(named, 0.2) == kind.format_limit(0.2)
+        assert format_limit_words(named, 0.2) == kind.format_limit(0.2)
     assert describe_budget(named)
 
 

@@ -13,7 +13,7 @@ import pytest
 from support.outcome_tables import Shares, write_class_answers, write_values
 from support.prediction_rows import make_turned_rows, write_predictions
 
-from slimgate.cli.explain.row import place_of_row
+from slimgate.cli.explain.row import describe_row_place
 from slimgate.cli.main import main
 from slimgate.record.machine import Machine
 from slimgate.record.run import AnswerFacts, FollowedRow, RunRecord, VariantRecord, format_record_json
@@ -136,7 +136,7 @@ def test_the_text_of_every_quoted_row_is_shown(explain: Explain, run: Path, wher
 )
 def test_a_row_of_one_file_is_found_in_it(row: str, place: str) -> None:
     source = {"name": "files", "path": ["../a.csv"], "gate": ["../g.csv"], "train": ["1.csv", "2.csv"]}
-    assert place_of_row(source, row) == place
+    assert describe_row_place(source, row) == place
 
 
 def test_a_row_of_judged_files_is_in_the_file_of_the_base(

@@ -12,7 +12,7 @@ from support.tiny_suite import make_tiny_run
 from fixtures.models.tiny import write_rows
 from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
-from slimgate.plugin.plan_text import plan_lines
+from slimgate.plugin.plan_text import list_plan_lines
 from slimgate.plugins.rows import CONFIRM, SPLITS
 from slimgate.report.terminal.summary import join_line
 
@@ -139,7 +139,7 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
 def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, message: str) -> None:
     budgets = f"[budgets]\naccuracy = {{ drop_points = {points} }}\nflips = {{ flips_max_percent = 1.0 }}\n"
     run = make_tiny_run(tmp_path, **{SIZES: MORE, "[measure]": budgets + "[measure]"})
-    lines = [join_line(line) for line in plan_lines(run, None)]
+    lines = [join_line(line) for line in list_plan_lines(run, None)]
     assert "confirm 12" in next(line for line in lines if line.startswith("rows: "))
     confirm_lines = [line for line in lines if line.startswith("confirm: ")]
     assert len(confirm_lines) == 1

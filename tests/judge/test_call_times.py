@@ -12,10 +12,10 @@ from scipy.stats import binom
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
-    call_times_message,
     compute_quantile_interval,
     count_fewest_rounds,
     count_independent_rounds,
+    format_call_times,
     judge_call_times,
 )
 from slimgate.judge.latency_budgets import TOKENS_PER_SECOND, TTFT_P95
@@ -99,7 +99,7 @@ def test_a_quantile_within_3_percent_of_its_limit_is_undecided() -> None:
     judged = judge_call_times(times, [p50(10.1)])
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert judged.budgets[0].n_needed is None
-    assert "within 3 % of the limit" in call_times_message("int8", "b1", judged)
+    assert "within 3 % of the limit" in format_call_times("int8", "b1", judged)
 
 
 def test_the_named_number_of_rounds_passes_it_most_times() -> None:
@@ -146,14 +146,14 @@ def test_slow_calls_in_one_burst_count_by_the_limit_they_break() -> None:
 
 def test_the_message_has_quantiles_limits_and_counted_rounds() -> None:
     judged = judge_call_times(np.repeat(shuffled(np.linspace(9.0, 10.0, 100)), 2), [p50(20.0), p95(8.0)])
-    line = call_times_message("int8", "b1", judged)
+    line = format_call_times("int8", "b1", judged)
     assert line.startswith("int8: b1 p50 9.50 ms [")
     assert "], budget 20: PASS; p95 9.95 ms [" in line
     assert "], budget 8: FAIL (200 rounds" in line
     assert line.endswith(f", which count as {judged.counted})")
     assert judged.counted < 130
     slow = judge_call_times(shuffled(np.linspace(3400.0, 3600.0, 200)), [p50(20.0)])
-    assert call_times_message("int8", "b1", slow).startswith("int8: b1 p50 3,500 ms [3,")
+    assert format_call_times("int8", "b1", slow).startswith("int8: b1 p50 3,500 ms [3,")
 
 
 def test_no_rounds_are_an_error() -> None:
@@ -171,7 +171,7 @@ def test_tokens_a_second_are_judged_by_the_median_answer() -> None:
     assert judged.budgets[0].interval == pytest.approx((640 * exp(-LAYOUT), 640 * exp(LAYOUT)))
     near = judge_call_times(ms, [LimitBudget(TOKENS_PER_SECOND, 630.0)], tokens=64)
     assert near.verdict is Verdict.INCONCLUSIVE
-    message = call_times_message("int8", "p128n64b1", judged)
+    message = format_call_times("int8", "p128n64b1", judged)
     assert "median 640 tokens/s [621, 659], budget 600: PASS; median 640 tokens/s" in message
     with pytest.raises(MeasureError, match="calls that generate tokens, and these generate none"):
         judge_call_times(ms, [low])
@@ -181,4 +181,4 @@ def test_the_first_token_is_judged_by_its_95th_percentile() -> None:
     ms = np.concatenate([np.full(190, 10.0), np.full(10, 50.0)])[np.random.default_rng(0).permutation(200)]
     judged = judge_call_times(ms, [LimitBudget(TTFT_P95, 60.0), LimitBudget(TTFT_P95, 9.0)])
     assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.FAIL]
-    assert "first token p95" in call_times_message("int8", "p128n64b1-ttft", judged)
+    assert "first token p95" in format_call_times("int8", "p128n64b1-ttft", judged)

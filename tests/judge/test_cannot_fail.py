@@ -12,7 +12,7 @@ from support.prediction_rows import write_predictions
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
-from slimgate.judge.score_metric import score_metric, score_outcomes
+from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.files import read_predictions
@@ -23,9 +23,9 @@ from slimgate.logs.predictions.pairs import pair_predictions
 def judge(
     base: list[float], target: list[float], *budgets: QualityBudget, better: bool = True
 ) -> QualityJudgement:
-    metric = score_metric("m", higher_is_better=better, zero_one=False, score_range=(0.0, 1.0))
+    metric = make_score_metric("m", higher_is_better=better, zero_one=False, score_range=(0.0, 1.0))
     ids = np.array([str(at) for at in range(len(base))])
-    sides = [score_outcomes(ids, np.array(scores), None, right=False) for scores in (base, target)]
+    sides = [make_score_outcomes(ids, np.array(scores), None, right=False) for scores in (base, target)]
     return judge_quality(metric, sides[0], sides[1], budgets)
 
 

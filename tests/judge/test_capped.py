@@ -11,13 +11,13 @@ from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, judge_quality
 from slimgate.judge.budget_kinds import BudgetKind, Over
 from slimgate.judge.budget_tables import KlBudgetTable, LimitBudget, QualityBudgetTable
-from slimgate.judge.capped import CappedRows, cap_for
+from slimgate.judge.capped import CappedRows, choose_cap
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
 from slimgate.judge.perplexity import judge_perplexity
-from slimgate.judge.score_metric import SCORE, score_metric, score_outcomes
+from slimgate.judge.score_metric import SCORE, make_score_metric, make_score_outcomes
 from slimgate.judge.token_kl import TokenKl, judge_tokens
 from slimgate.outcomes import Floats, Outcomes
 from slimgate.results.base import Verdict
@@ -50,8 +50,8 @@ def test_builds_count_alike() -> None:
 
 
 def test_the_cap_grows_with_the_budget() -> None:
-    assert cap_for(1.0, 0.02) == 1.0
-    assert cap_for(1.0, 0.8) == 1.6
+    assert choose_cap(1.0, 0.02) == 1.0
+    assert choose_cap(1.0, 0.8) == 1.6
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_a_perplexity_shows_the_growth_without_the_cap() -> None:
 
 def scores(values: Floats) -> Outcomes:
     ids = np.arange(len(values)).astype(np.str_)
-    return score_outcomes(ids, values, None, right=False)
+    return make_score_outcomes(ids, values, None, right=False)
 
 
-WER = score_metric("wer", higher_is_better=False, zero_one=False, score_range=(0.0, np.inf), cap=1.0)
+WER = make_score_metric("wer", higher_is_better=False, zero_one=False, score_range=(0.0, np.inf), cap=1.0)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,9 @@ def test_every_kind_of_budget_looks_at_the_share_above(kind: BudgetKind) -> None
 def test_a_floor_has_no_use_for_the_cap(
     over: Over, low: float, values: tuple[float, ...], floor: float, expected: Verdict
 ) -> None:
-    metric = score_metric("reward", higher_is_better=True, zero_one=False, score_range=(low, inf), cap=2.0)
+    metric = make_score_metric(
+        "reward", higher_is_better=True, zero_one=False, score_range=(low, inf), cap=2.0
+    )
     answers = scores(np.tile(np.array(values), 2000))
     budget = QualityBudget("floor", floor, cap=2.0, over=over)
     judged = judge_quality(metric, answers, answers, [budget], builds=[answers])
@@ -181,7 +183,9 @@ def test_a_floor_has_no_use_for_the_cap(
 
 
 def test_a_floor_may_state_another_cap_than_the_other_budgets() -> None:
-    metric = score_metric("reward", higher_is_better=True, zero_one=False, score_range=(0.0, inf), cap=2.0)
+    metric = make_score_metric(
+        "reward", higher_is_better=True, zero_one=False, score_range=(0.0, inf), cap=2.0
+    )
     answers = scores(np.full(2000, 1.0))
     budgets = QualityBudget("drop_points", 20.0, cap=5.0), QualityBudget("floor", 0.8, cap=8.0)
     judged = judge_quality(metric, answers, answers, budgets)
@@ -189,7 +193,7 @@ def test_a_floor_may_state_another_cap_than_the_other_budgets() -> None:
 
 
 def test_a_score_of_unknown_range_fails_but_never_passes() -> None:
-    grade = score_metric("grade", higher_is_better=True, zero_one=False, score_range=None)
+    grade = make_score_metric("grade", higher_is_better=True, zero_one=False, score_range=None)
     rng = np.random.default_rng(0)
     before = rng.integers(8, 11, 6000).astype(float)
     equal = judge_quality(grade, scores(before), scores(before), [QualityBudget("drop_points", 100.0)])
@@ -203,7 +207,7 @@ def test_a_score_of_unknown_range_fails_but_never_passes() -> None:
 
 
 def test_a_score_of_a_declared_range_passes_by_that_range() -> None:
-    grade = score_metric("grade", higher_is_better=True, zero_one=False, score_range=(1.0, 10.0))
+    grade = make_score_metric("grade", higher_is_better=True, zero_one=False, score_range=(1.0, 10.0))
     same = scores(np.full(100, 9.0))
     # at worst 9 of 100 rows: the 95 % bound is 9 × (1 - 0.05^(1/100)) = 0.266
     assert judge_quality(grade, same, same, [QualityBudget("drop_points", 27.0)]).verdict is Verdict.PASS
@@ -243,7 +247,7 @@ def test_a_metric_of_ones_own_without_a_bound_needs_a_cap() -> None:
 
 
 def test_a_row_outside_of_the_declared_range_is_named() -> None:
-    grade = score_metric("grade", higher_is_better=True, zero_one=False, score_range=(1.0, 10.0))
+    grade = make_score_metric("grade", higher_is_better=True, zero_one=False, score_range=(1.0, 10.0))
     with pytest.raises(
         MeasureError, match="grade: row 1 of the variant has 11, outside of the range 1 to 10"
     ):
@@ -334,7 +338,7 @@ def test_the_cap_of_one_budget_must_suit_the_others(ceiling: QualityBudget, prob
 def test_a_ceiling_above_its_cap_has_the_mean_up_to_8_caps() -> None:
     """Without above_cap_max: a capped mean of at most 0.9 alone would always hold."""
     budget = QualityBudget("ceiling", 1.0, cap=0.9)
-    metric = score_metric("m", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=0.9)
+    metric = make_score_metric("m", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=0.9)
     for share, expected in ((0.001, Verdict.PASS), (0.3, Verdict.FAIL)):
         rows = scores(np.where(np.arange(2000) < 2000 * share, 8.0, 0.2))
         assert judge_quality(metric, rows, rows, [budget]).verdict is expected

@@ -18,7 +18,7 @@ from slimgate.judge.family import withhold_family_fails, withhold_family_pass
 from slimgate.judge.group_sequential import Look
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.outlook import CONVERTED, drop_outlook
+from slimgate.judge.outlook import CONVERTED, make_drop_outlook
 from slimgate.judge.power import plan
 from slimgate.judge.rows_needed import count_planned_rows, find_two_sided_stretch
 from slimgate.judge.tango import compute_tango_z
@@ -266,7 +266,7 @@ def test_the_outlook_of_both_sides_is_never_better() -> None:
     for rows, margin in pairwise([1000, 0.02, 2000, 0.01, 400, 0.03]):
         if rows > 1:
             one_sided, two_sided = (
-                drop_outlook((1,) * int(rows), margin, CONVERTED, two_sided=two) for two in (False, True)
+                make_drop_outlook((1,) * int(rows), margin, CONVERTED, two_sided=two) for two in (False, True)
             )
             assert two_sided.at_many <= one_sided.at_many
             assert two_sided.at_few <= one_sided.at_few

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.contrast import drop_contrast
-from slimgate.judge.flips import flip_share, judge_flips
+from slimgate.judge.contrast import make_drop_contrast
+from slimgate.judge.flips import compare_flips, judge_flips
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import compute_value
 from slimgate.judge.perplexity import judge_perplexity
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 Pair = tuple[ClassOutcomes, ClassOutcomes]
 
 K = 3
-DROP = drop_contrast(higher_is_better=True)
+DROP = make_drop_contrast(higher_is_better=True)
 
 
 def population(prior: list[float], psi: float, drop: float) -> Floats:
@@ -98,7 +98,7 @@ def grouped_verdict(
 ) -> Verdict | None:
     """At a budget of 2 points, or 2 % of flips."""
     if name == "flips":
-        return judge_flips(flip_share(teacher, variant), 2.0).verdict
+        return judge_flips(compare_flips(teacher, variant), 2.0).verdict
     budget = QualityBudget("drop_points", 2.0)
     return judge_quality(load_metric(name), teacher, variant, [budget], seed=seed, resamples=400).verdict
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.family import bound_among, withhold_family_pass
+from slimgate.judge.family import compute_family_bound, withhold_family_pass
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.perplexity import judge_perplexity
@@ -31,12 +31,12 @@ def judged(counted: Counted, metric: str = "accuracy", limit: float = 2.0) -> Qu
 def test_the_bound_of_one_is_that_of_its_interval(counted: Counted) -> None:
     judgement = judged(counted)
     assert judgement.interval is not None
-    assert bound_among(judgement, 1) == judgement.interval[1]
+    assert compute_family_bound(judgement, 1) == judgement.interval[1]
 
 
 @pytest.mark.parametrize("count", [2, 5, 20, 500])
 def test_the_bound_among_several_is_tangos_at_a_shared_level(counted: Counted, count: int) -> None:
-    bound = bound_among(judged(counted), count)
+    bound = compute_family_bound(judged(counted), count)
     assert bound is not None
     assert compute_tango_z(60, 50, 4000, bound / 100) == pytest.approx(-norm.isf(0.05 / count), abs=1e-3)
 
@@ -45,14 +45,14 @@ def test_every_kind_of_evidence_has_a_bound_that_grows(counted: Counted) -> None
     nats = np.random.default_rng(0).gamma(2.0, 10.0, 200)
     perplexity = judge_perplexity(nats, nats * 1.01, np.full(200, 20), [])
     for judgement in (judged(counted, "f1_macro"), judged(counted, "log_loss"), perplexity):
-        bounds = [bound_among(judgement, count) for count in (1, 3, 20)]
+        bounds = [compute_family_bound(judgement, count) for count in (1, 3, 20)]
         assert None not in bounds
         assert bounds == sorted(bounds, key=float)  # type: ignore[arg-type]
         assert len(set(bounds)) == 3
 
 
 def test_a_metric_without_an_interval_has_no_bound(counted: Counted) -> None:
-    assert bound_among(judge_quality(load_metric("ece"), *counted(4000, 60, 50), []), 3) is None
+    assert compute_family_bound(judge_quality(load_metric("ece"), *counted(4000, 60, 50), []), 3) is None
 
 
 def test_a_budget_has_the_p_value_that_decides_it(counted: Counted) -> None:

@@ -8,8 +8,8 @@ from scipy.stats import binom, binomtest
 
 from slimgate.errors import MeasureError
 from slimgate.judge.flips import (
+    compare_flips,
     find_flipped_rows,
-    flip_share,
     judge_flips,
     select_surest_lost_rows,
 )
@@ -79,7 +79,7 @@ def test_equally_sure_answers_stand_in_the_order_of_the_rows(counted: Make) -> N
     [(0, Verdict.PASS), (4, Verdict.PASS), (10, Verdict.INCONCLUSIVE), (40, Verdict.FAIL)],
 )
 def test_the_share_is_held_against_its_budget(counted: Make, lost: int, verdict: Verdict) -> None:
-    flips = flip_share(*counted(1000, lost, 500))
+    flips = compare_flips(*counted(1000, lost, 500))
     judged = judge_flips(flips, 1.0, "customers notice")
     assert (flips.share, flips.n, flips.groups) == (lost / 1000, 1000, None)
     assert (judged.kind, judged.limit, judged.verdict) == ("flips_max_percent", 1.0, verdict)
@@ -88,22 +88,22 @@ def test_the_share_is_held_against_its_budget(counted: Make, lost: int, verdict:
 
 def test_the_interval_is_clopper_and_pearsons(counted: Make) -> None:
     theirs = binomtest(8, 1000).proportion_ci(confidence_level=0.9, method="exact")
-    assert flip_share(*counted(1000, 8, 5)).interval == pytest.approx((theirs.low, theirs.high), abs=1e-10)
+    assert compare_flips(*counted(1000, 8, 5)).interval == pytest.approx((theirs.low, theirs.high), abs=1e-10)
 
 
 def test_undecided_says_how_many_rows_would_decide(counted: Make) -> None:
-    judged = judge_flips(flip_share(*counted(1000, 8, 0)), 1.0)
+    judged = judge_flips(compare_flips(*counted(1000, 8, 0)), 1.0)
     assert judged.verdict is Verdict.INCONCLUSIVE
     rows = judged.n_needed
     assert rows is not None
     # exact: of so many rows, how often do the flips of a share of 0.8 % rule out 1 %
     largest = max(k for k in range(rows // 50) if binom.cdf(k, rows, 0.01) <= 0.05)
     assert binom.cdf(largest, rows, 0.008) == pytest.approx(0.8, abs=0.03)
-    assert judge_flips(flip_share(*counted(1000, 10, 0)), 1.0).n_needed is None
+    assert judge_flips(compare_flips(*counted(1000, 10, 0)), 1.0).n_needed is None
 
 
 def test_without_a_flip_rows_needed_follow_the_rule_of_three(counted: Make) -> None:
-    judged = judge_flips(flip_share(*counted(100, 0, 0)), 1.0)
+    judged = judge_flips(compare_flips(*counted(100, 0, 0)), 1.0)
     assert judged.verdict is Verdict.INCONCLUSIVE
     # 0.99^n falls to 0.645 %, the level with power, at 502 rows
     assert judged.n_needed == pytest.approx(502, rel=0.006)
@@ -115,13 +115,13 @@ def test_no_flip_in_groups_shows_as_much_as_their_number(
 ) -> None:
     """0.99^298 is 5.004 %."""
     pair = counted(5 * groups, 0, 0, groups=np.repeat(np.arange(groups), 5))
-    assert judge_flips(flip_share(*pair), 1.0).verdict is verdict
+    assert judge_flips(compare_flips(*pair), 1.0).verdict is verdict
 
 
 def test_rows_that_turn_by_whole_groups_tell_less(counted: Make) -> None:
     groups = np.repeat(np.arange(200), 5)
     pair = counted(1000, 40, 0, groups=groups)
-    alone, grouped = flip_share(*counted(1000, 40, 0)), flip_share(*pair)
+    alone, grouped = compare_flips(*counted(1000, 40, 0)), compare_flips(*pair)
     assert grouped.groups == 200
     assert grouped.share == alone.share
     # 8 of 200 groups turned as a whole
@@ -132,7 +132,7 @@ def test_rows_that_turn_by_whole_groups_tell_less(counted: Make) -> None:
 
 
 def test_groups_of_one_row_each_are_no_groups(counted: Make) -> None:
-    assert flip_share(*counted(50, 3, 0, groups=np.arange(50))).groups is None
+    assert compare_flips(*counted(50, 3, 0, groups=np.arange(50))).groups is None
 
 
 def test_flips_take_two_models_that_are_right_or_wrong(counted: Make) -> None:

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.decision import choose_verdict
 from slimgate.judge.family import withhold_family_fails
-from slimgate.judge.group_sequential import Look, look_at, look_levels, look_rows
+from slimgate.judge.group_sequential import Look, compute_look_levels, compute_look_rows, find_due_look
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import plan
 from slimgate.judge.quality import judge_quality
@@ -21,12 +21,12 @@ from slimgate.outcomes import class_outcomes
 
 def test_the_bounds_are_those_of_lan_and_demets() -> None:
     # ldbounds 2.0, bounds(t=1:5/5, iuse=1, alpha=0.025), also in Lan and DeMets' own table
-    z = [-ndtri(level) for level in look_levels(5, 0.025)]
+    z = [-ndtri(level) for level in compute_look_levels(5, 0.025)]
     assert z == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-4)
 
 
 def test_one_look_has_the_whole_level() -> None:
-    assert look_levels(1) == pytest.approx((0.05,), abs=1e-12)
+    assert compute_look_levels(1) == pytest.approx((0.05,), abs=1e-12)
 
 
 @pytest.mark.parametrize("looks", [2, 4, 7, 20])
@@ -34,13 +34,13 @@ def test_all_looks_together_are_wrong_in_5_percent(looks: int) -> None:
     rng = np.random.default_rng(looks)
     runs = 200_000
     walk = np.cumsum(rng.standard_normal((runs, looks)), axis=1) / np.sqrt(np.arange(1, looks + 1))
-    crossed = (walk >= -ndtri(np.array(look_levels(looks)))).any(axis=1).mean()
+    crossed = (walk >= -ndtri(np.array(compute_look_levels(looks)))).any(axis=1).mean()
     assert crossed == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / runs))
 
 
 @pytest.mark.parametrize("looks", [3, 8])
 def test_levels_rise_and_stay_under_the_whole(looks: int) -> None:
-    levels = look_levels(looks)
+    levels = compute_look_levels(looks)
     assert sorted(levels) == list(levels)
     assert levels[-1] < 0.05
 
@@ -48,12 +48,12 @@ def test_levels_rise_and_stay_under_the_whole(looks: int) -> None:
 @pytest.mark.parametrize("looks", [0, 21])
 def test_a_number_of_looks_out_of_range_is_refused(looks: int) -> None:
     with pytest.raises(ValueError, match=f"{looks} looks, expected 1 to 20"):
-        look_levels(looks)
+        compute_look_levels(looks)
 
 
 def test_a_look_is_due_from_its_share_of_the_rows_on() -> None:
-    assert look_rows(1319, 4) == (330, 660, 990, 1319)
-    due = [look_at(rows, 1319, 4) for rows in (329, 330, 659, 660, 1318, 1319)]
+    assert compute_look_rows(1319, 4) == (330, 660, 990, 1319)
+    due = [find_due_look(rows, 1319, 4) for rows in (329, 330, 659, 660, 1318, 1319)]
     assert [look and look.number for look in due] == [None, 1, 1, 2, 3, 4]
 
 
@@ -89,7 +89,7 @@ def test_a_verdict_must_hold_at_the_level_of_its_look(
 
 def test_fails_of_many_budgets_share_the_level_of_their_look() -> None:
     """Of two budgets the first falls at half of the level, the other then at the whole."""
-    full, half = look_levels(4)[1], look_levels(4, 0.025)[1]
+    full, half = compute_look_levels(4)[1], compute_look_levels(4, 0.025)[1]
     assert half < full / 2
     look = Look(2, 4, 50, 100)
     just_over = judgement(0.99, half * 1.01)

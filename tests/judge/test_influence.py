@@ -11,7 +11,7 @@ import pytest
 from support.versions import needs
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast
+from slimgate.judge.contrast import OWN_VALUE, Contrast, make_drop_contrast
 from slimgate.judge.decision import t_quantile
 from slimgate.judge.evidence import PairedInfluence, make_paired_influence
 from slimgate.judge.extremes import add_pseudo_changes
@@ -21,7 +21,7 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 pytestmark = pytest.mark.slow
 
-DROP = drop_contrast(higher_is_better=True)
+DROP = make_drop_contrast(higher_is_better=True)
 ROC_AUC = load_metric("roc_auc")
 
 

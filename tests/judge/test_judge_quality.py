@@ -12,7 +12,7 @@ from support.rank_rows import MRR, RANK, make_rows
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.mean_evidence import make_paired_means
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Correlated, Documents, Metric
@@ -248,7 +248,7 @@ def test_a_mean_can_change_from_end_to_end_of_its_values(
     pair = [make_rows(**{key: np.array(column[k]) for key, column in columns.items()}) for k in (0, 1)]
     assert metric.row_mean is not None
     paired = make_paired_means(metric, metric.row_mean, *pair)
-    losses = paired.losses(drop_contrast(higher_is_better=metric.higher_is_better))
+    losses = paired.losses(make_drop_contrast(higher_is_better=metric.higher_is_better))
     assert (losses.best, losses.worst) == (-range_of_drop, range_of_drop)
     assert losses.mean == pytest.approx(judge_quality(metric, *pair, POINTS).drop_points / 100)
 

@@ -12,7 +12,7 @@ from scipy.stats import binom, binomtest
 
 from slimgate.judge import mean_bound
 from slimgate.judge.decision import ALPHA, POWER
-from slimgate.judge.mean_bound import UnitLosses, estimate_unseen_size, share_above_zero, sum_by_unit
+from slimgate.judge.mean_bound import UnitLosses, compute_share_above_zero, estimate_unseen_size, sum_by_unit
 from slimgate.outcomes import Floats
 
 pytestmark = pytest.mark.slow
@@ -121,8 +121,8 @@ def test_it_is_the_share_of_weightings_drawn_at_random(seed: int, kind: str) -> 
 def test_a_gamma_sum_of_two_values_is_a_beta_by_the_saddlepoint(terms: int) -> None:
     """A third value of next to nothing takes the sum from the exact branch to the formula."""
     for loss in (1.0, 2.0, 3.5):
-        exact = share_above_zero(np.array([1.0, -loss]), np.array([2.0, float(terms)]))
-        near = share_above_zero(np.array([1.0, -loss, 1e-9]), np.array([2.0, float(terms), 1.0]))
+        exact = compute_share_above_zero(np.array([1.0, -loss]), np.array([2.0, float(terms)]))
+        near = compute_share_above_zero(np.array([1.0, -loss, 1e-9]), np.array([2.0, float(terms), 1.0]))
         assert near == pytest.approx(exact, rel=0.02)
 
 
@@ -147,7 +147,7 @@ def test_the_unit_of_the_values_changes_nothing(scale: float) -> None:
     values = np.random.default_rng(5).normal(0.0, 1.0, 200)
     values -= values.mean()
     for shift in (-0.3, -1e-5, 0.0, 1e-5, 0.2):
-        plain, scaled = (share_above_zero(by * (values + shift), np.ones(200)) for by in (1.0, scale))
+        plain, scaled = (compute_share_above_zero(by * (values + shift), np.ones(200)) for by in (1.0, scale))
         assert scaled == pytest.approx(plain, rel=1e-6)
 
 
@@ -197,7 +197,7 @@ def test_near_its_mean_a_sum_has_a_share_without_a_jump() -> None:
     values = np.random.default_rng(8).gamma(0.5, 1.0, 80)
     values -= values.mean()
     shifts = np.linspace(-3e-5, 3e-5, 601)
-    shares = np.array([share_above_zero(values + shift, np.ones(80)) for shift in shifts])
+    shares = np.array([compute_share_above_zero(values + shift, np.ones(80)) for shift in shifts])
     steps = np.diff(shares)
     assert (steps > 0).all()
     # in 601 steps of 5e-7
@@ -302,5 +302,5 @@ def test_no_number_of_copies_decides_a_mean_at_the_margin() -> None:
 @pytest.mark.parametrize("values", [[-0.5, -0.4, 0.001], [-0.5, 0.3, 36.0], [-0.02, -0.01, 0.98]])
 def test_of_a_million_copies_the_share_is_nothing_or_all(values: list[float]) -> None:
     repeats = np.array([1e15, 5e14, 1.0])
-    assert share_above_zero(np.array(values), repeats) == 0.0
-    assert share_above_zero(-np.array(values), repeats) == 1.0
+    assert compute_share_above_zero(np.array(values), repeats) == 0.0
+    assert compute_share_above_zero(-np.array(values), repeats) == 1.0

@@ -8,11 +8,11 @@ import pytest
 from scipy.stats import norm
 from statsmodels.formula.api import mixedlm
 
-from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.over_runs import RunScores, combine_runs
 
-DROP = drop_contrast(higher_is_better=True)
+DROP = make_drop_contrast(higher_is_better=True)
 
 
 @pytest.mark.filterwarnings("ignore:The MLE may be on the boundary")

@@ -12,7 +12,7 @@ from slimgate.judge.outlook import (
     TRAINED,
     Outlook,
     draw_equal_changes,
-    drop_outlook,
+    make_drop_outlook,
     make_flips_outlook,
 )
 
@@ -59,14 +59,14 @@ def test_rows_of_a_group_that_follow_it_change_together() -> None:
 
 
 def test_many_rows_decide_one_point_and_few_do_not() -> None:
-    assert drop_outlook(SINGLE_ROWS, 0.01, CONVERTED).word == "can decide"
-    assert drop_outlook((1,) * 60, 0.01, TRAINED).word == "cannot decide"
+    assert make_drop_outlook(SINGLE_ROWS, 0.01, CONVERTED).word == "can decide"
+    assert make_drop_outlook((1,) * 60, 0.01, TRAINED).word == "cannot decide"
 
 
 @pytest.mark.parametrize("rows", [200, 4_264])
 def test_the_shares_are_those_of_the_normal_approximation(rows: int) -> None:
     """An equal variant passes if its estimate is 1.645 standard errors below the margin."""
-    outlook = drop_outlook((1,) * rows, 0.01, TRAINED)
+    outlook = make_drop_outlook((1,) * rows, 0.01, TRAINED)
     for share, psi in zip((outlook.at_few, outlook.at_many), TRAINED, strict=True):
         expected = float(ndtr(0.01 / np.sqrt(psi / rows) - Z_ALPHA))
         assert share == pytest.approx(expected, abs=0.07), psi
@@ -74,16 +74,16 @@ def test_the_shares_are_those_of_the_normal_approximation(rows: int) -> None:
 
 def test_a_budget_on_both_sides_takes_more_rows() -> None:
     sizes, changes = (1,) * 1_500, (0.03, 0.05)
-    one_sided, two_sided = (drop_outlook(sizes, 0.01, changes, two_sided=two) for two in (False, True))
-    assert drop_outlook(sizes, 0.01, changes) == one_sided
+    one_sided, two_sided = (make_drop_outlook(sizes, 0.01, changes, two_sided=two) for two in (False, True))
+    assert make_drop_outlook(sizes, 0.01, changes) == one_sided
     assert (two_sided.at_few, two_sided.at_many) < (one_sided.at_few, one_sided.at_many)
 
 
 def test_grouped_rows_decide_less_than_single_ones() -> None:
     changes = (0.03, 0.03)
-    single, grouped = (drop_outlook(sizes, 0.01, changes) for sizes in ((1,) * 2_000, (20,) * 100))
+    single, grouped = (make_drop_outlook(sizes, 0.01, changes) for sizes in ((1,) * 2_000, (20,) * 100))
     assert grouped.at_few < single.at_few
-    assert 0 < drop_outlook((20,) * 300, 0.02, CONVERTED).at_few <= 1
+    assert 0 < make_drop_outlook((20,) * 300, 0.02, CONVERTED).at_few <= 1
 
 
 def test_turned_rows_are_judged_by_the_budget_on_flips() -> None:

@@ -12,7 +12,7 @@ from scipy.stats import t
 
 from slimgate.errors import SuiteError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.over_builds import combine_builds
@@ -23,7 +23,7 @@ from tools.simulations.build_verdicts import Cell, simulate
 from tools.simulations.page import TARGET
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
-ACCURACY, DROP = load_metric("accuracy"), drop_contrast(higher_is_better=True)
+ACCURACY, DROP = load_metric("accuracy"), make_drop_contrast(higher_is_better=True)
 
 
 def builds_of(counted: Counted, n: int, lost: Sequence[int]) -> list[ClassOutcomes]:

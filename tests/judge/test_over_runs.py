@@ -9,17 +9,17 @@ import pytest
 from scipy.stats import t
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.contrast import OWN_VALUE, drop_contrast
+from slimgate.judge.contrast import OWN_VALUE, make_drop_contrast
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.message import format_message
 from slimgate.judge.over_runs import OverRuns, RunScores, combine_runs, measure_spread
-from slimgate.judge.score_metric import score_metric, score_outcomes
+from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Floats, Ints
 from tools.simulations.page import TARGET
 from tools.simulations.run_verdicts import Cell, list_cells, simulate
 
-DROP = drop_contrast(higher_is_better=True)
+DROP = make_drop_contrast(higher_is_better=True)
 N = 400
 
 
@@ -36,9 +36,9 @@ def shifted(*shifts: float, seed: int = 0) -> Floats:
 
 
 def judged(base: Floats, target: Floats, *budgets: QualityBudget) -> QualityJudgement:
-    metric = score_metric("grade", higher_is_better=True, zero_one=False, score_range=(0.0, 1.0))
+    metric = make_score_metric("grade", higher_is_better=True, zero_one=False, score_range=(0.0, 1.0))
     ids = np.arange(base.shape[1]).astype(np.str_)
-    sides = (score_outcomes(ids, side.mean(axis=0), None, right=False) for side in (base, target))
+    sides = (make_score_outcomes(ids, side.mean(axis=0), None, right=False) for side in (base, target))
     return judge_quality(metric, *sides, budgets, runs=RunScores(base, target))
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from slimgate.judge.pass_k import Pass, pass_scores
+from slimgate.judge.pass_k import Pass, compute_pass_scores
 
 
 @pytest.mark.parametrize("kind", ["@", "^"])
@@ -19,7 +19,7 @@ def test_a_sample_has_the_mean_over_all_choices_of_k_answers(kind: str, k: int) 
     for right in range(6):
         answers = [True] * right + [False] * (5 - right)
         expected = np.mean([judge(chosen) for chosen in combinations(answers, k)])
-        values, _ = pass_scores(metric, np.array([float(right)]), np.array([5.0]))
+        values, _ = compute_pass_scores(metric, np.array([float(right)]), np.array([5.0]))
         assert values[0] == pytest.approx(expected)
 
 
@@ -27,10 +27,10 @@ def test_the_slope_is_the_chance_of_the_other_answers() -> None:
     # of a wrong answer among 8, 4 of the 7 others are right: two of them are with a chance of 4/7 · 3/6
     power, any_of = Pass("^", 3), Pass("@", 3)
     right, repeats = np.array([0.0, 1.0, 4.0]), np.full(3, 8.0)
-    assert pass_scores(power, right, repeats)[1] == pytest.approx([0.0, 0.0, 3 * 4 / 7 * 3 / 6])
+    assert compute_pass_scores(power, right, repeats)[1] == pytest.approx([0.0, 0.0, 3 * 4 / 7 * 3 / 6])
     wrong = 8 - right
-    assert pass_scores(any_of, wrong, repeats)[1] == pytest.approx([0.0, 0.0, 3 * 4 / 7 * 3 / 6])
-    odd = pass_scores(any_of, np.array([1.0]), np.array([3.0]))[1]
+    assert compute_pass_scores(any_of, wrong, repeats)[1] == pytest.approx([0.0, 0.0, 3 * 4 / 7 * 3 / 6])
+    odd = compute_pass_scores(any_of, np.array([1.0]), np.array([3.0]))[1]
     assert odd == pytest.approx([3.0])  # both others are wrong
 
 

@@ -7,7 +7,13 @@ from math import inf
 import numpy as np
 import pytest
 
-from slimgate.judge.score_metric import COMPARISON, SCORE, make_record_metrics, score_metric, score_outcomes
+from slimgate.judge.score_metric import (
+    COMPARISON,
+    SCORE,
+    make_record_metrics,
+    make_score_metric,
+    make_score_outcomes,
+)
 from slimgate.outcomes import RIGHT, Outcomes
 
 GRADES = Outcomes(
@@ -16,7 +22,7 @@ GRADES = Outcomes(
 
 
 def test_the_metric_is_the_mean_score() -> None:
-    metric = score_metric("grade", higher_is_better=True, zero_one=False, score_range=(0, 10))
+    metric = make_score_metric("grade", higher_is_better=True, zero_one=False, score_range=(0, 10))
     assert metric.statistic(GRADES, np.ones(3)) == 4.0
     assert metric.statistic(GRADES, np.array([0.0, 1.0, 1.0])) == 5.5
     assert (metric.value_range, metric.per_row, metric.needs) == ((0, 10), None, SCORE)
@@ -26,7 +32,7 @@ def test_the_metric_is_the_mean_score() -> None:
 
 @pytest.mark.parametrize("higher", [True, False])
 def test_scores_of_0_and_1_are_judged_row_by_row(higher: bool) -> None:
-    metric = score_metric("acc", higher_is_better=higher, zero_one=True, score_range=None)
+    metric = make_score_metric("acc", higher_is_better=higher, zero_one=True, score_range=None)
     assert metric.higher_is_better is higher
     assert metric.value_range == (0.0, 1.0)
     assert metric.per_row is not None
@@ -34,7 +40,7 @@ def test_scores_of_0_and_1_are_judged_row_by_row(higher: bool) -> None:
 
 
 def test_a_score_without_a_range_has_no_ends() -> None:
-    assert score_metric("x", higher_is_better=True, zero_one=False, score_range=None).value_range == (
+    assert make_score_metric("x", higher_is_better=True, zero_one=False, score_range=None).value_range == (
         -inf,
         inf,
     )
@@ -69,6 +75,6 @@ def test_the_metrics_of_a_record_are_those_that_were_judged() -> None:
 def test_scores_are_right_answers_only_where_that_is_said() -> None:
     scores = np.array([0.0, 1.0])
     ids = np.array(["a", "b"])
-    assert set(score_outcomes(ids, scores, None, right=False).values) == {SCORE}
-    right = score_outcomes(ids, scores, None, right=True)
+    assert set(make_score_outcomes(ids, scores, None, right=False).values) == {SCORE}
+    right = make_score_outcomes(ids, scores, None, right=True)
     assert right.values[RIGHT].tolist() == right.values[SCORE].tolist() == [0.0, 1.0]

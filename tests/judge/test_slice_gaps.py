@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slimgate.judge.slices import slice_gaps
+from slimgate.judge.slices import list_slice_gaps
 from slimgate.results.behaviour import SliceFacts
 
 
@@ -18,7 +18,7 @@ def judged(column: str, value: str, teacher: float, variant: float, **fields: An
 
 
 def test_a_gap_is_the_largest_minus_the_smallest_in_each_model() -> None:
-    [gap] = slice_gaps(
+    [gap] = list_slice_gaps(
         [
             judged("length", "short", 0.80, 0.70),
             judged("length", "middle", 0.90, 0.88),
@@ -36,14 +36,16 @@ def test_slices_of_few_rows_are_left_out_and_counted() -> None:
         judged("c", "b", 0.9, 0.7),
         judged("c", "x", 0.0, 1.0, few_rows=True),
     ]
-    [gap] = slice_gaps(slices)
+    [gap] = list_slice_gaps(slices)
     assert (gap.slices, gap.few_rows) == (2, 1)
     assert gap.variant_points == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("flags", [[False], [False, True], []])
 def test_less_than_two_slices_have_no_gap(flags: list[bool]) -> None:
-    assert slice_gaps([judged("c", str(k), 0.8, 0.8, few_rows=flag) for k, flag in enumerate(flags)]) == ()
+    assert (
+        list_slice_gaps([judged("c", str(k), 0.8, 0.8, few_rows=flag) for k, flag in enumerate(flags)]) == ()
+    )
 
 
 def test_each_metric_and_column_has_its_own_and_labels_come_last() -> None:
@@ -53,7 +55,7 @@ def test_each_metric_and_column_has_its_own_and_labels_come_last() -> None:
         for column in ("label", "topic", "kind")
         for value in "ab"
     ]
-    assert [(gap.metric, gap.column) for gap in slice_gaps(slices)] == [
+    assert [(gap.metric, gap.column) for gap in list_slice_gaps(slices)] == [
         ("accuracy", "kind"),
         ("accuracy", "topic"),
         ("accuracy", "label"),
@@ -65,6 +67,6 @@ def test_each_metric_and_column_has_its_own_and_labels_come_last() -> None:
 
 def test_equal_models_have_equal_gaps_whatever_the_order() -> None:
     slices = [judged("c", str(k), value, value) for k, value in enumerate((0.5, 0.9, 0.7))]
-    [gap], [other] = slice_gaps(slices), slice_gaps(slices[::-1])
+    [gap], [other] = list_slice_gaps(slices), list_slice_gaps(slices[::-1])
     assert gap == other
     assert gap.teacher_points == gap.variant_points == pytest.approx(40.0)

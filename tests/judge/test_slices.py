@@ -18,9 +18,9 @@ from slimgate.judge.slices import (
     Slice,
     decide_all_slices,
     decide_named_slice,
+    format_slice_counts,
     judge_slices,
-    label_slices,
-    slice_counts,
+    list_label_slices,
 )
 from slimgate.outcomes import ClassOutcomes, Ints
 
@@ -65,7 +65,7 @@ def test_slices_are_judged_apart_and_the_worst_stands_first() -> None:
 
 def test_slices_of_the_labels_sum_up_to_the_whole(drawn: Make) -> None:
     teacher, variant = drawn(900, prior=[0.6, 0.3, 0.1], lost=0.08, won=0.03)
-    slices = label_slices(teacher)
+    slices = list_label_slices(teacher)
     assert [label_slice.value for label_slice in slices] == ["c0", "c1", "c2"]
     assert sorted(np.concatenate([label_slice.rows for label_slice in slices]).tolist()) == list(range(900))
     facts = judge_slices(ACCURACY, teacher, variant, slices)
@@ -75,7 +75,7 @@ def test_slices_of_the_labels_sum_up_to_the_whole(drawn: Make) -> None:
 
 def test_a_label_without_rows_is_no_slice() -> None:
     teacher, _, _ = pair((3, 0, 0))
-    assert [label_slice.value for label_slice in label_slices(teacher)] == ["a"]
+    assert [label_slice.value for label_slice in list_label_slices(teacher)] == ["a"]
 
 
 def test_p_values_are_those_of_the_paired_test_at_the_budget() -> None:
@@ -138,7 +138,10 @@ def test_a_label_that_lost_12_of_40_rows_among_77_is_no_pass() -> None:
     assert facts[0].drop_points == pytest.approx(30)
     assert {fact.verdict for fact in facts} == {Verdict.INCONCLUSIVE}
     assert decide_all_slices("accuracy", facts, BUDGET).verdict is Verdict.INCONCLUSIVE
-    assert slice_counts(facts, 5.0) == "0 inside, 77 undecided (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
+    assert (
+        format_slice_counts(facts, 5.0)
+        == "0 inside, 77 undecided (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
+    )
 
 
 def test_an_undecided_slice_says_the_rows_that_would_decide_it() -> None:
@@ -264,7 +267,7 @@ def test_parts_of_a_metric_without_an_interval_have_none(counted: Make) -> None:
 def test_parts_are_judged_as_rows_that_were_taken_out(drawn: Make, *, grouped: bool) -> None:
     groups = np.arange(600) // 7 if grouped else None
     teacher, variant = drawn(600, prior=[0.5, 0.3, 0.2], lost=0.06, won=0.02, groups=groups)
-    parts = [label_slice.rows for label_slice in label_slices(teacher)] + [np.arange(0, 600, 7)]
+    parts = [label_slice.rows for label_slice in list_label_slices(teacher)] + [np.arange(0, 600, 7)]
     gathered = gather_parts(ACCURACY, teacher, variant, parts)
     for rows, part in zip(parts, gathered, strict=True):
         alone = gather(ACCURACY, teacher.take(rows), variant.take(rows), seed=0, resamples=None)

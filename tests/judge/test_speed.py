@@ -11,14 +11,14 @@ from slimgate.judge.speed import (
     PLANTED_DELAYS,
     Speedup,
     compute_clearance,
+    compute_log_ratio_interval,
     compute_visible_delay,
-    delay_message,
     estimate_speedup,
+    format_delay_message,
     format_speed_message,
     is_delay_detected,
     is_settled,
     judge_speedup,
-    log_ratio_interval,
 )
 from slimgate.results.base import Verdict
 
@@ -28,13 +28,13 @@ def times(seed: int, middle: float, spread: float = 0.02, rounds: int = 60) -> n
 
 
 def test_a_ratio_without_noise_is_exact() -> None:
-    middle, low, high = log_ratio_interval(np.full(9, 0.010), np.full(9, 0.005))
+    middle, low, high = compute_log_ratio_interval(np.full(9, 0.010), np.full(9, 0.005))
     assert (middle, low, high) == pytest.approx((np.log(2), np.log(2), np.log(2)))
 
 
 def test_drift_that_both_share_does_not_count() -> None:
     drift = np.linspace(1, 5, 20)
-    _, low, high = log_ratio_interval(0.010 * drift, 0.005 * drift)
+    _, low, high = compute_log_ratio_interval(0.010 * drift, 0.005 * drift)
     assert high - low < 1e-12
 
 
@@ -97,7 +97,7 @@ def even_duel(seed: int, *, naive: bool) -> tuple[bool, bool]:
     teacher, copy, variant = np.exp(noise)
     for rounds in (*LOOKS, 200):
         so_far = teacher[:rounds], copy[:rounds], variant[:rounds]
-        low, high = log_ratio_interval(teacher[:rounds], variant[:rounds])[1:]
+        low, high = compute_log_ratio_interval(teacher[:rounds], variant[:rounds])[1:]
         if low > 0 or high < 0 if naive else is_settled(*so_far, minimum=1.0):
             break
     measured = estimate_speedup(*so_far, of_minima=1.0)
@@ -171,10 +171,10 @@ def test_a_delay_is_seen_where_the_claim_lies_wholly_below_one(
 ) -> None:
     measured = Speedup(0.91, interval, 0.91, 0.05, 24)
     assert is_delay_detected(measured) is seen
-    assert delay_message("b1", measured, 0.1).endswith(
+    assert format_delay_message("b1", measured, 0.1).endswith(
         "(noise floor 5.0 %, 24 rounds): seen" if seen else "this run's speed-up verdicts are INCONCLUSIVE"
     )
-    assert delay_message("b1", measured, 0.3).endswith(
+    assert format_delay_message("b1", measured, 0.3).endswith(
         "seen, none smaller, so speed-ups within 30 % of their budget are INCONCLUSIVE"
         if seen
         else "this run's speed-up verdicts are INCONCLUSIVE"
@@ -192,16 +192,16 @@ def test_more_than_was_meant_may_have_been_planted(speedup: float, visible: floa
 
 def test_times_that_are_not_positive_are_refused() -> None:
     with pytest.raises(MeasureError, match="not positive"):
-        log_ratio_interval(np.array([0.0, 1.0]), np.array([1.0, 1.0]))
+        compute_log_ratio_interval(np.array([0.0, 1.0]), np.array([1.0, 1.0]))
     with pytest.raises(MeasureError, match=r"^a duel has times that are not positive$"):
-        log_ratio_interval(np.array([1.0, 1.0]), np.array([1.0, 0.0]))
+        compute_log_ratio_interval(np.array([1.0, 1.0]), np.array([1.0, 0.0]))
 
 
 def test_rounds_must_pair() -> None:
     with pytest.raises(MeasureError, match=r"^a duel has 2 and 3 rounds, expected the same number of both$"):
-        log_ratio_interval(np.ones(2), np.ones(3))
+        compute_log_ratio_interval(np.ones(2), np.ones(3))
     with pytest.raises(MeasureError, match="0 and 0 rounds"):
-        log_ratio_interval(np.ones(0), np.ones(0))
+        compute_log_ratio_interval(np.ones(0), np.ones(0))
 
 
 def test_the_message_says_what_would_decide() -> None:
@@ -238,13 +238,13 @@ def test_nothing_is_decided_where_another_process_has_the_cores(minimum: float) 
 def test_the_messages_of_a_planted_delay() -> None:
     measured = Speedup(0.91, (0.88, 0.93), 0.91, 0.01, 24)
     claim = "b1 0.91× the teacher's speed [0.87, 0.94] (noise floor 1.0 %, 24 rounds): "
-    assert delay_message("b1", measured, 0.1) == f"self-test, planted delay of 10 %: {claim}seen"
-    assert delay_message("b1", measured, 0.3) == (
+    assert format_delay_message("b1", measured, 0.1) == f"self-test, planted delay of 10 %: {claim}seen"
+    assert format_delay_message("b1", measured, 0.3) == (
         f"self-test, planted delay of 30 %: {claim}seen, none smaller, so speed-ups within 30 % of their "
         "budget are INCONCLUSIVE"
     )
     hidden = Speedup(0.99, (0.95, 1.05), 0.99, 0.12, 24)
-    assert delay_message("b1", hidden, 0.1) == (
+    assert format_delay_message("b1", hidden, 0.1) == (
         "self-test, planted delay of 10 %: b1 0.99× the teacher's speed [0.84, 1.18] (noise floor 12.0 %, "
         "24 rounds): not seen, so this run's speed-up verdicts are INCONCLUSIVE"
     )
@@ -297,13 +297,13 @@ def test_the_interval_leaves_out_as_many_rounds_as_the_sign_test(
     teacher, variant = times(1, 1.0, rounds=rounds), times(2, 0.8, rounds=rounds)
     ratios = sorted(np.log(teacher / variant))
     expected = np.median(ratios), ratios[left_out], ratios[-1 - left_out]
-    assert log_ratio_interval(teacher, variant, level=level) == pytest.approx(expected, abs=1e-12)
+    assert compute_log_ratio_interval(teacher, variant, level=level) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("rounds", "level"), [(5, 0.95), (10, 0.999), (1, 0.95)])
 def test_too_few_rounds_bound_nothing(rounds: int, level: float) -> None:
     teacher, variant = times(1, 1.0, rounds=rounds), times(2, 0.8, rounds=rounds)
-    assert log_ratio_interval(teacher, variant, level=level)[1:] == (-np.inf, np.inf)
+    assert compute_log_ratio_interval(teacher, variant, level=level)[1:] == (-np.inf, np.inf)
 
 
 def test_a_claim_passes_at_its_low_end_and_not_at_its_high_end() -> None:

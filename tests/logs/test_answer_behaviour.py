@@ -14,7 +14,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.score_metric import score_metric, score_outcomes
+from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets, parse_budget_tables
@@ -225,10 +225,12 @@ def test_another_limit_is_read_off_the_interval_of_the_ratio(kind: str, ratio: f
 
 def test_rare_answers_at_the_limit_do_not_pass_by_chance() -> None:
     """0.5 % of 200 answers may run into a limit of 4,000 tokens without one in the sample: + 13 %."""
-    metric = score_metric("answer_length", higher_is_better=False, zero_one=False, score_range=(0.0, 4000.0))
+    metric = make_score_metric(
+        "answer_length", higher_is_better=False, zero_one=False, score_range=(0.0, 4000.0)
+    )
     base, _ = lengths(1.0, n=200)
     ids = np.arange(200).astype(np.str_)
-    sides = [score_outcomes(ids, base, None, right=False)] * 2
+    sides = [make_score_outcomes(ids, base, None, right=False)] * 2
     assert (
         judge_quality(metric, *sides, [QualityBudget("length_ratio_max", 1.1)]).verdict
         is Verdict.INCONCLUSIVE

@@ -17,7 +17,7 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
-from slimgate.logs.budgets import LogBudgets, drop_budgets, parse_budget_tables
+from slimgate.logs.budgets import LogBudgets, make_drop_budgets, parse_budget_tables
 from slimgate.logs.find import read_log
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -237,7 +237,7 @@ def test_a_perplexity_is_that_of_the_whole_corpus(tmp_path: Path) -> None:
     expected = exp(NATS.sum() / WORDS.sum())
     base = write_corpus(tmp_path / "base", NATS, WORDS, {"word_perplexity": expected})
     target = write_corpus(tmp_path / "int4", worse, WORDS)
-    verdicts = judge(base, target, drop_budgets([], [5.0], None))
+    verdicts = judge(base, target, make_drop_budgets([], [5.0], None))
     by_metric = {comparison.metric: comparison for comparison in verdicts.comparisons}
     word, bits = by_metric["word_perplexity"], by_metric["bits_per_byte"]
     assert word.judged.teacher == pytest.approx(expected)
@@ -267,7 +267,7 @@ def test_a_perplexity_that_holds_passes(tmp_path: Path) -> None:
     nats = np.tile(NATS, 10)
     base = write_corpus(tmp_path / "base", nats, words)
     target = write_corpus(tmp_path / "int8", nats * 1.0001, words)
-    verdicts = judge(base, target, drop_budgets(["word_perplexity", "bits_per_byte"], [10.0], None))
+    verdicts = judge(base, target, make_drop_budgets(["word_perplexity", "bits_per_byte"], [10.0], None))
     assert {comparison.judged.verdict for comparison in verdicts.comparisons} == {"PASS"}
 
 

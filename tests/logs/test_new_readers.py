@@ -35,7 +35,7 @@ from support.tool_logs import (
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
-from slimgate.logs.budgets import drop_budgets
+from slimgate.logs.budgets import make_drop_budgets
 from slimgate.logs.columns import read_samples
 from slimgate.logs.find import read_any_log, read_log
 from slimgate.logs.rules import Rules
@@ -69,7 +69,7 @@ def only_load(path: Path) -> LoadRun:
 
 
 def judged(base: Path, target: Path) -> LogVerdicts:
-    return judge_logs(read_log(base), read_log(target), drop_budgets([], [50.0], None), Rules())
+    return judge_logs(read_log(base), read_log(target), make_drop_budgets([], [50.0], None), Rules())
 
 
 def read_whole(path: Path) -> None:

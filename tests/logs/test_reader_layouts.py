@@ -15,7 +15,7 @@ import pytest
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError, SuiteError
-from slimgate.logs.budgets import LogBudgets, drop_budgets
+from slimgate.logs.budgets import LogBudgets, make_drop_budgets
 from slimgate.logs.find import find_reader, read_any_log, read_log
 from slimgate.logs.readers.helm import Helm
 from slimgate.logs.rules import Rules
@@ -156,7 +156,7 @@ def test_helm_joins_the_entries_of_an_instance_for_quality_alone(tmp_path: Path)
     base = helm_run(tmp_path / "base", "large", [1.0, 0.5, 0.0, 1.0], 5)
     target = helm_run(tmp_path / "target", "small", [1.0, 1.0, 0.0, 0.5], 90)
     assert isinstance(find_reader(base), Helm)
-    verdicts = judge(base, target, drop_budgets([], [2.0], None))
+    verdicts = judge(base, target, make_drop_budgets([], [2.0], None))
     (comparison,) = verdicts.comparisons
     assert (comparison.name, comparison.counts.judged) == ("harm_bench/harm_bench_score", 4)
     assert (comparison.worse, comparison.better, comparison.score_range) == (1, 1, (0.0, 1.0))
@@ -185,7 +185,7 @@ def write_perturbed(folder: Path, originals: Sequence[float], perturbed: Sequenc
 def test_perturbed_copies_and_splits_of_helm_are_apart(tmp_path: Path) -> None:
     base = write_perturbed(tmp_path / "base", [1.0] * 90 + [0.0] * 10, [0.0, 1.0] * 50)
     target = write_perturbed(tmp_path / "target", [1.0] * 80 + [0.0] * 20, [0.0, 1.0] * 50)
-    verdicts = judge(base, target, drop_budgets(["boolq/exact_match"], [2.0], None))
+    verdicts = judge(base, target, make_drop_budgets(["boolq/exact_match"], [2.0], None))
     figures = {
         part.name: (part.counts.judged, part.judged.teacher, part.judged.value)
         for part in verdicts.comparisons
@@ -211,7 +211,9 @@ def test_an_error_rate_of_helm_is_better_when_lower(tmp_path: Path, name: str) -
     base = helm_scores(tmp_path / "base", name, [0.0, 0.1] * 50)
     target = helm_scores(tmp_path / "target", name, [0.9, 0.8] * 50)
     for directions in ({}, {name: False}):
-        (comparison,) = judge(base, target, drop_budgets([], [2.0], None), directions=directions).comparisons
+        (comparison,) = judge(
+            base, target, make_drop_budgets([], [2.0], None), directions=directions
+        ).comparisons
         assert comparison.higher_is_better is False
         assert comparison.judged.budgets[0].verdict is Verdict.FAIL
 
@@ -222,7 +224,7 @@ def test_an_error_rate_of_helm_is_better_when_lower(tmp_path: Path, name: str) -
 def test_a_quality_score_of_helm_is_better_when_higher(tmp_path: Path, name: str) -> None:
     base = helm_scores(tmp_path / "base", name, [1.0, 0.9] * 50)
     target = helm_scores(tmp_path / "target", name, [0.1, 0.0] * 50)
-    (comparison,) = judge(base, target, drop_budgets([], [2.0], None)).comparisons
+    (comparison,) = judge(base, target, make_drop_budgets([], [2.0], None)).comparisons
     assert comparison.higher_is_better is True
     (comparison,) = judge(base, target, directions={name: False}).comparisons
     assert comparison.higher_is_better is False
@@ -232,7 +234,7 @@ def test_an_unknown_score_of_helm_needs_a_direction(tmp_path: Path) -> None:
     base = helm_scores(tmp_path / "base", "toxic_score", [1.0, 0.0])
     target = helm_scores(tmp_path / "target", "toxic_score", [1.0, 1.0])
     with pytest.raises(SuiteError, match=r'toxic_score: neither .* write --higher-is-better "toxic_score"'):
-        judge(base, target, drop_budgets([], [2.0], None))
+        judge(base, target, make_drop_budgets([], [2.0], None))
 
 
 def test_two_values_of_one_statistic_are_refused(tmp_path: Path) -> None:

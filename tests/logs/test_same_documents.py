@@ -11,7 +11,7 @@ import pytest
 
 from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.logs.budgets import LogBudgets, drop_budgets
+from slimgate.logs.budgets import LogBudgets, make_drop_budgets
 from slimgate.logs.columns import digest, read_samples
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import digest_documents, group_rows
@@ -129,7 +129,7 @@ def test_the_pool_has_the_first_metric_of_each_task() -> None:
 
 def test_repeats_of_a_document_under_other_ids_are_one_group() -> None:
     before = {"a": [row(at, document=f"d{at % 50}") for at in range(1000)]}
-    verdicts = judged(before, before, drop_budgets([], [2.0], None))
+    verdicts = judged(before, before, make_drop_budgets([], [2.0], None))
     (comparison,) = verdicts.comparisons
     assert comparison.judged.groups == 50
     assert "a: some of 1,000 samples ask the same as others, so they count as 50 groups" in verdicts.notes
@@ -141,13 +141,13 @@ def test_the_documents_of_either_log_count(side: str) -> None:
     bare = {"a": [row(at) for at in range(1000)]}
     stated = {"a": [row(at, document=f"d{at % 50}") for at in range(1000)]}
     logs = (stated, bare) if side == "base" else (bare, stated)
-    (comparison,) = judged(*logs, drop_budgets([], [2.0], None)).comparisons
+    (comparison,) = judged(*logs, make_drop_budgets([], [2.0], None)).comparisons
     assert comparison.judged.groups == 50
 
 
 def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
     rows = [Row(str(at), {"pass": 1.0, "score": 1.0, "correctness": at / 9}) for at in range(9)]
-    verdicts = judged({"": rows}, {"": rows}, drop_budgets([], [2.0], None))
+    verdicts = judged({"": rows}, {"": rows}, make_drop_budgets([], [2.0], None))
     assert verdicts.tests == 2
     assert [comparison.judged.metric for comparison in verdicts.comparisons] == [
         "pass",
@@ -160,7 +160,7 @@ def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
         in verdicts.notes
     )
     patterns = [
-        ("*", drop_budgets([], [2.0], None).patterns[0][1]),
+        ("*", make_drop_budgets([], [2.0], None).patterns[0][1]),
         ("score", (QualityBudget("drop_points", 1.0),)),
     ]
     assert judged({"": rows}, {"": rows}, LogBudgets(tuple(patterns))).tests == 3
@@ -169,7 +169,7 @@ def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
 def test_equal_scores_of_two_ranges_are_two_hypotheses() -> None:
     """The verdict of a range of 50 is not that of a range of 1."""
     rows = [Row(str(at), {"q1": at / 400, "q2": at / 400}) for at in range(400)]
-    budgets = replace(drop_budgets([], [2.0], None), ranges=(("q1", (0.0, 1.0)), ("q2", (0.0, 50.0))))
+    budgets = replace(make_drop_budgets([], [2.0], None), ranges=(("q1", (0.0, 1.0)), ("q2", (0.0, 50.0))))
     logs = log_of("base", {"": rows}), log_of("target", {"": rows})
     comparisons = {
         part.name: part for part in judge_logs(*logs, budgets, Rules(directions={"q*": True})).comparisons
@@ -186,7 +186,7 @@ def test_equal_means_of_other_runs_are_two_hypotheses() -> None:
     ]
     logs = [log_of(f"run{number}", tasks) for number, tasks in enumerate([*runs, *runs])]
     sides = (replace(logs[0], further=(logs[1],)), replace(logs[2], further=(logs[3],)))
-    budgets = drop_budgets([], [2.0], None)
+    budgets = make_drop_budgets([], [2.0], None)
     comparisons = {
         part.name: part for part in judge_logs(*sides, budgets, Rules(directions={"m*": True})).comparisons
     }
@@ -212,7 +212,7 @@ def test_equal_slices_both_have_a_line(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_long_ids_stay_distinct() -> None:
     rows = [Row("x" * 70 + str(at), {"em": 1.0}) for at in range(20)] + [Row("y" * 64, {"em": 1.0})]
-    (comparison,) = judged({"a": rows}, {"a": rows}, drop_budgets([], [2.0], None)).comparisons
+    (comparison,) = judged({"a": rows}, {"a": rows}, make_drop_budgets([], [2.0], None)).comparisons
     ids = comparison.ids.tolist()
     assert len(set(ids)) == 21
     assert {len(name) for name in ids} == {64}

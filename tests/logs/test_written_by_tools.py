@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.cli.main import main
 from slimgate.errors import DataError
-from slimgate.logs.budgets import drop_budgets
+from slimgate.logs.budgets import make_drop_budgets
 from slimgate.logs.find import read_any_log, read_log
 from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -20,7 +20,7 @@ WRITTEN = Path(__file__).parent / "written_by_tools"
 def judged(base: str, target: str, **higher: bool) -> LogVerdicts:
     """higher: by metric, of which no log says it, whether it is better when higher."""
     logs = [read_log(WRITTEN / name) for name in (base, target)]
-    return judge_logs(*logs, drop_budgets([], [50.0], None), Rules(directions=higher))
+    return judge_logs(*logs, make_drop_budgets([], [50.0], None), Rules(directions=higher))
 
 
 def test_deepeval_compares_scores_and_successes() -> None:

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from slimgate.models import cache_argument as module
-from slimgate.models.cache_argument import cache_argument
+from slimgate.models.cache_argument import make_cache_keyword
 
 
 class Earlier(nn.Module):
@@ -35,6 +35,6 @@ def test_the_cache_has_the_name_that_forward_has(
     network: nn.Module, release: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "version", {"transformers": release}.__getitem__)
-    module._name_for.cache_clear()
-    assert cache_argument(network, None) == {name: None}  # type: ignore[arg-type]
-    module._name_for.cache_clear()
+    module._find_argument_name.cache_clear()
+    assert make_cache_keyword(network, None) == {name: None}  # type: ignore[arg-type]
+    module._find_argument_name.cache_clear()

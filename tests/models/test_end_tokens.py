@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
-from slimgate.models.end_tokens import end_tokens, keep_end_tokens_, list_ends
+from slimgate.models.end_tokens import keep_end_tokens_, list_end_tokens, list_ends
 from slimgate.models.torch_model import load_torch_model
 from slimgate.steps.factorize._vocabulary import _renumber
 from slimgate.tasks import causal_lm
@@ -29,13 +29,13 @@ def loaded(tmp_path: Path, ends: Any) -> Any:
 
 def test_an_artifact_keeps_the_end_tokens_of_its_folder(tmp_path: Path) -> None:
     model = loaded(tmp_path, [3, 7])
-    ends = end_tokens(model.tokenizer, model.network)
+    ends = list_end_tokens(model.tokenizer, model.network)
     assert {3, 7} <= ends
     assert {3, 7} <= set(model.config.eos_token_id)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     again = load_torch_model(tmp_path / "saved")
-    assert end_tokens(again.tokenizer, again.network) == ends
+    assert list_end_tokens(again.tokenizer, again.network) == ends
 
 
 def test_end_tokens_that_a_step_sets_are_saved(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_end_tokens_that_a_step_sets_are_saved(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     again = load_torch_model(tmp_path / "saved")
-    assert {3, 9} <= end_tokens(again.tokenizer, again.network)
+    assert {3, 9} <= list_end_tokens(again.tokenizer, again.network)
 
 
 @pytest.mark.parametrize(

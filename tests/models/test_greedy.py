@@ -14,8 +14,8 @@ from slimgate.errors import BuildError, MeasureError
 from slimgate.models.greedy import (
     StaticCaches,
     begin_answer,
-    cache_bytes,
     check_answers,
+    count_cache_bytes,
     find_next_token,
     go_on,
     make_cache,
@@ -69,7 +69,7 @@ def test_a_static_cache_writes_the_same_again_at_its_whole_size(tmp_path: Path) 
         written.append(go_on(network, begin_answer(network, IDS, NEW, cache)))
     assert all(torch.equal(answer, expected) for answer in written)
     growing = begin_answer(network, IDS, NEW, make_cache(network))
-    assert cache_bytes(growing.cache) * (8 + NEW) == cache_bytes(cache) * 8
+    assert count_cache_bytes(growing.cache) * (8 + NEW) == count_cache_bytes(cache) * 8
     assert caches.empty(2, 8 + NEW) is cache
 
 

@@ -14,10 +14,10 @@ from fixtures.models.openvino_models import compute_model_scores
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import (
     OpenVinoModel,
+    count_weight_types,
     find_broken_constant,
     load_openvino_model,
     measure_size,
-    weight_types,
 )
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def test_levels_count_each_and_their_scales_do_not() -> None:
     bias = op.constant(np.array([1.0, 0.0], dtype=np.float32))
     graph = graph_of(op.add(op.matmul(x, weight, False, True), bias), inputs=[x])
     assert measure_size(graph) == {"parameters": 10, "nonzero_parameters": 6, "state_bytes": 4 + 1 + 8 + 8}
-    assert weight_types(graph) == {"f32": 2, "u4": 8}
+    assert count_weight_types(graph) == {"f32": 2, "u4": 8}
 
 
 def test_signed_levels_and_ranges_of_activations() -> None:

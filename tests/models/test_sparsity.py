@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.models.sparsity import keep_masks, keep_n_of_m, zero_
+from slimgate.models.sparsity import keep_n_of_m, make_keep_masks, zero_
 
 FIRST = torch.tensor([[1.0, 8.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0]])
 SECOND = torch.tensor([[2.0, 7.0, 6.0, 5.0]])
@@ -24,13 +24,13 @@ SECOND = torch.tensor([[2.0, 7.0, 6.0, 5.0]])
 def test_half_goes_of_all_of_each_matrix_or_of_each_row(
     scope: str, first: list[list[int]], second: list[list[int]]
 ) -> None:
-    masks = keep_masks([FIRST, SECOND], 0.5, scope)  # type: ignore[arg-type]
+    masks = make_keep_masks([FIRST, SECOND], 0.5, scope)  # type: ignore[arg-type]
     assert [mask.int().tolist() for mask in masks] == [first, second]
 
 
 @pytest.mark.parametrize("scope", ["global", "layer", "row"])
 def test_as_many_go_as_asked_where_all_scores_are_equal(scope: str) -> None:
-    masks = keep_masks([torch.ones(4, 10)], 0.3, scope)  # type: ignore[arg-type]
+    masks = make_keep_masks([torch.ones(4, 10)], 0.3, scope)  # type: ignore[arg-type]
     assert int(masks[0].sum()) == 28
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
 from slimgate.models.module_outputs import follow_row
-from slimgate.plugin.gates.behaviour import shape_facts
+from slimgate.plugin.gates.behaviour import make_shape_facts
 
 torch.set_num_threads(1)
 IDS = torch.tensor([[1, 2, 3, 4, 5]])
@@ -82,7 +82,7 @@ INT8 = "[variants]\nint8 = { steps = [{ int8_dynamic = { embeddings = true } }] 
 def test_the_same_row_is_followed_through_the_teacher_and_int8(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path, **{"[variants]\n": INT8})
     teacher = run.handle("teacher")
-    before, after = (shape_facts(run.handle(name), teacher) for name in ("teacher", "int8"))
+    before, after = (make_shape_facts(run.handle(name), teacher) for name in ("teacher", "int8"))
     assert before is not None
     assert after is not None
     assert before.id == after.id
@@ -99,9 +99,9 @@ def test_a_row_is_followed_once_and_then_taken_from_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_tiny_run(tmp_path)
-    first = shape_facts(run.handle("teacher"), run.handle("teacher"))
+    first = make_shape_facts(run.handle("teacher"), run.handle("teacher"))
     monkeypatch.setattr("slimgate.models.module_outputs.follow_row", None)
-    assert shape_facts(make_tiny_run(tmp_path).handle("teacher"), run.handle("teacher")) == first
+    assert make_shape_facts(make_tiny_run(tmp_path).handle("teacher"), run.handle("teacher")) == first
 
 
 def test_a_network_that_cannot_be_followed_leaves_a_note(
@@ -112,6 +112,6 @@ def test_a_network_that_cannot_be_followed_leaves_a_note(
 
     monkeypatch.setattr("slimgate.models.module_outputs.follow_row", broken)
     run = make_tiny_run(tmp_path)
-    facts = shape_facts(run.handle("teacher"), run.handle("teacher"))
+    facts = make_shape_facts(run.handle("teacher"), run.handle("teacher"))
     assert facts is not None
     assert facts.note == "not known: no such thing"

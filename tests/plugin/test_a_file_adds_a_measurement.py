@@ -12,7 +12,7 @@ from support.added_package import add_package
 from support.tiny_suite import make_tiny_run
 
 from slimgate._system import digests
-from slimgate.plugin.plan_text import plan_lines
+from slimgate.plugin.plan_text import list_plan_lines
 from slimgate.record.comparing.weakenings import find_weakenings
 from slimgate.run.demands import make_demands
 from slimgate.run.gate_results import list_budgeted_checks
@@ -65,7 +65,7 @@ def test_the_suite_its_plan_and_its_checks_know_it(tmp_path: Path) -> None:
     assert (off.budget, off.kind, off.reason) == ("measurement energy", "value_max", "it is for servers")
     check = ("measurement energy", ("measurement", "shorter", "energy"))
     assert check in list_budgeted_checks(suite, "shorter")
-    plan = "\n".join("".join(text for text, _ in line) for line in plan_lines(run, None))
+    plan = "\n".join("".join(text for text, _ in line) for line in list_plan_lines(run, None))
     assert "energy, 20 readings" in " ".join(plan.split())
 
 

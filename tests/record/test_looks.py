@@ -11,7 +11,7 @@ from slimgate.record.looks_log import (
     LookLog,
     Looks,
     Timing,
-    look_facts,
+    make_look_facts,
     make_model_id,
     merge_looks,
     read_looks,
@@ -58,7 +58,7 @@ def test_timings_are_counted_over_all_runs(root: Path) -> None:
             ["t/a"], [Timing("t/a", "b1", passed), Timing("t/a", "b32", True)]
         )
     LookLog(root, "rows", "other").note(["t/b"], [Timing("t/b", "b1", False)])
-    facts = look_facts(read_looks(root, "rows"), {"int8": "t/a", "pruned": "t/b"}, run="3")
+    facts = make_look_facts(read_looks(root, "rows"), {"int8": "t/a", "pruned": "t/b"}, run="3")
     assert facts.timings == [
         TimingFacts(variant="int8", workload="b1", times=3, passed=1),
         TimingFacts(variant="int8", workload="b32", times=3, passed=3),
@@ -87,7 +87,7 @@ def test_a_store_that_refuses_is_one_line(root: Path) -> None:
 def test_what_a_deleted_store_forgot_the_last_record_still_knows(root: Path) -> None:
     for run in ("1", "2"):
         LookLog(root, "rows", run).note([f"t/{run}"])
-    before = look_facts(read_looks(root, "rows"), {}, run="2")
+    before = make_look_facts(read_looks(root, "rows"), {}, run="2")
     (root / "looks/rows.jsonl").unlink()
     LookLog(root, "rows", "3").note(["t/2", "t/3"])
     looks = read_looks(root, "rows").with_log(before.log)
@@ -98,7 +98,7 @@ def test_what_a_deleted_store_forgot_the_last_record_still_knows(root: Path) -> 
 
 def shard(run_id: str, **log: list[str]) -> LookFacts:
     """The looks that a shard's store knows of; run_id: the run of the shard."""
-    return look_facts(Looks({run: frozenset(models) for run, models in log.items()}), {}, run=run_id)
+    return make_look_facts(Looks({run: frozenset(models) for run, models in log.items()}), {}, run=run_id)
 
 
 def test_shards_of_a_run_are_one_look_and_all_stores_count() -> None:

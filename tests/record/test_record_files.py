@@ -11,7 +11,7 @@ from support.releases import SUITE, write_release
 from support.sample_record import make_sample_record
 
 from slimgate.errors import DataError
-from slimgate.record.files import read_record_file, read_suite_baselines, record_file
+from slimgate.record.files import find_record_file, read_record_file, read_suite_baselines
 from slimgate.record.run import format_record_json
 from slimgate.record.task import SuiteFacts
 from slimgate.record.verdicts import AcceptedFacts
@@ -27,7 +27,9 @@ def write_baseline(folder: Path, name: str, at: str, suite: str = SUITE) -> None
 def test_a_record_is_found_by_its_file_and_by_its_folder(tmp_path: Path) -> None:
     write_release(tmp_path / "run")
     assert (
-        record_file(tmp_path / "run") == record_file(tmp_path / "run/run.json") == tmp_path / "run/run.json"
+        find_record_file(tmp_path / "run")
+        == find_record_file(tmp_path / "run/run.json")
+        == tmp_path / "run/run.json"
     )
     assert read_record_file(tmp_path / "run").name == (tmp_path / "run/run.json").as_posix()
 
@@ -35,7 +37,7 @@ def test_a_record_is_found_by_its_file_and_by_its_folder(tmp_path: Path) -> None
 def test_a_folder_above_runs_names_those_below(tmp_path: Path) -> None:
     write_release(tmp_path / "latest" / "support")
     with pytest.raises(DataError, match=r"below it are .*latest/support$"):
-        record_file(tmp_path / "latest")
+        find_record_file(tmp_path / "latest")
 
 
 def test_baselines_come_by_the_time_they_were_accepted(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from slimgate.record.run import RunRecord
 from slimgate.report import format_suite_report
 from slimgate.report.builds import list_unlucky_builds
 from slimgate.report.figures import format_limits
-from slimgate.report.page.budgets import limit_words, list_budgets
+from slimgate.report.page.budgets import format_limit_words, list_budgets
 from slimgate.report.status import list_models
 from slimgate.report.variant_tables import make_variants_table
 from slimgate.results.base import BudgetFacts, Verdict
@@ -42,11 +42,11 @@ def with_budget(*judged: BudgetFacts, drop: float = -6.0, builds: BuildsFacts | 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_words_for_its_limit(kind: str) -> None:
-    assert limit_words(kind, 0.5) != f"{kind} 0.5"
+    assert format_limit_words(kind, 0.5) != f"{kind} 0.5"
 
 
 def test_the_words_of_a_limit_on_both_sides() -> None:
-    assert limit_words(EQUIVALENT_POINTS, 1.0) == "drop within ±1 points"
+    assert format_limit_words(EQUIVALENT_POINTS, 1.0) == "drop within ±1 points"
     drop = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.PASS)
     assert format_limits([drop, BOTH]) == "2, ±1"
     record = with_budget(BOTH)

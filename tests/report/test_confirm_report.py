@@ -14,7 +14,7 @@ from slimgate.record.run_verdict import judge_record
 from slimgate.record.shipping import describe_shipping_obstacle
 from slimgate.report.card import make_card
 from slimgate.report.cautions import format_notes
-from slimgate.report.confirm import confirm_section
+from slimgate.report.confirm import format_confirm_section
 from slimgate.report.github import list_budget_annotations
 from slimgate.report.pr_comment import format_pr_comment
 from slimgate.report.recommendation import recommend
@@ -70,7 +70,7 @@ def test_a_variant_that_held_on_confirm_rows_stays_what_it_was() -> None:
     record = judged_again(Verdict.PASS)
     assert record.verdict.status == "PASS"
     assert [model.name for model in list_inside_budgets(record)] == ["int8"]
-    assert "- confirm: int8: accuracy, drop 0.4: PASS" in confirm_section(record)
+    assert "- confirm: int8: accuracy, drop 0.4: PASS" in format_confirm_section(record)
 
 
 def test_a_variant_that_did_not_is_no_pass_any_more() -> None:
@@ -84,7 +84,7 @@ def test_a_variant_that_did_not_is_no_pass_any_more() -> None:
 
 
 def test_there_is_no_section_where_no_run_used_the_rows() -> None:
-    assert confirm_section(make_sample_record()) == ""
+    assert format_confirm_section(make_sample_record()) == ""
 
 
 def smallest(**facts: Any) -> str:

@@ -33,7 +33,7 @@ from slimgate.record.verdicts import RunVerdict
 from slimgate.report.html import render_html_index, render_html_report
 from slimgate.report.markdown import format_suite_report
 from slimgate.report.page.changed_rows import BETTER, LOST, MOVED, WON, WORSE, make_changed_rows
-from slimgate.report.page.drawing import draw_bar, scale_of
+from slimgate.report.page.drawing import draw_bar, make_scale
 from slimgate.results.base import BudgetFacts
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow
 from slimgate.results.memory import MemoryFacts
@@ -425,7 +425,7 @@ def test_the_page_over_all_suites_links_to_each() -> None:
 
 
 def test_intervals_stand_on_one_scale_and_far_ones_at_its_edge() -> None:
-    scale = scale_of([-1.0, 1.0, 40.0], [2.0])
+    scale = make_scale([-1.0, 1.0, 40.0], [2.0])
     assert (scale.low, scale.high) == pytest.approx((-1.42, 6.42))
     near, far = draw_bar(scale, 1.0, (-1.0, 2.0), [2.0]), draw_bar(scale, 40.0, (39.0, 41.0), [2.0])
     assert near is not None

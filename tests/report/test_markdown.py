@@ -614,7 +614,7 @@ def test_a_verdict_on_latency_counts_and_has_its_line() -> None:
         (figures.format_compression(1.02), "1.02× smaller"),
         (figures.format_compression(0.5), "2.0× larger"),
         (figures.format_compression(0.0), None),
-        (figures.drop_words(0.5, None), "drop 0.5"),
+        (figures.format_drop_words(0.5, None), "drop 0.5"),
     ],
 )
 def test_numbers_have_the_digits_that_mean_something(shown: str | None, expected: str | None) -> None:

@@ -14,7 +14,7 @@ from slimgate.judge.behaviour_budgets import make_slices_kind
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import BaselineFacts, LoosenedBudget, RunVerdict, Weakening
-from slimgate.report.log_comparison import count_lines, log_table
+from slimgate.report.log_comparison import count_lines, format_log_table
 from slimgate.report.markdown import format_index_report, format_suite_report
 from slimgate.report.pr_comment import LIMIT, MARKER, format_pr_comment, format_weaker_comment
 from slimgate.results.base import BudgetFacts, Verdict
@@ -274,7 +274,7 @@ def test_a_short_table_leaves_out_metrics_before_flips() -> None:
     student = make_sample_record().variant("student")
     names = of_predictions(student).task.sides
     assert count_lines(student) == len(student.quality) + 2
-    text = log_table(student, names, 3)
+    text = format_log_table(student, names, 3)
     (cells,) = tables(text)
     assert [*cells[:1], *cells[2:]] == ["metric", "flips", "slices accuracy"]
     assert f"{len(student.quality) - 1} more; run.json has them" in text
@@ -301,7 +301,7 @@ def test_a_short_table_keeps_failures_then_all_rows() -> None:
     slices = ("acc[a]", "acc[b]", "acc[c]", "acc[d]")
 
     def shown(limit: int) -> set[str]:
-        [cells] = tables(log_table(model, of_predictions(student).task.sides, limit, slices=slices))
+        [cells] = tables(format_log_table(model, of_predictions(student).task.sides, limit, slices=slices))
         return {name.replace("\\", "") for name in cells[1:]}
 
     assert shown(1) == {"acc[d]"}

@@ -13,7 +13,7 @@ from support.tiny_suite import make_tiny_run
 from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, make_flips_outlook
+from slimgate.judge.outlook import CONVERTED, TRAINED, make_drop_outlook, make_flips_outlook
 from slimgate.record.run import RunRecord
 from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.run.budget_plan import GateGroups, estimate_changes, plan_budgets
@@ -43,9 +43,9 @@ def test_the_plan_separates_what_learns_from_what_is_converted(tmp_path: Path) -
 
 
 def test_fifty_groups_cannot_show_two_points_at_any_size() -> None:
-    assert drop_outlook((40,) * 50, 0.02, CONVERTED).word == "cannot decide"
-    assert drop_outlook((400,) * 50, 0.02, CONVERTED).word == "cannot decide"
-    assert drop_outlook((1,) * 2000, 0.02, CONVERTED).word == "can decide"
+    assert make_drop_outlook((40,) * 50, 0.02, CONVERTED).word == "cannot decide"
+    assert make_drop_outlook((400,) * 50, 0.02, CONVERTED).word == "cannot decide"
+    assert make_drop_outlook((1,) * 2000, 0.02, CONVERTED).word == "can decide"
 
 
 def test_flips_are_planned_by_what_an_equal_variant_turns() -> None:

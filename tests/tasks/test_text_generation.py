@@ -24,7 +24,7 @@ from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
-from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
+from slimgate.tasks.parts.answer_figures import find_faults, make_answer_figures
 from slimgate.tasks.parts.answer_similarity import compute_similarities
 from slimgate.tasks.parts.generation import make_writing
 from slimgate.tasks.parts.objectives import NO_ANSWER
@@ -280,7 +280,7 @@ def test_answers_do_not_depend_on_batch_or_order(model: Any, folder: Path) -> No
 
 def test_a_model_beside_itself_has_everything_in_common(model: Any, folder: Path) -> None:
     base = compared(model, ROWS, folder)
-    figures = answer_figures(base, base)
+    figures = make_answer_figures(base, base)
     assert (figures["changed_answers"]["teacher"], figures["changed_answers"]["variant"]) == (0, 0)
     assert figures["common_prefix"]["variant"] == 100
     assert figures["first_divergent_token"]["variant"] is None
@@ -295,7 +295,7 @@ def test_the_first_divergent_token_by_hand(model: Any, folder: Path) -> None:
         for answers in (["good film the plot", "a", "is", ""], ["good film a plot", "a", "not", ""])
     ]
     teacher, variant = (replace(base, outcomes=replace(base.outcomes, answers=answers)) for answers in texts)
-    figures = answer_figures(teacher, variant)
+    figures = make_answer_figures(teacher, variant)
     assert figures["common_prefix"]["variant"] == pytest.approx(100 * (0.5 + 1 + 0 + 1) / 4)
     assert figures["first_divergent_token"]["variant"] == 2  # the third, and the first
 

@@ -33,13 +33,13 @@ from slimgate.models.stream import send_closed_loop
 from slimgate.models.write_answers import Writing
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
-from slimgate.tasks.parts.asked_prompts import ask_for_answers, make_asked_prompts, request_options
+from slimgate.tasks.parts.asked_prompts import ask_for_answers, make_asked_prompts, make_request_options
 from tools.measuring.fixed_time_server import PIECES, TEXT
 
 BARE, OURS = "bare httpx", "slimgate"
 PROMPT = "question {}: " + "a prompt of some hundred characters, " * 10
 HOW = Writing(max_new_tokens=PIECES)
-OPTIONS = request_options(HOW, 0)
+OPTIONS = make_request_options(HOW, 0)
 # Sends all requests once; the number that was answered.
 Way = Callable[[], int]
 Seconds = npt.NDArray[np.float64]

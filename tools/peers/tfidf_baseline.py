@@ -39,7 +39,7 @@ def main(suite_file: str, store: str = ".slimgate") -> None:
         sys.stdout.write(f"TF-IDF {name}: {accuracy:.4f} (C = {strength:g})\n")
     teacher: Any = run.outcomes(TEACHER)
     right = teacher.predictions == teacher.labels
-    low, high = group_interval(right, teacher.groups)
+    low, high = compute_group_interval(right, teacher.groups)
     sys.stdout.write(f"teacher: {right.mean():.4f}, 95 % interval over groups [{low:.4f}, {high:.4f}]\n")
 
 
@@ -55,7 +55,9 @@ def measure_baseline(train: Any, selection: Any, gate: Any, options: dict[str, A
     return float(fitted[best].score(vectors.transform(gate[0]), gate[1])), STRENGTHS[best]
 
 
-def group_interval(right: Any, groups: Any, *, resamples: int = 4000, seed: int = 0) -> tuple[float, float]:
+def compute_group_interval(
+    right: Any, groups: Any, *, resamples: int = 4000, seed: int = 0
+) -> tuple[float, float]:
     """95 % percentile interval of the accuracy, groups resampled whole."""
     groups = np.arange(len(right)) if groups is None else np.unique(groups, return_inverse=True)[1]
     sums, sizes = np.bincount(groups, right), np.bincount(groups)

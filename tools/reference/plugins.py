@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from slimgate.cli.steps import step_facts, step_summary
+from slimgate.cli.steps import describe_step_facts, read_step_summary
 from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.run import claims
 from tools.reference.markdown import (
@@ -38,7 +38,7 @@ def make_step_pages() -> dict[str, str]:
     """File name -> text of the page of each step."""
     pages = {}
     for name in known_plugins("step"):
-        body = _format_section("#", name, load("step", name), step_facts)
+        body = _format_section("#", name, load("step", name), describe_step_facts)
         pages[f"steps/{name}.md"] = "\n\n".join([*body, "[All steps](../steps.md)"]) + "\n"
     return pages
 
@@ -125,7 +125,7 @@ def _format_section(level: str, name: str, plugin: Any, facts: Facts) -> list[st
 
 
 def _format_summary(plugin: Any) -> str:
-    return format_plain_line(step_summary(plugin))
+    return format_plain_line(read_step_summary(plugin))
 
 
 def format_code_list(value: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.decision import ALPHA, Z_ALPHA
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics import load_metric
@@ -46,7 +46,7 @@ F1_ROWS, F1_MARGIN, F1_BUILDS = 1_000, 2.0, 3
 BROKEN, BROKEN_SHARE, BROKEN_BUILDS = 10.0, 0.1, (3, 5, 10)
 # Shares of the variance that are between builds, and runs of the comparison of rules.
 BETWEEN, NORMALS = (0.25, 0.5, 0.75, 0.9), 400_000
-DROP = drop_contrast(higher_is_better=True)
+DROP = make_drop_contrast(higher_is_better=True)
 
 Floats = npt.NDArray[np.float64]
 Changes = npt.NDArray[np.int8]

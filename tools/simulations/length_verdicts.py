@@ -18,7 +18,7 @@ from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import make_ratio_excess
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.mean_evidence import PairedMeans
-from slimgate.judge.score_metric import score_metric, score_outcomes
+from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.outcomes import Floats, Ints
 from tools.simulations.page import (
     TARGET,
@@ -163,9 +163,11 @@ def judge(
     base: Floats, target: Floats, groups: Ints | None, kind: str, limit: float, longest: float
 ) -> Verdict | None:
     """slimgate's verdict, as on logs."""
-    metric = score_metric(ANSWER_LENGTH, higher_is_better=False, zero_one=False, score_range=(0.0, longest))
+    metric = make_score_metric(
+        ANSWER_LENGTH, higher_is_better=False, zero_one=False, score_range=(0.0, longest)
+    )
     ids = np.arange(len(base)).astype(np.str_)
-    before, after = (score_outcomes(ids, values, groups, right=False) for values in (base, target))
+    before, after = (make_score_outcomes(ids, values, groups, right=False) for values in (base, target))
     budget = QualityBudget(kind, limit, cap=CAP if longest == inf else None)
     return judge_quality(metric, before, after, [budget]).verdict
 

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict
-from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.mean_evidence import PairedMeans
@@ -146,7 +146,7 @@ def _test(before: Floats, after: Floats, groups: Ints | None) -> tuple[float, fl
         worse, better = int((before > after).sum()), int((after > before).sum())
         return _compute_tango(worse, better, len(before))
     paired = PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
-    losses = paired.losses(drop_contrast(higher_is_better=True))
+    losses = paired.losses(make_drop_contrast(higher_is_better=True))
     return losses.p_at_least(POINTS / 100), losses.p_at_most(POINTS / 100)
 
 

@@ -12,7 +12,7 @@ from math import nan
 
 import numpy as np
 
-from slimgate.judge.group_sequential import look_rows
+from slimgate.judge.group_sequential import compute_look_rows
 from slimgate.judge.power import Shares, simulate_looks
 from tools.simulations.page import (
     TARGET,
@@ -78,7 +78,7 @@ def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
     """number: of the round, so that each round draws anew."""
     drawn = (cell.looks, int(cell.late), cell.n, round(1e4 * cell.psi), round(1e4 * cell.margin))
     rng = np.random.default_rng([seed, number, *drawn])
-    rows = list(look_rows(cell.n, cell.looks))
+    rows = list(compute_look_rows(cell.n, cell.looks))
     if cell.late:
         rows = [*(int(rng.integers(due, after)) for due, after in pairwise(rows)), cell.n]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.outlook import CONVERTED, TRAINED, Word, draw_equal_changes, drop_outlook
+from slimgate.judge.outlook import CONVERTED, TRAINED, Word, draw_equal_changes, make_drop_outlook
 from slimgate.outcomes import ClassOutcomes
 from tools.simulations.groups import draw_group_sizes
 from tools.simulations.page import Options, format_head, format_percent, format_table, run
@@ -50,7 +50,7 @@ def simulate_suites(options: Options) -> Iterator[Simulated]:
         low, high = TRAINED if trained else CONVERTED
         psi = float(np.exp(rng.uniform(np.log(low / 1.3), np.log(high * 1.3))))
         follow = float(rng.uniform(0, 0.5))
-        word = drop_outlook(sizes, margin, (low, high)).word
+        word = make_drop_outlook(sizes, margin, (low, high)).word
         decided = _is_decided(rng, sizes, psi, follow, margin, seed=number)
         yield Simulated(trained, grouped, word, decided)
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.contrast import make_drop_contrast
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.over_runs import RunScores, combine_runs
-from slimgate.judge.pass_k import Pass, pass_scores
+from slimgate.judge.pass_k import Pass, compute_pass_scores
 from slimgate.outcomes import Floats
 from tools.simulations.page import (
     TARGET,
@@ -45,7 +45,7 @@ SHIFTS = (0.0, 1.0)
 RIGHT, GAINED, LOSS = 0.7, 0.02, 0.4
 # Draws from which the drop of pass@3 and pass^3 is taken, where whole runs move.
 _DRAWS = 2_000
-DROP = drop_contrast(higher_is_better=True)
+DROP = make_drop_contrast(higher_is_better=True)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def estimate_true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> flo
 
 
 def _compute_values(of: Pass, side: Floats) -> Floats:
-    return pass_scores(of, side.sum(axis=0), np.full(side.shape[1], len(side), np.float64))[0]
+    return compute_pass_scores(of, side.sum(axis=0), np.full(side.shape[1], len(side), np.float64))[0]
 
 
 def is_excluded(cell: Cell, base: Floats, target: Floats, limit: float, *, above: bool) -> bool:
@@ -185,7 +185,7 @@ def is_excluded(cell: Cell, base: Floats, target: Floats, limit: float, *, above
         of = Pass.parse(cell.kind)
         assert of is not None
         (before, base_slopes), (after, target_slopes) = (
-            pass_scores(of, side.sum(axis=0), np.full(cell.n, len(side), np.float64))
+            compute_pass_scores(of, side.sum(axis=0), np.full(cell.n, len(side), np.float64))
             for side in (base, target)
         )
         values, runs = (before, after), RunScores(base * base_slopes, target * target_slopes)

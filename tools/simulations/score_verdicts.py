@@ -15,7 +15,7 @@ from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.capped import WORST
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.score_metric import score_metric, score_outcomes
+from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
 from slimgate.outcomes import Floats, Outcomes
 from tools.simulations.page import (
     TARGET,
@@ -66,15 +66,15 @@ def _make_pair(low: Floats, damaged: Callable[[Floats], Floats]) -> Draw:
     return draw
 
 
-_WER = score_metric("wer", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=1.0)
-_GRADE = score_metric("grade", higher_is_better=True, zero_one=False, score_range=(1.0, 10.0))
-_UNKNOWN = score_metric("grade", higher_is_better=True, zero_one=False, score_range=None)
-_CHRF = score_metric("chrf", higher_is_better=True, zero_one=False, score_range=(0.0, 100.0))
-_F1 = score_metric("f1", higher_is_better=True, zero_one=False, score_range=(0.0, 1.0))
+_WER = make_score_metric("wer", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=1.0)
+_GRADE = make_score_metric("grade", higher_is_better=True, zero_one=False, score_range=(1.0, 10.0))
+_UNKNOWN = make_score_metric("grade", higher_is_better=True, zero_one=False, score_range=None)
+_CHRF = make_score_metric("chrf", higher_is_better=True, zero_one=False, score_range=(0.0, 100.0))
+_F1 = make_score_metric("f1", higher_is_better=True, zero_one=False, score_range=(0.0, 1.0))
 
 # As the metrics of these names are judged where the gold scores are from 0 to 5.
-_MAE = score_metric("mae", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=5.0)
-_MSE = score_metric("mse", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=25.0)
+_MAE = make_score_metric("mae", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=5.0)
+_MSE = make_score_metric("mse", higher_is_better=False, zero_one=False, score_range=(0.0, inf), cap=25.0)
 
 _UTTERANCES = np.array([0.0, 0.0, 0.0, 0.1, 0.2, 0.5])
 _GRADES = np.array([8.0, 9.0, 10.0])
@@ -164,7 +164,7 @@ class Shares:
 
 def _judge(metric: Metric, base: Floats, target: Floats, budget: QualityBudget) -> Verdict | None:
     ids = np.arange(len(base)).astype(np.str_)
-    before, after = (score_outcomes(ids, values, None, right=False) for values in (base, target))
+    before, after = (make_score_outcomes(ids, values, None, right=False) for values in (base, target))
     return judge_quality(metric, before, after, [budget]).verdict
 
 

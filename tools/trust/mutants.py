@@ -51,10 +51,12 @@ def read_exit_codes(modules: Sequence[str]) -> dict[str, int | None]:
         for file in files
         for name, code in json.loads(file.read_text("utf-8"))["exit_code_by_key"].items()
     }
-    return {name: code for name, code in codes.items() if any(_is_of(name, module) for module in modules)}
+    return {
+        name: code for name, code in codes.items() if any(_is_in_module(name, module) for module in modules)
+    }
 
 
-def _is_of(name: str, module: str) -> bool:
+def _is_in_module(name: str, module: str) -> bool:
     return name.startswith(f"{module}.")
 
 

@@ -15,7 +15,7 @@ from slimgate._system.escape import escape_invisible
 from slimgate._system.number_text import count, format_number
 from slimgate.errors import DataError
 from slimgate.record.run import AnswerFacts, RunRecord
-from slimgate.report.followed_rows import answer_columns
+from slimgate.report.followed_rows import make_answer_columns
 
 if TYPE_CHECKING:
     from slimgate.record.answers import Answers
@@ -59,7 +59,7 @@ def format_row(explained: Explained) -> str:
     """A description of the row, then a line for each model."""
     text = explained.text or (
         "the record quotes only a few rows; the text is in "
-        + place_of_row(explained.record.task.source, explained.id)
+        + describe_row_place(explained.record.task.source, explained.id)
     )
     known = {"label": explained.label, "text": text}
     known |= {name: format_number(value) for name, value in explained.given.items()}
@@ -72,7 +72,7 @@ def format_row(explained: Explained) -> str:
             f"Did you mean {explained.alike}? A number means a position in the gate, not a part of an id."
         )
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
-    columns = answer_columns(explained.answers, escape_invisible)
+    columns = make_answer_columns(explained.answers, escape_invisible)
     table = tabulate(
         {column.head: list(column.cells) for column in columns},
         headers="keys",
@@ -86,7 +86,7 @@ def format_row(explained: Explained) -> str:
     )
 
 
-def place_of_row(source: Mapping[str, object], row: str) -> str:
+def describe_row_place(source: Mapping[str, object], row: str) -> str:
     """`row 12, counted from 0, of reviews.csv` where a row's id and its source tell that."""
     part, _, number = row.rpartition("/")
     files = source.get("path" if part == "all" else part)
@@ -108,9 +108,9 @@ def find_row(path: Path, row: str) -> Explained:
     """The row with that id or number. Raises DataError if there is no such run or row."""
     from slimgate.judge.score_metric import COMPARISON
     from slimgate.record.answers import read_answers_of_record
-    from slimgate.record.files import read_run, record_file
+    from slimgate.record.files import find_record_file, read_run
 
-    file = record_file(path)
+    file = find_record_file(path)
     record = read_run(file)
     answers = read_answers_of_record(record, file.parent)
     if not answers:

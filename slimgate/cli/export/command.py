@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from slimgate.cli.options import add_model, add_store, store_root
+from slimgate.cli.options import add_model, add_store, choose_store_root
 
 DESCRIPTION = """\
 Writes a model of a run as a folder that loads without slimgate: weights or graph, tokenizer, config.json with
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     record_run = read_record_file(options.record)
     model = record_run.model(options.variant)
     check_free(options.folder, force=options.force)
-    store = store_root(options)
+    store = choose_store_root(options)
     artifact, params = find_artifact(record_run, model, store), read_task_params(record_run)
     check_packages(artifact, options.format, model.name)
     gate = read_gate_rows(record_run, store)

@@ -14,7 +14,13 @@ from slimgate._system.number_text import format_megabytes, format_significant
 from slimgate.cli.export.companions import write_companions
 from slimgate.cli.export.forms import Written, write_form
 from slimgate.cli.export.judged_runtime import describe_runtime, read_judged_runtime, set_judged_options
-from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, find_layout, start_commands
+from slimgate.cli.export.servers import (
+    ENCODER_FILE,
+    LAYOUTS,
+    describe_servers,
+    find_layout,
+    format_start_commands,
+)
 from slimgate.cli.export.snippets import TEXTS, list_packages, make_example_texts, make_snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
@@ -252,7 +258,7 @@ def _use(
 
 def _describe_serving(written: Written) -> list[str]:
     """How to serve the folder, as blocks of markdown."""
-    if not (commands := start_commands(written)):
+    if not (commands := format_start_commands(written)):
         return []
     lines = "\n".join(f"$ {command}" for command in commands)
     return ["To serve it, run one of these in this folder:", f"```console\n{lines}\n```"]

@@ -55,7 +55,7 @@ def find_layout(written: Written) -> str | None:
     return ENCODER_FILE if written.layout and written.auto == ENCODER else written.layout
 
 
-def start_commands(written: Written) -> list[str]:
+def format_start_commands(written: Written) -> list[str]:
     """The lines that serve a causal language model from its folder, one for each server; empty for others."""
     layout = LAYOUTS.get(find_layout(written) or "")
     if layout is None or written.auto != CAUSAL_LM:

@@ -111,7 +111,7 @@ def _read_suite_params(path: Path, digest: str) -> Json | None:
     return params
 
 
-def _is_task_of(suite: Suite, run: StoredRecord) -> bool:
+def _has_same_task(suite: Suite, run: StoredRecord) -> bool:
     """Whether a changed suite still has the [task] of the run; its variants and budgets may differ."""
     from slimgate.suite.suite import dump_params
 
@@ -162,7 +162,7 @@ def read_gate_rows(run: StoredRecord, store: Path) -> GateRows | str:
         return f"the suite {path.as_posix()} is not here"
     try:
         suite = load_suite(path)
-        if suite.digest != run.record.suite.digest and not _is_task_of(suite, run):
+        if suite.digest != run.record.suite.digest and not _has_same_task(suite, run):
             return f"[task] of {path.as_posix()} is not what it was in the run; restore it and export again"
         rows = prepare_rows(suite, Store(store))
     except SlimgateError as error:

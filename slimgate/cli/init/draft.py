@@ -15,7 +15,7 @@ from slimgate.cli.init.columns import join_texts
 from slimgate.cli.init.data import DataFiles, concat_parts
 from slimgate.cli.init.guessing import Guess, make_task_params
 from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count_tokens
-from slimgate.data.labels import label_map
+from slimgate.data.labels import format_label_map
 from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import normalize_row
 from slimgate.data.splits import Cut, SplitSizes, cut
@@ -161,9 +161,9 @@ class Draft:
             )
         if self.standing == "other labels":
             raise DataError(
-                f"--model-labels: {label_map(self.stated)} was given, expected the data's label for each "
-                f"output of the model ({label_map(list_model_labels(self.model.config))}); the labels of the "
-                f"data are {label_map(self.classes)}"
+                f"--model-labels: {format_label_map(self.stated)} was given, expected the data's label for "
+                f"each output of the model ({format_label_map(list_model_labels(self.model.config))}); the "
+                f"labels of the data are {format_label_map(self.classes)}"
             )
         return self.stated
 

@@ -11,7 +11,7 @@ from slimgate._system.processor import has_saturating_sums, list_cpu_instruction
 from slimgate.cli.init.models import ModelSettings, Standing
 from slimgate.judge.budget_kinds import QualityBudget, list_suited_kinds
 from slimgate.judge.metrics.registry import load_metric
-from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
+from slimgate.judge.outlook import CONVERTED, TRAINED, make_drop_outlook
 from slimgate.judge.rows_needed import count_planned_rows
 from slimgate.plugins.base import Json
 from slimgate.plugins.task import Task
@@ -85,7 +85,7 @@ def _find_tightest_points(sizes: tuple[int, ...], changes: tuple[float, float]) 
 
     changes: the smallest and the largest share of answers that change.
     """
-    return next((p for p in POINTS if drop_outlook(sizes, p / 100, changes).word == "can decide"), None)
+    return next((p for p in POINTS if make_drop_outlook(sizes, p / 100, changes).word == "can decide"), None)
 
 
 def list_onnx_int8_steps(model: ModelSettings) -> list[Json]:

@@ -19,7 +19,7 @@ from slimgate._system.files import replacing, write_atomically
 from slimgate._system.toml import format_toml_key, format_toml_value
 from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
-from slimgate.data.labels import label_map
+from slimgate.data.labels import format_label_map
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import find_conventional_positive
@@ -209,7 +209,8 @@ def _format_teacher_table(draft: Draft) -> Iterator[str]:
     model = draft.model
     steps = [] if draft.standing == "ready" else [{"fine_tune": proposing.choose_training_options(model)}]
     if draft.standing == "other labels":
-        yield f"# The model's own labels: {format_text(label_map(list_model_labels(model.config)))}. If they"
+        labels = format_label_map(list_model_labels(model.config))
+        yield f"# The model's own labels: {format_text(labels)}. If they"
         yield "# name the data's classes, give [task] labels, and take pooling and the steps out."
     elif steps:
         yield "# The model has no head for this task: one starts from regression on its features."

@@ -11,14 +11,14 @@ from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.options import (
     OF_LOGS,
     OF_PREDICTIONS,
-    flag_of,
+    format_flag,
     list_changed,
     name_targets,
 )
 from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
-from slimgate.logs.budgets import LogBudgets, drop_budgets, parse_range_options
+from slimgate.logs.budgets import LogBudgets, make_drop_budgets, parse_range_options
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
@@ -75,16 +75,16 @@ def _refuse_prediction_options(options: argparse.Namespace) -> None:
     files = (options.teacher, *options.variants)
     if not of_logs or not all(holds_predictions(path, stated=True) for path in files):
         raise SuiteError(
-            f"{flag_of(stated[0])} was given with logs, but is only for prediction files; leave it out"
+            f"{format_flag(stated[0])} was given with logs, but is only for prediction files; leave it out"
         )
     if "slices" in of_logs:
         raise SuiteError(
-            f"--slice and {flag_of(stated[0])} were given: with --slice, prediction files are read "
+            f"--slice and {format_flag(stated[0])} were given: with --slice, prediction files are read "
             "as tables, whose columns have the names id, label, prediction and group; rename the "
-            f"columns in the files, and leave {flag_of(stated[0])} out"
+            f"columns in the files, and leave {format_flag(stated[0])} out"
         )
     raise SuiteError(
-        f"{flag_of(of_logs[0])} was given with prediction files, but is only for logs; leave it out"
+        f"{format_flag(of_logs[0])} was given with prediction files, but is only for logs; leave it out"
     )
 
 
@@ -175,7 +175,7 @@ def _read_budgets(options: argparse.Namespace, targets: Mapping[str, Path]) -> M
     metrics = tuple(options.metric or ())
     ranges = parse_range_options(options.range or [])
     if options.budgets is None:
-        stated = drop_budgets(
+        stated = make_drop_budgets(
             metrics,
             options.drop_points or [],
             options.pooled_points,

@@ -55,7 +55,7 @@ def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
     return paths_by_name
 
 
-def flag_of(name: str) -> str:
+def format_flag(name: str) -> str:
     """The flag of an option: `--slice` for slices."""
     return f"--{_FLAGS.get(name, name).removesuffix('_column').replace('_', '-')}"
 
@@ -83,4 +83,4 @@ def refuse_options(
     names = dict.fromkeys((*_LIMITS, *OF_LOGS, *OF_PREDICTIONS, *_DEFAULTS))
     for name in list_changed(options, (name for name in names if name not in accepted)):
         remedy = f"write --budgets FILE.toml, such as {example}" if name in _LIMITS else "leave it out"
-        raise SuiteError(f"{flag_of(name)} cannot be used with {noun}; {remedy}")
+        raise SuiteError(f"{format_flag(name)} cannot be used with {noun}; {remedy}")

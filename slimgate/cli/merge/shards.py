@@ -23,7 +23,7 @@ from slimgate.errors import DataError
 from slimgate.record.answers import read_answers_of_record
 from slimgate.record.budgets import list_undecided_failing
 from slimgate.record.comparing.separation import separate_variants
-from slimgate.record.files import RECORD, StoredRecord, log_name
+from slimgate.record.files import RECORD, StoredRecord, make_model_log_path
 from slimgate.record.looks_log import merge_looks
 from slimgate.record.machine import Machine
 from slimgate.record.run import RunRecord, ShardFacts, VariantRecord, format_record_json
@@ -212,7 +212,7 @@ def _copy_logs(ordered: Sequence[StoredRecord], folder: Path) -> None:
     for run in reversed(ordered):
         for name in (TEACHER, *shard(run).variants):
             if run.record.variant(name).error_log is not None and run.log(name).is_file():
-                with replacing(folder / log_name(name)) as new:
+                with replacing(folder / make_model_log_path(name)) as new:
                     shutil.copyfile(run.log(name), new)
 
 

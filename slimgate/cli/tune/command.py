@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import store_root
+from slimgate.cli.options import choose_store_root
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     clock = Clock(60 * (options.max_minutes or tuning.max_minutes))
     trials = options.max_trials or tuning.max_trials
     proposer = Proposer(tuning.spaces, seed=options.seed, trials=trials)
-    root = store_root(options).resolve()
+    root = choose_store_root(options).resolve()
     progress = _ProgressLines()
     bench = Bench(
         suite,

@@ -26,7 +26,7 @@ from slimgate.judge.facts import make_quality_facts
 from slimgate.judge.message import format_message
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.plugins.base import Json
-from slimgate.report.figures import drop_words
+from slimgate.report.figures import format_drop_words
 from slimgate.results.checks import TEACHER
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite
@@ -98,7 +98,7 @@ def _format_table(
 
 def _format_drops(figures: Measurements) -> dict[str, str]:
     return {
-        name: drop_words(judged.drop_points, judged.interval, unit=judged.unit) or MISSING
+        name: format_drop_words(judged.drop_points, judged.interval, unit=judged.unit) or MISSING
         for name, judged in figures.drops.items()
     }
 
@@ -237,7 +237,7 @@ def _describe_trial(choice: Chosen) -> Iterator[str]:
     figures = choice.trial.figures
     assert figures is not None
     drops = [
-        f"{name} {drop_words(judged.drop_points, judged.interval, unit=judged.unit)}"
+        f"{name} {format_drop_words(judged.drop_points, judged.interval, unit=judged.unit)}"
         for name, judged in figures.drops.items()
     ]
     speeds = [

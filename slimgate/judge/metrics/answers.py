@@ -25,7 +25,7 @@ import numpy as np
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.judge.metrics.base import Metric, RowSums
 from slimgate.judge.metrics.row_sums import make_row_mean, mean_of, statistic_of_sums
-from slimgate.judge.scores import is_better_higher, score_names
+from slimgate.judge.scores import is_better_higher, list_score_names
 from slimgate.outcomes import (
     EMPTY,
     FAILED,
@@ -68,7 +68,7 @@ def make_mean_score(
     )
 
 
-def answer_length() -> Metric:
+def make_answer_length() -> Metric:
     """The mean tokens of an answer; its range is 0 to the row's limit if the rows hold the limit."""
     lengths = _make_column_reader(TOKENS)
     sums = mean_of(lengths)
@@ -136,9 +136,9 @@ def _make_column_reader(name: str) -> Callable[[Outcomes], Floats]:
 
 
 METRICS: Mapping[str, Metric] = {
-    **{name: make_mean_score(name, higher_is_better=is_better_higher(name)) for name in score_names()},
+    **{name: make_mean_score(name, higher_is_better=is_better_higher(name)) for name in list_score_names()},
     SAME_ANSWERS: make_mean_score(SAME_ANSWERS),
-    ANSWER_LENGTH: answer_length(),
+    ANSWER_LENGTH: make_answer_length(),
     ACCEPTANCE_LENGTH: make_acceptance_length(),
     SIMILAR_ANSWERS: make_mean_score(SIMILAR_ANSWERS, value_range=(-1.0, 1.0)),  # a cosine
     **{name: make_mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},

@@ -41,7 +41,7 @@ def mark_right_rows(outcomes: ClassOutcomes) -> Floats:
     return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)
 
 
-def share_right(counts: Floats) -> Floats:
+def compute_share_right(counts: Floats) -> Floats:
     """(…, classes, classes) counts -> (…,) fraction in [0, 1]."""
     by_class = make_class_counts(counts)
     return np.asarray(by_class.right.sum(axis=-1) / by_class.labelled.sum(axis=-1))
@@ -118,7 +118,7 @@ def _make_averages(score: str, per_class: PerClass) -> Mapping[str, Metric]:
             over_labels=True,
         ),
         _make_metric(f"{score}_macro", macro, over_labels=True),
-        _make_metric(f"{score}_micro", share_right, per_row=mark_right_rows),
+        _make_metric(f"{score}_micro", compute_share_right, per_row=mark_right_rows),
         _make_metric(f"{score}_weighted", weighted_mean),
     )
     return {metric.name: metric for metric in metrics}
@@ -147,7 +147,7 @@ def _make_metric(
 _RECALL = _make_averages("recall", compute_recalls)
 
 METRICS: Mapping[str, Metric] = {
-    "accuracy": _make_metric("accuracy", share_right, per_row=mark_right_rows),
+    "accuracy": _make_metric("accuracy", compute_share_right, per_row=mark_right_rows),
     "balanced_accuracy": _make_metric("balanced_accuracy", compute_mean_recall, over_labels=True),
     "mcc": _make_metric("mcc", compute_matthews, value_range=(-1.0, 1.0), over_labels=True),
     **_make_averages("f1", compute_f1s),

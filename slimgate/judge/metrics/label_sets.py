@@ -33,7 +33,7 @@ from slimgate.outcomes import RIGHT, Floats, Outcomes
 GOLD, PREDICTED, WRONG = "gold:", "said:", "labels_wrong"
 
 
-def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
+def read_label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
     """(rows, labels) gold and (rows, labels) predicted, 0 or 1. Raises MeasureError for another task."""
     names = [name.removeprefix(GOLD) for name in outcomes.values if name.startswith(GOLD)]
     if not names:
@@ -44,7 +44,7 @@ def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
 
 def _compute_label_terms(outcomes: Outcomes) -> Floats:
     """(rows, 3 · labels) terms for each label: rightly predicted, predicted, gold."""
-    gold, predicted = label_columns(outcomes)
+    gold, predicted = read_label_columns(outcomes)
     return np.concatenate([gold * predicted, predicted, gold], axis=1)
 
 
@@ -53,7 +53,7 @@ def _make_extremes(outcomes: Outcomes) -> Floats:
 
     It is the mean row, weighted by how many labels each row has.
     """
-    gold, _ = label_columns(outcomes)
+    gold, _ = read_label_columns(outcomes)
     return _make_right_and_wrong(compute_usual_row(gold, gold.sum(axis=1)))
 
 
@@ -62,7 +62,7 @@ def _make_rarest_extremes(outcomes: Outcomes) -> Floats:
 
     These rows move a macro average most.
     """
-    gold, _ = label_columns(outcomes)
+    gold, _ = read_label_columns(outcomes)
     counts = gold.sum(axis=0)
     rarest = int(np.where(counts > 0, counts, np.inf).argmin())
     return _make_right_and_wrong(compute_usual_row(gold, gold[:, rarest]))
@@ -110,7 +110,7 @@ def _read_all_right(outcomes: Outcomes) -> Floats:
 
 
 def _compute_wrong_share(outcomes: Outcomes) -> Floats:
-    return np.asarray(outcomes.column(WRONG) / label_columns(outcomes)[0].shape[1])
+    return np.asarray(outcomes.column(WRONG) / read_label_columns(outcomes)[0].shape[1])
 
 
 _SUBSETS = mean_of(_read_all_right)

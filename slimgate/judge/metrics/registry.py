@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.judge.directions import score_direction
+from slimgate.judge.directions import find_score_direction
 from slimgate.judge.metrics.answers import make_mean_score
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.hub import make_hub_metric
@@ -48,7 +48,7 @@ def load_metric(name: str) -> Metric:
 def _load_user_metric(name: str) -> Metric:
     metric = load_user_object("metric", name)
     if inspect.isroutine(metric):  # a score of answers; its mean has the same name
-        return make_mean_score(name, higher_is_better=score_direction(name, metric) is not False)
+        return make_mean_score(name, higher_is_better=find_score_direction(name, metric) is not False)
     if not isinstance(metric, Metric):
         raise SuiteError(
             f'metric "{name}": it is of type {type(metric).__name__}, expected a Metric (see '

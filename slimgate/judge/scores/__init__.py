@@ -13,16 +13,16 @@ from functools import cache
 from typing import Any
 
 from slimgate.errors import MeasureError, SuiteError, format_suggestion
-from slimgate.judge.directions import score_direction
+from slimgate.judge.directions import find_score_direction
 from slimgate.judge.scores.base import Score, compute_best_score
 from slimgate.plugins.loading import load_user_object
 from slimgate.plugins.params import Table
 
-__all__ = ["ChosenScore", "Score", "compute_best_score", "load_score", "score_names"]
+__all__ = ["ChosenScore", "Score", "compute_best_score", "list_score_names", "load_score"]
 
 
 @cache
-def score_names() -> tuple[str, ...]:
+def list_score_names() -> tuple[str, ...]:
     """The names of slimgate's own scores."""
     package = importlib.import_module("slimgate.judge.scores")
     names = (module.name for module in pkgutil.iter_modules(package.__path__))
@@ -62,8 +62,8 @@ def load_score(name: str, options: dict[str, object]) -> ChosenScore:
     """
     if ":" in name:
         return ChosenScore(name, _OwnFunction(name), Table.model_validate(options))
-    if name not in score_names():
-        near = format_suggestion(name, score_names())
+    if name not in list_score_names():
+        near = format_suggestion(name, list_score_names())
         raise SuiteError(
             f'"{name}": no such score, and not a function of your own, which has the form '
             f'"package.module:function"{near}'
@@ -86,7 +86,7 @@ class _OwnFunction(Score[Table]):
             raise SuiteError(
                 f'score "{name}": it is of type {actual}, expected a function of (answer, reference)'
             )
-        if score_direction(name, self._function) is None:
+        if find_score_direction(name, self._function) is None:
             function_name = name.rpartition(":")[2]
             raise SuiteError(
                 f'score "{name}": its name does not say whether higher is better; below the function, '

@@ -67,7 +67,7 @@ def holds_runs(folder: Path) -> bool:
     )
 
 
-def find_run_of(file: Path) -> tuple[str, RunFiles]:
+def find_file_run(file: Path) -> tuple[str, RunFiles]:
     """The task of one samples file, and its run: that task alone, with the results file in its folder.
 
     Raises DataError if the results file may belong to other samples of the task.

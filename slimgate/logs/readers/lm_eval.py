@@ -18,7 +18,7 @@ from slimgate.logs.figures import list_task_figures, make_figures_error
 from slimgate.logs.json_lines import read_object
 from slimgate.logs.readers._lm_eval_files import (
     RunFiles,
-    find_run_of,
+    find_file_run,
     find_runs,
     holds_runs,
     is_results,
@@ -61,7 +61,7 @@ class LmEval(Reader):
                 f"give the folder of its samples ({path.parent}), which lm-eval writes with --log_samples",
             )
         if path.is_file():
-            _, run = find_run_of(path)
+            _, run = find_file_run(path)
             return make_log("lm_eval", str(path), [_make_run(path, run)])
         files = find_runs(path)
         runs = [_make_run(path, run) for run in files]

@@ -47,7 +47,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     if stages := list_stage_facts(variant):
         report_result(GateResult(STAGES, variant.name, "", StagesFacts(stages=stages)))
     for model in (teacher, variant):
-        if shapes := shape_facts(model, teacher):
+        if shapes := make_shape_facts(model, teacher):
             report_result(GateResult(SHAPES, model.name, "", shapes))
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.quoted_columns(task.params)
@@ -97,7 +97,7 @@ def _is_sliceable(metric: str, provided: frozenset[str]) -> bool:
     return loaded.per_row is not None and loaded.needs in provided
 
 
-def shape_facts(model: ModelHandle, teacher: ModelHandle) -> RowShapes | None:
+def make_shape_facts(model: ModelHandle, teacher: ModelHandle) -> RowShapes | None:
     """The shapes of the row of which the teacher is least sure; None if the model is no PyTorch module."""
     run = model.run
     row, _ = find_least_sure(getattr(teacher.outcomes, "probabilities", None))

@@ -20,13 +20,13 @@ from slimgate.judge.call_times import (
     P95,
     QUANTILES,
     CallTimes,
-    call_times_message,
     count_fewest_rounds,
+    format_call_times,
     judge_call_times,
 )
 from slimgate.judge.facts import add_actions
 from slimgate.judge.speed import FINE, Speedup, compute_duel_clearance, format_speed_message, judge_speedup
-from slimgate.models.quantized_files import weight_format_of
+from slimgate.models.quantized_files import read_weight_format
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.planted_delay import measure_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
@@ -108,7 +108,7 @@ def test_latency(
     seconds = np.asarray(benchmark.stats.stats.data) / workload.steps
     times = summarise_times(seconds, workload.batch, by_turns=suite.has_cascade)
     judged = judge_call_times(1000 * seconds, budgets, tokens=workload.tokens_per_call) if budgets else None
-    line = call_times_message(timed.name, workload.id, judged) if judged else ""
+    line = format_call_times(timed.name, workload.id, judged) if judged else ""
     limits = make_limit_facts(judged, budgets, suite.measure.on_inconclusive, line) if judged else None
     fields = {**vars(times), **_describe_writing(timed, workload, batch.inputs, times)}
     facts = TimesFacts(
@@ -220,7 +220,7 @@ def describe_unpacked_weights(*models: ModelHandle) -> str | None:
     """Why these models are not measured: the weights of one were unpacked. None if they can be measured."""
     for model in models:
         stored = model.built.artifact.manifest.get("stored")
-        if stored and weight_format_of(stored) not in model.variant.runtime.object.formats:
+        if stored and read_weight_format(stored) not in model.variant.runtime.object.formats:
             return (
                 f"{model.name} is not measured: its weights ({stored['format']}, {stored['scheme']}) were "
                 "unpacked to floating point, so its times and memory would not be those of the format"

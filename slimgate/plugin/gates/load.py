@@ -10,7 +10,7 @@ import pytest
 
 from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.call_times import CallTimes, call_times_message, judge_call_times
+from slimgate.judge.call_times import CallTimes, format_call_times, judge_call_times
 from slimgate.judge.latency_budgets import GOODPUT
 from slimgate.judge.speed import format_speed_message, judge_speedup
 from slimgate.plugin.gates.latency import describe_not_timed, make_limit_facts, make_speedup_facts
@@ -90,11 +90,11 @@ def format_limits_message(name: str, load: Load, judged_limits: CallTimes) -> st
     of_blocks = CallTimes(load.blocks, load.blocks, goodput) if on_ms else judged_limits
     lines = [
         *(
-            [call_times_message(name, load.id, replace(judged_limits, budgets=on_ms), of="requests")]
+            [format_call_times(name, load.id, replace(judged_limits, budgets=on_ms), of="requests")]
             if on_ms
             else []
         ),
-        *([call_times_message(name, load.id, of_blocks, of="blocks")] if goodput else []),
+        *([format_call_times(name, load.id, of_blocks, of="blocks")] if goodput else []),
     ]
     return "\n".join(lines)
 

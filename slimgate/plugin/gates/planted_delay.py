@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.judge.speed import compute_clearance, delay_message
+from slimgate.judge.speed import compute_clearance, format_delay_message
 from slimgate.plugin.gates.reporting import Report
 from slimgate.results.checks import SELF_TEST, TEACHER
 from slimgate.results.self_test import PLANTED_DELAY, PlantedDelay
@@ -18,7 +18,7 @@ def measure_delay(duels: Duels, report: Report) -> float | None:
         percent=100 * planted.share,
         clearance=compute_clearance(planted.visible),
         speedup_interval=planted.speedup.claimed_interval,
-        message=delay_message(planted.workload.id, planted.speedup, planted.share),
+        message=format_delay_message(planted.workload.id, planted.speedup, planted.share),
         workload=planted.workload.id,
         measured=planted.measured,
     )

@@ -22,7 +22,7 @@ from slimgate.judge.facts import (
     make_quality_facts,
     make_since_facts,
 )
-from slimgate.judge.family import bound_among, withhold_family_pass
+from slimgate.judge.family import compute_family_bound, withhold_family_pass
 from slimgate.judge.message import format_message, format_teacher_message
 from slimgate.judge.metrics import Metric, compute_value, load_metric
 from slimgate.judge.near_chance import describe_near_chance
@@ -85,7 +85,7 @@ def test_quality(
         # The number of gated variants with a budget on this metric, among which the user chooses the best.
         gated = [name for name, choice in suite.variants.items() if choice.gated]
         among = sum(metric in suite.budgets[name].quality for name in gated)
-        facts = facts.replace(among=among, bound_among=bound_among(judged, among))
+        facts = facts.replace(among=among, bound_among=compute_family_bound(judged, among))
     report_result(GateResult(QUALITY, variant.name, metric, facts))
     conclude(variant, facts)
 
@@ -233,7 +233,7 @@ def test_confirm(
     line = f"confirm: {format_message(variant.name, judged)}"
     among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
     facts = make_quality_facts(judged, line, list_actions(budgets, default), measured=format_now())
-    facts = facts.replace(among=among, bound_among=bound_among(judged, among))
+    facts = facts.replace(among=among, bound_among=compute_family_bound(judged, among))
     report_result(GateResult(CONFIRMED, variant.name, confirm_metric, facts))
     conclude(variant, facts)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slimgate._system.escape import escape_invisible
-from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED, weight_format_of
+from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED, read_weight_format
 from slimgate.models.weight_shares import WeightShares, read_artifact_shares
 from slimgate.record.build import ArtifactFacts, BuildFacts, ClaimFacts, StepFacts, StoredFacts, WeightFacts
 from slimgate.results.base import has_run_ending_budget
@@ -30,7 +30,7 @@ def report_build(model: ModelHandle, report: Report) -> None:
     manifest = built.artifact.manifest
     stored = manifest.get("stored")
     if stored is not None:
-        computes = weight_format_of(stored) in runtime.object.formats
+        computes = read_weight_format(stored) in runtime.object.formats
         stored = StoredFacts(**stored, computed=COMPUTED_BY_KERNELS if computes else COMPUTED_UNPACKED)
     shares = read_artifact_shares(built.artifact.kind, built.artifact.folder)
     artifact = ArtifactFacts(

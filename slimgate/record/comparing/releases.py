@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from slimgate._system.number_text import format_number
 from slimgate.judge.metrics import Metric
-from slimgate.judge.slices import judge_slices, label_slices
+from slimgate.judge.slices import judge_slices, list_label_slices
 from slimgate.record.comparing.answers import Pair, PairedAnswers, has_same_gate_rows
 from slimgate.record.comparing.base import describe_other_base
 from slimgate.record.comparing.budgets import (
@@ -56,7 +56,7 @@ def compare(old: StoredRecord, new: StoredRecord) -> Comparison:
     """Compares two releases. Answers are tested if both releases kept them and judged the same gate rows."""
     before, after = old.record, new.record
     answers = PairedAnswers(old, new)
-    metrics = {**load_known_metrics(before), **load_known_metrics(after), **_slice_metrics(after)}
+    metrics = {**load_known_metrics(before), **load_known_metrics(after), **_load_slice_metrics(after)}
     teacher = _compare_model((before, before.variants[0]), (after, after.variants[0]), metrics, answers)
     variants = [
         _compare_model((before, old_variant), (after, new_variant), metrics, answers)
@@ -111,7 +111,7 @@ def _compare_model(
         name=now.name,
         same_artifact=None if None in artifacts else _find_digest(was) == _find_digest(now),
         metrics=list_metric_changes(was, now, metrics, pair, answers, log_slices=after.task.log_slices),
-        slices=slice_changes(old, new, metrics, pair),
+        slices=list_slice_changes(old, new, metrics, pair),
         size=find_size_change(was, now),
         latency=list_latency_changes(was, now, same=is_same_machine),
         measurements=list(_list_measurement_changes(was, now, same=is_same_machine)),
@@ -122,7 +122,7 @@ def _find_digest(model: VariantRecord) -> str | None:
     return model.artifact.digest if model.artifact else None
 
 
-def _slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
+def _load_slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
     """Metrics that only slices have."""
     names = {
         part.metric
@@ -300,7 +300,7 @@ class _Values(NamedTuple):
     drop: float | None
 
 
-def slice_changes(
+def list_slice_changes(
     old: tuple[RunRecord, VariantRecord],
     new: tuple[RunRecord, VariantRecord],
     metrics: Mapping[str, Metric | None],
@@ -383,7 +383,7 @@ def _judge_label_slices(
     if pair is None:
         return {}
     old, new = pair
-    slices = label_slices(old)
+    slices = list_label_slices(old)
     able = [metric for name in sorted(names) if (metric := metrics.get(name)) and metric.per_row is not None]
     return {
         Key(part.metric, part.column, part.value): part

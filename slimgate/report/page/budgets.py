@@ -16,8 +16,13 @@ from slimgate.judge.budget_tables import VALUE_RATIO, QuantizedBudget
 from slimgate.judge.message import format_builds
 from slimgate.judge.slices import select_budget_slices
 from slimgate.record.run import VariantRecord
-from slimgate.report.figures import describe_speedup, drop_words, format_compression, format_with_bounds
-from slimgate.report.page.drawing import Drawn, draw_bar, draw_margin, scale_of
+from slimgate.report.figures import (
+    describe_speedup,
+    format_compression,
+    format_drop_words,
+    format_with_bounds,
+)
+from slimgate.report.page.drawing import Drawn, draw_bar, draw_margin, make_scale
 from slimgate.report.status import describe_budget, describe_workload
 from slimgate.results.base import BudgetFacts, Verdict
 from slimgate.results.baseline import SinceFacts
@@ -136,9 +141,9 @@ def _make_quality_budget(name: str, facts: QualityFacts | SinceFacts, budget: Bu
     if value is None and is_in_points(budget.kind):
         value, interval = facts.drop_points, facts.interval
     limits = list_point_limits([budget]) or [budget.limit]
-    words = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
+    words = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
     if is_in_points(budget.kind) and budget.value is not None:
-        words = drop_words(value, interval, limits) or MISSING
+        words = format_drop_words(value, interval, limits) or MISSING
     elif value is not None and not is_in_points(budget.kind):
         known = find_kind(budget.kind)
         if known is not None and known.percent:
@@ -160,7 +165,7 @@ def make_behaviour_budget(behaviour: BehaviourFacts, budget: BudgetFacts) -> Bud
         # a slice that has the budget's verdict: a small slice may have lost more by chance
         worst = max(sliced, key=lambda part: (part.verdict is budget.verdict, part.drop_points))
         value, interval = worst.drop_points, worst.interval
-        drop = drop_words(value, interval, [budget.limit])
+        drop = format_drop_words(value, interval, [budget.limit])
         words = f"{drop} in {escape_invisible(worst.column)} {shorten(worst.value, LONGEST)}"
     return _make_drawn_budget(describe_budget(budget.kind), words, budget, value, interval)
 
@@ -176,7 +181,7 @@ def _make_drawn_budget(
 ) -> Budget:
     ends = [end for end in (value, *(interval or ())) if end is not None]
     limits = list_point_limits([budget]) or [budget.limit]
-    scale = scale_of(ends, limits, zero=zero, wide=True)
+    scale = make_scale(ends, limits, zero=zero, wide=True)
     picture = draw_bar(scale, value, interval, limits, zero=zero)
     kind = find_kind("drop_points", "slices") if is_slices_kind(budget.kind) else find_kind(budget.kind)
     margin = None
@@ -185,10 +190,10 @@ def _make_drawn_budget(
         margin = draw_margin(
             value, interval, budget.limit, zero=zero, is_minimum=kind.is_minimum, two_sided=two_sided
         )
-    return Budget(name, words, limit_words(budget.kind, budget.limit), budget.verdict, picture, margin)
+    return Budget(name, words, format_limit_words(budget.kind, budget.limit), budget.verdict, picture, margin)
 
 
-def limit_words(kind: str, limit: float) -> str:
+def format_limit_words(kind: str, limit: float) -> str:
     """`drop at most 2 points`; the name of an unknown kind."""
     known = find_kind("drop_points", "slices") if is_slices_kind(kind) else find_kind(kind)
     return f"{escape(kind)} {limit:g}" if known is None else known.format_limit(limit)

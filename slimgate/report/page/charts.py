@@ -13,11 +13,11 @@ from slimgate.report.figures import (
     describe_compression,
     describe_duel,
     describe_speedup,
-    drop_words,
     format_compression,
+    format_drop_words,
 )
 from slimgate.report.history import find_metric_value, list_gated_metrics, list_model_names
-from slimgate.report.page.drawing import drop_limits
+from slimgate.report.page.drawing import select_drop_limits
 from slimgate.report.page.embedding import number
 from slimgate.report.plots import name_series
 from slimgate.report.status import (
@@ -121,7 +121,7 @@ def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
     if facts.drop_points is None:
         return None
     low, high = facts.interval or (None, None)
-    words = drop_words(facts.drop_points, facts.interval, drop_limits(facts), unit=facts.unit)
+    words = format_drop_words(facts.drop_points, facts.interval, select_drop_limits(facts), unit=facts.unit)
     row = [number(facts.drop_points), number(low), number(high), words]
     return None if row[0] is None else row
 
@@ -173,6 +173,6 @@ def _limit(record: RunRecord, metric: str) -> float | None:
         limit
         for model in record.variants
         if metric in model.quality and model.gated
-        for limit in drop_limits(model.quality[metric])
+        for limit in select_drop_limits(model.quality[metric])
     }
     return limits.pop() if len(limits) == 1 else None

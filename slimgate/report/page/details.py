@@ -18,7 +18,7 @@ from slimgate._system.number_text import (
 )
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.figures import describe_duel, drop_words, format_flops
+from slimgate.report.figures import describe_duel, format_drop_words, format_flops
 from slimgate.report.page.budgets import Budget, list_budgets
 from slimgate.report.page.diagrams import (
     Confusion,
@@ -28,7 +28,7 @@ from slimgate.report.page.diagrams import (
     make_reliability,
     make_tradeoff_curve,
 )
-from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
+from slimgate.report.page.drawing import Drawn, draw_bar, make_scale
 from slimgate.report.stages import format_params_cell, format_runtime_options, format_value, select_other_log
 from slimgate.report.status import describe_workload, find_teacher, list_models
 from slimgate.report.token_kl import list_kl_facts
@@ -165,12 +165,12 @@ def _list_slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
     known = (behaviour.slices if behaviour else None) or []
     shown = sorted(known, key=lambda part: -part.drop_points)
     shown = shown[:_MOST_SLICES] + [part for part in shown[_MOST_SLICES:] if part.worst is Verdict.FAIL]
-    scale = scale_of(end for part in shown for end in (part.drop_points, *part.interval))
+    scale = make_scale(end for part in shown for end in (part.drop_points, *part.interval))
     return [
         Sliced(
             part,
             f"{part.column}: {shorten(part.value, LONGEST)}",
-            (drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop "),
+            (format_drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop "),
             draw_bar(scale, part.drop_points, part.interval),
         )
         for part in shown
@@ -189,7 +189,7 @@ def _make_times(record: RunRecord, model: VariantRecord, workload: str, facts: L
         for top in (latency.p95_ms or latency.p50_ms,)
         if top is not None
     ]
-    scale = scale_of([0.0, *highest, *(value for value in values if value is not None)])
+    scale = make_scale([0.0, *highest, *(value for value in values if value is not None)])
     low, high = facts.min_ms, next((value for value in reversed(values) if value is not None), None)
     ends = None if low is None or high is None else (low, high)
     return Times(

@@ -43,7 +43,7 @@ class Drawn:
         return round(max(self.high - self.low, 0.8), 2)
 
 
-def scale_of(
+def make_scale(
     values: Iterable[float], limits: Sequence[float] = (), *, zero: float = 0.0, wide: bool = False
 ) -> Scale:
     """A scale that holds the values, the budgets and zero; wide: the scale holds every value."""
@@ -56,7 +56,7 @@ def scale_of(
     return Scale(low - margin, high + margin)
 
 
-def drop_limits(facts: QualityFacts) -> list[float]:
+def select_drop_limits(facts: QualityFacts) -> list[float]:
     """The budgets on a metric's drop, in the unit in which the drop is shown."""
     of_percent = [100 * budget.limit for budget in facts.budgets if budget.kind == "increase_relative"]
     return of_percent if facts.unit == "percent" else list_point_limits(facts.budgets)

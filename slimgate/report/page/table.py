@@ -8,8 +8,8 @@ from typing import Literal
 
 from slimgate._system.number_text import MISSING
 from slimgate.record.run import RunRecord, VariantRecord
-from slimgate.report.page.budgets import limit_words
-from slimgate.report.page.drawing import Drawn, Scale, draw_bar, drop_limits, scale_of
+from slimgate.report.page.budgets import format_limit_words
+from slimgate.report.page.drawing import Drawn, Scale, draw_bar, make_scale, select_drop_limits
 from slimgate.report.status import (
     describe_workload,
     find_median_ms,
@@ -188,7 +188,7 @@ def make_metric_scale(record: RunRecord, metric: str) -> Scale:
     """One scale for all variants of a metric, so that their intervals can be compared."""
     of_metric = [model.quality[metric] for model in record.variants if metric in model.quality]
     ends = [bound for facts in of_metric for bound in (facts.drop_points, *(facts.interval or ()))]
-    return scale_of([end for end in ends if end is not None], _list_drop_limits(*of_metric))
+    return make_scale([end for end in ends if end is not None], _list_drop_limits(*of_metric))
 
 
 def _make_quality_cell(facts: QualityFacts | None, scale: Scale) -> Cell:
@@ -200,7 +200,7 @@ def _make_quality_cell(facts: QualityFacts | None, scale: Scale) -> Cell:
 
 
 def _list_drop_limits(*of_metric: QualityFacts) -> list[float]:
-    return list(dict.fromkeys(limit for facts in of_metric for limit in drop_limits(facts)))
+    return list(dict.fromkeys(limit for facts in of_metric for limit in select_drop_limits(facts)))
 
 
 def _choose_metrics(record: RunRecord) -> list[str]:
@@ -215,7 +215,7 @@ def _describe_metric_budgets(record: RunRecord, metric: str) -> str:
     ]
     limits = {(budget.kind, budget.limit) for facts in of_metric for budget in facts.budgets}
     if len(limits) == 1:
-        return limit_words(*limits.pop())
+        return format_limit_words(*limits.pop())
     if limits:
         return "budgets differ"
     return "no budget" if metric in list_unbudgeted_metrics(record) else "budget since the baseline"

@@ -99,10 +99,10 @@ class PlainLines:
     def _keep_telling(self, stage: Stage, stop: threading.Event, write: Callable[[str], None]) -> None:
         while not stop.wait(max(SHORT_SECONDS, (self._last or 0.0) + self.every - self.clock())):
             if self._overdue():
-                self._tell(write, log_line(stage, self.clock()))
+                self._tell(write, format_log_line(stage, self.clock()))
 
 
-def log_line(stage: Stage, now: float) -> str:
+def format_log_line(stage: Stage, now: float) -> str:
     """A text such as `int8 · gate rows · 12 s so far · 43 % · predict 2,580/6,000 · 160/s · 21 s left`."""
     line = f"{escape_invisible(stage.title)} · {_format_stage_times(stage, now)}"
     if stage.total > 0:

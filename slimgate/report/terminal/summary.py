@@ -116,7 +116,7 @@ def list_summary_lines(record: RunRecord, where: str, *, width: int | None = Non
     ]
 
 
-def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
+def list_log_summary(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """The summary of a suite of logs: what does not hold, and the status of the suite."""
     return [
         *_list_message_lines(list(map(escape_invisible, record.verdict.messages)), where, width),

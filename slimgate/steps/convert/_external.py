@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate._system.worker import describe_end
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_files import check_model_files
-from slimgate.models.model_ref import weight_files
+from slimgate.models.model_ref import list_weight_files
 from slimgate.models.pretrained import load_weights, require_weights
 from slimgate.models.served import Served, copy_served, find_gguf_file, load_written, read_quant_method
 from slimgate.models.stock import read_auto_class, save_plain
@@ -127,7 +127,7 @@ def _make_script_error(end: str, params: Params, log: Path) -> BuildError:
 def read_result(model: TorchModel | Served, folder: Path, params: Params, context: BuildContext) -> Any:
     """The model in the folder that the script wrote. Raises BuildError if it has none, or another form."""
     name = params.script.name
-    if find_gguf_file(folder) is None and not weight_files(folder):
+    if find_gguf_file(folder) is None and not list_weight_files(folder):
         files = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
         raise BuildError(
             f"{name} ended without an error, but its output folder has no weights (it has {files})"

@@ -196,12 +196,12 @@ def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -
     biases = np.concatenate([layer.bias for layer in layers])
     inputs = [*(layer.product for layer in layers), graph.constant(f"{name}_qkv_bias", biases)]
     if mask:
-        inputs += [_mask_int32(graph)] if padding[mask] else ["", mask]
+        inputs += [_ensure_int32_mask(graph)] if padding[mask] else ["", mask]
     graph.put("MultiHeadAttention", inputs, [name], before=joined, num_heads=heads, scale=scale)
     graph.remove(joined)
 
 
-def _mask_int32(graph: Graph) -> str:
+def _ensure_int32_mask(graph: Graph) -> str:
     name = f"{MASK}_int32"
     if graph.maker(name, "Cast") is None:
         from onnx import TensorProto, helper

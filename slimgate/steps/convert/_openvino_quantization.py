@@ -133,7 +133,7 @@ def quantize_model(
     """
     from slimgate._system.quiet import silent
     from slimgate._system.signals import keep_signal_stack
-    from slimgate.models.openvino_model import DECODER, weight_types
+    from slimgate.models.openvino_model import DECODER, count_weight_types
     from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
     batches = make_calibration_batches(model.tokenizer, context)
@@ -150,7 +150,7 @@ def quantize_model(
     check_agreement(before, after, batches, context, tolerance=tolerance)
     if model.kind == DECODER:
         check_answers(model, quantized, None, context)
-    context.log.update(weights=weight_types(graph))
+    context.log.update(weights=count_weight_types(graph))
     return quantized
 
 

@@ -12,7 +12,7 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.config import count_blocks, count_decoder_blocks, read_max_positions
 from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
-from slimgate.models.end_tokens import end_tokens
+from slimgate.models.end_tokens import list_end_tokens
 from slimgate.models.generate import can_write
 from slimgate.models.stock import save_plain
 from slimgate.models.write_answers import is_encoder_decoder
@@ -114,7 +114,7 @@ def _find_answer_facts(model: TorchModel) -> AnswerFacts:
     return AnswerFacts(
         True,
         2 * (count_blocks(config) or 0) * heads * size,
-        ends=tuple(sorted(end_tokens(model.tokenizer, network))),
+        ends=tuple(sorted(list_end_tokens(model.tokenizer, network))),
         longest=longest,
         by_window=by_window,
     )

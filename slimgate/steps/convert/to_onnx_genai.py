@@ -142,10 +142,10 @@ def _correct_config(file: Path, model: TorchModel) -> int:
     have a sliding window. A model without `layer_types` has the window in every block, but its graph has no
     window. So the graph is right only for texts up to the window's length.
     """
-    from slimgate.models.end_tokens import end_tokens
+    from slimgate.models.end_tokens import list_end_tokens
 
     content = read_json(file)
-    content["model"]["eos_token_id"] = sorted(end_tokens(model.tokenizer, model.network))
+    content["model"]["eos_token_id"] = sorted(list_end_tokens(model.tokenizer, model.network))
     longest, window = content["model"]["context_length"], getattr(model.config, "sliding_window", None)
     if window and getattr(model.config, "layer_types", None) is None:
         longest = min(longest, window)

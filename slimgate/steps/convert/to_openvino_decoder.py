@@ -54,7 +54,7 @@ class ToOpenVinoDecoder(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OpenVinoModel:
         """An OpenVinoModel of kind openvino_decoder. Raises BuildError if it cannot be made, MissingExtra."""
         from slimgate.errors import BuildError
-        from slimgate.models.end_tokens import end_tokens
+        from slimgate.models.end_tokens import list_end_tokens
         from slimgate.models.generate import can_write
         from slimgate.models.openvino_decoder import export_decoder
         from slimgate.models.openvino_model import OpenVinoModel
@@ -67,7 +67,7 @@ class ToOpenVinoDecoder(Step[Params]):
                 "cache; to_openvino exports it"
             )
         config = copy.deepcopy(model.config)
-        config.eos_token_id = sorted(end_tokens(model.tokenizer, model.network))
+        config.eos_token_id = sorted(list_end_tokens(model.tokenizer, model.network))
         exported = OpenVinoModel(export_decoder(model.network), model.tokenizer, config, self.gives)
         check_converted(model, exported, params.tolerance, context)
         context.log.update(operators=len(exported.graph.get_ops()))

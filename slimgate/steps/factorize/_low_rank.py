@@ -20,10 +20,10 @@ from slimgate.steps.factorize._svd import (
     Decomposition,
     allot_ranks,
     choose_even_ranks,
+    compute_energy_share,
     decompose,
+    find_energy_rank,
     is_factorization_smaller,
-    rank_of_energy,
-    share_of_energy,
 )
 from slimgate.steps.importance import compute_gradient_moments
 from slimgate.steps.layers.low_rank_linear import LowRankLinear
@@ -125,7 +125,7 @@ def _rank(decomposition: Decomposition, params: LowRankParams) -> int:
     if params.rank_ratio is not None:
         return max(1, round(params.rank_ratio * min(decomposition.shape)))
     assert params.energy is not None
-    return rank_of_energy(decomposition.values, params.energy)
+    return find_energy_rank(decomposition.values, params.energy)
 
 
 def _factorize_layer(
@@ -159,7 +159,7 @@ def _describe_no_gain(decompositions: Mapping[str, Decomposition], params: LowRa
 
 
 def _make_log(decompositions: Mapping[str, Decomposition], ranks: Mapping[str, int]) -> Json:
-    energies = [share_of_energy(decompositions[name].values, rank) for name, rank in ranks.items()]
+    energies = [compute_energy_share(decompositions[name].values, rank) for name, rank in ranks.items()]
     sizes = {name: int(np.prod(each.shape)) for name, each in decompositions.items()}
     after = {
         name: ranks[name] * sum(decompositions[name].shape) if name in ranks else size

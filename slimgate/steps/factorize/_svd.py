@@ -1,7 +1,7 @@
 """Matrices as products of two thin ones: singular values, what a rank keeps, and how ranks are shared out.
 
     found = decompose(layer.weight, moments.covariance)
-    up, down = found.factors(rank_of_energy(found.values, 0.9))
+    up, down = found.factors(find_energy_rank(found.values, 0.9))
 
 With second moments of the inputs X, the truncation error is exactly the error of the outputs: for W L = U S
 V' with L L' = X'X, dropping the smallest singular values changes X W' by the root of the sum of their squares
@@ -81,13 +81,13 @@ def _cholesky(moments: Tensor, damping: float = _DAMPING) -> Tensor:
         damping *= 10
 
 
-def share_of_energy(values: Values, rank: int) -> float:
+def compute_energy_share(values: Values, rank: int) -> float:
     """Share of the squared singular values among the first `rank`, in [0, 1]."""
     squares = values**2
     return float(squares[:rank].sum() / squares.sum()) if squares.any() else 1.0
 
 
-def rank_of_energy(values: Values, energy: float) -> int:
+def find_energy_rank(values: Values, energy: float) -> int:
     """The smallest rank that keeps this share of the squared singular values."""
     squares = np.cumsum(values**2)
     return min(int(np.searchsorted(squares, energy * squares[-1])) + 1, len(values))

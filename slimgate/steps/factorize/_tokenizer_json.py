@@ -1,7 +1,7 @@
 """A tokenizer's file (tokenizer.json) with only some of its tokens, which splits texts into them as before.
 
     state = read_state(tokenizer)
-    kept = needed_ids(state, used)          # with special tokens, fallback characters, intermediate merges
+    kept = list_needed_ids(state, used)     # with special tokens, fallback characters, intermediate merges
     smaller = trim_tokenizer(state, kept)   # the tokens renumbered 0, 1, … in the order of `kept`
 
 A text whose tokens are all kept is split as before: WordPiece takes the longest piece, which is still there;

@@ -73,12 +73,12 @@ step = FactorizeEmbeddings()
 def factorize_embeddings_(model: TorchModel, params: Params, context: BuildContext) -> Json:
     """Replaces the token table; returns the log. Raises BuildError if it would not get smaller."""
     from slimgate.models.replace_modules import replace_modules_
-    from slimgate.steps.factorize._svd import is_factorization_smaller, rank_of_energy, share_of_energy
+    from slimgate.steps.factorize._svd import compute_energy_share, find_energy_rank, is_factorization_smaller
 
     name, table = _find_table(model)
     weights = _compute_token_weights(model, params, context).to(table.weight.device)
     mean, directions, values = compute_weighted_directions(table.weight, weights, centre=params.centre)
-    rank = params.rank or rank_of_energy(values, params.energy or 1.0)
+    rank = params.rank or find_energy_rank(values, params.energy or 1.0)
     shape = (table.num_embeddings, table.embedding_dim)
     if not is_factorization_smaller(shape, rank):
         raise BuildError(
@@ -89,7 +89,7 @@ def factorize_embeddings_(model: TorchModel, params: Params, context: BuildConte
     replace_modules_(
         model, "factorize_embeddings", {name: factorized, **_make_narrow_heads(model, table, factorized)}
     )
-    energy_share = round(share_of_energy(values, rank), 4)
+    energy_share = round(compute_energy_share(values, rank), 4)
     return {"table": name, "shape": list(shape), "rank": rank, "energy_kept": energy_share}
 
 

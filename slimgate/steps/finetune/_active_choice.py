@@ -56,7 +56,7 @@ def select_by_k_center(features: npt.NDArray[np.float32], chosen: Ints, free: In
     return free[centres]
 
 
-def round_sizes(rows: int, rounds: int) -> list[int]:
+def compute_round_sizes(rows: int, rounds: int) -> list[int]:
     """`rows` in `rounds` parts that differ by at most one, the larger first: 10 in 3 is 4, 3, 3."""
     each, more = divmod(rows, rounds)
     return [each + (number < more) for number in range(rounds)]

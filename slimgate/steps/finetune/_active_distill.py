@@ -18,8 +18,8 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune._active_choice import (
     Floats,
     Ints,
+    compute_round_sizes,
     compute_uncertainty,
-    round_sizes,
     select_by_k_center,
     select_most_uncertain,
 )
@@ -74,7 +74,7 @@ def distill_actively(model: TorchModel, params: Params, context: BuildContext) -
     start = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
     answered = AnsweredRows(np.empty(0, np.int64), np.empty((0, int(teacher.config.num_labels)), np.float32))
     rounds: list[Json] = []
-    sizes = round_sizes(params.rows, 1 if params.strategy == "random" else params.rounds)
+    sizes = compute_round_sizes(params.rows, 1 if params.strategy == "random" else params.rounds)
     for size in sizes:
         chosen, reason = _choose(model, pool, answered, size, params, context)
         rows = pool.teacher_encoded.take(chosen.tolist())

@@ -146,7 +146,7 @@ def fit_grid(
     groups = scheme.to_groups(weight)
     grid = _find_exact_grid(groups, scheme)
     if grid is None:
-        dtype = _scale_dtype(_fit_minmax(groups, scheme)[0])
+        dtype = _choose_scale_dtype(_fit_minmax(groups, scheme)[0])
         if importance is not None:
             importance = scheme.to_groups(importance.float().expand_as(weight))
         parts = [
@@ -210,7 +210,7 @@ def _compute_grid_error(groups: Tensor, pair: _Pair, scheme: Scheme, importance:
     return (squares if importance is None else squares.mul_(importance)).sum(-1)
 
 
-def _scale_dtype(scale: Tensor) -> torch.dtype:
+def _choose_scale_dtype(scale: Tensor) -> torch.dtype:
     used = scale[scale != 1].abs()
     fits = not len(used) or _FLOAT16_NORMAL <= float(used.max()) <= _FLOAT16_LARGEST / 4
     return torch.float16 if fits else torch.float32

@@ -82,7 +82,7 @@ class Int8StaticLinear(nn.Module):
             layer.smoothing = smoothing.to(weight)
             weight = weight * layer.smoothing
         layer.weight, layer.weight_scale = quantize_weight(weight)
-        scale, zero_point = scale_and_zero_point(low, high)
+        scale, zero_point = compute_scale_zero_point(low, high)
         layer.input_scale = weight.new_tensor(scale)
         layer.input_zero_point = torch.tensor(zero_point, dtype=torch.int32, device=weight.device)
         if has_bias:
@@ -179,7 +179,7 @@ class _Exact(_Derived):
         return outputs if bias is None else outputs.add_(bias)
 
 
-def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
+def compute_scale_zero_point(low: float, high: float) -> tuple[float, int]:
     """(scale, zero point in 0..255) of 255 steps between low and high, stretched to include 0."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max(high - low, _SMALLEST_RANGE) / LEVELS

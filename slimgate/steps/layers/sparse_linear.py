@@ -137,7 +137,7 @@ class SparseLinear(SparseState):
         return ", ".join(f"{key}={value}" for key, value in self.options().items())
 
 
-def state_bytes(layer: nn.Module) -> int:
+def count_state_bytes(layer: nn.Module) -> int:
     """Bytes of the tensors of a layer in an artifact."""
     return sum(tensor.numel() * tensor.element_size() for tensor in layer.state_dict().values())
 

@@ -36,7 +36,7 @@ from slimgate.models.families import find_family
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, watch_inputs
-from slimgate.steps.importance import mask_importance
+from slimgate.steps.importance import compute_mask_importance
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -115,7 +115,7 @@ def stream_importance(
     """
     if by == "gradient":
         sites = dict.fromkeys((*stream.blocks, stream.head), stream.width)
-        return np.asarray(sum(mask_importance(model, sites, context).values()))
+        return np.asarray(sum(compute_mask_importance(model, sites, context).values()))
     network = model.network
     rows = [find_part_to_cut(network, n, nn.Linear).weight.detach().t() for n in stream.readers]
     rows += [find_part_to_cut(network, n, nn.Linear).weight.detach() for n in stream.writers]

@@ -130,12 +130,12 @@ class GradualPruning:
 
     def _prune(self, step: int, sparsity: float) -> None:
         # pruned weights rank below every magnitude, so that they are pruned first
-        from slimgate.models.sparsity import keep_masks
+        from slimgate.models.sparsity import make_keep_masks
 
         scores = [
             weight.detach().abs().masked_fill(~mask, -1.0)
             for weight, mask in zip(self._weights, self._masks, strict=True)
         ]
-        self._masks = keep_masks(scores, sparsity, self._scope)
+        self._masks = make_keep_masks(scores, sparsity, self._scope)
         self.history.append((step, round(sparsity, 4)))
         self.after_step(step, step)

@@ -34,11 +34,11 @@ class MagnitudePrune(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with its smallest weights at zero."""
         from slimgate.models.linear_layers import find_linear_layers
-        from slimgate.models.sparsity import keep_masks, note_pruned_layers, zero_
+        from slimgate.models.sparsity import make_keep_masks, note_pruned_layers, zero_
 
         layers = find_linear_layers(model)
         scores = [layer.weight.detach().abs() for layer in layers.values()]
-        masks = keep_masks(scores, params.sparsity, params.scope)
+        masks = make_keep_masks(scores, params.sparsity, params.scope)
         for layer, keep in zip(layers.values(), masks, strict=True):
             zero_(layer.weight, keep)
         context.log.update(note_pruned_layers(model, "magnitude_prune", layers))

@@ -103,10 +103,10 @@ def _score_neurons(
     from torch import nn
 
     from slimgate.models.cut_layers import find_part_to_cut
-    from slimgate.steps.importance import mask_importance
+    from slimgate.steps.importance import compute_mask_importance
 
     if params.importance == "gradient":
-        return mask_importance(model, {part.output: part.width for part in parts}, context)
+        return compute_mask_importance(model, {part.output: part.width for part in parts}, context)
 
     def weight(name: str) -> Any:
         return find_part_to_cut(model.network, name, nn.Linear).weight.detach().double()

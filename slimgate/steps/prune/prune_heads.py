@@ -117,12 +117,12 @@ def _compute_head_scores(
     """Block's attention -> a score for each unit; the scores of a block have norm 1."""
     import numpy as np
 
-    from slimgate.steps.importance import mask_importance
+    from slimgate.steps.importance import compute_mask_importance
     from slimgate.steps.prune._attention_heads import compute_unit_magnitudes
 
     if params.importance == "gradient":
         sites = {attention.output: attention.kv_heads for attention in attentions.values()}
-        importance = mask_importance(model, sites, context)
+        importance = compute_mask_importance(model, sites, context)
         scores = {name: importance[attention.output] for name, attention in attentions.items()}
     else:
         scores = {

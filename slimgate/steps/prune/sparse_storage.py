@@ -72,7 +72,7 @@ def make_sparse_layers(model: TorchModel, values: Values) -> tuple[dict[str, Spa
     Raises BuildError if no layer would become smaller.
     """
     from slimgate.models.plain_layers import convert_to_linear_
-    from slimgate.steps.layers.sparse_linear import state_bytes
+    from slimgate.steps.layers.sparse_linear import count_state_bytes
 
     convert_to_linear_(model)
     layers: dict[str, SparseState] = {}
@@ -80,7 +80,7 @@ def make_sparse_layers(model: TorchModel, values: Values) -> tuple[dict[str, Spa
     candidates = _list_candidates(model)
     for name, layer in candidates.items():
         sparse = _make_sparse_layer(layer, values)
-        before, after = state_bytes(layer), state_bytes(sparse)
+        before, after = count_state_bytes(layer), count_state_bytes(sparse)
         if after < before:
             layers[name] = sparse
             total_before, total_after = total_before + before, total_after + after

@@ -136,12 +136,12 @@ def _prune_block_(part: Tensor, factor: Tensor, empty: Tensor, pattern: Pattern)
     """
     import torch
 
-    from slimgate.models.sparsity import keep_masks, keep_n_of_m
+    from slimgate.models.sparsity import keep_n_of_m, make_keep_masks
 
     scale = factor.diagonal()
     keep = torch.ones_like(empty)
     if not pattern.m:
-        keep = keep_masks([_compute_removal_costs(part, scale, empty)], pattern.sparsity, "layer")[0]
+        keep = make_keep_masks([_compute_removal_costs(part, scale, empty)], pattern.sparsity, "layer")[0]
     errors = torch.zeros_like(part)
     for column in range(part.shape[1]):
         if pattern.m and column % pattern.m == 0:

@@ -35,7 +35,7 @@ class WandaPrune(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model without the weights of the lowest scores."""
         from slimgate.models.linear_layers import find_linear_layers, group_by_block
-        from slimgate.models.sparsity import keep_masks, note_pruned_layers, zero_
+        from slimgate.models.sparsity import make_keep_masks, note_pruned_layers, zero_
         from slimgate.steps.calibration import calibration_batches, input_norms
 
         layers = find_linear_layers(model)
@@ -44,7 +44,7 @@ class WandaPrune(Step[Params]):
             norms = input_norms(model, group, batches)
             for name, layer in group.items():
                 score = layer.weight.detach().abs() * norms[name].to(layer.weight.dtype)
-                zero_(layer.weight, keep_masks([score], params.sparsity, params.scope)[0])
+                zero_(layer.weight, make_keep_masks([score], params.sparsity, params.scope)[0])
         context.log.update(note_pruned_layers(model, "wanda_prune", layers))
         return model
 

@@ -90,7 +90,7 @@ def compute_turned_share(latent: Mapping[str, Latent], positive: Mapping[str, Te
     return turned / sum(layer.weight.numel() for layer in latent.values())
 
 
-def sign_error(layers: Iterable[nn.Module]) -> float:
+def compute_sign_error(layers: Iterable[nn.Module]) -> float:
     """Share of the weights' energy that signs times the row's mean |w| lose: 0 to 1, 0.36 of Gaussians."""
     lost = energy = 0.0
     for layer in layers:

@@ -47,7 +47,7 @@ def put_packed_layers_(
     )
 
 
-def weight_error(model: TorchModel, layers: Mapping[str, PackedWeight]) -> float:
+def compute_weight_error(model: TorchModel, layers: Mapping[str, PackedWeight]) -> float:
     """Norm of the rounding errors, as a share of the weights' norm, before the layers are replaced."""
     lost = total = 0.0
     for name, layer in layers.items():

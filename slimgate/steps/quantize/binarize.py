@@ -72,9 +72,9 @@ class Binarize(Step[Params]):
         from slimgate.steps.quantize._binarize import (
             Ramp,
             compute_mean_inputs,
+            compute_sign_error,
             compute_turned_share,
             put_latent_layers_,
-            sign_error,
         )
         from slimgate.steps.training.trainer import train
         from slimgate.tasks.parts.objectives import encode_labelled_rows
@@ -87,7 +87,7 @@ class Binarize(Step[Params]):
             embedding_tables=len(tables),
             bits=1,
             activation_bits=1 if params.activations else 32,
-            weights_error_of_plain_signs=round(sign_error(parts.values()), 4),
+            weights_error_of_plain_signs=round(compute_sign_error(parts.values()), 4),
         )
         data, loss = _load_rows_and_loss(model, params, context)
         thresholds = compute_mean_inputs(model, layers, context) if params.activations else {}

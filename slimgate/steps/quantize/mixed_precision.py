@@ -196,7 +196,7 @@ class Form:
 
     form = Form(network, wide, narrow)                  the same names in both: name -> module
     ranking = sensitivities(form, scores)               the most sensitive first
-    count = fewest_wide(len(ranking), holds)
+    count = find_fewest_wide(len(ranking), holds)
     """
 
     network: nn.Module

@@ -35,7 +35,7 @@ class WeightOnly(Step[Params]):
         """The model with packed layers in place of float ones."""
         from slimgate.models.linear_layers import find_linear_layers
         from slimgate.steps.layers.packed import PackedLinear
-        from slimgate.steps.quantize._packing import pack_embeddings, put_packed_layers_, weight_error
+        from slimgate.steps.quantize._packing import compute_weight_error, pack_embeddings, put_packed_layers_
 
         embeddings = pack_embeddings(model, params.embeddings, params)
         layers = find_linear_layers(model, inside="network", output=params.output_layer, further=embeddings)
@@ -45,7 +45,7 @@ class WeightOnly(Step[Params]):
             )
             for name, layer in layers.items()
         }
-        context.log["weight_error"] = round(weight_error(model, {**linear, **embeddings}), 5)
+        context.log["weight_error"] = round(compute_weight_error(model, {**linear, **embeddings}), 5)
         put_packed_layers_(model, "weight_only", linear, embeddings, context.log)
         return model
 

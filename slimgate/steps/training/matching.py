@@ -95,7 +95,7 @@ def compute_relation_loss(
 
     student, teacher: (rows, tokens, width), of any widths that `heads` divides; mask: (rows, tokens).
     """
-    pairs = pair_mask(mask, causal=causal)
+    pairs = make_pair_mask(mask, causal=causal)
     mine, theirs = (_compute_relations(x.float(), heads, pairs) for x in (student, teacher))
     divergence = (theirs.exp() * (theirs - mine) * pairs).sum(-1)
     return divergence.sum() / (heads * mask.sum())
@@ -135,7 +135,7 @@ def _rotate(queries: Tensor, keys: Tensor, rotary: tuple[Tensor, Tensor]) -> tup
     return query, key
 
 
-def pair_mask(mask: Tensor, *, causal: bool) -> Tensor:
+def make_pair_mask(mask: Tensor, *, causal: bool) -> Tensor:
     """1 if both tokens are real, in a decoder the second not later: (rows, 1, tokens, tokens) float."""
     real = mask.float()
     pairs = real[:, None, :, None] * real[:, None, None, :]
@@ -229,7 +229,7 @@ class AttentionMatch(Match):
     def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
         losses = []
         for own_parts, other in self._pairs:
-            pairs = pair_mask(mask, causal=own_parts.causal)
+            pairs = make_pair_mask(mask, causal=own_parts.causal)
             squared = (own_parts.scores(student) - other.scores(teacher)) ** 2 * pairs
             losses.append(squared.sum() / (pairs.sum() * own_parts.parts.heads))
         return torch.stack(losses).mean()

@@ -1,6 +1,6 @@
 """A teacher's answers to training rows: computed once, for every student that learns from it.
 
-answers = teacher_answers(teacher, encoded, targets, objective, context)
+answers = compute_teacher_answers(teacher, encoded, targets, objective, context)
 answers.of([3, 0])      # (answers, outputs) float32 of those rows, one row after another
 
 Answers are computed longest rows first, in batches of 64, in the format that models/precision.py finds for
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from slimgate._system.files import allocate_space
-from slimgate.models.precision import answer_precision, in_precision, resolve_precision
+from slimgate.models.precision import choose_answer_precision, in_precision, resolve_precision
 from slimgate.plugins.base import Json, iter_batches
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Encoded
@@ -125,7 +125,7 @@ def _write(
     def answer(positions: Sequence[int]) -> torch.Tensor:
         return _predict_batch(predictor, encoded, positions)
 
-    precision = answer_precision(asked_precision, teacher.network, answer, order, context.device)
+    precision = choose_answer_precision(asked_precision, teacher.network, answer, order, context.device)
     written: npt.NDArray[np.float32] | None = None
     done = 0
     for positions in iter_batches(order, BATCH_SIZE):

@@ -1,6 +1,6 @@
 """Several teachers as one: the mean of their answers to training rows.
 
-    answers = ensemble_answers(teaching, objective)
+    answers = compute_ensemble_answers(teaching, objective)
     answers.of([3, 0])
 
 The mean of logits is the normalised geometric mean of the teachers' distributions, at any temperature

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
 
 
-def label_loss(objective: Objective) -> Loss:
+def make_label_loss(objective: Objective) -> Loss:
     """The plain loss of a batch by its labels: the mean over the answers that have a label."""
 
     def loss(
@@ -91,7 +91,7 @@ def train(
             callbacks=[*map(Hooked, hooks), epochs, KeepZeros(model)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.loss, epochs.losses = loss or label_loss(epochs.objective), trainer.losses
+        trainer.loss, epochs.losses = loss or make_label_loss(epochs.objective), trainer.losses
         trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
         trainer.workers = workers
         workers.broadcast_weights_(model.network)

@@ -28,7 +28,7 @@ _MOST_CHANGED = 0.5
 _LONGEST = 60
 
 
-def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
+def make_answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
     """The figures: name -> what, teacher, variant."""
     assert teacher.outcomes is not None
     assert variant.outcomes is not None

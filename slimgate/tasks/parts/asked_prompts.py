@@ -52,7 +52,7 @@ class AskedPrompts:
 
     def request(self, place: int, how: Writing, repeat: int) -> Request:
         """The request for an answer to a prompt."""
-        options = request_options(how, repeat)
+        options = make_request_options(how, repeat)
         return Request(
             self.prompts[place], options if self.tools is None else {**options, "tools": self.tools[place]}
         )
@@ -187,7 +187,7 @@ def convert_reply(reply: Reply, how: Writing) -> Written:
     return Written(text, ids, ended, tokens=tokens, failed=reply.failed is not None)
 
 
-def request_options(how: Writing, repeat: int) -> dict[str, Any]:
+def make_request_options(how: Writing, repeat: int) -> dict[str, Any]:
     """The fields next to the prompt. A seed only for drawn answers: not every server knows the field."""
     body: dict[str, Any] = {"max_tokens": how.max_new_tokens, "temperature": how.temperature}
     if how.temperature:

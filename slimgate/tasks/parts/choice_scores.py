@@ -115,11 +115,11 @@ def compute_choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt
     for row, choice, number, start, padded in places:
         targets = torch.from_numpy(padded[padded >= 0])
         scores = torch.from_numpy(logits[number, start : start + len(targets)])
-        by_row[row, choice] = float(log_likelihoods(scores, targets).sum()), len(targets)
+        by_row[row, choice] = float(compute_log_likelihoods(scores, targets).sum()), len(targets)
     return by_row
 
 
-def log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def compute_log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """(tokens,) float32 log-probability of each target. logits: (tokens, vocabulary)."""
     step = choose_chunk_size(logits)
     parts = [
@@ -200,7 +200,7 @@ def encode_question(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, name: 
     return EncodedQuestion([list(ids) for ids in places], of, [answer for _, answer in pairs], cut)
 
 
-def answer_windows(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, padding: int) -> Windows:
+def make_pair_windows(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, padding: int) -> Windows:
     """Prompts with their answers, for training on the answers; prompts are cut on the left."""
     windows_kept = [
         (prompt[max(0, len(prompt) + len(answer) - max_tokens) :], answer) for prompt, answer in pairs

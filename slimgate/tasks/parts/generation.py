@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate.errors import DataError, MissingExtra, SlimgateError
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS
-from slimgate.judge.scores import ChosenScore, compute_best_score, load_score, score_names
+from slimgate.judge.scores import ChosenScore, compute_best_score, list_score_names, load_score
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import (
     EMPTY,
@@ -167,7 +167,7 @@ class GenerationTask(Task[G]):
         return frozenset(
             {
                 *(*self.default_metrics, SIMILAR_ANSWERS, FAILED, TOKENS, RIGHT),
-                *(ACCEPTANCE_LENGTH, *score_names()),
+                *(ACCEPTANCE_LENGTH, *list_score_names()),
             }
         )
 
@@ -352,10 +352,10 @@ class GenerationTask(Task[G]):
 
     def compare(self, params: G, teacher: Compared, variant: Compared) -> dict[str, Any]:
         """Figures that compare the answers with the teacher's, and faults in how the models are asked."""
-        from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
+        from slimgate.tasks.parts.answer_figures import find_faults, make_answer_figures
 
         return {
-            "figures": answer_figures(teacher, variant),
+            "figures": make_answer_figures(teacher, variant),
             "findings": find_faults(teacher, variant, make_writing(params)),
         }
 

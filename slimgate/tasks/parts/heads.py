@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from slimgate.errors import DataError
-from slimgate.models.precision import answer_precision, in_precision
+from slimgate.models.precision import choose_answer_precision, in_precision
 from slimgate.plugins.base import Progress, iter_batches, no_progress
 from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
@@ -83,7 +83,7 @@ def compute_classifier_inputs(
                 predict(order[:1].tolist())
                 if seen.pop()[0].dim() > 2:
                     precision = "float32"
-            precision = answer_precision(precision, network, received, order.tolist(), str(device))
+            precision = choose_answer_precision(precision, network, received, order.tolist(), str(device))
             for positions in iter_batches(order.tolist(), 64):
                 with in_precision(precision, str(device)):
                     caught.append(received(positions))

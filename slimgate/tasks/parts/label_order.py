@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.labels import label_map
+from slimgate.data.labels import format_label_map
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
@@ -166,10 +166,9 @@ def _format_message(
 ) -> str:
     return (
         f"{where}: the order of its outputs is probably not the order of the classes. The model's names: "
-        f"{label_map(names)}. "
-        f"On {order.rows} rows of selection, taken for {label_map(classes_in_order)} they have "
-        "balanced accuracy "
-        f"{order.accuracy_as_is:.3f}, taken for {label_map(right)} {order.accuracy_in_order:.3f}. If the "
-        "second order is right, "
+        f"{format_label_map(names)}. "
+        f"On {order.rows} rows of selection, taken for {format_label_map(classes_in_order)} they have "
+        f"balanced accuracy {order.accuracy_as_is:.3f}, taken for {format_label_map(right)} "
+        f"{order.accuracy_in_order:.3f}. If the second order is right, "
         f"set [task] labels = {json.dumps(right, ensure_ascii=False)}"
     )

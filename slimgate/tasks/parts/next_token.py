@@ -74,7 +74,7 @@ def compute_kl(
 
     NaN at a position that no batch has. None if the model scores another vocabulary.
     """
-    begins = np.concatenate([[0], np.cumsum(place_counts(encoded))])
+    begins = np.concatenate([[0], np.cumsum(count_places(encoded))])
     kl, same = np.full(len(teacher.rest), np.nan), np.zeros(len(teacher.rest), dtype=np.bool_)
     for position, logits in _compute_window_logits(predictor, encoded, batches, progress):
         if logits.shape[-1] != teacher.vocabulary:
@@ -85,7 +85,7 @@ def compute_kl(
     return kl, same
 
 
-def place_counts(encoded: Encoded) -> Ints:
+def count_places(encoded: Encoded) -> Ints:
     """(windows,) the number of positions in each window at which a counted token is predicted."""
     every = range(len(encoded.lengths))
     counts = [encoded.extra_arrays([document])["counted"][:, 1:].sum() for document in every]

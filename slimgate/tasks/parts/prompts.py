@@ -142,7 +142,7 @@ def encode_prompts(
     return Prompts(**fields, texts=list(texts), keys=list(keys))
 
 
-def answer_windows(
+def make_training_windows(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     answers: Sequence[str | None],

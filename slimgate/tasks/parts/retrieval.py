@@ -56,7 +56,7 @@ def rank_documents(
     rows = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
     ties = TIE * np.linalg.norm(queries, axis=1) * np.linalg.norm(documents, axis=1).max()
     parts = [
-        _rank_and_ndcg(queries[at] @ documents.T, relevant, own_rows, ties[at])
+        _compute_rank_ndcg(queries[at] @ documents.T, relevant, own_rows, ties[at])
         for at, relevant, own_rows in _cut_queries(
             query_labels, document_labels, rows, leave_one_out=leave_one_out
         )
@@ -78,7 +78,7 @@ def _cut_queries(
         yield at, relevant, own_rows
 
 
-def _rank_and_ndcg(
+def _compute_rank_ndcg(
     similarities: npt.NDArray[np.floating],
     relevant: npt.NDArray[np.bool_],
     own_rows: Ints | None,

@@ -136,7 +136,7 @@ def encode_pairs(
             _append_end(ids, tokenizer) if answer else []
             for ids, answer in zip(targets, answers, strict=True)
         ],
-        start=start_token(tokenizer),
+        start=read_start_token(tokenizer),
         new_tokens=new_tokens,
     )
 
@@ -147,7 +147,7 @@ def _append_end(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]
     return ids if end is None or end in ids else [*ids, end]
 
 
-def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
+def read_start_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The id of the token that an answer begins with. Raises BuildError if the tokenizer does not say."""
     token = tokenizer.init_kwargs.get(START)
     if token is None:

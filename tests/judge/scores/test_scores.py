@@ -14,7 +14,7 @@ from pydantic import ValidationError
 import slimgate.judge.scores
 from slimgate.errors import MeasureError, MissingExtra, SuiteError
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.scores import compute_best_score, load_score, score_names
+from slimgate.judge.scores import compute_best_score, list_score_names, load_score
 
 CITY = {"type": "string"}
 SCHEMA = {"type": "object", "required": ("city",), "properties": {"city": {"type": "string"}}}
@@ -227,7 +227,7 @@ def test_the_best_reference_counts() -> None:
     assert compute_best_score(score.rate, "Paris", ["Rome"]) == 0
 
 
-@pytest.mark.parametrize("name", score_names())
+@pytest.mark.parametrize("name", list_score_names())
 def test_every_score_is_a_metric_from_0_to_1(name: str) -> None:
     needed = {"regex": {"pattern": "x"}, "passes_tests": CONSENT}
     score = load_score(name, needed.get(name, {}))
@@ -349,4 +349,4 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, name: st
 
 def test_each_file_of_the_folder_is_a_score() -> None:
     files = {path.stem for path in Path(slimgate.judge.scores.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "base", "_json_schema"} == set(score_names())
+    assert files - {"__init__", "base", "_json_schema"} == set(list_score_names())

@@ -21,7 +21,7 @@ from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.record.run import ConfirmFacts, RunRecord, format_record_json
 from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
-from slimgate.report.compare import compare_report, slice_table
+from slimgate.report.compare import compare_report, format_moved_slices
 from slimgate.results.base import Verdict
 from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.quality import QualityFacts
@@ -159,17 +159,17 @@ def test_a_slice_is_worse_by_the_corrected_test_alone(tmp_path: Path) -> None:
     assert loan.shown == "worse"
     assert loan.p_holm is not None
     assert loan.p_holm > 0.05
-    (row,) = [line for line in slice_table(comparison).splitlines() if "label loan" in line]
+    (row,) = [line for line in format_moved_slices(comparison).splitlines() if "label loan" in line]
     assert "| no loss shown" in row
     assert "**" not in row
     lost = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
-    (row,) = [line for line in slice_table(lost).splitlines() if "label loan" in line]
+    (row,) = [line for line in format_moved_slices(lost).splitlines() if "label loan" in line]
     assert "| **worse**" in row
 
 
 def test_a_slice_without_a_test_says_so(tmp_path: Path) -> None:
     comparison = releases(tmp_path, gate_digest="gate-2", models={"int8": Model(wrong=LOSES_LOANS)})
-    (row,) = [line for line in slice_table(comparison).splitlines() if "label loan" in line]
+    (row,) = [line for line in format_moved_slices(comparison).splitlines() if "label loan" in line]
     assert "| not tested" in row
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from slimgate.report.terminal.progress import PlainLines, Stage, log_line
+from slimgate.report.terminal.progress import PlainLines, Stage, format_log_line
 
 TICK = 0.02
 
@@ -85,6 +85,6 @@ def test_a_stage_that_fails_says_that_it_gave_up() -> None:
 
 def test_without_counts_an_earlier_runs_time_says_what_is_left() -> None:
     stage = Stage("student · step 1 of 1: fine_tune", began=0.0, expected=120.0)
-    assert log_line(stage, 30.0) == (
+    assert format_log_line(stage, 30.0) == (
         "student · step 1 of 1: fine_tune · 30 s so far · about 1 min 30 s left, as before"
     )

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from fixtures.models.openvino_models import compute_model_scores
 from slimgate.errors import BuildError, DataError
-from slimgate.models.openvino_model import weight_types
+from slimgate.models.openvino_model import count_weight_types
 from slimgate.steps.agreement import make_default_predictor
 from slimgate.steps.convert import openvino_int8
 from slimgate.steps.convert._openvino_quantization import (
@@ -56,7 +56,7 @@ def test_linear_layers_become_int8(tiny: tuple[Any, Any], capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
     model, _ = tiny
     # two blocks of four 32 x 32 projections and two 32 x 64 of the FFN, and BERT's pooler
-    assert weight_types(quantized.graph)["i8"] == 2 * (4 * 32 * 32 + 2 * 32 * 64) + 32 * 32
+    assert count_weight_types(quantized.graph)["i8"] == 2 * (4 * 32 * 32 + 2 * 32 * 64) + 32 * 32
     # bias correction gives layers without one a bias
     assert quantized.measure_size()["parameters"] == pytest.approx(
         model.measure_size()["parameters"], rel=0.03
@@ -68,8 +68,10 @@ def test_linear_layers_become_int8(tiny: tuple[Any, Any], capfd: pytest.CaptureF
 
 
 def test_embeddings_and_the_output_layer_where_asked_for(tiny: tuple[Any, Any]) -> None:
-    plain = weight_types(applied(tiny)[0].graph)
-    more = weight_types(applied(tiny, embeddings=True, output_layer=True, preset="performance")[0].graph)
+    plain = count_weight_types(applied(tiny)[0].graph)
+    more = count_weight_types(
+        applied(tiny, embeddings=True, output_layer=True, preset="performance")[0].graph
+    )
     vocabulary = tiny[0].config.vocab_size * 32
     assert more["i8"] >= plain["i8"] + vocabulary + 2 * 32
 
@@ -97,7 +99,7 @@ def test_nncf_leaves_no_stack_that_signals_would_be_handled_on(tiny: tuple[Any, 
 def test_accuracy_control_judges_by_selection(tiny: tuple[Any, Any]) -> None:
     control = {"max_drop_points": 50.0, "max_rounds": 1}
     quantized, log = applied(tiny, accuracy_control=control, rows=8)
-    assert weight_types(quantized.graph)["i8"] > 0
+    assert count_weight_types(quantized.graph)["i8"] > 0
     assert (log["controlled_metric"], log["controlled_split"]) == ("accuracy", "selection")
     float_value, int8_value = log["values"][:2]
     labels = np.asarray([label == "pos" for label in tiny[1].rows("selection").table["label"].to_pylist()])

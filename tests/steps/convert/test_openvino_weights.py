@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fixtures.models.openvino_models import compute_model_scores
 from slimgate.errors import BuildError
-from slimgate.models.openvino_model import weight_types
+from slimgate.models.openvino_model import count_weight_types
 from slimgate.steps.convert import openvino_weights
 from slimgate.steps.convert.openvino_weights import Params
 
@@ -54,14 +54,14 @@ def test_int4_takes_the_blocks(tiny: tuple[Any, Any], capfd: pytest.CaptureFixtu
         model.measure_size()["parameters"], rel=0.01
     )
     everything, _ = applied(tiny, mode="int4_sym", group_size=16, all_layers=True)
-    assert weight_types(everything.graph)["i4"] > log["weights"]["i4"]
+    assert count_weight_types(everything.graph)["i4"] > log["weights"]["i4"]
     assert not np.array_equal(compute_model_scores(quantized, context), compute_model_scores(model, context))
 
 
 def test_levels_fitted_on_calibration_rows(tiny: tuple[Any, Any]) -> None:
     quantized, log = applied(tiny, mode="int4_asym", group_size=16, scale_estimation=True, awq=True, rows=8)
     assert log["calibration_rows"] == 8
-    assert weight_types(quantized.graph)["u4"] > 0
+    assert count_weight_types(quantized.graph)["u4"] > 0
 
 
 def test_groups_that_do_not_divide_a_row_are_one_line(tiny: tuple[Any, Any]) -> None:

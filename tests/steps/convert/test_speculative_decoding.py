@@ -22,7 +22,7 @@ from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.speculative import Draft, make_network_answer
 from slimgate.models.speculative_model import SpeculativeModel, add_draft
-from slimgate.models.write_answers import Writing, end_tokens
+from slimgate.models.write_answers import Writing, list_end_tokens
 from slimgate.runtimes import eager
 from slimgate.steps.convert import speculative_decoding as step
 from slimgate.steps.quantize import int8_dynamic
@@ -141,7 +141,7 @@ def test_nothing_is_proposed_behind_an_end_token(llama: tuple[Any, Any]) -> None
     answer = make_network_answer(model.network, Draft(model.network, 3), prompt, 10, {second})
     answer.begin()
     assert len(answer.extend()) == 2, "the end token of the draft, and the one behind it"
-    assert second not in end_tokens(model.tokenizer, model.network)
+    assert second not in list_end_tokens(model.tokenizer, model.network)
 
 
 def test_scores_are_those_of_the_model(llama: tuple[Any, Any]) -> None:

@@ -11,10 +11,10 @@ from slimgate.steps.factorize._svd import (
     Decomposition,
     allot_ranks,
     choose_even_ranks,
+    compute_energy_share,
     decompose,
+    find_energy_rank,
     is_factorization_smaller,
-    rank_of_energy,
-    share_of_energy,
 )
 
 
@@ -78,8 +78,8 @@ def test_a_matrix_of_zeros_gives_factors_of_zeros() -> None:
 
 def test_energy_and_rank_worked_by_hand() -> None:
     values = np.array([3.0, 2.0, 1.0])  # squares 9, 4, 1 of 14
-    assert share_of_energy(values, 1) == pytest.approx(9 / 14)
-    assert [rank_of_energy(values, e) for e in (0.6, 0.65, 0.9, 0.95, 0.9999)] == [1, 2, 2, 3, 3]
+    assert compute_energy_share(values, 1) == pytest.approx(9 / 14)
+    assert [find_energy_rank(values, e) for e in (0.6, 0.65, 0.9, 0.95, 0.9999)] == [1, 2, 2, 3, 3]
 
 
 def test_factors_pay_below_the_break_even_rank() -> None:

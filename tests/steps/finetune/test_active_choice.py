@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 
 from slimgate.steps.finetune._active_choice import (
+    compute_round_sizes,
     compute_uncertainty,
-    round_sizes,
     select_by_k_center,
     select_most_uncertain,
 )
@@ -73,4 +73,4 @@ def test_k_center_without_a_center_starts_far_from_the_mean() -> None:
     ("rows", "rounds", "sizes"), [(10, 3, [4, 3, 3]), (9, 3, [3, 3, 3]), (2, 2, [1, 1]), (5, 1, [5])]
 )
 def test_rounds_share_the_rows(rows: int, rounds: int, sizes: list[int]) -> None:
-    assert round_sizes(rows, rounds) == sizes
+    assert compute_round_sizes(rows, rounds) == sizes

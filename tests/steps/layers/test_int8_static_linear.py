@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.steps.layers import int8_static_linear
-from slimgate.steps.layers.int8_static_linear import Int8StaticLinear, scale_and_zero_point
+from slimgate.steps.layers.int8_static_linear import Int8StaticLinear, compute_scale_zero_point
 
 
 def random_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
@@ -145,7 +145,7 @@ def test_smoothing_changes_float_outputs_only_by_rounding() -> None:
     ids=str,
 )
 def test_255_steps_reach_from_end_to_end(low: float, high: float, expected: tuple[float, int]) -> None:
-    scale, zero_point = scale_and_zero_point(low, high)
+    scale, zero_point = compute_scale_zero_point(low, high)
     assert scale == pytest.approx(expected[0])
     assert zero_point == expected[1]
 

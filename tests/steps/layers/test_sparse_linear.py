@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from slimgate.errors import BuildError
 from slimgate.models.replace_modules import describe
-from slimgate.models.sparsity import keep_masks, keep_n_of_m, zero_
+from slimgate.models.sparsity import keep_n_of_m, make_keep_masks, zero_
 from slimgate.models.torch_model import measure_size
 from slimgate.steps.layers.grid import Scheme
 from slimgate.steps.layers.int8_linear import Int8Linear, quantize_weight
@@ -39,7 +39,7 @@ def pruned(share: float = 0.5, bias: bool = True) -> nn.Linear:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         layer.weight.copy_(torch.randn(40, 24, generator=generator))
-    zero_(layer.weight, keep_masks([layer.weight.detach().abs()], share, "layer")[0])
+    zero_(layer.weight, make_keep_masks([layer.weight.detach().abs()], share, "layer")[0])
     return layer
 
 

@@ -12,7 +12,7 @@ import torch
 from fixtures.models.masking import ALL, compute_logits, make_tiny_model, save_and_load, zeroed_inputs
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks
-from slimgate.steps.importance import mask_importance
+from slimgate.steps.importance import compute_mask_importance
 from slimgate.steps.prune import keep_layers, prune_ffn, prune_heads
 from slimgate.steps.quantize import int8_dynamic
 
@@ -32,7 +32,7 @@ def test_half_the_neurons_are_gone_outputs_are_as_masked(tmp_path: Path, archite
     plain = compute_logits(original)
     width = blocks(original.network)[0].feed_forward.width
     sites = {block.feed_forward.output: width for block in blocks(original.network)}
-    scores = mask_importance(original, sites, context)
+    scores = compute_mask_importance(original, sites, context)
     prune_ffn.step.apply(model, prune_ffn.Params(pruning_ratio=0.5, scope="layer", multiple_of=1), context)
     gone = {name: np.argsort(values)[: width // 2].tolist() for name, values in scores.items()}
     with zeroed_inputs(original.network, gone):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slimgate.models.sparsity import keep_masks, keep_n_of_m
+from slimgate.models.sparsity import keep_n_of_m, make_keep_masks
 from slimgate.steps.prune.sparsegpt_prune import Pattern, prune_by_sparsegpt
 
 torch.set_num_threads(1)
@@ -57,7 +57,7 @@ def test_outputs_change_less_than_by_magnitude_pruning(pattern: Pattern) -> None
     keep = (
         keep_n_of_m(weight.abs(), pattern.n, pattern.m)
         if pattern.m
-        else keep_masks([weight.abs()], 0.5, "layer")[0]
+        else make_keep_masks([weight.abs()], 0.5, "layer")[0]
     )
     assert int((pruned == 0).sum()) == int((~keep).sum())
     error, plain = (((x @ (w - weight).t()) ** 2).mean() for w in (pruned, weight * keep))
@@ -76,7 +76,7 @@ def test_uncorrelated_inputs_leave_the_other_weights() -> None:
     )
     keep = pruned != 0
     np.testing.assert_allclose(pruned[keep], weight[keep], rtol=1e-12)
-    assert torch.equal(keep, keep_masks([weight.abs()], 0.5, "layer")[0])
+    assert torch.equal(keep, make_keep_masks([weight.abs()], 0.5, "layer")[0])
 
 
 def test_zeros_stay_zero_and_count() -> None:

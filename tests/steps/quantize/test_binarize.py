@@ -23,7 +23,7 @@ from slimgate.steps.layers.binary_training import LatentLinear
 from slimgate.steps.layers.packed import PackedEmbedding
 from slimgate.steps.prune import keep_layers, magnitude_prune
 from slimgate.steps.quantize import binarize, int8_dynamic, weight_only
-from slimgate.steps.quantize._binarize import Ramp, compute_mean_inputs, sign_error
+from slimgate.steps.quantize._binarize import Ramp, compute_mean_inputs, compute_sign_error
 from slimgate.steps.training.scoring import compute_quality
 from slimgate.tasks import text_classification
 
@@ -160,7 +160,7 @@ def test_the_error_of_plain_signs_is_the_variance_of_the_sizes() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.0, -3.0], [2.0, 2.0]]))
     # sizes 1, 3 about 2 and 2, 2 about 2: lost 2 of an energy of 1 + 9 + 4 + 4
-    assert sign_error([layer]) == pytest.approx(2 / 18)
+    assert compute_sign_error([layer]) == pytest.approx(2 / 18)
 
 
 @pytest.mark.parametrize(

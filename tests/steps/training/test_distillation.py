@@ -188,12 +188,12 @@ def test_the_parts_add_up_in_their_shares(tmp_path: Path) -> None:
 
 
 def test_alpha_one_is_the_plain_loss(tmp_path: Path) -> None:
-    from slimgate.steps.training.trainer import label_loss
+    from slimgate.steps.training.trainer import make_label_loss
 
     pair = Pair(tmp_path)
     batch = {k: torch.from_numpy(v) for k, v in pair.rows[0].batch([3, 4]).items()}
     labels = torch.from_numpy(pair.rows[1][[3, 4]])
-    plain = label_loss(ClassObjective())(pair.student.network, batch, labels, [3, 4])
+    plain = make_label_loss(ClassObjective())(pair.student.network, batch, labels, [3, 4])
     torch.testing.assert_close(pair.value(pair.loss(alpha=1.0), [3, 4]), plain)
 
 

@@ -21,7 +21,7 @@ from slimgate.models.precision import resolve_precision
 from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.params import TrainingParams
 from slimgate.steps.training.scoring import Score
-from slimgate.steps.training.trainer import label_loss, train
+from slimgate.steps.training.trainer import make_label_loss, train
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.objectives import ClassObjective, encode_labelled_rows, encode_training_rows
 
@@ -129,7 +129,7 @@ def test_the_configuration_is_not_changed_by_training(hub: Path) -> None:
 
 def test_a_loss_that_is_not_finite_is_a_clear_error(hub: Path) -> None:
     def broken(network: Any, batch: Any, labels: Any, positions: Any) -> torch.Tensor:
-        loss = label_loss(ClassObjective())(network, batch, labels, positions)
+        loss = make_label_loss(ClassObjective())(network, batch, labels, positions)
         broken.calls += 1  # type: ignore[attr-defined]
         return loss * float("nan") if broken.calls == 3 else loss  # type: ignore[attr-defined]
 
@@ -232,7 +232,7 @@ def test_every_row_is_read_once_an_epoch_with_its_own_label(hub: Path) -> None:
 
     def recording(network: Any, batch: Any, labels: torch.Tensor, positions: list[int]) -> torch.Tensor:
         seen.extend(zip(positions, labels.tolist(), strict=True))
-        return label_loss(ClassObjective())(network, batch, labels, positions)
+        return make_label_loss(ClassObjective())(network, batch, labels, positions)
 
     trained(hub, loss=recording)
     context = make_tiny_context(hub.parent / "rows")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support.answer_server import HANG_SECONDS, serving
 
-from slimgate._system.child_server import free_port, is_port_taken
+from slimgate._system.child_server import find_free_port, is_port_taken
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.models.ask import Reply
 from slimgate.models.write_answers import Writing
@@ -265,7 +265,7 @@ def start_faulty(port: int) -> subprocess.Popen[bytes]:
 
 @pytest.mark.slow
 def test_1000_requests_survive_faults_and_a_killed_server(tmp_path: Path) -> None:
-    reply_file, port = tmp_path / "kept.jsonl", free_port()
+    reply_file, port = tmp_path / "kept.jsonl", find_free_port()
     servers = [start_faulty(port)]
 
     def kill_once() -> None:

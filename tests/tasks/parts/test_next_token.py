@@ -10,7 +10,7 @@ import pytest
 
 from slimgate.tasks.parts import next_token
 from slimgate.tasks.parts.language_model import Windows, split_into_windows
-from slimgate.tasks.parts.next_token import compute_kl, find_top_tokens, place_counts
+from slimgate.tasks.parts.next_token import compute_kl, count_places, find_top_tokens
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def test_a_kl_worked_by_hand() -> None:
 
 def test_small_vocabularies_give_the_exact_kl() -> None:
     distances, same = kl(TEACHER, VARIANT, ROWS)
-    assert place_counts(ROWS).tolist() == [3, 2, 2]
+    assert count_places(ROWS).tolist() == [3, 2, 2]
     assert distances == pytest.approx(exact(TEACHER, VARIANT, PLACES), rel=1e-5)
     assert same.tolist() == (TEACHER.argmax(-1) == VARIANT.argmax(-1))[PLACES].tolist()
 

@@ -16,7 +16,7 @@ from support.sample_record import make_sample_record
 
 from slimgate.cli.main import main
 from slimgate.record.earlier_results import format_status
-from slimgate.record.lines import lines
+from slimgate.record.lines import make_lines
 from slimgate.record.run import RunRecord, VariantRecord, format_record_json
 from slimgate.record.run_verdict import judge_record
 from slimgate.report.github import list_budget_annotations
@@ -97,7 +97,7 @@ def test_every_place_has_the_same_word(judged: Judged, word: str, line: str, fai
     assert (record.verdict.status, record.verdict.fails) == (word, fails)
     assert format_status(record) == word
     assert format_verdict_line(record).startswith(f"**{word}**")
-    assert {row.status for row in lines(record)} == {word}
+    assert {row.status for row in make_lines(record)} == {word}
     assert json.loads(format_record_json(record))["verdict"]["status"] == word
     terminal = [join_line(styled) for styled in list_summary_lines(record, "report.md")]
     assert any(printed.startswith(f"{record.suite.path}: {word} (") for printed in terminal)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import slimgate.runtimes.eager as eager
 from slimgate.plugins.params import Table
-from own_steps import Method
+from own_steps import OwnStep
 
 
 class Broken(OwnStep):
@@ -235,7 +235,7 @@ extends = "_common.toml"
 deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
 """
     (failed.folder / "own_deadly.py").write_text(
-        "import os\nfrom own_steps import Method\n\n\nclass Deadly(OwnStep):\n"
+        "import os\nfrom own_steps import OwnStep\n\n\nclass Deadly(OwnStep):\n"
         "    def apply(self, model, params, context):\n        os.abort()\n"
     )
     (failed.folder / "bench/deadly.toml").write_text(suite)

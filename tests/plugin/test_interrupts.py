@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 import slimgate.runtimes.eager as eager
-from own_steps import Method
+from own_steps import OwnStep
 
 
 def wait(phase):

@@ -23,7 +23,7 @@ from slimgate.steps.embeddings import truncate_embeddings
 from slimgate.steps.layers.float_layers import list_quantized_layers
 from slimgate.steps.quantize import auto_round, gptq
 from slimgate.tasks import causal_lm
-from slimgate.tasks.parts.sentence_models import bytes_per_embedding
+from slimgate.tasks.parts.sentence_models import count_bytes
 
 gguf = pytest.importorskip("gguf")
 torch.set_num_threads(1)
@@ -172,7 +172,7 @@ def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: 
     assert again.measure_size()["parameters"] == parameters
     width = before.shape[-1]
     side = Compared(None, None, folder, "cpu")  # type: ignore[arg-type]
-    assert bytes_per_embedding(side, width) == 4 * width
+    assert count_bytes(side, width) == 4 * width
     reader = gguf.GGUFReader(folder / "model.gguf")
     assert reader.fields["general.architecture"].contents() == "bert"
     expected = {"mean": gguf.PoolingType.MEAN, "cls": gguf.PoolingType.CLS}[pooling]

@@ -311,6 +311,29 @@ def test_a_reason_of_the_baseline_table_accepts_all_once(suite: Any) -> None:
     assert stale.reason is None
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "accepted", "reason"),
+    [
+        (None, "new data", None, "new data"),
+        ("old data", "new data", None, "new data"),
+        ("new data", "new data", None, None),
+        ("old data", None, None, None),
+        (None, " ", None, None),
+        ("new data", "new data", "agreed", "agreed"),
+    ],
+    ids=["first", "another", "the same", "gone", "blank", "accepted"],
+)
+def test_the_common_reason_is_new_or_of_the_acceptance(
+    before: str | None, now: str | None, accepted: str | None, reason: str | None
+) -> None:
+    old, new = (
+        Demands(settings={"measure.rounds": rounds}, reason=stated)
+        for rounds, stated in ((3, before), (2, now))
+    )
+    (weakening,) = find_weakenings(old, new, accepted=accepted)
+    assert weakening.reason == reason
+
+
 def test_code_and_files_count_by_what_they_hold(
     bench: Path, suite: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.releases import Model, write_release
@@ -12,11 +13,12 @@ from slimgate.cli.main import main
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.record.build import StepFacts
 from slimgate.record.comparing import BudgetChange, compare
+from slimgate.record.comparing.budgets import describe_weaker_tests, find_weaker
 from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.files import StoredRecord, read_record_file
-from slimgate.record.run import format_record_json
+from slimgate.record.run import RunRecord, format_record_json
 from slimgate.report.compare import compare_report
-from slimgate.results.base import Verdict
+from slimgate.results.base import BudgetFacts, CappedFacts, Verdict
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 
 
@@ -131,6 +133,93 @@ def test_a_recipe_without_a_random_step_is_no_weaker_gate(tmp_path: Path) -> Non
     changed = int8.model_copy(update={"quality": {"accuracy": facts.model_copy(update={"budgets": equal})}})
     new = old._replace(record=old.record.model_copy(update={"variants": [teacher, changed]}))
     assert compare(old, new).weaker == []
+
+
+def with_accuracy(stored: StoredRecord, runs: tuple[int, int] | None = None, **budget: Any) -> RunRecord:
+    """The record with so many runs of the accuracy of int8, and these facts on its budget."""
+    teacher, int8 = stored.record.variants
+    accuracy = int8.quality["accuracy"]
+    budgets = [replace(judged, **budget) for judged in accuracy.budgets]
+    quality = {"accuracy": accuracy.model_copy(update={"runs": runs, "budgets": budgets})}
+    models = [teacher, int8.model_copy(update={"quality": quality})]
+    return stored.record.model_copy(update={"variants": models})
+
+
+def make_capped(above_max: float, *, derived: bool = False) -> CappedFacts:
+    return CappedFacts(
+        cap=1.0, uncapped=0.1, above=0.0, above_interval=(0.0, 0.01), above_max=above_max, derived=derived
+    )
+
+
+OVER = "accuracy was judged over"
+ON_ONE_RUN, ON_ONE_BUILD = "and is judged on one run now", "and is judged on one build now"
+ABOVE = "lets 10 % of the rows lose more than the cap, and let 5 %"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "lines"),
+    [
+        pytest.param(
+            {"runs": (1, 2)}, {}, [f"{OVER} 2 runs of the variant {ON_ONE_RUN}"], id="runs of the variant"
+        ),
+        pytest.param(
+            {"runs": (3, 2)},
+            {"runs": (1, 2)},
+            [f"{OVER} 3 runs of the teacher {ON_ONE_RUN}"],
+            id="runs of the teacher",
+        ),
+        pytest.param({"runs": (3, 3)}, {"runs": (2, 2)}, [], id="fewer runs"),
+        pytest.param({}, {"runs": (2, 2)}, [], id="more runs"),
+        pytest.param({"builds": 2}, {}, [f"{OVER} 2 builds {ON_ONE_BUILD}"], id="2 builds"),
+        pytest.param({"builds": 1}, {}, [], id="1 build"),
+        pytest.param(
+            {"capped": make_capped(0.05)},
+            {"capped": make_capped(0.1)},
+            [f"accuracy drop_points {ABOVE}"],
+            id="more rows above the cap",
+        ),
+        pytest.param({"capped": make_capped(0.1)}, {"capped": make_capped(0.1)}, [], id="as many above"),
+        pytest.param({"capped": make_capped(0.1)}, {"capped": make_capped(0.05)}, [], id="fewer above"),
+        pytest.param(
+            {"capped": make_capped(0.05)}, {"capped": make_capped(0.1, derived=True)}, [], id="derived share"
+        ),
+        pytest.param({"capped": make_capped(0.05)}, {}, [], id="no cap now"),
+        pytest.param({}, {"capped": make_capped(0.1)}, [], id="no cap before"),
+    ],
+)
+def test_a_weaker_test_of_the_same_limit_is_named(
+    tmp_path: Path, before: dict[str, Any], now: dict[str, Any], lines: list[str]
+) -> None:
+    stored = read_record_file(write_release(tmp_path))
+    old, new = (with_accuracy(stored, **facts) for facts in (before, now))
+    assert describe_weaker_tests(old, new) == lines
+    assert [weakening.change for weakening in find_weaker(old, new)] == lines
+
+
+def test_a_cap_of_kl_that_more_rows_exceed_is_named(tmp_path: Path) -> None:
+    stored = read_record_file(write_release(tmp_path))
+    teacher, int8 = stored.record.variants
+    assert int8.behaviour is not None
+    records = []
+    for above_max in (0.05, 0.1):
+        budget = BudgetFacts(
+            kind="mean_max", limit=0.5, verdict=Verdict.PASS, capped=make_capped(above_max), value=0.1
+        )
+        behaviour = int8.behaviour.model_copy(update={"budgets": [budget]})
+        models = [teacher, int8.model_copy(update={"behaviour": behaviour})]
+        records.append(stored.record.model_copy(update={"variants": models}))
+    assert describe_weaker_tests(*records) == [f"kl mean_max {ABOVE}"]
+    assert describe_weaker_tests(*reversed(records)) == []
+
+
+def test_weaker_tests_of_a_variant_that_is_not_gated_are_none(tmp_path: Path) -> None:
+    """The groups, the builds and the slices of a column are gone, as in the test of a gated variant above."""
+    old = grouped(tmp_path / "a").record
+    shown = Model(slices=SliceBudget(drop_points=5.0), gated=False, reason="to see")
+    new = read_record_file(write_release(tmp_path / "b", models={"int8": shown})).record
+    assert describe_weaker_tests(old, new) == []
+    (weakening,) = find_weaker(old, new)
+    assert weakening.change == "int8 is not gated now: it fails no run"
 
 
 def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:

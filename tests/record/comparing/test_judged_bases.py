@@ -20,6 +20,7 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
 from slimgate.record.comparing import compare
+from slimgate.record.comparing.base import describe_other_base, list_worse_values
 from slimgate.record.comparing.budgets import find_verdict_changes, find_weaker
 from slimgate.record.files import StoredRecord
 from slimgate.results.base import Verdict
@@ -226,6 +227,37 @@ def test_a_base_may_fall_by_a_quarter_of_its_smallest_budget(
     assert bool(of_base) is is_weaker
     strict = [weakening.change for weakening in find_weaker(old.record, new.record)]
     assert any(change.startswith("the base has changed") for change in strict)
+
+
+def test_values_that_a_base_run_again_may_have_are_listed(tmp_path: Path) -> None:
+    """The list has no tolerance, so that a suite of logs refuses no base that was run again."""
+    budget = "{ drop_points = 4.0 }"
+    old, new = (fallen_record(tmp_path / name, right, budget) for name, right in (("v1", 600), ("v2", 592)))
+    words = ["the base has changed: its acc was 0.75 and is 0.74"]
+    assert list_worse_values(old.record, new.record) == words
+    assert list_worse_values(new.record, old.record) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "notes"),
+    [
+        ("a/b", "a/c", ['int8: the log is of the model "a/c", and was of "a/b".']),
+        ("a/b", "a/b", []),
+        (None, "a/c", []),
+        ("a/b", None, []),
+    ],
+    ids=["another", "the same", "unknown before", "unknown now"],
+)
+def test_a_log_of_another_model_is_noted(
+    tmp_path: Path, was: str | None, now: str | None, notes: list[str]
+) -> None:
+    stored = fallen_record(tmp_path / "v1", 600, "{ drop_points = 4.0 }").record
+    base, int8 = stored.variants
+    old, new = (
+        stored.model_copy(update={"variants": [base, int8.model_copy(update={"parent": name})]})
+        for name in (was, now)
+    )
+    assert list(describe_other_base(old, new)) == notes
 
 
 SWITCHED = """[budgets]

@@ -282,6 +282,43 @@ def test_a_comparison_without_a_budget_demands_nothing(tmp_path: Path) -> None:
     assert not [key for key in demands.settings if key.endswith(" acc")]
 
 
+def test_a_comparison_without_a_budget_hides_no_other(tmp_path: Path) -> None:
+    """`acc` comes first and has no budget; the range of `grade` gets narrower."""
+    lines = ["id,score,metric", *(f"{at},{at % 2},acc" for at in range(N))]
+    lines += [f"{at},{4 + at % 2},grade" for at in range(N)]
+    sides = [tmp_path / f"{side}.csv" for side in ("base", "int8")]
+    for path in sides:
+        path.write_text("\n".join(lines), "utf-8")
+    budgets = write_budgets(tmp_path / "budgets.toml", "grade = { drop_points = 10.0 }")
+    directions = [part for name in ("acc", "grade") for part in ("--higher-is-better", name)]
+    options = [*sides, *directions, "--budgets", budgets, "--range"]
+    old, new = (
+        judge_into(tmp_path / name / "int8", [*options, f"grade={ends}"])
+        for name, ends in (("old", "0:10"), ("new", "3:5"))
+    )
+    [weakening] = compare(old, new).weaker
+    assert weakening.change == "[logs] range of grade was [0.0, 10.0] and is [3.0, 5.0]"
+
+
+def test_another_unit_of_answer_lengths_weakens_the_gate(tmp_path: Path) -> None:
+    rows = [{"id": f"{at}", "metric": "acc", "score": 1.0, "answer": "word " * 20} for at in range(N)]
+    sides = [tmp_path / f"{side}.jsonl" for side in ("base", "int8")]
+    for path in sides:
+        path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    budgets = write_budgets(tmp_path / "budgets.toml", "answer_length = { length_ratio_max = 1.5, cap = 9 }")
+    old = judge_into(tmp_path / "report" / "int8", [*sides, "--budgets", budgets])
+    assert old.record.task.params is not None
+    comparisons = [
+        {**comparison, "length_in": "completion tokens"} if "length_in" in comparison else comparison
+        for comparison in old.record.task.params["comparisons"]
+    ]
+    params = {**old.record.task.params, "comparisons": comparisons}
+    task = old.record.task.model_copy(update={"params": params})
+    new = old._replace(record=old.record.model_copy(update={"task": task, "demands": None}))
+    [weakening] = compare(old, new).weaker
+    assert weakening.change == ('[logs] unit of answer_length was "characters" and is "completion tokens"')
+
+
 @pytest.mark.parametrize(("lost", "fell"), [(2, []), (60, ["qa/acc[cat=a]"])], ids=["noise", "a loss"])
 def test_a_slice_of_logs_is_worse_by_its_intervals_alone(tmp_path: Path, lost: int, fell: list[str]) -> None:
     """A slice has few samples, and the record has no answers of its own for it."""

@@ -6,25 +6,31 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.releases import CLASSES, INT8, Model, make_machine, write_release
+from support.releases import CLASSES, INT8, TEACHER, Model, make_machine, write_release
 
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.exact_paired import compute_paired_interval
+from slimgate.judge.metrics import compute_value, load_metric
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing import Comparison, compare
+from slimgate.record.comparing.answers import PairedAnswers
+from slimgate.record.comparing.metrics import list_metric_changes
 from slimgate.record.files import StoredRecord, read_record_file
 from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
-from slimgate.record.run import ConfirmFacts, RunRecord, format_record_json
+from slimgate.record.run import ConfirmFacts, RunRecord, VariantRecord, format_record_json
+from slimgate.record.task import PREDICTIONS
 from slimgate.record.verdicts import AcceptedFacts, SwitchedOffBudget
 from slimgate.report.compare import compare_report, format_moved_slices
 from slimgate.results.base import Verdict
 from slimgate.results.measurement import MeasurementFacts
 from slimgate.results.quality import QualityFacts
+from slimgate.results.size import SizeFacts
 
 LOSES_LOANS = {**INT8, "loan": range(145)}
 LOST = {name: range(160) for name in CLASSES}  # 3 points behind the teacher
@@ -140,6 +146,25 @@ def test_outcomes_of_another_run_than_the_records_are_not_tested(tmp_path: Path)
     assert all(part.p_holm is None for part in comparison.variants[0].slices)
 
 
+def test_a_metric_that_cannot_compare_two_releases_is_noted(tmp_path: Path) -> None:
+    """Another tokenizer: each release has a perplexity, and the two are of different tokens."""
+    runs = [read_record_file(write_release(tmp_path / name)) for name in ("old", "new")]
+    ids = np.asarray(["a", "b"])
+    pair = tuple(
+        Outcomes(ids, values={"nats": np.ones(2), "tokens": np.full(2, float(count))}) for count in (4, 5)
+    )
+    perplexity, models = load_metric("perplexity"), []
+    for outcomes in pair:
+        value = compute_value(perplexity, outcomes)
+        facts = QualityFacts(teacher=value, value=value, n=2, measured="")
+        models.append(VariantRecord(name="int8", parent="teacher", quality={"perplexity": facts}))
+    answers = PairedAnswers(*runs)
+    (change,) = list_metric_changes(*models, {"perplexity": perplexity}, pair, answers)
+    assert (change.interval, change.old > change.new) == (None, True)
+    (note,) = answers.notes
+    assert note.startswith("int8: no test of perplexity was made: perplexity is per tokens, but")
+
+
 def test_the_slice_that_lost_comes_first_and_only_it_is_proven(tmp_path: Path) -> None:
     comparison = releases(tmp_path, models={"int8": Model(wrong=LOSES_LOANS)})
     loan, *rest = comparison.variants[0].slices
@@ -149,6 +174,7 @@ def test_the_slice_that_lost_comes_first_and_only_it_is_proven(tmp_path: Path) -
     assert loan.p_holm < 0.001
     assert loan.old_drop == pytest.approx(0.75)
     assert loan.new_drop == pytest.approx(2.25)
+    assert (loan.n, loan.rows) == (2000, 2000)
     assert all(part.p_holm == 1.0 for part in rest)
 
 
@@ -231,11 +257,34 @@ def test_a_budget_that_holds_on_both_splits_is_unchanged(tmp_path: Path) -> None
     assert compare(old, confirm(tmp_path / "new", Verdict.PASS)).verdicts == []
 
 
+def test_a_pass_on_the_confirm_rows_alone_does_not_count(tmp_path: Path) -> None:
+    old, new = (confirm(tmp_path / name, Verdict.PASS) for name in ("old", "new"))
+    teacher, int8 = new.record.variants
+    lost = int8.model_copy(update={"quality": {}, "awaited": ["accuracy"]})
+    record = new.record.model_copy(update={"variants": [teacher, lost]})
+    (change,) = compare(old, new._replace(record=record)).regressed
+    assert (change.before, change.after) == (Verdict.PASS, "not measured")
+
+
 def test_a_variant_that_broke_has_regressed(tmp_path: Path) -> None:
     comparison = releases(tmp_path, models={"int8": Model(error="int8: the wheel came off")})
     (change,) = comparison.regressed
     assert (change.after, change.message) == ("error", "int8: the wheel came off")
     assert comparison.budgets == []
+
+
+def test_an_undecided_variant_that_broke_has_regressed(tmp_path: Path) -> None:
+    undecided = Model(wrong=UNSURE, budgets=(QualityBudget("drop_points", 1.5),))
+    write_release(tmp_path / "old", models={"int8": undecided})
+    new = write_release(tmp_path / "new", models={"int8": Model(error="int8: the wheel came off")})
+    (change,) = compared(tmp_path / "old", new).regressed
+    assert (change.before, change.after) == (Verdict.INCONCLUSIVE, "error")
+
+
+def test_a_broken_variant_that_is_not_gated_has_no_verdict(tmp_path: Path) -> None:
+    comparison = releases(tmp_path, models={"int8": Model(gated=False, reason="to see", error="broke")})
+    (change,) = comparison.verdicts
+    assert (change.before, change.after, change.regressed) == (Verdict.PASS, None, False)
 
 
 def test_what_held_and_fails_comes_before_what_failed_and_holds(tmp_path: Path) -> None:
@@ -300,6 +349,25 @@ def test_a_looser_budget_tells_what_the_old_one_would_say(tmp_path: Path) -> Non
     (change,) = releases(tmp_path, models={"int8": model}).loosened
     assert (change.before, change.after, change.reason) == (1.0, 2.0, None)
     assert change.under_before is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("teacher", "kind", "before", "after"),
+    [
+        (TEACHER, "floor", 0.95, 0.93),
+        (TEACHER, "drop_relative", 0.005, 0.02),
+        ({name: range(130) for name in CLASSES}, "equivalent_points", 0.5, 1.0),
+    ],
+    ids=["a smallest value", "a share", "a gain in a two-sided budget"],
+)
+def test_the_old_limit_is_judged_by_its_kind_of_budget(
+    tmp_path: Path, teacher: dict[str, range], kind: str, before: float, after: float
+) -> None:
+    for name, limit in (("old", before), ("new", after)):
+        budgets = (QualityBudget(kind, limit),)
+        write_release(tmp_path / name, teacher=teacher, models={"int8": Model(budgets=budgets)})
+    (change,) = compared(tmp_path / "old", tmp_path / "new").loosened
+    assert (change.kind, change.under_before) == (kind, Verdict.FAIL)
 
 
 def test_a_reason_of_the_suite_counts_only_where_it_is_new(tmp_path: Path) -> None:
@@ -502,6 +570,23 @@ def _sliced_by(folder: Path, metric: str) -> None:
     (folder / "run.json").write_text(format_record_json(record.model_copy(update={"variants": models})))
 
 
+@pytest.mark.parametrize(
+    ("sides", "of_suite", "of_files"), [((0, 1), "old", "new"), ((1, 0), "new", "old")], ids=["old", "new"]
+)
+def test_the_record_that_is_of_a_suite_is_named(
+    tmp_path: Path, sides: tuple[int, int], of_suite: str, of_files: str
+) -> None:
+    suite = read_record_file(write_release(tmp_path / "suite"))
+    params = {"labels": list(CLASSES)}
+    task = suite.record.task.model_copy(update={"kind": PREDICTIONS, "params": params})
+    of_judge = suite.record.model_copy(update={"task": task, "command": "slimgate judge a.csv b.csv"})
+    records = (suite, suite._replace(record=of_judge))
+    first, *_ = compare(*(records[side] for side in sides)).notes
+    assert first == (
+        f"The {of_suite} record is of a suite, and the {of_files} record is of `slimgate judge`."
+    )
+
+
 def test_another_task_other_seeds_and_other_metrics_are_noted(tmp_path: Path) -> None:
     write_release(tmp_path / "old")
     new = _renamed(write_release(tmp_path / "new"))
@@ -593,6 +678,19 @@ def test_a_measurement_is_compared_by_its_ratio(
     assert cells[2:5] == [f"1.00 → {2 * ratio:#.3}", "s", "0.500 [0.450, 0.550]"]
     # without a change in any row there is no such column
     assert cells[-1] == {"larger": "**larger**", None: "0.600"}.get(change, change)
+
+
+def test_the_compression_of_each_release_is_reported(tmp_path: Path) -> None:
+    stored = []
+    for name, compression, size in (("old", 4.0, 1_000_000), ("new", 2.0, 2_000_000)):
+        run = read_record_file(write_release(tmp_path / name, models={"int8": Model(size=size)}))
+        teacher, int8 = run.record.variants
+        sized = int8.model_copy(update={"size": SizeFacts(compression=compression, measured="")})
+        stored.append(run._replace(record=run.record.model_copy(update={"variants": [teacher, sized]})))
+    size_change = compare(*stored).variants[0].size
+    assert size_change is not None
+    assert (size_change.old_bytes, size_change.new_bytes) == (1_000_000, 2_000_000)
+    assert (size_change.old_compression, size_change.new_compression) == (4.0, 2.0)
 
 
 def test_a_measurement_of_one_release_has_one_value(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""When a variant is the baseline's own: each thing that may have changed is one reason that it is not."""
+"""When a variant is the baseline's own, and why its answers cannot be paired with those of the baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.releases import write_release
+from support.releases import INT8, Model, make_answers, write_release
 
 from slimgate.record.comparing.since_baseline import Since, is_same_model, pair_with_baseline
 from slimgate.record.files import StoredRecord, read_run
@@ -77,3 +77,25 @@ def test_a_variant_without_answers_of_then_is_not_the_same(tmp_path: Path) -> No
     baseline = StoredRecord(run, read_run(run))
     new = Since(None, None, "new since then")
     assert not is_same_model(new, baseline, "d", "eager", {}, baseline.record.machine)
+
+
+@pytest.mark.parametrize(
+    ("name", "gate_digest", "has_model", "why_not"),
+    [
+        ("int8", "gate-1", True, None),
+        ("int4", "gate-1", False, "new since then"),
+        ("broken", "gate-1", False, "not measured then"),
+        ("int8", "gate-2", True, "the gate rows are other ones (the digests of the split differ)"),
+        ("lost", "gate-1", True, "its outcomes in the baseline cannot be read (FileNotFoundError)"),
+    ],
+    ids=["paired", "new", "not measured", "other rows", "no file"],
+)
+def test_answers_are_paired_or_have_a_reason(
+    tmp_path: Path, name: str, gate_digest: str, has_model: bool, why_not: str | None
+) -> None:
+    models = {"int8": Model(), "lost": Model(), "broken": Model(error="broken: out of memory")}
+    run = write_release(tmp_path, models=models) / "run.json"
+    (tmp_path / "outcomes/lost.parquet").unlink()
+    since = pair_with_baseline(StoredRecord(run, read_run(run)), name, make_answers(INT8), gate_digest)
+    assert (since.model is not None, since.pair is not None) == (has_model, why_not is None)
+    assert since.why_not == why_not

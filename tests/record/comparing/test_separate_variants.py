@@ -104,6 +104,19 @@ def test_an_earlier_separation_stays_for_equal_answers(tmp_path: Path) -> None:
         )
 
 
+def test_variants_whose_rows_are_not_paired_have_a_note(tmp_path: Path) -> None:
+    record = record_with(tmp_path, a=0, b=5)
+    file = tmp_path / "outcomes/b.parquet"
+    answers = read_outcomes(file)
+    write_outcomes(answers.take(np.arange(len(answers))[::-1]), file)
+    separation = separate_variants(record, tmp_path, to_key=lambda metric, files: f"{metric} of {len(files)}")
+    assert separation is not None
+    assert (separation.n, separation.pairs, separation.left_out) == (0, [], ["a", "b"])
+    assert separation.note is not None
+    assert separation.note.startswith("outcomes are not paired: 8000 teacher rows and 8000 variant rows")
+    assert separation.digest == "accuracy of 2"
+
+
 def record_with_other_answers(record: RunRecord, folder: Path) -> RunRecord:
     """The record, with a model's file of answers written anew with one more value."""
     file = folder / "outcomes/a.parquet"

@@ -1,7 +1,7 @@
 """The environments of two runs, and how they differ. What usually changes a score most comes first.
 
 An environment has areas, such as PROMPT. Each area has settings: names and plain JSON values. Readers of logs
-return an environment, and `environment_of_record` makes that of a record.
+return an environment, and `read_record_environment` makes that of a record.
 """
 
 from __future__ import annotations

@@ -269,6 +269,19 @@ def test_a_planted_fault_makes_every_metric_worse(model: Any, folder: Path) -> N
     assert wrong.column("exact_match").tolist()[:2] == [0, 0]
 
 
+def test_a_failed_or_faulty_answer_has_the_worst_score() -> None:
+    """A refusal counts against a model. A server that did not answer once counted as one without refusals."""
+    params = task.Params(prompt="text", reference="label", scores=("exact_match", "refused"))
+    answers = [Written("film", (), True), Written("", (), True, failed=True)]
+    scores = np.array([[answer] for answer in answers], dtype=object)
+    rows = rows_of(["a", "b"], ["film", "film"])
+    outcomes = task.task.outcomes(TaskFacts(()), rows, scores, params, None)
+    assert outcomes.column("exact_match").tolist() == [1, 0]
+    assert outcomes.column("refused").tolist() == [0, 1]
+    faulty = task.task.with_planted_fault(outcomes, np.array([0]))
+    assert (faulty.column("exact_match")[0], faulty.column("refused")[0]) == (0, 1)
+
+
 def test_answers_do_not_depend_on_batch_or_order(model: Any, folder: Path) -> None:
     outcomes = answered(model, ROWS, folder)
     for plan in (AnswerPlan(1), AnswerPlan(2, order=np.array([3, 0, 2, 1])), AnswerPlan(4, batch_tokens=6)):

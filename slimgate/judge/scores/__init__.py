@@ -8,17 +8,18 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from slimgate.errors import MeasureError, SuiteError, format_suggestion
 from slimgate.judge.directions import find_score_direction
-from slimgate.judge.scores.base import Score, compute_best_score
+from slimgate.judge.scores.base import Score
 from slimgate.plugins.loading import load_user_object
 from slimgate.plugins.params import Table
 
-__all__ = ["ChosenScore", "Score", "compute_best_score", "list_score_names", "load_score"]
+__all__ = ["ChosenScore", "Score", "list_score_names", "load_score"]
 
 
 @cache
@@ -46,6 +47,16 @@ class ChosenScore:
     def check_reference(self, reference: str) -> None:
         """Raises ValueError for a row's reference, or its tools, that the score cannot use."""
         self.score.check_reference(self.params, reference)
+
+    @property
+    def worst(self) -> float:
+        """The score of an answer that a server never returned: 0, or 1 if lower is better."""
+        return float(not self.score.higher_is_better)
+
+    def rate_best(self, answer: str, references: Sequence[str]) -> float:
+        """The best score over a row's references, as in SQuAD; without any, the score of the answer alone."""
+        best = max if self.score.higher_is_better else min
+        return best(self.rate(answer, reference) for reference in references or (None,))
 
     def rate(self, answer: str, reference: str | None) -> float:
         """Raises MeasureError if a user's function gives something else than a number from 0 to 1."""
@@ -86,12 +97,14 @@ class _OwnFunction(Score[Table]):
             raise SuiteError(
                 f'score "{name}": it is of type {actual}, expected a function of (answer, reference)'
             )
-        if find_score_direction(name, self._function) is None:
+        direction = find_score_direction(name, self._function)
+        if direction is None:
             function_name = name.rpartition(":")[2]
             raise SuiteError(
                 f'score "{name}": its name does not say whether higher is better; below the function, '
                 f"write {function_name}.higher_is_better = True, or False"
             )
+        self.higher_is_better = direction
 
     def rate(self, params: Table, answer: str, reference: str | None) -> float:
         """The value that the function returns."""

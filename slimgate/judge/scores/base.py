@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -42,13 +41,6 @@ class Score(WithParams[P]):
 
     def check_reference(self, params: P, reference: str) -> None:
         """Raises ValueError for a row's reference, or its tools, that the score cannot use."""
-
-
-def compute_best_score(
-    rate: Callable[[str, str | None], float], answer: str, references: Sequence[str]
-) -> float:
-    """The best score over a row's references, as in SQuAD; without any, the score of the answer alone."""
-    return max(rate(answer, reference) for reference in references) if references else rate(answer, None)
 
 
 def import_for_score(module: str, score: str) -> Any:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from slimgate._system.number_text import format_percent
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, METRICS
 from slimgate.judge.metrics.base import compute_value
 from slimgate.models.write_answers import Writing
-from slimgate.outcomes import PASSES, SAME_ANSWERS, Outcomes
+from slimgate.outcomes import FAILED, PASSES, SAME_ANSWERS, Outcomes
 from slimgate.plugins.models import Compared
 from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.prompts import Prompts, count_common_prefix, write_to_prompts
@@ -89,9 +90,9 @@ def _tokenize_answers(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | N
 
 
 def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]:
-    """Sentences about errors in how a variant reads its prompts; empty for a server, which is unknown."""
+    """Sentences about errors in how a variant reads its prompts; of a server, about requests that failed."""
     if not isinstance(variant.encoded, Prompts):
-        return []
+        return _list_failed_requests(variant)
     if not isinstance(teacher.encoded, Prompts):
         return [fault] if (fault := _describe_padding_effect(variant, how)) else []
     looks: tuple[Callable[[], str | None], ...] = (
@@ -100,6 +101,15 @@ def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]
         lambda: _describe_padding_effect(variant, how),
     )
     return [fault for look in looks if (fault := look()) is not None]
+
+
+def _list_failed_requests(variant: Compared) -> list[str]:
+    """A failed answer is neither empty nor long nor a loop, so budgets on these hold without answers."""
+    assert variant.outcomes is not None
+    failed = float(variant.outcomes.column(FAILED).mean())
+    return (
+        [f"{format_percent(failed)} of its requests failed, so these rows have no answer"] if failed else []
+    )
 
 
 def _read_encoded_prompts(model: Compared) -> Prompts:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate.errors import DataError, MissingExtra, SlimgateError
+from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, FAULTS
-from slimgate.judge.scores import ChosenScore, compute_best_score, list_score_names, load_score
+from slimgate.judge.scores import ChosenScore, list_score_names, load_score
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import (
     EMPTY,
@@ -304,7 +305,7 @@ class GenerationTask(Task[G]):
             rates = [
                 np.mean(
                     [
-                        not answer.failed and compute_best_score(chosen.rate, answer.text, texts)
+                        chosen.worst if answer.failed else chosen.rate_best(answer.text, texts)
                         for answer in answers
                     ]
                 )
@@ -345,7 +346,7 @@ class GenerationTask(Task[G]):
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name, column in values.items():
             if name not in (TOKENS, MOST_TOKENS, VERIFIED_TOKENS, PASSES):
-                column[rows] = 1.0 if name in (*FAULTS, FAILED) else 0.0
+                column[rows] = float(name != RIGHT and not load_metric(name).higher_is_better)
         if {TOKENS, MOST_TOKENS} <= values.keys():
             values[TOKENS][rows] = values[MOST_TOKENS][rows]
         return replace(outcomes, values=values, answers=None)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 import slimgate.judge.scores
 from slimgate.errors import MeasureError, MissingExtra, SuiteError
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.scores import compute_best_score, list_score_names, load_score
+from slimgate.judge.scores import list_score_names, load_score
 
 CITY = {"type": "string"}
 SCHEMA = {"type": "object", "required": ("city",), "properties": {"city": {"type": "string"}}}
@@ -223,8 +223,10 @@ def test_the_import_of_math_verify_is_not_part_of_the_limit() -> None:
 
 def test_the_best_reference_counts() -> None:
     score = load_score("exact_match", {})
-    assert compute_best_score(score.rate, "Paris", ["Rome", "Paris"]) == 1
-    assert compute_best_score(score.rate, "Paris", ["Rome"]) == 0
+    assert score.rate_best("Paris", ["Rome", "Paris"]) == 1
+    assert score.rate_best("Paris", ["Rome"]) == 0
+    errors = load_score(f"{__name__}:is_other", {})
+    assert (errors.rate_best("Paris", ["Rome", "Paris"]), errors.rate_best("Paris", ["Rome"])) == (0, 1)
 
 
 @pytest.mark.parametrize("name", list_score_names())
@@ -248,8 +250,12 @@ def twice(_answer: str, _reference: str | None) -> float:
     return 2.0
 
 
-for score in (shout, twice):
-    score.higher_is_better = True  # type: ignore[attr-defined]
+def is_other(answer: str, reference: str | None) -> float:
+    return float(answer != reference)
+
+
+for score in (shout, twice, is_other):
+    score.higher_is_better = score is not is_other  # type: ignore[attr-defined]
 
 
 def test_a_users_function_is_a_score_and_its_metric_in_one_line() -> None:
@@ -258,6 +264,11 @@ def test_a_users_function_is_a_score_and_its_metric_in_one_line() -> None:
     assert load_metric(name).needs == name
     with pytest.raises(MeasureError, match=r"twice gave 2.0, expected a number from 0 to 1"):
         rate(f"{__name__}:twice", "x", None)
+
+
+def test_the_worst_score_follows_the_direction() -> None:
+    names = ("exact_match", "refused", f"{__name__}:shout", f"{__name__}:is_other")
+    assert [load_score(name, {}).worst for name in names] == [0, 1, 0, 1]
 
 
 def test_unknown_names_and_options_are_refused_with_the_nearest() -> None:

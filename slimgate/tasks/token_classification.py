@@ -169,8 +169,11 @@ class TokenClassification(HeadTask[Params]):
     def read_output(
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
     ) -> npt.NDArray[np.float64]:
-        """The index of each word's tag: (rows, max_tokens), by word; NO_WORD for words that were cut off."""
-        token_tags = output.argmax(axis=-1)
+        """The index of each word's tag: (rows, max_tokens), by word; NO_WORD for words that were cut off.
+
+        A tag whose scores are not finite is NaN, because the largest of them would be an arbitrary tag.
+        """
+        token_tags = np.where(np.isfinite(output).all(axis=-1), output.argmax(axis=-1), np.nan)
         word_tags = np.full((len(output), params.max_tokens), float(NO_WORD))
         word = batch["word_of"]
         row, token = np.nonzero((word != NO_WORD) & (word < params.max_tokens))

@@ -43,6 +43,15 @@ def answers(model: Any, context: Any, rows: Rows, params: task.Params = PARAMS) 
     return task.task.outcomes(context.facts, rows, scores, params, None)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=["nan", "infinite"])
+def test_scores_that_are_not_finite_give_no_tag(bad: float) -> None:
+    """The largest of NaN scores was the first tag, so that a broken model had tags like any other."""
+    output = np.asarray([[[0.1, 0.9], [bad, 0.5], [0.7, 0.2]]], dtype=np.float32)
+    tags = task.task.read_output(PARAMS, output, {"word_of": np.asarray([[0, 1, 2]])})
+    assert tags[0, [0, 2]].tolist() == [1, 0]
+    assert np.isnan(tags[0, 1])
+
+
 @pytest.mark.parametrize(
     ("tokens", "tags", "names"),
     [

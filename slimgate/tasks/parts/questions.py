@@ -79,7 +79,8 @@ def read_questions(rows: Rows, columns: Columns) -> list[Question]:
     contexts = rows.table[columns.context].to_pylist()
     answers = rows.table[columns.answer].to_pylist()
     listed = _read_choice_values(rows, columns.choices)
-    questions = []
+    questions, unclear = list[Question](), list[str]()
+    are_places = False  # whether a row names a choice by its place, so that the others do too
     for row, context, values, answer in zip(rows.ids, contexts, listed, answers, strict=True):
         try:
             choices, labels = _read_choices(values)
@@ -88,6 +89,15 @@ def read_questions(rows: Rows, columns: Columns) -> list[Question]:
             )
         except ValueError as error:
             raise DataError(f"row {row}: {error}") from None
+        place = None if labels else _to_place(answer)
+        if place in range(len(choices)):
+            are_places |= str(answer) not in choices
+            unclear += [f"row {row}: answer {answer!r}"] if place != questions[-1].right else []
+    if are_places and unclear:
+        raise DataError(
+            f"{unclear[0]} is the text of one choice and the number or letter of another, and other rows "
+            "have numbers or letters; give the text of the right choice in every row"
+        )
     return questions
 
 
@@ -132,7 +142,7 @@ def _find_right_choice(answer: object, choices: tuple[str, ...], labels: tuple[s
     text = str(answer)
     if labels:
         return _find_only_place(text, labels, "labels")
-    number = _parse_whole_number(answer)
+    number = _to_place(answer)
     if text in choices:
         place = _find_only_place(text, choices, "choices")
         if not isinstance(answer, str) and number != place and number in range(len(choices)):
@@ -141,8 +151,6 @@ def _find_right_choice(answer: object, choices: tuple[str, ...], labels: tuple[s
                 "in the column of answers"
             )
         return place
-    if number is None and len(text) == 1 and text in ascii_uppercase:
-        number = ascii_uppercase.index(text)
     if number is None or not 0 <= number < len(choices):
         raise ValueError(
             f"answer {answer!r} names none of the {len(choices)} choices; expected a number from 0 to "
@@ -152,8 +160,10 @@ def _find_right_choice(answer: object, choices: tuple[str, ...], labels: tuple[s
     return number
 
 
-def _parse_whole_number(answer: object) -> int | None:
-    """A whole number as int, also from a text of digits; else None."""
+def _to_place(answer: object) -> int | None:
+    """The place that a whole number, a text of digits, or a capital letter names; else None."""
+    if isinstance(answer, str) and len(answer) == 1 and answer in ascii_uppercase:
+        return ascii_uppercase.index(answer)
     if isinstance(answer, bool):
         return int(answer)
     if isinstance(answer, int) or (isinstance(answer, float) and answer.is_integer()):

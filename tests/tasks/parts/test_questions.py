@@ -66,6 +66,28 @@ def test_a_row_that_is_no_question_is_named(choices: Any, answer: Any, message: 
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("choices", "answers", "unclear"),
+    [
+        ([["red", "blue"], ["1", "0"]], ["1", "0"], "0"),
+        ([["red", "blue"], ["B", "A"]], ["B", "A"], "A"),
+        ([["red", "blue"], ["0", "1"]], ["1", "0"], None),
+        ([["red", "blue"], ["1", "0"]], ["blue", "0"], None),
+    ],
+    ids=["numbers of a csv", "letters", "the same choice", "texts"],
+)
+def test_a_text_that_is_also_a_place_is_unclear(
+    choices: list[list[str]], answers: list[str], unclear: str | None
+) -> None:
+    """In a csv of numbers, the right answer of such a row was another choice, without a word."""
+    rows = Rows(pa.table({"id": ["r0", "r1"], "q": ["What?"] * 2, "c": choices, "a": answers}))
+    if unclear is None:
+        assert [question.right for question in read_questions(rows, LISTED)] == [1, choices[1].index("0")]
+        return
+    with pytest.raises(DataError, match=f"row r1: answer '{unclear}' is the text of one choice and"):
+        read_questions(rows, LISTED)
+
+
 def test_choices_may_have_a_column_each_and_rows_fewer_of_them() -> None:
     table = pa.table(
         {

@@ -28,11 +28,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import model_validator
 
+from slimgate._system.number_text import format_percent
 from slimgate.data.labels import list_class_names
 from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.plugins.base import Json
+from slimgate.plugins.models import Compared
 from slimgate.plugins.rows import JUDGING, Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.retrieval import normalize_vectors, rank_documents
 from slimgate.tasks.parts.sentence_models import SentenceTask
@@ -41,6 +43,9 @@ from slimgate.tasks.parts.sentences import SentenceParams
 if TYPE_CHECKING:
     from slimgate.data.guess_input import ExaminedRows
     from slimgate.tasks.parts.objectives import Objective
+
+# The largest share of rows without another row of their label: each of them hides a loss.
+MOST_ALONE = 0.5
 
 
 class Params(SentenceParams):
@@ -123,17 +128,19 @@ class SentenceEmbedding(SentenceTask[Params]):
         return frozenset({RIGHT, RANK, NDCG})
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """The labels of all splits. Raises DataError if no label occurs twice in a split that judges."""
+        """The labels of all splits. Raises DataError if too many rows that judge have nothing to find."""
         if params.label is None:
             return TaskFacts(())
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
         for split in (split for split in JUDGING if split in splits):
-            if len(splits[split].table[params.label].unique()) == len(splits[split]):
+            sizes = np.bincount(number_relevant_rows(params, splits[split]))
+            if (alone := float((sizes == 1).sum() / sizes.sum())) > MOST_ALONE:
                 raise DataError(
-                    f'column "{params.label}": no two {split} rows share a label, so there is nothing to '
-                    "find; give rows of which some share a label, or pair = [query column, document column]"
+                    f'column "{params.label}": {format_percent(alone)} of the {split} rows share their label with '
+                    f"no other {split} row, so there is nothing to find for them; give rows that share "
+                    "labels, or pair = [query column, document column]"
                 )
         return TaskFacts(list_class_names(values))
 
@@ -172,6 +179,14 @@ class SentenceEmbedding(SentenceTask[Params]):
             groups=row_groups(rows, group),
         )
 
+    def compare(self, params: Params, teacher: Compared, variant: Compared) -> Json:
+        """The figures of an embedding, and a finding if there is nothing to find for some rows."""
+        assert variant.outcomes is not None
+        return {
+            **super().compare(params, teacher, variant),
+            "findings": list_rows_alone(variant.outcomes),
+        }
+
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The outcomes in which the given queries find their documents last."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
@@ -181,6 +196,15 @@ class SentenceEmbedding(SentenceTask[Params]):
 
 
 task = SentenceEmbedding()
+
+
+def list_rows_alone(outcomes: Outcomes) -> list[str]:
+    """A sentence about rows with nothing to find, which are wrong in every model; empty if there are none."""
+    alone = float((outcomes.column(RANK) > len(outcomes)).mean())
+    finding = (
+        f"{format_percent(alone)} of the rows share their label with no other row, so drops look smaller"
+    )
+    return [finding] if alone else []
 
 
 def number_relevant_rows(params: Params, rows: Rows) -> Ints:

@@ -261,6 +261,7 @@ class SuiteRun:
                 device=self.device,
                 progress=progress,
                 work=work,
+                is_teacher=name == TEACHER,
             )
         if again and not entry.from_store:  # models that are loaded already need the suite's threads again
             import torch

@@ -154,6 +154,31 @@ def test_no_server_is_left_when_the_run_is_stopped(
 
 
 @pytest.mark.slow
+def test_a_teacher_that_fails_on_many_requests_is_an_error(repository: Path) -> None:
+    """Failed answers of the teacher count as wrong. They hid the losses of a variant, without a word."""
+    fails = True
+    with (
+        serving(lambda prompt, _: "status 500" if fails and is_tenth(prompt) else "answer") as teacher,
+        serving(lambda prompt, _: "status 500" if is_tenth(prompt) else "answer") as variant,
+    ):
+        text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")
+        (repository / "bench/words.toml").write_text(text)
+        options = ("bench/words.toml", "-p", "no:xdist", "-k", "exact_match or behaviour")
+        ran = run_pytest(repository, *options)
+        asked = dict(teacher.asked)
+        fails = False
+        mended = run_pytest(repository, *options)
+        again = {prompt for prompt, times in teacher.asked.items() if times - asked[prompt] > 1}
+        assert again == set(filter(is_tenth, asked))  # the others only once, for the noise floor
+    assert ran.code == 1, ran.out
+    assert "of its requests failed, expected at most 1.0 %: an answer that the teacher lacks" in ran.out
+    assert mended.code == 1, mended.out
+    assert mended.variant("words", "served")["quality"]["exact_match"]["verdict"] == "FAIL"
+    report = (repository / "reports/latest/words/report.md").read_text("utf-8")
+    assert "of its requests failed, so these rows have no answer" in report
+
+
+@pytest.mark.slow
 def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> None:
     suite = repository / "bench/words.toml"
     level = "{ ttft_ms = 300, e2el_ms = 350 }"

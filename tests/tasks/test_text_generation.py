@@ -26,6 +26,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
 from slimgate.tasks.parts.answer_figures import find_faults, make_answer_figures
 from slimgate.tasks.parts.answer_similarity import compute_similarities
+from slimgate.tasks.parts.asked_prompts import AskedPrompts
 from slimgate.tasks.parts.generation import make_writing
 from slimgate.tasks.parts.objectives import NO_ANSWER
 from slimgate.tasks.parts.prompts import count_common_prefix, is_loop
@@ -298,6 +299,24 @@ def test_a_model_beside_itself_has_everything_in_common(model: Any, folder: Path
     assert figures["common_prefix"]["variant"] == 100
     assert figures["first_divergent_token"]["variant"] is None
     assert find_faults(base, base, make_writing(PARAMS)) == []
+
+
+def test_failed_requests_of_both_are_named(model: Any, folder: Path) -> None:
+    base = compared(model, ROWS, folder)
+    assert base.outcomes is not None
+    pair = [
+        replace(
+            base,
+            encoded=AskedPrompts(["a"] * 4, ["r0", "r1", "r2", "r3"]),
+            outcomes=replace(base.outcomes, values={**base.outcomes.values, "failed": np.asarray(failed)}),
+        )
+        for failed in ([0.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0])
+    ]
+    assert find_faults(*pair, make_writing(PARAMS)) == [
+        "50.0 % of its requests failed, so these rows have no answer",
+        "25.0 % of the teacher's requests failed and count as wrong, so drops look smaller",
+    ]
+    assert find_faults(base, replace(pair[0], outcomes=base.outcomes), make_writing(PARAMS)) == []
 
 
 def test_the_first_divergent_token_by_hand(model: Any, folder: Path) -> None:

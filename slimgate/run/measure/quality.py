@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from slimgate._system.number_text import format_percent
 from slimgate.data.parts import number_texts
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import DataError, MeasureError, SlimgateError, format_error
 from slimgate.models.predict import predict_scores
-from slimgate.outcomes import Ints, Outcomes
+from slimgate.outcomes import FAILED, Ints, Outcomes
 from slimgate.plugins.base import Json, Progress, no_progress
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Encoded, Rows
@@ -49,6 +50,8 @@ class StoredAnswers(UserWarning):
     """Answers of a server that slimgate did not start came from the store: it may be another one now."""
 
 
+# The largest share of failed requests of a teacher.
+MOST_FAILED = 0.01
 # A row is unreadable if the tokenizer does not know one token in five; LOOKED_AT rows are checked.
 UNREADABLE, LOOKED_AT = 0.2, 2000
 
@@ -108,10 +111,12 @@ def make_outcomes(
     device: str,
     progress: Progress = no_progress,
     work: Work | None = None,
+    is_teacher: bool = False,
 ) -> tuple[Outcomes, Entry]:
     """The artifact's outcomes on every row of the encoder, and the store's entry that contains them.
 
-    work: notes the time taken in the manifest, so that later runs find it.
+    work: notes the time taken in the manifest, so that later runs find it. Raises MeasureError for a teacher
+    whose server failed on too many rows.
     """
 
     def fill(folder: Path) -> Json:
@@ -138,6 +143,8 @@ def make_outcomes(
             noted=noted,
         )
         seconds = round(time.perf_counter() - start, 3)
+        if is_teacher:  # before anything is stored, so that the next run sends the failed requests again
+            _check_answered(outcomes)
         try:
             contents.check_server(runtime.params, suite.path.parent, read_served_files(artifact.folder))
             check_task(suite.setup.task, rows.task)
@@ -160,7 +167,21 @@ def make_outcomes(
 
     key = keys.make_answers_key(suite, rows, artifact, runtime, encoder.split, device)
     entry = store.make("outcomes", key, fill)
-    return read_outcomes(entry.folder / FILE), entry
+    outcomes = read_outcomes(entry.folder / FILE)
+    if is_teacher:
+        _check_answered(outcomes)
+    return outcomes, entry
+
+
+def _check_answered(outcomes: Outcomes) -> None:
+    """Raises MeasureError if too many requests to the teacher failed: each would hide a loss of a variant."""
+    failed = float(outcomes.values[FAILED].mean()) if FAILED in outcomes.values else 0.0
+    if failed > MOST_FAILED:
+        raise MeasureError(
+            f"{format_percent(failed)} of its requests failed, expected at most {format_percent(MOST_FAILED)}: an answer "
+            "that the teacher lacks counts as wrong, so variants would look better than they are; run again "
+            "(if the answers are stored, with --slimgate-rebuild), or remove the rows that the server refuses"
+        )
 
 
 def describe_stored_answers(runtime: SuiteRuntime, entry: Entry) -> str | None:

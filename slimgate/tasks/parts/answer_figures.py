@@ -92,9 +92,10 @@ def _tokenize_answers(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | N
 def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]:
     """Sentences about errors in how a variant reads its prompts; of a server, about requests that failed."""
     if not isinstance(variant.encoded, Prompts):
-        return _list_failed_requests(variant)
+        return _list_failed_requests(teacher, variant)
     if not isinstance(teacher.encoded, Prompts):
-        return [fault] if (fault := _describe_padding_effect(variant, how)) else []
+        fault = _describe_padding_effect(variant, how)
+        return [*([fault] if fault else []), *_list_failed_requests(teacher, variant)]
     looks: tuple[Callable[[], str | None], ...] = (
         lambda: _describe_other_prompts(_read_encoded_prompts(teacher), _read_encoded_prompts(variant)),
         lambda: _describe_other_side(_read_encoded_prompts(teacher), _read_encoded_prompts(variant)),
@@ -103,13 +104,23 @@ def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]
     return [fault for look in looks if (fault := look()) is not None]
 
 
-def _list_failed_requests(variant: Compared) -> list[str]:
-    """A failed answer is neither empty nor long nor a loop, so budgets on these hold without answers."""
+def _list_failed_requests(teacher: Compared, variant: Compared) -> list[str]:
+    """A failed answer is neither empty nor long nor a loop, so budgets on these hold without answers.
+
+    Those of the teacher count as wrong, so that a drop looks smaller.
+    """
+    assert teacher.outcomes is not None
     assert variant.outcomes is not None
-    failed = float(variant.outcomes.column(FAILED).mean())
-    return (
-        [f"{format_percent(failed)} of its requests failed, so these rows have no answer"] if failed else []
+    shares = [float(side.outcomes.column(FAILED).mean()) for side in (variant, teacher)]  # type: ignore[union-attr]
+    consequences = (
+        "its requests failed, so these rows have no answer",
+        "the teacher's requests failed and count as wrong, so drops look smaller",
     )
+    return [
+        f"{format_percent(share)} of {text}"
+        for share, text in zip(shares, consequences, strict=True)
+        if share
+    ]
 
 
 def _read_encoded_prompts(model: Compared) -> Prompts:

@@ -191,13 +191,27 @@ def collapse_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
 
 
 def collapse_text(value: object) -> str:
-    """A text with white space collapsed; a list of words joined by blanks; an image as a digest."""
+    """A text with white space collapsed; words or chat messages joined by blanks; an image as a digest."""
+    if (texts := _message_texts(value)) is not None:
+        return " ".join(" ".join(texts).split())
     if isinstance(value, bytes | dict) or (
         isinstance(value, list) and value and not all(word is None or isinstance(word, str) for word in value)
     ):
         return digest_image_content(value)
     words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
     return " ".join(" ".join(words).split())
+
+
+def _message_texts(value: object) -> list[str] | None:
+    """The role and the text of each message; None if a value is no list of messages of text alone."""
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+        return None
+    messages = [{name: field for name, field in item.items() if field is not None} for item in value]
+    if any(not message.keys() <= {"role", "content"} for message in messages):
+        return None
+    fields = [message.get(name) for message in messages for name in ("role", "content")]
+    texts = [field for field in fields if isinstance(field, str)]
+    return texts if len(texts) == len(fields) else None
 
 
 def number_texts(table: pa.Table, names: Sequence[str]) -> Ints:
@@ -217,8 +231,12 @@ def _hash_row_texts(part: str, table: pa.Table, names: Sequence[str]) -> tuple[K
 def _hash_column(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
     column = _require_column(part, table, name, "text")
     if is_image(column.type):
-        keys = hash_texts(digest_image_content(value) if value else "" for value in iterate_values(column))
-        return keys, keys
+        texts = [collapse_text(value) if value else "" for value in iterate_values(column)]
+        normalized = (
+            text if _message_texts(value) is None else normalize_text(text)
+            for value, text in zip(iterate_values(column), texts, strict=True)
+        )
+        return hash_texts(texts), hash_texts(normalized)
     listed = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
     kind = column.type.value_type if listed or pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):

@@ -96,3 +96,21 @@ def test_joined_groups_are_those_of_a_slow_search() -> None:
             for text in np.unique(texts):
                 slow[np.isin(slow, slow[texts == text])] = slow[texts == text].min()
         assert np.array_equal(joined[:, None] == joined, slow[:, None] == slow)
+
+
+def test_chat_messages_are_compared_as_texts() -> None:
+    """Prompts of messages were compared byte by byte, so that "Hi." and "hi" were two independent rows."""
+
+    def ask(text: str, **more: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": text, **more}]
+
+    prompts = [
+        ask("Hi there."),
+        ask("hi  there"),
+        ask("Hi"),
+        [*ask("hi"), *ask("there")],
+        ask("hi there", name="x"),
+    ]
+    codes = number_texts(pa.table({"id": list("abcde"), "prompt": prompts}), ["prompt"])
+    assert codes[0] == codes[1]
+    assert len(set(codes.tolist())) == 4

@@ -165,11 +165,11 @@ def test_a_teacher_that_fails_on_many_requests_is_an_error(repository: Path) -> 
         (repository / "bench/words.toml").write_text(text)
         options = ("bench/words.toml", "-p", "no:xdist", "-k", "exact_match or behaviour")
         ran = run_pytest(repository, *options)
-        asked = dict(teacher.asked)
+        requests = dict(teacher.asked)
         fails = False
         mended = run_pytest(repository, *options)
-        again = {prompt for prompt, times in teacher.asked.items() if times - asked[prompt] > 1}
-        assert again == set(filter(is_tenth, asked))  # the others only once, for the noise floor
+        again = {prompt for prompt, times in teacher.asked.items() if times - requests[prompt] > 1}
+        assert again == set(filter(is_tenth, requests))  # the others only once, for the noise floor
     assert ran.code == 1, ran.out
     assert "of its requests failed, expected at most 1.0 %: an answer that the teacher lacks" in ran.out
     assert mended.code == 1, mended.out

@@ -65,10 +65,10 @@ def test_a_query_belongs_to_documents_equal_up_to_white_space() -> None:
 )
 def test_rows_alone_with_their_labels_find_nothing(labels: str, share: str) -> None:
     """Such rows are wrong in both models. With many of them, a large loss on the others was a small drop."""
-    many = rows_of(text=list("abcde")[: len(labels)], label=list(labels))
+    lonely = rows_of(text=list("abcde")[: len(labels)], label=list(labels))
     for split in ("gate", "confirm"):
         with pytest.raises(DataError, match=f"{share} % of the {split} rows share their label with no other"):
-            task.task.facts(LABELS, {split: many})
+            task.task.facts(LABELS, {split: lonely})
     rows = rows_of(text=["a", "b"], label=["x", "y"])
     assert task.task.facts(LABELS, {"train": rows}).classes == ("x", "y")
     assert task.task.facts(PAIRS, {"gate": rows}).classes == ()

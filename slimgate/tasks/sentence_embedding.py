@@ -138,8 +138,8 @@ class SentenceEmbedding(SentenceTask[Params]):
             sizes = np.bincount(number_relevant_rows(params, splits[split]))
             if (alone := float((sizes == 1).sum() / sizes.sum())) > MOST_ALONE:
                 raise DataError(
-                    f'column "{params.label}": {format_percent(alone)} of the {split} rows share their label with '
-                    f"no other {split} row, so there is nothing to find for them; give rows that share "
+                    f'column "{params.label}": {format_percent(alone)} of the {split} rows share their label '
+                    f"with no other {split} row, so there is nothing to find for them; give rows that share "
                     "labels, or pair = [query column, document column]"
                 )
         return TaskFacts(list_class_names(values))

@@ -178,10 +178,10 @@ def _check_answered(outcomes: Outcomes) -> None:
     failed = float(outcomes.values[FAILED].mean()) if FAILED in outcomes.values else 0.0
     if failed > MOST_FAILED:
         raise MeasureError(
-            f"{format_percent(failed)} of its requests failed, expected at most {format_percent(MOST_FAILED)}: "
-            "an answer that the teacher lacks counts as wrong, so variants would look better than they are; "
-            "run again (if the answers are stored, with --slimgate-rebuild), or remove the rows that the "
-            "server refuses"
+            f"{format_percent(failed)} of its requests failed, expected at most "
+            f"{format_percent(MOST_FAILED)}: an answer that the teacher lacks counts as wrong, so variants "
+            "would look better than they are; run again (if the answers are stored, with "
+            "--slimgate-rebuild), or remove the rows that the server refuses"
         )
 
 

@@ -32,7 +32,7 @@ def make_quality_facts(
 def make_since_facts(
     judged: QualityJudgement, on_undecided: Sequence[OnInconclusive], message: str, *, measured: str
 ) -> SinceFacts:
-    """A metric of this run, with the baseline in the teacher's place; arguments as in quality_facts."""
+    """A metric of this run, with the baseline in the teacher's place; arguments as in make_quality_facts."""
     changed = judged.changed
     figures = DropFigures.model_validate(judged, from_attributes=True)
     return SinceFacts(

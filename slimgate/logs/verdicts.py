@@ -118,7 +118,7 @@ def _refuse_kept_base(target: Log) -> None:
     for log in (target, *target.further):
         if log.is_kept_base:
             raise DataError(
-                f"{log.shown}: it is a report, which has the log of its base and not of its target; give the "
+                f"{log.shown}: a report keeps the log of its base and not of its target; give the "
                 "target's own log, or compare two reports by `slimgate compare`"
             )
 

@@ -43,7 +43,7 @@ def compute_weighted_rows(network: nn.Module) -> torch.Tensor | None:
 
 
 def save_static_modules(rows: torch.Tensor, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the files next to others. rows: from weighted_rows; tokenizer: a fast one of transformers."""
+    """Writes the files next to others. rows: from compute_weighted_rows; tokenizer: a fast one."""
     import safetensors.torch
 
     for name in (STATIC, NORMALIZE):

@@ -194,7 +194,7 @@ def _sort_counts(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]
 def _read_folder_shares(
     folder: Path, config: Json, replaced: Mapping[str, Json] | None = None
 ) -> WeightShares | None:
-    """The shares of a folder; None without readable safetensors. replaced: from _replaced_layers."""
+    """The shares of a folder; None without readable safetensors. replaced: from _list_replaced_layers."""
     tensors = read_stored_tensors(folder)
     if tensors is None:
         return None

@@ -22,7 +22,7 @@ from slimgate import ClassOutcomes, QualityBudget, judge_quality, load_metric
 from slimgate.judge.message import format_message
 from slimgate.results.base import BudgetFacts
 from slimgate.record.budgets import Judged, is_looser, judge_under_limit
-from slimgate.report.page.budgets import limit_words
+from slimgate.report.page.budgets import format_limit_words
 from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.schema import make_suite_schema
 
@@ -36,7 +36,7 @@ facts = BudgetFacts(kind=budget.kind, limit=0.5, verdict="PASS", value=0.1, inte
 print(json.dumps({
     "verdicts": [one.verdict for one in judged],
     "line": format_message("small", judged[0]),
-    "words": limit_words(budget.kind, 0.5),
+    "words": format_limit_words(budget.kind, 0.5),
     "looser": is_looser(budget.kind, 0.6, 0.5),
     "other limit": judge_under_limit(budget.kind, 0.3, Judged("accuracy", None, facts, 0.1, (0.0, 0.2))),
     "in schema": "more_errors_relative" in json.dumps(make_suite_schema()),

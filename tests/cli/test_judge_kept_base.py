@@ -92,7 +92,7 @@ def test_a_report_as_the_target_is_refused(judge: Judge, tmp_path: Path, base: s
     judge(*files, "--report", tmp_path / "other")
     code, _, error = judge(tmp_path / base, tmp_path / "report")
     assert code == 4
-    assert "report: it is a report, which has the log of its base and not of its target; give the" in error
+    assert "report: a report keeps the log of its base and not of its target; give the" in error
 
 
 def test_the_scores_of_a_report_are_refused_as_a_table(judge: Judge, tmp_path: Path) -> None:

@@ -537,6 +537,8 @@ def test_a_config_of_promptfoo_in_another_file_is_not_read(tmp_path: Path) -> No
     assert UNSTATED_SETTINGS not in judge(base, target).notes
     assert "generation" not in read_log(write(base, log)).tasks[""].settings
     assert UNSTATED_SETTINGS in judge(base, target).notes
+    log["results"]["results"][0]["prompt"] = {"raw": "1?", "config": "file://prompt.yaml"}
+    assert "generation" not in read_log(write(base, log)).tasks[""].settings
 
 
 def test_the_graders_of_single_tests_of_promptfoo_are_compared(tmp_path: Path) -> None:

@@ -141,6 +141,21 @@ def test_a_reference_that_is_nan_is_missing() -> None:
         task.task.facts(PARAMS, {"gate": rows_of(["a", "b"], [4.0, float("nan")])})
 
 
+@pytest.mark.parametrize(
+    ("references", "refused"),
+    [(["7", "seven"], None), (["seven", "7"], None), (["seven", "VII"], "'seven' was given")],
+    ids=["a number first", "a word first", "no number"],
+)
+def test_one_reference_that_a_score_can_read_is_enough(references: list[str], refused: str | None) -> None:
+    params = task.Params(prompt="text", reference="label", scores=("numeric",))
+    rows = rows_of(["a", "b"], [["1"], references])
+    if refused is None:
+        assert task.task.facts(params, {"gate": rows}).classes == ()
+        return
+    with pytest.raises(DataError, match=f'gate row r1, column "label": {refused}'):
+        task.task.facts(params, {"gate": rows})
+
+
 # --- options
 
 

@@ -19,6 +19,8 @@ class Score(WithParams[P]):
     right_or_wrong: every score is 0 or 1, so that rows can flip. needs_reference: whether it compares the
     answer with a reference; else the reference may be None. higher_is_better: whether more is better.
     compares_with: what `rate` gets as its reference; "tools" is the JSON text of the row's tools.
+    needs_every_reference: whether a row with several references is an error if check_reference refuses one of
+    them; else one that is not refused is enough.
 
         class Polite(Score[Params]):
             def rate(self, params, answer, reference):
@@ -31,6 +33,7 @@ class Score(WithParams[P]):
     needs_reference: bool = True
     higher_is_better: bool = True
     compares_with: Literal["reference", "tools"] = "reference"
+    needs_every_reference: bool = False
 
     @abstractmethod
     def rate(self, params: P, answer: str, reference: str | None) -> float:

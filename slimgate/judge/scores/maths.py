@@ -21,10 +21,15 @@ from slimgate.plugins.params import Table
 _SECONDS = 5.0
 _MARKS = ("$", r"\(", r"\[", r"\boxed")
 # "1,000", "-3/4", "12 %", and the end of a worked solution: "9 * 2 = 18\n#### 18".
-_PLAIN_NUMBER = re.compile(r"(.*####)?\s*-?(\d[\d,]*(\.\d+)?|\.\d+)(/\d+)?\s*%?\.?\s*", re.DOTALL)
+_PLAIN_NUMBER = re.compile(
+    r"(.*####)?\s*-?((?:\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?|\.\d+)(/\d+)?\s*%?\.?\s*", re.DOTALL
+)
 # Arguments of commands that are words and not products of letters, and a word of prose.
 _TEXT_ARGUMENTS = re.compile(r"\\(text\w*|math\w+|mbox|operatorname|begin|end)\s*\{[^{}]*\}")
-_PROSE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}|\d\s+\d")
+# Of "2 1/2" math-verify reads the product.
+_PROSE = re.compile(
+    r"(?<![A-Za-z\\])(?!sqrt|sinh|cosh|tanh)[A-Za-z][a-z]{3,}|(?<![A-Za-z\\])[A-Za-z]{2,}\s+[A-Za-z]{2,}|\d\s+\d"
+)
 
 
 class Params(Table):
@@ -43,7 +48,8 @@ class Maths(Score[Params]):
         math_verify, formula = _load_math_verify(), list[Any]()
         with suppress(BuildError), time_limit(_SECONDS, "the formula takes too long"):
             formula = _parse(math_verify, _mark_formula(reference))
-        is_prose = not _has_marks(reference) and _PROSE.search(_TEXT_ARGUMENTS.sub("", reference))
+        is_formula = not _has_marks(reference) and _PLAIN_NUMBER.fullmatch(reference) is None
+        is_prose = is_formula and _PROSE.search(_TEXT_ARGUMENTS.sub(",", reference))
         has_formula = not all(isinstance(part, str) for part in formula)  # "?" is read as the text "?"
         if is_prose or not has_formula:
             raise ValueError(

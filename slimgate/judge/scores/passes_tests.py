@@ -2,7 +2,8 @@
 
     scores = [{ passes_tests = { run_model_code = true } }]
 
-The reference is a program that raises if the answer is wrong. `{answer}` in it is replaced by the answer;
+The reference is a program that raises if the answer is wrong. `unittest.main()` and the like end the
+process or only print; call the tests, as in `Tests().test_sum()`. `{answer}` in it is replaced by the answer;
 without `{answer}`, the answer comes first. If an answer has code between ```, only the first such block
 counts. For HumanEval, the reference of a row is prompt + "{answer}\\n" + test + f"\\ncheck({entry_point})".
 
@@ -38,6 +39,7 @@ class Params(Table):
 
 class PassesTests(Score[Params]):
     right_or_wrong = True
+    needs_every_reference = True  # every answer passes one that tests nothing
 
     def check(self, params: Params) -> None:
         """Raises ValueError if run_model_code is not true."""
@@ -68,8 +70,16 @@ class PassesTests(Score[Params]):
 score = PassesTests()
 
 
+# Calls that test nothing, or whose tests print failures and do not raise.
+_NO_TESTS = frozenset({"dict", "list", "set", "tuple", "seed", "filterwarnings", "setrecursionlimit"}) | {
+    "main",
+    "run",
+    "testmod",
+}
+
+
 def _has_code_to_run(reference: str) -> bool:
-    """Whether a program does more than define and import; True if its syntax depends on the answer."""
+    """Whether a program does more than define and prepare; True if its syntax depends on the answer."""
     for body in ("    pass", "pass"):
         try:
             statements = ast.parse(reference.replace(_PLACE, body)).body
@@ -81,6 +91,18 @@ def _has_code_to_run(reference: str) -> bool:
 
 def _is_definition(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr):
-        return not any(isinstance(node, ast.Call) for node in ast.walk(statement))
+        return all(_is_without_test(node) for node in ast.walk(statement))
+    if isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test):  # it is imported
+        return True
+    if isinstance(statement, ast.Try) and all(map(_is_definition, statement.body)):
+        return True
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Pass)
     return isinstance(statement, definitions)
+
+
+def _is_without_test(node: ast.AST) -> bool:
+    """Whether a part of a statement is no call, or one of _NO_TESTS."""
+    if not isinstance(node, ast.Call):
+        return True
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return name in _NO_TESTS or name.endswith("Runner")

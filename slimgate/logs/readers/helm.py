@@ -52,7 +52,7 @@ _NO_QUALITY = re.compile(
 _SAFETY = re.compile(
     r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team)(_gpt|_llama|_claude)?_score"
 )
-# Further names whose direction HELM's schemas (schema_*.yaml) state, and which `known_direction` lacks.
+# Further names whose direction HELM's schemas (schema_*.yaml) state, and which `find_known_direction` lacks.
 _AIR = re.compile(r"air(_category_\d+(_\d+)*)?_score")
 _HIGHER = (
     *("live_qa_score", "medication_qa_score", "wildbench_score", "wildbench_score_rescaled"),

@@ -332,7 +332,7 @@ def _list_media(prompt: str | Sequence[Json]) -> list[Any]:
     """The images, sounds and other parts of a prompt that are no text."""
     contents = [] if isinstance(prompt, str) else [message.get("content") for message in prompt]
     parts = [part for content in contents if isinstance(content, list) for part in content]
-    return [part.get(part["type"], part) for part in parts if part["type"] != "text"]
+    return [part.get(part.get("type"), part) for part in parts if part.get("type") != "text"]
 
 
 def _format_content(content: str | Sequence[Json] | None) -> str:

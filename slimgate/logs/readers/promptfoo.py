@@ -189,8 +189,9 @@ def _list_replaced(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The options of the provider that prompts or tests replace, as text; empty if none does."""
     texts = set()
     for row in rows:
-        config = (row.get("prompt") or {}).get("config") or {}
-        merged = {**config, **((row.get("testCase") or {}).get("options") or {})}
+        stated = [(row.get("prompt") or {}).get("config"), (row.get("testCase") or {}).get("options")]
+        # a text is the path of a file that the log does not contain
+        merged = {key: value for part in stated if isinstance(part, dict) for key, value in part.items()}
         texts.add(convert_to_text({name: merged[name] for name in _GENERATION if name in merged}) or "")
     return [] if texts == {"{}"} else sorted(texts)
 

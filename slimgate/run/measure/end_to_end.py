@@ -1,6 +1,6 @@
 """A call from text to answer: the time that a user waits who sends texts and gets labels, scores or vectors.
 
-    (texts,) = read_texts([texts_of(task, folder, rows, lengths=[23], tokens=25)])
+    (texts,) = read_texts([make_texts(task, folder, rows, lengths=[23], tokens=25)])
     texts.answer(predictor)
 
 The time includes the artifact's tokenizer, padding, conversion to the runtime's tensors, the forward pass,

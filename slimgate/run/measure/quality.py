@@ -144,7 +144,7 @@ def make_outcomes(
         )
         seconds = round(time.perf_counter() - start, 3)
         if is_teacher:  # before anything is stored, so that the next run sends the failed requests again
-            _check_answered(outcomes)
+            check_answered(outcomes)
         try:
             contents.check_server(runtime.params, suite.path.parent, read_served_files(artifact.folder))
             check_task(suite.setup.task, rows.task)
@@ -169,19 +169,22 @@ def make_outcomes(
     entry = store.make("outcomes", key, fill)
     outcomes = read_outcomes(entry.folder / FILE)
     if is_teacher:
-        _check_answered(outcomes)
+        check_answered(outcomes)
     return outcomes, entry
 
 
-def _check_answered(outcomes: Outcomes) -> None:
+def check_answered(outcomes: Outcomes) -> None:
     """Raises MeasureError if too many requests to the teacher failed: each would hide a loss of a variant."""
-    failed = float(outcomes.values[FAILED].mean()) if FAILED in outcomes.values else 0.0
-    if failed > MOST_FAILED:
+    if FAILED not in outcomes.values:
+        return
+    share, rows = outcomes.values[FAILED], len(outcomes)  # of the answers to each row
+    if float(share.sum()) > max(1.0, MOST_FAILED * rows):
+        named = ", ".join(map(str, outcomes.ids[share > 0][:3].tolist()))
         raise MeasureError(
-            f"{format_percent(failed)} of its requests failed, expected at most "
-            f"{format_percent(MOST_FAILED)}: an answer that the teacher lacks counts as wrong, so variants "
-            "would look better than they are; run again (if the answers are stored, with "
-            "--slimgate-rebuild), or remove the rows that the server refuses"
+            f"{format_percent(float(share.mean()))} of its requests failed, such as of the rows {named}; "
+            f"expected at most {format_percent(MOST_FAILED)}, or one: an answer that the teacher lacks "
+            "counts as wrong, so variants would look better than they are; run again (if the answers are "
+            "stored, with --slimgate-rebuild), or remove the rows that the server refuses"
         )
 
 

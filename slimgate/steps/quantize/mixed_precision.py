@@ -195,7 +195,7 @@ class Form:
     """A network in which each named module may be in its wide or in its narrow form.
 
     form = Form(network, wide, narrow)                  the same names in both: name -> module
-    ranking = sensitivities(form, scores)               the most sensitive first
+    ranking = compute_sensitivities(form, scores)       the most sensitive first
     count = find_fewest_wide(len(ranking), holds)
     """
 

@@ -220,12 +220,10 @@ class GenerationTask(Task[G]):
         """Raises DataError if a score cannot use what it compares the answers of a row with."""
         compared_texts = self.compared_texts(params, rows, chosen.score.compares_with)
         for row, texts in zip(rows.ids, compared_texts, strict=True):
-            for text in texts:
-                try:
-                    chosen.check_reference(text)
-                except ValueError as error:
-                    column = getattr(params, chosen.score.compares_with)
-                    raise DataError(f'{split} row {row}, column "{column}": {error}') from error
+            errors = [error for text in texts if (error := _find_reference_error(chosen, text))]
+            if len(errors) == len(texts) > 0 or (errors and chosen.score.needs_every_reference):
+                column = getattr(params, chosen.score.compares_with)
+                raise DataError(f'{split} row {row}, column "{column}": {errors[0]}') from errors[0]
 
     def compared_texts(self, params: G, rows: Rows, kind: str) -> list[list[str]]:
         """The texts of each row that a score compares answers with. kind: the score's `compares_with`.
@@ -401,6 +399,14 @@ def _compute_row_means(answers: npt.NDArray[Any], value: Callable[[Any], float])
     return np.asarray(
         [np.mean([value(answer) for answer in row_answers]) for row_answers in answers], dtype=np.float64
     )
+
+
+def _find_reference_error(chosen: ChosenScore, text: str) -> ValueError | None:
+    try:
+        chosen.check_reference(text)
+    except ValueError as error:
+        return error
+    return None
 
 
 def _split_answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:

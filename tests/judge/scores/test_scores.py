@@ -79,6 +79,9 @@ def rate(name: str, answer: str, reference: str | None, **options: Any) -> float
         ("maths", r"$(3, \pi/2)$", r"\left( 3, \frac{\pi}{2} \right)", 1),
         ("maths", r"\boxed{\text{Evelyn}}", r"\text{Evelyn}", 1),
         ("maths", r"$\$18.90$", r"\$18.90", 1),
+        ("maths", r"\boxed{-2, 1}", "-2,1", 1),
+        ("maths", "$-2.1$", "-2,1", 0),
+        ("maths", "1,000", "$1000$", 1),
     ],
 )
 def test_known_answers(name: str, answer: str, reference: str | None, expected: int) -> None:
@@ -161,6 +164,12 @@ def test_a_formula_that_would_take_for_ever_is_wrong() -> None:
         ("maths", ".5"),
         ("maths", "12 %"),
         ("maths", "9 * 2 = 18\n#### 18"),
+        ("maths", "It takes 2/2=<<2/2=1>>1 bolt of white fiber\nSo in total it takes 2+1 bolts\n#### 3"),
+        ("maths", "-2,1"),
+        ("maths", r"\angle BAC"),
+        ("maths", "x^2+xyz"),
+        ("maths", r"10 \text{ or } 12"),
+        ("maths", "sqrt(2)"),
         ("maths", r"x \in [-2,7]"),
         ("maths", r"\begin{pmatrix} -18 \\ 96 \end{pmatrix}"),
         ("numeric", "9 * 2 = 18\n#### 18"),
@@ -168,7 +177,9 @@ def test_a_formula_that_would_take_for_ever_is_wrong() -> None:
         ("passes_tests", "assert f(1) == 2"),
         ("passes_tests", "def check(f):\n    assert f(1) == 2\n\ncheck(f)"),
         ("passes_tests", 'def f(x):\n    """Adds 1."""\n{answer}\n\nassert f(1) == 2'),
-        ("passes_tests", "import unittest\n\n{answer}\n\nunittest.main()"),
+        ("passes_tests", "import unittest\n\n{answer}\n\nTests().test_sum()"),
+        ("passes_tests", "METADATA = dict(author='a')\ndef check(f): assert f(1) == 2\ncheck(f)"),
+        ("passes_tests", "for value in (1, 2):\n    assert f(value) == value + 1"),
         ("passes_tests", "x = ({answer})\nassert x == 2"),
     ],
 )
@@ -200,6 +211,28 @@ def test_a_reference_that_its_score_can_read(name: str, reference: str) -> None:
 def test_a_reference_that_no_answer_can_equal_is_refused(name: str, reference: str, expected: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(repr(reference))} was given, {expected}"):
         load_score(name, CONSENT if name == "passes_tests" else {}).check_reference(reference)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "unittest.main()",
+        "unittest.main(exit=False)",
+        "unittest.TextTestRunner().run(suite)",
+        "doctest.testmod()",
+        'if __name__ == "__main__":\n    Tests().test_sum()',
+        "METADATA = dict(author='a')",
+        "random.seed(0)",
+        "try:\n    import numpy\nexcept ImportError:\n    pass",
+    ],
+)
+def test_a_program_that_tests_nothing_is_refused(end: str) -> None:
+    """Every answer that is Python would pass it, or none: a failed test is printed, or ends the process."""
+    program = f"class Tests(unittest.TestCase):\n    def test_sum(self):\n        assert f() == 1\n\n{end}"
+    score = load_score("passes_tests", CONSENT)
+    with pytest.raises(ValueError, match='it runs no test, so add a call such as "check'):
+        score.check_reference(program)
+    score.check_reference(f"{program}\nTests().test_sum()")
 
 
 def test_a_reference_is_the_part_that_the_pattern_matches() -> None:

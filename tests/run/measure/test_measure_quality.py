@@ -15,9 +15,10 @@ from slimgate._system.processor import describe_processor
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
+from slimgate.outcomes import FAILED, Outcomes
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import Table
-from slimgate.run.measure.quality import Encoder, make_outcomes, predict_outcomes
+from slimgate.run.measure.quality import Encoder, check_answered, make_outcomes, predict_outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes import eager
 from slimgate.suite.named_plugin import Plugin
@@ -257,3 +258,21 @@ def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pyt
     )
     with pytest.raises(MeasureError, match="gave 50 outcomes for the 60 gate rows, expected one for each"):
         run.outcomes("teacher")
+
+
+@pytest.mark.parametrize(
+    ("failed", "rows", "refused"),
+    [(0, 60, False), (1, 60, False), (2, 60, True), (2, 200, False), (3, 200, True)],
+    ids=["none", "one", "two of 60", "1 %", "more than 1 %"],
+)
+def test_a_teacher_may_miss_one_row_or_1_percent(failed: int, rows: int, refused: bool) -> None:
+    """A server that always refuses one prompt does not block a small suite."""
+    ids = np.asarray([f"r{row}" for row in range(rows)])
+    outcomes = Outcomes(ids, values={FAILED: (np.arange(rows) < failed).astype(float)})
+    if not refused:
+        check_answered(outcomes)
+        return
+    with pytest.raises(
+        MeasureError, match=r"requests failed, such as of the rows r0, r1.*; expected at most 1.0 %"
+    ):
+        check_answered(outcomes)

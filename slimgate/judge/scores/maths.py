@@ -48,8 +48,7 @@ class Maths(Score[Params]):
         math_verify, formula = _load_math_verify(), list[Any]()
         with suppress(BuildError), time_limit(_SECONDS, "the formula takes too long"):
             formula = _parse(math_verify, _mark_formula(reference))
-        is_formula = not _has_marks(reference) and _PLAIN_NUMBER.fullmatch(reference) is None
-        is_prose = is_formula and _PROSE.search(_TEXT_ARGUMENTS.sub(",", reference))
+        is_prose = _is_without_marks(reference) and _PROSE.search(_TEXT_ARGUMENTS.sub(",", reference))
         has_formula = not all(isinstance(part, str) for part in formula)  # "?" is read as the text "?"
         if is_prose or not has_formula:
             raise ValueError(
@@ -91,12 +90,13 @@ def _is_equal(math_verify: Any, reference: str, answer: str) -> bool:
 
 def _mark_formula(reference: str) -> str:
     """The reference with marks around a formula that has none."""
-    is_number = _PLAIN_NUMBER.fullmatch(reference) is not None
-    return reference if _has_marks(reference) or is_number else f"${reference}$"
+    return f"${reference}$" if _is_without_marks(reference) else reference
 
 
-def _has_marks(reference: str) -> bool:
-    return any(mark in reference.replace(r"\$", "") for mark in _MARKS)
+def _is_without_marks(reference: str) -> bool:
+    """Whether a text that is no plain number has nothing that tells math-verify where its formula is."""
+    has_marks = any(mark in reference.replace(r"\$", "") for mark in _MARKS)
+    return not has_marks and _PLAIN_NUMBER.fullmatch(reference) is None
 
 
 def _parse(math_verify: Any, text: str) -> list[Any]:

@@ -24,6 +24,10 @@ from slimgate.plugins.params import Table
 
 _PLACE = "{answer}"
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+# Calls that test nothing, or whose tests print failures and do not raise.
+_NO_TESTS = frozenset(
+    ("dict", "list", "set", "tuple", "seed", "filterwarnings", "setrecursionlimit", "main", "run", "testmod")
+)
 
 
 class Params(Table):
@@ -68,14 +72,6 @@ class PassesTests(Score[Params]):
 
 
 score = PassesTests()
-
-
-# Calls that test nothing, or whose tests print failures and do not raise.
-_NO_TESTS = frozenset({"dict", "list", "set", "tuple", "seed", "filterwarnings", "setrecursionlimit"}) | {
-    "main",
-    "run",
-    "testmod",
-}
 
 
 def _has_code_to_run(reference: str) -> bool:

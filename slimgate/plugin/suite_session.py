@@ -359,7 +359,7 @@ class SuiteSession:
             return f"the machine or its libraries changed: {change}"
         if record.slimgate != slimgate.__version__:
             return f"slimgate changed: {record.slimgate} → {slimgate.__version__}"
-        if record.task != make_task_facts(self.suite, self.run.rows):
+        if record.task.judged != make_task_facts(self.suite, self.run.rows).judged:
             return "the task, its rows or its labels changed"
         shard = self._settings.shard
         if [Shard(facts.number, facts.of) for facts in record.shards] != ([shard] if shard else []):

@@ -71,6 +71,14 @@ class TaskFactsRecord(Facts):
     splits: dict[str, SplitFacts]
 
     @property
+    def judged(self) -> TaskFactsRecord:
+        """The task and its rows, without the options, which hold paths of one machine.
+
+        Digests of the rows and of the settings stand for the options.
+        """
+        return self.model_copy(update={"params": None, "source": {}})
+
+    @property
     def is_of_files(self) -> bool:
         """Whether files of other tools were judged: slimgate has built no model of them."""
         return self.kind in (RECORD_KIND, PREDICTIONS) or not self.has_rows

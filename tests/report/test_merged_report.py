@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.sample_record import make_sample_record
 
-from slimgate.cli.merge.shards import _copy_logs, merge_records, sort_shards
+from slimgate.cli.merge.shards import _copy_logs, list_failures, merge_records, sort_shards
 from slimgate.errors import DataError
 from slimgate.record.comparing.setting_rules import CODE
 from slimgate.record.demands import Demands
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import PeakRates
 from slimgate.record.run import ShardFacts
-from slimgate.record.verdicts import BaselineFacts, CarriedResult
+from slimgate.record.verdicts import BaselineFacts, CarriedResult, Weakening
 from slimgate.report.since_baseline import format_since_baseline
 from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import PlantedDelay, SelfTest, SelfTestFacts
+from slimgate.run.result_keys import MODEL
 
 
 def shard_of(folder: Path, number: int, name: str, broken: str) -> StoredRecord:
@@ -162,3 +165,52 @@ def test_shards_with_other_code_of_the_user_are_refused(tmp_path: Path) -> None:
     assert [run.record.shards[0].number for run in sort_shards(shards("a", "a"))] == [1, 2]
     with pytest.raises(DataError, match="different settings, or a user's files or code"):
         sort_shards(shards("a", "b"))
+
+
+def two_shards(folder: Path, *changes: dict[str, Any]) -> list[StoredRecord]:
+    """Both shards of a run, with changes of their records."""
+    names = [model.name for model in make_sample_record().variants[1:]]
+    runs = []
+    for number, change in enumerate(changes, 1):
+        run = shard_of(folder, number, names[0], "")
+        facts = run.record.shards[0].model_copy(update={"variants": names[number - 1 :: 2]})
+        runs.append(StoredRecord(run.file, run.record.model_copy(update={"shards": [facts], **change})))
+    return runs
+
+
+def test_shards_of_two_checkouts_are_of_one_run(tmp_path: Path) -> None:
+    """Two machines have the repository in two folders, and options hold the paths of its files."""
+    task = make_sample_record().task
+    tasks = [
+        {"task": task.model_copy(update={"source": {"name": "files", "train": [f"/{place}/train.csv"]}})}
+        for place in ("home/one", "builds/two")
+    ]
+    assert [run.record.shards[0].number for run in sort_shards(two_shards(tmp_path, *tasks))] == [1, 2]
+
+
+@pytest.mark.parametrize(("cpus", "refused"), [(("m", "m"), True), (("m", "n"), False)], ids=["one", "two"])
+def test_shards_of_one_machine_have_the_same_variants(
+    tmp_path: Path, cpus: tuple[str, str], refused: bool
+) -> None:
+    """A shard was run again after the code of a step had changed. Other processors have other digests."""
+    sample = make_sample_record()
+
+    def change(digest: str, cpu: str) -> dict[str, Any]:
+        models = [model.model_copy(update={"inputs_digests": {MODEL: digest}}) for model in sample.variants]
+        return {"variants": models, "machine": sample.machine.model_copy(update={"cpu": cpu})}
+
+    shards = two_shards(tmp_path, *map(change, ("a", "b"), cpus))
+    with pytest.raises(DataError, match="different steps, model files") if refused else nullcontext():
+        sort_shards(shards)
+
+
+def test_a_merge_fails_for_a_gate_that_demands_less(tmp_path: Path) -> None:
+    """A shard fails too. A hub's teacher is known only when it is loaded, which is after the start."""
+    weaker = [Weakening(about="settings", change="the teacher is another model: its files differ")]
+    baseline = BaselineFacts(path="b/run.json", created="2026-11-01", weaker=weaker)
+    good = merge_records(two_shards(tmp_path, *[{"baseline": baseline}] * 2))
+    assert f"the gate demands less than the baseline: {weaker[0].change}" in list_failures(good)
+    accepted = baseline.model_copy(
+        update={"weaker": [weaker[0].model_copy(update={"reason": "a new teacher"})]}
+    )
+    assert "demands less" not in "".join(list_failures(good.model_copy(update={"baseline": accepted})))

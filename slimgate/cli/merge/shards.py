@@ -33,7 +33,7 @@ from slimgate.results.base import Verdict
 from slimgate.results.checks import TEACHER
 from slimgate.results.self_test import SelfTest, SelfTestFacts
 from slimgate.run.followed_rows import Texts, describe_followed_rows, open_gate_texts
-from slimgate.run.result_keys import make_separation_key
+from slimgate.run.result_keys import MODEL, make_separation_key
 
 # Results of a self-test, the worst first: the copy must not FAIL, the planted fault must FAIL.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)
@@ -49,7 +49,7 @@ _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
     ("versions of libraries", lambda record: [record.machine.python, record.machine.libraries]),
     ("device", lambda record: record.machine.device),
     ("gate digest", lambda record: getattr(record.task.splits.get("gate"), "digest", None)),
-    ("rows or task", lambda record: record.task),
+    ("rows or task", lambda record: record.task.judged),
     ("settings, or a user's files or code", lambda record: record.demands and record.demands.settings),
     ("baseline", lambda record: record.baseline),
 )
@@ -108,7 +108,8 @@ def list_failures(record: RunRecord) -> list[str]:
     """Why a merged record ends with exit code 1; empty if all its budgets hold.
 
     The reasons are those of a whole run: a budget that FAILs, an error, a budget that is undecided and may
-    not be. In addition: a budget that no shard has judged, and a self-test that did not run.
+    not be, a gate that demands less than its baseline. In addition: a budget that no shard has judged, and a
+    self-test that did not run.
     """
     problems = ["a budget does not hold"] if record.verdict.status == "FAIL" else []
     for model in record.variants:
@@ -121,6 +122,12 @@ def list_failures(record: RunRecord) -> list[str]:
         problems.append("no budget is shown to hold")
     if record.self_test.identical is None or record.self_test.planted_fault is None:
         problems.append("the gate's self-test has not run")
+    weaker = record.baseline.weaker if record.baseline is not None else ()
+    problems += [
+        f"the gate demands less than the baseline: {weakening.change}"
+        for weakening in weaker
+        if weakening.reason is None
+    ]
     return problems
 
 
@@ -236,6 +243,13 @@ def sort_shards(shards: Sequence[StoredRecord]) -> list[StoredRecord]:
         "teacher (digest of its artifact; build it once and share the store, or use machines of one kind)",
         lambda record: getattr(record.variant(TEACHER).artifact, "digest", None),
     )
+    # The digests hold the processor, because the answers of some models depend on it.
+    for hardware in dict.fromkeys(run.record.machine.hardware for run in shards):
+        _check_equal(
+            [run for run in shards if run.record.machine.hardware == hardware],
+            "steps, model files or a user's code (digests of what each variant is made from)",
+            lambda record: {model.name: model.inputs_digests.get(MODEL) for model in record.variants},
+        )
     _check_variants(shards)
     return sorted(shards, key=lambda run: shard(run).number)
 

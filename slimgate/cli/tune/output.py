@@ -193,14 +193,18 @@ def choose_names(chosen: Sequence[Chosen], suite: Suite) -> list[str]:
     return [name for name in free if name not in suite.variants][: len(chosen)]
 
 
-def check_free(path: Path) -> None:
-    """Raises DataError for a file that tune did not write, or whose folder is missing."""
+def check_free(path: Path, suite: Path) -> None:
+    """Raises DataError for a file that tune did not write from this suite, or whose folder is missing.
+
+    A file of another search may be the suite itself or one that it extends, and would extend itself.
+    """
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}")
-    if path.exists() and not path.read_text("utf-8", errors="replace").startswith(HEADER):
+    header = f"{HEADER} from {suite.name}:"
+    if path.exists() and not path.read_text("utf-8", errors="replace").startswith(header):
         raise DataError(
-            f"{path}: slimgate tune did not write this file and does not replace it; name another file with "
-            "--out"
+            f"{path}: slimgate tune did not write this file from {suite.name} and does not replace it; name "
+            "another file with --out"
         )
 
 

@@ -153,7 +153,7 @@ def test_a_file_of_somebodys_own_is_not_overwritten(tuned: Tune, suite: Path) ->
     code, _, err = tuned("--out", suite)
     assert code == 4
     assert err.endswith(
-        "suite.toml: slimgate tune did not write this file and does not replace it; name "
+        "suite.toml: slimgate tune did not write this file from suite.toml and does not replace it; name "
         "another file with --out\n"
     )
     assert tuned("--out", suite.parent / "nowhere/x.toml")[0] == 4

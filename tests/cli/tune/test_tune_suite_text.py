@@ -68,11 +68,20 @@ def text_of(*arguments: object) -> str:
 
 
 def test_only_a_file_of_its_own_is_written_over(tmp_path: Path) -> None:
-    path = tmp_path / "x.toml"
-    check_free(path)
-    path.write_text(f"{HEADER} from y.toml\n")
-    check_free(path)
-    path.write_text("[suite]\n")
-    with pytest.raises(DataError, match="slimgate tune did not write this file"):
-        check_free(path)
+    path, suite = tmp_path / "x.toml", tmp_path / "y.toml"
+    check_free(path, suite)
+    path.write_text(f"{HEADER} from y.toml: 2 step lists\n")
+    check_free(path, suite)
+    for text in ("[suite]\n", f"{HEADER} from z.toml: 2 step lists\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="tune did not write this file from y"):
+            check_free(path, suite)
     assert [file.name for file in tmp_path.iterdir()] == ["x.toml"]
+
+
+def test_a_searched_suite_is_not_written_over(tmp_path: Path) -> None:
+    """A suite that a search wrote, and that extends the suite before, would extend itself."""
+    tuned = tmp_path / "y_tuned.toml"
+    tuned.write_text(f"{HEADER} from y.toml: 2 step lists\n")
+    with pytest.raises(DataError, match="name another file with --out"):
+        check_free(tuned, tuned)

@@ -257,10 +257,21 @@ def describe_baseline(
 
 
 def _check_answers(suite: Suite, source: BaselineSource, run: StoredRecord) -> None:
-    """Raises if the baseline lacks the answers of a model that has budgets since the baseline."""
+    """Raises if the baseline lacks the answers of a model that has budgets since the baseline.
+
+    A model that could not be built or measured then has none, and is new.
+    """
     names = {name for name, _ in suite.since_baseline}
     for model in run.record.variants:
-        if model.name in names and model.is_measured and not run.outcomes(model.name).is_file():
+        if model.name not in names or model.error is not None:
+            continue
+        if not model.is_measured:
+            raise SuiteError(
+                f"{source.where} {source.shown}: {model.name} was not measured in {run.file.name}, which is "
+                f"of a part of the suite, so {model.name} would be compared with nothing; use a whole run as "
+                "the baseline"
+            )
+        if not run.outcomes(model.name).is_file():
             file = run.outcomes(model.name).relative_to(run.file.parent).as_posix()
             raise SuiteError(
                 f"{source.where} {source.shown}: there is no {file} next to {run.file.name}; {model.name} "

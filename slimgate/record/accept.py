@@ -18,6 +18,7 @@ from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
 from slimgate.record.budgets import clean_reason, is_ended_by_undecided
 from slimgate.record.comparing.budgets import find_budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
+from slimgate.record.comparing.since_baseline import find_wrong_answers
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import OUTCOMES, RECORD, StoredRecord, read_run, read_suite_baselines
 from slimgate.record.run import RunRecord, format_record_json
@@ -33,11 +34,12 @@ def accept(
 ) -> StoredRecord:
     """Keeps a run as the baseline of that name. at: the time.
 
-    Raises DataError for an invalid name, a name that is taken (without `force`), and outcomes that are not
-    next to the record. It is also raised if a reason is needed and not given. A reason is needed for a run
-    that is FAIL, that an undecided budget failed, or in which checks have not run or results are of an
-    earlier run. It is needed too for a gate that demands less than the newest baseline of the suite, or than
-    the replaced one, if the budgets do not state a reason.
+    Raises DataError for an invalid name, a name that is taken (without `force`), outcomes that are not next
+    to the record or are of another run, and a clock that is behind the newest baseline. It is also raised if
+    a reason is needed and not given. A reason is needed for a run that is FAIL, that an undecided budget
+    failed, or in which checks have not run or results are of an earlier run. It is needed too for a gate that
+    demands less than the newest baseline of the suite, or than the replaced one, if the budgets do not state
+    a reason.
     """
     if NAME.fullmatch(name) is None:
         raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
@@ -45,6 +47,7 @@ def accept(
     folder = baselines / name / stem
     _check_free(folder, run, force=force)
     earlier = _list_earlier(run, baselines, folder)
+    _check_clock(earlier, folder, at)
     loosened = _find_loosened(earlier, run.record)
     weaker = _find_weaker(earlier, run.record)
     why = clean_reason(reason)
@@ -95,6 +98,16 @@ def _list_earlier(run: StoredRecord, baselines: Path, folder: Path) -> list[Stor
     return [*others_before[-1:], *(entry for entry in accepted if entry.file.parent == folder)]
 
 
+def _check_clock(earlier: Sequence[StoredRecord], folder: Path, at: str) -> None:
+    """Raises if the newest baseline would not be this one: later gates would be compared with the old one."""
+    if earlier and earlier[0].file.parent != folder and earlier[0].at > at:
+        raise DataError(
+            f"{earlier[0].file}: it was accepted at {earlier[0].at}, which is after the time of this machine "
+            f"({at}), so it would stay the newest baseline; set the clock, or accept that baseline again "
+            "with --force"
+        )
+
+
 def _find_loosened(earlier: Sequence[StoredRecord], record: RunRecord) -> list[Loosened]:
     """Each budget once, with the baseline that it is looser than."""
     # the reason of a run that is accepted again does not count
@@ -142,9 +155,9 @@ def _check_needs_no_reason(run: StoredRecord, weaker: Sequence[tuple[str, Weaken
 
 
 def _list_outcome_files(run: StoredRecord) -> list[Path]:
-    """The outcomes of every model that was measured. Raises DataError if one is missing."""
-    names = [model.name for model in run.record.variants if model.is_measured]
-    files = [run.outcomes(name) for name in names]
+    """The outcomes of every model that was measured. Raises DataError if one is missing or of another run."""
+    models = [model for model in run.record.variants if model.is_measured]
+    files = [run.outcomes(model.name) for model in models]
     missing = [file.as_posix() for file in files if not file.is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -152,6 +165,9 @@ def _list_outcome_files(run: StoredRecord) -> list[Path]:
             f"{missing[0]}{more}: no such file; a baseline needs the outcomes, because later releases are "
             "compared with them"
         )
+    for model, file in zip(models, files, strict=True):
+        if problem := find_wrong_answers(model, file):
+            raise DataError(f"{file}: {problem}; run again, and accept the whole folder of that run")
     return files
 
 

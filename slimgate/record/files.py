@@ -92,11 +92,14 @@ def _is_plain(name: str) -> bool:
 
 
 def _describe(error: ValidationError) -> str:
-    """The place and the message of the first error. Other keys mean that another version wrote the record."""
+    """The place and the message of the first error. Another schema or other keys mean another version."""
     problems = error.errors()
     where = ".".join(map(str, problems[0]["loc"])) or "the file"
     more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-    is_of_other_version = all(problem["type"] == "extra_forbidden" for problem in problems)
+    schemas = [str(problem["input"]) for problem in problems if problem["loc"] == ("schema",)]
+    is_of_other_version = any(schema.startswith("slimgate.run/") for schema in schemas) or all(
+        problem["type"] == "extra_forbidden" for problem in problems
+    )
     hint = "; another version of slimgate wrote it, so measure again" if is_of_other_version else ""
     return f"{where}: {problems[0]['msg']}{more}{hint}"
 

@@ -13,11 +13,13 @@ from support.releases import INT8, Model, write_release
 from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.record.outcome_files import read_outcomes
-from slimgate.record.run import RunRecord, read_record
+from slimgate.record.run import RunRecord, format_record_json, read_record
 from slimgate.record.task import SuiteFacts
 
 Run = Callable[..., tuple[int, str, str]]
 FAILS = Model(wrong={**INT8, "loan": range(400)})
+# 1.5 points behind its teacher
+WORSE = {name: range(130) for name in INT8}
 # 0.7 points behind its teacher
 NEARLY = Model(budgets=(QualityBudget("drop_points", 0.75),))
 
@@ -189,6 +191,46 @@ def test_missing_outcomes_are_named(accept: Run, tmp_path: Path) -> None:
     code, _, err = accept(run, "v1")
     assert (code, (tmp_path / "baselines").exists()) == (4, False)
     assert "outcomes/int8.parquet: no such file" in err
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("x", "accuracy of the answers is 0.9425, of the record 0.935"),
+        (None, "its outcomes cannot be read: "),
+    ],
+    ids=["of_another_run", "damaged"],
+)
+def test_answers_that_were_not_judged_are_refused(
+    accept: Run, tmp_path: Path, file: str | None, problem: str
+) -> None:
+    """Two runs wrote into one folder at once, or a download broke: the next release has no counterpart."""
+    run = write_release(tmp_path / "run", models={"int8": Model(wrong=WORSE), "x": Model()})
+    content = b"PAR1 half" if file is None else (run / f"outcomes/{file}.parquet").read_bytes()
+    (run / "outcomes/int8.parquet").write_bytes(content)
+    code, _, err = accept(run, "v1", "--reason", "any")
+    assert (code, err.count("\n")) == (4, 1)
+    assert f"run/outcomes/int8.parquet: its outcomes {'are of another run' if file else 'cannot'}" in err
+    assert problem in err
+    assert not (tmp_path / "baselines").exists()
+
+
+def test_a_clock_behind_the_newest_baseline_is_refused(accept: Run, tmp_path: Path) -> None:
+    """The new baseline would never count: the gate could get weaker than it in silence."""
+    run = write_release(tmp_path / "run", models={"int8": budget(2.0)})
+    assert accept(run, "v1")[0] == 0
+    file = tmp_path / "baselines/v1/support/run.json"
+    record = read_record(file)
+    assert record.accepted is not None
+    late = record.accepted.model_copy(update={"at": "2126-01-01T00:00:00+00:00"})
+    file.write_text(format_record_json(record.model_copy(update={"accepted": late})))
+    tighter = write_release(tmp_path / "tighter", models={"int8": budget(1.0)})
+    code, _, err = accept(tighter, "v2")
+    assert code == 4
+    assert "v1/support/run.json: it was accepted at 2126-01-01T00:00:00+00:00, which is after the time" in err
+    assert accept(file, "v1", "--force")[0] == 0
+    assert accept(tighter, "v2")[0] == 0
+    assert "int8, accuracy: drop_points was 1 and is 2" in accept(run, "v3")[2]
 
 
 def test_a_disk_that_fails_leaves_the_old_baseline(

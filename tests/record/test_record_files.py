@@ -67,6 +67,22 @@ def test_other_keys_mean_another_version(tmp_path: Path) -> None:
         read_record_file(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("schema", "of_other_version"),
+    [("slimgate.run/1", True), ("slimgate.compare/1", False)],
+    ids=["run", "no"],
+)
+def test_another_schema_of_runs_means_another_version(
+    tmp_path: Path, schema: str, of_other_version: bool
+) -> None:
+    write_release(tmp_path)
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | {"schema": schema}), "utf-8")
+    with pytest.raises(DataError, match=r"schema: Input should be 'slimgate\.run/2'") as error:
+        read_record_file(tmp_path)
+    assert ("another version of slimgate wrote it, so measure again" in str(error.value)) == of_other_version
+
+
 @pytest.mark.parametrize("names", [(), ("int8", "teacher"), ("teacher", "int8", "int8")])
 def test_a_record_without_teacher_first_or_a_doubled_name_fails(
     tmp_path: Path, names: tuple[str, ...]

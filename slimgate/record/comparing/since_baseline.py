@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from slimgate.errors import SlimgateError
@@ -12,6 +13,7 @@ from slimgate.record.comparing.answers import Pair, has_same_answers, pair_answe
 from slimgate.record.comparing.metrics import is_same_value, load_if_light
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import Machine
+from slimgate.record.outcome_files import read_outcomes
 from slimgate.record.run import VariantRecord
 
 
@@ -78,6 +80,14 @@ def is_same_model(
         and (before.hardware, before.libraries) == (machine.hardware, machine.libraries)
         and has_same_answers(*earlier.pair)
     )
+
+
+def find_wrong_answers(model: VariantRecord, file: Path) -> str | None:
+    """Why a file cannot hold the answers that a record judged; None if it holds them, as far as is known."""
+    try:
+        return _find_difference(model, read_outcomes(file))
+    except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
+        return f"its outcomes cannot be read: {error}"
 
 
 def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:

@@ -24,7 +24,7 @@ from typing import Any
 from slimgate import HOMES
 from slimgate._system.called_imports import UNKNOWN
 from slimgate._system.distributions import forget_distributions, is_distributed, read_package_states
-from slimgate._system.source_code import SourceCode, list_path_texts, parse_source
+from slimgate._system.source_code import SourceCode, list_path_texts, list_variables, parse_source
 
 LENGTH = 32
 OWN_PACKAGE = "slimgate"
@@ -33,6 +33,8 @@ OWN_PACKAGE = "slimgate"
 _SETTLED_NS = 2_000_000_000
 _KNOWN_DIGESTS: dict[tuple[int, ...], str] = {}
 _SUFFIX = re.compile(r"\.\w+")
+# Variables of the environment with a secret. They do not change answers, and no key needs them.
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
 
 
 def digest_json(value: object) -> str:
@@ -105,6 +107,7 @@ def digest_code(module: str) -> str:
     - The bytes count for each file that a string of a user's module names with its suffix or folder, from the
       module's folder or the current one, such as a list of words. A string with only a suffix names the file
       that differs from the module in its suffix.
+    - The value counts for each environment variable that a user's module reads by name, without secrets.
 
     Comments, formatting, docstrings, strings under fields and imports for type checkers do not count. If a
     user's module declares `slimgate_version = "…"`, that version counts in place of its code.
@@ -113,16 +116,18 @@ def digest_code(module: str) -> str:
 
 
 def digest_code_parts(module: str) -> dict[str, Any]:
-    """The parts of `digest_code`: the digest of each module, the state of each distribution, and Python."""
+    """The parts of `digest_code`: the digest of each module, the state of each distribution, …"""
     modules = sorted(_find_counted_modules(module))
     # also the package of each module, in case it is installed
     packages = {
         name.split(".")[0] for counted in modules for name in (counted, *_list_imported_names(counted))
     } - {OWN_PACKAGE}
+    variables = {name: value for counted in modules for name, value in _read_variables(counted).items()}
     return {
         "code": {name: _digest_module(name) for name in modules},
         "packages": read_package_states(packages),
         "python": platform.python_version(),
+        **({"variables": variables} if variables else {}),
     }
 
 
@@ -360,6 +365,21 @@ def _digest_named_files(file: Path) -> dict[str, str]:
                 # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time
                 digests[name] = file_sha256(path) if path.stat().st_size else "empty"
     return digests
+
+
+def _read_variables(module: str) -> dict[str, str]:
+    """The values of the environment variables that a user's module reads by name, if they are set.
+
+    Secrets are left out, and what pytest sets anew for each test.
+    """
+    file = _find_source(module)
+    if file is None or file.suffix != ".py" or not _is_users_module(module) or _parse(module).version:
+        return {}
+    return {
+        name: os.environ[name]
+        for name in sorted(list_variables(file.read_bytes()))
+        if name in os.environ and not name.startswith("PYTEST_") and not SECRET.search(name)
+    }
 
 
 def _find_named_files(file: Path) -> dict[str, Path]:

@@ -109,6 +109,43 @@ def list_path_texts(content: bytes) -> set[str]:
     return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
 
 
+def list_variables(content: bytes) -> set[str]:
+    """The variables that a Python file reads by name: os.environ["A"], os.environ.get("A"), os.getenv("A").
+
+    If the file reads any variable by the value of a name or an expression, each of its strings counts.
+    """
+    names, texts, is_computed = set[str](), set[str](), False
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(node.value)
+        if (key := _find_variable(node)) is None:
+            continue
+        if isinstance(key, ast.Constant):
+            names.add(str(key.value))
+        else:
+            is_computed = True
+    return names | texts if is_computed else names
+
+
+def _find_variable(node: ast.AST) -> ast.expr | None:
+    """What names the variable that a node reads from the environment; None if it reads none."""
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        return node.slice if _get_last_name(node.value) == "environ" else None
+    if isinstance(node, ast.Call) and node.args:
+        is_read = _get_last_name(node.func) == "getenv" or (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("get", "setdefault")
+            and _get_last_name(node.func.value) == "environ"
+        )
+        return node.args[0] if is_read else None
+    return None
+
+
+def _get_last_name(node: ast.expr) -> str | None:
+    """`environ` of os.environ and of environ."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
+
+
 def _list_read_parts(node: ast.AST) -> Iterator[ast.AST]:
     """The parts of a node, without the path of open(PATH, "w"), PATH.open("a") and PATH.write_text(words)."""
     if not isinstance(node, ast.Call):

@@ -25,7 +25,7 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import ConfirmFacts, LookFacts, RunRecord, format_record_json, read_record_if_valid
 from slimgate.record.verdicts import BaselineFacts, ErrorFacts
 from slimgate.record.words import format_count
-from slimgate.report.files import write_comparison, write_reports
+from slimgate.report.files import REPORTS, write_comparison, write_reports
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, list_summary_lines
 from slimgate.results.checks import BEHAVIOUR, QUALITY, SELF_TEST, SINCE, TEACHER, Key
@@ -218,10 +218,18 @@ class SuiteSession:
         )
         confirm = self._confirmed if any(facts.confirm for facts in record.variants) else None
         fields = {"looks": self._note_looks(), "confirm": confirm, "demands": self._demands}
+        if self.record is None:
+            self._remove_earlier_reports()
         self.record = self._with_teacher_of_now(record.model_copy(update=fields))
         write_atomically(self.folder / "run.json", format_record_json(self.record))
         self._written = time.monotonic()
         return self.record
+
+    def _remove_earlier_reports(self) -> None:
+        """Removes the reports of an earlier run: if this run is killed, its record has another verdict."""
+        for folder in (self.folder, self._settings.report_root):
+            for name in (*REPORTS, COMPARISON):
+                (folder / name).unlink(missing_ok=True)
 
     def write_all(self, *, stopped: bool) -> None:
         """Writes outcomes, reports and the changes since the baseline, and the record again with them.
@@ -242,7 +250,6 @@ class SuiteSession:
 
     def _write_comparison(self, record: RunRecord) -> None:
         """Writes the changes since the baseline, with teacher drift apart; nothing without a baseline."""
-        (self.folder / COMPARISON).unlink(missing_ok=True)  # from an earlier run
         if self.baseline is not None:
             write_comparison(record, self.folder, self.baseline.run, self.baseline.name)
 

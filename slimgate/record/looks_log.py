@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from slimgate.record.run import LookFacts, TimingFacts
 from slimgate.store.store import reading, writing
@@ -106,9 +105,9 @@ def read_looks(root: Path, digest: str) -> Looks:
     """The looks that the store has for rows with this digest."""
     models: dict[str, frozenset[str]] = {}
     timings: list[Timing] = []
-    for line in _read_log_lines(root, digest):
-        models[line["run"]] = models.get(line["run"], frozenset()) | set(line["models"])
-        timings += [Timing(*row) for row in line["timings"]]
+    for run, models_of_run, timings_of_run in _read_log_lines(root, digest):
+        models[run] = models.get(run, frozenset()) | models_of_run
+        timings += timings_of_run
     return Looks(models, tuple(timings))
 
 
@@ -117,16 +116,19 @@ def make_model_id(teacher: str, variant: str) -> str:
     return f"{teacher[:16]}/{variant[:16]}"
 
 
-def _read_log_lines(root: Path, digest: str) -> Iterator[dict[str, Any]]:
-    """The lines of a log, without unfinished ones."""
+def _read_log_lines(root: Path, digest: str) -> Iterator[tuple[str, frozenset[str], list[Timing]]]:
+    """The run, the models and the timings of each line of a log, without unfinished and damaged lines."""
     file = _make_log_path(root, digest)
     with reading(root, f"{FOLDER}/{file.name}"):
-        text = file.read_text("utf-8") if file.is_file() else ""
+        text = file.read_text("utf-8", errors="replace") if file.is_file() else ""
     for line in text.splitlines():
         try:
-            yield json.loads(line)
-        except ValueError:
+            fields = json.loads(line)
+            timings = [Timing(*row) for row in fields["timings"]]
+            noted = str(fields["run"]), frozenset(map(str, fields["models"])), timings
+        except (ValueError, TypeError, KeyError):
             continue
+        yield noted
 
 
 def _append_line(root: Path, digest: str, line: str) -> None:

@@ -13,7 +13,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system.digests import digest_folder, digest_json, file_sha256, list_files_below, list_imports
+from slimgate._system.digests import (
+    SECRET,
+    digest_folder,
+    digest_json,
+    file_sha256,
+    list_files_below,
+    list_imports,
+)
 from slimgate._system.distributions import read_package_states
 from slimgate.errors import DataError
 from slimgate.plugins.base import Json
@@ -36,9 +43,8 @@ _SETTINGS = frozenset(
     {".sh", ".bash", ".py", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".env"}
 )
 _MOST_TEXT = 256 * 1024
-# Variables from which servers read options. Secret keys are left out: they do not change answers.
+# Variables from which servers read options.
 _SERVER_PREFIXES = ("GGML_", "LLAMA_", "OLLAMA_", "SGLANG_", "VLLM_")
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _SEPARATORS = re.compile(r"[\s\"'=,;:|&<>(){}\[\]$`]+")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -113,7 +119,7 @@ def digest_server_files(params: EndpointTable, base: Path) -> Json:
     names = {name for text in params.server.command for name in _VARIABLE.findall(text)}
     names |= {name for name in os.environ if name.startswith(_SERVER_PREFIXES)}
     variables = {
-        name: os.environ[name] for name in sorted(names) if name in os.environ and not _SECRET.search(name)
+        name: os.environ[name] for name in sorted(names) if name in os.environ and not SECRET.search(name)
     }
     contents["$variables"] = variables
     places = tuple(dict.fromkeys((Path.cwd(), base.resolve())))

@@ -441,6 +441,48 @@ def test_the_packages_around_a_module_count(tmp_path: Path, monkeypatch: pytest.
         assert changes_with("around_own.step", tmp_path / folder / "__init__.py", "LIMIT = 2\n")
 
 
+@pytest.mark.parametrize(
+    ("code", "counts"),
+    [
+        ('os.environ["OWN_MODE"]', True),
+        ('os.environ.get("OWN_MODE", "fast")', True),
+        ('os.getenv("OWN_MODE")', True),
+        ('getenv("OWN_MODE")', True),
+        ("environ[NAME]", True),
+        ('os.environ.get("OTHER"), "OWN_MODE"', False),
+        ('table["OWN_MODE"], table.get("OWN_MODE")', False),
+        ('os.environ.get("OWN_MODE_KEY")', False),
+        ('os.environ.get("PYTEST_OWN")', False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_variable_of_the_environment_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, counts: bool
+) -> None:
+    """A step that was `MODE=fast pytest` before is another one with `MODE=exact pytest`."""
+    (tmp_path / "own_mode.py").write_text(f'NAME = "OWN_MODE"\n\n\ndef f():\n    return {code}\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    digests_by_value = []
+    for value in (None, "fast", "exact"):
+        for name in ("OWN_MODE", "OWN_MODE_KEY", "PYTEST_OWN"):
+            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+        _forget()
+        digests_by_value.append(digest_code("own_mode"))
+    assert len(set(digests_by_value)) == (3 if counts else 1)
+
+
+def test_a_variable_that_a_module_only_sets_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_mode.py").write_text('import os\n\nos.environ["OWN_MODE"] = "fast"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    _forget()
+    before = digest_code("own_mode")
+    monkeypatch.setenv("OWN_MODE", "exact")
+    _forget()
+    assert digest_code("own_mode") == before
+
+
 def test_a_file_named_by_its_suffix_alone_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = 'from pathlib import Path\nWORDS = Path(__file__).with_suffix(".json").read_text()\n'
     (tmp_path / "suffix_own.py").write_text(code)

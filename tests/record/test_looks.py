@@ -73,6 +73,15 @@ def test_a_half_written_line_of_a_killed_run_is_passed_over(root: Path) -> None:
     assert read_looks(root, "rows").runs == 2
 
 
+def test_damaged_lines_are_passed_over(root: Path) -> None:
+    LookLog(root, "rows", "1").note(["t/a"])
+    with (root / "looks/rows.jsonl").open("ab") as stream:
+        stream.write(b'5\n[]\n{"run": "2"}\n{"run": "2", "models": 5, "timings": []}\n\xff\x00\n')
+        stream.write(b'{"run": "2", "models": ["t/c"], "timings": [["t/c", "b1"]]}\n')
+    LookLog(root, "rows", "3").note(["t/b"])
+    assert (read_looks(root, "rows").runs, read_looks(root, "rows").count) == (2, 2)
+
+
 def test_looks_are_no_entries_of_the_store(root: Path) -> None:
     LookLog(root, "rows", "1").note(["t/a"])
     assert list_entries(root) == []

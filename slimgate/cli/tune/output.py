@@ -117,10 +117,20 @@ def _describe_ending(suite: Suite, searched: Searched, chosen: Mapping[str, Chos
             budget = format_toml_value(tier.stated) if tier.stated else "the suite's budgets"
             lines.append(f"inside {budget}: none on selection")
     if chosen:
-        lines.append(f"{out}: {', '.join(chosen)}; the gate judges: pytest {out}")
+        lines.append(f"{out}: {', '.join(chosen)}; {_describe_gate(suite, out)}")
     else:
         lines.append("nothing was written: no step list was built and judged")
     return lines
+
+
+def _describe_gate(suite: Suite, out: Path) -> str:
+    """How to judge what was chosen. A baseline is of one suite, and the new file would have none."""
+    if suite.baseline is None and not suite.since_baseline:
+        return f"the gate judges: pytest {out}"
+    return (
+        f"it has the [budgets.baseline] of {suite.shown} but no baseline, so pytest cannot run it: move its "
+        f"variants to {suite.shown}"
+    )
 
 
 _WORDS = {

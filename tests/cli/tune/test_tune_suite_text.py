@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from slimgate.cli.tune.front import Chosen
-from slimgate.cli.tune.output import HEADER, check_free, choose_names, format_tuned_suite
+from slimgate.cli.tune.output import (
+    HEADER,
+    check_free,
+    choose_names,
+    format_search,
+    format_tuned_suite,
+)
+from slimgate.cli.tune.search import Searched
 from slimgate.cli.tune.trial import Measurements, State, Trial
 from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text
@@ -85,3 +92,21 @@ def test_a_searched_suite_is_not_written_over(tmp_path: Path) -> None:
     tuned.write_text(f"{HEADER} from y.toml: 2 step lists\n")
     with pytest.raises(DataError, match="name another file with --out"):
         check_free(tuned, tuned)
+
+
+def test_a_written_suite_with_a_baseline_is_not_named_to_run(bench: Path, suite_text: str) -> None:
+    """It inherits [budgets.baseline], and no baseline is of it: pytest would end with exit code 4."""
+    since = '[budgets.baseline]\nfile = "../b"\naccuracy = { drop_points = 1.0 }\n'
+    for text, ending in (
+        (suite_text, "y.toml: tuned-1; the gate judges: pytest y.toml"),
+        (suite_text.replace("[measure]", f"{since}[measure]"), "move its variants to bench/x.toml"),
+    ):
+        (bench / "x.toml").write_text(text + TUNE.replace(', transfer = "more.csv"', ""))
+        suite = load_suite(bench / "x.toml", "bench/x.toml")
+        assert suite.tuning is not None
+        step_list = next(iter(iterate_step_lists(suite.tuning.spaces[0])))
+        steps = tuple(step for _, step in step_list.steps)
+        chosen = {"tuned-1": Chosen(Trial(1, step_list.space, steps, State.BEYOND), 0, False)}
+        searched = Searched((), "1 trials were made", 1.0)
+        lines = format_search(suite, searched, chosen, Path("y.toml"), everything=False)
+        assert lines.endswith(ending)

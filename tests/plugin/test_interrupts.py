@@ -138,3 +138,26 @@ def test_running_again_goes_on_from_there(waiting: Path) -> None:
     ran = run_pytest(waiting, *ALL, "-k", "not latency and not speedup and not planted_delay")
     assert ran.code == 0
     assert (waiting / "built").read_text() == built == "one\n"
+
+
+def test_a_killed_run_leaves_no_report_of_the_run_before(fresh_repository: Path) -> None:
+    """SIGKILL after the first verdict: the reports said PASS, of models that had changed since."""
+    suite, latest = fresh_repository / "bench/stopped.toml", fresh_repository / "reports/latest"
+    suite.write_text(
+        SUITE.partition("[variants]")[0]
+        + '[variants]\nsame = { steps = [{ "own_steps:Same" = {} }] }\n'
+        + 'other = { steps = [{ "own_kill:Kill" = {} }] }\n[budgets]\naccuracy = { drop_points = 5.0 }\n'
+    )
+    (fresh_repository / "own_kill.py").write_text(
+        "import os\n\nfrom own_steps import OwnStep\n\n\nclass Kill(OwnStep):\n"
+        "    def apply(self, model, params, context):\n        return model\n"
+    )
+    arguments = (str(suite), "-q", "-k", "quality", "--benchmark-skip")
+    assert run_pytest(fresh_repository, *arguments).code == 0
+    reports = [latest / "report.md", latest / "pr-comment.md", latest / "stopped/report.md"]
+    assert all(file.exists() for file in reports)
+    code = (fresh_repository / "own_kill.py").read_text()
+    (fresh_repository / "own_kill.py").write_text(code.replace("return model", "os.kill(os.getpid(), 9)"))
+    assert run_pytest(fresh_repository, *arguments).code == -signal.SIGKILL
+    assert read_record(fresh_repository / RECORD).verdict.status == "partial"
+    assert [file for file in reports if file.exists()] == []

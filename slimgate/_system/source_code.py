@@ -112,33 +112,32 @@ def list_path_texts(content: bytes) -> set[str]:
 def list_variables(content: bytes) -> set[str]:
     """The variables that a Python file reads by name: os.environ["A"], os.environ.get("A"), os.getenv("A").
 
-    If the file reads any variable by the value of a name or an expression, each of its strings counts.
+    If the file reads any variable by the value of a name or an expression, each of its strings counts. What
+    the file sets itself does not count: the value depends on whether that code has run.
     """
-    names, texts, is_computed = set[str](), set[str](), False
+    read, written, texts, is_computed = set[str](), set[str](), set[str](), False
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.add(node.value)
-        if (key := _find_variable(node)) is None:
-            continue
+        key, is_read = _find_variable(node)
         if isinstance(key, ast.Constant):
-            names.add(str(key.value))
-        else:
-            is_computed = True
-    return names | texts if is_computed else names
+            (read if is_read else written).add(str(key.value))
+        elif key is not None:
+            is_computed = is_computed or is_read
+    return (read | texts if is_computed else read) - written
 
 
-def _find_variable(node: ast.AST) -> ast.expr | None:
-    """What names the variable that a node reads from the environment; None if it reads none."""
-    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-        return node.slice if _get_last_name(node.value) == "environ" else None
+def _find_variable(node: ast.AST) -> tuple[ast.expr | None, bool]:
+    """What names the variable of the environment that a node uses, if it uses one; whether it reads it."""
+    if isinstance(node, ast.Subscript) and _get_last_name(node.value) == "environ":
+        return node.slice, isinstance(node.ctx, ast.Load)
     if isinstance(node, ast.Call) and node.args:
-        is_read = _get_last_name(node.func) == "getenv" or (
-            isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("get", "setdefault")
-            and _get_last_name(node.func.value) == "environ"
-        )
-        return node.args[0] if is_read else None
-    return None
+        if _get_last_name(node.func) == "getenv":
+            return node.args[0], True
+        if isinstance(node.func, ast.Attribute) and _get_last_name(node.func.value) == "environ":
+            method = node.func.attr
+            return (node.args[0] if method in ("get", "setdefault") else None), method == "get"
+    return None, False
 
 
 def _get_last_name(node: ast.expr) -> str | None:

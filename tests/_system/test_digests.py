@@ -471,10 +471,12 @@ def test_a_variable_of_the_environment_counts(
     assert len(set(digests_by_value)) == (3 if counts else 1)
 
 
-def test_a_variable_that_a_module_only_sets_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", ['environ["OWN_MODE"] = "fast"', 'environ.setdefault("OWN_MODE", "fast")'])
+def test_a_variable_that_a_module_sets_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    (tmp_path / "own_mode.py").write_text('import os\n\nos.environ["OWN_MODE"] = "fast"\n')
+    """Its value is another one before and after the module is imported."""
+    (tmp_path / "own_mode.py").write_text(f'import os\n\nos.{code}\nMODE = os.environ["OWN_MODE"]\n')
     monkeypatch.syspath_prepend(tmp_path)
     _forget()
     before = digest_code("own_mode")

@@ -109,8 +109,9 @@ def digest_code(module: str) -> str:
       that differs from the module in its suffix.
     - The value counts for each environment variable that a user's module reads by name, without secrets.
 
-    Comments, formatting, docstrings, strings under fields and imports for type checkers do not count. If a
-    user's module declares `slimgate_version = "…"`, that version counts in place of its code.
+    Comments, formatting, docstrings, strings under fields and imports for type checkers do not count. If
+    one of the user's modules reads docstrings (`__doc__`, `getdoc`), those of all of them count. If a user's
+    module declares `slimgate_version = "…"`, that version counts in place of its code.
     """
     return digest_json(digest_code_parts(module))
 
@@ -123,8 +124,11 @@ def digest_code_parts(module: str) -> dict[str, Any]:
         name.split(".")[0] for counted in modules for name in (counted, *_list_imported_names(counted))
     } - {OWN_PACKAGE}
     variables = {name: value for counted in modules for name, value in _read_variables(counted).items()}
+    users = {name: _parse(name) for name in modules if _is_users_module(name)}
+    texts = {name: code.texts for name, code in users.items() if code.version is None}
     return {
         "code": {name: _digest_module(name) for name in modules},
+        **({"texts": texts} if any(code.reads_texts for code in users.values()) else {}),
         "packages": read_package_states(packages),
         "python": platform.python_version(),
         **({"variables": variables} if variables else {}),

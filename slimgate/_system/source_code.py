@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ _LONGEST_PATH = 256
 # Code that is nested more deeply counts by its bytes: ast.dump takes up to four of Python's 1,000 frames for
 # each level. The number is fixed, because the frames that are left depend on the caller.
 _MOST_LEVELS = 100
+_READS_TEXTS = re.compile(rb"\b(__doc__|getdoc)\b")
 _WRITERS = frozenset({"write_text", "write_bytes", "touch"})
 _WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
 
@@ -33,12 +35,16 @@ class SourceCode:
     digest: of the code without comments, layout, docstrings and strings under fields; of the whole file if
         its code has more than 100 levels.
     version: the value of VERSION, as Python would write it; None if the file does not assign it.
+    texts: a digest of the docstrings and strings under fields. reads_texts: whether the code may read
+        docstrings, such as a prompt in `__doc__`.
     """
 
     modules: frozenset[str] = frozenset()
     names: frozenset[tuple[int, str, str]] = frozenset()
     digest: str = ""
     version: str | None = None
+    texts: str = ""
+    reads_texts: bool = False
 
 
 @cache
@@ -52,6 +58,7 @@ def parse_source(content: bytes) -> SourceCode:
     tree.body = [statement for node in tree.body for statement in _list_run_statements(node)]
     modules, relative = list_called_imports(tree, content)
     names = {(level, name, "") for level, name in relative}
+    texts: list[str] = []
     levels = 0
     for level in _iterate_levels(tree):
         levels += 1
@@ -60,10 +67,17 @@ def parse_source(content: bytes) -> SourceCode:
                 modules.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 names.update((node.level, node.module or "", alias.name) for alias in node.names)
-            _remove_texts(node)
+            texts += _remove_texts(node)
     code = ast.dump(tree).encode() if levels <= _MOST_LEVELS else content
     digest = hashlib.sha256(code).hexdigest()
-    return SourceCode(frozenset(modules), frozenset(names), digest, _read_version(tree))
+    return SourceCode(
+        frozenset(modules),
+        frozenset(names),
+        digest,
+        _read_version(tree),
+        hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest(),
+        _READS_TEXTS.search(content) is not None,
+    )
 
 
 def _iterate_levels(tree: ast.AST) -> Iterator[list[ast.AST]]:
@@ -198,12 +212,15 @@ def _is_for_types(test: ast.expr) -> bool:
     return isinstance(test, ast.Name) and test.id == _TYPES_ALONE
 
 
-def _remove_texts(node: ast.AST) -> None:
-    """Removes strings that are statements: docstrings, and the texts under fields."""
+def _remove_texts(node: ast.AST) -> list[str]:
+    """Removes strings that are statements, and returns them: docstrings, and the texts under fields."""
+    texts: list[str] = []
     for name in ("body", "orelse", "finalbody"):
         statements = getattr(node, name, None)
         if isinstance(statements, list):
+            texts += [statement.value.value for statement in statements if _is_text(statement)]
             setattr(node, name, [statement for statement in statements if not _is_text(statement)])
+    return texts
 
 
 def _is_text(node: object) -> bool:

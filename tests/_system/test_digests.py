@@ -109,6 +109,32 @@ def test_code_digest_does_not_change_with_what_is_not_code(of_slimgate: Digest, 
     assert of_slimgate(same) == of_slimgate(PLAIN)
 
 
+READS_PROMPT = 'def ask():\n    """{}"""\n    return ask.__doc__\n'
+PROMPT = 'def ask():\n    """{}"""\n'
+
+
+@pytest.mark.parametrize(
+    ("mine", "helper", "counts"),
+    [
+        (READS_PROMPT, "X = 1\n", True),
+        (PROMPT, "def read(function):\n    return function.__doc__\n", True),
+        (PROMPT, "from inspect import getdoc\n", True),
+        (PROMPT, "X = 1\n", False),
+    ],
+    ids=["its own", "a helper's", "getdoc", "unread"],
+)
+def test_a_docstring_counts_if_a_users_code_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: str, helper: str, counts: bool
+) -> None:
+    """A task or a score may take its prompt from there."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "prompt_helper.py").write_text(helper)
+    module = tmp_path / "prompt_mine.py"
+    module.write_text("import prompt_helper\n" + mine.format("Is it good?"))
+    changed = "import prompt_helper\n" + mine.format("Is it bad?")
+    assert changes_with("prompt_mine", module, changed) is counts
+
+
 OPTIONS = '''
 class Params:
     bits: int = 4

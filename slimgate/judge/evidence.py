@@ -14,7 +14,7 @@ from slimgate.judge.decision import ALPHA, t_quantile, z_quantile
 from slimgate.judge.exact_paired import compute_paired_interval, compute_paired_p_value
 from slimgate.judge.extremes import add_pseudo_changes
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
-from slimgate.judge.metrics.base import Influence, Metric, compute_row_values
+from slimgate.judge.metrics.base import Influence, Metric, call_statistic, compute_row_values
 from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
 from slimgate.judge.random_weights import choose_default_resamples, weigh_rows
 from slimgate.judge.rows_needed import count_rows_without_change, find_copies_until
@@ -343,7 +343,7 @@ def make_paired_influence(
         _, member = np.unique(groups, return_inverse=True)
         values = np.stack([np.bincount(member, weights=line) for line in values])
     return PairedInfluence(
-        sample=np.array([float(metric.statistic(outcomes, unit_weights)) for outcomes in padded]),
+        sample=np.array([float(call_statistic(metric, outcomes, unit_weights)) for outcomes in padded]),
         influence=values,
         rows=len(unit_weights),
         grouped=groups is not None,

@@ -24,7 +24,7 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
 from slimgate.judge.extremes import add_extreme_rows, add_pseudo_changes
-from slimgate.judge.metrics.base import Metric, check_follows_weights
+from slimgate.judge.metrics.base import Metric, call_statistic, check_follows_weights
 from slimgate.judge.metrics.confusion import compute_weighted_counts
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
@@ -194,7 +194,7 @@ class Columns:
 
     def _values(self, outcomes: ClassOutcomes, weights: Floats) -> Floats:
         if self.metric.from_confusion is None:
-            return self.metric.statistic(outcomes, weights)
+            return call_statistic(self.metric, outcomes, weights)
         # without the checks of the statistic, which take as long as the counts
         return self.metric.from_confusion(compute_weighted_counts(outcomes, weights))
 

@@ -118,8 +118,17 @@ def test_a_zero_or_one_a_row_may_be_a_bool() -> None:
             {"per_row": lambda o: o.column("right")[:-1]},
             r"recall: its per_row returned the shape \(999,\) for 1000 rows, expected \(1000,\)",
         ),
+        (
+            {"per_row": lambda o: np.sort(o.column("right"))[::-1]},
+            "recall, with rows that weigh 1 or 2, is .* by its statistic, but .* by its per_row",
+        ),
+        ({"per_row": lambda o: (value for value in o.column("right"))}, "its per_row failed: TypeError"),
+        ({"statistic": lambda *_: "high"}, "its statistic failed: ValueError"),
     ],
-    ids=["all-right", "exchanged", "row-sums", "row-mean", "a-row-less"],
+    ids=[
+        *("all-right", "exchanged", "row-sums", "row-mean", "a-row-less"),
+        *("other-rows", "generator", "text"),
+    ],
 )
 def test_rows_that_are_not_the_statistic_are_refused(other: dict[str, Any], message: str) -> None:
     """The verdict is computed from them: a drop of 6 points passed with rows that are all right."""
@@ -136,7 +145,7 @@ def test_a_metric_cannot_change_the_outcomes() -> None:
         return statistic_of_sums(RIGHT)(outcomes, weights)
 
     sample = make_rows(right=np.r_[np.zeros(60), np.ones(940)])
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(MeasureError, match=r"recall: its statistic failed: ValueError: .* read-only"):
         judge_quality(replace(RECALL, statistic=overwrite), sample, sample, POINTS)
     assert sample.column("right").mean() == 0.94
     sample.column("right")[0] = 1.0  # the arrays of the caller stay as they are

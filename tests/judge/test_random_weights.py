@@ -273,6 +273,15 @@ def test_a_value_outside_of_its_range_is_refused(scale: float, counted: MakePair
         judge_quality(percent, *counted(200, 20, 5), [QualityBudget("drop_points", 2.0)], resamples=100)
 
 
+def test_a_function_of_the_confusion_matrix_is_the_statistic(counted: MakePair) -> None:
+    """The interval is computed from it: a drop of 50 points passed with the interval 0 to 0."""
+    constant = replace(
+        load_metric("accuracy"), per_row=None, from_confusion=lambda counts: counts[..., 0, 0] * 0
+    )
+    with pytest.raises(MeasureError, match="accuracy is 1 by its statistic, but 0 by its from_confusion"):
+        judge_quality(constant, *counted(200, 100, 0), [QualityBudget("drop_points", 2.0)], resamples=100)
+
+
 def test_a_value_of_a_further_build_outside_of_its_range(counted: MakePair) -> None:
     accuracy = load_metric("accuracy")
 

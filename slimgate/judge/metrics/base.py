@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from slimgate.budgets.base import Unit
-from slimgate.errors import MeasureError
+from slimgate.errors import MeasureError, format_error
 from slimgate.judge.metrics.classes import arrange_classes
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
@@ -143,12 +143,18 @@ def compute_value(metric: Metric, outcomes: Outcomes) -> float:
     Raises SuiteError if it is of the positive label and no label is known to be positive.
     """
     outcomes = arrange_outcomes(metric, select_own_rows(metric, outcomes))
-    return float(_call_statistic(metric, outcomes, np.ones(len(outcomes))))
+    return float(call_statistic(metric, outcomes, np.ones(len(outcomes))))
 
 
-def _call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floats:
-    """The statistic's values. Raises MeasureError if their shape is not that of the weights without rows."""
-    values = np.asarray(metric.statistic(outcomes, weights))
+def call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floats:
+    """The statistic's values as float64.
+
+    Raises MeasureError if it fails, or if their shape is not that of the weights without rows.
+    """
+    try:
+        values = np.asarray(metric.statistic(outcomes, weights), dtype=np.float64)
+    except (TypeError, ValueError) as error:  # also for texts, which are no numbers
+        raise MeasureError(f"{metric.name}: its statistic failed: {format_error(error)}") from error
     if values.shape != weights.shape[:-1]:
         raise MeasureError(
             f"{metric.name}: its statistic returned the shape {values.shape} for weights of the shape "
@@ -161,7 +167,10 @@ def _call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Floa
 def compute_row_values(metric: Metric, outcomes: Outcomes) -> Floats:
     """(rows,) what `per_row` gives, as float64. Raises MeasureError if it is not one value for each row."""
     assert metric.per_row is not None
-    values = np.asarray(metric.per_row(outcomes), dtype=np.float64)
+    try:
+        values = np.asarray(metric.per_row(outcomes), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise MeasureError(f"{metric.name}: its per_row failed: {format_error(error)}") from error
     if values.shape != (len(outcomes),):
         raise MeasureError(
             f"{metric.name}: its per_row returned the shape {values.shape} for {len(outcomes)} rows, "
@@ -173,20 +182,43 @@ def compute_row_values(metric: Metric, outcomes: Outcomes) -> Floats:
 def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
     """Raises MeasureError if what the judge reads in place of the statistic gives another value than it.
 
-    Then the interval and the verdict would be of another figure than the value that they are shown with.
+    Then the interval and the verdict would be of another figure than the value that they are shown with. The
+    values must also be equal if some rows count twice, because only that shows that each row has its own
+    value.
     """
+    rows = np.ones(len(outcomes))
+    _check_same_figures(value, _list_figures(metric, outcomes, rows), metric.name)
+    if metric.resampled and (metric.per_row or metric.row_mean or metric.row_sums or metric.from_confusion):
+        rows += np.random.default_rng(0).integers(0, 2, size=len(outcomes))
+        value = float(call_statistic(metric, outcomes, rows))
+        name = f"{metric.name}, with rows that weigh 1 or 2,"
+        _check_same_figures(value, _list_figures(metric, outcomes, rows), name)
+
+
+def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[str, float]:
+    """The value by each of the fields that the judge reads. weights: (rows,)."""
+    from slimgate.judge.metrics.confusion import compute_weighted_counts
+
     figures: dict[str, float] = {}
     if metric.per_row is not None:
-        figures["per_row"] = float(compute_row_values(metric, outcomes).mean())
+        figures["per_row"] = float(weights @ compute_row_values(metric, outcomes) / weights.sum())
     if metric.row_mean is not None:
         amounts, sizes = metric.row_mean.of(outcomes)
-        figures["row_mean"] = float(np.sum(amounts) / np.sum(sizes))
+        figures["row_mean"] = float((weights @ amounts) / (weights @ sizes))
     elif metric.row_sums is not None and metric.per_row is None:
-        figures["row_sums"] = float(metric.row_sums.value(metric.row_sums.terms(outcomes).sum(axis=0)))
+        figures["row_sums"] = float(metric.row_sums.value(weights @ metric.row_sums.terms(outcomes)))
+    if metric.from_confusion is not None and isinstance(outcomes, ClassOutcomes):
+        check_classes(outcomes)
+        counts = compute_weighted_counts(outcomes, weights)
+        figures["from_confusion"] = float(metric.from_confusion(counts))
+    return figures
+
+
+def _check_same_figures(value: float, figures: dict[str, float], shown: str) -> None:
     for name, other in figures.items():
         if not np.isclose(other, value, rtol=1e-6, atol=1e-9):
             raise MeasureError(
-                f"{metric.name} is {value:.6g} by its statistic, but {other:.6g} by its {name}, which the "
+                f"{shown} is {value:.6g} by its statistic, but {other:.6g} by its {name}, which the "
                 f"verdict is computed from; correct one of them, see `{name}` in "
                 "slimgate/judge/metrics/base.py"
             )
@@ -214,7 +246,7 @@ def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:
     0.
     """
     times = 1 + np.random.default_rng(0).integers(0, 2, size=len(outcomes))
-    weighted = float(_call_statistic(metric, outcomes, np.stack([times, times]).astype(np.float64))[1])
+    weighted = float(call_statistic(metric, outcomes, np.stack([times, times]).astype(np.float64))[1])
     copied = compute_value(metric, outcomes.take(np.repeat(np.arange(len(outcomes)), times)))
     if not np.isfinite([weighted, copied]).any():
         raise MeasureError(

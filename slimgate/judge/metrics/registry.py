@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
+from numbers import Real
 
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.directions import find_score_direction
@@ -54,11 +55,27 @@ def _load_user_metric(name: str) -> Metric:
             f'metric "{name}": it is of type {type(metric).__name__}, expected a Metric (see '
             "slimgate/judge/metrics/base.py), or a function that [task] scores names"
         )
+    _check_declared(name, metric)
     if metric.name in _import_metrics():
         raise SuiteError(
             f'metric "{name}": {metric.name} is a metric of slimgate; give your metric another name'
         )
     return metric
+
+
+def _check_declared(name: str, metric: Metric) -> None:
+    """Raises SuiteError for a declaration of a wrong type: the text "no" would count as True."""
+    if not isinstance(metric.name, str) or not metric.name.strip():
+        raise SuiteError(f'metric "{name}": its name is {metric.name!r}, expected a text')
+    if not isinstance(metric.higher_is_better, bool):
+        given = metric.higher_is_better
+        raise SuiteError(f'metric "{name}": higher_is_better is {given!r}, expected True or False')
+    ends = metric.value_range
+    if not (len(ends) == 2 and all(isinstance(end, Real) for end in ends) and ends[0] < ends[1]):
+        raise SuiteError(
+            f'metric "{name}": value_range is {ends!r}, expected its lowest and its highest value, such as '
+            "(0.0, 1.0)"
+        )
 
 
 @cache

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,8 +96,17 @@ def test_a_dotted_path_means_a_users_own_metric() -> None:
             "tests.judge.metrics.test_metric_registry:NAMED_AS_OURS",
             "mcc is a metric of slimgate; give your metric another name",
         ),
+        (
+            "tests.judge.metrics.test_metric_registry:WITH_A_TEXT",
+            "higher_is_better is 'no', expected True or False",
+        ),
+        (
+            "tests.judge.metrics.test_metric_registry:WITH_A_TURNED_RANGE",
+            "value_range is (1.0, 0.0), expected its lowest and its highest value, such as (0.0, 1.0)",
+        ),
+        ("tests.judge.metrics.test_metric_registry:WITHOUT_A_NAME", "its name is 3, expected a text"),
     ],
-    ids=["dict", "no such object", "name of ours"],
+    ids=["dict", "no such object", "name of ours", "direction", "range", "name"],
 )
 def test_what_is_no_metric_is_reported_in_one_line(name: str, problem: str) -> None:
     with pytest.raises(SuiteError) as caught:
@@ -105,3 +115,6 @@ def test_what_is_no_metric_is_reported_in_one_line(name: str, problem: str) -> N
 
 
 NAMED_AS_OURS = load_metric("mcc")
+WITH_A_TEXT = replace(NAMED_AS_OURS, name="mine", higher_is_better="no")  # type: ignore[arg-type]
+WITH_A_TURNED_RANGE = replace(NAMED_AS_OURS, name="mine", value_range=(1.0, 0.0))
+WITHOUT_A_NAME = replace(NAMED_AS_OURS, name=3)  # type: ignore[arg-type]

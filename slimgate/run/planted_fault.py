@@ -78,19 +78,23 @@ def judge_exchanged_answers(
     seed: int,
     damage_rows: DamageRows | None = None,
 ) -> Fault:
-    """Makes answers wrong until the metric has lost twice its budget, and judges them."""
+    """Makes answers wrong until the metric has lost twice its budget, and judges them.
+
+    If all answers are wrong and the metric is no worse, it measures something else: a wrong direction.
+    """
     loaded = load_metric(metric)
     allowed = compute_allowed_drop(budget, compute_value(loaded, outcomes))
     damaged = plant_fault(outcomes, loaded, 2 * allowed, seed=seed, damage_rows=damage_rows)
     name = EXCHANGED if outcomes.groups is None else f"{EXCHANGED} in whole groups"
     fault = judge_fault(name, loaded, outcomes, damaged, budget, seed=seed)
     changed = int(outcomes.changed_rows(damaged).sum())
-    if (
-        fault.verdict is None
-        and changed
-        and compute_value(loaded, damaged) == compute_value(loaded, outcomes)
-    ):
-        description = f"does not change, although {changed:,} answers were made wrong"
+    gain = compute_value(loaded, damaged) - compute_value(loaded, outcomes)
+    gain = gain if loaded.higher_is_better else -gain
+    if fault.verdict is None and changed and gain >= 0:
+        change = (
+            f"gets better by {gain:.3g}, so its higher_is_better may be wrong" if gain else "does not change"
+        )
+        description = f"{change}, although {changed:,} answers were made wrong"
         return replace(fault, verdict=Verdict.PASS, wrong=True, description=description)
     return fault
 

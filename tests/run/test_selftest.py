@@ -277,6 +277,25 @@ def test_a_metric_that_no_wrong_answer_moves_fails_the_self_test() -> None:
     assert "blind does not change, although" in fault.line
 
 
+WRONG_WAY = Metric(
+    name="error_rate",
+    higher_is_better=True,
+    value_range=(0.0, 1.0),
+    needs="prediction",
+    statistic=lambda outcomes, weights: weights @ (1 - outcomes.right) / weights.sum(axis=-1),
+)
+
+
+def test_a_metric_that_wrong_answers_improve_fails_the_self_test() -> None:
+    """A variant with every answer wrong passed a budget on it."""
+    fault = judge_exchanged_answers(outcomes_of(400), "tests.run.test_selftest:WRONG_WAY", BUDGET, seed=0)
+    assert (fault.verdict, fault.wrong) == (Verdict.PASS, True)
+    assert "so its higher_is_better may be wrong, although" in fault.line
+    two_sided = QualityBudget("equivalent_points", 2.0)
+    fault = judge_exchanged_answers(outcomes_of(400), "tests.run.test_selftest:WRONG_WAY", two_sided, seed=0)
+    assert (fault.verdict, fault.wrong) == (Verdict.FAIL, False)
+
+
 def test_a_planted_gain_fails_both_sides_and_passes_one() -> None:
     outcomes = outcomes_of(5000)
     both_sides = QualityBudget("equivalent_points", 2.0)

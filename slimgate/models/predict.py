@@ -45,7 +45,10 @@ def predict_scores(
     for positions in split_into_batches(encoded.lengths, order.tolist(), batch_size, batch_tokens):
         batch = encoded.batch(positions)
         output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
-        parts.append(output if read is None else read(output, {**batch, **encoded.extra_arrays(positions)}))
+        # a copy: a runtime may write the scores of the next batch into the same memory
+        parts.append(
+            np.array(output if read is None else read(output, {**batch, **encoded.extra_arrays(positions)}))
+        )
         if np.shape(parts[-1])[:1] != (len(positions),):
             raise MeasureError(
                 f"scores have the shape {np.shape(parts[-1])} for a batch of {len(positions)} rows, expected "

@@ -106,6 +106,21 @@ def test_a_batch_gives_a_row_of_scores_for_each_row(predictor: Recorder, batch_s
         predict_scores(predictor, encoded_of([[10], [11], [12], [13]]), batch_size=batch_size)
 
 
+class Reusing(Recorder):
+    """Writes the scores of every batch into the same memory, as bound outputs of a runtime do."""
+
+    memory = np.zeros((4, 1), np.float32)
+
+    def fetch(self, output: Any) -> Any:
+        self.memory[: len(output)] = output
+        return self.memory[: len(output)]
+
+
+def test_a_runtime_may_use_the_memory_of_its_scores_again() -> None:
+    encoded = encoded_of([[10], [11], [12], [13]])
+    assert predict_scores(Reusing(), encoded, batch_size=2).tolist() == [[10], [11], [12], [13]]
+
+
 def test_no_rows_are_an_error() -> None:
     with pytest.raises(DataError, match="there are no rows to predict"):
         predict_scores(Recorder(), encoded_of([]), batch_size=3)

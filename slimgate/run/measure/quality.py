@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -239,17 +242,16 @@ def predict_outcomes(
     predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
     plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, partial_file)
     try:
-        scores = _predict_scores(task, predictor, encoder.of(artifact), plan)
+        with _errors_in_one_line(runtime.name, task.name):
+            scores = _predict_scores(task, predictor, encoder.of(artifact), plan)
         if noted is not None and isinstance(predictor, CascadePredictor):
             noted[PASSED_ON] = predictor.passed_on
         if noted is not None and isinstance(predictor, EndpointPredictor):
             noted[SERVER_SETTINGS] = predictor.server_settings
-    except SlimgateError:
-        raise
-    except (RuntimeError, MemoryError) as error:
-        raise MeasureError(f"predicting failed: {format_error(error)}") from error
     finally:
         predictor.close()
+    if scores.dtype.kind in "SU":
+        raise MeasureError(f"scores are texts, such as {str(scores.flat[0])!r}, expected numbers")
     numbers = scores if scores.dtype != object else np.zeros(len(scores))
     bad = np.flatnonzero(~np.isfinite(numbers).reshape(len(scores), -1).all(axis=1))
     if len(bad):
@@ -257,9 +259,10 @@ def predict_outcomes(
             f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite, so "
             "the model is broken"
         )
-    outcomes: Outcomes = task.object.outcomes(
-        rows.facts, encoder.rows, scores, task.params, suite.setup.group
-    )
+    with _errors_in_one_line(runtime.name, task.name):
+        outcomes: Outcomes = task.object.outcomes(
+            rows.facts, encoder.rows, scores, task.params, suite.setup.group
+        )
     if not isinstance(outcomes, Outcomes):
         raise MeasureError(
             f"task {task.name}: its outcomes returned {type(outcomes).__name__}, expected Outcomes or "
@@ -271,6 +274,22 @@ def predict_outcomes(
             "rows, expected one for each row, with its id, in their order"
         )
     return replace(outcomes, groups=join_groups(outcomes.groups, encoder.texts))
+
+
+@contextmanager
+def _errors_in_one_line(*plugins: str) -> Iterator[None]:
+    """Raises MeasureError in place of an error of a library, or of the code of a user's plug-in."""
+    try:
+        yield
+    except SlimgateError:
+        raise
+    except Exception as error:  # a user's plug-in may raise anything
+        users = [name for name in plugins if ":" in name]
+        if not users and not isinstance(error, (RuntimeError, MemoryError)):
+            raise
+        frame = extract_tb(error.__traceback__)[-1]
+        where = f" ({Path(frame.filename).name}, line {frame.lineno}; {', '.join(users)})" if users else ""
+        raise MeasureError(f"predicting failed: {format_error(error)}{where}") from error
 
 
 def list_texts(table: pa.Table, task: SuiteTask) -> list[str]:

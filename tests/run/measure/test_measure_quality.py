@@ -241,6 +241,35 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
         )
 
 
+class Reshaped(Tempered):
+    """Its scores have a wrong form."""
+
+    class Params(Table):
+        form: str
+
+    def load(self, folder: Path, params: Any, *, device: str, threads: int) -> Any:
+        predictor: Any = eager.runtime.load(folder, eager.Params(), device=device, threads=threads)
+        fetch = predictor.fetch
+        reshape = {"flat": lambda scores: scores.argmax(axis=1), "texts": lambda scores: scores.astype(str)}
+        predictor.fetch = lambda output: reshape[params.form](fetch(output))
+        return predictor
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("flat", "predicting failed: AxisError: axis 1 is out of bounds.*_methods.py, line .*:Reshaped"),
+        ("texts", "scores are texts, such as '.*', expected numbers"),
+    ],
+    ids=["flat", "texts"],
+)
+def test_a_users_runtime_with_wrong_scores_is_one_line(tmp_path: Path, form: str, message: str) -> None:
+    runtime = f'pruned = {{ runtime = {{ name = "{__name__}:Reshaped", form = "{form}" }}, steps'
+    run = make_tiny_run(tmp_path, **{PRUNED: runtime})
+    with pytest.raises(MeasureError, match=message):
+        run.outcomes("pruned")
+
+
 def test_a_task_that_returns_no_outcomes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_tiny_run(tmp_path)
     monkeypatch.setattr(text_classification.task, "outcomes", lambda *_: None)

@@ -55,6 +55,10 @@ def make_plugin(kind: str, candidate: object) -> Any:
         return _check_plugin(kind, FunctionStep(candidate))
     params = getattr(candidate, "Params", None)
     if base not in WITHOUT_PARAMS and not (inspect.isclass(params) and issubclass(params, BaseModel)):
+        if kind == "step" and callable(candidate) and not hasattr(candidate, "apply"):
+            name = type(candidate).__name__
+            if not inspect.isclass(candidate) and not inspect.isbuiltin(candidate):
+                raise SuiteError(f"it is of type {name}, expected a function that `def` makes; {FORM}")
         raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/plugins/base.py")
     _check_complete(base, sorted(getattr(candidate, "__abstractmethods__", ())))
     try:

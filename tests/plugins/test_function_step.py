@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
@@ -216,6 +217,16 @@ def untyped(model, context, *, amount=0.3): ...  # type: ignore[no-untyped-def]
 def mistyped(model: Any, context: Any, *, amount: Flaot) -> Any: ...  # type: ignore[name-defined]  # noqa
 def hiding(model: Any, context: Any, *, copy: int = 3) -> Any: ...
 def private(model: Any, context: Any, *, _amount: int = 3) -> Any: ...
+
+
+filled_in = partial(typed_for_editors, amount=0.5)
+
+
+def test_a_step_that_def_did_not_make_says_what_is_expected() -> None:
+    with pytest.raises(SuiteError) as caught:
+        load("step", f"{__name__}:filled_in")
+    problem = f"it is of type partial, expected a function that `def` makes; {FORM}"
+    assert str(caught.value) == f'step "{__name__}:filled_in": {problem}'
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from math import inf, isfinite
+from numbers import Real
 
 import numpy as np
 
@@ -123,6 +124,13 @@ def _normalize_name(metric: str) -> str:
 def is_bounded_range(ends: Range | None) -> bool:
     """Whether the range is known and has both ends."""
     return ends is not None and all(map(isfinite, ends))
+
+
+def is_range(ends: object) -> bool:
+    """Whether a plug-in declares a range: two numbers, the lower one first."""
+    if not isinstance(ends, tuple | list) or len(ends) != 2:
+        return False
+    return all(isinstance(end, Real) for end in ends) and bool(ends[0] < ends[1])
 
 
 def parse_range(text: str) -> Range:

@@ -197,8 +197,6 @@ def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
 
 def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[str, float]:
     """The value by each of the fields that the judge reads. weights: (rows,)."""
-    from slimgate.judge.metrics.confusion import compute_weighted_counts
-
     figures: dict[str, float] = {}
     if metric.per_row is not None:
         figures["per_row"] = float(weights @ compute_row_values(metric, outcomes) / weights.sum())
@@ -209,8 +207,9 @@ def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[s
         figures["row_sums"] = float(metric.row_sums.value(weights @ metric.row_sums.terms(outcomes)))
     if metric.from_confusion is not None and isinstance(outcomes, ClassOutcomes):
         check_classes(outcomes)
-        counts = compute_weighted_counts(outcomes, weights)
-        figures["from_confusion"] = float(metric.from_confusion(counts))
+        k = len(outcomes.classes)
+        counts = np.bincount(outcomes.labels * k + outcomes.predictions, weights, minlength=k * k)
+        figures["from_confusion"] = float(metric.from_confusion(counts.reshape(k, k)))
     return figures
 
 

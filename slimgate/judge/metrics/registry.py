@@ -7,13 +7,13 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from numbers import Real
 
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.directions import find_score_direction
 from slimgate.judge.metrics.answers import make_mean_score
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.hub import make_hub_metric
+from slimgate.judge.score_ranges import is_range
 from slimgate.plugins.loading import find_added_path, installed_plugins, load_user_object
 
 
@@ -70,11 +70,10 @@ def _check_declared(name: str, metric: Metric) -> None:
     if not isinstance(metric.higher_is_better, bool):
         given = metric.higher_is_better
         raise SuiteError(f'metric "{name}": higher_is_better is {given!r}, expected True or False')
-    ends = metric.value_range
-    if not (len(ends) == 2 and all(isinstance(end, Real) for end in ends) and ends[0] < ends[1]):
+    if not is_range(metric.value_range):
         raise SuiteError(
-            f'metric "{name}": value_range is {ends!r}, expected its lowest and its highest value, such as '
-            "(0.0, 1.0)"
+            f'metric "{name}": value_range is {metric.value_range!r}, expected its lowest and its highest '
+            "value, such as (0.0, 1.0)"
         )
 
 

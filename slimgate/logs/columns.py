@@ -97,7 +97,7 @@ class Samples:
         return int(number_samples(self.ids.to_pylist()).max()) + 1 < len(self)
 
     def quote(self, numbers: Iterable[int]) -> dict[int, Row]:
-        """The rows at some positions, read again."""
+        """The rows at some positions, read again. Raises DataError if `rows` then gives fewer."""
         places = sorted(set(numbers))
         rows: dict[int, Row] = {}
         if not places:
@@ -106,6 +106,11 @@ class Samples:
         for at, row in enumerate(islice(self.rows(), places[-1] + 1)):
             if at in needed:
                 rows[at] = row
+        if len(rows) < len(places):
+            raise DataError(
+                f"a log's rows() gave {len(self)} samples, and fewer when it was called again; its reader "
+                "must make a new iterator at each call"
+            )
         return rows
 
 

@@ -14,9 +14,10 @@ from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.row_files import RowFile, read_column_names, require
 from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, SlimgateError
+from slimgate.judge.score_ranges import is_range
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.plugins.loading import installed_plugins, known_plugins, list_modules, load
-from slimgate.plugins.reader import NOT_AS_WRITTEN, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import NOT_AS_WRITTEN, Log, Reader, Row, Run, TaskLog
 
 _LAST = "table"
 # The key of what every row has: its id.
@@ -70,7 +71,24 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
         raise DataError(f"{path}: its reader returned {type(log).__name__}, expected a slimgate.Log")
     if not (log.tasks or log.loads or log.runs or log.models or log.kl):
         raise DataError(f"{path}: the log has no task")
+    parts: tuple[Log | Run, ...] = (log, *log.runs, *log.models, *log.further)
+    for part in parts:
+        for task, declared in part.tasks.items():
+            _check_declared(f"{path} {task}".strip(), declared)
     return replace(log, path=path, models=tuple(replace(model, path=path) for model in log.models))
+
+
+def _check_declared(where: str, task: TaskLog) -> None:
+    """Raises DataError for a direction or a range of a wrong type: the text "no" would count as True."""
+    for metric, better in {**task.known_directions, **task.higher_is_better}.items():
+        if not isinstance(better, bool):
+            raise DataError(f"{where}: higher_is_better of {metric} is {better!r}, expected True or False")
+    for metric, ends in task.ranges.items():
+        if not is_range(ends):
+            raise DataError(
+                f"{where}: the range of {metric} is {ends!r}, expected its lowest and its highest score, "
+                "such as (0.0, 1.0)"
+            )
 
 
 def _refuse_other_format(path: Path, name: str | None) -> None:

@@ -274,8 +274,12 @@ def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
     [
         ("LogRow(line,", "LogRow(k,", r"x\.own task: .*the id 0 of a row is no text"),
         ('return Log("own"', 'return ("own"', r"x\.own: its reader returned tuple, expected a slimgate\.Log"),
+        ("iter(rows))", 'iter(rows), {"points": "no"})', "higher_is_better of points is 'no', expected True"),
+        ("iter(rows))", 'iter(rows), ranges={"points": (9, 0)})', r"range of points is \(9, 0\), expected"),
+        ("iter(rows))", 'iter(rows), ranges={"points": ("0", "9")})', "range of points is .*, expected its"),
+        ("iter(rows))", 'iter(rows), ranges={"points": 9})', "range of points is 9, expected its lowest"),
     ],
-    ids=["number-as-id", "no-log"],
+    ids=["number-as-id", "no-log", "direction", "range-turned", "range-of-texts", "range-of-one"],
 )
 def test_a_wrong_reader_is_one_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
     (tmp_path / "x.own").write_text("a b", "utf-8")
@@ -285,6 +289,16 @@ def test_a_wrong_reader_is_one_line(tmp_path: Path, old: str, new: str, expected
         pytest.raises(DataError, match=expected),
     ):
         read_samples("x.own task", read_log(tmp_path / "x.own").tasks["task"])
+
+
+def test_rows_that_can_be_read_only_once_are_an_error(tmp_path: Path) -> None:
+    """Quoting the samples that got worse ended in a KeyError."""
+    (tmp_path / "x.own").write_text("a b", "utf-8")
+    code = CODE.replace("rows = [", "rows = iter([").replace("split())]", "split())])")
+    with add_package(tmp_path / "site", "own_logs", code, "[slimgate.logs]\nown = own_logs:reader\n"):
+        samples = read_samples("x.own task", read_log(tmp_path / "x.own").tasks["task"])
+        with pytest.raises(DataError, match="gave 2 samples, and fewer when it was called again"):
+            samples[""].quote([1])
 
 
 def test_a_file_that_breaks_off_is_named_with_the_line(tmp_path: Path) -> None:

@@ -208,7 +208,8 @@ def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[s
     if metric.from_confusion is not None and isinstance(outcomes, ClassOutcomes):
         check_classes(outcomes)
         k = len(outcomes.classes)
-        counts = np.bincount(outcomes.labels * k + outcomes.predictions, weights, minlength=k * k)
+        cells = outcomes.labels * k + outcomes.predictions
+        counts: Floats = np.bincount(cells, weights=weights, minlength=k * k).astype(np.float64)
         figures["from_confusion"] = float(metric.from_confusion(counts.reshape(k, k)))
     return figures
 

@@ -68,8 +68,8 @@ def _check_declared(name: str, metric: Metric) -> None:
     if not isinstance(metric.name, str) or not metric.name.strip():
         raise SuiteError(f'metric "{name}": its name is {metric.name!r}, expected a text')
     if not isinstance(metric.higher_is_better, bool):
-        given = metric.higher_is_better
-        raise SuiteError(f'metric "{name}": higher_is_better is {given!r}, expected True or False')
+        stated = metric.higher_is_better
+        raise SuiteError(f'metric "{name}": higher_is_better is {stated!r}, expected True or False')
     if not is_range(metric.value_range):
         raise SuiteError(
             f'metric "{name}": value_range is {metric.value_range!r}, expected its lowest and its highest '

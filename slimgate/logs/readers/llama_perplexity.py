@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from slimgate.errors import DataError
+from slimgate.outcomes import Floats
 from slimgate.plugins.reader import KlChunks, Log, Reader
 
 _HEAD = re.compile(rb"^chunk\s+PPL\s+ln\(PPL\(Q\)/PPL\(base\)\)", re.MULTILINE)
@@ -72,9 +73,21 @@ class LlamaPerplexity(Reader):
         # each chunk's own mean, from the means over all chunks so far
         sums = np.asarray(chunks).T * np.arange(1, len(chunks) + 1)
         kl, log_ratio, same_top = np.diff(sums, prepend=0.0)
-        shares = np.clip(same_top / 100, 0.0, 1.0)
-        kl_chunks = KlChunks(kl.tolist(), log_ratio.tolist(), shares.tolist(), quantiles)
+        kl_chunks = KlChunks(kl.tolist(), log_ratio.tolist(), _bound_shares(same_top / 100), quantiles)
         return Log("llama_perplexity", str(path), {}, kl=kl_chunks)
+
+
+def _bound_shares(shares: Floats) -> list[float]:
+    """(chunks,) the shares within 0 to 1. What a chunk has in excess counts for the next one.
+
+    Rounding takes a chunk beyond 0 or 1, and its neighbour as far to the other side. If shares were cut off
+    at 1, only one of the two would change, and the mean of 5,000 chunks would be up to 0.02 points too low.
+    """
+    bounded, excess = list[float](), 0.0
+    for share in shares.tolist():
+        bounded.append(min(max(share + excess, 0.0), 1.0))
+        excess += share - bounded[-1]
+    return bounded
 
 
 def _check_end(path: Path, chunks: int, planned: int | None, *, has_statistics: bool) -> None:

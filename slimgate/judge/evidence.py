@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, inf, nan, sqrt
+from math import ceil, nan, sqrt
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
 from slimgate.judge.metrics.base import Influence, Metric, call_statistic, compute_row_values
 from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
 from slimgate.judge.random_weights import choose_default_resamples, weigh_rows
-from slimgate.judge.rows_needed import count_rows_without_change, find_copies_until
-from slimgate.judge.tango import compute_design_effect, compute_tango_z
+from slimgate.judge.rows_needed import find_copies_until, make_unlucky
+from slimgate.judge.tango import compute_design_effect
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, check_same_rows
 
 
@@ -192,8 +192,6 @@ def make_tango_evidence(
     before: Floats, after: Floats, *, higher_is_better: bool, groups: Ints | None = None
 ) -> Evidence:
     """The evidence of (rows,) values of 0 and 1: Tango's test, or Gaffke's bound for groups."""
-    from slimgate._system.special_functions import ndtr
-
     paired = _make_zero_one_means(before, after, groups)
     lost = before - after if higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
@@ -205,17 +203,11 @@ def make_tango_evidence(
         effect, count = compute_design_effect(lost, groups), len(np.unique(groups))
         return replace(evidence, groups=count, design_effect=effect, changed=changed)
 
-    def z(margin: float, copies: float = 1.0) -> float:
-        # every drop is below a margin of 1 or more, which has no z
-        return -inf if margin >= 1 else compute_tango_z(copies * b, copies * c, copies * n, margin)
-
     def rows_needed(margin: float, drop: float) -> int | None:
-        side = 1 if drop < margin else -1
-        copies = find_copies_until(lambda copies: float(ndtr(side * z(margin, copies))), drop, margin)
-        if copies is None:
-            return None
-        fewest = count_rows_without_change(margin) if drop < margin and margin > 0 else 1
-        return max(ceil(copies * n), fewest)
+        copies = find_copies_until(
+            lambda copies: _compute_unlucky_p_value(b, c, n, margin, copies), drop, margin
+        )
+        return None if copies is None else ceil(copies * n)
 
     return Evidence(
         n=n,
@@ -228,6 +220,20 @@ def make_tango_evidence(
         paired=paired,
         changed=changed,
     )
+
+
+def _compute_unlucky_p_value(b: int, c: int, n: int, margin: float, copies: float) -> float:
+    """The p-value that has to fall, of `copies` times the rows in an unlucky sample."""
+    drop, counts = (b - c) / n, np.array([b, c, n - b - c], dtype=np.float64)
+    is_inside = drop < margin
+    unlucky = make_unlucky(
+        np.array([1.0, -1.0, 0.0]) - drop, counts, copies, towards=1.0 if is_inside else -1.0
+    )
+    lost, gained = (round(copies * count) for count in unlucky[:2].tolist())
+    rows = round(copies * n)
+    if is_inside:
+        return compute_paired_p_value(lost, gained, rows, margin)
+    return compute_paired_p_value(gained, lost, rows, -margin)
 
 
 def _make_zero_one_means(before: Floats, after: Floats, groups: Ints | None) -> PairedMeans:

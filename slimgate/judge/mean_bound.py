@@ -21,7 +21,7 @@ Probab. 12:475-490, for the share.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, pi, sqrt
 
@@ -31,7 +31,7 @@ from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_sizes import estimate_unseen_size
 from slimgate.judge.root import find_root
-from slimgate.judge.rows_needed import find_copies_until
+from slimgate.judge.rows_needed import find_copies_until, make_unlucky
 from slimgate.outcomes import Floats, Ints
 
 # If 0 is nearer to the mean of the sum than this, in standard deviations, the formula of the tail is 0 / 0.
@@ -91,8 +91,16 @@ class UnitLosses:
 
         The units keep their kinds and shares. None if the mean equals the margin.
         """
-        p_value = self.p_at_least if self.mean < margin else self.p_at_most
-        return find_copies_until(lambda copies: p_value(margin, copies=copies), self.mean, margin)
+        is_inside = self.mean < margin
+        deviations, towards = self.losses - self.mean * self.sizes, 1.0 if is_inside else -1.0
+
+        def p_value(copies: float) -> float:
+            repeats = make_unlucky(deviations, self.repeats, copies, towards=towards)
+            unlucky = replace(self, repeats=repeats)
+            test = unlucky.p_at_least if is_inside else unlucky.p_at_most
+            return test(margin, copies=copies)
+
+        return find_copies_until(p_value, self.mean, margin)
 
     def interval(self, alpha: float = ALPHA) -> Interval:
         """The mean losses that neither one-sided test at level `alpha` rejects."""

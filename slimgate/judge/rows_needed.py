@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, exp, inf, isclose, log, log1p
+from math import ceil, exp, inf, isclose, log, log1p, sqrt
 
 from slimgate.judge.decision import ALPHA, POWER, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.group_sizes import estimate_unseen_size
 from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
-# The one-sided p-value of z = Z_ALPHA + Z_POWER.
-_P_WITH_POWER = 0.006450
 _MOST_COPIES = 1e6
 # Changes by which the exact test of few changes needs more than the normal approximation; by simulation.
 _MORE_CHANGES, _MORE_CHANGES_TWO_SIDED = 2.0, 3.0
@@ -102,19 +100,36 @@ def find_two_sided_stretch(drop: float, margin: float) -> float | None:
 def find_copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
     """The factor on the rows that decides on which side of `limit` a quantity is, 80 % of the time.
 
-    p_value(copies): that of the hypothesis that it is on the other side, if all rows occurred so often. It
-    must fall to the level that is ALPHA if the sample is as unlucky as one in five. None if value and limit
+    p_value(copies): that of the hypothesis that it is on the other side, in a sample of so many times the
+    rows that is as unlucky as one in five (`make_unlucky`). It must fall to ALPHA. None if value and limit
     are equal, or if even a million times the rows would not decide.
     """
     if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
         return None
     low, high = 0.0, log(_MOST_COPIES)
-    if p_value(_MOST_COPIES) > _P_WITH_POWER:
+    if p_value(_MOST_COPIES) > ALPHA:
         return None
     while high - low > _COPIES_TOLERANCE:
         middle = (low + high) / 2
-        low, high = (low, middle) if p_value(exp(middle)) <= _P_WITH_POWER else (middle, high)
+        low, high = (low, middle) if p_value(exp(middle)) <= ALPHA else (middle, high)
     return exp(high)
+
+
+def make_unlucky(deviations: Floats, repeats: Floats, copies: float, *, towards: float) -> Floats:
+    """(kinds,) how many rows of each kind there are if the mean of `copies` times the rows is unlucky.
+
+    One sample in five has a mean that far, or farther. Kinds whose rows do not vary stay as they are: a
+    stricter level in place of such a sample would ask for 613 rows where 299 unchanged rows show 1 point.
+
+    deviations: (kinds,) from the mean; repeats: (kinds,) the rows of each kind in the sample itself. towards:
+    1 if a larger mean is unlucky, else -1.
+    """
+    spread = float(repeats @ deviations**2)
+    if spread == 0:
+        return repeats
+    # above 0, because no deviation exceeds the root of the spread; the number of rows stays the same
+    unlucky: Floats = repeats * (1 + towards * Z_POWER * deviations / sqrt(copies * spread))
+    return unlucky
 
 
 def find_copies_from_interval(value: float, bound: float, limit: float) -> float | None:

@@ -165,9 +165,9 @@ def test_more_than_three_slices_that_lost_are_counted(counted: Make) -> None:
 def test_undecided_flips_say_how_many_rows_would_decide(counted: Make) -> None:
     line = judged_line(counted(90, 0, 0), BOTH)
     assert line == (
-        "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 500 "
+        "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 300 "
         "rows would decide; accuracy on 2 slices, budget 5 points: INCONCLUSIVE, 0 "
-        "inside, 2 undecided (worst: label c0, drop 0.0 [-6.6, 6.6], n=45), about 240 rows would decide"
+        "inside, 2 undecided (worst: label c0, drop 0.0 [-6.6, 6.6], n=45), about 120 rows would decide"
     )
     judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
     assert judged.verdict is Verdict.INCONCLUSIVE

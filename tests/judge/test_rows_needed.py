@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from slimgate.judge.evidence import Evidence, make_tango_evidence
+from slimgate.judge.exact_paired import compute_paired_p_value
 from slimgate.judge.power import simulate_looks
 from slimgate.judge.rows_needed import (
     count_planned_rows,
     count_rows_without_change,
     find_copies_from_interval,
     find_copies_until,
+    make_unlucky,
 )
 
 
@@ -54,21 +57,84 @@ def test_rows_of_groups_take_more_groups() -> None:
 
 @pytest.mark.parametrize("z", [0.3, 1.0, 2.0])
 def test_copies_multiply_the_rows_until_z_has_its_power(z: float) -> None:
-    """A normal test, whose z grows with the root of the rows, is to reach 1.6449 + 0.8416."""
-    needed = find_copies_until(lambda copies: float(norm.sf(z * copies**0.5)), 0.01, 0.02)
+    """A normal test, whose z grows with the root of the rows, is to reach 1.6449 + 0.8416.
+
+    The unlucky sample has a z that is lower by 0.8416.
+    """
+    needed = find_copies_until(lambda copies: float(norm.sf(z * copies**0.5 - 0.8416)), 0.01, 0.02)
     assert needed == pytest.approx((2.4865 / z) ** 2, rel=0.006)
 
 
-def test_copies_of_rows_that_lost_nothing_follow_their_power() -> None:
-    """0.98^n falls to 0.645 % at 249.6 rows."""
+def test_copies_of_rows_without_a_loss_are_the_rule_of_three() -> None:
+    """0.98^n falls to 5 % at 148.3 rows."""
     needed = find_copies_until(lambda copies: exp(50 * copies * log(0.98)), 0.0, 0.02)
-    assert needed == pytest.approx(249.6 / 50, rel=0.006)
+    assert needed == pytest.approx(148.3 / 50, rel=0.006)
+
+
+@pytest.mark.parametrize("towards", [1.0, -1.0], ids=["larger", "smaller"])
+@pytest.mark.parametrize("copies", [1.0, 7.0])
+def test_an_unlucky_sample_is_one_in_five(towards: float, copies: float) -> None:
+    """Its mean is 0.8416 standard errors away, and it has as many rows."""
+    values, repeats = np.array([1.0, -1.0, 0.0]), np.array([6.0, 2.0, 92.0])
+    deviations = values - 0.04
+    unlucky = make_unlucky(deviations, repeats, copies, towards=towards)
+    error = (repeats @ deviations**2 / copies) ** 0.5 / 100
+    assert unlucky.sum() == pytest.approx(100)
+    assert unlucky @ values / 100 - 0.04 == pytest.approx(towards * 0.8416 * error, rel=1e-4)
+
+
+def test_rows_that_do_not_vary_have_no_unlucky_sample() -> None:
+    repeats = np.array([0.0, 0.0, 50.0])
+    assert make_unlucky(np.array([1.0, -1.0, 0.0]), repeats, 3.0, towards=1.0).tolist() == [0, 0, 50]
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "n", "margin"),
+    [
+        (0, 2, 50, 0.01),
+        (1, 3, 30, 0.01),
+        (1, 1, 250, 0.01),
+        (5, 0, 250, 0.01),
+        (3, 0, 50, 0.02),
+        (10, 4, 250, 0.05),
+        (40, 30, 600, 0.02),
+        (6, 1, 600, 0.005),
+    ],
+    ids=lambda value: f"{value:g}",
+)
+def test_as_many_rows_as_needed_decide_four_of_five(lost: int, gained: int, n: int, margin: float) -> None:
+    """By simulation of the whole test: 76 to 84 %."""
+    drop = (lost - gained) / n
+    needed = make_changed(lost, gained, n).needed(margin, drop)
+    assert needed is not None
+    shares = [lost / n, gained / n, 1 - (lost + gained) / n]
+    drawn = np.random.default_rng(0).multinomial(needed, shares, size=2_000)[:, :2].tolist()
+    p_values = [
+        compute_paired_p_value(b, c, needed, margin)
+        if drop < margin
+        else compute_paired_p_value(c, b, needed, -margin)
+        for b, c in drawn
+    ]
+    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize(("margin", "rows"), [(0.01, 299), (0.02, 149), (0.1, 29)])
+def test_unchanged_rows_need_the_rule_of_three(margin: float, rows: int) -> None:
+    """A PASS of unchanged rows needs 299 rows for 1 point (docs/statistics.md), and so does the message."""
+    assert make_changed(0, 0, 20).needed(margin, 0.0) == pytest.approx(rows, abs=1)
+
+
+def make_changed(lost: int, gained: int, n: int) -> Evidence:
+    before, after = np.zeros(n), np.zeros(n)
+    before[:lost] = 1.0
+    after[lost : lost + gained] = 1.0
+    return make_tango_evidence(before, after, higher_is_better=True)
 
 
 def test_no_copies_decide_what_is_at_the_limit_or_out_of_reach() -> None:
     assert find_copies_until(lambda _: 0.0, 0.02, 0.02) is None
     assert find_copies_from_interval(0.02, 0.05, 0.02) is None
-    # at a million times as many rows the chance is still over 0.645 %
+    # at a million times as many rows the chance is still over 5 %
     assert find_copies_until(lambda copies: 0.5 if copies < 2e6 else 0.0, 0.0199, 0.02) is None
 
 

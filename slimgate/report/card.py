@@ -28,6 +28,7 @@ from slimgate.report.card_metadata import (
 from slimgate.report.cascades import format_passed_on
 from slimgate.report.confirm import list_look_cautions
 from slimgate.report.figures import describe_compression, describe_duel, format_drop_words, format_flops
+from slimgate.report.origin import describe_run
 from slimgate.report.stages import format_params_cell
 from slimgate.report.status import (
     describe_workload,
@@ -61,7 +62,7 @@ def make_card(
     gate = record.task.splits.get("gate")
     rows = f"{count(gate.n)} rows of " if gate else "rows of "
     verdict = (
-        "The teacher"
+        f"The {record.task.sides.original}"
         if model.name == TEACHER
         else f"Verdict on its budgets: {format_standing(record, model)}"
     )
@@ -79,8 +80,8 @@ def make_card(
         add_heading(
             "## Evaluation",
             blocks(
-                _make_quality_table(model),
-                _explain_table(model),
+                _make_quality_table(record, model),
+                _explain_table(record, model),
                 format_bullets(_list_verdict_messages(model)),
             ),
         ),
@@ -95,13 +96,13 @@ def make_card(
     )
 
 
-def _make_quality_table(model: VariantRecord) -> str:
-    metrics = list(model.quality.items())
+def _make_quality_table(record: RunRecord, model: VariantRecord) -> str:
+    metrics, original = list(model.quality.items()), record.task.sides.original
     columns = [
         Column("metric", [escape(name) for name, _ in metrics]),
         Column("value", [format_number(facts.value) for _, facts in metrics], right=True),
-        Column("teacher", [_format_teacher(facts) for _, facts in metrics], right=True),
-        Column("against the teacher", [_drop(facts) for _, facts in metrics], right=True),
+        Column(original, [_format_teacher(facts) for _, facts in metrics], right=True),
+        Column(f"against the {original}", [_drop(facts) for _, facts in metrics], right=True),
         Column("method", [escape(facts.method or MISSING) for _, facts in metrics]),
         Column("rows", [count(facts.n) for _, facts in metrics], right=True),
         Column("verdict", [_format_gated_verdict(model, facts.verdict) for _, facts in metrics]),
@@ -127,7 +128,7 @@ def _format_gated_verdict(model: VariantRecord, verdict: Verdict | None) -> str:
     return f"not gated ({'undecided' if verdict is Verdict.INCONCLUSIVE else f'would {verdict}'})"
 
 
-def _explain_table(model: VariantRecord) -> str:
+def _explain_table(record: RunRecord, model: VariantRecord) -> str:
     """The meaning of the table's drops and brackets."""
     levels = {facts.level for facts in model.quality.values() if facts.interval and facts.level is not None}
     if not levels:
@@ -137,8 +138,8 @@ def _explain_table(model: VariantRecord) -> str:
         points += " (log loss: hundredths of a nat)"
     brackets = " or ".join(format_percent(level, 0) for level in sorted(levels))
     return (
-        "A drop is positive if this model is worse than its teacher, whatever the metric. Drops are in "
-        f"{points}; the brackets contain the {brackets} interval."
+        f"A drop is positive if this model is worse than its {record.task.sides.original}, whatever the "
+        f"metric. Drops are in {points}; the brackets contain the {brackets} interval."
     )
 
 
@@ -283,6 +284,8 @@ def _list_limitations(record: RunRecord, model: VariantRecord) -> Iterator[str]:
 
 def _list_gate_doubts(record: RunRecord) -> Iterator[str]:
     tested = record.self_test
+    if record.task.is_of_files:  # there is no model to copy or to damage
+        return
     if tested.identical is None or tested.planted_fault is None:
         yield "The gate itself was not tested in this run."
     for part in tested.failures.values():
@@ -298,6 +301,8 @@ def _list_gate_doubts(record: RunRecord) -> Iterator[str]:
 
 def _reproduce(record: RunRecord) -> str:
     suite = record.suite
+    if not record.has_suite_file:
+        return blocks(fence_code(record.command), describe_run(record))
     seeds = ", ".join(map(str, suite.seeds)) or "not stated"
     suite_words = f"Suite {escape(suite.path)}, sha256 {escape(suite.digest)}, seed {seeds}."
     return blocks(fence_code(record.command), suite_words)

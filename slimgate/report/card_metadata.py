@@ -123,13 +123,13 @@ def _list_eval_results(record: RunRecord, model: VariantRecord) -> Iterator[Any]
             dataset_revision=source.get("revision"),
             dataset_args={"rows": gate.n, "digest": gate.digest} if gate else None,
             metric_type=name,
-            metric_name=_format_metric_name(name, facts),
+            metric_name=_format_metric_name(name, facts, record.task.sides.original),
             metric_value=facts.value,
             metric_args=_list_metric_args(record, model, facts) or None,
         )
 
 
-def _format_metric_name(name: str, facts: QualityFacts) -> str:
+def _format_metric_name(name: str, facts: QualityFacts, original: str) -> str:
     """The metric's name with the interval of the drop, which the hub shows nowhere else."""
     if facts.drop_points is None or facts.interval is None or facts.level is None:
         return name
@@ -140,7 +140,7 @@ def _format_metric_name(name: str, facts: QualityFacts) -> str:
     unit = "%" if facts.unit == "percent" else "points"
     level = f"{format_percent(facts.level, 0)} interval"
     drop = f"{format_fixed(facts.drop_points, 2)} {unit}"
-    return f"{name} ({drop_words} {drop} against its teacher, {level} [{low}, {high}])"
+    return f"{name} ({drop_words} {drop} against its {original}, {level} [{low}, {high}])"
 
 
 def _list_metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:

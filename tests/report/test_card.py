@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from support.lm_eval_logs import write_lm_eval
 from support.load_test_files import write_vllm
 from support.releases import Model, make_machine, write_release
 from support.sample_record import REAL, make_latency, make_sample_record, make_variant
@@ -81,6 +82,24 @@ def test_every_model_of_a_full_record_has_a_card_for_the_hub(name: str) -> None:
     figures = {metric["type"]: metric["value"] for result in results for metric in result["metrics"]}
     assert figures == {metric: facts.value for metric, facts in model.quality.items()}
     assert not re.search(r"\b(None|nan)\b", text)
+
+
+def test_a_card_of_logs_names_base_and_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the record has the command of the process
+    monkeypatch.setattr(sys, "argv", ["slimgate", "judge", "base", "int4"])
+    logs = [str(write_lm_eval(tmp_path / name, {"gsm8k": [1.0, 0.0] * 200})) for name in ("base", "int4")]
+    assert main(["judge", *logs, "--drop-points", "5", "--report", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    assert main(["card", str(tmp_path / "out"), "int4"]) == 0
+    out = capsys.readouterr().out
+    assert "points against its base, 90 % interval" in out
+    assert re.search(r"\| +base \| +against the base \|", out)
+    assert "this model is worse than its base" in out
+    assert "gate itself" not in out
+    assert "Suite out.toml" not in out
+    assert re.search(r"base \(digest \w{12}\) · \S*int4 \(digest \w{12}\)\n$", out)
 
 
 def test_a_card_has_the_verdicts_on_load_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,14 +137,14 @@ def _list_facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, 
         yield "peak memory", f"{own_peak} MB (teacher {teacher_peak} MB)"
         if model.memory.resident_after_load_bytes is not None:
             yield "memory after loading", f"{format_megabytes(model.memory.resident_after_load_bytes)} MB"
-    yield from _list_behaviour_facts(model.behaviour)
+    yield from _list_behaviour_facts(model.behaviour, record.task.sides.original)
 
 
-def _list_behaviour_facts(behaviour: BehaviourFacts | None) -> Iterator[tuple[str, str]]:
+def _list_behaviour_facts(behaviour: BehaviourFacts | None, original: str) -> Iterator[tuple[str, str]]:
     if behaviour is None:
         return
     if behaviour.agreement is not None:
-        yield "agrees with the teacher", format_percent(behaviour.agreement)
+        yield f"agrees with the {original}", format_percent(behaviour.agreement)
     if behaviour.kl_to_teacher is not None:
         yield "KL to the teacher", f"{format_significant(behaviour.kl_to_teacher)} nats"
     yield from list_kl_facts(behaviour)

@@ -180,6 +180,7 @@ def _describe_no_gate(shown: str) -> SuiteError:
 
 def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: bool) -> list[str]:
     """The questions about the budgets of a log suite. Raises SlimgateError for what is wrong with it."""
+    from slimgate.data.row_files import require_file_or_folder
     from slimgate.logs.suite import load_log_suite
 
     suite = load_log_suite(file, shown)
@@ -188,8 +189,10 @@ def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: boo
     targets = [(f"targets.{name}", path) for name, paths in suite.target_runs.items() for path in paths]
     repeat = [] if suite.repeat is None else [("repeat", suite.repeat)]
     for key, path in [*(("base", path) for path in suite.base_runs), *targets, *repeat] if data else ():
-        if not path.exists():
-            raise SuiteError(f"{shown} [logs] {key}: {path.as_posix()}: no such file or folder")
+        try:
+            require_file_or_folder(path)
+        except SuiteError as error:
+            raise SuiteError(f"{shown} [logs] {key}: {error}") from error
     if data:
         from slimgate.logs.suite_run import judge_log_suite
 

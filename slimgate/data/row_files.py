@@ -109,6 +109,16 @@ def require(path: Path) -> None:
     raise SuiteError(f"{path}: no such file{_suggest_file(path)}")
 
 
+def require_file_or_folder(path: Path) -> None:
+    """Raises SuiteError if `path` is neither a file nor a folder, with the nearest name in its folder."""
+    if path.is_file() or path.is_dir():
+        return
+    if not path.parent.is_dir():
+        raise SuiteError(f"{path}: no such file or folder, and no folder {path.parent}")
+    names = [entry.name for entry in path.parent.iterdir() if entry.is_file() or entry.is_dir()]
+    raise SuiteError(f"{path}: no such file or folder{did_you_mean(path.name, names)}")
+
+
 def _suggest_file(path: Path) -> str:
     """A hint: the same name one folder up, or the nearest file of rows in the folder, or some files there."""
     if (path.parent.parent / path.name).is_file():

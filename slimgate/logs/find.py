@@ -11,7 +11,7 @@ from math import isnan
 from pathlib import Path
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
-from slimgate.data.row_files import RowFile, read_column_names, require
+from slimgate.data.row_files import RowFile, read_column_names, require_file_or_folder
 from slimgate.data.text_files import refuse_utf_16
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.score_ranges import is_range
@@ -56,8 +56,8 @@ def read_kl_log(path: Path, name: str | None = None) -> Log:
 
 def read_any_log(path: Path, name: str | None = None) -> Log:
     """Reads a log of answers, a load test or a KL log; see `read_log`. Raises DataError."""
+    require_file_or_folder(path)
     if not path.is_dir():
-        require(path)
         refuse_utf_16(path)
     reader: Reader = find_reader(path) if name is None else load("log", name)
     if name in list_modules("log") and not reader.recognizes(path):
@@ -159,8 +159,7 @@ def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
 
 def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> None:
     """Raises DataError if `--repeat` is missing, or is the base, a target or a copy of them."""
-    if not repeat.is_dir():
-        require(repeat)
+    require_file_or_folder(repeat)
     for path, words in ((base, "base"), *((target, "target") for target in targets)):
         if not path.exists():  # the code that reads it reports this
             continue

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from slimgate.run.baseline import Baseline, BaselineSource
 
 _NAME = "test_logs"
-# The record of an earlier run, in the folder of a suite that could not be judged since.
-EARLIER_RECORD = "run.earlier.json"
 
 
 class LogRuns:
@@ -107,6 +105,7 @@ class LogRuns:
         if not self._reported:
             return {}
         from slimgate.logs.record import write_record
+        from slimgate.record.files import EARLIER_RECORD
         from slimgate.report.files import write_comparison, write_reports
         from slimgate.report.since_baseline import COMPARISON
 
@@ -134,7 +133,7 @@ class LogRuns:
 def _set_earlier_record_aside(folder: Path, error: str) -> None:
     """Renames run.json to run.earlier.json, and replaces the reports that were made from it by the error."""
     from slimgate._system.files import write_atomically
-    from slimgate.record.files import RECORD
+    from slimgate.record.files import EARLIER_RECORD, RECORD
     from slimgate.report.files import REPORTS
     from slimgate.report.markdown import format_index_report
 

@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from slimgate.errors import DataError, format_suggestion
+from slimgate.errors import DataError, did_you_mean, format_suggestion
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record
 from slimgate.results.checks import TEACHER
 
 RECORD, OUTCOMES, LOGS = "run.json", "outcomes", "logs"
+# the record of an earlier run, in the folder of a suite that the last run could not judge
+EARLIER_RECORD = "run.earlier.json"
 
 
 class StoredRecord(NamedTuple):
@@ -63,6 +65,10 @@ def find_record_file(path: Path) -> Path:
         return file
     below = sorted(record.parent.as_posix() for record in path.glob(f"*/{RECORD}"))
     hint = f"; below it are {', '.join(below)}" if below else ""
+    if (path / EARLIER_RECORD).is_file():
+        hint = f"; the last run could not judge this suite, and {EARLIER_RECORD} is of an earlier run"
+    elif not path.exists() and path.parent.is_dir():
+        hint = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
     raise DataError(f"{file}: no such file, expected a run.json or the folder that holds it{hint}")
 
 

@@ -301,7 +301,7 @@ def test_what_is_on_this_machine_is_checked_on_request(
     assert code == 4
     assert of_models.startswith("bench/reviews.toml [task.source]")
     assert "rows.csv: no such file" in of_models
-    assert of_logs == "bench/logs.toml [logs] base: logs/base: no such file or folder"
+    assert of_logs == "bench/logs.toml [logs] base: logs/base: no such file or folder, and no folder logs"
 
 
 def test_what_an_opt_in_suite_needs_is_checked_if_it_is_named(

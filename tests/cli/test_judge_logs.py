@@ -474,6 +474,21 @@ def test_a_log_is_not_judged_against_itself(judge: Judge, tmp_path: Path, base: 
     assert "base and target are the same path" in judge(folder, folder, "--drop-points", 2)[2]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        pytest.param("bas", "no such file or folder. Did you mean base?", id="typo"),
+        pytest.param("gone/base", "no such file or folder, and no folder {folder}/gone", id="no folder"),
+    ],
+)
+def test_a_missing_log_names_the_nearest_path(
+    judge: Judge, tmp_path: Path, base: list[float], wrong: str, message: str
+) -> None:
+    _, target = pair_of(tmp_path, base, base)
+    code, _, err = judge(tmp_path / wrong, target, "--drop-points", 2)
+    assert (code, err) == (4, f"slimgate judge: {tmp_path / wrong}: {message.format(folder=tmp_path)}\n")
+
+
 def test_a_report_is_accepted_and_compared_as_that_of_a_run(
     judge: Judge, tmp_path: Path, base: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -500,6 +515,9 @@ def test_a_report_is_accepted_and_compared_as_that_of_a_run(
     passed = (folders[0] / "report.md").read_text("utf-8")
     assert "Ship **target**: inside all budgets." in passed  # no size is known
     assert "self-test" not in passed
+    page = (folders[0] / "report.html").read_text("utf-8")
+    assert "agrees with the base" in page
+    assert "agrees with the teacher" not in page
     baselines = tmp_path / "baselines"
     assert main(["accept", str(folders[0]), "--name", "v1", "--baselines", str(baselines)]) == 0
     main(["compare", str(baselines / "v1/report"), str(folders[1])])

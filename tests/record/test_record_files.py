@@ -83,6 +83,15 @@ def test_another_schema_of_runs_means_another_version(
     assert ("another version of slimgate wrote it, so measure again" in str(error.value)) == of_other_version
 
 
+def test_a_missing_record_names_the_nearest_path(tmp_path: Path) -> None:
+    write_release(tmp_path / "support")
+    with pytest.raises(DataError, match=r"suport: no such file, .* holds it\. Did you mean support\?$"):
+        find_record_file(tmp_path / "suport")
+    (tmp_path / "support/run.json").rename(tmp_path / "support/run.earlier.json")
+    with pytest.raises(DataError, match=r"could not judge this suite, and run\.earlier\.json is of"):
+        find_record_file(tmp_path / "support")
+
+
 @pytest.mark.parametrize("names", [(), ("int8", "teacher"), ("teacher", "int8", "int8")])
 def test_a_record_without_teacher_first_or_a_doubled_name_fails(
     tmp_path: Path, names: tuple[str, ...]

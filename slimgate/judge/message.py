@@ -28,6 +28,8 @@ def format_message(name: str, judgement: QualityJudgement, *, since: str | None 
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
     word, unit = ("grown", "%") if judgement.unit == "percent" else ("drop", "points")
     drop = f"{word} {judgement.drop_points:z.{digits}f} {unit}" + (f" [{bounds}]" if bounds else "")
+    if any(budget.capped is not None and budget.capped.above > 0 for budget in judgement.budgets):
+        drop += " with the cap"  # the two values are without it, so they differ by more
     values = f"{_format_value(judgement.value)} vs {_format_value(judgement.teacher)}"
     if since is not None:
         values += f" in the baseline {since}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_a_wer_is_capped_and_the_answers_that_loop_are_judged(judge: Judge, tmp_
     logs = pair(tmp_path, base, damaged(12, 5.1, base), "wer", up=False)
     code, out, _ = judge(*logs, "--drop-points", 5)
     assert code == 1
-    assert "above the cap of 1: 2 % [" in out
+    assert re.search(r"\] with the cap, budget 5\.0, above the cap of 1: 2 % \[", out)
     assert "limit 0.62 %, 10.0 without the cap" in out
     assert judge(*pair(tmp_path, base, base, "wer", up=False), "--drop-points", 5)[0] == 0
 

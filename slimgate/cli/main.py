@@ -65,7 +65,7 @@ def make_command_parser(words: Collection[str] = tuple(COMMANDS)) -> argparse.Ar
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (home, about) in COMMANDS.items():
-        command = commands.add_parser(name, help=about)
+        command = commands.add_parser(name, help=about, description=f"{about}.")
         if name in words:
             module, _, function = home.partition(":")
             getattr(import_module(module), function)(command)

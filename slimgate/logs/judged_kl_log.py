@@ -107,7 +107,8 @@ def _format_line(judged: BudgetFacts, known: Mapping[str, Figure]) -> str:
     words = KL_WORDS[judged.kind]
     if judged.kind not in known:
         value = "not printed" if judged.value is None else f"{judged.value:.4g}"
-        return f"{words} {value}, budget {judged.limit:g}: {judged.verdict}, the log has no interval of it"
+        why = "the log has no interval of it, so no log decides this budget: use mean_max"
+        return f"{words} {value}, budget {judged.limit:g}: {judged.verdict}, {why}"
     figure = known[judged.kind]
     low, high = figure.interval
     rows = "" if judged.n_needed is None else f"about {judged.n_needed:,} chunks would decide"

@@ -26,7 +26,7 @@ def format_environment(changes: EnvironmentChanges) -> str:
             )
             for change in changes.changed
         ]
-        lines.append("what differs between the two runs, what usually moves a score most comes first:")
+        lines.append("differences between the two runs; those that usually change a score most come first:")
         lines.append(tabulate(rows, ("area", "setting", "base", "target"), disable_numparse=True))
     else:
         lines.append("what differs between the two runs: nothing that both of them state")

@@ -226,12 +226,15 @@ def test_what_explains_is_read_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_number_that_ends_another_rows_id_asks_which_was_meant(run: Path, explain: Explain) -> None:
+@pytest.mark.parametrize("meant", ["gate/1", "gsm8k/acc: 1"], ids=["rows", "logs"])
+def test_a_number_that_ends_another_rows_id_asks_which_was_meant(
+    run: Path, explain: Explain, meant: str
+) -> None:
     for name, shares in (("teacher", TEACHER), ("student", STUDENT)):
-        write_class_answers(run / "outcomes" / f"{name}.parquet", LABELS, shares, ids=["gate/1", "gate/7"])
-    hint = "Did you mean gate/1? A number means a position in the gate, not a part of an id."
+        write_class_answers(run / "outcomes" / f"{name}.parquet", LABELS, shares, ids=[meant, "gate/7"])
+    hint = f"Did you mean {meant}? A number means a position in the gate, not a part of an id."
     code, out, _ = explain(run / "run.json", "1")
     assert code == 0
     assert out.startswith("row gate/7, number 1 of 2")
     assert hint in out
-    assert hint not in explain(run / "run.json", "gate/1")[1]
+    assert hint not in explain(run / "run.json", meant)[1]

@@ -74,7 +74,8 @@ def test_a_quantile_has_no_interval_and_is_not_decided(
 ) -> None:
     file = budgets(tmp_path, "kl = { p999_max = 1.0 }")
     assert main(["judge", str(log), "--budgets", file]) == 1
-    assert "0.4123, budget 1: INCONCLUSIVE, the log has no interval of it" in capsys.readouterr().out
+    why = "the log has no interval of it, so no log decides this budget: use mean_max"
+    assert f"0.4123, budget 1: INCONCLUSIVE, {why}\n" in capsys.readouterr().out
     assert main(["judge", str(log), "--budgets", file, "--on-inconclusive", "warn"]) == 0
 
 

@@ -129,7 +129,7 @@ def find_row(path: Path, row: str) -> Explained:
             (
                 identity_of_row
                 for identity_of_row in answers[0].ids
-                if identity_of_row.endswith(f"/{row}") and identity_of_row != identity
+                if identity_of_row.endswith((f"/{row}", f": {row}")) and identity_of_row != identity
             ),
             None,
         ),

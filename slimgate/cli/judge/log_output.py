@@ -146,7 +146,7 @@ def _format_totals(verdicts: LogVerdicts) -> str:
     by_filter = {(row.task, row.filter): row.counts for row in comparisons}
     cut = [sum(getattr(row, f"truncated_{who}") for row in by_filter.values()) for who in ("base", "target")]
     if missing:
-        line += f"; {count(missing)} scores missing in one log or both"
+        line += f"; {format_count(missing, 'score', 'scores')} missing in one log or both"
     if other := sum(row.counts.not_of_metric for row in comparisons):
         line += f"; a metric does not apply to {count(other)} samples"
     if waiting := sum(row.counts.not_run for row in comparisons):

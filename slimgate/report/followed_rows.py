@@ -98,15 +98,17 @@ def _make_probabilities_table(record: RunRecord, model: VariantRecord, shapes: R
     return format_top_words(tops[0], _escape_short) if tops else MISSING
 
 
-def make_answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
+def make_answer_columns(
+    answers: Sequence[AnswerFacts], show: Show, original: str = "teacher"
+) -> list[Column]:
     """The first answer is the teacher's; the others have what differs from it. Empty columns are left out.
 
-    show: escapes text for the place of the table.
+    show: escapes text for the place of the table. original: the teacher's name in the table.
     """
     teacher = answers[0]
     values = dict.fromkeys(name for answer in answers for name in answer.values)
     columns = [
-        Column("model", [show(answer.model) for answer in answers]),
+        Column("model", [original, *(show(answer.model) for answer in answers[1:])]),
         Column(
             "answer",
             [MISSING if answer.prediction is None else show(answer.prediction) for answer in answers],
@@ -120,7 +122,7 @@ def make_answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Colu
             Column(show(name), [_format_score(answer, teacher, name) for answer in answers], right=True)
             for name in values
         ),
-        Column("against the teacher", [_format_against_teacher(answer, teacher) for answer in answers]),
+        Column(f"against the {original}", [_format_against_teacher(answer, teacher) for answer in answers]),
     ]
     return remove_empty_columns(columns)
 

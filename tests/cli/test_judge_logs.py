@@ -518,6 +518,9 @@ def test_a_report_is_accepted_and_compared_as_that_of_a_run(
     page = (folders[0] / "report.html").read_text("utf-8")
     assert "agrees with the base" in page
     assert "agrees with the teacher" not in page
+    capsys.readouterr()
+    assert main(["explain", str(folders[0]), "gsm8k/acc: 0"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["base", "target"]
     baselines = tmp_path / "baselines"
     assert main(["accept", str(folders[0]), "--name", "v1", "--baselines", str(baselines)]) == 0
     main(["compare", str(baselines / "v1/report"), str(folders[1])])

@@ -72,7 +72,7 @@ def format_row(explained: Explained) -> str:
             f"Did you mean {explained.alike}? A number means a position in the gate, not a part of an id."
         )
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
-    columns = make_answer_columns(explained.answers, escape_invisible)
+    columns = make_answer_columns(explained.answers, escape_invisible, record.task.sides.original)
     table = tabulate(
         {column.head: list(column.cells) for column in columns},
         headers="keys",

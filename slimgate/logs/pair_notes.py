@@ -13,22 +13,25 @@ from slimgate.logs.predictions.files import format_examples
 from slimgate.plugins.reader import Log, TaskLog
 from slimgate.record.words import format_count
 
-# The length of a text that a note quotes, in characters.
+# The largest number of characters of a text, and of an error, that a note quotes.
 LONGEST_QUOTE = 120
 _LONGEST_ERROR = 300
 
 
-def describe_results(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
-    """A line for each filter with more samples than the tool states, and for filters without a sample."""
+def describe_surplus(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
+    """A line for each filter with more samples than the tool states, and for filters without a sample.
+
+    name: of the task. samples: by filter.
+    """
     stated = log.tasks[name].samples
     notes = [
         f"{format_place(name, filter_)}: {_describe_count(log, stated, of_filter)}"
         for filter_, of_filter in samples.items()
         if stated is not None and len(of_filter) > stated
     ]
-    if lone := [name for name in log.tasks[name].filters if name not in samples]:
-        filters = ", ".join(filter_ or "none" for filter_ in lone)
-        notes.append(f"{name}: the results of {log.shown} also have the filter {filters}, of no sample here")
+    if without_samples := [filter_ for filter_ in log.tasks[name].filters if filter_ not in samples]:
+        filters = ", ".join(filter_ or "none" for filter_ in without_samples)
+        notes.append(f"{name}: the results of {log.shown} have the filter {filters}, but no sample of it")
     return notes
 
 
@@ -37,17 +40,17 @@ def _describe_count(log: Log, stated: int, samples: Samples) -> str:
     return f"{log.shown} says that {stated:,} samples ran, but has {len(samples):,}"
 
 
-def describe_lacking(log: Log, task: TaskLog, samples: Samples) -> list[str]:
+def describe_missing_samples(log: Log, task: TaskLog, samples: Samples) -> list[str]:
     """A line if a log has fewer samples than the tool states, and one if it lacks samples that it lists."""
     lines = []
     if task.samples is not None and len(samples) < task.samples:
         lines.append(_describe_count(log, task.samples, samples))
     ids = pa.array(task.ids, pa.large_string())
-    lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=samples.ids)))
-    if len(lacking):
+    missing = ids.filter(pc.is_null(pc.index_in(ids, value_set=samples.ids)))
+    if len(missing):
         lines.append(
-            f"{log.shown} lists {format_count(len(lacking), 'sample', 'samples')} that it does not contain "
-            f"({format_examples(lacking)})"
+            f"{log.shown} lists {format_count(len(missing), 'sample', 'samples')} that it does not contain "
+            f"({format_examples(missing)})"
         )
     return lines
 
@@ -58,7 +61,10 @@ def format_place(task: str, filter_: str) -> str:
 
 
 def describe_all_failed(base: Samples, target: Samples, shown: tuple[str, str]) -> str:
-    """`all 15 samples of a.json failed, first error "…"`: a run without any result; "" for other runs."""
+    """`all 15 samples of a.json failed, first error "…"`, for each such run; "" if there is none.
+
+    shown: how messages name the base and the target.
+    """
     texts = []
     for name, samples in zip(shown, (base, target), strict=True):
         has_score = any(np.isfinite(scores).any() for scores in samples.scores.values())
@@ -72,7 +78,7 @@ def describe_all_failed(base: Samples, target: Samples, shown: tuple[str, str]) 
 
 
 def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
-    """A line for each metric that is a list or a text in samples, and a number in none of them."""
+    """A line for each metric that is never a number in one of the logs, but a list or a text."""
     notes = []
     for metric in sorted({**base.not_numbers, **target.not_numbers}):
         counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
@@ -99,11 +105,10 @@ def describe_truncated(where: str, base: Samples, target: Samples) -> list[str]:
     counts = [int(np.count_nonzero(samples.truncated)) for samples in (base, target)]
     if not any(counts):
         return []
-    place = f"{where}: " if where else ""
     return [
-        f"{place}{format_count(counts[0], 'answer', 'answers')} of the base and {counts[1]:,} of the target "
-        "were cut off at a limit; they are judged by their score, and a budget on truncated limits their "
-        "share"
+        f"{_format_prefix(where)}{format_count(counts[0], 'answer', 'answers')} of the base and "
+        f"{counts[1]:,} of the target were cut off at a limit; they are judged by their score, and a budget "
+        "on truncated limits their share"
     ]
 
 
@@ -116,8 +121,11 @@ def describe_scored_errors(where: str, base: Samples, target: Samples) -> list[s
         counts.append(int(np.isfinite(columns).all(axis=0).sum()) if columns else 0)
     if not any(counts):
         return []
-    place = f"{where}: " if where else ""
     return [
-        f"{place}{format_count(counts[0], 'sample', 'samples')} of the base and {counts[1]:,} of the target "
-        "have an error and a score; they are judged by the score"
+        f"{_format_prefix(where)}{format_count(counts[0], 'sample', 'samples')} of the base and "
+        f"{counts[1]:,} of the target have an error and a score; they are judged by the score"
     ]
+
+
+def _format_prefix(where: str) -> str:
+    return f"{where}: " if where else ""

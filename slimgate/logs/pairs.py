@@ -19,10 +19,10 @@ from slimgate.logs.columns import Samples, digest_column, read_samples
 from slimgate.logs.compared_settings import compare_settings, is_same_version
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
-    describe_lacking,
+    describe_missing_samples,
     describe_not_numbers,
-    describe_results,
     describe_scored_errors,
+    describe_surplus,
     describe_truncated,
     format_place,
     list_metrics,
@@ -233,9 +233,9 @@ def _read_runs(
     runs = []
     for run in (log, *log.further):
         samples = read_samples(f"{run.shown} {name}".rstrip(), run.tasks[name], rules.slices, checks)
-        differences.notes += describe_results(name, run, samples)
+        differences.notes += describe_surplus(name, run, samples)
         for filter_, of_filter in samples.items():
-            if lines := describe_lacking(run, run.tasks[name], of_filter):
+            if lines := describe_missing_samples(run, run.tasks[name], of_filter):
                 lacking.setdefault(filter_, []).extend(lines)
         runs.append(samples)
         if run is log:

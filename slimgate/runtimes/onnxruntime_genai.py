@@ -21,7 +21,15 @@ import numpy.typing as npt
 from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate.errors import BuildError, MeasureError
-from slimgate.models.onnx_genai_model import CONFIG, KIND, PACKAGE
+from slimgate.models.onnx_genai_model import (
+    CONFIG,
+    KIND,
+    PACKAGE,
+    OnnxGenaiModel,
+    copy_files,
+    load_onnx_genai_model,
+)
+from slimgate.models.saved_files import load_companions
 from slimgate.models.write_by_length import Greedy, Prompts, read_prompts
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
@@ -31,7 +39,6 @@ from slimgate.plugins.runtime import Form, Runtime
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.onnx_genai_model import OnnxGenaiModel
     from slimgate.models.write_answers import Writing
 
 Ids = npt.NDArray[np.int32]
@@ -53,12 +60,15 @@ class Params(Table):
 
 
 @dataclass(frozen=True)
-class _BegunAnswer:
-    """A generator that has chosen the first token. prompt: tokens of a prompt; remaining: tokens to come."""
+class _StartedAnswers:
+    """A generator that has chosen the first token of each answer.
+
+    prompt_tokens: the length of each prompt. remaining: how many more tokens each answer gets.
+    """
 
     generator: Any
     rows: int
-    prompt: int
+    prompt_tokens: int
     remaining: int
 
 
@@ -91,7 +101,7 @@ class GenaiPredictor:
         return replace(prompts, ids=prompts.ids.astype(np.int32))
 
     def forward(self, prepared: Prompts) -> object:
-        """The scores of whole texts, or an answer."""
+        """The scores of whole texts; or if tokens must follow them, the ids of the answers."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
         starts = range(0, len(prepared.ids), MAX_ROWS)
@@ -105,8 +115,11 @@ class GenaiPredictor:
         ]
         return np.concatenate(scores)
 
-    def prefill(self, prepared: Prompts) -> _BegunAnswer:
-        """Begins answers with their first token. Raises MeasureError for more rows than the library takes."""
+    def prefill(self, prepared: Prompts) -> _StartedAnswers:
+        """Reads the prompts and chooses the first token of each answer.
+
+        Raises MeasureError for more rows than the library takes.
+        """
         if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
                 f"ONNX Runtime GenAI writes at most {MAX_ROWS} answers at once, but {len(prepared.ids)} "
@@ -114,17 +127,17 @@ class GenaiPredictor:
             )
         generator = self._start_generator(prepared.ids, prepared.count, min_new_tokens=prepared.count)
         generator.generate_next_token()
-        rows, prompt = prepared.ids.shape
-        return _BegunAnswer(generator, rows, prompt, prepared.count - 1)
+        rows, prompt_tokens = prepared.ids.shape
+        return _StartedAnswers(generator, rows, prompt_tokens, prepared.count - 1)
 
-    def decode(self, state: _BegunAnswer) -> Ids:
-        """(rows, new tokens) ids without end tokens, which the next likeliest tokens replace."""
+    def decode(self, state: _StartedAnswers) -> Ids:
+        """(rows, new tokens) ids. Where an end token is most likely, they have the next likeliest token."""
         for _ in range(state.remaining):
             state.generator.generate_next_token()
-        new_ids = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
+        new_ids = [state.generator.get_sequence(row)[state.prompt_tokens :] for row in range(state.rows)]
         return np.stack(new_ids)
 
-    def cache_bytes(self, state: _BegunAnswer) -> int:
+    def cache_bytes(self, state: _StartedAnswers) -> int:
         """Bytes of the keys and values, including memory that is allocated ahead."""
         return sum(state.generator.get_output(name).nbytes for name in self._list_cache_names())
 
@@ -134,9 +147,9 @@ class GenaiPredictor:
                 yield self._names[kind] % layer
 
     def _start_generator(self, ids: npt.NDArray[np.integer], count: int, *, min_new_tokens: int) -> Any:
-        """A generator that has read the texts. ids: (rows, tokens). count: the largest number of new tokens.
+        """A generator that has read the texts. Raises BuildError if the library fails.
 
-        min_new_tokens: the tokens before which no answer may end.
+        ids: (rows, tokens). count, min_new_tokens: the largest and smallest number of new tokens.
         """
         generator_params = self._package.GeneratorParams(self._model)
         lengths = {"max_length": ids.shape[1] + count, "min_length": ids.shape[1] + min_new_tokens}
@@ -208,20 +221,14 @@ class OnnxRuntimeGenai(Runtime[Params]):
 
     def copy(self, artifact: Path, folder: Path) -> None:
         """The library's files, which `onnxruntime_genai.Model` opens."""
-        from slimgate.models.onnx_genai_model import copy_files
-
         copy_files(artifact, folder)
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> GenaiPredictor:
         """The model of an artifact or of an exported folder, on `threads` threads."""
-        from slimgate.models.saved_files import load_companions
-
         return GenaiPredictor(folder, load_companions(folder)["tokenizer"], device=device, threads=threads)
 
     def load_model(self, folder: Path, device: str) -> OnnxGenaiModel:
         """The OnnxGenaiModel of a folder."""
-        from slimgate.models.onnx_genai_model import load_onnx_genai_model
-
         return load_onnx_genai_model(folder)
 
     def open_model(self, model: OnnxGenaiModel, context: BuildContext) -> GenaiPredictor:

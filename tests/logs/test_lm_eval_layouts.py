@@ -181,7 +181,7 @@ def test_a_filter_of_which_no_sample_is_there_is_noted(tmp_path: Path) -> None:
     results = {"results": {"sums": {"acc,none": 0.5, "acc_stderr,none": 0.1, "acc,flexible": 0.5}}}
     base = write_lm_eval(tmp_path / "base", {"sums": [1.0, 0.0]}, results=results)
     notes = judge(base, write_lm_eval(tmp_path / "int4", {"sums": [1.0, 0.0]})).notes
-    assert f"sums: the results of {base} also have the filter flexible, of no sample here" in notes
+    assert f"sums: the results of {base} have the filter flexible, but no sample of it" in notes
 
 
 def test_a_results_file_is_refused_with_the_folder_to_give(tmp_path: Path) -> None:

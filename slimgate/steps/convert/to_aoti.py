@@ -25,15 +25,21 @@ from pydantic import Field
 
 from slimgate._system.worker import Ended, run_worker
 from slimgate.errors import BuildError, ProcessDied
+from slimgate.models.aoti_model import ExportedModel
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
-from slimgate.steps.agreement import Scores, make_default_predictor
+from slimgate.steps.agreement import (
+    Scores,
+    check_agreement,
+    make_calibration_batches,
+    make_default_predictor,
+    score_batches,
+)
 from slimgate.steps.convert import _aoti_worker
 from slimgate.steps.convert._export import Export
 
 if TYPE_CHECKING:
-    from slimgate.models.aoti_model import ExportedModel
     from slimgate.models.torch_model import TorchModel
 
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.1}
@@ -59,17 +65,13 @@ class ToAoti(Export[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> ExportedModel:
         """The package of the model. Raises BuildError if it is not one graph, or if its answers differ."""
-        from slimgate.errors import BuildError
-        from slimgate.models.aoti_model import ExportedModel
-        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
-
-        batches = _add_small_batches(make_calibration_batches(model.tokenizer, context))
-        before = score_batches(make_default_predictor(model, context), batches)
         if params.precision == "bfloat16" and model.kind != "torch":
             raise BuildError(
                 f"an artifact of kind {model.kind} has scales that bfloat16 would make inexact, expected "
                 "kind torch; leave precision out"
             )
+        batches = _add_small_batches(make_calibration_batches(model.tokenizer, context))
+        before = score_batches(make_default_predictor(model, context), batches)
         compiled = compile_apart(model, batches, context, precision=params.precision)
         context.log.update(compile_seconds=compiled.compile_seconds, precision=params.precision)
         tolerance = params.tolerance or TOLERANCE[params.precision]
@@ -95,10 +97,11 @@ def _add_small_batches(batches: list[Arrays]) -> list[Arrays]:
 
 
 @dataclass(frozen=True)
-class Compiled:
-    """A compiled package. inputs: the names of its inputs, in the network's order. scores: for each batch.
+class CompiledPackage:
+    """A compiled package. inputs: the names of its inputs, in the network's order.
 
-    weights: parameters, nonzero_parameters and state_bytes of the compiled network.
+    weights: parameters, nonzero_parameters and state_bytes of the compiled network. scores: those that the
+    package gave, for each batch.
     """
 
     package: Path
@@ -116,10 +119,10 @@ def compile_apart(
     precision: str,
     limit: float = LIMIT_SECONDS,
     worker: str = _aoti_worker.__name__,
-) -> Compiled:
+) -> CompiledPackage:
     """Compiles the model and predicts the batches in another process. The package is in context.scratch.
 
-    An instruction that this processor does not know then ends that process, and not this one. The processes
+    An instruction that this processor does not know ends that process, and not this one. The processes
     exchange the model as its files (safetensors and JSON), and batches and scores as arrays.
 
     limit: seconds for everything. worker: the module that the process runs. Raises ProcessDied if a signal
@@ -140,10 +143,17 @@ def compile_apart(
         raise BuildError(answer["error"])
     with np.load(folder / _aoti_worker.SCORES, allow_pickle=False) as arrays:
         batch_scores = [arrays[str(place)] for place in range(len(batches))]
-    return Compiled(package, tuple(answer.pop("inputs")), scores=batch_scores, **answer)
+    return CompiledPackage(
+        package,
+        inputs=tuple(answer["inputs"]),
+        weights=answer["weights"],
+        scores=batch_scores,
+        compile_seconds=answer["compile_seconds"],
+    )
 
 
 def _make_error(ended: Ended, *, compiling: bool, limit: float) -> BuildError:
+    """The error of a worker that failed. compiling: whether it had not yet written the package."""
     doing = "compiling the network" if compiling else "predicting calibration rows with the compiled network"
     if ended.code is None:
         return BuildError(
@@ -152,8 +162,8 @@ def _make_error(ended: Ended, *, compiling: bool, limit: float) -> BuildError:
         )
     if ended.signal is None:
         return BuildError(f"to_aoti: the process that was {doing} failed: {ended.message}")
-    likely = ", most likely because memory ran out" if ended.signal == "SIGKILL" else ""
+    cause = ", most likely because memory ran out" if ended.signal == "SIGKILL" else ""
     return ProcessDied(
-        f"to_aoti: the process that was {doing} died by {ended.signal}{likely}: this machine cannot run it; "
+        f"to_aoti: the process that was {doing} died by {ended.signal}{cause}: this machine cannot run it; "
         "use another runtime, such as onnxruntime (to_onnx)"
     )

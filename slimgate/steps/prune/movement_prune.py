@@ -3,14 +3,15 @@
     { movement_prune = { sparsity = 0.5, epochs = 2 } }
     { movement_prune = { sparsity = 0.85, epochs = 4, block = [32, 32], alpha = 0.1 } }
 
-Each weight of the encoder blocks' linear layers has a score, learned through its mask: weights with the
-highest scores count. The sparsity rises by a cubic schedule from 0, after `warm_up`, to its final value at
-`cool_down`. Afterwards that share of the weights is zero, up to one block: a later training step keeps the
-zeros. Zeros alone make a model neither smaller on disk nor faster. The loss is that of distill. Weights that
-an earlier step pruned stay zero and count.
+Each weight of the encoder blocks' linear layers has a score, and training learns it. A mask keeps the weights
+with the highest scores. The sparsity rises by a cubic schedule: it is 0 during `warm_up`, and has its final
+value when `cool_down` begins. Afterwards that share of the weights is zero, to the nearest block. A later
+training step keeps the zeros. Zeros alone make a model neither smaller on disk nor faster. The loss is that
+of distill. Weights that an earlier step pruned stay zero, and count as part of the sparsity.
 
-With initial_scores "magnitude", training corrects the magnitudes. "zero" is the paper's, for tens of
-thousands of steps: after 188 on banking77, 0.857 at sparsity 0.85 against 0.787 at 0.5 (teacher 0.883).
+initial_scores = "zero" is the paper's choice, for tens of thousands of training steps. After 188 steps on
+banking77, accuracy was 0.787 with "zero" at sparsity 0.5, and 0.857 with "magnitude" at sparsity 0.85. The
+teacher had 0.883.
 
 Sources: Sanh et al. 2020, "Movement pruning", sections 4 and 5; blocks: Lagunas et al. 2021.
 """
@@ -69,7 +70,8 @@ class MovementPrune(Step[Params]):
         from slimgate.tasks.parts.objectives import encode_labelled_rows
 
         data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
-        loss = DistillationLoss(model, teacher, data[0], teacher_encoded, params, context, targets=data[1])
+        encoded, targets = data
+        loss = DistillationLoss(model, teacher, encoded, teacher_encoded, params, context, targets=targets)
         layers = find_linear_layers(model)
         masks = _make_masks(model, layers, params)
         groups = [masks] if params.scope == "global" else [[mask] for mask in masks]
@@ -121,6 +123,7 @@ def _make_masks(model: TorchModel, layers: Mapping[str, nn.Linear], params: Para
 
 
 def _choose_block_shape(params: Params, layer: nn.Linear) -> tuple[int, int]:
+    """(rows, columns) of the weights that share a score."""
     if params.block == "row":
         return 1, layer.in_features
     if params.block == "column":
@@ -131,6 +134,7 @@ def _choose_block_shape(params: Params, layer: nn.Linear) -> tuple[int, int]:
 def _zero_weights(
     layers: Mapping[str, nn.Linear], groups: Sequence[Sequence[MaskedWeight]], sparsity: float
 ) -> None:
+    """Sets the weights with the lowest scores of each group to zero. The groups have the layers' order."""
     import torch
 
     from slimgate.steps.prune._movement_prune import compute_final_masks

@@ -22,7 +22,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.agreement import make_calibration_batches
 from slimgate.steps.convert import to_aoti
 from slimgate.steps.convert._aoti_worker import make_example_batch
-from slimgate.steps.convert.to_aoti import Compiled, Params, compile_apart
+from slimgate.steps.convert.to_aoti import CompiledPackage, Params, compile_apart
 from slimgate.store.store import list_files
 from slimgate.tasks import text_classification
 from tools.trust import dying_package
@@ -126,7 +126,7 @@ def test_a_network_that_cannot_be_one_graph_is_one_line(
     assert not isinstance(caught.value, ProcessDied)
 
 
-def apart(root: Path, *, worker: str, limit: float = 3600) -> Compiled:
+def apart(root: Path, *, worker: str, limit: float = 3600) -> CompiledPackage:
     model, context = tiny(root)
     batches = make_calibration_batches(model.tokenizer, context)
     return compile_apart(model, batches, context, precision="float32", limit=limit, worker=worker)

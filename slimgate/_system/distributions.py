@@ -51,15 +51,11 @@ def read_package_states(packages: Iterable[str]) -> dict[str, str]:
     states: dict[str, str] = {}
     while todo:
         name = todo.pop()
-        if (
-            name in states
-            or name in NEVER_COMPUTE
-            or name == OWN_DISTRIBUTION
-            or name not in installed.by_name
-        ):
+        distribution = installed.by_name.get(name)
+        if distribution is None or name in states or name in NEVER_COMPUTE or name == OWN_DISTRIBUTION:
             continue
-        states[name] = _state(installed.by_name[name])
-        todo += _list_requirements(installed.by_name[name])
+        states[name] = _read_state(distribution)
+        todo += _list_requirements(distribution)
     return dict(sorted(states.items()))
 
 
@@ -70,14 +66,15 @@ def is_distributed(package: str) -> bool:
 
 def forget_distributions() -> None:
     """Forgets everything that was read about distributions."""
-    for function in (_list_installed, _state, _list_requirements, _read_headers):
+    for function in (_list_installed, _read_state, _list_requirements, _read_headers):
         function.cache_clear()
 
 
 class _Installed:
-    """The distributions that are installed.
+    """The installed distributions.
 
-    by_name: distributions by normalized names; owners: names of distributions by import names.
+    by_name: distributions by normalized names. owners: by import names, the names of the distributions that
+    install that package.
     """
 
     def __init__(self) -> None:
@@ -87,6 +84,7 @@ class _Installed:
 
 @cache
 def _list_installed(_path: tuple[str, ...]) -> _Installed:
+    """_path: sys.path, so that the cache is not used after sys.path changed."""
     installed = _Installed()
     for distribution in importlib.metadata.distributions():
         name = _normalize(_read_headers(distribution)["Name"] or "")
@@ -104,9 +102,8 @@ def _list_import_names(distribution: Distribution) -> set[str]:
     if (folder := _find_folder_in_place(distribution)) is not None:
         places = [place for place in (folder, folder / "src") if place.is_dir()]
         files = [path for place in places for path in place.iterdir()]
-        return {
-            path.stem for path in files if path.suffix == ".py" or (path / "__init__.py").is_file()
-        } | top_level
+        packages = {path.stem for path in files if path.suffix == ".py" or (path / "__init__.py").is_file()}
+        return packages | top_level
     record = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
     names = set(_RECORDED_NAME.findall(record)) | top_level
     return names or {_normalize(_read_headers(distribution)["Name"]).replace("-", "_")}
@@ -133,7 +130,7 @@ def _list_requirements(distribution: Distribution) -> tuple[str, ...]:
 
 
 @cache
-def _state(distribution: Distribution) -> str:
+def _read_state(distribution: Distribution) -> str:
     """The version; if the distribution is not from an index, also a digest.
 
     The digest is of RECORD, and of the files if the distribution is installed in place.

@@ -57,16 +57,15 @@ def run(options: argparse.Namespace) -> int:
     if checked.problems:
         sys.stderr.writelines(f"{escape_invisible(line)}\n" for line in checked.problems)
         return _WRONG
-    count = checked.suites
     sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in checked.questions)
-    left = "" if options.data else "; their files, models and packages were not checked (use --data)"
+    unchecked = "" if options.data else "; their files, models and packages were not checked (use --data)"
     questions = (
         f", {format_count(len(checked.questions), 'question', 'questions')} (above)"
         if checked.questions
         else ""
     )
-    suites = format_count(count, "suite", "suites")
-    sys.stdout.write(f"{suites} checked, no mistake found{questions}{left}\n")
+    suites = format_count(checked.suites, "suite", "suites")
+    sys.stdout.write(f"{suites} checked, no mistake found{questions}{unchecked}\n")
     for words, paths in (
         ("these files are not suites and were not checked", checked.no_suites),
         ("the files and packages of these opt-in suites were not checked", checked.without_data),
@@ -81,10 +80,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 class Checked(NamedTuple):
-    """The first problem of each file, the number of suites or parts of suites, and files that are no suite.
+    """The results of all checks.
 
-    questions: about budgets that may be in a wrong unit, which a run prints too. without_data, partly: opt-in
-    suites whose files and packages were not checked, and those that lack a package.
+    problems: the first problem of each file. questions: about budgets that may be in a wrong unit, which a
+    run prints too. suites: how many suites, or parts of suites, are right. no_suites: files that are no
+    suite. without_data: opt-in suites whose files and packages were not checked. partly: opt-in suites that
+    lack a package, so they were checked only in part.
     """
 
     problems: list[str]
@@ -96,7 +97,7 @@ class Checked(NamedTuple):
 
 
 class _FileCheck(NamedTuple):
-    """The questions about the budgets of a suite, and whether checks were left out, as in Checked."""
+    """The result for one suite: questions about its budgets, and whether checks were left out."""
 
     questions: list[str]
     is_without_data: bool = False
@@ -108,12 +109,10 @@ def check_paths(paths: Sequence[Path], *, data: bool, without_budgets: bool = Fa
     problems: dict[str, None] = {}
     checked: dict[Path, _FileCheck] = {}
     no_suites: list[Path] = []
-    is_named = dict.fromkeys((file for path in paths for file in _list_files(path)), False)
-    is_named |= {path: True for path in paths if path in is_named}
     wrong = set()
-    for file, named in is_named.items():
+    for file in dict.fromkeys(file for path in paths for file in _list_files(path)):
         try:
-            result = _check_file(file, named=named, data=data, without_budgets=without_budgets)
+            result = _check_file(file, named=file in paths, data=data, without_budgets=without_budgets)
         except SlimgateError as error:
             problems[str(error)] = None
             wrong.add(file)
@@ -138,10 +137,10 @@ def check_paths(paths: Sequence[Path], *, data: bool, without_budgets: bool = Fa
 
 
 def _check_file(file: Path, *, named: bool, data: bool, without_budgets: bool) -> _FileCheck | None:
-    """Checks a suite; None for a file that is none. If it is named, it must be one.
+    """Checks a suite; None for a file that is no suite.
 
-    named: on the command line, not by its folder. without_budgets: whether it may gate nothing. Raises
-    SlimgateError for the first error in it.
+    named: whether the command line names the file itself, and not its folder. Then it must be a suite.
+    without_budgets: whether it may gate nothing. Raises SlimgateError for the first error in it.
     """
     from slimgate.run.gate_results import NO_BUDGET, describe_ungated
     from slimgate.suite.budget_units import find_doubtful_budgets
@@ -157,19 +156,19 @@ def _check_file(file: Path, *, named: bool, data: bool, without_budgets: bool) -
         if has_logs(file):
             return _FileCheck(_check_log_suite(file, shown, data=data, without_budgets=without_budgets))
         return None
-    is_named = named or not is_opt_in(file, shown)
+    is_complete = named or not is_opt_in(file, shown)
     try:
-        suite = load_suite(file, shown, check_data=data and is_named)
+        suite = load_suite(file, shown, check_data=data and is_complete)
     except SuiteError as error:
-        # Users who run an opt-in suite have to install what it needs.
-        if is_named or not isinstance(error.__cause__, MissingExtra):
+        # Only users who run an opt-in suite have to install the packages that it needs.
+        if is_complete or not isinstance(error.__cause__, MissingExtra):
             raise
         return _FileCheck([], is_partial=True)
     # gated = false on every variant is stated on purpose, with its reason
     if not without_budgets and describe_ungated(suite) == NO_BUDGET:
         raise _describe_no_gate(shown)
     questions = [f"{shown}: {line}" for line in find_doubtful_budgets(suite)]
-    return _FileCheck(questions, is_without_data=data and not is_named)
+    return _FileCheck(questions, is_without_data=data and not is_complete)
 
 
 def _describe_no_gate(shown: str) -> SuiteError:
@@ -179,26 +178,25 @@ def _describe_no_gate(shown: str) -> SuiteError:
 
 
 def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: bool) -> list[str]:
-    """The questions about the budgets of a log suite. Raises SlimgateError for what is wrong with it."""
-    from slimgate.data.row_files import require_file_or_folder
+    """The questions about the budgets of a log suite. Raises SlimgateError for the first error in it."""
     from slimgate.logs.suite import load_log_suite
 
     suite = load_log_suite(file, shown)
     if not without_budgets and not any(budgets.has_limit for budgets in suite.budgets.values()):
         raise _describe_no_gate(shown)
-    targets = [(f"targets.{name}", path) for name, paths in suite.target_runs.items() for path in paths]
-    repeat = [] if suite.repeat is None else [("repeat", suite.repeat)]
-    for key, path in [*(("base", path) for path in suite.base_runs), *targets, *repeat] if data else ():
-        try:
-            require_file_or_folder(path)
-        except SuiteError as error:
-            raise SuiteError(f"{shown} [logs] {key}: {error}") from error
     if data:
+        from slimgate.data.row_files import require_file_or_folder
         from slimgate.logs.suite_run import judge_log_suite
 
+        targets = [(f"targets.{name}", path) for name, paths in suite.target_runs.items() for path in paths]
+        repeat = [] if suite.repeat is None else [("repeat", suite.repeat)]
+        for key, path in [*(("base", path) for path in suite.base_runs), *targets, *repeat]:
+            try:
+                require_file_or_folder(path)
+            except SuiteError as error:
+                raise SuiteError(f"{shown} [logs] {key}: {error}") from error
         try:
-            # its verdict does not matter here; it finds logs that do not compare, and patterns without a
-            # match
+            # only for its errors: logs that cannot be compared, and patterns without a match
             judge_log_suite(suite)
         except SlimgateError as error:
             problem = str(error)
@@ -213,6 +211,7 @@ def _list_files(path: Path) -> Iterator[Path]:
     """
     if not path.is_dir():
         yield path
+        return
     for place, folders, names in os.walk(path):
         base = Path(place)
         folders[:] = sorted(name for name in folders if not _is_skipped(base / name))

@@ -56,8 +56,8 @@ class BehaviourJudgement:
 
     flips: None if rows are neither right nor wrong. slices: of each metric, the largest drop first.
 
-    tokens: what budgets on tokens were judged by; None if it was not measured. verdict: None without a
-    budget. withheld: by the kind of a budget on flips or slices, why it gives no PASS.
+    tokens: the figures for budgets on tokens; None if they were not measured. verdict: None without a budget.
+    withheld: why a budget on flips or slices gives no PASS, by its kind.
     """
 
     flips: FlipShare | None
@@ -81,18 +81,16 @@ def judge_behaviour(
 
     A budget that no variant can break does not pass (`cannot_fail`).
 
-    metrics: of 0/1 per row, by the names that budgets know them by; those with a budget on slices must be
-    among them. tokens: None if the two models do not read the same tokens. Raises MeasureError if the
-    rows are none or not paired, or a budget on tokens has none, SuiteError for a metric that cannot be judged
-    on slices.
+    metrics: metrics with 0 or 1 for each row, by the names that budgets use. Each metric with a budget on
+    slices must be among them. tokens: None if the two models do not read the same tokens. Raises MeasureError
+    if there are no rows, if the rows of the two differ, or if there is a budget on tokens without `tokens`;
+    SuiteError for a metric that cannot be judged on slices.
     """
     _check_rows(teacher, variant)
     share = None if teacher.right is None and budgets.flips is None else compare_flips(teacher, variant)
     flips = budgets.flips
     judged = [] if flips is None or share is None else [judge_flips(share, flips.limit, flips.reason)]
-    judged += _judge_tokens(
-        tokens, [limit for budgets_of_table in budgets.tokens.values() for limit in budgets_of_table]
-    )
+    judged += _judge_tokens(tokens, [limit for limits in budgets.tokens.values() for limit in limits])
     slices: list[SliceFacts] = []
     parts = [*columns, *list_label_slices(teacher)]
     for name, metric in metrics.items():
@@ -108,10 +106,8 @@ def judge_behaviour(
         slices += parts_judged
         if budget is not None:
             judged.append(decide_all_slices(name, parts_judged, budget.limit, budget.reason))
-        judged += [
-            decide_named_slice(key, parts_judged, judged_budget) for key, judged_budget in named.items()
-        ]
-    verdict = find_worst_verdict([judged_budget.verdict for judged_budget in judged])
+        judged += [decide_named_slice(key, parts_judged, slice_budget) for key, slice_budget in named.items()]
+    verdict = find_worst_verdict([facts.verdict for facts in judged])
     judgement = BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
     if teacher.right is not None:
         judgement = withhold_sure_flips(judgement, float((teacher.right > 0).mean()))
@@ -188,11 +184,11 @@ def make_behaviour_facts(
     measured: BehaviourFacts,
     judged: BehaviourJudgement,
     message: str,
-    on_undecided: Mapping[str, OnInconclusive] | None = None,
+    actions: Mapping[str, OnInconclusive] | None = None,
 ) -> BehaviourFacts:
     """The record's `measure_behaviour`: what was measured, and what was judged of it.
 
-    message: its line; on_undecided: what undecided budgets do, by kind.
+    message: its line. actions: the value of on_inconclusive for each kind of budget.
     """
     share, flips = judged.flips, None
     if share is not None and measured.flips is not None:
@@ -206,8 +202,7 @@ def make_behaviour_facts(
         slices=list(judged.slices),
         slice_gaps=list_slice_gaps(judged.slices),
         budgets=[
-            replace(budget, on_inconclusive=(on_undecided or {}).get(budget.kind))
-            for budget in judged.budgets
+            replace(budget, on_inconclusive=(actions or {}).get(budget.kind)) for budget in judged.budgets
         ],
         verdict=judged.verdict,
         message=message,
@@ -216,19 +211,17 @@ def make_behaviour_facts(
 
 def list_actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
     """The value of on_inconclusive for each kind of budget."""
-    undecided: dict[str, OnInconclusive | None] = {
+    actions: dict[str, OnInconclusive | None] = {
         limit.kind: limit.on_inconclusive for limits in budgets.tokens.values() for limit in limits
     }
-    undecided |= {
-        make_slices_kind(metric): budget.on_inconclusive for metric, budget in budgets.slices.items()
-    }
-    undecided |= {
+    actions |= {make_slices_kind(metric): budget.on_inconclusive for metric, budget in budgets.slices.items()}
+    actions |= {
         make_slices_kind(key.metric, key.column, key.value): budget.on_inconclusive
         for key, budget in budgets.named_slices.items()
     }
     if budgets.flips is not None:
-        undecided[budgets.flips.kind] = budgets.flips.on_inconclusive
-    return {kind: action or default for kind, action in undecided.items()}
+        actions[budgets.flips.kind] = budgets.flips.on_inconclusive
+    return {kind: action or default for kind, action in actions.items()}
 
 
 def _check_rows(teacher: Outcomes, variant: Outcomes) -> None:
@@ -243,22 +236,25 @@ def _quote_rows(teacher: Outcomes, variant: Outcomes, rows: Ints, texts: Texts |
         QuotedRow(
             id=str(teacher.ids[row]),
             label=teacher.classes[teacher.labels[row]] if isinstance(teacher, ClassOutcomes) else None,
-            **_describe_answer("teacher", teacher, row),
-            **_describe_answer("variant", variant, row),
+            **_make_answer_fields("teacher", teacher, row),
+            **_make_answer_fields("variant", variant, row),
             text=text,
         )
         for row, text in zip(rows, shown, strict=True)
     ]
 
 
-def _describe_answer(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
-    """The answer of a model on a row, and its confidence."""
+def _make_answer_fields(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
+    """The fields of a QuotedRow with the answer of a model on a row, and its confidence.
+
+    who: "teacher" or "variant".
+    """
     if not isinstance(outcomes, ClassOutcomes):
         return {who: None if outcomes.answers is None else _shorten(str(outcomes.answers[row]))}
-    sure = compute_confidences(outcomes)
+    confidences = compute_confidences(outcomes)
     return {
         who: outcomes.classes[outcomes.predictions[row]],
-        f"{who}_confidence": None if sure is None else float(sure[row]),
+        f"{who}_confidence": None if confidences is None else float(confidences[row]),
     }
 
 

@@ -14,9 +14,10 @@ the standard error of the drop, from the spread of the runs' means; the larger o
     Welch's    each side has its own spread; too short if the two runs of a side agree by chance
     pooled     both sides have the same spread; too short if their spreads differ
 
-Each rule alone passes a drop equal to its budget in up to 8 % and 32 % of simulated runs (2 and 10 runs); the
-larger one in at most 5.4 %. The root of the sum of squares is Banerjee's bound, see `over_builds`. A side of
-one run is assumed to vary as the other side does.
+With 2 runs of one side and 10 of the other, a drop equal to its budget passes in up to 8 % of the simulations
+by Welch's rule alone, in up to 32 % by the pooled rule, and in at most 5.4 % by the larger of the two. The
+root of the sum of squares is Banerjee's bound, see `over_builds`. slimgate assumes that a side of one run
+varies as the other side does.
 
 reports/simulations/run_verdicts.md has the error rates.
 
@@ -25,7 +26,7 @@ Sources: Welch 1947, Biometrika 34:28-35; Banerjee 1961, Calcutta Stat. Assoc. B
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, hypot, isclose, sqrt
 from typing import NamedTuple
@@ -40,8 +41,8 @@ from slimgate.outcomes import Floats, Ints
 
 # The largest number of runs of each side that a message suggests.
 MOST_RUNS = 20
-# Factor on the distance of a drop from its limit, compared with its bound, to be decided 80 % of the time.
-_WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
+# A budget is decided 80 % of the time if the limit is this many times as far away as the bound of the mean.
+_POWER_FACTOR = (Z_ALPHA + Z_POWER) / Z_ALPHA
 # Smaller scatter, relative to the largest score, is rounding of sums.
 _ROUNDING = 1e-12
 
@@ -90,7 +91,7 @@ class SideSpread:
 
 @dataclass(frozen=True, eq=False)
 class OverRuns(ByInterval):
-    """Scores over samples and runs. rows: the mean over the runs of each row; n: rows."""
+    """Scores over samples and runs. rows: the mean over the runs of each row; n: the number of rows."""
 
     rows: PairedMeans
     base: SideSpread
@@ -138,26 +139,26 @@ class OverRuns(ByInterval):
         """
         losses, sides = self.rows.losses(contrast), self._sides(contrast)
         test = losses.p_at_least if above else losses.p_at_most
-        share, of_samples = _compute_sample_share(losses, sides), test(limit)
+        share, p_of_samples = _compute_sample_share(losses, sides), test(limit)
         sign = 1 if above else -1
         distance = sign * (limit - losses.mean)
 
         def is_excluded(alpha: float) -> bool:
             between = _compute_run_reach(*sides, alpha)
-            if of_samples > alpha or distance <= between:
+            if p_of_samples > alpha or distance <= between:
                 return False
             if share == 0:
                 return True
-            left = sqrt((distance**2 - between**2) / share)
-            return test(losses.mean + sign * left) <= alpha
+            remaining = sqrt((distance**2 - between**2) / share)
+            return test(losses.mean + sign * remaining) <= alpha
 
         return is_excluded
 
     def standard_error(self, contrast: Contrast) -> float:
         """The standard error of the mean, from samples and runs."""
         losses, sides = self.rows.losses(contrast), self._sides(contrast)
-        of_runs = sum(side.variance / side.runs for side in sides)
-        return hypot(losses.standard_error * sqrt(_compute_sample_share(losses, sides)), sqrt(of_runs))
+        of_samples = losses.standard_error * sqrt(_compute_sample_share(losses, sides))
+        return hypot(of_samples, sqrt(_compute_run_variance(sides)))
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """The factor on the rows that would decide, with the same runs; None if no number of rows would."""
@@ -174,44 +175,40 @@ class OverRuns(ByInterval):
         if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
             return RunsNeeded(None, None)
         low, high = losses.interval()
-        of_rows = ((high - value) if value < limit else (value - low)) ** 2
-        room = ((limit - value) / (stretch * _WITH_POWER)) ** 2
+        samples_squared = ((high - value) if value < limit else (value - low)) ** 2
+        room = ((limit - value) / (stretch * _POWER_FACTOR)) ** 2
         sides = self._sides(contrast)
         share = _compute_sample_share(losses, sides)
 
         def rows_needed(runs: int | None) -> int | None:
-            """The rows needed with `runs` runs of each side; None: with the runs that there are."""
-            counted = sides
+            """The rows needed with `runs` runs of each side; None: with the runs that there are.
+
+            The squares of both terms of the bound must fit into `room`. With k times as many rows, the parts
+            by samples and by chance on single samples shrink to 1/k; the rest of the runs' part stays.
+            """
+            planned = sides
             if runs is not None:
                 base, target = (replace(side, runs=runs, degrees=runs - 1) for side in sides)
-                counted = base, target
-            chance = _compute_chance_variance(counted) / (_compute_chance_variance(sides) or 1.0)
-            alone = of_rows * (share + (1 - share) * min(chance, 1.0))
-            between, spread = (
-                _compute_run_reach(*counted, ALPHA) ** 2,
-                sum(s.variance / s.runs for s in counted),
-            )
-            of_chance = between * min(1.0, _compute_chance_variance(counted) / spread) if spread > 0 else 0.0
-            left = room - (between - of_chance)
-            if left <= 0:
+                planned = base, target
+            chance, run_variance = _compute_chance_variance(planned), _compute_run_variance(planned)
+            chance_ratio = min(chance / (_compute_chance_variance(sides) or 1.0), 1.0)
+            samples_alone = samples_squared * (share + (1 - share) * chance_ratio)
+            runs_squared = _compute_run_reach(*planned, ALPHA) ** 2
+            chance_part = runs_squared * min(1.0, chance / run_variance) if run_variance > 0 else 0.0
+            room_for_rows = room - (runs_squared - chance_part)
+            if room_for_rows <= 0:
                 return None
-            return ceil(self.n * max(alone / room, (share * of_rows + of_chance) / left, 1.0))
+            mixed = (share * samples_squared + chance_part) / room_for_rows
+            return ceil(self.n * max(samples_alone / room, mixed, 1.0))
 
-        alone = rows_needed(None)
+        rows = rows_needed(None)
         more = range(max(self.base.runs, self.target.runs) + 1, MOST_RUNS + 1)
-        runs = next(
-            (count for count in more if (least := rows_needed(count)) is not None and least <= self.n), None
-        )
-        if alone is None and runs is None:
-            more_of_each = next(
-                ((count, least) for count in more if (least := rows_needed(count)) is not None), None
-            )
-            return (
-                RunsNeeded(None, None)
-                if more_of_each is None
-                else RunsNeeded(more_of_each[1], more_of_each[0], needs_both=True)
-            )
-        return RunsNeeded(alone, runs)
+        rows_by_runs = {runs: needed for runs in more if (needed := rows_needed(runs)) is not None}
+        more_runs = next((runs for runs, needed in rows_by_runs.items() if needed <= self.n), None)
+        if rows is None and more_runs is None and rows_by_runs:
+            more_runs, rows = next(iter(rows_by_runs.items()))
+            return RunsNeeded(rows, more_runs, needs_both=True)
+        return RunsNeeded(rows, more_runs)
 
     def _sides(self, contrast: Contrast) -> tuple[SideSpread, SideSpread]:
         """Both spreads as the contrast weighs them. A side of one run varies as the other does."""
@@ -228,9 +225,14 @@ def _scale_side(side: SideSpread, factor: float) -> SideSpread:
     return replace(side, variance=factor**2 * side.variance, chance=factor**2 * side.chance)
 
 
-def _compute_chance_variance(sides: tuple[SideSpread, ...]) -> float:
+def _compute_chance_variance(sides: Sequence[SideSpread]) -> float:
     """The variance of the mean contrast by the chance of runs on single samples."""
     return sum(side.chance / side.runs for side in sides)
+
+
+def _compute_run_variance(sides: Sequence[SideSpread]) -> float:
+    """The variance of the mean contrast by the spread of the runs' means."""
+    return sum(side.variance / side.runs for side in sides)
 
 
 def _compute_sample_share(losses: UnitLosses, sides: tuple[SideSpread, SideSpread]) -> float:
@@ -245,17 +247,17 @@ def _compute_run_reach(base: SideSpread, target: SideSpread, alpha: float) -> fl
     A side without weight, such as the base of a floor, has no part in it.
     """
     sides = [side for side in (base, target) if side.variance > 0]
-    error = sum(side.variance / side.runs for side in sides)
+    run_variance = _compute_run_variance(sides)
     if not sides:
         return 0.0
     if len(sides) == 1 or min(side.runs for side in sides) == 1:
         # a single estimate of a variance, also if a side of one run borrows it
-        return t_quantile(sides[0].degrees, alpha) * sqrt(error)
-    degrees = error**2 / sum((side.variance / side.runs) ** 2 / (side.runs - 1) for side in sides)
-    welch = t_quantile(degrees, alpha) ** 2 * error
-    free = sum(side.runs - 1 for side in sides)
-    variance = sum((side.runs - 1) * side.variance for side in sides) / free
-    pooled = t_quantile(free, alpha) ** 2 * variance * sum(1 / side.runs for side in sides)
+        return t_quantile(sides[0].degrees, alpha) * sqrt(run_variance)
+    degrees = run_variance**2 / sum((side.variance / side.runs) ** 2 / (side.runs - 1) for side in sides)
+    welch = t_quantile(degrees, alpha) ** 2 * run_variance
+    pooled_degrees = sum(side.runs - 1 for side in sides)
+    variance = sum((side.runs - 1) * side.variance for side in sides) / pooled_degrees
+    pooled = t_quantile(pooled_degrees, alpha) ** 2 * variance * sum(1 / side.runs for side in sides)
     return sqrt(max(welch, pooled))
 
 

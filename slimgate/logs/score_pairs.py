@@ -1,10 +1,14 @@
 """The scores of one metric in both logs, on all samples that count.
 
-Nothing is dropped silently: samples that only one log has, that failed, or that have no score in one log
-or in both are counted, and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong"
-gives them the worst score in the target, and leaves out those without a score in the base. In some logs a
-metric belongs to some samples only, such as an assertion of one test (`TaskLog.optional_metrics`). The other
-samples then do not count as missing.
+Nothing is dropped silently. Samples are counted as missing if only one log has them, if they failed, or if
+they have no score in one log or in both. `Rules.missing` says what happens to them:
+
+    "fail"      the comparison is refused
+    "drop"      they are left out
+    "as-wrong"  they get the worst score in the target; those without a score in the base are left out
+
+In some logs a metric belongs to some samples only, such as an assertion of one test
+(`TaskLog.optional_metrics`). The other samples then do not count as missing.
 """
 
 from __future__ import annotations
@@ -22,19 +26,15 @@ from slimgate.judge.over_runs import RunScores
 from slimgate.judge.score_ranges import Range, find_known_cap, format_range
 from slimgate.logs.columns import NO_METRIC, Samples
 from slimgate.logs.differences import Differences
-from slimgate.logs.pair_notes import (
-    LONGEST_QUOTE,
-    describe_all_failed,
-    format_place,
-)
+from slimgate.logs.pair_notes import LONGEST_QUOTE, describe_all_failed, format_place
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.predictions.files import format_examples
 from slimgate.logs.rules import Rules
 from slimgate.outcomes import Floats, Ints
 from slimgate.record.words import format_count
 
-# What happens to samples without a score, for notes.
-_DONE = {
+# What happens to samples without a score, for notes: by the value of --missing.
+_CONSEQUENCES = {
     "drop": "left out",
     "as-wrong": "wrong if only the target has no score, left out if the base has none",
 }
@@ -44,10 +44,10 @@ _DONE = {
 class Counts:
     """Samples of one comparison: judged, and without a score in one log or both.
 
-    only_base, only_target: samples that the other log lacks; unscored_*: there, but failed or without a
-    score, in one log or in both. not_of_metric: samples that do not have the metric in either log, such as a
-    score of another test; they do not count as missing. truncated_*: answers that were cut
-    off; they are judged as they are. not_run: samples that the target has not run yet, if its log grows.
+    only_base, only_target: samples that the other log lacks. unscored_*: samples of both logs that failed or
+    have no score, in one log or in both. not_of_metric: samples that do not have the metric in either log,
+    such as a score of another test; they do not count as missing. truncated_*: answers that were cut off;
+    they are judged as they are. not_run: samples that the target has not run yet, if its log grows.
     """
 
     judged: int
@@ -69,7 +69,7 @@ class Counts:
         )
 
     def with_samples(self, samples: int) -> Counts:
-        """A copy that counts judged samples instead of their epochs, and in proportion those not yet run."""
+        """A copy that counts samples in place of epochs: as `judged`, and in proportion as `not_run`."""
         return replace(self, judged=samples, not_run=-(-self.not_run * samples // self.judged))
 
 
@@ -97,7 +97,7 @@ class PairedScores:
 def pair_scores(
     paired: PairedTask, metric: str, rules: Rules, differences: Differences, ends: Range | None = None
 ) -> PairedScores | None:
-    """The scores of a metric on all samples that count; None if some are missing and the rules refuse that.
+    """The scores of a metric on all samples that count; None if `differences` got a reason to refuse them.
 
     ends: the range of the metric; None if it is not known.
     Raises DataError if no sample has a score in both logs, or if the scores have no worst value.
@@ -124,28 +124,24 @@ def pair_scores(
     where = format_comparison_name(paired.task, paired.filter, metric)
     if counts.missing:
         text = _describe_missing(paired, counts, (no_base | no_target) & ~not_of_metric)
-        if rules.missing == "fail" and (
-            all_failed := describe_all_failed(paired.base, paired.target, differences.shown)
-        ):
-            differences.refuse(format_place(paired.task, paired.filter), all_failed)
-            return None
         if rules.missing == "fail":
-            differences.add_missing(where, text + _describe_first_error(paired))
+            if all_failed := describe_all_failed(paired.base, paired.target, differences.shown):
+                differences.refuse(format_place(paired.task, paired.filter), all_failed)
+            else:
+                differences.add_missing(where, text + _describe_first_error(paired))
             return None
-        done = _DONE[rules.missing]
-        differences.note_missing(where, f"{text}: {done} (--missing {rules.missing})")
+        consequence = _CONSEQUENCES[rules.missing]
+        differences.note_missing(where, f"{text}: {consequence} (--missing {rules.missing})")
         if rules.missing == "as-wrong":
             return _score_missing_as_wrong(where, paired, metric, counts, not_of_metric, ends)
+    base_rows, target_rows = paired.base_rows, paired.target_rows
     scored = ~(no_base | no_target)
-    if scored.all():  # copies of millions of rows are left out
-        scores = _make_scores(paired, metric, base, target, paired.base_rows, paired.target_rows, counts)
-        return _add_sizes(where, paired, metric, scores, differences)
-    rows = np.flatnonzero(scored)
-    if not len(rows):
-        raise DataError(f"{where}: no sample has a score in both logs{_describe_first_error(paired)}")
-    scores = _make_scores(
-        paired, metric, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
-    )
+    if not scored.all():  # else the copies of millions of rows are not needed
+        rows = np.flatnonzero(scored)
+        if not len(rows):
+            raise DataError(f"{where}: no sample has a score in both logs{_describe_first_error(paired)}")
+        base, target, base_rows, target_rows = base[rows], target[rows], base_rows[rows], target_rows[rows]
+    scores = _make_scores(paired, metric, base, target, base_rows, target_rows, counts)
     return _add_sizes(where, paired, metric, scores, differences)
 
 
@@ -162,11 +158,11 @@ def _add_sizes(
             "each side; leave it out with --metric, or give one run of each side"
         )
     missing = np.full(len(scores.base), np.nan)
-    sizes, other = (
+    base_sizes, target_sizes = (
         missing if column is None else column[rows]
         for column, rows in ((before, scores.base_rows), (after, scores.target_rows))
     )
-    differing = int((sizes != other).sum())  # NaN differs from NaN
+    differing = int((base_sizes != target_sizes).sum())  # NaN differs from NaN
     if differing:
         differences.refuse(
             where,
@@ -174,11 +170,11 @@ def _add_sizes(
             f"{format_count(differing, 'sample', 'samples')}",
         )
         return None
-    return replace(scores, sizes=sizes)
+    return replace(scores, sizes=base_sizes)
 
 
 def _has_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:
-    """(samples,) whether the metric belongs to a sample without a score: it failed, or its score is empty."""
+    """(samples,) whether a sample without a score should have one: it failed, or its score is empty."""
     if samples.empty is None:
         return np.ones(len(samples), np.bool_)
     flags = samples.errors.astype(np.bool_)
@@ -227,12 +223,13 @@ def _read_documents(paired: PairedTask, base_rows: Ints, target_rows: Ints) -> I
 
 def _read_run_scores(samples: Samples, metric: str, rows: Ints, wrong: float) -> Floats:
     """(runs, rows) the scores of each run. rows: positions, -1 if the log lacks the sample."""
-    lines = samples.scores[metric][None] if samples.runs is None else samples.runs[metric]
-    scores = np.where(rows >= 0, lines[:, rows], nan)
+    by_run = samples.scores[metric][None] if samples.runs is None else samples.runs[metric]
+    scores = np.where(rows >= 0, by_run[:, rows], nan)
     return np.where(np.isnan(scores), wrong, scores)
 
 
 def _describe_missing(paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
+    """How many samples miss a score, and examples. unscored: (pairs,) whether a pair misses one."""
     parts = [
         f"{count:,} {words}"
         for count, words in (
@@ -245,12 +242,12 @@ def _describe_missing(paired: PairedTask, counts: Counts, unscored: npt.NDArray[
         if count
     ]
     rows = paired.base_rows[np.flatnonzero(unscored)]
-    if not len(rows):
-        lone = paired.base.ids if counts.only_base else paired.target.ids
-        shared = paired.target.ids if counts.only_base else paired.base.ids
-        examples = lone.filter(pc.is_null(pc.index_in(lone, value_set=shared)))
-    else:
+    if len(rows):
         examples = paired.base.ids.take(pa.array(rows))
+    else:
+        sides = (paired.base.ids, paired.target.ids)
+        ids, other_ids = sides if counts.only_base else reversed(sides)
+        examples = ids.filter(pc.is_null(pc.index_in(ids, value_set=other_ids)))
     total = len(paired.base_rows) + counts.only_base + counts.only_target
     return f"of {format_count(total, 'sample', 'samples')} {', '.join(parts)} ({format_examples(examples)})"
 
@@ -275,10 +272,10 @@ def _score_missing_as_wrong(
     not_of_metric: npt.NDArray[np.bool_],
     ends: Range | None,
 ) -> PairedScores:
-    """Every sample that the base scored; wrong in the target if it has no score there.
+    """The scores of every sample with a score in the base; wrong in the target if it has no score there.
 
-    A sample without a score in the base is left out. As wrong it would lower the base, and so allow the
-    target to lose as many others.
+    A sample without a score in the base is left out. If it counted as wrong, it would lower the base's mean,
+    and so allow the target to lose as many other samples.
     """
     base_scores, target_scores = paired.base.scores[metric], paired.target.scores[metric]
     known = np.concatenate([values[~np.isnan(values)] for values in (base_scores, target_scores)])
@@ -293,8 +290,7 @@ def _score_missing_as_wrong(
             "--missing as-wrong needs scores from 0 to 1"
         )
     wrong = 0.0 if paired.higher_is_better[metric] else 1.0
-    worst = wrong if ends is None else _find_worst(metric, ends, higher_is_better=wrong == 0)
-    if ends is not None and worst != wrong:
+    if ends is not None and _find_worst(metric, ends, higher_is_better=wrong == 0) != wrong:
         raise DataError(
             f"{where}: scores from {format_range(ends)} have another worst value than {wrong:g}; --missing "
             "as-wrong needs scores from 0 to 1; leave these samples out with --missing drop, or write their "
@@ -302,11 +298,11 @@ def _score_missing_as_wrong(
         )
     scored = ~np.isnan(base_scores)
     shared = scored[paired.base_rows] & ~not_of_metric
-    lone = np.setdiff1d(np.flatnonzero(scored), paired.base_rows)
-    if paired.not_run:
-        lone = lone[:0]
-    base_rows = np.concatenate([paired.base_rows[shared], lone])
-    target_rows = np.concatenate([paired.target_rows[shared], np.full(len(lone), -1)])
+    only_base = np.setdiff1d(np.flatnonzero(scored), paired.base_rows)
+    if paired.not_run:  # samples that the target has not run yet are not missing
+        only_base = only_base[:0]
+    base_rows = np.concatenate([paired.base_rows[shared], only_base])
+    target_rows = np.concatenate([paired.target_rows[shared], np.full(len(only_base), -1)])
     if not len(base_rows):
         raise DataError(f"{where}: no sample that the target has run has a score in the base's log")
     target = np.where(target_rows >= 0, target_scores[target_rows], nan)

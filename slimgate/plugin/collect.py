@@ -30,7 +30,7 @@ PHASES = (
 )
 # Gates during which a progress line may be written. During the others, it could disturb what they measure.
 UNTIMED = ("test_confirm", "test_quality", "test_baseline", "test_behaviour", "test_selftest")
-# The tests that time models.
+# The beginnings of the names of tests that time models.
 TIMED = ("test_latency", "test_speedup", "test_load", "test_selftest[planted_delay]")
 # The parameters of a test that name a model.
 _MODEL_PARAMETERS = ("variant", "timed", "memory_variant")
@@ -161,11 +161,10 @@ def is_timing_gate(item: pytest.Item) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sorts tests by suite, then by phase: quality of all variants first, tests that time models last.
 
-    Under --slimgate-confirm it leaves out tests that are not gates, because they would read confirm rows.
+    With --slimgate-confirm, it leaves out tests that are not gates, because they would read confirm rows.
     """
-    if config.getoption("slimgate_confirm") and (
-        not_gates := [item for item in items if find_suite(item) is None]
-    ):
+    if config.getoption("slimgate_confirm"):
+        not_gates = [item for item in items if find_suite(item) is None]
         config.hook.pytest_deselected(items=not_gates)
         items[:] = [item for item in items if find_suite(item) is not None]
 
@@ -180,7 +179,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if suite is None:
             return (-1,)
         suite_number = suite_numbers.setdefault(suite.path, len(suite_numbers))
-        return (suite_number, PHASES.index(getattr(item, "originalname", "")), *_place(item, suite))
+        return (suite_number, PHASES.index(getattr(item, "originalname", "")), *_find_position(item, suite))
 
     items.sort(key=sort_key)
 
@@ -199,7 +198,7 @@ def _refuse_other_fixtures(item: pytest.Item) -> None:
             )
 
 
-def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
+def _find_position(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     """The position of a test in its phase: by variant, then metric or workload, in the suite's order."""
     from slimgate.results.checks import TEACHER
     from slimgate.results.self_test import SELF_TESTS

@@ -8,7 +8,7 @@ from slimgate._system.escape import escape
 from slimgate.record.run import RunRecord
 from slimgate.report.since_baseline import name_baseline
 from slimgate.report.status import find_teacher, list_models
-from slimgate.report.weights import describe_quantized_reference
+from slimgate.report.weights import describe_quantized_teacher
 
 
 def list_alarms(record: RunRecord) -> Iterator[str]:
@@ -18,7 +18,7 @@ def list_alarms(record: RunRecord) -> Iterator[str]:
     """
     if doubt := describe_teacher_doubt(record):
         yield doubt
-    if quantized := describe_quantized_reference(record):
+    if quantized := describe_quantized_teacher(record):
         yield quantized
     # For rows that are known by label.
     gate = record.task.splits.get("gate")

@@ -18,7 +18,10 @@ other matrices; fewer than 16 bits count as quantized."""
 
 
 def make_weights_table(record: RunRecord) -> str:
-    """The table, and patterns that match no module; empty if no model is quantized or claims to be."""
+    """The table, and a line for each pattern that matches no module.
+
+    Empty if no model is quantized or claims to be.
+    """
     pairs = [(model, facts) for model in list_models(record) if (facts := _find_weights(model)) is not None]
     if not any(facts.quantized_share or facts.claim for _, facts in pairs):
         return ""
@@ -39,17 +42,20 @@ def make_weights_table(record: RunRecord) -> str:
 
 
 def format_precisions(counts: Mapping[str, int]) -> str:
-    """`int4 98.0 %, float32 2.0 %`; the precision alone if there is only one."""
-    total = sum(counts.values())
+    """`int4 98.0 %, float32 2.0 %`; the precision alone if there is only one.
+
+    counts: how many weights have each precision.
+    """
+    if not counts:
+        return MISSING
     if len(counts) == 1:
         return escape(next(iter(counts)))
-    return (
-        ", ".join(f"{escape(name)} {format_percent(count / total)}" for name, count in counts.items())
-        or MISSING
-    )
+    total = sum(counts.values())
+    return ", ".join(f"{escape(name)} {format_percent(count / total)}" for name, count in counts.items())
 
 
 def _list_unmatched(record: RunRecord) -> Iterator[str]:
+    """A sentence for each pattern in a quantization_config that matches no module."""
     for model in list_models(record):
         facts = _find_weights(model)
         for pattern in facts.unmatched if facts is not None else ():
@@ -70,16 +76,16 @@ def list_unquantized_models(record: RunRecord) -> Iterator[str]:
             )
 
 
-def describe_quantized_reference(record: RunRecord) -> str | None:
+def describe_quantized_teacher(record: RunRecord) -> str | None:
     """A sentence that says that the teacher's weights are quantized; None if they are not."""
-    original = find_teacher(record)
-    facts = None if original is None else _find_weights(original)
+    teacher = find_teacher(record)
+    facts = None if teacher is None else _find_weights(teacher)
     if facts is None or not facts.quantized_share:
         return None
-    stored = f" ({escape(facts.claim)})" if facts.claim else ""
+    claim = f" ({escape(facts.claim)})" if facts.claim else ""
     share = format_percent(facts.quantized_share)
     return (
-        f"**The teacher is quantized itself**{stored}: {share} of the weights of its blocks have fewer than "
+        f"**The teacher is quantized itself**{claim}: {share} of the weights of its blocks have fewer than "
         "16 bits. Losses are counted from it, not from the model in floating point."
     )
 

@@ -4,11 +4,11 @@
     kind = "sentence_similarity"
     pair = ["sentence1", "sentence2"]
     score = "label"
-    score_range = [0.0, 5.0]              # scores are scaled from it to 0 … 1; default 0.0 to 1.0
+    score_range = [0.0, 5.0]              # scores from 0 to 5 are scaled to 0 … 1; default [0.0, 1.0]
 
-Each text is embedded separately, and the cosine of the two is the answer. Spearman and Pearson compare it
-with the scores. Pooling, prompts and training are those of sentence_embedding. For a model that reads both
-texts at once see text_regression.
+Each text is embedded separately, and the cosine of the two is the answer. The metrics are the correlations of
+Spearman and Pearson between the cosines and the scores. Pooling, prompts and training are those of
+sentence_embedding. For a model that reads both texts at once see text_regression.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class SentenceSimilarity(SentenceTask[Params]):
     pipeline = "sentence-similarity"
 
     def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
-        """Guesses two texts and a number if the user names the task; None leaves them to a regression.
+        """Guesses two texts and a score if the user names the task. Else None: text_regression takes them.
 
         Raises DataError if there are not two texts.
         """
@@ -101,9 +101,9 @@ class SentenceSimilarity(SentenceTask[Params]):
         for name, rows in splits.items():
             scores = read_scaled_scores(params, rows)
             if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
-                bounds = [low + (high - low) * float(end) for end in (scores.min(), scores.max())]
+                lowest, highest = (low + (high - low) * float(end) for end in (scores.min(), scores.max()))
                 raise DataError(
-                    f'column "{params.score}": {name} holds scores from {bounds[0]:g} to {bounds[1]:g}, '
+                    f'column "{params.score}": {name} holds scores from {lowest:g} to {highest:g}, '
                     f"expected {low:g} to {high:g}; set [task] score_range = [lowest, highest]"
                 )
         return TaskFacts(())

@@ -64,17 +64,17 @@ def run(options: argparse.Namespace) -> int:
     artifact, params = find_artifact(record_run, model, store), read_task_params(record_run)
     check_packages(artifact, options.format, model.name)
     gate = read_gate_rows(record_run, store)
-    why = describe_shipping_obstacle(record_run.record, model) or describe_changed_suite(
+    obstacle = describe_shipping_obstacle(record_run.record, model) or describe_changed_suite(
         record_run, model, gate
     )
     reason = clean_reason(options.reason)
-    if why is not None and reason is None:
-        line = f'slimgate export: {model.name} {why}; say why it is shipped: --reason "…"'
+    if obstacle is not None and reason is None:
+        line = f'slimgate export: {model.name} {obstacle}; say why it is shipped: --reason "…"'
         sys.stderr.write(f"{escape_invisible(' '.join(line.split()))}\n")
         return 1
-    export_reason = reason and (f"{reason} ({model.name} {why})" if why else reason)
+    export_reason = reason and (f"{reason} ({model.name} {obstacle})" if obstacle else reason)
     try:
-        written, checked = export(
+        written, comparison = export(
             record_run,
             model,
             artifact,
@@ -91,5 +91,5 @@ def run(options: argparse.Namespace) -> int:
         f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
     )
     servers = describe_servers(find_layout(written))
-    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in (message, checked, servers) if line)
+    sys.stdout.writelines(f"{escape_invisible(line)}\n" for line in (message, comparison, servers) if line)
     return 0

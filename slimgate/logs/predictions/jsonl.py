@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +21,17 @@ if TYPE_CHECKING:
     from slimgate.plugins.base import Json
 
 BLOCK = 50_000
-_HALVES = re.compile("[\ud800-\udfff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 Line = tuple[int, dict[str, Any]]
-
-
-class _Column:
-    """A column that grows by blocks; rows before its first block are 0."""
-
-    def __init__(self, rows_before: int = 0) -> None:
-        self.blocks = [pa.array(np.zeros(rows_before))] if rows_before else []
 
 
 def read_jsonl(
     file: RowFile, names: ColumnNames
 ) -> tuple[list[str], dict[str, list[pa.Array]], dict[str, list[pa.Array]]]:
-    """(keys of all objects, role -> text, class -> probability). Raises DataError naming the line.
+    """(keys of all objects, role -> texts in blocks, class -> probabilities in blocks).
 
-    A key that an object lacks is null; a class that a mapping of probabilities lacks is 0.
+    A key that an object lacks is null; a class that a mapping of probabilities lacks is 0. Raises DataError
+    that names the line.
     """
     path, columns = file.path, list(read_column_names(file))
     lines = _read_objects(path)
@@ -45,30 +39,29 @@ def read_jsonl(
     if first is None:
         raise DataError(f"{path} has no rows, expected one JSON object per line")
     layout = find_columns(str(path), columns, names)
-    texts = {role: _Column() for role in layout.roles}
-    numbers: dict[str, _Column] = {}
+    texts: dict[str, list[pa.Array]] = {role: [] for role in layout.roles}
+    numbers: dict[str, list[pa.Array]] = {}
     lines, rows = itertools.chain([first], lines), 0
     while block := list(itertools.islice(lines, BLOCK)):
         for role, column in layout.roles.items():
-            texts[role].blocks.append(
+            texts[role].append(
                 pa.array([_read_text(path, line, row.get(column)) for line, row in block], pa.large_string())
             )
         probabilities = _read_probabilities(path, layout, block, first[1])
         for name in probabilities.keys() - numbers.keys():
-            numbers[name] = _Column(rows)
-        for name in numbers:
+            numbers[name] = [pa.array(np.zeros(rows))] if rows else []
+        for name, blocks in numbers.items():
             values = probabilities.get(name)
-            numbers[name].blocks.append(pa.array(np.zeros(len(block))) if values is None else values)
+            blocks.append(pa.array(np.zeros(len(block))) if values is None else values)
         rows += len(block)
-    in_blocks = {name: numbers[name].blocks for name in _sort_classes(numbers, layout)}
-    return columns, {role: column.blocks for role, column in texts.items()}, in_blocks
+    return columns, texts, {name: numbers[name] for name in _sort_classes(numbers, layout)}
 
 
-def _sort_classes(numbers: dict[str, _Column], layout: Layout) -> list[str]:
-    """The classes in the order of the file; those of lists by number."""
+def _sort_classes(names: Iterable[str], layout: Layout) -> list[str]:
+    """The classes in the order of the columns; those of a list or a mapping by number or name."""
     if layout.probabilities:
         return list(layout.probabilities)
-    return sorted(numbers, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    return sorted(names, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
 
 
 def _read_objects(path: Path) -> Iterator[Line]:
@@ -98,7 +91,7 @@ def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _read_text(path: Path, line: int, value: object) -> str | None:
-    if isinstance(value, str) and not value.isascii() and _HALVES.search(value):
+    if isinstance(value, str) and not value.isascii() and _SURROGATES.search(value):
         raise DataError(
             f"{path}: line {line}: {value[:60]!a} contains half of a surrogate pair, which text cannot "
             "contain"
@@ -117,7 +110,7 @@ def _read_text(path: Path, line: int, value: object) -> str | None:
 
 
 def _read_probabilities(path: Path, layout: Layout, block: list[Line], first: Json) -> dict[str, pa.Array]:
-    """class -> (rows,) float64 of one block. first: the object whose form the others must have."""
+    """class -> (rows,) float64 of one block. first: the first object; all others must be like it."""
     if layout.nested is None:
         return {
             name: _read_numbers(path, block, [row.get(column) for _, row in block])
@@ -145,6 +138,7 @@ def _is_alike(value: object, like: object) -> bool:
 
 
 def _read_numbers(path: Path, block: list[Line], values: Sequence[object]) -> pa.Array:
+    """(rows,) float64 of the values of a class. Raises DataError that names the line of a wrong value."""
     try:
         return pa.array(values, pa.float64())
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):

@@ -119,11 +119,11 @@ def _read_run(samples: Path, summary: Json) -> Run:
         models.add(str(row["model_id"]))
     if len(models) > 1:
         raise DataError(f"{samples}: samples of {len(models)} models ({', '.join(sorted(models)[:3])})")
-    shared = Counter(names.values())
+    keys_of_name = Counter(names.values())
     detailed = summary.get("detailed_evaluation_results") or {}
     total = detailed.get("total_rows") if len(counts) == 1 else None
     tasks = {
-        name if shared[name] == 1 else key: _make_task_log(
+        name if keys_of_name[name] == 1 else key: _make_task_log(
             samples, key, results.get(key) or _find_result(results, name), total
         )
         for key, name in names.items()
@@ -149,21 +149,19 @@ def _make_task_log(samples: Path, key: str, result: Json, total: int | None) -> 
     metric = str(config.get("metric_id") or config.get("metric_name") or "score")
     low, high = _read_bound(config.get("min_score"), -inf), _read_bound(config.get("max_score"), inf)
     # The range of a figure in percent is not that of its samples, which may be 0 or 1.
-    in_unit = config.get("metric_unit") != "percent" and high != 100
+    is_percent = config.get("metric_unit") == "percent" or high == 100
     stated = (result.get("score_details") or {}).get("score")
     generation = (result.get("generation_config") or {}).get("generation_args")
-    is_mean = (
-        stated is not None and high == 1 and str(config.get("metric_kind") or metric).casefold() in _MEANS
-    )
-    means = {("", metric): float(stated)} if is_mean and stated is not None else {}
-    if total is None or not all(has_decimals_for(mean, total) for mean in means.values()):
-        means = {}
+    is_mean = high == 1 and str(config.get("metric_kind") or metric).casefold() in _MEANS
+    means = {}
+    if is_mean and stated is not None and total is not None and has_decimals_for(float(stated), total):
+        means = {("", metric): float(stated)}
     return TaskLog(
         partial(_read_rows, samples, key, metric),
         {metric: not lower} if isinstance(lower := config.get("lower_is_better"), bool) else {},
         {"generation": generation} if generation else {},
         samples=total,
-        ranges={metric: (low, high)} if in_unit and (low, high) != (-inf, inf) else {},
+        ranges={} if is_percent or (low, high) == (-inf, inf) else {metric: (low, high)},
         means=means,
     )
 

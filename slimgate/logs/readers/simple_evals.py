@@ -21,8 +21,10 @@ from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 _END = "_allresults.json"
 _STATISTICS = (":std", ":n_samples", ":bootstrap_std")
 _SCORE = re.compile(r"<p>Score: ([^<]*)</p>")
-_RIGHT = re.compile(r"<p>Correct Answer: (.*?)</p>", re.DOTALL)
+_CORRECT_ANSWER = re.compile(r"<p>Correct Answer: (.*?)</p>", re.DOTALL)
 _METRIC = "score"
+# How many characters at the beginning of a file show its form.
+_BEGINNING = 20_000
 Json = Mapping[str, Any]
 
 
@@ -30,12 +32,12 @@ class SimpleEvals(Reader):
     """The results of one eval."""
 
     def recognizes(self, path: Path) -> bool:
-        start = read_beginning(path, 20_000)
+        start = read_beginning(path, _BEGINNING)
         if path.suffix != ".json" or not start.startswith("{"):
             return False
         if path.name.endswith(_END):
             return '"score"' in start or '"htmls"' in start
-        return '"htmls"' in start or _holds_figures(path, start)
+        return '"htmls"' in start or _has_only_figures(path, start)
 
     def read(self, path: Path) -> Log:
         results = read_object(path)
@@ -67,9 +69,10 @@ class SimpleEvals(Reader):
         return Log("simple_evals", str(path), {path.name.partition("_")[0]: task})
 
 
-def _holds_figures(path: Path, start: str) -> bool:
+def _has_only_figures(path: Path, start: str) -> bool:
     """Whether a small file has a score, a statistic such as its deviation, and nothing but numbers."""
-    if '"score"' not in start or not any(f'{end}"' in start for end in _STATISTICS) or len(start) == 20_000:
+    has_statistic = any(f'{ending}"' in start for ending in _STATISTICS)
+    if '"score"' not in start or not has_statistic or len(start) == _BEGINNING:
         return False
     try:
         figures = read_object(path)
@@ -91,30 +94,28 @@ def _list_metadata(results: Json) -> Sequence[Json]:
 def _read_rows(path: Path) -> Iterator[Row]:
     results = read_object(path)
     metadata, pages, convos = _list_metadata(results), results.get("htmls") or [], results.get("convos") or []
-    for at in range(max(len(metadata), len(pages))):
-        entry = metadata[at] if at < len(metadata) else {}
-        page = str(pages[at]) if at < len(pages) else ""
-        convo = convos[at] if at < len(convos) and convos[at] else []
+    for number in range(max(len(metadata), len(pages))):
+        entry = metadata[number] if number < len(metadata) else {}
+        page = str(pages[number]) if number < len(pages) else ""
+        convo = convos[number] if number < len(convos) and convos[number] else []
         messages = entry.get("prompt") or convo[:-1]
         answers = entry.get("completion") or convo[-1:]
-        right = _RIGHT.search(page)
-        prompt, target = (
-            convert_to_text(messages) if messages else None,
-            right[1] if right else entry.get("correct_answer"),
-        )
-        keys = {PROMPT: prompt, TARGET: convert_to_text(target)}
+        match = _CORRECT_ANSWER.search(page)
+        prompt = convert_to_text(messages) if messages else None
+        target = convert_to_text(match[1] if match else entry.get("correct_answer"))
+        keys = {PROMPT: prompt, TARGET: target}
         yield Row(
-            id=str(entry.get("prompt_id") or at),
-            scores={_METRIC: _read_score(path, at, entry, page)},
+            id=str(entry.get("prompt_id") or number),
+            scores={_METRIC: _read_score(path, number, entry, page)},
             keys={key: text for key, text in keys.items() if text is not None},
             prompt=prompt,
             answer=convert_to_text(answers[-1].get("content")) if answers else None,
-            target=convert_to_text(target),
+            target=target,
             answer_tokens=(entry.get("usage") or {}).get("output_tokens"),
         )
 
 
-def _read_score(path: Path, at: int, entry: Json, page: str) -> float | None:
+def _read_score(path: Path, number: int, entry: Json, page: str) -> float | None:
     """The score from the metadata, else from the page. Raises DataError if the page's is not a number."""
     if "score" in entry:
         return None if entry["score"] is None else float(entry["score"])
@@ -125,7 +126,7 @@ def _read_score(path: Path, at: int, entry: Json, page: str) -> float | None:
     try:
         return float(text == "True") if text in ("True", "False") else float(text)
     except ValueError:
-        raise DataError(f'{path}: htmls[{at}] says Score: "{text}", expected a number') from None
+        raise DataError(f'{path}: htmls[{number}] says Score: "{text}", expected a number') from None
 
 
 reader = SimpleEvals()

@@ -46,13 +46,13 @@ def quantize_file(
     options.nthread = threads
     options.ftype = int(gguf.LlamaFileType[f"MOSTLY_{kind}"])
     options.pure = pure
-    # Tensors of other sizes make the quantizer end the process; the converter has written F32 input.
     overrides = [
         (pattern.encode(), gguf.GGMLQuantizationType[name]) for pattern, name in tensor_types.items()
     ]
     override_array = (library.llama_model_tensor_override * (len(overrides) + 1))()
     for place, (pattern, tensor_type) in enumerate(overrides):
         override_array[place].pattern, override_array[place].type = pattern, int(tensor_type)
+    # Both arrays end with an entry of zeros. `name_tensors` leaves out importance of a wrong size.
     matrices = (library.llama_model_imatrix_data * (len(importance) + 1))()
     for place, (name, values) in enumerate(importance.items()):
         matrices[place].name = name.encode()
@@ -68,7 +68,7 @@ def quantize_file(
 
 
 def name_tensors(reader: gguf.GGUFReader, importance: Importance) -> dict[str, npt.NDArray[np.float32]]:
-    """Importance by the names of a file's tensors, for layers whose tensor has that many inputs.
+    """Importance by the names of a file's tensors. Leaves out tensors with another number of inputs.
 
     importance: by the names of the network's layers.
     """
@@ -76,8 +76,8 @@ def name_tensors(reader: gguf.GGUFReader, importance: Importance) -> dict[str, n
 
     architecture = reader.get_field("general.architecture").contents()
     blocks = int(reader.get_field(f"{architecture}.block_count").contents())
-    known = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
-    names = gguf.get_tensor_name_map(known, blocks)
+    architecture_id = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
+    names = gguf.get_tensor_name_map(architecture_id, blocks)
     widths = {tensor.name: int(tensor.shape[0]) for tensor in reader.tensors if len(tensor.shape) == 2}
     named: dict[str, npt.NDArray[np.float32]] = {}
     for layer, values in importance.items():

@@ -6,9 +6,9 @@
 
 Weights: the sign, with a scale for each output channel (Rastegari et al. 2016, section 3.1, BWN), stored
 eight a byte. Binary inputs have a scale for each token and a threshold for each feature (section 3.2,
-XNOR-Net; thresholds and learned scales as in Liu et al. 2022, BiT); attention's own products stay float.
-Training starts from the float weights, goes over from float to binary in the first `ramp` of the steps,
-passes gradients straight through the sign, and learns from the suite's teacher:
+XNOR-Net; thresholds and learned scales as in Liu et al. 2022, BiT). The matrix products inside attention stay
+float. Training starts from the float weights, and changes them gradually to binary ones in the first `ramp`
+of the steps. It passes gradients straight through the sign, and learns from the suite's teacher:
 
     alpha · cross-entropy(labels) + (1 - alpha) · T² · KL(teacher ‖ student) + mse_weight · MSE(logits)
     + hidden_weight · MSE(hidden states)
@@ -91,17 +91,15 @@ class Binarize(Step[Params]):
         )
         data, loss = _load_rows_and_loss(model, params, context)
         thresholds = compute_mean_inputs(model, layers, context) if params.activations else {}
-        before = {name: part.weight >= 0 for name, part in parts.items()}
+        signs_before = {name: part.weight >= 0 for name, part in parts.items()}
         context.log.update(note_untied_tables(model.network, dict.fromkeys(parts, nn.Identity())))
         latent = put_latent_layers_(model, layers, tables, thresholds)
-        selection, hooks = (
-            encode_labelled_rows(model, "selection", context),
-            [Ramp(latent.values(), params.ramp)],
-        )
+        selection = encode_labelled_rows(model, "selection", context)
+        hooks = [Ramp(latent.values(), params.ramp)]
         train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
         replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
         context.log.update(
-            signs_turned_by_training=round(compute_turned_share(latent, before), 4),
+            signs_turned_by_training=round(compute_turned_share(latent, signs_before), 4),
             loss_parts=loss.mean_parts(),
         )
         return model
@@ -127,4 +125,5 @@ def _load_rows_and_loss(model: TorchModel, params: Params, context: BuildContext
     from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
 
     data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
-    return data, DistillationLoss(model, teacher, data[0], teacher_encoded, params, context, targets=data[1])
+    encoded, targets = data
+    return data, DistillationLoss(model, teacher, encoded, teacher_encoded, params, context, targets=targets)

@@ -44,7 +44,7 @@ from slimgate.plugins.rows import JUDGING, Rows, TaskFacts, row_groups
 from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
 from slimgate.tasks.parts.answer_similarity import compute_similarities
-from slimgate.tasks.parts.json_columns import format_json_text, is_objects
+from slimgate.tasks.parts.json_columns import format_json_text, has_objects
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -368,7 +368,7 @@ def read_references(params: GenerationParams, rows: Rows) -> list[list[str]]:
         return [[] for _ in range(len(rows))]
     column = rows.table[params.reference]
     values = column.to_pylist()
-    if is_objects(column.type):
+    if has_objects(column.type):
         values = [None if value is None else format_json_text(value) for value in values]
     listed = (value if isinstance(value, list) else [value] for value in values)
     return [

@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 
-def is_objects(kind: pa.DataType) -> bool:
-    """Whether a column has objects, or lists of objects."""
-    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return bool(pa.types.is_struct(kind.value_type if listed else kind))
+def has_objects(column_type: pa.DataType) -> bool:
+    """Whether a column of this type has objects, or lists of objects."""
+    is_list = pa.types.is_list(column_type) or pa.types.is_large_list(column_type)
+    return bool(pa.types.is_struct(column_type.value_type if is_list else column_type))
 
 
 def remove_nulls(value: Any) -> Any:

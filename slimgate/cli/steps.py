@@ -50,10 +50,10 @@ def format_details(name: str) -> str:
     is_table = "properties" in schema or schema.get("type") == "object"
     for table in list_option_tables(schema):
         rows = [(option.name, option.kind, option.default, option.about) for option in table.options]
-        named = "".join(f"{name} = {{ … }}\n" for name in table.names)
+        examples = "".join(f"{name} = {{ … }}\n" for name in table.names)
         text = tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=[None, 30, None, 60])
-        none = "No options." if is_table else "Its value is written as above."
-        parts.append(f"{named}\n{text}".lstrip() if rows else none)
+        without_options = "No options." if is_table else "Its value is written as above."
+        parts.append(f"{examples}\n{text}".lstrip() if rows else without_options)
     parts.append(tabulate(describe_step_facts(step).items(), tablefmt="plain"))
     return "\n\n".join(parts) + "\n"
 
@@ -64,11 +64,11 @@ def describe_step_facts(step: Step[BaseModel]) -> dict[str, str]:
 
     if type(step).resolve is not Step.resolve:
         return {"starts from": "this depends on its options, and so does what it leaves, reads and promises"}
-    more = "" if type(step).also_reads is Step.also_reads else "; its options add others"
+    by_options = "" if type(step).also_reads is Step.also_reads else "; its options add others"
     return {
         "starts from": ", ".join(sorted(step.takes)),
         "leaves": step.gives or "the same kind",
-        "reads": f"{', '.join(step.reads) or 'no rows'}{more}",
+        "reads": f"{', '.join(step.reads) or 'no rows'}{by_options}",
         "uses the teacher": "yes" if step.uses_teacher else "no",
         "depends on the seed": "yes" if step.stochastic else "no",
         "promises": ", ".join(step.claims) or "nothing",

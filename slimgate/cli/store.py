@@ -143,14 +143,14 @@ def _verify(entries: Sequence[StoredEntry]) -> int:
 
 
 def _prune(root: Path, entries: Sequence[StoredEntry], options: argparse.Namespace) -> int:
-    from slimgate.record.store_use import find_referred, read_baselines
+    from slimgate.record.store_use import find_needed_entries, read_baselines
     from slimgate.store.prune import Limits, parse_size, prune
     from slimgate.store.store import Store
 
     size = None if options.max_size is None else parse_size(options.max_size)
     folders = dict.fromkeys(folder.resolve() for folder in (BASELINES, root.resolve().parent / BASELINES))
     paths = [*(folder for folder in folders if any(folder.rglob("run.json"))), *(options.keep or ())]
-    referred = find_referred([record.record for record in read_baselines(paths)], entries)
+    referred = find_needed_entries([record.record for record in read_baselines(paths)], entries)
     if not options.dry_run:
         Store(root)  # this removes files of killed processes
     done = prune(root, entries, Limits(size, options.older_than), referred, dry_run=options.dry_run)

@@ -15,7 +15,7 @@ from typing import Any
 from slimgate._system.json_text import NOT_JSON, describe_json_error, parse_strict
 from slimgate.plugins.base import Json
 
-_A_TOOL = '{"type": "function", "function": {"name", "description", "parameters"}}'
+_TOOL_FORM = '{"type": "function", "function": {"name", "description", "parameters"}}'
 # Values that Python writes into a text for true, false and null.
 _CONSTANTS = {"True": True, "False": False, "None": None}
 
@@ -66,7 +66,7 @@ def _parse_arguments(value: object) -> object:
         return value
 
 
-def write_calls(values: Sequence[object]) -> str:
+def format_calls(values: Sequence[object]) -> str:
     """The `tool_calls` of a server's answer in the canonical form, with the keys of arguments in order.
 
     An item that is no call stays as it is. Raises ValueError for arguments that are nested too deeply.
@@ -117,16 +117,16 @@ def read_tools(value: object) -> list[Json]:
             value = parse_strict(value)
         except NOT_JSON as error:
             problem = f"not JSON ({describe_json_error(error)})"
-            raise ValueError(f"{problem}, expected a list of tools: [{_A_TOOL}]") from error
+            raise ValueError(f"{problem}, expected a list of tools: [{_TOOL_FORM}]") from error
     if not isinstance(value, list) or not value:
         actual = "an empty list" if value == [] else "nothing" if value is None else f"{str(value)[:60]!r}"
-        raise ValueError(f"{actual} was given, expected a list of tools: [{_A_TOOL}]")
+        raise ValueError(f"{actual} was given, expected a list of tools: [{_TOOL_FORM}]")
     for number, tool in enumerate(value, 1):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict):
-            raise ValueError(f"tool {number} has no function, expected {_A_TOOL}")
+            raise ValueError(f"tool {number} has no function, expected {_TOOL_FORM}")
         if not isinstance(function.get("name"), str) or not function["name"]:
-            raise ValueError(f"tool {number} has no name, expected {_A_TOOL}")
+            raise ValueError(f"tool {number} has no name, expected {_TOOL_FORM}")
         if not isinstance(function.get("parameters", {}), dict):
             raise ValueError(
                 f'parameters of tool "{function["name"]}" are not an object, expected a JSON Schema'

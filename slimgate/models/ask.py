@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slimgate.errors import MeasureError
-from slimgate.judge.tool_calls import write_calls
+from slimgate.judge.tool_calls import format_calls
 from slimgate.models.retries import list_connection_errors, post
 from slimgate.models.server_errors import describe, read_error_body, refuse_redirects
 
@@ -219,7 +219,7 @@ def _read_reply(request: Request, reply: Json) -> Reply:
         text = choice["text"]
     else:  # if there are tool calls, they replace the text
         calls = choice["message"].get("tool_calls")
-        text = write_calls(calls) if calls else _read_content(choice["message"].get("content"))
+        text = format_calls(calls) if calls else _read_content(choice["message"].get("content"))
     usage = reply.get("usage")
     tokens = None if usage is None else int(usage["completion_tokens"])
     return Reply(str(text or ""), choice.get("finish_reason"), tokens)

@@ -39,7 +39,7 @@ TRANSFORMERS = "transformers"
 # The files that transformers reads in addition to the weights: settings, vocabulary, chat template.
 _COMPANIONS = (".json", ".txt", ".model", ".jinja", ".spm", ".tiktoken")
 # The methods that transformers leaves to gptqmodel if it is installed.
-_OF_GPTQMODEL = ("awq", "gptq")
+_GPTQMODEL_METHODS = ("awq", "gptq")
 
 
 @dataclass
@@ -155,8 +155,9 @@ def read_network(
 ) -> tuple[Any, Json]:
     """A network of a quantized folder or GGUF file, and transformers' loading info.
 
-    auto: transformers' Auto class; options: of its from_pretrained. slimgate unpacks integers of AutoRound,
-    and those of GPTQ and AWQ if their packages are not installed. Raises BuildError.
+    auto: the name of transformers' Auto class. options: of its from_pretrained. text: the model, for errors.
+    slimgate unpacks the integers of AutoRound, and those of GPTQ and AWQ if their packages are not installed.
+    Raises BuildError if transformers cannot load the model.
     """
     arguments: Json = {"output_loading_info": True, **options}
     try:
@@ -165,7 +166,7 @@ def read_network(
                 network, info = _import_auto_class(auto).from_pretrained(
                     folder,
                     gguf_file=file,
-                    **{**arguments, "config": None},
+                    **{**arguments, "config": None},  # transformers makes it from the file
                     dtype=_parse_dtype(dtype or "float32"),
                 )
             else:
@@ -206,7 +207,7 @@ def _is_unpacked_here(method: str, folder: Path, empty: nn.Module) -> bool:
     empty: its network without weights. transformers itself reads models of AutoRound with experts, because
     AutoRound stores them as separate layers and transformers stacks them.
     """
-    if method in _OF_GPTQMODEL:
+    if method in _GPTQMODEL_METHODS:
         return not _has_gptqmodel()
     modules = {name for name, _ in empty.named_modules()}
     packed = (name for name in read_stored_tensors(folder) or () if name.endswith(".qweight"))
@@ -251,16 +252,16 @@ def list_checkpoint_files(folder: Path, file: str | None) -> list[Path]:
     """The files of a checkpoint for an artifact: its weights, settings, vocabulary, chat template."""
     if file is not None:
         return [folder / file]
-    neighbours = [
+    companions = [
         path
         for path in sorted(folder.iterdir())
         if path.is_file() and path.suffix in _COMPANIONS and path.name not in (DESCRIPTION, MANIFEST)
     ]
-    return [*list_checkpoint_weights(folder, None), *neighbours]
+    return [*list_checkpoint_weights(folder, None), *companions]
 
 
 def list_checkpoint_weights(folder: Path, file: str | None) -> list[Path]:
-    """The files that transformers reads the weights from: one, or those of an index."""
+    """The files with the weights: a single file, the files of an index, or all files of the same format."""
     if file is not None:
         return [folder / file]
     for pattern, single in (

@@ -57,7 +57,7 @@ def resolve_path(value: object) -> Any:
 SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
 
 
-# A choice of types gets the first of these that it has.
+# Of a choice of types, such as `list[int] | str`, an array or a table gets the first of these.
 _ARRAYS, _TABLES = (tuple, list, Sequence, set, frozenset), (dict, Mapping)
 
 
@@ -72,7 +72,7 @@ def fit_arrays(value: Any, annotation: Any) -> Any:
     if kind is Union or kind is UnionType:
         choices = {get_origin(choice) or choice: choice for choice in inner}
         fitting = _TABLES if isinstance(value, dict) else _ARRAYS
-        return fit_arrays(value, next((choices[kind] for kind in fitting if kind in choices), None))
+        return fit_arrays(value, next((choices[choice] for choice in fitting if choice in choices), None))
     if isinstance(value, dict) and kind in _TABLES and inner:
         return {key: fit_arrays(item, inner[1]) for key, item in value.items()}
     if not isinstance(value, tuple) or kind not in _ARRAYS:
@@ -100,6 +100,7 @@ class Table(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, data: object) -> object:
+        """Refuses unknown keys, and fits arrays to the annotations of their fields."""
         if not isinstance(data, dict):
             return data
         annotations = {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
@@ -118,10 +119,8 @@ class Table(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         schema = handler(core_schema)
-        texts, properties = (
-            read_field_texts(cls, Table),
-            handler.resolve_ref_schema(schema).get("properties", {}),
-        )
+        texts = read_field_texts(cls, Table)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
         for name, field in cls.model_fields.items():
             if name in texts:
                 properties[field.alias or name].setdefault("description", texts[name])

@@ -40,8 +40,8 @@ def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
     """Numbers the groups of rows.
 
     Args:
-        rows: with the column.
-        column: the rows with one value of it are a group.
+        rows: rows that have the column.
+        column: the name of a column. Rows with the same value in it are a group.
 
     Returns:
         (rows,) a number for each row, the same for equal values; None without a column.

@@ -20,12 +20,12 @@ def read_baselines(paths: Iterable[Path]) -> list[StoredRecord]:
     runs: list[StoredRecord] = []
     for path in paths:
         is_run = not path.is_dir() or (path / RECORD).is_file()
-        in_folder = [] if is_run else read_records_in(path)
-        runs += in_folder or [read_record_file(path)]
+        runs_in_folder = [] if is_run else read_records_in(path)
+        runs += runs_in_folder or [read_record_file(path)]
     return runs
 
 
-def find_referred(records: Iterable[RunRecord], entries: Sequence[StoredEntry]) -> frozenset[str]:
+def find_needed_entries(records: Iterable[RunRecord], entries: Sequence[StoredEntry]) -> frozenset[str]:
     """Names of the entries that records need: artifacts and their parents, outcomes, splits."""
     records = list(records)
     digests = {model.artifact.digest for record in records for model in record.variants if model.artifact}
@@ -36,12 +36,12 @@ def find_referred(records: Iterable[RunRecord], entries: Sequence[StoredEntry]) 
         for entry in entries
         if entry.manifest.get("digest") in digests
         or entry.manifest.get("artifact") in digests
-        or (entry.kind == "splits" and not splits.isdisjoint(_split_digests(entry)))
+        or (entry.kind == "splits" and not splits.isdisjoint(_read_split_digests(entry)))
     )
 
 
 def _add_parents(digests: set[str], entries: Sequence[StoredEntry]) -> None:
-    """Adds all ancestors of the artifacts. Their keys are needed to find the artifacts again."""
+    """Adds the digests of all ancestors of the artifacts, without which the artifacts are not found again."""
     parents = {
         entry.manifest["digest"]: entry.manifest.get("parents", ())
         for entry in entries
@@ -54,7 +54,8 @@ def _add_parents(digests: set[str], entries: Sequence[StoredEntry]) -> None:
         todo += new
 
 
-def _split_digests(entry: StoredEntry) -> set[str]:
+def _read_split_digests(entry: StoredEntry) -> set[str]:
+    """The digests of the splits of an entry; empty if its splits.json cannot be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         splits = json.loads((entry.folder / "splits.json").read_text("utf-8"))
         return {str(report["digest"]) for report in splits["splits"].values()}

@@ -92,7 +92,7 @@ def make_card(
         add_heading("## Size", _format_sizes(model)),
         add_heading("## How it was built", format_bullets(_list_build_steps(record, model))),
         add_heading("## Limits", format_bullets(_list_limitations(record, model))),
-        add_heading("## Reproduce", _reproduce(record)),
+        add_heading("## Reproduce", _describe_reproduction(record)),
     )
 
 
@@ -102,7 +102,7 @@ def _make_quality_table(record: RunRecord, model: VariantRecord) -> str:
         Column("metric", [escape(name) for name, _ in metrics]),
         Column("value", [format_number(facts.value) for _, facts in metrics], right=True),
         Column(original, [_format_teacher(facts) for _, facts in metrics], right=True),
-        Column(f"against the {original}", [_drop(facts) for _, facts in metrics], right=True),
+        Column(f"against the {original}", [_format_drop(facts) for _, facts in metrics], right=True),
         Column("method", [escape(facts.method or MISSING) for _, facts in metrics]),
         Column("rows", [count(facts.n) for _, facts in metrics], right=True),
         Column("verdict", [_format_gated_verdict(model, facts.verdict) for _, facts in metrics]),
@@ -114,7 +114,7 @@ def _format_teacher(facts: QualityFacts) -> str:
     return MISSING if facts.drop_points is None else format_number(facts.teacher)
 
 
-def _drop(facts: QualityFacts) -> str:
+def _format_drop(facts: QualityFacts) -> str:
     limits = [budget.limit for budget in facts.budgets]
     return format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
 
@@ -166,7 +166,7 @@ def _list_verdict_messages(model: VariantRecord) -> Iterator[str]:
 
 
 def _make_speed_table(record: RunRecord, model: VariantRecord) -> str:
-    timings, original = list(model.latency.items()), find_teacher(record)
+    timings, teacher = list(model.latency.items()), find_teacher(record)
     columns = [
         Column("workload", [describe_workload(name) for name, _ in timings]),
         Column("median, ms", [format_significant(facts.p50_ms) for _, facts in timings], right=True),
@@ -184,7 +184,7 @@ def _make_speed_table(record: RunRecord, model: VariantRecord) -> str:
         columns += [
             Column(
                 "teacher, ms",
-                [format_significant(find_median_ms(original, name)) for name, _ in timings],
+                [format_significant(find_median_ms(teacher, name)) for name, _ in timings],
                 right=True,
             ),
             Column(
@@ -207,9 +207,9 @@ def _format_machine(record: RunRecord, model: VariantRecord) -> str:
     if duelled and delay is not None and not delay.seen:
         ratio += "The self-test could not detect any slow-down here, so no speed-up is proven. "
     rates = record.machine.peak_rates
-    # Notes on missing rates say what to install. They are for users who run the suite.
-    known = None if rates is None else rates.replace(notes=[])
-    machine = record.machine.replace(peak_rates=known)
+    # Its notes say what to install to measure more rates. They are for users who run the suite.
+    rates_without_notes = None if rates is None else rates.replace(notes=[])
+    machine = record.machine.replace(peak_rates=rates_without_notes)
     return (
         f"{ratio if duelled else ''}One forward call on prepared tensors, on this machine:\n\n"
         + format_bullets(list_machine_lines(machine))
@@ -263,8 +263,8 @@ def _list_limitations(record: RunRecord, model: VariantRecord) -> Iterator[str]:
             yield f"**Loosened**: {escape(budget.budget)} {moved}: {why}"
     if model.error is not None:
         yield f"An error ended its build or its measurements: {escape(model.error)}"
-    if lacking := list_unjudged_budgets(record, model):
-        yield f"Not judged, although the suite has a budget: {', '.join(map(escape, lacking))}."
+    if unjudged := list_unjudged_budgets(record, model):
+        yield f"Not judged, although the suite has a budget: {', '.join(map(escape, unjudged))}."
     if not model.gated:
         yield f"Not gated: {escape(model.reason or 'no reason is given')}"
     yield from (
@@ -276,20 +276,21 @@ def _list_limitations(record: RunRecord, model: VariantRecord) -> Iterator[str]:
         for step in step_model.steps:
             if warning := step.log.get("warning"):
                 yield f"{escape(step.name)}: {escape(warning)}"
-    made_from = find_origin(record, model)
-    if made_from is not None and made_from.startswith("fresh:"):
+    origin = find_origin(record, model)
+    if origin is not None and origin.startswith("fresh:"):
         yield "Its training started from random weights."
     yield from _list_gate_doubts(record)
 
 
 def _list_gate_doubts(record: RunRecord) -> Iterator[str]:
+    """Sentences on what the self-test did not show."""
     tested = record.self_test
     if record.task.is_of_files:  # there is no model to copy or to damage
         return
     if tested.identical is None or tested.planted_fault is None:
         yield "The gate itself was not tested in this run."
-    for part in tested.failures.values():
-        yield f"**The gate of this run cannot be trusted**: {escape(part.message)}"
+    for failure in tested.failures.values():
+        yield f"**The gate of this run cannot be trusted**: {escape(failure.message)}"
     if (untested := tested.undecided_fault) is not None:
         yield f"The rows could not decide the planted fault: {escape(untested.message)}"
     delay = tested.planted_delay
@@ -299,7 +300,7 @@ def _list_gate_doubts(record: RunRecord) -> Iterator[str]:
         yield f"The machine {describe_delay(delay)}, so no smaller difference in speed is shown."
 
 
-def _reproduce(record: RunRecord) -> str:
+def _describe_reproduction(record: RunRecord) -> str:
     suite = record.suite
     if not record.has_suite_file:
         return blocks(fence_code(record.command), describe_run(record))

@@ -16,6 +16,7 @@ from slimgate.results.quality import QualityFacts
 _VERDICTS = """\
 **PASS**: the rows show that the drop is inside its budget. **FAIL**: they show that it is not. \
 **INCONCLUSIVE**: there are too few rows to tell; the line says how many would."""
+_BEST_OF = ' "As the best of 4": the bound allows for choosing the variant among 4.'
 _DUEL = """\
 A **duel** times the teacher and a variant in turns, in the same seconds. Its ratio is the **speed-up**; \
 above 1 is faster."""
@@ -87,21 +88,20 @@ def _explain(record: RunRecord) -> Iterator[str]:
 def _explain_drops(
     record: RunRecord, quality: list[QualityFacts], latency: list[LatencyFacts]
 ) -> Iterator[str]:
-    names, dropped = record.task.sides, any(facts.drop_points is not None for facts in quality)
-    if dropped:
+    sides, has_drop = record.task.sides, any(facts.drop_points is not None for facts in quality)
+    if has_drop:
         points = "percentage points"
         if any("log_loss" in model.quality for model in record.variants):
             points += " (log loss: hundredths of a nat)"
-        worse = f"how much worse a {names.other} is than its {names.original}, in {points}"
+        worse = f"how much worse a {sides.other} is than its {sides.original}, in {points}"
         yield f"A **drop** is {worse}. A negative drop is a gain."
-    levels = [f"{format_percent(LEVEL, 0)} for a drop"] if dropped else []
+    levels = [f"{format_percent(LEVEL, 0)} for a drop"] if has_drop else []
     if any(facts.speedup is not None for facts in latency):
         levels.append(f"{format_percent(SPEED_LEVEL, 0)} for a speed-up")
     if levels:
-        chosen = any(facts.among not in (None, 1) for facts in quality)
-        best = ' "As the best of 4": the bound allows for choosing the variant among 4.' if chosen else ""
-        yield f"**Brackets** hold an interval: {', '.join(levels)}.{best}"
-    if dropped:
+        is_best_of_many = any(facts.among not in (None, 1) for facts in quality)
+        yield f"**Brackets** hold an interval: {', '.join(levels)}.{_BEST_OF if is_best_of_many else ''}"
+    if has_drop:
         yield _VERDICTS
 
 
@@ -109,7 +109,7 @@ def _explain_answers(behaviour: list[BehaviourFacts]) -> Iterator[str]:
     flips = [facts.flips for facts in behaviour if facts.flips is not None]
     if flips:
         # rows are the units of the interval; groups of rows have Gaffke's bound
-        is_exact = any(counted.interval is not None and counted.groups is None for counted in flips)
+        is_exact = any(counts.interval is not None and counts.groups is None for counts in flips)
         yield _FLIPS + (_FLIPS_INTERVAL if is_exact else "")
     slices = [part for facts in behaviour for part in facts.slices or ()]
     if slices:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from slimgate.errors import SlimgateError
 from slimgate.plugins.base import Progress
 
-# A log is for a reader: a longer one is cut to its end.
-MOST = 50_000
+# Of a longer log, only the end is kept.
+_MAX_CHARACTERS = 50_000
 
 
 @dataclass
@@ -34,7 +34,7 @@ def format_step_log(
     last_progress: str,
     noted: Mapping[str, object],
 ) -> str:
-    """The log of a step that raised. noted: the entries of its own log so far."""
+    """The log of a step that raised. noted: the entries of `context.log` so far."""
     facts = {
         "step": step_name,
         "options": params,
@@ -43,22 +43,23 @@ def format_step_log(
         "noted so far": dict(noted) or "nothing",
     }
     lines = [f"{name:<14}{value}" for name, value in facts.items()]
-    return shorten_log("\n".join([str(error), "", *lines, "", *_list_parts(error)]))
+    return shorten_log("\n".join([str(error), "", *lines, "", *_list_log_parts(error)]))
 
 
 def format_error_log(error: BaseException) -> str:
     """The log that an error carries, else its traceback; "" if its message says everything."""
     if isinstance(error, SlimgateError):
-        return error.log or ("\n".join(_list_parts(error)) if error.__cause__ else "")
+        return error.log or ("\n".join(_list_log_parts(error)) if error.__cause__ else "")
     return shorten_log(_format_traceback(error))
 
 
 def shorten_log(text: str) -> str:
-    """At most MOST characters, the last ones."""
-    return text if len(text) <= MOST else f"… ({len(text) - MOST:,} more characters)\n{text[-MOST:]}"
+    """The last _MAX_CHARACTERS characters, and a line that says how many are left out."""
+    dropped = len(text) - _MAX_CHARACTERS
+    return text if dropped <= 0 else f"… ({dropped:,} more characters)\n{text[dropped:]}"
 
 
-def _list_parts(error: BaseException) -> Iterator[str]:
+def _list_log_parts(error: BaseException) -> Iterator[str]:
     """The logs of the step's processes, and the traceback of its error."""
     cause: BaseException | None = error.__cause__ or error
     while cause is not None:

@@ -88,10 +88,9 @@ class SuiteRun:
     ) -> None:
         """workers: the number of processes that share the machine; each uses its part of the threads.
 
-        baseline: the release that variants may be compared with. time_limit: seconds that a variant's own
-        steps may take.
-
         split: the split that models answer and are timed on; the run may read no other judging split.
+        baseline: the release that variants may be compared with.
+        time_limit: seconds that a variant's own steps may take.
         server_logs: the folder for the output of servers that this run starts.
         probe: measures the machine before the first model is timed; None: it is not measured.
         """
@@ -106,10 +105,12 @@ class SuiteRun:
         self._encoders: dict[str, Encoder] = {}
         self._teacher_outcomes: Outcomes | None = None
         self._memory: dict[str, list[MemoryReading]] = {}
-        self._elsewhere: set[str] = set()
-        self._answered_on: dict[str, str | None] = {}
-        # For each model with answers from the store: the server that gave them, and when.
+        self._built_elsewhere: set[str] = set()
+        # For each model: the processor or server of its stored answers; None if this run computed them.
+        self._answered_by: dict[str, str | None] = {}
+        # For each model with stored answers of a server that may have changed: that server, and when.
         self.stored_answers: dict[str, str] = {}
+        # By model and seed: why another process could not predict the answers.
         self._unanswered: dict[tuple[str, int], SlimgateError] = {}
         self.past = PastTimes(store, suite)
 
@@ -159,6 +160,7 @@ class SuiteRun:
         return self._get_builder(self.suite.seed if seed is None else seed).build(name)
 
     def _get_builder(self, seed: int) -> Builder:
+        """The builder of models with a seed. All builders share the teacher of the first seed."""
         if seed not in self._builders:
             self._builders[seed] = Builder(
                 self.suite,
@@ -170,13 +172,13 @@ class SuiteRun:
                 seed=seed,
                 time_limit=self.time_limit,
                 teacher=None if seed == self.suite.seed else self._get_builder(self.suite.seed),
-                elsewhere=self._elsewhere,
+                elsewhere=self._built_elsewhere,
             )
         return self._builders[seed]
 
     def note_built_elsewhere(self, keys: Iterable[str]) -> None:
         """Notes the artifacts that other processes built for this run: they count as new."""
-        self._elsewhere.update(keys)
+        self._built_elsewhere.update(keys)
 
     def note_failed_elsewhere(self, name: str, seed: int, error: SlimgateError, *, built: bool) -> None:
         """Notes a model's failure in another process, so that it is not tried again here.
@@ -268,17 +270,17 @@ class SuiteRun:
 
             torch.set_num_threads(self.suite.threads)
         if work is not None and split == self.split:  # the first time only: later the store has this run's
-            self._answered_on.setdefault(name, entry.manifest.get(PROCESSOR) if entry.from_store else None)
+            self._answered_by.setdefault(name, entry.manifest.get(PROCESSOR) if entry.from_store else None)
             self._note_stored_answers(name, runtime, entry)
         return outcomes
 
     def _note_stored_answers(self, name: str, runtime: SuiteRuntime, entry: Entry) -> None:
-        """Warns that a server which slimgate did not start was not asked: it may have changed since."""
+        """Warns if answers are from the store and their server may have changed since."""
         text = describe_stored_answers(runtime, entry)
         if text is None or name in self.stored_answers:
             return
         self.stored_answers[name] = text
-        self._answered_on[name] = text
+        self._answered_by[name] = text
         warnings.warn(
             f"{name}: the answers are from the store, of {text}; --slimgate-rebuild asks the server again",
             StoredAnswers,
@@ -286,16 +288,16 @@ class SuiteRun:
         )
 
     def find_processor(self, name: str) -> str | None:
-        """The processor that computed a model's answers; None if this run computed them."""
-        if name not in self._answered_on:
+        """The processor or server that gave a model's stored answers; None if this run computed them."""
+        if name not in self._answered_by:
             self.outcomes(name)
-        return self._answered_on.get(name)
+        return self._answered_by.get(name)
 
     def read_answer_notes(self, name: str) -> Mapping[str, Any]:
         """What was noted of a cascade or a server while it answered the rows; empty without stored answers.
 
-        passed_on: of a cascade, the share of rows that reached each model after the first.
-        server_settings: of a server.
+        The notes are `passed_on` of a cascade, the share of rows that reached each model after the first, and
+        `server_settings` of a server.
         """
         variant = self.suite.model(name)
         if variant.cascade is None and not variant.is_endpoint:
@@ -395,11 +397,13 @@ def attach_servers(suite: Suite, servers: Servers) -> Suite:
 
 
 def change_batches(suite: Suite) -> Suite:
-    """The suite with half the batch size and half the threads, or with two if it has one."""
-    measure = suite.measure.model_copy(update={"batch_size": max(1, suite.measure.batch_size // 2)})
-    if suite.measure.batch_size == 1:
-        measure = suite.measure.model_copy(update={"batch_size": 2})
-    return replace(suite, measure=measure, threads=max(1, suite.threads // 2) if suite.threads > 1 else 2)
+    """The suite with half the batch size and half the threads; with two in place of one."""
+
+    def change(count: int) -> int:
+        return 2 if count == 1 else count // 2
+
+    measure = suite.measure.model_copy(update={"batch_size": change(suite.measure.batch_size)})
+    return replace(suite, measure=measure, threads=change(suite.threads))
 
 
 @contextmanager

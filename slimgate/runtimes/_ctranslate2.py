@@ -32,8 +32,8 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class _BegunAnswer:
-    """An answer after its first token. cached: the tokens of all rows in the cache of the complete answer."""
+class _StartedAnswers:
+    """Answers after their first token. cached: tokens of all rows in the cache of the complete answers."""
 
     writing: PausedWriting
     cached: int
@@ -70,18 +70,18 @@ class CTranslate2Predictor(ABC):
         self._stop()
         return self._to_ids(self._write(prepared))
 
-    def prefill(self, prepared: Texts) -> _BegunAnswer:
+    def prefill(self, prepared: Texts) -> _StartedAnswers:
         """The answer after its first token, after which the library's thread waits."""
         self._stop()
         self._paused = PausedWriting(lambda on_token: self._write(prepared, on_token))
         self._paused.wait()
-        return _BegunAnswer(self._paused, self._count_cached(prepared))
+        return _StartedAnswers(self._paused, self._count_cached(prepared))
 
-    def decode(self, state: _BegunAnswer) -> list[list[int]]:
+    def decode(self, state: _StartedAnswers) -> list[list[int]]:
         """The ids of each row's new tokens."""
         return self._to_ids(state.writing.finish())
 
-    def cache_bytes(self, state: _BegunAnswer) -> int:
+    def cache_bytes(self, state: _StartedAnswers) -> int:
         """Bytes of the keys and values of the complete answer, from their shapes.
 
         The library does not report these bytes.

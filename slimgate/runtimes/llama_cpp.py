@@ -77,10 +77,10 @@ class _Texts:
 
 
 @dataclass(frozen=True)
-class _BegunAnswer:
-    """An answer after its first token.
+class _StartedAnswers:
+    """Answers after their first token.
 
-    token: (rows,); position: of the next token; remaining: tokens to come.
+    token: (rows,) ids; position: of the next token; remaining: how many tokens follow.
     """
 
     token: Ids
@@ -236,7 +236,7 @@ class LlamaPredictor:
             part.append(text)
         yield part
 
-    def prefill(self, prepared: Prompts) -> _BegunAnswer | list[SpeculativeAnswer]:
+    def prefill(self, prepared: Prompts) -> _StartedAnswers | list[SpeculativeAnswer]:
         """The answer after its first token; with a draft, one for each row.
 
         Raises MeasureError for more rows than a call takes.
@@ -256,7 +256,7 @@ class LlamaPredictor:
                 answer.begin()
             return answers
         scores = self._begin(prepared.ids, prepared.count)
-        return _BegunAnswer(scores.argmax(-1), tokens, prepared.count - 1)
+        return _StartedAnswers(scores.argmax(-1), tokens, prepared.count - 1)
 
     def begin_with_draft(
         self, prompt: Sequence[int], count: int, ends: Collection[int] = ()
@@ -297,7 +297,7 @@ class LlamaPredictor:
         outputs = np.ones((len(tokens), 1), dtype=np.bool_)
         return self._room.context.read(tokens[:, None], position=position, outputs=outputs)
 
-    def decode(self, state: _BegunAnswer | list[SpeculativeAnswer]) -> Ids:
+    def decode(self, state: _StartedAnswers | list[SpeculativeAnswer]) -> Ids:
         """(rows, new tokens) ids, possibly with end tokens, which do not end an answer here."""
         if isinstance(state, list):
             for answer in state:
@@ -309,7 +309,7 @@ class LlamaPredictor:
             written.append(self._next(written[-1], state.position + step).argmax(-1))
         return np.stack(written, axis=1)
 
-    def cache_bytes(self, state: _BegunAnswer | list[SpeculativeAnswer]) -> int:
+    def cache_bytes(self, state: _StartedAnswers | list[SpeculativeAnswer]) -> int:
         """Bytes of the keys and values, including a draft's, as llama.cpp writes them to a session file."""
         rooms = [self._room, *([self.draft.room] if self.draft else [])]
         return sum(room.context.cache_bytes() for room in rooms)

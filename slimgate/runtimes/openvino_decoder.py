@@ -58,8 +58,8 @@ class Params(Table):
 
 
 @dataclass(frozen=True)
-class _BegunAnswer:
-    """An answer after its first token. token: (rows,) ids; remaining: how many tokens follow."""
+class _StartedAnswers:
+    """Answers after their first token. token: (rows,) ids; remaining: how many tokens follow."""
 
     token: Ids
     remaining: int
@@ -99,20 +99,20 @@ class DecoderPredictor:
         self._bind(prepared.ids, np.arange(prepared.ids.shape[1]))
         return self._call()
 
-    def prefill(self, prepared: Prompts) -> _BegunAnswer:
-        """The answer after its first token."""
-        scores = self._read(prepared.ids)
+    def prefill(self, prepared: Prompts) -> _StartedAnswers:
+        """Reads the prompts and chooses the first token of each answer."""
+        scores = self._read_texts(prepared.ids)
         self._bind_next(len(prepared.ids))
-        return _BegunAnswer(scores.argmax(-1), prepared.count - 1)
+        return _StartedAnswers(scores.argmax(-1), prepared.count - 1)
 
-    def decode(self, state: _BegunAnswer) -> Ids:
-        """(rows, new tokens) ids, possibly with end tokens, which do not end an answer here."""
+    def decode(self, state: _StartedAnswers) -> Ids:
+        """(rows, new tokens) ids. End tokens may be among them, and do not end an answer."""
         written = [state.token]
         for _ in range(state.remaining):
-            written.append(self._next(written[-1]).argmax(-1))
+            written.append(self._append_tokens(written[-1]).argmax(-1))
         return np.stack(written, axis=1)
 
-    def cache_bytes(self, state: _BegunAnswer) -> int:
+    def cache_bytes(self, state: _StartedAnswers) -> int:
         """Bytes of the keys and values that the request holds, from their shapes and format.
 
         8-bit numbers count with the scale and the zero point of each token of a head, 4 bytes each. Memory
@@ -122,17 +122,17 @@ class DecoderPredictor:
         scales = sum(math.prod(shape[:-1]) for shape in shapes) if self._cache == "u8" else 0
         return CACHE_NUMBER_BYTES[self._cache] * sum(map(math.prod, shapes)) + SCALE_BYTES * scales
 
-    def _read(self, ids: Ids) -> npt.NDArray[np.float32]:
+    def _read_texts(self, ids: Ids) -> npt.NDArray[np.float32]:
         """(rows, vocabulary) scores after the texts, which become the request's state."""
         self._request.reset_state()
         self._bind(ids, np.array([ids.shape[1] - 1]))
         return self._call()[:, 0]
 
     def _bind_next(self, rows: int) -> None:
-        """Binds inputs of one token per row; `_next` writes to their memory."""
+        """Binds inputs of one token per row; `_append_tokens` writes to their memory."""
         self._bind(np.zeros((rows, 1)), np.zeros(1))
 
-    def _next(self, tokens: Ids) -> npt.NDArray[np.float32]:
+    def _append_tokens(self, tokens: Ids) -> npt.NDArray[np.float32]:
         """(rows, vocabulary) scores after one more token of each row. tokens: (rows,) ids."""
         self._bound[IDS][:, 0] = tokens
         return self._call()[:, 0]
@@ -158,21 +158,21 @@ class DecoderPredictor:
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
-        return self._greedy.write(prompts, how, lambda ids: self._tokens(ids, least))
+        return self._greedy.write(prompts, how, lambda ids: self._generate_tokens(ids, least))
 
-    def _tokens(self, ids: Ids, min_new_tokens: int) -> Iterator[Ids]:
-        """The (rows,) ids of each next token. ids: (rows, tokens).
+    def _generate_tokens(self, ids: Ids, min_new_tokens: int) -> Iterator[Ids]:
+        """Yields the (rows,) next tokens. ids: (rows, tokens).
 
-        min_new_tokens: no end token is among this many first tokens.
+        min_new_tokens: the tokens before which no answer may end.
         """
-        ends, scores = sorted(self.end_tokens), self._read(ids)
+        ends, scores = sorted(self.end_tokens), self._read_texts(ids)
         self._bind_next(len(ids))
         for position in count():
             if position < min_new_tokens:
                 scores[:, ends] = -np.inf
             tokens = scores.argmax(-1)
             yield tokens
-            scores = self._next(tokens)
+            scores = self._append_tokens(tokens)
 
     def close(self) -> None:
         """Drops the request and with it the graph."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
@@ -46,6 +46,7 @@ EXAMPLES = {
     "baseline": "{ accuracy = { drop_points = 1.0 } }",
     MEASUREMENTS: f"{{ load_time = {MeasurementBudgetTable.example} }}",
 }
+T = TypeVar("T", bound=BaseModel)
 HOLM: Family = "holm"
 # The key that says what a verdict generalizes over: the rows alone, or the builds too.
 OVER = "over"
@@ -112,9 +113,9 @@ def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
         loc = (*prefix, key)
         if key != "baseline":
             quality[key] = _read_teacher_limits(key, limits, loc, data, file)
-    since = table.get("baseline", {})
-    _check_is_table(since, EXAMPLES["baseline"], (*prefix, "baseline"), data, file)
-    baseline = _read_baseline_budgets(since, (*prefix, "baseline"), data, file)
+    baseline_loc, baseline_table = (*prefix, "baseline"), table.get("baseline", {})
+    _check_is_table(baseline_table, EXAMPLES["baseline"], baseline_loc, data, file)
+    baseline = _read_baseline_budgets(baseline_table, baseline_loc, data, file)
     return VariantBudgets(quality, baseline=baseline)
 
 
@@ -131,10 +132,7 @@ def _read_teacher_limits(
     for kind in table:
         if kind in QualityBudgetTable.model_fields and kind not in TeacherBudgetTable.model_fields:
             raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {advice}")
-    try:
-        budgets = TeacherBudgetTable.model_validate(table).budgets()
-    except ValidationError as error:
-        raise convert_validation_error(error, file, data, loc) from None
+    budgets = _validate(TeacherBudgetTable, table, loc, data, file).budgets()
     _check_suits_metric(key, budgets, loc, data, file)
     return budgets
 
@@ -155,28 +153,22 @@ def read_budgets(
         if key in NOT_COMMON and len(prefix) == 1:
             continue
         _check_table(key, table, loc, data, file)
-        try:
-            if key in _SingleTables.model_fields:
-                single[key] = table
-            elif key == "slices":
-                slices, named_slices = _read_slices(table, loc, data, file)
-            elif key in TOKEN_TABLES:
-                tokens[key] = TOKEN_TABLES[key].model_validate(table).budgets()
-            elif key == "baseline":
-                baseline = _read_baseline_budgets(table, loc, data, file)
-            elif key == MEASUREMENTS:
-                measurements = _read_measurement_budgets(table, loc, data, file)
-            else:
-                quality[key] = QualityBudgetTable.model_validate(table).budgets()
-                _check_suits_metric(key, quality[key], loc, data, file)
-                if not without_builds:
-                    _check_seeds(quality[key], loc, data, file)
-        except ValidationError as error:
-            raise convert_validation_error(error, file, data, loc) from None
-    try:
-        tables = _SingleTables.model_validate(single)
-    except ValidationError as error:
-        raise convert_validation_error(error, file, data, prefix) from None
+        if key in _SingleTables.model_fields:
+            single[key] = table
+        elif key == "slices":
+            slices, named_slices = _read_slices(table, loc, data, file)
+        elif key in TOKEN_TABLES:
+            tokens[key] = _validate(TOKEN_TABLES[key], table, loc, data, file).budgets()
+        elif key == "baseline":
+            baseline = _read_baseline_budgets(table, loc, data, file)
+        elif key == MEASUREMENTS:
+            measurements = _read_measurement_budgets(table, loc, data, file)
+        else:
+            quality[key] = _validate(QualityBudgetTable, table, loc, data, file).budgets()
+            _check_suits_metric(key, quality[key], loc, data, file)
+            if not without_builds:
+                _check_seeds(quality[key], loc, data, file)
+    tables = _validate(_SingleTables, single, prefix, data, file)
     size, latency = tables.size, tables.latency
     return VariantBudgets(
         quality,
@@ -206,10 +198,7 @@ def _read_measurement_budgets(
             raise make_suite_error(file, loc, data, str(error)) from None
         _check_is_table(table, MeasurementBudgetTable.example, loc, data, file)
         _refuse_over_key(table, loc, data, file)
-        try:
-            budgets[name] = MeasurementBudgetTable.model_validate(table).budgets()
-        except ValidationError as error:
-            raise convert_validation_error(error, file, data, loc) from None
+        budgets[name] = _validate(MeasurementBudgetTable, table, loc, data, file).budgets()
     return budgets
 
 
@@ -227,10 +216,7 @@ def read_baseline_table(data: Mapping[str, Any], file: str) -> BaselineTable:
     """The keys of [budgets.baseline] that are not budgets. Raises SuiteError."""
     table = data.get("budgets", {}).get("baseline", {})
     options = {key: table[key] for key in BaselineTable.model_fields if key in table}
-    try:
-        return BaselineTable.model_validate(options)
-    except ValidationError as error:
-        raise convert_validation_error(error, file, data, ("budgets", "baseline")) from None
+    return _validate(BaselineTable, options, ("budgets", "baseline"), data, file)
 
 
 def _read_baseline_budgets(
@@ -256,10 +242,7 @@ def _read_baseline_budgets(
             if kind in QualityBudgetTable.model_fields and kind not in BaselineBudgetTable.model_fields:
                 problem = "limits the current value, whatever the baseline's was; write it under [budgets]"
                 raise make_suite_error(file, (*loc, kind), data, problem)
-        try:
-            budgets[name] = BaselineBudgetTable.model_validate(table).budgets()
-        except ValidationError as error:
-            raise convert_validation_error(error, file, data, loc) from None
+        budgets[name] = _validate(BaselineBudgetTable, table, loc, data, file).budgets()
         _check_suits_metric(name, budgets[name], loc, data, file)
     return budgets
 
@@ -312,6 +295,7 @@ def _read_slices(
 
 
 def _has_only_tables(table: object) -> bool:
+    """Whether a value is a table with at least one key, and all its values are tables."""
     return (
         isinstance(table, Mapping)
         and bool(table)
@@ -326,15 +310,20 @@ def _read_slice_budget(metric: str, table: Any, loc: Loc, data: object, file: st
         raise make_suite_error(file, loc, data, NOT_PER_ROW)
     _check_is_table(table, EXAMPLE, loc, data, file)
     _refuse_over_key(table, loc, data, file)
-    try:
-        return SliceBudget.model_validate(table)
-    except ValidationError as error:
-        raise convert_validation_error(error, file, data, loc) from None
+    return _validate(SliceBudget, table, loc, data, file)
 
 
 def list_per_row_metrics() -> tuple[str, ...]:
     """slimgate's metrics that are 0 or 1 for each row, by which slices can be judged."""
     return tuple(name for name in list_known_metrics() if load_metric(name).per_row is not None)
+
+
+def _validate(table_class: type[T], table: object, loc: Loc, data: object, file: str) -> T:
+    """Reads the table that is at `loc` in the suite. Raises SuiteError for wrong keys and values."""
+    try:
+        return table_class.model_validate(table)
+    except ValidationError as error:
+        raise convert_validation_error(error, file, data, loc) from None
 
 
 def _check_table(key: str, table: Any, loc: Loc, data: object, file: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 from slimgate.judge.tool_call_formats import read_calls
 from slimgate.judge.tool_calls import (
     ToolCall,
+    format_calls,
     is_same_json,
     list_tool_names,
     read_tools,
-    write_calls,
 )
 
 PARIS = ToolCall("weather", {"city": "Paris"})
@@ -63,19 +63,19 @@ def test_calls_of_an_answer(answer: str, calls: list[ToolCall] | None) -> None:
 def test_calls_of_a_server_have_one_form() -> None:
     call: dict[str, Any] = {"name": "f", "arguments": '{"b": 1, "a": {"d": "é", "c": null}}'}
     text = '[{"name": "f", "arguments": {"a": {"c": null, "d": "é"}, "b": 1}}]'
-    assert write_calls([{"id": "1", "type": "function", "function": call}]) == text
-    assert write_calls(json.loads(text)) == text
+    assert format_calls([{"id": "1", "type": "function", "function": call}]) == text
+    assert format_calls(json.loads(text)) == text
     assert read_calls(text) == [ToolCall("f", {"a": {"c": None, "d": "é"}, "b": 1})]
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "Par', "", "Paris"])
 def test_damaged_arguments_stay_as_they_are(arguments: str) -> None:
-    text = write_calls([{"function": {"name": "weather", "arguments": arguments}}])
+    text = format_calls([{"function": {"name": "weather", "arguments": arguments}}])
     assert read_calls(text) == [ToolCall("weather", arguments)]
 
 
 def test_an_item_that_is_no_call_is_kept_and_not_read() -> None:
-    assert write_calls([{"type": "custom"}]) == '[{"type": "custom"}]'
+    assert format_calls([{"type": "custom"}]) == '[{"type": "custom"}]'
     assert read_calls('[{"type": "custom"}]') is None
 
 
@@ -84,7 +84,7 @@ def test_arguments_nested_too_deeply_are_one_line() -> None:
     for _ in range(100_000):
         deep = [deep]
     with pytest.raises(ValueError, match="nested too deeply"):
-        write_calls([{"name": "f", "arguments": deep}])
+        format_calls([{"name": "f", "arguments": deep}])
 
 
 @pytest.mark.parametrize(

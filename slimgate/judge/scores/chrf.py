@@ -1,6 +1,7 @@
-"""chrF of each answer, by sacrebleu: F2 of runs of 1 to 6 characters, divided by 100.
+"""chrF of each answer, by sacrebleu: the F2 score of n-grams of 1 to 6 characters, divided by 100.
 
-The metric is the mean over answers, which has an interval; sacrebleu's corpus score adds up counts instead.
+The metric is the mean over the answers, which has an interval. sacrebleu's corpus score adds up counts
+instead.
 Source: Popović 2015 (chrF: character n-gram F-score for automatic MT evaluation).
 """
 

@@ -12,7 +12,7 @@ _ANSWER_ARGS = (
     *("max_gen_toks", "max_length", "truncation", "truncate", "truncation_side"),
     *("enable_thinking", "think_end_token", "chat_template_args", "add_bos_token", "prefix_token_id"),
 )
-# The same limit in other tools and models.
+# Names that other tools and models have for one of these arguments.
 _OTHER_NAMES = dict.fromkeys(("max_model_len", "max_model_length", "context_length"), "max_length")
 
 
@@ -27,9 +27,9 @@ def read_answer_args(arguments: Mapping[str, Any]) -> dict[str, str]:
 
 
 def simplify_options(value: Any, *, model_names: Collection[str] = (), ignored: Collection[str] = ()) -> Any:
-    """The options as they are stated, without the keys that change no answer and no score.
+    """The options without the ignored keys, at any depth, and with OWN_MODEL in place of the model's names.
 
-    model_names: names and paths of the model itself, which become OWN_MODEL. ignored: those keys.
+    model_names: names and paths of the model itself. ignored: keys that change no answer and no score.
     """
     if isinstance(value, Mapping):
         return {

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 RETRIES = 3
 EVERY_SECONDS = 1.0
 ARTIFACTS = "artifacts"
-# Kinds of entries whose users are known; results that steps share with each other are not among them.
+# Kinds of entries of which slimgate knows the tasks that need them. Results that steps share with each other
+# have other kinds.
 PLANNED_KINDS = (ARTIFACTS, "splits", "outcomes", "shapes")
 
 
@@ -137,20 +138,20 @@ class _Driver:
             self._run_tasks(schedule, tasks, progress)
         if not shared:
             self._run_everywhere(remove_own_store)
-        looking = {path: StoreLookup(run) for path, run in self._request.runs.items()}
+        lookups = {path: StoreLookup(run) for path, run in self._request.runs.items()}
         again = [
             task.name
             for key, task in tasks.items()
-            if key not in schedule.unanswered and not looking[key.suite].has(task)
+            if key not in schedule.unanswered and not lookups[key.suite].has(task)
         ]
         return RayResult(time.perf_counter() - began, self._seconds, self._hosts, again)
 
     def _check_machines(self) -> bool:
         """Whether all machines see the store. Raises BuildError if one would build something else."""
         checks = self._run_everywhere(check_machine)
-        for _, _, wrong in checks:
-            if wrong is not None:
-                raise BuildError(wrong)
+        for _, _, problem in checks:
+            if problem is not None:
+                raise BuildError(problem)
         return all(shared for _, shared, _ in checks)
 
     def _run_everywhere(self, function: Callable[[Job], R]) -> list[R]:
@@ -158,10 +159,10 @@ class _Driver:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         remote = self._ray.remote(num_cpus=0)(function)
-        nodes = [NodeAffinitySchedulingStrategy(node, soft=True) for node in list_machines(self._ray)]
+        strategies = [NodeAffinitySchedulingStrategy(node, soft=True) for node in list_machines(self._ray)]
         refs = [
-            remote.options(scheduling_strategy=node).remote(job)
-            for node in nodes
+            remote.options(scheduling_strategy=strategy).remote(job)
+            for strategy in strategies
             for job in self._jobs.values()
         ]
         try:
@@ -207,23 +208,25 @@ class _Driver:
                 self._ray.cancel(report, force=True)
 
     def _start_task(self, task: Task) -> tuple[Any, Any]:
+        """Sends a task; returns Ray's references to its report and to its packed entries."""
         needs, job = self._find_needs(task), self._jobs[task.id.suite]
         needed = [] if job.shared else [(key, self._put_entry(task, key)) for key in self._list_entries(task)]
-        work_there = self._work.options(
+        remote_work = self._work.options(
             name=task.name, num_cpus=needs.cpus, num_gpus=needs.gpus, memory=needs.memory or None
         )
-        report, packed = work_there.remote(job, task, needed)
+        report, packed = remote_work.remote(job, task, needed)
         return report, packed
 
     def _list_entries(self, task: Task) -> list[Key]:
         """The entries that a task starts from: the rows, and the artifacts of all models it is built from."""
-        run, looking = self._request.runs[task.id.suite], StoreLookup(self._request.runs[task.id.suite])
-        before, todo = dict.fromkeys(task.after), list(task.after)
+        run = self._request.runs[task.id.suite]
+        lookup = StoreLookup(run)
+        earlier, todo = dict.fromkeys(task.after), list(task.after)
         while todo:
-            new = [task_id for task_id in self._graph[todo.pop()].after if task_id not in before]
-            before |= dict.fromkeys(new)
+            new = [task_id for task_id in self._graph[todo.pop()].after if task_id not in earlier]
+            earlier |= dict.fromkeys(new)
             todo += new
-        keys = [("artifacts", key) for task_id in before for key in looking.artifacts(self._graph[task_id])]
+        keys = [(ARTIFACTS, key) for task_id in earlier for key in lookup.artifacts(self._graph[task_id])]
         splits = ("splits", make_splits_key(run.suite))
         return [splits, *dict.fromkeys(keys), *self._shared_keys[task.id.suite]]
 
@@ -240,8 +243,9 @@ class _Driver:
         run = self._request.runs[task.id.suite]
         try:
             report: Report = self._ray.get(ref)
-            for entry in () if report.shared else self._ray.get(packed):
-                publish_entry(entry, run.store)
+            if not report.shared:
+                for entry in self._ray.get(packed):
+                    publish_entry(entry, run.store)
         except (self._ray.exceptions.RayError, SlimgateError) as error:
             self._note_failure(schedule, task, _make_task_error(task, error, self._ray), built=False)
             return

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-import slimgate.plugins.user_plugins  # noqa: F401  # what loads any runtime belongs to the baseline
+import slimgate.plugins.user_plugins  # noqa: F401  # the loader of runtimes is part of the baseline
 from slimgate._system.json_text import convert_to_tuples
 from slimgate._system.worker import end_with_parent
 from slimgate.plugins.loading import load
@@ -40,8 +40,8 @@ def read_peak_bytes(status: Path = STATUS) -> int:
     peak = read_status("VmHWM", status)
     if peak is not None:
         return peak
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else 1024 * largest
+    max_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return max_rss if sys.platform == "darwin" else 1024 * max_rss
 
 
 def read_resident_bytes(status: Path = STATUS) -> int | None:

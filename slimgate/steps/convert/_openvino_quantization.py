@@ -22,7 +22,12 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
 from slimgate.runtimes.openvino import RequestPredictor
-from slimgate.steps.agreement import make_default_predictor
+from slimgate.steps.agreement import (
+    check_agreement,
+    make_calibration_batches,
+    make_default_predictor,
+    score_batches,
+)
 from slimgate.steps.answer_agreement import check_answers
 
 if TYPE_CHECKING:
@@ -134,7 +139,6 @@ def quantize_model(
     from slimgate._system.quiet import silent
     from slimgate._system.signals import keep_signal_stack
     from slimgate.models.openvino_model import DECODER, count_weight_types
-    from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
     batches = make_calibration_batches(model.tokenizer, context)
     before = score_batches(make_default_predictor(model, context), batches)

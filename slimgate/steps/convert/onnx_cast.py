@@ -22,7 +22,12 @@ from pydantic import Field
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import make_default_predictor
+from slimgate.steps.agreement import (
+    check_agreement,
+    make_calibration_batches,
+    make_default_predictor,
+    score_batches,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -53,7 +58,6 @@ class OnnxCast(Step[Params]):
             count_initializer_bytes,
             read_tensor_values,
         )
-        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
         _check_halvable(model.proto)
         batches = make_calibration_batches(model.tokenizer, context)

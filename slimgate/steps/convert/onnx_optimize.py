@@ -18,7 +18,12 @@ from pydantic import Field
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import make_default_predictor
+from slimgate.steps.agreement import (
+    check_agreement,
+    make_calibration_batches,
+    make_default_predictor,
+    score_batches,
+)
 
 if TYPE_CHECKING:
     from slimgate.models.onnx_model import OnnxModel
@@ -49,7 +54,6 @@ class OnnxOptimize(Step[Params]):
     def apply(self, model: OnnxModel, params: Params, context: BuildContext) -> OnnxModel:
         """The graph with fused operators; how many of each kind is logged."""
         from slimgate.models.onnx_model import OnnxModel
-        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
         from slimgate.steps.convert._onnx_optimize import fuse
 
         batches = make_calibration_batches(model.tokenizer, context)

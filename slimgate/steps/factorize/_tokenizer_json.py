@@ -38,8 +38,8 @@ def read_state(tokenizer: PreTrainedTokenizerBase) -> Json:
         raise BuildError(f"{type(tokenizer).__name__} has no tokenizer.json, whose tokens could be trimmed")
     state: Json = json.loads(inner.to_str())
     kind = state["model"].get("type")
-    if kind not in _MORE:
-        known = ", ".join(_MORE)
+    if kind not in _FALLBACKS:
+        known = ", ".join(_FALLBACKS)
         raise BuildError(
             f"{type(tokenizer).__name__}: a tokenizer of kind {kind} was given, expected one of {known}"
         )
@@ -59,8 +59,8 @@ def list_needed_ids(state: Json, used: Collection[int]) -> list[int]:
     ids = _read_ids(state["model"])
     added = {int(token["id"]) for token in state["added_tokens"]}
     own_tokens = [token for token, number in ids.items() if number in used and number not in added]
-    more = _MORE[state["model"]["type"]](state["model"], own_tokens)
-    return sorted({*used, *added, *(ids[token] for token in more if token in ids)})
+    fallback_tokens = _FALLBACKS[state["model"]["type"]](state["model"], own_tokens)
+    return sorted({*used, *added, *(ids[token] for token in fallback_tokens if token in ids)})
 
 
 def list_common_ids(state: Json) -> list[int]:
@@ -79,47 +79,48 @@ def list_common_ids(state: Json) -> list[int]:
 
 def trim_tokenizer(state: Json, kept_ids: Sequence[int]) -> Json:
     """The state with only these tokens, renumbered by their position in `kept_ids`."""
-    number = {old: new for new, old in enumerate(kept_ids)}
-    result = {**state, "model": _renumber_model(state["model"], number)}
-    result["added_tokens"] = [{**t, "id": number[t["id"]]} for t in state["added_tokens"]]
-    result["post_processor"] = _renumber_processor(state.get("post_processor"), number)
+    new_ids = {old: new for new, old in enumerate(kept_ids)}
+    result = {**state, "model": _renumber_model(state["model"], new_ids)}
+    result["added_tokens"] = [{**token, "id": new_ids[token["id"]]} for token in state["added_tokens"]]
+    result["post_processor"] = _renumber_processor(state.get("post_processor"), new_ids)
     if state.get("padding"):
-        result["padding"] = {**state["padding"], "pad_id": number.get(state["padding"]["pad_id"], 0)}
+        result["padding"] = {**state["padding"], "pad_id": new_ids.get(state["padding"]["pad_id"], 0)}
     return result
 
 
-def _renumber_model(model: Json, number: dict[int, int]) -> Json:
+def _renumber_model(model: Json, new_ids: dict[int, int]) -> Json:
+    """The model with only the tokens that have a new id, and with the merges that make them."""
     result = dict(model)
     if isinstance(model["vocab"], list):
-        result["vocab"] = [entry for old, entry in enumerate(model["vocab"]) if old in number]
-        result["unk_id"] = None if model.get("unk_id") is None else number[model["unk_id"]]
+        result["vocab"] = [entry for old, entry in enumerate(model["vocab"]) if old in new_ids]
+        result["unk_id"] = None if model.get("unk_id") is None else new_ids[model["unk_id"]]
         return result
-    kept_tokens = sorted((number[old], token) for token, old in model["vocab"].items() if old in number)
+    kept_tokens = sorted((new_ids[old], token) for token, old in model["vocab"].items() if old in new_ids)
     result["vocab"] = {token: new for new, token in kept_tokens}
     if "merges" in model:
         prefix = len(model.get("continuing_subword_prefix") or "")
-        pairs = ((merge, *_pair(merge)) for merge in model["merges"])
+        pairs = ((merge, *_split_merge(merge)) for merge in model["merges"])
         result["merges"] = [
             merge for merge, a, b in pairs if {a, b, a + b[prefix:]} <= result["vocab"].keys()
         ]
     return result
 
 
-def _renumber_processor(processor: Any, number: dict[int, int]) -> Any:
+def _renumber_processor(processor: Any, new_ids: dict[int, int]) -> Any:
     """The post-processor. Its templates hold the ids of the special tokens that they put around a text."""
     if not isinstance(processor, dict):
         return processor
     result = dict(processor)
     if "processors" in result:
-        result["processors"] = [_renumber_processor(each, number) for each in result["processors"]]
+        result["processors"] = [_renumber_processor(part, new_ids) for part in result["processors"]]
     if isinstance(result.get("special_tokens"), dict):
         result["special_tokens"] = {
-            name: {**token, "ids": [number[old] for old in token["ids"]]}
+            name: {**token, "ids": [new_ids[old] for old in token["ids"]]}
             for name, token in result["special_tokens"].items()
         }
     for key in ("sep", "cls"):
         if isinstance(result.get(key), list):
-            result[key] = [result[key][0], number[result[key][1]]]
+            result[key] = [result[key][0], new_ids[result[key][1]]]
     return result
 
 
@@ -137,7 +138,10 @@ def _list_word_level_tokens(model: Json, _own: list[str]) -> Iterator[str]:
 
 
 def _list_unigram_tokens(model: Json, tokens: list[str]) -> Iterator[str]:
-    """Unknown, bytes, characters, and the least probable token, which sets the cost of the unknown token."""
+    """The unknown token, bytes, characters, and the least probable token.
+
+    That token sets the cost of the unknown token.
+    """
     vocabulary = model["vocab"]
     if model.get("unk_id") is not None:
         yield vocabulary[model["unk_id"]][0]
@@ -147,9 +151,9 @@ def _list_unigram_tokens(model: Json, tokens: list[str]) -> Iterator[str]:
 
 
 def _list_bpe_tokens(model: Json, tokens: list[str]) -> Iterator[str]:
-    """Unknown, bytes, the alphabet, and the intermediate merges of each token."""
+    """The unknown token, bytes, the alphabet, and the intermediate merges of each token."""
     prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
-    pairs = [_pair(merge) for merge in model["merges"]]
+    pairs = [_split_merge(merge) for merge in model["merges"]]
     merged = {a + b[len(prefix) :] for a, b in pairs}
     alphabet = [token for token in _read_ids(model) if token not in merged]
     if model.get("unk_token"):
@@ -191,12 +195,12 @@ def _iter_symbols(symbols: list[str], ranks: dict[tuple[str, str], int], prefix:
         yield symbols[best]
 
 
-def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
+def _split_merge(merge: str | Sequence[str]) -> tuple[str, str]:
     first, second = merge.split(" ") if isinstance(merge, str) else merge
     return first, second
 
 
-_MORE: dict[str, Callable[[Json, list[str]], Iterator[str]]] = {
+_FALLBACKS: dict[str, Callable[[Json, list[str]], Iterator[str]]] = {
     "WordPiece": _list_word_piece_tokens,
     "BPE": _list_bpe_tokens,
     "Unigram": _list_unigram_tokens,

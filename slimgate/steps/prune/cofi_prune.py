@@ -78,9 +78,10 @@ class CofiPrune(Step[Params]):
             cool_down=params.cool_down,
             multiple_of=params.multiple_of,
         )
-        distil = DistillationLoss(model, teacher, data[0], teacher_encoded, params, context, targets=data[1])
+        encoded, targets = data
+        distil = DistillationLoss(model, teacher, encoded, teacher_encoded, params, context, targets=targets)
         weight = params.layer_weight
-        layers = LayerLoss(model, teacher, data[0], teacher_encoded, gates, weight) if weight else None
+        layers = LayerLoss(model, teacher, encoded, teacher_encoded, gates, weight) if weight else None
         loss = CofiLoss(distil, target, schedule, layers)
         with with_gates(model.network, gates):
             train(

@@ -96,8 +96,8 @@ class CubicSchedule:
             return self.final
         if step < first:
             return 0.0
-        left = 1 - (step - first) / (last - first)
-        return self.final + (self.initial - self.final) * left**3
+        remaining = 1 - (step - first) / (last - first)
+        return self.final + (self.initial - self.final) * remaining**3
 
 
 class GradualPruning:
@@ -123,19 +123,22 @@ class GradualPruning:
 
     def after_step(self, step: int, steps: int) -> None:
         """Sets pruned weights that the optimizer changed back to zero."""
+        self._apply_masks()
+
+    def _apply_masks(self) -> None:
         from slimgate.models.sparsity import zero_
 
         for weight, mask in zip(self._weights, self._masks, strict=True):
             zero_(weight, mask)
 
     def _prune(self, step: int, sparsity: float) -> None:
-        # pruned weights rank below every magnitude, so that they are pruned first
         from slimgate.models.sparsity import make_keep_masks
 
+        # pruned weights rank below every magnitude, so that they stay pruned
         scores = [
             weight.detach().abs().masked_fill(~mask, -1.0)
             for weight, mask in zip(self._weights, self._masks, strict=True)
         ]
         self._masks = make_keep_masks(scores, sparsity, self._scope)
         self.history.append((step, round(sparsity, 4)))
-        self.after_step(step, step)
+        self._apply_masks()

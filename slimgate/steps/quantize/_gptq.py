@@ -1,8 +1,9 @@
 """Rounding that compensates its own errors, from a layer's inputs on real rows.
 
-Frantar et al. 2022 (GPTQ), algorithm 1: the columns of a weight are rounded one after the other, and the
-error of each is spread over those not rounded yet, so that the layer's outputs on the calibration rows change
-least. The grid of every group is fixed before ("static groups"), so that the columns may be in any order.
+Frantar et al. 2022 (GPTQ), algorithm 1: the columns of a weight are rounded one after the other. The error of
+each column is spread over the columns that are not rounded yet, so that the layer's outputs on the
+calibration rows change as little as possible. The grid of every group is fixed before ("static groups"), so
+that the columns may be in any order.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ from slimgate.steps.layers.grid import Grid, Observer, Scheme, dequantize, fit_g
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
-# Columns whose updates are gathered before the rest of the matrix is touched; changes only the speed.
-_LAZY = 128
+# The errors of this many columns are gathered before the columns behind them change. It affects only speed.
+_COLUMNS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """How to round. damping: share of the mean diagonal added to the Hessian's; bias_correction: whether to
-    subtract the mean change of the outputs from the bias, if there is one (Nagel et al. 2019, section
-    4.2)."""
+    """How to round. damping: the share of the mean of the Hessian's diagonal that is added to the diagonal.
+
+    bias_correction: whether to subtract the mean change of the outputs from the bias, if there is one (Nagel
+    et al. 2019, section 4.2).
+    """
 
     scheme: Scheme
     observer: Observer = "mse"
@@ -41,9 +44,12 @@ class Rounding:
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """A layer's levels (rows, columns), their grid, and the errors of its outputs: with rounding to the
-    nearest level, and with this rounding."""
+class RoundedLayer:
+    """The rounded weight of a layer. levels: (rows, columns) on the grid.
+
+    nearest_error, error: the errors of the layer's outputs, with rounding to the nearest level and with this
+    rounding.
+    """
 
     levels: Tensor
     grid: Grid
@@ -76,21 +82,22 @@ def compensate_(
     batches: list[Batch],
     rounding: Rounding,
     progress: Callable[[str, int, int], None],
-) -> dict[str, Rounded]:
+) -> dict[str, RoundedLayer]:
     """Rounds the layers in place, block by block on the outputs of the rounded blocks before.
 
     Zeros that an earlier step has pruned stay.
     """
-    done: dict[str, Rounded] = {}
+    rounded: dict[str, RoundedLayer] = {}
     pruned = list_pruned_layers(model)
     for group in group_by_block(model, layers):
         for name, inputs in compute_input_moments(model, group, batches).items():
-            done[name] = _round_(layers[name], inputs, rounding, keep_zeros=name in pruned)
-        progress("gptq", len(done), len(layers))
-    return done
+            rounded[name] = _round_(layers[name], inputs, rounding, keep_zeros=name in pruned)
+        progress("gptq", len(rounded), len(layers))
+    return rounded
 
 
-def _round_(layer: nn.Linear, inputs: Moments, rounding: Rounding, *, keep_zeros: bool) -> Rounded:
+def _round_(layer: nn.Linear, inputs: Moments, rounding: Rounding, *, keep_zeros: bool) -> RoundedLayer:
+    """Rounds a layer in place. A corrected bias takes up the mean change, so only the covariance counts."""
     corrected = rounding.bias_correction and layer.bias is not None
     hessian = inputs.covariance if corrected else inputs.second_moment
     weight = layer.weight.detach().clone()
@@ -102,16 +109,20 @@ def _round_(layer: nn.Linear, inputs: Moments, rounding: Rounding, *, keep_zeros
     layer.weight.data.copy_(rounded)
     if corrected:
         layer.bias.data += ((weight - rounded).double() @ inputs.mean).to(layer.bias.dtype)
-    errors = (compute_output_error(weight, each, hessian) for each in (nearest, rounded))
-    return Rounded(levels, grid, *errors)
+    return RoundedLayer(
+        levels,
+        grid,
+        nearest_error=compute_output_error(weight, nearest, hessian),
+        error=compute_output_error(weight, rounded, hessian),
+    )
 
 
-def compute_mean_errors(rounded: Mapping[str, Rounded]) -> dict[str, float]:
-    """Means over the layers, for the log."""
+def compute_mean_errors(rounded: Mapping[str, RoundedLayer]) -> dict[str, float]:
+    """The means of both errors over the layers, for the log."""
     count = max(1, len(rounded))
     return {
-        "output_error_of_nearest": round(sum(each.nearest_error for each in rounded.values()) / count, 5),
-        "output_error": round(sum(each.error for each in rounded.values()) / count, 5),
+        "output_error_of_nearest": round(sum(layer.nearest_error for layer in rounded.values()) / count, 5),
+        "output_error": round(sum(layer.error for layer in rounded.values()) / count, 5),
     }
 
 
@@ -120,30 +131,30 @@ def round_with_compensation(
 ) -> Tensor:
     """Levels of a weight (rows, columns) on a grid, uint8.
 
-    hessian: (columns, columns), the mean of x x'; damping: share of its mean diagonal added to the diagonal.
-    keep_zeros: weights that are 0 compensate nothing, and their share is passed on.
-    Columns go in the order of their diagonal, largest first ("act order"). Raises BuildError.
+    hessian: (columns, columns), the mean of x x'. damping: as in Rounding. keep_zeros: weights that are 0
+    compensate nothing, and their share is passed on. Columns go in the order of the Hessian's diagonal,
+    largest first ("act order"). Raises BuildError if the Hessian cannot be inverted.
     """
     rows, columns = weight.shape
     order = hessian.diagonal().argsort(descending=True, stable=True)
-    left = weight.detach().float()[:, order]
-    empty = (left == 0) & keep_zeros
+    adjusted = weight.detach().float()[:, order]  # each column minus the errors that it compensates
+    empty = (adjusted == 0) & keep_zeros
     scale, zero_point = (
         _expand_to_columns(grid, part, rows, columns)[:, order] for part in (grid.scale, grid.zero_point)
     )
     spread = compute_inverse_factor(hessian[order][:, order], damping).float()  # of a column's error
-    levels = torch.empty_like(left)
-    for start in range(0, columns, _LAZY):
-        end = min(start + _LAZY, columns)
-        errors = torch.empty_like(left[:, start:end])
+    levels = torch.empty_like(adjusted)
+    for start in range(0, columns, _COLUMNS_AT_ONCE):
+        end = min(start + _COLUMNS_AT_ONCE, columns)
+        errors = torch.empty_like(adjusted[:, start:end])
         for column in range(start, end):
             step, zero = scale[:, column], zero_point[:, column]
-            weights = left[:, column].masked_fill(empty[:, column], 0.0)
+            weights = adjusted[:, column].masked_fill(empty[:, column], 0.0)
             levels[:, column] = (weights / step).round_().add_(zero).clamp_(0, grid.scheme.top)
-            error = (left[:, column] - (levels[:, column] - zero) * step) / spread[column, column]
-            left[:, column + 1 : end] -= torch.outer(error, spread[column, column + 1 : end])
+            error = (adjusted[:, column] - (levels[:, column] - zero) * step) / spread[column, column]
+            adjusted[:, column + 1 : end] -= torch.outer(error, spread[column, column + 1 : end])
             errors[:, column - start] = error
-        left[:, end:] -= errors @ spread[start:end, end:]
+        adjusted[:, end:] -= errors @ spread[start:end, end:]
     return levels[:, order.argsort()].to(torch.uint8)
 
 
@@ -156,6 +167,6 @@ def _expand_to_columns(grid: Grid, values: Tensor, rows: int, columns: int) -> T
 def compute_output_error(weight: Tensor, rounded: Tensor, hessian: Tensor) -> float:
     """Mean squared change of the outputs on the calibration rows, as a share of their mean square."""
     original = weight.detach().double()
-    lost = original - rounded.double()
+    change = original - rounded.double()
     total = float(((original @ hessian) * original).sum())
-    return float(((lost @ hessian) * lost).sum()) / total if total > 0 else 0.0
+    return float(((change @ hessian) * change).sum()) / total if total > 0 else 0.0

@@ -4,10 +4,10 @@
     { weight_only = { bits = 4, activations = "int8", embeddings = 4 } }
 
 Layers that an earlier step has quantized stay unchanged: after binarize, only `embeddings` get fewer bits.
-The files get smaller, by 32 / (bits + scales). With float activations the model gets no faster; with int8
-ones (W4A8) it computes as after int8_dynamic. For 4 bits and fewer, gptq rounds better by looking at
-activations. Source: Gholami et al. 2021 (a survey), sections III.B to III.E; signed scales as in nncf's
-INT4_SYM.
+The weights take (bits + the scales' bits for each weight) / 32 of their space. With float activations, the
+model gets no faster; with int8 activations (W4A8), it computes as after int8_dynamic. For 4 bits and fewer,
+gptq loses less, because it takes the activations into account. Source: Gholami et al. 2021 (a survey),
+sections III.B to III.E; signed scales as in nncf's INT4_SYM.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from slimgate.models.write_by_length import has_ended
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
 
 
 class CachedText(Protocol):
@@ -110,19 +110,19 @@ class SpeculativeAnswer:
 
 
 def write_with_draft(
-    answer: SpeculativeAnswer, tokenizer: PreTrainedTokenizerBase, how: Writing
+    answer: SpeculativeAnswer, tokenizer: PreTrainedTokenizerBase, sampling: SamplingParams
 ) -> tuple[list[int], int]:
     """Writes an answer. Returns its tokens, with the end token, and the number of passes after the first.
 
     Raises MeasureError for a temperature above 0, and for a main model without a key-value cache.
     """
-    if how.temperature:
+    if sampling.temperature:
         raise MeasureError("a draft model proposes the likeliest tokens; set temperature = 0")
     written, new_tokens = list[int](), [answer.begin()]
     while True:
         for token in new_tokens:
             written.append(token)
-            if has_ended(tokenizer, written, answer.ends, how.stop):
+            if has_ended(tokenizer, written, answer.ends, sampling.stop):
                 return written, answer.passes
         if not answer.remaining:
             return written, answer.passes

@@ -44,7 +44,7 @@ _REQUIRED_SETTINGS = ("decoder_start_token_id", "forced_bos_token_id", "bad_word
 
 
 @dataclass(frozen=True)
-class Writing:
+class SamplingParams:
     """How answers are written. temperature: 0 takes the likeliest token. stop: texts that end an answer."""
 
     max_new_tokens: int
@@ -75,10 +75,10 @@ class Written:
 class Writer(Protocol):
     """A predictor of a runtime that generates by itself. It may have `end_tokens`, those of its files."""
 
-    def write(self, prompts: Sequence[Ids], how: Writing, *, least: int = 0) -> list[list[int]]:
+    def write(self, prompts: Sequence[Ids], sampling: SamplingParams, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, of at least `least` tokens each.
 
-        Raises MeasureError if `how` has a temperature above 0.
+        Raises MeasureError if the temperature is above 0.
         """
 
 
@@ -98,7 +98,7 @@ def write_answers(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Ids],
     keys: Sequence[str],
-    how: Writing,
+    sampling: SamplingParams,
 ) -> list[Written]:
     """The answers to one batch of prompts. keys: a name for each answer, for the noise of its sampling.
 
@@ -107,21 +107,21 @@ def write_answers(
     network = getattr(predictor, "network", None)
     ends = list_end_tokens(tokenizer, network) | set(getattr(predictor, "end_tokens", ()))
     if can_write(network):
-        _check_positions(network, prompts, how)
+        _check_positions(network, prompts, sampling)
     if isinstance(predictor, DraftWriter) and predictor.draft is not None:
-        begin = partial(predictor.begin_with_draft, count=how.max_new_tokens, ends=ends)
-        written = [write_with_draft(begin(prompt), tokenizer, how) for prompt in prompts]
+        begin = partial(predictor.begin_with_draft, count=sampling.max_new_tokens, ends=ends)
+        written = [write_with_draft(begin(prompt), tokenizer, sampling) for prompt in prompts]
         return [
-            replace(_read_answer(tokenizer, ids, ends, how), verified=(len(ids) - 1, passes))
+            replace(_read_answer(tokenizer, ids, ends, sampling), verified=(len(ids) - 1, passes))
             for ids, passes in written
         ]
     if can_write(network):
-        answers = _write_by_generate(network, tokenizer, prompts, keys, how, ends)
+        answers = _write_by_generate(network, tokenizer, prompts, keys, sampling, ends)
     elif isinstance(predictor, Writer):
-        answers = predictor.write(prompts, how)
+        answers = predictor.write(prompts, sampling)
     else:
-        answers = _write_by_forward(predictor, tokenizer, prompts, keys, how, ends)
-    return [_read_answer(tokenizer, ids, ends, how) for ids in answers]
+        answers = _write_by_forward(predictor, tokenizer, prompts, keys, sampling, ends)
+    return [_read_answer(tokenizer, ids, ends, sampling) for ids in answers]
 
 
 def write_tokens(
@@ -188,7 +188,7 @@ def _write_by_generate(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Ids],
     keys: Sequence[str],
-    how: Writing,
+    sampling: SamplingParams,
     ends: set[int],
 ) -> list[list[int]]:
     """The ids of the answers, which `generate` of transformers writes."""
@@ -202,14 +202,14 @@ def _write_by_generate(
     written_before = ids.shape[1] if follows_prompt else 1
     device = next(network.parameters()).device
     config = GenerationConfig(
-        max_new_tokens=how.max_new_tokens,
+        max_new_tokens=sampling.max_new_tokens,
         do_sample=False,
         pad_token_id=padding,
         eos_token_id=sorted(ends) or None,
         use_cache=True,
         **_read_required_settings(network),
     )
-    noise = [_Noise(keys, how, written_before)] if how.temperature else []
+    noise = [_Noise(keys, sampling, written_before)] if sampling.temperature else []
     with _plain_generation(network):
         written = network.generate(
             input_ids=ids.to(device),
@@ -217,7 +217,7 @@ def _write_by_generate(
             generation_config=config,
             logits_processor=noise,
             **_make_cache_argument(network),
-            stopping_criteria=[_Stops(tokenizer, how, written_before)] if how.stop else [],
+            stopping_criteria=[_Stops(tokenizer, sampling, written_before)] if sampling.stop else [],
         )
     return [list(row) for row in written[:, written_before:].tolist()]
 
@@ -251,12 +251,12 @@ class _Stops:
     transformers' own criterion reads each token's text from the vocabulary, which not every tokenizer has.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, how: Writing, width: int) -> None:
-        self._tokenizer, self._how, self._width = tokenizer, how, width
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, sampling: SamplingParams, width: int) -> None:
+        self._tokenizer, self._sampling, self._width = tokenizer, sampling, width
 
     def __call__(self, input_ids: torch.Tensor, _scores: torch.Tensor, **_more: object) -> torch.Tensor:
         texts = self._tokenizer.batch_decode(input_ids[:, self._width :], skip_special_tokens=True)
-        matches = [any(stop in text for stop in self._how.stop) for text in texts]
+        matches = [any(stop in text for stop in self._sampling.stop) for text in texts]
         return torch.tensor(matches, device=input_ids.device)
 
 
@@ -266,13 +266,15 @@ class _Noise:
     keys: of the answers, as in `write_answers`. width: the tokens before an answer.
     """
 
-    def __init__(self, keys: Sequence[str], how: Writing, width: int) -> None:
-        self._keys, self._how, self._width = keys, how, width
+    def __init__(self, keys: Sequence[str], sampling: SamplingParams, width: int) -> None:
+        self._keys, self._sampling, self._width = keys, sampling, width
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         position = input_ids.shape[1] - self._width
-        noise = [draw_gumbel_noise(self._how.seed, key, position, scores.shape[1]) for key in self._keys]
-        return scores.float() / self._how.temperature + torch.from_numpy(np.stack(noise)).to(scores.device)
+        noise = [draw_gumbel_noise(self._sampling.seed, key, position, scores.shape[1]) for key in self._keys]
+        return scores.float() / self._sampling.temperature + torch.from_numpy(np.stack(noise)).to(
+            scores.device
+        )
 
 
 def draw_gumbel_noise(seed: int, key: str, position: int, size: int) -> npt.NDArray[np.float32]:
@@ -288,23 +290,25 @@ def _write_by_forward(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Ids],
     keys: Sequence[str],
-    how: Writing,
+    sampling: SamplingParams,
     ends: set[int],
 ) -> list[list[int]]:
     """The ids of the answers of a model without a cache, which is called on the whole text for each token."""
     texts, written = [list(prompt) for prompt in prompts], [[] for _ in prompts]  # type: list[list[int]], list[list[int]]
     unfinished = list(range(len(prompts)))
-    for position in range(how.max_new_tokens):
+    for position in range(sampling.max_new_tokens):
         logits = _predict_next(predictor, [texts[row] for row in unfinished], tokenizer.pad_token_id or 0)
         for row, scores in zip(unfinished, logits, strict=True):
-            if how.temperature:
-                scores = scores / how.temperature + draw_gumbel_noise(
-                    how.seed, keys[row], position, len(scores)
+            if sampling.temperature:
+                scores = scores / sampling.temperature + draw_gumbel_noise(
+                    sampling.seed, keys[row], position, len(scores)
                 )
             token = int(scores.argmax())
             texts[row].append(token)
             written[row].append(token)
-        unfinished = [row for row in unfinished if not has_ended(tokenizer, written[row], ends, how.stop)]
+        unfinished = [
+            row for row in unfinished if not has_ended(tokenizer, written[row], ends, sampling.stop)
+        ]
         if not unfinished:
             break
     return written
@@ -317,27 +321,31 @@ def _predict_next(predictor: Predictor, texts: Sequence[Ids], padding: int) -> l
     return [output[row, len(text) - 1] for row, text in enumerate(texts)]
 
 
-def _read_answer(tokenizer: PreTrainedTokenizerBase, ids: Ids, ends: set[int], how: Writing) -> Written:
+def _read_answer(
+    tokenizer: PreTrainedTokenizerBase, ids: Ids, ends: set[int], sampling: SamplingParams
+) -> Written:
     """An answer cut before the first end token, and its text before the first stop string."""
     end = next((position for position, token in enumerate(ids) if token in ends), None)
     answer_ids = tuple(ids[:end])
     text = decode_answer(tokenizer, answer_ids)
-    stops = [start for start in (text.find(stop) for stop in how.stop) if start >= 0]
+    stops = [start for start in (text.find(stop) for stop in sampling.stop) if start >= 0]
     ended = end is not None or bool(stops)
     return Written(text[: min(stops, default=len(text))], answer_ids, ended)
 
 
-def _check_positions(network: PreTrainedModel, prompts: Sequence[Ids], how: Writing) -> None:
+def _check_positions(network: PreTrainedModel, prompts: Sequence[Ids], sampling: SamplingParams) -> None:
     """Raises MeasureError if a prompt and its answer do not fit into the model's positions.
 
     In an encoder-decoder, prompts and answers each have all positions.
     """
     longest, limit = max(map(len, prompts)), read_max_positions(network.config.to_dict())
     follows_prompt = not is_encoder_decoder(network)
-    needed = longest + how.max_new_tokens if follows_prompt else max(longest, 1 + how.max_new_tokens)
+    needed = (
+        longest + sampling.max_new_tokens if follows_prompt else max(longest, 1 + sampling.max_new_tokens)
+    )
     if limit is not None and needed > limit:
         raise MeasureError(
-            f"a prompt has {longest} tokens and max_new_tokens is {how.max_new_tokens}, but "
+            f"a prompt has {longest} tokens and max_new_tokens is {sampling.max_new_tokens}, but "
             f"{type(network).__name__} has positions for {limit}; lower max_new_tokens or "
             + ("leave it out" if follows_prompt else "max_tokens")
         )

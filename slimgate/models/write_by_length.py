@@ -20,7 +20,7 @@ from slimgate.plugins.models import NEW_TOKENS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
 
 Ids = npt.NDArray[np.int64]
 Tokens = npt.NDArray[Any]
@@ -63,7 +63,7 @@ class Greedy:
     def write(
         self,
         prompts: Sequence[Sequence[int]],
-        how: Writing,
+        sampling: SamplingParams,
         tokens_of: Callable[[Ids], Iterable[Tokens]],
         *,
         max_rows: int | None = None,
@@ -71,17 +71,20 @@ class Greedy:
         """The ids of the answers in the order of the prompts, each with its end token.
 
         tokens_of: (rows, tokens) ids of one length -> the next token of each row, repeatedly, until no more
-        are wanted. max_rows: how many prompts it takes at once. Raises MeasureError if `how` draws, or if an
-        answer may get longer than the longest text.
+        are wanted. max_rows: how many prompts it takes at once. Raises MeasureError if the temperature is
+        above 0, or if an answer may get longer than the longest text.
         """
         return self.write_whole(
-            prompts, how, lambda ids: self._collect(tokens_of(ids), len(ids), how), max_rows=max_rows
+            prompts,
+            sampling,
+            lambda ids: self._collect(tokens_of(ids), len(ids), sampling),
+            max_rows=max_rows,
         )
 
     def write_whole(
         self,
         prompts: Sequence[Sequence[int]],
-        how: Writing,
+        sampling: SamplingParams,
         answers_to: Callable[[Ids], Iterable[list[int]]],
         *,
         max_rows: int | None = None,
@@ -90,11 +93,11 @@ class Greedy:
 
         Raises MeasureError for a temperature, or if a prompt is too long.
         """
-        if how.temperature:
+        if sampling.temperature:
             raise MeasureError(
                 f"runtime {self.runtime} can only choose the most likely token; set temperature = 0"
             )
-        check_length(max(map(len, prompts)), how.max_new_tokens, self.longest, self.limit)
+        check_length(max(map(len, prompts)), sampling.max_new_tokens, self.longest, self.limit)
         answers: list[list[int]] = [[] for _ in prompts]
         by_length: dict[int, list[int]] = {}
         for row, prompt in enumerate(prompts):
@@ -107,14 +110,14 @@ class Greedy:
                     answers[row] = answer
         return answers
 
-    def _collect(self, tokens: Iterable[Tokens], rows: int, how: Writing) -> list[list[int]]:
+    def _collect(self, tokens: Iterable[Tokens], rows: int, sampling: SamplingParams) -> list[list[int]]:
         """Collects tokens until each answer has ended; later tokens of a row are not part of its answer."""
         answers: list[list[int]] = [[] for _ in range(rows)]
         going = set(range(rows))
-        for chosen in islice(tokens, how.max_new_tokens):
+        for chosen in islice(tokens, sampling.max_new_tokens):
             for row in sorted(going):
                 answers[row].append(int(chosen[row]))
-                if has_ended(self.tokenizer, answers[row], self.ends, how.stop):
+                if has_ended(self.tokenizer, answers[row], self.ends, sampling.stop):
                     going.remove(row)
             if not going:
                 break

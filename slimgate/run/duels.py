@@ -18,7 +18,7 @@ from slimgate.results.checks import TEACHER
 from slimgate.run.measure.duel import Contender, ContenderSpec, DuelTimes, Floats, run_duel, time_call
 from slimgate.run.measure.load import LoadTimes, duel_under_load
 from slimgate.run.model_handle import ModelHandle
-from slimgate.tasks.parts.generation import make_writing
+from slimgate.tasks.parts.generation import make_sampling_params
 
 COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
@@ -206,8 +206,8 @@ class LoadDuels:
         suite = run.suite
         prompts = run.encoder.of(self._teacher.built.artifact)
         assert isinstance(prompts, AskedPrompts)  # every endpoint has them
-        writing_options = make_writing(suite.setup.task.params)
-        requests = make_load_requests(prompts, writing_options, load.requests, suite.seed)
+        sampling = make_sampling_params(suite.setup.task.params)
+        requests = make_load_requests(prompts, sampling, load.requests, suite.seed)
         with run.watch.stage(
             f"{variant.name} · load {replace(load, part='answer').id}", still=True
         ) as progress:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from slimgate.models.ctranslate2_model import CTranslate2Model
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,19 @@ class GeneratorPredictor(CTranslate2Predictor):
         host = scores.to_device(package.Device.cpu).to(package.DataType.float32)
         return np.array(host)[..., : len(self._vocabulary)]  # a GPU pads the vocabulary
 
-    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
+    def write(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+    ) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
         self._stop()
-        return self._greedy.write_whole(prompts, how, lambda ids: self._answer(ids, how, least))
+        return self._greedy.write_whole(prompts, sampling, lambda ids: self._answer(ids, sampling, least))
 
-    def _answer(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
+    def _answer(self, ids: Ids, sampling: SamplingParams, least: int) -> list[list[int]]:
         ends = sorted(self.end_tokens)
-        stops = _make_stop_callback(how.stop, self._tokenizer) if how.stop else None
+        stops = _make_stop_callback(sampling.stop, self._tokenizer) if sampling.stop else None
         tokens = self._to_tokens(ids)
         return self._to_ids(
-            self._generate(tokens, how.max_new_tokens, min_length=least, end_token=ends, callback=stops)
+            self._generate(tokens, sampling.max_new_tokens, min_length=least, end_token=ends, callback=stops)
         )
 
     def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
@@ -94,14 +96,14 @@ class GeneratorPredictor(CTranslate2Predictor):
             texts.tokens, texts.count, end_token=[], asynchronous=on_token is not None, callback=on_token
         )
 
-    def _generate(self, tokens: list[list[str]], max_tokens: int, **how: object) -> Any:
+    def _generate(self, tokens: list[list[str]], max_tokens: int, **options: object) -> Any:
         return self._engine.generate_batch(
             tokens,
             beam_size=1,
             max_length=max_tokens,
             include_prompt_in_result=False,
             return_end_token=True,
-            **how,
+            **options,
         )
 
     def _to_tokens(self, ids: Ids) -> list[list[str]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ctranslate2
 
     from slimgate.models.ctranslate2_model import CTranslate2Model
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
 
 
 class TranslatorPredictor(CTranslate2Predictor):
@@ -39,12 +39,14 @@ class TranslatorPredictor(CTranslate2Predictor):
         ]
         return Texts(self._to_tokens(texts), int(batch[NEW_TOKENS][0]))
 
-    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
-        if how.temperature:
+    def write(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+    ) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
+        if sampling.temperature:
             raise MeasureError(f"{USER} can only choose the most likely token; set temperature = 0")
         self._stop()
-        return self._to_ids(self._translate(self._to_tokens(prompts), how.max_new_tokens, least))
+        return self._to_ids(self._translate(self._to_tokens(prompts), sampling.max_new_tokens, least))
 
     def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
         return self._translate(texts.tokens, texts.count, texts.count, on_token)

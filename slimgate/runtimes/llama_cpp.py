@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from slimgate.models.gguf_model import GgufModel
     from slimgate.models.speculative import SpeculativeAnswer
     from slimgate.models.speculative_gguf import DraftFile
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
     from slimgate.plugins.base import Json
 
 GGUF = "gguf"
@@ -318,11 +318,16 @@ class LlamaPredictor:
         """(rows, tokens, vocabulary) scores, (rows, dims) vectors, or (rows, new tokens) ids."""
         return np.asarray(output, dtype=np.float32)
 
-    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
+    def write(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+    ) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
         greedy = Greedy("llama_cpp", self._tokenizer, self._longest, self.end_tokens)
         return greedy.write(
-            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), max_rows=MAX_ROWS
+            prompts,
+            sampling,
+            lambda ids: self._tokens(ids, sampling.max_new_tokens, least),
+            max_rows=MAX_ROWS,
         )
 
     def _tokens(self, ids: Ids, new_tokens: int, min_new_tokens: int) -> Iterator[Ids]:

@@ -39,7 +39,7 @@ from slimgate.plugins.runtime import Form, Runtime
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
 
 Ids = npt.NDArray[np.int32]
 # Search settings that replace those of a folder, so that answers are greedy.
@@ -165,10 +165,15 @@ class GenaiPredictor:
         """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids."""
         return np.asarray(output, dtype=np.float32)
 
-    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
+    def write(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+    ) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
         return self._greedy.write(
-            prompts, how, lambda ids: self._generate_tokens(ids, how.max_new_tokens, least), max_rows=MAX_ROWS
+            prompts,
+            sampling,
+            lambda ids: self._generate_tokens(ids, sampling.max_new_tokens, least),
+            max_rows=MAX_ROWS,
         )
 
     def _generate_tokens(self, ids: npt.NDArray[np.int64], count: int, min_new_tokens: int) -> Iterator[Ids]:

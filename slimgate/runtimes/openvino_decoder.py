@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from slimgate.models.openvino_decoder import Numbers
     from slimgate.models.openvino_model import OpenVinoModel
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
 
 
 # Bytes of a number in the cache, and of the scale and the zero point that a token of a head has in 8 bits.
@@ -156,9 +156,11 @@ class DecoderPredictor:
         """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids, copied."""
         return np.array(output, dtype=np.float32)
 
-    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
-        """The ids of the greedy answers, with the end token. Raises MeasureError if `how` draws."""
-        return self._greedy.write(prompts, how, lambda ids: self._generate_tokens(ids, least))
+    def write(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingParams, *, least: int = 0
+    ) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError if it has to draw."""
+        return self._greedy.write(prompts, sampling, lambda ids: self._generate_tokens(ids, least))
 
     def _generate_tokens(self, ids: Ids, min_new_tokens: int) -> Iterator[Ids]:
         """Yields the (rows,) next tokens. ids: (rows, tokens).

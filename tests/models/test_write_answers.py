@@ -12,14 +12,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from fixtures.models.architectures import write_tiny
 from slimgate.errors import MeasureError
-from slimgate.models.write_answers import Writing, Written, draw_gumbel_noise, write_answers
+from slimgate.models.write_answers import SamplingParams, Written, draw_gumbel_noise, write_answers
 from slimgate.runtimes.eager import EagerPredictor
 
 torch.set_num_threads(1)
 PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 12, 13]]
 KEYS = ["a", "b", "c"]
-GREEDY = Writing(max_new_tokens=8)
-DRAWN = Writing(max_new_tokens=8, temperature=1.0, seed=3)
+GREEDY = SamplingParams(max_new_tokens=8)
+DRAWN = SamplingParams(max_new_tokens=8, temperature=1.0, seed=3)
 
 
 class WithoutNetwork:
@@ -39,12 +39,12 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def written(
-    model: tuple[PreTrainedModel, Any], how: Writing, places: list[int] | None = None
+    model: tuple[PreTrainedModel, Any], sampling: SamplingParams, places: list[int] | None = None
 ) -> list[Written]:
     network, tokenizer = model
     chosen = list(range(3)) if places is None else places
     ids, keys = [PROMPTS[k] for k in chosen], [KEYS[k] for k in chosen]
-    return write_answers(EagerPredictor(network, "cpu"), tokenizer, ids, keys, how)
+    return write_answers(EagerPredictor(network, "cpu"), tokenizer, ids, keys, sampling)
 
 
 def test_greedy_answers_are_transformers_of_one_prompt_alone(model: tuple[Any, Any]) -> None:
@@ -59,21 +59,23 @@ def test_greedy_answers_are_transformers_of_one_prompt_alone(model: tuple[Any, A
         assert (list(answer.ids), answer.ended) == (expected, ended)
 
 
-@pytest.mark.parametrize("how", [GREEDY, DRAWN], ids=["greedy", "drawn"])
-def test_an_answer_is_the_same_alone_and_in_a_batch(model: tuple[Any, Any], how: Writing) -> None:
-    together = written(model, how)
-    assert together == [written(model, how, [place])[0] for place in range(3)]
-    assert together[::-1] == written(model, how, [2, 1, 0])
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_an_answer_is_the_same_alone_and_in_a_batch(model: tuple[Any, Any], sampling: SamplingParams) -> None:
+    together = written(model, sampling)
+    assert together == [written(model, sampling, [place])[0] for place in range(3)]
+    assert together[::-1] == written(model, sampling, [2, 1, 0])
 
 
-@pytest.mark.parametrize("how", [GREEDY, DRAWN], ids=["greedy", "drawn"])
-def test_a_model_without_a_network_writes_the_same(model: tuple[Any, Any], how: Writing) -> None:
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_a_model_without_a_network_writes_the_same(model: tuple[Any, Any], sampling: SamplingParams) -> None:
     network, tokenizer = model
-    assert write_answers(WithoutNetwork(network), tokenizer, PROMPTS, KEYS, how) == written(model, how)
+    assert write_answers(WithoutNetwork(network), tokenizer, PROMPTS, KEYS, sampling) == written(
+        model, sampling
+    )
 
 
 def test_other_seeds_and_rows_draw_other_answers(model: tuple[Any, Any]) -> None:
-    first, other = written(model, DRAWN), written(model, Writing(8, 1.0, seed=4))
+    first, other = written(model, DRAWN), written(model, SamplingParams(8, 1.0, seed=4))
     assert first != other
     network, tokenizer = model
     keys = ["d", "e", "f"]
@@ -94,11 +96,13 @@ def test_the_noise_draws_from_the_softmax() -> None:
 def test_an_answer_ends_before_a_stop_text(model: tuple[Any, Any]) -> None:
     answer = written(model, GREEDY)[0]
     stop = answer.text.split()[2]
-    cut = written(model, Writing(8, stop=(stop,)))[0]
+    cut = written(model, SamplingParams(8, stop=(stop,)))[0]
     assert cut.ended
     assert cut.text == answer.text[: answer.text.index(stop)]
     network, tokenizer = model
-    answers = write_answers(WithoutNetwork(network), tokenizer, PROMPTS, KEYS, Writing(8, stop=(stop,)))
+    answers = write_answers(
+        WithoutNetwork(network), tokenizer, PROMPTS, KEYS, SamplingParams(8, stop=(stop,))
+    )
     assert answers[0].text == cut.text
 
 
@@ -117,7 +121,7 @@ def test_what_a_folder_says_of_generation_changes_nothing(model: tuple[Any, Any]
 
 def test_answers_beyond_the_positions_are_refused(model: tuple[Any, Any]) -> None:
     with pytest.raises(MeasureError, match=r"a prompt has 5 tokens and max_new_tokens is 60, but .* for 64"):
-        written(model, Writing(60))
+        written(model, SamplingParams(60))
 
 
 def test_an_end_token_ends_an_answer_and_is_no_part_of_it(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from fixtures.models.gguf_models import make_bert_encoder, make_byte_level_llama
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.gguf_model import check_tokens, open_gguf_model
 from slimgate.models.llama_cpp_library import LlamaModel
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes import llama_cpp
 from slimgate.steps.agreement import make_calibration_batches, make_default_predictor, score_batches
@@ -108,13 +108,13 @@ def test_timed_answers_are_the_greedy_ones(llama: Converted) -> None:
 def test_answers_to_prompts_of_any_length_end_right(llama: Converted) -> None:
     predictor = open_(llama.folder, **EXACT)
     prompts = [rows(1, 5, seed=1)[0].tolist(), rows(1, 8, seed=2)[0].tolist()]
-    answers = predictor.write(prompts, Writing(max_new_tokens=7))
+    answers = predictor.write(prompts, SamplingParams(max_new_tokens=7))
     for prompt, answer in zip(prompts, answers, strict=True):
         expected = greedy(llama, np.array([prompt]), 7)
         ends = [place for place, token in enumerate(expected) if token in predictor.end_tokens]
         assert answer == (expected[: ends[0] + 1] if ends else expected)
     with pytest.raises(MeasureError, match=r"can only choose the most likely token; set temperature = 0"):
-        predictor.write(prompts, Writing(max_new_tokens=7, temperature=1.0))
+        predictor.write(prompts, SamplingParams(max_new_tokens=7, temperature=1.0))
 
 
 def test_end_tokens_of_the_configuration_end_an_answer(llama: Converted, tmp_path: Path) -> None:

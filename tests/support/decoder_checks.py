@@ -14,7 +14,7 @@ import pytest
 
 from fixtures.models.tiny_decoders import PARAMS, compute_answers, encode_prompts
 from slimgate.errors import BuildError, MeasureError
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.answer_agreement import check_answers
 from slimgate.tasks import text_generation
@@ -49,8 +49,8 @@ def assert_ends_at_stop_texts(pair: tuple[Any, Any], ours: Any) -> None:
     model, context = pair
     prompts, eager = encode_prompts(context, model.tokenizer), make_eager(model)
     stop = compute_answers(eager, model.tokenizer, prompts)[0].text.split()[3]
-    how = Writing(max_new_tokens=8, stop=(stop,))
-    before, after = (compute_answers(side, model.tokenizer, prompts, how) for side in (eager, ours))
+    sampling = SamplingParams(max_new_tokens=8, stop=(stop,))
+    before, after = (compute_answers(side, model.tokenizer, prompts, sampling) for side in (eager, ours))
     assert [answer.text for answer in after] == [answer.text for answer in before]
     assert after[0].ended
     assert len(after[0].ids) < 8
@@ -60,7 +60,7 @@ def assert_writes_at_least(pair: tuple[Any, Any], ours: Any) -> None:
     """No end token ends an answer before `least`."""
     model, context = pair
     prompts = encode_prompts(context, model.tokenizer)
-    plain, least = (ours.write(prompts, Writing(max_new_tokens=20), least=n) for n in (0, 15))
+    plain, least = (ours.write(prompts, SamplingParams(max_new_tokens=20), least=n) for n in (0, 15))
     assert min(map(len, plain)) < 15
     assert min(map(len, least)) >= 15
 
@@ -92,4 +92,4 @@ def assert_another_model_is_found(other: tuple[Any, Any], converted: Any) -> Non
 
 def assert_draws_no_answers(model: Any, ours: Any) -> None:
     with pytest.raises(MeasureError, match="can only choose the most likely token; set temperature = 0"):
-        compute_answers(ours, model.tokenizer, [[5]], Writing(4, temperature=1.0))
+        compute_answers(ours, model.tokenizer, [[5]], SamplingParams(4, temperature=1.0))

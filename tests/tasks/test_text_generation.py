@@ -27,7 +27,7 @@ from slimgate.tasks import text_generation as task
 from slimgate.tasks.parts.answer_figures import find_faults, make_answer_figures
 from slimgate.tasks.parts.answer_similarity import compute_similarities
 from slimgate.tasks.parts.asked_prompts import AskedPrompts
-from slimgate.tasks.parts.generation import make_writing
+from slimgate.tasks.parts.generation import make_sampling_params
 from slimgate.tasks.parts.objectives import NO_ANSWER
 from slimgate.tasks.parts.prompts import count_common_prefix, is_loop
 
@@ -313,7 +313,7 @@ def test_a_model_beside_itself_has_everything_in_common(model: Any, folder: Path
     assert (figures["changed_answers"]["teacher"], figures["changed_answers"]["variant"]) == (0, 0)
     assert figures["common_prefix"]["variant"] == 100
     assert figures["first_divergent_token"]["variant"] is None
-    assert find_faults(base, base, make_writing(PARAMS)) == []
+    assert find_faults(base, base, make_sampling_params(PARAMS)) == []
 
 
 def test_failed_requests_of_both_are_named(model: Any, folder: Path) -> None:
@@ -327,11 +327,11 @@ def test_failed_requests_of_both_are_named(model: Any, folder: Path) -> None:
         )
         for failed in ([0.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0])
     ]
-    assert find_faults(*pair, make_writing(PARAMS)) == [
+    assert find_faults(*pair, make_sampling_params(PARAMS)) == [
         "50.0 % of its requests failed, so these rows have no answer",
         "25.0 % of the teacher's requests failed and count as wrong, so drops look smaller",
     ]
-    assert find_faults(base, replace(pair[0], outcomes=base.outcomes), make_writing(PARAMS)) == []
+    assert find_faults(base, replace(pair[0], outcomes=base.outcomes), make_sampling_params(PARAMS)) == []
 
 
 def test_the_first_divergent_token_by_hand(model: Any, folder: Path) -> None:
@@ -354,7 +354,7 @@ def test_another_chat_template_is_named(model: Any, tmp_path: Path) -> None:
         model.tokenizer.chat_template = template
         model.tokenizer.save_pretrained(tmp_path / name)
         pair.append(compared(model, ROWS, tmp_path / name, chat))
-    (fault,) = find_faults(*pair, make_writing(chat))
+    (fault,) = find_faults(*pair, make_sampling_params(chat))
     assert fault.startswith("its chat template makes other prompts than the teacher's, of 4 of 4 rows")
     assert "'good film is'" in fault
     assert "'good film was'" in fault
@@ -367,7 +367,7 @@ def test_another_padding_side_is_named(model: Any, tmp_path: Path) -> None:
         config = tmp_path / side / "tokenizer_config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": side}))
         pair.append(compared(model, ROWS, tmp_path / side))
-    (fault,) = find_faults(*pair, make_writing(PARAMS))
+    (fault,) = find_faults(*pair, make_sampling_params(PARAMS))
     assert fault.startswith("its tokenizer pads on the right, the teacher's on the left")
 
 
@@ -383,5 +383,5 @@ def test_a_model_that_reads_the_padding_is_named(model: Any, folder: Path) -> No
 
     model.network.forward = blind
     variant = compared(model, rows, folder)
-    (fault,) = find_faults(teacher, variant, make_writing(PARAMS))
+    (fault,) = find_faults(teacher, variant, make_sampling_params(PARAMS))
     assert "answers change when a prompt is alone in its batch: the model reads the padding" in fault

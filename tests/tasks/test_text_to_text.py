@@ -32,7 +32,7 @@ from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_to_text as task
 from slimgate.tasks.parts.answer_figures import find_faults
-from slimgate.tasks.parts.generation import make_writing
+from slimgate.tasks.parts.generation import make_sampling_params
 from slimgate.tasks.parts.objectives import NO_ANSWER, encode_training_rows, make_objective
 from slimgate.tasks.parts.text_pairs import START
 
@@ -331,7 +331,7 @@ def test_a_tokenizer_that_pads_on_the_left_is_named(tmp_path: Path) -> None:
         answers = compute_outcomes(predictor, model.tokenizer, rows)
         outcomes = task.task.score_pair(PARAMS, answers, answers)
         compared.append(Compared(predictor, encoded, tmp_path / side, "cpu", outcomes))
-    (fault,) = find_faults(*compared, make_writing(PARAMS))
+    (fault,) = find_faults(*compared, make_sampling_params(PARAMS))
     assert fault.startswith("its tokenizer pads on the left, the teacher's on the right")
     assert "slimgate itself always pads on the right" in fault
-    assert find_faults(compared[0], compared[0], make_writing(PARAMS)) == []
+    assert find_faults(compared[0], compared[0], make_sampling_params(PARAMS)) == []

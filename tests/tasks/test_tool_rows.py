@@ -16,7 +16,7 @@ from support.answer_server import serving
 from fixtures.models.architectures import write_tiny
 from slimgate.data.json_rows import make_object_table
 from slimgate.errors import DataError, SuiteError
-from slimgate.models.write_answers import Writing, Written
+from slimgate.models.write_answers import SamplingParams, Written
 from slimgate.outcomes import RIGHT
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
@@ -147,7 +147,7 @@ def to_asked(rows: Rows, folder: Path) -> Any:
 def test_a_load_sends_the_tools_of_each_prompt(tmp_path: Path) -> None:
     prompts = to_asked(ROWS, tmp_path)
     joined = prompts.take([1]).join(prompts.take([0]))
-    sent = make_load_requests(joined, Writing(4), 2, seed=0)
+    sent = make_load_requests(joined, SamplingParams(4), 2, seed=0)
     assert sorted(len(request.options["tools"]) for request in sent) == [1, 2]
     assert {len(request.prompt): len(request.options["tools"]) for request in sent} == {5: 1, 1: 2}
 

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from slimgate.errors import SlimgateError
 from slimgate.models.ask import Request, open_client
 from slimgate.models.stream import send_closed_loop
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
 from slimgate.tasks.parts.asked_prompts import ask_for_answers, make_asked_prompts, make_request_options
@@ -38,8 +38,8 @@ from tools.measuring.fixed_time_server import PIECES, TEXT
 
 BARE, OURS = "bare httpx", "slimgate"
 PROMPT = "question {}: " + "a prompt of some hundred characters, " * 10
-HOW = Writing(max_new_tokens=PIECES)
-OPTIONS = make_request_options(HOW, 0)
+SAMPLING = SamplingParams(max_new_tokens=PIECES)
+OPTIONS = make_request_options(SAMPLING, 0)
 # Sends all requests once; the number that was answered.
 Way = Callable[[], int]
 Seconds = npt.NDArray[np.float64]
@@ -142,7 +142,7 @@ def make_ways(url: str, users: int, count: int, folder: Path) -> dict[str, Way]:
     def ours() -> int:
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".jsonl") as file:
             plan = AnswerPlan(1, reply_file=Path(file.name))
-            replies = ask_for_answers(EndpointPredictor(endpoint), prompts, HOW, plan, repeats=1)
+            replies = ask_for_answers(EndpointPredictor(endpoint), prompts, SAMPLING, plan, repeats=1)
         return sum(reply.text == TEXT for (reply,) in replies)
 
     async def bare() -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from slimgate._system.number_text import format_percent
 from slimgate.judge.metrics.answers import ACCEPTANCE_LENGTH, METRICS
 from slimgate.judge.metrics.base import compute_value
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.outcomes import FAILED, PASSES, SAME_ANSWERS, Outcomes
 from slimgate.plugins.models import Compared
 from slimgate.plugins.task import AnswerPlan
@@ -89,17 +89,17 @@ def _tokenize_answers(tokenizer: PreTrainedTokenizerBase, outcomes: Outcomes | N
     return list(tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]:
+def find_faults(teacher: Compared, variant: Compared, sampling: SamplingParams) -> list[str]:
     """Sentences about errors in how a variant reads its prompts; of a server, about requests that failed."""
     if not isinstance(variant.encoded, Prompts):
         return _list_failed_requests(teacher, variant)
     if not isinstance(teacher.encoded, Prompts):
-        fault = _describe_padding_effect(variant, how)
+        fault = _describe_padding_effect(variant, sampling)
         return [*([fault] if fault else []), *_list_failed_requests(teacher, variant)]
     looks: tuple[Callable[[], str | None], ...] = (
         lambda: _describe_other_prompts(_read_encoded_prompts(teacher), _read_encoded_prompts(variant)),
         lambda: _describe_other_side(_read_encoded_prompts(teacher), _read_encoded_prompts(variant)),
-        lambda: _describe_padding_effect(variant, how),
+        lambda: _describe_padding_effect(variant, sampling),
     )
     return [fault for look in looks if (fault := look()) is not None]
 
@@ -156,15 +156,17 @@ def _describe_other_side(teacher: Prompts, variant: Prompts) -> str | None:
     )
 
 
-def _describe_padding_effect(variant: Compared, how: Writing) -> str | None:
+def _describe_padding_effect(variant: Compared, sampling: SamplingParams) -> str | None:
     """Answers some prompts one by one, the shortest first, because these have the most padding."""
     prompts, outcomes = _read_encoded_prompts(variant), variant.outcomes
     assert outcomes is not None
     assert outcomes.answers is not None
-    if how.temperature:
+    if sampling.temperature:
         return None
     chosen = np.argsort(prompts.lengths, kind="stable")[:ALONE]
-    alone = write_to_prompts(variant.predictor, prompts.take(chosen.tolist()), how, AnswerPlan(1), repeats=1)
+    alone = write_to_prompts(
+        variant.predictor, prompts.take(chosen.tolist()), sampling, AnswerPlan(1), repeats=1
+    )
     changed = sum(
         text_alone.text != text for (text_alone,), text in zip(alone, outcomes.answers[chosen], strict=True)
     )

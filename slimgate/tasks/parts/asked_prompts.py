@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from slimgate.errors import MeasureError
 from slimgate.models.ask import PROMPT_LOGPROBS, Reply, Request
-from slimgate.models.write_answers import Writing, Written
+from slimgate.models.write_answers import SamplingParams, Written
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor
@@ -50,9 +50,9 @@ class AskedPrompts:
         tools = None if self.tools is None or more.tools is None else [*self.tools, *more.tools]
         return AskedPrompts([*self.prompts, *more.prompts], [*self.keys, *more.keys], tools)
 
-    def request(self, place: int, how: Writing, repeat: int) -> Request:
+    def request(self, place: int, sampling: SamplingParams, repeat: int) -> Request:
         """The request for an answer to a prompt."""
-        options = make_request_options(how, repeat)
+        options = make_request_options(sampling, repeat)
         return Request(
             self.prompts[place], options if self.tools is None else {**options, "tools": self.tools[place]}
         )
@@ -84,7 +84,12 @@ def make_asked_prompts(
 
 
 def ask_for_answers(
-    predictor: EndpointPredictor, prompts: AskedPrompts, how: Writing, plan: AnswerPlan, *, repeats: int
+    predictor: EndpointPredictor,
+    prompts: AskedPrompts,
+    sampling: SamplingParams,
+    plan: AnswerPlan,
+    *,
+    repeats: int,
 ) -> npt.NDArray[np.object_]:
     """(rows, repeats) Written, in the order of the rows.
 
@@ -95,11 +100,11 @@ def ask_for_answers(
     places = {f"{key}#{n}": (row, n) for row, key in enumerate(prompts.keys) for n in range(repeats)}
     for name, reply in _read_replies(plan.reply_file).items():
         if name in places:
-            answers[places.pop(name)] = convert_reply(reply, how)
+            answers[places.pop(name)] = convert_reply(reply, sampling)
     names, total = list(places), len(prompts) * repeats
-    requests = [prompts.request(places[name][0], how, places[name][1]) for name in names]
+    requests = [prompts.request(places[name][0], sampling, places[name][1]) for name in names]
     for name, reply in _send(predictor, names, requests, plan, total):
-        answers[places[name]] = convert_reply(reply, how)
+        answers[places[name]] = convert_reply(reply, sampling)
     return answers
 
 
@@ -164,7 +169,9 @@ def _send(
     return replies
 
 
-def make_load_requests(prompts: AskedPrompts, how: Writing, count: int, seed: int) -> list[Request]:
+def make_load_requests(
+    prompts: AskedPrompts, sampling: SamplingParams, count: int, seed: int
+) -> list[Request]:
     """`count` requests in a random order, from prompts whose lengths are spread over all lengths.
 
     If there are fewer prompts, they repeat.
@@ -172,12 +179,12 @@ def make_load_requests(prompts: AskedPrompts, how: Writing, count: int, seed: in
     order = np.argsort(prompts.lengths, kind="stable")
     places = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
     np.random.default_rng(seed).shuffle(places)
-    return [prompts.request(place, how, 0) for place in places]
+    return [prompts.request(place, sampling, 0) for place in places]
 
 
-def convert_reply(reply: Reply, how: Writing) -> Written:
+def convert_reply(reply: Reply, sampling: SamplingParams) -> Written:
     """A reply as an answer. ids: a number for each word, equal for equal words, to find loops."""
-    stops = [place for place in (reply.text.find(stop) for stop in how.stop) if place >= 0]
+    stops = [place for place in (reply.text.find(stop) for stop in sampling.stop) if place >= 0]
     text = reply.text[: min(stops, default=len(reply.text))]
     words = text.split()
     number = {word: place for place, word in enumerate(dict.fromkeys(words))}
@@ -187,12 +194,12 @@ def convert_reply(reply: Reply, how: Writing) -> Written:
     return Written(text, ids, ended, tokens=tokens, failed=reply.failed is not None)
 
 
-def make_request_options(how: Writing, repeat: int) -> dict[str, Any]:
+def make_request_options(sampling: SamplingParams, repeat: int) -> dict[str, Any]:
     """The fields next to the prompt. A seed only for drawn answers: not every server knows the field."""
-    body: dict[str, Any] = {"max_tokens": how.max_new_tokens, "temperature": how.temperature}
-    if how.temperature:
-        body["seed"] = how.seed + repeat
-    return {**body, "stop": list(how.stop)} if how.stop else body
+    body: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
+    if sampling.temperature:
+        body["seed"] = sampling.seed + repeat
+    return {**body, "stop": list(sampling.stop)} if sampling.stop else body
 
 
 def _read_replies(file: Path | None) -> dict[str, Reply]:

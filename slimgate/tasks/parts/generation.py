@@ -49,7 +49,7 @@ from slimgate.tasks.parts.json_columns import format_json_text, has_objects
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import TokenTargets
@@ -269,10 +269,10 @@ class GenerationTask(Task[G]):
         if isinstance(predictor, EndpointPredictor):
             asked_prompts = cast("AskedPrompts", encoded)
             return ask_for_answers(
-                predictor, asked_prompts, make_writing(params), plan, repeats=params.repeats
+                predictor, asked_prompts, make_sampling_params(params), plan, repeats=params.repeats
             )
         return write_to_prompts(
-            predictor, cast("Prompts", encoded), make_writing(params), plan, repeats=params.repeats
+            predictor, cast("Prompts", encoded), make_sampling_params(params), plan, repeats=params.repeats
         )
 
     def outcomes(
@@ -355,7 +355,7 @@ class GenerationTask(Task[G]):
 
         return {
             "figures": make_answer_figures(teacher, variant),
-            "findings": find_faults(teacher, variant, make_writing(params)),
+            "findings": find_faults(teacher, variant, make_sampling_params(params)),
         }
 
 
@@ -387,11 +387,11 @@ def read_first_references(params: GenerationParams, rows: Rows) -> list[str | No
     return [row_references[0] if row_references else None for row_references in read_references(params, rows)]
 
 
-def make_writing(params: GenerationParams) -> Writing:
+def make_sampling_params(params: GenerationParams) -> SamplingParams:
     """The options of writing an answer, such as its longest length."""
-    from slimgate.models.write_answers import Writing
+    from slimgate.models.write_answers import SamplingParams
 
-    return Writing(params.max_new_tokens, params.temperature, params.seed, params.stop)
+    return SamplingParams(params.max_new_tokens, params.temperature, params.seed, params.stop)
 
 
 def _compute_row_means(answers: npt.NDArray[Any], value: Callable[[Any], float]) -> npt.NDArray[np.float64]:

@@ -26,7 +26,7 @@ from slimgate._system import quiet
 from slimgate._system.json_text import read_json
 from slimgate.errors import MeasureError, format_error
 from slimgate.models.generate import can_write
-from slimgate.models.write_answers import Writer, Writing
+from slimgate.models.write_answers import SamplingParams, Writer
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.task import AnswerPlan
@@ -59,11 +59,13 @@ class PredictedNetwork(nn.Module):
         scores = self._predictor.fetch(self._predictor.forward(prepared))
         return SimpleNamespace(logits=torch.from_numpy(scores))
 
-    def write(self, context: torch.Tensor, mask: torch.Tensor, how: Writing, *, padding: int) -> torch.Tensor:
+    def write(
+        self, context: torch.Tensor, mask: torch.Tensor, sampling: SamplingParams, *, padding: int
+    ) -> torch.Tensor:
         """(rows, tokens) the context, followed by the answers, padded on the right.
 
         context: (rows, tokens), padded where mask is 0. Raises MeasureError if the runtime writes no text, or
-        `how` asks for drawn answers.
+        the temperature is above 0.
         """
         if not isinstance(self._predictor, Writer):
             raise MeasureError(
@@ -71,7 +73,7 @@ class PredictedNetwork(nn.Module):
                 "or a runtime that writes, such as llama_cpp"
             )
         prompts = [ids[present].tolist() for ids, present in zip(context, mask.bool(), strict=True)]
-        answers = self._predictor.write(prompts, how)
+        answers = self._predictor.write(prompts, sampling)
         written = torch.full((len(answers), max(map(len, answers))), padding)
         for row, ids in zip(written, answers, strict=True):
             row[: len(ids)] = torch.tensor(ids)
@@ -106,9 +108,9 @@ class ArtifactLM(HFLM):  # type: ignore[misc]  # lm_eval has no types
             return super()._model_generate(context, max_length, stop, **options)  # type: ignore[no-any-return]
         draws = options.get("do_sample") is not False
         temperature = float(options.get("temperature") or 0.0) if draws else 0.0
-        how = Writing(max_length - context.shape[1], temperature, stop=tuple(stop))
+        sampling = SamplingParams(max_length - context.shape[1], temperature, stop=tuple(stop))
         return self.model.write(
-            context, options["attention_mask"], how, padding=self.tokenizer.pad_token_id or 0
+            context, options["attention_mask"], sampling, padding=self.tokenizer.pad_token_id or 0
         )
 
 

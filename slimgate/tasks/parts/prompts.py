@@ -12,7 +12,7 @@ import numpy.typing as npt
 from slimgate.errors import DataError
 from slimgate.models.answer_text import decode_answer
 from slimgate.models.predict import split_into_batches
-from slimgate.models.write_answers import Writing, Written, write_answers
+from slimgate.models.write_answers import SamplingParams, Written, write_answers
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.models import NEW_TOKENS, Predictor
 from slimgate.plugins.task import AnswerPlan
@@ -190,7 +190,7 @@ def _make_answer_windows(
 
 
 def write_to_prompts(
-    predictor: Predictor, prompts: Prompts, how: Writing, plan: AnswerPlan, *, repeats: int
+    predictor: Predictor, prompts: Prompts, sampling: SamplingParams, plan: AnswerPlan, *, repeats: int
 ) -> npt.NDArray[np.object_]:
     """(rows, repeats) Written, in the order of the rows; batches are filled longest prompt first."""
     order = np.argsort(-prompts.lengths, kind="stable") if plan.order is None else plan.order
@@ -200,7 +200,7 @@ def write_to_prompts(
         ids = [list(prompts.columns["input_ids"][place]) for place in positions]
         for repeat in range(repeats):
             keys = [f"{prompts.keys[place]}#{repeat}" for place in positions]
-            written = write_answers(predictor, prompts.tokenizer, ids, keys, how)
+            written = write_answers(predictor, prompts.tokenizer, ids, keys, sampling)
             for place, answer in zip(positions, written, strict=True):
                 answers[place, repeat] = answer
         done += len(positions)

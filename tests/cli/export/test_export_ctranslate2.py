@@ -16,7 +16,7 @@ from fixtures.models.tiny_decoders import compute_answers as decoder_answers
 from fixtures.models.tiny_decoders import encode_prompts, make_tiny_decoder
 from slimgate.cli.main import main
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.runtimes import ctranslate2 as runtime
 from slimgate.steps.convert import to_ctranslate2 as step
 
@@ -92,9 +92,9 @@ def test_a_decoder_alone_gives_the_same_answers(tmp_path: Path) -> None:
     model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, 9]
     converted = step.step.apply(model, step.Params(quantization="int8"), context)
     texts = context.rows("train").table["text"].to_pylist()[:6]
-    prompts, how = encode_prompts(context, converted.tokenizer)[:6], Writing(max_new_tokens=40)
+    prompts, sampling = encode_prompts(context, converted.tokenizer)[:6], SamplingParams(max_new_tokens=40)
     written = decoder_answers(
-        runtime.runtime.open_model(converted, context), converted.tokenizer, prompts, how
+        runtime.runtime.open_model(converted, context), converted.tokenizer, prompts, sampling
     )
     run = store_run(tmp_path, "small", converted, "text_generation", GENERATION)
     out = tmp_path / "out"
@@ -107,7 +107,7 @@ def test_a_decoder_alone_gives_the_same_answers(tmp_path: Path) -> None:
     ]
     assert len(set(printed)) > 1
     opened = runtime.runtime.load(out, runtime.Params(), device="cpu", threads=1)
-    assert decoder_answers(opened, converted.tokenizer, prompts, how) == written
+    assert decoder_answers(opened, converted.tokenizer, prompts, sampling) == written
 
 
 def test_another_form_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

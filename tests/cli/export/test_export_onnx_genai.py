@@ -12,7 +12,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.kept_models import run_readme, store_run
 from slimgate.cli.main import main
-from slimgate.models.write_answers import Writing, write_answers
+from slimgate.models.write_answers import SamplingParams, write_answers
 from slimgate.runtimes import onnxruntime_genai as runtime
 from slimgate.steps.convert import to_onnx_genai as step
 from slimgate.tasks import text_generation
@@ -28,7 +28,7 @@ def answers_of(predictor: Any, model: Any, context: Any) -> tuple[list[str], lis
     texts = context.rows("calibration").table["text"].to_pylist()
     encoded = text_generation.task.encode_prompts(PARAMS, context.rows("calibration"), model.tokenizer)
     prompts = list(encoded.columns["input_ids"])
-    written = write_answers(predictor, model.tokenizer, prompts, texts, Writing(max_new_tokens=40))
+    written = write_answers(predictor, model.tokenizer, prompts, texts, SamplingParams(max_new_tokens=40))
     return texts, [answer.text for answer in written]
 
 

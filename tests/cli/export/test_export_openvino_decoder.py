@@ -11,7 +11,7 @@ from support.versions import needs
 from fixtures.models.kept_models import run_readme, store_run
 from fixtures.models.tiny_decoders import PARAMS, compute_answers, encode_prompts, make_tiny_decoder
 from slimgate.cli.main import main
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.runtimes import openvino_decoder as runtime
 from slimgate.steps.convert import openvino_weights
 from slimgate.steps.convert import to_openvino_decoder as step
@@ -19,7 +19,7 @@ from slimgate.steps.convert import to_openvino_decoder as step
 pytest.importorskip("openvino")
 pytestmark = [pytest.mark.slow, needs("transformers>=5.18")]
 torch.set_num_threads(1)
-HOW = Writing(max_new_tokens=40)
+SAMPLING = SamplingParams(max_new_tokens=40)
 
 
 def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
     texts = context.rows("train").table["text"].to_pylist()[:6]
     prompts = encode_prompts(context, compressed.tokenizer)[:6]
     written = compute_answers(
-        runtime.runtime.open_model(compressed, context), compressed.tokenizer, prompts, HOW
+        runtime.runtime.open_model(compressed, context), compressed.tokenizer, prompts, SAMPLING
     )
     answers = [answer.text for answer in written]
     run = store_run(tmp_path, "small", compressed, "text_generation", PARAMS)
@@ -45,4 +45,4 @@ def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
     ]
     assert len(set(answers)) > 1
     opened = runtime.runtime.load(out, runtime.Params(), device="cpu", threads=1)
-    assert compute_answers(opened, compressed.tokenizer, prompts, HOW) == written
+    assert compute_answers(opened, compressed.tokenizer, prompts, SAMPLING) == written

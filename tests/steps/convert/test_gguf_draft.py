@@ -17,7 +17,7 @@ from slimgate.errors import BuildError
 from slimgate.models.gguf_model import open_gguf_model
 from slimgate.models.served import find_gguf_file
 from slimgate.models.speculative_gguf import SpeculativeGguf, find_draft_file
-from slimgate.models.write_answers import Writing, write_answers
+from slimgate.models.write_answers import SamplingParams, write_answers
 from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes import llama_cpp
 from slimgate.steps.convert import gguf_draft, to_gguf
@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 PARAMS = gguf_draft.Params(draft="small", draft_tokens=3)
 ANSWERS = text_generation.Params(prompt="text", max_new_tokens=12)
 PROMPTS = [[5, 9, 40], [7, 7], [100, 3, 25, 61, 8]]
-HOW = Writing(max_new_tokens=20)
+SAMPLING = SamplingParams(max_new_tokens=20)
 
 
 @pytest.mark.parametrize("name", ["teacher", "self"])
@@ -76,7 +76,7 @@ class Pair:
 
     def answers(self, predictor: Any) -> Any:
         """The answers to the prompts."""
-        return write_answers(predictor, self.model.tokenizer, PROMPTS, ["a", "b", "c"], HOW)
+        return write_answers(predictor, self.model.tokenizer, PROMPTS, ["a", "b", "c"], SAMPLING)
 
 
 @pytest.fixture(scope="module")

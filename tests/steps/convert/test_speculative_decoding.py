@@ -22,7 +22,7 @@ from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.speculative import Draft, make_network_answer
 from slimgate.models.speculative_model import SpeculativeModel, add_draft
-from slimgate.models.write_answers import Writing, list_end_tokens
+from slimgate.models.write_answers import SamplingParams, list_end_tokens
 from slimgate.runtimes import eager
 from slimgate.steps.convert import speculative_decoding as step
 from slimgate.steps.quantize import int8_dynamic
@@ -31,7 +31,7 @@ from slimgate.store.store import Entry, list_files
 
 torch.set_num_threads(1)
 LONG = {"max_position_embeddings": 128}
-HOW = Writing(max_new_tokens=20)
+SAMPLING = SamplingParams(max_new_tokens=20)
 SLOW = ("gpt2", "mistral", "qwen2", "gemma2", "phi", "opt", "mixtral")
 PARAMS = step.Params(draft="small", draft_tokens=3)
 
@@ -76,7 +76,7 @@ def test_the_answers_are_those_of_the_model_alone(tmp_path: Path, architecture: 
     model, context = pair = pair_of(tmp_path, architecture, **longer)  # windows are 8 tokens wide
     prompts = encode_prompts(context, model.tokenizer)[:8]
     alone, answers = (
-        compute_answers(side, model.tokenizer, prompts, HOW)
+        compute_answers(side, model.tokenizer, prompts, SAMPLING)
         for side in (make_eager(model), predictor_of(pair))
     )
     assert answers == alone

@@ -26,7 +26,7 @@ from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_
 from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError, MeasureError, SuiteError
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.plugins.models import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import ctranslate2 as runtime
 from slimgate.runtimes._ctranslate2_generator import GeneratorPredictor
@@ -104,7 +104,9 @@ def test_a_predictor_is_freed_by_who_drops_it(llama: tuple[Any, Any], float32: A
     for _ in range(20):
         ours = opened(float32)
         gone = weakref.ref(ours)
-        compute_answers(ours, model.tokenizer, prompts, Writing(max_new_tokens=4, stop=("never written",)))
+        compute_answers(
+            ours, model.tokenizer, prompts, SamplingParams(max_new_tokens=4, stop=("never written",))
+        )
         del ours
         assert gone() is None
 

@@ -28,7 +28,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, make_tiny_context
 from fixtures.models.tiny_decoders import compute_answers, encode_prompts, make_timed_batch, make_tiny_decoder
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.plugins.models import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import openvino_decoder as runtime
 from slimgate.steps.convert import openvino_weights
@@ -120,11 +120,11 @@ def test_answers_are_those_of_pytorch(
 @pytest.mark.slow
 def test_answers_past_a_sliding_window_are_those_of_pytorch(by_family: Callable[[str], Exported]) -> None:
     """A window of 8 tokens in every block."""
-    exported, how = by_family("mistral"), Writing(max_new_tokens=30)
+    exported, sampling = by_family("mistral"), SamplingParams(max_new_tokens=30)
     model, context = exported.pair
     prompts = encode_prompts(context, model.tokenizer)
     eager, ours = (
-        compute_answers(predictor, model.tokenizer, prompts, how)
+        compute_answers(predictor, model.tokenizer, prompts, sampling)
         for predictor in (make_eager(model), opened(exported.graph))
     )
     assert ours == eager

@@ -20,12 +20,12 @@ from support.answer_server import HANG_SECONDS, serving
 from slimgate._system.child_server import find_free_port, is_port_taken
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.models.ask import Reply
-from slimgate.models.write_answers import Writing
+from slimgate.models.write_answers import SamplingParams
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
 from slimgate.tasks.parts.asked_prompts import ask_for_answers, convert_reply, make_asked_prompts
 
-HOW = Writing(max_new_tokens=4)
+SAMPLING = SamplingParams(max_new_tokens=4)
 
 
 def ask(url: str, rows: int, *, reply_file: Path | None = None, repeats: int = 1, **options: Any) -> Any:
@@ -34,7 +34,9 @@ def ask(url: str, rows: int, *, reply_file: Path | None = None, repeats: int = 1
         [f"word{row}" for row in range(rows)], [str(row) for row in range(rows)], chat=False
     )
     predictor = EndpointPredictor(EndpointTable.model_validate(endpoint))
-    return ask_for_answers(predictor, prompts, HOW, AnswerPlan(1, reply_file=reply_file), repeats=repeats)
+    return ask_for_answers(
+        predictor, prompts, SAMPLING, AnswerPlan(1, reply_file=reply_file), repeats=repeats
+    )
 
 
 def number(prompt: str) -> int:
@@ -238,7 +240,9 @@ def test_messages_go_to_chat_and_texts_to_completions() -> None:
     prompts = make_asked_prompts(["one", [{"role": "user", "content": "two"}]], ["a", "b"], chat=False)
     with serving() as server:
         predictor = EndpointPredictor(EndpointTable(url=server.url, model="m", concurrency=1))
-        rows = ask_for_answers(predictor, prompts, Writing(4, 0.7, 5, ("\n",)), AnswerPlan(1), repeats=2)
+        rows = ask_for_answers(
+            predictor, prompts, SamplingParams(4, 0.7, 5, ("\n",)), AnswerPlan(1), repeats=2
+        )
     assert [[answer.text for answer in row] for row in rows] == [["one", "one"], ["two", "two"]]
     requests = [(body["path"], body["seed"]) for body in server.bodies]
     assert requests == [(f"/v1/{kind}completions", seed) for kind in ("", "chat/") for seed in (5, 6)]
@@ -247,11 +251,11 @@ def test_messages_go_to_chat_and_texts_to_completions() -> None:
 
 
 def test_a_reply_is_cut_at_a_stop_text() -> None:
-    how = Writing(max_new_tokens=9, stop=("\n\n",))
-    cut = convert_reply(Reply("a b a b\n\nmore", "length", 6), how)
+    sampling = SamplingParams(max_new_tokens=9, stop=("\n\n",))
+    cut = convert_reply(Reply("a b a b\n\nmore", "length", 6), sampling)
     assert (cut.text, cut.ended, cut.tokens, cut.ids) == ("a b a b", True, 6, (0, 1, 0, 1))
-    assert not convert_reply(Reply("a", "length"), how).ended
-    assert convert_reply(Reply(failed="status 500"), how).failed
+    assert not convert_reply(Reply("a", "length"), sampling).ended
+    assert convert_reply(Reply(failed="status 500"), sampling).failed
 
 
 def start_faulty(port: int) -> subprocess.Popen[bytes]:

@@ -1,28 +1,27 @@
-"""A project with one suite: runs, shards, stores, baselines, and edits of suite and files."""
+"""A project with one suite: runs, shards, stores and baselines, and the oracle that checks each PASS."""
 
 from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from tools.attack.claims import PASS, Claims, Judged, Truth, list_claims, read_record
+from tools.attack.edit_world import SECOND_STORE, STORE, SUITE, EditWorld
 from tools.attack.processes import Done
 from tools.attack.project import Project
-from tools.attack.world import Shared, World, action
+from tools.attack.promises import find_broken_promise
+from tools.attack.world import Shared, action
 
-SUITE = "bench/gate.toml"
 LATEST = "reports/latest"
 BASELINES = "reports/baselines"
-STORE, SECOND_STORE = ".slimgate", "second-store"
 QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:warnings",
          "-p", "no:timeout", "-p", "no:benchmark")  # fmt: skip
 BINDS = "a baseline binds"
 FAIL_ON = ("regressed", "loosened", "removed")
-Tables = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,11 @@ class Accepted:
     rows: frozenset[str]
 
 
-class SuiteWorld(World):
-    """What a world of one suite has. gate: the file whose lines judge."""
+class SuiteWorld(EditWorld):
+    """What a world of one suite has."""
 
     # Options of a whole run: what is timed is not the attack's.
     selection: ClassVar[Sequence[str]] = ()
-    gate: ClassVar[str] = "gate.jsonl"
-    # A metric of the task that has no budget at first.
-    more: ClassVar[str]
     closing = ("run_all",)
 
     def __init__(self, shared: Shared, folder: Path) -> None:
@@ -283,26 +279,8 @@ class SuiteWorld(World):
             self.deny(BINDS, f"{claim}, and {len(gone)} accepted gate rows are gone, such as {min(gone)}")
         now = {facts["name"]: facts for facts in record["variants"]}
         for before in self.accepted.record["variants"][1:]:
-            if before["gated"]:
-                self._check_variant(before, now.get(before["name"]), claim)
-
-    def _check_variant(self, before: Mapping[str, Any], now: Mapping[str, Any] | None, claim: str) -> None:
-        name = before["name"]
-        old = _read_budgets(before)
-        if now is None or not now["gated"]:
-            if old:
-                state = "missing" if now is None else "informational"
-                self.deny(BINDS, f"{claim}, and {name} is {state}")
-            return
-        new = _read_budgets(now)
-        for key, before_budget in old.items():
-            budget, shown = new.get(key), f"{name} {'.'.join(key)}"
-            if budget is None:
-                self.deny(BINDS, f"{claim}, and {shown} is no budget any more")
-            elif not budget.reason and budget.limit > before_budget.limit:
-                self.deny(BINDS, f"{claim}, and {shown} is {budget.limit}, was {before_budget.limit}")
-            elif not budget.reason and before_budget.verdict == PASS != budget.verdict:
-                self.deny(BINDS, f"{claim}, and {shown} is {budget.verdict}, was PASS")
+            if before["gated"] and (broken := find_broken_promise(before, now.get(before["name"]))):
+                self.deny(BINDS, f"{claim}, and {broken}")
 
     def _rows_of(self, states: Mapping[str, str]) -> frozenset[str]:
         """The lines of the gate file in the states of a record."""
@@ -337,41 +315,7 @@ class SuiteWorld(World):
             self._check_ships(record, f"export of {name} without a reason", name)
         return f"slimgate export {name}: exit {done.code}"
 
-    # --- the store and copies of folders ---
-
-    @action(1)
-    def delete_store_entries(self, draw: random.Random) -> str | None:
-        entries = sorted(self.project.path(STORE).glob("*/*/manifest.json"))
-        if not entries:
-            return None
-        chosen = draw.sample(entries, draw.randint(1, len(entries)))
-        for entry in chosen:
-            shutil.rmtree(entry.parent)
-        return f"delete {len(chosen)} of {len(entries)} entries of the store"
-
-    @action(1)
-    def damage_store_entry(self, draw: random.Random) -> str | None:
-        files = [path for path in sorted(self.project.path(STORE).glob("*/*/*")) if path.is_file()]
-        files = [path for path in files if (path.parent / "manifest.json").exists() and path.stat().st_size]
-        if not files:
-            return None
-        name = draw.choice(files).relative_to(self.project.folder).as_posix()
-        return self.project.change_byte(name, draw)
-
-    @action(1)
-    def swap_stored_outcomes(self, draw: random.Random) -> str | None:
-        files = sorted(self.project.path(STORE).glob("outcomes/*/outcomes.parquet"))
-        if len(files) < 2:
-            return None
-        source, target = draw.sample(files, 2)
-        shutil.copy2(source, target)
-        return "copy outcomes.parquet of one store entry over another's"
-
-    @action(1)
-    def copy_store(self, draw: random.Random) -> str:
-        source, target = draw.sample((STORE, SECOND_STORE), 2)
-        self.project.copy_folder(source, target)
-        return f"copy {source} over {target}"
+    # --- copies of the results ---
 
     @action(1)
     def save_results(self, draw: random.Random) -> str:
@@ -390,184 +334,6 @@ class SuiteWorld(World):
         if "reports" in chosen:
             self.states[LATEST], self.accepted = dict(self._saved[0]), self._saved[1]
         return f"restore the saved {' and '.join(chosen)}"
-
-    # --- edits of files ---
-
-    def model_files(self) -> list[str]:
-        """Files of the models, with all that belongs to them."""
-        return self.project.files("models")
-
-    @action(2)
-    def change_a_byte(self, draw: random.Random) -> str:
-        return self.project.change_byte(draw.choice(self.model_files()), draw)
-
-    @action(1)
-    def touch_a_file(self, draw: random.Random) -> str:
-        name = draw.choice(self.project.files())
-        self.project.touch(name)
-        return f"touch {name}"
-
-    @action(2)
-    def restore_older_file(self, draw: random.Random) -> str | None:
-        names = sorted(name for name in self.project.older if self.project.path(name).is_file())
-        if not names:
-            return None
-        name = draw.choice(names)
-        content, moment = draw.choice(self.project.older[name])
-        self.project.write(name, content, at=moment)
-        return f"restore an older {name} with its modification time"
-
-    @action(1)
-    def link_a_file(self, draw: random.Random) -> str | None:
-        names = [name for name in self.model_files() if self.project.older.get(name)]
-        if not names:
-            return None
-        name = draw.choice(names)
-        content, moment = draw.choice(self.project.older[name])
-        target = f"elsewhere/{draw.randrange(10**6)}-{Path(name).name}"
-        self.project.write(target, content, at=moment)
-        self.project.path(name).unlink()
-        self.project.path(name).symlink_to(self.project.path(target))
-        return f"replace {name} by a link to an older version of it"
-
-    @action(1)
-    def copy_model_folder(self, draw: random.Random) -> str | None:
-        folders = sorted(path.name for path in self.project.path("models").iterdir() if path.is_dir())
-        source, target = draw.sample(folders, 2)
-        self.project.copy_folder(f"models/{source}", f"models/{target}")
-        return f"copy models/{source} over models/{target}"
-
-    # --- edits of the suite ---
-
-    def _variants(self) -> list[str]:
-        return sorted(self.project.tables(SUITE).get("variants", {}))
-
-    def _edit_suite(self, edit: Callable[[Tables], None]) -> None:
-        tables = self.project.tables(SUITE)
-        edit(tables)
-        self.project.write_tables(SUITE, tables)
-
-    def _scale_budget(self, draw: random.Random, factor: float, **more: str) -> str | None:
-        budgets = self.project.tables(SUITE).get("budgets", {})
-        names = sorted(name for name, budget in budgets.items() if "drop_points" in budget)
-        if not names:
-            return None
-        name = draw.choice(names)
-        limit = min(90.0, budgets[name]["drop_points"] * factor)
-
-        def edit(tables: Tables) -> None:
-            tables["budgets"][name] = {**budgets[name], "drop_points": limit, **more}
-
-        self._edit_suite(edit)
-        return f"budget {name}: drop_points = {limit:g}" + "".join(f", {key} given" for key in more)
-
-    @action(2)
-    def loosen_budget(self, draw: random.Random) -> str | None:
-        return self._scale_budget(draw, 4)
-
-    @action(1)
-    def loosen_budget_with_reason(self, draw: random.Random) -> str | None:
-        return self._scale_budget(draw, 4, reason=f"agreed on day {draw.randrange(10**6)}")
-
-    @action(1)
-    def tighten_budget(self, draw: random.Random) -> str | None:
-        return self._scale_budget(draw, 0.5)
-
-    @action(2)
-    def delete_budget(self, draw: random.Random) -> str | None:
-        budgets = sorted(self.project.tables(SUITE).get("budgets", {}))
-        if len(budgets) < 2:
-            return None
-        name = draw.choice(budgets)
-        self._edit_suite(lambda tables: tables["budgets"].pop(name))
-        return f"delete budget {name}"
-
-    @action(1)
-    def add_budget(self, draw: random.Random) -> str:
-        self._edit_suite(lambda tables: tables["budgets"].update({self.more: {"drop_points": 10.0}}))
-        return f"add budget {self.more}: drop_points = 10"
-
-    @action(2)
-    def make_informational(self, draw: random.Random) -> str | None:
-        if not (variants := self._variants()):
-            return None
-        name = draw.choice(variants)
-        self._edit_suite(lambda tables: tables["variants"][name].update(gated=False, reason="later"))
-        return f'{name}: gated = false, reason = "later"'
-
-    @action(1)
-    def rename_variant(self, draw: random.Random) -> str | None:
-        if not (variants := self._variants()):
-            return None
-        name = draw.choice(variants)
-        new = f"renamed{draw.randrange(100)}"
-        self._edit_suite(lambda tables: tables["variants"].update({new: tables["variants"].pop(name)}))
-        return f"rename variant {name} to {new}"
-
-    @action(1)
-    def change_seed(self, draw: random.Random) -> str:
-        seed = draw.randrange(100)
-        self._edit_suite(lambda tables: tables["suite"].update(seed=seed))
-        return f"seed = {seed}"
-
-    @action(1)
-    def only_warn(self, draw: random.Random) -> str:
-        self._edit_suite(lambda tables: tables.setdefault("measure", {}).update(on_inconclusive="warn"))
-        return 'on_inconclusive = "warn"'
-
-    # --- edits of the rows ---
-
-    def _gate_lines(self) -> list[str]:
-        return self.project.read(self.gate).decode().splitlines()
-
-    def _write_gate(self, lines: Sequence[str]) -> None:
-        self.project.write(self.gate, "".join(f"{line}\n" for line in lines))
-
-    @action(1)
-    def delete_rows(self, draw: random.Random) -> str:
-        lines = self._gate_lines()
-        count = draw.choice((3, 20, 60))
-        head = 1 if self.gate.endswith(".csv") else 0
-        gone = set(draw.sample(range(head, len(lines)), min(count, len(lines) - 40)))
-        self._write_gate([line for at, line in enumerate(lines) if at not in gone])
-        return f"delete {len(gone)} gate rows"
-
-    @action(1)
-    def reorder_rows(self, draw: random.Random) -> str:
-        lines = self._gate_lines()
-        head = 1 if self.gate.endswith(".csv") else 0
-        rest = lines[head:]
-        draw.shuffle(rest)
-        self._write_gate(lines[:head] + rest)
-        return "reorder the gate rows"
-
-    @action(1)
-    def duplicate_rows(self, draw: random.Random) -> str:
-        lines = self._gate_lines()
-        head = 1 if self.gate.endswith(".csv") else 0
-        chosen = draw.sample(lines[head:], 20)
-        self._write_gate(lines + chosen)
-        return "write 20 gate rows a second time"
-
-
-def make_files_source(train: str, gate: str) -> Tables:
-    """The source of a suite that reads two files of the project's folder."""
-    return {"name": "files", "train": f"../{train}", "gate": f"../{gate}", "real": False}
-
-
-class _Budget(NamedTuple):
-    limit: float
-    verdict: str
-    reason: str | None
-
-
-def _read_budgets(facts: Mapping[str, Any]) -> dict[tuple[str, str], _Budget]:
-    """Quality budgets of a variant's record, by metric and kind."""
-    return {
-        (metric, budget["kind"]): _Budget(budget["limit"], budget["verdict"], budget.get("reason"))
-        for metric, judged in facts["quality"].items()
-        for budget in judged.get("budgets", ())
-    }
 
 
 def judge_observed_drops(figures: Claims, limits: Mapping[str, float]) -> tuple[int, Claims]:

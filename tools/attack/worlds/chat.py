@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from tools.attack.suite_world import SUITE, make_files_source
+from tools.attack.edit_world import SUITE, make_files_source
 from tools.attack.tiny_models import TEMPLATE
 from tools.attack.torch_world import TEACHER, TorchWorld
 from tools.attack.world import action

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.attack.claims import Judged, Truth
+from tools.attack.edit_world import SUITE, make_files_source
 from tools.attack.project import Project
-from tools.attack.suite_world import SUITE, SuiteWorld, judge_observed_drops, make_files_source
+from tools.attack.suite_world import SuiteWorld, judge_observed_drops
 from tools.attack.world import action
 
 ROWS = 80

@@ -1,47 +1,38 @@
-"""Builds models: runs a variant's steps and stores each artifact, so that it is built once."""
+"""Builds models: the artifact of each step of a variant, from the artifact before it. Each is built once."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slimgate._system import quiet
-from slimgate._system.digests import digest_json, file_sha256
-from slimgate._system.time_limit import OPTION, time_limit
-from slimgate.errors import BuildError, SlimgateError, format_error
+from slimgate._system.digests import file_sha256
+from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import TORCH, list_model_weights, read_model_config
 from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext, refuse_held_out
 from slimgate.plugins.models import ModelRef
-from slimgate.plugins.step import Step
 from slimgate.results.checks import TEACHER
 from slimgate.run import contents, graph_loading, keys
+from slimgate.run.artifact_maker import ArtifactMaker, Job, Place
 from slimgate.run.cascade import SELECTION, make_cascade
-from slimgate.run.failure_log import LastProgress, format_step_log
-from slimgate.run.past_times import LOAD, PastTimes, Work, digest_steps
+from slimgate.run.past_times import LOAD, PastTimes, digest_steps
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.run.step_context import ContextMaker
+from slimgate.run.user_errors import explain_step_errors
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Store, list_files, make_scratch_folder
+from slimgate.store.store import Store
 from slimgate.suite.cascade_table import CascadeTable
 from slimgate.suite.named_plugin import SuiteStep
 from slimgate.suite.suite import SELF, Suite, Variant, dump_params
 from slimgate.tasks.parts.classifiers import remove_head
 
 if TYPE_CHECKING:
-    from slimgate.models.protocols import Saved
     from slimgate.models.torch_model import TorchModel
 
 
@@ -56,49 +47,6 @@ class Built:
     def from_store(self) -> bool:
         """Whether no step had to run."""
         return all(step.entry.from_store for step in self.steps)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a step is among the steps of a variant.
-
-    model: the variant, with the seed if it is not the suite's first. label: the step as progress shows it.
-    recipe: the digest of the model's steps so far (past_times.py).
-    """
-
-    model: str
-    label: str
-    recipe: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What makes one artifact.
-
-    where: the variant and the step, for messages. key: the artifact's key in the store. reads: the splits
-    that `make` may read. teachers: the artifacts that it may load. place: for progress and time limits.
-    check: called after the model is saved; raises if its sources are no longer those that `key` names.
-    """
-
-    where: str
-    step_name: str
-    params: object
-    key: Json
-    reads: tuple[str, ...]
-    make: Callable[[BuildContext], Saved]
-    place: _Place
-    teachers: tuple[Artifact, ...] = ()
-    step: Step[Any] | None = None
-    are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out
-    check: Callable[[], None] = lambda: None
-
-    def list_parents(self) -> list[str]:
-        """The keys of the artifacts that it is made from."""
-        return [
-            *(self.key[name] for name in ("parent", "teacher") if self.key.get(name)),
-            *self.key.get("more_teachers", ()),
-            *self.key.get("models", ()),
-        ]
 
 
 class Builder:
@@ -125,14 +73,22 @@ class Builder:
         take.
         """
         self._suite, self._rows, self._store = suite, rows, store
-        self._device, self._watch, self._past = device, watch, past
+        self._device, self._teacher = device, teacher
         self._seed = suite.seed if seed is None else seed
-        self._teacher, self._elsewhere = teacher, elsewhere
-        self._time_limit = time_limit
-        self._spent: defaultdict[str, float] = defaultdict(float)
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
         self._contexts = ContextMaker(suite, rows, store, seed=self._seed, device=device)
+        self.maker = ArtifactMaker(
+            suite,
+            rows,
+            store,
+            self._contexts,
+            device=device,
+            watch=watch,
+            past=past,
+            elsewhere=elsewhere,
+            time_limit=time_limit,
+        )
 
     def build(self, name: str) -> Built:
         """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""
@@ -165,14 +121,14 @@ class Builder:
             steps.append(artifact)
         return Built(artifact, tuple(steps))
 
-    def _list_places(self, variant: Variant) -> Iterator[_Place]:
+    def _list_places(self, variant: Variant) -> Iterator[Place]:
         """The places of a variant's own steps."""
         digests = digest_steps(self._suite, variant)
         for number, recipe in enumerate(digests, 1):
             model = self._format_variant(variant)
-            yield _Place(model, f"{model} · step {number} of {len(digests)}", recipe)
+            yield Place(model, f"{model} · step {number} of {len(digests)}", recipe)
 
-    def _make_endpoint(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
+    def _make_endpoint(self, variant: Variant, ref: ModelRef, place: Place) -> Artifact:
         key = keys.make_endpoint_key(variant, self._suite.path.parent)
         model = EndpointModel(variant.runtime.params, key["served"])
         return self._make_artifact(
@@ -187,7 +143,7 @@ class Builder:
             )
         )
 
-    def _make_cascade(self, variant: Variant, table: CascadeTable, place: _Place) -> Artifact:
+    def _make_cascade(self, variant: Variant, table: CascadeTable, place: Place) -> Artifact:
         suite = self._suite
         artifacts = tuple(self.build(name).artifact for name in table.models)
         reads = (SELECTION,) if table.reads_selection else ()
@@ -208,13 +164,13 @@ class Builder:
             )
         )
 
-    def _load_model(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
+    def _load_model(self, variant: Variant, ref: ModelRef, place: Place) -> Artifact:
         if variant.is_endpoint:
             return self._make_endpoint(variant, ref, place)
         if variant.cascade is not None:
             return self._make_cascade(variant, variant.cascade, place)
         where = f"{self._format_variant(variant)}: model {ref.text}"
-        with _explain_errors(where):
+        with explain_step_errors(where):
             ref = fetch_model(ref)
             reads = self._check_source(ref)
         graph = _is_graph(ref)
@@ -267,7 +223,7 @@ class Builder:
         model = task.object.load_model(task.params, ref, context)
         return model if ref.stored is None else _make_checkpoint(model, ref, context)
 
-    def _apply_step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
+    def _apply_step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: Place) -> Artifact:
         plugin = step.object
         where = f"{self._format_variant(variant)}: step {step.name}"
         if parent.kind == CHECKPOINT and CHECKPOINT not in plugin.takes:  # a hub model's kind is known late
@@ -275,7 +231,7 @@ class Builder:
                 f"{where}: this step cannot start from an already quantized model ({parent.kind})"
             )
         teachers = self._build_teachers(where, step, parent)
-        with _explain_errors(where):
+        with explain_step_errors(where):
             environment = plugin.environment(step.params)
         precision = getattr(step.params, "precision", None)
         key = keys.make_step_key(
@@ -344,131 +300,7 @@ class Builder:
 
     def _make_artifact(self, job: Job) -> Artifact:
         """Finds the artifact in the store, or makes it."""
-        digest = digest_json(job.key)
-        entry: Entry = self._store.make("artifacts", digest, lambda folder: self._fill(folder, job))
-        return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
-
-    def _fill(self, folder: Path, job: Job) -> Json:
-        """Makes the model, saves it in the folder and returns the artifact's manifest."""
-        import torch
-
-        quiet.keep_back()
-        torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
-        work = self.describe_work(job.step_name, job.params, job.place.recipe, job.reads)
-        stage = f"{job.place.label}: {job.step_name}"
-        with (
-            make_scratch_folder(folder) as scratch,
-            self._watch.stage(stage, expected=self._estimate_seconds(work)) as progress,
-        ):
-            last_progress = LastProgress(progress)
-            context = self._contexts.make(job.reads, job.teachers, scratch, last_progress, job.step)
-            context.are_held_out = job.are_held_out
-            start = time.perf_counter()
-            try:
-                model = self._make_and_save(folder, job, context)
-            except SlimgateError as error:
-                error.log = format_step_log(
-                    error,
-                    step_name=job.step_name,
-                    params=job.params,
-                    seconds=time.perf_counter() - start,
-                    last_progress=last_progress.last,
-                    noted=context.log,
-                )
-                raise
-            seconds = time.perf_counter() - start
-        return {
-            **_make_manifest(folder, model, extra_files=context.extra_files),
-            "step": job.step_name,
-            "params": job.params,
-            "seconds": round(seconds, 3),
-            "log": dict(context.log),
-            "made": work.to_manifest,
-            "label": job.place.label,
-            "parents": job.list_parents(),
-        }
-
-    def _make_and_save(self, folder: Path, job: Job, context: BuildContext) -> Saved:
-        with _explain_errors(job.where), self._limit_time(job.place.model):
-            model = job.make(context)
-            with context.time_stage("save"):
-                model.save(folder)
-            job.check()
-            _check_log(context.log)
-            for file in context.extra_files:
-                shutil.copyfile(file, folder / file.name)
-        return model
-
-    @contextmanager
-    def _limit_time(self, model: str) -> Iterator[None]:
-        """Stops a step if the variant's own steps together exceed the time limit.
-
-        The teacher has no limit, because every variant is compared with it.
-        """
-        start, limit = time.perf_counter(), None if model == TEACHER else self._time_limit
-        message = f"building {model} took longer than {OPTION} {limit:g} (seconds)" if limit else ""
-        try:
-            with time_limit(limit and max(limit - self._spent[model], 0.0), message):
-                yield
-        finally:
-            self._spent[model] += time.perf_counter() - start
-
-    def describe_work(self, step_name: str, params: object, recipe: str, reads: tuple[str, ...]) -> Work:
-        """The step as PastTimes looks it up."""
-        splits = self._rows.splits
-        splits_read = ("train",) if step_name == LOAD else reads  # a fresh head is fitted on them
-        rows = {name: len(splits[name]) for name in splits_read if len(splits.get(name, ()))}
-        return Work(recipe, step_name, params, rows, (self._device.split(":")[0], self._suite.threads))
-
-    def _estimate_seconds(self, work: Work) -> float | None:
-        estimate = self._past.estimate_step(work) if self._past else None
-        return estimate.seconds if estimate else None
-
-
-def _check_log(log: Json) -> None:
-    """Raises BuildError if a value of a step's log is not JSON, such as a tensor."""
-    for key, value in log.items():
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError) as error:
-            raise BuildError(
-                f'context.log["{key}"] is not JSON ({error}); expected numbers, texts, lists or dicts of '
-                "them, such as tensor.tolist()"
-            ) from error
-
-
-@contextmanager
-def _explain_errors(where: str) -> Iterator[None]:
-    """Puts the step and the variant before the message of any error, in one line."""
-    try:
-        yield
-    except SlimgateError as error:
-        raise type(error)(_join_message(where, str(error))) from error
-    except Exception as error:  # a user's step may raise anything; the cause stays chained
-        raise BuildError(f"{where}: {format_error(error)}") from error
-
-
-def _join_message(where: str, message: str) -> str:
-    """The message behind `where`, without repeating the model that both name."""
-    subject, _, problem = message.partition(": ")
-    is_repeated = bool(problem) and where.endswith(" " + subject.strip('"'))
-    return f"{where}: {problem if is_repeated else message}"
-
-
-def _make_manifest(folder: Path, model: Saved, *, extra_files: Sequence[Path]) -> Json:
-    """What an artifact's manifest says of the saved model.
-
-    extra_files: files stored next to the artifact that are not part of it.
-    """
-    files = [file for file in list_files(folder) if file not in {path.name for path in extra_files}]
-    counted = model.counted_files(files) if hasattr(model, "counted_files") else files
-    return {
-        "kind": model.kind,
-        "digest": keys.digest_artifact(folder, files, model.code_modules()),
-        "bytes": sum((folder / file).stat().st_size for file in counted),
-        **model.measure_size(),
-        **({"stored": stored} if (stored := getattr(model, "stored", None)) else {}),
-    }
+        return self.maker.make(job)
 
 
 def _is_graph(ref: ModelRef) -> bool:

@@ -16,7 +16,8 @@ from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
-from slimgate.run.build import Builder, Job
+from slimgate.run.artifact_maker import Job
+from slimgate.run.build import Builder
 from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact

@@ -13,11 +13,9 @@ So unexpected inputs count too. Some things are made again needlessly, but nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from slimgate._system.digests import (
@@ -28,7 +26,7 @@ from slimgate._system.digests import (
     file_sha256,
     read_versions,
 )
-from slimgate.errors import DataError, SlimgateError, format_error
+from slimgate.errors import DataError
 from slimgate.models.saved_weights import find_main_dtype
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.loading import list_code_modules
@@ -43,6 +41,7 @@ from slimgate.run.key_inputs import (
     describe_suite_processor,
     list_common_inputs,
 )
+from slimgate.run.user_errors import explain_source_errors
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.store.artifact import Artifact
 from slimgate.suite.cascade_table import CascadeTable
@@ -60,21 +59,6 @@ HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
 # Rows
 
 
-@contextmanager
-def errors_in_one_line(source: str) -> Iterator[None]:
-    """Raises DataError in place of an error that the code of a user's source did not foresee."""
-    try:
-        yield
-    except SlimgateError:
-        raise
-    except Exception as error:  # a user's source may raise anything
-        if ":" not in source:
-            raise
-        frame = extract_tb(error.__traceback__)[-1]
-        where = f"{Path(frame.filename).name}, line {frame.lineno}"
-        raise DataError(f'source "{source}": {format_error(error)} ({where})') from error
-
-
 def make_source_key(setup: TaskSetup) -> Json:
     """The data of a suite, independent of its splits. Reads the data.
 
@@ -83,7 +67,7 @@ def make_source_key(setup: TaskSetup) -> Json:
     - the columns that hold the text and the label
     """
     source, task = setup.source, setup.task
-    with errors_in_one_line(source.name):
+    with explain_source_errors(source.name):
         rows = source.object.digest(source.params)
     if not isinstance(rows, str) or not rows:
         raise DataError(

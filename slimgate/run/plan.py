@@ -8,7 +8,8 @@ from slimgate._system.digests import digest_json
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
-from slimgate.run.build import Builder, Job
+from slimgate.run.artifact_maker import Job
+from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
 from slimgate.run.run import SuiteRun
@@ -118,5 +119,5 @@ def _plan_step(
     params = variant.ref.text if plugin is None and variant.ref else plugin and dump_params(plugin.params)
     if variant.cascade is not None:
         params = dump_params(variant.cascade)
-    work = lookup.describe_work(name, params, recipe, () if plugin is None else plugin.reads)
+    work = lookup.maker.describe_work(name, params, recipe, () if plugin is None else plugin.reads)
     return PlannedStep(shown_name, recipe, seconds=run.past.estimate_step(work))

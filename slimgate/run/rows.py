@@ -18,6 +18,7 @@ from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.record.task import SplitFacts, TaskFactsRecord
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
+from slimgate.run.user_errors import explain_source_errors
 from slimgate.store.store import Store, make_scratch_folder
 from slimgate.suite.named_plugin import SuiteTask
 from slimgate.suite.suite import Suite, dump_params
@@ -123,7 +124,7 @@ def _cut_splits(suite: Suite, source: Json, folder: Path) -> Json:
     """
     setup = suite.setup
     before = keys.make_source_key(setup)
-    with make_scratch_folder(folder) as scratch, keys.errors_in_one_line(setup.source.name):
+    with make_scratch_folder(folder) as scratch, explain_source_errors(setup.source.name):
         parts = setup.source.object.read(setup.source.params, scratch=scratch)
     if before != source or keys.make_source_key(setup) != source:
         raise DataError("the rows changed while they were read; run again when no program changes them")

@@ -11,8 +11,8 @@ import pytest
 from support.tiny_suite import make_tiny_run
 
 from slimgate.errors import DataError
-from slimgate.run import keys
 from slimgate.run.rows import prepare_rows
+from slimgate.run.user_errors import explain_source_errors
 from slimgate.store.store import Store
 
 
@@ -73,8 +73,8 @@ def test_an_error_in_a_users_source_is_one_line() -> None:
         pytest.raises(
             DataError, match=r"source \"mytools.rows:Rows\": KeyError: 'text' \(test_rows.py, line \d+\)"
         ),
-        keys.errors_in_one_line("mytools.rows:Rows"),
+        explain_source_errors("mytools.rows:Rows"),
     ):
         {}["text"]
-    with pytest.raises(KeyError), keys.errors_in_one_line("files"):  # a fault of slimgate keeps its traceback
+    with pytest.raises(KeyError), explain_source_errors("files"):  # a fault of slimgate keeps its traceback
         {}["text"]

@@ -1,0 +1,211 @@
+"""Makes one artifact: runs the code of a step, saves the model and stores it with its manifest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimgate._system import quiet
+from slimgate._system.digests import digest_json
+from slimgate._system.time_limit import OPTION, time_limit
+from slimgate.errors import BuildError, SlimgateError
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext, refuse_held_out
+from slimgate.plugins.step import Step
+from slimgate.results.checks import TEACHER
+from slimgate.run import keys
+from slimgate.run.failure_log import LastProgress, format_step_log
+from slimgate.run.past_times import LOAD, PastTimes, Work
+from slimgate.run.progress import Watch
+from slimgate.run.rows import PreparedRows
+from slimgate.run.step_context import ContextMaker
+from slimgate.run.user_errors import explain_step_errors
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import Entry, Store, list_files, make_scratch_folder
+from slimgate.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from slimgate.models.protocols import Saved
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a step is among the steps of a variant.
+
+    model: the variant, with the seed if it is not the suite's first. label: the step as progress shows it.
+    recipe: the digest of the model's steps so far (past_times.py).
+    """
+
+    model: str
+    label: str
+    recipe: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What makes one artifact.
+
+    where: the variant and the step, for messages. key: the artifact's key in the store. reads: the splits
+    that `make` may read. teachers: the artifacts that it may load. place: for progress and time limits.
+    check: called after the model is saved; raises if its sources are no longer those that `key` names.
+    """
+
+    where: str
+    step_name: str
+    params: object
+    key: Json
+    reads: tuple[str, ...]
+    make: Callable[[BuildContext], Saved]
+    place: Place
+    teachers: tuple[Artifact, ...] = ()
+    step: Step[Any] | None = None
+    are_held_out: Callable[[Sequence[str]], list[bool]] = refuse_held_out
+    check: Callable[[], None] = lambda: None
+
+    def list_parents(self) -> list[str]:
+        """The keys of the artifacts that it is made from."""
+        return [
+            *(self.key[name] for name in ("parent", "teacher") if self.key.get(name)),
+            *self.key.get("more_teachers", ()),
+            *self.key.get("models", ()),
+        ]
+
+
+class ArtifactMaker:
+    """Makes the artifacts of one suite, each once: the store has those that were made before."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        rows: PreparedRows,
+        store: Store,
+        contexts: ContextMaker,
+        *,
+        device: str,
+        watch: Watch,
+        past: PastTimes | None,
+        elsewhere: Collection[str],
+        time_limit: float | None,
+    ) -> None:
+        """past, elsewhere, time_limit: see Builder."""
+        self._suite, self._rows, self._store, self._contexts = suite, rows, store, contexts
+        self._device, self._watch, self._past = device, watch, past
+        self._elsewhere, self._time_limit = elsewhere, time_limit
+        self._spent: defaultdict[str, float] = defaultdict(float)
+
+    def make(self, job: Job) -> Artifact:
+        """Finds the artifact in the store, or makes it."""
+        digest = digest_json(job.key)
+        entry: Entry = self._store.make("artifacts", digest, lambda folder: self._fill(folder, job))
+        return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
+
+    def _fill(self, folder: Path, job: Job) -> Json:
+        """Makes the model, saves it in the folder and returns the artifact's manifest."""
+        import torch
+
+        quiet.keep_back()
+        torch.set_num_threads(self._suite.threads)  # else torch's own number, until a runtime sets it
+        work = self.describe_work(job.step_name, job.params, job.place.recipe, job.reads)
+        stage = f"{job.place.label}: {job.step_name}"
+        with (
+            make_scratch_folder(folder) as scratch,
+            self._watch.stage(stage, expected=self._estimate_seconds(work)) as progress,
+        ):
+            last_progress = LastProgress(progress)
+            context = self._contexts.make(job.reads, job.teachers, scratch, last_progress, job.step)
+            context.are_held_out = job.are_held_out
+            start = time.perf_counter()
+            try:
+                model = self._make_and_save(folder, job, context)
+            except SlimgateError as error:
+                error.log = format_step_log(
+                    error,
+                    step_name=job.step_name,
+                    params=job.params,
+                    seconds=time.perf_counter() - start,
+                    last_progress=last_progress.last,
+                    noted=context.log,
+                )
+                raise
+            seconds = time.perf_counter() - start
+        return {
+            **_make_manifest(folder, model, extra_files=context.extra_files),
+            "step": job.step_name,
+            "params": job.params,
+            "seconds": round(seconds, 3),
+            "log": dict(context.log),
+            "made": work.to_manifest,
+            "label": job.place.label,
+            "parents": job.list_parents(),
+        }
+
+    def _make_and_save(self, folder: Path, job: Job, context: BuildContext) -> Saved:
+        with explain_step_errors(job.where), self._limit_time(job.place.model):
+            model = job.make(context)
+            with context.time_stage("save"):
+                model.save(folder)
+            job.check()
+            _check_log(context.log)
+            for file in context.extra_files:
+                shutil.copyfile(file, folder / file.name)
+        return model
+
+    @contextmanager
+    def _limit_time(self, model: str) -> Iterator[None]:
+        """Stops a step if the variant's own steps together exceed the time limit.
+
+        The teacher has no limit, because every variant is compared with it.
+        """
+        start, limit = time.perf_counter(), None if model == TEACHER else self._time_limit
+        message = f"building {model} took longer than {OPTION} {limit:g} (seconds)" if limit else ""
+        try:
+            with time_limit(limit and max(limit - self._spent[model], 0.0), message):
+                yield
+        finally:
+            self._spent[model] += time.perf_counter() - start
+
+    def describe_work(self, step_name: str, params: object, recipe: str, reads: tuple[str, ...]) -> Work:
+        """The step as PastTimes looks it up."""
+        splits = self._rows.splits
+        splits_read = ("train",) if step_name == LOAD else reads  # a fresh head is fitted on them
+        rows = {name: len(splits[name]) for name in splits_read if len(splits.get(name, ()))}
+        return Work(recipe, step_name, params, rows, (self._device.split(":")[0], self._suite.threads))
+
+    def _estimate_seconds(self, work: Work) -> float | None:
+        estimate = self._past.estimate_step(work) if self._past else None
+        return estimate.seconds if estimate else None
+
+
+def _check_log(log: Json) -> None:
+    """Raises BuildError if a value of a step's log is not JSON, such as a tensor."""
+    for key, value in log.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise BuildError(
+                f'context.log["{key}"] is not JSON ({error}); expected numbers, texts, lists or dicts of '
+                "them, such as tensor.tolist()"
+            ) from error
+
+
+def _make_manifest(folder: Path, model: Saved, *, extra_files: Sequence[Path]) -> Json:
+    """What an artifact's manifest says of the saved model.
+
+    extra_files: files stored next to the artifact that are not part of it.
+    """
+    files = [file for file in list_files(folder) if file not in {path.name for path in extra_files}]
+    counted = model.counted_files(files) if hasattr(model, "counted_files") else files
+    return {
+        "kind": model.kind,
+        "digest": keys.digest_artifact(folder, files, model.code_modules()),
+        "bytes": sum((folder / file).stat().st_size for file in counted),
+        **model.measure_size(),
+        **({"stored": stored} if (stored := getattr(model, "stored", None)) else {}),
+    }

@@ -1,4 +1,4 @@
-"""Logs as lm-evaluation-harness writes them: samples jsonl and results json, of rows that a test gives."""
+"""Logs as lm-evaluation-harness writes them: samples jsonl and results json, of scores that a test gives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 TIME = "2026-01-02T03-04-05.000000"
 
@@ -42,6 +44,30 @@ def write_lm_eval(
     }
     (folder / f"results_{time}.json").write_text(json.dumps(content), "utf-8")
     return folder
+
+
+def write_lm_eval_pair(
+    folder: Path, base: Sequence[float], target: Sequence[float], **more: Any
+) -> tuple[Path, Path]:
+    """Logs of gsm8k in base/ and target/. more: as in write_lm_eval, of the target."""
+    return (
+        write_lm_eval(folder / "base", {"gsm8k": base}),
+        write_lm_eval(folder / "target", {"gsm8k": target}, **more),
+    )
+
+
+def draw_scores(seed: int, *, wrong: float) -> list[float]:
+    """400 scores of 0 or 1. wrong: the share of 0 to expect."""
+    return (np.random.default_rng(seed).random(400) >= wrong).astype(float).tolist()
+
+
+def lose_answers(scores: Sequence[float], count: int) -> list[float]:
+    """The scores with the first `count` right answers wrong."""
+    worse, left = list(scores), count
+    for at, score in enumerate(scores):
+        if score and left:
+            worse[at], left = 0.0, left - 1
+    return worse
 
 
 def _make_row(at: int, score: float | None, metric: str, prompt: str) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+"""Two logs of a tool that differ in a setting: refused, and accepted by its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate.errors import DataError
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.find import read_log
+from slimgate.logs.rules import Rules
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
+
+
+def judge_files(base: Path, target: Path, *allow: str) -> LogVerdicts:
+    return judge_logs(read_log(base), read_log(target), LogBudgets(), Rules(frozenset(allow)))
+
+
+def write_json(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), "utf-8")
+    return path
+
+
+def check_setting(base: Path, target: Path, name: str, words: str) -> None:
+    """The difference is refused, accepted by its name, and none between a log and its copy."""
+    with pytest.raises(DataError) as refusal:
+        judge_files(base, target)
+    assert words in str(refusal.value)
+    assert f"accept it by --allow {name}" in str(refusal.value)
+    assert any(words in note for note in judge_files(base, target, name).notes)

@@ -1,0 +1,39 @@
+"""Tiny models for tests of `slimgate export`, stored as a run stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import PARAMS, load_tiny
+from fixtures.models.kept_models import StoredRun, store_run
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load
+from slimgate.plugins.module_of import module_of
+
+Run = Callable[..., tuple[int, str, str]]
+CLASSES = ("neg", "pos")
+
+
+def make_classifier(folder: Path, context: BuildContext, *, blocks: int = 1, **task: Any) -> Any:
+    """A BERT with a head. Its blocks are few, because an export takes two seconds more for each."""
+    context.task_params = PARAMS.model_copy(update=task)
+    hub = write_tiny(folder / "hub", "bert", labels=CLASSES, initializer_range=0.2, num_hidden_layers=blocks)
+    return load_tiny(hub, context)
+
+
+def apply_steps(model: Any, context: BuildContext, *steps: str, **options: Any) -> Any:
+    """The model after steps; options are the last one's."""
+    for name in steps:
+        step = load("step", name)
+        params = step.Params(**(options if name == steps[-1] else {}))
+        model = step.apply(model, params, context)
+        model.kind = step.gives or model.kind
+    return model
+
+
+def store_model(folder: Path, model: Any, context: BuildContext) -> StoredRun:
+    kind = module_of(context.task).rpartition(".")[2]
+    return store_run(folder, "small", model, kind, context.task_params)

@@ -16,6 +16,7 @@ from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.artifact_maker import Job
 from slimgate.run.build import Builder
 from slimgate.run.result_keys import make_results_keys
@@ -61,6 +62,6 @@ def _make_answer_keys(suite: Suite, run: SuiteRun) -> dict[str, str]:
             artifact = inputs.build(name).artifact
         except SlimgateError:  # its own tests say why
             continue
-        runtime = suite.model(name).runtime
-        answer_keys[name] = keys.make_answers_key(suite, run.rows, artifact, runtime, GATE, run.device)
+        model = AnsweringModel(suite, run.rows, artifact, suite.model(name).runtime, run.device)
+        answer_keys[name] = keys.make_answers_key(model, GATE)
     return answer_keys

@@ -49,6 +49,7 @@ from slimgate.suite.named_plugin import Plugin, SuiteRuntime, SuiteStep, SuiteTa
 from slimgate.suite.suite import Suite, TaskSetup, Variant, dump_params
 
 if TYPE_CHECKING:
+    from slimgate.run.answering_model import AnsweringModel
     from slimgate.run.rows import PreparedRows
 
 # Libraries that read weights that are quantized already.
@@ -307,9 +308,7 @@ def digest_artifact(folder: Path, files: Iterable[str], modules: Iterable[str]) 
 # Answers, and other results that are computed once for each model
 
 
-def make_answers_key(
-    suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: SuiteRuntime, split: str, device: str
-) -> str:
+def make_answers_key(model: AnsweringModel, split: str) -> str:
     """The outcomes of a model on a split: its answers and their scores.
 
     - the artifact: all of its files, and the code that runs them
@@ -319,6 +318,7 @@ def make_answers_key(
     - the batches; the processor if the answers depend on it
     - the code that predicts, the device, versions of libraries, settings of arithmetic
     """
+    suite, rows, artifact, runtime = model.suite, model.rows, model.artifact, model.runtime
     return digest_json(
         {
             "artifact": artifact.digest,
@@ -333,10 +333,10 @@ def make_answers_key(
             },
             "runtime": _make_runtime_key(runtime),
             "code": [digest_code("slimgate.models.predict"), digest_code("slimgate.data.parts")],
-            "processor": describe_suite_processor(suite, device)
+            "processor": describe_suite_processor(suite, model.device)
             if runtime.answers_depend_on_processor(artifact.kind)
             else None,
-            **list_common_inputs(rows, (split,), runtime.object.packages, device),
+            **list_common_inputs(rows, (split,), runtime.object.packages, model.device),
         }
     )
 

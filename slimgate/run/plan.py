@@ -8,6 +8,7 @@ from slimgate._system.digests import digest_json
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.artifact_maker import Job
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
@@ -85,9 +86,8 @@ def _plan_model(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel
     answers, error = False, None
     try:
         artifact = lookup.build(variant.name).artifact
-        answers = has_answers(
-            run.suite, run.rows, artifact, variant.runtime, GATE, run.store, device=run.device
-        )
+        model = AnsweringModel(run.suite, run.rows, artifact, variant.runtime, run.device)
+        answers = has_answers(model, GATE, run.store)
     except NotStored:
         answers = False
     except SlimgateError as failure:

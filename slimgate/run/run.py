@@ -18,6 +18,7 @@ from slimgate.plugins.workloads import Workload
 from slimgate.record.run import RunRecord
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
 from slimgate.run.measure.memory import MemoryReading, read_memory
@@ -253,14 +254,11 @@ class SuiteRun:
                 expected=expected.seconds if expected else None,
             ) as progress,
         ):
+            suite = change_batches(self.suite) if again else self.suite
             outcomes, entry = make_outcomes(
-                change_batches(self.suite) if again else self.suite,
-                self.rows,
-                artifact,
-                runtime,
+                AnsweringModel(suite, self.rows, artifact, runtime, self.device),
                 self.get_encoder(split),
                 self.store,
-                device=self.device,
                 progress=progress,
                 work=work,
                 is_teacher=name == TEACHER,
@@ -302,11 +300,9 @@ class SuiteRun:
         variant = self.suite.model(name)
         if variant.cascade is None and not variant.is_endpoint:
             return {}
-        artifact, runtime = self.build(name).artifact, variant.runtime
-        entry = self.store.find(
-            "outcomes",
-            keys.make_answers_key(self.suite, self.rows, artifact, runtime, self.split, self.device),
-        )
+        artifact = self.build(name).artifact
+        model = AnsweringModel(self.suite, self.rows, artifact, variant.runtime, self.device)
+        entry = self.store.find("outcomes", keys.make_answers_key(model, self.split))
         return entry.manifest if entry else {}
 
     def learn_times(self, earlier: RunRecord | None) -> None:

@@ -16,6 +16,7 @@ from slimgate.judge.metrics.base import Metric, arrange_outcomes
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.damaged_layer import damage_largest_matrix_
 from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.run.model_handle import ModelHandle
@@ -86,12 +87,8 @@ def _predict_copy(
             model.save(Path(folder))
             copy = Artifact(Entry(Path(folder), copy.manifest, False))
         predicted = predict_outcomes(
-            run.suite,
-            run.rows,
-            copy,
-            teacher.variant.runtime,
+            AnsweringModel(run.suite, run.rows, copy, teacher.variant.runtime, run.device),
             Encoder(run.suite, sample),
-            device=run.device,
             order=generator.permutation(count) if shuffle else None,
         )
     stored = teacher.outcomes.take(positions)

@@ -17,6 +17,7 @@ from slimgate.models.predict import split_into_batches
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Encoded
 from slimgate.run import keys
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Entry
@@ -91,6 +92,5 @@ def _make_batches(run: SuiteRun, encoded: Encoded) -> Iterator[list[int]]:
 
 def _make_answers_key(model: ModelHandle) -> str:
     run = model.run
-    return keys.make_answers_key(
-        run.suite, run.rows, model.built.artifact, model.variant.runtime, run.split, run.device
-    )
+    answering = AnsweringModel(run.suite, run.rows, model.built.artifact, model.variant.runtime, run.device)
+    return keys.make_answers_key(answering, run.split)

@@ -31,6 +31,7 @@ from slimgate.run import contents as typed_contents
 from slimgate.run import key_inputs
 from slimgate.run import keys as typed_keys
 from slimgate.run import result_keys as typed_result_keys
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.runtimes.endpoint import EndpointTable
 
 keys: Any = typed_keys  # a digest is the content of its key here
@@ -427,9 +428,8 @@ def test_the_digest_of_an_artifact() -> None:
 
 @pytest.mark.parametrize(("kind", "processor"), [("int8", "cuda:0 with 2 threads"), ("float", None)])
 def test_answers(kind: str, processor: str | None) -> None:
-    key: Any = keys.make_answers_key(
-        make_suite(), make_rows(), artifact(kind=kind), RUNTIME, "gate", "cuda:0"
-    )
+    model = AnsweringModel(make_suite(), make_rows(), artifact(kind=kind), RUNTIME, "cuda:0")
+    key: Any = keys.make_answers_key(model, "gate")
     assert key == {
         "artifact": "a",
         "group": "author",

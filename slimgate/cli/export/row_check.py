@@ -32,6 +32,7 @@ from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.plugins.models import Predictor
 from slimgate.plugins.runtime import Runtime
 from slimgate.record.words import format_count
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
@@ -179,15 +180,8 @@ def _compute_artifact_answers(
     columns = gate.suite.setup.task.object.text_columns(gate.suite.setup.task.params)
     if texts == 1 and len(columns) == 2:
         runtime = Plugin(runtime.name, _PairedRuntime(runtime.object), runtime.params)
-    return predict_outcomes(
-        gate.suite,
-        gate.rows,
-        artifact,
-        runtime,
-        Encoder(gate.suite, gate.compared),
-        device="cpu",
-        order=order,
-    )
+    model = AnsweringModel(gate.suite, gate.rows, artifact, runtime, device="cpu")
+    return predict_outcomes(model, Encoder(gate.suite, gate.compared), order=order)
 
 
 def _make_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact) -> Artifact:

@@ -10,6 +10,7 @@ from statistics import mean
 
 from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.cluster.needs import Needs
 from slimgate.run.cluster.tasks import Task, TaskId
 from slimgate.run.measure.quality import has_answers
@@ -145,9 +146,8 @@ class StoreLookup:
         except SlimgateError:
             return True
         run, runtime = self._run, self._run.suite.model(task.name).runtime
-        return not task.answers or has_answers(
-            run.suite, run.rows, artifact, runtime, GATE, run.store, device=run.device
-        )
+        model = AnsweringModel(run.suite, run.rows, artifact, runtime, run.device)
+        return not task.answers or has_answers(model, GATE, run.store)
 
     def artifacts(self, task: Task) -> list[str]:
         """The keys of a model's own steps, if the store has them."""

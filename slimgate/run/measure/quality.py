@@ -28,10 +28,11 @@ from slimgate.plugins.rows import Encoded, Rows
 from slimgate.plugins.task import AnswerPlan
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run import contents, keys
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.key_inputs import describe_suite_processor
 from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
-from slimgate.run.rows import PreparedRows, check_task
+from slimgate.run.rows import check_task
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.runtimes.endpoint import EndpointPredictor, read_served_files
 from slimgate.store.artifact import Artifact
@@ -104,53 +105,35 @@ class Encoder:
 
 
 def make_outcomes(
-    suite: Suite,
-    rows: PreparedRows,
-    artifact: Artifact,
-    runtime: SuiteRuntime,
+    model: AnsweringModel,
     encoder: Encoder,
     store: Store,
     *,
-    device: str,
     progress: Progress = no_progress,
     work: Work | None = None,
     is_teacher: bool = False,
 ) -> tuple[Outcomes, Entry]:
-    """The artifact's outcomes on every row of the encoder, and the store's entry that contains them.
+    """The model's outcomes on every row of the encoder, and the store's entry that contains them.
 
     work: notes the time taken in the manifest, so that later runs find it. Raises MeasureError for a teacher
     whose server failed on too many rows.
     """
 
+    suite, artifact, runtime = model.suite, model.artifact, model.runtime
+    key = keys.make_answers_key(model, encoder.split)
+    partial_file = store.unfinished_file("outcomes", key)
+
     def fill(folder: Path) -> Json:
+        _warn_of_kept_answers(runtime, partial_file)
         start = time.perf_counter()
-        partial_file = store.unfinished_file("outcomes", key)
-        if contents.is_unknown_server(runtime.params) and partial_file.is_file():
-            since = datetime.fromtimestamp(partial_file.stat().st_mtime, UTC).isoformat(timespec="minutes")
-            warnings.warn(
-                f"answers of {runtime.params.shown} until {since} are kept from a run that stopped; if "
-                "the server has changed since, use --slimgate-rebuild",
-                StoredAnswers,
-                stacklevel=2,
-            )
         noted: Json = {}
-        outcomes = predict_outcomes(
-            suite,
-            rows,
-            artifact,
-            runtime,
-            encoder,
-            device=device,
-            progress=progress,
-            partial_file=partial_file,
-            noted=noted,
-        )
+        outcomes = predict_outcomes(model, encoder, progress=progress, partial_file=partial_file, noted=noted)
         seconds = round(time.perf_counter() - start, 3)
         if is_teacher:  # before anything is stored, so that the next run sends the failed requests again
             check_answered(outcomes)
         try:
             contents.check_server(runtime.params, suite.path.parent, read_served_files(artifact.folder))
-            check_task(suite.setup.task, rows.task)
+            check_task(suite.setup.task, model.rows.task)
         except DataError as error:
             partial_file.unlink(missing_ok=True)  # the version of these answers is unknown
             raise MeasureError(str(error)) from error
@@ -159,7 +142,7 @@ def make_outcomes(
         facts = {
             "artifact": artifact.digest,
             "rows": len(outcomes),
-            PROCESSOR: describe_suite_processor(suite, device),
+            PROCESSOR: describe_suite_processor(suite, model.device),
             **noted,
         }
         return (
@@ -168,12 +151,23 @@ def make_outcomes(
             else facts
         )
 
-    key = keys.make_answers_key(suite, rows, artifact, runtime, encoder.split, device)
     entry = store.make("outcomes", key, fill)
     outcomes = read_outcomes(entry.folder / FILE)
     if is_teacher:
         check_answered(outcomes)
     return outcomes, entry
+
+
+def _warn_of_kept_answers(runtime: SuiteRuntime, partial_file: Path) -> None:
+    """Warns if a run that stopped left answers of a server that slimgate did not start."""
+    if contents.is_unknown_server(runtime.params) and partial_file.is_file():
+        since = datetime.fromtimestamp(partial_file.stat().st_mtime, UTC).isoformat(timespec="minutes")
+        warnings.warn(
+            f"answers of {runtime.params.shown} until {since} are kept from a run that stopped; if "
+            "the server has changed since, use --slimgate-rebuild",
+            StoredAnswers,
+            stacklevel=3,
+        )
 
 
 def check_answered(outcomes: Outcomes) -> None:
@@ -201,31 +195,15 @@ def describe_stored_answers(runtime: SuiteRuntime, entry: Entry) -> str | None:
     )
 
 
-def has_answers(
-    suite: Suite,
-    rows: PreparedRows,
-    artifact: Artifact,
-    runtime: SuiteRuntime,
-    split: str,
-    store: Store,
-    *,
-    device: str,
-) -> bool:
-    """Whether the store has the artifact's outcomes on a split."""
-    return (
-        store.find("outcomes", keys.make_answers_key(suite, rows, artifact, runtime, split, device))
-        is not None
-    )
+def has_answers(model: AnsweringModel, split: str, store: Store) -> bool:
+    """Whether the store has the model's outcomes on a split."""
+    return store.find("outcomes", keys.make_answers_key(model, split)) is not None
 
 
 def predict_outcomes(
-    suite: Suite,
-    rows: PreparedRows,
-    artifact: Artifact,
-    runtime: SuiteRuntime,
+    model: AnsweringModel,
     encoder: Encoder,
     *,
-    device: str,
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
     partial_file: Path | None = None,
@@ -237,9 +215,12 @@ def predict_outcomes(
     gets `passed_on`, the shares of the rows that reached each model after the first; for a server
     `server_settings`. Raises MeasureError if scores are not finite.
     """
+    suite, artifact, runtime = model.suite, model.artifact, model.runtime
     task = suite.setup.task
     runtime.object.check_rows(artifact.folder, list_texts(encoder.rows.table, task))
-    predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
+    predictor = runtime.object.load(
+        artifact.folder, runtime.params, device=model.device, threads=suite.threads
+    )
     plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, partial_file)
     try:
         with _errors_in_one_line(runtime.name, task.name):
@@ -250,30 +231,41 @@ def predict_outcomes(
             noted[SERVER_SETTINGS] = predictor.server_settings
     finally:
         predictor.close()
-    if scores.dtype.kind in "SU":
-        raise MeasureError(f"scores are texts, such as {str(scores.flat[0])!r}, expected numbers")
-    numbers = scores if scores.dtype != object else np.zeros(len(scores))
-    bad = np.flatnonzero(~np.isfinite(numbers).reshape(len(scores), -1).all(axis=1))
-    if len(bad):
-        raise MeasureError(
-            f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite, so "
-            "the model is broken"
-        )
+    _check_finite(scores, encoder.split)
     with _errors_in_one_line(runtime.name, task.name):
         outcomes: Outcomes = task.object.outcomes(
-            rows.facts, encoder.rows, scores, task.params, suite.setup.group
+            model.rows.facts, encoder.rows, scores, task.params, suite.setup.group
         )
+    _check_rows(outcomes, task.name, encoder)
+    return replace(outcomes, groups=join_groups(outcomes.groups, encoder.texts))
+
+
+def _check_finite(scores: npt.NDArray[Any], split: str) -> None:
+    """Raises MeasureError for scores that are NaN, infinite or texts. Objects are checked by the task."""
+    if scores.dtype == object:
+        return
+    if scores.dtype.kind in "SU":
+        raise MeasureError(f"scores are texts, such as {str(scores.flat[0])!r}, expected numbers")
+    bad = np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=1))
+    if len(bad):
+        raise MeasureError(
+            f"{len(bad)} of {len(scores)} {split} rows got a score that is NaN or infinite, so the model is "
+            "broken"
+        )
+
+
+def _check_rows(outcomes: object, task: str, encoder: Encoder) -> None:
+    """Raises MeasureError unless a task's outcomes are one for each row, in the order of the rows."""
     if not isinstance(outcomes, Outcomes):
         raise MeasureError(
-            f"task {task.name}: its outcomes returned {type(outcomes).__name__}, expected Outcomes or "
+            f"task {task}: its outcomes returned {type(outcomes).__name__}, expected Outcomes or "
             "ClassOutcomes"
         )
     if not np.array_equal(outcomes.ids, np.asarray(encoder.rows.ids, dtype=np.str_)):
         raise MeasureError(
-            f"task {task.name} gave {len(outcomes)} outcomes for the {len(encoder.rows)} {encoder.split} "
+            f"task {task} gave {len(outcomes)} outcomes for the {len(encoder.rows)} {encoder.split} "
             "rows, expected one for each row, with its id, in their order"
         )
-    return replace(outcomes, groups=join_groups(outcomes.groups, encoder.texts))
 
 
 @contextmanager

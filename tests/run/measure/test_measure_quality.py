@@ -18,6 +18,7 @@ from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import FAILED, Outcomes
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import Table
+from slimgate.run.answering_model import AnsweringModel
 from slimgate.run.measure.quality import Encoder, check_answered, make_outcomes, predict_outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes import eager
@@ -58,7 +59,8 @@ def install(folder: Path, version: str) -> None:
 
 def entry_of(run: SuiteRun, name: str) -> Any:
     artifact, runtime = run.build(name).artifact, run.suite.model(name).runtime
-    return make_outcomes(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
+    model = AnsweringModel(run.suite, run.rows, artifact, runtime, "cpu")
+    return make_outcomes(model, run.encoder, run.store)[1]
 
 
 def test_outcomes_are_in_the_gates_order_and_from_the_store(tmp_path: Path) -> None:
@@ -235,10 +237,9 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     from dataclasses import replace
 
     runtime = replace(run.suite.teacher.runtime, object=Broken())
+    model = AnsweringModel(run.suite, run.rows, artifact, runtime, "cpu")
     with pytest.raises(MeasureError, match=r"4 of 60 gate rows got a score that is NaN or infinite"):
-        predict_outcomes(
-            run.suite, run.rows, artifact, runtime, Encoder(run.suite, run.rows.gate), device="cpu"
-        )
+        predict_outcomes(model, Encoder(run.suite, run.rows.gate))
 
 
 class Reshaped(Tempered):

@@ -159,21 +159,13 @@ def compare_task(
     """
     names = {metric: format_comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
     collected.names += [(name, paired.task, metric) for metric, name in names.items()]
-    for metric in paired.base_alone:
-        name = format_comparison_name(paired.task, paired.filter, metric)
-        collected.names.append((name, paired.task, metric))
-        is_measured = budgets.is_measured(name, paired.task, metric)
-        if is_measured and (budgets.pooled or budgets.of(name, paired.task, metric)):
-            text = (
-                "the base has scores of it, and the target has none: a scorer may have failed in every sample"
-            )
-            differences.add(METRICS, name, text)
+    _note_base_alone(paired, budgets, collected, differences)
     measured = {
         metric: name for metric, name in names.items() if budgets.is_measured(name, paired.task, metric)
     }
     paired = add_directions(paired, measured, rules.directions)
     unknown = {metric: name for metric, name in measured.items() if metric not in paired.higher_is_better}
-    if any(budgets.pooled or budgets.of(name, paired.task, metric) for metric, name in unknown.items()):
+    if any(_has_budget(budgets, name, paired.task, metric) for metric, name in unknown.items()):
         raise SuiteError(describe_unknown([(name, metric) for metric, name in unknown.items()]))
     collected.undirected += [(name, metric) for metric, name in unknown.items()]
     differences.notes += describe_contradictions(paired, measured, rules.directions)
@@ -193,6 +185,25 @@ def compare_task(
         )
         yield comparison if budgets.pooled else replace(comparison, documents=None), scores
     yield from _compare_passes(paired, budgets, rules, seed, collected, differences)
+
+
+def _note_base_alone(
+    paired: PairedTask, budgets: LogBudgets, collected: Collected, differences: Differences
+) -> None:
+    """Collects the metrics that only the base has scores of. Each that has a budget is a difference."""
+    for metric in paired.base_alone:
+        name = format_comparison_name(paired.task, paired.filter, metric)
+        collected.names.append((name, paired.task, metric))
+        is_measured = budgets.is_measured(name, paired.task, metric)
+        if is_measured and _has_budget(budgets, name, paired.task, metric):
+            text = (
+                "the base has scores of it, and the target has none: a scorer may have failed in every sample"
+            )
+            differences.add(METRICS, name, text)
+
+
+def _has_budget(budgets: LogBudgets, name: str, task: str, metric: str) -> bool:
+    return bool(budgets.pooled or budgets.of(name, task, metric))
 
 
 def _compare_passes(
@@ -250,13 +261,32 @@ def _make_comparison(
     if corpus is None:
         check_range(name, metric, ids, scores, ranges, higher_is_better)
     scale = _find_scale(metric, scores, ranges[0] or ranges[1], of_corpus=corpus is not None)
+    groups = group_rows(scores.clusters, scores.documents)
+    if _has_joined_samples(groups, scores):
+        notes.append(_describe_groups(paired, groups))
+    judged = judge_scores(
+        make_score_metric(
+            name,
+            higher_is_better=higher_is_better,
+            zero_one=scale.zero_one,
+            score_range=scale.range,
+            cap=scale.cap,
+            corpus=corpus,
+        ),
+        ids,
+        scores.base,
+        scores.target,
+        groups,
+        budgets,
+        seed,
+        zero_one=scale.zero_one,
+        sizes=scores.sizes,
+        runs=scores.runs,
+    )
     worse_and_better = find_worse_and_better(scores.base, scores.target, higher_is_better=higher_is_better)
     quoted: tuple[Positions, Positions] = ((), ())
     if metric != ANSWER_LENGTH:  # a longer answer is not a worse one
         quoted = choose_quoted(scores, worse_and_better, higher_is_better=higher_is_better, budgets=budgets)
-    groups = group_rows(scores.clusters, scores.documents)
-    if _has_joined_samples(groups, scores):
-        notes.append(_describe_groups(paired, groups))
     return Comparison(
         name=name,
         task=paired.task,
@@ -264,20 +294,7 @@ def _make_comparison(
         metric=metric,
         higher_is_better=higher_is_better,
         zero_one=scale.zero_one,
-        judged=judge_scores(
-            make_metric(
-                name, higher_is_better, scale.range, scale.cap, zero_one=scale.zero_one, corpus=corpus
-            ),
-            ids,
-            scores.base,
-            scores.target,
-            groups,
-            budgets,
-            seed,
-            zero_one=scale.zero_one,
-            sizes=scores.sizes,
-            runs=scores.runs,
-        ),
+        judged=judged,
         budgets=tuple(budgets),
         counts=scores.counts,
         worse=int(worse_and_better[0].sum()),
@@ -342,21 +359,6 @@ def _describe_groups(paired: PairedTask, groups: Ints) -> str:
     return (
         f"{place}some of {len(groups):,} samples ask the same as others, so they count as "
         f"{int(groups.max()) + 1:,} groups"
-    )
-
-
-def make_metric(
-    name: str,
-    better: bool,
-    score_range: Range | None,
-    cap: float | None,
-    *,
-    zero_one: bool,
-    corpus: CorpusKind | None = None,
-) -> Metric:
-    """The mean of scores as a metric, or a figure of their sums."""
-    return make_score_metric(
-        name, higher_is_better=better, zero_one=zero_one, score_range=score_range, cap=cap, corpus=corpus
     )
 
 

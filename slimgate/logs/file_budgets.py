@@ -164,37 +164,43 @@ def read_file_budgets(
     limits, switched_off = read(tables, target, shown, tuple(names), kind)
     if not limits.has_limit and not switched_off:
         raise SuiteError(f"{shown}: expected [budgets]; {kind} are judged by {JUDGED_BY[kind]}")
-    notes = [
-        f"{shown} switches off {budget.budget} {budget.kind} {budget.limit:g} for {target}: {budget.reason}"
-        for budget in switched_off
-    ]
-    for budget in switched_off:
-        narrower = [
-            pattern
-            for pattern, of_pattern in limits.answers.patterns
-            if of_pattern and pattern != budget.budget and fnmatchcase(pattern, budget.budget)
-        ]
-        if narrower:
-            notes.append(
-                f"{shown} switches off {budget.budget} for {target}, but not the narrower "
-                f"{', '.join(narrower)}"
-            )
+    notes = [*_describe_switched_off(switched_off, limits, target, shown)]
     if targets is None and of_target and target not in of_target:
         notes.append(
             f"{shown} has budgets for {', '.join(of_target)} but none for {target} (the name of the "
             "target's file): the common budgets are judged"
         )
-    notes += dict.fromkeys(
+    notes += _ask_about_units(limits, shown)
+    return replace(limits, notes=tuple(notes), switched_off=switched_off)
+
+
+def _describe_switched_off(
+    switched_off: Sequence[SwitchedOff], limits: FileBudgets, target: str, shown: str
+) -> Iterator[str]:
+    """A note for each budget that is switched off, then one for each that leaves narrower patterns."""
+    for off in switched_off:
+        yield f"{shown} switches off {off.budget} {off.kind} {off.limit:g} for {target}: {off.reason}"
+    for off in switched_off:
+        narrower = [
+            pattern
+            for pattern, of_pattern in limits.answers.patterns
+            if of_pattern and pattern != off.budget and fnmatchcase(pattern, off.budget)
+        ]
+        if narrower:
+            patterns = ", ".join(narrower)
+            yield f"{shown} switches off {off.budget} for {target}, but not the narrower {patterns}"
+
+
+def _ask_about_units(limits: FileBudgets, shown: str) -> Iterator[str]:
+    """A question for each limit that looks as if it was written in another unit."""
+    yield from dict.fromkeys(
         f"{shown} {budget.kind} {budget.limit:g}: {question}"
         for budget in _list_quality_budgets(limits)
         for question in ask_about_quality(budget)
     )
-    notes += [
-        f"{shown} {LATENCY} {speed.kind} {speed.limit:g}: {question}"
-        for speed in limits.limits.on_times
-        for question in ask_about_speed(speed)
-    ]
-    return replace(limits, notes=tuple(notes), switched_off=switched_off)
+    for speed in limits.limits.on_times:
+        for question in ask_about_speed(speed):
+            yield f"{shown} {LATENCY} {speed.kind} {speed.limit:g}: {question}"
 
 
 def _list_quality_budgets(budgets: FileBudgets) -> Iterator[QualityBudget]:

@@ -11,10 +11,11 @@ import numpy as np
 from slimgate.errors import DataError
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.over_runs import RunScores
+from slimgate.judge.score_metric import make_score_metric
 from slimgate.judge.score_ranges import SHARE
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_samples
-from slimgate.logs.comparisons import Comparison, judge_scores, make_metric
+from slimgate.logs.comparisons import Comparison, judge_scores
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts
 from slimgate.outcomes import Floats, Ints, Texts
@@ -41,14 +42,7 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
         key: sum(getattr(comparison.counts, key) for comparison in comparisons)
         for key in Counts.__annotations__
     }
-    runs = None
-    several = [comparison.runs for comparison in comparisons if comparison.runs is not None]
-    if len(several) == len(comparisons):
-        sides = zip(comparisons, several, strict=True)
-        lines = [
-            (_turn_upwards(part, scores.base), _turn_upwards(part, scores.target)) for part, scores in sides
-        ]
-        runs = RunScores(*(np.concatenate(side, axis=1) for side in zip(*lines, strict=True)))
+    runs = _pool_runs(comparisons)
     zero_one = all(comparison.zero_one for comparison in comparisons)
     return Comparison(
         name=POOLED,
@@ -58,7 +52,7 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
         higher_is_better=True,
         zero_one=zero_one,
         judged=judge_scores(
-            make_metric(POOLED, True, SHARE, None, zero_one=zero_one),
+            make_score_metric(POOLED, higher_is_better=True, zero_one=zero_one, score_range=SHARE),
             ids,
             base,
             target,
@@ -81,6 +75,17 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
         groups=groups,
         runs=runs,
     )
+
+
+def _pool_runs(comparisons: Sequence[Comparison]) -> RunScores | None:
+    """The scores of every run; None unless all comparisons have several runs."""
+    base, target = [], []
+    for comparison in comparisons:
+        if comparison.runs is None:
+            return None
+        base.append(_turn_upwards(comparison, comparison.runs.base))
+        target.append(_turn_upwards(comparison, comparison.runs.target))
+    return RunScores(np.concatenate(base, axis=1), np.concatenate(target, axis=1))
 
 
 def _join_epochs(comparison: Comparison) -> Comparison:

@@ -9,6 +9,7 @@ import numpy as np
 
 from slimgate.errors import DataError, SuiteError, did_you_mean, list_names
 from slimgate.judge.over_runs import RunScores
+from slimgate.judge.score_metric import make_score_metric
 from slimgate.logs.budgets import (
     PERPLEXITY,
     Limit,
@@ -17,7 +18,8 @@ from slimgate.logs.budgets import (
     find_replaced,
     is_match,
 )
-from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric
+from slimgate.logs.changed_rows import find_worse_and_better
+from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.row_ids import shorten_id
 from slimgate.logs.sample_fields import Field, Value, list_fields
@@ -160,11 +162,15 @@ def _slice(
         own_budgets = tuple(
             convert_points_to_growth(name, own_budgets, [])
         )  # the note is at the comparison of all samples
-    better = comparison.higher_is_better
-    lost, won = (target < base, target > base) if better else (target > base, target < base)
-    zero_one = comparison.zero_one
-    metric = make_metric(
-        name, better, comparison.score_range, comparison.cap, zero_one=zero_one, corpus=corpus
+    higher_is_better, zero_one = comparison.higher_is_better, comparison.zero_one
+    worse, better = find_worse_and_better(base, target, higher_is_better=higher_is_better)
+    metric = make_score_metric(
+        name,
+        higher_is_better=higher_is_better,
+        zero_one=zero_one,
+        score_range=comparison.score_range,
+        cap=comparison.cap,
+        corpus=corpus,
     )
     ids = comparison.ids[rows]
     runs = comparison.runs and RunScores(comparison.runs.base[:, rows], comparison.runs.target[:, rows])
@@ -177,8 +183,8 @@ def _slice(
         judged=judged,
         budgets=own_budgets,
         counts=Counts(judged=len(rows)),
-        worse=int(lost.sum()),
-        better=int(won.sum()),
+        worse=int(worse.sum()),
+        better=int(better.sum()),
         base=base,
         target=target,
         ids=ids,

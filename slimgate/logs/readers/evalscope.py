@@ -105,10 +105,9 @@ def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
             identity = metric.get("identity") or {}
             if identity.get("aggregation") != "mean" or identity.get("dimensions"):
                 continue
-            for category in metric["categories"]:
-                for subset in category["subsets"]:
-                    if subset["name"] == subset_name and subset["num"] == samples:
-                        yield str(identity["name"]), metric, subset["score"]
+            for subset in (subset for category in metric["categories"] for subset in category["subsets"]):
+                if subset["name"] == subset_name and subset["num"] == samples:
+                    yield str(identity["name"]), metric, subset["score"]
 
 
 def _read_rows(file: Path, *, is_repeated: bool, repeats: int | None) -> Iterator[Row]:

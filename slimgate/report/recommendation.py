@@ -39,22 +39,8 @@ def recommend(record: RunRecord) -> list[str]:
         tests = " and ".join(name.replace("_", " ") for name in failures)
         return [f"**Ship nothing**: the gate failed its self-test ({tests}), so no verdict can be trusted."]
     able = list_shippable(record)
-    if not able and record.verdict.missing and _may_ship(record):
-        return [f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."]
-    if not able and (passed := list_inside_budgets(record)):
-        return [
-            f"**Ship nothing**: {_join_names(passed, 'and')} passed, but lost more than a budget that is "
-            "switched off."
-        ]
-    if not able and (
-        undecided := [model for model in list_variants(record) if _is_passed_with_warnings(model)]
-    ):
-        names = _join_names(undecided, "and")
-        return [f"**Not decided**: {names} failed no budget. The undecided ones only warn."]
-    if not able and not record.verdict.fails and _may_ship(record):
-        return [f"**Not decided**: no {other} passed all of its budgets. The undecided ones only warn."]
     if not able:
-        return [f"**Ship nothing**: no {other} passed all of its budgets."]
+        return [_explain_no_recommendation(record)]
     small, fast = _find_smallest(record, able), _find_fastest(record, able)
     if small is None:
         measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)
@@ -63,17 +49,33 @@ def recommend(record: RunRecord) -> list[str]:
         return [ship, *_list_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
         shown = ", ".join([_format_size(small), *_describe_speeds(record, small, fast[small.name])])
-        lines = (
-            [f"Its quality: {', '.join(metric_words)}."]
-            if (metric_words := _list_first_metrics(record, small))
-            else []
-        )
-        return [f"Ship {_name(small)}, the smallest and fastest inside its budgets: {shown}.", *lines]
+        lines = [f"Ship {_name(small)}, the smallest and fastest inside its budgets: {shown}."]
+        if metrics := _list_first_metrics(record, small):
+            lines.append(f"Its quality: {', '.join(metrics)}.")
+        return lines
     facts = [_format_size(small), *_list_first_metrics(record, small)]
     return [
         f"For size, ship {_name(small)}: {', '.join(facts)}.",
         *_list_fastest_lines(record, fast),
     ]
+
+
+def _explain_no_recommendation(record: RunRecord) -> str:
+    """Why none of the judged variants may ship."""
+    other = record.task.sides[1]
+    if record.verdict.missing and _may_ship(record):
+        return f"**Not decided yet**: {format_count(record.verdict.missing, 'check', 'checks')} not run."
+    if passed := list_inside_budgets(record):
+        return (
+            f"**Ship nothing**: {_join_names(passed, 'and')} passed, but lost more than a budget that is "
+            "switched off."
+        )
+    if undecided := [model for model in list_variants(record) if _is_passed_with_warnings(model)]:
+        names = _join_names(undecided, "and")
+        return f"**Not decided**: {names} failed no budget. The undecided ones only warn."
+    if not record.verdict.fails and _may_ship(record):
+        return f"**Not decided**: no {other} passed all of its budgets. The undecided ones only warn."
+    return f"**Ship nothing**: no {other} passed all of its budgets."
 
 
 def recommend_over_suites(records: Sequence[RunRecord], *, unjudged: int = 0) -> str | None:

@@ -45,6 +45,7 @@ from slimgate.suite.suite import Suite
 
 if TYPE_CHECKING:
     from slimgate.plugins.base import Json
+    from slimgate.suite.variant_budgets import VariantBudgets
 
 # What is reported of how a model was built; no check is named so.
 BUILD, STAGES, SHAPES = "build", "stages", "shapes"
@@ -143,36 +144,36 @@ def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
         tests = (test for test in SELF_TESTS if test != PLANTED_DELAY or not suite.teacher.is_endpoint)
         yield from (((SELF_TEST, name, test), None) for test in tests)
     else:
-        is_on_rows = budgets.behaviour.flips or budgets.behaviour.sliced_metrics
-        judged = "flips and slices" if is_on_rows else " and ".join(budgets.behaviour.tokens)
-        yield (BEHAVIOUR, name, ""), judged if budgets.behaviour != BehaviourBudgets() else None
-        if suite.is_sized(name):
-            yield (SIZE, name, ""), "size" if budgets.size or budgets.quantized else None
-        if suite.has_memory(name):
-            yield (MEMORY, name, ""), "memory" if budgets.memory else None
-        if budgets.flops is not None:
-            yield (FLOPS, name, ""), FLOPS
-        for figure in suite.list_measurements(name):
-            yield (MEASUREMENT, name, figure), f"{MEASUREMENT} {figure}"
-        for workload in suite.list_dueled_workloads(name):
-            yield (
-                (SPEEDUP, name, workload.id),
-                f"{LATENCY} {workload.id}" if budgets.find_speed_budget(workload) else None,
-            )
-        for load in suite.loads if suite.is_loaded(name) else ():
-            yield (
-                (SPEEDUP, name, load.id),
-                f"{LATENCY} {load.id}" if budgets.find_speed_budget(load) else None,
-            )
-            yield (
-                (LATENCY, name, load.id),
-                f"{LATENCY} {load.id}" if budgets.find_time_budgets(load) else None,
-            )
+        yield from _list_variant_checks(suite, name, budgets)
     for workload in suite.list_timed_workloads(name):
-        yield (
-            (LATENCY, name, workload.id),
-            f"{LATENCY} {workload.id}" if budgets.find_time_budgets(workload) else None,
-        )
+        yield (LATENCY, name, workload.id), _name_time(workload.id, budgets.find_time_budgets(workload))
+
+
+def _list_variant_checks(
+    suite: Suite, name: str, budgets: VariantBudgets
+) -> Iterator[tuple[Key, str | None]]:
+    """The checks that a variant has and the teacher has not."""
+    is_on_rows = budgets.behaviour.flips or budgets.behaviour.sliced_metrics
+    judged = "flips and slices" if is_on_rows else " and ".join(budgets.behaviour.tokens)
+    yield (BEHAVIOUR, name, ""), judged if budgets.behaviour != BehaviourBudgets() else None
+    if suite.is_sized(name):
+        yield (SIZE, name, ""), "size" if budgets.size or budgets.quantized else None
+    if suite.has_memory(name):
+        yield (MEMORY, name, ""), "memory" if budgets.memory else None
+    if budgets.flops is not None:
+        yield (FLOPS, name, ""), FLOPS
+    for figure in suite.list_measurements(name):
+        yield (MEASUREMENT, name, figure), f"{MEASUREMENT} {figure}"
+    for workload in suite.list_dueled_workloads(name):
+        yield (SPEEDUP, name, workload.id), _name_time(workload.id, budgets.find_speed_budget(workload))
+    for load in suite.loads if suite.is_loaded(name) else ():
+        yield (SPEEDUP, name, load.id), _name_time(load.id, budgets.find_speed_budget(load))
+        yield (LATENCY, name, load.id), _name_time(load.id, budgets.find_time_budgets(load))
+
+
+def _name_time(workload: str, budgets: object) -> str | None:
+    """The quantity of the budgets on a workload or load; None if it has none."""
+    return f"{LATENCY} {workload}" if budgets else None
 
 
 class GateResults:

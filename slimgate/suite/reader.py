@@ -353,56 +353,49 @@ class Reader:
         stated = task.object.default_metrics_with(task.params) if table.metrics is None else table.metrics
         if served and FAILED in task.object.provides():
             stated = tuple(dict.fromkeys((*stated, FAILED)))
+        budgeted = _list_budgeted_metrics(budgets)
         provided = task.object.provides_with(task.params)
-        places: dict[str, Loc] = {
-            name: (*table_path, name)
-            for variant_budgets in budgets.values()
-            for table_path, names in (
-                (("budgets", "baseline"), variant_budgets.baseline),
-                (("budgets",), variant_budgets.quality),
-            )
-            for name in names
-        }
-        budgeted = [
-            name
-            for variant_budgets in budgets.values()
-            for name in (*variant_budgets.quality, *variant_budgets.baseline)
-        ]
-        for i, name in enumerate((*stated, *budgeted)):
-            loc: Loc = ("measure", "metrics", i) if i < len(stated) else places[name]
-            try:
-                metric = load_metric(name)
-            except SuiteError as error:
-                problem = str(error)
-                if name in EXAMPLES:
-                    problem = f'"{name}" is not a metric; it is a key of [budgets]: {name} = {EXAMPLES[name]}'
-                raise self.make_error(loc, problem) from error.__cause__
-            if metric.needs not in provided:
-                known = f': it needs "{metric.needs}", and the task has {", ".join(sorted(provided))}'
-                hint = _FUNCTION if metric.name == name and ":" in name else known
-                raise self.make_error(loc, f'"{name}" does not fit the outcomes of task {task.name}{hint}')
-        flips = any(variant_budgets.behaviour.flips for variant_budgets in budgets.values())
-        if flips and not {"prediction", RIGHT} & provided:
-            problem = f"rows of task {task.name} are neither right nor wrong, so none can flip"
-            raise self.make_error(("budgets", "flips"), problem)
-        for name in dict.fromkeys(
-            name for variant_budgets in budgets.values() for name in variant_budgets.behaviour.tokens
-        ):
-            if not task.object.next_token:
-                problem = f"is of the next token, which task {task.name} does not predict"
-                raise self.make_error(("budgets", name), problem)
-        for name in dict.fromkeys(
-            name for variant_budgets in budgets.values() for name in variant_budgets.behaviour.sliced_metrics
-        ):
-            if load_metric(name).needs not in provided:
-                problem = f'"{name}" does not fit the outcomes of task {task.name}'
-                raise self.make_error(("budgets", "slices", name), problem)
+        for i, name in enumerate(stated):
+            self._check_metric(name, ("measure", "metrics", i), task, provided)
+        for name, loc in budgeted.items():
+            self._check_metric(name, loc, task, provided)
+        self._check_behaviour(budgets, task, provided)
         if not stated and not budgeted:
             raise self.make_error(
                 ("measure", "metrics"),
                 "[] was given and no budget names a metric; expected at least one metric",
             )
         return tuple(dict.fromkeys(str(name) for name in (*stated, *budgeted)))
+
+    def _check_metric(self, name: str, loc: Loc, task: SuiteTask, provided: frozenset[str]) -> None:
+        try:
+            metric = load_metric(name)
+        except SuiteError as error:
+            problem = str(error)
+            if name in EXAMPLES:
+                problem = f'"{name}" is not a metric; it is a key of [budgets]: {name} = {EXAMPLES[name]}'
+            raise self.make_error(loc, problem) from error.__cause__
+        if metric.needs not in provided:
+            known = f': it needs "{metric.needs}", and the task has {", ".join(sorted(provided))}'
+            hint = _FUNCTION if metric.name == name and ":" in name else known
+            raise self.make_error(loc, f'"{name}" does not fit the outcomes of task {task.name}{hint}')
+
+    def _check_behaviour(
+        self, budgets: Mapping[str, VariantBudgets], task: SuiteTask, provided: frozenset[str]
+    ) -> None:
+        """Raises SuiteError for a budget on flips, the next token or slices that the task cannot have."""
+        limits = [variant_budgets.behaviour for variant_budgets in budgets.values()]
+        if any(of_variant.flips for of_variant in limits) and not {"prediction", RIGHT} & provided:
+            problem = f"rows of task {task.name} are neither right nor wrong, so none can flip"
+            raise self.make_error(("budgets", "flips"), problem)
+        for name in (name for of_variant in limits for name in of_variant.tokens):
+            if not task.object.next_token:
+                problem = f"is of the next token, which task {task.name} does not predict"
+                raise self.make_error(("budgets", name), problem)
+        for name in (name for of_variant in limits for name in of_variant.sliced_metrics):
+            if load_metric(name).needs not in provided:
+                problem = f'"{name}" does not fit the outcomes of task {task.name}'
+                raise self.make_error(("budgets", "slices", name), problem)
 
     def read_loads(self, table: MeasureTable) -> tuple[Load, ...]:
         """The loads that servers are timed under, once for each timed part. Raises for a duplicate load."""
@@ -436,6 +429,15 @@ class Reader:
             if (first := stated.index(workload)) < i:
                 raise self.make_error(("measure", "workloads", i), f"the same as workloads[{first}]")
         return _expand_phases(stated, table)
+
+
+def _list_budgeted_metrics(budgets: Mapping[str, VariantBudgets]) -> dict[str, Loc]:
+    """The metrics with a budget, and where the file has it."""
+    places: dict[str, Loc] = {}
+    for of_variant in budgets.values():
+        for name in (*of_variant.quality, *of_variant.baseline):
+            places[name] = ("budgets", *(() if name in of_variant.quality else ("baseline",)), name)
+    return places
 
 
 def _expand_phases(workloads: Sequence[Workload], table: MeasureTable) -> tuple[Workload, ...]:

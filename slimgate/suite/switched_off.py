@@ -46,26 +46,35 @@ def read_switched_off(
     return limits_left, off
 
 
-def _list_budget_tables(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, Mapping[str, Any]]]:
-    """Each table of limits: its path, the budget's name, the table itself."""
-    for key, sub in table.items():
-        if not isinstance(sub, Mapping):
-            continue  # the code that reads this table reports it
-        if key not in ("slices", *_PREFIXES):
+# The path of a table of limits, its budget's name, and the table itself.
+_Limits = tuple[tuple[str, ...], str, Mapping[str, Any]]
+
+
+def _list_budget_tables(table: Mapping[str, Any]) -> Iterator[_Limits]:
+    for key, sub in _list_tables(table):
+        if key == "slices":
+            yield from _list_slice_tables(sub)
+        elif key in _PREFIXES:
+            for name, limits in _list_tables(sub):
+                yield (key, name), f"{_PREFIXES[key]} {name}", limits
+        else:
             yield (key,), key, sub
+
+
+def _list_slice_tables(slices: Mapping[str, Any]) -> Iterator[_Limits]:
+    """The tables slices.METRIC and slices.COLUMN.VALUE.METRIC."""
+    for name, sub in _list_tables(slices):
+        if not all(isinstance(value, Mapping) for value in sub.values()):
+            yield ("slices", name), "slices", sub
             continue
-        for name, inner in sub.items():
-            if not isinstance(inner, Mapping):
-                continue
-            if key in _PREFIXES:
-                yield (key, name), f"{_PREFIXES[key]} {name}", inner
-            elif not all(isinstance(limit, Mapping) for limit in inner.values()):
-                yield (key, name), key, inner
-            else:  # a column: tables by value, then by metric
-                for value, by_metric in inner.items():
-                    for metric, limits in by_metric.items():
-                        if isinstance(limits, Mapping):
-                            yield (key, name, value, metric), key, limits
+        for value, by_metric in sub.items():
+            for metric, limits in _list_tables(by_metric):
+                yield ("slices", name, value, metric), "slices", limits
+
+
+def _list_tables(table: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The entries that are tables. The code that reads the others reports them."""
+    return [(key, sub) for key, sub in table.items() if isinstance(sub, Mapping)]
 
 
 def _make_key(path: Sequence[str], budget: str, kind: str) -> Key:

@@ -7,6 +7,7 @@ from typing import Any
 
 from slimgate.judge.metrics.classes import find_conventional_positive
 from slimgate.judge.score_metric import ANSWER, CONTENTS, RECORD_KIND, RULES
+from slimgate.plugins.base import Json
 from slimgate.plugins.rows import JUDGING
 from slimgate.record.budgets import list_judged_budgets
 from slimgate.record.comparing.setting_rules import (
@@ -98,29 +99,36 @@ def _read_log_settings(record: RunRecord) -> dict[str, object]:
         return {}
     limited = list_limited(record)
     for comparison in params.get("comparisons", []):
-        name = comparison["name"]
-        if name not in limited and POOLED not in limited:
-            continue
-        settings[f"{DIRECTION}{name}"] = comparison["higher_is_better"]
-        is_right_or_wrong = comparison["zero_one"] and comparison.get("range") in (None, [0, 1])
-        stated_range = comparison.get("range") or NOT_DECLARED
-        settings[f"{RANGE}{name}"] = RIGHT_OR_WRONG if is_right_or_wrong else stated_range
-        if comparison.get("length_in") is not None:
-            settings[f"{UNIT}{name}"] = comparison["length_in"]
-        if (place := comparison.get(CONTENTS)) is not None:
-            allowed = params.get(RULES, {}).get("allow", ())
-            settings |= {
-                # the answers may change, but a log without answers does not show how they were scored
-                f"{BASE_CONTENTS}{key}s of {place}": True if key == ANSWER else value
-                for key, value in params[CONTENTS][place].items()
-                if key not in allowed
-            }
+        if comparison["name"] in limited or POOLED in limited:
+            settings |= _read_comparison_settings(comparison, params)
     with_budget = _list_with_budget(record)
     settings |= {
         f"{BASE_CONTENTS}samples of {name}": part["samples"]
         for name, part in record.task.log_slices.items()
         if name in with_budget and "samples" in part
     }
+    return settings
+
+
+def _read_comparison_settings(comparison: Json, params: Json) -> dict[str, object]:
+    """How a comparison of logs was judged: its direction, range and unit, and the contents of the base."""
+    name = comparison["name"]
+    is_right_or_wrong = comparison["zero_one"] and comparison.get("range") in (None, [0, 1])
+    stated_range = comparison.get("range") or NOT_DECLARED
+    settings: dict[str, object] = {
+        f"{DIRECTION}{name}": comparison["higher_is_better"],
+        f"{RANGE}{name}": RIGHT_OR_WRONG if is_right_or_wrong else stated_range,
+    }
+    if comparison.get("length_in") is not None:
+        settings[f"{UNIT}{name}"] = comparison["length_in"]
+    if (place := comparison.get(CONTENTS)) is not None:
+        allowed = params.get(RULES, {}).get("allow", ())
+        settings |= {
+            # the answers may change, but a log without answers does not show how they were scored
+            f"{BASE_CONTENTS}{key}s of {place}": True if key == ANSWER else value
+            for key, value in params[CONTENTS][place].items()
+            if key not in allowed
+        }
     return settings
 
 

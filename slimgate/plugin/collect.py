@@ -66,41 +66,50 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     suite = module.suite if module else _load_marked_suite(metafunc)
     if suite is None:
         return
-    from slimgate.results.self_test import SELF_TESTS
+    parameters, cases = _list_cases(suite, metafunc, is_gate=module is not None)
+    if not parameters:
+        return
+    # At module scope, so that equal names in two suites never mix.
+    metafunc.parametrize(
+        parameters,
+        cases,
+        ids=["-".join(getattr(value, "id", value) for value in case) for case in cases],
+        indirect=[name for name in parameters if name in _MODEL_PARAMETERS],
+        scope="module",
+    )
 
+
+def _list_cases(
+    suite: Suite, metafunc: pytest.Metafunc, *, is_gate: bool
+) -> tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]:
+    """The parameters of a test by the fixtures that it asks for, and a value of each for every case."""
     names = metafunc.fixturenames
-    if "confirm_metric" in names and module:
+    if is_gate and "confirm_metric" in names:
         checks = metafunc.config.stash[SESSION].to_confirm(suite.path).checks
-        _parametrize(metafunc, ("variant", "confirm_metric"), checks, [f"{v}-{m}" for v, m in checks])
-    elif "baseline_metric" in names and module:
-        ids = [f"{v}-{m}" for v, m in suite.since_baseline]
-        _parametrize(metafunc, ("variant", "baseline_metric"), list(suite.since_baseline), ids)
-    elif "measurement" in names and module:
-        ids = [f"{v}-{m}" for v, m in suite.measurements]
-        _parametrize(metafunc, ("variant", "measurement"), list(suite.measurements), ids)
-    elif "metric" in names:
-        pairs = list(suite.judged_metrics)
-        _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
-    elif "timed" in names:
+        return ("variant", "confirm_metric"), checks
+    if is_gate and "baseline_metric" in names:
+        return ("variant", "baseline_metric"), list(suite.since_baseline)
+    if is_gate and "measurement" in names:
+        return ("variant", "measurement"), list(suite.measurements)
+    if "metric" in names:
+        return ("variant", "metric"), list(suite.judged_metrics)
+    if "timed" in names:
         calls = [(name, call) for name in suite.timed for call in suite.list_timed_workloads(name)]
-        _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
-    elif "memory_variant" in names:
-        _parametrize(
-            metafunc,
-            ("memory_variant",),
-            [(name,) for name in suite.variants_with_memory],
-            list(suite.variants_with_memory),
-        )
-    elif "load" in names and module:
-        loads = [(name, load) for name in suite.loaded for load in suite.loads]
-        _parametrize(metafunc, ("variant", "load"), loads, [f"{v}-{load.id}" for v, load in loads])
-    elif "variant" in names and "workload" in names:
+        return ("timed", "workload"), calls
+    if "memory_variant" in names:
+        return ("memory_variant",), [(name,) for name in suite.variants_with_memory]
+    if is_gate and "load" in names:
+        return ("variant", "load"), [(name, load) for name in suite.loaded for load in suite.loads]
+    if "variant" in names and "workload" in names:
         calls = [(name, call) for name in suite.dueled for call in suite.list_dueled_workloads(name)]
-        _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
-    elif "variant" in names:
-        _parametrize(metafunc, ("variant",), [(name,) for name in suite.variants], list(suite.variants))
-    elif "check" in names and module:
-        _parametrize(metafunc, ("check",), [(name,) for name in SELF_TESTS], list(SELF_TESTS))
+        return ("variant", "workload"), calls
+    if "variant" in names:
+        return ("variant",), [(name,) for name in suite.variants]
+    if is_gate and "check" in names:
+        from slimgate.results.self_test import SELF_TESTS
+
+        return ("check",), [(name,) for name in SELF_TESTS]
+    return (), ()
 
 
 def _load_marked_suite(metafunc: pytest.Metafunc) -> Suite | None:
@@ -127,14 +136,6 @@ def _load_marked_suite(metafunc: pytest.Metafunc) -> Suite | None:
             raise pytest.Collector.CollectError(str(error)) from None
     metafunc.parametrize("slimgate_run", [path], ids=[path.stem], indirect=True, scope="module")
     return suites[path]
-
-
-def _parametrize(
-    metafunc: pytest.Metafunc, names: tuple[str, ...], values: Sequence[object], ids: list[str]
-) -> None:
-    """Parametrizes at module scope, so that equal names in two suites never mix."""
-    model_names = [name for name in names if name in _MODEL_PARAMETERS]
-    metafunc.parametrize(names, values, ids=ids, indirect=model_names, scope="module")
 
 
 @pytest.hookimpl(tryfirst=True)

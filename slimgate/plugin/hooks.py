@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,11 +35,18 @@ from slimgate.plugin.find_suites import (
     find_suites,
     has_candidates,
 )
-from slimgate.plugin.sharding import shard_lines
+from slimgate.plugin.terminal import (
+    annotate_github,
+    find_width,
+    make_visible,
+    print_head,
+    print_log_suites,
+    write_lines,
+)
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session
-    from slimgate.report.terminal.summary import Line
+    from slimgate.run.gate_results import GateResult
     from slimgate.suite.suite import Suite
 
 pytest.register_assert_rewrite("slimgate.plugin.gates")
@@ -118,7 +125,7 @@ def _make_usage_error(config: pytest.Config, error: SlimgateError) -> pytest.Usa
     _report_weaker_gate(config, error)
     writes = not (config.getoption("slimgate_plan") or config.option.collectonly)
     earlier = [line] if writes and (line := describe_earlier_records(config)) else []
-    return pytest.UsageError("\n".join([_make_visible(error), *earlier]))
+    return pytest.UsageError("\n".join([make_visible(error), *earlier]))
 
 
 def _report_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
@@ -196,50 +203,44 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     state = config.stash.get(SESSION, None)
     if state is None:
         return True if planned else None
-    from slimgate.plugin.plan_text import list_head_lines, list_plan_lines
-    from slimgate.suite.checks import check_can_ask, check_hub_models
-
-    chosen_suites = [suite for suite in map(find_suite, getattr(session, "items", None) or ()) if suite]
-    # With xdist the workers collect the tests, so each suite may have some.
-    if config.pluginmanager.hasplugin("dsession"):
-        chosen_suites = list(state.suites.values())
+    suites = _list_chosen_suites(session, state)
     try:
-        for path in dict.fromkeys(suite.path for suite in chosen_suites):
-            suite = state.suites[path]
-            names = _list_selected_models(session, suite)
-            check_hub_models(suite, names)
-            if not planned:
-                check_can_ask(suite, names)
-            state.run(suite).rows  # noqa: B018  reading the property prepares the rows
-            state.compare_rows(suite)
+        for suite in suites:
+            _prepare_suite(session, state, suite)
     except SlimgateError as error:
         raise _make_usage_error(config, error) from error
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    for path in dict.fromkeys(suite.path for suite in chosen_suites):
-        run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
-        run.learn_times(earlier)
-        for line in shard_lines(config, run.suite):
-            reporter.write_line(line)
-        if planned:
-            _write_lines(reporter, list_plan_lines(run, earlier, width=_find_width(reporter)))
-            continue
-        if state.confirmation is not None:
-            continue
-        state.inputs(run.suite)  # reads them before anything is built
-        for line in list_head_lines(run, earlier, quiet=config.get_verbosity() < 0):
-            reporter.write_line(line)
-    if planned and reporter is not None:
-        for log_suite in state.logs.suites.values():
-            reporter.write_line(
-                f"{log_suite.shown}: its logs are already written, so there is nothing to plan; "
-                "`slimgate power` says how many rows a budget needs"
-            )
-    if state.confirmation is not None and not planned:
+    for suite in suites:
+        print_head(config, state, suite, reporter)
+    if planned:
+        print_log_suites(state, reporter)
+        return True
+    if state.confirmation is not None:
         for line in state.confirmation.head_lines():
             reporter.write_line(line)
-    if not planned and config.getoption("slimgate_engine") == "ray":
+    if config.getoption("slimgate_engine") == "ray":
         _build_on_ray(session, state, reporter)
-    return True if planned else None
+    return None
+
+
+def _list_chosen_suites(session: pytest.Session, state: Session) -> list[Suite]:
+    """The suites that have tests, each once. With xdist the workers collect, so each suite may have some."""
+    if session.config.pluginmanager.hasplugin("dsession"):
+        return list(state.suites.values())
+    chosen = [suite for suite in map(find_suite, getattr(session, "items", None) or ()) if suite]
+    return [state.suites[path] for path in dict.fromkeys(suite.path for suite in chosen)]
+
+
+def _prepare_suite(session: pytest.Session, state: Session, suite: Suite) -> None:
+    """Checks the suite's models, then cuts and stores its splits. Raises SlimgateError."""
+    from slimgate.suite.checks import check_can_ask, check_hub_models
+
+    names = _list_selected_models(session, suite)
+    check_hub_models(suite, names)
+    if not session.config.getoption("slimgate_plan"):
+        check_can_ask(suite, names)
+    state.run(suite).rows  # noqa: B018  reading the property prepares the rows
+    state.compare_rows(suite)
 
 
 def _list_selected_models(session: pytest.Session, suite: Suite) -> list[str]:
@@ -268,7 +269,7 @@ def _print_files_without_suite(session: pytest.Session) -> None:
     is_empty = getattr(session, "items", None) == []  # xdist's controller has no items
     lines = describe_suites_not_run(search, below=search.shallow and is_empty)
     for line in (*config.stash[NOTES], *lines):
-        reporter.write_line(_make_visible(line))
+        reporter.write_line(make_visible(line))
 
 
 def _build_on_ray(session: pytest.Session, state: Session, reporter: pytest.TerminalReporter) -> None:
@@ -330,28 +331,17 @@ def pytest_runtest_makereport(
     suite = find_suite(item)
     if suite is None:
         return report
-    from slimgate._system.timestamps import format_now
-    from slimgate.record.verdicts import ErrorFacts
-    from slimgate.results.checks import ERROR
-    from slimgate.run.failure_log import format_error_log
-    from slimgate.run.gate_results import GateResult
-
     results = item.stash.get(RESULTS, [])
     error = call.excinfo.value if call.excinfo else None
     is_foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
     if error is not None and is_foreseen:
-        report.longrepr = _make_visible(error)
+        report.longrepr = make_visible(error)
     fails = isinstance(error, pytest.fail.Exception) and not any(
         result.explains_failure for result in results
     )
     if isinstance(error, Exception) or fails:  # neither a skip nor a verdict that the record already has
         message = str(error) if is_foreseen else f"{item.name}: {type(error).__name__}: {error}"
-        from slimgate.results.checks import TEACHER
-
-        log = format_error_log(error) if isinstance(error, Exception) else ""
-        facts = ErrorFacts(message=message, log=log, measured=format_now())
-        model = str(next(iter(list_named_models(item)), TEACHER))
-        results = [*results, GateResult(ERROR, model, item.name, facts)]
+        results = [*results, _make_error_result(item, error, message)]
     if report.when == "call" or report.failed or report.skipped:
         # pytest-benchmark skips all other tests then, and these skips are not reported.
         is_benchmark_only = item.config.getoption("benchmark_only", False)
@@ -362,11 +352,18 @@ def pytest_runtest_makereport(
     return report
 
 
-def _make_visible(error: BaseException | str) -> str:
-    """The lines of an error, with control characters escaped, because suites and rows may hold some."""
-    from slimgate._system.escape import escape_invisible
+def _make_error_result(item: pytest.Item, error: BaseException | None, message: str) -> GateResult:
+    """The result of a test that ended without a verdict."""
+    from slimgate._system.timestamps import format_now
+    from slimgate.record.verdicts import ErrorFacts
+    from slimgate.results.checks import ERROR, TEACHER
+    from slimgate.run.failure_log import format_error_log
+    from slimgate.run.gate_results import GateResult
 
-    return "\n".join(map(escape_invisible, str(error).split("\n")))
+    log = format_error_log(error) if isinstance(error, Exception) else ""
+    model = str(next(iter(list_named_models(item)), TEACHER))
+    facts = ErrorFacts(message=message, log=log, measured=format_now())
+    return GateResult(ERROR, model, item.name, facts)
 
 
 # Exit codes of a run in which nothing failed except tests.
@@ -401,42 +398,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         return
     terminalreporter.section("slimgate")
     for line in errors if exitstatus in _JUDGED else ():
-        terminalreporter.write_line(_make_visible(f"exit code 4: {line}"))
+        terminalreporter.write_line(make_visible(f"exit code 4: {line}"))
     if state.confirmation is not None:
         for line in state.confirmation.summary():
             terminalreporter.write_line(line)
-    _write_lines(terminalreporter, state.summary(_find_width(terminalreporter)))
+    write_lines(terminalreporter, state.summary(find_width(terminalreporter)))
     for line in failures:
-        terminalreporter.write_line(_make_visible(f"exit code 1: {line}"))
+        terminalreporter.write_line(make_visible(f"exit code 1: {line}"))
     from slimgate.report.github import is_in_actions
 
     if is_in_actions(os.environ):
-        _annotate_github(state, terminalreporter)
-
-
-def _find_width(reporter: pytest.TerminalReporter) -> int | None:
-    """The width of the terminal; None in a pipe, where lines need not fit."""
-    return reporter.config.get_terminal_writer().fullwidth if reporter.isatty() else None
-
-
-def _write_lines(reporter: pytest.TerminalReporter, lines: Iterable[Line]) -> None:
-    """Writes lines with styles. pytest's writer drops the styles if the terminal has no colour."""
-    for line in lines:
-        for text, style in line:
-            reporter.write(text, **({style: True} if style else {}))
-        reporter.line("")
-
-
-def _annotate_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints annotations on the files of the suites, and appends the comment to the summary of the step."""
-    from slimgate.report.github import append_summary, list_budget_annotations
-
-    root = os.environ.get("GITHUB_WORKSPACE") or str(project_root(terminalreporter.config))
-    for path, record in state.written_records.items():
-        for line in list_budget_annotations(record, Path(os.path.relpath(path, root)).as_posix()):
-            terminalreporter.write_line(line)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        try:
-            append_summary(Path(summary), state.comment())
-        except OSError as error:  # a container may lack the file, which must not fail the run
-            terminalreporter.write_line(f"slimgate: no summary of the step was written: {error}")
+        annotate_github(state, terminalreporter)

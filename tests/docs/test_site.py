@@ -16,12 +16,11 @@ import slimgate
 from slimgate.cli.schema import KINDS, make_schema
 from tools.site import links
 from tools.site.api import find_home, make_api_pages, read_groups
+from tools.site.built_pages import list_outside_addresses, list_unreachable_pages
 from tools.site.formulas import format_math_block
 from tools.site.hooks import _EMPTY_HEADER, generate_pages
-from tools.site.outside import list_outside_addresses
 from tools.site.pages import choose_search_rank, describe_page, edit_address, list_report_navigation
 from tools.site.plots import PLOTS, parse_number, read_table
-from tools.site.reachable import list_unreachable_pages
 
 
 class _Loader(yaml.SafeLoader):

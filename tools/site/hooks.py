@@ -17,12 +17,11 @@ from slimgate.cli.schema import KINDS, make_schema
 from slimgate.suite.schema import SITE
 from tools.reference import make_reference
 from tools.site.api import make_api_pages
+from tools.site.built_pages import list_outside_addresses, list_unreachable_pages
 from tools.site.gallery import list_gallery_files
 from tools.site.links import ROOT, list_linked_files, list_repository_pages, make_source_page, rewrite_links
-from tools.site.outside import list_outside_addresses
 from tools.site.pages import choose_search_rank, describe_page, edit_address, list_report_navigation
 from tools.site.plots import draw_plots
-from tools.site.reachable import list_unreachable_pages
 
 _pages: dict[str, str] = {}
 HOME = "A budget gate for compressed language models"

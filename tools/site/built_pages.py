@@ -1,4 +1,4 @@
-"""Every page of the site can be reached by links from the first page."""
+"""Checks of the built pages: none loads anything from another host, and links lead to all of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,27 @@ import re
 from collections import deque
 from pathlib import Path
 
+# What a browser loads by itself; a link (<a href>) waits for a click.
+LOADED = re.compile(
+    r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\bsrc=["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|<link\b(?![^>]*rel=["']?canonical)[^>]*?\bhref=["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|(?:url\(|@import\s+)["']?((?:https?:)?//[^"')\s]+)""",
+    re.IGNORECASE,
+)
 START = "index.html"
 # Pages that no link has to lead to.
 _ALONE = frozenset({"404.html"})
 _HREF = re.compile(r"""<a\b[^>]*?\bhref=["']?([^"'\s>#?]+)""", re.IGNORECASE)
+
+
+def list_outside_addresses(site: Path) -> list[str]:
+    """`FILE: ADDRESS` of everything that a page or a style sheet loads from elsewhere."""
+    files = sorted(path for path in site.rglob("*") if path.suffix in (".html", ".css", ".svg"))
+    return [
+        f"{path.relative_to(site)}: {next(filter(None, match.groups()))}"
+        for path in files
+        for match in LOADED.finditer(path.read_text("utf-8"))
+    ]
 
 
 def list_unreachable_pages(site: Path) -> list[str]:

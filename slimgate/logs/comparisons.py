@@ -264,25 +264,15 @@ def _make_comparison(
     groups = group_rows(scores.clusters, scores.documents)
     if _has_joined_samples(groups, scores):
         notes.append(_describe_groups(paired, groups))
-    judged = judge_scores(
-        make_score_metric(
-            name,
-            higher_is_better=higher_is_better,
-            zero_one=scale.zero_one,
-            score_range=scale.range,
-            cap=scale.cap,
-            corpus=corpus,
-        ),
-        ids,
-        scores.base,
-        scores.target,
-        groups,
-        budgets,
-        seed,
+    score_metric = make_score_metric(
+        name,
+        higher_is_better=higher_is_better,
         zero_one=scale.zero_one,
-        sizes=scores.sizes,
-        runs=scores.runs,
+        score_range=scale.range,
+        cap=scale.cap,
+        corpus=corpus,
     )
+    rows = ScoreRows(ids, scores.base, scores.target, groups, scale.zero_one, scores.sizes, scores.runs)
     worse_and_better = find_worse_and_better(scores.base, scores.target, higher_is_better=higher_is_better)
     quoted: tuple[Positions, Positions] = ((), ())
     if metric != ANSWER_LENGTH:  # a longer answer is not a worse one
@@ -294,7 +284,7 @@ def _make_comparison(
         metric=metric,
         higher_is_better=higher_is_better,
         zero_one=scale.zero_one,
-        judged=judged,
+        judged=judge_scores(score_metric, rows, budgets, seed),
         budgets=tuple(budgets),
         counts=scores.counts,
         worse=int(worse_and_better[0].sum()),
@@ -369,29 +359,32 @@ def _drop_columns(samples: Samples) -> Samples:
     return Samples(ids, none, {}, {}, {}, None, None, no_flags, no_flags, {}, samples.rows)
 
 
-def judge_scores(
-    metric: Metric,
-    ids: Texts,
-    base: Floats,
-    target: Floats,
-    groups: Ints | None,
-    budgets: Sequence[QualityBudget],
-    seed: int,
-    *,
-    zero_one: bool,
-    sizes: Floats | None = None,
-    runs: RunScores | None = None,
-) -> QualityJudgement:
-    """The verdict on (rows,) scores of both sides; for several runs, their means.
+@dataclass(frozen=True, eq=False)
+class ScoreRows:
+    """(rows,) scores of both sides, as they are judged; for several runs, their means.
 
-    sizes: (rows,) for a figure of sums. Raises SuiteError for a budget that the scores cannot decide.
+    zero_one, runs: as in Comparison. sizes: for a figure of sums.
     """
+
+    ids: Texts
+    base: Floats
+    target: Floats
+    groups: Ints | None
+    zero_one: bool
+    sizes: Floats | None = None
+    runs: RunScores | None = None
+
+
+def judge_scores(
+    metric: Metric, rows: ScoreRows, budgets: Sequence[QualityBudget], seed: int
+) -> QualityJudgement:
+    """The verdict on the scores. Raises SuiteError for a budget that they cannot decide."""
     before, after = (
-        make_score_outcomes(ids, scores_of_side, groups, right=zero_one, sizes=sizes)
-        for scores_of_side in (base, target)
+        make_score_outcomes(rows.ids, scores, rows.groups, right=rows.zero_one, sizes=rows.sizes)
+        for scores in (rows.base, rows.target)
     )
     try:
-        return judge_quality(metric, before, after, budgets, seed=seed, runs=runs)
+        return judge_quality(metric, before, after, budgets, seed=seed, runs=rows.runs)
     except SuiteError as error:
         has_cap = any(budget.cap is not None for budget in budgets)
         hint = "" if is_bounded(metric) or has_cap else f"; {metric.open_range}"

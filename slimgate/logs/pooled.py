@@ -15,7 +15,7 @@ from slimgate.judge.score_metric import make_score_metric
 from slimgate.judge.score_ranges import SHARE
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_samples
-from slimgate.logs.comparisons import Comparison, judge_scores
+from slimgate.logs.comparisons import Comparison, ScoreRows, judge_scores
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts
 from slimgate.outcomes import Floats, Ints, Texts
@@ -44,6 +44,8 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
     }
     runs = _pool_runs(comparisons)
     zero_one = all(comparison.zero_one for comparison in comparisons)
+    metric = make_score_metric(POOLED, higher_is_better=True, zero_one=zero_one, score_range=SHARE)
+    rows = ScoreRows(ids, base, target, groups, zero_one, runs=runs)
     return Comparison(
         name=POOLED,
         task="",
@@ -51,17 +53,7 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
         metric=POOLED,
         higher_is_better=True,
         zero_one=zero_one,
-        judged=judge_scores(
-            make_score_metric(POOLED, higher_is_better=True, zero_one=zero_one, score_range=SHARE),
-            ids,
-            base,
-            target,
-            groups,
-            budgets.pooled,
-            seed,
-            zero_one=zero_one,
-            runs=runs,
-        ),
+        judged=judge_scores(metric, rows, budgets.pooled, seed),
         budgets=budgets.pooled,
         counts=replace(Counts(**counts), judged=len(base)),
         worse=int((target < base).sum()),

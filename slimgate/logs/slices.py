@@ -19,7 +19,7 @@ from slimgate.logs.budgets import (
     is_match,
 )
 from slimgate.logs.changed_rows import find_worse_and_better
-from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores
+from slimgate.logs.comparisons import Comparison, ScoreRows, SliceOf, judge_scores
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.row_ids import shorten_id
 from slimgate.logs.sample_fields import Field, Value, list_fields
@@ -174,13 +174,11 @@ def _slice(
     )
     ids = comparison.ids[rows]
     runs = comparison.runs and RunScores(comparison.runs.base[:, rows], comparison.runs.target[:, rows])
-    judged = judge_scores(
-        metric, ids, base, target, groups, own_budgets, seed, zero_one=zero_one, sizes=sizes, runs=runs
-    )
+    scores = ScoreRows(ids, base, target, groups, zero_one, sizes, runs)
     return replace(
         comparison,
         name=name,
-        judged=judged,
+        judged=judge_scores(metric, scores, own_budgets, seed),
         budgets=own_budgets,
         counts=Counts(judged=len(rows)),
         worse=int(worse.sum()),

@@ -109,17 +109,17 @@ class Outcomes:
         Returns:
             The outcomes of these rows, of the same class.
         """
-        return replace(self, **self._rows(rows))
+        return replace(self, **self._select_fields(rows))
 
     def read_only(self) -> Self:
         """The same outcomes in arrays that cannot be changed: views, without a copy of the numbers."""
-        rows = self._rows(slice(None))
+        rows = self._select_fields(slice(None))
         for array in (*rows["values"].values(), *rows.values()):
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)
         return replace(self, **rows)
 
-    def _rows(self, rows: Ints | slice) -> dict[str, Any]:
+    def _select_fields(self, rows: Ints | slice) -> dict[str, Any]:
         """The values of the fields that have one value a row, at the given positions."""
         return {
             "ids": self.ids[rows],
@@ -218,9 +218,9 @@ class ClassOutcomes(Outcomes):
         """(rows,) 1.0 if the prediction is the label, else 0.0."""
         return np.asarray(self.predictions == self.labels, dtype=np.float64)
 
-    def _rows(self, rows: Ints | slice) -> dict[str, Any]:
+    def _select_fields(self, rows: Ints | slice) -> dict[str, Any]:
         return {
-            **super()._rows(rows),
+            **super()._select_fields(rows),
             "labels": self.labels[rows],
             "predictions": self.predictions[rows],
             "probabilities": None if self.probabilities is None else self.probabilities[rows],

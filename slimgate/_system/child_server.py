@@ -61,7 +61,7 @@ class ChildServer:
         """Its exit code, or 128 and the signal that ended it; None while it runs."""
         return self._guard.poll()
 
-    def last_lines(self, count: int = 6) -> list[str]:
+    def read_last_lines(self, count: int = 6) -> list[str]:
         """The last lines of its output."""
         with self.log.open("rb") as stream:
             stream.seek(max(0, self.log.stat().st_size - _LAST_BYTES))

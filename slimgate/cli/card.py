@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.report.card import make_card
 
     record = read_record_file(options.record)
-    text = make_card(record.record, record.model(options.variant)) + "\n"
+    text = make_card(record.record, record.find_model(options.variant)) + "\n"
     if options.output is None:
         sys.stdout.write(text)
         return 0

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_describe_left_out(suite_run, name)
     )
     settings = list_settings(suite_run, name)
-    outcomes = suite_run.outcomes(name)
+    outcomes = suite_run.measure_outcomes(name)
     lines, holds = _judge(suite_run, name, outcomes)
     _say("", f"This processor: {describe_processor('cpu', threads=suite.threads)}", *lines)
     failed = [] if holds else ["this processor"]
@@ -103,7 +103,7 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
     from slimgate.results.checks import TEACHER
     from slimgate.run.slicing import find_column_slices
 
-    suite, teacher = suite_run.suite, suite_run.outcomes(TEACHER)
+    suite, teacher = suite_run.suite, suite_run.measure_outcomes(TEACHER)
     budgets, _ = suite.budgets[name].drop_over_builds()
     judged = [
         judge_quality(load_metric(metric), teacher, answers, quality_budgets, seed=suite.seed)

@@ -87,7 +87,7 @@ class Pixels:
     def __len__(self) -> int:
         return len(self._images)
 
-    def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
+    def read_pixels(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
         """The pixels of the images at these positions: (rows, channels, height, width) float32."""
         pixels = self._cached_pixels
         return self._compute(positions) if pixels is None else pixels[list(positions)]

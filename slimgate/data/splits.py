@@ -202,7 +202,7 @@ class SplitSizes(Table):
     """Number of rows that only --slimgate-confirm reads, to judge the variants that passed on the gate once
     more; default: none, or all of a confirm part that the source names."""
 
-    def of(self, split: str) -> RequestedSize | None:
+    def find_size(self, split: str) -> RequestedSize | None:
         """The size of a split as it is stated."""
         size: RequestedSize | None = getattr(self, split)
         return size
@@ -360,7 +360,7 @@ def _make_plans(pools: list[Pool], sizes: SplitSizes) -> dict[str, dict[str, Req
     plans: dict[str, dict[str, RequestedSize]] = {pool.name: {} for pool in pools}
     common = next((name for name in ("all", "train") if name in plans), None)
     for split in DRAWN:
-        stated = sizes.of(split)
+        stated = sizes.find_size(split)
         if stated is None and (split == UNLABELLED or (split == CONFIRM and split not in plans)):
             continue
         origin = split if split in plans else common

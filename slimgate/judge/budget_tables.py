@@ -38,13 +38,13 @@ class LimitsTable(_Limits):
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
-        if not self.budgets():
+        if not self.make_budgets():
             kinds = [kind for kind in KINDS if kind in type(self).model_fields]
             example = "drop_points = 2.0" if "drop_points" in kinds else "floor = 0.85"
             raise ValueError(f"expected at least one of {', '.join(kinds)}, as in {{ {example} }}")
         return self
 
-    def budgets(self) -> tuple[QualityBudget, ...]:
+    def make_budgets(self) -> tuple[QualityBudget, ...]:
         """A budget for each kind that is set."""
         limits: dict[BudgetKind, float | None] = {kind: getattr(self, kind, None) for kind in KINDS}
         over: Over = getattr(self, "over", "rows")
@@ -142,7 +142,7 @@ class Budget(Table):
         """The limit, in the unit of its kind."""
         return float(getattr(self, self.kind))
 
-    def on_inconclusive_or(self, default: OnInconclusive | None) -> OnInconclusive | None:
+    def choose_on_inconclusive(self, default: OnInconclusive | None) -> OnInconclusive | None:
         """What INCONCLUSIVE does: as the table says, else `default`; None if it is never undecided."""
         return default
 
@@ -154,7 +154,7 @@ class SizeBudget(Budget):
     compression_min: float = Field(gt=0)
     """Least value of teacher bytes / variant bytes."""
 
-    def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
+    def choose_on_inconclusive(self, default: OnInconclusive | None) -> None:
         """None: bytes are exact."""
 
 
@@ -165,7 +165,7 @@ class QuantizedBudget(Budget):
     quantized_share_min: float = Field(gt=0, le=1)
     """Least share of the weights in the blocks' matrices that is stored in fewer than 16 bits."""
 
-    def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
+    def choose_on_inconclusive(self, default: OnInconclusive | None) -> None:
         """None: weights are counted, so they are exact."""
 
 
@@ -177,7 +177,7 @@ class FlopsBudget(Budget):
     """Largest value of the variant's operations / the teacher's operations; slimgate counts matrix products,
     convolutions and attention."""
 
-    def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
+    def choose_on_inconclusive(self, default: OnInconclusive | None) -> None:
         """None: operations are counted, so they are exact."""
 
 
@@ -188,7 +188,7 @@ class UndecidedBudget(Budget):
     """What happens if the verdict is INCONCLUSIVE: "fail", or "warn" and pass; default: on_inconclusive of
     [measure]."""
 
-    def on_inconclusive_or(self, default: OnInconclusive | None) -> OnInconclusive | None:
+    def choose_on_inconclusive(self, default: OnInconclusive | None) -> OnInconclusive | None:
         return self.on_inconclusive or default
 
 
@@ -288,11 +288,11 @@ class LimitBudgets(_Limits):
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
-        if not self.budgets():
+        if not self.make_budgets():
             raise ValueError(f"expected at least one of {', '.join(self.kinds)}, as in {self.example}")
         return self
 
-    def budgets(self) -> tuple[LimitBudget, ...]:
+    def make_budgets(self) -> tuple[LimitBudget, ...]:
         """A budget for each limit that is set."""
         limits = {kind: getattr(self, kind) for kind in self.kinds}
         return tuple(
@@ -338,13 +338,13 @@ class KlBudgetTable(LimitBudgets):
             )
         return self
 
-    def budgets(self) -> tuple[LimitBudget, ...]:
+    def make_budgets(self) -> tuple[LimitBudget, ...]:
         """A budget for each limit that is set; only the mean has the cap."""
         return tuple(
             replace(budget, cap=self.cap, above_cap_max=self.above_cap_max)
             if budget.kind == "mean_max"
             else budget
-            for budget in super().budgets()
+            for budget in super().make_budgets()
         )
 
 

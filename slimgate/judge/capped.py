@@ -79,18 +79,18 @@ class CappedRows:
     @cached_property
     def capped(self) -> UnitLosses:
         """The loss of each unit, each row at most the cap; gains too, unless they have an end."""
-        return self._units(np.clip(self._rates, self._best, self.cap), self._best, self.cap)
+        return self._make_units(np.clip(self._rates, self._best, self.cap), self._best, self.cap)
 
     @cached_property
     def above(self) -> UnitLosses:
         """Which part of each unit, by the sizes of its rows, is above the cap."""
-        return self._units((self._rates > self.cap).astype(np.float64), 0.0, 1.0)
+        return self._make_units((self._rates > self.cap).astype(np.float64), 0.0, 1.0)
 
     @cached_property
     def up_to_worst(self) -> UnitLosses:
         """As `capped`, with each row at most WORST caps, or the largest of the sample."""
         worst = max(WORST * self.cap, float(self._rates.max()))
-        return self._units(np.maximum(self._rates, self._best), self._best, worst)
+        return self._make_units(np.maximum(self._rates, self._best), self._best, worst)
 
     @property
     def _best(self) -> float:
@@ -103,7 +103,7 @@ class CappedRows:
         losses = np.atleast_2d(self.losses)
         return np.divide(losses, self.sizes, out=np.zeros_like(losses), where=self.sizes > 0)
 
-    def _units(self, rates: Floats, best: float, worst: float) -> UnitLosses:
+    def _make_units(self, rates: Floats, best: float, worst: float) -> UnitLosses:
         return sum_by_unit(rates.mean(axis=0) * self.sizes, self.sizes, self.groups, best=best, worst=worst)
 
 
@@ -151,7 +151,7 @@ def judge_with_share_above(
             cap=rows.cap,
             uncapped=uncapped,
             above=above.mean,
-            above_interval=above.interval(),
+            above_interval=above.compute_interval(),
             above_max=share,
             derived=above_max is None,
             undecided=tuple(
@@ -165,11 +165,11 @@ def _count_rows_needed(
     conditions: list[tuple[UnitLosses, float]], p_values: list[float], n: int
 ) -> int | None:
     """Rows that decide it 80 % of the time if all stays as measured: as FAIL if a limit is exceeded."""
-    exceeded = [losses.copies_needed(at) for losses, at in conditions[:2] if losses.mean > at]
+    exceeded = [losses.compute_copies_needed(at) for losses, at in conditions[:2] if losses.mean > at]
     if exceeded:
         copies = [count for count in exceeded if count is not None]
         return ceil(min(copies) * n) if copies else None
     undecided = [pair for pair, p in zip(conditions, p_values, strict=True) if p > ALPHA]
-    needed = [losses.copies_needed(at) if losses.mean < at else None for losses, at in undecided]
+    needed = [losses.compute_copies_needed(at) if losses.mean < at else None for losses, at in undecided]
     known = [count for count in needed if count is not None]
     return ceil(max(known) * n) if known and len(known) == len(needed) else None

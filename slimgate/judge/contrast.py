@@ -38,10 +38,10 @@ class Contrast:
 class Paired(Protocol):
     """Both models' values at once, as the rows show them: means, resamples, or influence values."""
 
-    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+    def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Its bounds, each at a one-sided level `alpha`."""
 
-    def interval(self, contrast: Contrast) -> Interval:
+    def compute_interval(self, contrast: Contrast) -> Interval:
         """Its two-sided 90 % interval."""
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
@@ -50,16 +50,16 @@ class Paired(Protocol):
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
 
-    def upper_sign(self, contrast: Contrast) -> float:
+    def compute_upper_sign(self, contrast: Contrast) -> float:
         """A number that has the sign of the interval's upper bound, and moves with it."""
 
-    def lower_sign(self, contrast: Contrast) -> float:
+    def compute_lower_sign(self, contrast: Contrast) -> float:
         """A number that has the sign of the interval's lower bound, and moves with it."""
 
-    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+    def compute_copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
 
-    def standard_error(self, contrast: Contrast) -> float:
+    def compute_standard_error(self, contrast: Contrast) -> float:
         """Its standard error."""
 
 
@@ -67,36 +67,36 @@ class ByInterval(ABC):
     """Tests by intervals alone: a p-value is the level at which a bound meets the limit."""
 
     @abstractmethod
-    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+    def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Its bounds, each at a one-sided level `alpha`."""
 
     @abstractmethod
-    def value(self, contrast: Contrast) -> float:
+    def compute_value(self, contrast: Contrast) -> float:
         """The contrast of the rows."""
 
-    def interval(self, contrast: Contrast) -> Interval:
+    def compute_interval(self, contrast: Contrast) -> Interval:
         """Its two-sided 90 % interval."""
-        return self.bounds(contrast, ALPHA)
+        return self.compute_bounds(contrast, ALPHA)
 
-    def upper_sign(self, contrast: Contrast) -> float:
+    def compute_upper_sign(self, contrast: Contrast) -> float:
         """The upper bound."""
-        return self.interval(contrast)[1]
+        return self.compute_interval(contrast)[1]
 
-    def lower_sign(self, contrast: Contrast) -> float:
+    def compute_lower_sign(self, contrast: Contrast) -> float:
         """The lower bound."""
-        return self.interval(contrast)[0]
+        return self.compute_interval(contrast)[0]
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""
-        return find_smallest_level(lambda alpha: self.bounds(contrast, alpha)[1] < limit)
+        return find_smallest_level(lambda alpha: self.compute_bounds(contrast, alpha)[1] < limit)
 
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
-        return find_smallest_level(lambda alpha: self.bounds(contrast, alpha)[0] > limit)
+        return find_smallest_level(lambda alpha: self.compute_bounds(contrast, alpha)[0] > limit)
 
-    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+    def compute_copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
-        value, (low, high) = self.value(contrast), self.interval(contrast)
+        value, (low, high) = self.compute_value(contrast), self.compute_interval(contrast)
         return find_copies_from_interval(value, high if value < limit else low, limit)
 
 
@@ -132,7 +132,7 @@ class Relative:
     drop: Contrast
     base: Contrast
 
-    def excess(self, fraction: float) -> Contrast:
+    def make_excess_contrast(self, fraction: float) -> Contrast:
         """The drop beyond that fraction of the base: negative inside the budget."""
         return Contrast(
             self.drop.teacher - fraction * self.base.teacher,
@@ -140,19 +140,19 @@ class Relative:
             self.drop.constant - fraction * self.base.constant,
         )
 
-    def interval(self, paired: Paired, start: float) -> Interval | None:
+    def compute_interval(self, paired: Paired, start: float) -> Interval | None:
         """The fractions that the excess's interval does not exclude (Fieller's method); None if unbounded.
 
         start: the measured fraction, from which the search for both bounds begins.
         """
 
         def upper_sign(fraction: float) -> float:
-            return paired.upper_sign(self.excess(fraction))
+            return paired.compute_upper_sign(self.make_excess_contrast(fraction))
 
         def lower_sign(fraction: float) -> float:
-            return paired.lower_sign(self.excess(fraction))
+            return paired.compute_lower_sign(self.make_excess_contrast(fraction))
 
-        step = paired.standard_error(self.excess(start)) or 1e-6
+        step = paired.compute_standard_error(self.make_excess_contrast(start)) or 1e-6
         low, high = _find_crossing(lower_sign, start, -step), _find_crossing(upper_sign, start, step)
         return None if low is None or high is None else (low, high)
 

@@ -247,14 +247,14 @@ def make_contrast_evidence(
     drop = make_drop_contrast(higher_is_better=higher_is_better)
 
     def rows_needed(margin: float, _drop: float) -> int | None:
-        copies = paired.copies_needed(drop, margin)
+        copies = paired.compute_copies_needed(drop, margin)
         return None if copies is None else ceil(copies * n)
 
     return Evidence(
         n=n,
-        interval=paired.interval(drop),
+        interval=paired.compute_interval(drop),
         method=method,
-        variance=n * paired.standard_error(drop) ** 2,
+        variance=n * paired.compute_standard_error(drop) ** 2,
         p_at_least=lambda margin: paired.p_at_least(drop, margin),
         p_at_most=lambda margin: paired.p_at_most(drop, margin),
         needed=rows_needed,
@@ -301,19 +301,19 @@ class PairedInfluence(ByInterval):
     rows: int
     grouped: bool
 
-    def value(self, contrast: Contrast) -> float:
+    def compute_value(self, contrast: Contrast) -> float:
         """The contrast of the sample."""
         return float(contrast(*self.sample))
 
-    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+    def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Normal bounds (Student's t for groups), both moved by the skewness.
 
         Source: Johnson 1978, JASA 73:536-544; Hall 1992, J. R. Stat. Soc. B 54:221-228: to the same order
         the shift of a bias-corrected bootstrap of a mean.
         """
-        middle = self.value(contrast)
-        values = self._of(contrast)
-        error = self.standard_error(contrast)
+        middle = self.compute_value(contrast)
+        values = self._compute_influence(contrast)
+        error = self.compute_standard_error(contrast)
         if error == 0:
             return middle, middle
         skewness = (values**3).sum() / (6 * (values**2).sum() ** 1.5)
@@ -322,14 +322,14 @@ class PairedInfluence(ByInterval):
         shift = float(skewness) * (2 * normal**2 + 1)
         return middle + (shift - z) * error, middle + (shift + z) * error
 
-    def standard_error(self, contrast: Contrast) -> float:
+    def compute_standard_error(self, contrast: Contrast) -> float:
         """The root of the sum of the squared influence values, divided by the number of rows."""
-        values = self._of(contrast)
+        values = self._compute_influence(contrast)
         # a single group shows nothing about the variation between groups
         spread = values.size / max(values.size - 1, 0.5) if self.grouped else 1.0
         return sqrt(spread * float((values**2).sum())) / self.rows
 
-    def _of(self, contrast: Contrast) -> Floats:
+    def _compute_influence(self, contrast: Contrast) -> Floats:
         """(units,) the influence values of a linear contrast; a constant has none."""
         return np.asarray(contrast.teacher * self.influence[0] + contrast.variant * self.influence[1])
 

@@ -88,7 +88,7 @@ def _reject_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[bool]
     fallen = [False] * len(p_values)
     while not all(fallen):
         share = ALPHA / fallen.count(False)
-        now = [p <= (share if look is None else look.level(share)) for p, look in p_values]
+        now = [p <= (share if look is None else look.compute_level(share)) for p, look in p_values]
         if now == fallen or not any(new and not old for new, old in zip(now, fallen, strict=True)):
             break
         fallen = [new or old for new, old in zip(now, fallen, strict=True)]
@@ -100,7 +100,7 @@ def _decide_at_look(judged: QualityJudgement, look: Look | None) -> QualityJudge
     if look is None:
         return judged
     judged = replace(judged, budgets=tuple(map(_drop_conditions, judged.budgets)))
-    level = look.level()
+    level = look.compute_level()
     why = f"decided alone, but not at look {look.number} of {look.of} (level {100 * level:.2g} %)"
     for verdict, name in ((Verdict.PASS, "p_value"), (Verdict.FAIL, "p_holds")):
         p_values = [getattr(budget, name) for budget in judged.budgets]

@@ -38,7 +38,7 @@ class FlipShare:
     @cached_property
     def interval(self) -> Interval:
         """Its exact 90 % interval."""
-        return self.losses.interval()
+        return self.losses.compute_interval()
 
 
 def find_flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
@@ -94,7 +94,7 @@ def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> 
         inside=share.losses.p_at_least(limit) <= ALPHA, outside=share.losses.p_at_most(limit) <= ALPHA
     )
     if verdict is Verdict.INCONCLUSIVE:
-        copies = share.losses.copies_needed(limit)
+        copies = share.losses.compute_copies_needed(limit)
         n_needed = None if copies is None else ceil(copies * share.n)
     return BudgetFacts(
         kind=FlipsBudget.kind, limit=percent, verdict=verdict, reason=reason, n_needed=n_needed

@@ -37,7 +37,7 @@ class Look:
     rows: int
     planned: int
 
-    def level(self, alpha: float = ALPHA) -> float:
+    def compute_level(self, alpha: float = ALPHA) -> float:
         """The one-sided level at which this look decides, if all looks together have `alpha`."""
         return compute_look_levels(self.of, alpha)[self.number - 1]
 

@@ -57,10 +57,10 @@ def compute_figures(chunks: ChunkMeans) -> dict[str, Figure]:
     kl_rows, ratio_rows = _cap_kl(chunks, CAP), _cap_rows(chunks.log_ratio, CAP)
     kl, ratio = kl_rows.capped, ratio_rows.capped
     disagreements = _compute_disagreements(chunks)
-    low, high = disagreements.interval()
-    lowest, highest = ratio.interval()
+    low, high = disagreements.compute_interval()
+    lowest, highest = ratio.compute_interval()
     return {
-        "mean_max": Figure(kl.mean, kl.interval(), kl_rows.mean if kl_rows.above.mean else None),
+        "mean_max": Figure(kl.mean, kl.compute_interval(), kl_rows.mean if kl_rows.above.mean else None),
         "floor": Figure(1 - disagreements.mean, (1 - high, 1 - low)),
         "increase_relative": Figure(
             exp(ratio.mean) - 1,
@@ -90,7 +90,7 @@ def judge_chunks(
     disagreements, ceiling = _compute_disagreements(chunks), 1 - limit
     p_value = disagreements.p_at_least(ceiling)
     verdict = choose_verdict(inside=p_value <= ALPHA, outside=disagreements.p_at_most(ceiling) <= ALPHA)
-    copies = disagreements.copies_needed(ceiling) if verdict is Verdict.INCONCLUSIVE else None
+    copies = disagreements.compute_copies_needed(ceiling) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * len(chunks.kl))
     figure = known[kind]
     return BudgetFacts(

@@ -94,10 +94,10 @@ class LatencyBudgetTable(LimitBudgets):
     @property
     def part_speeds(self) -> tuple[LimitBudget, ...]:
         """The budgets that a duel decides on the first token, on the later tokens, or from end to end."""
-        return tuple(budget for budget in self.budgets() if budget.kind in PART_SPEEDUPS)
+        return tuple(budget for budget in self.make_budgets() if budget.kind in PART_SPEEDUPS)
 
     @property
     def times(self) -> tuple[LimitBudget, ...]:
         """The budgets that the variant's own times decide."""
         by_duel = (SpeedBudget.kind, *PART_SPEEDUPS)
-        return tuple(budget for budget in self.budgets() if budget.kind not in by_duel)
+        return tuple(budget for budget in self.make_budgets() if budget.kind not in by_duel)

@@ -78,15 +78,15 @@ class UnitLosses:
         """
         if margin >= self.worst:
             return 0.0
-        return self._p_value(self.losses - margin * self.sizes, self.worst - margin, copies)
+        return self._compute_p_value(self.losses - margin * self.sizes, self.worst - margin, copies)
 
     def p_at_most(self, margin: float, *, copies: float = 1.0) -> float:
         """The p-value of "the true mean loss is at most `margin`"."""
         if margin <= self.best:
             return 0.0
-        return self._p_value(margin * self.sizes - self.losses, margin - self.best, copies)
+        return self._compute_p_value(margin * self.sizes - self.losses, margin - self.best, copies)
 
-    def copies_needed(self, margin: float) -> float | None:
+    def compute_copies_needed(self, margin: float) -> float | None:
         """How many times as many units would show in 80 % of the runs on which side of `margin` the mean is.
 
         The units keep their kinds and shares. None if the mean equals the margin.
@@ -102,18 +102,18 @@ class UnitLosses:
 
         return find_copies_until(p_value, self.mean, margin)
 
-    def interval(self, alpha: float = ALPHA) -> Interval:
+    def compute_interval(self, alpha: float = ALPHA) -> Interval:
         """The mean losses that neither one-sided test at level `alpha` rejects."""
         mean = min(max(self.mean, self.best), self.worst)
         low = _find_crossing(
-            self.p_at_most, alpha, mean, self.best, self._expected_distance(mean - self.best)
+            self.p_at_most, alpha, mean, self.best, self._compute_expected_distance(mean - self.best)
         )
         high = _find_crossing(
-            self.p_at_least, alpha, mean, self.worst, self._expected_distance(self.worst - mean)
+            self.p_at_least, alpha, mean, self.worst, self._compute_expected_distance(self.worst - mean)
         )
         return low, high
 
-    def _expected_distance(self, span: float) -> float:
+    def _compute_expected_distance(self, span: float) -> float:
         """The expected distance of a bound from the mean: two standard errors, or the rule of three."""
         rows = float(self.repeats @ self.sizes)
         return 2 * self.standard_error + 3 * self.unseen_size * span / rows
@@ -124,7 +124,7 @@ class UnitLosses:
         rows = float(self.repeats @ self.sizes)
         return sqrt(float(self.repeats @ (self.losses - self.mean * self.sizes) ** 2)) / rows
 
-    def _p_value(self, excess: Floats, unseen_excess: float, copies: float) -> float:
+    def _compute_p_value(self, excess: Floats, unseen_excess: float, copies: float) -> float:
         """The p-value from each unit's excess over a margin; unseen_excess: of a made-up row."""
         values = np.append(excess, self.unseen_size * unseen_excess)
         return compute_share_above_zero(values, np.append(copies * self.repeats, 1.0))

@@ -40,56 +40,56 @@ class PairedMeans:
     cap: float | None = None
     uncapped: tuple[float, float] | None = None
 
-    def losses(self, contrast: Contrast) -> UnitLosses:
+    def compute_losses(self, contrast: Contrast) -> UnitLosses:
         """The contrast of each unit, as a loss."""
         ends = self.uncapped if contrast == OWN_VALUE else None
         if self.cap is not None and ends is None:
-            return self.capped_rows(contrast, self.cap).capped
-        best, worst = ends or self._range(contrast)
-        return sum_by_unit(self.values(contrast), self.sizes, self.groups, best=best, worst=worst)
+            return self.make_capped_rows(contrast, self.cap).capped
+        best, worst = ends or self._compute_range(contrast)
+        return sum_by_unit(self.compute_values(contrast), self.sizes, self.groups, best=best, worst=worst)
 
-    def values(self, contrast: Contrast) -> Floats:
+    def compute_values(self, contrast: Contrast) -> Floats:
         """(rows,) the contrast of each row."""
         return contrast.teacher * self.before + contrast.variant * self.after + contrast.constant * self.sizes
 
-    def capped_rows(self, contrast: Contrast, cap: float) -> CappedRows:
+    def make_capped_rows(self, contrast: Contrast, cap: float) -> CappedRows:
         """The contrast of each row, as a loss without an upper end."""
         lowest = self.ends[0] if contrast == OWN_VALUE else -inf
-        return CappedRows(self.values(contrast), self.sizes, self.groups, cap, lowest)
+        return CappedRows(self.compute_values(contrast), self.sizes, self.groups, cap, lowest)
 
-    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+    def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Its bounds, each at a one-sided level `alpha`."""
-        return self.losses(contrast).interval(alpha)
+        return self.compute_losses(contrast).compute_interval(alpha)
 
-    def interval(self, contrast: Contrast) -> Interval:
+    def compute_interval(self, contrast: Contrast) -> Interval:
         """Its two-sided 90 % interval."""
-        return self.bounds(contrast, ALPHA)
+        return self.compute_bounds(contrast, ALPHA)
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""
-        return self.losses(contrast).p_at_least(limit)
+        return self.compute_losses(contrast).p_at_least(limit)
 
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
-        return self.losses(contrast).p_at_most(limit)
+        return self.compute_losses(contrast).p_at_most(limit)
 
-    def upper_sign(self, contrast: Contrast) -> float:
+    def compute_upper_sign(self, contrast: Contrast) -> float:
         """Above 0 if the upper bound is: then the p-value of 0 is above the level."""
         return self.p_at_least(contrast, 0.0) - ALPHA
 
-    def lower_sign(self, contrast: Contrast) -> float:
+    def compute_lower_sign(self, contrast: Contrast) -> float:
         """Below 0 if the lower bound is."""
         return ALPHA - self.p_at_most(contrast, 0.0)
 
-    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+    def compute_copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """Factor on the rows to decide the side of `limit` 80 % of the time; None at the limit."""
-        return self.losses(contrast).copies_needed(limit)
+        return self.compute_losses(contrast).compute_copies_needed(limit)
 
-    def standard_error(self, contrast: Contrast) -> float:
+    def compute_standard_error(self, contrast: Contrast) -> float:
         """Its standard error."""
-        return self.losses(contrast).standard_error
+        return self.compute_losses(contrast).standard_error
 
-    def _range(self, contrast: Contrast) -> Interval:
+    def _compute_range(self, contrast: Contrast) -> Interval:
         """The smallest and the largest contrast that a row can have: both are at corners."""
         low, high = self.ends
         change = min(self.most_lost, high - low)

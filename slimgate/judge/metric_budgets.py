@@ -75,15 +75,15 @@ def judge_over_builds(
     judged = judge_budget(metric, budget, before, float(builds.after.mean()), over_builds_evidence)
     contrast, limit = _make_contrast(metric, budget)
     if is_in_points(budget.kind):
-        low, high = builds.interval(contrast)
-        judged = replace(judged, value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
+        low, high = builds.compute_interval(contrast)
+        judged = replace(judged, value=100 * builds.compute_value(contrast), interval=(100 * low, 100 * high))
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return replace(judged, builds=builds.count)
-    stretch = _find_stretch(budget, builds.value(contrast), limit)
+    stretch = _find_stretch(budget, builds.compute_value(contrast), limit)
     if stretch is None:
         return replace(judged, builds=builds.count, n_needed=None)
-    needed = builds.needed(
-        contrast, _choose_nearer_limit(budget, builds.value(contrast), limit), stretch=stretch
+    needed = builds.compute_needed(
+        contrast, _choose_nearer_limit(budget, builds.compute_value(contrast), limit), stretch=stretch
     )
     return replace(
         judged,
@@ -102,7 +102,7 @@ def _make_contrast(metric: MetricProperties, budget: QualityBudget) -> tuple[Con
         return OWN_VALUE, budget.limit
     if list_metric_kinds()[budget.kind].question == "ratio":
         return make_ratio_excess(budget.limit, is_minimum=list_metric_kinds()[budget.kind].is_minimum), 0.0
-    return _find_relative(metric, budget).excess(budget.limit), 0.0
+    return _find_relative(metric, budget).make_excess_contrast(budget.limit), 0.0
 
 
 def _judge_by_drop(
@@ -169,11 +169,11 @@ def add_runs_needed(
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return judged
     contrast, limit = _make_contrast(metric, budget)
-    value = runs.value(contrast)
+    value = runs.compute_value(contrast)
     stretch = _find_stretch(budget, value, limit)
     if stretch is None:
         return replace(judged, n_needed=None)
-    needed = runs.needed(contrast, _choose_nearer_limit(budget, value, limit), stretch=stretch)
+    needed = runs.compute_needed(contrast, _choose_nearer_limit(budget, value, limit), stretch=stretch)
     return replace(judged, n_needed=needed.rows, runs_needed=needed.runs, needs_both=needed.needs_both)
 
 
@@ -219,11 +219,11 @@ def _judge_by_fraction(
             "use drop_points, or a floor or ceiling"
         )
     relative = _find_relative(metric, budget)
-    excess, paired = relative.excess(budget.limit), require_paired(evidence)
+    excess, paired = relative.make_excess_contrast(budget.limit), require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
     base = _compute_contrast(relative.base, before, after)
     fraction = _compute_contrast(relative.drop, before, after) / base if base > 0 else None
-    interval = None if fraction is None else relative.interval(paired, fraction)
+    interval = None if fraction is None else relative.compute_interval(paired, fraction)
     return decide(
         budget,
         p_value,
@@ -242,7 +242,7 @@ def _judge_by_ratio(
     excess = make_ratio_excess(budget.limit, is_minimum=list_metric_kinds()[budget.kind].is_minimum)
     paired = require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
-    growth = make_relative_to_value(higher_is_better=False).interval(paired, after / before - 1)
+    growth = make_relative_to_value(higher_is_better=False).compute_interval(paired, after / before - 1)
     interval = growth and (1 + growth[0], 1 + growth[1])
     return decide(
         budget,
@@ -274,7 +274,7 @@ def _judge_by_own_value(
     paired, limit = require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
     inside, outside = p_values if list_metric_kinds()[budget.kind].is_minimum else p_values[::-1]
-    (low, high), (lowest, highest) = paired.interval(OWN_VALUE), metric.value_range
+    (low, high), (lowest, highest) = paired.compute_interval(OWN_VALUE), metric.value_range
     # inside the metric's range, and widened if the pseudo-changes moved it off the value
     interval = max(lowest, min(low, after)), min(highest, max(high, after))
     return decide(
@@ -295,7 +295,7 @@ def require_paired(evidence: Evidence) -> Paired:
 
 
 def _count_rows_needed(paired: Paired, contrast: Contrast, limit: float, n: int) -> int | None:
-    copies = paired.copies_needed(contrast, limit)
+    copies = paired.compute_copies_needed(contrast, limit)
     return None if copies is None else ceil(copies * n)
 
 

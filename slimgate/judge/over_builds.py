@@ -77,20 +77,23 @@ class OverBuilds(ByInterval):
         """How many builds."""
         return len(self.after)
 
-    def values(self, contrast: Contrast) -> Floats:
+    def compute_values(self, contrast: Contrast) -> Floats:
         """(builds,) the contrast of each build, with the cap as the evidence of the rows has it."""
         if self.capped:
-            return np.array([pair.losses(contrast).mean for pair in self.capped])
+            return np.array([pair.compute_losses(contrast).mean for pair in self.capped])
         return contrast(np.full(self.count, self.before), self.after)
 
-    def value(self, contrast: Contrast) -> float:
+    def compute_value(self, contrast: Contrast) -> float:
         """The mean over the builds."""
-        return float(self.values(contrast).mean())
+        return float(self.compute_values(contrast).mean())
 
-    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+    def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Banerjee's bounds: rows and builds are two samples."""
-        middle, between = self.value(contrast), self.between(contrast, alpha, self.count)
-        below, above = self._reach_of_rows(contrast, alpha)
+        middle, between = (
+            self.compute_value(contrast),
+            self.compute_reach_of_builds(contrast, alpha, self.count),
+        )
+        below, above = self._compute_reach_of_rows(contrast, alpha)
         return middle - hypot(below, between), middle + hypot(above, between)
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
@@ -107,57 +110,57 @@ class OverBuilds(ByInterval):
         It uses the p-value of the rows at the distance that remains after the builds' part, so it searches
         for no bound.
         """
-        sign, value = (1 if above else -1), self.value(contrast)
-        distance, between = sign * (limit - value), self.between(contrast, alpha, self.count)
+        sign, value = (1 if above else -1), self.compute_value(contrast)
+        distance, between = sign * (limit - value), self.compute_reach_of_builds(contrast, alpha, self.count)
         if distance <= between:
             return False
         left = sqrt(distance**2 - between**2)
         if len(self.rows) > 1:
-            return self._reach_of_rows(contrast, alpha)[int(above)] < left
+            return self._compute_reach_of_rows(contrast, alpha)[int(above)] < left
         test = self.rows[0].p_at_least if above else self.rows[0].p_at_most
         return test(contrast, value + sign * left) <= alpha
 
-    def between(self, contrast: Contrast, alpha: float, count: int) -> float:
+    def compute_reach_of_builds(self, contrast: Contrast, alpha: float, count: int) -> float:
         """How far the bound would be from the mean by the spread of `count` builds alone."""
-        spread = float(self.values(contrast).std(ddof=1))
+        spread = float(self.compute_values(contrast).std(ddof=1))
         return t_quantile(count - 1, alpha) * spread / sqrt(count)
 
-    def _reach_of_rows(self, contrast: Contrast, alpha: float) -> tuple[float, float]:
+    def _compute_reach_of_rows(self, contrast: Contrast, alpha: float) -> tuple[float, float]:
         """How far the bounds are from the mean by the rows alone."""
-        values = self.values(contrast) if len(self.rows) > 1 else [self.value(contrast)]
+        values = self.compute_values(contrast) if len(self.rows) > 1 else [self.compute_value(contrast)]
         reaches = [
             (value - low, high - value)
             for value, (low, high) in zip(
-                values, (evidence.bounds(contrast, alpha) for evidence in self.rows), strict=True
+                values, (evidence.compute_bounds(contrast, alpha) for evidence in self.rows), strict=True
             )
         ]
         below, above = np.maximum(reaches, 0.0).mean(axis=0)
         return float(below), float(above)
 
-    def standard_error(self, contrast: Contrast) -> float:
+    def compute_standard_error(self, contrast: Contrast) -> float:
         """The standard error of the mean, from rows and builds."""
-        of_rows = float(np.mean([evidence.standard_error(contrast) for evidence in self.rows]))
-        return hypot(of_rows, float(self.values(contrast).std(ddof=1)) / sqrt(self.count))
+        of_rows = float(np.mean([evidence.compute_standard_error(contrast) for evidence in self.rows]))
+        return hypot(of_rows, float(self.compute_values(contrast).std(ddof=1)) / sqrt(self.count))
 
-    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+    def compute_copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """The factor on the rows that would decide, with the same builds; None if no number of rows would."""
-        needed = self.needed(contrast, limit)
+        needed = self.compute_needed(contrast, limit)
         return None if needed.rows is None or needed.needs_both else needed.rows / self.n
 
-    def needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> Needed:
+    def compute_needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> Needed:
         """The rows or builds that would decide on which side of `limit` the mean is.
 
         stretch: the factor on the distance to `limit`, in standard errors, compared with a one-sided budget.
         """
-        value = self.value(contrast)
+        value = self.compute_value(contrast)
         if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
             return Needed(None, None)
-        below, above = self._reach_of_rows(contrast, ALPHA)
+        below, above = self._compute_reach_of_rows(contrast, ALPHA)
         of_rows = (above if value < limit else below) ** 2
         room = ((limit - value) / (stretch * _WITH_POWER)) ** 2
 
         def rows(count: int) -> int | None:
-            left = room - self.between(contrast, ALPHA, count) ** 2
+            left = room - self.compute_reach_of_builds(contrast, ALPHA, count) ** 2
             return ceil(self.n * max(of_rows / left, 1.0)) if left > 0 else None
 
         more = range(self.count + 1, MOST_BUILDS + 1)
@@ -165,7 +168,7 @@ class OverBuilds(ByInterval):
         alone = rows(self.count)
         if alone is None and builds is None:
             # enough builds that their spread takes up at most half of the room
-            counts = (k for k in more if self.between(contrast, ALPHA, k) ** 2 <= room / 2)
+            counts = (k for k in more if self.compute_reach_of_builds(contrast, ALPHA, k) ** 2 <= room / 2)
             count = next(counts, None)
             return Needed(None, None) if count is None else Needed(rows(count), count, needs_both=True)
         return Needed(alone, builds)

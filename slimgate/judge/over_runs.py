@@ -103,16 +103,16 @@ class OverRuns(ByInterval):
         """Whether any two runs of a side differ in any score."""
         return any(side.variance > 0 or side.chance > 0 for side in (self.base, self.target))
 
-    def value(self, contrast: Contrast) -> float:
+    def compute_value(self, contrast: Contrast) -> float:
         """The mean over samples and runs."""
-        return self.rows.losses(contrast).mean
+        return self.rows.compute_losses(contrast).mean
 
-    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+    def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """The bounds of the mean, each at a one-sided level `alpha`."""
-        losses = self.rows.losses(contrast)
-        sides = self._sides(contrast)
+        losses = self.rows.compute_losses(contrast)
+        sides = self._weigh_sides(contrast)
         root, between = sqrt(_compute_sample_share(losses, sides)), _compute_run_reach(*sides, alpha)
-        low, high = losses.interval(alpha)
+        low, high = losses.compute_interval(alpha)
         below, above = max(losses.mean - low, 0.0), max(high - losses.mean, 0.0)
         return (
             losses.mean - max(below, hypot(root * below, between)),
@@ -121,23 +121,23 @@ class OverRuns(ByInterval):
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""
-        return find_smallest_level(self._excluder(contrast, limit, above=True))
+        return find_smallest_level(self._make_excluder(contrast, limit, above=True))
 
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
-        return find_smallest_level(self._excluder(contrast, limit, above=False))
+        return find_smallest_level(self._make_excluder(contrast, limit, above=False))
 
     def excludes(self, contrast: Contrast, limit: float, alpha: float, *, above: bool) -> bool:
         """Whether `limit` is above the upper bound, or else below the lower one."""
-        return self._excluder(contrast, limit, above=above)(alpha)
+        return self._make_excluder(contrast, limit, above=above)(alpha)
 
-    def _excluder(self, contrast: Contrast, limit: float, *, above: bool) -> Callable[[float], bool]:
+    def _make_excluder(self, contrast: Contrast, limit: float, *, above: bool) -> Callable[[float], bool]:
         """`excludes` as a function of the level.
 
         It takes the p-value of the samples at the distance that remains after the runs' part. So it need not
         search for a bound at each level.
         """
-        losses, sides = self.rows.losses(contrast), self._sides(contrast)
+        losses, sides = self.rows.compute_losses(contrast), self._weigh_sides(contrast)
         test = losses.p_at_least if above else losses.p_at_most
         share, p_of_samples = _compute_sample_share(losses, sides), test(limit)
         sign = 1 if above else -1
@@ -154,30 +154,30 @@ class OverRuns(ByInterval):
 
         return is_excluded
 
-    def standard_error(self, contrast: Contrast) -> float:
+    def compute_standard_error(self, contrast: Contrast) -> float:
         """The standard error of the mean, from samples and runs."""
-        losses, sides = self.rows.losses(contrast), self._sides(contrast)
+        losses, sides = self.rows.compute_losses(contrast), self._weigh_sides(contrast)
         of_samples = losses.standard_error * sqrt(_compute_sample_share(losses, sides))
         return hypot(of_samples, sqrt(_compute_run_variance(sides)))
 
-    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+    def compute_copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """The factor on the rows that would decide, with the same runs; None if no number of rows would."""
-        needed = self.needed(contrast, limit)
+        needed = self.compute_needed(contrast, limit)
         return None if needed.rows is None or needed.needs_both else needed.rows / self.n
 
-    def needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> RunsNeeded:
+    def compute_needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> RunsNeeded:
         """The rows or runs that would decide on which side of `limit` the mean is.
 
         stretch: the factor on the distance to `limit`, in standard errors, compared with a one-sided budget.
         """
-        losses = self.rows.losses(contrast)
+        losses = self.rows.compute_losses(contrast)
         value = losses.mean
         if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
             return RunsNeeded(None, None)
-        low, high = losses.interval()
+        low, high = losses.compute_interval()
         samples_squared = ((high - value) if value < limit else (value - low)) ** 2
         room = ((limit - value) / (stretch * _POWER_FACTOR)) ** 2
-        sides = self._sides(contrast)
+        sides = self._weigh_sides(contrast)
         share = _compute_sample_share(losses, sides)
 
         def rows_needed(runs: int | None) -> int | None:
@@ -210,7 +210,7 @@ class OverRuns(ByInterval):
             return RunsNeeded(rows, more_runs, needs_both=True)
         return RunsNeeded(rows, more_runs)
 
-    def _sides(self, contrast: Contrast) -> tuple[SideSpread, SideSpread]:
+    def _weigh_sides(self, contrast: Contrast) -> tuple[SideSpread, SideSpread]:
         """Both spreads as the contrast weighs them. A side of one run varies as the other does."""
         base, target = self.base, self.target
         if base.runs == 1:

@@ -86,7 +86,7 @@ def judge_perplexity(
         teacher=exp(variant_losses.mean - rows.mean),
         value=exp(variant_losses.mean),
         drop_points=grown,
-        interval=_convert_to_percent(change.interval()),
+        interval=_convert_to_percent(change.compute_interval()),
         level=LEVEL,
         method=METHOD,
         n=len(tokens),
@@ -168,7 +168,7 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
         uncapped=_compute_growth(rows.mean),
         n=len(rows.sizes),
     )
-    low, high = rows.capped.interval()
+    low, high = rows.capped.compute_interval()
     return replace(
         judged,
         value=_compute_growth(rows.capped.mean),
@@ -179,10 +179,10 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetFacts:
 def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int) -> BudgetFacts:
     """Compares the log perplexity with log(limit)."""
     limit = log(budget.limit)
-    low, high = variant_losses.interval()
+    low, high = variant_losses.compute_interval()
 
     def find_rows() -> int | None:
-        copies = variant_losses.copies_needed(limit)
+        copies = variant_losses.compute_copies_needed(limit)
         return None if copies is None else ceil(copies * rows)
 
     return decide(

@@ -63,22 +63,23 @@ class RandomWeights(ByInterval):
     with_gained: Floats
     bias_corrected: bool = False
 
-    def value(self, contrast: Contrast) -> float:
+    def compute_value(self, contrast: Contrast) -> float:
         """The contrast of the sample."""
         return float(contrast(*self.sample))
 
-    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+    def compute_bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Quantiles of the contrast over the weightings: the worse made-up unit counts on either side."""
         both_sides = [contrast(*self.with_lost), contrast(*self.with_gained)]
         bounds = [_compute_quantiles(values, [alpha, 1 - alpha]) for values in both_sides]
         if self.bias_corrected:
             bounds += [
-                _compute_corrected_bounds(self.value(contrast), values, alpha) for values in both_sides
+                _compute_corrected_bounds(self.compute_value(contrast), values, alpha)
+                for values in both_sides
             ]
         lower, upper = zip(*bounds, strict=True)
         return min(lower), max(upper)
 
-    def standard_error(self, contrast: Contrast) -> float:
+    def compute_standard_error(self, contrast: Contrast) -> float:
         """The standard deviation of the contrast over the weightings."""
         return float(contrast(*self.with_lost).std(ddof=1))
 
@@ -119,7 +120,12 @@ def weigh_rows(
         return _weigh_sums(metric, terms, teacher.groups, rng, resamples)
     columns = make_columns(metric, teacher, variant)
     weights = draw_weights(
-        metric.name, columns.values_of, columns.counts, widest=columns.widest, rng=rng, resamples=resamples
+        metric.name,
+        columns.compute_values,
+        columns.counts,
+        widest=columns.widest,
+        rng=rng,
+        resamples=resamples,
     )
     return weights if metric.from_confusion is not None else replace(weights, bias_corrected=True)
 
@@ -186,13 +192,15 @@ class Columns:
         """Columns of the widest matrix that a weighting takes."""
         return max(len(self.teacher), len(self.teacher.classes) ** 2)
 
-    def values_of(self, weights: Floats) -> Floats:
+    def compute_values(self, weights: Floats) -> Floats:
         """(weightings, units) weights -> (2, weightings) values."""
         if self.members is not None:
             weights = np.asarray((self.members.T @ weights.T).T)
-        return np.stack([self._values(outcomes, weights) for outcomes in (self.teacher, self.variant)])
+        return np.stack(
+            [self._compute_model_values(outcomes, weights) for outcomes in (self.teacher, self.variant)]
+        )
 
-    def _values(self, outcomes: ClassOutcomes, weights: Floats) -> Floats:
+    def _compute_model_values(self, outcomes: ClassOutcomes, weights: Floats) -> Floats:
         if self.metric.from_confusion is None:
             return call_statistic(self.metric, outcomes, weights)
         # without the checks of the statistic, which take as long as the counts

@@ -78,9 +78,9 @@ class TokenKl:
     @cached_property
     def mean(self) -> UnitLosses:
         """The mean KL of a token, in which a document counts for at most CAP nats a token."""
-        return self.capped(CAP).capped
+        return self.make_capped_rows(CAP).capped
 
-    def capped(self, cap: float) -> CappedRows:
+    def make_capped_rows(self, cap: float) -> CappedRows:
         """The sums of KL of the rows, with the cap to apply."""
         groups = None if self.groups is None else self.groups[np.unique(self.row_of)]
         sums = np.bincount(self._row, weights=self.kl).astype(np.float64)
@@ -89,18 +89,22 @@ class TokenKl:
     @cached_property
     def other_top_token(self) -> UnitLosses:
         """The share of tokens with another likeliest token."""
-        return self._losses(~self.same_top)
+        return self._make_losses(~self.same_top)
 
-    def above(self, limit: float) -> UnitLosses:
+    def make_losses_above(self, limit: float) -> UnitLosses:
         """The share of tokens with a KL above a limit."""
-        return self._losses(self.kl > limit)
+        return self._make_losses(self.kl > limit)
 
-    def quantile_interval(self, share: float) -> Interval:
+    def compute_quantile_interval(self, share: float) -> Interval:
         """The 90 % interval of the KL that a share of the tokens exceeds; its upper end may be infinite."""
         # between the values that too few tokens and too many tokens are shown to exceed
         ordered = np.unique(self.kl)
-        high = _find_first(len(ordered), lambda at: self.above(ordered[at]).p_at_least(share) <= ALPHA)
-        low = _find_first(len(ordered), lambda at: self.above(ordered[at]).p_at_most(share) > ALPHA)
+        high = _find_first(
+            len(ordered), lambda at: self.make_losses_above(ordered[at]).p_at_least(share) <= ALPHA
+        )
+        low = _find_first(
+            len(ordered), lambda at: self.make_losses_above(ordered[at]).p_at_most(share) > ALPHA
+        )
         return (float(ordered[low - 1]) if low else 0.0), (
             float(ordered[high]) if high < len(ordered) else inf
         )
@@ -124,7 +128,7 @@ class TokenKl:
             return self._row, self._row_sizes
         return unit, np.bincount(unit).astype(np.float64)
 
-    def _losses(self, is_lost: npt.NDArray[np.bool_]) -> UnitLosses:
+    def _make_losses(self, is_lost: npt.NDArray[np.bool_]) -> UnitLosses:
         unit, sizes = self._units
         lost = np.bincount(unit, weights=is_lost).astype(np.float64)
         return sum_by_unit(lost, sizes, None, best=0.0, worst=1.0)
@@ -156,7 +160,7 @@ def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
     if budget.kind == MEAN_MAX:
         return _judge_mean(tokens, budget)
     (losses, limit), verdict = _select_losses_and_limit(tokens, budget), choose_token_verdict(tokens, budget)
-    copies = losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
+    copies = losses.compute_copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * tokens.documents)
     value, interval = _measure_figure(tokens, budget.kind)
     p_value = losses.p_at_least(limit)
@@ -173,7 +177,7 @@ def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
 
 
 def _judge_mean(tokens: TokenKl, budget: LimitBudget) -> BudgetFacts:
-    return judge_mean(budget, tokens.capped(choose_mean_cap(budget)))
+    return judge_mean(budget, tokens.make_capped_rows(choose_mean_cap(budget)))
 
 
 def choose_mean_cap(budget: LimitBudget) -> float:
@@ -192,25 +196,25 @@ def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetFacts:
         uncapped=rows.mean,
         n=len(rows.sizes),
     )
-    return replace(judged, value=rows.capped.mean, interval=rows.capped.interval())
+    return replace(judged, value=rows.capped.mean, interval=rows.capped.compute_interval())
 
 
 def _select_losses_and_limit(tokens: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
     """The losses of the units, and the largest mean that the budget allows."""
     if budget.kind == "floor":
         return tokens.other_top_token, 1 - budget.limit
-    return tokens.above(budget.limit), SHARE_ABOVE[budget.kind]
+    return tokens.make_losses_above(budget.limit), SHARE_ABOVE[budget.kind]
 
 
 def _measure_figure(tokens: TokenKl, kind: str) -> tuple[float, Interval]:
     """The figure that a kind of budget limits, and its 90 % interval."""
     if kind == "floor":
-        low, high = tokens.other_top_token.interval()
+        low, high = tokens.other_top_token.compute_interval()
         return 1 - tokens.other_top_token.mean, (1 - high, 1 - low)
     if kind in SHARE_ABOVE:
         share = SHARE_ABOVE[kind]
-        return compute_quantile(tokens.kl, 1 - share), tokens.quantile_interval(share)
-    return tokens.mean.mean, tokens.mean.interval()
+        return compute_quantile(tokens.kl, 1 - share), tokens.compute_quantile_interval(share)
+    return tokens.mean.mean, tokens.mean.compute_interval()
 
 
 def compute_quantile(values: Floats, at: float) -> float:
@@ -223,17 +227,17 @@ def make_kl_facts(tokens: TokenKl, log_ratio: UnitLosses | None = None) -> KlFac
     agreement, agreement_interval = _measure_figure(tokens, "floor")
     p99, p99_interval = _measure_figure(tokens, "p99_max")
     p999, p999_interval = _measure_figure(tokens, "p999_max")
-    above = tokens.capped(CAP).above
+    above = tokens.make_capped_rows(CAP).above
     return KlFacts(
         tokens=len(tokens.kl),
         documents=tokens.documents,
         groups=tokens.group_count,
         mean=tokens.mean.mean,
-        mean_interval=tokens.mean.interval(),
+        mean_interval=tokens.mean.compute_interval(),
         cap=CAP,
         uncapped_mean=float(tokens.kl.mean()),
         above_cap=above.mean,
-        above_cap_interval=above.interval(),
+        above_cap_interval=above.compute_interval(),
         median=compute_quantile(tokens.kl, 0.5),
         p99=p99,
         p99_interval=p99_interval,
@@ -243,7 +247,7 @@ def make_kl_facts(tokens: TokenKl, log_ratio: UnitLosses | None = None) -> KlFac
         same_top1=agreement,
         same_top1_interval=agreement_interval,
         log_perplexity_ratio=None if log_ratio is None else log_ratio.mean,
-        log_perplexity_ratio_interval=None if log_ratio is None else log_ratio.interval(),
+        log_perplexity_ratio_interval=None if log_ratio is None else log_ratio.compute_interval(),
         rest=tokens.rest,
     )
 

@@ -35,7 +35,7 @@ class ToolCall:
 class Untyped(str):
     """A value whose format does not say if it is a text: 42 is the number or the text."""
 
-    def values(self) -> list[Any]:
+    def list_values(self) -> list[Any]:
         """The values that it may be: the text, and what the text is as JSON or as a constant of Python."""
         try:
             return [str(self), _CONSTANTS[self] if self in _CONSTANTS else parse_strict(self)]
@@ -92,7 +92,7 @@ def is_same_json(first: object, second: object) -> bool:
     if isinstance(first, Untyped) != isinstance(second, Untyped):
         untyped, value = (first, second) if isinstance(first, Untyped) else (second, first)
         assert isinstance(untyped, Untyped)
-        return any(is_same_json(possible, value) for possible in untyped.values())
+        return any(is_same_json(possible, value) for possible in untyped.list_values())
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return first.keys() == second.keys() and all(is_same_json(first[key], second[key]) for key in first)
     if isinstance(first, list) and isinstance(second, list):

@@ -145,7 +145,11 @@ def _judge_budget(
         return _judge_ratio(budget, verdict, pairs, judged)
     elif budget.kind != "drop_points":
         relative = make_relative_to_value(higher_is_better=metric.higher_is_better)
-        contrast, at, unit = relative.excess(budget.limit), 0.0, 1 / before if before > 0 else 0.0
+        contrast, at, unit = (
+            relative.make_excess_contrast(budget.limit),
+            0.0,
+            1 / before if before > 0 else 0.0,
+        )
     lost = _make_capped_rows(pairs, drop)
     facts = judge_with_share_above(
         verdict,
@@ -181,10 +185,10 @@ def _judge_ratio(
 
 
 def _make_capped_rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:
-    losses = np.stack([pair.values(contrast) for pair in pairs])
+    losses = np.stack([pair.compute_values(contrast) for pair in pairs])
     first = pairs[0]
     assert first.cap is not None
-    return replace(first.capped_rows(contrast, first.cap), losses=losses)
+    return replace(first.make_capped_rows(contrast, first.cap), losses=losses)
 
 
 def _explain_no_pass(metric: Metric) -> str:

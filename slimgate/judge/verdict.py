@@ -143,7 +143,7 @@ def convert_to_growth(
         bounds = of_ratio[0].interval
         interval = bounds and (bounds[0] - 1, bounds[1] - 1)
     else:
-        interval = relative.interval(paired, growth)
+        interval = relative.compute_interval(paired, growth)
     return replace(
         judged,
         drop_points=100 * growth,
@@ -151,5 +151,5 @@ def convert_to_growth(
         band=choose_band(100 * growth),
         unit=metric.unit,
         variance=None,
-        p_at_least=lambda percent: paired.p_at_least(relative.excess(percent / 100), 0.0),
+        p_at_least=lambda percent: paired.p_at_least(relative.make_excess_contrast(percent / 100), 0.0),
     )

@@ -62,13 +62,13 @@ class JudgedAnswers(JudgedFiles):
             for name, judged in self.verdicts.items()
         }
 
-    def verdict_of(self, name: str) -> RunVerdict:
+    def judge_target(self, name: str) -> RunVerdict:
         from slimgate.record.run_verdict import judge_record
         from slimgate.results.self_test import SelfTest
 
         return judge_record([self._judged[name]], SelfTest(), missing=0)
 
-    def counts_of(self, name: str) -> BudgetCounts:
+    def count_verdicts(self, name: str) -> BudgetCounts:
         """The counts of `verdict_of`, of the comparisons themselves."""
         counts = BudgetCounts()
         for comparison in self.verdicts[name].everything:
@@ -90,7 +90,7 @@ class JudgedAnswers(JudgedFiles):
     def base_log(self) -> Log:
         return self._first.base
 
-    def base_record(self) -> VariantRecord:
+    def build_base_record(self) -> VariantRecord:
         judged = {comparison.name: comparison.judged for comparison in self._first.everything}
         return make_base_record(judged, self._first.base.model)
 
@@ -103,13 +103,13 @@ class JudgedAnswers(JudgedFiles):
                     "cannot show both; judge each target with a separate command (or suite)"
                 )
 
-    def outcomes(self) -> Mapping[str, Outcomes]:
+    def collect_outcomes(self) -> Mapping[str, Outcomes]:
         from slimgate.results.checks import TEACHER
 
         answers = {name: join_outcomes(judged, of_base=False) for name, judged in self.verdicts.items()}
         return {TEACHER: self._base_outcomes, **answers}
 
-    def task_facts(self) -> TaskFactsRecord:
+    def build_task_facts(self) -> TaskFactsRecord:
         from slimgate.logs.answer_records import make_task_facts
 
         return make_task_facts([*self.verdicts.values()], self._base_outcomes)

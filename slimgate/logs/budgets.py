@@ -51,31 +51,35 @@ class LogBudgets:
     ranges: tuple[tuple[str, Range], ...] = ()
     slices: tuple[SliceBudgets, ...] = ()
 
-    def of(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
+    def select_budgets(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
         """The budgets of a comparison: of each kind, that of the last pattern that matches.
 
         A pattern with another kind of budget adds to the ones before it. If it replaced them, a floor for all
         metrics would remove every limit on a drop.
         """
         return keep_last_of_kind(
-            budget for _, budgets in self._matching(name, task, metric) for budget in budgets
+            budget for _, budgets in self._list_matching(name, task, metric) for budget in budgets
         )
 
-    def _matching(self, name: str, task: str, metric: str) -> Iterator[tuple[str, tuple[QualityBudget, ...]]]:
+    def _list_matching(
+        self, name: str, task: str, metric: str
+    ) -> Iterator[tuple[str, tuple[QualityBudget, ...]]]:
         for pattern, budgets in self.patterns:
             if is_match(pattern, name, task, metric) and is_pattern_for(pattern, metric):
                 yield pattern, budgets
 
-    def deciding_pattern(self, name: str, task: str, metric: str, kind: str) -> str | None:
+    def find_deciding_pattern(self, name: str, task: str, metric: str, kind: str) -> str | None:
         """The last pattern that matches a comparison and has a budget of this kind; None if there is none."""
         patterns = [
             pattern
-            for pattern, budgets in self._matching(name, task, metric)
+            for pattern, budgets in self._list_matching(name, task, metric)
             if any(budget.kind == kind for budget in budgets)
         ]
         return patterns[-1] if patterns else None
 
-    def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
+    def select_slice_budgets(
+        self, slice_name: tuple[str, str], name: str, task: str, metric: str
+    ) -> SliceBudgets | None:
         """The budgets of a slice of a comparison; None if there are none.
 
         Of each kind, budgets that name the field of the slice count before those of every slice. Of several,
@@ -101,7 +105,7 @@ class LogBudgets:
         ]
         return sorted(matching, key=lambda budgets: budgets.field is not None)
 
-    def range_of(self, name: str, task: str, metric: str) -> Range | None:
+    def find_range(self, name: str, task: str, metric: str) -> Range | None:
         """The range that the user declares for a comparison: by the last pattern that matches, or None."""
         declared = [ends for pattern, ends in self.ranges if is_match(pattern, name, task, metric)]
         return declared[-1] if declared else None
@@ -373,7 +377,7 @@ def read_limits(value: object, shown: str) -> tuple[QualityBudget, ...]:
         raise SuiteError(
             f'{shown} over = "builds" was given, but logs come from one build of each model; leave it out'
         )
-    return parsed.budgets()
+    return parsed.make_budgets()
 
 
 def convert_points_to_growth(

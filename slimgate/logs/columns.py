@@ -184,7 +184,7 @@ class _Column:
             self.behaviour.add(row)
         lacks_score = len(row.scores) < len(self.scores) or len(row.sizes) < len(self.sizes)
         if lacks_score or len(row.keys) < len(self.keys):
-            self._even()
+            self._fill_missing()
 
     def finish_clusters(self) -> Ints | None:
         """(rows,) as `Samples.clusters`. A group has its sample's name if all of its rows have that name."""
@@ -202,7 +202,7 @@ class _Column:
             part[names_sample] += OWN_NAMES - STATED
         return codes
 
-    def _even(self) -> None:
+    def _fill_missing(self) -> None:
         """Fills a row that lacks a score or a key with NaN or 0."""
         for column in (*self.scores.values(), *self.sizes.values()):
             column.extend([nan] * (len(self.flags) - len(column)))
@@ -256,7 +256,7 @@ class TextColumn:
         digests = np.array([*map(digest, codes.dictionary.to_pylist()), 0], np.int64)
         self._blocks.append(digests[np.asarray(codes.indices.fill_null(-1).to_numpy())])
 
-    def digests(self) -> Ints | None:
+    def compute_digests(self) -> Ints | None:
         """(rows,) the digests, 0 if a row has no text; None if no row has text."""
         if not self._blocks:
             return None

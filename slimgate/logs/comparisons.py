@@ -172,12 +172,12 @@ def compare_task(
     for metric, name in measured.items():
         if metric in unknown:
             continue
-        declared = budgets.range_of(name, paired.task, metric)
+        declared = budgets.find_range(name, paired.task, metric)
         known = ranges.get(metric) or paired.ranges.get(metric) or find_known_range(metric)
         scores = pair_scores(paired, metric, rules, differences, declared or known)
         if scores is None or differences.refused:
             continue
-        own_budgets = budgets.of(name, paired.task, metric)
+        own_budgets = budgets.select_budgets(name, paired.task, metric)
         if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
             own_budgets = convert_points_to_growth(name, own_budgets, differences.notes)
         comparison = _make_comparison(
@@ -203,7 +203,7 @@ def _note_base_alone(
 
 
 def _has_budget(budgets: LogBudgets, name: str, task: str, metric: str) -> bool:
-    return bool(budgets.pooled or budgets.of(name, task, metric))
+    return bool(budgets.pooled or budgets.select_budgets(name, task, metric))
 
 
 def _compare_passes(
@@ -229,7 +229,7 @@ def _compare_passes(
                 continue
             directed = replace(paired, higher_is_better={of.name: True})
             scores = score_sample_passes(name, of, paired, answers)
-            own_budgets = budgets.of(name, paired.task, of.name)
+            own_budgets = budgets.select_budgets(name, paired.task, of.name)
             comparison = _make_comparison(
                 name, of.name, directed, scores, own_budgets, seed, differences.notes, (SHARE, None)
             )

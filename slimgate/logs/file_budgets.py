@@ -87,7 +87,9 @@ class FileBudgets:
                 if off.kind not in {budget.kind for budget in comparison.budgets}
                 and off.budget != comparison.name
                 and off.budget
-                == self.common.deciding_pattern(comparison.name, comparison.task, comparison.metric, off.kind)
+                == self.common.find_deciding_pattern(
+                    comparison.name, comparison.task, comparison.metric, off.kind
+                )
             ),
         ]
 

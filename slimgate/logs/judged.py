@@ -65,17 +65,17 @@ class JudgedFiles(ABC):
         """The name of the base in a title."""
 
     @abstractmethod
-    def base_record(self) -> VariantRecord:
+    def build_base_record(self) -> VariantRecord:
         """The base in the form of run.json."""
 
     @abstractmethod
-    def task_facts(self) -> TaskFactsRecord:
+    def build_task_facts(self) -> TaskFactsRecord:
         """The judged files and their rows."""
 
     def check_one_report(self) -> None:  # noqa: B027  most kinds have nothing to check
         """Raises DataError if the targets cannot share a report."""
 
-    def outcomes(self) -> Mapping[str, Outcomes]:
+    def collect_outcomes(self) -> Mapping[str, Outcomes]:
         """The answers that a record keeps, by model; empty if the files hold none."""
         return {}
 
@@ -84,13 +84,13 @@ class JudgedFiles(ABC):
         """The log of the base that a record keeps; None if it keeps no log."""
         return None
 
-    def verdict_of(self, name: str) -> RunVerdict:
+    def judge_target(self, name: str) -> RunVerdict:
         """The verdict, counted as in a run with one variant."""
         from slimgate.record.run_verdict import judge_record
         from slimgate.results.self_test import SelfTest
 
         return judge_record([self.targets[name]], SelfTest(), missing=0)
 
-    def counts_of(self, name: str) -> VerdictCounts:
-        """The counts of `verdict_of`; a kind of file may have them without the types of a record."""
-        return self.verdict_of(name)
+    def count_verdicts(self, name: str) -> VerdictCounts:
+        """The counts of `judge_target`; a kind of file may have them without the types of a record."""
+        return self.judge_target(name)

@@ -42,10 +42,10 @@ class JudgedKlLogs(JudgedFiles):
     def base_name(self) -> str:
         return "the base of its log"
 
-    def base_record(self) -> VariantRecord:
+    def build_base_record(self) -> VariantRecord:
         return VariantRecord(name=TEACHER, parent=None)
 
-    def task_facts(self) -> TaskFactsRecord:
+    def build_task_facts(self) -> TaskFactsRecord:
         return TaskFactsRecord(
             kind=KL_LOGS,
             params={"targets": sorted(self.targets)},

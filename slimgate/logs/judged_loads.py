@@ -67,10 +67,10 @@ class JudgedLoadTests(JudgedFiles):
     def base_name(self) -> str:
         return PurePath(self.base.shown).name
 
-    def base_record(self) -> VariantRecord:
+    def build_base_record(self) -> VariantRecord:
         return VariantRecord(name=TEACHER, parent=None)
 
-    def task_facts(self) -> TaskFactsRecord:
+    def build_task_facts(self) -> TaskFactsRecord:
         return TaskFactsRecord(
             kind=LOAD_TESTS,
             params={"loads": sorted(self.base.loads), RULES: {"allow": sorted(self._allow)}},

@@ -62,7 +62,7 @@ def write_record(
     record = make_record(judged, command=command, seed=seed, suite=suite, title=title, chosen=chosen)
     record = record.model_copy(update={"baseline": baseline})
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
-    for name, outcomes in judged.outcomes().items():
+    for name, outcomes in judged.collect_outcomes().items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
     write_atomically(folder / RECORD, format_record_json(record))
     _replace_base_logs(judged.base_log, folder)
@@ -95,12 +95,12 @@ def make_record(
     chosen: Mapping[str, Collection[str]] | None = None,
 ) -> RunRecord:
     """The record of judged files, as `write_record` writes it."""
-    task = judged.task_facts()
+    task = judged.build_task_facts()
     targets, missing = list(judged.targets.values()), 0
     if chosen is not None:
         pairs = [drop_unchosen(target, chosen.get(target.name, ())) for target in targets]
         targets, missing = [target for target, _ in pairs], sum(dropped for _, dropped in pairs)
-    base = judged.base_record()
+    base = judged.build_base_record()
     variants = [base, *targets]
     record = RunRecord(
         slimgate=__version__,

@@ -49,7 +49,7 @@ class SlicedField:
     target_codes: Ints
     labels: Sequence[tuple[str, ...]]
 
-    def rows_by_value(self, scores: PairedScores) -> dict[str, Ints]:
+    def group_positions(self, scores: PairedScores) -> dict[str, Ints]:
         """The positions in the scores by value. The base's value counts; without one, the target's."""
         codes = _take(self.base_codes, scores.base_rows)
         codes = np.where(codes == _ABSENT, _take(self.target_codes, scores.target_rows), codes)
@@ -143,8 +143,8 @@ def slice_comparison(
 ) -> Iterator[Comparison]:
     """Each slice of a comparison as a comparison."""
     for field in fields:
-        for value, rows in field.rows_by_value(scores).items():
-            limits = budgets.of_slice(
+        for value, rows in field.group_positions(scores).items():
+            limits = budgets.select_slice_budgets(
                 (field.name, value), comparison.name, comparison.task, comparison.metric
             )
             yield _slice(comparison, field.name, value, rows, limits, seed)

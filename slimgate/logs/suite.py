@@ -133,7 +133,7 @@ class LogsTable(Table):
         """Whether a key was given that prediction files alone have."""
         return bool(_PREDICTION_KEYS & self.model_fields_set)
 
-    def column_names(self) -> ColumnNames:
+    def make_column_names(self) -> ColumnNames:
         """The columns of prediction files."""
         return ColumnNames(**self.columns, by_user=frozenset(self.columns))
 

@@ -133,7 +133,7 @@ def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
                 )
     pairs: dict[str, JudgedPair] = {}
     for name, path in suite.targets.items():
-        pair = read_pair(base, path, table.column_names(), labels=table.labels, positive=table.positive)
+        pair = read_pair(base, path, table.make_column_names(), labels=table.labels, positive=table.positive)
         pairs[name] = judge_pair(
             name,
             (base, path),

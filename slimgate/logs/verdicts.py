@@ -274,7 +274,8 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
         )
         lines.append(
             f"look {look.number} of {look.of} at {look.rows:,} of {look.planned:,} samples of "
-            f"{list_names(names, 3)}: PASS and FAIL at a level of {100 * look.level():.2g} %, not 5 %{due}"
+            f"{list_names(names, 3)}: PASS and FAIL at a level of "
+            f"{100 * look.compute_level():.2g} %, not 5 %{due}"
         )
     return lines
 

@@ -63,7 +63,7 @@ class FeedForward:
     output: str
     width: int
 
-    def rows_of(self, neurons: Sequence[int]) -> dict[str, list[int]]:
+    def list_rows(self, neurons: Sequence[int]) -> dict[str, list[int]]:
         """For each input layer, its outputs that form these neurons."""
         rows: dict[str, list[int]] = {}
         for name in self.inputs:

@@ -47,7 +47,7 @@ class Checkpoint(TorchModel):
     """A TorchModel that is saved by copying its files.
 
     folder: of the files; file: the file of a GGUF model; dtype: the dtype that the suite asks for, None for
-    the stored one; stored: Quantized.facts().
+    the stored one; stored: Quantized.list_facts().
     """
 
     folder: Path = field(default_factory=Path)
@@ -64,7 +64,7 @@ class Checkpoint(TorchModel):
         """This module, and the module that unpacks weights."""
         return sorted({__name__, dequantize_folder.__module__})
 
-    def counted_files(self, names: list[str]) -> list[str]:
+    def select_counted_files(self, names: list[str]) -> list[str]:
         """The files of an artifact that came with the checkpoint."""
         return [self.file] if self.file else [name for name in names if name != DESCRIPTION]
 

@@ -71,10 +71,10 @@ def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
                 f"AWQ weights of {packing.bits or 'several'} bits, version {packing.version}, were given, "
                 "expected 4 bits in the version gemm; install gptqmodel, or save the weights in that version"
             )
-        size = packing.group_of(len(tensors["qweight"]), len(tensors["scales"]))
+        size = packing.compute_group_size(len(tensors["qweight"]), len(tensors["scales"]))
         return dequantize_awq(tensors["qweight"], tensors["qzeros"], tensors["scales"], size)
     bits = packing.bits or _compute_bits(tensors)
-    size = packing.group_of(len(tensors["qweight"]) * WORD // bits, len(tensors["scales"]))
+    size = packing.compute_group_size(len(tensors["qweight"]) * WORD // bits, len(tensors["scales"]))
     return dequantize_gptq(**tensors, bits=bits, size=size, first_zero=packing.first_zero)
 
 

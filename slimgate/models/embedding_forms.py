@@ -26,7 +26,7 @@ class LeadingDimensions(nn.Module):
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         return vectors[..., : self.dims]
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         return {"dims": self.dims}
 
@@ -46,16 +46,16 @@ class StoredForm(nn.Module, ABC):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         if self.query == "same":
-            return self.stored_values(vectors)
+            return self.round_to_stored(vectors)
         if vectors.dim() == 2:
-            return torch.stack([vectors, self.stored_values(vectors)], dim=1)
-        return torch.cat([vectors[:, :1], self.stored_values(vectors[:, 1:])], dim=1)
+            return torch.stack([vectors, self.round_to_stored(vectors)], dim=1)
+        return torch.cat([vectors[:, :1], self.round_to_stored(vectors[:, 1:])], dim=1)
 
     @abstractmethod
-    def stored_values(self, vectors: torch.Tensor) -> torch.Tensor:
+    def round_to_stored(self, vectors: torch.Tensor) -> torch.Tensor:
         """The values that the stored numbers of (…, dims) vectors represent."""
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         return {"dims": self.dims, "query": self.query}
 
@@ -80,7 +80,7 @@ class Int8Form(StoredForm):
         form.low, form.step = low, ((high - low) / 255).clamp(min=torch.finfo(torch.float32).tiny)
         return form
 
-    def stored_values(self, vectors: torch.Tensor) -> torch.Tensor:
+    def round_to_stored(self, vectors: torch.Tensor) -> torch.Tensor:
         levels = ((vectors - self.low) / self.step).round().clamp(0, 255)
         values: torch.Tensor = levels * self.step + self.low
         return values
@@ -91,6 +91,6 @@ class BinaryForm(StoredForm):
 
     bits = 1
 
-    def stored_values(self, vectors: torch.Tensor) -> torch.Tensor:
+    def round_to_stored(self, vectors: torch.Tensor) -> torch.Tensor:
         signs = torch.where(vectors > 0, 1.0, -1.0).to(vectors.dtype)
         return signs / float(vectors.shape[-1] ** 0.5)

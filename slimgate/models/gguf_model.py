@@ -42,7 +42,7 @@ _SHOWN = 60
 class GgufModel(Graph):
     """A GGUF file. config: has the entries of config.json that rows and vectors need.
 
-    stored: Quantized.facts().
+    stored: Quantized.list_facts().
     """
 
     file: Path
@@ -56,7 +56,7 @@ class GgufModel(Graph):
         """parameters, nonzero_parameters, state_bytes. Zeros in blocks are not counted: none is unpacked."""
         return {**self.counts, "state_bytes": self.file.stat().st_size}
 
-    def counted_files(self, _names: list[str]) -> list[str]:
+    def select_counted_files(self, _names: list[str]) -> list[str]:
         """Only the GGUF file, because it already contains what the others hold."""
         return [self.file.name]
 
@@ -85,7 +85,7 @@ def open_gguf_model(file: Path, scratch: Path) -> GgufModel:
     if header.pooling:
         config.sentence = {"pooling": header.pooling, "normalize": True, "texts": None, "dense": []}
     counts = {"parameters": header.parameters, "nonzero_parameters": header.parameters}
-    stored = {**header.stored.facts(), "dtype": "float32"}
+    stored = {**header.stored.list_facts(), "dtype": "float32"}
     return GgufModel(file, load_gguf_tokenizer(file), config, stored, counts)
 
 

@@ -93,7 +93,7 @@ class StaticCaches:
         self._network, self._caches = network, dict[tuple[int, int], Any]()
 
     @torch.inference_mode()
-    def empty(self, rows: int, tokens: int) -> Cache:
+    def make_empty(self, rows: int, tokens: int) -> Cache:
         """An empty cache for this many rows and tokens, prompt and answer together."""
         from transformers import StaticCache
 

@@ -37,7 +37,7 @@ class Packing:
     version: str = "gemm"
     group_size: int | None = None
 
-    def group_of(self, inputs: int, groups: int) -> int:
+    def compute_group_size(self, inputs: int, groups: int) -> int:
         """The size of the groups of a layer, of which the last may be smaller."""
         if self.group_size is not None and -(-inputs // self.group_size) == groups:
             return self.group_size

@@ -110,7 +110,7 @@ class LlamaContext:
             part = slice(start, start + step)
             self._decode(flat[part], positions[part], sequences[part], outputs[part])
             if count := int(outputs[part].sum()):
-                scores[done : done + count] = self._scores(count)
+                scores[done : done + count] = self._read_scores(count)
             done += count
         return scores
 
@@ -155,7 +155,7 @@ class LlamaContext:
         if code:
             raise BuildError(f"llama.cpp cannot read {count} tokens (code {code}): {describe_log()}")
 
-    def _scores(self, count: int) -> Scores:
+    def _read_scores(self, count: int) -> Scores:
         address = self._library.llama_get_logits(self._handle)
         pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
         return np.ctypeslib.as_array(pointer, (count, self._model.vocabulary_size))

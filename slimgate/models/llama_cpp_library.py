@@ -111,7 +111,7 @@ class LlamaModel:
                 return list(ids[:count])
             room = -count
 
-    def end_tokens(self) -> frozenset[int]:
+    def list_end_tokens(self) -> frozenset[int]:
         """The tokens at which llama.cpp ends an answer."""
         is_end = self.library.llama_vocab_is_eog
         return frozenset(token for token in range(self.vocabulary_size) if is_end(self._vocabulary, token))

@@ -138,7 +138,7 @@ def _add_quantized_format(ref: ModelRef, quantized: Quantized | None) -> ModelRe
             f'"{ref.text}": an already quantized model ({quantized.format}) cannot get a new head; leave '
             "new_head out"
         )
-    return replace(ref, kind=CHECKPOINT, stored=quantized.facts())
+    return replace(ref, kind=CHECKPOINT, stored=quantized.list_facts())
 
 
 def _is_gguf(path: Path) -> bool:

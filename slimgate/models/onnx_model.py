@@ -140,7 +140,7 @@ class OnnxModel(Graph):
         """parameters, nonzero_parameters, state_bytes."""
         return measure_size(self.proto)
 
-    def openable(self, folder: Path) -> bytes | Path:
+    def find_session_input(self, folder: Path) -> bytes | Path:
         """The input of a session: the graph's bytes, or a file in the folder if they are too many."""
         if count_initializer_bytes(self.proto) <= MOST_INSIDE:
             return bytes(self.proto.SerializeToString())

@@ -85,7 +85,7 @@ class Experts(nn.Module):
         answer: Tensor = expert["down_proj"](gated)
         return answer
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         return {
             "experts": len(self.experts),
@@ -119,7 +119,7 @@ class ScaledEmbedding(nn.Module):
         vectors: Tensor = self.table(ids)
         return vectors * self.scale
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         table: Any = self.table
         shape = {"num_embeddings": table.num_embeddings, "embedding_dim": table.embedding_dim}

@@ -57,7 +57,7 @@ class Weights:
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
 
-    def in_encoder(self, names: list[str]) -> list[str]:
+    def select_encoder_names(self, names: list[str]) -> list[str]:
         """The names that belong to the transformer itself: neither to a head nor to its pooler."""
         prefix = f"{self.network.base_model_prefix}."
         parts = {name for name, _ in self.network.base_model.named_children()} - {POOLER}
@@ -72,23 +72,29 @@ def require_weights(
     new_head: the task makes one, so that all weights except the encoder's may be missing. A variant
     (ref.new_head is not None) must use everything in its files; for a teacher, unused weights are a warning.
     """
-    missing = weights.in_encoder(weights.missing) if new_head else weights.missing
+    missing = weights.select_encoder_names(weights.missing) if new_head else weights.missing
     if missing:
         raise BuildError(
             f"{ref.text}: its files lack {describe_names(missing)} of the weights that its config.json "
             "asks for; save the whole model again, or name the folder with the whole model"
         )
     if ref.new_head is None:
-        if unused := weights.in_encoder(weights.unused):
+        if unused := weights.select_encoder_names(weights.unused):
             context.log["warning"] = f"its files hold weights that are not used: {describe_names(unused)}"
         return
-    unused = weights.in_encoder(weights.unused) if ref.new_head else _remove_pooler_names(weights.unused)
+    unused = (
+        weights.select_encoder_names(weights.unused) if ref.new_head else _remove_pooler_names(weights.unused)
+    )
     if unused:
         raise BuildError(
             f"{ref.text}: {type(weights.network).__name__} cannot load {describe_names(unused)} of the "
             "weights in its files, so a different model would be judged; correct its config.json, or save "
             "the model again"
-            + ("" if weights.in_encoder(unused) else "; set new_head = true if this head may be left out")
+            + (
+                ""
+                if weights.select_encoder_names(unused)
+                else "; set new_head = true if this head may be left out"
+            )
         )
 
 

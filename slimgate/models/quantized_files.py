@@ -68,7 +68,7 @@ class Quantized:
     group_size: int | None = None
     left_out: tuple[str, ...] = ()
 
-    def facts(self) -> dict[str, Any]:
+    def list_facts(self) -> dict[str, Any]:
         """The fields for the record."""
         return {
             "format": self.format,
@@ -85,7 +85,7 @@ def describe_quantization(quantization: Json) -> str:
 
 
 def read_weight_format(stored: Json) -> str:
-    """`gguf`, or the quant_method of transformers. stored: Quantized.facts(), from a manifest."""
+    """`gguf`, or the quant_method of transformers. stored: Quantized.list_facts(), from a manifest."""
     return str(stored["format"]).partition(" ")[0]
 
 

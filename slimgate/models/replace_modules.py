@@ -3,7 +3,7 @@
     replace_modules_(model, "int8_dynamic", {"bert.pooler.dense": Int8Linear.from_linear(old)})
 
 Loading makes each of them again from its class and options, and then reads the weights. A class of
-slimgate.steps.layers returns its options itself (`options() -> dict`, the arguments of its constructor);
+slimgate.steps.layers returns its options itself (`list_options() -> dict`, the arguments of its constructor);
 torch's Linear, Embedding, LayerNorm and Identity are known here. `settings` are numbers of other modules that
 belong to the change, such as a head count.
 """
@@ -111,8 +111,8 @@ def describe(module: nn.Module) -> tuple[str, Json]:
         }
     elif type(module) is nn.Identity:
         options = {}
-    elif hasattr(module, "options"):
-        options = module.options()  # type: ignore[operator]
+    elif hasattr(module, "list_options"):
+        options = module.list_options()  # type: ignore[operator]
     else:
         raise BuildError(f"{type(module).__name__} does not declare its options, so it could not be loaded")
     return f"{type(module).__module__}:{type(module).__qualname__}", options

@@ -93,7 +93,7 @@ class Served:
         else:
             format_facts = read_gguf_format(file, text)
         dtype = str(next(self.network.parameters()).dtype).removeprefix("torch.")
-        return None if format_facts is None else {**format_facts.facts(), "dtype": dtype}
+        return None if format_facts is None else {**format_facts.list_facts(), "dtype": dtype}
 
     def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, and state_bytes of the files that hold weights."""

@@ -40,9 +40,9 @@ class SpeculativeGguf(GgufModel):
         main, draft = super().measure_size(), self.draft.measure_size()
         return {name: main[name] + draft[name] for name in main}
 
-    def counted_files(self, names: list[str]) -> list[str]:
+    def select_counted_files(self, names: list[str]) -> list[str]:
         """Both GGUF files."""
-        return [*super().counted_files(names), f"{FOLDER}/{self.draft.file.name}"]
+        return [*super().select_counted_files(names), f"{FOLDER}/{self.draft.file.name}"]
 
     def save(self, folder: Path) -> None:
         """Writes the files of the artifact."""

@@ -119,7 +119,7 @@ class Servers:
         with default_spinning():
             server = ChildServer(
                 [word.replace(PORT, str(port)) for word in table.command],
-                log=self._log(name),
+                log=self._find_log(name),
                 stop=signal.Signals[table.stop],
                 environment={PORT_VARIABLE: str(port)},
             )
@@ -148,7 +148,7 @@ class Servers:
             server.stop()
         atexit.unregister(self.stop)
 
-    def _log(self, name: str) -> Path:
+    def _find_log(self, name: str) -> Path:
         if self._folder is None:
             self._folder = Path(mkdtemp(prefix="slimgate-servers-"))
         return self._folder / f"{name}.log"
@@ -212,5 +212,5 @@ def _describe_server_end(server: ChildServer, key: str) -> str:
 
 def _format_log_end(server: ChildServer, key: str) -> str:
     """The log file's path and its last lines, without the key."""
-    lines = " | ".join(" ".join(line.split()) for line in server.last_lines()) or "nothing"
+    lines = " | ".join(" ".join(line.split()) for line in server.read_last_lines()) or "nothing"
     return f"{server.log} ends: {lines.replace(key, '***')[-1500:]}"

@@ -46,13 +46,13 @@ class StaticEncoder(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         vectors = self.embeddings["tokens"](input_ids)
         if self.bigrams is not None:
-            vectors = vectors + self._bigram_vectors(input_ids, attention_mask)
+            vectors = vectors + self._look_up_bigrams(input_ids, attention_mask)
         scores = self.embeddings["scores"](input_ids).squeeze(-1)
         weights = scores.masked_fill(attention_mask == 0, torch.finfo(scores.dtype).min).softmax(-1)
         embeddings: torch.Tensor = (weights.unsqueeze(1) @ vectors).squeeze(1)
         return embeddings
 
-    def _bigram_vectors(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _look_up_bigrams(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(rows, tokens, dims), zero for a token without a preceding token."""
         assert self.bigrams is not None
         buckets = (input_ids[:, :-1] * FIRST + input_ids[:, 1:] * SECOND) % self.config.static["bigrams"]

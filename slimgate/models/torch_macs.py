@@ -65,7 +65,7 @@ class _OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  #
         dtypes.update(argument.dtype for argument in args[:1] if isinstance(argument, torch.Tensor))
         return func(*args, **(kwargs or {}))
 
-    def type_of(self, name: str) -> str:
+    def find_type(self, name: str) -> str:
         """The number type that an operation multiplies, such as float32; `mixed` if there are several."""
         if name in _INTEGERS:
             return "int8"
@@ -89,7 +89,7 @@ def count_macs(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Macs:
         raise MeasureError(f"cannot count the multiply-adds of operation {unknown[0]}")
     counts: dict[str, int] = {}
     for operation, flops in counter.get_flop_counts().get("Global", {}).items():
-        kind = seen.type_of(str(operation))
+        kind = seen.find_type(str(operation))
         counts[kind] = counts.get(kind, 0) + int(flops) // 2
     return Macs(counts)
 

@@ -85,7 +85,7 @@ def _list_cases(
     """The parameters of a test by the fixtures that it asks for, and a value of each for every case."""
     names = metafunc.fixturenames
     if is_gate and "confirm_metric" in names:
-        checks = metafunc.config.stash[SESSION].to_confirm(suite.path).checks
+        checks = metafunc.config.stash[SESSION].find_passed(suite.path).checks
         return ("variant", "confirm_metric"), checks
     if is_gate and "baseline_metric" in names:
         return ("variant", "baseline_metric"), list(suite.since_baseline)

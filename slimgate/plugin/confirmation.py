@@ -76,7 +76,7 @@ class Confirmation:
             raise SuiteError(f"{OPTION}: this run has no suite")
         self._session, self._began = session, format_now("microseconds")
         self.passed = {
-            path: find_passed_variants(session, suite, session.folder(path) / RECORD)
+            path: find_passed_variants(session, suite, session.find_folder(path) / RECORD)
             for path, suite in session.suites.items()
         }
         self._verdicts: dict[Path, dict[tuple[str, str], QualityFacts]] = {}
@@ -85,7 +85,7 @@ class Confirmation:
         self._logs: dict[Path, LookLog] = {}
         self.records: dict[Path, RunRecord] = {}
 
-    def head_lines(self) -> Iterator[str]:
+    def list_head_lines(self) -> Iterator[str]:
         """Lines that name the judged variants, and say how often the rows have been looked at before."""
         for path, passed in self.passed.items():
             run = self._session.run(self._session.suites[path])
@@ -112,12 +112,12 @@ class Confirmation:
     def finish(self) -> None:
         """Writes the record and the reports of every suite that has verdicts."""
         for path in self._verdicts:
-            record, folder = self._confirm_record(path), self._session.folder(path)
+            record, folder = self._confirm_record(path), self._session.find_folder(path)
             write_atomically(folder / RECORD, format_record_json(record))
             write_reports(record, folder, make_row_quoter(self._session.run(self._session.suites[path])))
             self.records[path] = record
 
-    def failures(self) -> Iterator[str]:
+    def list_failures(self) -> Iterator[str]:
         """Why the run fails, whatever the tests' results: budgets that do not hold on these rows, tests that
         were skipped, and errors.
         """
@@ -135,11 +135,11 @@ class Confirmation:
             if judged.fails:
                 yield f"{suite.shown}: on the confirm rows {judged.status}"
 
-    def summary(self) -> Iterator[str]:
+    def list_summary(self) -> Iterator[str]:
         """The lines of the report for the terminal, and the path of the report."""
         for path, record in self.records.items():
             yield from format_confirm_lines(record)
-            yield f"{record.suite.path}: {os.path.relpath(self._session.folder(path) / 'report.md')}"
+            yield f"{record.suite.path}: {os.path.relpath(self._session.find_folder(path) / 'report.md')}"
 
     def _log_look(self, path: Path) -> None:
         run, passed = self._session.run(self._session.suites[path]), self.passed[path]
@@ -200,7 +200,7 @@ def find_passed_variants(session: Session, suite: Suite, file: Path) -> Passed:
             f"{where}: no variant with a budget on a metric is inside all its budgets in {shown} "
             f"({state}), so there is nothing to confirm; {again}"
         )
-    inputs = session.inputs(suite)
+    inputs = session.digest_inputs(suite)
     changed = [name for name in metrics if not _is_unchanged(suite, record.variant(name), inputs[name])]
     if changed:
         raise SuiteError(

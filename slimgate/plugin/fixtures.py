@@ -74,7 +74,7 @@ def passed(slimgate_run: SuiteRun, request: pytest.FixtureRequest) -> Passed:
     """The variants that passed on the gate rows, for a run with --slimgate-confirm."""
     from slimgate.plugin.session_start import ensure_session
 
-    return ensure_session(request.config).to_confirm(slimgate_run.suite.path)
+    return ensure_session(request.config).find_passed(slimgate_run.suite.path)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def load_duels(teacher: ModelHandle) -> LoadDuels:
 @pytest.fixture(scope="module")
 def duel(duels: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
     """duel(variant, workload) -> its speed-up over the teacher, with interval and noise floor."""
-    return duels.speedup
+    return duels.measure_speedup
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         print_log_suites(state, reporter)
         return True
     if state.confirmation is not None:
-        for line in state.confirmation.head_lines():
+        for line in state.confirmation.list_head_lines():
             reporter.write_line(line)
     if config.getoption("slimgate_engine") == "ray":
         _build_on_ray(session, state, reporter)
@@ -380,9 +380,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     state = session.config.stash.get(SESSION, None)
     if state is not None and not hasattr(session.config, "workerinput"):
         state.finish()
-        if session.exitstatus in _JUDGED and any(state.errors()):
+        if session.exitstatus in _JUDGED and any(state.list_errors()):
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if session.exitstatus == pytest.ExitCode.OK and any(state.failures()):
+        if session.exitstatus == pytest.ExitCode.OK and any(state.list_failures()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -392,17 +392,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     state = terminalreporter.config.stash.get(SESSION, None)
     if state is None:
         return
-    errors = list(state.errors())
-    failures = list(state.failures()) if exitstatus == pytest.ExitCode.OK else []
+    errors = list(state.list_errors())
+    failures = list(state.list_failures()) if exitstatus == pytest.ExitCode.OK else []
     if not errors and not failures and not state.written_records:
         return
     terminalreporter.section("slimgate")
     for line in errors if exitstatus in _JUDGED else ():
         terminalreporter.write_line(make_visible(f"exit code 4: {line}"))
     if state.confirmation is not None:
-        for line in state.confirmation.summary():
+        for line in state.confirmation.list_summary():
             terminalreporter.write_line(line)
-    write_lines(terminalreporter, state.summary(find_width(terminalreporter)))
+    write_lines(terminalreporter, state.list_summary(find_width(terminalreporter)))
     for line in failures:
         terminalreporter.write_line(make_visible(f"exit code 1: {line}"))
     from slimgate.report.github import is_in_actions

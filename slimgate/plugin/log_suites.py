@@ -85,11 +85,11 @@ class LogRuns:
             else:
                 self._failures.append(failure)
 
-    def failures(self) -> Iterator[str]:
+    def list_failures(self) -> Iterator[str]:
         """Why this run does not pass. Tests with a mark xfail or skip count too."""
         yield from self._failures
 
-    def errors(self) -> Iterator[str]:
+    def list_errors(self) -> Iterator[str]:
         """Why suites could not be judged."""
         yield from self._errors.values()
 

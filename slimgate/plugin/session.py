@@ -95,7 +95,7 @@ class Session:
         """Whether a suite was not collected at another path. Links may lead to it, and it is tested once."""
         return self._collected.setdefault(path.resolve(), path) == path
 
-    def _session(self, path: Path) -> SuiteSession:
+    def _find_session(self, path: Path) -> SuiteSession:
         """The SuiteSession of a path; a test's mark may add a suite after the session began."""
         from slimgate.plugin.suite_session import SuiteSession
 
@@ -115,7 +115,7 @@ class Session:
 
     def run(self, suite: Suite) -> SuiteRun:
         """The run of a suite."""
-        return self._session(suite.path).run
+        return self._find_session(suite.path).run
 
     def stop_servers(self) -> None:
         """Ends the servers that runs have started."""
@@ -127,29 +127,29 @@ class Session:
         if self.confirmation is not None:
             self.confirmation.add(path, results)
         else:
-            self._session(path).add(test, results)
+            self._find_session(path).add(test, results)
 
     def skip(self, path: Path, test: str, check: Key) -> None:
         """Notes a test that was selected and did not run."""
         if self.confirmation is not None:
             self.confirmation.skip(path, test)
         else:
-            self._session(path).skip(test, check)
+            self._find_session(path).skip(test, check)
 
-    def failures(self) -> Iterator[str]:
+    def list_failures(self) -> Iterator[str]:
         """Why this run does not pass by its records, whatever the tests' results: a line for each suite."""
         if self.confirmation is not None:
-            yield from self.confirmation.failures()
+            yield from self.confirmation.list_failures()
             return
         for session in self._sessions.values():
-            yield from session.failures()
-        yield from self.logs.failures()
+            yield from session.list_failures()
+        yield from self.logs.list_failures()
 
-    def errors(self) -> Iterator[str]:
+    def list_errors(self) -> Iterator[str]:
         """Why suites of this run could not be judged: a line for each."""
-        yield from self.logs.errors()
+        yield from self.logs.list_errors()
 
-    def to_confirm(self, path: Path) -> Passed:
+    def find_passed(self, path: Path) -> Passed:
         """The variants of a suite that passed on the gate, in a run on the confirm rows."""
         if self.confirmation is None:
             raise ValueError("this run judges gate rows")
@@ -178,12 +178,12 @@ class Session:
 
     def _write_over_all(self, *, index: bool = False) -> None:
         """Writes the comment on all suites; index: also the index pages that link to their reports."""
-        written, unjudged = self.written_records, list(self.errors())
+        written, unjudged = self.written_records, list(self.list_errors())
         if not written and not unjudged:
             return
         from slimgate.report.files import PR_COMMENT
 
-        write_atomically(self.report_root / PR_COMMENT, self.comment())
+        write_atomically(self.report_root / PR_COMMENT, self.format_comment())
         if index:
             from slimgate.report.html import render_html_index
             from slimgate.report.markdown import format_index_report
@@ -194,11 +194,11 @@ class Session:
             page = render_html_index(records, [f"{stem}/report.html" for stem in stems], unjudged)
             write_atomically(self.report_root / "report.html", page)
 
-    def comment(self) -> str:
+    def format_comment(self) -> str:
         """The comment for a pull request on all suites of the run."""
         from slimgate.report.pr_comment import format_pr_comment
 
-        return format_pr_comment(list(self.written_records.values()), unjudged=list(self.errors()))
+        return format_pr_comment(list(self.written_records.values()), unjudged=list(self.list_errors()))
 
     @property
     def records(self) -> dict[Path, RunRecord]:
@@ -214,33 +214,35 @@ class Session:
             return self.confirmation.records
         return {**self.records, **self._log_records}
 
-    def summary(self, width: int | None) -> Iterator[Line]:
+    def list_summary(self, width: int | None) -> Iterator[Line]:
         """For the terminal: a line per variant, failed or undecided budgets, and a line per suite."""
         for session in self._sessions.values():
-            yield from session.summary(width)
+            yield from session.list_summary(width)
         for path, record in self._log_records.items():
             from slimgate.report.terminal.summary import list_log_summary
 
-            yield from list_log_summary(record, os.path.relpath(self.folder(path) / "report.md"), width=width)
+            yield from list_log_summary(
+                record, os.path.relpath(self.find_folder(path) / "report.md"), width=width
+            )
 
-    def checks(self, path: Path) -> int:
+    def count_checks(self, path: Path) -> int:
         """The number of checks in a whole run of a suite."""
         from slimgate.run.gate_results import list_expected_checks
 
         return len(list_expected_checks(self.suites[path]))
 
-    def folder(self, path: Path) -> Path:
+    def find_folder(self, path: Path) -> Path:
         """The folder for the record of a suite."""
         return self.report_root / path.stem
 
-    def last_record(self, suite: Suite) -> RunRecord | None:
+    def find_last_record(self, suite: Suite) -> RunRecord | None:
         """The record of an earlier run that judged the same gate rows, even if other things have changed."""
-        return self._session(suite.path).read_last_record()
+        return self._find_session(suite.path).read_last_record()
 
-    def inputs(self, suite: Suite) -> Mapping[str, Digests]:
+    def digest_inputs(self, suite: Suite) -> Mapping[str, Digests]:
         """Digests of what each result depends on, by model and kind, taken at the first call."""
-        return self._session(suite.path).inputs
+        return self._find_session(suite.path).inputs
 
     def compare_rows(self, suite: Suite) -> None:
         """Compares the current rows with those of the baseline. Raises WeakerGate."""
-        self._session(suite.path).compare_rows()
+        self._find_session(suite.path).compare_rows()

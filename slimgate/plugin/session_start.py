@@ -394,9 +394,9 @@ def list_saved_work(state: Session, stopped_by: str) -> Iterator[str]:
     store = os.path.relpath(state.store_root)
     yield f"slimgate: stopped by {stopped_by}. Kept: finished steps and answers, in {store}"
     for path, record in state.records.items():
-        where, missing = os.path.relpath(state.folder(path) / "run.json"), record.verdict.missing
-        done = state.checks(path) - missing
-        yield f"slimgate: {done} of {state.checks(path)} checks of {record.suite.path} are in {where}"
+        where, missing = os.path.relpath(state.find_folder(path) / "run.json"), record.verdict.missing
+        done = state.count_checks(path) - missing
+        yield f"slimgate: {done} of {state.count_checks(path)} checks of {record.suite.path} are in {where}"
     yield "slimgate: run the same command again, it continues from there; only timings are repeated"
 
 

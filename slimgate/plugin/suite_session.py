@@ -161,7 +161,7 @@ class SuiteSession:
         """Notes a test that was selected and did not run."""
         self._skipped[test] = check
 
-    def failures(self) -> Iterator[str]:
+    def list_failures(self) -> Iterator[str]:
         """Why this run does not pass by its record, whatever the tests' results."""
         record = self.record
         if record is None:
@@ -220,7 +220,7 @@ class SuiteSession:
         fields = {"looks": self._note_looks(), "confirm": confirm, "demands": self._demands}
         if self.record is None:
             self._remove_earlier_reports()
-        self.record = self._with_teacher_of_now(record.model_copy(update=fields))
+        self.record = self._add_weakenings(record.model_copy(update=fields))
         write_atomically(self.folder / "run.json", format_record_json(self.record))
         self._written = time.monotonic()
         return self.record
@@ -274,7 +274,7 @@ class SuiteSession:
                 (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
             if variant.name in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:
-                    write_outcomes(self.run.outcomes(variant.name), new)
+                    write_outcomes(self.run.measure_outcomes(variant.name), new)
 
     def _separate(self, record: RunRecord, *, stopped: bool) -> SeparationFacts | None:
         """Which variants can be distinguished; None for a shard, because `slimgate merge` says it for all."""
@@ -288,7 +288,7 @@ class SuiteSession:
             stopped=stopped,
         )
 
-    def summary(self, width: int | None) -> Iterator[Line]:
+    def list_summary(self, width: int | None) -> Iterator[Line]:
         """For the terminal: a line for each variant, what fails or is undecided, and a line for the suite."""
         if self.record is not None:
             where = os.path.relpath(self.folder / "report.md")
@@ -391,7 +391,7 @@ class SuiteSession:
         if self.baseline is not None:
             self.baseline = self.baseline.with_rows(self.suite, self.run.rows)
 
-    def _with_teacher_of_now(self, record: RunRecord) -> RunRecord:
+    def _add_weakenings(self, record: RunRecord) -> RunRecord:
         """The record with all ways in which its gate is weaker than the baseline's. Needs the built teacher.
 
         If a run selects only some tests, left-out self-tests do not make the gate weaker.

@@ -22,14 +22,14 @@ def print_head(config: pytest.Config, state: Session, suite: Suite, reporter: An
     """Prints the plan of the suite with --slimgate-plan, else what this run will judge."""
     from slimgate.plugin.plan_text import list_head_lines, list_plan_lines
 
-    run, earlier = state.run(suite), state.last_record(suite)
+    run, earlier = state.run(suite), state.find_last_record(suite)
     run.learn_times(earlier)
     for line in shard_lines(config, run.suite):
         reporter.write_line(line)
     if config.getoption("slimgate_plan"):
         write_lines(reporter, list_plan_lines(run, earlier, width=find_width(reporter)))
     elif state.confirmation is None:
-        state.inputs(run.suite)  # reads them before anything is built
+        state.digest_inputs(run.suite)  # reads them before anything is built
         for line in list_head_lines(run, earlier, quiet=config.get_verbosity() < 0):
             reporter.write_line(line)
 
@@ -72,6 +72,6 @@ def annotate_github(state: Session, terminalreporter: pytest.TerminalReporter) -
             terminalreporter.write_line(line)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
-            append_summary(Path(summary), state.comment())
+            append_summary(Path(summary), state.format_comment())
         except OSError as error:  # a container may lack the file, which must not fail the run
             terminalreporter.write_line(f"slimgate: no summary of the step was written: {error}")

@@ -61,7 +61,7 @@ class _Log:
     broken: int | None = None
 
     def write(self, line: str) -> None:
-        if self.broken == self._column():  # pytest would begin another line, and leave an empty line
+        if self.broken == self._find_column():  # pytest would begin another line, and leave an empty line
             self.write_beside(line)
             return
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
@@ -73,7 +73,7 @@ class _Log:
 
     def write_beside(self, line: str) -> None:
         """Writes without pytest, whose capturing belongs to the thread that runs the tests."""
-        column = self._column()
+        column = self._find_column()
         start = "\n" if column and self.broken != column else ""
         self.broken = column or None
         written = f"{start}{line}\n".encode(errors="replace")
@@ -84,7 +84,7 @@ class _Log:
         except OSError:  # a pipe without a reader: progress output must not make the run fail
             return
 
-    def _column(self) -> int:
+    def _find_column(self) -> int:
         column: int = self.config.get_terminal_writer().width_of_current_line
         return column
 

@@ -36,7 +36,7 @@ class ModelRef:
     file: the GGUF file in the folder.
     dtype: the number type that the suite sets; None: that of the stored weights.
     stored: how the weights are quantized, if another tool has quantized them
-        (quantized_files.Quantized.facts).
+        (quantized_files.Quantized.list_facts).
     """
 
     text: str

@@ -157,7 +157,7 @@ def _check_needs_no_reason(run: StoredRecord, weaker: Sequence[tuple[str, Weaken
 def _list_outcome_files(run: StoredRecord) -> list[Path]:
     """The outcomes of every model that was measured. Raises DataError if one is missing or of another run."""
     models = [model for model in run.record.variants if model.is_measured]
-    files = [run.outcomes(model.name) for model in models]
+    files = [run.make_outcomes_path(model.name) for model in models]
     missing = [file.as_posix() for file in files if not file.is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -1,7 +1,7 @@
 """The answers of a model on each gate row, read from its outcomes file, for any task.
 
     answers = read_answers(folder / "outcomes" / "int8.parquet")
-    answers.of(17)      # the answer on the row in place 17
+    answers.read_answer(17)      # the answer on the row in place 17
 
 A classification has columns label, prediction and p_0 … p_k; other tasks have numbers under their own names,
 and perhaps `answer`.
@@ -68,51 +68,51 @@ class Answers:
         """(rows,) whether the answer is right; None if answers are neither right nor wrong."""
         names = self.table.column_names
         if "prediction" in names and "label" in names:
-            return np.asarray(self.numbers("prediction") == self.numbers("label"))
-        return self.numbers(_RIGHT) > 0.5 if _RIGHT in names else None
+            return np.asarray(self.read_numbers("prediction") == self.read_numbers("label"))
+        return self.read_numbers(_RIGHT) > 0.5 if _RIGHT in names else None
 
     @cached_property
     def probabilities(self) -> Numbers | None:
         """(rows, classes); None if only predictions are known."""
         if not self.probability_columns:
             return None
-        return np.stack([self.numbers(name) for name in self.probability_columns], axis=1)
+        return np.stack([self.read_numbers(name) for name in self.probability_columns], axis=1)
 
-    def numbers(self, name: str) -> Numbers:
+    def read_numbers(self, name: str) -> Numbers:
         """A column: (rows,)."""
         return np.asarray(self.table[name].to_numpy(), dtype=np.float64)
 
-    def label(self, row: int) -> str | None:
+    def format_label(self, row: int) -> str | None:
         """The right answer of a row, if the outcomes hold it."""
-        return self._class(self._cell("label", row))
+        return self._name_class(self._read_cell("label", row))
 
-    def answer_of(self, row: int) -> str | None:
+    def format_answer(self, row: int) -> str | None:
         """The model's answer on a row: in words, or the class; None if it gave numbers only."""
-        answer = self._cell("answer", row)
-        return self._class(self._cell("prediction", row)) if answer is None else str(answer)
+        answer = self._read_cell("answer", row)
+        return self._name_class(self._read_cell("prediction", row)) if answer is None else str(answer)
 
-    def given_numbers(self, row: int) -> dict[str, float]:
+    def read_given_numbers(self, row: int) -> dict[str, float]:
         """The row's own numbers."""
-        return {name: float(self._cell(name, row)) for name in self.given_columns}
+        return {name: float(self._read_cell(name, row)) for name in self.given_columns}
 
-    def of(self, row: int) -> AnswerFacts:
+    def read_answer(self, row: int) -> AnswerFacts:
         """The answer on the row in that place."""
-        label = self._cell("label", row)
-        shares = [float(self._cell(name, row)) for name in self.probability_columns]
+        label = self._read_cell("label", row)
+        shares = [float(self._read_cell(name, row)) for name in self.probability_columns]
         order = sorted(range(len(shares)), key=lambda k: -shares[k])[:MOST_PROBABLE]
         return AnswerFacts(
             model=self.model,
-            prediction=self.answer_of(row),
+            prediction=self.format_answer(row),
             right=None if self.right is None else bool(self.right[row]),
             label_probability=shares[label] if shares and label is not None else None,
-            top=[(str(self._class(k)), shares[k]) for k in order],
-            values={name: float(self._cell(name, row)) for name in self.values},
+            top=[(str(self._name_class(k)), shares[k]) for k in order],
+            values={name: float(self._read_cell(name, row)) for name in self.values},
         )
 
-    def _cell(self, name: str, row: int) -> Any:
+    def _read_cell(self, name: str, row: int) -> Any:
         return self.table[name][row].as_py() if name in self.table.column_names else None
 
-    def _class(self, index: int | None) -> str | None:
+    def _name_class(self, index: int | None) -> str | None:
         if index is None:
             return None
         return self._classes[index] if index < len(self._classes) else str(index)

@@ -37,18 +37,18 @@ class StoredRecord(NamedTuple):
         """When it became a baseline; for a run that is not a baseline, when it ran."""
         return self.record.accepted.at if self.record.accepted else self.record.created
 
-    def model(self, name: str) -> VariantRecord:
+    def find_model(self, name: str) -> VariantRecord:
         """The teacher or variant of that name. Raises DataError that names the nearest."""
         names = [model.name for model in self.record.variants]
         if name not in names:
             raise DataError(f'{self.file}: no variant "{name}"{format_suggestion(name, names)}')
         return self.record.variant(name)
 
-    def outcomes(self, model: str) -> Path:
+    def make_outcomes_path(self, model: str) -> Path:
         """The path of the model's answers on the gate rows, if they were kept."""
         return self.file.parent / OUTCOMES / f"{model}.parquet"
 
-    def log(self, model: str) -> Path:
+    def make_log_path(self, model: str) -> Path:
         """The path of the log of a model that could not be built or measured."""
         return self.file.parent / make_model_log_path(model)
 

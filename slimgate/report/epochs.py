@@ -30,7 +30,7 @@ class Course:
     step: StepFacts
     epochs: Epochs
 
-    def values(self, key: str) -> list[float | None]:
+    def list_values(self, key: str) -> list[float | None]:
         """The value of each epoch that was logged under a key; None if it was not measured."""
         entries = [entry.get(key) for entry in self.epochs]
         return [float(value) if isinstance(value, int | float) else None for value in entries]
@@ -104,12 +104,14 @@ def make_epoch_table(record: RunRecord) -> str:
         Column("variant", [escape(course.model.name) for course in all_courses]),
         Column("step", [escape(course.step.name) for course in all_courses]),
         Column("epochs", [_format_epoch_count(course) for course in all_courses], right=True),
-        Column("loss, train", [_format_course(course.values(LOSS)) for course in all_courses]),
-        Column("loss, selection", [_format_course(course.values(LOSS_SELECTION)) for course in all_courses]),
+        Column("loss, train", [_format_course(course.list_values(LOSS)) for course in all_courses]),
+        Column(
+            "loss, selection", [_format_course(course.list_values(LOSS_SELECTION)) for course in all_courses]
+        ),
         *(
             Column(
                 f"{escape(name)}, selection",
-                [_format_course(course.values(f"{name}{_SELECTION}")) for course in all_courses],
+                [_format_course(course.list_values(f"{name}{_SELECTION}")) for course in all_courses],
             )
             for name in qualities
         ),

@@ -344,10 +344,12 @@ def _draw_course(axes: Axes, course: Course) -> dict[str, Any]:
     right = axes.twinx()
     lines: dict[str, Any] = {}
     for name, key, style in (("loss, train", LOSS, "C0-"), ("loss, selection", LOSS_SELECTION, "C0--")):
-        lines |= _draw_epoch_line(axes, numbers, course.values(key), name, style)
+        lines |= _draw_epoch_line(axes, numbers, course.list_values(key), name, style)
     for place, quality in enumerate(course.qualities, start=1):
         name = f"{quality}, selection (right)"
-        lines |= _draw_epoch_line(right, numbers, course.values(f"{quality}_selection"), name, f"C{place}-")
+        lines |= _draw_epoch_line(
+            right, numbers, course.list_values(f"{quality}_selection"), name, f"C{place}-"
+        )
     for side in (axes, right):
         side.tick_params(labelsize=6)
     cast("MaxNLocator", axes.xaxis.get_major_locator()).set_params(integer=True)

@@ -201,7 +201,7 @@ def _make_manifest(folder: Path, model: Saved, *, extra_files: Sequence[Path]) -
     extra_files: files stored next to the artifact that are not part of it.
     """
     files = [file for file in list_files(folder) if file not in {path.name for path in extra_files}]
-    counted = model.counted_files(files) if hasattr(model, "counted_files") else files
+    counted = model.select_counted_files(files) if hasattr(model, "select_counted_files") else files
     return {
         "kind": model.kind,
         "digest": keys.digest_artifact(folder, files, model.code_modules()),

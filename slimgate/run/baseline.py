@@ -271,8 +271,8 @@ def _check_answers(suite: Suite, source: BaselineSource, run: StoredRecord) -> N
                 f"of a part of the suite, so {model.name} would be compared with nothing; use a whole run as "
                 "the baseline"
             )
-        if not run.outcomes(model.name).is_file():
-            file = run.outcomes(model.name).relative_to(run.file.parent).as_posix()
+        if not run.make_outcomes_path(model.name).is_file():
+            file = run.make_outcomes_path(model.name).relative_to(run.file.parent).as_posix()
             raise SuiteError(
                 f"{source.where} {source.shown}: there is no {file} next to {run.file.name}; {model.name} "
                 "is compared with its earlier answers, row by row; keep these files, as slimgate accept "

@@ -62,7 +62,7 @@ def make_demands(suite: Suite, rows: PreparedRows | None = None) -> Demands:
                     reason=limit.reason,
                 )
                 for (budget, kind), limit in suite.find_budgets(name)
-                .limits(suite.measure.on_inconclusive)
+                .list_limits(suite.measure.on_inconclusive)
                 .items()
             )
         ],

@@ -44,14 +44,14 @@ class PlantedDelay:
 
 
 class Duels:
-    """Holds the processes of a suite's duels. The public fixture `duel` is its `speedup`."""
+    """Holds the processes of a suite's duels. The public fixture `duel` is its `measure_speedup`."""
 
     def __init__(self, teacher: ModelHandle) -> None:
         self._teacher = teacher
         self._contenders: dict[str, Contender] = {}
         self._planted_delay: PlantedDelay | None = None
 
-    def speedup(
+    def measure_speedup(
         self, variant: ModelHandle, workload: Workload, *, max_seconds: float | None = None
     ) -> Speedup:
         """How many times faster than the teacher a variant predicts a workload, with the noise floor.
@@ -101,7 +101,7 @@ class Duels:
         label = f"teacher with a delay of {100 * share:g} %, try {number + 1} of {len(speed.PLANTED_DELAYS)}"
         workload = run.largest_workload
         models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
-        inputs = self._teacher.run.workload(TEACHER, workload).timed
+        inputs = self._teacher.run.make_workload(TEACHER, workload).timed
         try:
             teacher, delayed = (self._get_contender(name, self._teacher) for name in (TEACHER, DELAYED))
             teacher.prepare(inputs, workload.part)
@@ -135,7 +135,7 @@ class Duels:
             so_far = times[first], times[copy], times[last]
             return is_settled(*so_far, minimum=minimum, visible=visible)
 
-        inputs = {name: run.workload(model.name, workload).timed for name, model in models.items()}
+        inputs = {name: run.make_workload(model.name, workload).timed for name, model in models.items()}
         try:
             contenders = [self._get_contender(name, model) for name, model in models.items()]
             with run.watch.stage(f"{label or last} · duel on {workload.id}", still=True):
@@ -192,7 +192,7 @@ class LoadDuels:
         self._teacher = teacher
         self._times: dict[tuple[str, Load], LoadTimes] = {}
 
-    def times(self, variant: ModelHandle, load: Load) -> LoadTimes:
+    def measure_times(self, variant: ModelHandle, load: Load) -> LoadTimes:
         """The times of the teacher, the teacher again and a variant under a load. Raises MeasureError."""
         key = variant.name, replace(load, part="answer")
         if key not in self._times:
@@ -204,7 +204,7 @@ class LoadDuels:
 
         run = self._teacher.run
         suite = run.suite
-        prompts = run.encoder.of(self._teacher.built.artifact)
+        prompts = run.encoder.encode_for(self._teacher.built.artifact)
         assert isinstance(prompts, AskedPrompts)  # every endpoint has them
         sampling = make_sampling_params(suite.setup.task.params)
         requests = make_load_requests(prompts, sampling, load.requests, suite.seed)

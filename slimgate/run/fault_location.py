@@ -21,7 +21,7 @@ def locate_fault(teacher: ModelHandle, variant: ModelHandle) -> FaultLocationFac
     artifacts = [model.built.artifact for model in (teacher, variant)]
     if any(artifact.loader is None for artifact in artifacts):
         return FaultLocationFacts(note="its blocks are not known: only networks of PyTorch can be followed")
-    encoded = run.encoder.of(artifacts[0])
+    encoded = run.encoder.encode_for(artifacts[0])
     rows = min(ROWS, len(encoded.lengths))
     try:
         theirs, ours = (stored.load(run.device) for stored in artifacts)

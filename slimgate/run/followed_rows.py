@@ -75,10 +75,10 @@ def describe_followed_rows(teacher: Answers, variants: Sequence[Answers], texts:
             id=teacher.ids[row],
             number=row,
             why="; ".join(whys),
-            label=teacher.label(row),
+            label=teacher.format_label(row),
             text=text,
-            given=teacher.given_numbers(row),
-            answers=[model.of(row) for model in (teacher, *variants)],
+            given=teacher.read_given_numbers(row),
+            answers=[model.read_answer(row) for model in (teacher, *variants)],
         )
         for (row, whys), text in zip(reasons.items(), texts(reasons), strict=True)
     ]
@@ -119,7 +119,9 @@ def _find_most_and_least_moved(teacher: Answers, variants: Sequence[Answers]) ->
     if not teacher.values:
         return []
     name = teacher.values[0]
-    moved = np.mean([np.abs(variant.numbers(name) - teacher.numbers(name)) for variant in variants], axis=0)
+    moved = np.mean(
+        [np.abs(variant.read_numbers(name) - teacher.read_numbers(name)) for variant in variants], axis=0
+    )
     return [
         (int(np.argmax(moved)), f"the variants' {name} moved furthest from the teacher's"),
         (int(np.argmin(moved)), f"the variants' {name} moved least"),

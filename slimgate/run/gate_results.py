@@ -199,15 +199,15 @@ class GateResults:
 
     def add(self, new: GateResult) -> None:
         """Adds a result. If the artifact has changed, drops what was measured on the old one."""
-        old = self._by_name(new.kind, new.variant).get(new.name)
+        old = self._map_by_name(new.kind, new.variant).get(new.name)
         builds = [result.facts for result in (old, new) if result and isinstance(result.facts, BuildFacts)]
         if len({build.artifact.digest for build in builds}) > 1:
             self._forget(new.variant)
-        self._by_name(ERROR, new.variant).pop(EARLIER, None)
+        self._map_by_name(ERROR, new.variant).pop(EARLIER, None)
         self._carried.discard(new.key)
         self._results.setdefault(new.kind, {}).setdefault(new.variant, {})[new.name] = new
 
-    def _by_name(self, kind: str, variant: str) -> dict[str, GateResult]:
+    def _map_by_name(self, kind: str, variant: str) -> dict[str, GateResult]:
         return self._results.get(kind, {}).get(variant, {})
 
     def _forget(self, variant: str) -> None:
@@ -217,7 +217,7 @@ class GateResults:
             by_variant.pop(variant, None)
         made_from_it = set(self._made_from(variant))
         for kind, name, name_of_result in [key for key in self._carried if key[1] in made_from_it]:
-            self._by_name(kind, name).pop(name_of_result, None)
+            self._map_by_name(kind, name).pop(name_of_result, None)
 
     def forget_error(self, test: str) -> None:
         """Drops the error of a test that has run again."""
@@ -227,15 +227,15 @@ class GateResults:
     def has(self, key: Key) -> bool:
         """Whether a check has reported."""
         kind, variant, name = key
-        return name in self._by_name(kind, variant)
+        return name in self._map_by_name(kind, variant)
 
     def is_new(self, key: Key) -> bool:
         """Whether a check has reported in this run."""
         return self.has(key) and key not in self._carried
 
-    def carried_results(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
+    def list_carried_results(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
         """The results of a model's checks that an earlier run measured, then its error, if there is one."""
-        known = (result for kind in RESULTS for result in self._by_name(kind, variant).values())
+        known = (result for kind in RESULTS for result in self._map_by_name(kind, variant).values())
         return [
             CarriedResult(
                 kind=result.kind,
@@ -248,7 +248,7 @@ class GateResults:
 
     def list_facts(self, kind: str, variant: str) -> dict[str, Facts]:
         """The facts of a kind and variant by name."""
-        return {name: result.facts for name, result in self._by_name(kind, variant).items()}
+        return {name: result.facts for name, result in self._map_by_name(kind, variant).items()}
 
     def find_facts(self, kind: str, variant: str, name: str = "") -> Facts | None:
         """The facts of one key."""
@@ -329,7 +329,7 @@ def make_run_record(
     digests, checks = inputs or {}, dict.fromkeys(list_expected_checks(suite))
     variants = [
         _make_variant_record(
-            suite, name, results, digests.get(name, {}), results.carried_results(name, checks)
+            suite, name, results, digests.get(name, {}), results.list_carried_results(name, checks)
         )
         for name in suite.models
     ]

@@ -34,7 +34,7 @@ def list_common_inputs(
 ) -> Json:
     """The inputs of whatever is computed from rows. reads: splits; packages: in addition to PACKAGES."""
     return {
-        "data": rows.digests(reads),
+        "data": rows.list_digests(reads),
         "device": device.split(":")[0],
         "versions": dict(read_versions((*PACKAGES, *packages))),
         "arithmetic": describe_arithmetic(),

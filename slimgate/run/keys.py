@@ -265,7 +265,7 @@ def make_step_key(
     if step.functions:
         key["functions"] = {name: digest_code(name.partition(":")[0]) for name in step.functions}
     if step.adds_rows:
-        key["held_out"] = rows.digests(HELD_OUT)
+        key["held_out"] = rows.list_digests(HELD_OUT)
     if step.build_depends_on_processor:
         key["processor"] = describe_suite_processor(suite, device)
     return key
@@ -413,7 +413,7 @@ def make_duel_key(
             "models": [artifact.digest for _, artifact in models],
             "runtimes": [_make_runtime_key(variant.runtime) for variant, _ in models],
             "workload": asdict(workload),
-            "rows": rows.digests((split,)),
+            "rows": rows.list_digests((split,)),
             "task": rows.task,
             "seconds": suite.measure.max_seconds,
             "machine": machine,

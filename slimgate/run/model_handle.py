@@ -48,7 +48,7 @@ class ModelHandle:
     def outcomes(self) -> Outcomes:
         """The answers of the model on every gate row."""
         if self._outcomes is None:
-            self._outcomes = self.run.outcomes(self.name)
+            self._outcomes = self.run.measure_outcomes(self.name)
         return self._outcomes
 
     @property
@@ -79,18 +79,22 @@ class ModelHandle:
     @property
     def operations(self) -> Operations:
         """The operations of one call with one row, counted once and stored."""
-        return self.run.operations(self.name)
+        return self.run.count_operations(self.name)
 
-    def memory(self, readings: int = 1) -> list[MemoryReading]:
+    def measure_memory(self, readings: int = 1) -> list[MemoryReading]:
         """Readings of the memory, each from a new process that takes seconds. Earlier readings are reused."""
-        return self.run.memory(self.name, readings)
+        return self.run.measure_memory(self.name, readings)
 
     @property
     def compared(self) -> Compared:
         """The model as a task's `compare` gets it."""
         artifact = self.built.artifact
         return Compared(
-            self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
+            self.predictor,
+            self.run.encoder.encode_for(artifact),
+            artifact.folder,
+            self.run.device,
+            self.outcomes,
         )
 
     def prepare_call(self, *inputs: CallInputs, part: TimedPart = "forward") -> TimedCall:

@@ -90,7 +90,7 @@ def predict_under(run: SuiteRun, name: str, setting: Setting) -> Outcomes:
     """The model's answers to the gate rows under a setting. Raises MeasureError if the process fails."""
     if setting.reduced:
         narrowed = replace(run.suite, variants={**run.suite.variants, **_narrow_variants(run.suite, name)})
-        return SuiteRun(narrowed, run.store, device=run.device, watch=run.watch).outcomes(name)
+        return SuiteRun(narrowed, run.store, device=run.device, watch=run.watch).measure_outcomes(name)
     request = {
         "suite": str(run.suite.path),
         "shown": run.suite.shown,

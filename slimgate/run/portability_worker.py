@@ -21,7 +21,7 @@ def main(folder: Path) -> None:
     try:
         suite = load_suite(Path(request["suite"]), request["shown"])
         run = SuiteRun(suite, Store(Path(request["store"])), device="cpu")
-        write_outcomes(run.outcomes(request["model"]), folder / ANSWERS)
+        write_outcomes(run.measure_outcomes(request["model"]), folder / ANSWERS)
     except SlimgateError as error:
         sys.exit(str(error))
 

@@ -44,7 +44,7 @@ class PreparedRows:
     def gate(self) -> Rows:
         return self.splits["gate"]
 
-    def digests(self, names: tuple[str, ...]) -> Json:
+    def list_digests(self, names: tuple[str, ...]) -> Json:
         """Digests of the named splits, for the keys of results that read them."""
         return {name: self.reports[name].digest for name in names if name in self.reports}
 

@@ -191,13 +191,13 @@ class SuiteRun:
         else:
             self._get_builder(seed).note_failure(name, error)
 
-    def rebuilds(self, name: str) -> dict[int, Outcomes]:
+    def measure_rebuilds(self, name: str) -> dict[int, Outcomes]:
         """The answers of a stochastic variant built with each further seed of the suite; else nothing."""
         if not self.suite.is_stochastic(name):
             return {}
-        return {seed: self.outcomes(name, seed) for seed in self.suite.seeds[1:]}
+        return {seed: self.measure_outcomes(name, seed) for seed in self.suite.seeds[1:]}
 
-    def outcomes(self, name: str, seed: int | None = None) -> Outcomes:
+    def measure_outcomes(self, name: str, seed: int | None = None) -> Outcomes:
         """A model's answers on the rows of the run's split; the teacher's stay in memory."""
         if name == TEACHER and self._teacher_outcomes is not None:
             return self._teacher_outcomes
@@ -210,7 +210,7 @@ class SuiteRun:
             self._teacher_outcomes = compared
         return compared
 
-    def selection_outcomes(self, name: str, stage: Artifact) -> Outcomes:
+    def measure_selection(self, name: str, stage: Artifact) -> Outcomes:
         """The answers of a model, or of one of its stages, on the split `selection`."""
         runtime = self.suite.model(name).runtime
         if stage.kind not in runtime.object.kinds:  # a stage from before the step that changed the kind
@@ -234,7 +234,7 @@ class SuiteRun:
         if name == TEACHER and artifact is teacher:
             return compare(params, outcomes, self._predict(name, artifact, runtime, rows_split, again=True))
         teacher_outcomes = (
-            self.outcomes(TEACHER)
+            self.measure_outcomes(TEACHER)
             if rows_split == self.split
             else self._predict(TEACHER, teacher, runtime, rows_split)
         )
@@ -288,7 +288,7 @@ class SuiteRun:
     def find_processor(self, name: str) -> str | None:
         """The processor or server that gave a model's stored answers; None if this run computed them."""
         if name not in self._answered_by:
-            self.outcomes(name)
+            self.measure_outcomes(name)
         return self._answered_by.get(name)
 
     def read_answer_notes(self, name: str) -> Mapping[str, Any]:
@@ -315,7 +315,7 @@ class SuiteRun:
         machine = (self.device.split(":")[0], self.suite.threads)
         return Work(digest_model(self.suite, name), runtime.name, None, rows, machine)
 
-    def workload(self, name: str, workload: Workload, *, timed: bool = True) -> WorkloadInputs:
+    def make_workload(self, name: str, workload: Workload, *, timed: bool = True) -> WorkloadInputs:
         """The rows of a workload as one model's inputs (`make_workload_inputs`)."""
         return make_workload_inputs(self, name, workload, timed=timed)
 
@@ -325,9 +325,9 @@ class SuiteRun:
         return max(self.suite.list_timed_workloads(TEACHER), key=self._count_numbers)
 
     def _count_numbers(self, workload: Workload) -> int:
-        return max(values.size for values in self.workload(TEACHER, workload).inputs.values())
+        return max(values.size for values in self.make_workload(TEACHER, workload).inputs.values())
 
-    def memory(self, name: str, readings: int) -> list[MemoryReading]:
+    def measure_memory(self, name: str, readings: int) -> list[MemoryReading]:
         """At least `readings` readings of a model's memory with the largest workload; reuses earlier ones."""
         known_readings = self._memory.setdefault(name, [])
         while len(known_readings) < readings:
@@ -338,7 +338,10 @@ class SuiteRun:
 
     def read_memory(self, name: str) -> MemoryReading:
         """One new reading of a model's memory and load time, from a process of its own."""
-        runtime, inputs = self.suite.model(name).runtime, self.workload(name, self.largest_workload).inputs
+        runtime, inputs = (
+            self.suite.model(name).runtime,
+            self.make_workload(name, self.largest_workload).inputs,
+        )
         with _name_errors(name):
             return read_memory(
                 self.build(name).artifact.folder,
@@ -357,9 +360,12 @@ class SuiteRun:
         with self.watch.stage("what the CPU gives", still=True):
             self._probe.measure(threads, max_seconds=self.suite.measure.max_seconds)
 
-    def operations(self, name: str) -> Operations:
+    def count_operations(self, name: str) -> Operations:
         """The operations of one call of a model, on the row with the teacher's median length."""
-        runtime, inputs = self.suite.model(name).runtime, self.workload(name, Workload(1), timed=False).inputs
+        runtime, inputs = (
+            self.suite.model(name).runtime,
+            self.make_workload(name, Workload(1), timed=False).inputs,
+        )
         return count_operations(self.build(name).artifact, runtime, inputs, self.store, device=self.device)
 
     def handle(self, name: str) -> ModelHandle:

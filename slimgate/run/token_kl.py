@@ -49,7 +49,7 @@ def measure_token_kl(teacher: ModelHandle, variant: ModelHandle) -> TokenKl | No
 
 
 def _encode_rows(model: ModelHandle) -> Any:
-    return model.run.encoder.of(model.built.artifact)
+    return model.run.encoder.encode_for(model.built.artifact)
 
 
 def _make_teacher_tokens(run: SuiteRun, teacher: ModelHandle, encoded: Encoded) -> Entry:

@@ -48,7 +48,7 @@ def make_workload_inputs(
     batches of random rows. End to end, a call with `tokens` takes the rows nearest to that length, since
     tokenizing time depends on the length of the text.
     """
-    rows_of_teacher = run.encoder.of(run.build(TEACHER).artifact)
+    rows_of_teacher = run.encoder.encode_for(run.build(TEACHER).artifact)
     row_count = len(run.encoder.rows)
     lengths = rows_of_teacher.lengths[find_first_parts(rows_of_teacher, range(row_count))].tolist()
     if workload.phase == END_TO_END and workload.tokens is not None:
@@ -56,7 +56,7 @@ def make_workload_inputs(
     else:
         positions = choose_workload_rows(lengths, workload.batch)
     artifact = run.build(name).artifact
-    encoded: Any = run.encoder.of(artifact)
+    encoded: Any = run.encoder.encode_for(artifact)
     if workload.writes:
         parts = find_first_parts(encoded, positions)
         return WorkloadInputs(

@@ -103,7 +103,7 @@ class EagerPredictor:
             for answer in answers:
                 answer.begin()
             return self._finish(answers)
-        cache = self._empty_cache(prepared["input_ids"], count)
+        cache = self._make_empty_cache(prepared["input_ids"], count)
         return self._finish(begin_answer(self.network, prepared["input_ids"], count, cache))
 
     def begin_with_draft(
@@ -115,14 +115,14 @@ class EagerPredictor:
         assert self.draft is not None
         return make_network_answer(self.network, self.draft, prompt, count, ends)
 
-    def _empty_cache(self, input_ids: torch.Tensor, count: int) -> Cache:
+    def _make_empty_cache(self, input_ids: torch.Tensor, count: int) -> Cache:
         from slimgate.models.greedy import StaticCaches, make_cache
 
         if not self._static:
             return make_cache(self.network)
         if self._caches is None:
             self._caches = StaticCaches(self.network)
-        return self._caches.empty(len(input_ids), input_ids.shape[1] + count)
+        return self._caches.make_empty(len(input_ids), input_ids.shape[1] + count)
 
     def decode(self, state: Any) -> torch.Tensor:
         """(rows, new tokens) ids."""

@@ -182,7 +182,7 @@ class LlamaPredictor:
         from slimgate.models.end_tokens import list_end_tokens, list_ends
 
         configured = list_ends(self._config.get("eos_token_id"))
-        return self._model.end_tokens() | list_end_tokens(self._tokenizer) | frozenset(configured)
+        return self._model.list_end_tokens() | list_end_tokens(self._tokenizer) | frozenset(configured)
 
     def prepare(self, batch: Arrays) -> object:
         """The ids of a batch, and a context with room for them."""
@@ -292,7 +292,7 @@ class LlamaPredictor:
         last[:, -1] = True
         return context.read(ids, position=0, outputs=last)
 
-    def _next(self, tokens: Ids, position: int) -> Scores:
+    def _score_next(self, tokens: Ids, position: int) -> Scores:
         """(rows, vocabulary) scores after one more token of each row. tokens: (rows,)."""
         outputs = np.ones((len(tokens), 1), dtype=np.bool_)
         return self._room.context.read(tokens[:, None], position=position, outputs=outputs)
@@ -306,7 +306,7 @@ class LlamaPredictor:
             return np.asarray([answer.written for answer in state])
         written = [state.token]
         for step in range(state.remaining):
-            written.append(self._next(written[-1], state.position + step).argmax(-1))
+            written.append(self._score_next(written[-1], state.position + step).argmax(-1))
         return np.stack(written, axis=1)
 
     def cache_bytes(self, state: _StartedAnswers | list[SpeculativeAnswer]) -> int:
@@ -326,11 +326,11 @@ class LlamaPredictor:
         return greedy.write(
             prompts,
             sampling,
-            lambda ids: self._tokens(ids, sampling.max_new_tokens, least),
+            lambda ids: self._generate_tokens(ids, sampling.max_new_tokens, least),
             max_rows=MAX_ROWS,
         )
 
-    def _tokens(self, ids: Ids, new_tokens: int, min_new_tokens: int) -> Iterator[Ids]:
+    def _generate_tokens(self, ids: Ids, new_tokens: int, min_new_tokens: int) -> Iterator[Ids]:
         """(rows,) next tokens, one after another. ids: (rows, tokens)."""
         ends, scores = sorted(self.end_tokens), self._begin(ids, new_tokens)
         for step in count():
@@ -338,7 +338,7 @@ class LlamaPredictor:
                 scores[:, ends] = -np.inf
             tokens = scores.argmax(-1)
             yield tokens
-            scores = self._next(tokens, ids.shape[1] + step)
+            scores = self._score_next(tokens, ids.shape[1] + step)
 
     def close(self) -> None:
         """Frees the contexts and the weights."""

@@ -147,7 +147,7 @@ class OnnxRuntime(Runtime[Params]):
 
     def open_model(self, model: OnnxModel, context: BuildContext) -> OnnxPredictor:
         """The graph of an OnnxModel that a step has made."""
-        graph = model.openable(context.scratch / "predicted")
+        graph = model.find_session_input(context.scratch / "predicted")
         session = open_session(graph, Params(), device=context.device, threads=context.threads)
         return OnnxPredictor(session, context.device)
 

@@ -210,7 +210,7 @@ class Store:
         finally:
             lock.release()
 
-    def unfinished_file(self, kind: str, key: str) -> Path:
+    def make_unfinished_path(self, kind: str, key: str) -> Path:
         """A file for the finished parts of an entry. If a process is killed, the next one continues from it.
 
         The process that makes the entry has its lock. It writes the file, and removes it when the entry is

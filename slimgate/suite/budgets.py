@@ -78,7 +78,7 @@ def resolve_budgets(
     merged: dict[str, VariantBudgets] = dict.fromkeys(variants, common)
     for name, table in list_variant_tables(data, variants, file).items():
         loc = ("budgets", "variants", name)
-        limits, off = read_switched_off(table, common.limits(), loc, data, file)
+        limits, off = read_switched_off(table, common.list_limits(), loc, data, file)
         variant_budgets = read_budgets(limits, loc, data, file, without_builds=without_builds)
         merged[name] = variant_budgets.add_to(common, off)
     return merged
@@ -132,7 +132,7 @@ def _read_teacher_limits(
     for kind in table:
         if kind in QualityBudgetTable.model_fields and kind not in TeacherBudgetTable.model_fields:
             raise make_suite_error(file, (*loc, kind), data, f"limits the loss against the teacher; {advice}")
-    budgets = _validate(TeacherBudgetTable, table, loc, data, file).budgets()
+    budgets = _validate(TeacherBudgetTable, table, loc, data, file).make_budgets()
     _check_suits_metric(key, budgets, loc, data, file)
     return budgets
 
@@ -158,13 +158,13 @@ def read_budgets(
         elif key == "slices":
             slices, named_slices = _read_slices(table, loc, data, file)
         elif key in TOKEN_TABLES:
-            tokens[key] = _validate(TOKEN_TABLES[key], table, loc, data, file).budgets()
+            tokens[key] = _validate(TOKEN_TABLES[key], table, loc, data, file).make_budgets()
         elif key == "baseline":
             baseline = _read_baseline_budgets(table, loc, data, file)
         elif key == MEASUREMENTS:
             measurements = _read_measurement_budgets(table, loc, data, file)
         else:
-            quality[key] = _validate(QualityBudgetTable, table, loc, data, file).budgets()
+            quality[key] = _validate(QualityBudgetTable, table, loc, data, file).make_budgets()
             _check_suits_metric(key, quality[key], loc, data, file)
             if not without_builds:
                 _check_seeds(quality[key], loc, data, file)
@@ -198,7 +198,7 @@ def _read_measurement_budgets(
             raise make_suite_error(file, loc, data, str(error)) from None
         _check_is_table(table, MeasurementBudgetTable.example, loc, data, file)
         _refuse_over_key(table, loc, data, file)
-        budgets[name] = _validate(MeasurementBudgetTable, table, loc, data, file).budgets()
+        budgets[name] = _validate(MeasurementBudgetTable, table, loc, data, file).make_budgets()
     return budgets
 
 
@@ -242,7 +242,7 @@ def _read_baseline_budgets(
             if kind in QualityBudgetTable.model_fields and kind not in BaselineBudgetTable.model_fields:
                 problem = "limits the current value, whatever the baseline's was; write it under [budgets]"
                 raise make_suite_error(file, (*loc, kind), data, problem)
-        budgets[name] = _validate(BaselineBudgetTable, table, loc, data, file).budgets()
+        budgets[name] = _validate(BaselineBudgetTable, table, loc, data, file).make_budgets()
         _check_suits_metric(name, budgets[name], loc, data, file)
     return budgets
 

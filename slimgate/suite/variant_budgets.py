@@ -113,7 +113,7 @@ class VariantBudgets:
 
         off: the common budgets to leave out, each with its reason.
         """
-        reasons, limits = off or {}, common.limits()
+        reasons, limits = off or {}, common.list_limits()
         slices = {**common.behaviour.slices, **self.behaviour.slices}
         named = {**common.behaviour.named_slices, **self.behaviour.named_slices}
         return VariantBudgets(
@@ -144,7 +144,7 @@ class VariantBudgets:
             merge_budgets(common.measurements, self.measurements, reasons, f"{MEASUREMENT} "),
         )
 
-    def limits(self, default: OnInconclusive | None = None) -> dict[Key, Limit]:
+    def list_limits(self, default: OnInconclusive | None = None) -> dict[Key, Limit]:
         """The limits by budget and kind. default: on_inconclusive of budgets that do not set it."""
         by_key: dict[Key, Limit] = {}
         for prefix, by_metric in (("", self.quality), (f"{BASELINE} ", self.baseline)):
@@ -167,7 +167,7 @@ class VariantBudgets:
                     limit.limit, limit.reason, on_inconclusive, _list_options(limit)
                 )
         for name, kind, budget in self._list_single_limits():
-            on_inconclusive = budget.on_inconclusive_or(default)
+            on_inconclusive = budget.choose_on_inconclusive(default)
             by_key[name, kind] = Limit(budget.limit, budget.reason, on_inconclusive, _list_options(budget))
         return by_key
 

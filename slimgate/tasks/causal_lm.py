@@ -165,7 +165,7 @@ class CausalLM(Task[Params]):
         """The same targets as with labels, because text needs no labels."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
-        return TokenTargets(encoded.labels(), side=encoded.side)
+        return TokenTargets(encoded.list_labels(), side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
         """Models learn the next token at each position."""

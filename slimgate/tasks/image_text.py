@@ -86,7 +86,7 @@ class Params(Table):
         """The prompts as stated, with {label} in them."""
         return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
 
-    def of_label(self, label: str) -> list[str]:
+    def list_prompts(self, label: str) -> list[str]:
         """The prompts of a label."""
         return [prompt.format(label=(self.names or {}).get(label, label)) for prompt in self.prompts]
 
@@ -259,12 +259,12 @@ def list_captions(params: Params, rows: Rows) -> list[str]:
     """The caption of each row; without captions, the first prompt of its label."""
     if params.caption is not None:
         return [str(value) for value in rows.table[params.caption].to_pylist()]
-    return [params.of_label(str(value))[0] for value in rows.table[params.label].to_pylist()]
+    return [params.list_prompts(str(value))[0] for value in rows.table[params.label].to_pylist()]
 
 
 def list_class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
     """The prompts of all classes; those of one class are adjacent."""
-    return [prompt for name in classes for prompt in params.of_label(name)]
+    return [prompt for name in classes for prompt in params.list_prompts(name)]
 
 
 def _encode_rows(

@@ -212,7 +212,7 @@ class LmEval(Task[Params]):
         """The same targets as with labels, because there is no label column."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
-        return TokenTargets(encoded.labels(), side=encoded.side)
+        return TokenTargets(encoded.list_labels(), side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
         """Models learn the next token at each position of a target."""

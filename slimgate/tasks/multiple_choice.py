@@ -177,8 +177,8 @@ class MultipleChoice(Task[Params]):
         from slimgate.tasks.parts.choice_scores import encode_pairs, make_pair_windows
 
         questions = read_questions(rows, params.columns)
-        prompts = [question.prompt(params.form) for question in questions]
-        answers = [question.answers(params.form)[question.right] for question in questions]
+        prompts = [question.format_prompt(params.form) for question in questions]
+        answers = [question.list_answers(params.form)[question.right] for question in questions]
         pairs = encode_pairs(tokenizer, prompts, answers)
         return make_pair_windows(pairs, max_tokens=params.max_tokens, padding=tokenizer.pad_token_id or 0)
 
@@ -195,14 +195,15 @@ class MultipleChoice(Task[Params]):
         """The training targets: the tokens of the right answers."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
-        return TokenTargets(encoded.labels(), side=encoded.side)
+        return TokenTargets(encoded.list_labels(), side=encoded.side)
 
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
         """Targets for rows without labels: a teacher's scores count at the positions of answers."""
         from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED, TokenTargets
 
         hidden = [
-            [NO_ANSWER if label == NO_ANSWER else UNLABELLED for label in row] for row in encoded.labels()
+            [NO_ANSWER if label == NO_ANSWER else UNLABELLED for label in row]
+            for row in encoded.list_labels()
         ]
         return TokenTargets(hidden, side=encoded.side)
 
@@ -292,7 +293,9 @@ def make_prompts(params: Params, rows: Rows) -> AskedPrompts:
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
 
     questions = read_questions(rows, params.columns)
-    texts = [(question.prompt(params.form), question.answers(params.form)) for question in questions]
+    texts = [
+        (question.format_prompt(params.form), question.list_answers(params.form)) for question in questions
+    ]
     return AskedPrompts(texts, rows.ids)
 
 
@@ -302,9 +305,9 @@ def encode_questions(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerB
 
     questions = read_questions(rows, params.columns)
     written = [
-        (question.prompt(params.form), answer)
+        (question.format_prompt(params.form), answer)
         for question in questions
-        for answer in question.answers(params.form)
+        for answer in question.list_answers(params.form)
     ]
     prompts, answers = zip(*written, strict=True) if written else ((), ())
     pairs = iter(encode_pairs(tokenizer, prompts, answers))
@@ -341,4 +344,6 @@ def _list_learnt_texts(params: Params, rows: Rows) -> list[str]:
     """Each prompt with its right answer."""
     form = params.form
     questions = read_questions(rows, params.columns)
-    return [question.prompt(form) + question.answers(form)[question.right] for question in questions]
+    return [
+        question.format_prompt(form) + question.list_answers(form)[question.right] for question in questions
+    ]

@@ -112,11 +112,11 @@ class TextGeneration(GenerationTask[Params]):
                 check_tools(split, rows, params.tools, read_references(params, rows))
         return super().facts(params, splits)
 
-    def compared_texts(self, params: Params, rows: Rows, kind: str) -> list[list[str]]:
+    def list_compared_texts(self, params: Params, rows: Rows, kind: str) -> list[list[str]]:
         """The references of each row; for the kind "tools" its tools."""
         if kind == "tools":
             return [[text] for text in read_tool_texts(rows, params.tools) or ()]
-        return super().compared_texts(params, rows, kind)
+        return super().list_compared_texts(params, rows, kind)
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError if the model cannot serve this task, or its chat template ignores tools."""
@@ -130,7 +130,7 @@ class TextGeneration(GenerationTask[Params]):
         """Loads the model of a ref. Raises BuildError for missing weights, or if it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
-        return load_language_model(ref, context, lambda: self.texts(params, context.rows("train")))
+        return load_language_model(ref, context, lambda: self.list_texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their references, for training."""
@@ -159,7 +159,7 @@ class TextGeneration(GenerationTask[Params]):
         """The same targets as with labels, because models learn the text."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
-        return TokenTargets(encoded.labels(), side=encoded.side)
+        return TokenTargets(encoded.list_labels(), side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
         """The loss of the next token at each position of the answer."""

@@ -78,7 +78,7 @@ class TextToText(GenerationTask[Params]):
         """Loads the model of a ref. Raises BuildError if weights are missing."""
         from slimgate.tasks.parts.text_pairs import load_encoder_decoder
 
-        return load_encoder_decoder(ref, context, lambda: self.texts(params, context.rows("train")))
+        return load_encoder_decoder(ref, context, lambda: self.list_texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> TextPairs:
         """Texts with their references."""
@@ -101,7 +101,7 @@ class TextToText(GenerationTask[Params]):
         """The tokens of the references. Raises DataError for a row without one."""
         from slimgate.tasks.parts.objectives import TokenTargets
 
-        return TokenTargets(encoded.labels(), side="right")
+        return TokenTargets(encoded.list_labels(), side="right")
 
     def objective(self, params: Params) -> Objective:
         """Models learn the token at each position of the answer."""

@@ -263,7 +263,7 @@ def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
         "[budgets]\nlatency = { speedup_min = 1.5 }\n"
     )
     judged = judge_log_suite(load_log_suite(suite, "loads.toml"))
-    assert judged.verdict_of("faster").status == "PASS"
+    assert judged.judge_target("faster").status == "PASS"
 
 
 def test_load_tests_that_only_warn_have_no_junit_failure(tmp_path: Path, budgets: str) -> None:

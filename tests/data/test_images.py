@@ -106,10 +106,10 @@ def plain(pictures: list[Any], *, return_tensors: str) -> dict[str, Any]:
 
 def test_many_images_are_processed_when_a_batch_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [[[k, 0], [0, 0]] for k in range(5)]
-    pixels = Pixels(images, plain).of([3, 1])
+    pixels = Pixels(images, plain).read_pixels([3, 1])
     monkeypatch.setattr("slimgate.data.images.CACHE_BYTES", 0)
     uncached = Pixels(images, plain)
-    np.testing.assert_array_equal(uncached.of([3, 1]), pixels)
+    np.testing.assert_array_equal(uncached.read_pixels([3, 1]), pixels)
     assert pixels[:, 0, 0, 0].tolist() == [3, 1]
     assert len(uncached.join(Pixels(images, plain))) == 10
 

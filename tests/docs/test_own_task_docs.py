@@ -87,11 +87,11 @@ def test_the_task_that_delegates_reads_mails_without_quotes(repository: Path) ->
     encoded = task.object.encode_rows(task.params, Rows(run.rows.gate.table.slice(0, 1)), tokenizer)
     line = run.rows.gate.table["mail"][0].as_py().split("\n")[0]
     assert tokenizer.decode(encoded.columns["input_ids"][0]) == f"[CLS] {line} [SEP]"
-    assert compute_value(load_metric("accuracy"), run.outcomes("teacher")) > 0.8
+    assert compute_value(load_metric("accuracy"), run.measure_outcomes("teacher")) > 0.8
     verdict = judge_quality(
         load_metric("accuracy"),
-        run.outcomes("teacher"),
-        run.outcomes("int8"),
+        run.measure_outcomes("teacher"),
+        run.measure_outcomes("int8"),
         [QualityBudget(kind="drop_points", limit=10.0)],
     ).verdict
     assert verdict is Verdict.PASS
@@ -117,12 +117,12 @@ def test_init_writes_a_suite_for_it_if_named_and_if_installed(
 def test_the_task_from_scratch_learns_is_compressed_and_judged(repository: Path) -> None:
     run = run_of(repository, SUITES[1])
     name = "mytools.preferences:pair_accuracy"
-    metric, teacher = load_metric(name), run.outcomes("teacher")
+    metric, teacher = load_metric(name), run.measure_outcomes("teacher")
     assert len(teacher) == len(run.rows.gate)  # of two inputs a row
     assert compute_value(metric, teacher) > 0.9
     budget = QualityBudget(kind="drop_points", limit=10.0)
-    assert judge_quality(metric, teacher, run.outcomes("int8"), [budget]).verdict is Verdict.PASS
-    assert compute_value(metric, run.outcomes("distilled")) > 0.5
+    assert judge_quality(metric, teacher, run.measure_outcomes("int8"), [budget]).verdict is Verdict.PASS
+    assert compute_value(metric, run.measure_outcomes("distilled")) > 0.5
     damage_rows = run.suite.setup.task.object.with_planted_fault
     assert (
         judge_exchanged_answers(teacher, name, budget, seed=0, damage_rows=damage_rows).verdict

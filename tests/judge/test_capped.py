@@ -357,10 +357,10 @@ def test_a_small_cap_would_make_the_worst_row_too_good() -> None:
 def test_tables_hold_caps() -> None:
     [budget] = QualityBudgetTable.model_validate(
         {"increase_relative": 0.1, "cap": 2.0, "above_cap_max": 0.05}
-    ).budgets()
+    ).make_budgets()
     assert (budget.cap, budget.above_cap_max) == (2.0, 0.05)
     table = KlBudgetTable.model_validate({"mean_max": 0.02, "p99_max": 0.5, "above_cap_max": 0.05})
-    assert [(limit.kind, limit.above_cap_max) for limit in table.budgets()] == [
+    assert [(limit.kind, limit.above_cap_max) for limit in table.make_budgets()] == [
         ("mean_max", 0.05),
         ("p99_max", None),
     ]

@@ -179,7 +179,7 @@ def test_an_early_look_takes_both_sides_at_its_level(counted: Counted) -> None:
     assert judgement.verdict is Verdict.PASS
     assert budget.p_value is not None
     early = Look(1, 4, 3000, 12_000)
-    assert early.level() < budget.p_value
+    assert early.compute_level() < budget.p_value
     assert withhold_family_fails([judgement], [early])[0].verdict is Verdict.INCONCLUSIVE
     assert withhold_family_fails([judgement], [Look(4, 4, 3000, 3000)])[0].verdict is Verdict.PASS
 

@@ -61,7 +61,7 @@ def test_a_drop_at_the_margin_passes_in_at_most_6_percent(
         ids = np.arange(n).astype(np.str_)
         before = ClassOutcomes(ids, labels[cell], teacher[cell], ("a", "b", "c"))
         after = ClassOutcomes(ids, labels[cell], variant[cell], ("a", "b", "c"))
-        high = weigh_rows(metric, before, after, seed=seed, resamples=1000).interval(DROP)[1]
+        high = weigh_rows(metric, before, after, seed=seed, resamples=1000).compute_interval(DROP)[1]
         passed += high < true
     # 6 % and two standard errors of 400 runs
     assert passed / runs <= 0.06 + 0.024

@@ -72,7 +72,7 @@ def test_the_error_of_a_drop_is_the_textbooks(digits: int) -> None:
     for contrast in (DROP, Contrast(0.98, -1.0), OWN_VALUE, Contrast(1.0, 0.0)):
         weights = np.array([contrast.teacher, contrast.variant])
         expected = sqrt(weights @ covariance @ weights)
-        assert paired.standard_error(contrast) == pytest.approx(expected, rel=1e-12)
+        assert paired.compute_standard_error(contrast) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("name", "classes"), [("roc_auc", 2), ("roc_auc", 4)])
@@ -82,9 +82,11 @@ def test_the_interval_is_nearly_the_bootstraps(name: str, classes: int) -> None:
     paired = make_paired_influence(metric, metric.influence, teacher, variant)
     drawn = weigh_rows(metric, teacher, variant, seed=0, resamples=1500)
     for contrast in (DROP, OWN_VALUE):
-        low, high = drawn.interval(contrast)
-        assert paired.standard_error(contrast) == pytest.approx(drawn.standard_error(contrast), rel=0.07)
-        assert paired.interval(contrast) == pytest.approx((low, high), abs=0.08 * (high - low))
+        low, high = drawn.compute_interval(contrast)
+        assert paired.compute_standard_error(contrast) == pytest.approx(
+            drawn.compute_standard_error(contrast), rel=0.07
+        )
+        assert paired.compute_interval(contrast) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
 def test_groups_widen_the_interval_by_the_root_of_their_size() -> None:
@@ -94,9 +96,11 @@ def test_groups_widen_the_interval_by_the_root_of_their_size() -> None:
     alone = make_paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
     teacher, variant = (replace(outcomes, groups=repeated) for outcomes in (teacher, variant))
     grouped = make_paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
-    assert grouped.standard_error(DROP) / alone.standard_error(DROP) == pytest.approx(2, rel=0.05)
+    assert grouped.compute_standard_error(DROP) / alone.compute_standard_error(DROP) == pytest.approx(
+        2, rel=0.05
+    )
     drawn = weigh_rows(ROC_AUC, teacher, variant, seed=0, resamples=800)
-    assert grouped.standard_error(DROP) == pytest.approx(drawn.standard_error(DROP), rel=0.07)
+    assert grouped.compute_standard_error(DROP) == pytest.approx(drawn.compute_standard_error(DROP), rel=0.07)
 
 
 def test_few_groups_take_students_quantile() -> None:
@@ -104,8 +108,10 @@ def test_few_groups_take_students_quantile() -> None:
     of_rows = PairedInfluence(np.array([0.9, 0.8]), influence, rows=40, grouped=False)
     of_groups = PairedInfluence(np.array([0.9, 0.8]), influence, rows=40, grouped=True)
     # sum of squares 10; 1.6449 of rows, 2.3534 of four groups
-    assert of_rows.interval(DROP)[1] == pytest.approx(0.1 + 1.6449 * sqrt(10) / 40, abs=1e-5)
-    assert of_groups.interval(DROP)[1] == pytest.approx(0.1 + 2.3534 * sqrt(10 * 4 / 3) / 40, abs=1e-5)
+    assert of_rows.compute_interval(DROP)[1] == pytest.approx(0.1 + 1.6449 * sqrt(10) / 40, abs=1e-5)
+    assert of_groups.compute_interval(DROP)[1] == pytest.approx(
+        0.1 + 2.3534 * sqrt(10 * 4 / 3) / 40, abs=1e-5
+    )
     assert t_quantile(3) == pytest.approx(2.3534, abs=1e-4)
 
 
@@ -117,7 +123,7 @@ def test_the_quantile_has_one_degree_of_freedom_below_the_groups(groups: int) ->
     influence[0, :2] = 1.0, -1.0
     paired = PairedInfluence(np.array([0.9, 0.8]), influence, rows=40, grouped=True)
     for level in (0.05, 0.01):
-        low, high = paired.bounds(DROP, level)
+        low, high = paired.compute_bounds(DROP, level)
         half = t.ppf(1 - level, groups - 1) * sqrt(2 * groups / (groups - 1)) / 40
         assert (low, high) == pytest.approx((0.1 - half, 0.1 + half), rel=1e-9)
     assert t_quantile(groups - 1) == pytest.approx(t.ppf(0.95, groups - 1))
@@ -136,7 +142,7 @@ def test_a_long_upper_tail_moves_both_bounds_up_as_bca_does() -> None:
         (rows,), np.mean, n_resamples=20_000, confidence_level=0.9, method="BCa", rng=np.random.default_rng(1)
     ).confidence_interval
     width = theirs.high - theirs.low
-    ours = paired.interval(Contrast(1.0, 0.0))
+    ours = paired.compute_interval(Contrast(1.0, 0.0))
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.02 * width)
     assert ours[0] + ours[1] > 2 * rows.mean() + 0.03 * width
 
@@ -197,7 +203,7 @@ def test_rows_that_turn_at_the_margin_pass_in_at_most_6_percent(
         if size == 1:
             pair = (replace(pair[0], groups=None), replace(pair[1], groups=None))
         paired = make_paired_influence(metric, metric.influence, *pair)
-        passed += paired.interval(DROP)[1] < before - after
+        passed += paired.compute_interval(DROP)[1] < before - after
     # 6 % and two standard errors of 400 runs
     assert passed / runs <= 0.06 + 0.024
 
@@ -214,14 +220,14 @@ def test_the_bounds_of_skewed_values_are_halls(alpha: float) -> None:
     z, error = norm.isf(alpha), rows.std() / sqrt(80)
     shift = skew(rows) / (6 * sqrt(80)) * (2 * z**2 + 1)
     expected = rows.mean() + (shift - z) * error, rows.mean() + (shift + z) * error
-    assert paired.bounds(Contrast(1.0, 0.0), alpha) == pytest.approx(expected)
+    assert paired.compute_bounds(Contrast(1.0, 0.0), alpha) == pytest.approx(expected)
 
 
 def test_an_interval_that_ends_at_the_limit_does_not_exclude_it() -> None:
     """No row moved anything, so both bounds are the value itself."""
     paired = PairedInfluence(np.array([0.9, 0.8]), np.zeros((2, 40)), rows=40, grouped=False)
-    value = paired.value(DROP)
-    assert paired.interval(DROP) == (value, value)
+    value = paired.compute_value(DROP)
+    assert paired.compute_interval(DROP) == (value, value)
     assert (paired.p_at_least(DROP, value), paired.p_at_most(DROP, value)) == (1.0, 1.0)
     assert paired.p_at_least(DROP, value + 0.01) < 0.001
     assert paired.p_at_most(DROP, value - 0.01) < 0.001

@@ -257,7 +257,7 @@ def test_a_mean_can_change_from_end_to_end_of_its_values(
     pair = [make_rows(**{key: np.array(column[k]) for key, column in columns.items()}) for k in (0, 1)]
     assert metric.row_mean is not None
     paired = make_paired_means(metric, metric.row_mean, *pair)
-    losses = paired.losses(make_drop_contrast(higher_is_better=metric.higher_is_better))
+    losses = paired.compute_losses(make_drop_contrast(higher_is_better=metric.higher_is_better))
     assert (losses.best, losses.worst) == (-range_of_drop, range_of_drop)
     assert losses.mean == pytest.approx(judge_quality(metric, *pair, POINTS).drop_points / 100)
 

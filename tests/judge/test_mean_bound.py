@@ -72,7 +72,7 @@ def drawn_share(units: UnitLosses, margin: float, seed: int, *, at_most: bool = 
 )
 def test_of_0_1_losses_it_is_clopper_and_pearsons_bound(lost: int, n: int) -> None:
     theirs = binomtest(lost, n).proportion_ci(confidence_level=0.9, method="exact")
-    assert zero_or_one(lost, n).interval() == pytest.approx((theirs.low, theirs.high), abs=1e-10)
+    assert zero_or_one(lost, n).compute_interval() == pytest.approx((theirs.low, theirs.high), abs=1e-10)
 
 
 @pytest.mark.parametrize("margin", [0.001, 0.02, 0.3, 0.9])
@@ -98,7 +98,7 @@ def test_groups_without_a_loss_show_what_the_rule_of_three_says(
 @pytest.mark.parametrize("lost", [0, 1, 5])
 def test_groups_lost_as_a_whole_tell_as_much_as_single_rows(lost: int) -> None:
     grouped, single = equal_groups(80, 25, lost), zero_or_one(lost, 80)
-    assert grouped.interval() == pytest.approx(single.interval(), abs=1e-9)
+    assert grouped.compute_interval() == pytest.approx(single.compute_interval(), abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["changes", "rates", "rare"])
@@ -185,7 +185,7 @@ def test_the_p_values_fall_and_rise_with_the_margin(kind: str) -> None:
 def test_at_the_ends_of_the_interval_the_p_values_are_alpha(kind: str, alpha: float) -> None:
     for seed in range(7, 12):
         units = random_units(seed, kind)
-        low, high = units.interval(alpha)
+        low, high = units.compute_interval(alpha)
         assert units.best <= low <= units.mean <= high <= units.worst
         if high < units.worst:
             assert units.p_at_least(high) == pytest.approx(alpha, rel=1e-6)
@@ -207,14 +207,14 @@ def test_near_its_mean_a_sum_has_a_share_without_a_jump() -> None:
 
 def test_one_row_shows_next_to_nothing() -> None:
     """It rules out a mean above 95 % if it was not lost, as Clopper and Pearson's bound does."""
-    assert zero_or_one(0, 1).interval() == pytest.approx((0.0, 0.95))
-    assert zero_or_one(1, 1).interval() == pytest.approx((0.05, 1.0))
+    assert zero_or_one(0, 1).compute_interval() == pytest.approx((0.0, 0.95))
+    assert zero_or_one(1, 1).compute_interval() == pytest.approx((0.05, 1.0))
     # (0.3 - m) a + (1 - m) b > 0 of two exponentials: (1 - m) / 0.7 where m is above 0.3
     assert rows([0.3]).p_at_least(0.9) == pytest.approx(0.1 / 0.7)
 
 
 def test_one_group_alone_is_one_row() -> None:
-    assert equal_groups(1, 500).interval() == pytest.approx((0.0, 0.95))
+    assert equal_groups(1, 500).compute_interval() == pytest.approx((0.0, 0.95))
 
 
 def test_a_margin_at_the_end_of_the_range_is_always_kept() -> None:
@@ -234,7 +234,7 @@ def test_rows_of_no_size_change_nothing() -> None:
     )
     assert padded.mean == plain.mean
     assert padded.unseen_size == plain.unseen_size
-    assert padded.interval() == pytest.approx(plain.interval())
+    assert padded.compute_interval() == pytest.approx(plain.compute_interval())
     assert padded.standard_error == pytest.approx(plain.standard_error)
 
 
@@ -269,7 +269,7 @@ def test_the_standard_error_is_that_of_a_ratio_worked_by_hand() -> None:
 )
 def test_with_copies_as_needed_an_unlucky_sample_is_at_the_level(units: UnitLosses, margin: float) -> None:
     """One sample in five has a mean that is 0.84 standard errors or more nearer to the margin."""
-    copies = units.copies_needed(margin)
+    copies = units.compute_copies_needed(margin)
     assert copies is not None
 
     def p_value(times: float) -> float:
@@ -292,7 +292,7 @@ def test_copies_are_as_many_units_of_the_same_kinds() -> None:
 
 def test_fifty_groups_without_a_loss_need_three_times_as_many() -> None:
     """0.98^g is 5 % at g = 148.3, and groups that lose nothing have no unlucky sample."""
-    copies = equal_groups(50, 40).copies_needed(0.02)
+    copies = equal_groups(50, 40).compute_copies_needed(0.02)
     assert copies == pytest.approx(log(ALPHA) / log(0.98) / 50, rel=0.006)
 
 
@@ -300,7 +300,7 @@ def test_small_changes_need_as_few_copies_as_simulated() -> None:
     """By simulation: 0.82 of the samples of that size, where a stricter level asked for 1.6 times as many."""
     rng = np.random.default_rng(0)
     changes = rng.normal(0, 0.02, 100)
-    copies = rows(changes, best=-1.0).copies_needed(0.02)
+    copies = rows(changes, best=-1.0).compute_copies_needed(0.02)
     assert copies is not None
     n = ceil(100 * copies)
     passes = [rows(rng.choice(changes, n), best=-1.0).p_at_least(0.02) <= ALPHA for _ in range(1_000)]
@@ -309,7 +309,7 @@ def test_small_changes_need_as_few_copies_as_simulated() -> None:
 
 def test_the_copies_needed_decide_four_times_of_five() -> None:
     """Exact: the chance that a sample of that size rules a loss of 2 % out, if the true one is 1 %."""
-    copies = zero_or_one(10, 1000).copies_needed(0.02)
+    copies = zero_or_one(10, 1000).compute_copies_needed(0.02)
     assert copies is not None
     n = ceil(1000 * copies)
     largest = next(k for k in range(n) if zero_or_one(k, n).p_at_least(0.02) > ALPHA) - 1
@@ -317,7 +317,7 @@ def test_the_copies_needed_decide_four_times_of_five() -> None:
 
 
 def test_no_number_of_copies_decides_a_mean_at_the_margin() -> None:
-    assert zero_or_one(2, 100).copies_needed(0.02) is None
+    assert zero_or_one(2, 100).compute_copies_needed(0.02) is None
 
 
 @pytest.mark.parametrize("values", [[-0.5, -0.4, 0.001], [-0.5, 0.3, 36.0], [-0.02, -0.01, 0.98]])

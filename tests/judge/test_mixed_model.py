@@ -30,8 +30,8 @@ def test_the_error_is_that_of_a_mixed_model() -> None:
     base, target = scores.mean(axis=1)
     rows_of_means = PairedMeans(base, target, np.ones(rows), None, (0.0, 1.0), 1.0)
     result = combine_runs(rows_of_means, RunScores(*scores))
-    assert result.value(DROP) == pytest.approx(-fitted.params["side"])
-    assert result.standard_error(DROP) == pytest.approx(fitted.bse["side"], rel=0.01)
-    low, high = result.bounds(DROP, 0.05)
+    assert result.compute_value(DROP) == pytest.approx(-fitted.params["side"])
+    assert result.compute_standard_error(DROP) == pytest.approx(fitted.bse["side"], rel=0.01)
+    low, high = result.compute_bounds(DROP, 0.05)
     # the bounds are wider: Student's for few runs, those of the worst row for few rows
     assert (high - low) / 2 > norm.ppf(0.95) * fitted.bse["side"]

@@ -47,17 +47,17 @@ def test_the_bound_adds_up_rows_and_builds(counted: Counted) -> None:
     teacher, *builds = builds_of(counted, 1000, [10, 20, 30])
     combined = combine_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
     between = t.ppf(0.95, 2) * 0.01 / sqrt(3)
-    (rows,) = (evidence.interval(DROP) for evidence in combined.rows)
-    assert combined.value(DROP) == pytest.approx(0.02)
-    assert combined.interval(DROP)[1] == pytest.approx(0.02 + hypot(rows[1] - 0.02, between))
-    assert combined.interval(DROP)[0] == pytest.approx(0.02 - hypot(0.02 - rows[0], between))
+    (rows,) = (evidence.compute_interval(DROP) for evidence in combined.rows)
+    assert combined.compute_value(DROP) == pytest.approx(0.02)
+    assert combined.compute_interval(DROP)[1] == pytest.approx(0.02 + hypot(rows[1] - 0.02, between))
+    assert combined.compute_interval(DROP)[0] == pytest.approx(0.02 - hypot(0.02 - rows[0], between))
 
 
 def test_equal_builds_leave_the_rows_alone(counted: Counted) -> None:
     teacher, *builds = builds_of(counted, 1000, [10, 10])
     combined = combine_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
-    alone = combined.rows[0].interval(DROP)
-    assert combined.interval(DROP) == pytest.approx(alone, abs=1e-9)
+    alone = combined.rows[0].compute_interval(DROP)
+    assert combined.compute_interval(DROP) == pytest.approx(alone, abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss", "f1_macro", "roc_auc"])

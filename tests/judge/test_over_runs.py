@@ -48,11 +48,11 @@ def test_the_bound_adds_up_samples_and_runs() -> None:
     variances = np.var([0.0, 0.02, 0.04], ddof=1) / 3, np.var([-0.03, 0.01, 0.02], ddof=1) / 3
     welch = t.ppf(0.95, sum(variances) ** 2 / sum(part**2 / 2 for part in variances))
     of_runs = welch * sqrt(sum(variances))
-    low, high = runs.rows.interval(DROP)
+    low, high = runs.rows.compute_interval(DROP)
     drop = base.mean() - target.mean()
-    assert runs.value(DROP) == pytest.approx(drop)
-    assert runs.interval(DROP)[1] == pytest.approx(drop + hypot(high - drop, of_runs), rel=1e-6)
-    assert runs.interval(DROP)[0] == pytest.approx(drop - hypot(drop - low, of_runs), rel=1e-6)
+    assert runs.compute_value(DROP) == pytest.approx(drop)
+    assert runs.compute_interval(DROP)[1] == pytest.approx(drop + hypot(high - drop, of_runs), rel=1e-6)
+    assert runs.compute_interval(DROP)[0] == pytest.approx(drop - hypot(drop - low, of_runs), rel=1e-6)
 
 
 def test_sides_of_unlike_numbers_of_runs_take_the_larger_rule() -> None:
@@ -60,25 +60,25 @@ def test_sides_of_unlike_numbers_of_runs_take_the_larger_rule() -> None:
     variances = np.var([0.0, 0.001], ddof=1), np.var(np.linspace(0.0, 0.05, 6), ddof=1)
     pooled = t.ppf(0.95, 6) * sqrt((variances[0] + 5 * variances[1]) / 6 * (1 / 2 + 1 / 6))
     runs = crossed(base, target)
-    value, high = runs.value(DROP), runs.rows.interval(DROP)[1]
-    assert runs.interval(DROP)[1] == pytest.approx(value + hypot(high - value, pooled), rel=1e-6)
+    value, high = runs.compute_value(DROP), runs.rows.compute_interval(DROP)[1]
+    assert runs.compute_interval(DROP)[1] == pytest.approx(value + hypot(high - value, pooled), rel=1e-6)
 
 
 def test_a_side_of_one_run_varies_as_the_other_does() -> None:
     base, target = shifted(0.0), shifted(0.0, 0.01, 0.03)
     runs = crossed(base, target)
     of_runs = t.ppf(0.95, 2) * sqrt(np.var([0.0, 0.01, 0.03], ddof=1) * (1 + 1 / 3))
-    value, high = runs.value(DROP), runs.rows.interval(DROP)[1]
-    assert runs.interval(DROP)[1] == pytest.approx(value + hypot(high - value, of_runs), rel=1e-6)
+    value, high = runs.compute_value(DROP), runs.rows.compute_interval(DROP)[1]
+    assert runs.compute_interval(DROP)[1] == pytest.approx(value + hypot(high - value, of_runs), rel=1e-6)
 
 
 def test_a_limit_of_the_targets_own_value_counts_its_runs_alone() -> None:
     target = shifted(0.0, 0.02, 0.04)
     runs = crossed(shifted(-0.3, 0.0, 0.3), target)
     of_runs = t.ppf(0.95, 2) * 0.02 / sqrt(3)
-    low = runs.rows.interval(OWN_VALUE)[0]
+    low = runs.rows.compute_interval(OWN_VALUE)[0]
     expected = target.mean() - hypot(target.mean() - low, of_runs)
-    assert runs.interval(OWN_VALUE)[0] == pytest.approx(expected, rel=1e-6)
+    assert runs.compute_interval(OWN_VALUE)[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_equal_runs_leave_the_samples_alone() -> None:
@@ -86,7 +86,7 @@ def test_equal_runs_leave_the_samples_alone() -> None:
     base, target = (np.repeat((rng.random(N) < 0.7)[None], 3, axis=0).astype(float) for _ in range(2))
     runs = crossed(base, target)
     assert not runs.varies
-    assert runs.interval(DROP) == pytest.approx(runs.rows.interval(DROP))
+    assert runs.compute_interval(DROP) == pytest.approx(runs.rows.compute_interval(DROP))
 
 
 def test_chance_on_single_samples_is_not_counted_twice() -> None:
@@ -94,7 +94,7 @@ def test_chance_on_single_samples_is_not_counted_twice() -> None:
     rng = np.random.default_rng(1)
     base, target = ((rng.random((40, N)) < 0.6).astype(float) for _ in range(2))
     runs = crossed(base, target)
-    alone, combined = runs.rows.interval(DROP), runs.interval(DROP)
+    alone, combined = runs.rows.compute_interval(DROP), runs.compute_interval(DROP)
     assert combined[1] - combined[0] < 1.35 * (alone[1] - alone[0])
     assert runs.base.chance == pytest.approx(0.24 / N, rel=0.05)
 
@@ -113,7 +113,7 @@ def test_a_limit_is_excluded_where_it_is_beyond_the_bound(above: bool) -> None:
     rng = np.random.default_rng(3)
     base, target = ((rng.random((3, N)) < chance).astype(float) for chance in (0.7, 0.68))
     runs = crossed(base, target)
-    bound = runs.interval(DROP)[int(above)]
+    bound = runs.compute_interval(DROP)[int(above)]
     step = 1e-4 if above else -1e-4
     assert runs.excludes(DROP, bound + step, 0.05, above=above)
     assert not runs.excludes(DROP, bound - step, 0.05, above=above)

@@ -54,9 +54,9 @@ def test_cells_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: bo
     groups = np.arange(600) // 4 if grouped else None
     teacher, variant = drawn(600, prior=[0.4, 0.3, 0.3], lost=0.06, won=0.03, groups=groups)
     metric = load_metric(name)
-    cells = weigh_rows(metric, teacher, variant, seed=0).interval(drop)
+    cells = weigh_rows(metric, teacher, variant, seed=0).compute_interval(drop)
     weights = weigh_rows(as_rows(metric), teacher, variant, seed=1, resamples=10_000)
-    rows = replace(weights, bias_corrected=False).interval(drop)
+    rows = replace(weights, bias_corrected=False).compute_interval(drop)
     assert cells == pytest.approx(rows, abs=0.03 * (rows[1] - rows[0]))
 
 
@@ -69,14 +69,14 @@ def test_sums_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: boo
     sums = weigh_rows(metric, *pair, seed=0, resamples=6000)
     rows = replace(weigh_rows(as_rows(metric), *pair, seed=1, resamples=6000), bias_corrected=False)
     assert sums.sample == pytest.approx([compute_value(metric, outcomes) for outcomes in pair], abs=1e-12)
-    low, high = rows.interval(drop)
-    assert sums.interval(drop) == pytest.approx((low, high), abs=0.04 * (high - low))
+    low, high = rows.compute_interval(drop)
+    assert sums.compute_interval(drop) == pytest.approx((low, high), abs=0.04 * (high - low))
 
 
 def test_a_group_missing_in_the_sample_widens_the_side_it_counts(drawn: MakePair) -> None:
     """Nothing changed in 40 groups of 10: up to 7 % of such groups may be lost, or won."""
     teacher, _ = drawn(400, prior=[0.5, 0.5], lost=0.0, won=0.0, groups=np.arange(400) // 10)
-    low, high = weigh_rows(as_rows(load_metric("accuracy")), teacher, teacher, seed=0).interval(drop)
+    low, high = weigh_rows(as_rows(load_metric("accuracy")), teacher, teacher, seed=0).compute_interval(drop)
     assert high == pytest.approx(1 - 0.05 ** (1 / 40), rel=0.05)
     assert low == pytest.approx(-high, rel=0.1)
 
@@ -84,7 +84,9 @@ def test_a_group_missing_in_the_sample_widens_the_side_it_counts(drawn: MakePair
 def test_unchanged_rows_have_the_rule_of_three_as_bound(counted: MakePair) -> None:
     """Of 60 rows one class alone: the made-up row is a lost row of accuracy, Clopper and Pearson's bound."""
     teacher, variant = counted(60)
-    low, high = weigh_rows(load_metric("accuracy"), teacher, variant, seed=0, resamples=40_000).interval(drop)
+    low, high = weigh_rows(
+        load_metric("accuracy"), teacher, variant, seed=0, resamples=40_000
+    ).compute_interval(drop)
     assert high == pytest.approx(1 - 0.05 ** (1 / 60), rel=0.02)
     assert low == pytest.approx(-high, rel=0.03)
 
@@ -109,7 +111,7 @@ def test_standard_error_of_an_accuracy_drop_is_the_closed_form(drawn: MakePair) 
     drawn_from = weigh_rows(load_metric("accuracy"), teacher, variant, seed=0)
     changes = (teacher.predictions == teacher.labels) * 1.0 - (variant.predictions == variant.labels)
     # a made-up row beside about 200 changed rows is under 1 % of the variance
-    assert drawn_from.standard_error(drop) == pytest.approx(changes.std() / sqrt(2000), rel=0.03)
+    assert drawn_from.compute_standard_error(drop) == pytest.approx(changes.std() / sqrt(2000), rel=0.03)
 
 
 def test_groups_that_change_together_widen_by_their_sizes_root(drawn: MakePair) -> None:
@@ -119,7 +121,9 @@ def test_groups_that_change_together_widen_by_their_sizes_root(drawn: MakePair) 
     alone = weigh_rows(load_metric("accuracy"), teacher, variant, seed=0)
     teacher, variant = (replace(outcomes, groups=repeated) for outcomes in (teacher, variant))
     grouped = weigh_rows(load_metric("accuracy"), teacher, variant, seed=0)
-    assert grouped.standard_error(drop) / alone.standard_error(drop) == pytest.approx(2, rel=0.05)
+    assert grouped.compute_standard_error(drop) / alone.compute_standard_error(drop) == pytest.approx(
+        2, rel=0.05
+    )
 
 
 @pytest.mark.parametrize("name", ["roc_auc", "f1_macro"])
@@ -152,15 +156,15 @@ def test_chunks_of_memory_do_not_change_the_draws(counted: MakePair, monkeypatch
 
 def test_the_seed_decides_the_interval(drawn: MakePair) -> None:
     teacher, variant = drawn(300, prior=[0.5, 0.5], lost=0.06, won=0.04)
-    same = [weigh_rows(load_metric("f1"), teacher, variant, seed=7).interval(drop) for _ in range(2)]
-    other = weigh_rows(load_metric("f1"), teacher, variant, seed=8).interval(drop)
+    same = [weigh_rows(load_metric("f1"), teacher, variant, seed=7).compute_interval(drop) for _ in range(2)]
+    other = weigh_rows(load_metric("f1"), teacher, variant, seed=8).compute_interval(drop)
     assert same[0] == same[1] != other
 
 
 @pytest.mark.parametrize("name", RESAMPLED)
 def test_without_a_change_the_interval_still_has_some_width(counted: MakePair, name: str) -> None:
     teacher, variant = counted(60, both_wrong=9)
-    low, high = weigh_rows(load_metric(name), teacher, variant, seed=0).interval(drop)
+    low, high = weigh_rows(load_metric(name), teacher, variant, seed=0).compute_interval(drop)
     assert low < -0.005
     assert high > 0.005
 
@@ -301,9 +305,9 @@ def test_a_lone_statistic_has_the_wider_of_two_quantiles() -> None:
     lost, won = np.stack([weighted, 0 * weighted]), np.stack([weighted - 0.2, 0 * weighted])
     plain = RandomWeights(np.array([0.6, 0.0]), lost, won)
     corrected = replace(plain, bias_corrected=True)
-    assert plain.bounds(np.subtract, 0.05) == pytest.approx((-0.15, 0.95))
+    assert plain.compute_bounds(np.subtract, 0.05) == pytest.approx((-0.15, 0.95))
     # of the weightings 0.6 are below the sample: 2 * 0.2533 + 1.6449 is the 98.4 % quantile
-    low, high = corrected.bounds(np.subtract, 0.05)
+    low, high = corrected.compute_bounds(np.subtract, 0.05)
     assert low == pytest.approx(-0.15)  # the corrected bound lies above it
     assert high == pytest.approx(0.9843, abs=1e-3)
     assert _compute_corrected_bounds(0.5, weighted, 0.05) == pytest.approx((0.05, 0.95))

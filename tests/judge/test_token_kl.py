@@ -58,7 +58,7 @@ def test_four_documents_do_not_bound_the_largest_thousandth() -> None:
 def test_a_quantile_of_tokens_is_between_order_statistics() -> None:
     """The exact bounds: Clopper and Pearson's of the share above each observed value."""
     values = np.sort(np.random.default_rng(0).exponential(size=1000))
-    low, high = single_tokens(values).quantile_interval(0.01)
+    low, high = single_tokens(values).compute_quantile_interval(0.01)
     above = 999 - np.arange(1000)  # tokens above each value
     upper_share = beta.ppf(0.95, above + 1, 1000 - above)
     lower_share = np.where(above > 0, beta.ppf(0.05, np.maximum(above, 1), 1001 - above), 0.0)
@@ -82,7 +82,7 @@ def test_tokens_of_one_document_are_no_evidence_of_their_own() -> None:
     # of one document, what a group is: 100 documents in two files
     grouped = documents(*[[0.01] * 30] * 100, groups=[0] * 50 + [1] * 50)
     assert make_kl_facts(grouped).groups == 2
-    assert grouped.mean.interval()[1] > in_documents.mean.interval()[1]
+    assert grouped.mean.compute_interval()[1] > in_documents.mean.compute_interval()[1]
 
 
 def test_groups_of_one_row_each_are_no_groups() -> None:

@@ -21,7 +21,7 @@ NAMES = [("gsm8k/acc", "gsm8k", "acc"), ("arc/acc", "arc", "acc")]
 
 
 def limits_of(budgets: LogBudgets, task: str) -> dict[str, float]:
-    return {budget.kind: budget.limit for budget in budgets.of(f"{task}/acc", task, "acc")}
+    return {budget.kind: budget.limit for budget in budgets.select_budgets(f"{task}/acc", task, "acc")}
 
 
 def read(stated: dict[str, Any]) -> LogBudgets:
@@ -128,7 +128,7 @@ def test_points_and_growth_of_a_perplexity_are_one_kind(points_last: bool) -> No
     stated = [("*", {"drop_points": 1.0}), ("wiki*", {"increase_relative": 0.05})]
     budgets = parse_budget_tables({"budgets": dict(stated[::-1] if points_last else stated)}, "b.toml")
     notes: list[str] = []
-    growths = convert_points_to_growth("wiki", budgets.of("wiki/ppl", "wiki", "ppl"), notes)
+    growths = convert_points_to_growth("wiki", budgets.select_budgets("wiki/ppl", "wiki", "ppl"), notes)
     assert [(budget.kind, budget.limit) for budget in growths] == [
         ("increase_relative", 0.01 if points_last else 0.05)
     ]

@@ -114,7 +114,7 @@ def _limits(kind: FileKind, path: Path, target: str) -> list[float]:
     budgets = read_file_budgets(read_budget_tables(path), kind, target, "b.toml")
     if kind == ANSWERS:
         return [budget.limit for _, group in budgets.answers.patterns for budget in group]
-    return [limit.limit for limit in budgets.limits.limits().values()]
+    return [limit.limit for limit in budgets.limits.list_limits().values()]
 
 
 @pytest.mark.parametrize("kind", OWN)

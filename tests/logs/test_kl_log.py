@@ -134,7 +134,7 @@ def test_a_report_and_a_suite_of_kl_logs_have_the_verdicts(log: Path, tmp_path: 
     suite = tmp_path / "kl.toml"
     suite.write_text(f'[logs]\ntargets = {{ q4 = "{log.name}" }}\n[budgets]\nkl = {{ mean_max = 0.005 }}\n')
     judged = judge_log_suite(load_log_suite(suite, "kl.toml"))
-    assert judged.verdict_of("q4").status == "FAIL"
+    assert judged.judge_target("q4").status == "FAIL"
 
 
 def test_budgets_that_a_kl_log_does_not_answer_are_refused(

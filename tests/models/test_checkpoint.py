@@ -274,7 +274,7 @@ def test_counted_bytes_are_those_of_the_files(written: Any, tmp_path: Path) -> N
     saved.mkdir()
     model.save(saved)
     names = sorted(file.name for file in saved.iterdir())
-    assert set(names) - set(model.counted_files(names)) == {"slimgate.json"}
+    assert set(names) - set(model.select_counted_files(names)) == {"slimgate.json"}
     weights = (written("gptq") / "model.safetensors").stat().st_size
     assert model.measure_size()["state_bytes"] == weights
 
@@ -329,7 +329,7 @@ def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path:
     model.save(saved)
     again = load_checkpoint(saved)
     assert torch.equal(answers(again.network), answers(model.network))
-    assert again.counted_files(["config.json", file.name]) == [file.name]
+    assert again.select_counted_files(["config.json", file.name]) == [file.name]
     assert again.tokenizer("good film")["input_ids"] == model.tokenizer("good film")["input_ids"]
 
 

@@ -142,7 +142,7 @@ def test_attention_scores_are_those_of_the_model(tmp_path: Path, architecture: s
     ids = INPUTS["input_ids"][:1]
     with watch_outputs(model.network, attention.names) as seen, torch.inference_mode():
         theirs = model.network(input_ids=ids, output_attentions=True).attentions[0]
-        scores = attention.scores(seen)
+        scores = attention.compute_scores(seen)
     later = torch.ones(scores.shape[-2:]).triu(1).bool()
     ours = torch.softmax(scores.masked_fill(later, float("-inf")), dim=-1)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

@@ -36,7 +36,7 @@ def test_a_fresh_model_starts_from_the_seed_with_a_new_tokenizer(tmp_path: Path,
     model = artifact.load("cpu")
     assert model.config.vocab_size == len(model.tokenizer) <= 300
     assert "film" in model.tokenizer.decode(model.tokenizer("a good film")["input_ids"])
-    assert len(run.outcomes("teacher")) == 60
+    assert len(run.measure_outcomes("teacher")) == 60
 
 
 def test_a_byte_level_tokenizer_gives_every_text_back() -> None:

@@ -65,12 +65,12 @@ def test_a_static_cache_writes_the_same_again_at_its_whole_size(tmp_path: Path) 
     network, written = network_of(tmp_path, "llama"), []
     caches, expected = StaticCaches(network), generated(network)
     for _ in range(3):
-        cache = caches.empty(2, 8 + NEW)
+        cache = caches.make_empty(2, 8 + NEW)
         written.append(go_on(network, begin_answer(network, IDS, NEW, cache)))
     assert all(torch.equal(answer, expected) for answer in written)
     growing = begin_answer(network, IDS, NEW, make_cache(network))
     assert count_cache_bytes(growing.cache) * (8 + NEW) == count_cache_bytes(cache) * 8
-    assert caches.empty(2, 8 + NEW) is cache
+    assert caches.make_empty(2, 8 + NEW) is cache
 
 
 def test_an_encoder_decoder_has_no_static_cache(tmp_path: Path) -> None:

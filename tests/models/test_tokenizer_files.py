@@ -66,7 +66,7 @@ def test_a_tokenizer_is_read_once_for_all_tests_of_a_model(
     digest = contents.digest_tokenizer
     monkeypatch.setattr(contents, "digest_tokenizer", lambda folder: folders.append(folder) or digest(folder))
     encoder = Encoder(run.suite, run.rows.gate)
-    assert encoder.of(artifact) is encoder.of(artifact)
+    assert encoder.encode_for(artifact) is encoder.encode_for(artifact)
     assert encoder.measure_unreadable(artifact) == 0
     assert folders == [artifact.folder]
 

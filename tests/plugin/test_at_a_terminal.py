@@ -38,10 +38,10 @@ def narrow(trained: Path, store: str) -> SessionOutput:
 
 def test_a_run_shows_what_it_builds_and_spares_pytests_output(narrow: SessionOutput) -> None:
     assert narrow.code == 0, narrow.last
-    assert narrow.live("same · step 2 of 2: fine_tune · ")
-    training = "\n".join(narrow.live("train rows "))
+    assert narrow.list_live_lines("same · step 2 of 2: fine_tune · ")
+    training = "\n".join(narrow.list_live_lines("train rows "))
     assert re.search(r"[\d,]+/4,000 · [\d,.]+/s", training)
-    assert narrow.live("same · rounds of b1 · timed, so nothing")
+    assert narrow.list_live_lines("same · rounds of b1 · timed, so nothing")
     assert not any(text in narrow.last for text in ("so far", "train rows", "timed, so"))
     [tests] = [line for line in narrow.last.splitlines() if line.startswith("bench/two.toml .")]
     assert re.fullmatch(r"bench/two.toml \.+ +\[100%\]", tests)
@@ -63,10 +63,10 @@ def test_no_color_keeps_the_lines_and_leaves_out_the_colours(
 ) -> None:
     again = ("-k", "latency and same", "--slimgate-store", store, "--slimgate-rebuild")
     seen = run_pytest_at_terminal(trained, "bench/two.toml", *again, NO_COLOR="1")
-    assert seen.live("same · step 2 of 2: fine_tune · ")
-    assert re.search(r"epoch \d+ of 20 · loss \d\.\d{3}", "\n".join(seen.live("train rows ")))
+    assert seen.list_live_lines("same · step 2 of 2: fine_tune · ")
+    assert re.search(r"epoch \d+ of 20 · loss \d\.\d{3}", "\n".join(seen.list_live_lines("train rows ")))
     assert not re.search(r"\x1b\[[\d;]*m", seen.raw)
-    assert "left, as before" in "\n".join(seen.live("step "))
+    assert "left, as before" in "\n".join(seen.list_live_lines("step "))
 
 
 @pytest.mark.parametrize(

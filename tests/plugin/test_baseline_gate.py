@@ -50,8 +50,8 @@ def released(repository: Path) -> Path:
 def test_an_unchanged_variant_holds_and_a_new_one_is_called_new(released: Path) -> None:
     ran = run(released, SUITE + LATE + SINCE)
     assert ran.code == 0
-    assert ran.outcome("bench/three.toml::test_baseline[same-accuracy]") == "PASSED"
-    same, late = (ran.variant("three", name)["since_baseline"]["accuracy"] for name in ("same", "late"))
+    assert ran.find_outcome("bench/three.toml::test_baseline[same-accuracy]") == "PASSED"
+    same, late = (ran.find_variant("three", name)["since_baseline"]["accuracy"] for name in ("same", "late"))
     assert (same["verdict"], same["drop_points"], same["n"], same["new"]) == ("PASS", 0.0, 400, False)
     assert same["budgets"][0]["on_inconclusive"] == "fail"
     assert (same["interval"], same["message"].endswith(UNCHANGED)) == ([0.0, 0.0], True)
@@ -63,7 +63,7 @@ def test_an_unchanged_variant_holds_and_a_new_one_is_called_new(released: Path) 
     assert ran.record("three")["baseline"]["name"] == "v1"
     assert ran.record("three")["baseline"]["path"] == "reports/baselines/v1/three/run.json"
     # far behind its teacher, and as it was: it is held against itself
-    inverted = ran.variant("three", "inverted")["since_baseline"]["accuracy"]
+    inverted = ran.find_variant("three", "inverted")["since_baseline"]["accuracy"]
     assert (inverted["verdict"], inverted["drop_points"]) == ("PASS", 0.0)
     assert inverted["baseline"] == inverted["value"] < same["value"] - 0.5
     report = (released / "reports/latest/three/report.md").read_text()
@@ -94,14 +94,14 @@ OF_TEACHER = "[budgets.teacher.baseline]\naccuracy = { drop_points = 5.0 }\n"
 def test_a_teacher_that_lost_too_much_since_then_fails(released: Path) -> None:
     passing = run(released, SUITE + SINCE + OF_TEACHER)
     assert passing.code == 0
-    assert passing.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "PASSED"
+    assert passing.find_outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "PASSED"
     worse = '[teacher]\nsteps = [{ "own_steps:Invert" = {} }]\n'
     refused = run(released, SUITE + worse + SINCE + OF_TEACHER)
     assert (refused.code, "[teacher] steps was [] and is" in refused.out) == (4, True)
     ran = run(released, SUITE + worse + AGREED + OF_TEACHER)
     assert ran.code == 1
-    assert ran.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "FAILED"
-    facts = ran.variant("three", "teacher")["since_baseline"]["accuracy"]
+    assert ran.find_outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "FAILED"
+    facts = ran.find_variant("three", "teacher")["since_baseline"]["accuracy"]
     assert facts["verdict"] == "FAIL"
     assert facts["message"].startswith("teacher: accuracy 0.")
     assert facts["message"] in ran.record("three")["verdict"]["messages"]
@@ -114,8 +114,8 @@ def test_a_variant_that_lost_too_much_since_then_fails(released: Path) -> None:
     worse = SUITE.replace("own_steps:Same", "own_steps:Invert")
     ran = run(released, worse + SINCE)
     assert ran.code == 1
-    assert ran.outcome("bench/three.toml::test_baseline[same-accuracy]") == "FAILED"
-    facts = ran.variant("three", "same")["since_baseline"]["accuracy"]
+    assert ran.find_outcome("bench/three.toml::test_baseline[same-accuracy]") == "FAILED"
+    facts = ran.find_variant("three", "same")["since_baseline"]["accuracy"]
     assert facts["verdict"] == "FAIL"
     assert facts["message"].startswith("same: accuracy 0.")
     assert " in the baseline v1, drop " in facts["message"]
@@ -133,7 +133,7 @@ def test_other_gate_rows_leave_the_baseline_undecided(released: Path) -> None:
     )
     ran = run(released, other, "-n", "1")
     assert ran.code == 1
-    facts = ran.variant("three", "same")["since_baseline"]["accuracy"]
+    facts = ran.find_variant("three", "same")["since_baseline"]["accuracy"]
     assert facts["verdict"] == "INCONCLUSIVE"
     assert facts["message"] == (
         "same: accuracy against the baseline v1, budget drop_points 5: INCONCLUSIVE, "
@@ -162,6 +162,6 @@ def test_answers_other_than_the_records_are_not_tested_against(released: Path) -
     file.write_text(json.dumps(record))
     ran = run(released, SUITE + SINCE)
     file.write_text(text)
-    facts = ran.variant("three", "same")["since_baseline"]["accuracy"]
+    facts = ran.find_variant("three", "same")["since_baseline"]["accuracy"]
     assert (ran.code, facts["verdict"]) == (1, "INCONCLUSIVE")
     assert "its outcomes are of another run than its record: accuracy of the answers is" in facts["message"]

@@ -50,13 +50,13 @@ def ran(repository: Path) -> Ran:
 def test_a_variant_that_turns_rows_fails_alone_in_one_line(ran: Ran) -> None:
     assert ran.code == 1
     outcomes = {
-        name: ran.outcome(NODE.format(name)) for name in ("same", "damaged", "shown", "unsure", "fine")
+        name: ran.find_outcome(NODE.format(name)) for name in ("same", "damaged", "shown", "unsure", "fine")
     }
     assert outcomes == {
         **dict.fromkeys(("same", "shown", "unsure"), "PASSED"),
         **dict.fromkeys(("damaged", "fine"), "FAILED"),
     }
-    message = ran.variant("rows", "damaged")["behaviour"]["message"]
+    message = ran.find_variant("rows", "damaged")["behaviour"]["message"]
     at = next(i for i, line in enumerate(ran.lines) if line.startswith("___") and "damaged" in line)
     assert ran.lines[at + 1] == message
     assert "budget 2 % (n=400): FAIL; accuracy on 6 slices, budget 8 points" in message
@@ -69,7 +69,9 @@ def test_verdicts_of_the_run_count_them(ran: Ran) -> None:
     counts = {key: verdict[key] for key in ("passed", "failed", "inconclusive")}
     # same: both; damaged: both; unsure: slices hold, flips are undecided; fine: flips hold
     assert counts == {"passed": 4, "failed": 2, "inconclusive": 2}
-    messages = [ran.variant("rows", name)["behaviour"]["message"] for name in ("damaged", "unsure", "fine")]
+    messages = [
+        ran.find_variant("rows", name)["behaviour"]["message"] for name in ("damaged", "unsure", "fine")
+    ]
     assert verdict["messages"] == messages
     rows = {
         line.split()[0]: line
@@ -83,7 +85,7 @@ def test_verdicts_of_the_run_count_them(ran: Ran) -> None:
 
 
 def test_undecided_slices_are_inconclusive_in_all_outputs(ran: Ran) -> None:
-    behaviour = ran.variant("rows", "fine")["behaviour"]
+    behaviour = ran.find_variant("rows", "fine")["behaviour"]
     assert {part["verdict"] for part in behaviour["slices"]} == {"INCONCLUSIVE"}
     assert [budget["verdict"] for budget in behaviour["budgets"]] == ["PASS", "INCONCLUSIVE"]
     assert [budget["on_inconclusive"] for budget in behaviour["budgets"]] == ["fail", "fail"]
@@ -113,7 +115,7 @@ accuracy = { drop_points = 0.5, on_inconclusive = "warn" }
     (ran.folder / "bench/named.toml").write_text(text)
     done = run_pytest(ran.folder, "bench/named.toml", "-k", "behaviour and same")
     assert done.code == 0
-    behaviour = done.variant("named", "same")["behaviour"]
+    behaviour = done.find_variant("named", "same")["behaviour"]
     verdicts = {budget["kind"]: budget["verdict"] for budget in behaviour["budgets"]}
     assert verdicts["slices.accuracy[label=pos]"] == "PASS"
     assert verdicts["slices.accuracy[label=neg]"] == "INCONCLUSIVE"
@@ -133,7 +135,7 @@ accuracy = { drop_points = 0.5, on_inconclusive = "warn" }
 def test_the_record_holds_what_the_outcomes_say(ran: Ran) -> None:
     folder = ran.folder / "reports/latest/rows/outcomes"
     teacher, variant = (read_outcomes(folder / f"{name}.parquet") for name in ("teacher", "damaged"))
-    behaviour = ran.variant("rows", "damaged")["behaviour"]
+    behaviour = ran.find_variant("rows", "damaged")["behaviour"]
     lost = (teacher.predictions == teacher.labels) & (variant.predictions != variant.labels)
     assert behaviour["flips"]["right_to_wrong"] == lost.sum()
     assert behaviour["kl_to_teacher"] > 0.1
@@ -150,7 +152,7 @@ def test_the_record_holds_what_the_outcomes_say(ran: Ran) -> None:
 
 def test_lost_rows_are_quoted_with_the_text_of_their_id(ran: Ran) -> None:
     rows = (ran.folder / "bench/rows.csv").read_text().splitlines()[1:]
-    quoted = ran.variant("rows", "damaged")["behaviour"]["flips"]["quoted"]
+    quoted = ran.find_variant("rows", "damaged")["behaviour"]["flips"]["quoted"]
     assert len(quoted) == 10
     sure = [row["variant_confidence"] for row in quoted]
     assert sure == sorted(sure, reverse=True)
@@ -166,7 +168,7 @@ def test_lost_rows_are_quoted_with_the_text_of_their_id(ran: Ran) -> None:
 def test_a_part_that_runs_again_keeps_the_others(ran: Ran) -> None:
     again = run_pytest(ran.folder, NODE.format("same"))
     assert again.code == 0
-    assert again.variant("rows", "damaged")["behaviour"]["verdict"] == "FAIL"
+    assert again.find_variant("rows", "damaged")["behaviour"]["verdict"] == "FAIL"
     assert again.record("rows")["verdict"]["failed"] == 2
 
 

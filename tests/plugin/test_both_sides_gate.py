@@ -41,7 +41,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_the_gate_judges_by_both_sides(ran: Ran) -> None:
     assert ran.code == 1, ran.out
-    budgets = ran.variant("both", "forget_class")["quality"]["accuracy"]["budgets"]
+    budgets = ran.find_variant("both", "forget_class")["quality"]["accuracy"]["budgets"]
     (two_sided,) = [budget for budget in budgets if budget["kind"] == "equivalent_points"]
     assert two_sided["verdict"] == "FAIL"
     assert two_sided["fail_interval"][0] > 3.0
@@ -55,7 +55,7 @@ def test_the_self_test_plants_a_gain_too(ran: Ran) -> None:
 
 
 def test_rows_that_turned_right_are_in_the_record(ran: Ran) -> None:
-    flips = ran.variant("both", "forget_class")["behaviour"]["flips"]
+    flips = ran.find_variant("both", "forget_class")["behaviour"]["flips"]
     assert len(flips["quoted_better"]) == min(10, flips["wrong_to_right"])
 
 

@@ -89,10 +89,10 @@ def status_lines(run: Ran) -> list[str]:
 
 
 def test_a_replaced_model_has_no_verdict_until_judged_again(full_run: Ran, replaced: Ran) -> None:
-    assert full_run.variant("s", "released")["quality"]["accuracy"]["verdict"] == "PASS"
+    assert full_run.find_variant("s", "released")["quality"]["accuracy"]["verdict"] == "PASS"
     assert replaced.code == 0
-    assert replaced.variant("s", "released")["quality"] == {}
-    assert replaced.variant("s", "released")["awaited"] == ["accuracy"]
+    assert replaced.find_variant("s", "released")["quality"] == {}
+    assert replaced.find_variant("s", "released")["awaited"] == ["accuracy"]
     assert replaced.record("s")["verdict"]["status"] == "partial"
     line, record = status_lines(replaced)
     assert line.startswith(f"{SUITE_FILE}: PASS (1 PASS, 0 FAIL")
@@ -146,4 +146,4 @@ def test_another_library_makes_all_earlier_results_void(after_fail: Ran) -> None
     again = ran(after_fail.folder, "-k", "same and accuracy")
     why = f"because the machine or its libraries changed: numpy 1.0 → {now}"
     assert [line for line in again.lines if why in line and "earlier results dropped" in line]
-    assert "accuracy" not in again.variant("s", "released")["quality"]
+    assert "accuracy" not in again.find_variant("s", "released")["quality"]

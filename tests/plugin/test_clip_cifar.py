@@ -76,18 +76,19 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def test_every_variant_is_built_and_judged(ran: Ran) -> None:
     record = ran.record("clip")
     assert [variant["error"] for variant in record["variants"]] == [None] * 6, ran.out
-    assert ran.variant("clip", "teacher")["quality"]["accuracy"]["value"] > 0.6  # chance: 0.33
-    trimmed = ran.variant("clip", "text-trimmed")
+    assert ran.find_variant("clip", "teacher")["quality"]["accuracy"]["value"] > 0.6  # chance: 0.33
+    trimmed = ran.find_variant("clip", "text-trimmed")
     assert trimmed["behaviour"]["flips"]["changed"] == 0
-    assert trimmed["artifact"]["bytes"] < ran.variant("clip", "teacher")["artifact"]["bytes"]
+    assert trimmed["artifact"]["bytes"] < ran.find_variant("clip", "teacher")["artifact"]["bytes"]
 
 
 def test_a_tower_alone_is_smaller_by_its_part(ran: Ran) -> None:
     size = {
-        name: ran.variant("clip", name)["artifact"]["bytes"] for name in ("teacher", "vision-int8", "int8")
+        name: ran.find_variant("clip", name)["artifact"]["bytes"]
+        for name in ("teacher", "vision-int8", "int8")
     }
     assert size["int8"] < size["vision-int8"] < size["teacher"]
-    [log] = [step["log"] for step in ran.variant("clip", "vision-int8")["steps"]]
+    [log] = [step["log"] for step in ran.find_variant("clip", "vision-int8")["steps"]]
     assert log["linear_layers"] == 4 * 6 + 1
 
 
@@ -95,4 +96,4 @@ def test_the_gate_judges_itself_and_times_images(ran: Ran) -> None:
     record: dict[str, Any] = ran.record("clip")
     assert record["self_test"]["identical"]["changed"] == 0
     assert record["self_test"]["planted_fault"]["verdict"] != "PASS"
-    assert ran.variant("clip", "teacher")["latency"]["b1"]["p50_ms"] > 0
+    assert ran.find_variant("clip", "teacher")["latency"]["b1"]["p50_ms"] > 0

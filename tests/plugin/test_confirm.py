@@ -61,10 +61,10 @@ def test_only_what_passed_is_judged_on_the_confirm_rows(gate: Ran, confirmed: Ra
     assert confirmed.code == 0
     assert "bench/mine.toml: confirms same on 300 rows" in confirmed.lines
     assert "1 passed" in confirmed.lines[-1]
-    facts = confirmed.variant("mine", "same")["confirm"]["accuracy"]
+    facts = confirmed.find_variant("mine", "same")["confirm"]["accuracy"]
     assert (facts["n"], facts["verdict"], facts["drop_points"]) == (300, "PASS", 0.0)
     for name in ("damaged", "shown"):
-        assert confirmed.variant("mine", name)["confirm"] == {}
+        assert confirmed.find_variant("mine", name)["confirm"] == {}
 
 
 def test_the_record_says_which_rows_and_how_often(confirmed: Ran) -> None:
@@ -80,7 +80,7 @@ def test_what_the_gate_found_stays_as_it_was(gate: Ran, confirmed: Ran) -> None:
     for key in ("created", "command", "task", "self_test", "verdict", "looks"):
         assert after[key] == before[key]
     for name in ("same", "damaged", "shown"):
-        assert {**confirmed.variant("mine", name), "confirm": {}} == gate.variant("mine", name)
+        assert {**confirmed.find_variant("mine", name), "confirm": {}} == gate.find_variant("mine", name)
 
 
 def test_the_report_has_the_verdicts_of_the_confirm_rows(confirmed: Ran) -> None:
@@ -92,7 +92,7 @@ def test_the_report_has_the_verdicts_of_the_confirm_rows(confirmed: Ran) -> None
 
 def test_a_later_partial_run_keeps_what_was_confirmed(confirmed: Ran) -> None:
     ran = run_pytest(confirmed.folder, "bench/mine.toml", "-k", "size and same", "-q")
-    assert ran.variant("mine", "same")["confirm"] == confirmed.variant("mine", "same")["confirm"]
+    assert ran.find_variant("mine", "same")["confirm"] == confirmed.find_variant("mine", "same")["confirm"]
     assert ran.record("mine")["confirm"] == confirmed.record("mine")["confirm"]
 
 
@@ -162,7 +162,7 @@ def test_a_variant_that_fails_on_the_confirm_rows_fails_the_run(confirmed: Ran, 
     suite = SUITE.replace(SUITE.split("[task]\n")[1].splitlines()[0], sizes)
     write_suite(folder, suite.replace("own_steps:Invert", "own_steps:Swap"))
     gate = run_pytest(folder, "bench/mine.toml", *ONLY_QUALITY)
-    assert gate.variant("mine", "damaged")["quality"]["accuracy"]["verdict"] == "PASS"
+    assert gate.find_variant("mine", "damaged")["quality"]["accuracy"]["verdict"] == "PASS"
     ran = run_pytest(folder, *CONFIRM)
     assert ran.code == 1
     assert "1 failed, 1 passed" in ran.lines[-1]
@@ -182,7 +182,7 @@ def test_a_step_that_changed_since_the_gate_is_refused(confirmed: Ran, tmp_path:
     ran = run_pytest(folder, *CONFIRM, "-n", "1")
     assert ran.code == 4
     assert "model, code or budgets of same changed since reports/latest/mine/run.json passed" in ran.out
-    assert ran.variant("mine", "same")["confirm"] == confirmed.variant("mine", "same")["confirm"]
+    assert ran.find_variant("mine", "same")["confirm"] == confirmed.find_variant("mine", "same")["confirm"]
 
 
 def test_another_kind_of_budget_since_the_gate_is_refused(confirmed: Ran, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_workers_with_fewer_threads_confirm_the_same(confirmed: Ran, tmp_path: P
     run_pytest(folder, "bench/mine.toml", *ONLY_QUALITY)
     ran = run_pytest(folder, *CONFIRM, "-n", "2")
     assert ran.code == 0
-    assert ran.variant("mine", "same")["confirm"]["accuracy"]["verdict"] == "PASS"
+    assert ran.find_variant("mine", "same")["confirm"]["accuracy"]["verdict"] == "PASS"
 
 
 def test_another_model_than_the_one_that_passed_is_refused(confirmed: Ran) -> None:

@@ -55,7 +55,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def test_every_model_is_judged_by_what_its_queries_find(ran: Ran) -> None:
     record = ran.record("words")
     assert [variant["error"] for variant in record["variants"]] == [None] * 3, ran.out
-    quality = ran.variant("words", "eight")["quality"]
+    quality = ran.find_variant("words", "eight")["quality"]
     assert set(quality) == {"recall_at_1", "mrr"}
     assert quality["recall_at_1"]["method"] == "Tango"
     assert quality["recall_at_1"]["teacher"] > 0.5
@@ -73,7 +73,7 @@ def test_a_copy_finds_the_same_and_a_planted_fault_is_seen(ran: Ran) -> None:
 
 def test_what_an_index_takes_stands_among_the_figures(ran: Ran) -> None:
     sizes = {
-        name: ran.variant("words", name)["behaviour"]["figures"]["bytes_per_embedding"]
+        name: ran.find_variant("words", name)["behaviour"]["figures"]["bytes_per_embedding"]
         for name in ("eight", "binary")
     }
     assert {name: (size["teacher"], size["variant"]) for name, size in sizes.items()} == {
@@ -83,6 +83,6 @@ def test_what_an_index_takes_stands_among_the_figures(ran: Ran) -> None:
 
 
 def test_queries_flip_and_labels_are_slices(ran: Ran) -> None:
-    behaviour = ran.variant("words", "binary")["behaviour"]
+    behaviour = ran.find_variant("words", "binary")["behaviour"]
     assert behaviour["flips"]["changed"] >= 0
     assert {facts["value"] for facts in behaviour["slices"]} >= {"neg", "pos"}

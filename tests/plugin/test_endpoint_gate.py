@@ -173,7 +173,7 @@ def test_a_teacher_that_fails_on_many_requests_is_an_error(repository: Path) -> 
     assert ran.code == 1, ran.out
     assert "expected at most 1.0 %, or one: an answer that the teacher lacks counts as wrong" in ran.out
     assert mended.code == 1, mended.out
-    assert mended.variant("words", "served")["quality"]["exact_match"]["verdict"] == "FAIL"
+    assert mended.find_variant("words", "served")["quality"]["exact_match"]["verdict"] == "FAIL"
     report = (repository / "reports/latest/words/report.md").read_text("utf-8")
     assert "of its requests failed, so these rows have no answer" in report
 

@@ -140,7 +140,7 @@ def test_a_suite_uses_what_an_installed_package_adds(fresh_repository: Path, pac
     )
 
     assert ran.code == 0, ran.out
-    again = ran.variant("added", "again")
+    again = ran.find_variant("added", "again")
     artifact = again["artifact"]
     assert (artifact["runtime"], artifact["runtime_params"]) == ("twice", {"times": 3})
     assert again["quality"]["first_class_recall"]["verdict"] == "PASS"

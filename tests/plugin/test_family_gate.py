@@ -31,11 +31,11 @@ def test_what_passes_alone_fails_to_pass_beside_uncertain_others(repository: Pat
     assert ran.code == 1
     assert "2 failed, 2 passed" in ran.lines[-1]
     for name in ("one", "two"):
-        alone = ran.variant("alone", name)["quality"]["accuracy"]
+        alone = ran.find_variant("alone", name)["quality"]["accuracy"]
         # 400 rows without a change: p = 0.028, twice that is above 5 %
         assert (alone["verdict"], alone["among"]) == ("PASS", 2)
         assert alone["bound_among"] > 0.9 > alone["interval"][1]
-        accuracy = ran.variant("holm", name)["quality"]["accuracy"]
+        accuracy = ran.find_variant("holm", name)["quality"]["accuracy"]
         assert accuracy["verdict"] == "INCONCLUSIVE"
         assert (
             "would PASS alone, but not as one of 2 budgets of all variants (Holm's correction)"

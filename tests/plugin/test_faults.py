@@ -129,7 +129,9 @@ def slow(failed: Ran) -> Ran:
 
 
 def model(ran: Ran, name: str) -> VariantRecord:
-    return VariantRecord.model_validate_json(VariantRecord(**ran.variant("faults", name)).model_dump_json())
+    return VariantRecord.model_validate_json(
+        VariantRecord(**ran.find_variant("faults", name)).model_dump_json()
+    )
 
 
 def log(folder: Path, name: str) -> str:
@@ -154,24 +156,24 @@ def test_a_variant_that_fails_takes_no_other_along(failed: Ran) -> None:
     assert same.error is None
     assert set(same.quality) == {"accuracy", "mcc"}
     assert same.latency["b1"].speedup is not None
-    assert failed.outcome("bench/faults.toml::test_quality[same-accuracy]") == "PASSED"
+    assert failed.find_outcome("bench/faults.toml::test_quality[same-accuracy]") == "PASSED"
     for name in ("broken", "broken-int8", "hungry", "forgetful", "diverging"):
         assert model(failed, name).artifact is None
-        assert failed.outcome(f"bench/faults.toml::test_size[{name}]") == "FAILED"
+        assert failed.find_outcome(f"bench/faults.toml::test_size[{name}]") == "FAILED"
     assert model(failed, "dying").quality["accuracy"].verdict == "PASS"
-    assert failed.outcome("bench/faults.toml::test_speedup[dying-b1]") == "FAILED"
+    assert failed.find_outcome("bench/faults.toml::test_speedup[dying-b1]") == "FAILED"
     assert failed.record("faults")["self_test"]["identical"]["verdict"] == "PASS"
 
 
 def test_a_variant_beyond_its_time_is_given_up_a_teacher_never(slow: Ran) -> None:
     assert slow.code == 1
-    assert slow.variant("faults", "slow")["error"] == SLOW
+    assert slow.find_variant("faults", "slow")["error"] == SLOW
     [message] = [
         line for line in slow.lines if line.startswith("slimgate: slow · step 1 of 1: own_faults:Slow")
     ]
     assert "gave up after " in message
     assert "time.sleep(120)" in log(slow.folder / "slow", "slow")
-    assert slow.variant("faults", "broken")["error"] == REASONS["broken"]
+    assert slow.find_variant("faults", "broken")["error"] == REASONS["broken"]
 
 
 def test_the_report_says_what_was_not_built_and_how_to_retry(failed: Ran) -> None:
@@ -242,7 +244,7 @@ deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
     ran = run_pytest(failed.folder, "bench/deadly.toml", "-n", "1", "-k", "size or identical")
     assert ran.code == 1, ran.out
     assert "1 failed, 1 passed" in ran.out
-    error = ran.variant("deadly", "deadly")["error"]
+    error = ran.find_variant("deadly", "deadly")["error"]
     assert error.startswith("deadly: the process that ran test_size[deadly] died")
     assert ran.record("deadly")["verdict"]["status"] == "FAIL"
 

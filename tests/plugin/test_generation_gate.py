@@ -128,20 +128,20 @@ def ran(repository: Path) -> Ran:
 
 
 def verdicts(ran: Ran, name: str) -> dict[str, str]:
-    quality = ran.variant("answers", name)["quality"]
+    quality = ran.find_variant("answers", name)["quality"]
     return {metric: facts["verdict"] for metric, facts in quality.items() if facts["verdict"]}
 
 
 def test_the_teacher_has_learnt_its_answers(ran: Ran) -> None:
-    quality = ran.variant("answers", "teacher")["quality"]
+    quality = ran.find_variant("answers", "teacher")["quality"]
     assert quality["exact_match"]["value"] > 0.9, ran.out[-3000:]
     assert quality["truncated"]["value"] < 0.05
 
 
 def test_int8_passes_beside_the_noise_floor(ran: Ran) -> None:
     assert set(verdicts(ran, "int8").values()) == {"PASS"}
-    quality = ran.variant("answers", "int8")["quality"]["same_answers"]
-    figures = ran.variant("answers", "int8")["behaviour"]["figures"]["changed_answers"]
+    quality = ran.find_variant("answers", "int8")["quality"]["same_answers"]
+    figures = ran.find_variant("answers", "int8")["behaviour"]["figures"]["changed_answers"]
     assert figures["teacher"] == pytest.approx(100 * (1 - quality["teacher"]))
     assert figures["variant"] == pytest.approx(100 * (1 - quality["value"]))
     assert quality["method"] == "Tango"
@@ -151,19 +151,19 @@ def test_an_answer_that_never_ends_is_named(ran: Ran) -> None:
     by_metric = verdicts(ran, "never_ends")
     assert by_metric["truncated"] == by_metric["exact_match"] == by_metric["same_answers"] == "FAIL"
     assert by_metric["faults:one_word"] == "FAIL"
-    line = ran.variant("answers", "never_ends")["quality"]["truncated"]["message"]
+    line = ran.find_variant("answers", "never_ends")["quality"]["truncated"]["message"]
     assert line.startswith("never_ends: truncated ")
-    assert ran.outcome("bench/answers.toml::test_quality[never_ends-truncated]") == "FAILED"
+    assert ran.find_outcome("bench/answers.toml::test_quality[never_ends-truncated]") == "FAILED"
 
 
 def test_a_loop_is_named(ran: Ran) -> None:
     by_metric = verdicts(ran, "loops")
     assert by_metric["looping"] == "FAIL"
-    assert ran.variant("answers", "loops")["quality"]["looping"]["value"] > 0.9
+    assert ran.find_variant("answers", "loops")["quality"]["looping"]["value"] > 0.9
 
 
 def test_another_chat_template_is_named_in_line_and_report(ran: Ran) -> None:
-    behaviour = ran.variant("answers", "other_template")["behaviour"]
+    behaviour = ran.find_variant("answers", "other_template")["behaviour"]
     assert verdicts(ran, "other_template")["same_answers"] == "FAIL"
     (finding,) = behaviour["findings"]
     assert finding.startswith("its chat template makes other prompts than the teacher's, of 300 of 300 rows")
@@ -177,12 +177,12 @@ def test_another_chat_template_is_named_in_line_and_report(ran: Ran) -> None:
 
 def test_another_padding_side_is_named_and_changes_no_answer(ran: Ran) -> None:
     assert set(verdicts(ran, "pads_right").values()) == {"PASS"}
-    (finding,) = ran.variant("answers", "pads_right")["behaviour"]["findings"]
+    (finding,) = ran.find_variant("answers", "pads_right")["behaviour"]["findings"]
     assert finding.startswith("its tokenizer pads on the right, the teacher's on the left")
 
 
 def test_half_the_layers_learn_from_teacher_and_student_answers(ran: Ran) -> None:
-    halved = ran.variant("answers", "halved")
+    halved = ran.find_variant("answers", "halved")
     assert halved["quality"]["exact_match"]["value"] > 0.9
     _, sequence, on_policy = (step["log"] for step in halved["steps"])
     assert sequence["teacher_wrote"]["train"]["rows"] > 1400
@@ -190,7 +190,7 @@ def test_half_the_layers_learn_from_teacher_and_student_answers(ran: Ran) -> Non
 
 
 def test_the_report_quotes_both_answers(ran: Ran) -> None:
-    quoted = ran.variant("answers", "never_ends")["behaviour"]["flips"]["quoted"][0]
+    quoted = ran.find_variant("answers", "never_ends")["behaviour"]["flips"]["quoted"][0]
     assert len(quoted["teacher"].split()) == 1
     assert len(quoted["variant"].split()) == 12
     assert quoted["text"]

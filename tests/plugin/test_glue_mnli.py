@@ -70,6 +70,6 @@ def test_a_teacher_of_three_labels_in_its_own_order_is_judged(ran: Ran) -> None:
 
 def test_without_stated_labels_the_error_says_which_to_set(ran: Ran) -> None:
     assert ran.code == 1, ran.out
-    error = ran.variant("unstated", "int8")["error"]
+    error = ran.find_variant("unstated", "int8")["error"]
     assert "The model's names: 0=LABEL_0, 1=LABEL_1, 2=LABEL_2." in error
     assert error.endswith('If the second order is right, set [task] labels = ["2", "0", "1"]')

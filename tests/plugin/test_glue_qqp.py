@@ -120,7 +120,7 @@ def test_every_model_of_the_suite_is_built_and_judged(run: str, request: pytest.
 def test_the_table_of_worked_example_1_is_filled(folders: Ran) -> None:
     assert folders.record("qqp")["verdict"]["missing"] == 3  # the duel of each variant
     for name in MODELS:
-        variant = folders.variant("qqp", name)
+        variant = folders.find_variant("qqp", name)
         artifact, times = variant["artifact"], variant["latency"]["b1"]
         assert artifact["state_bytes"] > 0
         assert artifact["parameters"] > 0
@@ -131,7 +131,7 @@ def test_the_table_of_worked_example_1_is_filled(folders: Ran) -> None:
 
 def test_what_the_students_learn_is_better_than_chance(folders: Ran) -> None:
     for name in MODELS:
-        quality = folders.variant("qqp", name)["quality"]
+        quality = folders.find_variant("qqp", name)["quality"]
         assert quality["roc_auc"]["value"] > 0.6
         assert quality["f1"]["value"] > 0.1
 
@@ -144,7 +144,7 @@ def test_the_gate_is_the_validation_split_the_rest_is_of_train(folders: Ran) -> 
 
 
 def test_the_students_kin_are_warned_of_only_where_they_are_none(folders: Ran) -> None:
-    [_, distilled] = folders.variant("qqp", "distilled")["steps"]
+    [_, distilled] = folders.find_variant("qqp", "distilled")["steps"]
     assert "warning" not in distilled["log"]
 
 

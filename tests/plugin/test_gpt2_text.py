@@ -55,21 +55,21 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def test_every_variant_is_built_and_judged(ran: Ran) -> None:
     record = ran.record("gpt2")
     assert [variant["error"] for variant in record["variants"]] == [None] * 6, ran.out
-    assert ran.variant("gpt2", "teacher")["quality"]["accuracy"]["value"] > 0.8
-    assert ran.variant("gpt2", "int8")["quality"]["accuracy"]["verdict"] == "PASS", ran.out
+    assert ran.find_variant("gpt2", "teacher")["quality"]["accuracy"]["value"] > 0.8
+    assert ran.find_variant("gpt2", "int8")["quality"]["accuracy"]["verdict"] == "PASS", ran.out
 
 
 def test_the_conv1d_blocks_are_reached_by_every_step(ran: Ran) -> None:
     blocks = 4 * (3 * 64 * 64 + 64 * 64 + 2 * 64 * 256)
-    [log] = [step["log"] for step in ran.variant("gpt2", "pruned-40")["steps"]]
+    [log] = [step["log"] for step in ran.find_variant("gpt2", "pruned-40")["steps"]]
     assert log["weights"] == blocks
     assert log["zeros"] == pytest.approx(0.4 * blocks, rel=1e-3)
-    [log] = [step["log"] for step in ran.variant("gpt2", "int8")["steps"]]
+    [log] = [step["log"] for step in ran.find_variant("gpt2", "int8")["steps"]]
     assert log["linear_layers"] == 4 * 4
 
 
 def test_bytes_before_and_after_are_shown(ran: Ran) -> None:
-    size = {name: ran.variant("gpt2", name)["artifact"]["bytes"] for name in
+    size = {name: ran.find_variant("gpt2", name)["artifact"]["bytes"] for name in
             ("teacher", "int8", "pruned-40", "pruned-40-int8", "pruned-40-stored", "four-bits")}  # fmt: skip
     assert size["int8"] < 0.5 * size["teacher"]
     assert size["pruned-40"] == pytest.approx(size["teacher"], rel=0.02)

@@ -74,17 +74,17 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_perplexity_is_judged_by_documents_before_and_after(ran: Ran) -> None:
     assert [variant["error"] for variant in ran.record("gpt2")["variants"]] == [None] * 5, ran.out
-    teacher = ran.variant("gpt2", "teacher")["quality"]
+    teacher = ran.find_variant("gpt2", "teacher")["quality"]
     assert teacher["perplexity"]["value"] < 6
     assert teacher["perplexity"]["n"] == 60
-    int8 = ran.variant("gpt2", "int8")["quality"]["perplexity"]
+    int8 = ran.find_variant("gpt2", "int8")["quality"]["perplexity"]
     assert int8["verdict"] == "PASS", ran.out
     assert int8["interval"][0] <= int8["drop_points"] <= int8["interval"][1] < 10
 
 
 def test_bits_per_byte_and_perplexity_tell_the_same_text(ran: Ran) -> None:
     """nats = tokens · ln(perplexity) = bytes · ln 2 · bits per byte; a word here is a token."""
-    quality = ran.variant("gpt2", "teacher")["quality"]
+    quality = ran.find_variant("gpt2", "teacher")["quality"]
     words = [len(page.split()) - 1 for page in pages(60, 2)["page"].to_pylist()]
     size = sum(len(page) for page in pages(60, 2)["page"].to_pylist())
     nats = sum(words) * log(quality["perplexity"]["value"])
@@ -93,12 +93,12 @@ def test_bits_per_byte_and_perplexity_tell_the_same_text(ran: Ran) -> None:
 
 def test_conv1d_blocks_are_reached_and_the_table_is_stored_once(ran: Ran) -> None:
     blocks = 4 * (3 * 64 * 64 + 64 * 64 + 2 * 64 * 256)
-    [log_] = [step["log"] for step in ran.variant("gpt2", "pruned-40")["steps"]]
+    [log_] = [step["log"] for step in ran.find_variant("gpt2", "pruned-40")["steps"]]
     assert log_["weights"] == blocks
-    [log_] = [step["log"] for step in ran.variant("gpt2", "int8")["steps"]]
+    [log_] = [step["log"] for step in ran.find_variant("gpt2", "int8")["steps"]]
     assert log_["linear_layers"] == 4 * 4
     size = {
-        name: ran.variant("gpt2", name)["artifact"]["bytes"]
+        name: ran.find_variant("gpt2", name)["artifact"]["bytes"]
         for name in ("teacher", "int8", "pruned-40", "pruned-40-int8", "pruned-40-stored")
     }
     assert size["teacher"] - size["int8"] == pytest.approx(3 * blocks, rel=0.05)
@@ -108,7 +108,7 @@ def test_conv1d_blocks_are_reached_and_the_table_is_stored_once(ran: Ran) -> Non
 
 
 def test_behaviour_has_kl_agreement_and_how_varied_the_text_is(ran: Ran) -> None:
-    int8, pruned = (ran.variant("gpt2", name)["behaviour"] for name in ("int8", "pruned-40"))
+    int8, pruned = (ran.find_variant("gpt2", name)["behaviour"] for name in ("int8", "pruned-40"))
     assert 0 < int8["kl_to_teacher"] < pruned["kl_to_teacher"]
     assert 0.9 < int8["agreement"] <= 1
     assert int8["flips"] is None

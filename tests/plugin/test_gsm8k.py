@@ -69,8 +69,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_the_last_number_of_a_worked_answer_is_judged(ran: Ran) -> None:
     assert [variant["error"] for variant in ran.record("gsm8k")["variants"]] == [None] * 4, ran.out
-    teacher = ran.variant("gsm8k", "teacher")["quality"]
+    teacher = ran.find_variant("gsm8k", "teacher")["quality"]
     assert set(teacher) >= {"numeric", "same_answers", "truncated", "looping"}
     assert teacher["numeric"]["n"] > 50
-    int8 = ran.variant("gsm8k", "int8")["quality"]["numeric"]
+    int8 = ran.find_variant("gsm8k", "int8")["quality"]["numeric"]
     assert int8["verdict"] in ("PASS", "INCONCLUSIVE")

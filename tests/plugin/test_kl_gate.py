@@ -90,7 +90,7 @@ def ran(repository: Path) -> Ran:
 
 
 def test_int8_passes_and_says_what_was_measured(ran: Ran) -> None:
-    behaviour = ran.variant("kl", "int8")["behaviour"]
+    behaviour = ran.find_variant("kl", "int8")["behaviour"]
     assert {budget["kind"]: budget["verdict"] for budget in behaviour["budgets"]} == {
         "mean_max": "PASS",
         "p99_max": "PASS",
@@ -109,19 +109,19 @@ def test_int8_passes_and_says_what_was_measured(ran: Ran) -> None:
 
 
 def test_400_documents_do_not_decide_the_largest_thousandth(ran: Ran) -> None:
-    behaviour = ran.variant("kl", "undecided")["behaviour"]
+    behaviour = ran.find_variant("kl", "undecided")["behaviour"]
     by_kind = {budget["kind"]: budget for budget in behaviour["budgets"]}
     assert set(by_kind) == {"mean_max", "p99_max", "p999_max", "floor"}
     assert by_kind["p999_max"]["verdict"] == "INCONCLUSIVE"
     assert by_kind["p999_max"]["n_needed"] > 2000
-    assert ran.outcome("bench/kl.toml::test_behaviour[undecided]") == "PASSED"
+    assert ran.find_outcome("bench/kl.toml::test_behaviour[undecided]") == "PASSED"
 
 
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_fails_and_its_block_is_named(ran: Ran, fault: str) -> None:
-    behaviour = ran.variant("kl", fault)["behaviour"]
+    behaviour = ran.find_variant("kl", fault)["behaviour"]
     assert behaviour["verdict"] == "FAIL", behaviour["message"]
-    assert ran.outcome(f"bench/kl.toml::test_behaviour[{fault}]") == "FAILED"
+    assert ran.find_outcome(f"bench/kl.toml::test_behaviour[{fault}]") == "FAILED"
     location = behaviour["fault_location"]
     assert (location["worst"], location["stands_out"]) == ("model.layers.2", True)
     assert "model.layers.2" in behaviour["message"]

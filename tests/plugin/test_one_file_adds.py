@@ -157,7 +157,7 @@ def test_it_predicts_and_the_record_names_it(run: SuiteRun) -> None:
     built = run.build("added").artifact
     assert (built.kind, built.load("cpu").kind) == ("flat", "flat")
     assert run.suite.variants["added"].runtime.name in ("flat", "flat_runtime:Flat")
-    teacher, added = run.outcomes("teacher"), run.outcomes("added")
+    teacher, added = run.measure_outcomes("teacher"), run.measure_outcomes("added")
     assert 0 < len(added) == len(run.rows.gate)
     assert not added.changed_rows(teacher).any()
     assert describe_machine(threads=1, device="cpu").libraries["flat-runtime"] == "1.0"

@@ -123,25 +123,25 @@ def test_every_gate_of_every_suite_ran(ran: Ran, suite: str) -> None:
 
 
 def test_a_regression_is_judged_by_correlation_and_errors(ran: Ran) -> None:
-    teacher = ran.variant("regression", "teacher")["quality"]
+    teacher = ran.find_variant("regression", "teacher")["quality"]
     assert teacher["pearson"]["value"] > 0.3
     assert set(teacher) == {"pearson", "spearman", "mse"}
     outcomes = read_outcomes(ran.folder / "reports/latest/regression/outcomes/int8.parquet")
     gold, score = outcomes.column("gold"), outcomes.column("score")
-    assert ran.variant("regression", "int8")["quality"]["mse"]["value"] == pytest.approx(
+    assert ran.find_variant("regression", "int8")["quality"]["mse"]["value"] == pytest.approx(
         float(np.mean((gold - score) ** 2))
     )
-    assert ran.variant("regression", "int8")["behaviour"]["flips"] is None
+    assert ran.find_variant("regression", "int8")["behaviour"]["flips"] is None
 
 
 def test_sets_of_labels_are_reported_in_words_and_flip(ran: Ran) -> None:
-    assert ran.variant("labels", "teacher")["quality"]["labels_f1_micro"]["value"] > 0.5
-    assert ran.variant("labels", "int8")["behaviour"]["flips"]["changed"] >= 0
+    assert ran.find_variant("labels", "teacher")["quality"]["labels_f1_micro"]["value"] > 0.5
+    assert ran.find_variant("labels", "int8")["behaviour"]["flips"]["changed"] >= 0
     outcomes = read_outcomes(ran.folder / "reports/latest/labels/outcomes/teacher.parquet")
     assert outcomes.answers is not None
     assert set(", ".join(outcomes.answers).split(", ")) <= {"film", "plot", "actor", "(none)"}
 
 
 def test_tags_are_judged_by_spans_and_by_slices_of_the_length(ran: Ran) -> None:
-    assert ran.variant("tags", "teacher")["quality"]["span_f1"]["value"] > 0.4
-    assert ran.variant("tags", "int8")["quality"]["tag_accuracy"]["verdict"] in ("PASS", "INCONCLUSIVE")
+    assert ran.find_variant("tags", "teacher")["quality"]["span_f1"]["value"] > 0.4
+    assert ran.find_variant("tags", "int8")["quality"]["tag_accuracy"]["verdict"] in ("PASS", "INCONCLUSIVE")

@@ -49,7 +49,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def test_the_suite_runs_and_its_budgets_hold(ran: Ran) -> None:
     assert ran.code == 0, ran.out
     assert ran.record("small")["task"]["kind"] == "fixtures.own.task:JoinedText"
-    assert ran.variant("small", "teacher")["quality"]["accuracy"]["value"] > 0.5  # of three topics
+    assert ran.find_variant("small", "teacher")["quality"]["accuracy"]["value"] > 0.5  # of three topics
 
 
 def test_the_report_says_that_the_sources_rows_are_made_up(ran: Ran) -> None:
@@ -63,11 +63,11 @@ def test_the_report_says_that_the_sources_rows_are_made_up(ran: Ran) -> None:
 
 
 def test_the_metric_is_gated_like_any_other(ran: Ran) -> None:
-    facts = ran.variant("small", "rounded")["quality"][METRIC]
+    facts = ran.find_variant("small", "rounded")["quality"][METRIC]
     assert facts["verdict"] == "PASS"
     assert facts["budgets"][0]["limit"] == 3.0
     assert facts["message"].startswith("rounded: cost_weighted_accuracy 0.")
-    assert ran.outcome(f"bench/small.toml::test_quality[rounded-{METRIC}]") == "PASSED"
+    assert ran.find_outcome(f"bench/small.toml::test_quality[rounded-{METRIC}]") == "PASSED"
     assert METRIC in (ran.folder / "reports/latest/small/report.md").read_text()
 
 
@@ -75,12 +75,12 @@ def test_the_metric_counts_a_mistake_on_a_refund_five_times(ran: Ran) -> None:
     outcomes = read_outcomes(ran.folder / "reports/latest/small/outcomes/coarse.parquet")
     costs = np.where(outcomes.labels == outcomes.classes.index("refund"), 5, 1)
     saved = costs[outcomes.predictions == outcomes.labels].sum() / costs.sum()
-    assert ran.variant("small", "coarse")["quality"][METRIC]["value"] == pytest.approx(saved)
+    assert ran.find_variant("small", "coarse")["quality"][METRIC]["value"] == pytest.approx(saved)
 
 
 def test_the_steps_options_and_log_are_in_the_record(ran: Ran) -> None:
     for name, digits in (("rounded", 3), ("coarse", 1)):
-        [step] = ran.variant("small", name)["steps"]
+        [step] = ran.find_variant("small", name)["steps"]
         assert (step["name"], step["params"]) == (STEP, {"digits": digits})
         assert step["given"] == ({"digits": 1} if digits == 1 else {})  # without what the defaults say
         assert step["log"]["digits"] == digits

@@ -44,9 +44,9 @@ def test_one_test_of_a_suite_is_a_partial_record(one_test: Ran) -> None:
     verdict = one_test.record("two")["verdict"]
     # 3 variants: 6 qualities, 3 behaviours, 3 sizes; 3 self-tests; latency of 4 models, 3 duels: 22 checks
     assert (verdict["status"], verdict["missing"]) == ("partial", 21)
-    assert set(one_test.variant("two", "int8")["quality"]) == {"mcc"}
-    assert one_test.variant("two", "int8")["behaviour"] is None
-    assert one_test.variant("two", "same")["artifact"] is None
+    assert set(one_test.find_variant("two", "int8")["quality"]) == {"mcc"}
+    assert one_test.find_variant("two", "int8")["behaviour"] is None
+    assert one_test.find_variant("two", "same")["artifact"] is None
 
 
 def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
@@ -54,12 +54,12 @@ def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
     record = spread.record("two")
     assert (record["verdict"]["status"], record["verdict"]["missing"]) == ("INCONCLUSIVE", 8)
     for name in ("same", "int8", "unsure"):
-        assert set(spread.variant("two", name)["quality"]) == {"accuracy", "mcc"}
-        assert spread.variant("two", name)["behaviour"]["n"] == 400
-        assert spread.variant("two", name)["size"]["verdict"] == "PASS"
+        assert set(spread.find_variant("two", name)["quality"]) == {"accuracy", "mcc"}
+        assert spread.find_variant("two", name)["behaviour"]["n"] == 400
+        assert spread.find_variant("two", name)["size"]["verdict"] == "PASS"
         assert (spread.folder / f"reports/latest/two/outcomes/{name}.parquet").is_file()
     assert record["self_test"]["identical"]["message"]
-    assert spread.variant("two", "teacher")["latency"] == {}
+    assert spread.find_variant("two", "teacher")["latency"] == {}
     assert spread.record("two")["machine"]["peak_rates"] is None
     assert "INTERNALERROR" not in spread.out
 
@@ -67,18 +67,18 @@ def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
 def test_benchmark_only_runs_latency_and_fills_it_in(spread: Ran, benchmarks: Ran) -> None:
     assert benchmarks.code == 0
     assert "8 passed, 14 skipped" in benchmarks.out
-    assert benchmarks.outcome(f"{TWO}::test_latency[int8-b1]") == "PASSED"
+    assert benchmarks.find_outcome(f"{TWO}::test_latency[int8-b1]") == "PASSED"
     record = benchmarks.record("two")
     assert record["verdict"]["missing"] == 0
-    assert benchmarks.variant("two", "int8")["latency"]["b1"]["rounds"] == 3
-    assert benchmarks.variant("two", "int8")["latency"]["b1"]["duel_rounds"] >= 7
-    assert benchmarks.variant("two", "teacher")["latency"]["b1"]["speedup"] is None
+    assert benchmarks.find_variant("two", "int8")["latency"]["b1"]["rounds"] == 3
+    assert benchmarks.find_variant("two", "int8")["latency"]["b1"]["duel_rounds"] >= 7
+    assert benchmarks.find_variant("two", "teacher")["latency"]["b1"]["speedup"] is None
     rates = benchmarks.record("two")["machine"]["peak_rates"]
     assert rates["all_threads"]["float32_gflop_per_s"] > 0
     delay = record["self_test"]["planted_delay"]
     assert (delay["workload"], delay["seen"]) == ("b1", delay["speedup_interval"][1] < 1)
     assert spread.record("two")["self_test"]["planted_delay"] is None
-    before, after = spread.variant("two", "int8"), benchmarks.variant("two", "int8")
+    before, after = spread.find_variant("two", "int8"), benchmarks.find_variant("two", "int8")
     assert after["quality"]["mcc"] == before["quality"]["mcc"]
     assert after["behaviour"] == before["behaviour"]
 
@@ -90,7 +90,7 @@ def test_benchmark_json_says_what_was_timed_and_how_much_faster(benchmarks: Ran)
     assert set(entries) == {"teacher", "same", "int8", "unsure"}
     assert {entry["group"] for entry in entries.values()} == {f"{TWO} b1"}
     assert entries["int8"]["params"] == {"variant": "int8", "workload": "b1"}
-    extra, measured = entries["int8"]["extra_info"], benchmarks.variant("two", "int8")["latency"]["b1"]
+    extra, measured = entries["int8"]["extra_info"], benchmarks.find_variant("two", "int8")["latency"]["b1"]
     assert (extra["suite"], extra["workload"]) == (TWO, "b1")
     assert (extra["speedup"], extra["speedup_interval"]) == (
         measured["speedup"],
@@ -157,7 +157,7 @@ def test_an_unforeseen_error_is_in_the_record_and_never_a_pass(benchmarks: Ran) 
     ran = run_pytest(benchmarks.folder, "bench/strange.toml", "-k", "odd-accuracy or (size and odd)", "-q")
     assert ran.code == 1
     assert "1 failed, 1 passed" in ran.lines[-1]
-    assert ran.variant("strange", "odd")["error"].endswith("no such device")
+    assert ran.find_variant("strange", "odd")["error"].endswith("no such device")
     assert ran.record("strange")["verdict"]["status"] == "FAIL"
 
 
@@ -180,10 +180,10 @@ def test_a_speed_not_measured_again_is_dated_and_the_run_fails(benchmarks: Ran) 
     text = (benchmarks.folder / TWO).read_text() + SPEED
     (benchmarks.folder / "bench/again.toml").write_text(text)
     speed = "bench/again.toml::test_speedup[int8-b1]"
-    before = run_pytest(benchmarks.folder, speed).variant("again", "int8")["latency"]["b1"]
+    before = run_pytest(benchmarks.folder, speed).find_variant("again", "int8")["latency"]["b1"]
     ran = run_pytest(benchmarks.folder, speed, "--benchmark-skip")
     assert ran.code == 1
-    int8, verdict = ran.variant("again", "int8"), ran.record("again")["verdict"]
+    int8, verdict = ran.find_variant("again", "int8"), ran.record("again")["verdict"]
     assert [carried["kind"] for carried in int8["carried"]] == ["speedup"]
     assert int8["latency"]["b1"] == before
     # the speed-up and the planted delay that it was judged by
@@ -215,4 +215,4 @@ def test_nowhere(suite):
     ran = run_pytest(benchmarks.folder, "test_mine.py", "-v")
     assert ran.code == 0
     assert "3 passed" in ran.lines[-1]
-    assert ran.outcome("test_mine.py::test_variants[two-int8]") == "PASSED"
+    assert ran.find_outcome("test_mine.py::test_variants[two-int8]") == "PASSED"

@@ -58,7 +58,7 @@ def test_a_run_names_first_the_budgets_its_rows_cannot_decide(fresh_repository: 
     assert re.search(re.escape(needed) + assumed, first.out)
     assert first.out.index(needed) < first.out.index("1 passed")
     (rows,) = re.findall(re.escape(needed) + r"([\d,]+) \(as the run of \S+ measured\)", again.out)
-    facts = again.variant("two", "unsure")["quality"]["accuracy"]["budgets"][0]
+    facts = again.find_variant("two", "unsure")["quality"]["accuracy"]["budgets"][0]
     assert int(rows.replace(",", "")) == facts["n_needed"]  # head and foot of a run agree
     assert needed in run_pytest(fresh_repository, *arguments, "-q").out
 

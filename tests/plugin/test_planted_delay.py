@@ -43,7 +43,7 @@ def seen(hidden: Ran) -> Ran:
 
 def test_a_lone_speed_test_with_a_hidden_delay_decides_nothing(hidden: Ran) -> None:
     assert hidden.code == 1
-    message = hidden.variant("speed", "int8")["latency"]["b1"]["message"]
+    message = hidden.find_variant("speed", "int8")["latency"]["b1"]["message"]
     assert message in hidden.lines
     assert message.endswith("INCONCLUSIVE, this machine hides every planted delay (self-test)")
     record = hidden.record("speed")
@@ -57,11 +57,11 @@ def test_a_lone_speed_test_with_a_hidden_delay_decides_nothing(hidden: Ran) -> N
 
 def test_a_delay_that_is_seen_lets_the_budget_decide(seen: Ran) -> None:
     assert seen.code == 0
-    assert seen.outcome(SELFTEST) == seen.outcome(SPEEDUP) == "PASSED"
+    assert seen.find_outcome(SELFTEST) == seen.find_outcome(SPEEDUP) == "PASSED"
     record = seen.record("speed")
     assert record["self_test"]["planted_delay"]["seen"] is True
     assert record["self_test"]["planted_delay"]["speedup_interval"][1] < 1
-    latency = seen.variant("speed", "int8")["latency"]["b1"]
+    latency = seen.find_variant("speed", "int8")["latency"]["b1"]
     assert (latency["verdict"], latency["duel_threads"]) == ("PASS", 1)
 
 

@@ -43,14 +43,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_the_gate_stands_while_its_own_self_test_does(ran: Ran) -> None:
     assert ran.code == 1, ran.out
-    assert ran.variant("faults", "rounded")["quality"]["accuracy"]["verdict"] != "FAIL"
+    assert ran.find_variant("faults", "rounded")["quality"]["accuracy"]["verdict"] != "FAIL"
     assert ran.record("faults")["self_test"]["identical"]["changed"] == 0
     assert ran.record("faults")["self_test"]["planted_fault"]["verdict"] == "FAIL"
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_does_not_pass(ran: Ran, name: str) -> None:
-    facts = ran.variant("faults", name)["quality"]["accuracy"]
+    facts = ran.find_variant("faults", name)["quality"]["accuracy"]
     assert facts["drop_points"] > 2 * BUDGET  # it is a fault: else the verdict would show nothing
     assert facts["verdict"] == "FAIL"
-    assert ran.outcome(f"bench/faults.toml::test_quality[{name}-accuracy]") == "FAILED"
+    assert ran.find_outcome(f"bench/faults.toml::test_quality[{name}-accuracy]") == "FAILED"

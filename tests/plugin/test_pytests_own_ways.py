@@ -49,7 +49,7 @@ def test_lf_runs_only_what_failed(stopped: Ran) -> None:
     ran = run_pytest(stopped.folder, "bench/one.toml", "-v", "--lf", *CACHE)
     assert ran.code == 1
     assert "1 failed" in ran.lines[-1]
-    assert ran.outcome("bench/one.toml::test_quality[damaged-accuracy]") == "FAILED"
+    assert ran.find_outcome("bench/one.toml::test_quality[damaged-accuracy]") == "FAILED"
 
 
 def interrupt(repository: Path, record: Path) -> tuple[int, str]:

@@ -47,7 +47,7 @@ def ran(repository: Path) -> Ran:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.variant)
 def test_the_kl_budget_fails_broken_files_alone(ran: Ran, case: Case) -> None:
-    behaviour = ran.variant("faults", case.variant)["behaviour"]
+    behaviour = ran.find_variant("faults", case.variant)["behaviour"]
     if case.fault is None:
         assert behaviour["verdict"] != "FAIL", behaviour["message"]
         assert behaviour["fault_location"] is None

@@ -77,20 +77,21 @@ def ran(repository: Path) -> Ran:
 
 
 def test_names_in_another_order_are_put_right_and_logged(ran: Ran) -> None:
-    assert ran.variant("other-order", "teacher")["steps"][0]["log"]["output_order"] == [1, 0]
-    assert ran.variant("as-named", "teacher")["steps"][0]["log"]["output_order"] == [0, 1]
+    assert ran.find_variant("other-order", "teacher")["steps"][0]["log"]["output_order"] == [1, 0]
+    assert ran.find_variant("as-named", "teacher")["steps"][0]["log"]["output_order"] == [0, 1]
 
 
 @pytest.mark.parametrize("suite", ["other-order", "stated"])
 def test_a_model_put_right_is_as_accurate_as_one_in_order(ran: Ran, suite: str) -> None:
     accuracy = {
-        name: ran.variant(name, "teacher")["quality"]["accuracy"]["value"] for name in ("as-named", suite)
+        name: ran.find_variant(name, "teacher")["quality"]["accuracy"]["value"]
+        for name in ("as-named", suite)
     }
     assert accuracy["as-named"] == accuracy[suite] > 0.8
 
 
 def test_what_the_trial_saw_is_in_the_record(ran: Ran) -> None:
-    seen = ran.variant("stated", "teacher")["steps"][0]["log"]["label_order"]
+    seen = ran.find_variant("stated", "teacher")["steps"][0]["log"]["label_order"]
     assert seen["rows"] == 100
     assert seen["balanced_accuracy"] == seen["in_the_best_order"] > 0.8
 
@@ -104,9 +105,9 @@ def test_names_that_do_not_fit_end_the_run_with_both_label_maps(repository: Path
 
 def test_names_that_fit_over_a_wrong_order_fail_with_what_to_set(ran: Ran) -> None:
     assert ran.code == 1, ran.out
-    assert ran.outcome("bench/swapped.toml::test_quality[pruned-accuracy]") == "FAILED"
-    assert ran.outcome("bench/stated.toml::test_quality[pruned-accuracy]") == "PASSED"
-    error = ran.variant("swapped", "pruned")["error"]
+    assert ran.find_outcome("bench/swapped.toml::test_quality[pruned-accuracy]") == "FAILED"
+    assert ran.find_outcome("bench/stated.toml::test_quality[pruned-accuracy]") == "PASSED"
+    error = ran.find_variant("swapped", "pruned")["error"]
     assert "The model's names: 0=LABEL_0, 1=LABEL_1. On 100 rows of selection, taken for 0=0, 1=1" in error
     assert error.endswith('If the second order is right, set [task] labels = ["1", "0"]')
     assert "Traceback" not in ran.out

@@ -40,23 +40,23 @@ def test_every_seed_is_in_the_record_for_what_is_stochastic(ran: Ran) -> None:
     assert ran.code == 0, ran.out
     assert ran.record("builds")["suite"]["seeds"] == [0, 1, 2]
     for name in ("tuned", "int8"):
-        facts = ran.variant("builds", name)["quality"]["accuracy"]
+        facts = ran.find_variant("builds", name)["quality"]["accuracy"]
         builds = facts["builds"]
         assert builds["seeds"] == [0, 1, 2]
         assert builds["drops_points"][0] == pytest.approx(facts["drop_points"])
         assert builds["mean_points"] == pytest.approx(sum(builds["drops_points"]) / 3)
         assert builds["sd_points"] > 0
         assert builds["sampling_se_points"] > 0
-    assert ran.variant("builds", "pruned")["quality"]["accuracy"]["builds"] is None
+    assert ran.find_variant("builds", "pruned")["quality"]["accuracy"]["builds"] is None
 
 
 def test_a_budget_over_builds_is_judged_on_their_mean(ran: Ran) -> None:
-    facts = ran.variant("builds", "int8")["quality"]["mcc"]
+    facts = ran.find_variant("builds", "int8")["quality"]["mcc"]
     (budget,) = facts["budgets"]
     assert (budget["builds"], budget["verdict"]) == (3, "PASS")
     assert budget["value"] == pytest.approx(facts["builds"]["mean_points"])
     assert budget["interval"][0] < budget["value"] < budget["interval"][1]
-    (equal,) = ran.variant("builds", "pruned")["quality"]["mcc"]["budgets"]
+    (equal,) = ran.find_variant("builds", "pruned")["quality"]["mcc"]["budgets"]
     assert (equal["builds"], equal["value"]) == (1, None)
     report = (ran.folder / "reports/latest/builds/report.md").read_text()
     assert "budget 100.0 over 3 builds: " in report
@@ -64,7 +64,7 @@ def test_a_budget_over_builds_is_judged_on_their_mean(ran: Ran) -> None:
 
 
 def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None:
-    facts = ran.variant("builds", "tuned")["quality"]["accuracy"]
+    facts = ran.find_variant("builds", "tuned")["quality"]["accuracy"]
     assert [(budget["kind"], budget["verdict"]) for budget in facts["budgets"]] == [
         ("drop_points", "PASS"),
         ("drop_relative", "PASS"),
@@ -81,15 +81,15 @@ def test_a_second_run_builds_nothing(ran: Ran) -> None:
     again = run_pytest(ran.folder, "bench/builds.toml", "-k", "quality")
     assert again.code == 0
     for name in ("tuned", "int8"):
-        facts = [run.variant("builds", name)["quality"]["accuracy"]["builds"] for run in (ran, again)]
+        facts = [run.find_variant("builds", name)["quality"]["accuracy"]["builds"] for run in (ran, again)]
         assert facts[0] == facts[1]
-        assert again.variant("builds", name)["from_store"] is True
+        assert again.find_variant("builds", name)["from_store"] is True
 
 
 def test_a_budget_over_builds_has_confirm_answers_of_every_build(ran: Ran) -> None:
     confirmed = run_pytest(ran.folder, "bench/builds.toml", "--slimgate-confirm", "-q")
     assert confirmed.code == 0, confirmed.out
-    (budget,) = confirmed.variant("builds", "int8")["confirm"]["mcc"]["budgets"]
+    (budget,) = confirmed.find_variant("builds", "int8")["confirm"]["mcc"]["budgets"]
     assert (budget["builds"], budget["verdict"]) == (3, "PASS")
     assert "budget 100.0 over 3 builds: " in confirmed.out
 

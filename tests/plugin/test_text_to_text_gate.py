@@ -74,31 +74,33 @@ def ran(repository: Path) -> Ran:
 
 
 def verdicts(ran: Ran, name: str) -> dict[str, str]:
-    quality = ran.variant("answers", name)["quality"]
+    quality = ran.find_variant("answers", name)["quality"]
     return {metric: facts["verdict"] for metric, facts in quality.items() if facts["verdict"]}
 
 
 def test_the_teacher_has_learnt_its_answers(ran: Ran) -> None:
-    quality = ran.variant("answers", "teacher")["quality"]
+    quality = ran.find_variant("answers", "teacher")["quality"]
     assert quality["exact_match"]["value"] > 0.7, ran.out[-3000:]
     assert quality["truncated"]["value"] < 0.05
 
 
 def test_a_converted_model_passes_and_answers_as_the_teacher(ran: Ran) -> None:
     assert set(verdicts(ran, "ctranslate2").values()) == {"PASS"}
-    variant = ran.variant("answers", "ctranslate2")
+    variant = ran.find_variant("answers", "ctranslate2")
     assert variant["quality"]["same_answers"]["value"] > 0.98
-    assert variant["artifact"]["parameters"] == ran.variant("answers", "teacher")["artifact"]["parameters"]
+    assert (
+        variant["artifact"]["parameters"] == ran.find_variant("answers", "teacher")["artifact"]["parameters"]
+    )
 
 
 def test_blocks_that_are_missed_are_found(ran: Ran) -> None:
     by_metric = verdicts(ran, "damaged")
     assert by_metric["exact_match"] == by_metric["same_answers"] == "FAIL"
-    shallow = ran.variant("answers", "shallow")["quality"]["exact_match"]["value"]
-    assert shallow > ran.variant("answers", "damaged")["quality"]["exact_match"]["value"]
+    shallow = ran.find_variant("answers", "shallow")["quality"]["exact_match"]["value"]
+    assert shallow > ran.find_variant("answers", "damaged")["quality"]["exact_match"]["value"]
 
 
 def test_writing_is_timed(ran: Ran) -> None:
     for name in ("ctranslate2", "shallow", "int8"):
-        timed = ran.variant("answers", name)["latency"]["b1"]
+        timed = ran.find_variant("answers", name)["latency"]["b1"]
         assert timed["speedup"] > 0.1

@@ -68,13 +68,13 @@ def test_tests_run_by_suite_then_phase_then_variant_then_metric(first: Ran) -> N
 
 def test_a_failing_budget_is_a_failed_test_with_one_line(first: Ran) -> None:
     assert first.code == 1
-    assert first.outcome(f"bench/one.toml::{DAMAGED}") == "FAILED"
+    assert first.find_outcome(f"bench/one.toml::{DAMAGED}") == "FAILED"
     at = next(i for i, line in enumerate(first.lines) if line.startswith("___") and DAMAGED in line)
     message, after = first.lines[at + 1 : at + 3]
     assert message.startswith("damaged: accuracy 0.")
     assert message.endswith("budget 5.0 (n=400): FAIL")
     assert after.startswith("___")
-    assert message == first.variant("one", "damaged")["quality"]["accuracy"]["message"]
+    assert message == first.find_variant("one", "damaged")["quality"]["accuracy"]["message"]
 
 
 def test_junit_has_the_message_and_nothing_else(first: Ran) -> None:
@@ -84,13 +84,13 @@ def test_junit_has_the_message_and_nothing_else(first: Ran) -> None:
         for case in tree.iter("testcase")
         for failure in case.iter("failure")
     }
-    assert failures[DAMAGED] == first.variant("one", "damaged")["quality"]["accuracy"]["message"]
+    assert failures[DAMAGED] == first.find_variant("one", "damaged")["quality"]["accuracy"]["message"]
     assert failures["test_size[broken]"] == BROKEN
 
 
 def test_undecided_fails_unless_the_suite_says_warn(first: Ran) -> None:
-    assert first.outcome(f"bench/one.toml::{UNSURE}") == "FAILED"
-    assert first.outcome(f"bench/two.toml::{UNSURE}") == "PASSED"
+    assert first.find_outcome(f"bench/one.toml::{UNSURE}") == "FAILED"
+    assert first.find_outcome(f"bench/two.toml::{UNSURE}") == "PASSED"
     record = first.record("two")
     assert record["verdict"]["status"] == "INCONCLUSIVE"
     assert record["verdict"]["failed"] == 0
@@ -130,8 +130,8 @@ def test_the_terminal_says_what_fails_and_what_it_cannot_tell(first: Ran) -> Non
 
 
 def test_a_variant_that_is_not_gated_never_fails(first: Ran) -> None:
-    assert first.outcome("bench/one.toml::test_quality[shown-accuracy]") == "PASSED"
-    assert first.variant("one", "shown")["quality"]["accuracy"]["verdict"] == "FAIL"
+    assert first.find_outcome("bench/one.toml::test_quality[shown-accuracy]") == "PASSED"
+    assert first.find_variant("one", "shown")["quality"]["accuracy"]["verdict"] == "FAIL"
 
 
 def test_a_model_that_cannot_be_built_fails_its_own_tests_only(first: Ran) -> None:
@@ -139,15 +139,15 @@ def test_a_model_that_cannot_be_built_fails_its_own_tests_only(first: Ran) -> No
     assert len(failed) == 6
     assert all(line.endswith(BROKEN) for line in failed)
     assert "Traceback" not in first.out
-    assert first.variant("one", "broken")["error"] == BROKEN
-    assert first.variant("one", "broken")["quality"] == {}
-    assert first.variant("one", "same")["error"] is None
-    assert set(first.variant("one", "same")["quality"]) == {"accuracy", "mcc"}
-    assert first.variant("one", "shown")["latency"]["b1"]["rounds"] == 3
+    assert first.find_variant("one", "broken")["error"] == BROKEN
+    assert first.find_variant("one", "broken")["quality"] == {}
+    assert first.find_variant("one", "same")["error"] is None
+    assert set(first.find_variant("one", "same")["quality"]) == {"accuracy", "mcc"}
+    assert first.find_variant("one", "shown")["latency"]["b1"]["rounds"] == 3
 
 
 def test_equal_names_in_two_suites_never_mix(first: Ran) -> None:
-    of_one, of_two = first.variant("one", "same"), first.variant("two", "same")
+    of_one, of_two = first.find_variant("one", "same"), first.find_variant("two", "same")
     assert [step["name"] for step in of_one["steps"]] == ["own_steps:Same"]
     assert [step["name"] for step in of_two["steps"]] == ["keep_layers", "fine_tune"]
     assert of_one["artifact"]["parameters"] > of_two["artifact"]["parameters"]
@@ -172,18 +172,18 @@ def test_the_page_quotes_the_gate_rows_that_a_variant_lost(first: Ran) -> None:
     page = (first.folder / "reports/latest/one/report.html").read_text()
     changed = json.loads(page.partition('id="changed">')[2].partition("</script>")[0])
     damaged = changed["models"]["damaged"]
-    lost = first.variant("one", "damaged")["behaviour"]["flips"]["right_to_wrong"]
+    lost = first.find_variant("one", "damaged")["behaviour"]["flips"]["right_to_wrong"]
     assert damaged["lost"] == lost > 0
     assert all(changed["rows"][row][2] for row, *_ in damaged["shown"])
 
 
 def test_every_step_says_what_it_read_and_what_it_left(first: Ran) -> None:
-    keep, tune = first.variant("two", "same")["steps"]
+    keep, tune = first.find_variant("two", "same")["steps"]
     splits = first.record("two")["task"]["splits"]
     assert keep["reads"] == {}
     assert tune["reads"]["train"] == splits["train"]["n"] == tune["log"]["rows"]
     assert tune["log"]["tokens"] > tune["log"]["rows"]
-    artifact = first.variant("two", "same")["artifact"]
+    artifact = first.find_variant("two", "same")["artifact"]
     for key in ("kind", "bytes", "parameters", "nonzero_parameters"):
         assert tune[key] == artifact[key]
 
@@ -245,5 +245,5 @@ def test_a_changed_recipe_voids_its_results_and_its_descendants(changed: Ran) ->
     # of 22 checks 3 ran; of unsure 5 are as they were, of the teacher its latency and the self-tests
     assert (verdict["missing"], verdict["carried"]) == (10, 9)
     assert verdict["status"] == "INCONCLUSIVE"
-    assert set(changed.variant("two", "same")["quality"]) == {"accuracy"}
-    assert set(changed.variant("two", "unsure")["quality"]) == {"accuracy", "mcc"}
+    assert set(changed.find_variant("two", "same")["quality"]) == {"accuracy"}
+    assert set(changed.find_variant("two", "unsure")["quality"]) == {"accuracy", "mcc"}

@@ -17,8 +17,8 @@ from slimgate.record.outcome_files import write_outcomes
 def test_an_answer_of_a_classification_has_its_probable_classes(tmp_path: Path) -> None:
     path = write_class_answers(tmp_path / "int8.parquet", [0, 2], [[0.2, 0.7, 0.1], [0.1, 0.2, 0.7]])
     answers = read_answers(path)
-    wrong, right = answers.of(0), answers.of(1)
-    assert (answers.label(0), answers.label(1)) == ("cat", "owl")
+    wrong, right = answers.read_answer(0), answers.read_answer(1)
+    assert (answers.format_label(0), answers.format_label(1)) == ("cat", "owl")
     assert (wrong.model, wrong.prediction, wrong.right, wrong.label_probability) == (
         "int8",
         "dog",
@@ -42,7 +42,7 @@ def test_what_a_run_writes_is_read_the_same(tmp_path: Path) -> None:
     answers = read_answers(tmp_path / "teacher.parquet")
     assert answers.ids == ["a", "b"]
     assert answers.values == ()
-    assert answers.of(1).model_dump() == {
+    assert answers.read_answer(1).model_dump() == {
         "model": "teacher",
         "prediction": "yes",
         "right": False,
@@ -57,7 +57,7 @@ def test_predictions_without_probabilities_have_no_shares(tmp_path: Path) -> Non
         ids=np.array(["a"]), labels=np.array([1]), predictions=np.array([0]), classes=("no", "yes")
     )
     write_outcomes(outcomes, tmp_path / "x.parquet")
-    answer = read_answers(tmp_path / "x.parquet").of(0)
+    answer = read_answers(tmp_path / "x.parquet").read_answer(0)
     assert (answer.prediction, answer.right, answer.label_probability, answer.top) == ("no", False, None, [])
 
 
@@ -65,15 +65,19 @@ def test_the_numbers_of_another_task_stand_under_their_own_names(tmp_path: Path)
     path = write_values(tmp_path / "x.parquet", given_columns=["tokens"], nats=[4.5, 2.5], tokens=[3.0, 2.0])
     answers = read_answers(path)
     assert answers.values == ("nats",)
-    assert answers.given_numbers(1) == {"tokens": 2.0}
-    assert answers.of(0).values == {"nats": 4.5}
-    assert (answers.of(0).right, answers.of(0).prediction, answers.label(0)) == (None, None, None)
+    assert answers.read_given_numbers(1) == {"tokens": 2.0}
+    assert answers.read_answer(0).values == {"nats": 4.5}
+    assert (answers.read_answer(0).right, answers.read_answer(0).prediction, answers.format_label(0)) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_a_task_in_words_that_says_which_rows_are_right_has_both(tmp_path: Path) -> None:
     path = write_values(tmp_path / "x.parquet", right=[1.0, 0.0], answer=["a lamp", "a boat"])
     answers = read_answers(path)
-    assert [(answer.prediction, answer.right) for answer in map(answers.of, (0, 1))] == [
+    assert [(answer.prediction, answer.right) for answer in map(answers.read_answer, (0, 1))] == [
         ("a lamp", True),
         ("a boat", False),
     ]

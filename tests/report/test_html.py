@@ -57,23 +57,32 @@ def page_of(record: RunRecord, *more: Any) -> Element:
 
 
 def carried(page: Element, name: str) -> Any:
-    return json.loads(page.only("script", id=name).children[0])  # type: ignore[arg-type]
+    return json.loads(page.find_only("script", id=name).children[0])  # type: ignore[arg-type]
 
 
 def row_of(page: Element, name: str) -> Element:
-    return page.only("tbody", **{"data-name": name})
+    return page.find_only("tbody", **{"data-name": name})
 
 
 def details_of(page: Element, name: str) -> Element:
-    return page.only("template", id=f"details-{row_of(page, name).attributes['data-number']}")
+    return page.find_only("template", id=f"details-{row_of(page, name).attributes['data-number']}")
 
 
 def test_the_answer_stands_on_top() -> None:
     page = page_of(make_sample_record())
-    assert page.all("title")[0].text == "FAIL · Which library does this paragraph of documentation describe?"
-    assert page.only("header").all("p")[0].text.startswith("FAIL 9 budgets hold, 4 do not, 1 is undecided")
+    assert (
+        page.find_all("title")[0].text
+        == "FAIL · Which library does this paragraph of documentation describe?"
+    )
+    assert (
+        page.find_only("header")
+        .find_all("p")[0]
+        .text.startswith("FAIL 9 budgets hold, 4 do not, 1 is undecided")
+    )
     cards = {
-        card.all("h2")[0].text: card.text for card in page.all("section") if "card" in str(card.attributes)
+        card.find_all("h2")[0].text: card.text
+        for card in page.find_all("section")
+        if "card" in str(card.attributes)
     }
     assert "student: accuracy 0.800 vs 0.829, drop 2.9 points [2.3, 3.5]" in cards["What does not hold"]
     assert (
@@ -85,12 +94,12 @@ def test_the_answer_stands_on_top() -> None:
 def test_every_model_has_a_row_and_what_it_opens() -> None:
     record = make_sample_record()
     page = page_of(record)
-    rows = page.only("table", id="models").all("tbody")
+    rows = page.find_only("table", id="models").find_all("tbody")
     assert [row.attributes["data-name"] for row in rows] == [model.name for model in record.variants]
     assert [row.attributes["data-kind"] for row in rows] == [
         "reference", "FAIL", "PASS", "unfinished", "PASS", "INCONCLUSIVE", "not gated", "error",
     ]  # fmt: skip
-    assert len(page.all("template")) == len(rows)
+    assert len(page.find_all("template")) == len(rows)
     student = details_of(page, "student").text
     assert "accuracy drop 2.9 [2.3, 3.5] drop at most 2 points FAIL" in student
     assert "flips 6.02 % [5.39, 6.71] at most 4 % of the rows right to wrong FAIL" in student
@@ -105,47 +114,47 @@ def test_every_model_has_a_row_and_what_it_opens() -> None:
 
 def test_the_page_is_sound_and_says_what_its_parts_are() -> None:
     page = page_of(make_sample_record())
-    ids = [element.attributes["id"] for element in page.all() if "id" in element.attributes]
+    ids = [element.attributes["id"] for element in page.find_all() if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     named = {
         element.attributes[key]
-        for element in page.all()
+        for element in page.find_all()
         for key in ("for", "aria-labelledby")
         if key in element.attributes
     }
     assert named <= set(ids)
-    levels = [int(element.tag[1]) for element in page.all("h1", "h2", "h3", "h4")]
+    levels = [int(element.tag[1]) for element in page.find_all("h1", "h2", "h3", "h4")]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
-    for table in page.all("table"):
-        assert table.all("caption"), table.text[:80]
-    assert all(head.attributes.get("scope") in ("col", "row") for head in page.all("th"))
-    fields = {element.attributes.get("for") for element in page.all("label")}
-    inside = {id(field) for label in page.all("label") for field in label.all("input")}
+    for table in page.find_all("table"):
+        assert table.find_all("caption"), table.text[:80]
+    assert all(head.attributes.get("scope") in ("col", "row") for head in page.find_all("th"))
+    fields = {element.attributes.get("for") for element in page.find_all("label")}
+    inside = {id(field) for label in page.find_all("label") for field in label.find_all("input")}
     assert all(
-        element.attributes.get("id") in fields or id(element) in inside for element in page.all("input")
+        element.attributes.get("id") in fields or id(element) in inside for element in page.find_all("input")
     )
-    assert page.only("a", href="#main").text == "Skip to the report"
-    assert page.only("p", id="shown").attributes["role"] == "status"
+    assert page.find_only("a", href="#main").text == "Skip to the report"
+    assert page.find_only("p", id="shown").attributes["role"] == "status"
 
 
 def test_the_page_is_one_file_and_runs_its_own_script_only() -> None:
     page = page_of(make_sample_record())
     linked = [
         element.attributes[key]
-        for element in page.all()
+        for element in page.find_all()
         for key in ("src", "href", "srcset")
         if key in element.attributes
     ]
     assert set(linked) == {"#main", "#how-to-read-this", "data:,"}
-    policy = page.all("meta")[1].attributes["content"]
+    policy = page.find_all("meta")[1].attributes["content"]
     assert policy.startswith("default-src 'none'; ")
     for tag in ("script", "style"):
-        text = page.all(tag)[-1].children[0]
+        text = page.find_all(tag)[-1].children[0]
         digest = base64.b64encode(sha256(str(text).encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
-    assert not [element for element in page.all() if "style" in element.attributes]
+    assert not [element for element in page.find_all() if "style" in element.attributes]
     assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", render_html_report(make_sample_record()))
 
 
@@ -180,23 +189,27 @@ def test_no_text_comes_alive(text: str) -> None:
     for written in (render_html_report(record), render_html_index([record], ["x/report.html"])):
         written.encode("utf-8")
         page = read_page(written)
-        assert {element.tag for element in page.all()} <= {element.tag for element in plain.all()} | {
+        assert {element.tag for element in page.find_all()} <= {
+            element.tag for element in plain.find_all()
+        } | {
             "a",
             "section",
         }
         assert not [
-            element for element in page.all() if any(name.startswith("on") for name in element.attributes)
+            element
+            for element in page.find_all()
+            if any(name.startswith("on") for name in element.attributes)
         ]
-        hrefs = {element.attributes["href"] for element in page.all("a")}
+        hrefs = {element.attributes["href"] for element in page.find_all("a")}
         assert hrefs <= {"#main", "#how-to-read-this", "x/report.html", "http://a.b"}
-        assert written.count("</script") == written.count("<script") == len(page.all("script"))
+        assert written.count("</script") == written.count("<script") == len(page.find_all("script"))
     page = page_of(record)
     changed = carried(page, "changed")
     assert len(changed["rows"]) == 1
     assert not re.search("[\u2028\u2029\u202e\x1b]", str(changed))
     if text.isprintable():
         assert changed["rows"][0][2] == text
-        assert row_of(page, text).all("button")[0].text == text
+        assert row_of(page, text).find_all("button")[0].text == text
 
 
 def outcomes(predictions: list[int], labels: list[int], sure: list[float]) -> ClassOutcomes:
@@ -394,7 +407,7 @@ def test_a_gate_that_failed_its_own_test_says_so() -> None:
     fault = SelfTestFacts(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
     copy = SelfTestFacts(verdict=FAIL, changed=9, message="copy: FAIL", measured="now")
     page = page_of(make_sample_record(self_test=SelfTest(identical=copy, planted_fault=fault)))
-    assert "A copy of the teacher gave other answers : 9 changed" in page.only("main").text
+    assert "A copy of the teacher gave other answers : 9 changed" in page.find_only("main").text
     assert page.text.count("The gate cannot be trusted") == 2
 
 
@@ -417,7 +430,7 @@ def test_the_page_over_all_suites_links_to_each() -> None:
     suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
     records = [make_sample_record(), make_sample_record(verdict=passed, suite=suite)]
     page = read_page(render_html_index(records, ["library_docs/report.html", Path("my suite/report.html")]))
-    assert [element.attributes["href"] for element in page.only("table").all("a")] == [
+    assert [element.attributes["href"] for element in page.find_only("table").find_all("a")] == [
         "library_docs/report.html",
         "my%20suite/report.html",
     ]
@@ -452,7 +465,7 @@ def contrast(colour: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_all_text_can_be_read_on_its_ground(scheme: int) -> None:
-    style = str(page_of(make_sample_record()).only("style").children[0])
+    style = str(page_of(make_sample_record()).find_only("style").children[0])
     pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
     colours = {name: shades[scheme] for name, *shades in pairs}
     written = [("text", ground) for ground in ("back", "card", "good-back")]

@@ -47,12 +47,12 @@ class Opened:
         page.set_default_timeout(10_000)
         page.goto(path.as_uri())
 
-    def models(self) -> list[str]:
+    def list_models(self) -> list[str]:
         """Names in the table that are shown, from top to bottom."""
         script = "bodies => bodies.filter(body => !body.hidden).map(body => body.dataset.name)"
         return list(self.page.eval_on_selector_all("#models > tbody", script))
 
-    def focused(self) -> str:
+    def describe_focus(self) -> str:
         """What has the focus, in words."""
         script = "() => { const on = document.activeElement; return [on.id, on.ariaLabel, on.innerText]; }"
         return " ".join(part for part in self.page.evaluate(script) if part)
@@ -88,18 +88,18 @@ def test_a_heading_sorts_one_way_and_then_the_other(opened: Opened) -> None:
     heading = opened.page.locator("#models thead th", has_text="size")
     heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "ascending"
-    assert opened.models()[:3] == ["distilled-int8", "int8", "student"]
+    assert opened.list_models()[:3] == ["distilled-int8", "int8", "student"]
     heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "descending"
-    assert opened.models()[-2:] == ["distilled-int8", "released"], "what has no size stays last"
+    assert opened.list_models()[-2:] == ["distilled-int8", "released"], "what has no size stays last"
 
 
 def test_the_filter_takes_words_and_verdicts_and_counts_the_rest(opened: Opened) -> None:
     opened.page.get_by_label("Filter", exact=True).fill("int8 pass")
     opened.page.get_by_text("2 of 8 models shown").wait_for()
-    assert opened.models() == ["int8", "distilled-int8"]
+    assert opened.list_models() == ["int8", "distilled-int8"]
     opened.page.get_by_label("unfinished").uncheck()
-    assert opened.models() == ["distilled-int8"]
+    assert opened.list_models() == ["distilled-int8"]
     assert opened.page.locator("#shown").inner_text() == "1 of 8 models shown"
     assert opened.page.locator("#times g.times").count() == 1, "the chart of times follows the table"
 
@@ -160,7 +160,7 @@ def test_the_keyboard_reaches_everything(opened: Opened) -> None:
     reached = []
     for _ in range(80):
         opened.page.keyboard.press("Tab")
-        reached.append(opened.focused())
+        reached.append(opened.describe_focus())
     assert reached[0] == "Skip to the report"
     reached = reached[: reached.index("Skip to the report", 1)]  # then it begins again
     order = ["theme", "filter", "student", "int8: 0.89×", "int8: 8.679 bits", "Behaviour", "How to read"]
@@ -173,13 +173,13 @@ def test_arrow_keys_go_from_point_to_point_and_enter_opens_one(opened: Opened) -
     front = opened.page.locator("#front")
     front.locator("g.point[tabindex='0']").focus()
     opened.page.keyboard.press("End")
-    assert opened.focused().startswith(
+    assert opened.describe_focus().startswith(
         "distilled-int8: 2.31× [2.25, 2.38] as fast; accuracy drop 0.5 [0.0, 1.1]"
     )
-    assert front.locator(".hint").inner_text() == opened.focused()
+    assert front.locator(".hint").inner_text() == opened.describe_focus()
     opened.page.keyboard.press("Enter")
     assert opened.page.get_by_role("region", name="Details of distilled-int8").is_visible()
-    assert opened.focused() == "distilled-int8"
+    assert opened.describe_focus() == "distilled-int8"
 
 
 def test_the_front_follows_the_choices_and_has_a_table(opened: Opened) -> None:

@@ -21,5 +21,5 @@ def test_a_request_costs_little_more_than_by_httpx_alone(
     with serving(0.005) as url:
         costs = measure(make(url, USERS, REQUESTS, tmp_path), USERS, REQUESTS, rounds=ROUNDS)
     # the end of the interval: a busy machine does not fail the test
-    _, least, _ = costs.cpu_share()
+    _, least, _ = costs.compute_cpu_share()
     assert least < MOST

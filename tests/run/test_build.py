@@ -109,7 +109,9 @@ class Tiny:
         write_rows(folder / "train.csv", 56, seed=1)
         write_rows(folder / "gate.csv", 12, seed=2)
 
-    def suite(self, variants: str = VARIANTS, seed: int = 0, train: str = TRAIN, **replaced: str) -> Suite:
+    def make_suite(
+        self, variants: str = VARIANTS, seed: int = 0, train: str = TRAIN, **replaced: str
+    ) -> Suite:
         text = SUITE.replace("VARIANTS", variants).replace("TRAIN", train).replace("SEED", str(seed))
         for old, new in replaced.items():
             assert old in text
@@ -117,14 +119,14 @@ class Tiny:
         (self.folder / "suite.toml").write_text(text, "utf-8")
         return load_suite(self.folder / "suite.toml", "suite.toml")
 
-    def builder(self, suite: Suite, store: str = "store") -> Builder:
+    def make_builder(self, suite: Suite, store: str = "store") -> Builder:
         local_store = Store(self.folder / store)
         return Builder(suite, prepare_rows(suite, local_store), local_store, device="cpu")
 
     def build(self, *names: str, store: str = "store", **changes: Any) -> dict[str, list[bool]]:
         """For each name, whether each of its steps came from the store. All names but the given are built."""
-        suite = self.suite(**changes)
-        builder = self.builder(suite, store)
+        suite = self.make_suite(**changes)
+        builder = self.make_builder(suite, store)
         from_store = {}
         for name in names or ("teacher", *suite.variants):
             from_store[name] = [step.entry.from_store for step in builder.build(name).steps]
@@ -186,7 +188,7 @@ def test_another_seed_rebuilds_what_is_stochastic(tmp_path: Path) -> None:
     """The rows are cut by the seed as well, so here the source names its splits and nothing is drawn."""
     tiny = Tiny(tmp_path)
     write_tiny_bert(tmp_path / "hub", labels=("neg", "pos"))
-    suite = tiny.suite(
+    suite = tiny.make_suite(
         variants="trained = { steps = [TRAIN] }\n"
         'pruned = { model = "hub", steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n'
     )
@@ -212,7 +214,7 @@ trained = { steps = [TRAIN] }
 trained-pruned = { from = "trained", steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
 pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
 """
-    suite = tiny.suite(variants=variants)
+    suite = tiny.make_suite(variants=variants)
     store = Store(tmp_path / "store")
     rows = prepare_rows(suite, store)
     first = Builder(suite, rows, store, device="cpu")
@@ -257,7 +259,7 @@ def test_what_learns_from_a_stochastic_variant_differs_by_seed(
     tmp_path: Path,
 ) -> None:
     tiny = Tiny(tmp_path)
-    suite = tiny.suite(variants=ASSISTED)
+    suite = tiny.make_suite(variants=ASSISTED)
     assert suite.is_stochastic("small")
     assert suite.variants["small"].assistants == ("assistant",)
     assert suite.variants["again"].assistants == ()
@@ -282,10 +284,10 @@ def test_a_further_teacher_is_built_first_and_is_in_the_key(
         "third = { steps = [{ keep_layers = [0, 2, 3] }] }\n"
         + taught.replace("MORE", 'more_teachers = ["second", "third"],')
     )
-    suite = tiny.suite(variants=variants)
+    suite = tiny.make_suite(variants=variants)
     assert suite.variants["small"].assistants == ("second", "third")
     assert list_origins(suite.variants["small"]) == ("teacher", "second", "third")
-    builder = tiny.builder(suite)
+    builder = tiny.make_builder(suite)
     manifest = builder.build("small").artifact.manifest
     assert manifest["log"]["more_teachers"] == ["second", "third"]
     digests = [builder.build(name).artifact.digest for name in ("teacher", "second", "third")]
@@ -304,7 +306,7 @@ def test_a_student_of_a_stochastic_teacher_differs_by_seed(
 ) -> None:
     tiny = Tiny(tmp_path)
     taught = 'small = { steps = [{ distill = { more_teachers = ["assistant"], precision = "float32" } }] }\n'
-    suite = tiny.suite(variants=ASSISTED.splitlines()[1] + "\n" + taught)
+    suite = tiny.make_suite(variants=ASSISTED.splitlines()[1] + "\n" + taught)
     assert suite.is_stochastic("small")
     from slimgate.run.plan import plan_models
     from slimgate.run.run import SuiteRun
@@ -324,7 +326,7 @@ def test_a_teacher_that_would_count_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         BuildError, match='b: step distill: "a" is the same model as "self"; name one of them'
     ):
-        tiny.builder(tiny.suite(variants=variants)).build("b")
+        tiny.make_builder(tiny.make_suite(variants=variants)).build("b")
 
 
 def test_an_ensembles_members_share_answers_with_their_students(tmp_path: Path) -> None:
@@ -337,8 +339,8 @@ def test_an_ensembles_members_share_answers_with_their_students(tmp_path: Path) 
         'two-processes = { steps = [{ distill = { more_teachers = ["second"], processes = 2, '
         'precision = "float32" } }] }\n'
     )
-    suite = tiny.suite(variants=variants)
-    builder = tiny.builder(suite)
+    suite = tiny.make_suite(variants=variants)
+    builder = tiny.make_builder(suite)
     builder.build("one")
     note = builder.build("both").artifact.manifest["log"]["teacher_logits"]
     assert note == "the mean of 2 teachers', 1 of them from the store, read by memory map"
@@ -355,8 +357,8 @@ def test_a_transfer_set_and_what_it_may_not_hold_are_in_the_key(tmp_path: Path) 
     variants = (
         'a = { model = "hub", steps = [{ distill = { transfer = "more.txt", precision = "float32" } }] }\n'
     )
-    suite = tiny.suite(variants=variants)
-    built = tiny.builder(suite).build("a").steps[1]
+    suite = tiny.make_suite(variants=variants)
+    built = tiny.make_builder(suite).build("a").steps[1]
     assert built.manifest["params"]["transfer"] == ["more.txt"]
     assert built.manifest["log"]["transfer"]["dropped_held_out"] == 1
     assert built.manifest["log"]["transfer"]["rows"] == 1
@@ -373,7 +375,7 @@ def test_a_transfer_set_that_changes_in_a_step_is_an_error(tmp_path: Path) -> No
     more = tmp_path / "more.txt"
     more.write_text("good nice film\n")
     options = 'transfer = "more.txt", precision = "float32"'
-    suite = tiny.suite(variants=f'a = {{ model = "hub", steps = [{{ distill = {{ {options} }} }}] }}\n')
+    suite = tiny.make_suite(variants=f'a = {{ model = "hub", steps = [{{ distill = {{ {options} }} }}] }}\n')
 
     class LateStore(Store):
         def make(self, kind: str, *arguments: Any) -> Any:
@@ -396,7 +398,9 @@ def test_a_step_that_adds_no_rows_has_no_gate_in_its_key(tmp_path: Path) -> None
 
 
 def test_a_step_that_adds_no_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
-    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._contexts.make(("train",), (), tmp_path)
+    context = (
+        Tiny(tmp_path).make_builder(Tiny(tmp_path).make_suite())._contexts.make(("train",), (), tmp_path)
+    )
     with pytest.raises(DataError, match="must declare this with adds_rows"):
         context.are_held_out(["good film"])
 
@@ -433,8 +437,8 @@ def test_other_weights_in_the_same_folder_are_another_model(tmp_path: Path) -> N
 def test_building_twice_gives_equal_digests(tmp_path: Path, pooling: str) -> None:
     tiny = Tiny(tmp_path)
     changes = {'label = "label"': f'label = "label"\npooling = "{pooling}"'}
-    suite = tiny.suite(**changes)
-    once, twice = tiny.builder(suite, "one"), tiny.builder(suite, "two")
+    suite = tiny.make_suite(**changes)
+    once, twice = tiny.make_builder(suite, "one"), tiny.make_builder(suite, "two")
     for name in ("distilled", "pruned-student"):
         a, b = once.build(name), twice.build(name)
         assert not b.steps[-1].entry.from_store
@@ -449,16 +453,16 @@ def test_a_fresh_head_with_random_layers_is_built_the_same_twice(tmp_path: Path)
 
     tiny = Tiny(tmp_path)
     write_tiny(tmp_path / "roberta", "roberta")
-    suite = tiny.suite(variants="", **{'model = "hub"': 'model = "roberta"'})
+    suite = tiny.make_suite(variants="", **{'model = "hub"': 'model = "roberta"'})
     digests = set()
     for store in ("one", "two"):
         torch.rand(1)
-        digests.add(tiny.builder(suite, store).build("teacher").steps[0].digest)
+        digests.add(tiny.make_builder(suite, store).build("teacher").steps[0].digest)
     assert len(digests) == 1
 
 
 def test_the_manifest_says_what_was_done(stored: Tiny) -> None:
-    artifact = stored.builder(stored.suite()).build("student").artifact
+    artifact = stored.make_builder(stored.make_suite()).build("student").artifact
     manifest = artifact.manifest
     assert manifest["step"] == "fine_tune"
     assert manifest["params"]["learning_rate"] == 1e-3
@@ -515,7 +519,7 @@ def write_variant(value: int, **params: Any) -> str:
 def test_a_step_that_fails_names_its_variant_and_itself(
     stored: Tiny, variant: str, error: type[SlimgateError], message: str
 ) -> None:
-    builder = stored.builder(stored.suite(variants=variant))
+    builder = stored.make_builder(stored.make_suite(variants=variant))
     with pytest.raises(error) as caught:
         builder.build("own")
     assert str(caught.value).startswith(message)
@@ -524,8 +528,8 @@ def test_a_step_that_fails_names_its_variant_and_itself(
 
 
 def test_a_variant_that_failed_is_not_built_again_for_each_ask(stored: Tiny) -> None:
-    builder = stored.builder(
-        stored.suite(
+    builder = stored.make_builder(
+        stored.make_suite(
             variants=write_variant(1) + 'child = { from = "own", steps = [{ keep_layers = [0] }] }\n'
         )
     )
@@ -540,7 +544,7 @@ def test_a_variant_that_failed_is_not_built_again_for_each_ask(stored: Tiny) -> 
 
 
 def test_what_is_kept_of_a_failure_holds_no_frames(stored: Tiny) -> None:
-    builder = stored.builder(stored.suite(variants=write_variant(1)))
+    builder = stored.make_builder(stored.make_suite(variants=write_variant(1)))
     with pytest.raises(BuildError):
         builder.build("own")
     assert builder._failed["own"].__traceback__ is None
@@ -559,14 +563,14 @@ def test_a_model_whose_labels_do_not_fit_is_named(tiny: Tiny) -> None:
     with pytest.raises(
         SlimgateError, match=r"^suite\.toml \[task\]: hub: the model's labels do not fit the data's"
     ):
-        tiny.builder(tiny.suite()).build("teacher")
+        tiny.make_builder(tiny.make_suite()).build("teacher")
 
 
 def test_a_model_without_its_weights_is_named(tiny: Tiny) -> None:
-    suite = tiny.suite()
+    suite = tiny.make_suite()
     (tiny.folder / "hub" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(BuildError, match=r"^teacher: model hub: (?!hub)"):
-        tiny.builder(suite).build("teacher")
+        tiny.make_builder(suite).build("teacher")
 
 
 def test_rows_of_one_label_are_an_error_that_names_the_suite(tiny: Tiny) -> None:
@@ -578,14 +582,14 @@ def test_rows_of_one_label_are_an_error_that_names_the_suite(tiny: Tiny) -> None
             writer.writeheader()
             writer.writerows({**row, "label": "pos"} for row in rows)
     with pytest.raises(DataError, match=r"^suite\.toml \[task\]: column \"label\" has only one label"):
-        tiny.builder(tiny.suite())
+        tiny.make_builder(tiny.make_suite())
 
 
 def test_a_step_that_says_it_reads_the_gate_is_not_handed_it(tmp_path: Path) -> None:
     variants = 'a = { steps = [{ "tests.run.test_build:GateReader" = {} }] }\n'
     variants += 'b = { steps = [{ "tests.run.test_build:GateReader" = { rows = "gate" } }] }\n'
     tiny = Tiny(tmp_path)
-    builder = tiny.builder(tiny.suite(variants=variants))
+    builder = tiny.make_builder(tiny.make_suite(variants=variants))
     assert builder.build("a").artifact.manifest["log"]["splits"] == ["selection", "train"]
     with pytest.raises(DataError, match="a build step asked for gate rows, which are for verdicts only"):
         builder.build("b")

@@ -30,12 +30,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 @pytest.mark.parametrize("name", ["log_loss", "accuracy"])
 def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) -> None:
     variant, metric = run.handle("shorter"), load_metric(name)
-    teacher = run.outcomes("teacher")
+    teacher = run.measure_outcomes("teacher")
     judged = judge_quality(metric, teacher, variant.outcomes, [], seed=0)
-    spread = describe_builds(run.suite, run.rebuilds("shorter"), metric, judged)
+    spread = describe_builds(run.suite, run.measure_rebuilds("shorter"), metric, judged)
     assert spread is not None
     sign = 100 if metric.higher_is_better else -100
-    values = [compute_value(metric, run.outcomes("shorter", seed)) for seed in (0, 1, 2)]
+    values = [compute_value(metric, run.measure_outcomes("shorter", seed)) for seed in (0, 1, 2)]
     expected = [sign * (compute_value(metric, teacher) - value) for value in values]
     assert list(spread.drops_points) == pytest.approx(expected)
     if name == "log_loss":  # three trainings, three losses
@@ -44,8 +44,8 @@ def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) 
 
 def test_a_variant_that_draws_nothing_has_no_builds(run: SuiteRun) -> None:
     variant, metric = run.handle("pruned"), load_metric("accuracy")
-    judged = judge_quality(metric, run.outcomes("teacher"), variant.outcomes, [], seed=0)
-    assert describe_builds(run.suite, run.rebuilds("pruned"), metric, judged) is None
+    judged = judge_quality(metric, run.measure_outcomes("teacher"), variant.outcomes, [], seed=0)
+    assert describe_builds(run.suite, run.measure_rebuilds("pruned"), metric, judged) is None
 
 
 def test_further_builds_are_made_only_for_a_budget_over_builds(run: SuiteRun) -> None:
@@ -54,8 +54,8 @@ def test_further_builds_are_made_only_for_a_budget_over_builds(run: SuiteRun) ->
     builds = list_further_builds(run, "shorter", [over])
     assert len(builds) == 2
     assert list_further_builds(run, "pruned", [over]) == ()
-    metric, teacher = load_metric("log_loss"), run.outcomes("teacher")
-    (budget,) = judge_quality(metric, teacher, run.outcomes("shorter"), [over], builds=builds).budgets
-    losses = [compute_value(metric, outcomes) for outcomes in (run.outcomes("shorter"), *builds)]
+    metric, teacher = load_metric("log_loss"), run.measure_outcomes("teacher")
+    (budget,) = judge_quality(metric, teacher, run.measure_outcomes("shorter"), [over], builds=builds).budgets
+    losses = [compute_value(metric, outcomes) for outcomes in (run.measure_outcomes("shorter"), *builds)]
     assert budget.builds == 3
     assert budget.value == pytest.approx(100 * (sum(losses) / 3 - compute_value(metric, teacher)))

@@ -220,13 +220,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 
 def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> None:
-    cascaded, members = run.outcomes("fast"), read_cascade(run.build("fast").artifact.folder).members
+    cascaded, members = run.measure_outcomes("fast"), read_cascade(run.build("fast").artifact.folder).members
     assert isinstance(cascaded, ClassOutcomes)
     assert [member.name for member in members] == ["pruned", "shorter", "teacher"]
     assert members[-1].threshold is None
     expected, reached, shares = None, np.ones(len(cascaded), dtype=bool), []
     for member in members:
-        outcomes = run.outcomes(member.name)
+        outcomes = run.measure_outcomes(member.name)
         assert isinstance(outcomes, ClassOutcomes)
         expected = (
             outcomes.predictions if expected is None else np.where(reached, outcomes.predictions, expected)
@@ -253,11 +253,11 @@ def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) 
     assert facts.selection is None
     scores = []
     for name in ("shorter", "teacher"):
-        outcomes = run.outcomes(name)
+        outcomes = run.measure_outcomes(name)
         assert isinstance(outcomes, ClassOutcomes)
         scores.append(np.log(outcomes.probabilities))
     mean = np.exp((1 - weight) * scores[0] + weight * scores[1])
-    ensemble = run.outcomes("both")
+    ensemble = run.measure_outcomes("both")
     assert isinstance(ensemble, ClassOutcomes)
     np.testing.assert_allclose(ensemble.probabilities, mean / mean.sum(1, keepdims=True), atol=1e-5)
     assert run.handle("both").passed_on == [1.0]
@@ -312,12 +312,12 @@ def test_the_record_says_when_each_model_answers(run: SuiteRun) -> None:
 
 
 def test_timed_calls_take_rows_by_turns_the_same_for_all_models(run: SuiteRun) -> None:
-    run.outcomes("fast")  # so that its handle knows which rows it passed on
-    cascade, teacher = run.workload("fast", Workload(1)), run.workload("teacher", Workload(1))
+    run.measure_outcomes("fast")  # so that its handle knows which rows it passed on
+    cascade, teacher = run.make_workload("fast", Workload(1)), run.make_workload("teacher", Workload(1))
     assert len(cascade.timed) == len(teacher.timed) == 60
     for batch, other in zip(cascade.timed, teacher.timed, strict=True):
         assert batch["input_ids"].tolist() == other["input_ids"].tolist()
-    assert len(run.workload("fast", Workload(32)).timed) == 1
+    assert len(run.make_workload("fast", Workload(32)).timed) == 1
     handle = run.handle("fast")
     call = handle.prepare_call(*cascade.timed)
     for _ in range(60):
@@ -328,7 +328,7 @@ def test_timed_calls_take_rows_by_turns_the_same_for_all_models(run: SuiteRun) -
 
 
 def test_a_suite_without_a_cascade_times_one_batch(tmp_path: Path) -> None:
-    assert make_tiny_run(tmp_path).workload("teacher", Workload(1)).turns == ()
+    assert make_tiny_run(tmp_path).make_workload("teacher", Workload(1)).turns == ()
 
 
 def test_a_given_threshold_reads_no_rows_and_is_in_the_key(tmp_path: Path) -> None:
@@ -353,12 +353,12 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
     run = make_tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
     members = read_cascade(run.build("fast").artifact.folder).members
     assert [member.inputs for member in members] == [0, 1]
-    cascaded, teacher = run.outcomes("fast"), run.outcomes("teacher")
+    cascaded, teacher = run.measure_outcomes("fast"), run.measure_outcomes("teacher")
     assert isinstance(cascaded, ClassOutcomes)
     assert isinstance(teacher, ClassOutcomes)
     assert run.handle("fast").passed_on == [1.0]
     np.testing.assert_allclose(cascaded.probabilities, teacher.probabilities, atol=1e-5)
-    handle, batch = run.handle("fast"), run.workload("fast", Workload(2)).inputs
+    handle, batch = run.handle("fast"), run.make_workload("fast", Workload(2)).inputs
     assert {"input_ids", "1.input_ids"} <= batch.keys()
     assert handle.prepare_call(batch)() is not None
 
@@ -384,7 +384,7 @@ def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> N
 def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> None:
     trimmed = "trimmed = { steps = [{ trim_vocabulary = { vocab_size = 20 } }] }\n"
     plain = make_tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed})
-    first = plain.outcomes("trimmed")
+    first = plain.measure_outcomes("trimmed")
     assert isinstance(first, ClassOutcomes)
     assert first.probabilities is not None
     middle = float(np.median(first.probabilities.max(axis=1)))
@@ -392,8 +392,8 @@ def test_a_tokenizer_reads_only_rows_that_reach_its_model(tmp_path: Path) -> Non
     table = f"fast = {{ cascade = {{ {models}, threshold = {middle}, ensemble = true }} }}\n"
     run = make_tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
     handle, folder = run.handle("fast"), run.build("fast").artifact.folder
-    assert handle.prepare_call(run.workload("fast", Workload(1)).inputs)() is not None
-    rows, judged = Rows(run.rows.gate.table), run.outcomes("fast")
+    assert handle.prepare_call(run.make_workload("fast", Workload(1)).inputs)() is not None
+    rows, judged = Rows(run.rows.gate.table), run.measure_outcomes("fast")
     [read] = read_texts(
         [make_texts(run.suite.setup.task, folder, rows, lengths=[1] * len(rows), tokens=None)]
     )
@@ -482,7 +482,7 @@ def test_a_user_of_onnxruntime_and_pytorch_may_mix_them(tmp_path: Path) -> None:
     assert json.loads(cascade.model_dump_json())["members"][0]["params"]["left_out"] == [
         "SkipLayerNormFusion"
     ]
-    assert len(run.outcomes("fast")) == 60
+    assert len(run.measure_outcomes("fast")) == 60
 
 
 def test_tasks_without_class_probabilities_of_a_row_are_refused(tmp_path: Path) -> None:

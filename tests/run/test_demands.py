@@ -168,7 +168,7 @@ def demanded(budgets: dict[str, Any], **of_one: Any) -> Demands:
                 "options": dict(limit.options),
                 "reason": limit.reason,
             }
-            for (name, limit_kind), limit in resolved.limits("fail").items()
+            for (name, limit_kind), limit in resolved.list_limits("fail").items()
         ],
         gated={"int8": True},
     )

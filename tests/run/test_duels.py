@@ -113,7 +113,7 @@ def test_larger_delays_are_tried_if_the_smallest_is_hidden(
 
 
 def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun) -> None:
-    measured = duels.speedup(run.handle("shorter"), Workload(16, 32))
+    measured = duels.measure_speedup(run.handle("shorter"), Workload(16, 32))
     assert measured.rounds >= 12
     assert measured.threads == 1
     assert measured.interval[0] <= measured.speedup <= measured.interval[1]
@@ -122,8 +122,8 @@ def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun
 
 
 def test_a_process_that_dies_ends_all_of_them(duels: Duels, run: SuiteRun) -> None:
-    duels.speedup(run.handle("shorter"), Workload(1))
+    duels.measure_speedup(run.handle("shorter"), Workload(1))
     duels._contenders["shorter"]._process.kill()
     with pytest.raises(MeasureError, match="shorter: the timing process failed"):
-        duels.speedup(run.handle("shorter"), Workload(1))
+        duels.measure_speedup(run.handle("shorter"), Workload(1))
     assert duels._contenders == {}

@@ -97,7 +97,7 @@ def test_each_workload_is_timed_forward_and_end_to_end(run: SuiteRun) -> None:
 
 def test_without_tokens_the_rows_are_those_of_the_call(run: SuiteRun) -> None:
     forward, texts = (
-        run.workload(TEACHER, workload) for workload in (Workload(4), Workload(4, phase=END_TO_END))
+        run.make_workload(TEACHER, workload) for workload in (Workload(4), Workload(4, phase=END_TO_END))
     )
     assert texts.positions == forward.positions
     (batch,) = texts.timed
@@ -110,8 +110,8 @@ def test_without_tokens_the_rows_are_those_of_the_call(run: SuiteRun) -> None:
 
 
 def test_with_tokens_the_rows_nearest_in_length_are_taken(run: SuiteRun) -> None:
-    texts = run.workload(TEACHER, Workload(4, 12, phase=END_TO_END))
-    lengths = run.encoder.of(run.build(TEACHER).artifact).lengths
+    texts = run.make_workload(TEACHER, Workload(4, 12, phase=END_TO_END))
+    lengths = run.encoder.encode_for(run.build(TEACHER).artifact).lengths
     far = np.abs(lengths - 12)
     assert far[texts.positions].max() <= np.sort(far)[3]
     assert len(set(texts.positions)) == 4
@@ -120,7 +120,7 @@ def test_with_tokens_the_rows_nearest_in_length_are_taken(run: SuiteRun) -> None
 
 def test_the_answer_is_timed_with_the_task_that_reads_it(run: SuiteRun) -> None:
     call = run.handle("shorter").prepare_call(
-        *run.workload("shorter", Workload(2, 8, phase=END_TO_END)).timed, part="e2e"
+        *run.make_workload("shorter", Workload(2, 8, phase=END_TO_END)).timed, part="e2e"
     )
     assert np.asarray(call()).shape == (2, 2)  # rows and classes
     assert not call.begins
@@ -174,7 +174,7 @@ def test_threads_share_a_batch_and_not_a_single_row(run: SuiteRun, monkeypatch: 
     contender = duel_worker.TimedModel()
     contender._threads = 3
     for batch in (1, 4):
-        inputs = run.workload(TEACHER, Workload(batch, phase=END_TO_END)).timed
+        inputs = run.make_workload(TEACHER, Workload(batch, phase=END_TO_END)).timed
         contender.answer({"inputs": list(inputs), "part": END_TO_END})
     assert seen == [("false", "3"), ("true", "3")]
 
@@ -184,7 +184,7 @@ def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
     cascade = 'fast = { cascade = { models = ["shorter", "teacher"], threshold = 0.6 } }\n'
     run = make_tiny_run(tmp_path, **{pruned: pruned + cascade, "[measure]\n": MEASURE})
     workload = Workload(4, 12, phase=END_TO_END)
-    texts = run.workload("fast", workload).timed
+    texts = run.make_workload("fast", workload).timed
     assert len(texts) == 15  # of 60 gate rows
     handle = run.handle("fast")
     assert isinstance(handle.predictor, CascadePredictor)
@@ -196,9 +196,9 @@ def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
 def test_a_slow_tokenizer_is_seen_end_to_end_only(slow_run: SuiteRun) -> None:
     duels, variant = Duels(slow_run.handle(TEACHER)), slow_run.handle("shorter")
     try:
-        forward = duels.speedup(variant, Workload(1))
-        end_to_end = duels.speedup(variant, replace(Workload(1), phase=END_TO_END))
-        other = duels.speedup(slow_run.handle("pruned"), Workload(4, 12, phase=END_TO_END))
+        forward = duels.measure_speedup(variant, Workload(1))
+        end_to_end = duels.measure_speedup(variant, replace(Workload(1), phase=END_TO_END))
+        other = duels.measure_speedup(slow_run.handle("pruned"), Workload(4, 12, phase=END_TO_END))
     finally:
         duels.close()
     assert end_to_end.interval[1] < SLOW_ON_ANY_MACHINE

@@ -145,7 +145,7 @@ def make_rows() -> Any:
     return SimpleNamespace(
         task={"name": "the task's key"},
         facts=SimpleNamespace(classes=("no", "yes")),
-        digests=lambda reads: {split: f"rows of {split}" for split in reads},
+        list_digests=lambda reads: {split: f"rows of {split}" for split in reads},
         reports={"train": SimpleNamespace(digest="t"), "gate": SimpleNamespace(digest="g")},
         source_digest="s",
     )

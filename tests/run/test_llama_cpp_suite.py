@@ -70,12 +70,12 @@ def test_kernels_and_unpacked_weights_give_the_same_perplexity(folder: Path) -> 
     teacher = run.build("teacher").artifact.manifest
     assert teacher["stored"]["scheme"] == "Q8_0"
     assert teacher["bytes"] == (folder / "llama.gguf").stat().st_size
-    nats = {name: run.outcomes(name).column("nats") for name in ("teacher", "unpacked")}
+    nats = {name: run.measure_outcomes(name).column("nats") for name in ("teacher", "unpacked")}
     assert np.abs(nats["teacher"] / nats["unpacked"] - 1).max() < 0.02, (
         "llama.cpp rounds activations to 8 bits"
     )
     assert not np.array_equal(nats["teacher"], nats["unpacked"])
-    assert np.isfinite(run.outcomes("of-its-own").column("nats")).all()
+    assert np.isfinite(run.measure_outcomes("of-its-own").column("nats")).all()
 
 
 def test_a_dtype_for_llama_cpp_is_one_line(folder: Path) -> None:

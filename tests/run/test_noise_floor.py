@@ -50,11 +50,11 @@ def suite(tmp_path: Path) -> Suite:
 def test_the_teacher_answers_twice_and_a_variant_once(suite: Suite, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     run = SuiteRun(suite, store, device="cpu")
-    floor, variant = (run.outcomes(name).column(SAME_ANSWERS) for name in (TEACHER, "same"))
+    floor, variant = (run.measure_outcomes(name).column(SAME_ANSWERS) for name in (TEACHER, "same"))
     assert floor.mean() > 0.9  # 32 bits: rounding changes hardly an answer
     assert 0 <= variant.mean() <= 1
     assert len(list((tmp_path / "store").glob("outcomes/*"))) == 3
-    again = SuiteRun(suite, store, device="cpu").outcomes(TEACHER)
+    again = SuiteRun(suite, store, device="cpu").measure_outcomes(TEACHER)
     assert (again.column(SAME_ANSWERS) == floor).all()
 
 

@@ -81,7 +81,9 @@ def test_int8_of_torchao_changes_without_vnni_floats_by_rounding(tmp_path: Path)
     run = make_tiny_run(tmp_path, **TORCHAO)
     without = Setting("AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"})
     apart = {
-        name: np.abs(probabilities(run.outcomes(name)) - probabilities(predict_under(run, name, without)))
+        name: np.abs(
+            probabilities(run.measure_outcomes(name)) - probabilities(predict_under(run, name, without))
+        )
         for name in ("ao", "pruned")
     }
     assert apart["pruned"].max() < 1e-5
@@ -93,13 +95,13 @@ def test_an_onnx_runtime_model_is_built_with_narrow_weights(tmp_path: Path) -> N
     (setting,) = list_settings(run, "onnx")
     assert (setting.name, setting.reduced) == ("built again with reduce_range = true", True)
     narrow = probabilities(predict_under(run, "onnx", setting))
-    assert not np.array_equal(narrow, probabilities(run.outcomes("onnx")))
+    assert not np.array_equal(narrow, probabilities(run.measure_outcomes("onnx")))
     changes = {
         **ONNX,
         PRUNED: ONNX[PRUNED].replace("tolerance = 2.0", "tolerance = 2.0, reduce_range = true"),
     }
     again = make_tiny_run(tmp_path, **changes)
-    assert np.array_equal(narrow, probabilities(again.outcomes("onnx")))
+    assert np.array_equal(narrow, probabilities(again.measure_outcomes("onnx")))
     with pytest.raises(DataError, match="no step of onnx has reduce_range = false"):
         list_settings(again, "onnx")
 

@@ -67,7 +67,7 @@ def test_written_answers_are_timed_with_the_draft(run: SuiteRun) -> None:
     try:
         workloads = run.suite.list_dueled_workloads("drafted")
         assert [workload.id for workload in workloads] == ["p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot"]
-        speedups = [duels.speedup(run.handle("drafted"), workload) for workload in workloads]
+        speedups = [duels.measure_speedup(run.handle("drafted"), workload) for workload in workloads]
     finally:
         duels.close()
     assert all(speedup.interval[0] < speedup.interval[1] for speedup in speedups)

@@ -32,12 +32,12 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     run = make_tiny_run(
         tmp_path, **{"[variants]\n": variants(1, "one") + variants(2, "two").partition("\n")[2]}
     )
-    single, two = run.outcomes("one"), run.outcomes("two")
+    single, two = run.measure_outcomes("one"), run.measure_outcomes("two")
     assert isinstance(single, ClassOutcomes)
     assert isinstance(two, ClassOutcomes)
     assert single.probabilities is not None
     np.testing.assert_allclose(two.probabilities, single.probabilities, rtol=0, atol=TOLERANCE)
-    untrained = run.outcomes("shorter")
+    untrained = run.measure_outcomes("shorter")
     assert isinstance(untrained, ClassOutcomes)
     assert untrained.probabilities is not None
     assert np.abs(untrained.probabilities - single.probabilities).max() > 100 * TOLERANCE

@@ -40,7 +40,7 @@ def duels(run: SuiteRun) -> Iterator[Duels]:
 def by_phase(duels: Duels, run: SuiteRun, variant: str) -> dict[str | None, Speedup]:
     handle = run.handle(variant)
     return {
-        workload.phase: duels.speedup(handle, workload)
+        workload.phase: duels.measure_speedup(handle, workload)
         for workload in run.suite.list_dueled_workloads(variant)
         if workload.phase
     }
@@ -54,12 +54,12 @@ def test_a_workload_that_writes_is_timed_whole_and_by_phases(run: SuiteRun) -> N
 
 def test_prompts_are_gate_rows_repeated_to_their_tokens(run: SuiteRun) -> None:
     workload = run.suite.workloads[0]
-    prompts = run.workload(TEACHER, workload)
+    prompts = run.make_workload(TEACHER, workload)
     ids = np.asarray(prompts.inputs["input_ids"])
     assert ids.shape == (2, 24)
     assert np.asarray(prompts.inputs["attention_mask"]).all()
     assert np.asarray(prompts.inputs[NEW_TOKENS]).tolist() == [8]
-    encoded = run.encoder.of(run.build(TEACHER).artifact)
+    encoded = run.encoder.encode_for(run.build(TEACHER).artifact)
     for row, position in zip(ids, prompts.positions, strict=True):
         tokens = encoded.columns["input_ids"][position]
         assert row.tolist() == (tokens * 24)[:24]
@@ -69,7 +69,7 @@ def test_the_answer_in_two_calls_is_that_of_transformers(run: SuiteRun) -> None:
     import torch
 
     predictor = run.handle(TEACHER).predictor
-    prepared = predictor.prepare(run.workload(TEACHER, run.suite.workloads[0]).inputs)
+    prepared = predictor.prepare(run.make_workload(TEACHER, run.suite.workloads[0]).inputs)
     state = predictor.prefill(prepared)
     written = predictor.decode(state)
     assert written.shape == (2, 8)
@@ -105,6 +105,6 @@ def test_a_delay_of_later_tokens_is_not_seen_until_the_first(duels: Duels, run: 
 
 
 def test_memory_is_read_with_the_answer_of_a_fresh_process(run: SuiteRun) -> None:
-    (reading,) = run.memory(TEACHER, 1)
+    (reading,) = run.measure_memory(TEACHER, 1)
     assert reading.peak_bytes >= reading.load_peak_bytes > reading.baseline_bytes
     assert run.largest_workload.id == "p24n8b2"

@@ -38,7 +38,7 @@ class Converted:
     context: Any
     folder: Path
 
-    def scores(self, ids: Any) -> Any:
+    def compute_scores(self, ids: Any) -> Any:
         """(rows, tokens, vocabulary) of the network."""
         with torch.inference_mode():
             return self.model.network.eval()(torch.from_numpy(ids)).logits.numpy()
@@ -77,7 +77,7 @@ def predict(predictor: Any, arrays: Any) -> Any:
 @pytest.mark.parametrize("shape", [(1, 3), (4, 17), (70, 5)], ids=["one", "several", "more_than_at_once"])
 def test_scores_of_every_token_are_those_of_the_network(llama: Converted, shape: tuple[int, int]) -> None:
     predictor, ids = open_(llama.folder, **EXACT), rows(*shape)
-    assert np.abs(predict(predictor, batch(ids)) - llama.scores(ids)).max() < 1e-4
+    assert np.abs(predict(predictor, batch(ids)) - llama.compute_scores(ids)).max() < 1e-4
     predictor.close()
 
 
@@ -90,7 +90,7 @@ def test_calls_of_fewer_tokens_give_the_same_scores(llama: Converted) -> None:
 def greedy(llama: Converted, prompt: Any, count: int) -> list[int]:
     ids = prompt
     for _ in range(count):
-        ids = np.concatenate([ids, llama.scores(ids)[:, -1].argmax(-1)[:, None]], axis=1)
+        ids = np.concatenate([ids, llama.compute_scores(ids)[:, -1].argmax(-1)[:, None]], axis=1)
     return ids[0, prompt.shape[1] :].tolist()
 
 
@@ -133,8 +133,8 @@ def test_a_text_beyond_the_context_is_one_line(llama: Converted) -> None:
 
 def test_attention_in_one_operator_moves_the_scores_a_little(llama: Converted) -> None:
     ids = rows(2, 30)
-    apart = np.abs(predict(open_(llama.folder), batch(ids)) - llama.scores(ids)).max()
-    assert 0 < apart < 0.05 * llama.scores(ids).std()
+    apart = np.abs(predict(open_(llama.folder), batch(ids)) - llama.compute_scores(ids)).max()
+    assert 0 < apart < 0.05 * llama.compute_scores(ids).std()
 
 
 def test_a_cache_that_the_heads_do_not_fit_is_one_line(llama: Converted) -> None:

@@ -54,7 +54,7 @@ def test_budgets_on_answers_are_of_the_part_that_they_limit() -> None:
         "p16n8b1-ttft": ([1.5], ["ttft_p95_ms_max"]),
         "p16n8b1-tpot": ([3.0], []),
     }
-    assert budgets["a"].limits()["latency", "tpot_speedup_min"].limit == 2.0
+    assert budgets["a"].list_limits()["latency", "tpot_speedup_min"].limit == 2.0
 
 
 def test_budgets_on_calls_end_to_end_are_of_those_calls_alone() -> None:
@@ -148,9 +148,9 @@ def test_a_variant_switches_one_common_budget_off_and_says_why(
 ) -> None:
     budgets = resolve_budgets({"budgets": {**COMMON, "variants": {"a": table}}}, VARIANTS, "x")
     assert budgets["a"].switched_off == (SwitchedOff(budget, kind, limit, "the labels are new"),)
-    assert budgets["a"].limits().keys() == budgets["b"].limits().keys() - {(budget, kind)}
+    assert budgets["a"].list_limits().keys() == budgets["b"].list_limits().keys() - {(budget, kind)}
     assert budgets["b"].switched_off == ()
-    assert len(budgets["b"].limits()) == 9
+    assert len(budgets["b"].list_limits()) == 9
 
 
 def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:
@@ -262,8 +262,8 @@ def test_a_slice_is_named_by_column_and_value_beside_all_slices() -> None:
     assert a.behaviour.slices == {"accuracy": SliceBudget(drop_points=5.0, on_inconclusive="warn")}
     assert a.switched_off == (SwitchedOff("slices", "slices.accuracy[cat=carry]", 1.0, "no carry rows"),)
     assert b.behaviour.named_slices == {carry: SliceBudget(drop_points=2.0)}
-    assert b.limits("fail")["slices", "slices.accuracy[cat=carry]"] == Limit(2.0, None, "fail")
-    assert b.limits("fail")["slices", "slices.accuracy"] == Limit(5.0, None, "warn")
+    assert b.list_limits("fail")["slices", "slices.accuracy[cat=carry]"] == Limit(2.0, None, "fail")
+    assert b.list_limits("fail")["slices", "slices.accuracy"] == Limit(5.0, None, "warn")
 
 
 @pytest.mark.parametrize(
@@ -298,8 +298,8 @@ def test_budgets_on_tokens_merge_by_limit_and_can_be_off() -> None:
     }
     assert budgets["b"].behaviour.tokens["kl"] == (LimitBudget("mean_max", 0.02),)
     assert budgets["b"].switched_off == (SwitchedOff("kl", "p99_max", 0.5, "few rows"),)
-    assert budgets["a"].limits("fail")["kl", "mean_max"] == Limit(0.1, "small", "warn")
-    assert budgets["a"].limits("fail")["top1_agreement", "floor"] == Limit(0.98, None, "fail")
+    assert budgets["a"].list_limits("fail")["kl", "mean_max"] == Limit(0.1, "small", "warn")
+    assert budgets["a"].list_limits("fail")["top1_agreement", "floor"] == Limit(0.98, None, "fail")
 
 
 @pytest.mark.parametrize(
@@ -373,8 +373,8 @@ def test_the_teacher_has_floors_ceilings_and_drops_since_a_base() -> None:
         "log_loss": (QualityBudget("ceiling", 0.5),),
     }
     assert budgets.baseline == {"accuracy": (QualityBudget("drop_points", 1.0),)}
-    assert resolve_budgets(data, VARIANTS, "x")["a"].limits().keys() == {("accuracy", "drop_points")}
-    assert read_teacher_budgets({}, "x").limits() == {}
+    assert resolve_budgets(data, VARIANTS, "x")["a"].list_limits().keys() == {("accuracy", "drop_points")}
+    assert read_teacher_budgets({}, "x").list_limits() == {}
 
 
 @pytest.mark.parametrize(
@@ -411,12 +411,12 @@ def test_limits_on_call_times_are_added_and_switched_off_singly() -> None:
         "b": {"latency": {"p95_ms_max": "off", "reason": "a batch job"}},
     }
     budgets = resolve_budgets({"budgets": {**common, "variants": tables}}, VARIANTS, "x")
-    assert budgets["a"].limits("fail") == {
+    assert budgets["a"].list_limits("fail") == {
         ("latency", "speedup_min"): Limit(1.5, "the phone", "fail"),
         ("latency", "p95_ms_max"): Limit(30.0, None, "warn"),
         ("latency", "p50_ms_max"): Limit(8.0, None, "warn"),
     }
-    assert list(budgets["b"].limits()) == [("latency", "speedup_min")]
+    assert list(budgets["b"].list_limits()) == [("latency", "speedup_min")]
     assert budgets["b"].switched_off == (SwitchedOff("latency", "p95_ms_max", 20.0, "a batch job"),)
 
 
@@ -469,7 +469,7 @@ def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
         QualityBudget("drop_points", 2.0),
     }
     assert read_teacher_budgets(data, "x").baseline == {"accuracy": (equivalent,)}
-    assert budgets["a"].limits()["accuracy", "equivalent_points"] == Limit(1.0, None)
+    assert budgets["a"].list_limits()["accuracy", "equivalent_points"] == Limit(1.0, None)
 
 
 @pytest.mark.parametrize(

@@ -23,25 +23,25 @@ class Element:
         parts = (child if isinstance(child, str) else child.text for child in self.children)
         return " ".join(" ".join(parts).split())
 
-    def all(self, *tags: str, **attributes: str) -> list[Element]:
+    def find_all(self, *tags: str, **attributes: str) -> list[Element]:
         """Elements below of one of the tags (any without) and with the attributes."""
         return [
             element
-            for element in self._below()
+            for element in self._iterate_below()
             if (not tags or element.tag in tags)
             and all(element.attributes.get(name.strip("_")) == value for name, value in attributes.items())
         ]
 
-    def only(self, *tags: str, **attributes: str) -> Element:
+    def find_only(self, *tags: str, **attributes: str) -> Element:
         """The only such element."""
-        (element,) = self.all(*tags, **attributes)
+        (element,) = self.find_all(*tags, **attributes)
         return element
 
-    def _below(self) -> Iterator[Element]:
+    def _iterate_below(self) -> Iterator[Element]:
         for child in self.children:
             if isinstance(child, Element):
                 yield child
-                yield from child._below()
+                yield from child._iterate_below()
 
 
 class _Reader(HTMLParser):

@@ -82,7 +82,7 @@ class SessionOutput:
     def last(self) -> str:
         return "\n".join(self.frames[-1])
 
-    def live(self, text: str) -> list[str]:
+    def list_live_lines(self, text: str) -> list[str]:
         """Lines with that text that stood on the screen at some time, each once."""
         return list(dict.fromkeys(line for frame in self.frames for line in frame if text in line))
 

@@ -137,11 +137,11 @@ class Ran:
             return self.records[suite]
         return dict(json.loads((self.folder / f"reports/latest/{suite}/run.json").read_text()))
 
-    def variant(self, suite: str, name: str) -> dict[str, Any]:
+    def find_variant(self, suite: str, name: str) -> dict[str, Any]:
         """A variant's record."""
         return dict(next(v for v in self.record(suite)["variants"] if v["name"] == name))
 
-    def outcome(self, node: str) -> str:
+    def find_outcome(self, node: str) -> str:
         """PASSED, FAILED, SKIPPED or ERROR, as -v prints it; "" where the test did not run."""
         for line in self.lines:
             if node in line.split() and (

@@ -151,7 +151,9 @@ def run_of(folder: Path, task: str, models: str = MODELS) -> SuiteRun:
 
 def test_answers_are_those_of_the_network(folder: Path) -> None:
     run = run_of(folder, ANSWERS)
-    answers = {name: run.outcomes(name).answers for name in ("teacher", "network", "q8", "of-its-own")}
+    answers = {
+        name: run.measure_outcomes(name).answers for name in ("teacher", "network", "q8", "of-its-own")
+    }
     assert all(column is not None for column in answers.values())
     assert list(answers["teacher"]) == list(answers["network"])
     assert any(answers["teacher"])
@@ -160,8 +162,8 @@ def test_answers_are_those_of_the_network(folder: Path) -> None:
 
 def test_without_references_the_answers_are_compared(folder: Path) -> None:
     run = run_of(folder, SAME)
-    assert run.outcomes("network").column(SAME_ANSWERS).all()
-    assert 0.5 < run.outcomes("q8").column(SAME_ANSWERS).mean() <= 1
+    assert run.measure_outcomes("network").column(SAME_ANSWERS).all()
+    assert 0.5 < run.measure_outcomes("q8").column(SAME_ANSWERS).mean() <= 1
 
 
 def test_a_temperature_is_one_line(folder: Path) -> None:
@@ -169,31 +171,31 @@ def test_a_temperature_is_one_line(folder: Path) -> None:
     with pytest.raises(
         MeasureError, match="runtime llama_cpp can only choose the most likely token"
     ) as raised:
-        run.outcomes("q8")
+        run.measure_outcomes("q8")
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("more", ["", "letters = true\n"], ids=["texts", "letters"])
 def test_choices_have_the_likelihoods_of_the_network(folder: Path, more: str) -> None:
     run = run_of(folder, CHOICES + more)
-    teacher, network, rounded = (run.outcomes(name) for name in ("teacher", "network", "q8"))
+    teacher, network, rounded = (run.measure_outcomes(name) for name in ("teacher", "network", "q8"))
     np.testing.assert_allclose(teacher.probabilities, network.probabilities, atol=1e-4)
     np.testing.assert_allclose(teacher.probabilities, rounded.probabilities, atol=0.1)
     assert not np.array_equal(teacher.probabilities, rounded.probabilities)
-    assert np.isfinite(run.outcomes("of-its-own").probabilities).all()
+    assert np.isfinite(run.measure_outcomes("of-its-own").probabilities).all()
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_tasks_of_lm_eval_score_as_the_network(folder: Path, name: str) -> None:
     pytest.importorskip("lm_eval")
     run = run_of(folder, EVALUATED.format(names=f'"{name}.yaml"'))
-    teacher, network = run.outcomes("teacher"), run.outcomes("network")
+    teacher, network = run.measure_outcomes("teacher"), run.measure_outcomes("network")
     assert teacher.values.keys() == network.values.keys()
     for column, values in teacher.values.items():
         np.testing.assert_allclose(values, network.values[column], rtol=1e-4, atol=1e-6, err_msg=column)
     if name == "written":
         assert list(teacher.answers) == list(network.answers)
-    assert run.outcomes("of-its-own").values.keys() == teacher.values.keys()
+    assert run.measure_outcomes("of-its-own").values.keys() == teacher.values.keys()
 
 
 @pytest.mark.parametrize(
@@ -210,5 +212,7 @@ def test_a_copy_that_is_loaded_again_answers_the_same(folder: Path, task: str) -
 def test_the_metrics_of_a_variant_are_judged(folder: Path) -> None:
     run = run_of(folder, CHOICES)
     accuracy = load_metric("accuracy")
-    of_teacher, of_network = (compute_value(accuracy, run.outcomes(name)) for name in ("teacher", "network"))
+    of_teacher, of_network = (
+        compute_value(accuracy, run.measure_outcomes(name)) for name in ("teacher", "network")
+    )
     assert of_teacher == of_network

@@ -267,12 +267,12 @@ def test_the_chat_template_is_the_models_and_must_be_there(
     hub: Path, chat_hub: Path, paths: dict[str, str]
 ) -> None:
     turns = params_of(paths, "plain", apply_chat_template=True)
-    prompt = load_documents(turns.request, chat_hub).requests("plain/0")[0].args[0]
+    prompt = load_documents(turns.request, chat_hub).make_requests("plain/0")[0].args[0]
     assert prompt.startswith("the ")
     assert prompt.endswith(" is ")
     assert prompt.count(" is ") >= 3  # two examples, each with its answer, before the document
     together = params_of(paths, "plain", apply_chat_template=True, fewshot_as_multiturn=False)
-    assert load_documents(together.request, chat_hub).requests("plain/0")[0].args[0] != prompt
+    assert load_documents(together.request, chat_hub).make_requests("plain/0")[0].args[0] != prompt
     with pytest.raises(DataError, match="has no chat template; leave it out, or use a model"):
         task.task.row_encoder(turns, hub)
 
@@ -349,7 +349,7 @@ def test_training_documents_are_answered_as_those_of_the_gate(
 def test_a_training_document_is_no_example_of_its_own(paths: dict[str, str]) -> None:
     documents = load_documents(params_of(paths, "plain", fewshot=9).request)
     for row in documents.rows["train"]:
-        for request in documents.requests(row["id"]):
+        for request in documents.make_requests(row["id"]):
             examples, last = request.args[0].rsplit("\n\n", 1)
             assert last == row["prompt"]
             assert len(examples.split("\n\n")) == 9
@@ -406,7 +406,7 @@ def test_models_learn_the_targets(hub: Path, paths: dict[str, str], tmp_path: Pa
     model = load_tiny(hub, context)
     encoded = task.task.encode_rows(params, parts["train"], model.tokenizer)
     target = parts["train"].table["target"][0].as_py()
-    assert encoded.labels()[0][-len(target.split()) :] == model.tokenizer(target)["input_ids"]
+    assert encoded.list_labels()[0][-len(target.split()) :] == model.tokenizer(target)["input_ids"]
     before = [p.clone() for p in model.network.parameters()]
     after = fine_tune.step.apply(model, fine_tune.Params(epochs=1), context)
     assert any(not torch.equal(a, b) for a, b in zip(before, after.network.parameters(), strict=True))

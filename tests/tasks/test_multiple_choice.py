@@ -176,7 +176,7 @@ def test_metrics_of_classes_and_of_choices_read_the_outcomes(model: Any) -> None
 
 def test_letters_share_one_input_a_question(model: Any) -> None:
     rows = rows_of(("good film", ("nice", "bad plot", "fun"), "C"))
-    prompt = task.read_questions(rows, LETTERS.columns)[0].prompt(LETTERS.form)
+    prompt = task.read_questions(rows, LETTERS.columns)[0].format_prompt(LETTERS.form)
     assert prompt == "good film\nA. nice\nB. bad plot\nC. fun\nAnswer:"
     encoded = task.encode_questions(LETTERS, rows, model.tokenizer)
     assert encoded.batch([0])["input_ids"].tolist() == [model.tokenizer(prompt)["input_ids"]]

@@ -142,7 +142,7 @@ def test_every_model_of_stsb_gives_finite_correlations(run: SuiteRun) -> None:
     assert len(run.rows.gate) == 60
     values = {}
     for name in ("teacher", "three-layers", "int8", "pca-128", "binary-embeddings"):
-        outcomes = run.outcomes(name)
+        outcomes = run.measure_outcomes(name)
         values[name] = compute_value(load_metric("spearman"), outcomes)
         assert values[name] == pytest.approx(
             spearmanr(outcomes.values["gold"], outcomes.values["score"]).statistic

@@ -113,13 +113,13 @@ def test_a_command_sees_its_folder_variables_and_present_code(processes: Process
 def test_the_state_is_of_bytes_and_leaves_results_out(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.write("model/weights", b"ab")
-    before, moment = project.state(), project.modified("model/weights")
+    before, moment = project.digest_state(), project.read_modified("model/weights")
     project.tick()
     project.touch("model/weights")
     project.write("reports/latest/gate/run.json", "{}")
-    assert project.state() == before
+    assert project.digest_state() == before
     project.write("model/weights", b"ac", at=moment)
-    assert project.state() != before
+    assert project.digest_state() != before
 
 
 def test_three_sequences_of_logs_have_no_wrong_pass() -> None:

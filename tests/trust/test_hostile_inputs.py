@@ -23,7 +23,7 @@ SMALL = [case.name for case in list_cases(Path("unused")) if not case.slow]
 
 def checked(case: Case) -> int:
     """As pytest finds and checks suites before any test, or the command itself; 4 where it is refused."""
-    _, *arguments = case.command()
+    _, *arguments = case.write_command()
     if case.shown != SUITE:
         return main(arguments)
     try:

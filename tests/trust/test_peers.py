@@ -125,7 +125,7 @@ def test_peers_tools_get_the_teacher_rows_and_workload_texts(tmp_path: Path) -> 
     assert (folder / "again.csv").read_text("utf-8") == (folder / "teacher.csv").read_text("utf-8")
     assert student_peers.format_drop(folder, "again").startswith("0.0 [")
     student_tools.write_answers(folder / "constant.csv", judged, lambda texts: ["pos"] * len(texts))
-    outcomes: Any = run.outcomes(TEACHER)
+    outcomes: Any = run.measure_outcomes(TEACHER)
     drop = outcomes.right.mean() - np.mean([row["label"] == "pos" for row in judged])
     assert student_peers.format_drop(folder, "constant").startswith(f"{100 * drop:.1f} [")
     workloads = json.loads((folder / "workloads.json").read_text("utf-8"))
@@ -164,7 +164,7 @@ def test_slimgates_graphs_answer_there_as_in_the_suite(
     (folder / name).mkdir()
     predict = make(folder, folder / name, [])
     texts = [row["text"] for row in student_tools.read_rows(folder / "judged.jsonl")]
-    outcomes: Any = run.outcomes("shorter")
+    outcomes: Any = run.measure_outcomes("shorter")
     assert predict(texts) == [run.rows.facts.classes[best] for best in outcomes.predictions]
     steps = run.build("shorter").steps
     seconds = sum(step.manifest["seconds"] for step in steps)

@@ -26,7 +26,7 @@ class EditWorld(World):
 
     @action(1)
     def delete_store_entries(self, draw: random.Random) -> str | None:
-        entries = sorted(self.project.path(STORE).glob("*/*/manifest.json"))
+        entries = sorted(self.project.find_path(STORE).glob("*/*/manifest.json"))
         if not entries:
             return None
         chosen = draw.sample(entries, draw.randint(1, len(entries)))
@@ -36,7 +36,7 @@ class EditWorld(World):
 
     @action(1)
     def damage_store_entry(self, draw: random.Random) -> str | None:
-        files = [path for path in sorted(self.project.path(STORE).glob("*/*/*")) if path.is_file()]
+        files = [path for path in sorted(self.project.find_path(STORE).glob("*/*/*")) if path.is_file()]
         files = [path for path in files if (path.parent / "manifest.json").exists() and path.stat().st_size]
         if not files:
             return None
@@ -45,7 +45,7 @@ class EditWorld(World):
 
     @action(1)
     def swap_stored_outcomes(self, draw: random.Random) -> str | None:
-        files = sorted(self.project.path(STORE).glob("outcomes/*/outcomes.parquet"))
+        files = sorted(self.project.find_path(STORE).glob("outcomes/*/outcomes.parquet"))
         if len(files) < 2:
             return None
         source, target = draw.sample(files, 2)
@@ -60,23 +60,23 @@ class EditWorld(World):
 
     # --- edits of files ---
 
-    def model_files(self) -> list[str]:
+    def list_model_files(self) -> list[str]:
         """Files of the models, with all that belongs to them."""
-        return self.project.files("models")
+        return self.project.list_files("models")
 
     @action(2)
     def change_a_byte(self, draw: random.Random) -> str:
-        return self.project.change_byte(draw.choice(self.model_files()), draw)
+        return self.project.change_byte(draw.choice(self.list_model_files()), draw)
 
     @action(1)
     def touch_a_file(self, draw: random.Random) -> str:
-        name = draw.choice(self.project.files())
+        name = draw.choice(self.project.list_files())
         self.project.touch(name)
         return f"touch {name}"
 
     @action(2)
     def restore_older_file(self, draw: random.Random) -> str | None:
-        names = sorted(name for name in self.project.older if self.project.path(name).is_file())
+        names = sorted(name for name in self.project.older if self.project.find_path(name).is_file())
         if not names:
             return None
         name = draw.choice(names)
@@ -86,36 +86,36 @@ class EditWorld(World):
 
     @action(1)
     def link_a_file(self, draw: random.Random) -> str | None:
-        names = [name for name in self.model_files() if self.project.older.get(name)]
+        names = [name for name in self.list_model_files() if self.project.older.get(name)]
         if not names:
             return None
         name = draw.choice(names)
         content, moment = draw.choice(self.project.older[name])
         target = f"elsewhere/{draw.randrange(10**6)}-{Path(name).name}"
         self.project.write(target, content, at=moment)
-        self.project.path(name).unlink()
-        self.project.path(name).symlink_to(self.project.path(target))
+        self.project.find_path(name).unlink()
+        self.project.find_path(name).symlink_to(self.project.find_path(target))
         return f"replace {name} by a link to an older version of it"
 
     @action(1)
     def copy_model_folder(self, draw: random.Random) -> str | None:
-        folders = sorted(path.name for path in self.project.path("models").iterdir() if path.is_dir())
+        folders = sorted(path.name for path in self.project.find_path("models").iterdir() if path.is_dir())
         source, target = draw.sample(folders, 2)
         self.project.copy_folder(f"models/{source}", f"models/{target}")
         return f"copy models/{source} over models/{target}"
 
     # --- edits of the suite ---
 
-    def _variants(self) -> list[str]:
-        return sorted(self.project.tables(SUITE).get("variants", {}))
+    def _list_variants(self) -> list[str]:
+        return sorted(self.project.read_tables(SUITE).get("variants", {}))
 
     def _edit_suite(self, edit: Callable[[Tables], None]) -> None:
-        tables = self.project.tables(SUITE)
+        tables = self.project.read_tables(SUITE)
         edit(tables)
         self.project.write_tables(SUITE, tables)
 
     def _scale_budget(self, draw: random.Random, factor: float, **more: str) -> str | None:
-        budgets = self.project.tables(SUITE).get("budgets", {})
+        budgets = self.project.read_tables(SUITE).get("budgets", {})
         names = sorted(name for name, budget in budgets.items() if "drop_points" in budget)
         if not names:
             return None
@@ -142,7 +142,7 @@ class EditWorld(World):
 
     @action(2)
     def delete_budget(self, draw: random.Random) -> str | None:
-        budgets = sorted(self.project.tables(SUITE).get("budgets", {}))
+        budgets = sorted(self.project.read_tables(SUITE).get("budgets", {}))
         if len(budgets) < 2:
             return None
         name = draw.choice(budgets)
@@ -156,7 +156,7 @@ class EditWorld(World):
 
     @action(2)
     def make_informational(self, draw: random.Random) -> str | None:
-        if not (variants := self._variants()):
+        if not (variants := self._list_variants()):
             return None
         name = draw.choice(variants)
         self._edit_suite(lambda tables: tables["variants"][name].update(gated=False, reason="later"))
@@ -164,7 +164,7 @@ class EditWorld(World):
 
     @action(1)
     def rename_variant(self, draw: random.Random) -> str | None:
-        if not (variants := self._variants()):
+        if not (variants := self._list_variants()):
             return None
         name = draw.choice(variants)
         new = f"renamed{draw.randrange(100)}"
@@ -184,7 +184,7 @@ class EditWorld(World):
 
     # --- edits of the rows ---
 
-    def _gate_lines(self) -> list[str]:
+    def _read_gate_lines(self) -> list[str]:
         return self.project.read(self.gate).decode().splitlines()
 
     def _write_gate(self, lines: Sequence[str]) -> None:
@@ -192,7 +192,7 @@ class EditWorld(World):
 
     @action(1)
     def delete_rows(self, draw: random.Random) -> str:
-        lines = self._gate_lines()
+        lines = self._read_gate_lines()
         count = draw.choice((3, 20, 60))
         head = 1 if self.gate.endswith(".csv") else 0
         gone = set(draw.sample(range(head, len(lines)), min(count, len(lines) - 40)))
@@ -201,7 +201,7 @@ class EditWorld(World):
 
     @action(1)
     def reorder_rows(self, draw: random.Random) -> str:
-        lines = self._gate_lines()
+        lines = self._read_gate_lines()
         head = 1 if self.gate.endswith(".csv") else 0
         rest = lines[head:]
         draw.shuffle(rest)
@@ -210,7 +210,7 @@ class EditWorld(World):
 
     @action(1)
     def duplicate_rows(self, draw: random.Random) -> str:
-        lines = self._gate_lines()
+        lines = self._read_gate_lines()
         head = 1 if self.gate.endswith(".csv") else 0
         chosen = draw.sample(lines[head:], 20)
         self._write_gate(lines + chosen)

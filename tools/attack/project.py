@@ -33,35 +33,35 @@ class Project:
         """A minute passes."""
         self._now += MINUTE
 
-    def path(self, name: str) -> Path:
+    def find_path(self, name: str) -> Path:
         """The file or folder of that name."""
         return self.folder / name
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
-        return self.path(name).read_bytes()
+        return self.find_path(name).read_bytes()
 
     def write(self, name: str, content: bytes | str, *, at: int | None = None) -> None:
         """Writes a file. at: its modification time in nanoseconds, default now."""
-        path = self.path(name)
+        path = self.find_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
-            self.older[name].append((path.read_bytes(), self.modified(name)))
+            self.older[name].append((path.read_bytes(), self.read_modified(name)))
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         self.touch(name, at=at)
 
     def touch(self, name: str, *, at: int | None = None) -> None:
         """Changes nothing but the modification time."""
         moment = self._now if at is None else at
-        os.utime(self.path(name), ns=(moment, moment))
+        os.utime(self.find_path(name), ns=(moment, moment))
 
-    def modified(self, name: str) -> int:
+    def read_modified(self, name: str) -> int:
         """The modification time of a file in nanoseconds."""
-        return self.path(name).stat().st_mtime_ns
+        return self.find_path(name).stat().st_mtime_ns
 
-    def files(self, *below: str) -> list[str]:
+    def list_files(self, *below: str) -> list[str]:
         """Names of the state's files below the folders, sorted; default all."""
-        roots = [self.path(name) for name in below or (".",)]
+        roots = [self.find_path(name) for name in below or (".",)]
         names = (
             path.relative_to(self.folder).as_posix()
             for root in roots
@@ -72,30 +72,30 @@ class Project:
 
     def copy_folder(self, source: str, target: str) -> None:
         """Replaces a folder by a copy of another, with its modification times."""
-        shutil.rmtree(self.path(target), ignore_errors=True)
-        if self.path(source).is_dir():
-            shutil.copytree(self.path(source), self.path(target), symlinks=True)
+        shutil.rmtree(self.find_path(target), ignore_errors=True)
+        if self.find_path(source).is_dir():
+            shutil.copytree(self.find_path(source), self.find_path(target), symlinks=True)
 
-    def state(self) -> str:
+    def digest_state(self) -> str:
         """Digest of the names and bytes of the state's files."""
         digest = hashlib.sha256()
-        for name in self.files():
+        for name in self.list_files():
             content = self.read(name)
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
         return digest.hexdigest()
 
     def copy_state(self, target: Path) -> Path:
         """The state's files in a new folder."""
-        for name in self.files():
+        for name in self.list_files():
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self.path(name), path)
+            shutil.copy2(self.find_path(name), path)
         return target
 
     def change_byte(self, name: str, draw: random.Random) -> str:
         """Changes one byte of a file; the modification time moves in three of four cases."""
         content = bytearray(self.read(name))
-        at, before = draw.randrange(len(content)), self.modified(name)
+        at, before = draw.randrange(len(content)), self.read_modified(name)
         content[at] ^= 1 << draw.randrange(8)
         silent = draw.random() < 0.25
         self.write(name, bytes(content), at=before if silent else None)
@@ -105,7 +105,7 @@ class Project:
         """Writes a text file anew."""
         self.write(name, edit(self.read(name).decode()))
 
-    def tables(self, name: str) -> dict[str, Any]:
+    def read_tables(self, name: str) -> dict[str, Any]:
         """The tables of a TOML file."""
         return tomllib.loads(self.read(name).decode())
 

@@ -92,7 +92,7 @@ def draw_sequence(seed: int, worlds: Sequence[type[World]] = WORLDS) -> tuple[ty
     """The world and the actions of a seed."""
     draw = random.Random(seed)
     world = draw.choices(worlds, [world.share for world in worlds])[0]
-    names, weights = zip(*world.actions().items(), strict=True)
+    names, weights = zip(*world.list_actions().items(), strict=True)
     drawn = draw.choices(names, weights, k=draw.choice(LENGTHS))
     return world, [Step(name, draw.randrange(10**9)) for name in [*drawn, *world.closing]]
 

@@ -48,21 +48,21 @@ class SuiteWorld(EditWorld):
 
     def warm_up(self) -> None:
         """A first run, which passes."""
-        done = self._pytest(*self.selection)
+        done = self._run_pytest(*self.selection)
         if done.code != 0:
             raise RuntimeError(f"the project of world {self.name} does not pass as it is:\n{done}")
 
     def begin(self) -> None:
         """The first run's results are of the first state."""
-        self.states[LATEST] = dict.fromkeys(("teacher", *self._variants()), self.remember())
+        self.states[LATEST] = dict.fromkeys(("teacher", *self._list_variants()), self.remember())
 
     # --- the oracle ---
 
-    def truth_of(self, state: str) -> Truth:
+    def find_truth(self, state: str) -> Truth:
         """The truth of a state that `remember` has seen."""
         key = (self.name, state)
         if key not in self.shared.truths:
-            self.shared.truths[key] = self.judge_from_scratch(self._copy_of(state))
+            self.shared.truths[key] = self.judge_from_scratch(self._copy_record(state))
         truth: Truth = self.shared.truths[key]
         return truth
 
@@ -71,24 +71,24 @@ class SuiteWorld(EditWorld):
         fresh = folder.with_name(f"{folder.name}-fresh")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(folder, fresh, symlinks=True)
-        done = self._pytest(*self.selection, "--slimgate-rebuild", folder=fresh)
+        done = self._run_pytest(*self.selection, "--slimgate-rebuild", folder=fresh)
         record = read_record(fresh / LATEST / "gate/run.json")
         shutil.rmtree(fresh)
         return Truth(done.code, list_claims(record) if record else {}, str(done))
 
     def remember(self) -> str:
         """The state now. A copy is kept for the oracle."""
-        state = self.project.state()
-        if not self._copy_of(state).exists():
-            self.project.copy_state(self._copy_of(state))
+        state = self.project.digest_state()
+        if not self._copy_record(state).exists():
+            self.project.copy_state(self._copy_record(state))
         return state
 
-    def _copy_of(self, state: str) -> Path:
+    def _copy_record(self, state: str) -> Path:
         return self.shared.scratch / "states" / f"{self.name}-{state}"
 
     def _check_claims(self, report: str) -> None:
         """Rule 1: each PASS of a record is of the state in which it was made."""
-        record = read_record(self.project.path(report) / "gate/run.json")
+        record = read_record(self.project.find_path(report) / "gate/run.json")
         if record is None:
             return
         states = self.states.get(report, {})
@@ -96,30 +96,30 @@ class SuiteWorld(EditWorld):
             state = states.get(place.partition("/")[0])
             if claim.verdict != PASS or state is None:
                 continue
-            truth = self.truth_of(state)
+            truth = self.find_truth(state)
             if reason := truth.deny(place, claim):
                 self.deny("a PASS is of the state", reason, "from scratch:", truth.text)
 
     # --- runs ---
 
-    def _pytest(
+    def _run_pytest(
         self, *arguments: str, store: str = STORE, report: str = LATEST, folder: Path | None = None
     ) -> Done:
         places = ("--slimgate-store", store, "--slimgate-report", report)
         words = (SUITE, *QUIET, *places, *arguments)
-        return self.command("pytest", *words, folder=folder, PYTHONPATH="packages")
+        return self.run_module("pytest", *words, folder=folder, PYTHONPATH="packages")
 
     def _run(self, *arguments: str, complete: bool, store: str = STORE, report: str = LATEST) -> Done:
         """A run, and rules 1 and 2."""
         state = self.remember()
-        before = read_record(self.project.path(report) / "gate/run.json")
-        done = self._pytest(*arguments, store=store, report=report)
-        record = read_record(self.project.path(report) / "gate/run.json")
+        before = read_record(self.project.find_path(report) / "gate/run.json")
+        done = self._run_pytest(*arguments, store=store, report=report)
+        record = read_record(self.project.find_path(report) / "gate/run.json")
         self.verdict = f"exit {done.code}"
         if record is not None and record != before:  # else the run was refused
             self.states[report] = dict.fromkeys((facts["name"] for facts in record["variants"]), state)
             self._check_claims(report)
-        if complete and done.code == 0 and (truth := self.truth_of(state)).code != 0:
+        if complete and done.code == 0 and (truth := self.find_truth(state)).code != 0:
             self.deny("exit code 0 is a PASS", "exit code 0", "from scratch:", truth.text)
         return done
 
@@ -135,7 +135,7 @@ class SuiteWorld(EditWorld):
 
     @action(3)
     def run_one_variant(self, draw: random.Random) -> str | None:
-        if not (variants := self._variants()):
+        if not (variants := self._list_variants()):
             return None
         name = draw.choice(variants)
         done = self._run("-k", f"{name} and not latency and not speedup", complete=False)
@@ -143,7 +143,7 @@ class SuiteWorld(EditWorld):
 
     @action(1)
     def run_one_metric(self, draw: random.Random) -> str | None:
-        budgets = sorted(self.project.tables(SUITE).get("budgets", {}))
+        budgets = sorted(self.project.read_tables(SUITE).get("budgets", {}))
         if not budgets:
             return None
         name = draw.choice(budgets)
@@ -179,10 +179,10 @@ class SuiteWorld(EditWorld):
     @action(2)
     def merge(self, draw: random.Random) -> str | None:
         shards = ["shards/1", "shards/2"]
-        records = [read_record(self.project.path(shard) / "gate/run.json") for shard in shards]
+        records = [read_record(self.project.find_path(shard) / "gate/run.json") for shard in shards]
         if None in records:
             return None
-        done = self.slimgate("merge", *(f"{shard}/gate" for shard in shards), "--out", f"{LATEST}/gate")
+        done = self.run_slimgate("merge", *(f"{shard}/gate" for shard in shards), "--out", f"{LATEST}/gate")
         self.verdict = f"exit {done.code}"
         if done.code == 4:
             return "slimgate merge: refused"
@@ -199,21 +199,24 @@ class SuiteWorld(EditWorld):
 
     def _check_merged(self, states: Mapping[str, str]) -> None:
         """Rule 2 for a merged record, whose shards may be of two states."""
-        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        record = read_record(self.project.find_path(LATEST) / "gate/run.json")
         assert record is not None
         rule = "exit code 0 is a PASS"
         for facts in record["variants"][1:]:
             state = states.get(facts["name"]) if facts["gated"] else None
-            if state is not None and (broken := self._broken_place(state, facts["name"])):
-                self.deny(rule, f"merge: exit code 0, and {broken}", self.truth_of(state).text)
-        if len(set(states.values())) == 1 and (truth := self.truth_of(next(iter(states.values())))).code != 0:
+            if state is not None and (broken := self._find_broken_place(state, facts["name"])):
+                self.deny(rule, f"merge: exit code 0, and {broken}", self.find_truth(state).text)
+        if (
+            len(set(states.values())) == 1
+            and (truth := self.find_truth(next(iter(states.values())))).code != 0
+        ):
             self.deny(rule, "merge: exit code 0", "from scratch:", truth.text)
 
-    def _broken_place(self, state: str, variant: str) -> str | None:
+    def _find_broken_place(self, state: str, variant: str) -> str | None:
         """A budget of the variant that fails by the truth of a state, with its verdict; None if none does."""
-        measure = Project(self._copy_of(state)).tables(SUITE).get("measure", {})
+        measure = Project(self._copy_record(state)).read_tables(SUITE).get("measure", {})
         failing = {"FAIL"} if measure.get("on_inconclusive") == "warn" else {"FAIL", "INCONCLUSIVE"}
-        for place, fact in self.truth_of(state).judged.items():
+        for place, fact in self.find_truth(state).judged.items():
             if place.partition("/")[0] == variant and fact.verdict in failing:
                 return f"{place} is {fact} from scratch"
         return None
@@ -229,35 +232,35 @@ class SuiteWorld(EditWorld):
         return self._accept(draw, "--reason", "the owner wants it")
 
     def _accept(self, draw: random.Random, *reason: str) -> str | None:
-        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        record = read_record(self.project.find_path(LATEST) / "gate/run.json")
         if record is None or LATEST not in self.states:
             return None
         name = f"v{draw.randrange(1000)}"
-        done = self.slimgate("accept", f"{LATEST}/gate", "--name", name, *reason)
+        done = self.run_slimgate("accept", f"{LATEST}/gate", "--name", name, *reason)
         if done.code == 0:
             if not reason:
                 self._check_ships(record, "accept without a reason")
                 self._check_bound(record, "accept without a reason")
-            self.accepted = Accepted(record, self._rows_of(self.states[LATEST]))
+            self.accepted = Accepted(record, self._list_rows(self.states[LATEST]))
         return f"slimgate accept --name {name} {' '.join(reason[:1])}: exit {done.code}"
 
     @action(3)
     def compare(self, draw: random.Random) -> str | None:
-        record = read_record(self.project.path(LATEST) / "gate/run.json")
-        if self.accepted is None or record is None or not self.project.path(BASELINES).is_dir():
+        record = read_record(self.project.find_path(LATEST) / "gate/run.json")
+        if self.accepted is None or record is None or not self.project.find_path(BASELINES).is_dir():
             return None
         options = [word for name in FAIL_ON for word in ("--fail-on", name)]
-        done = self.slimgate("compare", BASELINES, f"{LATEST}/gate", *options)
+        done = self.run_slimgate("compare", BASELINES, f"{LATEST}/gate", *options)
         if done.code == 0:
             self._check_bound(record, "compare: exit code 0")
         return f"slimgate compare: exit {done.code}"
 
     @action(2)
     def run_with_baseline(self, draw: random.Random) -> str | None:
-        if self.accepted is None or not self.project.path(BASELINES).is_dir():
+        if self.accepted is None or not self.project.find_path(BASELINES).is_dir():
             return None
         done = self._run(*self.selection, "--slimgate-baseline", BASELINES, complete=True)
-        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        record = read_record(self.project.find_path(LATEST) / "gate/run.json")
         if done.code == 0 and record is not None:
             self._check_bound(record, "pytest --slimgate-baseline: exit code 0")
         return f"pytest --slimgate-baseline: exit {done.code}"
@@ -267,14 +270,14 @@ class SuiteWorld(EditWorld):
         for facts in record["variants"][1:]:
             name, is_meant = facts["name"], facts["gated"] if variant is None else facts["name"] == variant
             state = self.states[LATEST].get(name)
-            if is_meant and state is not None and (broken := self._broken_place(state, name)):
-                self.deny("only what passed ships", f"{claim}, and {broken}", self.truth_of(state).text)
+            if is_meant and state is not None and (broken := self._find_broken_place(state, name)):
+                self.deny("only what passed ships", f"{claim}, and {broken}", self.find_truth(state).text)
 
     def _check_bound(self, record: Mapping[str, Any], claim: str) -> None:
         """Rule 3: nothing that the accepted run promised is gone."""
         if self.accepted is None:
             return
-        rows = self._rows_of(self.states[LATEST])
+        rows = self._list_rows(self.states[LATEST])
         if gone := self.accepted.rows - rows:
             self.deny(BINDS, f"{claim}, and {len(gone)} accepted gate rows are gone, such as {min(gone)}")
         now = {facts["name"]: facts for facts in record["variants"]}
@@ -282,14 +285,14 @@ class SuiteWorld(EditWorld):
             if before["gated"] and (broken := find_broken_promise(before, now.get(before["name"]))):
                 self.deny(BINDS, f"{claim}, and {broken}")
 
-    def _rows_of(self, states: Mapping[str, str]) -> frozenset[str]:
+    def _list_rows(self, states: Mapping[str, str]) -> frozenset[str]:
         """The lines of the gate file in the states of a record."""
-        files = (self._copy_of(state) / self.gate for state in sorted(set(states.values())))
+        files = (self._copy_record(state) / self.gate for state in sorted(set(states.values())))
         return frozenset(line for file in files for line in file.read_text("utf-8").splitlines() if line)
 
     def _draw_recorded(self, draw: random.Random) -> tuple[dict[str, Any], str] | None:
         """The newest record and one of its variants; None if there is none."""
-        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        record = read_record(self.project.find_path(LATEST) / "gate/run.json")
         if record is None or LATEST not in self.states:
             return None
         variants = [facts["name"] for facts in record["variants"][1:]]
@@ -300,7 +303,7 @@ class SuiteWorld(EditWorld):
         if (chosen := self._draw_recorded(draw)) is None:
             return None
         record, name = chosen
-        done = self.slimgate("card", f"{LATEST}/gate", name)
+        done = self.run_slimgate("card", f"{LATEST}/gate", name)
         if done.code == 0 and "verdict: PASS" in done.text:
             self._check_ships(record, f"the card of {name} says PASS", name)
         return f"slimgate card {name}: exit {done.code}"
@@ -310,7 +313,7 @@ class SuiteWorld(EditWorld):
         if (chosen := self._draw_recorded(draw)) is None:
             return None
         record, name = chosen
-        done = self.slimgate("export", f"{LATEST}/gate", name, "exported", "--force")
+        done = self.run_slimgate("export", f"{LATEST}/gate", name, "exported", "--force")
         if done.code == 0:
             self._check_ships(record, f"export of {name} without a reason", name)
         return f"slimgate export {name}: exit {done.code}"
@@ -326,7 +329,7 @@ class SuiteWorld(EditWorld):
 
     @action(1)
     def restore_results(self, draw: random.Random) -> str | None:
-        if not self.project.path("saved/reports").is_dir():
+        if not self.project.find_path("saved/reports").is_dir():
             return None
         chosen = draw.choice(((STORE, "reports"), (STORE,), ("reports",)))
         for folder in chosen:

@@ -28,7 +28,7 @@ class TorchWorld(SuiteWorld):
     def write_models(self) -> None:
         """Writes models/base and its copies."""
         folder = self.project.folder
-        done = self.command("tools.attack.tiny_models", self.tiny, str(folder / "written"))
+        done = self.run_module("tools.attack.tiny_models", self.tiny, str(folder / "written"))
         if done.code:
             raise RuntimeError(str(done))
         shutil.move(folder / "written/model", folder / TEACHER)
@@ -38,14 +38,14 @@ class TorchWorld(SuiteWorld):
             shutil.move(path, folder / path.name)
         (folder / "written").rmdir()
 
-    def _folder(self, draw: random.Random) -> str:
+    def _choose_folder(self, draw: random.Random) -> str:
         return f"models/{draw.choice(self.copies)}"
 
     @action(3)
     def damage_weights(self, draw: random.Random) -> str:
         """Turns the sign of many weights, with the size and perhaps the time of the file as they were."""
-        name = f"{self._folder(draw)}/model.safetensors"
-        content, before = bytearray(self.project.read(name)), self.project.modified(name)
+        name = f"{self._choose_folder(draw)}/model.safetensors"
+        content, before = bytearray(self.project.read(name)), self.project.read_modified(name)
         start = 8 + struct.unpack("<Q", content[:8])[0]
         for at in range(start + 3, len(content), 4):
             if draw.random() < 0.3:
@@ -56,31 +56,31 @@ class TorchWorld(SuiteWorld):
 
     @action(2)
     def mend_model(self, draw: random.Random) -> str:
-        folder = self._folder(draw)
-        for name in self.project.files(TEACHER):
+        folder = self._choose_folder(draw)
+        for name in self.project.list_files(TEACHER):
             self.project.write(f"{folder}/{name.removeprefix(f'{TEACHER}/')}", self.project.read(name))
         return f"write every file of {TEACHER} into {folder}"
 
     @action(3)
     def change_setting(self, draw: random.Random) -> str:
-        folder = self._folder(draw)
+        folder = self._choose_folder(draw)
         file, key, values = draw.choice(self.settings)
         name, value = f"{folder}/{file}", draw.choice(values)
-        table = json.loads(self.project.read(name)) if self.project.path(name).is_file() else {}
+        table = json.loads(self.project.read(name)) if self.project.find_path(name).is_file() else {}
         self.project.write(name, json.dumps({**table, key: value}, indent=2))
         return f"{name}: {key} = {value}"
 
     @action(1)
     def add_file(self, draw: random.Random) -> str:
-        name = f"{self._folder(draw)}/{draw.choice(('notes/used.json', 'extra.bin', 'adapter.txt'))}"
+        name = f"{self._choose_folder(draw)}/{draw.choice(('notes/used.json', 'extra.bin', 'adapter.txt'))}"
         self.project.write(name, f"{draw.random()}\n")
         return f"write {name}"
 
     @action(1)
     def rename_tokens(self, draw: random.Random) -> str | None:
         """Exchanges the numbers of tokens in tokenizer.json."""
-        name = f"{self._folder(draw)}/tokenizer.json"
-        if not self.project.path(name).is_file():
+        name = f"{self._choose_folder(draw)}/tokenizer.json"
+        if not self.project.find_path(name).is_file():
             return None
         try:
             table = json.loads(self.project.read(name))

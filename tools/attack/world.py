@@ -102,7 +102,7 @@ class World:
         """Notes what the template has."""
 
     @classmethod
-    def actions(cls) -> Mapping[str, int]:
+    def list_actions(cls) -> Mapping[str, int]:
         """Weights by name of every action."""
         names = sorted(name for name in dir(cls) if hasattr(getattr(cls, name), _WEIGHT))
         return {name: getattr(getattr(cls, name), _WEIGHT) for name in names}
@@ -113,16 +113,16 @@ class World:
         line: str | None = getattr(self, step.action)(random.Random(step.number))
         return line
 
-    def command(self, module: str, *arguments: str, folder: Path | None = None, **variables: str) -> Done:
+    def run_module(self, module: str, *arguments: str, folder: Path | None = None, **variables: str) -> Done:
         """Runs a module in the project's folder, or in another."""
         done = self.shared.processes.run(module, arguments, folder or self.project.folder, variables)
         if folder is None:
             self.printed.append(str(done))
         return done
 
-    def slimgate(self, *arguments: str) -> Done:
+    def run_slimgate(self, *arguments: str) -> Done:
         """Runs a command of slimgate."""
-        return self.command("slimgate.cli.main", *arguments)
+        return self.run_module("slimgate.cli.main", *arguments)
 
     def deny(self, rule: str, claim: str, *outputs: object) -> None:
         """Raises WrongPass: the claim is not true."""

@@ -56,11 +56,11 @@ class Costs:
         """Wall time that slimgate takes more, as a share of the bare loop's: median and interval."""
         return estimate_median(self.wall[OURS] / self.wall[BARE] - 1)
 
-    def cpu_share(self) -> tuple[float, float, float]:
+    def compute_cpu_share(self) -> tuple[float, float, float]:
         """CPU time that slimgate takes more, as a share of the bare loop's: median and interval."""
         return estimate_median(self.cpu[OURS] / self.cpu[BARE] - 1)
 
-    def cpu_ms(self) -> tuple[float, float, float]:
+    def compute_cpu_ms(self) -> tuple[float, float, float]:
         """CPU milliseconds that slimgate takes more: median and interval."""
         return estimate_median(1000 * (self.cpu[OURS] - self.cpu[BARE]))
 
@@ -104,7 +104,7 @@ HEAD = """\
 def format_row(costs: Costs, answer_ms: float, users: int) -> str:
     """A row of the table."""
     share, low, high = (100 * value for value in costs.share())
-    more, least, largest = costs.cpu_ms()
+    more, least, largest = costs.compute_cpu_ms()
     wall, cpu = ({name: 1000 * np.median(of) for name, of in by.items()} for by in (costs.wall, costs.cpu))
     return (
         f"| {answer_ms:g} ms | {users} | {wall[BARE]:.2f} ms | {wall[OURS]:.2f} ms "

@@ -113,7 +113,7 @@ def simulate(
     ends: list[tuple[float, TaskId]] = []
     now = 0.0
     while not schedule.over:
-        for task in schedule.ready_tasks()[: workers - len(ends)]:
+        for task in schedule.list_ready_tasks()[: workers - len(ends)]:
             schedule.start(task)
             heapq.heappush(ends, (now + seconds[task.id], task.id))
         now, ended = heapq.heappop(ends)

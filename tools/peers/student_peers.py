@@ -87,7 +87,7 @@ def write_input(run: SuiteRun, folder: Path) -> int:
     task: Any = run.suite.setup.task.object
     (column,) = task.text_columns(params)
     names = run.rows.facts.classes
-    outcomes: Any = run.outcomes(TEACHER)
+    outcomes: Any = run.measure_outcomes(TEACHER)
     groups = range(len(outcomes)) if outcomes.groups is None else outcomes.groups.tolist()
 
     def rows_of(split: str) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ def find_base_folder(run: SuiteRun) -> Path:
 
 def list_workload_texts(run: SuiteRun, workload: Any, column: str, tokenizer: Any) -> list[str]:
     """The texts of a call from text, cut to the workload's tokens, for tools that do not cut them."""
-    (texts,) = run.workload(TEACHER, replace(workload, phase=END_TO_END)).timed
+    (texts,) = run.make_workload(TEACHER, replace(workload, phase=END_TO_END)).timed
     texts_of_workload = []
     for text in texts.rows.table[column].to_pylist():  # type: ignore[union-attr]
         offsets = tokenizer(

@@ -37,7 +37,7 @@ def main(suite_file: str, store: str = ".slimgate") -> None:
     for name, options in FEATURES.items():
         accuracy, strength = measure_baseline(data["train"], data["selection"], data["gate"], options)
         sys.stdout.write(f"TF-IDF {name}: {accuracy:.4f} (C = {strength:g})\n")
-    teacher: Any = run.outcomes(TEACHER)
+    teacher: Any = run.measure_outcomes(TEACHER)
     right = teacher.predictions == teacher.labels
     low, high = compute_group_interval(right, teacher.groups)
     sys.stdout.write(f"teacher: {right.mean():.4f}, 95 % interval over groups [{low:.4f}, {high:.4f}]\n")

@@ -96,12 +96,10 @@ class Cell:
             pair = self.population.draw(rng, self.prompts, worse=True)
             equal = self.population.draw(rng, self.prompts, worse=False)
             at_limit, at_equal = (
-                self._verdict(values.mean(axis=1), other.mean(axis=1)) for values, other in (pair, equal)
+                self._judge(values.mean(axis=1), other.mean(axis=1)) for values, other in (pair, equal)
             )
             alone = (
-                self._verdict(*(values.ravel() for values in pair))
-                if self.population.repeats > 1
-                else at_limit
+                self._judge(*(values.ravel() for values in pair)) if self.population.repeats > 1 else at_limit
             )
             sums += (
                 at_limit is Verdict.PASS,
@@ -112,7 +110,7 @@ class Cell:
             )
         return Shares(*(sums / reps).tolist())
 
-    def _verdict(self, before: Floats, after: Floats) -> Verdict:
+    def _judge(self, before: Floats, after: Floats) -> Verdict:
         name, ids = self.population.metric, np.arange(len(before)).astype(np.str_)
         teacher, variant = (Outcomes(ids, values={name: values}) for values in (before, after))
         budget = QualityBudget(self.kind, self.limit)

@@ -60,7 +60,7 @@ class Machine:
         turns = f", every second call {exp(self.turns) - 1:.0%} slower" if self.turns else ""
         return f"noise {100 * self.noise:g} %, follows with {self.follows:g}{drift}{bursts}{turns}"
 
-    def logs(self, rng: np.random.Generator, rounds: int) -> Floats:
+    def draw_logs(self, rng: np.random.Generator, rounds: int) -> Floats:
         """(rounds,) logarithms of the times of one process beside its own layout."""
         from scipy.signal import lfilter
 
@@ -69,10 +69,12 @@ class Machine:
         if self.drift < 1:
             noise = self.drift**0.5 * noise + (1 - self.drift) ** 0.5 * rng.standard_normal(rounds)
         return (
-            self.noise * noise + self.turns * (np.arange(rounds) % 2) + SLOWER * self._in_burst(rng, rounds)
+            self.noise * noise
+            + self.turns * (np.arange(rounds) % 2)
+            + SLOWER * self._draw_bursts(rng, rounds)
         )
 
-    def _in_burst(self, rng: np.random.Generator, rounds: int) -> Floats:
+    def _draw_bursts(self, rng: np.random.Generator, rounds: int) -> Floats:
         """(rounds,) 1 in a slow moment. Moments end with a chance of 1 / length a call."""
         counts = np.zeros(rounds)
         if not self.bursts:
@@ -85,7 +87,7 @@ class Machine:
             at, is_slow = at + calls, not is_slow
         return counts
 
-    def quantile(self, share: float) -> float:
+    def compute_quantile(self, share: float) -> float:
         """Of the logarithm of a call's time, over all processes' calls beside their layout."""
         from scipy.optimize import brentq
 
@@ -141,10 +143,10 @@ class Cell:
 
     def simulate(self, reps: int, *, again: int = 0) -> Shares:
         rng, share = np.random.default_rng((*self.number, again)), QUANTILES[self.kind]
-        limit = exp(self.machine.quantile(share))
+        limit = exp(self.machine.compute_quantile(share))
         counts, power, counted = np.zeros(3), np.zeros(len(LOWER)), 0
         for _ in range(reps):
-            ms = np.exp(self.machine.logs(rng, self.rounds))
+            ms = np.exp(self.machine.draw_logs(rng, self.rounds))
             low, high = compute_quantile_interval(ms, share, self.rounds)
             ms *= exp(LAYOUT * rng.standard_normal())
             times = judge_call_times(ms, [LimitBudget(self.kind, limit)])

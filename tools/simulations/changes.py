@@ -154,8 +154,8 @@ def make_counts(
     """Rows of several answers; in_whole: a changed row loses all of them, else one."""
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
-        before = rows.sound(rng, n)
-        new = rows.damaged(rng, before, in_whole=in_whole) if worse else before
+        before = rows.draw_sound(rng, n)
+        new = rows.draw_damaged(rng, before, in_whole=in_whole) if worse else before
         after = {name: np.where(changed, new[name], column) for name, column in before.items()}
         return Outcomes(_make_ids(n), values=before), Outcomes(_make_ids(n), values=after)
 

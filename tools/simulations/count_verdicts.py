@@ -100,7 +100,7 @@ class Slices:
         rng, lost = np.random.default_rng((*self.seed, again)), POINTS / 100
         drops = np.zeros((3, self.slices))
         drops[0, 0] = drops[1] = lost
-        verdicts = [[self._verdict(rng, line) for line in drops] for _ in range(reps)]
+        verdicts = [[self._judge(rng, line) for line in drops] for _ in range(reps)]
         single, every, none = zip(*verdicts, strict=True)
         return Shares(
             single.count(Verdict.PASS) / reps,
@@ -108,7 +108,7 @@ class Slices:
             none.count(Verdict.FAIL) / reps,
         )
 
-    def _verdict(self, rng: np.random.Generator, drops: np.ndarray) -> Verdict:
+    def _judge(self, rng: np.random.Generator, drops: np.ndarray) -> Verdict:
         n = self.slices * self.rows
         member = np.repeat(np.arange(self.slices), self.rows)
         lost, won = (PSI + drops[member]) / 2, (PSI - drops[member]) / 2

@@ -151,7 +151,7 @@ def _run_duel(
 def _run_pedantic(contender: Contender, rounds: int) -> Any:
     """pytest-benchmark's statistics of so many rounds of one call, after two that warm up."""
     stats: Any = Stats()  # type: ignore[no-untyped-call]
-    for seconds in contender.block(rounds, discard=2).seconds:
+    for seconds in contender.time_block(rounds, discard=2).seconds:
         stats.update(seconds)
     return stats
 

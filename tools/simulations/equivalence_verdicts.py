@@ -78,9 +78,9 @@ class CountCell:
 
     def simulate(self, reps: int, seed: int) -> Shares:
         rng = np.random.default_rng(seed)
-        return Shares(*(self._shares(rng, drop, reps) for drop in (self.margin, -self.margin, 0.0)))
+        return Shares(*(self._count_shares(rng, drop, reps) for drop in (self.margin, -self.margin, 0.0)))
 
-    def _shares(self, rng: np.random.Generator, drop: float, reps: int) -> tuple[float, float]:
+    def _count_shares(self, rng: np.random.Generator, drop: float, reps: int) -> tuple[float, float]:
         chances = [(self.psi + drop) / 2, (self.psi - drop) / 2, max(0.0, 1 - self.psi)]
         turned = rng.multinomial(self.n, chances, size=reps)
         verdicts = [self._judge(int(lost), int(won)) for lost, won, _ in turned]
@@ -128,10 +128,10 @@ class CaseCell:
     def simulate(self, reps: int, seed: int) -> Shares:
         rng = np.random.default_rng(seed)
         return Shares(
-            *(self._shares(rng, side, reps, seed) for side in ("worse", "better", "equal")),
+            *(self._count_shares(rng, side, reps, seed) for side in ("worse", "better", "equal")),
         )
 
-    def _shares(self, rng: np.random.Generator, side: str, reps: int, seed: int) -> tuple[float, float]:
+    def _count_shares(self, rng: np.random.Generator, side: str, reps: int, seed: int) -> tuple[float, float]:
         """The better variant is the teacher of the worse one, with both exchanged."""
         metric, budget = load_metric(self.metric), QualityBudget(EQUIVALENT_POINTS, 100 * self.margin)
         verdicts = []

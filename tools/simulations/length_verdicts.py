@@ -179,7 +179,7 @@ def decide(
     if longest == inf:
         return judge(base, target, groups, kind, limit, longest)
     paired = PairedMeans(base, target, np.ones(len(base)), groups, (0.0, longest), longest)
-    losses = paired.losses(make_ratio_excess(limit, is_minimum=kind == MIN))
+    losses = paired.compute_losses(make_ratio_excess(limit, is_minimum=kind == MIN))
     if losses.p_at_least(0.0) <= ALPHA:
         return Verdict.PASS
     return Verdict.FAIL if losses.p_at_most(0.0) <= ALPHA else Verdict.INCONCLUSIVE

@@ -81,7 +81,7 @@ class Cell:
         rng = np.random.default_rng((*self.seed, again))
         damaged = 1 if self.at_limit == ONE else self.slices
         at_limit, equal, bad = (
-            [self._verdict(rng, count, drop) for _ in range(reps)]
+            [self._judge(rng, count, drop) for _ in range(reps)]
             for count, drop in ((damaged, POINTS / 100), (0, 0.0), (1, 3 * POINTS / 100))
         )
         return Shares(
@@ -92,7 +92,7 @@ class Cell:
             bad.count(Verdict.FAIL) / reps,
         )
 
-    def _verdict(self, rng: np.random.Generator, damaged: int, drop: float) -> Verdict:
+    def _judge(self, rng: np.random.Generator, damaged: int, drop: float) -> Verdict:
         """Of the gate, by the tests of `judge` alone, without reading logs."""
         base, target = self.draw(rng, damaged, drop)
         slices = 1 if self.budgets == NAMED else self.slices
@@ -146,7 +146,7 @@ def _test(before: Floats, after: Floats, groups: Ints | None) -> tuple[float, fl
         worse, better = int((before > after).sum()), int((after > before).sum())
         return _compute_tango(worse, better, len(before))
     paired = PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
-    losses = paired.losses(make_drop_contrast(higher_is_better=True))
+    losses = paired.compute_losses(make_drop_contrast(higher_is_better=True))
     return losses.p_at_least(POINTS / 100), losses.p_at_most(POINTS / 100)
 
 

@@ -76,9 +76,9 @@ class Cell:
         if self.kind == "ceiling":
             return exp(TEACHER_NATS + self.population.log_ratio)
         if self.at == "share above":
-            return 4 * expm1(self.population.capped_log_ratio(CAP))
+            return 4 * expm1(self.population.compute_capped_log_ratio(CAP))
         return expm1(
-            self.population.log_ratio if self.at == "mean" else self.population.capped_log_ratio(CAP)
+            self.population.log_ratio if self.at == "mean" else self.population.compute_capped_log_ratio(CAP)
         )
 
     @property
@@ -97,7 +97,7 @@ class Cell:
         """Verdicts, and intervals of the increase that hold the true one."""
         rng = np.random.default_rng((seed, self.documents))
         budget = QualityBudget(self.kind, self.limit, above_cap_max=self.above_max)
-        sums, increase = np.zeros(3), expm1(self.population.capped_log_ratio(CAP))
+        sums, increase = np.zeros(3), expm1(self.population.compute_capped_log_ratio(CAP))
         for _ in range(reps):
             drawn = self.population.draw(rng, self.documents)
             judged = judge_perplexity(drawn.teacher, drawn.variant, drawn.tokens, [budget])

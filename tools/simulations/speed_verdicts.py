@@ -59,7 +59,7 @@ class Machine:
         layout = f", layout {100 * self.layout:g} %, {self.rounds} rounds"
         return f"noise {100 * self.noise:g} %{tails}{drift}{layout}"
 
-    def times(self, rng: np.random.Generator, speedup: float) -> tuple[Floats, Floats, Floats]:
+    def draw_times(self, rng: np.random.Generator, speedup: float) -> tuple[Floats, Floats, Floats]:
         """(rounds,) seconds of the teacher, its copy, and a variant that is so many times faster."""
         shape = (3, self.rounds)
         noise = rng.standard_t(2, shape).clip(-100, 100) if self.tails else rng.standard_normal(shape)
@@ -101,7 +101,9 @@ def find_visible_delay(rng: np.random.Generator, machine: Machine) -> tuple[floa
     patient = replace(machine, rounds=3 * machine.rounds)
     for share in PLANTED_DELAYS:
         delayed = patient if share == PLANTED_DELAYS[0] else machine
-        visible = compute_visible_delay(run_to_stop(delayed.times(rng, 1 / (1 + share)), 1.0, 0.0), share)
+        visible = compute_visible_delay(
+            run_to_stop(delayed.draw_times(rng, 1 / (1 + share)), 1.0, 0.0), share
+        )
         if visible is not None:
             return share, visible
     return PLANTED_DELAYS[-1], None
@@ -146,7 +148,7 @@ class Cell:
         )
 
     def _judge(self, rng: np.random.Generator, by: float, visible: float | None) -> tuple[Verdict, Speedup]:
-        speedup = run_to_stop(self.machine.times(rng, by * MINIMUM), MINIMUM, visible)
+        speedup = run_to_stop(self.machine.draw_times(rng, by * MINIMUM), MINIMUM, visible)
         return judge_speedup(speedup, MINIMUM, None, visible=visible).verdict, speedup
 
 

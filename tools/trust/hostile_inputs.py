@@ -78,7 +78,7 @@ def format_row(case: Case, answer_found: Answer) -> str:
 
 def run_case(case: Case) -> Answer:
     """Writes the input and runs slimgate on it, in a process of its own."""
-    module, *arguments = case.command()
+    module, *arguments = case.write_command()
     output = case.folder / "said.txt"
     child = os.fork()  # not a new Python: what every run imports is there already
     if not child:

@@ -123,7 +123,7 @@ def find_row(path: Path, row: str) -> Explained:
         id=identity,
         number=number,
         rows=len(answers[0]),
-        label=answers[0].label(number),
+        label=answers[0].format_label(number),
         text=_find_quoted_text(record, identity),
         alike=next(
             (
@@ -134,8 +134,10 @@ def find_row(path: Path, row: str) -> Explained:
             None,
         ),
         # the number of a row's comparison is in its id already, by name
-        given={name: value for name, value in answers[0].given_numbers(number).items() if name != COMPARISON},
-        answers=[table.of(place) for table, place in holders],
+        given={
+            name: value for name, value in answers[0].read_given_numbers(number).items() if name != COMPARISON
+        },
+        answers=[table.read_answer(place) for table, place in holders],
     )
 
 

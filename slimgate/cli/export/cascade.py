@@ -216,7 +216,7 @@ def check_cascade(
 ) -> RowCheck:
     """Compares the folder's cascade.py with the judged cascade on some gate rows. Raises OtherAnswers."""
     task = gate.suite.setup.task
-    columns = gate.text_columns()
+    columns = gate.read_text_columns()
     texts = columns[0] if len(columns) == 1 else [list(pair) for pair in zip(*columns, strict=True)]
     cascade = _import_loader(folder).Cascade(folder)
     starts = range(0, len(texts), BATCH)

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.record.shipping import describe_shipping_obstacle
 
     record_run = read_record_file(options.record)
-    model = record_run.model(options.variant)
+    model = record_run.find_model(options.variant)
     check_free(options.folder, force=options.force)
     store = choose_store_root(options)
     artifact, params = find_artifact(record_run, model, store), read_task_params(record_run)

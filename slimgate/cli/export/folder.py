@@ -215,7 +215,7 @@ def _describe_check(
 
 
 def _list_compared_texts(gate: GateRows | str) -> list[list[Any]]:
-    return [list(TEXTS)] if isinstance(gate, str) else gate.text_columns()
+    return [list(TEXTS)] if isinstance(gate, str) else gate.read_text_columns()
 
 
 def _choose_task(run: StoredRecord, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:

@@ -36,7 +36,7 @@ class GateRows:
         """The rows on which an exported model is compared: the first ones, which are in random order."""
         return Rows(self.rows.gate.table.slice(0, COMPARED_ROWS))
 
-    def text_columns(self) -> list[list[Any]]:
+    def read_text_columns(self) -> list[list[Any]]:
         """The values of the compared rows: one list for each text column of the task."""
         task = self.suite.setup.task
         return [self.compared.table[name].to_pylist() for name in task.object.text_columns(task.params)]

@@ -45,7 +45,7 @@ class DataFiles:
         """The file that gives a suite its name."""
         return (self.data or next(iter((self.by_label or {}).values())))[0]
 
-    def source(self, folder: Path) -> dict[str, Any]:
+    def make_source(self, folder: Path) -> dict[str, Any]:
         """The value of `[task] source` for a suite in this folder."""
         if self.by_label:
             paths: dict[str, Any] = {
@@ -62,7 +62,7 @@ class DataFiles:
 
     def read(self) -> Mapping[str, pa.Table]:
         """The rows of each part. Raises SlimgateError for files that are missing or cannot be read."""
-        source = self.source(Path("/"))
+        source = self.make_source(Path("/"))
         del source["name"]
         try:
             params = files.Params.model_validate(_make_absolute(source))

@@ -94,7 +94,7 @@ class Draft:
     @cached_property
     def standing(self) -> Standing:
         """Whether the model can do the task without training."""
-        return self.model.standing(self.task.auto_class, self.classes, self.stated)
+        return self.model.judge_standing(self.task.auto_class, self.classes, self.stated)
 
     @cached_property
     def max_tokens(self) -> int:
@@ -110,11 +110,11 @@ class Draft:
         """Rows of train whose group and text do not occur in the gate: the others are left out."""
         if "gate" not in self.parts or "train" not in self.parts:
             return {}
-        train, gate = (list(self._keys(self.parts[name])) for name in ("train", "gate"))
+        train, gate = (list(self._list_keys(self.parts[name])) for name in ("train", "gate"))
         texts, groups = {text for text, _ in gate}, {group for _, group in gate if group is not None}
         return {"train": sum(text not in texts and group not in groups for text, group in train)}
 
-    def _keys(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
+    def _list_keys(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
         group = self.guess.group
         known = group is not None and group in table.column_names
         values = table[group].to_pylist() if known else [None] * table.num_rows
@@ -146,14 +146,14 @@ class Draft:
         if pooling is not None:
             values["pooling"] = pooling
         if self.stated:
-            values["labels"] = self._stated_labels()
+            values["labels"] = self._list_stated_labels()
         if "add_bos" in self.task.Params.model_fields and self.model.config.get("bos_token_id") is not None:
             values["add_bos"] = True
         if "chat" in self.task.Params.model_fields and self.model.has_chat_template:
             values["chat"] = True
         return values
 
-    def _stated_labels(self) -> tuple[str, ...]:
+    def _list_stated_labels(self) -> tuple[str, ...]:
         if self.standing == "headless":
             raise DataError(
                 "--model-labels: the model has no head for this task, so it has no outputs to label; "

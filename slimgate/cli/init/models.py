@@ -92,7 +92,7 @@ class ModelSettings:
         number = next((self.config[key] for key in keys if key in self.config), None)
         return number if isinstance(number, int) else None
 
-    def standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
+    def judge_standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
         """How ready it is for the task without training. "headless": its head has to be trained first.
 
         auto: transformers' class of models that can do the task, None if any can; classes: the labels of the

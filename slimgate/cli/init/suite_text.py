@@ -90,7 +90,7 @@ def _format_task(draft: Draft, folder: Path) -> Iterator[str]:
     yield from (f"# {line}" for line in describe_rows(draft))
     yield "[task]"
     yield f'kind = "{draft.guess.kind}"'
-    yield f"source = {format_toml_value(draft.files.source(folder))}"
+    yield f"source = {format_toml_value(draft.files.make_source(folder))}"
     for key, value in draft.options.items():
         remark = _find_remark(draft, key)
         yield f"{key} = {format_toml_value(value)}{f'   # {remark}' if remark else ''}"

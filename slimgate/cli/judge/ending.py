@@ -36,7 +36,7 @@ def finish(
     """
     sys.stdout.write((format_judged_json(judged, details or {}) if options.json else text()) + "\n")
     if not options.json and len(options.variants) > 1:  # `targets` imports what composes a record
-        statuses = (f"{escape_invisible(name)} {judged.verdict_of(name).status}" for name in judged.targets)
+        statuses = (f"{escape_invisible(name)} {judged.judge_target(name).status}" for name in judged.targets)
         sys.stdout.write(f"\n{len(judged.targets)} targets: {', '.join(statuses)}\n")
     if options.report is not None:
         from slimgate.logs.record import write_record
@@ -56,7 +56,7 @@ def format_judged_json(judged: JudgedFiles, details: Mapping[str, Mapping[str, A
                 if value or key == "notes"
             },
             **details.get(name, {}),
-            "verdict": judged.verdict_of(name).model_dump(mode="json", exclude={"missing"}),
+            "verdict": judged.judge_target(name).model_dump(mode="json", exclude={"missing"}),
         }
         for name, target in judged.targets.items()
     }
@@ -68,7 +68,7 @@ def _exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
 
     Raises SuiteError, which is exit code 4, if --require-budget is set and a target has no budget.
     """
-    counts = {name: judged.counts_of(name) for name in judged.names}
+    counts = {name: judged.count_verdicts(name) for name in judged.names}
     ungated = [name for name, counted in counts.items() if not has_judged_budget(counted)]
     if ungated and require_budget:
         raise SuiteError(

@@ -62,7 +62,7 @@ def format_log_verdicts(judged: JudgedAnswers) -> str:
     return "\n\n".join(
         block
         for name, verdicts in judged.verdicts.items()
-        for block in _format_blocks(name, verdicts, judged.counts_of(name))
+        for block in _format_blocks(name, verdicts, judged.count_verdicts(name))
         if block
     )
 

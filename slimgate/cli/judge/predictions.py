@@ -47,7 +47,7 @@ def judge_prediction_files(options: argparse.Namespace) -> int:
         options,
         judged,
         lambda: "\n\n".join(
-            format_predictions(pair, judged.verdict_of(name)) for name, pair in pairs.items()
+            format_predictions(pair, judged.judge_target(name)) for name, pair in pairs.items()
         ),
     )
 

@@ -47,7 +47,7 @@ def _format_blocks(judged: JudgedFiles, name: str, origin: str) -> Iterator[str]
         escape_invisible(result.facts.message) for result in target.results() if result.facts.message
     )
     yield "\n".join(f"note: {escape_invisible(note)}" for note in list_figure_notes(target))
-    yield format_verdict(judged.verdict_of(name))
+    yield format_verdict(judged.judge_target(name))
 
 
 def judge_kl_file(options: argparse.Namespace, log: Log) -> int:

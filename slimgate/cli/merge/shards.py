@@ -204,9 +204,9 @@ def _make_whole_command(command: str) -> str:
 def _copy_outcomes(ordered: Sequence[StoredRecord], folder: Path) -> None:
     """Copies the answers of each variant from its shard, and the teacher's from the first that has them."""
     sources = [(name, run) for run in ordered for name in shard(run).variants]
-    teacher = next((run for run in ordered if run.outcomes(TEACHER).is_file()), None)
+    teacher = next((run for run in ordered if run.make_outcomes_path(TEACHER).is_file()), None)
     for name, run in [*([(TEACHER, teacher)] if teacher else []), *sources]:
-        source = run.outcomes(name)
+        source = run.make_outcomes_path(name)
         if source.is_file():
             with replacing(folder / source.parent.name / source.name) as new:
                 shutil.copyfile(source, new)
@@ -218,9 +218,9 @@ def _copy_logs(ordered: Sequence[StoredRecord], folder: Path) -> None:
     """Copies the logs of models that failed; of the teacher the log of the first shard that has one."""
     for run in reversed(ordered):
         for name in (TEACHER, *shard(run).variants):
-            if run.record.variant(name).error_log is not None and run.log(name).is_file():
+            if run.record.variant(name).error_log is not None and run.make_log_path(name).is_file():
                 with replacing(folder / make_model_log_path(name)) as new:
-                    shutil.copyfile(run.log(name), new)
+                    shutil.copyfile(run.make_log_path(name), new)
 
 
 def _follow_rows(record: RunRecord, folder: Path, texts: Texts) -> RunRecord:

@@ -111,7 +111,9 @@ def run(options: argparse.Namespace) -> int:
         watch=progress.watch,
     )
     try:
-        searched = search(suite, reader, bench, proposer, clock, max_trials=trials, on_trial=progress.trial)
+        searched = search(
+            suite, reader, bench, proposer, clock, max_trials=trials, on_trial=progress.print_trial
+        )
     finally:
         bench.close()
     chosen = choose_trials(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)
@@ -160,7 +162,7 @@ class _ProgressLines:
         else:
             self.watch = PlainLines(_write_line_to_stderr, _write_line_to_stderr, quiet=True)
 
-    def trial(self, trial: Trial) -> None:
+    def print_trial(self, trial: Trial) -> None:
         """Prints a trial that has ended."""
         from slimgate._system.escape import escape_invisible
         from slimgate.cli.tune.output import format_trial

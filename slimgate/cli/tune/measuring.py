@@ -66,7 +66,7 @@ class Bench:
                 "splits.selection"
             )
         self._clock.check()
-        self._run.outcomes(TEACHER)
+        self._run.measure_outcomes(TEACHER)
 
     def close(self) -> None:
         """Ends the processes of the duels."""
@@ -77,7 +77,7 @@ class Bench:
         self._variants[variant.name] = variant
         built = self._run.build(variant.name)
         self._clock.check()
-        teacher, outcomes = (self._run.outcomes(name) for name in (TEACHER, variant.name))
+        teacher, outcomes = (self._run.measure_outcomes(name) for name in (TEACHER, variant.name))
         teacher_bytes = int(self._run.build(TEACHER).artifact.manifest["bytes"])
         size = int(built.artifact.manifest["bytes"])
         compression = teacher_bytes / size
@@ -107,10 +107,10 @@ class Bench:
         speedups = {}
         for workload in self._run.suite.list_dueled_workloads(variant.name):
             self._clock.check()
-            speedups[workload.id] = self._speedup(variant, workload)
+            speedups[workload.id] = self._measure_speedup(variant, workload)
         return replace(figures, speedups=speedups)
 
-    def _speedup(self, variant: Variant, workload: Workload) -> Speedup:
+    def _measure_speedup(self, variant: Variant, workload: Workload) -> Speedup:
         """The speed-up, from a duel in separate processes, or from an earlier search on this machine.
 
         A duel that the clock cuts short is not reused: the next search measures again.
@@ -119,17 +119,17 @@ class Bench:
 
         def fill(_folder: object) -> dict[str, Any]:
             handle = self._run.handle(variant.name)
-            return {"speedup": asdict(self._arena.speedup(handle, workload, max_seconds=seconds))}
+            return {"speedup": asdict(self._arena.measure_speedup(handle, workload, max_seconds=seconds))}
 
-        key = self._key(variant, workload)
+        key = self._make_key(variant, workload)
         entry, seconds = self._duels.find("duels", key), min(half_seconds, self._clock.seconds_left)
         if entry is None and seconds < half_seconds:
-            return self._arena.speedup(self._run.handle(variant.name), workload, max_seconds=seconds)
+            return self._arena.measure_speedup(self._run.handle(variant.name), workload, max_seconds=seconds)
         entry = entry or self._duels.make("duels", key, fill)
         stored = entry.manifest["speedup"]
         return Speedup(**{**stored, "interval": tuple(stored["interval"])})
 
-    def _key(self, variant: Variant, workload: Workload) -> str:
+    def _make_key(self, variant: Variant, workload: Workload) -> str:
         run, models = self._run, (self._run.suite.teacher, variant)
         machine = describe_machine(threads=run.suite.threads, device=run.device)
         return keys.make_duel_key(

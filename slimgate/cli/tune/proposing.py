@@ -44,7 +44,7 @@ class Proposer:
         self._asked: dict[str, Any] = {}
         self._told: dict[str, Trial] = {}
 
-    def next(self) -> Drawn | None:
+    def propose_next(self) -> Drawn | None:
         """A step list that was not proposed before; None if there is none left."""
         for _ in range(_REPEATS):
             question = self._study.ask()

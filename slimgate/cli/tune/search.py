@@ -59,7 +59,7 @@ def search(
         impossible = counted = 0
         while counted < max_trials and impossible < _MOST_IMPOSSIBLE:
             clock.check()
-            drawn = proposer.next()
+            drawn = proposer.propose_next()
             if drawn is None:
                 return Searched(tuple(trials), "every step list was tried", clock.seconds_used)
             trial = run_one(drawn)

@@ -76,7 +76,7 @@ def _is_valid(validator: Any, name: str, arguments: object) -> bool:
         # a value is a text if that fits, else what the text is as JSON
         wrong = find_wrong_keys(validator, arguments, schema_name, "tool_call_valid")
         arguments = {
-            key: value.values()[-1] if isinstance(value, Untyped) and key in wrong else value
+            key: value.list_values()[-1] if isinstance(value, Untyped) and key in wrong else value
             for key, value in arguments.items()
         }
     return is_valid(validator, arguments, schema_name, "tool_call_valid")

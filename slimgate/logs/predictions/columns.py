@@ -24,7 +24,7 @@ class ColumnNames:
     group: str = "group"
     by_user: frozenset[str] = frozenset()
 
-    def of(self, role: str) -> str:
+    def find_column(self, role: str) -> str:
         """The column of a role."""
         return str(getattr(self, role))
 
@@ -52,7 +52,9 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
 
     Raises DataError if a column is missing, with the nearest name, or if two columns may be meant.
     """
-    roles: dict[str, str] = {role: names.of(role) for role in ROLES if names.of(role) in columns}
+    roles: dict[str, str] = {
+        role: names.find_column(role) for role in ROLES if names.find_column(role) in columns
+    }
     if twice := sorted({column for column in roles.values() if list(roles.values()).count(column) > 1}):
         meant = " and ".join(role for role in roles if roles[role] == twice[0])
         raise DataError(f'{shown}: column "{twice[0]}" is meant as {meant}; name a separate column for each')
@@ -81,7 +83,7 @@ def _find_class_columns(shown: str, columns: Sequence[str]) -> dict[str, str]:
 
 
 def _describe_missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) -> str:
-    column_name = names.of(role)
+    column_name = names.find_column(role)
     or_else = " and no probabilities (p_<class>, prob_<class> or probabilities)"
     # there may be hundreds of probabilities, and the user does not look for one of them
     hint = format_suggestion(column_name, [column for column in columns if not column.startswith(PREFIXES)])

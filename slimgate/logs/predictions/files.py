@@ -168,14 +168,14 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     if not sum(map(len, texts["id"])):
         raise DataError(f"{shown} has no rows, expected at least one")
     flat = {role: _join_blocks(role, texts.pop(role)) for role in list(texts)}
-    check_missing(shown, flat["id"], {names.of(role): column for role, column in flat.items()})
+    check_missing(shown, flat["id"], {names.find_column(role): column for role, column in flat.items()})
     order = check_ids(shown, flat["id"])
     classes = None if stated_classes is None else stated_classes.classes
     stated = _list_class_names(numbers, classes)
     probabilities = check_probabilities(shown, flat["id"], numbers) if numbers else None
     if classes is not None:
         for role in {"label", "prediction"} & flat.keys():
-            flat[role] = _convert_class_indices(shown, names.of(role), flat[role], classes)
+            flat[role] = _convert_class_indices(shown, names.find_column(role), flat[role], classes)
     pa.default_memory_pool().release_unused()  # frees the buffers of reading before the next file is read
     return Predictions(
         shown=shown,

@@ -93,7 +93,7 @@ class JudgedPredictions(JudgedFiles):
     def base_name(self) -> str:
         return self._base
 
-    def base_record(self) -> VariantRecord:
+    def build_base_record(self) -> VariantRecord:
         return make_base_record({name: metric.judged for name, metric in self._first.metrics.items()}, None)
 
     def check_one_report(self) -> None:
@@ -107,11 +107,11 @@ class JudgedPredictions(JudgedFiles):
                 )
             check_same_rows(first, teacher)
 
-    def outcomes(self) -> Mapping[str, Outcomes]:
+    def collect_outcomes(self) -> Mapping[str, Outcomes]:
         answers = {name: judged.pair.variant for name, judged in self._pairs.items()}
         return {TEACHER: self._first.pair.teacher, **answers}
 
-    def task_facts(self) -> TaskFactsRecord:
+    def build_task_facts(self) -> TaskFactsRecord:
         teacher = self._first.pair.teacher
         by_id = np.argsort(teacher.ids, kind="stable")
         rows = [teacher.ids[by_id].tolist(), teacher.labels[by_id].tolist(), teacher.label_set]

@@ -71,9 +71,11 @@ class TableRows(ColumnRows):
             ids=pa.concat_arrays(ids),
             scores={"score" if "score" in self.names else "accuracy": np.concatenate(scores)},
             keys={
-                name: digests for name in (*_KEYS, TARGET) if (digests := texts[name].digests()) is not None
+                name: digests
+                for name in (*_KEYS, TARGET)
+                if (digests := texts[name].compute_digests()) is not None
             },
-            answers=texts["answer"].digests(),
+            answers=texts["answer"].compute_digests(),
         )
 
 

@@ -131,7 +131,7 @@ def _describe_stage(run: SuiteRun, owner: str, step: str | None, artifact: Artif
         seconds=manifest["seconds"] if step else None,
     )
     try:
-        outcomes = run.selection_outcomes(owner, artifact)
+        outcomes = run.measure_selection(owner, artifact)
     except SlimgateError as error:  # a stage may be broken although the variant, after further steps, is not
         return facts.replace(note=str(error))
     task = run.suite.setup.task

@@ -89,7 +89,7 @@ def test_latency(
             pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
         pytest.skip(reason)
     timed.run.measure_peak_rates()
-    batch = timed.run.workload(timed.name, workload)
+    batch = timed.run.make_workload(timed.name, workload)
     call = timed.prepare_call(*batch.timed, part=workload.part)
     report_build(timed, report_result)
     benchmark: Any = request.getfixturevalue("benchmark")
@@ -266,7 +266,7 @@ def test_speedup(
     report_build(variant, report_result)
     variant.run.measure_peak_rates()
     visible = measure_delay(duels, report_result) if budget else FINE
-    speedup = duels.speedup(variant, workload)
+    speedup = duels.measure_speedup(variant, workload)
     judged = (
         judge_speedup(speedup, budget.limit, budget.reason, visible=visible, kind=budget.kind)
         if budget

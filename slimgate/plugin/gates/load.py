@@ -46,8 +46,8 @@ def test_load(
         pytest.skip(reason)
     report_build(teacher, report_result)
     report_build(variant, report_result)
-    times = load_duels.times(variant, load)
-    speedup = times.speedup(load.part)
+    times = load_duels.measure_times(variant, load)
+    speedup = times.compute_speedup(load.part)
     judged = judge_speedup(speedup, budget.limit, budget.reason, kind=budget.kind) if budget else None
     line = format_speed_message(variant.name, load.id, speedup, judged, more="blocks")
     judged_limits = judge_limits(times, load, limits)
@@ -70,11 +70,11 @@ def judge_limits(times: LoadTimes, load: Load, limits: Sequence[LimitBudget]) ->
     if not limits:
         return CallTimes(0, 0, ())
     on_ms = [budget for budget in limits if budget.kind != GOODPUT]
-    judged_times = judge_call_times(times.sent_ms(VARIANT, load.part), on_ms)
+    judged_times = judge_call_times(times.list_sent_ms(VARIANT, load.part), on_ms)
     if load.level is None or len(on_ms) == len(limits):
         return judged_times
     goodput = judge_call_times(
-        times.ms_per_good(VARIANT, load.level),
+        times.compute_ms_per_good(VARIANT, load.level),
         [budget for budget in limits if budget.kind == GOODPUT],
         tokens=1,
     )
@@ -101,8 +101,8 @@ def format_limits_message(name: str, load: Load, judged_limits: CallTimes) -> st
 
 def _describe_times(times: LoadTimes, contenders: tuple[str, ...], load: Load) -> TimesFacts:
     """Percentiles over all requests; answered and good requests per second count only complete answers."""
-    seconds = [row for name in contenders for row in times.seconds(name, load.part)]
-    rate = sum(map(times.per_second, contenders)) / len(contenders)
+    seconds = [row for name in contenders for row in times.list_seconds(name, load.part)]
+    rate = sum(map(times.count_per_second, contenders)) / len(contenders)
     fields = {
         **vars(summarise_times(seconds, 1)),
         "throughput_per_s": rate if load.part == "answer" else None,

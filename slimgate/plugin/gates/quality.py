@@ -62,7 +62,7 @@ def test_quality(
             report_build(model, report_result)
     budgets = suite.budgets[variant.name].quality.get(metric, ())
     measured = load_metric(metric)
-    rebuilt = variant.run.rebuilds(variant.name)
+    rebuilt = variant.run.measure_rebuilds(variant.name)
     judged = judge_quality(
         measured,
         teacher.outcomes,
@@ -249,7 +249,7 @@ def adjust_for_family(run: SuiteRun, name: str, metric: str, judged: QualityJudg
 def list_further_builds(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tuple[Outcomes, ...]:
     """The answers of a variant's further builds if a budget asks for them; else they are not built."""
     over_builds = any(budget.over == "builds" for budget in budgets)
-    return tuple(run.rebuilds(name).values()) if over_builds else ()
+    return tuple(run.measure_rebuilds(name).values()) if over_builds else ()
 
 
 @cache
@@ -269,7 +269,7 @@ def _list_p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
     """The p-value of each budget; 1 if the variant cannot be judged, so that it stays in the family."""
     budgets = run.suite.budgets[name].quality[metric]
     try:
-        answers = run.outcomes(TEACHER), run.outcomes(name)
+        answers = run.measure_outcomes(TEACHER), run.measure_outcomes(name)
         builds = list_further_builds(run, name, budgets)
         judged = judge_quality(load_metric(metric), *answers, budgets, builds=builds, seed=run.suite.seed)
     except SlimgateError:  # its own test says why

@@ -178,7 +178,7 @@ def test_memory(
     budget = suite.budgets[memory_variant.name].memory
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     readings = READINGS if budget else 1
-    before, after = teacher.memory(readings), memory_variant.memory(readings)
+    before, after = teacher.measure_memory(readings), memory_variant.measure_memory(readings)
     device = all(reading.device_peak_bytes is not None for reading in (*before, *after))
     of_teacher, of_variant = _list_peaks(before, device=device), _list_peaks(after, device=device)
     ratio = compute_memory_ratio(of_teacher, of_variant)

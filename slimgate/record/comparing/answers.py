@@ -80,26 +80,30 @@ class PairedAnswers:
                 "and no test was made."
             )
 
-    def of(self, model: str) -> Pair | None:
+    def pair_model(self, model: str) -> Pair | None:
         """Old and new, paired row by row; None if they cannot be."""
         if not self._same:
             return None
-        missing = [answers for answers in (self._old, self._new) if not answers.outcomes(model).is_file()]
+        missing = [
+            answers for answers in (self._old, self._new) if not answers.make_outcomes_path(model).is_file()
+        ]
         if missing:
-            where = " and ".join(answers.outcomes(model).as_posix() for answers in missing)
+            where = " and ".join(answers.make_outcomes_path(model).as_posix() for answers in missing)
             self.notes.append(f"{model}: no test was made, for lack of {where}.")
             return None
         try:
-            return pair_answers(self._old.outcomes(model), read_outcomes(self._new.outcomes(model)))
+            return pair_answers(
+                self._old.make_outcomes_path(model), read_outcomes(self._new.make_outcomes_path(model))
+            )
         except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
             self.notes.append(f"{model}: no test was made: {error}")
             return None
 
-    def could_not(self, model: str, metric: str, error: MeasureError) -> None:
+    def note_undefined(self, model: str, metric: str, error: MeasureError) -> None:
         """Notes a metric that is not defined on the two releases' answers."""
         self.notes.append(f"{model}: no test of {metric} was made: {error}")
 
-    def other_metric(self, model: str, metric: str) -> None:
+    def note_changed_metric(self, model: str, metric: str) -> None:
         """Notes a metric for which the records have two values on the same answers."""
         self.notes.append(
             f"{model}: the answers are the same and {metric} is not: the metric itself is another now."

@@ -58,7 +58,7 @@ def pair_if_judged(
             try:
                 value = compute_value(metric, outcomes)
             except MeasureError as error:
-                answers.could_not(model.name, name, error)
+                answers.note_undefined(model.name, name, error)
                 return None
             if not is_same_value(value, facts.value):
                 answers.of_another_run(model.name, name, value, facts.value)
@@ -88,12 +88,12 @@ def list_metric_changes(
         if unchanged and is_same_value(before.value, after.value):
             moved = _make_unchanged(before, metric)
         elif unchanged:  # the same answers and another value: the metric itself has changed
-            answers.other_metric(new.name, name)
+            answers.note_changed_metric(new.name, name)
         elif pair is not None and metric is not None and metric.resampled:
             try:
                 moved = _test_change(metric, *pair)
             except MeasureError as error:
-                answers.could_not(new.name, name, error)
+                answers.note_undefined(new.name, name, error)
         changes.append(
             MetricChange(
                 **{**moved.model_dump(), "old": before.value, "new": after.value},

@@ -103,7 +103,7 @@ def _compare_model(
     answers: PairedAnswers,
 ) -> ModelChange:
     (before, was), (after, now) = old, new
-    pair = answers.of(now.name) if was.quality and now.quality else None
+    pair = answers.pair_model(now.name) if was.quality and now.quality else None
     pair = pair_if_judged(pair, (was, now), metrics, answers)
     artifacts = was.artifact, now.artifact
     is_same_machine = has_same_hardware(before.machine, after.machine)

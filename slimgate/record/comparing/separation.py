@@ -48,7 +48,8 @@ def separate_variants(
         return None
     run = StoredRecord(folder / RECORD, record)
     answers = {
-        model.name: (model.inputs_digests.get("quality"), run.outcomes(model.name)) for model in models
+        model.name: (model.inputs_digests.get("quality"), run.make_outcomes_path(model.name))
+        for model in models
     }
     digest = to_key(name, answers)
     if earlier is not None and digest is not None and earlier.digest == digest:
@@ -91,7 +92,7 @@ def _find_shared_metric(record: RunRecord) -> tuple[str | None, list[VariantReco
 
 def _read_judged_outcomes(run: StoredRecord, model: VariantRecord, metric: Metric) -> Outcomes | None:
     """The answers that the record judged; None if the file is missing or is of another run."""
-    file = run.outcomes(model.name)
+    file = run.make_outcomes_path(model.name)
     if not file.is_file():
         return None
     outcomes = read_outcomes(file)

@@ -42,7 +42,7 @@ def pair_with_baseline(baseline: StoredRecord, name: str, now: Outcomes, gate_di
     if baseline.record.task.find_digest("gate") != gate_digest:
         return Since(model, None, "the gate rows are other ones (the digests of the split differ)")
     try:
-        pair = pair_answers(baseline.outcomes(name), now)
+        pair = pair_answers(baseline.make_outcomes_path(name), now)
         difference = _find_difference(model, pair[0])
     except SlimgateError as error:
         return Since(model, None, str(error))

@@ -52,12 +52,12 @@ class _Rows:
     rows: list[list[Any]] = field(default_factory=list)
     words: dict[str, int] = field(default_factory=dict)
 
-    def word(self, text: str | None) -> int | None:
+    def number_word(self, text: str | None) -> int | None:
         if text is None:
             return None
         return self.words.setdefault(shorten(text, LONGEST), len(self.words))
 
-    def row(self, key: str, of: Callable[[], list[Any]]) -> int:
+    def number_row(self, key: str, of: Callable[[], list[Any]]) -> int:
         if key not in self.places:
             self.places[key] = len(self.rows)
             self.rows.append(of())
@@ -116,7 +116,7 @@ def _choose_moved(record: RunRecord, teacher: Answers, model: Answers, limit: in
     if not teacher.values or teacher.values[0] not in model.values:
         return [], {}
     name = teacher.values[0]
-    gains = model.numbers(name) - teacher.numbers(name)
+    gains = model.read_numbers(name) - teacher.read_numbers(name)
     moved = np.flatnonzero(gains)
     moved = moved[np.argsort(-np.abs(gains[moved]), kind="stable")]
     counts: Counts = {"moved": len(moved)}
@@ -137,7 +137,7 @@ def _find_better_signs(record: RunRecord, teacher: Answers) -> npt.NDArray[np.fl
     if record.task.kind != RECORD_KIND or not comparisons or COMPARISON not in teacher.given_columns:
         return None
     signs = np.array([1.0 if comparison["higher_is_better"] else -1.0 for comparison in comparisons])
-    return signs[teacher.numbers(COMPARISON).astype(np.int64)]
+    return signs[teacher.read_numbers(COMPARISON).astype(np.int64)]
 
 
 def _describe_flips(lost: int, won: int, shown: int, rest: str) -> str:
@@ -168,11 +168,11 @@ def _list_shown_rows(
 
     def of_teacher(row: int) -> list[Any]:
         places[row] = len(places)
-        label = teacher.label(row) or _format_given(teacher, row)
-        answer = rows.word(_format_answer(teacher, row))
+        label = teacher.format_label(row) or _format_given(teacher, row)
+        answer = rows.number_word(_format_answer(teacher, row))
         return [
             shorten(teacher.ids[row], LONGEST),
-            rows.word(label),
+            rows.number_word(label),
             None,
             answer,
             _round_value_at(sure[1], row),
@@ -180,9 +180,9 @@ def _list_shown_rows(
 
     return [
         [
-            rows.row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
+            rows.number_row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
             kind,
-            rows.word(_format_answer(model, row)),
+            rows.number_word(_format_answer(model, row)),
             _round_value_at(sure[0], row),
         ]
         for row, kind in kinds
@@ -210,9 +210,9 @@ def _round_value_at(values: npt.NDArray[np.float64] | None, row: int) -> float |
 
 
 def _format_answer(model: Answers, row: int) -> str | None:
-    words = model.answer_of(row)
+    words = model.format_answer(row)
     if words is None and model.values:
-        return f"{model.values[0]} {format_number(float(model.numbers(model.values[0])[row]))}"
+        return f"{model.values[0]} {format_number(float(model.read_numbers(model.values[0])[row]))}"
     return words
 
 
@@ -220,7 +220,7 @@ def _format_given(teacher: Answers, row: int) -> str | None:
     """The gold score in place of a label; there is none among several numbers, nor in logs."""
     given_columns = teacher.given_columns
     numbers = (
-        teacher.given_numbers(row) if len(given_columns) == 1 and COMPARISON not in given_columns else {}
+        teacher.read_given_numbers(row) if len(given_columns) == 1 and COMPARISON not in given_columns else {}
     )
     return next((format_number(value) for value in numbers.values()), None)
 
@@ -241,9 +241,9 @@ def _list_quoted_rows(
             continue
         shown = [
             [
-                page_rows.row(f"id {row.id}", lambda row=row: _make_quoted_row(page_rows, row)),  # type: ignore[misc]
+                page_rows.number_row(f"id {row.id}", lambda row=row: _make_quoted_row(page_rows, row)),  # type: ignore[misc]
                 kind,
-                page_rows.word(row.variant),
+                page_rows.number_word(row.variant),
                 number(row.variant_confidence, 3),
             ]
             for kind, rows in ((LOST, flips.quoted), (WON, flips.quoted_better))
@@ -255,6 +255,6 @@ def _list_quoted_rows(
 
 
 def _make_quoted_row(rows: _Rows, row: QuotedRow) -> list[Any]:
-    answer, label = rows.word(row.teacher), rows.word(row.label)
+    answer, label = rows.number_word(row.teacher), rows.number_word(row.label)
     text = None if row.text is None else shorten(row.text, LONGEST)
     return [shorten(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]

@@ -21,7 +21,7 @@ class Scale:
     low: float
     high: float
 
-    def at(self, value: float) -> float:
+    def find_place(self, value: float) -> float:
         """The place of a value; a value beyond an end is at that end."""
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(1.0, max(0.0, share)), 2)
@@ -75,11 +75,11 @@ def draw_bar(
         return None
     low, value, high = ends
     return Drawn(
-        scale.at(low),
-        scale.at(value),
-        scale.at(high),
-        scale.at(zero),
-        tuple(scale.at(limit) for limit in limits),
+        scale.find_place(low),
+        scale.find_place(value),
+        scale.find_place(high),
+        scale.find_place(zero),
+        tuple(scale.find_place(limit) for limit in limits),
         not scale.low <= value <= scale.high,
     )
 
@@ -125,5 +125,5 @@ def draw_margin(
         values = (nearest, abs(value), max(abs(low), abs(high)))
     margins = sorted((number - limit if is_minimum else limit - number) / allowance for number in values)
     scale = Scale(-1.0, 1.0)
-    low, value, high = map(scale.at, margins)
+    low, value, high = map(scale.find_place, margins)
     return Drawn(low, value, high, 50.0, (50.0,), not -1.0 <= margins[1] <= 1.0)

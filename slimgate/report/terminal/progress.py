@@ -47,7 +47,7 @@ class PlainLines:
         """As in Watch; inside another stage it takes its place."""
         stage, ended = Stage(activity, self.clock(), expected), "gave up after "
         self._pause()
-        if still and self._overdue():
+        if still and self._is_overdue():
             self._tell(
                 self.write, f"{escape_invisible(activity)}, timed, so the next line comes when it is over"
             )
@@ -60,18 +60,18 @@ class PlainLines:
             self._pause()
             self._stages.pop()
             seconds = self.clock() - stage.began
-            if ends and self._worth_a_line(activity, seconds, still=still):
+            if ends and self._is_worth_a_line(activity, seconds, still=still):
                 self._tell(
                     self.write, f"{escape_invisible(activity)}, {ended}{_format_short_duration(seconds)}"
                 )
             self._resume()
 
-    def _worth_a_line(self, activity: str, seconds: float, *, still: bool) -> bool:
+    def _is_worth_a_line(self, activity: str, seconds: float, *, still: bool) -> bool:
         if still or self.quiet:
             return seconds >= self.every
         return seconds >= SHORT_SECONDS or " · step " in activity
 
-    def _overdue(self) -> bool:
+    def _is_overdue(self) -> bool:
         if self._last is None:
             self._last = self.clock()
         return self.clock() - self._last >= self.every
@@ -90,7 +90,7 @@ class PlainLines:
         """Starts a thread that reports the current stage, unless something is timed in it."""
         if not self._stages or self._stages[-1][1] or self.write_beside is None:
             return
-        self._overdue()  # the first stage starts the clock
+        self._is_overdue()  # the first stage starts the clock
         self._stop = threading.Event()
         previous = (self._stages[-1][0], self._stop, self.write_beside)
         self._thread = threading.Thread(target=self._keep_telling, args=previous, daemon=True)
@@ -98,7 +98,7 @@ class PlainLines:
 
     def _keep_telling(self, stage: Stage, stop: threading.Event, write: Callable[[str], None]) -> None:
         while not stop.wait(max(SHORT_SECONDS, (self._last or 0.0) + self.every - self.clock())):
-            if self._overdue():
+            if self._is_overdue():
                 self._tell(write, format_log_line(stage, self.clock()))
 
 

@@ -194,7 +194,9 @@ class _Driver:
             while not schedule.over:
                 running = [self._find_needs(tasks[task_id]) for task_id in schedule.under_way]
                 total = self._ray.cluster_resources()
-                for task in list(choose_startable(schedule.ready_tasks(), running, total, self._find_needs)):
+                for task in list(
+                    choose_startable(schedule.list_ready_tasks(), running, total, self._find_needs)
+                ):
                     schedule.start(task)
                     report, packed = self._start_task(task)
                     refs[report] = task, packed
@@ -226,7 +228,9 @@ class _Driver:
             new = [task_id for task_id in self._graph[todo.pop()].after if task_id not in earlier]
             earlier |= dict.fromkeys(new)
             todo += new
-        keys = [(ARTIFACTS, key) for task_id in earlier for key in lookup.artifacts(self._graph[task_id])]
+        keys = [
+            (ARTIFACTS, key) for task_id in earlier for key in lookup.list_artifacts(self._graph[task_id])
+        ]
         splits = ("splits", make_splits_key(run.suite))
         return [splits, *dict.fromkeys(keys), *self._shared_keys[task.id.suite]]
 

@@ -55,7 +55,7 @@ class Schedule:
     def under_way(self) -> Collection[TaskId]:
         return self._under_way.keys()
 
-    def ready_tasks(self) -> list[Task]:
+    def list_ready_tasks(self) -> list[Task]:
         """The tasks that wait for no other, the longest chain first; equal ones in the suite's order."""
         open_ones = self._waiting.keys() | self._under_way.keys()
         free = [task for task in self._waiting.values() if open_ones.isdisjoint(task.after)]
@@ -140,7 +140,7 @@ class StoreLookup:
     def has(self, task: Task) -> bool:
         """Whether nothing is left to do. That includes a model that cannot be built: the run reports why."""
         try:
-            artifact = self._lookup(task.id.seed).build(task.name).artifact
+            artifact = self._make_lookup(task.id.seed).build(task.name).artifact
         except NotStored:
             return False
         except SlimgateError:
@@ -149,14 +149,14 @@ class StoreLookup:
         model = AnsweringModel(run.suite, run.rows, artifact, runtime, run.device)
         return not task.answers or has_answers(model, GATE, run.store)
 
-    def artifacts(self, task: Task) -> list[str]:
+    def list_artifacts(self, task: Task) -> list[str]:
         """The keys of a model's own steps, if the store has them."""
         try:
-            return [step.entry.folder.name for step in self._lookup(task.id.seed).build(task.name).steps]
+            return [step.entry.folder.name for step in self._make_lookup(task.id.seed).build(task.name).steps]
         except (NotStored, SlimgateError):
             return []
 
-    def _lookup(self, seed: int) -> Lookup:
+    def _make_lookup(self, seed: int) -> Lookup:
         if seed not in self._lookups:
             self._lookups[seed] = Lookup(self._run, seed, self._first)
         return self._lookups[seed]

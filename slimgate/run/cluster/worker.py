@@ -261,8 +261,8 @@ def _open_run(job: Job, workspace: _Workspace) -> SuiteRun:
 
 def _predict_answers(run: SuiteRun, task: Task) -> None:
     if task.answers:
-        run.outcomes(task.name, task.id.seed)
+        run.measure_outcomes(task.name, task.id.seed)
     if task.stages and len(run.rows.splits.get("selection", ())):
         for owner, _, artifact in list_own_stages(run, task.name):
             with suppress(SlimgateError):  # the gate that shows stages reports it
-                run.selection_outcomes(owner, artifact)
+                run.measure_selection(owner, artifact)

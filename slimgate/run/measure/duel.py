@@ -135,7 +135,7 @@ class Contender:
         """Adds a busy wait of this many seconds to every following call; 0 ends an earlier delay."""
         self._ask({"delay": seconds})
 
-    def block(self, calls: int, *, discard: int, turns: Sequence[int] = (0,)) -> Block:
+    def time_block(self, calls: int, *, discard: int, turns: Sequence[int] = (0,)) -> Block:
         """Times one block, after `discard` calls that do not count. turns: the batches to call, in order."""
         command = {"calls": calls, "discard": discard, "turns": list(turns)}
         return Block(**self._ask(command), turns=len(turns))
@@ -205,7 +205,7 @@ def run_duel(
         called = choose_turns(rounds, batches, rows)
         for contender in turns:
             calls, discard = sizes[contender.spec.name]
-            blocks[contender.spec.name].append(contender.block(calls, discard=discard, turns=called))
+            blocks[contender.spec.name].append(contender.time_block(calls, discard=discard, turns=called))
         rounds += 1
     fastest = {name: find_fastest_call(own_blocks) for name, own_blocks in blocks.items()}
     return DuelTimes(
@@ -275,8 +275,12 @@ def find_fastest_call(blocks: Sequence[Block]) -> float:
 
 def time_call(contender: Contender) -> float:
     """The time of a call, after calls that warm the model up: the first ones allocate memory."""
-    once = float(compute_block_seconds([contender.block(1, discard=1)])[0])
-    return once if once > BLOCK_SECONDS else float(compute_block_seconds([contender.block(5, discard=3)])[0])
+    once = float(compute_block_seconds([contender.time_block(1, discard=1)])[0])
+    return (
+        once
+        if once > BLOCK_SECONDS
+        else float(compute_block_seconds([contender.time_block(5, discard=3)])[0])
+    )
 
 
 def _start_process() -> tuple[Any, Any]:

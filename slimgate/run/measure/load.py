@@ -47,11 +47,11 @@ class LoadTimes:
     requests: Mapping[str, Sequence[Sequence[Timed]]]
     wall: Mapping[str, Sequence[float]]
 
-    def seconds(self, name: str, part: LoadPart) -> Floats:
+    def list_seconds(self, name: str, part: LoadPart) -> Floats:
         """(requests,) seconds of the answered requests."""
         return _read_seconds([request for block in self.requests[name] for request in block], part)
 
-    def blocks(self, name: str, part: LoadPart) -> Floats:
+    def compute_block_medians(self, name: str, part: LoadPart) -> Floats:
         """(rounds,) median seconds. Raises MeasureError for a block without times of that part."""
         times = [_read_seconds(block, part) for block in self.requests[name]]
         if not all(map(len, times)):
@@ -59,7 +59,7 @@ class LoadTimes:
             raise MeasureError(f"{name}: one timed turn has {words}, so {part} has no time")
         return np.asarray([np.median(block_times) for block_times in times], dtype=np.float64)
 
-    def sent_ms(self, name: str, part: LoadPart) -> Floats:
+    def list_sent_ms(self, name: str, part: LoadPart) -> Floats:
         """(requests,) milliseconds in the order of sending, inf for failed ones; without requests that have
         no time of that part."""
         times = (_PARTS[part](request) for block in self.requests[name] for request in block)
@@ -70,7 +70,7 @@ class LoadTimes:
         counts = [sum(is_good(request, level) for request in block) for block in self.requests[name]]
         return np.asarray(counts, dtype=np.int64)
 
-    def ms_per_good(self, name: str, level: ServiceLevel) -> Floats:
+    def compute_ms_per_good(self, name: str, level: ServiceLevel) -> Floats:
         """(rounds,) milliseconds of a block per good request; inf if it has none."""
         good, wall = self.count_good(name, level), np.asarray(self.wall[name])
         return np.where(good > 0, 1000 * wall / np.maximum(good, 1), np.inf)
@@ -79,15 +79,15 @@ class LoadTimes:
         """The number of failed requests."""
         return sum(bool(request.failed) for block in self.requests[name] for request in block)
 
-    def per_second(self, name: str) -> float:
+    def count_per_second(self, name: str) -> float:
         """Answered requests a second."""
         answered = sum(request.failed is None for block in self.requests[name] for request in block)
         return answered / sum(self.wall[name])
 
-    def speedup(self, part: LoadPart) -> Speedup:
+    def compute_speedup(self, part: LoadPart) -> Speedup:
         """The speed-up of the variant over the base, with the noise floor."""
-        base, copy, variant = (self.blocks(name, part) for name in (BASE, COPY, VARIANT))
-        fastest = [float(self.seconds(name, part).min()) for name in (BASE, VARIANT)]
+        base, copy, variant = (self.compute_block_medians(name, part) for name in (BASE, COPY, VARIANT))
+        fastest = [float(self.list_seconds(name, part).min()) for name in (BASE, VARIANT)]
         return estimate_speedup(base, copy, variant, of_minima=fastest[0] / fastest[1])
 
 

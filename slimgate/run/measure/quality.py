@@ -74,7 +74,7 @@ class Encoder:
         """(rows,) codes, equal for rows with the same text."""
         return number_texts(self.rows.table, self._task.object.text_columns(self._task.params))
 
-    def of(self, artifact: Artifact) -> Encoded:
+    def encode_for(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
         key = self._digest_tokenizer(artifact)
         if key not in self._encoded:
@@ -121,7 +121,7 @@ def make_outcomes(
 
     suite, artifact, runtime = model.suite, model.artifact, model.runtime
     key = keys.make_answers_key(model, encoder.split)
-    partial_file = store.unfinished_file("outcomes", key)
+    partial_file = store.make_unfinished_path("outcomes", key)
 
     def fill(folder: Path) -> Json:
         _warn_of_kept_answers(runtime, partial_file)
@@ -224,7 +224,7 @@ def predict_outcomes(
     plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, partial_file)
     try:
         with _errors_in_one_line(runtime.name, task.name):
-            scores = _predict_scores(task, predictor, encoder.of(artifact), plan)
+            scores = _predict_scores(task, predictor, encoder.encode_for(artifact), plan)
         if noted is not None and isinstance(predictor, CascadePredictor):
             noted[PASSED_ON] = predictor.passed_on
         if noted is not None and isinstance(predictor, EndpointPredictor):

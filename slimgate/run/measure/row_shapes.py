@@ -50,7 +50,7 @@ def _follow_row(artifact: Artifact, encoder: Encoder, row: int, device: str) -> 
 
     try:
         model = artifact.load(device)
-        batch = encoder.of(artifact).batch([row])
+        batch = encoder.encode_for(artifact).batch([row])
         inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
         facts = follow_row(model.network, inputs)
     except (SlimgateError, *UNKNOWN) as error:

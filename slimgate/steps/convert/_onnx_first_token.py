@@ -63,7 +63,7 @@ def _is_first_token_choice(graph: Graph, node: onnx.NodeProto) -> bool:
     """(rows, tokens, features) -> (rows, features) of the first token."""
     if node.op_type != "Gather" or next((a.i for a in node.attribute if a.name == "axis"), 0) != 1:
         return False
-    index = graph.value(node.input[1])
+    index = graph.read_value(node.input[1])
     return index is not None and index.ndim == 0 and int(index) == 0
 
 
@@ -74,7 +74,7 @@ def _list_exclusive_nodes(graph: Graph, choice: onnx.NodeProto) -> list[onnx.Nod
     for node in reversed(graph.proto.graph.node):
         if not needed & set(node.output) or not _can_move(graph, node):
             continue
-        readers = [reader for name in node.output for reader in graph.readers(name)]
+        readers = [reader for name in node.output for reader in graph.list_readers(name)]
         inside = all(any(reader is node for node in (choice, *nodes)) for reader in readers)
         as_vectors = all(
             name
@@ -90,7 +90,7 @@ def _list_exclusive_nodes(graph: Graph, choice: onnx.NodeProto) -> list[onnx.Nod
 
 def _can_move(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "MatMul":
-        weight = graph.value(node.input[1])
+        weight = graph.read_value(node.input[1])
         return weight is not None and weight.ndim == 2
     if node.op_type == "LayerNormalization":
         return next((int(a.i) for a in node.attribute if a.name == "axis"), -1) == -1
@@ -112,12 +112,12 @@ def _choose_before(graph: Graph, moved: list[onnx.NodeProto]) -> None:
     for node in reversed(moved):
         for i in _list_vector_inputs(node):
             name = node.input[i] if i < len(node.input) else ""
-            if not name or name in inside or graph.value(name) is not None:
+            if not name or name in inside or graph.read_value(name) is not None:
                 continue
             chosen = f"{name}_first"
-            if graph.maker(chosen, "Gather") is None:
-                if graph.value("first_token") is None:
-                    graph.constant("first_token", np.array([0], dtype=np.int64))
+            if graph.find_maker(chosen, "Gather") is None:
+                if graph.read_value("first_token") is None:
+                    graph.add_constant("first_token", np.array([0], dtype=np.int64))
                 place = next(k for k, known in enumerate(graph.proto.graph.node) if known is node)
                 graph.insert(helper.make_node("Gather", [name, "first_token"], [chosen], axis=1), place)
             node.input[i] = chosen

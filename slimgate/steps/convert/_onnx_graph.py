@@ -32,18 +32,18 @@ class Graph:
         for name in node.input:
             self._readers.setdefault(name, []).append(node)
 
-    def maker(self, name: str, *kinds: str) -> Any:
+    def find_maker(self, name: str, *kinds: str) -> Any:
         """The node that makes a value, if it is of one of these kinds; else None."""
         node = self._makers.get(name)
         return node if node is not None and node.op_type in kinds else None
 
-    def readers(self, name: str) -> list[Any]:
+    def list_readers(self, name: str) -> list[Any]:
         """The nodes that read a value."""
         return self._readers.get(name, [])
 
-    def only_reader(self, name: str, *kinds: str) -> Any:
+    def find_only_reader(self, name: str, *kinds: str) -> Any:
         """The single node that reads a value, if it is of one of these kinds; else None."""
-        readers = self.readers(name)
+        readers = self.list_readers(name)
         if len(readers) != 1 or readers[0].op_type not in kinds or self.is_output(name):
             return None
         return readers[0]
@@ -51,7 +51,7 @@ class Graph:
     def is_output(self, name: str) -> bool:
         return any(output.name == name for output in self.proto.graph.output)
 
-    def value(self, name: str) -> Values | None:
+    def read_value(self, name: str) -> Values | None:
         """The numbers of a fixed value; None for a computed one."""
         from onnx import numpy_helper
 
@@ -59,7 +59,7 @@ class Graph:
         values: Values | None = None if tensor is None else numpy_helper.to_array(tensor)
         return values
 
-    def constant(self, name: str, values: Values) -> str:
+    def add_constant(self, name: str, values: Values) -> str:
         """Adds an initializer; returns its name."""
         from onnx import numpy_helper
 
@@ -99,7 +99,7 @@ class Graph:
         for node in nodes:
             self.proto.graph.node.remove(node)
 
-    def ancestors(self, name: str) -> list[onnx.NodeProto]:
+    def list_ancestors(self, name: str) -> list[onnx.NodeProto]:
         """The nodes that a value is computed from, in the graph's order."""
         needed, above = {name}, []
         for node in reversed(self.proto.graph.node):
@@ -139,5 +139,5 @@ def count_node_kinds(proto: onnx.ModelProto) -> Counter[str]:
 def list_weighted_nodes(graph: Graph, *kinds: str) -> Iterator[tuple[Any, Values]]:
     """The nodes of these kinds whose second input is fixed, with that input."""
     for node in graph.proto.graph.node:
-        if node.op_type in kinds and (values := graph.value(node.input[1])) is not None:
+        if node.op_type in kinds and (values := graph.read_value(node.input[1])) is not None:
             yield node, values

@@ -112,14 +112,14 @@ class _Linear:
 
 def _find_linear(graph: Graph, name: str) -> _Linear | None:
     bias = None
-    if (add := graph.maker(name, "Add")) is not None:
-        fixed = [graph.value(entry) for entry in add.input]
+    if (add := graph.find_maker(name, "Add")) is not None:
+        fixed = [graph.read_value(entry) for entry in add.input]
         place = 0 if fixed[0] is not None else 1
         bias, name = fixed[place], add.input[1 - place]
         if bias is None:  # a sum of two computed values, such as the sum with an adapter's output
             return None
-    product = graph.maker(name, "MatMul")
-    weight = None if product is None else graph.value(product.input[1])
+    product = graph.find_maker(name, "MatMul")
+    weight = None if product is None else graph.read_value(product.input[1])
     if weight is None or weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[1:]):
         return None
     return _Linear(
@@ -132,10 +132,10 @@ def _find_linear(graph: Graph, name: str) -> _Linear | None:
 
 def _find_heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linear, int] | None:
     """The linear layer before a value that is its output split by heads, and the numbers per head."""
-    turned = graph.maker(name, "Transpose")
+    turned = graph.find_maker(name, "Transpose")
     if turned is None or tuple(read_attributes(turned)["perm"]) != order:
         return None
-    shaped = graph.maker(turned.input[0], "Reshape")
+    shaped = graph.find_maker(turned.input[0], "Reshape")
     linear = None if shaped is None else _find_linear(graph, shaped.input[0])
     size = None if shaped is None else _find_last_size(graph, shaped.input[1])
     return None if linear is None or size is None or linear.weight.shape[1] % size else (linear, size)
@@ -143,15 +143,15 @@ def _find_heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linea
 
 def _find_last_size(graph: Graph, shape: str) -> int | None:
     """The last number of a shape, if it is fixed."""
-    joined = graph.maker(shape, "Concat")
-    values = graph.value(shape if joined is None else joined.input[-1])
+    joined = graph.find_maker(shape, "Concat")
+    values = graph.read_value(shape if joined is None else joined.input[-1])
     return None if values is None or values.size == 0 or values.flat[-1] < 1 else int(values.flat[-1])
 
 
 def _find_factor(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None:
     """The value that a node multiplies, and the fixed factor."""
     for place in (0, 1) if node.op_type == "Mul" else (1,):
-        values = graph.value(node.input[place])
+        values = graph.read_value(node.input[place])
         if values is not None and values.size == 1:
             number = float(values.reshape(-1)[0])
             return node.input[1 - place], number if node.op_type == "Mul" else 1 / number
@@ -159,24 +159,24 @@ def _find_factor(graph: Graph, node: onnx.NodeProto) -> tuple[str, float] | None
 
 
 def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -> None:
-    weighted = graph.only_reader(softmax.output[0], "MatMul")
-    turned = None if weighted is None else graph.only_reader(weighted.output[0], "Transpose")
-    joined = None if turned is None else graph.only_reader(turned.output[0], "Reshape")
+    weighted = graph.find_only_reader(softmax.output[0], "MatMul")
+    turned = None if weighted is None else graph.find_only_reader(weighted.output[0], "Transpose")
+    joined = None if turned is None else graph.find_only_reader(turned.output[0], "Reshape")
     if joined is None or tuple(read_attributes(turned)["perm"]) != (0, 2, 1, 3):
         return
     if read_attributes(softmax).get("axis", -1) not in (-1, 3):
         return
     scores, mask, scale = softmax.input[0], "", 1.0
-    if (added := graph.maker(scores, "Add")) is not None:
+    if (added := graph.find_maker(scores, "Add")) is not None:
         scores, mask = added.input
-        if graph.maker(scores, "Mul", "Div", "MatMul") is None:
+        if graph.find_maker(scores, "Mul", "Div", "MatMul") is None:
             scores, mask = mask, scores
-    if (scaled := graph.maker(scores, "Mul", "Div")) is not None:
+    if (scaled := graph.find_maker(scores, "Mul", "Div")) is not None:
         scalar = _find_factor(graph, scaled)
         if scalar is None:
             return
         scores, scale = scalar
-    product = graph.maker(scores, "MatMul")
+    product = graph.find_maker(scores, "MatMul")
     if product is None:
         return
     parts = [
@@ -194,7 +194,7 @@ def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -
     if mask and mask not in padding:
         padding[mask] = _is_padding(graph, mask)
     biases = np.concatenate([layer.bias for layer in layers])
-    inputs = [*(layer.product for layer in layers), graph.constant(f"{name}_qkv_bias", biases)]
+    inputs = [*(layer.product for layer in layers), graph.add_constant(f"{name}_qkv_bias", biases)]
     if mask:
         inputs += [_ensure_int32_mask(graph)] if padding[mask] else ["", mask]
     graph.put("MultiHeadAttention", inputs, [name], before=joined, num_heads=heads, scale=scale)
@@ -203,7 +203,7 @@ def _fuse_one(graph: Graph, softmax: onnx.NodeProto, padding: dict[str, bool]) -
 
 def _ensure_int32_mask(graph: Graph) -> str:
     name = f"{MASK}_int32"
-    if graph.maker(name, "Cast") is None:
+    if graph.find_maker(name, "Cast") is None:
         from onnx import TensorProto, helper
 
         node = helper.make_node("Cast", [MASK], [name], name=name, to=TensorProto.INT32)
@@ -219,7 +219,7 @@ def _is_padding(graph: Graph, mask: str) -> bool:
     from onnx import TensorProto, helper
     from onnxruntime import InferenceSession
 
-    ancestors = graph.ancestors(mask)
+    ancestors = graph.list_ancestors(mask)
     read = {name for node in ancestors for name in node.input}
     inputs = [graph_input for graph_input in graph.proto.graph.input if graph_input.name in read]
     if MASK not in {graph_input.name for graph_input in inputs}:
@@ -254,12 +254,12 @@ def _is_padding(graph: Graph, mask: str) -> bool:
 def _fuse_embeddings(graph: Graph) -> None:
     """Fuses tables of tokens, of types and of positions 0, 1, 2 … that are added, then normalised."""
     for norm in [node for node in graph.proto.graph.node if node.op_type == "LayerNormalization"]:
-        outer = graph.maker(norm.input[0], "Add")
-        inner = None if outer is None else graph.maker(outer.input[0], "Add")
+        outer = graph.find_maker(norm.input[0], "Add")
+        inner = None if outer is None else graph.find_maker(outer.input[0], "Add")
         if inner is None:
             continue
-        looked_up = [graph.maker(name, "Gather") for name in (*inner.input, outer.input[1])]
-        if any(node is None or graph.value(node.input[0]) is None for node in looked_up):
+        looked_up = [graph.find_maker(name, "Gather") for name in (*inner.input, outer.input[1])]
+        if any(node is None or graph.read_value(node.input[0]) is None for node in looked_up):
             continue
         words, types, places = looked_up
         inputs = {graph_input.name for graph_input in graph.proto.graph.input}
@@ -280,12 +280,12 @@ def _fuse_embeddings(graph: Graph) -> None:
 
 def _is_counting_up(graph: Graph, positions: str) -> bool:
     """Whether positions are 0, 1, 2 … up to the number of tokens: a slice from 0 of a fixed row of them."""
-    cut = graph.maker(positions, "Slice")
-    row = None if cut is None else graph.value(cut.input[0])
+    cut = graph.find_maker(positions, "Slice")
+    row = None if cut is None else graph.read_value(cut.input[0])
     if row is None or not np.array_equal(row.reshape(-1), np.arange(row.size)):
         return False
-    start = graph.value(cut.input[1])
-    length = graph.maker(cut.input[2], "Shape")
+    start = graph.read_value(cut.input[1])
+    length = graph.find_maker(cut.input[2], "Shape")
     return bool(
         start is not None and not start.any() and length is not None and read_attributes(length)["start"] == 1
     )
@@ -307,18 +307,18 @@ def _read_int32(graph: Graph) -> None:
         kind = graph_input.type.tensor_type
         if kind.elem_type != TensorProto.INT64:
             continue
-        readers = graph.readers(graph_input.name)
+        readers = graph.list_readers(graph_input.name)
         if not readers or not all(_can_take_int32(graph, node) for node in readers):
             continue
         kind.elem_type = TensorProto.INT32
         for node in readers:
             if node.op_type == "Cast" and read_attributes(node)["to"] == TensorProto.INT32:
-                for reader in graph.readers(node.output[0]):
+                for reader in graph.list_readers(node.output[0]):
                     reader.input[:] = [graph_input.name if n == node.output[0] else n for n in reader.input]
     remove_unread_nodes(graph.proto)
 
 
 def _can_take_int32(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type == "Unsqueeze":  # it takes any type, and returns the same
-        return all(reader.op_type == "Cast" for reader in graph.readers(node.output[0]))
+        return all(reader.op_type == "Cast" for reader in graph.list_readers(node.output[0]))
     return node.op_type in READ_AS_INT32

@@ -66,7 +66,7 @@ def list_token_tables(proto: onnx.ModelProto) -> list[str]:
         if node.op_type in ("Gather", "EmbedLayerNormalization"):
             table, ids = (2, 0) if node.op_type == "EmbedLayerNormalization" else (0, 1)
             name = node.input[table]
-            values = graph.value(name)
+            values = graph.read_value(name)
             if values is not None and values.ndim == 2 and values.dtype.kind == "f":
                 tables[name] = max(tables.get(name, (0, "")), (values.size, node.name))
                 if values.shape[1] > 1 and _is_of_ids(graph, node.input[ids]):
@@ -84,7 +84,7 @@ def _is_of_ids(graph: Graph, name: str) -> bool:
     while todo:
         if (source := todo.pop()) == _IDS:
             return True
-        node = graph.maker(source, *_OF_NUMBERS)
+        node = graph.find_maker(source, *_OF_NUMBERS)
         if source not in seen and node is not None:
             todo += node.input[1:] if node.op_type == "Where" else node.input
         seen.add(source)
@@ -192,11 +192,13 @@ def split_gemms_(proto: onnx.ModelProto) -> None:
 
     graph = Graph(proto)
     for node in [node for node in proto.graph.node if node.op_type == "Gemm"]:
-        options, weight = read_attributes(node), graph.value(node.input[1])
+        options, weight = read_attributes(node), graph.read_value(node.input[1])
         plain = options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0 and not options.get("transA", 0)
         if weight is None or not plain:
             continue
-        matrix = graph.constant(f"{node.output[0]}_matrix", weight.T if options.get("transB", 0) else weight)
+        matrix = graph.add_constant(
+            f"{node.output[0]}_matrix", weight.T if options.get("transB", 0) else weight
+        )
         has_bias = len(node.input) > 2 and bool(node.input[2])
         product = f"{node.output[0]}_product" if has_bias else node.output[0]
         new = [helper.make_node("MatMul", [node.input[0], matrix], [product], name=f"{product}_node")]

@@ -81,7 +81,9 @@ def _iter_tensor_values(
         if all(name != known.name for known in watched.graph.output)
     )
     session = open_session(
-        OnnxModel(watched, model.tokenizer, model.config).openable(Path(context.scratch) / "watched"),
+        OnnxModel(watched, model.tokenizer, model.config).find_session_input(
+            Path(context.scratch) / "watched"
+        ),
         Params(),
         device=context.device,
         threads=context.threads,
@@ -122,9 +124,9 @@ def quantize_products_(graph: Graph, products: Collection[str], ranges: Ranges, 
         scale, zero = quantized[source]
         levels = _weight(graph, weight, limit)
         output, last, bias = node.output[0], node, ""
-        added = graph.only_reader(output, "Add")
+        added = graph.find_only_reader(output, "Add")
         for name in () if added is None else added.input:
-            values = graph.value(name)
+            values = graph.read_value(name)
             if values is not None and values.ndim == 1:
                 output, last, bias = added.output[0], added, name
         inputs = [f"{source}_quantized", levels, scale, f"{weight}_scale", zero, "", bias]
@@ -137,17 +139,17 @@ def _add_activation_constants(graph: Graph, name: str, low: float, high: float) 
     scale = max((high - low) / LEVELS, float(np.finfo(np.float32).tiny))
     zero = round(min(max(-low / scale, 0), LEVELS))
     return [
-        graph.constant(f"{name}_scale", np.array(scale, np.float32)),
-        graph.constant(f"{name}_zero_point", np.array(zero, np.uint8)),
+        graph.add_constant(f"{name}_scale", np.array(scale, np.float32)),
+        graph.add_constant(f"{name}_zero_point", np.array(zero, np.uint8)),
     ]
 
 
 def _weight(graph: Graph, name: str, limit: int) -> str:
     """Adds the levels of a matrix (in, out), with a scale for each output; returns their name."""
     levels = f"{name}_quantized"
-    if graph.value(levels) is None:
-        values: Values = graph.value(name)  # type: ignore[assignment]
+    if graph.read_value(levels) is None:
+        values: Values = graph.read_value(name)  # type: ignore[assignment]
         scale = np.maximum(np.abs(values).max(axis=0) / limit, np.finfo(np.float32).tiny).astype(np.float32)
-        graph.constant(levels, np.clip(np.round(values / scale), -limit, limit).astype(np.int8))
-        graph.constant(f"{name}_scale", scale)
+        graph.add_constant(levels, np.clip(np.round(values / scale), -limit, limit).astype(np.int8))
+        graph.add_constant(f"{name}_scale", scale)
     return levels

@@ -67,7 +67,7 @@ class Validation:
         self._rows = context.rows(split)
         names = context.task.default_metrics
         self._metric = load_metric(names[0])
-        self._float = self._scores(make_default_predictor(model, context), range(len(self._rows)))
+        self._float = self._compute_scores(make_default_predictor(model, context), range(len(self._rows)))
         self.log: dict[str, Any] = {
             "controlled_metric": names[0],
             "controlled_split": split,
@@ -77,11 +77,11 @@ class Validation:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def allowed_drop(self, points: float) -> float:
+    def compute_allowed_drop(self, points: float) -> float:
         """The largest drop of the value that is allowed."""
         return math.log1p(points / 100) if self._metric.unit == "percent" else points / 100
 
-    def inputs(self, row: int) -> Arrays:
+    def make_inputs(self, row: int) -> Arrays:
         """The graph's inputs for one row."""
         encoded = self._encode_rows([row])
         return encoded.batch(range(len(encoded.lengths)))
@@ -89,14 +89,14 @@ class Validation:
     def measure(self, compiled: openvino.CompiledModel, data: Iterable[int]) -> tuple[float, list[float]]:
         """The metric's value on these rows, and minus each row's mean distance from float's scores."""
         positions = list(data)
-        scores = self._scores(RequestPredictor(compiled.create_infer_request()), positions)
+        scores = self._compute_scores(RequestPredictor(compiled.create_infer_request()), positions)
         distances = np.abs(scores - self._float[positions]).reshape(len(positions), -1).mean(axis=1)
-        value = self._value(scores, positions)
+        value = self._compute_value(scores, positions)
         if len(positions) == len(self):
             self.log["values"].append(round(value, 6))
         return value, [-float(distance) for distance in distances]
 
-    def _value(self, scores: npt.NDArray[np.float32], positions: list[int]) -> float:
+    def _compute_value(self, scores: npt.NDArray[np.float32], positions: list[int]) -> float:
         context = self._context
         rows = self._take_rows(positions)
         outcomes = context.task.outcomes(context.facts, rows, scores, context.task_params, None)
@@ -114,7 +114,7 @@ class Validation:
         encoded: Encoded = context.task.encode_rows(context.task_params, rows, self._tokenizer)
         return encoded
 
-    def _scores(self, predictor: Predictor, positions: Iterable[int]) -> npt.NDArray[np.float32]:
+    def _compute_scores(self, predictor: Predictor, positions: Iterable[int]) -> npt.NDArray[np.float32]:
         task, params = self._context.task, self._context.task_params
         return predict_scores(
             predictor,

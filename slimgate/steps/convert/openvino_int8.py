@@ -150,9 +150,9 @@ def _quantize_with_accuracy_control(
     quantized = nncf.quantize_with_accuracy_control(
         graph,
         nncf.Dataset(rows),
-        nncf.Dataset(range(len(validation)), validation.inputs),
+        nncf.Dataset(range(len(validation)), validation.make_inputs),
         validation.measure,
-        max_drop=validation.allowed_drop(control.max_drop_points),
+        max_drop=validation.compute_allowed_drop(control.max_drop_points),
         drop_type=nncf.DropType.ABSOLUTE,
         advanced_quantization_parameters=advanced,
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(

@@ -60,7 +60,7 @@ def quantize_(model: TorchModel, *, to: str, query: Query, context: BuildContext
     if to == "int8":
         form = Int8Form.of(vectors, query=query)
     replace_modules_(model, QUANTIZE, {"form": form.to(context.device)})
-    quantized = form.stored_values(vectors.to(context.device))
+    quantized = form.round_to_stored(vectors.to(context.device))
     cosine = nn.functional.cosine_similarity(vectors.to(context.device), quantized, dim=-1).mean()
     size = -(-form.dims * form.bits // 8)
     return {"to": to, "query": query, "bytes_per_embedding": size, "cosine_to_float": round(float(cosine), 4)}

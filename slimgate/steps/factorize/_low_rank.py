@@ -131,7 +131,7 @@ def _rank(decomposition: Decomposition, params: LowRankParams) -> int:
 def _factorize_layer(
     layer: nn.Linear, decomposition: Decomposition, rank: int, moments: Moments | None
 ) -> LowRankLinear:
-    up, down = decomposition.factors(rank)
+    up, down = decomposition.make_factors(rank)
     bias = None
     if layer.bias is not None:
         bias = layer.bias.detach().double()

@@ -1,7 +1,7 @@
 """Matrices as products of two thin ones: singular values, what a rank keeps, and how ranks are shared out.
 
     found = decompose(layer.weight, moments.covariance)
-    up, down = found.factors(find_energy_rank(found.values, 0.9))
+    up, down = found.make_factors(find_energy_rank(found.values, 0.9))
 
 With second moments of the inputs X, the truncation error is exactly the error of the outputs: for W L = U S
 V' with L L' = X'X, dropping the smallest singular values changes X W' by the root of the sum of their squares
@@ -39,7 +39,7 @@ class Decomposition:
     def shape(self) -> tuple[int, int]:
         return self.left.shape[0], self.projected.shape[1]
 
-    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
+    def make_factors(self, rank: int) -> tuple[Tensor, Tensor]:
         """up (out, rank) and down (rank, in); their product is the best of that rank."""
         root = np.sqrt(np.maximum(self.values[:rank], 1e-12 * self.values[0] + 1e-300))
         scale = torch.from_numpy(root).to(self.left)

@@ -185,7 +185,7 @@ def _learn(
         attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,
     )
-    context.log["loss_parts"] = loss.mean_parts()
+    context.log["loss_parts"] = loss.compute_mean_parts()
 
 
 def _count_classes(answers: npt.NDArray[np.float32], context: BuildContext) -> dict[str, int]:

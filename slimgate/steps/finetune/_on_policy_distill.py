@@ -48,7 +48,7 @@ def distill_on_policy(model: TorchModel, params: Params, context: BuildContext) 
     data, selection = encode_training_rows(model, context), encode_labelled_rows(model, "selection", context)
     loss = OnPolicyLoss(model, teacher, params, context)
     train(model, data, params, context, selection=selection, loss=loss)
-    context.log.update(teacher=params.teacher, **loss.facts())
+    context.log.update(teacher=params.teacher, **loss.list_facts())
 
 
 def generalized_jsd(student: Tensor, teacher: Tensor, beta: float) -> Tensor:
@@ -96,7 +96,7 @@ class OnPolicyLoss:
         writer = "references"
         if self._draws.random() < self._params.student_share:
             writer = "student"
-            batch, labels = self._written_batch(network, positions)
+            batch, labels = self._write_batch(network, positions)
         logits, _ = self._objective.flat(network(**batch).logits, labels)
         with torch.no_grad():
             teacher_logits, _ = self._objective.flat(self._teacher(**batch).logits, labels)
@@ -104,13 +104,13 @@ class OnPolicyLoss:
         self._seen[writer].append(float(loss.detach()))
         return loss
 
-    def facts(self) -> Json:
+    def list_facts(self) -> Json:
         """Mean loss by the writer of the answers, and the length of the student's answers."""
         losses = {name: round(float(np.mean(values)), 4) for name, values in self._seen.items()}
         wrote = {"batches": self._batches, "answers": self._answers, "tokens": self._tokens, "cut": self._cut}
         return {"loss_parts": losses, "student_wrote": wrote}
 
-    def _written_batch(self, network: nn.Module, positions: list[int]) -> tuple[dict[str, Tensor], Tensor]:
+    def _write_batch(self, network: nn.Module, positions: list[int]) -> tuple[dict[str, Tensor], Tensor]:
         """The student's answers to these prompts: (rows, tokens) inputs, and which tokens count."""
         encoded, targets = self._write(network, self._prompts.take(positions))
         every = range(len(positions))
@@ -131,7 +131,7 @@ class OnPolicyLoss:
         self._tokens += sum(len(answer.ids) for answer in written)
         self._cut += sum(not answer.ended for answer in written)
         windows = make_written_windows(self._tokenizer, prompts.columns["input_ids"], list(written))
-        return windows, TokenTargets(windows.labels(), side=windows.side)
+        return windows, TokenTargets(windows.list_labels(), side=windows.side)
 
 
 def _check_pair(student: TorchModel, teacher: TorchModel) -> None:

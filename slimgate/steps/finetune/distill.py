@@ -105,7 +105,7 @@ def distill_model(
 
     teacher = context.load_teacher()
     rows = DistillationRows(model, teacher, params, context)
-    data, teacher_encoded = rows.labelled_rows(model), rows.read_by(teacher)
+    data, teacher_encoded = rows.select_labelled_rows(model), rows.read_by(teacher)
     if warning := describe_mismatch(model, teacher, data[0], teacher_encoded):
         context.log["warning"] = warning
     ensemble = None
@@ -138,5 +138,5 @@ def distill_model(
         attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,
     )
-    context.log.update(teacher=params.teacher, loss_parts=loss.mean_parts())
+    context.log.update(teacher=params.teacher, loss_parts=loss.compute_mean_parts())
     return model

@@ -65,7 +65,7 @@ class LoraDistill(Step[Params]):
             )
             selection = encode_labelled_rows(model, "selection", context)
             train(model, data, params.for_training(), context, selection=selection, loss=loss)
-        context.log["loss_parts"] = loss.mean_parts()
+        context.log["loss_parts"] = loss.compute_mean_parts()
         return model
 
 

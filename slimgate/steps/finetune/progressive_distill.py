@@ -201,4 +201,4 @@ def _distill(
         attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,
     )
-    context.log["loss_parts"] = loss.mean_parts()
+    context.log["loss_parts"] = loss.compute_mean_parts()

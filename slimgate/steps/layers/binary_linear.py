@@ -80,18 +80,18 @@ class BinaryLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The weights that it multiplies with: (out_features, in_features) float32, no parameter."""
-        return self.signs() * self.scale.unsqueeze(1)
+        return self.unpack_signs() * self.scale.unsqueeze(1)
 
-    def signs(self) -> Tensor:
+    def unpack_signs(self) -> Tensor:
         """(out_features, in_features) float32 of +1 and -1."""
         return unpack_signs(self.packed, self.in_features)
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self._dense is None:
             with torch.inference_mode(False), torch.no_grad():
-                self._dense = self.signs() if self.activations else self.weight
+                self._dense = self.unpack_signs() if self.activations else self.weight
         if self.threshold is not None and self.gain is not None:
-            return self._of_binary(inputs.detach(), self.threshold, self.gain, self._dense)
+            return self._multiply_binary(inputs.detach(), self.threshold, self.gain, self._dense)
         bias = None if self.bias is None else self.bias.to(inputs.dtype)
         return functional.linear(inputs, self._dense.to(inputs.dtype), bias)
 
@@ -100,15 +100,15 @@ class BinaryLinear(nn.Module):
         count = self.in_features * self.out_features
         return count, count
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
         return {**shape, "bias": self.bias is not None, "activations": self.activations}
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options().items())
+        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
 
-    def _of_binary(self, inputs: Tensor, threshold: Tensor, gain: Tensor, signs: Tensor) -> Tensor:
+    def _multiply_binary(self, inputs: Tensor, threshold: Tensor, gain: Tensor, signs: Tensor) -> Tensor:
         distance = inputs.float() - threshold
         size = distance.abs().mean(dim=-1, keepdim=True) * gain
         with torch.autocast(inputs.device.type, enabled=False):
@@ -165,13 +165,13 @@ class BinaryEmbedding(nn.Module):
         count = self.num_embeddings * self.embedding_dim
         return count, count
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         return {**shape, "padding_idx": self.padding_idx}
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options().items())
+        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
 
 
 def compute_signs(values: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class LatentLinear(nn.Module):
         if self.training:
             weight = self.weight.lerp(weight, self.weight_share)
         if self.threshold is not None:
-            inputs = self._binary_inputs(inputs)
+            inputs = self._binarize_inputs(inputs)
         return functional.linear(inputs, weight, self.bias)
 
     def to_packed(self) -> BinaryLinear:
@@ -60,7 +60,7 @@ class LatentLinear(nn.Module):
             self.weight, scale, bias=self.bias, threshold=self.threshold, gain=self.gain
         )
 
-    def _binary_inputs(self, inputs: Tensor) -> Tensor:
+    def _binarize_inputs(self, inputs: Tensor) -> Tensor:
         assert self.threshold is not None
         assert self.gain is not None
         distance = inputs.float() - self.threshold

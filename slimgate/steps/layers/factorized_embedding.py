@@ -56,7 +56,7 @@ class FactorizedEmbedding(nn.Module):
         vectors: Tensor = self.projection(self.table(ids))
         return vectors
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         has_bias = getattr(self.projection, "bias", None) is not None

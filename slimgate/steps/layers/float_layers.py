@@ -33,7 +33,7 @@ def make_float_layer(layer: Quantized) -> nn.Linear:
     if isinstance(layer, Int8Linear):
         weight = layer.weight.float() * layer.weight_scale.unsqueeze(1)
     else:
-        weight = dequantize(layer.levels(), layer.grid())
+        weight = dequantize(layer.unpack_levels(), layer.make_grid())
     linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
     linear.weight = nn.Parameter(weight, requires_grad=False)
     if layer.bias is not None:

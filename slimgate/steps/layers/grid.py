@@ -70,18 +70,18 @@ class Scheme:
         """The zero point of a symmetric grid."""
         return int(2 ** (self.bits - 1))
 
-    def scale_shape(self, rows: int, columns: int) -> tuple[int, int]:
+    def compute_scale_shape(self, rows: int, columns: int) -> tuple[int, int]:
         """Shape of the scales, and of the zero points, of a matrix (rows, columns)."""
         if self.granularity == "tensor":
             return 1, 1
-        return rows, -(-columns // self._width(columns))
+        return rows, -(-columns // self._choose_width(columns))
 
     def to_groups(self, weight: Tensor) -> Tensor:
         """(rows, columns) -> (*scale_shape, weights that share a scale); the last group is filled with 0."""
         if self.granularity == "tensor":
             return weight.reshape(1, 1, -1)
         rows, columns = weight.shape
-        width = self._width(columns)
+        width = self._choose_width(columns)
         return functional.pad(weight, (0, -columns % width)).view(rows, -1, width)
 
     def from_groups(self, groups: Tensor, rows: int, columns: int) -> Tensor:
@@ -90,7 +90,7 @@ class Scheme:
             return groups.reshape(rows, columns)
         return groups.reshape(rows, -1)[:, :columns].contiguous()
 
-    def _width(self, columns: int) -> int:
+    def _choose_width(self, columns: int) -> int:
         return min(self.group_size, columns) if self.granularity == "group" else columns
 
 

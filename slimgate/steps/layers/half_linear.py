@@ -58,18 +58,18 @@ class HalfLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         weight = self.weight
         if self.compute == "float32":
-            weight = self._float_weight()
+            weight = self._make_float_weight()
         bias = None if self.bias is None else self.bias.to(weight.dtype)
         return functional.linear(inputs.to(weight.dtype), weight, bias).to(inputs.dtype)
 
-    def _float_weight(self) -> Tensor:
+    def _make_float_weight(self) -> Tensor:
         if self._wide is None:
             # A tensor that is made in inference mode can never take part in training.
             with torch.inference_mode(False):
                 self._wide = self.weight.float()
         return self._wide
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         return {
             "in_features": self.in_features,
@@ -80,7 +80,7 @@ class HalfLinear(nn.Module):
         }
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options().items())
+        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
 
     def _apply(self, *args: object, **kwargs: object) -> HalfLinear:
         self._wide = None
@@ -123,13 +123,13 @@ class HalfEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         return functional.embedding(ids, self.weight).float()
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         return {**shape, "padding_idx": self.padding_idx, "dtype": self.dtype}
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options().items())
+        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
 
 
 def convert_to_half(weight: Tensor, dtype: Half) -> Tensor:

@@ -89,7 +89,7 @@ class Int8Linear(nn.Module):
             outputs.add_(self.bias)
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
         return {**shape, "bias": self.bias is not None}
@@ -131,7 +131,7 @@ class Int8Embedding(nn.Module):
         scale = self.weight_scale[ids].unsqueeze(-1)
         return functional.embedding(ids, self.weight).to(scale.dtype).mul_(scale)
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
         return {**shape, "padding_idx": self.padding_idx}

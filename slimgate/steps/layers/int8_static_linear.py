@@ -97,10 +97,10 @@ class Int8StaticLinear(nn.Module):
         derived = self._derived or self._derive()
         rows = inputs.detach().reshape(-1, self.in_features).float()
         rounded = (rows * derived.steps).add_(derived.offset).clamp_(ROUNDING, ROUNDING + LEVELS)
-        outputs = derived.product(rounded.view(torch.int32), self.bias)
+        outputs = derived.multiply(rounded.view(torch.int32), self.bias)
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of the constructor."""
         return {
             "in_features": self.in_features,
@@ -110,7 +110,7 @@ class Int8StaticLinear(nn.Module):
         }
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.options().items())
+        return ", ".join(f"{name}={value}" for name, value in self.list_options().items())
 
     def _derive(self) -> _Derived:
         fused = self.weight.device.type == "cpu" and is_fused_product_exact()
@@ -145,7 +145,7 @@ class _Derived(ABC):
         self.scale = layer.weight_scale * layer.input_scale
 
     @abstractmethod
-    def product(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
+    def multiply(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
         """(rows, out_features) float32. rounded: (rows, in_features) int32, levels in the lowest bytes."""
 
 
@@ -157,7 +157,7 @@ class _Fused(_Derived):
         self.weight = torch.ops.onednn.qlinear_prepack(layer.weight, None)
         self.zeros = torch.zeros(layer.out_features, dtype=torch.int32)
 
-    def product(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
+    def multiply(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
         if not len(rounded):
             return self.scale.new_zeros((0, len(self.scale)))
         return _run_fused_linear(
@@ -173,7 +173,7 @@ class _Exact(_Derived):
         self.weight = layer.weight
         self.correction = layer.weight.sum(dim=1, dtype=torch.int32) * (self.zero_point - _MIDDLE)
 
-    def product(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
+    def multiply(self, rounded: Tensor, bias: Tensor | None) -> Tensor:
         sums = multiply_integers((rounded - _MIDDLE).to(torch.int8), self.weight)
         outputs = sums.sub_(self.correction).float().mul_(self.scale)
         return outputs if bias is None else outputs.add_(bias)

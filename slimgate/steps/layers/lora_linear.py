@@ -77,7 +77,7 @@ class LoraLinear(nn.Module):
             self.base.weight += self.update()
         return self.base
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         return {"base": list(describe(self.base)), "r": self.r, "scaling": self.scaling}
 

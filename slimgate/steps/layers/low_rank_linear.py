@@ -54,7 +54,7 @@ class LowRankLinear(nn.Module):
         outputs: Tensor = self.up(self.down(inputs))
         return outputs
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features, "rank": self.rank}
         return {**shape, "bias": getattr(self.up, "bias", None) is not None}

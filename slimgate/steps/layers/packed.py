@@ -38,7 +38,7 @@ class PackedWeight(nn.Module):
     def __init__(self, rows: int, columns: int, scheme: Scheme, scale_dtype: str) -> None:
         super().__init__()
         self.rows, self.columns, self.scheme = rows, columns, scheme
-        shape = scheme.scale_shape(rows, columns)
+        shape = scheme.compute_scale_shape(rows, columns)
         self.register_buffer(
             "packed", torch.zeros(rows, count_packed_bytes(columns, scheme.bits), dtype=torch.uint8)
         )
@@ -52,20 +52,22 @@ class PackedWeight(nn.Module):
         """(rows, columns) float32 weight without a gradient. It is made at its first use, and stored."""
         if self._weight is None:
             with torch.inference_mode(False), torch.no_grad():
-                self._weight = dequantize(self.levels(), self.grid())
+                self._weight = dequantize(self.unpack_levels(), self.make_grid())
         return self._weight
 
-    def levels(self) -> Tensor:
+    def unpack_levels(self) -> Tensor:
         """(rows, columns) uint8 levels."""
         return unpack(self.packed, self.scheme.bits, self.columns)
 
-    def grid(self) -> Grid:
+    def make_grid(self) -> Grid:
         """The values that the levels represent."""
         return Grid(self.scheme, self.scale, self._zero_point())
 
     def weight_numbers(self) -> tuple[int, int]:
         """The number of weights that parameters() does not list, and how many of them are not zero."""
-        return self.rows * self.columns, int(torch.count_nonzero(dequantize(self.levels(), self.grid())))
+        return self.rows * self.columns, int(
+            torch.count_nonzero(dequantize(self.unpack_levels(), self.make_grid()))
+        )
 
     def set_levels_(self, levels: Tensor, grid: Grid) -> Self:
         """Sets levels (rows, columns) on a grid with this layer's scheme; returns self for chaining.
@@ -83,17 +85,17 @@ class PackedWeight(nn.Module):
         self._forget()
         return self
 
-    def scheme_options(self) -> dict[str, Any]:
+    def list_scheme_options(self) -> dict[str, Any]:
         """The options that a PackedLinear and a PackedEmbedding have in common."""
         return _make_options(self.scheme, self.scale)
 
     def _zero_point(self) -> Tensor:
         if self._zeros is None:
             with torch.inference_mode(False), torch.no_grad():
-                self._zeros = self._unpacked_zero_point()
+                self._zeros = self._unpack_zero_point()
         return self._zeros
 
-    def _unpacked_zero_point(self) -> Tensor:
+    def _unpack_zero_point(self) -> Tensor:
         if self.zero_points is None:
             return torch.full_like(self.scale, self.scheme.middle, dtype=torch.uint8)
         return unpack(self.zero_points, self.scheme.bits, self.scale.numel()).view(self.scale.shape)
@@ -173,22 +175,22 @@ class PackedLinear(PackedWeight):
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.activations == "int8":
-            outputs: Tensor = self._computed_in_int8()(inputs)
+            outputs: Tensor = self._make_int8_layer()(inputs)
             return outputs
         bias = None if self.bias is None else self.bias.to(inputs.dtype)
         return functional.linear(inputs, self.weight.to(inputs.dtype), bias)
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
         layer_options = {"bias": self.bias is not None, "activations": self.activations}
-        return {**shape, **layer_options, **self.scheme_options()}
+        return {**shape, **layer_options, **self.list_scheme_options()}
 
     def extra_repr(self) -> str:
         shape = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
         return f"{shape}, {self.scheme}, activations={self.activations}"
 
-    def _computed_in_int8(self) -> Int8Linear:
+    def _make_int8_layer(self) -> Int8Linear:
         """The int8 layer, made at its first use; the float weight, four times as large, is freed then."""
         if not self._int8:
             with torch.inference_mode(False), torch.no_grad():
@@ -247,10 +249,10 @@ class PackedEmbedding(PackedWeight):
         levels = unpack(self.packed[rows], self.scheme.bits, self.columns)
         return dequantize(levels, grid).view(*ids.shape, self.columns)
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
-        return {**shape, "padding_idx": self.padding_idx, **self.scheme_options()}
+        return {**shape, "padding_idx": self.padding_idx, **self.list_scheme_options()}
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, {self.scheme}"

@@ -31,7 +31,7 @@ class NoLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.new_zeros(*inputs.shape[:-1], self.out_features)
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         return {"in_features": self.in_features, "out_features": self.out_features}
 
@@ -69,6 +69,6 @@ class NoAttention(nn.Module):
         context = hidden_states.new_zeros(*hidden_states.shape[:-1], 0)
         return (context if self.output is None else self.get_submodule(self.output)(context)), None
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
         return {"layers": self._layers, "head_dim": self.head_dim, "output": self.output}

@@ -40,12 +40,12 @@ class _Integers(SparseState):
         layer = cls(layout="dense", **linear.options())  # type: ignore[operator]
         for name, tensor in (*linear.named_buffers(recurse=False), *linear.named_parameters(recurse=False)):
             setattr(layer, name, tensor)
-        layer.layout, _ = choose_layout(layer.stored_weight(), layer.value_bits)
+        layer.layout, _ = choose_layout(layer.read_stored_weight(), layer.value_bits)
         return layer.train(linear.training)
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
-        return {**super().options(), "layout": self.layout}  # type: ignore[misc]
+        return {**super().list_options(), "layout": self.layout}  # type: ignore[misc]
 
 
 class SparseInt8Linear(_Integers, Int8Linear):
@@ -70,22 +70,22 @@ class SparsePackedLinear(_Integers, PackedLinear):
             raise BuildError(f"SparsePackedLinear: {self.scheme} was given, expected a symmetric grid")
         self.value_bits = self.scheme.bits
 
-    def stored_weight(self) -> Tensor:
+    def read_stored_weight(self) -> Tensor:
         """Signed levels (out_features, in_features) int8: 0 is the weight 0."""
-        return (self.levels().short() - self.scheme.middle).to(torch.int8)
+        return (self.unpack_levels().short() - self.scheme.middle).to(torch.int8)
 
     def take(self, stored: Tensor) -> None:
         """Sets the packed levels."""
         self.packed = pack((stored.short() + self.scheme.middle).to(torch.uint8), self.scheme.bits)
 
-    def sparse_state(self) -> tuple[Tensor, Tensor]:
+    def encode_weight(self) -> tuple[Tensor, Tensor]:
         """(pattern, k-bit stream of levels), both uint8."""
-        pattern, values = encode(self.stored_weight(), self.layout)
+        pattern, values = encode(self.read_stored_weight(), self.layout)
         levels = (values.short() + self.scheme.middle).to(torch.uint8)
         return pattern, pack(levels.view(1, -1), self.scheme.bits).flatten()
 
     def take_state(self, pattern: Tensor, values: Tensor) -> None:
-        """Takes the tensors of `sparse_state`. Raises BuildError if the parts do not fit."""
+        """Takes the tensors of `encode_weight`. Raises BuildError if the parts do not fit."""
         shape = (self.out_features, self.in_features)
         count = len(compute_positions(pattern, shape[0] * shape[1], self.layout))
         levels = unpack(values.view(1, -1), self.scheme.bits, count).flatten()

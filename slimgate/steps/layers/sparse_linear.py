@@ -24,12 +24,12 @@ VALUE_BITS = {"float32": 32, "float16": 16, "int8": 8}
 
 
 class SparseState(nn.Module):
-    """Saves `stored_weight()` as pattern and values, and restores it when loaded."""
+    """Saves `read_stored_weight()` as pattern and values, and restores it when loaded."""
 
     layout: str
     weight: Tensor
 
-    def stored_weight(self) -> Tensor:
+    def read_stored_weight(self) -> Tensor:
         """The matrix (out_features, in_features) in the dtype that its values are stored in."""
         return self.weight
 
@@ -37,17 +37,17 @@ class SparseState(nn.Module):
         """Sets the dense weight from the stored one."""
         self.weight = stored.to(self.weight.dtype)
 
-    def sparse_state(self) -> tuple[Tensor, Tensor]:
+    def encode_weight(self) -> tuple[Tensor, Tensor]:
         """(pattern, values), the tensors that are saved."""
-        return encode(self.stored_weight().detach(), self.layout)
+        return encode(self.read_stored_weight().detach(), self.layout)
 
     def take_state(self, pattern: Tensor, values: Tensor) -> None:
-        """Restores the weight from `sparse_state`. Raises BuildError if the two tensors do not fit."""
+        """Restores the weight from `encode_weight`. Raises BuildError if the two tensors do not fit."""
         self.take(decode(pattern, values, (self.weight.shape[0], self.weight.shape[1]), self.layout))
 
     def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        pattern, values = self.sparse_state()
+        pattern, values = self.encode_weight()
         destination.update({f"{prefix}pattern": pattern, f"{prefix}values": values})
 
     def _load_from_state_dict(
@@ -114,7 +114,7 @@ class SparseLinear(SparseState):
         layer.take(rounded)
         return layer.train(linear.training)
 
-    def stored_weight(self) -> Tensor:
+    def read_stored_weight(self) -> Tensor:
         """The weight in its stored dtype; exact, because the weight was rounded to it before."""
         if self.values == "int8":
             return (self.weight / self.weight_scale.unsqueeze(1)).round().to(torch.int8)
@@ -128,13 +128,13 @@ class SparseLinear(SparseState):
     def forward(self, inputs: Tensor) -> Tensor:
         return functional.linear(inputs, self.weight, self.bias)
 
-    def options(self) -> dict[str, Any]:
+    def list_options(self) -> dict[str, Any]:
         """The arguments of the constructor."""
         shape = {"in_features": self.in_features, "out_features": self.out_features}
         return {**shape, "bias": self.bias is not None, "values": self.values, "layout": self.layout}
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in self.options().items())
+        return ", ".join(f"{key}={value}" for key, value in self.list_options().items())
 
 
 def count_state_bytes(layer: nn.Module) -> int:

@@ -42,7 +42,9 @@ def is_quantized_linear(module: nn.Module) -> bool:
 def compute_float_weight(layer: nn.Module) -> Tensor:
     """The floats of a quantized layer's weights: (out_features, in_features) float32. Raises BuildError."""
     quantized: Any = layer
-    weight: Tensor = quantized.dequantized() if hasattr(layer, "dequantized") else quantized.weight
+    weight: Tensor = (
+        quantized.dequantize_weight() if hasattr(layer, "dequantize_weight") else quantized.weight
+    )
     if not weight.is_floating_point():
         if not hasattr(layer, "weight_scale"):
             raise BuildError(f"{type(layer).__name__} does not say what its integers stand for")

@@ -113,7 +113,7 @@ class TorchaoLinear(nn.Module):
         bias = None if self.bias is None else self.bias.to(dtype)
         return functional.linear(inputs.to(dtype), self._weight, bias).to(inputs.dtype)
 
-    def dequantized(self) -> Tensor:
+    def dequantize_weight(self) -> Tensor:
         """(out_features, in_features) float32 that W stands for. Raises BuildError if torchao cannot tell."""
         weight = self._wrap_weight()
         if type(weight).dequantize is Tensor.dequantize:
@@ -133,7 +133,7 @@ class TorchaoLinear(nn.Module):
         with torch.inference_mode(False):
             return object_from_dict({**wrapper, "_data": {**wrapper["_data"], **named}})
 
-    def options(self) -> Json:
+    def list_options(self) -> Json:
         """The arguments of its constructor."""
         names = self.wrapper["_tensor_data_names"]
         tensors = {name: getattr(self, name) for name in names}

@@ -117,7 +117,7 @@ class CofiLoss:
             total = total + self._note_term("target", self._target())
         return total
 
-    def mean_parts(self) -> dict[str, float]:
+    def compute_mean_parts(self) -> dict[str, float]:
         """The mean over all steps of the layers' and the target's part, as they were added."""
         return {name: round(total / max(self._steps, 1), 4) for name, total in self._sums.items()}
 

@@ -56,7 +56,7 @@ class MaskedWeight(nn.Module):
         even = not any(size % side for size, side in zip(self.shape, self.block, strict=True))
         return self.block[0] * self.block[1] if even else None
 
-    def sizes(self) -> Tensor:
+    def count_block_weights(self) -> Tensor:
         """Weights of each block: as scores, int64."""
         ones_like_weight = torch.ones(self.shape, dtype=torch.int64, device=self.scores.device)
         return sum_blocks(ones_like_weight, self.block)
@@ -161,7 +161,7 @@ def _count_pruned(group: Sequence[MaskedWeight], order: Tensor | None, sparsity:
     if _have_one_size(group):
         blocks = sum(mask.scores.numel() for mask in group)
         return min(round(sparsity * blocks), blocks - 1)
-    sizes = torch.cat([mask.sizes().flatten() for mask in group])[order]
+    sizes = torch.cat([mask.count_block_weights().flatten() for mask in group])[order]
     count = int((torch.cumsum(sizes, 0) - sizes / 2 <= sparsity * int(sizes.sum())).sum())
     return min(count, len(sizes) - 1)
 

@@ -90,11 +90,11 @@ class SublayerGates(nn.Module):
         scales: Tensor = (self.whole() * self.parts()).repeat_interleave(self.columns)
         return scales
 
-    def total(self) -> int:
+    def count_parameters(self) -> int:
         """Parameters of all parts."""
         return self.cost * self.parts.log_alpha.numel()
 
-    def expected_parameters(self) -> Tensor:
+    def compute_expected_parameters(self) -> Tensor:
         """Expected number of remaining parameters over the gates' draws: a scalar."""
         return self.whole.open_probability()[0] * self.parts.open_probability().sum() * self.cost
 
@@ -184,8 +184,8 @@ def with_gates(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterat
 
 def compute_sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
     """The expected share of the parts' parameters that is removed: a scalar in [0, 1]."""
-    total = sum(gates.total() for gates in all_gates)
-    left = torch.stack([gates.expected_parameters() for gates in all_gates]).sum()
+    total = sum(gates.count_parameters() for gates in all_gates)
+    left = torch.stack([gates.compute_expected_parameters() for gates in all_gates]).sum()
     return 1 - left / total
 
 
@@ -198,14 +198,16 @@ def settle_(all_gates: Sequence[SublayerGates], ratio: float, *, multiple_of: in
     neurons is a multiple of it.
     """
     opened = [_Open(gates) for gates in all_gates]
-    total = sum(gates.total() for gates in all_gates)
+    total = sum(gates.count_parameters() for gates in all_gates)
     budget, slack = ratio * total, min(gates.cost for gates in all_gates)
     gone = sum(state.close_shut() for state in opened)
-    order = sorted((value, i, part) for i, state in enumerate(opened) for part, value in state.candidates())
+    order = sorted(
+        (value, i, part) for i, state in enumerate(opened) for part, value in state.list_candidates()
+    )
     for _, i, part in order:
         if gone >= budget:
             break
-        if gone + opened[i].worth(part) < budget + slack:
+        if gone + opened[i].count_saved_parameters(part) < budget + slack:
             gone += opened[i].close(part)
     for state in opened:
         gone += state.round_down(multiple_of)
@@ -228,17 +230,17 @@ class _Open:
         shut = torch.nonzero(self._values[1] == 0).flatten().tolist()
         return sum(self.close(part) for part in shut)
 
-    def candidates(self) -> Iterator[tuple[int, float]]:
+    def list_candidates(self) -> Iterator[tuple[int, float]]:
         """(part, log alpha) of the gates."""
         yield -1, float(self._gates.whole.log_alpha)
         yield from enumerate(self._gates.parts.log_alpha.tolist())
 
-    def worth(self, part: int) -> int:
+    def count_saved_parameters(self, part: int) -> int:
         """The parameters that closing it would save."""
         return self._gates.cost * (sum(self._open) if part < 0 else int(self._open[part]))
 
     def close(self, part: int) -> int:
-        saved = self.worth(part)
+        saved = self.count_saved_parameters(part)
         for closed in range(len(self._open)) if part < 0 else (part,):
             self._open[closed] = False
         return saved
@@ -279,7 +281,7 @@ def remove_closed_parts_(model: TorchModel, all_gates: Sequence[SublayerGates], 
         elif attention.output in kept_units:
             modules |= _make_empty_attention(model.network, attention)
         if neurons := kept_units.get(feed_forward.output):
-            rows = feed_forward.rows_of(neurons)
+            rows = feed_forward.list_rows(neurons)
             modules |= {name: cut_linear(model, name, rows=rows[name]) for name in rows}
             modules[feed_forward.output] = cut_linear(model, feed_forward.output, columns=neurons)
         elif feed_forward.output in kept_units:

@@ -98,7 +98,7 @@ class CofiPrune(Step[Params]):
             schedule.settle()
         remove_closed_parts_(model, gates, "cofi_prune")
         context.log.update(
-            loss_parts={**distil.mean_parts(), **loss.mean_parts()},
+            loss_parts={**distil.compute_mean_parts(), **loss.compute_mean_parts()},
             expected_ratio=round(schedule.expected, 4),
             pruning_ratio=round(schedule.reached or 0.0, 4),
             parameters_before=before,

@@ -85,13 +85,13 @@ class CubicSchedule:
     begin: float = 0.0
     end: float = 1.0
 
-    def last_step(self, steps: int) -> int:
+    def find_last_step(self, steps: int) -> int:
         """The step from which on the sparsity is final; always one of the steps."""
         return min(round(self.end * steps), steps - 1)
 
-    def sparsity(self, step: int, steps: int) -> float:
+    def compute_sparsity(self, step: int, steps: int) -> float:
         """The share of zeros in step 0 to steps - 1; 0 before it begins."""
-        first, last = round(self.begin * steps), self.last_step(steps)
+        first, last = round(self.begin * steps), self.find_last_step(steps)
         if step >= last:
             return self.final
         if step < first:
@@ -116,9 +116,9 @@ class GradualPruning:
 
     def before_step(self, step: int, steps: int) -> None:
         """Prunes at the scheduled steps; the last time exactly to the final sparsity."""
-        last = self._schedule.last_step(steps)
+        last = self._schedule.find_last_step(steps)
         if step == last or (step < last and step % self._frequency == 0):
-            self._prune(step, self._schedule.sparsity(step, steps))
+            self._prune(step, self._schedule.compute_sparsity(step, steps))
         self.settled = step >= last
 
     def after_step(self, step: int, steps: int) -> None:

@@ -97,7 +97,7 @@ class MovementPrune(Step[Params]):
             sparsity_by_matrix={
                 name: round(float((layer.weight == 0).float().mean()), 4) for name, layer in layers.items()
             },
-            loss_parts=loss.mean_parts(),
+            loss_parts=loss.compute_mean_parts(),
         )
         return model
 

@@ -82,7 +82,7 @@ class PruneFfn(Step[Params]):
         for part in parts:
             neurons = kept_units[part.output]
             modules |= {
-                name: cut_linear(model, name, rows=rows) for name, rows in part.rows_of(neurons).items()
+                name: cut_linear(model, name, rows=rows) for name, rows in part.list_rows(neurons).items()
             }
             modules[part.output] = cut_linear(model, part.output, columns=neurons)
         replace_modules_(model, "prune_ffn", modules)

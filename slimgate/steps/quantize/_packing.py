@@ -22,7 +22,7 @@ def pack_embeddings(
     """The token tables in `bits` bits with their nearest levels; empty if bits is None."""
     if bits is None:
         return {}
-    scheme = params.scheme(bits)
+    scheme = params.make_scheme(bits)
     return {
         name: PackedEmbedding.from_embedding(table, scheme, observer=params.observer)
         for name, table in make_plain_embeddings(model).items()
@@ -52,7 +52,7 @@ def compute_weight_error(model: TorchModel, layers: Mapping[str, PackedWeight]) 
     lost = total = 0.0
     for name, layer in layers.items():
         weight: Any = model.network.get_submodule(name).weight
-        lost += float((dequantize(layer.levels(), layer.grid()) - weight.detach()).square().sum())
+        lost += float((dequantize(layer.unpack_levels(), layer.make_grid()) - weight.detach()).square().sum())
         total += float(weight.detach().square().sum())
     return (lost / total) ** 0.5 if total else 0.0
 

@@ -41,7 +41,7 @@ class WeightGridParams(Table):
     observer: Literal["minmax", "mse"] = "mse"
     """Range of the levels: "mse" clips to the least squared error, "minmax" clips nothing."""
 
-    def scheme(self, bits: int | None = None) -> Scheme:
+    def make_scheme(self, bits: int | None = None) -> Scheme:
         """The form of the grids, with `bits` if it is set."""
         from slimgate.steps.layers.grid import Scheme
 

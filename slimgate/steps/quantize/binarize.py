@@ -100,7 +100,7 @@ class Binarize(Step[Params]):
         replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
         context.log.update(
             signs_turned_by_training=round(compute_turned_share(latent, signs_before), 4),
-            loss_parts=loss.mean_parts(),
+            loss_parts=loss.compute_mean_parts(),
         )
         return model
 

@@ -155,7 +155,7 @@ def _convert_quantized(name: str, layer: Quantized) -> Rounded:
         return Rounded(
             _make_args(8, "channel", None), _make_token_args("int"), layer.weight_scale.unsqueeze(1)
         )
-    return _convert_grid(name, layer.grid(), layer.columns)
+    return _convert_grid(name, layer.make_grid(), layer.columns)
 
 
 def _convert_grid(name: str, grid: Grid, columns: int) -> Rounded:

@@ -57,7 +57,7 @@ class Gptq(Step[Params]):
         batches = calibration_batches(model, context)
         layers = find_linear_layers(model, inside="network", output=params.output_layer)
         embeddings = pack_embeddings(model, params.embeddings, params)
-        rounding = Rounding(params.scheme(), params.observer, params.damping, params.bias_correction)
+        rounding = Rounding(params.make_scheme(), params.observer, params.damping, params.bias_correction)
         with with_rounded_tables(model, {name: table.weight for name, table in embeddings.items()}):
             rounded = compensate_(model, layers, batches, rounding, context.progress)
         linear = {

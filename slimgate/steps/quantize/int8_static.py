@@ -102,7 +102,7 @@ class Int8Static(Step[Params]):
         static_layers |= {name: Int8Embedding.from_embedding(table) for name, table in tables.items()}
         context.log.update(note_untied_tables(model.network, static_layers))
         replace_modules_(model, "int8_static", static_layers)
-        full_ranges = {name: seen[name].over(divisors.get(name)) for name in layers}
+        full_ranges = {name: seen[name].divide_by(divisors.get(name)) for name in layers}
         context.log.update(
             linear_layers=len(layers),
             embedding_tables=len(tables),
@@ -138,7 +138,7 @@ class ChannelRange:
     low: Tensor
     high: Tensor
 
-    def over(self, divisors: Tensor | None) -> tuple[float, float]:
+    def divide_by(self, divisors: Tensor | None) -> tuple[float, float]:
         """(low, high) of all channels, each divided by its divisor; 0 is always inside."""
         low, high = self.low, self.high
         if divisors is not None:
@@ -204,7 +204,7 @@ def compute_input_ranges(
 
     from slimgate.steps.calibration import watch_inputs
 
-    whole_ranges = {name: seen[name].over(divisors.get(name)) for name in layers}
+    whole_ranges = {name: seen[name].divide_by(divisors.get(name)) for name in layers}
     if observer == "minmax":
         return whole_ranges
     counts = {name: np.zeros(BINS) for name in layers}

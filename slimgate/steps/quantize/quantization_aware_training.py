@@ -66,8 +66,8 @@ class QuantizationAwareTraining(distill.Distill[Params]):
         tables = make_plain_embeddings(model) if params.embeddings else {}
         if params.start == "gptq":
             _start_by_gptq_(model, linear, params, context)
-        grids = _fit_grids(linear, params.scheme(), params) | _fit_grids(
-            tables, params.scheme(params.embeddings), params
+        grids = _fit_grids(linear, params.make_scheme(), params) | _fit_grids(
+            tables, params.make_scheme(params.embeddings), params
         )
         pruned = list_pruned_layers(model)
         with with_fake_quantization(
@@ -101,6 +101,6 @@ def _start_by_gptq_(
     from slimgate.steps.calibration import calibration_batches
     from slimgate.steps.quantize._gptq import Rounding, compensate_, compute_mean_errors
 
-    rounding = Rounding(params.scheme(), params.observer)
+    rounding = Rounding(params.make_scheme(), params.observer)
     batches = calibration_batches(model, context)
     context.log.update(compute_mean_errors(compensate_(model, layers, batches, rounding, context.progress)))

@@ -41,7 +41,7 @@ class WeightOnly(Step[Params]):
         layers = find_linear_layers(model, inside="network", output=params.output_layer, further=embeddings)
         linear = {
             name: PackedLinear.from_linear(
-                layer, params.scheme(), observer=params.observer, activations=params.activations
+                layer, params.make_scheme(), observer=params.observer, activations=params.activations
             )
             for name, layer in layers.items()
         }

@@ -49,7 +49,7 @@ class Workers:
             )
         return workers
 
-    def mine(self, positions: Sequence[int]) -> list[int]:
+    def select_local_rows(self, positions: Sequence[int]) -> list[int]:
         """This process's part of a batch, every n-th row; the first row if nothing is left for it."""
         return list(positions[self.rank :: self.count]) or list(positions[:1])
 
@@ -87,7 +87,7 @@ class Workers:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)
 
-    def total(self, value: float) -> float:
+    def sum_over_workers(self, value: float) -> float:
         """The sum over all processes."""
         if self.count == 1:
             return value

@@ -92,7 +92,7 @@ class KnownAnswers(Protocol):
 
     @property
     def source(self) -> str: ...
-    def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]: ...
+    def select_answers(self, positions: Sequence[int]) -> npt.NDArray[np.float32]: ...
 
 
 class DistillationLoss:
@@ -201,28 +201,28 @@ class DistillationLoss:
     def __call__(
         self, network: nn.Module, batch: dict[str, torch.Tensor], labels: torch.Tensor, positions: list[int]
     ) -> torch.Tensor:
-        with watch_outputs(network, self._names("student")) as student:
+        with watch_outputs(network, self._list_names("student")) as student:
             logits, flat = self._objective.flat(network(**batch).logits, labels)
         if not self._uses_teacher:
-            return self._answers_loss(logits, logits.detach(), flat)
+            return self._compute_answers_loss(logits, logits.detach(), flat)
         teacher_logits, teacher = self._teach(positions, labels)
-        if self._compared_shape(logits) != self._compared_shape(teacher_logits):
+        if self._select_compared_shape(logits) != self._select_compared_shape(teacher_logits):
             raise BuildError(
                 f"distill: the student's answers have shape {tuple(logits.shape)}, the teacher's "
                 f"{tuple(teacher_logits.shape)}; both need outputs of the same shape: the same "
                 "vocabulary, the same labels, or vectors of the same width"
             )
-        total = self._answers_loss(logits, teacher_logits, flat)
+        total = self._compute_answers_loss(logits, teacher_logits, flat)
         for match in self._matches:
             term = self._note_term(match.name, match(student, teacher, batch["attention_mask"]))
             total = total + match.weight * term
         return total
 
-    def mean_parts(self) -> dict[str, float]:
+    def compute_mean_parts(self) -> dict[str, float]:
         """Mean of each part over the steps that had it, before weighting."""
         return {name: round(float(np.mean(values)), 4) for name, values in self._seen.items()}
 
-    def _answers_loss(
+    def _compute_answers_loss(
         self, logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         """The parts that need only logits: the mean over all answers of each answer's own mixture."""
@@ -241,7 +241,7 @@ class DistillationLoss:
             total = total + params.mse_weight * loss
         return total
 
-    def _compared_shape(self, logits: torch.Tensor) -> torch.Size:
+    def _select_compared_shape(self, logits: torch.Tensor) -> torch.Size:
         """The part of the answers' shape that must equal the teacher's: for embeddings not the width."""
         return logits.shape[:-1] if self._objective.any_width else logits.shape
 
@@ -249,21 +249,21 @@ class DistillationLoss:
         self._seen[name].append(float(value.detach()))
         return value
 
-    def _names(self, side: str) -> list[str]:
+    def _list_names(self, side: str) -> list[str]:
         return [name for match in self._matches for name in getattr(match, side)]
 
     def _teach(self, positions: list[int], labels: torch.Tensor) -> tuple[torch.Tensor, Outputs]:
         """The teacher's answers that count, and its inner outputs."""
         device = labels.device
         if self._answers is not None and not self._matches:
-            return torch.from_numpy(self._answers.of(positions)).to(device), Outputs()
+            return torch.from_numpy(self._answers.select_answers(positions)).to(device), Outputs()
         batch = {k: torch.from_numpy(v).to(device) for k, v in self._encoded.batch(positions).items()}
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            outputs = stack.enter_context(watch_outputs(self._teacher, self._names("teacher")))
+            outputs = stack.enter_context(watch_outputs(self._teacher, self._list_names("teacher")))
             logits, _ = self._objective.flat(self._teacher(**batch).logits, labels)
         if self._answers is not None:
-            logits = torch.from_numpy(self._answers.of(positions)).to(device)
+            logits = torch.from_numpy(self._answers.select_answers(positions)).to(device)
         return logits, outputs
 
 
@@ -335,7 +335,7 @@ class DistillationRows:
         self._context, self._params = context, params
         self._more = make_transfer_rows(params, context, tokenizer=student.tokenizer, teacher=teacher)
 
-    def labelled_rows(self, student: TorchModel) -> Labelled:
+    def select_labelled_rows(self, student: TorchModel) -> Labelled:
         """The rows with labels: the transfer set has those in its rows, or none."""
         own_encoded, context = self.encode_transfer_set(student), self._context
         if own_encoded is None:

@@ -75,7 +75,7 @@ class AttentionOutputs:
             query, key, value = (outputs.values[name].float() for name in names)
         return query, key, value
 
-    def scores(self, outputs: Outputs) -> Tensor:
+    def compute_scores(self, outputs: Outputs) -> Tensor:
         """The input of the attention's softmax, without its mask: (rows, heads, tokens, tokens)."""
         query, key, _ = self.split_projections(outputs)
         queries, keys = _split(query, self.parts.heads), _split(key, self.parts.kv_heads)
@@ -230,7 +230,7 @@ class AttentionMatch(Match):
         losses = []
         for own_parts, other in self._pairs:
             pairs = make_pair_mask(mask, causal=own_parts.causal)
-            squared = (own_parts.scores(student) - other.scores(teacher)) ** 2 * pairs
+            squared = (own_parts.compute_scores(student) - other.compute_scores(teacher)) ** 2 * pairs
             losses.append(squared.sum() / (pairs.sum() * own_parts.parts.heads))
         return torch.stack(losses).mean()
 

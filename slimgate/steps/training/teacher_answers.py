@@ -1,7 +1,7 @@
 """A teacher's answers to training rows: computed once, for every student that learns from it.
 
 answers = compute_teacher_answers(teacher, encoded, targets, objective, context)
-answers.of([3, 0])      # (answers, outputs) float32 of those rows, one row after another
+answers.select_answers([3, 0])      # (answers, outputs) float32 of those rows, one row after another
 
 Answers are computed longest rows first, in batches of 64, in the format that models/precision.py finds for
 the step's option `precision`. They are stored under the digests of the teacher and of its exact inputs, so
@@ -58,7 +58,7 @@ class Answers:
         """Answers with one answer per row. values: (rows, outputs)."""
         return cls(values, np.arange(len(values) + 1))
 
-    def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
+    def select_answers(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
         """The answers of some rows, in that order."""
         return np.concatenate([self.values[self.starts[i] : self.starts[i + 1]] for i in positions])
 

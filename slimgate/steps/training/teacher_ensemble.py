@@ -1,7 +1,7 @@
 """Several teachers as one: the mean of their answers to training rows.
 
     answers = compute_ensemble_answers(teaching, objective)
-    answers.of([3, 0])
+    answers.select_answers([3, 0])
 
 The mean of logits is the normalised geometric mean of the teachers' distributions, at any temperature
 (Hinton et al. 2015, section 1); the mean of numbers is their plain mean. Vectors have no mean, because two
@@ -49,11 +49,11 @@ class MeanAnswers:
                 )
         self._parts = tuple(parts)
 
-    def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
+    def select_answers(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
         """The mean answers of some rows, in that order."""
-        total = self._parts[0].of(positions)
+        total = self._parts[0].select_answers(positions)
         for part in self._parts[1:]:
-            total += part.of(positions)
+            total += part.select_answers(positions)
         total /= len(self._parts)
         return total
 

@@ -199,7 +199,7 @@ def _collate(
     """The rows of a batch that this process computes, and their share of the batch's answers."""
     row_positions = [item["position"] for item in items]
     padding.add(data[0].lengths[row_positions])
-    positions = workers.mine(row_positions)
+    positions = workers.select_local_rows(row_positions)
     batch = {name: torch.from_numpy(values) for name, values in data[0].batch(positions).items()}
     labels, of_all = (torch.from_numpy(data[1][some]) for some in (positions, row_positions))
     share = workers.share(objective, of_all, len(row_positions), labels)
@@ -240,15 +240,15 @@ class _Trainer(Trainer):  # type: ignore[misc]
         labels, positions, share = (batch.pop(name) for name in ("labels", "positions", "share"))
         with self.workers.own_draws(self.args.seed, self.state.global_step):
             loss = self.loss(model, batch, labels, positions.tolist()) * share
-        self.losses.append(self.workers.total(float(loss.detach())))
+        self.losses.append(self.workers.sum_over_workers(float(loss.detach())))
         if not math.isfinite(self.losses[-1]):
             raise BuildError(
-                f"the training loss became {self.losses[-1]} in {self._where()}: "
+                f"the training loss became {self.losses[-1]} in {self._name_place()}: "
                 'lower learning_rate, or set precision = "float32"'
             )
         return loss
 
-    def _where(self) -> str:
+    def _name_place(self) -> str:
         """`epoch 2, batch 3 of 10 (step 13)`: what is being computed, counted from 1."""
         done, of_epoch = self.state.global_step, len(self.callback_handler.train_dataloader)
         epochs, batches = divmod(done, of_epoch)
@@ -273,6 +273,6 @@ class _Trainer(Trainer):  # type: ignore[misc]
         }
         name = max(sizes, key=sizes.__getitem__)
         raise BuildError(
-            f"the gradients overflow in {self._where()}, so training would change nothing: the largest "
+            f"the gradients overflow in {self._name_place()}, so training would change nothing: the largest "
             f"weight at the start is {sizes[name]:.3g}, in {name}; start from other weights"
         )

@@ -47,16 +47,16 @@ class EmbeddingObjective(Objective):
 
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """T² · KL of the similarities to the batch, as softmaxes of scale · similarity / T."""
-        expected = self.similarities(teacher) / temperature
+        expected = self.compute_similarities(teacher) / temperature
 
         def loss(part: Tensor) -> Tensor:
-            predicted = self.similarities(part) / temperature
+            predicted = self.compute_similarities(part) / temperature
             divergence = _compute_row_divergence(predicted, expected)
             if self._params.symmetric and student.dim() == 3:
                 divergence = (divergence + _compute_row_divergence(predicted.t(), expected.t())) / 2
             return divergence * temperature**2
 
-        return self._over_prefixes(loss, student)
+        return self._average_over_prefixes(loss, student)
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean squared error of the embeddings, or 1 - cosine. Raises BuildError for unequal widths."""
@@ -72,14 +72,14 @@ class EmbeddingObjective(Objective):
 
     def drawn_losses(self, logits: Tensor, draws: torch.Generator) -> Tensor:
         """Cross-entropy with a row of the batch that is drawn by the model's own similarities."""
-        similarities = self.similarities(logits.float())
+        similarities = self.compute_similarities(logits.float())
         if similarities.shape[1] == 0:
             return logits.flatten(1).sum(-1) * 0
         chances = similarities.detach().softmax(-1).cpu()
         drawn = torch.multinomial(chances, 1, generator=draws)[:, 0].to(logits.device)
         return nn.functional.cross_entropy(similarities, drawn, reduction="none")
 
-    def similarities(self, logits: Tensor) -> Tensor:
+    def compute_similarities(self, logits: Tensor) -> Tensor:
         """Scaled similarities: for pairs (rows, rows), query by document; for texts (rows, rows - 1)."""
         first, second = (logits[:, 0], logits[:, 1]) if logits.dim() == 3 else (logits, logits)
         if self._params.similarity == "cosine":
@@ -87,7 +87,7 @@ class EmbeddingObjective(Objective):
         products = self._params.scale * first @ second.t()
         return products if logits.dim() == 3 else _remove_diagonal(products)
 
-    def _over_prefixes(self, loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+    def _average_over_prefixes(self, loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
         if not self._params.matryoshka:
             return loss(logits)
         # If a step has made the embedding narrower, all wider prefixes equal the whole embedding and count
@@ -106,22 +106,22 @@ class PairObjective(EmbeddingObjective):
         """-log softmax of the query's own document (with `symmetric` the mean of both directions)."""
 
         def loss(part: Tensor) -> Tensor:
-            scores = self._candidates(part, labels)
+            scores = self._mask_candidates(part, labels)
             losses = -scores.log_softmax(-1).diagonal()
             if self._params.symmetric:
                 losses = (losses - scores.log_softmax(0).diagonal()) / 2
             return losses
 
-        return torch.where(self.has_label(labels), self._over_prefixes(loss, logits), 0.0)
+        return torch.where(self.has_label(labels), self._average_over_prefixes(loss, logits), 0.0)
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
         """1 if the query's own document is the most similar one."""
-        scores = self._candidates(logits, labels)
+        scores = self._mask_candidates(logits, labels)
         return (scores.argmax(-1) == torch.arange(len(scores), device=scores.device)).float()
 
-    def _candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _mask_candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
         same = (labels[:, None] == labels[None, :]).fill_diagonal_(False)
-        return self.similarities(logits).masked_fill(same, _MINUS_INFINITY)
+        return self.compute_similarities(logits).masked_fill(same, _MINUS_INFINITY)
 
 
 class LabelObjective(EmbeddingObjective):
@@ -129,31 +129,31 @@ class LabelObjective(EmbeddingObjective):
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Minus the mean of log softmax over the row's positives."""
-        positive = self._positive(labels)
+        positive = self._mark_positives(labels)
         count = positive.sum(-1).clamp(min=1)
 
         def loss(part: Tensor) -> Tensor:
-            chances = self._candidates(part, labels).log_softmax(-1)
+            chances = self._mask_candidates(part, labels).log_softmax(-1)
             return -torch.where(positive, chances, 0.0).sum(-1) / count
 
-        return self._over_prefixes(loss, logits)
+        return self._average_over_prefixes(loss, logits)
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
         """1 if the most similar other row has the same label."""
         if len(labels) < 2:
             return torch.zeros(len(labels), device=logits.device)
-        nearest = self._candidates(logits, labels).argmax(-1, keepdim=True)
-        return self._positive(labels).gather(1, nearest)[:, 0].float()
+        nearest = self._mask_candidates(logits, labels).argmax(-1, keepdim=True)
+        return self._mark_positives(labels).gather(1, nearest)[:, 0].float()
 
-    def _positive(self, labels: Tensor) -> Tensor:
+    def _mark_positives(self, labels: Tensor) -> Tensor:
         same = labels[:, None] == labels[None, :]
         return _remove_diagonal(same) & self.has_label(labels)[:, None]
 
-    def _candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _mask_candidates(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Masks out rows without a label as negatives of rows with a label."""
         unknown = _remove_diagonal(~self.has_label(labels)[None, :].expand(len(labels), -1))
         unknown = unknown & self.has_label(labels)[:, None]
-        return self.similarities(logits).masked_fill(unknown, torch.finfo(torch.float32).min)
+        return self.compute_similarities(logits).masked_fill(unknown, torch.finfo(torch.float32).min)
 
 
 class SimilarityObjective(EmbeddingObjective):
@@ -169,15 +169,15 @@ class SimilarityObjective(EmbeddingObjective):
         """(similarity - score)²."""
 
         def loss(part: Tensor) -> Tensor:
-            return (self._scores(part) - labels.nan_to_num()) ** 2
+            return (self._compute_scores(part) - labels.nan_to_num()) ** 2
 
-        return torch.where(labels.isnan(), 0.0, self._over_prefixes(loss, logits))
+        return torch.where(labels.isnan(), 0.0, self._average_over_prefixes(loss, logits))
 
     def qualities(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Minus the squared error of the whole embeddings' similarity."""
-        return -((self._scores(logits) - labels) ** 2)
+        return -((self._compute_scores(logits) - labels) ** 2)
 
-    def _scores(self, logits: Tensor) -> Tensor:
+    def _compute_scores(self, logits: Tensor) -> Tensor:
         """(rows,) the cosine, or the dot product if the task uses it."""
         if self._params.similarity == "dot":
             return (logits[:, 0] * logits[:, 1]).sum(-1)

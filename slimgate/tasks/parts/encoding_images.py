@@ -48,7 +48,7 @@ class EncodedImages:
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """input_ids, attention_mask (texts, tokens) int64, pixel_values (rows, …); tokens: texts' width."""
         texts = positions if self.own else range(len(self.texts))
-        return {**self.texts.batch(texts, tokens), "pixel_values": self.pixels.of(positions)}
+        return {**self.texts.batch(texts, tokens), "pixel_values": self.pixels.read_pixels(positions)}
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """No arrays."""

@@ -181,13 +181,13 @@ class GenerationTask(Task[G]):
         columns = {FAILED, TOKENS, ACCEPTANCE_LENGTH, *(score.name for score in scores)}
         if scores and scores[0].score.right_or_wrong:
             columns.add(RIGHT)
-        return frozenset(self._behaviour(params)) | columns
+        return frozenset(self._list_behaviour_metrics(params)) | columns
 
     def default_metrics_with(self, params: G) -> tuple[str, ...]:
         """The scores, then the metrics of how answers behave."""
-        return (*(score.name for score in params.chosen_scores), *self._behaviour(params))
+        return (*(score.name for score in params.chosen_scores), *self._list_behaviour_metrics(params))
 
-    def _behaviour(self, params: G) -> tuple[str, ...]:
+    def _list_behaviour_metrics(self, params: G) -> tuple[str, ...]:
         """The metrics that need no reference."""
         return self.default_metrics if params.encoder is None else (*self.default_metrics, SIMILAR_ANSWERS)
 
@@ -218,21 +218,21 @@ class GenerationTask(Task[G]):
 
     def _check_references(self, params: G, chosen: ChosenScore, split: str, rows: Rows) -> None:
         """Raises DataError if a score cannot use what it compares the answers of a row with."""
-        compared_texts = self.compared_texts(params, rows, chosen.score.compares_with)
+        compared_texts = self.list_compared_texts(params, rows, chosen.score.compares_with)
         for row, texts in zip(rows.ids, compared_texts, strict=True):
             errors = [error for text in texts if (error := _find_reference_error(chosen, text))]
             if len(errors) == len(texts) > 0 or (errors and chosen.score.needs_every_reference):
                 column = getattr(params, chosen.score.compares_with)
                 raise DataError(f'{split} row {row}, column "{column}": {errors[0]}') from errors[0]
 
-    def compared_texts(self, params: G, rows: Rows, kind: str) -> list[list[str]]:
+    def list_compared_texts(self, params: G, rows: Rows, kind: str) -> list[list[str]]:
         """The texts of each row that a score compares answers with. kind: the score's `compares_with`.
 
         An answer counts by the text that fits it best.
         """
         return read_references(params, rows)
 
-    def texts(self, params: G, rows: Rows) -> list[str]:
+    def list_texts(self, params: G, rows: Rows) -> list[str]:
         """All prompts and references, to train a tokenizer on."""
         prompts = rows.table[self.prompt_column(params)].to_pylist()
         return [
@@ -295,7 +295,7 @@ class GenerationTask(Task[G]):
             values[VERIFIED_TOKENS] = _compute_row_means(scores, lambda answer: answer.verified[0])
             values[PASSES] = _compute_row_means(scores, lambda answer: answer.verified[1])
         texts_by_kind = {
-            kind: self.compared_texts(params, rows, kind)
+            kind: self.list_compared_texts(params, rows, kind)
             for kind in {chosen.score.compares_with for chosen in params.chosen_scores}
         }
         for chosen in params.chosen_scores:

@@ -152,7 +152,7 @@ class Windows(EncodedTexts):
             skipped = np.concatenate([self.skipped, more.skipped])
         return replace(joined, context=np.concatenate([self.context, more.context]), skipped=skipped)
 
-    def labels(self) -> list[list[int]]:
+    def list_labels(self) -> list[list[int]]:
         """For each window the ids of tokens that count, and NO_ANSWER for all others."""
         return [
             [NO_ANSWER] * int(context) + list(ids[int(context) :])

@@ -116,7 +116,7 @@ class Documents:
     prepared: Mapping[str, Any]
     _made: dict[str, list[Any]] = field(default_factory=dict)
 
-    def requests(self, row: str) -> list[Any]:
+    def make_requests(self, row: str) -> list[Any]:
         """The requests of a row's document, in order. Requests of training documents are made here."""
         if row in self.gate:
             return self.gate[row]
@@ -371,7 +371,7 @@ def _render_target(task: LmEvalTask, doc: Json) -> str:
 def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict[str, Answered]:
     """The score of each row's document. run(kind, requests) -> an answer to each request."""
     chosen = {
-        row: [replace(request, resps=[], filtered_resps={}) for request in documents.requests(row)]
+        row: [replace(request, resps=[], filtered_resps={}) for request in documents.make_requests(row)]
         for row in rows
     }
     by_kind: dict[str, list[Any]] = defaultdict(list)

@@ -139,7 +139,7 @@ def make_document_encoder(
     limit = max_tokens or resolve_max_length(config, tokenizer, default=DEFAULT_TOKENS)
 
     def encode(rows: Rows) -> EncodedDocuments:
-        texts = ["".join(map(_keep_text, documents.requests(row)[0].args)) for row in rows.ids]
+        texts = ["".join(map(_keep_text, documents.make_requests(row)[0].args)) for row in rows.ids]
         tokenized = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
         ids = [list(row)[-limit:] or [tokenizer.eos_token_id or 0] for row in tokenized]
         return EncodedDocuments(
@@ -177,7 +177,7 @@ def answer_documents(
     scores = np.empty(len(encoded.ids), dtype=object)
     for place, row in enumerate(encoded.ids):
         answered = scored[row]
-        first = documents.requests(row)[0]
+        first = documents.make_requests(row)[0]
         if first.request_type == ROLLING:
             text = first.args[0]
             answered = replace(

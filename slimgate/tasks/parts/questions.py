@@ -54,14 +54,14 @@ class Question:
     choices: tuple[str, ...]
     right: int
 
-    def prompt(self, form: Form) -> str:
+    def format_prompt(self, form: Form) -> str:
         """The text that the model reads before its answer."""
         names = list_choice_names(len(self.choices))
         lines = "\n".join(f"{name}. {choice}" for name, choice in zip(names, self.choices, strict=True))
         parts = {CONTEXT: self.context, CHOICES: lines}
         return _PLACES.sub(lambda match: parts[match[0]], form.template)
 
-    def answers(self, form: Form) -> tuple[str, ...]:
+    def list_answers(self, form: Form) -> tuple[str, ...]:
         """The possible continuations of the prompt, one text for each choice."""
         shown = list_choice_names(len(self.choices)) if form.letters else self.choices
         return tuple(form.separator + shown_choice for shown_choice in shown)

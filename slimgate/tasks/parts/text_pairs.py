@@ -99,7 +99,7 @@ class TextPairs(Prompts):
         assert isinstance(joined, TextPairs)
         return replace(joined, answers=[*self.answers, *more.answers])
 
-    def labels(self) -> list[list[int]]:
+    def list_labels(self) -> list[list[int]]:
         """The tokens that the decoder learns to write. Raises DataError for a row without an answer."""
         for key, answer in zip(self.keys, self.answers, strict=True):
             if not answer:

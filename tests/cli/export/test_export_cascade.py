@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 
 def median_confidence(run: SuiteRun, name: str) -> float:
-    outcomes = run.outcomes(name)
+    outcomes = run.measure_outcomes(name)
     assert isinstance(outcomes, ClassOutcomes)
     assert outcomes.probabilities is not None
     return float(np.median(outcomes.probabilities.max(axis=1)))
@@ -60,7 +60,7 @@ def exported(run: SuiteRun, folder: Path) -> Path:
             model,
             run.suite.setup.task.object,
             {"max_tokens": 32},
-            gate.text_columns(),
+            gate.read_text_columns(),
             target / member.folder,
         )
         for member, model in zip(cascade.members, cascade.written, strict=True)
@@ -81,7 +81,7 @@ def test_the_folder_answers_without_slimgate_as_judged(run: SuiteRun, tmp_path: 
     models = json.loads((target / FILE).read_text("utf-8"))["models"]
     assert [model["name"] for model in models] == ["graph", "pruned", "teacher"]
     texts = run.rows.gate.table["text"].to_pylist()
-    judged = run.outcomes("fast")
+    judged = run.measure_outcomes("fast")
     assert isinstance(judged, ClassOutcomes)
     assert 0 < run.handle("fast").passed_on[1] < run.handle("fast").passed_on[0] < 1
     np.testing.assert_allclose(predict_with_readme(target, texts, "shares"), judged.probabilities, atol=1e-5)

@@ -54,7 +54,7 @@ def test_variant_and_teacher_answer_as_the_plain_library(exported: Path, tmp_pat
     artifact = run.build("released").artifact
     assert artifact.kind == exported.name
     texts = run.rows.gate.table["text"].to_pylist()
-    shares = np.asarray(run.outcomes("released").probabilities)
+    shares = np.asarray(run.measure_outcomes("released").probabilities)
     assert np.abs(shares - predict_with_readme(exported, texts, "shares")).max() < ROUNDING
     for name in FILES[exported.name]:
         if (exported / name).exists():

@@ -216,10 +216,12 @@ def test_the_drafted_suite_of_an_encoder_decoder_runs(repository: Path, init: In
     assert init("--model", "t5", "--data", "pairs.csv")[0] == 0
     ran = run_pytest(repository, "bench/pairs.toml", "-v", "-p", "no:xdist", "-k", "quality or size")
     for name in ("teacher", "student", "int8", "student-int8", "pruned-50"):
-        variant = ran.variant("pairs", name)
+        variant = ran.find_variant("pairs", name)
         assert variant["error"] is None, variant["error"]
         assert set(variant["quality"]) >= {"normalized_match", "same_answers", "truncated"}
-    kinds = {name: ran.variant("pairs", name)["artifact"]["kind"] for name in ("student", "student-int8")}
+    kinds = {
+        name: ran.find_variant("pairs", name)["artifact"]["kind"] for name in ("student", "student-int8")
+    }
     assert kinds == {"student": "torch", "student-int8": "ctranslate2"}
 
 

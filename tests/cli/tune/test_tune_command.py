@@ -126,14 +126,14 @@ def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path)
 def test_an_interrupted_search_leaves_what_it_has(
     tuned: Tune, suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell = tune._ProgressLines.trial
+    tell = tune._ProgressLines.print_trial
 
     def interrupted(self: tune._ProgressLines, trial: Any) -> None:
         tell(self, trial)
         if trial.figures is not None:
             raise KeyboardInterrupt  # a signal would be one to the worker that runs this test
 
-    monkeypatch.setattr(tune._ProgressLines, "trial", interrupted)
+    monkeypatch.setattr(tune._ProgressLines, "print_trial", interrupted)
     out = suite.with_name("interrupted.toml")
     _, printed, _ = tuned("--out", out, "--all")
     assert ": interrupted\n" in printed

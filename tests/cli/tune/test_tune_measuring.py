@@ -27,7 +27,7 @@ class Arena:
     def __init__(self) -> None:
         self.given: list[float] = []
 
-    def speedup(self, _handle: Any, _workload: Workload, *, max_seconds: float) -> Speedup:
+    def measure_speedup(self, _handle: Any, _workload: Workload, *, max_seconds: float) -> Speedup:
         self.given.append(max_seconds)
         return Speedup(2.0, (1.5, 2.5), 2.0, 0.01, 12)
 
@@ -43,10 +43,10 @@ def bench_of(folder: Path, seconds: float) -> Any:
 
 
 def test_a_duel_that_was_cut_short_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Bench, "_key", lambda *_: "key")
+    monkeypatch.setattr(Bench, "_make_key", lambda *_: "key")
     variant, workload = SimpleNamespace(name="trial-1"), Workload(1)
     short, full, late = (bench_of(tmp_path, seconds) for seconds in (0.5, 60, 0.5))
-    speedups = [bench._speedup(variant, workload) for bench in (short, full, late)]
+    speedups = [bench._measure_speedup(variant, workload) for bench in (short, full, late)]
     assert [bench._arena.given for bench in (short, full, late)] == [[0.5], [2.0], []]
     assert speedups[0] == speedups[1] == speedups[2]
 
@@ -81,7 +81,7 @@ def test_each_tier_is_judged_by_its_own_cap() -> None:
     bench._variants, bench._clock = {}, Clock(60, now=lambda: 0.0)
     built = SimpleNamespace(artifact=SimpleNamespace(manifest={"bytes": 9}), steps=(), from_store=False)
     suite = SimpleNamespace(seed=0)
-    bench._run = SimpleNamespace(build=lambda _: built, outcomes=by_name.__getitem__, suite=suite)
+    bench._run = SimpleNamespace(build=lambda _: built, measure_outcomes=by_name.__getitem__, suite=suite)
     figures = bench.judge(SimpleNamespace(name="trial-1"))
     assert figures.inside == (True, True, False)
     assert [budget_use < 1 for budget_use in figures.budget_uses] == [True, True, False]

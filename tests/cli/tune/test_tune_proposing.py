@@ -44,7 +44,7 @@ def trial(number: int, drawn: Drawn, budget_use: float, speed: float) -> Trial:
 def proposals(space: Space, count: int, seed: int, result: Callable[[int, Drawn], Trial]) -> list[Drawn]:
     proposer = Proposer([space], seed=seed, trials=count)
     proposed: list[Drawn] = []
-    while len(proposed) < count and (drawn := proposer.next()) is not None:
+    while len(proposed) < count and (drawn := proposer.propose_next()) is not None:
         proposed.append(drawn)
         proposer.tell(drawn, result(len(proposed), drawn))
     return proposed

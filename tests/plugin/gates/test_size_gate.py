@@ -58,7 +58,9 @@ def test_a_variant_that_computes_more_than_its_limit_fails(tmp_path: Path) -> No
 
 def test_a_budget_on_unknown_flops_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_with(tmp_path, "pruned", 0.5)
-    monkeypatch.setattr(run, "operations", lambda _: Operations(None, 8, "the operation x.y is not counted"))
+    monkeypatch.setattr(
+        run, "count_operations", lambda _: Operations(None, 8, "the operation x.y is not counted")
+    )
     with pytest.raises(MeasureError) as error:
         judged(run, "pruned")
     assert str(error.value) == (
@@ -80,7 +82,7 @@ def test_a_runtime_without_counts_refuses_the_budget_early(tmp_path: Path) -> No
 
 def test_operations_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_with(tmp_path, "pruned", 2.0)
-    first = run.operations("pruned")
+    first = run.count_operations("pruned")
     runtime = run.suite.model("pruned").runtime.object
     monkeypatch.setattr(type(runtime), "count_macs", lambda *_, **__: pytest.fail("counted again"))
-    assert run.operations("pruned") == first
+    assert run.count_operations("pruned") == first

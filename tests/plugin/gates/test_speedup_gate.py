@@ -36,7 +36,7 @@ class TimedBefore(Duels):
         super().__init__(teacher)
         self._found, self._workload = speedups, workload
 
-    def speedup(  # the signature of Duels.speedup
+    def measure_speedup(  # the signature of Duels.measure_speedup
         self,
         variant: ModelHandle,  # noqa: ARG002
         workload: Workload,

@@ -36,7 +36,7 @@ def test_the_stages_go_from_the_teacher_through_the_parent(tmp_path: Path) -> No
 def test_a_stage_is_measured_on_the_selection_rows(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path, **{"[variants]\n": COMBINED})
     last = list_stage_facts(run.handle("half"))[-1]
-    outcomes = run.selection_outcomes("half", run.build("half").artifact)
+    outcomes = run.measure_selection("half", run.build("half").artifact)
     assert outcomes.ids.tolist() == run.rows.splits["selection"].ids
     assert set(last.selection) == {"accuracy", "f1_macro", "log_loss"}
     for metric, value in last.selection.items():

@@ -143,7 +143,7 @@ def test_the_answer_is_what_the_model_wrote(written: bool) -> None:
 
         base, target = (Log("t", name, {"qa": TaskLog(rows, written=written)}) for name in ("base", "int8"))
         judged = judge_logs(base, target, LogBudgets(), Rules())
-        params = JudgedAnswers({"int8": judged}, "fail").task_facts().params
+        params = JudgedAnswers({"int8": judged}, "fail").build_task_facts().params
         assert params is not None
         assert all(("scores" in comparison) is written for comparison in params["comparisons"])
         return dict(params["contents"].get("qa", {}))

@@ -19,7 +19,7 @@ def compare(folder: Path, **changes: Any) -> bool:
     run = write_release(folder) / "run.json"
     baseline = StoredRecord(run, read_run(run))
     gate = baseline.record.task.splits["gate"].digest
-    answers = read_outcomes(baseline.outcomes("int8"))
+    answers = read_outcomes(baseline.make_outcomes_path("int8"))
     earlier = pair_with_baseline(baseline, "int8", changes.pop("answers", lambda same: same)(answers), gate)
     artifact = baseline.record.variant("int8").artifact
     assert artifact is not None

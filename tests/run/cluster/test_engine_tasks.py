@@ -111,26 +111,26 @@ def test_the_longest_way_starts_first() -> None:
         3.0,
         1.5,
     ]
-    assert names(Schedule(tasks, seconds).ready_tasks()) == ["first", "slow", "quick"]
+    assert names(Schedule(tasks, seconds).list_ready_tasks()) == ["first", "slow", "quick"]
 
 
 def test_what_comes_from_a_model_that_failed_is_never_started() -> None:
     tasks = graph(a="", b="a", c="b", d="")
     schedule = Schedule(tasks, dict.fromkeys(tasks, 1.0))
-    for task in schedule.ready_tasks():
+    for task in schedule.list_ready_tasks():
         schedule.start(task)
     schedule.fail(next(iter(tasks)))
     assert {task_id.name for task_id in schedule.failed} == {"a", "b", "c"}
-    assert schedule.ready_tasks() == []
+    assert schedule.list_ready_tasks() == []
     assert schedule.count_left == 1
 
 
 def test_a_built_model_without_answers_keeps_nobody_waiting() -> None:
     tasks = graph(a="", b="a")
     schedule = Schedule(tasks, dict.fromkeys(tasks, 1.0))
-    schedule.start(schedule.ready_tasks()[0])
+    schedule.start(schedule.list_ready_tasks()[0])
     schedule.fail(next(iter(tasks)), built=True)
-    assert names(schedule.ready_tasks()) == ["b"]
+    assert names(schedule.list_ready_tasks()) == ["b"]
     assert not schedule.failed
     assert {task_id.name for task_id in schedule.unanswered} == {"a"}
 

@@ -62,12 +62,12 @@ def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
     kinds = [kind for (kind, _), new in report.used.items() if new]
     assert sorted(kinds) == ["artifacts", "artifacts", "outcomes", "outcomes", "splits"]
     assert run.build("pruned").from_store
-    assert len(run.outcomes("pruned")) == 60
+    assert len(run.measure_outcomes("pruned")) == 60
 
 
 def test_a_worker_without_the_store_gets_and_gives_back_entries(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path)
-    run.outcomes("teacher")
+    run.measure_outcomes("teacher")
     teacher = run.build("teacher").steps[0].entry
     splits = run.store.find("splits", make_splits_key(run.suite))
     assert splits is not None
@@ -85,8 +85,8 @@ def test_a_worker_without_the_store_gets_and_gives_back_entries(tmp_path: Path) 
         publish_entry(entry, run.store)
     assert run.build("pruned").from_store
     assert [entry for entry in run.store.root.glob("outcomes/*") if entry.name == packed[1].key]
-    local = make_tiny_run(tmp_path, store="other").outcomes("pruned")
-    assert np.array_equal(run.outcomes("pruned").probabilities, local.probabilities)  # type: ignore[attr-defined]
+    local = make_tiny_run(tmp_path, store="other").measure_outcomes("pruned")
+    assert np.array_equal(run.measure_outcomes("pruned").probabilities, local.probabilities)  # type: ignore[attr-defined]
 
 
 def test_bytes_that_are_not_what_was_sent_are_not_published(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Scripted:
     def prepare(self, inputs: Any, part: str = "forward") -> None:
         self.inputs, self.part = inputs, part
 
-    def block(self, calls: int, *, discard: int, turns: Sequence[int] = (0,)) -> Block:
+    def time_block(self, calls: int, *, discard: int, turns: Sequence[int] = (0,)) -> Block:
         self.turns.append(self.spec.name)
         self.blocks.append((calls, discard))
         self.called.append(list(turns))
@@ -212,7 +212,7 @@ def test_a_contender_with_a_delay_of_half_a_call_is_slower_by_it(
         assert (slow._process is plain._process) is shared
     finally:
         slow.close()
-    assert plain.block(1, discard=0).seconds[0] > 0
+    assert plain.time_block(1, discard=0).seconds[0] > 0
 
 
 def test_a_process_runs_on_the_threads_that_it_was_given(spec: ContenderSpec, plain: Contender) -> None:
@@ -236,7 +236,7 @@ def test_what_cannot_be_loaded_or_dies_is_an_error_with_its_name(spec: Contender
     dying.prepare([INPUTS])
     dying._process.kill()
     with pytest.raises(MeasureError, match="dying: the timing process failed: it was killed by SIGKILL"):
-        dying.block(1, discard=0)
+        dying.time_block(1, discard=0)
     dying.close()
 
 
@@ -319,7 +319,7 @@ def test_no_thread_spins_after_a_turn(spec: ContenderSpec) -> None:
         two.prepare([{name: np.tile(values, (64, 4)) for name, values in INPUTS.items()}])
         tasks = Path(f"/proc/{two._process.pid}/task")
         for _ in range(3):
-            two.block(8, discard=1)
+            two.time_block(8, discard=1)
             assert count_running_threads(tasks, besides=str(two._process.pid)) == 0
         assert len(list(tasks.iterdir())) > 1
     finally:

@@ -35,8 +35,8 @@ def simulate(draws: np.random.Generator, slower: float) -> LoadTimes:
 
 def test_equal_servers_seldom_differ_and_10_percent_mostly_shows() -> None:
     draws = np.random.default_rng(0)
-    alike = [simulate(draws, 1.0).speedup("answer").claimed_interval for _ in range(RUNS)]
-    slower = [simulate(draws, 1.1).speedup("answer").claimed_interval for _ in range(RUNS)]
+    alike = [simulate(draws, 1.0).compute_speedup("answer").claimed_interval for _ in range(RUNS)]
+    slower = [simulate(draws, 1.1).compute_speedup("answer").claimed_interval for _ in range(RUNS)]
     assert sum(not low <= 1 <= high for low, high in alike) <= 0.01 * RUNS
     assert sum(high < 1 for _, high in slower) >= 0.9 * RUNS
 
@@ -44,9 +44,9 @@ def test_equal_servers_seldom_differ_and_10_percent_mostly_shows() -> None:
 def test_every_part_of_a_request_has_its_own_ratio() -> None:
     times = simulate(np.random.default_rng(0), 2.0)
     for part in LOAD_PARTS:
-        assert times.speedup(part).speedup == pytest.approx(0.5, rel=0.05)
-    assert times.per_second(BASE) == REQUESTS
-    assert len(times.seconds(COPY, "tpot")) == REQUESTS * BLOCKS
+        assert times.compute_speedup(part).speedup == pytest.approx(0.5, rel=0.05)
+    assert times.count_per_second(BASE) == REQUESTS
+    assert len(times.list_seconds(COPY, "tpot")) == REQUESTS * BLOCKS
 
 
 def test_good_requests_meet_every_limit_of_the_level() -> None:
@@ -58,9 +58,9 @@ def test_good_requests_meet_every_limit_of_the_level() -> None:
     assert [is_good(timed, level) for timed in block] == [False, False, True, True, False]
     assert [is_good(timed, ServiceLevel(e2el_ms=500)) for timed in block] == [True, False, True, True, False]
     assert times.count_good(VARIANT, level).tolist() == [2, 0]
-    assert times.ms_per_good(VARIANT, level).tolist() == [1000.0, np.inf]
-    assert times.sent_ms(VARIANT, "answer").tolist() == [400, 900, 200, 100, np.inf, 400]
-    assert times.sent_ms(VARIANT, "tpot").tolist() == [10, 50, 10, np.inf, 10]
+    assert times.compute_ms_per_good(VARIANT, level).tolist() == [1000.0, np.inf]
+    assert times.list_sent_ms(VARIANT, "answer").tolist() == [400, 900, 200, 100, np.inf, 400]
+    assert times.list_sent_ms(VARIANT, "tpot").tolist() == [10, 50, 10, np.inf, 10]
 
 
 def test_goodput_is_judged_by_its_blocks() -> None:
@@ -70,7 +70,7 @@ def test_goodput_is_judged_by_its_blocks() -> None:
     counts = draws.integers(9, 12, size=24)
     blocks = [[good] * count + [bad] * (12 - count) for count in counts]
     times = LoadTimes({VARIANT: blocks}, {VARIANT: [1.0] * 24})
-    ms = times.ms_per_good(VARIANT, ServiceLevel(ttft_ms=200))
+    ms = times.compute_ms_per_good(VARIANT, ServiceLevel(ttft_ms=200))
     limits = [LimitBudget(GOODPUT, limit) for limit in (8.0, 10.0, 12.0)]
     judged = judge_call_times(ms, limits, tokens=1)
     assert [budget.verdict for budget in judged.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
@@ -88,8 +88,8 @@ def test_a_slow_server_is_slower_in_real_requests() -> None:
         times = duel_under_load(base, variant, requests, Load(4, None, 4, 6), seed=0)
         assert fast.asked.total() == 2 * slow.asked.total() == 2 * 4 * (6 + 1)  # the first block warms up
     for part in LOAD_PARTS:
-        assert times.speedup(part).speedup < 0.9
-    assert times.speedup("answer").rounds == 6
+        assert times.compute_speedup(part).speedup < 0.9
+    assert times.compute_speedup("answer").rounds == 6
 
 
 def test_a_server_that_fails_too_often_has_no_speed() -> None:
@@ -107,6 +107,6 @@ def test_answers_of_one_token_have_no_time_between_tokens() -> None:
     with serving() as server:
         endpoint = EndpointTable(url=server.url, model="m")
         times = duel_under_load(endpoint, endpoint, requests, Load(1, None, 1, 6), seed=0)
-    assert times.speedup("ttft").rounds == 6
+    assert times.compute_speedup("ttft").rounds == 6
     with pytest.raises(MeasureError, match="no answer of two tokens, so tpot has no time"):
-        times.speedup("tpot")
+        times.compute_speedup("tpot")

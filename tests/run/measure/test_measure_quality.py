@@ -65,7 +65,7 @@ def entry_of(run: SuiteRun, name: str) -> Any:
 
 def test_outcomes_are_in_the_gates_order_and_from_the_store(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path)
-    outcomes = run.outcomes("shorter")
+    outcomes = run.measure_outcomes("shorter")
     assert outcomes.ids.tolist() == run.rows.gate.ids
     assert len(outcomes) == 60
     assert outcomes.groups is not None
@@ -74,7 +74,7 @@ def test_outcomes_are_in_the_gates_order_and_from_the_store(tmp_path: Path) -> N
     entry = entry_of(again, "shorter")
     assert entry.from_store
     assert entry.manifest["rows"] == 60
-    stored = again.outcomes("shorter")
+    stored = again.measure_outcomes("shorter")
     assert stored.probabilities is not None
     assert np.array_equal(stored.probabilities, outcomes.probabilities)
 
@@ -95,12 +95,12 @@ def test_rows_of_one_text_are_one_group_without_a_group_column(tmp_path: Path) -
     make_tiny_run(tmp_path)
     write_gate(tmp_path, 6, files=60)
     run = make_tiny_run(tmp_path, **{'group = "file"\n': ""})
-    outcomes = run.outcomes("shorter")
+    outcomes = run.measure_outcomes("shorter")
     assert outcomes.groups is not None
     assert (len(outcomes), len(set(outcomes.groups.tolist()))) == (60, 10)
     text = [text.lower().rstrip(".") for text in run.rows.gate.table["text"].to_pylist()]
     assert len(set(zip(text, outcomes.groups.tolist(), strict=True))) == 10
-    judged = judge_quality(load_metric("accuracy"), run.outcomes("teacher"), outcomes, [])
+    judged = judge_quality(load_metric("accuracy"), run.measure_outcomes("teacher"), outcomes, [])
     assert judged.groups == 10
     assert run.rows.reports["gate"].groups == 10
 
@@ -109,12 +109,12 @@ def test_groups_that_share_a_text_are_one_group(tmp_path: Path) -> None:
     make_tiny_run(tmp_path)
     write_gate(tmp_path, 2, files=5)  # row k and row k + 10 have one text and, of five files, one file
     run = make_tiny_run(tmp_path)
-    assert run.outcomes("shorter").groups is not None
-    assert len(set(run.outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 5
+    assert run.measure_outcomes("shorter").groups is not None
+    assert len(set(run.measure_outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 5
     write_gate(tmp_path, 2, files=4)  # row 0 of h0 and row 10 of h2 have one text: h0 and h2, h1 and h3
     run = make_tiny_run(tmp_path)
-    assert run.outcomes("shorter").groups is not None
-    assert len(set(run.outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 2
+    assert run.measure_outcomes("shorter").groups is not None
+    assert len(set(run.measure_outcomes("shorter").groups.tolist())) == run.rows.reports["gate"].groups == 2
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_another_option_of_the_runtime_gives_other_answers(tmp_path: Path) -> No
     assert entry_of(make_tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
     other = make_tiny_run(tmp_path, **{PRUNED: RUNTIME.replace("2.0", "9.0")})
     assert not entry_of(other, "pruned").from_store
-    sure, unsure = (run.outcomes("pruned").probabilities.max(axis=1).mean() for run in (first, other))  # type: ignore[union-attr]
+    sure, unsure = (run.measure_outcomes("pruned").probabilities.max(axis=1).mean() for run in (first, other))  # type: ignore[union-attr]
     assert unsure < sure
 
 
@@ -204,8 +204,8 @@ def test_stored_answers_have_their_processor_and_new_ones_this(tmp_path: Path) -
 
 
 def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:
-    plain = make_tiny_run(tmp_path).outcomes("teacher")
-    other = make_tiny_run(tmp_path, **{"batch_size = 16": "batch_size = 1"}).outcomes("teacher")
+    plain = make_tiny_run(tmp_path).measure_outcomes("teacher")
+    other = make_tiny_run(tmp_path, **{"batch_size = 16": "batch_size = 1"}).measure_outcomes("teacher")
     assert plain.probabilities is not None
     assert other.probabilities is not None
     assert np.abs(plain.probabilities - other.probabilities).max() < 1e-5
@@ -213,7 +213,9 @@ def test_another_batch_plan_gives_the_same_outcomes(tmp_path: Path) -> None:
 
 def test_rows_are_tokenised_once_for_all_models_of_one_tokenizer(tmp_path: Path) -> None:
     run = make_tiny_run(tmp_path)
-    encoded = {id(run.encoder.of(run.build(name).artifact)) for name in ("teacher", "shorter", "pruned")}
+    encoded = {
+        id(run.encoder.encode_for(run.build(name).artifact)) for name in ("teacher", "shorter", "pruned")
+    }
     assert len(encoded) == 1
 
 
@@ -268,7 +270,7 @@ def test_a_users_runtime_with_wrong_scores_is_one_line(tmp_path: Path, form: str
     runtime = f'pruned = {{ runtime = {{ name = "{__name__}:Reshaped", form = "{form}" }}, steps'
     run = make_tiny_run(tmp_path, **{PRUNED: runtime})
     with pytest.raises(MeasureError, match=message):
-        run.outcomes("pruned")
+        run.measure_outcomes("pruned")
 
 
 def test_a_task_that_returns_no_outcomes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +279,7 @@ def test_a_task_that_returns_no_outcomes_is_refused(tmp_path: Path, monkeypatch:
     with pytest.raises(
         MeasureError, match="task text_classification: its outcomes returned NoneType, expected Outcomes or"
     ):
-        run.outcomes("teacher")
+        run.measure_outcomes("teacher")
 
 
 def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +289,7 @@ def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pyt
         text_classification.task, "outcomes", lambda *arguments: real(*arguments).take(np.arange(50))
     )
     with pytest.raises(MeasureError, match="gave 50 outcomes for the 60 gate rows, expected one for each"):
-        run.outcomes("teacher")
+        run.measure_outcomes("teacher")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
     manifests = [step.manifest for step in run.build("graph").steps]
     assert [manifest["kind"] for manifest in manifests] == ["onnx", "onnx"]
     assert manifests[1]["bytes"] < manifests[0]["bytes"]
-    agreed = run.outcomes("graph").predictions == run.outcomes(TEACHER).predictions
+    agreed = run.measure_outcomes("graph").predictions == run.measure_outcomes(TEACHER).predictions
     assert np.mean(agreed) > 0.9
     contenders = []
     try:
@@ -37,7 +37,7 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
             folder = run.build(name).artifact.folder
             spec = ContenderSpec(name, folder, model.runtime.name, {}, "cpu", 1)
             contenders.append(Contender(spec))
-        inputs = {name: [run.workload(name, Workload(1, 8)).inputs] for name in (TEACHER, "graph")}
+        inputs = {name: [run.make_workload(name, Workload(1, 8)).inputs] for name in (TEACHER, "graph")}
         times = run_duel(contenders, inputs, seed=0, max_seconds=0.1)
     finally:
         for contender in contenders:

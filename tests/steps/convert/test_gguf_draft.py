@@ -74,7 +74,7 @@ class Pair:
         """A predictor of an artifact's folder."""
         return llama_cpp.runtime.load(folder, llama_cpp.Params(), device="cpu", threads=1)
 
-    def answers(self, predictor: Any) -> Any:
+    def write_answers(self, predictor: Any) -> Any:
         """The answers to the prompts."""
         return write_answers(predictor, self.model.tokenizer, PROMPTS, ["a", "b", "c"], SAMPLING)
 
@@ -97,8 +97,8 @@ class TestByLlamaCpp:
     """With llama.cpp itself."""
 
     def test_the_answers_are_those_of_the_model_alone(self, pair: Pair, saved: Path) -> None:
-        alone = pair.answers(pair.open(pair.folder / "model"))
-        answers = pair.answers(pair.open(saved))
+        alone = pair.write_answers(pair.open(pair.folder / "model"))
+        answers = pair.write_answers(pair.open(saved))
         assert answers == alone
         assert len({answer.ids for answer in answers}) == 3
         tokens, passes = (sum(answer.verified[place] for answer in answers) for place in (0, 1))
@@ -115,7 +115,7 @@ class TestByLlamaCpp:
         assert draft is not None
         assert (draft.file, draft.tokens) == (saved / "draft/model.gguf", 3)
         assert combined.measure_size()["parameters"] == 2 * pair.model.measure_size()["parameters"]
-        assert combined.counted_files([]) == ["model.gguf", "draft/model.gguf"]
+        assert combined.select_counted_files([]) == ["model.gguf", "draft/model.gguf"]
         assert draft.file.read_bytes() == (pair.folder / "draft/model.gguf").read_bytes()
         assert (saved / "model.gguf").read_bytes() == (pair.folder / "model/model.gguf").read_bytes()
 

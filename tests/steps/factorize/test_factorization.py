@@ -25,7 +25,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(12, 8), (8, 12)], ids=["tall", "wide"])
 def test_the_error_of_a_rank_is_the_bound_of_eckart_and_young(shape: tuple[int, int]) -> None:
     weight = random(*shape)
-    up, down = decompose(weight).factors(3)
+    up, down = decompose(weight).make_factors(3)
     error = np.linalg.norm(weight.numpy() - (up @ down).numpy())
     dropped = np.linalg.svd(weight.numpy(), compute_uv=False)[3:]
     assert error == pytest.approx(np.sqrt((dropped**2).sum()), rel=1e-10)
@@ -34,10 +34,10 @@ def test_the_error_of_a_rank_is_the_bound_of_eckart_and_young(shape: tuple[int, 
 def test_with_moments_dropped_values_are_the_error_of_outputs() -> None:
     weight, inputs = random(12, 8), random(200, 8, seed=1) @ random(8, 8, seed=2)
     decomposition = decompose(weight, inputs.T @ inputs)
-    up, down = decomposition.factors(3)
+    up, down = decomposition.make_factors(3)
     error = np.linalg.norm(inputs.numpy() @ (weight - up @ down).numpy().T)
     assert error == pytest.approx(np.sqrt((decomposition.values[3:] ** 2).sum()), rel=1e-6)
-    plain_up, plain_down = decompose(weight).factors(3)
+    plain_up, plain_down = decompose(weight).make_factors(3)
     assert error < 0.9 * np.linalg.norm(inputs.numpy() @ (weight - plain_up @ plain_down).numpy().T)
 
 
@@ -45,16 +45,16 @@ def test_with_gradients_dropped_values_are_what_the_loss_feels() -> None:
     weight, inputs = random(12, 8), random(200, 8, seed=1) @ random(8, 8, seed=2)
     felt = random(300, 12, seed=3) @ random(12, 12, seed=4)
     decomposition = decompose(weight, inputs.T @ inputs, felt.T @ felt)
-    up, down = decomposition.factors(3)
+    up, down = decomposition.make_factors(3)
     error = np.linalg.norm(felt.numpy() @ (weight - up @ down).numpy() @ inputs.numpy().T)
     assert error == pytest.approx(np.sqrt((decomposition.values[3:] ** 2).sum()), rel=1e-4)
-    other_up, other_down = decompose(weight, inputs.T @ inputs).factors(3)
+    other_up, other_down = decompose(weight, inputs.T @ inputs).make_factors(3)
     assert error < np.linalg.norm(felt.numpy() @ (weight - other_up @ other_down).numpy() @ inputs.numpy().T)
 
 
 def test_inputs_of_a_subspace_lose_nothing_at_their_rank() -> None:
     weight, inputs = random(12, 8), random(200, 3, seed=1) @ random(3, 8, seed=2)
-    up, down = decompose(weight, inputs.T @ inputs / 200).factors(3)
+    up, down = decompose(weight, inputs.T @ inputs / 200).make_factors(3)
     assert np.allclose(inputs @ (up @ down).T, inputs @ weight.T, atol=1e-5)
 
 
@@ -72,7 +72,7 @@ def test_inputs_of_zeros_are_a_clear_error() -> None:
 
 
 def test_a_matrix_of_zeros_gives_factors_of_zeros() -> None:
-    up, down = decompose(torch.zeros(4, 3)).factors(1)
+    up, down = decompose(torch.zeros(4, 3)).make_factors(1)
     assert torch.equal(up @ down, torch.zeros(4, 3, dtype=torch.float64))
 
 

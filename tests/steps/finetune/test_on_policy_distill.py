@@ -85,7 +85,7 @@ def test_written_tokens_count_with_the_end_and_prompts_do_not(student: Any) -> N
     ]
     windows = make_written_windows(tokenizer, [[7, 8], [7], [7, 8], [9]], answers)
     assert windows.columns["input_ids"] == [[7, 8, film, end], [7, end], [7, 8, film, plot], [9, film, plot]]
-    assert windows.labels() == [
+    assert windows.list_labels() == [
         [NO_ANSWER, NO_ANSWER, film, end],
         [NO_ANSWER, end],
         [NO_ANSWER, NO_ANSWER, film, plot],

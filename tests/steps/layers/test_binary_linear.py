@@ -59,7 +59,7 @@ def test_a_loaded_layer_gives_equal_outputs_from_a_bit_a_weight(activations: boo
     layer = BinaryLinear.from_weights(torch.randn(16, 20), torch.rand(16) + 0.1, **binary_inputs)
     inputs = torch.randn(4, 20)
     outputs = layer(inputs)
-    empty = BinaryLinear(**layer.options())
+    empty = BinaryLinear(**layer.list_options())
     empty(inputs)  # what it has unpacked of its empty state must not outlive loading
     empty.load_state_dict(layer.state_dict())
     assert torch.equal(empty(inputs), outputs)
@@ -93,9 +93,9 @@ def test_an_embedding_gives_signs_times_the_scale_of_each_id() -> None:
         torch.tensor([[0.0, -1.0], [-2.0, -0.5], [3.0, 1.0]]), torch.tensor([1.0, 2.0, 4.0]), padding_idx=0
     )
     assert table(torch.tensor([[2, 0], [1, 1]])).tolist() == [[[4, 4], [1, -1]], [[-2, -2], [-2, -2]]]
-    assert table.options() == {"num_embeddings": 3, "embedding_dim": 2, "padding_idx": 0}
+    assert table.list_options() == {"num_embeddings": 3, "embedding_dim": 2, "padding_idx": 0}
     assert table.weight_numbers() == (6, 6)
-    again = BinaryEmbedding(**table.options())
+    again = BinaryEmbedding(**table.list_options())
     again.load_state_dict(table.state_dict())
     assert torch.equal(again(torch.arange(3)), table(torch.arange(3)))
 

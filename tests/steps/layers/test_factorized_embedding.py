@@ -19,9 +19,9 @@ def test_vectors_are_those_of_the_product_worked_by_hand() -> None:
 def test_an_empty_one_of_its_options_takes_its_weights() -> None:
     torch.manual_seed(0)
     table = FactorizedEmbedding.from_factors(torch.randn(7, 2), torch.randn(2, 5), padding_idx=1)
-    assert table.options()["padding_idx"] == 1
-    assert table.options()["bias"] is False
-    again = FactorizedEmbedding(**table.options())
+    assert table.list_options()["padding_idx"] == 1
+    assert table.list_options()["bias"] is False
+    again = FactorizedEmbedding(**table.list_options())
     again.load_state_dict(table.state_dict())
     ids = torch.arange(7)
     assert torch.equal(again(ids), table(ids))

@@ -62,7 +62,7 @@ def test_a_saved_layer_loads_into_a_fresh_one_to_the_bit(tmp_path: Path, compute
     expected = layer(rows(5, 48))
     safetensors.torch.save_file(layer.state_dict(), tmp_path / "layer.safetensors")
     assert set(layer.state_dict()) == {"weight", "bias"}
-    fresh = HalfLinear(**layer.options())
+    fresh = HalfLinear(**layer.list_options())
     fresh(rows(5, 48))  # what it widened of its empty weight is given up
     fresh.load_state_dict(safetensors.torch.load_file(tmp_path / "layer.safetensors"))
     assert torch.equal(fresh(rows(5, 48)), expected)
@@ -91,7 +91,7 @@ def test_a_table_gives_its_rows_as_float32_and_loads_again(tmp_path: Path) -> No
     ids = torch.arange(50).reshape(2, 25)
     assert torch.equal(table(ids), embedding(ids).detach().bfloat16().float())
     safetensors.torch.save_file(table.state_dict(), tmp_path / "table.safetensors")
-    fresh = HalfEmbedding(**table.options())
+    fresh = HalfEmbedding(**table.list_options())
     fresh.load_state_dict(safetensors.torch.load_file(tmp_path / "table.safetensors"))
     assert torch.equal(fresh(ids), table(ids))
     assert fresh.padding_idx == 3

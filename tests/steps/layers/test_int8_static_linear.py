@@ -184,7 +184,7 @@ def test_a_saved_layer_loads_into_a_fresh_one_to_the_bit(tmp_path: Path, smoothe
     layer = Int8StaticLinear.from_linear(linear, low=-2, high=3, smoothing=smoothing)
     expected = layer(random_rows(5, 384))
     safetensors.torch.save_file(layer.state_dict(), tmp_path / "layer.safetensors")
-    fresh = Int8StaticLinear(**layer.options())
+    fresh = Int8StaticLinear(**layer.list_options())
     fresh(random_rows(5, 384))  # what it derived of its empty state is given up
     fresh.load_state_dict(safetensors.torch.load_file(tmp_path / "layer.safetensors"))
     assert torch.equal(fresh(random_rows(5, 384)), expected)

@@ -58,7 +58,7 @@ def test_an_adapter_beside_integers_reloads_and_cannot_be_merged() -> None:
     layer = LoraLinear(Int8Linear.from_linear(nn.Linear(8, 4)), r=2, scaling=1.0)
     nn.init.normal_(layer.lora_b)
     inputs = torch.randn(3, 8)
-    again = LoraLinear(**layer.options())
+    again = LoraLinear(**layer.list_options())
     again.load_state_dict(layer.state_dict())
     assert torch.equal(again(inputs), layer(inputs))
     with pytest.raises(BuildError, match=r"cannot be merged into Int8Linear.*set merge = false"):

@@ -23,7 +23,7 @@ def test_outputs_are_those_of_the_product_worked_by_hand() -> None:
 def test_an_empty_one_of_its_options_takes_its_weights(bias: bool) -> None:
     torch.manual_seed(0)
     layer = LowRankLinear.from_factors(torch.randn(6, 2), torch.randn(2, 5), torch.randn(6) if bias else None)
-    again = LowRankLinear(**layer.options())
+    again = LowRankLinear(**layer.list_options())
     again.load_state_dict(layer.state_dict())
     inputs = torch.randn(3, 4, 5)
     assert torch.equal(again(inputs), layer(inputs))

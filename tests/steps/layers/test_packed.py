@@ -79,7 +79,7 @@ def test_layers_come_back_from_safetensors_to_the_bit(tmp_path: Path, scheme: Sc
     ids = torch.tensor([[1, 2, 3]])
     expected = model(ids)
     safetensors.torch.save_model(model, str(tmp_path / "model.safetensors"))
-    again = nn.Sequential(PackedEmbedding(**table.options()), PackedLinear(**layer.options()))
+    again = nn.Sequential(PackedEmbedding(**table.list_options()), PackedLinear(**layer.list_options()))
     assert not torch.equal(again(ids), expected)  # what was made before loading must be forgotten
     safetensors.torch.load_model(again, str(tmp_path / "model.safetensors"))
     assert torch.equal(again(ids), expected)
@@ -152,7 +152,7 @@ def test_int8_activations_compute_as_an_int8_layer_unpacked(tmp_path: Path) -> N
     assert layer.state_dict().keys() == unpacked.state_dict().keys()
     assert layer._weight is None  # the float weight is not kept beside the int8 one
     safetensors.torch.save_model(layer, str(tmp_path / "layer.safetensors"))
-    again = PackedLinear(**layer.options())
+    again = PackedLinear(**layer.list_options())
     safetensors.torch.load_model(again, str(tmp_path / "layer.safetensors"))
     assert torch.equal(again(rows), expected)
 

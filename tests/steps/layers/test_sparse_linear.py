@@ -46,7 +46,7 @@ def pruned(share: float = 0.5, bias: bool = True) -> nn.Linear:
 def again(layer: Any, path: Path) -> Any:
     """What an artifact's loader makes of it."""
     safetensors.torch.save_model(layer, str(path))
-    empty = type(layer)(**layer.options())
+    empty = type(layer)(**layer.list_options())
     safetensors.torch.load_model(empty, str(path))
     return empty
 
@@ -77,7 +77,7 @@ def test_in_int8_outputs_are_those_of_levels_times_scales(tmp_path: Path) -> Non
         expected = functional.linear(INPUTS, levels.float() * scale[:, None], dense.bias)
         assert torch.equal(layer(INPUTS), expected)
         assert torch.equal(again(layer, tmp_path / "x.safetensors")(INPUTS), expected)
-    assert torch.equal(layer.stored_weight(), levels)
+    assert torch.equal(layer.read_stored_weight(), levels)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.8, 0.97])

@@ -79,7 +79,7 @@ def test_the_pull_closes_gates_and_grows_until_the_target_is_met() -> None:
         pull.backward()
         optimizer.step()
         pulls.append(float(pull.detach()))
-    excess = float((1 - gates.expected_parameters() / gates.total()).detach()) - 0.9
+    excess = float((1 - gates.compute_expected_parameters() / gates.count_parameters()).detach()) - 0.9
     assert excess < 0
     first, second = target.multipliers.tolist()
     assert first < 0  # goes up its gradient, which is the excess

@@ -25,13 +25,13 @@ from slimgate.steps.prune.gradual_magnitude_prune import CubicSchedule, GradualP
 )
 def test_the_share_of_zeros_rises_by_the_cube(step: int, expected: float) -> None:
     schedule = CubicSchedule(final=0.9, initial=0.1, begin=0.1, end=0.5)
-    assert schedule.sparsity(step, 100) == pytest.approx(expected)
+    assert schedule.compute_sparsity(step, 100) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 def test_the_last_of_a_few_steps_is_final(steps: int) -> None:
     schedule = CubicSchedule(final=0.5)
-    shares = [schedule.sparsity(step, steps) for step in range(steps)]
+    shares = [schedule.compute_sparsity(step, steps) for step in range(steps)]
     # 140 · 0.6 · (1 - 0.7³), (1 - 0.4³), (1 - 0.1³)
     assert shares == sorted(shares)
     assert shares[-1] == 0.5

@@ -192,7 +192,7 @@ def test_a_block_at_the_edge_is_cut() -> None:
     mask = MaskedWeight(torch.ones(3, 5), (2, 2))
     assert mask.scores.shape == (2, 3)
     assert mask.area is None
-    assert mask.sizes().tolist() == [[4, 4, 2], [2, 2, 1]]
+    assert mask.count_block_weights().tolist() == [[4, 4, 2], [2, 2, 1]]
     mask.scores.data = torch.tensor([[0.0, 5.0, 1.0], [2.0, 3.0, 4.0]])
     (final_mask,) = compute_final_masks([mask], 0.4)  # 4 and 2 of 15
     assert final_mask.int().tolist() == [[0, 0, 1, 1, 0], [0, 0, 1, 1, 0], [1, 1, 1, 1, 1]]

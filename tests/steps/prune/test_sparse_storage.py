@@ -110,7 +110,7 @@ def test_gptq_leaves_pruned_weights_at_zero_to_be_stored_sparse(tmp_path: Path, 
     for name, mask in zeros.items():
         layer = model.network.get_submodule(name)
         assert 2 * int(mask.sum()) == mask.numel()
-        assert (dequantize(layer.levels(), layer.grid())[mask] == 0).all()
+        assert (dequantize(layer.unpack_levels(), layer.make_grid())[mask] == 0).all()
     assert context.log["output_error"] < context.log["output_error_of_nearest"]
     apply_step(model, context, "sparse_storage", {})
     assert context.log["layers"] == (24 if architecture == "bert" else 16)

@@ -98,7 +98,7 @@ def test_what_is_known_of_the_model_outlives_the_steps_folder(tmp_path: Path) ->
 def test_a_layers_bytes_are_its_levels_and_scales(tmp_path: Path) -> None:
     model, context = build(tmp_path)
     gptq.step.apply(model, gptq.Params(bits=4, group_size=16), context)
-    levels = model.network.get_submodule(QUERY).levels()
+    levels = model.network.get_submodule(QUERY).unpack_levels()
 
     tensors = stored(written(model, context, tmp_path))
 

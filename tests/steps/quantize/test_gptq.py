@@ -134,7 +134,7 @@ def test_a_shared_table_and_output_layer_are_rounded_apart(
         assert torch.equal(table.weight, shared)
     else:
         original = torch.nn.Embedding.from_pretrained(shared)
-        expected = PackedEmbedding.from_embedding(original, params.scheme(2))
+        expected = PackedEmbedding.from_embedding(original, params.make_scheme(2))
         assert torch.equal(table.weight, expected.weight)
     if output_layer:
         assert isinstance(head, PackedLinear)

@@ -117,7 +117,7 @@ def test_divisors_worked_by_hand() -> None:
     torch.testing.assert_close(
         compute_smoothing_divisors(seen, weight, alpha=1.0), torch.tensor([8.0, 2.0, 1e-5])
     )
-    assert seen.over(torch.tensor([4.0, 0.5, 1.0])) == (-2.0, 4.0)
+    assert seen.divide_by(torch.tensor([4.0, 0.5, 1.0])) == (-2.0, 4.0)
 
 
 def test_smoothing_helps_where_channels_differ_much(tmp_path: Path) -> None:

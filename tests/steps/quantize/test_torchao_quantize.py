@@ -109,7 +109,7 @@ def test_weights_that_torchao_cannot_unpack_are_a_clear_error(monkeypatch: pytes
     layer = TorchaoLinear.from_linear(torch.nn.Linear(32, 16), config, compute="float32")
     monkeypatch.setattr(layer, "_wrap_weight", lambda: torch.nn.Parameter(torch.zeros(16, 32)))
     with pytest.raises(BuildError, match="Parameter does not say what its integers stand for"):
-        layer.dequantized()
+        layer.dequantize_weight()
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_a_gpu_runs_all_that_its_generation_has_kernels_for(config: Any) -> None
     linear, rows = torch.nn.Linear(256, 128, device="cuda"), torch.rand(32, 256, device="cuda")
     chosen = torchao_quantize.make_configuration(Params(config=config), "cuda")
     layer = TorchaoLinear.from_linear(linear, chosen, compute="bfloat16")
-    again = TorchaoLinear(**layer.options()).cuda()
+    again = TorchaoLinear(**layer.list_options()).cuda()
     again.load_state_dict(layer.state_dict())
     assert torch.equal(layer(rows), again(rows))
     assert float((layer(rows) - linear(rows)).abs().max()) < 0.2

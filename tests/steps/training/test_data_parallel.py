@@ -18,13 +18,13 @@ from slimgate.tasks.sentence_embedding import Params
 
 
 def test_rows_are_taken_in_turns_and_together_are_the_batch() -> None:
-    parts = [Workers(rank, 3).mine([7, 3, 9, 1, 4]) for rank in range(3)]
+    parts = [Workers(rank, 3).select_local_rows([7, 3, 9, 1, 4]) for rank in range(3)]
     assert parts == [[7, 1], [3, 4], [9]]
 
 
 def test_a_process_for_which_no_row_is_left_counts_for_nothing() -> None:
     worker, labels = Workers(2, 3), torch.tensor([1, 0])
-    assert worker.mine([5, 6]) == [5]
+    assert worker.select_local_rows([5, 6]) == [5]
     assert worker.share(ClassObjective(), labels, 2, labels[:1]) == 0.0
 
 
@@ -37,7 +37,7 @@ def test_shares_are_of_answers_not_of_rows() -> None:
 
 def test_one_process_alone_computes_all_and_draws_as_ever() -> None:
     alone = Workers()
-    assert alone.mine([2, 1]) == [2, 1]
+    assert alone.select_local_rows([2, 1]) == [2, 1]
     assert alone.share(ClassObjective(), torch.tensor([1]), 1, torch.tensor([1])) == 1.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

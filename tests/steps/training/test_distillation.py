@@ -104,13 +104,13 @@ class Pair:
         self.rows = encode_training_rows(self.student, self.context)
         self.teacher_rows = encode_training_rows(self.teacher, self.context)
 
-    def loss(self, **options: Any) -> DistillationLoss:
+    def make_loss(self, **options: Any) -> DistillationLoss:
         params = Params(**options)
         return DistillationLoss(
             self.student, self.teacher, self.rows[0], self.teacher_rows[0], params, self.context
         )
 
-    def value(self, loss: DistillationLoss, positions: list[int]) -> torch.Tensor:
+    def compute_value(self, loss: DistillationLoss, positions: list[int]) -> torch.Tensor:
         batch = {k: torch.from_numpy(v) for k, v in self.rows[0].batch(positions).items()}
         return loss(self.student.network, batch, torch.from_numpy(self.rows[1][positions]), positions)
 
@@ -119,9 +119,9 @@ class Pair:
 def test_stored_logits_and_a_live_teacher_give_the_same_loss(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     for positions in ([0, 1, 2, 3], [40, 7, 7]):
-        stored = pair.value(pair.loss(alpha=0.3, temperature=1.5, mse_weight=0.2), positions)
-        beside_loss = pair.loss(alpha=0.3, temperature=1.5, mse_weight=0.2, hidden_weight=1e-12)
-        torch.testing.assert_close(stored, pair.value(beside_loss, positions), atol=1e-5, rtol=1e-5)
+        stored = pair.compute_value(pair.make_loss(alpha=0.3, temperature=1.5, mse_weight=0.2), positions)
+        beside_loss = pair.make_loss(alpha=0.3, temperature=1.5, mse_weight=0.2, hidden_weight=1e-12)
+        torch.testing.assert_close(stored, pair.compute_value(beside_loss, positions), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("in_float32")
@@ -136,7 +136,7 @@ def test_a_teachers_stored_and_fresh_answers_give_the_same_loss(tmp_path: Path) 
             loss = DistillationLoss(*rows, matches=inside, stored=stored)
             mapped = stored or (stored is None and not inside)
             assert ("memory map" in loss.source) == bool(mapped)
-            values.append(pair.value(loss, [0, 9, 20]).item())
+            values.append(pair.compute_value(loss, [0, 9, 20]).item())
     assert values[::2] == pytest.approx([values[0]] * 3, abs=1e-5)
     assert values[1::2] == pytest.approx([values[1]] * 3, abs=1e-5)
     assert values[0] != pytest.approx(values[1], abs=1e-4)
@@ -153,9 +153,9 @@ def test_a_row_without_a_label_learns_from_the_teacher_alone(tmp_path: Path) -> 
     kl = ((theirs / 2).softmax(-1) * ((theirs / 2).log_softmax(-1) - (mine / 2).log_softmax(-1))).sum(-1) * 4
     entropy = -mine.log_softmax(-1)[0, labels[0]]
     expected = (0.8 * entropy + 0.2 * kl[0] + kl[1] + kl[2]) / 3
-    loss = pair.loss(alpha=0.8)(pair.student.network, batch, labels, positions)
+    loss = pair.make_loss(alpha=0.8)(pair.student.network, batch, labels, positions)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
-    alone = pair.loss(alpha=1.0)(pair.student.network, batch, torch.full((3,), UNLABELLED), positions)
+    alone = pair.make_loss(alpha=1.0)(pair.student.network, batch, torch.full((3,), UNLABELLED), positions)
     assert alone.item() == pytest.approx(kl.mean().item(), rel=1e-4)
 
 
@@ -169,7 +169,7 @@ def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(
     pair.student.tokenizer = make_tiny_tokenizer(tmp_path / "trimmed", trimmed)
     pair.rows = encode_training_rows(pair.student, pair.context)
     assert pair.rows[0].columns["input_ids"] != pair.teacher_rows[0].columns["input_ids"]
-    pair.loss(hidden_weight=1.0)
+    pair.make_loss(hidden_weight=1.0)
     film = sum(vocabulary["film"] in row for row in pair.teacher_rows[0].columns["input_ids"])
     mismatch = describe_mismatch(pair.student, pair.teacher, pair.rows[0], pair.teacher_rows[0])
     assert film > 0
@@ -178,13 +178,13 @@ def test_tokens_are_compared_by_text_trimmed_ones_may_be_unknown(
 
 def test_the_parts_add_up_in_their_shares(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
-    loss = pair.loss(alpha=0.8, temperature=1.5, mse_weight=0.5, hidden_weight=0.25)
-    total = pair.value(loss, [0, 1, 2, 3, 4]).item()
-    parts = loss.mean_parts()
+    loss = pair.make_loss(alpha=0.8, temperature=1.5, mse_weight=0.5, hidden_weight=0.25)
+    total = pair.compute_value(loss, [0, 1, 2, 3, 4]).item()
+    parts = loss.compute_mean_parts()
     assert set(parts) == {"labels", "soft", "logits", "hidden"}
     by_hand = 0.8 * parts["labels"] + 0.2 * parts["soft"] + 0.5 * parts["logits"] + 0.25 * parts["hidden"]
     assert total == pytest.approx(by_hand, abs=5e-4)
-    assert set(pair.loss(alpha=1.0).mean_parts()) == set()
+    assert set(pair.make_loss(alpha=1.0).compute_mean_parts()) == set()
 
 
 def test_alpha_one_is_the_plain_loss(tmp_path: Path) -> None:
@@ -194,14 +194,14 @@ def test_alpha_one_is_the_plain_loss(tmp_path: Path) -> None:
     batch = {k: torch.from_numpy(v) for k, v in pair.rows[0].batch([3, 4]).items()}
     labels = torch.from_numpy(pair.rows[1][[3, 4]])
     plain = make_label_loss(ClassObjective())(pair.student.network, batch, labels, [3, 4])
-    torch.testing.assert_close(pair.value(pair.loss(alpha=1.0), [3, 4]), plain)
+    torch.testing.assert_close(pair.compute_value(pair.make_loss(alpha=1.0), [3, 4]), plain)
 
 
 def test_the_teacher_is_its_own_perfect_mimic(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     pair.student = pair.teacher
-    loss = pair.loss(alpha=0.0, mse_weight=1.0, hidden_weight=1.0)
-    assert pair.value(loss, [0, 5, 9]).item() == pytest.approx(0, abs=1e-5)
+    loss = pair.make_loss(alpha=0.0, mse_weight=1.0, hidden_weight=1.0)
+    assert pair.compute_value(loss, [0, 5, 9]).item() == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.usefixtures("in_float32")
@@ -216,7 +216,7 @@ def test_the_teacher_reads_pairs_by_its_own_tokenizer(tmp_path: Path) -> None:
     pair.rows = encode_training_rows(pair.student, pair.context)
     pair.teacher_rows = encode_training_rows(pair.teacher, pair.context)
     assert "token_type_ids" not in pair.rows[0].columns
-    loss = pair.loss()
+    loss = pair.make_loss()
     batch = {k: torch.from_numpy(v) for k, v in pair.teacher_rows[0].batch([4]).items()}
     assert batch["token_type_ids"].sum() > 0
     with torch.no_grad():
@@ -229,18 +229,18 @@ def test_hidden_states_of_different_tokenizers_are_an_error(tmp_path: Path) -> N
     pair = Pair(tmp_path)
     pair.rows[0].columns["input_ids"][0][1] += 1  # type: ignore[index]
     with pytest.raises(BuildError, match="different tokenizers; set hidden_weight = 0"):
-        pair.loss(hidden_weight=1.0)
+        pair.make_loss(hidden_weight=1.0)
 
 
 def test_hidden_states_of_different_width_are_an_error(tmp_path: Path) -> None:
     pair = Pair(tmp_path, student={"hidden_size": 16})
-    pair.loss()
+    pair.make_loss()
     with pytest.raises(BuildError, match="student has 16, the teacher 32; set hidden_weight = 0"):
-        pair.loss(hidden_weight=1.0)
+        pair.make_loss(hidden_weight=1.0)
 
 
 def test_another_number_of_outputs_is_an_error(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     pair.student.config.num_labels = 3
     with pytest.raises(BuildError, match="the student has 3 outputs, the teacher 2"):
-        pair.loss()
+        pair.make_loss()

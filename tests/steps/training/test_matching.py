@@ -131,7 +131,7 @@ def test_the_models_attention_maps_are_the_softmax_of_scores(tmp_path: Path, arc
     for part, expected in zip(parts, maps, strict=True):
         allowed = (MASK[:, None, None, :] == 1).expand_as(expected)
         allowed = allowed.tril() if part.causal else allowed
-        attention = part.scores(outputs).masked_fill(~allowed, -1e9).softmax(-1)
+        attention = part.compute_scores(outputs).masked_fill(~allowed, -1e9).softmax(-1)
         real = MASK.bool()[:, None, :, None].expand_as(expected)
         torch.testing.assert_close(attention[real], expected[real], atol=1e-5, rtol=1e-4)
 

@@ -63,7 +63,9 @@ def test_answers_are_those_of_any_batch_and_read_by_memory_map(teacher: Any, con
         batch = {k: torch.from_numpy(v) for k, v in encoded.batch(positions).items()}
         with torch.no_grad():
             expected = teacher.network(**batch).logits
-        torch.testing.assert_close(torch.from_numpy(answers.of(positions)), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            torch.from_numpy(answers.select_answers(positions)), expected, atol=1e-5, rtol=1e-5
+        )
 
 
 @pytest.fixture
@@ -140,11 +142,15 @@ def test_of_tokens_those_that_count_are_kept_row_by_row(context: BuildContext) -
     targets, objective = TokenTargets(labels, side="right"), TokenObjective(shifted=False)
     answers = compute_teacher_answers(Tokens(), encoded, targets, objective, context)
     assert answers.starts.tolist() == [0, 2, 3, 5]
-    assert answers.of([2, 0])[:, 0].tolist() == [6, 7, 1, 3]
-    assert answers.of([1]).tolist() == [[4, 40]]
+    assert answers.select_answers([2, 0])[:, 0].tolist() == [6, 7, 1, 3]
+    assert answers.select_answers([1]).tolist() == [[4, 40]]
     assert count_stored_bytes(Tokens(), encoded, targets, objective, "cpu") == 5 * 2 * 4
     shifted = compute_teacher_answers(Tokens(), encoded, targets, TokenObjective(shifted=True), context)
-    assert shifted.of([0, 1, 2])[:, 0].tolist() == [2, 5, 6]  # what stands before a token that counts
+    assert shifted.select_answers([0, 1, 2])[:, 0].tolist() == [
+        2,
+        5,
+        6,
+    ]  # what stands before a token that counts
 
 
 def test_the_same_inputs_are_found_again_and_others_are_not(
@@ -289,4 +295,4 @@ def test_the_processes_of_a_step_compute_the_answers_once(tmp_path: Path) -> Non
 
 def test_answers_given_by_hand_are_one_a_row() -> None:
     answers = Answers.one_a_row(np.asarray([[1, 2], [3, 4], [5, 6]], dtype=np.float32))
-    assert answers.of([2, 0, 0]).tolist() == [[5, 6], [1, 2], [1, 2]]
+    assert answers.select_answers([2, 0, 0]).tolist() == [[5, 6], [1, 2], [1, 2]]

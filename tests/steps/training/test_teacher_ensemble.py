@@ -39,8 +39,8 @@ def answers(values: list[list[float]], *, source: str = COMPUTED) -> Answers:
 
 def test_the_mean_is_taken_of_the_rows_that_are_asked_for() -> None:
     mean = MeanAnswers([answers([[0, 3], [6, 0], [1, 1]]), answers([[2, 1], [0, 6], [3, 5]], source=TAKEN)])
-    np.testing.assert_array_equal(mean.of([2, 0, 0]), [[2, 3], [1, 2], [1, 2]])
-    assert mean.of([1]).dtype == np.float32
+    np.testing.assert_array_equal(mean.select_answers([2, 0, 0]), [[2, 3], [1, 2], [1, 2]])
+    assert mean.select_answers([1]).dtype == np.float32
     assert mean.source == "the mean of 2 teachers', 1 of them from the store, read by memory map"
 
 
@@ -80,7 +80,7 @@ class Ensemble:
         self.student = load_tiny(small, self.context)
         self.teachers = [load_tiny(path, self.context) for path in folders]
 
-    def logits(self, model: Any) -> torch.Tensor:
+    def compute_logits(self, model: Any) -> torch.Tensor:
         encoded, _ = encode_training_rows(model, self.context)
         batch = encoded.batch(range(len(encoded.lengths)))
         with torch.no_grad():
@@ -92,7 +92,7 @@ class Ensemble:
 @pytest.mark.parametrize("teachers", [2, 3])
 def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, teachers: int) -> None:
     ensemble = Ensemble(tmp_path, teachers, hidden_size=16, intermediate_size=32)
-    each = [ensemble.logits(teacher) for teacher in ensemble.teachers]
+    each = [ensemble.compute_logits(teacher) for teacher in ensemble.teachers]
     mean = torch.stack(each).mean(0)
     names = tuple(f"teacher-{i}" for i in range(1, teachers))
     # alpha = 0 and squared error of logits: nothing but the mean is learnt
@@ -107,7 +107,7 @@ def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, t
         keep_best=False,
     )
     distill.step.apply(ensemble.student, options, ensemble.context)
-    learnt = ensemble.logits(ensemble.student)
+    learnt = ensemble.compute_logits(ensemble.student)
     to_mean = float((learnt - mean).square().mean())
     assert to_mean < 0.5 * min(float((learnt - scores).square().mean()) for scores in each)
     log = ensemble.context.log
@@ -123,8 +123,8 @@ def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, t
 def test_the_loss_is_that_of_the_mean_logits(tmp_path: Path) -> None:
     ensemble = Ensemble(tmp_path, 2)
     student, mean = (
-        ensemble.logits(ensemble.student),
-        torch.stack([*map(ensemble.logits, ensemble.teachers)]).mean(0),
+        ensemble.compute_logits(ensemble.student),
+        torch.stack([*map(ensemble.compute_logits, ensemble.teachers)]).mean(0),
     )
     expected = torch.nn.functional.kl_div(
         (student / 2).log_softmax(-1), (mean / 2).softmax(-1), reduction="batchmean"
@@ -227,7 +227,7 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     student, context = tokens(tmp_path)
     teachers = [context.load_teacher(), context.more_teachers[0].load()]
     rows = DistillationRows(student, teachers[0], distill.Params(), context)
-    data, teacher_encoded = rows.labelled_rows(student), rows.read_by(teachers[0])
+    data, teacher_encoded = rows.select_labelled_rows(student), rows.read_by(teachers[0])
     objective = make_objective(context.task, context.task_params)
     answers = compute_ensemble_answers(
         Teaching(
@@ -239,7 +239,7 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     with torch.no_grad():
         mean = sum(teacher.network.eval()(**batch).logits for teacher in teachers) / 2
     flat, _ = objective.flat(mean, torch.from_numpy(np.asarray(data[1][[5, 3]])))
-    np.testing.assert_allclose(answers.of([5, 3]), flat.numpy(), atol=1e-5)
+    np.testing.assert_allclose(answers.select_answers([5, 3]), flat.numpy(), atol=1e-5)
 
 
 def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:

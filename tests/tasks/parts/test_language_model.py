@@ -48,7 +48,7 @@ def test_what_counts_stands_beside_the_inputs_padded_as_they_are() -> None:
 
 
 def test_labels_are_the_tokens_that_count() -> None:
-    assert make_windows([1, 2, 3, 4, 5]).labels() == [
+    assert make_windows([1, 2, 3, 4, 5]).list_labels() == [
         [NO_ANSWER, 2, 3, 4],
         [NO_ANSWER, NO_ANSWER, 5],
     ]
@@ -65,7 +65,7 @@ def test_joined_windows_keep_their_documents_apart() -> None:
 
 def test_windows_that_are_taken_keep_what_they_count() -> None:
     some = make_windows([1, 2, 3, 4, 5, 6], [7, 8]).take([1, 2])
-    assert some.labels() == [[NO_ANSWER, NO_ANSWER, 5, 6], [NO_ANSWER, 8]]
+    assert some.list_labels() == [[NO_ANSWER, NO_ANSWER, 5, 6], [NO_ANSWER, 8]]
     assert some.extra_arrays([0, 1])["counted"].tolist() == [
         [False, False, True, True],
         [False, True, False, False],

@@ -107,9 +107,9 @@ def test_choices_may_have_a_column_each_and_rows_fewer_of_them() -> None:
 def test_a_template_is_filled_once_whatever_the_texts_hold() -> None:
     question = Question("a {choices} b", ("{context}", "d"), 0)
     form = Form("Q: {context}\n{choices}\nA:", True, " ")
-    assert question.prompt(form) == "Q: a {choices} b\nA. {context}\nB. d\nA:"
-    assert question.answers(form) == (" A", " B")
-    assert question.answers(Form("{context}", False, "")) == ("{context}", "d")
+    assert question.format_prompt(form) == "Q: a {choices} b\nA. {context}\nB. d\nA:"
+    assert question.list_answers(form) == (" A", " B")
+    assert question.list_answers(Form("{context}", False, "")) == ("{context}", "d")
 
 
 def test_more_choices_than_letters_have_numbers() -> None:

@@ -72,6 +72,6 @@ def test_milliseconds_at_their_limit_seldom_pass_or_fail(kind: str, follows: flo
 
 def test_a_simulated_machines_quantile_is_that_of_its_calls() -> None:
     machine = call_time_verdicts.Machine(0.05, bursts=0.1, length=5)
-    logs = machine.logs(np.random.default_rng(0), 200_000)
+    logs = machine.draw_logs(np.random.default_rng(0), 200_000)
     for share in (0.5, 0.95):
-        assert (logs <= machine.quantile(share)).mean() == pytest.approx(share, abs=0.01)
+        assert (logs <= machine.compute_quantile(share)).mean() == pytest.approx(share, abs=0.01)

@@ -59,18 +59,18 @@ class Chat(TorchWorld):
     @action(3)
     def edit_chat_template(self, draw: random.Random) -> str:
         text = draw.choice((TEMPLATE, f"{TEMPLATE}- ", "{% for m in messages %}ZZ{% endfor %} "))
-        name = f"{self._folder(draw)}/chat_template.jinja"
+        name = f"{self._choose_folder(draw)}/chat_template.jinja"
         self.project.write(name, text)
         return f"{name}: {text!r}"
 
     @action(1)
     def delete_chat_template(self, draw: random.Random) -> str:
-        name = f"{self._folder(draw)}/chat_template.jinja"
-        self.project.path(name).unlink(missing_ok=True)
+        name = f"{self._choose_folder(draw)}/chat_template.jinja"
+        self.project.find_path(name).unlink(missing_ok=True)
         return f"delete {name}"
 
     @action(1)
     def add_named_template(self, draw: random.Random) -> str:
-        name = f"{self._folder(draw)}/additional_chat_templates/default.jinja"
+        name = f"{self._choose_folder(draw)}/additional_chat_templates/default.jinja"
         self.project.write(name, "QQ ")
         return f"write {name}"

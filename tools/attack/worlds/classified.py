@@ -96,7 +96,7 @@ class Classified(TorchWorld):
         )
 
     def _install_wordlib(self, version: str, *, harm: int) -> None:
-        for old in self.project.path("packages").glob("wordlib-*/METADATA"):
+        for old in self.project.find_path("packages").glob("wordlib-*/METADATA"):
             old.unlink()
             old.parent.rmdir()
         self.project.write(
@@ -142,7 +142,7 @@ class Classified(TorchWorld):
 
     @action(1)
     def change_labels(self, draw: random.Random) -> str:
-        lines = self._gate_lines()
+        lines = self._read_gate_lines()
         for at in draw.sample(range(1, len(lines)), min(30, len(lines) - 1)):
             text, _, label = lines[at].rpartition(",")
             lines[at] = f"{text},{'pos' if label == 'neg' else 'neg'}"

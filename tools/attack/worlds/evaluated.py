@@ -114,7 +114,7 @@ class Evaluated(TorchWorld):
 
     @action(1)
     def edit_documents(self, draw: random.Random) -> str:
-        rows = [json.loads(line) for line in self._gate_lines()]
+        rows = [json.loads(line) for line in self._read_gate_lines()]
         for row in rows:
             row["q"] += "?"
         self._write_gate([json.dumps(row) for row in rows])

@@ -77,9 +77,9 @@ class LogFolders(World):
         }
         self.project.write(f"{folder}/results_{time}.json", json.dumps(results))
 
-    def _runs(self, folder: str) -> list[Run]:
+    def _list_runs(self, folder: str) -> list[Run]:
         """The runs of a folder, the oldest first."""
-        files = {path.name: path for path in sorted(self.project.path(folder).glob("*"))}
+        files = {path.name: path for path in sorted(self.project.find_path(folder).glob("*"))}
         runs = []
         for name, path in files.items():
             if match := _RESULTS.fullmatch(name):
@@ -96,9 +96,9 @@ class LogFolders(World):
                 runs.append(Run(match[1], settings, scores))
         return sorted(runs, key=lambda run: run.time)
 
-    def _denial(self, text: str, tasks: Sequence[str] = TASKS) -> str | None:
+    def _find_denial(self, text: str, tasks: Sequence[str] = TASKS) -> str | None:
         """Why a PASS of these tasks is not true; None if it may be."""
-        bases, targets = self._runs(BASE), self._runs(TARGET)
+        bases, targets = self._list_runs(BASE), self._list_runs(TARGET)
         reasons = []
         for base in bases:
             for target in targets:
@@ -114,15 +114,15 @@ class LogFolders(World):
     @action(6)
     def judge(self, draw: random.Random) -> str:
         chosen = draw.choice((["--run", "latest"], [], self._draw_runs(draw)))
-        done = self.slimgate("judge", BASE, TARGET, "--drop-points", str(LIMIT), *chosen)
+        done = self.run_slimgate("judge", BASE, TARGET, "--drop-points", str(LIMIT), *chosen)
         self.verdict = f"exit {done.code}"
-        if done.code == 0 and (reason := self._denial(done.text)):
+        if done.code == 0 and (reason := self._find_denial(done.text)):
             self.deny(RULE, f"exit code 0, and {reason}")
         return f"slimgate judge {' '.join(chosen)}: exit {done.code}"
 
     def _draw_runs(self, draw: random.Random) -> list[str]:
         """Options that name a run of each folder by its time."""
-        sides = (("base", self._runs(BASE)), ("target", self._runs(TARGET)))
+        sides = (("base", self._list_runs(BASE)), ("target", self._list_runs(TARGET)))
         return [
             word
             for side, runs in sides
@@ -135,9 +135,9 @@ class LogFolders(World):
         words = draw.choice(("", *TASKS))
         tasks = TASKS if not words else [task for task in TASKS if words == task]
         options = draw.choice((["-k", words], [*_leave_out(tasks)])) if words else []
-        done = self.command("pytest", "bench/logs.toml", "-q", "-p", "no:cacheprovider", *options)
+        done = self.run_module("pytest", "bench/logs.toml", "-q", "-p", "no:cacheprovider", *options)
         self.verdict = f"suite exit {done.code}"
-        if done.code == 0 and (reason := self._denial(done.text, tasks)):
+        if done.code == 0 and (reason := self._find_denial(done.text, tasks)):
             self.deny(RULE, f"exit code 0 of {', '.join(tasks)}, and {reason}")
         if done.code == 0 and _FAILS.search(done.text):
             self.deny(CHOSEN, "exit code 0 beside a FAIL")
@@ -150,7 +150,7 @@ class LogFolders(World):
         self._month += 1
         time, wrong = f"2026-{self._month:02}-01T00-00-00.000000", draw.choice((0, 0, 0, 20))
         for folder in folders:
-            shutil.rmtree(self.project.path(folder), ignore_errors=True)
+            shutil.rmtree(self.project.find_path(folder), ignore_errors=True)
             self._write_run(folder, time, TASKS, chat="A", wrong=wrong if folder == TARGET else 0)
         return f"{' and '.join(folders)}: empty, then a run of {time[:10]}, {wrong} % wrong in the target"
 
@@ -166,7 +166,7 @@ class LogFolders(World):
 
     @action(2)
     def damage_samples(self, draw: random.Random) -> str:
-        name = draw.choice(self._samples_files(TARGET))
+        name = draw.choice(self._list_samples_files(TARGET))
         rows = [json.loads(line) for line in self.project.read(name).decode().splitlines()]
         for row in rows[: len(rows) // 5]:
             row["acc"] = 0.0
@@ -179,7 +179,7 @@ class LogFolders(World):
         match = _SAMPLES.fullmatch(name.rpartition("/")[2])
         assert match is not None
         file = f"{TARGET}/results_{match[2]}.json"
-        if not self.project.path(file).is_file():
+        if not self.project.find_path(file).is_file():
             return False
         results = json.loads(self.project.read(file))
         scores = [row["acc"] for row in rows if row["acc"] is not None]
@@ -189,7 +189,7 @@ class LogFolders(World):
 
     @action(1)
     def take_scores_away(self, draw: random.Random) -> str:
-        names = self._samples_files(BASE)[:1] + self._samples_files(TARGET)[:1]
+        names = self._list_samples_files(BASE)[:1] + self._list_samples_files(TARGET)[:1]
         for name in names:
             rows = [json.loads(line) for line in self.project.read(name).decode().splitlines()]
             for row in rows[: len(rows) // 5]:
@@ -199,7 +199,7 @@ class LogFolders(World):
 
     @action(1)
     def repeat_samples(self, draw: random.Random) -> str:
-        name = draw.choice(self._samples_files(TARGET))
+        name = draw.choice(self._list_samples_files(TARGET))
         lines = self.project.read(name).decode().splitlines()
         right = [json.dumps({**json.loads(line), "acc": 1.0}) for line in lines]
         self.project.write(name, "".join(f"{line}\n" for line in [*lines, *right]))
@@ -207,28 +207,28 @@ class LogFolders(World):
 
     @action(1)
     def delete_file(self, draw: random.Random) -> str | None:
-        names = self.project.files(TARGET)
+        names = self.project.list_files(TARGET)
         if len(names) < 4:
             return None
         name = draw.choice(names)
-        self.project.path(name).unlink()
+        self.project.find_path(name).unlink()
         return f"delete {name}"
 
     @action(1)
     def copy_samples_to_other_time(self, draw: random.Random) -> str | None:
-        runs = self._runs(TARGET)
+        runs = self._list_runs(TARGET)
         if len(runs) < 2:
             return None
         task = draw.choice(TASKS)
         old, new = (f"{TARGET}/samples_{task}_{run.time}.jsonl" for run in (runs[0], runs[-1]))
-        if not self.project.path(old).exists():
+        if not self.project.find_path(old).exists():
             return None
         self.project.write(new, self.project.read(old))
         return f"copy {old} to {new}"
 
     @action(1)
     def change_settings(self, draw: random.Random) -> str | None:
-        names = [name for name in self.project.files(TARGET) if "/results_" in name]
+        names = [name for name in self.project.list_files(TARGET) if "/results_" in name]
         if not names:
             return None
         name, shots = draw.choice(names), draw.choice((0, 5))
@@ -242,11 +242,11 @@ class LogFolders(World):
         self.project.copy_folder(BASE, TARGET)
         return f"copy {BASE} over {TARGET}"
 
-    def _samples_files(self, folder: str) -> list[str]:
-        names = [name for name in self.project.files(folder) if "/samples_" in name]
+    def _list_samples_files(self, folder: str) -> list[str]:
+        names = [name for name in self.project.list_files(folder) if "/samples_" in name]
         if not names:
             self._write_run(folder, FIRST, TASKS, chat="A", wrong=0)
-            names = [name for name in self.project.files(folder) if "/samples_" in name]
+            names = [name for name in self.project.list_files(folder) if "/samples_" in name]
         return names
 
 

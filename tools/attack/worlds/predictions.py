@@ -34,7 +34,7 @@ class Predictions(World):
         csv.writer(stream, lineterminator="\n").writerows([("id", "label", "prediction"), *rows])
         self.project.write(name, stream.getvalue())
 
-    def _denial(self, metric: str) -> str | None:
+    def _find_denial(self, metric: str) -> str | None:
         """Why a PASS is not true; None if it may be."""
         base, target = self._read(BASE), self._read(TARGET)
         for name, rows in ((BASE, base), (TARGET, target)):
@@ -51,9 +51,9 @@ class Predictions(World):
     @action(8)
     def judge(self, draw: random.Random) -> str:
         metric = draw.choice(("accuracy", "f1_macro", "balanced_accuracy"))
-        done = self.slimgate("judge", BASE, TARGET, "--metric", metric, "--drop-points", str(LIMIT))
+        done = self.run_slimgate("judge", BASE, TARGET, "--metric", metric, "--drop-points", str(LIMIT))
         self.verdict = f"exit {done.code}"
-        if done.code == 0 and (reason := self._denial(metric)):
+        if done.code == 0 and (reason := self._find_denial(metric)):
             self.deny(RULE, f"{metric}: exit code 0, and {reason}")
         return f"slimgate judge --metric {metric}: exit {done.code}"
 

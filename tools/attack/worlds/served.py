@@ -157,9 +157,9 @@ class Served(SuiteWorld):
         project.write("house_rules.py", RULES)
         project.write("packages/wordlib/__init__.py", WORDLIB)
         self._install_wordlib("1.0", ignore_all=0)
-        project.write_tables(SUITE, self._suite())
+        project.write_tables(SUITE, self._make_suite())
 
-    def _suite(self) -> dict[str, Any]:
+    def _make_suite(self) -> dict[str, Any]:
         def model(name: str) -> dict[str, Any]:
             command = [sys.executable, "-S", "server/serve.py", f"models/{name}"]
             return {
@@ -187,7 +187,7 @@ class Served(SuiteWorld):
         }
 
     def _install_wordlib(self, version: str, *, ignore_all: int) -> None:
-        for old in self.project.path("packages").glob("wordlib-*/METADATA"):
+        for old in self.project.find_path("packages").glob("wordlib-*/METADATA"):
             old.unlink()
             old.parent.rmdir()
         self.project.write(
@@ -197,7 +197,7 @@ class Served(SuiteWorld):
 
     def judge_from_scratch(self, folder: Path) -> Truth:
         """Plain Python in place of a run: the shares of right answers, and observed drops."""
-        tables = Project(folder).tables(SUITE)
+        tables = Project(folder).read_tables(SUITE)
         variants = tables.get("variants", {})
         # The suite may name one model twice, and may have renamed a variant: folders are in the commands.
         folders = {name: Path(table["server"]["command"][-1]).name for name, table in variants.items()}
@@ -223,7 +223,7 @@ class Served(SuiteWorld):
     def replace_weights(self, draw: random.Random) -> str:
         name, wrong = draw.choice(("base", *VARIANTS)), draw.choice((0, 2, 15, 60))
         file = f"models/{name}/model.txt"
-        before = self.project.modified(file)
+        before = self.project.read_modified(file)
         silent = draw.random() < 0.3
         self.project.write(file, f"{wrong:02}\n", at=before if silent else None)
         return f"models/{name}/model.txt = {wrong:02}" + (", same modification time" if silent else "")
@@ -276,7 +276,7 @@ class Served(SuiteWorld):
 
     @action(1)
     def swap_references(self, draw: random.Random) -> str:
-        rows = [json.loads(line) for line in self._gate_lines()]
+        rows = [json.loads(line) for line in self._read_gate_lines()]
         for row in draw.sample(rows, min(60, len(rows))):
             row["a"] = "WRONG" if row["a"] == row["a"].upper() else row["a"].upper()
         self._write_gate([json.dumps(row) for row in rows])

@@ -46,7 +46,7 @@ class Tables(World):
         csv.writer(stream, lineterminator="\n").writerows(row[:width] for row in [Row._fields, *rows])
         self.project.write(name, stream.getvalue())
 
-    def _denial(self) -> str | None:
+    def _find_denial(self) -> str | None:
         """Why a PASS is not true; None if it may be."""
         base, target = self._read(BASE), self._read(TARGET)
         if Counter(row[:2] for row in base) != Counter(row[:2] for row in target):
@@ -66,9 +66,9 @@ class Tables(World):
 
     @action(8)
     def judge(self, draw: random.Random) -> str:
-        done = self.slimgate("judge", BASE, TARGET, "--drop-points", str(LIMIT))
+        done = self.run_slimgate("judge", BASE, TARGET, "--drop-points", str(LIMIT))
         self.verdict = f"exit {done.code}"
-        if done.code == 0 and (reason := self._denial()):
+        if done.code == 0 and (reason := self._find_denial()):
             self.deny(RULE, f"exit code 0, and {reason}")
         return f"slimgate judge: exit {done.code}"
 

@@ -26,7 +26,9 @@ class Errorbars(Tool):
 
     def decide(self, cell: Cell, base: Floats, target: Floats) -> dict[str, str]:
         compare = import_module("errorbars.compare")
-        compared = compare.paired_compare(base.mean(axis=0), target.mean(axis=0), clusters=cell.clusters())
+        compared = compare.paired_compare(
+            base.mean(axis=0), target.mean(axis=0), clusters=cell.make_clusters()
+        )
         return _apply_rules(compared.as_dict(), cell.margin)
 
     def write(self, folder: Path, _: Cell, base: Sequence[Row], target: Sequence[Row]) -> list[str]:

@@ -63,7 +63,7 @@ class Cell:
         target = np.where(is_lost, 0.0, np.where(is_won, 1.0, same))
         return base[None], target[None]
 
-    def clusters(self) -> npt.NDArray[np.int64] | None:
+    def make_clusters(self) -> npt.NDArray[np.int64] | None:
         """(rows,) the group of each question; groups are equally large."""
         return np.arange(self.rows) * self.groups // self.rows if self.groups else None
 
@@ -97,7 +97,7 @@ class Row:
 
 def list_rows(cell: Cell, scores: Floats) -> list[Row]:
     """All rows of one log: of every epoch, where the runs are epochs."""
-    clusters = cell.clusters()
+    clusters = cell.make_clusters()
     return [
         Row(f"q{at:05}", score, None if clusters is None else f"t{clusters[at]}", epoch, f"question {at}")
         for epoch, line in enumerate(scores.tolist())

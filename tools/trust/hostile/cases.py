@@ -29,7 +29,7 @@ class Case:
         """What the pickles would write, were one loaded."""
         return self.folder / "CODE_RAN"
 
-    def command(self) -> list[str]:
+    def write_command(self) -> list[str]:
         """Writes the input into a folder of its own; the module to run, with its arguments."""
         self.folder.mkdir(parents=True, exist_ok=True)
         arguments = self.write(self.folder)

@@ -11,6 +11,7 @@ import numpy as np
 from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError, format_error
 from slimgate.judge.metrics.classes import arrange_classes
+from slimgate.judge.metrics.weighted_correlation import compute_correlation, prepare_ranks, prepare_values
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # the kind of outcomes that `needs` names is what the metric reads
@@ -18,6 +19,9 @@ Statistic = Callable[[Any, Floats], Floats]
 FromConfusion = Callable[[Floats], Floats]
 PerRow = Callable[[Any], Floats]
 Influence = Callable[[Any], Floats]
+# Of the check of influence values: weightings that are tried, how far weights are moved, and the difference
+# that is allowed, as a share.
+_DIRECTIONS, _STEP, _INFLUENCE_ERROR = 4, 1e-3, 0.35
 
 
 @dataclass(frozen=True)
@@ -167,13 +171,18 @@ def call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Float
 def compute_row_values(metric: Metric, outcomes: Outcomes) -> Floats:
     """(rows,) what `per_row` gives, as float64. Raises MeasureError if it is not one value for each row."""
     assert metric.per_row is not None
+    return _call_by_row(metric.name, "per_row", metric.per_row, outcomes)
+
+
+def _call_by_row(metric: str, name: str, function: PerRow, outcomes: Outcomes) -> Floats:
+    """(rows,) what a function of a metric gives, as float64. name: of the metric's field, for errors."""
     try:
-        values = np.asarray(metric.per_row(outcomes), dtype=np.float64)
+        values = np.asarray(function(outcomes), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise MeasureError(f"{metric.name}: its per_row failed: {format_error(error)}") from error
+        raise MeasureError(f"{metric}: its {name} failed: {format_error(error)}") from error
     if values.shape != (len(outcomes),):
         raise MeasureError(
-            f"{metric.name}: its per_row returned the shape {values.shape} for {len(outcomes)} rows, "
+            f"{metric}: its {name} returned the shape {values.shape} for {len(outcomes)} rows, "
             f"expected ({len(outcomes)},), one value for each row"
         )
     return values
@@ -187,12 +196,15 @@ def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
     value.
     """
     rows = np.ones(len(outcomes))
-    _check_same_figures(value, _list_figures(metric, outcomes, rows), metric.name)
-    if metric.resampled and (metric.per_row or metric.row_mean or metric.row_sums or metric.from_confusion):
+    figures = _list_figures(metric, outcomes, rows)
+    _check_same_figures(value, figures, metric.name)
+    if metric.resampled and figures:
         rows += np.random.default_rng(0).integers(0, 2, size=len(outcomes))
-        value = float(call_statistic(metric, outcomes, rows))
+        weighted = float(call_statistic(metric, outcomes, rows))
         name = f"{metric.name}, with rows that weigh 1 or 2,"
-        _check_same_figures(value, _list_figures(metric, outcomes, rows), name)
+        _check_same_figures(weighted, _list_figures(metric, outcomes, rows), name)
+    if metric.influence is not None:
+        _check_influence(metric, metric.influence, outcomes, value)
 
 
 def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[str, float]:
@@ -205,6 +217,15 @@ def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[s
         figures["row_mean"] = float((weights @ amounts) / (weights @ sizes))
     elif metric.row_sums is not None and metric.per_row is None:
         figures["row_sums"] = float(metric.row_sums.value(weights @ metric.row_sums.terms(outcomes)))
+    if metric.documents is not None:
+        nats, tokens = metric.documents.of(outcomes)
+        figures["documents"] = float(np.exp((weights @ nats) / (weights @ tokens)))
+    if metric.correlated is not None:
+        gold, scores = metric.correlated.of(outcomes)
+        prepare = prepare_ranks if metric.correlated.kind == "spearman" else prepare_values
+        figures["correlated"] = float(
+            compute_correlation(prepare(gold)(weights), prepare(scores)(weights), weights)
+        )
     if metric.from_confusion is not None and isinstance(outcomes, ClassOutcomes):
         check_classes(outcomes)
         k = len(outcomes.classes)
@@ -222,6 +243,31 @@ def _check_same_figures(value: float, figures: dict[str, float], shown: str) -> 
                 f"verdict is computed from; correct one of them, see `{name}` in "
                 "slimgate/judge/metrics/base.py"
             )
+
+
+def _check_influence(metric: Metric, influence: Influence, outcomes: Outcomes, value: float) -> None:
+    """Raises MeasureError if the value moves otherwise with the rows' weights than `influence` says.
+
+    The interval is as wide as the influence values are large. They may be larger than the derivative by what
+    DeLong's denominators of m - 1 add, at most by the root of 2.
+    """
+    by_row = _call_by_row(metric.name, "influence", influence, outcomes)
+    changes = np.random.default_rng(0).choice([-1.0, 1.0], size=(_DIRECTIONS, len(outcomes)))
+    moved = np.asarray(
+        [
+            float(call_statistic(metric, outcomes, 1 + _STEP * change))
+            - float(call_statistic(metric, outcomes, 1 - _STEP * change))
+            for change in changes
+        ]
+    ) / (2 * _STEP)
+    expected = changes @ by_row / len(outcomes)
+    sizes = [float(np.sqrt(np.mean(numbers**2))) for numbers in (moved, expected, moved - expected)]
+    if not sizes[2] <= _INFLUENCE_ERROR * max(sizes[:2]) + 1e-9 * max(1.0, abs(value)):  # also for NaN
+        raise MeasureError(
+            f"{metric.name} moves by {sizes[0]:.3g} for each unit of weight that its rows get or lose at "
+            f"random, but by {sizes[1]:.3g} by its influence, which the interval is computed from; correct "
+            "it, see `influence` in slimgate/judge/metrics/base.py"
+        )
 
 
 def select_own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:

@@ -37,7 +37,7 @@ class _Integers(SparseState):
     @classmethod
     def from_dense(cls, linear: nn.Module) -> Self:
         """The same layer in the layout with the fewest bytes."""
-        layer = cls(layout="dense", **linear.options())  # type: ignore[operator]
+        layer = cls(layout="dense", **linear.list_options())  # type: ignore[operator]
         for name, tensor in (*linear.named_buffers(recurse=False), *linear.named_parameters(recurse=False)):
             setattr(layer, name, tensor)
         layer.layout, _ = choose_layout(layer.read_stored_weight(), layer.value_bits)

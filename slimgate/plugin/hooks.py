@@ -35,14 +35,6 @@ from slimgate.plugin.find_suites import (
     find_suites,
     has_candidates,
 )
-from slimgate.plugin.terminal import (
-    annotate_github,
-    find_width,
-    make_visible,
-    print_head,
-    print_log_suites,
-    write_lines,
-)
 
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session
@@ -125,7 +117,14 @@ def _make_usage_error(config: pytest.Config, error: SlimgateError) -> pytest.Usa
     _report_weaker_gate(config, error)
     writes = not (config.getoption("slimgate_plan") or config.option.collectonly)
     earlier = [line] if writes and (line := describe_earlier_records(config)) else []
-    return pytest.UsageError("\n".join([make_visible(error), *earlier]))
+    return pytest.UsageError("\n".join([_make_visible(error), *earlier]))
+
+
+def _make_visible(error: BaseException | str) -> str:
+    """The lines of an error, with control characters escaped, because suites and rows may hold some."""
+    from slimgate._system.escape import escape_invisible
+
+    return "\n".join(map(escape_invisible, str(error).split("\n")))
 
 
 def _report_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
@@ -209,6 +208,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             _prepare_suite(session, state, suite)
     except SlimgateError as error:
         raise _make_usage_error(config, error) from error
+    from slimgate.plugin.terminal import print_head, print_log_suites
+
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     for suite in suites:
         print_head(config, state, suite, reporter)
@@ -269,7 +270,7 @@ def _print_files_without_suite(session: pytest.Session) -> None:
     is_empty = getattr(session, "items", None) == []  # xdist's controller has no items
     lines = describe_suites_not_run(search, below=search.shallow and is_empty)
     for line in (*config.stash[NOTES], *lines):
-        reporter.write_line(make_visible(line))
+        reporter.write_line(_make_visible(line))
 
 
 def _build_on_ray(session: pytest.Session, state: Session, reporter: pytest.TerminalReporter) -> None:
@@ -335,7 +336,7 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     is_foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
     if error is not None and is_foreseen:
-        report.longrepr = make_visible(error)
+        report.longrepr = _make_visible(error)
     fails = isinstance(error, pytest.fail.Exception) and not any(
         result.explains_failure for result in results
     )
@@ -396,15 +397,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     failures = list(state.list_failures()) if exitstatus == pytest.ExitCode.OK else []
     if not errors and not failures and not state.written_records:
         return
+    from slimgate.plugin.terminal import annotate_github, find_width, write_lines
+
     terminalreporter.section("slimgate")
     for line in errors if exitstatus in _JUDGED else ():
-        terminalreporter.write_line(make_visible(f"exit code 4: {line}"))
+        terminalreporter.write_line(_make_visible(f"exit code 4: {line}"))
     if state.confirmation is not None:
         for line in state.confirmation.list_summary():
             terminalreporter.write_line(line)
     write_lines(terminalreporter, state.list_summary(find_width(terminalreporter)))
     for line in failures:
-        terminalreporter.write_line(make_visible(f"exit code 1: {line}"))
+        terminalreporter.write_line(_make_visible(f"exit code 1: {line}"))
     from slimgate.report.github import is_in_actions
 
     if is_in_actions(os.environ):

@@ -55,13 +55,6 @@ def find_width(reporter: pytest.TerminalReporter) -> int | None:
     return reporter.config.get_terminal_writer().fullwidth if reporter.isatty() else None
 
 
-def make_visible(error: BaseException | str) -> str:
-    """The lines of an error, with control characters escaped, because suites and rows may hold some."""
-    from slimgate._system.escape import escape_invisible
-
-    return "\n".join(map(escape_invisible, str(error).split("\n")))
-
-
 def annotate_github(state: Session, terminalreporter: pytest.TerminalReporter) -> None:
     """Prints annotations on the files of the suites, and appends the comment to the summary of the step."""
     from slimgate.report.github import append_summary, list_budget_annotations

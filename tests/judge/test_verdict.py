@@ -118,6 +118,7 @@ def test_a_0_1_metric_where_less_is_better_counts_the_other_way(counted: MakePai
         higher_is_better=False,
         statistic=lambda outcomes, weights: 1 - ACCURACY.statistic(outcomes, weights),
         per_row=lambda outcomes: 1 - right(outcomes),
+        from_confusion=None,
     )
     pair = counted(872, 32, 8)
     ours, theirs = judged(pair, 2.0, metric=error), judged(pair, 2.0)

@@ -341,10 +341,10 @@ def test_a_turn_ends_though_threads_spin_for_ever(tmp_path: Path) -> None:
 
 def test_queued_threads_of_a_duel_are_the_median_of_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.004, 0.004)
-    queued, block = iter([0.0, 0.9, 0.3] * 200), contenders[1].block
+    queued, block = iter([0.0, 0.9, 0.3] * 200), contenders[1].time_block
     monkeypatch.setattr(
         contenders[1],
-        "block",
+        "time_block",
         lambda *args, **options: replace(block(*args, **options), queued_threads=next(queued)),
     )
     times = run_duel(contenders, inputs, seed=0, max_seconds=2.0)

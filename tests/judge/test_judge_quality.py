@@ -124,10 +124,11 @@ def test_a_zero_or_one_a_row_may_be_a_bool() -> None:
         ),
         ({"per_row": lambda o: (value for value in o.column("right"))}, "its per_row failed: TypeError"),
         ({"statistic": lambda *_: "high"}, "its statistic failed: ValueError"),
+        ({"per_row": lambda o: o.values["none"]}, "recall: its per_row failed: KeyError: 'none'"),
     ],
     ids=[
         *("all-right", "exchanged", "row-sums", "row-mean", "a-row-less"),
-        *("other-rows", "generator", "text"),
+        *("other-rows", "generator", "text", "other-error"),
     ],
 )
 def test_rows_that_are_not_the_statistic_are_refused(other: dict[str, Any], message: str) -> None:

@@ -286,6 +286,15 @@ def test_a_function_of_the_confusion_matrix_is_the_statistic(counted: MakePair) 
         judge_quality(constant, *counted(200, 100, 0), [QualityBudget("drop_points", 2.0)], resamples=100)
 
 
+def test_a_function_of_one_confusion_matrix_alone_is_refused(counted: MakePair) -> None:
+    """The judge passes many matrices at once: a drop of 80 points passed with the interval 0 to 0."""
+    of_one = replace(
+        load_metric("accuracy"), per_row=None, from_confusion=lambda counts: np.trace(counts) / counts.sum()
+    )
+    with pytest.raises(MeasureError, match=r"accuracy is 1 by its statistic, but 0.* by its from_confusion"):
+        judge_quality(of_one, *counted(200, 100, 0), [QualityBudget("drop_points", 2.0)], resamples=100)
+
+
 def test_a_value_of_a_further_build_outside_of_its_range(counted: MakePair) -> None:
     accuracy = load_metric("accuracy")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from slimgate.budgets.base import Unit
-from slimgate.errors import MeasureError, format_error
+from slimgate.errors import MeasureError, SlimgateError, format_error
 from slimgate.judge.metrics.classes import arrange_classes
 from slimgate.judge.metrics.weighted_correlation import compute_correlation, prepare_ranks, prepare_values
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
@@ -22,6 +23,8 @@ Influence = Callable[[Any], Floats]
 # Of the check of influence values: weightings that are tried, how far weights are moved, and the difference
 # that is allowed, as a share.
 _DIRECTIONS, _STEP, _INFLUENCE_ERROR = 4, 1e-3, 0.35
+# The two weightings of the check of a metric's fields, in its errors.
+_WEIGHINGS = ("", ", with rows that weigh 1 or 2,")
 
 
 @dataclass(frozen=True)
@@ -155,10 +158,8 @@ def call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Float
 
     Raises MeasureError if it fails, or if their shape is not that of the weights without rows.
     """
-    try:
+    with _plugin_errors(metric, "statistic"):  # also for texts, which are no numbers
         values = np.asarray(metric.statistic(outcomes, weights), dtype=np.float64)
-    except (TypeError, ValueError) as error:  # also for texts, which are no numbers
-        raise MeasureError(f"{metric.name}: its statistic failed: {format_error(error)}") from error
     if values.shape != weights.shape[:-1]:
         raise MeasureError(
             f"{metric.name}: its statistic returned the shape {values.shape} for weights of the shape "
@@ -171,18 +172,16 @@ def call_statistic(metric: Metric, outcomes: Outcomes, weights: Floats) -> Float
 def compute_row_values(metric: Metric, outcomes: Outcomes) -> Floats:
     """(rows,) what `per_row` gives, as float64. Raises MeasureError if it is not one value for each row."""
     assert metric.per_row is not None
-    return _call_by_row(metric.name, "per_row", metric.per_row, outcomes)
+    return _call_by_row(metric, "per_row", metric.per_row, outcomes)
 
 
-def _call_by_row(metric: str, name: str, function: PerRow, outcomes: Outcomes) -> Floats:
-    """(rows,) what a function of a metric gives, as float64. name: of the metric's field, for errors."""
-    try:
+def _call_by_row(metric: Metric, field: str, function: PerRow, outcomes: Outcomes) -> Floats:
+    """(rows,) what a function of a metric gives, as float64. field: the function's field, for errors."""
+    with _plugin_errors(metric, field):
         values = np.asarray(function(outcomes), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise MeasureError(f"{metric}: its {name} failed: {format_error(error)}") from error
     if values.shape != (len(outcomes),):
         raise MeasureError(
-            f"{metric}: its {name} returned the shape {values.shape} for {len(outcomes)} rows, "
+            f"{metric.name}: its {field} returned the shape {values.shape} for {len(outcomes)} rows, "
             f"expected ({len(outcomes)},), one value for each row"
         )
     return values
@@ -193,56 +192,69 @@ def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
 
     Then the interval and the verdict would be of another figure than the value that they are shown with. The
     values must also be equal if some rows count twice, because only that shows that each row has its own
-    value.
+    value. Both sets of weights go in at once, as those of the judge do.
     """
-    rows = np.ones(len(outcomes))
-    figures = _list_figures(metric, outcomes, rows)
-    _check_same_figures(value, figures, metric.name)
-    if metric.resampled and figures:
-        rows += np.random.default_rng(0).integers(0, 2, size=len(outcomes))
-        weighted = float(call_statistic(metric, outcomes, rows))
-        name = f"{metric.name}, with rows that weigh 1 or 2,"
-        _check_same_figures(weighted, _list_figures(metric, outcomes, rows), name)
+    weights, values = np.ones((2, len(outcomes))), [value, value]
+    if metric.resampled:
+        weights[1] += np.random.default_rng(0).integers(0, 2, size=len(outcomes))
+        values[1] = float(call_statistic(metric, outcomes, weights[1]))
+    for name, figures in _list_figures(metric, outcomes, weights).items():
+        if np.shape(figures) != (2,):
+            raise MeasureError(
+                f"{metric.name}: its {name} returned the shape {np.shape(figures)} for two sets of counts or "
+                f"sums at once, expected (2,); see `{name}` in slimgate/judge/metrics/base.py"
+            )
+        for weighing, by_statistic, figure in zip(_WEIGHINGS, values, figures, strict=True):
+            if not np.isclose(figure, by_statistic, rtol=1e-6, atol=1e-9):
+                raise MeasureError(
+                    f"{metric.name}{weighing} is {by_statistic:.6g} by its statistic, but {figure:.6g} by its "
+                    f"{name}, which the verdict is computed from; correct one of them, see `{name}` in "
+                    "slimgate/judge/metrics/base.py"
+                )
     if metric.influence is not None:
         _check_influence(metric, metric.influence, outcomes, value)
 
 
-def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[str, float]:
-    """The value by each of the fields that the judge reads. weights: (rows,)."""
-    figures: dict[str, float] = {}
+def _list_figures(metric: Metric, outcomes: Outcomes, weights: Floats) -> dict[str, Floats]:
+    """The values by each of the fields that the judge reads. weights: (sets, rows)."""
+    figures: dict[str, Floats] = {}
     if metric.per_row is not None:
-        figures["per_row"] = float(weights @ compute_row_values(metric, outcomes) / weights.sum())
+        figures["per_row"] = weights @ compute_row_values(metric, outcomes) / weights.sum(axis=1)
     if metric.row_mean is not None:
-        amounts, sizes = metric.row_mean.of(outcomes)
-        figures["row_mean"] = float((weights @ amounts) / (weights @ sizes))
+        with _plugin_errors(metric, "row_mean"):
+            amounts, sizes = metric.row_mean.of(outcomes)
+            figures["row_mean"] = (weights @ amounts) / (weights @ sizes)
     elif metric.row_sums is not None and metric.per_row is None:
-        figures["row_sums"] = float(metric.row_sums.value(weights @ metric.row_sums.terms(outcomes)))
+        with _plugin_errors(metric, "row_sums"):
+            figures["row_sums"] = metric.row_sums.value(weights @ metric.row_sums.terms(outcomes))
     if metric.documents is not None:
-        nats, tokens = metric.documents.of(outcomes)
-        figures["documents"] = float(np.exp((weights @ nats) / (weights @ tokens)))
+        with _plugin_errors(metric, "documents"):
+            nats, tokens = metric.documents.of(outcomes)
+            figures["documents"] = np.exp((weights @ nats) / (weights @ tokens))
     if metric.correlated is not None:
-        gold, scores = metric.correlated.of(outcomes)
         prepare = prepare_ranks if metric.correlated.kind == "spearman" else prepare_values
-        figures["correlated"] = float(
-            compute_correlation(prepare(gold)(weights), prepare(scores)(weights), weights)
-        )
+        with _plugin_errors(metric, "correlated"):
+            gold, scores = (prepare(side)(weights) for side in metric.correlated.of(outcomes))
+            figures["correlated"] = compute_correlation(gold, scores, weights)
     if metric.from_confusion is not None and isinstance(outcomes, ClassOutcomes):
         check_classes(outcomes)
         k = len(outcomes.classes)
         cells = outcomes.labels * k + outcomes.predictions
-        counts: Floats = np.bincount(cells, weights=weights, minlength=k * k).astype(np.float64)
-        figures["from_confusion"] = float(metric.from_confusion(counts.reshape(k, k)))
+        counts = np.stack([np.bincount(cells, weights=line, minlength=k * k) for line in weights])
+        with _plugin_errors(metric, "from_confusion"):
+            figures["from_confusion"] = metric.from_confusion(counts.reshape(-1, k, k).astype(np.float64))
     return figures
 
 
-def _check_same_figures(value: float, figures: dict[str, float], shown: str) -> None:
-    for name, other in figures.items():
-        if not np.isclose(other, value, rtol=1e-6, atol=1e-9):
-            raise MeasureError(
-                f"{shown} is {value:.6g} by its statistic, but {other:.6g} by its {name}, which the "
-                f"verdict is computed from; correct one of them, see `{name}` in "
-                "slimgate/judge/metrics/base.py"
-            )
+@contextmanager
+def _plugin_errors(metric: Metric, field: str) -> Iterator[None]:
+    """Raises MeasureError in place of an error of a function of a metric, which may raise anything."""
+    try:
+        yield
+    except SlimgateError:
+        raise
+    except Exception as error:
+        raise MeasureError(f"{metric.name}: its {field} failed: {format_error(error)}") from error
 
 
 def _check_influence(metric: Metric, influence: Influence, outcomes: Outcomes, value: float) -> None:
@@ -251,7 +263,7 @@ def _check_influence(metric: Metric, influence: Influence, outcomes: Outcomes, v
     The interval is as wide as the influence values are large. They may be larger than the derivative by what
     DeLong's denominators of m - 1 add, at most by the root of 2.
     """
-    by_row = _call_by_row(metric.name, "influence", influence, outcomes)
+    by_row = _call_by_row(metric, "influence", influence, outcomes)
     changes = np.random.default_rng(0).choice([-1.0, 1.0], size=(_DIRECTIONS, len(outcomes)))
     moved = np.asarray(
         [

@@ -374,15 +374,19 @@ def _digest_named_files(file: Path) -> dict[str, str]:
 def _read_variables(module: str) -> dict[str, str]:
     """The values of the environment variables that a user's module reads by name, if they are set.
 
+    A variable that is not set has the value that os.environ.setdefault gives it, before and after that call.
+
     Secrets are left out, and what pytest sets anew for each test.
     """
     file = _find_source(module)
     if file is None or file.suffix != ".py" or not _is_users_module(module) or _parse(module).version:
         return {}
     return {
-        name: os.environ[name]
-        for name in sorted(list_variables(file.read_bytes()))
-        if name in os.environ and not name.startswith("PYTEST_") and not SECRET.search(name)
+        name: value
+        for name, default in sorted(list_variables(file.read_bytes()).items())
+        if (value := os.environ.get(name, default)) is not None
+        and not name.startswith("PYTEST_")
+        and not SECRET.search(name)
     }
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from slimgate._system.called_imports import list_called_imports
 
@@ -123,35 +124,57 @@ def list_path_texts(content: bytes) -> set[str]:
     return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
 
 
-def list_variables(content: bytes) -> set[str]:
+def list_variables(content: bytes) -> dict[str, str | None]:
     """The variables that a Python file reads by name: os.environ["A"], os.environ.get("A"), os.getenv("A").
+
+    The value of each is its default, "b" of os.environ.setdefault("A", "b"), or None.
 
     If the file reads any variable by the value of a name or an expression, each of its strings counts. What
     the file sets itself does not count: the value depends on whether that code has run.
     """
-    read, written, texts, is_computed = set[str](), set[str](), set[str](), False
+    read, defaults = set[str](), dict[str, str | None]()
+    written, texts, is_computed = set[str](), set[str](), False
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.add(node.value)
-        key, is_read = _find_variable(node)
-        if isinstance(key, ast.Constant):
-            (read if is_read else written).add(str(key.value))
-        elif key is not None:
-            is_computed = is_computed or is_read
-    return (read | texts if is_computed else read) - written
+        use = _find_variable_use(node)
+        if use is None:
+            continue
+        if not isinstance(use.key, ast.Constant):
+            is_computed = is_computed or use.is_read
+        elif isinstance(use.default, ast.Constant):
+            defaults[str(use.key.value)] = str(use.default.value)
+        else:
+            (read if use.is_read else written).add(str(use.key.value))
+    names = read | texts if is_computed else read
+    return {name: defaults.get(name) for name in (names | set(defaults)) - written}
 
 
-def _find_variable(node: ast.AST) -> tuple[ast.expr | None, bool]:
-    """What names the variable of the environment that a node uses, if it uses one; whether it reads it."""
+class _VariableUse(NamedTuple):
+    """What names a variable of the environment; the default that setdefault gives it; whether it is read."""
+
+    key: ast.expr
+    default: ast.expr | None
+    is_read: bool
+
+
+def _find_variable_use(node: ast.AST) -> _VariableUse | None:
     if isinstance(node, ast.Subscript) and _get_last_name(node.value) == "environ":
-        return node.slice, isinstance(node.ctx, ast.Load)
-    if isinstance(node, ast.Call) and node.args:
-        if _get_last_name(node.func) == "getenv":
-            return node.args[0], True
-        if isinstance(node.func, ast.Attribute) and _get_last_name(node.func.value) == "environ":
-            method = node.func.attr
-            return (node.args[0] if method in ("get", "setdefault") else None), method == "get"
-    return None, False
+        return _VariableUse(node.slice, None, isinstance(node.ctx, ast.Load))
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        is_of_environ = _get_last_name(node.comparators[0]) == "environ"
+        return _VariableUse(node.left, None, is_read=True) if is_of_environ else None
+    if not isinstance(node, ast.Call):
+        return None
+    arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+    if arguments and _get_last_name(node.func) == "getenv":
+        return _VariableUse(arguments[0], None, is_read=True)
+    if arguments and isinstance(node.func, ast.Attribute) and _get_last_name(node.func.value) == "environ":
+        if node.func.attr == "get":
+            return _VariableUse(arguments[0], None, is_read=True)
+        if node.func.attr == "setdefault":
+            return _VariableUse(arguments[0], arguments[-1], is_read=False)
+    return None
 
 
 def _get_last_name(node: ast.expr) -> str | None:

@@ -474,6 +474,8 @@ def test_the_packages_around_a_module_count(tmp_path: Path, monkeypatch: pytest.
         ('os.environ.get("OWN_MODE", "fast")', True),
         ('os.getenv("OWN_MODE")', True),
         ('getenv("OWN_MODE")', True),
+        ('os.getenv(key="OWN_MODE")', True),
+        ('"OWN_MODE" in os.environ', True),
         ("environ[NAME]", True),
         ('os.environ.get("OTHER"), "OWN_MODE"', False),
         ('table["OWN_MODE"], table.get("OWN_MODE")', False),
@@ -497,18 +499,25 @@ def test_a_variable_of_the_environment_counts(
     assert len(set(digests_by_value)) == (3 if counts else 1)
 
 
-@pytest.mark.parametrize("code", ['environ["OWN_MODE"] = "fast"', 'environ.setdefault("OWN_MODE", "fast")'])
-def test_a_variable_that_a_module_sets_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+@pytest.mark.parametrize(
+    ("code", "counts"),
+    [('environ["OWN_MODE"] = "fast"', False), ('environ.setdefault("OWN_MODE", "fast")', True)],
+    ids=["assigned", "default"],
+)
+def test_a_variable_that_a_module_sets_counts_if_it_is_a_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, counts: bool
 ) -> None:
-    """Its value is another one before and after the module is imported."""
+    """The digest is the same before and after the module is imported; "exact" comes from the user."""
     (tmp_path / "own_mode.py").write_text(f'import os\n\nos.{code}\nMODE = os.environ["OWN_MODE"]\n')
     monkeypatch.syspath_prepend(tmp_path)
     _forget()
     before = digest_code("own_mode")
-    monkeypatch.setenv("OWN_MODE", "exact")
+    monkeypatch.setenv("OWN_MODE", "fast")
     _forget()
     assert digest_code("own_mode") == before
+    monkeypatch.setenv("OWN_MODE", "exact")
+    _forget()
+    assert (digest_code("own_mode") != before) is counts
 
 
 def test_a_file_named_by_its_suffix_alone_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,9 @@ def _list_earlier(run: StoredRecord, baselines: Path, folder: Path) -> list[Stor
 
 def _check_clock(earlier: Sequence[StoredRecord], folder: Path, at: str) -> None:
     """Raises if the newest baseline would not be this one: later gates would be compared with the old one."""
-    if earlier and earlier[0].file.parent != folder and earlier[0].at > at:
+    is_replaced_late = any(entry.file.parent == folder and entry.at > at for entry in earlier)
+    # If several baselines are late, the first one that is accepted again stays behind the others.
+    if earlier and earlier[0].file.parent != folder and earlier[0].at > at and not is_replaced_late:
         raise DataError(
             f"{earlier[0].file}: it was accepted at {earlier[0].at}, which is after the time of this machine "
             f"({at}), so it would stay the newest baseline; set the clock, or accept that baseline again "
@@ -166,7 +168,7 @@ def _list_outcome_files(run: StoredRecord) -> list[Path]:
             "compared with them"
         )
     for model, file in zip(models, files, strict=True):
-        if problem := find_wrong_answers(model, file):
+        if problem := find_wrong_answers(run.record, model, file):
             raise DataError(f"{file}: {problem}; run again, and accept the whole folder of that run")
     return files
 

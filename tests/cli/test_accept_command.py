@@ -233,6 +233,22 @@ def test_a_clock_behind_the_newest_baseline_is_refused(accept: Run, tmp_path: Pa
     assert "int8, accuracy: drop_points was 1 and is 2" in accept(run, "v3")[2]
 
 
+def test_two_baselines_of_a_late_clock_are_accepted_again(accept: Run, tmp_path: Path) -> None:
+    """Each was refused because of the other one."""
+    run, names = write_release(tmp_path / "run"), ("v1", "v2")
+    for name in names:
+        assert accept(run, name)[0] == 0
+    for day, name in enumerate(names, 1):
+        file = tmp_path / f"baselines/{name}/support/run.json"
+        record = read_record(file)
+        assert record.accepted is not None
+        late = record.accepted.model_copy(update={"at": f"2126-01-0{day}T00:00:00+00:00"})
+        file.write_text(format_record_json(record.model_copy(update={"accepted": late})))
+    assert accept(run, "v3")[0] == 4
+    assert [accept(run, name, "--force")[0] for name in names] == [0, 0]
+    assert accept(run, "v3")[0] == 0
+
+
 def test_a_disk_that_fails_leaves_the_old_baseline(
     accept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,19 @@ def test_a_report_is_accepted_and_compared_as_that_of_a_run(
     assert re.search(
         r"\| target +\| gsm8k/acc +\| 0\.7\d+ → 0\.6\d+ \| +\*\*14\.0 \[11\.3, 17\.2\]\*\*", out
     ), out
+
+
+def test_answers_of_other_logs_are_not_accepted(
+    judge: Judge, tmp_path: Path, base: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = [tmp_path / release / "report" for release in ("v1", "v2")]
+    for report, count in zip(reports, (4, 60), strict=True):
+        logs = write_lm_eval_pair(report.parent, base, lose_answers(base, count))
+        judge(*logs, "--drop-points", 4, "--report", report)
+    shutil.copy(reports[1] / "outcomes/target.parquet", reports[0] / "outcomes/target.parquet")
+    capsys.readouterr()
+    assert main(["accept", str(reports[0]), "--name", "v1", "--baselines", str(tmp_path / "kept")]) == 4
+    assert "are of another run than its record: gsm8k/acc of the answers is 0." in capsys.readouterr().err
 
 
 def test_logs_that_only_warn_have_no_failure_in_junit(

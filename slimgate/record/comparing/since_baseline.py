@@ -10,11 +10,11 @@ from slimgate.errors import SlimgateError
 from slimgate.judge.metrics import compute_value
 from slimgate.outcomes import Outcomes
 from slimgate.record.comparing.answers import Pair, has_same_answers, pair_answers
-from slimgate.record.comparing.metrics import is_same_value, load_if_light
+from slimgate.record.comparing.metrics import is_same_value, load_known_metrics
 from slimgate.record.files import StoredRecord
 from slimgate.record.machine import Machine
 from slimgate.record.outcome_files import read_outcomes
-from slimgate.record.run import VariantRecord
+from slimgate.record.run import RunRecord, VariantRecord
 
 
 class Since(NamedTuple):
@@ -43,7 +43,7 @@ def pair_with_baseline(baseline: StoredRecord, name: str, now: Outcomes, gate_di
         return Since(model, None, "the gate rows are other ones (the digests of the split differ)")
     try:
         pair = pair_answers(baseline.make_outcomes_path(name), now)
-        difference = _find_difference(model, pair[0])
+        difference = _find_difference(baseline.record, model, pair[0])
     except SlimgateError as error:
         return Since(model, None, str(error))
     except (OSError, ValueError, KeyError, TypeError) as error:  # its message may hold a path of this machine
@@ -82,18 +82,19 @@ def is_same_model(
     )
 
 
-def find_wrong_answers(model: VariantRecord, file: Path) -> str | None:
+def find_wrong_answers(record: RunRecord, model: VariantRecord, file: Path) -> str | None:
     """Why a file cannot hold the answers that a record judged; None if it holds them, as far as is known."""
     try:
-        return _find_difference(model, read_outcomes(file))
+        return _find_difference(record, model, read_outcomes(file))
     except (SlimgateError, OSError, ValueError, KeyError, TypeError) as error:
         return f"its outcomes cannot be read: {error}"
 
 
-def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:
+def _find_difference(record: RunRecord, model: VariantRecord, then: Outcomes) -> str | None:
     """Why the answers cannot be those that the record judged: a metric of them differs; None if none does."""
+    metrics = load_known_metrics(record)
     for name, facts in model.quality.items():
-        metric = load_if_light(name)
+        metric = metrics[name]
         if metric is None:
             continue
         value = compute_value(metric, then)

@@ -247,7 +247,8 @@ def sort_shards(shards: Sequence[StoredRecord]) -> list[StoredRecord]:
     for hardware in dict.fromkeys(run.record.machine.hardware for run in shards):
         _check_equal(
             [run for run in shards if run.record.machine.hardware == hardware],
-            "steps, model files or a user's code (digests of what each variant is made from)",
+            "steps, model files, a user's code or environment variables that it reads (digests of what each "
+            "variant is made from)",
             lambda record: {model.name: model.inputs_digests.get(MODEL) for model in record.variants},
         )
     _check_variants(shards)

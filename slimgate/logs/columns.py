@@ -115,8 +115,8 @@ class Samples:
 
 
 @dataclass
-class _Column:
-    """The columns while rows are read."""
+class _GrowingColumns:
+    """The columns of one filter, while its rows are read."""
 
     waiting: list[str] = field(default_factory=list)
     ids: list[pa.Array] = field(default_factory=list)
@@ -133,27 +133,27 @@ class _Column:
     behaviour: GrowingAnswers | None = None
 
     def add(self, row: Row, shown: str) -> None:
-        before = len(self.flags)
+        before = len(self.flags)  # the number of earlier rows, so the position of this row
         if not isinstance(row.id, str):
             raise TypeError(f"the id {row.id!r} of a row is no text")
         self.waiting.append(row.id)
         if len(self.waiting) >= _BLOCK:
             self.flush()
         for name, value in row.scores.items():
-            column = self.scores.get(name)
-            if column is None:
-                column = self.scores[name] = array("d", [nan]) * before
-            score = _score(row, name, value, shown)
-            column.append(score)
+            if name not in self.scores:
+                self.scores[name] = array("d", [nan]) * before
+            score = _read_number(row, name, value, shown)
+            self.scores[name].append(score)
             if isnan(score):
                 self.empty.setdefault(name, array("q")).append(before)
         for name, text in row.keys.items():
-            digests = self.keys.get(name)
-            if digests is None:
-                digests = self.keys[name] = array("q", [0]) * before
-            digests.append(digest(text))
+            if name not in self.keys:
+                self.keys[name] = array("q", [0]) * before
+            self.keys[name].append(digest(text))
         for name, size in row.sizes.items():
-            self.sizes.setdefault(name, array("d", [nan]) * before).append(_score(row, name, size, shown))
+            if name not in self.sizes:
+                self.sizes[name] = array("d", [nan]) * before
+            self.sizes[name].append(_read_number(row, name, size, shown))
         if not row.scores:
             self.empty.setdefault(NO_METRIC, array("q")).append(before)
         answer = find_answer_digest(row)
@@ -178,8 +178,8 @@ class _Column:
             + _TRUNCATED * (row.truncated or False)
             + _OTHER_NAME * _has_other_name(row.id, row.cluster)
         )
-        for column_of_field in self.fields:
-            column_of_field.add(row)
+        for field_column in self.fields:
+            field_column.add(row)
         if self.behaviour is not None:
             self.behaviour.add(row)
         lacks_score = len(row.scores) < len(self.scores) or len(row.sizes) < len(self.sizes)
@@ -215,7 +215,7 @@ class _Column:
 
 
 def _has_other_name(name: str, cluster: str | None) -> bool:
-    """Whether a row's group is not named after its sample, as that of epochs is."""
+    """Whether a row's group is not named after its sample. The group of a sample's epochs is."""
     return cluster is not None and name != cluster and not name.startswith(f"{cluster} ")
 
 
@@ -263,7 +263,7 @@ class TextColumn:
         return np.concatenate([*self._blocks, np.zeros(self._without, np.int64)])
 
 
-def _score(row: Row, name: str, value: float | None, shown: str) -> float:
+def _read_number(row: Row, name: str, value: float | None, shown: str) -> float:
     if value is None:
         return nan
     try:
@@ -312,7 +312,7 @@ def read_samples(
     if isinstance(task.rows, ColumnRows) and not fields and checks is None:
         table = task.rows.read_columns()
     if table is not None:
-        none = np.zeros(len(table.ids), np.uint8)
+        no_flags = np.zeros(len(table.ids), np.uint8)
         return {
             "": Samples(
                 ids=table.ids,
@@ -322,45 +322,44 @@ def read_samples(
                 keys=table.keys,
                 answers=table.answers,
                 clusters=None,
-                errors=none,
-                truncated=none,
+                errors=no_flags,
+                truncated=no_flags,
                 not_numbers={},
                 rows=task.rows,
             )
         }
-    columns: dict[str, _Column] = {}
+    by_filter: dict[str, _GrowingColumns] = {}
     read = 0
     try:
         for row in task.rows():
-            column = columns.get(row.filter)
-            if column is None:
-                column = columns[row.filter] = _Column(
+            if row.filter not in by_filter:
+                by_filter[row.filter] = _GrowingColumns(
                     fields=[FieldColumn(name, shown) for name in fields],
                     behaviour=None if checks is None else GrowingAnswers(checks),
                 )
-            column.add(row, shown)
+            by_filter[row.filter].add(row, shown)
             read += 1
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(
             f"{shown}: the log does not follow the format of its tool after {read:,} samples ({problem})"
         ) from error
-    if not columns:
+    if not by_filter:
         raise DataError(f"{shown}: no samples, expected at least one")
-    return {name: _make_samples(shown, name, columns.pop(name), task) for name in list(columns)}
+    return {name: _make_samples(shown, name, by_filter.pop(name), task) for name in list(by_filter)}
 
 
-def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
-    """Raises DataError if all samples are there and their mean is not the mean that the tool states."""
-    rows = len(column.flags)
+def _check_means(shown: str, name: str, columns: _GrowingColumns, task: TaskLog) -> None:
+    """Raises DataError if all samples are present, and their mean is not the mean that the tool states."""
+    rows = len(columns.flags)
     if task.samples is not None and rows != task.samples:
         return
-    for metric, scores in column.scores.items():
+    for metric, scores in columns.scores.items():
         stated, values = task.means.get((name, metric)), np.frombuffer(scores)
         if stated is None:
             continue
-        if metric in column.sizes:
-            sizes, words = np.frombuffer(column.sizes[metric]), "have"
+        if metric in columns.sizes:
+            sizes, words = np.frombuffer(columns.sizes[metric]), "have"
             mean = compute_corpus_figure(task.corpus[metric], values, sizes) if metric in task.corpus else nan
             differs = abs(mean - stated) > _ROUNDING * abs(stated)
         else:
@@ -395,12 +394,12 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
     return order
 
 
-def _make_samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
-    _check_means(shown, name, column, task)
-    column.flush()
-    ids = pa.concat_arrays(column.ids)
+def _make_samples(shown: str, name: str, columns: _GrowingColumns, task: TaskLog) -> Samples:
+    _check_means(shown, name, columns, task)
+    columns.flush()
+    ids = pa.concat_arrays(columns.ids)
     order = _order_ids(shown, ids)
-    flags = np.frombuffer(column.flags, np.uint8)
+    flags = np.frombuffer(columns.flags, np.uint8)
 
     def rows() -> Iterator[Row]:
         return (row for row in task.rows() if row.filter == name)
@@ -408,19 +407,19 @@ def _make_samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samp
     return Samples(
         ids=ids,
         order=order,
-        scores={metric: np.frombuffer(values, np.float64) for metric, values in column.scores.items()},
-        empty={metric: np.frombuffer(places, np.int64) for metric, places in column.empty.items()}
+        scores={metric: np.frombuffer(values, np.float64) for metric, values in columns.scores.items()},
+        empty={metric: np.frombuffer(places, np.int64) for metric, places in columns.empty.items()}
         if task.optional_metrics
         else None,
-        keys={key: np.frombuffer(values, np.int64) for key, values in column.keys.items()},
-        answers=None if column.answers is None else np.frombuffer(column.answers, np.int64),
-        responses=None if column.responses is None else np.frombuffer(column.responses, np.int64),
-        clusters=column.finish_clusters(),
+        keys={key: np.frombuffer(values, np.int64) for key, values in columns.keys.items()},
+        answers=None if columns.answers is None else np.frombuffer(columns.answers, np.int64),
+        responses=None if columns.responses is None else np.frombuffer(columns.responses, np.int64),
+        clusters=columns.finish_clusters(),
         errors=((flags & _ERROR) > 0).astype(np.uint8),
         truncated=((flags & _TRUNCATED) > 0).astype(np.uint8),
-        not_numbers=column.not_numbers,
+        not_numbers=columns.not_numbers,
         rows=rows,
-        sizes={metric: np.frombuffer(values, np.float64) for metric, values in column.sizes.items()},
-        fields={column_of_field.name: column_of_field.finish() for column_of_field in column.fields},
-        behaviour=None if column.behaviour is None else column.behaviour.finish(),
+        sizes={metric: np.frombuffer(values, np.float64) for metric, values in columns.sizes.items()},
+        fields={field_column.name: field_column.finish() for field_column in columns.fields},
+        behaviour=None if columns.behaviour is None else columns.behaviour.finish(),
     )

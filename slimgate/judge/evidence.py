@@ -66,11 +66,12 @@ def _assume_no_evidence(margin: float) -> float:  # noqa: ARG001
 def gather(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Evidence:
-    """Tango's test for a metric of 0/1 per row, influence values if a metric has them, else random weights.
+    """The evidence on the drop of a metric.
 
-    Rows of a group count as one unit, if there are groups.
+    The method is Tango's test for a metric of 0/1 per row, a paired mean for other metrics of rows, influence
+    values if a metric has them, else random weights. The rows of a group count as one unit.
 
-    Raises MeasureError if the rows are none, not paired, or the metric is not defined on them.
+    Raises MeasureError if there are no rows, if the rows are not paired, or if the metric is not defined.
     """
     check_same_rows(teacher, variant)
     if not len(teacher):
@@ -88,16 +89,14 @@ def gather(
         )
     groups = find_shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
-
-    if metric.per_row is not None and not _is_between(metric, teacher, variant):
+    if metric.per_row is not None and not _has_fractions(metric, teacher, variant):
         before, after = (_read_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
         return make_tango_evidence(before, after, higher_is_better=metric.higher_is_better, groups=groups)
+    method = describe_contrast_method(metric)
     return make_contrast_evidence(
         _make_paired(metric, teacher, variant, seed=seed, resamples=resamples),
         n=len(teacher),
-        method=describe_contrast_method(metric)
-        if groups is None
-        else f"{describe_contrast_method(metric)}, grouped",
+        method=method if groups is None else f"{method}, grouped",
         higher_is_better=metric.higher_is_better,
         groups=None if groups is None else len(np.unique(groups)),
     )
@@ -106,10 +105,10 @@ def gather(
 def pair_values(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Paired:
-    """Both models' values at once. For a mean over rows, also of 0/1, the amounts of its rows."""
+    """Both models' values of a metric, for any contrast between them. A metric of 0/1 is a mean here."""
     groups = find_shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
-    if metric.per_row is not None and not _is_between(metric, teacher, variant):
+    if metric.per_row is not None and not _has_fractions(metric, teacher, variant):
         before, after = (_read_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
         return _make_zero_one_means(before, after, groups)
     return _make_paired(metric, teacher, variant, seed=seed, resamples=resamples)
@@ -152,7 +151,7 @@ def gather_parts(
 
     parts: positions. The rows are not copied, so that parts of millions of rows cost little.
     """
-    if metric.per_row is None or not metric.resampled or _is_between(metric, teacher, variant):
+    if metric.per_row is None or not metric.resampled or _has_fractions(metric, teacher, variant):
         pairs = ((teacher.take(rows), variant.take(rows)) for rows in parts)
         return [gather(metric, *pair, seed=0, resamples=None) for pair in pairs]
     before, after = (_read_zero_or_one(metric, outcomes) for outcomes in (teacher, variant))
@@ -169,8 +168,8 @@ def gather_parts(
     ]
 
 
-def _is_between(metric: Metric, teacher: Outcomes, variant: Outcomes) -> bool:
-    """Whether a metric of 0/1 per row that may also be judged as a mean has other values than 0 and 1."""
+def _has_fractions(metric: Metric, teacher: Outcomes, variant: Outcomes) -> bool:
+    """Whether a metric of 0/1 per row that may also be judged as a mean has values other than 0 and 1."""
     if metric.per_row is None or metric.row_mean is None:
         return False
     return not all(is_zero_or_one(compute_row_values(metric, outcomes)) for outcomes in (teacher, variant))
@@ -223,7 +222,7 @@ def make_tango_evidence(
 
 
 def _compute_unlucky_p_value(b: int, c: int, n: int, margin: float, copies: float) -> float:
-    """The p-value that has to fall, of `copies` times the rows in an unlucky sample."""
+    """The p-value that must fall to decide the budget, of an unlucky sample with `copies` times the rows."""
     drop, counts = (b - c) / n, np.array([b, c, n - b - c], dtype=np.float64)
     is_inside = drop < margin
     unlucky = make_unlucky(
@@ -243,7 +242,7 @@ def _make_zero_one_means(before: Floats, after: Floats, groups: Ints | None) -> 
 def make_contrast_evidence(
     paired: Paired, *, n: int, method: str, higher_is_better: bool, groups: int | None = None
 ) -> Evidence:
-    """The evidence of contrasts. n: rows; method: as a verdict quotes it."""
+    """The evidence of a drop from both models' values. n: rows; method: as a verdict names it."""
     drop = make_drop_contrast(higher_is_better=higher_is_better)
 
     def rows_needed(margin: float, _drop: float) -> int | None:
@@ -284,16 +283,16 @@ def describe_contrast_method(metric: Metric) -> str:
 
 @dataclass(frozen=True, eq=False)
 class PairedInfluence(ByInterval):
-    """A metric of teacher (line 0) and variant (line 1), pseudo-changes included, by influence values.
+    """A metric of teacher (index 0) and variant (index 1) by influence values, with pseudo-changes.
 
-    They say how much each row moves a metric, instead of resampling the rows; for ROC-AUC they are DeLong's
-    structural components. Their plain normal interval is too short if few rows change: with 1 % of the
-    rows turned round it passed a drop equal to its margin in 26 % of simulated runs at n = 200 and 11 % at
-    n = 3,000. One pseudo-change each way and a correction for skewness bring that to at most 6 % (with the
-    pseudo-changes alone 8 %).
+    An influence value says how much a row moves the metric, so the rows need not be resampled. For ROC-AUC
+    the values are DeLong's structural components. Their plain normal interval is too short if few rows
+    change. With 1 % of the scores negated, it passed a drop equal to its margin in 26 % of simulated runs at
+    n = 200, and in 11 % at n = 3,000. One pseudo-change each way and a correction for skewness reduce that to
+    at most 6 %; the pseudo-changes alone, to 8 %.
 
-    sample: (2,); influence: (2, units) of rows, or summed over the rows of each group; rows: how many.
-    grouped: whether the units are groups, whose number limits what is known of their variance.
+    sample: (2,) the metric. influence: (2, units) of rows, or summed over the rows of each group. rows: how
+    many. grouped: whether the units are groups, so that the variance is estimated from their number.
     """
 
     sample: Floats
@@ -337,7 +336,7 @@ class PairedInfluence(ByInterval):
 def make_paired_influence(
     metric: Metric, influence: Influence, teacher: ClassOutcomes, variant: ClassOutcomes
 ) -> PairedInfluence:
-    """Influence values with one pseudo-change each way; rows of a group summed up (Obuchowski 1997).
+    """Influence values with one pseudo-change each way, summed over the rows of a group (Obuchowski 1997).
 
     Raises MeasureError if the metric is not defined on the rows.
     """

@@ -21,8 +21,8 @@ def make_quality_facts(
 ) -> QualityFacts:
     """A judged metric of a variant.
 
-    message: its line. on_undecided: what each budget does if it is undecided; none: the record does not say.
-    measured: when.
+    message: its line in the report. on_undecided: what each budget does if it is undecided; without them, the
+    record does not say it. measured: the time of the measurement.
     """
     figures = QualityFigures.model_validate(judged, from_attributes=True)
     budgets = add_actions(judged.budgets, on_undecided or [None] * len(judged.budgets))
@@ -32,7 +32,7 @@ def make_quality_facts(
 def make_since_facts(
     judged: QualityJudgement, on_undecided: Sequence[OnInconclusive], message: str, *, measured: str
 ) -> SinceFacts:
-    """A metric of this run, with the baseline in the teacher's place; arguments as in make_quality_facts."""
+    """A metric of this run, with the baseline in the teacher's place; arguments: see make_quality_facts."""
     changed = judged.changed
     figures = DropFigures.model_validate(judged, from_attributes=True)
     return SinceFacts(
@@ -56,10 +56,10 @@ def add_actions(
     ]
 
 
-def build_spread(
+def make_builds_facts(
     seeds: Sequence[int], drops_points: Sequence[float], *, sampling_se_points: float | None
 ) -> BuildsFacts:
-    """How much builds of several seeds differ, apart from how well the rows measure each build.
+    """How much the builds of several seeds differ, with the standard error that the rows alone cause.
 
     Raises MeasureError if seeds repeat or do not match the drops.
     """

@@ -26,14 +26,15 @@ def compute_family_bound(judged: QualityJudgement, count: int) -> float | None:
     """
     if judged.interval is None or judged.p_at_least is None:
         return None
-    low = judged.interval[1]
+    bound_alone = judged.interval[1]
     if count == 1:
-        return low
-    level, step = ALPHA / count, max(low - judged.drop_points, 1e-3)
-    high = low + step
+        return bound_alone
+    # The bound is where the p-value falls to the level. It is sought between `low` and `high`.
+    level, step = ALPHA / count, max(bound_alone - judged.drop_points, 1e-3)
+    low, high = bound_alone, bound_alone + step
     while judged.p_at_least(high) > level:
         step *= 2
-        high = low + step
+        high = bound_alone + step
         if step > _FURTHEST:
             return None
     for _ in range(_BISECTIONS):
@@ -61,18 +62,18 @@ def withhold_family_fails(
     its rows are judged more than once.
     """
     looks = looks or [None] * len(judgements)
-    judgements = [_decide_at_look(*pair) for pair in zip(judgements, looks, strict=True)]
+    judgements = [_decide_at_look(judged, look) for judged, look in zip(judgements, looks, strict=True)]
     p_values = [
         (1.0 if budget.p_holds is None else budget.p_holds, look)
         for judged, look in zip(judgements, looks, strict=True)
         for budget in judged.budgets
     ]
-    rejected = iter(_reject_by_holm(p_values))
+    rejections = iter(_reject_by_holm(p_values))
     why = f"would FAIL alone, but not as one of {len(p_values)} budgets (Holm's correction)"
     return [
         _withhold_verdict(
             judged,
-            [not next(rejected) and budget.p_holds is not None for budget in judged.budgets],
+            [not next(rejections) and budget.p_holds is not None for budget in judged.budgets],
             Verdict.FAIL,
             why,
         )
@@ -83,16 +84,17 @@ def withhold_family_fails(
 def _reject_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[bool]:
     """Which hypotheses are rejected: each at the level shared by all that remain, until no more are rejected.
 
-    At a look, the level is that of a family of looks which shares the hypothesis' part of 5 %.
+    At a look, the level is the part of this share that the look may spend.
     """
-    fallen = [False] * len(p_values)
-    while not all(fallen):
-        share = ALPHA / fallen.count(False)
-        now = [p <= (share if look is None else look.compute_level(share)) for p, look in p_values]
-        if now == fallen or not any(new and not old for new, old in zip(now, fallen, strict=True)):
+    rejected = [False] * len(p_values)
+    while not all(rejected):
+        share = ALPHA / rejected.count(False)
+        levels = [share if look is None else look.compute_level(share) for _, look in p_values]
+        now = [old or p <= level for old, (p, _), level in zip(rejected, p_values, levels, strict=True)]
+        if now == rejected:
             break
-        fallen = [new or old for new, old in zip(now, fallen, strict=True)]
-    return fallen
+        rejected = now
+    return rejected
 
 
 def _decide_at_look(judged: QualityJudgement, look: Look | None) -> QualityJudgement:
@@ -114,15 +116,15 @@ def _drop_conditions(budget: BudgetFacts) -> BudgetFacts:
 
 
 def _withhold_verdict(
-    judged: QualityJudgement, lost: Sequence[bool], verdict: Verdict, why: str
+    judged: QualityJudgement, removed: Sequence[bool], verdict: Verdict, why: str
 ) -> QualityJudgement:
     """The judgement in which budgets with that verdict become INCONCLUSIVE if the correction removes it.
 
-    lost: for each budget of the metric; why: the reason for the judgement's line.
+    removed: for each budget of the metric, whether the correction removes that verdict. why: for the line.
     """
     budgets = tuple(
-        replace(budget, verdict=Verdict.INCONCLUSIVE) if budget.verdict is verdict and gone else budget
-        for budget, gone in zip(judged.budgets, lost, strict=True)
+        replace(budget, verdict=Verdict.INCONCLUSIVE) if budget.verdict is verdict and is_removed else budget
+        for budget, is_removed in zip(judged.budgets, removed, strict=True)
     )
     if budgets == judged.budgets:
         return judged

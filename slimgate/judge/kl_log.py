@@ -1,7 +1,7 @@
 """Judges budgets on a KL log of llama.cpp.
 
 For each chunk of text, the log has the mean KL, the log of the perplexity ratio, and the share of tokens for
-which both models find the same next token likeliest.
+which both models have the same most likely next token.
 
 Chunks are the units of the statistics, as documents are elsewhere. The mean of a chunk counts up to a cap in
 nats per token (`capped`). The log has quantiles of all tokens only, without an interval, so budgets on
@@ -71,9 +71,12 @@ def compute_figures(chunks: ChunkMeans) -> dict[str, Figure]:
 
 
 def judge_chunks(
-    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: Mapping[str, Figure]
+    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, figures: Mapping[str, Figure]
 ) -> BudgetFacts:
-    """The verdict of a budget; n_needed counts chunks. Raises SuiteError for a kind without a figure."""
+    """The verdict of a budget; n_needed counts chunks. Raises SuiteError for a kind without a figure.
+
+    figures: those of `compute_figures`.
+    """
     kind, limit, reason = budget.kind, budget.limit, budget.reason
     if kind in SHARE_ABOVE:
         value = chunks.quantiles[list(SHARE_ABOVE).index(kind)]
@@ -92,7 +95,7 @@ def judge_chunks(
     verdict = choose_verdict(inside=p_value <= ALPHA, outside=disagreements.p_at_most(ceiling) <= ALPHA)
     copies = disagreements.compute_copies_needed(ceiling) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * len(chunks.kl))
-    figure = known[kind]
+    figure = figures[kind]
     return BudgetFacts(
         kind=kind,
         limit=limit,
@@ -116,5 +119,5 @@ def _cap_kl(chunks: ChunkMeans, cap: float) -> CappedRows:
 
 
 def _compute_disagreements(chunks: ChunkMeans) -> UnitLosses:
-    """The share of tokens of each chunk for which the two models find different tokens likeliest."""
+    """The share of tokens in each chunk for which the two models have different most likely tokens."""
     return sum_by_unit(1 - chunks.same_top, np.ones(len(chunks.same_top)), None, best=0.0, worst=1.0)

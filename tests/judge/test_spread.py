@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge import judge_quality
-from slimgate.judge.facts import build_spread, compute_sampling_se
+from slimgate.judge.facts import compute_sampling_se, make_builds_facts
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
 from slimgate.results.quality import BuildsFacts
@@ -17,7 +17,7 @@ MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 
 def test_mean_and_spread_of_three_builds() -> None:
-    spread = build_spread([0, 1, 2], [1.0, 2.0, 3.0], sampling_se_points=0.4)
+    spread = make_builds_facts([0, 1, 2], [1.0, 2.0, 3.0], sampling_se_points=0.4)
     assert spread == BuildsFacts(
         seeds=[0, 1, 2],
         drops_points=[1.0, 2.0, 3.0],
@@ -28,7 +28,7 @@ def test_mean_and_spread_of_three_builds() -> None:
 
 
 def test_a_single_build_has_no_spread() -> None:
-    assert build_spread([7], [1.5], sampling_se_points=0.4).sd_points is None
+    assert make_builds_facts([7], [1.5], sampling_se_points=0.4).sd_points is None
 
 
 def test_the_sampling_error_is_that_of_the_interval(counted: MakePair) -> None:
@@ -54,4 +54,4 @@ def test_a_metric_without_an_interval_has_no_sampling_error(counted: MakePair) -
 )
 def test_what_is_no_spread_is_an_error(seeds: list[int], drops: list[float], message: str) -> None:
     with pytest.raises(MeasureError, match=message):
-        build_spread(seeds, drops, sampling_se_points=None)
+        make_builds_facts(seeds, drops, sampling_se_points=None)

@@ -17,8 +17,8 @@ from slimgate.errors import SlimgateError
 from slimgate.judge.budget_kinds import QualityBudget, list_actions
 from slimgate.judge.facts import (
     add_actions,
-    build_spread,
     compute_sampling_se,
+    make_builds_facts,
     make_quality_facts,
     make_since_facts,
 )
@@ -136,7 +136,7 @@ def describe_builds(
         return None
     sign = 100 if metric.higher_is_better else -100
     drops = [sign * (judged.teacher - compute_value(metric, outcomes)) for outcomes in rebuilt.values()]
-    return build_spread(
+    return make_builds_facts(
         suite.seeds,
         [judged.drop_points, *drops],
         sampling_se_points=compute_sampling_se(judged),

@@ -31,6 +31,7 @@ from slimgate.results.base import OnInconclusive
 from slimgate.results.behaviour import BehaviourFacts
 
 if TYPE_CHECKING:
+    from slimgate.judge.score_ranges import Range
     from slimgate.suite.variant_budgets import SwitchedOff
 
 _LONGEST = 400
@@ -68,7 +69,10 @@ def make_variant_record(
 
 
 def make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
-    """Flips over all comparisons of right and wrong, equal ones once; None if there are none."""
+    """Flips over all comparisons whose scores are 0 or 1; None without such comparisons.
+
+    Comparisons with the same scores are counted once.
+    """
     comparisons = [
         comparison
         for comparison in verdicts.comparisons
@@ -77,13 +81,14 @@ def make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
     if not comparisons:
         return None
     n = sum(comparison.counts.judged for comparison in comparisons)
-    turned = [sum(getattr(comparison, side) for comparison in comparisons) for side in ("worse", "better")]
-    changed = max(sum(turned), sum(comparison.changed or 0 for comparison in comparisons))
+    right_to_wrong = sum(comparison.worse for comparison in comparisons)
+    wrong_to_right = sum(comparison.better for comparison in comparisons)
+    changed = max(right_to_wrong + wrong_to_right, sum(comparison.changed or 0 for comparison in comparisons))
     facts = {
         "n": n,
         "flips": {
-            "right_to_wrong": turned[0],
-            "wrong_to_right": turned[1],
+            "right_to_wrong": right_to_wrong,
+            "wrong_to_right": wrong_to_right,
             "changed": changed,
             "quoted": [_quote_sample(sample) for sample in list_quoted_samples(verdicts)],
             "quoted_better": [_quote_sample(sample) for sample in list_quoted_samples(verdicts, better=True)],
@@ -112,7 +117,7 @@ def _cut_text(text: str | None, *, from_end: bool = False) -> str | None:
 
 
 def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFactsRecord:
-    """The comparisons and the samples. verdicts: of each target. base: all scores of the base."""
+    """The record of the comparisons and samples. verdicts: of each target. base: all scores of the base."""
     first = verdicts[0]
     by_target = [sort_by_name(judged) for judged in verdicts]
     comparisons = [
@@ -120,8 +125,7 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
             "name": same[0].name,
             "higher_is_better": same[0].higher_is_better,
             "zero_one": all(comparison.zero_one for comparison in same),
-            # JSON has no infinite end
-            "range": (ends := same[0].score_range) and [end if isfinite(end) else None for end in ends],
+            "range": _to_json_range(same[0].score_range),
             "cap": same[0].cap,
             **({} if same[0].corpus is None else {"corpus": same[0].corpus}),
             **({} if same[0].length_in is None else {"length_in": same[0].length_in}),
@@ -134,7 +138,9 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
         params={
             "comparisons": comparisons,
             CONTENTS: {
-                _name_place(judged): dict(judged.contents) for judged in by_target[0] if judged.contents
+                _name_place(comparison): dict(comparison.contents)
+                for comparison in by_target[0]
+                if comparison.contents
             },
             **_describe_slices(first),
             RULES: {
@@ -164,8 +170,13 @@ def make_task_facts(verdicts: Sequence[LogVerdicts], base: Outcomes) -> TaskFact
     )
 
 
+def _to_json_range(score_range: Range | None) -> list[float | None] | None:
+    """The range, with None for an infinite end, because JSON has no infinity."""
+    return None if score_range is None else [end if isfinite(end) else None for end in score_range]
+
+
 def _list_compared_settings(verdicts: Sequence[LogVerdicts]) -> list[str]:
-    """The settings that both logs of every comparison state. A difference is refused, or allowed."""
+    """The settings that both logs of every comparison state, so that a difference between them is noticed."""
     stated = [
         log.tasks[comparison.task].settings.keys()
         for judged in verdicts
@@ -179,9 +190,9 @@ def _list_compared_settings(verdicts: Sequence[LogVerdicts]) -> list[str]:
 def _describe_contents(comparison: Comparison, tool: str) -> dict[str, str]:
     """The entries of a comparison that later releases are compared with; none without `contents`.
 
-    scores: a digest of the base's scores, to 6 decimals, in the order of the ids. It is there if the answers
-    alone decide the scores: not if a judge model does, and not for choices by their probabilities. It is not
-    there for several runs of the base, whose answers are not compared.
+    scores: a digest of the base's scores, to 6 decimals, in the order of the ids. Only scores that the
+    answers alone decide have one: not those of a judge model, and not those of choices by their
+    probabilities. Several runs of the base have none, because their answers are not compared.
     """
     if not comparison.contents:
         return {}
@@ -198,7 +209,7 @@ def _name_place(comparison: Comparison) -> str:
 
 
 def _describe_slices(verdicts: LogVerdicts) -> dict[str, Any]:
-    """The JSON entry `slices`: by name, the comparison, field, value and samples of each; empty without."""
+    """The entry `slices`: by name, the comparison, field, value and samples of each; {} without slices."""
     slices = {
         part.name: {
             "of": part.slice_of.name,

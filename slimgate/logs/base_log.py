@@ -1,7 +1,8 @@
-"""The log of a base as one file next to a record, so that its tool's log need not be kept.
+"""Keeps the log of a base as one file next to a record, so that users need not keep the log itself.
 
-`base.parquet` has a row for each sample: its scores, and digests of all that two logs must share. Quoted
-texts are cut. A comparison with it makes the same checks, and gives the same verdict, as with the log.
+`base.parquet` has a row for each sample: its scores, and digests of all that two logs must share. Texts are
+cut to the part that reports quote. A comparison with the file makes the same checks, and gives the same
+verdict, as a comparison with the log.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ def write_base_log(log: Log, path: Path) -> None:
     groups = 0
     with replacing(path) as new, pq.ParquetWriter(new, _SCHEMA, compression="zstd") as writer:
         for name, task in log.tasks.items():
-            first = groups
-            every = task.rows()
-            while rows := [*islice(every, _ROWS_AT_ONCE)]:
+            first_group = groups
+            row_iterator = task.rows()
+            while rows := [*islice(row_iterator, _ROWS_AT_ONCE)]:
                 writer.write_table(pa.Table.from_pylist([*map(_make_columns, rows)], _SCHEMA))
                 groups += 1
             tasks[name] = {
-                "row_groups": [first, groups],
+                "row_groups": [first_group, groups],
                 "higher_is_better": dict(task.higher_is_better),
                 "known_directions": dict(task.known_directions),
                 "settings": convert_to_json(task.settings),
@@ -77,7 +78,7 @@ def write_base_log(log: Log, path: Path) -> None:
                 "ids": task.ids,
                 "filters": task.filters,
                 "corpus": dict(task.corpus),
-                "ranges": {name: [*map(str, ends)] for name, ends in task.ranges.items()},
+                "ranges": {metric: [*map(str, ends)] for metric, ends in task.ranges.items()},
                 "most_tokens": task.most_tokens,
                 "written": task.written,
                 "shared_options": task.shared_options,
@@ -116,7 +117,7 @@ def _make_columns(row: Row) -> dict[str, Any]:
 
 
 def _format_fields(row: Row) -> str | None:
-    """The fields as JSON, without long texts, because no sample is sliced by those."""
+    """The fields as JSON, without long texts, because no slice is made by a long text."""
     short = {
         name: value
         for name, value in convert_to_json(row.fields or {}).items()
@@ -128,7 +129,7 @@ def _format_fields(row: Row) -> str | None:
 
 
 def cut_text(name: str, text: str | None) -> str | None:
-    """The part of a text that is kept. Halves of surrogate pairs are replaced: no file can hold them."""
+    """The part of a text that is kept. Lone surrogates become "?", because UTF-8 cannot encode them."""
     if text is None:
         return None
     cut = text[-_LONGEST:] if name == "prompt" else text[:_LONGEST]
@@ -175,12 +176,12 @@ def read_base_log(file: Path, shown: str) -> Log:
 
 
 def _is_guess(tool: str, task: Json) -> bool:
-    """Whether slimgate guessed the directions. It did for HELM, and took a word error rate for a score."""
+    """Whether an earlier slimgate guessed the directions. For HELM, some guesses were wrong."""
     return tool == "helm" and "known_directions" not in task
 
 
 def read_about(file: Path) -> Any:
-    """The metadata of its log; None for another parquet file."""
+    """What the file's metadata says about the log; None if another program wrote the file."""
     with open_parquet(file) as parquet:
         metadata = (parquet.metadata.metadata or {}).get(_ABOUT)
     return None if metadata is None else json.loads(metadata)

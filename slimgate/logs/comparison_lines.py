@@ -1,4 +1,7 @@
-"""Lines on the comparisons of two logs: a gate's line, and notes on a judge's noise, equal logs, percents."""
+"""Formats the line of each comparison of two logs, and the notes on their comparisons.
+
+The notes are about the noise of judge models, equal logs, unstated settings, and scores in percent.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ UNSTATED_SETTINGS = (
     "because the logs do not both state them: check that both runs had the same"
 )
 # Settings that change the answers of a model.
-_OF_ANSWERS = frozenset({"generation", "shots"})
+_ANSWER_SETTINGS = frozenset({"generation", "shots"})
 # The upper end of scores in percent.
 _PERCENT = 100.0
 
 
 def format_comparison(name: str, comparison: Comparison) -> str:
-    """The verdict's line, with a comparison to the base's own noise."""
+    """The verdict's line, compared with the base's own noise if that is known."""
     line = format_message(name, comparison.judged)
     if comparison.counts.missing:
         count = comparison.counts.missing
@@ -32,27 +35,27 @@ def format_comparison(name: str, comparison: Comparison) -> str:
     noise = comparison.noise
     if noise is None:
         return line
-    own_share, other = (f"{100 * share:.1f} %" for share in (noise.psi, comparison.flips_share))
-    share = f"the base changes {own_share} of samples by itself, this one {other}"
+    own_share, target_share = (f"{100 * share:.1f} %" for share in (noise.psi, comparison.flips_share))
+    shares = f"the base changes {own_share} of samples by itself, this one {target_share}"
     change = "drop" if comparison.judged.drop_points >= 0 else "gain"
     within = (
         f"; the {change} is within the base's own noise"
         if noise.covers(comparison.judged.drop_points)
         else ""
     )
-    return f"{line} ({share}{within})"
+    return f"{line} ({shares}{within})"
 
 
 def describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -> list[str]:
-    """How much the scores of a judge model differ; metrics with the same line share it."""
-    several = any(log.further for log in logs)
+    """Lines on how much the scores of a judge model differ; comparisons with the same line share it."""
+    has_several_runs = any(log.further for log in logs)
     names_by_line: dict[str, list[str]] = {}
     for comparison in comparisons:
         if comparison.judge_noise is not None:
             line = describe_judge_noise(
                 comparison.judge_noise,
                 judged=is_scored_by_judge(comparison.metric, logs[0].tool),
-                several=several or comparison.has_epochs,
+                several=has_several_runs or comparison.has_epochs,
             )
             if line is not None:
                 names_by_line.setdefault(line, []).append(comparison.name)
@@ -69,7 +72,7 @@ def describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def describe_same_model(base: Log, target: Log) -> list[str]:
-    """A line if two logs state one model with the same settings: the target may be the base again.
+    """A line if both logs name the same model with the same settings: the target may be the base again.
 
     A log without settings of its model, such as a table, is compared by the name of the model alone.
     """
@@ -82,9 +85,9 @@ def describe_same_model(base: Log, target: Log) -> list[str]:
 
 
 def describe_unstated_settings(base: Log, target: Log) -> list[str]:
-    """A line if a difference in the settings of the answers cannot be seen, and of which tasks.
+    """A line if a difference in the settings that change answers cannot be noticed. Names the tasks.
 
-    A table never states any settings.
+    No line for tables, because a table never states any settings.
     """
     if "table" in (base.tool, target.tool):
         return []
@@ -92,7 +95,7 @@ def describe_unstated_settings(base: Log, target: Log) -> list[str]:
     unstated = [
         name
         for name in shared
-        if _OF_ANSWERS.isdisjoint(_list_stated(base.tasks[name]) & _list_stated(target.tasks[name]))
+        if _ANSWER_SETTINGS.isdisjoint(_list_stated(base.tasks[name]) & _list_stated(target.tasks[name]))
     ]
     if not unstated:
         return []
@@ -101,12 +104,12 @@ def describe_unstated_settings(base: Log, target: Log) -> list[str]:
 
 
 def _list_stated(task: TaskLog) -> set[str]:
-    """The settings that the log states with all options."""
+    """The settings that the log states completely, with all options."""
     return task.settings.keys() - set(task.partial_settings)
 
 
 def describe_percent(comparisons: Sequence[Comparison]) -> list[str]:
-    """A line if a budget in points is on scores up to 100, because such a point is a hundredth of 1."""
+    """Lines if a budget in points is on scores up to 100, because a point is then 0.01 of these scores."""
     names_by_limit: dict[float, list[str]] = {}
     for comparison in comparisons:
         ends = comparison.score_range

@@ -1,4 +1,4 @@
-"""All comparisons as one, over the samples of all tasks."""
+"""Pools the comparisons of all tasks into one comparison over all samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from slimgate.outcomes import Floats, Ints, Texts
 def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
     """All samples of one comparison of each task; equal questions in any task are one group.
 
-    A sample counts once, with the mean of its epochs: else a task with four epochs would count four times.
+    Each sample counts once, with the mean of its epochs. Otherwise a task with four epochs would count four
+    times.
+
     Raises DataError for scores that are not from 0 to 1, because their mean has no meaning.
     """
     for comparison in comparisons:
@@ -81,13 +83,13 @@ def _pool_runs(comparisons: Sequence[Comparison]) -> RunScores | None:
 
 
 def _join_epochs(comparison: Comparison) -> Comparison:
-    """The same with one row a sample: the mean over its epochs."""
-    places = number_samples(comparison.ids.tolist())
-    first = np.unique(places, return_index=True)[1]
-    epochs = np.bincount(places)
+    """The comparison with one row for each sample: the mean over its epochs."""
+    samples = number_samples(comparison.ids.tolist())
+    first_rows = np.unique(samples, return_index=True)[1]
+    epochs = np.bincount(samples)
 
     def average(scores: Floats) -> Floats:
-        return np.bincount(places, scores) / epochs
+        return np.bincount(samples, scores) / epochs
 
     runs = comparison.runs and RunScores(
         *(np.stack([average(run) for run in side]) for side in (comparison.runs.base, comparison.runs.target))
@@ -95,12 +97,12 @@ def _join_epochs(comparison: Comparison) -> Comparison:
     base, target = average(comparison.base), average(comparison.target)
     return replace(
         comparison,
-        ids=comparison.ids[first],
-        counts=comparison.counts.with_samples(len(first)),
+        ids=comparison.ids[first_rows],
+        counts=comparison.counts.with_samples(len(first_rows)),
         base=base,
         target=target,
-        groups=None if comparison.groups is None else comparison.groups[first],
-        documents=None if comparison.documents is None else comparison.documents[first],
+        groups=None if comparison.groups is None else comparison.groups[first_rows],
+        documents=None if comparison.documents is None else comparison.documents[first_rows],
         runs=runs,
         zero_one=comparison.zero_one and is_zero_or_one(base) and is_zero_or_one(target),
     )
@@ -112,11 +114,11 @@ def _group_over_tasks(comparisons: Sequence[Comparison]) -> Ints | None:
     if all(part.groups is None for part in comparisons):
         return group_rows(None, documents)
     clusters: list[Ints] = []
-    first = 0
+    first_code = 0
     for part in comparisons:
         codes = np.arange(len(part.base)) if part.groups is None else part.groups
-        clusters.append(first + codes)
-        first += int(codes.max()) + 1
+        clusters.append(first_code + codes)
+        first_code += int(codes.max()) + 1
     return group_rows(np.concatenate(clusters), documents)
 
 
@@ -127,20 +129,19 @@ def _turn_upwards(comparison: Comparison, scores: Floats) -> Floats:
 def number_groups(comparisons: Sequence[Comparison]) -> Ints | None:
     """(rows,) equal for all scores of one sample or cluster of a task; None if each is independent."""
     groups: list[Ints] = []
-    tasks: dict[str, dict[Any, int]] = {}
-    several = len({comparison.task for comparison in comparisons}) < len(comparisons)
-    if not several and all(comparison.groups is None for comparison in comparisons):
+    codes_of_tasks: dict[str, dict[Any, int]] = {}
+    share_samples = len({comparison.task for comparison in comparisons}) < len(comparisons)
+    if not share_samples and all(comparison.groups is None for comparison in comparisons):
         return None
-    total = 0
+    next_code = 0
     for comparison in comparisons:
-        known = tasks.setdefault(comparison.task, {})
+        task_codes = codes_of_tasks.setdefault(comparison.task, {})
         keys = comparison.ids.tolist() if comparison.groups is None else comparison.groups.tolist()
         codes = np.empty(len(keys), np.int64)
         for at, key in enumerate(keys):
-            code = known.get(key)
-            if code is None:
-                code = known[key] = total
-                total += 1
-            codes[at] = code
+            if key not in task_codes:
+                task_codes[key] = next_code
+                next_code += 1
+            codes[at] = task_codes[key]
         groups.append(codes)
     return np.concatenate(groups)

@@ -12,7 +12,7 @@ from slimgate.suite.variant_budgets import Key
 
 MakeKey = Callable[[Sequence[str], str, str], Key]
 OFF = "off"
-# Tables of tables of limits -> what the names of their budgets begin with.
+# Name of a table that holds tables of limits -> the first word of the names of its budgets.
 _PREFIXES = {BASELINE: BASELINE, MEASUREMENTS: MEASUREMENT}
 # Keys of a budget's table that are not limits.
 NOT_LIMITS = frozenset({"reason", "on_inconclusive", "over"})
@@ -20,7 +20,7 @@ NOT_LIMITS = frozenset({"reason", "on_inconclusive", "over"})
 
 def read_switched_off(
     table: Mapping[str, Any],
-    limits: Collection[Key],
+    common_budgets: Collection[Key],
     prefix: Loc,
     data: object,
     file: str,
@@ -28,8 +28,9 @@ def read_switched_off(
 ) -> tuple[dict[str, Any], dict[Key, str]]:
     """The table without the budgets that it switches off, and the reason for each of those.
 
-    table: [budgets.variants.NAME], found at `prefix`. limits: the keys of the common budgets. make_key: the
-    key of a budget, from the path of its table, its name and its kind; default: as VariantBudgets has it.
+    table: [budgets.variants.NAME], found at `prefix`. common_budgets: the keys of the budgets in
+    [budgets]. make_key: makes the key of a budget from the path of its table, its name and its kind; the
+    default makes the keys of VariantBudgets.
     Raises SuiteError if a reason is missing, or if [budgets] has no such budget.
     """
     limits_left, off = dict(table), dict[Key, str]()
@@ -37,8 +38,8 @@ def read_switched_off(
         for kind in [key for key, value in sub.items() if value == OFF and key not in NOT_LIMITS]:
             key = (make_key or _make_key)(path, budget, kind)
             loc = (*prefix, *path, kind)
-            if key not in limits:
-                known = ", ".join(f"{name} {kind}" for name, kind in limits) or "none"
+            if key not in common_budgets:
+                known = ", ".join(f"{name} {kind}" for name, kind in common_budgets) or "none"
                 problem = f"there is no such budget in [budgets] to switch off; its budgets are: {known}"
                 raise make_suite_error(file, loc, data, problem)
             off[key] = _read_reason(sub, loc, data, file)
@@ -73,7 +74,7 @@ def _list_slice_tables(slices: Mapping[str, Any]) -> Iterator[_Limits]:
 
 
 def _list_tables(table: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The entries that are tables. The code that reads the others reports them."""
+    """The entries that are tables. The code that reads the budgets reports all other entries."""
     return [(key, sub) for key, sub in table.items() if isinstance(sub, Mapping)]
 
 

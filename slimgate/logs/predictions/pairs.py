@@ -69,9 +69,8 @@ def read_pair(
     columns = list(dict.fromkeys(column for file in files for column in file.columns))
     has_groups = any(file.groups is not None for file in files)
     require_group(names, [file.shown for file in files], columns, has_groups=has_groups)
-    # The list gives up the files, so that nothing else references them and they can be freed.
-    files.reverse()
-    pair = pair_predictions(files.pop(), files.pop(), labels=labels, positive=positive)
+    # pop removes the files from the list, so that `pair_predictions` can free their columns
+    pair = pair_predictions(files.pop(0), files.pop(0), labels=labels, positive=positive)
     pa.default_memory_pool().release_unused()
     return pair
 
@@ -137,9 +136,9 @@ def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
 
 
 def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequence[str]) -> None:
-    """Raises DataError if only one of two files with probabilities has those of a label of the rows.
+    """Raises DataError if only one of two files with probabilities has a column for a label of the rows.
 
-    If the other file's were taken as 0, its model would look worse than it is.
+    If the missing probabilities were taken as 0, that file's model would look worse than it is.
     """
     if not all(file.classes for file in files):
         return
@@ -235,7 +234,9 @@ def _list_names(columns: Sequence[pa.Array | None]) -> list[str]:
 def _name_probabilities(
     file: Predictions, declared: Sequence[str], stated: Sequence[str], warnings: list[str]
 ) -> Predictions:
-    """The file, in which numbered probabilities have got the names of the labels.
+    """The file, whose numbered probabilities get the names of the labels. May add to `warnings`.
+
+    declared: the labels that the user gives. stated: all labels and predictions of both files.
 
     Raises DataError if no label is among the classes of the probabilities, or if nothing says which number
     means which label.
@@ -244,7 +245,8 @@ def _name_probabilities(
         return file
     if file.has_numbered_classes and len(declared) == len(file.classes):
         return file.with_classes(tuple(declared))
-    for names in (list_class_names(_list_names([file.labels])), list_class_names(stated)):
+    stated_classes = list_class_names(stated)
+    for names in (list_class_names(_list_names([file.labels])), stated_classes):
         if file.has_numbered_classes and len(names) == len(file.classes):
             warnings.append(_check_numbers(file, names))
             return file.with_classes(names)
@@ -252,8 +254,9 @@ def _name_probabilities(
         return file
     raise DataError(
         f"{file.shown}: {len(file.classes)} probabilities, of classes "
-        f"{format_examples(pa.array(file.classes))}, none of which is a label; the {len(names)} classes are "
-        f"{format_examples(pa.array(names))}: name the columns p_<class>, or give a mapping"
+        f"{format_examples(pa.array(file.classes))}, none of which is a label; the "
+        f"{len(stated_classes)} classes are {format_examples(pa.array(stated_classes))}: name the columns "
+        "p_<class>, or write a mapping from classes to probabilities"
     )
 
 
@@ -323,14 +326,14 @@ def _list_warnings(
     predictions: Ints,
     probabilities: Floats | None,
     classes: tuple[str, ...],
-    strays: int,
+    stray_count: int,
 ) -> list[str]:
-    """Warnings on valid values that are likely mistakes. strays: how many classes, the last, are no label."""
+    """Warnings on valid values that are likely mistakes. The last `stray_count` classes are not labels."""
     warnings = []
     labelled = np.bincount(labels, minlength=len(classes))
     predicted = np.bincount(predictions, minlength=len(classes))
     if len(unlabelled := np.flatnonzero((labelled == 0) & (predicted > 0))):
-        no_label = unlabelled[unlabelled >= len(classes) - strays]
+        no_label = unlabelled[unlabelled >= len(classes) - stray_count]
         why = "which is the label of no row" if len(no_label) < len(unlabelled) else "which is not a label"
         warnings.append(
             f"{file.shown} predicts {_list_classes(unlabelled, classes)}, {why}, in "
@@ -340,14 +343,13 @@ def _list_warnings(
         return warnings
     lacking = np.array([k for k, name in enumerate(classes) if labelled[k] and name not in file.classes], int)
     if len(lacking):
-        rows = labelled[lacking].sum()
         warnings.append(
             f"{file.shown} has no probability of {_list_classes(lacking, classes)}, which is the label of "
-            f"{rows:,} rows: taken as 0"
+            f"{labelled[lacking].sum():,} rows: taken as 0"
         )
     chosen = probabilities[np.arange(len(predictions)), predictions]
-    if other := int((chosen < probabilities.max(axis=1)).sum()):
-        warnings.append(f"{file.shown}: in {other:,} rows the prediction is not the most probable class")
+    if rows := int((chosen < probabilities.max(axis=1)).sum()):
+        warnings.append(f"{file.shown}: in {rows:,} rows the prediction is not the most probable class")
     return warnings
 
 

@@ -68,7 +68,7 @@ class SentenceSimilarity(SentenceTask[Params]):
     pipeline = "sentence-similarity"
 
     def guess(self, data: ExaminedRows) -> tuple[Json, str] | None:
-        """Guesses two texts and a score if the user names the task. Else None: text_regression takes them.
+        """Guesses two texts and a score if the user names the task. Else None: text_regression guesses them.
 
         Raises DataError if there are not two texts.
         """
@@ -89,7 +89,7 @@ class SentenceSimilarity(SentenceTask[Params]):
         return params.pair
 
     def label_column(self, params: Params) -> None:
-        """None: splits are not stratified, because a score is no class."""
+        """None: splits are not stratified, because a score is not a class."""
 
     def provides(self) -> frozenset[str]:
         """The values: the score that people gave, and the model's score."""

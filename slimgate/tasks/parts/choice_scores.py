@@ -32,24 +32,23 @@ LOG_P, TOKENS = 0, 1
 class EncodedQuestion:
     """A question with choices, as tokens.
 
-    inputs: the distinct inputs of a question's choices; cut: how many prompt tokens did not fit.
-
-    of: for each choice the position of its input; targets: the tokens of each choice.
+    inputs: the distinct inputs of the choices. input_of: for each choice, the position of its input. targets:
+    the tokens of each choice. cut: how many tokens of the prompt did not fit.
     """
 
     inputs: list[Ids]
-    of: list[int]
+    input_of: list[int]
     targets: list[Ids]
     cut: int
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedQuestions:
-    """Rows of questions; a batch holds all inputs of its rows. most: the largest number of choices."""
+    """Rows of questions; a batch holds all inputs of its rows. max_choices: of a row."""
 
     questions: Sequence[EncodedQuestion]
     padding: int
-    most: int
+    max_choices: int
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -72,8 +71,8 @@ class EncodedQuestions:
 
     def join(self, more: EncodedQuestions) -> EncodedQuestions:
         """These rows, followed by more rows."""
-        most_choices = max(self.most, more.most)
-        return replace(self, questions=[*self.questions, *more.questions], most=most_choices)
+        max_choices = max(self.max_choices, more.max_choices)
+        return replace(self, questions=[*self.questions, *more.questions], max_choices=max_choices)
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """input_ids, attention_mask (inputs, tokens) int64, padded on the right."""
@@ -89,28 +88,28 @@ class EncodedQuestions:
         start: the position in the input that predicts the choice's first token; targets are padded with -1.
         """
         places: list[tuple[int, int, int, int, Ids]] = []
-        before = 0
+        inputs_before = 0
         for row, position in enumerate(positions):
             question = self.questions[position]
-            for choice, (of, answer) in enumerate(zip(question.of, question.targets, strict=True)):
-                start = len(question.inputs[of]) - len(answer)
-                places.append((row, choice, before + of, start, answer))
-            before += len(question.inputs)
+            for choice, (number, answer) in enumerate(zip(question.input_of, question.targets, strict=True)):
+                start = len(question.inputs[number]) - len(answer)
+                places.append((row, choice, inputs_before + number, start, answer))
+            inputs_before += len(question.inputs)
         targets = np.full((len(places), max(len(place[-1]) for place in places)), -1, dtype=np.int64)
         for line, (*_, ids) in zip(targets, places, strict=True):
             line[: len(ids)] = ids
         names = ("row", "choice", "input", "start")
         numbers = np.asarray([place[:-1] for place in places], dtype=np.int64)
-        choices = np.asarray([self.most], dtype=np.int64)
-        return {**dict(zip(names, numbers.T, strict=True)), "targets": targets, "most": choices}
+        max_choices = np.asarray([self.max_choices], dtype=np.int64)
+        return {**dict(zip(names, numbers.T, strict=True)), "targets": targets, "max_choices": max_choices}
 
 
 def compute_choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
-    """(rows, most, 2): LOG_P and TOKENS of each choice, 0 if a row has no such choice.
+    """(rows, max_choices, 2): LOG_P and TOKENS of each choice, 0 if a row has no such choice.
 
     logits: (inputs, tokens, vocabulary); batch: as from EncodedQuestions.
     """
-    by_row = np.zeros((int(batch["row"][-1]) + 1, int(batch["most"][0]), 2))
+    by_row = np.zeros((int(batch["row"][-1]) + 1, int(batch["max_choices"][0]), 2))
     places = zip(batch["row"], batch["choice"], batch["input"], batch["start"], batch["targets"], strict=True)
     for row, choice, number, start, padded in places:
         targets = torch.from_numpy(padded[padded >= 0])
@@ -140,18 +139,17 @@ def encode_pairs(
     moved = [_move_blanks(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
     first = _choose_first_token(tokenizer) if any(not prompt for prompt, _ in moved) else []
     joined_ids = _tokenize_texts(tokenizer, [prompt + answer for prompt, answer in moved])
-    alone = dict(
-        zip(distinct := sorted({p for p, _ in moved}), _tokenize_texts(tokenizer, distinct), strict=True)
-    )
+    distinct = sorted({prompt for prompt, _ in moved})
+    prompt_ids = dict(zip(distinct, _tokenize_texts(tokenizer, distinct), strict=True))
     pairs = []
     for (prompt, answer), ids in zip(moved, joined_ids, strict=True):
-        begun = alone[prompt] if prompt else []
-        added = ids[len(begun) :]
-        if not prompt and added[: len(first)] == first:  # the tokenizer has added it
+        start = prompt_ids[prompt] if prompt else []
+        added = ids[len(start) :]
+        if not prompt and added[: len(first)] == first:  # the tokenizer has added the first token
             added = added[len(first) :]
         if not added:
             raise DataError(f"the answer {answer!r} adds no token to the prompt {prompt[-40:]!r}")
-        pairs.append((begun or first, added))
+        pairs.append((start or first, added))
     return pairs
 
 
@@ -190,27 +188,27 @@ def encode_question(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, name: 
     pairs: prompt and answer of each choice. Raises DataError if a choice alone has more tokens.
     """
     places: dict[tuple[int, ...], int] = {}
-    of, cut = [], 0
+    input_of, cut = [], 0
     for prompt, answer in pairs:
         if len(answer) > max_tokens:
             raise DataError(f"row {name}: a choice has {len(answer)} tokens, and max_tokens is {max_tokens}")
-        read = (*prompt, *answer[:-1])
-        cut = max(cut, len(read) - max_tokens)
-        of.append(places.setdefault(read[-max_tokens:], len(places)))
-    return EncodedQuestion([list(ids) for ids in places], of, [answer for _, answer in pairs], cut)
+        tokens = (*prompt, *answer[:-1])
+        cut = max(cut, len(tokens) - max_tokens)
+        input_of.append(places.setdefault(tokens[-max_tokens:], len(places)))
+    return EncodedQuestion([list(ids) for ids in places], input_of, [answer for _, answer in pairs], cut)
 
 
 def make_pair_windows(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, padding: int) -> Windows:
     """Prompts with their answers, for training on the answers; prompts are cut on the left."""
-    windows_kept = [
+    cut_pairs = [
         (prompt[max(0, len(prompt) + len(answer) - max_tokens) :], answer) for prompt, answer in pairs
     ]
-    ids = [[*prompt, *answer][:max_tokens] for prompt, answer in windows_kept]
+    ids = [[*prompt, *answer][:max_tokens] for prompt, answer in cut_pairs]
     return Windows(
         columns={"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]},
         padding={"input_ids": padding, "attention_mask": 0},
         side="right",
         lengths=np.asarray([len(row) for row in ids], dtype=np.int64),
         row_of=np.arange(len(ids)),
-        context=np.asarray([max(1, len(prompt)) for prompt, _ in windows_kept], dtype=np.int64),
+        context=np.asarray([max(1, len(prompt)) for prompt, _ in cut_pairs], dtype=np.int64),
     )

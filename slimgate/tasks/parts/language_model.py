@@ -1,4 +1,4 @@
-"""Helpers of language models: windows, scores of tokens, agreement of two models, and a check for causality.
+"""Helpers of language models: loading, a check for causality, windows, and scores of tokens.
 
 Documents of any length become windows of a language model, and each token counts once.
 
@@ -43,10 +43,11 @@ def check_causal(network: nn.Module, name: str) -> None:
     ids = torch.full((2, 4), 2, device=next(network.parameters()).device)
     ids[1, -1] = 1
     first, second = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    changed = (first - second).abs()
+    difference = (first - second).abs()
     # Rows of one batch differ by rounding, about 1e-6 of an output in float32 and 1e-2 in 16 bits. A model
     # that sees later tokens differs far more.
-    if bool(changed[:-1].max() > (1e-4 if first.dtype == torch.float32 else 3e-2) * changed[-1].max()):
+    tolerance = 1e-4 if first.dtype == torch.float32 else 3e-2
+    if bool(difference[:-1].max() > tolerance * difference[-1].max()):
         raise BuildError(
             f"{name}: {type(network).__name__} sees the tokens that it should predict; expected a model "
             "that reads from left to right (of an encoder's family: is_decoder = true in its config.json)"
@@ -97,15 +98,15 @@ def compute_window_sums(
 
 
 def sum_token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) -> tuple[float, float]:
-    """The sum of the nats of the tokens after these positions, and how many of these are the likeliest.
+    """The sum of the nats of the tokens after these places, and how many of these tokens are the likeliest.
 
     logits: (tokens, vocabulary); ids: (tokens,).
     """
     nats = right = 0.0
     step = choose_chunk_size(logits)
     for start in range(0, len(places), step):
-        some = places[start : start + step]
-        scores, following = logits[some].float(), ids[some + 1]
+        chunk = places[start : start + step]
+        scores, following = logits[chunk].float(), ids[chunk + 1]
         nats += float(torch.nn.functional.cross_entropy(scores, following, reduction="none").double().sum())
         right += float((scores.argmax(-1) == following).sum())
     return nats, right
@@ -120,7 +121,7 @@ def choose_chunk_size(logits: torch.Tensor) -> int:
 class Windows(EncodedTexts):
     """Windows of documents. context: (windows,) how many of the first tokens are not counted, 1 or more.
 
-    skipped: (windows,) how many tokens of the text no window predicts; None if that is not asked.
+    skipped: (windows,) how many tokens of the text no window predicts; None if they are not counted.
     """
 
     context: Ints = field(kw_only=True)
@@ -137,10 +138,10 @@ class Windows(EncodedTexts):
 
     def take(self, positions: Sequence[int]) -> Windows:
         """Some of the windows, in that order."""
-        some, chosen = super().take(positions), list(positions)
-        assert isinstance(some, Windows)
+        windows, chosen = super().take(positions), list(positions)
+        assert isinstance(windows, Windows)
         skipped = None if self.skipped is None else self.skipped[chosen]
-        return replace(some, context=self.context[chosen], skipped=skipped)
+        return replace(windows, context=self.context[chosen], skipped=skipped)
 
     def join(self, more: EncodedTexts) -> Windows:
         """These windows, followed by more windows of the same tokenizer."""
@@ -160,20 +161,20 @@ class Windows(EncodedTexts):
         ]
 
 
-def cut(length: int, *, max_tokens: int, stride: int) -> list[tuple[int, int, int]]:
+def list_window_spans(length: int, *, max_tokens: int, stride: int) -> list[tuple[int, int, int]]:
     """(start, end, context) of the windows of a document of `length` tokens.
 
     context: how many of a window's first tokens are not counted. The first token of the document never is.
     With stride = max_tokens the first token of each window has nothing before it, and is left out.
     """
-    pieces, counted = [], 0
+    spans, counted = [], 0
     for start in range(0, max(length, 1), stride):
         end = min(start + max_tokens, length)
-        pieces.append((start, end, max(counted - start, 1)))
+        spans.append((start, end, max(counted - start, 1)))
         counted = end
         if end == length:
             break
-    return pieces
+    return spans
 
 
 def split_into_windows(
@@ -186,7 +187,7 @@ def split_into_windows(
     placed = [
         (row, start, end, context)
         for row, ids in enumerate(documents)
-        for start, end, context in cut(len(ids), max_tokens=max_tokens, stride=stride)
+        for start, end, context in list_window_spans(len(ids), max_tokens=max_tokens, stride=stride)
     ]
     ids = [list(documents[row][start:end]) for row, start, end, _ in placed]
     return Windows(

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from slimgate.tasks.parts.language_model import Windows, cut, split_into_windows
+from slimgate.tasks.parts.language_model import Windows, list_window_spans, split_into_windows
 from slimgate.tasks.parts.objectives import NO_ANSWER
 
 
@@ -16,22 +16,22 @@ def make_windows(*documents: list[int], max_tokens: int = 4, stride: int = 2) ->
 
 
 def test_a_short_document_counts_all_tokens_but_the_first() -> None:
-    assert cut(3, max_tokens=4, stride=2) == [(0, 3, 1)]
-    assert cut(4, max_tokens=4, stride=2) == [(0, 4, 1)]
+    assert list_window_spans(3, max_tokens=4, stride=2) == [(0, 3, 1)]
+    assert list_window_spans(4, max_tokens=4, stride=2) == [(0, 4, 1)]
 
 
 def test_windows_overlap_and_count_only_new_tokens() -> None:
-    assert cut(7, max_tokens=4, stride=2) == [(0, 4, 1), (2, 6, 2), (4, 7, 2)]
+    assert list_window_spans(7, max_tokens=4, stride=2) == [(0, 4, 1), (2, 6, 2), (4, 7, 2)]
 
 
 def test_a_stride_of_a_window_loses_each_first_token() -> None:
-    assert cut(6, max_tokens=3, stride=3) == [(0, 3, 1), (3, 6, 1)]
+    assert list_window_spans(6, max_tokens=3, stride=3) == [(0, 3, 1), (3, 6, 1)]
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("length", [2, 7, 8, 20, 23])
 def test_every_token_but_the_first_is_counted_exactly_once(length: int, stride: int) -> None:
-    placed = cut(length, max_tokens=7, stride=stride)
+    placed = list_window_spans(length, max_tokens=7, stride=stride)
     counted = [place for start, end, context in placed for place in range(start + context, end)]
     assert counted == list(range(1, length))
     assert all(end - start <= 7 for start, end, _ in placed)

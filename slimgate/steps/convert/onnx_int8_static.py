@@ -1,10 +1,10 @@
-"""Quantizes the products of an ONNX graph to int8, with activation ranges from calibration rows.
+"""Quantizes the matrix products of an ONNX graph to int8, with activation ranges from calibration rows.
 
     { onnx_int8_static = { observer = "mse" } }
 
-Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range fixed beforehand
-(slimgate/steps/observers.py), so a row's outcome does not depend on the other rows of its batch. Padding does
-not count.
+Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range that is fixed
+beforehand (slimgate/steps/observers.py), so the answer on a row does not depend on the other rows of its
+batch. Padding does not count.
 """
 
 from __future__ import annotations

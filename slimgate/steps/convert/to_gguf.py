@@ -10,23 +10,24 @@
 | Q6_K to Q2_K, _S, _M and _L | 6.6 to 2.6       | 256 weights share scales of 16 or 32     |
 | IQ4_NL to IQ1_S             | 4.5 to 1.6       | levels or patterns from a table          |
 | TQ2_0, TQ1_0                | 2.1, 1.7         | -1, 0 and 1                              |
-| MXFP4_MOE                   | 4.25             | of experts alone                         |
+| MXFP4_MOE                   | 4.25             | for the layers of experts only           |
 
-The types of the first three lines need no llama.cpp: weights are rounded to the nearest level. For Q4_0 it is
-the scale with the least squared error, so that it keeps the levels of
+The types of the first three lines need no llama.cpp: weights are rounded to the nearest level. The
+scales of Q4_0 have the least squared error, so they keep the levels of
 { gptq = { bits = 4, group_size = 32 } } to the bit. Embeddings and the layer that gives the logits have Q8_0
 if the type has fewer than 8 bits. Norms stay float32. Matrices whose rows are not a multiple of 32 become
 F16. llama.cpp's own quantizer writes the other types (`llama_model_quantize`; extra `llama-cpp`). It mixes
-types as the letters say, and uses a larger type if a matrix's rows are not a multiple of 256. With
+types as the letters S, M and L say, and uses a larger type if a matrix's rows are not a multiple of 256. With
 `importance` it weighs errors by an importance matrix of the calibration rows; IQ1, IQ2, IQ3_XXS, IQ3_XS and
 Q2_K_S need one. With `quantizer = "llama_cpp"` it writes the first types too.
 To make many types from one file of floats, start `from` a variant of { to_gguf = { type = "F32" } }.
 Tensor names, metadata and vocabulary come from llama.cpp's own converter, which the package auto-round
 contains. It knows the causal language models of transformers that llama.cpp runs. It needs a tokenizer that
-llama.cpp has too: SentencePiece, or byte-level BPE. Sentence encoders of BERT's kind, with
-WordPiece, are written for llama.cpp's embeddings.
-The artifact is a folder with the file, config.json and the tokenizer. The runtime llama_cpp computes with its
-blocks; without it slimgate judges the file as transformers loads it, which unpacks the weights.
+llama.cpp has too: SentencePiece, or byte-level BPE. It also writes sentence encoders like
+BERT, with WordPiece, for llama.cpp's embeddings.
+The artifact is a folder with the file, config.json and the tokenizer. The runtime llama_cpp computes with the
+blocks of the file. Without this runtime, slimgate judges the file as transformers loads it, which unpacks the
+weights.
 """
 
 from __future__ import annotations
@@ -61,14 +62,13 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
 
-# How far rounding may change answers, in standard deviations of the scores, before there is another error.
+# The change of the answers, in standard deviations of the scores, that rounding alone may cause.
 TOLERANCE = {"F32": 0.01, "F16": 0.02, "BF16": 0.2, "Q8_0": 0.5}
 LIMIT_SECONDS = 24 * 3600.0
 
-
 # Types that slimgate writes without llama.cpp.
 FLOAT_TYPES = ("F32", "F16", "BF16")
-OWN_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
+OWN_TYPES = (*FLOAT_TYPES, "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 # Types whose levels need an importance matrix: llama.cpp refuses to write them without one.
 NEED_IMPORTANCE = frozenset(
     {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
@@ -105,12 +105,12 @@ class Params(Table):
     @property
     def by_llama_cpp(self) -> bool:
         """Whether llama.cpp's quantizer writes the file."""
-        options = bool(self.importance or self.tensor_types or self.pure)
-        return self.type not in OWN_TYPES or self.quantizer == "llama_cpp" or options
+        has_options = bool(self.importance or self.tensor_types or self.pure)
+        return self.type not in OWN_TYPES or self.quantizer == "llama_cpp" or has_options
 
     @property
     def needs_importance(self) -> bool:
-        """Whether an importance matrix is measured."""
+        """Whether llama.cpp's quantizer gets an importance matrix."""
         return self.type in NEED_IMPORTANCE if self.importance is None else self.importance
 
     @model_validator(mode="after")
@@ -143,7 +143,7 @@ class ToGguf(Step[Params]):
     reads = ("calibration",)
     claims = ()
     packages: tuple[str, ...] = ("gguf", "auto-round")
-    requires = ("transformers>=5.18",)  # reads the merges of such files
+    requires = ("transformers>=5.18",)  # reads the merges of GGUF files
 
     def resolve(self, params: Params) -> Step[Any]:
         """The step, which also needs llama.cpp if its quantizer writes the file."""
@@ -195,7 +195,7 @@ def convert_apart(
 ) -> Path:
     """The folder with model.gguf, config.json and the tokenizer. Raises BuildError, MissingExtra.
 
-    batches: of calibration rows, from which llama.cpp's quantizer gets the weights of errors.
+    batches: calibration rows, from which the importance matrix is computed.
     """
     from slimgate.models.served import Served, copy_served
 
@@ -221,17 +221,17 @@ def convert_apart(
             _write_importance(model, batches, folder / worker.IMPORTANCE, context)
     context.log["quantizer"] = "llama.cpp" if params.by_llama_cpp else "slimgate"
     (folder / worker.REQUEST).write_text(json.dumps(request), "utf-8")
-    ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
-    if ended.code != 0:
-        raise BuildError(f"to_gguf failed: {ended.message}")
+    process = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
+    if process.code != 0:
+        raise BuildError(f"to_gguf failed: {process.message}")
     answer = json.loads((folder / worker.ANSWER).read_text("utf-8"))
     if "error" in answer:
         raise BuildError(answer["error"])
     context.log.update(answer)
     written = folder / worker.WRITTEN
-    not_beside = {"modules.json", source.name if source else ""}
+    not_copied = {"modules.json", source.name if source else ""}
     for file in (folder / worker.MODEL).iterdir():
-        if file.is_file() and ".safetensors" not in file.name and file.name not in not_beside:
+        if file.is_file() and ".safetensors" not in file.name and file.name not in not_copied:
             shutil.copyfile(file, written / file.name)
     return written
 

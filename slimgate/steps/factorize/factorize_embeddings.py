@@ -1,15 +1,18 @@
 """Replaces the token table by a narrow one and a projection to the model's width.
 
-    { factorize_embeddings = { rank = 128 } }       or energy = 0.9
+    { factorize_embeddings = { rank = 128 } }
+    { factorize_embeddings = { energy = 0.9 } }
 
 A table V × d becomes V × rank and rank × d: the vectors in the directions that keep most of their energy.
-With centre the directions are those of principal component analysis. An output layer that shares the table
-shares the narrow one. Both halves can be trained, trimmed (trim_vocabulary, before or after) and quantized.
-Source: Lan et al. 2020 (ALBERT), section 3.1; Chen et al. 2018 (GroupReduce) for the weights.
+With centre = true, the directions are those of principal component analysis. An output layer that shares the
+table shares the narrow one. Both halves can be trained, trimmed (trim_vocabulary, before or after) and
+quantized.
+Sources: Lan et al. 2020 (ALBERT), section 3.1; Chen et al. 2018 (GroupReduce) for the weights.
 """
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -62,7 +65,6 @@ class FactorizeEmbeddings(Step[Params]):
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model with a narrow token table."""
-
         context.log.update(factorize_embeddings_(model, params, context))
         return model
 
@@ -79,11 +81,11 @@ def factorize_embeddings_(model: TorchModel, params: Params, context: BuildConte
     weights = _compute_token_weights(model, params, context).to(table.weight.device)
     mean, directions, values = compute_weighted_directions(table.weight, weights, centre=params.centre)
     rank = params.rank or find_energy_rank(values, params.energy or 1.0)
-    shape = (table.num_embeddings, table.embedding_dim)
+    shape = tokens, width = table.num_embeddings, table.embedding_dim
     if not is_factorization_smaller(shape, rank):
         raise BuildError(
-            f"rank {rank} of a token table of {shape[0]} × {shape[1]} does not make the table smaller; "
-            f"expected a rank below {-(-shape[0] * shape[1] // sum(shape))}"
+            f"rank {rank} of a token table of {tokens} × {width} does not make the table smaller; "
+            f"expected a rank below {ceil(tokens * width / (tokens + width))}"
         )
     factorized = _factorize_table(table, mean, directions[:, :rank])
     replace_modules_(
@@ -96,17 +98,17 @@ def factorize_embeddings_(model: TorchModel, params: Params, context: BuildConte
 def compute_weighted_directions(
     weight: torch.Tensor, weights: torch.Tensor, *, centre: bool
 ) -> tuple[torch.Tensor | None, torch.Tensor, npt.NDArray[np.float64]]:
-    """(mean or None, directions (dim, dim), singular values) that keep most of the weighted rows' energy.
+    """(mean or None, directions (dim, dim), singular values); the first directions keep the most energy.
 
-    weight: (tokens, dim); weights: (tokens,), how much each token's error counts. With centre they are the
-    principal components of the vectors around their weighted mean.
+    weight: (tokens, dim); weights: (tokens,), how much each token's error counts. With centre, the directions
+    are the principal components of the vectors around their weighted mean.
     """
     import torch
 
     rows, share = weight.detach().double(), weights.double() / weights.sum()
     mean = share @ rows if centre else None
-    apart = rows if mean is None else rows - mean
-    squares, directions = torch.linalg.eigh(apart.t() @ (apart * share.unsqueeze(1)))
+    centred = rows if mean is None else rows - mean
+    squares, directions = torch.linalg.eigh(centred.t() @ (centred * share.unsqueeze(1)))
     values = squares.clamp_min(0).sqrt().flip(0).cpu().numpy()
     return mean, directions.flip(1), values
 
@@ -122,13 +124,13 @@ def _find_table(model: TorchModel) -> tuple[str, nn.Embedding]:
     if not tables:
         raise BuildError(
             f"{type(model.network).__name__}: no float table of {model.config.vocab_size} token vectors; "
-            "it is factorised or quantized already"
+            "it is already factorized or quantized"
         )
     return next(iter(tables.items()))
 
 
 def _compute_token_weights(model: TorchModel, params: Params, context: BuildContext) -> torch.Tensor:
-    """(vocab_size,) how much each token's error counts. Tokens that no row has count as if seen once."""
+    """(vocab_size,) how much each token's error counts. 1 is added, so that unseen tokens count too."""
     import torch
 
     from slimgate.steps.factorize._vocabulary import count_tokens

@@ -1,4 +1,4 @@
-"""Answers that the student writes while it learns, and their divergence from the teacher's probabilities."""
+"""The loss of on-policy distillation: how much student and teacher disagree on the student's own answers."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def _kl(first: Tensor, second: Tensor) -> Tensor:
 
 
 class OnPolicyLoss:
-    """The loss of a batch of train rows, to which the student may write new answers.
+    """The loss of a batch of train rows. For a share of the batches, the student writes new answers first.
 
-    The context's seed decides for which batches, and what the student writes.
+    The context's seed decides which batches these are, and what the student writes.
     """
 
     def __init__(self, model: TorchModel, teacher: TorchModel, params: Params, context: BuildContext) -> None:
@@ -87,7 +87,7 @@ class OnPolicyLoss:
         self._prompts: Any = task.encode_prompts(self._options, rows, model.tokenizer)
         self._objective = make_objective(context.task, context.task_params)
         self._draws = np.random.default_rng(context.seed)
-        self._seen: dict[str, list[float]] = defaultdict(list)
+        self._losses: dict[str, list[float]] = defaultdict(list)
         self._batches = self._answers = self._tokens = self._cut = 0
 
     def __call__(
@@ -101,25 +101,25 @@ class OnPolicyLoss:
         with torch.no_grad():
             teacher_logits, _ = self._objective.flat(self._teacher(**batch).logits, labels)
         loss = generalized_jsd(logits, teacher_logits, self._params.beta).mean()
-        self._seen[writer].append(float(loss.detach()))
+        self._losses[writer].append(float(loss.detach()))
         return loss
 
     def list_facts(self) -> Json:
-        """Mean loss by the writer of the answers, and the length of the student's answers."""
-        losses = {name: round(float(np.mean(values)), 4) for name, values in self._seen.items()}
+        """The mean loss by the writer of the answers, and counts of the student's answers."""
+        losses = {name: round(float(np.mean(values)), 4) for name, values in self._losses.items()}
         wrote = {"batches": self._batches, "answers": self._answers, "tokens": self._tokens, "cut": self._cut}
         return {"loss_parts": losses, "student_wrote": wrote}
 
     def _write_batch(self, network: nn.Module, positions: list[int]) -> tuple[dict[str, Tensor], Tensor]:
         """The student's answers to these prompts: (rows, tokens) inputs, and which tokens count."""
-        encoded, targets = self._write(network, self._prompts.take(positions))
-        every = range(len(positions))
-        batch = {
-            name: torch.from_numpy(values).to(self._device) for name, values in encoded.batch(every).items()
-        }
-        return batch, torch.from_numpy(np.asarray(targets[every])).to(self._device)
+        encoded, targets = self._write_answers(network, self._prompts.take(positions))
+        all_rows = range(len(positions))
+        arrays = encoded.batch(all_rows)
+        batch = {name: torch.from_numpy(values).to(self._device) for name, values in arrays.items()}
+        return batch, torch.from_numpy(np.asarray(targets[all_rows])).to(self._device)
 
-    def _write(self, network: nn.Module, prompts: Prompts) -> Labelled:
+    def _write_answers(self, network: nn.Module, prompts: Prompts) -> Labelled:
+        """The prompts with the student's answers, and the tokens of these answers as targets; counts them."""
         self._batches += 1
         seed = self._seed + self._batches * _SEED_STRIDE
         options = self._options.model_copy(update={"seed": seed})

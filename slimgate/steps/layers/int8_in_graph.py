@@ -1,10 +1,10 @@
-"""Int8 layers in ONNX's own operators: the computation of int8_linear, written for an exporter.
+"""Int8 layers in ONNX's own operators: the computation of int8_linear, written for the exporter.
 
-with_integer_operators_(network)    # then slimgate/models/onnx_export.py takes it
+    use_integer_operators_(network)     # before slimgate/models/onnx_export.py exports it
 
-A row's activations are rounded and shifted as in `Int8Linear`, step by step in float32, so that the levels
-are equal to the bit; MatMulInteger sums their products in int32. The weights stay int8 in the file.
-On x86 without VNNI ONNX Runtime's int8 product may saturate, which the layers here never do.
+A row's activations are rounded and shifted as in `Int8Linear`, step by step in float32, so the levels
+are the same to the bit; MatMulInteger sums their products in int32. The weights stay int8 in the file.
+On x86 without VNNI, ONNX Runtime's int8 product may saturate. The product of `Int8Linear` never does.
 """
 
 from __future__ import annotations

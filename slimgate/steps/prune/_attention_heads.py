@@ -20,14 +20,15 @@ from slimgate.models.cut_layers import cut_linear, find_part_to_cut
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
 
-COUNTS = ("num_attention_heads", "num_heads", "n_heads")
-WIDTHS = ("all_head_size", "split_size")
+# Settings of attention modules in transformers, by model family: number of heads, width of all heads.
+_HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads")
+_WIDTHS = ("all_head_size", "split_size")
 
 
 def cut_attention(
     model: TorchModel, attention: Attention, units: Sequence[int]
 ) -> tuple[dict[str, nn.Linear], dict[str, int]]:
-    """The layers of an attention with only these units, and the settings of its module: heads and widths."""
+    """The layers of an attention with only these units, and its module's new settings of heads and widths."""
     queries = _list_features(units, attention.head_dim * attention.heads // attention.kv_heads)
     keys = _list_features(units, attention.head_dim)
     layers = {attention.output: cut_linear(model, attention.output, columns=queries)}
@@ -39,19 +40,19 @@ def cut_attention(
         layers[attention.query] = cut_linear(model, attention.query, rows=queries)
         layers[attention.key] = cut_linear(model, attention.key, rows=keys)
         layers[attention.value] = cut_linear(model, attention.value, rows=keys)
-    values = dict.fromkeys(COUNTS, len(queries) // attention.head_dim)
-    values |= dict.fromkeys(WIDTHS, len(queries)) | {"num_key_value_heads": len(units)}
-    holder = model.network.get_submodule(attention.module)
-    return layers, {name: value for name, value in values.items() if hasattr(holder, name)}
+    settings = dict.fromkeys(_HEAD_COUNTS, len(queries) // attention.head_dim)
+    settings |= dict.fromkeys(_WIDTHS, len(queries)) | {"num_key_value_heads": len(units)}
+    module = model.network.get_submodule(attention.module)
+    return layers, {name: value for name, value in settings.items() if hasattr(module, name)}
 
 
 def compute_unit_magnitudes(network: nn.Module, attention: Attention) -> npt.NDArray[np.float64]:
     """(units,) the Euclidean norm of the weights of each unit."""
-    inputs = [_weight(network, name) for name in (attention.query, attention.key, attention.value)]
+    inputs = [_read_weight(network, name) for name in (attention.query, attention.key, attention.value)]
     if attention.fused:
         inputs = list(torch.split(inputs[0], list(attention.widths)))
     squares = [_sum_squares(weight, attention.kv_heads) for weight in inputs]
-    squares.append(_sum_squares(_weight(network, attention.output).t(), attention.kv_heads))
+    squares.append(_sum_squares(_read_weight(network, attention.output).t(), attention.kv_heads))
     return np.asarray(np.sqrt(np.sum(squares, axis=0)))
 
 
@@ -59,7 +60,7 @@ def _list_features(units: Sequence[int], width: int) -> list[int]:
     return [unit * width + feature for unit in units for feature in range(width)]
 
 
-def _weight(network: nn.Module, name: str) -> torch.Tensor:
+def _read_weight(network: nn.Module, name: str) -> torch.Tensor:
     return find_part_to_cut(network, name, nn.Linear).weight.detach().double()
 
 

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return WRONG_USAGE
     marker, body = _add_marker(text, key)
     try:
-        done = _post(f"repos/{repository}", number, marker, body, environment)
+        result = _post(f"repos/{repository}", number, marker, body, environment)
     except GhFailed as error:
         denied = any(code in str(error) for code in _DENIED)
         message = escape_invisible(" ".join(str(error).split())).replace("%", "%25")
@@ -65,12 +65,12 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             f"::{'warning' if denied else 'error'} title=slimgate::no comment was posted: {message}\n"
         )
         return 0 if denied else 1
-    sys.stdout.write(f"{done}\n")
+    sys.stdout.write(f"{result}\n")
     return 0
 
 
 def _find_mistake(arguments: Sequence[str], repository: str, number: str, key: str) -> str | None:
-    """The error in the arguments, if any; all of them become part of an API path."""
+    """The first error in the arguments, if any. They become parts of API paths and of the marker."""
     if len(arguments) != 1:
         return "expected one argument, the file of the comment"
     if not _REPOSITORY.fullmatch(repository):
@@ -94,6 +94,7 @@ def _add_marker(text: str, key: str) -> tuple[str, str]:
 
 
 def _post(repository: str, number: str, marker: str, body: str, environment: Mapping[str, str]) -> str:
+    """Updates the author's first comment with the marker, or posts a comment. Returns a line about it."""
     author = environment.get("SLIMGATE_COMMENT_AUTHOR") or AUTHOR
     earlier = next(_find_comments(f"{repository}/issues/{number}/comments", marker, author), None)
     if earlier is None:

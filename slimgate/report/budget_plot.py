@@ -1,4 +1,7 @@
-"""A forest plot of all gated budgets: intervals as shares of what each budget allows. Needs matplotlib."""
+"""A forest plot of all gated budgets: intervals as shares of what each budget allows. Needs matplotlib.
+
+The scale has the limit of each budget at 50.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +39,12 @@ def draw_budgets(record: RunRecord, folder: Path) -> Path | None:
     with picture(path, (_WIDTH, _LINE_HEIGHT * len(shown) + 1.3)) as figure:
         axes = figure.add_subplot()
         for place, (_, margin, (colour, marker)) in enumerate(shown):
-            reach = [[margin.value - margin.low], [margin.high - margin.value]]
+            error_bars = [[margin.value - margin.low], [margin.high - margin.value]]
             axes.errorbar(
-                [margin.value], [place], xerr=reach, fmt=marker, color=colour, capsize=3, markersize=5
+                [margin.value], [place], xerr=error_bars, fmt=marker, color=colour, capsize=3, markersize=5
             )
         axes.axvline(50, color="black", linewidth=1, linestyle="--")
-        axes.set_yticks(range(len(shown)), [_label(line) for line, *_ in shown], fontsize=8)
+        axes.set_yticks(range(len(shown)), [_format_label(line) for line, *_ in shown], fontsize=8)
         axes.set_xticks(
             [0, 50, 75, 100], ["outside", "limit", "half of it left", "all of it left"], fontsize=8
         )
@@ -52,6 +55,6 @@ def draw_budgets(record: RunRecord, folder: Path) -> Path | None:
     return path
 
 
-def _label(line: ModelBudget) -> str:
+def _format_label(line: ModelBudget) -> str:
     text = f"{line.model}: {line.budget.name}, {line.budget.measured}".replace("\\", "")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -115,10 +115,11 @@ class FigureFacts(Facts):
 class KlFacts(Facts):
     """KL(teacher || variant) of the next token in nats, at every predicted gate token. Intervals: 90 %.
 
-    documents: rows; groups: of rows, which are the units of the intervals; None if each row is one.
+    documents: the number of rows. groups: the number of groups of rows, which are the units of the intervals;
+    None if each row is a unit.
     mean: a document counts for at most `cap` nats a token; uncapped_mean: the mean without the cap.
-    above_cap: the share of the tokens that are in documents above the cap. All of these are None in old
-    records. same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio:
+    above_cap: the share of the tokens that are in documents above the cap. Old records have no cap, so these
+    are None. same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio:
     ln(variant's / teacher's). rest: the mean probability of the tokens beyond the teacher's likeliest, whose
     part of KL is estimated from a sample of them.
     """

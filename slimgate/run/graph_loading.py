@@ -37,12 +37,14 @@ def find_graph_runtime(kind: str) -> Runtime[Any]:
 def check_graph(ref: ModelRef, config: Json, task: Task[Any], params: BaseModel, facts: TaskFacts) -> None:
     """Raises SuiteError if the graph with this config.json does not fit the task. Loads nothing.
 
-    A graph that gives vectors has `sentence` in config.json, and takes one or two texts for each row; a GGUF
-    file takes what the task has. The outputs of other graphs must be the data's labels, if the task reads
-    classes off them.
+    A graph that gives vectors has `sentence` in config.json, and takes one or two texts for each row. A GGUF
+    file takes as many texts as the task has. The outputs of other graphs must be the data's labels, if the
+    task reads classes from the outputs.
     """
-    if (sentence := config.get("sentence")) is not None:
-        if (texts := sentence.get("texts", 1)) is not None:
+    sentence = config.get("sentence")
+    if sentence is not None:
+        texts = sentence.get("texts", 1)
+        if texts is not None:  # None: a GGUF file
             _check_texts(ref, int(texts), task.text_columns(params))
     elif facts.classes and task.scores_classes:
         labels = list_model_labels(config)
@@ -62,10 +64,10 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Model:
     if runtime.load_model is None:
         raise BuildError(f"{ref.text}: a folder of kind {ref.kind} cannot be loaded as a model")
     model = runtime.load_model(ref.folder / ref.file if ref.file else ref.folder, context.device)
-    if (sentence := getattr(model.config, "sentence", None)) is not None and sentence["texts"] is None:
+    sentence = getattr(model.config, "sentence", None)
+    if sentence is not None and sentence["texts"] is None:
         sentence["texts"] = len(context.task.text_columns(context.task_params))
-    reads_classes = context.facts.classes and context.task.scores_classes
-    if reads_classes and getattr(model.config, "sentence", None) is None:
+    if sentence is None and context.facts.classes and context.task.scores_classes:
         outputs = score_batches(
             make_default_predictor(model, context), draw_example_batches(model.tokenizer, model.config)[:1]
         )[0]

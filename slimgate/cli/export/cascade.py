@@ -196,7 +196,7 @@ def format_loader(cascade: WrittenCascade) -> str:
 
 
 def _replace_folder(load: str, model: Written) -> str:
-    """The lines that open a model in ".", changed to open it in `folder`."""
+    """The lines of code that open a model in the folder ".", changed so that they open it in `folder`."""
     for name in (*find_form(model.form).files, TOKENIZER):
         load = load.replace(json.dumps(name), f"str(folder / {json.dumps(name)})")
     return load.replace('"."', "str(folder)")
@@ -206,7 +206,7 @@ def _indent(lines: str, by: int) -> str:
     return "\n".join(" " * by + line for line in lines.splitlines())
 
 
-def use(texts: Sequence[object]) -> str:
+def format_usage(texts: Sequence[object]) -> str:
     """The lines of README.md that call the cascade."""
     return _USE.format(texts=json.dumps(list(texts), ensure_ascii=False))
 
@@ -222,13 +222,9 @@ def check_cascade(
     starts = range(0, len(texts), BATCH)
     scores = np.concatenate([cascade.scores(texts[start : start + BATCH])[0] for start in starts])
     exported = task.object.outcomes(gate.rows.facts, gate.compared, scores, task.params, None)
-    first, again = (
+    return require_same_answers(
         compute_compared_answers(gate, artifact, judged),
         compute_compared_answers(gate, artifact, judged, turned=True),
-    )
-    return require_same_answers(
-        first,
-        again,
         exported,
         tolerance=written_cascade.tolerance,
         runtime="; ".join(written_cascade.differences),

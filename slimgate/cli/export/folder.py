@@ -156,7 +156,7 @@ def _export_cascade(
     export_reason: str | None,
 ) -> tuple[Written, str]:
     """Writes the folder of a cascade: each of its models, and the code that calls them."""
-    from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
+    from slimgate.cli.export.cascade import check_cascade, format_usage, write_loader, write_models
 
     judged = _read_judged(model)
     members, task = write_models(artifact, form, new, scratch), _choose_task(run, gate)
@@ -175,7 +175,7 @@ def _export_cascade(
         "## Use",
         f"Needs `pip install {' '.join(members.packages)}`; run it inside of this folder "
         f"({format_megabytes(size)} MB).",
-        f"```python\n{use(make_example_texts(members.written[0], params))}\n```",
+        f"```python\n{format_usage(make_example_texts(members.written[0], params))}\n```",
         format_bullets(
             [
                 f"This folder, loaded from its files, against the judged cascade: {escape(checked)}.",

@@ -12,7 +12,7 @@ import pytest
 from support.tiny_suite import make_tiny_run
 
 from fixtures.models.kept_models import predict_with_readme
-from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
+from slimgate.cli.export.cascade import check_cascade, format_usage, write_loader, write_models
 from slimgate.cli.export.companions import write_companions
 from slimgate.cli.export.row_check import OtherAnswers
 from slimgate.cli.export.stored import GateRows
@@ -68,7 +68,7 @@ def exported(run: SuiteRun, folder: Path) -> Path:
     cascade = replace(cascade, written=tuple(written))
     assert [model.tokenizer_is_enough for model in written] == [True, False, False], "only the graph calls it"
     write_loader(cascade, run.rows.facts.classes, target)
-    (target / "README.md").write_text(f"```python\n{use(['one', 'two'])}\n```\n", "utf-8")
+    (target / "README.md").write_text(f"```python\n{format_usage(['one', 'two'])}\n```\n", "utf-8")
     checked = check_cascade(artifact, CASCADE, cascade, target, gate)
     assert (checked.rows, checked.changed) == (len(run.rows.gate), 0)
     assert checked.largest < 1e-5

@@ -20,7 +20,7 @@ class EditWorld(World):
 
     gate: ClassVar[str] = "gate.jsonl"
     # A metric of the task that has no budget at first.
-    more: ClassVar[str]
+    unlimited_metric: ClassVar[str]
 
     # --- the store ---
 
@@ -114,7 +114,7 @@ class EditWorld(World):
         edit(tables)
         self.project.write_tables(SUITE, tables)
 
-    def _scale_budget(self, draw: random.Random, factor: float, **more: str) -> str | None:
+    def _scale_budget(self, draw: random.Random, factor: float, **added: str) -> str | None:
         budgets = self.project.read_tables(SUITE).get("budgets", {})
         names = sorted(name for name, budget in budgets.items() if "drop_points" in budget)
         if not names:
@@ -123,10 +123,10 @@ class EditWorld(World):
         limit = min(90.0, budgets[name]["drop_points"] * factor)
 
         def edit(tables: Tables) -> None:
-            tables["budgets"][name] = {**budgets[name], "drop_points": limit, **more}
+            tables["budgets"][name] = {**budgets[name], "drop_points": limit, **added}
 
         self._edit_suite(edit)
-        return f"budget {name}: drop_points = {limit:g}" + "".join(f", {key} given" for key in more)
+        return f"budget {name}: drop_points = {limit:g}" + "".join(f", {key} given" for key in added)
 
     @action(2)
     def loosen_budget(self, draw: random.Random) -> str | None:
@@ -151,8 +151,10 @@ class EditWorld(World):
 
     @action(1)
     def add_budget(self, draw: random.Random) -> str:
-        self._edit_suite(lambda tables: tables["budgets"].update({self.more: {"drop_points": 10.0}}))
-        return f"add budget {self.more}: drop_points = 10"
+        self._edit_suite(
+            lambda tables: tables["budgets"].update({self.unlimited_metric: {"drop_points": 10.0}})
+        )
+        return f"add budget {self.unlimited_metric}: drop_points = 10"
 
     @action(2)
     def make_informational(self, draw: random.Random) -> str | None:
@@ -187,33 +189,34 @@ class EditWorld(World):
     def _read_gate_lines(self) -> list[str]:
         return self.project.read(self.gate).decode().splitlines()
 
+    def _read_gate(self) -> tuple[list[str], list[str]]:
+        """The header of a CSV file, as a list of one line or none, and the lines of the rows."""
+        lines = self._read_gate_lines()
+        header_lines = 1 if self.gate.endswith(".csv") else 0
+        return lines[:header_lines], lines[header_lines:]
+
     def _write_gate(self, lines: Sequence[str]) -> None:
         self.project.write(self.gate, "".join(f"{line}\n" for line in lines))
 
     @action(1)
     def delete_rows(self, draw: random.Random) -> str:
-        lines = self._read_gate_lines()
+        header, rows = self._read_gate()
         count = draw.choice((3, 20, 60))
-        head = 1 if self.gate.endswith(".csv") else 0
-        gone = set(draw.sample(range(head, len(lines)), min(count, len(lines) - 40)))
-        self._write_gate([line for at, line in enumerate(lines) if at not in gone])
-        return f"delete {len(gone)} gate rows"
+        deleted = set(draw.sample(range(len(rows)), min(count, len(header) + len(rows) - 40)))
+        self._write_gate(header + [row for at, row in enumerate(rows) if at not in deleted])
+        return f"delete {len(deleted)} gate rows"
 
     @action(1)
     def reorder_rows(self, draw: random.Random) -> str:
-        lines = self._read_gate_lines()
-        head = 1 if self.gate.endswith(".csv") else 0
-        rest = lines[head:]
-        draw.shuffle(rest)
-        self._write_gate(lines[:head] + rest)
+        header, rows = self._read_gate()
+        draw.shuffle(rows)
+        self._write_gate(header + rows)
         return "reorder the gate rows"
 
     @action(1)
     def duplicate_rows(self, draw: random.Random) -> str:
-        lines = self._read_gate_lines()
-        head = 1 if self.gate.endswith(".csv") else 0
-        chosen = draw.sample(lines[head:], 20)
-        self._write_gate(lines + chosen)
+        header, rows = self._read_gate()
+        self._write_gate(header + rows + draw.sample(rows, 20))
         return "write 20 gate rows a second time"
 
 

@@ -50,21 +50,21 @@ from slimgate.suite.suite import Suite
 
 METRICS = ("accuracy", "f1_macro")
 CLASSES = 4
-DIFFERENT = 8  # outcomes that differ; a thousand files of their own would only test the disk
+DIFFERENT = 8  # variants with outcomes that differ; files for all variants would only test the disk
 BUDGET = QualityBudget("drop_points", 2.0)
 Seconds = dict[str, float]
 
 
 @contextmanager
 def time_stage(seconds: Seconds, stage: str) -> Iterator[None]:
-    """Adds the CPU seconds of the block: another process on the cores takes wall time, not these."""
+    """Adds the CPU seconds of the block, which do not grow if another process uses the same cores."""
     start = time.process_time()
     yield
     seconds[stage] = seconds.get(stage, 0.0) + time.process_time() - start
 
 
 def draw_outcomes(rows: int, *, noise: float, seed: int) -> ClassOutcomes:
-    """Scores of four classes that are right in about nine of ten rows; seed: of the noise alone."""
+    """Outcomes of four classes, right in about nine of ten rows. seed: of the noise only."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, rows)
     scores = rng.normal(0, 1, (rows, CLASSES))
@@ -85,7 +85,7 @@ def write_stored_outcomes(folder: Path, rows: int) -> list[Path]:
 
 
 def make_suite(folder: Path, variants: int) -> Suite:
-    """A suite of so many variants, read from its file. Its model has a config and no weights."""
+    """A suite with this number of variants, read from its file. Its model has a config and no weights."""
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model/config.json").write_text('{"num_hidden_layers": 4, "max_position_embeddings": 512}')
     for name in ("model.safetensors", "tokenizer.json"):
@@ -114,7 +114,7 @@ model = "model"
 
 
 def judge_variant(name: str, teacher: Outcomes, variant: Outcomes) -> list[GateResult]:
-    """What the gates on quality and behaviour report of one variant."""
+    """The results of one variant on quality and behaviour, as the gates report them."""
     results = []
     for metric in METRICS:
         judgement = judge_quality(load_metric(metric), teacher, variant, [BUDGET], seed=0)
@@ -122,14 +122,14 @@ def judge_variant(name: str, teacher: Outcomes, variant: Outcomes) -> list[GateR
         results.append(GateResult(QUALITY, name, metric, facts))
     measured = measure_behaviour(teacher, variant, texts=lambda rows: [f"row {row}" for row in rows])
     metrics = {"accuracy": load_metric("accuracy")}
-    of_rows = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, columns=())
-    line = format_behaviour_message(name, of_rows)
-    changed = make_behaviour_facts(measured, of_rows, line).replace(measured=format_now())
-    return [*results, GateResult(BEHAVIOUR, name, "", changed)]
+    judged = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, columns=())
+    line = format_behaviour_message(name, judged)
+    behaviour = make_behaviour_facts(measured, judged, line).replace(measured=format_now())
+    return [*results, GateResult(BEHAVIOUR, name, "", behaviour)]
 
 
 def make_other_results(name: str) -> list[GateResult]:
-    """What the other gates report: the build, the size, the times of two workloads."""
+    """The other results: the build, the times of a workload, and a variant's size and speed-up."""
     sizes = {"kind": "torch", "bytes": 9_000_000, "parameters": 2_000_000, "nonzero_parameters": 2_000_000}
     artifact = {**sizes, "digest": f"{hash(name):x}", "state_bytes": 8_000_000, "runtime": "eager"}
     step = {"name": "keep_layers", "params": [0, 3], "seconds": 0.1, "log": {"kept": [0, 3]}, **sizes}
@@ -146,7 +146,7 @@ def make_other_results(name: str) -> list[GateResult]:
 
 
 def measure_variants(variants: int, rows: int) -> Seconds:
-    """CPU seconds of each stage, and the peak memory in MB, for so many stored variants."""
+    """CPU seconds of each stage, and the peak memory in MB, for this number of stored variants."""
     seconds: Seconds = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -174,7 +174,7 @@ def judge_all(suite: Suite, paths: Sequence[Path], seconds: Seconds) -> GateResu
 
 
 def compose_record(suite: Suite, results: GateResults, rows: int) -> RunRecord:
-    """The record of the suite on so many gate rows."""
+    """The record of the suite with this number of gate rows."""
     split = SplitFacts(n=rows, digest="0" * 64, dropped_overlap=0, repeats=0)
     task = TaskFactsRecord(
         kind="text_classification", source={}, real=False, classes=list("abcd"), splits={"gate": split}
@@ -184,7 +184,7 @@ def compose_record(suite: Suite, results: GateResults, rows: int) -> RunRecord:
 
 
 def _time_writing(suite: Suite, results: GateResults, rows: int, path: Path) -> Seconds:
-    """Composing a record, writing and reading it, and the report."""
+    """CPU seconds to make the record, to write and read it, and to make the report."""
     seconds: Seconds = {}
     with time_stage(seconds, "record"):
         record = compose_record(suite, results, rows)
@@ -211,7 +211,7 @@ def measure_rows(rows: int) -> Seconds:
 
 
 def measure_slices(slices: int, rows: int) -> Seconds:
-    """CPU seconds to judge the accuracy of so many slices that share the rows, and the peak memory in MB."""
+    """CPU seconds to judge the accuracy of this number of slices of the rows, and the peak memory in MB."""
     seconds: Seconds = {}
     teacher, variant = draw_outcomes(rows, noise=0.0, seed=0), draw_outcomes(rows, noise=0.3, seed=1)
     parts = [

@@ -1,6 +1,6 @@
-"""Tools that change a torch network in place: torchao and Torch-Pruning, as their documentation says.
+"""Tools that change a torch network in place: torchao and Torch-Pruning, used as their documentation shows.
 
-A function takes the teacher and gives the bytes of the files that its tool writes, and its scores.
+Each function returns the size of the files that the tool writes, in bytes, and the scores of the network.
 """
 
 from __future__ import annotations
@@ -29,23 +29,27 @@ def measure_torchao_weights(case: Case, *, config: Callable[[Any], Any]) -> Resu
 
 
 def measure_torch_pruning(case: Case) -> Result:
-    """Torch-Pruning: half of the heads and of the feed-forward width by magnitude, no recovery."""
+    """Torch-Pruning: half of the heads and of the feed-forward width by magnitude, without retraining."""
     import torch_pruning as tp
 
     network = case.model.network
     layers = blocks(network)
-    queries = {
-        network.get_submodule(name): b.attention.heads for b in layers for name in _list_projections(b)
+    heads = {
+        network.get_submodule(name): block.attention.heads
+        for block in layers
+        for name in _list_projections(block)
     }
-    ups = {network.get_submodule(name): 0.5 for b in layers for name in b.feed_forward.inputs}
+    feed_forward_ratios = {
+        network.get_submodule(name): 0.5 for block in layers for name in block.feed_forward.inputs
+    }
     example = {name: case.batches[-1][name] for name in INPUTS}
     pruner = tp.pruner.BasePruner(
         network,
         example,
         importance=tp.importance.GroupMagnitudeImportance(),
         pruning_ratio=0.0,
-        pruning_ratio_dict=ups,
-        num_heads=queries,
+        pruning_ratio_dict=feed_forward_ratios,
+        num_heads=heads,
         prune_num_heads=True,
         head_pruning_ratio=0.5,
         ignored_layers=[find_output_linear(network, case.model.config.num_labels)],
@@ -53,9 +57,9 @@ def measure_torch_pruning(case: Case) -> Result:
     )
     pruner.step()
     for block in layers:
-        holder, query = network.get_submodule(block.attention.module), block.attention.query
-        holder.all_head_size = network.get_submodule(query).out_features
-        holder.num_attention_heads = holder.all_head_size // block.attention.head_dim
+        attention = network.get_submodule(block.attention.module)
+        attention.all_head_size = network.get_submodule(block.attention.query).out_features
+        attention.num_attention_heads = attention.all_head_size // block.attention.head_dim
     torch.save(network.state_dict(), case.folder / "model.pt")
     return Result(count_bytes(case.folder), compute_eager_scores(case))
 

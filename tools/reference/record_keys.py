@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,13 +17,13 @@ from tools.reference.markdown import (
 
 HEAD = f"""\
 `reports/latest/SUITE/run.json`, schema `{SCHEMA}`. What was not measured is `null`, never 0 (in the words
-below, None is `null`); a drop is positive where the variant is worse. Beside it stand
-`outcomes/NAME.parquet`, every answer on every gate row.
+below, None is `null`); a drop is positive where the variant is worse. The folder
+`outcomes` next to it has a file `NAME.parquet` for each model, with every answer on every gate row.
 
 `KEY` in a path is any key (a metric, a workload, a split), `[]` for each element of a list. To try:
-`jq '.variants[] | {{name, accuracy: .quality.accuracy.message}}' run.json`. What the figures mean is told in
-[read a report](../read_a_report.md)."""
-UNITS = {
+`jq '.variants[] | {{name, accuracy: .quality.accuracy.message}}' run.json`.
+[Read a report](../read_a_report.md) says what the figures mean."""
+UNITS_BY_ENDING = {
     "_ms": "ms",
     "_bytes": "bytes",
     "_seconds": "s",
@@ -83,13 +82,12 @@ SHARES = frozenset(
     | {"confidence", "teacher_confidence", "variant_confidence", "label_probability", "top", "next_tokens"}
     | {"ece", "ece_teacher"}
 )
-OF_PARTS = {
+UNITS_OF_PARTS = {
     "KlFigure": dict.fromkeys(("value", "interval", "uncapped"), "unit of the limit"),
-    "LoadRunFacts": {"seconds": "seconds"},
     "TimeRatioFacts": {
         "quantile": "0 to 1",
-        "base": "milliseconds",
-        "target": "milliseconds",
+        "base": "ms",
+        "target": "ms",
         "ratio": "base / target",
         "interval": "base / target",
         "claimed_interval": "base / target",
@@ -166,49 +164,47 @@ def make_record_page() -> str:
 
 
 def find_unit(part: str, key: str) -> str:
-    """The unit of a number that is no count; "" where none is known."""
-    known_unit = OF_PARTS.get(part, {}).get(key) or NAMED_UNITS.get(key)
+    """The unit of a number; "" for a count, or if no unit is known."""
+    known_unit = UNITS_OF_PARTS.get(part, {}).get(key) or NAMED_UNITS.get(key)
     if known_unit is None and key in SHARES:
         return "0 to 1"
-    return known_unit or next((unit for end, unit in UNITS.items() if key.endswith(end)), "")
+    return known_unit or next((unit for end, unit in UNITS_BY_ENDING.items() if key.endswith(end)), "")
 
 
 def _format_rows(
     name: str, part: Mapping[str, Any], definitions: Mapping[str, Any]
 ) -> Iterator[tuple[str, ...]]:
-    for key, of in part["properties"].items():
-        kind = describe_kind(of, definitions)
-        if any(branch.get("type") == "null" for branch in of.get("anyOf", ())):
+    for key, schema in part["properties"].items():
+        kind = describe_kind(schema, definitions)
+        if any(branch.get("type") == "null" for branch in schema.get("anyOf", ())):
             kind += " or null"
-        inner = [inner for inner in _list_refs(of) if "properties" in definitions[inner]]
-        linked = " ".join(f"[{name}](#{name.lower()})" for name in inner)
-        yield format_code(key), f"{format_plain_line(kind)} {linked}".strip(), find_unit(name, key)
+        inner_parts = [
+            inner for inner, _ in _list_inner_parts(schema, "") if "properties" in definitions[inner]
+        ]
+        links = " ".join(f"[{inner}](#{inner.lower()})" for inner in inner_parts)
+        yield format_code(key), f"{format_plain_line(kind)} {links}".strip(), find_unit(name, key)
 
 
 def _list_paths(parts: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Name of a part -> the paths at which it stands, in the order of the record."""
+    """Name of a part -> the paths at which the record has it, in the order of the record."""
     paths: dict[str, list[str]] = {ROOT: ["."]}
-    todo = [(ROOT, "")]
-    while todo:
-        name, path = todo.pop(0)
-        for key, of in parts[name].get("properties", {}).items():
-            for inner, way in _list_ways(of, f"{path}.{key}"):
-                paths.setdefault(inner, []).append(way)
-                todo.append((inner, way))
+    queue = [(ROOT, "")]
+    while queue:
+        name, path = queue.pop(0)
+        for key, schema in parts[name].get("properties", {}).items():
+            for inner, inner_path in _list_inner_parts(schema, f"{path}.{key}"):
+                paths.setdefault(inner, []).append(inner_path)
+                queue.append((inner, inner_path))
     return paths
 
 
-def _list_ways(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+def _list_inner_parts(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     """(part, path) of the parts that a value may be or hold."""
     if "$ref" in schema:
         yield schema["$ref"].rsplit("/", 1)[1], path
     for branch in schema.get("anyOf", ()):
-        yield from _list_ways(branch, path)
+        yield from _list_inner_parts(branch, path)
     if isinstance(schema.get("items"), Mapping):
-        yield from _list_ways(schema["items"], f"{path}[]")
+        yield from _list_inner_parts(schema["items"], f"{path}[]")
     if isinstance(schema.get("additionalProperties"), Mapping):
-        yield from _list_ways(schema["additionalProperties"], f"{path}.KEY")
-
-
-def _list_refs(schema: Mapping[str, Any]) -> list[str]:
-    return [re.sub(r".*/", "", name) for name, _ in _list_ways(schema, "")]
+        yield from _list_inner_parts(schema["additionalProperties"], f"{path}.KEY")

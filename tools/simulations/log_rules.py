@@ -1,4 +1,4 @@
-"""What rules of other tools say on the same simulated logs.
+"""How often rules of other tools pass simulated logs, compared with slimgate.
 
 python -m tools.simulations.log_rules [--reps N] [--seed S] [--out FILE]
 """
@@ -42,10 +42,13 @@ def draw(rng: np.random.Generator, n: int, drop: float, runs: int) -> tuple[Ints
 
 
 def compute_pass_shares(rng: np.random.Generator, n: int, drop: float, runs: int) -> list[float]:
-    """The share of runs that each rule passes; slimgate's FAIL stands after its PASS."""
-    turned, base, target = draw(rng, n, drop, runs)
-    pairs, at = np.unique(turned, axis=0, return_inverse=True)
-    z = np.array([compute_tango_z(int(b), int(c), n, MARGIN) for b, c in pairs])[at.ravel()]
+    """The share of runs that each rule passes; slimgate's FAIL comes after its PASS."""
+    lost_and_won, base, target = draw(rng, n, drop, runs)
+    # many runs have the same counts, so each pair of counts is tested once
+    pairs, pair_of_run = np.unique(lost_and_won, axis=0, return_inverse=True)
+    z = np.array([compute_tango_z(int(lost), int(won), n, MARGIN) for lost, won in pairs])[
+        pair_of_run.ravel()
+    ]
     error = np.sqrt((base * (1 - base) + target * (1 - target)) / (n - 1))
     rules = (
         z <= -Z_ALPHA,

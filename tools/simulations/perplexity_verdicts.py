@@ -1,4 +1,4 @@
-"""How often perplexity is judged wrongly, and how often its interval holds the truth.
+"""How often verdicts on perplexity are wrong, and how often its interval contains the true value.
 
 python -m tools.simulations.perplexity_verdicts [--reps N] [--seed S] [--out FILE]
 """
@@ -47,22 +47,23 @@ CASES = {
     "all lose 0.01, 0.1 % lose 8.0": Documents(damaged=0.001, damage=8.0, fixed=True),
     "0.5 % lose 4.0, exponential": Documents(mean=0.0, damaged=0.005, damage=4.0),
 }
-# Where the user states the limit of the share above the cap.
-POPULATIONS = {
+# Populations for budgets in which the user states the limit of the share above the cap.
+STATED_SHARE_CASES = {
     "1 % lose exactly 8.0": Documents(mean=0.0, damaged=0.01, damage=8.0, fixed=True),
     "all lose 0.02, 0.5 % lose 3.0": Documents(mean=0.02, damaged=0.005, damage=3.0, fixed=True),
 }
 EQUAL_LIMITS, EQUAL_DOCUMENTS = (0.02, 0.03, 0.05, 0.1), (200, 500, 1000, 2000, 3000)
-# Of which a ceiling is simulated too.
+# The cases in which a ceiling is simulated too.
 CEILINGS = ("documents differ", "1 % of the documents lose 1.0 more")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A population of documents, and the kind of budget that the variant is exactly at.
+    """A population of documents, and a budget whose limit is exactly the true value.
 
-    at: "mean", the mean without a cap, by slimgate's own limit of the share above the cap; "capped mean" or
-    "share above": that alone, where the user states the other limit so that it holds.
+    at: the value that is at its limit. "mean": the mean without a cap; slimgate derives the limit of the
+    share above the cap. "capped mean", "share above": only this value; the user states the limits, and the
+    other value is within its limit.
     """
 
     name: str
@@ -94,7 +95,7 @@ class Cell:
         return self.kind == "ceiling" or self.population.share_above(CAP) <= limit
 
     def simulate(self, reps: int, *, seed: int) -> Shares:
-        """Verdicts, and intervals of the increase that hold the true one."""
+        """The shares of PASS, of FAIL, and of intervals that contain the true increase."""
         rng = np.random.default_rng((seed, self.documents))
         budget = QualityBudget(self.kind, self.limit, above_cap_max=self.above_max)
         sums, increase = np.zeros(3), expm1(self.population.compute_capped_log_ratio(CAP))
@@ -112,14 +113,14 @@ class Cell:
 
 
 def list_cells() -> Iterator[Cell]:
-    """Every population at every number of documents; a ceiling is of one population only."""
+    """Every population at every number of documents. Only the cases of CEILINGS have a ceiling too."""
     for name, population in CASES.items():
         for documents in DOCUMENTS:
             yield Cell(name, population, documents, "increase_relative")
     for name in CEILINGS:
         for documents in DOCUMENTS:
             yield Cell(name, CASES[name], documents, "ceiling")
-    for name, population in POPULATIONS.items():
+    for name, population in STATED_SHARE_CASES.items():
         for at in ("capped mean", "share above"):
             for documents in DOCUMENTS:
                 yield Cell(name, population, documents, "increase_relative", at)
@@ -142,13 +143,13 @@ def make_page(options: Options) -> str:
     text += format_worst_cells(
         [
             Rates(
-                f"perplexity {cell.cell.kind}, {cell.cell.at} at the limit",
-                f"{cell.cell.name}, {cell.cell.documents:,} documents",
-                cell.result.passed,
-                cell.result.failed,
-                cell.runs,
+                f"perplexity {result.cell.kind}, {result.cell.at} at the limit",
+                f"{result.cell.name}, {result.cell.documents:,} documents",
+                result.result.passed,
+                result.result.failed,
+                result.runs,
             )
-            for cell in simulated
+            for result in simulated
         ]
     )
     header = ["variant", "documents", "budget", "at its limit", "limit", "PASS, %", "FAIL, %", "coverage, %"]
@@ -165,7 +166,7 @@ def make_page(options: Options) -> str:
 
 
 def _format_equal_rows(options: Options) -> Iterator[list[str]]:
-    """PASS in percent."""
+    """For each limit, the share of PASS in percent by number of documents."""
     population, runs = Documents(mean=0.0, document=0.005, token=0.05, spread=0.3), max(1, options.reps // 4)
     for limit in EQUAL_LIMITS:
         row = [f"{limit:g}"]

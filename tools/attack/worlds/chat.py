@@ -15,7 +15,7 @@ ROWS = 80
 
 class Chat(TorchWorld):
     name = "chat"
-    more = "empty"
+    unlimited_metric = "empty"
     share = 1
     copies = ("rel",)
     tiny = "decoder"

@@ -44,7 +44,7 @@ agreement = Metric(
 
 class Classified(TorchWorld):
     name = "classified"
-    more = "mcc"
+    unlimited_metric = "mcc"
     share = 2
     gate = "gate.csv"
     copies = ("rel",)

@@ -52,7 +52,7 @@ RULES = "MODULUS = 20\n"
 
 class Evaluated(TorchWorld):
     name = "evaluated"
-    more = "task_score"
+    unlimited_metric = "task_score"
     share = 1
     gate = "bench/documents.jsonl"
     copies = ("rel",)

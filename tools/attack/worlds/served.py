@@ -137,7 +137,7 @@ def make_metadata(name: str, version: str) -> str:
 
 class Served(SuiteWorld):
     name = "served"
-    more = "same_answers"
+    unlimited_metric = "same_answers"
     share = 2
 
     def write_project(self) -> None:

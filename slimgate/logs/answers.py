@@ -69,7 +69,7 @@ class JudgedAnswers(JudgedFiles):
         return judge_record([self._judged[name]], SelfTest(), missing=0)
 
     def count_verdicts(self, name: str) -> BudgetCounts:
-        """The counts of `verdict_of`, of the comparisons themselves."""
+        """The counts of `judge_target`, of the comparisons themselves."""
         counts = BudgetCounts()
         for comparison in self.verdicts[name].everything:
             judged = comparison.judged.budgets

@@ -169,9 +169,7 @@ def test_a_variant_beyond_its_time_is_given_up_a_teacher_never(slow: Ran) -> Non
     assert slow.code == 1
     assert slow.find_variant("faults", "slow")["error"] == SLOW
     lines = [line for line in slow.lines if line.startswith("slimgate: slow · step 1 of 1: own_faults:Slow")]
-    assert ["gave up after " in line for line in lines].count(
-        True
-    ) == 1  # others: progress
+    assert ["gave up after " in line for line in lines].count(True) == 1  # others: progress
     assert "time.sleep(120)" in log(slow.folder / "slow", "slow")
     assert slow.find_variant("faults", "broken")["error"] == REASONS["broken"]
 

@@ -20,7 +20,7 @@ _LONGEST_PATH = 256
 # Code that is nested more deeply counts by its bytes: ast.dump takes up to four of Python's 1,000 frames for
 # each level. The number is fixed, because the frames that are left depend on the caller.
 _MOST_LEVELS = 100
-_READS_TEXTS = re.compile(rb"\b(__doc__|getdoc)\b")
+_READS_TEXTS = re.compile(rb"\b(__doc__|getdoc|get_json_schema|use_attribute_docstrings)\b")
 _WRITERS = frozenset({"write_text", "write_bytes", "touch"})
 _WRITING_MODES = frozenset({"w", "wb", "wt", "a", "ab", "at", "x", "xb", "xt"})
 

@@ -91,10 +91,11 @@ def judge_exchanged_answers(
     gain = compute_value(loaded, damaged) - compute_value(loaded, outcomes)
     gain = gain if loaded.higher_is_better else -gain
     if fault.verdict is None and changed and gain >= 0:
-        change = (
-            f"gets better by {gain:.3g}, so its higher_is_better may be wrong" if gain else "does not change"
-        )
-        description = f"{change}, although {changed:,} answers were made wrong"
+        change, remedy = "does not change", ""
+        if gain:
+            change = f"gets better by {gain:.3g}, so its higher_is_better may be wrong"
+            remedy = "; if it does not measure right answers, give it a two-sided budget (equivalent_points)"
+        description = f"{change}, although {changed:,} answers were made wrong{remedy}"
         return replace(fault, verdict=Verdict.PASS, wrong=True, description=description)
     return fault
 

@@ -119,9 +119,10 @@ PROMPT = 'def ask():\n    """{}"""\n'
         (READS_PROMPT, "X = 1\n", True),
         (PROMPT, "def read(function):\n    return function.__doc__\n", True),
         (PROMPT, "from inspect import getdoc\n", True),
+        (PROMPT, "from transformers.utils import get_json_schema\n", True),
         (PROMPT, "X = 1\n", False),
     ],
-    ids=["its own", "a helper's", "getdoc", "unread"],
+    ids=["its own", "a helper's", "getdoc", "schema of a tool", "unread"],
 )
 def test_a_docstring_counts_if_a_users_code_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: str, helper: str, counts: bool

@@ -291,6 +291,7 @@ def test_a_metric_that_wrong_answers_improve_fails_the_self_test() -> None:
     fault = judge_exchanged_answers(outcomes_of(400), "tests.run.test_selftest:WRONG_WAY", BUDGET, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.PASS, True)
     assert "so its higher_is_better may be wrong, although" in fault.line
+    assert "give it a two-sided budget (equivalent_points)" in fault.line
     two_sided = QualityBudget("equivalent_points", 2.0)
     fault = judge_exchanged_answers(outcomes_of(400), "tests.run.test_selftest:WRONG_WAY", two_sided, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.FAIL, False)

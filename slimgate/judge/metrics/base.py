@@ -207,8 +207,8 @@ def check_same_value(metric: Metric, outcomes: Outcomes, value: float) -> None:
         for weighing, by_statistic, figure in zip(_WEIGHINGS, values, figures, strict=True):
             if not np.isclose(figure, by_statistic, rtol=1e-6, atol=1e-9):
                 raise MeasureError(
-                    f"{metric.name}{weighing} is {by_statistic:.6g} by its statistic, but {figure:.6g} by its "
-                    f"{name}, which the verdict is computed from; correct one of them, see `{name}` in "
+                    f"{metric.name}{weighing} is {by_statistic:.6g} by its statistic, but {figure:.6g} by "
+                    f"its {name}, which the verdict is computed from; correct one of them, see `{name}` in "
                     "slimgate/judge/metrics/base.py"
                 )
     if metric.influence is not None:

@@ -123,12 +123,14 @@ def digest_code_parts(module: str) -> dict[str, Any]:
     packages = {
         name.split(".")[0] for counted in modules for name in (counted, *_list_imported_names(counted))
     } - {OWN_PACKAGE}
-    variables = {name: value for counted in modules for name, value in _read_variables(counted).items()}
-    users = {name: _parse(name) for name in modules if _is_users_module(name)}
-    texts = {name: code.texts for name, code in users.items() if code.version is None}
+    # slimgate in a checkout is no installed distribution, but its own variables and docstrings never count
+    users = [name for name in modules if _is_users_module(name) and name.split(".")[0] != OWN_PACKAGE]
+    variables = {name: value for counted in users for name, value in _read_variables(counted).items()}
+    parsed = {name: _parse(name) for name in users}
+    texts = {name: code.texts for name, code in parsed.items() if code.version is None}
     return {
         "code": {name: _digest_module(name) for name in modules},
-        **({"texts": texts} if any(code.reads_texts for code in users.values()) else {}),
+        **({"texts": texts} if any(code.reads_texts for code in parsed.values()) else {}),
         "packages": read_package_states(packages),
         "python": platform.python_version(),
         **({"variables": variables} if variables else {}),
@@ -379,7 +381,7 @@ def _read_variables(module: str) -> dict[str, str]:
     Secrets are left out, and what pytest sets anew for each test.
     """
     file = _find_source(module)
-    if file is None or file.suffix != ".py" or not _is_users_module(module) or _parse(module).version:
+    if file is None or file.suffix != ".py" or _parse(module).version:
         return {}
     return {
         name: value

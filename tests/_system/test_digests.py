@@ -527,3 +527,12 @@ def test_a_file_named_by_its_suffix_alone_counts(tmp_path: Path, monkeypatch: py
     (tmp_path / "suffix_own.json").write_text("[1]")
     monkeypatch.syspath_prepend(tmp_path)
     assert changes_with("suffix_own", tmp_path / "suffix_own.json", "[2]")
+
+
+def test_variables_and_docstrings_of_slimgate_itself_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a checkout, slimgate's modules look like a user's."""
+    module = "slimgate._system.processor"
+    before = digests.digest_code_parts(module)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert digests.digest_code_parts(module) == before
+    assert not {"variables", "texts"} & set(before)

@@ -529,7 +529,7 @@ def test_a_file_named_by_its_suffix_alone_counts(tmp_path: Path, monkeypatch: py
     assert changes_with("suffix_own", tmp_path / "suffix_own.json", "[2]")
 
 
-def test_variables_and_docstrings_of_slimgate_itself_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_and_docstrings_of_slimgate_never_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a checkout, slimgate's modules look like a user's."""
     module = "slimgate._system.processor"
     before = digests.digest_code_parts(module)

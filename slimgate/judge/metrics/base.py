@@ -265,13 +265,8 @@ def _check_influence(metric: Metric, influence: Influence, outcomes: Outcomes, v
     """
     by_row = _call_by_row(metric, "influence", influence, outcomes)
     changes = np.random.default_rng(0).choice([-1.0, 1.0], size=(_DIRECTIONS, len(outcomes)))
-    moved = np.asarray(
-        [
-            float(call_statistic(metric, outcomes, 1 + _STEP * change))
-            - float(call_statistic(metric, outcomes, 1 - _STEP * change))
-            for change in changes
-        ]
-    ) / (2 * _STEP)
+    values = call_statistic(metric, outcomes, 1 + _STEP * np.concatenate([changes, -changes]))
+    moved = (values[:_DIRECTIONS] - values[_DIRECTIONS:]) / (2 * _STEP)
     expected = changes @ by_row / len(outcomes)
     sizes = [float(np.sqrt(np.mean(numbers**2))) for numbers in (moved, expected, moved - expected)]
     if not sizes[2] <= _INFLUENCE_ERROR * max(sizes[:2]) + 1e-9 * max(1.0, abs(value)):  # also for NaN

@@ -117,7 +117,7 @@ def digest_code(module: str) -> str:
 
 
 def digest_code_parts(module: str) -> dict[str, Any]:
-    """The parts of `digest_code`: the digest of each module, the state of each distribution, …"""
+    """The parts of `digest_code`: digests of modules, states of distributions, Python, and variables."""
     modules = sorted(_find_counted_modules(module))
     # also the package of each module, in case it is installed
     packages = {

@@ -124,6 +124,7 @@ def list_path_texts(content: bytes) -> set[str]:
     return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
 
 
+@cache
 def list_variables(content: bytes) -> dict[str, str | None]:
     """The variables that a Python file reads by name: os.environ["A"], os.environ.get("A"), os.getenv("A").
 

@@ -118,23 +118,32 @@ def digest_code(module: str) -> str:
 
 def digest_code_parts(module: str) -> dict[str, Any]:
     """The parts of `digest_code`: digests of modules, states of distributions, Python, and variables."""
+    parts, users = _digest_files(module, tuple(sys.path))
+    variables = {name: value for counted in users for name, value in _read_variables(counted).items()}
+    return {**parts, **({"variables": variables} if variables else {})}
+
+
+@cache
+def _digest_files(module: str, _path: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
+    """What files give to `digest_code_parts`, and the user's modules among those that count.
+
+    _path: sys.path, so that the cache is not used after sys.path changed.
+    """
     modules = sorted(_find_counted_modules(module))
     # also the package of each module, in case it is installed
     packages = {
         name.split(".")[0] for counted in modules for name in (counted, *_list_imported_names(counted))
     } - {OWN_PACKAGE}
-    # slimgate in a checkout is no installed distribution, but its own variables and docstrings never count
-    users = [name for name in modules if _is_users_module(name) and name.split(".")[0] != OWN_PACKAGE]
-    variables = {name: value for counted in users for name, value in _read_variables(counted).items()}
+    users = [name for name in modules if _is_users_module(name)]
     parsed = {name: _parse(name) for name in users}
     texts = {name: code.texts for name, code in parsed.items() if code.version is None}
-    return {
+    parts = {
         "code": {name: _digest_module(name) for name in modules},
         **({"texts": texts} if any(code.reads_texts for code in parsed.values()) else {}),
         "packages": read_package_states(packages),
         "python": platform.python_version(),
-        **({"variables": variables} if variables else {}),
     }
+    return parts, users
 
 
 def list_sources(module: str) -> dict[str, Path]:
@@ -173,6 +182,7 @@ def digest_own_code() -> str:
 def forget() -> None:
     """Forgets the modules and distributions that this process has read, for tests that change them."""
     for cached in (
+        _digest_files,
         _parse,
         _list_imported_names,
         _list_counted_imports,
@@ -294,7 +304,7 @@ def _list_siblings(module: str) -> set[str]:
 
 
 def _list_named_modules(module: str) -> set[str]:
-    """The user's modules that the strings of a module name; of a package, all modules.
+    """The modules of users and of slimgate that the strings of a module name; of a package, all modules.
 
     An import under a computed name may mean them: `NAMES = ["tools.a"]`, f"tools.{name}".
     """
@@ -302,8 +312,9 @@ def _list_named_modules(module: str) -> set[str]:
     texts = set[str]() if file is None else list_path_texts(file.read_bytes())
     modules = set[str]()
     for name in {text.strip(".") for text in texts}:
-        is_name = all(map(str.isidentifier, name.split("."))) and _is_users_module(name)
-        if is_name and (source := _find_source(name)) is not None:
+        is_name = all(map(str.isidentifier, name.split(".")))
+        counts = is_name and (name.split(".")[0] == OWN_PACKAGE or _is_users_module(name))
+        if counts and (source := _find_source(name)) is not None:
             is_package = source.name == "__init__.py"
             modules |= _list_modules(name, source.parent) if is_package else {name}
     return modules
@@ -321,12 +332,17 @@ def _list_modules(package: str, folder: Path) -> set[str]:
 
 
 def _is_users_module(name: str) -> bool:
-    """Whether a module belongs to a user, and not to Python or an installed distribution."""
+    """Whether a module belongs to a user, and not to Python, slimgate or an installed distribution."""
     file, top = _find_source(name), name.split(".")[0]
-    if file is None or top in sys.stdlib_module_names:
+    if file is None or top in sys.stdlib_module_names or top == OWN_PACKAGE:
         return False
-    folders = {Path(sysconfig.get_path(place)).resolve() for place in ("purelib", "platlib")}
-    return folders.isdisjoint(file.resolve().parents) or not is_distributed(top)
+    return _list_site_folders().isdisjoint(file.resolve().parents) or not is_distributed(top)
+
+
+@cache
+def _list_site_folders() -> frozenset[Path]:
+    """The folders into which this Python installs packages."""
+    return frozenset(Path(sysconfig.get_path(place)).resolve() for place in ("purelib", "platlib"))
 
 
 def _resolve_import(level: int, origin: str, module: str) -> str:

@@ -37,8 +37,8 @@ NEVER_COMPUTE = frozenset(
 OWN_DISTRIBUTION = "slimgate"
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r";.*\bextra\s*==")
-# The top-level names of RECORD: a folder, or a module's file.
-_RECORDED_NAME = re.compile(r"^([A-Za-z_]\w*)(?:/|\.[\w.-]*(?:py|so|pyd),)", re.MULTILINE)
+# A line of RECORD up to its first slash: the folder of a package, or a module's file.
+_RECORDED_NAME = re.compile(r"([A-Za-z_]\w*)(?:/|\.[\w.-]*(?:py|so|pyd),)")
 
 
 def read_package_states(packages: Iterable[str]) -> dict[str, str]:
@@ -105,7 +105,8 @@ def _list_import_names(distribution: Distribution) -> set[str]:
         packages = {path.stem for path in files if path.suffix == ".py" or (path / "__init__.py").is_file()}
         return packages | top_level
     record = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
-    names = set(_RECORDED_NAME.findall(record)) | top_level
+    starts = {line[: line.find("/") + 1] or line for line in record.splitlines()}
+    names = {match[1] for start in starts if (match := _RECORDED_NAME.match(start))} | top_level
     return names or {_normalize(_read_headers(distribution)["Name"]).replace("-", "_")}
 
 

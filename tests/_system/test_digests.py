@@ -358,6 +358,33 @@ def test_a_module_counts_if_a_string_of_its_importer_names_it(
     assert changes_with("sometools.step", helper, "K = 2\n")
 
 
+def test_a_module_of_slimgate_that_a_string_names_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = 'from importlib import import_module as load\nNAME = "slimgate.models.seeding"\nload(NAME)\n'
+    (tmp_path / "seeded_step.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    _forget()
+    assert "slimgate.models.seeding" in digests.digest_code_parts("seeded_step")["code"]
+    assert list(digests.list_sources("seeded_step")) == ["seeded_step"]
+    _forget()
+
+
+def test_a_module_counts_as_this_process_first_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python imports it once too."""
+    file = tmp_path / "read_once.py"
+    file.write_text("K = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    _forget()
+    before = digest_code("read_once")
+    file.write_text("K = 2\n")
+    assert digest_code("read_once") == before
+    _forget()
+    assert digest_code("read_once") != before
+
+
 def test_a_module_of_another_package_counts_by_its_relative_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,8 @@ from slimgate._system.toml import format_toml_value
 _RUN = "A run.json, or its folder, such as reports/latest/library_docs"
 Schema = Mapping[str, Any]
 NO_DEFAULT, REQUIRED = "–", "required"
+# The largest seed of NumPy's older generators, which Optuna uses.
+_MAX_SEED = 2**32 - 1
 _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
 
 
@@ -36,7 +38,7 @@ def parse_points(text: str) -> float:
         ) from None
 
 
-def factor(text: str) -> float:
+def parse_multiple(text: str) -> float:
     """Parses a multiple of the command line. Raises argparse's error, with the expected form."""
     try:
         value = float(text)
@@ -47,6 +49,13 @@ def factor(text: str) -> float:
             f"{text!r} was given, expected a multiple above 0, such as 1.1 for 10 % more"
         )
     return value
+
+
+def parse_seed(text: str) -> int:
+    """Parses a seed of the command line. Raises argparse's error, with the expected form."""
+    if not text.isdecimal() or int(text) > _MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} was given, expected a whole number from 0 to {_MAX_SEED}")
+    return int(text)
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:

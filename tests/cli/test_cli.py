@@ -337,7 +337,8 @@ WRONG = {
     "column": (["--label", "gold"], 'no column "gold"'),
     "group": (["--group", "doc"], 'neither has a column "doc"; known: id, label, prediction\n'),
     "same-column": (["--label", "id"], 'column "id" is meant as id and label'),
-    "seed": (["--seed", "-1"], "invalid"),
+    "seed": (["--seed", "-1"], "--seed: '-1' was given, expected a whole number from 0 to 4294967295"),
+    "labels": (["--labels", "a,,b"], "--labels: 'a,,b' was given, expected labels that are not empty"),
     "on-inconclusive": (["--on-inconclusive", "pass"], "invalid choice: 'pass'"),
     "unknown-option": (["--metrics", "mcc", "--x"], "unrecognized arguments"),
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from slimgate.cli.judge.options import ROLES
-from slimgate.cli.options import factor, parse_points
+from slimgate.cli.options import parse_multiple, parse_points, parse_seed
 from slimgate.cli.parser import CommandParser
 
 
@@ -122,7 +123,7 @@ def _add_budgets(parser: CommandParser) -> None:
     for flag, limit in (("--length-ratio-max", "at most"), ("--length-ratio-min", "at least")):
         group.add_argument(
             flag,
-            type=factor,
+            type=parse_multiple,
             metavar="X",
             help=f"Logs: the mean length of the target's answers must be {limit} X times the base's",
         )
@@ -266,20 +267,15 @@ def _add_output(parser: CommandParser) -> None:
         "runs; differences that usually change scores most come first",
     )
     group.add_argument(
-        "--seed", type=_seed, default=0, help="Seed of the bootstrap's random weights (default 0)"
+        "--seed", type=parse_seed, default=0, help="Seed of the bootstrap's random weights (default 0)"
     )
 
 
 def _parse_labels(text: str) -> tuple[str, ...]:
-    """The labels of a list with commas. Raises ValueError for an empty one."""
+    """Parses labels that commas separate. Raises argparse's error, with the expected form."""
     labels = tuple(label.strip() for label in text.split(","))
     if not all(labels):
-        raise ValueError(text)
+        raise ArgumentTypeError(
+            f"{text!r} was given, expected labels that are not empty, with commas between them"
+        )
     return labels
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value

@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import choose_store_root
+from slimgate.cli.options import choose_store_root, parse_seed
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("suite", type=Path, metavar="SUITE", help="A suite file with a [tune] table")
     add(
         "--max-minutes",
-        type=_parse_positive,
+        type=_parse_minutes,
         metavar="N",
         help="Time limit in minutes (default: tune.max_minutes of the suite, or 30)",
     )
     add(
         "--max-trials",
-        type=_count,
+        type=_parse_count,
         metavar="N",
         help="Largest number of trials (default: tune.max_trials of the suite, or 40)",
     )
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--seed",
-        type=int,
+        type=parse_seed,
         default=0,
         help="Seed of the search (default 0); the seed of the models is in the suite",
     )
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Searches, writes the suite and prints what was found. Raises SlimgateError for wrong input."""
+    """Searches, writes the suite and prints the result. Raises SlimgateError for wrong input."""
     from slimgate._system.files import write_atomically
     from slimgate._system.timestamps import format_now
     from slimgate.cli.tune.clock import Clock
@@ -179,15 +180,19 @@ def _write_to_stderr(text: str) -> None:
     sys.stderr.flush()
 
 
-def _parse_positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} was given, expected more than 0")
+def _parse_minutes(text: str) -> float:
+    """Raises argparse's error, with the expected form."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"{text!r} was given, expected minutes as a number above 0")
     return value
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} was given, expected 1 or more")
-    return value
+def _parse_count(text: str) -> int:
+    """Raises argparse's error, with the expected form."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} was given, expected a whole number of 1 or more")
+    return int(text)

@@ -166,10 +166,22 @@ def test_a_suite_without_the_table_says_so(capsys: pytest.CaptureFixture[str], s
     assert "plain.toml: has no [tune] table, which says what to search" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", [("--max-trials", "0"), ("--max-minutes", "-1"), ("--max-minutes", "x")])
-def test_limits_are_above_0(capsys: pytest.CaptureFixture[str], suite: Path, option: tuple[str, str]) -> None:
-    assert main(["tune", str(suite), *option]) == 4
-    assert option[0] in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--max-trials", "0", "a whole number of 1 or more"),
+        ("--max-trials", "x", "a whole number of 1 or more"),
+        ("--max-minutes", "-1", "minutes as a number above 0"),
+        ("--max-minutes", "x", "minutes as a number above 0"),
+        ("--seed", "-1", "a whole number from 0 to 4294967295"),
+    ],
+    ids=["no trial", "trials in words", "negative", "minutes in words", "seed"],
+)
+def test_wrong_numbers_are_refused_with_what_is_expected(
+    capsys: pytest.CaptureFixture[str], suite: Path, option: str, value: str, expected: str
+) -> None:
+    assert main(["tune", str(suite), option, value]) == 4
+    assert f"argument {option}: '{value}' was given, expected {expected}. See" in capsys.readouterr().err
 
 
 def test_without_optuna_it_says_what_to_install(

@@ -291,8 +291,11 @@ def list_limits_by_metric(
 ) -> dict[str, dict[BudgetKind, float]]:
     """The --drop-points and --equivalent-points of each metric; metrics without a limit are left out.
 
-    Each kind has a limit for each metric in order, or one for all. Raises SuiteError for other numbers.
+    Each kind has a limit for each metric in order, or one for all. Raises SuiteError for other numbers of
+    limits, and for a metric that is named twice.
     """
+    if repeated := next((metric for metric in metrics if metrics.count(metric) > 1), None):
+        raise SuiteError(f"--metric {repeated} was given twice, expected each metric once")
     stated: dict[BudgetKind, Sequence[float]] = {"drop_points": points, "equivalent_points": equivalent}
     limits: dict[str, dict[BudgetKind, float]] = {}
     for kind, values in stated.items():

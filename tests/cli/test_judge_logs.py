@@ -153,6 +153,17 @@ def test_budgets_are_by_pattern_and_pooled(judge: Judge, tmp_path: Path, base: l
     assert err.endswith("Did you mean acc?\n"), "close to a metric, and to no comparison"
 
 
+@pytest.mark.parametrize("limits", [(1, 50), (50, 1)], ids=["loose last", "loose first"])
+def test_a_metric_that_is_named_twice_is_refused(
+    judge: Judge, tmp_path: Path, base: list[float], limits: tuple[int, int]
+) -> None:
+    """The last of two limits counted, without a word."""
+    logs = write_lm_eval_pair(tmp_path, base, lose_answers(base, 40))
+    options = [text for limit in limits for text in ("--metric", "acc", "--drop-points", limit)]
+    code, _, err = judge(*logs, *options)
+    assert (code, "--metric acc was given twice, expected each metric once" in err) == (4, True)
+
+
 def test_several_targets_are_judged_in_one_call(judge: Judge, tmp_path: Path, base: list[float]) -> None:
     write_lm_eval(tmp_path / "base", {"gsm8k": base})
     write_lm_eval(tmp_path / "good", {"gsm8k": [*base[:-1], 1 - base[-1]]})

@@ -65,12 +65,10 @@ def read_prediction_budgets(
     metrics: list[str] = options.metric or []
     for name in metrics:
         load_metric(name)
-        if metrics.count(name) > 1:
-            raise SuiteError(f"--metric {name} was given twice, expected each metric once")
-    if options.budgets is not None:
-        return read_budgets_of_targets(options, PREDICTIONS, targets)
     points, equivalent = options.drop_points or [], options.equivalent_points or []
     tables = list_limits_by_metric(metrics or [DEFAULT_METRIC], points, equivalent)
+    if options.budgets is not None:
+        return read_budgets_of_targets(options, PREDICTIONS, targets)
     flag = "--drop-points" if points else "--equivalent-points"
     limits = resolve_budgets({"budgets": tables}, ("",), flag)[""]
     return dict.fromkeys(targets, FileBudgets(limits=limits))

@@ -39,7 +39,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Form:
-    """The text form of a question. separator: between the prompt and an answer."""
+    """How a question is written. separator: the text between the prompt and an answer."""
 
     template: str
     letters: bool
@@ -80,7 +80,7 @@ def read_questions(rows: Rows, columns: Columns) -> list[Question]:
     answers = rows.table[columns.answer].to_pylist()
     listed = _read_choice_values(rows, columns.choices)
     questions, unclear = list[Question](), list[str]()
-    are_places = False  # whether a row names a choice by its place, so that the others do too
+    has_places = False  # whether a row names a choice by its place; then all rows may do so
     for row, context, values, answer in zip(rows.ids, contexts, listed, answers, strict=True):
         try:
             choices, labels = _read_choices(values)
@@ -91,9 +91,9 @@ def read_questions(rows: Rows, columns: Columns) -> list[Question]:
             raise DataError(f"row {row}: {error}") from None
         place = None if labels else _to_place(answer)
         if place in range(len(choices)):
-            are_places |= str(answer) not in choices
+            has_places |= str(answer) not in choices
             unclear += [f"row {row}: answer {answer!r}"] if place != questions[-1].right else []
-    if are_places and unclear:
+    if has_places and unclear:
         raise DataError(
             f"{unclear[0]} is the text of one choice and the number or letter of another, and other rows "
             "have numbers or letters; give the text of the right choice in every row"
@@ -128,6 +128,8 @@ def _read_choices(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise ValueError(f"choice {empty[0]} is empty")
     if len(texts) < 2:
         raise ValueError(f"{len(texts)} choices were given, expected two or more")
+    if labels and len(labels) != len(texts):
+        raise ValueError(f"{len(texts)} choices and {len(labels)} labels were given, expected one each")
     return texts, tuple(str(label) for label in labels)
 
 

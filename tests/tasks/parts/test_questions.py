@@ -57,6 +57,8 @@ def test_an_answer_is_a_number_a_letter_a_text_or_a_label(choices: Any, answer: 
         (["red", " "], 0, "choice 1 is empty"),
         ("red", 0, "choices are 'red', expected a list"),
         ({"text": ["red", "blue"], "label": ["A", "B"]}, "C", "answer 'C' is none of the labels A, B"),
+        ({"text": ["red", "blue"], "label": ["A", "B", "C"]}, "C", "2 choices and 3 labels were given"),
+        ({"text": ["red", "blue"], "label": ["A"]}, "A", "2 choices and 1 labels were given"),
     ],
     ids=str,
 )

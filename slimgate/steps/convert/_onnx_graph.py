@@ -29,7 +29,7 @@ class Graph:
 
     def _enter(self, node: onnx.NodeProto) -> None:
         self._makers.update(dict.fromkeys(node.output, node))
-        for name in node.input:
+        for name in list_inputs(node):
             self._readers.setdefault(name, []).append(node)
 
     def find_maker(self, name: str, *kinds: str) -> Any:
@@ -105,8 +105,16 @@ class Graph:
         for node in reversed(self.proto.graph.node):
             if needed & set(node.output):
                 above.append(node)
-                needed |= set(node.input)
+                needed |= set(list_inputs(node))
         return above[::-1]
+
+
+def list_inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """The names of the values that a node reads, also in the graphs inside it (If, Loop, Scan)."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from list_inputs(inner)
 
 
 def remove_unread_nodes(proto: onnx.ModelProto) -> None:
@@ -116,7 +124,7 @@ def remove_unread_nodes(proto: onnx.ModelProto) -> None:
     for node in reversed(proto.graph.node):
         if read & set(node.output):
             nodes.append(node)
-            read |= set(node.input)
+            read |= set(list_inputs(node))
     tensors = [tensor for tensor in proto.graph.initializer if tensor.name in read]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes[::-1])

@@ -22,6 +22,7 @@ from slimgate.steps.convert._onnx_graph import (
     Graph,
     Values,
     count_node_kinds,
+    list_inputs,
     read_attributes,
     remove_unread_nodes,
 )
@@ -220,7 +221,7 @@ def _is_padding(graph: Graph, mask: str) -> bool:
     from onnxruntime import InferenceSession
 
     ancestors = graph.list_ancestors(mask)
-    read = {name for node in ancestors for name in node.input}
+    read = {name for node in ancestors for name in list_inputs(node)}
     inputs = [graph_input for graph_input in graph.proto.graph.input if graph_input.name in read]
     if MASK not in {graph_input.name for graph_input in inputs}:
         return False

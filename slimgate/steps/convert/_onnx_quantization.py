@@ -1,4 +1,4 @@
-"""Shared code of steps that quantize an ONNX graph: which products they change, and their checks.
+"""Shared code of steps that quantize an ONNX graph: which matrix products they change, and their checks.
 
 work = Quantizing.of(model, context, output_layer=False)
 ... quantize work.proto, the nodes work.products ...
@@ -28,14 +28,20 @@ from slimgate.steps.agreement import (
     make_default_predictor,
     score_batches,
 )
-from slimgate.steps.convert._onnx_graph import Graph, count_node_kinds, list_weighted_nodes, read_attributes
+from slimgate.steps.convert._onnx_graph import (
+    Graph,
+    count_node_kinds,
+    list_inputs,
+    list_weighted_nodes,
+    read_attributes,
+)
 
 if TYPE_CHECKING:
     import onnx
     from transformers import PreTrainedConfig
 
 # Kinds of nodes that quantization adds to a graph.
-INTEGER = (
+_QUANTIZED_KINDS = (
     "MatMulInteger",
     "MatMulIntegerToFloat",
     "DynamicQuantizeMatMul",
@@ -43,11 +49,9 @@ INTEGER = (
     "MatMulNBits",
     "QuantizeLinear",
 )
-
-
-# Operators that compute other token numbers from ids: buckets of bigrams, or cutting. Positions use Shape or
+# Operators that cut token ids, or compute the buckets of bigrams from them. Positions come from Shape or
 # CumSum.
-_OF_NUMBERS = frozenset(
+_ID_OPERATORS = frozenset(
     {"Add", "Cast", "Concat", "Gather", "Mod", "Mul", "Reshape", "Slice", "Squeeze", "Unsqueeze", "Where"}
 )
 _IDS = "input_ids"
@@ -69,7 +73,7 @@ def list_token_tables(proto: onnx.ModelProto) -> list[str]:
             values = graph.read_value(name)
             if values is not None and values.ndim == 2 and values.dtype.kind == "f":
                 tables[name] = max(tables.get(name, (0, "")), (values.size, node.name))
-                if values.shape[1] > 1 and _is_of_ids(graph, node.input[ids]):
+                if values.shape[1] > 1 and _is_made_from_ids(graph, node.input[ids]):
                     by_ids.add(name)
     if not tables:
         raise BuildError("the graph has no float token table; set embeddings = false")
@@ -78,13 +82,13 @@ def list_token_tables(proto: onnx.ModelProto) -> list[str]:
     return sorted(tables[name][1] for name in by_ids)
 
 
-def _is_of_ids(graph: Graph, name: str) -> bool:
-    """Whether a value is made from the token ids by operators that keep it a token number."""
+def _is_made_from_ids(graph: Graph, name: str) -> bool:
+    """Whether only _ID_OPERATORS make a value from the token ids, so that it indexes a token table."""
     seen, todo = set[str](), [name]
     while todo:
         if (source := todo.pop()) == _IDS:
             return True
-        node = graph.find_maker(source, *_OF_NUMBERS)
+        node = graph.find_maker(source, *_ID_OPERATORS)
         if source not in seen and node is not None:
             todo += node.input[1:] if node.op_type == "Where" else node.input
         seen.add(source)
@@ -92,7 +96,7 @@ def _is_of_ids(graph: Graph, name: str) -> bool:
 
 
 def quantize_tables(work: Quantizing) -> onnx.ModelProto:
-    """The graph of a Quantizing with int8 token tables, one scale for each, and unchanged products."""
+    """The graph of `work` with int8 token tables, one scale for each table; its products do not change."""
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -128,7 +132,7 @@ class Quantizing:
     def of(
         cls, model: OnnxModel, context: BuildContext, *, output_layer: bool, embeddings: bool = False
     ) -> Quantizing:
-        """Raises BuildError if no product with a float matrix is left, and no table is to be quantized."""
+        """Starts on a copy. Raises BuildError if it has no float product and no table is to be quantized."""
         proto = copy.deepcopy(model.proto)
         del proto.graph.value_info[:]  # the exporter's shapes, which conflict with shape inference
         split_gemms_(proto)
@@ -143,13 +147,15 @@ class Quantizing:
         if not products and not embeddings:
             if float_products:
                 raise BuildError(
-                    "the only product with a float matrix is the output layer; set output_layer = true"
+                    "the only MatMul with float weights is the output layer; set output_layer = true"
                 )
             integers = [
-                f"{count} {kind}" for kind, count in count_node_kinds(proto).items() if kind in INTEGER
+                f"{count} {kind}"
+                for kind, count in count_node_kinds(proto).items()
+                if kind in _QUANTIZED_KINDS
             ]
             only = f", only {', '.join(integers)}" if integers else ""
-            raise BuildError(f"the graph has no product with a float matrix{only}")
+            raise BuildError(f"the graph has no MatMul with float weights{only}")
         batches = make_calibration_batches(model.tokenizer, context)
         before = score_batches(make_default_predictor(model, context), batches)
         return cls(model, context, proto, products, batches, before)
@@ -168,7 +174,8 @@ class Quantizing:
     def finish(self, proto: onnx.ModelProto, *, tolerance: float, reduce_range: bool = True) -> OnnxModel:
         """The quantized model. Raises BuildError if its answers differ by more than the tolerance.
 
-        reduce_range: whether sums of int8 products cannot saturate; else the error says that they may have.
+        reduce_range: whether sums of int8 products cannot saturate. If False, the error names saturation as a
+        possible cause.
         """
         del proto.graph.value_info[:]
         quantized = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)
@@ -187,7 +194,7 @@ class Quantizing:
 
 
 def split_gemms_(proto: onnx.ModelProto) -> None:
-    """Writes y = x W' + b as a product and a sum, as in other layers: quantizers support that better."""
+    """Replaces each Gemm by MatMul and Add, because quantizers support these better."""
     from onnx import helper
 
     graph = Graph(proto)
@@ -205,14 +212,14 @@ def split_gemms_(proto: onnx.ModelProto) -> None:
         if has_bias:
             new.append(helper.make_node("Add", [product, node.input[2]], [node.output[0]]))
         place = list(proto.graph.node).index(node)
-        for node_made in new[::-1]:
-            proto.graph.node.insert(place, node_made)
+        for replacement in new[::-1]:
+            proto.graph.node.insert(place, replacement)
         proto.graph.node.remove(node)
     _drop_unread_weights(proto)
 
 
 def _drop_unread_weights(proto: onnx.ModelProto) -> None:
-    read = {name for node in proto.graph.node for name in node.input}
+    read = {name for node in proto.graph.node for name in list_inputs(node)}
     initializers = [tensor for tensor in proto.graph.initializer if tensor.name in read]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(initializers)

@@ -61,7 +61,7 @@ def test_a_graph_that_is_quantized_already_is_a_clear_error(
 ) -> None:
     model, context = tiny.copy_model(tmp_path)
     quantized = onnx_int8_dynamic.step.apply(model, onnx_int8_dynamic.Params(output_layer=True), context)
-    with pytest.raises(BuildError, match=r"has no product with a float matrix, only .*MatMulInteger"):
+    with pytest.raises(BuildError, match=r"has no MatMul with float weights, only .*MatMulInteger"):
         step.apply(quantized, step.Params(output_layer=True), context)
 
 

@@ -172,7 +172,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "several models": (
         _two_models,
-        r"logs of 2 models \(.*/target/a, .*/target/b\); give the folder of one model",
+        r"the logs in 2 folders \(.*/target/a, .*/target/b\) are of several models; give the folder of one",
     ),
     "no log": (
         _no_log,

@@ -173,8 +173,18 @@ def test_task_folders_of_one_model_are_one_log(tmp_path: Path) -> None:
     assert [comparison.task for comparison in verdicts.comparisons] == ["arc", "sums"]
     assert any("tasks of 2 runs are judged: arc of 2026-01-01" in note for note in verdicts.notes)
     write_lm_eval(tmp_path / "int4/other", {"arc": [1.0]}, results=same_model(tmp_path / "other"))
-    with pytest.raises(DataError, match=r"logs of 3 models .*; they are of .*pretrained=int4.*=other"):
+    with pytest.raises(
+        DataError,
+        match=r"logs in 3 folders .* are of several models.*; they are of .*pretrained=int4.*=other",
+    ):
         read_log(tmp_path / "int4")
+
+
+def test_folders_that_name_no_model_are_not_one_log(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_lm_eval(tmp_path / name, {"arc": [1.0]}, results={"config": {}, "model_name": None})
+    with pytest.raises(DataError, match=r"the logs in 2 folders \(.*\) do not all name their model; give"):
+        read_log(tmp_path)
 
 
 def test_a_filter_of_which_no_sample_is_there_is_noted(tmp_path: Path) -> None:

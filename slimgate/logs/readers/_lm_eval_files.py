@@ -54,7 +54,7 @@ def is_samples(file: Path) -> bool:
 
 
 def is_results(file: Path) -> bool:
-    """Whether it is lm-eval's, which states the shots of each task: other tools have files of that name."""
+    """Whether a results file is of lm-eval, which states the shots of tasks. Other tools use its name too."""
     return _read_results(file) is not None
 
 
@@ -78,36 +78,34 @@ def find_file_run(file: Path) -> tuple[str, RunFiles]:
     run = RunFiles(match["time"] if match else "")
     if nearby.is_file() and (match or is_results(nearby)):
         run.results_file, run.results = nearby, read_object(nearby)
-        if not match:
+        if not match:  # only the check for two files of a task is needed
             _add_old_samples(RunFiles(""), file.parent, run.results)
-    named = match["task"] if match else _find_task(file, run.results) or file.stem.removeprefix("samples_")
-    run.samples[named] = file
-    return named, run
+    task = match["task"] if match else _find_task(file, run.results) or file.stem.removeprefix("samples_")
+    run.samples[task] = file
+    return task, run
 
 
 def find_runs(path: Path) -> list[RunFiles]:
     """Every run below a folder. Raises DataError for several models, and for two files of a task."""
     runs: dict[tuple[Path, str], RunFiles] = {}
 
-    def of(folder: Path, time: str) -> RunFiles:
+    def get_run(folder: Path, time: str) -> RunFiles:
         return runs.setdefault((folder, time), RunFiles(time))
 
-    named = sorted([*path.glob("**/samples_*.jsonl"), *path.glob("**/samples_*.json")])
-    for file in named:
+    for file in sorted([*path.glob("**/samples_*.jsonl"), *path.glob("**/samples_*.json")]):
         match = _SAMPLES.fullmatch(file.name)
         if match or file.suffix == ".jsonl" or is_samples(file):
             task = match["task"] if match else file.stem.removeprefix("samples_")
-            _add_samples(of(file.parent, match["time"] if match else ""), task, file)
-    folders = {folder for folder, _ in runs}
+            _add_samples(get_run(file.parent, match["time"] if match else ""), task, file)
     for file in sorted(path.glob("**/results_*.json")):
         time = file.stem.removeprefix("results_")
         results = _read_results(file)
-        if (file.parent, time) in runs or (results is not None and file.parent in folders) or results:
-            run = of(file.parent, time)
+        if (file.parent, time) in runs or results is not None:
+            run = get_run(file.parent, time)
             run.results_file, run.results = file, results if results is not None else read_object(file)
     for file in sorted(path.glob(f"**/{_OLD_RESULTS}")):
         if (results := _read_results(file)) is not None:
-            run = of(file.parent, "")
+            run = get_run(file.parent, "")
             run.results_file, run.results = file, results
             _add_old_samples(run, file.parent, results)
     _check_one_model(path, runs)
@@ -162,6 +160,10 @@ def _check_one_model(path: Path, runs: dict[tuple[Path, str], RunFiles]) -> None
     if len(models) == 1 and None not in models:
         return
     names = ", ".join(folder.as_posix() for folder in folders[:3])
-    shown = sorted(str(model) for model in models if model is not None)
-    why = f"; they are of {json.dumps(shown[:2])[1:-1]}" if len(shown) > 1 else ""
-    raise DataError(f"{path}: logs of {len(folders)} models ({names}); give the folder of one model{why}")
+    known = sorted(model for model in models if model is not None)
+    problem = "are of several models" if len(known) > 1 else "do not all name their model"
+    examples = f"; they are of {json.dumps(known[:2])[1:-1]}" if len(known) > 1 else ""
+    raise DataError(
+        f"{path}: the logs in {len(folders)} folders ({names}) {problem}; give the folder of one "
+        f"model{examples}"
+    )

@@ -1,4 +1,4 @@
-"""Brent's method, as `scipy.optimize.brentq` has it: the same steps, so the same root to the last bit.
+"""Brent's method with the steps of `scipy.optimize.brentq`, so the root is the same to the last bit.
 
 Importing scipy.optimize takes longer than a verdict on thousands of rows.
 """
@@ -31,8 +31,9 @@ def find_root(
         ValueError: The signs at both ends are equal.
         RuntimeError: 100 steps did not find the root.
     """
-    previous, current, blocked = low, high, 0.0
-    at_previous, at_current, at_blocked = float(function(previous)), float(function(current)), 0.0
+    # opposite: an earlier point where the function has another sign than at `current`
+    previous, current, opposite = low, high, 0.0
+    at_previous, at_current, at_opposite = float(function(previous)), float(function(current)), 0.0
     step_before, step = 0.0, 0.0
     if at_previous == 0:
         return previous
@@ -45,25 +46,25 @@ def find_root(
         )
     for _ in range(_MOST_STEPS):
         if at_previous != 0 and at_current != 0 and (at_previous < 0) != (at_current < 0):
-            blocked, at_blocked = previous, at_previous
+            opposite, at_opposite = previous, at_previous
             step_before = step = current - previous
-        if abs(at_blocked) < abs(at_current):
-            previous, current, blocked = current, blocked, current
-            at_previous, at_current, at_blocked = at_current, at_blocked, at_current
+        if abs(at_opposite) < abs(at_current):
+            previous, current, opposite = current, opposite, current
+            at_previous, at_current, at_opposite = at_current, at_opposite, at_current
         near = (xtol + rtol * abs(current)) / 2
-        bisection = (blocked - current) / 2
+        bisection = (opposite - current) / 2
         if at_current == 0 or abs(bisection) < near:
             return current
         if abs(step_before) > near and abs(at_current) < abs(at_previous):
-            if previous == blocked:  # a secant
+            if previous == opposite:  # a secant
                 trial = -at_current * (current - previous) / (at_current - at_previous)
             else:  # a parabola through three points
                 to_previous = (at_previous - at_current) / (previous - current)
-                to_blocked = (at_blocked - at_current) / (blocked - current)
+                to_opposite = (at_opposite - at_current) / (opposite - current)
                 trial = (
                     -at_current
-                    * (at_blocked * to_blocked - at_previous * to_previous)
-                    / (to_blocked * to_previous * (at_blocked - at_previous))
+                    * (at_opposite * to_opposite - at_previous * to_previous)
+                    / (to_opposite * to_previous * (at_opposite - at_previous))
                 )
             if 2 * abs(trial) < min(abs(step_before), 3 * abs(bisection) - near):
                 step_before, step = step, trial

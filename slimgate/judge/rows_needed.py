@@ -25,14 +25,16 @@ USUAL_CORRELATION = 0.09
 def count_planned_rows(
     margin: float, *, discordance: float, sizes: Floats | None = None, two_sided: bool = False
 ) -> int:
-    """Rows that pass an equally good variant 80 % of the time.
+    """The rows with which an equally good variant passes 80 % of the time.
 
-    two_sided: whether the budget limits a gain too; then each of both tests must pass 90 % of the time.
-    margin, discordance: fractions. sizes: (groups,) rows of each group, for a plan with more such groups;
-    None if rows do not come in groups. Closed form: (1.645 + 0.842)² psi / margin², in groups times a usual
-    design effect, and 2 / psi more (3 / psi on both sides), because the exact test of few changes is
-    stricter. At least the rows that pass a variant which changed nothing, and at most those of
-    `_count_rows_with_losses`, which are fewer where few rows change.
+    margin: of the budget. discordance (psi): the share of rows that change. Both are fractions. sizes:
+    (groups,) rows of each group, for a plan with more such groups; None if rows do not come in groups.
+    two_sided: whether the budget limits a gain too; then each of the two tests must pass 90 % of the time.
+
+    The closed form is (1.645 + 0.842)² psi / margin². For groups it is multiplied by a usual design effect.
+    2 / psi rows are added (3 / psi for two sides), because the exact test of few changes is stricter. If few
+    rows change, `_count_rows_with_losses` needs fewer rows, and its number counts. The result is never less
+    than the rows with which a variant that changes nothing passes.
     """
     effect = unseen = 1.0
     if sizes is not None:
@@ -50,10 +52,10 @@ def count_planned_rows(
 
 
 def _count_rows_with_losses(margin: float, discordance: float, two_sided: bool) -> float:
-    """Rows after which at most k lost rows are seen 80 % of the time, and k losses still pass; least over k.
+    """The fewest rows, over k, with which k losses pass and at most k losses are seen 80 % of the time.
 
-    Lost rows are Poisson with half of the changes as their mean; gained rows are not counted. If a gain is
-    limited too, there are at most k of each 90 % of the time.
+    The number of losses is Poisson with half of the changes as its mean; gains are not counted. If a gain is
+    limited too, at most k losses and at most k gains are each seen 90 % of the time.
     """
     from scipy.special import gammaincc, gammaincinv
 
@@ -98,11 +100,12 @@ def find_two_sided_stretch(drop: float, margin: float) -> float | None:
 
 
 def find_copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:
-    """The factor on the rows that decides on which side of `limit` a quantity is, 80 % of the time.
+    """The factor on the rows with which a test finds on which side of `limit` a value is, 80 % of the time.
 
-    p_value(copies): that of the hypothesis that it is on the other side, in a sample of so many times the
-    rows that is as unlucky as one in five (`make_unlucky`). It must fall to ALPHA. None if value and limit
-    are equal, or if even a million times the rows would not decide.
+    p_value(copies): the p-value of the hypothesis that the quantity is on the other side, for a sample of
+    `copies` times the rows. That sample is unlucky: only one in five is worse (`make_unlucky`). The test
+    decides when the p-value is ALPHA or less. None if value and limit are equal, or if even a million times
+    the rows would not decide.
     """
     if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
         return None
@@ -116,10 +119,11 @@ def find_copies_until(p_value: Callable[[float], float], value: float, limit: fl
 
 
 def make_unlucky(deviations: Floats, repeats: Floats, copies: float, *, towards: float) -> Floats:
-    """(kinds,) how many rows of each kind there are if the mean of `copies` times the rows is unlucky.
+    """(kinds,) the rows of each kind in a sample of `copies` times the rows with an unlucky mean.
 
-    One sample in five has a mean that far, or farther. Kinds whose rows do not vary stay as they are: a
-    stricter level in place of such a sample would ask for 613 rows where 299 unchanged rows show 1 point.
+    One sample in five has a mean that far, or farther. If no row differs from the mean, the sample stays the
+    same. A stricter level instead of an unlucky sample would ask for 613 rows where 299 unchanged rows show 1
+    point.
 
     deviations: (kinds,) from the mean; repeats: (kinds,) the rows of each kind in the sample itself. towards:
     1 if a larger mean is unlucky, else -1.
@@ -133,7 +137,7 @@ def make_unlucky(deviations: Floats, repeats: Floats, copies: float, *, towards:
 
 
 def find_copies_from_interval(value: float, bound: float, limit: float) -> float | None:
-    """As `find_copies_until`, by an interval, whose half width shrinks with the root of the rows.
+    """As `find_copies_until`, from an interval. Its half width shrinks with the root of the rows.
 
     bound: the end of the interval on the limit's side.
     """

@@ -8,7 +8,7 @@ stride = 512         # tokens between the starts of two gate windows; default ha
 add_bos = true       # a start token before each document, so that its first token is predicted too
 add_eos = true       # an end token after it, predicted like any other token
 
-A row's outcome is its sum of nats over its tokens. Perplexity uses sliding windows: every token counts once,
+A row's outcome is the sum of nats over its tokens. Perplexity uses sliding windows: every token counts once,
 in the window that gives it the most context. The first token of a document counts only after a start token.
 A model learns from windows that overlap by a single token. Perplexity and token accuracy are per token, so
 they compare models with one tokenizer; bits_per_byte compares any (judge/metrics/language_model.py), with
@@ -132,15 +132,15 @@ class CausalLM(Task[Params]):
         check_language_model(ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
+        """Loads the model of a ref. Raises BuildError if weights are missing, or it reads later tokens."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: _read_row_texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
-        """Windows for training. Each token except the first is predicted once. Skips rows of one token.
+        """Windows for training. Each token except the first is predicted once.
 
-        Raises DataError if none is left.
+        Leaves out rows of one token. Raises DataError if no row is left.
         """
         from slimgate.tasks.parts.language_model import split_into_windows
 
@@ -151,7 +151,7 @@ class CausalLM(Task[Params]):
         return split_into_windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Windows]:
-        """Cuts rows into windows by the tokenizer of an artifact, which is loaded once."""
+        """Returns a function that cuts rows into windows. The artifact's tokenizer is loaded once."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -176,7 +176,7 @@ class CausalLM(Task[Params]):
     def read_output(
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
     ) -> npt.NDArray[np.float64]:
-        """(windows, 4): nats, tokens, right and skipped tokens of each window; windows to learn skip none."""
+        """(windows, 4): nats, tokens, right and skipped tokens of each window; training windows skip none."""
         from slimgate.tasks.parts.language_model import compute_window_sums
 
         sums = compute_window_sums(output, batch["input_ids"], batch["counted"])
@@ -208,7 +208,7 @@ class CausalLM(Task[Params]):
         return replace(outcomes, values={**outcomes.values, "nats": nats, "right_tokens": right})
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
-        """Figures on how varied the text is that both models write."""
+        """Figures of how varied the texts are that each model writes."""
         from slimgate.tasks.parts.text_diversity import compute_written_figures
 
         return {"figures": compute_written_figures(teacher, variant)}
@@ -218,7 +218,7 @@ task = CausalLM()
 
 
 def make_judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
-    """Windows `stride` apart, for every row. Raises DataError for a row of which no token is predicted."""
+    """Windows that start `stride` tokens apart. Raises DataError for a row in which no token is predicted."""
     from slimgate.tasks.parts.language_model import split_into_windows
 
     documents = tokenize_rows(params, rows, tokenizer)
@@ -232,7 +232,8 @@ def make_judged_windows(params: Params, rows: Rows, tokenizer: PreTrainedTokeniz
     padding = tokenizer.pad_token_id or 0
     cut = split_into_windows(documents, max_tokens=params.max_tokens, stride=stride, padding=padding)
     assert cut.row_of is not None
-    # A start token is no text. Without overlap, no window predicts the first token of the next.
+    # skipped: 1 if a window has a token of text that no window predicts. That is the first token of a
+    # document without a start token and, if windows do not overlap, the first token of each later window.
     starts = {
         tokenizer.bos_token_id,
         tokenizer.cls_token_id,

@@ -178,7 +178,7 @@ class ImageText(Task[Params]):
 
         assert ref.folder is not None
         config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
-        tokenizer = load_or_train_tokenizer(ref, _train_texts(params, context), config)
+        tokenizer = load_or_train_tokenizer(ref, _list_train_texts(params, context), config)
         processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
         processor.check_side(config, ref.text)
         with isolated_seed(context.seed):
@@ -249,7 +249,7 @@ def _find_label_indices(params: Params, rows: Rows, facts: TaskFacts) -> Ints:
     return np.asarray([index[str(value)] for value in rows.table[params.label].to_pylist()], dtype=np.int64)
 
 
-def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
+def _list_train_texts(params: Params, context: BuildContext) -> Iterator[str]:
     """Captions and prompts. The rows are read only if a tokenizer is trained."""
     yield from list_captions(params, context.rows("train"))
     yield from list_class_prompts(params, context.facts.classes)

@@ -175,7 +175,7 @@ class LmEval(Task[Params]):
         check_language_model(ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
+        """Loads the model of a ref. Raises BuildError if weights are missing, or it reads later tokens."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         def texts() -> list[str]:

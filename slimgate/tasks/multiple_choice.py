@@ -1,4 +1,4 @@
-"""Multiple choice by a causal language model: which of the choices does it find most likely?
+"""Multiple choice by a causal language model: which of the choices is the most likely one?
 
 [task]
 kind = "multiple_choice"
@@ -11,9 +11,10 @@ template = "{context}\\n{choices}\\nAnswer:"
 max_tokens = 512               # longer prompts are cut on the left
 
 The score of a choice is the log-likelihood of its tokens after the prompt, as in lm-evaluation-harness.
-Probabilities are the softmax of the scores that `normalize` names, and predictions follow them, so that all
-metrics of a classification apply. acc, acc_norm and acc_norm_tokens (judge/metrics/choices.py) use the plain
-log-likelihood, per byte and per token, whatever `normalize` is.
+Probabilities are the softmax of the scores that `normalize` names, and a prediction is the choice with the
+highest probability, so all metrics of a classification apply. acc, acc_norm and acc_norm_tokens
+(judge/metrics/choices.py) do not depend on `normalize`: they use the log-likelihood as it is, per byte and
+per token.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Params(Table):
 
     @property
     def form(self) -> Form:
-        """The text form of a question."""
+        """How a question is written."""
         return Form(self.template or (LETTERED if self.letters else PLAIN), self.letters, self.separator)
 
 
@@ -167,7 +168,7 @@ class MultipleChoice(Task[Params]):
         check_language_model(ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError if weights are missing, or it sees the next token."""
+        """Loads the model of a ref. Raises BuildError if weights are missing, or it reads later tokens."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: _list_learnt_texts(params, context.rows("train")))
@@ -263,7 +264,7 @@ class MultipleChoice(Task[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes in which the given rows choose another choice than the right one, by every score."""
+        """The outcomes in which the given rows choose a wrong choice, by every score."""
         assert isinstance(outcomes, ClassOutcomes)
         values = {name: outcomes.column(name).copy() for name in RIGHT_BY.values()}
         for column in values.values():

@@ -127,7 +127,7 @@ class TextGeneration(GenerationTask[Params]):
             _check_template(ref.folder, ref.text)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError for missing weights, or if it sees the next token."""
+        """Loads the model of a ref. Raises BuildError if weights are missing, or it reads later tokens."""
         from slimgate.tasks.parts.language_model import load_language_model
 
         return load_language_model(ref, context, lambda: self.list_texts(params, context.rows("train")))

@@ -63,7 +63,7 @@ class TextRegression(TextTask[Params]):
         return (*params.text, params.score)
 
     def label_column(self, params: Params) -> None:
-        """None: numbers make no strata."""
+        """None: splits are not stratified, because a number is not a class."""
 
     def provides(self) -> frozenset[str]:
         """The model's score, which metrics compare with the true score."""
@@ -105,7 +105,9 @@ class TextRegression(TextTask[Params]):
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a folder; a missing head is fitted on `train` by ridge regression."""
-        loaded = load_classifier(self.head(params), ref, context, texts=texts.train_texts(params, context))
+        loaded = load_classifier(
+            self.head(params), ref, context, texts=texts.list_train_texts(params, context)
+        )
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_score_head
 
@@ -125,7 +127,7 @@ class TextRegression(TextTask[Params]):
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes in which these rows score the end of the scale further from the true score."""
+        """The outcomes in which these rows score the end of the scale that is farther from the true score."""
         gold, score = outcomes.column("gold"), outcomes.column("score").copy()
         low, high = gold.min(), gold.max()
         score[rows] = np.where(gold[rows] < (low + high) / 2, high, low)
@@ -138,7 +140,7 @@ task = TextRegression()
 def read_gold_scores(params: Params, rows: Rows) -> Floats:
     """(rows,) the numbers of the score column. Raises DataError with the first row that has none."""
     values = rows.table[params.score].to_pylist()
-    scores = np.array([_number(value) for value in values], dtype=np.float64)
+    scores = np.array([_to_number(value) for value in values], dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise DataError(
@@ -148,7 +150,7 @@ def read_gold_scores(params: Params, rows: Rows) -> Floats:
     return scores
 
 
-def _number(value: float | str) -> float:
+def _to_number(value: float | str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):

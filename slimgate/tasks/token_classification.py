@@ -146,7 +146,7 @@ class TokenClassification(HeadTask[Params]):
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
         """Loads the model of a folder; fits a missing head on `train`'s tokens by logistic regression."""
         head = self.head(params, context.facts.classes)
-        loaded = load_classifier(head, ref, context, texts=_train_texts(params, context))
+        loaded = load_classifier(head, ref, context, texts=_list_train_texts(params, context))
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_token_head
             from slimgate.tasks.parts.objectives import encode_labelled_rows, encode_training_rows
@@ -227,7 +227,7 @@ def _label_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int])
     return TokenTargets(rows, side=encoded.side)
 
 
-def _train_texts(params: Params, context: BuildContext) -> Iterator[str]:
+def _list_train_texts(params: Params, context: BuildContext) -> Iterator[str]:
     yield from map(collapse_text, context.rows("train").table[params.words].to_pylist())
 
 

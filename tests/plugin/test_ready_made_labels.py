@@ -108,6 +108,7 @@ def test_names_that_fit_over_a_wrong_order_fail_with_what_to_set(ran: Ran) -> No
     assert ran.find_outcome("bench/swapped.toml::test_quality[pruned-accuracy]") == "FAILED"
     assert ran.find_outcome("bench/stated.toml::test_quality[pruned-accuracy]") == "PASSED"
     error = ran.find_variant("swapped", "pruned")["error"]
-    assert "The model's names: 0=LABEL_0, 1=LABEL_1. On 100 rows of selection, taken for 0=0, 1=1" in error
+    assert "The model's names: 0=LABEL_0, 1=LABEL_1. On 100 rows of selection, their balanced accur" in error
+    assert "if they mean 0=0, 1=1, and" in error
     assert error.endswith('If the second order is right, set [task] labels = ["1", "0"]')
     assert "Traceback" not in ran.out

@@ -25,12 +25,12 @@ REF = ModelRef("../m")
 Params = task.Params
 
 
-def rows_of(labels: list[Any], **columns: list[Any]) -> Rows:
+def make_rows(labels: list[Any], **columns: list[Any]) -> Rows:
     ids = [f"r{i}" for i in range(len(labels))]
     return Rows(pa.table({"id": ids, "label": labels, **columns}))
 
 
-def logits(model: Any, text: str = "good film bad") -> torch.Tensor:
+def compute_logits(model: Any, text: str = "good film bad") -> torch.Tensor:
     with torch.inference_mode():
         scores: torch.Tensor = model.network(**model.tokenizer(text, return_tensors="pt")).logits[0]
     return scores
@@ -74,20 +74,20 @@ def test_wrong_params_are_refused(options: dict[str, Any]) -> None:
 def test_labels_of_any_kind_become_indices(
     labels: list[Any], classes: tuple[str, ...], indices: list[int]
 ) -> None:
-    rows = rows_of(labels)
+    rows = make_rows(labels)
     facts = task.task.facts(PARAMS, {"train": rows})
     assert facts.classes == classes
     assert task.task.label_indices(PARAMS, rows, facts).tolist() == indices
 
 
 def test_classes_are_those_of_all_splits() -> None:
-    splits = {"train": rows_of(["a", "b"]), "gate": rows_of(["c"])}
+    splits = {"train": make_rows(["a", "b"]), "gate": make_rows(["c"])}
     assert task.task.facts(PARAMS, splits).classes == ("a", "b", "c")
 
 
 def test_one_label_only_is_an_error() -> None:
     with pytest.raises(DataError, match=r'column "label" has only one label'):
-        task.task.facts(PARAMS, {"train": rows_of(["a", "a"])})
+        task.task.facts(PARAMS, {"train": make_rows(["a", "a"])})
 
 
 def test_a_column_with_nearly_one_label_a_row_is_an_error() -> None:
@@ -95,13 +95,13 @@ def test_a_column_with_nearly_one_label_a_row_is_an_error() -> None:
     with pytest.raises(
         DataError, match=r'column "label" holds 91 labels in 120 rows, .* another of the columns text$'
     ):
-        task.task.facts(PARAMS, {"train": rows_of(labels, text=["a film"] * 120)})
+        task.task.facts(PARAMS, {"train": make_rows(labels, text=["a film"] * 120)})
 
 
 def test_one_and_two_columns_are_tokenised_and_cut(tmp_path: Path) -> None:
     context = make_tiny_context(tmp_path / "rows")
     model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
-    rows = rows_of(["neg"], text=["good film"], other=["bad " * 30])
+    rows = make_rows(["neg"], text=["good film"], other=["bad " * 30])
     single = task.task.encode_rows(PARAMS, rows, model.tokenizer)
     assert single.lengths.tolist() == [4]
     pair = task.task.encode_rows(
@@ -157,9 +157,9 @@ def test_outputs_of_a_ready_made_model_are_in_the_datas_order(tmp_path: Path, ar
     context = make_tiny_context(tmp_path / "rows", classes=("a", "b", "c"), selection=0)
     plain, permuted = load_tiny(tmp_path / "a", context), load_tiny(tmp_path / "b", context)
     assert context.log["output_order"] == [1, 2, 0]
-    torch.testing.assert_close(logits(permuted), logits(plain)[[1, 2, 0]])
+    torch.testing.assert_close(compute_logits(permuted), compute_logits(plain)[[1, 2, 0]])
     assert permuted.config.id2label == {0: "a", 1: "b", 2: "c"}
-    assert len(set(logits(plain).tolist())) == 3
+    assert len(set(compute_logits(plain).tolist())) == 3
 
 
 def test_stated_labels_name_the_outputs_of_a_generic_model(tmp_path: Path) -> None:
@@ -173,7 +173,9 @@ def test_stated_labels_name_the_outputs_of_a_generic_model(tmp_path: Path) -> No
         )
         for labels in (("neg", "pos"), ("pos", "neg"))
     }
-    torch.testing.assert_close(logits(stated["neg", "pos"]), logits(stated["pos", "neg"]).flip(0))
+    torch.testing.assert_close(
+        compute_logits(stated["neg", "pos"]), compute_logits(stated["pos", "neg"]).flip(0)
+    )
 
 
 def test_a_generic_model_fits_labels_that_are_numbers(tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_a_head_is_fitted_only_where_the_model_has_none() -> None:
 
 
 def test_outcomes_are_the_softmax_of_the_logits() -> None:
-    rows = rows_of(["b", "a"], file=["x", "y"])
+    rows = make_rows(["b", "a"], file=["x", "y"])
     scores = np.asarray([[0.0, np.log(3)], [1000.0, 0.0]], dtype=np.float32)
     outcomes = task.task.outcomes(TaskFacts(("a", "b")), rows, scores, PARAMS, None)
     assert outcomes.probabilities is not None
@@ -269,7 +271,7 @@ def test_outcomes_are_the_softmax_of_the_logits() -> None:
 
 @pytest.mark.parametrize("files", [["y", "x", "y"], [7, 3, 7]], ids=["text", "numbers"])
 def test_rows_of_one_group_have_one_number(files: list[Any]) -> None:
-    rows = rows_of(["a", "b", "a"], file=files)
+    rows = make_rows(["a", "b", "a"], file=files)
     outcomes = task.task.outcomes(TaskFacts(("a", "b")), rows, np.zeros((3, 2), np.float32), PARAMS, "file")
     assert outcomes.groups is not None
     assert outcomes.groups.tolist() == [1, 0, 1]

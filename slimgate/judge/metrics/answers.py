@@ -1,18 +1,19 @@
 """Answers that a model writes: one metric for each score of judge/scores, and eight of how answers behave.
 
-| name                | is the share of answers that                                                        |
-|---------------------|-------------------------------------------------------------------------------------|
-| the name of a score | is right; of scores that are no 0 or 1, the mean                                    |
-| same_answers        | equal the teacher's; of the teacher itself, its own with another batch and threads  |
-| similar_answers     | no share: the mean cosine of the embeddings of the answer and of the teacher's      |
-| truncated           | reach max_new_tokens before they end                                                |
-| empty               | hold no text                                                                        |
-| looping             | end with the same tokens again and again                                            |
-| answer_length       | no share: the mean tokens of an answer, as a multiple of the teacher's              |
-| failed              | a server never gave: the request failed; measured only of endpoints                 |
-| acceptance_length   | no share: the mean tokens for each pass of a model that verifies those of a draft   |
+| name                | value                                                                                |
+|---------------------|--------------------------------------------------------------------------------------|
+| the name of a score | the mean score: the share of right answers, if a score is 0 or 1                     |
+| same_answers        | the share of answers that equal the teacher's; for the teacher itself, those that it |
+|                     | gives again in other batches and with other threads                                  |
+| similar_answers     | the mean cosine of the embeddings of an answer and of the teacher's answer           |
+| truncated           | the share of answers that reach max_new_tokens before they end                       |
+| empty               | the share of answers without text                                                    |
+| looping             | the share of answers that end with the same tokens again and again                   |
+| answer_length       | the mean tokens of an answer, as a multiple of the teacher's                         |
+| failed              | the share of requests that failed, so that a server gave no answer; only endpoints   |
+| acceptance_length   | the mean tokens that a pass of a model keeps, when it verifies the tokens of a draft |
 
-A row with several sampled answers has their mean, so a prompt counts once, however often it is answered.
+If a row has several sampled answers, their mean counts, so each prompt counts once.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def make_mean_score(
 ) -> Metric:
     """The mean of the values of that name, each in the range.
 
-    Tango's test judges it if all values are 0 or 1 and that is the range.
+    If the range is 0 to 1 and all values are 0 or 1, Tango's test judges the metric.
     """
     values = _make_column_reader(name)
     sums = mean_of(values)
@@ -69,7 +70,7 @@ def make_mean_score(
 
 
 def make_answer_length() -> Metric:
-    """The mean tokens of an answer; its range is 0 to the row's limit if the rows hold the limit."""
+    """The mean tokens of an answer. If the rows have a limit of tokens, the range is 0 to the limit."""
     lengths = _make_column_reader(TOKENS)
     sums = mean_of(lengths)
     return Metric(
@@ -96,10 +97,11 @@ def _find_length_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, floa
 
 
 def make_acceptance_length() -> Metric:
-    """The mean tokens of a verification pass: 1, and the tokens of the draft that were kept.
+    """The mean tokens of a verification pass: 1 plus the tokens of the draft that were kept.
 
-    A model without a draft writes one token with each pass. The pass over the prompt, and its token, do not
-    count. Source: Leviathan et al. 2023, section 3.1; the last pass of an answer may be cut short.
+    A model without a draft writes one token with each pass. The pass over the prompt does not count, nor does
+    the token that it writes. The last pass of an answer may be cut short.
+    Source: Leviathan et al. 2023, section 3.1.
     """
     sums = RowSums(_read_tokens_and_passes, _compute_tokens_per_pass, extremes=_make_extremes)
     return Metric(

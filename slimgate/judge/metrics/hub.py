@@ -1,4 +1,4 @@
-"""A metric by `evaluate.load`: "hub:NAME" in a suite is a metric of the hub, reported and not gated.
+"""A metric by `evaluate.load`: "hub:NAME" in a suite is a metric of the hub, which is reported but not gated.
 
 Your own script is a metric by its dotted path:
 
@@ -6,8 +6,8 @@ Your own script is a metric by its dotted path:
     from slimgate.judge.metrics.hub import make_hub_metric
     KAPPA = make_hub_metric("kappa", path="metrics/kappa")     # a folder with kappa.py
 
-It is computed once a model, from class indices. A call of evaluate takes some 20 ms, so the metric is not
-resampled and has no interval. evaluate runs the metric's script: name only what you trust.
+It is computed once for each model, from class indices. A call of evaluate takes some 20 ms, so the metric is
+not resampled and has no interval. evaluate runs the metric's script: name only scripts that you trust.
 """
 
 from __future__ import annotations

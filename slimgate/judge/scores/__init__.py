@@ -1,6 +1,6 @@
 """Scores of a written answer, from 0 to 1: one file for each, or a function of the user.
 
-A task calls them, a metric is their mean.
+A task calls the scores. A metric is the mean of a score.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def load_score(name: str, options: dict[str, object]) -> ChosenScore:
     Raises SuiteError with the nearest name, ValueError (of pydantic) for wrong options.
     """
     if ":" in name:
-        return ChosenScore(name, _OwnFunction(name), Table.model_validate(options))
+        return ChosenScore(name, _UserFunction(name), Table.model_validate(options))
     if name not in list_score_names():
         near = format_suggestion(name, list_score_names())
         raise SuiteError(
@@ -85,8 +85,8 @@ def load_score(name: str, options: dict[str, object]) -> ChosenScore:
     return ChosenScore(name, score, params)
 
 
-class _OwnFunction(Score[Table]):
-    """A function of the answer and the reference."""
+class _UserFunction(Score[Table]):
+    """A score that a function of the user computes from the answer and the reference."""
 
     needs_reference = False
 

@@ -17,7 +17,7 @@ from slimgate.judge.tool_call_formats import read_calls
 from slimgate.judge.tool_calls import Untyped, read_tools
 from slimgate.plugins.params import Table
 
-_CACHED = 1024
+_CACHE_SIZE = 1024
 
 
 class Params(Table):
@@ -52,13 +52,13 @@ class ToolCallValid(Score[Params]):
 score = ToolCallValid()
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _describe_problem(parameters: str) -> str | None:
     """Why a text is not a JSON Schema; None if it is. The check takes milliseconds, and rows share tools."""
     return describe_problem(json.loads(parameters), "tool_call_valid")
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _make_validators(tools: str) -> dict[str, Any]:
     """A validator of each tool's arguments, by the tool's name."""
     functions = [tool["function"] for tool in read_tools(tools)]
@@ -73,7 +73,7 @@ def _is_valid(validator: Any, name: str, arguments: object) -> bool:
         return False
     schema_name = f'the schema of tool "{name}"'
     if any(isinstance(value, Untyped) for value in arguments.values()):
-        # a value is a text if that fits, else what the text is as JSON
+        # a value without a type is the text if that fits the schema, else the text parsed as JSON
         wrong = find_wrong_keys(validator, arguments, schema_name, "tool_call_valid")
         arguments = {
             key: value.list_values()[-1] if isinstance(value, Untyped) and key in wrong else value

@@ -2,8 +2,8 @@
 
 Names can fit the data's labels and still be wrong: `LABEL_0` means nothing, and a head may have been trained
 in another order than its config.json says. Then another order of the outputs is right far more often.
-One half of the rows selects the best order, the other half tests it. On the same rows some other order would
-nearly always look better, by chance.
+One half of the rows selects the best order, and the other half tests it. If the same rows did both, another
+order would nearly always look better by chance.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderTrial:
     from scipy.optimize import linear_sum_assignment
 
     first_recalls = _compute_recalls(predictions[::2], labels[::2], classes)
-    # ties keep the order
+    # if two orders are equally good, the stated order is selected
     order = linear_sum_assignment(first_recalls + 1e-9 * np.eye(classes), maximize=True)[1]
     predictions, labels = predictions[1::2], labels[1::2]
     second_recalls = _compute_recalls(predictions, labels, classes)
@@ -90,7 +90,7 @@ def require_label_order(
 ) -> None:
     """Raises BuildError if another order of the outputs is right far more often than that of their names.
 
-    It writes the balanced accuracies into the log.
+    Else it logs the balanced accuracies.
 
     Args:
         model: its outputs are already in the order of the data's classes.
@@ -110,14 +110,16 @@ def require_label_order(
     label_order = find_order(_predict_rows(model, rows, params, context), labels, len(classes))
     if label_order.contradicts:
         classes_in_order = dict(zip(order, classes, strict=True))
-        right = {order[place]: name for place, name in zip(label_order.order, classes, strict=True)}
+        classes_in_best_order = {
+            order[place]: name for place, name in zip(label_order.order, classes, strict=True)
+        }
         raise BuildError(
             _format_message(
                 label_order,
                 where,
                 names=names,
                 classes_in_order=_sort_by_output(classes_in_order),
-                right=_sort_by_output(right),
+                best=_sort_by_output(classes_in_best_order),
             )
         )
     context.log["label_order"] = {
@@ -162,13 +164,13 @@ def _sort_by_output(by_output: dict[int, str]) -> list[str]:
 
 
 def _format_message(
-    order: OrderTrial, where: str, *, names: Sequence[str], classes_in_order: list[str], right: list[str]
+    order: OrderTrial, where: str, *, names: Sequence[str], classes_in_order: list[str], best: list[str]
 ) -> str:
     return (
         f"{where}: the order of its outputs is probably not the order of the classes. The model's names: "
         f"{format_label_map(names)}. "
-        f"On {order.rows} rows of selection, taken for {format_label_map(classes_in_order)} they have "
-        f"balanced accuracy {order.accuracy_as_is:.3f}, taken for {format_label_map(right)} "
-        f"{order.accuracy_in_order:.3f}. If the second order is right, "
-        f"set [task] labels = {json.dumps(right, ensure_ascii=False)}"
+        f"On {order.rows} rows of selection, their balanced accuracy is {order.accuracy_as_is:.3f} if they "
+        f"mean {format_label_map(classes_in_order)}, and {order.accuracy_in_order:.3f} if they mean "
+        f"{format_label_map(best)}. If the second order is right, "
+        f"set [task] labels = {json.dumps(best, ensure_ascii=False)}"
     )

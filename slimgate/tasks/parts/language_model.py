@@ -59,7 +59,7 @@ def load_language_model(
 ) -> TorchModel:
     """The TorchModel of a ref. texts(): the texts for the tokenizer of a fresh model.
 
-    Raises BuildError if weights are missing, or the model sees the next token.
+    Raises BuildError if weights are missing, or the model also reads later tokens.
     """
     model = load_text_model(CAUSAL, ref, context, texts)
     check_causal(model.network, ref.text)

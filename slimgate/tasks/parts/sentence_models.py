@@ -104,7 +104,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
-    tokenizer = load_or_train_tokenizer(ref, _train_texts(params, context), config)
+    tokenizer = load_or_train_tokenizer(ref, _list_train_texts(params, context), config)
     with isolated_seed(context.seed):  # fresh weights start from random numbers
         weights, network = load_encoder(ref, config, {**_list_options(params), "texts": len(params.texts)})
     require_weights(ref, weights, context)
@@ -166,7 +166,7 @@ def _read_dense(network: SentenceEncoder, files: list[Path]) -> None:
         layer.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
 
 
-def _train_texts(params: SentenceParams, context: BuildContext) -> Iterator[str]:
+def _list_train_texts(params: SentenceParams, context: BuildContext) -> Iterator[str]:
     """The texts of `train`. The rows are read only if a tokenizer is trained."""
     for column in params.texts:
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())

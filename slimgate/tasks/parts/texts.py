@@ -57,7 +57,7 @@ class TextTask(HeadTask[T]):
         return encode_texts(tokenizer, texts, max_tokens=params.max_tokens)
 
 
-def train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
+def list_train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
     """Every text of `train`, to train a tokenizer. The rows are read when the first text is asked for."""
     for column in params.text:
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())

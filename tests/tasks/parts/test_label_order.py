@@ -79,8 +79,8 @@ def test_a_head_in_the_wrong_order_is_one_clear_error(tmp_path: Path) -> None:
     message = (
         r"hub: the order of its outputs is probably not the order of the classes\. The model's names: "
         r"0=pos, 1=neg\. On 100 "
-        r"rows of selection, taken for 0=pos, 1=neg they have balanced accuracy 0\.0[01]\d, "
-        r"taken for 0=neg, 1=pos (0\.99\d|1\.000)\. "
+        r"rows of selection, their balanced accuracy is 0\.0[01]\d if they mean 0=pos, 1=neg, "
+        r"and (0\.99\d|1\.000) if they mean 0=neg, 1=pos\. "
         r'If the second order is right, set \[task\] labels = \["neg", "pos"\]$'
     )
     with pytest.raises(BuildError, match=message):

@@ -37,8 +37,8 @@ def _make_plain_watch(config: pytest.Config) -> Watch:
     if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < -1:
         return UNWATCHED
     log = _Log(config, reporter, _copy_descriptor(config))
-    write_near = None if log.descriptor is None else log.write_beside
-    return PlainLines(log.write, write_near, quiet=config.get_verbosity() < 0)
+    write_from_thread = None if log.descriptor is None else log.write_from_thread
+    return PlainLines(log.write, write_from_thread, quiet=config.get_verbosity() < 0)
 
 
 def _copy_descriptor(config: pytest.Config) -> int | None:
@@ -53,7 +53,7 @@ def _copy_descriptor(config: pytest.Config) -> int | None:
 
 @dataclass
 class _Log:
-    """slimgate's lines between pytest's. broken: the column at which a slimgate line broke pytest's line."""
+    """Writes slimgate's lines between pytest's. broken: the column at which one broke a line of pytest."""
 
     config: pytest.Config
     reporter: Any
@@ -62,7 +62,7 @@ class _Log:
 
     def write(self, line: str) -> None:
         if self.broken == self._find_column():  # pytest would begin another line, and leave an empty line
-            self.write_beside(line)
+            self.write_from_thread(line)
             return
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
         # While a test runs, everything on standard output belongs to the test.
@@ -71,8 +71,8 @@ class _Log:
             self.reporter.flush()
         self.broken = None  # pytest's next line is whole again, and may have the same length
 
-    def write_beside(self, line: str) -> None:
-        """Writes without pytest, whose capturing belongs to the thread that runs the tests."""
+    def write_from_thread(self, line: str) -> None:
+        """Writes without pytest's reporter, so that any thread may call it while a test is captured."""
         column = self._find_column()
         start = "\n" if column and self.broken != column else ""
         self.broken = column or None

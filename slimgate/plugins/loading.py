@@ -114,13 +114,13 @@ def suggest_task(name: str) -> str:
     """`. Did you mean causal_lm?` for a synonym of a task, a word of its name, or one of its metrics."""
     tasks = {task: load("task", task) for task in list_modules("task")}
     word = name.lower().replace("-", "_")
-    called = [task for task, plugin in tasks.items() if word in plugin.also_called]
-    worded = [task for task in known_plugins("task") if word in task.split("_")]
-    measuring = [task for task, plugin in tasks.items() if word in plugin.default_metrics]
-    if matches := called or worded:
+    by_synonym = [task for task, plugin in tasks.items() if word in plugin.also_called]
+    by_word = [task for task in known_plugins("task") if word in task.split("_")]
+    by_metric = [task for task, plugin in tasks.items() if word in plugin.default_metrics]
+    if matches := by_synonym or by_word:
         return f". Did you mean {' or '.join(matches)}?"
-    if measuring:
-        return f", but a metric. Did you mean {' or '.join(measuring)}?"
+    if by_metric:
+        return f", but a metric. Did you mean {' or '.join(by_metric)}?"
     return format_suggestion(name, known_plugins("task"))
 
 
@@ -176,9 +176,10 @@ def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | No
 
 
 def list_named_modules(kind: str, name: str) -> tuple[str, ...]:
-    """The modules that the name of a plug-in states, by itself or by an entry point; none for slimgate's own.
+    """The modules that the dotted path of a plug-in names. The path is the name itself, or of an entry point.
 
-    "package:module" states two. kind: may be "metric".
+    A path "package:module" names two modules. A plug-in of slimgate has no path, and so no module here. kind:
+    may be "metric".
     """
     path = name
     if ":" not in name or name.startswith("hub:"):
@@ -192,7 +193,7 @@ def list_named_modules(kind: str, name: str) -> tuple[str, ...]:
 
 
 def list_code_modules(kind: str, name: str, plugin: object) -> tuple[str, ...]:
-    """The modules with the code of a plug-in: that of its class or function, and those that its name states.
+    """The modules with the code of a plug-in: that of its class or function, and those that its path names.
 
     They differ if a user's module makes an instance of a class of another module, or decorates a function.
     """

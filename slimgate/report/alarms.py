@@ -12,15 +12,16 @@ from slimgate.report.weights import describe_quantized_teacher
 
 
 def list_alarms(record: RunRecord) -> Iterator[str]:
-    """The alarms that a PASS would hide: a teacher that may have learnt nothing, or is itself quantized.
+    """The alarms that a PASS would hide.
 
-    Also labels that no gate row has, and variants without a budget against the baseline.
+    They are: a teacher that may have learnt nothing or is itself quantized, labels that no gate row has, and
+    variants that are new or gone since the baseline.
     """
     if doubt := describe_teacher_doubt(record):
         yield doubt
     if quantized := describe_quantized_teacher(record):
         yield quantized
-    # For rows that are known by label.
+    # Only if every gate row has one of the task's labels: else a label may have another name in the rows.
     gate = record.task.splits.get("gate")
     counts = gate.label_counts if gate is not None else None
     known = record.task.labels
@@ -47,7 +48,7 @@ def describe_teacher_doubt(record: RunRecord) -> str | None:
     original = find_teacher(record)
     doubts = [facts.near_chance for facts in original.quality.values()] if original else []
     doubt = next((reason for reason in doubts if reason), None)
-    useless = "a variant that loses nothing behind it may be as useless"
+    useless = "a variant that loses nothing against it may be just as useless"
     return None if doubt is None else f"**The teacher is near chance**: {escape(doubt)}; {useless}."
 
 

@@ -37,7 +37,7 @@ _MOST_SLICES = 8
 _SLICES_EACH, _SLICES_IN_ALL, _ROWS_EACH, _ROWS_IN_ALL = 2, 20, 3, 15
 # The most slices in a table with a column for each; run.json has all.
 _MOST_COLUMNS = 12
-# The most characters of a slice's value, an id, a label or an answer in a cell, and of a value in a head.
+# The most characters of a text in a cell, and of a slice's value in the head of a column.
 _LONGEST, _LONGEST_IN_HEAD = 60, 40
 
 VariantBehaviour = tuple[VariantRecord, BehaviourFacts]
@@ -127,12 +127,12 @@ def format_worst_mistakes(record: RunRecord) -> tuple[str, str]:
 
 
 def format_lost_rows(record: RunRecord) -> str:
-    """Some rows of each variant that were right and are wrong: its surest wrong answers, in one table."""
+    """Some rows of each variant that turned from right to wrong, in one table."""
     return _make_quoted_table(record, lambda flips: flips.quoted)
 
 
 def format_won_rows(record: RunRecord) -> str:
-    """Some rows of each variant that were wrong and are right, if a budget limits a gain too."""
+    """Some rows of each variant that turned from wrong to right, if a budget limits a gain too."""
     return _make_quoted_table(record, lambda flips: flips.quoted_better)
 
 
@@ -150,7 +150,7 @@ def _make_quoted_table(record: RunRecord, choose: Callable[[Flips], Sequence[Quo
         *_make_row_columns([row for _, row in quoted], sides),
     ]
     columns.insert(
-        -1, Column("its answer", [_answer(row.variant, row.variant_confidence) for _, row in quoted])
+        -1, Column("its answer", [_format_answer(row.variant, row.variant_confidence) for _, row in quoted])
     )
     return make_pipe_table(remove_empty_columns(columns))
 
@@ -290,7 +290,7 @@ def _fold_won_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides) ->
 def _make_answers_table(model: VariantRecord, rows: Sequence[QuotedRow], sides: Sides) -> str:
     columns = _make_row_columns(rows, sides)
     columns.insert(
-        -1, Column(escape(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
+        -1, Column(escape(model.name), [_format_answer(row.variant, row.variant_confidence) for row in rows])
     )
     return make_pipe_table(remove_empty_columns(columns))
 
@@ -301,7 +301,7 @@ def _fold_changed_rows(model: VariantRecord, facts: BehaviourFacts, sides: Sides
     if not rows:
         return ""
     columns = _make_row_columns(rows, sides)
-    columns.insert(-1, Column(escape(model.name), [_answer(row.variant, None) for row in rows]))
+    columns.insert(-1, Column(escape(model.name), [_format_answer(row.variant, None) for row in rows]))
     return fold(model.name, f", {count(len(rows))} of them", make_pipe_table(remove_empty_columns(columns)))
 
 
@@ -311,12 +311,12 @@ def _make_row_columns(rows: Sequence[QuotedRow], sides: Sides) -> list[Column]:
     return [
         Column("row", [escape(row.id, longest=_LONGEST) for row in rows]),
         Column("label", labels),
-        Column(sides.original, [_answer(row.teacher, row.teacher_confidence) for row in rows]),
+        Column(sides.original, [_format_answer(row.teacher, row.teacher_confidence) for row in rows]),
         Column("text", [_format_row_text(row) for row in rows]),
     ]
 
 
-def _answer(name: str | None, confidence: float | None) -> str:
+def _format_answer(name: str | None, confidence: float | None) -> str:
     if name is None:
         return MISSING
     shown = escape(name, longest=_LONGEST)

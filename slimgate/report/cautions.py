@@ -46,6 +46,8 @@ _UNSTEADY = 0.2
 _MOST_UNSTEADY = 4
 _MOST_UNGATED = 12
 _MUCH_OVERLAP = 0.01
+# The largest number of workloads on which a slower variant is named.
+_MOST_SLOWER = 2
 # The note of the loading step on a model whose files hold the head.
 OWN_HEAD = "the model's own"
 _PROMISES = {
@@ -82,7 +84,7 @@ def list_notes(record: RunRecord) -> list[Note]:
 
 
 def _list_all_notes(record: RunRecord) -> Iterator[Note]:
-    gated, free = (_choose_variants(record, gated=gated) for gated in (True, False))
+    gated, ungated = (_choose_variants(record, gated=gated) for gated in (True, False))
     by_severity = {
         Severity.VERDICT: (
             _note_made_up_rows(record),
@@ -110,12 +112,12 @@ def _list_all_notes(record: RunRecord) -> Iterator[Note]:
             _note_busy_machine(record),
             list_slow_runtimes(record),
             _note_unsteady_times(record),
-            _overlap(record),
+            _note_overlap(record),
         ),
         Severity.FACT: (
             _note_ungated_variants(record),
-            _note_fallen_slices(free),
-            _note_broken_claims(free),
+            _note_fallen_slices(ungated),
+            _note_broken_claims(ungated),
             _note_missing_gain(record),
             _note_unbudgeted_metrics(record),
         ),
@@ -231,7 +233,7 @@ def _note_unbudgeted_metrics(record: RunRecord) -> Iterator[str]:
 
 
 def _note_fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
-    """The slice that lost most, if no budget limits slices and it lost more than all rows may."""
+    """The slice without a budget that lost most, if it lost more than the budget for all rows allows."""
     for model in models:
         slices = model.behaviour.slices if model.behaviour else []
         free = [part for part in slices or () if part.worst is None]
@@ -254,13 +256,13 @@ def _note_fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
 
 
 def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:
-    """Whether a slice lost more than all rows may; without such a budget, whether the loss is bad."""
+    """Whether a slice surely lost more than the budget for all rows allows.
+
+    Without such a budget: whether its loss is surely in the band "bad" of `choose_band`.
+    """
     facts, least = model.quality.get(part.metric), part.interval[0]
     limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)] if facts else []
     return least > min(limits) if limits else choose_band(least) == "bad"
-
-
-_MOST_SLOWER = 2
 
 
 def _note_broken_claims(models: list[VariantRecord]) -> Iterator[str]:
@@ -311,21 +313,21 @@ def _format_slower_workloads(record: RunRecord, model: VariantRecord) -> Iterato
 
 
 def _note_busy_machine(record: RunRecord) -> Iterator[str]:
-    """Speed-ups are measured in turn, so they allow for a busy machine; milliseconds do not."""
+    """A duel times both models in turn, so a busy machine changes speed-ups less than milliseconds."""
     if warnings := record.machine.warnings:
         timed = any(model.latency for model in record.variants)
         effect = ": times in ms are less sure than speed-ups" if timed else ""
         yield f"The machine was not quiet ({escape('; '.join(warnings))}){effect}."
 
 
-def _overlap(record: RunRecord) -> Iterator[str]:
-    """Splits with many rows that are in a later split too, so the files overlap."""
+def _note_overlap(record: RunRecord) -> Iterator[str]:
+    """Splits of which many rows are also in a later split."""
     for name, split in record.task.splits.items():
         share = split.dropped_overlap / max(1, split.n + split.dropped_overlap)
         if share >= _MUCH_OVERLAP:
             rows = format_count(split.dropped_overlap, "row", "rows")
             of = f"{rows} of {escape(name)} ({format_percent(share, 0)})"
-            yield f"The data overlap: {of} stood in a later split too, and were left out."
+            yield f"The data overlap: {of} are also in a later split, and were left out."
 
 
 def _note_saturating_kernels(record: RunRecord) -> Iterator[str]:
@@ -342,8 +344,8 @@ def _note_saturating_kernels(record: RunRecord) -> Iterator[str]:
     ]
     if wide:
         yield (
-            f"**int8 products of {_join(wide)} may have saturated**: this processor has no VNNI, and where "
-            "there is one the answers differ; reduce_range = true keeps them equal."
+            f"**int8 products of {_join(wide)} may have saturated**: this processor has no VNNI. A processor "
+            "with VNNI gives other answers; reduce_range = true prevents this."
         )
     by_onednn = [
         model.name
@@ -363,7 +365,7 @@ def _note_saturating_kernels(record: RunRecord) -> Iterator[str]:
 
 
 def _has_float_products(model: VariantRecord) -> bool:
-    """Whether all products of a model are known to be of floats: only a table in its graph may be int8."""
+    """Whether all products of a model are known to be of floats; then only a token table may be int8."""
     counted = model.flops
     if counted is None or counted.macs is None:
         return False
@@ -398,17 +400,17 @@ def _note_unsteady_times(record: RunRecord) -> Iterator[str]:
 
 def _list_judge_warnings(record: RunRecord) -> Iterator[str]:
     """The judge's warnings on the rows, each once, with the metrics that it concerns."""
-    models_by_warning: dict[str, list[str]] = {}
+    metrics_by_warning: dict[str, list[str]] = {}
     for model in record.variants:
         for name, facts in model.quality.items():
             for warning in facts.warnings:
-                models_by_warning.setdefault(warning, []).append(name)
-    for warning, names in models_by_warning.items():
+                metrics_by_warning.setdefault(warning, []).append(name)
+    for warning, names in metrics_by_warning.items():
         yield f"{_join(names)}: {escape(warning)}."
 
 
 def _note_new_heads(record: RunRecord) -> Iterator[str]:
-    """Models whose head was fitted when they were loaded and not trained since: no folder has that head."""
+    """Models whose head was fitted on loading and not trained since. No folder of a user has that head."""
     for model in list_models(record):
         loaded = [step.log for step in model.steps if step.name == LOAD]
         head = loaded[0].get("head", OWN_HEAD) if loaded else OWN_HEAD

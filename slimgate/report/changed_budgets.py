@@ -12,7 +12,7 @@ from slimgate.report.tables import Column, blocks, format_bullets, make_pipe_tab
 from slimgate.results.base import Verdict
 
 # The change of on_inconclusive, in words.
-_UNDECIDED = {
+_INCONCLUSIVE_CHANGES = {
     None: "",
     ("fail", "warn"): ", INCONCLUSIVE failed the run and now only warns",
     ("warn", "fail"): ", INCONCLUSIVE only warned and now fails the run",
@@ -86,7 +86,9 @@ def _format_change(change: BudgetChange) -> str:
         words = f"{name} {change.before:g} is gone"
     else:
         limits = [change.before, *([] if change.after == change.before else [change.after])]
-        words = f"{name} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
+        words = (
+            f"{name} {' → '.join(f'{limit:g}' for limit in limits)}{_INCONCLUSIVE_CHANGES[change.undecided]}"
+        )
         words += "" if change.options is None else f", {_format_options(change.options)}"
     if not change.looser:
         return f"{words} (tighter)"

@@ -1,4 +1,4 @@
-"""Plots of a record: a metric by bytes, speed and rows that a teacher labelled; behaviour; training by epoch.
+"""Plots of a record: a metric by size, by speed and by labelled rows; behaviour; the epochs of training.
 
 matplotlib is an extra; without it there are no plots, and the report does not mention them.
 """
@@ -61,10 +61,10 @@ class Point:
 
 
 def write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes, as SVG, the first metric with a budget by each of these, behaviour, the epochs of training.
+    """Writes the plots as SVG, and returns their files. Needs matplotlib.
 
-    Returns the files. Needs matplotlib. It draws nothing if fewer than two models have been measured, or no
-    step trained for two epochs.
+    The plots of a metric are of the first metric with a budget, or else of the first metric. They need two
+    measured models. The plot of epochs needs a step that trained for two.
     """
     written: list[Path] = []
     for metric in [*list_budgeted_metrics(record), *list_model_metrics(record)][:1]:
@@ -73,7 +73,7 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
             "teacher-labels": (
                 "rows that the teacher labelled",
                 [
-                    _point(record, model, metric, float(log["asked"]))
+                    _make_point(record, model, metric, float(log["asked"]))
                     for model in list_models(record)
                     if metric in model.quality and (log := find_active_log(model)) is not None
                 ],
@@ -88,7 +88,7 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
         for name, (axis_words, points) in against.items():
             if len(points) > 1:
                 file = f"{metric.replace('/', '_')}-{name}.svg"  # hub:OWNER/NAME
-                written.append(_draw(record, metric, points, axis_words, folder / file))
+                written.append(_draw_metric(record, metric, points, axis_words, folder / file))
     written += draw_behaviour(record, folder)
     epochs = draw_epochs(record, folder)
     return written if epochs is None else [*written, epochs]
@@ -98,7 +98,7 @@ def _list_points_by_size(record: RunRecord, metric: str) -> Iterator[Point]:
     for model in list_models(record):
         size = model.artifact.bytes if model.artifact else None
         if size is not None and metric in model.quality:
-            yield _point(record, model, metric, size / MEGABYTE)
+            yield _make_point(record, model, metric, size / MEGABYTE)
 
 
 def _list_points_by_speed(record: RunRecord, metric: str, workload: str) -> Iterator[Point]:
@@ -106,12 +106,12 @@ def _list_points_by_speed(record: RunRecord, metric: str, workload: str) -> Iter
         if metric not in model.quality:
             continue
         if model.name == TEACHER:
-            yield _point(record, model, metric, 1.0)
+            yield _make_point(record, model, metric, 1.0)
         elif workload in model.latency and model.latency[workload].speedup is not None:
-            yield _point(record, model, metric, float(model.latency[workload].speedup or 0.0))
+            yield _make_point(record, model, metric, float(model.latency[workload].speedup or 0.0))
 
 
-def _point(record: RunRecord, model: VariantRecord, metric: str, x: float) -> Point:
+def _make_point(record: RunRecord, model: VariantRecord, metric: str, x: float) -> Point:
     facts = model.quality[metric]
     error = None
     if facts.interval is not None and facts.drop_points is not None:
@@ -122,10 +122,10 @@ def _point(record: RunRecord, model: VariantRecord, metric: str, x: float) -> Po
 
 
 def _compute_change_per_drop(record: RunRecord, metric: str) -> float:
-    """How far the metric's value moves, in its own unit, for a drop of 1: down by 0.01 for an accuracy.
+    """The change of the metric's value, in its own unit, for a drop of 1 point: -0.01 for an accuracy.
 
-    It moves up if lower is better, which a variant with a drop shows; a perplexity by a percent of the
-    teacher's.
+    It is positive if lower is better, which shows in a variant whose value rose with a positive drop. For a
+    drop in percent, such as that of a perplexity, it is 1 % of the teacher's value.
     """
     judged = [model.quality[metric] for model in record.variants if metric in model.quality]
     for facts in judged:
@@ -135,7 +135,7 @@ def _compute_change_per_drop(record: RunRecord, metric: str) -> float:
     return 0.01 if any(move > 0 for move in moves) else -0.01
 
 
-def _draw(record: RunRecord, metric: str, points: list[Point], axis_words: str, path: Path) -> Path:
+def _draw_metric(record: RunRecord, metric: str, points: list[Point], axis_words: str, path: Path) -> Path:
     from matplotlib.ticker import FormatStrFormatter
 
     with picture(path, (_WIDTH, _HEIGHT)) as figure:
@@ -154,7 +154,7 @@ def _draw(record: RunRecord, metric: str, points: list[Point], axis_words: str, 
 
 
 def _draw_limits(axes: Axes, record: RunRecord, metric: str, points: list[Point]) -> None:
-    """A line at the teacher's value, and a line at the end of most of the budgets."""
+    """A line at the teacher's value, and a dashed line at the most common limit of the budgets."""
     teacher = next((point.value for point in points if point.name == TEACHER), None)
     if teacher is None:
         return

@@ -19,11 +19,13 @@ def format_since_baseline(record: RunRecord) -> str:
     """The section of report.md; empty without a baseline."""
     if record.baseline is None:
         return ""
-    # merged shards are compared by a user with both records
-    where = "`slimgate compare` tells it" if len(record.shards) > 1 else f"[{COMPARISON}]({COMPARISON})"
+    # no run wrote a comparison of merged shards
+    where = "run `slimgate compare`" if len(record.shards) > 1 else f"[{COMPARISON}]({COMPARISON})"
     table = make_since_table(record)
-    moved = "What else moved" if table else "No budget holds variants against it. What moved"
-    more = f"{moved} since then, the teacher apart from its variants: {where}."
+    changes = (
+        "Other changes since then" if table else "No budget compares variants with it. Changes since then"
+    )
+    more = f"{changes}, of the teacher and of its variants separately: {where}."
     return blocks(f"## Since the baseline {name_baseline(record)}", table, more)
 
 
@@ -48,8 +50,8 @@ def make_since_table(record: RunRecord) -> str:
             ],
             right=True,
         ),
-        Column("drop since then", [_drop(facts) for _, _, facts in results], right=True),
-        Column("right to wrong / back", [_format_turned_rows(facts) for _, _, facts in results], right=True),
+        Column("drop since then", [_format_since_drop(facts) for _, _, facts in results], right=True),
+        Column("right to wrong / back", [_format_flips(facts) for _, _, facts in results], right=True),
         Column("budget", [_format_since_budgets(facts) for _, _, facts in results]),
         Column("verdict", [_format_since_verdict(model, facts) for model, _, facts in results]),
     ]
@@ -66,13 +68,13 @@ def _format_by_magnitude(value: float | None) -> str:
     return format_fixed(value, 3 if value is None or abs(value) < 10 else 2)
 
 
-def _drop(facts: SinceFacts) -> str:
+def _format_since_drop(facts: SinceFacts) -> str:
     limits = list_point_limits(facts.budgets)
     words = format_drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
     return words.removeprefix("drop ")
 
 
-def _format_turned_rows(facts: SinceFacts) -> str:
+def _format_flips(facts: SinceFacts) -> str:
     if facts.right_to_wrong is None:
         return MISSING
     return f"{count(facts.right_to_wrong)} / {count(facts.wrong_to_right)}"

@@ -1,4 +1,4 @@
-"""Tables and lists in GitHub's markdown. Cells come in escaped.
+"""Tables and lists in GitHub's markdown. The caller escapes the cells.
 
 Texts of limited length leave out whole rows, and say how many.
 """
@@ -21,7 +21,7 @@ _NOTE = 400
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the text. render(k): with its first k of `rows` rows; name: of its rows, in words.
+    """A part of the text. render(k): its text with the first k of `rows` rows; name: what its rows are.
 
     A piece of one row is whole or absent. max_rows: the most rows, even with more room.
     """
@@ -38,7 +38,7 @@ def make_uncut_piece(name: str, text: str) -> Piece:
 
 
 def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere: str = "the report") -> str:
-    """The pieces with a blank line between them, in at most `limit` characters, and `end` behind them.
+    """The pieces with a blank line between them, followed by `end`, in at most `limit` characters.
 
     Earlier pieces go before later ones. elsewhere: the place that has the omitted parts.
     """
@@ -71,7 +71,7 @@ def _shorten(piece: Piece, room: int, elsewhere: str) -> str | None:
         rest = f"… and {count(piece.rows - rows)} more {piece.name} in {elsewhere}."
         return f"{piece.render(rows)}\n\n{rest}"
 
-    # longer by every row, so the last that fits is found by halving
+    # the text grows with every row, so a bisection finds the most rows that fit
     row_limit = min(row_limit, piece.rows - 1)
     rows = bisect_right(range(1, row_limit + 1), room, key=lambda rows: len(with_note(rows)))
     return with_note(rows) if rows else None

@@ -1,4 +1,4 @@
-"""Makes a Suite of a suite file's tables: loads plug-ins, validates Params, resolves names and paths."""
+"""Makes a Suite from the tables of a suite file: loads plug-ins, checks Params, resolves names and paths."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ class Reader:
             raise self.make_error(("task",), f"unknown key {unknown}{format_suggestion(unknown, known_keys)}")
 
     def read_ref(self, table: TeacherTable | VariantTable, loc: Loc) -> ModelRef | None:
-        """What the model starts from: the weights of `model = …`, a server, or the models of a cascade."""
+        """The weights, server or cascade that a model starts from; None if it starts from a variant."""
         if table.endpoint is not None:
             return ModelRef(table.endpoint.shown, kind=endpoint.KIND)
         if isinstance(table, VariantTable) and table.cascade is not None:

@@ -20,7 +20,7 @@ def test_every_line_begins_at_the_left(pytester: pytest.Pytester, capfd: pytest.
     log = _Log(config, reporter, descriptor)
     reporter.write_fspath_result("suite.toml", "..")
     reporter.flush()
-    log.write_beside("from a thread")
+    log.write_from_thread("from a thread")
     reporter.write_fspath_result("suite.toml", ".")
     log.write("from a test")
     reporter.write_fspath_result("suite.toml", "..")

@@ -145,7 +145,7 @@ def test_a_merged_report_links_no_comparison_that_nobody_wrote(tmp_path: Path) -
     assert "[compare.md](compare.md)" in format_since_baseline(record)
     merged = record.model_copy(update={"shards": [*record.shards, *record.shards]})
     assert "compare.md" not in format_since_baseline(merged)
-    assert "`slimgate compare` tells it" in format_since_baseline(merged)
+    assert "run `slimgate compare`" in format_since_baseline(merged)
 
 
 def test_shards_with_other_code_of_the_user_are_refused(tmp_path: Path) -> None:

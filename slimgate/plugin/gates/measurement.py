@@ -1,4 +1,4 @@
-"""The test of a figure that a measurement gives."""
+"""The test of a budget on the figure of a measurement."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from slimgate.suite.suite import Suite
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A model of a run as a measurement gets it: a MeasuredModel."""
+    """The model of a run that a measurement measures. It implements MeasuredModel."""
 
     handle: ModelHandle
 
@@ -95,7 +95,7 @@ def _describe_not_measured(plugin: Measurement, config: pytest.Config, *models: 
 def _take_readings(
     plugin: Measurement, name: str, teacher: BuiltModel, variant: BuiltModel
 ) -> MeasuredFigures:
-    """One reading of each model by round; the order changes by round. Raises MeasureError."""
+    """One reading of each model in each round, in alternating order. Raises MeasureError."""
     readings: dict[str, list[float]] = {teacher.name: [], variant.name: []}
     for number in range(plugin.readings):
         for model in (variant, teacher) if number % 2 else (teacher, variant):

@@ -25,13 +25,13 @@ _WIDEST_BAR = 30
 class PlainLines:
     """Watches a run for a log. While something is timed nothing is written.
 
-    write: writes a separate line to the log. write_beside: the same from another thread, while the thread
-    with the tests works; None if that is not possible. quiet: only long stages are reported. A step of a
-    build is always reported, because it is built only once.
+    write: writes a separate line to the log. write_from_thread: the same from another thread, while the
+    thread with the tests works; None if that is not possible. quiet: only long stages are reported. A step of
+    a build is always reported, because it is built only once.
     """
 
     write: Callable[[str], None]
-    write_beside: Callable[[str], None] | None = None
+    write_from_thread: Callable[[str], None] | None = None
     quiet: bool = False
     every: float = EVERY_SECONDS
     clock: Callable[[], float] = time.monotonic
@@ -88,11 +88,11 @@ class PlainLines:
 
     def _resume(self) -> None:
         """Starts a thread that reports the current stage, unless something is timed in it."""
-        if not self._stages or self._stages[-1][1] or self.write_beside is None:
+        if not self._stages or self._stages[-1][1] or self.write_from_thread is None:
             return
         self._is_overdue()  # the first stage starts the clock
         self._stop = threading.Event()
-        previous = (self._stages[-1][0], self._stop, self.write_beside)
+        previous = (self._stages[-1][0], self._stop, self.write_from_thread)
         self._thread = threading.Thread(target=self._keep_telling, args=previous, daemon=True)
         self._thread.start()
 

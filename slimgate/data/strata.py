@@ -1,4 +1,4 @@
-"""The rows and groups that a split draws: numbers in, positions out. Knows no tables and no splits."""
+"""Draws the rows and groups of a split from arrays of labels, groups and keys. It reads no tables."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Mask = npt.NDArray[np.bool_]
 
 
 def allot(total: int, weights: Floats, limits: Ints) -> Ints:
-    """Whole numbers as near to `total * weights / weights.sum()` as `limits` allow, by largest remainder.
+    """Divides `total` in proportion to `weights` into whole numbers up to `limits`, by largest remainder.
 
-    They sum to min(total, limits.sum()). Weights are above 0 wherever limits are.
+    The numbers sum to min(total, limits.sum()). Weights are above 0 wherever limits are.
     """
     total = min(total, int(limits.sum()))
     full = limits <= 0
@@ -32,7 +32,9 @@ def allot(total: int, weights: Floats, limits: Ints) -> Ints:
 
 
 def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Ints) -> Ints:
-    """Positions of `size` rows, or all if there are fewer: the least keys of each label, by rising key.
+    """The positions of `size` rows, or of all if there are fewer, by rising key.
+
+    Each label gets rows by its share, those with the smallest keys.
 
     shares: a label's share in the rows that the split should resemble.
     """
@@ -47,23 +49,25 @@ def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Int
 
 
 def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups: Ints, keys: Ints) -> Mask:
-    """The rows of whole groups in `among` that together have `size` rows near `shares`, or a few more.
+    """A mask of the rows of whole groups in `among`: `size` rows near `shares`, or a few more.
 
-    keys: an order for each group. Groups that fit in whole come first, then those that fill the remaining
-    places.
+    Groups are tried by rising key. Groups that fit as a whole are taken first. Then come groups that fill the
+    remaining places.
+
+    keys: (groups,).
     """
     rows = np.flatnonzero(among)
-    kinds = len(shares)
-    cells, counts = np.unique(groups[rows] * kinds + labels[rows], return_counts=True)
-    owners = cells // kinds
+    n_labels = len(shares)
+    cells, counts = np.unique(groups[rows] * n_labels + labels[rows], return_counts=True)
+    owners = cells // n_labels
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    positions = _take(
-        allot(size, shares, np.bincount(labels[rows], minlength=kinds)).tolist(),
+    positions = _choose_groups(
+        allot(size, shares, np.bincount(labels[rows], minlength=n_labels)).tolist(),
         spans=list(zip(starts.tolist(), [*starts[1:].tolist(), len(cells)], strict=True))
         if len(cells)
         else [],
         order=np.argsort(keys[owners[starts]]).tolist(),
-        labels=(cells % kinds).tolist(),
+        labels=(cells % n_labels).tolist(),
         counts=counts.tolist(),
     )
     chosen = np.zeros(len(keys), dtype=np.bool_)
@@ -71,33 +75,37 @@ def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups:
     return among & chosen[groups]
 
 
-def _take(
+def _choose_groups(
     need: list[int], *, spans: list[tuple[int, int]], order: list[int], labels: list[int], counts: list[int]
 ) -> Ints:
-    """Numbers of the taken groups. need: wanted rows of each label; spans: the cells of each group."""
+    """The positions of the chosen groups in `spans`.
+
+    need: the rows that each label still needs, which is changed; spans: the cells of each group, one for each
+    of its labels; order: of the groups; labels, counts: of each cell.
+    """
     chosen: list[int] = []
-    passed: list[int] = []
+    too_large: list[int] = []
     left = sum(need)
     for group in order:
         if not left:
             break
         cells = range(*spans[group])
         if any(counts[cell] > need[labels[cell]] for cell in cells):
-            passed.append(group)
+            too_large.append(group)
             continue
         chosen.append(group)
-        left -= _use(cells, need, labels, counts)
-    for group in passed:
+        left -= _subtract_from_need_(cells, need, labels, counts)
+    for group in too_large:
         if not left:
             break
-        useful = _use(range(*spans[group]), need, labels, counts)
+        useful = _subtract_from_need_(range(*spans[group]), need, labels, counts)
         if useful:
             chosen.append(group)
             left -= useful
     return np.asarray(chosen, dtype=np.int64)
 
 
-def _use(cells: range, need: list[int], labels: list[int], counts: list[int]) -> int:
+def _subtract_from_need_(cells: range, need: list[int], labels: list[int], counts: list[int]) -> int:
     """Subtracts a group's rows from `need`, and returns how many of them were needed."""
     used = 0
     for cell in cells:

@@ -128,7 +128,7 @@ def find_output_linear(network: nn.Module, outputs: int) -> nn.Linear:
 
 
 def find_logits_layer(network: nn.Module) -> nn.Linear | None:
-    """The layer that gives the answers: a language model's output layer, or the last with one per label.
+    """The layer that gives the logits: a language model's output layer, or the last with an output per label.
 
     None if it is no nn.Linear any more, and for a network without one (`has_logits_layer = False`).
     """
@@ -213,10 +213,10 @@ def _make_block_from_layout(network: nn.Module, name: str, layout: Layout) -> Bl
         kv_heads=key // head_dim,
         head_dim=head_dim,
     )
-    return Block(name, attention, _feed_forward(network, name, layout))
+    return Block(name, attention, _make_feed_forward(network, name, layout))
 
 
-def _feed_forward(network: nn.Module, name: str, layout: Layout) -> FeedForward:
+def _make_feed_forward(network: nn.Module, name: str, layout: Layout) -> FeedForward:
     if not layout.inputs:
         return FeedForward((), "", 0)
     down = f"{name}.{layout.down}"

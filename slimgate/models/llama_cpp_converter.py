@@ -30,11 +30,11 @@ def load_converter() -> Any:
     from auto_round.export.export_to_gguf.llama_cpp_conversion import get_conversion
 
     module: Any = get_conversion().module
-    _name_own_tokenizers(module)
+    _accept_trained_tokenizers_(module)
     return module
 
 
-def _name_own_tokenizers(module: ModuleType) -> None:
+def _accept_trained_tokenizers_(module: ModuleType) -> None:
     """Makes the converter accept tokenizers that users have trained.
 
     The converter looks up how a tokenizer splits words by a digest of its output, and knows the digests of
@@ -42,20 +42,20 @@ def _name_own_tokenizers(module: ModuleType) -> None:
     """
     known = module.TextModel.get_vocab_base_pre
 
-    def name_of(self: object, tokenizer: PreTrainedTokenizerFast) -> str:
+    def name_or_derive(self: object, tokenizer: PreTrainedTokenizerFast) -> str:
         try:
             return str(known(self, tokenizer))
         except NotImplementedError:
             return name_pre_tokenizer(json.loads(tokenizer.backend_tokenizer.to_str()))
 
-    module.TextModel.get_vocab_base_pre = name_of
+    module.TextModel.get_vocab_base_pre = name_or_derive
 
 
 def check_tokenizer(folder: Path) -> None:
     """Raises SuiteError for a tokenizer.json that llama.cpp cannot read, whatever the model is.
 
-    Byte-level BPE that splits words otherwise than GPT-2 must be that of a released model. If the converter
-    is not installed, this is not known, and every byte-level BPE is accepted.
+    A byte-level BPE that does not split words as GPT-2 does must be that of a released model. Without the
+    converter this cannot be checked, and every byte-level BPE is accepted.
     """
     file = folder / "tokenizer.json"
     if (folder / "tokenizer.model").is_file() or not file.is_file():
@@ -65,8 +65,8 @@ def check_tokenizer(folder: Path) -> None:
         model = tokenizer["model"]
     except (ValueError, TypeError, KeyError):  # not a tokenizer: loading it raises a better error
         return
-    cuts_bytes = "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) or model.get("byte_fallback")
-    if model.get("type") == "WordLevel" or (model.get("type") == "BPE" and not cuts_bytes):
+    is_byte_level = "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) or model.get("byte_fallback")
+    if model.get("type") == "WordLevel" or (model.get("type") == "BPE" and not is_byte_level):
         raise SuiteError(_describe_refusal(tokenizer))
     if model.get("type") == "BPE" and not _is_split_as_gpt2(tokenizer) and not _may_be_released(folder):
         raise SuiteError(_describe_refusal(tokenizer))

@@ -3,7 +3,7 @@
 | in transformers             | after the conversion               | so that steps                         |
 |-----------------------------|------------------------------------|---------------------------------------|
 | Conv1D (GPT-2)              | nn.Linear                          | find its weight, not transposed       |
-| experts in one parameter    | Experts: three nn.Linear an expert | quantize, prune and factorise each    |
+| experts in one parameter    | Experts: three nn.Linear for each  | quantize, prune and factorise each    |
 | a table that scales (Gemma) | ScaledEmbedding of an nn.Embedding | replace the table, and keep the scale |
 
 The answers stay the same.
@@ -73,17 +73,17 @@ class Experts(nn.Module):
         for number, expert in enumerate(self.experts):
             token, place = torch.where(top_k_index == number)
             if len(token):
-                answer = (
-                    self._answer(cast("nn.ModuleDict", expert), hidden_states[token])
+                output = (
+                    self._run_expert(cast("nn.ModuleDict", expert), hidden_states[token])
                     * top_k_weights[token, place, None]
                 )
-                total.index_add_(0, token, answer.to(total.dtype))
+                total.index_add_(0, token, output.to(total.dtype))
         return total
 
-    def _answer(self, expert: nn.ModuleDict, tokens: Tensor) -> Tensor:
+    def _run_expert(self, expert: nn.ModuleDict, tokens: Tensor) -> Tensor:
         gated: Tensor = self.act_fn(expert["gate_proj"](tokens)) * expert["up_proj"](tokens)
-        answer: Tensor = expert["down_proj"](gated)
-        return answer
+        output: Tensor = expert["down_proj"](gated)
+        return output
 
     def list_options(self) -> dict[str, Any]:
         """The arguments of its constructor."""
@@ -127,7 +127,7 @@ class ScaledEmbedding(nn.Module):
 
 
 def convert_to_linear_(model: TorchModel) -> list[str]:
-    """Replaces Conv1D layers and stacked experts by modules of nn.Linear; returns their names."""
+    """Replaces Conv1D layers by nn.Linear and stacked experts by `Experts`; returns their names."""
     network = model.network
     layers: dict[str, nn.Module] = {
         name: _make_linear(m) for name, m in network.named_modules() if isinstance(m, Conv1D)

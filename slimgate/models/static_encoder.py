@@ -3,8 +3,8 @@
     text = sum of w_i x_i / sum of w_i,    w_i = exp(score of token i)
     x_i  = vector of token i; with bigrams, the vector of the bucket of (token i - 1, token i) is added
 
-Padding has no weight, so that an answer does not depend on the rest of the batch. Without bigrams the order
-of the words does not count. `config.static` holds {"dims": …, "bigrams": number of buckets}.
+Padding has no weight, so an answer does not depend on the rest of the batch. Without bigrams, the order of
+the words does not matter. `config.static` holds {"dims": …, "bigrams": number of buckets}.
 Source: Joulin et al. 2017 (Bag of Tricks for Efficient Text Classification), section 2.
 """
 
@@ -26,7 +26,7 @@ FIRST, SECOND = 92_821, 68_917
 
 
 class StaticEncoder(nn.Module):
-    """The tables. forward: input_ids, attention_mask (rows, tokens) int64 -> (rows, dims)."""
+    """The embedding tables. forward: input_ids, attention_mask (rows, tokens) int64 -> (rows, dims)."""
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__()

@@ -2,10 +2,10 @@
 
     read_weight_shares("../models/student-w4a16").quantized_share      # 0.98
 
-A model is a folder with safetensors, a GGUF file, or a graph of ONNX or OpenVINO. Only headers are read of
-safetensors and GGUF files. A folder may claim in its quantization_config that it is quantized and still hold
-floats, if the recipe's patterns match no module: `unmatched` lists these patterns. The claim of a GGUF file
-is its general.file_type. The claim of an OpenVINO graph is what NNCF wrote into it.
+A model is a folder with safetensors, a GGUF file, or a graph of ONNX or OpenVINO. Of safetensors and GGUF
+files, only the headers are read. A folder may claim in its quantization_config that it is quantized and
+still hold floats, if the recipe's patterns match no module: `unmatched` lists these patterns. The claim of a
+GGUF file is its general.file_type. The claim of an OpenVINO graph is what NNCF wrote into it.
 """
 
 from __future__ import annotations
@@ -42,26 +42,27 @@ _KINDS = {
     "mlp": r"mlp|ffn|feed_forward|fc\d|c_fc|intermediate|output\.dense|gate_proj|up_proj|down_proj",
 }
 # The layers that a recipe for language models changes: those of a block, without embeddings and the output.
-_OF_BLOCKS = ("attention", "mlp", "experts", "other")
+_BLOCK_KINDS = ("attention", "mlp", "experts", "other")
 _FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 # Precisions of 16 bits or more.
 _WIDE = frozenset({*_FLOATS.values(), "int16", "int32", "int64"})
 _EIGHT_BITS = {"I8": "int8", "F8_E4M3": "fp8", "F8_E5M2": "fp8", "F8_E8M0": "fp8"}
-# Tensors next to packed weights: scales, zero points, orders, shapes.
+# Names of tensors next to packed weights: scales, zero points, orders, shapes.
 _COMPANIONS = re.compile(
     r"(\.|_)(qzeros|g_idx|scales?|zero_point|zeros?|shape|absmax|quant_map|SCB|weight_format|input_scale|"
     r"weight_scale(_inv|_2)?|global_scale|nested_\w+|quant_state\.\w+|bitsandbytes__\w+)$"
 )
-# For a layer that a step of slimgate put in: the tensors next to its weights, and those with the weights.
+# In a layer that a step of slimgate put in: the tensors next to its weights, and those with the weights.
 _COMPANIONS_OF_STEPS = frozenset({"gain", "input_zero_point", "pattern", "smoothing", "threshold"})
 _WEIGHTS_OF_STEPS = frozenset({"packed", "qdata", "values"})
-# Types of masks, positions and indices, which are no weights.
-_OF_NO_WEIGHTS = frozenset({"BOOL", "I64", "U64"})
-# The end of the names of MXFP4 weights (gpt-oss), which lie in blocks with a scale each.
-_BLOCKS = "_blocks"
-_BITS = 32
+# Types of masks, positions and indices, which are not weights.
+_NON_WEIGHT_TYPES = frozenset({"BOOL", "I64", "U64"})
+# The end of the names of MXFP4 weights (gpt-oss), which are stored in blocks with one scale each.
+_MXFP4_END = "_blocks"
+# Bits of the integers into which other formats pack weights.
+_WORD_BITS = 32
 _BITS_OF_INTEGERS = {"U8": 8, "I32": 32, "I64": 64}
-# Of a graph's weights, what the operator alone says.
+# The kind of a graph's weights if their operator alone says it.
 _KINDS_OF_ROLES: Mapping[str, str] = {"table": "embeddings", "output": "output"}
 # The order in which kinds are listed.
 _ORDER = ("embeddings", "attention", "mlp", "experts", "other", "output", "norms and biases")
@@ -70,7 +71,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class WeightShares:
-    """Weights by kind of layer and precision. counts: kind -> precision -> numbers.
+    """Weights by kind of layer and precision. counts: kind -> precision -> number of weights.
 
     claim: what the configuration says, or ""; unmatched: its patterns that match no module of the files.
     """
@@ -83,7 +84,7 @@ class WeightShares:
     def quantized_share(self) -> float:
         """Share of the weights of the blocks' matrices with less than 16 bits; 0 without such weights."""
         of_blocks = [
-            (name, count) for kind in _OF_BLOCKS for name, count in self.counts.get(kind, {}).items()
+            (name, count) for kind in _BLOCK_KINDS for name, count in self.counts.get(kind, {}).items()
         ]
         total = sum(count for _, count in of_blocks)
         packed = sum(count for name, count in of_blocks if name not in _WIDE)
@@ -226,11 +227,11 @@ def _read_folder_shares(
 
 
 def _is_no_weight(part: str, stored: Stored) -> bool:
-    """Whether a tensor is a mask or holds indices. Older checkpoints of GPT-2 and GPT-NeoX (Pythia) store the
+    """Whether a tensor is a mask or has indices. Older checkpoints of GPT-2 and GPT-NeoX (Pythia) store the
     mask of each attention as `bias`, (1, 1, tokens, tokens), in bytes or floats.
     """
     is_mask = part == "bias" and len(stored.shape) == 4
-    return is_mask or stored.dtype in _OF_NO_WEIGHTS
+    return is_mask or stored.dtype in _NON_WEIGHT_TYPES
 
 
 def _count_dimensions(part: str, stored: Stored, precision: str) -> int:
@@ -269,14 +270,14 @@ def _count_stored_weights(name: str, stored: Stored, quantization: Json) -> tupl
     if part == "qweight":
         packing = find_packing(read_method_name(quantization), quantization) if quantization else None
         bits = packing.bits if packing and packing.bits else int(quantization.get("bits") or 4)
-        return module, f"int{bits}", size * _BITS // bits
+        return module, f"int{bits}", size * _WORD_BITS // bits
     if part in ("weight_packed", "weight_scale_packed"):
         if stored.dtype == "U8":
             return module, "fp4", 2 * size
         bits = _find_group_bits(module, quantization)
-        return module, f"int{bits}", size * _BITS // bits
-    if part.endswith(_BLOCKS) and stored.dtype == "U8":
-        return name.removesuffix(_BLOCKS), "fp4", 2 * size
+        return module, f"int{bits}", size * _WORD_BITS // bits
+    if part.endswith(_MXFP4_END) and stored.dtype == "U8":
+        return name.removesuffix(_MXFP4_END), "fp4", 2 * size
     if part == "weight" and stored.dtype == "U8":  # bitsandbytes packs two numbers
         return module, str(quantization.get("bnb_4bit_quant_type", "fp4")), 2 * size
     precision = _FLOATS.get(stored.dtype) or _EIGHT_BITS.get(stored.dtype) or stored.dtype.lower()

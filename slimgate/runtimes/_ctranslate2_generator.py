@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """(rows, tokens) ids whose scores are wanted, and how many of each row count, in the library's form.
+class _ScoredTexts:
+    """(rows, tokens) ids whose scores are computed, and (rows,) their lengths, as views of the library.
 
-    arrays: the arrays whose memory these use.
+    arrays: the arrays whose memory the views use.
     """
 
     ids: Any
@@ -50,16 +50,16 @@ class GeneratorPredictor(CTranslate2Predictor):
         )
 
     def prepare(self, batch: Arrays) -> object:
-        """The tokens of prompts, or the ids of texts whose scores are wanted."""
+        """The tokens of prompts, or the ids of texts whose scores are computed."""
         prompts = read_prompts(batch, self._answers.longest, self._answers.limit)
         if prompts.count:
             return Texts(self._to_tokens(prompts.ids), prompts.count)
         ids = np.ascontiguousarray(prompts.ids, dtype=np.int32)
         lengths = np.full(len(ids), ids.shape[1], dtype=np.int32)
         view = self._package.StorageView.from_array
-        return _Scored(view(ids), view(lengths), (ids, lengths))
+        return _ScoredTexts(view(ids), view(lengths), (ids, lengths))
 
-    def forward(self, prepared: Texts | _Scored) -> object:
+    def forward(self, prepared: Texts | _ScoredTexts) -> object:
         """The scores of whole texts, or an answer."""
         if isinstance(prepared, Texts):
             return super().forward(prepared)
@@ -119,10 +119,10 @@ class GeneratorPredictor(CTranslate2Predictor):
 
 
 def _make_stop_callback(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> OnToken:
-    """Says after each token whether its row's answer holds a stop text.
+    """A callback that says after each token whether the answer of its row has a stop text.
 
-    It does not hold the predictor: the library's thread drops it last, and a model that is freed in
-    its own thread waits for itself.
+    It must not refer to the predictor. The library's thread releases the callback last, and a model that is
+    freed in its own thread waits for itself.
     """
     written: dict[int, list[int]] = defaultdict(list)
 

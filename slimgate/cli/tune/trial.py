@@ -13,7 +13,12 @@ from slimgate.suite.tune_space import Space
 
 
 class State(StrEnum):
-    """The last stage of a trial, or how it failed. beyond: it exceeds a budget of each `[tune] budget`."""
+    """How a trial ended.
+
+    TIMED: it was built, judged and timed. BEYOND: it exceeds a budget in every `[tune] budget`, so it was not
+    timed. FAILED: it could not be built or measured. IMPOSSIBLE: its steps do not fit the model, or each
+    other.
+    """
 
     TIMED = "timed"
     BEYOND = "beyond"
@@ -59,7 +64,7 @@ class Trial:
 
     @property
     def budget_use(self) -> float:
-        """The use of the budget that it fits best; infinite if nothing was measured."""
+        """The use of the `[tune] budget` that it fits best; infinite if nothing was measured."""
         return min(self.figures.budget_uses) if self.figures else float("inf")
 
     @property

@@ -1,6 +1,6 @@
-"""The process that measures the CPU's peak rates. Each rate is that of the fastest call: noise only slows.
+"""The process that measures the CPU's peak rates. The fastest call counts, because noise only slows a call.
 
-The libraries have their own thread pools, which wait busily after a call. So single-threaded measurements
+The threads of the libraries' pools keep a core busy for a while after a call. So single-threaded measurements
 come first, and ONNX Runtime, whose pool ends with its session, comes before PyTorch.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Call = Callable[[], object]
 # Rows and columns of the matrices. The small one is used to estimate the time of the others.
 SMALL, SIZES = 256, (1024, 512)
-# Larger than the third-level caches of most processors; it counts twice, for reading and for writing.
+# Larger than the L3 caches of most processors. The bytes count twice: they are read and written.
 COPIED_BYTES = 128 * 1024**2
 GIGA = 1e9
 # Calls of the large product that have to fit in the time: one to warm up and two that count.
@@ -90,12 +90,12 @@ def time_fastest(call: Call, *, until: float) -> float:
 
 
 def measure_peak(product: Callable[[int], Call], seconds: float, sizes: dict[str, int], name: str) -> float:
-    """Operations a second for products of square matrices, two for each multiply-add.
+    """Operations per second in products of square matrices; a multiply-add counts as two operations.
 
-    product(size): the call that multiplies two matrices (size, size). It is measured on the largest size of
-    which _LEAST_CALLS calls fit in `seconds`. sizes: name -> the size that was chosen with one thread. More
-    threads use the same size, because their time for the small product is no good estimate: on a busy machine
-    threads wait for each other after every product.
+    product(size): the call that multiplies two matrices (size, size). The rate is measured with the largest
+    size of which _LEAST_CALLS calls fit in `seconds`. sizes: name -> the size that was chosen with one
+    thread. More threads use the same size: on a busy machine, threads wait for each other after every
+    product, so their time for the small product is a bad estimate.
     """
     end = time.perf_counter() + seconds
     if name in sizes:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from slimgate.plugins.rows import Encoded
 
 BATCH_SIZE = 32
-# Only these operators may be between a network's last layer and its answers.
-_CARRIES_ON = frozenset(
+# The operators that may be between the output layer and the output of the graph.
+_AFTER_OUTPUT_LAYER = frozenset(
     (
         "Add",
         "Convert",
@@ -57,9 +57,10 @@ _CARRIES_ON = frozenset(
 
 
 class Validation:
-    """The task's first default metric (higher is better), and for each row the distance from float's scores.
+    """The first default metric of the task, and each row's distance from the scores of the float model.
 
-    A perplexity p counts as -ln(p), so that percentages of it are compared.
+    A higher value is better: metrics of which less is better are negated. A perplexity p counts as -ln(p), so
+    differences are percentages.
     """
 
     def __init__(self, model: OpenVinoModel, context: BuildContext, split: str) -> None:
@@ -67,7 +68,9 @@ class Validation:
         self._rows = context.rows(split)
         names = context.task.default_metrics
         self._metric = load_metric(names[0])
-        self._float = self._compute_scores(make_default_predictor(model, context), range(len(self._rows)))
+        self._float_scores = self._compute_scores(
+            make_default_predictor(model, context), range(len(self._rows))
+        )
         self.log: dict[str, Any] = {
             "controlled_metric": names[0],
             "controlled_split": split,
@@ -87,10 +90,10 @@ class Validation:
         return encoded.batch(range(len(encoded.lengths)))
 
     def measure(self, compiled: openvino.CompiledModel, data: Iterable[int]) -> tuple[float, list[float]]:
-        """The metric's value on these rows, and minus each row's mean distance from float's scores."""
+        """The metric's value on these rows, and minus each row's mean distance from the float scores."""
         positions = list(data)
         scores = self._compute_scores(RequestPredictor(compiled.create_infer_request()), positions)
-        distances = np.abs(scores - self._float[positions]).reshape(len(positions), -1).mean(axis=1)
+        distances = np.abs(scores - self._float_scores[positions]).reshape(len(positions), -1).mean(axis=1)
         value = self._compute_value(scores, positions)
         if len(positions) == len(self):
             self.log["values"].append(round(value, 6))
@@ -178,7 +181,7 @@ def make_single_rows(model: OpenVinoModel, context: BuildContext, limit: int) ->
 def find_output_layer(graph: openvino.Model) -> str | None:
     """The name of the product with weights that gives the logits; None if other operators give them."""
     node = graph.outputs[0].get_node().input_value(0).get_node()
-    while node.get_type_name() in _CARRIES_ON:
+    while node.get_type_name() in _AFTER_OUTPUT_LAYER:
         node = node.input_value(0).get_node()
     if node.get_type_name() == "MatMul" and _is_constant(node.input_value(1).get_node()):
         return str(node.get_friendly_name())
@@ -198,7 +201,7 @@ def list_embedding_lookups(graph: openvino.Model) -> list[str]:
 
 
 def _is_constant(node: openvino.Node) -> bool:
-    """Whether a node is a Constant, or a type conversion of a Constant."""
+    """Whether a node is a Constant, or unpacks one: by conversions, scales, zero points and reshapes."""
     while node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape"):
         node = node.input_value(0).get_node()
     return bool(node.get_type_name() == "Constant")

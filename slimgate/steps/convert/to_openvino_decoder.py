@@ -45,14 +45,13 @@ class ToOpenVinoDecoder(Step[Params]):
         """Returns the configuration. Raises SuiteError for a family that is not exported."""
         if (model_type := config.get("model_type")) not in FAMILIES:
             raise SuiteError(
-                f"the model is of type {model_type}, and slimgate exports {', '.join(FAMILIES)} "
-                "with a key-value "
-                "cache; to_openvino exports other models, without one"
+                f"the model is of type {model_type}, and slimgate exports {', '.join(FAMILIES)} with a "
+                "key-value cache; to_openvino exports other models, without a cache"
             )
         return config
 
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> OpenVinoModel:
-        """An OpenVinoModel of kind openvino_decoder. Raises BuildError if it cannot be made, MissingExtra."""
+        """An OpenVinoModel of kind openvino_decoder. Raises BuildError if it cannot be made."""
         from slimgate.errors import BuildError
         from slimgate.models.end_tokens import list_end_tokens
         from slimgate.models.generate import can_write

@@ -52,7 +52,7 @@ class LoraLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The base's weight, also in peft's layers: pruning steps look up noted layers by it."""
+        """The base's weight. peft's layers have this attribute too, and pruning steps read it."""
         weight: Tensor = self.base.weight
         return weight
 
@@ -62,7 +62,7 @@ class LoraLinear(nn.Module):
         added = functional.linear(functional.linear(dropped, self.lora_a), self.lora_b)
         return outputs + (added * self.scaling).to(outputs.dtype)
 
-    def update(self) -> Tensor:
+    def compute_update(self) -> Tensor:
         """The adapter's addition to the base's weight: (out_features, in_features)."""
         return self.lora_b @ self.lora_a * self.scaling
 
@@ -74,7 +74,7 @@ class LoraLinear(nn.Module):
                 "set merge = false"
             )
         with torch.no_grad():
-            self.base.weight += self.update()
+            self.base.weight += self.compute_update()
         return self.base
 
     def list_options(self) -> dict[str, Any]:
@@ -86,14 +86,14 @@ class LoraLinear(nn.Module):
 
 
 class SparseLoraLinear(LoraLinear):
-    """An adapter of a pruned nn.Linear that changes no zero: merged, the layer is as sparse as before.
+    """An adapter of a pruned nn.Linear that leaves zeros at zero, so the merged layer stays as sparse.
 
     Dropout would act on inputs of the base as well, so there is none.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return functional.linear(inputs, self.base.weight + self.update(), self.base.bias)
+        return functional.linear(inputs, self.base.weight + self.compute_update(), self.base.bias)
 
-    def update(self) -> Tensor:
+    def compute_update(self) -> Tensor:
         nonzero: Tensor = self.base.weight != 0
-        return super().update() * nonzero
+        return super().compute_update() * nonzero

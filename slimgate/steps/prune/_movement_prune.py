@@ -1,4 +1,4 @@
-"""Weights that count if their scores are among the highest, and scores that are learned with them.
+"""Movement pruning: masks that keep the weights with the highest scores. Training learns the scores too.
 
 A score rises when its weight moves away from zero: the gradient of the mask goes straight through to it
 (Sanh et al. 2020, section 4). One score may stand for a block of weights (Lagunas et al. 2021).
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from torch.autograd.function import FunctionCtx
 
 Shape = tuple[int, int]
-# Below every finite score, and above minus infinity, the score of weights that are pruned already.
+# A threshold below every finite score. Weights that are pruned already have the score -inf, which is lower.
 _NO_THRESHOLD = torch.finfo(torch.float32).min
 
 
 class MaskedWeight(nn.Module):
-    """The parametrization of a weight (out, in) of which only blocks with high scores count.
+    """The parametrization that sets a weight (out, in) to zero except in blocks with high scores.
 
     scores: (blocks of rows, blocks of columns); the last of each may be cut.
     """
@@ -117,7 +117,7 @@ class MovementSchedule:
 
 
 def compute_final_masks(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]:
-    """The final masks, (out, in) bool each: lowest scores first, they prune as many blocks as training."""
+    """The final masks, (out, in) bool each. They prune the lowest scores, as many blocks as training did."""
     scores = _join_scores(group)
     order = torch.argsort(scores, stable=True)
     keep_mask = torch.ones_like(scores, dtype=torch.bool)
@@ -131,7 +131,7 @@ def compute_final_masks(group: Sequence[MaskedWeight], sparsity: float) -> list[
 
 @contextmanager
 def with_masks(layers: Mapping[str, nn.Linear], masks: Sequence[MaskedWeight]) -> Iterator[None]:
-    """Inside, the layers compute with masked weights; afterwards with their own ones."""
+    """Inside, the layers compute with masked weights; afterwards with their original weights."""
     for layer, mask in zip(layers.values(), masks, strict=True):
         parametrize.register_parametrization(layer, "weight", mask)
     try:

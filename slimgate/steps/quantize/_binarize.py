@@ -1,4 +1,4 @@
-"""Trains a model's layers into binary ones, through latent layers that go from float to binary.
+"""Layers of latent float weights that become binary during training, and figures of how weights change.
 
 latent = put_latent_layers_(model, layers, tables, thresholds)
 train(…, hooks=[Ramp(latent, 0.2)])
@@ -49,7 +49,7 @@ def put_latent_layers_(
 def compute_mean_inputs(
     model: TorchModel, layers: Mapping[str, nn.Linear], context: BuildContext
 ) -> dict[str, Tensor]:
-    """The mean input of each layer over some train rows: name -> (in_features,) float32."""
+    """The mean input of each layer over THRESHOLD_ROWS train rows: name -> (in_features,) float32."""
     batches = calibration_batches(model, context, split="train", most_rows=THRESHOLD_ROWS)
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(layers, 0)
@@ -84,10 +84,10 @@ class Ramp:
         """Does nothing: scales are trained, not computed again."""
 
 
-def compute_turned_share(latent: Mapping[str, Latent], positive: Mapping[str, Tensor]) -> float:
-    """Share of binary weights whose sign changed in training. positive: name -> weight >= 0 at the start."""
-    turned = sum(int(((layer.weight >= 0) != positive[name]).sum()) for name, layer in latent.items())
-    return turned / sum(layer.weight.numel() for layer in latent.values())
+def compute_flipped_share(latent: Mapping[str, Latent], positive: Mapping[str, Tensor]) -> float:
+    """Share of binary weights whose sign flipped in training. positive: name -> weight >= 0 at the start."""
+    flipped = sum(int(((layer.weight >= 0) != positive[name]).sum()) for name, layer in latent.items())
+    return flipped / sum(layer.weight.numel() for layer in latent.values())
 
 
 def compute_sign_error(layers: Iterable[nn.Module]) -> float:

@@ -71,9 +71,9 @@ class Binarize(Step[Params]):
         from slimgate.models.token_embeddings import make_plain_embeddings
         from slimgate.steps.quantize._binarize import (
             Ramp,
+            compute_flipped_share,
             compute_mean_inputs,
             compute_sign_error,
-            compute_turned_share,
             put_latent_layers_,
         )
         from slimgate.steps.training.trainer import train
@@ -99,7 +99,7 @@ class Binarize(Step[Params]):
         train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
         replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
         context.log.update(
-            signs_turned_by_training=round(compute_turned_share(latent, signs_before), 4),
+            signs_flipped_by_training=round(compute_flipped_share(latent, signs_before), 4),
             loss_parts=loss.compute_mean_parts(),
         )
         return model

@@ -64,7 +64,7 @@ def test_stored_weights_take_a_bit_each_and_the_head_stays_float(tmp_path: Path)
     assert f"{name}.weight" not in stored
     assert stored["classifier.weight"].dtype == torch.float32
     assert context.log["bits"] == 1
-    assert 0 < context.log["signs_turned_by_training"] < 0.5
+    assert 0 < context.log["signs_flipped_by_training"] < 0.5
 
 
 @pytest.mark.slow

@@ -22,21 +22,21 @@ from slimgate.results.base import Verdict
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 
-def judged(counted: Counted, metric: str = "accuracy", limit: float = 2.0) -> QualityJudgement:
+def judge_drop(counted: Counted, metric: str = "accuracy", limit: float = 2.0) -> QualityJudgement:
     """60 rows lost and 50 won of 4,000."""
     budgets = [QualityBudget("drop_points", limit)]
     return judge_quality(load_metric(metric), *counted(4000, 60, 50), budgets, resamples=2000)
 
 
 def test_the_bound_of_one_is_that_of_its_interval(counted: Counted) -> None:
-    judgement = judged(counted)
+    judgement = judge_drop(counted)
     assert judgement.interval is not None
     assert compute_family_bound(judgement, 1) == judgement.interval[1]
 
 
 @pytest.mark.parametrize("count", [2, 5, 20, 500])
 def test_the_bound_among_several_is_tangos_at_a_shared_level(counted: Counted, count: int) -> None:
-    bound = compute_family_bound(judged(counted), count)
+    bound = compute_family_bound(judge_drop(counted), count)
     assert bound is not None
     assert compute_tango_z(60, 50, 4000, bound / 100) == pytest.approx(-norm.isf(0.05 / count), abs=1e-3)
 
@@ -44,7 +44,7 @@ def test_the_bound_among_several_is_tangos_at_a_shared_level(counted: Counted, c
 def test_every_kind_of_evidence_has_a_bound_that_grows(counted: Counted) -> None:
     nats = np.random.default_rng(0).gamma(2.0, 10.0, 200)
     perplexity = judge_perplexity(nats, nats * 1.01, np.full(200, 20), [])
-    for judgement in (judged(counted, "f1_macro"), judged(counted, "log_loss"), perplexity):
+    for judgement in (judge_drop(counted, "f1_macro"), judge_drop(counted, "log_loss"), perplexity):
         bounds = [compute_family_bound(judgement, count) for count in (1, 3, 20)]
         assert None not in bounds
         assert bounds == sorted(bounds, key=float)  # type: ignore[arg-type]
@@ -57,13 +57,13 @@ def test_a_metric_without_an_interval_has_no_bound(counted: Counted) -> None:
 
 def test_a_budget_has_the_p_value_that_decides_it(counted: Counted) -> None:
     for limit in (0.3, 0.6, 0.8, 2.0):
-        (budget,) = judged(counted, limit=limit).budgets
+        (budget,) = judge_drop(counted, limit=limit).budgets
         assert budget.p_value is not None
         assert (budget.verdict is Verdict.PASS) == (budget.p_value <= 0.05)
 
 
 def test_a_budget_that_holds_only_alone_is_undecided_in_a_family(counted: Counted) -> None:
-    judgement = judged(counted)
+    judgement = judge_drop(counted)
     assert judgement.verdict is Verdict.PASS
     assert withhold_family_pass(judgement, [0.05], 12) is judgement
     corrected = withhold_family_pass(judgement, [0.06], 12)

@@ -17,7 +17,7 @@ Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = load_metric("accuracy")
 
 
-def answers(right: Ints, sure: float = 0.8) -> ClassOutcomes:
+def make_answers(right: Ints, sure: float = 0.8) -> ClassOutcomes:
     """Rows of two labels, of which these are right."""
     rows = np.arange(len(right))
     labels = rows % 2
@@ -61,7 +61,7 @@ def test_a_better_variant_is_said_to_be_and_by_how_much(counted: Counted) -> Non
 
 def test_of_a_loss_less_is_better() -> None:
     right = np.ones(500, dtype=bool)
-    surer, less_sure = answers(right, 0.9), answers(right, 0.6)
+    surer, less_sure = make_answers(right, 0.9), make_answers(right, 0.6)
     separation = separate(load_metric("log_loss"), {"less sure": less_sure, "surer": surer})
     assert separation is not None
     assert list(separation.values) == ["surer", "less sure"]
@@ -123,7 +123,7 @@ def test_equal_variants_are_grouped_and_a_planted_one_is_not() -> None:
         chances = {"a": 0.03, "b": 0.03, "c": 0.03, "worse": 0.03}
         models = {name: base ^ (rng.random(1500) < chance) for name, chance in chances.items()}
         models["worse"] = models["worse"] & (rng.random(1500) >= 0.06)
-        separation = separate(ACCURACY, {name: answers(right) for name, right in models.items()})
+        separation = separate(ACCURACY, {name: make_answers(right) for name, right in models.items()})
         assert separation is not None
         together += not any(
             pair.separable for pair in separation.pairs if "worse" not in (pair.better, pair.worse)

@@ -1,4 +1,4 @@
-"""Which suites a run is about."""
+"""Which suites a run of pytest includes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.plugin.find_suites import Search, describe_suites_not_run, find_su
 
 
 def list_suites(root: Path, *paths: Path, **options: object) -> list[str]:
-    """The suites of a run over these paths (all of root where there are none), relative to root."""
+    """The suites of a run over these paths (default: all of root), relative to root."""
     search = Search(root=root, paths=paths or [root], patterns=["bench/*.toml"], **options)  # type: ignore[arg-type]
     return [path.relative_to(root).as_posix() for path in find_suites(search)]
 
@@ -55,7 +55,7 @@ def test_a_linked_folder_of_suites_is_searched(root: Path) -> None:
     (root / "bench").rename(root / "suites")
     (root / "repository").mkdir()
     (root / "repository/bench").symlink_to("../suites")
-    (root / "suites/back").symlink_to("..")  # a circle
+    (root / "suites/back").symlink_to("..")  # a cycle
     assert list_suites(root, root / "repository") == ["suites/x.toml"]
 
 
@@ -134,7 +134,7 @@ def test_a_foreign_toml_is_left_alone(root: Path) -> None:
     ids=["capital", "inline", "dotted", "capital and broken"],
 )
 def test_a_file_that_was_meant_as_a_suite_ends_the_run(root: Path, text: str, problem: str) -> None:
-    """Beside a good suite it was left out in silence."""
+    """Next to a good suite, it was silently left out."""
     (root / "bench/z.toml").write_text((root / "bench/x.toml").read_text())
     (root / "bench/x.toml").write_text(text)
     with pytest.raises(SuiteError, match=problem):
@@ -178,7 +178,7 @@ def test_a_suite_without_its_head_ends_the_run(root: Path, text: str, came: str,
         list_suites(root, *([file] if named else []))
 
 
-def not_run(root: Path, *paths: Path, below: bool = False, **options: object) -> list[str]:
+def list_not_run(root: Path, *paths: Path, below: bool = False, **options: object) -> list[str]:
     search = Search(root=root, paths=paths, patterns=["bench/*.toml"], **options)  # type: ignore[arg-type]
     return list(describe_suites_not_run(search, below=below))
 
@@ -188,17 +188,17 @@ def test_suites_that_no_pattern_matches_are_named_with_a_remedy(root: Path, suit
     for name in ("a.toml", "_common.toml"):
         (root / "suites" / name).write_text(suite_text)
     (root / "suites/other.toml").write_text("[suite]\nof = 'another tool'\n")
-    [line] = not_run(root, root / "suites")
+    [line] = list_not_run(root, root / "suites")
     assert line.startswith("not run: suites/a.toml: no pattern of slimgate_files (bench/*.toml) matches; ")
     assert "add a pattern to slimgate_files in pytest's configuration" in line
-    assert not_run(root, root / "bench") == []
-    assert not_run(root, root / "suites/a.toml") == []
-    assert not_run(root, root / "suites", root / "suites/a.toml") == []  # it runs, for it was named
-    assert not_run(root, root, shallow=True) == []
+    assert list_not_run(root, root / "bench") == []
+    assert list_not_run(root, root / "suites/a.toml") == []
+    assert list_not_run(root, root / "suites", root / "suites/a.toml") == []  # it runs, because it was named
+    assert list_not_run(root, root, shallow=True) == []
 
 
 def test_suites_below_a_folder_not_given_to_pytest_are_named(root: Path) -> None:
-    [line] = not_run(root, root, below=True, shallow=True)
+    [line] = list_not_run(root, root, below=True, shallow=True)
     assert line == ("not run: bench/x.toml, bench/y.toml: to run them, name their folder: pytest bench")
 
 

@@ -1,4 +1,4 @@
-"""-x, --lf, --junitxml and Ctrl-C, as pytest has them."""
+"""pytest's own -x, --lf, --junitxml and Ctrl-C work with suites."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def interrupt(repository: Path, record: Path) -> tuple[int, str]:
         text=True,
         # a job in the background of a shell ignores Ctrl-C, and so would its children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        # of its own, so that no signal to it reaches the process that runs this test
+        # so that no signal to it reaches the process that runs this test
         start_new_session=True,
     )
     try:

@@ -1,4 +1,4 @@
-"""A measurement of one's own that lacks something is one clear error."""
+"""A measurement of a user that lacks an attribute or a method is one clear error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slimgate.plugins.measurement import Measurement
 from slimgate.plugins.user_plugins import make_plugin
 
 
-def measurement(**attributes: Any) -> type[Measurement]:
+def make_measurement(**attributes: Any) -> type[Measurement]:
     methods = {"measure": lambda *_: 1.0}
     return type("Own", (Measurement,), {**methods, **attributes})
 
@@ -29,7 +29,7 @@ def measurement(**attributes: Any) -> type[Measurement]:
 )
 def test_a_wrong_attribute_is_named(attributes: dict[str, Any], message: str) -> None:
     with pytest.raises(SuiteError, match=message):
-        make_plugin("measurement", measurement(**attributes))
+        make_plugin("measurement", make_measurement(**attributes))
 
 
 def test_what_cannot_measure_is_refused() -> None:

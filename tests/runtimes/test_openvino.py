@@ -31,16 +31,16 @@ def saved(openvino_tiny: tuple[Any, Any], tmp_path_factory: pytest.TempPathFacto
     return folder, model.tokenizer, context
 
 
-def loaded(folder: Path, **options: Any) -> Any:
+def load_predictor(folder: Path, **options: Any) -> Any:
     return runtime.runtime.load(folder, runtime.Params(**options), device="cpu", threads=1)
 
 
-def scores(saved: tuple[Path, Any, Any], **options: Any) -> Any:
+def compute_scores(saved: tuple[Path, Any, Any], **options: Any) -> Any:
     folder, tokenizer, context = saved
-    return compute_selection_scores(loaded(folder, **options), tokenizer, context)
+    return compute_selection_scores(load_predictor(folder, **options), tokenizer, context)
 
 
-def batches(saved: tuple[Path, Any, Any]) -> tuple[Any, Any]:
+def make_batches(saved: tuple[Path, Any, Any]) -> tuple[Any, Any]:
     _, tokenizer, context = saved
     encoded = context.task.encode_rows(context.task_params, context.rows("selection"), tokenizer)
     return encoded.batch([0, 1, 2]), encoded.batch([5])
@@ -60,23 +60,23 @@ def test_computing_precision_and_threads_are_stated() -> None:
 
 
 def test_static_shapes_give_the_same_scores(saved: tuple[Path, Any, Any]) -> None:
-    plain = scores(saved)
+    plain = compute_scores(saved)
     assert plain.shape == (16, 2)
     assert plain.dtype == np.float32
-    assert np.allclose(scores(saved, static_shapes=True), plain, atol=1e-5)
+    assert np.allclose(compute_scores(saved, static_shapes=True), plain, atol=1e-5)
 
 
 def test_bfloat16_moves_the_scores_a_little(saved: tuple[Path, Any, Any]) -> None:
-    difference = np.abs(scores(saved, inference_precision="bf16") - scores(saved)).max()
+    difference = np.abs(compute_scores(saved, inference_precision="bf16") - compute_scores(saved)).max()
     assert difference < 0.3
-    if "avx512_bf16" in Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else False:
+    if sys.platform == "linux" and "avx512_bf16" in Path("/proc/cpuinfo").read_text():
         assert difference > 1e-5
 
 
 @pytest.mark.parametrize("static", [False, True])
 def test_batches_prepared_beforehand_are_not_mixed_up(saved: tuple[Path, Any, Any], static: bool) -> None:
-    predictor = loaded(saved[0], static_shapes=static)
-    batch, other = batches(saved)
+    predictor = load_predictor(saved[0], static_shapes=static)
+    batch, other = make_batches(saved)
     first, second = predictor.prepare(batch), predictor.prepare(other)
     alone = [predictor.fetch(predictor.forward(prepared)) for prepared in (first, second)]
     again = predictor.fetch(predictor.forward(first))
@@ -86,7 +86,7 @@ def test_batches_prepared_beforehand_are_not_mixed_up(saved: tuple[Path, Any, An
 
 
 def test_a_row_has_the_same_scores_in_any_batch(saved: tuple[Path, Any, Any]) -> None:
-    predictor = loaded(saved[0])
+    predictor = load_predictor(saved[0])
     _, tokenizer, context = saved
     encoded = context.task.encode_rows(context.task_params, context.rows("selection"), tokenizer)
     together = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(range(16)))))
@@ -99,8 +99,8 @@ def test_only_the_latest_shapes_are_kept(
     saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "MAX_SHAPES", 2)
-    predictor = loaded(saved[0], static_shapes=True)
-    ids = {name: values[:1] for name, values in batches(saved)[0].items()}
+    predictor = load_predictor(saved[0], static_shapes=True)
+    ids = {name: values[:1] for name, values in make_batches(saved)[0].items()}
     for tokens in (3, 4, 5, 3):
         prepared = predictor.prepare({name: values[:, :tokens] for name, values in ids.items()})
         assert predictor.fetch(predictor.forward(prepared)).shape == (1, 2)
@@ -108,9 +108,9 @@ def test_only_the_latest_shapes_are_kept(
 
 
 def test_inputs_that_the_rows_lack_are_named(saved: tuple[Path, Any, Any]) -> None:
-    batch, _ = batches(saved)
+    batch, _ = make_batches(saved)
     with pytest.raises(BuildError, match=r"the graph reads \w+, but a batch has only"):
-        loaded(saved[0]).prepare({"input_ids": batch["input_ids"]})
+        load_predictor(saved[0]).prepare({"input_ids": batch["input_ids"]})
 
 
 def test_another_device_is_one_line(saved: tuple[Path, Any, Any]) -> None:
@@ -121,7 +121,7 @@ def test_another_device_is_one_line(saved: tuple[Path, Any, Any]) -> None:
 def test_a_file_that_is_no_graph_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.xml").write_text("<net>")
     with pytest.raises(BuildError, match=r"OpenVINO cannot read .*model\.xml") as caught:
-        loaded(tmp_path)
+        load_predictor(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -130,7 +130,7 @@ def test_without_the_package_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtra, match=r'pip install "slimgate\[openvino\]"'):
-        loaded(saved[0])
+        load_predictor(saved[0])
 
 
 def test_the_runtime_loads_no_torch() -> None:
@@ -145,15 +145,15 @@ import gc, signal, sys
 from pathlib import Path
 from slimgate.runtimes import openvino
 
-heard = []
-signal.signal(signal.SIGALRM, lambda *_: heard.append(1))
+received = []
+signal.signal(signal.SIGALRM, lambda *_: received.append(1))
 load, params = openvino.runtime.load, openvino.Params()
-opened = [load(Path(sys.argv[1]), params, device="cpu", threads=1) for _ in range(4)]
-for place in (0, 0, 1, 0):  # they go in another order than that in which they came
-    opened.pop(place).close()
+predictors = [load(Path(sys.argv[1]), params, device="cpu", threads=1) for _ in range(4)]
+for place in (0, 0, 1, 0):  # they are closed in another order than they were opened
+    predictors.pop(place).close()
     gc.collect()
     signal.raise_signal(signal.SIGALRM)
-print(len(heard))
+print(len(received))
 """
 
 

@@ -30,7 +30,7 @@ def context(tmp_path: Path) -> Any:
     return make_embedding_context(tmp_path / "rows", LABELS, calibration=64)
 
 
-def applied(model: Any, name: str, options: dict[str, Any], context: Any) -> Any:
+def apply_step(model: Any, name: str, options: dict[str, Any], context: Any) -> Any:
     step = load("step", name)
     return step.apply(model, step.Params.model_validate(options), context)
 
@@ -46,7 +46,7 @@ def test_directions_are_those_of_the_singular_values() -> None:
 def test_all_directions_but_idle_ones_keep_every_cosine(folder: Path, context: Any) -> None:
     model = load_encoder(folder, context)
     before = compute_vectors(model, context)
-    applied(model, "truncate_embeddings", {"dims": 31}, context)
+    apply_step(model, "truncate_embeddings", {"dims": 31}, context)
     after = compute_vectors(model, context)
     assert after.shape == (16, 31)
     assert context.log["energy_kept"] > 0.99
@@ -57,7 +57,7 @@ def test_all_directions_but_idle_ones_keep_every_cosine(folder: Path, context: A
 def test_the_first_dimensions_are_those_of_the_model(folder: Path, context: Any) -> None:
     model = load_encoder(folder, context)
     before = compute_vectors(model, context)[:, :8]
-    applied(model, "truncate_embeddings", {"dims": 8, "by": "first"}, context)
+    apply_step(model, "truncate_embeddings", {"dims": 8, "by": "first"}, context)
     assert isinstance(model.network.reduce, LeadingDimensions)
     expected = before / np.linalg.norm(before, axis=1, keepdims=True)
     np.testing.assert_allclose(compute_vectors(model, context), expected, atol=1e-6)
@@ -65,9 +65,9 @@ def test_the_first_dimensions_are_those_of_the_model(folder: Path, context: Any)
 
 def test_a_second_projection_goes_into_the_first(folder: Path, context: Any) -> None:
     model = load_encoder(folder, context)
-    applied(model, "truncate_embeddings", {"dims": 16}, context)
+    apply_step(model, "truncate_embeddings", {"dims": 16}, context)
     sixteen = compute_vectors(model, context)
-    applied(model, "truncate_embeddings", {"dims": 4, "by": "first"}, context)
+    apply_step(model, "truncate_embeddings", {"dims": 4, "by": "first"}, context)
     assert context.log["merged"] is True
     assert model.network.reduce.weight.shape == (4, 32)
     expected = sixteen[:, :4] / np.linalg.norm(sixteen[:, :4], axis=1, keepdims=True)
@@ -78,7 +78,7 @@ def test_a_second_projection_goes_into_the_first(folder: Path, context: Any) -> 
 def test_the_log_says_what_an_embedding_takes(folder: Path, context: Any, to: str, size: int) -> None:
     model = load_encoder(folder, context)
     before = compute_vectors(model, context)
-    applied(model, "quantize_embeddings", {"to": to}, context)
+    apply_step(model, "quantize_embeddings", {"to": to}, context)
     after = compute_vectors(model, context)
     assert context.log["bytes_per_embedding"] == size
     assert len(np.unique(after)) == 2 or to == "int8"
@@ -90,7 +90,7 @@ def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -
     context = make_embedding_context(tmp_path / "rows", PAIRS, calibration=16)
     model = load_encoder(folder, context)
     before = compute_vectors(model, context)
-    applied(model, "quantize_embeddings", {"to": "binary", "query": "float"}, context)
+    apply_step(model, "quantize_embeddings", {"to": "binary", "query": "float"}, context)
     after = compute_vectors(model, context)
     np.testing.assert_array_equal(after[:, 0], before[:, 0])
     assert len(np.unique(after[:, 1])) == 2
@@ -118,19 +118,19 @@ def test_float_queries_of_pairs_are_the_teachers(folder: Path, tmp_path: Path) -
 def test_what_cannot_be_cut_is_refused(folder: Path, context: Any, steps: Any, message: str) -> None:
     model = load_encoder(folder, context)
     for name, options in steps[:-1]:
-        applied(model, name, options, context)
+        apply_step(model, name, options, context)
     with pytest.raises(BuildError, match=message):
-        applied(model, *steps[-1], context)
+        apply_step(model, *steps[-1], context)
 
 
 def test_a_classifier_gives_no_embeddings(tmp_path: Path) -> None:
     context = make_tiny_context(tmp_path / "rows", calibration=8)
     model = load_tiny(write_tiny(tmp_path / "m", "bert", labels=("neg", "pos")), context)
     with pytest.raises(BuildError, match="BertForSequenceClassification gives no embeddings"):
-        applied(model, "quantize_embeddings", {}, context)
+        apply_step(model, "quantize_embeddings", {}, context)
 
 
 def test_calibration_rows_are_needed(folder: Path, tmp_path: Path) -> None:
     context = make_embedding_context(tmp_path / "rows", LABELS)
     with pytest.raises(DataError, match="calibration"):
-        applied(load_encoder(folder, context), "truncate_embeddings", {"dims": 8}, context)
+        apply_step(load_encoder(folder, context), "truncate_embeddings", {"dims": 8}, context)

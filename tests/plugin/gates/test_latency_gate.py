@@ -32,7 +32,7 @@ workloads = [{{ batch = 1 }}]
 """
 
 
-def run_with(folder: Path, limits: str) -> SuiteRun:
+def make_run(folder: Path, limits: str) -> SuiteRun:
     return make_tiny_run(folder, **{"[measure]\n": SUITE.format(limits=limits)})
 
 
@@ -48,7 +48,7 @@ class Request:
 
 
 class Rounds:
-    """pytest-benchmark's fixture, which times the calls and then tells times that were given."""
+    """pytest-benchmark's fixture: it runs the calls, but its times are those that the test gives."""
 
     def __init__(self, seconds: list[float] | None = None) -> None:
         self.extra_info: dict[str, Any] = {}
@@ -63,8 +63,8 @@ class Rounds:
         self.stats = SimpleNamespace(stats=SimpleNamespace(data=seconds))
 
 
-def judged(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> tuple[GateResult, str]:
-    """The times that the gate reports, and how its test failed; empty where it passed."""
+def judge_times(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> tuple[GateResult, str]:
+    """The result that the gate reports, and the message of the failed test; empty if it passed."""
     (workload,), reported, failed = run.suite.workloads, list[GateResult](), ""
     handle: ModelHandle = run.handle(name)
     try:
@@ -74,7 +74,7 @@ def judged(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> t
     return next(part for part in reported if part.kind == "latency"), failed
 
 
-def limits_of(result: GateResult) -> TimeLimitFacts:
+def get_limits(result: GateResult) -> TimeLimitFacts:
     """The judged budgets on times."""
     assert isinstance(result.facts, TimesFacts)
     assert result.facts.limits is not None
@@ -87,9 +87,9 @@ def _timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_worse_of_two_quantiles_fails_the_test(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    run = run_with(tmp_path, "p50_ms_max = 2.0, p95_ms_max = 0.5")
-    part, failed = judged(run, "pruned", Rounds(), pytestconfig)
-    limits = limits_of(part)
+    run = make_run(tmp_path, "p50_ms_max = 2.0, p95_ms_max = 0.5")
+    part, failed = judge_times(run, "pruned", Rounds(), pytestconfig)
+    limits = get_limits(part)
     assert [(budget.kind, budget.verdict) for budget in limits.budgets] == [
         ("p50_ms_max", "PASS"),
         ("p95_ms_max", "FAIL"),
@@ -106,31 +106,31 @@ def test_the_worse_of_two_quantiles_fails_the_test(tmp_path: Path, pytestconfig:
 def test_a_95th_percentile_takes_59_rounds_always(
     tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_with(tmp_path, "p95_ms_max = 2.0")
+    run = make_run(tmp_path, "p95_ms_max = 2.0")
     monkeypatch.setattr(gate, "plan_rounds", lambda *_, rounds, least, **__: (1, min(rounds, max(5, least))))
     rounds = Rounds()
-    part, failed = judged(run, "pruned", rounds, pytestconfig)
+    part, failed = judge_times(run, "pruned", rounds, pytestconfig)
     assert rounds.calls == 59
-    assert limits_of(part).verdict == "PASS"
+    assert get_limits(part).verdict == "PASS"
     assert failed == ""
 
 
 def test_an_undecided_budget_that_only_warns_fails_no_test(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    run = run_with(tmp_path, 'p50_ms_max = 1.0, on_inconclusive = "warn"')
-    part, failed = judged(run, "pruned", Rounds(), pytestconfig)
-    assert limits_of(part).budgets[0].verdict == "INCONCLUSIVE"
-    assert limits_of(part).budgets[0].on_inconclusive == "warn"
+    run = make_run(tmp_path, 'p50_ms_max = 1.0, on_inconclusive = "warn"')
+    part, failed = judge_times(run, "pruned", Rounds(), pytestconfig)
+    assert get_limits(part).budgets[0].verdict == "INCONCLUSIVE"
+    assert get_limits(part).budgets[0].on_inconclusive == "warn"
     assert failed == ""
 
 
 def test_models_without_such_a_budget_are_timed_and_not_judged(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    run = run_with(tmp_path, "p50_ms_max = 0.1")
+    run = make_run(tmp_path, "p50_ms_max = 0.1")
     for name in (TEACHER, "shorter"):
-        part, failed = judged(run, name, Rounds(), pytestconfig)
+        part, failed = judge_times(run, name, Rounds(), pytestconfig)
         assert isinstance(part.facts, TimesFacts)
         assert (part.facts.limits, part.facts.p50_ms) == (None, 1.0)
         assert list_result_properties(part) == {}
@@ -140,7 +140,7 @@ def test_models_without_such_a_budget_are_timed_and_not_judged(
 def test_a_budget_on_times_that_were_not_taken_fails(
     tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_with(tmp_path, "p50_ms_max = 0.1")
+    run = make_run(tmp_path, "p50_ms_max = 0.1")
     monkeypatch.setattr(gate, "describe_not_timed", lambda _: "it is too loud here")
     with pytest.raises(pytest.fail.Exception, match="has a budget on times, but it is too loud here"):
         gate.test_latency(
@@ -153,7 +153,7 @@ def test_a_budget_on_times_that_were_not_taken_fails(
 
 
 def test_a_workload_waits_for_its_duel_and_its_times(tmp_path: Path) -> None:
-    run = run_with(tmp_path, "speedup_min = 1.5, p50_ms_max = 0.1")
+    run = make_run(tmp_path, "speedup_min = 1.5, p50_ms_max = 0.1")
     assert list_awaited_budgets(run.suite, "pruned", GateResults()) == ["latency b1"]
     timed = make_gate_result("latency", "pruned", "b1")
     assert list_awaited_budgets(run.suite, "pruned", GateResults([timed])) == ["latency b1"]
@@ -166,8 +166,8 @@ def test_a_workload_waits_for_its_duel_and_its_times(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_record_keep_budgets_with_their_times(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    run = run_with(tmp_path, "p50_ms_max = 2.0")
-    part, _ = judged(run, "pruned", Rounds(), pytestconfig)
+    run = make_run(tmp_path, "p50_ms_max = 2.0")
+    part, _ = judge_times(run, "pruned", Rounds(), pytestconfig)
     duel = make_gate_result("speedup", "pruned", "b1", speedup=2.0, speedup_interval=[1.9, 2.1])
     parts = GateResults([part, duel])
     latency = parts.merge_latency("pruned")

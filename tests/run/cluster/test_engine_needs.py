@@ -1,4 +1,4 @@
-"""What a task needs of a machine, as the command line says it."""
+"""The CPUs, GPUs and memory that a task needs, as the command line states them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from slimgate.run.cluster.needs import Needs, RequestedNeeds, parse_needs
 MODELS = ("teacher", "student", "distilled")
 
 
-def test_a_model_takes_a_cpu_a_thread_and_a_gpu_of_a_run_on_one() -> None:
+def test_a_model_needs_a_cpu_per_thread_and_a_gpu_for_cuda() -> None:
     assert RequestedNeeds().find_needs("student", threads=2, device="cpu") == Needs(2)
     assert RequestedNeeds().find_needs("student", threads=2, device="cuda:1") == Needs(2, gpus=1)
 
 
-def test_what_is_said_of_one_model_goes_over_what_is_said_of_all() -> None:
+def test_needs_of_one_model_override_needs_of_all_models() -> None:
     needs = parse_needs(["student:memory=500M,cpus=4", "cpus=1,memory=1.5G"], MODELS)
     assert needs.find_needs("student", threads=2, device="cpu") == Needs(4, memory=500 << 20)
     assert needs.find_needs("teacher", threads=2, device="cpu") == Needs(1, memory=3 << 29)
 
 
-def test_what_is_not_needed_is_no_resource() -> None:
+def test_only_needed_resources_are_requested() -> None:
     assert Needs(0.5, memory=1024).resources == {"CPU": 0.5, "memory": 1024.0}
     assert str(Needs(0.5, memory=1 << 30)) == "cpus=0.5,memory=1073741824"
 

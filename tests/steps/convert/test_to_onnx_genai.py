@@ -46,28 +46,28 @@ SHAPES: dict[str, dict[str, Any]] = {
 FAST = ("llama", "qwen2")  # with a sliding window in two of four blocks
 
 
-def tiny_decoder(root: Path, architecture: str, **config: Any) -> tuple[Any, Any]:
+def make_decoder(root: Path, architecture: str, **config: Any) -> tuple[Any, Any]:
     """A random model with heads that the package takes, with 12 calibration rows."""
     return tiny_decoders.make_tiny_decoder(root, architecture, **{**SHAPES[architecture], **config})
 
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    return tiny_decoder(tmp_path_factory.mktemp("llama"), "llama")
+    return make_decoder(tmp_path_factory.mktemp("llama"), "llama")
 
 
 @pytest.fixture(scope="module")
 def llama_fp32(llama: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return converted(llama, tmp_path_factory.mktemp("fp32"), precision="fp32")
+    return convert(llama, tmp_path_factory.mktemp("fp32"), precision="fp32")
 
 
-def converted(pair: tuple[Any, Any], scratch: Path, **options: Any) -> Any:
+def convert(pair: tuple[Any, Any], scratch: Path, **options: Any) -> Any:
     model, context = pair
     context.scratch, context.log = scratch, {}
     return step.step.apply(model, step.Params(**options), context)
 
 
-def opened(model: Any, context: Any) -> runtime.GenaiPredictor:
+def open_predictor(model: Any, context: Any) -> runtime.GenaiPredictor:
     return runtime.runtime.open_model(model, context)
 
 
@@ -76,8 +76,8 @@ def opened(model: Any, context: Any) -> runtime.GenaiPredictor:
     [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in step.FAMILIES],
 )
 def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str) -> None:
-    pair = model, context = tiny_decoder(tmp_path, architecture)
-    variant = converted(pair, tmp_path, precision="fp32")
+    pair = model, context = make_decoder(tmp_path, architecture)
+    variant = convert(pair, tmp_path, precision="fp32")
     assert context.log["agreement_rows"] == 12
     assert context.log["max_difference_relative"] < 0.01
     assert context.log["changed_answers"] == 0
@@ -89,12 +89,14 @@ def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str)
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
-    pair = tiny_decoder(tmp_path, "llama")
-    assert_ends_at_both_end_tokens(pair, lambda: opened(converted(pair, tmp_path, precision="fp32"), pair[1]))
+    pair = make_decoder(tmp_path, "llama")
+    assert_ends_at_both_end_tokens(
+        pair, lambda: open_predictor(convert(pair, tmp_path, precision="fp32"), pair[1])
+    )
 
 
 def test_answers_end_at_stop_texts(llama: tuple[Any, Any], llama_fp32: Any) -> None:
-    assert_ends_at_stop_texts(llama, opened(llama_fp32, llama[1]))
+    assert_ends_at_stop_texts(llama, open_predictor(llama_fp32, llama[1]))
 
 
 def test_padding_and_end_tokens_within_a_prompt_are_read(llama: tuple[Any, Any], llama_fp32: Any) -> None:
@@ -105,7 +107,7 @@ def test_padding_and_end_tokens_within_a_prompt_are_read(llama: tuple[Any, Any],
     ]
     before, after = (
         compute_answers(predictor, model.tokenizer, prompts)
-        for predictor in (make_eager(model), opened(llama_fp32, context))
+        for predictor in (make_eager(model), open_predictor(llama_fp32, context))
     )
     assert after == before
 
@@ -114,8 +116,8 @@ def test_padding_and_end_tokens_within_a_prompt_are_read(llama: tuple[Any, Any],
 def test_integers_take_fewer_bytes(tmp_path: Path, precision: Any, share: float) -> None:
     shape = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
     more = {"initializer_range": 0.1, "tie_word_embeddings": True}
-    pair = model, context = tiny_decoder(tmp_path, "llama", **shape, **more)
-    variant = converted(pair, tmp_path, precision=precision)
+    pair = model, context = make_decoder(tmp_path, "llama", **shape, **more)
+    variant = convert(pair, tmp_path, precision=precision)
     assert context.log["tolerance"] is None
     assert context.log["max_difference_relative"] > 0.001
     before, after = model.measure_size(), variant.measure_size()
@@ -127,8 +129,8 @@ def test_integers_take_fewer_bytes(tmp_path: Path, precision: Any, share: float)
     assert again.measure_size() == after
     assert again.precision == precision
     prompts = encode_prompts(context, model.tokenizer)
-    assert compute_answers(opened(again, context), model.tokenizer, prompts) == compute_answers(
-        opened(variant, context), model.tokenizer, prompts
+    assert compute_answers(open_predictor(again, context), model.tokenizer, prompts) == compute_answers(
+        open_predictor(variant, context), model.tokenizer, prompts
     )
 
 
@@ -144,7 +146,7 @@ def test_options_reach_the_weights(llama: tuple[Any, Any], tmp_path: Path) -> No
         ]
     ):
         (tmp_path / str(number)).mkdir()
-        converted(llama, tmp_path / str(number), precision="int4", **options)
+        convert(llama, tmp_path / str(number), precision="int4", **options)
         apart.append(context.log["max_difference_relative"])
     assert len(set(apart)) == 3
     assert apart[2] < apart[1]
@@ -154,7 +156,7 @@ def test_timed_answers_are_those_of_pytorch_past_the_end_token(
     llama: tuple[Any, Any], llama_fp32: Any
 ) -> None:
     model, context = llama
-    predictor, eager = opened(llama_fp32, context), make_eager(model)
+    predictor, eager = open_predictor(llama_fp32, context), make_eager(model)
     assert isinstance(predictor, TimedWriter)
     batch = make_timed_batch(context, model.tokenizer, 10, 20)
     prepared = predictor.prepare(batch)
@@ -175,25 +177,28 @@ def test_timed_answers_are_those_of_pytorch_past_the_end_token(
 
 
 def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], llama_fp32: Any) -> None:
-    assert_same_scores_of_padded_texts(llama, opened(llama_fp32, llama[1]))
+    assert_same_scores_of_padded_texts(llama, open_predictor(llama_fp32, llama[1]))
 
 
 def test_more_rows_than_the_library_takes_are_answered_in_parts(
     llama: tuple[Any, Any], llama_fp32: Any
 ) -> None:
     model, context = llama
-    opener, eager = opened(llama_fp32, context), make_eager(model)
+    predictor_of_graph, eager = open_predictor(llama_fp32, context), make_eager(model)
     prompts = [ids[:2] for ids in encode_prompts(context, model.tokenizer)] * 3
     assert len(prompts) > runtime.MAX_ROWS
-    answers = [compute_answers(predictor, model.tokenizer, prompts) for predictor in (opener, eager)]
+    answers = [
+        compute_answers(predictor, model.tokenizer, prompts) for predictor in (predictor_of_graph, eager)
+    ]
     assert answers[0] == answers[1]
     batch = {"input_ids": np.asarray(prompts), "attention_mask": np.ones((len(prompts), 2), dtype=np.int64)}
     scores, expected = (
-        predictor.fetch(predictor.forward(predictor.prepare(batch))) for predictor in (opener, eager)
+        predictor.fetch(predictor.forward(predictor.prepare(batch)))
+        for predictor in (predictor_of_graph, eager)
     )
     np.testing.assert_allclose(scores, expected, rtol=0, atol=0.01 * expected.std())
     with pytest.raises(MeasureError, match="writes at most 32 answers at once, but 144 were given"):
-        opener.prefill(opener.prepare(batch | {NEW_TOKENS: np.asarray([2])}))
+        predictor_of_graph.prefill(predictor_of_graph.prepare(batch | {NEW_TOKENS: np.asarray([2])}))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +211,7 @@ def test_options_of_integers_are_refused_with_floats(name: str, value: Any) -> N
 
 
 def test_another_model_is_noticed_by_its_first_divergent_token(llama_fp32: Any, tmp_path: Path) -> None:
-    assert_another_model_is_found(tiny_decoder(tmp_path, "llama", seed=1), llama_fp32)
+    assert_another_model_is_found(make_decoder(tmp_path, "llama", seed=1), llama_fp32)
 
 
 def test_it_executes_artifacts_of_its_kind_by_default() -> None:
@@ -215,12 +220,12 @@ def test_it_executes_artifacts_of_its_kind_by_default() -> None:
 
 def test_it_draws_no_answers(llama: tuple[Any, Any], llama_fp32: Any) -> None:
     model, context = llama
-    assert_draws_no_answers(model, opened(llama_fp32, context))
+    assert_draws_no_answers(model, open_predictor(llama_fp32, context))
 
 
 def test_texts_beyond_the_positions_are_refused(llama: tuple[Any, Any], llama_fp32: Any) -> None:
     model, context = llama
-    predictor = opened(llama_fp32, context)
+    predictor = open_predictor(llama_fp32, context)
     with pytest.raises(MeasureError, match="have 68 tokens, but the model has positions for 64"):
         compute_answers(predictor, model.tokenizer, [[5] * 60])
     with pytest.raises(MeasureError, match="have 65 tokens, but the model has positions for 64"):
@@ -228,12 +233,12 @@ def test_texts_beyond_the_positions_are_refused(llama: tuple[Any, Any], llama_fp
 
 
 def test_texts_beyond_a_window_that_the_graph_lacks_are_refused(tmp_path: Path) -> None:
-    pair = model, context = tiny_decoder(tmp_path, "mistral", sliding_window=32)
-    variant = converted(pair, tmp_path, precision="fp32")
+    pair = model, context = make_decoder(tmp_path, "mistral", sliding_window=32)
+    variant = convert(pair, tmp_path, precision="fp32")
     assert context.log["longest_text"] == 32
     assert context.log["changed_answers"] == 0
     with pytest.raises(MeasureError, match="have 38 tokens, but the model has positions for 32"):
-        compute_answers(opened(variant, context), model.tokenizer, [[5] * 30])
+        compute_answers(open_predictor(variant, context), model.tokenizer, [[5] * 30])
 
 
 def test_another_device_is_refused(llama_fp32: Any) -> None:
@@ -273,4 +278,4 @@ def test_without_the_package_the_extra_is_named(
     with pytest.raises(
         MissingExtra, match=r'to_onnx_genai needs an extra: pip install "slimgate\[onnx_genai\]"'
     ):
-        converted(llama, tmp_path)
+        convert(llama, tmp_path)

@@ -1,17 +1,18 @@
-"""How fast a split is evaluated: slimgate's `predict_scores` beside the bare forward and beside others' ways.
+"""How fast a split is evaluated: by slimgate's `predict_scores`, bare forward calls, and other libraries.
 
     python -m tools.measuring.throughput SUITE [ROWS] [ROUNDS] [BATCH]
 
-SUITE: a text classification, such as bench/library_docs.toml; its teacher's folder gives the model, with a
-head of random weights, for speed does not depend on them. ROWS: of its gate (default 6,000), ROUNDS (default
-3), BATCH: rows of a batch (default 64). Each round runs all ways forwards and backwards (ABBA), in one
-process, on the suite's threads; the table has medians. By hand, on a machine that does nothing else.
+SUITE: a text classification, such as bench/library_docs.toml. The model is that of its teacher's folder, with
+a random head, because speed does not depend on the weights. ROWS: the number of gate rows (default 6,000).
+ROUNDS: default 3. BATCH: the rows of a batch (default 64). Each round runs all ways forwards and then
+backwards (ABBA), in one process, on the suite's threads. The table has medians. Run it on an otherwise idle
+machine.
 
 | way                        | what is timed                                                            |
 |----------------------------|--------------------------------------------------------------------------|
 | bare forward               | the network on the same sorted batches, tensors made beforehand          |
-| slimgate                   | predict_scores: batches cut, forward, scores in the rows' own order      |
-| slimgate from text         | the same and tokenising before it                                        |
+| slimgate                   | predict_scores: cuts batches, runs the network, restores the row order   |
+| slimgate from text         | the same, with tokenization before it                                    |
 | pipeline                   | transformers' text-classification pipeline at its defaults, from text    |
 | pipeline, batches of 32    | the same with batch_size=32                                              |
 | evaluator                  | evaluate's text-classification evaluator at its defaults, local metric   |
@@ -49,7 +50,7 @@ Way = Callable[[], Predictions | None]
 
 @dataclass(frozen=True)
 class Case:
-    """A network in evaluation mode with its tokenizer, and one text and label a row."""
+    """A network in evaluation mode with its tokenizer, and a text and a label for each row."""
 
     network: Any
     tokenizer: Any
@@ -65,7 +66,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Line:
-    """A way's median rate, and the share of rows that it answers as slimgate does; None where unknown."""
+    """A way's median rate, and the share of rows that it answers as slimgate does; None if unknown."""
 
     name: str
     rows_per_second: float
@@ -129,7 +130,7 @@ def make_ways(case: Case) -> dict[str, Way]:
 
 
 def make_bare_way(case: Case, encoded: EncodedTexts) -> Way:
-    """Nothing but forward calls."""
+    """Only the forward calls, on tensors that are prepared beforehand."""
     import torch
 
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
@@ -154,7 +155,7 @@ def run_pipeline(case: Case, **options: Any) -> Way:
 
 
 def run_evaluator(case: Case) -> Way:
-    """evaluate's evaluator, which makes a pipeline of its own; its answers are not seen, only the metric."""
+    """evaluate's evaluator. It makes its own pipeline and returns only the metric, not the answers."""
     from datasets import Dataset
     from evaluate import evaluator
 
@@ -162,12 +163,12 @@ def run_evaluator(case: Case) -> Way:
 
     judge, metric = evaluator("text-classification"), make_evaluate_metric("accuracy")
     tokenizer = copy.deepcopy(case.tokenizer)
-    tokenizer.model_max_length = case.max_tokens  # what it cuts at
+    tokenizer.model_max_length = case.max_tokens  # where the pipeline truncates
     data = Dataset.from_dict({"text": case.texts, "label": case.labels})
     number = case.network.config.label2id
 
     def way() -> None:
-        # a network, for evaluate 0.4 asks a pipeline whether it is a class that transformers 5 has no more
+        # a network, because evaluate 0.4 checks a pipeline against a class that transformers 5 removed
         judge.compute(
             model_or_pipeline=case.network,
             tokenizer=tokenizer,
@@ -191,7 +192,7 @@ def _make_pipeline(case: Case, **options: Any) -> Any:
 def measure(
     calls: Mapping[str, Way], *, rows: int, rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> list[Line]:
-    """Each way twice a round, in opposite orders, after a run of ours and of the bare forward to warm up."""
+    """Times each way twice in a round, in opposite orders. Slimgate and the bare forward warm up first."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     answers: dict[str, Predictions | None] = {}
     for name in (BARE, OURS):
@@ -214,7 +215,7 @@ def _compute_agreement(answers: Predictions | None, own_answers: Predictions | N
 
 def format_table(lines: Sequence[Line], *, rows: int, threads: int, rounds: int) -> str:
     """Markdown; the ratio is to the bare forward's rate."""
-    of = next(line.rows_per_second for line in lines if line.name == BARE)
+    bare_rate = next(line.rows_per_second for line in lines if line.name == BARE)
     written = [
         f"| {rows:,} rows, {threads} threads, {rounds} rounds | rows/s | of bare forward | same answers |",
         "|---|---:|---:|---:|",
@@ -222,7 +223,7 @@ def format_table(lines: Sequence[Line], *, rows: int, threads: int, rounds: int)
     for line in lines:
         same = "" if line.same_answers is None else f"{100 * line.same_answers:.2f} %"
         rate = line.rows_per_second
-        written.append(f"| {line.name} | {rate:,.1f} | {100 * rate / of:.1f} % | {same} |")
+        written.append(f"| {line.name} | {rate:,.1f} | {100 * rate / bare_rate:.1f} % | {same} |")
     return "\n".join(written) + "\n"
 
 

@@ -46,7 +46,7 @@ EVERY, NAMED = "every slice", "named slice"
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the runs: PASS and FAIL at the limit and of an equal model, and FAIL of a bad one."""
+    """Shares of the runs: PASS and FAIL at the limit and of an equal model, and FAIL of a bad one."""
 
     passed: float
     failed: float
@@ -61,7 +61,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Cell:
-    """budgets: EVERY or NAMED; at_limit: ONE or ALL; slices of so many rows; changes: rows that turn."""
+    """budgets: EVERY or NAMED; at_limit: ONE or ALL; rows: of each slice; changes: the share that flips."""
 
     budgets: str
     at_limit: str
@@ -81,7 +81,7 @@ class Cell:
         rng = np.random.default_rng((*self.seed, again))
         damaged = 1 if self.at_limit == ONE else self.slices
         at_limit, equal, bad = (
-            [self._judge(rng, count, drop) for _ in range(reps)]
+            [self._judge_without_logs(rng, count, drop) for _ in range(reps)]
             for count, drop in ((damaged, POINTS / 100), (0, 0.0), (1, 3 * POINTS / 100))
         )
         return Shares(
@@ -92,8 +92,8 @@ class Cell:
             bad.count(Verdict.FAIL) / reps,
         )
 
-    def _judge(self, rng: np.random.Generator, damaged: int, drop: float) -> Verdict:
-        """Of the gate, by the tests of `judge` alone, without reading logs."""
+    def _judge_without_logs(self, rng: np.random.Generator, damaged: int, drop: float) -> Verdict:
+        """The verdict of the gate, by the same tests as `judge` but without logs, which is faster."""
         base, target = self.draw(rng, damaged, drop)
         slices = 1 if self.budgets == NAMED else self.slices
         groups = None if self.group == 1 else np.arange(self.rows) // self.group
@@ -105,7 +105,7 @@ class Cell:
         return Verdict.PASS if all(p <= ALPHA for p, _ in p_values) else Verdict.INCONCLUSIVE
 
     def judge(self, base: Floats, target: Floats) -> Verdict:
-        """Of the gate, by `judge_logs` on logs: the worst verdict of its budgets."""
+        """The verdict of the gate, by `judge_logs` on logs: the worst verdict of its budgets."""
         limits = (QualityBudget("drop_points", POINTS),)
         field, value = (None, None) if self.budgets == EVERY else ("kind", "k0")
         budgets = LogBudgets(slices=(SliceBudgets("*", limits, field, value),))
@@ -117,16 +117,16 @@ class Cell:
         )
 
     def draw(self, rng: np.random.Generator, damaged: int, drop: float) -> tuple[Floats, Floats]:
-        """(slices, rows) scores. b - c = drop of the damaged slices; groups turn together."""
+        """(slices, rows) scores. Damaged slices lose `drop` on average. The rows of a group flip together."""
         units = self.rows // self.group
         shape = (self.slices, units)
         lost = np.where(np.arange(self.slices) < damaged, drop, 0.0)[:, None]
         changes = max(self.changes, drop)
         worse, better = (changes + lost) / 2, (changes - lost) / 2
-        turn = rng.random(shape)
+        flip = rng.random(shape)
         base = (rng.random(shape) < RIGHT).astype(np.float64)
-        base = np.where(turn < worse, 1.0, np.where(turn < worse + better, 0.0, base))
-        target = np.where(turn < worse + better, 1 - base, base)
+        base = np.where(flip < worse, 1.0, np.where(flip < worse + better, 0.0, base))
+        target = np.where(flip < worse + better, 1 - base, base)
         return np.repeat(base, self.group, axis=1), np.repeat(target, self.group, axis=1)
 
     def _log(self, name: str, scores: Floats) -> Log:
@@ -141,7 +141,7 @@ class Cell:
 
 
 def _test(before: Floats, after: Floats, groups: Ints | None) -> tuple[float, float]:
-    """The p-values of one slice: that it loses its budget or more, and that it loses no more."""
+    """The p-values of two hypotheses on a slice: it loses its budget or more; it loses its budget or less."""
     if groups is None:
         worse, better = int((before > after).sum()), int((after > before).sum())
         return _compute_tango(worse, better, len(before))

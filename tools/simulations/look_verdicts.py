@@ -34,7 +34,7 @@ MARGINS = (0.01, 0.02, 0.05)
 
 @dataclass(frozen=True)
 class Cell:
-    """late: each look but the last comes at a random number of rows before the next one is due."""
+    """late: each look except the last comes at a random number of rows between its own and the next one's."""
 
     looks: int
     late: bool
@@ -54,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class LookRates:
-    """Targets with a drop of nothing, of the budget, and of twice as much; None where so few rows change."""
+    """Targets with a drop of 0, of the budget, and of twice the budget; None if too few rows change."""
 
     equal: Shares
     at_budget: Shares | None
@@ -75,19 +75,19 @@ def list_cells() -> Iterator[Cell]:
 
 
 def simulate(cell: Cell, seed: int, runs: int, number: int) -> LookRates:
-    """number: of the round, so that each round draws anew."""
+    """number: of the round, so that each round draws other samples."""
     drawn = (cell.looks, int(cell.late), cell.n, round(1e4 * cell.psi), round(1e4 * cell.margin))
     rng = np.random.default_rng([seed, number, *drawn])
     rows = list(compute_look_rows(cell.n, cell.looks))
     if cell.late:
         rows = [*(int(rng.integers(due, after)) for due, after in pairwise(rows)), cell.n]
 
-    def of(drop: float) -> Shares | None:
+    def simulate_drop(drop: float) -> Shares | None:
         return None if drop > cell.psi else simulate_looks(rng, rows, cell.psi, cell.margin, drop, runs)
 
-    equal = of(0.0)
+    equal = simulate_drop(0.0)
     assert equal is not None
-    return LookRates(equal, of(cell.margin), of(2 * cell.margin))
+    return LookRates(equal, simulate_drop(cell.margin), simulate_drop(2 * cell.margin))
 
 
 def make_page(options: Options) -> str:

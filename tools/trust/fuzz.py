@@ -1,10 +1,10 @@
-"""Feeds slimgate made-up bytes: suites, rows, predictions, records. Only its own errors may come back.
+"""Feeds slimgate random bytes as suites, rows, predictions and records. It may only raise its own errors.
 
     python -m tools.trust.fuzz [--seconds 600] [--target suite …]
 
-By atheris (coverage-guided, `pip install atheris`); without it by plain random mutation of the same seeds.
-Each target runs in a process of its own, with 2 GiB of memory and 20 s an input; what broke is kept below
---keep and printed. Exit code: 1 where anything broke.
+With atheris (`pip install atheris`), fuzzing is guided by coverage, and an input may take 2 GiB of memory and
+20 s. Without atheris, it is random mutation of the same seeds, without these limits. Each target runs in its
+own process. Inputs that break a target are written to --keep. The exit code is 1 if a target broke.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ SECONDS_AN_INPUT = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the targets one after another, each its share of the seconds."""
+    """Runs the targets one after another, each for an equal share of the seconds."""
     parser = argparse.ArgumentParser(prog="python -m tools.trust.fuzz")
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--target", action="append", choices=[*TARGETS])
-    parser.add_argument("--keep", type=Path, default=Path("fuzz-found"), help="where what broke is kept")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("fuzz-found"), help="Folder for the inputs that broke a target"
+    )
     parser.add_argument("--one", choices=[*TARGETS], help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
@@ -76,12 +78,12 @@ def _fuzz_by_atheris(name: str, seconds: int, keep: Path) -> int:
         (corpus / str(number)).write_bytes(seed)
     longest = 2 * max(map(len, SEEDS[name]))
 
-    def once(data: bytes) -> None:  # atheris gives a meaning to what is returned
+    def run_target(data: bytes) -> None:  # returns None, because atheris interprets the return value
         TARGETS[name](data)
 
     limits = [f"-rss_limit_mb={MEGABYTES}", f"-timeout={SECONDS_AN_INPUT}", f"-max_len={longest}"]
     where = [f"-artifact_prefix={keep}/{name}-", f"-max_total_time={seconds}", "-verbosity=0"]
-    atheris.Setup([sys.argv[0], *limits, *where, "-print_final_stats=1", str(corpus)], once)
+    atheris.Setup([sys.argv[0], *limits, *where, "-print_final_stats=1", str(corpus)], run_target)
     try:
         atheris.Fuzz()  # ends the process
     finally:

@@ -1,12 +1,12 @@
-"""Mutation testing: small changes of the code, one at a time; do the nearest tests notice each of them?
+"""Mutation testing: makes small changes to the code, one at a time. Do the nearest tests detect each change?
 
     python -m tools.trust.mutants --sample 250 slimgate.judge      a seeded sample of the judge's mutants
     python -m tools.trust.mutants slimgate.judge.slices              every mutant of one module
-    tox -e mutants -- slimgate.store.store                            the same in an environment of its own
+    tox -e mutants -- slimgate.store.store                            the same in a separate environment
 
 mutmut (https://mutmut.readthedocs.io) makes and runs the mutants; `[tool.mutmut]` in pyproject.toml names the
 modules and the tests. Each mutant runs only the tests that call its function. Everything is written to
-mutants/, which git ignores; a mutant that was run is not run again until its function changes.
+mutants/, which git ignores. A mutant that has run does not run again until its function changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 FOLDER = Path("mutants")
-# The smallest module: running its mutants makes those of all modules, and asks each test what it calls.
+# The smallest module. To run its mutants, mutmut makes those of all modules, and finds what each test calls.
 SMALLEST = "slimgate.judge.size"
 KILLED, SURVIVED, UNTESTED, TIMEOUT = "killed", "survived", "no tests", "timeout"
 NOT_RUN = "not run"
@@ -67,7 +67,7 @@ def run(names: Sequence[str], *, processes: int) -> None:
 
 
 def format_report(codes: dict[str, int | None]) -> str:
-    """A line a module, then the names of the mutants that no test noticed."""
+    """A table with a line for each module, then the names of the mutants that no test detected."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, code in codes.items():
         outcome = NOT_RUN if code is None else OUTCOMES.get(code, f"exit code {code}")
@@ -89,7 +89,7 @@ def format_report(codes: dict[str, int | None]) -> str:
 
 
 def _compute_score(counts: Counter[str]) -> float:
-    """Percent of the mutants that ran, for which a test failed or never ended."""
+    """The percentage of the mutants that ran for which a test failed or timed out."""
     return 100 * (counts[KILLED] + counts[TIMEOUT]) / max(1, counts.total() - counts[NOT_RUN])
 
 
@@ -97,8 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("modules", nargs="*", default=["slimgate.judge"], help="default slimgate.judge")
-    parser.add_argument("--sample", type=int, help="so many mutants, drawn by --seed; default all")
+    parser.add_argument(
+        "modules", nargs="*", default=["slimgate.judge"], help="Modules or packages (default: slimgate.judge)"
+    )
+    parser.add_argument("--sample", type=int, help="Number of mutants, drawn by --seed (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from slimgate.errors import did_you_mean
 
@@ -18,6 +18,11 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     examples = ""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for action in (None, "store"):
+            self.register("action", action, _StoreOnce)
 
     def parse_known_args(  # type: ignore[override]  # argparse types it for any namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -48,3 +53,18 @@ class CommandParser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             near = did_you_mean(str(value), map(str, action.choices or ()))
             raise argparse.ArgumentError(action, f"{error.message}{near}") from None
+
+
+class _StoreOnce(argparse.Action):
+    """Stores a value; a second one is an error, because argparse would silently use the last."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string is not None and getattr(namespace, self.dest, self.default) is not self.default:
+            raise argparse.ArgumentError(self, "it was given twice, expected it once")
+        setattr(namespace, self.dest, values)

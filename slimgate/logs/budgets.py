@@ -313,16 +313,18 @@ def list_limits_by_metric(
 
 def parse_range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
     """Reads each `--range NAME=LOW:HIGH`: the pattern, and the two ends. Raises SuiteError."""
-    ranges = []
+    ranges: dict[str, Range] = {}
     for text in stated:
         pattern, equals, ends = text.rpartition("=")
         try:
             if not equals or not pattern:
                 raise ValueError(f"{text!r} was given, expected NAME=LOW:HIGH such as grade=1:10")
-            ranges.append((pattern, parse_range(ends)))
+            if pattern in ranges:
+                raise ValueError(f"{pattern} was given twice, expected each name once")
+            ranges[pattern] = parse_range(ends)
         except ValueError as error:
             raise SuiteError(f"--range {text}: {error}") from None
-    return tuple(ranges)
+    return tuple(ranges.items())
 
 
 def read_ranges(data: Mapping[str, object], shown: str) -> tuple[tuple[str, Range], ...]:

@@ -22,10 +22,10 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def judge(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Judge:
-    def run(rows: int, wrong: int, *options: object, drop: int = 2) -> tuple[int, str]:
+    def run(rows: int, wrong: int, *options: object, drop: int = 2, looks: int = 4) -> tuple[int, str]:
         """The target has run some rows, of which it got the first ones wrong."""
         target = write_lm_eval(tmp_path / "target", {"gsm8k": [0.0] * wrong + [1.0] * (rows - wrong)})
-        arguments = ["judge", base, target, "--drop-points", drop, "--looks", 4, *options]
+        arguments = ["judge", base, target, "--drop-points", drop, "--looks", looks, *options]
         code = main([*map(str, arguments)])
         out, err = capsys.readouterr()
         return code, out + err
@@ -99,7 +99,7 @@ def test_looks_at_epochs_count_samples_in_the_pool(
 
 @pytest.mark.parametrize("looks", [0, 21])
 def test_looks_out_of_range_are_refused(judge: Judge, looks: int) -> None:
-    code, out = judge(N, 0, "--looks", looks)
+    code, out = judge(N, 0, looks=looks)
     assert code == 4
     assert f"--looks {looks}: expected 1 to 20" in out
 

@@ -169,6 +169,13 @@ def test_a_range_that_is_none_is_refused(judge: Judge, tmp_path: Path) -> None:
     assert (code, '[ranges] "grade"' in err) == (4, True)
 
 
+def test_a_name_with_two_ranges_is_refused(judge: Judge, tmp_path: Path) -> None:
+    logs = pair(tmp_path, GRADES, GRADES)
+    code, _, err = judge(*logs, "--drop-points", 5, "--range", "grade=1:10", "--range", "grade=1:100")
+    assert code == 4
+    assert "--range grade=1:100: grade was given twice, expected each name once" in err
+
+
 def test_the_record_has_range_and_cap(judge: Judge, tmp_path: Path) -> None:
     base = np.full(N, 0.1)
     logs = pair(tmp_path, base, damaged(3, 2.1, base), "wer", up=False)

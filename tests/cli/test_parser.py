@@ -36,8 +36,12 @@ HELPS = {
             ["accept", "run.json", "v1", "--name", "v1"],
             "slimgate accept: unrecognized arguments: v1. See slimgate accept --help.\n",
         ),
+        (
+            ["judge", "a.csv", "b.csv", "--slice-points", "1", "--slice-points", "50"],
+            "slimgate judge: argument --slice-points: it was given twice, expected it once. See",
+        ),
     ],
-    ids=["command", "option", "option with a value", "choice", "argument"],
+    ids=["command", "option", "option with a value", "choice", "argument", "twice"],
 )
 def test_a_mistake_is_one_line_with_what_was_meant(
     capsys: pytest.CaptureFixture[str], arguments: list[str], line: str

@@ -35,15 +35,16 @@ def add_pseudo_changes(
 ) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Both outcomes with the same two rows appended: teacher right and variant wrong, then the reverse.
 
-    Their probabilities are those of a row of that class of which the teacher was sure, unchanged and with the
-    two classes swapped. If rows come in groups, each change is a whole group of the usual size of a row's
-    group, because what the sample did not draw comes in groups too.
+    Their probabilities are those of a row of that class of which the model was sure, and of the same row
+    mistaken for the other class. If rows come in groups, each change is a whole group of the usual size of a
+    row's group, because what the sample did not draw comes in groups too.
     """
     label, wrong = _place(metric, teacher)
-    right_scores, wrong_scores = _make_turned_scores(teacher, label, wrong)
-    lost_and_won = _stack(right_scores, wrong_scores), _stack(wrong_scores, right_scores)
-    before = _append_rows(teacher, label, np.array([label, wrong]), lost_and_won[0])
-    after = _append_rows(variant, label, np.array([wrong, label]), lost_and_won[1])
+    # each model's own scores: those of the other may rank above or below all of its rows
+    right, mistaken = _make_turned_scores(teacher, label, wrong)
+    before = _append_rows(teacher, label, np.array([label, wrong]), _stack(right, mistaken))
+    right, mistaken = _make_turned_scores(variant, label, wrong)
+    after = _append_rows(variant, label, np.array([wrong, label]), _stack(mistaken, right))
     return before, replace(after, ids=before.ids)  # the same names, once
 
 
@@ -89,22 +90,37 @@ def _compute_effects(from_confusion: FromConfusion, counts: Floats, pairs: list[
 
 
 def _make_turned_scores(
-    teacher: ClassOutcomes, label: int, wrong: int
+    outcomes: ClassOutcomes, label: int, wrong: int
 ) -> tuple[Floats, Floats] | tuple[None, None]:
-    """(classes,) probabilities of a right row of the class, and the same with the two classes swapped.
+    """(classes,) probabilities of a right row of the class, and of the same row mistaken for the other class.
 
+    The mistaken row has the two classes swapped or, if that is worse, the scores of a row of the other class.
     None without probabilities.
     """
-    if teacher.probabilities is None:
+    right = _take_row(outcomes, label, label, _SURENESS)
+    if right is None:
         return None, None
-    of_class = teacher.probabilities[teacher.labels == label]
-    hits = teacher.probabilities[(teacher.labels == label) & (teacher.predictions == label)]
-    rows = hits if len(hits) else of_class
-    by_sureness = np.argsort(rows[:, label], kind="stable")
-    right = rows[by_sureness[int(_SURENESS * len(rows))]]
     if right[label] < right[wrong]:
         right = _swap_scores(right, label, wrong)
-    return right, _swap_scores(right, label, wrong)
+    turned = _swap_scores(right, label, wrong)
+    # Swapped scores of a rare class may still rank above nearly all other rows: 0.2, if these have 0.01. Then
+    # a lost row would cost an area under a curve nothing.
+    other = _take_row(outcomes, wrong, label, 1 - _SURENESS)
+    return right, turned if other is None or turned[label] <= other[label] else other
+
+
+def _take_row(outcomes: ClassOutcomes, of_class: int, scored: int, at: float) -> Floats | None:
+    """(classes,) probabilities of a row of a class, if possible a right one.
+
+    scored, at: the row at this share of them by the probability of that class. None without probabilities, or
+    without a row of the class.
+    """
+    of_label = outcomes.labels == of_class
+    if outcomes.probabilities is None or not of_label.any():
+        return None
+    hits = of_label & (outcomes.predictions == of_class)
+    rows = outcomes.probabilities[hits if hits.any() else of_label]
+    return np.asarray(rows[np.argsort(rows[:, scored], kind="stable")[int(at * len(rows))]])
 
 
 def _swap_scores(scores: Floats, label: int, wrong: int) -> Floats:

@@ -208,6 +208,46 @@ def test_rows_that_turn_at_the_margin_pass_in_at_most_6_percent(
     assert passed / runs <= 0.06 + 0.024
 
 
+@pytest.mark.parametrize("positives", [10, 40, 150])
+def test_unseen_losses_of_positives_follow_the_rule_of_three(positives: int) -> None:
+    """No positive is lost: the bound is near the share of which none is seen with a chance of 5 %."""
+    labels = (np.arange(600) < positives).astype(np.int64)
+    same = binary(labels, np.where(labels == 1, 2.0, -5.0) + np.linspace(0, 1, 600))
+    low, high = make_paired_influence(ROC_AUC, ROC_AUC.influence, same, same).compute_interval(DROP)
+    assert 0.93 <= high / (1 - 0.05 ** (1 / positives)) <= 1.15
+    assert low == pytest.approx(-high)
+
+
+def rare_pair(
+    rng: np.random.Generator, rows: int, positives: float, scale: float
+) -> tuple[ClassOutcomes, ClassOutcomes]:
+    """No score is above a half; one positive of ten has the score of a negative in the variant.
+
+    scale: by which the variant's log-odds are larger.
+    """
+    labels = (rng.random(rows) < positives).astype(np.int64)
+    before = rng.normal(np.where(labels == 1, -1.0, -5.0), 0.6)
+    lost = (labels == 1) & (rng.random(rows) < 0.1)
+    after = scale * np.where(lost, rng.normal(-5.0, 0.6, rows), before)
+    return replace(binary(labels, before), positive="b"), replace(binary(labels, after), positive="b")
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0], ids=["as sure", "surer"])
+@pytest.mark.parametrize("name", ["roc_auc", "pr_auc"])
+def test_lost_rows_of_a_rare_class_seldom_pass_unseen(name: str, scale: float) -> None:
+    """10 positives are expected, and in 37 % of the samples none of them is lost."""
+    metric = load_metric(name)
+    population = rare_pair(np.random.default_rng(1), 300_000, 0.02, scale)
+    before, after = (float(metric.statistic(outcomes, np.ones(len(outcomes)))) for outcomes in population)
+    budget = QualityBudget("drop_points", 100 * (before - after))
+    rng, runs, passed = np.random.default_rng(2), 100, 0
+    for _ in range(runs):
+        judged = judge_quality(metric, *rare_pair(rng, 500, 0.02, scale), [budget], resamples=400)
+        passed += judged.verdict is Verdict.PASS
+    # 5 % and two standard errors of 100 runs
+    assert passed / runs <= 0.09
+
+
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
 def test_the_bounds_of_skewed_values_are_halls(alpha: float) -> None:
     """Mean + (skewness / 6 (2 z² + 1) ± z) standard errors; the skewness is over the root of the rows."""

@@ -208,6 +208,36 @@ def test_pseudo_changes_turn_a_row_the_teacher_was_sure_of(counted: MakePair) ->
     assert more_variant.probabilities[60:] == pytest.approx(np.array([[0.2, 0.8], [0.8, 0.2]]))
 
 
+def test_a_lost_row_of_a_rare_class_ranks_with_the_other_class(counted: MakePair) -> None:
+    """No row of class b has 0.5. Swapped scores, 0.3, would still rank above every row of class a."""
+    teacher, _ = counted(60)
+    labels = (np.arange(60) >= 50).astype(np.int64)
+    b = np.where(labels == 1, 0.3, np.where(np.arange(60) < 10, 0.05, 0.01))
+    teacher = replace(
+        teacher, labels=labels, predictions=np.zeros(60, np.int64), probabilities=np.stack([1 - b, b], axis=1)
+    )
+    more_teacher, more_variant = add_pseudo_changes(load_metric("roc_auc"), teacher, teacher)
+    assert more_teacher.labels[60:].tolist() == [1, 1]
+    assert more_teacher.probabilities is not None
+    assert more_variant.probabilities is not None
+    assert more_teacher.probabilities[60:, 1].tolist() == pytest.approx([0.7, 0.01])
+    assert more_variant.probabilities[60:, 1].tolist() == pytest.approx([0.01, 0.7])
+
+
+def test_pseudo_changes_have_the_scores_of_their_own_model(counted: MakePair) -> None:
+    """0.2 is wrong by the teacher's scores, but would rank above half of the variant's."""
+    teacher, variant = counted(60)
+    assert variant.probabilities is not None
+    surer = np.where(variant.probabilities > 0.5, 0.999, 0.001)
+    more_teacher, more_variant = add_pseudo_changes(
+        load_metric("roc_auc"), teacher, replace(variant, probabilities=surer)
+    )
+    assert more_teacher.probabilities is not None
+    assert more_variant.probabilities is not None
+    assert more_teacher.probabilities[60:] == pytest.approx(np.array([[0.8, 0.2], [0.2, 0.8]]))
+    assert more_variant.probabilities[60:] == pytest.approx(np.array([[0.001, 0.999], [0.999, 0.001]]))
+
+
 def test_pseudo_changes_of_a_never_hit_class_start_reversed(counted: MakePair) -> None:
     teacher, variant = counted(60, both_wrong=60)
     more_teacher, _ = add_pseudo_changes(load_metric("log_loss"), teacher, variant)

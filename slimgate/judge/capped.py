@@ -62,7 +62,7 @@ class CappedRows:
 
     losses: (rows,) or, of several builds of one variant, (builds, rows); sizes: (rows,) what a loss is a rate
     of, such as tokens; groups: (rows,) ids of rows that are not independent, or None. cap: of a row's rate;
-    lowest: below which no rate can be.
+    lowest: below which no rate can be. run: as `UnitLosses` has it.
     """
 
     losses: Floats
@@ -70,6 +70,7 @@ class CappedRows:
     groups: Ints | None
     cap: float
     lowest: float = -inf
+    run: float = 1.0
 
     @property
     def mean(self) -> float:
@@ -104,7 +105,8 @@ class CappedRows:
         return np.divide(losses, self.sizes, out=np.zeros_like(losses), where=self.sizes > 0)
 
     def _make_units(self, rates: Floats, best: float, worst: float) -> UnitLosses:
-        return sum_by_unit(rates.mean(axis=0) * self.sizes, self.sizes, self.groups, best=best, worst=worst)
+        units = sum_by_unit(rates.mean(axis=0) * self.sizes, self.sizes, self.groups, best=best, worst=worst)
+        return replace(units, run=self.run)
 
 
 def judge_capped_mean(budget: StatedBudget, rows: CappedRows, at: float) -> BudgetFacts:

@@ -325,3 +325,17 @@ def test_of_a_million_copies_the_share_is_nothing_or_all(values: list[float]) ->
     repeats = np.array([1e15, 5e14, 1.0])
     assert compute_share_above_zero(np.array(values), repeats) == 0.0
     assert compute_share_above_zero(-np.array(values), repeats) == 1.0
+
+
+def test_units_in_runs_vary_as_fewer_but_leave_as_little_unseen() -> None:
+    units = rows(np.random.default_rng(5).beta(8, 72, 600))
+    alike = replace(units, run=4.0)
+    assert alike.mean == units.mean
+    assert alike.standard_error == pytest.approx(2 * units.standard_error)
+    low, high = alike.compute_interval()
+    # twice as far down, as with a quarter of the units
+    quarter = replace(units, repeats=units.repeats / 4).compute_interval()
+    assert units.mean - low == pytest.approx(2 * (units.mean - units.compute_interval()[0]), rel=0.1)
+    assert units.compute_interval()[1] < high < quarter[1]
+    # if no unit lost anything, three of all units are unseen, and not three runs
+    assert replace(zero_or_one(0, 600), run=4.0).compute_interval()[1] == pytest.approx(0.005, rel=0.05)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from slimgate.errors import MeasureError
+from slimgate.errors import MeasureError, list_names
 from slimgate.judge.answer_figures import (
     MOST_CLASSES_OF_A_MATRIX,
     compute_brier_score,
@@ -23,6 +23,7 @@ from slimgate.judge.answer_figures import (
 from slimgate.judge.behaviour_budgets import BehaviourBudgets, make_slices_kind
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.cannot_fail import withhold_sure_flips, withhold_sure_slices
+from slimgate.judge.decision import withhold_budget
 from slimgate.judge.flips import (
     MOST_QUOTED,
     FlipShare,
@@ -32,6 +33,7 @@ from slimgate.judge.flips import (
     select_surest_lost_rows,
 )
 from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.classes import list_absent_labels
 from slimgate.judge.slices import (
     Slice,
     decide_all_slices,
@@ -46,6 +48,7 @@ from slimgate.results.base import BudgetFacts, OnInconclusive, Verdict, find_wor
 from slimgate.results.behaviour import BehaviourFacts, Flips, QuotedRow, SliceFacts
 
 _LONGEST_ANSWER = 300
+_MOST_NAMED = 5
 
 Texts = Callable[[Ints], Sequence[str]]
 
@@ -109,9 +112,28 @@ def judge_behaviour(
         judged += [decide_named_slice(key, parts_judged, slice_budget) for key, slice_budget in named.items()]
     verdict = find_worst_verdict([facts.verdict for facts in judged])
     judgement = BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
+    judgement = _withhold_absent_labels(judgement, teacher, {make_slices_kind(name) for name in metrics})
     if teacher.right is not None:
         judgement = withhold_sure_flips(judgement, float((teacher.right > 0).mean()))
     return withhold_sure_slices(metrics, judgement)
+
+
+def _withhold_absent_labels(
+    judged: BehaviourJudgement, teacher: Outcomes, kinds: Collection[str]
+) -> BehaviourJudgement:
+    """The judgement in which no budget on every slice passes if a label has no rows, and so no slice.
+
+    kinds: of the budgets on every slice.
+    """
+    absent = list_absent_labels(teacher) if isinstance(teacher, ClassOutcomes) else []
+    if not absent:
+        return judged
+    why = f"no gate row has the label {list_names(absent, _MOST_NAMED)}"
+    budgets = tuple(withhold_budget(budget) if budget.kind in kinds else budget for budget in judged.budgets)
+    undecided = [budget.kind for budget in budgets if budget.verdict is Verdict.INCONCLUSIVE]
+    withheld = {kind: why for kind in undecided if kind in kinds}
+    verdict = find_worst_verdict([budget.verdict for budget in budgets])
+    return replace(judged, budgets=budgets, verdict=verdict, withheld=withheld)
 
 
 def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tuple[BudgetFacts, ...]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -269,6 +270,17 @@ def test_a_slice_that_has_a_budget_is_judged_and_named(counted: Make) -> None:
         f"(n={lost.n}): FAIL" in line
     )
     assert "slices accuracy[label=c7], budget 2 points: INCONCLUSIVE, no gate row is in such a slice" in line
+
+
+def test_a_label_without_rows_is_a_slice_that_does_not_pass(counted: Make) -> None:
+    budgets = BehaviourBudgets(slices={"accuracy": SliceBudget(drop_points=5.0)})
+    for lost, before, after in ((0, "PASS", "INCONCLUSIVE"), (60, "FAIL", "FAIL")):
+        pair = counted(400, lost, 0)
+        more = [replace(outcomes, classes=(*outcomes.classes, "rare")) for outcomes in pair]
+        judged, of_more = (judge_behaviour(*rows, budgets, metrics=ACCURACY) for rows in (pair, more))
+        assert (judged.verdict, of_more.verdict) == (before, after)
+        line = format_behaviour_message("int8", of_more)
+        assert ("INCONCLUSIVE, all 2 inside; no gate row has the label rare" in line) is (lost == 0)
 
 
 def test_an_undecided_slice_says_how_many_rows_would_decide(counted: Make) -> None:

@@ -276,7 +276,9 @@ def test_a_label_without_rows_is_a_slice_that_does_not_pass(counted: Make) -> No
     budgets = BehaviourBudgets(slices={"accuracy": SliceBudget(drop_points=5.0)})
     for lost, before, after in ((0, "PASS", "INCONCLUSIVE"), (60, "FAIL", "FAIL")):
         pair = counted(400, lost, 0)
-        more = [replace(outcomes, classes=(*outcomes.classes, "rare")) for outcomes in pair]
+        more = [
+            replace(outcomes, classes=(*outcomes.classes, "rare"), probabilities=None) for outcomes in pair
+        ]
         judged, of_more = (judge_behaviour(*rows, budgets, metrics=ACCURACY) for rows in (pair, more))
         assert (judged.verdict, of_more.verdict) == (before, after)
         line = format_behaviour_message("int8", of_more)

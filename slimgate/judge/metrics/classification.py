@@ -22,9 +22,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from slimgate.errors import MeasureError
 from slimgate.judge.metrics.base import FromConfusion, Metric, PerRow, RowMean, check_classes
 from slimgate.judge.metrics.confusion import (
     ClassCounts,
+    compute_confusion,
     divide_or_zero,
     make_binary_statistic,
     make_class_counts,
@@ -69,6 +71,16 @@ def compute_matthews(counts: Floats) -> Floats:
     labels = rows**2 - (by_class.labelled**2).sum(axis=-1)
     predictions = rows**2 - (by_class.predicted**2).sum(axis=-1)
     return divide_or_zero(joint, np.sqrt(labels) * np.sqrt(predictions))
+
+
+def _compute_matthews_of_labels(outcomes: ClassOutcomes, weights: Floats) -> Floats:
+    """The statistic of mcc. Raises MeasureError for one label: it is then 0 for every model."""
+    if len(outcomes.label_set) == 1:
+        raise MeasureError(
+            f"mcc is 0 for every model if all rows have one label, here {outcomes.label_set[0]}; add rows of "
+            "another label"
+        )
+    return compute_matthews(compute_confusion(outcomes, weights))
 
 
 def compute_f1s(by_class: ClassCounts) -> Floats:
@@ -149,7 +161,10 @@ _RECALL = _make_averages("recall", compute_recalls)
 METRICS: Mapping[str, Metric] = {
     "accuracy": _make_metric("accuracy", compute_share_right, per_row=mark_right_rows),
     "balanced_accuracy": _make_metric("balanced_accuracy", compute_mean_recall, over_labels=True),
-    "mcc": _make_metric("mcc", compute_matthews, value_range=(-1.0, 1.0), over_labels=True),
+    "mcc": replace(
+        _make_metric("mcc", compute_matthews, value_range=(-1.0, 1.0), over_labels=True),
+        statistic=_compute_matthews_of_labels,
+    ),
     **_make_averages("f1", compute_f1s),
     **_make_averages("precision", compute_precisions),
     **_RECALL,

@@ -187,3 +187,15 @@ def test_the_mean_over_labels_takes_those_that_a_row_has(outcomes_of: MakeOutcom
     assert load_metric(f"{score}_macro").over_labels
     assert not load_metric(f"{score}_weighted").over_labels
     assert not load_metric(f"{score}_macro").binary_only
+
+
+def test_mcc_of_rows_of_one_label_is_an_error() -> None:
+    """It is 0 for every model: the interval of a drop had no width, and every variant passed."""
+    rows, labels = np.arange(100), np.zeros(100, np.int64)
+    outcomes = ClassOutcomes(
+        rows.astype(np.str_), labels, (rows < 90).astype(np.int64), ("yes", "perhaps"), strays=1
+    )
+    with pytest.raises(
+        MeasureError, match=r"^mcc is 0 for every model if all rows have one label, here yes;"
+    ):
+        value("mcc", outcomes)

@@ -22,7 +22,7 @@ from slimgate.budgets.base import Unit
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.evidence import make_contrast_evidence
-from slimgate.judge.group_sizes import add_two_groups
+from slimgate.judge.group_sizes import add_groups
 from slimgate.judge.metrics.weighted_correlation import (
     ValuesUnder,
     compute_correlation,
@@ -131,7 +131,7 @@ def add_extreme_pairs(
     far above it, because nothing limits how wrong a score is.
     """
     gold, teacher, variant = columns
-    groups, size = add_two_groups(groups)
+    groups, size = add_groups(groups)
     step = 1.0 if has_ends else 0.0
     far_off = 0.0 if has_ends else _FAR_OFF * variant.std()
     made_up = (

@@ -12,15 +12,20 @@ row's best and worst.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.group_sizes import add_two_groups
+from slimgate.judge.group_sizes import add_groups
 from slimgate.judge.metrics.base import FromConfusion, Metric, compute_value
 from slimgate.judge.metrics.confusion import compute_confusion
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
+
+# The class whose rows change, and the class that they are mistaken for.
+Place = tuple[int, int]
 
 # How many of the smallest classes are tried: a change in a rarer class moves a metric more.
 _CANDIDATES = 8
@@ -28,6 +33,10 @@ _CANDIDATES = 8
 # cost ROC-AUC and log loss the more, the surer they were; with the median row a too-large drop from 1 % of
 # turned rows passed 8 to 15 % of the time at n = 200 to 1,000, with the upper decile at most 6 %.
 _SURENESS = 0.9
+# The rule of three, and a number of rows so small that their effect is in proportion to it.
+_UNSEEN, _FEW = 3.0, 1e-3
+# By which share of a row a made-up change may be too small: an error rate of 6 % in place of 5 %.
+_SHORT = 0.2
 
 
 def add_pseudo_changes(
@@ -35,21 +44,24 @@ def add_pseudo_changes(
 ) -> tuple[ClassOutcomes, ClassOutcomes]:
     """Both outcomes with the same two rows appended: teacher right and variant wrong, then the reverse.
 
+    If classes have few rows, there are two rows for each of several classes, all that are lost first.
     Their probabilities are those of a row of that class of which the model was sure, and of the same row
     mistaken for the other class. If rows come in groups, each change is a whole group of the usual size of a
     row's group, because what the sample did not draw comes in groups too.
     """
-    label, wrong = _place(metric, teacher)
+    places = _choose_places(metric, teacher)
     # each model's own scores: those of the other may rank above or below all of its rows
-    right, mistaken = _make_turned_scores(teacher, label, wrong)
-    before = _append_rows(teacher, label, np.array([label, wrong]), _stack(right, mistaken))
-    right, mistaken = _make_turned_scores(variant, label, wrong)
-    after = _append_rows(variant, label, np.array([wrong, label]), _stack(mistaken, right))
+    before = _append_changes(teacher, places, is_right_first=True)
+    after = _append_changes(variant, places, is_right_first=False)
     return before, replace(after, ids=before.ids)  # the same names, once
 
 
-def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:
-    """The class whose rows change, and the class that they are mistaken for."""
+def _choose_places(metric: Metric, teacher: ClassOutcomes) -> list[Place]:
+    """The classes whose rows change, each with the class that they are mistaken for; mostly one.
+
+    By a change in one class, a mean over classes can lose no more than this class. But three unseen rows that
+    are lost may be of three classes. So if classes have few rows, rows of several of them change.
+    """
     sizes = np.bincount(teacher.labels, minlength=len(teacher.classes))
     present = np.flatnonzero(sizes)
     smallest = present[np.argsort(sizes[present], kind="stable")][:_CANDIDATES]
@@ -60,32 +72,53 @@ def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:
     if metric.from_confusion is None:
         # both pairs of two classes are tried; with more classes, each pair would cost two passes over all
         # rows
-        return (
+        return [
             max(pairs, key=lambda pair: _compute_effect(metric, teacher, *pair))
             if len(pairs) == 2
             else pairs[0]
-        )
+        ]
     counts = compute_confusion(teacher, np.ones(len(teacher)))
-    return pairs[int(np.argmax(_compute_effects(metric.from_confusion, counts, pairs)))]
+    effects = _compute_effects(metric.from_confusion, counts, pairs)
+    by_effect = [pairs[at] for at in np.argsort(-effects, kind="stable")]
+    places, size = by_effect[:1], add_groups(teacher.groups)[1]
+    while len(present) > 2 and len(places) < _count_places(metric.from_confusion, counts, places[0], size):
+        labels, used = {label for label, _ in places}, {name for place in places for name in place}
+        rest = [pair for pair in by_effect if pair[0] not in labels]
+        if not rest:
+            break
+        places.append(min(rest, key=lambda pair: len(used.intersection(pair))))
+    return places
+
+
+def _count_places(from_confusion: FromConfusion, counts: Floats, place: Place, size: int) -> int:
+    """How many classes must lose a unit until the metric moves as far as by three units in proportion.
+
+    size: the number of rows of a unit.
+    """
+    unseen = _UNSEEN * size
+    small, large = (_compute_effects(from_confusion, counts, [place], rows)[0] for rows in (_FEW, unseen))
+    return ceil(small * unseen / _FEW / large - _SHORT) if large > 0 else 1
 
 
 def _compute_effect(metric: Metric, teacher: ClassOutcomes, label: int, wrong: int) -> float:
     """How much two rows of a class move the metric when they turn from right to mistaken."""
     values = []
     for prediction, scores in zip((label, wrong), _make_turned_scores(teacher, label, wrong), strict=True):
-        more = _append_rows(teacher, label, np.array([prediction] * 2), _stack(scores, scores))
+        more = _append_rows(teacher, [label] * 2, [prediction] * 2, [scores] * 2)
         values.append(compute_value(metric, more))
     return abs(values[0] - values[1])
 
 
-def _compute_effects(from_confusion: FromConfusion, counts: Floats, pairs: list[tuple[int, int]]) -> Floats:
-    """(pairs,) how much one row of a class moves the metric when it turns from right to mistaken."""
+def _compute_effects(
+    from_confusion: FromConfusion, counts: Floats, pairs: list[Place], rows: float = 1.0
+) -> Floats:
+    """(pairs,) how much rows of a class move the metric when they turn from right to mistaken."""
     label, wrong = np.array(pairs).T
     at = np.arange(len(pairs))
     right_row = np.repeat(counts[None], len(pairs), axis=0)
     wrong_row = right_row.copy()
-    right_row[at, label, label] += 1
-    wrong_row[at, label, wrong] += 1
+    right_row[at, label, label] += rows
+    wrong_row[at, label, wrong] += rows
     return np.abs(from_confusion(right_row) - from_confusion(wrong_row))
 
 
@@ -129,22 +162,33 @@ def _swap_scores(scores: Floats, label: int, wrong: int) -> Floats:
     return swapped
 
 
-def _stack(first: Floats | None, second: Floats | None) -> Floats | None:
-    return None if first is None or second is None else np.stack([first, second])
+def _append_changes(
+    outcomes: ClassOutcomes, places: Sequence[Place], *, is_right_first: bool
+) -> ClassOutcomes:
+    """The outcomes with two rows for each place: those of one side of all places, then those of the other."""
+    right, mistaken = zip(*places, strict=True)
+    predictions = (*right, *mistaken) if is_right_first else (*mistaken, *right)
+    pairs = [_make_turned_scores(outcomes, *place) for place in places]
+    sides = zip(*(pair if is_right_first else pair[::-1] for pair in pairs), strict=True)
+    return _append_rows(outcomes, right * 2, predictions, [scores for side in sides for scores in side])
 
 
 def _append_rows(
-    outcomes: ClassOutcomes, label: int, predictions: Ints, scores: Floats | None
+    outcomes: ClassOutcomes,
+    labels: Sequence[int],
+    predictions: Sequence[int],
+    scores: Sequence[Floats | None],
 ) -> ClassOutcomes:
-    groups, size = add_two_groups(outcomes.groups)
-    predictions = np.repeat(predictions, size)
+    groups, size = add_groups(outcomes.groups, len(labels))
     probabilities = outcomes.probabilities
-    if probabilities is not None and scores is not None:
-        probabilities = np.concatenate([probabilities, np.repeat(scores, size, axis=0)])
+    if probabilities is not None:
+        more = np.stack([row for row in scores if row is not None])
+        probabilities = np.concatenate([probabilities, np.repeat(more, size, axis=0)])
+    ids = [f"pseudo {at}" for at in range(len(labels))]
     return ClassOutcomes(
-        ids=np.append(outcomes.ids, np.repeat(["pseudo lost", "pseudo won"], size)),
-        labels=np.append(outcomes.labels, np.full(2 * size, label)),
-        predictions=np.append(outcomes.predictions, predictions),
+        ids=np.append(outcomes.ids, np.repeat(ids, size)),
+        labels=np.append(outcomes.labels, np.repeat(labels, size)),
+        predictions=np.append(outcomes.predictions, np.repeat(predictions, size)),
         classes=outcomes.classes,
         probabilities=probabilities,
         groups=groups,
@@ -165,7 +209,7 @@ def add_extreme_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> tu
             "extremes, documents or correlated; see Metric in slimgate/judge/metrics/base.py"
         )
     ends = row_sums.extremes(teacher)
-    groups, size = add_two_groups(teacher.groups)
+    groups, size = add_groups(teacher.groups)
     lost_and_gained = np.repeat(ends, size, axis=0), np.repeat(ends[::-1], size, axis=0)
     pairs = [
         np.concatenate([row_sums.terms(outcomes), made_up])

@@ -1,8 +1,9 @@
 """Bounds of a metric that is not a mean over rows (F1, MCC, correlations): random weights of the rows.
 
 Every independent unit (a row or a group of rows) has a random weight, exponential with mean 1. For the upper
-bound of a drop, one made-up unit that has lost all it can is added; for the lower bound, one that has gained
-it. The metric of both models is computed for each weighting, and a bound is a quantile of the contrast.
+bound of a drop, one made-up unit that has lost all it can is added, or one for each of several classes if
+these have few rows. For the lower bound, as many are added that have gained it. The metric of both models is
+computed for each weighting, and a bound is a quantile of the contrast.
 
 This is Gaffke's bound (`mean_bound`) for a value that is not a mean. The made-up unit represents damage that
 the sample did not draw: if n rows show no damage, a damaged share below about 3 / n cannot be excluded. A
@@ -36,8 +37,8 @@ METHOD = "paired random weights"
 # cheap; rows are not, and 0.08 turns an error rate of 5 % into 5.05 %.
 CELL_RESAMPLES = 10_000
 ROW_RESAMPLES = 2_000
-# The last two units are made up: one has lost all it can, one has gained it.
-LOST, GAINED = -2, -1
+# Of two made-up units, which are the last: one has lost all it can, one has gained it.
+LOST = -2
 # Share of the weightings in which a metric may be undefined (a class has no weight) before it is an error.
 _MAX_UNDEFINED = 0.01
 # Bytes of one matrix of weights; a few of that size exist at the same time.
@@ -114,11 +115,13 @@ def weigh_rows(
         teacher, variant = replace(teacher, probabilities=None), replace(variant, probabilities=None)
     elif metric.row_sums is None:
         check_follows_weights(metric, variant)
+    units = _count_units(teacher)
     teacher, variant = add_pseudo_changes(metric, teacher, variant)
+    made_up = (_count_units(teacher) - units) // 2
     if metric.row_sums is not None:
         terms = np.concatenate([metric.row_sums.terms(rows) for rows in (teacher, variant)], axis=1)
         return _weigh_sums(metric, terms, teacher.groups, rng, resamples)
-    columns = make_columns(metric, teacher, variant)
+    columns = make_columns(metric, teacher, variant, made_up)
     weights = draw_weights(
         metric.name,
         columns.compute_values,
@@ -126,8 +129,13 @@ def weigh_rows(
         widest=columns.widest,
         rng=rng,
         resamples=resamples,
+        made_up=made_up,
     )
     return weights if metric.from_confusion is not None else replace(weights, bias_corrected=True)
+
+
+def _count_units(outcomes: Outcomes) -> int:
+    return len(outcomes) if outcomes.groups is None else len(np.unique(outcomes.groups))
 
 
 def choose_default_resamples(metric: Metric) -> int:
@@ -137,34 +145,42 @@ def choose_default_resamples(metric: Metric) -> int:
 
 
 def draw_weights(
-    name: str, values_of: ValuesOf, counts: Floats, *, widest: int, rng: np.random.Generator, resamples: int
+    name: str,
+    values_of: ValuesOf,
+    counts: Floats,
+    *,
+    widest: int,
+    rng: np.random.Generator,
+    resamples: int,
+    made_up: int = 1,
 ) -> RandomWeights:
     """Draws the weightings and computes both models' values.
 
     Args:
         name: Name of the metric, for errors.
         values_of: (weightings, units) weights -> (2, weightings) values.
-        counts: (units,) how many equal units each entry represents; the last two are made up.
+        counts: (units,) how many equal units each entry represents; the made-up ones are the last.
         widest: Columns of the widest matrix that a weighting takes.
         rng: Generator of the weights.
         resamples: How many weightings.
+        made_up: How many units are made up of those that lost, and as many after them of those that gained.
 
     Raises:
         MeasureError: The metric is undefined in over 1 % of the weightings.
     """
     sample_weights = counts[None].astype(np.float64)
-    sample_weights[:, [LOST, GAINED]] = 0.0
-    values: dict[int, list[Floats]] = {LOST: [], GAINED: []}
+    sample_weights[:, -2 * made_up :] = 0.0
+    lost, gained = slice(-2 * made_up, -made_up), slice(-made_up, None)
+    values: tuple[list[Floats], list[Floats]] = [], []
     chunk = max(1, _CHUNK_BYTES // (8 * max(len(counts), widest)))
     for start in range(0, resamples, chunk):
         # a sum of k exponential numbers is a gamma number of shape k
         drawn = rng.standard_gamma(counts, size=(min(chunk, resamples - start), len(counts)))
-        for made_up, other in ((LOST, GAINED), (GAINED, LOST)):
+        for of_side, other in zip(values, (gained, lost), strict=True):
             weights = drawn.copy()
             weights[:, other] = 0.0
-            values[made_up].append(values_of(weights))
-    lost, gained = (np.concatenate(values[made_up], axis=1) for made_up in (LOST, GAINED))
-    columns = _select_finite_columns(name, np.concatenate([lost, gained]))
+            of_side.append(values_of(weights))
+    columns = _select_finite_columns(name, np.concatenate([np.concatenate(side, axis=1) for side in values]))
     return RandomWeights(values_of(sample_weights)[:, 0], columns[:2], columns[2:])
 
 
@@ -207,8 +223,8 @@ class Columns:
         return self.metric.from_confusion(compute_weighted_counts(outcomes, weights))
 
 
-def make_columns(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes) -> Columns:
-    """The columns of outcomes whose last two rows (or groups) are the made-up ones."""
+def make_columns(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes, made_up: int = 1) -> Columns:
+    """The columns of outcomes whose last rows (or groups) are the made-up ones, `made_up` on each side."""
     rows = np.arange(len(teacher))
     if metric.from_confusion is None:
         if teacher.groups is None:
@@ -217,7 +233,7 @@ def make_columns(metric: Metric, teacher: ClassOutcomes, variant: ClassOutcomes)
     k = len(teacher.classes)
     cells = (teacher.labels * k + teacher.predictions) * k + variant.predictions
     if teacher.groups is None:  # separate cells, since their weights are switched off in turn
-        cells[[LOST, GAINED]] = k**3, k**3 + 1
+        cells[-2 * made_up :] = k**3 + np.arange(2 * made_up)
     _, first, cell = np.unique(cells, return_index=True, return_inverse=True)
     before, after = _take_cells(teacher, first), _take_cells(variant, first)
     if teacher.groups is None:

@@ -185,6 +185,39 @@ def test_pseudo_changes_avoid_a_class_that_the_metric_ignores(drawn: MakePair) -
     assert more.labels[400:].tolist() == [1, 1]
 
 
+def even_classes(classes: int, rows: int) -> ClassOutcomes:
+    """Classes of as many rows each, all of them right."""
+    labels = np.repeat(np.arange(classes), rows)
+    return ClassOutcomes(
+        np.arange(len(labels)).astype(np.str_), labels, labels, tuple(f"c{k}" for k in range(classes))
+    )
+
+
+@pytest.mark.parametrize(("rows", "changes"), [(1, 4), (2, 3), (5, 2), (20, 1)])
+def test_rows_of_several_classes_change_if_classes_are_small(rows: int, changes: int) -> None:
+    """If nothing is lost of 20 classes of one row, 3 of them may be: more than any one class can lose."""
+    same = even_classes(20, rows)
+    teacher, variant = add_pseudo_changes(load_metric("balanced_accuracy"), same, same)
+    added = teacher.labels[20 * rows :]
+    assert len(added) == 2 * changes
+    assert added[:changes].tolist() == added[changes:].tolist()
+    assert len(set(added.tolist())) == changes
+    right = [outcomes.predictions[20 * rows :] == added for outcomes in (teacher, variant)]
+    assert [flags.tolist() for flags in right] == [
+        [True] * changes + [False] * changes,
+        [False] * changes + [True] * changes,
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 12, 20])
+@pytest.mark.parametrize("name", ["balanced_accuracy", "f1_macro", "precision_macro", "mcc"])
+def test_unseen_losses_in_small_classes_follow_the_rule_of_three(name: str, rows: int) -> None:
+    """No row is lost: with a chance of 6 % that is so at a loss of 2.8 rows of all."""
+    same = even_classes(20, rows)
+    weights = weigh_rows(load_metric(name), same, same, seed=0, resamples=4000)
+    assert weights.compute_interval(drop)[1] >= 2.65 / len(same)
+
+
 def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> None:
     """Groups of 1, 2 and 3 rows: that of a lost row has (1 + 8 + 27) / (1 + 4 + 9) rows on average, so 3."""
     teacher, variant = counted(6, groups=np.array([4, 9, 9, 7, 7, 7]))

@@ -80,8 +80,11 @@ def _choose_places(metric: Metric, teacher: ClassOutcomes) -> list[Place]:
     counts = compute_confusion(teacher, np.ones(len(teacher)))
     effects = _compute_effects(metric.from_confusion, counts, pairs)
     by_effect = [pairs[at] for at in np.argsort(-effects, kind="stable")]
-    places, size = by_effect[:1], add_groups(teacher.groups)[1]
-    while len(present) > 2 and len(places) < _count_places(metric.from_confusion, counts, places[0], size):
+    places, count = by_effect[:1], 1
+    if len(present) > 2:  # each of two classes changes with one row: it is mistaken for the other
+        size = add_groups(teacher.groups)[1]
+        count = _count_places(metric.from_confusion, counts, places[0], size)
+    while len(places) < count:
         labels, used = {label for label, _ in places}, {name for place in places for name in place}
         rest = [pair for pair in by_effect if pair[0] not in labels]
         if not rest:

@@ -142,7 +142,11 @@ def _make_turned_scores(
     # Swapped scores of a rare class may still rank above nearly all other rows: 0.2, if these have 0.01. Then
     # a lost row would cost an area under a curve nothing.
     other = _take_row(outcomes, wrong, label, 1 - _SURENESS)
-    return right, turned if other is None or turned[label] <= other[label] else other
+    mistaken = turned if other is None or turned[label] <= other[label] else other
+    if mistaken[label] == right[label]:  # as if all scores are equal: the row would not change either
+        surest = np.eye(len(right))
+        return surest[label], surest[wrong]
+    return right, mistaken
 
 
 def _take_row(outcomes: ClassOutcomes, of_class: int, scored: int, at: float) -> Floats | None:

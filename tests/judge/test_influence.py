@@ -218,6 +218,17 @@ def test_unseen_losses_of_positives_follow_the_rule_of_three(positives: int) -> 
     assert low == pytest.approx(-high)
 
 
+@pytest.mark.parametrize("name", ["roc_auc", "pr_auc"])
+def test_the_interval_of_equal_scores_has_some_width(name: str) -> None:
+    """A row that is not in the sample may have another score, in both models."""
+    labels = (np.arange(400) < 100).astype(np.int64)
+    pair = (replace(binary(labels, np.full(400, score)), positive="b") for score in (0.0, -1.0))
+    judged = judge_quality(load_metric(name), *pair, [QualityBudget("drop_points", 0.5)], resamples=400)
+    assert judged.interval is not None
+    assert judged.interval[0] < -1 < 1 < judged.interval[1]
+    assert judged.verdict is Verdict.INCONCLUSIVE
+
+
 def rare_pair(
     rng: np.random.Generator, rows: int, positives: float, scale: float
 ) -> tuple[ClassOutcomes, ClassOutcomes]:

@@ -44,6 +44,8 @@ _FEWEST_ROWS = 10
 _MOST_NAMED = 5
 # By which a value may be outside of its range, as a share of the value.
 _ROUNDING = 1e-6
+# An interval of no width but for rounding: no row can change the metric, as precision of a single label.
+_NO_WIDTH = 1e-12
 UNCHANGED = "the same files, libraries and processor as then gave the same answers, so nothing can be lost"
 
 
@@ -181,6 +183,8 @@ def _judge_rows(
         judged = judge_rows_above(metric, judged, pairs, budgets)
     if metric.unit == "percent":
         judged = convert_to_growth(metric, judged, evidence)
+    if evidence.interval is not None and np.ptp(evidence.interval) <= _NO_WIDTH:
+        judged = withhold_pass(judged, "one more wrong answer does not change it on these rows")
     if absent := list_absent_labels(teacher) if metric.over_labels else []:
         labels = list_names(absent, _MOST_NAMED)
         reason = f"no gate row has the label {labels}, which counts as much as every other"

@@ -218,6 +218,21 @@ def test_unseen_losses_in_small_classes_follow_the_rule_of_three(name: str, rows
     assert weights.compute_interval(drop)[1] >= 2.65 / len(same)
 
 
+def test_an_interval_without_width_does_not_pass() -> None:
+    """With rows of one label the precision of this label is 1, even if most answers are wrong."""
+    rows, labels = np.arange(100), np.zeros(100, np.int64)
+    teacher, variant = (
+        ClassOutcomes(rows.astype(np.str_), labels, (rows < wrong).astype(np.int64), ("no", "yes"))
+        for wrong in (2, 90)
+    )
+    judged = judge_quality(
+        load_metric("precision_weighted"), teacher, variant, [QualityBudget("drop_points", 2.0)]
+    )
+    assert judged.interval == (0.0, 0.0)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.withheld == "one more wrong answer does not change it on these rows"
+
+
 def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> None:
     """Groups of 1, 2 and 3 rows: that of a lost row has (1 + 8 + 27) / (1 + 4 + 9) rows on average, so 3."""
     teacher, variant = counted(6, groups=np.array([4, 9, 9, 7, 7, 7]))

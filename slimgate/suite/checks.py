@@ -29,6 +29,13 @@ from slimgate.suite.variant_budgets import SIZE, VariantBudgets
 CLASS_SCORES = frozenset({"prediction", "probabilities"})
 
 
+def refuse_repeated(values: Sequence[object], loc: Loc, error_at: ErrorAt) -> None:
+    """Raises for a value of a list that an earlier place of the list has too. loc: of the list."""
+    for i, value in enumerate(values):
+        if (first := values.index(value)) < i:
+            raise error_at((*loc, i), f"the same as {loc[-1]}[{first}]")
+
+
 def check_cascades(suite: Suite, error_at: ErrorAt) -> None:
     """Raises if a cascade cannot work: no class probabilities, or no rows to choose thresholds on."""
     for name, variant in suite.variants.items():

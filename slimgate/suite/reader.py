@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +12,13 @@ from pydantic import ValidationError
 from slimgate._system.requirements import describe_missing_models
 from slimgate._system.threads import choose_thread_count
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
-from slimgate.judge.metrics import load_metric
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.outcomes import FAILED, RIGHT
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
-from slimgate.plugins.workloads import END_TO_END, LOAD_PARTS, TPOT, TTFT, Load, Phase, ServiceLevel, Workload
 from slimgate.results.checks import TEACHER
 from slimgate.runtimes import cascade, endpoint
 from slimgate.suite.budgets import (
-    EXAMPLES,
     read_baseline_table,
     read_family,
     read_teacher_budgets,
@@ -38,15 +34,16 @@ from slimgate.suite.checks import (
     check_rounds,
     check_slice_columns,
     check_writing,
+    refuse_repeated,
 )
 from slimgate.suite.errors import Loc, convert_validation_error, find_value, make_suite_error
 from slimgate.suite.file import SuiteText, read_suite_text
+from slimgate.suite.measure_reading import read_loads, read_metrics, read_workloads
 from slimgate.suite.named_plugin import Plugin, SuiteRuntime, SuiteSource, SuiteStep, SuiteTask
 from slimgate.suite.runtime_choice import add_default_runtimes
 from slimgate.suite.step_checks import check_no_cycle, check_packages, check_teachers_exist
 from slimgate.suite.suite import SELF, Suite, TaskSetup, Variant
 from slimgate.suite.tables import (
-    MeasureTable,
     SuiteFile,
     SuiteTable,
     TaskTable,
@@ -54,16 +51,9 @@ from slimgate.suite.tables import (
     VariantTable,
 )
 from slimgate.suite.tune_reading import read_tuning
-from slimgate.suite.variant_budgets import VariantBudgets
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-DEFAULT_WORKLOADS = (Workload(1), Workload(32))
-_FUNCTION = (
-    ": it is a function, which [task] scores of text_generation takes; other metrics are a Metric, see "
-    "slimgate/judge/metrics/base.py"
-)
 
 
 def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
@@ -118,14 +108,15 @@ def _make_suite(path: Path, shown: str, tables: SuiteFile, reader: Reader) -> Su
         budgets=budgets,
         teacher_budgets=teacher_budgets,
         family=read_family(data, files),
-        metrics=reader.read_metrics(
+        metrics=read_metrics(
             tables.measure,
             {TEACHER: teacher_budgets, **budgets},
             setup.task,
+            reader.make_error,
             served=any(model.is_endpoint for model in (teacher, *variants.values())),
         ),
-        workloads=reader.read_workloads(tables.measure),
-        loads=reader.read_loads(tables.measure),
+        workloads=read_workloads(tables.measure, reader.make_error),
+        loads=read_loads(tables.measure, reader.make_error),
         measure=tables.measure,
         tables=tables,
         reference=reader.read_reference(tables.suite),
@@ -212,9 +203,7 @@ class Reader:
             tables = TaskTable.model_validate(common)
         except ValidationError as error:
             raise convert_validation_error(error, self.text.shown, self.text.data, ("task",)) from None
-        for i, name in enumerate(tables.slices):
-            if (first := tables.slices.index(name)) < i:
-                raise self.make_error(("task", "slices", i), f"the same as slices[{first}]")
+        refuse_repeated(tables.slices, ("task", "slices"), self.make_error)
         self._check_known_keys(table, self.load_plugin("task", tables.kind, ("task", "kind")).Params)
         task = self.read_plugin("task", tables.kind, table, ("task",))
         return TaskSetup(
@@ -340,112 +329,3 @@ class Reader:
             reason=table.reason,
             cascade=table.cascade,
         )
-
-    def read_metrics(
-        self,
-        table: MeasureTable,
-        budgets: Mapping[str, VariantBudgets],
-        task: SuiteTask,
-        *,
-        served: bool = False,
-    ) -> tuple[str, ...]:
-        """The metrics to measure, then those that only a budget names. served: some model is an endpoint."""
-        stated = task.object.default_metrics_with(task.params) if table.metrics is None else table.metrics
-        if served and FAILED in task.object.provides():
-            stated = tuple(dict.fromkeys((*stated, FAILED)))
-        budgeted = _list_budgeted_metrics(budgets)
-        provided = task.object.provides_with(task.params)
-        for i, name in enumerate(stated):
-            self._check_metric(name, ("measure", "metrics", i), task, provided)
-        for name, loc in budgeted.items():
-            self._check_metric(name, loc, task, provided)
-        self._check_behaviour(budgets, task, provided)
-        if not stated and not budgeted:
-            raise self.make_error(
-                ("measure", "metrics"),
-                "[] was given and no budget names a metric; expected at least one metric",
-            )
-        return tuple(dict.fromkeys(str(name) for name in (*stated, *budgeted)))
-
-    def _check_metric(self, name: str, loc: Loc, task: SuiteTask, provided: frozenset[str]) -> None:
-        try:
-            metric = load_metric(name)
-        except SuiteError as error:
-            problem = str(error)
-            if name in EXAMPLES:
-                problem = f'"{name}" is not a metric; it is a key of [budgets]: {name} = {EXAMPLES[name]}'
-            raise self.make_error(loc, problem) from error.__cause__
-        if metric.needs not in provided:
-            known = f': it needs "{metric.needs}", and the task has {", ".join(sorted(provided))}'
-            hint = _FUNCTION if metric.name == name and ":" in name else known
-            raise self.make_error(loc, f'"{name}" does not fit the outcomes of task {task.name}{hint}')
-
-    def _check_behaviour(
-        self, budgets: Mapping[str, VariantBudgets], task: SuiteTask, provided: frozenset[str]
-    ) -> None:
-        """Raises SuiteError for a budget on flips, the next token or slices that the task cannot have."""
-        limits = [variant_budgets.behaviour for variant_budgets in budgets.values()]
-        if any(of_variant.flips for of_variant in limits) and not {"prediction", RIGHT} & provided:
-            problem = f"rows of task {task.name} are neither right nor wrong, so none can flip"
-            raise self.make_error(("budgets", "flips"), problem)
-        for name in (name for of_variant in limits for name in of_variant.tokens):
-            if not task.object.next_token:
-                problem = f"is of the next token, which task {task.name} does not predict"
-                raise self.make_error(("budgets", name), problem)
-        for name in (name for of_variant in limits for name in of_variant.sliced_metrics):
-            if load_metric(name).needs not in provided:
-                problem = f'"{name}" does not fit the outcomes of task {task.name}'
-                raise self.make_error(("budgets", "slices", name), problem)
-
-    def read_loads(self, table: MeasureTable) -> tuple[Load, ...]:
-        """The loads that servers are timed under, once for each timed part. Raises for a duplicate load."""
-        tested_loads = [
-            Load(
-                load.concurrency,
-                load.request_rate,
-                load.requests,
-                load.blocks,
-                level=None if load.service_level is None else ServiceLevel(**load.service_level.model_dump()),
-            )
-            for load in table.loads
-        ]
-        ids = [load.id for load in tested_loads]
-        for i, name in enumerate(ids):
-            if (first := ids.index(name)) < i:
-                raise self.make_error(("measure", "loads", i), f"the same as loads[{first}]")
-        return tuple(replace(load, part=part) for load in tested_loads for part in LOAD_PARTS)
-
-    def read_workloads(self, table: MeasureTable) -> tuple[Workload, ...]:
-        """The calls that are timed: each workload with its phases. Raises for a duplicate workload."""
-        if table.workloads is None:
-            return _expand_phases(DEFAULT_WORKLOADS, table)
-        if not table.workloads:
-            raise self.make_error(
-                ("measure", "workloads"),
-                "[] was given, expected at least one workload, such as { batch = 1 }",
-            )
-        stated = [Workload(w.batch, w.tokens, w.prompt_tokens, w.new_tokens) for w in table.workloads]
-        for i, workload in enumerate(stated):
-            if (first := stated.index(workload)) < i:
-                raise self.make_error(("measure", "workloads", i), f"the same as workloads[{first}]")
-        return _expand_phases(stated, table)
-
-
-def _list_budgeted_metrics(budgets: Mapping[str, VariantBudgets]) -> dict[str, Loc]:
-    """The metrics with a budget, and where the file has it."""
-    places: dict[str, Loc] = {}
-    for of_variant in budgets.values():
-        for name in (*of_variant.quality, *of_variant.baseline):
-            places[name] = ("budgets", *(() if name in of_variant.quality else ("baseline",)), name)
-    return places
-
-
-def _expand_phases(workloads: Sequence[Workload], table: MeasureTable) -> tuple[Workload, ...]:
-    return tuple(phase for workload in workloads for phase in _list_phases(workload, table.end_to_end))
-
-
-def _list_phases(workload: Workload, end_to_end: bool) -> tuple[Workload, ...]:
-    """If the workload writes: the whole answer, then its phases; else the forward pass, then end to end."""
-    of_forward: tuple[Phase, ...] = (END_TO_END,) if end_to_end else ()
-    phases: tuple[Phase, ...] = (TTFT, TPOT) if workload.writes else of_forward
-    return (workload, *(replace(workload, phase=phase) for phase in phases))

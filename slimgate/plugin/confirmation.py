@@ -144,11 +144,11 @@ class Confirmation:
     def _log_look(self, path: Path) -> None:
         run, passed = self._session.run(self._session.suites[path]), self.passed[path]
         digest = run.rows.reports[CONFIRM].digest
-        log = self._logs.setdefault(path, LookLog(self._session.store.root, digest, self._began))
+        log = self._logs.setdefault(path, LookLog(self._session.settings.store.root, digest, self._began))
         log.note(_make_model_id(passed.record, name) for name, _ in self._verdicts[path])
 
     def _read_looks(self, run: SuiteRun) -> Looks:
-        return read_looks(self._session.store.root, run.rows.reports[CONFIRM].digest)
+        return read_looks(self._session.settings.store.root, run.rows.reports[CONFIRM].digest)
 
     def _confirm_record(self, path: Path) -> RunRecord:
         """The record of the gate, with the verdicts of this run and of earlier runs on the confirm rows."""

@@ -166,7 +166,7 @@ def pytest_configure_node(node: XdistWorker) -> None:
         state = ensure_session(config)
         paths = (*state.suites, *state.logs.suites, *state.logs.blocked)
         node.workerinput["slimgate_suites"] = [str(path) for path in paths]
-        node.workerinput["slimgate_rebuild_mark"] = state.rebuild_mark
+        node.workerinput["slimgate_rebuild_mark"] = state.settings.rebuild_mark
 
 
 def _make_search(config: pytest.Config) -> Search:
@@ -320,7 +320,7 @@ def _show_progress(item: pytest.Item) -> AbstractContextManager[object]:
         return nullcontext()
     name = getattr(item, "originalname", "")
     still = name not in UNTIMED or list_params(item).get("check") == "planted_delay"
-    return state.watch.stage(item.name, still=still, ends=False)
+    return state.settings.watch.stage(item.name, still=still, ends=False)
 
 
 @pytest.hookimpl(wrapper=True)

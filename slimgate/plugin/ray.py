@@ -69,8 +69,8 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
             ),
             root=project_root(config),
             address=config.getoption("slimgate_ray_address"),
-            rebuild_mark=state.rebuild_mark,
-            watch=state.watch,
+            rebuild_mark=state.settings.rebuild_mark,
+            watch=state.settings.watch,
         )
     )
     names_text = ", ".join(dict.fromkeys(name for names in endpoints.values() for name in names))

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate._system.files import write_atomically
-from slimgate._system.timestamps import format_now
 from slimgate.plugin.log_suites import LogRuns
-from slimgate.plugins.rows import GATE
-from slimgate.run.other_load import measure_other_load
-from slimgate.run.progress import UNWATCHED, Watch
 
 if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
     from slimgate.plugin.confirmation import Confirmation, Passed
-    from slimgate.plugin.suite_session import RunSettings, SuiteSession
+    from slimgate.plugin.run_settings import RunSettings
+    from slimgate.plugin.suite_session import SuiteSession
     from slimgate.record.run import RunRecord
     from slimgate.report.terminal.summary import Line
     from slimgate.results.checks import Key
@@ -25,8 +21,6 @@ if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
     from slimgate.run.gate_results import GateResult
     from slimgate.run.inputs import Digests
     from slimgate.run.run import SuiteRun
-    from slimgate.run.shards import Shard
-    from slimgate.store.store import Store
     from slimgate.suite.suite import Suite
 
 
@@ -36,57 +30,20 @@ class Session:
     def __init__(
         self,
         suites: dict[Path, Suite],
+        settings: RunSettings,
         *,
-        store_root: Path,
-        report_root: Path,
-        rebuild_mark: str | None,
-        device: str,
-        workers: int,
-        command: str,
-        watch: Watch = UNWATCHED,
         baselines: Mapping[Path, Baseline] | None = None,
-        shard: Shard | None = None,
-        time_limit: float | None = None,
-        split: str = GATE,
         logs: LogRuns | None = None,
     ) -> None:
         """baselines: what the budgets of a suite are compared with, by the suite's path.
 
-        logs: the suites that judge logs. The other arguments are those of RunSettings.
+        logs: the suites that judge logs.
         """
-        self.suites = suites
-        self.report_root = report_root
+        self.suites, self.settings = suites, settings
         self.logs = logs or LogRuns({})
-        self._log_records: dict[Path, RunRecord] = {}
-        self.store_root, self.rebuild_mark = store_root, rebuild_mark
         self.stopped = False
-        self.watch = watch
         self.confirmation: Confirmation | None = None
-        self._store: Store | None = None
-        load, began = measure_other_load(), format_now("microseconds")
-
-        @cache
-        def make_settings() -> RunSettings:
-            from slimgate.plugin.suite_session import RunSettings
-            from slimgate.run.peak_rates import PeakProbe
-
-            return RunSettings(
-                lambda: self.store,
-                report_root,
-                device,
-                workers,
-                command,
-                watch,
-                shard,
-                time_limit,
-                split,
-                load,
-                began,
-                PeakProbe(),
-            )
-
-        self._make_settings = make_settings
-        self._command = command
+        self._log_records: dict[Path, RunRecord] = {}
         self._baselines = baselines or {}
         self._sessions: dict[Path, SuiteSession] = {}
         self._collected: dict[Path, Path] = {}
@@ -101,17 +58,8 @@ class Session:
 
         if path not in self._sessions:
             baseline = self._baselines.get(path)
-            self._sessions[path] = SuiteSession(self.suites[path], self._make_settings(), baseline)
+            self._sessions[path] = SuiteSession(self.suites[path], self.settings, baseline)
         return self._sessions[path]
-
-    @property
-    def store(self) -> Store:
-        """The store, made at its first use: runs without suites leave no folder behind."""
-        from slimgate.store.store import Store
-
-        if self._store is None:
-            self._store = Store(self.store_root, rebuild=self.rebuild_mark)
-        return self._store
 
     def run(self, suite: Suite) -> SuiteRun:
         """The run of a suite."""
@@ -173,7 +121,7 @@ class Session:
             session.write_record()
         for session in reported:
             session.write_all(stopped=self.stopped)
-        self._log_records = self.logs.write(self.report_root, self._command)
+        self._log_records = self.logs.write(self.settings.report_root, self.settings.command)
         self._write_over_all(index=True)
 
     def _write_over_all(self, *, index: bool = False) -> None:
@@ -183,16 +131,16 @@ class Session:
             return
         from slimgate.report.files import PR_COMMENT
 
-        write_atomically(self.report_root / PR_COMMENT, self.format_comment())
+        write_atomically(self.settings.report_root / PR_COMMENT, self.format_comment())
         if index:
             from slimgate.report.html import render_html_index
             from slimgate.report.markdown import format_index_report
 
             records, stems = list(written.values()), [path.stem for path in written]
             report = format_index_report(records, [f"{stem}/report.md" for stem in stems], unjudged)
-            write_atomically(self.report_root / "report.md", report)
+            write_atomically(self.settings.report_root / "report.md", report)
             page = render_html_index(records, [f"{stem}/report.html" for stem in stems], unjudged)
-            write_atomically(self.report_root / "report.html", page)
+            write_atomically(self.settings.report_root / "report.html", page)
 
     def format_comment(self) -> str:
         """The comment for a pull request on all suites of the run."""
@@ -233,7 +181,7 @@ class Session:
 
     def find_folder(self, path: Path) -> Path:
         """The folder for the record of a suite."""
-        return self.report_root / path.stem
+        return self.settings.report_root / path.stem
 
     def find_last_record(self, suite: Suite) -> RunRecord | None:
         """The record of an earlier run that judged the same gate rows, even if other things have changed."""

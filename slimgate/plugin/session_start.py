@@ -26,6 +26,7 @@ from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
 from slimgate.plugin.config import NOTES, SESSION, project_root, read_shard_option
 from slimgate.plugin.log_suites import LogRuns
+from slimgate.plugin.run_settings import RunSettings
 from slimgate.plugin.session import Session
 from slimgate.plugin.terminal_watch import make_watch
 from slimgate.plugins.rows import CONFIRM, GATE
@@ -57,25 +58,10 @@ def start_session(
     """
     report_root = _resolve_folder(config, config.getoption("slimgate_report"), "reports/latest")
     baselines = _find_baselines(config, suites, report_root, has_logs=bool(logs))
-    state = Session(
-        suites,
-        store_root=_resolve_folder(
-            config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
-        ),
-        report_root=report_root,
-        rebuild_mark=rebuild_mark(config),
-        device=config.getoption("slimgate_device"),
-        workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-        command=_format_command(config),
-        watch=make_watch(config),
-        baselines=baselines,
-        shard=read_shard_option(config),
-        time_limit=config.getoption("slimgate_time_limit"),
-        split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
-        logs=LogRuns(
-            logs or {}, blocked, _find_log_baselines(config, logs or {}, report_root, is_alone=not suites)
-        ),
-    )
+    settings = _read_settings(config, report_root)
+    log_baselines = _find_log_baselines(config, logs or {}, report_root, is_alone=not suites)
+    log_runs = LogRuns(logs or {}, blocked, log_baselines)
+    state = Session(suites, settings, baselines=baselines, logs=log_runs)
     of_models = [suite.shown for path, suite in suites.items() if path not in baselines]
     of_logs = [suite.shown for suite in (logs or {}).values()]
     config.stash[NOTES] += _list_uncompared(config, [*of_models, *of_logs])
@@ -100,6 +86,23 @@ def start_session(
         if reporter is not None and config.get_verbosity() >= 0:
             config.pluginmanager.register(FailureLines(reporter), "slimgate-failures")
     return state
+
+
+def _read_settings(config: pytest.Config, report_root: Path) -> RunSettings:
+    return RunSettings(
+        store_root=_resolve_folder(
+            config, config.getoption("slimgate_store") or os.environ.get("SLIMGATE_STORE"), ".slimgate"
+        ),
+        report_root=report_root,
+        rebuild_mark=rebuild_mark(config),
+        device=config.getoption("slimgate_device"),
+        workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+        command=_format_command(config),
+        watch=make_watch(config),
+        shard=read_shard_option(config),
+        time_limit=config.getoption("slimgate_time_limit"),
+        split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
+    )
 
 
 def _set_tokenizer_threads(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
@@ -391,7 +394,7 @@ class Stopping:
 
 def list_saved_work(state: Session, stopped_by: str) -> Iterator[str]:
     """Lines that say what a stopped run has kept, and how to continue. stopped_by: SIGTERM or Ctrl-C."""
-    store = os.path.relpath(state.store_root)
+    store = os.path.relpath(state.settings.store_root)
     yield f"slimgate: stopped by {stopped_by}. Kept: finished steps and answers, in {store}"
     for path, record in state.records.items():
         where, missing = os.path.relpath(state.find_folder(path) / "run.json"), record.verdict.missing

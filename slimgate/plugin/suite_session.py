@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import slimgate
 from slimgate._system.escape import escape_invisible
 from slimgate._system.files import replacing, write_atomically
 from slimgate._system.timestamps import format_now
+from slimgate.plugin.run_settings import RunSettings
 from slimgate.plugin.suite_looks import SuiteLooks
 from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.demands import read_demands
@@ -44,40 +45,14 @@ from slimgate.run.gate_results import (
     split_record,
 )
 from slimgate.run.inputs import Digests, digest_inputs
-from slimgate.run.peak_rates import PeakProbe
-from slimgate.run.progress import Watch
 from slimgate.run.result_keys import KINDS, MODEL, make_separation_key
 from slimgate.run.rows import make_task_facts
 from slimgate.run.run import SuiteRun
 from slimgate.run.shards import Shard, make_shard_facts
-from slimgate.store.store import Store
 from slimgate.suite.suite import Suite
 
 # How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
 RECORD_SECONDS = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class RunSettings:
-    """The settings that the suites of one pytest session share.
-
-    get_store: makes the store at its first use. shard: which of several runs this is; None for the whole
-    suite. time_limit: seconds that a variant's own steps may take. split: the split whose rows judge. load:
-    the load of other processes when the session began. began: the time when the session began.
-    """
-
-    get_store: Callable[[], Store]
-    report_root: Path
-    device: str
-    workers: int
-    command: str
-    watch: Watch
-    shard: Shard | None
-    time_limit: float | None
-    split: str
-    load: float | None
-    began: str
-    probe: PeakProbe
 
 
 class SuiteSession:
@@ -120,7 +95,7 @@ class SuiteSession:
             settings = self._settings
             self._run = SuiteRun(
                 self.suite,
-                settings.get_store(),
+                settings.store,
                 device=settings.device,
                 workers=settings.workers,
                 watch=settings.watch,
@@ -405,7 +380,7 @@ class SuiteSession:
     def _note_looks(self) -> LookFacts:
         builds = {name: self.begin().find_build(name) for name in self.suite.models}
         built = {name: build.artifact.digest for name, build in builds.items() if build is not None}
-        return self._looks.note(self._settings.get_store().root, self.run.rows, built, self._predicted)
+        return self._looks.note(self._settings.store.root, self.run.rows, built, self._predicted)
 
     @property
     def _baseline_facts(self) -> BaselineFacts | None:

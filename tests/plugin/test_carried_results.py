@@ -14,6 +14,7 @@ from support.gate_results import make_build_result, make_gate_result
 from fixtures.models.tiny import write_rows
 from slimgate._system import digests
 from slimgate.plugin import suite_session
+from slimgate.plugin.run_settings import RunSettings
 from slimgate.plugin.session import Session
 from slimgate.record.machine import PeakRates
 from slimgate.record.run import RunRecord, format_record_json, read_record
@@ -124,12 +125,14 @@ def run(folder: Path, *parts: GateResult) -> RunRecord:
     path = folder / "s.toml"
     state = Session(
         {path: load_suite(path, "s.toml")},
-        store_root=folder / ".slimgate",
-        report_root=folder / "reports",
-        rebuild_mark=None,
-        device="cpu",
-        workers=1,
-        command="pytest s.toml",
+        RunSettings(
+            store_root=folder / ".slimgate",
+            report_root=folder / "reports",
+            rebuild_mark=None,
+            device="cpu",
+            workers=1,
+            command="pytest s.toml",
+        ),
     )
     state.add(path, "test", parts)
     return read_record(folder / "reports/s/run.json")

@@ -1,0 +1,55 @@
+"""The settings that all suites of one pytest session share, with the store and the probe that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimgate._system.timestamps import format_now
+from slimgate.plugins.rows import GATE
+from slimgate.run.other_load import measure_other_load
+from slimgate.run.progress import UNWATCHED, Watch
+
+if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
+    from slimgate.run.peak_rates import PeakProbe
+    from slimgate.run.shards import Shard
+    from slimgate.store.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class RunSettings:
+    """The settings of a session.
+
+    shard: which of several runs this is; None for the whole suite. time_limit: seconds that a variant's own
+    steps may take. split: the split whose rows judge. load: the load of other processes when the session
+    began. began: the time when the session began.
+    """
+
+    store_root: Path
+    report_root: Path
+    rebuild_mark: str | None
+    device: str
+    workers: int
+    command: str
+    watch: Watch = UNWATCHED
+    shard: Shard | None = None
+    time_limit: float | None = None
+    split: str = GATE
+    load: float | None = field(default_factory=measure_other_load)
+    began: str = field(default_factory=partial(format_now, "microseconds"))
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, made at its first use: runs without suites leave no folder behind."""
+        from slimgate.store.store import Store
+
+        return Store(self.store_root, rebuild=self.rebuild_mark)
+
+    @cached_property
+    def probe(self) -> PeakProbe:
+        """The measurements of the CPU's peak rates."""
+        from slimgate.run.peak_rates import PeakProbe
+
+        return PeakProbe()

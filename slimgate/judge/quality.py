@@ -19,13 +19,8 @@ from slimgate.judge.budget_kinds import QualityBudget, check_budget, list_point_
 from slimgate.judge.cannot_fail import withhold_sure_passes
 from slimgate.judge.evidence import Evidence, find_shared_groups, gather, make_contrast_evidence, pair_values
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, make_paired_means
-from slimgate.judge.metrics.base import (
-    Metric,
-    arrange_outcomes,
-    check_same_value,
-    compute_value,
-    select_own_rows,
-)
+from slimgate.judge.metrics.base import Metric, arrange_outcomes, compute_value, select_own_rows
+from slimgate.judge.metrics.checked_forms import check_same_value
 from slimgate.judge.metrics.classes import list_absent_labels
 from slimgate.judge.over_builds import combine_builds
 from slimgate.judge.over_runs import OverRuns, RunScores, combine_runs

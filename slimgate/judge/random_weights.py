@@ -25,7 +25,8 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
 from slimgate.judge.extremes import add_extreme_rows, add_pseudo_changes
-from slimgate.judge.metrics.base import Metric, call_statistic, check_follows_weights
+from slimgate.judge.metrics.base import Metric, call_statistic
+from slimgate.judge.metrics.checked_forms import check_follows_weights
 from slimgate.judge.metrics.confusion import compute_weighted_counts
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 

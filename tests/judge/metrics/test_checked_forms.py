@@ -12,7 +12,8 @@ import pytest
 from slimgate.errors import MeasureError
 from slimgate.judge import QualityBudget, judge_quality
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.base import Correlated, Documents, check_same_value, compute_value
+from slimgate.judge.metrics.base import Correlated, Documents, compute_value
+from slimgate.judge.metrics.checked_forms import check_same_value
 from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 
 ROC_AUC = load_metric("roc_auc")

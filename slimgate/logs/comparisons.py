@@ -13,7 +13,6 @@ from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.evidence import is_zero_or_one
-from slimgate.judge.metrics.base import Metric
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
@@ -78,50 +77,60 @@ class SliceOf:
     is_named: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """One metric of one task under one filter. worse, better: samples whose score fell and rose.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScoreRows:
+    """The scores of one metric as they are judged.
 
-    zero_one: a score is right or wrong, so worse and better are flips. score_range, cap: of the metric, None
-    if not known. changed: other answers; None if the logs hold none. lost: positions of samples that got
-    worse in both logs, the first ten. won: of those that got better, for a metric with a budget on both
-    sides. base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,)
-    digests of the samples' questions, if all tasks are pooled. sizes, corpus: (rows,) for a figure of sums,
-    and how it is computed from them; None for a mean of scores. slice_of: for a slice, the comparison that it
-    is part of. length_in: the unit of the length of answers. runs: for several runs, the scores of each.
-    judge_noise: how much the scores of one answer differ, if it was scored again. has_epochs: several rows
-    may be of one sample. same_as: the name of an earlier metric of the task with the same scores in both
-    logs and the same budgets, so that totals count them once. contents: as in PairedTask.
+    base, target: (rows,) the scores; for several runs, their means. ids: of the samples. groups: of rows that
+    are judged together. zero_one: every score is right or wrong. score_range: None if it is not known, or for
+    figures of a whole corpus. cap: the most that a row counts for, if the range has an open end. sizes,
+    corpus: (rows,) for a figure of sums, and how it is computed from them; None for a mean of scores. runs:
+    for several runs, the scores of each.
     """
 
     name: str
+    higher_is_better: bool
+    zero_one: bool
+    ids: Texts
+    base: Floats
+    target: Floats
+    groups: Ints | None
+    score_range: Range | None = None
+    cap: float | None = None
+    sizes: Floats | None = None
+    corpus: CorpusKind | None = None
+    runs: RunScores | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Comparison(ScoreRows):
+    """One metric of one task under one filter. worse, better: samples whose score fell and rose.
+
+    If scores are right or wrong, worse and better are flips. changed: other answers; None if the logs hold
+    none. lost: positions of samples that got worse in both logs, the first ten. won: of those that got
+    better, for a metric with a budget on both sides. documents: (rows,) digests of the samples' questions,
+    if all tasks are pooled. slice_of: for a slice, the comparison that it is part of. length_in: the unit of
+    the length of answers. judge_noise: how much the scores of one answer differ, if it was scored again.
+    has_epochs: several rows may be of one sample. same_as: the name of an earlier metric of the task with the
+    same scores in both logs and the same budgets, so that totals count them once. contents: as in PairedTask.
+    """
+
     task: str
     filter: str
     metric: str
-    higher_is_better: bool
-    zero_one: bool
     judged: QualityJudgement
     budgets: tuple[QualityBudget, ...]
     counts: Counts
     worse: int
     better: int
-    changed: int | None
-    lost: tuple[tuple[int, int], ...]
-    won: tuple[tuple[int, int], ...]
-    base: Floats
-    target: Floats
-    ids: Texts
-    groups: Ints | None
+    changed: int | None = None
+    lost: Positions = ()
+    won: Positions = ()
     documents: Ints | None = None
     samples: tuple[Samples, Samples] | None = None
     noise: Noise | None = None
-    score_range: Range | None = None
-    cap: float | None = None
-    sizes: Floats | None = None
-    corpus: CorpusKind | None = None
     slice_of: SliceOf | None = None
     length_in: str | None = None
-    runs: RunScores | None = None
     judge_noise: JudgeNoise | None = None
     has_epochs: bool = False
     same_as: str | None = None
@@ -180,10 +189,8 @@ def compare_task(
         own_budgets = budgets.select_budgets(name, paired.task, metric)
         if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
             own_budgets = convert_points_to_growth(name, own_budgets, differences.notes)
-        comparison = _make_comparison(
-            name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
-        )
-        yield comparison if budgets.pooled else replace(comparison, documents=None), scores
+        rows = _make_rows(name, metric, paired, scores, (declared, known))
+        yield _make_comparison(rows, metric, paired, scores, own_budgets, seed, differences.notes), scores
     yield from _compare_passes(paired, budgets, rules, seed, collected, differences)
 
 
@@ -230,10 +237,11 @@ def _compare_passes(
             directed = replace(paired, higher_is_better={of.name: True})
             scores = score_sample_passes(name, of, paired, answers)
             own_budgets = budgets.select_budgets(name, paired.task, of.name)
+            rows = _make_rows(name, of.name, directed, scores, (SHARE, None))
             comparison = _make_comparison(
-                name, of.name, directed, scores, own_budgets, seed, differences.notes, (SHARE, None)
+                rows, of.name, directed, scores, own_budgets, seed, differences.notes
             )
-            yield comparison if budgets.pooled else replace(comparison, documents=None), scores
+            yield comparison, scores
 
 
 def _is_right_or_wrong(paired: PairedTask, metric: str) -> bool:
@@ -244,95 +252,92 @@ def _is_right_or_wrong(paired: PairedTask, metric: str) -> bool:
     return all(is_zero_or_one(scores[~np.isnan(scores)]) for scores in sides)
 
 
-def _make_comparison(
+def _make_rows(
     name: str,
+    metric: str,
+    paired: PairedTask,
+    scores: PairedScores,
+    ranges: tuple[Range | None, Range | None],
+) -> ScoreRows:
+    """The scores to judge. ranges: of the metric, as the user declares it, and as the logs or its name do.
+
+    Raises SuiteError for a score outside of the range.
+    """
+    higher_is_better = paired.higher_is_better[metric]
+    ids = list_row_ids(paired, scores)
+    corpus = None if scores.sizes is None else paired.corpus[metric]
+    zero_one, score_range, cap = False, None, None
+    if corpus is None:
+        check_range(name, metric, ids, scores, ranges, higher_is_better)
+        zero_one, score_range, cap = _find_scale(metric, scores, ranges[0] or ranges[1])
+    return ScoreRows(
+        name=name,
+        higher_is_better=higher_is_better,
+        zero_one=zero_one,
+        ids=ids,
+        base=scores.base,
+        target=scores.target,
+        groups=group_rows(scores.clusters, scores.documents),
+        score_range=score_range,
+        cap=cap,
+        sizes=scores.sizes,
+        corpus=corpus,
+        runs=scores.runs,
+    )
+
+
+def _make_comparison(
+    rows: ScoreRows,
     metric: str,
     paired: PairedTask,
     scores: PairedScores,
     budgets: Sequence[QualityBudget],
     seed: int,
     notes: list[str],
-    ranges: tuple[Range | None, Range | None],
 ) -> Comparison:
-    """Makes a comparison. ranges: of the metric, as the user declares it, and as the logs or its name do."""
-    higher_is_better = paired.higher_is_better[metric]
-    ids = list_row_ids(paired, scores)
-    corpus = None if scores.sizes is None else paired.corpus[metric]
-    if corpus is None:
-        check_range(name, metric, ids, scores, ranges, higher_is_better)
-    scale = _find_scale(metric, scores, ranges[0] or ranges[1], of_corpus=corpus is not None)
-    groups = group_rows(scores.clusters, scores.documents)
-    if _has_joined_samples(groups, scores):
-        notes.append(_describe_groups(paired, groups))
-    score_metric = make_score_metric(
-        name,
-        higher_is_better=higher_is_better,
-        zero_one=scale.zero_one,
-        score_range=scale.range,
-        cap=scale.cap,
-        corpus=corpus,
-    )
-    rows = ScoreRows(ids, scores.base, scores.target, groups, scale.zero_one, scores.sizes, scores.runs)
+    if _has_joined_samples(rows.groups, scores):
+        notes.append(_describe_groups(paired, rows.groups))
+    higher_is_better = rows.higher_is_better
     worse_and_better = find_worse_and_better(scores.base, scores.target, higher_is_better=higher_is_better)
-    quoted: tuple[Positions, Positions] = ((), ())
+    lost: Positions = ()
+    won: Positions = ()
     if metric != ANSWER_LENGTH:  # a longer answer is not a worse one
-        quoted = choose_quoted(scores, worse_and_better, higher_is_better=higher_is_better, budgets=budgets)
+        lost, won = choose_quoted(
+            scores, worse_and_better, higher_is_better=higher_is_better, budgets=budgets
+        )
     return Comparison(
-        name=name,
+        **vars(rows),
         task=paired.task,
         filter=paired.filter,
         metric=metric,
-        higher_is_better=higher_is_better,
-        zero_one=scale.zero_one,
-        judged=judge_scores(score_metric, rows, budgets, seed),
+        judged=judge_scores(rows, budgets, seed),
         budgets=tuple(budgets),
         counts=scores.counts,
         worse=int(worse_and_better[0].sum()),
         better=int(worse_and_better[1].sum()),
         changed=count_changed_answers(paired, scores),
-        lost=quoted[0],
-        won=quoted[1],
-        base=scores.base,
-        target=scores.target,
-        ids=ids,
-        groups=groups,
+        lost=lost,
+        won=won,
         documents=scores.documents,
-        samples=(_drop_columns(paired.base), _drop_columns(paired.target)) if any(quoted) else None,
-        score_range=scale.range,
-        cap=scale.cap,
-        sizes=scores.sizes,
-        corpus=corpus,
+        samples=(_drop_columns(paired.base), _drop_columns(paired.target)) if lost or won else None,
         length_in=paired.length_in if metric == ANSWER_LENGTH else None,
-        runs=scores.runs,
         has_epochs=paired.base.has_epochs,
         contents=paired.contents,
         judge_noise=measure_judge_noise(paired, metric) if metric in paired.metrics else None,
     )
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """The values that the scores of a metric can have.
-
-    zero_one: all scores are 0 or 1. range: None if it is not known, or for figures of a whole corpus.
-    cap: the most that a row counts for, if the range has an open end.
-    """
-
-    zero_one: bool
-    range: Range | None
-    cap: float | None
-
-
-def _find_scale(metric: str, scores: PairedScores, declared: Range | None, *, of_corpus: bool) -> _Scale:
-    if of_corpus:
-        return _Scale(zero_one=False, range=None, cap=None)
+def _find_scale(
+    metric: str, scores: PairedScores, declared: Range | None
+) -> tuple[bool, Range | None, float | None]:
+    """Whether every score is right or wrong; the range, and the cap of a row if the range has an open end."""
     listed = (values for _, values in list_scores(scores))
     is_right_or_wrong = declared in (None, SHARE) and all(map(is_zero_or_one, listed))
     # means over runs may lie between
     zero_one = is_right_or_wrong and is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
     score_range = SHARE if is_right_or_wrong else declared
     cap = find_known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
-    return _Scale(zero_one, score_range, cap)
+    return zero_one, score_range, cap
 
 
 def _has_joined_samples(groups: Ints | None, scores: PairedScores) -> TypeGuard[Ints]:
@@ -359,26 +364,16 @@ def _drop_columns(samples: Samples) -> Samples:
     return Samples(ids, none, {}, {}, {}, None, None, no_flags, no_flags, {}, samples.rows)
 
 
-@dataclass(frozen=True, eq=False)
-class ScoreRows:
-    """(rows,) scores of both sides, as they are judged; for several runs, their means.
-
-    zero_one, runs: as in Comparison. sizes: for a figure of sums.
-    """
-
-    ids: Texts
-    base: Floats
-    target: Floats
-    groups: Ints | None
-    zero_one: bool
-    sizes: Floats | None = None
-    runs: RunScores | None = None
-
-
-def judge_scores(
-    metric: Metric, rows: ScoreRows, budgets: Sequence[QualityBudget], seed: int
-) -> QualityJudgement:
+def judge_scores(rows: ScoreRows, budgets: Sequence[QualityBudget], seed: int) -> QualityJudgement:
     """The verdict on the scores. Raises SuiteError for a budget that they cannot decide."""
+    metric = make_score_metric(
+        rows.name,
+        higher_is_better=rows.higher_is_better,
+        zero_one=rows.zero_one,
+        score_range=rows.score_range,
+        cap=rows.cap,
+        corpus=rows.corpus,
+    )
     before, after = (
         make_score_outcomes(rows.ids, scores, rows.groups, right=rows.zero_one, sizes=rows.sizes)
         for scores in (rows.base, rows.target)

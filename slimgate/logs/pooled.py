@@ -11,7 +11,6 @@ import numpy as np
 from slimgate.errors import DataError
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.score_metric import make_score_metric
 from slimgate.judge.score_ranges import SHARE
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_samples
@@ -38,36 +37,30 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
     comparisons = [_join_epochs(part) if part.has_epochs else part for part in comparisons]
     base = np.concatenate([_turn_upwards(comparison, comparison.base) for comparison in comparisons])
     target = np.concatenate([_turn_upwards(comparison, comparison.target) for comparison in comparisons])
-    groups = _group_over_tasks(comparisons)
-    ids = cast(Texts, np.concatenate([comparison.ids for comparison in comparisons]))
     counts = {
         key: sum(getattr(comparison.counts, key) for comparison in comparisons)
         for key in Counts.__annotations__
     }
-    runs = _pool_runs(comparisons)
-    zero_one = all(comparison.zero_one for comparison in comparisons)
-    metric = make_score_metric(POOLED, higher_is_better=True, zero_one=zero_one, score_range=SHARE)
-    rows = ScoreRows(ids, base, target, groups, zero_one, runs=runs)
-    return Comparison(
+    rows = ScoreRows(
         name=POOLED,
+        higher_is_better=True,
+        zero_one=all(comparison.zero_one for comparison in comparisons),
+        ids=cast(Texts, np.concatenate([comparison.ids for comparison in comparisons])),
+        base=base,
+        target=target,
+        groups=_group_over_tasks(comparisons),
+        runs=_pool_runs(comparisons),
+    )
+    return Comparison(
+        **vars(rows),
         task="",
         filter="",
         metric=POOLED,
-        higher_is_better=True,
-        zero_one=zero_one,
-        judged=judge_scores(metric, rows, budgets.pooled, seed),
+        judged=judge_scores(replace(rows, score_range=SHARE), budgets.pooled, seed),
         budgets=budgets.pooled,
         counts=replace(Counts(**counts), judged=len(base)),
         worse=int((target < base).sum()),
         better=int((target > base).sum()),
-        changed=None,
-        lost=(),
-        won=(),
-        base=base,
-        target=target,
-        ids=ids,
-        groups=groups,
-        runs=runs,
     )
 
 

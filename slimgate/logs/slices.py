@@ -9,7 +9,6 @@ import numpy as np
 
 from slimgate.errors import DataError, SuiteError, did_you_mean, list_names
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.score_metric import make_score_metric
 from slimgate.logs.budgets import (
     PERPLEXITY,
     Limit,
@@ -19,7 +18,7 @@ from slimgate.logs.budgets import (
     is_match,
 )
 from slimgate.logs.changed_rows import find_worse_and_better
-from slimgate.logs.comparisons import Comparison, ScoreRows, SliceOf, judge_scores
+from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.row_ids import shorten_id
 from slimgate.logs.sample_fields import Field, Value, list_fields
@@ -154,40 +153,16 @@ def _slice(
     comparison: Comparison, field: str, value: str, rows: Ints, limits: SliceBudgets | None, seed: int
 ) -> Comparison:
     name = f"{comparison.name}[{field}={value}]"
-    base, target = comparison.base[rows], comparison.target[rows]
-    groups = None if comparison.groups is None else comparison.groups[rows]
-    own_budgets = () if limits is None else limits.budgets
-    sizes, corpus = None if comparison.sizes is None else comparison.sizes[rows], comparison.corpus
-    if corpus == PERPLEXITY:
-        own_budgets = tuple(
-            convert_points_to_growth(name, own_budgets, [])
-        )  # the note is at the comparison of all samples
-    higher_is_better, zero_one = comparison.higher_is_better, comparison.zero_one
-    worse, better = find_worse_and_better(base, target, higher_is_better=higher_is_better)
-    metric = make_score_metric(
-        name,
-        higher_is_better=higher_is_better,
-        zero_one=zero_one,
-        score_range=comparison.score_range,
-        cap=comparison.cap,
-        corpus=corpus,
-    )
-    ids = comparison.ids[rows]
     runs = comparison.runs and RunScores(comparison.runs.base[:, rows], comparison.runs.target[:, rows])
-    scores = ScoreRows(ids, base, target, groups, zero_one, sizes, runs)
-    return replace(
+    part = replace(
         comparison,
         name=name,
-        judged=judge_scores(metric, scores, own_budgets, seed),
-        budgets=own_budgets,
         counts=Counts(judged=len(rows)),
-        worse=int(worse.sum()),
-        better=int(better.sum()),
-        base=base,
-        target=target,
-        ids=ids,
-        groups=groups,
-        sizes=sizes,
+        base=comparison.base[rows],
+        target=comparison.target[rows],
+        ids=comparison.ids[rows],
+        groups=None if comparison.groups is None else comparison.groups[rows],
+        sizes=None if comparison.sizes is None else comparison.sizes[rows],
         runs=runs,
         slice_of=SliceOf(comparison.name, field, value, limits is not None and limits.field is not None),
         # only for all samples: quotes, counts and further measurements
@@ -199,6 +174,17 @@ def _slice(
         noise=None,
         judge_noise=None,
         has_epochs=False,
+    )
+    budgets = () if limits is None else limits.budgets
+    if part.corpus == PERPLEXITY:  # the note is at the comparison of all samples
+        budgets = convert_points_to_growth(name, budgets, [])
+    worse, better = find_worse_and_better(part.base, part.target, higher_is_better=part.higher_is_better)
+    return replace(
+        part,
+        judged=judge_scores(part, budgets, seed),
+        budgets=budgets,
+        worse=int(worse.sum()),
+        better=int(better.sum()),
     )
 
 

@@ -194,6 +194,7 @@ def _compare_logs(base: Log, target: Log, budgets: LogBudgets, rules: Rules, see
             for comparison, scores in compare_task(
                 paired, budgets, rules, seed, collected, differences, ranges
             ):
+                comparison = comparison if budgets.pooled else replace(comparison, documents=None)
                 collected.comparisons.append(comparison)
                 collected.slices += slice_comparison(comparison, scores, fields, budgets, seed)
     differences.check()

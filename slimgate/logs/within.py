@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from slimgate.errors import DataError, MeasureError, SuiteError
-from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.message import format_message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.logs.budgets import RANGES, make_drop_budgets, read_ranges
+from slimgate.logs.budgets import RANGES, LogBudgets, read_ranges
 from slimgate.logs.comparison_lines import UNSTATED_SETTINGS
 from slimgate.logs.directions import read_directions
 from slimgate.logs.file_budgets import read_budget_tables
@@ -93,8 +93,7 @@ def assert_within(
     __tracebackhide__ = True
     if metric is not None and not isinstance(metric, str):
         raise SuiteError(f"assert_within: metric={metric!r} was given, expected one name or pattern as text")
-    equivalent = [] if equivalent_points is None else [equivalent_points]
-    points = [1.0] if drop_points is None and not equivalent else [] if drop_points is None else [drop_points]
+    budgets = _list_budgets(drop_points, equivalent_points)
     of_logs = {
         "missing": missing if missing != "fail" else None,
         "allow": allow,
@@ -109,15 +108,15 @@ def assert_within(
     if isinstance(teacher, Outcomes) or isinstance(variant, Outcomes):
         _refuse_options(of_logs, "logs")
         _refuse_options(of_predictions, "prediction files")
-        return _assert_outcomes_within(teacher, variant, metric, points, equivalent, seed)
+        return _assert_outcomes_within(teacher, variant, metric, budgets, seed)
     runs = _list_runs(teacher), _list_runs(variant)
     if max(map(len, runs)) == 1 and all(holds_predictions(paths[0]) for paths in runs):
         _refuse_options(of_logs, "logs")
         pair = read_pair(runs[0][0], runs[1][0], ColumnNames(), labels=labels, positive=positive)
         doubt = describe_near_chance(pair.teacher)
-        for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
-            warnings.warn(text, stacklevel=2)
-        return _assert_outcomes_within(pair.teacher, pair.variant, metric, points, equivalent, seed)
+        near_chance = [f"the teacher is near chance: {doubt}"] if doubt else []
+        _issue_warnings([*pair.warnings, *near_chance], stacklevel=3)
+        return _assert_outcomes_within(pair.teacher, pair.variant, metric, budgets, seed)
     _refuse_options(of_predictions, "prediction files")
     check_options(allow)
     rules = Rules(
@@ -129,9 +128,19 @@ def assert_within(
         same_id=same_id,
     )
     try:
-        return _assert_logs_within(*runs, metric, points, equivalent, seed, rules, ranges or {})
+        return _assert_logs_within(*runs, metric, budgets, seed, rules, ranges or {})
     except DataError as error:
         raise DataError(_name_arguments(str(error))) from None
+
+
+def _list_budgets(drop_points: float | None, equivalent_points: float | None) -> tuple[QualityBudget, ...]:
+    if drop_points is None and equivalent_points is None:
+        drop_points = 1.0
+    limits: dict[BudgetKind, float | None] = {
+        "drop_points": drop_points,
+        "equivalent_points": equivalent_points,
+    }
+    return tuple(QualityBudget(kind, limit) for kind, limit in limits.items() if limit is not None)
 
 
 def _refuse_options(options: Mapping[str, object], kind: str) -> None:
@@ -232,8 +241,7 @@ def _assert_outcomes_within(
     teacher: object,
     variant: object,
     metric: str | None,
-    points: Sequence[float],
-    equivalent: Sequence[float],
+    budgets: Sequence[QualityBudget],
     seed: int,
 ) -> QualityJudgement:
     __tracebackhide__ = True
@@ -242,10 +250,6 @@ def _assert_outcomes_within(
         raise SuiteError(f"assert_within: {actual} was given, expected two Outcomes or two paths")
     if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
         teacher, variant = _align_classes(teacher, variant)
-    budgets = [
-        *(QualityBudget("drop_points", limit) for limit in points),
-        *(QualityBudget("equivalent_points", limit) for limit in equivalent),
-    ]
     judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, budgets, seed=seed)
     if judged.verdict is not Verdict.PASS:
         raise AssertionError(format_message("variant", judged))
@@ -256,19 +260,21 @@ def _assert_logs_within(
     base: Sequence[Path],
     target: Sequence[Path],
     metric: str | None,
-    points: Sequence[float],
-    equivalent: Sequence[float],
+    budgets: tuple[QualityBudget, ...],
     seed: int,
     rules: Rules,
     ranges: Mapping[str, Sequence[float]],
 ) -> QualityJudgement:
     __tracebackhide__ = True
-    budgets = make_drop_budgets([] if metric is None else [metric], points, None, equivalent)
-    budgets = replace(budgets, ranges=read_ranges({RANGES: ranges}, "assert_within"))
+    log_budgets = LogBudgets(
+        (("*" if metric is None else metric, budgets),),
+        measured=() if metric is None else (metric,),
+        ranges=read_ranges({RANGES: ranges}, "assert_within"),
+    )
     sides = read_side(base), read_side(target)
     if not sides[0].models:
         check_sides(base, target)
-    verdicts = judge_logs(*sides, budgets, rules, seed=seed)
+    verdicts = judge_logs(*sides, log_budgets, rules, seed=seed)
     _issue_warnings(verdicts.notes, stacklevel=4)
     comparisons = verdicts.comparisons
     distinct = [comparison.judged for comparison in comparisons if comparison.same_as is None]

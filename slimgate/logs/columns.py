@@ -139,35 +139,12 @@ class _GrowingColumns:
         self.waiting.append(row.id)
         if len(self.waiting) >= _BLOCK:
             self.flush()
-        for name, value in row.scores.items():
-            if name not in self.scores:
-                self.scores[name] = array("d", [nan]) * before
-            score = _read_number(row, name, value, shown)
-            self.scores[name].append(score)
-            if isnan(score):
-                self.empty.setdefault(name, array("q")).append(before)
+        self._add_scores(row, before, shown)
         for name, text in row.keys.items():
             if name not in self.keys:
                 self.keys[name] = array("q", [0]) * before
             self.keys[name].append(digest(text))
-        for name, size in row.sizes.items():
-            if name not in self.sizes:
-                self.sizes[name] = array("d", [nan]) * before
-            self.sizes[name].append(_read_number(row, name, size, shown))
-        if not row.scores:
-            self.empty.setdefault(NO_METRIC, array("q")).append(before)
-        answer = find_answer_digest(row)
-        if self.responses is None and row.response is not None:
-            self.responses = array("q", [0]) * before if self.answers is None else array("q", self.answers)
-        if self.responses is not None:
-            self.responses.append((answer or 0) if row.response is None else digest(row.response))
-        if self.answers is None and answer is not None:
-            self.answers = array("q", [0]) * before
-        if self.answers is not None:
-            self.answers.append(answer or 0)
-        for name in row.not_numbers:
-            self.not_numbers[name] = self.not_numbers.get(name, 0) + 1
-            self.empty.setdefault(name, array("q")).append(before)
+        self._add_answer(row, before)
         if self.clusters is None and row.cluster is not None:
             # rows so far are independent: each gets a separate number
             self.clusters = array("q", range(before))
@@ -185,6 +162,35 @@ class _GrowingColumns:
         lacks_score = len(row.scores) < len(self.scores) or len(row.sizes) < len(self.sizes)
         if lacks_score or len(row.keys) < len(self.keys):
             self._fill_missing()
+
+    def _add_scores(self, row: Row, before: int, shown: str) -> None:
+        for name, value in row.scores.items():
+            if name not in self.scores:
+                self.scores[name] = array("d", [nan]) * before
+            score = _read_number(row, name, value, shown)
+            self.scores[name].append(score)
+            if isnan(score):
+                self.empty.setdefault(name, array("q")).append(before)
+        for name, size in row.sizes.items():
+            if name not in self.sizes:
+                self.sizes[name] = array("d", [nan]) * before
+            self.sizes[name].append(_read_number(row, name, size, shown))
+        if not row.scores:
+            self.empty.setdefault(NO_METRIC, array("q")).append(before)
+        for name in row.not_numbers:
+            self.not_numbers[name] = self.not_numbers.get(name, 0) + 1
+            self.empty.setdefault(name, array("q")).append(before)
+
+    def _add_answer(self, row: Row, before: int) -> None:
+        answer = find_answer_digest(row)
+        if self.responses is None and row.response is not None:
+            self.responses = array("q", [0]) * before if self.answers is None else array("q", self.answers)
+        if self.responses is not None:
+            self.responses.append((answer or 0) if row.response is None else digest(row.response))
+        if self.answers is None and answer is not None:
+            self.answers = array("q", [0]) * before
+        if self.answers is not None:
+            self.answers.append(answer or 0)
 
     def finish_clusters(self) -> Ints | None:
         """(rows,) as `Samples.clusters`. A group has its sample's name if all of its rows have that name."""

@@ -111,15 +111,9 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
 
     differences: gets everything that must be the same in both logs and is not.
     """
-    compare_settings(
-        name,
-        base.tasks[name],
-        target.tasks[name],
-        rules,
-        differences,
-        same_version=is_same_version(base, target),
-    )
-    is_written = base.tasks[name].written and target.tasks[name].written
+    tasks = base.tasks[name], target.tasks[name]
+    compare_settings(name, *tasks, rules, differences, same_version=is_same_version(base, target))
+    is_written = all(task.written for task in tasks)
     checks = rules.checks if is_written and not (base.further or target.further) else None
     lacking: tuple[dict[str, list[str]], dict[str, list[str]]] = ({}, {})
     before, after = (
@@ -134,14 +128,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
             differences.add("filters", name, text)
         else:
             differences.refuse(name, text)
-    better = {**target.tasks[name].higher_is_better, **base.tasks[name].higher_is_better}
-    for metric, is_better in base.tasks[name].higher_is_better.items():
-        if target.tasks[name].higher_is_better.get(metric, is_better) is not is_better:
-            differences.refuse(
-                name,
-                f"metric {metric} is better when {'higher' if is_better else 'lower'} in one log and not in "
-                "the other",
-            )
+    better = _join_directions(name, *tasks, differences)
     pairs = (
         _pair_samples(
             name,
@@ -151,11 +138,10 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
             better,
             rules,
             differences,
-            is_written=base.tasks[name].written,
+            is_written=tasks[0].written,
         )
         for filter_ in filters
     )
-    tasks = base.tasks[name], target.tasks[name]
     corpus = {**tasks[1].corpus, **tasks[0].corpus}
     directions = {**tasks[1].known_directions, **tasks[0].known_directions}
     known = [
@@ -165,6 +151,16 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         paired if checks is None else _add_behaviour(paired, tasks, checks, differences.notes)
         for paired in known
     ]
+
+
+def _join_directions(name: str, base: TaskLog, target: TaskLog, differences: Differences) -> dict[str, bool]:
+    """Whether each metric is better when higher, as either log states it. Logs that differ are refused."""
+    for metric, is_better in base.higher_is_better.items():
+        if target.higher_is_better.get(metric, is_better) is not is_better:
+            direction = "higher" if is_better else "lower"
+            text = f"metric {metric} is better when {direction} in one log and not in the other"
+            differences.refuse(name, text)
+    return {**target.higher_is_better, **base.higher_is_better}
 
 
 def _add_behaviour(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+import argparse
 from pathlib import Path
 
 from slimgate.cli.judge.options import ROLES
@@ -70,22 +70,17 @@ def _add_budgets(parser: CommandParser) -> None:
         "budget, else accuracy). Logs: a pattern of tasks, metrics or task/metric (default: all), "
         "or pass@K or pass^K if samples have several answers",
     )
-    group.add_argument(
-        "--drop-points",
-        action="append",
-        type=parse_points,
-        metavar="X",
-        help="Largest drop in percentage points, above 0: give one value for each --metric, in order, or "
-        "one value for all metrics",
-    )
-    group.add_argument(
-        "--equivalent-points",
-        action="append",
-        type=parse_points,
-        metavar="X",
-        help="Largest change in percentage points, worse or better: give one value for each --metric, in "
-        "order, or one value for all metrics",
-    )
+    for flag, limit in (
+        ("--drop-points", "drop in percentage points, above 0"),
+        ("--equivalent-points", "change in percentage points, worse or better"),
+    ):
+        group.add_argument(
+            flag,
+            action="append",
+            type=parse_points,
+            metavar="X",
+            help=f"Largest {limit}: give one value for each --metric, in order, or one value for all metrics",
+        )
     group.add_argument(
         "--budgets",
         type=Path,
@@ -93,6 +88,20 @@ def _add_budgets(parser: CommandParser) -> None:
         help="TOML file with a table [budgets], as in a suite. Load tests need it, for example with "
         "latency = { speedup_min = 1.2 }, and KL logs, with kl = { mean_max = 0.02 }",
     )
+    _add_log_budgets(group)
+    group.add_argument(
+        "--on-inconclusive",
+        choices=("fail", "warn"),
+        default="fail",
+        help="Effect of an INCONCLUSIVE budget: fail (exit code 1, the default) or warn (the exit code "
+        "does not change)",
+    )
+    group.add_argument(
+        "--require-budget", action="store_true", help="Exit with code 4 if a target has no budget"
+    )
+
+
+def _add_log_budgets(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--pooled-points",
         type=parse_points,
@@ -127,16 +136,6 @@ def _add_budgets(parser: CommandParser) -> None:
             metavar="X",
             help=f"Logs: the mean length of the target's answers must be {limit} X times the base's",
         )
-    group.add_argument(
-        "--on-inconclusive",
-        choices=("fail", "warn"),
-        default="fail",
-        help="Effect of an INCONCLUSIVE budget: fail (exit code 1, the default) or warn (the exit code "
-        "does not change)",
-    )
-    group.add_argument(
-        "--require-budget", action="store_true", help="Exit with code 4 if a target has no budget"
-    )
 
 
 def _add_log_options(parser: CommandParser) -> None:
@@ -163,6 +162,19 @@ def _add_log_options(parser: CommandParser) -> None:
         "judge. SIDE is base, target or repeat (default: every side); repeatable. If only BASE is "
         "given, choose both models from BASE",
     )
+    _add_sample_options(group)
+    _add_score_options(group)
+    group.add_argument(
+        "--looks",
+        type=int,
+        default=1,
+        metavar="K",
+        help="Judge the target up to K times while it runs, each time after another 1/K of the "
+        "base's samples (default 1)",
+    )
+
+
+def _add_sample_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--same-id",
         choices=("fail", "epochs", "runs"),
@@ -188,6 +200,9 @@ def _add_log_options(parser: CommandParser) -> None:
         "tests, in load, prompt, answers or unfinished). Repeatable; the output names each accepted "
         "difference",
     )
+
+
+def _add_score_options(group: argparse._ArgumentGroup) -> None:
     for flag, direction in (("--higher-is-better", "higher"), ("--lower-is-better", "lower")):
         group.add_argument(
             flag,
@@ -216,14 +231,6 @@ def _add_log_options(parser: CommandParser) -> None:
         metavar="WHAT",
         help="Recognize refusals also by the regular expressions of this file, one per line; or only by "
         "your function of an answer, package.module:function",
-    )
-    group.add_argument(
-        "--looks",
-        type=int,
-        default=1,
-        metavar="K",
-        help="Judge the target up to K times while it runs, each time after another 1/K of the "
-        "base's samples (default 1)",
     )
 
 
@@ -275,7 +282,7 @@ def _parse_labels(text: str) -> tuple[str, ...]:
     """Parses labels that commas separate. Raises argparse's error, with the expected form."""
     labels = tuple(label.strip() for label in text.split(","))
     if not all(labels):
-        raise ArgumentTypeError(
+        raise argparse.ArgumentTypeError(
             f"{text!r} was given, expected labels that are not empty, with commas between them"
         )
     return labels

@@ -1,25 +1,30 @@
 """A worker: a module run in a separate process, which may hang or die without ending this one.
 
-    ended = run_worker("slimgate.run.measure.memory_worker", folder, limit=600)
+    answer = ask_worker("slimgate.models._gguf_check_worker", folder, request, limit=600, failure="…")
 
-Its request and its answer are files in the folder.
+Its request and its answer are files in the folder; in the worker, `answer_request` reads and writes them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
+
+from slimgate.errors import BuildError, SlimgateError
 
 LOG_FILE = "worker.log"
+REQUEST, ANSWER = "request.json", "answer.json"
 LONGEST_MESSAGE = 500  # characters
 
 
@@ -72,6 +77,35 @@ def end_with_parent(every: float = 1.0) -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def answer_request(compute: Callable[[Path, Any], Mapping[str, Any] | None]) -> None:
+    """In a worker: writes what compute(folder, request) returns into the folder, or an error of slimgate."""
+    end_with_parent()
+    folder = Path(sys.argv[1])
+    request = json.loads((folder / REQUEST).read_text("utf-8"))
+    try:
+        answer = compute(folder, request) or {}
+    except SlimgateError as error:
+        answer = {"error": str(error)}
+    (folder / ANSWER).write_text(json.dumps(answer), "utf-8")
+
+
+def ask_worker(
+    module: str, folder: Path, request: Mapping[str, Any], *, limit: float, failure: str
+) -> dict[str, Any]:
+    """The answer of a worker. failure: the beginning of the error if it ends without an answer.
+
+    Raises BuildError if it fails; limit: as in `run_worker`.
+    """
+    (folder / REQUEST).write_text(json.dumps(request), "utf-8")
+    ended = run_worker(module, folder, limit=limit)
+    if ended.code != 0:
+        raise BuildError(f"{failure}: {ended.message}")
+    answer: dict[str, Any] = json.loads((folder / ANSWER).read_text("utf-8"))
+    if error := answer.get("error"):
+        raise BuildError(error)
+    return answer
 
 
 def run_worker(

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from slimgate._system.worker import run_worker
+from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models import _gguf_check_worker as worker
 from slimgate.models.gguf_file import link_alone, read_gguf_header
@@ -104,12 +104,8 @@ def check_opens(file: Path, scratch: Path, *, embeddings: bool) -> None:
     folder = scratch / "gguf_check"
     folder.mkdir()
     request = {"file": str(file.resolve()), "embeddings": embeddings}
-    (folder / worker.REQUEST).write_text(json.dumps(request), "utf-8")
-    ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
-    if ended.code != 0:
-        raise BuildError(f"llama.cpp cannot run {file.name}: {ended.message}")
-    if problem := json.loads((folder / worker.ANSWER).read_text("utf-8"))["error"]:
-        raise BuildError(problem)
+    failure = f"llama.cpp cannot run {file.name}"
+    ask_worker(worker.__name__, folder, request, limit=LIMIT_SECONDS, failure=failure)
 
 
 def load_gguf_tokenizer(file: Path) -> PreTrainedTokenizerBase:

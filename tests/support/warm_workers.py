@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from slimgate._system.worker import LOG_FILE, Ended, find_last_words
+from slimgate._system.worker import LOG_FILE, Ended, find_last_words, run_worker
 from support.warm_python import Process, Request, Server
 
 # auto-round changes transformers when it is imported, so that only its own workers have it.
@@ -29,30 +28,24 @@ AUTO_ROUND = (
 )
 # The builder itself changes the search path, so that each worker imports it.
 GENAI = ("torch", "transformers.models.auto.modeling_auto", "onnxruntime_genai", "onnx_ir")
-IMPORTS_BY_MODULE = {
-    "slimgate.steps.quantize.auto_round": AUTO_ROUND,
-    "slimgate.steps.convert.to_gguf": AUTO_ROUND,
-    "slimgate.steps.convert.to_onnx_genai": GENAI,
+IMPORTS_BY_WORKER = {
+    "slimgate.steps.quantize._auto_round_worker": AUTO_ROUND,
+    "slimgate.steps.convert._to_gguf_worker": AUTO_ROUND,
+    "slimgate.steps.convert._to_onnx_genai_worker": GENAI,
 }
 
 
 def fork_workers(patch: pytest.MonkeyPatch) -> None:
-    """Forks the workers of the steps above until the patch is undone."""
-    for module, imports in IMPORTS_BY_MODULE.items():
-        patch.setattr(f"{module}.run_worker", partial(_run_forked, imports))
+    """Forks the workers above, when `ask_worker` asks them, until the patch is undone."""
+    patch.setattr("slimgate._system.worker.run_worker", _run_forked)
 
 
-def _run_forked(
-    imports: tuple[str, ...],
-    module: str,
-    folder: Path,
-    *,
-    limit: float,
-    environment: Mapping[str, str] | None = None,
-) -> Ended:
+def _run_forked(module: str, folder: Path, *, limit: float) -> Ended:
     """As slimgate's run_worker."""
-    variables, log = {**os.environ, **(environment or {})}, folder / LOG_FILE
-    request = Request(module, [str(folder)], str(folder), variables, (os.devnull, os.devnull, str(log)))
+    if (imports := IMPORTS_BY_WORKER.get(module)) is None:
+        return run_worker(module, folder, limit=limit)
+    log = folder / LOG_FILE
+    request = Request(module, [str(folder)], str(folder), {**os.environ}, (os.devnull, os.devnull, str(log)))
     worker = Process(_start_server(imports), request)
     try:
         code = worker.wait(limit)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from torch._inductor.package.package import package_aoti
 
+from slimgate._system.worker import answer_request
 from slimgate.steps.convert import _aoti_worker
 
 CODE = """
@@ -36,4 +36,4 @@ def compile_network(network: Any, example: dict[str, Any], package: Path, thread
 
 if __name__ == "__main__":
     _aoti_worker.compile_network = compile_network
-    _aoti_worker.main(Path(sys.argv[1]))
+    answer_request(_aoti_worker.compile_and_predict)

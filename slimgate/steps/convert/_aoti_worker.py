@@ -10,16 +10,13 @@ If the compiled code crashes, there is no answer, and the calling process contin
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slimgate._system.worker import end_with_parent
-from slimgate.errors import SlimgateError
+from slimgate._system.worker import answer_request
 from slimgate.plugins.base import Arrays, Json
 
 if TYPE_CHECKING:
@@ -28,11 +25,11 @@ if TYPE_CHECKING:
 
     from slimgate.models.torch_model import TorchModel
 
-REQUEST, MODEL, BATCHES = "request.json", "model", "batches.npz"
-PACKAGE, SCORES, ANSWER = "model.pt2", "scores.npz", "answer.json"
+MODEL, BATCHES = "model", "batches.npz"
+PACKAGE, SCORES = "model.pt2", "scores.npz"
 
 
-def compile_and_predict(folder: Path, *, device: str, threads: int, precision: str) -> Json:
+def compile_and_predict(folder: Path, request: Json) -> Json:
     """Compiles the folder's model and predicts its batches. Raises BuildError if it is not one graph."""
     import torch
 
@@ -41,9 +38,10 @@ def compile_and_predict(folder: Path, *, device: str, threads: int, precision: s
     from slimgate.runtimes.compiled import compile_in_process
     from slimgate.steps.agreement import score_batches
 
+    device, threads = request["device"], request["threads"]
     torch.set_num_threads(threads)
     model: TorchModel = load_torch_model(folder / MODEL, device=device)
-    if precision == "bfloat16":
+    if request["precision"] == "bfloat16":
         model.network.to(torch.bfloat16)
     batches = read_batches(folder / BATCHES)
     example = {
@@ -116,16 +114,5 @@ def read_batches(file: Path) -> list[Arrays]:
     return [by_batch[place] for place in sorted(by_batch)]
 
 
-def main(folder: Path) -> None:
-    """Answers the request of a folder."""
-    request = json.loads((folder / REQUEST).read_text("utf-8"))
-    try:
-        answer = compile_and_predict(folder, **request)
-    except SlimgateError as error:
-        answer = {"error": str(error)}
-    (folder / ANSWER).write_text(json.dumps(answer), "utf-8")
-
-
 if __name__ == "__main__":
-    end_with_parent()
-    main(Path(sys.argv[1]))
+    answer_request(compile_and_predict)

@@ -11,7 +11,6 @@ FOLDER/answer.json: the entries for the log, or {"error"} alone.
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.worker import end_with_parent
-from slimgate.errors import BuildError, SlimgateError
+from slimgate._system.worker import answer_request
+from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_converter import load_converter
 from slimgate.models.llama_cpp_names import describe_unknown
 from slimgate.plugins.base import Json
@@ -30,7 +29,7 @@ from slimgate.plugins.base import Json
 if TYPE_CHECKING:
     import gguf
 
-REQUEST, MODEL, WRITTEN, ANSWER = "request.json", "model", "written", "answer.json"
+MODEL, WRITTEN = "model", "written"
 IMPORTANCE = "importance.npz"
 FILE = "model.gguf"
 # The number of weights in a block of Q4_0.
@@ -169,20 +168,13 @@ def _describe(gguf: ModuleType, file: Path) -> Json:
     return {"tensor_types": dict(sorted(types.items())), "gguf": fields_found}
 
 
-def main(folder: Path) -> None:
-    """Answers the request of a folder."""
-    request = json.loads((folder / REQUEST).read_text("utf-8"))
-    try:
-        options = request["llama_cpp"]
-        if options is None:
-            answer = convert(folder, request["type"])
-        else:
-            answer = quantize(folder, request["type"], request["source"], options)
-    except SlimgateError as error:
-        answer = {"error": str(error)}
-    (folder / ANSWER).write_text(json.dumps(answer), "utf-8")
+def write_file(folder: Path, request: Json) -> Json:
+    """Writes the file that a request asks for."""
+    options = request["llama_cpp"]
+    if options is None:
+        return convert(folder, request["type"])
+    return quantize(folder, request["type"], request["source"], options)
 
 
 if __name__ == "__main__":
-    end_with_parent()
-    main(Path(sys.argv[1]))
+    answer_request(write_file)

@@ -8,14 +8,12 @@ FOLDER/written. The builder puts modules of common names, such as `builders`, on
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
-from slimgate._system.worker import end_with_parent
+from slimgate._system.worker import answer_request
 from slimgate.plugins.base import Json
 
-REQUEST, MODEL, WRITTEN, CACHE = "request.json", "model", "written", "cache"
+MODEL, WRITTEN, CACHE = "model", "written", "cache"
 # The builder's names of types that a product rounds its input to, and of no rounding.
 ACCURACY_LEVELS = {"int8": 4, "float32": 1}
 
@@ -43,6 +41,4 @@ def make_builder_options(options: Json) -> list[str]:
 
 
 if __name__ == "__main__":
-    end_with_parent()
-    _folder = Path(sys.argv[1])
-    convert(_folder, json.loads((_folder / REQUEST).read_text("utf-8")))
+    answer_request(convert)

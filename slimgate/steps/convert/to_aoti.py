@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from slimgate._system.worker import Ended, run_worker
+from slimgate._system.worker import ANSWER, REQUEST, Ended, run_worker
 from slimgate.errors import BuildError, ProcessDied
 from slimgate.models.aoti_model import ExportedModel
 from slimgate.plugins.base import Arrays
@@ -133,12 +133,12 @@ def compile_apart(
     model.save(folder / _aoti_worker.MODEL)
     _aoti_worker.write_batches(folder / _aoti_worker.BATCHES, batches)
     request = {"device": context.device, "threads": context.threads, "precision": precision}
-    (folder / _aoti_worker.REQUEST).write_text(json.dumps(request), "utf-8")
+    (folder / REQUEST).write_text(json.dumps(request), "utf-8")
     ended = run_worker(worker, folder, limit=limit)
     package = folder / _aoti_worker.PACKAGE
     if ended.code != 0:
         raise _make_error(ended, compiling=not package.exists(), limit=limit)
-    answer = json.loads((folder / _aoti_worker.ANSWER).read_text("utf-8"))
+    answer = json.loads((folder / ANSWER).read_text("utf-8"))
     if "error" in answer:
         raise BuildError(answer["error"])
     with np.load(folder / _aoti_worker.SCORES, allow_pickle=False) as arrays:

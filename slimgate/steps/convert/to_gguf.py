@@ -32,7 +32,6 @@ weights.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -41,7 +40,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from slimgate._system.worker import run_worker
+from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.llama_cpp_converter import check_tokenizer
@@ -220,14 +219,9 @@ def convert_apart(
         if params.needs_importance:
             _write_importance(model, batches, folder / worker.IMPORTANCE, context)
     context.log["quantizer"] = "llama.cpp" if params.by_llama_cpp else "slimgate"
-    (folder / worker.REQUEST).write_text(json.dumps(request), "utf-8")
-    process = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
-    if process.code != 0:
-        raise BuildError(f"to_gguf failed: {process.message}")
-    answer = json.loads((folder / worker.ANSWER).read_text("utf-8"))
-    if "error" in answer:
-        raise BuildError(answer["error"])
-    context.log.update(answer)
+    context.log.update(
+        ask_worker(worker.__name__, folder, request, limit=LIMIT_SECONDS, failure="to_gguf failed")
+    )
     written = folder / worker.WRITTEN
     not_copied = {"modules.json", source.name if source else ""}
     for file in (folder / worker.MODEL).iterdir():

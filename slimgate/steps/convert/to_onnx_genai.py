@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 
 from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
-from slimgate._system.worker import run_worker
+from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.config import compute_head_size
 from slimgate.models.onnx_genai_model import CONFIG, COUNTS, KIND, PACKAGE, OnnxGenaiModel
@@ -118,10 +118,8 @@ def convert(model: TorchModel, options: Json, context: BuildContext) -> OnnxGena
     folder = context.scratch / "to_onnx_genai"
     folder.mkdir()
     save_plain(model, folder / worker.MODEL)
-    (folder / worker.REQUEST).write_text(json.dumps(options), "utf-8")
-    ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
-    if ended.code != 0:
-        raise BuildError(f"ONNX Runtime GenAI cannot convert the model: {ended.message}")
+    failure = "ONNX Runtime GenAI cannot convert the model"
+    ask_worker(worker.__name__, folder, options, limit=LIMIT_SECONDS, failure=failure)
     written = folder / worker.WRITTEN
     longest = _correct_config(written / CONFIG, model)
     context.log["longest_text"] = longest

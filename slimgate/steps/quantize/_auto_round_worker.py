@@ -8,25 +8,17 @@ FOLDER/sequences.npy, (sequences, tokens) int64. It writes FOLDER/written and FO
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slimgate._system.worker import end_with_parent
+from slimgate._system.worker import answer_request
 from slimgate.models.llama_cpp_converter import load_converter
 from slimgate.plugins.base import Json
 
-REQUEST, MODEL, SEQUENCES, WRITTEN, ANSWER = (
-    "request.json",
-    "model",
-    "sequences.npy",
-    "written",
-    "answer.json",
-)
+MODEL, SEQUENCES, WRITTEN = "model", "sequences.npy", "written"
 # auto-round's names of the layouts.
 FORMATS = {
     "auto_round": "auto_round",
@@ -92,12 +84,5 @@ def _collect(out: Path, written: Path) -> None:
     shutil.move(first.parent, written)
 
 
-def main(folder: Path) -> None:
-    """Answers the request of a folder."""
-    request = json.loads((folder / REQUEST).read_text("utf-8"))
-    (folder / ANSWER).write_text(json.dumps(round_model(folder, request)), "utf-8")
-
-
 if __name__ == "__main__":
-    end_with_parent()
-    main(Path(sys.argv[1]))
+    answer_request(round_model)

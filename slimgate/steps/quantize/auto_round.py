@@ -21,7 +21,6 @@ Source: Cheng et al. 2023, "Optimize weight rounding via signed gradient descent
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from slimgate._system.worker import run_worker
+from slimgate._system.worker import ask_worker
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_names import digest_checkout
 from slimgate.models.llm_packages import require_package
@@ -156,12 +155,10 @@ def round_apart(model: TorchModel, request: Json, rows: int, context: BuildConte
     np.save(folder / worker.SEQUENCES, sequences)
     context.log.update(calibration_sequences=len(sequences), sequence_tokens=int(sequences.shape[1]))
     more = {"device": context.device, "threads": context.threads, "seed": context.seed}
-    (folder / worker.REQUEST).write_text(json.dumps({**request, **more}), "utf-8")
-    ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
-    if ended.code != 0:
-        raise BuildError(f"auto_round failed: {ended.message}")
-    answer = json.loads((folder / worker.ANSWER).read_text("utf-8"))
-    context.log.update(answer)
+    request = {**request, **more}
+    context.log.update(
+        ask_worker(worker.__name__, folder, request, limit=LIMIT_SECONDS, failure="auto_round failed")
+    )
     return folder / worker.WRITTEN
 
 

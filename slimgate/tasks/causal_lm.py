@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -34,20 +33,17 @@ from slimgate.models.saved_files import check_language_model
 from slimgate.models.start_token import find_start_token
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.plugins.base import Arrays
-from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Compared, ModelRef
 from slimgate.plugins.params import Table
 from slimgate.plugins.rows import Rows, TaskFacts, row_groups
-from slimgate.plugins.task import Task
+from slimgate.tasks.parts.token_task import TokenTask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from slimgate.data.guess_input import ExaminedRows
-    from slimgate.models.torch_model import TorchModel
     from slimgate.plugins.base import Json
     from slimgate.tasks.parts.language_model import Windows
-    from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 VALUES = ("nats", "tokens", "right_tokens", "bytes")
 # What a planted fault adds to a token's nats: it multiplies the perplexity of a row by 7.4.
@@ -79,17 +75,14 @@ class Params(Table):
         return self
 
 
-class CausalLM(Task[Params]):
+class CausalLM(TokenTask[Params]):
     default_metrics = ("perplexity", "token_accuracy", "bits_per_byte")
     also_called = ("language_modeling", "language_model")
     next_token = True
-    pipeline = "text-generation"
     snippet_tail = (
         "for text, mask, row in zip(texts, batch['attention_mask'], scores):\n"
         "    print(text, repr(tokenizer.decode(row[int(mask.sum()) - 1].argmax())))"
     )
-    # The next word follows from the end of a text.
-    tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
     guess_rank = 60
 
     def guess(self, data: ExaminedRows) -> tuple[dict[str, Any], str] | None:
@@ -105,9 +98,6 @@ class CausalLM(Task[Params]):
     def text_columns(self, params: Params) -> tuple[str, ...]:
         """The text: it must not occur in two splits."""
         return params.text
-
-    def label_column(self, params: Params) -> None:
-        """None: there are no labels, because models learn the next token."""
 
     def provides(self) -> frozenset[str]:
         """The names of a row's values that depend on the model."""
@@ -131,11 +121,9 @@ class CausalLM(Task[Params]):
         check_positions(params.max_tokens, ref, config)
         check_language_model(ref, config)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError if weights are missing, or it reads later tokens."""
-        from slimgate.tasks.parts.language_model import load_language_model
-
-        return load_language_model(ref, context, lambda: _read_row_texts(params, context.rows("train")))
+    def list_texts(self, params: Params, rows: Rows) -> list[str]:
+        """The text of each row."""
+        return _read_row_texts(params, rows)
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Windows for training. Each token except the first is predicted once.
@@ -156,22 +144,6 @@ class CausalLM(Task[Params]):
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return lambda rows: make_judged_windows(params, rows, tokenizer)
-
-    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
-        """The training targets: the tokens themselves, each predicted from those before it."""
-        return self.targets_without_labels(params, encoded, facts)
-
-    def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
-        """The same targets as with labels, because text needs no labels."""
-        from slimgate.tasks.parts.objectives import TokenTargets
-
-        return TokenTargets(encoded.list_labels(), side=encoded.side)
-
-    def objective(self, params: Params) -> Objective:
-        """Models learn the next token at each position."""
-        from slimgate.tasks.parts.objectives import TokenObjective
-
-        return TokenObjective(shifted=True)
 
     def read_output(
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -36,21 +35,19 @@ from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.plugins.base import Json
-from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef, Predictor
 from slimgate.plugins.params import Table, resolve_path
 from slimgate.plugins.rows import Rows, TaskFacts, row_groups
 from slimgate.plugins.source import Source
-from slimgate.plugins.task import AnswerPlan, Task
+from slimgate.plugins.task import AnswerPlan
+from slimgate.tasks.parts.token_task import TokenTask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.lm_eval_documents import Documents, TaskSelection
     from slimgate.tasks.parts.lm_eval_model import EncodedDocuments
-    from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 TASK_SCORE = "task_score"
 SCORES = ("acc", "acc_norm", "exact_match")
@@ -125,10 +122,8 @@ class LmEvalSource(Source[Params]):
         return {part: pa.Table.from_pylist(part_rows, schema=schema) for part, part_rows in rows.items()}
 
 
-class LmEval(Task[Params]):
+class LmEval(TokenTask[Params]):
     default_metrics = (TASK_SCORE,)
-    pipeline = "text-generation"
-    tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
     source = LmEvalSource()
 
     def columns(self, params: Params) -> tuple[str, ...]:
@@ -138,9 +133,6 @@ class LmEval(Task[Params]):
     def text_columns(self, params: Params) -> tuple[str, ...]:
         """The document's prompt without examples: it must not occur in two splits."""
         return ("prompt", "target")
-
-    def label_column(self, params: Params) -> None:
-        """None: splits are not stratified."""
 
     def folders(self, params: Params) -> tuple[Path, ...]:
         """The folders of YAML files, and of the files that these include."""
@@ -174,16 +166,10 @@ class LmEval(Task[Params]):
         check_positions(params.max_tokens or 0, ref, config)
         check_language_model(ref, config)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError if weights are missing, or it reads later tokens."""
-        from slimgate.tasks.parts.language_model import load_language_model
-
-        def texts() -> list[str]:
-            table = context.rows("train").table
-            pairs = zip(table["prompt"].to_pylist(), table["target"].to_pylist(), strict=True)
-            return [prompt + target for prompt, target in pairs]
-
-        return load_language_model(ref, context, texts)
+    def list_texts(self, params: Params, rows: Rows) -> list[str]:
+        """Each prompt with its target."""
+        prompts, targets = (rows.table[name].to_pylist() for name in ("prompt", "target"))
+        return [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their targets; models learn the targets."""
@@ -203,22 +189,6 @@ class LmEval(Task[Params]):
         from slimgate.tasks.parts.lm_eval_model import make_document_encoder
 
         return make_document_encoder(_load_task_documents(params, folder), folder, params.max_tokens)
-
-    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
-        """The training targets: the tokens of the documents' targets."""
-        return self.targets_without_labels(params, encoded, facts)
-
-    def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
-        """The same targets as with labels, because there is no label column."""
-        from slimgate.tasks.parts.objectives import TokenTargets
-
-        return TokenTargets(encoded.list_labels(), side=encoded.side)
-
-    def objective(self, params: Params) -> Objective:
-        """Models learn the next token at each position of a target."""
-        from slimgate.tasks.parts.objectives import TokenObjective
-
-        return TokenObjective(shifted=True)
 
     def answer(
         self, params: Params, predictor: Predictor, encoded: EncodedDocuments, plan: AnswerPlan

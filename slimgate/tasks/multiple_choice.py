@@ -35,11 +35,10 @@ from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.plugins.base import Arrays, Json
-from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Compared, ModelRef, Predictor
 from slimgate.plugins.params import Table
 from slimgate.plugins.rows import Rows, TaskFacts, row_groups
-from slimgate.plugins.task import AnswerPlan, Task
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, is_endpoint
 from slimgate.tasks.parts.guess_prompts import guess_choices
 from slimgate.tasks.parts.questions import (
@@ -54,15 +53,15 @@ from slimgate.tasks.parts.questions import (
     list_choice_names,
     read_questions,
 )
+from slimgate.tasks.parts.token_task import TokenTask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.choice_scores import EncodedQuestions, Ids
     from slimgate.tasks.parts.language_model import Windows
-    from slimgate.tasks.parts.objectives import Objective, TokenTargets
+    from slimgate.tasks.parts.objectives import TokenTargets
 
 Normalize = Literal["none", "bytes", "tokens"]
 # The columns that say if the choice with the best score is right, by the divisor of the score.
@@ -118,15 +117,13 @@ class Params(Table):
         return Form(self.template or (LETTERED if self.letters else PLAIN), self.letters, self.separator)
 
 
-class MultipleChoice(Task[Params]):
+class MultipleChoice(TokenTask[Params]):
     default_metrics = ("accuracy", "acc_norm", "ece")
     scores_classes = False
-    pipeline = "text-generation"
     snippet_tail = (
         "for text, mask, row in zip(texts, batch['attention_mask'], scores):\n"
         "    print(text, repr(tokenizer.decode(row[int(mask.sum()) - 1].argmax())))"
     )
-    tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
     guess_rank = 5
     takes_endpoints = True
 
@@ -141,9 +138,6 @@ class MultipleChoice(Task[Params]):
     def text_columns(self, params: Params) -> tuple[str, ...]:
         """The question with its choices: it must not occur in two splits."""
         return params.columns.names
-
-    def label_column(self, params: Params) -> None:
-        """None: splits are not stratified, because the position of the right choice means nothing."""
 
     def provides(self) -> frozenset[str]:
         """The values of a classification, and whether the choice is right by each score."""
@@ -167,11 +161,14 @@ class MultipleChoice(Task[Params]):
         check_positions(params.max_tokens, ref, config)
         check_language_model(ref, config)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError if weights are missing, or it reads later tokens."""
-        from slimgate.tasks.parts.language_model import load_language_model
-
-        return load_language_model(ref, context, lambda: _list_learnt_texts(params, context.rows("train")))
+    def list_texts(self, params: Params, rows: Rows) -> list[str]:
+        """Each prompt with its right answer."""
+        form = params.form
+        questions = read_questions(rows, params.columns)
+        return [
+            question.format_prompt(form) + question.list_answers(form)[question.right]
+            for question in questions
+        ]
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their right answers; models learn the answers."""
@@ -192,12 +189,6 @@ class MultipleChoice(Task[Params]):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return lambda rows: encode_questions(params, rows, tokenizer)
 
-    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Windows) -> TokenTargets:
-        """The training targets: the tokens of the right answers."""
-        from slimgate.tasks.parts.objectives import TokenTargets
-
-        return TokenTargets(encoded.list_labels(), side=encoded.side)
-
     def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
         """Targets for rows without labels: a teacher's scores count at the positions of answers."""
         from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED, TokenTargets
@@ -207,12 +198,6 @@ class MultipleChoice(Task[Params]):
             for row in encoded.list_labels()
         ]
         return TokenTargets(hidden, side=encoded.side)
-
-    def objective(self, params: Params) -> Objective:
-        """Models learn the next token at each position of an answer."""
-        from slimgate.tasks.parts.objectives import TokenObjective
-
-        return TokenObjective(shifted=True)
 
     def read_output(
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
@@ -339,12 +324,3 @@ def _normalize_scores(
         by_score["bytes"][row, :count] = log_p / sizes
         by_score["tokens"][row, :count] = log_p / tokens
     return by_score
-
-
-def _list_learnt_texts(params: Params, rows: Rows) -> list[str]:
-    """Each prompt with its right answer."""
-    form = params.form
-    questions = read_questions(rows, params.columns)
-    return [
-        question.format_prompt(form) + question.list_answers(form)[question.right] for question in questions
-    ]

@@ -29,7 +29,6 @@ from slimgate.data.guess_input import ExaminedRows
 from slimgate.errors import DataError, SuiteError, format_error
 from slimgate.models.saved_files import check_language_model
 from slimgate.plugins.base import Json
-from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes.endpoint import is_endpoint
@@ -48,14 +47,13 @@ from slimgate.tasks.parts.generation import (
     read_references,
 )
 from slimgate.tasks.parts.guess_prompts import guess_generation
+from slimgate.tasks.parts.token_task import TokenTask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from slimgate.models.torch_model import TorchModel
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.language_model import Windows
-    from slimgate.tasks.parts.objectives import Objective, TokenTargets
     from slimgate.tasks.parts.prompts import Prompts
 
 
@@ -77,9 +75,8 @@ class Params(GenerationParams):
         return ("tool_call_valid",) if self.reference is None else ("tool_call_exact", "tool_call_valid")
 
 
-class TextGeneration(GenerationTask[Params]):
+class TextGeneration(GenerationTask[Params], TokenTask[Params]):
     takes_endpoints = True
-    pipeline = "text-generation"
     snippet_tail = (
         "for text in texts:\n"
         "    prompt = tokenizer(text, return_tensors='pt')\n"
@@ -126,12 +123,6 @@ class TextGeneration(GenerationTask[Params]):
         if params.tools and facts and ref.folder and ref.file is None and not ref.fresh:
             _check_template(ref.folder, ref.text)
 
-    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> TorchModel:
-        """Loads the model of a ref. Raises BuildError if weights are missing, or it reads later tokens."""
-        from slimgate.tasks.parts.language_model import load_language_model
-
-        return load_language_model(ref, context, lambda: self.list_texts(params, context.rows("train")))
-
     def encode_rows(self, params: Params, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Prompts with their references, for training."""
         from slimgate.tasks.parts.prompts import format_prompts, make_training_windows
@@ -154,18 +145,6 @@ class TextGeneration(GenerationTask[Params]):
         prompts, tools = read_prompts(rows, params.prompt), read_row_tools(rows, params.tools)
         texts = format_prompts(tokenizer, prompts, chat=params.chat, tools=tools)
         return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
-
-    def targets_without_labels(self, params: Params, encoded: Windows, facts: TaskFacts) -> TokenTargets:
-        """The same targets as with labels, because models learn the text."""
-        from slimgate.tasks.parts.objectives import TokenTargets
-
-        return TokenTargets(encoded.list_labels(), side=encoded.side)
-
-    def objective(self, params: Params) -> Objective:
-        """The loss of the next token at each position of the answer."""
-        from slimgate.tasks.parts.objectives import TokenObjective
-
-        return TokenObjective(shifted=True)
 
 
 task = TextGeneration()

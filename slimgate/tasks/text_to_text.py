@@ -97,6 +97,10 @@ class TextToText(GenerationTask[Params]):
         """The same encoding as for training, because answers are stored in a separate field."""
         return self.encode_rows(params, rows, tokenizer)
 
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: TextPairs) -> TokenTargets:
+        """The tokens of the references."""
+        return self.targets_without_labels(params, encoded, facts)
+
     def targets_without_labels(self, params: Params, encoded: TextPairs, facts: TaskFacts) -> TokenTargets:
         """The tokens of the references. Raises DataError for a row without one."""
         from slimgate.tasks.parts.objectives import TokenTargets

@@ -51,10 +51,7 @@ if TYPE_CHECKING:
 
     from slimgate.models.write_answers import SamplingParams
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
-    from slimgate.tasks.parts.language_model import Windows
-    from slimgate.tasks.parts.objectives import TokenTargets
     from slimgate.tasks.parts.prompts import Prompts
-    from slimgate.tasks.parts.text_pairs import TextPairs
 
 # Separates the sampled answers to one prompt.
 BETWEEN_ANSWERS = "\x1e"
@@ -250,14 +247,6 @@ class GenerationTask(Task[G]):
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return lambda rows: self.encode_prompts(params, rows, tokenizer)
-
-    def targets(self, params: G, rows: Rows, facts: TaskFacts, encoded: Windows | TextPairs) -> TokenTargets:
-        """The tokens that training teaches: those of the reference."""
-        return self.targets_without_labels(params, encoded, facts)
-
-    @abstractmethod
-    def targets_without_labels(self, params: G, encoded: Any, facts: TaskFacts) -> TokenTargets:
-        """The tokens that training teaches, without labels: the rows' own text."""
 
     def answer(
         self, params: G, predictor: Predictor, encoded: Prompts | AskedPrompts, plan: AnswerPlan

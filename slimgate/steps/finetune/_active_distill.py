@@ -31,7 +31,6 @@ from slimgate.tasks.parts.heads import compute_classifier_inputs
 from slimgate.tasks.parts.objectives import (
     UNLABELLED,
     ClassObjective,
-    encode_labelled_rows,
     encode_training_rows,
     make_objective,
 )
@@ -180,7 +179,6 @@ def _learn(
         (own_encoded, pool.labels[answered.positions]),
         params,
         context,
-        selection=encode_labelled_rows(model, "selection", context),
         loss=loss,
         attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,

@@ -23,7 +23,6 @@ from slimgate.steps.training.written_answers import (
 from slimgate.tasks.parts.objectives import (
     Labelled,
     TokenTargets,
-    encode_labelled_rows,
     encode_training_rows,
     make_objective,
 )
@@ -45,9 +44,9 @@ def distill_on_policy(model: TorchModel, params: Params, context: BuildContext) 
     _check_pair(model, teacher)
     if context.task_params.reference is None:
         context = learn_from_written_answers(teacher, context)
-    data, selection = encode_training_rows(model, context), encode_labelled_rows(model, "selection", context)
+    data = encode_training_rows(model, context)
     loss = OnPolicyLoss(model, teacher, params, context)
-    train(model, data, params, context, selection=selection, loss=loss)
+    train(model, data, params, context, loss=loss)
     context.log.update(teacher=params.teacher, **loss.list_facts())
 
 

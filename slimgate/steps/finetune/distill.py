@@ -101,7 +101,6 @@ def distill_model(
     from slimgate.steps.training.matching import make_matches
     from slimgate.steps.training.teacher_ensemble import Teaching, compute_ensemble_answers
     from slimgate.steps.training.trainer import train
-    from slimgate.tasks.parts.objectives import encode_labelled_rows
 
     teacher = context.load_teacher()
     rows = DistillationRows(model, teacher, params, context)
@@ -132,7 +131,6 @@ def distill_model(
         data,
         params,
         context,
-        selection=encode_labelled_rows(model, "selection", context),
         loss=loss,
         hooks=hooks,
         attached=loss.modules_to_train,

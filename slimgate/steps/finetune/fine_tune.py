@@ -27,10 +27,9 @@ class FineTune(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> TorchModel:
         """The model after training."""
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import encode_labelled_rows, encode_training_rows
+        from slimgate.tasks.parts.objectives import encode_training_rows
 
-        selection = encode_labelled_rows(model, "selection", context)
-        train(model, encode_training_rows(model, context), params, context, selection=selection)
+        train(model, encode_training_rows(model, context), params, context)
         return model
 
 

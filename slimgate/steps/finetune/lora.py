@@ -37,12 +37,11 @@ class Lora(Step[Params]):
         """The model after training the adapters."""
         from slimgate.steps.training.adapters import adapters
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import encode_labelled_rows, encode_training_rows
+        from slimgate.tasks.parts.objectives import encode_training_rows
 
         with adapters(model, "lora", params, context):
-            selection = encode_labelled_rows(model, "selection", context)
             data = encode_training_rows(model, context)
-            train(model, data, params.for_training(), context, selection=selection)
+            train(model, data, params.for_training(), context)
         return model
 
 

@@ -47,7 +47,6 @@ class LoraDistill(Step[Params]):
         from slimgate.steps.training.adapters import adapters
         from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import encode_labelled_rows
 
         shares = distill.Params(
             alpha=params.label_weight,
@@ -63,8 +62,7 @@ class LoraDistill(Step[Params]):
             loss = DistillationLoss(
                 model, teacher, data[0], teacher_encoded, shares, context, targets=data[1]
             )
-            selection = encode_labelled_rows(model, "selection", context)
-            train(model, data, params.for_training(), context, selection=selection, loss=loss)
+            train(model, data, params.for_training(), context, loss=loss)
         context.log["loss_parts"] = loss.compute_mean_parts()
         return model
 

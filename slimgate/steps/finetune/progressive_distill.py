@@ -175,7 +175,6 @@ def _distill(
     from slimgate.steps.training.distillation import DistillationLoss
     from slimgate.steps.training.matching import make_matches
     from slimgate.steps.training.trainer import train
-    from slimgate.tasks.parts.objectives import encode_labelled_rows
 
     data, teacher_encoded, answers = rows
     matches = make_matches(model, teacher, params, seed=context.seed)
@@ -196,7 +195,6 @@ def _distill(
         data,
         params.model_copy(update={"epochs": epochs}),
         context,
-        selection=encode_labelled_rows(model, "selection", context),
         loss=loss,
         attached=loss.modules_to_train,
         attached_learning_rate=params.projection_learning_rate,

@@ -63,7 +63,6 @@ class CofiPrune(Step[Params]):
         from slimgate.steps.prune._sublayer_gates import make_gates, remove_closed_parts_, with_gates
         from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import encode_labelled_rows
 
         data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
         before = model.measure_size()["parameters"]
@@ -89,7 +88,6 @@ class CofiPrune(Step[Params]):
                 data,
                 params,
                 context,
-                selection=encode_labelled_rows(model, "selection", context),
                 loss=loss,
                 hooks=[schedule],
                 attached=target,

@@ -67,7 +67,6 @@ class MovementPrune(Step[Params]):
         from slimgate.steps.prune._movement_prune import MovementSchedule, with_masks
         from slimgate.steps.training.distillation import DistillationLoss, load_rows_and_teacher
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import encode_labelled_rows
 
         data, teacher, teacher_encoded = load_rows_and_teacher(model, context)
         encoded, targets = data
@@ -84,7 +83,6 @@ class MovementPrune(Step[Params]):
                 data,
                 params,
                 context,
-                selection=encode_labelled_rows(model, "selection", context),
                 loss=loss,
                 hooks=[schedule],
                 attached=nn.ModuleList(masks),

@@ -77,7 +77,6 @@ class Binarize(Step[Params]):
             put_latent_layers_,
         )
         from slimgate.steps.training.trainer import train
-        from slimgate.tasks.parts.objectives import encode_labelled_rows
 
         layers = _select_layers(model, params)
         tables = make_plain_embeddings(model) if params.embeddings else {}
@@ -94,9 +93,8 @@ class Binarize(Step[Params]):
         signs_before = {name: part.weight >= 0 for name, part in parts.items()}
         context.log.update(note_untied_tables(model.network, dict.fromkeys(parts, nn.Identity())))
         latent = put_latent_layers_(model, layers, tables, thresholds)
-        selection = encode_labelled_rows(model, "selection", context)
         hooks = [Ramp(latent.values(), params.ramp)]
-        train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
+        train(model, data, params, context, loss=loss, hooks=hooks)
         replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
         context.log.update(
             signs_flipped_by_training=round(compute_flipped_share(latent, signs_before), 4),

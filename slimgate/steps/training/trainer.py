@@ -25,7 +25,7 @@ from slimgate.steps.training.callbacks import ATTACHED, Epochs, Hooked, KeepZero
 from slimgate.steps.training.data_parallel import Workers
 from slimgate.steps.training.options import with_frozen_layers, with_regularization
 from slimgate.steps.training.params import TrainingParams
-from slimgate.tasks.parts.objectives import Labelled, Objective
+from slimgate.tasks.parts.objectives import Labelled, Objective, encode_labelled_rows
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
@@ -54,13 +54,12 @@ def train(
     params: TrainingParams,
     context: BuildContext,
     *,
-    selection: Labelled | None = None,
     loss: Loss | None = None,
     hooks: Sequence[TrainingHook] = (),
     attached: nn.Module | None = None,
     attached_learning_rate: float | None = None,
 ) -> None:
-    """Trains `model.network` in place.
+    """Trains `model.network` in place. The rows of `selection` are evaluated after each epoch.
 
     context.log gets precision, rows, tokens (of the rows, each once), trained_parameters, padding (its share
     of the tokens in batches, which are drawn from rows of about one length), loss and quality per epoch, and
@@ -72,6 +71,7 @@ def train(
     Weights that a pruning step set to zero stay zero. Raises BuildError if the loss is not finite.
     """
     precision = resolve_precision(params.precision, context.device)
+    selection = encode_labelled_rows(model, "selection", context)
     epochs = Epochs(model, params.keep_best, selection, context, hooks)
     workers = Workers.join(params.processes, epochs.objective)
     use_cache = getattr(model.config, "use_cache", None)

@@ -45,8 +45,8 @@ def trained(
 ) -> tuple[Any, BuildContext]:
     context = make_tiny_context(hub.parent / "rows", seed=seed)
     model = load_tiny(hub, context)
-    selection, data = encode_labelled_rows(model, "selection", context), encode_training_rows(model, context)
-    train(model, data, params(**options), context, selection=selection, loss=loss, hooks=hooks)
+    data = encode_training_rows(model, context)
+    train(model, data, params(**options), context, loss=loss, hooks=hooks)
     return model, context
 
 

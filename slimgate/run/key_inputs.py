@@ -33,8 +33,12 @@ def list_common_inputs(
     rows: PreparedRows, reads: tuple[str, ...], packages: tuple[str, ...], device: str
 ) -> Json:
     """The inputs of whatever is computed from rows. reads: splits; packages: in addition to PACKAGES."""
+    return {"data": rows.list_digests(reads), **describe_platform(device, packages)}
+
+
+def describe_platform(device: str, packages: tuple[str, ...] = ()) -> Json:
+    """What computes: the device, versions of PACKAGES and of these packages, settings of arithmetic."""
     return {
-        "data": rows.list_digests(reads),
         "device": device.split(":")[0],
         "versions": dict(read_versions((*PACKAGES, *packages))),
         "arithmetic": describe_arithmetic(),

@@ -38,6 +38,7 @@ from slimgate.run import contents
 from slimgate.run.key_inputs import (
     PACKAGES,
     describe_arithmetic,
+    describe_platform,
     describe_suite_processor,
     list_common_inputs,
 )
@@ -276,13 +277,7 @@ def list_shared_inputs(teacher: Artifact, task: Json, device: str) -> Json:
 
     - the teacher's artifact, the task, the device, versions of libraries, settings of arithmetic
     """
-    return {
-        "teacher": teacher.digest,
-        "task": task,
-        "device": device.split(":")[0],
-        "versions": dict(read_versions(PACKAGES)),
-        "arithmetic": describe_arithmetic(),
-    }
+    return {"teacher": teacher.digest, "task": task, **describe_platform(device)}
 
 
 def make_shared_key(shared: Json, step_inputs: Json, fill: Callable[[Path], Json]) -> str:

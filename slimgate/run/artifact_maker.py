@@ -23,7 +23,7 @@ from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.failure_log import LastProgress, format_step_log
 from slimgate.run.past_times import LOAD, PastTimes, Work
-from slimgate.run.progress import Watch
+from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.run.step_context import ContextMaker
 from slimgate.run.user_errors import explain_step_errors
@@ -78,33 +78,36 @@ class Job:
         ]
 
 
+@dataclass(frozen=True)
+class BuildSettings:
+    """How a run makes artifacts.
+
+    past: how long steps took before. elsewhere: keys of artifacts that other processes built for this run;
+    they are in the store and still count as new. time_limit: seconds that a variant's own steps may take.
+    """
+
+    device: str
+    watch: Watch = UNWATCHED
+    past: PastTimes | None = None
+    elsewhere: Collection[str] = ()
+    time_limit: float | None = None
+
+
 class ArtifactMaker:
     """Makes the artifacts of one suite, each once: the store has those that were made before."""
 
     def __init__(
-        self,
-        suite: Suite,
-        rows: PreparedRows,
-        store: Store,
-        contexts: ContextMaker,
-        *,
-        device: str,
-        watch: Watch,
-        past: PastTimes | None,
-        elsewhere: Collection[str],
-        time_limit: float | None,
+        self, suite: Suite, rows: PreparedRows, store: Store, contexts: ContextMaker, settings: BuildSettings
     ) -> None:
-        """past, elsewhere, time_limit: see Builder."""
         self._suite, self._rows, self._store, self._contexts = suite, rows, store, contexts
-        self._device, self._watch, self._past = device, watch, past
-        self._elsewhere, self._time_limit = elsewhere, time_limit
+        self._settings = settings
         self._spent: defaultdict[str, float] = defaultdict(float)
 
     def make(self, job: Job) -> Artifact:
         """Finds the artifact in the store, or makes it."""
         digest = digest_json(job.key)
         entry: Entry = self._store.make("artifacts", digest, lambda folder: self._fill(folder, job))
-        return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
+        return Artifact(replace(entry, from_store=False) if digest in self._settings.elsewhere else entry)
 
     def _fill(self, folder: Path, job: Job) -> Json:
         """Makes the model, saves it in the folder and returns the artifact's manifest."""
@@ -116,7 +119,7 @@ class ArtifactMaker:
         stage = f"{job.place.label}: {job.step_name}"
         with (
             make_scratch_folder(folder) as scratch,
-            self._watch.stage(stage, expected=self._estimate_seconds(work)) as progress,
+            self._settings.watch.stage(stage, expected=self._estimate_seconds(work)) as progress,
         ):
             last_progress = LastProgress(progress)
             context = self._contexts.make(job.reads, job.teachers, scratch, last_progress, job.step)
@@ -163,7 +166,7 @@ class ArtifactMaker:
 
         The teacher has no limit, because every variant is compared with it.
         """
-        start, limit = time.perf_counter(), None if model == TEACHER else self._time_limit
+        start, limit = time.perf_counter(), None if model == TEACHER else self._settings.time_limit
         message = f"building {model} took longer than {OPTION} {limit:g} (seconds)" if limit else ""
         try:
             with time_limit(limit and max(limit - self._spent[model], 0.0), message):
@@ -176,10 +179,13 @@ class ArtifactMaker:
         splits = self._rows.splits
         splits_read = ("train",) if step_name == LOAD else reads  # a fresh head is fitted on them
         rows = {name: len(splits[name]) for name in splits_read if len(splits.get(name, ()))}
-        return Work(recipe, step_name, params, rows, (self._device.split(":")[0], self._suite.threads))
+        return Work(
+            recipe, step_name, params, rows, (self._settings.device.split(":")[0], self._suite.threads)
+        )
 
     def _estimate_seconds(self, work: Work) -> float | None:
-        estimate = self._past.estimate_step(work) if self._past else None
+        past = self._settings.past
+        estimate = past.estimate_step(work) if past else None
         return estimate.seconds if estimate else None
 
 

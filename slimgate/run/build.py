@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,9 @@ from slimgate.plugins.context import BuildContext, refuse_held_out
 from slimgate.plugins.models import ModelRef
 from slimgate.results.checks import TEACHER
 from slimgate.run import contents, graph_loading, keys
-from slimgate.run.artifact_maker import ArtifactMaker, Job, Place
+from slimgate.run.artifact_maker import ArtifactMaker, BuildSettings, Job, Place
 from slimgate.run.cascade import SELECTION, make_cascade
-from slimgate.run.past_times import LOAD, PastTimes, digest_steps
-from slimgate.run.progress import UNWATCHED, Watch
+from slimgate.run.past_times import LOAD, digest_steps
 from slimgate.run.rows import PreparedRows
 from slimgate.run.step_context import ContextMaker
 from slimgate.run.user_errors import explain_step_errors
@@ -57,38 +56,19 @@ class Builder:
         suite: Suite,
         rows: PreparedRows,
         store: Store,
+        settings: BuildSettings,
         *,
-        device: str,
-        watch: Watch = UNWATCHED,
-        past: PastTimes | None = None,
         seed: int | None = None,
         teacher: Builder | None = None,
-        elsewhere: Collection[str] = (),
-        time_limit: float | None = None,
     ) -> None:
-        """seed: default is the suite's. teacher: the builder of the teacher, if it is not this one.
-
-        past: how long steps took before. elsewhere: keys of artifacts that other processes built for this
-        run; they are in the store and still count as new. time_limit: seconds that a variant's own steps may
-        take.
-        """
+        """seed: default is the suite's. teacher: the builder of the teacher, if it is not this one."""
         self._suite, self._rows, self._store = suite, rows, store
-        self._device, self._teacher = device, teacher
+        self._device, self._teacher = settings.device, teacher
         self._seed = suite.seed if seed is None else seed
         self._built: dict[str, Built] = {}
         self._failed: dict[str, SlimgateError] = {}
-        self._contexts = ContextMaker(suite, rows, store, seed=self._seed, device=device)
-        self.maker = ArtifactMaker(
-            suite,
-            rows,
-            store,
-            self._contexts,
-            device=device,
-            watch=watch,
-            past=past,
-            elsewhere=elsewhere,
-            time_limit=time_limit,
-        )
+        self._contexts = ContextMaker(suite, rows, store, seed=self._seed, device=settings.device)
+        self.maker = ArtifactMaker(suite, rows, store, self._contexts, settings)
 
     def build(self, name: str) -> Built:
         """The model of that name. Raises BuildError (or DataError) that names the variant and the step."""

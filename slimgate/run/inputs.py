@@ -17,7 +17,7 @@ from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.artifact_maker import Job
+from slimgate.run.artifact_maker import BuildSettings, Job
 from slimgate.run.build import Builder
 from slimgate.run.result_keys import make_results_keys
 from slimgate.run.run import SuiteRun
@@ -55,7 +55,7 @@ def digest_inputs(run: SuiteRun, *, threads: int) -> dict[str, Digests]:
 
 def _make_answer_keys(suite: Suite, run: SuiteRun) -> dict[str, str]:
     """For each model the key under which its answers to the gate rows would be stored."""
-    inputs = Inputs(suite, run.rows, run.store, device=run.device)
+    inputs = Inputs(suite, run.rows, run.store, BuildSettings(run.device))
     answer_keys = {}
     for name in suite.models:
         try:

@@ -9,7 +9,7 @@ from slimgate.errors import SlimgateError
 from slimgate.plugins.rows import GATE
 from slimgate.results.checks import TEACHER
 from slimgate.run.answering_model import AnsweringModel
-from slimgate.run.artifact_maker import Job
+from slimgate.run.artifact_maker import BuildSettings, Job
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
@@ -65,7 +65,8 @@ class Lookup(Builder):
 
     def __init__(self, run: SuiteRun, seed: int | None = None, teacher: Builder | None = None) -> None:
         """seed, teacher: see Builder."""
-        super().__init__(run.suite, run.rows, run.store, device=run.device, seed=seed, teacher=teacher)
+        settings = BuildSettings(run.device)
+        super().__init__(run.suite, run.rows, run.store, settings, seed=seed, teacher=teacher)
         self.artifacts: dict[str, Artifact] = {}
 
     def _make_artifact(self, job: Job) -> Artifact:

@@ -19,6 +19,7 @@ from slimgate.record.run import RunRecord
 from slimgate.results.checks import TEACHER
 from slimgate.run import keys
 from slimgate.run.answering_model import AnsweringModel
+from slimgate.run.artifact_maker import BuildSettings
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
 from slimgate.run.measure.memory import MemoryReading, read_memory
@@ -163,17 +164,12 @@ class SuiteRun:
     def _get_builder(self, seed: int) -> Builder:
         """The builder of models with a seed. All builders share the teacher of the first seed."""
         if seed not in self._builders:
+            settings = BuildSettings(
+                self.device, self.watch, self.past, self._built_elsewhere, self.time_limit
+            )
+            teacher = None if seed == self.suite.seed else self._get_builder(self.suite.seed)
             self._builders[seed] = Builder(
-                self.suite,
-                self.rows,
-                self.store,
-                device=self.device,
-                watch=self.watch,
-                past=self.past,
-                seed=seed,
-                time_limit=self.time_limit,
-                teacher=None if seed == self.suite.seed else self._get_builder(self.suite.seed),
-                elsewhere=self._built_elsewhere,
+                self.suite, self.rows, self.store, settings, seed=seed, teacher=teacher
             )
         return self._builders[seed]
 

@@ -12,6 +12,7 @@ from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
+from slimgate.run.artifact_maker import BuildSettings
 from slimgate.run.build import Builder
 from slimgate.run.cluster.tasks import list_origins
 from slimgate.run.rows import prepare_rows
@@ -121,7 +122,7 @@ class Tiny:
 
     def make_builder(self, suite: Suite, store: str = "store") -> Builder:
         local_store = Store(self.folder / store)
-        return Builder(suite, prepare_rows(suite, local_store), local_store, device="cpu")
+        return Builder(suite, prepare_rows(suite, local_store), local_store, BuildSettings("cpu"))
 
     def build(self, *names: str, store: str = "store", **changes: Any) -> dict[str, list[bool]]:
         """For each name, whether each of its steps came from the store. All names but the given are built."""
@@ -197,7 +198,7 @@ def test_another_seed_rebuilds_what_is_stochastic(tmp_path: Path) -> None:
     from dataclasses import replace
 
     def steps(seed: int) -> dict[str, list[bool]]:
-        builder = Builder(replace(suite, seeds=(seed,)), rows, store, device="cpu")
+        builder = Builder(replace(suite, seeds=(seed,)), rows, store, BuildSettings("cpu"))
         return {
             n: [s.entry.from_store for s in builder.build(n).steps] for n in ("teacher", "trained", "pruned")
         }
@@ -217,8 +218,8 @@ pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
     suite = tiny.make_suite(variants=variants)
     store = Store(tmp_path / "store")
     rows = prepare_rows(suite, store)
-    first = Builder(suite, rows, store, device="cpu")
-    other = Builder(suite, rows, store, device="cpu", seed=1, teacher=first)
+    first = Builder(suite, rows, store, BuildSettings("cpu"))
+    other = Builder(suite, rows, store, BuildSettings("cpu"), seed=1, teacher=first)
 
     def same(name: str) -> bool:
         return first.build(name).artifact.digest == other.build(name).artifact.digest
@@ -383,7 +384,7 @@ def test_a_transfer_set_that_changes_in_a_step_is_an_error(tmp_path: Path) -> No
             return super().make(kind, *arguments)
 
     store = LateStore(tmp_path / "store")
-    builder = Builder(suite, prepare_rows(suite, store), store, device="cpu")
+    builder = Builder(suite, prepare_rows(suite, store), store, BuildSettings("cpu"))
     with pytest.raises(BuildError, match="files of further rows changed while they were read"):
         builder.build("a")
 
@@ -616,7 +617,7 @@ def test_a_model_that_changes_while_it_is_read_is_not_kept(
     text = SUITE.replace("SEED", "0").replace("VARIANTS", "").replace("steps = [TRAIN]", "")
     (tmp_path / "suite.toml").write_text(text)
     suite, store = load_suite(tmp_path / "suite.toml", "suite.toml"), Store(tmp_path / "store")
-    builder = Builder(suite, prepare_rows(suite, store), store, device="cpu")
+    builder = Builder(suite, prepare_rows(suite, store), store, BuildSettings("cpu"))
     loads = text_classification.task.load_model
 
     def load_while_written(*arguments: Any) -> Any:
@@ -627,5 +628,5 @@ def test_a_model_that_changes_while_it_is_read_is_not_kept(
         patched.setattr(text_classification.task, "load_model", load_while_written)
         with pytest.raises(BuildError, match="changed while they were read"):
             builder.build("teacher")
-    again = Builder(suite, prepare_rows(suite, store), store, device="cpu").build("teacher")
+    again = Builder(suite, prepare_rows(suite, store), store, BuildSettings("cpu")).build("teacher")
     assert not again.from_store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isinf
 
 from slimgate._system.escape import escape
@@ -49,54 +50,28 @@ def _explain(measured: list[Measured]) -> str:
 
 
 def _make_kl_table(measured: list[Measured]) -> str:
-    columns = [
-        Column("variant", [escape(model.name) for model, _ in measured]),
-        Column("mean", [_format_kl(kl.mean, kl.mean_interval) for _, kl in measured], right=True),
+    figures: dict[str, Callable[[KlFacts], str]] = {
+        "mean": lambda kl: _format_kl(kl.mean, kl.mean_interval),
         # Only if a document is above the cap; else it equals the mean.
-        Column(
-            "mean, no cap",
-            [
-                format_significant(kl.uncapped_mean)
-                if kl.above_cap and kl.uncapped_mean is not None
-                else MISSING
-                for _, kl in measured
-            ],
-            right=True,
+        "mean, no cap": lambda kl: format_significant(kl.uncapped_mean if kl.above_cap else None),
+        "above the cap": lambda kl: _format_share(kl.above_cap, kl.above_cap_interval),
+        "median": lambda kl: format_significant(kl.median),
+        "99 %": lambda kl: _format_kl(kl.p99, kl.p99_interval),
+        "99.9 %": lambda kl: _format_kl(kl.p999, kl.p999_interval),
+        "largest": lambda kl: format_significant(kl.maximum),
+        "same top-1": lambda kl: _format_share(kl.same_top1, kl.same_top1_interval),
+        "ln of the perplexities' ratio": lambda kl: _format_kl(
+            kl.log_perplexity_ratio, kl.log_perplexity_ratio_interval
         ),
-        Column(
-            "above the cap",
-            [
-                MISSING
-                if kl.above_cap is None or kl.above_cap_interval is None
-                else _format_share(kl.above_cap, kl.above_cap_interval)
-                for _, kl in measured
-            ],
-            right=True,
-        ),
-        Column("median", [format_significant(kl.median) for _, kl in measured], right=True),
-        Column("99 %", [_format_kl(kl.p99, kl.p99_interval) for _, kl in measured], right=True),
-        Column("99.9 %", [_format_kl(kl.p999, kl.p999_interval) for _, kl in measured], right=True),
-        Column("largest", [format_significant(kl.maximum) for _, kl in measured], right=True),
-        Column(
-            "same top-1",
-            [_format_share(kl.same_top1, kl.same_top1_interval) for _, kl in measured],
-            right=True,
-        ),
-        Column(
-            "ln of the perplexities' ratio",
-            [
-                MISSING
-                if kl.log_perplexity_ratio is None or kl.log_perplexity_ratio_interval is None
-                else _format_kl(kl.log_perplexity_ratio, kl.log_perplexity_ratio_interval)
-                for _, kl in measured
-            ],
-            right=True,
-        ),
-    ]
-    return make_pipe_table(remove_empty_columns(columns))
+    }
+    names = Column("variant", [escape(model.name) for model, _ in measured])
+    columns = [Column(title, [show(kl) for _, kl in measured], right=True) for title, show in figures.items()]
+    return make_pipe_table(remove_empty_columns([names, *columns]))
 
 
-def _format_kl(value: float, interval: tuple[float, float]) -> str:
+def _format_kl(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return MISSING
     return f"{format_significant(value)} [{_bound(interval[0])}, {_bound(interval[1])}]"
 
 
@@ -104,7 +79,9 @@ def _bound(value: float) -> str:
     return "∞" if isinf(value) else format_significant(value)
 
 
-def _format_share(value: float, interval: tuple[float, float]) -> str:
+def _format_share(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return MISSING
     return f"{format_percent(value, 2)} [{format_percent(interval[0], 2)}, {format_percent(interval[1], 2)}]"
 
 

@@ -58,3 +58,10 @@ def find_section(report: str, heading: str) -> str:
 def format_all_sections(record: RunRecord) -> str:
     """All sections as report.html has them."""
     return "\n\n".join([*list_full_sections(record), ""])
+
+
+def read_row(report: str, name: str) -> list[str]:
+    """The cells of a variant in the comparison table."""
+    lines = find_section(report, "Variants").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return next(texts for texts in cells if texts[0] == name)

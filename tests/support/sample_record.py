@@ -52,6 +52,16 @@ def make_variant(name: str, **fields: Any) -> VariantRecord:
     return VariantRecord(**{"name": name, "parent": "teacher", **fields})
 
 
+def make_record_of_one(*, status: str = "PASS", **fields: object) -> RunRecord:
+    """The sample with its teacher and one variant `x`."""
+    verdict = RunVerdict.model_validate(
+        {"status": status, "passed": 1, "failed": 0, "inconclusive": 0, "not_gated": 0}
+    )
+    return make_sample_record(
+        variants=[make_sample_record().variants[0], make_variant("x", **fields)], verdict=verdict
+    )
+
+
 def make_quality(
     name: str,
     metric: str,

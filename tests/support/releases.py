@@ -20,6 +20,8 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import ClassOutcomes
 from slimgate.record.build import ArtifactFacts
+from slimgate.record.comparing import Comparison, compare
+from slimgate.record.files import read_record_file
 from slimgate.record.machine import Machine
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run import RunRecord, VariantRecord, format_record_json
@@ -48,6 +50,10 @@ def make_answers(wrong: Mapping[str, Sequence[int]]) -> ClassOutcomes:
 # The teacher has 100 of each label wrong; the variant those and 15 more of each.
 TEACHER = {name: range(100) for name in CLASSES}
 INT8 = {name: range(115) for name in CLASSES}
+LOSES_LOANS = {**INT8, "loan": range(145)}
+LOST = {name: range(160) for name in CLASSES}  # 3 points behind the teacher
+UNSURE = {name: range(130) for name in CLASSES}  # 1.5 points, with an interval that holds 1.5
+FEWER = {name: range(110) for name in CLASSES}
 
 
 @dataclass(frozen=True)
@@ -185,3 +191,13 @@ def _make_variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRec
             )
         },
     )
+
+
+def compare_folders(old: Path, new: Path) -> Comparison:
+    return compare(read_record_file(old), read_record_file(new))
+
+
+def compare_changed(folder: Path, **changes: object) -> Comparison:
+    """The release as it is, and one with changes."""
+    write_release(folder / "old")
+    return compare_folders(folder / "old", write_release(folder / "new", **changes))  # type: ignore[arg-type]

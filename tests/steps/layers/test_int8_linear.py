@@ -10,24 +10,12 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from support.random_layers import draw_linear, draw_rows
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.steps.layers import int8_linear
 from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear, quantize_weight
-
-
-def random_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
-    linear = nn.Linear(inputs, outputs, bias=bias)
-    generator = torch.Generator().manual_seed(inputs * 31 + outputs)
-    with torch.no_grad():
-        for values in linear.parameters():
-            values.normal_(0, 0.05, generator=generator)
-    return linear
-
-
-def random_rows(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(7))
 
 
 def reference(layer: Int8Linear, rows: Tensor) -> Tensor:
@@ -60,9 +48,9 @@ SHAPES = pytest.mark.parametrize(
 @SHAPES
 @pytest.mark.usefixtures("either_kernel")
 def test_outputs_equal_the_integer_reference(rows: int, inputs: int, outputs: int, bias: bool) -> None:
-    layer = Int8Linear.from_linear(random_linear(inputs, outputs, bias=bias))
-    expected = reference(layer, random_rows(rows, inputs))
-    got = layer(random_rows(rows, inputs)).double()
+    layer = Int8Linear.from_linear(draw_linear(inputs, outputs, bias=bias))
+    expected = reference(layer, draw_rows(rows, inputs))
+    got = layer(draw_rows(rows, inputs)).double()
     # A level may differ where float32 and float64 round a half apart, one in some 100,000.
     torch.testing.assert_close(got, expected, rtol=0, atol=2e-4 * float(expected.abs().max()))
     assert ((got - expected).abs() <= 1e-6 * expected.abs().max()).double().mean() > 0.9
@@ -78,13 +66,13 @@ def test_a_row_worked_by_hand() -> None:
 
 
 def test_both_kernels_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = Int8Linear.from_linear(random_linear(1536, 384))
+    layer = Int8Linear.from_linear(draw_linear(1536, 384))
     if not int8_linear.is_int_mm_exact():
         pytest.skip("this CPU's int8 product saturates")
     monkeypatch.setattr(int8_linear, "is_int_mm_fast", lambda: True)
-    fast = layer(random_rows(64, 1536))
+    fast = layer(draw_rows(64, 1536))
     monkeypatch.setattr(int8_linear, "is_int_mm_fast", lambda: False)
-    assert torch.equal(layer(random_rows(64, 1536)), fast)
+    assert torch.equal(layer(draw_rows(64, 1536)), fast)
 
 
 def test_a_processor_without_vnni_takes_the_float_product(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +94,8 @@ def test_the_portable_product_is_exact_at_the_extremes() -> None:
 
 @pytest.mark.usefixtures("either_kernel")
 def test_a_rows_result_is_the_same_to_the_bit_whatever_the_batch() -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 1536))
-    rows = random_rows(300, 384) * torch.logspace(-3, 3, 300).unsqueeze(1)
+    layer = Int8Linear.from_linear(draw_linear(384, 1536))
+    rows = draw_rows(300, 384) * torch.logspace(-3, 3, 300).unsqueeze(1)
     together = layer(rows)
     for start, stop in [(0, 1), (17, 18), (3, 28), (100, 228), (299, 300)]:
         assert torch.equal(layer(rows[start:stop]), together[start:stop])
@@ -117,9 +105,9 @@ def test_a_rows_result_is_the_same_to_the_bit_whatever_the_batch() -> None:
 
 @SHAPES
 def test_error_against_float32_is_bounded(rows: int, inputs: int, outputs: int, bias: bool) -> None:
-    linear = random_linear(inputs, outputs, bias=bias)
+    linear = draw_linear(inputs, outputs, bias=bias)
     layer = Int8Linear.from_linear(linear)
-    values = random_rows(rows, inputs)
+    values = draw_rows(rows, inputs)
     with torch.no_grad():
         error = (layer(values) - linear(values)).abs()
     step = (values.amax(1).clamp(min=0) - values.amin(1).clamp(max=0)) / 253
@@ -144,21 +132,21 @@ def test_the_scale_of_a_whole_tensor_is_of_its_largest_weight() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(bad: float) -> None:
-    linear = random_linear(4, 4)
+    linear = draw_linear(4, 4)
     linear.weight.data[1, 2] = bad
     with pytest.raises(BuildError, match="NaN or infinity"):
         Int8Linear.from_linear(linear)
 
 
 def test_zero_rows_give_the_bias_exactly() -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 16))
+    layer = Int8Linear.from_linear(draw_linear(384, 16))
     assert torch.equal(layer(torch.zeros(2, 384)), layer.bias.expand(2, 16))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_row_that_is_not_finite_spoils_no_other(bad: float) -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 64))
-    rows = random_rows(3, 384)
+    layer = Int8Linear.from_linear(draw_linear(384, 64))
+    rows = draw_rows(3, 384)
     expected = layer(rows)
     rows[1, 5] = bad
     got = layer(rows)
@@ -167,14 +155,14 @@ def test_a_row_that_is_not_finite_spoils_no_other(bad: float) -> None:
 
 
 def test_nan_stays_nan() -> None:
-    layer = Int8Linear.from_linear(random_linear(8, 4))
+    layer = Int8Linear.from_linear(draw_linear(8, 4))
     assert layer(torch.full((1, 8), float("nan"))).isnan().all()
 
 
 @pytest.mark.parametrize("size", [1e-38, 1e-30, 1e-3, 1e6, 3e37], ids=str)
 def test_the_relative_error_is_independent_of_the_values_size(size: float) -> None:
-    linear = random_linear(384, 64, bias=False)
-    rows = random_rows(8, 384) * size
+    linear = draw_linear(384, 64, bias=False)
+    rows = draw_rows(8, 384) * size
     with torch.no_grad():
         expected = linear(rows).double()
     error = (Int8Linear.from_linear(linear)(rows).double() - expected).norm()
@@ -183,14 +171,14 @@ def test_the_relative_error_is_independent_of_the_values_size(size: float) -> No
 
 
 def test_a_row_whose_range_overflows_is_not_silently_finite() -> None:
-    layer = Int8Linear.from_linear(random_linear(2, 8))
+    layer = Int8Linear.from_linear(draw_linear(2, 8))
     assert not layer(torch.tensor([[3e38, -3e38]])).isfinite().any()
 
 
 @pytest.mark.parametrize("shape", [(384,), (0, 384), (2, 0, 384), (2, 5, 384), (2, 3, 4, 384)], ids=str)
 def test_leading_dimensions_are_kept(shape: tuple[int, ...]) -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 24))
-    values = random_rows(*shape)
+    layer = Int8Linear.from_linear(draw_linear(384, 24))
+    values = draw_rows(*shape)
     got = layer(values)
     assert got.shape == (*shape[:-1], 24)
     assert torch.equal(got.reshape(-1, 24), layer(values.reshape(-1, 384)))
@@ -203,8 +191,8 @@ def test_a_wrong_width_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_input_that_is_not_contiguous_gives_the_same() -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 24))
-    values = random_rows(384, 6, 2).permute(2, 1, 0)
+    layer = Int8Linear.from_linear(draw_linear(384, 24))
+    values = draw_rows(384, 6, 2).permute(2, 1, 0)
     before = values.clone()
     assert torch.equal(layer(values), layer(values.contiguous()))
     assert torch.equal(values, before)
@@ -212,22 +200,22 @@ def test_input_that_is_not_contiguous_gives_the_same() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
 def test_output_has_the_dtype_of_the_input(dtype: torch.dtype) -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 24))
-    values = random_rows(4, 384).to(dtype)
+    layer = Int8Linear.from_linear(draw_linear(384, 24))
+    values = draw_rows(4, 384).to(dtype)
     assert torch.equal(layer(values), layer(values.float()).to(dtype))
     assert layer.to(dtype)(values).dtype == dtype
     assert layer.weight.dtype == torch.int8
 
 
 def test_input_that_needs_a_gradient_is_taken_without_one() -> None:
-    layer = Int8Linear.from_linear(random_linear(8, 4))
-    assert not layer(random_rows(2, 8).requires_grad_()).requires_grad
+    layer = Int8Linear.from_linear(draw_linear(8, 4))
+    assert not layer(draw_rows(2, 8).requires_grad_()).requires_grad
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 def test_a_saved_layer_loads_into_a_fresh_one_to_the_bit(tmp_path: Path, bias: bool) -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 1536, bias=bias))
-    expected = layer(random_rows(5, 384))
+    layer = Int8Linear.from_linear(draw_linear(384, 1536, bias=bias))
+    expected = layer(draw_rows(5, 384))
     safetensors.torch.save_file(layer.state_dict(), tmp_path / "layer.safetensors")
     state = safetensors.torch.load_file(tmp_path / "layer.safetensors")
     dtypes = {"weight": torch.int8, "weight_scale": torch.float32, "bias": torch.float32}
@@ -235,29 +223,29 @@ def test_a_saved_layer_loads_into_a_fresh_one_to_the_bit(tmp_path: Path, bias: b
     assert ("bias" in state) == bias
     fresh = Int8Linear(384, 1536, bias=bias)
     fresh.load_state_dict(state)
-    assert torch.equal(fresh(random_rows(5, 384)), expected)
+    assert torch.equal(fresh(draw_rows(5, 384)), expected)
 
 
 def test_new_weights_are_used_at_once() -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 24))
+    layer = Int8Linear.from_linear(draw_linear(384, 24))
     other = Int8Linear.from_linear(nn.Linear(384, 24))
-    layer(random_rows(2, 384))
+    layer(draw_rows(2, 384))
     layer.load_state_dict(other.state_dict())
-    assert torch.equal(layer(random_rows(2, 384)), other(random_rows(2, 384)))
+    assert torch.equal(layer(draw_rows(2, 384)), other(draw_rows(2, 384)))
     layer.weight.data.zero_()
-    assert torch.equal(layer(random_rows(2, 384)), layer.bias.expand(2, 24))
+    assert torch.equal(layer(draw_rows(2, 384)), layer.bias.expand(2, 24))
 
 
 def test_a_copy_is_equal_and_independent() -> None:
-    layer = Int8Linear.from_linear(random_linear(384, 24))
-    expected = layer(random_rows(2, 384))
+    layer = Int8Linear.from_linear(draw_linear(384, 24))
+    expected = layer(draw_rows(2, 384))
     twin = copy.deepcopy(layer)
     layer.weight.zero_()
-    assert torch.equal(twin(random_rows(2, 384)), expected)
+    assert torch.equal(twin(draw_rows(2, 384)), expected)
 
 
 def test_the_float_layer_is_left_as_it_was() -> None:
-    linear = random_linear(16, 4)
+    linear = draw_linear(16, 4)
     before = copy.deepcopy(linear.state_dict())
     layer = Int8Linear.from_linear(linear)
     layer.bias.zero_()

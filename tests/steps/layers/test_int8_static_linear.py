@@ -8,24 +8,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from support.random_layers import draw_linear, draw_rows
+from torch import Tensor
 
 from slimgate.errors import BuildError
 from slimgate.steps.layers import int8_static_linear
 from slimgate.steps.layers.int8_static_linear import Int8StaticLinear, compute_scale_zero_point
-
-
-def random_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
-    linear = nn.Linear(inputs, outputs, bias=bias)
-    generator = torch.Generator().manual_seed(inputs * 31 + outputs)
-    with torch.no_grad():
-        for values in linear.parameters():
-            values.normal_(0, 0.05, generator=generator)
-    return linear
-
-
-def random_rows(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(7))
 
 
 def divisors(inputs: int) -> Tensor:
@@ -66,9 +54,9 @@ def test_outputs_equal_the_integer_reference(
     rows: int, inputs: int, outputs: int, bias: bool, smoothed: bool
 ) -> None:
     smoothing = divisors(inputs) if smoothed else None
-    linear = random_linear(inputs, outputs, bias=bias)
+    linear = draw_linear(inputs, outputs, bias=bias)
     layer = Int8StaticLinear.from_linear(linear, low=-2.0, high=3.0, smoothing=smoothing)
-    values = random_rows(rows, inputs)
+    values = draw_rows(rows, inputs)
     expected, got = reference(layer, values), layer(values).double()
     # A level may differ where float32 and float64 round a half apart, one in some 100,000 inputs.
     level = float(layer.input_scale) * float(layer.weight_scale.max()) * 127
@@ -96,9 +84,9 @@ def test_a_row_worked_by_hand() -> None:
 
 @pytest.mark.usefixtures("either_product")
 def test_a_rows_result_is_the_same_to_the_bit_whatever_the_batch() -> None:
-    linear = random_linear(384, 1531)  # a width that no vector of the CPU divides
+    linear = draw_linear(384, 1531)  # a width that no vector of the CPU divides
     layer = Int8StaticLinear.from_linear(linear, low=-2.5, high=2.5, smoothing=divisors(384))
-    rows = random_rows(150, 384)
+    rows = draw_rows(150, 384)
     together = layer(rows)
     for start, stop in [(0, 1), (17, 18), (3, 28), (40, 123), (149, 150)]:
         assert torch.equal(layer(rows[start:stop]), together[start:stop])
@@ -108,22 +96,22 @@ def test_a_rows_result_is_the_same_to_the_bit_whatever_the_batch() -> None:
 
 @pytest.mark.usefixtures("either_product")
 def test_zero_rows_give_the_bias_exactly() -> None:
-    layer = Int8StaticLinear.from_linear(random_linear(384, 16), low=-0.17, high=9.0)
+    layer = Int8StaticLinear.from_linear(draw_linear(384, 16), low=-0.17, high=9.0)
     assert layer.bias is not None
     assert torch.equal(layer(torch.zeros(2, 384)), layer.bias.expand(2, 16))
 
 
 @pytest.mark.usefixtures("either_product")
 def test_what_lies_outside_the_range_takes_its_ends() -> None:
-    layer = Int8StaticLinear.from_linear(random_linear(8, 4), low=-1.0, high=2.0)
+    layer = Int8StaticLinear.from_linear(draw_linear(8, 4), low=-1.0, high=2.0)
     ends = torch.tensor([[-1.01] * 8, [2.01] * 8])  # a level beyond, so that rounding plays no part
     far = torch.tensor([[-1e30] * 8, [float("inf")] * 8])
     assert torch.equal(layer(far), layer(ends))
 
 
 def test_smoothing_changes_float_outputs_only_by_rounding() -> None:
-    linear = random_linear(64, 32)
-    rows = random_rows(40, 64) * torch.logspace(-1, 1, 64)
+    linear = draw_linear(64, 32)
+    rows = draw_rows(40, 64) * torch.logspace(-1, 1, 64)
     smoothing = rows.abs().amax(dim=0)
     plain = Int8StaticLinear.from_linear(linear, low=float(rows.min()), high=float(rows.max()))
     smooth = Int8StaticLinear.from_linear(linear, low=-1.0, high=1.0, smoothing=smoothing)
@@ -151,20 +139,20 @@ def test_255_steps_reach_from_end_to_end(low: float, high: float, expected: tupl
 
 
 def test_a_range_of_nothing_gives_finite_outputs() -> None:
-    layer = Int8StaticLinear.from_linear(random_linear(8, 4), low=0.0, high=0.0)
+    layer = Int8StaticLinear.from_linear(draw_linear(8, 4), low=0.0, high=0.0)
     assert layer(torch.ones(2, 8)).isfinite().all()
 
 
 def test_a_range_that_is_not_finite_is_refused() -> None:
     with pytest.raises(BuildError, match="inputs range from nan to 1"):
-        Int8StaticLinear.from_linear(random_linear(8, 4), low=float("nan"), high=1.0)
+        Int8StaticLinear.from_linear(draw_linear(8, 4), low=float("nan"), high=1.0)
 
 
 @pytest.mark.usefixtures("either_product")
 @pytest.mark.parametrize("shape", [(384,), (0, 384), (2, 5, 384), (2, 3, 4, 384)], ids=str)
 def test_leading_dimensions_are_kept(shape: tuple[int, ...]) -> None:
-    layer = Int8StaticLinear.from_linear(random_linear(384, 24), low=-3, high=3)
-    values = random_rows(*shape)
+    layer = Int8StaticLinear.from_linear(draw_linear(384, 24), low=-3, high=3)
+    values = draw_rows(*shape)
     got = layer(values)
     assert got.shape == (*shape[:-1], 24)
     assert torch.equal(got.reshape(-1, 24), layer(values.reshape(-1, 384)))
@@ -179,25 +167,25 @@ def test_a_wrong_width_is_refused() -> None:
 @pytest.mark.usefixtures("either_product")
 @pytest.mark.parametrize("smoothed", [True, False], ids=["smoothed", "plain"])
 def test_a_saved_layer_loads_into_a_fresh_one_to_the_bit(tmp_path: Path, smoothed: bool) -> None:
-    linear = random_linear(384, 1536)
+    linear = draw_linear(384, 1536)
     smoothing = divisors(384) if smoothed else None
     layer = Int8StaticLinear.from_linear(linear, low=-2, high=3, smoothing=smoothing)
-    expected = layer(random_rows(5, 384))
+    expected = layer(draw_rows(5, 384))
     safetensors.torch.save_file(layer.state_dict(), tmp_path / "layer.safetensors")
     fresh = Int8StaticLinear(**layer.list_options())
-    fresh(random_rows(5, 384))  # what it derived of its empty state is given up
+    fresh(draw_rows(5, 384))  # what it derived of its empty state is given up
     fresh.load_state_dict(safetensors.torch.load_file(tmp_path / "layer.safetensors"))
-    assert torch.equal(fresh(random_rows(5, 384)), expected)
+    assert torch.equal(fresh(draw_rows(5, 384)), expected)
 
 
 def test_a_copy_of_a_layer_that_ran_is_equal_and_independent() -> None:
-    layer = Int8StaticLinear.from_linear(random_linear(384, 24), low=-3, high=3)
-    expected = layer(random_rows(2, 384))
+    layer = Int8StaticLinear.from_linear(draw_linear(384, 24), low=-3, high=3)
+    expected = layer(draw_rows(2, 384))
     twin = copy.deepcopy(layer)
     layer.weight.zero_()
-    assert torch.equal(twin(random_rows(2, 384)), expected)
+    assert torch.equal(twin(draw_rows(2, 384)), expected)
 
 
 def test_gradients_stop_at_the_layer() -> None:
-    layer = Int8StaticLinear.from_linear(random_linear(8, 4), low=-3, high=3)
-    assert not layer(random_rows(2, 8).requires_grad_()).requires_grad
+    layer = Int8StaticLinear.from_linear(draw_linear(8, 4), low=-3, high=3)
+    assert not layer(draw_rows(2, 8).requires_grad_()).requires_grad

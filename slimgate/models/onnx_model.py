@@ -168,7 +168,7 @@ def _write_graph(proto: onnx.ModelProto, folder: Path) -> None:
     onnx.save_model(copy, folder / MODEL, save_as_external_data=True, location=DATA, size_threshold=1024)
 
 
-def load_onnx_model(folder: Path, *, device: str = "cpu") -> OnnxModel:  # noqa: ARG001
+def load_onnx_model(folder: Path) -> OnnxModel:
     """Loads what `OnnxModel.save` or `slimgate export` wrote.
 
     Raises BuildError if weights would be read from another folder.

@@ -23,11 +23,11 @@ from slimgate.judge.metrics.base import Metric, check_weights
 from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def make_hub_metric(name: str, *, path: str | None = None, higher_is_better: bool | None = None) -> Metric:
+def make_hub_metric(name: str, *, path: str | None = None) -> Metric:
     """The metric that `evaluate.load(path)` gives; `path` defaults to the name without "hub:".
 
-    higher_is_better: by default from the name; True for an unknown name, because the metric has no budget.
-    Nothing is loaded until the statistic is called.
+    It is better when higher if its name is not known, because it has no budget. Nothing is loaded until the
+    statistic is called.
     """
     script = path or name.removeprefix("hub:")
 
@@ -39,9 +39,7 @@ def make_hub_metric(name: str, *, path: str | None = None, higher_is_better: boo
 
     return Metric(
         name=name,
-        higher_is_better=find_known_direction(name) is not False
-        if higher_is_better is None
-        else higher_is_better,
+        higher_is_better=find_known_direction(name) is not False,
         value_range=(-float("inf"), float("inf")),
         needs="prediction",
         statistic=statistic,

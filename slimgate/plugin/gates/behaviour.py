@@ -24,6 +24,7 @@ from slimgate.plugin.gates.reporting import SIZES, Report, conclude, report_buil
 from slimgate.record.build import StageFacts, StagesFacts
 from slimgate.record.run import RowShapes
 from slimgate.results.base import Verdict
+from slimgate.results.behaviour import BehaviourFacts
 from slimgate.results.checks import BEHAVIOUR
 from slimgate.run import run
 from slimgate.run.fault_location import locate_fault
@@ -42,28 +43,11 @@ LOSS = "log_loss"
 
 def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
     """Compares the answers of one variant with the teacher's for the record; a budget makes it a gate."""
-    report_build(teacher, report_result)
-    report_build(variant, report_result)
-    if stages := list_stage_facts(variant):
-        report_result(GateResult(STAGES, variant.name, "", StagesFacts(stages=stages)))
-    for model in (teacher, variant):
-        if shapes := make_shape_facts(model, teacher):
-            report_result(GateResult(SHAPES, model.name, "", shapes))
-    task, gate = suite.setup.task, variant.run.rows.gate
-    columns = task.object.quoted_columns(task.params)
-    budgets = suite.budgets[variant.name].behaviour
+    _report_models(teacher, variant, report_result)
+    task, budgets = suite.setup.task, suite.budgets[variant.name].behaviour
     provided = task.object.provides_with(task.params)
     sliced = [name for name in (SLICED, *suite.metrics) if _is_sliceable(name, provided)][:1]
-    on_metrics = [budget for group in suite.budgets[variant.name].quality.values() for budget in group]
-    measured = measure_behaviour(
-        teacher.outcomes,
-        variant.outcomes,
-        texts=lambda rows: quote_row_texts(gate, columns, rows),
-        quote_better=is_two_sided(on_metrics),
-    )
-    if task.object.compare:
-        compared = task.object.compare(task.params, teacher.compared, variant.compared)
-        measured = measured.replace(**compared)
+    measured = _measure_answers(suite, teacher, variant)
     findings = measured.findings
     if suite.setup.slices and not (sliced or budgets.sliced_metrics):
         columns_of_slices = ", ".join(suite.setup.slices)
@@ -77,7 +61,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         variant.outcomes,
         budgets,
         metrics={name: load_metric(name) for name in (*sliced, *budgets.sliced_metrics)},
-        columns=find_column_slices(suite.setup, gate),
+        columns=find_column_slices(suite.setup, variant.run.rows.gate),
         tokens=tokens,
     )
     line = "; ".join([format_behaviour_message(variant.name, judged), *findings])
@@ -90,6 +74,32 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     facts = make_behaviour_facts(measured, judged, line, actions)
     report_result(GateResult(BEHAVIOUR, variant.name, "", facts))
     conclude(variant, facts)
+
+
+def _report_models(teacher: ModelHandle, variant: ModelHandle, report_result: Report) -> None:
+    report_build(teacher, report_result)
+    report_build(variant, report_result)
+    if stages := list_stage_facts(variant):
+        report_result(GateResult(STAGES, variant.name, "", StagesFacts(stages=stages)))
+    for model in (teacher, variant):
+        if shapes := make_shape_facts(model, teacher):
+            report_result(GateResult(SHAPES, model.name, "", shapes))
+
+
+def _measure_answers(suite: Suite, teacher: ModelHandle, variant: ModelHandle) -> BehaviourFacts:
+    """What the answers show, with the task's own comparison. A budget on a gain also quotes better rows."""
+    task, gate = suite.setup.task, variant.run.rows.gate
+    columns = task.object.quoted_columns(task.params)
+    on_metrics = [budget for group in suite.budgets[variant.name].quality.values() for budget in group]
+    measured = measure_behaviour(
+        teacher.outcomes,
+        variant.outcomes,
+        texts=lambda rows: quote_row_texts(gate, columns, rows),
+        quote_better=is_two_sided(on_metrics),
+    )
+    if not task.object.compare:
+        return measured
+    return measured.replace(**task.object.compare(task.params, teacher.compared, variant.compared))
 
 
 def _is_sliceable(metric: str, provided: frozenset[str]) -> bool:

@@ -95,16 +95,7 @@ def test_latency(
     benchmark: Any = request.getfixturevalue("benchmark")
     _label_benchmark(benchmark, suite, timed.name, workload.id)
     cascade = timed.predictor if isinstance(timed.predictor, CascadePredictor) else None
-    end_to_end = workload.phase == END_TO_END
-    with (
-        tokenizer_threads(suite.threads, workload.batch) if end_to_end else nullcontext(),
-        timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True),
-    ):
-        warmup_calls, rounds = _warm_up(call, suite.measure, budgets)
-        if cascade is not None:
-            cascade.forget()  # it counts the rows that it passes on; the warm-up's rows do not count
-        with no_collection():
-            _time_rounds(benchmark, call, rounds)
+    warmup_calls = _time_call(benchmark, call, timed, workload, budgets)
     seconds = np.asarray(benchmark.stats.stats.data) / workload.steps
     times = summarise_times(seconds, workload.batch, by_turns=suite.has_cascade)
     judged = judge_call_times(1000 * seconds, budgets, tokens=workload.tokens_per_call) if budgets else None
@@ -129,6 +120,23 @@ def test_latency(
     report_result(GateResult(LATENCY, timed.name, workload.id, facts))
     if limits is not None:
         conclude(timed, limits)
+
+
+def _time_call(
+    benchmark: Any, call: TimedCall, timed: ModelHandle, workload: Workload, budgets: Sequence[LimitBudget]
+) -> int:
+    """Warms a call up and times its rounds. Returns the number of warm-up calls."""
+    suite, end_to_end = timed.run.suite, workload.phase == END_TO_END
+    with (
+        tokenizer_threads(suite.threads, workload.batch) if end_to_end else nullcontext(),
+        timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True),
+    ):
+        warmup_calls, rounds = _warm_up(call, suite.measure, budgets)
+        if isinstance(timed.predictor, CascadePredictor):
+            timed.predictor.forget()  # it counts the rows that it passes on; the warm-up's rows do not count
+        with no_collection():
+            _time_rounds(benchmark, call, rounds)
+    return warmup_calls
 
 
 def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudget]) -> tuple[int, int]:

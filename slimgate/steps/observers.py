@@ -15,19 +15,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from slimgate.plugins.params import Table
 
 Observer = Literal["minmax", "percentile", "mse", "entropy"]
 Floats = npt.NDArray[np.float64]
+PERCENTILE = 99.99
 LEVELS = 256
 BINS = 2048
 # How many ends of a range are tried on each side.
 _CUTS = 128
 # The least probability of a bin after rounding, so that the divergence is finite.
 _UNLIKELY = 1e-9
+
+
+class ObserverParams(Table):
+    """The options of the range."""
+
+    observer: Observer = "mse"
+    """Range of a layer's inputs that the 256 levels cover: all values ("minmax"), the values between two
+    percentiles ("percentile"), the range with the least squared error ("mse"), or the range that changes the
+    distribution least ("entropy")."""
+    percentile: float | None = Field(default=None, gt=50, le=100)
+    """The p of observer = "percentile", whose range goes from the (100 - p)-th to the p-th percentile;
+    default: 99.99."""
+
+    @model_validator(mode="after")
+    def _check_percentile(self) -> Self:
+        if self.percentile is not None and self.observer != "percentile":
+            raise ValueError(f'percentile needs observer = "percentile", but "{self.observer}" was given')
+        return self
 
 
 @dataclass(frozen=True, eq=False)

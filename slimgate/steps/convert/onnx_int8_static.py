@@ -9,28 +9,19 @@ batch. Padding does not count.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+from slimgate.steps.observers import PERCENTILE, ObserverParams
 
 if TYPE_CHECKING:
     from slimgate.models.onnx_model import OnnxModel
 
-PERCENTILE = 99.99
 
-
-class Params(Table):
-    observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    """Range of a layer's inputs that the 256 levels cover: all values ("minmax"), the values between two
-    percentiles ("percentile"), the range with the least squared error ("mse"), or the range that changes the
-    distribution least ("entropy")."""
-    percentile: float | None = Field(default=None, gt=50, le=100)
-    """The p of observer = "percentile", whose range goes from the (100 - p)-th to the p-th percentile;
-    default: 99.99."""
+class Params(ObserverParams):
     symmetric_activations: bool = False
     """true: the range of the activations is symmetric around 0."""
     reduce_range: bool = False
@@ -41,12 +32,6 @@ class Params(Table):
     """Also quantize the output layer, which gives the logits."""
     tolerance: float = Field(default=1.0, gt=0)
     """Largest allowed change of the answers by this step, in standard deviations of the scores."""
-
-    @model_validator(mode="after")
-    def _check_percentile(self) -> Params:
-        if self.percentile is not None and self.observer != "percentile":
-            raise ValueError(f'percentile needs observer = "percentile", but "{self.observer}" was given')
-        return self
 
 
 class OnnxInt8Static(Step[Params]):

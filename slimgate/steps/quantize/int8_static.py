@@ -17,16 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.observers import BINS, Histogram, Observer, observe
+from slimgate.steps.observers import BINS, PERCENTILE, Histogram, Observer, ObserverParams, observe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel
     from slimgate.steps.calibration import Batch
 
-PERCENTILE = 99.99
 Ranges = dict[str, tuple[float, float]]
 _SMALLEST = 1e-5
 
@@ -45,14 +43,7 @@ def _check_off(value: bool) -> bool:
     return value
 
 
-class Params(Table):
-    observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    """Range of a layer's inputs that the 256 levels cover: all values ("minmax"), the values between two
-    percentiles ("percentile"), the range with the least squared error ("mse"), or the range that changes the
-    distribution least ("entropy")."""
-    percentile: float | None = Field(default=None, gt=50, le=100)
-    """The p of observer = "percentile", whose range goes from the (100 - p)-th to the p-th percentile;
-    default: 99.99."""
+class Params(ObserverParams):
     smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_check_off)] = 0.8
     """SmoothQuant's alpha: the share of the quantization difficulty that moves from activations to weights;
     false: no SmoothQuant."""
@@ -60,12 +51,6 @@ class Params(Table):
     """Also quantize the token embeddings."""
     output_layer: bool = False
     """Also quantize the output layer, which gives the logits."""
-
-    @model_validator(mode="after")
-    def _check_percentile(self) -> Params:
-        if self.percentile is not None and self.observer != "percentile":
-            raise ValueError(f'percentile needs observer = "percentile", but "{self.observer}" was given')
-        return self
 
 
 class Int8Static(Step[Params]):

@@ -1,10 +1,8 @@
 """Does a converted model answer like the original? A build checks this on the calibration rows.
 
-    batches = make_calibration_batches(model.tokenizer, context)
-    before = score_batches(make_default_predictor(model, context), batches)
+    before = AnswersBefore(model, context)
     ... convert ...
-    after = score_batches(make_default_predictor(converted, context), batches)
-    check_agreement(before, after, batches, context, tolerance=0.01)
+    before.check(converted, tolerance=0.01)
 
 The difference is relative: the largest difference between two scores of the same position, in standard
 deviations of the scores before the conversion. It is about 1e-5 for rounding to float32, 1e-2 for bfloat16,
@@ -36,6 +34,22 @@ BATCH_SIZE = 32
 # With a vocabulary of 50,000, the scores of a batch have 400 MB. Only MAX_NUMBERS of them are kept.
 BATCH_TOKENS = 2048
 MAX_NUMBERS = 2**18
+
+
+class AnswersBefore:
+    """The answers of a model on the calibration rows, for a comparison with the converted model's.
+
+    batches: the rows, as `make_calibration_batches` returns them. Raises DataError if there are none.
+    """
+
+    def __init__(self, model: Model, context: BuildContext) -> None:
+        self.batches, self._context = make_calibration_batches(model.tokenizer, context), context
+        self._scores = score_batches(make_default_predictor(model, context), self.batches)
+
+    def check(self, converted: Model, *, tolerance: float | None) -> None:
+        """Logs how far the answers differ, and raises BuildError, as `check_agreement` does."""
+        after = score_batches(make_default_predictor(converted, self._context), self.batches)
+        check_agreement(self._scores, after, self.batches, self._context, tolerance=tolerance)
 
 
 def make_default_predictor(model: Model, context: BuildContext) -> Predictor:

@@ -19,15 +19,8 @@ import numpy as np
 from slimgate._system.processor import has_saturating_sums, list_cpu_instructions
 from slimgate.errors import BuildError
 from slimgate.models.onnx_model import OnnxModel
-from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
-from slimgate.steps.agreement import (
-    Scores,
-    check_agreement,
-    make_calibration_batches,
-    make_default_predictor,
-    score_batches,
-)
+from slimgate.steps.agreement import AnswersBefore
 from slimgate.steps.convert._onnx_graph import (
     Graph,
     count_node_kinds,
@@ -125,8 +118,7 @@ class Quantizing:
     context: BuildContext
     proto: onnx.ModelProto
     products: list[str]
-    batches: list[Arrays]
-    before: list[Scores]
+    before: AnswersBefore
 
     @classmethod
     def of(
@@ -156,9 +148,7 @@ class Quantizing:
             ]
             only = f", only {', '.join(integers)}" if integers else ""
             raise BuildError(f"the graph has no MatMul with float weights{only}")
-        batches = make_calibration_batches(model.tokenizer, context)
-        before = score_batches(make_default_predictor(model, context), batches)
-        return cls(model, context, proto, products, batches, before)
+        return cls(model, context, proto, products, AnswersBefore(model, context))
 
     @property
     def scratch(self) -> Path:
@@ -179,9 +169,8 @@ class Quantizing:
         """
         del proto.graph.value_info[:]
         quantized = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)
-        after = score_batches(make_default_predictor(quantized, self.context), self.batches)
         try:
-            check_agreement(self.before, after, self.batches, self.context, tolerance=tolerance)
+            self.before.check(quantized, tolerance=tolerance)
         except BuildError as error:
             if reduce_range or not has_saturating_sums(list_cpu_instructions()):
                 raise

@@ -22,12 +22,7 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.rows import Rows
 from slimgate.runtimes.openvino import RequestPredictor
-from slimgate.steps.agreement import (
-    check_agreement,
-    make_calibration_batches,
-    make_default_predictor,
-    score_batches,
-)
+from slimgate.steps.agreement import AnswersBefore, make_default_predictor
 from slimgate.steps.answer_agreement import check_answers
 
 if TYPE_CHECKING:
@@ -143,8 +138,7 @@ def quantize_model(
     from slimgate._system.signals import keep_signal_stack
     from slimgate.models.openvino_model import DECODER, count_weight_types
 
-    batches = make_calibration_batches(model.tokenizer, context)
-    before = score_batches(make_default_predictor(model, context), batches)
+    before = AnswersBefore(model, context)
     try:
         with silent(), keep_signal_stack():
             graph = quantize(model.graph.clone())
@@ -153,8 +147,7 @@ def quantize_model(
     except Exception as error:  # nncf's errors have no common base except Exception
         raise BuildError(f"nncf: {type(error).__name__}: {' '.join(str(error).split())}") from error
     quantized = replace(model, graph=graph)
-    after = score_batches(make_default_predictor(quantized, context), batches)
-    check_agreement(before, after, batches, context, tolerance=tolerance)
+    before.check(quantized, tolerance=tolerance)
     if model.kind == DECODER:
         check_answers(model, quantized, None, context)
     context.log.update(weights=count_weight_types(graph))

@@ -22,12 +22,7 @@ from pydantic import Field
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import (
-    check_agreement,
-    make_calibration_batches,
-    make_default_predictor,
-    score_batches,
-)
+from slimgate.steps.agreement import AnswersBefore
 
 if TYPE_CHECKING:
     import onnx
@@ -60,8 +55,7 @@ class OnnxCast(Step[Params]):
         )
 
         _check_halvable(model.proto)
-        batches = make_calibration_batches(model.tokenizer, context)
-        before = score_batches(make_default_predictor(model, context), batches)
+        before = AnswersBefore(model, context)
         proto = copy.deepcopy(model.proto)
         del proto.graph.value_info[:]  # the exporter's shapes, which conflict with shape inference
         # shape inference takes a graph that fits into one protobuf message
@@ -71,8 +65,7 @@ class OnnxCast(Step[Params]):
                 proto, keep_io_types=True, force_fp16_initializers=True, disable_shape_infer=large
             )
         cast_model = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-        after = score_batches(make_default_predictor(cast_model, context), batches)
-        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        before.check(cast_model, tolerance=params.tolerance)
         numbers = [read_tensor_values(tensor) for tensor in proto.graph.initializer]
         context.log["float16_numbers"] = sum(part.size for part in numbers if part.dtype == "float16")
         return cast_model

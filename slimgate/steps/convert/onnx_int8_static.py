@@ -56,7 +56,7 @@ class OnnxInt8Static(Step[Params]):
             model,
             work.proto,
             sources,
-            work.batches,
+            work.before.batches,
             context,
             observer=params.observer,
             percentile=params.percentile or PERCENTILE,

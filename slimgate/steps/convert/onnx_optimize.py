@@ -18,12 +18,7 @@ from pydantic import Field
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import (
-    check_agreement,
-    make_calibration_batches,
-    make_default_predictor,
-    score_batches,
-)
+from slimgate.steps.agreement import AnswersBefore
 
 if TYPE_CHECKING:
     from slimgate.models.onnx_model import OnnxModel
@@ -56,8 +51,7 @@ class OnnxOptimize(Step[Params]):
         from slimgate.models.onnx_model import OnnxModel
         from slimgate.steps.convert._onnx_optimize import fuse
 
-        batches = make_calibration_batches(model.tokenizer, context)
-        before = score_batches(make_default_predictor(model, context), batches)
+        before = AnswersBefore(model, context)
         proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
         fused, narrowed = fuse(
             proto,
@@ -68,8 +62,7 @@ class OnnxOptimize(Step[Params]):
             gelu=params.gelu,
         )
         optimized = OnnxModel(proto, model.tokenizer, model.config, model.kind)
-        after = score_batches(make_default_predictor(optimized, context), batches)
-        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        before.check(optimized, tolerance=params.tolerance)
         context.log.update(
             fused=fused,
             first_token_operators=narrowed,

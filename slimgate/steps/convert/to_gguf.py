@@ -53,7 +53,7 @@ from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import make_default_predictor
+from slimgate.steps.agreement import AnswersBefore
 from slimgate.steps.convert import _to_gguf_worker as worker
 
 if TYPE_CHECKING:
@@ -169,15 +169,12 @@ class ToGguf(Step[Params]):
     def apply(self, model: TorchModel | Served, params: Params, context: BuildContext) -> Served:
         """The folder's model. Raises BuildError if llama.cpp cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
-        batches = make_calibration_batches(model.tokenizer, context)
-        before = score_batches(make_default_predictor(model, context), batches)
-        folder = convert_apart(model, params, batches, context)
+        before = AnswersBefore(model, context)
+        folder = convert_apart(model, params, before.batches, context)
         written = load_written(folder, model, model.measure_size(), context)
-        after = score_batches(make_default_predictor(written, context), batches)
         tolerance = params.tolerance or TOLERANCE.get(params.type)
-        check_agreement(before, after, batches, context, tolerance=tolerance)
+        before.check(written, tolerance=tolerance)
         return written
 
 

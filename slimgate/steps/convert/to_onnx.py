@@ -17,7 +17,7 @@ from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
-from slimgate.steps.agreement import make_default_predictor
+from slimgate.steps.agreement import AnswersBefore
 from slimgate.steps.convert._export import Export
 
 if TYPE_CHECKING:
@@ -43,19 +43,16 @@ class ToOnnx(Export[Params]):
         from slimgate.errors import BuildError
         from slimgate.models.onnx_export import export_onnx, select_example_batches
         from slimgate.models.onnx_model import OnnxModel
-        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
         if hasattr(model.network, "load_tokenizer"):
             raise BuildError(
                 f"{type(model.network).__name__} has inputs other than text, which to_onnx cannot export"
             )
-        batches = make_calibration_batches(model.tokenizer, context)
-        before = score_batches(make_default_predictor(model, context), batches)
+        before = AnswersBefore(model, context)
         encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
         proto = export_onnx(model.network, select_example_batches(encoded), opset=params.opset)
         exported = OnnxModel(proto, model.tokenizer, model.config)
-        after = score_batches(make_default_predictor(exported, context), batches)
-        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        before.check(exported, tolerance=params.tolerance)
         context.log.update(opset=params.opset, operators=len(proto.graph.node))
         return exported
 

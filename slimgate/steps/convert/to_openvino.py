@@ -16,7 +16,7 @@ from pydantic import Field
 
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
-from slimgate.steps.agreement import make_default_predictor
+from slimgate.steps.agreement import AnswersBefore
 from slimgate.steps.convert._export import Export
 
 if TYPE_CHECKING:
@@ -47,14 +47,12 @@ class ToOpenVino(Export[Params]):
         from slimgate.errors import BuildError
         from slimgate.models.openvino_export import export_openvino
         from slimgate.models.openvino_model import OpenVinoModel, read_graph, write_graph
-        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
         from slimgate.steps.convert._first_token import first_token_alone
 
         if hasattr(model.network, "load_tokenizer"):
             name = type(model.network).__name__
             raise BuildError(f"{name} has inputs other than text, which to_openvino cannot export")
-        batches = make_calibration_batches(model.tokenizer, context)
-        before = score_batches(make_default_predictor(model, context), batches)
+        before = AnswersBefore(model, context)
         network, example = model.network.eval(), _make_example(model, context)
         with first_token_alone(network, example) if params.first_token else nullcontext(False) as narrowed:
             graph = export_openvino(network, example, attention=params.attention)
@@ -62,8 +60,7 @@ class ToOpenVino(Export[Params]):
             write_graph(graph, context.scratch / "half", compress_to_fp16=True)
             graph = read_graph(context.scratch / "half")
         exported = OpenVinoModel(graph, model.tokenizer, model.config)
-        after = score_batches(make_default_predictor(exported, context), batches)
-        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        before.check(exported, tolerance=params.tolerance)
         context.log.update(operators=len(graph.get_ops()), first_token_alone=narrowed)
         return exported
 

@@ -37,7 +37,7 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import make_default_predictor
+from slimgate.steps.agreement import AnswersBefore
 from slimgate.steps.quantize import _auto_round_worker as worker
 
 if TYPE_CHECKING:
@@ -125,14 +125,11 @@ class AutoRound(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
-        batches = make_calibration_batches(model.tokenizer, context)
-        before = score_batches(make_default_predictor(model, context), batches)
+        before = AnswersBefore(model, context)
         folder = round_apart(model, params.request(), params.rows, context)
         written = load_written(folder, model, model.measure_size(), context)
-        after = score_batches(make_default_predictor(written, context), batches)
-        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        before.check(written, tolerance=params.tolerance)
         return written
 
 

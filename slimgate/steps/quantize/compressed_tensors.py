@@ -38,7 +38,7 @@ from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
-from slimgate.steps.agreement import make_default_predictor
+from slimgate.steps.agreement import AnswersBefore
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,18 +80,15 @@ class CompressedTensors(Step[Params]):
     def apply(self, model: TorchModel, params: Params, context: BuildContext) -> Served:
         """The Served. Raises BuildError if the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
-        from slimgate.steps.agreement import check_agreement, make_calibration_batches, score_batches
 
-        batches = make_calibration_batches(model.tokenizer, context)
         layers = round_network(model, params)
-        before = score_batches(make_default_predictor(model, context), batches)
+        before = AnswersBefore(model, context)
         folder = context.scratch / "compressed_tensors"
         counts = model.measure_size()
         write_layout(model, layers, folder, dtype=params.dtype)
         written = load_written(folder, model, counts, context)
-        after = score_batches(make_default_predictor(written, context), batches)
         tolerance = params.tolerance or _choose_tolerance(params, layers)
-        check_agreement(before, after, batches, context, tolerance=tolerance)
+        before.check(written, tolerance=tolerance)
         return written
 
 

@@ -285,21 +285,10 @@ def _pair_samples(
         names = [list_metrics(samples) for samples in (base, target)]
         differences.refuse(where, f"no metric in common: the base has {names[0]}, the target has {names[1]}")
         return None
-    if lone := sorted(set(base.scores) ^ set(target.scores)):
-        differences.notes.append(f"{where}: metric {', '.join(lone)} is in only one of the logs")
-    differences.notes += [
-        *describe_not_numbers(where, base, target),
-        *describe_scored_errors(where, base, target),
-        *describe_truncated(where, base, target),
-    ]
-    only_base = len(base) - len(base_rows)
-    skipped = int(base_rows.max()) + 1 - len(base_rows)
-    if rules.looks > 1 and skipped:
-        differences.notes.append(
-            f"{where or 'all samples'}: the target has no answer to {skipped:,} of the first "
-            f"{int(base_rows.max()) + 1:,} samples, and they count as not run yet; if they failed, the "
-            "verdict is too favourable: run them again"
-        )
+    differences.notes += _describe_pairs(where, base, target)
+    grows, only_base = rules.looks > 1, len(base) - len(base_rows)
+    if grows:
+        differences.notes += _describe_skipped(where, base_rows)
     return PairedTask(
         task=name,
         filter=filter_,
@@ -307,14 +296,36 @@ def _pair_samples(
         target=_drop_matching_columns(target),
         base_rows=base_rows,
         target_rows=target_rows,
-        only_base=0 if rules.looks > 1 else only_base,
-        not_run=only_base if rules.looks > 1 else 0,
+        only_base=0 if grows else only_base,
+        not_run=only_base if grows else 0,
         only_target=len(target) - len(target_rows),
         higher_is_better=better,
         metrics=metrics,
         base_alone=tuple(metric for metric in base.scores if metric not in target.scores),
         contents=_digest_contents(base, is_written=is_written),
     )
+
+
+def _describe_pairs(where: str, base: Samples, target: Samples) -> list[str]:
+    lone = ", ".join(sorted(set(base.scores) ^ set(target.scores)))
+    return [
+        *([f"{where}: metric {lone} is in only one of the logs"] if lone else []),
+        *describe_not_numbers(where, base, target),
+        *describe_scored_errors(where, base, target),
+        *describe_truncated(where, base, target),
+    ]
+
+
+def _describe_skipped(where: str, base_rows: Ints) -> list[str]:
+    """A note if a log that grows lacks samples before its last one. base_rows: of those that it has."""
+    first = int(base_rows.max()) + 1
+    if first == len(base_rows):
+        return []
+    return [
+        f"{where or 'all samples'}: the target has no answer to {first - len(base_rows):,} of the first "
+        f"{first:,} samples, and they count as not run yet; if they failed, the verdict is too favourable: "
+        "run them again"
+    ]
 
 
 def _digest_contents(samples: Samples, *, is_written: bool) -> dict[str, str]:

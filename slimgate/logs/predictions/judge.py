@@ -181,14 +181,7 @@ def judge_pair(
     names = dict.fromkeys([*metrics, *quality]) or (DEFAULT_METRIC,)
     loaded = {key: load_metric(key) for key in names}
     _check_class_metrics(loaded)
-    probability_metrics = [key for key, metric in loaded.items() if metric.needs == "probabilities"]
-    for path, outcomes in zip(files, (pair.teacher, pair.variant), strict=True):
-        if probability_metrics and outcomes.probabilities is None:
-            verb = "needs" if len(probability_metrics) == 1 else "need"
-            raise DataError(
-                f"{path}: {' and '.join(probability_metrics)} {verb} probabilities, but the file has only "
-                "predictions; add columns p_<class>"
-            )
+    _check_probabilities(loaded, files, pair)
     _check_sliced_labels(changes, pair.teacher.label_set)
     judged: dict[str, JudgedMetric] = {}
     for key, metric in loaded.items():
@@ -237,6 +230,18 @@ def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:
             raise SuiteError(
                 f"metric {name}: not a metric of labels and predictions, expected one of "
                 f"{', '.join(class_metrics)}"
+            )
+
+
+def _check_probabilities(metrics: Mapping[str, Metric], files: tuple[Path, Path], pair: Pair) -> None:
+    """Raises DataError if a metric needs probabilities and a file has none."""
+    names = [name for name, metric in metrics.items() if metric.needs == "probabilities"]
+    for path, outcomes in zip(files, (pair.teacher, pair.variant), strict=True):
+        if names and outcomes.probabilities is None:
+            verb = "needs" if len(names) == 1 else "need"
+            raise DataError(
+                f"{path}: {' and '.join(names)} {verb} probabilities, but the file has only predictions; "
+                "add columns p_<class>"
             )
 
 

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import escape_invisible
-    from slimgate.cli.export.folder import check_free, export
+    from slimgate.cli.export.folder import Export, check_free, write_export
     from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
     from slimgate.cli.export.servers import describe_servers, find_layout
@@ -74,15 +74,8 @@ def run(options: argparse.Namespace) -> int:
         return 1
     export_reason = reason and (f"{reason} ({model.name} {obstacle})" if obstacle else reason)
     try:
-        written, comparison = export(
-            record_run,
-            model,
-            artifact,
-            params,
-            options.folder,
-            form=options.format,
-            gate=gate,
-            export_reason=export_reason,
+        written, comparison = write_export(
+            Export(record_run, model, artifact, params, options.format, gate, export_reason), options.folder
         )
     except OtherAnswers as error:
         sys.stderr.write(f"slimgate export: {escape_invisible(str(error))}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,43 +77,38 @@ def _is_export(folder: Path) -> bool:
     return tagged and not any(path.name.startswith(".") for path in folder.iterdir())
 
 
-def export(
-    run: StoredRecord,
-    model: VariantRecord,
-    artifact: Artifact,
-    params: Json,
-    folder: Path,
-    *,
-    form: str | None,
-    gate: GateRows | str,
-    export_reason: str | None = None,
-) -> tuple[Written, str]:
-    """Writes the folder; returns its content, and how it answers the gate rows.
+@dataclass(frozen=True)
+class Export:
+    """A model to export, with what a folder says of it.
 
-    params: of the task; gate: the rows, or why they are not available. export_reason: why the model is
-    exported although it does not pass, for its card.
+    params: of the task. form: None for the form nearest to the judged one. gate: the rows, or why they are
+    not available. reason: why the model is exported although it does not pass, for its card.
+    """
+
+    run: StoredRecord
+    model: VariantRecord
+    artifact: Artifact
+    params: Json
+    form: str | None
+    gate: GateRows | str
+    reason: str | None = None
+
+
+def write_export(export: Export, folder: Path) -> tuple[Written, str]:
+    """Writes the folder; returns its content, and how it answers the gate rows.
 
     Raises SlimgateError that names the variant; OtherAnswers if the folder does not answer like the model.
     Then there is no folder.
     """
+    model, artifact, params, gate = export.model, export.artifact, export.params, export.gate
     try:
         with replacing_folder(folder) as new, make_scratch_folder(new) as scratch:
             if artifact.kind == CASCADE:
-                return _export_cascade(
-                    run,
-                    model,
-                    artifact,
-                    params,
-                    new,
-                    scratch,
-                    form=form,
-                    gate=gate,
-                    export_reason=export_reason,
-                )
+                return _write_cascade(export, new, scratch)
             _print_stage(f"writing {model.name}")
             judged = _read_judged(model)
-            written = set_judged_options(write_form(artifact, form, new, scratch), judged)
-            task = _choose_task(run, gate)
+            written = set_judged_options(write_form(artifact, export.form, new, scratch), judged)
+            task = _choose_task(export.run, gate)
             written = write_companions(written, task, params, _list_compared_texts(gate), new)
             if isinstance(gate, GateRows):
                 rows = len(gate.compared)
@@ -126,8 +121,8 @@ def export(
 
             checked = _describe_check(gate, judged, check)
             use = _use(judged, written, _format_usage(written, task, params), params, new, checked)
-            text = blocks(make_card(run.record, model, form=written.form, export_reason=export_reason), use)
-            _write_card(new, text)
+            card = make_card(export.run.record, model, form=written.form, export_reason=export.reason)
+            _write_card(new, blocks(card, use))
     except SlimgateError as error:
         raise type(error)(f"{model.name}: {error}") from error
     except OSError as error:
@@ -143,23 +138,13 @@ def _print_stage(activity: str) -> None:
     sys.stderr.flush()
 
 
-def _export_cascade(
-    run: StoredRecord,
-    model: VariantRecord,
-    artifact: Artifact,
-    params: Json,
-    new: Path,
-    scratch: Path,
-    *,
-    form: str | None,
-    gate: GateRows | str,
-    export_reason: str | None,
-) -> tuple[Written, str]:
+def _write_cascade(export: Export, new: Path, scratch: Path) -> tuple[Written, str]:
     """Writes the folder of a cascade: each of its models, and the code that calls them."""
     from slimgate.cli.export.cascade import check_cascade, format_usage, write_loader, write_models
 
-    judged = _read_judged(model)
-    members, task = write_models(artifact, form, new, scratch), _choose_task(run, gate)
+    run, artifact, params, gate = export.run, export.artifact, export.params, export.gate
+    judged = _read_judged(export.model)
+    members, task = write_models(artifact, export.form, new, scratch), _choose_task(run, gate)
     written = [
         write_companions(model, task, params, _list_compared_texts(gate), new / member.folder)
         for member, model in zip(members.members, members.written, strict=True)
@@ -171,7 +156,7 @@ def _export_cascade(
     )
     size = sum((new / name).stat().st_size for name in list_files(new))
     text = blocks(
-        make_card(run.record, model, export_reason=export_reason),
+        make_card(run.record, export.model, export_reason=export.reason),
         "## Use",
         f"Needs `pip install {' '.join(members.packages)}`; run it inside of this folder "
         f"({format_megabytes(size)} MB).",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slimgate._system.worker import Ended, run_worker
+from slimgate._system.worker import Ended, ask_worker, run_worker
+from slimgate.errors import BuildError
 
 FOREVER = 600.0
 
@@ -45,6 +46,49 @@ def test_one_that_says_nothing_is_reported_by_its_code(
 def test_one_that_dies_is_reported_by_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run(tmp_path, monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)")
     assert (ended.code, ended.signal, ended.message) == (-9, "SIGKILL", "it was killed by SIGKILL")
+
+
+ANSWERS = """
+from slimgate._system.worker import answer_request
+from slimgate.errors import BuildError
+
+def compute(folder, request):
+    if request["number"] < 0:
+        raise BuildError("the number is below 0")
+    if request["number"] == 0:
+        raise ZeroDivisionError("of 0")
+    return {"half": request["number"] / 2} if request["number"] > 1 else None
+
+if __name__ == "__main__":
+    answer_request(compute)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (4, {"half": 2.0}),
+        (1, {}),
+        (-1, "^the number is below 0$"),
+        (0, "^halving failed: ZeroDivisionError: of 0$"),
+    ],
+    ids=["an answer", "nothing to answer", "an error of slimgate", "another error"],
+)
+def test_a_request_gets_an_answer_or_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: dict[str, float] | str
+) -> None:
+    (tmp_path / "own_worker.py").write_text(ANSWERS, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def ask() -> dict[str, float]:
+        request = {"number": number}
+        return ask_worker("own_worker", tmp_path, request, limit=FOREVER, failure="halving failed")
+
+    if isinstance(expected, dict):
+        assert ask() == expected
+    else:
+        with pytest.raises(BuildError, match=expected):
+            ask()
 
 
 # starts a process that would outlive it, and says which one only when it runs

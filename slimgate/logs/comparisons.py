@@ -16,13 +16,7 @@ from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import make_score_metric, make_score_outcomes
-from slimgate.judge.score_ranges import (
-    SHARE,
-    Range,
-    find_known_cap,
-    find_known_range,
-    is_bounded_range,
-)
+from slimgate.judge.score_ranges import SHARE, Range, find_known_cap, find_known_range, is_bounded_range
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import PERPLEXITY, LogBudgets, convert_points_to_growth
@@ -30,11 +24,7 @@ from slimgate.logs.changed_rows import Positions, choose_quoted, count_changed_a
 from slimgate.logs.columns import Samples
 from slimgate.logs.declared_ranges import check_range, list_scores
 from slimgate.logs.differences import Differences
-from slimgate.logs.directions import (
-    add_directions,
-    describe_contradictions,
-    describe_unknown,
-)
+from slimgate.logs.directions import add_directions, describe_contradictions, describe_unknown
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pair_notes import format_place
 from slimgate.logs.pairs import PairedTask

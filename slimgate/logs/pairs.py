@@ -34,14 +34,7 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import digest_documents
 from slimgate.logs.several_runs import drop_seeds, join_samples, list_tasks, select_tasks_of_all
 from slimgate.outcomes import Ints
-from slimgate.plugins.reader import (
-    PER_SAMPLE,
-    TASKS,
-    CorpusKind,
-    Digest,
-    Log,
-    TaskLog,
-)
+from slimgate.plugins.reader import PER_SAMPLE, TASKS, CorpusKind, Digest, Log, TaskLog
 from slimgate.record.words import format_count
 
 

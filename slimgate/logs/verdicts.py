@@ -26,10 +26,7 @@ from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task
 from slimgate.logs.correction import correct_failures, correct_slices, name_comparisons
 from slimgate.logs.declared_ranges import find_declared_ranges
 from slimgate.logs.differences import Differences
-from slimgate.logs.directions import (
-    check_directions_used,
-    describe_unknown,
-)
+from slimgate.logs.directions import check_directions_used, describe_unknown
 from slimgate.logs.find import check_repeat_rows
 from slimgate.logs.large_gains import describe_large_gains
 from slimgate.logs.models import choose_models, choose_repeat_model

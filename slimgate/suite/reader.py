@@ -18,12 +18,7 @@ from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import Table
 from slimgate.results.checks import TEACHER
 from slimgate.runtimes import cascade, endpoint
-from slimgate.suite.budgets import (
-    read_baseline_table,
-    read_family,
-    read_teacher_budgets,
-    resolve_budgets,
-)
+from slimgate.suite.budgets import read_baseline_table, read_family, read_teacher_budgets, resolve_budgets
 from slimgate.suite.checks import (
     check_cascades,
     check_columns,
@@ -43,13 +38,7 @@ from slimgate.suite.named_plugin import Plugin, SuiteRuntime, SuiteSource, Suite
 from slimgate.suite.runtime_choice import add_default_runtimes
 from slimgate.suite.step_checks import check_no_cycle, check_packages, check_teachers_exist
 from slimgate.suite.suite import SELF, Suite, TaskSetup, Variant
-from slimgate.suite.tables import (
-    SuiteFile,
-    SuiteTable,
-    TaskTable,
-    TeacherTable,
-    VariantTable,
-)
+from slimgate.suite.tables import SuiteFile, SuiteTable, TaskTable, TeacherTable, VariantTable
 from slimgate.suite.tune_reading import read_tuning
 
 if TYPE_CHECKING:

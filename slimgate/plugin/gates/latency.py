@@ -38,12 +38,7 @@ from slimgate.results.latency import SpeedupFacts, TimeLimitFacts, TimesFacts
 from slimgate.run.duels import Duels
 from slimgate.run.gate_results import GateResult
 from slimgate.run.measure.end_to_end import Texts
-from slimgate.run.measure.latency import (
-    Times,
-    plan_rounds,
-    summarise_times,
-    time_tokenizing,
-)
+from slimgate.run.measure.latency import Times, plan_rounds, summarise_times, time_tokenizing
 from slimgate.run.measure.timed_call import TimedCall
 from slimgate.run.model_handle import ModelHandle
 from slimgate.run.workload_inputs import WorkloadInputs

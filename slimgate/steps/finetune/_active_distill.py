@@ -28,12 +28,7 @@ from slimgate.steps.training.matching import make_matches
 from slimgate.steps.training.teacher_answers import Answers, compute_teacher_answers
 from slimgate.steps.training.trainer import train
 from slimgate.tasks.parts.heads import compute_classifier_inputs
-from slimgate.tasks.parts.objectives import (
-    UNLABELLED,
-    ClassObjective,
-    encode_training_rows,
-    make_objective,
-)
+from slimgate.tasks.parts.objectives import UNLABELLED, ClassObjective, encode_training_rows, make_objective
 
 if TYPE_CHECKING:
     from slimgate.models.torch_model import TorchModel

@@ -16,16 +16,8 @@ from slimgate.plugins.context import BuildContext
 from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.training.trainer import train
-from slimgate.steps.training.written_answers import (
-    check_answers_are_written,
-    learn_from_written_answers,
-)
-from slimgate.tasks.parts.objectives import (
-    Labelled,
-    TokenTargets,
-    encode_training_rows,
-    make_objective,
-)
+from slimgate.steps.training.written_answers import check_answers_are_written, learn_from_written_answers
+from slimgate.tasks.parts.objectives import Labelled, TokenTargets, encode_training_rows, make_objective
 from slimgate.tasks.parts.prompts import make_written_windows
 
 if TYPE_CHECKING:

@@ -314,26 +314,10 @@ def read_samples(
     Raises DataError if a sample occurs twice, a score is not a number, or there are no rows.
     """
     # columns hold neither the fields of samples nor the texts of answers
-    table = None
     if isinstance(task.rows, ColumnRows) and not fields and checks is None:
-        table = task.rows.read_columns()
-    if table is not None:
-        no_flags = np.zeros(len(table.ids), np.uint8)
-        return {
-            "": Samples(
-                ids=table.ids,
-                order=_order_ids(shown, table.ids),
-                scores=table.scores,
-                empty=None,
-                keys=table.keys,
-                answers=table.answers,
-                clusters=None,
-                errors=no_flags,
-                truncated=no_flags,
-                not_numbers={},
-                rows=task.rows,
-            )
-        }
+        samples = _read_columns(shown, task.rows)
+        if samples is not None:
+            return {"": samples}
     by_filter: dict[str, _GrowingColumns] = {}
     read = 0
     try:
@@ -353,6 +337,26 @@ def read_samples(
     if not by_filter:
         raise DataError(f"{shown}: no samples, expected at least one")
     return {name: _make_samples(shown, name, by_filter.pop(name), task) for name in list(by_filter)}
+
+
+def _read_columns(shown: str, rows: ColumnRows) -> Samples | None:
+    table = rows.read_columns()
+    if table is None:
+        return None
+    no_flags = np.zeros(len(table.ids), np.uint8)
+    return Samples(
+        ids=table.ids,
+        order=_order_ids(shown, table.ids),
+        scores=table.scores,
+        empty=None,
+        keys=table.keys,
+        answers=table.answers,
+        clusters=None,
+        errors=no_flags,
+        truncated=no_flags,
+        not_numbers={},
+        rows=rows,
+    )
 
 
 def _check_means(shown: str, name: str, columns: _GrowingColumns, task: TaskLog) -> None:

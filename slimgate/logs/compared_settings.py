@@ -64,26 +64,38 @@ def compare_settings(
             continue
         if setting == "limit" and rules.looks > 1:  # the target's log does not have all samples yet
             continue
-        values, words = (before[setting], after[setting]), SETTING_WORDS.get(setting, setting)
-        if setting == FILTERS:
-            values = _reduce_to_names(*values)
-        if setting in (*base.partial_settings, *target.partial_settings):
-            values = _keep_stated(*values)
-        shared_options = () if same_version else (*base.shared_options, *target.shared_options)
-        if setting in shared_options and _has_same_steps(setting, *values):
-            unshared: list[str] = []
-            values = _keep_shared(*values, "", unshared)
-            if unshared:
-                differences.notes.append(
-                    f"{name}: {words} that only one of the logs has, and that are not compared: "
-                    f"{list_names(unshared, _MAX_NAMED)}".removeprefix(": ")
-                )
-        values = _keep_differing(*values)
+        words, values = SETTING_WORDS.get(setting, setting), (before[setting], after[setting])
+        unshared: list[str] = []
+        values = _select_compared(setting, values, (base, target), unshared, same_version=same_version)
+        if unshared:
+            differences.notes.append(
+                f"{name}: {words} that only one of the logs has, and that are not compared: "
+                f"{list_names(unshared, _MAX_NAMED)}".removeprefix(": ")
+            )
         if values[0] != values[1]:
             texts = [_shorten(value) for value in values]
             if texts[0] == texts[1]:  # both are cut before they differ
                 texts = [_shorten(value) for value in _keep_differing(*values, deep=True)]
             differences.add(setting, name, f"{words} {' and '.join(texts)}")
+
+
+def _select_compared(
+    setting: str,
+    values: tuple[Any, Any],
+    tasks: tuple[TaskLog, TaskLog],
+    unshared: list[str],
+    *,
+    same_version: bool,
+) -> tuple[Any, Any]:
+    """The parts of a setting's values that differ. unshared: gets options that only one log has."""
+    if setting == FILTERS:
+        values = _reduce_to_names(*values)
+    if any(setting in task.partial_settings for task in tasks):
+        values = _keep_stated(*values)
+    is_shared = not same_version and any(setting in task.shared_options for task in tasks)
+    if is_shared and _has_same_steps(setting, *values):
+        values = _keep_shared(*values, "", unshared)
+    return _keep_differing(*values)
 
 
 def _reduce_to_names(before: Any, after: Any) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ outcome_files.py writes and reads both as parquet.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -379,8 +380,8 @@ def class_outcomes(
 
 
 def normalize_spelling(text: str) -> str:
-    """The text in lower case, with single spaces, numbers by their value, true and false as 1 and 0."""
-    folded = " ".join(text.casefold().split())
+    """The text in NFC, lower case and single spaces; numbers by their value, true and false as 1 and 0."""
+    folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     folded = {"true": "1", "false": "0"}.get(folded, folded)
     return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
 

@@ -206,9 +206,14 @@ def _make_array(values: Sequence[object], where: str) -> pa.Array:
                 f"{where}: lists or objects are mixed with values of another type, expected one type; write "
                 "objects that differ, such as tools and their arguments, as JSON text"
             ) from None
-        return pa.array(
-            [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-        )
+        return pa.array([_format_scalar(value) for value in values])
+
+
+def _format_scalar(value: object) -> str | None:
+    """The text of a value in a column of several types."""
+    if value is None or isinstance(value, str):
+        return value
+    return None if value != value else json.dumps(value)  # NaN is how pandas writes a missing value
 
 
 def _read_list(path: Path, text: str) -> Iterator[Object]:

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from slimgate._system.toml import format_value
 from slimgate.errors import DataError, SuiteError, format_suggestion
+from slimgate.outcomes import normalize_spelling
 from slimgate.plugins.rows import Rows
 
 GENERIC = re.compile(r"^LABEL_(\d+)$")
@@ -25,6 +27,23 @@ def list_class_names(values: Iterable[object]) -> tuple[str, ...]:
     distinct = sorted({str(value) for value in values if value is not None})
     numeric = all(NUMBER.match(name) for name in distinct)  # numbers of a csv are text: "10" comes after "9"
     return tuple(sorted(distinct, key=float) if numeric else distinct)
+
+
+def refuse_other_spellings(classes: Iterable[str], column: str) -> None:
+    """Raises DataError if two labels differ only in case, spaces or the writing of a number.
+
+    A model that learnt one of them is wrong in the rows with the other, and so are all of its variants. What
+    a variant loses in these rows would not be seen.
+    """
+    by_spelling: dict[str, str] = {}
+    for name in classes:
+        other = by_spelling.setdefault(normalize_spelling(name), name)
+        if other != name:
+            raise DataError(
+                f'column "{column}" has the labels {format_value(other)} and {format_value(name)}, which '
+                "differ only in case, spaces or the writing of a number; write them the same way in all rows "
+                "(if they are two classes, rename one)"
+            )
 
 
 def check_positive(positive: str | None, classes: Sequence[str]) -> None:

@@ -177,7 +177,8 @@ def convert_to_strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         raise DataError(f"{where} has type {column.type}, expected text or numbers") from None
 
 
-def _require_column(part: str, table: pa.Table, name: str, role: str) -> pa.ChunkedArray:
+def require_column(part: str, table: pa.Table, name: str, role: str) -> pa.ChunkedArray:
+    """The column of a part. Raises DataError if the part has none, with the nearest name."""
     if name not in table.column_names:
         known = [column for column in table.column_names if column != "id"]
         raise DataError(f"part {part} has no {role} column {name}{format_suggestion(name, known)}")
@@ -229,7 +230,7 @@ def _hash_row_texts(part: str, table: pa.Table, names: Sequence[str]) -> tuple[K
 
 
 def _hash_column(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
-    column = _require_column(part, table, name, "text")
+    column = require_column(part, table, name, "text")
     if is_image(column.type):
         texts = [collapse_text(value) if value else "" for value in iterate_values(column)]
         normalized = (
@@ -292,12 +293,17 @@ def _number_labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[li
         return no_labels, ("",)
     columns = [_label(part, table, name) for part, table in tables.items()]
     labels = [convert_to_strings(c, f"label column {name}") for c in columns]
+    # classes are named as Python writes values: True, not true
+    labels = [
+        pc.utf8_capitalize(text) if pa.types.is_boolean(column.type) else text
+        for column, text in zip(columns, labels, strict=True)
+    ]
     zero = any(pc.any(pc.equal(column, "0")).as_py() for column in labels)
     for (part, table), column in zip(tables.items(), labels, strict=True):
         # -1 is how data sets on the hub write "no label"; with 1 and without 0 it is a class.
         coded = zero or (not column.null_count and pc.min_max(column).as_py() == {"min": "-1", "max": "-1"})
-        unknown = pa.array(["", "nan", *(["-1"] if coded else [])])
-        missing = pc.or_(pc.is_null(column), pc.is_in(column, value_set=unknown))
+        unknown = pa.array(["", "nan", "NaN", *(["-1"] if coded else [])])
+        missing = pc.or_(pc.is_null(column), pc.is_in(pc.utf8_trim_whitespace(column), value_set=unknown))
         _check_labels(part, table, name, missing.to_numpy())
     if any(pa.types.is_floating(column.type) for column in columns):
         return no_labels, ("",)
@@ -316,7 +322,7 @@ def _label(part: str, table: pa.Table, name: str) -> pa.ChunkedArray:
             f"{', '.join(table.column_names[1:])}); name a labelled part, or leave this part out: slimgate "
             "then cuts the split from train"
         )
-    return _require_column(part, table, name, "label")
+    return require_column(part, table, name, "label")
 
 
 def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
@@ -334,7 +340,7 @@ def _check_labels(part: str, table: pa.Table, name: str, missing: Mask) -> None:
 
 
 def _hash_groups(part: str, table: pa.Table, name: str) -> Keys:
-    column = _require_column(part, table, name, "group")
+    column = require_column(part, table, name, "group")
     unknown = ("nan", "") if pa.types.is_floating(column.type) else ("",)  # a missing number
     texts = iterate_values(convert_to_strings(column, f"part {part}: group column {name}"))
     keys = hash_texts("" if text is None or text in unknown else text for text in texts)

@@ -39,7 +39,12 @@ from slimgate.data.json_rows import (
     read_typed_lines,
     spill_pieces,
 )
-from slimgate.data.text_files import make_wrong_text_error, read_text_blocks, split_lines
+from slimgate.data.text_files import (
+    has_utf_16_mark,
+    make_wrong_text_error,
+    read_text_blocks,
+    split_lines,
+)
 from slimgate.errors import DataError, SuiteError, did_you_mean
 
 if TYPE_CHECKING:
@@ -227,6 +232,8 @@ def _refuse_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
 
 
 def _read_header_names(file: RowFile) -> tuple[str, ...]:
+    if has_utf_16_mark(file.path):
+        next(read_text_blocks(file.path, file.encoding), None)  # raises, unless that is the stated encoding
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if file.quotes else csv.QUOTE_NONE
     with file.path.open(encoding=file.encoding, errors="replace", newline="") as stream:
         try:

@@ -61,7 +61,7 @@ def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError,
     """The error with the position of the wrong byte. before: bytes of the file before `error.object`."""
     stated = codecs.lookup(encoding).name
     other = "latin-1" if stated in ("utf-8", "utf-8-sig") else "utf-8"
-    likely = "utf-16" if _has_utf_16_mark(path) else other
+    likely = "utf-16" if has_utf_16_mark(path) else other
     hint = (
         "the file is damaged or incomplete"
         if stated.startswith(likely)
@@ -75,7 +75,7 @@ def _make_wrong_byte_error(path: Path, encoding: str, error: UnicodeDecodeError,
 def refuse_utf_16(path: Path) -> None:
     """Raises DataError for a text file in UTF-16, such as what PowerShell 5 writes with `>`."""
     try:
-        is_utf_16 = _has_utf_16_mark(path)
+        is_utf_16 = has_utf_16_mark(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     if is_utf_16:
@@ -84,6 +84,7 @@ def refuse_utf_16(path: Path) -> None:
         )
 
 
-def _has_utf_16_mark(path: Path) -> bool:
+def has_utf_16_mark(path: Path) -> bool:
+    """Whether the file begins with the byte order mark of UTF-16."""
     with path.open("rb") as stream:
         return stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

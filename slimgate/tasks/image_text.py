@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from slimgate.data.labels import check_positive, list_class_names
+from slimgate.data.labels import check_positive, list_class_names, refuse_other_spellings
 from slimgate.data.parts import is_image
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.image_text_processor import check_processor
@@ -133,6 +133,7 @@ class ImageText(Task[Params]):
             raise DataError(
                 f'[task] names: no name for {labels}, but column "{params.label}" contains these labels'
             )
+        refuse_other_spellings(classes, params.label)
         check_positive(params.positive, classes)
         return TaskFacts(classes)
 

@@ -27,7 +27,12 @@ import numpy.typing as npt
 from pydantic import Field
 
 from slimgate.data.guess_input import LABELS
-from slimgate.data.labels import list_class_names, make_indicators, parse_label_sets
+from slimgate.data.labels import (
+    list_class_names,
+    make_indicators,
+    parse_label_sets,
+    refuse_other_spellings,
+)
 from slimgate.errors import DataError
 from slimgate.judge.metrics.label_sets import GOLD, PREDICTED, WRONG
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
@@ -104,6 +109,8 @@ class MultiLabel(TextTask[Params]):
             raise DataError(
                 f"the label columns {', '.join(self.columns(params)[len(params.text) :])} contain no label"
             )
+        if isinstance(params.label, str):
+            refuse_other_spellings(classes, params.label)
         return TaskFacts(tuple(classes))
 
     def targets(

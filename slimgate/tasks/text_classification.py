@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.labels import check_positive, list_class_names
+from slimgate.data.labels import check_positive, list_class_names, refuse_other_spellings
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes
 from slimgate.plugins.context import BuildContext
@@ -147,6 +147,7 @@ class TextClassification(TextTask[C]):
                 "labels occur once, so no model can learn them; choose another of the columns "
                 f"{column_names}"
             )
+        refuse_other_spellings(classes, params.label)
         check_positive(params.positive, classes)
         return TaskFacts(classes)
 

@@ -96,3 +96,24 @@ def test_the_key_of_the_last_object_is_a_column(tmp_path: Path, form: str) -> No
     assert read_all_rows(RowFile(path, form), scratch=tmp_path).column_names == ["text", "label", "document"]
     path.write_text("\n".join(lines[:-1]) if form == "jsonl" else f"[{','.join(lines[:-1])}]")
     assert read_column_names(RowFile(path, form)) == ("text", "label")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_nan_in_a_column_of_text_is_missing(tmp_path: Path, form: str) -> None:
+    """pandas has NaN for a missing text, and json.dumps writes it as NaN."""
+    lines = [json.dumps({"label": label}) for label in ("pos", float("nan"), 1, True)]
+    path = tmp_path / f"rows.{form}"
+    path.write_text("\n".join(lines) if form == "jsonl" else f"[{','.join(lines)}]")
+    labels = read_all_rows(RowFile(path, form), scratch=tmp_path)["label"]
+    assert labels.to_pylist() == ["pos", None, "1", "true"]
+
+
+def test_utf_16_that_is_not_stated_is_named_before_the_columns(tmp_path: Path) -> None:
+    """The names of its columns read as UTF-8 would be unreadable."""
+    path = tmp_path / "rows.csv"
+    path.write_text(TEXT, "utf-16")
+    with pytest.raises(
+        DataError, match=r'byte 0 \(0xff\) is not utf-8; add encoding = "utf-16" to the source'
+    ):
+        read_column_names(RowFile(path, "csv"))
+    assert read_column_names(RowFile(path, "csv", "utf-16")) == ("text", "label")

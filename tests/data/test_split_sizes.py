@@ -137,6 +137,11 @@ def test_no_strata_without_labels_or_with_measured_ones() -> None:
         assert (report.n, report.label_counts, report.label_deviation_points) == (6, {}, None)
 
 
+def test_labels_of_true_and_false_are_named_as_the_classes_are() -> None:
+    table = pa.table({"text": ["x", "y", "z"], "label": [True, False, True]})
+    assert cut_rows({"gate": table}).reports["gate"].label_counts == {"True": 2, "False": 1}
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -149,6 +154,8 @@ def test_no_strata_without_labels_or_with_measured_ones() -> None:
         ([1, None], r"part gate is partly unlabelled: .* in 1 of 2 rows \(first: gate/1, None\)"),
         ([0, -1], "part gate is partly unlabelled"),
         (["x", ""], "part gate is partly unlabelled"),
+        (["x", " "], "part gate is partly unlabelled"),
+        (["x", "NaN"], "part gate is partly unlabelled"),
         ([0.5, float("nan")], "part gate is partly unlabelled"),
     ],
 )

@@ -163,6 +163,9 @@ def test_one_class_is_an_error() -> None:
     rows = Rows(make_picture_rows(2).table.set_column(3, "label", [["red", "red"]]))
     with pytest.raises(DataError, match="has only one label"):
         image_text.task.facts(PARAMS, {"gate": rows})
+    spelled = Rows(rows.table.set_column(3, "label", [["red", "Red"]]))
+    with pytest.raises(DataError, match='has the labels "Red" and "red", which differ only in case'):
+        image_text.task.facts(PARAMS, {"gate": spelled})
 
 
 def test_paths_are_an_error_that_says_who_reads_them() -> None:

@@ -84,6 +84,7 @@ def test_numbers_are_numbers_even_if_a_name_has_the_same_digits() -> None:
         (rows_of(a=["1", "yes"]), {"label": ("a",)}, "column a, row r1: 'yes', expected 0 or 1"),
         (rows_of(topics=["", ""]), {}, "the label columns topics contain no label"),
         (rows_of(topics=[1.5, 2.0]), {}, "row r0: 1.5, expected a list of labels, or names"),
+        (rows_of(topics=["Spam", "spam, b"]), {}, 'topics" has the labels "Spam" and "spam", which differ'),
     ],
     ids=[
         "null",
@@ -93,6 +94,7 @@ def test_numbers_are_numbers_even_if_a_name_has_the_same_digits() -> None:
         "no 0 or 1",
         "none at all",
         "numbers",
+        "two spellings",
     ],
 )
 def test_labels_that_cannot_be_read_are_named(rows: Rows, options: dict[str, Any], message: str) -> None:

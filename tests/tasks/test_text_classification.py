@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,18 @@ def test_labels_of_any_kind_become_indices(
 def test_classes_are_those_of_all_splits() -> None:
     splits = {"train": make_rows(["a", "b"]), "gate": make_rows(["c"])}
     assert task.task.facts(PARAMS, splits).classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [("pos", "pos "), ("pos", "Pos"), ("1", "1.0"), ("True", "true"), ("p\u00f6s", "po\u0308s")],
+    ids=["space", "case", "number", "truth", "unicode"],
+)
+def test_a_label_in_two_spellings_is_an_error(labels: tuple[str, str]) -> None:
+    """A model that learnt one spelling is wrong on gate rows with the other, and hides what variants lose."""
+    splits = {"train": rows_of(["neg", labels[0]]), "gate": rows_of(["neg", labels[1]])}
+    with pytest.raises(DataError, match=r'column "label" has the labels ".*" and ".*", which differ only in'):
+        task.task.facts(PARAMS, splits)
 
 
 def test_one_label_only_is_an_error() -> None:
@@ -227,6 +240,14 @@ def test_a_ready_made_model_that_lacks_its_head_is_an_error(tmp_path: Path) -> N
         BuildError, match=r"its files lack 2 \(classifier\.bias, classifier\.weight\) of the weights"
     ):
         load_tiny(tmp_path / "hub", make_tiny_context(tmp_path / "rows"))
+
+
+def test_a_model_whose_config_has_another_width_is_an_error(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos"))
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": config["hidden_size"] // 2}))
+    with pytest.raises(BuildError, match="weights in its files have other shapes"):
+        load_tiny(folder, make_tiny_context(tmp_path / "rows"))
 
 
 @pytest.mark.parametrize("pooling", ["model", "mean"])

@@ -193,6 +193,15 @@ def test_a_label_of_another_row_is_just_wrong(suffix: str, columns: Any, tmp_pat
     assert samples.scores["accuracy"][:2].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("columns", [{}, {"cat": ["x"] * 4}], ids=["by columns", "by rows"])
+def test_a_row_without_a_label_has_no_score(suffix: str, columns: Any, tmp_path: Path) -> None:
+    answers = {"id": [*"abcd"], "label": ["x", None, " ", "y"], "prediction": ["x", "x", "x", "x"]}
+    path = write_answers(tmp_path / f"table{suffix}", pa.table({**answers, **columns}))
+    samples = read_samples("x", read_log(path, "table").tasks[""])[""]
+    assert samples.scores["accuracy"].tolist() == pytest.approx([1, np.nan, np.nan, 0], nan_ok=True)
+
+
 def test_rows_of_label_and_prediction_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "table.jsonl"
     path.write_text('{"id": 1, "label": "x", "prediction": "x"}\n', "utf-8")

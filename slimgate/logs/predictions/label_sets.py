@@ -13,7 +13,7 @@ without any error. So a column of predictions must hold values of the same kind 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,7 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
         )
     labels = tuple(declared) or list_class_names(stated[0] if stated else ())
     if not labels:
+        _check_missing_labels(teacher, variant)
         return list_class_names(of_rows | (set(teacher.classes) & set(variant.classes)))
     if unknown := sorted(of_rows - set(labels)):
         hint = format_suggestion(unknown[0], labels)
@@ -56,6 +57,22 @@ def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequenc
             f"{','.join(labels)}{hint}"
         )
     return labels
+
+
+def _check_missing_labels(teacher: Predictions, variant: Predictions) -> None:
+    """Raises DataError for a label that is how tools write a missing one, unless a file answers it.
+
+    Such rows are wrong in both files, so what the variant loses there would not be seen.
+    """
+    answers = _list_all_answers((teacher, variant))
+    rows = _count_rows(teacher.labels)
+    for name in sorted(rows.keys() - answers):
+        if name.strip().lower() in ("", "nan"):
+            raise DataError(
+                f"{teacher.shown}: {rows[name]:,} of {len(teacher.labels):,} rows have the label "
+                f"{quoted(name)}, which no file predicts, as if the label were missing; remove these rows, "
+                "or if it is a class, give all labels with --labels"
+            )
 
 
 def check_declared(labels: Sequence[str]) -> None:
@@ -68,8 +85,12 @@ def check_declared(labels: Sequence[str]) -> None:
 
 def list_stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> list[str]:
     """The names that the files predict, or have probabilities of, and that are not labels; sorted."""
-    names = set().union(*(_list_distinct(file.predictions) | set(file.classes) for file in files))
-    return sorted(names - set(labels))
+    return sorted(_list_all_answers(files) - set(labels))
+
+
+def _list_all_answers(files: Iterable[Predictions]) -> set[str]:
+    """The names that the files predict, or have probabilities of."""
+    return set().union(*(_list_distinct(file.predictions) | set(file.classes) for file in files))
 
 
 def check_spelling(file: Predictions, labels: Sequence[str]) -> None:

@@ -129,7 +129,9 @@ def _read_scores(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.fl
         label, prediction = _read_column(batch, "label"), _read_column(batch, "prediction")
         equal = pc.fill_null(pc.equal(label, prediction), False)
         _check_spellings(label, prediction, equal)
-        scores = pc.if_else(pc.is_valid(prediction), pc.cast(equal, pa.float64()), None)
+        is_labelled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(label), ""), False)
+        is_scored = pc.and_(pc.is_valid(prediction), is_labelled)
+        scores = pc.if_else(is_scored, pc.cast(equal, pa.float64()), None)
     numbers = np.asarray(pc.fill_null(scores, np.nan).to_numpy(zero_copy_only=False), np.float64)
     if np.isinf(numbers).any():
         raise _NotPlain

@@ -279,11 +279,14 @@ def _score(path: Path, row: Values) -> float | None:
 
 
 def _score_prediction(path: Path, row: Values) -> float | None:
-    """1 if label and prediction are equal. Raises DataError if they differ only in their spelling."""
+    """1 if label and prediction are equal; None if one of them is missing.
+
+    Raises DataError if they differ only in their spelling.
+    """
     label, prediction = _format_label(row["label"]), _format_label(row["prediction"])
-    if prediction is None:
+    if prediction is None or label is None or not label.strip():
         return None
-    if label is not None and label != prediction and is_other_spelling(label, prediction):
+    if label != prediction and is_other_spelling(label, prediction):
         raise DataError(
             f"{path}: id {row['id']}: the prediction is {quoted(prediction)}, and the label is "
             f"{quoted(label)}: they differ only in case, spaces or the writing of a number, so slimgate "

@@ -131,6 +131,20 @@ def test_labels_that_differ_in_spelling_alone_are_warned_of(tmp_path: Path) -> N
     assert warning.endswith('the labels "US", "us" differ only in spelling, and count as 2 classes')
 
 
+@pytest.mark.parametrize("absent", ["nan", "NaN", " "])
+def test_a_label_that_looks_missing_is_refused(tmp_path: Path, absent: str) -> None:
+    """Such rows are wrong in both files, so that a loss of 14.8 points would be one of 13."""
+    labels = [absent if row % 7 == 0 else label for row, label in enumerate(LABELS)]
+    columns = {"label": labels, "prediction": LABELS}
+    message = rf'58 of 400 rows have the label "{absent}", which no file predicts'
+    with pytest.raises(DataError, match=message):
+        pair(tmp_path, columns, columns)
+    declared = pair(tmp_path, columns, columns, labels=("neg", "pos", absent))
+    assert declared.teacher.label_set == ("neg", "pos", absent)
+    predicted = pair(tmp_path, {**columns, "prediction": labels}, columns)
+    assert set(predicted.teacher.label_set) == {"neg", "pos", absent}
+
+
 def test_declared_labels_are_the_classes_of_both(tmp_path: Path) -> None:
     files = {"prediction": wrong(3)}, {"prediction": wrong(5)}
     assert pair(tmp_path, *files, labels=("pos", "neg", "mixed")).variant.label_set == ("pos", "neg", "mixed")

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from slimgate._system.escape import escape
 from slimgate.record.run import RunRecord
 from slimgate.report.since_baseline import name_baseline
-from slimgate.report.status import find_teacher, list_models
+from slimgate.report.status import find_new_head, find_teacher, list_models
 from slimgate.report.weights import describe_quantized_teacher
 
 
 def list_alarms(record: RunRecord) -> Iterator[str]:
     """The alarms that a PASS would hide.
 
-    They are: a teacher that may have learnt nothing or is itself quantized, labels that no gate row has, and
-    variants that are new or gone since the baseline.
+    They are: a teacher that may have learnt nothing or is itself quantized, labels that no gate row has or that
+    no model could learn, and variants that are new or gone since the baseline.
     """
     if doubt := describe_teacher_doubt(record):
         yield doubt
@@ -28,6 +28,7 @@ def list_alarms(record: RunRecord) -> Iterator[str]:
     lacking = [name for name in known if not counts.get(name)] if counts and set(counts) <= set(known) else []
     if lacking:
         yield f"**No gate row has the label {_join(lacking)}**: what a variant loses there is not judged."
+    yield from _list_unlearnt_labels(record)
     new, gone = (
         [
             model.name
@@ -41,6 +42,21 @@ def list_alarms(record: RunRecord) -> Iterator[str]:
     if gone:
         renamed = "; a variant that is only renamed is compared with nothing" if new else ""
         yield f"**Gone since the baseline**, with their budgets: {_join(gone)}{renamed}."
+
+
+def _list_unlearnt_labels(record: RunRecord) -> Iterator[str]:
+    """The labels that gate rows have and no train row has, if the teacher's head was fitted on train rows."""
+    teacher, splits = find_teacher(record), record.task.splits
+    if teacher is None or find_new_head(teacher) is None or not {"train", "gate"} <= splits.keys():
+        return
+    learnt, judged = splits["train"].label_counts, splits["gate"].label_counts
+    unlearnt = [name for name, rows in judged.items() if rows and not learnt.get(name)]
+    if unlearnt and any(learnt.values()):
+        rows = sum(judged[name] for name in unlearnt)
+        yield (
+            f"**No train row has the label {_join(unlearnt)}**, but {rows:,} of {splits['gate'].n:,} gate "
+            "rows have it. All models are wrong there, so what a variant loses there is not seen."
+        )
 
 
 def describe_teacher_doubt(record: RunRecord) -> str | None:

@@ -18,7 +18,6 @@ from slimgate.record.earlier_results import describe_carried, list_carried
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.words import format_count
 from slimgate.report.builds import list_unlucky_builds
-from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import list_look_cautions
 from slimgate.report.epochs import read_epochs
 from slimgate.report.figures import add_note, describe_duel
@@ -27,6 +26,7 @@ from slimgate.report.servers import list_server_differences
 from slimgate.report.status import (
     describe_workload,
     find_median_ms,
+    find_new_head,
     find_teacher,
     format_switched_off,
     list_budgeted_metrics,
@@ -48,8 +48,6 @@ _MOST_UNGATED = 12
 _MUCH_OVERLAP = 0.01
 # The largest number of workloads on which a slower variant is named.
 _MOST_SLOWER = 2
-# The note of the loading step on a model whose files hold the head.
-OWN_HEAD = "the model's own"
 _PROMISES = {
     "smaller": "a smaller artifact",
     "fewer_parameters": "fewer parameters",
@@ -412,10 +410,9 @@ def _list_judge_warnings(record: RunRecord) -> Iterator[str]:
 def _note_new_heads(record: RunRecord) -> Iterator[str]:
     """Models whose head was fitted on loading and not trained since. No folder of a user has that head."""
     for model in list_models(record):
-        loaded = [step.log for step in model.steps if step.name == LOAD]
-        head = loaded[0].get("head", OWN_HEAD) if loaded else OWN_HEAD
-        if head != OWN_HEAD and not any(read_epochs(step) for step in model.steps):
-            how = f"**{escape(model.name)} has a new head** ({escape(str(head))} on the train rows)"
+        head = find_new_head(model)
+        if head is not None and not any(read_epochs(step) for step in model.steps):
+            how = f"**{escape(model.name)} has a new head** ({escape(head)} on the train rows)"
             yield f"{how}: what is judged here is not what its files alone would answer."
 
 

@@ -11,10 +11,13 @@ from slimgate.judge.budget_kinds import is_in_points, measure_harm
 from slimgate.record.earlier_results import describe_age
 from slimgate.record.run import RunRecord, VariantRecord
 from slimgate.record.verdicts import SwitchedOffBudget
+from slimgate.report.card_metadata import LOAD
 from slimgate.results.base import Verdict, find_worst_verdict
 from slimgate.results.checks import BEHAVIOUR, LATENCY, SPEEDUP, TEACHER
 
 _NO_BUDGET = "no budget"
+# The note of the loading step on a model whose files hold the head.
+_OWN_HEAD = "the model's own"
 MOST_WORKLOADS = 2  # columns of a table; more would have to be scrolled sideways
 _LATENCY = "latency "  # how the name of a speed-up begins
 _LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
@@ -40,6 +43,13 @@ def list_variants(record: RunRecord) -> list[VariantRecord]:
 
 def find_teacher(record: RunRecord) -> VariantRecord | None:
     return next((model for model in record.variants if model.name == TEACHER), None)
+
+
+def find_new_head(model: VariantRecord) -> str | None:
+    """How the head of the model was fitted on the train rows; None if its files hold the head."""
+    loaded = [step.log for step in model.steps if step.name == LOAD]
+    head = loaded[0].get("head", _OWN_HEAD) if loaded else _OWN_HEAD
+    return None if head == _OWN_HEAD else str(head)
 
 
 def list_model_metrics(record: RunRecord) -> list[str]:

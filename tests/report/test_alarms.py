@@ -8,6 +8,7 @@ import pytest
 from support.judge_command import judge_into
 from support.sample_record import MEASURED, make_sample_record, make_variant
 
+from slimgate.record.build import StepFacts
 from slimgate.record.run import RunRecord
 from slimgate.record.verdicts import BaselineFacts, Weakening
 from slimgate.report.alarms import list_alarms
@@ -82,6 +83,35 @@ def test_a_label_that_no_gate_row_has_is_reported() -> None:
     assert list(list_alarms(record.model_copy(update={"task": task}))) == [message]
     other_task = task.model_copy(update={"classes": ["x", "y"]})  # tasks whose classes are not the labels
     assert list(list_alarms(record.model_copy(update={"task": other_task}))) == []
+
+
+@pytest.mark.parametrize(
+    ("head", "alarms"),
+    [
+        (
+            "logistic regression",
+            [
+                r"**No train row has the label b, c\|d**, but 50 of 90 gate rows have it. All models are "
+                "wrong there, so what a variant loses there is not seen."
+            ],
+        ),
+        ("the model's own", []),
+    ],
+    ids=["new head", "own head"],
+)
+def test_labels_that_no_train_row_has_are_reported(head: str, alarms: list[str]) -> None:
+    """The accuracy of a ruined model seems to fall by half as much where half of the labels are unlearnt."""
+    record = make_sample_record()
+    facts = record.task.splits["gate"]
+    splits = {
+        "train": facts.model_copy(update={"label_counts": {"a": 9, "b": 0}, "n": 9}),
+        "gate": facts.model_copy(update={"label_counts": {"a": 40, "b": 30, "c|d": 20}, "n": 90}),
+    }
+    task = record.task.model_copy(update={"classes": ["a", "b", "c|d"], "splits": splits})
+    load = StepFacts(name="load_model", params={}, seconds=1.0, log={"head": head})
+    variants = [make_variant("teacher", steps=[load])]
+    record = record.model_copy(update={"task": task, "variants": variants})
+    assert list(list_alarms(record)) == alarms
 
 
 def test_a_prediction_that_is_no_label_is_not_missed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from slimgate.cli.init.data import DataFiles, concat_parts
 from slimgate.cli.init.guessing import Guess, make_task_params
 from slimgate.cli.init.models import ModelSettings, Standing, TokenCounts, count_tokens
 from slimgate.data.labels import format_label_map
-from slimgate.data.parts import collapse_texts
+from slimgate.data.parts import collapse_texts, require_column
 from slimgate.data.same_texts import normalize_row
 from slimgate.data.splits import Cut, SplitSizes, cut
 from slimgate.errors import DataError
@@ -110,12 +110,15 @@ class Draft:
         """Rows of train whose group and text do not occur in the gate: the others are left out."""
         if "gate" not in self.parts or "train" not in self.parts:
             return {}
-        train, gate = (list(self._list_keys(self.parts[name])) for name in ("train", "gate"))
+        train, gate = (list(self._list_keys(name)) for name in ("train", "gate"))
         texts, groups = {text for text, _ in gate}, {group for _, group in gate if group is not None}
         return {"train": sum(text not in texts and group not in groups for text, group in train)}
 
-    def _list_keys(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
-        group = self.guess.group
+    def _list_keys(self, part: str) -> Iterator[tuple[str, Any]]:
+        """The text and the group of each row. Raises DataError if a column of text is missing."""
+        table, group = self.parts[part], self.guess.group
+        for name in self.guess.texts:
+            require_column(part, table, name, "text")
         known = group is not None and group in table.column_names
         values = table[group].to_pylist() if known else [None] * table.num_rows
         texts = map(normalize_row, collapse_texts(table, self.guess.texts))

@@ -163,6 +163,10 @@ WRONG = {
         ["reviews.csv", "--model", "model", "--data", "reviews.csv"],
         "cannot be written there",
     ),
+    "a gate of other columns": (
+        ["--model", "model", "--data", "reviews.csv", "--gate", "renamed.csv"],
+        "part train has no text column txt. Did you mean text?",
+    ),
     "one label": (["--model", "model", "--data", "one.csv", "--label", "label"], "only one label"),
 }
 
@@ -176,6 +180,8 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     (repository / "unlabelled.csv").write_text("\n".join(unlabelled), "utf-8")
     same_label = [rows[0], *(row.replace(",pos,", ",neg,") for row in rows[1:])]
     (repository / "one.csv").write_text("\n".join(same_label), "utf-8")
+    renamed = ["txt,label,file", *(f"so {row}" for row in rows[1:])]
+    (repository / "renamed.csv").write_text("\n".join(renamed), "utf-8")
     (repository / "headless.csv").write_text("the film is,neg,fx\n" + "\n".join(rows[1:]), "utf-8")
     half = ['{"text": "a \\ud800 film", "label": "pos"}', '{"text": "a film", "label": "neg"}'] * 9
     (repository / "half.jsonl").write_text("\n".join(half), "utf-8")

@@ -34,14 +34,19 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which then replaces `path`: a reader sees the old file or the new one."""
+    """A path to write to, which then replaces `path`: a reader sees the old file or the new one.
+
+    An OSError gets the name of the file: the system names none if the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{_mark()}")
     try:
         yield new
         os.replace(new, path)
-    except BaseException:
+    except BaseException as error:
         new.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 

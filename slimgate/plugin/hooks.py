@@ -204,6 +204,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         return True if planned else None
     suites = _list_chosen_suites(session, state)
     try:
+        if suites and not planned:
+            state.require_writable_reports()
         for suite in suites:
             _prepare_suite(session, state, suite)
     except SlimgateError as error:
@@ -376,12 +378,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes record, outcomes and report of every suite that reported something.
 
     If the record says that the run does not pass, the exit code is 1. No test need have failed: a test may
-    have the mark xfail or skip. If a suite could not be judged, the exit code is 4.
+    have the mark xfail or skip. If a suite could not be judged, or a report not written, the exit code is 4.
     """
     state = session.config.stash.get(SESSION, None)
     if state is not None and not hasattr(session.config, "workerinput"):
         state.finish()
-        if session.exitstatus in _JUDGED and any(state.list_errors()):
+        if session.exitstatus in _JUDGED and any(state.list_problems()):
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if session.exitstatus == pytest.ExitCode.OK and any(state.list_failures()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -393,7 +395,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     state = terminalreporter.config.stash.get(SESSION, None)
     if state is None:
         return
-    errors = list(state.list_errors())
+    errors = list(state.list_problems())
     failures = list(state.list_failures()) if exitstatus == pytest.ExitCode.OK else []
     if not errors and not failures and not state.written_records:
         return

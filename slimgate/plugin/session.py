@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from slimgate._system.files import write_atomically
+from slimgate.errors import SlimgateError, SuiteError
 from slimgate.plugin.log_suites import LogRuns
 
 if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
@@ -41,6 +44,7 @@ class Session:
         """
         self.suites, self.settings = suites, settings
         self.logs = logs or LogRuns({})
+        self._write_error: str | None = None
         self.stopped = False
         self.confirmation: Confirmation | None = None
         self._log_records: dict[Path, RunRecord] = {}
@@ -70,12 +74,41 @@ class Session:
         for session in self._sessions.values():
             session.stop_servers()
 
+    def require_writable_reports(self) -> None:
+        """Raises SuiteError if no report can be written, before models are built for hours."""
+        folder = self.settings.report_root
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder, buffering=0) as probe:
+                probe.write(b"0")
+        except OSError as error:
+            raise SuiteError(
+                f"{os.path.relpath(folder)}: reports cannot be written there ({error.strerror}); "
+                "make room, or name another folder with --slimgate-report DIR"
+            ) from error
+
+    @contextmanager
+    def _note_write_error(self) -> Iterator[None]:
+        """Notes that a record or a report could not be written. The run goes on: its exit code will be 4."""
+        try:
+            yield
+        except (OSError, SlimgateError) as error:
+            problem = str(error)
+            if isinstance(error, OSError):
+                place = os.path.relpath(error.filename or self.settings.report_root)
+                problem = (
+                    f"{place} cannot be written ({error.strerror or error}); make room, or name another "
+                    "folder with --slimgate-report DIR"
+                )
+            self._write_error = f"records and reports are incomplete: {problem}"
+
     def add(self, path: Path, test: str, results: Iterable[GateResult]) -> None:
         """Takes the results of one test."""
-        if self.confirmation is not None:
-            self.confirmation.add(path, results)
-        else:
-            self._find_session(path).add(test, results)
+        with self._note_write_error():
+            if self.confirmation is not None:
+                self.confirmation.add(path, results)
+            else:
+                self._find_session(path).add(test, results)
 
     def skip(self, path: Path, test: str, check: Key) -> None:
         """Notes a test that was selected and did not run."""
@@ -97,6 +130,12 @@ class Session:
         """Why suites of this run could not be judged: a line for each."""
         yield from self.logs.list_errors()
 
+    def list_problems(self) -> Iterator[str]:
+        """Why the exit code is 4: suites that could not be judged, and files that could not be written."""
+        yield from self.list_errors()
+        if self._write_error is not None:
+            yield self._write_error
+
     def find_passed(self, path: Path) -> Passed:
         """The variants of a suite that passed on the gate, in a run on the confirm rows."""
         if self.confirmation is None:
@@ -108,6 +147,10 @@ class Session:
 
         A stopped run also writes those of suites that had begun; results of earlier runs stay.
         """
+        with self._note_write_error():
+            self._write_files()
+
+    def _write_files(self) -> None:
         if self.confirmation is not None:
             self.confirmation.finish()
             self._write_over_all()

@@ -396,6 +396,7 @@ def list_saved_work(state: Session, stopped_by: str) -> Iterator[str]:
     """Lines that say what a stopped run has kept, and how to continue. stopped_by: SIGTERM or Ctrl-C."""
     store = os.path.relpath(state.settings.store_root)
     yield f"slimgate: stopped by {stopped_by}. Kept: finished steps and answers, in {store}"
+    yield from (f"slimgate: {error}" for error in state.list_problems())
     for path, record in state.records.items():
         where, missing = os.path.relpath(state.find_folder(path) / "run.json"), record.verdict.missing
         done = state.count_checks(path) - missing

@@ -14,8 +14,8 @@ from slimgate.report.weights import describe_quantized_teacher
 def list_alarms(record: RunRecord) -> Iterator[str]:
     """The alarms that a PASS would hide.
 
-    They are: a teacher that may have learnt nothing or is itself quantized, labels that no gate row has or that
-    no model could learn, and variants that are new or gone since the baseline.
+    They are: a teacher that may have learnt nothing or is itself quantized, labels that no gate row has or
+    that no model could learn, and variants that are new or gone since the baseline.
     """
     if doubt := describe_teacher_doubt(record):
         yield doubt

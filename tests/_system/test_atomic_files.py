@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -29,6 +30,13 @@ def write_half(path: Path) -> None:
         new.write_text("ha")
         assert path.read_text() == "old"
         raise RuntimeError("the disk")
+
+
+def test_an_error_of_the_disk_gets_the_name_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    with pytest.raises(OSError, match="No space left") as raised, replacing(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert raised.value.filename == str(path)
 
 
 def test_what_failed_leaves_no_half_file_behind(tmp_path: Path) -> None:
